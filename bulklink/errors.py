@@ -1,0 +1,104 @@
+"""The errors that end a command, with the exit code each leads to.
+
+What goes wrong with one email is a result in the ledger, never one of these.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """How a command ends; the meaning of each is in the README."""
+
+    OK = 0
+    ROWS_NOT_DONE = 1
+    REFUSED = 2
+    STOPPED = 3
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class BulklinkError(Exception):
+    """Root of all errors that bulklink raises.
+
+    Args:
+        message: what is wrong, one sentence for a person.
+        where: file, line, option or address that it concerns; empty if none.
+        advice: what to do about it; empty if nothing helps.
+    """
+
+    code: ClassVar[str] = "internal"
+    exit_code: ClassVar[ExitCode] = ExitCode.STOPPED
+
+    def __init__(self, message: str, *, where: str = "", advice: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.advice = advice
+
+    def __str__(self) -> str:
+        said = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{said}\n{self.advice}" if self.advice else said
+
+
+class RefusedError(BulklinkError):
+    """Raised when a command cannot start: nothing that changes anything was sent."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class UsageError(RefusedError):
+    """Raised when options or arguments do not fit together."""
+
+    code = "usage"
+
+
+class ConfigError(RefusedError):
+    """Raised when the connection, the environment or a job file is wrong."""
+
+    code = "config"
+
+
+class InvalidRowsError(RefusedError):
+    """Raised when rows of the mapping are refused and the job stops at such rows."""
+
+    code = "invalid-rows"
+
+
+class BadFileError(RefusedError):
+    """Raised when a mapping cannot be read as a whole."""
+
+    code = "bad-file"
+
+
+class RunDirError(RefusedError):
+    """Raised when a run folder cannot be made, is in use for another run, or is no run folder."""
+
+    code = "run-dir"
+
+
+class LockedError(RefusedError):
+    """Raised when another process drives the run."""
+
+    code = "locked"
+
+
+class NotConfirmedError(RefusedError):
+    """Raised when the question before a change was answered with no, or could not be asked."""
+
+    code = "not-confirmed"
+
+
+class InterruptedPlanningError(BulklinkError):
+    """Raised when a person or the system ended bulklink while it was planning."""
+
+    code = "interrupted"
+    exit_code = ExitCode.INTERRUPTED
+
+
+class LedgerError(BulklinkError):
+    """Raised when the ledger cannot be written or does not add up."""
+
+    code = "ledger"

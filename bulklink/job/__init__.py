@@ -1,0 +1,1 @@
+"""A job, from mapping to ledger: what the command line and programs call."""

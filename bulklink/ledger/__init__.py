@@ -1,0 +1,1 @@
+"""The ledger: the append-only truth about what happened to every row."""

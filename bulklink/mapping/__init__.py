@@ -1,0 +1,1 @@
+"""Mappings: reading what users have, checking every row, sealing the plan."""

@@ -1,0 +1,43 @@
+"""The values that every room speaks of: operations, messages, statuses, counts."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Op(StrEnum):
+    """What is done to one email."""
+
+    LINK = "link"
+    UNLINK = "unlink"
+    RELINK = "relink"
+
+
+class Status(StrEnum):
+    """What the ledger says of a row; the meaning of each is in the README."""
+
+    DONE = "done"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+    IN_DOUBT = "in_doubt"
+    REJECTED = "rejected"
+    DUPLICATE = "duplicate"
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One email of a sealed plan and what is wanted of it.
+
+    `row` is the number of its record in the mapping, from 1. `deal_id` is the wanted deal of a
+    link or relink and None for an unlink. The names are None where the mapping names none.
+    """
+
+    row: int
+    op: Op
+    contact_id: str
+    owner_id: str
+    message_id: str
+    deal_id: str | None = None
+    owner_name: str | None = None
+    deal_name: str | None = None
