@@ -5,7 +5,7 @@ What goes wrong with one email is a result in the ledger, never one of these.
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import ClassVar
 
 
@@ -102,3 +102,25 @@ class LedgerError(BulklinkError):
     """Raised when the ledger cannot be written or does not add up."""
 
     code = "ledger"
+
+
+class StoppedBy(StrEnum):
+    """Why a run stopped before its end; `killed` is what `status` finds, nobody writes it."""
+
+    INTERRUPTED = "interrupted"
+    TERMINATED = "terminated"
+    KILLED = "killed"
+    FATAL = "fatal"
+    NO_ANSWER = "no-answer"
+    LEDGER = "ledger"
+    INTERNAL = "internal"
+
+
+class RunStoppedError(BulklinkError):
+    """Raised inside a run when it cannot go on and a person must look."""
+
+    code = "stopped"
+
+    def __init__(self, by: StoppedBy, message: str, *, where: str = "", advice: str = "") -> None:
+        super().__init__(message, where=where, advice=advice)
+        self.by = by

@@ -1,0 +1,91 @@
+"""The lines of the ledger: one JSON object each, with `event` and `ts`; the README lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import orjson
+
+from bulklink.models import Op, Status
+
+_LONGEST_TEXT = 300
+_LONGEST_ANSWER = 8 * 1024
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What became of one row: a `result` line.
+
+    The deal fields that are UNSET are left out of the line: not known. None means on no deal.
+    `call` is the number of the call that settled it, `attempts` the write calls that carried it.
+    """
+
+    row: int
+    op: Op | None
+    contact_id: str | None
+    owner_id: str | None
+    message_id: str | None
+    deal_id: str | None
+    status: Status
+    code: str = ""
+    http_status: int | None = None
+    message: str = ""
+    attempts: int = 0
+    call: int | None = None
+    previous_deal_id: str | None | msgspec.UnsetType = msgspec.UNSET
+    previous_deal_name: str | None | msgspec.UnsetType = msgspec.UNSET
+    current_deal_id: str | None | msgspec.UnsetType = msgspec.UNSET
+    duplicate_of: int | msgspec.UnsetType = msgspec.UNSET
+
+
+def timestamp(seconds: float) -> str:
+    """Return seconds since 1970 as RFC 3339 in UTC with milliseconds."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def call_line(
+    ts: str, call: int, op: str, attempt: int, contact_id: str | None, rows: Sequence[int]
+) -> bytes:
+    """Return the line that is on disk before a request leaves."""
+    return _line(
+        "call", ts, call=call, op=op, attempt=attempt, contact_id=contact_id, rows=list(rows)
+    )
+
+
+def snapshot_line(
+    ts: str, row: int, deal_id: str | None, deal_name: str | None, call: int
+) -> bytes:
+    """Return the line that tells which deal a message was on before it is changed."""
+    return _line(
+        "snapshot", ts, row=row, previous_deal_id=deal_id, previous_deal_name=deal_name, call=call
+    )
+
+
+def step_line(ts: str, row: int) -> bytes:
+    """Return the line that tells that the unlink of a relink is confirmed."""
+    return _line("step", ts, row=row, current_deal_id=None)
+
+
+def result_line(ts: str, result: Result) -> bytes:
+    """Return the line that tells what became of a row."""
+    fields = {
+        name: value
+        for name, value in msgspec.structs.asdict(result).items()
+        if value is not msgspec.UNSET
+    }
+    fields["message"] = result.message[:_LONGEST_TEXT]
+    return _line("result", ts, **fields)
+
+
+def answer_line(ts: str, call: int, op: str, http_status: int | None, body: str) -> bytes:
+    """Return a line of `answers.jsonl`: an answer that was no clean success, as received."""
+    content = {"ts": ts, "call": call, "op": op, "http_status": http_status}
+    content["body"] = body[:_LONGEST_ANSWER]
+    return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _line(event: str, ts: str, **fields: Any) -> bytes:
+    return orjson.dumps({"event": event, "ts": ts, **fields}, option=orjson.OPT_APPEND_NEWLINE)

@@ -1,0 +1,176 @@
+"""Writing the ledger: one task writes, and one flush to disk serves all who wait for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+import anyio.to_thread
+
+from bulklink.errors import LedgerError
+
+LAG_SECONDS = 0.1
+"""How long a line that nobody waits for stays in memory at most."""
+
+
+class Files(Protocol):
+    """The two files a run writes while it sends; the tests bring some that fail."""
+
+    async def write(self, ledger: bytes, answers: bytes) -> None:
+        """Append to both files and return when the ledger's part is on disk.
+
+        Raises:
+            OSError: if it could not be written.
+        """
+        ...
+
+
+class DiskFiles:
+    """`ledger.jsonl` and `answers.jsonl` of a run folder, written in a thread of their own.
+
+    Args:
+        ledger: path of the ledger; its writes are flushed to disk.
+        answers: path of the kept answers; they may be lost with the power.
+        sync: False leaves the flushing to the system, for load runs.
+    """
+
+    def __init__(self, ledger: Path, answers: Path, *, sync: bool = True) -> None:
+        self._ledger = _append_to(ledger)
+        self._answers = _append_to(answers)
+        self._sync = sync
+
+    async def write(self, ledger: bytes, answers: bytes) -> None:
+        """Append to both files and return when the ledger's part is on disk."""
+        await anyio.to_thread.run_sync(self._write, ledger, answers)
+
+    def _write(self, ledger: bytes, answers: bytes) -> None:
+        _write_all(self._answers, answers)
+        _write_all(self._ledger, ledger)
+        if self._sync and ledger:
+            os.fsync(self._ledger)
+
+    def close(self) -> None:
+        """Close both files."""
+        os.close(self._ledger)
+        os.close(self._answers)
+
+
+class LedgerWriter:
+    """Takes lines from many tasks; made by `open_ledger`, which runs the one task that writes."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._batch = _Batch()
+        self._closing = False
+        self._broken: OSError | None = None
+
+    def append(self, *lines: bytes) -> None:
+        """Take lines that are on disk about 100 ms later.
+
+        Raises:
+            LedgerError: if the ledger cannot be written any more.
+        """
+        self._check()
+        self._batch.ledger.extend(lines)
+        self._batch.filled.set()
+
+    def keep_answer(self, line: bytes) -> None:
+        """Take a line for the answers kept beside the ledger."""
+        self._batch.answers.append(line)
+
+    async def commit(self, *lines: bytes) -> None:
+        """Take lines and return when they, and all before them, are on disk.
+
+        Raises:
+            LedgerError: if they are not, because the ledger cannot be written.
+        """
+        self.append(*lines)
+        batch = self._batch
+        batch.awaited.set()
+        await batch.written.wait()
+        self._check()
+
+    async def run(self) -> None:
+        """Write what is taken until `close` is called; to be run as a task of its own."""
+        while not self._closing or self._batch.ledger or self._batch.answers:
+            await self._batch.filled.wait()
+            with anyio.move_on_after(LAG_SECONDS):
+                await self._batch.awaited.wait()
+            await self._write()
+
+    def close(self) -> None:
+        """Let `run` write what is left and end."""
+        self._closing = True
+        self._batch.filled.set()
+        self._batch.awaited.set()
+
+    async def _write(self) -> None:
+        batch, self._batch = self._batch, _Batch()
+        if self._closing:
+            self.close()
+        try:
+            if self._broken is None:
+                await self._files.write(b"".join(batch.ledger), b"".join(batch.answers))
+        except OSError as error:
+            self._broken = error
+        finally:
+            batch.written.set()
+
+    def _check(self) -> None:
+        if self._broken is not None:
+            raise LedgerError(
+                f"The ledger cannot be written: {self._broken.strerror or self._broken}.",
+                advice="Make room or mend the disk. What was in flight is not yet settled.",
+            ) from self._broken
+
+
+class _Batch:
+    """Lines that are written, and flushed to disk, together."""
+
+    def __init__(self) -> None:
+        self.ledger: list[bytes] = []
+        self.answers: list[bytes] = []
+        self.filled = anyio.Event()
+        self.awaited = anyio.Event()
+        self.written = anyio.Event()
+
+
+@asynccontextmanager
+async def open_ledger(files: Files) -> AsyncIterator[LedgerWriter]:
+    """Run a writer over these files; at the end all that it took is written, whatever happens.
+
+    Raises:
+        LedgerError: at the end, if something could not be written.
+    """
+    writer = LedgerWriter(files)
+    done = anyio.Event()
+
+    async def write() -> None:
+        # A cancelled run still has results to record: only `close` ends this task.
+        with anyio.CancelScope(shield=True):
+            await writer.run()
+        done.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(write)
+        try:
+            yield writer
+        finally:
+            writer.close()
+            with anyio.CancelScope(shield=True):
+                await done.wait()
+    writer.append()
+
+
+def _append_to(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+
+
+def _write_all(file: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(file, view) :]

@@ -1,0 +1,105 @@
+"""What an error code of Zoho CRM means for a bulk run, and what to do about it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from bulklink.zoho.codes import Code
+
+
+class AnswerClass(StrEnum):
+    """How a run goes on after an answer."""
+
+    ITEM = "item"
+    """Refused for what it asks: the message named, or the call where it names none."""
+    BUSY = "busy"
+    """Refused because of too many requests: nothing was applied, wait and send again."""
+    AGAIN = "again"
+    """Failed on Zoho's side: it may have been applied."""
+    TOKEN = "token"  # noqa: S105 - a class of answers, no secret
+    """Refused for its access token: renew it once and send again."""
+    FATAL = "fatal"
+    """No call of this kind can succeed: the run stops."""
+    FATAL_IF_COMMON = "fatal-if-common"
+    """This contact is refused; if others are too, no call of this kind can succeed."""
+
+
+_BY_CODE = {
+    Code.TOO_MANY_REQUESTS: AnswerClass.BUSY,
+    Code.INTERNAL_ERROR: AnswerClass.AGAIN,
+    Code.INTERNAL_SERVER_ERROR: AnswerClass.AGAIN,
+    Code.INVALID_TOKEN: AnswerClass.TOKEN,
+    Code.AUTHENTICATION_FAILURE: AnswerClass.TOKEN,
+    Code.OAUTH_SCOPE_MISMATCH: AnswerClass.FATAL,
+    Code.FEATURE_NOT_SUPPORTED: AnswerClass.FATAL,
+    Code.API_NOT_SUPPORTED: AnswerClass.FATAL,
+    Code.INVALID_MODULE: AnswerClass.FATAL,
+    Code.AMBIGUITY_DURING_PROCESSING: AnswerClass.FATAL,
+    Code.INVALID_REQUEST_METHOD: AnswerClass.FATAL,
+    Code.NO_PERMISSION: AnswerClass.FATAL_IF_COMMON,
+    Code.INVALID_URL_PATTERN: AnswerClass.FATAL_IF_COMMON,
+}
+
+_BY_STATUS = {
+    401: AnswerClass.TOKEN,
+    403: AnswerClass.FATAL_IF_COMMON,
+    404: AnswerClass.FATAL_IF_COMMON,
+    405: AnswerClass.FATAL,
+    408: AnswerClass.AGAIN,
+    429: AnswerClass.BUSY,
+}
+
+SCOPES = (
+    "ZohoCRM.modules.emails.ALL",
+    "ZohoCRM.modules.contacts.ALL",
+    "ZohoCRM.modules.deals.ALL",
+    "ZohoCRM.settings.modules.READ",
+    "ZohoCRM.users.READ",
+    "ZohoCRM.org.READ",
+)
+
+_ADVICE = {
+    Code.INVALID_DATA: "A value or its type is wrong: check the ids of the row.",
+    Code.MANDATORY_NOT_FOUND: "A field is missing: see json_path in answers.jsonl.",
+    Code.INVALID_MODULE: "Emails are linked to the module Deals only.",
+    Code.FEATURE_NOT_SUPPORTED: "The org needs the Standard edition or above.",
+    Code.NOT_ALLOWED: "The contact is not on that deal: add it to the deal first.",
+    Code.AMBIGUITY_DURING_PROCESSING: (
+        "Module id and API name do not belong together: unset BULKLINK_DEALS_MODULE_ID to have it"
+        " looked up."
+    ),
+    Code.API_NOT_SUPPORTED: "The call needs version 8 of the API.",
+    Code.ALREADY_LINKED: "The email is on another deal: unlink it first, or use relink.",
+    Code.OAUTH_SCOPE_MISMATCH: f"Make a token with these scopes: {', '.join(SCOPES)}.",
+    Code.AUTHENTICATION_FAILURE: "The access token is missing or wrong: check the credentials.",
+    Code.INVALID_TOKEN: "The access token is wrong or has ended: check the credentials.",
+    Code.NO_PERMISSION: (
+        "The user's profile needs Crm_Implied_View_Deals and Crm_Implied_View_Contacts."
+    ),
+    Code.INVALID_URL_PATTERN: "The address or the data centre is wrong, or the contact is gone.",
+    Code.INTERNAL_ERROR: "Zoho's side failed: contact its support if it stays.",
+    Code.INTERNAL_SERVER_ERROR: "Zoho's side failed: contact its support if it stays.",
+    Code.LIMIT_EXCEEDED: "The call held more than Zoho takes.",
+    Code.CANNOT_PROCESS: "Zoho cannot read this mailbox now: check its sync in the CRM.",
+    Code.INVALID_REQUEST_METHOD: "The address is not the Zoho CRM API's: check it.",
+}
+
+
+def class_of(status: int, code: str) -> AnswerClass:
+    """Return how a run goes on after an error with this HTTP status and code.
+
+    The code decides; where it is empty or unknown, the status does. An unknown refusal counts
+    against what the call asks (class ITEM), never against the run.
+    """
+    if code in _BY_CODE:
+        return _BY_CODE[Code(code)]
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status >= 500:
+        return AnswerClass.AGAIN
+    return AnswerClass.FATAL if 300 <= status < 400 else AnswerClass.ITEM
+
+
+def advice_for(code: str) -> str:
+    """Return what a person can do about a code, in our words; empty if nothing is known."""
+    return _ADVICE.get(code, "")  # type: ignore[call-overload, no-any-return]

@@ -1,0 +1,69 @@
+"""The CRM as the engine sees it: a request goes in, signed, and what came back comes out."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bulklink.zoho.exchange import Answer, Request, Silence
+from bulklink.zoho.tokens import Token, Tokens
+from bulklink.zoho.transport import Transport
+
+_JSON = {"Content-Type": "application/json"}
+
+
+class Received(msgspec.Struct, frozen=True):
+    """What came back, and the token it was asked with (to renew it if it was refused)."""
+
+    outcome: Answer | Silence
+    token: Token
+
+
+class Client:
+    """Sends requests to the API host with the access token of the run.
+
+    Args:
+        tokens: gives and renews the access token.
+        transport: sends.
+    """
+
+    def __init__(self, tokens: Tokens, transport: Transport) -> None:
+        self._tokens = tokens
+        self._transport = transport
+
+    async def ready(self) -> str:
+        """Have a token at hand, so that the next request is one request. Return the API address.
+
+        Raises:
+            RunStoppedError: if no token can be had.
+        """
+        return (await self._tokens.current()).api_url
+
+    async def send(self, request: Request) -> Received:
+        """Send a request exactly once.
+
+        Raises:
+            RunStoppedError: if no token can be had.
+        """
+        token = await self._tokens.current()
+        headers = {"Authorization": f"Zoho-oauthtoken {token.access_token}"}
+        if request.body is not None:
+            headers |= _JSON
+        url = f"{token.api_url}{request.target}"
+        outcome = await self._transport.send(request.method, url, headers, request.body)
+        return Received(_without_token(outcome, token), token)
+
+    async def renew(self, refused: Token) -> None:
+        """Have a refused token replaced, once for all who were refused with it.
+
+        Raises:
+            RunStoppedError: if no other can be had.
+        """
+        await self._tokens.renew(refused)
+
+
+def _without_token(outcome: Answer | Silence, token: Token) -> Answer | Silence:
+    """Blot out the token where a server repeats it, so that no file or screen shows it."""
+    secret = token.access_token.encode()
+    if isinstance(outcome, Answer) and secret in outcome.body:
+        return msgspec.structs.replace(outcome, body=outcome.body.replace(secret, b"[secret]"))
+    return outcome

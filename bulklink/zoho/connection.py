@@ -1,0 +1,202 @@
+"""Where the CRM is and with which credentials: read from the environment, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+import msgspec
+
+from bulklink.errors import ConfigError
+
+_ACCOUNTS = {
+    "us": "https://accounts.zoho.com",
+    "eu": "https://accounts.zoho.eu",
+    "in": "https://accounts.zoho.in",
+    "au": "https://accounts.zoho.com.au",
+    "cn": "https://accounts.zoho.com.cn",
+    "jp": "https://accounts.zoho.jp",
+    "ca": "https://accounts.zohocloud.ca",
+    "sa": "https://accounts.zoho.sa",
+    "uk": "https://accounts.zoho.uk",
+}
+_API = {
+    "us": "zohoapis.com",
+    "eu": "zohoapis.eu",
+    "in": "zohoapis.in",
+    "au": "zohoapis.com.au",
+    "cn": "zohoapis.com.cn",
+    "jp": "zohoapis.jp",
+    "ca": "zohoapis.ca",
+    "sa": "zohoapis.sa",
+    "uk": "zohoapis.uk",
+}
+DATA_CENTRES = tuple(_ACCOUNTS)
+_HOSTS = {"production": "www", "sandbox": "sandbox", "developer": "developer"}
+ENVIRONMENTS = tuple(_HOSTS)
+_CREDENTIALS = ("BULKLINK_CLIENT_ID", "BULKLINK_CLIENT_SECRET", "BULKLINK_REFRESH_TOKEN")
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """What a new access token is asked for with."""
+
+    client_id: str
+    client_secret: str
+    refresh_token: str
+
+    def __repr__(self) -> str:
+        return "Credentials(…)"
+
+
+class Connection(msgspec.Struct, frozen=True):
+    """Where the CRM is and how to sign in.
+
+    `api_url` and `accounts_url` are scheme, host and port; `api_url_given` tells that the user
+    named the API host, which then beats the one a token's answer names.
+    """
+
+    api_url: str
+    accounts_url: str | None
+    data_centre: str | None
+    environment: str
+    api_url_given: bool
+    access_token: str | None = None
+    credentials: Credentials | None = None
+    module_id: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Connection({self.api_url!r}, …)"
+
+    @property
+    def loopback(self) -> bool:
+        """Tell whether the API is on this machine."""
+        return is_loopback(self.api_url)
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str]) -> Connection:
+        """Read a connection from variables such as `os.environ`; the README lists them.
+
+        Raises:
+            ConfigError: if no data centre and no address is given, or something does not fit.
+        """
+        given = {key: value.strip() for key, value in env.items() if value.strip()}
+        centre = _one_of(given, "BULKLINK_DC", DATA_CENTRES)
+        environment = _one_of(given, "BULKLINK_ENVIRONMENT", ENVIRONMENTS) or "production"
+        api_url = _address(given, "BULKLINK_API_URL")
+        accounts_url = _address(given, "BULKLINK_ACCOUNTS_URL")
+        if centre is None and api_url is None:
+            raise ConfigError(
+                "No data centre is set.",
+                where="BULKLINK_DC",
+                advice=f"Set it to the one your org lives in: {' '.join(DATA_CENTRES)}.",
+            )
+        connection = cls(
+            api_url=api_url or f"https://{_HOSTS[environment]}.{_API[centre or 'us']}",
+            accounts_url=accounts_url or (_ACCOUNTS[centre] if centre else None),
+            data_centre=centre,
+            environment=environment,
+            api_url_given=api_url is not None,
+            access_token=given.get("BULKLINK_ACCESS_TOKEN"),
+            credentials=_credentials(given),
+            module_id=_module_id(given),
+        )
+        _check_sign_in(connection)
+        return connection
+
+    def api_url_from(self, api_domain: object) -> str:
+        """Return the API address to use after a token's answer named `api_domain`.
+
+        The answer names the production host; a sandbox or developer environment keeps its own.
+        """
+        if self.api_url_given or not isinstance(api_domain, str):
+            return self.api_url
+        host = urlsplit(api_domain).hostname or ""
+        if not host.startswith("www.") or urlsplit(api_domain).scheme != "https":
+            return self.api_url
+        return f"https://{_HOSTS[self.environment]}.{host.removeprefix('www.')}"
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether an address is on this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _one_of(given: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str | None:
+    value = given.get(name)
+    if value is not None and value.lower() not in allowed:
+        raise ConfigError(
+            f"{value!r} is not known.", where=name, advice=f"Use one of: {' '.join(allowed)}."
+        )
+    return value.lower() if value else None
+
+
+def _address(given: Mapping[str, str], name: str) -> str | None:
+    value = given.get(name)
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+        raise ConfigError(
+            "It is not an address of scheme, host and port.",
+            where=name,
+            advice="Write it like https://www.zohoapis.com or http://127.0.0.1:8080.",
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigError("An address holds no user, query or fragment here.", where=name)
+    if parts.scheme == "http" and not is_loopback(value):
+        raise ConfigError(
+            f"Plain http would show the access token to all on the way to {parts.hostname}.",
+            where=name,
+            advice="Use https; http is for addresses on this machine only.",
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+
+
+def _credentials(given: Mapping[str, str]) -> Credentials | None:
+    values = [given.get(name) for name in _CREDENTIALS]
+    if not any(values):
+        return None
+    missing = [name for name, value in zip(_CREDENTIALS, values, strict=True) if not value]
+    if missing:
+        raise ConfigError(
+            "Client id, client secret and refresh token belong together.",
+            where=", ".join(missing),
+            advice="Set what is missing, or unset the others and give BULKLINK_ACCESS_TOKEN.",
+        )
+    return Credentials(*(value or "" for value in values))
+
+
+def _module_id(given: Mapping[str, str]) -> str | None:
+    value = given.get("BULKLINK_DEALS_MODULE_ID")
+    if value is not None and not (value.isascii() and value.isdigit() and len(value) <= 100):
+        raise ConfigError(
+            f"{value!r} is no module id.",
+            where="BULKLINK_DEALS_MODULE_ID",
+            advice="It has digits alone; unset it to have it looked up.",
+        )
+    return value
+
+
+def _check_sign_in(connection: Connection) -> None:
+    if connection.access_token is None and connection.credentials is None:
+        raise ConfigError(
+            "There is no access token and nothing to ask for one with.",
+            where=f"BULKLINK_ACCESS_TOKEN, {', '.join(_CREDENTIALS)}",
+            advice="Set the first, or the other three.",
+        )
+    if connection.credentials is not None and connection.accounts_url is None:
+        raise ConfigError(
+            "A token cannot be asked for: the accounts address is not known.",
+            where="BULKLINK_DC, BULKLINK_ACCOUNTS_URL",
+            advice="Set one of them.",
+        )

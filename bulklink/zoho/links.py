@@ -1,0 +1,71 @@
+"""Reading links back: what a page of a contact's emails says of the deal each email is on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from bulklink.zoho.answers import json_of, text_id
+from bulklink.zoho.exchange import Answer
+
+
+class Deal(msgspec.Struct, frozen=True):
+    """A deal that an email is on; the name is None where the CRM tells none."""
+
+    id: str
+    name: str | None = None
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One page of a contact's emails.
+
+    `links` holds the deal of each email that the page lists, None for an email on no deal. An
+    email whose link the page does not tell is left out, as if it were not listed.
+    `next_index` asks for the next page and is None on the last.
+    """
+
+    links: dict[str, Deal | None]
+    next_index: str | None = None
+
+
+def read_page(answer: Answer) -> Page | None:
+    """Read one page; None where the answer is no page of emails. 204 means no emails."""
+    if answer.status == 204:
+        return Page({})
+    content = json_of(answer.body)
+    if (
+        not answer.ok
+        or not isinstance(content, dict)
+        or not isinstance(content.get("Emails"), list)
+    ):
+        return None
+    return Page(_links(content["Emails"]), _next_index(content.get("info")))
+
+
+def _links(emails: list[Any]) -> dict[str, Deal | None]:
+    links: dict[str, Deal | None] = {}
+    for email in emails:
+        if not isinstance(email, dict) or "linked_record" not in email:
+            continue
+        message_id = text_id(email.get("message_id"))
+        record = email["linked_record"]
+        deal = _deal(record)
+        if message_id is not None and (record is None or deal is not None):
+            links[message_id] = deal
+    return links
+
+
+def _deal(record: Any) -> Deal | None:
+    if not isinstance(record, dict):
+        return None
+    deal_id, name, module = text_id(record.get("id")), record.get("name"), record.get("module")
+    if isinstance(module, dict) and module.get("api_name", "Deals") != "Deals":
+        return None
+    return Deal(deal_id, name if isinstance(name, str) else None) if deal_id else None
+
+
+def _next_index(info: Any) -> str | None:
+    if not isinstance(info, dict) or info.get("more_records") is not True:
+        return None
+    return text_id(info.get("next_index"))

@@ -1,0 +1,109 @@
+"""Reading the answers to look-ups: org, module id, names of deals and users."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from bulklink.zoho.answers import json_of, text_id
+from bulklink.zoho.exchange import Answer
+from bulklink.zoho.requests import MOST_IDS_QUERY
+
+
+class Org(msgspec.Struct, frozen=True):
+    """The organisation a token belongs to; fields are None where the CRM tells nothing."""
+
+    id: str | None = None
+    name: str | None = None
+    type: str | None = None
+    paid_type: str | None = None
+
+    @property
+    def sandbox(self) -> bool:
+        """Tell whether it is known to be a sandbox."""
+        return (self.type or "").lower() == "sandbox"
+
+
+class Names(msgspec.Struct, frozen=True):
+    """Names by id from one look-up; `more` tells that a next page holds more."""
+
+    names: dict[str, str]
+    more: bool = False
+
+
+def read_org(answer: Answer) -> Org | None:
+    """Read the org; None where the answer tells none."""
+    org = _first(answer, "org")
+    if org is None:
+        return None
+    licence = org.get("license_details")
+    paid_type = licence.get("paid_type") if isinstance(licence, dict) else None
+    return Org(
+        text_id(org.get("id")),
+        _text(org.get("company_name")),
+        _text(org.get("type")),
+        _text(paid_type),
+    )
+
+
+def read_module_id(answer: Answer) -> str | None:
+    """Read the id of the module Deals; None where the answer tells none."""
+    module = _first(answer, "modules")
+    return text_id(module.get("id")) if module else None
+
+
+def read_deal_names(answer: Answer) -> Names | None:
+    """Read names of deals; 204 means none of them exists. None for an answer that is none."""
+    return _names(answer, "data", "Deal_Name")
+
+
+def read_user_names(answer: Answer) -> Names | None:
+    """Read a page of users' names. None for an answer that is none."""
+    return _names(answer, "users", "full_name")
+
+
+def deal_batches(ids: Iterator[str]) -> Iterator[Sequence[str]]:
+    """Cut ids into look-ups of at most 1,024 characters, commas included."""
+    batch: list[str] = []
+    length = 0
+    for deal_id in ids:
+        if batch and length + 1 + len(deal_id) > MOST_IDS_QUERY:
+            yield batch
+            batch, length = [], 0
+        length += len(deal_id) + (1 if batch else 0)
+        batch.append(deal_id)
+    if batch:
+        yield batch
+
+
+def _names(answer: Answer, key: str, name_field: str) -> Names | None:
+    if answer.status == 204:
+        return Names({})
+    records = _records(answer, key)
+    if records is None:
+        return None
+    names = {}
+    for record in records:
+        record_id, name = text_id(record.get("id")), record.get(name_field)
+        if record_id and isinstance(name, str) and name:
+            names[record_id] = name
+    info = json_of(answer.body).get("info")
+    return Names(names, isinstance(info, dict) and info.get("more_records") is True)
+
+
+def _first(answer: Answer, key: str) -> dict[str, Any] | None:
+    records = _records(answer, key)
+    return records[0] if records else None
+
+
+def _records(answer: Answer, key: str) -> list[dict[str, Any]] | None:
+    content = json_of(answer.body)
+    if not answer.ok or not isinstance(content, dict) or not isinstance(content.get(key), list):
+        return None
+    return [record for record in content[key] if isinstance(record, dict)]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,112 @@
+"""The requests that bulklink sends, as Zoho CRM's v8 pages show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from bulklink.models import Message
+from bulklink.zoho.exchange import CallKind, Request
+
+MOST_ITEMS = 20
+"""Emails in one link or unlink call (OpenAPI, maxItems)."""
+MOST_QUERY = 2000
+"""Characters of the comma-joined message_ids of one unlink call."""
+MOST_IDS_QUERY = 1024
+"""Characters of the comma-joined ids of one look-up of deals."""
+PAGE_OF_EMAILS = 10
+"""Emails on one page of a contact's list."""
+_ROOT = "/crm/v8"
+
+
+def link(
+    messages: Sequence[Message], deals: Sequence[tuple[str, str | None]], module_id: str
+) -> Request:
+    """Link messages of one contact, each to its deal, at the many-emails endpoint.
+
+    Args:
+        messages: 1 to 20 messages of one contact.
+        deals: (id, name) for each message; a name of None is left out.
+        module_id: the org's id of the module Deals.
+    """
+    items = [
+        _item(message, deal, module_id, name_message=True)
+        for message, deal in zip(messages, deals, strict=True)
+    ]
+    return _link_request(f"{_emails(messages[0])}/actions/link_record", items)
+
+
+def link_one(message: Message, deal: tuple[str, str | None], module_id: str) -> Request:
+    """Link one message at the single-email endpoint, whose path names the message."""
+    item = _item(message, deal, module_id, name_message=False)
+    return _link_request(f"{_emails(message)}/{message.message_id}/actions/link_record", [item])
+
+
+def unlink(messages: Sequence[Message]) -> Request:
+    """Unlink messages of one contact and owner at the many-emails endpoint."""
+    ids = ",".join(message.message_id for message in messages)
+    query = f"owner_id={messages[0].owner_id}&message_ids={ids}"
+    target = f"{_emails(messages[0])}/actions/link_record?{query}"
+    return Request(CallKind.UNLINK, "DELETE", target)
+
+
+def unlink_one(message: Message) -> Request:
+    """Unlink one message at the single-email endpoint."""
+    query = f"owner_id={message.owner_id}"
+    target = f"{_emails(message)}/{message.message_id}/actions/link_record?{query}"
+    return Request(CallKind.UNLINK, "DELETE", target)
+
+
+def emails_page(contact_id: str, index: str | None) -> Request:
+    """Read one page of a contact's emails; `index` is the `next_index` of the page before."""
+    query = f"?index={index}" if index else ""
+    return Request(CallKind.READ, "GET", f"{_ROOT}/Contacts/{contact_id}/Emails{query}")
+
+
+def organisation() -> Request:
+    """Look up the org: its id, name, type and licence."""
+    return Request(CallKind.LOOKUP, "GET", f"{_ROOT}/org")
+
+
+def deals_module() -> Request:
+    """Look up the module Deals, whose id differs from org to org."""
+    return Request(CallKind.LOOKUP, "GET", f"{_ROOT}/settings/modules/Deals")
+
+
+def deals(ids: Sequence[str]) -> Request:
+    """Look up the names of deals; their ids joined by commas are at most 1,024 characters."""
+    query = f"ids={','.join(ids)}&fields=Deal_Name"
+    return Request(CallKind.LOOKUP, "GET", f"{_ROOT}/Deals?{query}")
+
+
+def users(page: int) -> Request:
+    """Look up a page of up to 200 users, from page 1."""
+    query = f"type=AllUsers&per_page=200&page={page}"
+    return Request(CallKind.LOOKUP, "GET", f"{_ROOT}/users?{query}")
+
+
+def _emails(message: Message) -> str:
+    return f"{_ROOT}/Contacts/{message.contact_id}/Emails"
+
+
+def _link_request(target: str, items: list[dict[str, Any]]) -> Request:
+    return Request(CallKind.LINK, "POST", target, orjson.dumps({"Emails": items}))
+
+
+def _item(
+    message: Message, deal: tuple[str, str | None], module_id: str, *, name_message: bool
+) -> dict[str, Any]:
+    deal_id, deal_name = deal
+    owner = {"name": message.owner_name, "id": message.owner_id}
+    record = {"module": {"api_name": "Deals", "id": module_id}, "name": deal_name, "id": deal_id}
+    return {
+        "owner": _without_none(owner),
+        **({"message_id": message.message_id} if name_message else {}),
+        "linked_record": _without_none(record),
+    }
+
+
+def _without_none(pairs: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in pairs.items() if value is not None}

@@ -1,0 +1,113 @@
+"""The network: sends one request once and says what came back. Only here is aiohttp's client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Protocol, Self
+
+import aiohttp
+from yarl import URL
+
+from bulklink.zoho.exchange import Answer, Silence
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 40.0
+_MOST_BYTES = 8 * 1024 * 1024
+_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ClientSSLError, aiohttp.ConnectionTimeoutError)
+
+
+class Transport(Protocol):
+    """Sends requests; the tests bring one without a network."""
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Answer | Silence:
+        """Send a request exactly once and return what came back."""
+        ...
+
+
+class HttpTransport:
+    """One aiohttp session for all requests of a run, to be entered with `async with`.
+
+    Args:
+        connections: how many connections are kept at most.
+    """
+
+    def __init__(self, connections: int) -> None:
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections),
+            timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        # aiohttp sends an idempotent request again by itself when a kept connection drops, and
+        # offers no public switch. A DELETE sent twice behind the ledger's back is a lie in it.
+        self._session._retry_connection = False  # noqa: SLF001
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Answer | Silence:
+        """Send a request exactly once: no redirect is followed, nothing is sent again.
+
+        Foreign errors end here, without their texts, which can hold addresses with secrets.
+        """
+        if self._session is None:
+            raise RuntimeError("the transport is not open")
+        target = URL(url, encoded=True)
+        try:
+            async with self._session.request(
+                method, target, headers=headers, data=body, allow_redirects=False
+            ) as response:
+                content = await _bounded(response)
+                return Answer(response.status, content, _seconds(response.headers))
+        except _NEVER_SENT as error:
+            return Silence(_reason(error), sent=False)
+        except (TimeoutError, aiohttp.ClientError, OSError, _TooLongError) as error:
+            return Silence(_reason(error))
+
+
+class _TooLongError(Exception):
+    """Raised when an answer is longer than any that Zoho gives."""
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    chunks, size = [], 0
+    async for chunk in response.content.iter_chunked(65536):
+        size += len(chunk)
+        if size > _MOST_BYTES:
+            raise _TooLongError
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _seconds(headers: Mapping[str, str]) -> float | None:
+    """Return Retry-After in seconds; its form as a date is not read, Zoho documents neither."""
+    value = headers.get("Retry-After", "")
+    return float(value) if value.isascii() and value.isdigit() else None
+
+
+def _reason(error: BaseException) -> str:
+    reasons: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+        (aiohttp.ClientConnectorDNSError, "the host name is not known"),
+        (aiohttp.ClientSSLError, "no secure connection (TLS) could be made"),
+        (aiohttp.ClientConnectorError, "nothing accepts connections there"),
+        (aiohttp.ConnectionTimeoutError, "no connection in time"),
+        (asyncio.TimeoutError, f"no answer within {ANSWER_SECONDS:.0f} seconds"),
+        (_TooLongError, "an answer of more than 8 MB"),
+    )
+    return next((said for kind, said in reasons if isinstance(error, kind)), "the connection broke")
