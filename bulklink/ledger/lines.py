@@ -34,9 +34,9 @@ class Result(msgspec.Struct, frozen=True):
     message: str = ""
     attempts: int = 0
     call: int | None = None
-    previous_deal_id: str | None | msgspec.UnsetType = msgspec.UNSET
-    previous_deal_name: str | None | msgspec.UnsetType = msgspec.UNSET
-    current_deal_id: str | None | msgspec.UnsetType = msgspec.UNSET
+    previous_deal_id: str | msgspec.UnsetType | None = msgspec.UNSET
+    previous_deal_name: str | msgspec.UnsetType | None = msgspec.UNSET
+    current_deal_id: str | msgspec.UnsetType | None = msgspec.UNSET
     duplicate_of: int | msgspec.UnsetType = msgspec.UNSET
 
 

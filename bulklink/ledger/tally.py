@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from bulklink.errors import LedgerError
 from bulklink.models import Status
 
 _STATES = (None, *Status)
@@ -74,6 +75,9 @@ def _lines(path: Path) -> Iterator[_Line]:
     except FileNotFoundError:
         return
     with file:
-        for line in file:
+        for number, line in enumerate(file, 1):
             if line.endswith(b"\n"):
-                yield decoder.decode(line)
+                try:
+                    yield decoder.decode(line)
+                except msgspec.DecodeError as error:
+                    raise LedgerError(f"This is no ledger line: {error}.", where=f"{path}:{number}") from None

@@ -155,14 +155,18 @@ async def open_ledger(files: Files) -> AsyncIterator[LedgerWriter]:
             await writer.run()
         done.set()
 
-    async with anyio.create_task_group() as group:
-        group.start_soon(write)
-        try:
-            yield writer
-        finally:
-            writer.close()
-            with anyio.CancelScope(shield=True):
-                await done.wait()
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(write)
+            try:
+                yield writer
+            finally:
+                writer.close()
+                with anyio.CancelScope(shield=True):
+                    await done.wait()
+    except BaseExceptionGroup as group_error:
+        # The writing task raises nothing: what the group wraps is the one error of our user.
+        raise group_error.exceptions[0] from None
     writer.append()
 
 

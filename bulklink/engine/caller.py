@@ -1,0 +1,213 @@
+"""Making a call: its ledger line, its place among the calls in flight, its tries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from bulklink.engine.pacer import Pacer
+from bulklink.engine.refusals import fatal
+from bulklink.engine.retries import Next, Tries, decide
+from bulklink.engine.stopping import Stopping
+from bulklink.errors import RunStoppedError, StoppedBy
+from bulklink.ledger.lines import answer_line, call_line, timestamp
+from bulklink.ledger.writer import LedgerWriter
+from bulklink.zoho.answers import refusal_of
+from bulklink.zoho.classes import AnswerClass, class_of
+from bulklink.zoho.client import Client, Received
+from bulklink.zoho.exchange import Answer, CallKind, Request, Silence
+
+MOST_UNANSWERED = 5
+"""Requests in a row that stay without an answer before the run stops."""
+
+
+class Clock(msgspec.Struct, frozen=True):
+    """The two clocks and the chance of a run; the tests bring their own.
+
+    `wall` is seconds since 1970, `monotonic` seconds that never jump, `chance` a random number
+    from 0 to 1.
+    """
+
+    wall: Callable[[], float]
+    monotonic: Callable[[], float]
+    chance: Callable[[], float]
+
+    def timestamp(self) -> str:
+        """Return now as the ledger writes it."""
+        return timestamp(self.wall())
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """A call that is over: its last number in the ledger, how often it was sent, what came."""
+
+    call: int
+    tries: int
+    kind: CallKind
+    outcome: Answer | Silence
+
+
+class Caller:
+    """Makes calls for all tasks of a run.
+
+    Args:
+        client: sends requests.
+        ledger: takes the `call` line before a request leaves, and answers worth keeping.
+        pacer: gives out places in flight.
+        stopping: tells whether the run goes on.
+        clock: tells the time.
+        first_call: number of the first call in the ledger.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        ledger: LedgerWriter,
+        pacer: Pacer,
+        stopping: Stopping,
+        clock: Clock,
+        *,
+        first_call: int = 1,
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._pacer = pacer
+        self._stopping = stopping
+        self._clock = clock
+        self._next_call = first_call
+        self._answered = False
+        self._unanswered = 0
+
+    async def make(
+        self,
+        request: Request,
+        *,
+        contact_id: str | None = None,
+        rows: Sequence[int] = (),
+        tried: int = 0,
+        finishing: bool = False,
+    ) -> Exchange:
+        """Send a request until it has an answer that stands, or its tries are used up.
+
+        An unlink that may have been applied is not sent again here: it is read back first.
+
+        Args:
+            request: what to send.
+            contact_id: the contact it concerns, for the ledger.
+            rows: the rows it carries, for the ledger.
+            tried: how often these rows were sent for the same purpose before.
+            finishing: whether it finishes a relink that a gentle stop must not tear.
+
+        Raises:
+            HaltedError: if the run was stopped before it was sent.
+            RunStoppedError: if the token is refused or no server answers.
+            LedgerError: if its line cannot be written; it was not sent then.
+        """
+        made = _Made(self._clock.monotonic())
+        while True:
+            made.sent += 1
+            line = (request.kind, tried + made.sent, contact_id, rows)
+            call, received = await self._send(request, line, finishing=finishing)
+            outcome = received.outcome
+            exchange = Exchange(call, made.sent, request.kind, outcome)
+            if isinstance(outcome, Silence) or not outcome.ok:
+                self.keep(exchange)
+            decision = decide(outcome, self._tries(made, request, outcome), self._clock.chance())
+            match decision.next:
+                case Next.TAKE | Next.GIVE_UP:
+                    self._note(outcome, request, gave_up=decision.next is Next.GIVE_UP)
+                    return exchange
+                case Next.RENEW:
+                    made.renewed = True
+                    await self._client.renew(received.token)
+                case Next.AGAIN if _busy(outcome):
+                    self._pacer.pause(decision.delay)
+                case Next.AGAIN:
+                    await self._stopping.sleep(decision.delay, finishing=finishing)
+
+    def keep(self, exchange: Exchange) -> None:
+        """Keep what came back in `answers.jsonl`; `make` does so by itself unless HTTP says 2xx."""
+        outcome = exchange.outcome
+        if isinstance(outcome, Silence):
+            status, body = None, outcome.reason
+        else:
+            status, body = outcome.status, outcome.body.decode("utf-8", "replace")
+        self._ledger.keep_answer(
+            answer_line(self._clock.timestamp(), exchange.call, exchange.kind, status, body)
+        )
+
+    async def _send(
+        self,
+        request: Request,
+        line: tuple[str, int, str | None, Sequence[int]],
+        *,
+        finishing: bool,
+    ) -> tuple[int, Received]:
+        """Send once, with the line on disk before; return the number of the call with it."""
+        async with self._pacer.place(finishing=finishing):
+            await self._client.ready()
+            call, self._next_call = self._next_call, self._next_call + 1
+            op, attempt, contact_id, rows = line
+            written = call_line(self._clock.timestamp(), call, op, attempt, contact_id, rows)
+            await self._ledger.commit(written)
+            return call, await self._client.send(request)
+
+    def _tries(self, made: _Made, request: Request, outcome: Answer | Silence) -> Tries:
+        made.busy += _busy(outcome)
+        return Tries(
+            made=made.sent - made.busy,
+            seconds=self._clock.monotonic() - made.started,
+            busy=made.busy,
+            renewed=made.renewed,
+            repeatable=request.kind is not CallKind.UNLINK,
+            first_contact=not self._answered and isinstance(outcome, Silence),
+        )
+
+    def _note(self, outcome: Answer | Silence, request: Request, *, gave_up: bool) -> None:
+        """Stop the run where no token is taken, or too many requests stay without an answer."""
+        if isinstance(outcome, Answer):
+            self._answered = True
+            refusal = refusal_of(outcome) if not outcome.ok else None
+            if refusal and class_of(outcome.status, refusal.code) is AnswerClass.TOKEN:
+                raise fatal(request.kind, refusal, "the access token")
+        if not gave_up:
+            self._unanswered = 0
+            return
+        lost = isinstance(outcome, Silence) and outcome.sent
+        if request.kind is CallKind.UNLINK and lost:
+            return  # it had one try, because it must be read back
+        self._unanswered += 1
+        if not self._answered or self._unanswered >= MOST_UNANSWERED:
+            raise _unanswered(outcome, self._unanswered)
+
+
+class _Made:
+    """What was done for one request so far."""
+
+    def __init__(self, started: float) -> None:
+        self.started = started
+        self.sent = 0
+        self.busy = 0
+        self.renewed = False
+
+
+def _busy(outcome: Answer | Silence) -> bool:
+    if isinstance(outcome, Silence) or outcome.ok:
+        return False
+    return class_of(outcome.status, refusal_of(outcome).code) is AnswerClass.BUSY
+
+
+def _unanswered(outcome: Answer | Silence, requests: int) -> RunStoppedError:
+    if isinstance(outcome, Silence):
+        said = outcome.reason
+    elif _busy(outcome):
+        said = "the server says that there are too many requests"
+    else:
+        said = f"the server fails with HTTP {outcome.status}"
+    return RunStoppedError(
+        StoppedBy.NO_ANSWER,
+        f"The CRM does not answer: {said} ({requests} in a row, each tried several times)."
+        if requests > 1
+        else f"The CRM does not answer: {said}.",
+        advice="Check the address, the data centre and the network.",
+    )

@@ -1,0 +1,256 @@
+"""Working on one contact: makes the calls that its tracks ask for, and records what became of them.
+
+The phases keep the calls few: what is to be unlinked goes first, all of it, then what is to be
+linked, so that full batches can be cut from what is really left to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import groupby
+
+import anyio
+import msgspec
+
+from bulklink.engine.batches import link_batches, unlink_batches
+from bulklink.engine.caller import Caller, Clock, Exchange
+from bulklink.engine.readback import read_links
+from bulklink.engine.refusals import Refusals
+from bulklink.engine.stopping import HaltedError, Stopping
+from bulklink.engine.tracks import ANSWERED, Need, Track
+from bulklink.errors import BulklinkError
+from bulklink.ledger.lines import Result, result_line, snapshot_line, step_line
+from bulklink.ledger.writer import LedgerWriter
+from bulklink.models import Message
+from bulklink.zoho import requests
+from bulklink.zoho.answers import Reading, Verdict, read_answer
+from bulklink.zoho.classes import AnswerClass, class_of
+from bulklink.zoho.exchange import Answer, CallKind, Request, Silence
+
+SETTLE_AFTER = 10.0
+"""Seconds after a call before a read is believed that shows it not applied."""
+_PHASES = (Need.SNAPSHOT, Need.UNLINK, Need.LINK, Need.PUT_BACK, Need.SETTLE)
+
+
+class Sending(msgspec.Struct, frozen=True):
+    """How batches are sent: most messages a call, which endpoint for one, the Deals module."""
+
+    batch_size: int
+    single_endpoint: bool
+    module_id: str
+
+
+class Desk(msgspec.Struct, frozen=True):
+    """What all contacts of a run share."""
+
+    sending: Sending
+    caller: Caller
+    ledger: LedgerWriter
+    refusals: Refusals
+    stopping: Stopping
+    clock: Clock
+    settled: Callable[[Result], None]
+    """Told of each result once it is on its way to the ledger."""
+
+
+class ContactRun:
+    """The work on some messages of one contact, until each is settled or the run stops.
+
+    Args:
+        messages: of one contact.
+        desk: what all contacts of the run share.
+    """
+
+    def __init__(self, messages: Sequence[Message], desk: Desk) -> None:
+        self._contact_id = messages[0].contact_id
+        self._tracks = [Track(message) for message in messages]
+        self._desk = desk
+        self._lots = 0
+        self._write_ended = desk.clock.monotonic()
+
+    async def run(self) -> None:
+        """Do what the tracks need, phase by phase."""
+        while tracks := self._open():
+            need = next(phase for phase in _PHASES if any(t.need is phase for t in tracks))
+            asking = [track for track in tracks if track.need is need]
+            if need in (Need.SNAPSHOT, Need.SETTLE):
+                await self._guarded(self._read, asking, need)
+            else:
+                await self._write(asking, need)
+
+    def _open(self) -> list[Track]:
+        """Return the tracks that may go on; after a stop, at most those between two halves."""
+        tracks = [track for track in self._tracks if track.need is not Need.NOTHING]
+        if self._desk.stopping.reason is None:
+            return tracks
+        try:
+            self._desk.stopping.check(finishing=True)
+        except HaltedError:
+            return []
+        return [track for track in tracks if track.unlinked]
+
+    async def _guarded(
+        self, work: Callable[[list[Track], Need], Awaitable[None]], tracks: list[Track], need: Need
+    ) -> None:
+        """Do some work; what ends the run is told to all, and the tracks stay as they are."""
+        try:
+            await work(tracks, need)
+        except HaltedError:
+            pass
+        except BulklinkError as error:
+            self._desk.stopping.stop(error)
+
+    async def _write(self, tracks: Sequence[Track], need: Need) -> None:
+        """Send what is to be changed, all batches at once; the pacer holds back what must wait."""
+        batches = list(_batches(tracks, need, self._desk.sending.batch_size))
+        if len(batches) == 1:
+            await self._guarded(self._send, batches[0], need)
+        else:
+            async with anyio.create_task_group() as group:
+                for batch in batches:
+                    group.start_soon(self._guarded, self._send, batch, need)
+
+    async def _send(self, batch: Sequence[Track], need: Need) -> None:
+        exchange = await self._desk.caller.make(
+            self._request(batch, need),
+            contact_id=self._contact_id,
+            rows=[track.message.row for track in batch],
+            tried=max(track.sendings for track in batch),
+            finishing=any(track.unlinked for track in batch),
+        )
+        self._write_ended = self._desk.clock.monotonic()
+        for track in batch:
+            track.sent(exchange.call, exchange.tries)
+        await self._take(batch, need, exchange)
+
+    def _request(self, batch: Sequence[Track], need: Need) -> Request:
+        messages = [track.message for track in batch]
+        sending = self._desk.sending
+        one = len(batch) == 1 and sending.single_endpoint
+        if need is Need.UNLINK:
+            return requests.unlink_one(messages[0]) if one else requests.unlink(messages)
+        deals = [track.target for track in batch]
+        if one:
+            return requests.link_one(messages[0], deals[0], sending.module_id)
+        return requests.link(messages, deals, sending.module_id)
+
+    async def _take(self, batch: Sequence[Track], need: Need, exchange: Exchange) -> None:
+        """Take an answer in: what it says of each message, then what the run makes of that."""
+        reading = _read_writing(batch, need, exchange, self._desk.sending)
+        ids = [track.message.message_id for track in batch]
+        if isinstance(exchange.outcome, Answer) and exchange.outcome.ok and not reading.clean(ids):
+            self._desk.caller.keep(exchange)
+        if any(verdict.success for verdict in reading.named.values()):
+            self._desk.refusals.succeeded(exchange.kind, self._contact_id)
+        refused = []
+        for track in batch:
+            verdict = reading.named.get(track.message.message_id)
+            if verdict is not None and verdict.success:
+                ANSWERED[need](track, verdict)
+            else:
+                refused.append((track, verdict))
+        self._record(batch)
+        if reading.whole is not None:
+            await self._refused_whole(batch, need, exchange.kind, reading.whole)
+        else:
+            await self._refused(refused, need, exchange.kind)
+        self._record(batch)
+
+    async def _refused(
+        self, refused: Sequence[tuple[Track, Verdict | None]], need: Need, kind: CallKind
+    ) -> None:
+        """Go on with messages that an answer refuses by name, or does not name at all."""
+        for verdict in {verdict.code: verdict for _, verdict in refused if verdict}.values():
+            await self._desk.refusals.judge(kind, self._contact_id, verdict)
+        for track, verdict in refused:
+            if verdict is None or _may_be_applied(verdict):
+                track.lose()
+            else:
+                ANSWERED[need](track, verdict)
+
+    async def _refused_whole(
+        self, batch: Sequence[Track], need: Need, kind: CallKind, verdict: Verdict
+    ) -> None:
+        """Go on with a call that was refused without a name: halve it until one stands alone."""
+        await self._desk.refusals.judge(kind, self._contact_id, verdict)
+        meaning = class_of(verdict.http_status, verdict.code)
+        if _may_be_applied(verdict):
+            for track in batch:
+                track.lose()
+        elif meaning is AnswerClass.FATAL_IF_COMMON or len(batch) == 1:
+            for track in batch:
+                ANSWERED[need](track, verdict)
+        else:
+            self._halve(batch, need)
+
+    def _halve(self, batch: Sequence[Track], need: Need) -> None:
+        """Have a refused batch sent in two halves; of an unlink some may be applied: read first."""
+        middle = (len(batch) + 1) // 2
+        for half in (batch[:middle], batch[middle:]):
+            self._lots += 1
+            for track in half:
+                track.lot = self._lots
+                if need is Need.UNLINK:
+                    track.settle()
+
+    async def _read(self, tracks: Sequence[Track], need: Need) -> None:
+        """Read the links back until all these messages are seen, and go on with each."""
+        finishing = all(track.unlinked for track in tracks)
+        if need is Need.SETTLE and any(track.patient for track in tracks):
+            believed_at = self._write_ended + SETTLE_AFTER
+            left = believed_at - self._desk.clock.monotonic()
+            await self._desk.stopping.sleep(max(0.0, left), finishing=finishing)
+        wanted = {track.message.message_id: track.message.row for track in tracks}
+        links = await read_links(
+            self._contact_id, wanted, self._desk.caller, self._desk.refusals, finishing=finishing
+        )
+        for track in tracks:
+            links.tell(track)
+        self._record(tracks, snapshot=need is Need.SNAPSHOT)
+
+    def _record(self, tracks: Iterable[Track], *, snapshot: bool = False) -> None:
+        """Write what is new of these tracks to the ledger."""
+        desk = self._desk
+        ts = desk.clock.timestamp()
+        for track in tracks:
+            row, previous = track.message.row, track.previous
+            if track.result is not None:
+                result, track.result = track.result, None
+                desk.ledger.append(result_line(ts, result))
+                desk.settled(result)
+            elif snapshot and not isinstance(previous, msgspec.UnsetType) and track.call:
+                name = previous.name if previous else None
+                line = snapshot_line(ts, row, previous.id if previous else None, name, track.call)
+                desk.ledger.append(line)
+            if track.unlinked and not track.step_told:
+                track.step_told = True
+                desk.ledger.append(step_line(ts, row))
+
+
+def _batches(tracks: Sequence[Track], need: Need, size: int) -> Iterable[list[Track]]:
+    """Cut tracks into calls: per owner and lot, unlinks packed by the length of their ids."""
+    by_row = {track.message.row: track for track in tracks}
+    cut = unlink_batches if need is Need.UNLINK else link_batches
+
+    def group(track: Track) -> tuple[str, int]:
+        return track.message.owner_id, track.lot
+
+    for _, members in groupby(sorted(tracks, key=group), key=group):
+        for batch in cut([track.message for track in members], size):
+            yield [by_row[message.row] for message in batch]
+
+
+def _may_be_applied(verdict: Verdict) -> bool:
+    """Tell whether a refusal is a failure of the server, after which anything can be true."""
+    return class_of(verdict.http_status, verdict.code) in (AnswerClass.AGAIN, AnswerClass.BUSY)
+
+
+def _read_writing(
+    batch: Sequence[Track], need: Need, exchange: Exchange, sending: Sending
+) -> Reading:
+    """Read what came back from a link or unlink call; silence names nobody."""
+    if isinstance(exchange.outcome, Silence):
+        return Reading({})
+    single = len(batch) == 1 and sending.single_endpoint and need is not Need.UNLINK
+    ids = [track.message.message_id for track in batch]
+    return read_answer(ids, exchange.outcome, echo_of=batch[0].target[0] if single else None)

@@ -1,0 +1,62 @@
+"""Why and how hard a run stops: the one place that every task asks before it sends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+
+from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
+
+_GENTLE = (StoppedBy.INTERRUPTED, StoppedBy.TERMINATED)
+
+
+class HaltedError(Exception):
+    """Raised where a call would have started after the run was stopped; never leaves the engine."""
+
+
+class Stopping:
+    """Whether the run goes on.
+
+    After a gentle stop (a person or the system) no new work starts, but a relink that is between
+    its halves is finished. After a hard one (the server takes no more, the ledger is broken)
+    nothing more is sent.
+    """
+
+    def __init__(self) -> None:
+        self.reason: RunStoppedError | None = None
+        self._stopped = anyio.Event()
+        self._on_stop: list[Callable[[], None]] = []
+
+    def on_stop(self, action: Callable[[], None]) -> None:
+        """Have something done when the run is stopped: whoever waits must be woken."""
+        self._on_stop.append(action)
+
+    def stop(self, reason: BulklinkError) -> None:
+        """Stop the run; the first reason stands, unless a hard one follows a gentle one."""
+        if not isinstance(reason, RunStoppedError):
+            by = StoppedBy.LEDGER if reason.code == "ledger" else StoppedBy.INTERNAL
+            reason = RunStoppedError(by, reason.message, where=reason.where, advice=reason.advice)
+        if self.reason is None or (self.reason.by in _GENTLE and reason.by not in _GENTLE):
+            self.reason = reason
+        self._stopped.set()
+        for action in self._on_stop:
+            action()
+
+    def check(self, *, finishing: bool = False) -> None:
+        """Raise HaltedError if a call may not start; `finishing` is between a relink's halves."""
+        if self.reason is not None and not (finishing and self.reason.by in _GENTLE):
+            raise HaltedError
+
+    async def sleep(self, seconds: float, *, finishing: bool = False) -> None:
+        """Wait, but no longer than the run goes on.
+
+        Raises:
+            HaltedError: if the run was stopped meanwhile.
+        """
+        if finishing:
+            await anyio.sleep(seconds)
+        else:
+            with anyio.move_on_after(seconds):
+                await self._stopped.wait()
+        self.check(finishing=finishing)

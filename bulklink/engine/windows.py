@@ -1,0 +1,57 @@
+"""Cutting the stream of messages into pieces that one worker holds in memory. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from bulklink.engine.batches import unlink_batches
+from bulklink.models import Message, Op
+from bulklink.zoho.requests import MOST_QUERY
+
+MOST_MESSAGES = 2000
+"""Messages of one contact that a worker holds at once."""
+
+
+def contact_windows(
+    chunks: Iterable[Sequence[Message]], batch_size: int, most: int = MOST_MESSAGES
+) -> Iterator[list[Message]]:
+    """Yield the messages of each contact; of a contact with more than `most`, piece by piece.
+
+    A piece ends at full batches, so that cutting it costs no call.
+
+    Args:
+        chunks: messages sorted by contact and owner.
+        batch_size: most messages of a call.
+        most: messages that a piece holds, about.
+    """
+    window: list[Message] = []
+    for chunk in chunks:
+        for message in chunk:
+            if window and message.contact_id != window[0].contact_id:
+                yield window
+                window = []
+            elif len(window) >= most:
+                now, window = _full_batches(window, batch_size)
+                yield now
+            window.append(message)
+    if window:
+        yield window
+
+
+def _full_batches(window: Sequence[Message], size: int) -> tuple[list[Message], list[Message]]:
+    """Split off what would leave a batch of the last group half empty, to go with what follows."""
+    owner = window[-1].owner_id
+    before = [m for m in window if m.owner_id != owner]
+    links = [m for m in window if m.owner_id == owner and m.op is not Op.UNLINK]
+    unlinks = [m for m in window if m.owner_id == owner and m.op is Op.UNLINK]
+    full = len(links) - len(links) % size
+    now, later = before + links[:full], links[full:]
+    shortest = min((len(m.message_id) for m in unlinks), default=0)
+    for batch in unlink_batches(unlinks, size):
+        (now if _is_full(batch, size, shortest) else later).extend(batch)
+    return (now, later) if len(later) < len(now) else (list(window), [])
+
+
+def _is_full(batch: Sequence[Message], size: int, shortest: int) -> bool:
+    characters = sum(len(m.message_id) + 1 for m in batch)
+    return len(batch) == size or characters + shortest > MOST_QUERY
