@@ -1,0 +1,60 @@
+"""What a call is answered from, and what it leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+from bulklink.emulator.calls import Call
+from bulklink.emulator.errors import Problem, refusal
+from bulklink.emulator.settings import Settings
+from bulklink.emulator.state import Change, State
+from bulklink.emulator.wire import Answer, Request
+from bulklink.emulator.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The world, the rules, the state and the time at which a call is answered.
+
+    Args:
+        now: seconds since 1970.
+    """
+
+    world: World
+    settings: Settings
+    state: State
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request with its address read.
+
+    Args:
+        query: the parameters; of one that is there twice, the last.
+    """
+
+    call: Call
+    request: Request
+    query: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer and the changes that come with it, not yet made."""
+
+    answer: Answer
+    contact_id: str = ""
+    changes: tuple[Change, ...] = field(default=())
+
+
+def asked(call: Call, request: Request) -> Asked:
+    """Read the query of a request."""
+    return Asked(call, request, dict(parse_qsl(request.query, keep_blank_values=True)))
+
+
+def refuse(problem: Problem) -> Reply:
+    """Refuse a whole call."""
+    return Reply(refusal(problem))

@@ -1,0 +1,91 @@
+"""The refusals of Zoho CRM: code, HTTP status, words, and the shape of a whole-call error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from bulklink.emulator.wire import NOTHING, Answer, json_answer
+from bulklink.zoho.codes import Code
+
+_UNUSUAL_STATUS = {
+    Code.OAUTH_SCOPE_MISMATCH: 401,
+    Code.AUTHENTICATION_FAILURE: 401,
+    Code.INVALID_TOKEN: 401,
+    Code.NO_PERMISSION: 403,
+    Code.INVALID_URL_PATTERN: 404,
+    Code.TOO_MANY_REQUESTS: 429,
+    Code.INTERNAL_ERROR: 500,
+    Code.INTERNAL_SERVER_ERROR: 500,
+}
+
+_WORDS = {
+    Code.INVALID_DATA: "invalid data",
+    Code.MANDATORY_NOT_FOUND: "required field not found",
+    Code.NOT_ALLOWED: "the given record is not associated with the deal",
+    Code.ALREADY_LINKED: "Unlink the email first to link it to another deal record",
+    Code.LIMIT_EXCEEDED: "the number of emails exceeds the limit of a call",
+    Code.CANNOT_PROCESS: "the emails of this mailbox cannot be fetched",
+    Code.REQUEST_BODY_IS_EMPTY: "the request body is empty",
+    Code.INVALID_MODULE: "the module name given seems to be invalid",
+    Code.FEATURE_NOT_SUPPORTED: "this feature is not supported in your edition",
+    Code.AMBIGUITY_DURING_PROCESSING: "the module id and the module API name do not match",
+    Code.API_NOT_SUPPORTED: "this API is not supported in the given version",
+    Code.OAUTH_SCOPE_MISMATCH: "invalid oauth scope to access this URL",
+    Code.AUTHENTICATION_FAILURE: "Authentication failed",
+    Code.INVALID_TOKEN: "invalid oauth token",
+    Code.NO_PERMISSION: "permission denied",
+    Code.INVALID_URL_PATTERN: "Please check if the URL trying to access is a correct one",
+    Code.INVALID_REQUEST_METHOD: "The http request method type is not a valid one",
+    Code.INTERNAL_ERROR: "Internal Server Error",
+    Code.INTERNAL_SERVER_ERROR: "Internal Server Error",
+}
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing that is wrong with a call or with one of its emails.
+
+    Args:
+        code: the code of the pages.
+        details: where it is, as the pages name places (`json_path`, `param_name`, ...).
+        message: the words for a person; the code's own where empty.
+    """
+
+    code: Code
+    details: Mapping[str, object] = NOTHING
+    message: str = ""
+
+
+def status_of(code: Code) -> int:
+    """Return the HTTP status that the pages give `code`."""
+    return _UNUSUAL_STATUS.get(code, 400)
+
+
+def error_entry(problem: Problem) -> dict[str, object]:
+    """Return the flat JSON object that says `problem`."""
+    return {
+        "code": problem.code.value,
+        "details": dict(problem.details),
+        "message": problem.message or _WORDS.get(problem.code, problem.code.value),
+        "status": "error",
+    }
+
+
+def refusal(problem: Problem) -> Answer:
+    """Return the answer that refuses a whole call."""
+    return json_answer(error_entry(problem), status_of(problem.code))
+
+
+def at_param(code: Code, name: str) -> Problem:
+    """Say that a query parameter is missing or wrong."""
+    return Problem(code, {"param_name": name})
+
+
+def at_path(index: int) -> Problem:
+    """Say that part `index` of the address, counted after the version, names nothing."""
+    return Problem(
+        Code.INVALID_DATA,
+        {"resource_path_index": index},
+        "the related id given seems to be invalid",
+    )

@@ -1,0 +1,175 @@
+"""The web server around an emulated CRM: loopback only, in process or as a program."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from bulklink.emulator.crm import Crm
+from bulklink.emulator.settings import Settings
+from bulklink.emulator.wire import Answer, Fate, Request
+from bulklink.emulator.world import World
+
+_LARGEST_BODY = 4 << 20
+_GRACE = 1.0
+
+
+def check_loopback(host: str) -> None:
+    """Let only addresses of this machine pass: the emulator is for nobody else.
+
+    Raises:
+        ValueError: where `host` is not a loopback address.
+    """
+    if host == "localhost":
+        return
+    try:
+        if ipaddress.ip_address(host).is_loopback:
+            return
+    except ValueError:
+        pass
+    raise ValueError(f"{host} is not a loopback address; the emulator serves this machine alone")
+
+
+def create_app(world: World, settings: Settings | None = None) -> web.Application:
+    """Make a web application that serves `world`."""
+    return app_of(Crm(world, settings))
+
+
+def app_of(crm: Crm) -> web.Application:
+    """Make a web application around a CRM."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await _send(request, await crm.handle(await _read(request)))
+
+    app = web.Application(client_max_size=_LARGEST_BODY)
+    app.router.add_route("*", "/{path:.*}", answer)
+    return app
+
+
+async def _read(request: web.Request) -> Request:
+    return Request(
+        method=request.method,
+        path=request.path,
+        query=request.rel_url.raw_query_string,
+        headers={name.lower(): value for name, value in request.headers.items()},
+        body=await request.read() if request.can_read_body else b"",
+    )
+
+
+async def _send(request: web.Request, answer: Answer) -> web.StreamResponse:
+    if answer.fate is Fate.DROPPED:
+        _hang_up(request)
+    headers = dict(answer.headers)
+    if answer.body:
+        headers["Content-Type"] = answer.content_type
+    if answer.fate is Fate.CUT:
+        return await _cut(request, answer, headers)
+    return web.Response(status=answer.status, body=answer.body or None, headers=headers)
+
+
+async def _cut(request: web.Request, answer: Answer, headers: dict[str, str]) -> web.StreamResponse:
+    headers["Content-Length"] = str(len(answer.body))
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    await response.prepare(request)
+    await response.write(answer.body[: len(answer.body) // 2])
+    _hang_up(request)
+    return response
+
+
+def _hang_up(request: web.Request) -> None:
+    """End the connection; aiohttp then finds nobody to send to."""
+    if request.transport is not None:
+        request.transport.close()
+
+
+class Emulator:
+    """An emulator that serves while its context is open.
+
+    Args:
+        world: what is in the CRM before the first call.
+        settings: how it behaves.
+        host: a loopback address.
+        port: 0 for a free one.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        settings: Settings | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        check_loopback(host)
+        self.crm = Crm(world, settings)
+        self.url = ""
+        self._host = host
+        self._port = port
+        self._runner = web.AppRunner(
+            app_of(self.crm), access_log=None, shutdown_timeout=_GRACE, handle_signals=False
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        self.url = f"http://{host}:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._runner.cleanup()
+
+
+def serve(
+    world: World,
+    settings: Settings | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+) -> None:
+    """Serve until the process is interrupted or terminated; print the address first.
+
+    Raises:
+        ValueError: where `host` is not a loopback address.
+        OSError: where the port cannot be had.
+    """
+    check_loopback(host)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(Emulator(world, settings, host=host, port=port)))
+
+
+async def _serve(emulator: Emulator) -> None:
+    async with _stop_signal() as stopped, emulator:
+        sys.stdout.write(json.dumps({"url": emulator.url}, separators=(",", ":")) + "\n")
+        sys.stdout.flush()
+        await stopped.wait()
+
+
+@contextlib.asynccontextmanager
+async def _stop_signal() -> AsyncIterator[asyncio.Event]:
+    """Give an event that SIGINT or SIGTERM sets, on systems whose loops know signals or not."""
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stopped.set)
+        except NotImplementedError:
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopped.set))
+    yield stopped

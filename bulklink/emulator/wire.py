@@ -1,0 +1,63 @@
+"""What crosses the line: a request, an answer, and how an answer travels.
+
+Nothing here knows a socket. The web server makes a `Request` from what it reads and writes out an
+`Answer`; a test on a virtual clock hands over the same values itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+import msgspec
+import orjson
+
+JSON_TYPE = "application/json;charset=UTF-8"
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class Fate(StrEnum):
+    """What becomes of an answer on its way to the caller."""
+
+    DELIVERED = "delivered"
+    CUT = "cut"
+    """The connection ends in the middle of the body."""
+    DROPPED = "dropped"
+    """The connection ends before a byte of the answer."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One HTTP request.
+
+    Args:
+        method: in capitals.
+        path: without the query, percent-decoded.
+        query: the query string as sent, without the question mark.
+        headers: names in lower case.
+        body: the bytes after the headers.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Mapping[str, str] = NOTHING
+    body: bytes = b""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One HTTP answer; the body is empty where Zoho sends none."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = NOTHING
+    content_type: str = JSON_TYPE
+    fate: Fate = Fate.DELIVERED
+
+
+def json_answer(document: object, status: int = 200) -> Answer:
+    """Make an answer whose body is `document` as JSON."""
+    return Answer(status, orjson.dumps(document))
+
+
+NO_CONTENT = Answer(204)

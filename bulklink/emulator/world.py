@@ -1,0 +1,135 @@
+"""The CRM that is emulated, as it was before the first call. Nothing here ever changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+$", max_length=100)]
+MessageId = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9]+$", max_length=500)]
+
+_LONG_AGO = "2026-01-05T09:00:00+00:00"
+
+
+class User(msgspec.Struct, frozen=True):
+    """A user of the org; the owner of a mailbox."""
+
+    id: Id
+    full_name: str
+    email: str = ""
+    status: str = "active"
+
+
+class Contact(msgspec.Struct, frozen=True):
+    """A contact."""
+
+    id: Id
+    name: str
+    email: str = ""
+
+
+class Deal(msgspec.Struct, frozen=True):
+    """A deal and the contact it belongs to."""
+
+    id: Id
+    name: str
+    contact_id: Id
+    stage: str = "Qualification"
+    created_time: str = _LONG_AGO
+    modified_time: str = _LONG_AGO
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """A stage of the pipeline; what is shown can differ from what is stored."""
+
+    display_value: str
+    actual_value: str
+    forecast_type: Literal["Open", "Closed Won", "Closed Lost"]
+
+
+class Email(msgspec.Struct, frozen=True, gc=False):
+    """An email of a contact in the mailbox of its owner.
+
+    `deal_id` is the deal it was on when the world was loaded; where it is now, the state knows.
+    """
+
+    contact_id: Id
+    message_id: MessageId
+    owner_id: Id
+    subject: str = ""
+    time: str = _LONG_AGO
+    received: bool = True
+    deal_id: Id | None = None
+
+
+class License(msgspec.Struct, frozen=True):
+    """What the org has bought."""
+
+    paid_type: str = "enterprise"
+    users_license_purchased: int = 10
+
+
+class Org(msgspec.Struct, frozen=True):
+    """The organisation."""
+
+    id: Id = "5843104000000020005"
+    company_name: str = "bulklink emulator"
+    zgid: str = "74582913"
+    type: Literal["Production", "Sandbox", "Developer", "Bigin"] = "Sandbox"
+    time_zone: str = "UTC"
+    license_details: License = License()
+
+
+class Mailbox(msgspec.Struct, frozen=True):
+    """The emails of one contact, newest first, and the same by message id."""
+
+    emails: tuple[Email, ...]
+    by_id: Mapping[str, Email]
+
+
+EMPTY_MAILBOX = Mailbox((), {})
+
+DEFAULT_STAGES = (
+    Stage("Qualification", "Qualification", "Open"),
+    Stage("Proposal", "Proposal/Price Quote", "Open"),
+    Stage("Negotiation", "Negotiation/Review", "Open"),
+    Stage("Closed Won", "Closed Won", "Closed Won"),
+    Stage("Closed Lost", "Closed Lost", "Closed Lost"),
+    Stage("Lost to Competition", "Closed-Lost to Competition", "Closed Lost"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything in the CRM before the first call, by id."""
+
+    module_id: str
+    org: Org
+    stages: tuple[Stage, ...]
+    users: Mapping[str, User]
+    contacts: Mapping[str, Contact]
+    deals: Mapping[str, Deal]
+    deals_of: Mapping[str, tuple[Deal, ...]]
+    mailboxes: Mapping[str, Mailbox]
+
+
+def moment(text: str) -> float:
+    """Return an ISO 8601 time with offset as seconds since 1970.
+
+    Raises:
+        ValueError: where `text` is no such time or has no offset.
+    """
+    when = datetime.fromisoformat(text)
+    if when.tzinfo is None:
+        raise ValueError(f"the time {text} has no offset such as +00:00")
+    return when.timestamp()
+
+
+def mailbox_of(emails: list[Email]) -> Mailbox:
+    """Put the emails of one contact in order, newest first."""
+    ordered = tuple(sorted(emails, key=lambda email: moment(email.time), reverse=True))
+    return Mailbox(ordered, {email.message_id: email for email in ordered})

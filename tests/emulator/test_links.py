@@ -1,0 +1,331 @@
+"""The rules of the four link calls, with the requests and answers of Zoho's published samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bulklink.emulator.settings import Settings
+
+from .caller import (
+    ANA,
+    FLEET,
+    JACOB,
+    MODULE,
+    NOBODY,
+    OTHERS,
+    PAT,
+    TOM,
+    TRAVEL,
+    Caller,
+    codes,
+    email,
+    item,
+    message,
+    small_world,
+)
+
+LINK = f"Contacts/{ANA}/Emails/actions/link_record"
+
+
+async def test_linking_many_answers_a_success_for_each_email_by_its_id() -> None:
+    crm = Caller()
+    said = await crm.link(item(1), item(2, FLEET))
+    assert said.status == 200
+    assert said.json == {
+        "Emails": [
+            {
+                "code": "SUCCESS",
+                "details": {"message_id": message(number)},
+                "message": "email has been linked with the deal successfully",
+                "status": "success",
+            }
+            for number in (1, 2)
+        ]
+    }
+    assert (await crm.deal_of(1), await crm.deal_of(2)) == (TRAVEL, FLEET)
+
+
+async def test_unlinking_many_answers_the_same_shape_in_its_own_words() -> None:
+    crm = Caller()
+    await crm.link(item(1), item(2))
+    said = await crm.unlink(1, 2)
+    assert said.status == 200
+    assert said.json["Emails"][0] == {
+        "code": "SUCCESS",
+        "details": {"message_id": message(1)},
+        "message": "email has been unlinked from the deal successfully",
+        "status": "success",
+    }
+    assert await crm.deal_of(1) is None
+
+
+async def test_an_unlinked_email_stays_in_the_contacts_list() -> None:
+    crm = Caller(world=small_world(1))
+    await crm.link(item(0))
+    await crm.unlink(0)
+    listed = (await crm.get(f"Contacts/{ANA}/Emails")).json["Emails"]
+    assert [(one["message_id"], one["linked_record"]) for one in listed] == [(message(0), None)]
+
+
+async def test_linking_one_echoes_the_request_without_a_status() -> None:
+    crm = Caller()
+    sent = item(3, single=True)
+    said = await crm.link_one(3, sent)
+    assert said.status == 200
+    assert said.json == {"Emails": [sent]}
+    assert await crm.deal_of(3) == TRAVEL
+
+
+async def test_linking_one_can_answer_success_as_the_openapi_file_says() -> None:
+    crm = Caller(Settings(single_answer="success", wording="openapi"))
+    said = await crm.link_one(3, item(3, single=True))
+    assert said.json["Emails"][0]["code"] == "SUCCESS"
+    assert said.json["Emails"][0]["message"] == "Email linked to the record successfully"
+
+
+async def test_unlinking_one_names_its_message() -> None:
+    crm = Caller()
+    await crm.link(item(3))
+    said = await crm.unlink_one(3)
+    assert said.json["Emails"][0]["details"] == {"message_id": message(3)}
+    assert await crm.deal_of(3) is None
+
+
+async def test_a_refused_link_answers_400_with_a_list_of_errors_for_each_email() -> None:
+    crm = Caller()
+    nameless, lost = item(1), item(2)
+    del nameless["message_id"]
+    lost["linked_record"]["id"] = "1"
+    said = await crm.link(nameless, lost)
+    assert said.status == 400
+    assert said.json == {
+        "Emails": [
+            [
+                {
+                    "status": "error",
+                    "code": "MANDATORY_NOT_FOUND",
+                    "message": "message_id is mandatory",
+                    "details": {"api_name": "message_id", "json_path": "Emails[0].message_id"},
+                }
+            ],
+            [
+                {
+                    "status": "error",
+                    "code": "INVALID_DATA",
+                    "message": "invalid data",
+                    "details": {
+                        "api_name": "linked_record.id",
+                        "json_path": "Emails[1].linked_record.id",
+                    },
+                }
+            ],
+        ]
+    }
+
+
+async def test_a_refused_unlink_places_its_errors_by_the_query() -> None:
+    said = await Caller().unlink(99)
+    assert said.status == 400
+    assert said.json["Emails"][0][0]["details"]["json_path"] == "message_ids[0]"
+
+
+def without(field: str) -> dict[str, Any]:
+    """Return a link item that lacks `field`."""
+    made = item(1)
+    *parents, last = field.split(".")
+    place = made
+    for parent in parents:
+        place = place[parent]
+    del place[last]
+    return made
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "owner.id",
+        "owner.name",
+        "message_id",
+        "linked_record.id",
+        "linked_record.name",
+        "linked_record.module.api_name",
+        "linked_record.module.id",
+    ],
+)
+async def test_each_mandatory_field_is_missed_by_its_path(field: str) -> None:
+    said = await Caller().link(without(field))
+    error = said.json["Emails"][0][0]
+    assert (said.status, error["code"]) == (400, "MANDATORY_NOT_FOUND")
+    assert error["details"] == {"api_name": field, "json_path": f"Emails[0].{field}"}
+
+
+@pytest.mark.parametrize("field", ["owner.name", "linked_record.name"])
+async def test_names_can_be_optional(field: str) -> None:
+    said = await Caller(Settings(names="optional")).link(without(field))
+    assert (said.status, codes(said)) == (200, ["SUCCESS"])
+
+
+async def test_an_id_sent_as_a_number_is_invalid() -> None:
+    numeric = item(1)
+    numeric["linked_record"]["id"] = int(TRAVEL)
+    said = await Caller().link(numeric)
+    assert codes(said) == ["INVALID_DATA"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        pytest.param(item(99), "INVALID_DATA", id="an email that is not the contact's"),
+        pytest.param(item(1, OTHERS), "NOT_ALLOWED", id="a deal the contact is not on"),
+        pytest.param(item(1, owner=JACOB), "INVALID_DATA", id="another user's mailbox"),
+        pytest.param(item(1) | {"owner": {"id": "7", "name": "x"}}, "INVALID_DATA", id="no user"),
+        pytest.param("not an object", "INVALID_DATA", id="an email that is no object"),
+    ],
+)
+async def test_an_email_is_refused_for(sent: object, code: str) -> None:
+    crm = Caller()
+    said = await crm.link(sent)
+    assert (said.status, codes(said)) == (400, [code])
+    assert set((await crm.deals()).values()) == {None}
+
+
+async def test_an_email_on_another_deal_is_already_linked() -> None:
+    crm = Caller()
+    await crm.link(item(1, FLEET))
+    said = await crm.link(item(1, TRAVEL))
+    assert (said.status, codes(said)) == (400, ["ALREADY_LINKED"])
+    assert await crm.deal_of(1) == FLEET
+
+
+async def test_the_same_email_twice_in_a_call_is_already_linked_the_second_time() -> None:
+    said = await Caller().link(item(1), item(1, FLEET))
+    assert codes(said) == ["ALREADY_LINKED"]
+
+
+async def test_linking_to_the_same_deal_again_is_an_option() -> None:
+    for same_deal, expected in (("already-linked", "ALREADY_LINKED"), ("success", "SUCCESS")):
+        crm = Caller(Settings(same_deal=same_deal))  # type: ignore[arg-type]
+        await crm.link(item(1))
+        assert codes(await crm.link(item(1))) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("module", "code"),
+    [
+        pytest.param({"api_name": "Quotes", "id": MODULE}, "INVALID_MODULE", id="no such module"),
+        pytest.param(
+            {"api_name": "Deals", "id": MODULE[:-1] + "6"},
+            "AMBIGUITY_DURING_PROCESSING",
+            id="id and name differ",
+        ),
+        pytest.param(
+            {"api_name": "Leads", "id": str(int(MODULE) + 2)},
+            "INVALID_MODULE",
+            id="another module with its own id",
+        ),
+    ],
+)
+async def test_a_wrong_module_refuses_the_whole_call(module: dict[str, str], code: str) -> None:
+    crm = Caller()
+    bad = item(1)
+    bad["linked_record"]["module"] = module
+    said = await crm.link(item(2), bad)
+    assert (said.status, said.code, said.json["status"]) == (400, code, "error")
+    assert await crm.deal_of(2) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        pytest.param(b"", "REQUEST_BODY_IS_EMPTY", id="empty"),
+        pytest.param(b"{", "INVALID_DATA", id="no JSON"),
+        pytest.param([], "INVALID_DATA", id="no object"),
+        pytest.param({}, "MANDATORY_NOT_FOUND", id="no Emails"),
+        pytest.param({"Emails": []}, "MANDATORY_NOT_FOUND", id="no email"),
+        pytest.param({"Emails": {}}, "INVALID_DATA", id="Emails is no list"),
+    ],
+)
+async def test_a_body_is_refused_that_is(body: object, code: str) -> None:
+    said = await Caller().crm_call("POST", LINK, body=body)
+    assert (said.status, said.code) == (400, code)
+
+
+async def test_twenty_emails_pass_and_one_more_is_too_many() -> None:
+    crm = Caller()
+    assert (await crm.link(*(item(n) for n in range(20)))).status == 200
+    said = await crm.link(*(item(n) for n in range(21)))
+    assert (said.status, said.code) == (400, "LIMIT_EXCEEDED")
+    assert (await crm.unlink(*range(21))).code == "LIMIT_EXCEEDED"
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "param"),
+    [
+        pytest.param({"message_ids": message(1)}, "MANDATORY_NOT_FOUND", "owner_id", id="no owner"),
+        pytest.param({"owner_id": PAT}, "MANDATORY_NOT_FOUND", "message_ids", id="no messages"),
+        pytest.param(
+            {"owner_id": "7", "message_ids": message(1)}, "INVALID_DATA", "owner_id", id="no user"
+        ),
+        pytest.param(
+            {"owner_id": PAT, "message_ids": "a" * 2_001},
+            "INVALID_DATA",
+            "message_ids",
+            id="over 2,000 characters",
+        ),
+    ],
+)
+async def test_an_unlink_is_refused_with(query: dict[str, str], code: str, param: str) -> None:
+    said = await Caller().crm_call("DELETE", LINK, query)
+    assert (said.status, said.code) == (400, code)
+    assert said.json["details"]["param_name"] == param
+
+
+async def test_two_thousand_characters_of_message_ids_pass() -> None:
+    world = small_world(0)
+    ids = [letter * 500 for letter in "abcd"]
+    ids[0] = ids[0][:-3]
+    world["emails"] = [email(0, message_id=one, deal_id=TRAVEL) for one in ids]
+    crm = Caller(world=world)
+    joined = ",".join(ids)
+    assert len(joined) == 2_000
+    said = await crm.crm_call("DELETE", LINK, {"owner_id": PAT, "message_ids": joined})
+    assert said.status == 200
+
+
+async def test_unlinking_what_is_on_no_deal_is_an_option() -> None:
+    assert (await Caller().unlink(1)).status == 200
+    assert (await Caller(Settings(unlinked="invalid-data")).unlink(1)).status == 400
+
+
+async def test_an_unlink_of_another_users_email_is_refused() -> None:
+    crm = Caller()
+    await crm.link(item(1))
+    assert codes(await crm.unlink(1, owner=JACOB)) == ["INVALID_DATA"]
+    assert await crm.deal_of(1) == TRAVEL
+
+
+async def test_a_single_call_for_an_unknown_message_names_the_part_of_the_address() -> None:
+    crm = Caller()
+    for said in (await crm.link_one(99, item(99, single=True)), await crm.unlink_one(99)):
+        assert (said.status, said.code) == (400, "INVALID_DATA")
+        assert said.json["details"] == {"resource_path_index": 3}
+
+
+async def test_a_single_link_of_two_emails_is_refused() -> None:
+    path = f"Contacts/{ANA}/Emails/{message(1)}/actions/link_record"
+    body = {"Emails": [item(1, single=True), item(2, single=True)]}
+    assert (await Caller().crm_call("POST", path, body=body)).code == "LIMIT_EXCEEDED"
+
+
+@pytest.mark.parametrize("contact", [NOBODY, "abc"])
+async def test_a_contact_that_does_not_exist_is_invalid(contact: str) -> None:
+    said = await Caller().link(item(1), contact=contact)
+    assert (said.status, said.code) == (400, "INVALID_DATA")
+    assert said.json["details"] == {"resource_path_index": 1}
+
+
+async def test_another_contacts_email_is_not_found() -> None:
+    said = await Caller().link(item(1, OTHERS), contact=TOM)
+    assert codes(said) == ["INVALID_DATA"]

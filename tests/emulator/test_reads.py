@@ -1,0 +1,127 @@
+"""Reading emails back, field by field."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from .caller import ANA, FLEET, JACOB, MODULE, PAT, TOM, Caller, email, item, message, small_world
+
+EMAILS = f"Contacts/{ANA}/Emails"
+KEYS = {
+    "cc", "summary", "owner", "read", "subject", "message_id", "has_attachment",
+    "has_thread_attachment", "source", "sent", "intent", "sentiment_info", "linked_record",
+    "emotion", "from", "to", "time", "status", "activity_info",
+}  # fmt: skip
+
+
+async def test_a_listed_email_has_every_key_of_the_sample_with_its_type() -> None:
+    one = (await Caller(world=small_world(1)).get(EMAILS)).json["Emails"][0]
+    assert set(one) == KEYS
+    assert one["owner"] == {"name": "Patricia Boyle", "id": PAT}
+    assert one["from"] == {"user_name": "Ana Ferreira", "email": "ana@customer.example"}
+    assert one["to"] == [{"user_name": "Patricia Boyle", "email": f"{PAT}@us.example"}]
+    assert one["linked_record"] is None
+    assert {type(one[key]) for key in ("read", "sent", "has_attachment")} == {bool}
+    assert one["sent"] is False
+    assert {type(one[key]) for key in ("subject", "message_id", "source", "time")} == {str}
+    assert datetime.fromisoformat(one["time"]).tzinfo is not None
+    assert [type(status) for status in one["status"]] == [dict]
+    nullable = ("cc", "summary", "intent", "sentiment_info", "emotion", "activity_info")
+    assert [one[key] for key in nullable] == [None] * len(nullable)
+
+
+async def test_a_linked_email_names_its_deal_with_module() -> None:
+    crm = Caller(world=small_world(1))
+    await crm.link(item(0, FLEET))
+    one = (await crm.get(EMAILS)).json["Emails"][0]
+    assert one["linked_record"] == {
+        "id": FLEET,
+        "name": "Fleet Renewal",
+        "module": {"api_name": "Deals", "id": MODULE},
+    }
+
+
+async def test_a_sent_email_goes_from_the_owner_to_the_contact() -> None:
+    crm = Caller(world=small_world(0, emails=[email(0, received=False)]))
+    one = (await crm.get(EMAILS)).json["Emails"][0]
+    assert one["sent"] is True
+    assert one["from"]["user_name"] == "Patricia Boyle"
+
+
+async def test_the_list_comes_ten_a_page_and_newest_first() -> None:
+    crm = Caller(world=small_world(25))
+    pages = [(await crm.get(EMAILS)).json]
+    while pages[-1]["info"]["more_records"]:
+        pages.append((await crm.get(EMAILS, index=pages[-1]["info"]["next_index"])).json)
+    assert [len(page["Emails"]) for page in pages] == [10, 10, 5]
+    listed = [one["message_id"] for page in pages for one in page["Emails"]]
+    assert listed == [message(number) for number in reversed(range(25))]
+
+
+async def test_both_ends_of_the_paging_are_told() -> None:
+    crm = Caller(world=small_world(25))
+    first = (await crm.get(EMAILS)).json["info"]
+    second = (await crm.get(EMAILS, index=first["next_index"])).json["info"]
+    last = (await crm.get(EMAILS, index=second["next_index"])).json["info"]
+    assert first | {"next_index": ""} == {
+        "per_page": 10, "count": 10, "next_index": "", "prev_index": "0", "more_records": True,
+    }  # fmt: skip
+    assert isinstance(first["next_index"], str)
+    assert second["prev_index"] == "0"
+    assert last["next_index"] is None
+    assert (last["count"], last["more_records"]) == (5, False)
+    back = (await crm.get(EMAILS, index=last["prev_index"])).json
+    assert back["Emails"][0]["message_id"] == message(14)
+
+
+async def test_a_full_last_page_says_that_there_is_no_more() -> None:
+    info = (await Caller(world=small_world(10)).get(EMAILS)).json["info"]
+    assert (info["count"], info["more_records"], info["next_index"]) == (10, False, None)
+
+
+async def test_a_contact_without_emails_answers_204_without_a_body() -> None:
+    said = await Caller().get(f"Contacts/{TOM}/Emails")
+    assert (said.status, said.answer.body) == (204, b"")
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        pytest.param({"index": "10"}, "index", id="an index that was never given"),
+        pytest.param({"index": "%%%"}, "index", id="an index that is nothing"),
+        pytest.param({"type": "all"}, "type", id="a type that does not exist"),
+        pytest.param({"owner_id": PAT}, "owner_id", id="an owner without type"),
+    ],
+)
+async def test_the_list_refuses(query: dict[str, str], param: str) -> None:
+    said = await Caller().get(EMAILS, **query)
+    assert (said.status, said.code) == (400, "INVALID_DATA")
+    assert said.json["details"] == {"param_name": param}
+
+
+async def test_the_list_can_be_one_owners_alone() -> None:
+    emails = [email(0), email(1, owner_id=JACOB)]
+    crm = Caller(world=small_world(0, emails=emails))
+    said = await crm.get(EMAILS, type="user_emails", owner_id=JACOB)
+    assert [one["message_id"] for one in said.json["Emails"]] == [message(1)]
+
+
+@pytest.mark.parametrize("kind", ["sent_from_crm", "scheduled_in_crm", "drafts"])
+async def test_there_are_no_emails_made_inside_the_crm(kind: str) -> None:
+    assert (await Caller().get(EMAILS, type=kind)).status == 204
+
+
+async def test_one_email_shows_its_content_and_not_its_link() -> None:
+    crm = Caller()
+    await crm.link(item(1))
+    one = (await crm.get(f"{EMAILS}/{message(1)}")).json["Emails"][0]
+    assert "linked_record" not in one
+    assert (one["message_id"], one["attachments"]) == (message(1), [])
+    assert "Question 1" in one["content"]
+
+
+async def test_one_email_that_is_not_there_is_invalid() -> None:
+    said = await Caller().get(f"{EMAILS}/{message(99)}")
+    assert said.json["details"] == {"resource_path_index": 3}

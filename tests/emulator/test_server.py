@@ -1,0 +1,125 @@
+"""The same CRM over a socket, in process and as a program."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from bulklink.emulator.builtin import builtin_world
+from bulklink.emulator.server import Emulator, check_loopback, serve
+from bulklink.emulator.worldfile import load_world, world_from
+
+from .caller import ANA, TRAVEL, item, small_world
+
+GRANT = {
+    "refresh_token": "demo",
+    "client_id": "demo",
+    "client_secret": "demo",
+    "grant_type": "refresh_token",
+}
+PROGRAM = "import sys; from bulklink.cli.emulator import emulator; emulator(sys.argv[1:])"
+
+
+async def granted(session: aiohttp.ClientSession, url: str) -> dict[str, str]:
+    async with session.post(f"{url}/oauth/v2/token", data=GRANT) as answer:
+        token = (await answer.json())["access_token"]
+    return {"Authorization": f"Zoho-oauthtoken {token}"}
+
+
+async def test_a_link_over_a_socket_is_as_one_in_process() -> None:
+    async with (
+        Emulator(world_from(small_world())) as emulator,
+        aiohttp.ClientSession() as session,
+    ):
+        headers = await granted(session, emulator.url)
+        url = f"{emulator.url}/crm/v8/Contacts/{ANA}/Emails/actions/link_record"
+        async with session.post(url, json={"Emails": [item(1)]}, headers=headers) as answer:
+            assert answer.status == 200
+            assert answer.content_type == "application/json"
+            assert (await answer.json())["Emails"][0]["code"] == "SUCCESS"
+        async with session.get(f"{emulator.url}/_emulator/state") as answer:
+            state = await answer.json()
+    assert state["calls"] == {"token": 1, "link": 1}
+    assert state["most_in_flight"] == 1
+    assert state["answered_429"] == 0
+    assert sum(email["deal_id"] == TRAVEL for email in state["world"]["emails"]) == 1
+
+
+async def test_the_token_answer_points_back_to_the_emulator() -> None:
+    async with (
+        Emulator(builtin_world()) as emulator,
+        aiohttp.ClientSession() as session,
+        session.post(f"{emulator.url}/oauth/v2/token", data=GRANT) as answer,
+    ):
+        assert (await answer.json())["api_domain"] == emulator.url
+
+
+async def test_a_list_without_emails_is_204_without_body_over_a_socket() -> None:
+    world = world_from(small_world(0))
+    async with Emulator(world) as emulator, aiohttp.ClientSession() as session:
+        headers = await granted(session, emulator.url)
+        url = f"{emulator.url}/crm/v8/Contacts/{ANA}/Emails"
+        async with session.get(url, headers=headers) as answer:
+            assert (answer.status, await answer.read()) == (204, b"")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.7", "::", "example.org"])
+def test_only_loopback_hosts_are_served(host: str) -> None:
+    with pytest.raises(ValueError, match="loopback"):
+        serve(builtin_world(), host=host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_loopback_hosts_pass(host: str) -> None:
+    check_loopback(host)
+
+
+@pytest.fixture
+def program() -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    yield process
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a signal")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_program_prints_its_address_first_and_ends_cleanly(
+    program: subprocess.Popen[str], number: signal.Signals
+) -> None:
+    assert program.stdout is not None
+    url = json.loads(program.stdout.readline())["url"]
+    assert url.startswith("http://127.0.0.1:")
+    program.send_signal(number)
+    _, said = program.communicate(timeout=10)
+    assert (program.returncode, said) == (0, "")
+
+
+async def test_a_port_in_use_is_an_error_that_names_it() -> None:
+    async with Emulator(builtin_world()) as first:
+        port = int(first.url.rpartition(":")[2])
+        with pytest.raises(OSError, match=str(port)):
+            await asyncio.wait_for(Emulator(builtin_world(), port=port).__aenter__(), 5)
+
+
+def test_the_shipped_demo_world_fits_its_mapping() -> None:
+    folder = Path(__file__).parents[2] / "jobs" / "demo"
+    world = load_world(folder / "world.json")
+    header, *rows = (folder / "mapping.csv").read_text("utf-8").splitlines()
+    assert header == "contact_id,owner_id,message_id,deal_id,subject"
+    assert len(rows) == 150
+    for row in rows:
+        contact, owner, message, deal, _ = row.split(",", 4)
+        email = world.mailboxes[contact].by_id[message]
+        assert (email.owner_id, email.deal_id) == (owner, None)
+        assert world.deals[deal].contact_id == contact

@@ -1,0 +1,108 @@
+"""World files: what makes one, and what is said of one that is broken."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulklink.emulator.builtin import builtin_world
+from bulklink.emulator.jsonstream import BrokenJsonError, pieces
+from bulklink.emulator.worldfile import WorldError, load_world, world_from
+
+from .caller import ANA, MODULE, Caller, email, item, small_world
+
+
+def test_the_state_is_a_world_file_again(tmp_path: Path) -> None:
+    path = tmp_path / "world.json"
+    path.write_text(json.dumps(small_world(), indent=1), "utf-8")
+    assert load_world(path) == world_from(small_world())
+
+
+async def test_the_worlds_of_the_state_can_be_loaded_again() -> None:
+    crm = Caller()
+    await crm.link(item(1))
+    state = await crm.state()
+    again = Caller(world=state["world"])
+    assert await again.deals() == await crm.deals()
+
+
+def test_the_builtin_world_has_emails_to_link() -> None:
+    world = builtin_world()
+    assert all(len(mailbox.emails) == 12 for mailbox in world.mailboxes.values())
+
+
+def test_a_world_reads_the_same_in_any_order_of_its_parts() -> None:
+    turned = dict(reversed(small_world().items()))
+    assert world_from(turned) == world_from(small_world())
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"module_id": ""}, "module_id"),
+        ({"module_id": "12x"}, "module_id"),
+        ({"users": {}}, "users must be a list"),
+        ({"module_id": ["1"]}, "must not be a list"),
+        ({"colour": 1}, "colour is not known"),
+        ({"contacts": [{"id": 5, "name": "x"}]}, r"contacts\[0\].*Expected `str`"),
+        ({"contacts": [{"id": ANA, "name": "x"}] * 2}, r"contacts\[1\].*twice"),
+        ({"emails": [email(0, contact_id="9")]}, "contact 9"),
+        ({"emails": [email(0, owner_id="9")]}, "user 9"),
+        ({"emails": [email(0, deal_id="9")]}, "deal 9"),
+        ({"emails": [email(0, message_id="a-b")]}, r"emails\[0\].*message_id"),
+        ({"emails": [email(0), email(0)]}, "two emails of one message_id"),
+        ({"emails": [email(0, time="yesterday")]}, "yesterday"),
+        ({"emails": [email(0, time="2026-03-01T10:00:00")]}, "no offset"),
+        ({"deals": [{"id": "1", "name": "x", "contact_id": "9"}]}, "contact 9"),
+        ({"deals": [{"id": "1", "name": "x", "contact_id": ANA, "stage": "?"}]}, "stage '?'"),
+        ({"stages": [{"display_value": "a", "actual_value": "a", "forecast_type": "x"}]}, "stages"),
+    ],
+)
+def test_a_world_that_does_not_fit_says_where(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(WorldError, match=said):
+        world_from(small_world(**changed))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "line 1"),
+        (b"[]", "line 1"),
+        (b'{"module_id":\n"1",\n}', "line 3"),
+        (b'{"users":[{"id":"1"\n', "line 1"),
+        (b'{"module_id":"1"} x', "after the end"),
+        (b'{1:2}', "double quotes"),
+        (b'{"users":[{"id":"1","full_name":"x"} 2]}', "','"),
+        (b'{"module_id":"\xff"}', "UTF-8"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_world_says_why(tmp_path: Path, text: bytes, said: str) -> None:
+    path = tmp_path / "world.json"
+    path.write_bytes(text)
+    with pytest.raises(WorldError, match=said):
+        load_world(path)
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(WorldError, match="cannot be read"):
+        load_world(tmp_path / "none.json")
+    with pytest.raises(WorldError, match="cannot be read"):
+        load_world(tmp_path)
+
+
+def test_a_file_larger_than_a_chunk_comes_whole() -> None:
+    items = [{"n": n, "pad": "x" * 90, "nested": [1, {"a": None}]} for n in range(8_000)]
+    text = json.dumps({"module_id": MODULE, "items": items, "last": 12345})
+    read = list(pieces(io.StringIO(text)))
+    assert [piece.value for piece in read if piece.key == "items"] == items
+    assert (read[0].value, read[-1].value) == (MODULE, 12345)
+
+
+def test_a_break_far_into_a_file_is_found_at_its_line() -> None:
+    lines = ",\n".join(json.dumps({"pad": "x" * 500}) for _ in range(4_000))
+    with pytest.raises(BrokenJsonError, match="line 4001"):
+        list(pieces(io.StringIO('{"items":[\n' + lines + ' "oops"]}')))
