@@ -1,0 +1,236 @@
+"""Checking a mapping, and what the check found: the way from files to a sealed plan."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Self
+
+from bulklink.errors import BadFileError
+from bulklink.mapping import checking, loading, refusing, sealing, shape
+from bulklink.mapping.database import Database
+from bulklink.mapping.headers import check_reading, columns_of
+from bulklink.mapping.preparing import Prepared, prepare, stage_after_all
+from bulklink.mapping.sources import remove
+from bulklink.mapping.stop import Stop
+from bulklink.mapping.values import DuplicateRow, Fault, InputFile, Reading, RefusedRow
+from bulklink.models import Op
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import TracebackType
+
+    from bulklink.mapping.headers import Column
+    from bulklink.mapping.sources import Source
+
+
+def check(
+    inputs: Sequence[Source],
+    reading: Reading,
+    scratch: Path,
+    *,
+    stop: Stop | None = None,
+    standard_input: BinaryIO | None = None,
+    threads: int | None = None,
+) -> Checked:
+    """Read a mapping and check every row of it.
+
+    Args:
+        inputs: what `sources` found.
+        reading: how the mapping is to be read.
+        scratch: a folder for temporary files; what is written there is removed again.
+        stop: ends the work from another thread.
+        standard_input: what `-` reads; the process's own if None.
+        threads: how many threads DuckDB uses; None for at most four of the machine's.
+
+    Returns:
+        What was found; close it when done.
+
+    Raises:
+        BadFileError: if the mapping cannot be read as a whole.
+        UsageError: if the reading names columns that there are not.
+        InterruptedPlanningError: if `stop` ended it.
+    """
+    check_reading(reading)
+    stop = stop or Stop()
+    folder = Path(tempfile.mkdtemp(prefix="planning-", dir=scratch))
+    try:
+        prepared = [
+            prepare(source, folder, standard_input or sys.stdin.buffer, stop) for source in inputs
+        ]
+        _refuse_no_records(prepared)
+        columns = columns_of([one.headers for one in prepared], reading)
+        database = Database(folder / "spill", stop, threads=threads)
+        try:
+            loaded = _load(database, prepared, columns, folder, stop)
+            return Checked(database, loaded, columns, reading, folder, stop)
+        except BaseException:
+            database.close()
+            raise
+    except BaseException:
+        remove(folder)
+        raise
+
+
+def _refuse_no_records(prepared: Sequence[Prepared]) -> None:
+    if not any(one.input.records for one in prepared):
+        raise BadFileError(
+            "There are no rows, only a header."
+            if prepared[0].headers.headers
+            else "There are no rows.",
+            where=prepared[0].source.name,
+            advice="Check the export that made it.",
+        )
+
+
+def _load(
+    database: Database,
+    prepared: Sequence[Prepared],
+    columns: Sequence[Column],
+    folder: Path,
+    stop: Stop,
+) -> tuple[Prepared, ...]:
+    loading.create(database, columns)
+    return tuple(
+        _load_one(database, one, number, columns, folder, stop)
+        for number, one in enumerate(prepared)
+    )
+
+
+def _load_one(
+    database: Database,
+    given: Prepared,
+    number: int,
+    columns: Sequence[Column],
+    folder: Path,
+    stop: Stop,
+) -> Prepared:
+    one = given
+    if not loading.load(database, one.feed, number, columns, one.input.records):
+        one = stage_after_all(given, folder, stop)
+        if not loading.load(database, one.feed, number, columns, one.input.records):
+            raise RuntimeError("DuckDB did not read what was staged")
+    if one.changed:
+        raise BadFileError(
+            "The file was written to while it was read.",
+            where=one.source.name,
+            advice="Wait until it is complete, then start again.",
+        )
+    if one.feed.staged:
+        one.feed.path.unlink(missing_ok=True)
+    return one
+
+
+class Checked:
+    """What a check found, kept in a private database until it is closed.
+
+    Made by `check`. `rows` counts the rows of the run, `rejected` those that are refused,
+    `duplicates` those that say the same as an earlier one, `messages` the rest; `left_out` the
+    records that `only` left out of the run.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        prepared: tuple[Prepared, ...],
+        columns: tuple[Column, ...],
+        reading: Reading,
+        folder: Path,
+        stop: Stop,
+    ) -> None:
+        self._database = database
+        self._folder = folder
+        self._stop = stop
+        self._files = refusing.Files.of(prepared, columns)
+        self._columns = columns
+        self._reading = reading
+        self._grouped = False
+        self.inputs: tuple[InputFile, ...] = tuple(one.input for one in prepared)
+        self.warnings = self._check()
+        self.rows, self.rejected, self.duplicates = map(int, database.one(checking.counts_query()))
+        self.messages = self.rows - self.rejected - self.duplicates
+        self.left_out = sum(one.records for one in self.inputs) - self.rows
+        self.unclosed_quote = self._unclosed(prepared)
+
+    def _check(self) -> tuple[str, ...]:
+        run = self._database.run
+        run(checking.base_view(self._reading, self._columns, self._files.shifts))
+        suspects = [
+            checking.RoundIds(*found) for found in self._database.rows(checking.round_ids_query())
+        ]
+        if self._reading.allow_round_ids:
+            suspects = []
+        run(checking.run_view(self._reading, [found for found in suspects if found.refused]))
+        for statement in checking.twin_tables():
+            run(statement)
+        headers = {column.known: column.header for column in self._columns}
+        return tuple(
+            found.warning(headers.get(found.column, found.column))
+            for found in suspects
+            if not found.refused
+        )
+
+    def _unclosed(self, prepared: Sequence[Prepared]) -> Fault | None:
+        before = 0
+        for one in prepared:
+            if one.unclosed is not None:
+                row = before + one.unclosed.record
+                query = refusing.refused_query(self._columns, where=f"run.row = {row}")
+                return self._files.fault(self._database.one(query))
+            before += one.input.records
+        return None
+
+    def faults(self) -> Iterator[Fault]:
+        """Stream what is wrong with each refused row, in row order."""
+        for found in self._database.rows(refusing.refused_query(self._columns)):
+            yield self._files.fault(found)
+
+    def refused_rows(self) -> Iterator[RefusedRow]:
+        """Stream the refused rows with as much of them as could be read, in row order."""
+        for found in self._database.rows(refusing.refused_query(self._columns)):
+            yield self._files.refused_row(found)
+
+    def duplicate_rows(self) -> Iterator[DuplicateRow]:
+        """Stream the rows that say the same as an earlier one, in row order."""
+        for row, op, *rest in self._database.rows(refusing.DUPLICATES):
+            yield DuplicateRow(row, Op(op), *rest)
+
+    def shape(self) -> shape.PlanShape:
+        """Count what the plan's messages need in calls and look-ups."""
+        self._group()
+        return shape.measure(self._database)
+
+    def seal(self, folder: Path) -> None:
+        """Write `plan.parquet` into a folder: every valid row, sorted as it will be sent."""
+        self._group()
+        sealing.write_plan(self._database, folder, self._columns, self._reading, self._files.names)
+
+    def write_rejects(self, folder: Path) -> None:
+        """Write `rejects.csv` into a folder: every refused row, to be mended and fed again."""
+        refusing.write_rejects(self._database, folder, self._columns, self._files)
+
+    def _group(self) -> None:
+        if not self._grouped:
+            self._database.run(shape.GROUPS)
+            self._grouped = True
+
+    def interrupt(self) -> None:
+        """End what is running, from another thread; it raises `InterruptedPlanningError`."""
+        self._stop.interrupt()
+
+    def close(self) -> None:
+        """Drop the database and everything that was written into the scratch folder."""
+        self._database.close()
+        remove(self._folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,46 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+#: On Windows a file that another program has open cannot be replaced; it is tried again.
+_TRIES = 10
+_PAUSE = 0.1
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name to write to; the file takes its own name when all went well.
+
+    Args:
+        path: where the file is to be; readable by its owner alone.
+    """
+    temporary = path.with_name(path.name + ".partial")
+    temporary.unlink(missing_ok=True)
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    try:
+        yield temporary
+        _replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    for _ in range(_TRIES - 1):
+        try:
+            temporary.replace(path)
+        except PermissionError:
+            time.sleep(_PAUSE)
+        else:
+            return
+    temporary.replace(path)

@@ -1,0 +1,216 @@
+"""Which header of a mapping carries which column, over all its files."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from typing import TYPE_CHECKING, NoReturn
+
+import msgspec
+
+from bulklink.errors import BadFileError, UsageError
+from bulklink.mapping.values import ID_COLUMNS, KNOWN_COLUMNS, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+OWN_PREFIX = "bulklink_"
+LONGEST_ID = 100
+LONGEST_MESSAGE_ID = 500
+_SHOWN_HEADERS = 10
+
+
+class Headers(msgspec.Struct, frozen=True):
+    """The headers of one file; `readable` is False if no record of it could be read."""
+
+    name: str
+    headers: tuple[str, ...]
+    readable: bool = True
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One column of the user's, in the order of the mapping.
+
+    `known` is bulklink's name for it, or None where it is the user's own; `places` says for each
+    file at which place its records carry it, `headers` under which header.
+    """
+
+    header: str
+    known: str | None
+    places: tuple[int | None, ...]
+    headers: tuple[str | None, ...]
+
+
+def simple(header: str) -> str:
+    """Drop what headers are matched without: case, spaces and underscores."""
+    return "".join(header.casefold().replace("_", " ").split())
+
+
+_BY_SIMPLE = {simple(column): column for column in KNOWN_COLUMNS}
+
+
+def check_reading(reading: Reading) -> None:
+    """Refuse options about columns that there are not.
+
+    Raises:
+        UsageError: for an unknown column, one that is named twice, or a default that is no id.
+    """
+    _check_columns("--column", [column for column, _ in reading.columns])
+    _check_columns("--default", [column for column, _ in reading.defaults])
+    for column, value in reading.defaults:
+        if column in ID_COLUMNS and not _is_id(column, value.strip()):
+            raise UsageError(
+                f"{value!r} is no id.", where=f"--default {column}", advice="Give the id alone."
+            )
+
+
+def _is_id(column: str, value: str) -> bool:
+    if column == "message_id":
+        return value.isascii() and value.isalnum() and len(value) <= LONGEST_MESSAGE_ID
+    return value.isascii() and value.isdigit() and len(value) <= LONGEST_ID
+
+
+def _check_columns(option: str, columns: list[str]) -> None:
+    for column, times in Counter(columns).items():
+        if column not in KNOWN_COLUMNS:
+            raise UsageError(
+                f"There is no column {column!r}.",
+                where=option,
+                advice="The columns are " + ", ".join(KNOWN_COLUMNS) + ".",
+            )
+        if times > 1:
+            raise UsageError(
+                f"The column {column} is given twice.", where=option, advice="Give it once."
+            )
+
+
+def columns_of(files: Sequence[Headers], reading: Reading) -> tuple[Column, ...]:
+    """Find the columns of a mapping and where each file carries them.
+
+    Args:
+        files: the headers of each file, in order.
+        reading: what the user said about columns.
+
+    Returns:
+        The columns, each once, in the order in which they first appear. Columns that bulklink
+        wrote itself are left out.
+
+    Raises:
+        BadFileError: if a column is missing or stands twice, or `--column` names no header.
+    """
+    check_reading(reading)
+    _check_renames(files, reading)
+    found: dict[tuple[str, str, int], list[tuple[int, int]]] = {}
+    for number, file in enumerate(files):
+        for place, key in enumerate(_keys(file, reading)):
+            if key is not None:
+                found.setdefault(key, []).append((number, place))
+    return tuple(_column(key, at, files) for key, at in found.items())
+
+
+def _column(
+    key: tuple[str, str, int], at: list[tuple[int, int]], files: Sequence[Headers]
+) -> Column:
+    places = dict(at)
+    headers = {number: files[number].headers[place] for number, place in at}
+    return Column(
+        header=headers[at[0][0]],
+        known=key[1] if key[0] == "known" else None,
+        places=tuple(places.get(number) for number in range(len(files))),
+        headers=tuple(headers.get(number) for number in range(len(files))),
+    )
+
+
+def _keys(file: Headers, reading: Reading) -> list[tuple[str, str, int] | None]:
+    """Say for each header what it is: a known column, the user's nth of that name, or ours."""
+    carried = _known_places(file, reading)
+    seen: Counter[str] = Counter()
+    keys: list[tuple[str, str, int] | None] = []
+    for place, header in enumerate(file.headers):
+        if place in carried:
+            keys.append(("known", carried[place], 0))
+        elif header.strip().casefold().startswith(OWN_PREFIX):
+            keys.append(None)
+        else:
+            seen[header] += 1
+            keys.append(("own", header, seen[header]))
+    return keys
+
+
+def _known_places(file: Headers, reading: Reading) -> dict[int, str]:
+    renamed = {
+        column: place
+        for column, header in reading.columns
+        if column in reading.active and (place := find(file.headers, header)) is not None
+    }
+    places = {place: column for column, place in renamed.items()}
+    for place, header in enumerate(file.headers):
+        column = _BY_SIMPLE.get(simple(header))
+        if column in reading.active and column not in renamed and place not in places:
+            if column in places.values():
+                _refuse_two(file, column)
+            places[place] = column
+    _check_needed(file, set(places.values()), reading)
+    return places
+
+
+def find(headers: Sequence[str], wanted: str) -> int | None:
+    """Find a header as it is written, or else without case, spaces and underscores."""
+    if wanted in headers:
+        return headers.index(wanted)
+    alike = [place for place, header in enumerate(headers) if simple(header) == simple(wanted)]
+    return alike[0] if alike else None
+
+
+def _check_renames(files: Sequence[Headers], reading: Reading) -> None:
+    for column, header in reading.columns:
+        if all(find(file.headers, header) is None for file in files):
+            raise BadFileError(
+                f"No header is called {header!r}, as --column {column} says.",
+                where=files[0].name,
+                advice=nearest(header, [name for file in files for name in file.headers]),
+            )
+
+
+def _refuse_two(file: Headers, column: str) -> NoReturn:
+    both = [header for header in file.headers if _BY_SIMPLE.get(simple(header)) == column]
+    raise BadFileError(
+        f"Several headers are the column {column}: " + ", ".join(map(repr, both)) + ".",
+        where=file.name,
+        advice=f"Say which is meant with --column {column}={both[0]!r}, or rename the others.",
+    )
+
+
+def _check_needed(file: Headers, found: set[str], reading: Reading) -> None:
+    if not file.readable:
+        return
+    filled = {column for column, _ in reading.defaults}
+    for column in reading.needed:
+        if column not in found | filled:
+            raise BadFileError(
+                f"There is no column {column}.",
+                where=file.name,
+                advice=_missing_advice(column, file.headers),
+            )
+
+
+def _missing_advice(column: str, headers: Sequence[str]) -> str:
+    if len(headers) == 1 and any(mark in headers[0] for mark in ";\t|"):
+        return "Its columns are not parted by commas: save it as CSV with commas."
+    near = nearest(column, headers)
+    if near.startswith("The nearest"):
+        near += f" If it is meant, give --column {column}=HEADER."
+    if column == "op":
+        return near + " Or name one operation for all rows."
+    return near
+
+
+def nearest(wanted: str, headers: Iterable[str]) -> str:
+    """Name the header that is most like the one that was looked for."""
+    known = {simple(header): header for header in headers if header.strip()}
+    close = difflib.get_close_matches(simple(wanted), known, n=1, cutoff=0.5)
+    if close:
+        return f"The nearest header is {known[close[0]]!r}."
+    shown = ", ".join(repr(header[:60]) for header in list(known.values())[:_SHOWN_HEADERS])
+    more = ", …" if len(known) > _SHOWN_HEADERS else ""
+    return f"The headers are {shown}{more}." if shown else "It has no headers."

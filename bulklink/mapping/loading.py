@@ -1,0 +1,178 @@
+"""Both ways into one relation: the table `staged`, one row a record, in the order of the input.
+
+Its rowid + 1 is the row number over all files: a fresh table that is filled in insertion order
+has no gaps. Ids are cleaned here, once; the user's cell is kept only where it differs.
+"""
+# Names and texts in SQL go through `identifier` and `literal`.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import duckdb
+import msgspec
+
+from bulklink.mapping.database import literal
+from bulklink.mapping.jsonl_records import FLOAT, OTHER
+from bulklink.mapping.staging import ESCAPES, FRONT, MARK, NULL, SEPARATOR
+from bulklink.mapping.survey import RECORD_BYTES
+from bulklink.mapping.values import ID_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bulklink.mapping.database import Database
+    from bulklink.mapping.headers import Column
+
+#: What a cell of an id column is found to be; FILLED comes in when defaults are applied.
+GOOD, MISSING, BAD, ROUNDED, ROUND, FILLED = range(6)
+
+#: White space that spreadsheets and web pages leave around a cell.
+_SPACE = " \t\r\n\v\f\u00a0\u200b\ufeff"
+_NUMBER = r"[+-]?[0-9]*([.,][0-9]*)?([eE][+-]?[0-9]+)?"
+#: An escaped character takes two, and the front of a line holds little.
+_LINE_BYTES = 3 * RECORD_BYTES
+
+
+class Feed(msgspec.Struct, frozen=True):
+    """A file that DuckDB reads: the user's own where it is regular, else a staging file."""
+
+    path: Path
+    staged: bool
+    cells: int
+    crlf: bool = False
+
+
+def create(database: Database, columns: Sequence[Column]) -> None:
+    """Make the empty table and what cleans its cells."""
+    for macro in _macros():
+        database.run(macro)
+    own = [f"c{number} VARCHAR" for number in range(len(columns))]
+    ids = [f"k_{column} VARCHAR, g_{column} UTINYINT" for column in ID_COLUMNS]
+    front = ["file USMALLINT", "line BIGINT", "fault VARCHAR", "why VARCHAR", "raw VARCHAR"]
+    database.run(f"CREATE TABLE staged ({', '.join(front + own + ids)})")
+
+
+def load(
+    database: Database, feed: Feed, number: int, columns: Sequence[Column], records: int
+) -> bool:
+    """Put the records of one file behind those that are there.
+
+    Args:
+        database: where the table is.
+        feed: what to read.
+        number: which file of the mapping it is, from 0.
+        columns: the user's columns.
+        records: how many records there are.
+
+    Returns:
+        Whether they are there now; False if DuckDB reads the file differently than it was
+        counted, so that it is no regular one.
+    """
+    database.run("BEGIN")
+    try:
+        count = database.run(_insert(feed, number, columns))
+    except duckdb.InvalidInputException:
+        if feed.staged:
+            raise
+        count = None
+    if count == records:
+        database.run("COMMIT")
+        return True
+    database.run("ROLLBACK")
+    return False
+
+
+def _macros() -> list[str]:
+    restored = "cell"
+    for kind in (FLOAT, OTHER):
+        restored = f"replace({restored}, {literal(MARK + kind)}, '')"
+    for letter, character in ESCAPES.items():
+        restored = f"replace({restored}, {literal(MARK + letter)}, chr({ord(character)}))"
+    space = literal(_SPACE)
+    inside = f"trim(regexp_replace(trim(cell, {space}), '^''', ''), {space})"
+    inside = f"""regexp_replace({inside}, '^="(.*)"$', '\\1', 's')"""
+    inside = f"trim(regexp_replace(trim({inside}, {space}), '^''', ''), {space})"
+    inside = f"trim(regexp_replace({inside}, '^zcrm_', ''), {space})"
+    scientific = literal(_NUMBER)
+    return [
+        f"CREATE MACRO restored(cell) AS "
+        f"CASE WHEN contains(cell, {literal(MARK)}) THEN {restored} ELSE cell END",
+        f"CREATE MACRO tidy(cell) AS trim(cell, {space})",
+        f"CREATE MACRO unwrapped(cell) AS {inside}",
+        "CREATE MACRO clean(cell) AS CASE WHEN regexp_full_match(cell, '[0-9A-Za-z]*') "
+        "THEN cell ELSE unwrapped(restored(cell)) END",
+        _grade("grade_number", "[0-9]{1,100}", scientific, "[0-9]{15}0+"),
+        _grade("grade_text", "[0-9A-Za-z]{1,500}", scientific, None),
+    ]
+
+
+def _grade(name: str, allowed: str, scientific: str, rounded: str | None) -> str:
+    round_too = f"WHEN regexp_full_match(id, '{rounded}') THEN {ROUND}" if rounded else ""
+    good = f"CASE {round_too} ELSE {GOOD} END" if rounded else str(GOOD)
+    return (
+        f"CREATE MACRO {name}(cell, id) AS (CASE WHEN id IS NULL OR id = '' THEN {MISSING} "
+        f"WHEN starts_with(cell, {literal(MARK + FLOAT)}) THEN {ROUNDED} "
+        f"WHEN starts_with(cell, {literal(MARK + OTHER)}) THEN {BAD} "
+        f"WHEN regexp_full_match(id, '{allowed}') THEN {good} "
+        f"WHEN regexp_matches(id, '[0-9]') AND regexp_full_match(id, {scientific}) THEN {ROUNDED} "
+        f"ELSE {BAD} END)::UTINYINT"
+    )
+
+
+def _insert(feed: Feed, number: int, columns: Sequence[Column]) -> str:
+    cells = {column.known: _cell(column, number) for column in columns if column.known}
+    kept = [_kept(place, column, number, feed) for place, column in enumerate(columns)]
+    ids = [f"k_{column}, {_graded(column, cells)}" for column in ID_COLUMNS]
+    cleaned = [f"clean({cells.get(column, 'NULL')}) AS k_{column}" for column in ID_COLUMNS]
+    front = "line::BIGINT, restored(reason), restored(why), restored(raw)"
+    if not feed.staged:
+        front = "NULL, NULL, NULL, NULL"
+    return (
+        f"INSERT INTO staged SELECT {number}, {front}, {', '.join(kept + ids)} "
+        f"FROM (SELECT *, {', '.join(cleaned)} FROM {_reader(feed)})"
+    )
+
+
+def _cell(column: Column, number: int) -> str:
+    place = column.places[number]
+    return "NULL::VARCHAR" if place is None else f"f{place}"
+
+
+def _kept(place: int, column: Column, number: int, feed: Feed) -> str:
+    cell = _cell(column, number)
+    verbatim = f"restored({cell})" if feed.staged else cell
+    if column.known in ID_COLUMNS:
+        verbatim = f"nullif({verbatim}, k_{column.known})"
+    return f"{verbatim} AS c{place}"
+
+
+def _graded(column: str, cells: dict[str, str]) -> str:
+    grade = "grade_text" if column == "message_id" else "grade_number"
+    return f"{grade}({cells.get(column, 'NULL')}, k_{column})"
+
+
+def _reader(feed: Feed) -> str:
+    """Read a file as text alone, without DuckDB guessing anything."""
+    cells = [f"f{place}" for place in range(feed.cells)]
+    names = [*FRONT, *cells] if feed.staged else cells
+    types = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
+    options = {
+        "auto_detect": "false",
+        "header": "false",
+        "quote": "''",
+        "escape": "''",
+        "comment": "''",
+        "nullstr": literal(NULL),
+        "max_line_size": str(_LINE_BYTES),
+        "buffer_size": str(4 * _LINE_BYTES),
+        "columns": f"{{{types}}}",
+        "delim": literal(SEPARATOR) if feed.staged else "','",
+        "skip": "0" if feed.staged else "1",
+        "null_padding": "true" if feed.staged else "false",
+        "new_line": literal("\\r\\n" if feed.crlf else "\\n"),
+    }
+    given = ", ".join(f"{option} = {value}" for option, value in options.items())
+    return f"read_csv({literal(str(feed.path))}, {given})"

@@ -1,0 +1,221 @@
+"""A sealed plan: its messages as a stream, and the names that were looked up for them."""
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bulklink.errors import LedgerError, RunDirError
+from bulklink.mapping import faults
+from bulklink.mapping.database import Database, literal
+from bulklink.mapping.files import replacing
+from bulklink.mapping.stop import Stop
+from bulklink.models import Message, Op
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+_MEMORY = "128MB"
+_LOOK_UP_MEMORY = "256MB"
+_PAIRS = 2048
+_MESSAGE = ("row", "op", "contact_id", "owner_id", "message_id", "deal_id", "owner_name")
+
+
+class UnknownRow(msgspec.Struct, frozen=True):
+    """A row that is refused because its deal or owner was not found; `code` says which."""
+
+    row: int
+    op: Op
+    contact_id: str
+    owner_id: str
+    message_id: str
+    deal_id: str | None
+    code: str
+
+
+class SealedPlan:
+    """A plan as it was sealed.
+
+    Args:
+        path: its `plan.parquet`. Data that does not fit into memory goes to a folder beside it
+            and is removed again.
+        stop: ends the work from another thread.
+    """
+
+    def __init__(self, path: Path, stop: Stop | None = None) -> None:
+        if not path.is_file():
+            raise RunDirError(
+                "There is no sealed plan.", where=str(path), advice="Make the plan again."
+            )
+        self._path = path
+        self._stop = stop or Stop()
+
+    def chunks(self, names: Path | None = None) -> Iterator[list[Message]]:
+        """Stream the messages in the order in which they are sent, some two thousand at a time.
+
+        Duplicates are left out, and so are rows that `names` refuses.
+
+        Args:
+            names: what `write_names` wrote, if names were looked up.
+
+        Raises:
+            LedgerError: if the plan is not in the order in which it was sealed, or `names`
+                belongs to another plan.
+        """
+        with closing(self._open()) as database:
+            order = _Order()
+            for batch in database.batches(self._messages(names)):
+                order.check(batch)
+                found = [
+                    Message(row[2], _OPS[row[3]], *row[4:10])
+                    for row in batch
+                    if row[10] is None and row[11] is None
+                ]
+                if found:
+                    yield found
+
+    def deals_without_name(self) -> Iterator[str]:
+        """Stream the different deals of links and relinks that name none, sorted."""
+        return self._nameless("deal_id", "deal_name")
+
+    def owners_without_name(self) -> Iterator[str]:
+        """Stream the different owners of links and relinks that name none, sorted."""
+        return self._nameless("owner_id", "owner_name")
+
+    def write_names(
+        self,
+        deals: Iterable[tuple[str, str]],
+        owners: Iterable[tuple[str, str]],
+        path: Path,
+    ) -> int:
+        """Write the names that were found, one record a row of the plan, in its order.
+
+        Args:
+            deals: pairs of a deal's id and its name; those that are not among them do not exist.
+            owners: pairs of an owner's id and name.
+            path: the file to write.
+
+        Returns:
+            How many messages are refused because their deal or owner was not found.
+        """
+        with closing(self._open(_LOOK_UP_MEMORY)) as database:
+            self._fill(database, "deals", deals)
+            self._fill(database, "owners", owners)
+            with replacing(path) as temporary:
+                database.run(
+                    f"COPY ({_NAMED.format(plan=self._relation)}) TO {literal(str(temporary))} "
+                    "(FORMAT parquet, ROW_GROUP_SIZE 61440)"
+                )
+            return int(database.one(_REFUSED.format(names=literal(str(path))))[0])
+
+    def refused_by_names(self, names: Path) -> Iterator[UnknownRow]:
+        """Stream the messages whose deal or owner was not found, in the order of the plan."""
+        with closing(self._open()) as database:
+            order = _Order()
+            for batch in database.batches(self._messages(names)):
+                order.check(batch)
+                for row in batch:
+                    if row[10] is None and row[11] is not None:
+                        yield UnknownRow(
+                            row[2], _OPS[row[3]], row[4], row[5], row[6], row[7], row[11]
+                        )
+
+    @property
+    def _relation(self) -> str:
+        return f"read_parquet({literal(str(self._path))})"
+
+    def _open(self, memory: str = _MEMORY) -> Database:
+        spill = self._path.with_name(self._path.name + ".spill")
+        return Database(spill, self._stop, threads=1, memory=memory)
+
+    def _nameless(self, ident: str, name: str) -> Iterator[str]:
+        with closing(self._open(_LOOK_UP_MEMORY)) as database:
+            query = (
+                f"SELECT DISTINCT bulklink_{ident} AS id FROM {self._relation} "
+                f"WHERE bulklink_{name} IS NULL AND bulklink_op <> 'unlink' "
+                "AND bulklink_duplicate_of IS NULL ORDER BY id"
+            )
+            for (found,) in database.rows(query):
+                yield found
+
+    def _fill(self, database: Database, table: str, pairs: Iterable[tuple[str, str]]) -> None:
+        database.run(f"CREATE TABLE {table} (id VARCHAR, name VARCHAR)")
+        batch: list[tuple[str, str]] = []
+        for pair in pairs:
+            batch.append(pair)
+            if len(batch) == _PAIRS:
+                database.insert(table, batch)
+                batch.clear()
+        if batch:
+            database.insert(table, batch)
+
+    def _messages(self, names: Path | None) -> str:
+        """Select what `chunks` reads; nothing is filtered here, or positions would shift."""
+        columns = ", ".join(f"plan.bulklink_{name}" for name in _MESSAGE)
+        front = f"plan.bulklink_group, {'plan' if names is None else 'names'}.bulklink_row"
+        if names is None:
+            return (
+                f"SELECT {front}, {columns}, plan.bulklink_deal_name, "
+                f"plan.bulklink_duplicate_of, NULL FROM {self._relation} AS plan"
+            )
+        columns = columns.replace(
+            "plan.bulklink_owner_name", "coalesce(plan.bulklink_owner_name, names.owner_name)"
+        )
+        return (
+            f"SELECT {front}, {columns}, coalesce(plan.bulklink_deal_name, names.deal_name), "
+            f"plan.bulklink_duplicate_of, names.refused FROM {self._relation} AS plan "
+            f"POSITIONAL JOIN read_parquet({literal(str(names))}) AS names"
+        )
+
+
+_OPS = {op.value: op for op in Op}
+
+_NAMED = f"""
+SELECT bulklink_row, owners.name AS owner_name, deals.name AS deal_name,
+    CASE WHEN plan.bulklink_op = 'unlink' THEN NULL
+        WHEN plan.bulklink_deal_name IS NULL AND deals.name IS NULL THEN '{faults.UNKNOWN_DEAL}'
+        WHEN plan.bulklink_owner_name IS NULL AND owners.name IS NULL THEN '{faults.UNKNOWN_OWNER}'
+    END AS refused,
+    plan.bulklink_duplicate_of IS NOT NULL AS duplicate
+FROM {{plan}} AS plan
+LEFT JOIN deals ON deals.id = plan.bulklink_deal_id AND plan.bulklink_deal_name IS NULL
+LEFT JOIN owners ON owners.id = plan.bulklink_owner_id AND plan.bulklink_owner_name IS NULL
+    AND plan.bulklink_op <> 'unlink'
+ORDER BY plan.bulklink_group, plan.bulklink_row
+"""
+_REFUSED = """
+SELECT count(*) FROM read_parquet({names}) WHERE refused IS NOT NULL AND NOT duplicate
+"""
+
+
+class _Order:
+    """Sees to it that groups come in their order, each whole, and rows in theirs within."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last: tuple[int, int, str, str] = (0, 0, "", "")
+
+    def check(self, batch: list[tuple[Any, ...]]) -> None:
+        group, row, contact, owner = self._last
+        for found in batch:
+            if found[1] != found[2]:
+                raise LedgerError(
+                    "The names that were looked up do not belong to this plan.",
+                    advice="Make the plan again in a new run folder.",
+                )
+            if found[0] == group:
+                sorted_so = found[1] > row and found[4] == contact and found[5] == owner
+            else:
+                sorted_so = found[0] > group and (found[4], found[5]) > (contact, owner)
+            if not sorted_so:
+                raise LedgerError(
+                    f"The sealed plan is out of order at row {found[2]}.",
+                    advice="Make the plan again in a new run folder.",
+                )
+            group, row, contact, owner = found[0], found[1], found[4], found[5]
+        self._last = (group, row, contact, owner)

@@ -1,0 +1,90 @@
+"""What both exact readers give: one record after another, broken ones too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from bulklink.mapping.survey import RECORD_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BOM = b"\xef\xbb\xbf"
+#: How much is kept of a record that is longer than a record may be.
+KEPT_BYTES = 1000
+
+
+class Broken(NamedTuple):
+    """Why a record cannot be used; `unclosed` says that nothing behind it can be read either."""
+
+    reason: str
+    why: str
+    raw: str
+    unclosed: bool = False
+
+
+class Line(NamedTuple):
+    """A physical line that is not blank; `cut` says that it was longer than a record may be."""
+
+    number: int
+    content: bytes
+    cut: bool
+
+
+class Lines:
+    """The physical lines of a file, from 1, each bounded in length.
+
+    Args:
+        file: the file, opened for bytes.
+    """
+
+    __slots__ = ("_file", "number", "offset")
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.number = 0
+        self.offset = 0
+
+    def __iter__(self) -> Iterator[Line]:
+        read = self._file.readline
+        while content := read(RECORD_BYTES + 1):
+            self.number += 1
+            self.offset += len(content)
+            cut = len(content) > RECORD_BYTES and not content.endswith(b"\n")
+            if cut:
+                self._skip_rest()
+            if self.number == 1:
+                content = content.removeprefix(BOM)
+            yield Line(self.number, content, cut)
+
+    def _skip_rest(self) -> None:
+        while rest := self._file.readline(RECORD_BYTES):
+            self.offset += len(rest)
+            if rest.endswith(b"\n"):
+                return
+
+
+def readable(content: bytes) -> str:
+    """Show a record as text, whatever its bytes are, without the end of its line."""
+    return content.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
+
+
+def too_long(content: bytes) -> Broken:
+    """Refuse a record that is longer than a record may be."""
+    return Broken(
+        "broken-record",
+        f"the record is longer than {RECORD_BYTES // 1024} KiB",
+        readable(content[:KEPT_BYTES]),
+    )
+
+
+def not_text(content: bytes) -> Broken:
+    """Refuse a record that is not UTF-8, and say which bytes are not."""
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        seen = content[error.start : error.start + 4].hex(" ")
+        why = f"the record is not UTF-8 text (bytes {seen})"
+    else:
+        why = "the record holds half a surrogate pair, which is not text"
+    return Broken("bad-encoding", why, readable(content))

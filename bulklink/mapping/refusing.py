@@ -1,0 +1,166 @@
+"""The rows that are refused: as faults for the screen, rows for the ledger, a file to mend."""
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bulklink.mapping import faults
+from bulklink.mapping.database import literal
+from bulklink.mapping.files import replacing
+from bulklink.mapping.loading import FILLED, GOOD, ROUND
+from bulklink.mapping.values import ID_COLUMNS, Fault, RefusedRow
+from bulklink.models import Op
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bulklink.mapping.database import Database
+    from bulklink.mapping.headers import Column
+    from bulklink.mapping.preparing import Prepared
+
+REJECTS = "rejects.csv"
+_OUR_COLUMNS = tuple(
+    f"bulklink_{name}" for name in ("file", "row", "line", "column", "reason", "raw")
+)
+#: What `refused_query` gives for each row before the user's own columns.
+_FRONT = 14
+
+DUPLICATES = (
+    "SELECT row, op, contact_id, owner_id, message_id, deal_id, first FROM good WHERE repeated "
+    "ORDER BY row"
+)
+
+
+class Files(msgspec.Struct, frozen=True):
+    """What the numbers of files and columns in the database stand for."""
+
+    names: tuple[str, ...]
+    shifts: tuple[int, ...]
+    headers: tuple[dict[str, str], ...]
+
+    @classmethod
+    def of(cls, prepared: Sequence[Prepared], columns: Sequence[Column]) -> Files:
+        """Name the files of a mapping and their headers."""
+        shifts, before = [], 0
+        for one in prepared:
+            shifts.append(1 - before)
+            before += one.input.records
+        headers = tuple(
+            {column.known: column.headers[n] or column.known for column in columns if column.known}
+            for n in range(len(prepared))
+        )
+        return cls(tuple(one.source.name for one in prepared), tuple(shifts), headers)
+
+    def column(self, file: int, known: str | None) -> str | None:
+        """Name a column as its file does."""
+        return self.headers[file].get(known, known) if known else None
+
+    def fault(self, found: Sequence[Any]) -> Fault:
+        """Turn a row of `refused_query` into a fault."""
+        row, file, line, known, reason, raw, why, others, count = found[:9]
+        column = self.column(file, known)
+        return Fault(
+            row=row,
+            file=self.names[file],
+            line=line,
+            column=column,
+            reason=reason,
+            raw=_raw(row, raw, others, count),
+            message=why
+            or (
+                _meeting(row, others, count)
+                if others
+                else faults.explain(reason, column, raw, known)
+            ),
+        )
+
+    def refused_row(self, found: Sequence[Any]) -> RefusedRow:
+        """Turn a row of `refused_query` into what the ledger keeps of it."""
+        fault = self.fault(found)
+        op, contact_id, owner_id, message_id, deal_id = found[9:_FRONT]
+        return RefusedRow(
+            row=fault.row,
+            op=Op(op) if op else None,
+            contact_id=contact_id,
+            owner_id=owner_id,
+            message_id=message_id,
+            deal_id=deal_id,
+            reason=fault.reason,
+            message=fault.message,
+        )
+
+    def reject(self, found: Sequence[Any]) -> tuple[Any, ...]:
+        """Turn a row of `refused_query` into a line of `rejects.csv`."""
+        row, file, line, known, reason, raw, _why, others, count = found[:9]
+        said = (self.names[file], row, line, self.column(file, known), reason)
+        return (*found[_FRONT:], *said, _raw(row, raw, others, count))
+
+
+def _meeting(row: int, others: list[int], count: int) -> str:
+    named = [other for other in others if other != row][: faults.NAMED_ROWS]
+    return faults.explain_conflict(named, count - 1 - len(named))
+
+
+def _raw(row: int, raw: str | None, others: list[int] | None, count: int) -> str:
+    return _meeting(row, others, count) if others else raw or ""
+
+
+def refused_query(columns: Sequence[Column], *, own: bool = False, where: str = "true") -> str:
+    """Select the refused rows in order; with `own`, the user's columns behind the rest."""
+    ids = [
+        f"CASE WHEN blame IS DISTINCT FROM '{column}' AND {column}_grade IN "
+        f"({GOOD}, {ROUND}, {FILLED}) THEN {column} END"
+        for column in ID_COLUMNS
+    ]
+    users = [verbatim(place, column) for place, column in enumerate(columns)] if own else []
+    selected = [
+        "run.row, file, line, blame",
+        f"coalesce(reason, {literal(faults.CONFLICT)})",
+        _raw_cell(columns),
+        "why, named, rows, op",
+        *ids,
+        *users,
+    ]
+    meeting = "SELECT row, first FROM twins WHERE conflict"
+    return (
+        f"SELECT {', '.join(selected)} FROM run "
+        f"LEFT JOIN ({meeting}) AS meets ON meets.row = run.row "
+        "LEFT JOIN conflicts ON conflicts.first = meets.first "
+        f"WHERE (reason IS NOT NULL OR meets.row IS NOT NULL) AND {where} ORDER BY run.row"
+    )
+
+
+def verbatim(place: int, column: Column) -> str:
+    """Build the user's own cell again: it is kept only where cleaning changed it."""
+    if column.known in ID_COLUMNS:
+        return f"coalesce(c{place}, k_{column.known})"
+    return f"c{place}"
+
+
+def _raw_cell(columns: Sequence[Column]) -> str:
+    cells = [
+        f"WHEN '{column.known}' THEN {verbatim(place, column)}"
+        for place, column in enumerate(columns)
+        if column.known
+    ]
+    return f"CASE WHEN fault IS NOT NULL THEN raw ELSE CASE blame {' '.join(cells)} END END"
+
+
+def write_rejects(
+    database: Database, folder: Path, columns: Sequence[Column], files: Files
+) -> None:
+    """Write the refused rows as a mapping that can be mended and fed again."""
+    query = refused_query(columns, own=True)
+    with (
+        replacing(folder / REJECTS) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow([*(column.header for column in columns), *_OUR_COLUMNS])
+        for batch in database.batches(query):
+            writer.writerows(map(files.reject, batch))

@@ -1,0 +1,115 @@
+"""Sealing the plan: every valid row into one Parquet file, sorted as it will be sent."""
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bulklink.mapping.database import identifier, literal
+from bulklink.mapping.files import replacing
+from bulklink.mapping.headers import OWN_PREFIX
+from bulklink.mapping.refusing import verbatim
+from bulklink.mapping.values import ID_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bulklink.mapping.database import Database
+    from bulklink.mapping.headers import Column
+    from bulklink.mapping.values import Reading
+
+PLAN = "plan.parquet"
+#: Small enough that a reader holds little, large enough that the columns still compress.
+ROW_GROUP_ROWS = 61_440
+
+_SENT = ("row", "line", "op", *ID_COLUMNS, "owner_name", "deal_name")
+
+
+def write_plan(
+    database: Database,
+    folder: Path,
+    columns: Sequence[Column],
+    reading: Reading,
+    files: Sequence[str],
+) -> None:
+    """Write `plan.parquet`.
+
+    Args:
+        database: where the rows are checked and grouped.
+        folder: where the plan is to be.
+        columns: the user's columns.
+        reading: how the mapping was read.
+        files: the names of its files.
+    """
+    with replacing(folder / PLAN) as temporary:
+        database.run(
+            f"COPY ({_query(columns, reading, files)}) TO {literal(str(temporary))} "
+            f"(FORMAT parquet, ROW_GROUP_SIZE {ROW_GROUP_ROWS}, "
+            f"KV_METADATA {{headers: {literal(_headers(columns))}}})"
+        )
+
+
+def _headers(columns: Sequence[Column]) -> str:
+    return msgspec.json.encode([column.header for column in columns]).decode()
+
+
+def _query(columns: Sequence[Column], reading: Reading, files: Sequence[str]) -> str:
+    """Sort what is needed, then build the user's cells again where they equal the id sent."""
+    rebuilt = _rebuilt(reading)
+    carried = [
+        f"good.c{place}" if column.known in rebuilt else f"{verbatim(place, column)} AS c{place}"
+        for place, column in enumerate(columns)
+    ]
+    inner = (
+        f"SELECT {', '.join(f'good.{name}' for name in _SENT)}, file, groups.number, "
+        f"CASE WHEN repeated THEN first END AS duplicate_of{''.join(', ' + c for c in carried)} "
+        "FROM good JOIN groups ON groups.contact_id = good.contact_id "
+        "AND groups.owner_id = good.owner_id ORDER BY groups.number, good.row"
+    )
+    names = unique_names([column.header for column in columns])
+    own = [
+        f"{_cell(place, column, rebuilt)} AS {identifier(name)}"
+        for place, (column, name) in enumerate(zip(columns, names, strict=True))
+    ]
+    among = "[" + ", ".join(map(literal, files)) + "]"
+    ours = [
+        "row AS bulklink_row",
+        f"{among}[file + 1] AS bulklink_file",
+        *(f"{name} AS bulklink_{name}" for name in _SENT[1:]),
+        "number AS bulklink_group",
+        "duplicate_of AS bulklink_duplicate_of",
+    ]
+    return f"SELECT {', '.join(ours + own)} FROM ({inner})"
+
+
+def _rebuilt(reading: Reading) -> frozenset[str | None]:
+    """Columns whose cell, where cleaning left it alone, is the id that is sent."""
+    filled = {column for column, _ in reading.defaults}
+    guarded = {"deal_id"} if reading.op is None else set[str]()
+    return frozenset(set(ID_COLUMNS) - filled - guarded)
+
+
+def _cell(place: int, column: Column, rebuilt: frozenset[str | None]) -> str:
+    return f"coalesce(c{place}, {column.known})" if column.known in rebuilt else f"c{place}"
+
+
+def unique_names(headers: Sequence[str]) -> list[str]:
+    """Name columns after their headers so that no two are alike without regard to case.
+
+    Args:
+        headers: the user's headers; they may be empty or repeat.
+    """
+    taken: set[str] = set()
+    names = []
+    for place, header in enumerate(headers):
+        plain = header.replace("\0", " ") or f"column_{place + 1}"
+        name, number = plain, 1
+        while name.casefold() in taken or name.casefold().startswith(OWN_PREFIX):
+            number += 1
+            name = f"{plain}_{number}" if number < 1 << 20 else f"column_{place}_{number}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names

@@ -1,0 +1,135 @@
+"""How many groups a plan has and how many calls they need."""
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from bulklink.mapping.database import Database
+
+#: Emails on a page of the read call.
+PAGE_EMAILS = 10
+#: Twenty ids of this length and their commas fit into one unlink call.
+SHORT_ID = 99
+
+#: One row for each contact and owner, numbered in the order in which they are sent.
+GROUPS = """
+CREATE TABLE groups AS
+SELECT row_number() OVER (ORDER BY contact_id, owner_id) AS number, * FROM (
+    SELECT contact_id, owner_id,
+        count(*) FILTER (op = 'link') AS links,
+        count(*) FILTER (op = 'relink') AS relinks,
+        count(*) FILTER (op = 'unlink') AS unlinks,
+        min(length(message_id)) FILTER (op <> 'link') AS shortest,
+        max(length(message_id)) FILTER (op <> 'link') AS longest
+    FROM good WHERE NOT repeated GROUP BY contact_id, owner_id
+)
+"""
+_TOTALS = """
+SELECT count(*), coalesce(sum(links), 0), coalesce(sum(unlinks), 0), coalesce(sum(relinks), 0)
+FROM groups
+"""
+_PAGES = f"""
+SELECT count(*), coalesce(sum(pages), 0) FROM (
+    SELECT (sum(relinks) + {PAGE_EMAILS - 1}) // {PAGE_EMAILS} AS pages
+    FROM groups WHERE relinks > 0 GROUP BY contact_id
+)
+"""
+_NAMELESS = """
+SELECT count(DISTINCT deal_id) FILTER (deal_name IS NULL),
+    count(DISTINCT owner_id) FILTER (owner_name IS NULL)
+FROM good WHERE NOT repeated AND op <> 'unlink'
+"""
+_LINK_SIZES = """
+SELECT links + relinks AS size, count(*) FROM groups WHERE links + relinks > 0
+GROUP BY size ORDER BY size
+"""
+_UNLINK_SIZES = f"""
+SELECT unlinks + relinks AS size, longest, count(*) FROM groups
+WHERE unlinks + relinks > 0 AND (shortest = longest OR longest <= {SHORT_ID})
+GROUP BY size, longest ORDER BY size, longest
+"""
+_MIXED_UNLINKS = f"""
+SELECT number, length(message_id) FROM good JOIN groups USING (contact_id, owner_id)
+WHERE shortest <> longest AND longest > {SHORT_ID} AND op <> 'link' AND NOT repeated
+ORDER BY number, row
+"""
+
+
+class PlanShape(msgspec.Struct, frozen=True):
+    """The size of a plan's messages, as far as calls and look-ups depend on it.
+
+    Attributes:
+        groups: pairs of a contact and an owner.
+        links: messages to link; unlinks and relinks likewise.
+        contacts_with_relinks: contacts of which at least one message is relinked.
+        read_pages_at_least: pages to read so that every relinked message is seen.
+        deals_without_name: different deals of links and relinks that name none; owners likewise.
+        link_sizes: pairs of a number of messages to link in one group, and of such groups.
+        unlink_sizes: number of ids to unlink in one group, their length, number of such groups.
+        mixed_unlinks: streams the lengths of the ids of every group that `unlink_sizes` leaves
+            out, because its ids differ in length and some are long; works until the check is
+            closed.
+    """
+
+    groups: int
+    links: int
+    unlinks: int
+    relinks: int
+    contacts_with_relinks: int
+    read_pages_at_least: int
+    deals_without_name: int
+    owners_without_name: int
+    link_sizes: tuple[tuple[int, int], ...]
+    unlink_sizes: tuple[tuple[int, int, int], ...]
+    mixed_unlinks: Callable[[], Iterator[list[int]]]
+
+    def link_calls(self, batch_size: int) -> int:
+        """Count the link calls that the groups need at `batch_size` emails a call."""
+        return sum(-(-size // batch_size) * times for size, times in self.link_sizes)
+
+    def unlink_calls(self, pack: Callable[[Sequence[int]], int]) -> int:
+        """Count the unlink calls that the groups need.
+
+        Args:
+            pack: says how many calls ids of these lengths need.
+        """
+        same = sum(pack([length] * size) * times for size, length, times in self.unlink_sizes)
+        return same + sum(map(pack, self.mixed_unlinks()))
+
+
+def measure(database: Database) -> PlanShape:
+    """Measure the plan in a database in which the rows are checked and grouped."""
+    groups, links, unlinks, relinks = map(int, database.one(_TOTALS))
+    contacts, pages = map(int, database.one(_PAGES))
+    deals, owners = map(int, database.one(_NAMELESS))
+    return PlanShape(
+        groups=groups,
+        links=links,
+        unlinks=unlinks,
+        relinks=relinks,
+        contacts_with_relinks=contacts,
+        read_pages_at_least=pages,
+        deals_without_name=deals,
+        owners_without_name=owners,
+        link_sizes=tuple((size, times) for size, times in database.rows(_LINK_SIZES)),
+        unlink_sizes=tuple((n, length, times) for n, length, times in database.rows(_UNLINK_SIZES)),
+        mixed_unlinks=lambda: _grouped(database.rows(_MIXED_UNLINKS)),
+    )
+
+
+def _grouped(rows: Iterable[tuple[int, int]]) -> Iterator[list[int]]:
+    number, lengths = 0, list[int]()
+    for group, length in rows:
+        if group != number and lengths:
+            yield lengths
+            lengths = []
+        number = group
+        lengths.append(length)
+    if lengths:
+        yield lengths

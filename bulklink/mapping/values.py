@@ -1,0 +1,90 @@
+"""The values of planning: how a mapping is to be read, and what was found in it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bulklink.models import Op
+
+#: Columns that bulklink gives a meaning to, in the order in which a row is checked.
+ID_COLUMNS = ("contact_id", "owner_id", "message_id", "deal_id")
+KNOWN_COLUMNS = ("op", *ID_COLUMNS, "owner_name", "deal_name")
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """How a mapping is to be read.
+
+    `op` is None where the op column decides. `columns` holds pairs of a column and the header
+    that carries it, `defaults` pairs of a column and the value of its empty cells, `only` pairs
+    of a header and the value a row must have there (None: any that is not empty).
+    """
+
+    op: Op | None
+    columns: tuple[tuple[str, str], ...] = ()
+    defaults: tuple[tuple[str, str], ...] = ()
+    only: tuple[tuple[str, str | None], ...] = ()
+    allow_round_ids: bool = False
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """Columns that have a meaning for this operation; the rest are the user's own."""
+        if self.op is Op.UNLINK:
+            return ("op", "contact_id", "owner_id", "message_id")
+        return KNOWN_COLUMNS
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Columns that a mapping must have, unless a default fills them."""
+        ids = ("contact_id", "owner_id", "message_id")
+        if self.op is None:
+            return ("op", *ids)
+        return ids if self.op is Op.UNLINK else (*ids, "deal_id")
+
+
+class InputFile(msgspec.Struct, frozen=True):
+    """One mapping file as it was read; `bytes` is its size, `records` its data records."""
+
+    name: str
+    sha256: str
+    bytes: int
+    records: int
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Why one row is refused: where it stands, and what is wrong in words for a person.
+
+    `column` is the user's own header, or None where the fault is the whole record's.
+    """
+
+    row: int
+    file: str
+    line: int
+    column: str | None
+    reason: str
+    raw: str
+    message: str
+
+
+class DuplicateRow(msgspec.Struct, frozen=True):
+    """A good row that says the same as the earlier row `duplicate_of`."""
+
+    row: int
+    op: Op
+    contact_id: str
+    owner_id: str
+    message_id: str
+    deal_id: str | None
+    duplicate_of: int
+
+
+class RefusedRow(msgspec.Struct, frozen=True):
+    """A refused row with as much of its ids as could be read (None else)."""
+
+    row: int
+    op: Op | None
+    contact_id: str | None
+    owner_id: str | None
+    message_id: str | None
+    deal_id: str | None
+    reason: str
+    message: str
