@@ -2,11 +2,76 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import click
 
-from bulklink.errors import BadFileError, UsageError
+from bulklink.emulator.settings import Mixed, Settings, parse_mixed
+from bulklink.errors import BadFileError, RefusedError, UsageError
+
+_Command = Callable[..., None]
+
+
+def _type_of(hint: Any) -> click.ParamType[Any]:
+    """Return how an option of this annotation is read from the command line."""
+    choices = [arg for arg in get_args(hint) if arg is not NoneType]
+    if get_origin(hint) is Literal:
+        return click.Choice([str(choice) for choice in choices])
+    if hint is int or choices == [int]:
+        return click.INT
+    if hint is float:
+        return click.FLOAT
+    if choices and get_origin(choices[0]) is Literal:
+        return _type_of(choices[0])
+    return click.STRING
+
+
+def _behaviour(command: _Command) -> _Command:
+    """Give a command an option for each setting of the emulator."""
+    hints = get_type_hints(Settings)
+    for setting in reversed(dataclasses.fields(Settings)):
+        plain = isinstance(setting.default, str | int | float)
+        option = click.option(
+            "--" + setting.name.replace("_", "-"),
+            type=_type_of(hints[setting.name]),
+            default=setting.default if plain else None,
+            show_default=plain,
+            help=setting.metadata["help"],
+        )
+        command = option(command)
+    return command
+
+
+def _settings(options: dict[str, Any]) -> Settings:
+    """Make the settings of the options that were given.
+
+    Raises:
+        UsageError: where a value cannot be.
+    """
+    values = {name: value for name, value in options.items() if value is not None}
+    for name, hint in get_type_hints(Settings).items():
+        if name in values and get_origin(hint) is tuple:
+            values[name] = tuple(part.strip() for part in values[name].split(",") if part.strip())
+    try:
+        if "mixed_answer" in values:
+            values["mixed_answer"] = _mixed(values["mixed_answer"])
+        return Settings(**values)
+    except ValueError as error:
+        raise UsageError(
+            str(error), advice="`bulklink emulator --help` lists the values."
+        ) from None
+
+
+def _mixed(text: str) -> Mixed:
+    try:
+        return parse_mixed(text)
+    except ValueError as error:
+        raise ValueError(f"--mixed-answer: {error}") from None
 
 
 @click.command("emulator")
@@ -23,7 +88,17 @@ from bulklink.errors import BadFileError, UsageError
     type=click.Path(path_type=Path),
     help="The world to serve, a JSON file; without it, a small one that is built in.",
 )
-def emulator(host: str, port: int, world_file: Path | None) -> None:
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="KIND[,NAME=VALUE…]",
+    help="A fault on order, such as lost-answer,op=link,share=0.05,seed=7; repeatable.",
+)
+@_behaviour
+def emulator(
+    host: str, port: int, world_file: Path | None, faults: tuple[str, ...], **options: object
+) -> None:
     """Serve a local Zoho CRM that behaves as documented.
 
     The first line on standard output is {"url":"http://127.0.0.1:PORT"}. Client id, client secret
@@ -31,26 +106,27 @@ def emulator(host: str, port: int, world_file: Path | None) -> None:
     """
     # aiohttp takes a quarter of a second to import: not for --help.
     from bulklink.emulator.builtin import builtin_world  # noqa: PLC0415
+    from bulklink.emulator.faults import FaultError, parse_fault  # noqa: PLC0415
     from bulklink.emulator.server import check_loopback, serve  # noqa: PLC0415
     from bulklink.emulator.worldfile import WorldError, load_world  # noqa: PLC0415
 
-    try:
+    settings = _settings(options)
+    with _told(ValueError, UsageError, "--host", "Use 127.0.0.1."):
         check_loopback(host)
-    except ValueError as error:
-        raise UsageError(str(error), where="--host", advice="Use 127.0.0.1.") from None
-    try:
+    with _told(FaultError, UsageError, "--fault", "docs/emulator.md lists the faults."):
+        ordered = [parse_fault(text) for text in faults]
+    with _told(WorldError, BadFileError, str(world_file), "docs/emulator.md describes the file."):
         world = load_world(world_file) if world_file else builtin_world()
-    except WorldError as error:
-        raise BadFileError(
-            str(error),
-            where=str(world_file),
-            advice="docs/emulator.md describes the world file.",
-        ) from None
+    with _told(OSError, UsageError, f"{host}:{port}", "Choose another --port, or none."):
+        serve(world, settings, ordered, host=host, port=port)
+
+
+@contextlib.contextmanager
+def _told(
+    caught: type[Exception], raised: type[RefusedError], where: str, advice: str
+) -> Iterator[None]:
+    """Turn an error of the emulator into one that a person reads and that exits with 2."""
     try:
-        serve(world, host=host, port=port)
-    except OSError as error:
-        raise UsageError(
-            f"cannot serve there: {error.strerror or error}",
-            where=f"{host}:{port}",
-            advice="Choose another --port, or leave it out for a free one.",
-        ) from None
+        yield
+    except caught as error:
+        raise raised(str(error), where=where, advice=advice) from None

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from bulklink.emulator.calls import Kind, Name
 from bulklink.emulator.desk import Asked, Desk
 from bulklink.emulator.errors import Problem, at_path
+from bulklink.emulator.limits import edition_of
 from bulklink.emulator.tokens import token_problem
 from bulklink.zoho.codes import Code
 
@@ -60,6 +61,8 @@ def _scope_problem(desk: Desk, asked: Asked) -> Problem | None:
     if asked.call.kind in _CHANGES:
         operation = "CREATE" if asked.call.kind is Kind.LINK else "DELETE"
         needed = (_EMAILS, _CONTACTS)
+        if desk.settings.scope_rule == "openapi":
+            operation, needed = "CREATE", (_EMAILS, _CONTACTS, _DEALS)
     if all(_covered(area, operation, desk.settings.scopes) for area in needed):
         return None
     return Problem(Code.OAUTH_SCOPE_MISMATCH)
@@ -73,7 +76,7 @@ def _covered(area: str, operation: str, scopes: Sequence[str]) -> bool:
 
 
 def _edition_problem(desk: Desk, asked: Asked) -> Problem | None:
-    free = desk.world.org.license_details.paid_type == "free"
+    free = edition_of(desk.settings, desk.world) == "free"
     return Problem(Code.FEATURE_NOT_SUPPORTED) if free and asked.call.kind in _CHANGES else None
 
 

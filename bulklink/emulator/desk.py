@@ -8,6 +8,8 @@ from urllib.parse import parse_qsl
 
 from bulklink.emulator.calls import Call
 from bulklink.emulator.errors import Problem, refusal
+from bulklink.emulator.faults import Fault
+from bulklink.emulator.limits import Caps
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.state import Change, State
 from bulklink.emulator.wire import Answer, Request
@@ -19,13 +21,17 @@ class Desk:
     """The world, the rules, the state and the time at which a call is answered.
 
     Args:
+        caps: the limits of the org.
         now: seconds since 1970.
+        faults: those that hit this call.
     """
 
     world: World
     settings: Settings
     state: State
+    caps: Caps
     now: float
+    faults: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

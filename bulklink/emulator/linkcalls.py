@@ -95,7 +95,7 @@ def _many_reply(desk: Desk, asked: Asked, outcomes: list[Outcome]) -> Reply:
     settings = desk.settings
     seed = f"{settings.seed}:{desk.state.calls.total()}"
     answer = many_answer(outcomes, asked.call.name.value, settings, seed)
-    if not is_applied(outcomes, settings.mixed):
+    if not is_applied(outcomes, settings.mixed_answer):
         return Reply(answer)
     changes = tuple(outcome.change for outcome in outcomes if outcome.change)
     return Reply(answer, asked.call.record_id, changes)

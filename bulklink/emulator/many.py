@@ -25,7 +25,7 @@ _WORDS = {
 
 def is_applied(outcomes: Sequence[Outcome], mixed: Mixed) -> bool:
     """Tell whether the good emails of a call are changed."""
-    return mixed.applied or not any(outcome.problems for outcome in outcomes)
+    return mixed.applied == "yes" or not any(outcome.problems for outcome in outcomes)
 
 
 def many_answer(outcomes: Sequence[Outcome], verb: str, settings: Settings, seed: str) -> Answer:
@@ -35,11 +35,11 @@ def many_answer(outcomes: Sequence[Outcome], verb: str, settings: Settings, seed
         words = _WORDS[settings.wording, verb]
         return json_answer({"Emails": [_success(outcome, words) for outcome in outcomes]})
     entries = _mixed_entries(outcomes, verb, settings)
-    if settings.mixed.order == "reversed":
+    if settings.mixed_answer.order == "reversed":
         entries.reverse()
-    elif settings.mixed.order == "shuffled":
+    elif settings.mixed_answer.order == "shuffled":
         random.Random(seed).shuffle(entries)  # noqa: S311 - no secret is drawn
-    status = 400 if bad == len(outcomes) else settings.mixed.status
+    status = 400 if bad == len(outcomes) else settings.mixed_answer.status
     return json_answer({"Emails": entries}, status)
 
 
@@ -53,7 +53,7 @@ def _success(outcome: Outcome, words: str) -> dict[str, object]:
 
 
 def _mixed_entries(outcomes: Sequence[Outcome], verb: str, settings: Settings) -> list[object]:
-    mixed, entries = settings.mixed, list[object]()
+    mixed, entries = settings.mixed_answer, list[object]()
     for outcome in outcomes:
         if outcome.problems:
             errors = [_named(problem, outcome, mixed) for problem in outcome.problems]

@@ -7,6 +7,7 @@ import binascii
 
 from bulklink.emulator.desk import Asked, Desk, Reply, refuse
 from bulklink.emulator.errors import Problem, at_param, at_path
+from bulklink.emulator.faults import FaultKind, is_hidden
 from bulklink.emulator.state import ContactView
 from bulklink.emulator.wire import NO_CONTENT, json_answer
 from bulklink.emulator.world import Email, World
@@ -19,11 +20,11 @@ _TYPES = ("sent_from_crm", "scheduled_in_crm", "drafts", "user_emails")
 
 def emails(desk: Desk, asked: Asked) -> Reply:
     """Answer ten emails of a contact, newest first."""
-    problem = _query_problem(desk, asked)
+    problem = _query_problem(desk, asked) or _mailbox_problem(desk, asked)
     if problem:
         return refuse(problem)
-    view = desk.state.view(asked.call.record_id)
-    chosen = _chosen(view.mailbox.emails, asked)
+    view = _seen(desk, asked.call.record_id)
+    chosen = _chosen(desk, view.mailbox.emails, asked)
     start = read_index(asked.query.get("index", FIRST_INDEX), len(chosen))
     if start is None:
         return refuse(at_param(Code.INVALID_DATA, "index"))
@@ -43,14 +44,31 @@ def _query_problem(desk: Desk, asked: Asked) -> Problem | None:
     return None
 
 
-def _chosen(emails: tuple[Email, ...], asked: Asked) -> tuple[Email, ...]:
+def _mailbox_problem(desk: Desk, asked: Asked) -> Problem | None:
+    """A mailbox whose sync is broken cannot be read on its own."""
+    broken = asked.query.get("owner_id") in desk.settings.broken_mailboxes
+    return Problem(Code.CANNOT_PROCESS) if broken else None
+
+
+def _seen(desk: Desk, contact_id: str) -> ContactView:
+    """Return the contact's emails as this call sees them: as they are, or as they were."""
+    ago = sum(fault.lasts for fault in desk.faults if fault.kind == FaultKind.STALE)
+    if not ago:
+        return desk.state.view(contact_id)
+    return desk.state.view_at(contact_id, desk.now - ago)
+
+
+def _chosen(desk: Desk, emails: tuple[Email, ...], asked: Asked) -> tuple[Email, ...]:
     """Choose by the query; every email of a world is a user's, from the mailbox sync."""
     if asked.query.get("type", "user_emails") != "user_emails":
         return ()
     owner_id = asked.query.get("owner_id")
-    if owner_id is None:
-        return emails
-    return tuple(email for email in emails if email.owner_id == owner_id)
+    if owner_id is not None:
+        emails = tuple(email for email in emails if email.owner_id == owner_id)
+    for fault in desk.faults:
+        if fault.kind == FaultKind.HIDDEN:
+            emails = tuple(email for email in emails if not is_hidden(fault, email.message_id))
+    return emails
 
 
 def _info(start: int, count: int, total: int) -> dict[str, object]:
@@ -121,7 +139,7 @@ def _linked_record(deal_id: str | None, world: World) -> dict[str, object] | Non
 
 def email(desk: Desk, asked: Asked) -> Reply:
     """Answer one email with its content; the published sample of it shows no link."""
-    view = desk.state.view(asked.call.record_id)
+    view = _seen(desk, asked.call.record_id)
     found = view.mailbox.by_id.get(asked.call.message_id or "")
     if found is None:
         return refuse(at_path(3))

@@ -8,13 +8,14 @@ import ipaddress
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self
 
 from aiohttp import web
 
 from bulklink.emulator.crm import Crm
+from bulklink.emulator.faults import Fault
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.wire import Answer, Fate, Request
 from bulklink.emulator.world import World
@@ -39,9 +40,11 @@ def check_loopback(host: str) -> None:
     raise ValueError(f"{host} is not a loopback address; the emulator serves this machine alone")
 
 
-def create_app(world: World, settings: Settings | None = None) -> web.Application:
+def create_app(
+    world: World, settings: Settings | None = None, faults: Sequence[Fault] = ()
+) -> web.Application:
     """Make a web application that serves `world`."""
-    return app_of(Crm(world, settings))
+    return app_of(Crm(world, settings, faults))
 
 
 def app_of(crm: Crm) -> web.Application:
@@ -97,6 +100,7 @@ class Emulator:
     Args:
         world: what is in the CRM before the first call.
         settings: how it behaves.
+        faults: those on order from the start.
         host: a loopback address.
         port: 0 for a free one.
     """
@@ -105,12 +109,13 @@ class Emulator:
         self,
         world: World,
         settings: Settings | None = None,
+        faults: Sequence[Fault] = (),
         *,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
         check_loopback(host)
-        self.crm = Crm(world, settings)
+        self.crm = Crm(world, settings, faults)
         self.url = ""
         self._host = host
         self._port = port
@@ -141,6 +146,7 @@ class Emulator:
 def serve(
     world: World,
     settings: Settings | None = None,
+    faults: Sequence[Fault] = (),
     *,
     host: str = "127.0.0.1",
     port: int = 0,
@@ -153,7 +159,7 @@ def serve(
     """
     check_loopback(host)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(Emulator(world, settings, host=host, port=port)))
+        asyncio.run(_serve(Emulator(world, settings, faults, host=host, port=port)))
 
 
 async def _serve(emulator: Emulator) -> None:

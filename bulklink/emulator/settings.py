@@ -1,12 +1,14 @@
 """How the emulator behaves: what Zoho leaves open, its limits, and what the token may do.
 
 Each default is what Zoho's pages suggest most; where two sources differ, the comment names both.
+Every field of `Settings` is an option of `bulklink emulator` of the same name, `_` written `-`,
+and carries the help of that option.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 SCOPES = (
     "ZohoCRM.modules.emails.ALL",
@@ -18,6 +20,21 @@ SCOPES = (
     "ZohoCRM.org.READ",
 )
 PERMISSIONS = ("Crm_Implied_View_Deals", "Crm_Implied_View_Contacts")
+
+Edition = Literal[
+    "free",
+    "standard",
+    "professional",
+    "enterprise",
+    "zoho-one",
+    "ultimate",
+    "crm-plus",
+]
+
+
+def _knob(default: Any, told: str) -> Any:
+    """Make a field with the help of its option."""
+    return field(default=default, metadata={"help": told})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +54,14 @@ class Mixed:
     """
 
     status: Literal[200, 207, 400] = 400
-    applied: bool = False
+    applied: Literal["no", "yes"] = "no"
     shape: Literal["nested", "flat"] = "nested"
     named: Literal["json-path", "message-id", "both", "none"] = "json-path"
     good: Literal["success", "empty", "omitted"] = "empty"
     order: Literal["sent", "reversed", "shuffled"] = "sent"
 
     def __post_init__(self) -> None:
-        if self.good == "success" and not self.applied:
+        if self.good == "success" and self.applied == "no":
             raise ValueError("good=success needs applied=yes: a success that is none is a lie")
         if self.good == "empty" and self.shape == "flat":
             raise ValueError("good=empty needs shape=nested: a flat answer has no empty lists")
@@ -52,42 +69,116 @@ class Mixed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The whole behaviour of one emulator.
+    """The whole behaviour of one emulator, apart from its faults."""
 
-    Args:
-        max_items: emails a link or unlink call may carry.
-        over_max: what a call with more is answered.
-        mixed: the answer to a call with bad emails.
-        same_deal: linking an email to the deal it is on already.
-        unlinked: unlinking an email that is on no deal.
-        wrong_owner: an owner who is a user, but not the owner of the email's mailbox.
-        mixed_owners: several owners in one link call.
-        names: whether `owner.name` and `linked_record.name` must be there.
-        single_answer: a single link echoes the request, or answers as the many-emails call does.
-        single_error: the shape of an error of a single call.
-        wording: the words of a success.
-        expires_in: seconds that an access token lives.
-        scopes: what the tokens may do.
-        permissions: what the profile of their user may do.
-        latency: seconds that each call takes.
-        seed: decides whatever is drawn.
-    """
-
-    max_items: int = 20
-    over_max: Literal["limit-exceeded", "invalid-data", "accept"] = "limit-exceeded"
-    mixed: Mixed = field(default_factory=Mixed)
-    same_deal: Literal["already-linked", "success"] = "already-linked"
-    unlinked: Literal["success", "invalid-data"] = "success"
-    wrong_owner: Literal["invalid-data", "accept"] = "invalid-data"
-    mixed_owners: Literal["accept", "invalid-data"] = "accept"
-    # The pages call the names mandatory; the OpenAPI file leaves owner.name out.
-    names: Literal["required", "optional"] = "required"
+    max_items: int = _knob(20, "Emails that a link or unlink call may carry.")
+    over_max: Literal["limit-exceeded", "invalid-data", "accept"] = _knob(
+        "limit-exceeded", "The answer to a call with more."
+    )
+    mixed_answer: Mixed = _knob(  # noqa: RUF009 - a frozen value
+        Mixed(),
+        "The answer to a call with good and bad emails: status=200|207|400, applied=yes|no, "
+        "shape=nested|flat, named=json-path|message-id|both|none, good=success|empty|omitted, "
+        "order=sent|reversed|shuffled, joined by commas.",
+    )
+    same_deal: Literal["already-linked", "success"] = _knob(
+        "already-linked", "Linking an email to the deal that it is on."
+    )
+    unlinked: Literal["success", "invalid-data"] = _knob(
+        "success", "Unlinking an email that is on no deal."
+    )
+    wrong_owner: Literal["invalid-data", "accept"] = _knob(
+        "invalid-data", "An owner who is not the owner of the email's mailbox."
+    )
+    mixed_owners: Literal["accept", "invalid-data"] = _knob(
+        "accept", "Emails of several owners in one link call."
+    )
+    # The pages call both names mandatory; the OpenAPI file does not.
+    names: Literal["required", "optional"] = _knob(
+        "required", "Whether owner.name and linked_record.name must be there."
+    )
     # The page's sample echoes; the OpenAPI file and the announcement show SUCCESS.
-    single_answer: Literal["echo", "success"] = "echo"
-    single_error: Literal["flat", "nested"] = "flat"
-    wording: Literal["pages", "openapi"] = "pages"
-    expires_in: int = 3600
-    scopes: tuple[str, ...] = SCOPES
-    permissions: tuple[str, ...] = PERMISSIONS
-    latency: float = 0.0
-    seed: int = 1
+    single_answer: Literal["echo", "success"] = _knob(
+        "echo", "A single link echoes the request, or answers as for many emails."
+    )
+    single_error: Literal["flat", "nested"] = _knob(
+        "flat", "The shape of the error of a single call."
+    )
+    wording: Literal["pages", "openapi"] = _knob(
+        "pages", "The words of a success: those of the pages or of the OpenAPI file."
+    )
+    # The pages ask for emails and contacts; the OpenAPI file for deals as well.
+    scope_rule: Literal["pages", "openapi"] = _knob(
+        "pages", "The scopes that a link needs: those of the pages, or of the OpenAPI file."
+    )
+    scopes: tuple[str, ...] = _knob(SCOPES, "What tokens may do, joined by commas.")
+    permissions: tuple[str, ...] = _knob(
+        PERMISSIONS, "What the profile of the tokens' user may do, joined by commas."
+    )
+    broken_mailboxes: tuple[str, ...] = _knob(
+        (), "Users whose mailbox cannot be read, joined by commas."
+    )
+    prediction: Literal["strict", "loose"] = _knob(
+        "strict", "Which deals count as open for received mail: forecast Open, or all not lost."
+    )
+
+    edition: Edition | None = _knob(  # noqa: RUF009 - None
+        None, "The edition; without it, the world's."
+    )
+    concurrency: int | None = _knob(
+        None, "Calls in flight; without it, the edition's; 0 for any number."
+    )
+    link_concurrency: int = _knob(
+        0, "Link and unlink calls in flight, below the others' limit; 0 for no such limit."
+    )
+    credits: int | None = _knob(
+        None, "Credits in a window; without it, the edition's; 0 for any number."
+    )
+    credit_window: float = _knob(86_400.0, "Seconds of the rolling window of credits.")
+    link_credits: int = _knob(1, "Credits that a link or unlink call costs.")
+    read_credits: int = _knob(1, "Credits that reading emails costs.")
+    too_many_body: Literal["current", "old"] = _knob("current", "The shape of a 429.")
+    too_many_text: Literal["told", "same"] = _knob(
+        "told", "Whether the words of a 429 tell credits from concurrency."
+    )
+    retry_after: Literal["off", "on"] = _knob("off", "Whether a 429 says when to come again.")
+    penalty: float = _knob(
+        0.0, "Seconds that all calls are refused after a 429; calling too early doubles them."
+    )
+    background_in_flight: int = _knob(0, "Calls that other programs of the org keep in flight.")
+    background_credits: float = _knob(0.0, "Credits a second that other programs of the org use.")
+
+    expires_in: int = _knob(3_600, "Seconds that an access token lives.")
+    tokens_per_window: int = _knob(10, "Access tokens in a window; 0 for any number.")
+    token_window: float = _knob(600.0, "Seconds of the window of access tokens.")
+    token_penalty: float = _knob(60.0, "Seconds added by asking for a token while refused.")
+
+    latency: float = _knob(0.0, "Seconds that each call takes.")
+    seed: int = _knob(1, "Decides whatever is drawn.")
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if isinstance(value, int | float) and name != "seed" and not 0 <= value <= 10**9:
+                raise ValueError(f"{name} must not be below 0 or above a thousand million")
+        for name in ("max_items", "credit_window", "token_window"):
+            if getattr(self, name) == 0:
+                raise ValueError(f"{name} must be above 0")
+
+
+def parse_mixed(text: str) -> Mixed:
+    """Read a `Mixed` from the option's text, as `status=207,applied=yes`.
+
+    Raises:
+        ValueError: where a name or a value is not known, or they do not fit together.
+    """
+    values: dict[str, Any] = {}
+    for part in text.split(","):
+        name, _, value = part.strip().partition("=")
+        hints = get_type_hints(Mixed)
+        choices = {str(choice): choice for choice in get_args(hints.get(name))}
+        if value not in choices:
+            known = "|".join(choices) if choices else "one of " + ", ".join(hints)
+            raise ValueError(f"{part.strip()!r} is not known: {name if choices else ''}={known}")
+        values[name] = choices[value]
+    return Mixed(**values)

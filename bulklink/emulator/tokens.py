@@ -14,6 +14,11 @@ from bulklink.zoho.codes import Code
 
 DEMO = "demo"
 _SCHEME = "Zoho-oauthtoken "
+_THROTTLED = {
+    "error": "Access Denied",
+    "error_description": "You have made too many requests continuously. Try again after some time.",
+    "status": "failure",
+}
 
 
 def token_problem(desk: Desk, request: Request) -> Problem | None:
@@ -35,6 +40,8 @@ def answer_token(desk: Desk, asked: Asked) -> Answer:
     error = _grant_error(form, revoked=desk.state.revoked)
     if error:
         return json_answer({"error": error})
+    if _is_throttled(desk):
+        return json_answer(_THROTTLED, 400)
     return json_answer(_new_token(desk, asked.request, form))
 
 
@@ -54,11 +61,28 @@ def _grant_error(form: Mapping[str, str], *, revoked: bool) -> str | None:
     return "invalid_code" if revoked or form.get(secret_name) != DEMO else None
 
 
+def _is_throttled(desk: Desk) -> bool:
+    """Tell whether no more tokens are made for now; asking then makes it last longer."""
+    state, settings, now = desk.state, desk.settings, desk.now
+    if not settings.tokens_per_window:
+        return False
+    while state.token_times and state.token_times[0] <= now - settings.token_window:
+        state.token_times.popleft()
+    if now < state.tokens_refused_until:
+        state.tokens_refused_until += settings.token_penalty
+        return True
+    if len(state.token_times) >= settings.tokens_per_window:
+        state.tokens_refused_until = state.token_times[0] + settings.token_window
+        return True
+    return False
+
+
 def _new_token(desk: Desk, request: Request, form: Mapping[str, str]) -> dict[str, object]:
     state = desk.state
     for token in [token for token, expires in state.tokens.items() if expires <= desk.now]:
         del state.tokens[token]
     state.tokens_made += 1
+    state.token_times.append(desk.now)
     drawn = hashlib.sha256(f"{desk.settings.seed}:{state.tokens_made}".encode()).hexdigest()
     token = f"1000.{drawn[:32]}.{drawn[32:]}"
     state.tokens[token] = desk.now + desk.settings.expires_in

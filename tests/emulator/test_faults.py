@@ -1,0 +1,264 @@
+"""Faults: what each does to the state and to the answer, and that a seed repeats them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from bulklink.emulator.disturb import edit_by_somebody
+from bulklink.emulator.faults import Fault, FaultError, FaultKind, hits, parse_fault
+from bulklink.emulator.wire import Fate
+from bulklink.zoho.codes import Code
+
+from .caller import ANA, FLEET, TOM, TRAVEL, Caller, Said, item, message
+
+EMAILS = f"Contacts/{ANA}/Emails"
+
+
+async def disturbed_link(**fault: Any) -> tuple[Caller, Said]:
+    """Link one email while a fault hits that call."""
+    crm = Caller()
+    await order(crm, op="link", **fault)
+    return crm, await crm.link(item(1))
+
+
+async def order(crm: Caller, **fault: Any) -> Said:
+    return await crm.send("POST", "/_emulator/faults", body=fault)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fate", "deal"),
+    [
+        ("lost-request", Fate.DROPPED, None),
+        ("lost-answer", Fate.DROPPED, TRAVEL),
+        ("cut", Fate.CUT, TRAVEL),
+        ("stalled", Fate.DROPPED, TRAVEL),
+    ],
+)
+async def test_a_connection_ends_before_or_after_the_call_is_carried_out(
+    kind: str, fate: Fate, deal: str | None
+) -> None:
+    crm, said = await disturbed_link(kind=kind)
+    assert said.answer.fate is fate
+    assert await crm.deal_of(1) == deal
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "body", "deal"),
+    [
+        ("500", 500, b"INTERNAL_ERROR", None),
+        ("500-applied", 500, b"INTERNAL_ERROR", TRAVEL),
+        ("502", 502, b"", None),
+        ("503", 503, b"", None),
+        ("html", 500, b"<html>", None),
+        ("html-200", 200, b"<html>", None),
+        ("empty", 200, b"", TRAVEL),
+    ],
+)
+async def test_an_answer_is_replaced(kind: str, status: int, body: bytes, deal: str | None) -> None:
+    crm, said = await disturbed_link(kind=kind)
+    assert said.status == status
+    assert body in said.answer.body
+    assert await crm.deal_of(1) == deal
+
+
+async def test_an_html_page_says_that_it_is_one() -> None:
+    _, said = await disturbed_link(kind="html")
+    assert said.answer.content_type == "text/html"
+
+
+async def test_truncated_json_cannot_be_read_though_the_call_is_carried_out() -> None:
+    crm, said = await disturbed_link(kind="truncated")
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(said.answer.body)
+    assert await crm.deal_of(1) == TRAVEL
+
+
+async def test_a_late_call_lands_some_seconds_after_its_connection_ended() -> None:
+    crm, said = await disturbed_link(kind="late", seconds=30, count=1)
+    assert said.answer.fate is Fate.DROPPED
+    crm.time.now += 29
+    assert await crm.deal_of(1) is None
+    crm.time.now += 1
+    assert await crm.deal_of(1) == TRAVEL
+
+
+async def test_a_late_unlink_undoes_the_link_that_followed_it() -> None:
+    crm = Caller()
+    await crm.link(item(1))
+    await order(crm, kind="late", op="unlink", seconds=10, count=1)
+    await crm.unlink(1)
+    await crm.unlink(1)
+    await crm.link(item(1, FLEET))
+    assert await crm.deal_of(1) == FLEET
+    crm.time.now += 10
+    assert await crm.deal_of(1) is None
+
+
+async def test_a_slow_answer_takes_its_seconds() -> None:
+    crm = Caller()
+    await order(crm, kind="slow", seconds=7)
+    before = crm.time.now
+    assert (await crm.link(item(1))).status == 200
+    assert crm.time.now == before + 7
+
+
+async def test_a_stalled_answer_takes_ten_minutes_and_never_comes() -> None:
+    crm = Caller()
+    await order(crm, kind="stalled")
+    before = crm.time.now
+    assert (await crm.link(item(1))).answer.fate is Fate.DROPPED
+    assert crm.time.now == before + 600
+
+
+async def test_a_stale_read_shows_links_as_they_were() -> None:
+    crm = Caller()
+    await order(crm, kind="stale", op="read", seconds=10)
+    await crm.link(item(1))
+    crm.time.now += 5
+    await crm.unlink(1)
+    await crm.link(item(1, FLEET))
+
+    assert (await crm.deals())[message(1)] == FLEET
+    assert (await all_links(crm))[message(1)] is None
+    crm.time.now += 6
+    assert (await all_links(crm))[message(1)] == TRAVEL
+    crm.time.now += 6
+    assert (await all_links(crm))[message(1)] == FLEET
+
+
+async def all_links(crm: Caller) -> dict[str, str | None]:
+    """Read the whole list of Ana's emails."""
+    shown: dict[str, str | None] = {}
+    index: str | None = "0"
+    while index is not None:
+        page = (await crm.get(EMAILS, index=index)).json
+        for one in page["Emails"]:
+            shown[one["message_id"]] = one["linked_record"] and one["linked_record"]["id"]
+        index = page["info"]["next_index"]
+    return shown
+
+
+async def test_hidden_emails_are_on_no_page_but_can_be_linked() -> None:
+    crm = Caller()
+    await order(crm, kind="hidden", share=0.5, seed=3)
+    shown = await all_links(crm)
+    assert 5 < len(shown) < 20
+    assert await all_links(crm) == shown
+    hidden = next(n for n in range(25) if message(n) not in shown)
+    assert (await crm.link(item(hidden))).status == 200
+
+
+async def test_somebody_else_moves_an_email_before_a_call() -> None:
+    crm = Caller()
+    await order(crm, kind="edited", op="read", count=1)
+    await crm.get(EMAILS)
+    moved = [deal for deal in (await crm.deals()).values() if deal]
+    assert len(moved) == 1
+    assert [change.by for change in crm.crm.state.applied] == ["somebody"]
+
+
+async def test_somebody_elses_change_is_always_one() -> None:
+    crm = Caller()
+    for number in range(40):
+        view = crm.crm.state.view(ANA)
+        change = edit_by_somebody(view, crm.crm.world, 1, number)
+        assert change is not None
+        assert change.deal_id != view.deal_of(view.mailbox.by_id[change.message_id])
+        crm.crm.state.apply(ANA, [change], 0.0)
+    assert edit_by_somebody(crm.crm.state.view(TOM), crm.crm.world, 1, 0) is None
+
+
+@pytest.mark.parametrize("code", [code for code in Code if code is not Code.SUCCESS])
+async def test_every_code_can_be_ordered(code: Code) -> None:
+    crm, said = await disturbed_link(kind=code.value)
+    assert said.code == code.value
+    assert said.status >= 400
+    assert await crm.deal_of(1) is None
+
+
+async def test_a_fault_hits_its_kind_of_call_its_contact_and_its_count() -> None:
+    crm = Caller()
+    await order(crm, kind="500", op="unlink", contact_id=ANA, count=1)
+    assert (await crm.link(item(1))).status == 200
+    assert (await crm.unlink(1)).status == 500
+    assert (await crm.unlink(1)).status == 200
+    await order(crm, kind="500", contact_id=TOM)
+    assert (await crm.get(EMAILS)).status == 200
+    assert (await crm.get(f"Contacts/{TOM}/Emails")).status == 500
+
+
+async def test_a_fault_without_op_spares_tokens() -> None:
+    crm = Caller()
+    await order(crm, kind="503")
+    assert (await crm.grant()).status == 200
+    assert (await crm.get("org")).status == 503
+    await order(crm, kind="lost-answer", op="token")
+    assert (await crm.grant()).answer.fate is Fate.DROPPED
+
+
+def test_a_share_is_hit_by_the_seed_alone() -> None:
+    fault = Fault(kind="500", share=0.3, seed=5)
+    hit = [n for n in range(1_000) if hits(fault, n, 0)]
+    assert 250 < len(hit) < 350
+    assert hit == [n for n in range(1_000) if hits(fault, n, 0)]
+    other = Fault(kind="500", share=0.3, seed=6)
+    assert hit != [n for n in range(1_000) if hits(other, n, 0)]
+
+
+async def test_faults_are_listed_with_their_counts_and_cancelled() -> None:
+    crm = Caller()
+    told = await order(crm, kind="500", share=0.0)
+    assert told.json == {"faults": [{"kind": "500", "share": 0.0, "met": 0, "fired": 0}]}
+    await crm.link(item(1))
+    listed = await crm.send("GET", "/_emulator/faults")
+    assert listed.json["faults"][0]["met"] == 1
+    assert (await crm.send("DELETE", "/_emulator/faults")).json == {"faults": []}
+
+
+async def test_several_faults_are_ordered_at_once() -> None:
+    crm = Caller()
+    body = [{"kind": "500", "count": 1}, {"kind": "503", "count": 1}]
+    await crm.send("POST", "/_emulator/faults", body=body)
+    assert [(await crm.get("org")).status for _ in range(3)] == [500, 200, 200]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"kind": "flood"}, "no fault 'flood'"),
+        ({"kind": "500", "op": "erase"}, "op must be one of"),
+        ({"kind": "500", "share": 2}, "share"),
+        ({"kind": "500", "count": 0}, "count"),
+        ({"kind": "500", "seconds": 1}, "no seconds"),
+        ({"kind": "hidden", "count": 1}, "no count"),
+        ({"kind": "500", "colour": 1}, "colour"),
+        ({"op": "link"}, "kind"),
+        ("500", "object"),
+        (b"{", "JSON"),
+    ],
+)
+async def test_a_fault_that_cannot_be_is_refused(body: object, said: str) -> None:
+    answer = await Caller().send("POST", "/_emulator/faults", body=body)
+    assert answer.status == 400
+    assert said in answer.json["error"]
+
+
+def test_the_option_reads_a_fault() -> None:
+    assert parse_fault("late,op=link,share=0.25,count=3,seed=9,seconds=1.5") == Fault(
+        kind="late", op="link", share=0.25, count=3, seed=9, seconds=1.5
+    )
+    assert parse_fault("kind=NO_PERMISSION,contact_id=12").contact_id == "12"
+    for text in ("late,op", "late,share=x", "nothing", ""):
+        with pytest.raises(FaultError):
+            parse_fault(text)
+
+
+def test_every_kind_of_fault_has_a_test() -> None:
+    tested = {
+        *("lost-request", "lost-answer", "late", "500", "500-applied", "502", "503", "html"),
+        *("html-200", "empty", "truncated", "cut", "slow", "stalled", "stale", "hidden", "edited"),
+    }
+    assert tested == {kind.value for kind in FaultKind}

@@ -1,0 +1,202 @@
+"""Calls in flight, credits, penalties, tokens: what an org may do, on a virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from bulklink.emulator.limits import caps_of
+from bulklink.emulator.settings import Settings
+from bulklink.emulator.worldfile import world_from
+
+from .caller import ANA, Caller, Said, a_moment, item, small_world
+
+REMAINING = "X-API-CREDITS-REMAINING"
+
+
+async def at_once(crm: Caller, count: int) -> list[Said]:
+    """Make `count` calls that are in flight together."""
+    await crm.get("org")
+    return list(await asyncio.gather(*(crm.get(f"Contacts/{ANA}/Emails") for _ in range(count))))
+
+
+@pytest.mark.parametrize(
+    ("edition", "in_flight", "a_day"),
+    [
+        ("free", 5, 5_000),
+        ("standard", 10, 52_500),
+        ("professional", 15, 55_000),
+        ("enterprise", 20, 60_000),
+        ("zoho-one", 20, 60_000),
+        ("ultimate", 25, 70_000),
+        ("crm-plus", 25, 70_000),
+    ],
+)
+def test_the_edition_decides_over_calls_in_flight_and_credits(
+    edition: Any, in_flight: int, a_day: int
+) -> None:
+    caps = caps_of(Settings(edition=edition), world_from(small_world()))
+    assert (caps.in_flight, caps.credits) == (in_flight, a_day)
+
+
+@pytest.mark.parametrize(
+    ("edition", "most"),
+    [("standard", 100_000), ("professional", 3_000_000), ("enterprise", 5_000_000)],
+)
+def test_credits_have_a_cap_however_many_users(edition: Any, most: int) -> None:
+    world = small_world(org={"license_details": {"users_license_purchased": 50_000}})
+    assert caps_of(Settings(edition=edition), world_from(world)).credits == most
+
+
+def test_the_worlds_licence_counts_where_no_edition_is_set() -> None:
+    world = small_world(org={"license_details": {"paid_type": "Zoho_One"}})
+    assert caps_of(Settings(), world_from(world)).in_flight == 20
+
+
+async def test_one_call_more_than_may_be_in_flight_is_429() -> None:
+    crm = Caller(Settings(concurrency=3, latency=1), sleep=a_moment)
+    said = await at_once(crm, 5)
+    assert sorted(one.status for one in said) == [200, 200, 200, 429, 429]
+    state = await crm.state()
+    assert (state["most_in_flight"], state["answered_429"]) == (4, 2)
+
+
+async def test_other_programs_take_their_part_of_the_calls_in_flight() -> None:
+    crm = Caller(Settings(concurrency=3, latency=1, background_in_flight=2), sleep=a_moment)
+    assert [one.status for one in await at_once(crm, 2)].count(429) == 1
+
+
+async def test_links_can_have_a_lower_limit_of_their_own() -> None:
+    crm = Caller(Settings(link_concurrency=1, latency=1), sleep=a_moment)
+
+    await crm.get("org")
+    said = await asyncio.gather(crm.link(item(1)), crm.link(item(2)), crm.get("org"))
+    assert [one.status for one in said] == [200, 429, 200]
+
+
+async def test_credits_run_out_and_come_back_a_window_later() -> None:
+    crm = Caller(Settings(credits=3))
+    assert [(await crm.get("org")).status for _ in range(4)] == [200, 200, 200, 429]
+    crm.time.now += 86_000
+    crm.token = ""
+    assert (await crm.get("org")).status == 429
+    crm.time.now += 500
+    assert (await crm.get("org")).status == 200
+
+
+async def test_the_header_tells_what_remains_from_half_on() -> None:
+    crm = Caller(Settings(credits=4))
+    told = [(await crm.get("org")).answer.headers.get(REMAINING) for _ in range(5)]
+    assert told == [None, "2", "1", "0", "0"]
+
+
+async def test_a_token_costs_no_credit() -> None:
+    crm = Caller(Settings(credits=1))
+    for _ in range(3):
+        await crm.grant()
+    assert (await crm.get("org")).status == 200
+
+
+async def test_the_price_of_links_and_reads_is_an_option() -> None:
+    crm = Caller(Settings(link_credits=5, read_credits=0))
+    await crm.link(item(1))
+    await crm.get(f"Contacts/{ANA}/Emails")
+    assert (await crm.state())["credits_used"] == 5
+
+
+async def test_other_programs_use_credits_as_time_goes_by() -> None:
+    crm = Caller(Settings(credits=100, background_credits=1.0))
+    assert (await crm.get("org")).status == 200
+    crm.time.now += 99
+    assert (await crm.get("org")).status == 429
+
+
+async def test_a_429_tells_credits_from_concurrency_or_does_not() -> None:
+    told = Caller(Settings(credits=1))
+    await told.get("org")
+    assert (await told.get("org")).json == {
+        "code": "TOO_MANY_REQUESTS",
+        "details": {},
+        "message": "Many requests fired than the allowed limit for the past 24 hours",
+        "status": "error",
+    }
+    same = Caller(Settings(credits=1, too_many_text="same"))
+    await same.get("org")
+    by_credits = (await same.get("org")).json
+    busy = Caller(Settings(concurrency=1, background_in_flight=1, too_many_text="same"))
+    assert (await busy.get("org")).json == by_credits
+
+
+async def test_a_429_can_have_the_older_shape() -> None:
+    crm = Caller(Settings(concurrency=1, background_in_flight=1, too_many_body="old"))
+    body = (await crm.get("org")).json
+    assert (body["code"], body["error"]) == (429, "TOO_MANY_REQUESTS")
+    assert set(body) == {"code", "error", "error_info"}
+
+
+async def test_a_429_says_when_to_come_again_only_if_asked_to() -> None:
+    busy = Settings(concurrency=1, background_in_flight=1)
+    assert "Retry-After" not in (await Caller(busy).get("org")).answer.headers
+    crm = Caller(Settings(credits=1, retry_after="on"))
+    await crm.get("org")
+    wait = int((await crm.get("org")).answer.headers["Retry-After"])
+    assert 86_000 < wait <= 86_500
+    crm.time.now += wait
+    crm.token = ""
+    assert (await crm.get("org")).status == 200
+
+
+async def test_a_penalty_refuses_at_its_very_end_and_lengthens_by_each_early_call() -> None:
+    crm = Caller(Settings(credits=1, credit_window=1440.0, penalty=2000.0, retry_after="on"))
+    await crm.get("org")
+    assert (await crm.get("org")).answer.headers["Retry-After"] == "2000"
+    crm.time.now += 2_000
+    crm.token = ""
+    said = await crm.get("org")
+    assert (said.status, said.answer.headers["Retry-After"]) == (429, "3600")
+    crm.time.now += 3_601
+    crm.token = ""
+    assert (await crm.get("org")).status == 200
+
+
+async def test_ten_tokens_in_ten_minutes_and_no_more() -> None:
+    crm = Caller()
+    assert ["access_token" in (await crm.grant()).json for _ in range(10)] == [True] * 10
+    said = await crm.grant()
+    assert said.status == 400
+    assert said.json["error"] == "Access Denied"
+    assert "too many requests continuously" in said.json["error_description"]
+    crm.time.now += 600
+    assert "access_token" in (await crm.grant()).json
+
+
+async def test_asking_again_for_a_token_makes_the_refusal_longer() -> None:
+    crm = Caller(Settings(tokens_per_window=1))
+    await crm.grant()
+    await crm.grant()
+    await crm.grant()
+    crm.time.now += 600
+    assert (await crm.grant()).status == 400
+    crm.time.now += 120
+    assert "access_token" in (await crm.grant()).json
+
+
+async def test_tokens_can_be_without_limit() -> None:
+    crm = Caller(Settings(tokens_per_window=0))
+    assert ["access_token" in (await crm.grant()).json for _ in range(30)] == [True] * 30
+
+
+@pytest.mark.parametrize("wrong", [{"max_items": 0}, {"latency": -1.0}, {"credits": 10**10}])
+def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Settings(**wrong)
+
+
+async def test_a_mailbox_whose_sync_is_broken_cannot_be_read_on_its_own() -> None:
+    crm = Caller(Settings(broken_mailboxes=("5843104000000424672",)))
+    path = f"Contacts/{ANA}/Emails"
+    said = await crm.get(path, type="user_emails", owner_id="5843104000000424672")
+    assert (said.status, said.code) == (400, "CANNOT_PROCESS")
+    assert (await crm.get(path)).status == 200
