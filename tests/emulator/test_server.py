@@ -14,7 +14,9 @@ import aiohttp
 import pytest
 
 from bulklink.emulator.builtin import builtin_world
+from bulklink.emulator.faults import Fault
 from bulklink.emulator.server import Emulator, check_loopback, serve
+from bulklink.emulator.settings import Settings
 from bulklink.emulator.worldfile import load_world, world_from
 
 from .caller import ANA, TRAVEL, item, small_world
@@ -123,3 +125,41 @@ def test_the_shipped_demo_world_fits_its_mapping() -> None:
         email = world.mailboxes[contact].by_id[message]
         assert (email.owner_id, email.deal_id) == (owner, None)
         assert world.deals[deal].contact_id == contact
+
+
+@pytest.mark.parametrize("kind", ["lost-request", "lost-answer", "cut"])
+async def test_a_lost_answer_ends_the_connection_over_a_socket(kind: str) -> None:
+    fault = Fault(kind=kind, op="link")
+    async with (
+        Emulator(world_from(small_world()), faults=[fault]) as emulator,
+        aiohttp.ClientSession() as session,
+    ):
+        headers = await granted(session, emulator.url)
+        url = f"{emulator.url}/crm/v8/Contacts/{ANA}/Emails/actions/link_record"
+        with pytest.raises(aiohttp.ClientError):
+            async with session.post(url, json={"Emails": [item(1)]}, headers=headers) as answer:
+                await answer.read()
+        changes = emulator.crm.state.changes
+    assert changes == (0 if kind == "lost-request" else 1)
+
+
+async def test_a_stalled_answer_does_not_keep_the_emulator_from_ending() -> None:
+    fault = Fault(kind="stalled", op="link")
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(0.2)) as session,
+        Emulator(world_from(small_world()), faults=[fault]) as emulator,
+    ):
+        headers = await granted(session, emulator.url)
+        url = f"{emulator.url}/crm/v8/Contacts/{ANA}/Emails/actions/link_record"
+        with pytest.raises(TimeoutError):
+            await session.post(url, json={"Emails": [item(1)]}, headers=headers)
+
+
+async def test_the_credits_header_travels_over_a_socket() -> None:
+    async with (
+        Emulator(builtin_world(), Settings(credits=2)) as emulator,
+        aiohttp.ClientSession() as session,
+    ):
+        headers = await granted(session, emulator.url)
+        async with session.get(f"{emulator.url}/crm/v8/org", headers=headers) as answer:
+            assert answer.headers["X-API-CREDITS-REMAINING"] == "1"

@@ -1,0 +1,157 @@
+"""Deal prediction: a case for each sentence of the rules, and received mail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bulklink.emulator.prediction import Candidate, candidates, predict
+from bulklink.emulator.settings import Settings
+from bulklink.emulator.world import DEFAULT_STAGES, Deal
+
+from .caller import ANA, FLEET, PAT, TOM, TRAVEL, Caller, email, message, small_world
+
+
+def open_deal(deal_id: str, modified: float = 0) -> Candidate:
+    return Candidate(deal_id, "Open", modified)
+
+
+def won(deal_id: str, modified: float = 0) -> Candidate:
+    return Candidate(deal_id, "Closed Won", modified)
+
+
+def lost(deal_id: str, modified: float = 0) -> Candidate:
+    return Candidate(deal_id, "Closed Lost", modified)
+
+
+@pytest.mark.parametrize(
+    ("deals", "strict", "loose"),
+    [
+        pytest.param([], None, None, id="no deal: none"),
+        pytest.param([open_deal("1")], "1", "1", id="exactly one open deal: that deal"),
+        pytest.param([lost("1")], None, None, id="only a lost deal: none"),
+        pytest.param([lost("1"), lost("2")], None, None, id="only lost deals: none"),
+        pytest.param(
+            [open_deal("1", 5), open_deal("2", 9), open_deal("3", 7)],
+            "2",
+            "2",
+            id="several open deals: the one modified last",
+        ),
+        pytest.param(
+            [open_deal("1", 5), lost("2", 9)],
+            "1",
+            "1",
+            id="one open deal, another lost later: the open one",
+        ),
+        pytest.param(
+            [open_deal("1", 5), open_deal("2", 6), lost("3", 9)],
+            "2",
+            "2",
+            id="several open deals, one lost later: the open one modified last",
+        ),
+        pytest.param([won("1")], None, "1", id="only a won deal: open only if loose"),
+        pytest.param(
+            [open_deal("1", 5), won("2", 9)], "1", "2", id="a won deal modified last: if loose"
+        ),
+        pytest.param(
+            [open_deal("8", 5), open_deal("11", 5)], "11", "11", id="a tie: the younger deal"
+        ),
+    ],
+)
+def test_the_rule_picks(deals: list[Candidate], strict: str | None, loose: str | None) -> None:
+    assert predict(deals, "strict") == strict
+    assert predict(deals, "loose") == loose
+    assert predict(reversed(deals), "strict") == strict
+
+
+@pytest.mark.parametrize(
+    ("stage", "forecast"),
+    [
+        ("Closed Lost", "Closed Lost"),
+        ("Lost to Competition", "Closed Lost"),
+        ("Closed-Lost to Competition", "Closed Lost"),
+        ("Proposal", "Open"),
+        ("Proposal/Price Quote", "Open"),
+        ("Closed Won", "Closed Won"),
+    ],
+)
+def test_a_stage_counts_by_its_forecast_type_whichever_name_it_has(
+    stage: str, forecast: str
+) -> None:
+    deal = Deal("1", "x", "2", stage=stage, modified_time="1970-01-01T01:00:00+01:00")
+    assert candidates([deal], DEFAULT_STAGES) == [Candidate("1", forecast, 0.0)]  # type: ignore[arg-type]
+
+
+def two_deals(**second: object) -> dict[str, Any]:
+    world = small_world()
+    world["deals"][0]["modified_time"] = "2026-03-01T00:00:00+00:00"
+    world["deals"][1] |= {"modified_time": "2026-04-01T00:00:00+00:00"} | second
+    return world
+
+
+async def receive(crm: Caller, **changed: object) -> Any:
+    return (await crm.send("POST", "/_emulator/receive", body=email(500, **changed))).json
+
+
+async def test_a_received_email_comes_back_with_the_deal_it_was_linked_to() -> None:
+    crm = Caller(world=two_deals())
+    said = await receive(crm)
+    assert said == email(500, deal_id=FLEET)
+    assert await crm.deal_of(500) == FLEET
+
+
+async def test_a_received_email_is_on_the_contacts_list_and_can_be_unlinked() -> None:
+    crm = Caller()
+    await receive(crm, time="2026-09-01T10:00:00+00:00")
+    listed = (await crm.get(f"Contacts/{ANA}/Emails")).json["Emails"]
+    assert listed[0]["message_id"] == message(500)
+    assert (await crm.unlink(500)).status == 200
+    assert await crm.deal_of(500) is None
+
+
+async def test_new_mail_does_not_shift_the_pages_of_a_list_that_is_being_read() -> None:
+    crm = Caller()
+    first = (await crm.get(f"Contacts/{ANA}/Emails")).json
+    await receive(crm, time="2026-09-01T10:00:00+00:00")
+    second = await crm.get(f"Contacts/{ANA}/Emails", index=first["info"]["next_index"])
+    assert second.json["Emails"][0]["message_id"] == message(14)
+
+
+async def test_a_won_deal_takes_received_mail_only_if_loose() -> None:
+    for mode, expected in (("strict", TRAVEL), ("loose", FLEET)):
+        crm = Caller(Settings(prediction=mode), two_deals(stage="Closed Won"))  # type: ignore[arg-type]
+        assert (await receive(crm))["deal_id"] == expected
+
+
+async def test_an_email_that_was_sent_is_not_predicted() -> None:
+    assert (await receive(Caller(), received=False))["deal_id"] is None
+
+
+async def test_a_contact_without_open_deals_takes_its_mail_on_none() -> None:
+    world = small_world()
+    world["deals"][2]["stage"] = "Lost to Competition"
+    assert (await receive(Caller(world=world), contact_id=TOM))["deal_id"] is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"contact_id": "9"}, "no contact 9"),
+        ({"owner_id": "9"}, "no user 9"),
+        ({"message_id": message(1)}, "already"),
+        ({"message_id": "-"}, "message_id"),
+        ({"time": "now"}, "now"),
+        ({"owner_id": int(PAT)}, "owner_id"),
+    ],
+)
+async def test_mail_that_cannot_be_received_is_refused(
+    changed: dict[str, object], said: str
+) -> None:
+    answer = await Caller().send("POST", "/_emulator/receive", body=email(500, **changed))
+    assert answer.status == 400
+    assert said in answer.json["error"]
+
+
+async def test_a_control_call_that_does_not_exist_is_404() -> None:
+    assert (await Caller().send("POST", "/_emulator/state")).status == 404
