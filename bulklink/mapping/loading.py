@@ -31,7 +31,8 @@ GOOD, MISSING, BAD, ROUNDED, ROUND, FILLED = range(6)
 
 #: White space that spreadsheets and web pages leave around a cell.
 _SPACE = " \t\r\n\v\f\u00a0\u200b\ufeff"
-_NUMBER = r"[+-]?[0-9]*([.,][0-9]*)?([eE][+-]?[0-9]+)?"
+#: A number that went through a spreadsheet or a float: with a point or an exponent.
+_NUMBER = r"[+-]?[0-9]+([.,][0-9]*([eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)"
 #: An escaped character takes two, and the front of a line holds little.
 _LINE_BYTES = 3 * RECORD_BYTES
 
@@ -117,7 +118,7 @@ def _grade(name: str, allowed: str, scientific: str, rounded: str | None) -> str
         f"WHEN starts_with(cell, {literal(MARK + FLOAT)}) THEN {ROUNDED} "
         f"WHEN starts_with(cell, {literal(MARK + OTHER)}) THEN {BAD} "
         f"WHEN regexp_full_match(id, '{allowed}') THEN {good} "
-        f"WHEN regexp_matches(id, '[0-9]') AND regexp_full_match(id, {scientific}) THEN {ROUNDED} "
+        f"WHEN regexp_full_match(id, {scientific}) THEN {ROUNDED} "
         f"ELSE {BAD} END)::UTINYINT"
     )
 

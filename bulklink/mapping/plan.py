@@ -51,7 +51,7 @@ class SealedPlan:
             raise RunDirError(
                 "There is no sealed plan.", where=str(path), advice="Make the plan again."
             )
-        self._path = path
+        self.path = path
         self._stop = stop or Stop()
 
     def chunks(self, names: Path | None = None) -> Iterator[list[Message]]:
@@ -126,10 +126,10 @@ class SealedPlan:
 
     @property
     def _relation(self) -> str:
-        return f"read_parquet({literal(str(self._path))})"
+        return f"read_parquet({literal(str(self.path))})"
 
     def _open(self, memory: str = _MEMORY) -> Database:
-        spill = self._path.with_name(self._path.name + ".spill")
+        spill = self.path.with_name(self.path.name + ".spill")
         return Database(spill, self._stop, threads=1, memory=memory)
 
     def _nameless(self, ident: str, name: str) -> Iterator[str]:

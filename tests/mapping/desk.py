@@ -1,0 +1,154 @@
+"""What the tests of planning share: write a mapping, check it, read back what was made of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from bulklink.mapping import (
+    Checked,
+    DuplicateRow,
+    Fault,
+    PlanShape,
+    Reading,
+    RefusedRow,
+    SealedPlan,
+    check,
+    sources,
+)
+from bulklink.models import Message, Op
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+LINK = Reading(op=Op.LINK)
+UNLINK = Reading(op=Op.UNLINK)
+RELINK = Reading(op=Op.RELINK)
+MIXED = Reading(op=None)
+
+_READER = duckdb.connect(config={"threads": 1})
+
+HEADER = "contact_id,owner_id,message_id,deal_id,Note\n"
+
+
+class Found:
+    """All that planning says of one mapping, asked for when a test looks at it."""
+
+    def __init__(self, checked: Checked, folder: Path) -> None:
+        self._checked = checked
+        self._folder = folder
+        self.rows = checked.rows
+        self.rejected = checked.rejected
+        self.duplicates = checked.duplicates
+        self.messages = checked.messages
+        self.left_out = checked.left_out
+        self.warnings = checked.warnings
+        self.unclosed = checked.unclosed_quote
+
+    @cached_property
+    def faults(self) -> list[Fault]:
+        return list(self._checked.faults())
+
+    @cached_property
+    def refused(self) -> list[RefusedRow]:
+        return list(self._checked.refused_rows())
+
+    @cached_property
+    def repeated(self) -> list[DuplicateRow]:
+        return list(self._checked.duplicate_rows())
+
+    @cached_property
+    def shape(self) -> PlanShape:
+        return self._checked.shape()
+
+    @property
+    def reasons(self) -> dict[int, tuple[str, str | None]]:
+        """Reason and column of each refused row."""
+        return {fault.row: (fault.reason, fault.column) for fault in self.faults}
+
+    @cached_property
+    def sealed(self) -> SealedPlan:
+        self._checked.seal(self._folder)
+        return SealedPlan(self._folder / "plan.parquet")
+
+    @cached_property
+    def sent(self) -> list[Message]:
+        return [message for chunk in self.sealed.chunks() for message in chunk]
+
+    @cached_property
+    def plan(self) -> list[dict[str, Any]]:
+        """The sealed plan as it stands."""
+        return read_parquet(self.sealed.path)
+
+    @cached_property
+    def rejects(self) -> list[dict[str, str]]:
+        """`rejects.csv` as it stands; of headers that repeat the last counts."""
+        self._checked.write_rejects(self._folder)
+        text = (self._folder / "rejects.csv").read_bytes().decode()
+        return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+
+
+class Desk:
+    """Plans mappings in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.scratch = folder / "scratch"
+        self.scratch.mkdir(exist_ok=True)
+        self._open: list[Checked] = []
+
+    def write(self, content: str | bytes, name: str = "mapping.csv") -> str:
+        """Write a mapping file and return its path."""
+        path = self.folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    def check(self, names: Sequence[str], reading: Reading = LINK, **options: Any) -> Checked:
+        """Check files that are there; the desk closes what was made."""
+        inputs = sources(names, options.pop("format", None))
+        checked = check(inputs, reading, self.scratch, **options)
+        self._open.append(checked)
+        return checked
+
+    def plan(
+        self, content: str | bytes, reading: Reading = LINK, name: str = "mapping.csv"
+    ) -> Found:
+        """Write one file and plan it."""
+        return self.plan_files([self.write(content, name)], reading)
+
+    def plan_files(self, names: Sequence[str], reading: Reading = LINK, **options: Any) -> Found:
+        """Plan files that are there."""
+        return Found(self.check(names, reading, **options), self.folder)
+
+    def close(self) -> None:
+        """Close all that was checked; nothing of it may be left."""
+        for checked in self._open:
+            checked.close()
+        assert list(self.scratch.iterdir()) == []
+
+
+def read_parquet(path: Path) -> list[dict[str, Any]]:
+    """Read a Parquet file in its own order."""
+    answer = _READER.execute("SELECT * FROM read_parquet($1)", [str(path)])
+    names = [column[0] for column in answer.description or []]
+    return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+
+def as_csv(header: Sequence[str], rows: Iterable[Sequence[str]], **dialect: Any) -> str:
+    """Write records as Python's own csv module does."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, **dialect)
+    writer.writerow(header)
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def as_jsonl(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write records as one JSON object a line."""
+    return "".join(json.dumps(dict(zip(header, row, strict=True))) + "\n" for row in rows)
