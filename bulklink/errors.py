@@ -30,7 +30,7 @@ class BulklinkError(Exception):
     """
 
     code: ClassVar[str] = "internal"
-    exit_code: ClassVar[ExitCode] = ExitCode.STOPPED
+    exit_code: ExitCode = ExitCode.STOPPED
 
     def __init__(self, message: str, *, where: str = "", advice: str = "") -> None:
         super().__init__(message)
@@ -62,9 +62,18 @@ class ConfigError(RefusedError):
 
 
 class InvalidRowsError(RefusedError):
-    """Raised when rows of the mapping are refused and the job stops at such rows."""
+    """Raised when rows of the mapping are refused and the job stops at such rows.
+
+    `faults` says of the first of them what is wrong, a line each.
+    """
 
     code = "invalid-rows"
+
+    def __init__(
+        self, message: str, *, where: str = "", advice: str = "", faults: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, where=where, advice=advice)
+        self.faults = faults
 
 
 class BadFileError(RefusedError):

@@ -33,10 +33,14 @@ _PHASES = (Need.SNAPSHOT, Need.UNLINK, Need.LINK, Need.PUT_BACK, Need.SETTLE)
 
 
 class Sending(msgspec.Struct, frozen=True):
-    """How batches are sent: most messages a call, which endpoint for one, the Deals module."""
+    """How batches are sent: most messages a call, which endpoint for one, with names or ids alone.
+
+    `module_id` is the org's id of the module Deals.
+    """
 
     batch_size: int
     single_endpoint: bool
+    names: bool
     module_id: str
 
 
@@ -131,8 +135,8 @@ class ContactRun:
             return requests.unlink_one(messages[0]) if one else requests.unlink(messages)
         deals = [track.target for track in batch]
         if one:
-            return requests.link_one(messages[0], deals[0], sending.module_id)
-        return requests.link(messages, deals, sending.module_id)
+            return requests.link_one(messages[0], deals[0], sending.module_id, names=sending.names)
+        return requests.link(messages, deals, sending.module_id, names=sending.names)
 
     async def _take(self, batch: Sequence[Track], need: Need, exchange: Exchange) -> None:
         """Take an answer in: what it says of each message, then what the run makes of that."""
@@ -160,8 +164,8 @@ class ContactRun:
         self, refused: Sequence[tuple[Track, Verdict | None]], need: Need, kind: CallKind
     ) -> None:
         """Go on with messages that an answer refuses by name, or does not name at all."""
-        for verdict in {verdict.code: verdict for _, verdict in refused if verdict}.values():
-            await self._desk.refusals.judge(kind, self._contact_id, verdict)
+        for said in {verdict.code: verdict for _, verdict in refused if verdict}.values():
+            await self._desk.refusals.judge(kind, self._contact_id, said)
         for track, verdict in refused:
             if verdict is None or _may_be_applied(verdict):
                 track.lose()

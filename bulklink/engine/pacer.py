@@ -32,11 +32,20 @@ class Pacer:
         stopping: Stopping,
         clock: Callable[[], float],
     ) -> None:
-        self._places = anyio.Semaphore(max_in_flight, fast_acquire=True)
+        self._places = anyio.CapacityLimiter(max_in_flight)
         self._limiter = _limiter(max_per_second) if max_per_second else None
         self._stopping = stopping
         self._clock = clock
         self._paused_until = 0.0
+
+    @property
+    def max_in_flight(self) -> int:
+        """Calls in flight at once."""
+        return int(self._places.total_tokens)
+
+    def resize(self, max_in_flight: int) -> None:
+        """Change the number of calls in flight; calls that are in flight stay so."""
+        self._places.total_tokens = max_in_flight
 
     @asynccontextmanager
     async def place(self, *, finishing: bool = False) -> AsyncIterator[None]:

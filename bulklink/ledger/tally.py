@@ -80,4 +80,6 @@ def _lines(path: Path) -> Iterator[_Line]:
                 try:
                     yield decoder.decode(line)
                 except msgspec.DecodeError as error:
-                    raise LedgerError(f"This is no ledger line: {error}.", where=f"{path}:{number}") from None
+                    raise LedgerError(
+                        f"This is no ledger line: {error}.", where=f"{path}:{number}"
+                    ) from None

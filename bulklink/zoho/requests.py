@@ -22,7 +22,11 @@ _ROOT = "/crm/v8"
 
 
 def link(
-    messages: Sequence[Message], deals: Sequence[tuple[str, str | None]], module_id: str
+    messages: Sequence[Message],
+    deals: Sequence[tuple[str, str | None]],
+    module_id: str,
+    *,
+    names: bool = True,
 ) -> Request:
     """Link messages of one contact, each to its deal, at the many-emails endpoint.
 
@@ -30,17 +34,20 @@ def link(
         messages: 1 to 20 messages of one contact.
         deals: (id, name) for each message; a name of None is left out.
         module_id: the org's id of the module Deals.
+        names: False sends ids alone.
     """
     items = [
-        _item(message, deal, module_id, name_message=True)
+        {"message_id": message.message_id, **_item(message, deal, module_id, names=names)}
         for message, deal in zip(messages, deals, strict=True)
     ]
     return _link_request(f"{_emails(messages[0])}/actions/link_record", items)
 
 
-def link_one(message: Message, deal: tuple[str, str | None], module_id: str) -> Request:
+def link_one(
+    message: Message, deal: tuple[str, str | None], module_id: str, *, names: bool = True
+) -> Request:
     """Link one message at the single-email endpoint, whose path names the message."""
-    item = _item(message, deal, module_id, name_message=False)
+    item = _item(message, deal, module_id, names=names)
     return _link_request(f"{_emails(message)}/{message.message_id}/actions/link_record", [item])
 
 
@@ -96,17 +103,20 @@ def _link_request(target: str, items: list[dict[str, Any]]) -> Request:
 
 
 def _item(
-    message: Message, deal: tuple[str, str | None], module_id: str, *, name_message: bool
+    message: Message, deal: tuple[str, str | None], module_id: str, *, names: bool
 ) -> dict[str, Any]:
     deal_id, deal_name = deal
-    owner = {"name": message.owner_name, "id": message.owner_id}
-    record = {"module": {"api_name": "Deals", "id": module_id}, "name": deal_name, "id": deal_id}
+    owner = _named(message.owner_name if names else None)
+    record = _named(deal_name if names else None)
     return {
-        "owner": _without_none(owner),
-        **({"message_id": message.message_id} if name_message else {}),
-        "linked_record": _without_none(record),
+        "owner": {**owner, "id": message.owner_id},
+        "linked_record": {
+            "module": {"api_name": "Deals", "id": module_id},
+            **record,
+            "id": deal_id,
+        },
     }
 
 
-def _without_none(pairs: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in pairs.items() if value is not None}
+def _named(name: str | None) -> dict[str, str]:
+    return {} if name is None else {"name": name}

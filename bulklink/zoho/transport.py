@@ -29,19 +29,14 @@ class Transport(Protocol):
 
 
 class HttpTransport:
-    """One aiohttp session for all requests of a run, to be entered with `async with`.
+    """One aiohttp session for all requests of a run, to be entered with `async with`."""
 
-    Args:
-        connections: how many connections are kept at most.
-    """
-
-    def __init__(self, connections: int) -> None:
-        self._connections = connections
+    def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections),
+            connector=aiohttp.TCPConnector(limit=0),  # the pacer is the limit
             timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
         )

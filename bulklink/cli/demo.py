@@ -1,0 +1,78 @@
+"""`bulklink demo`: the main job against a local CRM, the first thing to try."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bulklink.cli.screen import note
+from bulklink.errors import BulklinkError
+
+_STOP_SECONDS = 10
+
+
+@click.command("demo")
+@click.pass_context
+def demo(ctx: click.Context, /) -> int:
+    r"""Link the emails of a sample mapping in a local CRM that is started for it.
+
+    Nothing leaves this machine.
+
+    \b
+    Example:
+      bulklink demo
+    """
+    from bulklink.cli.send import run  # noqa: PLC0415 - not for --help
+
+    jobs = _jobs_folder()
+    with _emulator(jobs / "demo" / "world.json") as url:
+        note(f"A local CRM serves a sample world at {url}.")
+        os.environ.update(_connection(url))
+        result: Any = run.main([str(jobs / "demo.toml")], standalone_mode=False, parent=ctx)
+    note("The local CRM is stopped. The next thing to try: bulklink plan --help")
+    return int(result)
+
+
+def _jobs_folder() -> Path:
+    """Return the shipped jobs: in an installed package beside the code, else in the checkout."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "_jobs"
+    return installed if installed.is_dir() else package.parent / "jobs"
+
+
+def _connection(url: str) -> dict[str, str]:
+    return {
+        "BULKLINK_API_URL": url,
+        "BULKLINK_ACCOUNTS_URL": url,
+        "BULKLINK_CLIENT_ID": "demo",
+        "BULKLINK_CLIENT_SECRET": "demo",
+        "BULKLINK_REFRESH_TOKEN": "demo",
+        "BULKLINK_ACCESS_TOKEN": "",
+        "BULKLINK_DEALS_MODULE_ID": "",
+    }
+
+
+@contextmanager
+def _emulator(world: Path) -> Iterator[str]:
+    """Serve a world in a process of its own, which a Ctrl-C at the terminal does not reach."""
+    import orjson  # noqa: PLC0415 - not for --help
+
+    command = [sys.executable, "-m", "bulklink", "emulator", "--world", str(world)]
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, process_group=0
+    )
+    try:
+        line = process.stdout.readline() if process.stdout else b""
+        if not line:
+            raise BulklinkError("The local CRM did not start.", where=" ".join(command))
+        yield orjson.loads(line)["url"]
+    finally:
+        process.terminate()
+        process.wait(_STOP_SECONDS)

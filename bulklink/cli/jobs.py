@@ -1,0 +1,135 @@
+"""From options to a job, and from a job file to options."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from bulklink.errors import ConfigError
+from bulklink.job.options import Edition, Job, OnInvalid
+from bulklink.models import Op
+
+_MAPPING = "mapping"
+_OP = "op"
+
+
+def job_of(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
+    """Return the job that a command's options ask for."""
+    edition, op = options.get("edition"), options.get(_OP)
+    return Job(
+        mappings=mappings,
+        op=Op(op) if op else None,
+        format=options["format_"],
+        columns=options["columns"],
+        defaults=options["defaults"],
+        only=options["only"],
+        allow_round_ids=options["allow_round_ids"],
+        on_invalid=OnInvalid(options["on_invalid"]),
+        batch_size=options["batch_size"],
+        single_endpoint=options["single_endpoint"],
+        names=not options["no_names"],
+        concurrency=options["concurrency"],
+        edition=Edition(edition) if edition else None,
+        rate=options["rate"],
+        run_dir=options.get("run_dir"),
+        runs_dir=options.get("runs_dir", Path("runs")),
+        sync=options.get("sync", "on") == "on",
+        yes=options.get("yes", False),
+    )
+
+
+def with_job_file(path: Path, ctx: click.Context, options: dict[str, Any]) -> tuple[str, ...]:
+    """Fill options from a job file where neither command line nor environment sets them.
+
+    Args:
+        path: the job file, TOML; keys are option names with `_`, `op` and `mapping`.
+        ctx: the context of the command, which knows its options and where each came from.
+        options: the command's options, changed in place.
+
+    Returns:
+        The mappings that the job file names, relative to itself.
+
+    Raises:
+        ConfigError: if the file cannot be read, or a key or value is wrong.
+    """
+    content = _read(path)
+    known = {_key(param): param for param in ctx.command.params if isinstance(param, click.Option)}
+    for key, value in content.items():
+        if key == _OP:
+            options[_OP] = _op(value, path)
+        elif key in known:
+            _fill(known[key], value, path, ctx, options)
+        elif key != _MAPPING:
+            raise _wrong(path, key, f"{key!r} is not known", f"Known are: {_list(known)}.")
+    return _mappings(content.get(_MAPPING), path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The job file cannot be read: {getattr(error, 'strerror', None) or error}.",
+            where=str(path),
+            advice="Check the path; a job file is TOML in UTF-8.",
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"This is not TOML: {error}.", where=str(path)) from None
+
+
+def _key(param: click.Option) -> str:
+    """Return the key of an option: its first long name, with `_`."""
+    long = next(name for name in param.opts if name.startswith("--"))
+    return long.removeprefix("--").replace("-", "_")
+
+
+def _fill(
+    param: click.Option, value: object, path: Path, ctx: click.Context, options: dict[str, Any]
+) -> None:
+    name = param.name or ""
+    if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+        return
+    key = _key(param)
+    if param.is_flag:
+        if not isinstance(value, bool):
+            raise _wrong(path, key, "It is on or off", "Write true or false.")
+        options[name] = value
+    elif isinstance(value, list) != param.multiple:
+        raise _wrong(path, key, "It is a list" if param.multiple else "It is one value", "")
+    else:
+        options[name] = _converted(param, value, path, ctx)
+
+
+def _converted(param: click.Option, value: Any, path: Path, ctx: click.Context) -> Any:
+    try:
+        if param.multiple:
+            return tuple(param.type.convert(str(item), param, ctx) for item in value)
+        return param.type.convert(str(value), param, ctx)
+    except click.BadParameter as error:
+        raise _wrong(path, _key(param), error.message.rstrip("."), "") from None
+
+
+def _op(value: object, path: Path) -> str:
+    if value not in list(Op):
+        raise _wrong(path, _OP, f"{value!r} is no op", f"Write one of: {_list(Op)}.")
+    return str(value)
+
+
+def _mappings(value: object, path: Path) -> tuple[str, ...]:
+    names: list[Any] = value if isinstance(value, list) else [value]
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise _wrong(path, _MAPPING, "It names no mapping", "Write a path, or a list of paths.")
+    return tuple(str(path.parent / name) if name != "-" else name for name in names)
+
+
+def _wrong(path: Path, key: str, what: str, advice: str) -> ConfigError:
+    return ConfigError(f"{what}.", where=f"{path}, key {key}", advice=advice)
+
+
+def _list(names: Any) -> str:
+    return ", ".join(sorted(names))

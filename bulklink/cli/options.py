@@ -1,0 +1,159 @@
+"""The options that commands share, each also an environment variable `BULKLINK_<OPTION>`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from bulklink.cli.types import NumberOr, Pair
+
+F = TypeVar("F", bound=Callable[..., Any])
+EDITIONS = ("standard", "professional", "enterprise", "zoho-one", "ultimate", "crm-plus")
+
+
+def option(name: str, *more: str, **settings: Any) -> Callable[[F], F]:
+    """Return a click option that an environment variable of its own name can set too."""
+    variable = "BULKLINK_" + name.lstrip("-").split("/")[0].replace("-", "_").upper()
+    return click.option(name, *more, envvar=variable, **settings)
+
+
+def apply(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Return one decorator for several options, shown in this order."""
+
+    def decorate(function: F) -> F:
+        for one in reversed(options):
+            function = one(function)
+        return function
+
+    return decorate
+
+
+output_options = apply(
+    option("--json", "as_json", is_flag=True, help="Print one JSON object, nothing else."),
+    option("--debug", is_flag=True, help="Show where in the program an error came from."),
+)
+
+mapping_options = apply(
+    option(
+        "--format",
+        "format_",
+        type=click.Choice(["csv", "jsonl"]),
+        help="Format of a mapping whose name does not tell.",
+    ),
+    option(
+        "--column",
+        "columns",
+        type=Pair(),
+        multiple=True,
+        metavar="COLUMN=HEADER",
+        help='A column under another header: --column contact_id="Contact Id".',
+    ),
+    option(
+        "--default",
+        "defaults",
+        type=Pair(),
+        multiple=True,
+        metavar="COLUMN=VALUE",
+        help="Fill a column where it is missing or empty.",
+    ),
+    option(
+        "--only",
+        type=Pair(bare=True),
+        multiple=True,
+        metavar="COLUMN[=VALUE]",
+        help="Take only rows with this value, or with any, in a column; all given must hold.",
+    ),
+    option(
+        "--allow-round-ids",
+        is_flag=True,
+        help="Take ids that look rounded by a spreadsheet.",
+    ),
+    option(
+        "--on-invalid",
+        type=click.Choice(["stop", "skip"]),
+        default="stop",
+        show_default=True,
+        help="At refused rows, stop before anything is sent, or leave them out.",
+    ),
+)
+
+plan_options = apply(
+    option(
+        "--batch-size",
+        type=click.IntRange(1, 20),
+        default=20,
+        show_default=True,
+        help="Most emails a call.",
+    ),
+    option(
+        "--group-by",
+        type=click.Choice(["contact,owner"]),
+        default="contact,owner",
+        show_default=True,
+        help="What the emails of one call have in common.",
+    ),
+    option(
+        "--single-endpoint",
+        is_flag=True,
+        help="Send a batch of one to the single-email endpoint.",
+    ),
+    option("--no-names", is_flag=True, help="Send ids alone: no names, no look-ups of names."),
+    option(
+        "--concurrency",
+        type=NumberOr("auto", whole=True, most=1000),
+        default="auto",
+        show_default=True,
+        help="Most calls in flight; auto is what the edition or the org's licence allows.",
+    ),
+    option(
+        "--edition",
+        type=click.Choice(EDITIONS),
+        help="The org's edition, for --concurrency auto.",
+    ),
+    option(
+        "--rate",
+        type=NumberOr("off", whole=False, most=100_000),
+        default="50",
+        show_default=True,
+        help="Most calls a second, or off.",
+    ),
+)
+
+run_dir_option = option(
+    "--run-dir",
+    type=click.Path(path_type=Path),
+    help="The run folder, missing or empty.",
+)
+runs_dir_option = option(
+    "--runs-dir",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Where run folders are.",
+)
+
+send_options = apply(
+    option("--dry-run", is_flag=True, help="Do what `bulklink plan` does: send nothing."),
+    run_dir_option,
+    runs_dir_option,
+    option("--yes", is_flag=True, help="Change an org that is not a sandbox without a question."),
+    option(
+        "--sync",
+        type=click.Choice(["on", "off"]),
+        default="on",
+        show_default=True,
+        help="Have the ledger on disk before each call; off is for load runs.",
+    ),
+    option(
+        "--progress",
+        type=click.Choice(["auto", "bar", "lines", "none"]),
+        default="auto",
+        show_default=True,
+        help="auto is a bar at a terminal, else a line every 10 seconds.",
+    ),
+    option("--verbose", "-v", is_flag=True, help="Name each email that fails, as it does."),
+    option("--quiet", "-q", is_flag=True, help="Show errors and the summary alone."),
+)

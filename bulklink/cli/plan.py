@@ -1,0 +1,59 @@
+"""`bulklink plan`: check a mapping and say what it will cost."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bulklink.cli.options import (
+    apply,
+    mapping_options,
+    option,
+    output_options,
+    plan_options,
+    run_dir_option,
+)
+from bulklink.cli.screen import warn
+from bulklink.errors import ExitCode
+
+
+@click.command("plan")
+@click.argument("mapping", nargs=-1, required=True)
+@option("--op", type=click.Choice(["link", "unlink", "relink"]), help="What is done with each row.")
+@apply(mapping_options, plan_options)
+@run_dir_option
+@option(
+    "--latency",
+    type=click.FloatRange(0, 60, min_open=True),
+    default=0.5,
+    show_default=True,
+    help="Seconds that a call is assumed to take.",
+)
+@output_options
+def plan(mapping: tuple[str, ...], run_dir: Path | None, latency: float, **options: Any) -> int:
+    r"""Check MAPPING and say what it will cost. No connection is opened.
+
+    With --run-dir the plan is sealed there. Without --op the column op of each row decides.
+
+    \b
+    Example:
+      bulklink plan --op link mapping.csv
+    """
+    from bulklink.cli.jobs import job_of  # noqa: PLC0415 - not for --help
+
+    job = job_of(mapping, options | {"run_dir": run_dir})
+    return show_plan(job, latency=latency, as_json=options["as_json"])
+
+
+def show_plan(job: Any, *, latency: float = 0.5, as_json: bool) -> int:
+    """Plan a job, show what it will cost and return the exit code."""
+    from bulklink.cli.signals import planned  # noqa: PLC0415 - not for --help
+    from bulklink.cli.summary import show_plan_report  # noqa: PLC0415 - not for --help
+
+    known = bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
+    report = planned(job, latency=latency, module_known=known, warn=warn)
+    show_plan_report(report, as_json=as_json)
+    return ExitCode.ROWS_NOT_DONE if report.rejected else ExitCode.OK

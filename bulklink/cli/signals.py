@@ -1,0 +1,103 @@
+"""Ctrl-C and SIGTERM: the first lets what is in flight end, the second stops at once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from bulklink.cli.screen import note
+from bulklink.engine.stopping import Stopping
+from bulklink.errors import ExitCode, InterruptedPlanningError, RunStoppedError, StoppedBy
+from bulklink.job.options import Job
+from bulklink.job.planning import PlanReport, plan
+from bulklink.mapping.stop import Stop
+
+T = TypeVar("T")
+_STOPS = {signal.SIGINT: StoppedBy.INTERRUPTED, signal.SIGTERM: StoppedBy.TERMINATED}
+_CODES = {
+    StoppedBy.INTERRUPTED: ExitCode.INTERRUPTED,
+    StoppedBy.TERMINATED: ExitCode.TERMINATED,
+}
+
+
+def with_signals(work: Callable[[Stopping], Awaitable[T]]) -> T:
+    """Run some work that signals can stop.
+
+    Args:
+        work: is given what tells it to stop.
+
+    Raises:
+        InterruptedPlanningError: if it was stopped before there was a run.
+        RunStoppedError: if it was stopped at once.
+    """
+    return anyio.run(_with_signals, work)
+
+
+def planned(job: Job, **settings: Any) -> PlanReport:
+    """Plan a job in a thread, so that a signal can end it."""
+
+    async def work(stopping: Stopping) -> PlanReport:
+        stop = Stop()
+        stopping.on_stop(stop.interrupt)
+        return await anyio.to_thread.run_sync(partial(plan, job, stop=stop, **settings))
+
+    return with_signals(work)
+
+
+async def _with_signals(work: Callable[[Stopping], Awaitable[T]]) -> T:
+    stopping, scope = Stopping(), anyio.CancelScope()
+    with _handled(partial(_on_signal, stopping, scope)):
+        with scope:
+            try:
+                return await work(stopping)
+            except InterruptedPlanningError as error:
+                error.exit_code = _exit_code(stopping)
+                raise
+        ended = RunStoppedError(
+            StoppedBy.INTERRUPTED,
+            "Stopped at once: what was in flight is not settled.",
+            advice="`bulklink status` shows where the run stands.",
+        )
+        ended.exit_code = _exit_code(stopping)
+        raise ended
+
+
+def _on_signal(stopping: Stopping, scope: anyio.CancelScope, number: signal.Signals) -> None:
+    if stopping.reason is not None:
+        scope.cancel()
+        return
+    note("Stopping: what is in flight is finished and recorded. Once more stops at once.")
+    stopping.stop(RunStoppedError(_STOPS[number], "It was told to stop."))
+
+
+def _exit_code(stopping: Stopping) -> ExitCode:
+    by = stopping.reason.by if stopping.reason else StoppedBy.INTERRUPTED
+    return _CODES.get(by, ExitCode.INTERRUPTED)
+
+
+@contextmanager
+def _handled(on_signal: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """Have signals handled on the event loop; where it cannot (Windows), by way of Python's own."""
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in _STOPS}
+    for number in _STOPS:
+        try:
+            loop.add_signal_handler(number, on_signal, number)
+        except NotImplementedError:
+            signal.signal(
+                number, lambda n, _: loop.call_soon_threadsafe(on_signal, signal.Signals(n))
+            )
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            with suppress(NotImplementedError):
+                loop.remove_signal_handler(number)
+            signal.signal(number, handler)

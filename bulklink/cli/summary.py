@@ -1,0 +1,85 @@
+"""Where a run stands, on the screen: the accounting, the calls, what to look at next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from bulklink.cli.screen import note, print_json, show_error, table
+from bulklink.errors import RunStoppedError
+from bulklink.job.planning import PlanReport
+from bulklink.runs.record import State
+from bulklink.runs.status import RunSummary
+
+
+def show_run(summary: RunSummary, reason: RunStoppedError | None, *, as_json: bool) -> None:
+    """Show where a run stands, the reason first where it stopped."""
+    if reason is not None:
+        show_error(reason, as_json=False)
+    if as_json:
+        print_json(msgspec.to_builtins(summary))
+        return
+    click.echo(_headline(summary))
+    click.echo(table({name: n for name, n in summary.counts.items() if n} | {"rows": summary.rows}))
+    calls = summary.calls
+    click.echo(
+        f"Calls: {calls.link:,} link, {calls.unlink:,} unlink, {calls.read:,} read,"
+        f" {calls.lookup:,} look-up, {calls.retried:,} of them again;"
+        f" the fewest for link and unlink: {calls.least:,}."
+    )
+    click.echo(f"Time: {summary.seconds:,.1f} s")
+    click.echo(f"Ledger: {Path(summary.run_dir) / 'ledger.jsonl'}")
+    if summary.counts["rejected"]:
+        click.echo(f"Refused rows: {Path(summary.run_dir) / 'rejects.csv'}")
+
+
+def show_runs(summaries: list[RunSummary], *, as_json: bool) -> None:
+    """Show a line for each run."""
+    if as_json:
+        print_json({"runs": [msgspec.to_builtins(summary) for summary in summaries]})
+        return
+    if not summaries:
+        note("No runs there.")
+    for summary in summaries:
+        counts = ", ".join(f"{n:,} {name}" for name, n in summary.counts.items() if n)
+        click.echo(f"{summary.run_dir}  {summary.op}  {_state(summary)}  {counts}")
+
+
+def show_plan_report(report: PlanReport, *, as_json: bool) -> None:
+    """Show what a plan will cost."""
+    if as_json:
+        print_json(msgspec.to_builtins(report))
+        return
+    calls = report.calls
+    click.echo(f"{report.op}: {report.messages:,} emails in {report.groups:,} groups")
+    click.echo(
+        table(
+            {
+                "rows": report.rows,
+                "rejected": report.rejected,
+                "duplicate": report.duplicate,
+                "link calls": calls.link,
+                "unlink calls": calls.unlink,
+                "read calls at least": calls.read_at_least,
+                "look-ups at least": calls.lookup_at_least,
+                "fewest link and unlink calls": calls.least,
+                "credits at least": report.credits_at_least,
+                "seconds at least": report.seconds_at_least,
+            }
+        )
+    )
+    click.echo(f"Digest: {report.digest}")
+    if report.run_dir:
+        click.echo(f"Sealed in {report.run_dir}")
+
+
+def _headline(summary: RunSummary) -> str:
+    colour = {State.FINISHED: "green", State.STOPPED: "red"}.get(summary.state)
+    text = f"{summary.op}: {_state(summary)}"
+    return click.style(text, fg=colour) if summary.exit_code else click.style(text, fg="green")
+
+
+def _state(summary: RunSummary) -> str:
+    return f"{summary.state} ({summary.stopped_by})" if summary.stopped_by else summary.state

@@ -1,0 +1,67 @@
+"""How values of options are written: pairs, numbers or a word, several values one per line."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import click
+
+
+class Lines(click.ParamType[Any]):
+    """A text; several in one environment variable stand one per line."""
+
+    name = "text"
+    envvar_list_splitter: ClassVar[str] = "\n"
+
+
+class Pair(Lines):
+    """`COLUMN=VALUE`; the value may be left out where `bare` says so."""
+
+    name = "column=value"
+
+    def __init__(self, *, bare: bool = False) -> None:
+        self._bare = bare
+
+    def convert(
+        self,
+        value: str | tuple[str, str | None],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, str | None]:
+        """Split at the first `=`."""
+        if isinstance(value, tuple):
+            return value
+        column, equals, text = value.partition("=")
+        if not column.strip() or not (equals or self._bare):
+            self.fail(f"{value!r} is not written as {self.name.upper()}.", param, ctx)
+        return column.strip(), text if equals else None
+
+
+class NumberOr(click.ParamType[Any]):
+    """A number above 0, or a word that stands for none."""
+
+    def __init__(self, word: str, *, whole: bool, most: float) -> None:
+        self._word = word
+        self._whole = whole
+        self._most = most
+        self.name = f"number|{word}"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | None:
+        """Return the number, or None for the word."""
+        text = str(value).strip().lower()
+        if text == self._word:
+            return None
+        try:
+            number = int(text) if self._whole else float(text)
+        except ValueError:
+            number = 0
+        if not 0 < number <= self._most:
+            kind = "a whole number" if self._whole else "a number"
+            self.fail(
+                f"{value!r} is neither {self._word!r} nor {kind} above 0, at most {self._most:g}.",
+                param,
+                ctx,
+            )
+        return number

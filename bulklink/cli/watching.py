@@ -1,0 +1,108 @@
+"""What a person sees of a run while it goes on: a bar, or a line every ten seconds, or nothing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bulklink.cli.screen import note, warn
+from bulklink.engine.stopping import Stopping
+from bulklink.errors import RunStoppedError, StoppedBy
+from bulklink.job.progress import Progress as Settled
+from bulklink.job.progress import Question, Watch
+from bulklink.ledger.lines import Result
+from bulklink.models import Status
+
+LINE_SECONDS = 10.0
+
+
+class ScreenWatch(Watch):
+    """Shows a run on standard error.
+
+    Args:
+        style: auto, bar, lines or none.
+        verbose: name each email that fails.
+        quiet: show neither progress nor warnings.
+        stopping: told when a person ends the run at the question.
+    """
+
+    def __init__(self, style: str, *, verbose: bool, quiet: bool, stopping: Stopping) -> None:
+        terminal = sys.stderr.isatty()
+        if style == "auto":
+            style = "bar" if terminal else "lines"
+        self._style = "none" if quiet else style
+        self._verbose = verbose
+        self._quiet = quiet
+        self._stopping = stopping
+        self._next_line = time.monotonic() + LINE_SECONDS
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[bad]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task("Starting", total=None, bad="")
+        self.can_ask = sys.stdin.isatty() and terminal
+
+    def __enter__(self) -> Self:
+        if self._style == "bar":
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def warn(self, text: str) -> None:
+        """Show a warning."""
+        if not self._quiet:
+            warn(text)
+
+    def phase(self, text: str) -> None:
+        """Show what the run does now."""
+        self._bar.update(self._task, description=text)
+        if self._style == "lines" and self._verbose:
+            note(f"{text} …")
+
+    def progress(self, progress: Settled) -> None:
+        """Show how far the run is."""
+        failed, doubt = progress.counts[Status.FAILED], progress.counts[Status.IN_DOUBT]
+        bad = f"{failed:,} failed, {doubt:,} in doubt" if failed or doubt else ""
+        self._bar.update(self._task, completed=progress.settled, total=progress.messages, bad=bad)
+        if self._style == "lines" and time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + LINE_SECONDS
+            note(f"{progress.settled:,} of {progress.messages:,} emails{', ' + bad if bad else ''}")
+
+    def not_done(self, result: Result) -> None:
+        """Name a message that failed or is in doubt."""
+        if self._verbose:
+            note(
+                f"row {result.row}: {result.status} {result.code}: contact {result.contact_id},"
+                f" message {result.message_id}: {result.message}"
+            )
+
+    def confirm(self, question: Question) -> bool:
+        """Ask a person before an org is changed."""
+        self._bar.stop()
+        org = question.org_name or "an org whose name cannot be read"
+        kind = question.org_type or "type not known"
+        try:
+            return click.confirm(
+                f"{question.op}: change {question.messages:,} emails of {org} ({kind})?", err=True
+            )
+        except click.Abort:
+            self._stopping.stop(RunStoppedError(StoppedBy.INTERRUPTED, "It was told to stop."))
+            return False

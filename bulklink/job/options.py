@@ -1,0 +1,123 @@
+"""What a job is asked to do: the options of every command that sends, with their defaults."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bulklink.models import Op
+from bulklink.zoho.requests import MOST_ITEMS
+
+MIXED = "mixed"
+"""The op of a run whose rows name their own."""
+
+
+class Edition(StrEnum):
+    """Editions of Zoho CRM that have the API calls for links."""
+
+    STANDARD = "standard"
+    PROFESSIONAL = "professional"
+    ENTERPRISE = "enterprise"
+    ZOHO_ONE = "zoho-one"
+    ULTIMATE = "ultimate"
+    CRM_PLUS = "crm-plus"
+
+
+class OnInvalid(StrEnum):
+    """What a job does with refused rows: stop before anything is sent, or leave them out."""
+
+    STOP = "stop"
+    SKIP = "skip"
+
+
+MOST_IN_FLIGHT = {
+    Edition.STANDARD: 10,
+    Edition.PROFESSIONAL: 15,
+    Edition.ENTERPRISE: 20,
+    Edition.ZOHO_ONE: 20,
+    Edition.ULTIMATE: 25,
+    Edition.CRM_PLUS: 25,
+}
+"""Calls that an org's edition lets an app have active at once (Zoho's API limits)."""
+UNKNOWN_IN_FLIGHT = 10
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A job: mappings and what is to be done with them.
+
+    Args:
+        mappings: paths, or `-` for standard input.
+        op: what is done with every row; None leaves it to the mapping's column `op`.
+        format: `csv` or `jsonl` where a name does not tell.
+        columns: (column, header) pairs that rename headers.
+        defaults: (column, value) pairs that fill what is missing.
+        only: (header, value) pairs; rows that do not match all of them are left out. A value of
+            None matches every cell that is not empty.
+        allow_round_ids: take ids that look rounded by a spreadsheet.
+        on_invalid: stop at refused rows, or skip them.
+        batch_size: most messages a call, 1 to 20.
+        single_endpoint: send a batch of one to the single-email endpoint.
+        names: send names beside ids, and look missing ones up.
+        concurrency: most calls in flight; None takes the edition's.
+        edition: the org's edition; None takes it from the org's licence.
+        rate: most calls a second; None is no limit.
+        run_dir: the run folder, missing or empty; None makes one below `runs_dir`.
+        runs_dir: where run folders go.
+        sync: flush the ledger to disk before each call; False is for load runs.
+        yes: change an org that is not a sandbox without a question.
+    """
+
+    mappings: tuple[str, ...]
+    op: Op | None = None
+    format: str | None = None
+    columns: tuple[tuple[str, str], ...] = ()
+    defaults: tuple[tuple[str, str], ...] = ()
+    only: tuple[tuple[str, str | None], ...] = ()
+    allow_round_ids: bool = False
+    on_invalid: OnInvalid = OnInvalid.STOP
+    batch_size: int = MOST_ITEMS
+    single_endpoint: bool = False
+    names: bool = True
+    concurrency: int | None = None
+    edition: Edition | None = None
+    rate: float | None = 50.0
+    run_dir: Path | None = None
+    runs_dir: Path = Path("runs")
+    sync: bool = True
+    yes: bool = False
+
+    @property
+    def op_name(self) -> str:
+        """The op as a run shows it: link, unlink, relink or mixed."""
+        return self.op or MIXED
+
+    def plan_settings(self) -> dict[str, Any]:
+        """Return the options that decide what is sent: with the content, they make the digest."""
+        return {
+            "op": self.op_name,
+            "columns": dict(self.columns),
+            "defaults": dict(self.defaults),
+            "only": [list(pair) for pair in self.only],
+            "allow_round_ids": self.allow_round_ids,
+            "on_invalid": self.on_invalid,
+            "batch_size": self.batch_size,
+            "group_by": "contact,owner",
+            "single_endpoint": self.single_endpoint,
+            "names": self.names,
+        }
+
+    def in_flight(self, paid_type: str | None = None) -> int:
+        """Return the most calls in flight, by option, edition or the org's licence."""
+        if self.concurrency is not None:
+            return self.concurrency
+        edition = self.edition or edition_of(paid_type)
+        return MOST_IN_FLIGHT[edition] if edition else UNKNOWN_IN_FLIGHT
+
+
+def edition_of(paid_type: str | None) -> Edition | None:
+    """Return the edition that an org's `paid_type` names; None where it is not known."""
+    said = (paid_type or "").lower().replace(" ", "-").replace("_", "-").removeprefix("zoho-crm-")
+    return next((edition for edition in Edition if said == edition), None)

@@ -1,0 +1,133 @@
+"""`plan`: check a mapping and say what it will cost, without a connection."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from secrets import token_hex
+
+import msgspec
+
+from bulklink.job.forecast import ASSUMED_LATENCY, ForecastCalls, calls_of, seconds_for
+from bulklink.job.options import Job
+from bulklink.job.preparing import check_mapping, invalid_rows, is_refused, prepare
+from bulklink.mapping.checked import Checked
+from bulklink.mapping.digest import digest
+from bulklink.mapping.sources import Source, sources
+from bulklink.mapping.stop import Stop
+from bulklink.runs.folder import RunFolder, make_folder
+
+
+class PlanReport(msgspec.Struct, frozen=True):
+    """What `bulklink plan` prints with `--json`."""
+
+    op: str
+    run_dir: str | None
+    rows: int
+    messages: int
+    rejected: int
+    duplicate: int
+    groups: int
+    calls: ForecastCalls
+    credits_at_least: int
+    seconds_at_least: float
+    digest: str
+
+
+def plan(
+    job: Job,
+    *,
+    latency: float = ASSUMED_LATENCY,
+    module_known: bool = False,
+    warn: Callable[[str], None] = lambda text: None,
+    stop: Stop | None = None,
+) -> PlanReport:
+    """Check a job's mapping and say what it will cost at least. No connection is opened.
+
+    With `job.run_dir` the plan is sealed there; without it no file is left behind.
+
+    Args:
+        job: what is asked.
+        latency: seconds that a call is assumed to take.
+        module_known: whether the id of the module Deals need not be looked up.
+        warn: told what a person should know of the mapping.
+        stop: ends it from another thread.
+
+    Raises:
+        BadFileError: if the mapping cannot be read as a whole.
+        InvalidRowsError: if rows are refused and the job stops at such rows.
+        RunDirError: if the run folder cannot be made.
+        InterruptedPlanningError: if `stop` ended it.
+    """
+    inputs = sources(job.mappings, job.format)
+    stop = stop or Stop()
+    if job.run_dir is None:
+        with (
+            tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
+            check_mapping(job, inputs, Path(scratch), stop) as checked,
+        ):
+            _warn(checked, warn)
+            if is_refused(checked, job):
+                raise invalid_rows(checked, "Mend them")
+            return _report(checked, job, None, latency, module_known=module_known)
+    with fresh_folder(job) as folder, checked_in(folder, job, inputs, stop) as checked:
+        _warn(checked, warn)
+        prepare(checked, job, folder, time.time())
+        return _report(checked, job, folder, latency, module_known=module_known)
+
+
+@contextmanager
+def fresh_folder(job: Job) -> Iterator[RunFolder]:
+    """Make the run folder of a job and drive it; one that comes to no plan is emptied again.
+
+    Raises:
+        RunDirError: if it cannot be made.
+    """
+    folder = make_folder(job.run_dir, job.runs_dir, job.op_name, time.time(), token_hex(2))
+    try:
+        with folder.driven():
+            yield folder
+    finally:
+        if not folder.record.exists():
+            folder.discard(keep=job.run_dir is not None)
+
+
+@contextmanager
+def checked_in(
+    folder: RunFolder, job: Job, inputs: tuple[Source, ...], stop: Stop
+) -> Iterator[Checked]:
+    """Check a job's mapping with its temporary files in the run folder."""
+    folder.scratch.mkdir(mode=0o700)
+    try:
+        with check_mapping(job, inputs, folder.scratch, stop) as checked:
+            yield checked
+    finally:
+        folder.clear_scratch()
+
+
+def _warn(checked: Checked, warn: Callable[[str], None]) -> None:
+    for text in checked.warnings:
+        warn(text)
+
+
+def _report(
+    checked: Checked, job: Job, folder: RunFolder | None, latency: float, *, module_known: bool
+) -> PlanReport:
+    shape = checked.shape()
+    calls = calls_of(shape, job, module_known=module_known)
+    return PlanReport(
+        op=job.op_name,
+        run_dir=str(folder.path) if folder else None,
+        rows=checked.rows,
+        messages=checked.messages,
+        rejected=checked.rejected,
+        duplicate=checked.duplicates,
+        groups=shape.groups,
+        calls=calls,
+        credits_at_least=calls.credits,
+        seconds_at_least=seconds_for(calls.credits, job, latency),
+        digest=digest(checked.inputs, job.plan_settings()),
+    )

@@ -1,0 +1,149 @@
+"""Preparing a run: check the mapping, seal the plan, open the ledger with what is never sent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+
+from bulklink.errors import InvalidRowsError, LedgerError
+from bulklink.job.forecast import least_calls
+from bulklink.job.options import Job, OnInvalid
+from bulklink.ledger.lines import Result, result_line, timestamp
+from bulklink.mapping.checked import Checked, check
+from bulklink.mapping.digest import digest
+from bulklink.mapping.sources import Source
+from bulklink.mapping.stop import Stop
+from bulklink.mapping.values import Reading
+from bulklink.models import Op, Status
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.record import InputRecord, RunRecord, State
+
+FAULTS_SHOWN = 20
+
+
+def check_mapping(job: Job, inputs: tuple[Source, ...], scratch: Path, stop: Stop) -> Checked:
+    """Read a job's mapping and check every row; to be closed when done.
+
+    Raises:
+        BadFileError: if the mapping cannot be read as a whole.
+        InterruptedPlanningError: if `stop` ended it.
+    """
+    reading = Reading(job.op, job.columns, job.defaults, job.only, job.allow_round_ids)
+    return check(inputs, reading, scratch, stop=stop)
+
+
+def prepare(checked: Checked, job: Job, folder: RunFolder, now: float) -> RunRecord:
+    """Seal the plan of a checked mapping in a fresh run folder.
+
+    Args:
+        checked: the mapping.
+        job: what is asked.
+        folder: of the run, driven by this process.
+        now: seconds since 1970.
+
+    Returns:
+        The record of the run, planned.
+
+    Raises:
+        InvalidRowsError: if rows are refused and the job stops at such rows.
+        LedgerError: if the ledger cannot be written.
+        InterruptedPlanningError: if it was ended from another thread.
+    """
+    record = RunRecord(
+        version=version("bulklink"),
+        op=job.op_name,
+        asked=asked(job),
+        inputs=tuple(InputRecord(i.name, i.sha256, i.bytes, i.records) for i in checked.inputs),
+        created=timestamp(now),
+        rows=checked.rows,
+        left_out=checked.left_out,
+        messages=checked.messages,
+        counts={Status.REJECTED: checked.rejected, Status.DUPLICATE: checked.duplicates},
+    )
+    if checked.rejected:
+        checked.write_rejects(folder.path)
+    if is_refused(checked, job):
+        folder.write(record.but(state=State.REFUSED, reason=InvalidRowsError.code))
+        raise invalid_rows(checked, f"Mend them in {folder.rejects}, which is a mapping itself")
+    checked.seal(folder.path)
+    _begin_ledger(folder.ledger, checked, timestamp(now))
+    shape = checked.shape()
+    sealed = record.but(
+        digest=digest(checked.inputs, job.plan_settings()),
+        by_op={Op.LINK: shape.links, Op.UNLINK: shape.unlinks, Op.RELINK: shape.relinks},
+        least=least_calls(shape),
+    )
+    folder.write(sealed)
+    return sealed
+
+
+def is_refused(checked: Checked, job: Job) -> bool:
+    """Tell whether the rows of a mapping keep it from being sent."""
+    stops = checked.rejected > 0 and job.on_invalid is OnInvalid.STOP
+    return stops or checked.unclosed_quote is not None
+
+
+def invalid_rows(checked: Checked, mend: str) -> InvalidRowsError:
+    """Return the error that shows the first refused rows.
+
+    Args:
+        checked: the mapping.
+        mend: how to mend them, the beginning of a sentence.
+    """
+    faults = [
+        f"{fault.file}:{fault.line}: row {fault.row}: {fault.reason}: {fault.message}"
+        for fault in islice(checked.faults(), FAULTS_SHOWN)
+    ]
+    unclosed = checked.unclosed_quote
+    if unclosed is not None:
+        return InvalidRowsError(
+            "A quote is never closed: what follows it cannot be told apart.",
+            where=f"{unclosed.file}:{unclosed.line}, row {unclosed.row}",
+            advice="Close it, or double it if it is part of the text.",
+            faults=tuple(faults),
+        )
+    return InvalidRowsError(
+        f"{checked.rejected:,} of {checked.rows:,} rows are refused; nothing was sent.",
+        advice=f"{mend}, or leave them out with --on-invalid skip.",
+        faults=tuple(faults),
+    )
+
+
+def asked(job: Job) -> dict[str, object]:
+    """Return all options of a job as `run.json` keeps them."""
+    options = msgspec.to_builtins(job, enc_hook=str)
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _begin_ledger(path: Path, checked: Checked, ts: str) -> None:
+    """Write what is known before anything is sent: refused rows and duplicates."""
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            for result in _never_sent(checked):
+                file.write(result_line(ts, result))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise LedgerError(
+            f"The ledger cannot be written: {error.strerror or error}.",
+            where=str(path),
+            advice="Make room on the disk, then start again in another run folder.",
+        ) from None
+
+
+def _never_sent(checked: Checked) -> Iterator[Result]:
+    for row in checked.refused_rows():
+        yield Result(
+            row.row, row.op, row.contact_id, row.owner_id, row.message_id, row.deal_id,
+            Status.REJECTED, row.reason, message=row.message,
+        )  # fmt: skip
+    for twin in checked.duplicate_rows():
+        yield Result(
+            twin.row, twin.op, twin.contact_id, twin.owner_id, twin.message_id, twin.deal_id,
+            Status.DUPLICATE, duplicate_of=twin.duplicate_of,
+        )  # fmt: skip

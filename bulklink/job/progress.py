@@ -1,0 +1,84 @@
+"""What a program or the command line sees of a run while it goes on."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bulklink.ledger.lines import Result
+from bulklink.models import Status
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a run is: messages to send in all, and those settled by status."""
+
+    messages: int
+    counts: dict[Status, int]
+
+    @property
+    def settled(self) -> int:
+        """Messages whose fate is known, or known to be unknowable."""
+        return sum(self.counts.values())
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What a person is asked before an org is changed; fields are None where not known."""
+
+    org_name: str | None
+    org_type: str | None
+    op: str
+    messages: int
+
+
+class Watch:
+    """Call-backs of a run; this one does nothing, override what is of interest.
+
+    All are called on the event loop and must not block it; `confirm` may, nothing is in flight
+    then. `warn` is also called from the thread that checks the mapping.
+    """
+
+    #: Whether `confirm` can ask anybody; if not, a change to a live org needs `Job.yes`.
+    can_ask = False
+
+    def warn(self, text: str) -> None:
+        """Told of what a person should know, but what does not stop the run."""
+
+    def phase(self, text: str) -> None:
+        """Told what the run does now: checking, looking up, sending."""
+
+    def progress(self, progress: Progress) -> None:
+        """Told every half second while messages are sent, and once at the end."""
+
+    def not_done(self, result: Result) -> None:
+        """Told of each message that failed or is in doubt."""
+
+    def confirm(self, question: Question) -> bool:
+        """Asked before an org that is not on this machine is changed."""
+        del question
+        return False
+
+
+class Counter:
+    """Counts the results of this invocation, and checks that each row has only one."""
+
+    def __init__(self, messages: int, rows: int) -> None:
+        self.messages = messages
+        self.counts = dict.fromkeys(Status, 0)
+        self._seen = bytearray(rows // 8 + 1)
+
+    def add(self, result: Result) -> None:
+        """Count a result.
+
+        Raises:
+            RuntimeError: if its row has one already, which would be a bug.
+        """
+        place, bit = divmod(result.row, 8)
+        if place >= len(self._seen):
+            self._seen.extend(bytes(place + 1 - len(self._seen)))
+        if self._seen[place] & (1 << bit):
+            raise RuntimeError(f"row {result.row} was settled twice")
+        self._seen[place] |= 1 << bit
+        self.counts[result.status] += 1
+
+    def progress(self) -> Progress:
+        """Return how far the run is."""
+        return Progress(self.messages, dict(self.counts))
