@@ -21,7 +21,7 @@ _STOP_SECONDS = 10
 @click.command("demo")
 @click.pass_context
 def demo(ctx: click.Context, /) -> int:
-    r"""Link the emails of a sample mapping in a local CRM that is started for it.
+    """Link the emails of a sample mapping in a local CRM that is started for it.
 
     Nothing leaves this machine.
 

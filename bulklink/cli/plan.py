@@ -34,7 +34,7 @@ from bulklink.errors import ExitCode
 )
 @output_options
 def plan(mapping: tuple[str, ...], run_dir: Path | None, latency: float, **options: Any) -> int:
-    r"""Check MAPPING and say what it will cost. No connection is opened.
+    """Check MAPPING and say what it will cost. No connection is opened.
 
     With --run-dir the plan is sealed there. Without --op the column op of each row decides.
 

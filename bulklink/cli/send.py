@@ -26,7 +26,7 @@ def _command(op: str, text: str) -> click.Command:
 
 link = _command(
     "link",
-    r"""Link the emails of MAPPING, each to its deal.
+    """Link the emails of MAPPING, each to its deal.
 
     \b
     Example:
@@ -35,7 +35,7 @@ link = _command(
 )
 unlink = _command(
     "unlink",
-    r"""Unlink the emails of MAPPING from whatever deal each is on.
+    """Unlink the emails of MAPPING from whatever deal each is on.
 
     The emails stay under their contacts.
 
@@ -46,7 +46,7 @@ unlink = _command(
 )
 relink = _command(
     "relink",
-    r"""Take the emails of MAPPING off whatever deal each is on and link them to the wanted one.
+    """Take the emails of MAPPING off whatever deal each is on and link them to the wanted one.
 
     \b
     Example:
@@ -60,7 +60,7 @@ relink = _command(
 @_all_options
 @click.pass_context
 def run(ctx: click.Context, /, job: tuple[str, ...], **options: Any) -> int:
-    r"""Run a job file, or mappings whose column op says what is done with each row.
+    """Run a job file, or mappings whose column op says what is done with each row.
 
     Keys of a job file are the names of these options with _, and op and mapping; what the command
     line or the environment sets goes before.

@@ -15,7 +15,7 @@ from bulklink.errors import ExitCode
 @runs_dir_option
 @output_options
 def status(run: Path | None, runs_dir: Path, as_json: bool, debug: bool) -> int:  # noqa: FBT001
-    r"""Show where RUN stands, or all runs: also while it runs and after it was killed.
+    """Show where RUN stands, or all runs: also while it runs and after it was killed.
 
     \b
     Example:
