@@ -10,6 +10,7 @@ import orjson
 from bulklink.emulator.desk import Asked, Desk
 from bulklink.emulator.faults import FaultError, fault_of
 from bulklink.emulator.prediction import candidates, predict
+from bulklink.emulator.truth import Digest
 from bulklink.emulator.wire import Answer, json_answer
 from bulklink.emulator.world import Email, moment
 
@@ -18,7 +19,7 @@ def answer_control(desk: Desk, asked: Asked) -> Answer:
     """Answer a call of the emulator's own."""
     match asked.request.method, asked.call.module:
         case "GET", "state":
-            return json_answer(state_shape(desk))
+            return _state(desk, with_world=asked.query.get("world") != "no")
         case "GET", "faults":
             return _faults(desk)
         case "POST", "faults":
@@ -85,37 +86,52 @@ def _predicted(desk: Desk, email: Email) -> str | None:
     return predict(candidates(deals, desk.world.stages), desk.settings.prediction)
 
 
-def state_shape(desk: Desk) -> dict[str, object]:
-    """Return the world as it is now, in the form of a world file, and the counters."""
+def _state(desk: Desk, *, with_world: bool) -> Answer:
+    """Answer the counters and the world as it is now, in the form of a world file."""
     state = desk.state
-    return {
-        "world": world_shape(desk),
+    digest = Digest()
+    body = bytearray(b"{")
+    if with_world:
+        body += b'"world":'
+        _write_world(body, desk, digest)
+        body += b',"digest":"' + str(digest).encode() + b'",'
+    counters = {
         "calls": dict(state.calls),
         "most_in_flight": state.most_in_flight,
         "answered_429": state.answered_429,
         "credits_used": state.credits.used(desk.now),
         "changes": state.changes,
     }
+    body += orjson.dumps(counters)[1:]
+    return Answer(200, bytes(body))
 
 
-def world_shape(desk: Desk) -> dict[str, object]:
-    """Return the world as it is now, in the form of a world file."""
+def _write_world(body: bytearray, desk: Desk, digest: Digest) -> None:
+    """Append the world email by email: a million of them leave no room for a list of objects."""
     world = desk.world
-    return {
-        "module_id": world.module_id,
-        "org": msgspec.to_builtins(world.org),
-        "stages": msgspec.to_builtins(world.stages),
-        "users": msgspec.to_builtins(list(world.users.values())),
-        "contacts": msgspec.to_builtins(list(world.contacts.values())),
-        "deals": msgspec.to_builtins(list(world.deals.values())),
-        "emails": list(_emails(desk)),
+    lists = {
+        "stages": world.stages,
+        "users": list(world.users.values()),
+        "contacts": list(world.contacts.values()),
+        "deals": list(world.deals.values()),
     }
+    body += msgspec.json.encode({"module_id": world.module_id, "org": world.org} | lists)[:-1]
+    body += b',"emails":['
+    comma = b""
+    for email in _emails(desk):
+        digest.add(email.contact_id, email.message_id, email.deal_id)
+        body += comma + msgspec.json.encode(email)
+        comma = b","
+    body += b"]}"
 
 
-def _emails(desk: Desk) -> Iterator[dict[str, object]]:
+def _emails(desk: Desk) -> Iterator[Email]:
+    """Yield every email with the deal it is on now."""
     for contact_id, mailbox in desk.state.mailboxes().items():
         view = desk.state.view(contact_id)
         for email in mailbox.emails:
-            shape: dict[str, object] = msgspec.to_builtins(email)
-            shape["deal_id"] = view.deal_of(email)
-            yield shape
+            deal_id = view.deal_of(email)
+            if deal_id == email.deal_id:
+                yield email
+            else:
+                yield msgspec.structs.replace(email, deal_id=deal_id)

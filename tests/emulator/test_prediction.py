@@ -10,7 +10,7 @@ from bulklink.emulator.prediction import Candidate, candidates, predict
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.world import DEFAULT_STAGES, Deal
 
-from .caller import ANA, FLEET, PAT, TOM, TRAVEL, Caller, email, message, small_world
+from .caller import ANA, FLEET, PAT, TOM, TRAVEL, Caller, email, item, message, small_world
 
 
 def open_deal(deal_id: str, modified: float = 0) -> Candidate:
@@ -155,3 +155,11 @@ async def test_mail_that_cannot_be_received_is_refused(
 
 async def test_a_control_call_that_does_not_exist_is_404() -> None:
     assert (await Caller().send("POST", "/_emulator/state")).status == 404
+
+
+async def test_the_state_can_leave_the_world_out() -> None:
+    crm = Caller()
+    await crm.link(item(1))
+    state = (await crm.send("GET", "/_emulator/state", {"world": "no"})).json
+    assert "world" not in state
+    assert (state["calls"], state["changes"]) == ({"token": 1, "link": 1}, 1)

@@ -1,0 +1,264 @@
+"""A synthetic CRM as arithmetic: message, contact, deal and row of every number, no list kept.
+
+Whatever is asked of message `i` or row `r` follows from the recipe alone, so that a world of any
+size is written in flat memory and the same recipe makes the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+_MASK = (1 << 64) - 1
+_LEAST_MESSAGE_ID = 16
+_MINUTES_OF_MAIL = 300 * 24 * 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What a synthetic world is made of. Shares are of the messages.
+
+    Args:
+        messages: emails in the world; each has a good row in the mapping.
+        contacts: contacts.
+        users: owners of mailboxes.
+        deals_per_contact: deals of each contact.
+        owners_per_contact: owners among whom a contact's emails are spread.
+        skew: 0 gives every contact as many emails; higher gives the first ones more.
+        linked_right: emails that are on the wanted deal already.
+        linked_wrong: emails that are on another deal of their contact.
+        duplicates: rows that are there twice.
+        conflicts: rows whose message is there again with another deal.
+        invalid: broken rows added to the mapping.
+        names_missing: share of the rows without owner_name and deal_name.
+        id_length: digits of an id.
+        message_id_length: characters of a message id.
+        seed: decides whatever is drawn.
+    """
+
+    messages: int
+    contacts: int
+    users: int = 10
+    deals_per_contact: int = 2
+    owners_per_contact: int = 1
+    skew: float = 0.0
+    linked_right: float = 0.0
+    linked_wrong: float = 0.0
+    duplicates: float = 0.0
+    conflicts: float = 0.0
+    invalid: float = 0.0
+    names_missing: float = 0.0
+    id_length: int = 19
+    message_id_length: int = 64
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("messages", "contacts", "users", "deals_per_contact", "owners_per_contact"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        for name in ("linked_right", "linked_wrong", "duplicates", "conflicts", "names_missing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1")
+        if not 0 <= self.invalid <= 10 or not 0 <= self.skew <= 20:
+            raise ValueError("invalid must be from 0 to 10, skew from 0 to 20")
+        if self.linked_right + self.linked_wrong > 1 or self.duplicates + self.conflicts > 1:
+            raise ValueError("linked_right and linked_wrong, or duplicates and conflicts, pass 1")
+        if (self.linked_wrong or self.conflicts) and self.deals_per_contact < 2:
+            raise ValueError("linked_wrong and conflicts need deals_per_contact of at least 2")
+        if self.owners_per_contact > self.users:
+            raise ValueError("owners_per_contact must not be more than users")
+        _check_lengths(self)
+
+
+def _check_lengths(recipe: Recipe) -> None:
+    most = max(recipe.users, recipe.contacts * recipe.deals_per_contact)
+    if not len(str(most)) + 4 <= recipe.id_length <= 100:
+        raise ValueError(f"id_length must be from {len(str(most)) + 4} to 100 here")
+    if not _LEAST_MESSAGE_ID <= recipe.message_id_length <= 500:
+        raise ValueError(f"message_id_length must be from {_LEAST_MESSAGE_ID} to 500")
+
+
+class RowKind(StrEnum):
+    """What a row of the mapping is there for."""
+
+    GOOD = "good"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the mapping.
+
+    Args:
+        kind: what it is there for.
+        message: the number of its message.
+        nth: its number among the rows of its kind.
+    """
+
+    kind: RowKind
+    message: int
+    nth: int
+
+
+class Link(StrEnum):
+    """Where a message is before any run."""
+
+    NONE = "none"
+    RIGHT = "right"
+    WRONG = "wrong"
+
+
+def mixed(seed: int, stream: int, number: int) -> int:
+    """Return 64 bits that look drawn and follow from the three numbers (splitmix64)."""
+    z = (seed * 0x9E3779B97F4A7C15 + stream * 0xD1B54A32D192ED03 + number) & _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return z ^ (z >> 31)
+
+
+class Order:
+    """A shuffling of the numbers below `size` that is computed both ways, not stored."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self._size = size
+        self._step = _coprime(size, seed)
+        self._back = pow(self._step, -1, size) if size > 1 else 0
+        self._shift = mixed(seed, 1, size) % size
+
+    def at(self, place: int) -> int:
+        """Return the number at a place."""
+        return (place * self._step + self._shift) % self._size
+
+    def place_of(self, number: int) -> int:
+        """Return the place of a number."""
+        return (number - self._shift) * self._back % self._size
+
+
+def _coprime(size: int, seed: int) -> int:
+    step = int(size * 0.6180339887) + mixed(seed, 2, size) % 97 + 1
+    while math.gcd(step, size) != 1:
+        step += 1
+    return step
+
+
+class Synthetic:
+    """The world and the mapping of a recipe.
+
+    Args:
+        recipe: what they are made of.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        total = recipe.messages
+        self._right = round(total * recipe.linked_right)
+        self._wrong = round(total * recipe.linked_wrong)
+        self._duplicates = round(total * recipe.duplicates)
+        self._conflicts = min(round(total * recipe.conflicts), total - self._duplicates)
+        self._invalid = round(total * recipe.invalid)
+        self.rows = total + self._duplicates + self._conflicts + self._invalid
+        length = recipe.id_length
+        self._first_ids = [5 * 10 ** (length - 1) + kind * 10 ** (length - 2) for kind in range(5)]
+        self._links = Order(total, recipe.seed)
+        self._again = Order(total, recipe.seed + 1)
+        self._order = Order(self.rows, recipe.seed + 2)
+
+    def _id(self, kind: int, number: int) -> str:
+        """Return an id; its last digit is never 0, so that none looks rounded."""
+        return str(self._first_ids[kind] + number * 10 + number % 9 + 1)
+
+    @property
+    def module_id(self) -> str:
+        """The id of the Deals module."""
+        return self._id(1, 3735)
+
+    def user_id(self, number: int) -> str:
+        """Return the id of a user."""
+        return self._id(2, number)
+
+    def contact_id(self, number: int) -> str:
+        """Return the id of a contact."""
+        return self._id(3, number)
+
+    def deal_id(self, number: int) -> str:
+        """Return the id of a deal."""
+        return self._id(4, number)
+
+    def message_id(self, message: int) -> str:
+        """Return the id of a message, in hex digits."""
+        length = self.recipe.message_id_length
+        text = f"{self.recipe.seed}:{message}".encode()
+        digest = hashlib.blake2b(text, digest_size=min(64, (length + 1) // 2)).hexdigest()
+        return (digest * (length // len(digest) + 1))[:length]
+
+    def contact_of(self, message: int) -> int:
+        """Return the contact of a message; a contact's messages are neighbours."""
+        share = (message + 0.5) / self.recipe.messages
+        return min(
+            self.recipe.contacts - 1,
+            int(self.recipe.contacts * share ** (1 + self.recipe.skew)),
+        )
+
+    def owner_slot(self, message: int) -> int:
+        """Return which of its contact's owners has a message."""
+        return mixed(self.recipe.seed, 3, message) % self.recipe.owners_per_contact
+
+    def owner_of(self, message: int) -> int:
+        """Return the user whose mailbox holds a message."""
+        first = self.contact_of(message) * self.recipe.owners_per_contact
+        return (first + self.owner_slot(message)) % self.recipe.users
+
+    def deal_of(self, message: int) -> int:
+        """Return the deal that a message is wanted on."""
+        count = self.recipe.deals_per_contact
+        return self.contact_of(message) * count + mixed(self.recipe.seed, 4, message) % count
+
+    def other_deal(self, message: int) -> int:
+        """Return another deal of the same contact."""
+        count = self.recipe.deals_per_contact
+        wanted = self.deal_of(message)
+        return wanted - wanted % count + (wanted + 1) % count
+
+    def link_of(self, message: int) -> Link:
+        """Return where a message is before any run."""
+        place = self._links.place_of(message)
+        if place < self._right:
+            return Link.RIGHT
+        return Link.WRONG if place < self._right + self._wrong else Link.NONE
+
+    def is_conflict(self, message: int) -> bool:
+        """Tell whether the mapping wants a message on two deals."""
+        place = self._again.place_of(message)
+        return self._duplicates <= place < self._duplicates + self._conflicts
+
+    def row(self, place: int) -> Row:
+        """Return the row at a place of the mapping, from 0."""
+        number, total = self._order.at(place), self.recipe.messages
+        if number < total:
+            return Row(RowKind.GOOD, number, number)
+        nth = number - total
+        again = self._duplicates + self._conflicts
+        if nth >= again:
+            return Row(RowKind.INVALID, nth % total, nth - again)
+        kind = RowKind.DUPLICATE if nth < self._duplicates else RowKind.CONFLICT
+        return Row(kind, self._again.at(nth), nth)
+
+    def places_of(self, message: int) -> tuple[int, int | None]:
+        """Return the places of a message's good row and of its duplicate or conflict, if any."""
+        good = self._order.place_of(message)
+        nth = self._again.place_of(message)
+        if nth >= self._duplicates + self._conflicts:
+            return good, None
+        return good, self._order.place_of(self.recipe.messages + nth)
+
+    def time_of(self, message: int) -> str:
+        """Return when a message came."""
+        minute = mixed(self.recipe.seed, 5, message) % _MINUTES_OF_MAIL
+        day, rest = divmod(minute, 24 * 60)
+        month, day_of_month = divmod(day, 28)
+        hour, minute = divmod(rest, 60)
+        return f"2026-{month + 1:02}-{day_of_month + 1:02}T{hour:02}:{minute:02}:00+00:00"

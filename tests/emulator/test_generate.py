@@ -1,0 +1,316 @@
+"""Synthetic worlds: they fit together, repeat byte by byte, and the truth is what a run does."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tracemalloc
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulklink.cli.generate import generate as command
+from bulklink.emulator.generate import generate
+from bulklink.emulator.settings import Mixed, Settings
+from bulklink.emulator.synthetic import Order, Recipe, Synthetic
+from bulklink.emulator.truth import INVALID_REASONS, Digest
+from bulklink.emulator.worldfile import load_world
+from bulklink.errors import UsageError
+
+from .caller import Caller
+
+FULL = {
+    "messages": 300,
+    "contacts": 12,
+    "deals_per_contact": 3,
+    "owners_per_contact": 2,
+    "skew": 1.0,
+    "linked_right": 0.1,
+    "linked_wrong": 0.2,
+    "duplicates": 0.05,
+    "conflicts": 0.04,
+    "invalid": 0.04,
+    "names_missing": 0.3,
+}
+NAMES = ("world.json", "mapping.csv", "truth.json")
+
+
+def full(**changed: Any) -> Recipe:
+    return Recipe(**(FULL | changed))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("generated")
+    generate(full(), made)
+    return made
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "mapping.csv").open(encoding="utf-8", newline="") as source:
+        return list(csv.DictReader(source))
+
+
+def truth_of(folder: Path) -> Any:
+    return json.loads((folder / "truth.json").read_text("utf-8"))
+
+
+def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(
+    folder: Path, tmp_path: Path
+) -> None:
+    generate(full(), tmp_path / "same")
+    generate(full(seed=2), tmp_path / "other")
+    for name in NAMES:
+        assert (tmp_path / "same" / name).read_bytes() == (folder / name).read_bytes()
+        assert (tmp_path / "other" / name).read_bytes() != (folder / name).read_bytes()
+
+
+def test_good_rows_fit_the_world(folder: Path) -> None:
+    world = load_world(folder / "world.json")
+    unusual = {one["row"]: one for one in truth_of(folder)["unusual"]}
+    for number, row in enumerate(rows_of(folder), 1):
+        if unusual.get(number, {}).get("unlink", {}).get("status") == "rejected":
+            continue
+        email = world.mailboxes[row["contact_id"]].by_id[row["message_id"]]
+        deal = world.deals[row["deal_id"]]
+        assert (email.owner_id, deal.contact_id) == (row["owner_id"], row["contact_id"])
+        if row["deal_name"]:
+            assert row["deal_name"] == deal.name
+            assert row["owner_name"] == world.users[row["owner_id"]].full_name
+
+
+def test_every_message_of_the_world_has_a_row(folder: Path) -> None:
+    world = load_world(folder / "world.json")
+    named = {row["message_id"] for row in rows_of(folder)}
+    assert named >= {one for box in world.mailboxes.values() for one in box.by_id}
+    assert sum(len(box.emails) for box in world.mailboxes.values()) == 300
+
+
+def is_broken(row: dict[str, str]) -> bool:
+    """Tell by the row itself whether any op must refuse it."""
+    ids = row["contact_id"] + row["owner_id"]
+    return not (ids.isdecimal() and row["message_id"].isalnum())
+
+
+def reported(folder: Path, op: str) -> tuple[Counter[str], dict[str, str | None]]:
+    """Work out by rows and world alone, the slow way, what a correct run reports and leaves."""
+    world = load_world(folder / "world.json")
+    deals = {one.message_id: one.deal_id for box in world.mailboxes.values() for one in box.emails}
+    wanted: defaultdict[str, set[str]] = defaultdict(set)
+    good = [row for row in rows_of(folder) if not is_broken(row)]
+    for row in good:
+        wanted[row["message_id"]].add("" if op == "unlink" else row["deal_id"])
+    counts = Counter(rejected=len(rows_of(folder)) - len(good))
+    seen: set[str] = set()
+    for row in good:
+        message = row["message_id"]
+        if len(wanted[message]) > 1:
+            counts["rejected"] += 1
+        elif message in seen:
+            counts["duplicate"] += 1
+        else:
+            counts[carry_out(deals, message, row["deal_id"], op)] += 1
+        seen.add(message)
+    return counts, deals
+
+
+def carry_out(deals: dict[str, str | None], message: str, deal: str, op: str) -> str:
+    target = None if op == "unlink" else deal
+    if deals[message] == target:
+        return "unchanged"
+    if op == "link" and deals[message] is not None:
+        return "failed"
+    deals[message] = target
+    return "done"
+
+
+@pytest.mark.parametrize("op", ["link", "relink", "unlink"])
+def test_the_truth_is_what_rows_and_world_say(folder: Path, op: str) -> None:
+    counts, deals = reported(folder, op)
+    truth = truth_of(folder)[op]
+    assert {name: n for name, n in truth["counts"].items() if n} == dict(counts)
+    assert sum(truth["counts"].values()) == truth_of(folder)["rows"]
+    world, digest = load_world(folder / "world.json"), Digest()
+    for contact_id, box in world.mailboxes.items():
+        for one in box.emails:
+            digest.add(contact_id, one.message_id, deals[one.message_id])
+    assert truth["digest"] == str(digest)
+
+
+@pytest.mark.parametrize("op", ["link", "relink", "unlink"])
+def test_the_truth_tells_the_rows_that_are_not_as_most(folder: Path, op: str) -> None:
+    truth = truth_of(folder)
+    told = Counter(one[op]["status"] for one in truth["unusual"] if op in one)
+    told[truth["usual"][op]["status"]] += truth["rows"] - told.total()
+    assert told == Counter({name: n for name, n in truth[op]["counts"].items() if n})
+
+
+@pytest.mark.parametrize(("op", "halves"), [("link", 1), ("unlink", 1), ("relink", 2)])
+def test_the_truth_counts_the_least_calls(folder: Path, op: str, halves: int) -> None:
+    groups: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    wanted: defaultdict[str, set[str]] = defaultdict(set)
+    for row in rows_of(folder):
+        wanted[row["message_id"]].add(row["deal_id"])
+    for row in rows_of(folder):
+        conflict = op != "unlink" and len(wanted[row["message_id"]]) > 1
+        if not is_broken(row) and not conflict:
+            groups[row["contact_id"], row["owner_id"]].add(row["message_id"])
+    least = sum(-(-len(messages) // 20) for messages in groups.values())
+    assert truth_of(folder)[op]["least"] == halves * least
+
+
+def test_long_message_ids_need_more_unlink_calls(tmp_path: Path) -> None:
+    generate(Recipe(messages=20, contacts=1, message_id_length=500), tmp_path)
+    truth = truth_of(tmp_path)
+    assert (truth["link"]["least"], truth["unlink"]["least"]) == (1, 7)
+
+
+def test_broken_rows_are_refused_for_the_reasons_told(folder: Path) -> None:
+    rows = rows_of(folder)
+    told = {
+        one["row"]: one["unlink"]["code"]
+        for one in truth_of(folder)["unusual"]
+        if one.get("unlink", {}).get("status") == "rejected"
+    }
+    assert {number for number, row in enumerate(rows, 1) if is_broken(row)} == set(told)
+    assert set(told.values()) == set(INVALID_REASONS)
+    for number, code in told.items():
+        row = rows[number - 1]
+        assert (code == "missing-value") == (row["message_id"] == "")
+        assert (code == "rounded-id") == ("E+" in row["owner_id"])
+
+
+def test_skew_crowds_some_contacts() -> None:
+    def largest(skew: float) -> int:
+        made = Synthetic(Recipe(messages=1_000, contacts=10, skew=skew))
+        return max(Counter(made.contact_of(n) for n in range(1_000)).values())
+
+    assert largest(0) == 100
+    assert largest(2) > 400
+
+
+def test_ids_have_the_length_asked_for_and_never_look_rounded(tmp_path: Path) -> None:
+    generate(Recipe(messages=500, contacts=100, id_length=16, message_id_length=33), tmp_path)
+    for row in rows_of(tmp_path):
+        for name in ("contact_id", "owner_id", "deal_id"):
+            assert len(row[name]) == 16
+            assert row[name][-1] != "0"
+        assert len(row["message_id"]) == 33
+
+
+def test_names_are_missing_as_often_as_asked_for(folder: Path) -> None:
+    missing = sum(row["deal_name"] == "" for row in rows_of(folder))
+    assert 0.2 < missing / 339 < 0.4
+    assert all((row["deal_name"] == "") == (row["owner_name"] == "") for row in rows_of(folder))
+
+
+def test_jsonl_holds_the_same_rows(folder: Path, tmp_path: Path) -> None:
+    generate(full(), tmp_path, "jsonl")
+    lines = (tmp_path / "mapping.jsonl").read_text("utf-8").splitlines()
+    filled = [{name: v for name, v in row.items() if v} for row in rows_of(folder)]
+    assert [json.loads(line) for line in lines] == filled
+
+
+def test_memory_does_not_grow_with_the_messages(tmp_path: Path) -> None:
+    def peak(messages: int) -> int:
+        tracemalloc.start()
+        generate(Recipe(messages=messages, contacts=50), tmp_path)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(100)
+    assert peak(4_000) < peak(400) * 1.1
+
+
+@given(size=st.integers(1, 5_000), seed=st.integers(0, 50))
+def test_an_order_holds_every_number_once_and_can_be_asked_both_ways(size: int, seed: int) -> None:
+    order = Order(size, seed)
+    numbers = [order.at(place) for place in range(size)]
+    assert sorted(numbers) == list(range(size))
+    assert all(order.place_of(number) == place for place, number in enumerate(numbers))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"messages": 0}, "messages"),
+        ({"linked_right": 1.5}, "linked_right"),
+        ({"linked_right": 0.6, "linked_wrong": 0.6}, "pass 1"),
+        ({"conflicts": 0.1, "deals_per_contact": 1, "linked_wrong": 0}, "at least 2"),
+        ({"owners_per_contact": 11}, "owners_per_contact"),
+        ({"id_length": 5}, "id_length"),
+        ({"message_id_length": 8}, "message_id_length"),
+        ({"skew": -1}, "skew"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        full(**wrong)
+
+
+def run(*arguments: str) -> None:
+    command.main(list(arguments), standalone_mode=False)
+
+
+def test_the_command_has_a_knob_for_every_part_of_the_recipe() -> None:
+    names = {option.name for option in command.params}
+    assert names - {"out", "kind", "force"} == set(Recipe.__slots__)
+
+
+def test_the_command_writes_the_files_and_names_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--messages", "10", "--contacts", "2", "--out", str(tmp_path))
+    run(*arguments)
+    assert capsys.readouterr().out.splitlines() == [str(tmp_path / name) for name in NAMES]
+    with pytest.raises(UsageError, match="there already"):
+        run(*arguments)
+    run(*arguments, "--force")
+
+
+def test_the_command_refuses_what_cannot_be(tmp_path: Path) -> None:
+    arguments = ("--messages", "10", "--contacts", "2", "--out", str(tmp_path))
+    with pytest.raises(UsageError, match="owners_per_contact"):
+        run(*arguments, "--owners-per-contact", "99")
+    with pytest.raises(click.BadParameter):
+        run(*arguments, "--linked-right", "2")
+    blocked = tmp_path / "file"
+    blocked.write_text("", "utf-8")
+    with pytest.raises(UsageError, match="cannot be written"):
+        run(*arguments[:-1], str(blocked / "below"))
+
+
+async def test_linking_the_mapping_leaves_the_emails_where_the_truth_says(folder: Path) -> None:
+    settings = Settings(mixed_answer=Mixed(applied="yes", good="omitted"), names="optional")
+    crm = Caller(settings, load_world(folder / "world.json"))
+    rejected = {
+        one["row"]
+        for one in truth_of(folder)["unusual"]
+        if one.get("link", {}).get("status") == "rejected"
+    }
+    groups: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
+    for number, row in enumerate(rows_of(folder), 1):
+        if number not in rejected:
+            groups[row["contact_id"]].append(row)
+    module = crm.crm.world.module_id
+    for contact, rows in groups.items():
+        for start in range(0, len(rows), 20):
+            await crm.link(
+                *(body_of(row, module) for row in rows[start : start + 20]), contact=contact
+            )
+    assert (await crm.state())["digest"] == truth_of(folder)["link"]["digest"]
+
+
+def body_of(row: dict[str, str], module: str) -> dict[str, object]:
+    """Return the link body's email that a row asks for."""
+    return {
+        "owner": {"id": row["owner_id"]},
+        "message_id": row["message_id"],
+        "linked_record": {"id": row["deal_id"], "module": {"api_name": "Deals", "id": module}},
+    }

@@ -1,0 +1,139 @@
+"""After any calls and faults, the state follows from the calls that were carried out alone."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulklink.emulator.settings import Mixed, Settings
+from bulklink.emulator.wire import Fate
+
+from .caller import ANA, FLEET, OTHERS, TRAVEL, Caller, Said, item, message, small_world
+
+EMAILS = 6
+CARRIED_OUT = ("lost-answer", "500-applied", "empty", "truncated", "cut", "slow", "stalled")
+NOT_CARRIED_OUT = ("lost-request", "500", "502", "503", "html", "html-200", "INTERNAL_ERROR")
+LATE = "late"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call, the fault it meets, and the seconds after it."""
+
+    op: str
+    numbers: tuple[int, ...]
+    deal: str
+    fault: str | None
+    pause: float
+
+
+@dataclass
+class Model:
+    """The rules in their shortest form: an email on no deal may be linked, any unlinked."""
+
+    deals: dict[int, str | None]
+    applied_when_mixed: bool
+    late: list[tuple[float, Step]]
+
+    def land(self, now: float) -> None:
+        for due, step in [one for one in self.late if one[0] <= now]:
+            self.late.remove((due, step))
+            self.carry_out(step)
+
+    def carry_out(self, step: Step) -> None:
+        after = dict(self.deals)
+        bad = False
+        for number in step.numbers:
+            if number not in after:
+                bad = True
+            elif step.op == "unlink":
+                after[number] = None
+            elif step.deal == OTHERS or after[number] is not None:
+                bad = True
+            else:
+                after[number] = step.deal
+        if self.applied_when_mixed or not bad:
+            self.deals = after
+
+
+steps = st.builds(
+    Step,
+    op=st.sampled_from(["link", "unlink"]),
+    numbers=st.lists(st.integers(0, EMAILS), min_size=1, max_size=4).map(tuple),
+    deal=st.sampled_from([TRAVEL, FLEET, OTHERS]),
+    fault=st.none() | st.sampled_from([*CARRIED_OUT, *NOT_CARRIED_OUT, LATE]),
+    pause=st.sampled_from([0.0, 3.0, 8.0]),
+)
+
+
+async def make_call(crm: Caller, step: Step) -> Said:
+    if step.fault:
+        waits = {"seconds": 10} if step.fault == LATE else {}
+        fault = {"kind": step.fault, "op": step.op, "count": 1} | waits
+        await crm.send("DELETE", "/_emulator/faults")
+        await crm.send("POST", "/_emulator/faults", body=fault)
+    if step.op == "unlink":
+        return await crm.unlink(*step.numbers)
+    return await crm.link(*(item(number, step.deal) for number in step.numbers))
+
+
+async def play(taken: list[Step], mixed: Mixed) -> tuple[Caller, Model]:
+    crm = Caller(Settings(mixed_answer=mixed, expires_in=10**6), small_world(EMAILS))
+    model = Model(dict.fromkeys(range(EMAILS)), mixed.applied == "yes", [])
+    for step in taken:
+        model.land(crm.time.now)
+        said = await make_call(crm, step)
+        if step.fault == LATE:
+            assert said.answer.fate is Fate.DROPPED
+            model.late.append((crm.time.now + 10, step))
+        elif step.fault not in NOT_CARRIED_OUT:
+            model.carry_out(step)
+        if step.fault is None:
+            all_good = said.status == 200 and "error" not in said.answer.body.decode()
+            assert all_good == (said.status == 200)
+        crm.time.now += step.pause
+        model.land(crm.time.now)
+        assert await crm.deals() == {message(n): deal for n, deal in model.deals.items()}
+    return crm, model
+
+
+@given(taken=st.lists(steps, max_size=12), applied=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_the_state_follows_from_the_calls_that_were_carried_out(
+    taken: list[Step], applied: bool
+) -> None:
+    mixed = Mixed(applied="yes", good="success") if applied else Mixed()
+    asyncio.run(play(taken, mixed))
+
+
+@given(taken=st.lists(steps, max_size=12))
+@settings(max_examples=40, deadline=None)
+def test_the_changes_that_are_remembered_lead_from_the_world_to_the_state(
+    taken: list[Step],
+) -> None:
+    crm, _ = asyncio.run(play(taken, Mixed()))
+    deals: dict[str, str | None] = {message(number): None for number in range(EMAILS)}
+    for change in crm.crm.state.applied:
+        assert deals[change.message_id] == change.before
+        deals[change.message_id] = change.after
+    assert deals == asyncio.run(crm.deals())
+
+
+async def shown(crm: Caller) -> dict[str, Any]:
+    said = await crm.get(f"Contacts/{ANA}/Emails")
+    return {
+        one["message_id"]: one["linked_record"] and one["linked_record"]["id"]
+        for one in said.json["Emails"]
+    }
+
+
+@given(taken=st.lists(steps, max_size=8))
+@settings(max_examples=30, deadline=None)
+def test_reading_shows_the_state_and_changes_nothing(taken: list[Step]) -> None:
+    crm, model = asyncio.run(play(taken, Mixed()))
+    expected = {message(number): deal for number, deal in model.deals.items()}
+    assert asyncio.run(shown(crm)) == asyncio.run(shown(crm)) == expected
