@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 from bulklink.errors import BadFileError
 from bulklink.mapping import checking, loading, refusing, sealing, shape
 from bulklink.mapping.database import Database
+from bulklink.mapping.files import unwritable
 from bulklink.mapping.headers import check_reading, columns_of
 from bulklink.mapping.preparing import Prepared, prepare, stage_after_all
 from bulklink.mapping.sources import remove
@@ -51,10 +52,11 @@ def check(
         BadFileError: if the mapping cannot be read as a whole.
         UsageError: if the reading names columns that there are not.
         InterruptedPlanningError: if `stop` ended it.
+        RunDirError: if `scratch` cannot be written.
     """
     check_reading(reading)
     stop = stop or Stop()
-    folder = Path(tempfile.mkdtemp(prefix="planning-", dir=scratch))
+    folder = _own_folder(scratch)
     try:
         prepared = [
             prepare(source, folder, standard_input or sys.stdin.buffer, stop) for source in inputs
@@ -71,6 +73,13 @@ def check(
     except BaseException:
         remove(folder)
         raise
+
+
+def _own_folder(scratch: Path) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="planning-", dir=scratch))
+    except OSError as error:
+        raise unwritable(scratch, error) from None
 
 
 def _refuse_no_records(prepared: Sequence[Prepared]) -> None:

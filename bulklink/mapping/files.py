@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+
+from bulklink.errors import RunDirError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,15 +24,30 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Args:
         path: where the file is to be; readable by its owner alone.
+
+    Raises:
+        RunDirError: if it cannot be written there.
     """
     temporary = path.with_name(path.name + ".partial")
-    temporary.unlink(missing_ok=True)
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     try:
+        temporary.unlink(missing_ok=True)
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         yield temporary
         _replace(temporary, path)
+    except OSError as error:
+        raise unwritable(path, error) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError) -> RunDirError:
+    """Say that a file or folder cannot be written, and why the system says so."""
+    return RunDirError(
+        f"It cannot be written: {error.strerror or error}.",
+        where=str(path),
+        advice="Check that the folder exists, that you may write there, and that it has room.",
+    )
 
 
 def _replace(temporary: Path, path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
 from bulklink.errors import BadFileError
 from bulklink.mapping.csv_records import CsvRecords
+from bulklink.mapping.files import unwritable
 from bulklink.mapping.headers import Headers
 from bulklink.mapping.loading import Feed
 from bulklink.mapping.records import Broken, Lines
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from bulklink.mapping.stop import Stop
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT if hasattr(errno, "EDQUOT") else errno.ENOSPC)
 _AS_UTF8 = "Save it again as UTF-8."
 
 
@@ -60,14 +63,16 @@ def prepare(source: Source, folder: Path, standard_input: BinaryIO, stop: Stop) 
     Raises:
         BadFileError: if the input cannot be read as a whole.
     """
-    path = on_disk(source, folder, standard_input, stop)
     try:
+        path = on_disk(source, folder, standard_input, stop)
         stamp = _stamp(path)
         _refuse_utf16(path, source.name)
         if source.format is Format.JSONL:
             return _prepare_jsonl(source, path, stamp, folder, stop)
         return _prepare_csv(source, path, stamp, folder, stop)
     except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise unwritable(folder, error) from None
         raise unreadable(source.name, error) from None
 
 

@@ -144,11 +144,11 @@ def verbatim(place: int, column: Column) -> str:
 
 def _raw_cell(columns: Sequence[Column]) -> str:
     cells = [
-        f"WHEN '{column.known}' THEN {verbatim(place, column)}"
+        f"WHEN blame = '{column.known}' THEN {verbatim(place, column)}"
         for place, column in enumerate(columns)
         if column.known
     ]
-    return f"CASE WHEN fault IS NOT NULL THEN raw ELSE CASE blame {' '.join(cells)} END END"
+    return f"CASE WHEN fault IS NOT NULL THEN raw {' '.join(cells)} END"
 
 
 def write_rejects(

@@ -47,7 +47,7 @@ def write_plan(
     with replacing(folder / PLAN) as temporary:
         database.run(
             f"COPY ({_query(columns, reading, files)}) TO {literal(str(temporary))} "
-            f"(FORMAT parquet, ROW_GROUP_SIZE {ROW_GROUP_ROWS}, "
+            f"(FORMAT parquet, USE_TMP_FILE false, ROW_GROUP_SIZE {ROW_GROUP_ROWS}, "
             f"KV_METADATA {{headers: {literal(_headers(columns))}}})"
         )
 

@@ -121,11 +121,8 @@ def on_disk(source: Source, scratch: Path, standard_input: BinaryIO, stop: Stop)
     if source.path is None:
         _copy(standard_input, copy, stop)
     else:
-        try:
-            with source.path.open("rb") as pipe:
-                _copy(pipe, copy, stop)
-        except OSError as error:
-            raise unreadable(source.name, error) from None
+        with source.path.open("rb") as pipe:
+            _copy(pipe, copy, stop)
     if not copy.stat().st_size:
         raise BadFileError(
             "There is nothing in it.", where=source.name, advice="Check the command before it."

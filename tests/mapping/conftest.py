@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
+import duckdb
 import pytest
 
-from .desk import Desk
+from .desk import HEADER, Desk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,3 +21,24 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     made = Desk(tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture
+def empty() -> io.BytesIO:
+    """Standard input with nothing in it."""
+    return io.BytesIO()
+
+
+@pytest.fixture
+def shuffled(tmp_path: Path) -> Path:
+    """A sealed plan whose rows were put into another order."""
+    desk = Desk(tmp_path)
+    sealed = desk.plan(HEADER + "".join(f"{n},2,m,5,\n" for n in range(1, 9))).sealed
+    desk.close()
+    target = tmp_path / "shuffled.parquet"
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"COPY (SELECT * FROM read_parquet('{sealed.path}') ORDER BY bulklink_row % 3) "
+            f"TO '{target}' (FORMAT parquet)"
+        )
+    return target

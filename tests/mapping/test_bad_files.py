@@ -1,0 +1,190 @@
+"""Mappings that cannot be read as a whole: what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from bulklink.errors import BadFileError, RefusedError, UsageError
+from bulklink.mapping import Format, Reading, sources
+from bulklink.models import Op
+
+from .desk import HEADER, LINK, MIXED, UNLINK, Desk
+
+ROW = "1,2,m,5,\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "reading", "message", "advice"),
+    [
+        (b"", LINK, "The file is empty", "export"),
+        (HEADER, LINK, "There are no rows, only a header", "export"),
+        (HEADER + "\n  \n", LINK, "There are no rows, only a header", "export"),
+        ((HEADER + ROW).encode("utf-16"), LINK, "looks like UTF-16", "UTF-8"),
+        ((HEADER + ROW).encode("utf-16-le"), LINK, "looks like UTF-16", "UTF-8"),
+        (
+            "contact_ids,owner_id,message_id,deal_id\n1,2,m,5\n",
+            LINK,
+            "no column contact_id",
+            "'contact_ids'",
+        ),
+        ("contact_id,owner_id,message_id\n1,2,m\n", LINK, "no column deal_id", "--column deal_id="),
+        ("a,b\n1,2\n", UNLINK, "no column contact_id", "headers are 'a', 'b'"),
+        (HEADER + ROW, MIXED, "no column op", "one operation"),
+        (HEADER.replace(",", ";") + "1;2;m;5;\n", LINK, "no column contact_id", "commas"),
+        (
+            "Contact ID," + HEADER + "1," + ROW,
+            LINK,
+            "Several headers are the column contact_id",
+            "--column contact_id='Contact ID'",
+        ),
+        (HEADER.replace("Note", '"Note') + ROW, LINK, "The header cannot be read", "first line"),
+        (HEADER.replace("Note", "caf\u00e9").encode("latin-1"), LINK, "not UTF-8", "UTF-8"),
+        (
+            HEADER + ROW,
+            Reading(Op.LINK, columns=(("owner_id", "Ownr"),)),
+            "No header is called 'Ownr'",
+            "'owner_id'",
+        ),
+        (
+            HEADER + ROW,
+            Reading(Op.LINK, only=(("Nota", "x"),)),
+            "No header is called 'Nota'",
+            "'Note'",
+        ),
+    ],
+    ids=[
+        "empty",
+        "header-only",
+        "header-and-blank-lines",
+        "utf-16-with-bom",
+        "utf-16-without-bom",
+        "nearest-header",
+        "missing-column",
+        "nothing-like-it",
+        "missing-op",
+        "semicolons",
+        "two-headers-for-one-column",
+        "broken-header",
+        "latin-1-header",
+        "column-names-no-header",
+        "only-names-no-header",
+    ],
+)
+def test_a_mapping_that_cannot_be_read_says_what_where_and_what_to_do(
+    desk: Desk, content: str | bytes, reading: Reading, message: str, advice: str
+) -> None:
+    name = desk.write(content)
+    with pytest.raises(BadFileError) as raised:
+        desk.plan_files([name], reading)
+    assert message in raised.value.message
+    assert advice in raised.value.advice
+    assert name in raised.value.where or raised.value.where.startswith("--only")
+    assert list(desk.scratch.iterdir()) == []
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadFileError, match="no such file") as raised:
+        sources([str(tmp_path / "none.csv")])
+    assert raised.value.where.endswith("none.csv")
+
+
+def test_a_folder_is_no_mapping(tmp_path: Path) -> None:
+    with pytest.raises(BadFileError, match="a folder"):
+        sources([str(tmp_path)])
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
+def test_a_file_that_may_not_be_read_is_named(desk: Desk) -> None:
+    name = desk.write(HEADER + ROW)
+    Path(name).chmod(0)
+    with pytest.raises(BadFileError, match="cannot be read"):
+        desk.plan_files([name])
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [(["x.txt"], None), (["-"], None), (["x.txt"], "xml"), (["-", "-"], "csv"), ([], None)],
+    ids=["no-suffix-that-tells", "standard-input", "unknown-format", "twice", "none"],
+)
+def test_a_format_that_cannot_be_told_is_wrong_usage(
+    desk: Desk, names: list[str], wanted: str | None
+) -> None:
+    paths = [name if name == "-" else desk.write("x", name) for name in names]
+    with pytest.raises(UsageError):
+        sources(paths, wanted)
+
+
+def test_the_name_tells_the_format_and_the_option_tells_the_rest(desk: Desk) -> None:
+    names = [desk.write("x", name) for name in ("a.CSV", "b.ndjson", "c.txt")]
+    assert [source.format for source in sources([*names, "-"], "jsonl")] == [
+        Format.CSV,
+        Format.JSONL,
+        Format.JSONL,
+        Format.JSONL,
+    ]
+
+
+def test_standard_input_is_read_like_a_file(desk: Desk) -> None:
+    given = io.BytesIO((HEADER + ROW).encode())
+    found = desk.plan_files(["-"], format="csv", standard_input=given)
+    assert [row["bulklink_file"] for row in found.plan] == ["-"]
+
+
+def test_an_empty_standard_input_is_refused(desk: Desk) -> None:
+    with pytest.raises(BadFileError, match="nothing in it"):
+        desk.plan_files(["-"], format="jsonl", standard_input=io.BytesIO())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_named_pipe_is_read_once(desk: Desk) -> None:
+    pipe = desk.folder / "pipe.csv"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(HEADER + ROW,))
+    writer.start()
+    assert desk.plan_files([str(pipe)]).messages == 1
+    writer.join()
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        Reading(Op.LINK, columns=(("contact", "x"),)),
+        Reading(Op.LINK, columns=(("owner_id", "x"), ("owner_id", "y"))),
+        Reading(Op.LINK, defaults=(("note", "x"),)),
+        Reading(Op.LINK, defaults=(("owner_id", "4.15E+18"),)),
+        Reading(Op.LINK, defaults=(("deal_id", "five"),)),
+    ],
+    ids=["no-such-column", "twice", "default-of-no-column", "rounded-default", "bad-default"],
+)
+def test_options_about_columns_that_make_no_sense_are_wrong_usage(
+    desk: Desk, reading: Reading
+) -> None:
+    with pytest.raises(UsageError):
+        desk.plan(HEADER + ROW, reading)
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        ("CONTACT ID,Owner_Id,messageid,Deal  ID\n", ()),
+        ("Contact,owner_id,message_id,deal_id\n", (("contact_id", "Contact"),)),
+        ("Contact,owner_id,message_id,deal_id\n", (("contact_id", "CONTACT"),)),
+        ("Contact Id,owner_id,message_id,deal_id,contact_id\n", (("contact_id", "Contact Id"),)),
+    ],
+    ids=["case-and-spaces", "renamed", "renamed-in-any-case", "chosen-of-two"],
+)
+def test_headers_are_found_or_named(
+    desk: Desk, header: str, columns: tuple[tuple[str, str], ...]
+) -> None:
+    cells = "1,2,m,5" + ",9" * (header.count(",") - 3)
+    found = desk.plan(f"{header}{cells}\n", Reading(Op.LINK, columns=columns))
+    assert found.sent[0].contact_id == "1"
+
+
+def test_every_error_of_a_mapping_ends_with_exit_code_2() -> None:
+    assert issubclass(BadFileError, RefusedError)

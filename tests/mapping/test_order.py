@@ -1,0 +1,79 @@
+"""Many rows over several threads: numbers and order are still the true ones."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulklink.errors import LedgerError
+from bulklink.mapping import SealedPlan, sources
+from bulklink.mapping.preparing import prepare
+from bulklink.mapping.stop import Stop
+
+from .desk import HEADER, Desk
+
+if TYPE_CHECKING:
+    import io
+    from pathlib import Path
+
+ROWS = 320_000
+
+
+def many(*, quoted: bool) -> str:
+    """Write many shuffled rows whose note is their row number; each 1,000th is broken."""
+    chance = random.Random(7)
+    quote = '"' if quoted else ""
+    return HEADER + "".join(
+        f"{chance.randrange(40_000)},{chance.randrange(3)},m{row},5,{quote}{row}{quote}\n"
+        if row % 1000 or not quoted
+        else "broken\n"
+        for row in range(1, ROWS + 1)
+    )
+
+
+@pytest.mark.parametrize("quoted", [False, True], ids=["regular", "quoted"])
+def test_rows_keep_their_numbers_and_groups_stay_together_at_any_size(
+    desk: Desk, *, quoted: bool
+) -> None:
+    name = desk.write(many(quoted=quoted))
+    found = desk.plan_files([name], threads=2)
+    assert found.rejected == (ROWS // 1000 if quoted else 0)
+    assert [fault.row for fault in found.faults] == [fault.line - 1 for fault in found.faults]
+    count, last = 0, ("", "", 0)
+    for chunk in found.sealed.chunks():
+        for message in chunk:
+            count += 1
+            assert message.message_id == f"m{message.row}"
+            place = (message.contact_id, message.owner_id, message.row)
+            assert place > last
+            last = place
+    assert count == found.messages == ROWS - found.rejected
+
+
+def test_lines_groups_and_the_users_cells_belong_to_their_rows(desk: Desk) -> None:
+    name = desk.write(many(quoted=False))
+    plan = desk.plan_files([name], threads=2).plan
+    assert all(row["bulklink_line"] == row["bulklink_row"] + 1 for row in plan)
+    assert all(row["Note"] == str(row["bulklink_row"]) for row in plan)
+    for one, other in pairwise(plan):
+        same = (one["contact_id"], one["owner_id"]) == (other["contact_id"], other["owner_id"])
+        assert other["bulklink_group"] - one["bulklink_group"] == (0 if same else 1)
+
+
+def test_regular_files_are_read_by_duckdb_itself(desk: Desk, empty: io.BytesIO) -> None:
+    inputs = sources(
+        [desk.write(f"{HEADER}1,2,m,5,é\n"), desk.write(f'{HEADER}1,2,m,5,"', "b.csv")]
+    )
+    ways = [prepare(source, desk.scratch, empty, Stop()).feed.staged for source in inputs]
+    assert ways == [False, True]
+    for path in desk.scratch.iterdir():
+        path.unlink()
+
+
+def test_a_plan_that_is_out_of_order_is_not_sent(tmp_path: Path, shuffled: Path) -> None:
+    assert shuffled.parent == tmp_path
+    with pytest.raises(LedgerError, match="out of order"):
+        list(SealedPlan(shuffled).chunks())

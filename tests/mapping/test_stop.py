@@ -1,0 +1,84 @@
+"""Planning ends when it is told to, from another thread, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import io
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulklink.errors import BadFileError, InterruptedPlanningError, RunDirError
+from bulklink.mapping import Stop, check, sources
+from bulklink.mapping.database import Database
+
+from .desk import HEADER, LINK, Desk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENDLESS = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b"
+
+
+class StopsAtReading(io.BytesIO):
+    """Standard input that asks for the end of planning while it is read."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__((HEADER + "1,2,m,5,\n").encode())
+        self._stop = stop
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._stop.interrupt()
+        return super().read(size)
+
+
+def test_a_running_query_ends_at_once(tmp_path: Path) -> None:
+    stop = Stop()
+    database = Database(tmp_path / "spill", stop)
+    threading.Timer(0.05, stop.interrupt).start()
+    with pytest.raises(InterruptedPlanningError):
+        database.run(ENDLESS)
+    with pytest.raises(InterruptedPlanningError):
+        database.run("SELECT 1")
+    database.close()
+
+
+def test_reading_ends_and_leaves_nothing_in_the_scratch_folder(tmp_path: Path) -> None:
+    stop = Stop()
+    inputs = sources(["-"], "csv")
+    with pytest.raises(InterruptedPlanningError):
+        check(inputs, LINK, tmp_path, stop=stop, standard_input=StopsAtReading(stop))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_streams_of_a_check_end_too(desk: Desk) -> None:
+    checked = desk.check([desk.write(HEADER + "x,2,m,5,\n" * 5000)])
+    faults = checked.faults()
+    next(faults)
+    checked.interrupt()
+    with pytest.raises(InterruptedPlanningError):
+        list(faults)
+    with pytest.raises(InterruptedPlanningError):
+        checked.seal(desk.folder)
+    assert not (desk.folder / "plan.parquet").exists()
+
+
+def test_a_file_that_cannot_be_read_leaves_nothing_in_the_scratch_folder(desk: Desk) -> None:
+    with pytest.raises(BadFileError):
+        desk.plan_files([desk.write(f'{HEADER}1,2,m,5,"x"\n'), desk.write("a\n1\n", "b.csv")])
+    assert list(desk.scratch.iterdir()) == []
+
+
+def test_a_plan_that_cannot_be_written_says_where(desk: Desk) -> None:
+    checked = desk.check([desk.write(HEADER + "1,2,m,5,\n")])
+    with pytest.raises(RunDirError) as raised:
+        checked.seal(desk.folder / "none")
+    assert "none" in raised.value.where
+    assert raised.value.advice
+
+
+def test_a_scratch_folder_that_is_not_there_is_named(desk: Desk) -> None:
+    inputs = sources([desk.write(HEADER + "1,2,m,5,\n")])
+    with pytest.raises(RunDirError) as raised:
+        check(inputs, LINK, desk.folder / "none")
+    assert "none" in raised.value.where
