@@ -129,7 +129,7 @@ class Track:
             message_id=message.message_id,
             deal_id=message.deal_id,
             status=status,
-            code=code or (verdict.code if verdict else ""),
+            code=code or (verdict.code if verdict else None) or None,
             http_status=(verdict.http_status or None) if verdict else None,
             message=text or (verdict.text if verdict else ""),
             attempts=self.attempts,

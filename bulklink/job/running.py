@@ -11,7 +11,7 @@ from bulklink.job.options import Job
 from bulklink.job.planning import checked_in, fresh_folder
 from bulklink.job.preparing import prepare
 from bulklink.job.progress import Watch
-from bulklink.job.sending import send
+from bulklink.job.sending import real_surroundings, send
 from bulklink.mapping.sources import Source, sources
 from bulklink.mapping.stop import Stop
 from bulklink.runs.folder import RunFolder
@@ -50,7 +50,7 @@ async def run(
     with fresh_folder(job) as folder:
         watch.phase("Checking the mapping")
         record = await anyio.to_thread.run_sync(_prepared, job, folder, inputs, planning, watch)
-        return await send(folder, record, job, connection, watch, stopping)
+        return await send(folder, record, job, connection, watch, stopping, real_surroundings())
 
 
 def _prepared(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import anyio
+import msgspec
 import platformdirs
 
 from bulklink.engine.caller import Caller, Clock
@@ -25,7 +27,7 @@ from bulklink.job.options import Job, OnInvalid
 from bulklink.job.preparing import FAULTS_SHOWN
 from bulklink.job.progress import Counter, Question, Watch
 from bulklink.ledger.lines import Result, result_line, timestamp
-from bulklink.ledger.writer import DiskFiles, LedgerWriter, open_ledger
+from bulklink.ledger.writer import DiskFiles, Files, LedgerWriter, open_ledger
 from bulklink.mapping.plan import SealedPlan
 from bulklink.models import Message, Op, Status
 from bulklink.runs.folder import RunFolder
@@ -40,7 +42,26 @@ from bulklink.zoho.transport import HttpTransport, Transport
 PROGRESS_SECONDS = 0.5
 WORKERS_A_PLACE = 2
 """Contacts worked on for each call in flight, so that a place is never empty."""
-REAL_CLOCK = Clock(wall=time.time, monotonic=time.monotonic, chance=random.random)
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What a run meets outside of itself; the tests bring a CRM and a clock of their own."""
+
+    clock: Clock
+    transport: Callable[[], AbstractAsyncContextManager[Transport]]
+    files: Callable[[RunFolder, bool], Files]
+    token_store: TokenStore | None
+
+
+def real_surroundings() -> Surroundings:
+    """Return the network, the disk and the clock of this machine."""
+    state = Path(platformdirs.user_state_dir("bulklink", appauthor=False))
+    return Surroundings(
+        clock=Clock(wall=time.time, monotonic=time.monotonic, chance=random.random),
+        transport=HttpTransport,
+        files=lambda folder, sync: DiskFiles(folder.ledger, folder.answers, sync=sync),
+        token_store=TokenStore(state / "tokens"),
+    )
 
 
 async def send(
@@ -50,6 +71,7 @@ async def send(
     connection: Connection,
     watch: Watch,
     stopping: Stopping,
+    around: Surroundings,
 ) -> RunSummary:
     """Send the sealed plan of a run folder that this process drives.
 
@@ -59,7 +81,7 @@ async def send(
         RefusedError: if it is refused before the first change.
         LedgerError: if the ledger does not say what was done.
     """
-    clock = REAL_CLOCK
+    clock = around.clock
     began = clock.monotonic()
     invocation = Invocation(started=timestamp(clock.wall()))
     record = record.but(
@@ -69,7 +91,7 @@ async def send(
         invocations=(*record.invocations, invocation),
     )
     folder.write(record)
-    run = _Run(folder, record, job, connection, watch, stopping, clock)
+    run = _Run(folder, record, job, connection, watch, stopping, around)
     refused: RefusedError | None = None
     try:
         if record.messages:
@@ -103,7 +125,7 @@ class _Run:
         connection: Connection,
         watch: Watch,
         stopping: Stopping,
-        clock: Clock,
+        around: Surroundings,
     ) -> None:
         self.folder = folder
         self.record = record
@@ -111,20 +133,21 @@ class _Run:
         self.connection = connection
         self.watch = watch
         self.stopping = stopping
-        self.clock = clock
+        self.around = around
+        self.clock = around.clock
         self.counter = Counter(record.messages, record.rows)
         self.pacer = Pacer(
             max_in_flight=job.in_flight(),
             max_per_second=job.rate,
             stopping=stopping,
-            clock=clock.monotonic,
+            clock=self.clock.monotonic,
         )
 
     async def drive(self) -> None:
         """Do the whole run with its session and ledger open."""
-        files = DiskFiles(self.folder.ledger, self.folder.answers, sync=self.job.sync)
+        files = self.around.files(self.folder, self.job.sync)
         try:
-            async with HttpTransport() as transport, open_ledger(files) as ledger:
+            async with self.around.transport() as transport, open_ledger(files) as ledger:
                 client = self._client(transport)
                 caller = Caller(client, ledger, self.pacer, self.stopping, self.clock)
                 await self._steps(caller, ledger)
@@ -132,10 +155,8 @@ class _Run:
             files.close()
 
     def _client(self, transport: Transport) -> Client:
-        store = TokenStore(
-            Path(platformdirs.user_state_dir("bulklink", appauthor=False)) / "tokens"
-        )
-        return Client(Tokens(self.connection, transport, store, self.clock.wall), transport)
+        tokens = Tokens(self.connection, transport, self.around.token_store, self.clock.wall)
+        return Client(tokens, transport)
 
     async def _steps(self, caller: Caller, ledger: LedgerWriter) -> None:
         self.watch.phase("Looking up the org")

@@ -29,7 +29,7 @@ class Result(msgspec.Struct, frozen=True):
     message_id: str | None
     deal_id: str | None
     status: Status
-    code: str = ""
+    code: str | None = None
     http_status: int | None = None
     message: str = ""
     attempts: int = 0

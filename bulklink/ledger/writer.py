@@ -28,6 +28,10 @@ class Files(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Close both files."""
+        ...
+
 
 class DiskFiles:
     """`ledger.jsonl` and `answers.jsonl` of a run folder, written in a thread of their own.

@@ -1,0 +1,220 @@
+"""Messages a second and CPU a message of a link run, beside a bare aiohttp loop.
+
+Both send the same bodies to the same local server, which answers at once, and parse the same
+answers; the bare loop keeps no ledger, paces nothing, and forgets what it was told. They run in
+turn, so that a noisy machine disturbs both alike: quote the ratios, not the figures.
+
+    python benchmarks/sending.py [--messages 200000] [--rounds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import csv
+import json
+import os
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+A_CALL = 20
+IN_FLIGHT = 50
+MODULE = "5843104000000002181"
+
+
+class Figures(NamedTuple):
+    """What one run took: seconds and CPU seconds of its process."""
+
+    seconds: float
+    cpu: float
+
+
+class Server(asyncio.Protocol):
+    """Answers every link call with success for each message, at once."""
+
+    _message = re.compile(rb'"message_id":"(\w+)"')
+    _entry = (
+        b'{"code":"SUCCESS","details":{"message_id":"%s"},'
+        b'"message":"email has been linked with the deal successfully","status":"success"}'
+    )
+    _org = b'{"org":[{"id":"1","company_name":"Bench","type":"Sandbox"}]}'
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the connection."""
+        self._transport = transport
+        self._received = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Answer each request that is complete."""
+        self._received += data
+        while (end := self._received.find(b"\r\n\r\n")) >= 0:
+            head = self._received[:end].lower()
+            length = re.search(rb"content-length: (\d+)", head)
+            total = end + 4 + (int(length[1]) if length else 0)
+            if len(self._received) < total:
+                return
+            body, self._received = self._received[end + 4 : total], self._received[total:]
+            self._answer(body)
+
+    def _answer(self, body: bytes) -> None:
+        entries = b",".join(self._entry % m for m in self._message.findall(body))
+        answer = b'{"Emails":[%s]}' % entries if body else self._org
+        assert isinstance(self._transport, asyncio.Transport)
+        self._transport.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+            % (len(answer), answer)
+        )
+
+
+async def serve() -> None:
+    """Serve until killed; the first line tells the port."""
+    server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+async def bare_loop(url: str, mapping: Path) -> None:
+    """Send a mapping with nothing but aiohttp."""
+    import aiohttp
+    import orjson
+
+    with mapping.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    calls: asyncio.Queue[list[dict[str, str]]] = asyncio.Queue()
+    for start in range(0, len(rows), A_CALL):
+        calls.put_nowait(rows[start : start + A_CALL])
+    succeeded = 0
+
+    async def worker(session: aiohttp.ClientSession) -> None:
+        nonlocal succeeded
+        while not calls.empty():
+            call = calls.get_nowait()
+            body = orjson.dumps({"Emails": [_item(row) for row in call]})
+            target = f"{url}/crm/v8/Contacts/{call[0]['contact_id']}/Emails/actions/link_record"
+            async with session.post(target, data=body) as response:
+                answer = orjson.loads(await response.read())
+            succeeded += sum(entry["code"] == "SUCCESS" for entry in answer["Emails"])
+
+    headers = {"Authorization": "Zoho-oauthtoken bench", "Content-Type": "application/json"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        await asyncio.gather(*(worker(session) for _ in range(IN_FLIGHT)))
+    if succeeded != len(rows):
+        raise SystemExit(f"{succeeded} of {len(rows)} succeeded")
+
+
+def _item(row: dict[str, str]) -> dict[str, object]:
+    module = {"api_name": "Deals", "id": MODULE}
+    return {
+        "message_id": row["message_id"],
+        "owner": {"id": row["owner_id"]},
+        "linked_record": {"module": module, "id": row["deal_id"]},
+    }
+
+
+def write_mapping(path: Path, messages: int) -> None:
+    """Write a mapping of full groups: 20 messages a contact."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["contact_id", "owner_id", "message_id", "deal_id"])
+        for n in range(messages):
+            contact = 5843104000000100000 + n // A_CALL
+            writer.writerow([contact, 5843104000000424672, f"{n:064x}", 5843104000004382122])
+
+
+def timed(command: list[str], env: dict[str, str]) -> Figures:
+    """Run a command to its end and return what it took."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=env)
+    after, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - began
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Figures(seconds, cpu)
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """Serve in a process of its own."""
+    with subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.kill()
+
+
+def measure(messages: int, rounds: int, folder: Path) -> dict[str, list[Figures]]:
+    """Run every way once a round, in turn."""
+    mapping = folder / "mapping.csv"
+    write_mapping(mapping, messages)
+    figures: dict[str, list[Figures]] = {}
+    with server() as url:
+        env = os.environ | {
+            "BULKLINK_API_URL": url,
+            "BULKLINK_ACCESS_TOKEN": "bench",
+            "BULKLINK_DEALS_MODULE_ID": MODULE,
+        }
+        send = [sys.executable, "-m", "bulklink", "link", str(mapping), "--no-names", "--json"]
+        send += ["--rate", "off", "--concurrency", str(IN_FLIGHT), "--progress", "none"]
+        for turn in range(rounds):
+            ways = {
+                "bare aiohttp loop": [sys.executable, __file__, "--bare", url, str(mapping)],
+                "bulklink link": [*send, "--run-dir", str(folder / f"on-{turn}")],
+                "bulklink link --sync off": [
+                    *[*send, "--sync", "off", "--run-dir", str(folder / f"off-{turn}")]
+                ],
+            }
+            for way, command in ways.items():
+                figures.setdefault(way, []).append(timed(command, env))
+        for name in ("on", "off"):
+            sending = [
+                json.loads((folder / f"{name}-{turn}" / "run.json").read_text())["invocations"][0]
+                for turn in range(rounds)
+            ]
+            print(
+                f"sending alone, --sync {name}: {statistics.median(i['seconds'] for i in sending)} s"
+            )
+    return figures
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--bare", nargs=2, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.serve:
+        asyncio.run(serve())
+    elif given.bare:
+        asyncio.run(bare_loop(given.bare[0], Path(given.bare[1])))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            show(measure(given.messages, given.rounds, Path(folder)), given.messages)
+
+
+def show(figures: dict[str, list[Figures]], messages: int) -> None:
+    """Print medians, and the ratios to the bare loop round by round."""
+    bare = figures["bare aiohttp loop"]
+    print(f"{messages:,} messages, {A_CALL} a call, {IN_FLIGHT} in flight; medians, whole process")
+    for way, rounds in figures.items():
+        rate = statistics.median(messages / f.seconds for f in rounds)
+        cpu = statistics.median(f.cpu / messages * 1e6 for f in rounds)
+        slower = statistics.median(f.seconds / b.seconds for f, b in zip(rounds, bare, strict=True))
+        dearer = statistics.median(f.cpu / b.cpu for f, b in zip(rounds, bare, strict=True))
+        print(
+            f"{way:<26}{rate:>9,.0f} messages/s{cpu:>7.1f} µs CPU a message"
+            f"{slower:>6.2f} x time{dearer:>6.2f} x CPU"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""A loop whose time is virtual: an hour of waiting passes in milliseconds, and repeats exactly."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from typing import Any
+
+_TICK = 1e-6
+_MOST_IDLE = 100_000
+
+
+class _VirtualSelector(selectors.DefaultSelector):
+    """Adds the time-out to a counter where another selector would wait for it."""
+
+    now = 1_800_000_000.0
+    _idle = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if ready or not timeout:
+            # A microsecond, or timers that re-arm for a rounding remainder would hang.
+            self.now += _TICK
+        else:
+            self.now += timeout
+        self._idle = self._idle + 1 if timeout is None and not ready else 0
+        if self._idle > _MOST_IDLE:
+            raise RuntimeError("every task waits for something that nothing will bring")
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """The loop for tests that wait: `time()` is seconds since 1970, so one clock serves all."""
+
+    def __init__(self) -> None:
+        self._virtual = _VirtualSelector()
+        super().__init__(self._virtual)
+
+    def time(self) -> float:
+        return self._virtual.now
+
+
+def now() -> float:
+    """Return the virtual time of the running loop."""
+    return asyncio.get_running_loop().time()
+
+
+def loop_for(virtual: bool) -> dict[str, Any]:
+    """Return the loop factories of a test."""
+    return {"virtual": VirtualLoop} if virtual else {"asyncio": asyncio.new_event_loop}
