@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -140,14 +141,15 @@ def test_an_empty_standard_input_is_refused(desk: Desk) -> None:
         desk.plan_files(["-"], format="jsonl", standard_input=io.BytesIO())
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
-def test_a_named_pipe_is_read_once(desk: Desk) -> None:
-    pipe = desk.folder / "pipe.csv"
-    os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_text, args=(HEADER + ROW,))
-    writer.start()
-    assert desk.plan_files([str(pipe)]).messages == 1
-    writer.join()
+if sys.platform != "win32":
+
+    def test_a_named_pipe_is_read_once(desk: Desk) -> None:
+        pipe = desk.folder / "pipe.csv"
+        os.mkfifo(pipe)
+        writer = threading.Thread(target=pipe.write_text, args=(HEADER + ROW,))
+        writer.start()
+        assert desk.plan_files([str(pipe)]).messages == 1
+        writer.join()
 
 
 @pytest.mark.parametrize(
