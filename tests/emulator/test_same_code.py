@@ -1,0 +1,103 @@
+"""In process on a virtual clock and over a socket: the same code gives the same answers."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+
+from bulklink.emulator.crm import Crm
+from bulklink.emulator.server import Emulator
+from bulklink.emulator.settings import Settings
+from bulklink.emulator.wire import Request
+from bulklink.emulator.worldfile import world_from
+
+from .caller import ANA, FLEET, PAT, TOM, Caller, item, message, small_world
+
+LINK = f"/crm/v8/Contacts/{ANA}/Emails/actions/link_record"
+ONE = f"/crm/v8/Contacts/{ANA}/Emails/{message(7)}/actions/link_record"
+CALLS: list[tuple[str, str, dict[str, str], Any]] = [
+    ("POST", LINK, {}, {"Emails": [item(1), item(2, FLEET)]}),
+    ("POST", LINK, {}, {"Emails": [item(1, FLEET), item(3)]}),
+    ("POST", ONE, {}, {"Emails": [item(7, single=True)]}),
+    ("DELETE", LINK, {"owner_id": PAT, "message_ids": f"{message(1)},{message(2)}"}, None),
+    ("DELETE", ONE, {"owner_id": PAT}, None),
+    ("GET", f"/crm/v8/Contacts/{ANA}/Emails", {}, None),
+    ("GET", f"/crm/v8/Contacts/{TOM}/Emails", {}, None),
+    ("GET", f"/crm/v8/Contacts/{ANA}/Deals", {"fields": "Deal_Name,Stage"}, None),
+    ("GET", "/crm/v8/Deals", {"fields": "Deal_Name", "ids": f"{FLEET},1"}, None),
+    ("GET", "/crm/v8/settings/modules/Deals", {}, None),
+    ("GET", "/crm/v8/users", {"type": "AllUsers"}, None),
+    ("GET", "/crm/v8/nothing/here", {}, None),
+    ("GET", "/_emulator/state", {}, None),
+]
+
+
+async def test_a_socket_changes_no_answer() -> None:
+    crm = Caller()
+    crm.token = (await crm.grant()).json["access_token"]
+    headers = {"authorization": f"Zoho-oauthtoken {crm.token}"}
+    inside = [await crm.send(*call, headers=headers) for call in CALLS]
+    async with (
+        Emulator(world_from(small_world())) as emulator,
+        aiohttp.ClientSession(emulator.url) as session,
+    ):
+        form = {"client_id": "demo", "client_secret": "demo", "refresh_token": "demo"}
+        granted = await session.post("/oauth/v2/token", data=form | {"grant_type": "refresh_token"})
+        assert (await granted.json())["access_token"] == crm.token
+        for said, (method, path, query, body) in zip(inside, CALLS, strict=True):
+            async with session.request(
+                method, path, params=query, json=body, headers=headers
+            ) as answer:
+                assert answer.status == said.status
+                assert await answer.read() == said.answer.body
+
+
+class _NoWaiting(selectors.SelectSelector):
+    """Adds the time-out to a counter in place of waiting."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        self.now += timeout if timeout and not ready else 1e-6
+        return ready
+
+
+def in_virtual_time(scenario: Callable[[], Any]) -> float:
+    """Run a scenario on a loop whose time is a counter, and return the seconds it took."""
+    selector = _NoWaiting()
+    loop = asyncio.SelectorEventLoop(selector)
+    loop.time = lambda: selector.now  # type: ignore[method-assign]
+    try:
+        loop.run_until_complete(scenario())
+    finally:
+        loop.close()
+    return selector.now
+
+
+def test_an_hour_of_slow_calls_passes_at_once_on_a_virtual_clock() -> None:
+    statuses: list[int] = []
+
+    async def scenario() -> None:
+        settings = Settings(latency=60, concurrency=2, expires_in=10**6)
+        clock = asyncio.get_running_loop().time
+        crm = Crm(world_from(small_world()), settings, clock=clock)
+        form = {"client_id": "demo", "client_secret": "demo", "refresh_token": "demo"}
+        query = urlencode(form | {"grant_type": "refresh_token"})
+        await crm.handle(Request("POST", "/oauth/v2/token", query))
+        headers = {"authorization": f"Zoho-oauthtoken {next(iter(crm.state.tokens))}"}
+        call = Request("GET", "/crm/v8/org", headers=headers)
+        for _ in range(20):
+            answers = await asyncio.gather(*(crm.handle(call) for _ in range(3)))
+            statuses.extend(answer.status for answer in answers)
+
+    took = in_virtual_time(scenario)
+    assert 1_260 <= took < 1_261
+    assert statuses == [200, 200, 429] * 20
