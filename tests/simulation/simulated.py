@@ -1,0 +1,210 @@
+"""The engine on a virtual clock against the emulator in process: what a seed draws, and its run."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import orjson
+
+from bulklink.emulator.crm import Crm
+from bulklink.emulator.faults import Fault
+from bulklink.emulator.settings import Settings
+from bulklink.emulator.wire import Fate
+from bulklink.emulator.wire import Request as WireRequest
+from bulklink.emulator.worldfile import world_from
+from bulklink.engine.caller import Caller, Clock
+from bulklink.engine.contact import Desk, Sending
+from bulklink.engine.pacer import Pacer
+from bulklink.engine.refusals import Refusals
+from bulklink.engine.sender import send_all
+from bulklink.engine.stopping import Stopping
+from bulklink.engine.windows import contact_windows
+from bulklink.ledger.lines import Result
+from bulklink.ledger.writer import open_ledger
+from bulklink.models import Message, Op
+from bulklink.zoho.client import Client
+from bulklink.zoho.connection import Connection, Credentials
+from bulklink.zoho.exchange import Answer, Silence
+from bulklink.zoho.tokens import Tokens
+from bulklink.zoho.transport import ANSWER_SECONDS
+from tests.virtual import now
+
+MODULE = "5843104000000003735"
+OWNERS = ("5843104000000424672", "5843104000000424673", "5843104000000424674")
+
+
+def contact(number: int) -> str:
+    return str(5843104000004300000 + number)
+
+
+def deal(number: int) -> str:
+    return str(5843104000004400000 + number)
+
+
+class CrmTransport:
+    """Carries requests to an emulated CRM without a network."""
+
+    def __init__(self, crm: Crm) -> None:
+        self._crm = crm
+        self.requests: list[tuple[str, str]] = []
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Answer | Silence:
+        target = url.removeprefix("http://crm")
+        self.requests.append((method, target))
+        path, _, query = target.partition("?")
+        lower = {name.lower(): value for name, value in headers.items()}
+        with anyio.move_on_after(ANSWER_SECONDS):
+            answer = await self._crm.handle(WireRequest(method, path, query, lower, body or b""))
+            if answer.fate is not Fate.DELIVERED:
+                return Silence("the connection broke")
+            retry_after = answer.headers.get("Retry-After")
+            return Answer(answer.status, answer.body, float(retry_after) if retry_after else None)
+        return Silence("no answer in time")
+
+
+class MemoryFiles:
+    """A ledger in memory: its lines, and at how many calls each write came."""
+
+    def __init__(self) -> None:
+        self.ledger = b""
+        self.answers = b""
+
+    async def write(self, ledger: bytes, answers: bytes) -> None:
+        self.ledger += ledger
+        self.answers += answers
+
+    def close(self) -> None:
+        pass
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [orjson.loads(line) for line in self.ledger.splitlines()]
+
+
+@dataclass
+class Case:
+    """A world, what is wanted of it, and how the CRM behaves."""
+
+    emails: list[dict[str, Any]]
+    messages: list[Message]
+    deals: dict[str, str]
+    """Contact of each deal."""
+    settings: Settings = field(default_factory=Settings)
+    faults: Sequence[Fault] = ()
+    batch_size: int = 20
+    single_endpoint: bool = False
+    in_flight: int = 10
+    rate: float | None = None
+
+    def crm(self) -> Crm:
+        contacts = sorted({*(e["contact_id"] for e in self.emails), *self.deals.values()})
+        world = world_from(
+            {
+                "module_id": MODULE,
+                "users": [{"id": o, "full_name": f"User {o}", "email": ""} for o in OWNERS],
+                "contacts": [{"id": c, "name": f"Contact {c}", "email": ""} for c in contacts],
+                "deals": [
+                    {"id": d, "name": f"Deal {d}", "contact_id": c} for d, c in self.deals.items()
+                ],
+                "emails": self.emails,
+            }
+        )
+        return Crm(world, self.settings, self.faults, clock=now, sleep=anyio.sleep)
+
+
+@dataclass
+class Outcome:
+    """What a run left behind."""
+
+    crm: Crm
+    files: MemoryFiles
+    stopping: Stopping
+    transport: CrmTransport
+
+    @property
+    def results(self) -> dict[int, dict[str, Any]]:
+        """The last result of each row."""
+        return {line["row"]: line for line in self.files.lines() if line["event"] == "result"}
+
+    @property
+    def calls(self) -> Counter[str]:
+        """Call lines by op."""
+        return Counter(line["op"] for line in self.files.lines() if line["event"] == "call")
+
+    def deal_of(self, message: Message) -> str | None:
+        """Return the deal on which the CRM has a message now."""
+        return self.deals_at(message, now())
+
+    def deals_at(self, message: Message, at: float) -> str | None:
+        view = self.crm.state.view_at(message.contact_id, at)
+        return view.deal_of(view.mailbox.by_id[message.message_id])
+
+
+async def run(case: Case, *, stop: Stopping | None = None, chance_seed: int = 0) -> Outcome:
+    """Run a case to its end, or until it stops."""
+    crm, files, stopping = case.crm(), MemoryFiles(), stop or Stopping()
+    clock = Clock(wall=now, monotonic=now, chance=random.Random(chance_seed).random)
+    transport = CrmTransport(crm)
+    tokens = Tokens(
+        Connection(
+            api_url="http://crm",
+            accounts_url="http://crm",
+            data_centre=None,
+            environment="production",
+            api_url_given=True,
+            credentials=Credentials("demo", "demo", "demo"),
+        ),
+        transport,
+        None,
+        now,
+    )
+    pacer = Pacer(
+        max_in_flight=case.in_flight, max_per_second=case.rate, stopping=stopping, clock=now
+    )
+    settled: list[Result] = []
+    async with open_ledger(files) as ledger:
+        caller = Caller(Client(tokens, transport), ledger, pacer, stopping, clock)
+        desk = Desk(
+            Sending(case.batch_size, case.single_endpoint, names=True, module_id=MODULE),
+            caller,
+            ledger,
+            Refusals(stopping),
+            stopping,
+            clock,
+            settled.append,
+        )
+        ordered = sorted(case.messages, key=lambda m: (m.contact_id, m.owner_id, m.row))
+        windows = contact_windows([ordered], case.batch_size)
+        await send_all(windows, desk, workers=2 * case.in_flight)
+    return Outcome(crm, files, stopping, transport)
+
+
+def message(row: int, email: Mapping[str, Any], op: Op, wanted: str | None) -> Message:
+    """Return what a plan holds for an email of a world."""
+    return Message(
+        row,
+        op,
+        email["contact_id"],
+        email["owner_id"],
+        email["message_id"],
+        None if op is Op.UNLINK else wanted,
+        f"User {email['owner_id']}",
+        None if op is Op.UNLINK else f"Deal {wanted}",
+    )
+
+
+def email(number: int, contact_id: str, owner: str, deal_id: str | None = None) -> dict[str, Any]:
+    """Return an email as a world file holds it; ids have 64 hex digits."""
+    return {
+        "contact_id": contact_id,
+        "message_id": f"{number:064x}",
+        "owner_id": owner,
+        "deal_id": deal_id,
+        "time": "2026-03-01T10:00:00+00:00",
+    }
