@@ -103,7 +103,7 @@ def _state(desk: Desk, *, with_world: bool) -> Answer:
         "changes": state.changes,
     }
     body += orjson.dumps(counters)[1:]
-    return Answer(200, bytes(body))
+    return Answer(200, body)
 
 
 def _write_world(body: bytearray, desk: Desk, digest: Digest) -> None:

@@ -21,6 +21,7 @@ from bulklink.emulator.wire import Answer, Fate, Request
 from bulklink.emulator.world import World
 
 _LARGEST_BODY = 4 << 20
+_LARGE = 1 << 20
 _GRACE = 1.0
 
 
@@ -74,17 +75,24 @@ async def _send(request: web.Request, answer: Answer) -> web.StreamResponse:
     headers = dict(answer.headers)
     if answer.body:
         headers["Content-Type"] = answer.content_type
-    if answer.fate is Fate.CUT:
-        return await _cut(request, answer, headers)
+    if answer.fate is Fate.CUT or len(answer.body) > _LARGE:
+        return await _send_in_parts(request, answer, headers)
     return web.Response(status=answer.status, body=answer.body or None, headers=headers)
 
 
-async def _cut(request: web.Request, answer: Answer, headers: dict[str, str]) -> web.StreamResponse:
+async def _send_in_parts(
+    request: web.Request, answer: Answer, headers: dict[str, str]
+) -> web.StreamResponse:
+    """Send a large body without a second copy of it, or half of one that is to be cut."""
+    cut = answer.fate is Fate.CUT
     headers["Content-Length"] = str(len(answer.body))
     response = web.StreamResponse(status=answer.status, headers=headers)
     await response.prepare(request)
-    await response.write(answer.body[: len(answer.body) // 2])
-    _hang_up(request)
+    view = memoryview(answer.body)[: len(answer.body) // 2 if cut else None]
+    for start in range(0, len(view), _LARGE):
+        await response.write(view[start : start + _LARGE])
+    if cut:
+        _hang_up(request)
     return response
 
 

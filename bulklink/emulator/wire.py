@@ -49,7 +49,7 @@ class Answer(msgspec.Struct, frozen=True):
     """One HTTP answer; the body is empty where Zoho sends none."""
 
     status: int
-    body: bytes = b""
+    body: bytes | bytearray = b""
     headers: Mapping[str, str] = NOTHING
     content_type: str = JSON_TYPE
     fate: Fate = Fate.DELIVERED
