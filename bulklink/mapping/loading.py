@@ -20,7 +20,7 @@ from bulklink.mapping.survey import RECORD_BYTES
 from bulklink.mapping.values import ID_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from bulklink.mapping.database import Database
@@ -92,49 +92,69 @@ def _macros() -> list[str]:
         restored = f"replace({restored}, {literal(MARK + kind)}, '')"
     for letter, character in ESCAPES.items():
         restored = f"replace({restored}, {literal(MARK + letter)}, chr({ord(character)}))"
-    space = literal(_SPACE)
-    inside = f"trim(regexp_replace(trim(cell, {space}), '^''', ''), {space})"
-    inside = f"""regexp_replace({inside}, '^="(.*)"$', '\\1', 's')"""
-    inside = f"trim(regexp_replace(trim({inside}, {space}), '^''', ''), {space})"
-    inside = f"trim(regexp_replace({inside}, '^zcrm_', ''), {space})"
-    scientific = literal(_NUMBER)
     return [
         f"CREATE MACRO restored(cell) AS "
         f"CASE WHEN contains(cell, {literal(MARK)}) THEN {restored} ELSE cell END",
-        f"CREATE MACRO tidy(cell) AS trim(cell, {space})",
-        f"CREATE MACRO unwrapped(cell) AS {inside}",
-        "CREATE MACRO clean(cell) AS CASE WHEN regexp_full_match(cell, '[0-9A-Za-z]*') "
-        "THEN cell ELSE unwrapped(restored(cell)) END",
-        _grade("grade_number", "[0-9]{1,100}", scientific, "[0-9]{15}0+"),
-        _grade("grade_text", "[0-9A-Za-z]{1,500}", scientific, None),
+        f"CREATE MACRO tidy(cell) AS trim(cell, {literal(_SPACE)})",
+        f"CREATE MACRO unwrapped(cell) AS {_unwrapped()}",
+        f"CREATE MACRO odd_grade(cell, id, allowed) AS {_odd_grade()}",
     ]
 
 
-def _grade(name: str, allowed: str, scientific: str, rounded: str | None) -> str:
-    round_too = f"WHEN regexp_full_match(id, '{rounded}') THEN {ROUND}" if rounded else ""
-    good = f"CASE {round_too} ELSE {GOOD} END" if rounded else str(GOOD)
+def _unwrapped() -> str:
+    """Strip what stands around an id: spaces, an apostrophe, `="…"`, Zoho's prefix."""
+    inside = "tidy(regexp_replace(tidy(cell), '^''', ''))"
+    inside = f"""regexp_replace({inside}, '^="(.*)"$', '\\1', 's')"""
+    inside = f"tidy(regexp_replace(tidy({inside}), '^''', ''))"
+    return f"tidy(regexp_replace({inside}, '^zcrm_', ''))"
+
+
+def _odd_grade() -> str:
+    """Grade a cell that is not simply an id as it stands."""
     return (
-        f"CREATE MACRO {name}(cell, id) AS (CASE WHEN id IS NULL OR id = '' THEN {MISSING} "
+        f"CASE WHEN id IS NULL OR id = '' THEN {MISSING} "
         f"WHEN starts_with(cell, {literal(MARK + FLOAT)}) THEN {ROUNDED} "
         f"WHEN starts_with(cell, {literal(MARK + OTHER)}) THEN {BAD} "
-        f"WHEN regexp_full_match(id, '{allowed}') THEN {good} "
-        f"WHEN regexp_full_match(id, {scientific}) THEN {ROUNDED} "
-        f"ELSE {BAD} END)::UTINYINT"
+        f"WHEN allowed THEN {GOOD} "
+        f"WHEN regexp_full_match(id, {literal(_NUMBER)}) THEN {ROUNDED} ELSE {BAD} END"
     )
 
 
 def _insert(feed: Feed, number: int, columns: Sequence[Column]) -> str:
+    """Build the statement; a cell that is plain, an id as it stands, is looked at once."""
     cells = {column.known: _cell(column, number) for column in columns if column.known}
+    ids = {column: cells.get(column, "NULL::VARCHAR") for column in ID_COLUMNS}
     kept = [_kept(place, column, number, feed) for place, column in enumerate(columns)]
-    ids = [f"k_{column}, {_graded(column, cells)}" for column in ID_COLUMNS]
-    cleaned = [f"clean({cells.get(column, 'NULL')}) AS k_{column}" for column in ID_COLUMNS]
+    graded = [part for column in ID_COLUMNS for part in (f"k_{column}", _grade(column, ids))]
+    plain = [f"{_allowed(column, cell)} AS p_{column}" for column, cell in ids.items()]
+    cleaned = [
+        f"CASE WHEN p_{column} THEN {cell} ELSE unwrapped(restored({cell})) END AS k_{column}"
+        for column, cell in ids.items()
+    ]
     front = "line::BIGINT, restored(reason), restored(why), restored(raw)"
     if not feed.staged:
         front = "NULL, NULL, NULL, NULL"
     return (
-        f"INSERT INTO staged SELECT {number}, {front}, {', '.join(kept + ids)} "
-        f"FROM (SELECT *, {', '.join(cleaned)} FROM {_reader(feed)})"
+        f"INSERT INTO staged SELECT {number}, {front}, {', '.join(kept + graded)} "
+        f"FROM (SELECT *, {', '.join(cleaned)} "
+        f"FROM (SELECT *, {', '.join(plain)} FROM {_reader(feed)}))"
     )
+
+
+def _allowed(column: str, cell: str) -> str:
+    pattern = "[0-9A-Za-z]{1,500}" if column == "message_id" else "[0-9]{1,100}"
+    return f"regexp_full_match({cell}, '{pattern}')"
+
+
+def _grade(column: str, ids: Mapping[str, str]) -> str:
+    """Grade one cell; numbers of 16 and more digits that end in zeros are suspected."""
+    odd = f"odd_grade({ids[column]}, k_{column}, {_allowed(column, f'k_{column}')})"
+    grade = f"CASE WHEN p_{column} THEN {GOOD} ELSE {odd} END"
+    if column != "message_id":
+        # Most ids do not end in a zero, and that is cheaper to see than the whole.
+        ends = f"ends_with(k_{column}, '0') AND regexp_full_match(k_{column}, '[0-9]{{15}}0+')"
+        grade = f"CASE WHEN {ends} AND ({grade}) = {GOOD} THEN {ROUND} ELSE {grade} END"
+    return f"({grade})::UTINYINT"
 
 
 def _cell(column: Column, number: int) -> str:
@@ -146,13 +166,11 @@ def _kept(place: int, column: Column, number: int, feed: Feed) -> str:
     cell = _cell(column, number)
     verbatim = f"restored({cell})" if feed.staged else cell
     if column.known in ID_COLUMNS:
-        verbatim = f"nullif({verbatim}, k_{column.known})"
+        ident = column.known
+        verbatim = (
+            f"CASE WHEN NOT coalesce(p_{ident}, false) THEN nullif({verbatim}, k_{ident}) END"
+        )
     return f"{verbatim} AS c{place}"
-
-
-def _graded(column: str, cells: dict[str, str]) -> str:
-    grade = "grade_text" if column == "message_id" else "grade_number"
-    return f"{grade}({cells.get(column, 'NULL')}, k_{column})"
 
 
 def _reader(feed: Feed) -> str:
