@@ -78,6 +78,8 @@ class Crm:
         if call.kind is Kind.CONTROL:
             return answer_control(self._desk(), question)
         self.state.calls[call.kind.value] += 1
+        if call.kind is Kind.TOKEN:
+            return await self._travel(question)
         self.state.enter(call.kind)
         try:
             answer = await self._serve(question)
@@ -87,10 +89,8 @@ class Crm:
         return answer
 
     async def _serve(self, question: Asked) -> Answer:
-        kind = question.call.kind
-        if kind is Kind.TOKEN:
-            return await self._travel(question)
-        answer = admit(self._desk(), kind) or await self._travel(question)
+        """Answer a call to the API host, where the org's limits hold."""
+        answer = admit(self._desk(), question.call.kind) or await self._travel(question)
         return with_remaining(answer, self.state.credits.used(self._clock()), self._caps)
 
     async def _travel(self, question: Asked) -> Answer:
@@ -101,7 +101,7 @@ class Crm:
             await self._sleep(wait)
         fault = main_fault(faults)
         answer = instead(fault)
-        if fault and fault.kind == FaultKind.LATE:
+        if fault and fault.kind == FaultKind.LATE and question.call.kind is not Kind.TOKEN:
             self._late.put(self._clock() + fault.lasts, question)
         if answer is None:
             answer = disturbed(self._carry_out(question, faults), fault)

@@ -12,9 +12,10 @@ from typing import Literal, TextIO
 import msgspec
 
 from bulklink.emulator.synthetic import Recipe, Row, RowKind, Synthetic, mixed
-from bulklink.emulator.truth import INVALID_REASONS, Op, Tally, expected, facts, mail, usual
+from bulklink.emulator.truth import INVALID_REASONS, Mail, Op, Tally, expected, facts, mail, usual
 
 Format = Literal["csv", "jsonl"]
+_Tallies = Mapping[Op, Tally]
 COLUMNS = (
     "contact_id",
     "owner_id",
@@ -52,13 +53,14 @@ def generate(recipe: Recipe, folder: Path, kind: Format = "csv") -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     made = Synthetic(recipe)
+    tallies = {op: Tally(op, made) for op in Op}
     world, mapping, truth = (folder / name for name in file_names(kind))
     with world.open("w", encoding="utf-8", newline="\n") as out:
-        _write_object(out, _world_parts(made))
+        _write_object(out, _world_parts(made, tallies))
     with mapping.open("w", encoding="utf-8", newline="") as out:
         _write_mapping(out, made, kind)
     with truth.open("w", encoding="utf-8", newline="\n") as out:
-        _write_object(out, _truth_parts(made))
+        _write_object(out, _truth_parts(made, tallies))
 
 
 def _write_object(out: TextIO, parts: Iterable[tuple[str, object]]) -> None:
@@ -81,14 +83,14 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _world_parts(made: Synthetic) -> Iterator[tuple[str, object]]:
+def _world_parts(made: Synthetic, tallies: _Tallies) -> Iterator[tuple[str, object]]:
     recipe = made.recipe
     yield "module_id", made.module_id
     yield "org", {"company_name": f"Synthetic org {recipe.seed}", "license_details": _EDITION}
     yield "users", (_user(made, number) for number in range(recipe.users))
     yield "contacts", (_contact(made, number) for number in range(recipe.contacts))
     yield "deals", (_deal(made, n) for n in range(recipe.contacts * recipe.deals_per_contact))
-    yield "emails", (_email(made, number) for number in range(recipe.messages))
+    yield "emails", _emails(made, tallies)
 
 
 def _person(made: Synthetic, stream: int, number: int) -> str:
@@ -132,8 +134,16 @@ def _subject(made: Synthetic, message: int) -> str:
     return _SUBJECTS[mixed(made.recipe.seed, 15, message) % len(_SUBJECTS)]
 
 
-def _email(made: Synthetic, message: int) -> dict[str, object]:
-    known = mail(made, message)
+def _emails(made: Synthetic, tallies: _Tallies) -> Iterator[dict[str, object]]:
+    """Yield the emails of the world, and count each in on the way."""
+    for message in range(made.recipe.messages):
+        known = mail(made, message)
+        for tally in tallies.values():
+            tally.add_message(known)
+        yield _email(made, message, known)
+
+
+def _email(made: Synthetic, message: int, known: Mail) -> dict[str, object]:
     return {
         "contact_id": known.contact_id,
         "message_id": known.message_id,
@@ -188,12 +198,7 @@ def _broken(values: list[str], nth: int) -> list[str]:
     return values
 
 
-def _truth_parts(made: Synthetic) -> Iterator[tuple[str, object]]:
-    tallies = {op: Tally(op, made) for op in Op}
-    for message in range(made.recipe.messages):
-        known = mail(made, message)
-        for tally in tallies.values():
-            tally.add_message(known)
+def _truth_parts(made: Synthetic, tallies: _Tallies) -> Iterator[tuple[str, object]]:
     yield "recipe", asdict(made.recipe)
     yield "rows", made.rows
     yield "messages", made.recipe.messages
@@ -203,7 +208,7 @@ def _truth_parts(made: Synthetic) -> Iterator[tuple[str, object]]:
         yield op.value, tally.shape()
 
 
-def _unusual(made: Synthetic, tallies: Mapping[Op, Tally]) -> Iterator[dict[str, object]]:
+def _unusual(made: Synthetic, tallies: _Tallies) -> Iterator[dict[str, object]]:
     """Count the rows, and tell what a correct run reports of those that are not as most are."""
     most = {op: usual(made, op) for op in Op}
     for place in range(made.rows):

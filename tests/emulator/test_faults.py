@@ -199,6 +199,14 @@ async def test_a_fault_without_op_spares_tokens() -> None:
     assert (await crm.grant()).answer.fate is Fate.DROPPED
 
 
+async def test_a_late_token_is_a_lost_one() -> None:
+    crm = Caller()
+    await order(crm, kind="late", op="token", count=1)
+    assert (await crm.grant()).answer.fate is Fate.DROPPED
+    crm.time.now += 60
+    assert (await crm.get("org")).status == 200
+
+
 def test_a_share_is_hit_by_the_seed_alone() -> None:
     fault = Fault(kind="500", share=0.3, seed=5)
     hit = [n for n in range(1_000) if hits(fault, n, 0)]

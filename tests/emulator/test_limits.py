@@ -63,6 +63,14 @@ async def test_one_call_more_than_may_be_in_flight_is_429() -> None:
     assert (state["most_in_flight"], state["answered_429"]) == (4, 2)
 
 
+async def test_a_token_is_no_call_in_flight() -> None:
+    crm = Caller(Settings(concurrency=1, latency=1), sleep=a_moment)
+    await crm.get("org")
+    said = await asyncio.gather(crm.grant(), crm.get("org"), crm.grant())
+    assert [one.status for one in said] == [200, 200, 200]
+    assert (await crm.state())["most_in_flight"] == 1
+
+
 async def test_other_programs_take_their_part_of_the_calls_in_flight() -> None:
     crm = Caller(Settings(concurrency=3, latency=1, background_in_flight=2), sleep=a_moment)
     assert [one.status for one in await at_once(crm, 2)].count(429) == 1
