@@ -39,12 +39,16 @@ class Clock(msgspec.Struct, frozen=True):
 
 
 class Exchange(msgspec.Struct, frozen=True):
-    """A call that is over: its last number in the ledger, how often it was sent, what came."""
+    """A call that is over: its last number in the ledger, how often it was sent, what came.
+
+    `lost` tells that a try before the last may have been applied, without a word of it.
+    """
 
     call: int
     tries: int
     kind: CallKind
     outcome: Answer | Silence
+    lost: bool
 
 
 class Caller:
@@ -109,10 +113,11 @@ class Caller:
             line = (request.kind, tried + made.sent, contact_id, rows)
             call, received = await self._send(request, line, finishing=finishing)
             outcome = received.outcome
-            exchange = Exchange(call, made.sent, request.kind, outcome)
+            exchange = Exchange(call, made.sent, request.kind, outcome, made.lost)
             if isinstance(outcome, Silence) or not outcome.ok:
                 self.keep(exchange)
             decision = decide(outcome, self._tries(made, request, outcome), self._clock.chance())
+            made.lost = made.lost or _may_be_applied(outcome)
             match decision.next:
                 case Next.TAKE | Next.GIVE_UP:
                     self._note(outcome, request, gave_up=decision.next is Next.GIVE_UP)
@@ -189,12 +194,24 @@ class _Made:
         self.sent = 0
         self.busy = 0
         self.renewed = False
+        self.lost = False
+
+
+def _may_be_applied(outcome: Answer | Silence) -> bool:
+    """Tell whether a call may have been applied though nothing says so."""
+    if isinstance(outcome, Silence):
+        return outcome.sent
+    return not outcome.ok and _class(outcome) is AnswerClass.AGAIN
+
+
+def _class(answer: Answer) -> AnswerClass:
+    return class_of(answer.status, refusal_of(answer).code)
 
 
 def _busy(outcome: Answer | Silence) -> bool:
     if isinstance(outcome, Silence) or outcome.ok:
         return False
-    return class_of(outcome.status, refusal_of(outcome).code) is AnswerClass.BUSY
+    return _class(outcome) is AnswerClass.BUSY
 
 
 def _unanswered(outcome: Answer | Silence, requests: int) -> RunStoppedError:

@@ -124,7 +124,7 @@ class ContactRun:
         )
         self._write_ended = self._desk.clock.monotonic()
         for track in batch:
-            track.sent(exchange.call, exchange.tries)
+            track.sent(exchange.call, exchange.tries, lost=exchange.lost)
         await self._take(batch, need, exchange)
 
     def _request(self, batch: Sequence[Track], need: Need) -> Request:
@@ -188,12 +188,15 @@ class ContactRun:
             self._halve(batch, need)
 
     def _halve(self, batch: Sequence[Track], need: Need) -> None:
-        """Have a refused batch sent in two halves; of an unlink some may be applied: read first."""
+        """Have a refused batch sent in two halves.
+
+        The refusal names nobody, so some may have been applied: unlinks are read back first.
+        """
         middle = (len(batch) + 1) // 2
         for half in (batch[:middle], batch[middle:]):
             self._lots += 1
             for track in half:
-                track.lot = self._lots
+                track.lot, track.doubt = self._lots, True
                 if need is Need.UNLINK:
                     track.settle()
 

@@ -83,8 +83,9 @@ class Track:
             return self.previous.id, self.previous.name
         return self.message.deal_id or "", self.message.deal_name
 
-    def sent(self, call: int, tries: int) -> None:
-        """Note that a write call carried it so many times."""
+    def sent(self, call: int, tries: int, *, lost: bool) -> None:
+        """Note that a write call carried it so many times, and whether an answer was lost."""
+        self.doubt = self.doubt or lost
         self.call = call
         self.sendings += tries
         self.attempts += tries

@@ -65,7 +65,9 @@ class CrmTransport:
             if answer.fate is not Fate.DELIVERED:
                 return Silence("the connection broke")
             retry_after = answer.headers.get("Retry-After")
-            return Answer(answer.status, answer.body, float(retry_after) if retry_after else None)
+            return Answer(
+                answer.status, bytes(answer.body), float(retry_after) if retry_after else None
+            )
         return Silence("no answer in time")
 
 

@@ -123,6 +123,9 @@ def _check_one(wanted: Message, result: dict[str, Any], outcome: Outcome) -> Non
     said = f"row {wanted.row} {wanted.op}: {result}, but it is on {is_on}"
     if result["status"] in ("done", "unchanged"):
         assert is_on == wanted.deal_id, said
+    if result["status"] == "unchanged":
+        ours = [c for c in outcome.crm.state.applied if c.message_id == wanted.message_id]
+        assert not ours, said
     if "current_deal_id" in result:
         assert is_on == result["current_deal_id"], said
     if result["status"] == "failed" and wanted.op is not Op.UNLINK:

@@ -1,0 +1,71 @@
+"""Pacing: calls in flight, calls a second, and pauses."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from bulklink.engine.pacer import Pacer
+from bulklink.engine.stopping import HaltedError, Stopping
+from bulklink.errors import RunStoppedError, StoppedBy
+from tests.virtual import now
+
+
+def pacer(in_flight: int = 1000, rate: float | None = None, stop: Stopping | None = None) -> Pacer:
+    return Pacer(
+        max_in_flight=in_flight, max_per_second=rate, stopping=stop or Stopping(), clock=now
+    )
+
+
+async def starts(one: Pacer, calls: int, lasts: float = 0.0) -> list[float]:
+    """Make calls at once, each so long, and return when each started."""
+    began: list[float] = []
+
+    async def call() -> None:
+        async with one.place():
+            began.append(now())
+            await anyio.sleep(lasts)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(calls):
+            group.start_soon(call)
+    return began
+
+
+@pytest.mark.parametrize("rate", [0.5, 1, 20, 50])
+async def test_no_second_has_more_starts_than_the_rate_and_a_small_burst(rate: float) -> None:
+    began = await starts(pacer(rate=rate), int(rate * 20) or 10)
+    for n, moment in enumerate(began):
+        within = sum(moment <= other < moment + 1 for other in began[n:])
+        assert within <= rate + max(1, rate * 0.05) + 1
+    assert len(began) / (began[-1] - began[0]) >= 0.9 * rate
+
+
+async def test_never_more_in_flight_than_allowed() -> None:
+    began = await starts(pacer(in_flight=3), 12, lasts=1.0)
+    assert [round(moment - began[0]) for moment in began] == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+
+
+async def test_a_pause_holds_everybody() -> None:
+    one = pacer()
+    one.pause(30.0)
+    before = now()
+    assert all(moment - before >= 30.0 for moment in await starts(one, 5))
+
+
+async def test_a_stop_ends_a_pause() -> None:
+    stop = Stopping()
+    one = pacer(stop=stop)
+    one.pause(600.0)
+    before = now()
+
+    async def wait() -> None:
+        with pytest.raises(HaltedError):
+            async with one.place():
+                pytest.fail("a call started after the stop")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await anyio.sleep(1)
+        stop.stop(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
+    assert now() - before < 2

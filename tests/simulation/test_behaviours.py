@@ -1,0 +1,290 @@
+"""What a run does in each situation, seen from the CRM and from the ledger."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from itertools import groupby
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulklink.emulator.faults import Fault
+from bulklink.emulator.settings import Mixed, Settings
+from bulklink.engine.stopping import Stopping
+from bulklink.errors import RunStoppedError, StoppedBy
+from bulklink.models import Message, Op
+from tests.simulation.simulated import (
+    MODULE,
+    OWNERS,
+    Case,
+    contact,
+    deal,
+    email,
+    message,
+    run,
+)
+from tests.virtual import VirtualLoop
+
+
+def case_of(groups: list[tuple[int, str, Op, int]], on: str | None = None, **changed: Any) -> Case:
+    """Return a case with, for each group, so many emails of a contact and owner to change."""
+    emails: list[dict[str, Any]] = []
+    messages: list[Message] = []
+    deals: dict[str, str] = {}
+    for number, owner, op, count in groups:
+        deals[deal(number)] = contact(number)
+        deals[deal(100 + number)] = contact(number)
+        for _ in range(count):
+            present = deal(100 + number) if on == "other" else on
+            emails.append(email(len(emails), contact(number), owner, present))
+            messages.append(message(len(emails), emails[-1], op, deal(number)))
+    return Case(emails, messages, deals, **changed)
+
+
+def statuses(outcome: Any) -> Counter[str]:
+    return Counter(result["status"] for result in outcome.results.values())
+
+
+def simulate(case: Case) -> Any:
+    """Run a case from a test that is no coroutine."""
+    loop = VirtualLoop()
+    try:
+        return loop.run_until_complete(run(case))
+    finally:
+        loop.close()
+
+
+GROUPS = st.lists(
+    st.tuples(
+        st.integers(0, 3), st.sampled_from(OWNERS), st.sampled_from(list(Op)), st.integers(1, 50)
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(groups=GROUPS, size=st.integers(1, 20), on=st.sampled_from([None, "other"]))
+def test_a_run_takes_the_fewest_calls(
+    groups: list[tuple[int, str, Op, int]], size: int, on: str | None
+) -> None:
+    """Promise 4: links and relinks of a group share calls, unlink halves are packed apart."""
+    if on:
+        groups = [(c, o, Op.RELINK if op is Op.LINK else op, n) for c, o, op, n in groups]
+    outcome = simulate(case_of(groups, on, batch_size=size))
+    links = unlinks = 0
+    for _, members in groupby(sorted(groups, key=lambda g: g[:2]), key=lambda g: g[:2]):
+        of_op = Counter[Op]()
+        for _, _, op, count in members:
+            of_op[op] += count
+        links += math.ceil((of_op[Op.LINK] + of_op[Op.RELINK]) / size)
+        unlinks += math.ceil((of_op[Op.UNLINK] + (of_op[Op.RELINK] if on else 0)) / size)
+    assert (outcome.calls["link"], outcome.calls["unlink"]) == (links, unlinks)
+    assert statuses(outcome) == {"done": sum(count for *_, count in groups)}
+
+
+async def test_one_bad_email_that_nothing_names_is_found_in_eleven_calls() -> None:
+    mixed = Mixed(status=400, applied="no", shape="flat", named="none", good="omitted")
+    case = case_of([(0, OWNERS[0], Op.LINK, 20)], settings=Settings(mixed_answer=mixed))
+    for place in range(20):
+        deals = {**case.deals, deal(7): contact(7)}
+        messages = list(case.messages)
+        messages[place] = message(place + 1, case.emails[place], Op.LINK, deal(7))
+        bad = Case(case.emails, messages, deals, settings=case.settings)
+        outcome = await run(bad)
+        assert outcome.results[place + 1]["code"] == "NOT_ALLOWED"
+        assert statuses(outcome) == {"done": 19, "failed": 1}
+        assert outcome.calls["link"] <= 11
+
+
+async def test_emails_named_as_bad_fail_and_the_rest_goes_again_at_once() -> None:
+    case = case_of([(0, OWNERS[0], Op.LINK, 20)])
+    deals = {**case.deals, deal(7): contact(7)}
+    messages = [*case.messages[:-1], message(20, case.emails[-1], Op.LINK, deal(7))]
+    outcome = await run(Case(case.emails, messages, deals))
+    assert outcome.calls["link"] == 2
+    assert statuses(outcome) == {"done": 19, "failed": 1}
+
+
+async def test_one_forbidden_contact_fails_alone() -> None:
+    fault = Fault("NO_PERMISSION", op="link", contact_id=contact(3))
+    case = case_of([(n, OWNERS[0], Op.LINK, 2) for n in range(8)], faults=[fault])
+    outcome = await run(case)
+    assert outcome.stopping.reason is None
+    assert statuses(outcome) == {"done": 14, "failed": 2}
+    assert {r["contact_id"] for r in outcome.results.values() if r["status"] == "failed"} == {
+        contact(3)
+    }
+
+
+@pytest.mark.parametrize("contacts", [1, 2, 3, 40])
+async def test_if_every_contact_is_forbidden_the_run_stops(contacts: int) -> None:
+    groups = [(n, OWNERS[0], Op.LINK, 2) for n in range(contacts)]
+    outcome = await run(case_of(groups, faults=[Fault("NO_PERMISSION", op="link")], in_flight=3))
+    reason = outcome.stopping.reason
+    assert reason is not None
+    assert reason.by is StoppedBy.FATAL
+    assert "Crm_Implied_View_Deals" in reason.advice
+    assert outcome.results == {}
+    assert outcome.calls["link"] <= 6
+
+
+@pytest.mark.parametrize(
+    "code", ["INVALID_MODULE", "FEATURE_NOT_SUPPORTED", "OAUTH_SCOPE_MISMATCH"]
+)
+async def test_a_fatal_code_stops_the_run_and_its_rows_stay_pending(code: str) -> None:
+    groups = [(n, OWNERS[0], Op.LINK, 20) for n in range(30)]
+    fault = Fault(code, op="link", contact_id=contact(12))
+    outcome = await run(case_of(groups, faults=[fault], in_flight=2))
+    reason = outcome.stopping.reason
+    assert reason is not None
+    assert reason.by is StoppedBy.FATAL
+    assert code in reason.message
+    assert set(statuses(outcome)) == {"done"}
+    assert 0 < len(outcome.results) < 600
+
+
+async def test_a_relink_whose_link_is_refused_goes_back_to_its_deal() -> None:
+    case = case_of([(0, OWNERS[0], Op.RELINK, 3)], on="other")
+    deals = {**case.deals, deal(7): contact(7)}
+    messages = [*case.messages[:-1], message(3, case.emails[-1], Op.RELINK, deal(7))]
+    outcome = await run(Case(case.emails, messages, deals))
+    assert statuses(outcome) == {"done": 2, "failed": 1}
+    failed = outcome.results[3]
+    assert failed["code"] == "NOT_ALLOWED"
+    assert failed["current_deal_id"] == failed["previous_deal_id"] == deal(100)
+    assert outcome.deal_of(messages[2]) == deal(100)
+
+
+async def test_a_relink_that_cannot_be_put_back_says_so() -> None:
+    case = case_of([(0, OWNERS[0], Op.RELINK, 1)], on="other")
+    faults = [Fault("NOT_ALLOWED", op="link")]
+    outcome = await run(Case(case.emails, case.messages, case.deals, faults=faults))
+    assert outcome.results[1]["code"] == "put-back-failed"
+    assert outcome.deal_of(case.messages[0]) is None
+
+
+async def test_a_relink_writes_snapshot_before_its_unlink_and_step_after_it() -> None:
+    outcome = await run(case_of([(0, OWNERS[0], Op.RELINK, 1)], on="other"))
+    events = [
+        line["event"] if line["event"] != "call" else line["op"] for line in outcome.files.lines()
+    ]
+    assert events == ["read", "snapshot", "unlink", "step", "link", "result"]
+
+
+async def test_a_contact_is_read_once_for_all_its_relinks() -> None:
+    groups = [(0, owner, Op.RELINK, 10) for owner in OWNERS]
+    outcome = await run(case_of(groups, on="other"))
+    assert outcome.calls["read"] == 3
+
+
+async def test_an_email_that_no_page_lists_is_in_doubt_and_not_touched() -> None:
+    case = case_of([(0, OWNERS[0], Op.RELINK, 4)], on="other", faults=[Fault("hidden")])
+    outcome = await run(case)
+    assert statuses(outcome) == {"in_doubt": 4}
+    assert {r["code"] for r in outcome.results.values()} == {"not-listed"}
+    assert outcome.calls["link"] == outcome.calls["unlink"] == 0
+
+
+async def test_a_link_whose_answer_was_lost_is_sent_again_and_read_back() -> None:
+    case = case_of([(0, OWNERS[0], Op.LINK, 5)], faults=[Fault("lost-answer", op="link", count=1)])
+    outcome = await run(case)
+    assert {(r["status"], r["code"]) for r in outcome.results.values()} == {
+        ("done", "settled-by-read")
+    }
+
+
+async def test_an_unlink_whose_answer_was_lost_is_read_back_before_anything_else() -> None:
+    case = case_of(
+        [(0, OWNERS[0], Op.RELINK, 5)],
+        on="other",
+        faults=[Fault("lost-answer", op="unlink", count=1)],
+    )
+    outcome = await run(case)
+    assert statuses(outcome) == {"done": 5}
+    ops = [line["op"] for line in outcome.files.lines() if line["event"] == "call"]
+    assert ops == ["read", "unlink", "read", "link"]
+
+
+async def test_linked_already_is_unchanged_and_linked_elsewhere_has_failed() -> None:
+    case = case_of([(0, OWNERS[0], Op.LINK, 2)])
+    emails = [case.emails[0] | {"deal_id": deal(0)}, case.emails[1] | {"deal_id": deal(100)}]
+    outcome = await run(Case(emails, case.messages, case.deals))
+    assert outcome.results[1]["status"] == "unchanged"
+    assert outcome.results[2]["status"] == "failed"
+    assert outcome.results[2]["current_deal_id"] == deal(100)
+    assert "relink" in outcome.results[2]["message"]
+
+
+async def test_tokens_that_end_in_mid_run_cost_one_renewal_each_and_no_email() -> None:
+    groups = [(n, OWNERS[0], Op.LINK, 20) for n in range(100)]
+    settings_ = Settings(latency=1.0, expires_in=70)
+    outcome = await run(case_of(groups, settings=settings_, in_flight=5))
+    assert statuses(outcome) == {"done": 2000}
+    assert outcome.crm.state.calls["token"] <= 4
+
+
+async def test_never_more_calls_in_flight_than_allowed_and_all_of_them_used() -> None:
+    groups = [(n, OWNERS[0], Op.LINK, 40) for n in range(20)]
+    outcome = await run(case_of(groups, settings=Settings(latency=0.5), in_flight=7))
+    assert outcome.crm.state.most_in_flight == 7
+
+
+async def test_a_server_that_says_too_many_requests_is_waited_for() -> None:
+    groups = [(n, OWNERS[0], Op.LINK, 20) for n in range(10)]
+    limits = Settings(latency=0.5, concurrency=2)
+    outcome = await run(case_of(groups, settings=limits, in_flight=4))
+    assert statuses(outcome) == {"done": 200}
+    assert outcome.crm.state.answered_429 > 0
+
+
+async def test_a_stop_finishes_relinks_between_their_halves_and_leaves_the_rest() -> None:
+    groups = [(n, OWNERS[0], Op.RELINK, 20) for n in range(20)]
+    stop = Stopping()
+
+    case = case_of(groups, on="other", settings=Settings(latency=0.5), in_flight=4)
+    outcome = await _stopped_after(case, "unlink", stop)
+    assert outcome.stopping.reason is not None
+    assert 0 < len(outcome.results) < 400
+    assert set(statuses(outcome)) == {"done"}
+    for wanted in case.messages:
+        expected = wanted.deal_id if wanted.row in outcome.results else None
+        assert outcome.deal_of(wanted) == (expected or deal(100 + _number(wanted.contact_id)))
+
+
+async def _stopped_after(case: Case, op: str, stop: Stopping) -> Any:
+    """Run a case and stop it gently while the first calls of a kind are in flight."""
+    outcome: list[Any] = []
+
+    async def watch() -> None:
+        await anyio.sleep(2.2)  # 16 reads of half a second, four at once, then unlinks
+        stop.stop(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(watch)
+        outcome.append(await run(case, stop=stop))
+    assert outcome[0].calls[op] > 0
+    return outcome[0]
+
+
+def _number(contact_id: str) -> int:
+    return int(contact_id) - int(contact(0))
+
+
+async def test_single_endpoints_take_batches_of_one() -> None:
+    groups = [(0, OWNERS[0], Op.LINK, 21), (1, OWNERS[0], Op.UNLINK, 1)]
+    outcome = await run(case_of(groups, single_endpoint=True))
+    paths = [target.partition("?")[0] for _, target in outcome.transport.requests]
+    single = [path for path in paths if path.count("/actions/") and len(path.split("/")) == 9]
+    assert statuses(outcome) == {"done": 22}
+    assert len(single) == 2
+
+
+def test_the_module_id_of_the_org_is_sent() -> None:
+    outcome = simulate(case_of([(0, OWNERS[0], Op.LINK, 1)]))
+    assert outcome.crm.world.module_id == MODULE
+    assert statuses(outcome) == {"done": 1}
