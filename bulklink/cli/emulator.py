@@ -103,6 +103,8 @@ def emulator(
 
     The first line on standard output is {"url":"http://127.0.0.1:PORT"}. Client id, client secret
     and refresh token are all "demo". Ctrl-C ends it.
+
+    Where Zoho documents nothing, the default of an option is what its pages suggest most.
     """
     # aiohttp takes a quarter of a second to import: not for --help.
     from bulklink.emulator.builtin import builtin_world  # noqa: PLC0415

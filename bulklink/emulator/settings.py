@@ -77,9 +77,10 @@ class Settings:
     )
     mixed_answer: Mixed = _knob(  # noqa: RUF009 - a frozen value
         Mixed(),
-        "The answer to a call with good and bad emails: status=200|207|400, applied=yes|no, "
-        "shape=nested|flat, named=json-path|message-id|both|none, good=success|empty|omitted, "
-        "order=sent|reversed|shuffled, joined by commas.",
+        "The answer to a call with good and bad emails, joined by commas, defaults first: "
+        "status=400|207|200, applied=no|yes, shape=nested|flat, "
+        "named=json-path|message-id|both|none, good=empty|success|omitted, "
+        "order=sent|reversed|shuffled.",
     )
     same_deal: Literal["already-linked", "success"] = _knob(
         "already-linked", "Linking an email to the deal that it is on."
