@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,8 +49,9 @@ def deal(number: int) -> str:
 class CrmTransport:
     """Carries requests to an emulated CRM without a network."""
 
-    def __init__(self, crm: Crm) -> None:
+    def __init__(self, crm: Crm, on_request: Callable[[str], None]) -> None:
         self._crm = crm
+        self._on_request = on_request
         self.requests: list[tuple[str, str]] = []
 
     async def send(
@@ -58,6 +59,7 @@ class CrmTransport:
     ) -> Answer | Silence:
         target = url.removeprefix("http://crm")
         self.requests.append((method, target))
+        self._on_request(method)
         path, _, query = target.partition("?")
         lower = {name.lower(): value for name, value in headers.items()}
         with anyio.move_on_after(ANSWER_SECONDS):
@@ -148,11 +150,17 @@ class Outcome:
         return view.deal_of(view.mailbox.by_id[message.message_id])
 
 
-async def run(case: Case, *, stop: Stopping | None = None, chance_seed: int = 0) -> Outcome:
-    """Run a case to its end, or until it stops."""
+async def run(
+    case: Case,
+    *,
+    stop: Stopping | None = None,
+    chance_seed: int = 0,
+    on_request: Callable[[str], None] = lambda method: None,
+) -> Outcome:
+    """Run a case to its end, or until it stops; `on_request` sees the method of each request."""
     crm, files, stopping = case.crm(), MemoryFiles(), stop or Stopping()
     clock = Clock(wall=now, monotonic=now, chance=random.Random(chance_seed).random)
-    transport = CrmTransport(crm)
+    transport = CrmTransport(crm, on_request)
     tokens = Tokens(
         Connection(
             api_url="http://crm",

@@ -7,7 +7,6 @@ from collections import Counter
 from itertools import groupby
 from typing import Any
 
-import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -247,28 +246,18 @@ async def test_a_stop_finishes_relinks_between_their_halves_and_leaves_the_rest(
     stop = Stopping()
 
     case = case_of(groups, on="other", settings=Settings(latency=0.5), in_flight=4)
-    outcome = await _stopped_after(case, "unlink", stop)
+
+    def on_request(method: str) -> None:
+        if method == "DELETE":
+            stop.stop(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
+
+    outcome = await run(case, stop=stop, on_request=on_request)
     assert outcome.stopping.reason is not None
     assert 0 < len(outcome.results) < 400
     assert set(statuses(outcome)) == {"done"}
     for wanted in case.messages:
         expected = wanted.deal_id if wanted.row in outcome.results else None
         assert outcome.deal_of(wanted) == (expected or deal(100 + _number(wanted.contact_id)))
-
-
-async def _stopped_after(case: Case, op: str, stop: Stopping) -> Any:
-    """Run a case and stop it gently while the first calls of a kind are in flight."""
-    outcome: list[Any] = []
-
-    async def watch() -> None:
-        await anyio.sleep(2.2)  # 16 reads of half a second, four at once, then unlinks
-        stop.stop(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(watch)
-        outcome.append(await run(case, stop=stop))
-    assert outcome[0].calls[op] > 0
-    return outcome[0]
 
 
 def _number(contact_id: str) -> int:
