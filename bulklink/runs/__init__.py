@@ -1,0 +1,1 @@
+"""Run folders: what was asked, where a run stands, who drives it."""

@@ -1,0 +1,161 @@
+"""Run folders: made for their owner alone, complete in themselves, driven by one process."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import filelock
+import msgspec
+
+from bulklink.errors import LockedError, RunDirError
+from bulklink.runs.record import RunRecord, read_record, write_record
+
+
+class RunFolder(msgspec.Struct, frozen=True):
+    """The folder of one run and the files in it."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """`run.json`."""
+        return self.path / "run.json"
+
+    @property
+    def plan(self) -> Path:
+        """The sealed plan."""
+        return self.path / "plan.parquet"
+
+    @property
+    def names(self) -> Path:
+        """The names that were looked up, row by row of the plan."""
+        return self.path / "names.parquet"
+
+    @property
+    def ledger(self) -> Path:
+        """The truth about what happened."""
+        return self.path / "ledger.jsonl"
+
+    @property
+    def answers(self) -> Path:
+        """The answers that were no clean success."""
+        return self.path / "answers.jsonl"
+
+    @property
+    def rejects(self) -> Path:
+        """The refused rows."""
+        return self.path / "rejects.csv"
+
+    def read(self) -> RunRecord:
+        """Read `run.json`.
+
+        Raises:
+            RunDirError: if this is no run folder.
+        """
+        return read_record(self.record)
+
+    def write(self, record: RunRecord) -> None:
+        """Replace `run.json`.
+
+        Raises:
+            RunDirError: if it cannot be written.
+        """
+        write_record(self.record, record)
+
+    @property
+    def scratch(self) -> Path:
+        """Temporary files of planning and look-ups; gone when they end."""
+        return self.path / "scratch"
+
+    def clear_scratch(self) -> None:
+        """Remove the temporary files."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def discard(self, *, keep: bool) -> None:
+        """Empty the folder of a run that came to no plan; `keep` leaves the folder itself."""
+        for path in self.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        if not keep:
+            self.path.rmdir()
+
+    @contextmanager
+    def driven(self) -> Iterator[None]:
+        """Drive the run: nobody else can until this ends, or this process does.
+
+        Raises:
+            LockedError: if another process drives it.
+        """
+        lock = self._lock()
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise LockedError(
+                "Another process drives this run.",
+                where=str(self.path),
+                advice="Wait until it ends; `bulklink status` shows where it stands.",
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_driven(self) -> bool:
+        """Tell whether some process drives the run now."""
+        lock = self._lock()
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            return True
+        except OSError:
+            return False  # a copy that cannot be written is driven by nobody
+        lock.release()
+        return False
+
+    def _lock(self) -> filelock.BaseFileLock:
+        return filelock.FileLock(self.path / "lock", timeout=0, mode=0o600, thread_local=False)
+
+
+def make_folder(run_dir: Path | None, runs_dir: Path, op: str, now: float, tag: str) -> RunFolder:
+    """Make the folder of a new run.
+
+    Args:
+        run_dir: the folder asked for, missing or empty; None makes one below `runs_dir`.
+        runs_dir: where folders go that nobody named.
+        op: part of the name that is made.
+        now: seconds since 1970, part of the name.
+        tag: a few random characters, part of the name.
+
+    Raises:
+        RunDirError: if it is in use or cannot be made.
+    """
+    moment = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+    path = run_dir if run_dir is not None else runs_dir / f"{moment}-{op}-{tag}"
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunDirError(
+                "The run folder is in use." if path.is_dir() else "It is a file, not a folder.",
+                where=str(path),
+                advice="Give a folder that is missing or empty.",
+            )
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)
+        (path / ".gitignore").write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise RunDirError(
+            f"The run folder cannot be made: {error.strerror or error}.",
+            where=str(path),
+            advice="Give a folder that you may write to, with --run-dir or --runs-dir.",
+        ) from None
+    return RunFolder(path)
+
+
+def run_folders(runs_dir: Path) -> list[RunFolder]:
+    """Return the run folders below a folder, by name: those that hold a `run.json`."""
+    return [RunFolder(path.parent) for path in sorted(runs_dir.glob("*/run.json"))]

@@ -1,0 +1,139 @@
+"""`run.json`: what was asked of a run and where it stands, replaced as a whole at each change."""
+
+from __future__ import annotations
+
+import os
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bulklink.errors import RunDirError
+
+_REPLACE_TRIES = 20
+_REPLACE_PAUSE = 0.05
+
+
+class State(StrEnum):
+    """Where a run stands."""
+
+    PLANNED = "planned"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    FINISHED = "finished"
+    REFUSED = "refused"
+
+
+class InputRecord(msgspec.Struct, frozen=True):
+    """A mapping as it was read: its name, SHA-256 in hex, bytes and data records."""
+
+    name: str
+    sha256: str
+    bytes: int
+    records: int
+
+
+class OrgRecord(msgspec.Struct, frozen=True):
+    """The org that the run changes, as far as the CRM told."""
+
+    id: str | None = None
+    name: str | None = None
+    type: str | None = None
+
+
+class Invocation(msgspec.Struct, frozen=True):
+    """One command that drove the run: times as the ledger writes them, how it ended."""
+
+    started: str
+    ended: str | None = None
+    seconds: float | None = None
+    stopped_by: str | None = None
+    exit_code: int | None = None
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """All that `run.json` holds.
+
+    `asked` has the options of the run. `rows` counts the rows of the run, `left_out` those that
+    `--only` left out, `messages` those that are sent and `by_op` how many of each op. `least` is
+    the fewest link and unlink calls that the messages need at 20 a call. `counts` has the rows of
+    each status as far as they were known when it was written.
+    """
+
+    version: str
+    op: str
+    asked: dict[str, Any]
+    inputs: tuple[InputRecord, ...]
+    created: str
+    state: State = State.PLANNED
+    stopped_by: str | None = None
+    reason: str | None = None
+    digest: str | None = None
+    rows: int = 0
+    left_out: int = 0
+    messages: int = 0
+    by_op: dict[str, int] = {}
+    least: int = 0
+    counts: dict[str, int] = {}
+    org: OrgRecord | None = None
+    api_url: str | None = None
+    data_centre: str | None = None
+    invocations: tuple[Invocation, ...] = ()
+
+    def but(self, **changes: Any) -> RunRecord:
+        """Return a copy with some fields changed."""
+        return msgspec.structs.replace(self, **changes)
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read `run.json`.
+
+    Raises:
+        RunDirError: if it is not there or not readable.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunRecord)
+    except FileNotFoundError:
+        raise RunDirError(
+            "This is no run folder: it holds no run.json.",
+            where=str(path.parent),
+            advice="Give a folder that a run made; `bulklink status` lists those under runs.",
+        ) from None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RunDirError(f"run.json cannot be read: {error}.", where=str(path)) from None
+
+
+def write_record(path: Path, record: RunRecord) -> None:
+    """Replace `run.json` atomically: readers see the old one or the new one, never a part.
+
+    Raises:
+        RunDirError: if it cannot be written.
+    """
+    fresh = path.with_name(f"{path.name}.new")
+    content = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        _replace(fresh, path)
+    except OSError as error:
+        raise RunDirError(
+            f"run.json cannot be written: {error.strerror or error}.",
+            where=str(path),
+            advice="Make room on the disk or mend the folder's permissions.",
+        ) from None
+
+
+def _replace(fresh: Path, path: Path) -> None:
+    """Replace a file; on Windows, wait while another program holds it open."""
+    for _ in range(_REPLACE_TRIES):
+        try:
+            fresh.replace(path)
+        except PermissionError:
+            time.sleep(_REPLACE_PAUSE)
+        else:
+            return
+    fresh.replace(path)

@@ -1,0 +1,121 @@
+"""Where a run stands, from its files alone: right while it runs and after it was killed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from bulklink.errors import ExitCode, StoppedBy
+from bulklink.ledger.tally import Tally, tally
+from bulklink.models import Status
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.record import RunRecord, State
+
+PENDING = "pending"
+
+
+class CallCounts(msgspec.Struct, frozen=True):
+    """HTTP requests sent, by kind; `least` is what the messages need at 20 a call."""
+
+    link: int
+    unlink: int
+    read: int
+    lookup: int
+    retried: int
+    least: int
+
+
+class RunSummary(msgspec.Struct, frozen=True):
+    """Where a run stands: what `--json` prints.
+
+    `counts` has the rows of each status and those pending; together they are `rows`.
+    """
+
+    run_dir: str
+    op: str
+    state: State
+    stopped_by: str | None
+    resume_at: str | None
+    rows: int
+    counts: dict[str, int]
+    calls: CallCounts
+    seconds: float
+    exit_code: int | None
+
+
+def status_of(folder: RunFolder) -> RunSummary:
+    """Return where a run stands.
+
+    Raises:
+        RunDirError: if it is no run folder.
+        LedgerError: if its ledger is damaged.
+    """
+    record = folder.read()
+    driven = record.state is not State.RUNNING or folder.is_driven()
+    if not driven:
+        record = folder.read()  # it may have ended between the two looks
+    killed = not driven and record.state is State.RUNNING
+    state = State.STOPPED if killed else record.state
+    stopped_by = StoppedBy.KILLED if killed else record.stopped_by
+    told = tally(folder.ledger)
+    counts = counts_of(record, told)
+    return RunSummary(
+        run_dir=str(folder.path),
+        op=record.op,
+        state=state,
+        stopped_by=stopped_by,
+        resume_at=None,
+        rows=record.rows,
+        counts=counts,
+        calls=CallCounts(**msgspec.structs.asdict(told.calls), least=record.least),
+        seconds=round(_seconds(record, told), 3),
+        exit_code=exit_code_of(state, stopped_by, counts),
+    )
+
+
+def counts_of(record: RunRecord, told: Tally) -> dict[str, int]:
+    """Return the rows of each status and those pending.
+
+    A refused run has no ledger: what was found then stands in its record.
+    """
+    if record.state is State.REFUSED and not sum(told.counts.values()):
+        counts = {str(status): record.counts.get(status, 0) for status in Status}
+    else:
+        counts = {str(status): told.counts[status] for status in Status}
+    return {**counts, PENDING: record.rows - sum(counts.values())}
+
+
+def exit_code_of(
+    state: State, stopped_by: str | None, counts: Mapping[str, int]
+) -> ExitCode | None:
+    """Return how the command ends that leaves a run so; None while it goes on."""
+    match state, stopped_by:
+        case State.PLANNED, _:
+            return ExitCode.ROWS_NOT_DONE if counts[Status.REJECTED] else ExitCode.OK
+        case State.RUNNING, _:
+            return None
+        case State.REFUSED, _:
+            return ExitCode.REFUSED
+        case State.STOPPED, StoppedBy.INTERRUPTED:
+            return ExitCode.INTERRUPTED
+        case State.STOPPED, StoppedBy.TERMINATED:
+            return ExitCode.TERMINATED
+        case State.STOPPED, _:
+            return ExitCode.STOPPED
+        case _:
+            not_done = (Status.FAILED, Status.IN_DOUBT, Status.REJECTED)
+            return ExitCode.ROWS_NOT_DONE if any(counts[s] for s in not_done) else ExitCode.OK
+
+
+def _seconds(record: RunRecord, told: Tally) -> float:
+    """Return the time of all invocations; one that did not end lasted until its last line."""
+    seconds = 0.0
+    for invocation in record.invocations:
+        if invocation.seconds is not None:
+            seconds += invocation.seconds
+        elif told.last:
+            started = datetime.fromisoformat(invocation.started)
+            seconds += max(0.0, (datetime.fromisoformat(told.last) - started).total_seconds())
+    return seconds

@@ -1,0 +1,90 @@
+"""Reading a ledger back: what it says in sum."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bulklink.errors import LedgerError
+from bulklink.ledger.lines import Result, answer_line, call_line, result_line, timestamp
+from bulklink.ledger.tally import tally
+from bulklink.models import Op, Status
+
+TS = "2026-11-22T10:15:00.000Z"
+
+
+def result(row: int, status: Status) -> Result:
+    return Result(row, Op.LINK, "1", "2", "a", "3", status)
+
+
+def write(path: Path, *lines: bytes) -> Path:
+    path.write_bytes(b"".join(lines))
+    return path
+
+
+def test_the_last_result_of_a_row_is_its_state(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "ledger.jsonl",
+        result_line(TS, result(1, Status.IN_DOUBT)),
+        result_line(TS, result(2, Status.DONE)),
+        result_line(TS, result(1, Status.DONE)),
+    )
+    assert tally(path).counts[Status.DONE] == 2
+    assert tally(path).counts[Status.IN_DOUBT] == 0
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    states=st.dictionaries(st.integers(1, 100_000), st.sampled_from(list(Status))),
+    calls=st.lists(st.tuples(st.sampled_from(["link", "unlink", "read"]), st.integers(1, 6))),
+)
+def test_what_is_written_is_counted(
+    tmp_path: Path, states: dict[int, Status], calls: list[tuple[str, int]]
+) -> None:
+    lines = [call_line(TS, n, op, attempt, "1", [n]) for n, (op, attempt) in enumerate(calls, 1)]
+    lines += [result_line(TS, result(row, status)) for row, status in states.items()]
+    told = tally(write(tmp_path / "ledger.jsonl", *lines))
+    for status in Status:
+        assert told.counts[status] == list(states.values()).count(status)
+    assert told.calls.link == sum(op == "link" for op, _ in calls)
+    assert told.calls.retried == sum(attempt > 1 for _, attempt in calls)
+
+
+def test_a_torn_last_line_does_not_count(tmp_path: Path) -> None:
+    line = result_line(TS, result(1, Status.DONE))
+    path = write(tmp_path / "ledger.jsonl", line, result_line(TS, result(2, Status.DONE))[:40])
+    assert tally(path).counts[Status.DONE] == 1
+
+
+def test_a_damaged_line_is_an_error_that_says_where(tmp_path: Path) -> None:
+    path = write(tmp_path / "ledger.jsonl", b'{"event":"result"\n')
+    with pytest.raises(LedgerError) as caught:
+        tally(path)
+    assert caught.value.where == f"{path}:1"
+
+
+def test_a_missing_ledger_is_an_empty_one(tmp_path: Path) -> None:
+    assert sum(tally(tmp_path / "ledger.jsonl").counts.values()) == 0
+
+
+def test_times_are_utc_with_milliseconds() -> None:
+    assert timestamp(1_800_000_000.0126) == "2027-01-15T08:00:00.012Z"
+
+
+def test_an_answer_is_kept_up_to_8_kb(tmp_path: Path) -> None:
+    del tmp_path
+    kept = orjson.loads(answer_line(TS, 1, "link", 500, "x" * 20_000))
+    assert len(kept["body"]) == 8192
+    assert kept["http_status"] == 500
+
+
+def test_fields_that_are_not_known_are_left_out_and_no_deal_is_null() -> None:
+    unknown = orjson.loads(result_line(TS, result(1, Status.DONE)))
+    assert "previous_deal_id" not in unknown
+    assert "duplicate_of" not in unknown
+    none = Result(1, Op.UNLINK, "1", "2", "a", None, Status.DONE, current_deal_id=None)
+    assert orjson.loads(result_line(TS, none))["current_deal_id"] is None

@@ -1,0 +1,123 @@
+"""The one writer of the ledger: order, what is on disk when, and a disk that fails."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from bulklink.errors import LedgerError
+from bulklink.ledger.writer import open_ledger
+from tests.virtual import now
+
+
+class SlowDisk:
+    """Takes a while for each write, counts them, and can fail from the nth on."""
+
+    def __init__(self, *, seconds: float = 0.01, fails_at: int | None = None) -> None:
+        self.writes: list[bytes] = []
+        self.answers = b""
+        self.times: list[float] = []
+        self._seconds = seconds
+        self._fails_at = fails_at
+
+    @property
+    def ledger(self) -> bytes:
+        return b"".join(self.writes)
+
+    async def write(self, ledger: bytes, answers: bytes) -> None:
+        await anyio.sleep(self._seconds)
+        if self._fails_at is not None and len(self.writes) >= self._fails_at:
+            raise OSError(28, "No space left on device")
+        self.writes.append(ledger)
+        self.times.append(now())
+        self.answers += answers
+
+    def close(self) -> None:
+        pass
+
+
+async def test_a_committed_line_is_on_disk_with_all_that_were_taken_before_it() -> None:
+    disk = SlowDisk()
+    async with open_ledger(disk) as ledger:
+        ledger.append(b"snapshot\n")
+        await ledger.commit(b"call\n")
+        assert disk.ledger == b"snapshot\ncall\n"
+
+
+async def test_a_line_that_nobody_waits_for_is_on_disk_about_100_ms_later() -> None:
+    disk = SlowDisk()
+    async with open_ledger(disk) as ledger:
+        before = now()
+        ledger.append(b"result\n")
+        await anyio.sleep(1)
+        assert disk.ledger == b"result\n"
+        assert 0.1 <= disk.times[0] - before <= 0.12
+
+
+async def test_one_flush_serves_all_calls_that_wait() -> None:
+    disk = SlowDisk()
+    async with open_ledger(disk) as ledger, anyio.create_task_group() as group:
+        for number in range(50):
+            group.start_soon(ledger.commit, b"call %d\n" % number)
+    assert len(disk.writes) <= 3
+    assert disk.ledger.count(b"\n") == 50
+
+
+async def test_lines_keep_the_order_in_which_they_were_taken() -> None:
+    disk = SlowDisk()
+    async with open_ledger(disk) as ledger:
+
+        async def task(name: int) -> None:
+            for number in range(20):
+                ledger.append(b"%d %d\n" % (name, number))
+                await ledger.commit(b"%d %d again\n" % (name, number))
+
+        async with anyio.create_task_group() as group:
+            for name in range(5):
+                group.start_soon(task, name)
+    for name in range(5):
+        own = [line for line in disk.ledger.splitlines() if line.startswith(b"%d " % name)]
+        expected = [
+            line for n in range(20) for line in (b"%d %d" % (name, n), b"%d %d again" % (name, n))
+        ]
+        assert own == expected
+
+
+async def test_what_was_taken_is_written_also_when_the_run_is_cancelled() -> None:
+    disk = SlowDisk()
+    with anyio.CancelScope() as scope:
+        async with open_ledger(disk) as ledger:
+            ledger.append(b"result\n")
+            ledger.keep_answer(b"answer\n")
+            scope.cancel()
+            await anyio.sleep(1)
+    assert disk.ledger == b"result\n"
+    assert disk.answers == b"answer\n"
+
+
+async def test_a_full_disk_is_told_to_all_who_wait_and_to_all_who_come_later() -> None:
+    disk = SlowDisk(fails_at=1)
+    told: list[str] = []
+    with pytest.raises(LedgerError, match="No space left"):
+        async with open_ledger(disk) as ledger:
+            await ledger.commit(b"call 1\n")
+
+            async def wait(number: int) -> None:
+                try:
+                    await ledger.commit(b"call %d\n" % number)
+                except LedgerError as error:
+                    told.append(error.message)
+
+            async with anyio.create_task_group() as group:
+                for number in range(5):
+                    group.start_soon(wait, number)
+            assert len(told) == 5
+            ledger.append(b"result\n")
+    assert disk.ledger == b"call 1\n"
+
+
+async def test_an_error_of_the_run_comes_out_as_it_is() -> None:
+    with pytest.raises(KeyError, match="mine"):
+        async with open_ledger(SlowDisk()) as ledger:
+            ledger.append(b"result\n")
+            raise KeyError("mine")

@@ -1,0 +1,104 @@
+"""Run folders: whose they are, who drives them, and what they say."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from bulklink.errors import LockedError, RunDirError
+from bulklink.ledger.lines import Result, call_line, result_line
+from bulklink.models import Op, Status
+from bulklink.runs.folder import RunFolder, make_folder, run_folders
+from bulklink.runs.record import Invocation, RunRecord, State
+from bulklink.runs.status import status_of
+
+NOW = 1_800_000_000.0
+TS = "2027-01-15T08:00:00.000Z"
+
+
+def record(**changed: object) -> RunRecord:
+    return RunRecord(version="1", op="link", asked={}, inputs=(), created=TS).but(**changed)
+
+
+def fresh(tmp_path: Path) -> RunFolder:
+    return make_folder(None, tmp_path / "runs", "link", NOW, "3f2a")
+
+
+def test_a_folder_is_named_by_time_and_op_and_is_its_owners_alone(tmp_path: Path) -> None:
+    folder = fresh(tmp_path)
+    assert folder.path.name == "20270115T080000Z-link-3f2a"
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+    assert (folder.path / ".gitignore").read_text() == "*\n"
+
+
+@pytest.mark.parametrize("kind", ["file", "used"])
+def test_a_folder_in_use_is_refused(tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "run"
+    if kind == "file":
+        target.write_text("mine")
+    else:
+        target.mkdir()
+        (target / "mine").write_text("mine")
+    with pytest.raises(RunDirError) as caught:
+        make_folder(target, tmp_path, "link", NOW, "x")
+    assert str(target) in caught.value.where
+    assert "missing or empty" in caught.value.advice
+
+
+def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunDirError, match="cannot be made"):
+        make_folder(tmp_path / "file" / "run", tmp_path, "link", NOW, "x")
+
+
+def test_only_one_process_drives_a_run(tmp_path: Path) -> None:
+    folder = fresh(tmp_path)
+    with folder.driven():
+        assert folder.is_driven()
+        with pytest.raises(LockedError), RunFolder(folder.path).driven():
+            pytest.fail("two drive it")
+    assert not folder.is_driven()
+
+
+def test_run_json_is_replaced_as_a_whole_and_read_back(tmp_path: Path) -> None:
+    folder = fresh(tmp_path)
+    folder.write(record(rows=5))
+    folder.write(record(rows=6))
+    assert folder.read() == record(rows=6)
+    assert stat.S_IMODE(folder.record.stat().st_mode) == 0o600
+    assert sorted(path.name for path in folder.path.iterdir()) == [".gitignore", "run.json"]
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"rows": "many"}'])
+def test_what_is_no_run_folder_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    with pytest.raises(RunDirError) as caught:
+        status_of(RunFolder(tmp_path))
+    assert str(tmp_path) in caught.value.where
+
+
+def test_a_running_run_that_nobody_drives_was_killed(tmp_path: Path) -> None:
+    folder = fresh(tmp_path)
+    folder.write(record(state=State.RUNNING, rows=3, invocations=(Invocation(TS),)))
+    line = result_line(
+        "2027-01-15T08:00:07.500Z", Result(1, Op.LINK, "1", "2", "a", "3", Status.DONE)
+    )
+    folder.ledger.write_bytes(call_line(TS, 1, "link", 1, "1", [1, 2]) + line + line[:20])
+    with folder.driven():
+        running = status_of(folder)
+        assert (running.state, running.stopped_by, running.exit_code) == ("running", None, None)
+    summary = status_of(folder)
+    assert (summary.state, summary.stopped_by, summary.exit_code) == ("stopped", "killed", 3)
+    assert (summary.counts["done"], summary.counts["pending"]) == (1, 2)
+    assert summary.calls.link == 1
+    assert summary.seconds == 7.5
+
+
+def test_all_runs_are_found_by_name(tmp_path: Path) -> None:
+    for tag in ("b", "a"):
+        make_folder(None, tmp_path, "link", NOW, tag).write(record())
+    (tmp_path / "other").mkdir()
+    assert [folder.path.name[-1] for folder in run_folders(tmp_path)] == ["a", "b"]
