@@ -1,1 +1,68 @@
-"""bulklink links and unlinks the emails of Zoho CRM contacts to deals in bulk."""
+"""bulklink links and unlinks the emails of Zoho CRM contacts to deals in bulk.
+
+What a program needs to run a job; the README has an example.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bulklink.engine.stopping import Stopping
+    from bulklink.errors import BulklinkError, ExitCode
+    from bulklink.job.options import Edition, Job, OnInvalid
+    from bulklink.job.planning import PlanReport, plan
+    from bulklink.job.progress import Progress, Question, Watch
+    from bulklink.job.running import run
+    from bulklink.ledger.lines import Result
+    from bulklink.models import Op, Status
+    from bulklink.runs.status import RunSummary
+    from bulklink.zoho.connection import Connection
+
+_HOMES = {
+    "BulklinkError": "bulklink.errors",
+    "Connection": "bulklink.zoho.connection",
+    "Edition": "bulklink.job.options",
+    "ExitCode": "bulklink.errors",
+    "Job": "bulklink.job.options",
+    "OnInvalid": "bulklink.job.options",
+    "Op": "bulklink.models",
+    "PlanReport": "bulklink.job.planning",
+    "Progress": "bulklink.job.progress",
+    "Question": "bulklink.job.progress",
+    "Result": "bulklink.ledger.lines",
+    "RunSummary": "bulklink.runs.status",
+    "Status": "bulklink.models",
+    "Stopping": "bulklink.engine.stopping",
+    "Watch": "bulklink.job.progress",
+    "plan": "bulklink.job.planning",
+    "run": "bulklink.job.running",
+}
+
+__all__ = [
+    "BulklinkError",
+    "Connection",
+    "Edition",
+    "ExitCode",
+    "Job",
+    "OnInvalid",
+    "Op",
+    "PlanReport",
+    "Progress",
+    "Question",
+    "Result",
+    "RunSummary",
+    "Status",
+    "Stopping",
+    "Watch",
+    "plan",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is: `bulklink --help` needs none of it."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'bulklink' has no attribute {name!r}")
