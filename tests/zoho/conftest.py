@@ -1,0 +1,17 @@
+"""What waits here waits on a virtual clock; what opens sockets has the real one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.virtual import loop_for
+
+_VIRTUAL = ("test_tokens", "test_client")
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
+    del config
+    return loop_for(Path(item.path).stem in _VIRTUAL)

@@ -1,0 +1,107 @@
+"""A second reading of the pages: which verdicts an answer leaves room for, slow and obvious."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+Entry = dict[str, Any]
+_ITEM = re.compile(r"(?:^|[^A-Za-z_])(?:Emails|message_ids)\[([0-9]+)\]")
+
+
+class Oracle:
+    """What an answer to a call that carried these emails leaves room for.
+
+    Entries are the objects of `Emails`, inner arrays laid flat; where there is no `Emails`, the
+    answer itself is the entry.
+    """
+
+    def __init__(self, sent: list[str], content: Any, status: int, echo_of: str | None) -> None:
+        self._sent = sent
+        self._echo_of = echo_of
+        self._status = status
+        tells_of_items = 200 <= status < 300 or status == 400
+        self._entries = list(_flat(_top(content))) if tells_of_items else []
+
+    def may_be_success(self, message: str) -> bool:
+        """Whether something that can belong to the email says success, and nothing the contrary."""
+        naming = self._naming(message)
+        if naming:
+            return all(self._succeeds(e) and self._claims(e) == {message} for e in naming)
+        return self._unnamed_serve(message) and all(map(self._succeeds, self._unnamed()))
+
+    def may_have_failed(self, message: str) -> bool:
+        """Whether something that can belong to the email says an error."""
+        naming = self._naming(message)
+        if naming:
+            return any(map(_is_error, naming))
+        unnamed = self._unnamed()
+        return self._unnamed_serve(message) and len({str(e.get("code")) for e in unnamed}) == 1
+
+    def _naming(self, message: str) -> list[Entry]:
+        return [entry for entry in self._entries if message in self._claims(entry)]
+
+    def _unnamed(self) -> list[Entry]:
+        return [entry for entry in self._entries if not self._claims(entry)]
+
+    def _unnamed_serve(self, message: str) -> bool:
+        left = [sent for sent in self._sent if not self._naming(sent)]
+        return message in left and len(self._unnamed()) == len(left)
+
+    def _claims(self, entry: Entry) -> set[str]:
+        """All that an entry names, emails never sent among them.
+
+        The pages' name of an email is its message_id; an index beside it can only contradict it,
+        and an index beyond the call contradicts nothing.
+        """
+        details = entry.get("details")
+        if not isinstance(details, dict):
+            return set()
+        claims = set()
+        message_id, path = details.get("message_id"), details.get("json_path")
+        if (
+            isinstance(message_id, str | int)
+            and not isinstance(message_id, bool)
+            and message_id != ""
+        ):
+            claims.add(str(message_id))
+        found = _ITEM.search(path) if isinstance(path, str) else None
+        index = int(found[1]) if found else -1
+        if 0 <= index < len(self._sent):
+            claims.add(self._sent[index])
+        elif found and not claims:
+            claims.add(f"item {index}")
+        return claims
+
+    def _succeeds(self, entry: Entry) -> bool:
+        code, status = entry.get("code"), entry.get("status")
+        if code == "SUCCESS":
+            return status in ("success", None)
+        record = entry.get("linked_record")
+        return (
+            self._echo_of is not None
+            and 200 <= self._status < 300
+            and "code" not in entry
+            and status in ("success", None)
+            and isinstance(record, dict)
+            and str(record.get("id")) == self._echo_of
+        )
+
+
+def _is_error(entry: Entry) -> bool:
+    return entry.get("status") == "error" or entry.get("code") != "SUCCESS"
+
+
+def _top(content: Any) -> Any:
+    if isinstance(content, dict) and "Emails" in content:
+        return content["Emails"]
+    return content
+
+
+def _flat(value: Any) -> Iterator[Entry]:
+    if isinstance(value, dict):
+        yield value
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _flat(inner)

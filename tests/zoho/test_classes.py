@@ -1,0 +1,132 @@
+"""What each code of the pages means for a bulk run, and that each comes with advice."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulklink.zoho.classes import SCOPES, AnswerClass, advice_for, class_of
+
+CODES_ON_THE_PAGES = {
+    "INVALID_DATA": (400, AnswerClass.ITEM),
+    "INVALID_MODULE": (400, AnswerClass.FATAL),
+    "FEATURE_NOT_SUPPORTED": (400, AnswerClass.FATAL),
+    "MANDATORY_NOT_FOUND": (400, AnswerClass.ITEM),
+    "NOT_ALLOWED": (400, AnswerClass.ITEM),
+    "AMBIGUITY_DURING_PROCESSING": (400, AnswerClass.FATAL),
+    "API_NOT_SUPPORTED": (400, AnswerClass.FATAL),
+    "ALREADY_LINKED": (400, AnswerClass.ITEM),
+    "OAUTH_SCOPE_MISMATCH": (401, AnswerClass.FATAL),
+    "AUTHENTICATION_FAILURE": (401, AnswerClass.TOKEN),
+    "NO_PERMISSION": (403, AnswerClass.FATAL_IF_COMMON),
+    "INVALID_URL_PATTERN": (404, AnswerClass.FATAL_IF_COMMON),
+    "INTERNAL_ERROR": (500, AnswerClass.AGAIN),
+}
+CODES_OF_THE_WHOLE_API = {
+    "INVALID_TOKEN": (401, AnswerClass.TOKEN),
+    "TOO_MANY_REQUESTS": (429, AnswerClass.BUSY),
+    "INTERNAL_SERVER_ERROR": (500, AnswerClass.AGAIN),
+    "LIMIT_EXCEEDED": (400, AnswerClass.ITEM),
+    "REQUEST_BODY_IS_EMPTY": (400, AnswerClass.ITEM),
+}
+ALL_CODES = CODES_ON_THE_PAGES | CODES_OF_THE_WHOLE_API
+ADVICE_SAYS = {
+    "INVALID_DATA": "type",
+    "MANDATORY_NOT_FOUND": "json_path",
+    "INVALID_MODULE": "Deals",
+    "FEATURE_NOT_SUPPORTED": "Standard",
+    "NOT_ALLOWED": "contact is not on that deal",
+    "AMBIGUITY_DURING_PROCESSING": "BULKLINK_DEALS_MODULE_ID",
+    "API_NOT_SUPPORTED": "version 8",
+    "ALREADY_LINKED": "relink",
+    "OAUTH_SCOPE_MISMATCH": "ZohoCRM.modules.emails.ALL",
+    "AUTHENTICATION_FAILURE": "token",
+    "NO_PERMISSION": "Crm_Implied_View_Contacts",
+    "INVALID_URL_PATTERN": "data centre",
+    "INTERNAL_ERROR": "support",
+}
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "wanted"), [(code, *rest) for code, rest in ALL_CODES.items()], ids=ALL_CODES
+)
+def test_a_code_has_the_class_of_the_table(code: str, status: int, wanted: AnswerClass) -> None:
+    assert class_of(status, code) is wanted
+
+
+@pytest.mark.parametrize("status", [200, 207, 400])
+@pytest.mark.parametrize(
+    ("code", "wanted"),
+    [(code, wanted) for code, (_, wanted) in ALL_CODES.items()],
+    ids=ALL_CODES,
+)
+def test_an_entry_of_a_mixed_answer_has_the_class_of_its_code(
+    code: str, wanted: AnswerClass, status: int
+) -> None:
+    assert class_of(status, code) is wanted
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted"),
+    [
+        (400, AnswerClass.ITEM),
+        (401, AnswerClass.TOKEN),
+        (403, AnswerClass.FATAL_IF_COMMON),
+        (404, AnswerClass.FATAL_IF_COMMON),
+        (429, AnswerClass.BUSY),
+        (500, AnswerClass.AGAIN),
+        (502, AnswerClass.AGAIN),
+        (503, AnswerClass.AGAIN),
+        (504, AnswerClass.AGAIN),
+        (301, AnswerClass.FATAL),
+        (302, AnswerClass.FATAL),
+        (307, AnswerClass.FATAL),
+    ],
+)
+@pytest.mark.parametrize("code", ["", "NEVER_HEARD_OF"])
+def test_without_a_known_code_the_status_decides(
+    status: int, code: str, wanted: AnswerClass
+) -> None:
+    assert class_of(status, code) is wanted
+
+
+@given(st.integers(100, 999), st.text())
+def test_every_answer_has_a_class(status: int, code: str) -> None:
+    assert class_of(status, code) in AnswerClass
+
+
+@given(st.integers(500, 599), st.sampled_from(["INVALID_DATA", "NOT_ALLOWED", "ALREADY_LINKED"]))
+def test_a_server_error_may_have_been_applied_whatever_it_says(status: int, code: str) -> None:
+    assert class_of(status, code) is AnswerClass.AGAIN
+
+
+@pytest.mark.parametrize(("code", "says"), ADVICE_SAYS.items(), ids=ADVICE_SAYS)
+def test_the_advice_for_a_code_says_the_page_s_resolution(code: str, says: str) -> None:
+    assert says in advice_for(code)
+
+
+@pytest.mark.parametrize("code", ALL_CODES)
+def test_every_code_has_advice(code: str) -> None:
+    assert advice_for(code)
+
+
+@pytest.mark.parametrize("code", ["", "SUCCESS", "NEVER_HEARD_OF", "invalid_data"])
+def test_what_is_no_known_error_has_no_advice(code: str) -> None:
+    assert advice_for(code) == ""
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        "ZohoCRM.modules.emails.ALL",
+        "ZohoCRM.modules.deals.ALL",
+        "ZohoCRM.modules.contacts.ALL",
+        "ZohoCRM.settings.modules.READ",
+        "ZohoCRM.users.READ",
+        "ZohoCRM.org.READ",
+    ],
+)
+def test_the_advice_for_a_scope_names_every_scope_that_is_needed(scope: str) -> None:
+    assert scope in SCOPES
+    assert scope in advice_for("OAUTH_SCOPE_MISMATCH")

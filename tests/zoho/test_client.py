@@ -1,0 +1,84 @@
+"""A request as it leaves: its address, its headers; and an answer as it comes in."""
+
+from __future__ import annotations
+
+import pytest
+
+from bulklink.zoho import requests
+from bulklink.zoho.client import Client
+from bulklink.zoho.connection import Connection
+from bulklink.zoho.exchange import Answer, Request, Silence
+from bulklink.zoho.tokens import Tokens
+
+from .fakes import Clock, FakeTransport, message
+
+SECRET = "1000.0123456789abcdef.fedcba9876543210"
+LINK = requests.link([message("a1")], [("7", "Deal")], "5")
+UNLINK = requests.unlink([message("a1"), message("b2")])
+PAGE = requests.emails_page("11", None)
+
+
+def client_of(transport: FakeTransport) -> Client:
+    connection = Connection.from_environment({"BULKLINK_DC": "eu", "BULKLINK_ACCESS_TOKEN": SECRET})
+    return Client(Tokens(connection, transport, None, Clock()), transport)
+
+
+@pytest.mark.parametrize("request_sent", [LINK, UNLINK, PAGE], ids=["link", "unlink", "read"])
+async def test_a_request_is_sent_once_as_it_is_to_the_api_host(request_sent: Request) -> None:
+    transport = FakeTransport(Answer(200, b"{}"))
+    await client_of(transport).send(request_sent)
+    (sent,) = transport.sent
+    assert sent.method == request_sent.method
+    assert sent.url == "https://www.zohoapis.eu" + request_sent.target
+    assert sent.body == request_sent.body
+
+
+@pytest.mark.parametrize("request_sent", [LINK, UNLINK, PAGE], ids=["link", "unlink", "read"])
+async def test_the_token_goes_in_zohos_own_header_and_nowhere_else(request_sent: Request) -> None:
+    transport = FakeTransport(Answer(200, b"{}"))
+    await client_of(transport).send(request_sent)
+    (sent,) = transport.sent
+    assert sent.headers["Authorization"] == f"Zoho-oauthtoken {SECRET}"
+    assert SECRET not in sent.url
+    assert SECRET.encode() not in (sent.body or b"")
+
+
+@pytest.mark.parametrize(
+    ("request_sent", "content_type"),
+    [(LINK, "application/json"), (UNLINK, None), (PAGE, None)],
+    ids=["link", "unlink", "read"],
+)
+async def test_only_a_body_has_a_content_type(
+    request_sent: Request, content_type: str | None
+) -> None:
+    transport = FakeTransport(Answer(200, b"{}"))
+    await client_of(transport).send(request_sent)
+    assert transport.sent[0].headers.get("Content-Type") == content_type
+
+
+async def test_an_answer_comes_back_as_it_is_with_the_token_it_was_asked_with() -> None:
+    said = Answer(429, b'{"code":"TOO_MANY_REQUESTS"}', 7.0)
+    received = await client_of(FakeTransport(said)).send(PAGE)
+    assert received.outcome == said
+    assert received.token.access_token == SECRET
+    assert SECRET not in repr(received)
+
+
+async def test_silence_comes_back_as_it_is() -> None:
+    said = Silence("the connection broke")
+    assert (await client_of(FakeTransport(said)).send(LINK)).outcome == said
+
+
+async def test_a_token_that_a_server_repeats_is_blotted_out() -> None:
+    body = f'{{"header":"Zoho-oauthtoken {SECRET}","again":"{SECRET}","code":"X"}}'.encode()
+    received = await client_of(FakeTransport(Answer(400, body, 3.0))).send(PAGE)
+    assert isinstance(received.outcome, Answer)
+    assert SECRET.encode() not in received.outcome.body
+    assert b'"code":"X"' in received.outcome.body
+    assert (received.outcome.status, received.outcome.retry_after) == (400, 3.0)
+
+
+async def test_being_ready_tells_the_address_and_sends_nothing_with_a_token_at_hand() -> None:
+    transport = FakeTransport(Answer(500))
+    assert await client_of(transport).ready() == "https://www.zohoapis.eu"
+    assert transport.sent == []

@@ -1,0 +1,192 @@
+"""Reading look-ups: org, module, names of deals and users; and cutting ids into look-ups."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulklink.zoho.exchange import Answer
+from bulklink.zoho.lookups import (
+    Names,
+    Org,
+    deal_batches,
+    read_deal_names,
+    read_module_id,
+    read_org,
+    read_user_names,
+)
+
+from .fakes import answer
+
+ORG = {
+    "id": "5843104000000020005",
+    "company_name": "Zylker",
+    "zgid": "10086",
+    "type": "Sandbox",
+    "time_zone": "Asia/Kolkata",
+    "license_details": {"paid_type": "enterprise", "users_license_purchased": 10},
+}
+READERS = {
+    "org": (read_org, "org"),
+    "module": (read_module_id, "modules"),
+    "deals": (read_deal_names, "data"),
+    "users": (read_user_names, "users"),
+}
+NO_ANSWERS = {
+    "empty": b"",
+    "html": b"<html>sign in</html>",
+    "truncated": b'{"data":[{"id":"1"',
+    "null": b"null",
+    "number": b"7",
+    "array": b"[]",
+    "object": b"{}",
+    "flat error": b'{"code":"INVALID_DATA","status":"error","message":"no","details":{}}',
+}
+
+
+def test_an_org_is_read() -> None:
+    org = read_org(answer({"org": [ORG]}))
+    assert org == Org("5843104000000020005", "Zylker", "Sandbox", "enterprise")
+
+
+@pytest.mark.parametrize(
+    ("kind", "sandbox"),
+    [
+        ("Sandbox", True),
+        ("Production", False),
+        ("Developer", False),
+        ("Bigin", False),
+        (None, False),
+        (["Sandbox"], False),
+    ],
+    ids=repr,
+)
+def test_only_an_org_that_says_so_is_a_sandbox(kind: Any, sandbox: bool) -> None:
+    org = read_org(answer({"org": [{**ORG, "type": kind}]}))
+    assert org is not None
+    assert org.sandbox is sandbox
+
+
+@pytest.mark.parametrize("licence", [None, [], "enterprise", {}, {"paid_type": 7}], ids=repr)
+def test_an_org_without_a_licence_is_read_without_one(licence: Any) -> None:
+    org = read_org(answer({"org": [{**ORG, "license_details": licence}]}))
+    assert org is not None
+    assert (org.id, org.paid_type) == ("5843104000000020005", None)
+
+
+@pytest.mark.parametrize("content", [{"org": []}, {"org": [None]}, {"org": {}}], ids=repr)
+def test_an_answer_that_tells_no_org_is_none(content: Any) -> None:
+    assert read_org(answer(content)) is None
+
+
+def test_the_id_of_the_module_deals_is_read() -> None:
+    found = read_module_id(
+        answer({"modules": [{"api_name": "Deals", "id": "5843104000000003735"}]})
+    )
+    assert found == "5843104000000003735"
+
+
+@pytest.mark.parametrize("wrong", [None, "", True, 1.5, ["7"], {}], ids=repr)
+def test_a_module_without_an_id_tells_none(wrong: Any) -> None:
+    assert read_module_id(answer({"modules": [{"api_name": "Deals", "id": wrong}]})) is None
+
+
+def test_names_of_deals_are_read_by_id_and_missing_deals_are_absent() -> None:
+    said = answer(
+        {
+            "data": [{"id": "71", "Deal_Name": "Ä"}, {"id": "72", "Deal_Name": "B"}],
+            "info": {"more_records": False},
+        }
+    )
+    assert read_deal_names(said) == Names({"71": "Ä", "72": "B"}, more=False)
+
+
+def test_names_of_users_are_read_by_id() -> None:
+    user = {"id": "22", "full_name": "Patricia Boyle", "email": "p@x.com", "status": "active"}
+    said = answer({"users": [user], "info": {"more_records": True}})
+    assert read_user_names(said) == Names({"22": "Patricia Boyle"}, more=True)
+
+
+@pytest.mark.parametrize("reader", [read_deal_names, read_user_names], ids=["deals", "users"])
+def test_no_content_means_no_names(reader: Any) -> None:
+    assert reader(Answer(204)) == Names({}, more=False)
+
+
+@pytest.mark.parametrize("name", [None, "", 7, ["A"], {}], ids=repr)
+def test_a_deal_without_a_name_is_absent(name: Any) -> None:
+    said = answer({"data": [{"id": "71", "Deal_Name": name}, {"id": "72", "Deal_Name": "B"}]})
+    assert read_deal_names(said) == Names({"72": "B"})
+
+
+@pytest.mark.parametrize("info", [None, [], "x", {}, {"more_records": "true"}], ids=repr)
+def test_only_more_records_true_means_a_next_page(info: Any) -> None:
+    said = answer({"users": [], "info": info})
+    assert read_user_names(said) == Names({}, more=False)
+
+
+@pytest.mark.parametrize("reader", [reader for reader, _ in READERS.values()], ids=READERS)
+@pytest.mark.parametrize("body", NO_ANSWERS.values(), ids=NO_ANSWERS)
+def test_what_is_no_answer_to_a_look_up_is_none(reader: Any, body: bytes) -> None:
+    assert reader(Answer(200, body)) is None
+
+
+@pytest.mark.parametrize(("reader", "key"), READERS.values(), ids=READERS)
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 429, 500])
+def test_an_error_is_none_whatever_it_holds(reader: Any, key: str, status: int) -> None:
+    record = {**ORG, "Deal_Name": "X", "full_name": "Y"}
+    assert reader(answer({key: [record]}, status)) is None
+
+
+@given(
+    st.sampled_from(sorted(READERS)),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["org", "modules", "data", "users", "info", "id", "Deal_Name"]),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=10,
+    ).map(lambda value: json.dumps(value).encode())
+    | st.binary(),
+)
+def test_no_answer_makes_a_reader_fail(reader: str, body: bytes) -> None:
+    for status in (200, 204, 400):
+        READERS[reader][0](Answer(status, body))
+
+
+IDS = st.lists(st.text("0123456789", min_size=1, max_size=100), max_size=150)
+
+
+@given(IDS)
+def test_cutting_ids_loses_none_keeps_their_order_and_fits_the_query(ids: list[str]) -> None:
+    batches = list(deal_batches(iter(ids)))
+    assert [deal_id for batch in batches for deal_id in batch] == ids
+    assert all(batch and len(",".join(batch)) <= 1024 for batch in batches)
+
+
+@given(IDS)
+def test_no_two_neighbouring_batches_would_have_fitted_in_one(ids: list[str]) -> None:
+    batches = list(deal_batches(iter(ids)))
+    for first, second in pairwise(batches):
+        assert len(",".join([*first, second[0]])) > 1024
+
+
+@given(st.integers(1, 100), st.integers(0, 600))
+def test_ids_of_one_length_take_the_fewest_look_ups(length: int, count: int) -> None:
+    room = (1024 + 1) // (length + 1)
+    batches = list(deal_batches(iter(["1" * length] * count)))
+    assert len(batches) == -(-count // room)
+
+
+def test_ids_of_nineteen_digits_go_out_by_fifty_one() -> None:
+    batches = list(deal_batches(iter([f"{n:019d}" for n in range(120)])))
+    assert [len(batch) for batch in batches] == [51, 51, 18]

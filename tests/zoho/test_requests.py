@@ -1,0 +1,205 @@
+"""Requests equal the samples of Zoho's pages: as JSON, as paths and as queries."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulklink.models import Op
+from bulklink.zoho import requests
+from bulklink.zoho.exchange import CallKind, Request
+
+from .fakes import message, query_of
+
+MODULE = "5843104000000003735"
+DEAL = ("5843104000004382122", "Travel Insurance")
+MESSAGE_ID = "8937fb03ac4b7cc9a5a8d4e3f1b0c2d6e7f8091a2b3c4d5e6f708192a3b4c5d6"
+SAMPLE = message(
+    MESSAGE_ID,
+    contact_id="5843104000000424001",
+    owner_id="5843104000000424672",
+    owner_name="Patricia Boyle",
+    deal_id=DEAL[0],
+    deal_name=DEAL[1],
+)
+SAMPLE_ITEM = {
+    "owner": {"name": "Patricia Boyle", "id": "5843104000000424672"},
+    "message_id": MESSAGE_ID,
+    "linked_record": {
+        "module": {"api_name": "Deals", "id": MODULE},
+        "name": "Travel Insurance",
+        "id": "5843104000004382122",
+    },
+}
+
+
+def body_of(request: Request) -> Any:
+    assert request.body is not None
+    return json.loads(request.body)
+
+
+def every_id(value: Any) -> list[Any]:
+    """Every value whose key says that it is an id."""
+    if isinstance(value, list):
+        return [found for inner in value for found in every_id(inner)]
+    if not isinstance(value, dict):
+        return []
+    own = [inner for key, inner in value.items() if key in ("id", "message_id")]
+    return own + [found for inner in value.values() for found in every_id(inner)]
+
+
+def test_a_link_of_many_is_the_sample_of_the_page() -> None:
+    request = requests.link([SAMPLE], [DEAL], MODULE)
+    assert (request.kind, request.method) == (CallKind.LINK, "POST")
+    assert request.target == "/crm/v8/Contacts/5843104000000424001/Emails/actions/link_record"
+    assert body_of(request) == {"Emails": [SAMPLE_ITEM]}
+
+
+def test_a_link_names_a_deal_and_an_owner_for_each_email_in_the_order_given() -> None:
+    first = message("a1", owner_id="1", owner_name="Ana")
+    second = message("b2", owner_id="2", owner_name="Ben")
+    items = body_of(requests.link([first, second], [("7", "X"), ("8", "Y")], MODULE))["Emails"]
+    said = [
+        (i["message_id"], i["owner"], i["linked_record"]["id"], i["linked_record"]["name"])
+        for i in items
+    ]
+    assert said == [
+        ("a1", {"name": "Ana", "id": "1"}, "7", "X"),
+        ("b2", {"name": "Ben", "id": "2"}, "8", "Y"),
+    ]
+
+
+def test_a_link_of_one_names_the_message_in_the_path_and_not_in_the_body() -> None:
+    request = requests.link_one(SAMPLE, DEAL, MODULE)
+    assert (request.kind, request.method) == (CallKind.LINK, "POST")
+    assert request.target == (
+        f"/crm/v8/Contacts/5843104000000424001/Emails/{MESSAGE_ID}/actions/link_record"
+    )
+    wanted = {key: value for key, value in SAMPLE_ITEM.items() if key != "message_id"}
+    assert body_of(request) == {"Emails": [wanted]}
+
+
+@pytest.mark.parametrize(
+    "request_sent",
+    [
+        pytest.param(requests.link([SAMPLE], [DEAL], MODULE), id="many"),
+        pytest.param(requests.link_one(SAMPLE, DEAL, MODULE), id="one"),
+    ],
+)
+def test_ids_are_json_strings(request_sent: Request) -> None:
+    ids = every_id(body_of(request_sent))
+    assert len(ids) >= 3
+    assert all(isinstance(found, str) for found in ids)
+
+
+@pytest.mark.parametrize("single", [False, True], ids=["many", "one"])
+def test_without_names_only_ids_are_sent(single: bool) -> None:
+    request = (
+        requests.link_one(SAMPLE, DEAL, MODULE, names=False)
+        if single
+        else requests.link([SAMPLE], [DEAL], MODULE, names=False)
+    )
+    item = body_of(request)["Emails"][0]
+    assert item["owner"] == {"id": "5843104000000424672"}
+    assert item["linked_record"] == {
+        "module": {"api_name": "Deals", "id": MODULE},
+        "id": "5843104000004382122",
+    }
+    assert b"Patricia" not in (request.body or b"")
+    assert b"Insurance" not in (request.body or b"")
+
+
+def test_a_name_that_is_not_known_is_left_out_and_not_sent_as_null() -> None:
+    item = body_of(requests.link([message("a1")], [("7", None)], MODULE))["Emails"][0]
+    assert "name" not in item["owner"]
+    assert "name" not in item["linked_record"]
+
+
+@pytest.mark.parametrize("name", ["Zoë “Müller”", 'a "quoted" \\ name', "線 \U0001d4b3 \x7f\n"])
+def test_names_reach_the_server_as_they_are(name: str) -> None:
+    item = body_of(requests.link([message("a1", owner_name=name)], [("7", name)], MODULE))
+    assert item["Emails"][0]["owner"]["name"] == name
+    assert item["Emails"][0]["linked_record"]["name"] == name
+
+
+def test_an_unlink_of_many_is_one_query_with_one_owner_and_raw_commas() -> None:
+    request = requests.unlink([message(m, Op.UNLINK) for m in ("M1", "M2", "M3")])
+    assert request == Request(
+        CallKind.UNLINK,
+        "DELETE",
+        "/crm/v8/Contacts/11/Emails/actions/link_record?owner_id=22&message_ids=M1,M2,M3",
+    )
+
+
+def test_an_unlink_of_one_names_the_message_in_the_path_and_the_owner_in_the_query() -> None:
+    assert requests.unlink_one(message("M1", Op.UNLINK)) == Request(
+        CallKind.UNLINK,
+        "DELETE",
+        "/crm/v8/Contacts/11/Emails/M1/actions/link_record?owner_id=22",
+    )
+
+
+def test_the_pages_limits_are_the_limits() -> None:
+    assert requests.MOST_ITEMS == 20
+    assert requests.MOST_QUERY == 2000
+    assert requests.MOST_IDS_QUERY == 1024
+    assert requests.PAGE_OF_EMAILS == 10
+
+
+@pytest.mark.parametrize(
+    ("request_sent", "target"),
+    [
+        pytest.param(requests.organisation(), "/crm/v8/org", id="org"),
+        pytest.param(requests.deals_module(), "/crm/v8/settings/modules/Deals", id="module"),
+    ],
+)
+def test_look_ups_without_a_query_are_the_pages_paths(request_sent: Request, target: str) -> None:
+    assert request_sent == Request(CallKind.LOOKUP, "GET", target)
+
+
+def test_deals_are_looked_up_by_ids_with_raw_commas_and_the_mandatory_fields() -> None:
+    request = requests.deals(["71", "72", "73"])
+    assert (request.kind, request.method, request.body) == (CallKind.LOOKUP, "GET", None)
+    assert urlsplit(request.target).path == "/crm/v8/Deals"
+    query = query_of(request.target)
+    assert query["ids"] == ["71,72,73"]
+    assert "Deal_Name" in query["fields"][0].split(",")
+    assert "ids=71,72,73" in request.target
+
+
+@pytest.mark.parametrize("page", [1, 2, 37])
+def test_users_are_looked_up_page_by_page_whatever_their_state(page: int) -> None:
+    request = requests.users(page)
+    assert (request.kind, request.method, request.body) == (CallKind.LOOKUP, "GET", None)
+    assert urlsplit(request.target).path == "/crm/v8/users"
+    query = query_of(request.target)
+    assert query["type"] == ["AllUsers"]
+    assert query["page"] == [str(page)]
+
+
+def test_the_first_page_of_emails_is_asked_for_without_an_index() -> None:
+    assert requests.emails_page("11", None) == Request(
+        CallKind.READ, "GET", "/crm/v8/Contacts/11/Emails"
+    )
+
+
+def test_a_later_page_of_emails_is_asked_for_with_its_index() -> None:
+    target = requests.emails_page("11", "77af02").target
+    assert target == "/crm/v8/Contacts/11/Emails?index=77af02"
+
+
+@given(st.text(min_size=1).filter(lambda text: text.isprintable()))
+def test_an_index_is_opaque_and_reaches_the_server_as_it_was_given(index: str) -> None:
+    target = requests.emails_page("11", index).target
+    assert query_of(target) == {"index": [index]}
+    assert target.isascii()
+    assert " " not in target
+
+
+def test_only_link_and_unlink_change_the_crm() -> None:
+    assert [kind for kind in CallKind if kind.changes] == [CallKind.LINK, CallKind.UNLINK]

@@ -1,0 +1,524 @@
+"""Access tokens: asked for as Zoho's pages say, once for all, and never shown."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
+from bulklink.zoho.connection import Connection
+from bulklink.zoho.exchange import Answer, Silence
+from bulklink.zoho.tokens import Token, Tokens, TokenStore
+
+from .fakes import Clock, FakeTransport, answer
+
+CREDENTIALS = {
+    "BULKLINK_CLIENT_ID": "1000.CLIENTID",
+    "BULKLINK_CLIENT_SECRET": "hush&secret=1%",
+    "BULKLINK_REFRESH_TOKEN": "1000.refresh.token",
+}
+GIVEN = "1000.given.token"
+EU = {"BULKLINK_DC": "eu"}
+SECRETS = (*CREDENTIALS.values(), GIVEN, "1000.fresh", "1000.fresh.1")
+THROTTLED = answer(
+    {
+        "error": "Access Denied",
+        "error_description": "You have made too many requests continuously. Try again later.",
+    },
+    400,
+)
+INVALID_CODE = answer({"error": "invalid_code"})
+posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")
+
+
+def connect(**env: str) -> Connection:
+    return Connection.from_environment({**EU, **CREDENTIALS, **env})
+
+
+def granted(name: str = "1000.fresh", **fields: Any) -> Answer:
+    """The accounts server's answer as the pages show it."""
+    return answer(
+        {
+            "access_token": name,
+            "api_domain": "https://www.zohoapis.eu",
+            "token_type": "Bearer",
+            "expires_in": 3600,
+            **fields,
+        }
+    )
+
+
+class Numbered(FakeTransport):
+    """Grants token after token, each with its own name."""
+
+    async def send(self, *args: Any) -> Answer | Silence:
+        await super().send(*args)
+        return granted(f"1000.fresh.{len(self.sent)}")
+
+
+def tokens(
+    transport: FakeTransport,
+    *,
+    connection: Connection | None = None,
+    store: TokenStore | None = None,
+    clock: Clock | None = None,
+) -> Tokens:
+    return Tokens(connection or connect(), transport, store, clock or Clock())
+
+
+# Asking
+
+
+async def test_a_token_is_asked_for_with_the_fields_of_the_api_in_a_form_body() -> None:
+    transport = FakeTransport(granted())
+    token = await tokens(transport).current()
+    (sent,) = transport.sent
+    assert (sent.method, sent.url) == ("POST", "https://accounts.zoho.eu/oauth/v2/token")
+    assert sent.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert sent.form == {
+        "refresh_token": "1000.refresh.token",
+        "client_id": "1000.CLIENTID",
+        "client_secret": "hush&secret=1%",
+        "grant_type": "refresh_token",
+    }
+    assert token.access_token == "1000.fresh"
+
+
+async def test_no_secret_is_in_the_address_or_the_headers() -> None:
+    transport = FakeTransport(granted())
+    await tokens(transport).current()
+    seen = transport.sent[0].url + repr(transport.sent[0].headers)
+    assert not any(secret in seen for secret in CREDENTIALS.values())
+
+
+async def test_a_token_in_use_is_not_asked_for_again() -> None:
+    transport = Numbered(granted())
+    kept = tokens(transport)
+    assert [(await kept.current()).access_token for _ in range(5)] == ["1000.fresh.1"] * 5
+    assert len(transport.sent) == 1
+
+
+# Answers that give none
+
+REFUSALS = {
+    "invalid_code under HTTP 200": INVALID_CODE,
+    "throttled": THROTTLED,
+    "invalid_client": answer({"error": "invalid_client"}),
+    "an error beside a status of 401": answer({"error": "unauthorized"}, 401),
+    "an empty body": Answer(200),
+    "html": Answer(200, b"<html>sign in</html>"),
+    "a list": answer([granted().body.decode()]),
+    "no access_token": answer({"api_domain": "https://www.zohoapis.eu", "expires_in": 3600}),
+    "access_token null": granted(access_token=None),
+    "access_token empty": granted(access_token=""),
+    "access_token a number": granted(access_token=7),
+    "a token under an error status": Answer(400, granted().body),
+    "a redirect": Answer(302, granted().body),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
+async def test_an_answer_without_a_token_stops_the_run_and_is_asked_for_once(
+    refusal: Answer,
+) -> None:
+    transport = FakeTransport(refusal)
+    with pytest.raises(RunStoppedError) as caught:
+        await tokens(transport).current()
+    assert caught.value.by is StoppedBy.FATAL
+    assert caught.value.where == "https://accounts.zoho.eu/oauth/v2/token"
+    assert caught.value.advice
+    assert len(transport.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "says"),
+    [(INVALID_CODE, "invalid_code"), (THROTTLED, "too many requests continuously")],
+    ids=["invalid_code", "throttled"],
+)
+async def test_the_refusal_says_what_the_accounts_server_said(refusal: Answer, says: str) -> None:
+    with pytest.raises(RunStoppedError, match=says):
+        await tokens(FakeTransport(refusal)).current()
+
+
+@pytest.mark.parametrize("failure", [Silence("the connection broke"), Answer(500), Answer(503)])
+async def test_a_failing_accounts_server_is_asked_once_more(failure: Answer | Silence) -> None:
+    transport = FakeTransport(failure, granted())
+    assert (await tokens(transport).current()).access_token == "1000.fresh"
+    assert len(transport.sent) == 2
+
+
+async def test_an_accounts_server_that_stays_silent_stops_the_run() -> None:
+    transport = FakeTransport(Silence("the host name is not known", sent=False))
+    with pytest.raises(RunStoppedError, match="the host name is not known") as caught:
+        await tokens(transport).current()
+    assert caught.value.by is StoppedBy.NO_ANSWER
+    assert caught.value.advice
+    assert len(transport.sent) <= 3
+
+
+@pytest.mark.parametrize("secret", CREDENTIALS.values(), ids=CREDENTIALS)
+@pytest.mark.parametrize("field", ["error", "error_description"])
+async def test_a_secret_that_the_accounts_server_repeats_is_not_shown(
+    field: str, secret: str
+) -> None:
+    content = {"error": "invalid_code", field: f"what you sent, {secret}, is not valid"}
+    with pytest.raises(RunStoppedError) as caught:
+        await tokens(FakeTransport(answer(content))).current()
+    assert_shows_nothing_secret(caught.value)
+
+
+def assert_shows_nothing_secret(error: BulklinkError) -> None:
+    shown = f"{error} {error!r} {error.args} {error.where} {error.advice}"
+    assert not any(secret in shown for secret in SECRETS)
+
+
+async def test_the_text_of_a_refusal_is_bounded() -> None:
+    content = {"error": "x" * 100_000, "error_description": "y" * 100_000}
+    with pytest.raises(RunStoppedError) as caught:
+        await tokens(FakeTransport(answer(content))).current()
+    assert len(str(caught.value)) < 2000
+
+
+@given(st.integers(200, 499), st.binary() | st.text().map(str.encode))
+def test_no_bytes_of_an_accounts_server_make_it_fail_in_another_way(
+    status: int, body: bytes
+) -> None:
+    async def ask() -> None:
+        with pytest.raises(RunStoppedError):
+            await Tokens(connect(), Instant(Answer(status, body)), None, Clock()).current()
+
+    asyncio.run(ask())
+
+
+class Instant(FakeTransport):
+    """Answers at once."""
+
+    async def send(self, *args: Any) -> Answer | Silence:
+        del args
+        return self.answers[0]
+
+
+@pytest.mark.parametrize("lasts", [None, "3600", "soon", [], True, 0, -5, 10**30, 1e300], ids=repr)
+async def test_a_lifetime_that_is_none_still_gives_a_token(lasts: Any) -> None:
+    token = await tokens(FakeTransport(granted(expires_in=lasts))).current()
+    assert token.access_token == "1000.fresh"
+
+
+# The API host
+
+
+@pytest.mark.parametrize(
+    ("env", "api_domain", "wanted"),
+    [
+        ({}, "https://www.zohoapis.eu", "https://www.zohoapis.eu"),
+        ({"BULKLINK_DC": "us"}, "https://www.zohoapis.eu", "https://www.zohoapis.eu"),
+        (
+            {"BULKLINK_ENVIRONMENT": "sandbox"},
+            "https://www.zohoapis.eu",
+            "https://sandbox.zohoapis.eu",
+        ),
+        (
+            {"BULKLINK_ENVIRONMENT": "sandbox"},
+            "https://sandbox.zohoapis.eu",
+            "https://sandbox.zohoapis.eu",
+        ),
+        (
+            {"BULKLINK_ENVIRONMENT": "developer"},
+            "https://www.zohoapis.com.au",
+            "https://developer.zohoapis.com.au",
+        ),
+        (
+            {"BULKLINK_API_URL": "http://127.0.0.1:8080"},
+            "https://www.zohoapis.eu",
+            "http://127.0.0.1:8080",
+        ),
+        (
+            {"BULKLINK_API_URL": "http://127.0.0.1:8080", "BULKLINK_ENVIRONMENT": "sandbox"},
+            "https://www.zohoapis.eu",
+            "http://127.0.0.1:8080",
+        ),
+        ({}, "http://www.zohoapis.eu", "https://www.zohoapis.eu"),
+        ({}, None, "https://www.zohoapis.eu"),
+        ({}, 7, "https://www.zohoapis.eu"),
+        ({}, "https://[", "https://www.zohoapis.eu"),
+    ],
+    ids=[
+        "as-named",
+        "another-centre",
+        "sandbox",
+        "sandbox-named",
+        "developer",
+        "given-address",
+        "given-address-and-sandbox",
+        "plain-http",
+        "null",
+        "a-number",
+        "no-address",
+    ],
+)
+async def test_the_api_host_follows_the_answer_the_environment_and_the_given_address(
+    env: dict[str, str], api_domain: Any, wanted: str
+) -> None:
+    transport = FakeTransport(granted(api_domain=api_domain))
+    assert (await tokens(transport, connection=connect(**env)).current()).api_url == wanted
+
+
+# One refresh for all
+
+
+async def test_fifty_tasks_that_need_a_token_ask_once() -> None:
+    transport = Numbered(granted())
+    kept = tokens(transport)
+    found = await asyncio.gather(*(kept.current() for _ in range(50)))
+    assert {token.access_token for token in found} == {"1000.fresh.1"}
+    assert len(transport.sent) == 1
+
+
+async def test_fifty_tasks_that_find_the_token_refused_have_it_renewed_once() -> None:
+    transport = Numbered(granted())
+    kept = tokens(transport)
+    refused = await kept.current()
+    await asyncio.gather(*(kept.renew(refused) for _ in range(50)))
+    assert (await kept.current()).access_token == "1000.fresh.2"
+    assert len(transport.sent) == 2
+
+
+async def test_a_task_that_comes_late_with_the_old_token_does_not_renew_the_new_one() -> None:
+    transport = Numbered(granted())
+    kept = tokens(transport)
+    refused = await kept.current()
+    await kept.renew(refused)
+    await kept.renew(refused)
+    assert (await kept.current()).access_token == "1000.fresh.2"
+
+
+async def test_a_task_that_asks_during_a_renewal_gets_a_token() -> None:
+    transport = Numbered(granted())
+    kept = tokens(transport)
+    refused = await kept.current()
+    renewing = asyncio.create_task(kept.renew(refused))
+    await asyncio.sleep(0.01)
+    found = await kept.current()
+    await renewing
+    assert found.access_token in ("1000.fresh.1", "1000.fresh.2")
+    assert len(transport.sent) == 2
+
+
+@pytest.mark.parametrize("refusal", [THROTTLED, INVALID_CODE], ids=["throttled", "invalid_code"])
+async def test_fifty_tasks_whose_renewal_is_refused_ask_once_since_asking_lengthens_the_penalty(
+    refusal: Answer,
+) -> None:
+    transport = FakeTransport(granted(), refusal)
+    kept = tokens(transport)
+    refused = await kept.current()
+    outcomes = await asyncio.gather(
+        *(kept.renew(refused) for _ in range(50)), return_exceptions=True
+    )
+    assert all(isinstance(outcome, RunStoppedError) for outcome in outcomes)
+    assert len(transport.sent) == 2
+
+
+async def test_a_renewal_that_is_given_up_leaves_the_way_free_for_the_next() -> None:
+    transport = Numbered(granted())
+    kept = tokens(transport)
+    refused = await kept.current()
+    renewing = asyncio.create_task(kept.renew(refused))
+    await asyncio.sleep(0.01)
+    renewing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await renewing
+    await kept.renew(refused)
+    assert (await kept.current()).access_token != "1000.fresh.1"
+
+
+# A given token, and its end
+
+
+async def test_a_given_token_is_used_until_it_is_refused() -> None:
+    transport = Numbered(granted())
+    clock = Clock()
+    kept = tokens(transport, connection=connect(BULKLINK_ACCESS_TOKEN=GIVEN), clock=clock)
+    clock.now += 365 * 24 * 3600
+    given = await kept.current()
+    assert given.access_token == GIVEN
+    assert given.api_url == "https://www.zohoapis.eu"
+    assert transport.sent == []
+    await kept.renew(given)
+    assert (await kept.current()).access_token == "1000.fresh.1"
+
+
+async def test_a_given_token_that_is_refused_and_cannot_be_renewed_stops_the_run() -> None:
+    connection = Connection.from_environment({**EU, "BULKLINK_ACCESS_TOKEN": GIVEN})
+    transport = FakeTransport(granted())
+    kept = tokens(transport, connection=connection)
+    with pytest.raises(RunStoppedError) as caught:
+        await kept.renew(await kept.current())
+    assert caught.value.by is StoppedBy.FATAL
+    assert "BULKLINK_ACCESS_TOKEN" in caught.value.where
+    assert caught.value.advice
+    assert_shows_nothing_secret(caught.value)
+    assert transport.sent == []
+
+
+async def test_a_token_is_renewed_before_it_ends() -> None:
+    transport, clock = Numbered(granted()), Clock()
+    kept = tokens(transport, clock=clock)
+    await kept.current()
+    clock.now += 3000
+    assert (await kept.current()).access_token == "1000.fresh.1"
+    clock.now += 599
+    found = await asyncio.gather(*(kept.current() for _ in range(50)))
+    assert {token.access_token for token in found} == {"1000.fresh.2"}
+    assert len(transport.sent) == 2
+
+
+# Keeping
+
+
+def kept_in(folder: Path) -> list[Path]:
+    """What lies in the folder of kept tokens; nothing where it is missing."""
+    return list(folder.iterdir()) if folder.exists() else []
+
+
+async def test_a_kept_token_serves_the_next_run(tmp_path: Path) -> None:
+    transport = Numbered(granted())
+    for _ in range(3):
+        found = await tokens(transport, store=TokenStore(tmp_path / "bulklink")).current()
+        assert found.access_token == "1000.fresh.1"
+        assert found.api_url == "https://www.zohoapis.eu"
+    assert len(transport.sent) == 1
+
+
+async def test_a_renewed_token_is_the_one_that_is_kept(tmp_path: Path) -> None:
+    transport, store = Numbered(granted()), TokenStore(tmp_path)
+    kept = tokens(transport, store=store)
+    await kept.renew(await kept.current())
+    assert (await tokens(transport, store=store).current()).access_token == "1000.fresh.2"
+    assert len(transport.sent) == 2
+
+
+async def test_a_kept_token_that_is_refused_is_replaced(tmp_path: Path) -> None:
+    transport, store = Numbered(granted()), TokenStore(tmp_path)
+    await tokens(transport, store=store).current()
+    kept = tokens(transport, store=store)
+    await kept.renew(await kept.current())
+    assert (await kept.current()).access_token == "1000.fresh.2"
+
+
+@pytest.mark.parametrize("late", [-30, 0, 1, 10_000_000])
+async def test_a_kept_token_that_has_ended_is_not_used(tmp_path: Path, late: float) -> None:
+    transport, clock = Numbered(granted()), Clock()
+    await tokens(transport, store=TokenStore(tmp_path), clock=clock).current()
+    clock.now += 3600 + late
+    found = await tokens(transport, store=TokenStore(tmp_path), clock=clock).current()
+    assert found.access_token == "1000.fresh.2"
+
+
+async def test_a_given_token_is_not_kept(tmp_path: Path) -> None:
+    store = TokenStore(tmp_path)
+    connection = connect(BULKLINK_ACCESS_TOKEN=GIVEN)
+    await tokens(FakeTransport(granted()), connection=connection, store=store).current()
+    assert kept_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"BULKLINK_CLIENT_ID": "1000.OTHER"},
+        {"BULKLINK_REFRESH_TOKEN": "1000.other"},
+        {"BULKLINK_DC": "us"},
+        {"BULKLINK_ENVIRONMENT": "sandbox"},
+        {"BULKLINK_API_URL": "http://127.0.0.1:8080"},
+        {"BULKLINK_ACCOUNTS_URL": "http://127.0.0.1:8080"},
+    ],
+    ids=lambda env: next(iter(env)),
+)
+async def test_a_kept_token_serves_only_the_connection_it_was_given_for(
+    tmp_path: Path, other: dict[str, str]
+) -> None:
+    transport, store = Numbered(granted()), TokenStore(tmp_path)
+    await tokens(transport, store=store).current()
+    found = await tokens(transport, store=store, connection=connect(**other)).current()
+    assert found.access_token == "1000.fresh.2"
+
+
+@posix_only
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077], ids=oct)
+async def test_only_their_owner_can_read_kept_tokens(tmp_path: Path, mask: int) -> None:
+    folder = tmp_path / "bulklink"
+    before = os.umask(mask)
+    try:
+        kept = tokens(Numbered(granted()), store=TokenStore(folder))
+        await kept.renew(await kept.current())
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    (file,) = kept_in(folder)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+async def test_the_name_and_content_of_the_file_hold_no_credential(tmp_path: Path) -> None:
+    await tokens(FakeTransport(granted()), store=TokenStore(tmp_path)).current()
+    (file,) = kept_in(tmp_path)
+    seen = file.name + file.read_text("utf-8")
+    assert not any(secret in seen for secret in CREDENTIALS.values())
+
+
+CORRUPT = {
+    "empty": b"",
+    "truncated": b'{"access_token":"1000.old","api_url":"https://www.zoho',
+    "another shape": b'{"token":"1000.old"}',
+    "a list": b"[1,2,3]",
+    "wrong types": b'{"access_token":1,"api_url":null,"ends_at":"never"}',
+    "no utf-8": b'{"access_token":"\xff\xfe","api_url":"https://www.zohoapis.eu","ends_at":9e9}',
+    "binary": bytes(range(256)),
+    "deep": b'{"x":' + b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("content", CORRUPT.values(), ids=CORRUPT)
+async def test_a_corrupt_file_is_ignored_and_replaced(tmp_path: Path, content: bytes) -> None:
+    transport, store = Numbered(granted()), TokenStore(tmp_path)
+    await tokens(transport, store=store).current()
+    (file,) = kept_in(tmp_path)
+    file.write_bytes(content)
+    assert (await tokens(transport, store=store).current()).access_token == "1000.fresh.2"
+    assert (await tokens(transport, store=store).current()).access_token == "1000.fresh.2"
+
+
+async def test_a_file_that_cannot_be_read_or_replaced_costs_only_a_refresh(tmp_path: Path) -> None:
+    transport, store = Numbered(granted()), TokenStore(tmp_path)
+    await tokens(transport, store=store).current()
+    (file,) = kept_in(tmp_path)
+    file.unlink()
+    file.mkdir()
+    (file / "in-the-way").touch()
+    assert (await tokens(transport, store=store).current()).access_token == "1000.fresh.2"
+    assert kept_in(tmp_path) == [file]
+
+
+@pytest.mark.parametrize("below", ["", "bulklink"], ids=["a-file", "below-a-file"])
+async def test_a_folder_that_cannot_be_made_costs_only_a_refresh(
+    tmp_path: Path, below: str
+) -> None:
+    (tmp_path / "taken").touch()
+    store = TokenStore(tmp_path / "taken" / below)
+    assert (await tokens(Numbered(granted()), store=store).current()).access_token == "1000.fresh.1"
+
+
+def test_a_token_shows_no_secret() -> None:
+    token = Token("1000.fresh", "https://www.zohoapis.eu", 1.0)
+    assert "1000.fresh" not in f"{token!r} {token} {[token]}"
+
+
+async def test_the_tokens_of_a_run_show_no_secret() -> None:
+    kept = tokens(FakeTransport(granted()), connection=connect(BULKLINK_ACCESS_TOKEN=GIVEN))
+    await kept.current()
+    assert not any(secret in repr(kept) for secret in SECRETS)

@@ -1,0 +1,377 @@
+"""The network, over real sockets: a request leaves once, and what came back is told as it is."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from bulklink.zoho.exchange import Answer, Silence
+from bulklink.zoho.transport import HttpTransport
+
+SECRET = "1000.hush.hush"
+HEADERS = {"Authorization": f"Zoho-oauthtoken {SECRET}"}
+EMPTY_OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+MEGABYTE = 1024 * 1024
+
+Reply = Callable[["Visit"], Awaitable[None]]
+
+
+class Visit:
+    """One request as a raw server got it, and the way back to its sender."""
+
+    def __init__(self, head: bytes, body: bytes, nth: int, writer: asyncio.StreamWriter) -> None:
+        self.head = head
+        self.body = body
+        self.nth = nth
+        self.writer = writer
+
+    @property
+    def line(self) -> str:
+        return self.head.split(b"\r\n", 1)[0].decode()
+
+    @property
+    def method(self) -> str:
+        return self.line.split()[0]
+
+    async def say(self, *parts: bytes) -> None:
+        for part in parts:
+            self.writer.write(part)
+            await self.writer.drain()
+
+    def hang_up(self) -> None:
+        self.writer.close()
+
+    def reset(self) -> None:
+        self.writer.transport.abort()
+
+
+class Server:
+    """Answers every request on every connection by one function and keeps what it saw."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self.visits: list[Visit] = []
+        self.connections = 0
+        self.url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        nth = 0
+        try:
+            while not writer.is_closing():
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = _content_length(head)
+                nth += 1
+                visit = Visit(head, await reader.readexactly(length), nth, writer)
+                self.visits.append(visit)
+                await self._reply(visit)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+def _content_length(head: bytes) -> int:
+    for line in head.lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            return int(line.split(b":")[1])
+    return 0
+
+
+@asynccontextmanager
+async def serving(reply: Reply) -> AsyncIterator[tuple[Server, HttpTransport]]:
+    """A raw server on this machine and a transport to talk to it."""
+    server = Server(reply)
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    try:
+        async with HttpTransport() as transport:
+            yield server, transport
+    finally:
+        listening.close()
+        await listening.wait_closed()
+
+
+def saying(*parts: bytes, then: Callable[[Visit], None] = Visit.hang_up) -> Reply:
+    """Answer with these bytes and end the connection."""
+
+    async def reply(visit: Visit) -> None:
+        await visit.say(*parts)
+        then(visit)
+
+    return reply
+
+
+async def outcome_of(*parts: bytes, then: Callable[[Visit], None] = Visit.hang_up) -> object:
+    """What the transport makes of these bytes."""
+    async with serving(saying(*parts, then=then)) as (server, transport):
+        outcome = await transport.send("GET", f"{server.url}/crm/v8/org?s={SECRET}", HEADERS, None)
+        assert len(server.visits) == 1
+        return outcome
+
+
+async def test_a_request_arrives_as_it_was_given_and_its_answer_comes_back() -> None:
+    async with serving(saying(b"HTTP/1.1 207 X\r\nContent-Length: 4\r\n\r\n[1]\n")) as (
+        server,
+        transport,
+    ):
+        outcome = await transport.send(
+            "POST", f"{server.url}/a/b", {**HEADERS, "Content-Type": "application/json"}, b'{"x":1}'
+        )
+    assert outcome == Answer(207, b"[1]\n", None)
+    (visit,) = server.visits
+    assert visit.line == "POST /a/b HTTP/1.1"
+    assert b"\r\nAuthorization: Zoho-oauthtoken 1000.hush.hush\r\n" in visit.head
+    assert b"\r\nContent-Type: application/json\r\n" in visit.head
+    assert visit.body == b'{"x":1}'
+
+
+async def test_commas_and_percent_signs_of_a_query_arrive_raw() -> None:
+    target = (
+        "/crm/v8/Contacts/1/Emails/actions/link_record?owner_id=2&message_ids=a1,b2,c3&x=%2C+%20"
+    )
+    async with serving(saying(EMPTY_OK)) as (server, transport):
+        await transport.send("DELETE", server.url + target, HEADERS, None)
+    assert server.visits[0].line == f"DELETE {target} HTTP/1.1"
+
+
+@pytest.mark.parametrize("end", [Visit.hang_up, Visit.reset], ids=["closed", "reset"])
+@pytest.mark.parametrize("method", ["DELETE", "GET", "POST"])
+async def test_a_request_on_a_kept_connection_that_drops_is_not_sent_again(
+    method: str, end: Callable[[Visit], None]
+) -> None:
+    async def reply(visit: Visit) -> None:
+        if visit.nth == 1:
+            await visit.say(EMPTY_OK)
+        else:
+            end(visit)
+
+    async with serving(reply) as (server, transport):
+        body = b"{}" if method == "POST" else None
+        first = await transport.send(method, f"{server.url}/1", HEADERS, body)
+        second = await transport.send(method, f"{server.url}/2", HEADERS, body)
+        await asyncio.sleep(0)
+    assert first == Answer(200, b"{}")
+    assert isinstance(second, Silence)
+    assert second.sent
+    assert [visit.line.split()[:2] for visit in server.visits] == [[method, "/1"], [method, "/2"]]
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("method", ["DELETE", "GET", "POST"])
+async def test_a_request_on_a_new_connection_that_drops_is_not_sent_again(method: str) -> None:
+    async with serving(saying()) as (server, transport):
+        outcome = await transport.send(method, f"{server.url}/1", HEADERS, None)
+    assert isinstance(outcome, Silence)
+    assert outcome.sent
+    assert len(server.visits) == 1
+
+
+async def test_a_refused_connection_is_silence_and_nothing_was_sent() -> None:
+    async with serving(saying(EMPTY_OK)) as (server, _):
+        pass
+    async with HttpTransport() as transport:
+        outcome = await transport.send("DELETE", f"{server.url}/?s={SECRET}", HEADERS, None)
+    assert isinstance(outcome, Silence)
+    assert not outcome.sent
+    assert_says_nothing_secret(outcome)
+
+
+@pytest.mark.parametrize(
+    "host", ["a..b", "www..example.com", "a" * 64 + ".example.com"], ids=lambda host: host[:16]
+)
+async def test_a_host_name_that_cannot_be_is_silence_and_nothing_was_sent(host: str) -> None:
+    async with HttpTransport() as transport:
+        outcome = await transport.send("GET", f"https://{host}/?s={SECRET}", HEADERS, None)
+    assert isinstance(outcome, Silence)
+    assert not outcome.sent
+    assert_says_nothing_secret(outcome)
+
+
+async def test_a_server_without_tls_is_silence_and_nothing_was_sent() -> None:
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\nThis is no TLS.")
+        writer.close()
+
+    listening = await asyncio.start_server(plain, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    async with listening, HttpTransport() as transport:
+        outcome = await transport.send("GET", f"https://127.0.0.1:{port}/{SECRET}", HEADERS, None)
+    assert isinstance(outcome, Silence)
+    assert not outcome.sent
+    assert_says_nothing_secret(outcome)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_an_answer_and_is_not_followed(status: int) -> None:
+    async with (
+        serving(saying(EMPTY_OK)) as (other, _),
+        serving(
+            saying(
+                f"HTTP/1.1 {status} Moved\r\nLocation: {other.url}/elsewhere\r\n"
+                "Content-Length: 0\r\n\r\n".encode()
+            )
+        ) as (server, transport),
+    ):
+        outcome = await transport.send("GET", f"{server.url}/here", HEADERS, None)
+        assert outcome == Answer(status, b"")
+        assert [visit.line for visit in server.visits] == ["GET /here HTTP/1.1"]
+        assert other.visits == []
+
+
+def assert_says_nothing_secret(outcome: object) -> None:
+    said = repr(outcome)
+    assert SECRET not in said
+    assert "http:" not in said
+    assert "https:" not in said
+    assert "/crm" not in said
+    assert "127.0.0.1" not in said
+
+
+BROKEN = {
+    "a body shorter than it says": (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{}",),
+    "a head without end": (b"HTTP/1.1 200 OK\r\nContent-",),
+    "no status line": (b"<html>hello</html>\r\n\r\n",),
+    "a status of letters": (b"HTTP/1.1 OK fine\r\n\r\n",),
+    "a broken header": (b"HTTP/1.1 200 OK\r\nno colon here\r\n\r\n",),
+    "a length of letters": (b"HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\n{}",),
+    "a chunk without end": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}",),
+    "a chunk of no size": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+    ),
+    "a body that is no gzip": (
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 8\r\n\r\nnot gzip",
+    ),
+    "a very long header": (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",),
+    "nothing": (),
+}
+
+
+@pytest.mark.parametrize("parts", BROKEN.values(), ids=BROKEN)
+async def test_a_broken_answer_is_silence_after_a_request_that_was_sent(
+    parts: tuple[bytes, ...],
+) -> None:
+    outcome = await outcome_of(*parts)
+    assert isinstance(outcome, Silence)
+    assert outcome.sent
+    assert outcome.reason
+    assert_says_nothing_secret(outcome)
+
+
+async def test_an_answer_of_exactly_eight_megabytes_is_taken() -> None:
+    body = b" " * (8 * MEGABYTE)
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    outcome = await outcome_of(head, body)
+    assert isinstance(outcome, Answer)
+    assert len(outcome.body) == 8 * MEGABYTE
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+async def test_an_answer_of_more_than_eight_megabytes_is_silence(packed: bool) -> None:
+    body = b" " * (8 * MEGABYTE + 1)
+    head = b"HTTP/1.1 200 OK\r\n"
+    if packed:
+        body = gzip.compress(body, 1)
+        head += b"Content-Encoding: gzip\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n".encode()
+    outcome = await outcome_of(head, body)
+    assert isinstance(outcome, Silence)
+    assert outcome.sent
+    assert_says_nothing_secret(outcome)
+
+
+async def test_an_answer_without_end_is_given_up_at_eight_megabytes() -> None:
+    async def reply(visit: Visit) -> None:
+        await visit.say(b"HTTP/1.1 200 OK\r\n\r\n")
+        for _ in range(100):
+            await visit.say(b" " * MEGABYTE)
+
+    async with serving(reply) as (server, transport):
+        outcome = await transport.send("GET", f"{server.url}/", HEADERS, None)
+    assert isinstance(outcome, Silence)
+    assert outcome.sent
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        ("84", 84.0),
+        ("  30  ", 30.0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+        ("soon", None),
+        ("-5", None),
+        ("", None),
+        ("nan", None),
+        ("inf", None),
+        ("1e9", None),
+    ],
+)
+async def test_retry_after_is_read_in_seconds(value: str, seconds: float | None) -> None:
+    outcome = await outcome_of(
+        f"HTTP/1.1 429 Too Many\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n".encode()
+    )
+    assert outcome == Answer(429, b"", seconds)
+
+
+async def test_without_retry_after_none_is_told() -> None:
+    assert await outcome_of(EMPTY_OK) == Answer(200, b"{}", None)
+
+
+async def test_no_content_is_an_answer_without_a_body() -> None:
+    assert await outcome_of(b"HTTP/1.1 204 No Content\r\n\r\n") == Answer(204, b"", None)
+
+
+async def test_an_answer_in_chunks_and_gzip_is_put_together() -> None:
+    packed = gzip.compress(b'{"Emails":[]}')
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n\r\n"
+    chunks = [b"%x\r\n%s\r\n" % (1, packed[n : n + 1]) for n in range(len(packed))]
+    assert await outcome_of(head, *chunks, b"0\r\n\r\n") == Answer(200, b'{"Emails":[]}', None)
+
+
+async def test_cookies_are_not_kept_between_requests() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: session=hush; Path=/\r\nContent-Length: 0\r\n\r\n"
+    async with serving(saying(answer, then=lambda visit: None)) as (server, transport):
+        for _ in range(2):
+            await transport.send("GET", f"{server.url}/", HEADERS, None)
+    assert len(server.visits) == 2
+    assert all(b"cookie" not in visit.head.lower() for visit in server.visits)
+
+
+async def test_a_header_cannot_smuggle_another_one() -> None:
+    async with serving(saying(EMPTY_OK)) as (server, transport):
+        headers = {"Authorization": "Zoho-oauthtoken x\r\nX-Smuggled: 1"}
+        with suppress(ValueError):
+            await transport.send("GET", f"{server.url}/", headers, None)
+    assert all(b"X-Smuggled" not in visit.head for visit in server.visits)
+
+
+async def test_requests_at_the_same_time_do_not_wait_for_each_other() -> None:
+    waiting = asyncio.Semaphore(0)
+
+    async def reply(visit: Visit) -> None:
+        waiting.release()
+        if len(server.visits) < 30:
+            await everyone.wait()
+        everyone.set()
+        await visit.say(EMPTY_OK)
+        visit.hang_up()
+
+    everyone = asyncio.Event()
+    async with serving(reply) as (server, transport):
+        outcomes = await asyncio.gather(
+            *(transport.send("GET", f"{server.url}/{n}", HEADERS, None) for n in range(30))
+        )
+    assert outcomes == [Answer(200, b"{}")] * 30
+    assert len(server.visits) == 30
+
+
+async def test_a_transport_that_is_not_open_says_so() -> None:
+    with pytest.raises(RuntimeError, match="not open"):
+        await HttpTransport().send("GET", "http://127.0.0.1:9/", {}, None)
