@@ -203,11 +203,16 @@ def twin_tables() -> list[str]:
         "WHERE reason IS NULL) GROUP BY key HAVING count(*) > 1",
         f"CREATE TABLE near AS SELECT row, op, {key}, deal_id FROM run WHERE reason IS NULL "
         f"AND hash({key}) IN (SELECT key FROM suspects)",
-        f"CREATE TABLE meetings AS SELECT {key}, min(row) AS first, count(*) AS rows, "
-        "min(op) <> max(op) OR coalesce(min(deal_id) <> max(deal_id), false) AS conflict, "
-        f"min(row, {faults.NAMED_ROWS + 1}) AS named FROM near GROUP BY {key} HAVING rows > 1",
+        # A hash stands for the deal: an aggregate of long texts cannot leave the memory.
+        f"CREATE TABLE meetings AS SELECT {key}, min(row) AS first, min(op) <> max(op) OR "
+        "coalesce(min(hash(deal_id)) <> max(hash(deal_id)), false) AS conflict "
+        f"FROM near GROUP BY {key} HAVING count(*) > 1",
         f"CREATE TABLE twins AS SELECT row, first, conflict FROM near JOIN meetings USING ({key})",
-        "CREATE TABLE conflicts AS SELECT first, rows, named FROM meetings WHERE conflict",
+        "CREATE TABLE conflicts AS SELECT first, any_value(rows) AS rows, "
+        f"list(row ORDER BY row) FILTER (place <= {faults.NAMED_ROWS + 1}) AS named FROM ("
+        "SELECT row, first, count(*) OVER (PARTITION BY first) AS rows, "
+        "row_number() OVER (PARTITION BY first ORDER BY row) AS place "
+        "FROM twins WHERE conflict) GROUP BY first",
         "DROP TABLE suspects",
         "DROP TABLE near",
         "DROP TABLE meetings",

@@ -108,7 +108,7 @@ class SealedPlan:
             with replacing(path) as temporary:
                 database.run(
                     f"COPY ({_NAMED.format(plan=self._relation)}) TO {literal(str(temporary))} "
-                    "(FORMAT parquet, USE_TMP_FILE false, ROW_GROUP_SIZE 61440)"
+                    "(FORMAT parquet, USE_TMP_FILE false, ROW_GROUP_SIZE 122880)"
                 )
             return int(database.one(_REFUSED.format(names=literal(str(path))))[0])
 

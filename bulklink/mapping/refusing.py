@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bulklink.mapping.preparing import Prepared
 
 REJECTS = "rejects.csv"
-_OUR_COLUMNS = tuple(
+OUR_COLUMNS = tuple(
     f"bulklink_{name}" for name in ("file", "row", "line", "column", "reason", "raw")
 )
 #: What `refused_query` gives for each row before the user's own columns.
@@ -161,6 +161,6 @@ def write_rejects(
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow([*(column.header for column in columns), *_OUR_COLUMNS])
+        writer.writerow([*(column.header for column in columns), *OUR_COLUMNS])
         for batch in database.batches(query):
             writer.writerows(map(files.reject, batch))

@@ -1,0 +1,72 @@
+"""Rows that are refused after the look-ups: their deal or owner is not there."""
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import csv
+import os
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bulklink.mapping import faults
+from bulklink.mapping.database import Database, literal
+from bulklink.mapping.refusing import OUR_COLUMNS
+from bulklink.mapping.stop import Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+#: Columns of the query before the user's own, which come behind all of bulklink's.
+_FRONT = ("file", "row", "line", "refused", "deal_id", "owner_id")
+_BULKLINK_COLUMNS = 12
+
+
+def add_unknown(plan: Path, names: Path, rejects: Path) -> int:
+    """Add rows whose deal or owner was not found to `rejects.csv`, which may not be there yet.
+
+    Args:
+        plan: the sealed plan.
+        names: what was looked up for it.
+        rejects: the file to add to.
+
+    Returns:
+        How many rows were added.
+    """
+    spill = plan.with_name(plan.name + ".spill")
+    with closing(Database(spill, Stop(), threads=1, memory="128MB")) as database:
+        headers = _headers(database, plan)
+        fresh = not rejects.exists()
+        file = os.open(rejects, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        with os.fdopen(file, "a", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream)
+            if fresh:
+                writer.writerow([*headers, *OUR_COLUMNS])
+            added = 0
+            for row in _refused(database, plan, names):
+                writer.writerow(row)
+                added += 1
+            return added
+
+
+def _headers(database: Database, plan: Path) -> list[str]:
+    """Return the user's headers as they stood in the mapping; the plan's may differ."""
+    query = f"SELECT value FROM parquet_kv_metadata({literal(str(plan))}) WHERE key = 'headers'"
+    return msgspec.json.decode(database.one(query)[0], type=list[str])
+
+
+def _refused(database: Database, plan: Path, names: Path) -> Iterator[tuple[Any, ...]]:
+    query = (
+        "SELECT bulklink_file, plan.bulklink_row, bulklink_line, refused, bulklink_deal_id, "
+        f"bulklink_owner_id, plan.* FROM read_parquet({literal(str(plan))}) AS plan "
+        f"POSITIONAL JOIN read_parquet({literal(str(names))}) AS names "
+        "WHERE refused IS NOT NULL AND bulklink_duplicate_of IS NULL"
+    )
+    for found in database.rows(query):
+        file, row, line, reason, deal_id, owner_id = found[: len(_FRONT)]
+        deal = reason == faults.UNKNOWN_DEAL
+        column, raw = ("deal_id", deal_id) if deal else ("owner_id", owner_id)
+        own = found[len(_FRONT) + _BULKLINK_COLUMNS :]
+        yield (*own, file, row, line, column, reason, raw)
