@@ -94,6 +94,12 @@ class LockedError(RefusedError):
     code = "locked"
 
 
+class WrongOrgError(RefusedError):
+    """Raised when a run is to go on in another org, or at another address, than it began."""
+
+    code = "wrong-org"
+
+
 class NotConfirmedError(RefusedError):
     """Raised when the question before a change was answered with no, or could not be asked."""
 

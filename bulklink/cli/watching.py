@@ -81,10 +81,10 @@ class ScreenWatch(Watch):
         """Show how far the run is."""
         failed, doubt = progress.counts[Status.FAILED], progress.counts[Status.IN_DOUBT]
         bad = f"{failed:,} failed, {doubt:,} in doubt" if failed or doubt else ""
-        self._bar.update(self._task, completed=progress.settled, total=progress.messages, bad=bad)
+        self._bar.update(self._task, completed=progress.settled, total=progress.rows, bad=bad)
         if self._style == "lines" and time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + LINE_SECONDS
-            note(f"{progress.settled:,} of {progress.messages:,} emails{', ' + bad if bad else ''}")
+            note(f"{progress.settled:,} of {progress.rows:,} rows{', ' + bad if bad else ''}")
 
     def not_done(self, result: Result) -> None:
         """Name a message that failed or is in doubt."""

@@ -17,7 +17,7 @@ from bulklink.engine.caller import Caller, Clock, Exchange
 from bulklink.engine.readback import read_links
 from bulklink.engine.refusals import Refusals
 from bulklink.engine.stopping import HaltedError, Stopping
-from bulklink.engine.tracks import ANSWERED, Need, Track
+from bulklink.engine.tracks import ANSWERED, Need, Track, leave_in_doubt
 from bulklink.errors import BulklinkError
 from bulklink.ledger.lines import Result, result_line, snapshot_line, step_line
 from bulklink.ledger.writer import LedgerWriter
@@ -27,21 +27,24 @@ from bulklink.zoho.answers import Reading, Verdict, read_answer
 from bulklink.zoho.classes import AnswerClass, class_of
 from bulklink.zoho.exchange import Answer, CallKind, Request, Silence
 
-SETTLE_AFTER = 10.0
-"""Seconds after a call before a read is believed that shows it not applied."""
 _PHASES = (Need.SNAPSHOT, Need.UNLINK, Need.LINK, Need.PUT_BACK, Need.SETTLE)
 
 
 class Sending(msgspec.Struct, frozen=True):
     """How batches are sent: most messages a call, which endpoint for one, with names or ids alone.
 
-    `module_id` is the org's id of the module Deals.
+    `module_id` is the org's id of the module Deals. Without `read_back` nothing is settled by
+    reading; `read_pages` of a contact are read at most; `settle_after` is how many seconds after
+    a call a read is believed that shows it not applied.
     """
 
     batch_size: int
     single_endpoint: bool
     names: bool
     module_id: str
+    read_back: bool = True
+    read_pages: int = 200
+    settle_after: float = 10.0
 
 
 class Desk(msgspec.Struct, frozen=True):
@@ -55,6 +58,8 @@ class Desk(msgspec.Struct, frozen=True):
     clock: Clock
     settled: Callable[[Result], None]
     """Told of each result once it is on its way to the ledger."""
+    track: Callable[[Message], Track] = Track
+    """Begins the work on a message, or takes it up where an earlier invocation left it."""
 
 
 class ContactRun:
@@ -67,7 +72,7 @@ class ContactRun:
 
     def __init__(self, messages: Sequence[Message], desk: Desk) -> None:
         self._contact_id = messages[0].contact_id
-        self._tracks = [Track(message) for message in messages]
+        self._tracks = [desk.track(message) for message in messages]
         self._desk = desk
         self._lots = 0
         self._write_ended = desk.clock.monotonic()
@@ -202,14 +207,24 @@ class ContactRun:
 
     async def _read(self, tracks: Sequence[Track], need: Need) -> None:
         """Read the links back until all these messages are seen, and go on with each."""
-        finishing = all(track.unlinked for track in tracks)
+        finishing, sending = all(track.unlinked for track in tracks), self._desk.sending
+        if need is Need.SETTLE and not sending.read_back:
+            for track in tracks:
+                leave_in_doubt(track)
+            self._record(tracks)
+            return
         if need is Need.SETTLE and any(track.patient for track in tracks):
-            believed_at = self._write_ended + SETTLE_AFTER
+            believed_at = self._write_ended + sending.settle_after
             left = believed_at - self._desk.clock.monotonic()
             await self._desk.stopping.sleep(max(0.0, left), finishing=finishing)
         wanted = {track.message.message_id: track.message.row for track in tracks}
         links = await read_links(
-            self._contact_id, wanted, self._desk.caller, self._desk.refusals, finishing=finishing
+            self._contact_id,
+            wanted,
+            self._desk.caller,
+            self._desk.refusals,
+            most_pages=sending.read_pages,
+            finishing=finishing,
         )
         for track in tracks:
             links.tell(track)

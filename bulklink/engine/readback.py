@@ -15,9 +15,6 @@ from bulklink.zoho.exchange import Answer
 from bulklink.zoho.links import Deal, Page, read_page
 from bulklink.zoho.requests import emails_page
 
-READ_PAGES = 200
-"""Pages of a contact that are read at most."""
-
 
 class Links(msgspec.Struct):
     """What the pages of a contact told.
@@ -49,6 +46,7 @@ async def read_links(
     caller: Caller,
     refusals: Refusals,
     *,
+    most_pages: int,
     finishing: bool,
 ) -> Links:
     """Read a contact's pages until all wanted messages are seen, or no page is left.
@@ -58,6 +56,7 @@ async def read_links(
         wanted: row by message id.
         caller: makes the calls.
         refusals: judges a refusal.
+        most_pages: pages that are read at most.
         finishing: whether it serves relinks that a gentle stop must not tear.
 
     Raises:
@@ -67,7 +66,7 @@ async def read_links(
     left, links = dict(wanted), Links()
     index: str | None = None
     asked: set[str | None] = set()
-    while left and index not in asked and len(asked) < READ_PAGES:
+    while left and index not in asked and len(asked) < most_pages:
         asked.add(index)
         exchange = await caller.make(
             emails_page(contact_id, index),

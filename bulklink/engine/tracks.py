@@ -11,6 +11,7 @@ from enum import Enum, auto
 import msgspec
 
 from bulklink.ledger.lines import Result
+from bulklink.ledger.replay import OpenRow, Replay
 from bulklink.models import Message, Op, Status
 from bulklink.zoho.answers import Verdict
 from bulklink.zoho.classes import advice_for
@@ -43,6 +44,7 @@ class Track:
         need: what it needs next; NOTHING once `result` is there.
         half: the write that SETTLE is about.
         previous: the deal it was on before; UNSET where no snapshot told.
+        redone: whether its unlink was asked for again after a read showed its former deal.
         unlinked: whether it is between the halves of a relink.
         step_told: whether the ledger knows that.
         doubt: whether an answer to the present half was lost or did not name it.
@@ -57,7 +59,7 @@ class Track:
 
     __slots__ = (
         "attempts", "call", "doubt", "half", "lot", "message", "need", "patient", "previous",
-        "refusal", "result", "sendings", "step_told", "unlinked",
+        "redone", "refusal", "result", "sendings", "step_told", "unlinked",
     )  # fmt: skip
 
     def __init__(self, message: Message) -> None:
@@ -65,6 +67,7 @@ class Track:
         self.half = Need.UNLINK if message.op is Op.UNLINK else Need.LINK
         self.need = Need.SNAPSHOT if message.op is Op.RELINK else self.half
         self.previous: Deal | msgspec.UnsetType | None = msgspec.UNSET
+        self.redone = False
         self.unlinked = False
         self.step_told = False
         self.doubt = False
@@ -141,6 +144,36 @@ class Track:
         )
 
 
+def track_of(message: Message, told: Replay) -> Track:
+    """Return the track of a message, taken up where the ledger says that it stands."""
+    left = told.open.get(message.row)
+    if left is None and told.is_again(message.row):
+        in_doubt = told.status(message.row) is Status.IN_DOUBT and message.op is not Op.RELINK
+        attempts = told.earlier_attempts(message.row)
+        left = OpenRow(asked=message.op if in_doubt else None, attempts=attempts)
+    return _resumed(message, left) if left else Track(message)
+
+
+def _resumed(message: Message, left: OpenRow) -> Track:
+    """Return the track of a message that an earlier invocation left in flight.
+
+    What the last call did is not known: it is read back before anything is sent.
+    """
+    track = Track(message)
+    track.attempts, track.call = left.attempts, left.call
+    if left.previous is not None:
+        deal_id, name = left.previous
+        track.previous = Deal(deal_id, name) if deal_id is not None else None
+    track.unlinked = track.step_told = left.unlinked
+    if left.asked is not None:
+        track.need = Need.UNLINK if left.asked == "unlink" else Need.LINK
+        track.doubt = True
+        track.settle()
+    elif left.unlinked:
+        track.need = Need.LINK
+    return track
+
+
 def seen(track: Track, listed: bool, deal: Deal | None, call: int | None) -> None:  # noqa: FBT001
     """Go on after a read: whether a page listed the email, and the deal it is on."""
     track.call = call
@@ -202,6 +235,13 @@ def unreadable(track: Track, verdict: Verdict | None) -> None:
         track.end(Status.IN_DOUBT, "" if verdict else NO_ANSWER, verdict=verdict, text=text)
 
 
+def leave_in_doubt(track: Track) -> None:
+    """End without a read where none is wanted: what is so cannot be known."""
+    verdict = track.refusal if track.half is Need.LINK else None
+    text = "It was not read back, as --read-back never says."
+    track.end(Status.IN_DOUBT, "" if verdict else NO_ANSWER, verdict=verdict, text=text)
+
+
 def _seen_before(track: Track, deal: Deal | None) -> None:
     track.previous = deal
     if deal is not None and deal.id == track.message.deal_id:
@@ -225,6 +265,10 @@ def _settle_link(track: Track, deal: Deal | None) -> None:
     if deal is not None and deal.id == track.message.deal_id:
         status, code = (Status.DONE, SETTLED_BY_READ) if track.doubt else (Status.UNCHANGED, "")
         track.end(status, code, current=deal)
+    elif track.unlinked and _is(deal, track.previous) and not track.redone:
+        # Its unlink was undone, or it was put back and the run ended before it could say so.
+        track.redone, track.unlinked, track.step_told = True, False, False
+        track.ask(Need.UNLINK)
     elif deal is not None:
         text = f"It is on deal {deal.id}. {advice_for(Code.ALREADY_LINKED)}"
         track.end(
@@ -238,7 +282,7 @@ def _settle_put_back(track: Track, deal: Deal | None) -> None:
     previous = track.previous
     if deal is not None and deal.id == track.message.deal_id:
         track.end(Status.DONE, SETTLED_BY_READ, current=deal)
-    elif deal is not None and isinstance(previous, Deal) and deal.id == previous.id:
+    elif deal is not None and _is(deal, previous):
         _put_back(track)
     elif deal is not None:
         _put_back_failed(track, f"Somebody put it on deal {deal.id} meanwhile.", deal)
@@ -303,6 +347,10 @@ def _refused(verdict: Verdict) -> str:
 
 def _said(verdict: Verdict | None) -> str:
     return (verdict.code or f"HTTP {verdict.http_status}") if verdict else "unknown"
+
+
+def _is(deal: Deal | None, other: Deal | msgspec.UnsetType | None) -> bool:
+    return deal is not None and isinstance(other, Deal) and other.id == deal.id
 
 
 def _id(deal: Deal | msgspec.UnsetType | None) -> str | None:

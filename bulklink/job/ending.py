@@ -18,6 +18,7 @@ def end(
     counter: Counter,
     stopping: Stopping,
     refused: RefusedError | None,
+    before: RunRecord,
     now: float,
     seconds: float,
 ) -> RunSummary:
@@ -29,6 +30,7 @@ def end(
         counter: the results of this invocation.
         stopping: why it stopped, if it did.
         refused: why it was refused, if it was.
+        before: the record as the invocation found it.
         now: seconds since 1970.
         seconds: how long the invocation lasted.
 
@@ -36,17 +38,22 @@ def end(
         LedgerError: if the ledger does not hold what was done.
     """
     reason = stopping.reason
-    state = State.REFUSED if refused else State.STOPPED if reason else State.FINISHED
-    record = record.but(
-        state=state,
-        stopped_by=reason.by if reason and not refused else None,
-        reason=refused.code if refused else reason.message if reason else None,
-    )
+    if refused and before.invocations:
+        # It was not taken up again, and can be as before.
+        record = record.but(
+            state=before.state, stopped_by=before.stopped_by, reason=before.reason, org=before.org
+        )
+    else:
+        record = record.but(
+            state=State.REFUSED if refused else State.STOPPED if reason else State.FINISHED,
+            stopped_by=reason.by if reason and not refused else None,
+            reason=refused.code if refused else reason.message if reason else None,
+        )
     try:
         # First with what the ledger says of the run so far, then with what follows from it.
         folder.write(record)
         summary = status_of(folder)
-        code = exit_code_of(state, record.stopped_by, summary.counts)
+        code = exit_code_of(record.state, record.stopped_by, summary.counts)
         done = _ended(record.invocations[-1], record, timestamp(now), seconds, code)
         folder.write(
             record.but(counts=summary.counts, invocations=(*record.invocations[:-1], done))
@@ -68,7 +75,7 @@ def _ended(
 
 def _check(record: RunRecord, counter: Counter, summary: RunSummary) -> None:
     """Hold what this process did against what the ledger holds: promise 1, checked at each end."""
-    known = {s: counter.counts[s] + record.counts.get(s, 0) for s in Status}
+    known = counter.counts
     told = {s: summary.counts[s] for s in Status}
     pending = summary.counts[PENDING]
     if known != told or pending < 0 or (record.state is State.FINISHED and pending):

@@ -68,6 +68,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         runs_dir: where run folders go.
         sync: flush the ledger to disk before each call; False is for load runs.
         yes: change an org that is not a sandbox without a question.
+        read_back: settle what is in doubt by reading links back; without it, it stays in doubt.
+        read_pages: pages of a contact's emails that are read at most.
+        settle_after: seconds after a call before a read is believed that shows it not applied.
     """
 
     mappings: tuple[str, ...]
@@ -88,6 +91,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     runs_dir: Path = Path("runs")
     sync: bool = True
     yes: bool = False
+    read_back: bool = True
+    read_pages: int = 200
+    settle_after: float = 10.0
 
     @property
     def op_name(self) -> str:

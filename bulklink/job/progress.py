@@ -5,18 +5,19 @@ from __future__ import annotations
 import msgspec
 
 from bulklink.ledger.lines import Result
+from bulklink.ledger.replay import Replay
 from bulklink.models import Status
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far a run is: messages to send in all, and those settled by status."""
+    """How far a run is: its rows in all, and those settled by status."""
 
-    messages: int
+    rows: int
     counts: dict[Status, int]
 
     @property
     def settled(self) -> int:
-        """Messages whose fate is known, or known to be unknowable."""
+        """Rows whose fate is known, or known to be unknowable."""
         return sum(self.counts.values())
 
 
@@ -58,27 +59,32 @@ class Watch:
 
 
 class Counter:
-    """Counts the results of this invocation, and checks that each row has only one."""
+    """Counts results on top of what the ledger holds, and lets no row be settled twice.
 
-    def __init__(self, messages: int, rows: int) -> None:
-        self.messages = messages
-        self.counts = dict.fromkeys(Status, 0)
-        self._seen = bytearray(rows // 8 + 1)
+    Args:
+        rows: of the run.
+        told: what the ledger says; kept up to date.
+    """
+
+    def __init__(self, rows: int, told: Replay) -> None:
+        self.told = told
+        self._rows = rows
+
+    @property
+    def counts(self) -> dict[Status, int]:
+        """The rows of each status."""
+        return self.told.counts
 
     def add(self, result: Result) -> None:
         """Count a result.
 
         Raises:
-            RuntimeError: if its row has one already, which would be a bug.
+            RuntimeError: if its row was settled already, which would be a mistake in bulklink.
         """
-        place, bit = divmod(result.row, 8)
-        if place >= len(self._seen):
-            self._seen.extend(bytes(place + 1 - len(self._seen)))
-        if self._seen[place] & (1 << bit):
+        if not self.told.is_to_do(result.row):
             raise RuntimeError(f"row {result.row} was settled twice")
-        self._seen[place] |= 1 << bit
-        self.counts[result.status] += 1
+        self.told.mark(result.row, result.status)
 
     def progress(self) -> Progress:
         """Return how far the run is."""
-        return Progress(self.messages, dict(self.counts))
+        return Progress(self._rows, self.counts)

@@ -11,11 +11,12 @@ from bulklink.job.options import Job
 from bulklink.job.planning import checked_in, fresh_folder
 from bulklink.job.preparing import prepare
 from bulklink.job.progress import Watch
-from bulklink.job.sending import real_surroundings, send
+from bulklink.job.sending import send
+from bulklink.job.surroundings import real_surroundings
+from bulklink.ledger.replay import replay
 from bulklink.mapping.sources import Source, sources
 from bulklink.mapping.stop import Stop
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.record import RunRecord
 from bulklink.runs.status import RunSummary
 from bulklink.zoho.connection import Connection
 
@@ -49,17 +50,18 @@ async def run(
     stopping.on_stop(planning.interrupt)
     with fresh_folder(job) as folder:
         watch.phase("Checking the mapping")
-        record = await anyio.to_thread.run_sync(_prepared, job, folder, inputs, planning, watch)
-        return await send(folder, record, job, connection, watch, stopping, real_surroundings())
+        await anyio.to_thread.run_sync(_prepared, job, folder, inputs, planning, watch)
+        told = replay(folder.ledger)
+        return await send(folder, told, job, connection, watch, stopping, real_surroundings())
 
 
 def _prepared(
     job: Job, folder: RunFolder, inputs: tuple[Source, ...], stop: Stop, watch: Watch
-) -> RunRecord:
+) -> None:
     """Prepare in a thread: DuckDB does not look at signals, and the event loop must."""
     with checked_in(folder, job, inputs, stop) as checked:
         for text in checked.warnings:
             watch.warn(text)
         if checked.left_out:
             watch.warn(f"--only leaves out {checked.left_out:,} rows.")
-        return prepare(checked, job, folder, time.time())
+        prepare(checked, job, folder, time.time())

@@ -41,6 +41,11 @@ class RunFolder(msgspec.Struct, frozen=True):
         return self.path / "ledger.jsonl"
 
     @property
+    def torn(self) -> Path:
+        """What was cut off the ledger's end after a kill."""
+        return self.path / "ledger.torn"
+
+    @property
     def answers(self) -> Path:
         """The answers that were no clean success."""
         return self.path / "answers.jsonl"

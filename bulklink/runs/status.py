@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 
 from bulklink.errors import ExitCode, StoppedBy
-from bulklink.ledger.tally import Tally, tally
+from bulklink.ledger.replay import Replay, replay
 from bulklink.models import Status
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunRecord, State
@@ -59,7 +59,7 @@ def status_of(folder: RunFolder) -> RunSummary:
     killed = not driven and record.state is State.RUNNING
     state = State.STOPPED if killed else record.state
     stopped_by = StoppedBy.KILLED if killed else record.stopped_by
-    told = tally(folder.ledger)
+    told = replay(folder.ledger)
     counts = counts_of(record, told)
     return RunSummary(
         run_dir=str(folder.path),
@@ -75,7 +75,7 @@ def status_of(folder: RunFolder) -> RunSummary:
     )
 
 
-def counts_of(record: RunRecord, told: Tally) -> dict[str, int]:
+def counts_of(record: RunRecord, told: Replay) -> dict[str, int]:
     """Return the rows of each status and those pending.
 
     A refused run has no ledger: what was found then stands in its record.
@@ -109,7 +109,7 @@ def exit_code_of(
             return ExitCode.ROWS_NOT_DONE if any(counts[s] for s in not_done) else ExitCode.OK
 
 
-def _seconds(record: RunRecord, told: Tally) -> float:
+def _seconds(record: RunRecord, told: Replay) -> float:
     """Return the time of all invocations; one that did not end lasted until its last line."""
     seconds = 0.0
     for invocation in record.invocations:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bulklink.errors import LedgerError
 from bulklink.ledger.lines import Result, answer_line, call_line, result_line, timestamp
-from bulklink.ledger.tally import tally
+from bulklink.ledger.replay import mend, replay
 from bulklink.models import Op, Status
 
 TS = "2026-11-22T10:15:00.000Z"
@@ -33,8 +33,8 @@ def test_the_last_result_of_a_row_is_its_state(tmp_path: Path) -> None:
         result_line(TS, result(2, Status.DONE)),
         result_line(TS, result(1, Status.DONE)),
     )
-    assert tally(path).counts[Status.DONE] == 2
-    assert tally(path).counts[Status.IN_DOUBT] == 0
+    assert replay(path).counts[Status.DONE] == 2
+    assert replay(path).counts[Status.IN_DOUBT] == 0
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -47,7 +47,7 @@ def test_what_is_written_is_counted(
 ) -> None:
     lines = [call_line(TS, n, op, attempt, "1", [n]) for n, (op, attempt) in enumerate(calls, 1)]
     lines += [result_line(TS, result(row, status)) for row, status in states.items()]
-    told = tally(write(tmp_path / "ledger.jsonl", *lines))
+    told = replay(write(tmp_path / "ledger.jsonl", *lines))
     for status in Status:
         assert told.counts[status] == list(states.values()).count(status)
     assert told.calls.link == sum(op == "link" for op, _ in calls)
@@ -57,18 +57,18 @@ def test_what_is_written_is_counted(
 def test_a_torn_last_line_does_not_count(tmp_path: Path) -> None:
     line = result_line(TS, result(1, Status.DONE))
     path = write(tmp_path / "ledger.jsonl", line, result_line(TS, result(2, Status.DONE))[:40])
-    assert tally(path).counts[Status.DONE] == 1
+    assert replay(path).counts[Status.DONE] == 1
 
 
 def test_a_damaged_line_is_an_error_that_says_where(tmp_path: Path) -> None:
     path = write(tmp_path / "ledger.jsonl", b'{"event":"result"\n')
     with pytest.raises(LedgerError) as caught:
-        tally(path)
+        replay(path)
     assert caught.value.where == f"{path}:1"
 
 
 def test_a_missing_ledger_is_an_empty_one(tmp_path: Path) -> None:
-    assert sum(tally(tmp_path / "ledger.jsonl").counts.values()) == 0
+    assert sum(replay(tmp_path / "ledger.jsonl").counts.values()) == 0
 
 
 def test_times_are_utc_with_milliseconds() -> None:

@@ -1,0 +1,130 @@
+"""Going on with a run: what is left to do, or what ended badly, in the same run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from bulklink.engine.stopping import Stopping
+from bulklink.errors import RunDirError
+from bulklink.job.options import Job
+from bulklink.job.progress import Watch
+from bulklink.job.sending import send
+from bulklink.job.surroundings import real_surroundings
+from bulklink.ledger.replay import mend, replay
+from bulklink.models import Status
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.record import RunRecord, State
+from bulklink.runs.status import RunSummary, status_of
+from bulklink.zoho.connection import Connection
+
+_AGAIN = (Status.FAILED, Status.IN_DOUBT)
+
+
+async def resume(
+    folder: RunFolder,
+    limits: dict[str, Any],
+    connection: Connection,
+    *,
+    watch: Watch | None = None,
+    stopping: Stopping | None = None,
+) -> RunSummary:
+    """Go on with a run that stopped. What is known to be done is not sent again.
+
+    What was in flight is read back first. A finished run is left as it is.
+
+    Args:
+        folder: of the run.
+        limits: options of `Job` that change how it is sent, never what.
+        connection: where the CRM is and how to sign in.
+        watch: call-backs; None watches nothing.
+        stopping: by which the run can be stopped from outside.
+
+    Raises:
+        RunDirError: if this is no run that can go on.
+        LockedError: if another process drives it.
+        WrongOrgError: if it began elsewhere.
+        LedgerError: if the ledger cannot be trusted.
+    """
+    return await _go_on(folder, limits, connection, watch, stopping, None)
+
+
+async def retry(
+    folder: RunFolder,
+    limits: dict[str, Any],
+    connection: Connection,
+    *,
+    code: str | None = None,
+    watch: Watch | None = None,
+    stopping: Stopping | None = None,
+) -> RunSummary:
+    """Send again what ended as failed or in doubt, and what is left to do.
+
+    Args:
+        folder: of the run.
+        limits: options of `Job` that change how it is sent, never what.
+        connection: where the CRM is and how to sign in.
+        code: only rows with this code; None takes all.
+        watch: call-backs; None watches nothing.
+        stopping: by which the run can be stopped from outside.
+
+    Raises:
+        RunDirError: if this is no run that can go on.
+        LockedError: if another process drives it.
+        WrongOrgError: if it began elsewhere.
+        LedgerError: if the ledger cannot be trusted.
+    """
+
+    def again(status: Status, said: str | None) -> bool:
+        return status in _AGAIN and code in (None, said)
+
+    return await _go_on(folder, limits, connection, watch, stopping, again)
+
+
+async def _go_on(
+    folder: RunFolder,
+    limits: dict[str, Any],
+    connection: Connection,
+    watch: Watch | None,
+    stopping: Stopping | None,
+    again: Callable[[Status, str | None], bool] | None,
+) -> RunSummary:
+    record = _must_be_sealed(folder)
+    with folder.driven():
+        mend(folder.ledger, folder.torn)
+        told = replay(folder.ledger, again) if again else replay(folder.ledger)
+        if record.state is State.FINISHED and not told.any_again:
+            return status_of(folder)
+        job = msgspec.structs.replace(_job_of(record), **limits)
+        return await send(
+            folder,
+            told,
+            job,
+            connection,
+            watch or Watch(),
+            stopping or Stopping(),
+            real_surroundings(),
+        )
+
+
+def _must_be_sealed(folder: RunFolder) -> RunRecord:
+    record = folder.read()
+    if record.state is State.REFUSED or not folder.plan.is_file():
+        raise RunDirError(
+            "This run was refused before anything was sent: there is nothing to go on with.",
+            where=str(folder.path),
+            advice="Mend the mapping and start again in another run folder.",
+        )
+    if not record.invocations:
+        raise RunDirError(
+            "This plan has not been sent yet, so there is nothing to go on with.",
+            where=str(folder.path),
+        )
+    return record
+
+
+def _job_of(record: RunRecord) -> Job:
+    """Return the job as it was asked for."""
+    return msgspec.convert(record.asked, Job)

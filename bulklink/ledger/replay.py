@@ -1,0 +1,208 @@
+"""Reading a ledger: where each row stands, what was in flight, how many calls were made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from bulklink.errors import LedgerError
+from bulklink.models import Status
+
+_STATES = (None, *Status)
+_AGAIN = 0x80
+_STATE = 0x7F
+_TAIL = 1 << 20
+
+
+class Calls(msgspec.Struct, frozen=True):
+    """HTTP requests sent, by kind; `retried` of them were a second or later try."""
+
+    link: int = 0
+    unlink: int = 0
+    read: int = 0
+    lookup: int = 0
+    retried: int = 0
+
+
+class OpenRow(msgspec.Struct):
+    """A row that was worked on and has no result since.
+
+    `asked` is the op of the last write call that carried it, None if none did since its last
+    `step`; `call` is the number of that call. `unlinked` tells that it is between the halves of a
+    relink. `previous` is (id, name) of the deal that its snapshot told, (None, None) for no deal;
+    None without a snapshot.
+    """
+
+    asked: str | None = None
+    call: int | None = None
+    attempts: int = 0
+    unlinked: bool = False
+    previous: tuple[str | None, str | None] | None = None
+
+
+class Replay:
+    """What a ledger says, row by row. Memory: one byte a row, and the rows that were in flight.
+
+    Attributes:
+        open: rows that were worked on and have no result since.
+        calls: requests by kind.
+        next_call: the number of the next call.
+        last: `ts` of the last line, empty if there is none.
+    """
+
+    def __init__(self) -> None:
+        self.open: dict[int, OpenRow] = {}
+        self.calls = Calls()
+        self.next_call = 1
+        self.last = ""
+        self._states = bytearray(1024)
+        self._attempts: dict[int, int] = {}
+
+    @property
+    def counts(self) -> dict[Status, int]:
+        """The rows of each status: the last result of a row is its state."""
+        count = self._states.count
+        return {s: count(n) + count(n | _AGAIN) for n, s in enumerate(_STATES) if s is not None}
+
+    def status(self, row: int) -> Status | None:
+        """Return the status of a row, None while it has no result."""
+        return _STATES[self._states[row] & _STATE] if row < len(self._states) else None
+
+    def is_to_do(self, row: int) -> bool:
+        """Tell whether a row has no result, was in flight since, or is to be sent again."""
+        state = self._states[row] if row < len(self._states) else 0
+        return not state or state & _AGAIN != 0 or row in self.open
+
+    def earlier_attempts(self, row: int) -> int:
+        """Return the write calls that carried a row which is to be sent again."""
+        return self._attempts.get(row, 0)
+
+    def mark(self, row: int, status: Status, *, again: bool = False, attempts: int = 0) -> None:
+        """Note a result; `again` if the row is to be sent again after so many attempts."""
+        if row >= len(self._states):
+            self._states.extend(bytes(max(row + 1 - len(self._states), len(self._states))))
+        self._states[row] = _STATES.index(status) | (_AGAIN if again else 0)
+        self.open.pop(row, None)
+        self._attempts.pop(row, None)
+        if again:
+            self._attempts[row] = attempts
+
+    @property
+    def any_again(self) -> bool:
+        """Whether any row that has a result is to be sent again."""
+        return bool(self._attempts)
+
+    def is_again(self, row: int) -> bool:
+        """Tell whether a row that has a result is to be sent again."""
+        return row < len(self._states) and self._states[row] & _AGAIN != 0
+
+
+class _Line(msgspec.Struct):
+    event: str
+    ts: str
+    row: int = 0
+    rows: list[int] = []
+    call: int | None = None
+    op: str | None = None
+    attempt: int = 1
+    attempts: int = 0
+    status: Status | None = None
+    code: str | None = None
+    previous_deal_id: str | None = None
+    previous_deal_name: str | None = None
+
+
+def replay(
+    path: Path, again: Callable[[Status, str | None], bool] = lambda status, code: False
+) -> Replay:
+    """Read a ledger; a torn last line, of a run that was killed, does not count.
+
+    Args:
+        path: the ledger; a missing one is empty.
+        again: tells by status and code which rows are to be sent again.
+
+    Raises:
+        LedgerError: if a line is damaged.
+    """
+    told = Replay()
+    calls = dict.fromkeys(Calls.__struct_fields__, 0)
+    for line in _lines(path):
+        told.last = line.ts
+        match line.event:
+            case "result" if line.status is not None:
+                repeated = again(line.status, line.code)
+                told.mark(line.row, line.status, again=repeated, attempts=line.attempts)
+            case "call" if line.call is not None and line.op in calls:
+                told.next_call = max(told.next_call, line.call + 1)
+                calls[line.op] += 1
+                calls["retried"] += line.attempt > 1
+                _note_call(told, line)
+            case "snapshot":
+                row = told.open.setdefault(line.row, OpenRow())
+                row.previous = (line.previous_deal_id, line.previous_deal_name)
+            case "step":
+                row = told.open.setdefault(line.row, OpenRow())
+                row.unlinked, row.asked = True, None
+    told.calls = Calls(**calls)
+    return told
+
+
+def mend(path: Path, torn: Path) -> None:
+    """Cut off a torn last line, as a kill or a full disk leaves it, and keep it in another file.
+
+    Raises:
+        LedgerError: if that cannot be written.
+    """
+    try:
+        with path.open("r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            start = max(0, size - _TAIL)
+            file.seek(start)
+            tail = file.read()
+            whole = tail.rfind(b"\n") + 1
+            if whole == len(tail):
+                return
+            with os.fdopen(
+                os.open(torn, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "wb"
+            ) as kept:
+                kept.write(tail[whole:] + b"\n")
+            file.truncate(start + whole)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise LedgerError(
+            f"The ledger cannot be mended: {error.strerror or error}.", where=str(path)
+        ) from None
+
+
+def _note_call(told: Replay, line: _Line) -> None:
+    if line.op not in ("link", "unlink"):
+        return
+    for number in line.rows:
+        row = told.open.get(number)
+        if row is None:
+            row = told.open[number] = OpenRow(attempts=told.earlier_attempts(number))
+        row.asked, row.call = line.op, line.call
+        row.attempts += 1
+
+
+def _lines(path: Path) -> Iterator[_Line]:
+    decoder = msgspec.json.Decoder(_Line)
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        for number, line in enumerate(file, 1):
+            if line.endswith(b"\n"):
+                try:
+                    yield decoder.decode(line)
+                except msgspec.DecodeError as error:
+                    raise LedgerError(
+                        f"This is no ledger line: {error}.", where=f"{path}:{number}"
+                    ) from None
