@@ -140,6 +140,13 @@ def read_parquet(path: Path) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
 
+def ask(path: Path, selected: str) -> tuple[Any, ...]:
+    """Ask a Parquet file for one row of aggregates."""
+    answer = _READER.execute(f"SELECT {selected} FROM read_parquet($1)", [str(path)]).fetchone()
+    assert answer is not None
+    return answer
+
+
 def as_csv(header: Sequence[str], rows: Iterable[Sequence[str]], **dialect: Any) -> str:
     """Write records as Python's own csv module does."""
     out = io.StringIO(newline="")

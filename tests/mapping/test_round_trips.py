@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 ROUGH = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

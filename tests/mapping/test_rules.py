@@ -2,78 +2,112 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from bulklink.mapping import Reading
 from bulklink.models import Message, Op
 
-from .desk import HEADER, LINK, MIXED, RELINK, UNLINK, Desk, as_csv
+from .desk import HEADER, LINK, MIXED, RELINK, UNLINK, Desk, Found, as_csv
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HUNDRED = "1" * 100
 
 
+GOOD_CELLS = [
+    ("7", "7"),
+    (" 7 ", "7"),
+    ("\t7", "7"),
+    ("\u00a07\u00a0", "7"),
+    ("'7", "7"),
+    ('="7"', "7"),
+    ('=" 7 "', "7"),
+    ("zcrm_7", "7"),
+    ("'zcrm_7", "7"),
+    ('="zcrm_7"', "7"),
+    ("007", "007"),
+    (HUNDRED, HUNDRED),
+    ("4150868000000224005", "4150868000000224005"),
+    ("123456789012345678901234567890", "123456789012345678901234567890"),
+]
+
+
+@pytest.fixture(scope="module")
+def cleaned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Found]:
+    """One mapping with a row for each cell that is an id when it is stripped."""
+    desk = Desk(tmp_path_factory.mktemp("good"))
+    rows = [[cell, cell, f" m{n}", cell, cell] for n, (cell, _) in enumerate(GOOD_CELLS, 1)]
+    yield desk.plan(as_csv(HEADER.strip().split(","), rows))
+    desk.close()
+
+
 @pytest.mark.parametrize(
-    ("cell", "sent"),
-    [
-        ("7", "7"),
-        (" 7 ", "7"),
-        ("\t7", "7"),
-        ("\u00a07\u00a0", "7"),
-        ("'7", "7"),
-        ('="7"', "7"),
-        ('=" 7 "', "7"),
-        ("zcrm_7", "7"),
-        ("'zcrm_7", "7"),
-        ('="zcrm_7"', "7"),
-        ("007", "007"),
-        (HUNDRED, HUNDRED),
-        ("4150868000000224005", "4150868000000224005"),
-        ("123456789012345678901234567890", "123456789012345678901234567890"),
-    ],
+    ("row", "cell", "sent"),
+    [(row, *good) for row, good in enumerate(GOOD_CELLS, 1)],
+    ids=[repr(cell[:25]) for cell, _ in GOOD_CELLS],
 )
-def test_what_stands_around_an_id_is_stripped(desk: Desk, cell: str, sent: str) -> None:
-    found = desk.plan(as_csv(HEADER.strip().split(","), [[cell, cell, cell, cell, cell]]))
-    assert found.sent == [Message(1, Op.LINK, sent, sent, sent, sent)]
-    assert found.plan[0]["contact_id"] == found.plan[0]["Note"] == cell
+def test_what_stands_around_an_id_is_stripped_and_comes_back_with_the_users_cell(
+    cleaned: Found, row: int, cell: str, sent: str
+) -> None:
+    (message,) = [message for message in cleaned.sent if message.row == row]
+    assert message == Message(row, Op.LINK, sent, sent, f"m{row}", sent)
+    (kept,) = [one for one in cleaned.plan if one["bulklink_row"] == row]
+    assert kept["contact_id"] == kept["deal_id"] == kept["Note"] == cell
+
+
+BAD_CELLS = [
+    ("contact_id", "", "missing-value"),
+    ("contact_id", "  ", "missing-value"),
+    ("contact_id", '=""', "missing-value"),
+    ("owner_id", "zcrm_", "missing-value"),
+    ("contact_id", "12a", "bad-id"),
+    ("contact_id", "-5", "bad-id"),
+    ("contact_id", "1 2", "bad-id"),
+    ("contact_id", "٣", "bad-id"),
+    ("contact_id", HUNDRED + "1", "bad-id"),
+    ("contact_id", "zcrm_zcrm_1", "bad-id"),
+    ("owner_id", "4.15E+18", "rounded-id"),
+    ("owner_id", "4,15E+18", "rounded-id"),
+    ("owner_id", "4e18", "rounded-id"),
+    ("deal_id", "4150868000000220000", "rounded-id"),
+    ("deal_id", "1234567890123450", "rounded-id"),
+    ("message_id", "a-b", "bad-id"),
+    ("message_id", "a b", "bad-id"),
+    ("message_id", "é", "bad-id"),
+    ("message_id", "m" * 501, "bad-id"),
+    ("message_id", "4.15E+18", "rounded-id"),
+    ("message_id", "", "missing-value"),
+    ("deal_id", "", "missing-value"),
+]
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Found]:
+    """One mapping with a row for each bad cell."""
+    desk = Desk(tmp_path_factory.mktemp("bad"))
+    header = HEADER.strip().split(",")
+    rows = [["1", "2", f"m{n}", "3", ""] for n in range(len(BAD_CELLS))]
+    for row, (column, cell, _) in zip(rows, BAD_CELLS, strict=True):
+        row[header.index(column)] = cell
+    yield desk.plan(as_csv(header, rows))
+    desk.close()
 
 
 @pytest.mark.parametrize(
-    ("column", "cell", "reason"),
-    [
-        ("contact_id", "", "missing-value"),
-        ("contact_id", "  ", "missing-value"),
-        ("contact_id", '=""', "missing-value"),
-        ("owner_id", "zcrm_", "missing-value"),
-        ("contact_id", "12a", "bad-id"),
-        ("contact_id", "-5", "bad-id"),
-        ("contact_id", "1 2", "bad-id"),
-        ("contact_id", "٣", "bad-id"),
-        ("contact_id", HUNDRED + "1", "bad-id"),
-        ("contact_id", "zcrm_zcrm_1", "bad-id"),
-        ("owner_id", "4.15E+18", "rounded-id"),
-        ("owner_id", "4,15E+18", "rounded-id"),
-        ("owner_id", "4e18", "rounded-id"),
-        ("deal_id", "4150868000000220000", "rounded-id"),
-        ("deal_id", "1234567890123450", "rounded-id"),
-        ("message_id", "a-b", "bad-id"),
-        ("message_id", "a b", "bad-id"),
-        ("message_id", "é", "bad-id"),
-        ("message_id", "m" * 501, "bad-id"),
-        ("message_id", "4.15E+18", "rounded-id"),
-        ("message_id", "", "missing-value"),
-        ("deal_id", "", "missing-value"),
-    ],
+    ("row", "column", "cell", "reason"),
+    [(row, *bad) for row, bad in enumerate(BAD_CELLS, 1)],
+    ids=[f"{column}-{cell[:20]!r}" for column, cell, _ in BAD_CELLS],
 )
 def test_a_bad_cell_is_refused_with_its_reason_and_its_column(
-    desk: Desk, column: str, cell: str, reason: str
+    judged: Found, row: int, column: str, cell: str, reason: str
 ) -> None:
-    header = HEADER.strip().split(",")
-    cells = ["1", "2", "m", "3", ""]
-    cells[header.index(column)] = cell
-    found = desk.plan(as_csv(header, [cells]))
-    assert found.reasons == {1: (reason, column)}
-    assert found.faults[0].raw == cell
-    assert column in found.faults[0].message
+    assert judged.reasons[row] == (reason, column)
+    fault = judged.faults[row - 1]
+    assert (fault.row, fault.raw) == (row, cell)
+    assert column in fault.message
 
 
 @pytest.mark.parametrize(
