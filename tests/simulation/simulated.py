@@ -6,14 +6,17 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import anyio
 import orjson
+from anyio.abc import TaskGroup
 
 from bulklink.emulator.crm import Crm
 from bulklink.emulator.faults import Fault
 from bulklink.emulator.settings import Settings
+from bulklink.emulator.wire import Answer as WireAnswer
 from bulklink.emulator.wire import Fate
 from bulklink.emulator.wire import Request as WireRequest
 from bulklink.emulator.worldfile import world_from
@@ -23,8 +26,10 @@ from bulklink.engine.pacer import Pacer
 from bulklink.engine.refusals import Refusals
 from bulklink.engine.sender import send_all
 from bulklink.engine.stopping import Stopping
+from bulklink.engine.tracks import track_of
 from bulklink.engine.windows import contact_windows
 from bulklink.ledger.lines import Result
+from bulklink.ledger.replay import Replay, mend, replay
 from bulklink.ledger.writer import open_ledger
 from bulklink.models import Message, Op
 from bulklink.zoho.client import Client
@@ -46,41 +51,86 @@ def deal(number: int) -> str:
     return str(5843104000004400000 + number)
 
 
-class CrmTransport:
-    """Carries requests to an emulated CRM without a network."""
+class Power:
+    """The power of the machine that bulklink runs on: it can fail at the nth event."""
 
-    def __init__(self, crm: Crm, on_request: Callable[[str], None]) -> None:
+    def __init__(self, fails_at: int | None = None) -> None:
+        self._left = fails_at
+        self.scope = anyio.CancelScope()
+
+    @property
+    def off(self) -> bool:
+        return self._left is not None and self._left <= 0
+
+    def event(self) -> bool:
+        """Note an event; tell whether the power fails at it."""
+        if self._left is None:
+            return False
+        self._left -= 1
+        if self._left == 0:
+            self.scope.cancel()
+        return self._left <= 0
+
+
+class CrmTransport:
+    """Carries requests to an emulated CRM without a network; the CRM outlives a power cut."""
+
+    def __init__(
+        self, crm: Crm, servers: TaskGroup, power: Power, on_request: Callable[[str], None]
+    ) -> None:
         self._crm = crm
+        self._servers = servers
+        self._power = power
         self._on_request = on_request
         self.requests: list[tuple[str, str]] = []
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer | Silence:
+        if self._power.event():
+            await anyio.sleep_forever()  # the power is off: this never goes on
         target = url.removeprefix("http://crm")
         self.requests.append((method, target))
         self._on_request(method)
         path, _, query = target.partition("?")
         lower = {name.lower(): value for name, value in headers.items()}
-        with anyio.move_on_after(ANSWER_SECONDS):
-            answer = await self._crm.handle(WireRequest(method, path, query, lower, body or b""))
-            if answer.fate is not Fate.DELIVERED:
-                return Silence("the connection broke")
-            retry_after = answer.headers.get("Retry-After")
-            return Answer(
-                answer.status, bytes(answer.body), float(retry_after) if retry_after else None
+        answers: list[WireAnswer] = []
+        done = anyio.Event()
+
+        async def serve() -> None:
+            answers.append(
+                await self._crm.handle(WireRequest(method, path, query, lower, body or b""))
             )
-        return Silence("no answer in time")
+            done.set()
+
+        self._servers.start_soon(serve)
+        with anyio.move_on_after(ANSWER_SECONDS):
+            await done.wait()
+        self._power.event()
+        return _received(answers[0]) if answers else Silence("no answer in time")
+
+
+def _received(answer: WireAnswer) -> Answer | Silence:
+    if answer.fate is not Fate.DELIVERED:
+        return Silence("the connection broke")
+    retry_after = answer.headers.get("Retry-After")
+    return Answer(answer.status, bytes(answer.body), float(retry_after) if retry_after else None)
 
 
 class MemoryFiles:
-    """A ledger in memory: its lines, and at how many calls each write came."""
+    """A ledger in memory; a power cut tears the line that is being written."""
 
-    def __init__(self) -> None:
-        self.ledger = b""
-        self.answers = b""
+    def __init__(self, power: Power, ledger: bytes = b"", answers: bytes = b"") -> None:
+        self.ledger = ledger
+        self.answers = answers
+        self._power = power
 
     async def write(self, ledger: bytes, answers: bytes) -> None:
+        if self._power.off:
+            return
+        if self._power.event():
+            self.ledger += ledger[: len(ledger) * 2 // 3]
+            return
         self.ledger += ledger
         self.answers += answers
 
@@ -129,7 +179,8 @@ class Outcome:
     crm: Crm
     files: MemoryFiles
     stopping: Stopping
-    transport: CrmTransport
+    requests: list[tuple[str, str]]
+    crashes: int = 0
 
     @property
     def results(self) -> dict[int, dict[str, Any]]:
@@ -156,30 +207,77 @@ async def run(
     stop: Stopping | None = None,
     chance_seed: int = 0,
     on_request: Callable[[str], None] = lambda method: None,
+    crashes: Sequence[int] = (),
+    folder: Path | None = None,
 ) -> Outcome:
-    """Run a case to its end, or until it stops; `on_request` sees the method of each request."""
-    crm, files, stopping = case.crm(), MemoryFiles(), stop or Stopping()
-    clock = Clock(wall=now, monotonic=now, chance=random.Random(chance_seed).random)
-    transport = CrmTransport(crm, on_request)
-    tokens = Tokens(
-        Connection(
-            api_url="http://crm",
-            accounts_url="http://crm",
-            data_centre=None,
-            environment="production",
-            api_url_given=True,
-            credentials=Credentials("demo", "demo", "demo"),
-        ),
-        transport,
-        None,
-        now,
-    )
+    """Run a case to its end, or until it stops.
+
+    Args:
+        case: what to run.
+        stop: by which it can be stopped.
+        chance_seed: of the jitter.
+        on_request: sees the method of each request.
+        crashes: the power fails after so many events, and again after so many of the resume.
+        folder: where the ledger is mended between a crash and the resume.
+    """
+    outcome = Outcome(case.crm(), MemoryFiles(Power()), stop or Stopping(), [])
+    chance = random.Random(chance_seed)
+    async with anyio.create_task_group() as servers:
+        for number, events in enumerate((*crashes, None)):
+            told = _told(outcome.files, folder, number)
+            power = Power(events)
+            files = MemoryFiles(power, outcome.files.ledger, outcome.files.answers)
+            outcome.stopping = stop or Stopping()
+            with power.scope:
+                await _invocation(
+                    case, outcome, told, files, power, chance.random, servers, on_request
+                )
+            outcome.files = files
+            if not power.off:
+                break
+            outcome.crashes += 1
+        servers.cancel_scope.cancel()
+    return outcome
+
+
+def _told(files: MemoryFiles, folder: Path | None, number: int) -> Replay:
+    """Mend the ledger and read it, as a resume does."""
+    if folder is None:
+        return Replay()
+    path = folder / f"ledger-{number}.jsonl"
+    path.write_bytes(files.ledger)
+    mend(path, folder / "ledger.torn")
+    files.ledger = path.read_bytes()
+    return replay(path)
+
+
+async def _invocation(
+    case: Case,
+    outcome: Outcome,
+    told: Replay,
+    files: MemoryFiles,
+    power: Power,
+    chance: Callable[[], float],
+    servers: TaskGroup,
+    on_request: Callable[[str], None],
+) -> None:
+    """Do what one command does: begin, or go on with what is left."""
+    stopping = outcome.stopping
+    clock = Clock(wall=now, monotonic=now, chance=chance)
+    transport = CrmTransport(outcome.crm, servers, power, on_request)
+    transport.requests = outcome.requests
+    tokens = Tokens(_CONNECTION, transport, None, now)
     pacer = Pacer(
         max_in_flight=case.in_flight, max_per_second=case.rate, stopping=stopping, clock=now
     )
-    settled: list[Result] = []
+
+    def settled(result: Result) -> None:
+        assert told.is_to_do(result.row), f"row {result.row} was settled twice"
+        told.mark(result.row, result.status)
+
     async with open_ledger(files) as ledger:
-        caller = Caller(Client(tokens, transport), ledger, pacer, stopping, clock)
+        client = Client(tokens, transport)
+        caller = Caller(client, ledger, pacer, stopping, clock, first_call=told.next_call)
         desk = Desk(
             Sending(case.batch_size, case.single_endpoint, names=True, module_id=MODULE),
             caller,
@@ -187,12 +285,25 @@ async def run(
             Refusals(stopping),
             stopping,
             clock,
-            settled.append,
+            settled,
+            lambda message: track_of(message, told),
         )
         ordered = sorted(case.messages, key=lambda m: (m.contact_id, m.owner_id, m.row))
-        windows = contact_windows([ordered], case.batch_size)
-        await send_all(windows, desk, workers=2 * case.in_flight)
-    return Outcome(crm, files, stopping, transport)
+        for wanted in (set(told.open).__contains__, told.is_to_do):
+            left = [m for m in ordered if wanted(m.row)]
+            await send_all(
+                contact_windows([left], case.batch_size), desk, workers=2 * case.in_flight
+            )
+
+
+_CONNECTION = Connection(
+    api_url="http://crm",
+    accounts_url="http://crm",
+    data_centre=None,
+    environment="production",
+    api_url_given=True,
+    credentials=Credentials("demo", "demo", "demo"),
+)
 
 
 def message(row: int, email: Mapping[str, Any], op: Op, wanted: str | None) -> Message:

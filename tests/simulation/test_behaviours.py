@@ -267,7 +267,7 @@ def _number(contact_id: str) -> int:
 async def test_single_endpoints_take_batches_of_one() -> None:
     groups = [(0, OWNERS[0], Op.LINK, 21), (1, OWNERS[0], Op.UNLINK, 1)]
     outcome = await run(case_of(groups, single_endpoint=True))
-    paths = [target.partition("?")[0] for _, target in outcome.transport.requests]
+    paths = [target.partition("?")[0] for _, target in outcome.requests]
     single = [path for path in paths if path.count("/actions/") and len(path.split("/")) == 9]
     assert statuses(outcome) == {"done": 22}
     assert len(single) == 2
