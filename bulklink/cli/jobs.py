@@ -20,7 +20,7 @@ _OP = "op"
 
 def job_of(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
     """Return the job that a command's options ask for."""
-    edition, op = options.get("edition"), options.get(_OP)
+    op = options.get(_OP)
     return Job(
         mappings=mappings,
         op=Op(op) if op else None,
@@ -33,14 +33,25 @@ def job_of(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
         batch_size=options["batch_size"],
         single_endpoint=options["single_endpoint"],
         names=not options["no_names"],
-        concurrency=options["concurrency"],
-        edition=Edition(edition) if edition else None,
-        rate=options["rate"],
         run_dir=options.get("run_dir"),
         runs_dir=options.get("runs_dir", Path("runs")),
-        sync=options.get("sync", "on") == "on",
-        yes=options.get("yes", False),
+        **limits_of(options),
     )
+
+
+def limits_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a `Job` that change how it is sent, never what."""
+    edition = options.get("edition")
+    return {
+        "concurrency": options["concurrency"],
+        "edition": Edition(edition) if edition else None,
+        "rate": options["rate"],
+        "sync": options.get("sync", "on") == "on",
+        "yes": options.get("yes", False),
+        "read_back": options.get("read_back", "auto") == "auto",
+        "read_pages": options.get("read_pages", 200),
+        "settle_after": options.get("settle_after", 10.0),
+    }
 
 
 def with_job_file(path: Path, ctx: click.Context, options: dict[str, Any]) -> tuple[str, ...]:

@@ -101,6 +101,9 @@ plan_options = apply(
         help="Send a batch of one to the single-email endpoint.",
     ),
     option("--no-names", is_flag=True, help="Send ids alone: no names, no look-ups of names."),
+)
+
+pace_options = apply(
     option(
         "--concurrency",
         type=NumberOr("auto", whole=True, most=1000),
@@ -135,11 +138,30 @@ runs_dir_option = option(
     help="Where run folders are.",
 )
 
-send_options = apply(
-    option("--dry-run", is_flag=True, help="Do what `bulklink plan` does: send nothing."),
-    run_dir_option,
-    runs_dir_option,
+limit_options = apply(
+    pace_options,
     option("--yes", is_flag=True, help="Change an org that is not a sandbox without a question."),
+    option(
+        "--read-back",
+        type=click.Choice(["auto", "never"]),
+        default="auto",
+        show_default=True,
+        help="Settle what is in doubt by reading links back; never leaves it in doubt.",
+    ),
+    option(
+        "--read-pages",
+        type=click.IntRange(1, 100_000),
+        default=200,
+        show_default=True,
+        help="Most pages of a contact's emails that are read, 10 emails each.",
+    ),
+    option(
+        "--settle-after",
+        type=click.FloatRange(0, 3600),
+        default=10.0,
+        show_default=True,
+        help="Seconds after a call before a read is believed that shows it not applied.",
+    ),
     option(
         "--sync",
         type=click.Choice(["on", "off"]),
@@ -147,6 +169,9 @@ send_options = apply(
         show_default=True,
         help="Have the ledger on disk before each call; off is for load runs.",
     ),
+)
+
+watch_options = apply(
     option(
         "--progress",
         type=click.Choice(["auto", "bar", "lines", "none"]),
@@ -156,4 +181,12 @@ send_options = apply(
     ),
     option("--verbose", "-v", is_flag=True, help="Name each email that fails, as it does."),
     option("--quiet", "-q", is_flag=True, help="Show errors and the summary alone."),
+)
+
+send_options = apply(
+    option("--dry-run", is_flag=True, help="Do what `bulklink plan` does: send nothing."),
+    run_dir_option,
+    runs_dir_option,
+    limit_options,
+    watch_options,
 )

@@ -13,6 +13,7 @@ from bulklink.cli.options import (
     mapping_options,
     option,
     output_options,
+    pace_options,
     plan_options,
     run_dir_option,
 )
@@ -23,7 +24,7 @@ from bulklink.errors import ExitCode
 @click.command("plan")
 @click.argument("mapping", nargs=-1, required=True)
 @option("--op", type=click.Choice(["link", "unlink", "relink"]), help="What is done with each row.")
-@apply(mapping_options, plan_options)
+@apply(mapping_options, plan_options, pace_options)
 @run_dir_option
 @option(
     "--latency",

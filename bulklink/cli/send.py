@@ -87,30 +87,16 @@ def _send(mappings: tuple[str, ...], options: dict[str, Any]) -> int:
     job = job_of(mappings, options)
     if options["dry_run"]:
         return show_plan(job, as_json=options["as_json"])
-    return run_job(job, options, os.environ)
+    return _run_job(job, options)
 
 
-def run_job(job: Any, options: dict[str, Any], env: Any) -> int:
-    """Run a job with the screen that options ask for; return the exit code."""
-    from bulklink.cli.signals import with_signals  # noqa: PLC0415 - not for --help
-    from bulklink.cli.summary import show_run  # noqa: PLC0415 - not for --help
-    from bulklink.cli.watching import ScreenWatch  # noqa: PLC0415 - not for --help
-    from bulklink.engine.stopping import Stopping  # noqa: PLC0415 - not for --help
+def _run_job(job: Any, options: dict[str, Any]) -> int:
+    from bulklink.cli.watching import watched  # noqa: PLC0415 - not for --help
     from bulklink.job.running import run as run_to_end  # noqa: PLC0415 - not for --help
     from bulklink.zoho.connection import Connection  # noqa: PLC0415 - not for --help
 
-    connection = Connection.from_environment(env)
-
-    async def work(stopping: Stopping) -> Any:
-        with ScreenWatch(
-            options["progress"],
-            verbose=options["verbose"],
-            quiet=options["quiet"],
-            stopping=stopping,
-        ) as watch:
-            summary = await run_to_end(job, connection, watch=watch, stopping=stopping)
-        return summary, stopping.reason
-
-    summary, reason = with_signals(work)
-    show_run(summary, reason, as_json=options["as_json"])
-    return int(summary.exit_code)
+    connection = Connection.from_environment(os.environ)
+    return watched(
+        lambda watch, stopping: run_to_end(job, connection, watch=watch, stopping=stopping),
+        options,
+    )

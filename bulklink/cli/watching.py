@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bulklink.cli.screen import note, warn
+from bulklink.cli.signals import with_signals
+from bulklink.cli.summary import show_run
 from bulklink.engine.stopping import Stopping
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.job.progress import Progress as Settled
 from bulklink.job.progress import Question, Watch
 from bulklink.ledger.lines import Result
 from bulklink.models import Status
+from bulklink.runs.status import RunSummary
 
 LINE_SECONDS = 10.0
 
@@ -106,3 +110,22 @@ class ScreenWatch(Watch):
         except click.Abort:
             self._stopping.stop(RunStoppedError(StoppedBy.INTERRUPTED, "It was told to stop."))
             return False
+
+
+def watched(
+    work: Callable[[Watch, Stopping], Awaitable[RunSummary]], options: Mapping[str, Any]
+) -> int:
+    """Do some work on a run with the screen that options ask for; return the exit code."""
+
+    async def on_screen(stopping: Stopping) -> tuple[RunSummary, RunStoppedError | None]:
+        with ScreenWatch(
+            options["progress"],
+            verbose=options["verbose"],
+            quiet=options["quiet"],
+            stopping=stopping,
+        ) as watch:
+            return await work(watch, stopping), stopping.reason
+
+    summary, reason = with_signals(on_screen)
+    show_run(summary, reason, as_json=options["as_json"])
+    return int(summary.exit_code or 0)

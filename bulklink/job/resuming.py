@@ -127,4 +127,4 @@ def _must_be_sealed(folder: RunFolder) -> RunRecord:
 
 def _job_of(record: RunRecord) -> Job:
     """Return the job as it was asked for."""
-    return msgspec.convert(record.asked, Job)
+    return msgspec.convert(record.asked, Job, dec_hook=lambda kind, value: kind(value))

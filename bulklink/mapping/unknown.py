@@ -16,7 +16,7 @@ from bulklink.mapping.refusing import OUR_COLUMNS
 from bulklink.mapping.stop import Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 #: Columns of the query before the user's own, which come behind all of bulklink's.
@@ -37,24 +37,25 @@ def add_unknown(plan: Path, names: Path, rejects: Path) -> int:
     """
     spill = plan.with_name(plan.name + ".spill")
     with closing(Database(spill, Stop(), threads=1, memory="128MB")) as database:
-        headers = _headers(database, plan)
-        fresh = not rejects.exists()
-        file = os.open(rejects, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        with os.fdopen(file, "a", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream)
-            if fresh:
-                writer.writerow([*headers, *OUR_COLUMNS])
-            added = 0
-            for row in _refused(database, plan, names):
-                writer.writerow(row)
-                added += 1
-            return added
+        added = 0
+        for row in _refused(database, plan, names):
+            if not added and not rejects.exists():
+                _append(rejects, [*_headers(database, plan), *OUR_COLUMNS])
+            _append(rejects, row)
+            added += 1
+        return added
 
 
 def _headers(database: Database, plan: Path) -> list[str]:
     """Return the user's headers as they stood in the mapping; the plan's may differ."""
     query = f"SELECT value FROM parquet_kv_metadata({literal(str(plan))}) WHERE key = 'headers'"
     return msgspec.json.decode(database.one(query)[0], type=list[str])
+
+
+def _append(rejects: Path, row: Iterable[Any]) -> None:
+    file = os.open(rejects, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(file, "a", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerow(row)
 
 
 def _refused(database: Database, plan: Path, names: Path) -> Iterator[tuple[Any, ...]]:

@@ -1,0 +1,125 @@
+"""Real processes: `kill -9` at a random moment of a long run, then resume, and the CRM is asked."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+MESSAGES = 50_000
+KILLS = int(os.environ.get("BULKLINK_TEST_KILLS", "3"))
+_BULKLINK = [sys.executable, "-m", "bulklink"]
+
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9"),
+]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    command = [*_BULKLINK, "generate", "--messages", str(MESSAGES), "--contacts", "4000"]
+    subprocess.run([*command, "--out", folder, "--seed", "7", "--force"], check=True, timeout=60)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def env(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    command = [*_BULKLINK, "emulator", "--world", str(world / "world.json")]
+    command += ["--latency", "0.005", "--credits", "10000000", "--concurrency", "100"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as emulator:
+        assert emulator.stdout is not None
+        url = orjson.loads(emulator.stdout.readline())["url"]
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("BULKLINK")}
+        try:
+            yield kept | {
+                "BULKLINK_API_URL": url,
+                "BULKLINK_ACCOUNTS_URL": url,
+                "BULKLINK_CLIENT_ID": "demo",
+                "BULKLINK_CLIENT_SECRET": "demo",
+                "BULKLINK_REFRESH_TOKEN": "demo",
+                "BULKLINK_SETTLE_AFTER": "0.5",
+                "BULKLINK_RATE": "off",
+                "BULKLINK_CONCURRENCY": "20",
+                "BULKLINK_PROGRESS": "none",
+                "BULKLINK_ON_INVALID": "skip",
+                "XDG_STATE_HOME": str(tmp_path_factory.mktemp("state")),
+            }
+        finally:
+            emulator.kill()
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_after_a_kill_and_a_resume_the_ledger_is_true(
+    number: int, world: Path, env: dict[str, str], tmp_path: Path
+) -> None:
+    op = ("link", "relink", "unlink")[number % 3]
+    run, ledger = tmp_path / "run", tmp_path / "run" / "ledger.jsonl"
+    command = [*_BULKLINK, op, str(world / "mapping.csv"), "--run-dir", str(run)]
+    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL) as process:
+        _kill_while_sending(process, ledger, random.Random(number + time.time_ns()))
+    killed = _lines(ledger)
+    done_before = {line["row"] for line in killed if line["event"] == "result"}
+    told = _json([*_BULKLINK, "status", run, "--json"], env)
+    assert (told["state"], told["stopped_by"]) == ("stopped", "killed")
+
+    summary = _json([*_BULKLINK, "resume", run, "--json"], env)
+    assert (summary["state"], summary["counts"]["pending"]) == ("finished", 0)
+    assert sum(summary["counts"].values()) == summary["rows"]
+    lines = _lines(ledger)
+    after = lines[len(killed) :]
+    sent_again = {row for line in after if line["event"] == "call" for row in line["rows"]}
+    assert not sent_again & done_before
+    _compare_with_the_crm(op, lines, env)
+
+
+def _kill_while_sending(
+    process: subprocess.Popen[Any], ledger: Path, chance: random.Random
+) -> None:
+    """Kill a run when a random part of its calls is made."""
+    size = chance.randint(100_000, 8_000_000)
+    deadline = time.monotonic() + 60
+    while (not ledger.exists() or ledger.stat().st_size < size) and time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+
+
+def _lines(ledger: Path) -> list[dict[str, Any]]:
+    return [
+        orjson.loads(line) for line in ledger.read_bytes().splitlines(True) if line[-1:] == b"\n"
+    ]
+
+
+def _json(command: list[Any], env: dict[str, str]) -> dict[str, Any]:
+    done = subprocess.run(command, env=env, capture_output=True, timeout=120)
+    assert b"Traceback" not in done.stderr, done.stderr.decode()
+    found: dict[str, Any] = orjson.loads(done.stdout)
+    return found
+
+
+def _compare_with_the_crm(op: str, lines: list[dict[str, Any]], env: dict[str, str]) -> None:
+    with urllib.request.urlopen(f"{env['BULKLINK_API_URL']}/_emulator/state") as answer:
+        emails = orjson.loads(answer.read())["world"]["emails"]
+    is_on = {(e["contact_id"], e["message_id"]): e["deal_id"] for e in emails}
+    last = {line["row"]: line for line in lines if line["event"] == "result"}
+    checked = 0
+    for result in last.values():
+        if result["status"] in ("done", "unchanged"):
+            wanted = None if op == "unlink" else result["deal_id"]
+            assert is_on[result["contact_id"], result["message_id"]] == wanted, result
+            checked += 1
+    assert checked > MESSAGES // 2
