@@ -525,7 +525,12 @@ def test_named_entries_are_read_right_in_any_order_and_shape(
     assert reading.clean(sent) == (wanted == dict.fromkeys(sent, "SUCCESS"))
 
 
-SCALARS = st.none() | st.booleans() | st.integers(-2, 25) | st.floats(allow_nan=False)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 25)
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
 WORDS = st.sampled_from(
     [
         *SENT,

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bulklink.zoho.exchange import Answer
@@ -180,6 +180,9 @@ def test_no_two_neighbouring_batches_would_have_fitted_in_one(ids: list[str]) ->
         assert len(",".join([*first, second[0]])) > 1024
 
 
+@example(24, 41)
+@example(40, 25)
+@example(4, 205)
 @given(st.integers(1, 100), st.integers(0, 600))
 def test_ids_of_one_length_take_the_fewest_look_ups(length: int, count: int) -> None:
     room = (1024 + 1) // (length + 1)
