@@ -1,0 +1,1 @@
+"""End-to-end tests: the installed command, over real sockets, judged by its contract alone."""

@@ -1,0 +1,372 @@
+"""What the command talks to: the project's emulator, and a server that a test scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import subprocess
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from .command import PROGRAM
+from .world import MODULE, USERS, Email, World
+
+TOKEN = "1000.standin-access-token-7f3b"
+SECRET = "standin-client-secret-91ce"
+REFRESH = "1000.standin-refresh-token-44ad"
+
+
+def connection(url: str, **changed: str) -> dict[str, str]:
+    """Return the environment that connects to the emulator at an address."""
+    return {
+        "BULKLINK_API_URL": url,
+        "BULKLINK_ACCOUNTS_URL": url,
+        "BULKLINK_CLIENT_ID": "demo",
+        "BULKLINK_CLIENT_SECRET": "demo",
+        "BULKLINK_REFRESH_TOKEN": "demo",
+        **changed,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Emulator:
+    """A running `bulklink emulator`."""
+
+    url: str
+    world: World
+
+    def env(self, **changed: str) -> dict[str, str]:
+        """Return the environment of a command that is to talk to it."""
+        return connection(self.url, **changed)
+
+    def state(self) -> dict[str, Any]:
+        """Return what it says of itself."""
+        with urllib.request.urlopen(self.url + "/_emulator/state", timeout=20) as answer:
+            read = json.load(answer)
+        assert isinstance(read, dict)
+        return read
+
+    def links(self) -> dict[str, str | None]:
+        """Return the deal that each message is on now."""
+        return {one["message_id"]: one["deal_id"] for one in self.state()["world"]["emails"]}
+
+
+@contextlib.contextmanager
+def emulating(world: World, folder: Path, *options: str) -> Iterator[Emulator]:
+    """Serve a world by the project's emulator."""
+    file = folder / "world.json"
+    file.write_text(json.dumps(world.as_file()), "utf-8")
+    process = subprocess.Popen(
+        [PROGRAM, "emulator", "--port", "0", "--world", str(file), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield Emulator(json.loads(process.stdout.readline())["url"], world)
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer that a test wants sent: bytes as they are, anything else as JSON."""
+
+    status: int = 200
+    body: Any = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    kind: str = "application/json"
+
+    def response(self) -> web.Response:
+        """Return it as the server sends it."""
+        body = self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+        return web.Response(
+            status=self.status, body=body, content_type=self.kind, headers=self.headers
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request as the server got it."""
+
+    kind: str
+    path: str
+    query: dict[str, str]
+    query_string: str
+    body: Any
+    headers: dict[str, str]
+    contact: str | None
+    number: int
+    """Of its kind, from 1."""
+    at: float
+
+    @property
+    def messages(self) -> list[str]:
+        """Return the messages that a link or unlink names."""
+        if self.kind == "link":
+            return [one["message_id"] for one in self.body["Emails"]]
+        if self.kind == "unlink":
+            return self.query["message_ids"].split(",")
+        return [self.path.split("/")[-3]]
+
+
+Script = Callable[[Seen], Awaitable[Reply | None]]
+
+
+async def _as_documented(_: Seen) -> Reply | None:
+    return None
+
+
+@dataclass(slots=True)
+class StandIn:
+    """A CRM of a few lines that keeps what it was sent, and answers as the test scripts.
+
+    `script` is asked first; where it returns None the request is answered as documented.
+    """
+
+    world: World
+    script: Script = _as_documented
+    shuffled: bool = False
+    url: str = ""
+    seen: list[Seen] = field(default_factory=list)
+    in_flight: Counter[str] = field(default_factory=Counter)
+    most_in_flight: int = 0
+    deals: dict[str, str | None] = field(default_factory=dict)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def env(self, **changed: str) -> dict[str, str]:
+        """Return the environment of a command that is to talk to it."""
+        secrets = {
+            "BULKLINK_CLIENT_ID": "standin-client",
+            "BULKLINK_CLIENT_SECRET": SECRET,
+            "BULKLINK_REFRESH_TOKEN": REFRESH,
+        }
+        return connection(self.url, **{**secrets, **changed})
+
+    def of(self, *kinds: str) -> list[Seen]:
+        """Return the requests of these kinds in the order they came."""
+        return [one for one in self.seen if one.kind in kinds]
+
+    def links(self) -> dict[str, str | None]:
+        """Return the deal that each message is on now."""
+        return dict(self.deals or self.world.links())
+
+    def wait(self, told: Callable[[], bool], within: float = 20) -> None:
+        """Wait until something is so, looking whenever a request came or was answered."""
+        with self.changed:
+            assert self.changed.wait_for(told, within), self.seen[-3:]
+
+    async def opened(self) -> None:
+        """Hold a request until the test opens the gate."""
+        await asyncio.get_running_loop().run_in_executor(None, self.gate.wait, 40)
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request."""
+        seen = await self._noted(request)
+        try:
+            reply = await self.script(seen)
+            return (reply or self._answer(seen)).response()
+        finally:
+            with self.changed:
+                self.in_flight[seen.kind] -= 1
+                self.changed.notify_all()
+
+    async def _noted(self, request: web.Request) -> Seen:
+        kind = kind_of(request.method, request.path)
+        text = await request.text()
+        parts = request.path.split("/")
+        with self.changed:
+            self.deals = self.deals or self.world.links()
+            seen = Seen(
+                kind=kind,
+                path=request.path,
+                query=dict(request.query),
+                query_string=request.rel_url.raw_query_string,
+                body=json.loads(text) if kind.startswith("link") else text,
+                headers=dict(request.headers),
+                contact=parts[4] if len(parts) > 4 and parts[3] == "Contacts" else None,
+                number=len(self.of(kind)) + 1,
+                at=time.monotonic(),
+            )
+            self.seen.append(seen)
+            self.in_flight[kind] += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight.total())
+            self.changed.notify_all()
+        return seen
+
+    def _answer(self, seen: Seen) -> Reply:
+        names = self.world.deal_names()
+        match seen.kind:
+            case "token":
+                return Reply(
+                    body={
+                        "access_token": TOKEN,
+                        "api_domain": self.url,
+                        "token_type": "Bearer",
+                        "expires_in": 3600,
+                    }
+                )
+            case "org":
+                org = {"id": "58", "company_name": "Stand-in", "zgid": "9", "type": "Sandbox"}
+                return Reply(body={"org": [org]})
+            case "module":
+                return Reply(body={"modules": [{"api_name": "Deals", "id": MODULE}]})
+            case "users":
+                users = [
+                    {"id": user, "full_name": name, "email": "u@x.example", "status": "active"}
+                    for user, name in USERS.items()
+                ]
+                return Reply(body={"users": users, "info": {"more_records": False}})
+            case "deals":
+                found = [
+                    {"id": one, "Deal_Name": names[one]}
+                    for one in seen.query["ids"].split(",")
+                    if one in names
+                ]
+                info = {"more_records": False, "count": len(found)}
+                return Reply(body={"data": found, "info": info}) if found else Reply(204)
+            case "read":
+                return self._page(seen)
+            case "link" | "link-one" | "unlink" | "unlink-one":
+                return self._changes(seen)
+        return Reply(404, {"code": "INVALID_URL_PATTERN", "message": "?", "status": "error"})
+
+    def _emails(self, contact: str | None) -> list[Email]:
+        return [e for one in self.world.contacts if one.id == contact for e in one.emails]
+
+    def _page(self, seen: Seen) -> Reply:
+        emails, first = self._emails(seen.contact), int(seen.query.get("index", "0"))
+        if not emails:
+            return Reply(204)
+        names = self.world.deal_names()
+        more = first + 10 < len(emails)
+        listed = [
+            {
+                "message_id": email.message,
+                "owner": {"name": USERS[email.owner], "id": email.owner},
+                "subject": "Question",
+                "linked_record": None
+                if (deal := self.deals[email.message]) is None
+                else {
+                    "id": deal,
+                    "name": names[deal],
+                    "module": {"api_name": "Deals", "id": MODULE},
+                },
+            }
+            for email in emails[first : first + 10]
+        ]
+        info = {
+            "per_page": 10,
+            "count": len(listed),
+            "next_index": str(first + 10) if more else None,
+            "prev_index": "0",
+            "more_records": more,
+        }
+        return Reply(body={"Emails": listed, "info": info})
+
+    def _changes(self, seen: Seen) -> Reply:
+        wanted: dict[str, str | None] = dict.fromkeys(seen.messages)
+        if seen.kind.startswith("link"):
+            for message, item in zip(seen.messages, seen.body["Emails"], strict=True):
+                wanted[message] = item["linked_record"]["id"]
+        answers = [self._change(message, deal) for message, deal in wanted.items()]
+        if self.shuffled:
+            random.Random(seen.number).shuffle(answers)
+        return Reply(body={"Emails": answers})
+
+    def _change(self, message: str, deal: str | None) -> dict[str, Any]:
+        details = {"message_id": message}
+        if deal is not None and self.deals[message] is not None:
+            text = "Unlink the email first to link it to another deal record"
+            return item_error("ALREADY_LINKED", message, text)
+        self.deals[message] = deal
+        text = "email has been changed successfully"
+        return {"code": "SUCCESS", "details": details, "message": text, "status": "success"}
+
+
+def item_error(code: str, message: str, text: str = "refused") -> dict[str, Any]:
+    """Return the error of one item of a call, which names its message."""
+    return {"code": code, "details": {"message_id": message}, "message": text, "status": "error"}
+
+
+def error(status: int, code: str, text: str = "refused") -> Reply:
+    """Return an error of a whole call."""
+    return Reply(status, {"code": code, "details": {}, "message": text, "status": "error"})
+
+
+def kind_of(method: str, path: str) -> str:
+    """Return what a request is for."""
+    parts = path.split("/")[3:]
+    match method, parts:
+        case "POST", ["token"]:
+            return "token"
+        case "GET", ["org"]:
+            return "org"
+        case "GET", ["settings", "modules", "Deals"]:
+            return "module"
+        case "GET", ["users"]:
+            return "users"
+        case "GET", ["Deals"]:
+            return "deals"
+        case "GET", ["Contacts", _, "Emails"]:
+            return "read"
+        case "POST", ["Contacts", _, "Emails", "actions", "link_record"]:
+            return "link"
+        case "POST", ["Contacts", _, "Emails", _, "actions", "link_record"]:
+            return "link-one"
+        case "DELETE", ["Contacts", _, "Emails", "actions", "link_record"]:
+            return "unlink"
+        case "DELETE", ["Contacts", _, "Emails", _, "actions", "link_record"]:
+            return "unlink-one"
+    return "other"
+
+
+@contextlib.contextmanager
+def standing_in(world: World) -> Iterator[StandIn]:
+    """Serve a world from a thread of this process."""
+    server = StandIn(world)
+    loop = asyncio.new_event_loop()
+    ready, over = threading.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        app = web.Application()
+        app.router.add_route("*", "/{rest:.*}", server.serve)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        server.url = f"http://{host}:{port}"
+        ready.set()
+        await over.wait()
+        await runner.cleanup()
+
+    def run() -> None:
+        try:
+            loop.run_until_complete(serve())
+            loop.run_until_complete(loop.shutdown_default_executor())
+        finally:
+            loop.close()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield server
+    finally:
+        server.gate.set()
+        loop.call_soon_threadsafe(over.set)
+        thread.join(10)

@@ -1,0 +1,214 @@
+"""Options, environment and job file: each says the same, the nearer one wins."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from .audit import PLAN_KEYS, audited
+from .command import Command, as_csv, as_jsonl, ended, put_down, row, rows, write_mapping
+from .servers import Emulator, Reply, Seen, StandIn
+from .world import PAT, Contact, World
+
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "calls"),
+    [
+        ([], {}, 6),
+        ([], {"BULKLINK_BATCH_SIZE": "5"}, 3),
+        (["--batch-size", "12"], {"BULKLINK_BATCH_SIZE": "5"}, 1),
+    ],
+    ids=["job-file", "environment-beats-job-file", "command-line-beats-environment"],
+)
+def test_the_nearer_setting_wins(
+    bulklink: Command, arguments: list[str], env: dict[str, str], calls: int
+) -> None:
+    contact = World().add(free=12)
+    write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
+    (bulklink.folder / "job.toml").write_text(
+        'op = "link"\nmapping = "m.csv"\nbatch_size = 2\n', "utf-8"
+    )
+    told = bulklink.given(**env)("run", "job.toml", "--dry-run", "--json", *arguments)
+    assert told.code == 0, told
+    assert told.object["calls"]["link"] == calls
+
+
+def test_repeatable_options_are_lines_in_the_environment_and_lists_in_a_job(
+    bulklink: Command,
+) -> None:
+    contact = World().add(free=6)
+    renamed = [
+        {"Who": email.contact, "Mail": email.message, "team": "ab"[at % 2], "go": "yes"}
+        for at, email in enumerate(contact.free)
+    ]
+    write_mapping(bulklink.folder / "m.csv", renamed)
+    by_environment = bulklink.given(
+        BULKLINK_COLUMN="contact_id=Who\nmessage_id=Mail",
+        BULKLINK_DEFAULT=f"owner_id={PAT}\ndeal_id={contact.a}",
+        BULKLINK_ONLY="team=a\ngo",
+    )("plan", "m.csv", "--op", "link", "--json")
+    (bulklink.folder / "job.toml").write_text(
+        'op = "link"\nmapping = ["m.csv"]\ndry_run = true\n'
+        'column = ["contact_id=Who", "message_id=Mail"]\n'
+        f'default = ["owner_id={PAT}", "deal_id={contact.a}"]\nonly = ["team=a", "go"]\n',
+        "utf-8",
+    )
+    by_job = bulklink("run", "job.toml", "--json")
+    for told in (by_environment, by_job):
+        assert told.code == 0, told
+        assert (told.object["rows"], told.object["messages"]) == (3, 3)
+
+
+def test_json_in_the_environment_asks_for_json_under_every_command(bulklink: Command) -> None:
+    contact = World().add(free=1)
+    write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
+    command = bulklink.given(BULKLINK_JSON="1")
+    assert set(command("plan", "m.csv", "--op", "link").object) == PLAN_KEYS
+    assert command("status").object == {"runs": []}
+
+
+def test_a_dry_run_sends_nothing_and_says_what_a_plan_says(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contact = world.add(free=3)
+    write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
+    command = bulklink.given(**standin.env())
+    told = command("link", "m.csv", "--dry-run", "--json")
+    assert told.code == 0, told
+    assert told.object == command("plan", "m.csv", "--op", "link", "--json").object
+    assert not standin.seen
+    assert not (bulklink.folder / "runs").exists()
+
+
+def test_a_run_folder_is_named_by_time_op_and_chance_below_runs_dir(
+    linker: Command, contact: Contact
+) -> None:
+    write_mapping(linker.folder / "m.csv", rows(contact.free[:1], contact.a))
+    told = linker("link", "m.csv", "--json", "--runs-dir", "mine")
+    run = audited(told, linker.folder, 1)
+    assert run.folder.parent == linker.folder / "mine"
+    assert re.fullmatch(r"\d{8}T\d{6}Z-link-[0-9a-f]{4}", run.folder.name)
+    shown = linker("status", "--runs-dir", "mine", "--json")
+    assert shown.object == {"runs": [run.shown]}
+
+
+def test_an_empty_folder_can_be_the_run_folder_and_a_used_one_cannot(
+    linker: Command, emulator: Emulator, contact: Contact
+) -> None:
+    write_mapping(linker.folder / "m.csv", rows(contact.free[:1], contact.a))
+    (linker.folder / "here").mkdir()
+    run = audited(linker("link", "m.csv", "--json", "--run-dir", "here"), linker.folder, 1)
+    assert run.folder == linker.folder / "here"
+    kept = run.text()
+    again = linker("link", "m.csv", "--json", "--run-dir", "here")
+    assert again.code == 2
+    assert again.error["code"] == "run-dir"
+    assert run.text() == kept
+
+
+def test_a_loopback_address_needs_no_yes_whatever_the_orgs_type(
+    bulklink: Command, world: World, standin: StandIn
+) -> None:
+    contact = world.add(free=1)
+
+    async def production(seen: Seen) -> Reply | None:
+        org = {"id": "58", "company_name": "Real", "zgid": "9", "type": "Production"}
+        return Reply(body={"org": [org]}) if seen.kind == "org" else None
+
+    standin.script = production
+    write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
+    told = bulklink.given(**standin.env())("link", "m.csv", "--json")
+    assert audited(told, bulklink.folder, 1).counts == {"done": 1}
+
+
+def test_calls_in_flight_stay_below_concurrency(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    many = [world.add(free=1) for _ in range(12)]
+
+    async def hold(seen: Seen) -> Reply | None:
+        if seen.kind == "link":
+            await standin.opened()
+        return None
+
+    standin.script = hold
+    write_mapping(bulklink.folder / "m.csv", [row(one.free[0], one.a) for one in many])
+    command = bulklink.given(**standin.env())
+    with put_down(command.start("link", "m.csv", "--json", "--concurrency", "3")) as process:
+        standin.wait(lambda: standin.in_flight["link"] == 3)
+        standin.gate.set()
+        run = audited(ended(process), bulklink.folder, 12)
+    assert run.counts == {"done": 12}
+    assert standin.most_in_flight == 3
+
+
+def test_the_rate_is_held(bulklink: Command, standin: StandIn, world: World) -> None:
+    many = [world.add(free=1) for _ in range(16)]
+    write_mapping(bulklink.folder / "m.csv", [row(one.free[0], one.a) for one in many])
+    told = bulklink.given(**standin.env())("link", "m.csv", "--json", "--rate", "10")
+    assert audited(told, bulklink.folder, 16).counts == {"done": 16}
+    calls = standin.of("link")
+    most = max(sum(one.at <= other.at < one.at + 1 for other in calls) for one in calls)
+    assert most < 16
+    assert calls[-1].at - calls[0].at >= 0.5
+
+
+@pytest.mark.parametrize("name", ["csv", "jsonl"])
+def test_a_mapping_on_standard_input_has_the_format_that_is_told(
+    bulklink: Command, name: str
+) -> None:
+    contact = World().add(free=2)
+    given = rows(contact.free, contact.a)
+    text = as_csv(given) if name == "csv" else as_jsonl(given)
+    told = bulklink("plan", "-", "--format", name, "--op", "link", "--json", stdin=text)
+    assert told.code == 0, told
+    assert told.object["messages"] == 2
+
+
+def test_rows_are_numbered_over_all_files(linker: Command, contact: Contact) -> None:
+    write_mapping(linker.folder / "one.csv", rows(contact.free[:2], contact.a))
+    write_mapping(linker.folder / "two.jsonl", rows(contact.free[2:4], contact.a))
+    run = audited(linker("link", "one.csv", "two.jsonl", "--json"), linker.folder, 4)
+    assert [run.results[number]["message_id"] for number in (1, 2, 3, 4)] == [
+        email.message for email in contact.free[:4]
+    ]
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "192.0.2.1"])
+def test_the_emulator_serves_loopback_alone(bulklink: Command, address: str) -> None:
+    told = bulklink("emulator", "--host", address, within=10)
+    assert told.code == 2
+    assert "loopback" in told.err
+
+
+def test_the_emulator_names_the_world_that_it_cannot_read(bulklink: Command) -> None:
+    (bulklink.folder / "world.json").write_text("{", "utf-8")
+    told = bulklink("emulator", "--world", "world.json", within=10)
+    assert told.code == 2
+    assert "world.json" in told.err
+
+
+def test_a_quiet_run_says_its_summary_alone(linker: Command, contact: Contact) -> None:
+    write_mapping(linker.folder / "m.csv", rows(contact.free[:2], contact.a))
+    told = linker("link", "m.csv", "-q")
+    assert told.code == 0
+    assert "done" in told.out
+    assert not told.err.strip()
+
+
+def test_the_readers_end_of_standard_output_may_close_early(
+    linker: Command, contact: Contact
+) -> None:
+    write_mapping(linker.folder / "m.csv", rows(contact.free[:2], contact.a))
+    with put_down(linker.start("link", "m.csv", "--run-dir", "here")) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        said = process.stderr.read()
+        process.wait(20)
+    assert "Traceback" not in said
+    shown = linker("status", "here", "--json").object
+    assert shown["counts"]["done"] == 2

@@ -1,0 +1,131 @@
+"""The run folder: private, complete, readable by other programs; and it holds no secret."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from .audit import audited, leaks, mode
+from .command import PATIENCE, Command, put_down, row, rows, write_mapping
+from .servers import REFRESH, SECRET, TOKEN, Reply, Script, Seen, StandIn
+from .world import Contact, World
+
+SECRETS = (TOKEN, SECRET, REFRESH)
+
+
+def test_the_folder_is_private_and_kept_out_of_git(linker: Command, contact: Contact) -> None:
+    write_mapping(linker.folder / "m.csv", rows(contact.free[:2], contact.a))
+    run = audited(linker("link", "m.csv", "--json"), linker.folder, 2)
+    assert mode(run.folder) == 0o700
+    files = {file.name: mode(file) for file in run.folder.iterdir()}
+    assert {".gitignore", "run.json", "plan.parquet", "ledger.jsonl"} <= set(files)
+    assert set(files.values()) == {0o600}, files
+    assert "*" in (run.folder / ".gitignore").read_text("utf-8").split()
+
+
+def test_run_json_says_what_was_asked_of_which_org(linker: Command, contact: Contact) -> None:
+    mapping = write_mapping(linker.folder / "m.csv", rows(contact.free[:2], contact.a))
+    run = audited(linker("link", "m.csv", "--json"), linker.folder, 2)
+    text = (run.folder / "run.json").read_text("utf-8")
+    kept = json.loads(text)
+    assert kept["state"] == "finished"
+    assert {"stopped_by", "counts", "version", "org", "invocations"} <= set(kept)
+    assert hashlib.sha256(mapping.read_bytes()).hexdigest() in text
+    assert linker.env["BULKLINK_API_URL"] in text
+    assert kept["org"]["type"] == "Sandbox"
+    assert len(kept["invocations"]) == 1
+
+
+def test_the_plan_holds_every_valid_row_with_the_users_own_columns(
+    linker: Command, contact: Contact
+) -> None:
+    given = [
+        *rows(contact.free[:4], contact.a, Note="keep, me", Größe="1"),
+        row(contact.free[0], contact.a, Note="again"),
+        row(contact.free[5], "x", Note="refused"),
+    ]
+    write_mapping(linker.folder / "m.csv", given)
+    told = linker("link", "m.csv", "--json", "--on-invalid", "skip")
+    run = audited(told, linker.folder, 6)
+    assert run.counts == {"done": 4, "duplicate": 1, "rejected": 1}
+    assert run.results[5]["duplicate_of"] == 1
+    assert sorted(note for (note,) in run.plan("Note")) == ["again", *["keep, me"] * 4]
+    assert len(run.plan("Größe")) == 5
+    assert len(run.plan()) == 5
+    rejects = (run.folder / "rejects.csv").read_text("utf-8")
+    assert "bad-id" in rejects
+    assert "refused" in rejects
+
+
+def test_rejects_that_are_mended_are_a_mapping_again(linker: Command, contact: Contact) -> None:
+    given = [row(contact.free[0], contact.a), row(contact.free[1], "x", Note="a,b")]
+    write_mapping(linker.folder / "m.csv", given)
+    first = audited(linker("link", "m.csv", "--json", "--on-invalid", "skip"), linker.folder, 2)
+    text = (first.folder / "rejects.csv").read_text("utf-8")
+    (linker.folder / "mended.csv").write_text(text.replace(",x,", f",{contact.a},", 1), "utf-8")
+    again = audited(linker("link", "mended.csv", "--json"), linker.folder, 1)
+    assert again.counts == {"done": 1}
+
+
+def _saying(said: str) -> Reply:
+    entry = {"code": "INVALID_DATA", "message": said, "status": "error", "details": {"x": said}}
+    return Reply(400, entry)
+
+
+async def _as_documented(_: Seen) -> Reply | None:
+    return None
+
+
+async def _echo(seen: Seen) -> Reply | None:
+    said = f"refused {seen.headers.get('Authorization')} {seen.body}"
+    return _saying(said) if seen.kind == "link" else None
+
+
+async def _name_all(seen: Seen) -> Reply | None:
+    return _saying(" ".join(SECRETS)) if seen.kind == "link" else None
+
+
+async def _echo_html(seen: Seen) -> Reply | None:
+    page = f"<p>{seen.headers.get('Authorization')} {seen.body}</p>".encode()
+    return Reply(200, page, kind="text/html") if seen.kind != "token" else None
+
+
+async def _echo_token(seen: Seen) -> Reply | None:
+    if seen.kind != "token":
+        return None
+    return Reply(400, {"error": "Access Denied", "error_description": seen.body})
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "env"),
+    [
+        (_as_documented, ("--debug", "-v"), {}),
+        (_echo, ("--debug", "-v"), {}),
+        (_echo, (), {"BULKLINK_ACCESS_TOKEN": TOKEN}),
+        (_name_all, (), {}),
+        (_echo_html, ("--debug",), {}),
+        (_echo_token, ("--debug",), {}),
+    ],
+    ids=["success", "refused", "refused-with-a-given-token", "all-named", "html", "no-token"],
+)
+def test_no_secret_is_in_any_file_or_output(
+    bulklink: Command,
+    standin: StandIn,
+    world: World,
+    script: Script,
+    options: tuple[str, ...],
+    env: Mapping[str, str],
+) -> None:
+    contact = world.add(free=2)
+    standin.script = script
+    write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
+    command = bulklink.given(**standin.env(**env))
+    with put_down(command.start("link", "m.csv", "--run-dir", "x", *options)) as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    assert standin.of("token") or env
+    assert not leaks(out + err, *SECRETS)
+    for file in (bulklink.folder / "x").iterdir():
+        assert not leaks(file.read_bytes(), *SECRETS), file

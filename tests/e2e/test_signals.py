@@ -1,0 +1,152 @@
+"""Signals: calls in flight are finished and recorded, or the run stops at once."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from .audit import agrees, audited
+from .command import Command, ended, interrupt, put_down, rows, write_mapping
+from .servers import Reply, Seen, StandIn
+from .world import World
+
+HELD = 5
+
+
+@contextmanager
+def running(
+    bulklink: Command, standin: StandIn, world: World, *options: str
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a link run of 60 contacts and lend it when its link calls are held in flight."""
+
+    async def hold(seen: Seen) -> Reply | None:
+        if seen.kind == "link":
+            await standin.opened()
+        return None
+
+    many = [world.add(free=20) for _ in range(60)]
+    standin.script = hold
+    given = [line for one in many for line in rows(one.free, one.a)]
+    write_mapping(bulklink.folder / "m.csv", given)
+    command = bulklink.given(**standin.env())
+    with put_down(
+        command.start("link", "m.csv", "--json", "--run-dir", "here", *options)
+    ) as process:
+        standin.wait(lambda: standin.in_flight["link"] == HELD)
+        yield process
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "stopped_by"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_calls_in_flight_are_finished_and_recorded(
+    bulklink: Command,
+    standin: StandIn,
+    world: World,
+    sent: signal.Signals,
+    code: int,
+    stopped_by: str,
+) -> None:
+    with running(bulklink, standin, world, "--concurrency", str(HELD)) as process:
+        process.send_signal(sent)
+        standin.gate.set()
+        told = ended(process)
+    assert told.code == code, told
+    run = audited(told, bulklink.folder, 1200)
+    assert run.shown["stopped_by"] == stopped_by
+    assert run.counts["pending"] > 0
+    assert run.counts["done"] >= HELD * 20
+    assert run.counts["done"] == 20 * len(standin.of("link"))
+    assert standin.most_in_flight <= HELD
+    assert {line["message_id"] for line in run.results.values()} == {
+        message for call in standin.of("link") for message in call.messages
+    }
+    agrees(run, world.links(), standin.links())
+    assert bulklink("status", "here", "--json").object == run.shown
+
+
+def test_a_second_ctrl_c_stops_at_once(bulklink: Command, standin: StandIn, world: World) -> None:
+    with running(bulklink, standin, world, "--concurrency", str(HELD)) as process:
+        started = time.monotonic()
+        while process.poll() is None and time.monotonic() - started < 10:
+            interrupt(process)
+            standin.gate.wait(0.3)
+        took = time.monotonic() - started
+        told = ended(process, within=5)
+    assert took < 5
+    assert told.code == 130, told
+    assert len(standin.of("link")) == HELD
+    shown = bulklink("status", "here", "--json").object
+    assert shown["state"] == "stopped"
+    assert shown["counts"]["done"] == 0
+    assert shown["rows"] == sum(shown["counts"].values()) == 1200
+
+
+def test_status_is_right_while_it_runs_and_after_it_was_killed(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    with running(bulklink, standin, world, "--concurrency", str(HELD)) as process:
+        going = bulklink("status", "here", "--json")
+        assert going.code == 0
+        assert (going.object["state"], going.object["stopped_by"]) == ("running", None)
+        assert going.object["rows"] == 1200
+        assert going.object["counts"]["pending"] == 1200
+        other = bulklink.given(**standin.env())("link", "m.csv", "--run-dir", "here", "--json")
+        assert other.code == 2
+        assert other.error["code"] in {"locked", "run-dir"}
+        assert process.poll() is None
+        process.kill()
+        process.wait(10)
+    after = bulklink("status", "here", "--json")
+    assert after.code == 0
+    assert (after.object["state"], after.object["stopped_by"]) == ("stopped", "killed")
+    assert after.object["calls"]["link"] == HELD
+    assert after.object["rows"] == sum(after.object["counts"].values()) == 1200
+
+
+def test_what_was_sent_is_on_disk_before_it_leaves(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    with running(bulklink, standin, world, "--concurrency", str(HELD)):
+        ledger = (bulklink.folder / "here" / "ledger.jsonl").read_text("utf-8")
+        lines = [json.loads(line) for line in ledger.splitlines()]
+        calls = [line for line in lines if line["event"] == "call" and line["op"] == "link"]
+        on_disk = {row for line in calls for row in line["rows"]}
+        assert len(calls) >= HELD
+        assert len(on_disk) >= HELD * 20
+        assert {line["contact_id"] for line in calls} >= {
+            call.contact for call in standin.of("link")
+        }
+
+
+def test_ctrl_c_while_planning_leaves_no_run_folder(bulklink: Command, world: World) -> None:
+    contact = world.add()
+    with (bulklink.folder / "m.csv").open("w", encoding="utf-8") as file:
+        file.write("contact_id,owner_id,message_id,deal_id\n")
+        file.writelines(f"{contact.id},1,{n:064x},{contact.a}\n" for n in range(1_200_000))
+    command = bulklink.given(BULKLINK_API_URL="http://127.0.0.1:9", BULKLINK_ACCESS_TOKEN="x")
+    with put_down(command.start("link", "m.csv")) as process:
+        folder = appeared(bulklink.folder / "runs")
+        interrupt(process)
+        told = ended(process)
+    assert told.code == 130, told
+    assert not folder.exists()
+
+
+def appeared(runs: Path) -> Path:
+    """Return the first run folder as soon as there is one."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        if runs.is_dir() and (found := sorted(runs.iterdir())):
+            return found[0]
+        time.sleep(0.01)
+    raise AssertionError("no run folder")

@@ -1,0 +1,141 @@
+"""A small CRM's people, deals and emails, for the emulator and for scripted servers alike."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+
+MODULE = "5843104000000003735"
+PAT, JACOB = "5843104000000424672", "5843104000000424673"
+USERS = {PAT: "Patricia Boyle", JACOB: "Jacob Lindner"}
+STRANGER = "5843104000000999999"
+"""An id that nobody and nothing in any world has."""
+
+FREE, LINKED, OTHERS = 45, 25, 5
+"""Emails of a contact in a stocked world: Patricia's on no deal, hers on deal a, Jacob's."""
+
+
+def message_id(*parts: object, length: int = 64) -> str:
+    """Return a message id of hex digits that these parts alone decide."""
+    text = hashlib.sha512("/".join(map(str, parts)).encode()).hexdigest()
+    return (text * (length // len(text) + 1))[:length]
+
+
+@dataclass(frozen=True, slots=True)
+class Email:
+    """An email of a contact in a user's mailbox, and the deal that it is on."""
+
+    contact: str
+    message: str
+    owner: str
+    deal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A contact with two deals: a and b."""
+
+    id: str
+    a: str
+    b: str
+    free: tuple[Email, ...] = ()
+    linked: tuple[Email, ...] = ()
+    others: tuple[Email, ...] = ()
+
+    @property
+    def emails(self) -> tuple[Email, ...]:
+        """Return all emails of the contact."""
+        return self.free + self.linked + self.others
+
+
+@dataclass(slots=True)
+class World:
+    """Contacts of one CRM, by their number."""
+
+    contacts: list[Contact] = field(default_factory=list)
+
+    def add(
+        self, free: int = 0, linked: int = 0, others: int = 0, length: int = 64, owner: str = PAT
+    ) -> Contact:
+        """Add a contact with so many emails, and return it."""
+        number = len(self.contacts) + 1
+        bare = Contact(
+            id=f"584310400001{number:06}7",
+            a=f"584310400002{number:06}1",
+            b=f"584310400002{number:06}2",
+        )
+
+        def emails(kind: str, many: int, whose: str, deal: str | None) -> tuple[Email, ...]:
+            return tuple(
+                Email(bare.id, message_id(number, kind, one, length=length), whose, deal)
+                for one in range(many)
+            )
+
+        contact = replace(
+            bare,
+            free=emails("free", free, owner, None),
+            linked=emails("linked", linked, owner, bare.a),
+            others=emails("others", others, JACOB, None),
+        )
+        self.contacts.append(contact)
+        return contact
+
+    def deal_names(self) -> dict[str, str]:
+        """Return the name of each deal."""
+        return {
+            deal: f"Deal {letter} of contact {number}"
+            for number, one in enumerate(self.contacts, 1)
+            for letter, deal in (("A", one.a), ("B", one.b))
+        }
+
+    def links(self) -> dict[str, str | None]:
+        """Return the deal that each message is on."""
+        return {email.message: email.deal for one in self.contacts for email in one.emails}
+
+    def as_file(self) -> dict[str, object]:
+        """Return the world as a world file has it."""
+        names = self.deal_names()
+        return {
+            "module_id": MODULE,
+            "users": [
+                {"id": user, "full_name": name, "email": f"{user}@bulklink.example"}
+                for user, name in USERS.items()
+            ],
+            "contacts": [
+                {"id": one.id, "name": f"Contact {number}", "email": f"{number}@customer.example"}
+                for number, one in enumerate(self.contacts, 1)
+            ],
+            "deals": [
+                {
+                    "id": deal,
+                    "name": names[deal],
+                    "contact_id": one.id,
+                    "stage": "Qualification",
+                    "created_time": "2026-01-05T09:00:00+00:00",
+                    "modified_time": "2026-02-01T09:00:00+00:00",
+                }
+                for one in self.contacts
+                for deal in (one.a, one.b)
+            ],
+            "emails": [
+                {
+                    "contact_id": email.contact,
+                    "message_id": email.message,
+                    "owner_id": email.owner,
+                    "subject": "Question",
+                    "time": "2026-03-01T10:00:00+00:00",
+                    "received": True,
+                    "deal_id": email.deal,
+                }
+                for one in self.contacts
+                for email in one.emails
+            ],
+        }
+
+
+def stocked(contacts: int) -> World:
+    """Return a world whose contacts have emails of every kind."""
+    world = World()
+    for _ in range(contacts):
+        world.add(free=FREE, linked=LINKED, others=OTHERS)
+    return world
