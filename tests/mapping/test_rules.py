@@ -169,10 +169,14 @@ def test_an_unlink_needs_no_deal_column(desk: Desk) -> None:
     assert desk.plan("contact_id,owner_id,message_id\n1,2,m\n", UNLINK).messages == 1
 
 
-def test_the_deal_of_an_unlink_row_in_a_mixed_mapping_comes_back_untouched(desk: Desk) -> None:
-    found = desk.plan("op,contact_id,owner_id,message_id,deal_id\nunlink,1,2,m, zcrm_5\n", MIXED)
-    assert found.plan[0]["deal_id"] == " zcrm_5"
-    assert found.sent == [Message(1, Op.UNLINK, "1", "2", "m")]
+@pytest.mark.parametrize("deal", ["5", " zcrm_5", "none of yours", ""])
+def test_the_deal_of_an_unlink_row_in_a_mixed_mapping_comes_back_untouched(
+    desk: Desk, deal: str
+) -> None:
+    header = "op,contact_id,owner_id,message_id,deal_id\n"
+    found = desk.plan(f"{header}unlink,1,2,m,{deal}\nlink,1,2,n,5\n", MIXED)
+    assert found.plan[0]["deal_id"] == deal
+    assert found.sent[0] == Message(1, Op.UNLINK, "1", "2", "m")
 
 
 @pytest.mark.parametrize(
