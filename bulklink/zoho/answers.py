@@ -82,9 +82,10 @@ def read_answer(messages: Sequence[str], answer: Answer, *, echo_of: str | None 
 
 
 def refusal_of(answer: Answer) -> Verdict:
-    """Return what an answer that is no success says of its call as a whole."""
+    """Return what an answer that is no success says of its call as a whole; never SUCCESS."""
     found = next((o for o in _objects(json_of(answer.body)) if _code(o)), {})
-    return Verdict(_code(found), _text(found), answer.status)
+    code = _code(found)
+    return Verdict("" if code == Code.SUCCESS else code, _text(found), answer.status)
 
 
 def json_of(body: bytes) -> Any:
@@ -138,12 +139,14 @@ def _names(entry: dict[str, Any], messages: Sequence[str]) -> tuple[str, ...] | 
     message_id = text_id(details.get("message_id"))
     if message_id is not None:
         names.append(message_id)
-    index = _INDEX.search(str(details.get("json_path", "")))
+    path = details.get("json_path")
+    index = _INDEX.search(path) if isinstance(path, str) else None
     if index is not None:
         place = int(index[1])
         names.append(messages[place] if place < len(messages) else "")
-    sent = tuple(dict.fromkeys(name for name in names if name in messages))
-    return sent if sent or not names else None
+    # One that was never sent beside one that was is a contradiction, and stays for it.
+    strange = names and not any(name in messages for name in names)
+    return None if strange else tuple(dict.fromkeys(names))
 
 
 def _verdict(entry: dict[str, Any], answer: Answer, echo_of: str | None) -> Verdict | None:
@@ -182,7 +185,10 @@ def _by_position(unnamed: Sequence[_Entry], left: Sequence[str]) -> dict[str, Ve
         e.alone and e.verdict is not None and first is not None and e.verdict.code == first.code
         for e in unnamed
     )
-    return {m: e.verdict for m, e in zip(left, unnamed, strict=True)} if same else {}
+    if not same or first is None:
+        return {}
+    one_text = len({e.verdict.text for e in unnamed if e.verdict is not None}) == 1
+    return dict.fromkeys(left, first if one_text else msgspec.structs.replace(first, text=""))
 
 
 def _shared_error(unnamed: Sequence[_Entry]) -> Verdict | None:
@@ -197,7 +203,7 @@ def _code(entry: dict[str, Any]) -> str:
     """Return the code of an entry; an older shape has a number there and the code in `error`."""
     for key in ("code", "error"):
         value = entry.get(key)
-        if isinstance(value, str):
+        if isinstance(value, str) and (key == "code" or value != Code.SUCCESS):
             return value[:_LONGEST_TEXT]
     return ""
 

@@ -79,6 +79,8 @@ _ADVICE = {
     Code.INVALID_URL_PATTERN: "The address or the data centre is wrong, or the contact is gone.",
     Code.INTERNAL_ERROR: "Zoho's side failed: contact its support if it stays.",
     Code.INTERNAL_SERVER_ERROR: "Zoho's side failed: contact its support if it stays.",
+    Code.TOO_MANY_REQUESTS: "More calls were made than the org may make now: wait.",
+    Code.REQUEST_BODY_IS_EMPTY: "The call arrived without its body: is there a proxy between?",
     Code.LIMIT_EXCEEDED: "The call held more than Zoho takes.",
     Code.CANNOT_PROCESS: "Zoho cannot read this mailbox now: check its sync in the CRM.",
     Code.INVALID_REQUEST_METHOD: "The address is not the Zoho CRM API's: check it.",

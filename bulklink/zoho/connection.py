@@ -111,8 +111,12 @@ class Connection(msgspec.Struct, frozen=True):
         """
         if self.api_url_given or not isinstance(api_domain, str):
             return self.api_url
-        host = urlsplit(api_domain).hostname or ""
-        if not host.startswith("www.") or urlsplit(api_domain).scheme != "https":
+        try:
+            parts = urlsplit(api_domain)
+        except ValueError:
+            return self.api_url
+        host = parts.hostname or ""
+        if not host.startswith("www.") or parts.scheme != "https":
             return self.api_url
         return f"https://{_HOSTS[self.environment]}.{host.removeprefix('www.')}"
 
@@ -151,7 +155,11 @@ def _address(given: Mapping[str, str], name: str) -> str | None:
             advice="Write it like https://www.zohoapis.com or http://127.0.0.1:8080.",
         )
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise ConfigError("An address holds no user, query or fragment here.", where=name)
+        raise ConfigError(
+            "An address holds no user, query or fragment here.",
+            where=name,
+            advice="Write it like https://www.zohoapis.com.",
+        )
     if parts.scheme == "http" and not is_loopback(value):
         raise ConfigError(
             f"Plain http would show the access token to all on the way to {parts.hostname}.",
@@ -188,6 +196,13 @@ def _module_id(given: Mapping[str, str]) -> str | None:
 
 
 def _check_sign_in(connection: Connection) -> None:
+    token = connection.access_token or ""
+    if not (token.isascii() and (token.isprintable() or not token)):
+        raise ConfigError(
+            "It holds characters that no token has, such as line breaks.",
+            where="BULKLINK_ACCESS_TOKEN",
+            advice="Copy the token again, alone.",
+        )
     if connection.access_token is None and connection.credentials is None:
         raise ConfigError(
             "There is no access token and nothing to ask for one with.",

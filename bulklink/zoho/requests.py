@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -68,7 +69,7 @@ def unlink_one(message: Message) -> Request:
 
 def emails_page(contact_id: str, index: str | None) -> Request:
     """Read one page of a contact's emails; `index` is the `next_index` of the page before."""
-    query = f"?index={index}" if index else ""
+    query = f"?index={quote(index, safe='')}" if index else ""
     return Request(CallKind.READ, "GET", f"{_ROOT}/Contacts/{contact_id}/Emails{query}")
 
 

@@ -70,6 +70,8 @@ class HttpTransport:
             ) as response:
                 content = await _bounded(response)
                 return Answer(response.status, content, _seconds(response.headers))
+        except UnicodeError:  # an address with a label that no host name can have
+            return Silence("the host name is not known", sent=False)
         except _NEVER_SENT as error:
             return Silence(_reason(error), sent=False)
         except (TimeoutError, aiohttp.ClientError, OSError, _TooLongError) as error:

@@ -384,7 +384,7 @@ async def test_a_token_is_renewed_before_it_ends() -> None:
 
 def kept_in(folder: Path) -> list[Path]:
     """What lies in the folder of kept tokens; nothing where it is missing."""
-    return list(folder.iterdir()) if folder.exists() else []
+    return list(folder.glob("*.json")) if folder.exists() else []
 
 
 async def test_a_kept_token_serves_the_next_run(tmp_path: Path) -> None:
