@@ -90,7 +90,11 @@ def _read(path: Path) -> dict[str, Any]:
             advice="Check the path; a job file is TOML in UTF-8.",
         ) from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"This is not TOML: {error}.", where=str(path)) from None
+        raise ConfigError(
+            f"This is not TOML: {error}.",
+            where=str(path),
+            advice="Mend the place that it names; texts stand in quotes.",
+        ) from None
 
 
 def _key(param: click.Option) -> str:
@@ -111,7 +115,9 @@ def _fill(
             raise _wrong(path, key, "It is on or off", "Write true or false.")
         options[name] = value
     elif isinstance(value, list) != param.multiple:
-        raise _wrong(path, key, "It is a list" if param.multiple else "It is one value", "")
+        raise _wrong(
+            path, key, "It is a list" if param.multiple else "It is one value", "[…] is a list."
+        )
     else:
         options[name] = _converted(param, value, path, ctx)
 
@@ -122,7 +128,8 @@ def _converted(param: click.Option, value: Any, path: Path, ctx: click.Context) 
             return tuple(param.type.convert(str(item), param, ctx) for item in value)
         return param.type.convert(str(value), param, ctx)
     except click.BadParameter as error:
-        raise _wrong(path, _key(param), error.message.rstrip("."), "") from None
+        advice = f"`bulklink run --help` tells what --{_key(param).replace('_', '-')} takes."
+        raise _wrong(path, _key(param), error.message.rstrip("."), advice) from None
 
 
 def _op(value: object, path: Path) -> str:

@@ -16,6 +16,9 @@ from bulklink.zoho.classes import AnswerClass, advice_for, class_of
 from bulklink.zoho.exchange import CallKind
 
 FATAL_CONTACTS = 3
+_KINDS = 3
+MOST_HELD = (FATAL_CONTACTS - 1) * _KINDS
+"""Contacts that can wait at once to know whether they are alone: links, unlinks and reads apart."""
 
 
 class Refusals:

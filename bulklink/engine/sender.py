@@ -8,7 +8,19 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from bulklink.engine.contact import ContactRun, Desk
+from bulklink.engine.refusals import MOST_HELD
 from bulklink.models import Message
+
+_CONTACTS_A_PLACE = 2
+
+
+def workers_for(in_flight: int) -> int:
+    """Return how many contacts are worked on at once.
+
+    Two for each call in flight, so that no place is empty while results are recorded; and more
+    than can be held back at once, or a run with few places would wait for itself.
+    """
+    return max(_CONTACTS_A_PLACE * in_flight, MOST_HELD + 1)
 
 
 async def send_all(windows: Iterable[list[Message]], desk: Desk, *, workers: int) -> None:

@@ -18,7 +18,7 @@ from bulklink.mapping.checked import Checked, check
 from bulklink.mapping.digest import digest
 from bulklink.mapping.sources import Source
 from bulklink.mapping.stop import Stop
-from bulklink.mapping.values import Reading
+from bulklink.mapping.values import Fault, Reading
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import InputRecord, RunRecord, State
@@ -95,23 +95,26 @@ def invalid_rows(checked: Checked, mend: str) -> InvalidRowsError:
         checked: the mapping.
         mend: how to mend them, the beginning of a sentence.
     """
-    faults = [
-        f"{fault.file}:{fault.line}: row {fault.row}: {fault.reason}: {fault.message}"
-        for fault in islice(checked.faults(), FAULTS_SHOWN)
-    ]
+    first = list(islice(checked.faults(), FAULTS_SHOWN))
+    faults = [f"{_where(f)}: row {f.row}: {f.reason}: {f.message}" for f in first]
     unclosed = checked.unclosed_quote
     if unclosed is not None:
         return InvalidRowsError(
             "A quote is never closed: what follows it cannot be told apart.",
-            where=f"{unclosed.file}:{unclosed.line}, row {unclosed.row}",
+            where=f"{_where(unclosed)}, row {unclosed.row}",
             advice="Close it, or double it if it is part of the text.",
             faults=tuple(faults),
         )
     return InvalidRowsError(
         f"{checked.rejected:,} of {checked.rows:,} rows are refused; nothing was sent.",
+        where=", ".join(map(_where, first[:1])),
         advice=f"{mend}, or leave them out with --on-invalid skip.",
         faults=tuple(faults),
     )
+
+
+def _where(fault: Fault) -> str:
+    return f"{fault.file}:{fault.line}"
 
 
 def asked(job: Job) -> dict[str, object]:

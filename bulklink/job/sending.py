@@ -11,7 +11,7 @@ from bulklink.engine.contact import Desk, Sending
 from bulklink.engine.lookups import organisation
 from bulklink.engine.pacer import Pacer
 from bulklink.engine.refusals import Refusals
-from bulklink.engine.sender import send_all
+from bulklink.engine.sender import send_all, workers_for
 from bulklink.engine.stopping import HaltedError, Stopping
 from bulklink.engine.tracks import track_of
 from bulklink.engine.windows import contact_windows
@@ -30,13 +30,11 @@ from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import Invocation, OrgRecord, RunRecord, State
 from bulklink.runs.status import RunSummary
 from bulklink.zoho.client import Client
-from bulklink.zoho.connection import Connection
+from bulklink.zoho.connection import Connection, secrets_of
 from bulklink.zoho.lookups import Org
 from bulklink.zoho.tokens import Tokens
 
 PROGRESS_SECONDS = 0.5
-WORKERS_A_PLACE = 2
-"""Contacts worked on for each call in flight, so that a place is never empty."""
 
 
 async def send(
@@ -141,7 +139,7 @@ class _Run:
         try:
             async with self.around.transport() as transport, open_ledger(files) as ledger:
                 tokens = Tokens(self.connection, transport, store, self.clock.wall)
-                client = Client(tokens, transport)
+                client = Client(tokens, transport, secrets_of(self.connection))
                 first = self.told.next_call
                 await self._steps(
                     Caller(client, ledger, self.pacer, self.stopping, self.clock, first_call=first),
@@ -208,7 +206,7 @@ class _Run:
         wanted: Callable[[int], bool],
     ) -> None:
         """Send those messages of the plan whose rows are wanted."""
-        workers = WORKERS_A_PLACE * self.pacer.max_in_flight
+        workers = workers_for(self.pacer.max_in_flight)
         left = ([m for m in chunk if wanted(m.row)] for chunk in chunks)
         async with anyio.create_task_group() as group:
             group.start_soon(self._tick)

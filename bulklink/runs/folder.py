@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -151,7 +152,8 @@ def make_folder(run_dir: Path | None, runs_dir: Path, op: str, now: float, tag: 
             )
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.chmod(0o700)
-        (path / ".gitignore").write_text("*\n", encoding="utf-8")
+        with os.fdopen(os.open(path / ".gitignore", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write("*\n")
     except OSError as error:
         raise RunDirError(
             f"The run folder cannot be made: {error.strerror or error}.",

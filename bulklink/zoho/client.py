@@ -24,11 +24,13 @@ class Client:
     Args:
         tokens: gives and renews the access token.
         transport: sends.
+        secrets: what no answer may carry further, beside the access token.
     """
 
-    def __init__(self, tokens: Tokens, transport: Transport) -> None:
+    def __init__(self, tokens: Tokens, transport: Transport, secrets: tuple[str, ...] = ()) -> None:
         self._tokens = tokens
         self._transport = transport
+        self._secrets = secrets
 
     async def ready(self) -> str:
         """Have a token at hand, so that the next request is one request. Return the API address.
@@ -50,7 +52,8 @@ class Client:
             headers |= _JSON
         url = f"{token.api_url}{request.target}"
         outcome = await self._transport.send(request.method, url, headers, request.body)
-        return Received(_without_token(outcome, token), token)
+        secrets = (token.access_token, *self._secrets)
+        return Received(_without(secrets, outcome), token)
 
     async def renew(self, refused: Token) -> None:
         """Have a refused token replaced, once for all who were refused with it.
@@ -61,9 +64,11 @@ class Client:
         await self._tokens.renew(refused)
 
 
-def _without_token(outcome: Answer | Silence, token: Token) -> Answer | Silence:
-    """Blot out the token where a server repeats it, so that no file or screen shows it."""
-    secret = token.access_token.encode()
-    if isinstance(outcome, Answer) and secret in outcome.body:
-        return msgspec.structs.replace(outcome, body=outcome.body.replace(secret, b"[secret]"))
-    return outcome
+def _without(secrets: tuple[str, ...], outcome: Answer | Silence) -> Answer | Silence:
+    """Blot out secrets where a server repeats them, so that no file or screen shows one."""
+    if isinstance(outcome, Silence):
+        return outcome
+    body = outcome.body
+    for secret in secrets:
+        body = body.replace(secret.encode(), b"[secret]")
+    return outcome if body is outcome.body else msgspec.structs.replace(outcome, body=body)

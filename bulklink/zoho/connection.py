@@ -121,6 +121,12 @@ class Connection(msgspec.Struct, frozen=True):
         return f"https://{_HOSTS[self.environment]}.{host.removeprefix('www.')}"
 
 
+def secrets_of(connection: Connection) -> tuple[str, ...]:
+    """Return what must appear in no file and on no screen; the client id is not secret."""
+    given = connection.credentials
+    return (given.client_secret, given.refresh_token) if given else ()
+
+
 def is_loopback(url: str) -> bool:
     """Tell whether an address is on this machine."""
     host = urlsplit(url).hostname or ""

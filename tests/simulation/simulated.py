@@ -24,7 +24,7 @@ from bulklink.engine.caller import Caller, Clock
 from bulklink.engine.contact import Desk, Sending
 from bulklink.engine.pacer import Pacer
 from bulklink.engine.refusals import Refusals
-from bulklink.engine.sender import send_all
+from bulklink.engine.sender import send_all, workers_for
 from bulklink.engine.stopping import Stopping
 from bulklink.engine.tracks import track_of
 from bulklink.engine.windows import contact_windows
@@ -292,7 +292,7 @@ async def _invocation(
         for wanted in (set(told.open).__contains__, told.is_to_do):
             left = [m for m in ordered if wanted(m.row)]
             await send_all(
-                contact_windows([left], case.batch_size), desk, workers=2 * case.in_flight
+                contact_windows([left], case.batch_size), desk, workers=workers_for(case.in_flight)
             )
 
 

@@ -120,10 +120,13 @@ async def test_one_forbidden_contact_fails_alone() -> None:
     }
 
 
+@pytest.mark.parametrize("in_flight", [1, 3])
 @pytest.mark.parametrize("contacts", [1, 2, 3, 40])
-async def test_if_every_contact_is_forbidden_the_run_stops(contacts: int) -> None:
+async def test_if_every_contact_is_forbidden_the_run_stops(contacts: int, in_flight: int) -> None:
     groups = [(n, OWNERS[0], Op.LINK, 2) for n in range(contacts)]
-    outcome = await run(case_of(groups, faults=[Fault("NO_PERMISSION", op="link")], in_flight=3))
+    outcome = await run(
+        case_of(groups, faults=[Fault("NO_PERMISSION", op="link")], in_flight=in_flight)
+    )
     reason = outcome.stopping.reason
     assert reason is not None
     assert reason.by is StoppedBy.FATAL
