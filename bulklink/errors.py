@@ -94,6 +94,12 @@ class LockedError(RefusedError):
     code = "locked"
 
 
+class DigestError(RefusedError):
+    """Raised when a sealed plan is not the one that was expected, or not as it was sealed."""
+
+    code = "digest"
+
+
 class WrongOrgError(RefusedError):
     """Raised when a run is to go on in another org, or at another address, than it began."""
 

@@ -1,4 +1,4 @@
-"""`bulklink resume` and `bulklink retry`: go on with a run."""
+"""`bulklink apply`, `resume` and `retry`: send what a run folder holds."""
 
 from __future__ import annotations
 
@@ -12,6 +12,26 @@ from bulklink.cli.options import apply, limit_options, option, output_options, w
 
 _options = apply(limit_options, watch_options, output_options)
 _run = click.argument("run", type=click.Path(path_type=Path))
+
+
+@click.command("apply")
+@_run
+@option("--expect", metavar="DIGEST", help="Refuse a plan with another digest than this.")
+@_options
+def apply_plan(run: Path, expect: str | None, **options: Any) -> int:
+    """Send exactly the plan that `bulklink plan --run-dir RUN` sealed.
+
+    Long after, and on another machine if need be: the folder holds all that it takes.
+
+    \b
+    Example:
+      bulklink apply approved --expect 9f86d081884c7d65…
+    """
+    from functools import partial  # noqa: PLC0415 - not for --help
+
+    from bulklink.job.resuming import apply as send_plan  # noqa: PLC0415 - not for --help
+
+    return _go_on(partial(send_plan, expect=expect), run, options)
 
 
 @click.command("resume")

@@ -11,7 +11,7 @@ import click
 from bulklink.cli.demo import demo
 from bulklink.cli.emulator import emulator
 from bulklink.cli.generate import generate
-from bulklink.cli.goingon import resume, retry
+from bulklink.cli.goingon import apply_plan, resume, retry
 from bulklink.cli.plan import plan
 from bulklink.cli.screen import show_error
 from bulklink.cli.send import link, relink, run, unlink
@@ -28,7 +28,20 @@ def cli() -> None:
     """
 
 
-for command in (link, unlink, relink, run, plan, resume, retry, status, emulator, generate, demo):
+for command in (
+    link,
+    unlink,
+    relink,
+    run,
+    plan,
+    apply_plan,
+    resume,
+    retry,
+    status,
+    emulator,
+    generate,
+    demo,
+):
     cli.add_command(command)
 
 

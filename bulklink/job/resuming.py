@@ -1,4 +1,4 @@
-"""Going on with a run: what is left to do, or what ended badly, in the same run folder."""
+"""Sending what a run folder holds: a sealed plan, what is left of it, or what ended badly."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 import msgspec
 
 from bulklink.engine.stopping import Stopping
-from bulklink.errors import RunDirError
+from bulklink.errors import DigestError, RunDirError
 from bulklink.job.options import Job
 from bulklink.job.progress import Watch
 from bulklink.job.sending import send
 from bulklink.job.surroundings import real_surroundings
-from bulklink.ledger.replay import mend, replay
+from bulklink.ledger.replay import Replay, mend, replay
+from bulklink.mapping.plan import SealedPlan
 from bulklink.models import Status
-from bulklink.runs.folder import RunFolder
+from bulklink.runs.folder import RunFolder, sha256_of
 from bulklink.runs.record import RunRecord, State
 from bulklink.runs.status import RunSummary, status_of
 from bulklink.zoho.connection import Connection
@@ -48,7 +49,7 @@ async def resume(
         WrongOrgError: if it began elsewhere.
         LedgerError: if the ledger cannot be trusted.
     """
-    return await _go_on(folder, limits, connection, watch, stopping, None)
+    return await _go_on(folder, _begun(folder), limits, connection, watch, stopping, None)
 
 
 async def retry(
@@ -80,23 +81,65 @@ async def retry(
     def again(status: Status, said: str | None) -> bool:
         return status in _AGAIN and code in (None, said)
 
-    return await _go_on(folder, limits, connection, watch, stopping, again)
+    return await _go_on(folder, _begun(folder), limits, connection, watch, stopping, again)
+
+
+async def apply(
+    folder: RunFolder,
+    limits: dict[str, Any],
+    connection: Connection,
+    *,
+    expect: str | None = None,
+    watch: Watch | None = None,
+    stopping: Stopping | None = None,
+) -> RunSummary:
+    """Send exactly the plan that was sealed in a run folder, and not sent yet.
+
+    Args:
+        folder: of the run.
+        limits: options of `Job` that change how it is sent, never what.
+        connection: where the CRM is and how to sign in.
+        expect: the digest that the plan must have; None takes any.
+        watch: call-backs; None watches nothing.
+        stopping: by which the run can be stopped from outside.
+
+    Raises:
+        RunDirError: if there is no plan that waits to be sent.
+        DigestError: if it is not the plan that is expected.
+        LockedError: if another process drives the run.
+        LedgerError: if the ledger cannot be trusted.
+    """
+    record = _sealed(folder)
+    if expect is not None and expect != record.digest:
+        raise DigestError(
+            f"The digest of this plan is {record.digest}, not {expect}.",
+            where=str(folder.path),
+            advice="Look at the plan again: it is not the one that was approved.",
+        )
+    if record.invocations:
+        raise RunDirError(
+            "This plan was begun to be sent already.",
+            where=str(folder.path),
+            advice="`bulklink resume` goes on with it.",
+        )
+    return await _go_on(folder, record, limits, connection, watch, stopping, None)
 
 
 async def _go_on(
     folder: RunFolder,
+    record: RunRecord,
     limits: dict[str, Any],
     connection: Connection,
     watch: Watch | None,
     stopping: Stopping | None,
     again: Callable[[Status, str | None], bool] | None,
 ) -> RunSummary:
-    record = _must_be_sealed(folder)
     with folder.driven():
         mend(folder.ledger, folder.torn)
         told = replay(folder.ledger, again) if again else replay(folder.ledger)
         if record.state is State.FINISHED and not told.any_again:
             return status_of(folder)
+        _check_plan(folder, record, told)
         job = msgspec.structs.replace(_job_of(record), **limits)
         return await send(
             folder,
@@ -109,7 +152,18 @@ async def _go_on(
         )
 
 
-def _must_be_sealed(folder: RunFolder) -> RunRecord:
+def _begun(folder: RunFolder) -> RunRecord:
+    record = _sealed(folder)
+    if not record.invocations:
+        raise RunDirError(
+            "This plan has not been sent yet, so there is nothing to go on with.",
+            where=str(folder.path),
+            advice="`bulklink apply` sends it.",
+        )
+    return record
+
+
+def _sealed(folder: RunFolder) -> RunRecord:
     record = folder.read()
     if record.state is State.REFUSED or not folder.plan.is_file():
         raise RunDirError(
@@ -117,12 +171,27 @@ def _must_be_sealed(folder: RunFolder) -> RunRecord:
             where=str(folder.path),
             advice="Mend the mapping and start again in another run folder.",
         )
-    if not record.invocations:
-        raise RunDirError(
-            "This plan has not been sent yet, so there is nothing to go on with.",
-            where=str(folder.path),
-        )
     return record
+
+
+def _check_plan(folder: RunFolder, record: RunRecord, told: Replay) -> None:
+    """Refuse a plan that is not as it was sealed, or a ledger that is not of this plan."""
+    if record.plan_sha256 is not None and sha256_of(folder.plan) != record.plan_sha256:
+        raise DigestError(
+            "The plan is not as it was sealed.",
+            where=str(folder.plan),
+            advice="Make the plan again in another run folder.",
+        )
+    if not record.invocations:
+        return
+    for chunk in SealedPlan(folder.plan).chunks():
+        for message in chunk:
+            if not told.fits(message.row, message.message_id):
+                raise DigestError(
+                    f"The ledger is not of this plan: they differ at row {message.row}.",
+                    where=str(folder.path),
+                    advice="Put back the files of the run; nothing was sent.",
+                )
 
 
 def _job_of(record: RunRecord) -> Job:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class OpenRow(msgspec.Struct):
 
 
 class Replay:
-    """What a ledger says, row by row. Memory: one byte a row, and the rows that were in flight.
+    """What a ledger says, row by row. Memory: two bytes a row, and the rows that were in flight.
 
     Attributes:
         open: rows that were worked on and have no result since.
@@ -59,6 +60,7 @@ class Replay:
         self.next_call = 1
         self.last = ""
         self._states = bytearray(1024)
+        self._marks = bytearray(1024)
         self._attempts: dict[int, int] = {}
 
     @property
@@ -83,17 +85,27 @@ class Replay:
     def mark(self, row: int, status: Status, *, again: bool = False, attempts: int = 0) -> None:
         """Note a result; `again` if the row is to be sent again after so many attempts."""
         if row >= len(self._states):
-            self._states.extend(bytes(max(row + 1 - len(self._states), len(self._states))))
+            more = bytes(max(row + 1 - len(self._states), len(self._states)))
+            self._states.extend(more)
+            self._marks.extend(more)
         self._states[row] = _STATES.index(status) | (_AGAIN if again else 0)
         self.open.pop(row, None)
         self._attempts.pop(row, None)
         if again:
             self._attempts[row] = attempts
 
+    def note_message(self, row: int, message_id: str | None) -> None:
+        """Keep one byte of the id of the message that a result is about."""
+        self._marks[row] = _mark(message_id or "")
+
     @property
     def any_again(self) -> bool:
         """Whether any row that has a result is to be sent again."""
         return bool(self._attempts)
+
+    def fits(self, row: int, message_id: str) -> bool:
+        """Tell whether the results of a row can be this message's: one byte of its id is kept."""
+        return self.status(row) is None or self._marks[row] == _mark(message_id)
 
     def is_again(self, row: int) -> bool:
         """Tell whether a row that has a result is to be sent again."""
@@ -111,6 +123,7 @@ class _Line(msgspec.Struct):
     attempts: int = 0
     status: Status | None = None
     code: str | None = None
+    message_id: str | None = None
     previous_deal_id: str | None = None
     previous_deal_name: str | None = None
 
@@ -135,6 +148,7 @@ def replay(
             case "result" if line.status is not None:
                 repeated = again(line.status, line.code)
                 told.mark(line.row, line.status, again=repeated, attempts=line.attempts)
+                told.note_message(line.row, line.message_id)
             case "call" if line.call is not None and line.op in calls:
                 told.next_call = max(told.next_call, line.call + 1)
                 calls[line.op] += 1
@@ -178,6 +192,10 @@ def mend(path: Path, torn: Path) -> None:
         raise LedgerError(
             f"The ledger cannot be mended: {error.strerror or error}.", where=str(path)
         ) from None
+
+
+def _mark(message_id: str) -> int:
+    return zlib.crc32(message_id.encode()) & 0xFF
 
 
 def _note_call(told: Replay, line: _Line) -> None:

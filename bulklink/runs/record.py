@@ -56,7 +56,8 @@ class Invocation(msgspec.Struct, frozen=True):
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """All that `run.json` holds.
 
-    `asked` has the options of the run. `rows` counts the rows of the run, `left_out` those that
+    `asked` has the options of the run. `digest` is that of the plan's content and settings,
+    `plan_sha256` that of the sealed file. `rows` counts the rows of the run, `left_out` those that
     `--only` left out, `messages` those that are sent and `by_op` how many of each op. `least` is
     the fewest link and unlink calls that the messages need at 20 a call. `counts` has the rows of
     each status as far as they were known when it was written.
@@ -71,6 +72,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     stopped_by: str | None = None
     reason: str | None = None
     digest: str | None = None
+    plan_sha256: str | None = None
     rows: int = 0
     left_out: int = 0
     messages: int = 0
