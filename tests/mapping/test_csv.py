@@ -169,3 +169,17 @@ def test_a_mapping_of_one_column_and_defaults_can_be_read(desk: Desk) -> None:
     found = desk.plan('message_id\na\n\n" "\nb\n', Reading(op=Op.LINK, defaults=defaults))
     assert [m.message_id for m in found.sent] == ["a", "b"]
     assert found.reasons == {2: ("missing-value", "message_id")}
+
+
+def test_an_unclosed_quote_in_a_later_file_has_its_row_over_all_files(desk: Desk) -> None:
+    names = [desk.write(HEADER + GOOD, "a.csv"), desk.write(f'{HEADER}{GOOD}1,2,c,5,"\n', "b.csv")]
+    unclosed = desk.plan_files(names).unclosed
+    assert unclosed is not None
+    assert (unclosed.row, unclosed.file, unclosed.line) == (3, names[1], 3)
+
+
+def test_characters_that_a_staging_file_is_built_of_come_back(desk: Desk) -> None:
+    odd = ["\x1f", "\x01n", "\x01", "a\x1fb\x01c", "\0", "\r", "\n", "\x01a\x01b", "\x01fx"]
+    rows = [["1", "2", f"m{n}", "5", cell] for n, cell in enumerate(odd)]
+    found = desk.plan(as_csv(HEADER.strip().split(","), rows, quoting=csv.QUOTE_ALL))
+    assert [row["Note"] for row in found.plan] == odd

@@ -187,3 +187,10 @@ def test_the_same_file_has_the_same_hash_on_every_way_in(desk: Desk) -> None:
     first = desk.check([desk.write(content)]).inputs[0]
     second = desk.check([desk.write(content, "other.csv")], Reading(Op.UNLINK)).inputs[0]
     assert (first.sha256, first.bytes, first.records) == (second.sha256, len(content), 1)
+
+
+def test_a_duplicate_that_names_nothing_asks_for_no_look_up(desk: Desk) -> None:
+    found = desk.plan(f"{NAMES}link,1,2,a,5,Ann,Five\nlink,1,2,a,5,,\n", MIXED)
+    assert list(found.sealed.deals_without_name()) == []
+    assert list(found.sealed.owners_without_name()) == []
+    assert (found.shape.deals_without_name, found.shape.owners_without_name) == (0, 0)

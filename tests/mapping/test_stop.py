@@ -32,6 +32,21 @@ class StopsAtReading(io.BytesIO):
         return super().read(size)
 
 
+class WritesMeanwhile(Stop):
+    """Another program that adds a line to a file while it is read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._wrote = False
+
+    def check(self) -> None:
+        if not self._wrote:
+            self._wrote = True
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write("1,2,more,5,\n")
+
+
 def test_a_running_query_ends_at_once(tmp_path: Path) -> None:
     stop = Stop()
     database = Database(tmp_path / "spill", stop)
@@ -82,3 +97,9 @@ def test_a_scratch_folder_that_is_not_there_is_named(desk: Desk) -> None:
     with pytest.raises(RunDirError) as raised:
         check(inputs, LINK, desk.folder / "none")
     assert "none" in raised.value.where
+
+
+def test_a_file_that_is_still_written_to_is_refused(desk: Desk) -> None:
+    name = desk.write(HEADER + "1,2,m,5,\n")
+    with pytest.raises(BadFileError, match="written to while it was read"):
+        desk.plan_files([name], stop=WritesMeanwhile(desk.folder / "mapping.csv"))
