@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from bulklink.errors import ConfigError
-from bulklink.job.options import Edition, Job, OnInvalid
+from bulklink.job.options import Edition, GroupBy, Job, OnInvalid
 from bulklink.models import Op
 
 _MAPPING = "mapping"
@@ -31,6 +31,7 @@ def job_of(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
         allow_round_ids=options["allow_round_ids"],
         on_invalid=OnInvalid(options["on_invalid"]),
         batch_size=options["batch_size"],
+        group_by=GroupBy(options["group_by"]),
         single_endpoint=options["single_endpoint"],
         names=not options["no_names"],
         run_dir=options.get("run_dir"),

@@ -33,12 +33,15 @@ _PHASES = (Need.SNAPSHOT, Need.UNLINK, Need.LINK, Need.PUT_BACK, Need.SETTLE)
 class Sending(msgspec.Struct, frozen=True):
     """How batches are sent: most messages a call, which endpoint for one, with names or ids alone.
 
+    `by_contact` lets several owners of a contact share a link call.
+
     `module_id` is the org's id of the module Deals. Without `read_back` nothing is settled by
     reading; `read_pages` of a contact are read at most; `settle_after` is how many seconds after
     a call a read is believed that shows it not applied.
     """
 
     batch_size: int
+    by_contact: bool
     single_endpoint: bool
     names: bool
     module_id: str
@@ -111,7 +114,7 @@ class ContactRun:
 
     async def _write(self, tracks: Sequence[Track], need: Need) -> None:
         """Send what is to be changed, all batches at once; the pacer holds back what must wait."""
-        batches = list(_batches(tracks, need, self._desk.sending.batch_size))
+        batches = list(_batches(tracks, need, self._desk.sending))
         if len(batches) == 1:
             await self._guarded(self._send, batches[0], need)
         else:
@@ -249,16 +252,17 @@ class ContactRun:
                 desk.ledger.append(step_line(ts, row))
 
 
-def _batches(tracks: Sequence[Track], need: Need, size: int) -> Iterable[list[Track]]:
+def _batches(tracks: Sequence[Track], need: Need, sending: Sending) -> Iterable[list[Track]]:
     """Cut tracks into calls: per owner and lot, unlinks packed by the length of their ids."""
+    shared = sending.by_contact and need is not Need.UNLINK
     by_row = {track.message.row: track for track in tracks}
     cut = unlink_batches if need is Need.UNLINK else link_batches
 
     def group(track: Track) -> tuple[str, int]:
-        return track.message.owner_id, track.lot
+        return "" if shared else track.message.owner_id, track.lot
 
     for _, members in groupby(sorted(tracks, key=group), key=group):
-        for batch in cut([track.message for track in members], size):
+        for batch in cut([track.message for track in members], sending.batch_size):
             yield [by_row[message.row] for message in batch]
 
 

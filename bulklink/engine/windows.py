@@ -13,7 +13,11 @@ MOST_MESSAGES = 2000
 
 
 def contact_windows(
-    chunks: Iterable[Sequence[Message]], batch_size: int, most: int = MOST_MESSAGES
+    chunks: Iterable[Sequence[Message]],
+    batch_size: int,
+    most: int = MOST_MESSAGES,
+    *,
+    by_contact: bool = False,
 ) -> Iterator[list[Message]]:
     """Yield the messages of each contact; of a contact with more than `most`, piece by piece.
 
@@ -23,6 +27,7 @@ def contact_windows(
         chunks: messages sorted by contact and owner.
         batch_size: most messages of a call.
         most: messages that a piece holds, about.
+        by_contact: whether several owners share a link call.
     """
     window: list[Message] = []
     for chunk in chunks:
@@ -31,19 +36,23 @@ def contact_windows(
                 yield window
                 window = []
             elif len(window) >= most:
-                now, window = _full_batches(window, batch_size)
+                now, window = _full_batches(window, batch_size, by_contact=by_contact)
                 yield now
             window.append(message)
     if window:
         yield window
 
 
-def _full_batches(window: Sequence[Message], size: int) -> tuple[list[Message], list[Message]]:
+def _full_batches(
+    window: Sequence[Message], size: int, *, by_contact: bool
+) -> tuple[list[Message], list[Message]]:
     """Split off what would leave a batch of the last group half empty, to go with what follows."""
     owner = window[-1].owner_id
-    before = [m for m in window if m.owner_id != owner]
-    links = [m for m in window if m.owner_id == owner and m.op is not Op.UNLINK]
-    unlinks = [m for m in window if m.owner_id == owner and m.op is Op.UNLINK]
+    last = [m for m in window if m.owner_id == owner]
+    links = [m for m in (window if by_contact else last) if m.op is not Op.UNLINK]
+    unlinks = [m for m in last if m.op is Op.UNLINK]
+    split = {m.row for m in (*links, *unlinks)}
+    before = [m for m in window if m.row not in split]
     full = len(links) - len(links) % size
     now, later = before + links[:full], links[full:]
     shortest = min((len(m.message_id) for m in unlinks), default=0)

@@ -42,7 +42,7 @@ def calls_of(shape: PlanShape, job: Job, *, module_known: bool) -> ForecastCalls
         job: gives the batch size and whether names are sent.
         module_known: whether the id of the module Deals need not be looked up.
     """
-    links = shape.link_calls(job.batch_size)
+    links = shape.link_calls(job.batch_size, by_contact=job.by_contact)
     lookups = 1 + (links > 0 and not module_known)
     if job.names:
         lookups += -(-shape.deals_without_name // _DEALS_A_LOOKUP)
@@ -52,13 +52,13 @@ def calls_of(shape: PlanShape, job: Job, *, module_known: bool) -> ForecastCalls
         unlink=shape.unlink_calls(lambda lengths: _packed(lengths, job.batch_size)),
         read_at_least=shape.read_pages_at_least,
         lookup_at_least=lookups,
-        least=least_calls(shape),
+        least=least_calls(shape, job),
     )
 
 
-def least_calls(shape: PlanShape) -> int:
-    """Return the fewest link and unlink calls that the messages of a plan need at 20 a call."""
-    return shape.link_calls(MOST_ITEMS) + shape.unlink_calls(_fewest)
+def least_calls(shape: PlanShape, job: Job) -> int:
+    """Return the fewest link and unlink calls for a plan's messages and grouping, at 20 a call."""
+    return shape.link_calls(MOST_ITEMS, by_contact=job.by_contact) + shape.unlink_calls(_fewest)
 
 
 def seconds_for(calls: int, job: Job, latency: float) -> float:

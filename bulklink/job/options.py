@@ -26,6 +26,13 @@ class Edition(StrEnum):
     CRM_PLUS = "crm-plus"
 
 
+class GroupBy(StrEnum):
+    """What the emails of one link call have in common."""
+
+    CONTACT_AND_OWNER = "contact,owner"
+    CONTACT = "contact"
+
+
 class OnInvalid(StrEnum):
     """What a job does with refused rows: stop before anything is sent, or leave them out."""
 
@@ -59,6 +66,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         allow_round_ids: take ids that look rounded by a spreadsheet.
         on_invalid: stop at refused rows, or skip them.
         batch_size: most messages a call, 1 to 20.
+        group_by: what the emails of one link call have in common. By contact, several owners
+            share a call: the schema of the API allows it, no page of Zoho's shows it. Unlinks
+            are always grouped by contact and owner.
         single_endpoint: send a batch of one to the single-email endpoint.
         names: send names beside ids, and look missing ones up.
         concurrency: most calls in flight; None takes the edition's.
@@ -82,6 +92,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     allow_round_ids: bool = False
     on_invalid: OnInvalid = OnInvalid.STOP
     batch_size: int = MOST_ITEMS
+    group_by: GroupBy = GroupBy.CONTACT_AND_OWNER
     single_endpoint: bool = False
     names: bool = True
     concurrency: int | None = None
@@ -100,6 +111,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         """The op as a run shows it: link, unlink, relink or mixed."""
         return self.op or MIXED
 
+    @property
+    def by_contact(self) -> bool:
+        """Whether several owners of a contact share a link call."""
+        return self.group_by is GroupBy.CONTACT
+
     def plan_settings(self) -> dict[str, Any]:
         """Return the options that decide what is sent: with the content, they make the digest."""
         return {
@@ -110,7 +126,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             "allow_round_ids": self.allow_round_ids,
             "on_invalid": self.on_invalid,
             "batch_size": self.batch_size,
-            "group_by": "contact,owner",
+            "group_by": self.group_by,
             "single_endpoint": self.single_endpoint,
             "names": self.names,
         }

@@ -77,7 +77,7 @@ def prepare(checked: Checked, job: Job, folder: RunFolder, now: float) -> RunRec
         digest=digest(checked.inputs, job.plan_settings()),
         plan_sha256=sha256_of(folder.plan),
         by_op={Op.LINK: shape.links, Op.UNLINK: shape.unlinks, Op.RELINK: shape.relinks},
-        least=least_calls(shape),
+        least=least_calls(shape, job),
     )
     folder.write(sealed)
     return sealed

@@ -176,6 +176,7 @@ class _Run:
         job = self.job
         sending = Sending(
             batch_size=job.batch_size,
+            by_contact=job.by_contact,
             single_endpoint=job.single_endpoint,
             names=job.names,
             module_id=module,
@@ -210,7 +211,8 @@ class _Run:
         left = ([m for m in chunk if wanted(m.row)] for chunk in chunks)
         async with anyio.create_task_group() as group:
             group.start_soon(self._tick)
-            await send_all(contact_windows(left, self.job.batch_size), desk, workers=workers)
+            windows = contact_windows(left, self.job.batch_size, by_contact=self.job.by_contact)
+            await send_all(windows, desk, workers=workers)
             group.cancel_scope.cancel()
 
     async def _tick(self) -> None:

@@ -49,6 +49,11 @@ _LINK_SIZES = """
 SELECT links + relinks AS size, count(*) FROM groups WHERE links + relinks > 0
 GROUP BY size ORDER BY size
 """
+_CONTACT_LINK_SIZES = """
+SELECT size, count(*) FROM (
+    SELECT sum(links + relinks)::BIGINT AS size FROM groups GROUP BY contact_id
+) WHERE size > 0 GROUP BY size ORDER BY size
+"""
 _UNLINK_SIZES = f"""
 SELECT unlinks + relinks AS size, longest, count(*) FROM groups
 WHERE unlinks + relinks > 0 AND (shortest = longest OR longest <= {SHORT_ID})
@@ -71,6 +76,7 @@ class PlanShape(msgspec.Struct, frozen=True):
         read_pages_at_least: pages to read so that every relinked message is seen.
         deals_without_name: different deals of links and relinks that name none; owners likewise.
         link_sizes: pairs of a number of messages to link in one group, and of such groups.
+        contact_link_sizes: the same where all owners of a contact are one group.
         unlink_sizes: number of ids to unlink in one group, their length, number of such groups.
         mixed_unlinks: streams the lengths of the ids of every group that `unlink_sizes` leaves
             out, because its ids differ in length and some are long; works until the check is
@@ -86,12 +92,19 @@ class PlanShape(msgspec.Struct, frozen=True):
     deals_without_name: int
     owners_without_name: int
     link_sizes: tuple[tuple[int, int], ...]
+    contact_link_sizes: tuple[tuple[int, int], ...]
     unlink_sizes: tuple[tuple[int, int, int], ...]
     mixed_unlinks: Callable[[], Iterator[list[int]]]
 
-    def link_calls(self, batch_size: int) -> int:
-        """Count the link calls that the groups need at `batch_size` emails a call."""
-        return sum(-(-size // batch_size) * times for size, times in self.link_sizes)
+    def link_calls(self, batch_size: int, *, by_contact: bool = False) -> int:
+        """Count the link calls that the groups need.
+
+        Args:
+            batch_size: most emails a call.
+            by_contact: whether several owners of a contact share a call.
+        """
+        sizes = self.contact_link_sizes if by_contact else self.link_sizes
+        return sum(-(-size // batch_size) * times for size, times in sizes)
 
     def unlink_calls(self, pack: Callable[[Sequence[int]], int]) -> int:
         """Count the unlink calls that the groups need.
@@ -118,6 +131,9 @@ def measure(database: Database) -> PlanShape:
         deals_without_name=deals,
         owners_without_name=owners,
         link_sizes=tuple((size, times) for size, times in database.rows(_LINK_SIZES)),
+        contact_link_sizes=tuple(
+            (size, times) for size, times in database.rows(_CONTACT_LINK_SIZES)
+        ),
         unlink_sizes=tuple((n, length, times) for n, length, times in database.rows(_UNLINK_SIZES)),
         mixed_unlinks=lambda: _grouped(database.rows(_MIXED_UNLINKS)),
     )

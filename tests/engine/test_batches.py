@@ -91,9 +91,10 @@ def test_so_many_ids_of_a_length_go_into_one_unlink(length: int, in_a_call: int)
     most=st.integers(20, 70),
     size=SIZES,
     chunk=st.integers(1, 50),
+    by_contact=st.booleans(),
 )
 def test_windows_keep_a_contact_together_and_cost_no_call(
-    contacts: list[list[tuple[int, Op]]], most: int, size: int, chunk: int
+    contacts: list[list[tuple[int, Op]]], most: int, size: int, chunk: int, by_contact: bool
 ) -> None:
     messages = [
         Message(number * 1000 + n, op, str(number), str(owner), f"{n:064x}", "9")
@@ -101,21 +102,21 @@ def test_windows_keep_a_contact_together_and_cost_no_call(
         for n, (owner, op) in enumerate(sorted(contact, key=lambda pair: pair[0]))
     ]
     chunks = [messages[i : i + chunk] for i in range(0, len(messages), chunk)]
-    windows = list(contact_windows(chunks, size, most))
+    windows = list(contact_windows(chunks, size, most, by_contact=by_contact))
     assert sorted(m.row for w in windows for m in w) == sorted(m.row for m in messages)
     assert all(len({m.contact_id for m in w}) == 1 for w in windows)
     assert all(len(w) <= most + 1 + 3 * size for w in windows)
-    assert _link_calls(windows, size) == _link_calls([messages], size)
+    assert _link_calls(windows, size, by_contact) == _link_calls([messages], size, by_contact)
 
 
-def _link_calls(windows: list[list[Message]], size: int) -> int:
+def _link_calls(windows: list[list[Message]], size: int, by_contact: bool) -> int:
     """Count the link calls of each group, halves of relinks included, window by window."""
     calls = 0
     for window in windows:
         groups: dict[tuple[str, str], int] = {}
         for m in window:
             if m.op is not Op.UNLINK:
-                key = (m.contact_id, m.owner_id)
+                key = (m.contact_id, "" if by_contact else m.owner_id)
                 groups[key] = groups.get(key, 0) + 1
         calls += sum(math.ceil(count / size) for count in groups.values())
     return calls

@@ -152,6 +152,7 @@ class Case:
     settings: Settings = field(default_factory=Settings)
     faults: Sequence[Fault] = ()
     batch_size: int = 20
+    by_contact: bool = False
     single_endpoint: bool = False
     in_flight: int = 10
     rate: float | None = None
@@ -279,7 +280,13 @@ async def _invocation(
         client = Client(tokens, transport)
         caller = Caller(client, ledger, pacer, stopping, clock, first_call=told.next_call)
         desk = Desk(
-            Sending(case.batch_size, case.single_endpoint, names=True, module_id=MODULE),
+            Sending(
+                batch_size=case.batch_size,
+                by_contact=case.by_contact,
+                single_endpoint=case.single_endpoint,
+                names=True,
+                module_id=MODULE,
+            ),
             caller,
             ledger,
             Refusals(stopping),
@@ -291,9 +298,8 @@ async def _invocation(
         ordered = sorted(case.messages, key=lambda m: (m.contact_id, m.owner_id, m.row))
         for wanted in (set(told.open).__contains__, told.is_to_do):
             left = [m for m in ordered if wanted(m.row)]
-            await send_all(
-                contact_windows([left], case.batch_size), desk, workers=workers_for(case.in_flight)
-            )
+            windows = contact_windows([left], case.batch_size, by_contact=case.by_contact)
+            await send_all(windows, desk, workers=workers_for(case.in_flight))
 
 
 _CONNECTION = Connection(

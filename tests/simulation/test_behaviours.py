@@ -86,6 +86,15 @@ def test_a_run_takes_the_fewest_calls(
     assert statuses(outcome) == {"done": sum(count for *_, count in groups)}
 
 
+async def test_grouped_by_contact_several_owners_share_a_link_call() -> None:
+    groups = [(0, owner, Op.RELINK, 5) for owner in OWNERS]
+    apart = await run(case_of(groups, on="other"))
+    together = await run(case_of(groups, on="other", by_contact=True))
+    assert (apart.calls["link"], together.calls["link"]) == (3, 1)
+    assert apart.calls["unlink"] == together.calls["unlink"] == 3
+    assert statuses(together) == {"done": 15}
+
+
 async def test_one_bad_email_that_nothing_names_is_found_in_eleven_calls() -> None:
     mixed = Mixed(status=400, applied="no", shape="flat", named="none", good="omitted")
     case = case_of([(0, OWNERS[0], Op.LINK, 20)], settings=Settings(mixed_answer=mixed))
