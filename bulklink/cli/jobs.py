@@ -34,6 +34,7 @@ def job_of(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
         group_by=GroupBy(options["group_by"]),
         single_endpoint=options["single_endpoint"],
         names=not options["no_names"],
+        memory=options["memory"],
         run_dir=options.get("run_dir"),
         runs_dir=options.get("runs_dir", Path("runs")),
         **limits_of(options),

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from bulklink.cli.types import NumberOr, Pair
+from bulklink.cli.types import NumberOr, Pair, Size
 
 F = TypeVar("F", bound=Callable[..., Any])
 EDITIONS = ("standard", "professional", "enterprise", "zoho-one", "ultimate", "crm-plus")
@@ -77,6 +77,13 @@ mapping_options = apply(
         default="stop",
         show_default=True,
         help="At refused rows, stop before anything is sent, or leave them out.",
+    ),
+    option(
+        "--memory",
+        type=Size(),
+        default="512MB",
+        show_default=True,
+        help="What planning holds in memory at most; the rest goes to the run folder for a time.",
     ),
 )
 

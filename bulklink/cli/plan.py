@@ -33,8 +33,17 @@ from bulklink.errors import ExitCode
     show_default=True,
     help="Seconds that a call is assumed to take.",
 )
+@option(
+    "--users",
+    type=click.IntRange(1, 1_000_000),
+    default=1,
+    show_default=True,
+    help="Licensed users of the org, who add to its credits a day; with --edition.",
+)
 @output_options
-def plan(mapping: tuple[str, ...], run_dir: Path | None, latency: float, **options: Any) -> int:
+def plan(
+    mapping: tuple[str, ...], run_dir: Path | None, latency: float, users: int, **options: Any
+) -> int:
     """Check MAPPING and say what it will cost. No connection is opened.
 
     With --run-dir the plan is sealed there. Without --op the column op of each row decides.
@@ -46,15 +55,15 @@ def plan(mapping: tuple[str, ...], run_dir: Path | None, latency: float, **optio
     from bulklink.cli.jobs import job_of  # noqa: PLC0415 - not for --help
 
     job = job_of(mapping, options | {"run_dir": run_dir})
-    return show_plan(job, latency=latency, as_json=options["as_json"])
+    return show_plan(job, latency=latency, users=users, as_json=options["as_json"])
 
 
-def show_plan(job: Any, *, latency: float = 0.5, as_json: bool) -> int:
+def show_plan(job: Any, *, latency: float = 0.5, users: int = 1, as_json: bool) -> int:
     """Plan a job, show what it will cost and return the exit code."""
     from bulklink.cli.signals import planned  # noqa: PLC0415 - not for --help
     from bulklink.cli.summary import show_plan_report  # noqa: PLC0415 - not for --help
 
     known = bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
-    report = planned(job, latency=latency, module_known=known, warn=warn)
+    report = planned(job, latency=latency, users=users, module_known=known, warn=warn)
     show_plan_report(report, as_json=as_json)
     return ExitCode.ROWS_NOT_DONE if report.rejected else ExitCode.OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -50,7 +51,9 @@ def show_runs(summaries: list[RunSummary], *, as_json: bool) -> None:
 def show_plan_report(report: PlanReport, *, as_json: bool) -> None:
     """Show what a plan will cost."""
     if as_json:
-        print_json(msgspec.to_builtins(report))
+        told = msgspec.to_builtins(report)
+        del told["outlook"]
+        print_json(told)
         return
     calls = report.calls
     click.echo(f"{report.op}: {report.messages:,} emails in {report.groups:,} groups")
@@ -62,17 +65,39 @@ def show_plan_report(report: PlanReport, *, as_json: bool) -> None:
                 "duplicate": report.duplicate,
                 "link calls": calls.link,
                 "unlink calls": calls.unlink,
-                "read calls at least": calls.read_at_least,
-                "look-ups at least": calls.lookup_at_least,
-                "fewest link and unlink calls": calls.least,
-                "credits at least": report.credits_at_least,
-                "seconds at least": report.seconds_at_least,
+                "fewest of both there can be": calls.least,
+                "read calls, at least": calls.read_at_least,
+                "look-ups, at least": calls.lookup_at_least,
+                "credits, at least": report.credits_at_least,
             }
         )
     )
+    for line in _ahead(report):
+        click.echo(line)
     click.echo(f"Digest: {report.digest}")
     if report.run_dir:
-        click.echo(f"Sealed in {report.run_dir}")
+        click.echo(f"Sealed in {report.run_dir}; `bulklink apply {report.run_dir}` sends it.")
+
+
+def _ahead(report: PlanReport) -> Iterator[str]:
+    """Yield what the run is up against: time, credits a day, what would save calls."""
+    ahead = report.outlook
+    yield (
+        f"Time: at least {ahead.seconds:,.1f} s with {ahead.in_flight} calls in flight;"
+        f" limited by {ahead.limit}."
+    )
+    if ahead.day_credits is None:
+        yield "Credits a day: not known; --edition (and --users) tells the share."
+    else:
+        share = report.credits_at_least / ahead.day_credits
+        yield f"Credits a day: {ahead.day_credits:,}, of which this takes {share:.1%}."
+    if ahead.days > 1:
+        yield f"That is {ahead.days:,} windows of 24 hours."
+    if ahead.saved_by_contact:
+        yield (
+            f"--group-by contact would save {ahead.saved_by_contact:,} link calls"
+            f" ({ahead.saved_by_contact / report.calls.link:.0%}); no page of Zoho's shows it."
+        )
 
 
 def _headline(summary: RunSummary) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 import click
@@ -35,6 +36,20 @@ class Pair(Lines):
         if not column.strip() or not (equals or self._bare):
             self.fail(f"{value!r} is not written as {self.name.upper()}.", param, ctx)
         return column.strip(), text if equals else None
+
+
+class Size(click.ParamType[Any]):
+    """An amount of memory, such as 512MB or 2GB, at least 64MB."""
+
+    name = "size"
+    _units: ClassVar[dict[str, int]] = {"MB": 1, "MIB": 1, "GB": 1000, "GIB": 1024}
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the size as the engine takes it."""
+        found = re.fullmatch(r"(\d{1,6})\s*(MB|MIB|GB|GIB)", value.strip().upper())
+        if found is None or int(found[1]) * self._units[found[2]] < 64:
+            self.fail(f"{value!r} is no size such as 512MB, of at least 64MB.", param, ctx)
+        return f"{found[1]}{found[2].replace('I', 'i')}"
 
 
 class NumberOr(click.ParamType[Any]):

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 import msgspec
 
 from bulklink.engine.batches import fewest_unlinks, unlinks_of_length, unlinks_packed
-from bulklink.job.options import Job
+from bulklink.job.options import Edition, Job
 from bulklink.mapping.shape import PlanShape
 from bulklink.zoho.requests import MOST_IDS_QUERY, MOST_ITEMS
 
+_DAY_CREDITS = {
+    Edition.STANDARD: (50_000, 250, 100_000),
+    Edition.PROFESSIONAL: (50_000, 500, 3_000_000),
+    Edition.ENTERPRISE: (50_000, 1_000, 5_000_000),
+    Edition.ZOHO_ONE: (50_000, 1_000, 5_000_000),
+    Edition.ULTIMATE: (50_000, 2_000, None),
+    Edition.CRM_PLUS: (50_000, 2_000, None),
+}
+"""Credits in 24 hours by edition: for the org, for each user, and at most (Zoho's API limits)."""
 ASSUMED_LATENCY = 0.5
 """Seconds that a call is assumed to take."""
 _DEALS_A_LOOKUP = (MOST_IDS_QUERY + 1) // (19 + 1)
@@ -61,17 +71,74 @@ def least_calls(shape: PlanShape, job: Job) -> int:
     return shape.link_calls(MOST_ITEMS, by_contact=job.by_contact) + shape.unlink_calls(_fewest)
 
 
-def seconds_for(calls: int, job: Job, latency: float) -> float:
-    """Return the seconds that so many calls take at least.
+class Limit(StrEnum):
+    """What decides how long a run takes."""
+
+    LATENCY = "the CRM's latency, call after call"
+    IN_FLIGHT = "calls in flight"
+    RATE = "calls a second (--rate)"
+    CREDITS = "credits a day"
+
+
+class Outlook(msgspec.Struct, frozen=True):
+    """What a run is up against, as far as it can be known beforehand.
+
+    `day_credits` is None where the edition is not known; `days` counts windows of 24 hours.
+    `saved_by_contact` is the link calls that `--group-by contact` would save.
+    """
+
+    seconds: float
+    limit: Limit
+    in_flight: int
+    day_credits: int | None
+    days: int
+    saved_by_contact: int
+
+
+def outlook(
+    shape: PlanShape, calls: ForecastCalls, job: Job, *, latency: float, users: int
+) -> Outlook:
+    """Return what a run is up against.
 
     Args:
-        calls: how many.
-        job: gives calls in flight and calls a second.
+        shape: of its plan.
+        calls: that it needs at least.
+        job: gives calls in flight, calls a second, batch size and edition.
         latency: seconds a call.
+        users: licensed users of the org, who add to its credits.
     """
+    day_credits = credits_a_day(job.edition, users)
+    days = max(1, -(-calls.credits // day_credits)) if day_credits else 1
+    seconds, limit = _time(calls.credits, job, latency)
+    shared = shape.link_calls(job.batch_size, by_contact=True)
+    return Outlook(
+        seconds=seconds,
+        limit=Limit.CREDITS if days > 1 else limit,
+        in_flight=job.in_flight(),
+        day_credits=day_credits,
+        days=days,
+        saved_by_contact=calls.link - shared,
+    )
+
+
+def credits_a_day(edition: Edition | None, users: int) -> int | None:
+    """Return the credits of an org in 24 hours, None where its edition is not known."""
+    if edition is None:
+        return None
+    org, each, most = _DAY_CREDITS[edition]
+    found = org + each * users
+    return found if most is None else min(found, most)
+
+
+def _time(calls: int, job: Job, latency: float) -> tuple[float, Limit]:
+    """Return the seconds that so many calls take at least, and what they wait for."""
     in_flight = calls * latency / job.in_flight()
     paced = calls / job.rate if job.rate else 0.0
-    return round(max(in_flight, paced, latency if calls else 0.0), 1)
+    alone = latency if calls else 0.0
+    seconds = max(in_flight, paced, alone)
+    if seconds == alone:
+        return round(seconds, 1), Limit.LATENCY
+    return round(seconds, 1), Limit.IN_FLIGHT if in_flight >= paced else Limit.RATE
 
 
 def _packed(lengths: Sequence[int], size: int) -> int:

@@ -74,6 +74,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         concurrency: most calls in flight; None takes the edition's.
         edition: the org's edition; None takes it from the org's licence.
         rate: most calls a second; None is no limit.
+        memory: what planning holds in memory at most, such as `512MB`.
         run_dir: the run folder, missing or empty; None makes one below `runs_dir`.
         runs_dir: where run folders go.
         sync: flush the ledger to disk before each call; False is for load runs.
@@ -98,6 +99,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int | None = None
     edition: Edition | None = None
     rate: float | None = 50.0
+    memory: str = "512MB"
     run_dir: Path | None = None
     runs_dir: Path = Path("runs")
     sync: bool = True

@@ -11,7 +11,7 @@ from secrets import token_hex
 
 import msgspec
 
-from bulklink.job.forecast import ASSUMED_LATENCY, ForecastCalls, calls_of, seconds_for
+from bulklink.job.forecast import ASSUMED_LATENCY, ForecastCalls, Outlook, calls_of, outlook
 from bulklink.job.options import Job
 from bulklink.job.preparing import check_mapping, invalid_rows, is_refused, prepare
 from bulklink.mapping.checked import Checked
@@ -22,7 +22,7 @@ from bulklink.runs.folder import RunFolder, make_folder
 
 
 class PlanReport(msgspec.Struct, frozen=True):
-    """What `bulklink plan` prints with `--json`."""
+    """What `bulklink plan` tells; `outlook` is for the screen alone."""
 
     op: str
     run_dir: str | None
@@ -35,12 +35,14 @@ class PlanReport(msgspec.Struct, frozen=True):
     credits_at_least: int
     seconds_at_least: float
     digest: str
+    outlook: Outlook
 
 
 def plan(
     job: Job,
     *,
     latency: float = ASSUMED_LATENCY,
+    users: int = 1,
     module_known: bool = False,
     warn: Callable[[str], None] = lambda text: None,
     stop: Stop | None = None,
@@ -52,6 +54,7 @@ def plan(
     Args:
         job: what is asked.
         latency: seconds that a call is assumed to take.
+        users: licensed users of the org, who add to its credits a day.
         module_known: whether the id of the module Deals need not be looked up.
         warn: told what a person should know of the mapping.
         stop: ends it from another thread.
@@ -72,11 +75,11 @@ def plan(
             _warn(checked, warn)
             if is_refused(checked, job):
                 raise invalid_rows(checked, "Mend them")
-            return _report(checked, job, None, latency, module_known=module_known)
+            return _report(checked, job, None, latency, users, module_known=module_known)
     with fresh_folder(job) as folder, checked_in(folder, job, inputs, stop) as checked:
         _warn(checked, warn)
         prepare(checked, job, folder, time.time())
-        return _report(checked, job, folder, latency, module_known=module_known)
+        return _report(checked, job, folder, latency, users, module_known=module_known)
 
 
 @contextmanager
@@ -114,10 +117,17 @@ def _warn(checked: Checked, warn: Callable[[str], None]) -> None:
 
 
 def _report(
-    checked: Checked, job: Job, folder: RunFolder | None, latency: float, *, module_known: bool
+    checked: Checked,
+    job: Job,
+    folder: RunFolder | None,
+    latency: float,
+    users: int,
+    *,
+    module_known: bool,
 ) -> PlanReport:
     shape = checked.shape()
     calls = calls_of(shape, job, module_known=module_known)
+    ahead = outlook(shape, calls, job, latency=latency, users=users)
     return PlanReport(
         op=job.op_name,
         run_dir=str(folder.path) if folder else None,
@@ -128,6 +138,7 @@ def _report(
         groups=shape.groups,
         calls=calls,
         credits_at_least=calls.credits,
-        seconds_at_least=seconds_for(calls.credits, job, latency),
+        seconds_at_least=ahead.seconds,
         digest=digest(checked.inputs, job.plan_settings()),
+        outlook=ahead,
     )

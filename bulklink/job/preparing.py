@@ -34,7 +34,7 @@ def check_mapping(job: Job, inputs: tuple[Source, ...], scratch: Path, stop: Sto
         InterruptedPlanningError: if `stop` ended it.
     """
     reading = Reading(job.op, job.columns, job.defaults, job.only, job.allow_round_ids)
-    return check(inputs, reading, scratch, stop=stop)
+    return check(inputs, reading, scratch, stop=stop, memory=job.memory)
 
 
 def prepare(checked: Checked, job: Job, folder: RunFolder, now: float) -> RunRecord:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 from bulklink.errors import BadFileError
 from bulklink.mapping import checking, loading, refusing, sealing, shape
-from bulklink.mapping.database import Database
+from bulklink.mapping.database import PLANNING_MEMORY, Database
 from bulklink.mapping.files import unwritable
 from bulklink.mapping.headers import check_reading, columns_of
 from bulklink.mapping.preparing import Prepared, prepare, stage_after_all
@@ -34,6 +34,7 @@ def check(
     stop: Stop | None = None,
     standard_input: BinaryIO | None = None,
     threads: int | None = None,
+    memory: str = PLANNING_MEMORY,
 ) -> Checked:
     """Read a mapping and check every row of it.
 
@@ -44,6 +45,7 @@ def check(
         stop: ends the work from another thread.
         standard_input: what `-` reads; the process's own if None.
         threads: how many threads DuckDB uses; None for at most four of the machine's.
+        memory: what DuckDB holds in memory at most, such as `512MB`; it spills the rest.
 
     Returns:
         What was found; close it when done.
@@ -63,7 +65,7 @@ def check(
         ]
         _refuse_no_records(prepared)
         columns = columns_of([one.headers for one in prepared], reading)
-        database = Database(folder / "spill", stop, threads=threads)
+        database = Database(folder / "spill", stop, threads=threads, memory=memory)
         try:
             loaded = _load(database, prepared, columns, folder, stop)
             return Checked(database, loaded, columns, reading, folder, stop)
