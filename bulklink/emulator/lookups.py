@@ -11,7 +11,7 @@ from bulklink.emulator.desk import Asked, Desk, Reply, refuse
 from bulklink.emulator.errors import Problem, at_param
 from bulklink.emulator.links import module_id
 from bulklink.emulator.wire import NO_CONTENT, json_answer
-from bulklink.emulator.world import Deal, User, moment
+from bulklink.emulator.world import Contact, Deal, User, moment
 from bulklink.zoho.codes import Code
 
 MOST_PER_PAGE = 200
@@ -77,7 +77,9 @@ def records(desk: Desk, asked: Asked) -> Reply:
     else:
         wanted = dict.fromkeys(ids.split(","))
         chosen = [desk.world.deals[deal_id] for deal_id in wanted if deal_id in desk.world.deals]
-    return _page_reply("data", chosen, asked, lambda deal: _deal_shape(deal, fields))
+    return _page_reply(
+        "data", chosen, asked, lambda deal: _deal_shape(deal, fields, desk.world.contacts)
+    )
 
 
 def contact_deals(desk: Desk, asked: Asked) -> Reply:
@@ -94,7 +96,9 @@ def contact_deals(desk: Desk, asked: Asked) -> Reply:
         key=lambda deal: _sort_key(deal, name),
         reverse=descending,
     )
-    return _page_reply("data", deals, asked, lambda deal: _deal_shape(deal, fields))
+    return _page_reply(
+        "data", deals, asked, lambda deal: _deal_shape(deal, fields, desk.world.contacts)
+    )
 
 
 def _fields(asked: Asked) -> list[str] | Problem:
@@ -118,9 +122,14 @@ def _sort_key(deal: Deal, name: str) -> float:
     return moment(deal.created_time if name == "Created_Time" else deal.modified_time)
 
 
-def _deal_shape(deal: Deal, fields: Sequence[str]) -> dict[str, object]:
+def _deal_shape(
+    deal: Deal, fields: Sequence[str], contacts: Mapping[str, Contact]
+) -> dict[str, object]:
     known = [name for name in fields if name in _DEAL_FIELDS]
-    return {name: getattr(deal, _DEAL_FIELDS[name]) for name in known} | {"id": deal.id}
+    shape: dict[str, object] = {name: getattr(deal, _DEAL_FIELDS[name]) for name in known}
+    if "Contact_Name" in fields:
+        shape["Contact_Name"] = {"name": contacts[deal.contact_id].name, "id": deal.contact_id}
+    return shape | {"id": deal.id}
 
 
 def pipeline(desk: Desk, asked: Asked) -> Reply:

@@ -17,9 +17,10 @@ from bulklink.zoho.answers import refusal_of
 from bulklink.zoho.classes import AnswerClass, class_of
 from bulklink.zoho.exchange import Answer, Request
 from bulklink.zoho.lookups import (
+    FoundDeal,
     Org,
     deal_batches,
-    read_deal_names,
+    read_deals,
     read_module_id,
     read_org,
     read_user_names,
@@ -50,15 +51,15 @@ async def deals_module_id(caller: Caller) -> str:
     return await _look_up(caller, requests.deals_module(), read_module_id, "the module Deals")
 
 
-async def deal_names(
-    caller: Caller, ids: Iterator[str], take: Callable[[str, str], None], *, at_once: int
+async def deals(
+    caller: Caller, ids: Iterator[str], take: Callable[[FoundDeal], None], *, at_once: int
 ) -> None:
-    """Look up the names of deals, several look-ups at once.
+    """Look up deals, several look-ups at once.
 
     Args:
         caller: makes the calls.
         ids: of the deals, each once.
-        take: is given (id, name) of each deal that exists.
+        take: is given each deal that exists.
         at_once: look-ups in flight at most.
 
     Raises:
@@ -69,12 +70,12 @@ async def deal_names(
 
     async def look_up(batch: Sequence[str]) -> None:
         try:
-            found = await _look_up(caller, requests.deals(batch), read_deal_names, "deals' names")
+            found = await _look_up(caller, requests.deals(batch), read_deals, "deals")
         except (RunStoppedError, HaltedError) as error:
             failures.append(error)
             return
-        for deal_id, name in found.names.items():
-            take(deal_id, name)
+        for deal in found:
+            take(deal)
 
     while wave := list(islice(batches, at_once)):
         async with anyio.create_task_group() as group:

@@ -342,7 +342,8 @@ def _put_back_failed(
 
 
 def _refused(verdict: Verdict) -> str:
-    return " ".join(filter(None, (verdict.text, advice_for(verdict.code))))
+    said = verdict.text.rstrip(".") + "." if verdict.text else ""
+    return " ".join(filter(None, (said, advice_for(verdict.code))))
 
 
 def _said(verdict: Verdict | None) -> str:

@@ -17,7 +17,7 @@ from bulklink.job.progress import Counter, Question, Watch
 from bulklink.ledger.lines import Result, result_line
 from bulklink.ledger.writer import LedgerWriter
 from bulklink.mapping.plan import SealedPlan, UnknownRow
-from bulklink.mapping.unknown import add_unknown
+from bulklink.mapping.unknown import ForeignDeals, add_unknown
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunRecord
@@ -106,8 +106,11 @@ class NameLookups(msgspec.Struct, frozen=True):
         if not self.job.names:
             return None
         if not path.exists():
-            if not await look_up_names(self.folder, caller, at_once=self.job.in_flight()):
+            foreign = await look_up_names(self.folder, caller, at_once=self.job.in_flight())
+            if foreign is None:
                 return None
+            if foreign.rows:
+                self.watch.warn(_likely_refused(foreign))
             add_unknown(self.folder.plan, path, self.folder.rejects)
         shown: list[str] = []
         for row in SealedPlan(self.folder.plan).refused_by_names(path):
@@ -135,6 +138,15 @@ class NameLookups(msgspec.Struct, frozen=True):
             f"{refused:,} rows are refused, among them some that name a deal or owner which the"
             " CRM does not show."
         )
+
+
+def _likely_refused(foreign: ForeignDeals) -> str:
+    rows = ", ".join(map(str, foreign.first))
+    more = ", …" if foreign.rows > len(foreign.first) else ""
+    return (
+        f"{foreign.rows:,} rows link an email to a deal of another contact (row {rows}{more}):"
+        " Zoho is likely to refuse them as NOT_ALLOWED, unless the contact has a role there."
+    )
 
 
 def _unknown(row: UnknownRow) -> Result:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import os
 from contextlib import closing
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 #: Columns of the query before the user's own, which come behind all of bulklink's.
 _FRONT = ("file", "row", "line", "refused", "deal_id", "owner_id")
 _BULKLINK_COLUMNS = 12
+_PAIRS = 2048
 
 
 def add_unknown(plan: Path, names: Path, rejects: Path) -> int:
@@ -44,6 +46,38 @@ def add_unknown(plan: Path, names: Path, rejects: Path) -> int:
             _append(rejects, row)
             added += 1
         return added
+
+
+class ForeignDeals(msgspec.Struct, frozen=True):
+    """Rows that link an email to a deal of another contact: how many, and the first few."""
+
+    rows: int
+    first: tuple[int, ...]
+
+
+def foreign_deals(plan: Path, contacts: Iterable[tuple[str, str]]) -> ForeignDeals:
+    """Find rows whose deal is another contact's; contact roles are not seen.
+
+    Args:
+        plan: the sealed plan.
+        contacts: pairs of a deal and its contact, as far as they were looked up.
+    """
+    spill = plan.with_name(plan.name + ".spill")
+    with closing(Database(spill, Stop(), threads=1, memory="256MB")) as database:
+        database.run("CREATE TABLE contacts (id VARCHAR, contact_id VARCHAR)")
+        pairs = iter(contacts)
+        while batch := list(islice(pairs, _PAIRS)):
+            database.insert("contacts", batch)
+        count, first = database.one(_FOREIGN.format(plan=literal(str(plan))))
+    return ForeignDeals(int(count), tuple(first or ()))
+
+
+_FOREIGN = """
+SELECT count(*), min(bulklink_row, 3) FROM read_parquet({plan}) AS plan
+JOIN contacts ON contacts.id = plan.bulklink_deal_id
+WHERE contacts.contact_id <> plan.bulklink_contact_id AND bulklink_op <> 'unlink'
+    AND bulklink_duplicate_of IS NULL
+"""
 
 
 def _headers(database: Database, plan: Path) -> list[str]:

@@ -33,6 +33,15 @@ class Names(msgspec.Struct, frozen=True):
     more: bool = False
 
 
+class FoundDeal(msgspec.Struct, frozen=True):
+    """A deal that exists. Contact and stage are None where the CRM tells none."""
+
+    id: str
+    name: str
+    contact_id: str | None = None
+    stage: str | None = None
+
+
 def read_org(answer: Answer) -> Org | None:
     """Read the org; None where the answer tells none."""
     org = _first(answer, "org")
@@ -54,9 +63,12 @@ def read_module_id(answer: Answer) -> str | None:
     return text_id(module.get("id")) if module else None
 
 
-def read_deal_names(answer: Answer) -> Names | None:
-    """Read names of deals; 204 means none of them exists. None for an answer that is none."""
-    return _names(answer, "data", "Deal_Name")
+def read_deals(answer: Answer) -> list[FoundDeal] | None:
+    """Read deals; 204 means that none of them exists. None for an answer that is none."""
+    if answer.status == 204:
+        return []
+    records = _records(answer, "data")
+    return None if records is None else [deal for deal in map(_deal, records) if deal]
 
 
 def read_user_names(answer: Answer) -> Names | None:
@@ -76,6 +88,17 @@ def deal_batches(ids: Iterator[str]) -> Iterator[Sequence[str]]:
         batch.append(deal_id)
     if batch:
         yield batch
+
+
+def _deal(record: dict[str, Any]) -> FoundDeal | None:
+    deal_id, name = text_id(record.get("id")), _text(record.get("Deal_Name"))
+    contact = record.get("Contact_Name")
+    contact_id = text_id(contact.get("id")) if isinstance(contact, dict) else None
+    return (
+        FoundDeal(deal_id, name, contact_id, _text(record.get("Stage")))
+        if deal_id and name
+        else None
+    )
 
 
 def _names(answer: Answer, key: str, name_field: str) -> Names | None:

@@ -84,8 +84,8 @@ def deals_module() -> Request:
 
 
 def deals(ids: Sequence[str]) -> Request:
-    """Look up the names of deals; their ids joined by commas are at most 1,024 characters."""
-    query = f"ids={','.join(ids)}&fields=Deal_Name"
+    """Look up names, contacts and stages of deals; joined ids are at most 1,024 characters."""
+    query = f"ids={','.join(ids)}&fields=Deal_Name,Contact_Name,Stage"
     return Request(CallKind.LOOKUP, "GET", f"{_ROOT}/Deals?{query}")
 
 

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from bulklink.zoho.exchange import Answer
 from bulklink.zoho.lookups import (
+    FoundDeal,
     Names,
     Org,
     deal_batches,
-    read_deal_names,
+    read_deals,
     read_module_id,
     read_org,
     read_user_names,
@@ -34,7 +35,7 @@ ORG = {
 READERS = {
     "org": (read_org, "org"),
     "module": (read_module_id, "modules"),
-    "deals": (read_deal_names, "data"),
+    "deals": (read_deals, "data"),
     "users": (read_user_names, "users"),
 }
 NO_ANSWERS = {
@@ -103,7 +104,17 @@ def test_names_of_deals_are_read_by_id_and_missing_deals_are_absent() -> None:
             "info": {"more_records": False},
         }
     )
-    assert read_deal_names(said) == Names({"71": "Ä", "72": "B"}, more=False)
+    assert read_deals(said) == [FoundDeal("71", "Ä"), FoundDeal("72", "B")]
+
+
+def test_a_deals_contact_and_stage_are_read_where_they_are_told() -> None:
+    deal = {"id": "71", "Deal_Name": "A", "Stage": "Closed Won"}
+    contact = {"name": "Ana", "id": "5843104000004382000"}
+    said = answer({"data": [deal | {"Contact_Name": contact}, deal | {"Contact_Name": None}]})
+    assert read_deals(said) == [
+        FoundDeal("71", "A", "5843104000004382000", "Closed Won"),
+        FoundDeal("71", "A", None, "Closed Won"),
+    ]
 
 
 def test_names_of_users_are_read_by_id() -> None:
@@ -112,15 +123,15 @@ def test_names_of_users_are_read_by_id() -> None:
     assert read_user_names(said) == Names({"22": "Patricia Boyle"}, more=True)
 
 
-@pytest.mark.parametrize("reader", [read_deal_names, read_user_names], ids=["deals", "users"])
-def test_no_content_means_no_names(reader: Any) -> None:
-    assert reader(Answer(204)) == Names({}, more=False)
+def test_no_content_means_that_nothing_is_there() -> None:
+    assert read_deals(Answer(204)) == []
+    assert read_user_names(Answer(204)) == Names({}, more=False)
 
 
 @pytest.mark.parametrize("name", [None, "", 7, ["A"], {}], ids=repr)
 def test_a_deal_without_a_name_is_absent(name: Any) -> None:
     said = answer({"data": [{"id": "71", "Deal_Name": name}, {"id": "72", "Deal_Name": "B"}]})
-    assert read_deal_names(said) == Names({"72": "B"})
+    assert read_deals(said) == [FoundDeal("72", "B")]
 
 
 @pytest.mark.parametrize("info", [None, [], "x", {}, {"more_records": "true"}], ids=repr)
