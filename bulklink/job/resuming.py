@@ -186,7 +186,7 @@ def _check_plan(folder: RunFolder, record: RunRecord, told: Replay) -> None:
         return
     for chunk in SealedPlan(folder.plan).chunks():
         for message in chunk:
-            if not told.fits(message.row, message.message_id):
+            if told.sample.get(message.row, message.message_id) != message.message_id:
                 raise DigestError(
                     f"The ledger is not of this plan: they differ at row {message.row}.",
                     where=str(folder.path),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,9 +11,11 @@ import msgspec
 from bulklink.errors import LedgerError
 from bulklink.models import Status
 
-_STATES = (None, *Status)
-_AGAIN = 0x80
-_STATE = 0x7F
+_STATES: tuple[Status | None, ...] = (None, *Status)
+_AGAIN = 0x08
+_STATE = 0x07
+_SPARE_BYTES = 4096
+_SAMPLE = 1000
 _TAIL = 1 << 20
 
 
@@ -44,39 +45,67 @@ class OpenRow(msgspec.Struct):
     previous: tuple[str | None, str | None] | None = None
 
 
+class _States:
+    """The state of each row, half a byte each: its status and whether it is to be sent again."""
+
+    def __init__(self) -> None:
+        self._packed = bytearray()
+
+    def __getitem__(self, row: int) -> int:
+        place, high = divmod(row, 2)
+        if place >= len(self._packed):
+            return 0
+        return self._packed[place] >> 4 if high else self._packed[place] & 0x0F
+
+    def __setitem__(self, row: int, state: int) -> None:
+        place, high = divmod(row, 2)
+        if place >= len(self._packed):
+            self._packed.extend(bytes(place + 1 - len(self._packed) + _SPARE_BYTES))
+        other = self._packed[place] & (0x0F if high else 0xF0)
+        self._packed[place] = other | (state << 4 if high else state)
+
+
 class Replay:
-    """What a ledger says, row by row. Memory: two bytes a row, and the rows that were in flight.
+    """What a ledger says, row by row.
+
+    Memory: half a byte a row, the rows that were in flight, and those that are to be sent again.
 
     Attributes:
         open: rows that were worked on and have no result since.
         calls: requests by kind.
+        counts: the rows of each status; the last result of a row is its state.
         next_call: the number of the next call.
         last: `ts` of the last line, empty if there is none.
+        sample: message ids of the first rows with a result, to know the plan by.
     """
 
     def __init__(self) -> None:
         self.open: dict[int, OpenRow] = {}
         self.calls = Calls()
+        self.counts = dict.fromkeys(Status, 0)
         self.next_call = 1
         self.last = ""
-        self._states = bytearray(1024)
-        self._marks = bytearray(1024)
+        self.sample: dict[int, str] = {}
+        self._states = _States()
         self._attempts: dict[int, int] = {}
-
-    @property
-    def counts(self) -> dict[Status, int]:
-        """The rows of each status: the last result of a row is its state."""
-        count = self._states.count
-        return {s: count(n) + count(n | _AGAIN) for n, s in enumerate(_STATES) if s is not None}
 
     def status(self, row: int) -> Status | None:
         """Return the status of a row, None while it has no result."""
-        return _STATES[self._states[row] & _STATE] if row < len(self._states) else None
+        return _STATES[self._states[row] & _STATE]
 
     def is_to_do(self, row: int) -> bool:
         """Tell whether a row has no result, was in flight since, or is to be sent again."""
-        state = self._states[row] if row < len(self._states) else 0
+        state = self._states[row]
         return not state or state & _AGAIN != 0 or row in self.open
+
+    def is_again(self, row: int) -> bool:
+        """Tell whether a row that has a result is to be sent again."""
+        return self._states[row] & _AGAIN != 0
+
+    @property
+    def any_again(self) -> bool:
+        """Whether any row that has a result is to be sent again."""
+        return bool(self._attempts)
 
     def earlier_attempts(self, row: int) -> int:
         """Return the write calls that carried a row which is to be sent again."""
@@ -84,32 +113,15 @@ class Replay:
 
     def mark(self, row: int, status: Status, *, again: bool = False, attempts: int = 0) -> None:
         """Note a result; `again` if the row is to be sent again after so many attempts."""
-        if row >= len(self._states):
-            more = bytes(max(row + 1 - len(self._states), len(self._states)))
-            self._states.extend(more)
-            self._marks.extend(more)
+        before = self.status(row)
+        if before is not None:
+            self.counts[before] -= 1
+        self.counts[status] += 1
         self._states[row] = _STATES.index(status) | (_AGAIN if again else 0)
         self.open.pop(row, None)
         self._attempts.pop(row, None)
         if again:
             self._attempts[row] = attempts
-
-    def note_message(self, row: int, message_id: str | None) -> None:
-        """Keep one byte of the id of the message that a result is about."""
-        self._marks[row] = _mark(message_id or "")
-
-    @property
-    def any_again(self) -> bool:
-        """Whether any row that has a result is to be sent again."""
-        return bool(self._attempts)
-
-    def fits(self, row: int, message_id: str) -> bool:
-        """Tell whether the results of a row can be this message's: one byte of its id is kept."""
-        return self.status(row) is None or self._marks[row] == _mark(message_id)
-
-    def is_again(self, row: int) -> bool:
-        """Tell whether a row that has a result is to be sent again."""
-        return row < len(self._states) and self._states[row] & _AGAIN != 0
 
 
 class _Line(msgspec.Struct):
@@ -148,7 +160,8 @@ def replay(
             case "result" if line.status is not None:
                 repeated = again(line.status, line.code)
                 told.mark(line.row, line.status, again=repeated, attempts=line.attempts)
-                told.note_message(line.row, line.message_id)
+                if len(told.sample) < _SAMPLE and line.message_id is not None:
+                    told.sample[line.row] = line.message_id
             case "call" if line.call is not None and line.op in calls:
                 told.next_call = max(told.next_call, line.call + 1)
                 calls[line.op] += 1
@@ -192,10 +205,6 @@ def mend(path: Path, torn: Path) -> None:
         raise LedgerError(
             f"The ledger cannot be mended: {error.strerror or error}.", where=str(path)
         ) from None
-
-
-def _mark(message_id: str) -> int:
-    return zlib.crc32(message_id.encode()) & 0xFF
 
 
 def _note_call(told: Replay, line: _Line) -> None:
