@@ -1,0 +1,159 @@
+"""What a plan says it will cost, and what it is up against."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulklink import Edition, Job, Op, plan
+from bulklink.errors import InvalidRowsError
+from bulklink.job.forecast import Limit, credits_a_day
+from bulklink.job.options import GroupBy, OnInvalid, edition_of
+from bulklink.job.planning import PlanReport
+
+HEADER = ["contact_id", "owner_id", "message_id", "deal_id"]
+
+
+def mapping(
+    tmp_path: Path, groups: list[tuple[int, int, int]], length: int = 64, name: str = "m.csv"
+) -> str:
+    """Write so many rows of each (contact, owner, rows); return the path."""
+    path = tmp_path / name
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(HEADER)
+        number = 0
+        for contact, owner, rows in groups:
+            for _ in range(rows):
+                number += 1
+                writer.writerow([contact, owner, f"{number:0{length}x}", 9])
+    return str(path)
+
+
+def report(path: str, op: Op = Op.LINK, **changed: Any) -> PlanReport:
+    told = {"users": changed.pop("users", 1), "latency": changed.pop("latency", 0.5)}
+    job = Job(mappings=(path,), op=op, **changed)
+    return plan(job, **told)
+
+
+def test_calls_are_counted_by_kind_beside_the_fewest(tmp_path: Path) -> None:
+    path = mapping(tmp_path, [(1, 1, 21), (1, 2, 5), (2, 1, 40)])
+    told = report(path, batch_size=10)
+    assert (told.calls.link, told.calls.least) == (3 + 1 + 4, 2 + 1 + 2)
+    # The org, the module, one look-up of deals, one of users.
+    assert told.calls.lookup_at_least == 4
+    assert told.credits_at_least == 8 + 4
+
+
+def test_a_relink_needs_reads_and_both_halves(tmp_path: Path) -> None:
+    told = report(mapping(tmp_path, [(1, 1, 21), (1, 2, 5)]), Op.RELINK)
+    assert (told.calls.unlink, told.calls.link) == (3, 3)
+    assert told.calls.read_at_least == 3  # 26 emails of one contact, 10 a page
+
+
+def test_unlinks_of_long_ids_take_more_calls(tmp_path: Path) -> None:
+    told = report(mapping(tmp_path, [(1, 1, 20)], length=500), Op.UNLINK)
+    assert told.calls.unlink == told.calls.least == 7
+    assert told.calls.lookup_at_least == 1
+
+
+def test_grouping_by_contact_saves_what_is_foretold(tmp_path: Path) -> None:
+    path = mapping(tmp_path, [(c, o, 5) for c in range(10) for o in (1, 2, 3)])
+    apart = report(path)
+    together = report(path, group_by=GroupBy.CONTACT)
+    assert apart.outlook.saved_by_contact == apart.calls.link - together.calls.link == 20
+    assert together.outlook.saved_by_contact == 0
+    assert together.calls.least == 10
+    assert apart.digest != together.digest
+
+
+@pytest.mark.parametrize(
+    ("changed", "seconds", "limit"),
+    [
+        ({"concurrency": 10, "rate": None}, 5.0, Limit.IN_FLIGHT),
+        ({"concurrency": 100, "rate": 10.0}, 10.0, Limit.RATE),
+        ({"concurrency": 1000, "rate": None}, 0.5, Limit.LATENCY),
+        ({"concurrency": 10, "rate": None, "latency": 2.0}, 20.0, Limit.IN_FLIGHT),
+    ],
+    ids=["calls in flight", "rate", "one call after another", "a slow CRM"],
+)
+def test_what_limits_a_run_is_named(
+    tmp_path: Path, changed: dict[str, Any], seconds: float, limit: Limit
+) -> None:
+    path = mapping(tmp_path, [(c, 1, 20) for c in range(96)])  # and 4 look-ups
+    told = report(path, **changed)
+    assert told.seconds_at_least == pytest.approx(seconds)
+    assert told.outlook.limit is limit
+
+
+def test_credits_are_told_as_windows_of_a_day(tmp_path: Path) -> None:
+    path = mapping(tmp_path, [(c, 1, 1) for c in range(1, 1000)])
+    told = report(path, edition=Edition.STANDARD, users=4)
+    assert told.outlook.day_credits == 51_000
+    assert told.outlook.days == 1
+    assert report(path).outlook.day_credits is None
+
+
+@pytest.mark.parametrize(
+    ("edition", "users", "expected"),
+    [
+        (Edition.STANDARD, 10, 52_500),
+        (Edition.STANDARD, 10_000, 100_000),
+        (Edition.PROFESSIONAL, 10, 55_000),
+        (Edition.ENTERPRISE, 10, 60_000),
+        (Edition.ENTERPRISE, 100_000, 5_000_000),
+        (Edition.ZOHO_ONE, 1, 51_000),
+        (Edition.ULTIMATE, 100_000, 200_050_000),
+        (Edition.CRM_PLUS, 1, 52_000),
+        (None, 10, None),
+    ],
+)
+def test_credits_of_a_day_by_edition_and_users(
+    edition: Edition | None, users: int, expected: int | None
+) -> None:
+    assert credits_a_day(edition, users) == expected
+
+
+@pytest.mark.parametrize(
+    ("paid_type", "in_flight"),
+    [("enterprise", 20), ("Zoho One", 20), ("ULTIMATE", 25), ("free", 10), (None, 10)],
+)
+def test_calls_in_flight_follow_the_licence(paid_type: str | None, in_flight: int) -> None:
+    assert Job(mappings=("m.csv",)).in_flight(paid_type) == in_flight
+    assert Job(mappings=("m.csv",), edition=Edition.PROFESSIONAL).in_flight(paid_type) == 15
+    assert Job(mappings=("m.csv",), concurrency=3).in_flight(paid_type) == 3
+
+
+def test_an_unknown_licence_names_no_edition() -> None:
+    assert edition_of("bigin") is None
+
+
+def test_the_digest_depends_on_content_and_options_alone(tmp_path: Path) -> None:
+    rows = [(1, 1, 3)]
+    first, same = mapping(tmp_path, rows), mapping(tmp_path, rows, name="other.csv")
+    assert report(first).digest == report(same, concurrency=5, rate=None).digest
+    assert report(first).digest != report(first, batch_size=5).digest
+    assert report(first).digest != report(mapping(tmp_path, [(1, 1, 4)], name="x.csv")).digest
+
+
+def test_a_plan_without_a_run_folder_leaves_no_file(tmp_path: Path) -> None:
+    path = mapping(tmp_path, [(1, 1, 3)])
+    before = set(tmp_path.rglob("*"))
+    report(path, runs_dir=tmp_path / "runs")
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_refused_rows_seal_nothing_unless_they_are_skipped(tmp_path: Path) -> None:
+    path = Path(mapping(tmp_path, [(1, 1, 3)]))
+    path.write_text(path.read_text() + "x,1,a,9\n")
+    with pytest.raises(InvalidRowsError) as caught:
+        report(str(path), run_dir=tmp_path / "run")
+    assert not (tmp_path / "run" / "plan.parquet").exists()
+    assert (tmp_path / "run" / "rejects.csv").exists()
+    assert "bad-id" in caught.value.faults[0]
+    told = report(str(path), run_dir=tmp_path / "again", on_invalid=OnInvalid.SKIP)
+    assert (told.messages, told.rejected) == (3, 1)
+    assert (tmp_path / "again" / "plan.parquet").exists()
