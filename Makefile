@@ -5,13 +5,17 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
-.PHONY: demo test check format bench lock clean
+.PHONY: demo test soak check format bench lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bulklink demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto
+
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.simulation.soak --seeds 30000
+	BULKLINK_TEST_KILLS=20 $(BIN)/pytest -n auto tests/crash
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -99,7 +99,7 @@ class ContactRun:
             self._desk.stopping.check(finishing=True)
         except HaltedError:
             return []
-        return [track for track in tracks if track.unlinked]
+        return [track for track in tracks if track.torn]
 
     async def _guarded(
         self, work: Callable[[list[Track], Need], Awaitable[None]], tracks: list[Track], need: Need
@@ -128,7 +128,7 @@ class ContactRun:
             contact_id=self._contact_id,
             rows=[track.message.row for track in batch],
             tried=max(track.sendings for track in batch),
-            finishing=any(track.unlinked for track in batch),
+            finishing=any(track.torn for track in batch),
         )
         self._write_ended = self._desk.clock.monotonic()
         for track in batch:
@@ -210,7 +210,7 @@ class ContactRun:
 
     async def _read(self, tracks: Sequence[Track], need: Need) -> None:
         """Read the links back until all these messages are seen, and go on with each."""
-        finishing, sending = all(track.unlinked for track in tracks), self._desk.sending
+        finishing, sending = all(track.torn for track in tracks), self._desk.sending
         if need is Need.SETTLE and not sending.read_back:
             for track in tracks:
                 leave_in_doubt(track)

@@ -15,6 +15,9 @@ from bulklink.zoho.exchange import Answer
 from bulklink.zoho.links import Deal, Page, read_page
 from bulklink.zoho.requests import emails_page
 
+_UNANSWERED = (AnswerClass.AGAIN, AnswerClass.BUSY)
+"""What leaves a read without an answer, however often it is tried: nothing was refused."""
+
 
 class Links(msgspec.Struct):
     """What the pages of a contact told.
@@ -35,7 +38,7 @@ class Links(msgspec.Struct):
         if told is not None:
             seen(track, True, *told)  # noqa: FBT003 - listed
         elif self.failed:
-            unreadable(track, self.verdict)
+            unreadable(track, self.verdict, self.last_call)
         else:
             seen(track, False, None, self.last_call)  # noqa: FBT003 - on no page
 
@@ -102,6 +105,6 @@ async def _page(
     elif isinstance(outcome, Answer):
         verdict = refusal_of(outcome)
         await refusals.judge(exchange.kind, contact_id, verdict)
-        if class_of(verdict.http_status, verdict.code) is not AnswerClass.AGAIN:
+        if class_of(verdict.http_status, verdict.code) not in _UNANSWERED:
             links.verdict = verdict
     return None

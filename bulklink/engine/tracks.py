@@ -48,6 +48,7 @@ class Track:
         unlinked: whether it is between the halves of a relink.
         step_told: whether the ledger knows that.
         doubt: whether an answer to the present half was lost or did not name it.
+        lost: whether one left open what became of it; not where a refused call was halved.
         sendings: how often the present half was sent.
         attempts: write calls that carried it.
         call: the number of the last call that concerned it.
@@ -58,8 +59,8 @@ class Track:
     """
 
     __slots__ = (
-        "attempts", "call", "doubt", "half", "lot", "message", "need", "patient", "previous",
-        "redone", "refusal", "result", "sendings", "step_told", "unlinked",
+        "attempts", "call", "doubt", "half", "lost", "lot", "message", "need", "patient",
+        "previous", "redone", "refusal", "result", "sendings", "step_told", "unlinked",
     )  # fmt: skip
 
     def __init__(self, message: Message) -> None:
@@ -70,7 +71,7 @@ class Track:
         self.redone = False
         self.unlinked = False
         self.step_told = False
-        self.doubt = False
+        self.doubt = self.lost = False
         self.patient = False
         self.sendings = 0
         self.attempts = 0
@@ -86,9 +87,15 @@ class Track:
             return self.previous.id, self.previous.name
         return self.message.deal_id or "", self.message.deal_name
 
+    @property
+    def torn(self) -> bool:
+        """Whether it is, or may be, between the halves of a relink: no gentle stop leaves it so."""
+        may_be = self.need is Need.SETTLE and self.half is Need.UNLINK
+        return self.unlinked or (may_be and self.message.op is Op.RELINK)
+
     def sent(self, call: int, tries: int, *, lost: bool) -> None:
         """Note that a write call carried it so many times, and whether an answer was lost."""
-        self.doubt = self.doubt or lost
+        self.doubt, self.lost = self.doubt or lost, self.lost or lost
         self.call = call
         self.sendings += tries
         self.attempts += tries
@@ -96,7 +103,10 @@ class Track:
     def ask(self, need: Need) -> None:
         """Go on to another half of the work."""
         self.need = self.half = need
-        self.sendings, self.doubt, self.lot = 0, False, 0
+        self.sendings, self.lot = 0, 0
+        self.doubt = self.lost = False
+        if need is not Need.PUT_BACK:
+            self.refusal = None
 
     def settle(self, *, patient: bool = True) -> None:
         """Have the present half settled by reading the link back.
@@ -107,7 +117,7 @@ class Track:
 
     def lose(self) -> None:
         """Note that an answer was lost, or did not say what became of this message."""
-        self.doubt = True
+        self.doubt = self.lost = True
         again = self.need is not Need.UNLINK and self.sendings < 2
         if not again:
             self.settle()
@@ -147,11 +157,16 @@ class Track:
 def track_of(message: Message, told: Replay) -> Track:
     """Return the track of a message, taken up where the ledger says that it stands."""
     left = told.open.get(message.row)
-    if left is None and told.is_again(message.row):
-        in_doubt = told.status(message.row) is Status.IN_DOUBT and message.op is not Op.RELINK
-        attempts = told.earlier_attempts(message.row)
-        left = OpenRow(asked=message.op if in_doubt else None, attempts=attempts)
-    return _resumed(message, left) if left else Track(message)
+    if left is not None:
+        return _resumed(message, left)
+    track = Track(message)
+    if told.is_again(message.row):
+        track.attempts = told.earlier_attempts(message.row)
+        track.doubt = told.status(message.row) is Status.IN_DOUBT and track.attempts > 0
+        if track.doubt and track.need is not Need.SNAPSHOT:
+            track.lost = True
+            track.settle()
+    return track
 
 
 def _resumed(message: Message, left: OpenRow) -> Track:
@@ -167,7 +182,7 @@ def _resumed(message: Message, left: OpenRow) -> Track:
     track.unlinked = track.step_told = left.unlinked
     if left.asked is not None:
         track.need = Need.UNLINK if left.asked == "unlink" else Need.LINK
-        track.doubt = True
+        track.doubt = track.lost = True
         track.settle()
     elif left.unlinked:
         track.need = Need.LINK
@@ -202,6 +217,10 @@ def link_answered(track: Track, verdict: Verdict) -> None:
     elif verdict.code == Code.ALREADY_LINKED:
         track.refusal = verdict
         track.settle(patient=track.doubt or track.unlinked)
+    elif track.lost:
+        # It may be on its deal by a call of this run whose answer was lost.
+        track.refusal = verdict
+        track.settle()
     else:
         _link_refused(track, verdict)
 
@@ -210,7 +229,7 @@ def put_back_answered(track: Track, verdict: Verdict) -> None:
     """Go on after the verdict on putting a message back on the deal it was on."""
     if verdict.success:
         _put_back(track)
-    elif verdict.code == Code.ALREADY_LINKED:
+    elif verdict.code == Code.ALREADY_LINKED or track.lost:
         track.settle()
     else:
         _put_back_failed(track, f"The link was refused ({_said(track.refusal)}), and so was"
@@ -224,8 +243,9 @@ ANSWERED: dict[Need, Callable[[Track, Verdict], None]] = {
 }
 
 
-def unreadable(track: Track, verdict: Verdict | None) -> None:
+def unreadable(track: Track, verdict: Verdict | None, call: int | None) -> None:
     """Go on after a read that gave no page: refused with a verdict, or without an answer."""
+    track.call = call
     if track.need is Need.SNAPSHOT and verdict is not None:
         track.end(Status.FAILED, verdict=verdict, text=_refused(verdict))
     else:
@@ -245,7 +265,9 @@ def leave_in_doubt(track: Track) -> None:
 def _seen_before(track: Track, deal: Deal | None) -> None:
     track.previous = deal
     if deal is not None and deal.id == track.message.deal_id:
-        track.end(Status.UNCHANGED, current=deal)
+        # In doubt since an earlier invocation: then it is there by a call of this run.
+        status, code = (Status.DONE, SETTLED_BY_READ) if track.doubt else (Status.UNCHANGED, "")
+        track.end(status, code, current=deal)
     else:
         track.ask(Need.LINK if deal is None else Need.UNLINK)
 
@@ -263,7 +285,8 @@ def _settle_unlink(track: Track, deal: Deal | None) -> None:
 
 def _settle_link(track: Track, deal: Deal | None) -> None:
     if deal is not None and deal.id == track.message.deal_id:
-        status, code = (Status.DONE, SETTLED_BY_READ) if track.doubt else (Status.UNCHANGED, "")
+        ours = track.doubt or track.unlinked
+        status, code = (Status.DONE, SETTLED_BY_READ) if ours else (Status.UNCHANGED, "")
         track.end(status, code, current=deal)
     elif track.unlinked and _is(deal, track.previous) and not track.redone:
         # Its unlink was undone, or it was put back and the run ended before it could say so.
@@ -274,6 +297,8 @@ def _settle_link(track: Track, deal: Deal | None) -> None:
         track.end(
             Status.FAILED, Code.ALREADY_LINKED, verdict=track.refusal, text=text, current=deal
         )
+    elif track.patient and track.refusal and track.refusal.code != Code.ALREADY_LINKED:
+        _link_refused(track, track.refusal)
     else:
         _not_applied(track, Need.LINK, None)
 

@@ -33,6 +33,26 @@ class Files(Protocol):
         ...
 
 
+class System(Protocol):
+    """What is asked of the operating system: `os`, or a disk that the tests pull the plug of."""
+
+    def open(self, path: Path, flags: int, mode: int, /) -> int:
+        """Open a file and return its number."""
+        ...
+
+    def write(self, file: int, content: memoryview, /) -> int:
+        """Write and return how many bytes were taken."""
+        ...
+
+    def fsync(self, file: int, /) -> None:
+        """Return when what was written is on disk."""
+        ...
+
+    def close(self, file: int, /) -> None:
+        """Close a file."""
+        ...
+
+
 class DiskFiles:
     """`ledger.jsonl` and `answers.jsonl` of a run folder, written in a thread of their own.
 
@@ -40,27 +60,41 @@ class DiskFiles:
         ledger: path of the ledger; its writes are flushed to disk.
         answers: path of the kept answers; they may be lost with the power.
         sync: False leaves the flushing to the system, for load runs.
+        system: the operating system.
     """
 
-    def __init__(self, ledger: Path, answers: Path, *, sync: bool = True) -> None:
-        self._ledger = _append_to(ledger)
-        self._answers = _append_to(answers)
+    def __init__(
+        self, ledger: Path, answers: Path, *, sync: bool = True, system: System = os
+    ) -> None:
+        self._system = system
+        self._ledger = self._append_to(ledger)
+        self._answers = self._append_to(answers)
         self._sync = sync
 
     async def write(self, ledger: bytes, answers: bytes) -> None:
         """Append to both files and return when the ledger's part is on disk."""
-        await anyio.to_thread.run_sync(self._write, ledger, answers)
+        await anyio.to_thread.run_sync(self.write_now, ledger, answers)
 
-    def _write(self, ledger: bytes, answers: bytes) -> None:
-        _write_all(self._answers, answers)
-        _write_all(self._ledger, ledger)
+    def write_now(self, ledger: bytes, answers: bytes) -> None:
+        """Do what `write` does, without a thread."""
+        self._write_all(self._answers, answers)
+        self._write_all(self._ledger, ledger)
         if self._sync and ledger:
-            os.fsync(self._ledger)
+            self._system.fsync(self._ledger)
 
     def close(self) -> None:
         """Close both files."""
-        os.close(self._ledger)
-        os.close(self._answers)
+        self._system.close(self._ledger)
+        self._system.close(self._answers)
+
+    def _append_to(self, path: Path) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        return self._system.open(path, flags, 0o600)
+
+    def _write_all(self, file: int, content: bytes) -> None:
+        view = memoryview(content)
+        while view:
+            view = view[self._system.write(file, view) :]
 
 
 class LedgerWriter:
@@ -172,13 +206,3 @@ async def open_ledger(files: Files) -> AsyncIterator[LedgerWriter]:
         # The writing task raises nothing: what the group wraps is the one error of our user.
         raise group_error.exceptions[0] from None
     writer.append()
-
-
-def _append_to(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
-
-
-def _write_all(file: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(file, view) :]

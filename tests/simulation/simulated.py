@@ -22,21 +22,25 @@ from bulklink.emulator.wire import Request as WireRequest
 from bulklink.emulator.worldfile import world_from
 from bulklink.engine.caller import Caller, Clock
 from bulklink.engine.contact import Desk, Sending
+from bulklink.engine.lookups import organisation
 from bulklink.engine.pacer import Pacer
 from bulklink.engine.refusals import Refusals
 from bulklink.engine.sender import send_all, workers_for
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.stopping import HaltedError, Stopping
 from bulklink.engine.tracks import track_of
 from bulklink.engine.windows import contact_windows
-from bulklink.ledger.lines import Result
+from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
+from bulklink.job.progress import Counter as Counted
 from bulklink.ledger.replay import Replay, mend, replay
 from bulklink.ledger.writer import open_ledger
-from bulklink.models import Message, Op
+from bulklink.models import Message, Op, Status
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, Credentials
 from bulklink.zoho.exchange import Answer, Silence
 from bulklink.zoho.tokens import Tokens
 from bulklink.zoho.transport import ANSWER_SECONDS
+from tests.simulation.machine import Life, Machine, MachineFiles
+from tests.simulation.witness import Witness
 from tests.virtual import now
 
 MODULE = "5843104000000003735"
@@ -51,47 +55,24 @@ def deal(number: int) -> str:
     return str(5843104000004400000 + number)
 
 
-class Power:
-    """The power of the machine that bulklink runs on: it can fail at the nth event."""
-
-    def __init__(self, fails_at: int | None = None) -> None:
-        self._left = fails_at
-        self.scope = anyio.CancelScope()
-
-    @property
-    def off(self) -> bool:
-        return self._left is not None and self._left <= 0
-
-    def event(self) -> bool:
-        """Note an event; tell whether the power fails at it."""
-        if self._left is None:
-            return False
-        self._left -= 1
-        if self._left == 0:
-            self.scope.cancel()
-        return self._left <= 0
-
-
 class CrmTransport:
     """Carries requests to an emulated CRM without a network; the CRM outlives a power cut."""
 
     def __init__(
-        self, crm: Crm, servers: TaskGroup, power: Power, on_request: Callable[[str], None]
+        self, crm: Crm, servers: TaskGroup, machine: Machine, on_request: Callable[..., None]
     ) -> None:
         self._crm = crm
         self._servers = servers
-        self._power = power
+        self._machine = machine
         self._on_request = on_request
-        self.requests: list[tuple[str, str]] = []
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer | Silence:
-        if self._power.event():
-            await anyio.sleep_forever()  # the power is off: this never goes on
+        self._machine.event()
+        await self._machine.up()
         target = url.removeprefix("http://crm")
-        self.requests.append((method, target))
-        self._on_request(method)
+        self._on_request(method, target, body or b"")
         path, _, query = target.partition("?")
         lower = {name.lower(): value for name, value in headers.items()}
         answers: list[WireAnswer] = []
@@ -106,7 +87,8 @@ class CrmTransport:
         self._servers.start_soon(serve)
         with anyio.move_on_after(ANSWER_SECONDS):
             await done.wait()
-        self._power.event()
+        self._machine.event()
+        await self._machine.up()
         return _received(answers[0]) if answers else Silence("no answer in time")
 
 
@@ -115,30 +97,6 @@ def _received(answer: WireAnswer) -> Answer | Silence:
         return Silence("the connection broke")
     retry_after = answer.headers.get("Retry-After")
     return Answer(answer.status, bytes(answer.body), float(retry_after) if retry_after else None)
-
-
-class MemoryFiles:
-    """A ledger in memory; a power cut tears the line that is being written."""
-
-    def __init__(self, power: Power, ledger: bytes = b"", answers: bytes = b"") -> None:
-        self.ledger = ledger
-        self.answers = answers
-        self._power = power
-
-    async def write(self, ledger: bytes, answers: bytes) -> None:
-        if self._power.off:
-            return
-        if self._power.event():
-            self.ledger += ledger[: len(ledger) * 2 // 3]
-            return
-        self.ledger += ledger
-        self.answers += answers
-
-    def close(self) -> None:
-        pass
-
-    def lines(self) -> list[dict[str, Any]]:
-        return [orjson.loads(line) for line in self.ledger.splitlines()]
 
 
 @dataclass
@@ -156,6 +114,12 @@ class Case:
     single_endpoint: bool = False
     in_flight: int = 10
     rate: float | None = None
+    read_back: bool = True
+    read_pages: int = 200
+    settle_after: float = 10.0
+    disk_seconds: float = 0.0
+    look_up: bool = False
+    """Whether the org is looked up first, as a run does."""
 
     def crm(self) -> Crm:
         contacts = sorted({*(e["contact_id"] for e in self.emails), *self.deals.values()})
@@ -175,29 +139,44 @@ class Case:
 
 @dataclass
 class Outcome:
-    """What a run left behind."""
+    """What a run left behind.
+
+    `lies` are broken promises that were seen while it ran. `lives` counts the commands on it.
+    """
 
     crm: Crm
-    files: MemoryFiles
     stopping: Stopping
-    requests: list[tuple[str, str]]
+    ledger: bytes = b""
+    requests: list[tuple[str, str]] = field(default_factory=list)
     crashes: int = 0
+    lives: int = 0
+    lies: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return the lines of the ledger."""
+        return [orjson.loads(line) for line in self.ledger.splitlines()]
 
     @property
     def results(self) -> dict[int, dict[str, Any]]:
         """The last result of each row."""
-        return {line["row"]: line for line in self.files.lines() if line["event"] == "result"}
+        return {line["row"]: line for line in self.lines() if line["event"] == "result"}
 
     @property
     def calls(self) -> Counter[str]:
         """Call lines by op."""
-        return Counter(line["op"] for line in self.files.lines() if line["event"] == "call")
+        return Counter(line["op"] for line in self.lines() if line["event"] == "call")
 
     def deal_of(self, message: Message) -> str | None:
         """Return the deal on which the CRM has a message now."""
         return self.deals_at(message, now())
 
+    def taken_off(self, message: Message) -> bool:
+        """Tell whether a message is on no deal by a call of the run."""
+        changes = [c for c in self.crm.state.applied if c.message_id == message.message_id]
+        return bool(changes) and changes[-1].by == "call" and changes[-1].after is None
+
     def deals_at(self, message: Message, at: float) -> str | None:
+        """Return the deal on which the CRM had a message at some time."""
         view = self.crm.state.view_at(message.contact_id, at)
         return view.deal_of(view.mailbox.by_id[message.message_id])
 
@@ -208,7 +187,7 @@ async def run(
     stop: Stopping | None = None,
     chance_seed: int = 0,
     on_request: Callable[[str], None] = lambda method: None,
-    crashes: Sequence[int] = (),
+    lives: Sequence[Life] = (Life(),),
     folder: Path | None = None,
 ) -> Outcome:
     """Run a case to its end, or until it stops.
@@ -216,90 +195,123 @@ async def run(
     Args:
         case: what to run.
         stop: by which it can be stopped.
-        chance_seed: of the jitter.
+        chance_seed: of the jitter, and of what is torn.
         on_request: sees the method of each request.
-        crashes: the power fails after so many events, and again after so many of the resume.
-        folder: where the ledger is mended between a crash and the resume.
+        lives: the commands, one after the other, and what strikes each.
+        folder: where the ledger is mended between two lives.
     """
-    outcome = Outcome(case.crm(), MemoryFiles(Power()), stop or Stopping(), [])
+    outcome = Outcome(case.crm(), stop or Stopping())
     chance = random.Random(chance_seed)
     async with anyio.create_task_group() as servers:
-        for number, events in enumerate((*crashes, None)):
-            told = _told(outcome.files, folder, number)
-            power = Power(events)
-            files = MemoryFiles(power, outcome.files.ledger, outcome.files.answers)
-            outcome.stopping = stop or Stopping()
-            with power.scope:
-                await _invocation(
-                    case, outcome, told, files, power, chance.random, servers, on_request
-                )
-            outcome.files = files
-            if not power.off:
-                break
-            outcome.crashes += 1
+        for number, life in enumerate(lives):
+            await anyio.sleep(life.pause)
+            told = _told(outcome, folder, number, retry=life.retry)
+            finished = number > 0 and outcome.stopping.reason is None and not told.open
+            if finished and not told.any_again:
+                continue
+            await _live(case, outcome, told, life, chance, servers, on_request, stop)
         servers.cancel_scope.cancel()
     return outcome
 
 
-def _told(files: MemoryFiles, folder: Path | None, number: int) -> Replay:
-    """Mend the ledger and read it, as a resume does."""
+def _told(outcome: Outcome, folder: Path | None, number: int, *, retry: bool) -> Replay:
+    """Mend the ledger and read it, as a resume or a retry does."""
     if folder is None:
         return Replay()
     path = folder / f"ledger-{number}.jsonl"
-    path.write_bytes(files.ledger)
+    path.write_bytes(outcome.ledger)
     mend(path, folder / "ledger.torn")
-    files.ledger = path.read_bytes()
-    return replay(path)
+    outcome.ledger = path.read_bytes()
+    badly = (Status.FAILED, Status.IN_DOUBT)
+    return replay(path, lambda status, code: status in badly) if retry else replay(path)
+
+
+async def _live(
+    case: Case,
+    outcome: Outcome,
+    told: Replay,
+    life: Life,
+    chance: random.Random,
+    servers: TaskGroup,
+    on_request: Callable[[str], None],
+    stop: Stopping | None,
+) -> None:
+    """Run one command on a machine of its own, and hold what it leaves against the promises."""
+    outcome.stopping = stopping = stop or Stopping()
+    outcome.lives += 1
+
+    def ctrl_c() -> None:
+        stopping.stop(RunStoppedError(StoppedBy.INTERRUPTED, "It was told to stop."))
+
+    machine = Machine(life, ctrl_c, chance, outcome.ledger, case.disk_seconds)
+    witness = Witness(case.messages, machine, told, outcome.lies)
+
+    def seen(method: str, target: str, body: bytes) -> None:
+        outcome.requests.append((method, target))
+        on_request(method)
+        witness.leaves(method, target, body)
+
+    transport = CrmTransport(outcome.crm, servers, machine, seen)
+    with machine.scope:
+        await _invocation(case, stopping, told, machine, transport, chance.random)
+    machine.over()
+    outcome.ledger = machine.survivors()
+    if machine.off:
+        outcome.crashes += 1
+        stopping.stop(RunStoppedError(StoppedBy.KILLED, "It was killed."))
+    else:
+        witness.ended(stopping, outcome.taken_off)
 
 
 async def _invocation(
     case: Case,
-    outcome: Outcome,
+    stopping: Stopping,
     told: Replay,
-    files: MemoryFiles,
-    power: Power,
+    machine: Machine,
+    transport: CrmTransport,
     chance: Callable[[], float],
-    servers: TaskGroup,
-    on_request: Callable[[str], None],
 ) -> None:
     """Do what one command does: begin, or go on with what is left."""
-    stopping = outcome.stopping
     clock = Clock(wall=now, monotonic=now, chance=chance)
-    transport = CrmTransport(outcome.crm, servers, power, on_request)
-    transport.requests = outcome.requests
     tokens = Tokens(_CONNECTION, transport, None, now)
     pacer = Pacer(
         max_in_flight=case.in_flight, max_per_second=case.rate, stopping=stopping, clock=now
     )
-
-    def settled(result: Result) -> None:
-        assert told.is_to_do(result.row), f"row {result.row} was settled twice"
-        told.mark(result.row, result.status)
-
-    async with open_ledger(files) as ledger:
-        client = Client(tokens, transport)
-        caller = Caller(client, ledger, pacer, stopping, clock, first_call=told.next_call)
-        desk = Desk(
-            Sending(
-                batch_size=case.batch_size,
-                by_contact=case.by_contact,
-                single_endpoint=case.single_endpoint,
-                names=True,
-                module_id=MODULE,
-            ),
-            caller,
-            ledger,
-            Refusals(stopping),
-            stopping,
-            clock,
-            settled,
-            lambda message: track_of(message, told),
-        )
-        ordered = sorted(case.messages, key=lambda m: (m.contact_id, m.owner_id, m.row))
-        for wanted in (set(told.open).__contains__, told.is_to_do):
-            left = [m for m in ordered if wanted(m.row)]
-            windows = contact_windows([left], case.batch_size, by_contact=case.by_contact)
-            await send_all(windows, desk, workers=workers_for(case.in_flight))
+    counter = Counted(len(case.messages), told)
+    try:
+        async with open_ledger(MachineFiles(machine)) as ledger:
+            client = Client(tokens, transport)
+            caller = Caller(client, ledger, pacer, stopping, clock, first_call=told.next_call)
+            desk = Desk(
+                Sending(
+                    batch_size=case.batch_size,
+                    by_contact=case.by_contact,
+                    single_endpoint=case.single_endpoint,
+                    names=True,
+                    module_id=MODULE,
+                    read_back=case.read_back,
+                    read_pages=case.read_pages,
+                    settle_after=case.settle_after,
+                ),
+                caller,
+                ledger,
+                Refusals(stopping),
+                stopping,
+                clock,
+                counter.add,
+                lambda message: track_of(message, told),
+            )
+            if case.look_up:
+                await organisation(caller)
+            ordered = sorted(case.messages, key=lambda m: (m.contact_id, m.owner_id, m.row))
+            for wanted in (set(told.open).__contains__, told.is_to_do):
+                left = [m for m in ordered if wanted(m.row)]
+                windows = contact_windows([left], case.batch_size, by_contact=case.by_contact)
+                await send_all(windows, desk, workers=workers_for(case.in_flight))
+    except HaltedError:
+        pass
+    except BulklinkError as error:
+        stopping.stop(error)
 
 
 _CONNECTION = Connection(

@@ -181,9 +181,7 @@ async def test_a_relink_that_cannot_be_put_back_says_so() -> None:
 
 async def test_a_relink_writes_snapshot_before_its_unlink_and_step_after_it() -> None:
     outcome = await run(case_of([(0, OWNERS[0], Op.RELINK, 1)], on="other"))
-    events = [
-        line["event"] if line["event"] != "call" else line["op"] for line in outcome.files.lines()
-    ]
+    events = [line["event"] if line["event"] != "call" else line["op"] for line in outcome.lines()]
     assert events == ["read", "snapshot", "unlink", "step", "link", "result"]
 
 
@@ -217,7 +215,7 @@ async def test_an_unlink_whose_answer_was_lost_is_read_back_before_anything_else
     )
     outcome = await run(case)
     assert statuses(outcome) == {"done": 5}
-    ops = [line["op"] for line in outcome.files.lines() if line["event"] == "call"]
+    ops = [line["op"] for line in outcome.lines() if line["event"] == "call"]
     assert ops == ["read", "unlink", "read", "link"]
 
 

@@ -1,0 +1,124 @@
+"""What is held against the promises while a run goes on: each request, and the end of each life."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+
+from bulklink.engine.stopping import Stopping
+from bulklink.errors import StoppedBy
+from bulklink.ledger.replay import Replay
+from bulklink.models import Message, Op
+from tests.simulation.machine import Machine
+
+
+class Witness:
+    """Watches one life.
+
+    Args:
+        messages: of the case.
+        machine: that it runs on.
+        told: what the ledger said at its start; kept up to date by the run.
+        lies: takes each broken promise, in words.
+    """
+
+    def __init__(
+        self, messages: Iterable[Message], machine: Machine, told: Replay, lies: list[str]
+    ) -> None:
+        self._messages = {(m.contact_id, m.message_id): m for m in messages}
+        self._machine = machine
+        self._told = told
+        self._lies = lies
+        self._read_to = len(machine.flushed)
+        self._waiting: Counter[tuple[str, str | None, tuple[int, ...]]] = Counter()
+        self._torn_before = set(told.open)
+        self._snapshots = {row for row, left in told.open.items() if left.previous is not None}
+
+    def leaves(self, method: str, target: str, body: bytes) -> None:
+        """Check promise 3 as a request leaves: its lines are on disk, nothing done is in it."""
+        path, _, query = target.partition("?")
+        if "/oauth/" in path:
+            return
+        self._read_the_disk()
+        op = _op_of(method, path)
+        contact_id = path.split("/")[4] if "/Contacts/" in path else None
+        sent = [self._messages[contact_id or "", one] for one in _carried(op, path, query, body)]
+        rows = tuple(sorted(message.row for message in sent))
+        line = (op, contact_id, rows)
+        if not self._waiting[line]:
+            self._lies.append(f"{op} of rows {rows} left without its call line on disk")
+        self._waiting[line] -= 1
+        for message in sent:
+            if not self._told.is_to_do(message.row):
+                self._lies.append(f"row {message.row} is settled and was in a {op} again")
+            if message.op is Op.RELINK and message.row not in self._snapshots:
+                self._lies.append(f"row {message.row} was in a {op} without its snapshot on disk")
+
+    def ended(self, stopping: Stopping, taken_off: Callable[[Message], bool]) -> None:
+        """Check the end of a life that nothing cut off."""
+        reason = stopping.reason
+        by = reason.by if reason else None
+        if by is StoppedBy.LEDGER:
+            return
+        told: Counter[str] = Counter()
+        last: dict[int, str] = {}
+        for line in self._lines(self._machine.written):
+            if line["event"] == "result":
+                last[line["row"]] = line["status"]
+        told.update(last.values())
+        counted = {str(status): n for status, n in self._told.counts.items() if n}
+        if told != counted:
+            self._lies.append(f"the ledger tells {dict(told)}, the run counted {counted}")
+        if by is StoppedBy.INTERRUPTED:
+            self._nothing_is_torn(taken_off)
+
+    def _nothing_is_torn(self, taken_off: Callable[[Message], bool]) -> None:
+        """Check that no relink lies between its halves after a gentle stop."""
+        left: dict[int, str | None] = {}
+        for line in self._lines(self._machine.written):
+            if line["event"] == "snapshot":
+                left[line["row"]] = line["previous_deal_id"]
+            elif line["event"] == "result":
+                left.pop(line["row"], None)
+        for message in self._messages.values():
+            was_on = left.get(message.row)
+            if message.row in self._torn_before:
+                continue  # by what struck an earlier life; this one may not have come to it
+            if was_on is not None and taken_off(message):
+                self._lies.append(f"row {message.row} was on {was_on} and is torn by a stop")
+
+    def _read_the_disk(self) -> None:
+        flushed = self._machine.flushed
+        for line in self._lines(flushed[self._read_to :]):
+            if line["event"] == "call":
+                rows = () if line["op"] == "read" else tuple(sorted(line["rows"]))
+                self._waiting[line["op"], line["contact_id"], rows] += 1
+            elif line["event"] == "snapshot":
+                self._snapshots.add(line["row"])
+        self._read_to = len(flushed)
+
+    @staticmethod
+    def _lines(content: bytes) -> Iterable[dict[str, Any]]:
+        return (orjson.loads(line) for line in content.splitlines(True) if line[-1:] == b"\n")
+
+
+def _op_of(method: str, path: str) -> str:
+    if path.endswith("/actions/link_record"):
+        return "link" if method == "POST" else "unlink"
+    return "read" if path.endswith("/Emails") else "lookup"
+
+
+def _carried(op: str, path: str, query: str, body: bytes) -> list[str]:
+    """Return the messages that a request changes."""
+    if op not in ("link", "unlink"):
+        return []
+    parts = path.split("/")
+    if parts[6] != "actions":
+        return [parts[6]]
+    if op == "unlink":
+        return parse_qs(query)["message_ids"][0].split(",")
+    return [item["message_id"] for item in orjson.loads(body)["Emails"]]
