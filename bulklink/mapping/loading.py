@@ -38,12 +38,17 @@ _LINE_BYTES = 3 * RECORD_BYTES
 
 
 class Feed(msgspec.Struct, frozen=True):
-    """A file that DuckDB reads: the user's own where it is regular, else a staging file."""
+    """A file that DuckDB reads: the user's own where it is regular, else a staging file.
+
+    `delimiter` parts the cells of the user's own, and `skipped` lines stand before its records.
+    """
 
     path: Path
     staged: bool
     cells: int
     crlf: bool = False
+    delimiter: str = ","
+    skipped: int = 1
 
 
 def create(database: Database, columns: Sequence[Column]) -> None:
@@ -188,8 +193,8 @@ def _reader(feed: Feed) -> str:
         "max_line_size": str(_LINE_BYTES),
         "buffer_size": str(4 * _LINE_BYTES),
         "columns": f"{{{types}}}",
-        "delim": literal(SEPARATOR) if feed.staged else "','",
-        "skip": "0" if feed.staged else "1",
+        "delim": literal(SEPARATOR if feed.staged else feed.delimiter),
+        "skip": "0" if feed.staged else str(feed.skipped),
         "null_padding": "true" if feed.staged else "false",
         "new_line": literal("\\r\\n" if feed.crlf else "\\n"),
     }

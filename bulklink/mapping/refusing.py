@@ -48,7 +48,7 @@ class Files(msgspec.Struct, frozen=True):
         """Name the files of a mapping and their headers."""
         shifts, before = [], 0
         for one in prepared:
-            shifts.append(1 - before)
+            shifts.append(one.feed.skipped - before)
             before += one.input.records
         headers = tuple(
             {column.known: column.headers[n] or column.known for column in columns if column.known}
