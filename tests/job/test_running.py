@@ -1,0 +1,230 @@
+"""A job as a program runs it, against the emulator over a socket."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulklink import (
+    BulklinkError,
+    Connection,
+    Job,
+    Op,
+    Progress,
+    Question,
+    Result,
+    Watch,
+    plan,
+    run,
+)
+from bulklink.emulator.server import Emulator
+from bulklink.emulator.worldfile import world_from
+from bulklink.errors import DigestError, NotConfirmedError, RunDirError, WrongOrgError
+from bulklink.job.approach import check_org, check_place, confirm
+from bulklink.job.resuming import apply, retry
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.record import OrgRecord, RunRecord
+from bulklink.zoho.lookups import Org
+
+OWNER, CONTACT, OTHER = "5843104000000424672", "5843104000004382000", "5843104000004382001"
+DEAL, FOREIGN = "5843104000004382122", "5843104000004382200"
+
+
+def message(number: int) -> str:
+    return f"{number:064x}"
+
+
+@pytest.fixture(autouse=True)
+def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    world = world_from(
+        {
+            "module_id": "5843104000000003735",
+            "users": [{"id": OWNER, "full_name": "Patricia Boyle", "email": "p@us.example"}],
+            "contacts": [{"id": c, "name": c, "email": ""} for c in (CONTACT, OTHER)],
+            "deals": [
+                {"id": DEAL, "name": "Travel Insurance", "contact_id": CONTACT},
+                {"id": FOREIGN, "name": "Somebody's deal", "contact_id": OTHER},
+            ],
+            "emails": [
+                {"contact_id": CONTACT, "message_id": message(n), "owner_id": OWNER}
+                for n in range(30)
+            ],
+        }
+    )
+    async with Emulator(world) as served:
+        yield served
+
+
+@pytest.fixture
+def connection(emulator: Emulator) -> Connection:
+    return Connection.from_environment(
+        {
+            "BULKLINK_API_URL": emulator.url,
+            "BULKLINK_ACCOUNTS_URL": emulator.url,
+            "BULKLINK_CLIENT_ID": "demo",
+            "BULKLINK_CLIENT_SECRET": "demo",
+            "BULKLINK_REFRESH_TOKEN": "demo",
+        }
+    )
+
+
+def job(tmp_path: Path, rows: int = 30, deal: str = DEAL, **changed: Any) -> Job:
+    path = tmp_path / f"mapping-{rows}-{deal}.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["contact_id", "owner_id", "message_id", "deal_id"])
+        writer.writerows([CONTACT, OWNER, message(n), deal] for n in range(rows))
+    settings: dict[str, Any] = {"op": Op.LINK, "run_dir": tmp_path / "run"} | changed
+    return Job(mappings=(str(path),), **settings)
+
+
+class Seen(Watch):
+    """Keeps what it is told."""
+
+    def __init__(self, answer: bool | None = None) -> None:
+        self.can_ask = answer is not None
+        self.answer = answer
+        self.phases: list[str] = []
+        self.warnings: list[str] = []
+        self.told: list[Progress] = []
+        self.failed: list[Result] = []
+        self.questions: list[Question] = []
+
+    def phase(self, text: str) -> None:
+        self.phases.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def progress(self, progress: Progress) -> None:
+        self.told.append(progress)
+
+    def not_done(self, result: Result) -> None:
+        self.failed.append(result)
+
+    def confirm(self, question: Question) -> bool:
+        self.questions.append(question)
+        return bool(self.answer)
+
+
+async def test_a_program_sees_the_run_go_on(tmp_path: Path, connection: Connection) -> None:
+    watch = Seen()
+    summary = await run(job(tmp_path), connection, watch=watch)
+    assert (summary.counts["done"], summary.exit_code) == (30, 0)
+    assert watch.phases == [
+        "Checking the mapping",
+        "Looking up the org",
+        "Looking up names",
+        "Sending",
+    ]
+    settled = [progress.settled for progress in watch.told]
+    assert settled == sorted(settled)
+    assert settled[-1] == watch.told[-1].rows == 30
+
+
+async def test_rows_for_another_contacts_deal_are_warned_of_and_named_as_they_fail(
+    tmp_path: Path, connection: Connection
+) -> None:
+    watch = Seen()
+    summary = await run(job(tmp_path, rows=2, deal=FOREIGN), connection, watch=watch)
+    assert summary.counts["failed"] == 2
+    assert {result.code for result in watch.failed} == {"NOT_ALLOWED"}
+    assert "2 rows link an email to a deal of another contact (row 1, 2)" in watch.warnings[0]
+
+
+async def test_a_sealed_plan_is_sent_as_it_was_approved(
+    tmp_path: Path, connection: Connection, emulator: Emulator
+) -> None:
+    report = plan(job(tmp_path))
+    assert emulator.crm.state.calls.total() == 0
+    (tmp_path / "mapping-30-5843104000004382122.csv").unlink()  # the folder is all it takes
+    moved = RunFolder(tmp_path / "moved")
+    shutil.move(tmp_path / "run", moved.path)
+    summary = await apply(moved, {}, connection, expect=report.digest)
+    assert (summary.counts["done"], summary.calls.link) == (30, report.calls.link)
+    with pytest.raises(RunDirError, match="begun"):
+        await apply(moved, {}, connection)
+
+
+async def test_another_plan_than_the_approved_one_is_refused(
+    tmp_path: Path, connection: Connection, emulator: Emulator
+) -> None:
+    plan(job(tmp_path))
+    with pytest.raises(DigestError, match="not 9f86"):
+        await apply(RunFolder(tmp_path / "run"), {}, connection, expect="9f86")
+    other = plan(job(tmp_path, rows=20, run_dir=tmp_path / "other"))
+    assert other.run_dir is not None
+    shutil.copy(Path(other.run_dir) / "plan.parquet", tmp_path / "run" / "plan.parquet")
+    with pytest.raises(DigestError, match="not as it was sealed"):
+        await apply(RunFolder(tmp_path / "run"), {}, connection)
+    assert emulator.crm.state.calls.total() == 0
+
+
+async def test_a_ledger_of_another_plan_is_refused(tmp_path: Path, connection: Connection) -> None:
+    await run(job(tmp_path, rows=2, deal=FOREIGN), connection)
+    folder = RunFolder(tmp_path / "run")
+    told = folder.ledger.read_bytes().replace(message(0).encode(), message(9).encode())
+    folder.ledger.write_bytes(told)
+    with pytest.raises(DigestError, match="differ at row 1"):
+        await retry(folder, {}, connection)
+
+
+ELSEWHERE = Connection.from_environment({"BULKLINK_DC": "eu", "BULKLINK_ACCESS_TOKEN": "x"})
+RECORD = RunRecord(
+    version="1", op="link", asked={}, inputs=(), created="", messages=12_040, rows=12_040
+)
+LIVE = Org("1", "Acme", "Production")
+
+
+@pytest.mark.parametrize(
+    ("org", "yes", "answer"),
+    [(LIVE, True, None), (LIVE, False, True), (Org("1", "Acme", "Sandbox"), False, None)],
+    ids=["--yes", "a person says yes", "a sandbox with nobody to ask"],
+)
+def test_an_org_may_be_changed(org: Org, yes: bool, answer: bool | None) -> None:
+    watch = Seen(answer)
+    confirm(org, RECORD, Job(mappings=("m",), yes=yes), ELSEWHERE, watch)
+    if answer:
+        assert watch.questions == [Question("Acme", "Production", "link", 12_040)]
+
+
+@pytest.mark.parametrize(
+    ("org", "answer"),
+    [(LIVE, False), (LIVE, None), (Org(), None)],
+    ids=["a person says no", "nobody to ask", "an org of which nothing is known"],
+)
+def test_an_org_is_not_changed(org: Org, answer: bool | None) -> None:
+    with pytest.raises(NotConfirmedError):
+        confirm(org, RECORD, Job(mappings=("m",)), ELSEWHERE, Seen(answer))
+
+
+def refused(error: type[BulklinkError], *said: str) -> Any:
+    return pytest.raises(error, match="(?s)" + ".*".join(said))
+
+
+def test_a_run_goes_on_where_it_began() -> None:
+    began = RECORD.but(api_url=ELSEWHERE.api_url, data_centre="eu", org=OrgRecord("1", "Acme"))
+    check_place(began, ELSEWHERE)
+    check_org(began, Org("1", "Acme"))
+    check_org(began, Org())  # where it cannot be read
+    with refused(WrongOrgError, "Acme", "Other"):
+        check_org(began, Org("2", "Other"))
+    us = Connection.from_environment({"BULKLINK_DC": "us", "BULKLINK_ACCESS_TOKEN": "x"})
+    with refused(WrongOrgError, "zohoapis.eu", "zohoapis.com"):
+        check_place(began, us)
+
+
+def test_loopback_ports_may_differ() -> None:
+    began = RECORD.but(api_url="http://127.0.0.1:1234", data_centre=None)
+    local = {"BULKLINK_API_URL": "http://127.0.0.1:4321", "BULKLINK_ACCESS_TOKEN": "x"}
+    check_place(began, Connection.from_environment(local))
