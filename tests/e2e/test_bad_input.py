@@ -126,20 +126,19 @@ CASES = {
 LATER = {
     "resume": ("resume", "runs/x"),
     "undo": ("undo", "runs/x"),
-    "apply": ("apply", "runs/x"),
     "--no-snapshot": ("relink", "m.csv", "--no-snapshot"),
     "--max-credits": ("link", "m.csv", "--max-credits", "5"),
     "--read-back": ("link", "m.csv", "--read-back", "never"),
 }
 LATER_COMMANDS = (
-    *("apply", "resume", "retry", "undo", "verify", "export", "forget", "history", "report"),
+    *("resume", "retry", "undo", "verify", "export", "forget", "history", "report"),
     *("auth", "fetch"),
 )
 LATER_OPTIONS = (
-    *("--memory", "--snapshot", "--no-snapshot", "--accept-no-put-back", "--read-back"),
+    *("--snapshot", "--no-snapshot", "--accept-no-put-back", "--read-back"),
     *("--read-pages", "--settle-after", "--max-credits", "--credits-per-day", "--canary"),
     *("--reserve-credits", "--when-credits-out", "--max-failures", "--profile", "--delimiter"),
-    *("--encoding", "--expect"),
+    *("--encoding",),
 )
 
 
