@@ -25,6 +25,7 @@ def job_of(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
         mappings=mappings,
         op=Op(op) if op else None,
         format=options["format_"],
+        delimiter=options["delimiter"],
         columns=options["columns"],
         defaults=options["defaults"],
         only=options["only"],

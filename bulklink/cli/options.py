@@ -44,6 +44,11 @@ mapping_options = apply(
         help="Format of a mapping whose name does not tell.",
     ),
     option(
+        "--delimiter",
+        metavar="CHARACTER",
+        help="What parts the cells of CSV: ',' ';' tab '|' or another; else it is found.",
+    ),
+    option(
         "--column",
         "columns",
         type=Pair(),

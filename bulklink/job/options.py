@@ -59,6 +59,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         mappings: paths, or `-` for standard input.
         op: what is done with every row; None leaves it to the mapping's column `op`.
         format: `csv` or `jsonl` where a name does not tell.
+        delimiter: what parts the cells of CSV files; None finds it.
         columns: (column, header) pairs that rename headers.
         defaults: (column, value) pairs that fill what is missing.
         only: (header, value) pairs; rows that do not match all of them are left out. A value of
@@ -87,6 +88,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     mappings: tuple[str, ...]
     op: Op | None = None
     format: str | None = None
+    delimiter: str | None = None
     columns: tuple[tuple[str, str], ...] = ()
     defaults: tuple[tuple[str, str], ...] = ()
     only: tuple[tuple[str, str | None], ...] = ()
@@ -122,6 +124,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         """Return the options that decide what is sent: with the content, they make the digest."""
         return {
             "op": self.op_name,
+            "delimiter": self.delimiter,
             "columns": dict(self.columns),
             "defaults": dict(self.defaults),
             "only": [list(pair) for pair in self.only],

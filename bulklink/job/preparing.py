@@ -33,7 +33,14 @@ def check_mapping(job: Job, inputs: tuple[Source, ...], scratch: Path, stop: Sto
         BadFileError: if the mapping cannot be read as a whole.
         InterruptedPlanningError: if `stop` ended it.
     """
-    reading = Reading(job.op, job.columns, job.defaults, job.only, job.allow_round_ids)
+    reading = Reading(
+        op=job.op,
+        columns=job.columns,
+        defaults=job.defaults,
+        only=job.only,
+        allow_round_ids=job.allow_round_ids,
+        delimiter=job.delimiter,
+    )
     return check(inputs, reading, scratch, stop=stop, memory=job.memory)
 
 

@@ -12,7 +12,7 @@ from bulklink.mapping import checking, loading, refusing, sealing, shape
 from bulklink.mapping.database import PLANNING_MEMORY, Database
 from bulklink.mapping.files import unwritable
 from bulklink.mapping.headers import check_reading, columns_of
-from bulklink.mapping.preparing import Prepared, prepare, stage_after_all
+from bulklink.mapping.preparing import Prepared, prepare, restage
 from bulklink.mapping.sources import remove
 from bulklink.mapping.stop import Stop
 from bulklink.mapping.values import DuplicateRow, Fault, InputFile, Reading, RefusedRow
@@ -61,7 +61,8 @@ def check(
     folder = _own_folder(scratch)
     try:
         prepared = [
-            prepare(source, folder, standard_input or sys.stdin.buffer, stop) for source in inputs
+            prepare(source, reading, folder, standard_input or sys.stdin.buffer, stop)
+            for source in inputs
         ]
         _refuse_no_records(prepared)
         columns = columns_of([one.headers for one in prepared], reading)
@@ -119,7 +120,7 @@ def _load_one(
 ) -> Prepared:
     one = given
     if not loading.load(database, one.feed, number, columns, one.input.records):
-        one = stage_after_all(given, folder, stop)
+        one = restage(given, folder, stop)
         if not loading.load(database, one.feed, number, columns, one.input.records):
             raise RuntimeError("DuckDB did not read what was staged")
     if one.changed:

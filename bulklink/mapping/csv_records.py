@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING
 
+from bulklink.mapping.dialect import Dialect
 from bulklink.mapping.records import Broken, Line, Lines, not_text, readable, too_long
 from bulklink.mapping.survey import RECORD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+COMMAS = Dialect()
 
 
 class _EndlessRecordError(Exception):
@@ -22,10 +25,11 @@ class _Feed:
     Blank lines between records are passed over; inside a quoted cell they are part of it.
     """
 
-    __slots__ = ("_bytes", "_lines", "bad", "cut", "ended", "first", "taken")
+    __slots__ = ("_blank", "_bytes", "_lines", "bad", "cut", "ended", "first", "taken")
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: Lines, blank: bytes) -> None:
         self._lines = iter(lines)
+        self._blank = blank
         self.begin()
 
     def begin(self) -> None:
@@ -57,7 +61,7 @@ class _Feed:
         for line in self._lines:
             if self.taken:
                 return line
-            if not line.content.isspace():
+            if line.content.strip(self._blank):
                 self.first = line.number
                 return line
         self.ended = True
@@ -74,16 +78,23 @@ class CsvRecords:
 
     Args:
         lines: the physical lines of the file.
+        dialect: how it is written.
     """
 
-    __slots__ = ("_feed", "_reader", "lines")
+    __slots__ = ("_delimiter", "_feed", "_reader", "lines")
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: Lines, dialect: Dialect = COMMAS) -> None:
         # The csv module has one limit for the whole process; ours is never above a record's.
         csv.field_size_limit(RECORD_BYTES + 1)
         self.lines = lines
-        self._feed = _Feed(lines)
-        self._reader = csv.reader(self._feed, strict=True)
+        self._delimiter = dialect.delimiter
+        if dialect.told:
+            next(iter(lines), None)
+        self._feed = _Feed(lines, dialect.blank)
+        self._restart()
+
+    def _restart(self) -> None:
+        self._reader = csv.reader(self._feed, delimiter=self._delimiter, strict=True)
 
     def next(self) -> tuple[int, list[str] | Broken] | None:
         """Read one record.
@@ -99,7 +110,7 @@ class CsvRecords:
         except StopIteration:
             return None
         except _EndlessRecordError:
-            self._reader = csv.reader(feed, strict=True)
+            self._restart()
             return feed.first, _unclosed(feed)
         except csv.Error as error:
             return feed.first, _unclosed(feed) if feed.ended else _broken(feed, str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 #: On Windows a file that another program has open cannot be replaced; it is tried again.
 _TRIES = 10
 _PAUSE = 0.1
+
+
+def fresh(folder: Path, suffix: str = "") -> Path:
+    """Return a path in a folder of temporary files that nothing else uses."""
+    return folder / (secrets.token_hex(8) + suffix)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 from bulklink.errors import BadFileError, UsageError
+from bulklink.mapping.dialect import delimiter_of
 from bulklink.mapping.values import ID_COLUMNS, KNOWN_COLUMNS, Reading
 
 if TYPE_CHECKING:
@@ -53,8 +54,11 @@ def check_reading(reading: Reading) -> None:
     """Refuse options about columns that there are not.
 
     Raises:
-        UsageError: for an unknown column, one that is named twice, or a default that is no id.
+        UsageError: for an unknown column, one that is named twice, a default that is no id, or
+            what can be no delimiter.
     """
+    if reading.delimiter is not None:
+        delimiter_of(reading.delimiter)
     _check_columns("--column", [column for column, _ in reading.columns])
     _check_columns("--default", [column for column, _ in reading.defaults])
     for column, value in reading.defaults:
@@ -195,8 +199,8 @@ def _check_needed(file: Headers, found: set[str], reading: Reading) -> None:
 
 
 def _missing_advice(column: str, headers: Sequence[str]) -> str:
-    if len(headers) == 1 and any(mark in headers[0] for mark in ";\t|"):
-        return "Its columns are not parted by commas: save it as CSV with commas."
+    if len(headers) == 1 and not simple(headers[0]).isalnum():
+        return f"The header is one cell: {headers[0][:60]!r}. Say with --delimiter what parts it."
     near = nearest(column, headers)
     if near.startswith("The nearest"):
         near += f" If it is meant, give --column {column}=HEADER."

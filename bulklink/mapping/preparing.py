@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from bulklink.errors import BadFileError
-from bulklink.mapping.csv_records import CsvRecords
-from bulklink.mapping.files import unwritable
+from bulklink.mapping.csv_records import COMMAS, CsvRecords
+from bulklink.mapping.dialect import Dialect
+from bulklink.mapping.files import fresh, unwritable
 from bulklink.mapping.headers import Headers
 from bulklink.mapping.loading import Feed
 from bulklink.mapping.records import Broken, Lines
+from bulklink.mapping.sniffing import dialect_of
 from bulklink.mapping.sources import Format, Source, on_disk, unreadable
-from bulklink.mapping.staging import Opening, Staged, stage_csv, stage_jsonl
+from bulklink.mapping.staging import Opening, stage_csv, stage_jsonl
 from bulklink.mapping.survey import Survey, survey
-from bulklink.mapping.values import InputFile
+from bulklink.mapping.values import InputFile, Reading
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,21 +30,34 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT if hasattr(errno, "EDQUOT") else errno.EN
 _AS_UTF8 = "Save it again as UTF-8."
 
 
+class Content(msgspec.Struct, frozen=True):
+    """What is in one input: `given` is the file as the user has it, `path` what is read of it."""
+
+    source: Source
+    given: Path
+    stamp: tuple[int, int]
+    path: Path
+
+
 class Prepared(msgspec.Struct, frozen=True):
     """One input, ready to be read into the table."""
 
-    source: Source
-    path: Path
-    stamp: tuple[int, int]
+    content: Content
     input: InputFile
     headers: Headers
     feed: Feed
+    dialect: Dialect = COMMAS
     unclosed: Opening | None = None
+
+    @property
+    def source(self) -> Source:
+        """The input as the user named it."""
+        return self.content.source
 
     @property
     def changed(self) -> bool:
         """Whether the file was written to since it was opened first."""
-        return _stamp(self.path) != self.stamp
+        return _stamp(self.content.given) != self.content.stamp
 
 
 class _CsvHeader(msgspec.Struct, frozen=True):
@@ -51,11 +66,14 @@ class _CsvHeader(msgspec.Struct, frozen=True):
     bytes: int
 
 
-def prepare(source: Source, folder: Path, standard_input: BinaryIO, stop: Stop) -> Prepared:
+def prepare(
+    source: Source, reading: Reading, folder: Path, standard_input: BinaryIO, stop: Stop
+) -> Prepared:
     """Hash one input, read its header, and stage it if it is not regular.
 
     Args:
         source: the input.
+        reading: how it is to be read.
         folder: where a staging file is written.
         standard_input: what `-` reads.
         stop: ends the work.
@@ -64,12 +82,12 @@ def prepare(source: Source, folder: Path, standard_input: BinaryIO, stop: Stop) 
         BadFileError: if the input cannot be read as a whole.
     """
     try:
-        path = on_disk(source, folder, standard_input, stop)
-        stamp = _stamp(path)
-        _refuse_utf16(path, source.name)
+        given = on_disk(source, folder, standard_input, stop)
+        content = Content(source, given, _stamp(given), given)
+        _refuse_utf16(content.path, source.name)
         if source.format is Format.JSONL:
-            return _prepare_jsonl(source, path, stamp, folder, stop)
-        return _prepare_csv(source, path, stamp, folder, stop)
+            return _prepare_jsonl(content, folder, stop)
+        return _prepare_csv(content, reading, folder, stop)
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise unwritable(folder, error) from None
@@ -88,45 +106,47 @@ def _refuse_utf16(path: Path, name: str) -> None:
         raise BadFileError("This looks like UTF-16, not UTF-8.", where=name, advice=_AS_UTF8)
 
 
-def _prepare_jsonl(
-    source: Source, path: Path, stamp: tuple[int, int], folder: Path, stop: Stop
-) -> Prepared:
-    seen = survey(path, 0, 1, stop)
-    target = _new(folder)
-    staged = stage_jsonl(path, target, source.name, stop)
-    return _prepared(source, path, stamp, seen, staged, target)
-
-
-def _prepare_csv(
-    source: Source, path: Path, stamp: tuple[int, int], folder: Path, stop: Stop
-) -> Prepared:
-    header = _csv_header(path, source.name)
-    seen = survey(path, header.bytes, len(header.cells), stop)
-    if not (seen.regular and header.lines == 1):
-        return restage(source, path, stamp, seen, folder, stop)
+def _prepare_jsonl(content: Content, folder: Path, stop: Stop) -> Prepared:
+    seen = survey(content.path, 0, 1, stop)
+    target = fresh(folder)
+    staged = stage_jsonl(content.path, target, content.source.name, stop)
+    readable = not staged.records or staged.readable > 0
     return Prepared(
-        source=source,
-        path=path,
-        stamp=stamp,
-        input=_input(source, seen, seen.lines),
-        headers=Headers(source.name, header.cells),
-        feed=Feed(path, staged=False, cells=len(header.cells), crlf=seen.crlf),
+        content=content,
+        input=_input(content, seen, staged.records),
+        headers=Headers(content.source.name, staged.headers, readable),
+        feed=Feed(target, staged=True, cells=len(staged.headers)),
     )
 
 
-def restage(
-    source: Source, path: Path, stamp: tuple[int, int], seen: Survey, folder: Path, stop: Stop
-) -> Prepared:
+def _prepare_csv(content: Content, reading: Reading, folder: Path, stop: Stop) -> Prepared:
+    dialect = dialect_of(content.path, content.source.name, reading)
+    header = _csv_header(content, dialect)
+    cells = len(header.cells)
+    seen = survey(content.path, header.bytes, cells, stop, dialect.delimiter)
+    skipped = 1 + dialect.told
+    prepared = Prepared(
+        content=content,
+        input=_input(content, seen, seen.lines),
+        headers=Headers(content.source.name, header.cells),
+        feed=Feed(
+            content.path,
+            staged=False,
+            cells=cells,
+            crlf=seen.crlf,
+            delimiter=dialect.delimiter,
+            skipped=skipped,
+        ),
+        dialect=dialect,
+    )
+    regular = seen.regular and header.lines == skipped
+    return prepared if regular else restage(prepared, folder, stop)
+
+
+def restage(prepared: Prepared, folder: Path, stop: Stop) -> Prepared:
     """Read a CSV file by the exact reader."""
-    target = _new(folder)
-    staged = stage_csv(path, target, stop)
-    return _prepared(source, path, stamp, seen, staged, target)
-
-
-def stage_after_all(prepared: Prepared, folder: Path, stop: Stop) -> Prepared:
-    """Read a CSV file by the exact reader that turned out not to be regular."""
-    target = _new(folder)
-    staged = stage_csv(prepared.path, target, stop)
+    target = fresh(folder)
+    staged = stage_csv(prepared.content.path, target, prepared.dialect, stop)
     return msgspec.structs.replace(
         prepared,
         input=msgspec.structs.replace(prepared.input, records=staged.records),
@@ -135,38 +155,17 @@ def stage_after_all(prepared: Prepared, folder: Path, stop: Stop) -> Prepared:
     )
 
 
-def _prepared(
-    source: Source,
-    path: Path,
-    stamp: tuple[int, int],
-    seen: Survey,
-    staged: Staged,
-    target: Path,
-) -> Prepared:
-    readable = source.format is Format.CSV or not staged.records or staged.readable > 0
-    return Prepared(
-        source=source,
-        path=path,
-        stamp=stamp,
-        input=_input(source, seen, staged.records),
-        headers=Headers(source.name, staged.headers, readable),
-        feed=Feed(target, staged=True, cells=len(staged.headers)),
-        unclosed=staged.unclosed,
+def _input(content: Content, seen: Survey, records: int) -> InputFile:
+    return InputFile(
+        name=content.source.name, sha256=seen.sha256, bytes=seen.bytes, records=records
     )
 
 
-def _input(source: Source, seen: Survey, records: int) -> InputFile:
-    return InputFile(name=source.name, sha256=seen.sha256, bytes=seen.bytes, records=records)
-
-
-def _new(folder: Path) -> Path:
-    return folder / f"staged-{len(list(folder.iterdir()))}"
-
-
-def _csv_header(path: Path, name: str) -> _CsvHeader:
-    with path.open("rb") as file:
+def _csv_header(content: Content, dialect: Dialect) -> _CsvHeader:
+    name = content.source.name
+    with content.path.open("rb") as file:
         lines = Lines(file)
-        first = CsvRecords(lines).next()
+        first = CsvRecords(lines, dialect).next()
         if first is None:
             raise BadFileError(
                 "The file has no header.", where=name, advice="Check the export that made it."

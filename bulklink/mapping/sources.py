@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from bulklink.errors import BadFileError, UsageError
+from bulklink.mapping.files import fresh
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -117,7 +118,7 @@ def on_disk(source: Source, scratch: Path, standard_input: BinaryIO, stop: Stop)
     """Return a path that can be read more than once: pipes are copied into `scratch` first."""
     if source.path is not None and source.path.is_file():
         return source.path
-    copy = scratch / f"input-{len(list(scratch.iterdir()))}"
+    copy = fresh(scratch)
     if source.path is None:
         _copy(standard_input, copy, stop)
     else:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
+    from bulklink.mapping.dialect import Dialect
     from bulklink.mapping.stop import Stop
 
 SEPARATOR = "\x1f"
@@ -60,10 +61,10 @@ def escaped(text: str) -> str:
     return text.translate(_TABLE) if _SPECIAL.search(text) else text
 
 
-def stage_csv(path: Path, target: Path, stop: Stop) -> Staged:
+def stage_csv(path: Path, target: Path, dialect: Dialect, stop: Stop) -> Staged:
     """Read a CSV file exactly and write it as a staging file."""
     with path.open("rb") as file, _created(target) as out:
-        records = CsvRecords(Lines(file))
+        records = CsvRecords(Lines(file), dialect)
         first = records.next()
         headers = first[1] if first else []
         if isinstance(headers, Broken):

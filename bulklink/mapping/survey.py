@@ -46,7 +46,8 @@ class _Tally(msgspec.Struct):
     regular: bool = True
     lines: int = 0
     returns: int = 0
-    commas: int = 0
+    delimiter: bytes = b","
+    delimiters: int = 0
 
     def add(self, lines: bytes) -> None:
         if not self.regular:
@@ -54,7 +55,7 @@ class _Tally(msgspec.Struct):
         returns = lines.count(b"\r")
         self.lines += lines.count(b"\n")
         self.returns += returns
-        self.commas += lines.count(b",")
+        self.delimiters += lines.count(self.delimiter)
         self.regular = (
             not any(mark in lines for mark in _NEVER_REGULAR)
             and returns == (lines.count(b"\r\n") if returns else 0)
@@ -63,7 +64,7 @@ class _Tally(msgspec.Struct):
         )
 
 
-def survey(path: Path, header_bytes: int, cells: int, stop: Stop) -> Survey:
+def survey(path: Path, header_bytes: int, cells: int, stop: Stop, delimiter: str = ",") -> Survey:
     """Hash a file and find out whether its records are regular.
 
     Args:
@@ -71,13 +72,14 @@ def survey(path: Path, header_bytes: int, cells: int, stop: Stop) -> Survey:
         header_bytes: how many bytes at its start are the header's.
         cells: how many cells the header has.
         stop: ends the pass.
+        delimiter: what parts the cells.
 
     Returns:
         The survey of the whole file; its `lines` are those behind the header.
     """
     digest = hashlib.sha256()
     size = 0
-    tally = _Tally()
+    tally = _Tally(delimiter=delimiter.encode())
     carried = b""
     with path.open("rb") as file:
         while block := file.read(BLOCK_BYTES):
@@ -97,7 +99,7 @@ def survey(path: Path, header_bytes: int, cells: int, stop: Stop) -> Survey:
         regular=tally.regular
         and not carried.endswith(b"\r")
         and tally.returns in (0, tally.lines - open_end)
-        and tally.commas == tally.lines * (cells - 1),
+        and tally.delimiters == tally.lines * (cells - 1),
     )
 
 

@@ -16,7 +16,8 @@ class Reading(msgspec.Struct, frozen=True):
 
     `op` is None where the op column decides. `columns` holds pairs of a column and the header
     that carries it, `defaults` pairs of a column and the value of its empty cells, `only` pairs
-    of a header and the value a row must have there (None: any that is not empty).
+    of a header and the value a row must have there (None: any that is not empty). `delimiter` parts
+    the cells of CSV files, `encoding` is the one of texts; None finds the one and takes UTF-8.
     """
 
     op: Op | None
@@ -24,6 +25,8 @@ class Reading(msgspec.Struct, frozen=True):
     defaults: tuple[tuple[str, str], ...] = ()
     only: tuple[tuple[str, str | None], ...] = ()
     allow_round_ids: bool = False
+    delimiter: str | None = None
+    encoding: str | None = None
 
     @property
     def active(self) -> tuple[str, ...]:

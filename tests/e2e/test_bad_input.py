@@ -137,7 +137,7 @@ LATER_COMMANDS = (
 LATER_OPTIONS = (
     *("--snapshot", "--no-snapshot", "--accept-no-put-back", "--read-back"),
     *("--read-pages", "--settle-after", "--max-credits", "--credits-per-day", "--canary"),
-    *("--reserve-credits", "--when-credits-out", "--max-failures", "--profile", "--delimiter"),
+    *("--reserve-credits", "--when-credits-out", "--max-failures", "--profile"),
     *("--encoding",),
 )
 

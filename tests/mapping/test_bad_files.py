@@ -36,7 +36,7 @@ ROW = "1,2,m,5,\n"
         ("contact_id,owner_id,message_id\n1,2,m\n", LINK, "no column deal_id", "--column deal_id="),
         ("a,b\n1,2\n", UNLINK, "no column contact_id", "headers are 'a', 'b'"),
         (HEADER + ROW, MIXED, "no column op", "one operation"),
-        (HEADER.replace(",", ";") + "1;2;m;5;\n", LINK, "no column contact_id", "commas"),
+        (HEADER.replace(",", "^") + "1^2^m^5^\n", LINK, "no column contact_id", "--delimiter"),
         (
             "Contact ID," + HEADER + "1," + ROW,
             LINK,
@@ -68,7 +68,7 @@ ROW = "1,2,m,5,\n"
         "missing-column",
         "nothing-like-it",
         "missing-op",
-        "semicolons",
+        "odd-delimiter",
         "two-headers-for-one-column",
         "broken-header",
         "latin-1-header",

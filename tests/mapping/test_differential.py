@@ -96,13 +96,22 @@ ROW = st.one_of(
 @given(
     rows=st.lists(ROW, min_size=1, max_size=40),
     op=st.sampled_from([None, Op.LINK, Op.UNLINK]),
+    delimiter=st.sampled_from([",", ";", "\t", "|", "^"]),
+    told=st.booleans(),
 )
 def test_a_small_mapping_is_judged_as_the_obvious_planner_judges_it(
-    tmp_path: Path, rows: list[dict[str, str] | None], op: Op | None
+    tmp_path: Path,
+    rows: list[dict[str, str] | None],
+    op: Op | None,
+    delimiter: str,
+    *,
+    told: bool,
 ) -> None:
     cells = [["broken"] if row is None else in_order(row) for row in rows]
+    first = f"sep={delimiter}\n" if told or delimiter == "^" else ""
     desk = Desk(tmp_path)
-    judge(desk.plan(as_csv(COLUMNS, cells), Reading(op=op)), rows, op)
+    text = first + as_csv(COLUMNS, cells, delimiter=delimiter)
+    judge(desk.plan(text, Reading(op=op)), rows, op)
     desk.close()
 
 
@@ -126,22 +135,25 @@ def many_small_mappings(
 
 
 @pytest.mark.parametrize("op", [None, Op.LINK, Op.UNLINK], ids=["mixed", "link", "unlink"])
-@pytest.mark.parametrize("way", ["regular", "quoted", "jsonl"])
+@pytest.mark.parametrize("way", ["regular", "quoted", "jsonl", "regular;", "quoted\t", "quoted|"])
 def test_every_way_judges_thousands_of_small_cases_as_the_obvious_planner_does(
     desk: Desk, way: str, op: Op | None
 ) -> None:
-    rows = many_small_mappings(700, ("", "n") if way == "regular" else ("", "a,b", '"', "x\ny"))
+    regular = way.startswith("regular")
+    rows = many_small_mappings(700, ("", "n") if regular else ("", "a,b", '"', "x\ny"))
     if way == "jsonl":
         lines = [
             as_jsonl(COLUMNS, [in_order(row)]) if row is not None else "{broken\n" for row in rows
         ]
         found = desk.plan("".join(lines), Reading(op=op), "mapping.jsonl")
     else:
-        if way == "regular":
+        if regular:
             rows = [row for row in rows if row is not None and '"' not in "".join(row.values())]
         cells = [["broken"] if row is None else in_order(row) for row in rows]
-        quoting = csv.QUOTE_MINIMAL if way == "regular" else csv.QUOTE_ALL
-        found = desk.plan(as_csv(COLUMNS, cells, quoting=quoting), Reading(op=op))
+        quoting = csv.QUOTE_MINIMAL if regular else csv.QUOTE_ALL
+        delimiter = way[-1] if way[-1] in ";\t|" else ","
+        text = as_csv(COLUMNS, cells, quoting=quoting, delimiter=delimiter)
+        found = desk.plan(text, Reading(op=op))
     judge_quickly(found, rows, op)
 
 

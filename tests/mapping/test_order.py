@@ -12,7 +12,7 @@ from bulklink.mapping import SealedPlan, sources
 from bulklink.mapping.preparing import prepare
 from bulklink.mapping.stop import Stop
 
-from .desk import HEADER, Desk, ask
+from .desk import HEADER, LINK, Desk, ask
 
 if TYPE_CHECKING:
     import io
@@ -64,7 +64,7 @@ def test_regular_files_are_read_by_duckdb_itself(desk: Desk, empty: io.BytesIO) 
     inputs = sources(
         [desk.write(f"{HEADER}1,2,m,5,é\n"), desk.write(f'{HEADER}1,2,m,5,"', "b.csv")]
     )
-    ways = [prepare(source, desk.scratch, empty, Stop()).feed.staged for source in inputs]
+    ways = [prepare(source, LINK, desk.scratch, empty, Stop()).feed.staged for source in inputs]
     assert ways == [False, True]
     for path in desk.scratch.iterdir():
         path.unlink()

@@ -31,13 +31,21 @@ ROUGH = settings(
             {"quoting": csv.QUOTE_ALL, "lineterminator": "\n"},
         ]
     ),
+    delimiter=st.sampled_from([",", ";", "\t", "|"]),
+    told=st.booleans(),
 )
 def test_any_text_in_csv_comes_back(
-    tmp_path: Path, notes: list[tuple[str, str, bool]], dialect: dict[str, Any]
+    tmp_path: Path,
+    notes: list[tuple[str, str, bool]],
+    dialect: dict[str, Any],
+    delimiter: str,
+    *,
+    told: bool,
 ) -> None:
     rows = [["1" if good else "x", "2", f"m{n}", "5", a, b] for n, (a, b, good) in enumerate(notes)]
     header = ["contact_id", "owner_id", "message_id", "deal_id", "A", "B"]
-    text = as_csv(header, rows, **dialect)
+    first = f"sep={delimiter}{dialect['lineterminator']}" if told else ""
+    text = first + as_csv(header, rows, delimiter=delimiter, **dialect)
     desk = Desk(tmp_path)
     found = desk.plan(text)
     back = [(row["bulklink_row"], row["A"], row["B"]) for row in found.plan]
