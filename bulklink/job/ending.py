@@ -6,10 +6,11 @@ from bulklink.engine.stopping import Stopping
 from bulklink.errors import LedgerError, RefusedError, RunDirError, StoppedBy
 from bulklink.job.progress import Counter
 from bulklink.ledger.lines import timestamp
+from bulklink.ledger.replay import replay
 from bulklink.models import Status
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import Invocation, RunRecord, State
-from bulklink.runs.status import PENDING, RunSummary, exit_code_of, status_of
+from bulklink.runs.status import PENDING, RunSummary, counts_of, exit_code_of, summary_of
 
 
 def end(
@@ -49,28 +50,22 @@ def end(
             stopped_by=reason.by if reason and not refused else None,
             reason=refused.code if refused else reason.message if reason else None,
         )
+    told = replay(folder.ledger)
+    counts = counts_of(record, told)
+    code = exit_code_of(record.state, record.stopped_by, counts)
+    *earlier, last = record.invocations
+    ended = Invocation(last.started, timestamp(now), round(seconds, 3), record.stopped_by, code)
+    record = record.but(counts=counts, invocations=(*earlier, ended))
+    broken = reason is not None and reason.by is StoppedBy.LEDGER
     try:
-        # First with what the ledger says of the run so far, then with what follows from it.
         folder.write(record)
-        summary = status_of(folder)
-        code = exit_code_of(record.state, record.stopped_by, summary.counts)
-        done = _ended(record.invocations[-1], record, timestamp(now), seconds, code)
-        folder.write(
-            record.but(counts=summary.counts, invocations=(*record.invocations[:-1], done))
-        )
     except RunDirError as error:
-        if reason is None or reason.by is not StoppedBy.LEDGER:
+        if not broken:
             raise LedgerError(error.message, where=error.where, advice=error.advice) from None
-    summary = status_of(folder)
-    if reason is None or reason.by is not StoppedBy.LEDGER:
+    summary = summary_of(folder, record, told)
+    if not broken:
         _check(record, counter, summary)
     return summary
-
-
-def _ended(
-    invocation: Invocation, record: RunRecord, ts: str, seconds: float, code: int | None
-) -> Invocation:
-    return Invocation(invocation.started, ts, round(seconds, 3), record.stopped_by, code)
 
 
 def _check(record: RunRecord, counter: Counter, summary: RunSummary) -> None:

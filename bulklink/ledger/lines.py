@@ -13,6 +13,7 @@ from bulklink.models import Op, Status
 
 _LONGEST_TEXT = 300
 _LONGEST_ANSWER = 8 * 1024
+_WHERE_KNOWN = ("previous_deal_id", "previous_deal_name", "current_deal_id", "duplicate_of")
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -70,14 +71,28 @@ def step_line(ts: str, row: int) -> bytes:
 
 
 def result_line(ts: str, result: Result) -> bytes:
-    """Return the line that tells what became of a row."""
+    """Return the line that tells what became of a row; written out, for there are millions."""
     fields = {
-        name: value
-        for name, value in msgspec.structs.asdict(result).items()
-        if value is not msgspec.UNSET
+        "event": "result",
+        "ts": ts,
+        "row": result.row,
+        "op": result.op,
+        "contact_id": result.contact_id,
+        "owner_id": result.owner_id,
+        "message_id": result.message_id,
+        "deal_id": result.deal_id,
+        "status": result.status,
+        "code": result.code,
+        "http_status": result.http_status,
+        "message": result.message[:_LONGEST_TEXT],
+        "attempts": result.attempts,
+        "call": result.call,
     }
-    fields["message"] = result.message[:_LONGEST_TEXT]
-    return _line("result", ts, **fields)
+    for name in _WHERE_KNOWN:
+        value = getattr(result, name)
+        if value is not msgspec.UNSET:
+            fields[name] = value
+    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def answer_line(ts: str, call: int, op: str, http_status: int | None, body: str) -> bytes:

@@ -59,19 +59,23 @@ def status_of(folder: RunFolder) -> RunSummary:
     killed = not driven and record.state is State.RUNNING
     state = State.STOPPED if killed else record.state
     stopped_by = StoppedBy.KILLED if killed else record.stopped_by
-    told = replay(folder.ledger)
+    return summary_of(folder, record.but(state=state, stopped_by=stopped_by), replay(folder.ledger))
+
+
+def summary_of(folder: RunFolder, record: RunRecord, told: Replay) -> RunSummary:
+    """Return where a run stands by its record and what its ledger says."""
     counts = counts_of(record, told)
     return RunSummary(
         run_dir=str(folder.path),
         op=record.op,
-        state=state,
-        stopped_by=stopped_by,
+        state=record.state,
+        stopped_by=record.stopped_by,
         resume_at=None,
         rows=record.rows,
         counts=counts,
         calls=CallCounts(**msgspec.structs.asdict(told.calls), least=record.least),
         seconds=round(_seconds(record, told), 3),
-        exit_code=exit_code_of(state, stopped_by, counts),
+        exit_code=exit_code_of(record.state, record.stopped_by, counts),
     )
 
 
