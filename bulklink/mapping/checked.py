@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from bulklink.errors import BadFileError
-from bulklink.mapping import checking, loading, refusing, sealing, shape
+from bulklink.mapping import checking, loading, refusing, sealing, shape, twins
 from bulklink.mapping.database import PLANNING_MEMORY, Database
 from bulklink.mapping.files import unwritable
 from bulklink.mapping.headers import check_reading, columns_of
@@ -174,7 +174,7 @@ class Checked:
         if self._reading.allow_round_ids:
             suspects = []
         run(checking.run_view(self._reading, [found for found in suspects if found.refused]))
-        for statement in checking.twin_tables():
+        for statement in twins.twin_tables():
             run(statement)
         headers = {column.known: column.header for column in self._columns}
         return tuple(

@@ -1,10 +1,11 @@
-"""The checks, as set operations: what is wrong with each row, which rows contradict or repeat.
+"""The checks, as set operations: what is wrong with each row.
 
 Everything here builds SQL over the table `staged`. The relations, from the bottom:
 
 - `base`: the rows of the run, with defaults filled in and ids as they will be sent;
-- `run`: the same with `reason` and `blame`, the column that is at fault;
-- `twins`: rows that name the same message as another row, `sent`: rows that will be sent.
+- `run`: the same with `reason` and `blame`, the column that is at fault.
+
+Which rows contradict or repeat others is found by `twins`.
 """
 # ruff: noqa: S608
 
@@ -32,6 +33,9 @@ SUSPECT_LENGTH = 16
 MOST_ROUND = 0.01
 
 NUMBER_COLUMNS = ("contact_id", "owner_id", "deal_id")
+NAME_COLUMNS = ("owner_name", "deal_name")
+#: What tells contact and owner of a good row apart, as it is stored: cheaper than their texts.
+OWNER_FORMS = ("contact_id_number", "contact_id_text", "owner_id_number", "owner_id_text")
 
 
 class RoundIds(NamedTuple):
@@ -67,11 +71,12 @@ def base_view(reading: Reading, columns: Sequence[Column], shifts: Sequence[int]
     defaults = {column: value.strip() for column, value in reading.defaults}
     op = _op(reading, _filled_text("op", places, defaults))
     ids = [part for column in ID_COLUMNS for part in _id(column, reading, defaults)]
-    names = [
-        f"{_filled_text(name, places, defaults)} AS {name}" for name in ("owner_name", "deal_name")
-    ]
+    names = [f"{name_cell(name, reading, columns)} AS {name}" for name in NAME_COLUMNS]
     own = [f"c{place}" for place in range(len(columns))]
-    cleaned = [f"k_{column}" for column in ID_COLUMNS]
+    cleaned = [
+        f"n_{column}, t_{column}, coalesce(n_{column}::VARCHAR, t_{column}) AS k_{column}"
+        for column in ID_COLUMNS
+    ]
     line = f"coalesce(line, rowid + 1 + {list(shifts)}[file + 1])"
     inner = (
         f"SELECT rowid + 1 AS row, file, {line} AS line, fault, why, raw, {op}, "
@@ -82,6 +87,13 @@ def base_view(reading: Reading, columns: Sequence[Column], shifts: Sequence[int]
     where = f" WHERE fault IS NOT NULL OR ({' AND '.join(only)})" if only else ""
     outer = f"SELECT *, {', '.join(ids)} FROM ({inner})"
     return f"CREATE VIEW base AS SELECT * FROM ({outer}){where}"
+
+
+def name_cell(name: str, reading: Reading, columns: Sequence[Column]) -> str:
+    """Build the name that is sent, from the user's columns `c0`, `c1` and so on."""
+    places = {column.known: place for place, column in enumerate(columns) if column.known}
+    defaults = {column: value.strip() for column, value in reading.defaults}
+    return _filled_text(name, places, defaults)
 
 
 def _filled_text(column: str, places: Mapping[str, int], defaults: Mapping[str, str]) -> str:
@@ -101,16 +113,28 @@ def _op(reading: Reading, stated: str) -> str:
 
 def _id(column: str, reading: Reading, defaults: Mapping[str, str]) -> list[str]:
     """Fill one id by its default; the deal of an unlink is the user's own and no id here."""
-    ident, grade = f"k_{column}", f"g_{column}"
+    forms = {
+        column: (f"k_{column}", "{}"),
+        f"{column}_number": (f"n_{column}", "number({})"),
+        f"{column}_text": (f"t_{column}", "CASE WHEN number({0}) IS NULL THEN {0} END"),
+    }
+    found = {name: form for name, (form, _) in forms.items()}
+    found[f"{column}_grade"] = f"g_{column}"
     default = defaults.get(column)
     if default:
-        ident = f"CASE WHEN g_{column} = {MISSING} THEN {literal(default)} ELSE {ident} END"
-        grade = f"CASE WHEN {grade} = {MISSING} THEN {FILLED} ELSE {grade} END"
-    if column == "deal_id":
-        sent = "op IS DISTINCT FROM 'unlink'"
-        ident = f"CASE WHEN {sent} THEN {ident} END"
-        grade = f"CASE WHEN {sent} THEN {grade} ELSE {GOOD} END"
-    return [f"{ident} AS {column}", f"{grade} AS {column}_grade"]
+        filled = {name: form.format(literal(default)) for name, (_, form) in forms.items()}
+        filled[f"{column}_grade"] = str(FILLED)
+        found = {
+            name: f"CASE WHEN g_{column} = {MISSING} THEN {filled[name]} ELSE {form} END"
+            for name, form in found.items()
+        }
+    if column == "deal_id" and reading.op in (None, Op.UNLINK):
+        unlink, unsent = "op IS NOT DISTINCT FROM 'unlink'", {f"{column}_grade": str(GOOD)}
+        found = {
+            name: f"CASE WHEN {unlink} THEN {unsent.get(name, 'NULL')} ELSE {form} END"
+            for name, form in found.items()
+        }
+    return [f"{form} AS {name}" for name, form in found.items()]
 
 
 def _only(reading: Reading, columns: Sequence[Column]) -> list[str]:
@@ -145,13 +169,20 @@ def _place_of(header: str, columns: Sequence[Column]) -> int | None:
 def round_ids_query() -> str:
     """Count, by column and length, the long ids and those that end in zeros."""
     parts = [
-        f"SELECT '{column}', length({column}) AS digits, count(*), "
+        f"SELECT '{column}', {_digits(column)} AS digits, count(*), "
         f"count(*) FILTER ({column}_grade = {ROUND}) AS rounded FROM base "
-        f"WHERE {column}_grade IN ({GOOD}, {ROUND}) AND length({column}) >= {SUSPECT_LENGTH} "
+        f"WHERE {column}_grade IN ({GOOD}, {ROUND}) AND digits >= {SUSPECT_LENGTH} "
         "GROUP BY digits HAVING rounded > 0"
         for column in NUMBER_COLUMNS
     ]
     return " UNION ALL ".join(parts) + " ORDER BY ALL"
+
+
+def _digits(column: str) -> str:
+    """Count the digits of an id; of numbers only those that can be suspected count."""
+    number = f"{column}_number"
+    above = [f"({number} >= {10**power})::BIGINT" for power in range(SUSPECT_LENGTH - 1, 20)]
+    return f"coalesce({SUSPECT_LENGTH - 1} + {' + '.join(above)}, strlen({column}_text))"
 
 
 def run_view(reading: Reading, refused: Iterable[RoundIds]) -> str:
@@ -190,36 +221,6 @@ def _id_flaws(column: str, lengths: list[int]) -> list[tuple[str, str, str]]:
         when = f"{grade} = {ROUND} AND length({column}) IN ({among})"
         flaws.append((when, literal(faults.ROUNDED_ID), blame))
     return flaws
-
-
-def twin_tables() -> list[str]:
-    """Build the statements that find conflicts and duplicates.
-
-    Few messages stand twice, so a hash of each finds them first: it needs eight bytes a row.
-    """
-    key = "contact_id, owner_id, message_id"
-    return [
-        f"CREATE TABLE suspects AS SELECT key FROM (SELECT hash({key}) AS key FROM run "
-        "WHERE reason IS NULL) GROUP BY key HAVING count(*) > 1",
-        f"CREATE TABLE near AS SELECT row, op, {key}, deal_id FROM run WHERE reason IS NULL "
-        f"AND hash({key}) IN (SELECT key FROM suspects)",
-        # A hash stands for the deal: an aggregate of long texts cannot leave the memory.
-        f"CREATE TABLE meetings AS SELECT {key}, min(row) AS first, min(op) <> max(op) OR "
-        "coalesce(min(hash(deal_id)) <> max(hash(deal_id)), false) AS conflict "
-        f"FROM near GROUP BY {key} HAVING count(*) > 1",
-        f"CREATE TABLE twins AS SELECT row, first, conflict FROM near JOIN meetings USING ({key})",
-        "CREATE TABLE conflicts AS SELECT first, any_value(rows) AS rows, "
-        f"list(row ORDER BY row) FILTER (place <= {faults.NAMED_ROWS + 1}) AS named FROM ("
-        "SELECT row, first, count(*) OVER (PARTITION BY first) AS rows, "
-        "row_number() OVER (PARTITION BY first ORDER BY row) AS place "
-        "FROM twins WHERE conflict) GROUP BY first",
-        "DROP TABLE suspects",
-        "DROP TABLE near",
-        "DROP TABLE meetings",
-        "CREATE VIEW good AS SELECT run.*, twins.first, twins.first IS NOT NULL AND "
-        "twins.first <> run.row AS repeated FROM run LEFT JOIN twins ON twins.row = run.row "
-        "WHERE reason IS NULL AND NOT coalesce(conflict, false)",
-    ]
 
 
 def counts_query() -> str:

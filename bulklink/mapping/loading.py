@@ -1,7 +1,9 @@
 """Both ways into one relation: the table `staged`, one row a record, in the order of the input.
 
 Its rowid + 1 is the row number over all files: a fresh table that is filled in insertion order
-has no gaps. Ids are cleaned here, once; the user's cell is kept only where it differs.
+has no gaps. Ids are cleaned here, once; the user's cell is kept only where it differs. An id that
+a number of 64 bits writes in the same way, digit for digit, is kept as that number (`n_…`), which
+is a quarter of its size; any other as its text (`t_…`); one of both is NULL, always.
 """
 # Names and texts in SQL go through `identifier` and `literal`.
 # ruff: noqa: S608
@@ -20,7 +22,7 @@ from bulklink.mapping.survey import RECORD_BYTES
 from bulklink.mapping.values import ID_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from bulklink.mapping.database import Database
@@ -56,7 +58,7 @@ def create(database: Database, columns: Sequence[Column]) -> None:
     for macro in _macros():
         database.run(macro)
     own = [f"c{number} VARCHAR" for number in range(len(columns))]
-    ids = [f"k_{column} VARCHAR, g_{column} UTINYINT" for column in ID_COLUMNS]
+    ids = [f"n_{column} UBIGINT, t_{column} VARCHAR, g_{column} UTINYINT" for column in ID_COLUMNS]
     front = ["file USMALLINT", "line BIGINT", "fault VARCHAR", "why VARCHAR", "raw VARCHAR"]
     database.run(f"CREATE TABLE staged ({', '.join(front + own + ids)})")
 
@@ -100,7 +102,12 @@ def _macros() -> list[str]:
     return [
         f"CREATE MACRO restored(cell) AS "
         f"CASE WHEN contains(cell, {literal(MARK)}) THEN {restored} ELSE cell END",
-        f"CREATE MACRO tidy(cell) AS trim(cell, {literal(_SPACE)})",
+        f"CREATE MACRO trimmed(cell) AS trim(cell, {literal(_SPACE)})",
+        # Few cells have something to trim, and trimming looks at every character.
+        "CREATE MACRO tidy(cell) AS CASE WHEN left(cell, 1) BETWEEN '!' AND '~' "
+        "AND cell[-1] BETWEEN '!' AND '~' THEN cell ELSE trimmed(cell) END",
+        "CREATE MACRO number(id) AS "
+        "CASE WHEN TRY_CAST(id AS UBIGINT)::VARCHAR = id THEN TRY_CAST(id AS UBIGINT) END",
         f"CREATE MACRO unwrapped(cell) AS {_unwrapped()}",
         f"CREATE MACRO odd_grade(cell, id, allowed) AS {_odd_grade()}",
     ]
@@ -108,10 +115,10 @@ def _macros() -> list[str]:
 
 def _unwrapped() -> str:
     """Strip what stands around an id: spaces, an apostrophe, `="…"`, Zoho's prefix."""
-    inside = "tidy(regexp_replace(tidy(cell), '^''', ''))"
+    inside = "trimmed(regexp_replace(trimmed(cell), '^''', ''))"
     inside = f"""regexp_replace({inside}, '^="(.*)"$', '\\1', 's')"""
-    inside = f"tidy(regexp_replace(tidy({inside}), '^''', ''))"
-    return f"tidy(regexp_replace({inside}, '^zcrm_', ''))"
+    inside = f"trimmed(regexp_replace(trimmed({inside}), '^''', ''))"
+    return f"trimmed(regexp_replace({inside}, '^zcrm_', ''))"
 
 
 def _odd_grade() -> str:
@@ -130,36 +137,64 @@ def _insert(feed: Feed, number: int, columns: Sequence[Column]) -> str:
     cells = {column.known: _cell(column, number) for column in columns if column.known}
     ids = {column: cells.get(column, "NULL::VARCHAR") for column in ID_COLUMNS}
     kept = [_kept(place, column, number, feed) for place, column in enumerate(columns)]
-    graded = [part for column in ID_COLUMNS for part in (f"k_{column}", _grade(column, ids))]
-    plain = [f"{_allowed(column, cell)} AS p_{column}" for column, cell in ids.items()]
-    cleaned = [
-        f"CASE WHEN p_{column} THEN {cell} ELSE unwrapped(restored({cell})) END AS k_{column}"
+    stored = [
+        f"n_{column}, CASE WHEN n_{column} IS NULL THEN k_{column} END, {_grade(column, cell)}"
         for column, cell in ids.items()
     ]
     front = "line::BIGINT, restored(reason), restored(why), restored(raw)"
     if not feed.staged:
         front = "NULL, NULL, NULL, NULL"
-    return (
-        f"INSERT INTO staged SELECT {number}, {front}, {', '.join(kept + graded)} "
-        f"FROM (SELECT *, {', '.join(cleaned)} "
-        f"FROM (SELECT *, {', '.join(plain)} FROM {_reader(feed)}))"
-    )
+    source = _reader(feed)
+    for layer in (_as_number, _cleaned, _number_of_cleaned):
+        made = ", ".join(layer(column, cell) for column, cell in ids.items())
+        source = f"(SELECT *, {made} FROM {source})"
+    return f"INSERT INTO staged SELECT {number}, {front}, {', '.join(kept + stored)} FROM {source}"
 
 
-def _allowed(column: str, cell: str) -> str:
-    pattern = "[0-9A-Za-z]{1,500}" if column == "message_id" else "[0-9]{1,100}"
-    return f"regexp_full_match({cell}, '{pattern}')"
+def _as_number(column: str, cell: str) -> str:
+    """See whether a cell is plain; a cast is cheaper than a regular expression."""
+    if column == "message_id":
+        return f"regexp_full_match({cell}, '{_allowed(column)}') AS p_{column}"
+    return f"number({cell}) AS p_{column}"
 
 
-def _grade(column: str, ids: Mapping[str, str]) -> str:
-    """Grade one cell; numbers of 16 and more digits that end in zeros are suspected."""
-    odd = f"odd_grade({ids[column]}, k_{column}, {_allowed(column, f'k_{column}')})"
-    grade = f"CASE WHEN p_{column} THEN {GOOD} ELSE {odd} END"
-    if column != "message_id":
-        # Most ids do not end in a zero, and that is cheaper to see than the whole.
-        ends = f"ends_with(k_{column}, '0') AND regexp_full_match(k_{column}, '[0-9]{{15}}0+')"
-        grade = f"CASE WHEN {ends} AND ({grade}) = {GOOD} THEN {ROUND} ELSE {grade} END"
-    return f"({grade})::UTINYINT"
+def _plain(column: str) -> str:
+    return f"p_{column}" if column == "message_id" else f"p_{column} IS NOT NULL"
+
+
+def _cleaned(column: str, cell: str) -> str:
+    plain = cell if column == "message_id" else "NULL"
+    odd = f"unwrapped(restored({cell}))"
+    return f"CASE WHEN {_plain(column)} THEN {plain} ELSE {odd} END AS k_{column}"
+
+
+def _number_of_cleaned(column: str, _cell: str) -> str:
+    if column == "message_id":
+        return f"NULL::UBIGINT AS n_{column}"
+    return f"CASE WHEN {_plain(column)} THEN p_{column} ELSE number(k_{column}) END AS n_{column}"
+
+
+def _allowed(column: str) -> str:
+    return "[0-9A-Za-z]{1,500}" if column == "message_id" else "[0-9]{1,100}"
+
+
+def _grade(column: str, cell: str) -> str:
+    """Grade one cell; numbers of 16 and more digits that end in zeros are suspected.
+
+    CASE looks only at the rows that come to it, AND at all of them.
+    """
+    allowed = f"regexp_full_match(k_{column}, '{_allowed(column)}')"
+    odd = f"odd_grade({cell}, k_{column}, {allowed})"
+    if column == "message_id":
+        return f"(CASE WHEN p_{column} THEN {GOOD} ELSE {odd} END)::UTINYINT"
+    plain = f"CASE WHEN p_{column} % 10 <> 0 THEN {GOOD} ELSE {_round(f'p_{column}::VARCHAR')} END"
+    odd = f"CASE WHEN ({odd}) = {GOOD} THEN {_round(f'k_{column}')} ELSE {odd} END"
+    return f"(CASE WHEN {_plain(column)} THEN {plain} ELSE {odd} END)::UTINYINT"
+
+
+def _round(text: str) -> str:
+    ends = f"regexp_full_match({text}, '[0-9]{{15}}0+')"
+    return f"CASE WHEN {ends} THEN {ROUND} ELSE {GOOD} END"
 
 
 def _cell(column: Column, number: int) -> str:
@@ -173,7 +208,7 @@ def _kept(place: int, column: Column, number: int, feed: Feed) -> str:
     if column.known in ID_COLUMNS:
         ident = column.known
         verbatim = (
-            f"CASE WHEN NOT coalesce(p_{ident}, false) THEN nullif({verbatim}, k_{ident}) END"
+            f"CASE WHEN NOT coalesce({_plain(ident)}, false) THEN nullif({verbatim}, k_{ident}) END"
         )
     return f"{verbatim} AS c{place}"
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bulklink.mapping.checking import NAME_COLUMNS, OWNER_FORMS, name_cell
 from bulklink.mapping.database import identifier, literal
 from bulklink.mapping.files import replacing
 from bulklink.mapping.headers import OWN_PREFIX
 from bulklink.mapping.refusing import verbatim
 from bulklink.mapping.values import ID_COLUMNS
+from bulklink.models import Op
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +27,16 @@ PLAN = "plan.parquet"
 #: DuckDB's own size: smaller groups make a plan slower to write and no cheaper to read.
 ROW_GROUP_ROWS = 122_880
 
-_SENT = ("row", "line", "op", *ID_COLUMNS, "owner_name", "deal_name")
+_CARRIED = (
+    "good.row",
+    "file",
+    "line",
+    "op",
+    *(f"good.{form}" for form in OWNER_FORMS),
+    "message_id",
+    "deal_id_number",
+    "deal_id_text",
+)
 
 
 def write_plan(
@@ -57,43 +68,65 @@ def _headers(columns: Sequence[Column]) -> str:
 
 
 def _query(columns: Sequence[Column], reading: Reading, files: Sequence[str]) -> str:
-    """Sort what is needed, then build the user's cells again where they equal the id sent."""
-    rebuilt = _rebuilt(reading)
-    carried = [
-        f"good.c{place}" if column.known in rebuilt else f"{verbatim(place, column)} AS c{place}"
-        for place, column in enumerate(columns)
+    """Sort as little as there is to sort, then build the rest from it."""
+    ours = [
+        "row AS bulklink_row",
+        f"{_file(files)} AS bulklink_file",
+        "line AS bulklink_line",
+        f"{'op' if reading.op is None else literal(reading.op.value)} AS bulklink_op",
+        *(f"{_sent(column)} AS bulklink_{column}" for column in ID_COLUMNS),
+        *(f"{name_cell(name, reading, columns)} AS bulklink_{name}" for name in NAME_COLUMNS),
+        "number AS bulklink_group",
+        "duplicate_of AS bulklink_duplicate_of",
     ]
-    inner = (
-        f"SELECT {', '.join(f'good.{name}' for name in _SENT)}, file, groups.number, "
-        f"CASE WHEN repeated THEN first END AS duplicate_of{''.join(', ' + c for c in carried)} "
-        "FROM good JOIN groups ON groups.contact_id = good.contact_id "
-        "AND groups.owner_id = good.owner_id ORDER BY groups.number, good.row"
-    )
     names = unique_names([column.header for column in columns])
+    rebuilt = _rebuilt(reading)
     own = [
         f"{_cell(place, column, rebuilt)} AS {identifier(name)}"
         for place, (column, name) in enumerate(zip(columns, names, strict=True))
     ]
-    among = "[" + ", ".join(map(literal, files)) + "]"
-    ours = [
-        "row AS bulklink_row",
-        f"{among}[file + 1] AS bulklink_file",
-        *(f"{name} AS bulklink_{name}" for name in _SENT[1:]),
-        "number AS bulklink_group",
-        "duplicate_of AS bulklink_duplicate_of",
+    return f"SELECT {', '.join(ours + own)} FROM ({_sorted(columns, reading)})"
+
+
+def _sorted(columns: Sequence[Column], reading: Reading) -> str:
+    rebuilt = _rebuilt(reading)
+    carried = [
+        *(name for name in _CARRIED if name != "op" or reading.op is None),
+        *(
+            f"c{place}" if column.known in rebuilt else f"{verbatim(place, column)} AS c{place}"
+            for place, column in enumerate(columns)
+        ),
     ]
-    return f"SELECT {', '.join(ours + own)} FROM ({inner})"
+    same = " AND ".join(f"groups.{form} IS NOT DISTINCT FROM good.{form}" for form in OWNER_FORMS)
+    return (
+        f"SELECT {', '.join(carried)}, number, CASE WHEN repeated THEN first END AS duplicate_of "
+        f"FROM good JOIN (SELECT number, {', '.join(OWNER_FORMS)} FROM groups) AS groups "
+        f"ON {same} ORDER BY number, good.row"
+    )
+
+
+def _file(files: Sequence[str]) -> str:
+    if len(files) == 1:
+        return literal(files[0])
+    return f"[{', '.join(map(literal, files))}][file + 1]"
+
+
+def _sent(column: str) -> str:
+    if column == "message_id":
+        return column
+    return f"coalesce({column}_number::VARCHAR, {column}_text)"
 
 
 def _rebuilt(reading: Reading) -> frozenset[str | None]:
     """Columns whose cell, where cleaning left it alone, is the id that is sent."""
     filled = {column for column, _ in reading.defaults}
-    guarded = {"deal_id"} if reading.op is None else set[str]()
+    guarded = {"deal_id"} if reading.op in (None, Op.UNLINK) else set[str]()
     return frozenset(set(ID_COLUMNS) - filled - guarded)
 
 
 def _cell(place: int, column: Column, rebuilt: frozenset[str | None]) -> str:
-    return f"coalesce(c{place}, {column.known})" if column.known in rebuilt else f"c{place}"
+    known = column.known
+    return f"coalesce(c{place}, {_sent(known)})" if known and known in rebuilt else f"c{place}"
 
 
 def unique_names(headers: Sequence[str]) -> list[str]:

@@ -21,13 +21,16 @@ SHORT_ID = 99
 GROUPS = """
 CREATE TABLE groups AS
 SELECT row_number() OVER (ORDER BY contact_id, owner_id) AS number, * FROM (
-    SELECT contact_id, owner_id,
+    SELECT contact_id_number, contact_id_text, owner_id_number, owner_id_text,
+        coalesce(contact_id_number::VARCHAR, contact_id_text) AS contact_id,
+        coalesce(owner_id_number::VARCHAR, owner_id_text) AS owner_id,
         count(*) FILTER (op = 'link') AS links,
         count(*) FILTER (op = 'relink') AS relinks,
         count(*) FILTER (op = 'unlink') AS unlinks,
         min(length(message_id)) FILTER (op <> 'link') AS shortest,
         max(length(message_id)) FILTER (op <> 'link') AS longest
-    FROM good WHERE NOT repeated GROUP BY contact_id, owner_id
+    FROM good WHERE NOT repeated
+    GROUP BY contact_id_number, contact_id_text, owner_id_number, owner_id_text
 )
 """
 _TOTALS = """
@@ -41,9 +44,10 @@ SELECT count(*), coalesce(sum(pages), 0) FROM (
 )
 """
 _NAMELESS = """
-SELECT count(DISTINCT deal_id) FILTER (deal_name IS NULL),
-    count(DISTINCT owner_id) FILTER (owner_name IS NULL)
-FROM good WHERE NOT repeated AND op <> 'unlink'
+SELECT count(*) FROM (
+    SELECT DISTINCT {ident}_id_number, {ident}_id_text FROM good
+    WHERE {ident}_name IS NULL AND NOT repeated AND op <> 'unlink'
+)
 """
 _LINK_SIZES = """
 SELECT links + relinks AS size, count(*) FROM groups WHERE links + relinks > 0
@@ -120,7 +124,9 @@ def measure(database: Database) -> PlanShape:
     """Measure the plan in a database in which the rows are checked and grouped."""
     groups, links, unlinks, relinks = map(int, database.one(_TOTALS))
     contacts, pages = map(int, database.one(_PAGES))
-    deals, owners = map(int, database.one(_NAMELESS))
+    deals, owners = (
+        int(database.one(_NAMELESS.format(ident=ident))[0]) for ident in ("deal", "owner")
+    )
     return PlanShape(
         groups=groups,
         links=links,

@@ -1,0 +1,48 @@
+"""Rows that name the same message: which contradict each other, which only repeat.
+
+The relations, above those of `checking`:
+
+- `twins`: the rows that name the same message as another row, each with the first of them;
+- `conflicts`: what is said of each conflict;
+- `good`: the rows that are not refused; `repeated` if they say what an earlier one says.
+"""
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from bulklink.mapping import faults
+from bulklink.mapping.checking import OWNER_FORMS
+
+
+def twin_tables() -> list[str]:
+    """Build the statements that find conflicts and duplicates.
+
+    Few messages stand twice, so a hash of each finds them first: it needs eight bytes a row.
+    """
+    key = f"{', '.join(OWNER_FORMS)}, message_id"
+    alike = " AND ".join(
+        f"meetings.{part} IS NOT DISTINCT FROM near.{part}" for part in (*OWNER_FORMS, "message_id")
+    )
+    return [
+        f"CREATE TABLE suspects AS SELECT key FROM (SELECT hash({key}) AS key FROM run "
+        "WHERE reason IS NULL) GROUP BY key HAVING count(*) > 1",
+        # A hash stands for the deal: an aggregate of long texts cannot leave the memory.
+        f"CREATE TABLE near AS SELECT row, op, {key}, "
+        "hash(deal_id_number, deal_id_text) AS deal FROM run WHERE reason IS NULL "
+        f"AND hash({key}) IN (SELECT key FROM suspects)",
+        f"CREATE TABLE meetings AS SELECT {key}, min(row) AS first, min(op) <> max(op) OR "
+        "min(deal) <> max(deal) AS conflict "
+        f"FROM near GROUP BY {key} HAVING count(*) > 1",
+        f"CREATE TABLE twins AS SELECT row, first, conflict FROM near JOIN meetings ON {alike}",
+        "CREATE TABLE conflicts AS SELECT first, any_value(rows) AS rows, "
+        f"list(row ORDER BY row) FILTER (place <= {faults.NAMED_ROWS + 1}) AS named FROM ("
+        "SELECT row, first, count(*) OVER (PARTITION BY first) AS rows, "
+        "row_number() OVER (PARTITION BY first ORDER BY row) AS place "
+        "FROM twins WHERE conflict) GROUP BY first",
+        "DROP TABLE suspects",
+        "DROP TABLE near",
+        "DROP TABLE meetings",
+        "CREATE VIEW good AS SELECT run.*, twins.first, twins.first IS NOT NULL AND "
+        "twins.first <> run.row AS repeated FROM run LEFT JOIN twins ON twins.row = run.row "
+        "WHERE reason IS NULL AND NOT coalesce(conflict, false)",
+    ]
