@@ -65,14 +65,14 @@ def _emulator(world: Path) -> Iterator[str]:
     import orjson  # noqa: PLC0415 - not for --help
 
     command = [sys.executable, "-m", "bulklink", "emulator", "--world", str(world)]
-    process = subprocess.Popen(  # noqa: S603 - our own command
+    with subprocess.Popen(  # noqa: S603 - our own command
         command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, process_group=0
-    )
-    try:
-        line = process.stdout.readline() if process.stdout else b""
-        if not line:
-            raise BulklinkError("The local CRM did not start.", where=" ".join(command))
-        yield orjson.loads(line)["url"]
-    finally:
-        process.terminate()
-        process.wait(_STOP_SECONDS)
+    ) as process:
+        try:
+            line = process.stdout.readline() if process.stdout else b""
+            if not line:
+                raise BulklinkError("The local CRM did not start.", where=" ".join(command))
+            yield orjson.loads(line)["url"]
+        finally:
+            process.terminate()
+            process.wait(_STOP_SECONDS)

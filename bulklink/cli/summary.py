@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -11,12 +12,19 @@ import msgspec
 from bulklink.cli.screen import note, print_json, show_error, table
 from bulklink.errors import RunStoppedError
 from bulklink.job.planning import PlanReport
+from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import State
 from bulklink.runs.status import RunSummary
+from bulklink.runs.torn import torn_of
+
+_RELINKING = ("relink", "mixed")
+_MOST_NAMED = 20
 
 
 def show_run(summary: RunSummary, reason: RunStoppedError | None, *, as_json: bool) -> None:
-    """Show where a run stands, the reason first where it stopped."""
+    """Show where a run stands: torn relinks first, then the reason where it stopped."""
+    for line in _torn(summary) if summary.op in _RELINKING else ():
+        click.secho(line, fg="red", bold=True, err=as_json)
     if reason is not None:
         show_error(reason, as_json=False)
     if as_json:
@@ -98,6 +106,31 @@ def _ahead(report: PlanReport) -> Iterator[str]:
             f"--group-by contact would save {ahead.saved_by_contact:,} link calls"
             f" ({ahead.saved_by_contact / report.calls.link:.0%}); no page of Zoho's shows it."
         )
+
+
+def _torn(summary: RunSummary) -> Iterator[str]:
+    """Yield which relinks left an email off the deal it was on, and what to do about it."""
+    run_dir = summary.run_dir
+    torn = torn_of(RunFolder(Path(run_dir)))
+    if torn.not_put_back:
+        yield (
+            f"Off its deal, and putting it back failed: {_named(torn.not_put_back)}."
+            f" Link by hand, or `bulklink retry {run_dir} --code put-back-failed`."
+        )
+    if torn.open:
+        yield (
+            f"Between the halves of a relink: {_named(torn.open)}."
+            f" `bulklink resume {run_dir}` finishes these first."
+        )
+
+
+def _named(rows: Mapping[int, str | None]) -> str:
+    named = [
+        f"row {row} (was on deal {deal_id})" if deal_id else f"row {row}"
+        for row, deal_id in islice(rows.items(), _MOST_NAMED)
+    ]
+    more = len(rows) - len(named)
+    return ", ".join(named) + (f" and {more:,} more" if more else "")
 
 
 def _headline(summary: RunSummary) -> str:

@@ -11,7 +11,7 @@ from enum import Enum, auto
 import msgspec
 
 from bulklink.ledger.lines import Result
-from bulklink.ledger.replay import OpenRow, Replay
+from bulklink.ledger.replay import PUT_BACK_FAILED, OpenRow, Replay
 from bulklink.models import Message, Op, Status
 from bulklink.zoho.answers import Verdict
 from bulklink.zoho.classes import advice_for
@@ -23,7 +23,6 @@ MOST_SENDINGS = 6
 SETTLED_BY_READ = "settled-by-read"
 NOT_LISTED = "not-listed"
 NO_ANSWER = "no-answer"
-PUT_BACK_FAILED = "put-back-failed"
 
 
 class Need(Enum):

@@ -11,6 +11,8 @@ import msgspec
 from bulklink.errors import LedgerError
 from bulklink.models import Status
 
+PUT_BACK_FAILED = "put-back-failed"
+"""Code of a relink that is off the deal it was on, and could be neither linked nor put back."""
 _STATES: tuple[Status | None, ...] = (None, *Status)
 _AGAIN = 0x08
 _STATE = 0x07
@@ -44,6 +46,12 @@ class OpenRow(msgspec.Struct):
     unlinked: bool = False
     previous: tuple[str | None, str | None] | None = None
 
+    @property
+    def torn(self) -> bool:
+        """Whether it is, or may be, off the deal it was on and not yet on the wanted one."""
+        was_on = self.previous[0] if self.previous else None
+        return self.unlinked or (was_on is not None and self.asked is not None)
+
 
 class _States:
     """The state of each row, half a byte each: its status and whether it is to be sent again."""
@@ -75,6 +83,7 @@ class Replay:
         calls: requests by kind.
         counts: the rows of each status; the last result of a row is its state.
         next_call: the number of the next call.
+        not_put_back: rows that ended as put-back-failed, with the deal that each was on.
         last: `ts` of the last line, empty if there is none.
         sample: message ids of the first rows with a result, to know the plan by.
     """
@@ -84,6 +93,7 @@ class Replay:
         self.calls = Calls()
         self.counts = dict.fromkeys(Status, 0)
         self.next_call = 1
+        self.not_put_back: dict[int, str | None] = {}
         self.last = ""
         self.sample: dict[int, str] = {}
         self._states = _States()
@@ -119,6 +129,7 @@ class Replay:
         self.counts[status] += 1
         self._states[row] = _STATES.index(status) | (_AGAIN if again else 0)
         self.open.pop(row, None)
+        self.not_put_back.pop(row, None)
         self._attempts.pop(row, None)
         if again:
             self._attempts[row] = attempts
@@ -160,6 +171,8 @@ def replay(
             case "result" if line.status is not None:
                 repeated = again(line.status, line.code)
                 told.mark(line.row, line.status, again=repeated, attempts=line.attempts)
+                if line.code == PUT_BACK_FAILED:
+                    told.not_put_back[line.row] = line.previous_deal_id
                 if len(told.sample) < _SAMPLE and line.message_id is not None:
                     told.sample[line.row] = line.message_id
             case "call" if line.call is not None and line.op in calls:

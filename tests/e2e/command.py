@@ -1,4 +1,4 @@
-"""The installed command, run as a user runs it."""
+"""The command, run as a user runs it: in this process, or where that matters in one of its own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+import pytest
+
+from bulklink.cli.main import main
 
 from .world import Email
 
@@ -85,10 +90,26 @@ class Command:
             encoding="utf-8",
         )
 
-    def __call__(
+    def __call__(self, *arguments: str | Path) -> Ended:
+        """Run the command to its end in this process; starting another takes most of a second."""
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+        with (
+            mock.patch.dict(os.environ, self.environment(), clear=True),
+            mock.patch.object(sys, "argv", [PROGRAM, *map(str, arguments)]),
+            contextlib.chdir(self.folder),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as exiting,
+        ):
+            main()
+        code = exiting.value.code
+        assert isinstance(code, int)
+        return _without_traceback(Ended(code, _written(out), _written(err)))
+
+    def alone(
         self, *arguments: str | Path, stdin: str | None = None, within: float = PATIENCE
     ) -> Ended:
-        """Run the command to its end; no output of it may ever hold a traceback."""
+        """Run the installed command to its end in a process of its own."""
         process = self.start(*arguments, stdin=subprocess.PIPE if stdin is not None else None)
         return ended(process, stdin=stdin, within=within)
 
@@ -103,8 +124,19 @@ def ended(
         process.kill()
         out, err = process.communicate()
         raise AssertionError(f"not ended within {within} s\n{out}\n{err}") from None
-    assert "Traceback" not in out + err, out + err
-    return Ended(process.returncode, out, err)
+    return _without_traceback(Ended(process.returncode, out, err))
+
+
+def _without_traceback(ended: Ended) -> Ended:
+    """Check that a user is shown no traceback, whatever happened."""
+    assert "Traceback" not in ended.said, ended.said
+    return ended
+
+
+def _written(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    raw = stream.buffer.getvalue()  # type: ignore[attr-defined]
+    return str(raw, "utf-8")
 
 
 @contextlib.contextmanager

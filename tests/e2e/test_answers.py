@@ -82,7 +82,7 @@ def test_a_profile_without_permission_stops_the_run(
     many = [world.add(free=3) for _ in range(8)]
     standin.script = after(1, "link", error(403, "NO_PERMISSION"))
     given = [line for one in many for line in rows(one.free, one.a)]
-    ended = bulklink.given(**standin.env())(
+    ended = bulklink.given(**standin.env()).alone(
         "link",
         write_mapping(bulklink.folder / "m.csv", given),
         *("--json", "--concurrency", "1"),
@@ -222,7 +222,7 @@ class Muddle:
 
 @pytest.fixture(scope="module")
 def muddle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Muddle]:
-    """Run all troubles side by side: settling each by a read takes ten seconds."""
+    """Run all troubles side by side: settling each by a read takes two seconds."""
     world = World()
     unclear = {f"{name}-{how}": world.add(free=4) for name in SHAPES for how in ("applied", "lost")}
     late = {f"link-{name}": world.add(free=3) for name in TROUBLE}
@@ -256,7 +256,8 @@ def muddle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Muddle]:
         server.script = script
         command = Command(tmp_path_factory.mktemp("muddle"), server.env())
         mapping = write_mapping(command.folder / "m.csv", given)
-        ended = command("run", mapping, "--json", "--concurrency", "25")
+        options = ("--json", "--concurrency", "25", "--settle-after", "2")
+        ended = command("run", mapping, *options)
         assert ended.code in {0, 1}, ended
         run = audited(ended, command.folder, len(given))
         yield Muddle(run, server, contacts)

@@ -22,7 +22,7 @@ def test_link_puts_every_email_on_its_deal(
     given = [*rows(contact.free[:25], contact.a), *rows(contact.others, contact.b)]
     before = emulator.links()
     if source == "stdin":
-        ended = linker("link", "-", "--format", "jsonl", "--json", stdin=as_jsonl(given))
+        ended = linker.alone("link", "-", "--format", "jsonl", "--json", stdin=as_jsonl(given))
     else:
         mapping = write_mapping(linker.folder / f"mapping.{source}", given)
         ended = linker("link", mapping.name, "--json")

@@ -163,7 +163,7 @@ def test_a_mapping_on_standard_input_has_the_format_that_is_told(
     contact = World().add(free=2)
     given = rows(contact.free, contact.a)
     text = as_csv(given) if name == "csv" else as_jsonl(given)
-    told = bulklink("plan", "-", "--format", name, "--op", "link", "--json", stdin=text)
+    told = bulklink.alone("plan", "-", "--format", name, "--op", "link", "--json", stdin=text)
     assert told.code == 0, told
     assert told.object["messages"] == 2
 
@@ -179,14 +179,14 @@ def test_rows_are_numbered_over_all_files(linker: Command, contact: Contact) -> 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "192.0.2.1"])
 def test_the_emulator_serves_loopback_alone(bulklink: Command, address: str) -> None:
-    told = bulklink("emulator", "--host", address, within=10)
+    told = bulklink.alone("emulator", "--host", address, within=10)
     assert told.code == 2
     assert "loopback" in told.err
 
 
 def test_the_emulator_names_the_world_that_it_cannot_read(bulklink: Command) -> None:
     (bulklink.folder / "world.json").write_text("{", "utf-8")
-    told = bulklink("emulator", "--world", "world.json", within=10)
+    told = bulklink.alone("emulator", "--world", "world.json", within=10)
     assert told.code == 2
     assert "world.json" in told.err
 
