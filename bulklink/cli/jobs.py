@@ -26,6 +26,7 @@ def job_of(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
         op=Op(op) if op else None,
         format=options["format_"],
         delimiter=options["delimiter"],
+        encoding=options["encoding"],
         columns=options["columns"],
         defaults=options["defaults"],
         only=options["only"],

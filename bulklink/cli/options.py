@@ -49,6 +49,11 @@ mapping_options = apply(
         help="What parts the cells of CSV: ',' ';' tab '|' or another; else it is found.",
     ),
     option(
+        "--encoding",
+        metavar="NAME",
+        help="Encoding of the mapping where it is not UTF-8, such as utf-16 or cp1252.",
+    ),
+    option(
         "--column",
         "columns",
         type=Pair(),

@@ -60,6 +60,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         op: what is done with every row; None leaves it to the mapping's column `op`.
         format: `csv` or `jsonl` where a name does not tell.
         delimiter: what parts the cells of CSV files; None finds it.
+        encoding: the encoding of CSV and JSONL files; None is UTF-8.
         columns: (column, header) pairs that rename headers.
         defaults: (column, value) pairs that fill what is missing.
         only: (header, value) pairs; rows that do not match all of them are left out. A value of
@@ -89,6 +90,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     op: Op | None = None
     format: str | None = None
     delimiter: str | None = None
+    encoding: str | None = None
     columns: tuple[tuple[str, str], ...] = ()
     defaults: tuple[tuple[str, str], ...] = ()
     only: tuple[tuple[str, str | None], ...] = ()
@@ -125,6 +127,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return {
             "op": self.op_name,
             "delimiter": self.delimiter,
+            "encoding": self.encoding,
             "columns": dict(self.columns),
             "defaults": dict(self.defaults),
             "only": [list(pair) for pair in self.only],

@@ -40,6 +40,7 @@ def check_mapping(job: Job, inputs: tuple[Source, ...], scratch: Path, stop: Sto
         only=job.only,
         allow_round_ids=job.allow_round_ids,
         delimiter=job.delimiter,
+        encoding=job.encoding,
     )
     return check(inputs, reading, scratch, stop=stop, memory=job.memory)
 

@@ -123,14 +123,13 @@ def _load_one(
         one = restage(given, folder, stop)
         if not loading.load(database, one.feed, number, columns, one.input.records):
             raise RuntimeError("DuckDB did not read what was staged")
-    if one.changed:
+    if one.content.changed:
         raise BadFileError(
             "The file was written to while it was read.",
             where=one.source.name,
             advice="Wait until it is complete, then start again.",
         )
-    if one.feed.staged:
-        one.feed.path.unlink(missing_ok=True)
+    one.discard()
     return one
 
 

@@ -113,11 +113,14 @@ class CsvRecords:
             self._restart()
             return feed.first, _unclosed(feed)
         except csv.Error as error:
-            return feed.first, _unclosed(feed) if feed.ended else _broken(feed, str(error))
+            if feed.ended:
+                return feed.first, _unclosed(feed)
+            if not feed.bad:
+                return feed.first, _broken(feed, str(error))
         if feed.cut:
             return feed.first, too_long(feed.raw)
         if feed.bad:
-            return feed.first, not_text(feed.raw)
+            return feed.first, not_text(feed.raw, self.lines.encoding)
         return feed.first, cells
 
     def rest(self, cells: int) -> Iterator[tuple[int, list[str] | Broken]]:
@@ -149,7 +152,5 @@ def _unclosed(feed: _Feed) -> Broken:
 
 
 def _broken(feed: _Feed, error: str) -> Broken:
-    if feed.bad:
-        return not_text(feed.raw)
     why = "text follows a closing quote" if "expected after" in error else error
     return Broken("broken-record", f"the record cannot be read: {why}", readable(feed.raw))

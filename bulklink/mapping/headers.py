@@ -10,6 +10,7 @@ import msgspec
 
 from bulklink.errors import BadFileError, UsageError
 from bulklink.mapping.dialect import delimiter_of
+from bulklink.mapping.encodings import encoding_of
 from bulklink.mapping.values import ID_COLUMNS, KNOWN_COLUMNS, Reading
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ def check_reading(reading: Reading) -> None:
 
     Raises:
         UsageError: for an unknown column, one that is named twice, a default that is no id, or
-            what can be no delimiter.
+            what is no delimiter or encoding.
     """
+    encoding_of(reading.encoding)
     if reading.delimiter is not None:
         delimiter_of(reading.delimiter)
     _check_columns("--column", [column for column, _ in reading.columns])

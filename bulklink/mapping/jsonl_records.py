@@ -52,14 +52,14 @@ def jsonl_records(lines: Lines) -> Iterator[tuple[int, dict[str, Any] | Broken]]
         if line.cut:
             yield line.number, too_long(line.content)
         elif not line.content.isspace():
-            yield line.number, _record(line.content)
+            yield line.number, _record(line.content, lines.encoding)
 
 
-def _record(content: bytes) -> dict[str, Any] | Broken:
+def _record(content: bytes, encoding: str) -> dict[str, Any] | Broken:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
-        return not_text(content)
+        return not_text(content, encoding)
     try:
         value = _DECODER.decode(text)
     except RecursionError:
@@ -71,7 +71,7 @@ def _record(content: bytes) -> dict[str, Any] | Broken:
     if not isinstance(value, dict):
         return _broken("it is no object", content)
     if "\\u" in text and not _is_text(value):
-        return not_text(content)
+        return not_text(content, encoding)
     return value
 
 

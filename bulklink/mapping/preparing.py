@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from bulklink.errors import BadFileError
+from bulklink.mapping.content import Content, content_of
 from bulklink.mapping.csv_records import COMMAS, CsvRecords
 from bulklink.mapping.dialect import Dialect
+from bulklink.mapping.encodings import UTF8
 from bulklink.mapping.files import fresh, unwritable
 from bulklink.mapping.headers import Headers
 from bulklink.mapping.loading import Feed
 from bulklink.mapping.records import Broken, Lines
 from bulklink.mapping.sniffing import dialect_of
-from bulklink.mapping.sources import Format, Source, on_disk, unreadable
+from bulklink.mapping.sources import Format, Source, unreadable
 from bulklink.mapping.staging import Opening, stage_csv, stage_jsonl
 from bulklink.mapping.survey import Survey, survey
 from bulklink.mapping.values import InputFile, Reading
@@ -25,18 +27,7 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.stop import Stop
 
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT if hasattr(errno, "EDQUOT") else errno.ENOSPC)
-_AS_UTF8 = "Save it again as UTF-8."
-
-
-class Content(msgspec.Struct, frozen=True):
-    """What is in one input: `given` is the file as the user has it, `path` what is read of it."""
-
-    source: Source
-    given: Path
-    stamp: tuple[int, int]
-    path: Path
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -54,10 +45,11 @@ class Prepared(msgspec.Struct, frozen=True):
         """The input as the user named it."""
         return self.content.source
 
-    @property
-    def changed(self) -> bool:
-        """Whether the file was written to since it was opened first."""
-        return _stamp(self.content.given) != self.content.stamp
+    def discard(self) -> None:
+        """Remove what was written for this input alone."""
+        self.content.discard()
+        if self.feed.staged:
+            self.feed.path.unlink(missing_ok=True)
 
 
 class _CsvHeader(msgspec.Struct, frozen=True):
@@ -82,9 +74,7 @@ def prepare(
         BadFileError: if the input cannot be read as a whole.
     """
     try:
-        given = on_disk(source, folder, standard_input, stop)
-        content = Content(source, given, _stamp(given), given)
-        _refuse_utf16(content.path, source.name)
+        content = content_of(source, reading, folder, standard_input, stop)
         if source.format is Format.JSONL:
             return _prepare_jsonl(content, folder, stop)
         return _prepare_csv(content, reading, folder, stop)
@@ -94,22 +84,10 @@ def prepare(
         raise unreadable(source.name, error) from None
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
-
-
-def _refuse_utf16(path: Path, name: str) -> None:
-    with path.open("rb") as file:
-        start = file.read(64)
-    if start.startswith(_UTF16) or b"\0" in start:
-        raise BadFileError("This looks like UTF-16, not UTF-8.", where=name, advice=_AS_UTF8)
-
-
 def _prepare_jsonl(content: Content, folder: Path, stop: Stop) -> Prepared:
     seen = survey(content.path, 0, 1, stop)
     target = fresh(folder)
-    staged = stage_jsonl(content.path, target, content.source.name, stop)
+    staged = stage_jsonl(content, target, stop)
     readable = not staged.records or staged.readable > 0
     return Prepared(
         content=content,
@@ -146,7 +124,7 @@ def _prepare_csv(content: Content, reading: Reading, folder: Path, stop: Stop) -
 def restage(prepared: Prepared, folder: Path, stop: Stop) -> Prepared:
     """Read a CSV file by the exact reader."""
     target = fresh(folder)
-    staged = stage_csv(prepared.content.path, target, prepared.dialect, stop)
+    staged = stage_csv(prepared.content, target, prepared.dialect, stop)
     return msgspec.structs.replace(
         prepared,
         input=msgspec.structs.replace(prepared.input, records=staged.records),
@@ -156,15 +134,14 @@ def restage(prepared: Prepared, folder: Path, stop: Stop) -> Prepared:
 
 
 def _input(content: Content, seen: Survey, records: int) -> InputFile:
-    return InputFile(
-        name=content.source.name, sha256=seen.sha256, bytes=seen.bytes, records=records
-    )
+    sha256, size = content.hashed or (seen.sha256, seen.bytes)
+    return InputFile(name=content.source.name, sha256=sha256, bytes=size, records=records)
 
 
 def _csv_header(content: Content, dialect: Dialect) -> _CsvHeader:
     name = content.source.name
     with content.path.open("rb") as file:
-        lines = Lines(file)
+        lines = Lines(file, content.encoding)
         first = CsvRecords(lines, dialect).next()
         if first is None:
             raise BadFileError(
@@ -175,6 +152,12 @@ def _csv_header(content: Content, dialect: Dialect) -> _CsvHeader:
             raise BadFileError(
                 f"The header cannot be read: {cells.why}.",
                 where=f"{name}, line {line}",
-                advice=_AS_UTF8 if cells.reason == "bad-encoding" else "Mend the first line.",
+                advice=_mend(cells, content),
             )
         return _CsvHeader(tuple(cells), lines.number, lines.offset)
+
+
+def _mend(header: Broken, content: Content) -> str:
+    if header.reason != "bad-encoding":
+        return "Mend the first line."
+    return "Save it again as UTF-8." if content.encoding == UTF8 else "Check --encoding."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from bulklink.mapping.encodings import UTF8, legible, may_be_cp1252, stray_bytes
 from bulklink.mapping.survey import RECORD_BYTES
 
 if TYPE_CHECKING:
@@ -36,12 +37,14 @@ class Lines:
 
     Args:
         file: the file, opened for bytes.
+        encoding: what its text was in before it was recoded.
     """
 
-    __slots__ = ("_file", "number", "offset")
+    __slots__ = ("_file", "encoding", "number", "offset")
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, encoding: str = UTF8) -> None:
         self._file = file
+        self.encoding = encoding
         self.number = 0
         self.offset = 0
 
@@ -66,7 +69,7 @@ class Lines:
 
 def readable(content: bytes) -> str:
     """Show a record as text, whatever its bytes are, without the end of its line."""
-    return content.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
+    return legible(content).removesuffix("\n").removesuffix("\r")
 
 
 def too_long(content: bytes) -> Broken:
@@ -78,13 +81,16 @@ def too_long(content: bytes) -> Broken:
     )
 
 
-def not_text(content: bytes) -> Broken:
-    """Refuse a record that is not UTF-8, and say which bytes are not."""
+def not_text(content: bytes, encoding: str) -> Broken:
+    """Refuse a record that is no text, and say which bytes are not."""
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
-        seen = content[error.start : error.start + 4].hex(" ")
-        why = f"the record is not UTF-8 text (bytes {seen})"
+        seen = stray_bytes(content, error.start).hex(" ")
+        shown = "UTF-8" if encoding == UTF8 else encoding
+        why = f"the record is not {shown} text (bytes {seen})"
+        if encoding == UTF8 and may_be_cp1252(content):
+            why += "; if the file is CP1252, give --encoding cp1252"
     else:
         why = "the record holds half a surrogate pair, which is not text"
     return Broken("bad-encoding", why, readable(content))

@@ -29,6 +29,13 @@ class Format(StrEnum):
     JSONL = "jsonl"
 
 
+class Compression(StrEnum):
+    """How a mapping file is compressed, by the end of its name."""
+
+    GZIP = ".gz"
+    ZSTD = ".zst"
+
+
 _BY_SUFFIX = {".csv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL}
 
 
@@ -38,6 +45,7 @@ class Source(msgspec.Struct, frozen=True):
     name: str
     path: Path | None
     format: Format
+    compression: Compression | None = None
 
 
 def sources(names: Iterable[str], format: str | None = None) -> tuple[Source, ...]:  # noqa: A002
@@ -67,7 +75,10 @@ def _source(name: str, wanted: str | None) -> Source:
         return Source(name=name, path=None, format=_format(name, None, wanted))
     path = Path(name)
     _must_be_readable(path, name)
-    return Source(name=name, path=path, format=_format(name, path.suffix.lower(), wanted))
+    suffix, compression = path.suffix.lower(), None
+    if suffix in list(Compression):
+        suffix, compression = Path(path.stem).suffix.lower(), Compression(suffix)
+    return Source(name, path, _format(name, suffix, wanted), compression)
 
 
 def _format(name: str, suffix: str | None, wanted: str | None) -> Format:

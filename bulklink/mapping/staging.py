@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
+    from bulklink.mapping.content import Content
     from bulklink.mapping.dialect import Dialect
     from bulklink.mapping.stop import Stop
 
@@ -61,10 +62,10 @@ def escaped(text: str) -> str:
     return text.translate(_TABLE) if _SPECIAL.search(text) else text
 
 
-def stage_csv(path: Path, target: Path, dialect: Dialect, stop: Stop) -> Staged:
+def stage_csv(content: Content, target: Path, dialect: Dialect, stop: Stop) -> Staged:
     """Read a CSV file exactly and write it as a staging file."""
-    with path.open("rb") as file, _created(target) as out:
-        records = CsvRecords(Lines(file), dialect)
+    with content.path.open("rb") as file, _created(target) as out:
+        records = CsvRecords(Lines(file, content.encoding), dialect)
         first = records.next()
         headers = first[1] if first else []
         if isinstance(headers, Broken):
@@ -101,12 +102,12 @@ def _fault(line: int, found: Broken) -> str:
     return SEPARATOR.join(map(escaped, parts)) + "\n"
 
 
-def stage_jsonl(path: Path, target: Path, name: str, stop: Stop) -> Staged:
+def stage_jsonl(content: Content, target: Path, stop: Stop) -> Staged:
     """Read a JSONL file exactly and write it as a staging file; its keys become columns."""
     places: dict[str, int] = {}
     count = readable = 0
-    with path.open("rb") as file, _created(target) as out:
-        for line, found in jsonl_records(Lines(file)):
+    with content.path.open("rb") as file, _created(target) as out:
+        for line, found in jsonl_records(Lines(file, content.encoding)):
             count += 1
             if count % _LOOK_EVERY == 0:
                 stop.check()
@@ -118,7 +119,7 @@ def stage_jsonl(path: Path, target: Path, name: str, stop: Stop) -> Staged:
             if len(places) > MOST_COLUMNS:
                 raise BadFileError(
                     f"The objects have more than {MOST_COLUMNS:,} different keys.",
-                    where=f"{name}, line {line}",
+                    where=f"{content.source.name}, line {line}",
                     advice="Keep what varies in the values, under the same keys in every line.",
                 )
     return Staged(tuple(places), count, None, readable)

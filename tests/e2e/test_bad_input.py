@@ -135,7 +135,6 @@ LATER_OPTIONS = (
     *("--snapshot", "--no-snapshot", "--accept-no-put-back"),
     *("--max-credits", "--credits-per-day", "--canary"),
     *("--reserve-credits", "--when-credits-out", "--max-failures", "--profile"),
-    *("--encoding",),
 )
 
 

@@ -1,0 +1,212 @@
+"""What is in an input, as plain UTF-8 on disk, whatever the user's file is."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import hashlib
+import io
+import sys
+import zlib
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+
+from bulklink.errors import BadFileError
+from bulklink.mapping.encodings import UTF8, encoding_of, recoded
+from bulklink.mapping.files import fresh
+from bulklink.mapping.sources import COPY_BYTES, Compression, Source, on_disk
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bulklink.mapping.stop import Stop
+    from bulklink.mapping.values import Reading
+
+_FIRST_BYTES = 64
+_AS_UTF8 = "save it again as UTF-8"
+_BOMS = (
+    (codecs.BOM_UTF32_LE, "UTF-32", "utf-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16", "utf-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16", "utf-16"),
+)
+#: What other files begin with, what they are, and how bulklink takes them.
+_OTHERS = (
+    (b"\x1f\x8b", "compressed by gzip", "Give it a name that ends in .gz."),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd", "Give it a name that ends in .zst."),
+    (b"PK\x03\x04", "a workbook or another zip file", "Save it as CSV."),
+    (b"\xd0\xcf\x11\xe0", "an old or protected workbook", "Save it as CSV."),
+    (b"PAR1", "a Parquet file", "Save it as CSV."),
+)
+
+
+class Content(msgspec.Struct, frozen=True):
+    """What is in one input.
+
+    `given` is the file as the user has it and `stamp` tells whether it was written to since;
+    `path` is what is read. Where that is another file, `hashed` holds SHA-256 and size of the
+    given one. `encoding` is what the text was in.
+    """
+
+    source: Source
+    given: Path
+    stamp: tuple[int, int]
+    path: Path
+    encoding: str = UTF8
+    hashed: tuple[str, int] | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether the file was written to since it was opened first."""
+        return _stamp(self.given) != self.stamp
+
+    def discard(self) -> None:
+        """Remove what was written for this input alone."""
+        for path in {self.given, self.path} - {self.source.path}:
+            path.unlink(missing_ok=True)
+
+
+def content_of(
+    source: Source, reading: Reading, folder: Path, standard_input: BinaryIO, stop: Stop
+) -> Content:
+    """Make an input readable as UTF-8, more than once.
+
+    Args:
+        source: the input.
+        reading: says the encoding.
+        folder: where copies are written.
+        standard_input: what `-` reads.
+        stop: ends the work.
+
+    Raises:
+        BadFileError: if it is compressed and damaged, or in another encoding.
+    """
+    given = on_disk(source, folder, standard_input, stop)
+    plain = Content(source, given, _stamp(given), given, encoding_of(reading.encoding))
+    if source.compression is not None or plain.encoding != UTF8:
+        plain = _copied(plain, folder, stop)
+    _refuse_other(plain)
+    return plain
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+class _Hashing(io.RawIOBase):
+    """Reads a file and hashes what was read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self._bytes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        block = self._file.read(len(view))
+        view[: len(block)] = block
+        self._digest.update(block)
+        self._bytes += len(block)
+        return len(block)
+
+    @property
+    def hashed(self) -> tuple[str, int]:
+        return self._digest.hexdigest(), self._bytes
+
+
+def _copied(content: Content, folder: Path, stop: Stop) -> Content:
+    """Copy an input as plain UTF-8, in one pass and little memory."""
+    target = fresh(folder)
+    name = content.source.name
+    try:
+        with content.given.open("rb") as file, target.open("xb") as writer:
+            reader = _Hashing(file)
+            blocks = _blocks(reader, content.source.compression, stop)
+            if content.encoding != UTF8:
+                blocks = recoded(_without_utf8_mark(blocks, content), content.encoding)
+            for block in blocks:
+                writer.write(block)
+    except (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError) as error:
+        raise _damaged(name, error) from None
+    except UnicodeError as error:
+        raise _not_in(content.encoding, name, error) from None
+    if not target.stat().st_size:
+        raise BadFileError("The file is empty.", where=name, advice="Check the export of it.")
+    return msgspec.structs.replace(content, path=target, hashed=reader.hashed)
+
+
+def _blocks(reader: io.RawIOBase, compression: Compression | None, stop: Stop) -> Iterator[bytes]:
+    file: io.BufferedIOBase = io.BufferedReader(reader, COPY_BYTES)
+    if compression is Compression.GZIP:
+        file = gzip.GzipFile(fileobj=file)
+    elif compression is Compression.ZSTD:
+        file = zstd.ZstdFile(file)
+    while block := file.read(COPY_BYTES):
+        stop.check()
+        yield block
+
+
+def _without_utf8_mark(blocks: Iterator[bytes], content: Content) -> Iterator[bytes]:
+    for number, block in enumerate(blocks):
+        if not number and block.startswith(codecs.BOM_UTF8):
+            raise BadFileError(
+                f"The file says that it is UTF-8, not {content.encoding}.",
+                where=content.source.name,
+                advice="Leave --encoding out.",
+            )
+        yield block
+
+
+def _damaged(name: str, error: Exception) -> BadFileError:
+    cut = isinstance(error, EOFError)
+    return BadFileError(
+        "The compressed file is cut off." if cut else f"The compressed file is damaged: {error}.",
+        where=name,
+        advice="Copy it again, or compress it again.",
+    )
+
+
+def _not_in(encoding: str, name: str, error: UnicodeError) -> BadFileError:
+    advice = "Check --encoding."
+    if encoding in ("utf-16", "utf-32"):
+        advice = f"Give --encoding {encoding}-le or --encoding {encoding}-be."
+    return BadFileError(f"It cannot be read as {encoding}: {error}.", where=name, advice=advice)
+
+
+def _refuse_other(content: Content) -> None:
+    """Refuse what is no UTF-8 from its first bytes on, and say what it looks like."""
+    with content.path.open("rb") as file:
+        start = file.read(_FIRST_BYTES)
+    for begins, what, advice in _OTHERS:
+        if start.startswith(begins):
+            raise BadFileError(
+                f"This is {what}, not text.", where=content.source.name, advice=advice
+            )
+    found = _recognised(start)
+    if found is not None:
+        shown, option = found
+        raise BadFileError(
+            f"This looks like {shown}, not UTF-8.",
+            where=content.source.name,
+            advice=f"Give --encoding {option}, or {_AS_UTF8}.",
+        )
+
+
+def _recognised(start: bytes) -> tuple[str, str] | None:
+    for mark, shown, option in _BOMS:
+        if start.startswith(mark):
+            return shown, option
+    even, odd = start[::2].count(0), start[1::2].count(0)
+    if even + odd < len(start) // 4 or (even and odd):
+        return None
+    return ("UTF-16", "utf-16-be" if even else "utf-16-le") if even + odd else None
