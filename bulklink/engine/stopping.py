@@ -33,11 +33,15 @@ class Stopping:
         self._on_stop.append(action)
 
     def stop(self, reason: BulklinkError) -> None:
-        """Stop the run; the first reason stands, unless a hard one follows a gentle one."""
+        """Stop the run.
+
+        The first reason stands, unless a hard one follows a gentle one, or the ledger breaks: then
+        it does not tell all that was done, whatever else stops the run.
+        """
         if not isinstance(reason, RunStoppedError):
             by = StoppedBy.LEDGER if reason.code == "ledger" else StoppedBy.INTERNAL
             reason = RunStoppedError(by, reason.message, where=reason.where, advice=reason.advice)
-        if self.reason is None or (self.reason.by in _GENTLE and reason.by not in _GENTLE):
+        if self.reason is None or _weight(reason) > _weight(self.reason):
             self.reason = reason
         self._stopped.set()
         for action in self._on_stop:
@@ -60,3 +64,9 @@ class Stopping:
             with anyio.move_on_after(seconds):
                 await self._stopped.wait()
         self.check(finishing=finishing)
+
+
+def _weight(reason: RunStoppedError) -> int:
+    if reason.by in _GENTLE:
+        return 0
+    return 2 if reason.by is StoppedBy.LEDGER else 1

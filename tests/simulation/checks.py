@@ -69,7 +69,7 @@ class _Check:
         yield from self._told_how(message, line)
         known = self._changes.get(message.message_id, ())
         changes = [one for one in known if one.at > since + _MOMENT]
-        others = [one for one in changes if one.by == "somebody" and one.at <= at + _MOMENT]
+        others = [one for one in known if one.by == "somebody" and one.at <= at + _MOMENT]
         if any(one.at > at - self._case.settle_after - _MOMENT for one in others):
             return  # edits by others within that time are outside the promise
         ours = [one for one in changes if one.by == "call" and one.at <= at + _MOMENT]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bulklink.emulator.faults import Fault
 from bulklink.emulator.settings import Mixed, Settings
+from bulklink.engine.sender import workers_for
 from bulklink.engine.stopping import Stopping
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.models import Message, Op
@@ -287,3 +288,67 @@ def test_the_module_id_of_the_org_is_sent() -> None:
     outcome = simulate(case_of([(0, OWNERS[0], Op.LINK, 1)]))
     assert outcome.crm.world.module_id == MODULE
     assert statuses(outcome) == {"done": 1}
+
+
+async def test_a_link_refused_after_a_lost_answer_is_read_back() -> None:
+    faults = [
+        Fault("lost-answer", op="link", contact_id=contact(0), count=1),
+        Fault("NOT_ALLOWED", op="link", contact_id=contact(0), count=2),
+    ]
+    case = case_of([(n, OWNERS[0], Op.LINK, 1) for n in range(3)], faults=faults)
+    outcome = await run(case)
+    written = [line for line in outcome.lines() if line.get("op") == "link" and "attempt" in line]
+    assert [line["attempt"] for line in written if line["contact_id"] == contact(0)] == [1, 2]
+    assert {(r["status"], r["code"]) for r in outcome.results.values()} == {
+        ("done", "SUCCESS"),
+        ("done", "settled-by-read"),
+    }
+
+
+async def test_an_unlink_that_lands_late_is_settled_before_the_link() -> None:
+    fault = Fault("late", op="unlink", count=1, seconds=8.0)
+    case = case_of([(0, OWNERS[0], Op.RELINK, 3)], on="other", faults=[fault])
+    outcome = await run(case)
+    assert statuses(outcome) == {"done": 3}
+    assert [outcome.deal_of(one) for one in case.messages] == [deal(0)] * 3
+
+
+async def test_a_read_that_shows_the_past_is_not_believed_too_soon() -> None:
+    faults = [
+        Fault("lost-answer", op="unlink", count=1),
+        Fault("stale", op="read", seconds=9.0),
+    ]
+    case = case_of([(0, OWNERS[0], Op.UNLINK, 3)], on="other", faults=faults)
+    outcome = await run(case)
+    assert {r["code"] for r in outcome.results.values()} == {"settled-by-read"}
+    assert outcome.calls["unlink"] == 1
+
+
+async def test_ctrl_c_settles_a_relink_whose_unlink_is_in_doubt() -> None:
+    stop = Stopping()
+    fault = Fault("lost-answer", op="unlink")
+    case = case_of([(0, OWNERS[0], Op.RELINK, 3)], on="other", faults=[fault])
+
+    def on_request(method: str) -> None:
+        if method == "DELETE":
+            stop.stop(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
+
+    outcome = await run(case, stop=stop, on_request=on_request)
+    assert statuses(outcome) == {"done": 3}
+
+
+async def test_five_requests_without_an_answer_stop_the_run() -> None:
+    groups = [(n, OWNERS[0], Op.LINK, 20) for n in range(30)]
+    case = case_of(groups, faults=[Fault("503", op="link")], in_flight=1, look_up=True)
+    outcome = await run(case)
+    assert outcome.stopping.reason is not None
+    assert outcome.stopping.reason.by is StoppedBy.NO_ANSWER
+    assert outcome.calls["link"] <= 6 * workers_for(1)
+
+
+async def test_a_read_refused_for_too_many_requests_leaves_its_relinks_in_doubt() -> None:
+    faults = [Fault("TOO_MANY_REQUESTS", op="read")]
+    outcome = await run(case_of([(0, OWNERS[0], Op.RELINK, 3)], faults=faults, look_up=True))
+    assert {(r["status"], r["code"]) for r in outcome.results.values()} == {
+        ("in_doubt", "no-answer")
+    }

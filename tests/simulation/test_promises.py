@@ -18,6 +18,7 @@ ONCE_FAILED = (
     843,  # in doubt, then found as wanted by a retry: said to be unchanged
     17,  # a snapshot refused: no call told it
     9877,  # unlinked by somebody while Ctrl-C ended the run: the check was wrong
+    55098,  # the disk failed after a fatal answer: the run did not say so, and did not add up
     4381,  # unlinked by the run, put on its deal by somebody: said to be unchanged
 )
 
