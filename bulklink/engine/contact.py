@@ -16,8 +16,9 @@ from bulklink.engine.batches import link_batches, unlink_batches
 from bulklink.engine.caller import Caller, Clock, Exchange
 from bulklink.engine.readback import read_links
 from bulklink.engine.refusals import Refusals
+from bulklink.engine.settling import ANSWERED, leave_in_doubt
 from bulklink.engine.stopping import HaltedError, Stopping
-from bulklink.engine.tracks import ANSWERED, Need, Track, leave_in_doubt
+from bulklink.engine.tracks import Need, Track
 from bulklink.errors import BulklinkError
 from bulklink.ledger.lines import Result, result_line, snapshot_line, step_line
 from bulklink.ledger.writer import LedgerWriter

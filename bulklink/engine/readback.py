@@ -8,7 +8,8 @@ import msgspec
 
 from bulklink.engine.caller import Caller, Exchange
 from bulklink.engine.refusals import Refusals
-from bulklink.engine.tracks import Track, seen, unreadable
+from bulklink.engine.settling import seen, unreadable
+from bulklink.engine.tracks import Track
 from bulklink.zoho.answers import Verdict, refusal_of
 from bulklink.zoho.classes import AnswerClass, class_of
 from bulklink.zoho.exchange import Answer

@@ -1,28 +1,19 @@
-"""One email's way through a run: what it needs next, and what each answer makes of it.
+"""One email's way through a run: what is known of it, and what it needs next.
 
-Pure: no clock, no await. `contact.py` makes the calls that the tracks ask for.
+Pure: no clock, no await. `settling.py` says what an answer makes of it; `contact.py` makes the calls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum, auto
 
 import msgspec
 
 from bulklink.ledger.lines import Result
-from bulklink.ledger.replay import PUT_BACK_FAILED, OpenRow, Replay
+from bulklink.ledger.replay import OpenRow, Replay
 from bulklink.models import Message, Op, Status
 from bulklink.zoho.answers import Verdict
-from bulklink.zoho.classes import advice_for
-from bulklink.zoho.codes import Code
 from bulklink.zoho.links import Deal
-
-MOST_SENDINGS = 6
-"""How often one half of the work on a message is sent, all batches it was in together."""
-SETTLED_BY_READ = "settled-by-read"
-NOT_LISTED = "not-listed"
-NO_ANSWER = "no-answer"
 
 
 class Need(Enum):
@@ -186,196 +177,6 @@ def _resumed(message: Message, left: OpenRow) -> Track:
     elif left.unlinked:
         track.need = Need.LINK
     return track
-
-
-def seen(track: Track, listed: bool, deal: Deal | None, call: int | None) -> None:  # noqa: FBT001
-    """Go on after a read: whether a page listed the email, and the deal it is on."""
-    track.call = call
-    if not listed:
-        track.end(Status.IN_DOUBT, NOT_LISTED, text="No page of the contact's emails lists it.")
-    elif track.need is Need.SNAPSHOT:
-        _seen_before(track, deal)
-    else:
-        _SETTLERS[track.half](track, deal)
-
-
-def unlink_answered(track: Track, verdict: Verdict) -> None:
-    """Go on after the verdict on an unlink."""
-    if not verdict.success:
-        track.end(Status.FAILED, verdict=verdict, text=_refused(verdict))
-    elif track.message.op is Op.UNLINK:
-        track.end(Status.DONE, verdict=verdict)
-    else:
-        _off_its_deal(track)
-
-
-def link_answered(track: Track, verdict: Verdict) -> None:
-    """Go on after the verdict on a link."""
-    if verdict.success:
-        track.end(Status.DONE, verdict=verdict)
-    elif verdict.code == Code.ALREADY_LINKED:
-        track.refusal = verdict
-        track.settle(patient=track.doubt or track.unlinked)
-    elif track.lost:
-        # It may be on its deal by a call of this run whose answer was lost.
-        track.refusal = verdict
-        track.settle()
-    else:
-        _link_refused(track, verdict)
-
-
-def put_back_answered(track: Track, verdict: Verdict) -> None:
-    """Go on after the verdict on putting a message back on the deal it was on."""
-    if verdict.success:
-        _put_back(track)
-    elif verdict.code == Code.ALREADY_LINKED or track.lost:
-        track.settle()
-    else:
-        _put_back_failed(track, f"The link was refused ({_said(track.refusal)}), and so was"
-                                f" putting it back ({_said(verdict)}).")  # fmt: skip
-
-
-ANSWERED: dict[Need, Callable[[Track, Verdict], None]] = {
-    Need.UNLINK: unlink_answered,
-    Need.LINK: link_answered,
-    Need.PUT_BACK: put_back_answered,
-}
-
-
-def unreadable(track: Track, verdict: Verdict | None, call: int | None) -> None:
-    """Go on after a read that gave no page: refused with a verdict, or without an answer."""
-    track.call = call
-    if track.need is Need.SNAPSHOT and verdict is not None:
-        track.end(Status.FAILED, verdict=verdict, text=_refused(verdict))
-    else:
-        text = (
-            "It could not be read back." if track.need is Need.SETTLE else "It could not be read."
-        )
-        track.end(Status.IN_DOUBT, "" if verdict else NO_ANSWER, verdict=verdict, text=text)
-
-
-def leave_in_doubt(track: Track) -> None:
-    """End without a read where none is wanted: what is so cannot be known."""
-    verdict = track.refusal if track.half is Need.LINK else None
-    text = "It was not read back, as --read-back never says."
-    track.end(Status.IN_DOUBT, "" if verdict else NO_ANSWER, verdict=verdict, text=text)
-
-
-def _seen_before(track: Track, deal: Deal | None) -> None:
-    track.previous = deal
-    if deal is not None and deal.id == track.message.deal_id:
-        # In doubt since an earlier invocation: then it is there by a call of this run.
-        status, code = (Status.DONE, SETTLED_BY_READ) if track.doubt else (Status.UNCHANGED, "")
-        track.end(status, code, current=deal)
-    else:
-        track.ask(Need.LINK if deal is None else Need.UNLINK)
-
-
-def _settle_unlink(track: Track, deal: Deal | None) -> None:
-    if deal is not None and track.message.op is Op.RELINK and deal.id == track.message.deal_id:
-        track.end(Status.DONE, SETTLED_BY_READ, current=deal)
-    elif deal is not None:
-        _not_applied(track, Need.UNLINK, deal)
-    elif track.message.op is Op.UNLINK:
-        track.end(Status.DONE, SETTLED_BY_READ, current=None)
-    else:
-        _off_its_deal(track)
-
-
-def _settle_link(track: Track, deal: Deal | None) -> None:
-    if deal is not None and deal.id == track.message.deal_id:
-        ours = track.doubt or track.unlinked
-        status, code = (Status.DONE, SETTLED_BY_READ) if ours else (Status.UNCHANGED, "")
-        track.end(status, code, current=deal)
-    elif track.unlinked and _is(deal, track.previous) and not track.redone:
-        # Its unlink was undone, or it was put back and the run ended before it could say so.
-        track.redone, track.unlinked, track.step_told = True, False, False
-        track.ask(Need.UNLINK)
-    elif deal is not None:
-        text = f"It is on deal {deal.id}. {advice_for(Code.ALREADY_LINKED)}"
-        track.end(
-            Status.FAILED, Code.ALREADY_LINKED, verdict=track.refusal, text=text, current=deal
-        )
-    elif track.patient and track.refusal and track.refusal.code != Code.ALREADY_LINKED:
-        _link_refused(track, track.refusal)
-    else:
-        _not_applied(track, Need.LINK, None)
-
-
-def _settle_put_back(track: Track, deal: Deal | None) -> None:
-    previous = track.previous
-    if deal is not None and deal.id == track.message.deal_id:
-        track.end(Status.DONE, SETTLED_BY_READ, current=deal)
-    elif deal is not None and _is(deal, previous):
-        _put_back(track)
-    elif deal is not None:
-        _put_back_failed(track, f"Somebody put it on deal {deal.id} meanwhile.", deal)
-    elif track.sendings < MOST_SENDINGS:
-        track.need = Need.PUT_BACK
-    else:
-        _put_back_failed(track, "The link was refused, and putting it back was not applied.", None)
-
-
-_SETTLERS: dict[Need, Callable[[Track, Deal | None], None]] = {
-    Need.UNLINK: _settle_unlink,
-    Need.LINK: _settle_link,
-    Need.PUT_BACK: _settle_put_back,
-}
-
-
-def _off_its_deal(track: Track) -> None:
-    """Go on with a relink whose unlink is confirmed."""
-    track.unlinked = True
-    track.ask(Need.LINK)
-
-
-def _not_applied(track: Track, half: Need, deal: Deal | None) -> None:
-    """Send a half again that a read shows was not applied, or end where it was sent enough."""
-    if not track.patient:
-        track.patient = True  # the need stays: read again, when it can be believed
-        return
-    if track.sendings < MOST_SENDINGS:
-        track.need = half
-        return
-    verdict = Verdict(NO_ANSWER, "It was sent several times and a read shows it not applied.", 0)
-    if half is Need.LINK:
-        _link_refused(track, track.refusal or verdict)
-    else:
-        track.end(Status.FAILED, NO_ANSWER, text=verdict.text, current=deal)
-
-
-def _link_refused(track: Track, verdict: Verdict) -> None:
-    track.refusal = verdict
-    if track.unlinked and isinstance(track.previous, Deal):
-        track.ask(Need.PUT_BACK)
-    else:
-        track.end(Status.FAILED, verdict=verdict, text=_refused(verdict))
-
-
-def _put_back(track: Track) -> None:
-    verdict = track.refusal
-    text = f"{_refused(verdict)} It is back on the deal it was on." if verdict else ""
-    previous = track.previous if isinstance(track.previous, Deal) else None
-    track.end(Status.FAILED, verdict=verdict, text=text, current=previous)
-
-
-def _put_back_failed(
-    track: Track, text: str, current: Deal | msgspec.UnsetType | None = msgspec.UNSET
-) -> None:
-    track.end(Status.FAILED, PUT_BACK_FAILED, verdict=track.refusal, text=text, current=current)
-
-
-def _refused(verdict: Verdict) -> str:
-    said = verdict.text.rstrip(".") + "." if verdict.text else ""
-    return " ".join(filter(None, (said, advice_for(verdict.code))))
-
-
-def _said(verdict: Verdict | None) -> str:
-    return (verdict.code or f"HTTP {verdict.http_status}") if verdict else "unknown"
-
-
-def _is(deal: Deal | None, other: Deal | msgspec.UnsetType | None) -> bool:
-    return deal is not None and isinstance(other, Deal) and other.id == deal.id
 
 
 def _id(deal: Deal | msgspec.UnsetType | None) -> str | None:
