@@ -1,6 +1,6 @@
 """One email's way through a run: what is known of it, and what it needs next.
 
-Pure: no clock, no await. `settling.py` says what an answer makes of it; `contact.py` makes the calls.
+Pure: no clock, no await. `settling.py` says what an answer makes of it; `contact.py` calls.
 """
 
 from __future__ import annotations
