@@ -15,7 +15,7 @@ import msgspec
 from bulklink.errors import BadFileError
 from bulklink.mapping.encodings import UTF8, encoding_of, recoded
 from bulklink.mapping.files import fresh
-from bulklink.mapping.sources import COPY_BYTES, Compression, Source, on_disk
+from bulklink.mapping.sources import COPY_BYTES, Compression, Format, Source, on_disk
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -40,8 +40,8 @@ _BOMS = (
 _OTHERS = (
     (b"\x1f\x8b", "compressed by gzip", "Give it a name that ends in .gz."),
     (b"\x28\xb5\x2f\xfd", "compressed by zstd", "Give it a name that ends in .zst."),
-    (b"PK\x03\x04", "a workbook or another zip file", "Save it as CSV."),
-    (b"\xd0\xcf\x11\xe0", "an old or protected workbook", "Save it as CSV."),
+    (b"PK\x03\x04", "a zip file", "Give a workbook a name that ends in .xlsx."),
+    (b"\xd0\xcf\x11\xe0", "an old or protected workbook", "Save it as .xlsx or CSV."),
     (b"PAR1", "a Parquet file", "Save it as CSV."),
 )
 
@@ -75,7 +75,7 @@ class Content(msgspec.Struct, frozen=True):
 def content_of(
     source: Source, reading: Reading, folder: Path, standard_input: BinaryIO, stop: Stop
 ) -> Content:
-    """Make an input readable as UTF-8, more than once.
+    """Make an input readable more than once, a text as UTF-8.
 
     Args:
         source: the input.
@@ -88,11 +88,14 @@ def content_of(
         BadFileError: if it is compressed and damaged, or in another encoding.
     """
     given = on_disk(source, folder, standard_input, stop)
-    plain = Content(source, given, _stamp(given), given, encoding_of(reading.encoding))
-    if source.compression is not None or plain.encoding != UTF8:
-        plain = _copied(plain, folder, stop)
-    _refuse_other(plain)
-    return plain
+    text = source.format is not Format.XLSX
+    encoding = encoding_of(reading.encoding) if text else UTF8
+    content = Content(source, given, _stamp(given), given, encoding)
+    if source.compression is not None or encoding != UTF8:
+        content = _copied(content, folder, stop)
+    if text:
+        _refuse_other(content)
+    return content
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -126,7 +129,7 @@ class _Hashing(io.RawIOBase):
 
 def _copied(content: Content, folder: Path, stop: Stop) -> Content:
     """Copy an input as plain UTF-8, in one pass and little memory."""
-    target = fresh(folder)
+    target = fresh(folder, f".{content.source.format}")
     name = content.source.name
     try:
         with content.given.open("rb") as file, target.open("xb") as writer:

@@ -18,7 +18,7 @@ from bulklink.mapping.loading import Feed
 from bulklink.mapping.records import Broken, Lines
 from bulklink.mapping.sniffing import dialect_of
 from bulklink.mapping.sources import Format, Source, unreadable
-from bulklink.mapping.staging import Opening, stage_csv, stage_jsonl
+from bulklink.mapping.staging import Opening, stage_csv, stage_jsonl, stage_sheet
 from bulklink.mapping.survey import Survey, survey
 from bulklink.mapping.values import InputFile, Reading
 
@@ -31,7 +31,10 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT if hasattr(errno, "EDQUOT") else errno.EN
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """One input, ready to be read into the table."""
+    """One input, ready to be read into the table.
+
+    `first_column` is where the rows of a sheet begin, from 0; None where it is no sheet.
+    """
 
     content: Content
     input: InputFile
@@ -39,6 +42,7 @@ class Prepared(msgspec.Struct, frozen=True):
     feed: Feed
     dialect: Dialect = COMMAS
     unclosed: Opening | None = None
+    first_column: int | None = None
 
     @property
     def source(self) -> Source:
@@ -75,25 +79,27 @@ def prepare(
     """
     try:
         content = content_of(source, reading, folder, standard_input, stop)
-        if source.format is Format.JSONL:
-            return _prepare_jsonl(content, folder, stop)
-        return _prepare_csv(content, reading, folder, stop)
+        if source.format is Format.CSV:
+            return _prepare_csv(content, reading, folder, stop)
+        return _prepare_staged(content, folder, stop)
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise unwritable(folder, error) from None
         raise unreadable(source.name, error) from None
 
 
-def _prepare_jsonl(content: Content, folder: Path, stop: Stop) -> Prepared:
+def _prepare_staged(content: Content, folder: Path, stop: Stop) -> Prepared:
     seen = survey(content.path, 0, 1, stop)
     target = fresh(folder)
-    staged = stage_jsonl(content, target, stop)
+    stage = stage_jsonl if content.source.format is Format.JSONL else stage_sheet
+    staged = stage(content, target, stop)
     readable = not staged.records or staged.readable > 0
     return Prepared(
         content=content,
         input=_input(content, seen, staged.records),
         headers=Headers(content.source.name, staged.headers, readable),
         feed=Feed(target, staged=True, cells=len(staged.headers)),
+        first_column=staged.first_column,
     )
 
 

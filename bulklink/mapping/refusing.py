@@ -12,6 +12,7 @@ from bulklink.mapping import faults
 from bulklink.mapping.database import literal
 from bulklink.mapping.files import replacing
 from bulklink.mapping.loading import FILLED, GOOD, ROUND
+from bulklink.mapping.sheets import letters
 from bulklink.mapping.values import ID_COLUMNS, Fault, RefusedRow
 from bulklink.models import Op
 
@@ -42,6 +43,7 @@ class Files(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     shifts: tuple[int, ...]
     headers: tuple[dict[str, str], ...]
+    letters: tuple[dict[str, str], ...]
 
     @classmethod
     def of(cls, prepared: Sequence[Prepared], columns: Sequence[Column]) -> Files:
@@ -54,7 +56,9 @@ class Files(msgspec.Struct, frozen=True):
             {column.known: column.headers[n] or column.known for column in columns if column.known}
             for n in range(len(prepared))
         )
-        return cls(tuple(one.source.name for one in prepared), tuple(shifts), headers)
+        names = tuple(one.source.name for one in prepared)
+        sheets = tuple(_letters(one, n, columns) for n, one in enumerate(prepared))
+        return cls(names, tuple(shifts), headers, sheets)
 
     def column(self, file: int, known: str | None) -> str | None:
         """Name a column as its file does."""
@@ -75,9 +79,15 @@ class Files(msgspec.Struct, frozen=True):
             or (
                 _meeting(row, others, count)
                 if others
-                else faults.explain(reason, column, raw, known)
+                else faults.explain(reason, self._cell(file, line, known), raw, known)
             ),
         )
+
+    def _cell(self, file: int, line: int, known: str | None) -> str | None:
+        """Name a column as its file does, and in a sheet the cell."""
+        letters = self.letters[file].get(known or "")
+        column = self.column(file, known)
+        return f"{column} in cell {letters}{line}" if letters else column
 
     def refused_row(self, found: Sequence[Any]) -> RefusedRow:
         """Turn a row of `refused_query` into what the ledger keeps of it."""
@@ -99,6 +109,14 @@ class Files(msgspec.Struct, frozen=True):
         row, file, line, known, reason, raw, _why, others, count = found[:9]
         said = (self.names[file], row, line, self.column(file, known), reason)
         return (*found[_FRONT:], *said, _raw(row, raw, others, count))
+
+
+def _letters(one: Prepared, file: int, columns: Sequence[Column]) -> dict[str, str]:
+    """Name the columns of a sheet by letters; of another file there are none."""
+    if one.first_column is None:
+        return {}
+    places = [(column.known, column.places[file]) for column in columns]
+    return {k: letters(one.first_column + p) for k, p in places if k and p is not None}
 
 
 def _meeting(row: int, others: list[int], count: int) -> str:

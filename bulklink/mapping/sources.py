@@ -27,6 +27,7 @@ class Format(StrEnum):
 
     CSV = "csv"
     JSONL = "jsonl"
+    XLSX = "xlsx"
 
 
 class Compression(StrEnum):
@@ -36,7 +37,14 @@ class Compression(StrEnum):
     ZSTD = ".zst"
 
 
-_BY_SUFFIX = {".csv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL}
+_BY_SUFFIX = {
+    ".csv": Format.CSV,
+    ".jsonl": Format.JSONL,
+    ".ndjson": Format.JSONL,
+    ".xlsx": Format.XLSX,
+}
+#: Formats that a name need not tell.
+_BY_OPTION = (Format.CSV, Format.JSONL)
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -64,7 +72,7 @@ def sources(names: Iterable[str], format: str | None = None) -> tuple[Source, ..
     """
     found = tuple(_source(name, format) for name in names)
     if not found:
-        raise UsageError("No mapping is named.", advice="Give a CSV or JSONL file, or '-'.")
+        raise UsageError("No mapping is named.", advice="Give a CSV, JSONL or .xlsx file, or '-'.")
     if sum(source.path is None for source in found) > 1:
         raise UsageError("Standard input is named twice.", where="-", advice="Name it once.")
     return found
@@ -85,7 +93,7 @@ def _format(name: str, suffix: str | None, wanted: str | None) -> Format:
     told = _BY_SUFFIX.get(suffix or "")
     if told is not None:
         return told
-    if wanted in list(Format):
+    if wanted in _BY_OPTION:
         return Format(wanted)
     raise UsageError(
         f"The format {wanted!r} is not known."
@@ -129,7 +137,7 @@ def on_disk(source: Source, scratch: Path, standard_input: BinaryIO, stop: Stop)
     """Return a path that can be read more than once: pipes are copied into `scratch` first."""
     if source.path is not None and source.path.is_file():
         return source.path
-    copy = fresh(scratch)
+    copy = fresh(scratch, f".{source.format}")
     if source.path is None:
         _copy(standard_input, copy, stop)
     else:

@@ -15,7 +15,9 @@ import msgspec
 from bulklink.errors import BadFileError
 from bulklink.mapping.csv_records import CsvRecords
 from bulklink.mapping.jsonl_records import cell, jsonl_records
-from bulklink.mapping.records import Broken, Lines
+from bulklink.mapping.records import Broken, Lines, too_long
+from bulklink.mapping.sheets import Sheet, cell_text
+from bulklink.mapping.survey import RECORD_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.content import Content
     from bulklink.mapping.dialect import Dialect
+    from bulklink.mapping.sheets import Cell
     from bulklink.mapping.stop import Stop
 
 SEPARATOR = "\x1f"
@@ -49,12 +52,13 @@ class Opening(msgspec.Struct, frozen=True):
 
 
 class Staged(msgspec.Struct, frozen=True):
-    """What was written into a staging file."""
+    """What was written into a staging file; `first_column` is that of a sheet, from 0."""
 
     headers: tuple[str, ...]
     records: int
     unclosed: Opening | None = None
     readable: int = 0
+    first_column: int | None = None
 
 
 def escaped(text: str) -> str:
@@ -123,6 +127,29 @@ def stage_jsonl(content: Content, target: Path, stop: Stop) -> Staged:
                     advice="Keep what varies in the values, under the same keys in every line.",
                 )
     return Staged(tuple(places), count, None, readable)
+
+
+def stage_sheet(content: Content, target: Path, stop: Stop) -> Staged:
+    """Read the first sheet of a workbook and write it as a staging file."""
+    sheet = Sheet(content, stop)
+    rows = sheet.rows()
+    headers = tuple(cell_text(cell)[1] for cell in next(rows, (0, ()))[1])
+    count = 0
+    with _created(target) as out:
+        for count, (number, cells) in enumerate(rows, 1):
+            if count % _LOOK_EVERY == 0:
+                stop.check()
+            record = SEPARATOR.join(map(_sheet_cell, cells))
+            if len(record.encode()) > RECORD_BYTES:
+                out.write(_fault(number, too_long(record.encode())))
+            else:
+                out.write(f"{number}{_NO_FAULT}{record}\n")
+    return Staged(headers, count, None, count, sheet.first_column)
+
+
+def _sheet_cell(value: Cell) -> str:
+    kind, text = cell_text(value)
+    return (MARK + kind if kind else "") + escaped(text)
 
 
 def _object_cells(found: dict[str, Any], places: dict[str, int]) -> str:

@@ -1,0 +1,196 @@
+"""The first sheet of an .xlsx workbook: its rows, and numbers as far as they can be trusted."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import zipfile
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import python_calamine
+
+from bulklink.errors import BadFileError
+from bulklink.mapping.jsonl_records import FLOAT, OTHER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bulklink.mapping.content import Content
+    from bulklink.mapping.stop import Stop
+
+Cell = str | float | bool | dt.date | dt.time | dt.timedelta
+
+#: A spreadsheet keeps 15 digits of a number.
+_FIRST_ROUNDED = 10**15
+#: The reader holds a sheet in memory, from its first cell to its last, at 30 bytes a cell or more.
+MOST_CELLS = 20_000_000
+_BLOCK_BYTES = 1 << 20
+_OVERLAP = 64
+_REFERENCE = re.compile(rb"""\sr=["']([A-Z]{0,7})([0-9]{1,19})["']""")
+_PROTECTED = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_RELATION = "{*}Relationship"
+_SHEET_ID = re.compile(r"\{.*relationships\}id")
+
+
+class Sheet:
+    """The first sheet of a workbook, held in memory.
+
+    Args:
+        content: the input.
+        stop: ends the work.
+
+    Raises:
+        BadFileError: if it is no workbook, is damaged or protected, or reaches too far.
+    """
+
+    def __init__(self, content: Content, stop: Stop) -> None:
+        self._name = name = content.source.name
+        with _refusing(name):
+            _refuse_protected(content.path, name)
+            _refuse_too_large(content.path, name, stop)
+            self._sheet = python_calamine.CalamineWorkbook.from_path(
+                content.path
+            ).get_sheet_by_index(0)
+
+    @property
+    def first_column(self) -> int:
+        """The column of the first cell of every row, from 0."""
+        start = self._sheet.start
+        return start[1] if start else 0
+
+    def rows(self) -> Iterator[tuple[int, list[Cell]]]:
+        """Give the rows that are not empty, each with its number in the sheet."""
+        with _refusing(self._name):
+            for number, cells in enumerate(self._sheet.iter_rows(), 1):
+                if any(not isinstance(cell, str) or cell.strip() for cell in cells):
+                    yield number, cells
+
+
+def letters(column: int) -> str:
+    """Name a column, from 0, as a spreadsheet does."""
+    name = ""
+    while column >= 0:
+        column, letter = divmod(column, 26)
+        name = chr(ord("A") + letter) + name
+        column -= 1
+    return name
+
+
+def cell_text(cell: Cell) -> tuple[str, str]:
+    """Turn a cell into a mark of its kind, as those of JSON, and its text."""
+    if isinstance(cell, str):
+        return "", cell
+    if isinstance(cell, bool):
+        return OTHER, str(cell).upper()
+    if isinstance(cell, int | float):
+        if abs(cell) < _FIRST_ROUNDED and cell == int(cell):
+            return "", str(int(cell))
+        return FLOAT, repr(float(cell))
+    if isinstance(cell, dt.datetime):
+        return OTHER, cell.isoformat(" ")
+    return OTHER, str(cell)
+
+
+@contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    try:
+        yield
+    except python_calamine.PasswordError:
+        raise _protected(name) from None
+    except (
+        python_calamine.CalamineError,
+        zipfile.BadZipFile,
+        zlib.error,
+        ET.ParseError,
+        ValueError,
+        KeyError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        raise _broken(name, error) from None
+    except BaseException as error:
+        # A panic of the reader's Rust code is none of Python's exceptions.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise _broken(name, error) from None
+
+
+def _broken(name: str, error: BaseException) -> BadFileError:
+    reason = str(error).partition("\n")[0][:200]
+    return BadFileError(
+        f"The workbook cannot be read: {reason}.",
+        where=name,
+        advice="Open it and save it again as .xlsx, or as CSV.",
+    )
+
+
+def _protected(name: str) -> BadFileError:
+    return BadFileError(
+        "The workbook is protected by a password, or of the old .xls kind.",
+        where=name,
+        advice="Save it without a password as .xlsx, or as CSV.",
+    )
+
+
+def _refuse_protected(path: Path, name: str) -> None:
+    with path.open("rb") as file:
+        if file.read(len(_PROTECTED)) == _PROTECTED:
+            raise _protected(name)
+
+
+def _refuse_too_large(path: Path, name: str, stop: Stop) -> None:
+    """Refuse a sheet that does not fit into memory; one stray cell far off is enough for that."""
+    rows, columns = 0, b"A"
+    with zipfile.ZipFile(path) as archive:
+        for block in _blocks(archive):
+            stop.check()
+            for column, row in _REFERENCE.findall(block):
+                rows = max(rows, int(row))
+                columns = max(columns, column, key=lambda name: (len(name), name))
+    if rows * _number(columns) > MOST_CELLS:
+        raise BadFileError(
+            f"The sheet reaches to cell {columns.decode()}{rows}: that is more than can be read.",
+            where=name,
+            advice="Delete what stands far off, or save it as CSV.",
+        )
+
+
+def _blocks(archive: zipfile.ZipFile) -> Iterator[bytes]:
+    """Read the first sheet, or all where it cannot be told, in pieces that overlap."""
+    for part in _first_sheets(archive):
+        with archive.open(part) as sheet:
+            carried = b""
+            while block := sheet.read(_BLOCK_BYTES):
+                yield carried + block
+                carried = block[-_OVERLAP:]
+
+
+def _number(column: bytes) -> int:
+    number = 0
+    for letter in column:
+        number = number * 26 + letter - ord("A") + 1
+    return number
+
+
+def _first_sheets(archive: zipfile.ZipFile) -> list[str]:
+    """Find the part of a workbook that holds its first sheet."""
+    parts = archive.namelist()
+    if "xl/workbook.xml" in parts and "xl/_rels/workbook.xml.rels" in parts:
+        first = _parsed(archive, "xl/workbook.xml").find("{*}sheets/{*}sheet")
+        ids = () if first is None else first.items()
+        wanted = next((text for key, text in ids if _SHEET_ID.fullmatch(key)), None)
+        for relation in _parsed(archive, "xl/_rels/workbook.xml.rels").iterfind(_RELATION):
+            target = relation.get("Target", "")
+            part = target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
+            if relation.get("Id") == wanted and part in parts:
+                return [part]
+    return [part for part in parts if "/worksheets/" in part and part.endswith(".xml")]
+
+
+def _parsed(archive: zipfile.ZipFile, part: str) -> ET.Element:
+    return ET.fromstring(archive.read(part))  # noqa: S314
