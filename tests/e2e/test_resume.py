@@ -90,7 +90,7 @@ def test_a_torn_last_line_is_cut_off_and_kept(
 def test_a_run_that_is_driven_is_locked(bulklink: Command, standin: StandIn, world: World) -> None:
     with held(bulklink, standin, world, "link", "link", contacts=10):
         for command in ("resume", "retry"):
-            told = bulklink.given(**standin.env())(command, "here", "--json")
+            told = bulklink.given(**standin.env()).alone(command, "here", "--json", within=20)
             assert told.code == 2, told
             assert told.error["code"] == "locked"
 
