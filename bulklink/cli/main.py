@@ -11,8 +11,8 @@ import click
 from bulklink.cli.demo import demo
 from bulklink.cli.emulator import emulator
 from bulklink.cli.generate import generate
-from bulklink.cli.goingon import apply_plan, resume, retry
 from bulklink.cli.plan import plan
+from bulklink.cli.resume import apply_plan, resume, retry
 from bulklink.cli.screen import show_error
 from bulklink.cli.send import link, relink, run, unlink
 from bulklink.cli.status import status
