@@ -16,14 +16,14 @@ from typing import Any
 import orjson
 import pytest
 
+if sys.platform == "win32":
+    pytest.skip("this system has no kill -9", allow_module_level=True)
+
 MESSAGES = 50_000
 KILLS = int(os.environ.get("BULKLINK_TEST_KILLS", "3"))
 _BULKLINK = [sys.executable, "-m", "bulklink"]
 
-pytestmark = [
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9"),
-]
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")

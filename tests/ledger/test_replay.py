@@ -60,6 +60,16 @@ def test_a_torn_last_line_does_not_count(tmp_path: Path) -> None:
     assert replay(path).counts[Status.DONE] == 1
 
 
+def test_a_torn_last_line_is_cut_off_and_kept_before_anything_is_added(tmp_path: Path) -> None:
+    whole = result_line(TS, result(1, Status.DONE))
+    path, torn = write(tmp_path / "ledger.jsonl", whole, whole[:30]), tmp_path / "ledger.torn"
+    mend(path, torn)
+    assert path.read_bytes() == whole
+    assert torn.read_bytes() == whole[:30] + b"\n"
+    mend(path, torn)
+    assert torn.read_bytes() == whole[:30] + b"\n"
+
+
 def test_a_damaged_line_is_an_error_that_says_where(tmp_path: Path) -> None:
     path = write(tmp_path / "ledger.jsonl", b'{"event":"result"\n')
     with pytest.raises(LedgerError) as caught:
