@@ -136,7 +136,7 @@ def _copied(content: Content, folder: Path, stop: Stop) -> Content:
             reader = _Hashing(file)
             blocks = _blocks(reader, content.source.compression, stop)
             if content.encoding != UTF8:
-                blocks = recoded(_without_utf8_mark(blocks, content), content.encoding)
+                blocks = recoded(_none_of_utf8(blocks, content), content.encoding)
             for block in blocks:
                 writer.write(block)
     except (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError) as error:
@@ -159,15 +159,20 @@ def _blocks(reader: io.RawIOBase, compression: Compression | None, stop: Stop) -
         yield block
 
 
-def _without_utf8_mark(blocks: Iterator[bytes], content: Content) -> Iterator[bytes]:
+def _none_of_utf8(blocks: Iterator[bytes], content: Content) -> Iterator[bytes]:
     for number, block in enumerate(blocks):
-        if not number and block.startswith(codecs.BOM_UTF8):
+        if not number and (block.startswith(codecs.BOM_UTF8) or _is_narrow(block, content)):
             raise BadFileError(
-                f"The file says that it is UTF-8, not {content.encoding}.",
+                f"The file looks like UTF-8, not {content.encoding}.",
                 where=content.source.name,
                 advice="Leave --encoding out.",
             )
         yield block
+
+
+def _is_narrow(block: bytes, content: Content) -> bool:
+    """Tell whether a text that should be UTF-16 or UTF-32 holds no comma or brace in it."""
+    return content.encoding.startswith(("utf-16", "utf-32")) and b"\0" not in block
 
 
 def _damaged(name: str, error: Exception) -> BadFileError:

@@ -20,6 +20,10 @@ OWN_PREFIX = "bulklink_"
 LONGEST_ID = 100
 LONGEST_MESSAGE_ID = 500
 _SHOWN_HEADERS = 10
+_SHOWN = 60
+#: How like a name must be to be named, and to be named beside a nearer one.
+_LIKE, _AS_LIKE = 0.5, 0.75
+_NAMED = 3
 
 
 class Headers(msgspec.Struct, frozen=True):
@@ -79,10 +83,12 @@ def _is_id(column: str, value: str) -> bool:
 def _check_columns(option: str, columns: list[str]) -> None:
     for column, times in Counter(columns).items():
         if column not in KNOWN_COLUMNS:
+            near = _close(column, KNOWN_COLUMNS)
             raise UsageError(
                 f"There is no column {column!r}.",
                 where=option,
-                advice="The columns are " + ", ".join(KNOWN_COLUMNS) + ".",
+                advice=(f"The nearest is {near[0]}. " if near else "")
+                + f"The columns are {', '.join(KNOWN_COLUMNS)}.",
             )
         if times > 1:
             raise UsageError(
@@ -147,7 +153,7 @@ def _known_places(file: Headers, reading: Reading) -> dict[int, str]:
     renamed = {
         column: place
         for column, header in reading.columns
-        if column in reading.active and (place := find(file.headers, header)) is not None
+        if column in reading.active and (place := find(file.headers, header, file.name)) is not None
     }
     places = {place: column for column, place in renamed.items()}
     for place, header in enumerate(file.headers):
@@ -160,17 +166,34 @@ def _known_places(file: Headers, reading: Reading) -> dict[int, str]:
     return places
 
 
-def find(headers: Sequence[str], wanted: str) -> int | None:
-    """Find a header as it is written, or else without case, spaces and underscores."""
-    if wanted in headers:
-        return headers.index(wanted)
-    alike = [place for place, header in enumerate(headers) if simple(header) == simple(wanted)]
-    return alike[0] if alike else None
+def find(headers: Sequence[str], wanted: str, where: str = "--only") -> int | None:
+    """Find a header as it is written, or else without case, spaces and underscores.
+
+    Raises:
+        BadFileError: if several headers are meant.
+    """
+    found = [place for place, header in enumerate(headers) if header == wanted] or [
+        place for place, header in enumerate(headers) if simple(header) == simple(wanted)
+    ]
+    if len(found) > 1:
+        _refuse_ambiguous(wanted, [headers[place] for place in found], where)
+    return found[0] if found else None
+
+
+def _refuse_ambiguous(wanted: str, found: list[str], where: str) -> NoReturn:
+    same = len(set(found)) == 1
+    raise BadFileError(
+        f"Several headers are called {wanted!r}."
+        if same
+        else f"{wanted!r} may mean several headers: {', '.join(map(repr, found))}.",
+        where=where,
+        advice="Rename all but one of them." if same else "Write it just as the one that is meant.",
+    )
 
 
 def _check_renames(files: Sequence[Headers], reading: Reading) -> None:
     for column, header in reading.columns:
-        if all(find(file.headers, header) is None for file in files):
+        if all(find(file.headers, header, file.name) is None for file in files):
             raise BadFileError(
                 f"No header is called {header!r}, as --column {column} says.",
                 where=files[0].name,
@@ -196,13 +219,16 @@ def _check_needed(file: Headers, found: set[str], reading: Reading) -> None:
             raise BadFileError(
                 f"There is no column {column}.",
                 where=file.name,
-                advice=_missing_advice(column, file.headers),
+                advice=_missing_advice(column, file.headers)
+                + (" Check --encoding as well." if reading.encoding else ""),
             )
 
 
 def _missing_advice(column: str, headers: Sequence[str]) -> str:
     if len(headers) == 1 and not simple(headers[0]).isalnum():
-        return f"The header is one cell: {headers[0][:60]!r}. Say with --delimiter what parts it."
+        return (
+            f"The header is one cell: {headers[0][:_SHOWN]!r}. Say with --delimiter what parts it."
+        )
     near = nearest(column, headers)
     if near.startswith("The nearest"):
         near += f" If it is meant, give --column {column}=HEADER."
@@ -212,11 +238,24 @@ def _missing_advice(column: str, headers: Sequence[str]) -> str:
 
 
 def nearest(wanted: str, headers: Iterable[str]) -> str:
-    """Name the header that is most like the one that was looked for."""
-    known = {simple(header): header for header in headers if header.strip()}
-    close = difflib.get_close_matches(simple(wanted), known, n=1, cutoff=0.5)
+    """Name the headers that are most like the one that was looked for."""
+    known = [header for header in dict.fromkeys(headers) if header.strip()]
+    close = _close(wanted, known)
     if close:
-        return f"The nearest header is {known[close[0]]!r}."
-    shown = ", ".join(repr(header[:60]) for header in list(known.values())[:_SHOWN_HEADERS])
+        named = ", ".join(repr(header[:_SHOWN]) for header in close)
+        return (
+            f"The nearest headers are {named}." if close[1:] else f"The nearest header is {named}."
+        )
+    shown = ", ".join(repr(header[:_SHOWN]) for header in known[:_SHOWN_HEADERS])
     more = ", …" if len(known) > _SHOWN_HEADERS else ""
     return f"The headers are {shown}{more}." if shown else "It has no headers."
+
+
+def _close(wanted: str, names: Iterable[str]) -> list[str]:
+    """Return the nearest of some names, and those that are about as near."""
+    known: dict[str, str] = {}
+    for name in names:
+        known.setdefault(simple(name), name)
+    near = difflib.get_close_matches(simple(wanted), known, n=_NAMED, cutoff=_AS_LIKE)
+    near = near or difflib.get_close_matches(simple(wanted), known, n=1, cutoff=_LIKE)
+    return [known[name] for name in near]

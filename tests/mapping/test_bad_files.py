@@ -188,5 +188,58 @@ def test_headers_are_found_or_named(
     assert found.sent[0].contact_id == "1"
 
 
+@pytest.mark.parametrize(
+    ("header", "reading", "message", "advice"),
+    [
+        ("Note,note", Reading(Op.LINK, only=(("NOTE", None),)), "'Note', 'note'", "just as"),
+        ("Note,Note", Reading(Op.LINK, only=(("Note", None),)), "called 'Note'", "Rename"),
+        ("Id,ID", Reading(Op.LINK, columns=(("op", "i d"),)), "'Id', 'ID'", "just as"),
+    ],
+    ids=["only-alike", "only-the-same", "column-alike"],
+)
+def test_a_header_that_may_be_several_is_not_guessed(
+    desk: Desk, header: str, reading: Reading, message: str, advice: str
+) -> None:
+    name = desk.write(f"contact_id,owner_id,message_id,deal_id,{header}\n1,2,m,5,x,y\n")
+    with pytest.raises(BadFileError) as raised:
+        desk.plan_files([name], reading)
+    assert message in raised.value.message
+    assert advice in raised.value.advice
+    assert raised.value.where in (name, "--only")
+
+
+def test_a_header_as_it_is_written_beats_those_that_are_alike(desk: Desk) -> None:
+    text = "contact_id,owner_id,message_id,deal_id,Note,note\n1,2,m,5,,y\n"
+    assert desk.plan(text, Reading(Op.LINK, only=(("note", "y"),))).messages == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "named"),
+    [
+        ("Contact_Idx,Contact Ids,owner_id,message_id,deal_id", "'Contact Ids', 'Contact_Idx'"),
+        ("contct_id,owner_id,message_id,deal_id", "header is 'contct_id'. If it is meant"),
+    ],
+    ids=["two", "one"],
+)
+def test_a_missing_column_is_answered_with_the_nearest_headers(
+    desk: Desk, headers: str, named: str
+) -> None:
+    with pytest.raises(BadFileError, match="no column contact_id") as raised:
+        desk.plan(f"{headers}\n{headers}\n")
+    assert all(part in raised.value.advice for part in named.split(", "))
+
+
+def test_an_unknown_column_is_answered_with_the_nearest(desk: Desk) -> None:
+    with pytest.raises(UsageError) as raised:
+        desk.plan(HEADER + ROW, Reading(Op.LINK, columns=(("contactid", "x"),)))
+    assert raised.value.advice.startswith("The nearest is contact_id. The columns are op, ")
+
+
+def test_a_missing_column_in_an_encoding_that_was_given_asks_for_it_too(desk: Desk) -> None:
+    with pytest.raises(BadFileError, match="no column") as raised:
+        desk.plan("a,b\n1,2\n", Reading(Op.LINK, encoding="cp1252"))
+    assert "--encoding" in raised.value.advice
+
+
 def test_every_error_of_a_mapping_ends_with_exit_code_2() -> None:
     assert issubclass(BadFileError, RefusedError)

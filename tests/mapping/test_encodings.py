@@ -120,9 +120,14 @@ def test_an_encoding_that_there_is_not_is_wrong_usage(desk: Desk, said: str, nea
     assert len(raised.value.message) < 200
 
 
-def test_a_file_whose_mark_says_utf8_is_not_read_as_anything_else(desk: Desk) -> None:
-    with pytest.raises(BadFileError, match="says that it is UTF-8") as raised:
-        desk.plan(codecs.BOM_UTF8 + HEADER.encode() + ROWS.encode(), reading("cp1252"))
+@pytest.mark.parametrize(
+    ("mark", "encoding"), [(codecs.BOM_UTF8, "cp1252"), (b"", "utf-16-le"), (b"", "utf-32")]
+)
+def test_a_file_that_is_plainly_utf8_is_not_read_as_anything_else(
+    desk: Desk, mark: bytes, encoding: str
+) -> None:
+    with pytest.raises(BadFileError, match="looks like UTF-8") as raised:
+        desk.plan(mark + HEADER.encode() + ROWS.encode(), reading(encoding))
     assert raised.value.advice == "Leave --encoding out."
 
 
