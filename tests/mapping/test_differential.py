@@ -15,6 +15,7 @@ from bulklink.models import Op
 
 from . import obvious
 from .desk import Desk, Found, as_csv, as_jsonl
+from .workbook import workbook
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,7 +136,9 @@ def many_small_mappings(
 
 
 @pytest.mark.parametrize("op", [None, Op.LINK, Op.UNLINK], ids=["mixed", "link", "unlink"])
-@pytest.mark.parametrize("way", ["regular", "quoted", "jsonl", "regular;", "quoted\t", "quoted|"])
+@pytest.mark.parametrize(
+    "way", ["regular", "quoted", "jsonl", "sheet", "regular;", "quoted\t", "quoted|"]
+)
 def test_every_way_judges_thousands_of_small_cases_as_the_obvious_planner_does(
     desk: Desk, way: str, op: Op | None
 ) -> None:
@@ -146,6 +149,10 @@ def test_every_way_judges_thousands_of_small_cases_as_the_obvious_planner_does(
             as_jsonl(COLUMNS, [in_order(row)]) if row is not None else "{broken\n" for row in rows
         ]
         found = desk.plan("".join(lines), Reading(op=op), "mapping.jsonl")
+    elif way == "sheet":
+        rows = [row for row in rows if row is not None]
+        content = workbook([COLUMNS, *(in_order(row) for row in rows if row is not None)])
+        found = desk.plan(content, Reading(op=op), "mapping.xlsx")
     else:
         if regular:
             rows = [row for row in rows if row is not None and '"' not in "".join(row.values())]

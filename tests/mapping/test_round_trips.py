@@ -3,21 +3,55 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .desk import HEADER, LINK, Desk, as_csv
+from bulklink.mapping import Reading
+from bulklink.models import Op
+
+from .desk import HEADER, Desk, Found, as_csv, as_jsonl
+from .workbook import workbook
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 ROUGH = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+
+
+class Packed(NamedTuple):
+    """An encoding and a compression; a text is written in both and planned."""
+
+    encoding: str | None
+    suffix: str
+
+    def plan(self, desk: Desk, text: str, name: str) -> Found:
+        content = PACKERS[self.suffix](text.encode(self.encoding or "utf-8"))
+        path = desk.write(content, name + self.suffix)
+        return desk.plan_files([path], Reading(Op.LINK, encoding=self.encoding))
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".zst": zstd.compress,
+}
+ENCODINGS = (None, "utf-8-sig", "utf-16", "utf-16-be", "utf-32", "utf-7", "gb18030")
+PACKED = st.builds(Packed, st.sampled_from(ENCODINGS), st.sampled_from(list(PACKERS)))
 
 
 @ROUGH
@@ -33,12 +67,14 @@ ROUGH = settings(
     ),
     delimiter=st.sampled_from([",", ";", "\t", "|"]),
     told=st.booleans(),
+    packed=PACKED,
 )
 def test_any_text_in_csv_comes_back(
     tmp_path: Path,
     notes: list[tuple[str, str, bool]],
     dialect: dict[str, Any],
     delimiter: str,
+    packed: Packed,
     *,
     told: bool,
 ) -> None:
@@ -47,7 +83,7 @@ def test_any_text_in_csv_comes_back(
     first = f"sep={delimiter}{dialect['lineterminator']}" if told else ""
     text = first + as_csv(header, rows, delimiter=delimiter, **dialect)
     desk = Desk(tmp_path)
-    found = desk.plan(text)
+    found = packed.plan(desk, text, "mapping.csv")
     back = [(row["bulklink_row"], row["A"], row["B"]) for row in found.plan]
     back += [(int(row["bulklink_row"]), row["A"], row["B"]) for row in found.rejects]
     assert sorted(back) == [(n, a, b) for n, (a, b, _) in enumerate(notes, 1)]
@@ -58,9 +94,14 @@ def test_any_text_in_csv_comes_back(
 @given(
     notes=st.lists(st.tuples(TEXT, st.one_of(st.none(), TEXT), st.booleans()), min_size=1),
     ascii_only=st.booleans(),
+    packed=PACKED,
 )
 def test_any_text_in_jsonl_comes_back(
-    tmp_path: Path, notes: list[tuple[str, str | None, bool]], *, ascii_only: bool
+    tmp_path: Path,
+    notes: list[tuple[str, str | None, bool]],
+    packed: Packed,
+    *,
+    ascii_only: bool,
 ) -> None:
     lines = [
         json.dumps(
@@ -71,7 +112,7 @@ def test_any_text_in_jsonl_comes_back(
         for n, (a, b, good) in enumerate(notes)
     ]
     desk = Desk(tmp_path)
-    found = desk.plan("\n".join(lines), LINK, "mapping.jsonl")
+    found = packed.plan(desk, "\n".join(lines), "mapping.jsonl")
     back = {row["bulklink_row"]: (row["A"], row["B"]) for row in found.plan}
     lost = {int(row["bulklink_row"]): (row["A"], row["B"]) for row in found.rejects}
     assert back == {n: (a, b) for n, (a, b, good) in enumerate(notes, 1) if good}
@@ -79,29 +120,87 @@ def test_any_text_in_jsonl_comes_back(
     desk.close()
 
 
-def test_plan_and_rejects_are_the_whole_input(desk: Desk) -> None:
-    text = f"{HEADER}1,2,a,5,\n1,2,a,5,\nx,2,a,5,\nbroken\n1,2,c,5,\n1,2,c,6,\n1,2,d,5,\n"
-    found = desk.plan(text)
+SHEET_TEXT = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff")
+    | st.sampled_from("\t\n\r"),
+    max_size=12,
+)
+
+
+@ROUGH
+@given(
+    notes=st.lists(st.tuples(SHEET_TEXT, SHEET_TEXT, st.booleans()), min_size=1, max_size=20),
+    suffix=st.sampled_from(list(PACKERS)),
+)
+def test_any_text_in_a_sheet_comes_back(
+    tmp_path: Path, notes: list[tuple[str, str, bool]], suffix: str
+) -> None:
+    rows = [["1" if good else "x", "2", f"m{n}", "5", a, b] for n, (a, b, good) in enumerate(notes)]
+    header = ["contact_id", "owner_id", "message_id", "deal_id", "A", "B"]
+    desk = Desk(tmp_path)
+    found = desk.plan(PACKERS[suffix](workbook([header, *rows])), name="mapping.xlsx" + suffix)
+    back = [(row["bulklink_row"], row["A"], row["B"]) for row in found.plan]
+    back += [(int(row["bulklink_row"]), row["A"], row["B"]) for row in found.rejects]
+    assert sorted(back) == [(n, a, b) for n, (a, b, _) in enumerate(notes, 1)]
+    desk.close()
+
+
+COLUMNS = HEADER.strip().split(",")
+ROWS = [
+    ["x", "2", "a", "5", 'n, "1"; é'],
+    ["1", "2", "b", "5", ""],
+    ["1", "2", "b", "5", "again"],
+    ["1", "2", "c", "5", "p"],
+    ["1", "2", "c", "6", "q\tr|s"],
+]
+FORMATS: dict[str, tuple[str, bytes, str | None]] = {
+    "comma": (".csv", as_csv(COLUMNS, ROWS).encode(), None),
+    "semicolon": (".csv", as_csv(COLUMNS, ROWS, delimiter=";").encode(), None),
+    "tab": (".csv", as_csv(COLUMNS, ROWS, delimiter="\t").encode(), None),
+    "pipe": (".csv", as_csv(COLUMNS, ROWS, delimiter="|").encode(), None),
+    "told": (".csv", ("sep=;\n" + as_csv(COLUMNS, ROWS, delimiter=";")).encode(), None),
+    "utf-16": (".csv", as_csv(COLUMNS, ROWS).encode("utf-16"), "utf-16"),
+    "cp1252": (".csv", as_csv(COLUMNS, ROWS, delimiter=";").encode("cp1252"), "cp1252"),
+    "gzip": (".csv.gz", gzip.compress(as_csv(COLUMNS, ROWS).encode()), None),
+    "zstd": (".csv.zst", zstd.compress(as_csv(COLUMNS, ROWS).encode()), None),
+    "jsonl": (".jsonl", as_jsonl(COLUMNS, ROWS).encode(), None),
+    "jsonl-utf-16-gzip": (
+        ".jsonl.gz",
+        gzip.compress(as_jsonl(COLUMNS, ROWS).encode("utf-16")),
+        "utf-16",
+    ),
+    "sheet": (".xlsx", workbook([COLUMNS, *ROWS]), None),
+}
+every_format = pytest.mark.parametrize(
+    ("suffix", "content", "encoding"), FORMATS.values(), ids=FORMATS
+)
+
+
+@every_format
+def test_plan_and_rejects_are_the_whole_input(
+    desk: Desk, suffix: str, content: bytes, encoding: str | None
+) -> None:
+    found = desk.plan(content, Reading(Op.LINK, encoding=encoding), f"m{suffix}")
     planned = [row["bulklink_row"] for row in found.plan]
     refused = [int(row["bulklink_row"]) for row in found.rejects]
-    assert sorted(planned + refused) == list(range(1, 8))
-    assert found.rows == found.messages + found.duplicates + found.rejected == 7
+    assert sorted(planned + refused) == list(range(1, 6))
+    assert (found.rows, found.messages, found.duplicates, found.rejected) == (5, 1, 1, 3)
 
 
-def test_rejects_that_were_mended_are_a_mapping_again(desk: Desk) -> None:
-    text = f'{HEADER}x,2,a,5,"n, 1"\n1,2,b,5,\n1,2,c,5,p\n1,2,c,6,q\n'
-    desk.plan(text).rejects  # noqa: B018
-    name = str(desk.folder / "rejects.csv")
-    mended = (desk.folder / "rejects.csv").read_text().replace("x,2,a", "7,2,a", 1)
-    mended = mended.replace("1,2,c,6", "1,2,d,6")
-    found = desk.plan(mended, name="mended.csv")
-    assert [(m.contact_id, m.message_id, m.deal_id) for m in found.sent] == [
+@every_format
+def test_rejects_that_were_mended_are_a_mapping_again(
+    desk: Desk, suffix: str, content: bytes, encoding: str | None
+) -> None:
+    found = desk.plan(content, Reading(Op.LINK, encoding=encoding), f"m{suffix}")
+    assert len(found.rejects) == 3
+    mended = (desk.folder / "rejects.csv").read_text("utf-8").replace("x,2,a", "7,2,a", 1)
+    again = desk.plan(mended.replace("1,2,c,6", "1,2,d,6"), name="mended.csv")
+    assert [(m.contact_id, m.message_id, m.deal_id) for m in again.sent] == [
         ("1", "c", "5"),
         ("1", "d", "6"),
         ("7", "a", "5"),
     ]
-    assert [row["Note"] for row in found.plan] == ["p", "q", "n, 1"]
-    assert name
+    assert [row["Note"] for row in again.plan] == ["p", "q\tr|s", 'n, "1"; é']
 
 
 def test_rejects_are_rfc_4180(desk: Desk) -> None:
