@@ -187,20 +187,20 @@ class Checked:
         for one in prepared:
             if one.unclosed is not None:
                 row = before + one.unclosed.record
-                query = refusing.refused_query(self._columns, where=f"run.row = {row}")
+                query = refusing.refused_query(self._columns, row, row)
                 return self._files.fault(self._database.one(query))
             before += one.input.records
         return None
 
     def faults(self) -> Iterator[Fault]:
         """Stream what is wrong with each refused row, in row order."""
-        for found in self._database.rows(refusing.refused_query(self._columns)):
-            yield self._files.fault(found)
+        for batch in refusing.refused(self._database, self._columns):
+            yield from map(self._files.fault, batch)
 
     def refused_rows(self) -> Iterator[RefusedRow]:
         """Stream the refused rows with as much of them as could be read, in row order."""
-        for found in self._database.rows(refusing.refused_query(self._columns)):
-            yield self._files.refused_row(found)
+        for batch in refusing.refused(self._database, self._columns):
+            yield from map(self._files.refused_row, batch)
 
     def duplicate_rows(self) -> Iterator[DuplicateRow]:
         """Stream the rows that say the same as an earlier one, in row order."""

@@ -42,7 +42,8 @@ def translated() -> Iterator[None]:
     except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
         raise RunDirError(
             "The plan cannot be made: " + str(error).splitlines()[0][:300],
-            advice="Make room on the disk of the run folder and of the temporary folder.",
+            advice="Give it more by --memory, or make room on the disks of the run folder and of"
+            " the temporary folder.",
         ) from None
 
 

@@ -17,7 +17,7 @@ from bulklink.mapping.values import ID_COLUMNS, Fault, RefusedRow
 from bulklink.models import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from bulklink.mapping.database import Database
@@ -30,6 +30,8 @@ OUR_COLUMNS = tuple(
 )
 #: What `refused_query` gives for each row before the user's own columns.
 _FRONT = 14
+#: Rows of the mapping that are looked through at a time.
+_SLICE = 100_000
 
 DUPLICATES = (
     "SELECT row, op, contact_id, owner_id, message_id, deal_id, first FROM good WHERE repeated "
@@ -128,8 +130,24 @@ def _raw(row: int, raw: str | None, others: list[int] | None, count: int) -> str
     return _meeting(row, others, count) if others else raw or ""
 
 
-def refused_query(columns: Sequence[Column], *, own: bool = False, where: str = "true") -> str:
-    """Select the refused rows in order; with `own`, the user's columns behind the rest."""
+def refused(
+    database: Database, columns: Sequence[Column], *, own: bool = False
+) -> Iterator[list[tuple[Any, ...]]]:
+    """Stream the refused rows in order; with `own`, the user's columns behind the rest.
+
+    Where there are conflicts, some rows of the mapping at a time: those of a large one, each with
+    the rows that it names, cannot be joined and sorted all at once.
+    """
+    rows, conflicts = database.one(
+        "SELECT (SELECT count(*) FROM staged), (SELECT count(*) FROM conflicts)"
+    )
+    step = _SLICE if conflicts else max(1, rows)
+    for first in range(1, rows + 1, step):
+        yield from database.batches(refused_query(columns, first, first + step - 1, own=own))
+
+
+def refused_query(columns: Sequence[Column], first: int, last: int, *, own: bool = False) -> str:
+    """Select the refused rows from row `first` to `last`, in order."""
     ids = [
         f"CASE WHEN blame IS DISTINCT FROM '{column}' AND {column}_grade IN "
         f"({GOOD}, {ROUND}, {FILLED}) THEN {column} END"
@@ -137,22 +155,21 @@ def refused_query(columns: Sequence[Column], *, own: bool = False, where: str = 
     ]
     users = [verbatim(place, column) for place, column in enumerate(columns)] if own else []
     selected = [
-        "run.row, file, line, blame",
+        "row, file, line, blame",
         f"coalesce(reason, {literal(faults.CONFLICT)})",
         _raw_cell(columns),
         "why, named, rows, op",
         *ids,
         *users,
     ]
+    within = f"row BETWEEN {first} AND {last}"
+    meeting = f"SELECT row AS met, named, rows FROM conflicts WHERE {within}"
     # Two halves, so that the many rows that nothing is wrong with are passed over early.
-    refused = (
-        "SELECT run.*, NULL AS first FROM run WHERE reason IS NOT NULL UNION ALL "
-        "SELECT run.*, first FROM run JOIN twins ON twins.row = run.row WHERE conflict"
-    )
     return (
-        f"SELECT {', '.join(selected)} FROM ({refused}) AS run "
-        "LEFT JOIN conflicts ON conflicts.first = run.first "
-        f"WHERE {where} ORDER BY run.row"
+        f"SELECT {', '.join(selected)} FROM ("
+        f"SELECT run.*, NULL AS named, NULL AS rows FROM run WHERE reason IS NOT NULL AND {within} "
+        f"UNION ALL SELECT run.*, named, rows FROM run JOIN ({meeting}) ON met = row "
+        f"WHERE {within}) ORDER BY row"
     )
 
 
@@ -176,12 +193,11 @@ def write_rejects(
     database: Database, folder: Path, columns: Sequence[Column], files: Files
 ) -> None:
     """Write the refused rows as a mapping that can be mended and fed again."""
-    query = refused_query(columns, own=True)
     with (
         replacing(folder / REJECTS) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file)
         writer.writerow([*(column.header for column in columns), *OUR_COLUMNS])
-        for batch in database.batches(query):
+        for batch in refused(database, columns, own=True):
             writer.writerows(map(files.reject, batch))

@@ -3,7 +3,7 @@
 The relations, above those of `checking`:
 
 - `twins`: the rows that name the same message as another row, each with the first of them;
-- `conflicts`: what is said of each conflict;
+- `conflicts`: the rows that contradict others, each with those it meets, in order;
 - `good`: the rows that are not refused; `repeated` if they say what an earlier one says.
 """
 # ruff: noqa: S608
@@ -34,11 +34,15 @@ def twin_tables() -> list[str]:
         "min(deal) <> max(deal) AS conflict "
         f"FROM near GROUP BY {key} HAVING count(*) > 1",
         f"CREATE TABLE twins AS SELECT row, first, conflict FROM near JOIN meetings ON {alike}",
-        "CREATE TABLE conflicts AS SELECT first, any_value(rows) AS rows, "
+        "CREATE TABLE clashes AS SELECT first, any_value(rows) AS rows, "
         f"list(row ORDER BY row) FILTER (place <= {faults.NAMED_ROWS + 1}) AS named FROM ("
         "SELECT row, first, count(*) OVER (PARTITION BY first) AS rows, "
         "row_number() OVER (PARTITION BY first ORDER BY row) AS place "
         "FROM twins WHERE conflict) GROUP BY first",
+        # In the order of the rows, so that those of some rows are found without a look at the rest.
+        "CREATE TABLE conflicts AS SELECT row, named, rows FROM clashes JOIN "
+        "(SELECT row, first FROM twins WHERE conflict) USING (first) ORDER BY row",
+        "DROP TABLE clashes",
         "DROP TABLE suspects",
         "DROP TABLE near",
         "DROP TABLE meetings",

@@ -1,0 +1,80 @@
+"""Mappings whose rows all meet others stay within the memory limit; DuckDB spills the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulklink.errors import RunDirError
+from bulklink.mapping.database import Database
+from bulklink.mapping.stop import Stop
+from bulklink.mapping.twins import twin_tables
+
+from .desk import HEADER, Desk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROWS = 150_000
+#: Far less than the rows take; what an operator cannot spill does not fit.
+MEMORY = "80MB"
+
+
+LONG_ROWS = 500_000
+#: The relation `run` as `checking` makes it: every message twice, with a deal of 100 digits.
+LONG_DEALS = f"""
+CREATE TABLE run AS SELECT i + 1 AS row, 'link' AS op, NULL::VARCHAR AS reason,
+    i % {LONG_ROWS // 2} // 8 AS contact_id_number, NULL::VARCHAR AS contact_id_text,
+    1 AS owner_id_number, NULL::VARCHAR AS owner_id_text,
+    format('{{:040x}}', i % {LONG_ROWS // 2}) AS message_id,
+    NULL::UBIGINT AS deal_id_number,
+    lpad((i % {LONG_ROWS // 2})::VARCHAR, 100, '1') AS deal_id_text
+FROM range({LONG_ROWS}) AS made(i)
+"""
+
+
+def twice(*deals: int) -> str:
+    """Write every message once for each of two deals, in another order the second time."""
+    half = ROWS // 2
+    return HEADER + "".join(
+        f"{4150868000000000001 + n % half * 7919 % half // 8},4150868000000200001,"
+        f"{n % half * 7919 % half:040x},{4150868000003000001 + deals[n // half]},note {n}\n"
+        for n in range(ROWS)
+    )
+
+
+@pytest.mark.parametrize(
+    ("deals", "rejected", "duplicates"),
+    [((1, 1), 0, ROWS // 2), ((1, 2), ROWS, 0)],
+    ids=["duplicates", "conflicts"],
+)
+def test_rows_that_all_meet_others_are_planned_in_little_memory(
+    desk: Desk, deals: tuple[int, int], rejected: int, duplicates: int
+) -> None:
+    name = desk.write(twice(*deals))
+    found = desk.plan_files([name], threads=1, memory=MEMORY)
+    assert (found.rejected, found.duplicates) == (rejected, duplicates)
+    assert len(found.rejects) == len(found.refused) == rejected
+    assert len(found.repeated) == duplicates
+    assert len(found.sent) == found.messages == ROWS - rejected - duplicates
+
+
+def test_too_little_memory_is_said_with_what_gives_more(desk: Desk) -> None:
+    name = desk.write(twice(1, 1))
+    with pytest.raises(RunDirError) as raised:
+        desk.plan_files([name], threads=1, memory="8MB")
+    assert "--memory" in raised.value.advice
+
+
+def test_what_meets_is_found_in_less_memory_than_its_texts_take(tmp_path: Path) -> None:
+    """Smallest and largest of long texts are no states that DuckDB can spill."""
+    database = Database(tmp_path / "spill", Stop(), threads=1, memory="40MB")
+    database.run(LONG_DEALS)
+    for statement in twin_tables():
+        database.run(statement)
+    assert database.one("SELECT count(*), count(*) FILTER (repeated) FROM good") == (
+        LONG_ROWS,
+        LONG_ROWS // 2,
+    )
+    database.close()
