@@ -128,25 +128,40 @@ def test_what_was_sent_is_on_disk_before_it_leaves(
         }
 
 
-def test_ctrl_c_while_planning_leaves_no_run_folder(bulklink: Command, world: World) -> None:
-    contact = world.add()
-    with (bulklink.folder / "m.csv").open("w", encoding="utf-8") as file:
+@pytest.fixture(scope="module")
+def million(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a mapping of a million messages, shuffled, every tenth of them there twice."""
+    path = tmp_path_factory.mktemp("million") / "m.csv"
+    with path.open("w", encoding="utf-8") as file:
         file.write("contact_id,owner_id,message_id,deal_id\n")
-        file.writelines(f"{contact.id},1,{n:064x},{contact.a}\n" for n in range(1_200_000))
+        for n in range(1_000_000):
+            message = (n - n % 10) * 7919 % 1_000_000 + n % 9
+            file.write(f"{4150868000000000001 + message // 8},1,{message:064x},5\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
+)
+@pytest.mark.parametrize("step", ["*", "scratch/planning-*", "plan.parquet.partial"])
+def test_planning_stops_within_two_seconds_at_any_step_and_leaves_no_run_folder(
+    bulklink: Command, million: Path, step: str, sent: signal.Signals, code: int
+) -> None:
     command = bulklink.given(BULKLINK_API_URL="http://127.0.0.1:9", BULKLINK_ACCESS_TOKEN="x")
-    with put_down(command.start("link", "m.csv")) as process:
-        folder = appeared(bulklink.folder / "runs")
-        interrupt(process)
+    with put_down(command.start("link", million)) as process:
+        appeared(bulklink.folder / "runs", f"*/{step}")
+        started = time.monotonic()
+        process.send_signal(sent)
         told = ended(process)
-    assert told.code == 130, told
-    assert not folder.exists()
+        took = time.monotonic() - started
+    assert told.code == code, told
+    assert took < 2
+    assert list((bulklink.folder / "runs").iterdir()) == []
 
 
-def appeared(runs: Path) -> Path:
-    """Return the first run folder as soon as there is one."""
-    until = time.monotonic() + 20
-    while time.monotonic() < until:
-        if runs.is_dir() and (found := sorted(runs.iterdir())):
-            return found[0]
+def appeared(folder: Path, pattern: str) -> None:
+    """Wait until there is a file or folder of this name."""
+    until = time.monotonic() + 40
+    while not any(folder.glob(pattern)):
+        assert time.monotonic() < until, pattern
         time.sleep(0.01)
-    raise AssertionError("no run folder")
