@@ -152,6 +152,20 @@ def test_calls_are_counted_by_group_and_half(desk: Desk) -> None:
     assert (shape.contacts_with_relinks, shape.read_pages_at_least) == (1, 3)
 
 
+def test_owners_of_a_contact_share_link_calls_where_they_may(desk: Desk) -> None:
+    sizes = {("1", "2"): 15, ("1", "3"): 4, ("1", "4"): 1, ("5", "2"): 21, ("6", "3"): 0}
+    rows = "".join(
+        f"{'relink' if n % 2 else 'link'},{contact},{owner},m{n},5,,\n"
+        for (contact, owner), size in sizes.items()
+        for n in range(size)
+    )
+    shape = desk.plan(f"{NAMES}{rows}unlink,1,9,u,,,\nunlink,6,3,u,,,\n", MIXED).shape
+    assert shape.link_sizes == ((1, 1), (4, 1), (15, 1), (21, 1))
+    assert shape.contact_link_sizes == ((20, 1), (21, 1))
+    assert (shape.link_calls(20), shape.link_calls(20, by_contact=True)) == (1 + 1 + 1 + 2, 1 + 2)
+    assert shape.link_calls(1) == shape.link_calls(1, by_contact=True) == 41
+
+
 def test_long_ids_of_mixed_length_are_given_to_the_packing_one_by_one(desk: Desk) -> None:
     lengths = [[500, 1, 300], [99, 98], [200, 200]]
     rows = "".join(
