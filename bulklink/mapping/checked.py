@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from bulklink.errors import BadFileError
+from bulklink.files import unwritable
 from bulklink.mapping import checking, loading, refusing, sealing, shape, twins
 from bulklink.mapping.database import PLANNING_MEMORY, Database
-from bulklink.mapping.files import unwritable
 from bulklink.mapping.headers import check_reading, columns_of
 from bulklink.mapping.preparing import Prepared, prepare, restage
 from bulklink.mapping.sources import remove

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from bulklink.errors import BadFileError
+from bulklink.files import fresh
 from bulklink.mapping.encodings import UTF8, encoding_of, recoded
-from bulklink.mapping.files import fresh
 from bulklink.mapping.sources import COPY_BYTES, Compression, Format, Source, on_disk
 
 if sys.version_info >= (3, 14):

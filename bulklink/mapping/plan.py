@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bulklink.errors import LedgerError, RunDirError
+from bulklink.files import replacing
 from bulklink.mapping import faults
 from bulklink.mapping.database import Database, literal
-from bulklink.mapping.files import replacing
 from bulklink.mapping.stop import Stop
 from bulklink.models import Message, Op
 

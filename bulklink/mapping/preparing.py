@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from bulklink.errors import BadFileError
+from bulklink.files import fresh, unwritable
 from bulklink.mapping.content import Content, content_of
 from bulklink.mapping.csv_records import COMMAS, CsvRecords
 from bulklink.mapping.dialect import Dialect
 from bulklink.mapping.encodings import UTF8
-from bulklink.mapping.files import fresh, unwritable
 from bulklink.mapping.headers import Headers
 from bulklink.mapping.loading import Feed
 from bulklink.mapping.records import Broken, Lines

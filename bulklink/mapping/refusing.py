@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bulklink.files import replacing
 from bulklink.mapping import faults
 from bulklink.mapping.database import literal
-from bulklink.mapping.files import replacing
 from bulklink.mapping.loading import FILLED, GOOD, ROUND
 from bulklink.mapping.sheets import letters
 from bulklink.mapping.values import ID_COLUMNS, Fault, RefusedRow

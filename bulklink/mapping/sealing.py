@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bulklink.mapping.checking import NAME_COLUMNS, OWNER_FORMS, name_cell
+from bulklink.files import replacing
+from bulklink.mapping.checking import NAME_COLUMNS, NUMBER_COLUMNS, OWNER_FORMS, name_cell
 from bulklink.mapping.database import identifier, literal
-from bulklink.mapping.files import replacing
 from bulklink.mapping.headers import OWN_PREFIX
 from bulklink.mapping.refusing import verbatim
 from bulklink.mapping.values import ID_COLUMNS
@@ -74,7 +74,7 @@ def _query(columns: Sequence[Column], reading: Reading, files: Sequence[str]) ->
         f"{_file(files)} AS bulklink_file",
         "line AS bulklink_line",
         f"{'op' if reading.op is None else literal(reading.op.value)} AS bulklink_op",
-        *(f"{_sent(column)} AS bulklink_{column}" for column in ID_COLUMNS),
+        *(f"{column} AS bulklink_{column}" for column in ID_COLUMNS),
         *(f"{name_cell(name, reading, columns)} AS bulklink_{name}" for name in NAME_COLUMNS),
         "number AS bulklink_group",
         "duplicate_of AS bulklink_duplicate_of",
@@ -85,7 +85,13 @@ def _query(columns: Sequence[Column], reading: Reading, files: Sequence[str]) ->
         f"{_cell(place, column, rebuilt)} AS {identifier(name)}"
         for place, (column, name) in enumerate(zip(columns, names, strict=True))
     ]
-    return f"SELECT {', '.join(ours + own)} FROM ({_sorted(columns, reading)})"
+    # A layer of its own: each is written twice and made once.
+    texts = ", ".join(
+        f"coalesce({column}_number::VARCHAR, {column}_text) AS {column}"
+        for column in NUMBER_COLUMNS
+    )
+    layer = f"SELECT *, {texts} FROM ({_sorted(columns, reading)})"
+    return f"SELECT {', '.join(ours + own)} FROM ({layer})"
 
 
 def _sorted(columns: Sequence[Column], reading: Reading) -> str:
@@ -111,12 +117,6 @@ def _file(files: Sequence[str]) -> str:
     return f"[{', '.join(map(literal, files))}][file + 1]"
 
 
-def _sent(column: str) -> str:
-    if column == "message_id":
-        return column
-    return f"coalesce({column}_number::VARCHAR, {column}_text)"
-
-
 def _rebuilt(reading: Reading) -> frozenset[str | None]:
     """Columns whose cell, where cleaning left it alone, is the id that is sent."""
     filled = {column for column, _ in reading.defaults}
@@ -125,8 +125,7 @@ def _rebuilt(reading: Reading) -> frozenset[str | None]:
 
 
 def _cell(place: int, column: Column, rebuilt: frozenset[str | None]) -> str:
-    known = column.known
-    return f"coalesce(c{place}, {_sent(known)})" if known and known in rebuilt else f"c{place}"
+    return f"coalesce(c{place}, {column.known})" if column.known in rebuilt else f"c{place}"
 
 
 def unique_names(headers: Sequence[str]) -> list[str]:

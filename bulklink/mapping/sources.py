@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from bulklink.errors import BadFileError, UsageError
-from bulklink.mapping.files import fresh
+from bulklink.files import fresh
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -11,9 +9,7 @@ from typing import Any
 import msgspec
 
 from bulklink.errors import RunDirError
-
-_REPLACE_TRIES = 20
-_REPLACE_PAUSE = 0.05
+from bulklink.files import replacing
 
 
 class State(StrEnum):
@@ -113,29 +109,5 @@ def write_record(path: Path, record: RunRecord) -> None:
     Raises:
         RunDirError: if it cannot be written.
     """
-    fresh = path.with_name(f"{path.name}.new")
-    content = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
-    try:
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        _replace(fresh, path)
-    except OSError as error:
-        raise RunDirError(
-            f"run.json cannot be written: {error.strerror or error}.",
-            where=str(path),
-            advice="Make room on the disk or mend the folder's permissions.",
-        ) from None
-
-
-def _replace(fresh: Path, path: Path) -> None:
-    """Replace a file; on Windows, wait while another program holds it open."""
-    for _ in range(_REPLACE_TRIES):
-        try:
-            fresh.replace(path)
-        except PermissionError:
-            time.sleep(_REPLACE_PAUSE)
-        else:
-            return
-    fresh.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")

@@ -57,6 +57,7 @@ def unwritable(path: Path, error: OSError) -> RunDirError:
 
 
 def _replace(temporary: Path, path: Path) -> None:
+    """Give a file its name, on disk with its content before this returns."""
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     for _ in range(_TRIES - 1):
@@ -65,5 +66,17 @@ def _replace(temporary: Path, path: Path) -> None:
         except PermissionError:
             time.sleep(_PAUSE)
         else:
-            return
-    temporary.replace(path)
+            break
+    else:
+        temporary.replace(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names in a folder on disk too; Windows opens no folders and needs no such thing."""
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
