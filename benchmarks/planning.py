@@ -1,15 +1,20 @@
-"""Planning beside DuckDB's bare sort of the same file, in one run.
+"""Planning beside DuckDB's bare sort of the same file and beside a loop in Python, in one run.
 
-    python benchmarks/planning.py [ROWS] [--quoted]
+    python benchmarks/planning.py [ROWS …] [--quoted] [--write]
 
-Prints rows a second of: the bare `COPY (SELECT * … ORDER BY contact_id, owner_id)`, planning
-(check, count, write rejects, seal), and messages a second of the stream from the sealed plan.
+Each step is a process of its own, so that its peak memory is its own: the bare
+`COPY (SELECT * … ORDER BY contact_id, owner_id)`, planning (check, write rejects, count, seal), the
+stream from the sealed plan, and a loop that does the checks with the csv module and dictionaries.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import json
 import random
+import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
+from tables import put, table
 
 from bulklink.mapping import Reading, SealedPlan, check, sources
 from bulklink.models import Op
@@ -26,6 +32,19 @@ if TYPE_CHECKING:
 
 MEMORY = "512MB"
 HEADER = "contact_id,owner_id,message_id,deal_id,deal_name,Note\n"
+#: The loop holds every row in memory; beyond this it says nothing new and takes minutes.
+LOOP_ROWS = 3_000_000
+COLUMNS = (
+    "rows",
+    "bare sort",
+    "plan",
+    "rows a second",
+    "plan : bare, wall",
+    "plan : bare, CPU",
+    "peak memory",
+    "plan : Python loop",
+    "stream, messages a second",
+)
 
 
 def records(rows: int) -> Iterator[str]:
@@ -57,7 +76,7 @@ def write(path: Path, rows: int, *, quoted: bool) -> None:
             file.write('"' + line.replace(",", '","')[:-1] + '"\n' if quoted else line)
 
 
-def bare(path: Path, folder: Path) -> None:
+def bare(path: Path, folder: Path) -> int:
     """Sort the file by DuckDB alone."""
     with duckdb.connect(
         config={"memory_limit": MEMORY, "temp_directory": str(folder / "spill")}
@@ -66,29 +85,52 @@ def bare(path: Path, folder: Path) -> None:
             f"COPY (SELECT * FROM read_csv('{path}', all_varchar = true) "
             f"ORDER BY contact_id, owner_id) TO '{folder / 'bare.parquet'}'"
         )
+    return 0
 
 
-def planned(path: Path, folder: Path) -> None:
+def planned(path: Path, folder: Path) -> int:
     """Check the file and seal its plan."""
-    with check(sources([str(path)]), Reading(Op.LINK), folder) as checked:
+    with check(sources([str(path)]), Reading(Op.LINK), folder, memory=MEMORY) as checked:
         checked.write_rejects(folder)
         checked.shape()
         checked.seal(folder)
-        print(f"{checked.messages:,} messages, {checked.rejected:,} refused, ", end="")
-        print(f"{checked.duplicates:,} duplicates")
+        return checked.messages
 
 
-def streamed(folder: Path) -> int:
+def streamed(_path: Path, folder: Path) -> int:
     """Read the plan as the workers do."""
     return sum(map(len, SealedPlan(folder / "plan.parquet").chunks()))
 
 
-def timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Run once; return wall and CPU seconds."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    work()
-    return time.perf_counter() - wall, time.process_time() - cpu
+def looped(path: Path, _folder: Path) -> int:
+    """Check, group and sort with the csv module and dictionaries; write nothing."""
+    digits, letters = re.compile("[0-9]{1,100}"), re.compile("[0-9A-Za-z]{1,500}")
+    groups: dict[tuple[str, str], dict[str, list[tuple[int, str]]]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.reader(file)
+        next(rows)
+        for number, (contact, owner, message, deal, _name, _note) in enumerate(rows, 1):
+            if (
+                digits.fullmatch(contact)
+                and digits.fullmatch(owner)
+                and letters.fullmatch(message)
+                and digits.fullmatch(deal)
+            ):
+                found = groups.setdefault((contact, owner), {})
+                found.setdefault(message, []).append((number, deal))
+    return sum(
+        len({deal for _, deal in wanted}) == 1
+        for _, messages in sorted(groups.items())
+        for wanted in messages.values()
+    )
 
+
+STEPS: dict[str, Callable[[Path, Path], int]] = {
+    "bare": bare,
+    "plan": planned,
+    "stream": streamed,
+    "loop": looped,
+}
 
 if sys.platform == "win32":
 
@@ -105,28 +147,60 @@ else:
         return held >> (20 if sys.platform == "darwin" else 10)
 
 
+def step(name: str, path: Path, folder: Path) -> None:
+    """Do one step in this process and print what it took."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    count = STEPS[name](path, folder)
+    took = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+    print(json.dumps({**took, "peak": peak(), "count": count}))
+
+
+def alone(name: str, path: Path, folder: Path) -> dict[str, float]:
+    """Do one step in a process of its own."""
+    command = [sys.executable, __file__, "--step", name, str(path), str(folder)]
+    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    took: dict[str, float] = json.loads(told)
+    print(f"  {name:7}{took['wall']:9.2f} s{took['cpu']:9.2f} CPU s{took['peak']:7.0f} MB")
+    return took
+
+
+def measured(rows: int, *, quoted: bool) -> list[str]:
+    """Measure one size; return its line of the table."""
+    print(f"{rows:,} rows")
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "mapping.csv"
+        write(path, rows, quoted=quoted)
+        names = [one for one in STEPS if one != "loop" or rows <= LOOP_ROWS]
+        took = {one: alone(one, path, Path(name)) for one in names}
+    sort, plan, stream = took["bare"], took["plan"], took["stream"]
+    return [
+        f"{rows:,}",
+        f"{sort['wall']:.1f} s, {sort['cpu']:.1f} CPU s",
+        f"{plan['wall']:.1f} s, {plan['cpu']:.1f} CPU s",
+        f"{rows / plan['wall']:,.0f}",
+        f"{sort['wall'] / plan['wall']:.2f}",
+        f"{sort['cpu'] / plan['cpu']:.2f}",
+        f"{plan['peak']:.0f} MB",
+        f"{took['loop']['wall'] / plan['wall']:.1f}" if "loop" in took else "",
+        f"{stream['count'] / stream['wall']:,.0f}",
+    ]
+
+
 def main() -> None:
     """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", type=int, nargs="?", default=1_000_000)
+    parser.add_argument("rows", type=int, nargs="*", default=[1_000_000])
     parser.add_argument("--quoted", action="store_true", help="quote every cell")
+    parser.add_argument("--write", action="store_true", help="put the table into README.md")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        path = folder / "mapping.csv"
-        write(path, asked.rows, quoted=asked.quoted)
-        works: dict[str, Callable[[], object]] = {
-            "bare sort": lambda: bare(path, folder),
-            "plan": lambda: planned(path, folder),
-            "stream": lambda: streamed(folder),
-        }
-        for label, work in works.items():
-            wall, cpu = timed(work)
-            print(
-                f"{label:10} {wall:7.2f} s  {cpu:7.2f} CPU s  {asked.rows / wall:12,.0f} rows/s"
-                f"  peak {peak()} MB so far"
-            )
+    made = table(COLUMNS, [measured(rows, quoted=asked.quoted) for rows in asked.rows])
+    print(made)
+    if asked.write:
+        put("planning", made)
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--step"]:
+        step(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
+    else:
+        main()

@@ -1,0 +1,27 @@
+"""Tables that benchmarks make, put into README.md between two marker lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+README = Path(__file__).with_name("README.md")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def put(name: str, text: str) -> None:
+    """Replace what stands between the marker lines of this name."""
+    start, end = f"<!-- {name}: written by the script -->\n", f"\n<!-- /{name} -->"
+    before, _, rest = README.read_text("utf-8").partition(start)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise SystemExit(f"{README.name} has no place for {name}.")
+    README.write_text(before + start + text + end + after, "utf-8")
