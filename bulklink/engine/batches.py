@@ -36,11 +36,6 @@ def unlink_batches(messages: Sequence[Message], size: int = MOST_ITEMS) -> list[
     return batches
 
 
-def fewest_links(count: int, size: int = MOST_ITEMS) -> int:
-    """Return the link calls that this many messages of one group need."""
-    return -(-count // size)
-
-
 def fewest_unlinks(count: int, characters: int) -> int:
     """Return the unlink calls below which nothing goes, for ids of so many characters in all.
 
