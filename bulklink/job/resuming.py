@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -49,7 +50,7 @@ async def resume(
         WrongOrgError: if it began elsewhere.
         LedgerError: if the ledger cannot be trusted.
     """
-    return await _go_on(folder, _begun(folder), limits, connection, watch, stopping, None)
+    return await _go_on(folder, _begun, limits, connection, watch, stopping, None)
 
 
 async def retry(
@@ -81,7 +82,7 @@ async def retry(
     def again(status: Status, said: str | None) -> bool:
         return status in _AGAIN and code in (None, said)
 
-    return await _go_on(folder, _begun(folder), limits, connection, watch, stopping, again)
+    return await _go_on(folder, _begun, limits, connection, watch, stopping, again)
 
 
 async def apply(
@@ -109,32 +110,22 @@ async def apply(
         LockedError: if another process drives the run.
         LedgerError: if the ledger cannot be trusted.
     """
-    record = _sealed(folder)
-    if expect is not None and expect != record.digest:
-        raise DigestError(
-            f"The digest of this plan is {record.digest}, not {expect}.",
-            where=str(folder.path),
-            advice="Look at the plan again: it is not the one that was approved.",
-        )
-    if record.invocations:
-        raise RunDirError(
-            "This plan was begun to be sent already.",
-            where=str(folder.path),
-            advice="`bulklink resume` goes on with it.",
-        )
-    return await _go_on(folder, record, limits, connection, watch, stopping, None)
+    unsent = partial(_unsent, expect=expect)
+    return await _go_on(folder, unsent, limits, connection, watch, stopping, None)
 
 
 async def _go_on(
     folder: RunFolder,
-    record: RunRecord,
+    may_go_on: Callable[[RunFolder], RunRecord],
     limits: dict[str, Any],
     connection: Connection,
     watch: Watch | None,
     stopping: Stopping | None,
     again: Callable[[Status, str | None], bool] | None,
 ) -> RunSummary:
+    may_go_on(folder)  # before anything is made in a folder that may be no run's
     with folder.driven():
+        record = may_go_on(folder)  # again: another process may have driven it until now
         mend(folder.ledger, folder.torn)
         told = replay(folder.ledger, again) if again else replay(folder.ledger)
         if record.state is State.FINISHED and not told.any_again:
@@ -150,6 +141,23 @@ async def _go_on(
             stopping or Stopping(),
             real_surroundings(),
         )
+
+
+def _unsent(folder: RunFolder, expect: str | None) -> RunRecord:
+    record = _sealed(folder)
+    if expect is not None and expect != record.digest:
+        raise DigestError(
+            f"The digest of this plan is {record.digest}, not {expect}.",
+            where=str(folder.path),
+            advice="Look at the plan again: it is not the one that was approved.",
+        )
+    if record.invocations:
+        raise RunDirError(
+            "This plan was begun to be sent already.",
+            where=str(folder.path),
+            advice="`bulklink resume` goes on with it.",
+        )
+    return record
 
 
 def _begun(folder: RunFolder) -> RunRecord:
