@@ -6,18 +6,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from bulklink.engine.caller import Caller, Exchange
+from bulklink.engine.caller import Caller
+from bulklink.engine.pages import Pages
 from bulklink.engine.refusals import Refusals
 from bulklink.engine.settling import seen, unreadable
 from bulklink.engine.tracks import Track
-from bulklink.zoho.answers import Verdict, refusal_of
-from bulklink.zoho.classes import AnswerClass, class_of
-from bulklink.zoho.exchange import Answer
-from bulklink.zoho.links import Deal, Page, read_page
-from bulklink.zoho.requests import emails_page
-
-_UNANSWERED = (AnswerClass.AGAIN, AnswerClass.BUSY)
-"""What leaves a read without an answer, however often it is tried: nothing was refused."""
+from bulklink.zoho.answers import Verdict
+from bulklink.zoho.links import Deal, read_page
 
 
 class Links(msgspec.Struct):
@@ -28,7 +23,7 @@ class Links(msgspec.Struct):
     `verdict` says why, None if no readable answer came.
     """
 
-    found: dict[str, tuple[Deal | None, int]] = {}
+    found: dict[str, tuple[Deal | None, int | None]] = {}
     last_call: int | None = None
     failed: bool = False
     verdict: Verdict | None = None
@@ -68,44 +63,10 @@ async def read_links(
         RunStoppedError: if no read can succeed.
     """
     left, links = dict(wanted), Links()
-    index: str | None = None
-    asked: set[str | None] = set()
-    while left and index not in asked and len(asked) < most_pages:
-        asked.add(index)
-        exchange = await caller.make(
-            emails_page(contact_id, index),
-            contact_id=contact_id,
-            rows=list(left.values()),
-            finishing=finishing,
-        )
-        links.last_call = exchange.call
-        page = await _page(exchange, contact_id, caller, refusals, links)
-        if page is None:
-            break
+    pages = Pages(contact_id, read_page, caller, refusals, most=most_pages, finishing=finishing)
+    while left and (page := await pages.next(list(left.values()))) is not None:
         for message_id in page.links.keys() & left.keys():
-            links.found[message_id] = (page.links[message_id], exchange.call)
+            links.found[message_id] = (page.links[message_id], pages.last_call)
             del left[message_id]
-        if page.next_index is None:
-            break
-        index = page.next_index
+    links.last_call, links.failed, links.verdict = pages.last_call, pages.failed, pages.verdict
     return links
-
-
-async def _page(
-    exchange: Exchange, contact_id: str, caller: Caller, refusals: Refusals, links: Links
-) -> Page | None:
-    """Return the page that came, or None and note in `links` why there is none."""
-    outcome = exchange.outcome
-    page = read_page(outcome) if isinstance(outcome, Answer) else None
-    if page is not None:
-        refusals.succeeded(exchange.kind, contact_id)
-        return page
-    links.failed = True
-    if isinstance(outcome, Answer) and outcome.ok:
-        caller.keep(exchange)
-    elif isinstance(outcome, Answer):
-        verdict = refusal_of(outcome)
-        await refusals.judge(exchange.kind, contact_id, verdict)
-        if class_of(verdict.http_status, verdict.code) not in _UNANSWERED:
-            links.verdict = verdict
-    return None

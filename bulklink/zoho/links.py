@@ -40,20 +40,25 @@ def read_page(answer: Answer) -> Page | None:
         or not isinstance(content.get("Emails"), list)
     ):
         return None
-    return Page(_links(content["Emails"]), _next_index(content.get("info")))
+    return Page(_links(content["Emails"]), next_index_of(content.get("info")))
 
 
 def _links(emails: list[Any]) -> dict[str, Deal | None]:
     links: dict[str, Deal | None] = {}
     for email in emails:
-        if not isinstance(email, dict) or "linked_record" not in email:
-            continue
-        message_id = text_id(email.get("message_id"))
-        record = email["linked_record"]
-        deal = _deal(record)
-        if message_id is not None and (record is None or deal is not None):
+        message_id = text_id(email.get("message_id")) if isinstance(email, dict) else None
+        deal = link_of(email) if message_id is not None else msgspec.UNSET
+        if message_id is not None and deal is not msgspec.UNSET:
             links[message_id] = deal
     return links
+
+
+def link_of(email: dict[str, Any]) -> Deal | msgspec.UnsetType | None:
+    """Return the deal an email of a page is on, None for no deal, UNSET where it is not told."""
+    if "linked_record" not in email:
+        return msgspec.UNSET
+    record = email["linked_record"]
+    return None if record is None else _deal(record) or msgspec.UNSET
 
 
 def _deal(record: Any) -> Deal | None:
@@ -65,7 +70,8 @@ def _deal(record: Any) -> Deal | None:
     return Deal(deal_id, name if isinstance(name, str) else None) if deal_id else None
 
 
-def _next_index(info: Any) -> str | None:
+def next_index_of(info: Any) -> str | None:
+    """Return what asks for the next page, by the `info` of this one; None on the last."""
     if not isinstance(info, dict) or info.get("more_records") is not True:
         return None
     return text_id(info.get("next_index"))
