@@ -1,0 +1,172 @@
+"""What is written into a table is read back from it, in every format."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import stat
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from python_calamine import CalamineWorkbook
+
+from bulklink.errors import UsageError
+from bulklink.spreadsheets import DISARMED, disarmed, is_disarmed, rearmed
+from bulklink.tables import Cell, Column, form_of, printing, workbook, writing
+
+ROUGH = settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+COLUMNS = (Column("message id", ident=True), Column("Note"), Column("row", number=True))
+ROWS = st.lists(st.tuples(TEXT, TEXT, st.none() | st.integers(0, 10**9)), max_size=8)
+
+
+def written(path: Path, rows: list[tuple[Cell, ...]], *, spreadsheet: bool = False) -> Path:
+    with writing(path, form_of(path.name, spreadsheet=spreadsheet), COLUMNS) as table:
+        table.write(rows[:1])
+        table.write(rows[1:])
+    return path
+
+
+@ROUGH
+@given(rows=ROWS, packed=st.booleans())
+def test_csv_holds_every_text(
+    tmp_path: Path, rows: list[tuple[Cell, ...]], *, packed: bool
+) -> None:
+    path = written(tmp_path / ("t.csv.gz" if packed else "t.csv"), rows)
+    content = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
+    read = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
+    assert read[0] == ["message id", "Note", "row"]
+    assert read[1:] == [["" if c is None else str(c) for c in row] for row in rows]
+
+
+@ROUGH
+@given(rows=ROWS)
+def test_jsonl_and_parquet_hold_every_text_and_numbers(
+    tmp_path: Path, rows: list[tuple[Cell, ...]]
+) -> None:
+    lines = written(tmp_path / "t.jsonl", rows).read_bytes().splitlines()
+    assert [tuple(json.loads(line).values()) for line in lines] == rows
+    path = written(tmp_path / "t.parquet", rows)
+    with duckdb.connect() as connection:
+        told = connection.execute("SELECT * FROM read_parquet($1)", [str(path)])
+        assert [column[0] for column in told.description or []] == ["message id", "Note", "row"]
+        assert told.fetchall() == rows
+
+
+@ROUGH
+@given(rows=st.lists(st.tuples(TEXT, TEXT, st.integers(0, 10**9)), max_size=8))
+def test_a_workbook_has_text_cells(tmp_path: Path, rows: list[tuple[str, str, int]]) -> None:
+    rows = [(f"={note}", f"{'0' * 3}{n}", n) for note, _, n in rows if note.isprintable()]
+    path = written(tmp_path / "t.xlsx", [*rows])
+    read = CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python()
+    assert [tuple(row) for row in read] == [("message id", "Note", "row"), *rows]
+
+
+def test_a_file_is_its_owners_alone_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    for name in ("t.csv", "t.jsonl.gz", "t.parquet", "t.xlsx"):
+        path = written(tmp_path / name, [("a", "b", 1)])
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600 or sys.platform == "win32"
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl.gz", "t.parquet", "t.xlsx"])
+def test_a_table_that_comes_to_no_end_leaves_the_file_as_it_was(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("as it was")
+    with pytest.raises(LookupError), writing(path, form_of(name), COLUMNS) as table:
+        table.write([("a", "b", 1)])
+        raise LookupError
+    assert path.read_text() == "as it was"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "spreadsheet"),
+    [
+        ("t", None, False),
+        ("t.txt", None, False),
+        ("t.parquet.gz", None, False),
+        ("t.xlsx.gz", None, False),
+        ("-", "xlsx", False),
+        ("t.jsonl", None, True),
+    ],
+)
+def test_a_name_that_tells_no_format_is_refused(
+    name: str, kind: str | None, *, spreadsheet: bool
+) -> None:
+    with pytest.raises(UsageError):
+        form_of(name, kind, spreadsheet=spreadsheet)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UsageError, match="no such folder"),
+        writing(tmp_path / "none" / "t.csv", form_of("t.csv"), COLUMNS),
+    ):
+        pass
+
+
+def test_a_sheet_that_is_full_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workbook, "MOST_ROWS", 3)
+    with pytest.raises(UsageError, match="no more than 3 rows") as refused:
+        written(tmp_path / "t.xlsx", [("a", "b", 1)] * 4)
+    assert ".csv" in refused.value.advice
+    with pytest.raises(UsageError, match="row 1 has more than"):
+        written(tmp_path / "t.xlsx", [("a" * 40_000, "b", 1)])
+
+
+@given(cell=TEXT | st.from_regex(r"'*[-=+@\t\r]?[0-9]{0,20}", fullmatch=True), ident=st.booleans())
+def test_a_disarmed_cell_is_harmless_and_comes_back(cell: str, *, ident: bool) -> None:
+    safe = disarmed(cell, ident=ident)
+    assert rearmed(safe) == cell
+    assert safe == f'="{cell}"' or not safe.startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "ident", "shown"),
+    [
+        ("5843104000000424162", False, '="5843104000000424162"'),
+        ("00123", False, '="00123"'),
+        ("123", False, "123"),
+        ("123", True, '="123"'),
+        ("8937fb4a", True, '="8937fb4a"'),
+        ("=1+1", True, "'=1+1"),
+        ("-10 %", False, "'-10 %"),
+        ("'=1+1", False, "''=1+1"),
+        ("'tis", False, "'tis"),
+        ("Müller", False, "Müller"),
+    ],
+)
+def test_how_a_cell_is_written_for_a_spreadsheet(cell: str, shown: str, *, ident: bool) -> None:
+    assert disarmed(cell, ident=ident) == shown
+
+
+@ROUGH
+@given(rows=ROWS)
+def test_csv_for_a_spreadsheet_says_so_and_comes_back(
+    tmp_path: Path, rows: list[tuple[Cell, ...]]
+) -> None:
+    content = written(tmp_path / "t.csv", rows, spreadsheet=True).read_bytes()
+    assert content.startswith(b"\xef\xbb\xbf")
+    header, *read = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+    assert header[-1] == DISARMED
+    assert is_disarmed(header)
+    told = [tuple(rearmed(cell) for cell in row[:-1]) for row in read]
+    assert told == [tuple("" if c is None else str(c) for c in row) for row in rows]
+
+
+def test_a_table_goes_to_a_stream_that_stays_open() -> None:
+    stream = io.BytesIO()
+    with printing(stream, form_of("-"), COLUMNS) as table:
+        table.write([("a", None, 1)])
+    assert stream.getvalue() == b"message id,Note,row\r\na,,1\r\n"
