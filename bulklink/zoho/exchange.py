@@ -34,11 +34,16 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """An HTTP answer as received; `retry_after` is in seconds, None where it is not given."""
+    """An HTTP answer as received.
+
+    `retry_after` is in seconds; `credits_left` is what the org has left of its credits, told once
+    half of them are used. Both are None where they are not given.
+    """
 
     status: int
     body: bytes = b""
     retry_after: float | None = None
+    credits_left: int | None = None
 
     @property
     def ok(self) -> bool:

@@ -13,12 +13,16 @@ from bulklink.zoho.requests import MOST_IDS_QUERY
 
 
 class Org(msgspec.Struct, frozen=True):
-    """The organisation a token belongs to; fields are None where the CRM tells nothing."""
+    """The organisation a token belongs to; fields are None where the CRM tells nothing.
+
+    `users` is how many its licence is for; they add to its credits a day.
+    """
 
     id: str | None = None
     name: str | None = None
     type: str | None = None
     paid_type: str | None = None
+    users: int | None = None
 
     @property
     def sandbox(self) -> bool:
@@ -48,12 +52,13 @@ def read_org(answer: Answer) -> Org | None:
     if org is None:
         return None
     licence = org.get("license_details")
-    paid_type = licence.get("paid_type") if isinstance(licence, dict) else None
+    licence = licence if isinstance(licence, dict) else {}
     return Org(
         text_id(org.get("id")),
         _text(org.get("company_name")),
         _text(org.get("type")),
-        _text(paid_type),
+        _text(licence.get("paid_type")),
+        _count(licence.get("users_license_purchased")),
     )
 
 
@@ -130,3 +135,9 @@ def _records(answer: Answer, key: str) -> list[dict[str, Any]] | None:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _count(value: object) -> int | None:
+    """Return a number of things, which other parts of the API write as text."""
+    found = text_id(value) or ""
+    return int(found) if found.isascii() and found.isdigit() and len(found) <= 9 else None

@@ -69,7 +69,12 @@ class HttpTransport:
                 method, target, headers=headers, data=body, allow_redirects=False
             ) as response:
                 content = await _bounded(response)
-                return Answer(response.status, content, _seconds(response.headers))
+                return Answer(
+                    response.status,
+                    content,
+                    retry_after=_number(response.headers, "Retry-After"),
+                    credits_left=_number(response.headers, "X-API-CREDITS-REMAINING"),
+                )
         except UnicodeError:  # an address with a label that no host name can have
             return Silence("the host name is not known", sent=False)
         except _NEVER_SENT as error:
@@ -92,10 +97,10 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(chunks)
 
 
-def _seconds(headers: Mapping[str, str]) -> float | None:
-    """Return Retry-After in seconds; its form as a date is not read, Zoho documents neither."""
-    value = headers.get("Retry-After", "")
-    return float(value) if value.isascii() and value.isdigit() else None
+def _number(headers: Mapping[str, str], name: str) -> int | None:
+    """Return a header's whole number. A date in Retry-After is not read; Zoho documents neither."""
+    value = headers.get(name, "").strip()
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= 15 else None
 
 
 def _reason(error: BaseException) -> str:

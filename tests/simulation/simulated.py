@@ -96,7 +96,13 @@ def _received(answer: WireAnswer) -> Answer | Silence:
     if answer.fate is not Fate.DELIVERED:
         return Silence("the connection broke")
     retry_after = answer.headers.get("Retry-After")
-    return Answer(answer.status, bytes(answer.body), float(retry_after) if retry_after else None)
+    left = answer.headers.get("X-API-CREDITS-REMAINING")
+    return Answer(
+        answer.status,
+        bytes(answer.body),
+        retry_after=float(retry_after) if retry_after else None,
+        credits_left=int(left) if left else None,
+    )
 
 
 @dataclass

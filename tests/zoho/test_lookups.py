@@ -52,7 +52,17 @@ NO_ANSWERS = {
 
 def test_an_org_is_read() -> None:
     org = read_org(answer({"org": [ORG]}))
-    assert org == Org("5843104000000020005", "Zylker", "Sandbox", "enterprise")
+    assert org == Org("5843104000000020005", "Zylker", "Sandbox", "enterprise", 10)
+
+
+@pytest.mark.parametrize(
+    ("told", "users"), [(25, 25), ("25", 25), (None, None), ("many", None), (-1, None), ([], None)]
+)
+def test_the_users_of_a_licence_are_a_number_or_not_known(told: Any, users: int | None) -> None:
+    licence = {"paid_type": "enterprise", "users_license_purchased": told}
+    org = read_org(answer({"org": [ORG | {"license_details": licence}]}))
+    assert org is not None
+    assert org.users == users
 
 
 @pytest.mark.parametrize(

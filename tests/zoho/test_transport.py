@@ -324,6 +324,17 @@ async def test_without_retry_after_none_is_told() -> None:
     assert await outcome_of(EMPTY_OK) == Answer(200, b"{}", None)
 
 
+@pytest.mark.parametrize(
+    ("value", "left"),
+    [("0", 0), ("4999", 4999), (" 12 ", 12), ("-1", None), ("many", None), ("", None)],
+)
+async def test_the_credits_that_are_left_are_read(value: str, left: int | None) -> None:
+    outcome = await outcome_of(
+        f"HTTP/1.1 204 No Content\r\nX-API-CREDITS-REMAINING: {value}\r\n\r\n".encode()
+    )
+    assert outcome == Answer(204, b"", credits_left=left)
+
+
 async def test_no_content_is_an_answer_without_a_body() -> None:
     assert await outcome_of(b"HTTP/1.1 204 No Content\r\n\r\n") == Answer(204, b"", None)
 
