@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
-from bulklink.engine.pacer import Pacer
+from bulklink.engine.pacing.pacer import Pacer, Ticket
 from bulklink.engine.refusals import fatal
 from bulklink.engine.retries import Next, Tries, decide
 from bulklink.engine.stopping import Stopping
-from bulklink.errors import RunStoppedError, StoppedBy
-from bulklink.ledger.lines import answer_line, call_line, timestamp
+from bulklink.errors import LedgerError, RunStoppedError, StoppedBy
+from bulklink.ledger.lines import CallLine, answer_line, call_line, timestamp, unsent_line
 from bulklink.ledger.writer import LedgerWriter
 from bulklink.zoho.answers import refusal_of
 from bulklink.zoho.classes import AnswerClass, class_of
@@ -57,10 +58,12 @@ class Caller:
     Args:
         client: sends requests.
         ledger: takes the `call` line before a request leaves, and answers worth keeping.
-        pacer: gives out places in flight.
+        pacer: gives out turns and places in flight.
         stopping: tells whether the run goes on.
         clock: tells the time.
         first_call: number of the first call in the ledger.
+        settle_after: seconds that a call without an answer in time holds its place longer: the
+            server may still be at work on it.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Caller:
         clock: Clock,
         *,
         first_call: int = 1,
+        settle_after: float = 0.0,
     ) -> None:
         self._client = client
         self._ledger = ledger
@@ -79,6 +83,7 @@ class Caller:
         self._stopping = stopping
         self._clock = clock
         self._next_call = first_call
+        self._settle_after = settle_after
         self._answered = False
         self._unanswered = 0
 
@@ -108,12 +113,13 @@ class Caller:
             LedgerError: if its line cannot be written; it was not sent then.
         """
         made = _Made(self._clock.monotonic())
+        ticket = self._pacer.ticket(contact_id, finishing=finishing)
         while True:
             made.sent += 1
-            line = (request.kind, tried + made.sent, contact_id, rows)
-            call, received = await self._send(request, line, finishing=finishing)
+            line = self._line(request.kind, tried + made.sent, contact_id, rows)
+            received = await self._send(request, line, ticket)
             outcome = received.outcome
-            exchange = Exchange(call, made.sent, request.kind, outcome, made.lost)
+            exchange = Exchange(line.call, made.sent, request.kind, outcome, made.lost)
             if isinstance(outcome, Silence) or not outcome.ok:
                 self.keep(exchange)
             decision = decide(outcome, self._tries(made, request, outcome), self._clock.chance())
@@ -141,21 +147,37 @@ class Caller:
             answer_line(self._clock.timestamp(), exchange.call, exchange.kind, status, body)
         )
 
-    async def _send(
-        self,
-        request: Request,
-        line: tuple[str, int, str | None, Sequence[int]],
-        *,
-        finishing: bool,
-    ) -> tuple[int, Received]:
-        """Send once, with the line on disk before; return the number of the call with it."""
-        async with self._pacer.place(finishing=finishing):
+    async def _send(self, request: Request, line: CallLine, ticket: Ticket) -> Received:
+        """Send once, with the line on disk before."""
+        async with self._pacer.turn(ticket) as turn:
             await self._client.ready()
-            call, self._next_call = self._next_call, self._next_call + 1
-            op, attempt, contact_id, rows = line
-            written = call_line(self._clock.timestamp(), call, op, attempt, contact_id, rows)
-            await self._ledger.commit(written)
-            return call, await self._client.send(request)
+            await self._ledger.commit(call_line(self._clock.timestamp(), line))
+            async with self._told_if_kept_back(line):
+                await self._pacer.take_place(turn)
+                token = await self._client.ready()  # one can have ended meanwhile
+                await self._pacer.start(turn)
+            received = await self._client.send(request, token)
+            if isinstance(received.outcome, Silence) and received.outcome.in_time is False:
+                turn.lingers = self._settle_after
+            return received
+
+    def _line(
+        self, kind: CallKind, attempt: int, contact_id: str | None, rows: Sequence[int]
+    ) -> CallLine:
+        call, self._next_call = self._next_call, self._next_call + 1
+        return CallLine(call, kind, attempt, contact_id, tuple(rows))
+
+    @contextlib.asynccontextmanager
+    async def _told_if_kept_back(self, line: CallLine) -> AsyncIterator[None]:
+        """Have the ledger say so if a call whose line is on disk does not leave after all."""
+        try:
+            yield
+        except BaseException:
+            # A ledger that cannot be written has stopped the run already; without this line a
+            # resume takes the call as sent and looks.
+            with contextlib.suppress(LedgerError):
+                self._ledger.append(unsent_line(self._clock.timestamp(), line))
+            raise
 
     def _tries(self, made: _Made, request: Request, outcome: Answer | Silence) -> Tries:
         made.busy += _busy(outcome)

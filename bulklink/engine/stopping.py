@@ -49,8 +49,12 @@ class Stopping:
 
     def check(self, *, finishing: bool = False) -> None:
         """Raise HaltedError if a call may not start; `finishing` is between a relink's halves."""
-        if self.reason is not None and not (finishing and self.reason.by in _GENTLE):
+        if self.halts(finishing=finishing):
             raise HaltedError
+
+    def halts(self, *, finishing: bool = False) -> bool:
+        """Tell whether a call may not start; `finishing` is between a relink's halves."""
+        return self.reason is not None and not (finishing and self.reason.by in _GENTLE)
 
     async def sleep(self, seconds: float, *, finishing: bool = False) -> None:
         """Wait, but no longer than the run goes on.

@@ -9,7 +9,7 @@ import anyio
 from bulklink.engine.caller import Caller
 from bulklink.engine.contact import Desk, Sending
 from bulklink.engine.lookups import organisation
-from bulklink.engine.pacer import Pacer
+from bulklink.engine.pacing.pacer import Pacer
 from bulklink.engine.refusals import Refusals
 from bulklink.engine.sender import send_all, workers_for
 from bulklink.engine.stopping import HaltedError, Stopping
@@ -140,11 +140,16 @@ class _Run:
             async with self.around.transport() as transport, open_ledger(files) as ledger:
                 tokens = Tokens(self.connection, transport, store, self.clock.wall)
                 client = Client(tokens, transport, secrets_of(self.connection))
-                first = self.told.next_call
-                await self._steps(
-                    Caller(client, ledger, self.pacer, self.stopping, self.clock, first_call=first),
+                caller = Caller(
+                    client,
                     ledger,
+                    self.pacer,
+                    self.stopping,
+                    self.clock,
+                    first_call=self.told.next_call,
+                    settle_after=self.job.settle_after,
                 )
+                await self._steps(caller, ledger)
         finally:
             files.close()
 

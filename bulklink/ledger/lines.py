@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,19 +40,33 @@ class Result(msgspec.Struct, frozen=True):
     duplicate_of: int | msgspec.UnsetType = msgspec.UNSET
 
 
+class CallLine(msgspec.Struct, frozen=True):
+    """What a `call` line says of a request: its number, what it is, the rows it carries.
+
+    `attempt` counts from 1; look-ups have neither contact nor rows.
+    """
+
+    call: int
+    op: str
+    attempt: int
+    contact_id: str | None
+    rows: tuple[int, ...]
+
+
 def timestamp(seconds: float) -> str:
     """Return seconds since 1970 as RFC 3339 in UTC with milliseconds."""
     moment = datetime.fromtimestamp(seconds, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def call_line(
-    ts: str, call: int, op: str, attempt: int, contact_id: str | None, rows: Sequence[int]
-) -> bytes:
+def call_line(ts: str, line: CallLine) -> bytes:
     """Return the line that is on disk before a request leaves."""
-    return _line(
-        "call", ts, call=call, op=op, attempt=attempt, contact_id=contact_id, rows=list(rows)
-    )
+    return _call("call", ts, line)
+
+
+def unsent_line(ts: str, line: CallLine) -> bytes:
+    """Return the line that takes a `call` line back: the run stopped before it left."""
+    return _call("unsent", ts, line)
 
 
 def snapshot_line(
@@ -100,6 +113,18 @@ def answer_line(ts: str, call: int, op: str, http_status: int | None, body: str)
     content = {"ts": ts, "call": call, "op": op, "http_status": http_status}
     content["body"] = body[:_LONGEST_ANSWER]
     return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _call(event: str, ts: str, line: CallLine) -> bytes:
+    return _line(
+        event,
+        ts,
+        call=line.call,
+        op=line.op,
+        attempt=line.attempt,
+        contact_id=line.contact_id,
+        rows=line.rows,
+    )
 
 
 def _line(event: str, ts: str, **fields: Any) -> bytes:

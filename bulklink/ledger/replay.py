@@ -37,7 +37,7 @@ class OpenRow(msgspec.Struct):
     `asked` is the op of the last write call that carried it, None if none did since its last
     `step`; `call` is the number of that call. `unlinked` tells that it is between the halves of a
     relink. `previous` is (id, name) of the deal that its snapshot told, (None, None) for no deal;
-    None without a snapshot.
+    None without a snapshot. `before` is (asked, call, attempts) as they were before that call.
     """
 
     asked: str | None = None
@@ -45,6 +45,7 @@ class OpenRow(msgspec.Struct):
     attempts: int = 0
     unlinked: bool = False
     previous: tuple[str | None, str | None] | None = None
+    before: tuple[str | None, int | None, int] = (None, None, 0)
 
     @property
     def torn(self) -> bool:
@@ -180,6 +181,10 @@ def replay(
                 calls[line.op] += 1
                 calls["retried"] += line.attempt > 1
                 _note_call(told, line)
+            case "unsent" if line.op in calls:
+                calls[line.op] -= 1
+                calls["retried"] -= line.attempt > 1
+                _take_back_call(told, line)
             case "snapshot":
                 row = told.open.setdefault(line.row, OpenRow())
                 row.previous = (line.previous_deal_id, line.previous_deal_name)
@@ -227,8 +232,22 @@ def _note_call(told: Replay, line: _Line) -> None:
         row = told.open.get(number)
         if row is None:
             row = told.open[number] = OpenRow(attempts=told.earlier_attempts(number))
+        row.before = (row.asked, row.call, row.attempts)
         row.asked, row.call = line.op, line.call
         row.attempts += 1
+
+
+def _take_back_call(told: Replay, line: _Line) -> None:
+    """Let rows stand as they stood before a call that did not leave."""
+    if line.op not in ("link", "unlink"):
+        return
+    for number in line.rows:
+        row = told.open.get(number)
+        if row is None or row.call != line.call:
+            continue
+        row.asked, row.call, row.attempts = row.before
+        if row.asked is None and not row.unlinked and row.previous is None:
+            del told.open[number]
 
 
 def _lines(path: Path) -> Iterator[_Line]:

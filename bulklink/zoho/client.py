@@ -32,21 +32,21 @@ class Client:
         self._transport = transport
         self._secrets = secrets
 
-    async def ready(self) -> str:
-        """Have a token at hand, so that the next request is one request. Return the API address.
+    async def ready(self) -> Token:
+        """Return a token to send with, good for a minute or a tenth of its life at least.
 
         Raises:
             RunStoppedError: if no token can be had.
         """
-        return (await self._tokens.current()).api_url
+        return await self._tokens.current()
 
-    async def send(self, request: Request) -> Received:
-        """Send a request exactly once.
+    async def send(self, request: Request, token: Token) -> Received:
+        """Send a request exactly once; it leaves before anything else is waited for.
 
-        Raises:
-            RunStoppedError: if no token can be had.
+        Args:
+            request: what to send.
+            token: that `ready` returned a moment ago.
         """
-        token = await self._tokens.current()
         headers = {"Authorization": f"Zoho-oauthtoken {token.access_token}"}
         if request.body is not None:
             headers |= _JSON

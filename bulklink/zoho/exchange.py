@@ -52,7 +52,12 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Silence(msgspec.Struct, frozen=True):
-    """No answer came. `sent` is False only where the request certainly never left."""
+    """No answer came.
+
+    `sent` is False only where the request certainly never left. `in_time` is False where it was
+    not waited for any longer: the server may still be at work on it.
+    """
 
     reason: str
     sent: bool = True
+    in_time: bool = True

@@ -80,7 +80,7 @@ class HttpTransport:
         except _NEVER_SENT as error:
             return Silence(_reason(error), sent=False)
         except (TimeoutError, aiohttp.ClientError, OSError, _TooLongError) as error:
-            return Silence(_reason(error))
+            return Silence(_reason(error), in_time=not isinstance(error, TimeoutError))
 
 
 class _TooLongError(Exception):

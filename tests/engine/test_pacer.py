@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from bulklink.engine.pacer import Pacer
+from bulklink.engine.pacing.pacer import Pacer
 from bulklink.engine.stopping import HaltedError, Stopping
 from bulklink.errors import RunStoppedError, StoppedBy
 from tests.virtual import now
@@ -22,7 +22,9 @@ async def starts(one: Pacer, calls: int, lasts: float = 0.0) -> list[float]:
     began: list[float] = []
 
     async def call() -> None:
-        async with one.place():
+        async with one.turn(one.ticket()) as turn:
+            await one.take_place(turn)
+            await one.start(turn)
             began.append(now())
             await anyio.sleep(lasts)
 
@@ -61,7 +63,7 @@ async def test_a_stop_ends_a_pause() -> None:
 
     async def wait() -> None:
         with pytest.raises(HaltedError):
-            async with one.place():
+            async with one.turn(one.ticket()):
                 pytest.fail("a call started after the stop")
 
     async with anyio.create_task_group() as group:

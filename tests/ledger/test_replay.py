@@ -10,8 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulklink.errors import LedgerError
-from bulklink.ledger.lines import Result, answer_line, call_line, result_line, timestamp
-from bulklink.ledger.replay import mend, replay
+from bulklink.ledger.lines import (
+    CallLine,
+    Result,
+    answer_line,
+    call_line,
+    result_line,
+    step_line,
+    timestamp,
+    unsent_line,
+)
+from bulklink.ledger.replay import Calls, mend, replay
 from bulklink.models import Op, Status
 
 TS = "2026-11-22T10:15:00.000Z"
@@ -45,13 +54,37 @@ def test_the_last_result_of_a_row_is_its_state(tmp_path: Path) -> None:
 def test_what_is_written_is_counted(
     tmp_path: Path, states: dict[int, Status], calls: list[tuple[str, int]]
 ) -> None:
-    lines = [call_line(TS, n, op, attempt, "1", [n]) for n, (op, attempt) in enumerate(calls, 1)]
+    lines = [
+        call_line(TS, CallLine(n, op, attempt, "1", (n,)))
+        for n, (op, attempt) in enumerate(calls, 1)
+    ]
     lines += [result_line(TS, result(row, status)) for row, status in states.items()]
     told = replay(write(tmp_path / "ledger.jsonl", *lines))
     for status in Status:
         assert told.counts[status] == list(states.values()).count(status)
     assert told.calls.link == sum(op == "link" for op, _ in calls)
     assert told.calls.retried == sum(attempt > 1 for _, attempt in calls)
+
+
+def test_a_call_that_was_kept_back_leaves_no_trace(tmp_path: Path) -> None:
+    """Its rows stand as before it, and no count has it."""
+    first, again = CallLine(1, "link", 1, "1", (1,)), CallLine(2, "link", 2, "1", (1,))
+    untouched = CallLine(3, "unlink", 1, "1", (2,))
+    half, read = CallLine(4, "link", 1, "1", (3,)), CallLine(5, "read", 2, "1", (3,))
+    told = replay(
+        write(
+            tmp_path / "ledger.jsonl",
+            *(call_line(TS, line) for line in (first, again, untouched)),
+            step_line(TS, 3),
+            *(call_line(TS, line) for line in (half, read)),
+            *(unsent_line(TS, line) for line in (again, untouched, half, read)),
+        )
+    )
+    assert (told.open[1].asked, told.open[1].call, told.open[1].attempts) == ("link", 1, 1)
+    assert 2 not in told.open
+    assert (told.open[3].asked, told.open[3].unlinked) == (None, True)
+    assert told.calls == Calls(link=1)
+    assert told.next_call == 6
 
 
 def test_a_torn_last_line_does_not_count(tmp_path: Path) -> None:

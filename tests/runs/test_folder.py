@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bulklink.errors import LockedError, RunDirError
-from bulklink.ledger.lines import Result, call_line, result_line
+from bulklink.ledger.lines import CallLine, Result, call_line, result_line
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder, make_folder, run_folders
 from bulklink.runs.record import Invocation, RunRecord, State
@@ -86,7 +86,7 @@ def test_a_running_run_that_nobody_drives_was_killed(tmp_path: Path) -> None:
     line = result_line(
         "2027-01-15T08:00:07.500Z", Result(1, Op.LINK, "1", "2", "a", "3", Status.DONE)
     )
-    folder.ledger.write_bytes(call_line(TS, 1, "link", 1, "1", [1, 2]) + line + line[:20])
+    folder.ledger.write_bytes(call_line(TS, CallLine(1, "link", 1, "1", (1, 2))) + line + line[:20])
     with folder.driven():
         running = status_of(folder)
         assert (running.state, running.stopped_by, running.exit_code) == ("running", None, None)

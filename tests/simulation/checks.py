@@ -115,11 +115,15 @@ class _Check:
     def order(self) -> Iterator[str]:
         """Promise 5: each request has one line, and each line of a result follows its call's."""
         sent = sum("/oauth/" not in target for _, target in self._outcome.requests)
-        told = len([line for line in self._lines if line["event"] == "call"])
+        lines = len([line for line in self._lines if line["event"] == "call"])
+        unsent = [line["call"] for line in self._lines if line["event"] == "unsent"]
+        told = lines - len(unsent)
         struck = any(life.strike for life in self._lives)
         if sent > told or (sent < told and not struck):
             yield f"{sent} requests left, the ledger has {told}"
-        if len(self._calls) != told:
+        if len(set(unsent)) != len(unsent) or not set(unsent) <= self._calls.keys():
+            yield f"lines of {unsent} are taken back"
+        if len(self._calls) != lines:
             yield "a number of a call stands twice"
         seen: set[int] = set()
         for line in self._lines:

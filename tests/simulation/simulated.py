@@ -23,7 +23,7 @@ from bulklink.emulator.worldfile import world_from
 from bulklink.engine.caller import Caller, Clock
 from bulklink.engine.contact import Desk, Sending
 from bulklink.engine.lookups import organisation
-from bulklink.engine.pacer import Pacer
+from bulklink.engine.pacing.pacer import Pacer
 from bulklink.engine.refusals import Refusals
 from bulklink.engine.sender import send_all, workers_for
 from bulklink.engine.stopping import HaltedError, Stopping
@@ -89,7 +89,7 @@ class CrmTransport:
             await done.wait()
         self._machine.event()
         await self._machine.up()
-        return _received(answers[0]) if answers else Silence("no answer in time")
+        return _received(answers[0]) if answers else Silence("no answer in time", in_time=False)
 
 
 def _received(answer: WireAnswer) -> Answer | Silence:
@@ -287,7 +287,15 @@ async def _invocation(
     try:
         async with open_ledger(MachineFiles(machine)) as ledger:
             client = Client(tokens, transport)
-            caller = Caller(client, ledger, pacer, stopping, clock, first_call=told.next_call)
+            caller = Caller(
+                client,
+                ledger,
+                pacer,
+                stopping,
+                clock,
+                first_call=told.next_call,
+                settle_after=case.settle_after,
+            )
             desk = Desk(
                 Sending(
                     batch_size=case.batch_size,

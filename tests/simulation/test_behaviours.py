@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
@@ -27,7 +28,7 @@ from tests.simulation.simulated import (
     message,
     run,
 )
-from tests.virtual import VirtualLoop
+from tests.virtual import VirtualLoop, now
 
 
 def case_of(groups: list[tuple[int, str, Op, int]], on: str | None = None, **changed: Any) -> Case:
@@ -352,3 +353,52 @@ async def test_a_read_refused_for_too_many_requests_leaves_its_relinks_in_doubt(
     assert {(r["status"], r["code"]) for r in outcome.results.values()} == {
         ("in_doubt", "no-answer")
     }
+
+
+def stop_at(requests: int, stop: Stopping) -> Callable[[str], None]:
+    """Return what presses Ctrl-C at such a request."""
+    seen = Counter[str]()
+
+    def on_request(method: str) -> None:
+        seen["all"] += 1
+        if seen["all"] == requests:
+            stop.stop(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
+
+    return on_request
+
+
+async def test_a_call_that_waits_for_its_place_is_kept_back_by_a_stop() -> None:
+    groups = [(n, OWNERS[0], Op.LINK, 20) for n in range(20)]
+    stop = Stopping()
+    case = case_of(groups, settings=Settings(latency=0.5), in_flight=4)
+    outcome = await run(case, stop=stop, on_request=stop_at(9, stop))
+    unsent = [line for line in outcome.lines() if line["event"] == "unsent"]
+    assert len(outcome.requests) == 9  # one of them for the token
+    assert outcome.calls["link"] == 8 + len(unsent)
+    assert unsent
+    assert not {row for line in unsent for row in line["rows"]} & outcome.results.keys()
+
+
+async def test_no_place_stands_empty_while_the_disk_works() -> None:
+    """The whole run takes the calls, two latencies apart at most, and no time for the disk."""
+    groups = [(n, OWNERS[0], Op.LINK, 1) for n in range(2000)]
+    for in_flight, latency in ((10, 0.05), (25, 0.05), (10, 0.2), (25, 0.2)):
+        case = case_of(
+            groups, settings=Settings(latency=latency, concurrency=in_flight), disk_seconds=0.005
+        )
+        case.in_flight = in_flight
+        began = now()
+        outcome = await run(case)
+        assert statuses(outcome) == {"done": 2000}
+        assert outcome.crm.state.answered_429 == 0
+        assert outcome.crm.state.most_in_flight == in_flight
+        assert now() - began <= 1.03 * 2000 * latency / in_flight
+
+
+async def test_a_call_without_an_answer_in_time_holds_its_place() -> None:
+    groups = [(n, OWNERS[0], Op.LINK, 1) for n in range(60)]
+    fault = Fault("stalled", op="link", count=1, seconds=45.0)
+    case = case_of(groups, settings=Settings(latency=1.0), in_flight=2, faults=[fault])
+    outcome = await run(case)
+    assert statuses(outcome) == {"done": 60}
+    assert outcome.crm.state.most_in_flight == 2

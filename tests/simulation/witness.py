@@ -94,9 +94,10 @@ class Witness:
     def _read_the_disk(self) -> None:
         flushed = self._machine.flushed
         for line in self._lines(flushed[self._read_to :]):
-            if line["event"] == "call":
+            if line["event"] in ("call", "unsent"):
                 rows = () if line["op"] == "read" else tuple(sorted(line["rows"]))
-                self._waiting[line["op"], line["contact_id"], rows] += 1
+                one = 1 if line["event"] == "call" else -1
+                self._waiting[line["op"], line["contact_id"], rows] += one
             elif line["event"] == "snapshot":
                 self._snapshots.add(line["row"])
         self._read_to = len(flushed)

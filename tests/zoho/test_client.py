@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bulklink.zoho import requests
-from bulklink.zoho.client import Client
+from bulklink.zoho.client import Client, Received
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.exchange import Answer, Request, Silence
 from bulklink.zoho.tokens import Tokens
@@ -23,10 +23,15 @@ def client_of(transport: FakeTransport) -> Client:
     return Client(Tokens(connection, transport, None, Clock()), transport)
 
 
+async def send(transport: FakeTransport, request: Request) -> Received:
+    client = client_of(transport)
+    return await client.send(request, await client.ready())
+
+
 @pytest.mark.parametrize("request_sent", [LINK, UNLINK, PAGE], ids=["link", "unlink", "read"])
 async def test_a_request_is_sent_once_as_it_is_to_the_api_host(request_sent: Request) -> None:
     transport = FakeTransport(Answer(200, b"{}"))
-    await client_of(transport).send(request_sent)
+    await send(transport, request_sent)
     (sent,) = transport.sent
     assert sent.method == request_sent.method
     assert sent.url == "https://www.zohoapis.eu" + request_sent.target
@@ -36,7 +41,7 @@ async def test_a_request_is_sent_once_as_it_is_to_the_api_host(request_sent: Req
 @pytest.mark.parametrize("request_sent", [LINK, UNLINK, PAGE], ids=["link", "unlink", "read"])
 async def test_the_token_goes_in_zohos_own_header_and_nowhere_else(request_sent: Request) -> None:
     transport = FakeTransport(Answer(200, b"{}"))
-    await client_of(transport).send(request_sent)
+    await send(transport, request_sent)
     (sent,) = transport.sent
     assert sent.headers["Authorization"] == f"Zoho-oauthtoken {SECRET}"
     assert SECRET not in sent.url
@@ -52,13 +57,13 @@ async def test_only_a_body_has_a_content_type(
     request_sent: Request, content_type: str | None
 ) -> None:
     transport = FakeTransport(Answer(200, b"{}"))
-    await client_of(transport).send(request_sent)
+    await send(transport, request_sent)
     assert transport.sent[0].headers.get("Content-Type") == content_type
 
 
 async def test_an_answer_comes_back_as_it_is_with_the_token_it_was_asked_with() -> None:
     said = Answer(429, b'{"code":"TOO_MANY_REQUESTS"}', 7.0)
-    received = await client_of(FakeTransport(said)).send(PAGE)
+    received = await send(FakeTransport(said), PAGE)
     assert received.outcome == said
     assert received.token.access_token == SECRET
     assert SECRET not in repr(received)
@@ -66,19 +71,19 @@ async def test_an_answer_comes_back_as_it_is_with_the_token_it_was_asked_with() 
 
 async def test_silence_comes_back_as_it_is() -> None:
     said = Silence("the connection broke")
-    assert (await client_of(FakeTransport(said)).send(LINK)).outcome == said
+    assert (await send(FakeTransport(said), LINK)).outcome == said
 
 
 async def test_a_token_that_a_server_repeats_is_blotted_out() -> None:
     body = f'{{"header":"Zoho-oauthtoken {SECRET}","again":"{SECRET}","code":"X"}}'.encode()
-    received = await client_of(FakeTransport(Answer(400, body, 3.0))).send(PAGE)
+    received = await send(FakeTransport(Answer(400, body, 3.0)), PAGE)
     assert isinstance(received.outcome, Answer)
     assert SECRET.encode() not in received.outcome.body
     assert b'"code":"X"' in received.outcome.body
     assert (received.outcome.status, received.outcome.retry_after) == (400, 3.0)
 
 
-async def test_being_ready_tells_the_address_and_sends_nothing_with_a_token_at_hand() -> None:
+async def test_being_ready_sends_nothing_with_a_token_at_hand() -> None:
     transport = FakeTransport(Answer(500))
-    assert await client_of(transport).ready() == "https://www.zohoapis.eu"
+    assert (await client_of(transport).ready()).api_url == "https://www.zohoapis.eu"
     assert transport.sent == []
