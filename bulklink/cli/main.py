@@ -10,6 +10,7 @@ import click
 
 from bulklink.cli.demo import demo
 from bulklink.cli.emulator import emulator
+from bulklink.cli.export import export
 from bulklink.cli.generate import generate
 from bulklink.cli.plan import plan
 from bulklink.cli.resume import apply_plan, resume, retry
@@ -38,6 +39,7 @@ for command in (
     resume,
     retry,
     status,
+    export,
     emulator,
     generate,
     demo,

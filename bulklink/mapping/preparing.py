@@ -21,6 +21,7 @@ from bulklink.mapping.sources import Format, Source, unreadable
 from bulklink.mapping.staging import Opening, stage_csv, stage_jsonl, stage_sheet
 from bulklink.mapping.survey import Survey, survey
 from bulklink.mapping.values import InputFile, Reading
+from bulklink.spreadsheets import is_disarmed, rearmed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,7 +124,8 @@ def _prepare_csv(content: Content, reading: Reading, folder: Path, stop: Stop) -
         ),
         dialect=dialect,
     )
-    regular = seen.regular and header.lines == skipped
+    plain = header.lines == skipped and not is_disarmed(header.cells)
+    regular = seen.regular and plain
     return prepared if regular else restage(prepared, folder, stop)
 
 
@@ -160,6 +162,8 @@ def _csv_header(content: Content, dialect: Dialect) -> _CsvHeader:
                 where=f"{name}, line {line}",
                 advice=_mend(cells, content),
             )
+        if is_disarmed(cells):
+            cells = list(map(rearmed, cells))
         return _CsvHeader(tuple(cells), lines.number, lines.offset)
 
 

@@ -59,12 +59,13 @@ def write_plan(
         database.run(
             f"COPY ({_query(columns, reading, files)}) TO {literal(str(temporary))} "
             f"(FORMAT parquet, USE_TMP_FILE false, ROW_GROUP_SIZE {ROW_GROUP_ROWS}, "
-            f"KV_METADATA {{headers: {literal(_headers(columns))}}})"
+            f"KV_METADATA {{headers: {literal(_said([column.header for column in columns]))}, "
+            f"known: {literal(_said([column.known for column in columns]))}}})"
         )
 
 
-def _headers(columns: Sequence[Column]) -> str:
-    return msgspec.json.encode([column.header for column in columns]).decode()
+def _said(of_columns: Sequence[str | None]) -> str:
+    return msgspec.json.encode(of_columns).decode()
 
 
 def _query(columns: Sequence[Column], reading: Reading, files: Sequence[str]) -> str:

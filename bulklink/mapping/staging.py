@@ -18,6 +18,7 @@ from bulklink.mapping.jsonl_records import cell, jsonl_records
 from bulklink.mapping.records import Broken, Lines, too_long
 from bulklink.mapping.sheets import Sheet, cell_text
 from bulklink.mapping.survey import RECORD_BYTES
+from bulklink.spreadsheets import is_disarmed, rearmed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +75,9 @@ def stage_csv(content: Content, target: Path, dialect: Dialect, stop: Stop) -> S
         headers = first[1] if first else []
         if isinstance(headers, Broken):
             raise TypeError("a header that was read before cannot be read again")
+        restored = is_disarmed(headers)
+        if restored:
+            headers = list(map(rearmed, headers))
         count = readable = 0
         for line, found in records.rest(len(headers)):
             count += 1
@@ -81,7 +85,8 @@ def stage_csv(content: Content, target: Path, dialect: Dialect, stop: Stop) -> S
                 stop.check()
             if not isinstance(found, Broken):
                 readable += 1
-                out.write(f"{line}{_NO_FAULT}{_cells(found)}\n")
+                cells = list(map(rearmed, found)) if restored else found
+                out.write(f"{line}{_NO_FAULT}{_cells(cells)}\n")
                 continue
             out.write(_fault(line, found))
             if found.unclosed:
@@ -134,12 +139,15 @@ def stage_sheet(content: Content, target: Path, stop: Stop) -> Staged:
     sheet = Sheet(content, stop)
     rows = sheet.rows()
     headers = tuple(cell_text(cell)[1] for cell in next(rows, (0, ()))[1])
+    written = _sheet_cell
+    if is_disarmed(headers):
+        headers, written = tuple(map(rearmed, headers)), _rearmed_cell
     count = 0
     with _created(target) as out:
         for count, (number, cells) in enumerate(rows, 1):
             if count % _LOOK_EVERY == 0:
                 stop.check()
-            record = SEPARATOR.join(map(_sheet_cell, cells))
+            record = SEPARATOR.join(map(written, cells))
             if len(record.encode()) > RECORD_BYTES:
                 out.write(_fault(number, too_long(record.encode())))
             else:
@@ -150,6 +158,11 @@ def stage_sheet(content: Content, target: Path, stop: Stop) -> Staged:
 def _sheet_cell(value: Cell) -> str:
     kind, text = cell_text(value)
     return (MARK + kind if kind else "") + escaped(text)
+
+
+def _rearmed_cell(value: Cell) -> str:
+    """Take back what stood in a CSV file for a spreadsheet, which was saved as a workbook."""
+    return _sheet_cell(rearmed(value) if isinstance(value, str) else value)
 
 
 def _object_cells(found: dict[str, Any], places: dict[str, int]) -> str:

@@ -13,6 +13,7 @@ import msgspec
 
 from bulklink.mapping import faults
 from bulklink.mapping.database import Database, literal
+from bulklink.mapping.originals import own_columns
 from bulklink.mapping.refusing import OUR_COLUMNS
 from bulklink.mapping.stop import Stop
 
@@ -42,7 +43,7 @@ def add_unknown(plan: Path, names: Path, rejects: Path) -> int:
         added = 0
         for row in _refused(database, plan, names):
             if not added and not rejects.exists():
-                _append(rejects, [*_headers(database, plan), *OUR_COLUMNS])
+                _append(rejects, [*(column.header for column in own_columns(plan)), *OUR_COLUMNS])
             _append(rejects, row)
             added += 1
         return added
@@ -78,12 +79,6 @@ JOIN contacts ON contacts.id = plan.bulklink_deal_id
 WHERE contacts.contact_id <> plan.bulklink_contact_id AND bulklink_op <> 'unlink'
     AND bulklink_duplicate_of IS NULL
 """
-
-
-def _headers(database: Database, plan: Path) -> list[str]:
-    """Return the user's headers as they stood in the mapping; the plan's may differ."""
-    query = f"SELECT value FROM parquet_kv_metadata({literal(str(plan))}) WHERE key = 'headers'"
-    return msgspec.json.decode(database.one(query)[0], type=list[str])
 
 
 def _append(rejects: Path, row: Iterable[Any]) -> None:

@@ -90,7 +90,9 @@ def test_the_commands_against_an_org_run(folder: Path, env: dict[str, str]) -> N
         for line in block.splitlines()
         if line.startswith("bulklink ")
     ]
-    assert [command[1] for command in commands] == ["plan", "link", "status", "plan", "apply"]
+    assert [command[1] for command in commands] == [
+        *("plan", "link", "status", "plan", "apply", "export", "export")
+    ]
     for command in commands:
         done = run(command, folder, env)
         assert done.returncode == 0, done.stderr.decode()

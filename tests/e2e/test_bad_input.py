@@ -128,7 +128,7 @@ LATER = {
     "--max-credits": ("link", "m.csv", "--max-credits", "5"),
 }
 LATER_COMMANDS = (
-    *("undo", "verify", "export", "forget", "history", "report"),
+    *("undo", "verify", "forget", "history", "report"),
     *("auth", "fetch"),
 )
 LATER_OPTIONS = (

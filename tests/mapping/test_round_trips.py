@@ -214,3 +214,16 @@ def test_rejects_are_rfc_4180(desk: Desk) -> None:
 def _said(desk: Desk) -> bytes:
     name = str(desk.folder / "mapping.csv")
     return f"{name},1,2,contact_id,bad-id,x".encode()
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+def test_cells_that_were_disarmed_for_a_spreadsheet_come_back(desk: Desk, form: str) -> None:
+    header = ["contact_id", "owner_id", "message_id", "deal_id", "'=Sum", "bulklink_disarmed"]
+    row = ['="1"', '="2"', '="m"', '="5"', "'=1+1", "yes"]
+    content = workbook([header, row]) if form == "xlsx" else as_csv(header, [row])
+    found = desk.plan(content, name=f"mapping.{form}")
+    assert found.plan[0]["contact_id"] == "1"
+    assert found.plan[0]["=Sum"] == "=1+1"
+    plain = desk.plan(as_csv(header[:5], [row[:5]]), name="plain.csv")
+    assert plain.plan[0]["contact_id"] == '="1"'
+    assert plain.plan[0]["'=Sum"] == "'=1+1"

@@ -1,0 +1,105 @@
+"""`bulklink export`: the results of a run joined to the user's own columns."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bulklink.cli.options import option, output_options
+from bulklink.cli.screen import note, print_json, table
+from bulklink.cli.types import Lines
+from bulklink.errors import ExitCode, UsageError
+
+_STATUSES = ("done", "unchanged", "failed", "in_doubt", "rejected", "duplicate", "pending")
+
+
+@click.command("export")
+@click.argument("run", type=click.Path(path_type=Path))
+@option(
+    "--output",
+    "-o",
+    required=True,
+    metavar="FILE",
+    help="The file: .csv, .jsonl, .csv.gz, .jsonl.gz, .parquet or .xlsx; - is standard output.",
+)
+@option(
+    "--format",
+    "format_",
+    type=click.Choice(["csv", "jsonl", "parquet", "xlsx"]),
+    help="The format, where the name of the file does not tell.",
+)
+@option(
+    "--status",
+    "statuses",
+    type=click.Choice(_STATUSES),
+    multiple=True,
+    help="Only rows with this status; may be given several times.",
+)
+@option(
+    "--code",
+    "codes",
+    type=Lines(),
+    multiple=True,
+    metavar="CODE",
+    help="Only rows with this code; may be given several times.",
+)
+@option(
+    "--spreadsheet",
+    is_flag=True,
+    help="CSV for a spreadsheet: ids stay text, and no cell is run as a formula. bulklink reads"
+    " such a file back as it was.",
+)
+@option("--force", is_flag=True, help="Replace a file that is there.")
+@output_options
+def export(run: Path, output: str, *, as_json: bool, **options: Any) -> int:
+    """Write the results of RUN joined to your own columns.
+
+    Every row of the mapping in its order, with your columns as they were, then bulklink_status,
+    bulklink_code and more. Works at any time; what has no result yet is pending. The file is a
+    mapping again.
+
+    \b
+    Examples:
+      bulklink export runs/20261122T101500Z-link-3f2a -o results.xlsx
+      bulklink export runs/20261122T101500Z-link-3f2a --status failed -o again.csv
+    """
+    from bulklink.job.exporting import export as write  # noqa: PLC0415 - not for --help
+    from bulklink.runs.folder import RunFolder  # noqa: PLC0415 - not for --help
+    from bulklink.tables import form_of, printing, writing  # noqa: PLC0415 - not for --help
+
+    form = form_of(output, options["format_"], spreadsheet=options["spreadsheet"])
+    _check_output(output, as_json=as_json, force=options["force"])
+    if output == "-":
+        opening: Any = partial(printing, sys.stdout.buffer, form)
+    else:
+        opening = partial(writing, Path(output), form)
+    told = write(RunFolder(run), opening, statuses=options["statuses"], codes=options["codes"])
+    if told.ids_only:
+        note("The columns of this run were forgotten: ids and results alone are left.")
+    if as_json:
+        print_json({"file": output, "format": form.kind, "rows": told.rows, "counts": told.counts})
+    else:
+        note(f"{told.rows:,} rows written{'' if output == '-' else f' to {output}'}")
+        if told.counts:
+            note(table(told.counts))
+    return ExitCode.OK
+
+
+def _check_output(output: str, *, as_json: bool, force: bool) -> None:
+    if output == "-":
+        if as_json:
+            raise UsageError(
+                "Rows and the JSON object cannot both go to standard output.",
+                where="--json",
+                advice="Name a file, or leave one of them out.",
+            )
+    elif Path(output).is_file() and not force:
+        raise UsageError(
+            "The file is there already.",
+            where=output,
+            advice="Add --force to replace it, or name another.",
+        )

@@ -1,0 +1,147 @@
+"""The user's own rows as they stood in the mapping, from what a run keeps of them."""
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import csv
+from contextlib import closing
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import msgspec
+
+from bulklink.errors import RunDirError
+from bulklink.mapping.database import Database, identifier, literal
+from bulklink.mapping.sealing import unique_names
+from bulklink.mapping.stop import Stop
+from bulklink.mapping.survey import RECORD_BYTES
+from bulklink.mapping.values import ID_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+_MEMORY = "256MB"
+_ROW = "bulklink_row"
+#: `bulklink_raw` has a whole record, each byte of it written with four characters at most.
+_LONGEST_CELL = 4 * RECORD_BYTES
+
+Cells: TypeAlias = "tuple[str | None, ...]"
+
+
+class OwnColumn(msgspec.Struct, frozen=True):
+    """A column of the user's: its header, its name in the plan, what bulklink knows it as."""
+
+    header: str
+    name: str
+    known: str | None
+
+
+class OwnRow(NamedTuple):
+    """A row of the mapping, by its number."""
+
+    row: int
+    cells: Cells
+
+
+#: What is left of a mapping whose columns were dropped, under the names that make it one again.
+IDS = tuple(OwnColumn(name, f"bulklink_{name}", name) for name in ("op", *ID_COLUMNS))
+
+
+def own_columns(plan: Path) -> tuple[OwnColumn, ...]:
+    """Return the user's columns that a sealed plan holds, in the order of the mapping.
+
+    Raises:
+        RunDirError: if there is no plan.
+    """
+    if not plan.is_file():
+        raise RunDirError(
+            "There is no sealed plan.", where=str(plan), advice="Make the plan again."
+        )
+    with closing(Database(plan.with_name(plan.name + ".spill"), Stop(), threads=1)) as database:
+        said = dict(
+            database.rows(f"SELECT key, value FROM parquet_kv_metadata({literal(str(plan))})")
+        )
+    headers, known = (_list(said[key]) for key in (b"headers", b"known"))
+    names = unique_names([header or "" for header in headers])
+    return tuple(
+        OwnColumn(header or "", name, column)
+        for header, name, column in zip(headers, names, known, strict=True)
+    )
+
+
+def _list(said: bytes) -> list[str | None]:
+    return msgspec.json.decode(said, type=list[str | None])
+
+
+def own_rows(
+    plan: Path, rejects: Path, columns: Sequence[OwnColumn], spill: Path
+) -> Iterator[OwnRow]:
+    """Stream the rows of a run in the order of the mapping, refused ones too.
+
+    Args:
+        plan: the sealed plan.
+        rejects: the refused rows; a missing file has none.
+        columns: which of the columns of `own_columns`, or `IDS`.
+        spill: where data goes that does not fit into memory; removed again.
+    """
+    refused = _refused(rejects, columns)
+    waiting = next(refused, None)
+    for own in _planned(plan, columns, spill):
+        while waiting is not None and waiting.row < own.row:
+            yield waiting
+            waiting = next(refused, None)
+        if waiting is not None and waiting.row == own.row:
+            waiting = next(refused, None)
+        yield own
+    if waiting is not None:
+        yield waiting
+        yield from refused
+
+
+def _planned(plan: Path, columns: Sequence[OwnColumn], spill: Path) -> Iterator[OwnRow]:
+    selected = ", ".join([_ROW, *(identifier(column.name) for column in columns)])
+    query = f"SELECT {selected} FROM read_parquet({literal(str(plan))}) ORDER BY {_ROW}"
+    with closing(Database(spill, Stop(), threads=1, memory=_MEMORY)) as database:
+        last = 0
+        for row, *cells in database.rows(query):
+            if row <= last:
+                raise RuntimeError(f"row {row} came behind row {last}")
+            last = row
+            yield OwnRow(row, tuple(cells))
+
+
+def _refused(rejects: Path, columns: Sequence[OwnColumn]) -> Iterator[OwnRow]:
+    """Stream the rows that were refused before the plan was sealed, which are in order.
+
+    Those that were refused after the look-ups stand behind them, and in the plan.
+    """
+    if not rejects.is_file():
+        return
+    csv.field_size_limit(_LONGEST_CELL)
+    with rejects.open(encoding="utf-8", errors="replace", newline="") as file:
+        records = csv.reader(file)
+        header = next(records, [])
+        if _ROW not in header:
+            return
+        number, places = header.index(_ROW), _places(header, [c.header for c in columns])
+        last = 0
+        for cells in records:
+            if len(cells) != len(header) or not cells[number].isdecimal():
+                continue  # a person has changed it
+            row = int(cells[number])
+            if row > last:
+                last = row
+                yield OwnRow(row, tuple(None if p is None else cells[p] for p in places))
+
+
+def _places(header: list[str], wanted: list[str]) -> list[int | None]:
+    """Say where the columns stand: headers may repeat, and a person may have moved them."""
+    taken: set[int] = set()
+    places: list[int | None] = []
+    for name in wanted:
+        free = (p for p, found in enumerate(header) if found == name and p not in taken)
+        place = next(free, None)
+        if place is not None:
+            taken.add(place)
+        places.append(place)
+    return places

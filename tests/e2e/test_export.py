@@ -1,0 +1,159 @@
+"""`bulklink export`: the results joined to the user's own columns, after a run over a socket."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import duckdb
+import pytest
+from python_calamine import CalamineWorkbook
+
+from .audit import audited, mode
+from .command import Command, Row, row, rows, write_mapping
+from .world import STRANGER, Contact
+
+
+def linked(linker: Command, contact: Contact) -> Path:
+    """Run a mapping with rows of every kind: done, duplicate, failed, rejected."""
+    given: list[Row] = [
+        row(contact.free[0], contact.a, Note="=1+1"),
+        row(contact.free[1], contact.a, Note="a, b"),
+        row(contact.free[0], contact.a, Note="again"),
+        row(contact.linked[0], contact.b, Note="on another deal"),
+        row(contact.free[2], contact.a, Note="refused") | {"owner_id": "x"},
+        row(contact.free[3], STRANGER, Note="no such deal"),
+    ]
+    write_mapping(linker.folder / "m.csv", given)
+    ended = linker("link", "m.csv", "--json", "--on-invalid", "skip", "--run-dir", "run")
+    audited(ended, linker.folder, 6)
+    return linker.folder / "run"
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file, strict=True))
+
+
+STATES = ["done", "done", "duplicate", "failed", "rejected", "rejected"]
+
+
+def test_every_row_with_what_became_of_it(linker: Command, contact: Contact) -> None:
+    linked(linker, contact)
+    ended = linker("export", "run", "-o", "out.csv")
+    assert ended.code == 0
+    assert ended.out == ""
+    assert "6 rows" in ended.err
+    found = table(linker.folder / "out.csv")
+    assert [one["bulklink_status"] for one in found] == STATES
+    assert [one["Note"] for one in found] == [one["Note"] for one in table(linker.folder / "m.csv")]
+    assert found[2]["bulklink_duplicate_of"] == "1"
+    assert found[3]["bulklink_code"] == "ALREADY_LINKED"
+    assert found[3]["bulklink_current_deal_id"] == contact.a
+    assert found[4]["bulklink_code"] == "bad-id"
+    assert found[4]["owner_id"] == "x"
+    assert found[5]["bulklink_code"] == "unknown-deal"
+    assert mode(linker.folder / "out.csv") == 0o600
+
+
+def test_all_formats_say_the_same(linker: Command, contact: Contact) -> None:
+    linked(linker, contact)
+    for name in ("out.csv", "out.jsonl", "out.parquet", "out.xlsx"):
+        ended = linker("export", "run", "-o", name, "--json")
+        assert ended.object["rows"] == 6
+        assert ended.object["counts"] == {"done": 2, "duplicate": 1, "failed": 1, "rejected": 2}
+    expected = [list(one.values()) for one in table(linker.folder / "out.csv")]
+    lines = (linker.folder / "out.jsonl").read_text("utf-8").splitlines()
+    objects = [list(json.loads(line).values()) for line in lines]
+    with duckdb.connect() as connection:
+        parquet = connection.read_parquet(str(linker.folder / "out.parquet")).fetchall()
+    book = CalamineWorkbook.from_path(str(linker.folder / "out.xlsx"))
+    sheet = book.get_sheet_by_index(0).to_python()[1:]
+    for found in (objects, parquet, sheet):
+        assert [[_text(cell) for cell in one] for one in found] == expected
+
+
+def _text(cell: object) -> str:
+    if isinstance(cell, float):
+        return str(int(cell))
+    return "" if cell is None else str(cell)
+
+
+def test_what_failed_is_a_mapping_that_can_be_sent(linker: Command, contact: Contact) -> None:
+    linked(linker, contact)
+    linker("export", "run", "--status", "failed", "-o", "again.csv")
+    ended = linker("relink", "again.csv", "--json", "--run-dir", "second")
+    assert audited(ended, linker.folder, 1).counts == {"done": 1}
+    assert "bulklink_status" in (linker.folder / "again.csv").read_text("utf-8")
+
+
+def test_a_file_for_a_spreadsheet_is_a_mapping_too(linker: Command, contact: Contact) -> None:
+    linked(linker, contact)
+    linker("export", "run", "--spreadsheet", "-o", "sheet.csv", "--status", "done")
+    text = (linker.folder / "sheet.csv").read_text("utf-8-sig")
+    assert f'"=""{contact.id}"""' in text
+    assert "'=1+1" in text
+    ended = linker("unlink", "sheet.csv", "--json", "--run-dir", "second")
+    assert audited(ended, linker.folder, 2).counts == {"done": 2}
+    linker("export", "second", "-o", "out.csv")
+    assert table(linker.folder / "out.csv")[0]["Note"] == "=1+1"
+
+
+def test_a_plan_that_was_not_sent_yet_is_pending(linker: Command, contact: Contact) -> None:
+    write_mapping(linker.folder / "m.csv", rows(contact.free[:3], contact.a))
+    linker("plan", "--op", "link", "m.csv", "--run-dir", "run")
+    ended = linker("export", "run", "-o", "-", "--format", "jsonl")
+    lines = [json.loads(line) for line in ended.out.splitlines()]
+    assert [line["bulklink_status"] for line in lines] == ["pending"] * 3
+    assert "3 rows" in ended.err
+
+
+def test_a_run_that_was_refused_says_where_its_rows_are(linker: Command, contact: Contact) -> None:
+    write_mapping(linker.folder / "m.csv", [row(contact.free[0], contact.a) | {"owner_id": "x"}])
+    assert linker("link", "m.csv", "--run-dir", "run").code == 2
+    ended = linker("export", "run", "-o", "out.csv", "--json")
+    assert ended.code == 2
+    assert ended.error["code"] == "run-dir"
+    assert "rejects.csv" in ended.error["advice"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("run", "-o", "here.csv"), "usage", "--force"),
+        (("run", "-o", "-"), "usage", "--json"),
+        (("run", "-o", "-", "--format", "xlsx"), "usage", "standard output"),
+        (("run", "-o", "out.txt"), "usage", ".parquet"),
+        (("run", "-o", "none/out.csv"), "usage", "folder"),
+        (("run", "-o", "run", "--format", "csv"), "usage", "folder"),
+        (("run", "-o", "out.xlsx", "--spreadsheet"), "usage", "text cells"),
+        (("run", "-o", "out.csv", "--status", "lost"), "usage", "pending"),
+        (("run",), "usage", "--output"),
+        (("nowhere", "-o", "out.csv"), "run-dir", "run.json"),
+        (("damaged", "-o", "out.csv"), "ledger", "no ledger line"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(
+    bulklink: Command, arguments: tuple[str, ...], code: str, said: str
+) -> None:
+    folder = bulklink.folder
+    header = "contact_id,owner_id,message_id,deal_id\n"
+    (folder / "m.csv").write_text(header + "1,2,m,5\n", "utf-8")
+    for run in ("run", "damaged"):
+        bulklink("plan", "--op", "link", "m.csv", "--run-dir", run)
+    (folder / "damaged" / "ledger.jsonl").write_text('{"event":\n', "utf-8")
+    (folder / "here.csv").write_text("kept", "utf-8")
+    ended = bulklink("export", *arguments, "--json")
+    assert ended.code in (2, 3)
+    assert ended.error["code"] == code
+    assert said in " ".join(ended.error.values())
+    assert (folder / "here.csv").read_text("utf-8") == "kept"
+    assert not list(folder.glob("out*"))
+
+
+def test_a_file_is_replaced_where_that_is_said(linker: Command, contact: Contact) -> None:
+    linked(linker, contact)
+    (linker.folder / "out.csv").write_text("old", "utf-8")
+    assert linker("export", "run", "-o", "out.csv", "--force").code == 0
+    assert len(table(linker.folder / "out.csv")) == 6
