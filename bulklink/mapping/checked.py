@@ -68,7 +68,7 @@ def check(
         columns = columns_of([one.headers for one in prepared], reading)
         database = Database(folder / "spill", stop, threads=threads, memory=memory)
         try:
-            loaded = _load(database, prepared, columns, folder, stop)
+            loaded = _load(database, prepared, columns, reading, folder, stop)
             return Checked(database, loaded, columns, reading, folder, stop)
         except BaseException:
             database.close()
@@ -100,28 +100,30 @@ def _load(
     database: Database,
     prepared: Sequence[Prepared],
     columns: Sequence[Column],
+    reading: Reading,
     folder: Path,
     stop: Stop,
 ) -> tuple[Prepared, ...]:
-    loading.create(database, columns)
+    target = loading.Target(tuple(columns), len(prepared), reading)
+    loading.create(database, target)
     return tuple(
-        _load_one(database, one, number, columns, folder, stop)
+        _load_one(database, target, one, number, folder, stop)
         for number, one in enumerate(prepared)
     )
 
 
 def _load_one(
     database: Database,
+    target: loading.Target,
     given: Prepared,
     number: int,
-    columns: Sequence[Column],
     folder: Path,
     stop: Stop,
 ) -> Prepared:
     one = given
-    if not loading.load(database, one.feed, number, columns, one.input.records):
+    if not loading.load(database, target, one.feed, number, one.input.records):
         one = restage(given, folder, stop)
-        if not loading.load(database, one.feed, number, columns, one.input.records):
+        if not loading.load(database, target, one.feed, number, one.input.records):
             raise RuntimeError("DuckDB did not read what was staged")
     if one.content.changed:
         raise BadFileError(
@@ -159,22 +161,23 @@ class Checked:
         self._grouped = False
         self.inputs: tuple[InputFile, ...] = tuple(one.input for one in prepared)
         self.warnings = self._check()
-        self.rows, self.rejected, self.duplicates = map(int, database.one(checking.counts_query()))
+        self._findings = checking.findings(database, reading)
+        for statement in twins.twin_tables(self._findings.owner_forms()):
+            database.run(statement)
+        conflicts, self.duplicates = map(int, database.one(twins.counts_query()))
+        self.rows, self.rejected = self._findings.rows, self._findings.faulty + conflicts
         self.messages = self.rows - self.rejected - self.duplicates
         self.left_out = sum(one.records for one in self.inputs) - self.rows
         self.unclosed_quote = self._unclosed(prepared)
 
     def _check(self) -> tuple[str, ...]:
-        run = self._database.run
-        run(checking.base_view(self._reading, self._columns, self._files.shifts))
-        suspects = [
-            checking.RoundIds(*found) for found in self._database.rows(checking.round_ids_query())
-        ]
+        """Find what is wrong with each row by itself; return what a person is warned of."""
+        files, run = self._files, self._database.run
+        run(checking.base_view(self._reading, self._columns, files.shifts, told=files.told))
+        suspects = checking.round_ids(self._database)
         if self._reading.allow_round_ids:
-            suspects = []
+            suspects = ()
         run(checking.run_view(self._reading, [found for found in suspects if found.refused]))
-        for statement in twins.twin_tables():
-            run(statement)
         headers = {column.known: column.header for column in self._columns}
         return tuple(
             found.warning(headers.get(found.column, found.column))
@@ -210,12 +213,13 @@ class Checked:
     def shape(self) -> shape.PlanShape:
         """Count what the plan's messages need in calls and look-ups."""
         self._group()
-        return shape.measure(self._database)
+        return shape.measure(self._database, self._reading, self._columns, self._findings)
 
     def seal(self, folder: Path) -> None:
         """Write `plan.parquet` into a folder: every valid row, sorted as it will be sent."""
         self._group()
-        sealing.write_plan(self._database, folder, self._columns, self._reading, self._files.names)
+        plan = sealing.Plan(self._columns, self._reading, self._files, self._findings)
+        sealing.write_plan(self._database, folder, plan)
 
     def write_rejects(self, folder: Path) -> None:
         """Write `rejects.csv` into a folder: every refused row, to be mended and fed again."""
@@ -223,7 +227,7 @@ class Checked:
 
     def _group(self) -> None:
         if not self._grouped:
-            self._database.run(shape.GROUPS)
+            self._database.run(shape.groups_table(self._reading.op, self._findings))
             self._grouped = True
 
     def interrupt(self) -> None:

@@ -11,31 +11,36 @@ Which rows contradict or repeat others is found by `twins`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulklink.errors import BadFileError
 from bulklink.mapping import faults
 from bulklink.mapping.database import literal
 from bulklink.mapping.headers import find, nearest
-from bulklink.mapping.loading import BAD, FILLED, GOOD, MISSING, ROUND, ROUNDED
-from bulklink.mapping.values import ID_COLUMNS
+from bulklink.mapping.loading import filled
+from bulklink.mapping.marks import (
+    BAD,
+    CLEANED,
+    FILLED,
+    GOOD,
+    MISSING,
+    ROUND,
+    ROUNDED,
+    TEXT,
+    grade,
+)
+from bulklink.mapping.values import ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
 from bulklink.models import Op
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from bulklink.mapping.database import Database
     from bulklink.mapping.headers import Column
     from bulklink.mapping.values import Reading
 
-#: A spreadsheet keeps 15 digits; ids of more that end in zeros there are suspected.
-SUSPECT_LENGTH = 16
 #: Chance makes 0.01 % of ids of 19 digits end so; above this share a spreadsheet did.
 MOST_ROUND = 0.01
-
-NUMBER_COLUMNS = ("contact_id", "owner_id", "deal_id")
-NAME_COLUMNS = ("owner_name", "deal_name")
-#: What tells contact and owner of a good row apart, as it is stored: cheaper than their texts.
-OWNER_FORMS = ("contact_id_number", "contact_id_text", "owner_id_number", "owner_id_text")
 
 
 class RoundIds(NamedTuple):
@@ -59,34 +64,55 @@ class RoundIds(NamedTuple):
         )
 
 
-def base_view(reading: Reading, columns: Sequence[Column], shifts: Sequence[int]) -> str:
+def base_view(
+    reading: Reading, columns: Sequence[Column], shifts: Sequence[int], *, told: bool
+) -> str:
     """Build the view `base`.
 
     Args:
         reading: how the mapping is to be read.
         columns: the user's columns.
         shifts: for each file, the physical line of row 0, were there one.
+        told: whether the table has what an exact reader tells of a record.
     """
     places = {column.known: place for place, column in enumerate(columns) if column.known}
     defaults = {column: value.strip() for column, value in reading.defaults}
-    op = _op(reading, _filled_text("op", places, defaults))
-    ids = [part for column in ID_COLUMNS for part in _id(column, reading, defaults)]
-    names = [f"{name_cell(name, reading, columns)} AS {name}" for name in NAME_COLUMNS]
-    own = [f"c{place}" for place in range(len(columns))]
-    cleaned = [
-        f"n_{column}, t_{column}, coalesce(n_{column}::VARCHAR, t_{column}) AS k_{column}"
-        for column in ID_COLUMNS
-    ]
-    line = f"coalesce(line, rowid + 1 + {list(shifts)}[file + 1])"
-    inner = (
-        f"SELECT rowid + 1 AS row, file, {line} AS line, fault, why, raw, {op}, "
-        f"{', '.join(f'g_{column}' for column in ID_COLUMNS)}, {', '.join(names + own + cleaned)} "
-        "FROM staged"
+    file = "file" if len(shifts) > 1 else "0::USMALLINT"
+    line = (
+        f"rowid + 1 + {list(shifts)}[file + 1]" if len(shifts) > 1 else f"rowid + 1 + {shifts[0]}"
     )
+    front = "coalesce(line, {line}) AS line, fault, why, raw"
+    if not told:
+        front = "{line} AS line, NULL::VARCHAR AS fault, NULL::VARCHAR AS why, NULL::VARCHAR AS raw"
+    parts = [
+        f"rowid + 1 AS row, {file} AS file",
+        front.format(line=line),
+        _op(reading, _filled_text("op", places, defaults)),
+        *(f"c{place}" for place in range(len(columns))),
+        *(form for column in ID_COLUMNS for form in _forms(column, places.get(column))),
+        *(f"{name_cell(name, reading, columns)} AS {name}" for name in NAME_COLUMNS),
+    ]
     only = _only(reading, columns)
     where = f" WHERE fault IS NOT NULL OR ({' AND '.join(only)})" if only else ""
-    outer = f"SELECT *, {', '.join(ids)} FROM ({inner})"
+    ids = ", ".join(part for column in ID_COLUMNS for part in _id(column, reading, defaults))
+    outer = f"SELECT *, {ids} FROM (SELECT marks, {', '.join(parts)} FROM staged)"
     return f"CREATE VIEW base AS SELECT * FROM ({outer}){where}"
+
+
+def _forms(column: str, place: int | None) -> list[str]:
+    """Build the forms of a clean id, before defaults: number, text, what is sent; its grade."""
+    number = text = sent = "NULL"
+    if place is not None and column in NUMBER_COLUMNS:
+        number = f"n_{column}"
+        text = f"CASE WHEN {number} IS NULL THEN unwrapped(c{place}) END"
+        sent = f"CASE WHEN {number} IS NULL THEN unwrapped(c{place}) ELSE {number}::VARCHAR END"
+    elif place is not None:
+        odd = f"marks & {CLEANED[column]} <> 0"
+        sent = f"CASE WHEN {odd} THEN unwrapped(c{place}) ELSE c{place} END"
+    forms = [f"({sent})::VARCHAR AS k_{column}"]
+    if column in NUMBER_COLUMNS:
+        forms += [f"{number}::UBIGINT AS n_{column}", f"({text})::VARCHAR AS t_{column}"]
+    return [*forms, f"{MISSING if place is None else grade(column)} AS g_{column}"]
 
 
 def name_cell(name: str, reading: Reading, columns: Sequence[Column]) -> str:
@@ -98,9 +124,7 @@ def name_cell(name: str, reading: Reading, columns: Sequence[Column]) -> str:
 
 def _filled_text(column: str, places: Mapping[str, int], defaults: Mapping[str, str]) -> str:
     place = places.get(column)
-    cell = "NULL::VARCHAR" if place is None else f"nullif(tidy(c{place}), '')"
-    default = defaults.get(column)
-    return f"coalesce({cell}, {literal(default)})" if default else cell
+    return filled("NULL::VARCHAR" if place is None else f"c{place}", defaults.get(column))
 
 
 def _op(reading: Reading, stated: str) -> str:
@@ -113,20 +137,20 @@ def _op(reading: Reading, stated: str) -> str:
 
 def _id(column: str, reading: Reading, defaults: Mapping[str, str]) -> list[str]:
     """Fill one id by its default; the deal of an unlink is the user's own and no id here."""
-    forms = {
-        column: (f"k_{column}", "{}"),
-        f"{column}_number": (f"n_{column}", "number({})"),
-        f"{column}_text": (f"t_{column}", "CASE WHEN number({0}) IS NULL THEN {0} END"),
-    }
+    forms = {column: (f"k_{column}", "{}"), f"{column}_grade": (f"g_{column}", str(FILLED))}
+    if column in NUMBER_COLUMNS:
+        text = "CASE WHEN number({0}) IS NULL THEN {0} END"
+        forms |= {
+            f"{column}_number": (f"n_{column}", "number({})"),
+            f"{column}_text": (f"t_{column}", text),
+        }
     found = {name: form for name, (form, _) in forms.items()}
-    found[f"{column}_grade"] = f"g_{column}"
     default = defaults.get(column)
     if default:
-        filled = {name: form.format(literal(default)) for name, (_, form) in forms.items()}
-        filled[f"{column}_grade"] = str(FILLED)
         found = {
-            name: f"CASE WHEN g_{column} = {MISSING} THEN {filled[name]} ELSE {form} END"
-            for name, form in found.items()
+            name: f"CASE WHEN g_{column} = {MISSING} THEN {fill.format(literal(default))} "
+            f"ELSE {form} END"
+            for name, (form, fill) in forms.items()
         }
     if column == "deal_id" and reading.op in (None, Op.UNLINK):
         unlink, unsent = "op IS NOT DISTINCT FROM 'unlink'", {f"{column}_grade": str(GOOD)}
@@ -166,23 +190,43 @@ def _place_of(header: str, columns: Sequence[Column]) -> int | None:
     return find([column.header for column in columns], header)
 
 
-def round_ids_query() -> str:
-    """Count, by column and length, the long ids and those that end in zeros."""
+def round_ids(database: Database) -> tuple[RoundIds, ...]:
+    """Count, by column and length, the long ids that end in zeros and those of that length."""
+    found = list(database.rows(_round_ids_query()))
+    if not found:
+        return ()
+    ids = database.one(_long_ids_query(found))
+    return tuple(
+        RoundIds(column, digits, int(count), ending)
+        for (column, digits, ending), count in zip(found, ids, strict=True)
+    )
+
+
+def _round_ids_query() -> str:
     parts = [
-        f"SELECT '{column}', {_digits(column)} AS digits, count(*), "
-        f"count(*) FILTER ({column}_grade = {ROUND}) AS rounded FROM base "
-        f"WHERE {column}_grade IN ({GOOD}, {ROUND}) AND digits >= {SUSPECT_LENGTH} "
-        "GROUP BY digits HAVING rounded > 0"
+        f"SELECT '{column}', strlen({column}) AS digits, count(*) FROM base "
+        f"WHERE marks <> 0 AND {column}_grade = {ROUND} GROUP BY digits"
         for column in NUMBER_COLUMNS
     ]
     return " UNION ALL ".join(parts) + " ORDER BY ALL"
 
 
-def _digits(column: str) -> str:
-    """Count the digits of an id; of numbers only those that can be suspected count."""
-    number = f"{column}_number"
-    above = [f"({number} >= {10**power})::BIGINT" for power in range(SUSPECT_LENGTH - 1, 20)]
-    return f"coalesce({SUSPECT_LENGTH - 1} + {' + '.join(above)}, strlen({column}_text))"
+def _long_ids_query(found: Sequence[tuple[Any, ...]]) -> str:
+    counts = [
+        f"count(*) FILTER ({column}_grade IN ({GOOD}, {ROUND}) AND {_is_long(column, digits)})"
+        for column, digits, _ in found
+    ]
+    return f"SELECT {', '.join(counts)} FROM base"
+
+
+def _is_long(column: str, digits: int) -> str:
+    """Say whether an id has so many digits; its number tells it sooner than its text."""
+    first, last = 10 ** (digits - 1), min(10**digits, 1 << 64) - 1
+    as_text = f"coalesce(strlen({column}_text) = {digits}, false)"
+    if first > last:
+        return as_text
+    number = f"coalesce({column}_number BETWEEN {first} AND {last}, false)"
+    return f"({number} OR {as_text})"
 
 
 def run_view(reading: Reading, refused: Iterable[RoundIds]) -> str:
@@ -196,8 +240,8 @@ def run_view(reading: Reading, refused: Iterable[RoundIds]) -> str:
     reasons = " ".join(f"WHEN {when} THEN {reason}" for when, reason, _ in flaws)
     blames = " ".join(f"WHEN {when} THEN {blame}" for when, _, blame in flaws)
     return (
-        f"CREATE VIEW run AS SELECT *, CASE {reasons} END AS reason, CASE {blames} END AS blame "
-        "FROM base"
+        f"CREATE VIEW run AS SELECT *, CASE WHEN marks = 0 THEN NULL {reasons} END AS reason, "
+        f"CASE WHEN marks = 0 THEN NULL {blames} END AS blame FROM base"
     )
 
 
@@ -223,10 +267,32 @@ def _id_flaws(column: str, lengths: list[int]) -> list[tuple[str, str, str]]:
     return flaws
 
 
-def counts_query() -> str:
-    """Count rows, refused rows and duplicates of the run."""
-    return (
-        "SELECT count(*), count(*) FILTER (reason IS NOT NULL) + "
-        "(SELECT count(*) FROM twins WHERE conflict), "
-        "(SELECT count(*) FROM twins WHERE NOT conflict AND row <> first) FROM run"
+class Findings(NamedTuple):
+    """What one look at all rows of the run says.
+
+    `marks` are those of any row that nothing is wrong with by itself, together.
+    """
+
+    rows: int
+    faulty: int
+    marks: int
+
+    def owner_forms(self) -> tuple[str, ...]:
+        """Name what tells contact and owner apart, as it is stored: cheaper than their texts."""
+        return tuple(
+            form
+            for column in ("contact_id", "owner_id")
+            for form in (f"{column}_number", f"{column}_text")
+            if form.endswith("number") or self.marks & TEXT[column]
+        )
+
+
+def findings(database: Database, reading: Reading) -> Findings:
+    """Look at all rows of the run; an id that is filled in may be anything."""
+    rows, faulty, marks = database.one(
+        "SELECT count(*), count(*) FILTER (reason IS NOT NULL), "
+        "coalesce(bit_or(marks) FILTER (reason IS NULL), 0) FROM run"
     )
+    for column, _ in reading.defaults:
+        marks |= CLEANED.get(column, 0) | TEXT.get(column, 0)
+    return Findings(int(rows), int(faulty), int(marks))

@@ -1,9 +1,9 @@
 """Both ways into one relation: the table `staged`, one row a record, in the order of the input.
 
 Its rowid + 1 is the row number over all files: a fresh table that is filled in insertion order
-has no gaps. Ids are cleaned here, once; the user's cell is kept only where it differs. An id that
-a number of 64 bits writes in the same way, digit for digit, is kept as that number (`n_…`), which
-is a quarter of its size; any other as its text (`t_…`); one of both is NULL, always.
+has no gaps. Each id is looked at here, once, and what was found is noted in `marks`. An id that a
+number of 64 bits writes in the same way, digit for digit, is kept as that number (`n_…`), a third
+of its size; the user's cell (`c…`) is kept where it says something else.
 """
 # Names and texts in SQL go through `identifier` and `literal`.
 # ruff: noqa: S608
@@ -17,24 +17,41 @@ import msgspec
 
 from bulklink.mapping.database import literal
 from bulklink.mapping.jsonl_records import FLOAT, OTHER
+from bulklink.mapping.marks import (
+    BAD,
+    CLEANED,
+    DOUBTFUL,
+    GOOD,
+    MISSING,
+    ROUND,
+    ROUNDED,
+    TEXT,
+    UNTIDY,
+    graded,
+)
 from bulklink.mapping.staging import ESCAPES, FRONT, MARK, NULL, SEPARATOR
 from bulklink.mapping.survey import RECORD_BYTES
-from bulklink.mapping.values import ID_COLUMNS
+from bulklink.mapping.values import ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
+from bulklink.models import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from bulklink.mapping.database import Database
     from bulklink.mapping.headers import Column
+    from bulklink.mapping.values import Reading
 
-#: What a cell of an id column is found to be; FILLED comes in when defaults are applied.
-GOOD, MISSING, BAD, ROUNDED, ROUND, FILLED = range(6)
-
+#: What only an exact reader tells of a record; not there where DuckDB reads all files itself.
+_TOLD = ("line BIGINT", "fault VARCHAR", "why VARCHAR", "raw VARCHAR")
+#: Below it a number has too few digits to be a rounded id.
+_FIRST_LONG = 10**15
 #: White space that spreadsheets and web pages leave around a cell.
 _SPACE = " \t\r\n\v\f\u00a0\u200b\ufeff"
 #: A number that went through a spreadsheet or a float: with a point or an exponent.
 _NUMBER = r"[+-]?[0-9]+([.,][0-9]*([eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)"
+#: Nothing stands around the cell: it begins and ends with a character that is seen.
+_TIDY = "cell BETWEEN '!' AND '~' AND cell[-1] BETWEEN '!' AND '~'"
 #: An escaped character takes two, and the front of a line holds little.
 _LINE_BYTES = 3 * RECORD_BYTES
 
@@ -53,35 +70,48 @@ class Feed(msgspec.Struct, frozen=True):
     skipped: int = 1
 
 
-def create(database: Database, columns: Sequence[Column]) -> None:
-    """Make the empty table and what cleans its cells."""
+class Target(msgspec.Struct, frozen=True):
+    """What the table holds: the user's columns of so many files, and how they are read."""
+
+    columns: tuple[Column, ...]
+    files: int
+    reading: Reading
+
+
+def create(database: Database, target: Target) -> None:
+    """Make the empty table, and what cleans its cells.
+
+    The columns `line`, `fault`, `why` and `raw` are added with the first file that is staged.
+    """
     for macro in _macros():
         database.run(macro)
-    own = [f"c{number} VARCHAR" for number in range(len(columns))]
-    ids = [f"n_{column} UBIGINT, t_{column} VARCHAR, g_{column} UTINYINT" for column in ID_COLUMNS]
-    front = ["file USMALLINT", "line BIGINT", "fault VARCHAR", "why VARCHAR", "raw VARCHAR"]
-    database.run(f"CREATE TABLE staged ({', '.join(front + own + ids)})")
+    own = [f"c{place} VARCHAR" for place in range(len(target.columns))]
+    known = [column.known for column in target.columns]
+    numbers = [f"n_{column} UBIGINT" for column in known if column in NUMBER_COLUMNS]
+    file = ["file USMALLINT"] if target.files > 1 else []
+    database.run(f"CREATE TABLE staged ({', '.join([*file, *own, *numbers, 'marks INTEGER'])})")
 
 
-def load(
-    database: Database, feed: Feed, number: int, columns: Sequence[Column], records: int
-) -> bool:
+def load(database: Database, target: Target, feed: Feed, number: int, records: int) -> bool:
     """Put the records of one file behind those that are there.
 
     Args:
         database: where the table is.
+        target: what the table holds.
         feed: what to read.
         number: which file of the mapping it is, from 0.
-        columns: the user's columns.
         records: how many records there are.
 
     Returns:
         Whether they are there now; False if DuckDB reads the file differently than it was
         counted, so that it is no regular one.
     """
+    if feed.staged:
+        for column in _TOLD:
+            database.run(f"ALTER TABLE staged ADD COLUMN IF NOT EXISTS {column}")
     database.run("BEGIN")
     try:
-        count = database.run(_insert(feed, number, columns))
+        count = database.run(_insert(feed, number, target))
     except duckdb.InvalidInputException:
         if feed.staged:
             raise
@@ -104,8 +134,7 @@ def _macros() -> list[str]:
         f"CASE WHEN contains(cell, {literal(MARK)}) THEN {restored} ELSE cell END",
         f"CREATE MACRO trimmed(cell) AS trim(cell, {literal(_SPACE)})",
         # Few cells have something to trim, and trimming looks at every character.
-        "CREATE MACRO tidy(cell) AS CASE WHEN left(cell, 1) BETWEEN '!' AND '~' "
-        "AND cell[-1] BETWEEN '!' AND '~' THEN cell ELSE trimmed(cell) END",
+        f"CREATE MACRO tidy(cell) AS CASE WHEN {_TIDY} THEN cell ELSE trimmed(cell) END",
         "CREATE MACRO number(id) AS "
         "CASE WHEN TRY_CAST(id AS UBIGINT)::VARCHAR = id THEN TRY_CAST(id AS UBIGINT) END",
         f"CREATE MACRO unwrapped(cell) AS {_unwrapped()}",
@@ -118,7 +147,8 @@ def _unwrapped() -> str:
     inside = "trimmed(regexp_replace(trimmed(cell), '^''', ''))"
     inside = f"""regexp_replace({inside}, '^="(.*)"$', '\\1', 's')"""
     inside = f"trimmed(regexp_replace(trimmed({inside}), '^''', ''))"
-    return f"trimmed(regexp_replace({inside}, '^zcrm_', ''))"
+    inside = f"trimmed(regexp_replace({inside}, '^zcrm_', ''))"
+    return f"CASE WHEN regexp_full_match(cell, '[0-9A-Za-z]*') THEN cell ELSE {inside} END"
 
 
 def _odd_grade() -> str:
@@ -132,64 +162,106 @@ def _odd_grade() -> str:
     )
 
 
-def _insert(feed: Feed, number: int, columns: Sequence[Column]) -> str:
-    """Build the statement; a cell that is plain, an id as it stands, is looked at once."""
+def filled(cell: str, default: str | None) -> str:
+    """Build a text without what stands around it, or else its default; NULL if it is empty."""
+    text = f"nullif(tidy({cell}), '')"
+    return f"coalesce({text}, {literal(default)})" if default else text
+
+
+def _insert(feed: Feed, number: int, target: Target) -> str:
+    """Build the statement; what more than one column is made of is a layer of its own."""
+    columns = target.columns
     cells = {column.known: _cell(column, number) for column in columns if column.known}
-    ids = {column: cells.get(column, "NULL::VARCHAR") for column in ID_COLUMNS}
-    kept = [_kept(place, column, number, feed) for place, column in enumerate(columns)]
-    stored = [
-        f"n_{column}, CASE WHEN n_{column} IS NULL THEN k_{column} END, {_grade(column, cell)}"
-        for column, cell in ids.items()
-    ]
-    front = "line::BIGINT, restored(reason), restored(why), restored(raw)"
-    if not feed.staged:
-        front = "NULL, NULL, NULL, NULL"
+    ids = {column: cells[column] for column in ID_COLUMNS if column in cells}
+    made = {f"c{place}": _kept(column, number, feed) for place, column in enumerate(columns)}
+    made |= {f"n_{column}": f"n_{column}" for column in ids if column in NUMBER_COLUMNS}
+    made["marks"] = " + ".join(_marks(cells, feed, target.reading))
+    if target.files > 1:
+        made["file"] = str(number)
+    if feed.staged:
+        made["line"] = "line::BIGINT"
+        made |= {"fault": "restored(reason)", "why": "restored(why)", "raw": "restored(raw)"}
     source = _reader(feed)
-    for layer in (_as_number, _cleaned, _number_of_cleaned):
-        made = ", ".join(layer(column, cell) for column, cell in ids.items())
-        source = f"(SELECT *, {made} FROM {source})"
-    return f"INSERT INTO staged SELECT {number}, {front}, {', '.join(kept + stored)} FROM {source}"
+    for layer in (_plain, _cleaned, _number):
+        parts = ", ".join(layer(column, cell, feed) for column, cell in ids.items())
+        source = f"(SELECT *, {parts} FROM {source})" if parts else source
+    return f"INSERT INTO staged ({', '.join(made)}) SELECT {', '.join(made.values())} FROM {source}"
 
 
-def _as_number(column: str, cell: str) -> str:
-    """See whether a cell is plain; a cast is cheaper than a regular expression."""
+def _plain(column: str, cell: str, _feed: Feed) -> str:
+    """See whether a cell is an id as it stands; a cast is cheaper than a regular expression."""
     if column == "message_id":
-        return f"regexp_full_match({cell}, '{_allowed(column)}') AS p_{column}"
+        return f"coalesce(regexp_full_match({cell}, '{_allowed(column)}'), false) AS p_{column}"
     return f"number({cell}) AS p_{column}"
 
 
-def _plain(column: str) -> str:
-    return f"p_{column}" if column == "message_id" else f"p_{column} IS NOT NULL"
+def _cleaned(column: str, cell: str, feed: Feed) -> str:
+    return (
+        f"CASE WHEN NOT {_is_plain(column)} THEN unwrapped({_user(cell, feed)}) END AS k_{column}"
+    )
 
 
-def _cleaned(column: str, cell: str) -> str:
-    plain = cell if column == "message_id" else "NULL"
-    odd = f"unwrapped(restored({cell}))"
-    return f"CASE WHEN {_plain(column)} THEN {plain} ELSE {odd} END AS k_{column}"
+def _number(column: str, _cell: str, _feed: Feed) -> str:
+    found = "NULL" if column == "message_id" else f"coalesce(p_{column}, number(k_{column}))"
+    return f"{found} AS n_{column}"
 
 
-def _number_of_cleaned(column: str, _cell: str) -> str:
-    if column == "message_id":
-        return f"NULL::UBIGINT AS n_{column}"
-    return f"CASE WHEN {_plain(column)} THEN p_{column} ELSE number(k_{column}) END AS n_{column}"
+def _is_plain(column: str) -> str:
+    return f"p_{column}" if column == "message_id" else f"(p_{column} IS NOT NULL)"
+
+
+def _user(cell: str, feed: Feed) -> str:
+    """Build the cell as it stands in the user's file."""
+    return f"restored({cell})" if feed.staged else cell
 
 
 def _allowed(column: str) -> str:
     return "[0-9A-Za-z]{1,500}" if column == "message_id" else "[0-9]{1,100}"
 
 
-def _grade(column: str, cell: str) -> str:
-    """Grade one cell; numbers of 16 and more digits that end in zeros are suspected.
+def _marks(cells: dict[str, str], feed: Feed, reading: Reading) -> Iterator[str]:
+    """Build the parts of which the marks of a row are the sum."""
+    if feed.staged:
+        yield f"CASE WHEN reason IS NULL THEN 0 ELSE {DOUBTFUL} END"
+    defaults = dict(reading.defaults)
+    op = filled(_user(cells.get("op", "NULL::VARCHAR"), feed), defaults.get("op"))
+    yield f"CASE WHEN {_op_is_known(op, reading)} THEN 0 ELSE {DOUBTFUL} END"
+    for column in ID_COLUMNS:
+        if column in cells:
+            yield _id_marks(column, cells[column], feed)
+        elif column not in defaults and (column != "deal_id" or reading.op is not Op.UNLINK):
+            yield str(graded(column, MISSING))
+    for column in NAME_COLUMNS:
+        if column in cells:
+            yield _name_mark(column, _user(cells[column], feed))
+
+
+def _op_is_known(stated: str, reading: Reading) -> str:
+    """Say whether a row names an operation that is wanted, or none where none is needed."""
+    wanted = list(Op) if reading.op is None else [reading.op]
+    among = f"lower({stated}) IN ({', '.join(literal(op.value) for op in wanted)})"
+    return f"coalesce({among}, {'false' if reading.op is None else 'true'})"
+
+
+def _id_marks(column: str, cell: str, feed: Feed) -> str:
+    """Mark one cell; numbers of 16 and more digits that end in zeros are suspected.
 
     CASE looks only at the rows that come to it, AND at all of them.
     """
     allowed = f"regexp_full_match(k_{column}, '{_allowed(column)}')"
     odd = f"odd_grade({cell}, k_{column}, {allowed})"
-    if column == "message_id":
-        return f"(CASE WHEN p_{column} THEN {GOOD} ELSE {odd} END)::UTINYINT"
-    plain = f"CASE WHEN p_{column} % 10 <> 0 THEN {GOOD} ELSE {_round(f'p_{column}::VARCHAR')} END"
-    odd = f"CASE WHEN ({odd}) = {GOOD} THEN {_round(f'k_{column}')} ELSE {odd} END"
-    return f"(CASE WHEN {_plain(column)} THEN {plain} ELSE {odd} END)::UTINYINT"
+    plain = "0"
+    if column in NUMBER_COLUMNS:
+        long = f"p_{column} % 10 = 0 AND p_{column} >= {_FIRST_LONG}"
+        plain = f"CASE WHEN {long} THEN {_round(f'p_{column}::VARCHAR')} ELSE {GOOD} END"
+        odd = f"CASE WHEN ({odd}) = {GOOD} THEN {_round(f'k_{column}')} ELSE {odd} END"
+    step = graded(column, 1)
+    same = f"k_{column} IS NOT DISTINCT FROM {_user(cell, feed)}"
+    single = f"CASE WHEN {same} THEN 0 ELSE {CLEANED[column]} END"
+    if column in NUMBER_COLUMNS:
+        single += f" + CASE WHEN n_{column} IS NULL THEN {TEXT[column]} ELSE 0 END"
+    odd = f"({odd}) * {step} + {single}"
+    return f"CASE WHEN {_is_plain(column)} THEN ({plain}) * {step} ELSE {odd} END"
 
 
 def _round(text: str) -> str:
@@ -197,20 +269,22 @@ def _round(text: str) -> str:
     return f"CASE WHEN {ends} THEN {ROUND} ELSE {GOOD} END"
 
 
+def _name_mark(column: str, cell: str) -> str:
+    same = f"coalesce(tidy({cell}) = {cell} AND {cell} <> '', false)"
+    return f"CASE WHEN {same} THEN 0 ELSE {UNTIDY[column]} END"
+
+
 def _cell(column: Column, number: int) -> str:
     place = column.places[number]
     return "NULL::VARCHAR" if place is None else f"f{place}"
 
 
-def _kept(place: int, column: Column, number: int, feed: Feed) -> str:
-    cell = _cell(column, number)
-    verbatim = f"restored({cell})" if feed.staged else cell
-    if column.known in ID_COLUMNS:
-        ident = column.known
-        verbatim = (
-            f"CASE WHEN NOT coalesce({_plain(ident)}, false) THEN nullif({verbatim}, k_{ident}) END"
-        )
-    return f"{verbatim} AS c{place}"
+def _kept(column: Column, number: int, feed: Feed) -> str:
+    """Keep the user's cell, unless it is the number and nothing else."""
+    cell = _user(_cell(column, number), feed)
+    if column.known in NUMBER_COLUMNS:
+        return f"CASE WHEN NOT {_is_plain(column.known)} THEN {cell} END"
+    return cell
 
 
 def _reader(feed: Feed) -> str:

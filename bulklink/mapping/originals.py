@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import msgspec
 
 from bulklink.errors import RunDirError
-from bulklink.mapping.database import Database, identifier, literal
+from bulklink.mapping.database import Database, identifier
+from bulklink.mapping.layout import layout_of, relation
 from bulklink.mapping.sealing import unique_names
 from bulklink.mapping.stop import Stop
 from bulklink.mapping.survey import RECORD_BYTES
@@ -51,26 +52,16 @@ def own_columns(plan: Path) -> tuple[OwnColumn, ...]:
     """Return the user's columns that a sealed plan holds, in the order of the mapping.
 
     Raises:
-        RunDirError: if there is no plan.
+        RunDirError: if there is no plan, or it says nothing of its columns.
     """
     if not plan.is_file():
         raise RunDirError(
             "There is no sealed plan.", where=str(plan), advice="Make the plan again."
         )
     with closing(Database(plan.with_name(plan.name + ".spill"), Stop(), threads=1)) as database:
-        said = dict(
-            database.rows(f"SELECT key, value FROM parquet_kv_metadata({literal(str(plan))})")
-        )
-    headers, known = (_list(said[key]) for key in (b"headers", b"known"))
-    names = unique_names([header or "" for header in headers])
-    return tuple(
-        OwnColumn(header or "", name, column)
-        for header, name, column in zip(headers, names, known, strict=True)
-    )
-
-
-def _list(said: bytes) -> list[str | None]:
-    return msgspec.json.decode(said, type=list[str | None])
+        layout = layout_of(database, plan)
+    names = unique_names(layout.headers)
+    return tuple(map(OwnColumn, layout.headers, names, layout.known))
 
 
 def own_rows(
@@ -100,8 +91,8 @@ def own_rows(
 
 def _planned(plan: Path, columns: Sequence[OwnColumn], spill: Path) -> Iterator[OwnRow]:
     selected = ", ".join([_ROW, *(identifier(column.name) for column in columns)])
-    query = f"SELECT {selected} FROM read_parquet({literal(str(plan))}) ORDER BY {_ROW}"
     with closing(Database(spill, Stop(), threads=1, memory=_MEMORY)) as database:
+        query = f"SELECT {selected} FROM {relation(database, plan)} ORDER BY {_ROW}"
         last = 0
         for row, *cells in database.rows(query):
             if row <= last:

@@ -12,6 +12,7 @@ from bulklink.errors import LedgerError, RunDirError
 from bulklink.files import replacing
 from bulklink.mapping import faults
 from bulklink.mapping.database import Database, literal
+from bulklink.mapping.layout import relation
 from bulklink.mapping.stop import Stop
 from bulklink.models import Message, Op
 
@@ -68,7 +69,7 @@ class SealedPlan:
         """
         with closing(self._open()) as database:
             order = _Order()
-            for batch in database.batches(self._messages(names)):
+            for batch in database.batches(self._messages(database, names)):
                 order.check(batch)
                 found = [
                     Message(row[2], _OPS[row[3]], *row[4:10])
@@ -105,9 +106,10 @@ class SealedPlan:
         with closing(self._open(_LOOK_UP_MEMORY)) as database:
             self._fill(database, "deals", deals)
             self._fill(database, "owners", owners)
+            named = _NAMED.format(plan=relation(database, self.path))
             with replacing(path) as temporary:
                 database.run(
-                    f"COPY ({_NAMED.format(plan=self._relation)}) TO {literal(str(temporary))} "
+                    f"COPY ({named}) TO {literal(str(temporary))} "
                     "(FORMAT parquet, USE_TMP_FILE false, ROW_GROUP_SIZE 122880)"
                 )
             return int(database.one(_REFUSED.format(names=literal(str(path))))[0])
@@ -116,17 +118,13 @@ class SealedPlan:
         """Stream the messages whose deal or owner was not found, in the order of the plan."""
         with closing(self._open()) as database:
             order = _Order()
-            for batch in database.batches(self._messages(names)):
+            for batch in database.batches(self._messages(database, names)):
                 order.check(batch)
                 for row in batch:
                     if row[10] is None and row[11] is not None:
                         yield UnknownRow(
                             row[2], _OPS[row[3]], row[4], row[5], row[6], row[7], row[11]
                         )
-
-    @property
-    def _relation(self) -> str:
-        return f"read_parquet({literal(str(self.path))})"
 
     def _open(self, memory: str = _MEMORY) -> Database:
         spill = self.path.with_name(self.path.name + ".spill")
@@ -135,7 +133,7 @@ class SealedPlan:
     def _nameless(self, ident: str, name: str) -> Iterator[str]:
         with closing(self._open(_LOOK_UP_MEMORY)) as database:
             query = (
-                f"SELECT DISTINCT bulklink_{ident} AS id FROM {self._relation} "
+                f"SELECT DISTINCT bulklink_{ident} AS id FROM {relation(database, self.path)} "
                 f"WHERE bulklink_{name} IS NULL AND bulklink_op <> 'unlink' "
                 "AND bulklink_duplicate_of IS NULL ORDER BY id"
             )
@@ -153,21 +151,22 @@ class SealedPlan:
         if batch:
             database.insert(table, batch)
 
-    def _messages(self, names: Path | None) -> str:
+    def _messages(self, database: Database, names: Path | None) -> str:
         """Select what `chunks` reads; nothing is filtered here, or positions would shift."""
         columns = ", ".join(f"plan.bulklink_{name}" for name in _MESSAGE)
+        plan = relation(database, self.path)
         front = f"plan.bulklink_group, {'plan' if names is None else 'names'}.bulklink_row"
         if names is None:
             return (
                 f"SELECT {front}, {columns}, plan.bulklink_deal_name, "
-                f"plan.bulklink_duplicate_of, NULL FROM {self._relation} AS plan"
+                f"plan.bulklink_duplicate_of, NULL FROM {plan} AS plan"
             )
         columns = columns.replace(
             "plan.bulklink_owner_name", "coalesce(plan.bulklink_owner_name, names.owner_name)"
         )
         return (
             f"SELECT {front}, {columns}, coalesce(plan.bulklink_deal_name, names.deal_name), "
-            f"plan.bulklink_duplicate_of, names.refused FROM {self._relation} AS plan "
+            f"plan.bulklink_duplicate_of, names.refused FROM {plan} AS plan "
             f"POSITIONAL JOIN read_parquet({literal(str(names))}) AS names"
         )
 

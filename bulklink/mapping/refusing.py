@@ -11,9 +11,9 @@ import msgspec
 from bulklink.files import replacing
 from bulklink.mapping import faults
 from bulklink.mapping.database import literal
-from bulklink.mapping.loading import FILLED, GOOD, ROUND
+from bulklink.mapping.marks import FILLED, GOOD, ROUND
 from bulklink.mapping.sheets import letters
-from bulklink.mapping.values import ID_COLUMNS, Fault, RefusedRow
+from bulklink.mapping.values import ID_COLUMNS, NUMBER_COLUMNS, Fault, RefusedRow
 from bulklink.models import Op
 
 if TYPE_CHECKING:
@@ -40,10 +40,14 @@ DUPLICATES = (
 
 
 class Files(msgspec.Struct, frozen=True):
-    """What the numbers of files and columns in the database stand for."""
+    """What the numbers of files and columns in the database stand for.
+
+    The line of a row is the row and its file's shift, unless it is `told` by an exact reader.
+    """
 
     names: tuple[str, ...]
     shifts: tuple[int, ...]
+    told: bool
     headers: tuple[dict[str, str], ...]
     letters: tuple[dict[str, str], ...]
 
@@ -60,7 +64,8 @@ class Files(msgspec.Struct, frozen=True):
         )
         names = tuple(one.source.name for one in prepared)
         sheets = tuple(_letters(one, n, columns) for n, one in enumerate(prepared))
-        return cls(names, tuple(shifts), headers, sheets)
+        told = any(one.feed.staged for one in prepared)
+        return cls(names, tuple(shifts), told, headers, sheets)
 
     def column(self, file: int, known: str | None) -> str | None:
         """Name a column as its file does."""
@@ -167,16 +172,17 @@ def refused_query(columns: Sequence[Column], first: int, last: int, *, own: bool
     # Two halves, so that the many rows that nothing is wrong with are passed over early.
     return (
         f"SELECT {', '.join(selected)} FROM ("
-        f"SELECT run.*, NULL AS named, NULL AS rows FROM run WHERE reason IS NOT NULL AND {within} "
+        "SELECT run.*, NULL AS named, NULL AS rows FROM run "
+        f"WHERE marks <> 0 AND reason IS NOT NULL AND {within} "
         f"UNION ALL SELECT run.*, named, rows FROM run JOIN ({meeting}) ON met = row "
         f"WHERE {within}) ORDER BY row"
     )
 
 
 def verbatim(place: int, column: Column) -> str:
-    """Build the user's own cell again: it is kept only where cleaning changed it."""
-    if column.known in ID_COLUMNS:
-        return f"coalesce(c{place}, k_{column.known})"
+    """Build the user's own cell again: of an id it is kept where it is no number alone."""
+    if column.known in NUMBER_COLUMNS:
+        return f"coalesce(c{place}, n_{column.known}::VARCHAR)"
     return f"c{place}"
 
 

@@ -8,125 +8,147 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bulklink.files import replacing
-from bulklink.mapping.checking import NAME_COLUMNS, NUMBER_COLUMNS, OWNER_FORMS, name_cell
+from bulklink.mapping.checking import name_cell
 from bulklink.mapping.database import identifier, literal
 from bulklink.mapping.headers import OWN_PREFIX
+from bulklink.mapping.layout import OWN_COLUMNS, Elsewhere, Layout
+from bulklink.mapping.marks import CLEANED, TEXT, UNTIDY
 from bulklink.mapping.refusing import verbatim
-from bulklink.mapping.values import ID_COLUMNS
-from bulklink.models import Op
+from bulklink.mapping.values import ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from bulklink.mapping.checking import Findings
     from bulklink.mapping.database import Database
     from bulklink.mapping.headers import Column
+    from bulklink.mapping.refusing import Files
     from bulklink.mapping.values import Reading
 
 PLAN = "plan.parquet"
 #: DuckDB's own size: smaller groups make a plan slower to write and no cheaper to read.
 ROW_GROUP_ROWS = 122_880
 
-_CARRIED = (
-    "good.row",
-    "file",
-    "line",
-    "op",
-    *(f"good.{form}" for form in OWNER_FORMS),
-    "message_id",
-    "deal_id_number",
-    "deal_id_text",
-)
 
+class Plan(msgspec.Struct, frozen=True):
+    """What a plan is made of.
 
-def write_plan(
-    database: Database,
-    folder: Path,
-    columns: Sequence[Column],
-    reading: Reading,
-    files: Sequence[str],
-) -> None:
-    """Write `plan.parquet`.
-
-    Args:
-        database: where the rows are checked and grouped.
-        folder: where the plan is to be.
+    Attributes:
         columns: the user's columns.
         reading: how the mapping was read.
-        files: the names of its files.
+        files: its files.
+        findings: what was found in its rows.
     """
+
+    columns: tuple[Column, ...]
+    reading: Reading
+    files: Files
+    findings: Findings
+
+
+def write_plan(database: Database, folder: Path, plan: Plan) -> None:
+    """Write `plan.parquet` into a folder, from a database in which rows are checked and grouped."""
+    layout = _layout(plan)
     with replacing(folder / PLAN) as temporary:
         database.run(
-            f"COPY ({_query(columns, reading, files)}) TO {literal(str(temporary))} "
+            f"COPY ({_query(plan, layout)}) TO {literal(str(temporary))} "
             f"(FORMAT parquet, USE_TMP_FILE false, ROW_GROUP_SIZE {ROW_GROUP_ROWS}, "
-            f"KV_METADATA {{headers: {literal(_said([column.header for column in columns]))}, "
-            f"known: {literal(_said([column.known for column in columns]))}}})"
+            f"KV_METADATA {layout.metadata()})"
         )
 
 
-def _said(of_columns: Sequence[str | None]) -> str:
-    return msgspec.json.encode(of_columns).decode()
+def _layout(plan: Plan) -> Layout:
+    headers = tuple(column.header for column in plan.columns)
+    known = tuple(column.known for column in plan.columns)
+    return Layout(headers, known, dict(_elsewhere(plan, unique_names(headers))))
 
 
-def _query(columns: Sequence[Column], reading: Reading, files: Sequence[str]) -> str:
+def _elsewhere(plan: Plan, names: Sequence[str]) -> Iterator[tuple[str, Elsewhere]]:
+    """Find the columns that need not be written."""
+    users = {column.known: name for column, name in zip(plan.columns, names, strict=True)}
+    if len(plan.files.names) == 1:
+        yield "file", Elsewhere(value=plan.files.names[0])
+        if not plan.files.told:
+            yield "line", Elsewhere(rows_before=plan.files.shifts[0])
+    if plan.reading.op is not None:
+        yield "op", Elsewhere(value=plan.reading.op.value)
+    marks = plan.findings.marks
+    for column in ID_COLUMNS:
+        unsent = column == "deal_id" and plan.reading.op is None
+        if column in users and not unsent and not marks & CLEANED[column]:
+            yield column, Elsewhere(same_as=users[column])
+    defaults = dict(plan.reading.defaults)
+    for column in NAME_COLUMNS:
+        if column not in users:
+            yield column, Elsewhere(value=(defaults.get(column) or "").strip() or None)
+        elif not marks & UNTIDY[column]:
+            yield column, Elsewhere(same_as=users[column])
+
+
+def _query(plan: Plan, layout: Layout) -> str:
     """Sort as little as there is to sort, then build the rest from it."""
+    made = {
+        "row": "row",
+        "file": f"[{', '.join(map(literal, plan.files.names))}][file + 1]",
+        "line": "line",
+        "op": "op",
+        **{column: _id(column) for column in ID_COLUMNS},
+        **{name: name_cell(name, plan.reading, plan.columns) for name in NAME_COLUMNS},
+        "group": "number",
+        "duplicate_of": "duplicate_of",
+    }
     ours = [
-        "row AS bulklink_row",
-        f"{_file(files)} AS bulklink_file",
-        "line AS bulklink_line",
-        f"{'op' if reading.op is None else literal(reading.op.value)} AS bulklink_op",
-        *(f"{column} AS bulklink_{column}" for column in ID_COLUMNS),
-        *(f"{name_cell(name, reading, columns)} AS bulklink_{name}" for name in NAME_COLUMNS),
-        "number AS bulklink_group",
-        "duplicate_of AS bulklink_duplicate_of",
+        f"{made[name]} AS {OWN_PREFIX}{name}"
+        for name in OWN_COLUMNS
+        if name not in layout.elsewhere
     ]
-    names = unique_names([column.header for column in columns])
-    rebuilt = _rebuilt(reading)
-    own = [
-        f"{_cell(place, column, rebuilt)} AS {identifier(name)}"
-        for place, (column, name) in enumerate(zip(columns, names, strict=True))
+    users = [
+        f"{_cell(place, column, plan.findings)} AS {identifier(name)}"
+        for place, (column, name) in enumerate(
+            zip(plan.columns, unique_names(layout.headers), strict=True)
+        )
     ]
-    # A layer of its own: each is written twice and made once.
-    texts = ", ".join(
-        f"coalesce({column}_number::VARCHAR, {column}_text) AS {column}"
-        for column in NUMBER_COLUMNS
-    )
-    layer = f"SELECT *, {texts} FROM ({_sorted(columns, reading)})"
-    return f"SELECT {', '.join(ours + own)} FROM ({layer})"
+    return f"SELECT {', '.join(ours + users)} FROM ({_sorted(plan, layout)})"
 
 
-def _sorted(columns: Sequence[Column], reading: Reading) -> str:
-    rebuilt = _rebuilt(reading)
-    carried = [
-        *(name for name in _CARRIED if name != "op" or reading.op is None),
-        *(
-            f"c{place}" if column.known in rebuilt else f"{verbatim(place, column)} AS c{place}"
-            for place, column in enumerate(columns)
-        ),
-    ]
-    same = " AND ".join(f"groups.{form} IS NOT DISTINCT FROM good.{form}" for form in OWNER_FORMS)
+def _id(column: str) -> str:
+    if column in NUMBER_COLUMNS:
+        return f"coalesce({column}_number::VARCHAR, {column}_text)"
+    return column
+
+
+def _is_number(column: Column, findings: Findings) -> bool:
+    """Tell whether the user's cell is a number and nothing else, in every row of the plan."""
+    known = column.known or ""
+    return known in NUMBER_COLUMNS and not findings.marks & (CLEANED[known] | TEXT[known])
+
+
+def _cell(place: int, column: Column, findings: Findings) -> str:
+    if _is_number(column, findings):
+        return f"n_{column.known}::VARCHAR"
+    return verbatim(place, column)
+
+
+def _sorted(plan: Plan, layout: Layout) -> str:
+    forms = plan.findings.owner_forms()
+    carried = [name for name in ("file", "line", "op") if name not in layout.elsewhere]
+    for name in ID_COLUMNS:
+        if name not in layout.elsewhere:
+            number = name in NUMBER_COLUMNS
+            carried += [f"{name}_number", f"{name}_text"] if number else [name]
+    for place, column in enumerate(plan.columns):
+        if column.known in NUMBER_COLUMNS:
+            carried.append(f"n_{column.known}")
+        if not _is_number(column, plan.findings):
+            carried.append(f"c{place}")
+    same = " AND ".join(f"groups.{form} IS NOT DISTINCT FROM good.{form}" for form in forms)
     return (
-        f"SELECT {', '.join(carried)}, number, CASE WHEN repeated THEN first END AS duplicate_of "
-        f"FROM good JOIN (SELECT number, {', '.join(OWNER_FORMS)} FROM groups) AS groups "
+        f"SELECT good.row, number, first AS duplicate_of, "
+        f"{', '.join(f'good.{name}' for name in carried)} "
+        f"FROM good JOIN (SELECT number, {', '.join(forms)} FROM groups) AS groups "
         f"ON {same} ORDER BY number, good.row"
     )
-
-
-def _file(files: Sequence[str]) -> str:
-    if len(files) == 1:
-        return literal(files[0])
-    return f"[{', '.join(map(literal, files))}][file + 1]"
-
-
-def _rebuilt(reading: Reading) -> frozenset[str | None]:
-    """Columns whose cell, where cleaning left it alone, is the id that is sent."""
-    filled = {column for column, _ in reading.defaults}
-    guarded = {"deal_id"} if reading.op in (None, Op.UNLINK) else set[str]()
-    return frozenset(set(ID_COLUMNS) - filled - guarded)
-
-
-def _cell(place: int, column: Column, rebuilt: frozenset[str | None]) -> str:
-    return f"coalesce(c{place}, {column.known})" if column.known in rebuilt else f"c{place}"
 
 
 def unique_names(headers: Sequence[str]) -> list[str]:

@@ -7,32 +7,22 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bulklink.mapping.marks import UNTIDY
+from bulklink.models import Op
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from bulklink.mapping.checking import Findings
     from bulklink.mapping.database import Database
+    from bulklink.mapping.headers import Column
+    from bulklink.mapping.values import Reading
 
 #: Emails on a page of the read call.
 PAGE_EMAILS = 10
 #: Twenty ids of this length and their commas fit into one unlink call.
 SHORT_ID = 99
 
-#: One row for each contact and owner, numbered in the order in which they are sent.
-GROUPS = """
-CREATE TABLE groups AS
-SELECT row_number() OVER (ORDER BY contact_id, owner_id) AS number, * FROM (
-    SELECT contact_id_number, contact_id_text, owner_id_number, owner_id_text,
-        coalesce(contact_id_number::VARCHAR, contact_id_text) AS contact_id,
-        coalesce(owner_id_number::VARCHAR, owner_id_text) AS owner_id,
-        count(*) FILTER (op = 'link') AS links,
-        count(*) FILTER (op = 'relink') AS relinks,
-        count(*) FILTER (op = 'unlink') AS unlinks,
-        min(length(message_id)) FILTER (op <> 'link') AS shortest,
-        max(length(message_id)) FILTER (op <> 'link') AS longest
-    FROM good WHERE NOT repeated
-    GROUP BY contact_id_number, contact_id_text, owner_id_number, owner_id_text
-)
-"""
 _TOTALS = """
 SELECT count(*), coalesce(sum(links), 0), coalesce(sum(unlinks), 0), coalesce(sum(relinks), 0)
 FROM groups
@@ -120,12 +110,51 @@ class PlanShape(msgspec.Struct, frozen=True):
         return same + sum(map(pack, self.mixed_unlinks()))
 
 
-def measure(database: Database) -> PlanShape:
+def groups_table(op: Op | None, findings: Findings) -> str:
+    """Build the table `groups`: each contact and owner, numbered in the order of sending."""
+    forms = findings.owner_forms()
+    ids = [
+        f"coalesce({column}_number::VARCHAR, {column}_text)"
+        if f"{column}_text" in forms
+        else f"{column}_number::VARCHAR"
+        for column in ("contact_id", "owner_id")
+    ]
+    lengths = [f"{least}(length(message_id))" for least in ("min", "max")]
+    if op is Op.LINK:
+        lengths = ["NULL::BIGINT", "NULL::BIGINT"]
+    elif op is None:
+        lengths = [f"{one} FILTER (op <> 'link')" for one in lengths]
+    return (
+        "CREATE TABLE groups AS SELECT row_number() OVER (ORDER BY contact_id, owner_id) AS number,"
+        f" * FROM (SELECT {', '.join(forms)}, {ids[0]} AS contact_id, {ids[1]} AS owner_id, "
+        f"{', '.join(f'{_count(one, op)} AS {one.value}s' for one in Op)}, "
+        f"{lengths[0]} AS shortest, {lengths[1]} AS longest "
+        f"FROM good WHERE NOT repeated GROUP BY {', '.join(forms)})"
+    )
+
+
+def _count(counted: Op, op: Op | None) -> str:
+    """Count the rows of one operation; where all have the same there is less to look at."""
+    if op is None:
+        return f"count(*) FILTER (op = '{counted.value}')"
+    return "count(*)" if op is counted else "0::BIGINT"
+
+
+def measure(
+    database: Database, reading: Reading, columns: Sequence[Column], findings: Findings
+) -> PlanShape:
     """Measure the plan in a database in which the rows are checked and grouped."""
     groups, links, unlinks, relinks = map(int, database.one(_TOTALS))
     contacts, pages = map(int, database.one(_PAGES))
+    known = {column.known for column in columns}
+    named = {
+        name
+        for name, mark in UNTIDY.items()
+        if dict(reading.defaults).get(name) or (name in known and not findings.marks & mark)
+    }
     deals, owners = (
-        int(database.one(_NAMELESS.format(ident=ident))[0]) for ident in ("deal", "owner")
+        0 if f"{ident}_name" in named else int(database.one(_NAMELESS.format(ident=ident))[0])
+        for ident in ("deal", "owner")
     )
     return PlanShape(
         groups=groups,

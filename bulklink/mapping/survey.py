@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.stop import Stop
 
-#: A record is at most this long, in bytes; every block but the last must hold a line's end, so
-#: that no line of a regular file is longer than two blocks.
+#: A record is at most this long, in bytes.
 RECORD_BYTES = 1 << 20
-BLOCK_BYTES = RECORD_BYTES // 2
+#: Every block but the last must hold a line's end, so that no line of a regular file is longer
+#: than two. Memory for blocks of 512 KiB would be fetched from the system again and again.
+BLOCK_BYTES = 1 << 17
 
 _BLANK_LINE = re.compile(rb"\n[ \t\r\v\f]*\n")
 _NEVER_REGULAR = (b'"', b"\0", b"\1")
@@ -52,13 +53,13 @@ class _Tally(msgspec.Struct):
     def add(self, lines: bytes) -> None:
         if not self.regular:
             return
-        returns = lines.count(b"\r")
+        returns = lines.count(b"\r") if b"\r" in lines else 0
         self.lines += lines.count(b"\n")
         self.returns += returns
         self.delimiters += lines.count(self.delimiter)
         self.regular = (
             not any(mark in lines for mark in _NEVER_REGULAR)
-            and returns == (lines.count(b"\r\n") if returns else 0)
+            and (not returns or returns == lines.count(b"\r\n"))
             and not _has_blank_line(lines)
             and _is_utf8(lines)
         )

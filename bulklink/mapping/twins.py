@@ -2,7 +2,8 @@
 
 The relations, above those of `checking`:
 
-- `twins`: the rows that name the same message as another row, each with the first of them;
+- `twins`: the rows that name the same message as another row, each with the first of them, which
+  is left out if they only repeat it;
 - `conflicts`: the rows that contradict others, each with those it meets, in order;
 - `good`: the rows that are not refused; `repeated` if they say what an earlier one says.
 """
@@ -10,18 +11,25 @@ The relations, above those of `checking`:
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bulklink.mapping import faults
-from bulklink.mapping.checking import OWNER_FORMS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
-def twin_tables() -> list[str]:
+def twin_tables(owner_forms: Sequence[str]) -> list[str]:
     """Build the statements that find conflicts and duplicates.
 
     Few messages stand twice, so a hash of each finds them first: it needs eight bytes a row.
+
+    Args:
+        owner_forms: what tells contact and owner of a row apart.
     """
-    key = f"{', '.join(OWNER_FORMS)}, message_id"
+    key = f"{', '.join(owner_forms)}, message_id"
     alike = " AND ".join(
-        f"meetings.{part} IS NOT DISTINCT FROM near.{part}" for part in (*OWNER_FORMS, "message_id")
+        f"meetings.{part} IS NOT DISTINCT FROM near.{part}" for part in (*owner_forms, "message_id")
     )
     return [
         f"CREATE TABLE suspects AS SELECT key FROM (SELECT hash({key}) AS key FROM run "
@@ -33,7 +41,8 @@ def twin_tables() -> list[str]:
         f"CREATE TABLE meetings AS SELECT {key}, min(row) AS first, min(op) <> max(op) OR "
         "min(deal) <> max(deal) AS conflict "
         f"FROM near GROUP BY {key} HAVING count(*) > 1",
-        f"CREATE TABLE twins AS SELECT row, first, conflict FROM near JOIN meetings ON {alike}",
+        f"CREATE TABLE twins AS SELECT row, first, conflict FROM near JOIN meetings ON {alike} "
+        "WHERE conflict OR row <> first",
         "CREATE TABLE clashes AS SELECT first, any_value(rows) AS rows, "
         f"list(row ORDER BY row) FILTER (place <= {faults.NAMED_ROWS + 1}) AS named FROM ("
         "SELECT row, first, count(*) OVER (PARTITION BY first) AS rows, "
@@ -46,7 +55,12 @@ def twin_tables() -> list[str]:
         "DROP TABLE suspects",
         "DROP TABLE near",
         "DROP TABLE meetings",
-        "CREATE VIEW good AS SELECT run.*, twins.first, twins.first IS NOT NULL AND "
-        "twins.first <> run.row AS repeated FROM run LEFT JOIN twins ON twins.row = run.row "
+        "CREATE VIEW good AS SELECT run.*, twins.first, twins.first IS NOT NULL "
+        "AS repeated FROM run LEFT JOIN twins ON twins.row = run.row "
         "WHERE reason IS NULL AND NOT coalesce(conflict, false)",
     ]
+
+
+def counts_query() -> str:
+    """Count the rows that contradict others and those that only repeat one."""
+    return "SELECT count(*) FILTER (conflict), count(*) FILTER (NOT conflict) FROM twins"

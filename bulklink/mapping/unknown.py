@@ -13,7 +13,7 @@ import msgspec
 
 from bulklink.mapping import faults
 from bulklink.mapping.database import Database, literal
-from bulklink.mapping.originals import own_columns
+from bulklink.mapping.layout import OWN_COLUMNS, layout_of, relation
 from bulklink.mapping.refusing import OUR_COLUMNS
 from bulklink.mapping.stop import Stop
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 #: Columns of the query before the user's own, which come behind all of bulklink's.
 _FRONT = ("file", "row", "line", "refused", "deal_id", "owner_id")
-_BULKLINK_COLUMNS = 12
 _PAIRS = 2048
 
 
@@ -43,7 +42,7 @@ def add_unknown(plan: Path, names: Path, rejects: Path) -> int:
         added = 0
         for row in _refused(database, plan, names):
             if not added and not rejects.exists():
-                _append(rejects, [*(column.header for column in own_columns(plan)), *OUR_COLUMNS])
+                _append(rejects, [*layout_of(database, plan).headers, *OUR_COLUMNS])
             _append(rejects, row)
             added += 1
         return added
@@ -69,12 +68,12 @@ def foreign_deals(plan: Path, contacts: Iterable[tuple[str, str]]) -> ForeignDea
         pairs = iter(contacts)
         while batch := list(islice(pairs, _PAIRS)):
             database.insert("contacts", batch)
-        count, first = database.one(_FOREIGN.format(plan=literal(str(plan))))
+        count, first = database.one(_FOREIGN.format(plan=relation(database, plan)))
     return ForeignDeals(int(count), tuple(first or ()))
 
 
 _FOREIGN = """
-SELECT count(*), min(bulklink_row, 3) FROM read_parquet({plan}) AS plan
+SELECT count(*), min(bulklink_row, 3) FROM {plan} AS plan
 JOIN contacts ON contacts.id = plan.bulklink_deal_id
 WHERE contacts.contact_id <> plan.bulklink_contact_id AND bulklink_op <> 'unlink'
     AND bulklink_duplicate_of IS NULL
@@ -90,7 +89,7 @@ def _append(rejects: Path, row: Iterable[Any]) -> None:
 def _refused(database: Database, plan: Path, names: Path) -> Iterator[tuple[Any, ...]]:
     query = (
         "SELECT bulklink_file, plan.bulklink_row, bulklink_line, refused, bulklink_deal_id, "
-        f"bulklink_owner_id, plan.* FROM read_parquet({literal(str(plan))}) AS plan "
+        f"bulklink_owner_id, plan.* FROM {relation(database, plan)} AS plan "
         f"POSITIONAL JOIN read_parquet({literal(str(names))}) AS names "
         "WHERE refused IS NOT NULL AND bulklink_duplicate_of IS NULL"
     )
@@ -98,5 +97,5 @@ def _refused(database: Database, plan: Path, names: Path) -> Iterator[tuple[Any,
         file, row, line, reason, deal_id, owner_id = found[: len(_FRONT)]
         deal = reason == faults.UNKNOWN_DEAL
         column, raw = ("deal_id", deal_id) if deal else ("owner_id", owner_id)
-        own = found[len(_FRONT) + _BULKLINK_COLUMNS :]
+        own = found[len(_FRONT) + len(OWN_COLUMNS) :]
         yield (*own, file, row, line, column, reason, raw)

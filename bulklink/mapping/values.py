@@ -8,7 +8,10 @@ from bulklink.models import Op
 
 #: Columns that bulklink gives a meaning to, in the order in which a row is checked.
 ID_COLUMNS = ("contact_id", "owner_id", "message_id", "deal_id")
-KNOWN_COLUMNS = ("op", *ID_COLUMNS, "owner_name", "deal_name")
+NAME_COLUMNS = ("owner_name", "deal_name")
+KNOWN_COLUMNS = ("op", *ID_COLUMNS, *NAME_COLUMNS)
+#: Ids that are digits alone.
+NUMBER_COLUMNS = ("contact_id", "owner_id", "deal_id")
 
 
 class Reading(msgspec.Struct, frozen=True):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
+from bulklink.mapping.database import literal
+
 from .desk import HEADER, Desk
 
 if TYPE_CHECKING:
@@ -37,8 +39,13 @@ def shuffled(tmp_path: Path) -> Path:
     desk.close()
     target = tmp_path / "shuffled.parquet"
     with duckdb.connect() as connection:
+        plan = f"read_parquet('{sealed.path}')"
+        said = connection.execute(
+            f"SELECT decode(key), decode(value) FROM parquet_kv_metadata('{sealed.path}')"
+        ).fetchall()
+        metadata = ", ".join(f"{key}: {literal(value)}" for key, value in said)
         connection.execute(
-            f"COPY (SELECT * FROM read_parquet('{sealed.path}') ORDER BY bulklink_row % 3) "
-            f"TO '{target}' (FORMAT parquet)"
+            f"COPY (SELECT * FROM {plan} ORDER BY bulklink_row % 3) "
+            f"TO '{target}' (FORMAT parquet, KV_METADATA {{{metadata}}})"
         )
     return target

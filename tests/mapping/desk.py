@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-import duckdb
 
 from bulklink.mapping import (
     Checked,
@@ -21,6 +20,9 @@ from bulklink.mapping import (
     check,
     sources,
 )
+from bulklink.mapping.database import Database
+from bulklink.mapping.layout import relation
+from bulklink.mapping.stop import Stop
 from bulklink.models import Message, Op
 
 if TYPE_CHECKING:
@@ -31,8 +33,6 @@ LINK = Reading(op=Op.LINK)
 UNLINK = Reading(op=Op.UNLINK)
 RELINK = Reading(op=Op.RELINK)
 MIXED = Reading(op=None)
-
-_READER = duckdb.connect(config={"threads": 1})
 
 HEADER = "contact_id,owner_id,message_id,deal_id,Note\n"
 
@@ -83,8 +83,8 @@ class Found:
 
     @cached_property
     def plan(self) -> list[dict[str, Any]]:
-        """The sealed plan as it stands."""
-        return read_parquet(self.sealed.path)
+        """The sealed plan: all columns of bulklink's, then the user's."""
+        return read_plan(self.sealed.path)
 
     @cached_property
     def rejects(self) -> list[dict[str, str]]:
@@ -133,18 +133,18 @@ class Desk:
         assert list(self.scratch.iterdir()) == []
 
 
-def read_parquet(path: Path) -> list[dict[str, Any]]:
-    """Read a Parquet file in its own order."""
-    answer = _READER.execute("SELECT * FROM read_parquet($1)", [str(path)])
-    names = [column[0] for column in answer.description or []]
-    return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+def read_plan(path: Path) -> list[dict[str, Any]]:
+    """Read a sealed plan in its own order."""
+    with closing(Database(path.with_name("spill"), Stop(), threads=1)) as database:
+        names = [row[0] for row in database.rows(f"DESCRIBE FROM {relation(database, path)}")]
+        rows = list(database.rows(f"SELECT * FROM {relation(database, path)}"))
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def ask(path: Path, selected: str) -> tuple[Any, ...]:
-    """Ask a Parquet file for one row of aggregates."""
-    answer = _READER.execute(f"SELECT {selected} FROM read_parquet($1)", [str(path)]).fetchone()
-    assert answer is not None
-    return answer
+    """Ask a sealed plan for one row of aggregates."""
+    with closing(Database(path.with_name("spill"), Stop(), threads=1)) as database:
+        return database.one(f"SELECT {selected} FROM {relation(database, path)}")
 
 
 def as_csv(header: Sequence[str], rows: Iterable[Sequence[str]], **dialect: Any) -> str:
