@@ -12,6 +12,7 @@ from bulklink.cli.demo import demo
 from bulklink.cli.emulator import emulator
 from bulklink.cli.export import export
 from bulklink.cli.generate import generate
+from bulklink.cli.history import history
 from bulklink.cli.plan import plan
 from bulklink.cli.resume import apply_plan, resume, retry
 from bulklink.cli.screen import show_error
@@ -40,6 +41,7 @@ for command in (
     retry,
     status,
     export,
+    history,
     emulator,
     generate,
     demo,

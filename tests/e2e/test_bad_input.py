@@ -128,7 +128,7 @@ LATER = {
     "--max-credits": ("link", "m.csv", "--max-credits", "5"),
 }
 LATER_COMMANDS = (
-    *("undo", "verify", "forget", "history", "report"),
+    *("undo", "verify", "forget", "report"),
     *("auth", "fetch"),
 )
 LATER_OPTIONS = (

@@ -1,0 +1,113 @@
+"""`bulklink history`: what happened to one email."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bulklink.cli.options import option, output_options, runs_dir_option
+from bulklink.cli.screen import note, print_json, warn
+from bulklink.errors import ExitCode
+
+_SHOWN = 200
+
+
+@click.command("history")
+@click.argument("message_id")
+@option("--contact", metavar="CONTACT_ID", help="Only as an email of this contact.")
+@runs_dir_option
+@output_options
+def history(
+    message_id: str, runs_dir: Path, *, contact: str | None, as_json: bool, debug: bool
+) -> int:
+    """Tell what happened to the email MESSAGE_ID in all runs: calls, answers, verdicts.
+
+    In the order of time, from the run folders below --runs-dir; no connection is opened. An email
+    that no run knows is no error.
+
+    \b
+    Example:
+      bulklink history 8937fb4a --runs-dir runs
+    """
+    del debug  # read where errors are shown
+    import msgspec  # noqa: PLC0415 - not for --help
+
+    from bulklink.job.history import history as told_of  # noqa: PLC0415 - not for --help
+
+    events = told_of(message_id.strip(), runs_dir, contact_id=contact, warn=warn)
+    if as_json:
+        told = [_flat(msgspec.to_builtins(event)) for event in events]
+        print_json({"message_id": message_id.strip(), "events": told, "exit_code": 0})
+        return ExitCode.OK
+    if not events:
+        note(f"No run below {runs_dir} knows this email.")
+    _show(events)
+    return ExitCode.OK
+
+
+def _flat(event: dict[str, Any]) -> dict[str, Any]:
+    """Put the rest of a line beside what every event has; what does not concern it is left out."""
+    told: dict[str, Any] = event.pop("told")
+    return {key: value for key, value in event.items() if value is not None} | told
+
+
+def _show(events: Sequence[Any]) -> None:
+    run_dir = ""
+    for event in events:
+        if event.run_dir != run_dir:
+            run_dir = event.run_dir
+            click.secho(run_dir, bold=True)
+        click.echo(f"  {event.ts}  row {event.row}: {_sentence(event)}")
+
+
+def _sentence(event: Any) -> str:
+    told = event.told
+    match event.event:
+        case "planned":
+            return f"planned: {event.op}{_to(event.deal_id)}, contact {event.contact_id}"
+        case "call":
+            again = f", attempt {told['attempt']}" if told.get("attempt", 1) > 1 else ""
+            others = f", with {event.emails - 1} others" if event.emails > 1 else ""
+            return f"call {told['call']}: {event.sent}{again}{others}"
+        case "unsent":
+            return f"call {told['call']} did not leave: the run was stopped"
+        case "answer":
+            status = f"HTTP {told['http_status']} " if told["http_status"] else ""
+            return f"answer to call {told['call']}: {status}{_short(told['body'])}"
+        case "snapshot":
+            return f"was on {_deal(told.get('previous_deal_id'), told.get('previous_deal_name'))}"
+        case "step":
+            return "is off its deal"
+        case _:
+            return _verdict(told)
+
+
+def _verdict(told: dict[str, Any]) -> str:
+    parts = [told["status"], told["code"] or "", _short(told["message"] or "")]
+    if "duplicate_of" in told:
+        parts.append(f"of row {told['duplicate_of']}")
+    if "previous_deal_id" in told:
+        name = told.get("previous_deal_name")
+        parts.append(f"(before: {_deal(told['previous_deal_id'], name)})")
+    if "current_deal_id" in told:
+        parts.append(f"(now: {_deal(told['current_deal_id'], None)})")
+    return " ".join(part for part in parts if part)
+
+
+def _to(deal_id: str | None) -> str:
+    return f" to deal {deal_id}" if deal_id else ""
+
+
+def _deal(deal_id: str | None, name: str | None) -> str:
+    if deal_id is None:
+        return "no deal"
+    return f"deal {deal_id}" + (f" ({name})" if name else "")
+
+
+def _short(text: str) -> str:
+    """Show the beginning of a text in one line."""
+    line = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+    return line if len(line) <= _SHOWN else line[:_SHOWN] + "…"

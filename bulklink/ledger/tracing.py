@@ -1,0 +1,85 @@
+"""Finding the few lines of a large ledger that concern some rows, without reading all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+_BLOCK = 16 << 20
+_OF_CALLS = ("call", "unsent")
+
+
+def lines_of(path: Path, message_id: str, rows: Collection[int]) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a ledger that concern an email, in order.
+
+    Lines that are torn or damaged are passed over.
+
+    Args:
+        path: the ledger; a missing one has none.
+        message_id: of the email.
+        rows: its rows in the plan; refused rows need not be among them.
+    """
+    needles = [f'"message_id":"{message_id}"'.encode()]
+    for row in rows:
+        needles += [f'"row":{row}{end}'.encode() for end in ",}"]
+        needles += [f"{begin}{row}{end}".encode() for begin in "[," for end in ",]"]
+    for line in _decoded(path, needles):
+        if line.get("event") in _OF_CALLS:
+            concerned = not set(rows).isdisjoint(line.get("rows", ()))
+        elif line.get("event") == "result":
+            concerned = line.get("message_id") == message_id
+        else:
+            concerned = line.get("row") in rows
+        if concerned:
+            yield line
+
+
+def answers_to(path: Path, calls: Collection[int]) -> Iterator[dict[str, Any]]:
+    """Yield the answers that were kept of some calls, in order.
+
+    Args:
+        path: `answers.jsonl`; a missing one has none.
+        calls: numbers of the calls.
+    """
+    needles = [f'"call":{call},'.encode() for call in calls]
+    for line in _decoded(path, needles):
+        if line.get("call") in calls:
+            yield line
+
+
+def _decoded(path: Path, needles: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    for raw in _lines_with(path, needles):
+        try:
+            line = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(line, dict):
+            yield line
+
+
+def _lines_with(path: Path, needles: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield the whole lines that hold any of some byte strings."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        rest = b""
+        while block := file.read(_BLOCK):
+            block = rest + block
+            end = block.rfind(b"\n") + 1
+            block, rest = block[:end], block[end:]
+            starts = {start for needle in needles for start in _starts(block, needle)}
+            for start in sorted(starts):
+                yield block[start : block.index(b"\n", start)]
+
+
+def _starts(block: bytes, needle: bytes) -> Iterator[int]:
+    """Yield where the lines begin that hold a byte string."""
+    found = block.find(needle)
+    while found >= 0:
+        yield block.rfind(b"\n", 0, found) + 1
+        found = block.find(needle, block.index(b"\n", found))

@@ -1,0 +1,113 @@
+"""`bulklink history`: what happened to one email, over several runs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+
+import pytest
+
+from .command import Command, row, rows, write_mapping
+from .world import Contact
+
+
+def kinds(told: Mapping[str, object]) -> list[str]:
+    events = told["events"]
+    assert isinstance(events, list)
+    return [
+        f"{one['event']} {one.get('status') or one.get('sent') or ''}".strip() for one in events
+    ]
+
+
+def test_all_that_happened_to_an_email_in_the_order_of_time(
+    linker: Command, contact: Contact
+) -> None:
+    first, other = contact.free[:2]
+    write_mapping(linker.folder / "a.csv", rows([first, other], contact.a))
+    write_mapping(linker.folder / "b.csv", rows([other, first, first], contact.b))
+    linker("link", "a.csv", "--run-dir", "runs/2-first")
+    linker("link", "b.csv", "--run-dir", "runs/3-second")
+    linker("relink", "b.csv", "--run-dir", "runs/1-third")
+    ended = linker("history", first.message, "--json")
+    assert ended.code == 0
+    told = ended.object
+    assert told["exit_code"] == 0
+    assert told["message_id"] == first.message
+    events = told["events"]
+    runs = [one["run_dir"] for one in events]
+    assert list(dict.fromkeys(runs)) == ["runs/2-first", "runs/3-second", "runs/1-third"]
+    assert [one["ts"] for one in events] == sorted(one["ts"] for one in events)
+    by_run = {run: {"events": [e for e in events if e["run_dir"] == run]} for run in runs}
+    assert kinds(by_run["runs/2-first"]) == ["planned", "call link", "result done"]
+    second = kinds(by_run["runs/3-second"])
+    assert second[:2] == ["planned", "planned"]
+    assert "result duplicate" in second
+    assert second[-1] == "result failed"
+    assert second.index("call link") + 1 == second.index("answer link")
+    third = kinds(by_run["runs/1-third"])
+    for kind in ("call read", "snapshot", "call unlink", "step", "call link"):
+        assert kind in third
+    assert third[-1] == "result done"
+    last = events[-1]
+    assert last["row"] == 2
+    assert last["deal_id"] == contact.b
+    assert last["previous_deal_id"] == contact.a
+
+
+def test_a_person_reads_it_run_by_run(linker: Command, contact: Contact) -> None:
+    email = contact.linked[0]
+    write_mapping(linker.folder / "m.csv", [row(email, contact.b)])
+    linker("link", "m.csv", "--run-dir", "runs/one")
+    ended = linker("history", email.message)
+    lines = ended.out.splitlines()
+    assert lines[0] == "runs/one"
+    assert f"planned: link to deal {contact.b}" in lines[1]
+    assert any("answer to call" in line and "ALREADY_LINKED" in line for line in lines)
+    assert "failed ALREADY_LINKED" in lines[-1]
+    assert f"(now: deal {contact.a})" in lines[-1]
+
+
+def test_refused_rows_and_other_contacts(linker: Command, contacts: list[Contact]) -> None:
+    one, two = contacts[:2]
+    email = one.free[0]
+    given = [row(email, one.a), row(email, two.a) | {"contact_id": two.id}]
+    write_mapping(linker.folder / "m.csv", [*given, row(email, "x")])
+    linker("plan", "--op", "link", "m.csv", "--on-invalid", "skip", "--run-dir", "runs/one")
+    told = linker("history", email.message, "--json").object
+    assert sorted(kinds(told)) == ["planned", "planned", "result rejected"]
+    told = linker("history", email.message, "--contact", two.id, "--json").object
+    assert [event["contact_id"] for event in told["events"]] == [two.id]
+
+
+def test_an_email_that_no_run_knows_is_no_error(bulklink: Command) -> None:
+    (bulklink.folder / "runs").mkdir()
+    ended = bulklink("history", "8937fb4a")
+    assert (ended.code, ended.out) == (0, "")
+    assert "No run below runs" in ended.err
+
+
+def test_a_run_that_cannot_be_read_is_named_and_passed_over(
+    linker: Command, contact: Contact
+) -> None:
+    email = contact.free[0]
+    write_mapping(linker.folder / "m.csv", [row(email, contact.a)])
+    for name in ("good", "bad", "worse"):
+        linker("plan", "--op", "link", "m.csv", "--run-dir", f"runs/{name}")
+    (linker.folder / "runs" / "bad" / "plan.parquet").write_text("x", "utf-8")
+    (linker.folder / "runs" / "worse" / "run.json").write_text("x", "utf-8")
+    ended = linker("history", email.message, "--json")
+    assert kinds(ended.object) == ["planned"]
+    assert "bad" in ended.err
+    assert "worse" in ended.err
+    shutil.rmtree(linker.folder / "runs")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(("a-b",), "usage"), (("ab", "--runs-dir", "none"), "run-dir")]
+)
+def test_what_cannot_be_looked_for_is_refused(
+    bulklink: Command, arguments: tuple[str, ...], code: str
+) -> None:
+    ended = bulklink("history", *arguments, "--json")
+    assert ended.code == 2
+    assert ended.error["code"] == code
