@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+from collections.abc import Callable
 from typing import Any
 
 _TICK = 1e-6
@@ -16,13 +17,17 @@ class _VirtualSelector(selectors.DefaultSelector):
     now = 1_800_000_000.0
     _idle = 0
 
+    def __init__(self, late: Callable[[], float]) -> None:
+        super().__init__()
+        self._late = late
+
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if ready or not timeout:
             # A microsecond, or timers that re-arm for a rounding remainder would hang.
             self.now += _TICK
         else:
-            self.now += timeout
+            self.now += timeout + self._late()
         self._idle = self._idle + 1 if timeout is None and not ready else 0
         if self._idle > _MOST_IDLE:
             raise RuntimeError("every task waits for something that nothing will bring")
@@ -30,10 +35,13 @@ class _VirtualSelector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """The loop for tests that wait: `time()` is seconds since 1970, so one clock serves all."""
+    """The loop for tests that wait: `time()` is seconds since 1970, so one clock serves all.
 
-    def __init__(self) -> None:
-        self._virtual = _VirtualSelector()
+    `late` returns by how many seconds it wakes too late, each time.
+    """
+
+    def __init__(self, late: Callable[[], float] = lambda: 0.0) -> None:
+        self._virtual = _VirtualSelector(late)
         super().__init__(self._virtual)
 
     def time(self) -> float:

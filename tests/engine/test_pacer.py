@@ -34,13 +34,13 @@ async def starts(one: Pacer, calls: int, lasts: float = 0.0) -> list[float]:
     return began
 
 
-@pytest.mark.parametrize("rate", [0.5, 1, 20, 50])
-async def test_no_second_has_more_starts_than_the_rate_and_a_small_burst(rate: float) -> None:
-    began = await starts(pacer(rate=rate), int(rate * 20) or 10)
+@pytest.mark.parametrize("rate", [0.5, 1, 7.5, 50, 500])
+async def test_no_second_has_more_starts_than_the_rate_and_none_is_lost(rate: float) -> None:
+    began = await starts(pacer(rate=rate), int(rate * 4) or 10)
     for n, moment in enumerate(began):
         within = sum(moment <= other < moment + 1 for other in began[n:])
-        assert within <= rate + max(1, rate * 0.05) + 1
-    assert len(began) / (began[-1] - began[0]) >= 0.9 * rate
+        assert within <= rate + max(1, rate * 0.01)
+    assert len(began) / (began[-1] - began[0]) >= 0.99 * rate
 
 
 async def test_never_more_in_flight_than_allowed() -> None:

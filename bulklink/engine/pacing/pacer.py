@@ -79,7 +79,7 @@ class Pacer:
         clock: Callable[[], float],
     ) -> None:
         self.max_in_flight = max_in_flight
-        self._rate = Rate(max_per_second) if max_per_second else None
+        self._rate = Rate(max_per_second, stopping, clock) if max_per_second else None
         self._stopping = stopping
         self._clock = clock
         self._paused_until = 0.0
@@ -153,9 +153,10 @@ class Pacer:
         Raises:
             HaltedError: if the run was stopped.
         """
-        if self._rate is not None:
-            await self._rate.start()
-        self._stopping.check(finishing=turn.ticket.finishing)
+        if self._rate is None:
+            self._stopping.check(finishing=turn.ticket.finishing)
+        else:
+            await self._rate.start(finishing=turn.ticket.finishing)
 
     async def _wait(self, queue: FairQueue[_Wait], ticket: Ticket) -> None:
         """Wait until `_give_out` gives what the queue waits for, or the run is stopped."""
