@@ -43,6 +43,11 @@ def job_of(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
     )
 
 
+def pace_of(options: Mapping[str, Any]) -> Job:
+    """Return a job without a mapping, for commands that only read: how many calls, how fast."""
+    return Job(mappings=(), **limits_of(options))
+
+
 def limits_of(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a `Job` that change how it is sent, never what."""
     edition = options.get("edition")

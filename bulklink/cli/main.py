@@ -18,6 +18,7 @@ from bulklink.cli.resume import apply_plan, resume, retry
 from bulklink.cli.screen import show_error
 from bulklink.cli.send import link, relink, run, unlink
 from bulklink.cli.status import status
+from bulklink.cli.verify import verify
 from bulklink.errors import BulklinkError, ExitCode, UsageError
 
 
@@ -40,6 +41,7 @@ for command in (
     resume,
     retry,
     status,
+    verify,
     export,
     history,
     emulator,

@@ -156,6 +156,14 @@ runs_dir_option = option(
     help="Where run folders are.",
 )
 
+settle_after_option = option(
+    "--settle-after",
+    type=click.FloatRange(0, 3600),
+    default=10.0,
+    show_default=True,
+    help="Seconds after a call before a read is believed that shows it not applied.",
+)
+
 limit_options = apply(
     pace_options,
     option("--yes", is_flag=True, help="Change an org that is not a sandbox without a question."),
@@ -173,13 +181,7 @@ limit_options = apply(
         show_default=True,
         help="Most pages of a contact's emails that are read, 10 emails each.",
     ),
-    option(
-        "--settle-after",
-        type=click.FloatRange(0, 3600),
-        default=10.0,
-        show_default=True,
-        help="Seconds after a call before a read is believed that shows it not applied.",
-    ),
+    settle_after_option,
     option(
         "--sync",
         type=click.Choice(["on", "off"]),
@@ -189,16 +191,19 @@ limit_options = apply(
     ),
 )
 
+progress_option = option(
+    "--progress",
+    type=click.Choice(["auto", "bar", "lines", "none"]),
+    default="auto",
+    show_default=True,
+    help="auto is a bar at a terminal, else a line every 10 seconds.",
+)
+quiet_option = option("--quiet", "-q", is_flag=True, help="Show errors and the summary alone.")
+
 watch_options = apply(
-    option(
-        "--progress",
-        type=click.Choice(["auto", "bar", "lines", "none"]),
-        default="auto",
-        show_default=True,
-        help="auto is a bar at a terminal, else a line every 10 seconds.",
-    ),
+    progress_option,
     option("--verbose", "-v", is_flag=True, help="Name each email that fails, as it does."),
-    option("--quiet", "-q", is_flag=True, help="Show errors and the summary alone."),
+    quiet_option,
 )
 
 send_options = apply(

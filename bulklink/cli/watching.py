@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import click
 from rich.console import Console
@@ -23,6 +23,7 @@ from bulklink.ledger.lines import Result
 from bulklink.models import Status
 from bulklink.runs.status import RunSummary
 
+T = TypeVar("T")
 LINE_SECONDS = 10.0
 
 
@@ -90,6 +91,21 @@ class ScreenWatch(Watch):
             self._next_line = time.monotonic() + LINE_SECONDS
             note(f"{progress.settled:,} of {progress.rows:,} rows{', ' + bad if bad else ''}")
 
+    def price(self, emails: int, contacts: int, credits_at_least: int) -> None:
+        """Show what a reading will cost, before its first call."""
+        if not self._quiet:
+            note(
+                f"{emails:,} emails of {contacts:,} contacts: at least {credits_at_least:,} calls,"
+                f" {credits_at_least:,} credits."
+            )
+
+    def read(self, done: int, of: int) -> None:
+        """Show how far a reading is."""
+        self._bar.update(self._task, completed=done, total=of)
+        if self._style == "lines" and time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + LINE_SECONDS
+            note(f"{done:,} of {of:,} read")
+
     def not_done(self, result: Result) -> None:
         """Name a message that failed or is in doubt."""
         if self._verbose:
@@ -116,16 +132,27 @@ def watched(
     work: Callable[[Watch, Stopping], Awaitable[RunSummary]], options: Mapping[str, Any]
 ) -> int:
     """Do some work on a run with the screen that options ask for; return the exit code."""
+    summary, reason = on_screen(work, options)
+    show_run(summary, reason, as_json=options["as_json"])
+    return int(summary.exit_code or 0)
 
-    async def on_screen(stopping: Stopping) -> tuple[RunSummary, RunStoppedError | None]:
+
+def on_screen(
+    work: Callable[[Watch, Stopping], Awaitable[T]], options: Mapping[str, Any]
+) -> tuple[T, RunStoppedError | None]:
+    """Do some work with the screen that options ask for; return what came of it.
+
+    Returns:
+        What the work returned, and the reason why it was stopped, if it was.
+    """
+
+    async def watching(stopping: Stopping) -> tuple[T, RunStoppedError | None]:
         with ScreenWatch(
             options["progress"],
-            verbose=options["verbose"],
+            verbose=options.get("verbose", False),
             quiet=options["quiet"],
             stopping=stopping,
         ) as watch:
             return await work(watch, stopping), stopping.reason
 
-    summary, reason = with_signals(on_screen)
-    show_run(summary, reason, as_json=options["as_json"])
-    return int(summary.exit_code or 0)
+    return with_signals(watching)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from bulklink.engine.caller import Caller, Exchange
-from bulklink.engine.refusals import Refusals
+from bulklink.engine.refusals import Judge
 from bulklink.zoho.answers import Verdict, refusal_of
 from bulklink.zoho.classes import AnswerClass, class_of
 from bulklink.zoho.exchange import Answer
@@ -51,7 +51,7 @@ class Pages(Generic[P]):
         contact_id: str,
         read: Callable[[Answer], P | None],
         caller: Caller,
-        refusals: Refusals,
+        refusals: Judge,
         *,
         most: int | None = None,
         finishing: bool = False,

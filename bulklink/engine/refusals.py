@@ -7,6 +7,8 @@ left, no such call can succeed and the run stops.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import anyio
 
 from bulklink.engine.stopping import Stopping
@@ -19,6 +21,52 @@ FATAL_CONTACTS = 3
 _KINDS = 3
 MOST_HELD = (FATAL_CONTACTS - 1) * _KINDS
 """Contacts that can wait at once to know whether they are alone: links, unlinks and reads apart."""
+
+
+class Judge(Protocol):
+    """Says what becomes of a contact that is refused."""
+
+    async def judge(self, kind: CallKind, contact_id: str, verdict: Verdict) -> None:
+        """Return where a refusal concerns what was asked, or this contact alone.
+
+        Raises:
+            RunStoppedError: if no call of this kind can succeed.
+            HaltedError: if the run was stopped meanwhile.
+        """
+        ...
+
+    def succeeded(self, kind: CallKind, contact_id: str) -> None:
+        """Note an answer of success."""
+        ...
+
+
+class ReadRefusals:
+    """Refusals where contacts are only read: nothing hangs on one that cannot be.
+
+    A refused contact is its own matter, unless three are refused before any was read.
+    """
+
+    def __init__(self) -> None:
+        self._refused: set[str] | None = set()
+
+    async def judge(self, kind: CallKind, contact_id: str, verdict: Verdict) -> None:
+        """Return where a refusal concerns this contact alone.
+
+        Raises:
+            RunStoppedError: if no read can succeed.
+        """
+        meaning = class_of(verdict.http_status, verdict.code)
+        if meaning in (AnswerClass.FATAL, AnswerClass.TOKEN):
+            raise fatal(kind, verdict, f"contact {contact_id}")
+        if meaning is AnswerClass.FATAL_IF_COMMON and self._refused is not None:
+            self._refused.add(contact_id)
+            if len(self._refused) >= FATAL_CONTACTS:
+                raise fatal(kind, verdict, f"contact {contact_id}")
+
+    def succeeded(self, kind: CallKind, contact_id: str) -> None:
+        """Note that a contact could be read."""
+        del kind, contact_id
+        self._refused = None
 
 
 class Refusals:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from collections.abc import Iterable, Iterator
 
 from bulklink.engine.contact import ContactRun, Desk
-from bulklink.engine.refusals import MOST_HELD
+from bulklink.engine.refusals import MOST_HELD, Refusals
+from bulklink.engine.workers import work_through
 from bulklink.models import Message
 
 _CONTACTS_A_PLACE = 2
@@ -33,28 +31,18 @@ async def send_all(windows: Iterable[list[Message]], desk: Desk, *, workers: int
         desk: what the contacts share.
         workers: contacts worked on at once.
     """
-    sender, receiver = anyio.create_memory_object_stream[list[Message]](workers)
-    async with anyio.create_task_group() as group:
-        for _ in range(workers):
-            group.start_soon(_work, receiver.clone(), desk)
-        receiver.close()
-        await _feed(windows, sender, desk)
+
+    async def work(window: list[Message]) -> None:
+        await ContactRun(window, desk).run()
+        desk.refusals.end()
+
+    begun = _begun(windows, desk.refusals)
+    await work_through(begun, work, desk.stopping, workers=workers)
 
 
-async def _feed(
-    windows: Iterable[list[Message]], sender: MemoryObjectSendStream[list[Message]], desk: Desk
-) -> None:
-    async with sender:
-        for window in windows:
-            if desk.stopping.reason is not None:
-                return
-            desk.refusals.begin()
-            await sender.send(window)
-    desk.refusals.all_begun()
-
-
-async def _work(receiver: MemoryObjectReceiveStream[list[Message]], desk: Desk) -> None:
-    async with receiver:
-        async for window in receiver:
-            await ContactRun(window, desk).run()
-            desk.refusals.end()
+def _begun(windows: Iterable[list[Message]], refusals: Refusals) -> Iterator[list[Message]]:
+    """Tell of each contact as its work begins, and when there are no more."""
+    for window in windows:
+        refusals.begin()
+        yield window
+    refusals.all_begun()

@@ -134,7 +134,7 @@ class _Run:
 
     async def drive(self) -> None:
         """Do the whole run with its session and ledger open."""
-        files = self.around.files(self.folder, self.job.sync)
+        files = self.around.files(self.folder.ledger, self.folder.answers, self.job.sync)
         store = self.around.token_store
         try:
             async with self.around.transport() as transport, open_ledger(files) as ledger:

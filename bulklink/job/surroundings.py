@@ -13,7 +13,6 @@ import platformdirs
 
 from bulklink.engine.caller import Clock
 from bulklink.ledger.writer import DiskFiles, Files
-from bulklink.runs.folder import RunFolder
 from bulklink.zoho.tokens import TokenStore
 from bulklink.zoho.transport import HttpTransport, Transport
 
@@ -23,7 +22,7 @@ class Surroundings(msgspec.Struct, frozen=True):
 
     clock: Clock
     transport: Callable[[], AbstractAsyncContextManager[Transport]]
-    files: Callable[[RunFolder, bool], Files]
+    files: Callable[[Path, Path, bool], Files]
     token_store: TokenStore | None
 
 
@@ -33,6 +32,6 @@ def real_surroundings() -> Surroundings:
     return Surroundings(
         clock=Clock(wall=time.time, monotonic=time.monotonic, chance=random.random),
         transport=HttpTransport,
-        files=lambda folder, sync: DiskFiles(folder.ledger, folder.answers, sync=sync),
+        files=lambda ledger, answers, sync: DiskFiles(ledger, answers, sync=sync),
         token_store=TokenStore(state / "tokens"),
     )

@@ -11,7 +11,7 @@ import duckdb
 from bulklink.errors import InterruptedPlanningError, RunDirError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from bulklink.mapping.stop import Stop
@@ -120,15 +120,13 @@ class Database:
         for batch in self.batches(sql):
             yield from batch
 
-    def insert(self, table: str, pairs: list[tuple[str, str]]) -> None:
-        """Put pairs of texts into a table of two columns."""
+    def insert(self, table: str, rows: Sequence[tuple[str | None, ...]]) -> None:
+        """Put some rows of texts into a table that has as many columns."""
         self._stop.check()
-        keys, values = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        values = ", ".join(f"unnest(${place}::VARCHAR[])" for place in range(1, len(columns) + 1))
         with translated():
-            self._connection.execute(
-                f"INSERT INTO {table} SELECT unnest($1::VARCHAR[]), unnest($2::VARCHAR[])",
-                [keys, values],
-            )
+            self._connection.execute(f"INSERT INTO {table} SELECT {values}", columns)
 
     def close(self) -> None:
         """Close the database; its data is gone."""

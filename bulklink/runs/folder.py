@@ -14,6 +14,7 @@ import filelock
 import msgspec
 
 from bulklink.errors import LockedError, RunDirError
+from bulklink.files import unwritable
 from bulklink.runs.record import RunRecord, read_record, write_record
 
 
@@ -57,6 +58,16 @@ class RunFolder(msgspec.Struct, frozen=True):
         """The refused rows."""
         return self.path / "rejects.csv"
 
+    @property
+    def verification(self) -> Path:
+        """What verifications found, each behind the one before."""
+        return self.path / "verify.jsonl"
+
+    @property
+    def verification_answers(self) -> Path:
+        """The answers to verifications that were no clean success."""
+        return self.path / "verify-answers.jsonl"
+
     def read(self) -> RunRecord:
         """Read `run.json`.
 
@@ -98,16 +109,35 @@ class RunFolder(msgspec.Struct, frozen=True):
 
         Raises:
             LockedError: if another process drives it.
+            RunDirError: if the folder cannot be written.
         """
-        lock = self._lock()
+        with self._held("lock", "drives"):
+            yield
+
+    @contextmanager
+    def verified(self) -> Iterator[None]:
+        """Verify the run: nobody else can until this ends; it may be driven meanwhile.
+
+        Raises:
+            LockedError: if another process verifies it.
+            RunDirError: if the folder cannot be written.
+        """
+        with self._held("verify.lock", "verifies"):
+            yield
+
+    @contextmanager
+    def _held(self, name: str, does: str) -> Iterator[None]:
+        lock = self._lock(name)
         try:
             lock.acquire()
         except filelock.Timeout:
             raise LockedError(
-                "Another process drives this run.",
+                f"Another process {does} this run.",
                 where=str(self.path),
                 advice="Wait until it ends; `bulklink status` shows where it stands.",
             ) from None
+        except OSError as error:
+            raise unwritable(self.path, error) from None
         try:
             yield
         finally:
@@ -115,7 +145,7 @@ class RunFolder(msgspec.Struct, frozen=True):
 
     def is_driven(self) -> bool:
         """Tell whether some process drives the run now."""
-        lock = self._lock()
+        lock = self._lock("lock")
         try:
             lock.acquire()
         except filelock.Timeout:
@@ -125,8 +155,8 @@ class RunFolder(msgspec.Struct, frozen=True):
         lock.release()
         return False
 
-    def _lock(self) -> filelock.BaseFileLock:
-        return filelock.FileLock(self.path / "lock", timeout=0, mode=0o600, thread_local=False)
+    def _lock(self, name: str) -> filelock.BaseFileLock:
+        return filelock.FileLock(self.path / name, timeout=0, mode=0o600, thread_local=False)
 
 
 def make_folder(run_dir: Path | None, runs_dir: Path, op: str, now: float, tag: str) -> RunFolder:

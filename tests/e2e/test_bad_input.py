@@ -128,7 +128,7 @@ LATER = {
     "--max-credits": ("link", "m.csv", "--max-credits", "5"),
 }
 LATER_COMMANDS = (
-    *("undo", "verify", "forget", "report"),
+    *("undo", "forget", "report"),
     *("auth", "fetch"),
 )
 LATER_OPTIONS = (

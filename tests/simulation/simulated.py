@@ -279,7 +279,7 @@ async def _invocation(
 ) -> None:
     """Do what one command does: begin, or go on with what is left."""
     clock = Clock(wall=now, monotonic=now, chance=chance)
-    tokens = Tokens(_CONNECTION, transport, None, now)
+    tokens = Tokens(CONNECTION, transport, None, now)
     pacer = Pacer(
         max_in_flight=case.in_flight, max_per_second=case.rate, stopping=stopping, clock=now
     )
@@ -328,7 +328,7 @@ async def _invocation(
         stopping.stop(error)
 
 
-_CONNECTION = Connection(
+CONNECTION = Connection(
     api_url="http://crm",
     accounts_url="http://crm",
     data_centre=None,

@@ -1,0 +1,90 @@
+"""Reading the CRM apart from a run: the session that commands share which change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from bulklink.engine.caller import Caller, Clock
+from bulklink.engine.lookups import organisation
+from bulklink.engine.pacing.pacer import Pacer
+from bulklink.engine.refusals import ReadRefusals
+from bulklink.engine.sender import workers_for
+from bulklink.engine.stopping import Stopping
+from bulklink.job.options import Job
+from bulklink.job.surroundings import Surroundings
+from bulklink.ledger.writer import LedgerWriter, open_ledger
+from bulklink.zoho.client import Client
+from bulklink.zoho.connection import Connection, secrets_of
+from bulklink.zoho.lookups import Org
+from bulklink.zoho.tokens import Tokens
+
+
+class ReadingSession(msgspec.Struct, frozen=True):
+    """What readers of contacts share.
+
+    `log` takes their lines, those of calls among them; `workers` is how many contacts are read at
+    once.
+    """
+
+    caller: Caller
+    log: LedgerWriter
+    refusals: ReadRefusals
+    stopping: Stopping
+    clock: Clock
+    pacer: Pacer
+    limits: Job
+
+    @property
+    def workers(self) -> int:
+        """Contacts that are read at once."""
+        return workers_for(self.pacer.max_in_flight)
+
+    async def org(self) -> Org:
+        """Look up the org, and let its licence say how many calls may be in flight."""
+        org = await organisation(self.caller)
+        self.pacer.resize(self.limits.in_flight(org.paid_type))
+        return org
+
+
+@asynccontextmanager
+async def reading_session(
+    log: Path,
+    answers: Path,
+    limits: Job,
+    connection: Connection,
+    stopping: Stopping,
+    around: Surroundings,
+) -> AsyncIterator[ReadingSession]:
+    """Open a session that reads.
+
+    Args:
+        log: the file that takes the lines.
+        answers: the file that takes answers which were no clean success.
+        limits: how many calls are made, and how fast; it names no mapping.
+        connection: where the CRM is and how to sign in.
+        stopping: by which it can be stopped.
+        around: network, disk and clock.
+
+    Raises:
+        LedgerError: at the end, if something could not be written.
+    """
+    clock = around.clock
+    pacer = Pacer(
+        max_in_flight=limits.in_flight(),
+        max_per_second=limits.rate,
+        stopping=stopping,
+        clock=clock.monotonic,
+    )
+    files = around.files(log, answers, False)  # noqa: FBT003 - not synced: reads change nothing
+    try:
+        async with around.transport() as transport, open_ledger(files) as writer:
+            tokens = Tokens(connection, transport, around.token_store, clock.wall)
+            client = Client(tokens, transport, secrets_of(connection))
+            caller = Caller(client, writer, pacer, stopping, clock)
+            yield ReadingSession(caller, writer, ReadRefusals(), stopping, clock, pacer, limits)
+    finally:
+        files.close()

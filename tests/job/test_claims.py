@@ -1,0 +1,102 @@
+"""Where a ledger says that emails are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from bulklink.job.claims import Claims
+from bulklink.ledger.lines import Result, result_line
+from bulklink.mapping.stop import Stop
+from bulklink.models import Op, Status
+
+A, B, NONE = "500", "600", None
+NOTHING = "nothing"
+
+
+def result(
+    row: int = 1,
+    op: Op = Op.LINK,
+    status: Status = Status.DONE,
+    message: str = "",
+    owner: str = "22",
+    contact: str = "11",
+    **more: Any,
+) -> Result:
+    deal = None if op is Op.UNLINK else B
+    return Result(row, op, contact, owner, message or f"m{row}", deal, status, **more)
+
+
+def claims(
+    folder: Path, *results: Result, open_rows: tuple[int, ...] = (), in_doubt: bool = False
+) -> dict[int, str | None]:
+    """Return the deal claimed of each row."""
+    ledger = folder / "ledger.jsonl"
+    ledger.write_bytes(
+        b"".join(
+            result_line(f"2026-11-22T10:00:{at:02}.000Z", one) for at, one in enumerate(results)
+        )
+    )
+    found = Claims(ledger, frozenset(open_rows), in_doubt=in_doubt, folder=folder, stop=Stop())
+    try:
+        told = {
+            claim.row: claim.deal_id
+            for contact in found.contacts()
+            for claim in contact.claims.values()
+        }
+        assert len(told) == found.total
+        return told
+    finally:
+        found.close()
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (result(status=Status.DONE), B),
+        (result(status=Status.UNCHANGED), B),
+        (result(op=Op.RELINK), B),
+        (result(op=Op.UNLINK), NONE),
+        (result(op=Op.UNLINK, status=Status.UNCHANGED), NONE),
+        (result(status=Status.FAILED, code="ALREADY_LINKED", current_deal_id=A), A),
+        (result(op=Op.RELINK, status=Status.FAILED, code="NOT_ALLOWED", current_deal_id=A), A),
+        (result(status=Status.FAILED, code="put-back-failed", current_deal_id=None), NONE),
+        (result(status=Status.FAILED, code="NOT_ALLOWED"), NOTHING),
+        (result(op=Op.RELINK, status=Status.FAILED, previous_deal_id=A), NOTHING),
+        (result(status=Status.IN_DOUBT, code="not-listed"), NOTHING),
+        (result(status=Status.REJECTED, code="unknown-deal"), NOTHING),
+        (result(status=Status.DUPLICATE, duplicate_of=7), NOTHING),
+    ],
+    ids=lambda one: f"{one.op}-{one.status}-{one.code}" if isinstance(one, Result) else None,
+)
+def test_what_each_result_claims(tmp_path: Path, told: Result, expected: str | None) -> None:
+    assert claims(tmp_path, told) == ({} if expected == NOTHING else {1: expected})
+
+
+def test_the_last_result_of_a_row_counts(tmp_path: Path) -> None:
+    first = result(status=Status.FAILED, current_deal_id=A)
+    assert claims(tmp_path, first, result()) == {1: B}
+    assert claims(tmp_path, result(), result(status=Status.IN_DOUBT)) == {}
+
+
+def test_nothing_is_claimed_of_a_row_in_flight(tmp_path: Path) -> None:
+    assert claims(tmp_path, result(1), result(2), open_rows=(2,)) == {1: B}
+
+
+def test_of_two_rows_about_one_email_the_last_that_may_have_moved_it_counts(
+    tmp_path: Path,
+) -> None:
+    first = result(1, message="m")
+    off = result(2, Op.UNLINK, message="m", owner="23")
+    assert claims(tmp_path, first, off) == {2: NONE}
+    assert claims(tmp_path, first, msgspec.structs.replace(off, status=Status.IN_DOUBT)) == {}
+    assert claims(tmp_path, first, msgspec.structs.replace(off, status=Status.FAILED)) == {1: B}
+
+
+def test_of_emails_in_doubt_the_wanted_deal_is_told(tmp_path: Path) -> None:
+    doubt = Status.IN_DOUBT
+    told = (result(1), result(2, status=doubt), result(3, Op.UNLINK, doubt))
+    assert claims(tmp_path, *told, in_doubt=True) == {2: B, 3: NONE}

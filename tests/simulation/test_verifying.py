@@ -1,0 +1,160 @@
+"""For random worlds, runs and faults: `verify` finds every planted difference and invents none."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import orjson
+import pytest
+
+from bulklink.emulator.faults import Fault, FaultBook, FaultKind, is_hidden
+from bulklink.emulator.state import Change
+from bulklink.engine.caller import Clock
+from bulklink.engine.stopping import Stopping
+from bulklink.job.claims import Claims
+from bulklink.job.options import Job
+from bulklink.job.progress import Watch
+from bulklink.job.surroundings import Surroundings
+from bulklink.job.verification import Asked, Verification
+from bulklink.job.verifying import Verifier
+from bulklink.ledger.replay import replay
+from bulklink.ledger.writer import DiskFiles
+from bulklink.mapping.stop import Stop
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.record import Invocation, RunRecord
+from bulklink.zoho.transport import Transport
+from tests.simulation.drawn import Scenario, draw
+from tests.simulation.machine import Life, Machine
+from tests.simulation.simulated import CONNECTION, CrmTransport, Outcome, run
+from tests.virtual import VirtualLoop, now
+
+SEEDS = 60
+_LONG = 2000.0
+
+
+class _Now:
+    """Files that are written at once: threads and a virtual clock do not go together."""
+
+    def __init__(self, ledger: Path, answers: Path) -> None:
+        self._disk = DiskFiles(ledger, answers, sync=False)
+
+    async def write(self, ledger: bytes, answers: bytes) -> None:
+        self._disk.write_now(ledger, answers)
+
+    def close(self) -> None:
+        self._disk.close()
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, 20))
+def test_verify_finds_every_planted_difference_and_invents_none(first: int, tmp_path: Path) -> None:
+    planted = 0
+    for seed in range(first, first + 20):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        loop = VirtualLoop()
+        try:
+            planted += loop.run_until_complete(_holds(draw(seed), folder))
+        finally:
+            loop.close()
+    assert planted > 10
+
+
+async def _holds(scenario: Scenario, folder: Path) -> int:
+    """Run a scenario, plant differences, verify; return how many were planted."""
+    chance = random.Random(scenario.seed)
+    outcome = await run(scenario.case, chance_seed=scenario.seed)
+    await asyncio.sleep(_LONG)  # what was late has landed, credits are back
+    (folder / "ledger.jsonl").write_bytes(outcome.ledger)
+    told = replay(folder / "ledger.jsonl")
+    claims = Claims(
+        folder / "ledger.jsonl", frozenset(told.open), in_doubt=False, folder=folder, stop=Stop()
+    )
+    try:
+        contacts = list(claims.contacts())
+        claimed = {one.message_id: one for c in contacts for one in c.claims.values()}
+        for one in claimed.values():
+            if chance.random() < 0.2:
+                _plant(outcome, one.contact_id, one.message_id, chance)
+        await asyncio.sleep(100)
+        faults = _faults(chance)
+        outcome.crm.state.faults = FaultBook(faults)
+        asked = Asked(sample=chance.choice((None, None, 1, 7)), seed=scenario.seed)
+        verified = await _verify(outcome, RunFolder(folder), claims, asked)
+    finally:
+        claims.close()
+    found = _findings(folder)
+    hidden = {m for m in claimed for f in faults if f.kind == "hidden" and is_hidden(f, m)}
+    changed = 0
+    for message_id, finding in found.items():
+        claim = claimed[message_id]
+        view = outcome.crm.state.view(claim.contact_id)
+        is_on = view.deal_of(view.mailbox.by_id[message_id])
+        changed += is_on != claim.deal_id
+        if message_id in hidden:
+            assert finding in ("not-listed", "not-read"), scenario.seed
+        elif finding != "not-read" or not faults:
+            assert (finding == "different") == (is_on != claim.deal_id), (scenario.seed, claim)
+            assert finding in ("different", "as-recorded"), scenario.seed
+    if asked.sample is None:
+        assert set(found) == set(claimed), scenario.seed
+        assert verified.different == sum(one == "different" for one in found.values())
+    elif not verified.stopped_by:
+        assert verified.checked + verified.not_read == min(asked.sample, len(claimed))
+        assert verified.sample is not None
+        assert verified.sample.population == len(claimed)
+    return changed
+
+
+def _plant(outcome: Outcome, contact_id: str, message_id: str, chance: random.Random) -> None:
+    deals = [None, *(d for d in outcome.crm.world.deals)]
+    change = Change(message_id, chance.choice(deals))
+    outcome.crm.state.apply(contact_id, [change], now(), by="somebody")
+
+
+def _faults(chance: random.Random) -> list[Fault]:
+    kinds = chance.sample(("stale", "hidden", "lost-answer", "500", "html-200"), 2)
+    return [
+        Fault(FaultKind(kind), op="read", share=0.3, seed=chance.randrange(1000))
+        for kind in kinds
+        if chance.random() < 0.6
+    ]
+
+
+async def _verify(
+    outcome: Outcome, folder: RunFolder, claims: Claims, asked: Asked
+) -> Verification:
+    async with anyio.create_task_group() as servers:
+        machine = Machine(Life(), lambda: None, random.Random(1), b"", 0.0)
+
+        @asynccontextmanager
+        async def transport() -> AsyncIterator[Transport]:
+            yield CrmTransport(outcome.crm, servers, machine, lambda *request: None)
+
+        around = Surroundings(
+            clock=Clock(wall=now, monotonic=now, chance=random.Random(2).random),
+            transport=transport,
+            files=lambda ledger, answers, sync: _Now(ledger, answers),
+            token_store=None,
+        )
+        record = RunRecord(
+            version="", op="link", asked={}, inputs=(), created="", invocations=(Invocation(""),)
+        )
+        verifier = Verifier(folder, record, claims, asked, Watch(), Stopping())
+        verified = await verifier.run(Job(mappings=(), rate=None), CONNECTION, around)
+        servers.cancel_scope.cancel()
+    return verified
+
+
+def _findings(folder: Path) -> dict[str, str]:
+    lines: list[dict[str, Any]] = [
+        orjson.loads(line) for line in (folder / "verify.jsonl").read_bytes().splitlines()
+    ]
+    found = [line for line in lines if line["event"] == "finding"]
+    assert len({line["message_id"] for line in found}) == len(found)
+    return {line["message_id"]: line["finding"] for line in found}
