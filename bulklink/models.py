@@ -26,11 +26,18 @@ class Status(StrEnum):
     DUPLICATE = "duplicate"
 
 
+NO_DEAL = "none"
+"""What a guard says where an email is to be on no deal."""
+EITHER = "|"
+"""What parts the deals of a guard that names several."""
+
+
 class Message(msgspec.Struct, frozen=True):
     """One email of a sealed plan and what is wanted of it.
 
     `row` is the number of its record in the mapping, from 1. `deal_id` is the wanted deal of a
     link or relink and None for an unlink. The names are None where the mapping names none.
+    `from_deal_id` is its guard, None where it has none.
     """
 
     row: int
@@ -41,3 +48,9 @@ class Message(msgspec.Struct, frozen=True):
     deal_id: str | None = None
     owner_name: str | None = None
     deal_name: str | None = None
+    from_deal_id: str | None = None
+
+    def may_leave(self, deal_id: str | None) -> bool:
+        """Tell whether its guard lets it be changed while it is on this deal; None is no deal."""
+        guard = self.from_deal_id
+        return guard is None or (deal_id or NO_DEAL) in guard.split(EITHER)

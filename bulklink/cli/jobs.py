@@ -37,6 +37,8 @@ def job_of(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
         single_endpoint=options["single_endpoint"],
         names=not options["no_names"],
         memory=options["memory"],
+        snapshot=options["snapshot"],
+        accept_no_put_back=options["accept_no_put_back"],
         run_dir=options.get("run_dir"),
         runs_dir=options.get("runs_dir", Path("runs")),
         **limits_of(options),

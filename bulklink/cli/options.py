@@ -121,6 +121,21 @@ plan_options = apply(
     option("--no-names", is_flag=True, help="Send ids alone: no names, no look-ups of names."),
 )
 
+snapshot_options = apply(
+    option(
+        "--snapshot/--no-snapshot",
+        default=None,
+        help="Read the deal that each email is on before it is changed: what is as wanted is left"
+        " alone, and `bulklink undo` can put the rest back. On for unlink and relink.",
+    ),
+    option(
+        "--accept-no-put-back",
+        is_flag=True,
+        help="Relink also what no page of the contact's emails lists, or all with --no-snapshot:"
+        " if the link is refused, it cannot be put back.",
+    ),
+)
+
 pace_options = apply(
     option(
         "--concurrency",

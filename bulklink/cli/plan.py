@@ -16,6 +16,7 @@ from bulklink.cli.options import (
     pace_options,
     plan_options,
     run_dir_option,
+    snapshot_options,
 )
 from bulklink.cli.screen import warn
 from bulklink.errors import ExitCode
@@ -24,7 +25,7 @@ from bulklink.errors import ExitCode
 @click.command("plan")
 @click.argument("mapping", nargs=-1, required=True)
 @option("--op", type=click.Choice(["link", "unlink", "relink"]), help="What is done with each row.")
-@apply(mapping_options, plan_options, pace_options)
+@apply(mapping_options, plan_options, snapshot_options, pace_options)
 @run_dir_option
 @option(
     "--latency",

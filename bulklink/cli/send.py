@@ -8,10 +8,17 @@ from typing import Any
 
 import click
 
-from bulklink.cli.options import apply, mapping_options, output_options, plan_options, send_options
+from bulklink.cli.options import (
+    apply,
+    mapping_options,
+    output_options,
+    plan_options,
+    send_options,
+    snapshot_options,
+)
 from bulklink.errors import UsageError
 
-_all_options = apply(mapping_options, plan_options, send_options, output_options)
+_all_options = apply(mapping_options, plan_options, snapshot_options, send_options, output_options)
 
 
 def _command(op: str, text: str) -> click.Command:

@@ -101,6 +101,13 @@ def _ahead(report: PlanReport) -> Iterator[str]:
         yield f"Credits a day: {ahead.day_credits:,}, of which this takes {share:.1%}."
     if ahead.days > 1:
         yield f"That is {ahead.days:,} windows of 24 hours."
+    if report.calls.read_at_least:
+        yield (
+            f"Snapshot: reading which deal each email is on takes at least"
+            f" {report.calls.read_at_least:,} of these credits. --no-snapshot saves them, and is"
+            " the better choice where few emails are as wanted already and nobody will undo the"
+            " run."
+        )
     if ahead.saved_by_contact:
         yield (
             f"--group-by contact would save {ahead.saved_by_contact:,} link calls"

@@ -7,6 +7,7 @@ linked, so that full batches can be cut from what is really left to do.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from itertools import groupby
 
 import anyio
@@ -62,7 +63,7 @@ class Desk(msgspec.Struct, frozen=True):
     clock: Clock
     settled: Callable[[Result], None]
     """Told of each result once it is on its way to the ledger."""
-    track: Callable[[Message], Track] = Track
+    track: Callable[[Message], Track]
     """Begins the work on a message, or takes it up where an earlier invocation left it."""
 
 
@@ -217,22 +218,19 @@ class ContactRun:
                 leave_in_doubt(track)
             self._record(tracks)
             return
-        if need is Need.SETTLE and any(track.patient for track in tracks):
+        if any(track.patient for track in tracks):
             believed_at = self._write_ended + sending.settle_after
             left = believed_at - self._desk.clock.monotonic()
             await self._desk.stopping.sleep(max(0.0, left), finishing=finishing)
-        wanted = {track.message.message_id: track.message.row for track in tracks}
-        links = await read_links(
+        await read_links(
             self._contact_id,
-            wanted,
+            tracks,
             self._desk.caller,
             self._desk.refusals,
             most_pages=sending.read_pages,
             finishing=finishing,
+            told=partial(self._record, snapshot=need is Need.SNAPSHOT),
         )
-        for track in tracks:
-            links.tell(track)
-        self._record(tracks, snapshot=need is Need.SNAPSHOT)
 
     def _record(self, tracks: Iterable[Track], *, snapshot: bool = False) -> None:
         """Write what is new of these tracks to the ledger."""

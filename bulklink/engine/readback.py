@@ -2,71 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import msgspec
+from collections.abc import Callable, Iterable, Sequence
 
 from bulklink.engine.caller import Caller
 from bulklink.engine.pages import Pages
 from bulklink.engine.refusals import Refusals
 from bulklink.engine.settling import seen, unreadable
 from bulklink.engine.tracks import Track
-from bulklink.zoho.answers import Verdict
-from bulklink.zoho.links import Deal, read_page
-
-
-class Links(msgspec.Struct):
-    """What the pages of a contact told.
-
-    `found` has the deal of each wanted message that a page listed, and the call that told it.
-    `last_call` is the last call made. Where a page could not be read, `failed` is True and
-    `verdict` says why, None if no readable answer came.
-    """
-
-    found: dict[str, tuple[Deal | None, int | None]] = {}
-    last_call: int | None = None
-    failed: bool = False
-    verdict: Verdict | None = None
-
-    def tell(self, track: Track) -> None:
-        """Let a message go on with what was read of it."""
-        told = self.found.get(track.message.message_id)
-        if told is not None:
-            seen(track, True, *told)  # noqa: FBT003 - listed
-        elif self.failed:
-            unreadable(track, self.verdict, self.last_call)
-        else:
-            seen(track, False, None, self.last_call)  # noqa: FBT003 - on no page
+from bulklink.zoho.links import read_page
 
 
 async def read_links(
     contact_id: str,
-    wanted: Mapping[str, int],
+    tracks: Sequence[Track],
     caller: Caller,
     refusals: Refusals,
     *,
     most_pages: int,
     finishing: bool,
-) -> Links:
-    """Read a contact's pages until all wanted messages are seen, or no page is left.
+    told: Callable[[Sequence[Track]], None],
+) -> None:
+    """Read a contact's pages until all messages are seen, or no page is left.
+
+    Each goes on as soon as its page came: what a page shows is true then, and may not be later.
 
     Args:
         contact_id: whose emails.
-        wanted: row by message id.
+        tracks: of the messages.
         caller: makes the calls.
         refusals: judges a refusal.
         most_pages: pages that are read at most.
         finishing: whether it serves relinks that a gentle stop must not tear.
+        told: takes those that a page, or the end of the pages, let go on.
 
     Raises:
         HaltedError: if the run was stopped.
         RunStoppedError: if no read can succeed.
     """
-    left, links = dict(wanted), Links()
+    left: dict[str, list[Track]] = {}
+    for track in tracks:
+        left.setdefault(track.message.message_id, []).append(track)
     pages = Pages(contact_id, read_page, caller, refusals, most=most_pages, finishing=finishing)
-    while left and (page := await pages.next(list(left.values()))) is not None:
-        for message_id in page.links.keys() & left.keys():
-            links.found[message_id] = (page.links[message_id], pages.last_call)
-            del left[message_id]
-    links.last_call, links.failed, links.verdict = pages.last_call, pages.failed, pages.verdict
-    return links
+    while left and (page := await pages.next(_rows(left.values()))) is not None:
+        listed = []
+        for message_id in [one for one in page.links if one in left]:
+            for track in left.pop(message_id):
+                seen(track, True, page.links[message_id], pages.last_call)  # noqa: FBT003 - listed
+                listed.append(track)
+        told(listed)
+    unseen = [track for same in left.values() for track in same]
+    for track in unseen:
+        if pages.failed:
+            unreadable(track, pages.verdict, pages.last_call)
+        else:
+            seen(track, False, None, pages.last_call)  # noqa: FBT003 - on no page
+    told(unseen)
+
+
+def _rows(left: Iterable[Sequence[Track]]) -> list[int]:
+    return [track.message.row for same in left for track in same]

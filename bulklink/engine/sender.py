@@ -6,10 +6,13 @@ from collections.abc import Iterable, Iterator
 
 from bulklink.engine.contact import ContactRun, Desk
 from bulklink.engine.refusals import MOST_HELD, Refusals
-from bulklink.engine.workers import work_through
+from bulklink.engine.windows import MOST_MESSAGES
+from bulklink.engine.workers import Room, work_through
 from bulklink.models import Message
 
 _CONTACTS_A_PLACE = 2
+MOST_AT_WORK = (MOST_HELD + 1) * MOST_MESSAGES
+"""Messages in memory at most: as many as the contacts hold that can be held back, and one more."""
 
 
 def workers_for(in_flight: int) -> int:
@@ -24,7 +27,7 @@ def workers_for(in_flight: int) -> int:
 async def send_all(windows: Iterable[list[Message]], desk: Desk, *, workers: int) -> None:
     """Work on all contacts until each message is settled, or the run stops.
 
-    Memory: `workers` contacts at work and as many waiting.
+    Memory: `workers` contacts at work and as many waiting, of `MOST_AT_WORK` messages together.
 
     Args:
         windows: messages of one contact each, as `contact_windows` yields them.
@@ -37,7 +40,8 @@ async def send_all(windows: Iterable[list[Message]], desk: Desk, *, workers: int
         desk.refusals.end()
 
     begun = _begun(windows, desk.refusals)
-    await work_through(begun, work, desk.stopping, workers=workers)
+    room = Room[list[Message]](MOST_AT_WORK, len)
+    await work_through(begun, work, desk.stopping, workers=workers, room=room)
 
 
 def _begun(windows: Iterable[list[Message]], refusals: Refusals) -> Iterator[list[Message]]:

@@ -8,7 +8,7 @@ import msgspec
 
 from bulklink.engine.tracks import Need, Track
 from bulklink.ledger.replay import PUT_BACK_FAILED
-from bulklink.models import Op, Status
+from bulklink.models import EITHER, NO_DEAL, Op, Status
 from bulklink.zoho.answers import Verdict
 from bulklink.zoho.classes import advice_for
 from bulklink.zoho.codes import Code
@@ -19,12 +19,16 @@ MOST_SENDINGS = 6
 SETTLED_BY_READ = "settled-by-read"
 NOT_LISTED = "not-listed"
 NO_ANSWER = "no-answer"
+CHANGED_SINCE = "changed-since"
+ALREADY_LINKED = "already-linked"
 
 
 def seen(track: Track, listed: bool, deal: Deal | None, call: int | None) -> None:  # noqa: FBT001
     """Go on after a read: whether a page listed the email, and the deal it is on."""
     track.call = call
-    if not listed:
+    if not listed and track.need is Need.SNAPSHOT and track.unseen:
+        track.ask(track.half)
+    elif not listed:
         track.end(Status.IN_DOUBT, NOT_LISTED, text="No page of the contact's emails lists it.")
     elif track.need is Need.SNAPSHOT:
         _seen_before(track, deal)
@@ -96,17 +100,51 @@ def leave_in_doubt(track: Track) -> None:
 
 def _seen_before(track: Track, deal: Deal | None) -> None:
     track.previous = deal
-    if deal is not None and deal.id == track.message.deal_id:
+    if (deal.id if deal else None) == track.message.deal_id:
         # In doubt since an earlier invocation: then it is there by a call of this run.
         status, code = (Status.DONE, SETTLED_BY_READ) if track.doubt else (Status.UNCHANGED, "")
         track.end(status, code, current=deal)
+    elif _guarded(track, deal):
+        _changed_since(track, deal)
+    elif deal is None:
+        track.ask(Need.LINK)
+    elif track.message.op is Op.LINK:
+        _on_another(track, ALREADY_LINKED, deal)
     else:
-        track.ask(Need.LINK if deal is None else Need.UNLINK)
+        track.ask(Need.UNLINK)
+
+
+def _guarded(track: Track, deal: Deal | None) -> bool:
+    """Tell whether the guard forbids to change it.
+
+    A relink in doubt since an earlier invocation can be off its deal by a call of this run.
+    """
+    ours = deal is None and track.doubt and track.message.op is Op.RELINK
+    return not ours and not track.message.may_leave(deal.id if deal else None)
+
+
+def _changed_since(track: Track, deal: Deal | None) -> None:
+    asked = (track.message.from_deal_id or NO_DEAL).split(EITHER)
+    wanted = " or ".join(map(_place, asked))
+    is_on = _place(deal.id if deal else NO_DEAL)
+    text = f"It was to be changed only while it is on {wanted}; now it is on {is_on}."
+    track.end(Status.FAILED, CHANGED_SINCE, text=text, current=deal)
+
+
+def _place(deal_id: str) -> str:
+    return "no deal" if deal_id == NO_DEAL else f"deal {deal_id}"
+
+
+def _on_another(track: Track, code: str, deal: Deal) -> None:
+    text = f"It is on deal {deal.id}. {advice_for(Code.ALREADY_LINKED)}"
+    track.end(Status.FAILED, code, verdict=track.refusal, text=text, current=deal)
 
 
 def _settle_unlink(track: Track, deal: Deal | None) -> None:
     if deal is not None and track.message.op is Op.RELINK and deal.id == track.message.deal_id:
         track.end(Status.DONE, SETTLED_BY_READ, current=deal)
+    elif deal is not None and not track.message.may_leave(deal.id):
+        _changed_since(track, deal)
     elif deal is not None:
         _not_applied(track, Need.UNLINK, deal)
     elif track.message.op is Op.UNLINK:
@@ -124,11 +162,10 @@ def _settle_link(track: Track, deal: Deal | None) -> None:
         # Its unlink was undone, or it was put back and the run ended before it could say so.
         track.redone, track.unlinked, track.step_told = True, False, False
         track.ask(Need.UNLINK)
+    elif deal is not None and not track.message.may_leave(deal.id):
+        _changed_since(track, deal)
     elif deal is not None:
-        text = f"It is on deal {deal.id}. {advice_for(Code.ALREADY_LINKED)}"
-        track.end(
-            Status.FAILED, Code.ALREADY_LINKED, verdict=track.refusal, text=text, current=deal
-        )
+        _on_another(track, Code.ALREADY_LINKED, deal)
     elif track.patient and track.refusal and track.refusal.code != Code.ALREADY_LINKED:
         _link_refused(track, track.refusal)
     else:
@@ -182,7 +219,8 @@ def _link_refused(track: Track, verdict: Verdict) -> None:
     if track.unlinked and isinstance(track.previous, Deal):
         track.ask(Need.PUT_BACK)
     else:
-        track.end(Status.FAILED, verdict=verdict, text=_refused(verdict))
+        off = " It is off the deal that it was on, which is not known." if track.unlinked else ""
+        track.end(Status.FAILED, verdict=verdict, text=_refused(verdict) + off)
 
 
 def _put_back(track: Track) -> None:

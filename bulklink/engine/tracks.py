@@ -46,17 +46,24 @@ class Track:
         lot: messages of different lots share no call; a refused batch was halved into them.
         refusal: why the link half was refused, while the message is put back.
         result: what became of it.
+        unseen: whether it is changed too where no page of the snapshot lists it.
+
+    Args:
+        message: what is wanted.
+        snapshot: whether the deal that it is on is read before it is changed.
+        no_put_back: whether a relink may be changed that could not be put back.
     """
 
     __slots__ = (
         "attempts", "call", "doubt", "half", "lost", "lot", "message", "need", "patient",
-        "previous", "redone", "refusal", "result", "sendings", "step_told", "unlinked",
+        "previous", "redone", "refusal", "result", "sendings", "step_told", "unlinked", "unseen",
     )  # fmt: skip
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: Message, *, snapshot: bool, no_put_back: bool = False) -> None:
         self.message = message
-        self.half = Need.UNLINK if message.op is Op.UNLINK else Need.LINK
-        self.need = Need.SNAPSHOT if message.op is Op.RELINK else self.half
+        self.half = Need.LINK if message.op is Op.LINK else Need.UNLINK
+        self.need = Need.SNAPSHOT if snapshot else self.half
+        self.unseen = message.from_deal_id is None and (message.op is not Op.RELINK or no_put_back)
         self.previous: Deal | msgspec.UnsetType | None = msgspec.UNSET
         self.redone = False
         self.unlinked = False
@@ -144,27 +151,35 @@ class Track:
         )
 
 
-def track_of(message: Message, told: Replay) -> Track:
-    """Return the track of a message, taken up where the ledger says that it stands."""
+def track_of(message: Message, told: Replay, *, snapshot: bool, no_put_back: bool = False) -> Track:
+    """Return the track of a message, taken up where the ledger says that it stands.
+
+    Args:
+        message: what is wanted.
+        told: what the ledger says.
+        snapshot: whether the deal that it is on is read before it is changed.
+        no_put_back: whether a relink may be changed that could not be put back.
+    """
+    track = Track(message, snapshot=snapshot, no_put_back=no_put_back)
     left = told.open.get(message.row)
     if left is not None:
-        return _resumed(message, left)
-    track = Track(message)
-    if told.is_again(message.row):
+        _resume(track, left)
+    elif told.is_again(message.row):
         track.attempts = told.earlier_attempts(message.row)
         track.doubt = told.status(message.row) is Status.IN_DOUBT and track.attempts > 0
-        if track.doubt and track.need is not Need.SNAPSHOT:
+        if track.doubt and snapshot:
+            track.patient = True
+        elif track.doubt:
             track.lost = True
             track.settle()
     return track
 
 
-def _resumed(message: Message, left: OpenRow) -> Track:
-    """Return the track of a message that an earlier invocation left in flight.
+def _resume(track: Track, left: OpenRow) -> None:
+    """Take up a message that an earlier invocation left in flight.
 
     What the last call did is not known: it is read back before anything is sent.
     """
-    track = Track(message)
     track.attempts, track.call = left.attempts, left.call
     if left.previous is not None:
         deal_id, name = left.previous
@@ -176,7 +191,8 @@ def _resumed(message: Message, left: OpenRow) -> Track:
         track.settle()
     elif left.unlinked:
         track.need = Need.LINK
-    return track
+    else:
+        track.doubt = track.patient = left.doubt
 
 
 def _id(deal: Deal | msgspec.UnsetType | None) -> str | None:

@@ -8,8 +8,8 @@ from bulklink.engine.batches import unlink_batches
 from bulklink.models import Message, Op
 from bulklink.zoho.requests import MOST_QUERY
 
-MOST_MESSAGES = 2000
-"""Messages of one contact that a worker holds at once."""
+MOST_MESSAGES = 10_000
+"""Messages of one contact that are worked on together: its pages are read once for them all."""
 
 
 def contact_windows(

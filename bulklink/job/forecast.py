@@ -45,7 +45,7 @@ class ForecastCalls(msgspec.Struct, frozen=True):
 def calls_of(shape: PlanShape, job: Job, *, module_known: bool) -> ForecastCalls:
     """Return the calls that a plan needs, if nothing has to be sent twice.
 
-    Relinks are counted as if each message were on a deal: what the snapshot finds can only save.
+    Each message is counted as if it were to be changed: what the snapshot finds can only save.
 
     Args:
         shape: of the plan.
@@ -60,10 +60,17 @@ def calls_of(shape: PlanShape, job: Job, *, module_known: bool) -> ForecastCalls
     return ForecastCalls(
         link=links,
         unlink=shape.unlink_calls(lambda lengths: _packed(lengths, job.batch_size)),
-        read_at_least=shape.read_pages_at_least,
+        read_at_least=_pages(shape, job),
         lookup_at_least=lookups,
         least=least_calls(shape, job),
     )
+
+
+def _pages(shape: PlanShape, job: Job) -> int:
+    """Return the pages that the snapshot reads at least."""
+    if job.snapshot is None:
+        return shape.pages_of_unlinks
+    return shape.pages_of_all if job.snapshot else 0
 
 
 def least_calls(shape: PlanShape, job: Job) -> int:

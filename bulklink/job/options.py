@@ -84,6 +84,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         read_back: settle what is in doubt by reading links back; without it, it stays in doubt.
         read_pages: pages of a contact's emails that are read at most.
         settle_after: seconds after a call before a read is believed that shows it not applied.
+        snapshot: read the deal that each email is on before it is changed; None does so for
+            unlinks and relinks.
+        accept_no_put_back: send relinks too of emails whose deal is not known beforehand, which
+            could not be put back.
     """
 
     mappings: tuple[str, ...]
@@ -111,6 +115,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     read_back: bool = True
     read_pages: int = 200
     settle_after: float = 10.0
+    snapshot: bool | None = None
+    accept_no_put_back: bool = False
 
     @property
     def op_name(self) -> str:
@@ -121,6 +127,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     def by_contact(self) -> bool:
         """Whether several owners of a contact share a link call."""
         return self.group_by is GroupBy.CONTACT
+
+    def reads_first(self, op: Op) -> bool:
+        """Tell whether the deal that an email is on is read before this is done to it."""
+        return op is not Op.LINK if self.snapshot is None else self.snapshot
 
     def plan_settings(self) -> dict[str, Any]:
         """Return the options that decide what is sent: with the content, they make the digest."""
@@ -137,6 +147,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             "group_by": self.group_by,
             "single_endpoint": self.single_endpoint,
             "names": self.names,
+            "snapshot": [op for op in (self.op and [self.op]) or Op if self.reads_first(op)],
+            "accept_no_put_back": self.accept_no_put_back,
         }
 
     def in_flight(self, paid_type: str | None = None) -> int:

@@ -13,7 +13,7 @@ import msgspec
 
 from bulklink.job.forecast import ASSUMED_LATENCY, ForecastCalls, Outlook, calls_of, outlook
 from bulklink.job.options import Job
-from bulklink.job.preparing import check_mapping, invalid_rows, is_refused, prepare
+from bulklink.job.preparing import check_mapping, check_snapshot, invalid_rows, is_refused, prepare
 from bulklink.mapping.checked import Checked
 from bulklink.mapping.digest import digest
 from bulklink.mapping.sources import Source, sources
@@ -75,6 +75,7 @@ def plan(
             _warn(checked, warn)
             if is_refused(checked, job):
                 raise invalid_rows(checked, "Mend them")
+            check_snapshot(job, guarded=checked.guarded, relinks=checked.shape().relinks)
             return _report(checked, job, None, latency, users, module_known=module_known)
     with fresh_folder(job) as folder, checked_in(folder, job, inputs, stop) as checked:
         _warn(checked, warn)

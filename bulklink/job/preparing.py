@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from bulklink.errors import InvalidRowsError, LedgerError
+from bulklink.errors import InvalidRowsError, LedgerError, UsageError
 from bulklink.job.forecast import least_calls
 from bulklink.job.options import Job, OnInvalid
 from bulklink.ledger.lines import Result, result_line, timestamp
@@ -59,6 +59,7 @@ def prepare(checked: Checked, job: Job, folder: RunFolder, now: float) -> RunRec
 
     Raises:
         InvalidRowsError: if rows are refused and the job stops at such rows.
+        UsageError: if it cannot be without a snapshot, as the job asks.
         LedgerError: if the ledger cannot be written.
         InterruptedPlanningError: if it was ended from another thread.
     """
@@ -78,9 +79,10 @@ def prepare(checked: Checked, job: Job, folder: RunFolder, now: float) -> RunRec
     if is_refused(checked, job):
         folder.write(record.but(state=State.REFUSED, reason=InvalidRowsError.code))
         raise invalid_rows(checked, f"Mend them in {folder.rejects}, which is a mapping itself")
+    shape = checked.shape()
+    check_snapshot(job, guarded=checked.guarded, relinks=shape.relinks)
     checked.seal(folder.path)
     _begin_ledger(folder.ledger, checked, timestamp(now))
-    shape = checked.shape()
     sealed = record.but(
         digest=digest(checked.inputs, job.plan_settings()),
         plan_sha256=sha256_of(folder.plan),
@@ -89,6 +91,35 @@ def prepare(checked: Checked, job: Job, folder: RunFolder, now: float) -> RunRec
     )
     folder.write(sealed)
     return sealed
+
+
+def check_snapshot(job: Job, *, guarded: int, relinks: int) -> None:
+    """Refuse to go without a snapshot where that could not be meant.
+
+    Args:
+        job: what is asked.
+        guarded: rows with a guard.
+        relinks: messages that are relinked.
+
+    Raises:
+        UsageError: if guards could not be looked at, or relinks not be put back.
+    """
+    if job.snapshot is not False:
+        return
+    if guarded:
+        raise UsageError(
+            f"{guarded:,} rows say in from_deal_id which deal their email must be on, and only the"
+            " snapshot tells which it is on.",
+            where="--no-snapshot",
+            advice="Leave it out; or rename the column, if it is one of your own.",
+        )
+    if relinks and not job.accept_no_put_back:
+        raise UsageError(
+            "Without a snapshot a relink whose link is refused cannot be put back on the deal that"
+            " it was on.",
+            where="--no-snapshot",
+            advice="Leave it out, or add --accept-no-put-back if that may happen.",
+        )
 
 
 def is_refused(checked: Checked, job: Job) -> bool:

@@ -13,7 +13,7 @@ from bulklink.engine.pacing.pacer import Pacer
 from bulklink.engine.refusals import Refusals
 from bulklink.engine.sender import send_all, workers_for
 from bulklink.engine.stopping import HaltedError, Stopping
-from bulklink.engine.tracks import track_of
+from bulklink.engine.tracks import Track, track_of
 from bulklink.engine.windows import contact_windows
 from bulklink.errors import BulklinkError, RefusedError
 from bulklink.job.approach import NameLookups, check_org, check_place, confirm, module_id
@@ -197,7 +197,15 @@ class _Run:
             stopping=self.stopping,
             clock=self.clock,
             settled=self._settled,
-            track=lambda message: track_of(message, self.told),
+            track=self._track,
+        )
+
+    def _track(self, message: Message) -> Track:
+        return track_of(
+            message,
+            self.told,
+            snapshot=self.job.reads_first(message.op),
+            no_put_back=self.job.accept_no_put_back,
         )
 
     def _settled(self, result: Result) -> None:

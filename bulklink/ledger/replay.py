@@ -38,6 +38,7 @@ class OpenRow(msgspec.Struct):
     `step`; `call` is the number of that call. `unlinked` tells that it is between the halves of a
     relink. `previous` is (id, name) of the deal that its snapshot told, (None, None) for no deal;
     None without a snapshot. `before` is (asked, call, attempts) as they were before that call.
+    `doubt` tells that a call before the snapshot may have changed it.
     """
 
     asked: str | None = None
@@ -46,6 +47,7 @@ class OpenRow(msgspec.Struct):
     unlinked: bool = False
     previous: tuple[str | None, str | None] | None = None
     before: tuple[str | None, int | None, int] = (None, None, 0)
+    doubt: bool = False
 
     @property
     def torn(self) -> bool:
@@ -77,7 +79,8 @@ class _States:
 class Replay:
     """What a ledger says, row by row.
 
-    Memory: half a byte a row, the rows that were in flight, and those that are to be sent again.
+    Memory: half a byte a row, the rows that were in flight or are in doubt, and those that are to
+    be sent again.
 
     Attributes:
         open: rows that were worked on and have no result since.
@@ -99,6 +102,7 @@ class Replay:
         self.sample: dict[int, str] = {}
         self._states = _States()
         self._attempts: dict[int, int] = {}
+        self._doubted: dict[int, int] = {}
 
     def status(self, row: int) -> Status | None:
         """Return the status of a row, None while it has no result."""
@@ -132,8 +136,20 @@ class Replay:
         self.open.pop(row, None)
         self.not_put_back.pop(row, None)
         self._attempts.pop(row, None)
+        self._doubted.pop(row, None)
         if again:
             self._attempts[row] = attempts
+        if status is Status.IN_DOUBT and attempts:
+            self._doubted[row] = attempts
+
+    def open_row(self, row: int) -> OpenRow:
+        """Return what is known of a row since its last result, if it has one."""
+        if row not in self.open:
+            attempts = self._doubted.get(row, 0)
+            self.open[row] = OpenRow(
+                attempts=attempts or self.earlier_attempts(row), doubt=attempts > 0
+            )
+        return self.open[row]
 
 
 class _Line(msgspec.Struct):
@@ -186,10 +202,10 @@ def replay(
                 calls["retried"] -= line.attempt > 1
                 _take_back_call(told, line)
             case "snapshot":
-                row = told.open.setdefault(line.row, OpenRow())
+                row = told.open_row(line.row)
                 row.previous = (line.previous_deal_id, line.previous_deal_name)
             case "step":
-                row = told.open.setdefault(line.row, OpenRow())
+                row = told.open_row(line.row)
                 row.unlinked, row.asked = True, None
     told.calls = Calls(**calls)
     return told
@@ -229,9 +245,7 @@ def _note_call(told: Replay, line: _Line) -> None:
     if line.op not in ("link", "unlink"):
         return
     for number in line.rows:
-        row = told.open.get(number)
-        if row is None:
-            row = told.open[number] = OpenRow(attempts=told.earlier_attempts(number))
+        row = told.open_row(number)
         row.before = (row.asked, row.call, row.attempts)
         row.asked, row.call = line.op, line.call
         row.attempts += 1

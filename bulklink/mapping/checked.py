@@ -140,7 +140,7 @@ class Checked:
 
     Made by `check`. `rows` counts the rows of the run, `rejected` those that are refused,
     `duplicates` those that say the same as an earlier one, `messages` the rest; `left_out` the
-    records that `only` left out of the run.
+    records that `only` left out of the run. `guarded` counts rows with a guard.
     """
 
     def __init__(
@@ -166,6 +166,7 @@ class Checked:
             database.run(statement)
         conflicts, self.duplicates = map(int, database.one(twins.counts_query()))
         self.rows, self.rejected = self._findings.rows, self._findings.faulty + conflicts
+        self.guarded = self._findings.guarded
         self.messages = self.rows - self.rejected - self.duplicates
         self.left_out = sum(one.records for one in self.inputs) - self.rows
         self.unclosed_quote = self._unclosed(prepared)
@@ -174,10 +175,12 @@ class Checked:
         """Find what is wrong with each row by itself; return what a person is warned of."""
         files, run = self._files, self._database.run
         run(checking.base_view(self._reading, self._columns, files.shifts, told=files.told))
-        suspects = checking.round_ids(self._database)
+        guards = checking.has_guards(self._reading, self._columns)
+        suspects = checking.round_ids(self._database, guards=guards)
         if self._reading.allow_round_ids:
             suspects = ()
-        run(checking.run_view(self._reading, [found for found in suspects if found.refused]))
+        refused = [found for found in suspects if found.refused]
+        run(checking.run_view(self._reading, refused, guards=guards))
         headers = {column.known: column.header for column in self._columns}
         return tuple(
             found.warning(headers.get(found.column, found.column))

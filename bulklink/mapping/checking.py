@@ -2,7 +2,7 @@
 
 Everything here builds SQL over the table `staged`. The relations, from the bottom:
 
-- `base`: the rows of the run, with defaults filled in and ids as they will be sent;
+- `base`: the rows of the run, with defaults filled in, ids and guards as they will be sent;
 - `run`: the same with `reason` and `blame`, the column that is at fault.
 
 Which rows contradict or repeat others is found by `twins`.
@@ -17,7 +17,7 @@ from bulklink.errors import BadFileError
 from bulklink.mapping import faults
 from bulklink.mapping.database import literal
 from bulklink.mapping.headers import find, nearest
-from bulklink.mapping.loading import filled
+from bulklink.mapping.loading import NUMBER, filled
 from bulklink.mapping.marks import (
     BAD,
     CLEANED,
@@ -29,8 +29,8 @@ from bulklink.mapping.marks import (
     TEXT,
     grade,
 )
-from bulklink.mapping.values import ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
-from bulklink.models import Op
+from bulklink.mapping.values import GUARD, ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
+from bulklink.models import EITHER, NO_DEAL, Op
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -95,8 +95,27 @@ def base_view(
     only = _only(reading, columns)
     where = f" WHERE fault IS NOT NULL OR ({' AND '.join(only)})" if only else ""
     ids = ", ".join(part for column in ID_COLUMNS for part in _id(column, reading, defaults))
-    outer = f"SELECT *, {ids} FROM (SELECT marks, {', '.join(parts)} FROM staged)"
+    guard = f"{_guard(reading, places, defaults)} AS {GUARD}"
+    outer = f"SELECT *, {ids}, {guard} FROM (SELECT marks, {', '.join(parts)} FROM staged)"
     return f"CREATE VIEW base AS SELECT * FROM ({outer}){where}"
+
+
+def has_guards(reading: Reading, columns: Sequence[Column]) -> bool:
+    """Tell whether rows of the mapping may have a guard."""
+    known = {column.known for column in columns}
+    return GUARD in reading.active and GUARD in known | dict(reading.defaults).keys()
+
+
+def _guard(reading: Reading, places: Mapping[str, int], defaults: Mapping[str, str]) -> str:
+    """Build the guard of a row, NULL where it has none."""
+    cells = [f"guard(c{places[GUARD]})"] if GUARD in places else []
+    if defaults.get(GUARD) and GUARD in reading.active:
+        cells.append(literal(defaults[GUARD].lower()))
+    guard = f"coalesce({', '.join(cells)})" if cells else "NULL::VARCHAR"
+    if reading.op is not None or not cells:
+        return guard
+    guarded = ", ".join(literal(op) for op in reading.guarded)
+    return f"CASE WHEN op IN ({guarded}) THEN {guard} END"
 
 
 def _forms(column: str, place: int | None) -> list[str]:
@@ -190,16 +209,33 @@ def _place_of(header: str, columns: Sequence[Column]) -> int | None:
     return find([column.header for column in columns], header)
 
 
-def round_ids(database: Database) -> tuple[RoundIds, ...]:
-    """Count, by column and length, the long ids that end in zeros and those of that length."""
+def round_ids(database: Database, *, guards: bool) -> tuple[RoundIds, ...]:
+    """Count, by column and length, the long ids that end in zeros and those of that length.
+
+    Args:
+        database: where the rows are.
+        guards: whether rows may have one.
+    """
+    rounded = [RoundIds(*found) for found in database.rows(_ROUND_GUARDS)] if guards else []
     found = list(database.rows(_round_ids_query()))
     if not found:
-        return ()
+        return tuple(rounded)
     ids = database.one(_long_ids_query(found))
-    return tuple(
-        RoundIds(column, digits, int(count), ending)
-        for (column, digits, ending), count in zip(found, ids, strict=True)
+    return (
+        *(
+            RoundIds(column, digits, int(count), ending)
+            for (column, digits, ending), count in zip(found, ids, strict=True)
+        ),
+        *rounded,
     )
+
+
+_ROUND_GUARDS = f"""
+SELECT '{GUARD}', length({GUARD}) AS digits, count(*),
+    count(*) FILTER (regexp_full_match({GUARD}, '[0-9]{{15}}0+')) AS rounded
+FROM base WHERE length({GUARD}) >= 16 AND regexp_full_match({GUARD}, '[0-9]+')
+GROUP BY digits HAVING rounded > 0
+"""
 
 
 def _round_ids_query() -> str:
@@ -229,19 +265,27 @@ def _is_long(column: str, digits: int) -> str:
     return f"({number} OR {as_text})"
 
 
-def run_view(reading: Reading, refused: Iterable[RoundIds]) -> str:
-    """Build the view `run`: the first thing that is wrong with each row, and where."""
-    lengths: dict[str, list[int]] = {column: [] for column in ID_COLUMNS}
+def run_view(reading: Reading, refused: Iterable[RoundIds], *, guards: bool) -> str:
+    """Build the view `run`: the first thing that is wrong with each row, and where.
+
+    Args:
+        reading: how the mapping is to be read.
+        refused: the ids that a spreadsheet has rounded.
+        guards: whether rows may have one.
+    """
+    lengths: dict[str, list[int]] = {column: [] for column in (*ID_COLUMNS, GUARD)}
     for found in refused:
         lengths[found.column].append(found.length)
     flaws = [("fault IS NOT NULL", "fault", "NULL"), *_op_flaws(reading)]
     for column in ID_COLUMNS:
         flaws += _id_flaws(column, lengths[column])
+    flaws += _guard_flaws(lengths[GUARD]) if guards else []
+    good = f"marks = 0 AND {GUARD} IS NULL" if guards else "marks = 0"
     reasons = " ".join(f"WHEN {when} THEN {reason}" for when, reason, _ in flaws)
     blames = " ".join(f"WHEN {when} THEN {blame}" for when, _, blame in flaws)
     return (
-        f"CREATE VIEW run AS SELECT *, CASE WHEN marks = 0 THEN NULL {reasons} END AS reason, "
-        f"CASE WHEN marks = 0 THEN NULL {blames} END AS blame FROM base"
+        f"CREATE VIEW run AS SELECT *, CASE WHEN {good} THEN NULL {reasons} END AS reason, "
+        f"CASE WHEN {good} THEN NULL {blames} END AS blame FROM base"
     )
 
 
@@ -267,15 +311,32 @@ def _id_flaws(column: str, lengths: list[int]) -> list[tuple[str, str, str]]:
     return flaws
 
 
+def _guard_flaws(lengths: list[int]) -> list[tuple[str, str, str]]:
+    one = f"[0-9]{{1,100}}|{NO_DEAL}"
+    allowed = f"({one})([{EITHER}]({one}))*"
+    blame = literal(GUARD)
+    flaws = [
+        (f"regexp_full_match({GUARD}, {literal(NUMBER)})", literal(faults.ROUNDED_ID), blame),
+        (f"NOT regexp_full_match({GUARD}, {literal(allowed)})", literal(faults.BAD_ID), blame),
+    ]
+    if lengths:
+        among = ", ".join(map(str, lengths))
+        when = f"regexp_full_match({GUARD}, '[0-9]{{15}}0+') AND length({GUARD}) IN ({among})"
+        flaws.append((when, literal(faults.ROUNDED_ID), blame))
+    return flaws
+
+
 class Findings(NamedTuple):
     """What one look at all rows of the run says.
 
-    `marks` are those of any row that nothing is wrong with by itself, together.
+    `marks` are those of any row that nothing is wrong with by itself, together; `guarded` counts
+    such rows that have a guard.
     """
 
     rows: int
     faulty: int
     marks: int
+    guarded: int
 
     def owner_forms(self) -> tuple[str, ...]:
         """Name what tells contact and owner apart, as it is stored: cheaper than their texts."""
@@ -289,10 +350,11 @@ class Findings(NamedTuple):
 
 def findings(database: Database, reading: Reading) -> Findings:
     """Look at all rows of the run; an id that is filled in may be anything."""
-    rows, faulty, marks = database.one(
+    rows, faulty, marks, guarded = database.one(
         "SELECT count(*), count(*) FILTER (reason IS NOT NULL), "
-        "coalesce(bit_or(marks) FILTER (reason IS NULL), 0) FROM run"
+        "coalesce(bit_or(marks) FILTER (reason IS NULL), 0), "
+        f"count({GUARD}) FILTER (reason IS NULL) FROM run"
     )
     for column, _ in reading.defaults:
         marks |= CLEANED.get(column, 0) | TEXT.get(column, 0)
-    return Findings(int(rows), int(faulty), int(marks))
+    return Findings(int(rows), int(faulty), int(marks), int(guarded))

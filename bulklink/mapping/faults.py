@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bulklink.mapping.values import GUARD
+
 MISSING_VALUE = "missing-value"
 BAD_ID = "bad-id"
 ROUNDED_ID = "rounded-id"
@@ -40,6 +42,10 @@ def explain(reason: str, column: str | None, raw: str, known: str | None) -> str
         return f"{column or known} is {shown(raw)}; it does not say the operation that is wanted"
     if reason == ROUNDED_ID:
         return f"{column or known} is {shown(raw)}, rounded by a spreadsheet: {_AS_TEXT}"
+    if known == GUARD:
+        return (
+            f"{column or known} is {shown(raw)}; it must be the 1 to 100 digits of a deal, or none"
+        )
     allowed = "an id of 1 to 500 letters and digits" if known == "message_id" else "1 to 100 digits"
     return f"{column or known} is {shown(raw)}; it must be {allowed}"
 
@@ -49,4 +55,4 @@ def explain_conflict(others: list[int], more: int) -> str:
     named = ", ".join(str(row) for row in others)
     rest = f" and {more} more" if more > 0 else ""
     noun = "row" if len(others) == 1 and not more else "rows"
-    return f"the same message is to go elsewhere in {noun} {named}{rest}"
+    return f"the same message is to go elsewhere, or from elsewhere, in {noun} {named}{rest}"

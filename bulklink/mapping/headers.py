@@ -11,7 +11,8 @@ import msgspec
 from bulklink.errors import BadFileError, UsageError
 from bulklink.mapping.dialect import delimiter_of
 from bulklink.mapping.encodings import encoding_of
-from bulklink.mapping.values import ID_COLUMNS, KNOWN_COLUMNS, Reading
+from bulklink.mapping.values import GUARD, ID_COLUMNS, KNOWN_COLUMNS, Reading
+from bulklink.models import NO_DEAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,7 +69,8 @@ def check_reading(reading: Reading) -> None:
     _check_columns("--column", [column for column, _ in reading.columns])
     _check_columns("--default", [column for column, _ in reading.defaults])
     for column, value in reading.defaults:
-        if column in ID_COLUMNS and not _is_id(column, value.strip()):
+        no_guard = column == GUARD and value.strip().lower() == NO_DEAL
+        if column in (*ID_COLUMNS, GUARD) and not (no_guard or _is_id(column, value.strip())):
             raise UsageError(
                 f"{value!r} is no id.", where=f"--default {column}", advice="Give the id alone."
             )

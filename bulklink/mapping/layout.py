@@ -14,7 +14,7 @@ import msgspec
 from bulklink.errors import RunDirError
 from bulklink.mapping.database import identifier, literal
 from bulklink.mapping.headers import OWN_PREFIX
-from bulklink.mapping.values import ID_COLUMNS, NAME_COLUMNS
+from bulklink.mapping.values import GUARD, ID_COLUMNS, NAME_COLUMNS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,7 @@ OWN_COLUMNS = (
     *ID_COLUMNS,
     *NAME_COLUMNS,
     *("group", "duplicate_of"),
+    GUARD,
 )
 
 

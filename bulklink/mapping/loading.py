@@ -32,7 +32,7 @@ from bulklink.mapping.marks import (
 from bulklink.mapping.staging import ESCAPES, FRONT, MARK, NULL, SEPARATOR
 from bulklink.mapping.survey import RECORD_BYTES
 from bulklink.mapping.values import ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
-from bulklink.models import Op
+from bulklink.models import EITHER, Op
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ _FIRST_LONG = 10**15
 #: White space that spreadsheets and web pages leave around a cell.
 _SPACE = " \t\r\n\v\f\u00a0\u200b\ufeff"
 #: A number that went through a spreadsheet or a float: with a point or an exponent.
-_NUMBER = r"[+-]?[0-9]+([.,][0-9]*([eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)"
+NUMBER = r"[+-]?[0-9]+([.,][0-9]*([eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)"
 #: Nothing stands around the cell: it begins and ends with a character that is seen.
 _TIDY = "cell BETWEEN '!' AND '~' AND cell[-1] BETWEEN '!' AND '~'"
 #: An escaped character takes two, and the front of a line holds little.
@@ -139,6 +139,8 @@ def _macros() -> list[str]:
         "CASE WHEN TRY_CAST(id AS UBIGINT)::VARCHAR = id THEN TRY_CAST(id AS UBIGINT) END",
         f"CREATE MACRO unwrapped(cell) AS {_unwrapped()}",
         f"CREATE MACRO odd_grade(cell, id, allowed) AS {_odd_grade()}",
+        f"CREATE MACRO guard(cell) AS nullif(array_to_string(list_transform(string_split(cell, "
+        f"{literal(EITHER)}), lambda one: lower(unwrapped(one))), {literal(EITHER)}), '')",
     ]
 
 
@@ -158,7 +160,7 @@ def _odd_grade() -> str:
         f"WHEN starts_with(cell, {literal(MARK + FLOAT)}) THEN {ROUNDED} "
         f"WHEN starts_with(cell, {literal(MARK + OTHER)}) THEN {BAD} "
         f"WHEN allowed THEN {GOOD} "
-        f"WHEN regexp_full_match(id, {literal(_NUMBER)}) THEN {ROUNDED} ELSE {BAD} END"
+        f"WHEN regexp_full_match(id, {literal(NUMBER)}) THEN {ROUNDED} ELSE {BAD} END"
     )
 
 

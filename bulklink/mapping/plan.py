@@ -14,6 +14,7 @@ from bulklink.mapping import faults
 from bulklink.mapping.database import Database, literal
 from bulklink.mapping.layout import relation
 from bulklink.mapping.stop import Stop
+from bulklink.mapping.values import GUARD
 from bulklink.models import Message, Op
 
 if TYPE_CHECKING:
@@ -72,9 +73,9 @@ class SealedPlan:
             for batch in database.batches(self._messages(database, names)):
                 order.check(batch)
                 found = [
-                    Message(row[2], _OPS[row[3]], *row[4:10])
+                    Message(row[2], _OPS[row[3]], *row[4:11])
                     for row in batch
-                    if row[10] is None and row[11] is None
+                    if row[11] is None and row[12] is None
                 ]
                 if found:
                     yield found
@@ -121,9 +122,9 @@ class SealedPlan:
             for batch in database.batches(self._messages(database, names)):
                 order.check(batch)
                 for row in batch:
-                    if row[10] is None and row[11] is not None:
+                    if row[11] is None and row[12] is not None:
                         yield UnknownRow(
-                            row[2], _OPS[row[3]], row[4], row[5], row[6], row[7], row[11]
+                            row[2], _OPS[row[3]], row[4], row[5], row[6], row[7], row[12]
                         )
 
     def _open(self, memory: str = _MEMORY) -> Database:
@@ -158,7 +159,7 @@ class SealedPlan:
         front = f"plan.bulklink_group, {'plan' if names is None else 'names'}.bulklink_row"
         if names is None:
             return (
-                f"SELECT {front}, {columns}, plan.bulklink_deal_name, "
+                f"SELECT {front}, {columns}, plan.bulklink_deal_name, plan.{_GUARD}, "
                 f"plan.bulklink_duplicate_of, NULL FROM {plan} AS plan"
             )
         columns = columns.replace(
@@ -166,11 +167,12 @@ class SealedPlan:
         )
         return (
             f"SELECT {front}, {columns}, coalesce(plan.bulklink_deal_name, names.deal_name), "
-            f"plan.bulklink_duplicate_of, names.refused FROM {plan} AS plan "
+            f"plan.{_GUARD}, plan.bulklink_duplicate_of, names.refused FROM {plan} AS plan "
             f"POSITIONAL JOIN read_parquet({literal(str(names))}) AS names"
         )
 
 
+_GUARD = f"bulklink_{GUARD}"
 _OPS = {op.value: op for op in Op}
 
 _NAMED = f"""

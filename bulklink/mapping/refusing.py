@@ -13,7 +13,7 @@ from bulklink.mapping import faults
 from bulklink.mapping.database import literal
 from bulklink.mapping.marks import FILLED, GOOD, ROUND
 from bulklink.mapping.sheets import letters
-from bulklink.mapping.values import ID_COLUMNS, NUMBER_COLUMNS, Fault, RefusedRow
+from bulklink.mapping.values import GUARD, ID_COLUMNS, NUMBER_COLUMNS, Fault, RefusedRow
 from bulklink.models import Op
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def refused_query(columns: Sequence[Column], first: int, last: int, *, own: bool
     return (
         f"SELECT {', '.join(selected)} FROM ("
         "SELECT run.*, NULL AS named, NULL AS rows FROM run "
-        f"WHERE marks <> 0 AND reason IS NOT NULL AND {within} "
+        f"WHERE (marks <> 0 OR {GUARD} IS NOT NULL) AND reason IS NOT NULL AND {within} "
         f"UNION ALL SELECT run.*, named, rows FROM run JOIN ({meeting}) ON met = row "
         f"WHERE {within}) ORDER BY row"
     )

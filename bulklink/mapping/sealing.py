@@ -14,7 +14,7 @@ from bulklink.mapping.headers import OWN_PREFIX
 from bulklink.mapping.layout import OWN_COLUMNS, Elsewhere, Layout
 from bulklink.mapping.marks import CLEANED, TEXT, UNTIDY
 from bulklink.mapping.refusing import verbatim
-from bulklink.mapping.values import ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
+from bulklink.mapping.values import GUARD, ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,6 +78,8 @@ def _elsewhere(plan: Plan, names: Sequence[str]) -> Iterator[tuple[str, Elsewher
         unsent = column == "deal_id" and plan.reading.op is None
         if column in users and not unsent and not marks & CLEANED[column]:
             yield column, Elsewhere(same_as=users[column])
+    if not plan.findings.guarded:
+        yield GUARD, Elsewhere()
     defaults = dict(plan.reading.defaults)
     for column in NAME_COLUMNS:
         if column not in users:
@@ -97,6 +99,7 @@ def _query(plan: Plan, layout: Layout) -> str:
         **{name: name_cell(name, plan.reading, plan.columns) for name in NAME_COLUMNS},
         "group": "number",
         "duplicate_of": "duplicate_of",
+        GUARD: GUARD,
     }
     ours = [
         f"{made[name]} AS {OWN_PREFIX}{name}"
@@ -132,7 +135,7 @@ def _cell(place: int, column: Column, findings: Findings) -> str:
 
 def _sorted(plan: Plan, layout: Layout) -> str:
     forms = plan.findings.owner_forms()
-    carried = [name for name in ("file", "line", "op") if name not in layout.elsewhere]
+    carried = [name for name in ("file", "line", "op", GUARD) if name not in layout.elsewhere]
     for name in ID_COLUMNS:
         if name not in layout.elsewhere:
             number = name in NUMBER_COLUMNS

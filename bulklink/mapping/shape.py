@@ -28,9 +28,11 @@ SELECT count(*), coalesce(sum(links), 0), coalesce(sum(unlinks), 0), coalesce(su
 FROM groups
 """
 _PAGES = f"""
-SELECT count(*), coalesce(sum(pages), 0) FROM (
-    SELECT (sum(relinks) + {PAGE_EMAILS - 1}) // {PAGE_EMAILS} AS pages
-    FROM groups WHERE relinks > 0 GROUP BY contact_id
+SELECT coalesce(sum((changed + {PAGE_EMAILS - 1}) // {PAGE_EMAILS}), 0),
+    coalesce(sum((messages + {PAGE_EMAILS - 1}) // {PAGE_EMAILS}), 0)
+FROM (
+    SELECT sum(unlinks + relinks) AS changed, sum(links + unlinks + relinks) AS messages
+    FROM groups GROUP BY contact_id
 )
 """
 _NAMELESS = """
@@ -66,8 +68,9 @@ class PlanShape(msgspec.Struct, frozen=True):
     Attributes:
         groups: pairs of a contact and an owner.
         links: messages to link; unlinks and relinks likewise.
-        contacts_with_relinks: contacts of which at least one message is relinked.
-        read_pages_at_least: pages to read so that every relinked message is seen.
+        pages_of_unlinks: pages to read at least so that every message is seen that is unlinked or
+            relinked.
+        pages_of_all: the same for every message.
         deals_without_name: different deals of links and relinks that name none; owners likewise.
         link_sizes: pairs of a number of messages to link in one group, and of such groups.
         contact_link_sizes: the same where all owners of a contact are one group.
@@ -81,8 +84,8 @@ class PlanShape(msgspec.Struct, frozen=True):
     links: int
     unlinks: int
     relinks: int
-    contacts_with_relinks: int
-    read_pages_at_least: int
+    pages_of_unlinks: int
+    pages_of_all: int
     deals_without_name: int
     owners_without_name: int
     link_sizes: tuple[tuple[int, int], ...]
@@ -145,7 +148,7 @@ def measure(
 ) -> PlanShape:
     """Measure the plan in a database in which the rows are checked and grouped."""
     groups, links, unlinks, relinks = map(int, database.one(_TOTALS))
-    contacts, pages = map(int, database.one(_PAGES))
+    pages_of_unlinks, pages_of_all = map(int, database.one(_PAGES))
     known = {column.known for column in columns}
     named = {
         name
@@ -161,8 +164,8 @@ def measure(
         links=links,
         unlinks=unlinks,
         relinks=relinks,
-        contacts_with_relinks=contacts,
-        read_pages_at_least=pages,
+        pages_of_unlinks=pages_of_unlinks,
+        pages_of_all=pages_of_all,
         deals_without_name=deals,
         owners_without_name=owners,
         link_sizes=tuple((size, times) for size, times in database.rows(_LINK_SIZES)),

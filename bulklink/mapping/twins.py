@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bulklink.mapping import faults
+from bulklink.mapping.values import GUARD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,9 +35,9 @@ def twin_tables(owner_forms: Sequence[str]) -> list[str]:
     return [
         f"CREATE TABLE suspects AS SELECT key FROM (SELECT hash({key}) AS key FROM run "
         "WHERE reason IS NULL) GROUP BY key HAVING count(*) > 1",
-        # A hash stands for the deal: an aggregate of long texts cannot leave the memory.
+        # A hash stands for the deals: an aggregate of long texts cannot leave the memory.
         f"CREATE TABLE near AS SELECT row, op, {key}, "
-        "hash(deal_id_number, deal_id_text) AS deal FROM run WHERE reason IS NULL "
+        f"hash(deal_id_number, deal_id_text, {GUARD}) AS deal FROM run WHERE reason IS NULL "
         f"AND hash({key}) IN (SELECT key FROM suspects)",
         f"CREATE TABLE meetings AS SELECT {key}, min(row) AS first, min(op) <> max(op) OR "
         "min(deal) <> max(deal) AS conflict "

@@ -9,7 +9,9 @@ from bulklink.models import Op
 #: Columns that bulklink gives a meaning to, in the order in which a row is checked.
 ID_COLUMNS = ("contact_id", "owner_id", "message_id", "deal_id")
 NAME_COLUMNS = ("owner_name", "deal_name")
-KNOWN_COLUMNS = ("op", *ID_COLUMNS, *NAME_COLUMNS)
+#: The deal that an email must be on for its row to be sent.
+GUARD = "from_deal_id"
+KNOWN_COLUMNS = ("op", *ID_COLUMNS, *NAME_COLUMNS, GUARD)
 #: Ids that are digits alone.
 NUMBER_COLUMNS = ("contact_id", "owner_id", "deal_id")
 
@@ -21,6 +23,7 @@ class Reading(msgspec.Struct, frozen=True):
     that carries it, `defaults` pairs of a column and the value of its empty cells, `only` pairs
     of a header and the value a row must have there (None: any that is not empty). `delimiter` parts
     the cells of CSV files, `encoding` is the one of texts; None finds the one and takes UTF-8.
+    `guarded` are the operations that the guard is for; elsewhere it is a column of the user's own.
     """
 
     op: Op | None
@@ -30,13 +33,15 @@ class Reading(msgspec.Struct, frozen=True):
     allow_round_ids: bool = False
     delimiter: str | None = None
     encoding: str | None = None
+    guarded: tuple[Op, ...] = (Op.UNLINK, Op.RELINK)
 
     @property
     def active(self) -> tuple[str, ...]:
         """Columns that have a meaning for this operation; the rest are the user's own."""
+        own = {GUARD} if self.op is not None and self.op not in self.guarded else set[str]()
         if self.op is Op.UNLINK:
-            return ("op", "contact_id", "owner_id", "message_id")
-        return KNOWN_COLUMNS
+            own |= {"deal_id", *NAME_COLUMNS}
+        return tuple(column for column in KNOWN_COLUMNS if column not in own)
 
     @property
     def needed(self) -> tuple[str, ...]:

@@ -110,6 +110,27 @@ CASES = {
     "on-invalid": Case(("link", "m.csv", "--on-invalid", "ask"), code="usage", said=("ask",)),
     "group-by": Case(("link", "m.csv", "--group-by", "owner"), code="usage"),
     "column": Case(("link", "m.csv", "--column", "contact_id"), code="usage"),
+    "relink-without-snapshot": Case(
+        ("relink", "m.csv", "--no-snapshot"), code="usage", said=("--accept-no-put-back",)
+    ),
+    "mixed-relinks-without-snapshot": Case(
+        ("run", "m.csv", "--no-snapshot"),
+        as_csv([{**one, "op": "relink"} for one in GOOD]),
+        code="usage",
+        said=("--accept-no-put-back",),
+    ),
+    "guards-without-snapshot": Case(
+        ("unlink", "m.csv", "--no-snapshot"),
+        as_csv([{**one, "from_deal_id": "none"} for one in GOOD]),
+        code="usage",
+        said=("from_deal_id", "snapshot"),
+    ),
+    "bad-guard": Case(
+        ("relink", "m.csv"),
+        as_csv([{**one, "from_deal_id": "the old one"} for one in GOOD]),
+        reason="bad-id",
+        said=("the old one", "none"),
+    ),
     "no-mapping": Case(("link",), code="usage"),
     "unknown-command": Case(("lnk", "m.csv"), code="usage", said=("lnk",)),
     "unknown-option": Case(("link", "m.csv", "--fast"), code="usage", said=("--fast",)),
@@ -124,7 +145,6 @@ CASES = {
 }
 LATER = {
     "undo": ("undo", "runs/x"),
-    "--no-snapshot": ("relink", "m.csv", "--no-snapshot"),
     "--max-credits": ("link", "m.csv", "--max-credits", "5"),
 }
 LATER_COMMANDS = (
@@ -132,7 +152,6 @@ LATER_COMMANDS = (
     *("auth", "fetch"),
 )
 LATER_OPTIONS = (
-    *("--snapshot", "--no-snapshot", "--accept-no-put-back"),
     *("--max-credits", "--credits-per-day", "--canary"),
     *("--reserve-credits", "--when-credits-out", "--max-failures", "--profile"),
 )

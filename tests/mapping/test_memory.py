@@ -30,7 +30,7 @@ CREATE TABLE run AS SELECT i + 1 AS row, 'link' AS op, NULL::VARCHAR AS reason,
     1 AS owner_id_number, NULL::VARCHAR AS owner_id_text,
     format('{{:040x}}', i % {LONG_ROWS // 2}) AS message_id,
     NULL::UBIGINT AS deal_id_number,
-    lpad((i % {LONG_ROWS // 2})::VARCHAR, 100, '1') AS deal_id_text
+    lpad((i % {LONG_ROWS // 2})::VARCHAR, 100, '1') AS deal_id_text, NULL::VARCHAR AS from_deal_id
 FROM range({LONG_ROWS}) AS made(i)
 """
 

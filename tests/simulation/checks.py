@@ -82,6 +82,12 @@ class _Check:
             yield "it is on another deal than was read"
         if status == "failed" and is_on == message.deal_id and (ours or not code.isupper()):
             yield "it is as wanted"
+        if code == "changed-since" and message.may_leave(is_on):
+            yield "its guard lets it be changed"
+        if code == "already-linked" and (is_on is None or ours):
+            yield "it is on no other deal, or was changed"
+        if ours and not others and not message.may_leave(ours[0].before):
+            yield "its guard forbade to change it"
         if status == "failed" and message.op is Op.RELINK and not others:
             torn = ours and is_on != line.get("previous_deal_id", is_on)
             if torn and code != "put-back-failed":
@@ -101,11 +107,11 @@ class _Check:
             yield "its code does not say how it is known"
         if status == "unchanged" and not reads:
             yield "no read shows that it was so already"
-        if status == "in_doubt" and not self._case.faults and self._case.read_back:
-            listed = self._case.read_pages * 10 >= len(self._case.emails)
-            if listed and not self._limited:
-                yield "it can be known"
-        if not self._case.read_back and code == "settled-by-read" and message.op is not Op.RELINK:
+        told = self._case.read_back and self._case.all_listed and not self._limited
+        if status == "in_doubt" and not self._case.faults and told:
+            yield "it can be known"
+        reads = self._case.read_back or self._case.reads_first(message.op)
+        if code == "settled-by-read" and not reads:
             yield "it was read back"
 
     @property
@@ -159,11 +165,11 @@ class _Check:
         for (contact_id, owner_id), members in groupby(ordered, key=group):
             for one in members:
                 line = results[one.row]
-                if line["status"] == "unchanged" and one.op is Op.RELINK:
+                if line["status"] == "unchanged" and "previous_deal_id" in line:
                     continue
                 shared = "" if self._case.by_contact else owner_id
                 linked[contact_id, shared] += one.op is not Op.UNLINK
-                was_on = line.get("previous_deal_id")
+                was_on = line.get("previous_deal_id", "not known")
                 off = one.op is Op.UNLINK or (one.op is Op.RELINK and was_on is not None)
                 unlinked[contact_id, owner_id] += off
         size = self._case.batch_size

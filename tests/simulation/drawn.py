@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bulklink.emulator.faults import Fault
 from bulklink.emulator.settings import Mixed, Settings
-from bulklink.models import Message, Op
+from bulklink.models import EITHER, NO_DEAL, Message, Op
 from tests.simulation.machine import Life, Strike
 from tests.simulation.simulated import OWNERS, Case, Outcome, contact, deal, email, message, run
 from tests.virtual import VirtualLoop
@@ -38,8 +40,11 @@ class Scenario:
 
 def draw(seed: int) -> Scenario:
     """Draw a scenario: everything in it follows from the seed."""
-    chance = random.Random(seed)
+    chance, care = random.Random(seed), random.Random(f"{seed} snapshot")
     emails, messages, deals = _world(chance)
+    snapshot = care.choice((None, None, None, True, True, False))
+    if snapshot is not False and care.random() < 0.3:
+        messages = _guarded(messages, emails, care)
     settle_after = chance.choice((10.0, 10.0, 3.0))
     faults = _faults(chance, settle_after)
     case = Case(
@@ -56,6 +61,8 @@ def draw(seed: int) -> Scenario:
         read_back=chance.random() < 0.9,
         read_pages=chance.choice((200, 200, 200, 2, 1)),
         settle_after=settle_after,
+        snapshot=snapshot,
+        no_put_back=snapshot is False or care.random() < 0.2,
         disk_seconds=chance.choice((0.0, 0.004)),
         look_up=chance.random() < 0.7,
     )
@@ -92,6 +99,22 @@ def _world(
         if chance.random() < 0.9 or not number:
             messages.append(message(number + 1, emails[-1], op, wanted))
     return emails, messages, deals
+
+
+def _guarded(
+    messages: list[Message], emails: list[dict[str, Any]], chance: random.Random
+) -> list[Message]:
+    """Give some unlinks and relinks a guard: mostly the deal that each is on."""
+    present = {one["message_id"]: one["deal_id"] or NO_DEAL for one in emails}
+    others = [NO_DEAL, *{one["deal_id"] for one in emails if one["deal_id"]}]
+    guarded = []
+    for one in messages:
+        guard = chance.choice((present[one.message_id], None, chance.choice(others)))
+        if guard is not None and chance.random() < 0.2:
+            guard += EITHER + NO_DEAL
+        free = one.op is Op.LINK
+        guarded.append(one if free else msgspec.structs.replace(one, from_deal_id=guard))
+    return guarded
 
 
 def _settings(chance: random.Random) -> Settings:

@@ -123,9 +123,21 @@ class Case:
     read_back: bool = True
     read_pages: int = 200
     settle_after: float = 10.0
+    snapshot: bool | None = None
+    no_put_back: bool = False
     disk_seconds: float = 0.0
     look_up: bool = False
     """Whether the org is looked up first, as a run does."""
+
+    def reads_first(self, op: Op) -> bool:
+        """Tell whether the present link is read before this is done."""
+        return op is not Op.LINK if self.snapshot is None else self.snapshot
+
+    @property
+    def all_listed(self) -> bool:
+        """Whether each email is on a page that is read."""
+        hidden = any(fault.kind == "hidden" for fault in self.faults)
+        return not hidden and self.read_pages * 10 >= len(self.emails)
 
     def crm(self) -> Crm:
         contacts = sorted({*(e["contact_id"] for e in self.emails), *self.deals.values()})
@@ -250,7 +262,7 @@ async def _live(
         stopping.stop(RunStoppedError(StoppedBy.INTERRUPTED, "It was told to stop."))
 
     machine = Machine(life, ctrl_c, chance, outcome.ledger, case.disk_seconds)
-    witness = Witness(case.messages, machine, told, outcome.lies)
+    witness = Witness(case, machine, told, outcome.lies)
 
     def seen(method: str, target: str, body: bytes) -> None:
         outcome.requests.append((method, target))
@@ -313,7 +325,12 @@ async def _invocation(
                 stopping,
                 clock,
                 counter.add,
-                lambda message: track_of(message, told),
+                lambda message: track_of(
+                    message,
+                    told,
+                    snapshot=case.reads_first(message.op),
+                    no_put_back=case.no_put_back,
+                ),
             )
             if case.look_up:
                 await organisation(caller)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import orjson
@@ -15,21 +15,23 @@ from bulklink.ledger.replay import Replay
 from bulklink.models import Message, Op
 from tests.simulation.machine import Machine
 
+if TYPE_CHECKING:
+    from tests.simulation.simulated import Case
+
 
 class Witness:
     """Watches one life.
 
     Args:
-        messages: of the case.
+        case: what the life works on.
         machine: that it runs on.
         told: what the ledger said at its start; kept up to date by the run.
         lies: takes each broken promise, in words.
     """
 
-    def __init__(
-        self, messages: Iterable[Message], machine: Machine, told: Replay, lies: list[str]
-    ) -> None:
-        self._messages = {(m.contact_id, m.message_id): m for m in messages}
+    def __init__(self, case: Case, machine: Machine, told: Replay, lies: list[str]) -> None:
+        self._case = case
+        self._messages = {(m.contact_id, m.message_id): m for m in case.messages}
         self._machine = machine
         self._told = told
         self._lies = lies
@@ -55,7 +57,7 @@ class Witness:
         for message in sent:
             if not self._told.is_to_do(message.row):
                 self._lies.append(f"row {message.row} is settled and was in a {op} again")
-            if message.op is Op.RELINK and message.row not in self._snapshots:
+            if self._needs_snapshot(message) and message.row not in self._snapshots:
                 self._lies.append(f"row {message.row} was in a {op} without its snapshot on disk")
 
     def ended(self, stopping: Stopping, taken_off: Callable[[Message], bool]) -> None:
@@ -88,8 +90,16 @@ class Witness:
             was_on = left.get(message.row)
             if message.row in self._torn_before:
                 continue  # by what struck an earlier life; this one may not have come to it
-            if was_on is not None and taken_off(message):
+            if message.op is Op.RELINK and was_on is not None and taken_off(message):
                 self._lies.append(f"row {message.row} was on {was_on} and is torn by a stop")
+
+    def _needs_snapshot(self, message: Message) -> bool:
+        """Tell whether its snapshot comes before its first write; what no page lists has none."""
+        if message.from_deal_id is not None or (
+            message.op is Op.RELINK and not self._case.no_put_back
+        ):
+            return True
+        return self._case.reads_first(message.op) and self._case.all_listed
 
     def _read_the_disk(self) -> None:
         flushed = self._machine.flushed
