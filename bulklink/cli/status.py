@@ -3,31 +3,51 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from bulklink.cli.options import output_options, runs_dir_option
+from bulklink.cli.options import option, output_options, runs_dir_option
 from bulklink.errors import ExitCode
 
 
 @click.command("status")
 @click.argument("run", required=False, type=click.Path(path_type=Path))
+@option(
+    "--check",
+    is_flag=True,
+    help="Recompute the hashes of plan and ledger and the accounting; exit 1 if any differs.",
+)
 @runs_dir_option
 @output_options
-def status(run: Path | None, runs_dir: Path, as_json: bool, debug: bool) -> int:  # noqa: FBT001
+def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool, debug: bool) -> int:
     """Show where RUN stands, or all runs: also while it runs and after it was killed.
 
+    --check proves that the plan is as it was sealed, the ledger as it was when the run last ended,
+    that its results are those of the plan's rows and add up, and that the mapping is as it was
+    read, if it is still there.
+
     \b
-    Example:
+    Examples:
       bulklink status
+      bulklink status runs/20261122T101500Z-link-3f2a --check
     """
     del debug  # read where errors are shown
     from bulklink.cli.summary import show_run, show_runs  # noqa: PLC0415 - not for --help
     from bulklink.runs.folder import RunFolder, run_folders  # noqa: PLC0415 - not for --help
     from bulklink.runs.status import status_of  # noqa: PLC0415 - not for --help
 
+    folders = [RunFolder(run)] if run is not None else run_folders(runs_dir)
+    summaries = [status_of(folder) for folder in folders]
+    proofs = list(map(_proof, folders)) if check else []
     if run is not None:
-        show_run(status_of(RunFolder(run)), None, as_json=as_json)
+        show_run(summaries[0], None, as_json=as_json, proof=proofs[0] if proofs else None)
     else:
-        show_runs([status_of(folder) for folder in run_folders(runs_dir)], as_json=as_json)
-    return ExitCode.OK
+        show_runs(summaries, as_json=as_json, proofs=proofs)
+    return ExitCode.OK if all(proof.ok for proof in proofs) else ExitCode.ROWS_NOT_DONE
+
+
+def _proof(folder: Any) -> Any:
+    from bulklink.job.proving import prove  # noqa: PLC0415 - only with --check
+
+    return prove(folder)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, zip_longest
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
+from bulklink.cli.proof import proof_lines, proof_object
 from bulklink.cli.screen import note, print_json, show_error, table
 from bulklink.errors import RunStoppedError
 from bulklink.job.planning import PlanReport
+from bulklink.job.proving import Proof
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import State
 from bulklink.runs.status import RunSummary
@@ -21,14 +24,20 @@ _RELINKING = ("relink", "mixed")
 _MOST_NAMED = 20
 
 
-def show_run(summary: RunSummary, reason: RunStoppedError | None, *, as_json: bool) -> None:
+def show_run(
+    summary: RunSummary,
+    reason: RunStoppedError | None,
+    *,
+    as_json: bool,
+    proof: Proof | None = None,
+) -> None:
     """Show where a run stands: torn relinks first, then the reason where it stopped."""
     for line in _torn(summary) if summary.op in _RELINKING else ():
         click.secho(line, fg="red", bold=True, err=as_json)
     if reason is not None:
         show_error(reason, as_json=False)
     if as_json:
-        print_json(msgspec.to_builtins(summary))
+        print_json(_object(summary, proof))
         return
     click.echo(_headline(summary))
     click.echo(table({name: n for name, n in summary.counts.items() if n} | {"rows": summary.rows}))
@@ -42,18 +51,31 @@ def show_run(summary: RunSummary, reason: RunStoppedError | None, *, as_json: bo
     click.echo(f"Ledger: {Path(summary.run_dir) / 'ledger.jsonl'}")
     if summary.counts["rejected"]:
         click.echo(f"Refused rows: {Path(summary.run_dir) / 'rejects.csv'}")
+    for line in proof_lines(proof) if proof else ():
+        click.echo(line)
 
 
-def show_runs(summaries: list[RunSummary], *, as_json: bool) -> None:
-    """Show a line for each run."""
+def show_runs(
+    summaries: Sequence[RunSummary], *, as_json: bool, proofs: Sequence[Proof] = ()
+) -> None:
+    """Show a line for each run, and behind it what was found where it was checked."""
+    told = list(zip_longest(summaries, proofs))
     if as_json:
-        print_json({"runs": [msgspec.to_builtins(summary) for summary in summaries]})
+        print_json({"runs": [_object(summary, proof) for summary, proof in told]})
         return
     if not summaries:
         note("No runs there.")
-    for summary in summaries:
+    for summary, proof in told:
         counts = ", ".join(f"{n:,} {name}" for name, n in summary.counts.items() if n)
         click.echo(f"{summary.run_dir}  {summary.op}  {_state(summary)}  {counts}")
+        for line in proof_lines(proof) if proof else ():
+            click.echo(f"  {line}")
+
+
+def _object(summary: RunSummary, proof: Proof | None) -> dict[str, Any]:
+    """Return the object of a run, with what was found where it was checked."""
+    told: dict[str, Any] = msgspec.to_builtins(summary)
+    return told if proof is None else told | {"check": proof_object(proof)}
 
 
 def show_plan_report(report: PlanReport, *, as_json: bool) -> None:

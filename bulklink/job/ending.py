@@ -9,6 +9,7 @@ from bulklink.ledger.lines import timestamp
 from bulklink.ledger.replay import replay
 from bulklink.models import Status
 from bulklink.runs.folder import RunFolder
+from bulklink.runs.hashes import ledger_hash
 from bulklink.runs.record import Invocation, RunRecord, State
 from bulklink.runs.status import PENDING, RunSummary, counts_of, exit_code_of, summary_of
 
@@ -55,7 +56,8 @@ def end(
     code = exit_code_of(record.state, record.stopped_by, counts)
     *earlier, last = record.invocations
     ended = Invocation(last.started, timestamp(now), round(seconds, 3), record.stopped_by, code)
-    record = record.but(counts=counts, invocations=(*earlier, ended))
+    proof = ledger_hash(folder.ledger)
+    record = record.but(counts=counts, invocations=(*earlier, ended), **proof)
     broken = reason is not None and reason.by is StoppedBy.LEDGER
     try:
         folder.write(record)

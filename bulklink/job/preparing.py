@@ -20,7 +20,8 @@ from bulklink.mapping.sources import Source
 from bulklink.mapping.stop import Stop
 from bulklink.mapping.values import Fault, Reading
 from bulklink.models import Op, Status
-from bulklink.runs.folder import RunFolder, sha256_of
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.hashes import ledger_hash, sha256_of
 from bulklink.runs.record import InputRecord, RunRecord, State
 
 FAULTS_SHOWN = 20
@@ -86,6 +87,7 @@ def prepare(checked: Checked, job: Job, folder: RunFolder, now: float) -> RunRec
     sealed = record.but(
         digest=digest(checked.inputs, job.plan_settings()),
         plan_sha256=sha256_of(folder.plan),
+        **ledger_hash(folder.ledger),
         by_op={Op.LINK: shape.links, Op.UNLINK: shape.unlinks, Op.RELINK: shape.relinks},
         least=least_calls(shape, job),
     )

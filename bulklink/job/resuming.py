@@ -17,7 +17,8 @@ from bulklink.job.surroundings import real_surroundings
 from bulklink.ledger.replay import Replay, mend, replay
 from bulklink.mapping.plan import SealedPlan
 from bulklink.models import Status
-from bulklink.runs.folder import RunFolder, sha256_of
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.hashes import sha256_of
 from bulklink.runs.record import RunRecord, State
 from bulklink.runs.status import RunSummary, status_of
 from bulklink.zoho.connection import Connection

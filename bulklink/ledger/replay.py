@@ -16,6 +16,8 @@ PUT_BACK_FAILED = "put-back-failed"
 _STATES: tuple[Status | None, ...] = (None, *Status)
 _AGAIN = 0x08
 _STATE = 0x07
+_FOR_GOOD = (Status.DONE, Status.UNCHANGED, Status.REJECTED, Status.DUPLICATE)
+_NAMED = 20
 _SPARE_BYTES = 4096
 _SAMPLE = 1000
 _TAIL = 1 << 20
@@ -90,6 +92,7 @@ class Replay:
         not_put_back: rows that ended as put-back-failed, with the deal that each was on.
         last: `ts` of the last line, empty if there is none.
         sample: message ids of the first rows with a result, to know the plan by.
+        settled_twice: the first rows that got another result though nothing could change it.
     """
 
     def __init__(self) -> None:
@@ -100,6 +103,7 @@ class Replay:
         self.not_put_back: dict[int, str | None] = {}
         self.last = ""
         self.sample: dict[int, str] = {}
+        self.settled_twice: list[int] = []
         self._states = _States()
         self._attempts: dict[int, int] = {}
         self._doubted: dict[int, int] = {}
@@ -131,6 +135,8 @@ class Replay:
         before = self.status(row)
         if before is not None:
             self.counts[before] -= 1
+            if before in _FOR_GOOD and len(self.settled_twice) < _NAMED:
+                self.settled_twice.append(row)
         self.counts[status] += 1
         self._states[row] = _STATES.index(status) | (_AGAIN if again else 0)
         self.open.pop(row, None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import duckdb
 import msgspec
 
 from bulklink.errors import RunDirError
@@ -76,8 +77,11 @@ def layout_of(database: Database, plan: Path) -> Layout:
         RunDirError: if the file says nothing of it.
     """
     query = f"SELECT key, value FROM parquet_kv_metadata({literal(str(plan))})"
-    said = {bytes(key).decode(): bytes(value) for key, value in database.rows(query)}
-    if "headers" not in said:
+    try:
+        said = {bytes(key).decode(): bytes(value) for key, value in database.rows(query)}
+    except duckdb.InvalidInputException:  # no Parquet, or cut off
+        said = {}
+    if not said.keys() >= set(Layout.__struct_fields__):
         raise RunDirError(
             "The plan is not one that bulklink sealed.",
             where=str(plan),

@@ -136,3 +136,25 @@ def _places(header: list[str], wanted: list[str]) -> list[int | None]:
             taken.add(place)
         places.append(place)
     return places
+
+
+class PlannedIds(NamedTuple):
+    """What a ledger must say of a planned row, if it says anything."""
+
+    row: int
+    contact_id: str
+    message_id: str
+    duplicate_of: int | None
+
+
+def planned_ids(plan: Path, spill: Path) -> Iterator[PlannedIds]:
+    """Stream the ids of all rows of a sealed plan, duplicates too, in its order.
+
+    Args:
+        plan: the sealed plan.
+        spill: where data goes that does not fit into memory; removed again.
+    """
+    columns = ", ".join(f"bulklink_{name}" for name in PlannedIds._fields)
+    with closing(Database(spill, Stop(), threads=1, memory=_MEMORY)) as database:
+        query = f"SELECT {columns} FROM {relation(database, plan)}"
+        yield from (PlannedIds(*found) for found in database.rows(query))

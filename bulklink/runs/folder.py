@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -192,12 +191,6 @@ def make_folder(run_dir: Path | None, runs_dir: Path, op: str, now: float, tag: 
             advice="Give a folder that you may write to, with --run-dir or --runs-dir.",
         ) from None
     return RunFolder(path)
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def run_folders(runs_dir: Path) -> list[RunFolder]:

@@ -49,6 +49,20 @@ class Invocation(msgspec.Struct, frozen=True):
     exit_code: int | None = None
 
 
+class Forgotten(msgspec.Struct, frozen=True):
+    """When the user's columns and names were dropped, and the SHA-256 before and after.
+
+    `complete` is False while that goes on, and after it was ended in the middle.
+    """
+
+    at: str
+    plan_before: str | None
+    ledger_before: str | None
+    plan_after: str | None = None
+    ledger_after: str | None = None
+    complete: bool = False
+
+
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """All that `run.json` holds.
 
@@ -56,7 +70,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     `plan_sha256` that of the sealed file. `rows` counts the rows of the run, `left_out` those that
     `--only` left out, `messages` those that are sent and `by_op` how many of each op. `least` is
     the fewest link and unlink calls that the messages need at 20 a call. `counts` has the rows of
-    each status as far as they were known when it was written.
+    each status as far as they were known when it was written. `ledger_sha256` and `ledger_bytes`
+    are of the ledger's whole lines when the plan was sealed, or the last invocation ended.
     """
 
     version: str
@@ -69,6 +84,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     digest: str | None = None
     plan_sha256: str | None = None
+    ledger_sha256: str | None = None
+    ledger_bytes: int | None = None
     rows: int = 0
     left_out: int = 0
     messages: int = 0
@@ -79,6 +96,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     api_url: str | None = None
     data_centre: str | None = None
     invocations: tuple[Invocation, ...] = ()
+    forgotten: tuple[Forgotten, ...] = ()
 
     def but(self, **changes: Any) -> RunRecord:
         """Return a copy with some fields changed."""

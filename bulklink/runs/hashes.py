@@ -1,0 +1,47 @@
+"""What proves that the files of a run are as they were written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+_BLOCK = 1 << 20
+
+
+def sha256_of(path: Path, length: int | None = None) -> str:
+    """Return the SHA-256 of a file in hex; with `length` that of so many bytes of it."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        if length is None:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        while length > 0 and (block := file.read(min(length, _BLOCK))):
+            digest.update(block)
+            length -= len(block)
+    return digest.hexdigest()
+
+
+def whole_lines(path: Path) -> int:
+    """Return the length of a file up to its last whole line, in bytes; 0 if it is missing."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return 0
+    with file:
+        end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - _BLOCK)
+            file.seek(start)
+            found = file.read(end - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            end = start
+    return 0
+
+
+def ledger_hash(path: Path) -> dict[str, str | int]:
+    """Return what `run.json` keeps of a ledger: the SHA-256 and length of its whole lines."""
+    length = whole_lines(path)
+    if length == 0:
+        return {"ledger_sha256": hashlib.sha256().hexdigest(), "ledger_bytes": 0}
+    return {"ledger_sha256": sha256_of(path, length), "ledger_bytes": length}

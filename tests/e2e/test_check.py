@@ -1,0 +1,62 @@
+"""`bulklink status --check`: what it proves of a real run, and what it finds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from .audit import audited
+from .command import Command, rows, write_mapping
+from .world import Contact
+
+
+def test_a_run_proves_itself(linker: Command, contact: Contact) -> None:
+    write_mapping(linker.folder / "m.csv", rows(contact.free[:3], contact.a))
+    run = audited(linker("link", "m.csv", "--json", "--run-dir", "run"), linker.folder, 3)
+    kept = json.loads((run.folder / "run.json").read_text("utf-8"))
+    ledger = (run.folder / "ledger.jsonl").read_bytes()
+    assert kept["ledger_sha256"] == hashlib.sha256(ledger).hexdigest()
+    assert kept["ledger_bytes"] == len(ledger)
+    ended = linker("status", "run", "--check", "--json")
+    assert ended.code == 0
+    check = ended.object["check"]
+    assert check["ok"] is True
+    assert {check[part]["verdict"] for part in ("plan", "ledger", "accounting")} == {"ok"}
+    assert check["mappings"]["m.csv"]["verdict"] == "ok"
+    assert "check" not in linker("status", "run", "--json").object
+
+
+def test_a_planned_and_a_retried_run_prove_themselves(linker: Command, contact: Contact) -> None:
+    write_mapping(linker.folder / "m.csv", rows(contact.linked[:2], contact.b))
+    linker("plan", "--op", "link", "m.csv", "--run-dir", "run")
+    assert linker("status", "run", "--check").code == 0
+    assert linker("apply", "run").code == 1
+    assert linker("status", "run", "--check").code == 0
+    assert linker("retry", "run").code == 1
+    assert linker("status", "run", "--check").code == 0
+
+
+def test_a_difference_is_named_and_is_no_success(linker: Command, contact: Contact) -> None:
+    write_mapping(linker.folder / "m.csv", rows(contact.free[:3], contact.a))
+    linker("link", "m.csv", "--run-dir", "runs/good")
+    linker("link", "m.csv", "--run-dir", "runs/bad")
+    ledger = linker.folder / "runs" / "bad" / "ledger.jsonl"
+    ledger.write_bytes(ledger.read_bytes().replace(b'"attempts":1', b'"attempts":2'))
+    assert linker("status", "runs/bad").code == 0
+    ended = linker("status", "runs/bad", "--check")
+    assert ended.code == 1
+    assert "ledger" in ended.out
+    assert "differs" in ended.out
+    assert linker("status", "runs/good", "--check").code == 0
+    ended = linker("status", "--check", "--json")
+    assert ended.code == 1
+    assert [run["check"]["ok"] for run in ended.object["runs"]] == [False, True]
+
+
+def test_a_refused_run_has_nothing_to_prove(linker: Command, contact: Contact) -> None:
+    given = [one | {"owner_id": "x"} for one in rows(contact.free[:1], contact.a)]
+    write_mapping(linker.folder / "m.csv", given)
+    linker("link", "m.csv", "--run-dir", "run")
+    ended = linker("status", "run", "--check")
+    assert ended.code == 0
+    assert "came to no plan" in ended.out

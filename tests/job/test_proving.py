@@ -1,0 +1,160 @@
+"""A check finds what was changed in a run folder, and nothing where nothing was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bulklink.job.options import Job, OnInvalid
+from bulklink.job.planning import plan
+from bulklink.job.proving import Proof, Verdict, prove
+from bulklink.ledger.lines import Result, result_line
+from bulklink.models import Op, Status
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.hashes import ledger_hash, sha256_of, whole_lines
+from bulklink.runs.record import State
+
+TS = "2026-11-22T10:15:00.000Z"
+
+
+def result(row: int, status: Status = Status.DONE, message: str = "") -> bytes:
+    return result_line(
+        TS, Result(row, Op.LINK, "1", "2", message or f"m{row}", "5", status, "SUCCESS", 200)
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """A finished run: three done, one duplicate, one rejected."""
+    mapping = tmp_path / "m.csv"
+    lines = ["1,2,m1,5", "1,2,m2,5", "1,2,m3,5", "1,2,m1,5", "x,2,m5,5"]
+    mapping.write_text("contact_id,owner_id,message_id,deal_id\n" + "\n".join(lines), "utf-8")
+    folder = RunFolder(tmp_path / "run")
+    skip = OnInvalid.SKIP
+    plan(Job(mappings=(str(mapping),), op=Op.LINK, run_dir=folder.path, on_invalid=skip))
+    with folder.ledger.open("ab") as ledger:
+        ledger.writelines(result(row) for row in (1, 2, 3))
+    ended(folder, State.FINISHED)
+    return folder
+
+
+def ended(folder: RunFolder, state: State) -> None:
+    counts = {"done": 3, "rejected": 1, "duplicate": 1, "pending": 0, "failed": 0}
+    proof = ledger_hash(folder.ledger)
+    folder.write(folder.read().but(state=state, counts=counts, **proof))
+
+
+def verdicts(proof: Proof) -> tuple[str, ...]:
+    return tuple(part.verdict for part in (proof.plan, proof.ledger, proof.accounting))
+
+
+def test_a_run_that_nobody_touched_is_as_it_was(run: RunFolder) -> None:
+    proof = prove(run)
+    assert proof.ok
+    assert verdicts(proof) == ("ok", "ok", "ok")
+    assert [part.verdict for part in proof.mappings.values()] == [Verdict.OK]
+
+
+def _append(*lines: bytes) -> Callable[[RunFolder], None]:
+    def change(run: RunFolder) -> None:
+        with run.ledger.open("ab") as ledger:
+            ledger.writelines(lines)
+
+    return change
+
+
+def _ended_with(*lines: bytes) -> Callable[[RunFolder], None]:
+    def change(run: RunFolder) -> None:
+        _append(*lines)(run)
+        ended(run, State.FINISHED)
+
+    return change
+
+
+def _cut(run: RunFolder) -> None:
+    run.ledger.write_bytes(b"".join(run.ledger.read_bytes().splitlines(keepends=True)[:-1]))
+
+
+def _edit(run: RunFolder) -> None:
+    run.ledger.write_bytes(
+        run.ledger.read_bytes().replace(b'"http_status":200', b'"http_status":201')
+    )
+
+
+def _retouch(run: RunFolder) -> None:
+    run.plan.write_bytes(run.plan.read_bytes() + b" ")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected", "said"),
+    [
+        (_retouch, ("differs", "ok", "ok"), "SHA-256"),
+        (lambda run: run.ledger.unlink(), ("ok", "missing", "differs"), "0 of 5 rows"),
+        (_edit, ("ok", "differs", "ok"), "SHA-256"),
+        (_cut, ("ok", "differs", "differs"), "4 of 5 rows"),
+        (_append(result(1)), ("ok", "differs", "differs"), "settled twice: 1"),
+        (_ended_with(result(1)), ("ok", "ok", "differs"), "settled twice: 1"),
+        (_ended_with(result(1, message="other")), ("ok", "ok", "differs"), "row 1"),
+        (_ended_with(result(9)), ("ok", "ok", "differs"), "the plan does not have"),
+    ],
+    ids=["plan", "no-ledger", "edited", "cut", "added", "twice", "other-email", "other-row"],
+)
+def test_what_was_changed_is_found(
+    run: RunFolder, change: Callable[[RunFolder], None], expected: tuple[str, ...], said: str
+) -> None:
+    change(run)
+    proof = prove(run)
+    assert not proof.ok
+    assert verdicts(proof) == expected
+    details = (proof.plan.detail, proof.ledger.detail, proof.accounting.detail)
+    assert said in " ".join(details)
+
+
+def test_a_mapping_that_is_gone_is_no_difference_and_a_changed_one_is(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "m.csv").write_text("changed", "utf-8")
+    assert not prove(run).ok
+    (tmp_path / "m.csv").unlink()
+    proof = prove(run)
+    assert proof.ok
+    assert [part.verdict for part in proof.mappings.values()] == [Verdict.MISSING]
+
+
+def test_a_ledger_that_a_run_goes_on_with_is_held_against_its_beginning(run: RunFolder) -> None:
+    failed = result(1, Status.FAILED)
+    run.ledger.write_bytes(run.ledger.read_bytes().replace(result(1), failed))
+    run.write(run.read().but(state=State.RUNNING, **ledger_hash(run.ledger)))
+    _append(result(1), b'{"event":"re')(run)
+    proof = prove(run)
+    assert proof.ok
+    assert "has not ended" in proof.ledger.detail
+    run.ledger.write_bytes(run.ledger.read_bytes().replace(failed, result(1, Status.IN_DOUBT)))
+    assert prove(run).ledger.verdict is Verdict.DIFFERS
+
+
+def test_a_retry_is_no_second_settling(run: RunFolder) -> None:
+    _ended_with(result(9))(run)
+    run.ledger.write_bytes(
+        run.ledger.read_bytes()
+        .replace(result(9), b"")
+        .replace(result(1), result(1, Status.FAILED) + result(1))
+    )
+    ended(run, State.FINISHED)
+    assert prove(run).ok
+
+
+def test_hashes_are_of_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    assert whole_lines(path) == 0
+    path.write_bytes(b"a\nbb\nccc")
+    assert whole_lines(path) == 5
+    torn = ledger_hash(path)
+    path.write_bytes(b"a\nbb\n")
+    assert ledger_hash(path) == torn == {"ledger_sha256": sha256_of(path), "ledger_bytes": 5}
+    path.write_bytes(b"x" * (3 << 20))
+    assert whole_lines(path) == 0
+    path.write_bytes(b"\n" + b"x" * (3 << 20))
+    assert whole_lines(path) == 1
