@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bulklink.engine.failures import MaxFailures
     from bulklink.engine.stopping import Stopping
     from bulklink.errors import BulklinkError, ExitCode
     from bulklink.job.options import Edition, Job, OnInvalid
@@ -27,6 +28,7 @@ _HOMES = {
     "ExitCode": "bulklink.errors",
     "Job": "bulklink.job.options",
     "OnInvalid": "bulklink.job.options",
+    "MaxFailures": "bulklink.engine.failures",
     "Op": "bulklink.models",
     "PlanReport": "bulklink.job.planning",
     "Progress": "bulklink.job.progress",
@@ -46,6 +48,7 @@ __all__ = [
     "Edition",
     "ExitCode",
     "Job",
+    "MaxFailures",
     "OnInvalid",
     "Op",
     "PlanReport",

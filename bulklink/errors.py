@@ -133,6 +133,7 @@ class StoppedBy(StrEnum):
     KILLED = "killed"
     FATAL = "fatal"
     NO_ANSWER = "no-answer"
+    MAX_FAILURES = "max-failures"
     LEDGER = "ledger"
     INTERNAL = "internal"
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from bulklink.engine.failures import MaxFailures
 from bulklink.errors import ConfigError
 from bulklink.job.options import Edition, GroupBy, Job, OnInvalid
 from bulklink.models import Op
@@ -52,7 +53,7 @@ def pace_of(options: Mapping[str, Any]) -> Job:
 
 def limits_of(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a `Job` that change how it is sent, never what."""
-    edition = options.get("edition")
+    edition, failures = options.get("edition"), options.get("max_failures")
     return {
         "concurrency": options["concurrency"],
         "edition": Edition(edition) if edition else None,
@@ -62,6 +63,7 @@ def limits_of(options: Mapping[str, Any]) -> dict[str, Any]:
         "read_back": options.get("read_back", "auto") == "auto",
         "read_pages": options.get("read_pages", 200),
         "settle_after": options.get("settle_after", 10.0),
+        "max_failures": MaxFailures(**failures) if failures else None,
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from bulklink.cli.types import NumberOr, Pair, Size
+from bulklink.cli.types import NumberOr, Pair, Size, Tolerance
 
 F = TypeVar("F", bound=Callable[..., Any])
 EDITIONS = ("standard", "professional", "enterprise", "zoho-one", "ultimate", "crm-plus")
@@ -197,6 +197,14 @@ limit_options = apply(
         help="Most pages of a contact's emails that are read, 10 emails each.",
     ),
     settle_after_option,
+    option(
+        "--max-failures",
+        type=Tolerance(),
+        metavar="N|N%|off",
+        help="Stop when more emails than N failed or are in doubt, or more than N % of at least"
+        " 200, counted per command: 0 stops at the first, 100% and off never. Default: stop if the"
+        " first 20 all failed, or at 25 % of at least 200.",
+    ),
     option(
         "--sync",
         type=click.Choice(["on", "off"]),

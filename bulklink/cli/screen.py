@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import indent
 from typing import Any
 
 import click
@@ -43,7 +44,7 @@ def show_error(error: BulklinkError, *, as_json: bool) -> None:
     where = f"{error.where}: " if error.where else ""
     note(f"{click.style('error:', fg='red', bold=True)} {where}{error.message}")
     if error.advice:
-        note(f"  {error.advice}")
+        note(indent(error.advice, "  "))
 
 
 def table(rows: Mapping[str, object]) -> str:

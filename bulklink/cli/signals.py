@@ -53,7 +53,8 @@ def planned(job: Job, **settings: Any) -> PlanReport:
 
 async def _with_signals(work: Callable[[Stopping], Awaitable[T]]) -> T:
     stopping, scope = Stopping(), anyio.CancelScope()
-    with _handled(partial(_on_signal, stopping, scope)):
+    pressed: list[signal.Signals] = []
+    with _handled(partial(_on_signal, stopping, scope, pressed)):
         with scope:
             try:
                 return await work(stopping)
@@ -69,8 +70,15 @@ async def _with_signals(work: Callable[[Stopping], Awaitable[T]]) -> T:
         raise ended
 
 
-def _on_signal(stopping: Stopping, scope: anyio.CancelScope, number: signal.Signals) -> None:
-    if stopping.reason is not None:
+def _on_signal(
+    stopping: Stopping,
+    scope: anyio.CancelScope,
+    pressed: list[signal.Signals],
+    number: signal.Signals,
+) -> None:
+    """Stop gently at the first signal, whatever stopped the run before it, and at once after."""
+    pressed.append(number)
+    if len(pressed) > 1:
         scope.cancel()
         return
     note("Stopping: what is in flight is finished and recorded. Once more stops at once.")

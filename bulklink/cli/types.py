@@ -80,3 +80,31 @@ class NumberOr(click.ParamType[Any]):
                 ctx,
             )
         return number
+
+
+class Tolerance(click.ParamType[Any]):
+    """How much may fail: a number, a share such as 5%, or off."""
+
+    name = "failures"
+
+    def convert(
+        self,
+        value: str | dict[str, float],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> dict[str, float]:
+        """Return the `count` or the `percent` that may fail."""
+        if isinstance(value, dict):
+            return value
+        text = value.strip().lower()
+        if text == "off":
+            return {"percent": 100.0}
+        found = re.fullmatch(r"(\d{1,12})|(\d{1,3}(?:\.\d+)?)\s*%", text)
+        if found is None or (found[2] and float(found[2]) > 100):
+            self.fail(
+                f"{value!r} is neither a whole number such as 50, nor a share up to 100%, nor"
+                " 'off'.",
+                param,
+                ctx,
+            )
+        return {"count": int(found[1])} if found[1] else {"percent": float(found[2])}

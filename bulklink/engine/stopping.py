@@ -8,7 +8,7 @@ import anyio
 
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
 
-_GENTLE = (StoppedBy.INTERRUPTED, StoppedBy.TERMINATED)
+_GENTLE = (StoppedBy.INTERRUPTED, StoppedBy.TERMINATED, StoppedBy.MAX_FAILURES)
 
 
 class HaltedError(Exception):
@@ -18,9 +18,9 @@ class HaltedError(Exception):
 class Stopping:
     """Whether the run goes on.
 
-    After a gentle stop (a person or the system) no new work starts, but a relink that is between
-    its halves is finished. After a hard one (the server takes no more, the ledger is broken)
-    nothing more is sent.
+    After a gentle stop (a person, the system, too many failures) no new work starts, but a relink
+    that is between its halves is finished. After a hard one (the server takes no more, the ledger
+    is broken) nothing more is sent.
     """
 
     def __init__(self) -> None:

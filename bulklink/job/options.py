@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from bulklink.engine.failures import MaxFailures
 from bulklink.models import Op
 from bulklink.zoho.requests import MOST_ITEMS
 
@@ -88,6 +89,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             unlinks and relinks.
         accept_no_put_back: send relinks too of emails whose deal is not known beforehand, which
             could not be put back.
+        max_failures: what an invocation takes in failures; None stops it if the first 20 emails
+            all failed, or 25 % of at least 200.
     """
 
     mappings: tuple[str, ...]
@@ -117,6 +120,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     settle_after: float = 10.0
     snapshot: bool | None = None
     accept_no_put_back: bool = False
+    max_failures: MaxFailures | None = None
 
     @property
     def op_name(self) -> str:

@@ -8,6 +8,7 @@ import anyio
 
 from bulklink.engine.caller import Caller
 from bulklink.engine.contact import Desk, Sending
+from bulklink.engine.failures import Failures
 from bulklink.engine.lookups import organisation
 from bulklink.engine.pacing.pacer import Pacer
 from bulklink.engine.refusals import Refusals
@@ -125,6 +126,7 @@ class _Run:
         self.around = around
         self.clock = around.clock
         self.counter = Counter(record.rows, told)
+        self.failures = Failures(job.max_failures)
         self.pacer = Pacer(
             max_in_flight=job.in_flight(),
             max_per_second=job.rate,
@@ -212,6 +214,9 @@ class _Run:
         self.counter.add(result)
         if result.status in (Status.FAILED, Status.IN_DOUBT):
             self.watch.not_done(result)
+        self.failures.add(result)
+        if self.failures.too_many and self.stopping.reason is None:
+            self.stopping.stop(self.failures.reason(str(self.folder.path)))
 
     async def _send(
         self,

@@ -153,7 +153,7 @@ LATER_COMMANDS = (
 )
 LATER_OPTIONS = (
     *("--max-credits", "--credits-per-day", "--canary"),
-    *("--reserve-credits", "--when-credits-out", "--max-failures", "--profile"),
+    *("--reserve-credits", "--when-credits-out", "--profile"),
 )
 
 

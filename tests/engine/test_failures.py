@@ -1,0 +1,94 @@
+"""Too many failures: when a run stops for them, and what it says then."""
+
+from __future__ import annotations
+
+import pytest
+
+from bulklink.engine.failures import Failures, MaxFailures, too_many
+from bulklink.ledger.lines import Result
+from bulklink.models import Op, Status
+
+
+@pytest.mark.parametrize(
+    ("asked", "failures", "settled", "stops"),
+    [
+        (None, 19, 19, False),
+        (None, 20, 20, True),
+        (None, 20, 21, False),
+        (None, 49, 199, False),
+        (None, 49, 200, False),
+        (None, 50, 200, True),
+        (None, 249, 1000, False),
+        (None, 250, 1000, True),
+        (MaxFailures(count=0), 0, 900, False),
+        (MaxFailures(count=0), 1, 900, True),
+        (MaxFailures(count=50), 50, 50, False),
+        (MaxFailures(count=50), 51, 51, True),
+        (MaxFailures(percent=5), 199, 199, False),
+        (MaxFailures(percent=5), 10, 200, False),
+        (MaxFailures(percent=5), 11, 200, True),
+        (MaxFailures(percent=0.5), 5, 1000, False),
+        (MaxFailures(percent=0.5), 6, 1000, True),
+        (MaxFailures(percent=0), 1, 199, False),
+        (MaxFailures(percent=0), 1, 200, True),
+        (MaxFailures(percent=100), 5000, 5000, False),
+    ],
+)
+def test_a_run_stops_for_more_failures_than_it_takes(
+    asked: MaxFailures | None, failures: int, settled: int, *, stops: bool
+) -> None:
+    assert too_many(asked, failures, settled) is stops
+
+
+def result(row: int, status: Status, code: str | None = None, text: str = "") -> Result:
+    return Result(row, Op.LINK, "11", "22", f"m{row}", "33", status, code, message=text)
+
+
+def fed(*results: Result, asked: MaxFailures | None = None) -> Failures:
+    failures = Failures(asked)
+    for one in results:
+        failures.add(one)
+    return failures
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.IN_DOUBT])
+def test_what_failed_and_what_is_in_doubt_counts(status: Status) -> None:
+    failures = fed(*(result(n, status, "X") for n in range(20)))
+    assert failures.too_many
+
+
+@pytest.mark.parametrize("status", [Status.DONE, Status.UNCHANGED])
+def test_what_is_as_wanted_is_settled_and_no_failure(status: Status) -> None:
+    failures = fed(*(result(n, Status.FAILED, "X") for n in range(19)), result(19, status))
+    assert (failures.failed, failures.settled) == (19, 20)
+    assert not fed(*(result(n, Status.FAILED) for n in range(19)), asked=None).too_many
+
+
+@pytest.mark.parametrize("status", [Status.REJECTED, Status.DUPLICATE])
+def test_what_was_never_sent_does_not_count(status: Status) -> None:
+    failures = fed(*(result(n, status, "bad-id") for n in range(30)), asked=MaxFailures(count=0))
+    assert (failures.settled, failures.too_many) == (0, False)
+
+
+def test_the_reason_names_count_share_codes_what_to_do_and_a_row() -> None:
+    failures = fed(
+        result(1, Status.IN_DOUBT, "not-listed", "No page lists it."),
+        *(result(n, Status.FAILED, "NOT_ALLOWED", "no") for n in (2, 3, 4)),
+        result(5, Status.DONE),
+    )
+    reason = failures.reason("runs/x")
+    assert reason.message == (
+        "Too many emails failed or are in doubt: 4 of 5 (80.0%: 3 NOT_ALLOWED, 1 not-listed)."
+    )
+    assert reason.advice.splitlines() == [
+        "3 NOT_ALLOWED: The contact is not on that deal: add it to the deal first.",
+        "1 not-listed: No page lists it.",
+        "For example row 2: contact 11, message m2, deal 33.",
+        "Mend the cause, then `bulklink resume runs/x`. To go on though as many fail:"
+        " `bulklink resume runs/x --max-failures 50%`, or off.",
+    ]
+
+
+def test_however_many_codes_a_server_invents_few_are_kept() -> None:
+    failures = fed(*(result(n, Status.FAILED, f"CODE_{n}") for n in range(1000)))
+    assert "950 other codes" in failures.in_words
