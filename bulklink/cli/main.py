@@ -11,6 +11,7 @@ import click
 from bulklink.cli.demo import demo
 from bulklink.cli.emulator import emulator
 from bulklink.cli.export import export
+from bulklink.cli.forget import forget
 from bulklink.cli.generate import generate
 from bulklink.cli.history import history
 from bulklink.cli.plan import plan
@@ -44,6 +45,7 @@ for command in (
     verify,
     export,
     history,
+    forget,
     emulator,
     generate,
     demo,

@@ -118,6 +118,8 @@ class NameLookups(msgspec.Struct, frozen=True):
             if self.counter.told.is_to_do(row.row):
                 ledger.append(result_line(ts, result))
                 self.counter.add(result)
+            elif self.counter.told.status(row.row) is not Status.REJECTED:
+                continue  # its deal was there when it was sent; the names were looked up again
             if len(shown) < FAULTS_SHOWN:
                 shown.append(f"row {row.row}: {row.code}: {result.message}")
         if shown:

@@ -12,14 +12,13 @@ import msgspec
 from bulklink.errors import RunDirError
 from bulklink.ledger.outcomes import Outcome, Outcomes
 from bulklink.mapping.originals import IDS, OwnColumn, OwnRow, own_columns, own_rows
-from bulklink.mapping.values import ID_COLUMNS
+from bulklink.mapping.values import GUARD, ID_COLUMNS
+from bulklink.models import NO_DEAL
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunRecord, State
 from bulklink.runs.status import PENDING
 from bulklink.tables import Cell, Column, Table
 
-NO_DEAL = "none"
-"""What stands for the deal of an email that was, or is, on no deal."""
 RESULT_COLUMNS = (
     Column("bulklink_status"),
     Column("bulklink_code"),
@@ -102,7 +101,9 @@ def _refuse_refused(folder: RunFolder, record: RunRecord) -> None:
 
 
 def _column(own: OwnColumn) -> Column:
-    return Column(own.header, own.name.removeprefix("bulklink_"), ident=own.known in ID_COLUMNS)
+    return Column(
+        own.header, own.name.removeprefix("bulklink_"), ident=own.known in (*ID_COLUMNS, GUARD)
+    )
 
 
 def _complete(

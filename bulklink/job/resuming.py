@@ -174,6 +174,12 @@ def _begun(folder: RunFolder) -> RunRecord:
 
 def _sealed(folder: RunFolder) -> RunRecord:
     record = folder.read()
+    if any(not one.complete for one in record.forgotten):
+        raise RunDirError(
+            "Forgetting this run was begun and not ended.",
+            where=str(folder.path),
+            advice="`bulklink forget` completes it; then go on.",
+        )
     if record.state is State.REFUSED or not folder.plan.is_file():
         raise RunDirError(
             "This run was refused before anything was sent: there is nothing to go on with.",

@@ -15,7 +15,7 @@ from bulklink.mapping.layout import layout_of, relation
 from bulklink.mapping.sealing import unique_names
 from bulklink.mapping.stop import Stop
 from bulklink.mapping.survey import RECORD_BYTES
-from bulklink.mapping.values import ID_COLUMNS
+from bulklink.mapping.values import GUARD, ID_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,7 +45,7 @@ class OwnRow(NamedTuple):
 
 
 #: What is left of a mapping whose columns were dropped, under the names that make it one again.
-IDS = tuple(OwnColumn(name, f"bulklink_{name}", name) for name in ("op", *ID_COLUMNS))
+IDS = tuple(OwnColumn(name, f"bulklink_{name}", name) for name in ("op", *ID_COLUMNS, GUARD))
 
 
 def own_columns(plan: Path) -> tuple[OwnColumn, ...]:

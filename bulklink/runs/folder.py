@@ -67,6 +67,15 @@ class RunFolder(msgspec.Struct, frozen=True):
         """The answers to verifications that were no clean success."""
         return self.path / "verify-answers.jsonl"
 
+    @property
+    def of_the_users(self) -> tuple[Path, ...]:
+        """The files with nothing but the user's columns, names and texts; some may be missing."""
+        report = self.path / "report.html"
+        return (
+            *(self.rejects, self.answers, self.names, self.torn, report),
+            self.verification_answers,
+        )
+
     def read(self) -> RunRecord:
         """Read `run.json`.
 

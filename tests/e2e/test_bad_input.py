@@ -148,7 +148,7 @@ LATER = {
     "--max-credits": ("link", "m.csv", "--max-credits", "5"),
 }
 LATER_COMMANDS = (
-    *("undo", "forget", "report"),
+    *("undo", "report"),
     *("auth", "fetch"),
 )
 LATER_OPTIONS = (

@@ -1,0 +1,44 @@
+"""`bulklink forget`: drop the user's columns and names from a run folder."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from bulklink.cli.options import option, output_options
+from bulklink.cli.screen import print_json
+from bulklink.errors import ExitCode
+
+
+@click.command("forget")
+@click.argument("run", type=click.Path(path_type=Path))
+@option("--force", is_flag=True, help="Also where the run has not reached its end.")
+@output_options
+def forget(run: Path, *, force: bool, as_json: bool, debug: bool) -> int:
+    """Drop your columns, the names and all answers from the folder RUN, for good.
+
+    Ids, statuses, codes, counts and times stay, and the hashes of plan and ledger from before:
+    `status --check`, `history`, `verify` and `undo` work on; `export` has ids and results alone. If
+    it is killed, run it again.
+
+    \b
+    Example:
+      bulklink forget runs/20261122T101500Z-link-3f2a
+    """
+    del debug  # read where errors are shown
+    import msgspec  # noqa: PLC0415 - not for --help
+
+    from bulklink.job.forgetting import forget as drop  # noqa: PLC0415 - not for --help
+    from bulklink.runs.folder import RunFolder  # noqa: PLC0415 - not for --help
+
+    told = drop(RunFolder(run), time.time(), force=force)
+    if as_json:
+        said = msgspec.to_builtins(told)
+        print_json({"run_dir": str(run), "forgotten": said, "exit_code": 0})
+    else:
+        click.echo(f"Columns, names and answers of {run} are dropped; ids and results are left.")
+        click.echo(f"  plan    {told.plan_before} is now {told.plan_after}")
+        click.echo(f"  ledger  {told.ledger_before} is now {told.ledger_after}")
+    return ExitCode.OK

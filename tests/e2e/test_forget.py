@@ -1,0 +1,91 @@
+"""`bulklink forget`: what a run can still do without the user's columns and names."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+from .audit import audited
+from .command import Command, row, write_mapping
+from .world import Contact
+
+SECRET = "Schmidt"
+
+
+def mapped(linker: Command, contact: Contact) -> None:
+    """Write a mapping with names and a column of the user's own."""
+    given = [
+        row(email, contact.a, deal_name=SECRET, owner_name=SECRET, Note=SECRET)
+        for email in contact.free[:3]
+    ]
+    write_mapping(linker.folder / "m.csv", [*given, {**given[0], "owner_id": SECRET}])
+
+
+def told(linker: Command) -> str:
+    files = [path for path in (linker.folder / "run").iterdir() if path.suffix != ".parquet"]
+    return "".join(path.read_text("utf-8") for path in files)
+
+
+def test_after_a_run_ids_and_results_are_left(linker: Command, contact: Contact) -> None:
+    mapped(linker, contact)
+    linker("link", "m.csv", "--on-invalid", "skip", "--run-dir", "run")
+    assert SECRET in told(linker)
+    ended = linker("forget", "run", "--json")
+    assert ended.code == 0
+    assert ended.object["forgotten"]["complete"] is True
+    assert SECRET not in told(linker)
+    check = linker("status", "run", "--check", "--json")
+    assert check.code == 0
+    assert check.object["check"]["forgotten"][0]["plan_before"]
+    assert "were forgotten at" in linker("status", "run", "--check").out
+    exported = linker("export", "run", "-o", "out.csv")
+    assert "ids and results alone" in exported.err
+    with (linker.folder / "out.csv").open(encoding="utf-8", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [one["bulklink_status"] for one in found] == ["done", "done", "done", "rejected"]
+    assert found[0]["message_id"] == contact.free[0].message
+    assert found[0]["op"] == "link"
+    assert found[3]["message_id"] == contact.free[0].message
+    history = linker("history", contact.free[0].message, "--runs-dir", ".", "--json").object
+    assert [one.get("status") for one in history["events"]][-1] == "done"
+    assert linker("verify", "run").code == 0
+
+
+def test_a_plan_can_still_be_sent_with_names_looked_up(linker: Command, contact: Contact) -> None:
+    mapped(linker, contact)
+    linker("plan", "--op", "link", "m.csv", "--on-invalid", "skip", "--run-dir", "run")
+    ended = linker("forget", "run", "--json")
+    assert ended.code == 2
+    assert ended.error["code"] == "run-dir"
+    assert "--force" in ended.error["advice"]
+    assert linker("forget", "run", "--force").code == 0
+    run = audited(linker("apply", "run", "--json"), linker.folder, 4)
+    assert run.counts == {"done": 3, "rejected": 1}
+    assert linker("resume", "run").code == 1
+    assert linker("status", "run", "--check").code == 0
+
+
+def test_forgetting_that_was_begun_is_completed_before_the_run_goes_on(
+    linker: Command, contact: Contact
+) -> None:
+    mapped(linker, contact)
+    linker("plan", "--op", "link", "m.csv", "--on-invalid", "skip", "--run-dir", "run")
+    record = linker.folder / "run" / "run.json"
+    begun = {"at": "2026-11-22T10:15:00.000Z", "plan_before": None, "ledger_before": None}
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"forgotten": [begun]}), "utf-8")
+    ended = linker("apply", "run", "--json")
+    assert ended.code == 2
+    assert "bulklink forget" in ended.error["advice"]
+    assert linker("status", "run", "--check").code == 1
+    assert linker("forget", "run").code == 0
+    assert linker("apply", "run").code == 1
+    assert linker("status", "run", "--check").code == 0
+
+
+@pytest.mark.parametrize("name", ["nowhere", "."])
+def test_what_is_no_run_is_refused(bulklink: Command, name: str) -> None:
+    ended = bulklink("forget", name, "--json")
+    assert ended.code == 2
+    assert ended.error["code"] == "run-dir"

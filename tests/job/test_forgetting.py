@@ -1,0 +1,178 @@
+"""What is forgotten is gone from every file, what is kept is as it was, whenever it is killed."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import duckdb
+import orjson
+import pytest
+
+from bulklink.errors import LedgerError, LockedError, RunDirError
+from bulklink.job.forgetting import forget, forgetting
+from bulklink.job.options import Job, OnInvalid
+from bulklink.job.planning import plan
+from bulklink.job.proving import prove
+from bulklink.ledger.lines import Result, answer_line, result_line, snapshot_line
+from bulklink.ledger.replay import replay
+from bulklink.mapping.plan import SealedPlan
+from bulklink.models import Message, Op, Status
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.hashes import ledger_hash, sha256_of
+from bulklink.runs.record import State
+
+TS = "2026-11-22T10:15:00.000Z"
+NOW = 1_800_000_000.0
+SECRET = "Schmidt"
+STEPS = 10
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """A finished run that is full of a customer's name."""
+    lines = [f"{n},2,m{n},{n % 3},{SECRET} {n},{SECRET} & Sons,{SECRET}@home" for n in range(1, 9)]
+    header = f"contact_id,owner_id,message_id,deal_id,deal_name,owner_name,E-mail of {SECRET}\n"
+    mapping = tmp_path / "m.csv"
+    mapping.write_text(header + "\n".join([*lines, f"{SECRET},2,m,5,,,"]) + "\n", "utf-8")
+    job = Job(
+        mappings=(str(mapping),),
+        op=Op.RELINK,
+        run_dir=tmp_path / "run",
+        on_invalid=OnInvalid.SKIP,
+        columns=(("contact_id", "contact_id"),),
+        defaults=(("owner_name", SECRET), ("owner_id", "2")),
+    )
+    plan(job)
+    folder = RunFolder(tmp_path / "run")
+    done = [
+        Result(
+            n, Op.RELINK, str(n), "2", f"m{n}", str(n % 3), Status.DONE, "SUCCESS", 200,
+            f"{SECRET} was linked", 1, 1, previous_deal_id="7", previous_deal_name=SECRET,
+        )
+        for n in range(1, 9)
+    ]  # fmt: skip
+    with folder.ledger.open("ab") as ledger:
+        ledger.writelines(snapshot_line(TS, n, "7", SECRET, 1) for n in range(1, 9))
+        ledger.writelines(result_line(TS, one) for one in done)
+    folder.answers.write_bytes(answer_line(TS, 1, "link", 400, SECRET))
+    for path in (
+        folder.torn,
+        folder.names,
+        folder.verification_answers,
+        folder.path / "report.html",
+    ):
+        path.write_text(SECRET, "utf-8")
+    counts = {"done": 8, "rejected": 1}
+    proof = ledger_hash(folder.ledger)
+    folder.write(folder.read().but(state=State.FINISHED, counts=counts, **proof))
+    return folder
+
+
+def messages(run: RunFolder) -> list[Message]:
+    return [message for chunk in SealedPlan(run.plan).chunks() for message in chunk]
+
+
+def told(run: RunFolder) -> str:
+    """Return all that the files of a run say, those that are packed unpacked."""
+    texts = [
+        path.read_bytes().decode("utf-8", "replace")
+        for path in run.path.iterdir()
+        if path.is_file()
+    ]
+    with duckdb.connect() as connection:
+        texts.append(str(connection.read_parquet(str(run.plan)).fetchall()))
+        query = "SELECT value FROM parquet_kv_metadata($1)"
+        texts.append(str(connection.execute(query, [str(run.plan)]).fetchall()))
+    return "\n".join(texts)
+
+
+def assert_forgotten(run: RunFolder, before: tuple[str, str], ids: list[tuple[int, str]]) -> None:
+    assert SECRET not in told(run)
+    assert [(m.row, m.message_id) for m in messages(run)] == ids
+    assert {(m.owner_name, m.deal_name) for m in messages(run)} == {(None, None)}
+    assert {path.name for path in run.path.iterdir()} == {
+        *(".gitignore", "lock", "verify.lock"),
+        *("run.json", "plan.parquet", "ledger.jsonl"),
+    }
+    assert {stat.S_IMODE(p.stat().st_mode) for p in run.path.iterdir()} == {0o600}
+    assert replay(run.ledger).counts[Status.DONE] == 8
+    lines = [orjson.loads(line) for line in run.ledger.read_bytes().splitlines()]
+    assert [line["previous_deal_id"] for line in lines if line["event"] == "snapshot"] == ["7"] * 8
+    (forgotten,) = run.read().forgotten
+    assert (forgotten.plan_before, forgotten.ledger_before) == before
+    assert forgotten.plan_after == sha256_of(run.plan)
+    assert forgotten.ledger_after == sha256_of(run.ledger)
+    proof = prove(run)
+    assert proof.ok
+    assert proof.forgotten == (forgotten,)
+
+
+def test_names_columns_and_texts_are_gone_and_ids_are_as_they_were(run: RunFolder) -> None:
+    assert SECRET in told(run)
+    before = sha256_of(run.plan), sha256_of(run.ledger)
+    ids = [(m.row, m.message_id) for m in messages(run)]
+    forget(run, NOW)
+    assert_forgotten(run, before, ids)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, STEPS - 1])
+def test_it_can_be_killed_after_each_step_and_done_again(run: RunFolder, steps: int) -> None:
+    before = sha256_of(run.plan), sha256_of(run.ledger)
+    ids = [(m.row, m.message_id) for m in messages(run)]
+    doing = forgetting(run, TS)
+    assert len([next(doing) for _ in range(steps)]) == steps
+    proof = prove(run)
+    assert not proof.ok
+    assert "run it again" in proof.plan.detail
+    forget(run, NOW)
+    assert_forgotten(run, before, ids)
+
+
+def test_no_step_is_left_out_above(run: RunFolder) -> None:
+    assert len(list(forgetting(run, TS))) == STEPS
+
+
+def test_a_second_time_changes_nothing_but_says_so(run: RunFolder) -> None:
+    forget(run, NOW)
+    plan_file, ledger = messages(run), run.ledger.read_bytes()
+    forget(run, NOW + 1)
+    assert messages(run) == plan_file
+    assert run.ledger.read_bytes() == ledger
+    assert len(run.read().forgotten) == 2
+    assert prove(run).ok
+
+
+@pytest.mark.parametrize("state", [State.PLANNED, State.STOPPED, State.RUNNING])
+def test_a_run_that_has_not_ended_is_forgotten_only_if_that_is_said(
+    run: RunFolder, state: State
+) -> None:
+    run.write(run.read().but(state=state))
+    with pytest.raises(RunDirError, match="not reached its end") as refused:
+        forget(run, NOW)
+    assert "--force" in refused.value.advice
+    assert SECRET in told(run)
+    forget(run, NOW, force=True)
+    assert SECRET not in told(run)
+
+
+def test_a_run_that_is_driven_or_verified_is_left_alone(run: RunFolder) -> None:
+    with run.driven(), pytest.raises(LockedError, match="drives"):
+        forget(run, NOW, force=True)
+    with run.verified(), pytest.raises(LockedError, match="verifies"):
+        forget(run, NOW, force=True)
+    assert SECRET in told(run)
+
+
+def test_a_damaged_ledger_is_left_as_it_is(run: RunFolder) -> None:
+    run.ledger.write_bytes(run.ledger.read_bytes() + b"{\n")
+    kept = run.record.read_bytes(), run.ledger.read_bytes()
+    with pytest.raises(LedgerError, match="no ledger line"):
+        forget(run, NOW)
+    assert (run.record.read_bytes(), run.ledger.read_bytes()) == kept
+
+
+def test_what_is_no_run_is_not_touched(tmp_path: Path) -> None:
+    with pytest.raises(RunDirError, match=r"run\.json"):
+        forget(RunFolder(tmp_path), NOW)
+    assert list(tmp_path.iterdir()) == []
