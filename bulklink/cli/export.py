@@ -10,28 +10,17 @@ from typing import Any
 import click
 
 from bulklink.cli.options import option, output_options
+from bulklink.cli.output import check_output, file_options
 from bulklink.cli.screen import note, print_json, table
 from bulklink.cli.types import Lines
-from bulklink.errors import ExitCode, UsageError
+from bulklink.errors import ExitCode
 
 _STATUSES = ("done", "unchanged", "failed", "in_doubt", "rejected", "duplicate", "pending")
 
 
 @click.command("export")
 @click.argument("run", type=click.Path(path_type=Path))
-@option(
-    "--output",
-    "-o",
-    required=True,
-    metavar="FILE",
-    help="The file: .csv, .jsonl, .csv.gz, .jsonl.gz, .parquet or .xlsx; - is standard output.",
-)
-@option(
-    "--format",
-    "format_",
-    type=click.Choice(["csv", "jsonl", "parquet", "xlsx"]),
-    help="The format, where the name of the file does not tell.",
-)
+@file_options
 @option(
     "--status",
     "statuses",
@@ -47,13 +36,6 @@ _STATUSES = ("done", "unchanged", "failed", "in_doubt", "rejected", "duplicate",
     metavar="CODE",
     help="Only rows with this code; may be given several times.",
 )
-@option(
-    "--spreadsheet",
-    is_flag=True,
-    help="CSV for a spreadsheet: ids stay text, and no cell is run as a formula. bulklink reads"
-    " such a file back as it was.",
-)
-@option("--force", is_flag=True, help="Replace a file that is there.")
 @output_options
 def export(run: Path, output: str, *, as_json: bool, **options: Any) -> int:
     """Write the results of RUN joined to your own columns.
@@ -72,7 +54,7 @@ def export(run: Path, output: str, *, as_json: bool, **options: Any) -> int:
     from bulklink.tables import form_of, printing, writing  # noqa: PLC0415 - not for --help
 
     form = form_of(output, options["format_"], spreadsheet=options["spreadsheet"])
-    _check_output(output, as_json=as_json, force=options["force"])
+    check_output(output, as_json=as_json, force=options["force"])
     if output == "-":
         opening: Any = partial(printing, sys.stdout.buffer, form)
     else:
@@ -87,19 +69,3 @@ def export(run: Path, output: str, *, as_json: bool, **options: Any) -> int:
         if told.counts:
             note(table(told.counts))
     return ExitCode.OK
-
-
-def _check_output(output: str, *, as_json: bool, force: bool) -> None:
-    if output == "-":
-        if as_json:
-            raise UsageError(
-                "Rows and the JSON object cannot both go to standard output.",
-                where="--json",
-                advice="Name a file, or leave one of them out.",
-            )
-    elif Path(output).is_file() and not force:
-        raise UsageError(
-            "The file is there already.",
-            where=output,
-            advice="Add --force to replace it, or name another.",
-        )

@@ -11,6 +11,7 @@ import click
 from bulklink.cli.demo import demo
 from bulklink.cli.emulator import emulator
 from bulklink.cli.export import export
+from bulklink.cli.fetch import fetch
 from bulklink.cli.forget import forget
 from bulklink.cli.generate import generate
 from bulklink.cli.history import history
@@ -43,6 +44,7 @@ for command in (
     retry,
     status,
     verify,
+    fetch,
     export,
     history,
     forget,

@@ -36,6 +36,25 @@ output_options = apply(
     option("--debug", is_flag=True, help="Show where in the program an error came from."),
 )
 
+delimiter_option = option(
+    "--delimiter",
+    metavar="CHARACTER",
+    help="What parts the cells of CSV: ',' ';' tab '|' or another; else it is found.",
+)
+encoding_option = option(
+    "--encoding",
+    metavar="NAME",
+    help="Encoding of the mapping where it is not UTF-8, such as utf-16 or cp1252.",
+)
+column_option = option(
+    "--column",
+    "columns",
+    type=Pair(),
+    multiple=True,
+    metavar="COLUMN=HEADER",
+    help='A column under another header: --column contact_id="Contact Id".',
+)
+
 mapping_options = apply(
     option(
         "--format",
@@ -43,24 +62,9 @@ mapping_options = apply(
         type=click.Choice(["csv", "jsonl"]),
         help="Format of a mapping whose name does not tell.",
     ),
-    option(
-        "--delimiter",
-        metavar="CHARACTER",
-        help="What parts the cells of CSV: ',' ';' tab '|' or another; else it is found.",
-    ),
-    option(
-        "--encoding",
-        metavar="NAME",
-        help="Encoding of the mapping where it is not UTF-8, such as utf-16 or cp1252.",
-    ),
-    option(
-        "--column",
-        "columns",
-        type=Pair(),
-        multiple=True,
-        metavar="COLUMN=HEADER",
-        help='A column under another header: --column contact_id="Contact Id".',
-    ),
+    delimiter_option,
+    encoding_option,
+    column_option,
     option(
         "--default",
         "defaults",

@@ -91,13 +91,10 @@ class ScreenWatch(Watch):
             self._next_line = time.monotonic() + LINE_SECONDS
             note(f"{progress.settled:,} of {progress.rows:,} rows{', ' + bad if bad else ''}")
 
-    def price(self, emails: int, contacts: int, credits_at_least: int) -> None:
-        """Show what a reading will cost, before its first call."""
+    def price(self, what: str, *, credits_at_least: int) -> None:
+        """Show what is read and what it costs, before its first call."""
         if not self._quiet:
-            note(
-                f"{emails:,} emails of {contacts:,} contacts: at least {credits_at_least:,} calls,"
-                f" {credits_at_least:,} credits."
-            )
+            note(f"{what}: at least {credits_at_least:,} calls, {credits_at_least:,} credits.")
 
     def read(self, done: int, of: int) -> None:
         """Show how far a reading is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -20,12 +21,31 @@ from bulklink.mapping.plan import SealedPlan, UnknownRow
 from bulklink.mapping.unknown import ForeignDeals, add_unknown
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.record import RunRecord
+from bulklink.runs.record import OrgRecord, RunRecord
 from bulklink.zoho.connection import Connection, is_loopback
 from bulklink.zoho.lookups import Org
 
 
-def check_place(record: RunRecord, connection: Connection) -> None:
+class Begun(Protocol):
+    """What is known of where something began."""
+
+    @property
+    def api_url(self) -> str | None:
+        """Address of the API; None where nothing has begun."""
+        ...
+
+    @property
+    def data_centre(self) -> str | None:
+        """The data centre, None where the address alone was given."""
+        ...
+
+    @property
+    def org(self) -> OrgRecord | None:
+        """The org, None where it is not known."""
+        ...
+
+
+def check_place(record: Begun, connection: Connection) -> None:
     """Refuse to go on with a run at another place than it began; loopback ports may differ.
 
     Raises:
@@ -44,7 +64,7 @@ def check_place(record: RunRecord, connection: Connection) -> None:
         )
 
 
-def check_org(record: RunRecord, org: Org) -> None:
+def check_org(record: Begun, org: Org) -> None:
     """Refuse to go on with a run in another org than it began in.
 
     Raises:

@@ -49,8 +49,8 @@ class Watch:
     def progress(self, progress: Progress) -> None:
         """Told every half second while messages are sent, and once at the end."""
 
-    def price(self, emails: int, contacts: int, credits_at_least: int) -> None:
-        """Told what a reading will cost before its first call; a call costs one credit."""
+    def price(self, what: str, *, credits_at_least: int) -> None:
+        """Told what is read and what it costs, before its first call; a call costs one credit."""
 
     def read(self, done: int, of: int) -> None:
         """Told every half second while the CRM is read: how many of how many."""

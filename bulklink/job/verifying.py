@@ -170,7 +170,8 @@ class Verifier:
             RefusedError: if it is refused before any email is read.
         """
         price, log = self._price, self._folder.verification
-        self._watch.price(price.emails, price.contacts, price.credits)
+        what = f"{price.emails:,} emails of {price.contacts:,} contacts"
+        self._watch.price(what, credits_at_least=price.credits)
         start = log.stat().st_size if log.exists() else 0
         try:
             async with reading_session(

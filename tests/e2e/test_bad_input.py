@@ -149,7 +149,7 @@ LATER = {
 }
 LATER_COMMANDS = (
     *("undo", "report"),
-    *("auth", "fetch"),
+    *("auth",),
 )
 LATER_OPTIONS = (
     *("--max-credits", "--credits-per-day", "--canary"),

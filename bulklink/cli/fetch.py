@@ -1,0 +1,140 @@
+"""`bulklink fetch`: the emails of contacts, with the deal that each is on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bulklink.cli.options import (
+    apply,
+    column_option,
+    delimiter_option,
+    encoding_option,
+    option,
+    output_options,
+    pace_options,
+    progress_option,
+    quiet_option,
+)
+from bulklink.cli.output import check_output, file_options
+from bulklink.cli.screen import note, print_json, show_error, table, warn
+from bulklink.cli.types import Lines
+
+if TYPE_CHECKING:
+    from bulklink.errors import RunStoppedError
+    from bulklink.job.fetching import Fetched
+
+_MOST_SHOWN = 20
+
+
+@click.command("fetch")
+@click.argument("contacts", nargs=-1)
+@option(
+    "--from-mapping",
+    type=Lines(),
+    multiple=True,
+    metavar="FILE",
+    help="The contacts of a mapping, or of any table with a column contact_id; repeatable.",
+)
+@apply(file_options, column_option, delimiter_option, encoding_option)
+@apply(pace_options, progress_option, quiet_option, output_options)
+def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: Any) -> int:
+    """Write the emails of CONTACTS to a file, each with the deal it is on.
+
+    CONTACTS are ids, @FILE for a file with an id a line, or - for such a list from standard input.
+    The file appears when all is read. Stopped or killed, the same command goes on. With deal_id
+    filled in, the file is a mapping; from_deal_id (none: on no deal) guards it.
+
+    \b
+    Examples:
+      bulklink fetch 5843104000000424162 5843104000000424163 -o emails.csv
+      bulklink fetch @contacts.txt -o emails.xlsx
+      bulklink fetch --from-mapping mapping.csv -o emails.parquet
+    """
+    from bulklink.cli.jobs import pace_of  # noqa: PLC0415 - not for --help
+    from bulklink.cli.watching import on_screen  # noqa: PLC0415 - not for --help
+    from bulklink.job.asking import AskedContacts  # noqa: PLC0415 - not for --help
+    from bulklink.job.fetching import fetch as read  # noqa: PLC0415 - not for --help
+    from bulklink.tables import form_of, printing, writing  # noqa: PLC0415 - not for --help
+    from bulklink.zoho.connection import Connection  # noqa: PLC0415 - not for --help
+
+    form = form_of(output, options["format_"], spreadsheet=options["spreadsheet"])
+    check_output(output, as_json=as_json, force=options["force"])
+    connection, limits = Connection.from_environment(os.environ), pace_of(options)
+    if output == "-":
+        opening: Any = partial(printing, sys.stdout.buffer, form)
+    else:
+        opening = partial(writing, Path(output), form)
+    asked = AskedContacts(contacts, _mappings(options), warn)
+    told, reason = on_screen(
+        lambda watch, stopping: read(
+            asked,
+            opening,
+            None if output == "-" else Path(output + ".fetching"),
+            limits,
+            connection,
+            afresh=options["force"],
+            watch=watch,
+            stopping=stopping,
+        ),
+        options,
+    )
+    _show(told, reason, output, form.kind, as_json=as_json)
+    return told.exit_code
+
+
+def _mappings(options: dict[str, Any]) -> Any:
+    from bulklink.job.options import Job  # noqa: PLC0415 - not for --help
+
+    if not options["from_mapping"]:
+        return None
+    return Job(
+        mappings=options["from_mapping"],
+        columns=options["columns"],
+        delimiter=options["delimiter"],
+        encoding=options["encoding"],
+    )
+
+
+def _show(
+    told: Fetched, reason: RunStoppedError | None, output: str, kind: str, *, as_json: bool
+) -> None:
+    import msgspec  # noqa: PLC0415 - not for --help
+
+    if reason is not None:
+        show_error(reason, as_json=False)
+    for line in _unread(told):
+        note(line)
+    if as_json:
+        print_json({"file": output, "format": kind, **msgspec.to_builtins(told)})
+        return
+    counts = {
+        "contacts": told.contacts,
+        "read": told.read,
+        "could not be read": told.unread,
+        "emails": told.emails,
+        "on no deal": told.on_no_deal,
+        "deal not told": told.not_told,
+        "left out, without a message id": told.nameless,
+    }
+    note(table({name: n for name, n in counts.items() if n or name in ("contacts", "emails")}))
+    if reason is not None:
+        if output == "-":
+            note("Not finished: nothing is kept.")
+        else:
+            note(f"Not finished: what was read is in {output}.fetching; the same command goes on.")
+    elif output != "-":
+        note(f"Written to {output}")
+
+
+def _unread(told: Fetched) -> Iterator[str]:
+    for one in told.unread_contacts[:_MOST_SHOWN]:
+        yield f"contact {one.contact_id}: {one.code}: {one.message}"
+    if told.unread > _MOST_SHOWN:
+        yield f"… and {told.unread - _MOST_SHOWN:,} more contacts that could not be read"

@@ -1,0 +1,99 @@
+"""Which contacts a fetch is asked for: ids, lists of ids, mappings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from bulklink.errors import UsageError
+from bulklink.job.options import Job
+from bulklink.job.preparing import check_mapping
+from bulklink.mapping import contacts
+from bulklink.mapping.faults import BAD_OP, CONFLICT
+from bulklink.mapping.sealing import PLAN
+from bulklink.mapping.sources import sources, unreadable
+from bulklink.mapping.stop import Stop
+
+_READABLE = (BAD_OP, CONFLICT)
+"""What can be wrong with a row that names its contact well."""
+_FILLED = (("op", "unlink"), ("owner_id", "1"), ("message_id", "x"), ("deal_id", "1"))
+"""What a mapping may leave out where its contacts alone are of interest."""
+
+
+class AskedContacts(msgspec.Struct, frozen=True):
+    """The contacts that are asked for.
+
+    Args:
+        given: ids, `@FILE` for a list of ids, `-` for such a list from standard input.
+        mappings: how mappings are read whose contacts are asked for; None for none.
+        warn: told of rows that cannot be read.
+        standard_input: what `-` reads; the process's own if None.
+    """
+
+    given: Sequence[str]
+    mappings: Job | None
+    warn: Callable[[str], None]
+    standard_input: BinaryIO | None = None
+
+    def __call__(self, scratch: Path, stop: Stop) -> Iterator[tuple[int, str]]:
+        """Yield each with its place.
+
+        Args:
+            scratch: a folder for temporary files.
+            stop: ends the reading.
+
+        Raises:
+            UsageError: if an argument is no id, or none is asked for.
+            BadFileError: if a file cannot be read.
+        """
+        if not self.given and self.mappings is None:
+            raise UsageError(
+                "No contact is named.",
+                where="CONTACTS",
+                advice="Name ids, @FILE, or - for standard input; or give --from-mapping FILE.",
+            )
+        places = count()
+        for one in self.given:
+            for contact_id in self._ids(one):
+                stop.check()
+                yield next(places), contact_id
+        if self.mappings is not None:
+            first = next(places)
+            for row, contact_id in self._of_mappings(self.mappings, scratch, stop):
+                yield first + row, contact_id
+
+    def _ids(self, one: str) -> Iterator[str]:
+        if one == "-":
+            yield from contacts.listed(self.standard_input or sys.stdin.buffer, one)
+        elif one.startswith("@"):
+            try:
+                with Path(one[1:]).open("rb") as file:
+                    yield from contacts.listed(file, one[1:])
+            except OSError as error:
+                raise unreadable(one[1:], error) from None
+        else:
+            yield contacts.given(one)
+
+    def _of_mappings(self, job: Job, scratch: Path, stop: Stop) -> Iterator[tuple[int, str]]:
+        filled = msgspec.structs.replace(job, defaults=_FILLED)
+        with check_mapping(filled, sources(job.mappings), scratch, stop) as checked:
+            unreadable_rows = 0
+            for refused in checked.refused_rows():
+                if refused.reason in _READABLE and refused.contact_id:
+                    yield refused.row, refused.contact_id
+                else:
+                    unreadable_rows += 1
+            if unreadable_rows:
+                self.warn(
+                    f"{unreadable_rows:,} rows of the mapping cannot be read: contacts that no"
+                    " other row names are left out."
+                )
+            if checked.messages:
+                checked.seal(scratch)
+                yield from contacts.planned(scratch / PLAN)
+                (scratch / PLAN).unlink()

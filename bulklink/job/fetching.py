@@ -1,0 +1,315 @@
+"""Fetching the emails of contacts: what each is, and the deal it is on now."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from bulklink.engine.pages import Pages
+from bulklink.engine.stopping import HaltedError, Stopping
+from bulklink.engine.workers import work_through
+from bulklink.errors import (
+    BulklinkError,
+    ExitCode,
+    InterruptedPlanningError,
+    RefusedError,
+    UsageError,
+)
+from bulklink.job.approach import check_org, check_place
+from bulklink.job.fetched import (
+    COLUMNS,
+    FetchedTable,
+    Progress,
+    UnreadContact,
+    email_line,
+    finished_line,
+    unread_line,
+)
+from bulklink.job.fetchfolder import FetchFolder, FetchRecord
+from bulklink.job.options import Job
+from bulklink.job.progress import Watch
+from bulklink.job.reading import ReadingSession, reading_session
+from bulklink.job.surroundings import Surroundings, real_surroundings
+from bulklink.job.verification import calls_since
+from bulklink.mapping.contacts import write_once_each
+from bulklink.mapping.stop import Stop
+from bulklink.runs.hashes import sha256_of
+from bulklink.runs.record import OrgRecord, State
+from bulklink.runs.status import exit_code_of
+from bulklink.tables import Column, Table
+from bulklink.zoho.answers import Verdict
+from bulklink.zoho.connection import Connection
+from bulklink.zoho.listing import Listing, read_listing
+
+PROGRESS_SECONDS = 0.5
+NO_ANSWER = Verdict("no-answer", "Nobody answered, or what came is no list of emails.", 0)
+LIST_CUT = Verdict("list-cut", "The list says that there is more, and not how to ask for it.", 0)
+
+Opening = Callable[[Sequence[Column]], AbstractContextManager[Table]]
+Asked = Callable[[Path, Stop], Iterator[tuple[int, str]]]
+"""Yields the contacts that are asked for, each with its place; may use a folder, can be stopped."""
+
+
+class Fetched(msgspec.Struct, frozen=True):
+    """What a fetch came to: what `--json` prints beside file and format.
+
+    `read` of `contacts` were read, `unread` could not be; `unread_contacts` names the first
+    thousand. `emails` are in the file, `on_no_deal` and `not_told` (no deal is told) of them;
+    `nameless` ones, without a message id, are not. Where the fetch was stopped, there is no file.
+    """
+
+    contacts: int
+    read: int
+    unread: int
+    emails: int
+    on_no_deal: int
+    not_told: int
+    nameless: int
+    unread_contacts: tuple[UnreadContact, ...]
+    calls: dict[str, int]
+    stopped_by: str | None
+    exit_code: int
+
+
+async def fetch(
+    asked: Asked,
+    opening: Opening,
+    beside: Path | None,
+    limits: Job,
+    connection: Connection,
+    *,
+    afresh: bool = False,
+    watch: Watch | None = None,
+    stopping: Stopping | None = None,
+) -> Fetched:
+    """Read all emails of some contacts and write them as one table, when all are read.
+
+    What was read stays in a folder beside the file until then: the same call goes on with it.
+
+    Args:
+        asked: the contacts.
+        opening: opens the table for these columns.
+        beside: the folder that keeps what was read; None keeps nothing beyond this call.
+        limits: how many calls are made, and how fast.
+        connection: where the CRM is and how to sign in.
+        afresh: whether what was read there of other contacts is forgotten.
+        watch: call-backs; None watches nothing.
+        stopping: by which it can be stopped from outside.
+
+    Raises:
+        UsageError: if other contacts were being fetched into this file.
+        RefusedError: if the contacts cannot be told, or the folder not be made.
+        WrongOrgError: if what was begun was begun elsewhere.
+        InterruptedPlanningError: if it was stopped while it read no contact.
+    """
+    watch, stopping = watch or Watch(), stopping or Stopping()
+    stop = Stop()
+    stopping.on_stop(stop.interrupt)
+    with _folder(beside) as folder:
+        watch.phase("Reading which contacts")
+        begin = partial(_begun, folder, asked, connection, stop, afresh=afresh)
+        record = await anyio.to_thread.run_sync(begin)
+        fetcher = Fetcher(folder, record, watch, stopping)
+        calls = await fetcher.run(limits, connection, real_surroundings())
+        table = FetchedTable(folder, stop)
+        if stopping.reason is None:
+            watch.phase("Writing")
+            try:
+                await anyio.to_thread.run_sync(_write, table, opening)
+            except InterruptedPlanningError as error:
+                error.message = "Stopped while the file was written; the same command goes on."
+                raise
+            folder.remove()
+        return _told(record, fetcher.progress, table, calls, stopping)
+
+
+@contextmanager
+def _folder(beside: Path | None) -> Iterator[FetchFolder]:
+    """Give the folder to work in; one that holds nothing to go on with is removed again."""
+    if beside is None:
+        with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
+            yield FetchFolder(Path(scratch))
+        return
+    folder = FetchFolder(beside)
+    with folder.held():
+        try:
+            yield folder
+        finally:
+            if not folder.record.exists():
+                folder.remove()
+
+
+def _begun(
+    folder: FetchFolder, asked: Asked, connection: Connection, stop: Stop, *, afresh: bool
+) -> FetchRecord:
+    """Begin a fetch, or go on with the one that is there if it is the same."""
+    count = write_once_each(asked(folder.path, stop), folder.contacts)
+    record = FetchRecord(
+        count, sha256_of(folder.contacts), connection.api_url, connection.data_centre
+    )
+    before = folder.read()
+    other = before is not None and before.contacts_sha256 != record.contacts_sha256
+    if before is None or (other and afresh):
+        folder.clear()
+        folder.write(record)
+        return record
+    if other:
+        raise UsageError(
+            "Other contacts were being fetched into this file, and not to the end.",
+            where=str(folder.path),
+            advice="Finish that with the command it was begun with, start anew with --force, or"
+            " name another file.",
+        )
+    check_place(before, connection)
+    return before
+
+
+def _write(table: FetchedTable, opening: Opening) -> None:
+    with opening(COLUMNS) as written:
+        for rows in table.rows():
+            written.write(rows)
+
+
+def _told(
+    record: FetchRecord,
+    progress: Progress,
+    table: FetchedTable,
+    calls: dict[str, int],
+    stopping: Stopping,
+) -> Fetched:
+    reason = stopping.reason
+    code = ExitCode.ROWS_NOT_DONE if progress.unread else ExitCode.OK
+    if reason is not None:
+        code = exit_code_of(State.STOPPED, reason.by, {}) or code
+    return Fetched(
+        contacts=record.contacts,
+        read=progress.finished,
+        unread=progress.unread,
+        **table.counts,
+        nameless=progress.nameless,
+        unread_contacts=progress.named,
+        calls=calls,
+        stopped_by=reason.by if reason else None,
+        exit_code=int(code),
+    )
+
+
+class Fetcher:
+    """Reads contacts into the folder of a fetch, those that are not there yet.
+
+    Args:
+        folder: of the fetch.
+        record: what it is of.
+        watch: call-backs.
+        stopping: by which it can be stopped.
+
+    Attributes:
+        progress: how far it is.
+    """
+
+    def __init__(
+        self, folder: FetchFolder, record: FetchRecord, watch: Watch, stopping: Stopping
+    ) -> None:
+        self._folder = folder
+        self._record = record
+        self._watch = watch
+        self._stopping = stopping
+        self.progress = Progress(folder, record.contacts)
+
+    async def run(
+        self, limits: Job, connection: Connection, around: Surroundings
+    ) -> dict[str, int]:
+        """Read what is to be read; return the calls made, by kind.
+
+        Args:
+            limits: how many calls are made, and how fast.
+            connection: where the CRM is and how to sign in.
+            around: network, disk and clock.
+
+        Raises:
+            RefusedError: if it is refused before any contact is read.
+        """
+        lines = self._folder.lines
+        if self.progress.finished:
+            self._watch.warn(
+                f"{self.progress.finished:,} of {self._record.contacts:,} contacts were read by an"
+                f" earlier command; to read them anew, remove {self._folder.path}."
+            )
+        left = self._record.contacts - self.progress.finished
+        self._watch.price(f"{left:,} contacts", credits_at_least=left + (left > 0))
+        start = lines.stat().st_size
+        if left:
+            try:
+                async with reading_session(
+                    lines, self._folder.answers, limits, connection, self._stopping, around
+                ) as session:
+                    await self._steps(session)
+            except HaltedError:
+                pass
+            except RefusedError:
+                raise
+            except BulklinkError as error:
+                self._stopping.stop(error)
+        return calls_since(lines, start)
+
+    async def _steps(self, session: ReadingSession) -> None:
+        self._watch.phase("Looking up the org")
+        org = await session.org()
+        check_org(self._record, org)
+        known = OrgRecord(org.id, org.name, org.type)
+        self._folder.write(msgspec.structs.replace(self._record, org=known))
+        self._watch.phase("Fetching")
+
+        async def work(contact: tuple[int, str]) -> None:
+            with suppress(HaltedError):
+                try:
+                    await self._read(*contact, session)
+                except BulklinkError as error:
+                    session.stopping.stop(error)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._tick)
+            todo = (one for one in self._folder.contact_ids() if not self.progress.is_done(one[0]))
+            await work_through(todo, work, session.stopping, workers=session.workers)
+            group.cancel_scope.cancel()
+
+    async def _tick(self) -> None:
+        while True:
+            done = self.progress.finished + self.progress.unread
+            self._watch.read(done, self._record.contacts)
+            await anyio.sleep(PROGRESS_SECONDS)
+
+    async def _read(self, number: int, contact_id: str, session: ReadingSession) -> None:
+        """Read all pages of one contact; its emails count when the last is read."""
+        pages = Pages(contact_id, read_listing, session.caller, session.refusals)
+        place = nameless = 0
+        cut = False
+        life = self.progress.life
+        while (page := await pages.next()) is not None:
+            for email in page.emails:
+                session.log.append(email_line(number, life, place, contact_id, email))
+                place += 1
+            nameless += page.nameless
+            cut = page.cut
+        verdict = _unread(pages, cut=cut)
+        if verdict is None:
+            session.log.append(finished_line(number, life, nameless))
+            self.progress.finish(number, nameless)
+        else:
+            session.log.append(unread_line(number, life, contact_id, verdict))
+            unread = UnreadContact(contact_id, verdict.code, verdict.text)
+            self.progress.leave(number, unread)
+
+
+def _unread(pages: Pages[Listing], *, cut: bool) -> Verdict | None:
+    """Return why a contact was not read to its end, None if it was."""
+    if pages.failed:
+        return pages.verdict or NO_ANSWER
+    return LIST_CUT if cut or not pages.whole else None

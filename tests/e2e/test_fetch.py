@@ -1,0 +1,337 @@
+"""`bulklink fetch`: the emails of contacts with the deal of each, as a mapping to fill in."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from python_calamine import CalamineWorkbook
+
+from .command import Command, Ended, ended, interrupt, put_down, row, write_mapping
+from .servers import Reply, Seen, StandIn, error
+from .world import PAT, USERS, Contact, World
+
+QUICK = ("--rate", "off")
+COLUMNS = [
+    *("contact_id", "owner_id", "owner_name", "message_id", "deal_id", "from_deal_id"),
+    *("from_deal_name", "subject", "time", "direction"),
+]
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Read a fetched CSV file back."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def fetched(bulklink: Command, standin: StandIn, *arguments: str) -> Ended:
+    return bulklink.given(**standin.env())("fetch", *arguments, "--json", *QUICK)
+
+
+def messages(*contacts: Contact) -> list[str]:
+    return [email.message for one in contacts for email in one.emails]
+
+
+def test_every_email_is_there_in_the_order_asked_for(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    one, two, none = world.add(free=23, linked=2, others=1), world.add(linked=3), world.add()
+    told = fetched(bulklink, standin, two.id, none.id, one.id, two.id, "-o", "f.csv")
+    assert told.code == 0, told
+    shown = told.object
+    assert shown["file"] == "f.csv"
+    counted = {name: shown[name] for name in ("contacts", "read", "unread", "emails", "on_no_deal")}
+    assert counted == {"contacts": 3, "read": 3, "unread": 0, "emails": 29, "on_no_deal": 24}
+    assert shown["calls"] == {"read": 5, "lookup": 1, "retried": 0}
+    assert "3 contacts: at least 4 calls, 4 credits" in told.err
+    rows = read(bulklink.folder / "f.csv")
+    assert [line["message_id"] for line in rows] == messages(two, one)
+    assert list(rows[0]) == COLUMNS
+    assert rows[0] == {
+        "contact_id": two.id,
+        "owner_id": PAT,
+        "owner_name": USERS[PAT],
+        "message_id": two.linked[0].message,
+        "deal_id": "",
+        "from_deal_id": two.a,
+        "from_deal_name": world.deal_names()[two.a],
+        "subject": "Question",
+        "time": "",
+        "direction": "",
+    }
+    assert {line["from_deal_id"] for line in rows if line["message_id"] in messages(one)} == {
+        "none",
+        one.a,
+    }
+    assert stat.S_IMODE((bulklink.folder / "f.csv").stat().st_mode) == 0o600
+    assert not (bulklink.folder / "f.csv.fetching").exists()
+
+
+def test_every_form_holds_the_same(bulklink: Command, standin: StandIn, world: World) -> None:
+    contact = world.add(free=2, linked=1)
+    for name in ("f.csv", "f.jsonl", "f.csv.gz", "f.parquet", "f.xlsx"):
+        assert fetched(bulklink, standin, contact.id, "-o", name).code == 0
+    folder = bulklink.folder
+    expected = [tuple(value or None for value in line.values()) for line in read(folder / "f.csv")]
+    packed = gzip.decompress((folder / "f.csv.gz").read_bytes())
+    assert packed == (folder / "f.csv").read_bytes()
+    lines = (folder / "f.jsonl").read_text("utf-8").splitlines()
+    assert [tuple(json.loads(line).values()) for line in lines] == expected
+    parquet = duckdb.connect().execute(f"FROM '{folder / 'f.parquet'}'").fetchall()
+    assert parquet == expected
+    sheet = CalamineWorkbook.from_path(folder / "f.xlsx").get_sheet_by_index(0).to_python()
+    assert [tuple(cell or None for cell in line) for line in sheet[1:]] == expected
+    plain = bulklink.given(**standin.env())("fetch", contact.id, "-o", "-", *QUICK)
+    assert plain.out.encode() == (folder / "f.csv").read_bytes().replace(b"\r\n", b"\n") or (
+        plain.out.encode() == (folder / "f.csv").read_bytes()
+    )
+
+
+def test_contacts_come_from_lists_and_mappings(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contacts = [world.add(free=1) for _ in range(4)]
+    ids = [one.id for one in contacts]
+    folder = bulklink.folder
+    (folder / "ids.txt").write_text(f"Contact ID\n{ids[2]}\n\n", "utf-8")
+    (folder / "table.csv").write_text(f'Contact ID;Name\n="{ids[1]}";Ann\nzcrm_{ids[0]};Bo\n')
+    told = fetched(
+        bulklink, standin, ids[3], "@ids.txt", "--from-mapping", "table.csv", "-o", "f.csv"
+    )
+    assert told.code == 0, told
+    got = [line["contact_id"] for line in read(folder / "f.csv")]
+    assert got == [ids[3], ids[2], ids[1], ids[0]]
+    alone = bulklink.given(**standin.env()).alone(
+        "fetch", "-", "-o", "-", *QUICK, stdin=f"{ids[1]}\n"
+    )
+    assert alone.code == 0, alone
+    assert [line["contact_id"] for line in csv.DictReader(io.StringIO(alone.out))] == [ids[1]]
+
+
+def test_contacts_of_rows_that_contradict_each_other_are_fetched_too(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contact = world.add(free=1)
+    rows = [row(contact.free[0], deal, op="link") for deal in (contact.a, contact.b)]
+    write_mapping(bulklink.folder / "m.csv", rows)
+    told = fetched(bulklink, standin, "--from-mapping", "m.csv", "-o", "f.csv")
+    assert told.object["emails"] == 1
+
+
+def test_a_contact_that_cannot_be_read_is_told_and_not_the_end(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contacts = [world.add(free=1) for _ in range(5)]
+
+    async def refuse(seen: Seen) -> Reply | None:
+        if seen.kind == "read" and seen.contact == contacts[1].id:
+            return error(403, "NO_PERMISSION")
+        if seen.kind == "read" and seen.contact == contacts[4].id:
+            return error(400, "INVALID_DATA", "the id given seems to be invalid")
+        return None
+
+    standin.script = refuse
+    told = fetched(bulklink, standin, *[one.id for one in contacts], "-o", "f.csv")
+    assert told.code == 1, told
+    assert (told.object["read"], told.object["unread"], told.object["emails"]) == (3, 2, 3)
+    assert [(one["contact_id"], one["code"]) for one in told.object["unread_contacts"]] == [
+        (contacts[1].id, "NO_PERMISSION"),
+        (contacts[4].id, "INVALID_DATA"),
+    ]
+    assert contacts[4].id in told.err
+
+
+def test_if_no_contact_may_be_read_it_stops(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contacts = [world.add(free=1) for _ in range(20)]
+
+    async def refuse(seen: Seen) -> Reply | None:
+        return error(403, "NO_PERMISSION") if seen.kind == "read" else None
+
+    standin.script = refuse
+    arguments = [*(one.id for one in contacts), "-o", "f.csv", "--concurrency", "1"]
+    told = fetched(bulklink, standin, *arguments)
+    assert told.code == 3, told
+    assert len(standin.of("read")) < 20
+    assert not (bulklink.folder / "f.csv").exists()
+
+
+def test_a_list_that_ends_too_early_is_not_taken_for_whole(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contact = world.add(free=15)
+
+    async def cut(seen: Seen) -> Reply | None:
+        if seen.kind != "read":
+            return None
+        page = standin._page(seen).body
+        page["info"]["next_index"] = None
+        return Reply(body=page)
+
+    standin.script = cut
+    told = fetched(bulklink, standin, contact.id, "-o", "f.csv")
+    assert told.code == 1, told
+    assert told.object["unread_contacts"][0]["code"] == "list-cut"
+
+
+def test_an_email_is_told_whatever_is_missing_of_it(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contact = world.add(free=1)
+    entries: list[Any] = [
+        {"message_id": "a1"},
+        {"message_id": "a2", "linked_record": {"id": 77, "module": {"api_name": "Leads"}}},
+        {"message_id": "a3", "linked_record": None, "sent": True, "owner": None, "subject": None},
+        {"message_id": "a3", "linked_record": None, "sent": True, "owner": None},
+        {"message_id": "a4", "linked_record": {"id": "78"}, "sent": False, "subject": 'a,"b"\n=c'},
+        {"subject": "no id"},
+        "no email",
+    ]
+
+    async def odd(seen: Seen) -> Reply | None:
+        return Reply(body={"Emails": entries}) if seen.kind == "read" else None
+
+    standin.script = odd
+    told = fetched(bulklink, standin, contact.id, "-o", "f.csv")
+    assert told.code == 0, told
+    assert (told.object["emails"], told.object["nameless"], told.object["not_told"]) == (4, 2, 2)
+    rows = {line["message_id"]: line for line in read(bulklink.folder / "f.csv")}
+    assert [rows[f"a{n}"]["from_deal_id"] for n in (1, 2, 3, 4)] == ["", "", "none", "78"]
+    assert [rows[f"a{n}"]["direction"] for n in (1, 3, 4)] == ["", "sent", "received"]
+    assert rows["a4"]["subject"] == 'a,"b"\n=c'
+
+
+@pytest.mark.parametrize("how", ["kill", "interrupt"])
+def test_the_same_command_goes_on_where_it_was_stopped(
+    bulklink: Command, standin: StandIn, world: World, how: str
+) -> None:
+    contacts = [world.add(free=12) for _ in range(8)]
+
+    async def hold(seen: Seen) -> Reply | None:
+        second = seen.contact in {one.id for one in contacts[4:]} and "index" in seen.query
+        if seen.kind == "read" and second:
+            await standin.opened()
+        return None
+
+    standin.script = hold
+    command = bulklink.given(**standin.env())
+    arguments = ["fetch", *(one.id for one in contacts), "-o", "f.csv", "--json", *QUICK]
+    with put_down(command.start(*arguments)) as process:
+        standin.wait(lambda: standin.in_flight["read"] == 4)
+        _wait_for_lines(bulklink.folder / "f.csv.fetching" / "fetched.jsonl", 4)
+        _stop(process, how, standin)
+    standin.wait(lambda: not standin.in_flight.total())
+    assert not (bulklink.folder / "f.csv").exists()
+    before = len(standin.of("read"))
+    other = command("fetch", contacts[0].id, "-o", "f.csv", "--json", *QUICK)
+    assert (other.code, other.error["code"]) == (2, "usage")
+    told = command(*arguments)
+    assert told.code == 0, told
+    again = {seen.contact for seen in standin.of("read")[before:]}
+    assert again <= {one.id for one in contacts[4:]}
+    rows = read(bulklink.folder / "f.csv")
+    assert [line["message_id"] for line in rows] == messages(*contacts)
+
+
+def _wait_for_lines(path: Path, finished: int) -> None:
+    """Wait until so many contacts are told on disk to be finished."""
+    patience = time.monotonic() + 20
+    while path.read_bytes().count(b'"event":"contact"') < finished:
+        assert time.monotonic() < patience
+        time.sleep(0.01)
+
+
+def _stop(process: Any, how: str, standin: StandIn) -> None:
+    if how == "kill":
+        process.kill()
+        process.wait(10)
+        standin.gate.set()
+        return
+    interrupt(process)
+    while "Stopping" not in process.stderr.readline():
+        pass
+    standin.gate.set()
+    told = ended(process)
+    assert told.code == 130, told
+    assert told.object["stopped_by"] == "interrupted"
+
+
+def test_a_file_that_is_there_is_kept_unless_forced(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contact = world.add(free=1)
+    (bulklink.folder / "f.csv").write_text("mine\n", "utf-8")
+    told = fetched(bulklink, standin, contact.id, "-o", "f.csv")
+    assert (told.code, told.error["code"]) == (2, "usage")
+    assert (bulklink.folder / "f.csv").read_text("utf-8") == "mine\n"
+    assert not standin.seen
+    assert fetched(bulklink, standin, contact.id, "-o", "f.csv", "--force").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["abc", "-o", "f.csv"], "usage", "abc"),
+        (["5.84E+18", "-o", "f.csv"], "usage", "5.84E+18"),
+        (["-o", "f.csv"], "usage", "No contact"),
+        (["7", "-o", "f.txt"], "usage", "f.txt"),
+        (["7", "-o", "no/f.csv"], "usage", "no such folder"),
+        (["7"], "usage", "output"),
+        (["@nope.txt", "-o", "f.csv"], "bad-file", "nope.txt"),
+        (["@bad.txt", "-o", "f.csv"], "bad-file", "bad.txt, line 2"),
+        (["--from-mapping", "nope.csv", "-o", "f.csv"], "bad-file", "nope.csv"),
+        (["7", "-o", "-"], "usage", "standard output"),
+    ],
+)
+def test_what_cannot_be_fetched_is_refused_before_any_call(
+    bulklink: Command, standin: StandIn, arguments: list[str], code: str, said: str
+) -> None:
+    (bulklink.folder / "bad.txt").write_text("7\nAnn,Bo\n", "utf-8")
+    told = fetched(bulklink, standin, *arguments)
+    assert told.code == 2, told
+    assert told.error["code"] == code
+    assert said in told.out
+    assert not standin.seen
+    assert not list(bulklink.folder.glob("f.*"))
+
+
+def test_the_file_is_a_mapping_once_the_deals_are_filled_in(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contact = world.add(free=3)
+    fetched(bulklink, standin, contact.id, "-o", "f.csv")
+    rows = [{**line, "deal_id": contact.b} for line in read(bulklink.folder / "f.csv")]
+    write_mapping(bulklink.folder / "m.csv", rows)
+    told = bulklink.given(**standin.env())("link", "m.csv", "--json", *QUICK)
+    assert told.code == 0, told
+    assert told.object["counts"]["done"] == 3
+    assert not standin.of("users"), "the owners' names are in the file"
+
+
+@pytest.mark.parametrize("op", ["relink", "unlink"])
+def test_the_file_guards_what_somebody_moves_meanwhile(
+    bulklink: Command, standin: StandIn, world: World, op: str
+) -> None:
+    contact, other = world.add(free=2, linked=2), world.add()
+    fetched(bulklink, standin, contact.id, "-o", "f.csv")
+    rows = [{**line, "deal_id": contact.b} for line in read(bulklink.folder / "f.csv")]
+    write_mapping(bulklink.folder / "m.csv", rows)
+    free, linked = contact.free[0].message, contact.linked[0].message
+    moved = {free: contact.a, linked: other.a}
+    standin.deals.update(moved)
+    command = bulklink.given(**standin.env())
+    told = command(op, "m.csv", "--run-dir", "here", "--json", *QUICK)
+    assert told.code == 1, told
+    assert told.object["counts"]["failed"] == 2
+    assert {message: standin.deals[message] for message in moved} == moved
+    ledger = (bulklink.folder / "here" / "ledger.jsonl").read_text("utf-8")
+    assert ledger.count('"changed-since"') == 2
