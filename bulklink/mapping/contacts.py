@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from bulklink.errors import BadFileError, UsageError
 from bulklink.files import replacing
-from bulklink.mapping.database import Database, literal
+from bulklink.mapping.database import Database
 from bulklink.mapping.headers import LONGEST_ID, simple
+from bulklink.mapping.layout import relation
 from bulklink.mapping.stop import Stop
 
 if TYPE_CHECKING:
@@ -73,12 +74,12 @@ def listed(lines: Iterable[bytes], name: str) -> Iterator[str]:
 
 def planned(plan: Path) -> Iterator[tuple[int, str]]:
     """Yield the contacts of a sealed plan, each with the first row that names it."""
-    query = (
-        "SELECT min(bulklink_row) AS row, bulklink_contact_id "
-        f"FROM read_parquet({literal(str(plan))}) GROUP BY ALL ORDER BY row"
-    )
     spill = plan.with_name(plan.name + ".spill")
     with closing(Database(spill, Stop(), threads=1, memory=_MEMORY)) as database:
+        query = (
+            "SELECT min(bulklink_row) AS row, bulklink_contact_id "
+            f"FROM {relation(database, plan)} GROUP BY ALL ORDER BY row"
+        )
         yield from database.rows(query)
 
 

@@ -109,6 +109,9 @@ def test_contacts_come_from_lists_and_mappings(
     assert told.code == 0, told
     got = [line["contact_id"] for line in read(folder / "f.csv")]
     assert got == [ids[3], ids[2], ids[1], ids[0]]
+    (folder / "plain.jsonl").write_text(f'{{"Contact Id": "{ids[0]}"}}\n')
+    told = fetched(bulklink, standin, "--from-mapping", "plain.jsonl", "-o", "g.csv")
+    assert [line["contact_id"] for line in read(folder / "g.csv")] == [ids[0]]
     alone = bulklink.given(**standin.env()).alone(
         "fetch", "-", "-o", "-", *QUICK, stdin=f"{ids[1]}\n"
     )
