@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 from click.core import ParameterSource
 
 from bulklink.engine.failures import MaxFailures
@@ -22,7 +23,8 @@ _OP = "op"
 def job_of(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
     """Return the job that a command's options ask for."""
     op = options.get(_OP)
-    return Job(
+    return msgspec.structs.replace(
+        sending_of(options),
         mappings=mappings,
         op=Op(op) if op else None,
         format=options["format_"],
@@ -33,13 +35,20 @@ def job_of(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
         only=options["only"],
         allow_round_ids=options["allow_round_ids"],
         on_invalid=OnInvalid(options["on_invalid"]),
+        snapshot=options["snapshot"],
+        accept_no_put_back=options["accept_no_put_back"],
+    )
+
+
+def sending_of(options: Mapping[str, Any]) -> Job:
+    """Return how a job is sent that has its emails from elsewhere than a mapping."""
+    return Job(
+        mappings=(),
         batch_size=options["batch_size"],
         group_by=GroupBy(options["group_by"]),
         single_endpoint=options["single_endpoint"],
         names=not options["no_names"],
         memory=options["memory"],
-        snapshot=options["snapshot"],
-        accept_no_put_back=options["accept_no_put_back"],
         run_dir=options.get("run_dir"),
         runs_dir=options.get("runs_dir", Path("runs")),
         **limits_of(options),

@@ -20,6 +20,7 @@ from bulklink.cli.resume import apply_plan, resume, retry
 from bulklink.cli.screen import show_error
 from bulklink.cli.send import link, relink, run, unlink
 from bulklink.cli.status import status
+from bulklink.cli.undo import undo
 from bulklink.cli.verify import verify
 from bulklink.errors import BulklinkError, ExitCode, UsageError
 
@@ -42,6 +43,7 @@ for command in (
     apply_plan,
     resume,
     retry,
+    undo,
     status,
     verify,
     fetch,

@@ -54,6 +54,13 @@ column_option = option(
     metavar="COLUMN=HEADER",
     help='A column under another header: --column contact_id="Contact Id".',
 )
+memory_option = option(
+    "--memory",
+    type=Size(),
+    default="512MB",
+    show_default=True,
+    help="What planning holds in memory at most; the rest goes to the run folder for a time.",
+)
 
 mapping_options = apply(
     option(
@@ -92,13 +99,7 @@ mapping_options = apply(
         show_default=True,
         help="At refused rows, stop before anything is sent, or leave them out.",
     ),
-    option(
-        "--memory",
-        type=Size(),
-        default="512MB",
-        show_default=True,
-        help="What planning holds in memory at most; the rest goes to the run folder for a time.",
-    ),
+    memory_option,
 )
 
 plan_options = apply(

@@ -42,13 +42,18 @@ def with_signals(work: Callable[[Stopping], Awaitable[T]]) -> T:
 
 def planned(job: Job, **settings: Any) -> PlanReport:
     """Plan a job in a thread, so that a signal can end it."""
+    return in_thread(partial(plan, job, **settings))
 
-    async def work(stopping: Stopping) -> PlanReport:
+
+def in_thread(work: Callable[..., T]) -> T:
+    """Do some planning in a thread, so that a signal can end it by the `stop` that it is given."""
+
+    async def waiting(stopping: Stopping) -> T:
         stop = Stop()
         stopping.on_stop(stop.interrupt)
-        return await anyio.to_thread.run_sync(partial(plan, job, stop=stop, **settings))
+        return await anyio.to_thread.run_sync(partial(work, stop=stop))
 
-    return with_signals(work)
+    return with_signals(waiting)
 
 
 async def _with_signals(work: Callable[[Stopping], Awaitable[T]]) -> T:

@@ -86,7 +86,8 @@ def confirm(org: Org, record: RunRecord, job: Job, connection: Connection, watch
     """
     if connection.loopback or job.yes:
         return
-    question = Question(org.name, org.type, record.op, record.messages)
+    op = "undo" if record.undo_of else record.op
+    question = Question(org.name, org.type, op, record.messages)
     if watch.can_ask:
         if not watch.confirm(question):
             raise NotConfirmedError("It was not confirmed; nothing was changed.")

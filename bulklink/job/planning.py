@@ -18,6 +18,7 @@ from bulklink.mapping.checked import Checked
 from bulklink.mapping.digest import digest
 from bulklink.mapping.sources import Source, sources
 from bulklink.mapping.stop import Stop
+from bulklink.models import Op
 from bulklink.runs.folder import RunFolder, make_folder
 
 
@@ -76,21 +77,30 @@ def plan(
             if is_refused(checked, job):
                 raise invalid_rows(checked, "Mend them")
             check_snapshot(job, guarded=checked.guarded, relinks=checked.shape().relinks)
-            return _report(checked, job, None, latency, users, module_known=module_known)
+            return report_of(
+                checked, job, None, latency=latency, users=users, module_known=module_known
+            )
     with fresh_folder(job) as folder, checked_in(folder, job, inputs, stop) as checked:
         _warn(checked, warn)
         prepare(checked, job, folder, time.time())
-        return _report(checked, job, folder, latency, users, module_known=module_known)
+        return report_of(
+            checked, job, folder, latency=latency, users=users, module_known=module_known
+        )
 
 
 @contextmanager
-def fresh_folder(job: Job) -> Iterator[RunFolder]:
+def fresh_folder(job: Job, name: str | None = None) -> Iterator[RunFolder]:
     """Make the run folder of a job and drive it; one that comes to no plan is emptied again.
+
+    Args:
+        job: what is asked.
+        name: part of a name that is made; None takes the op.
 
     Raises:
         RunDirError: if it cannot be made.
     """
-    folder = make_folder(job.run_dir, job.runs_dir, job.op_name, time.time(), token_hex(2))
+    name = name or job.op_name
+    folder = make_folder(job.run_dir, job.runs_dir, name, time.time(), token_hex(2))
     try:
         with folder.driven():
             yield folder
@@ -101,12 +111,17 @@ def fresh_folder(job: Job) -> Iterator[RunFolder]:
 
 @contextmanager
 def checked_in(
-    folder: RunFolder, job: Job, inputs: tuple[Source, ...], stop: Stop
+    folder: RunFolder,
+    job: Job,
+    inputs: tuple[Source, ...],
+    stop: Stop,
+    *,
+    guarded: tuple[Op, ...] = (Op.UNLINK, Op.RELINK),
 ) -> Iterator[Checked]:
     """Check a job's mapping with its temporary files in the run folder."""
     folder.scratch.mkdir(mode=0o700)
     try:
-        with check_mapping(job, inputs, folder.scratch, stop) as checked:
+        with check_mapping(job, inputs, folder.scratch, stop, guarded=guarded) as checked:
             yield checked
     finally:
         folder.clear_scratch()
@@ -117,15 +132,25 @@ def _warn(checked: Checked, warn: Callable[[str], None]) -> None:
         warn(text)
 
 
-def _report(
+def report_of(
     checked: Checked,
     job: Job,
     folder: RunFolder | None,
-    latency: float,
-    users: int,
     *,
+    latency: float = ASSUMED_LATENCY,
+    users: int = 1,
     module_known: bool,
 ) -> PlanReport:
+    """Return what a checked mapping will cost at least.
+
+    Args:
+        checked: the mapping.
+        job: what is asked.
+        folder: where it is sealed, if it is.
+        latency: seconds that a call is assumed to take.
+        users: licensed users of the org.
+        module_known: whether the id of the module Deals need not be looked up.
+    """
     shape = checked.shape()
     calls = calls_of(shape, job, module_known=module_known)
     ahead = outlook(shape, calls, job, latency=latency, users=users)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -27,8 +28,39 @@ from bulklink.runs.record import InputRecord, RunRecord, State
 FAULTS_SHOWN = 20
 
 
-def check_mapping(job: Job, inputs: tuple[Source, ...], scratch: Path, stop: Stop) -> Checked:
+class Beside(msgspec.Struct, frozen=True):
+    """What a run holds beside its mapping.
+
+    Args:
+        rows: rows behind those of the mapping that are refused for reasons of their own.
+        results: streams what the ledger says of them.
+        changes: fields of the record.
+    """
+
+    rows: int
+    results: Callable[[], Iterator[Result]]
+    changes: dict[str, Any]
+
+
+NOTHING = Beside(0, lambda: iter(()), {})
+
+
+def check_mapping(
+    job: Job,
+    inputs: tuple[Source, ...],
+    scratch: Path,
+    stop: Stop,
+    *,
+    guarded: tuple[Op, ...] = (Op.UNLINK, Op.RELINK),
+) -> Checked:
     """Read a job's mapping and check every row; to be closed when done.
+
+    Args:
+        job: what is asked.
+        inputs: the files.
+        scratch: a folder for temporary files.
+        stop: ends it from another thread.
+        guarded: operations that `from_deal_id` guards.
 
     Raises:
         BadFileError: if the mapping cannot be read as a whole.
@@ -42,11 +74,14 @@ def check_mapping(job: Job, inputs: tuple[Source, ...], scratch: Path, stop: Sto
         allow_round_ids=job.allow_round_ids,
         delimiter=job.delimiter,
         encoding=job.encoding,
+        guarded=guarded,
     )
     return check(inputs, reading, scratch, stop=stop, memory=job.memory)
 
 
-def prepare(checked: Checked, job: Job, folder: RunFolder, now: float) -> RunRecord:
+def prepare(
+    checked: Checked, job: Job, folder: RunFolder, now: float, beside: Beside = NOTHING
+) -> RunRecord:
     """Seal the plan of a checked mapping in a fresh run folder.
 
     Args:
@@ -54,6 +89,7 @@ def prepare(checked: Checked, job: Job, folder: RunFolder, now: float) -> RunRec
         job: what is asked.
         folder: of the run, driven by this process.
         now: seconds since 1970.
+        beside: what the run holds beside the mapping.
 
     Returns:
         The record of the run, planned.
@@ -70,10 +106,14 @@ def prepare(checked: Checked, job: Job, folder: RunFolder, now: float) -> RunRec
         asked=asked(job),
         inputs=tuple(InputRecord(i.name, i.sha256, i.bytes, i.records) for i in checked.inputs),
         created=timestamp(now),
-        rows=checked.rows,
+        rows=checked.rows + beside.rows,
         left_out=checked.left_out,
         messages=checked.messages,
-        counts={Status.REJECTED: checked.rejected, Status.DUPLICATE: checked.duplicates},
+        counts={
+            Status.REJECTED: checked.rejected + beside.rows,
+            Status.DUPLICATE: checked.duplicates,
+        },
+        **beside.changes,
     )
     if checked.rejected:
         checked.write_rejects(folder.path)
@@ -83,7 +123,7 @@ def prepare(checked: Checked, job: Job, folder: RunFolder, now: float) -> RunRec
     shape = checked.shape()
     check_snapshot(job, guarded=checked.guarded, relinks=shape.relinks)
     checked.seal(folder.path)
-    _begin_ledger(folder.ledger, checked, timestamp(now))
+    begin_ledger(folder.ledger, chain(_never_sent(checked), beside.results()), timestamp(now))
     sealed = record.but(
         digest=digest(checked.inputs, job.plan_settings()),
         plan_sha256=sha256_of(folder.plan),
@@ -165,11 +205,15 @@ def asked(job: Job) -> dict[str, object]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _begin_ledger(path: Path, checked: Checked, ts: str) -> None:
-    """Write what is known before anything is sent: refused rows and duplicates."""
+def begin_ledger(path: Path, results: Iterable[Result], ts: str) -> None:
+    """Write what is known before anything is sent: refused rows and duplicates.
+
+    Raises:
+        LedgerError: if it cannot be written.
+    """
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            for result in _never_sent(checked):
+            for result in results:
                 file.write(result_line(ts, result))
             file.flush()
             os.fsync(file.fileno())

@@ -63,6 +63,14 @@ class Forgotten(msgspec.Struct, frozen=True):
     complete: bool = False
 
 
+class UndoOf(msgspec.Struct, frozen=True):
+    """The run that an undo takes back: its folder then, its org's id, the digest of its plan."""
+
+    run_dir: str
+    org: str | None = None
+    digest: str | None = None
+
+
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """All that `run.json` holds.
 
@@ -72,6 +80,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     the fewest link and unlink calls that the messages need at 20 a call. `counts` has the rows of
     each status as far as they were known when it was written. `ledger_sha256` and `ledger_bytes`
     are of the ledger's whole lines when the plan was sealed, or the last invocation ended.
+    `undo_of` is the run that this one takes back, if it does.
     """
 
     version: str
@@ -97,6 +106,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     data_centre: str | None = None
     invocations: tuple[Invocation, ...] = ()
     forgotten: tuple[Forgotten, ...] = ()
+    undo_of: UndoOf | None = None
 
     def but(self, **changes: Any) -> RunRecord:
         """Return a copy with some fields changed."""

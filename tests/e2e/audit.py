@@ -159,12 +159,13 @@ def _ledger_is_counted(run: Run) -> None:
 def _calls_come_first(run: Run) -> None:
     left: dict[int, Line] = {}
     changed: set[int] = set()
+    unsent = {line["call"] for line in run.lines("unsent")}
     for line in run.ledger:
         match line["event"]:
             case "call":
                 left[line["call"]] = line
                 assert (line["op"] == "lookup") <= (line["rows"] == []), line
-                if line["op"] in {"link", "unlink"}:
+                if line["op"] in {"link", "unlink"} and line["call"] not in unsent:
                     changed |= set(line["rows"])
             case "snapshot":
                 assert line["row"] not in changed, f"changed before its snapshot: {line}"

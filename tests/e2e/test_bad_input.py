@@ -144,12 +144,11 @@ CASES = {
     ),
 }
 LATER = {
-    "undo": ("undo", "runs/x"),
     "--max-credits": ("link", "m.csv", "--max-credits", "5"),
 }
 LATER_COMMANDS = (
-    *("undo", "report"),
-    *("auth",),
+    "report",
+    "auth",
 )
 LATER_OPTIONS = (
     *("--max-credits", "--credits-per-day", "--canary"),

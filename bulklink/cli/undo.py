@@ -1,0 +1,114 @@
+"""`bulklink undo`: put back what a run changed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bulklink.cli.options import (
+    apply,
+    memory_option,
+    option,
+    output_options,
+    plan_options,
+    send_options,
+)
+from bulklink.cli.screen import note, print_json
+from bulklink.errors import ExitCode
+
+if TYPE_CHECKING:
+    from bulklink.job.options import Job
+
+
+@click.command("undo")
+@click.argument("run", type=click.Path(path_type=Path))
+@option(
+    "--include-settled",
+    is_flag=True,
+    help="Take back links too that might not be the run's: those that a read settled after a lost"
+    " answer, or that are in doubt, without a snapshot.",
+)
+@apply(plan_options, memory_option, send_options, output_options)
+def undo(run: Path, **options: Any) -> int:
+    """Put every email that RUN changed back as it was; a run of its own.
+
+    Linked emails are unlinked, unlinked ones put back, relinked ones returned. An email is changed
+    only if it still is as RUN left it; what somebody changed since is left alone and fails as
+    changed-since. Says first what cannot be undone, and why. --dry-run shows all that and sends
+    nothing; with --run-dir it seals the plan for `bulklink apply`.
+
+    \b
+    Examples:
+      bulklink undo runs/20261122T101500Z-link-3f2a --dry-run
+      bulklink undo runs/20261122T101500Z-link-3f2a
+    """
+    from bulklink.cli.jobs import sending_of  # noqa: PLC0415 - not for --help
+
+    job = sending_of(options)
+    if options["dry_run"]:
+        return _plan(run, job, options)
+    return _undo(run, job, options)
+
+
+def _plan(run: Path, job: Job, options: dict[str, Any]) -> int:
+    from functools import partial  # noqa: PLC0415 - not for --help
+
+    from bulklink.cli.signals import in_thread  # noqa: PLC0415 - not for --help
+    from bulklink.cli.summary import show_plan_report  # noqa: PLC0415 - not for --help
+    from bulklink.job.undoing import plan_undo  # noqa: PLC0415 - not for --help
+    from bulklink.runs.folder import RunFolder  # noqa: PLC0415 - not for --help
+
+    known = bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
+    report = in_thread(
+        partial(
+            plan_undo,
+            RunFolder(run),
+            job,
+            settled=options["include_settled"],
+            module_known=known,
+            tell=note,
+        )
+    )
+    if not report.rows:
+        note(f"{run} changed nothing: there is nothing to undo.")
+    show_plan_report(report, as_json=options["as_json"])
+    return ExitCode.ROWS_NOT_DONE if report.rejected else ExitCode.OK
+
+
+def _undo(run: Path, job: Job, options: dict[str, Any]) -> int:
+    from bulklink.cli.summary import show_run  # noqa: PLC0415 - not for --help
+    from bulklink.cli.watching import on_screen  # noqa: PLC0415 - not for --help
+    from bulklink.job.undoing import undo as take_back  # noqa: PLC0415 - not for --help
+    from bulklink.runs.folder import RunFolder  # noqa: PLC0415 - not for --help
+    from bulklink.zoho.connection import Connection  # noqa: PLC0415 - not for --help
+
+    connection = Connection.from_environment(os.environ)
+    summary, reason = on_screen(
+        lambda watch, stopping: take_back(
+            RunFolder(run),
+            job,
+            connection,
+            settled=options["include_settled"],
+            watch=watch,
+            stopping=stopping,
+            tell=note,
+        ),
+        options,
+    )
+    if summary is None:
+        return _nothing(run, as_json=options["as_json"])
+    show_run(summary, reason, as_json=options["as_json"])
+    return int(summary.exit_code or 0)
+
+
+def _nothing(run: Path, *, as_json: bool) -> int:
+    """Show that there was nothing to undo, as a run without rows."""
+    from bulklink.job.undoing import NO_RUN  # noqa: PLC0415 - not for --help
+
+    note(f"{run} changed nothing: there is nothing to undo.")
+    if as_json:
+        print_json(NO_RUN)
+    return ExitCode.OK
