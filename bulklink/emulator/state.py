@@ -17,6 +17,8 @@ from bulklink.emulator.world import EMPTY_MAILBOX, Email, Mailbox, World, mailbo
 
 _REMEMBERED_CHANGES = 20_000
 _T = TypeVar("_T")
+DEMO = "demo"
+"""Client id, client secret, code, and the refresh token that is there from the start."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -35,6 +37,13 @@ class Applied(msgspec.Struct, frozen=True):
     before: str | None
     after: str | None
     by: Literal["call", "somebody"]
+
+
+class Issued(msgspec.Struct, frozen=True):
+    """When an access token ends, and the refresh token that it was made by."""
+
+    expires: float
+    refresh_token: str
 
 
 class ContactView(msgspec.Struct, frozen=True):
@@ -99,11 +108,11 @@ class State:
         self.in_flight: Counter[Kind] = Counter()
         self.most_in_flight = 0
         self.answered_429 = 0
-        self.tokens: dict[str, float] = {}
+        self.tokens: dict[str, Issued] = {}
         self.tokens_made = 0
         self.token_times: deque[float] = deque()
         self.tokens_refused_until = 0.0
-        self.revoked = False
+        self.refresh_tokens = {DEMO}
 
     def view(self, contact_id: str) -> ContactView:
         """Return what is known of a contact's emails now."""

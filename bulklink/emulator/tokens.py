@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from urllib.parse import parse_qsl
 
 from bulklink.emulator.calls import Name
 from bulklink.emulator.desk import Asked, Desk
 from bulklink.emulator.errors import Problem
+from bulklink.emulator.state import DEMO, Issued
 from bulklink.emulator.wire import Answer, Request, json_answer
 from bulklink.zoho.codes import Code
 
-DEMO = "demo"
 _SCHEME = "Zoho-oauthtoken "
 _THROTTLED = {
     "error": "Access Denied",
@@ -26,8 +26,8 @@ def token_problem(desk: Desk, request: Request) -> Problem | None:
     header = request.headers.get("authorization", "")
     if not header.startswith(_SCHEME):
         return Problem(Code.AUTHENTICATION_FAILURE)
-    expires = desk.state.tokens.get(header.removeprefix(_SCHEME).strip())
-    if expires is None or expires <= desk.now:
+    issued = desk.state.tokens.get(header.removeprefix(_SCHEME).strip())
+    if issued is None or issued.expires <= desk.now:
         return Problem(Code.INVALID_TOKEN)
     return None
 
@@ -37,7 +37,7 @@ def answer_token(desk: Desk, asked: Asked) -> Answer:
     form = {**asked.query, **_form(asked.request)}
     if asked.call.name is Name.REVOKE:
         return _revoke(desk, form)
-    error = _grant_error(form, revoked=desk.state.revoked)
+    error = _grant_error(form, desk.state.refresh_tokens)
     if error:
         return json_answer({"error": error})
     if _is_throttled(desk):
@@ -49,16 +49,16 @@ def _form(request: Request) -> dict[str, str]:
     return dict(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
 
 
-def _grant_error(form: Mapping[str, str], *, revoked: bool) -> str | None:
+def _grant_error(form: Mapping[str, str], refresh_tokens: Collection[str]) -> str | None:
     """Return the error of a grant; the accounts server says it with HTTP 200."""
     if form.get("client_id") != DEMO or form.get("client_secret") != DEMO:
         return "invalid_client" if form.get("client_id") != DEMO else "invalid_client_secret"
-    secret_name = {"refresh_token": "refresh_token", "authorization_code": "code"}.get(
-        form.get("grant_type", "")
-    )
-    if secret_name is None:
-        return "unsupported_grant_type"
-    return "invalid_code" if revoked or form.get(secret_name) != DEMO else None
+    match form.get("grant_type"):
+        case "refresh_token":
+            return None if form.get("refresh_token") in refresh_tokens else "invalid_code"
+        case "authorization_code":
+            return None if form.get("code") == DEMO else "invalid_code"
+    return "unsupported_grant_type"
 
 
 def _is_throttled(desk: Desk) -> bool:
@@ -79,30 +79,36 @@ def _is_throttled(desk: Desk) -> bool:
 
 def _new_token(desk: Desk, request: Request, form: Mapping[str, str]) -> dict[str, object]:
     state = desk.state
-    for token in [token for token, expires in state.tokens.items() if expires <= desk.now]:
-        del state.tokens[token]
+    for ended in [name for name, one in state.tokens.items() if one.expires <= desk.now]:
+        del state.tokens[ended]
     state.tokens_made += 1
     state.token_times.append(desk.now)
-    drawn = hashlib.sha256(f"{desk.settings.seed}:{state.tokens_made}".encode()).hexdigest()
-    token = f"1000.{drawn[:32]}.{drawn[32:]}"
-    state.tokens[token] = desk.now + desk.settings.expires_in
+    token = _drawn(f"{desk.settings.seed}:{state.tokens_made}")
+    exchanged = form["grant_type"] == "authorization_code"
+    refresh_token = _drawn(f"refresh:{token}") if exchanged else form["refresh_token"]
+    state.refresh_tokens.add(refresh_token)
+    state.tokens[token] = Issued(desk.now + desk.settings.expires_in, refresh_token)
     answer: dict[str, object] = {
         "access_token": token,
         "api_domain": f"http://{request.headers.get('host', '127.0.0.1')}",
         "token_type": "Bearer",
         "expires_in": desk.settings.expires_in,
     }
-    if form["grant_type"] == "authorization_code":
-        answer["refresh_token"] = DEMO
+    if exchanged:
+        answer["refresh_token"] = refresh_token
     return answer
 
 
+def _drawn(seed: str) -> str:
+    drawn = hashlib.sha256(seed.encode()).hexdigest()
+    return f"1000.{drawn[:32]}.{drawn[32:]}"
+
+
 def _revoke(desk: Desk, form: Mapping[str, str]) -> Answer:
-    token = form.get("token", "")
-    if token != DEMO and token not in desk.state.tokens:
+    state, token = desk.state, form.get("token", "")
+    if token not in state.refresh_tokens and token not in state.tokens:
         return json_answer({"error": "invalid_token"}, 400)
-    if token == DEMO:
-        desk.state.revoked = True
-        desk.state.tokens.clear()
-    desk.state.tokens.pop(token, None)
+    state.refresh_tokens.discard(token)
+    for ended in [name for name, one in state.tokens.items() if token in (name, one.refresh_token)]:
+        del state.tokens[ended]
     return json_answer({"status": "success"})

@@ -36,8 +36,29 @@ async def test_the_token_call_takes_its_parameters_in_the_query_too() -> None:
 
 
 async def test_an_authorization_code_is_exchanged_for_both_tokens() -> None:
-    said = await Caller().grant(grant_type="authorization_code", code="demo")
-    assert said.json["refresh_token"] == "demo"
+    crm = Caller()
+    said = await crm.grant(grant_type="authorization_code", code="demo")
+    refresh_token = said.json["refresh_token"]
+    assert refresh_token != "demo"
+    crm.token = said.json["access_token"]
+    assert (await crm.get("org")).status == 200
+    assert "access_token" in (await crm.grant(refresh_token=refresh_token)).json
+
+
+async def test_each_exchange_gives_a_refresh_token_of_its_own_that_ends_alone() -> None:
+    crm = Caller()
+    exchanged = {"grant_type": "authorization_code", "code": "demo"}
+    first, second = [(await crm.grant(**exchanged)).json["refresh_token"] for _ in range(2)]
+    assert first != second
+    body = urlencode({"token": first}).encode()
+    assert (await crm.send("POST", "/oauth/v2/token/revoke", body=body)).status == 200
+    assert (await crm.grant(refresh_token=first)).json == {"error": "invalid_code"}
+    assert "access_token" in (await crm.grant(refresh_token=second)).json
+
+
+async def test_a_code_that_is_none_or_has_ended_is_refused_under_http_200() -> None:
+    said = await Caller().grant(grant_type="authorization_code", code="ended")
+    assert (said.status, said.json) == (200, {"error": "invalid_code"})
 
 
 @pytest.mark.parametrize(
