@@ -56,6 +56,7 @@ def _connection(url: str) -> dict[str, str]:
         "BULKLINK_REFRESH_TOKEN": "demo",
         "BULKLINK_ACCESS_TOKEN": "",
         "BULKLINK_DEALS_MODULE_ID": "",
+        "BULKLINK_PROFILE": "",
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bulklink.cli.connecting import connection_from, profile_option
 from bulklink.cli.options import (
     apply,
     column_option,
@@ -43,7 +43,7 @@ _MOST_SHOWN = 20
     help="The contacts of a mapping, or of any table with a column contact_id; repeatable.",
 )
 @apply(file_options, column_option, delimiter_option, encoding_option)
-@apply(pace_options, progress_option, quiet_option, output_options)
+@apply(profile_option, pace_options, progress_option, quiet_option, output_options)
 def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: Any) -> int:
     """Write the emails of CONTACTS to a file, each with the deal it is on.
 
@@ -62,11 +62,10 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
     from bulklink.job.asking import AskedContacts  # noqa: PLC0415 - not for --help
     from bulklink.job.fetching import fetch as read  # noqa: PLC0415 - not for --help
     from bulklink.tables import form_of, printing, writing  # noqa: PLC0415 - not for --help
-    from bulklink.zoho.connection import Connection  # noqa: PLC0415 - not for --help
 
     form = form_of(output, options["format_"], spreadsheet=options["spreadsheet"])
     check_output(output, as_json=as_json, force=options["force"])
-    connection, limits = Connection.from_environment(os.environ), pace_of(options)
+    connection, limits = connection_from(options), pace_of(options)
     if output == "-":
         opening: Any = partial(printing, sys.stdout.buffer, form)
     else:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
-from click.core import ParameterSource
 
+from bulklink.cli.connecting import FAR_SOURCES, take_profile
+from bulklink.cli.options import key_of
 from bulklink.engine.failures import MaxFailures
 from bulklink.errors import ConfigError
 from bulklink.job.options import Edition, GroupBy, Job, OnInvalid
@@ -18,6 +19,7 @@ from bulklink.models import Op
 
 _MAPPING = "mapping"
 _OP = "op"
+_PROFILE = "profile"
 
 
 def job_of(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
@@ -91,14 +93,20 @@ def with_job_file(path: Path, ctx: click.Context, options: dict[str, Any]) -> tu
         ConfigError: if the file cannot be read, or a key or value is wrong.
     """
     content = _read(path)
-    known = {_key(param): param for param in ctx.command.params if isinstance(param, click.Option)}
+    known = {
+        key_of(param): param for param in ctx.command.params if isinstance(param, click.Option)
+    }
+    if isinstance(content.get(_PROFILE), str):
+        take_profile(content[_PROFILE], str(path), ctx, options)
     for key, value in content.items():
         if key == _OP:
-            options[_OP] = _op(value, path)
+            options[_OP] = _op(value, str(path))
         elif key in known:
-            _fill(known[key], value, path, ctx, options)
+            name = known[key].name or ""
+            if ctx.get_parameter_source(name) in FAR_SOURCES:
+                options[name] = value_of(known[key], value, str(path), ctx)
         elif key != _MAPPING:
-            raise _wrong(path, key, f"{key!r} is not known", f"Known are: {_list(known)}.")
+            raise unknown_key(str(path), key, known)
     return _mappings(content.get(_MAPPING), path)
 
 
@@ -119,42 +127,31 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def _key(param: click.Option) -> str:
-    """Return the key of an option: its first long name, with `_`."""
-    long = next(name for name in param.opts if name.startswith("--"))
-    return long.removeprefix("--").replace("-", "_")
+def value_of(param: click.Option, value: Any, path: str, ctx: click.Context) -> Any:
+    """Return the value of an option that a file gives.
 
-
-def _fill(
-    param: click.Option, value: object, path: Path, ctx: click.Context, options: dict[str, Any]
-) -> None:
-    name = param.name or ""
-    if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
-        return
-    key = _key(param)
+    Raises:
+        ConfigError: if the option cannot have it.
+    """
+    key = key_of(param)
     if param.is_flag:
         if not isinstance(value, bool):
             raise _wrong(path, key, "It is on or off", "Write true or false.")
-        options[name] = value
-    elif isinstance(value, list) != param.multiple:
+        return value
+    if isinstance(value, list) != param.multiple:
         raise _wrong(
             path, key, "It is a list" if param.multiple else "It is one value", "[…] is a list."
         )
-    else:
-        options[name] = _converted(param, value, path, ctx)
-
-
-def _converted(param: click.Option, value: Any, path: Path, ctx: click.Context) -> Any:
     try:
         if param.multiple:
             return tuple(param.type.convert(str(item), param, ctx) for item in value)
         return param.type.convert(str(value), param, ctx)
     except click.BadParameter as error:
-        advice = f"`bulklink run --help` tells what --{_key(param).replace('_', '-')} takes."
-        raise _wrong(path, _key(param), error.message.rstrip("."), advice) from None
+        advice = f"`bulklink run --help` tells what --{key.replace('_', '-')} takes."
+        raise _wrong(path, key, error.message.rstrip("."), advice) from None
 
 
-def _op(value: object, path: Path) -> str:
+def _op(value: object, path: str) -> str:
     if value not in list(Op):
         raise _wrong(path, _OP, f"{value!r} is no op", f"Write one of: {_list(Op)}.")
     return str(value)
@@ -163,11 +160,18 @@ def _op(value: object, path: Path) -> str:
 def _mappings(value: object, path: Path) -> tuple[str, ...]:
     names: list[Any] = value if isinstance(value, list) else [value]
     if not names or not all(isinstance(name, str) and name for name in names):
-        raise _wrong(path, _MAPPING, "It names no mapping", "Write a path, or a list of paths.")
+        raise _wrong(
+            str(path), _MAPPING, "It names no mapping", "Write a path, or a list of paths."
+        )
     return tuple(str(path.parent / name) if name != "-" else name for name in names)
 
 
-def _wrong(path: Path, key: str, what: str, advice: str) -> ConfigError:
+def unknown_key(path: str, key: str, known: Iterable[str]) -> ConfigError:
+    """Say that a file has a key that is no option, and which there are."""
+    return _wrong(path, key, f"{key!r} is not known", f"Known are: {_list(known)}.")
+
+
+def _wrong(path: str, key: str, what: str, advice: str) -> ConfigError:
     return ConfigError(f"{what}.", where=f"{path}, key {key}", advice=advice)
 
 

@@ -8,6 +8,7 @@ import traceback
 
 import click
 
+from bulklink.cli.auth import auth
 from bulklink.cli.demo import demo
 from bulklink.cli.emulator import emulator
 from bulklink.cli.export import export
@@ -50,6 +51,7 @@ for command in (
     export,
     history,
     forget,
+    auth,
     emulator,
     generate,
     demo,

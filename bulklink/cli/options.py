@@ -20,6 +20,12 @@ def option(name: str, *more: str, **settings: Any) -> Callable[[F], F]:
     return click.option(name, *more, envvar=variable, **settings)
 
 
+def key_of(param: click.Option) -> str:
+    """Return the key of an option in job files and profiles: its first long name, with `_`."""
+    long = next(name for name in param.opts if name.startswith("--"))
+    return long.removeprefix("--").replace("-", "_")
+
+
 def apply(*options: Callable[[F], F]) -> Callable[[F], F]:
     """Return one decorator for several options, shown in this order."""
 

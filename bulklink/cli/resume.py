@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+from bulklink.cli.connecting import connection_from, profile_option
 from bulklink.cli.options import apply, limit_options, option, output_options, watch_options
 
-_options = apply(limit_options, watch_options, output_options)
+_options = apply(profile_option, limit_options, watch_options, output_options)
 _run = click.argument("run", type=click.Path(path_type=Path))
 
 
@@ -73,9 +73,8 @@ def _go_on(work: Any, run: Path, options: dict[str, Any]) -> int:
     from bulklink.cli.jobs import limits_of  # noqa: PLC0415 - not for --help
     from bulklink.cli.watching import watched  # noqa: PLC0415 - not for --help
     from bulklink.runs.folder import RunFolder  # noqa: PLC0415 - not for --help
-    from bulklink.zoho.connection import Connection  # noqa: PLC0415 - not for --help
 
-    connection = Connection.from_environment(os.environ)
+    connection = connection_from(options)
     limits = limits_of(options)
     return watched(
         lambda watch, stopping: work(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+from bulklink.cli.connecting import connection_from, profile_option
 from bulklink.cli.options import (
     apply,
     mapping_options,
@@ -18,7 +18,9 @@ from bulklink.cli.options import (
 )
 from bulklink.errors import UsageError
 
-_all_options = apply(mapping_options, plan_options, snapshot_options, send_options, output_options)
+_all_options = apply(
+    mapping_options, plan_options, snapshot_options, profile_option, send_options, output_options
+)
 
 
 def _command(op: str, text: str) -> click.Command:
@@ -100,9 +102,8 @@ def _send(mappings: tuple[str, ...], options: dict[str, Any]) -> int:
 def _run_job(job: Any, options: dict[str, Any]) -> int:
     from bulklink.cli.watching import watched  # noqa: PLC0415 - not for --help
     from bulklink.job.running import run as run_to_end  # noqa: PLC0415 - not for --help
-    from bulklink.zoho.connection import Connection  # noqa: PLC0415 - not for --help
 
-    connection = Connection.from_environment(os.environ)
+    connection = connection_from(options)
     return watched(
         lambda watch, stopping: run_to_end(job, connection, watch=watch, stopping=stopping),
         options,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bulklink.cli.connecting import connection_from, profile_option
 from bulklink.cli.options import (
     apply,
     memory_option,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     help="Take back links too that might not be the run's: those that a read settled after a lost"
     " answer, or that are in doubt, without a snapshot.",
 )
-@apply(plan_options, memory_option, send_options, output_options)
+@apply(plan_options, memory_option, profile_option, send_options, output_options)
 def undo(run: Path, **options: Any) -> int:
     """Put every email that RUN changed back as it was; a run of its own.
 
@@ -83,9 +84,8 @@ def _undo(run: Path, job: Job, options: dict[str, Any]) -> int:
     from bulklink.cli.watching import on_screen  # noqa: PLC0415 - not for --help
     from bulklink.job.undoing import undo as take_back  # noqa: PLC0415 - not for --help
     from bulklink.runs.folder import RunFolder  # noqa: PLC0415 - not for --help
-    from bulklink.zoho.connection import Connection  # noqa: PLC0415 - not for --help
 
-    connection = Connection.from_environment(os.environ)
+    connection = connection_from(options)
     summary, reason = on_screen(
         lambda watch, stopping: take_back(
             RunFolder(run),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bulklink.cli.connecting import connection_from, profile_option
 from bulklink.cli.options import (
     apply,
     option,
@@ -52,7 +52,14 @@ _MOST_PAGES = 10_000_000
     show_default=True,
     help="Most pages of a contact's emails that are read, 10 emails each.",
 )
-@apply(pace_options, settle_after_option, progress_option, quiet_option, output_options)
+@apply(
+    profile_option,
+    pace_options,
+    settle_after_option,
+    progress_option,
+    quiet_option,
+    output_options,
+)
 def verify(run: Path, **options: Any) -> int:
     """Read back where the emails of RUN are, and compare with its ledger.
 
@@ -70,7 +77,6 @@ def verify(run: Path, **options: Any) -> int:
     from bulklink.job.verification import Asked  # noqa: PLC0415 - not for --help
     from bulklink.job.verifying import verify as hold_against  # noqa: PLC0415 - not for --help
     from bulklink.runs.folder import RunFolder  # noqa: PLC0415 - not for --help
-    from bulklink.zoho.connection import Connection  # noqa: PLC0415 - not for --help
 
     if options["in_doubt"] and options["sample"]:
         raise UsageError(
@@ -80,7 +86,7 @@ def verify(run: Path, **options: Any) -> int:
             advice="Leave one of them out.",
         )
     asked = Asked(options["in_doubt"], options["sample"], options["seed"], options["read_pages"])
-    connection, limits = Connection.from_environment(os.environ), pace_of(options)
+    connection, limits = connection_from(options), pace_of(options)
     told, reason = on_screen(
         lambda watch, stopping: hold_against(
             RunFolder(run), asked, limits, connection, watch=watch, stopping=stopping

@@ -9,32 +9,14 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bulklink.errors import ConfigError
+from bulklink.zoho.hosts import (
+    DATA_CENTRES,
+    ENVIRONMENTS,
+    accounts_address,
+    api_address,
+    in_environment,
+)
 
-_ACCOUNTS = {
-    "us": "https://accounts.zoho.com",
-    "eu": "https://accounts.zoho.eu",
-    "in": "https://accounts.zoho.in",
-    "au": "https://accounts.zoho.com.au",
-    "cn": "https://accounts.zoho.com.cn",
-    "jp": "https://accounts.zoho.jp",
-    "ca": "https://accounts.zohocloud.ca",
-    "sa": "https://accounts.zoho.sa",
-    "uk": "https://accounts.zoho.uk",
-}
-_API = {
-    "us": "zohoapis.com",
-    "eu": "zohoapis.eu",
-    "in": "zohoapis.in",
-    "au": "zohoapis.com.au",
-    "cn": "zohoapis.com.cn",
-    "jp": "zohoapis.jp",
-    "ca": "zohoapis.ca",
-    "sa": "zohoapis.sa",
-    "uk": "zohoapis.uk",
-}
-DATA_CENTRES = tuple(_ACCOUNTS)
-_HOSTS = {"production": "www", "sandbox": "sandbox", "developer": "developer"}
-ENVIRONMENTS = tuple(_HOSTS)
 _CREDENTIALS = ("BULKLINK_CLIENT_ID", "BULKLINK_CLIENT_SECRET", "BULKLINK_REFRESH_TOKEN")
 
 
@@ -80,7 +62,23 @@ class Connection(msgspec.Struct, frozen=True):
         Raises:
             ConfigError: if no data centre and no address is given, or something does not fit.
         """
-        given = {key: value.strip() for key, value in env.items() if value.strip()}
+        given = _given(env)
+        connection = msgspec.structs.replace(
+            cls.place_from(given),
+            access_token=given.get("BULKLINK_ACCESS_TOKEN"),
+            credentials=_credentials(given),
+        )
+        _check_sign_in(connection)
+        return connection
+
+    @classmethod
+    def place_from(cls, env: Mapping[str, str]) -> Connection:
+        """Read where the CRM is, without how to sign in.
+
+        Raises:
+            ConfigError: if no data centre and no address is given, or something does not fit.
+        """
+        given = _given(env)
         centre = _one_of(given, "BULKLINK_DC", DATA_CENTRES)
         environment = _one_of(given, "BULKLINK_ENVIRONMENT", ENVIRONMENTS) or "production"
         api_url = _address(given, "BULKLINK_API_URL")
@@ -89,20 +87,17 @@ class Connection(msgspec.Struct, frozen=True):
             raise ConfigError(
                 "No data centre is set.",
                 where="BULKLINK_DC",
-                advice=f"Set it to the one your org lives in: {' '.join(DATA_CENTRES)}.",
+                advice=f"Set it to the one your org lives in: {' '.join(DATA_CENTRES)}."
+                " Or sign in once, with `bulklink auth login`.",
             )
-        connection = cls(
-            api_url=api_url or f"https://{_HOSTS[environment]}.{_API[centre or 'us']}",
-            accounts_url=accounts_url or (_ACCOUNTS[centre] if centre else None),
+        return cls(
+            api_url=api_url or api_address(centre or "us", environment),
+            accounts_url=accounts_url or (accounts_address(centre) if centre else None),
             data_centre=centre,
             environment=environment,
             api_url_given=api_url is not None,
-            access_token=given.get("BULKLINK_ACCESS_TOKEN"),
-            credentials=_credentials(given),
             module_id=_module_id(given),
         )
-        _check_sign_in(connection)
-        return connection
 
     def api_url_from(self, api_domain: object) -> str:
         """Return the API address to use after a token's answer named `api_domain`.
@@ -118,7 +113,7 @@ class Connection(msgspec.Struct, frozen=True):
         host = parts.hostname or ""
         if not host.startswith("www.") or parts.scheme != "https":
             return self.api_url
-        return f"https://{_HOSTS[self.environment]}.{host.removeprefix('www.')}"
+        return in_environment(host.removeprefix("www."), self.environment)
 
 
 def secrets_of(connection: Connection) -> tuple[str, ...]:
@@ -134,6 +129,10 @@ def is_loopback(url: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _given(env: Mapping[str, str]) -> dict[str, str]:
+    return {key: value.strip() for key, value in env.items() if value.strip()}
 
 
 def _one_of(given: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str | None:
@@ -213,7 +212,7 @@ def _check_sign_in(connection: Connection) -> None:
         raise ConfigError(
             "There is no access token and nothing to ask for one with.",
             where=f"BULKLINK_ACCESS_TOKEN, {', '.join(_CREDENTIALS)}",
-            advice="Set the first, or the other three.",
+            advice="Set the first, or the other three, or sign in once with `bulklink auth login`.",
         )
     if connection.credentials is not None and connection.accounts_url is None:
         raise ConfigError(

@@ -7,8 +7,6 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlencode
 
 import anyio
 import filelock
@@ -16,16 +14,27 @@ import msgspec
 import orjson
 
 from bulklink.errors import RunStoppedError, StoppedBy
-from bulklink.zoho.answers import json_of
+from bulklink.zoho.accounts import Accounts, Grant, Refusal, Refused
 from bulklink.zoho.connection import Connection, Credentials
-from bulklink.zoho.exchange import Answer, Silence
+from bulklink.zoho.exchange import Silence
 from bulklink.zoho.transport import Transport
 
 _SPARE_SECONDS = 60.0
-_PAUSE_SECONDS = 2.0
 _LOCK_TRIES = 300
 _LOCK_PAUSE = 0.1
-_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+_ADVICE = {
+    Refusal.CODE: (
+        "The refresh token was revoked, or is of another client or data centre: sign in again with"
+        " `bulklink auth login`, or set another BULKLINK_REFRESH_TOKEN."
+    ),
+    Refusal.CLIENT: "The client id is of another data centre, or has a typo: check both.",
+    Refusal.SECRET: "Copy the client secret again from Zoho's API console.",
+    Refusal.THROTTLED: (
+        "Zoho gives ten tokens in ten minutes: wait that long, and do not ask in between, which"
+        " makes it longer."
+    ),
+    Refusal.OTHER: "Check client id, client secret, refresh token and data centre.",
+}
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -58,6 +67,11 @@ class TokenStore:
         except (OSError, ValueError, RecursionError):
             return None
         return token if token.ends_at > now else None
+
+    def remove(self, connection: Connection) -> None:
+        """Forget the stored token of these credentials, if there is one."""
+        with suppress(OSError):
+            self._file(connection).unlink(missing_ok=True)
 
     def save(self, connection: Connection, token: Token) -> None:
         """Store a token; a folder that cannot be written costs only the next run a refresh."""
@@ -106,6 +120,7 @@ class Tokens:
         transport: sends the request for one.
         store: keeps it between runs; None keeps nothing.
         clock: seconds since 1970.
+        first: a token at hand, used until it is refused or ends.
     """
 
     def __init__(
@@ -114,6 +129,7 @@ class Tokens:
         transport: Transport,
         store: TokenStore | None,
         clock: Callable[[], float],
+        first: Token | None = None,
     ) -> None:
         self._connection = connection
         self._transport = transport
@@ -121,7 +137,7 @@ class Tokens:
         self._clock = clock
         self._lock = anyio.Lock()
         self._failed: RunStoppedError | None = None
-        self._token: Token | None = None
+        self._token = first
         if connection.access_token is not None:
             self._token = Token(connection.access_token, connection.api_url, float("inf"))
 
@@ -183,50 +199,28 @@ class Tokens:
             return token
 
     async def _fresh(self, credentials: Credentials, accounts: str) -> Token:
-        form = {**msgspec.structs.asdict(credentials), "grant_type": "refresh_token"}
-        answer = await self._ask(f"{accounts}/oauth/v2/token", urlencode(form).encode())
-        return self._read(answer, credentials)
-
-    async def _ask(self, url: str, form: bytes) -> Answer | Silence:
-        """Ask for a token, and once more where the accounts server fails; a refusal stands."""
-        outcome = await self._transport.send("POST", url, _FORM, form)
-        if isinstance(outcome, Silence) or outcome.status >= 500:
-            await anyio.sleep(_PAUSE_SECONDS)
-            outcome = await self._transport.send("POST", url, _FORM, form)
-        return outcome
-
-    def _read(self, answer: Answer | Silence, credentials: Credentials) -> Token:
-        """Read a token's answer; an error comes with HTTP 200 too, so the body decides."""
-        where = f"{self._connection.accounts_url}/oauth/v2/token"
-        if isinstance(answer, Silence):
+        server = Accounts(accounts, self._transport)
+        outcome = await server.refresh(
+            credentials.client_id, credentials.client_secret, credentials.refresh_token
+        )
+        if isinstance(outcome, Silence):
             raise RunStoppedError(
                 StoppedBy.NO_ANSWER,
-                f"No access token could be asked for: {answer.reason}.",
-                where=where,
+                f"No access token could be asked for: {outcome.reason}.",
+                where=server.token_url,
                 advice="Check the data centre or BULKLINK_ACCOUNTS_URL and the network.",
             )
-        content = json_of(answer.body)
-        access_token = content.get("access_token") if isinstance(content, dict) else None
-        if not answer.ok or not isinstance(access_token, str) or not access_token:
+        if isinstance(outcome, Refused):
             raise RunStoppedError(
                 StoppedBy.FATAL,
-                f"No access token was given: {_error(content, answer.status, credentials)}.",
-                where=where,
-                advice="Check client id, client secret, refresh token and data centre.",
+                f"No access token was given: {outcome.said}.",
+                where=server.token_url,
+                advice=_ADVICE[outcome.why],
             )
-        lasts = content.get("expires_in")
-        seconds = float(lasts) if isinstance(lasts, int | float) else 3600.0
-        api_url = self._connection.api_url_from(content.get("api_domain"))
-        lasts_for_us = seconds - min(_SPARE_SECONDS, seconds / 10)
-        return Token(access_token, api_url, self._clock() + lasts_for_us)
+        return token_of(outcome, self._connection, self._clock())
 
 
-def _error(content: Any, status: int, credentials: Credentials) -> str:
-    """Return what the accounts server says, without the secrets that it may repeat."""
-    if not isinstance(content, dict):
-        return f"the answer (HTTP {status}) is not one of Zoho's accounts server"
-    texts = [content.get(key) for key in ("error", "error_description")]
-    said = ": ".join(text for text in texts if isinstance(text, str))
-    for secret in msgspec.structs.astuple(credentials):
-        said = said.replace(secret, "[secret]")
-    return said[:300] or f"HTTP {status}"
+def token_of(grant: Grant, connection: Connection, now: float) -> Token:
+    """Return the token of a grant, which ends for us a little before the server ends it."""
+    lasts_for_us = grant.lasts - min(_SPARE_SECONDS, grant.lasts / 10)
+    return Token(grant.access_token, connection.api_url_from(grant.api_domain), now + lasts_for_us)

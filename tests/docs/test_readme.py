@@ -58,7 +58,12 @@ def env(folder: Path) -> Iterator[dict[str, str]]:
 def clean_env(folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BULKLINK")}
     binaries = str(Path(sys.executable).parent)
-    return kept | {"PATH": f"{binaries}{os.pathsep}{kept['PATH']}", "XDG_STATE_HOME": str(folder)}
+    own = {
+        "XDG_STATE_HOME": str(folder),
+        "XDG_CONFIG_HOME": str(folder),
+        "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
+    }
+    return kept | own | {"PATH": f"{binaries}{os.pathsep}{kept['PATH']}"}
 
 
 def run(
@@ -91,7 +96,7 @@ def test_the_commands_against_an_org_run(folder: Path, env: dict[str, str]) -> N
         if line.startswith("bulklink ")
     ]
     assert [command[1] for command in commands] == [
-        *("plan", "link", "status", "plan", "apply", "export", "export")
+        *("auth", "auth", "plan", "link", "status", "plan", "apply", "export", "export")
     ]
     for command in commands:
         done = run(command, folder, env)

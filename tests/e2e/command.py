@@ -73,7 +73,12 @@ class Command:
     def environment(self) -> dict[str, str]:
         """Return the whole environment: none of the developer's own settings in it."""
         kept = {key: text for key, text in os.environ.items() if not key.startswith("BULKLINK_")}
-        return {**kept, "XDG_STATE_HOME": str(self.folder / "state"), **self.env}
+        own = {
+            "XDG_STATE_HOME": str(self.folder / "state"),
+            "XDG_CONFIG_HOME": str(self.folder / "config"),
+            "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
+        }
+        return {**kept, **own, **self.env}
 
     def start(
         self, *arguments: str | Path, stdin: int | None = subprocess.DEVNULL

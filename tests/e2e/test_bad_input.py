@@ -146,13 +146,10 @@ CASES = {
 LATER = {
     "--max-credits": ("link", "m.csv", "--max-credits", "5"),
 }
-LATER_COMMANDS = (
-    "report",
-    "auth",
-)
+LATER_COMMANDS = ("report",)
 LATER_OPTIONS = (
     *("--max-credits", "--credits-per-day", "--canary"),
-    *("--reserve-credits", "--when-credits-out", "--profile"),
+    *("--reserve-credits", "--when-credits-out"),
 )
 
 

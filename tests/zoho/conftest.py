@@ -9,7 +9,7 @@ import pytest
 
 from tests.virtual import loop_for
 
-_VIRTUAL = ("test_tokens", "test_client")
+_VIRTUAL = ("test_tokens", "test_client", "test_signin")
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:

@@ -1,0 +1,109 @@
+"""`bulklink auth`: sign in by Zoho's self client, see what is stored, sign out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from bulklink.cli.options import apply, option, output_options
+from bulklink.zoho.hosts import DATA_CENTRES, ENVIRONMENTS
+
+_profile_option = option("--profile", metavar="NAME", help="The profile's name; else default.")
+
+
+@click.group("auth")
+def auth() -> None:
+    """Sign in to Zoho CRM, see what is stored, sign out.
+
+    A sign-in is stored as a profile, which --profile names to every command that contacts the
+    CRM. The profile called default is used where neither --profile nor the environment says more.
+
+    \b
+    Example:
+      bulklink auth login
+    """
+
+
+@auth.command("login")
+@apply(
+    _profile_option,
+    option(
+        "--dc",
+        type=click.Choice(DATA_CENTRES, case_sensitive=False),
+        help="The data centre that the org lives in.",
+    ),
+    option(
+        "--environment",
+        type=click.Choice(ENVIRONMENTS, case_sensitive=False),
+        help="The environment that the code is generated for; else production.",
+    ),
+    option("--client-id", metavar="ID", help="The client id of the self client."),
+    option(
+        "--stdin",
+        is_flag=True,
+        help="Read client_id, client_secret and code or refresh_token from standard input: the"
+        " JSON file that the console lets you download, or a NAME=VALUE line for each.",
+    ),
+    option(
+        "--plain-file",
+        is_flag=True,
+        help="Keep the secrets in a file that only you can read, not in the system keyring.",
+    ),
+    option("--force", is_flag=True, help="Replace a profile that is there without a question."),
+)
+@output_options
+def login(**options: Any) -> int:
+    """Sign in, and store it as a profile: secrets in the system keyring.
+
+    At a terminal it says what to do in Zoho's API console, asks for what it shows, and tries it.
+    Elsewhere give client id, client secret and code by --stdin, or as BULKLINK_CLIENT_ID,
+    BULKLINK_CLIENT_SECRET and BULKLINK_GRANT_CODE or BULKLINK_REFRESH_TOKEN; never as arguments.
+
+    \b
+    Example:
+      bulklink auth login
+      bulklink auth login --profile test --dc eu --environment sandbox
+      bulklink auth login --dc eu --stdin < self_client.json
+    """
+    del options["debug"]  # read where errors are shown
+    from bulklink.cli.login import login_with  # noqa: PLC0415 - not for --help
+
+    return login_with(**options)
+
+
+@auth.command("status")
+@option("--profile", metavar="NAME", help="Only this profile; else all.")
+@output_options
+def status(profile: str | None, as_json: bool, debug: bool) -> int:  # noqa: FBT001
+    """Show what is stored, where, and whether it works. No secret is shown.
+
+    Each profile costs one call, and an access token if none is kept. Exit code 0: all that are
+    shown work; 1: one does not, or there is none.
+
+    \b
+    Example:
+      bulklink auth status
+      bulklink auth status --profile test --json
+    """
+    del debug  # read where errors are shown
+    from bulklink.cli.signed_in import show_status  # noqa: PLC0415 - not for --help
+
+    return show_status(profile, as_json=as_json)
+
+
+@auth.command("logout")
+@_profile_option
+@option("--force", is_flag=True, help="Remove it here even if it cannot be revoked at Zoho.")
+@output_options
+def logout(profile: str | None, force: bool, as_json: bool, debug: bool) -> int:  # noqa: FBT001
+    """Revoke a profile's token at Zoho, and remove the profile with its secrets from here.
+
+    \b
+    Example:
+      bulklink auth logout --profile test
+    """
+    del debug  # read where errors are shown
+    from bulklink.cli.signed_in import sign_out  # noqa: PLC0415 - not for --help
+
+    return sign_out(profile, force=force, as_json=as_json)

@@ -1,0 +1,1 @@
+"""Profiles: named connections, and where the secrets of each are kept."""

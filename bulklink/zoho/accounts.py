@@ -1,0 +1,150 @@
+"""The accounts server: gives tokens for a code or a refresh token, and takes tokens back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlencode
+
+import anyio
+import msgspec
+
+from bulklink.errors import RunStoppedError, StoppedBy
+from bulklink.zoho.answers import json_of
+from bulklink.zoho.exchange import Answer, Silence
+from bulklink.zoho.transport import Transport
+
+_PAUSE_SECONDS = 2.0
+_LIFETIME_SECONDS = 3600.0
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What the accounts server gave; `lasts` is in seconds.
+
+    `refresh_token` comes with the exchange of a code; `scopes` is empty where it names none.
+    """
+
+    access_token: str
+    api_domain: object
+    lasts: float
+    refresh_token: str | None = None
+    scopes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return "Grant(…)"
+
+
+class Refusal(StrEnum):
+    """Why the accounts server gives no token."""
+
+    CODE = "invalid_code"
+    CLIENT = "invalid_client"
+    SECRET = "invalid_client_secret"  # noqa: S105 - an error code, no secret
+    THROTTLED = "throttled"
+    OTHER = "other"
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A refusal, and what the accounts server said, without the secrets that it may repeat."""
+
+    why: Refusal
+    said: str
+
+
+class Accounts:
+    """The accounts server of a data centre.
+
+    Args:
+        address: scheme, host and port.
+        transport: sends.
+    """
+
+    def __init__(self, address: str, transport: Transport) -> None:
+        self.token_url = f"{address}/oauth/v2/token"
+        self._transport = transport
+
+    async def refresh(
+        self, client_id: str, client_secret: str, refresh_token: str
+    ) -> Grant | Refused | Silence:
+        """Ask for an access token, and once more where the server fails; a refusal stands."""
+        form = {"client_id": client_id, "client_secret": client_secret}
+        form |= {"refresh_token": refresh_token, "grant_type": "refresh_token"}
+        outcome = await self._post(self.token_url, form)
+        if isinstance(outcome, Silence) or outcome.status >= 500:
+            await anyio.sleep(_PAUSE_SECONDS)
+            outcome = await self._post(self.token_url, form)
+        return _read(outcome, form)
+
+    async def exchange(
+        self, client_id: str, client_secret: str, code: str
+    ) -> Grant | Refused | Silence:
+        """Exchange a code, once: a code works once, so a second request could only be refused."""
+        form = {"client_id": client_id, "client_secret": client_secret}
+        form |= {"code": code, "grant_type": "authorization_code"}
+        return _read(await self._post(self.token_url, form), form)
+
+    async def revoke(self, refresh_token: str) -> None:
+        """Have a refresh token ended, with all its access tokens; one that has ended is fine.
+
+        Raises:
+            RunStoppedError: if the server cannot be reached, or does not say that it has ended.
+        """
+        url = f"{self.token_url}/revoke"
+        outcome = await self._post(url, {"token": refresh_token})
+        if isinstance(outcome, Silence):
+            said = outcome.reason
+        else:
+            content = json_of(outcome.body)
+            error = content.get("error") if isinstance(content, dict) else None
+            if error == "invalid_token" or (outcome.ok and isinstance(content, dict) and not error):
+                return
+            said = _said(content, outcome.status, (refresh_token,))
+        raise RunStoppedError(
+            StoppedBy.NO_ANSWER, f"The token could not be revoked: {said}.", where=url
+        )
+
+    async def _post(self, url: str, form: Mapping[str, str]) -> Answer | Silence:
+        return await self._transport.send("POST", url, _FORM, urlencode(form).encode())
+
+
+def _read(outcome: Answer | Silence, form: Mapping[str, str]) -> Grant | Refused | Silence:
+    """Read a token's answer; an error comes with HTTP 200 too, so the body decides."""
+    if isinstance(outcome, Silence):
+        return outcome
+    content = json_of(outcome.body)
+    access_token = content.get("access_token") if isinstance(content, dict) else None
+    if not outcome.ok or not isinstance(access_token, str) or not access_token:
+        secrets = tuple(text for name, text in form.items() if name != "grant_type")
+        said = _said(content, outcome.status, secrets)
+        return Refused(_why(content, outcome.status), said)
+    lasts, scope = content.get("expires_in"), content.get("scope")
+    return Grant(
+        access_token,
+        content.get("api_domain"),
+        float(lasts) if isinstance(lasts, int | float) else _LIFETIME_SECONDS,
+        content.get("refresh_token") if isinstance(content.get("refresh_token"), str) else None,
+        tuple(scope.replace(",", " ").split()) if isinstance(scope, str) else (),
+    )
+
+
+def _why(content: Any, status: int) -> Refusal:
+    """Return why there is no token: the error's name tells, or that it is about too many."""
+    if not isinstance(content, dict):
+        return Refusal.OTHER
+    error, told = (str(content.get(key, "")) for key in ("error", "error_description"))
+    if status == 429 or error == "Access Denied" or "too many requests" in told.lower():
+        return Refusal.THROTTLED
+    return Refusal(error) if error in list(Refusal) else Refusal.OTHER
+
+
+def _said(content: Any, status: int, secrets: tuple[str, ...]) -> str:
+    """Return what the accounts server says, without the secrets that it may repeat."""
+    if not isinstance(content, dict):
+        return f"the answer (HTTP {status}) is not one of Zoho's accounts server"
+    texts = [content.get(key) for key in ("error", "error_description")]
+    said = ": ".join(text for text in texts if isinstance(text, str))
+    for secret in filter(None, secrets):
+        said = said.replace(secret, "[secret]")
+    return said[:300] or f"HTTP {status}"

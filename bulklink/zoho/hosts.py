@@ -1,0 +1,50 @@
+"""Zoho's data centres and environments, and the addresses that each has."""
+
+from __future__ import annotations
+
+_ACCOUNTS = {
+    "us": "accounts.zoho.com",
+    "eu": "accounts.zoho.eu",
+    "in": "accounts.zoho.in",
+    "au": "accounts.zoho.com.au",
+    "cn": "accounts.zoho.com.cn",
+    "jp": "accounts.zoho.jp",
+    "ca": "accounts.zohocloud.ca",
+    "sa": "accounts.zoho.sa",
+    "uk": "accounts.zoho.uk",
+}
+_API = {
+    "us": "zohoapis.com",
+    "eu": "zohoapis.eu",
+    "in": "zohoapis.in",
+    "au": "zohoapis.com.au",
+    "cn": "zohoapis.com.cn",
+    "jp": "zohoapis.jp",
+    "ca": "zohoapis.ca",
+    "sa": "zohoapis.sa",
+    "uk": "zohoapis.uk",
+}
+_PREFIXES = {"production": "www", "sandbox": "sandbox", "developer": "developer"}
+
+DATA_CENTRES = tuple(_ACCOUNTS)
+ENVIRONMENTS = tuple(_PREFIXES)
+
+
+def accounts_address(data_centre: str) -> str:
+    """Return where access tokens of a data centre are asked for."""
+    return f"https://{_ACCOUNTS[data_centre]}"
+
+
+def console_address(data_centre: str) -> str:
+    """Return where the self clients of a data centre are made."""
+    return f"https://{_ACCOUNTS[data_centre].replace('accounts.', 'api-console.', 1)}"
+
+
+def api_address(data_centre: str, environment: str) -> str:
+    """Return where the API of an environment is."""
+    return in_environment(_API[data_centre], environment)
+
+
+def in_environment(domain: str, environment: str) -> str:
+    """Return the API address of an environment below a domain such as `zohoapis.eu`."""
+    return f"https://{_PREFIXES[environment]}.{domain}"

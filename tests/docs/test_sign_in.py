@@ -1,0 +1,40 @@
+"""docs/sign-in.md names the consoles, the scopes and the messages that the program has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bulklink.zoho.classes import SCOPES
+from bulklink.zoho.hosts import DATA_CENTRES, console_address
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "sign-in.md").read_text("utf-8")
+SOURCES = "".join(
+    re.sub(r'"\s*f?"', "", path.read_text("utf-8"))
+    for room in ("cli", "zoho", "profiles")
+    for path in (ROOT / "bulklink" / room).glob("*.py")
+)
+MESSAGES = [row.split("|")[1] for row in TEXT.splitlines() if re.match(r"\| [^|]+ \| [23] \|", row)]
+
+
+@pytest.mark.parametrize("centre", DATA_CENTRES)
+def test_the_console_of_each_data_centre_is_named(centre: str) -> None:
+    (row,) = re.findall(rf"^\| `{centre}` \|.*$", TEXT, re.MULTILINE)
+    assert row.endswith(f"| {console_address(centre)} |")
+
+
+def test_the_scopes_stand_in_one_line_to_be_copied() -> None:
+    assert f"\n    {','.join(SCOPES)}\n" in TEXT
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_each_message_is_one_that_the_program_has(message: str) -> None:
+    said = message.partition(":")[0].partition(", or the CRM,")[0]
+    assert [part for part in said.split("…") if part.strip() not in SOURCES] == []
+
+
+def test_there_are_many_messages() -> None:
+    assert len(MESSAGES) > 10

@@ -1,0 +1,101 @@
+"""Profiles: which one a command uses, and the defaults that it holds."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.command import Command, rows, write_mapping
+from tests.e2e.world import Contact, World
+
+from .signing import (
+    AT_HAND,
+    place,
+    refresh_token,
+)
+
+
+def test_a_profile_that_is_there_is_replaced_only_by_force(member: Command, url: str) -> None:
+    before = refresh_token(member.folder)
+    again = member.given(**place(url), **AT_HAND)
+    told = again("auth", "login", "--json")
+    assert told.code == 2, told
+    assert told.error["code"] == "not-confirmed"
+    assert "--force" in told.error["advice"]
+    assert refresh_token(member.folder) == before
+    assert again("auth", "login", "--force").code == 0
+    assert refresh_token(member.folder) != before
+
+
+@pytest.mark.parametrize("command", [("link", "m.csv"), ("auth", "status"), ("auth", "logout")])
+def test_an_unknown_profile_is_told_with_those_that_are_known(
+    member: Command, command: tuple[str, ...]
+) -> None:
+    told = member(*command, "--profile", "prod", "--json")
+    assert told.code == 2, told
+    assert "Known are: default." in told.error["advice"]
+    assert member.given(BULKLINK_PROFILE="prod")(*command, "--json").code == 2
+
+
+def test_a_job_file_names_a_profile(visitor: Command, contact: Contact) -> None:
+    assert visitor.given(**AT_HAND)("auth", "login", "--profile", "test").code == 0
+    command = Command(visitor.folder)
+    write_mapping(command.folder / "m.csv", rows(contact.free[:2], contact.a))
+    job = 'op = "link"\nmapping = "m.csv"\nprofile = "{}"\n'
+    (command.folder / "job.toml").write_text(job.format("test"), "utf-8")
+    (command.folder / "other.toml").write_text(job.format("prod"), "utf-8")
+    assert command("run", "job.toml").code == 0
+    assert command("run", "other.toml").code == 2
+    assert command("run", "other.toml", "--profile", "test").code == 0
+
+
+def with_options(command: Command, name: str, options: str) -> None:
+    file = command.folder / "config" / "bulklink" / "profiles" / f"{name}.toml"
+    text = file.read_text("utf-8")
+    file.write_text(f"{text}\n[options]\n{options}\n", "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "job", "calls"),
+    [
+        ([], {}, "", 6),
+        ([], {}, "batch_size = 4\n", 3),
+        ([], {"BULKLINK_BATCH_SIZE": "6"}, "batch_size = 4\n", 2),
+        (["--batch-size", "12"], {"BULKLINK_BATCH_SIZE": "6"}, "batch_size = 4\n", 1),
+    ],
+    ids=["profile", "job-beats-profile", "environment-beats-job", "command-line-beats-all"],
+)
+@pytest.mark.parametrize("named_by", ["default", "job"])
+def test_a_profile_has_defaults_of_options_that_anything_nearer_beats(
+    visitor: Command, arguments: list[str], env: dict[str, str], job: str, calls: int, named_by: str
+) -> None:
+    wrong, right = ("5", "2") if named_by == "job" else ("2", "5")
+    for name, size in (("default", wrong), ("test", right)):
+        assert visitor.given(**AT_HAND)("auth", "login", "--profile", name).code == 0
+        with_options(visitor, name, f'batch_size = {size}\nyes = true\nrate = "off"')
+    contact = World().add(free=12)
+    command = Command(visitor.folder, env)
+    write_mapping(command.folder / "m.csv", rows(contact.free, contact.a))
+    profile = 'profile = "test"\n' if named_by == "job" else ""
+    text = f'op = "link"\nmapping = "m.csv"\n{profile}{job}'
+    (command.folder / "job.toml").write_text(text, "utf-8")
+    told = command("run", "job.toml", "--dry-run", "--json", *arguments)
+    assert told.code == 0, told
+    assert told.object["calls"]["link"] == calls
+
+
+@pytest.mark.parametrize("options", ["btch_size = 2", "batch_size = 21", "yes = 'x'"])
+def test_a_wrong_option_in_a_profile_is_told_with_file_and_key(
+    member: Command, options: str
+) -> None:
+    with_options(member, "default", options)
+    told = member("link", "m.csv", "--json")
+    assert told.code == 2, told
+    assert "default.toml" in told.error["where"]
+    assert options.split(maxsplit=1)[0] in told.error["where"]
+
+
+def test_an_option_of_another_command_does_no_harm_in_a_profile(member: Command) -> None:
+    with_options(member, "default", 'code = "NOT_ALLOWED"')
+    contact = World().add(free=1)
+    write_mapping(member.folder / "m.csv", rows(contact.free, contact.a))
+    assert member("link", "m.csv", "--dry-run").code == 0

@@ -1,0 +1,95 @@
+"""Secrets are in their stores, and on no screen and in no other file."""
+
+from __future__ import annotations
+
+import subprocess
+
+from tests.e2e.command import PATIENCE, PROGRAM, Command, rows, write_mapping
+from tests.e2e.servers import SECRET, TOKEN, Reply, Seen, StandIn
+
+from .signing import (
+    REFRESH,
+    ROOT,
+    files,
+    refresh_token,
+    signing_in,
+    stored,
+)
+
+
+def test_no_secret_is_on_the_screen_or_in_any_file_but_the_stores(
+    bulklink: Command, zoho: StandIn
+) -> None:
+    command = signing_in(bulklink, zoho.url)
+    write_mapping(bulklink.folder / "m.csv", rows(zoho.world.contacts[0].free, "1"))
+    steps = [
+        command("auth", "login", "--debug", "--json"),
+        bulklink("auth", "status", "--json"),
+        bulklink("auth", "status", "--debug"),
+        bulklink("link", "m.csv", "--yes", "-v"),
+        bulklink("auth", "status", "--profile", "nope"),
+        command("auth", "login"),
+    ]
+    secrets = (SECRET, REFRESH, TOKEN)
+    shown = [secret for secret in secrets for step in steps if secret in step.said]
+    holding = {
+        path.parent.name for path in files(bulklink.folder) for secret in secrets
+        if secret.encode() in path.read_bytes()
+    }  # fmt: skip
+    assert shown == []
+    assert holding == {"secrets", "tokens"}
+
+
+def test_a_traceback_that_is_asked_for_holds_no_secret(bulklink: Command, zoho: StandIn) -> None:
+    async def refuse(seen: Seen) -> Reply | None:
+        return Reply(200, {"error": "invalid_code", "error_description": seen.body})
+
+    zoho.script = refuse
+    env = signing_in(bulklink, zoho.url, BULKLINK_GRANT_CODE=REFRESH).environment()
+    done = subprocess.run(
+        [PROGRAM, "auth", "login", "--debug"], env=env, capture_output=True, timeout=PATIENCE
+    )
+    shown = (done.stdout + done.stderr).decode()
+    assert done.returncode == 2
+    assert "Traceback" in shown
+    assert [secret for secret in (SECRET, REFRESH) if secret in shown] == []
+
+
+def keyring(bulklink: Command, kind: str = "FileKeyring") -> Command:
+    return bulklink.given(
+        PYTHON_KEYRING_BACKEND=f"tests.profiles.keyrings.{kind}",
+        PYTHONPATH=str(ROOT),
+        TEST_KEYRING=str(bulklink.folder / "the-keyring"),
+    )
+
+
+def test_the_keyring_keeps_the_secrets_where_there_is_one(bulklink: Command, zoho: StandIn) -> None:
+    told = keyring(signing_in(bulklink, zoho.url)).alone("auth", "login", "--json")
+    assert told.code == 0, told
+    assert told.object["secrets"] == "keyring"
+    assert stored(bulklink.folder) == {"profiles", "tokens"}
+    assert REFRESH in (bulklink.folder / "the-keyring").read_text()
+    assert keyring(bulklink).alone("auth", "status").code == 0
+    assert keyring(bulklink).alone("auth", "logout").code == 0
+    assert (bulklink.folder / "the-keyring").read_text() == "{}"
+
+
+def test_a_plain_file_is_taken_in_place_of_the_keyring_if_asked_for(
+    bulklink: Command, zoho: StandIn
+) -> None:
+    command = keyring(signing_in(bulklink, zoho.url))
+    assert command.alone("auth", "login").code == 0
+    told = command.alone("auth", "login", "--plain-file", "--force", "--json")
+    assert told.object["secrets"] == "file"
+    assert REFRESH not in (bulklink.folder / "the-keyring").read_text()
+    assert refresh_token(bulklink.folder) == REFRESH
+
+
+def test_a_keyring_that_does_not_serve_is_told_and_a_file_taken(
+    bulklink: Command, zoho: StandIn
+) -> None:
+    told = keyring(signing_in(bulklink, zoho.url), "LockedKeyring").alone("auth", "login")
+    assert told.code == 0, told
+    assert "a file that only you can read" in told.err
+    assert SECRET not in told.said
+    assert refresh_token(bulklink.folder) == REFRESH

@@ -1,0 +1,49 @@
+"""Keyrings for tests, chosen by PYTHON_KEYRING_BACKEND as a user would choose one."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import ClassVar
+
+from keyring.backend import KeyringBackend
+from keyring.errors import PasswordDeleteError
+
+
+class FileKeyring(KeyringBackend):
+    """Keeps everything in the file that TEST_KEYRING names."""
+
+    priority: ClassVar[float] = 9
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def get_password(self, service: str, username: str) -> str | None:
+        found = self._all().get(f"{service}/{username}")
+        return None if found is None else str(found)
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self._file().write_text(json.dumps({**self._all(), f"{service}/{username}": password}))
+
+    def delete_password(self, service: str, username: str) -> None:
+        kept = self._all()
+        if kept.pop(f"{service}/{username}", None) is None:
+            raise PasswordDeleteError("not there")
+        self._file().write_text(json.dumps(kept))
+
+    def _file(self) -> Path:
+        return Path(os.environ["TEST_KEYRING"])
+
+    def _all(self) -> dict[str, str]:
+        return json.loads(self._file().read_text()) if self._file().exists() else {}
+
+
+class LockedKeyring(FileKeyring):
+    """Answers nothing, as a keyring that nobody unlocks, and repeats what it was given."""
+
+    def get_password(self, service: str, username: str) -> str | None:
+        raise OSError(f"locked: {service} {username}")
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        raise OSError(f"locked: {password}")

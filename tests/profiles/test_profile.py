@@ -1,0 +1,105 @@
+"""Profiles on disk: what comes back, who may read it, what is said of a bad one."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bulklink.errors import ConfigError
+from bulklink.profiles.profile import Place, Profile, ProfileOrg, Profiles, checked_name
+
+FULL = Profile(
+    client_id='1000."Ä"\\\n',
+    secrets=Place.KEYRING,
+    data_centre="eu",
+    environment="sandbox",
+    scopes=("ZohoCRM.org.READ",),
+    signed_in="2026-11-23T21:09:55.420Z",
+    org=ProfileOrg("77", "Zylker \U0001f600\x7f", "Sandbox", "enterprise"),
+    options={"rate": 20, "only": ["a=b"], "yes": False},
+)
+posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")
+
+
+@pytest.mark.parametrize(
+    "profile", [FULL, Profile("id", Place.FILE, data_centre="us")], ids=["full", "bare"]
+)
+def test_a_profile_comes_back_as_it_was_stored(tmp_path: Path, profile: Profile) -> None:
+    profiles = Profiles(tmp_path)
+    profiles.save("prod", profile)
+    assert profiles.load("prod") == profile
+    tomllib.loads(profiles.file("prod").read_text("utf-8"))
+
+
+@posix_only
+def test_only_its_owner_can_read_a_profile(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        Profiles(tmp_path / "new").save("prod", FULL)
+    finally:
+        os.umask(before)
+    file = Profiles(tmp_path / "new").file("prod")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def test_profiles_are_named_in_order_and_other_files_are_none(tmp_path: Path) -> None:
+    profiles = Profiles(tmp_path)
+    assert profiles.names() == []
+    for name in ("test", "default"):
+        profiles.save(name, FULL)
+    (tmp_path / "profiles" / "No Name.toml").touch()
+    (tmp_path / "profiles" / "x.toml.partial").touch()
+    assert profiles.names() == ["default", "test"]
+
+
+def test_an_unknown_profile_is_told_with_those_that_are_known(tmp_path: Path) -> None:
+    profiles = Profiles(tmp_path)
+    profiles.save("prod", FULL)
+    with pytest.raises(ConfigError) as caught:
+        profiles.load("prd")
+    assert "'prd'" in caught.value.message
+    assert "Known are: prod." in caught.value.advice
+
+
+BAD = {
+    "no toml": "client_id = ",
+    "no client": 'secrets = "file"\n',
+    "unknown key": 'client_id = "a"\nsecrets = "file"\nclient_secret = "x"\n',
+    "no such place": 'client_id = "a"\nsecrets = "paper"\n',
+    "no such data centre": 'client_id = "a"\nsecrets = "file"\ndata_centre = "mars"\n',
+    "no place at all": 'client_id = "a"\nsecrets = "file"\n',
+    "plain http": 'client_id = "a"\nsecrets = "file"\napi_url = "http://example.com"\n',
+    "wrong type": 'client_id = 7\nsecrets = "file"\n',
+}
+
+
+@pytest.mark.parametrize("content", BAD.values(), ids=BAD)
+def test_a_profile_that_is_wrong_is_told_with_its_file(tmp_path: Path, content: str) -> None:
+    profiles = Profiles(tmp_path)
+    profiles.file("bad").parent.mkdir()
+    profiles.file("bad").write_text(content, "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        profiles.load("bad")
+    assert caught.value.where == str(profiles.file("bad"))
+    assert caught.value.advice
+
+
+@pytest.mark.parametrize("name", ["", " ", "../up", "a/b", ".hidden", "-x", "a b", "ä", "a" * 65])
+def test_what_cannot_be_a_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError):
+        checked_name(name)
+
+
+def test_upper_and_lower_case_name_the_same_profile() -> None:
+    assert checked_name(" Prod-EU.1 ") == "prod-eu.1"
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(ConfigError, match="cannot be written"):
+        Profiles(tmp_path / "taken").save("prod", FULL)
