@@ -35,6 +35,7 @@ def job_of(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
         columns=options["columns"],
         defaults=options["defaults"],
         only=options["only"],
+        keep=options["keep"] or None,
         allow_round_ids=options["allow_round_ids"],
         on_invalid=OnInvalid(options["on_invalid"]),
         snapshot=options["snapshot"],

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from bulklink.cli.types import NumberOr, Pair, Size, Tolerance
+from bulklink.cli.types import Lines, NumberOr, Pair, Size, Tolerance
 
 F = TypeVar("F", bound=Callable[..., Any])
 EDITIONS = ("standard", "professional", "enterprise", "zoho-one", "ultimate", "crm-plus")
@@ -92,6 +92,13 @@ mapping_options = apply(
         multiple=True,
         metavar="COLUMN[=VALUE]",
         help="Take only rows with this value, or with any, in a column; all given must hold.",
+    ),
+    option(
+        "--keep",
+        type=Lines(),
+        multiple=True,
+        metavar="HEADER[,HEADER]",
+        help="Of your own columns, take only these into the run folder; '' takes none.",
     ),
     option(
         "--allow-round-ids",

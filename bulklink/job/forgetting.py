@@ -17,7 +17,7 @@ from bulklink.runs.hashes import ledger_hash, sha256_of
 from bulklink.runs.record import Forgotten, RunRecord, State
 
 _ENDED = (State.FINISHED, State.REFUSED)
-_USERS = ("columns", "only")
+_USERS = ("columns", "only", "keep")
 """Options whose values are headers and cells of the user's."""
 
 

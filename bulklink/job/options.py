@@ -66,6 +66,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         defaults: (column, value) pairs that fill what is missing.
         only: (header, value) pairs; rows that do not match all of them are left out. A value of
             None matches every cell that is not empty.
+        keep: headers of the user's own columns that get into the run folder; None keeps all. What
+            is sent is kept anyway.
         allow_round_ids: take ids that look rounded by a spreadsheet.
         on_invalid: stop at refused rows, or skip them.
         batch_size: most messages a call, 1 to 20.
@@ -101,6 +103,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[tuple[str, str], ...] = ()
     defaults: tuple[tuple[str, str], ...] = ()
     only: tuple[tuple[str, str | None], ...] = ()
+    keep: tuple[str, ...] | None = None
     allow_round_ids: bool = False
     on_invalid: OnInvalid = OnInvalid.STOP
     batch_size: int = MOST_ITEMS
@@ -145,6 +148,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             "columns": dict(self.columns),
             "defaults": dict(self.defaults),
             "only": [list(pair) for pair in self.only],
+            "keep": self.keep,
             "allow_round_ids": self.allow_round_ids,
             "on_invalid": self.on_invalid,
             "batch_size": self.batch_size,

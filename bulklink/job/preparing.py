@@ -71,6 +71,7 @@ def check_mapping(
         columns=job.columns,
         defaults=job.defaults,
         only=job.only,
+        keep=job.keep,
         allow_round_ids=job.allow_round_ids,
         delimiter=job.delimiter,
         encoding=job.encoding,

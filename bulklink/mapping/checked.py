@@ -157,6 +157,7 @@ class Checked:
         self._stop = stop
         self._files = refusing.Files.of(prepared, columns)
         self._columns = columns
+        self._kept = tuple(column for column in columns if column.kept)
         self._reading = reading
         self._grouped = False
         self.inputs: tuple[InputFile, ...] = tuple(one.input for one in prepared)
@@ -221,12 +222,12 @@ class Checked:
     def seal(self, folder: Path) -> None:
         """Write `plan.parquet` into a folder: every valid row, sorted as it will be sent."""
         self._group()
-        plan = sealing.Plan(self._columns, self._reading, self._files, self._findings)
+        plan = sealing.Plan(self._kept, self._reading, self._files, self._findings)
         sealing.write_plan(self._database, folder, plan)
 
     def write_rejects(self, folder: Path) -> None:
         """Write `rejects.csv` into a folder: every refused row, to be mended and fed again."""
-        refusing.write_rejects(self._database, folder, self._columns, self._files)
+        refusing.write_rejects(self._database, folder, self._kept, self._files)
 
     def _group(self) -> None:
         if not self._grouped:

@@ -39,13 +39,15 @@ class Column(msgspec.Struct, frozen=True):
     """One column of the user's, in the order of the mapping.
 
     `known` is bulklink's name for it, or None where it is the user's own; `places` says for each
-    file at which place its records carry it, `headers` under which header.
+    file at which place its records carry it, `headers` under which header. One that is not `kept`
+    is looked at by `only` and gets into no file.
     """
 
     header: str
     known: str | None
     places: tuple[int | None, ...]
     headers: tuple[str | None, ...]
+    kept: bool = True
 
 
 def simple(header: str) -> str:
@@ -106,11 +108,12 @@ def columns_of(files: Sequence[Headers], reading: Reading) -> tuple[Column, ...]
         reading: what the user said about columns.
 
     Returns:
-        The columns, each once, in the order in which they first appear. Columns that bulklink
-        wrote itself are left out.
+        The columns, each once, in the order in which they first appear, with those behind them
+        that are not kept. Columns that bulklink wrote itself are left out, and those that are
+        neither kept nor looked at.
 
     Raises:
-        BadFileError: if a column is missing or stands twice, or `--column` names no header.
+        BadFileError: if a column is missing or stands twice, or an option names no header.
     """
     check_reading(reading)
     _check_renames(files, reading)
@@ -119,7 +122,44 @@ def columns_of(files: Sequence[Headers], reading: Reading) -> tuple[Column, ...]
         for place, key in enumerate(_keys(file, reading)):
             if key is not None:
                 found.setdefault(key, []).append((number, place))
-    return tuple(_column(key, at, files) for key, at in found.items())
+    return _without_unkept([_column(key, at, files) for key, at in found.items()], reading)
+
+
+def _without_unkept(columns: Sequence[Column], reading: Reading) -> tuple[Column, ...]:
+    """Leave out what `keep` does not name; the rest of it that `only` needs goes to the end."""
+    if reading.keep is None:
+        return tuple(columns)
+    headers = [column.header for column in columns]
+    kept = {name for wanted in reading.keep for name in _named_by(wanted, headers)}
+    looked_at = {
+        found for header, _ in reading.only if (found := find(headers, header)) is not None
+    }
+    behind = [
+        msgspec.structs.replace(column, kept=False)
+        for place, column in enumerate(columns)
+        if column.known is None and column.header not in kept and place in looked_at
+    ]
+    return (*(c for c in columns if c.known is not None or c.header in kept), *behind)
+
+
+def _named_by(wanted: str, headers: Sequence[str]) -> list[str]:
+    """Return the headers that one value of `keep` names: one, several parted by commas, none."""
+    if not wanted.strip():
+        return []
+    for names in ([wanted], [name for name in wanted.split(",") if name.strip()]):
+        found = [_all_like(name, headers) for name in names]
+        if all(found):
+            return [header for like in found for header in like]
+    raise BadFileError(
+        f"No header is called {wanted!r}, as --keep says.",
+        where=f"--keep {wanted}",
+        advice=nearest(wanted, headers),
+    )
+
+
+def _all_like(wanted: str, headers: Sequence[str]) -> list[str]:
+    same = [header for header in headers if header == wanted]
+    return same or [header for header in headers if simple(header) == simple(wanted)]
 
 
 def _column(

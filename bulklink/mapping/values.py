@@ -23,13 +23,16 @@ class Reading(msgspec.Struct, frozen=True):
     that carries it, `defaults` pairs of a column and the value of its empty cells, `only` pairs
     of a header and the value a row must have there (None: any that is not empty). `delimiter` parts
     the cells of CSV files, `encoding` is the one of texts; None finds the one and takes UTF-8.
-    `guarded` are the operations that the guard is for; elsewhere it is a column of the user's own.
+    `keep` names headers of the user's own columns that the plan and the refused rows have; None is
+    all. `guarded` are the operations that the guard is for; elsewhere it is a column of the user's
+    own.
     """
 
     op: Op | None
     columns: tuple[tuple[str, str], ...] = ()
     defaults: tuple[tuple[str, str], ...] = ()
     only: tuple[tuple[str, str | None], ...] = ()
+    keep: tuple[str, ...] | None = None
     allow_round_ids: bool = False
     delimiter: str | None = None
     encoding: str | None = None

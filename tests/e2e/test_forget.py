@@ -89,3 +89,34 @@ def test_what_is_no_run_is_refused(bulklink: Command, name: str) -> None:
     ended = bulklink("forget", name, "--json")
     assert ended.code == 2
     assert ended.error["code"] == "run-dir"
+
+
+@pytest.mark.parametrize("way", ["option", "variable", "job"])
+def test_columns_that_are_not_kept_never_get_into_the_run_folder(
+    linker: Command, contact: Contact, way: str
+) -> None:
+    mapped(linker, contact)
+    command, arguments = linker, ["m.csv"]
+    if way == "option":
+        arguments = ["m.csv", "--keep", ""]
+    elif way == "variable":
+        command = linker.given(BULKLINK_KEEP="deal_name\n,")
+    else:
+        text = 'op = "link"\nmapping = "m.csv"\nkeep = ["deal_name"]\n'
+        (linker.folder / "job.toml").write_text(text, "utf-8")
+        arguments = ["job.toml"]
+    verb = "run" if way == "job" else "link"
+    ended = command(verb, *arguments, "--on-invalid", "skip", "--run-dir", "run")
+    assert ended.code == 1
+    linker("export", "run", "-o", "out.csv")
+    header = (linker.folder / "out.csv").read_text("utf-8").splitlines()[0]
+    assert "Note" not in header
+    assert "deal_name" in header
+    assert "Note" not in (linker.folder / "run" / "rejects.csv").read_text("utf-8")
+
+
+def test_what_is_kept_is_part_of_the_digest(linker: Command, contact: Contact) -> None:
+    mapped(linker, contact)
+    plan = ("plan", "--op", "link", "m.csv", "--on-invalid", "skip", "--json")
+    digests = {linker(*plan, *keep).object["digest"] for keep in ((), ("--keep", "Note"))}
+    assert len(digests) == 2
