@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bulklink.engine.failures import MaxFailures
     from bulklink.engine.stopping import Stopping
     from bulklink.errors import BulklinkError, ExitCode
-    from bulklink.job.options import Edition, Job, OnInvalid
+    from bulklink.job.options import Edition, Job, OnInvalid, WhenCreditsOut
     from bulklink.job.planning import PlanReport, plan
     from bulklink.job.progress import Progress, Question, Watch
     from bulklink.job.running import run
@@ -38,6 +38,7 @@ _HOMES = {
     "Status": "bulklink.models",
     "Stopping": "bulklink.engine.stopping",
     "Watch": "bulklink.job.progress",
+    "WhenCreditsOut": "bulklink.job.options",
     "plan": "bulklink.job.planning",
     "run": "bulklink.job.running",
 }
@@ -59,6 +60,7 @@ __all__ = [
     "Status",
     "Stopping",
     "Watch",
+    "WhenCreditsOut",
     "plan",
     "run",
 ]

@@ -16,6 +16,7 @@ class ExitCode(IntEnum):
     ROWS_NOT_DONE = 1
     REFUSED = 2
     STOPPED = 3
+    CREDITS = 4
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -134,15 +135,29 @@ class StoppedBy(StrEnum):
     FATAL = "fatal"
     NO_ANSWER = "no-answer"
     MAX_FAILURES = "max-failures"
+    CREDITS = "credits"
+    MAX_CREDITS = "max-credits"
     LEDGER = "ledger"
     INTERNAL = "internal"
 
 
 class RunStoppedError(BulklinkError):
-    """Raised inside a run when it cannot go on and a person must look."""
+    """Raised inside a run when it cannot go on and a person must look, or wait.
+
+    `resume_at` is when it can go on, in seconds since 1970; None where no time helps.
+    """
 
     code = "stopped"
 
-    def __init__(self, by: StoppedBy, message: str, *, where: str = "", advice: str = "") -> None:
+    def __init__(
+        self,
+        by: StoppedBy,
+        message: str,
+        *,
+        where: str = "",
+        advice: str = "",
+        resume_at: float | None = None,
+    ) -> None:
         super().__init__(message, where=where, advice=advice)
         self.by = by
+        self.resume_at = resume_at

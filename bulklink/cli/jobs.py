@@ -14,7 +14,7 @@ from bulklink.cli.connecting import FAR_SOURCES, take_profile
 from bulklink.cli.options import key_of
 from bulklink.engine.failures import MaxFailures
 from bulklink.errors import ConfigError
-from bulklink.job.options import Edition, GroupBy, Job, OnInvalid
+from bulklink.job.options import Edition, GroupBy, Job, OnInvalid, WhenCreditsOut
 from bulklink.models import Op
 
 _MAPPING = "mapping"
@@ -66,7 +66,7 @@ def pace_of(options: Mapping[str, Any]) -> Job:
 def limits_of(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a `Job` that change how it is sent, never what."""
     edition, failures = options.get("edition"), options.get("max_failures")
-    return {
+    return credits_of(options) | {
         "concurrency": options["concurrency"],
         "edition": Edition(edition) if edition else None,
         "rate": options["rate"],
@@ -77,6 +77,22 @@ def limits_of(options: Mapping[str, Any]) -> dict[str, Any]:
         "settle_after": options.get("settle_after", 10.0),
         "max_failures": MaxFailures(**failures) if failures else None,
     }
+
+
+def credits_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a `Job` that say what it may spend.
+
+    What is not given is left out, so that a resume keeps to what the run was asked for; only the
+    most that a command spends is for that command alone.
+    """
+    when = options.get("when_credits_out")
+    given = {
+        "credits_per_day": options.get("credits_per_day"),
+        "reserve_credits": options.get("reserve_credits"),
+        "when_credits_out": WhenCreditsOut(when) if when else None,
+    }
+    kept = {name: value for name, value in given.items() if value is not None}
+    return kept | {"max_credits": options.get("max_credits")}
 
 
 def with_job_file(path: Path, ctx: click.Context, options: dict[str, Any]) -> tuple[str, ...]:

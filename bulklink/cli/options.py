@@ -176,6 +176,29 @@ pace_options = apply(
     ),
 )
 
+_CREDITS = click.IntRange(1, 10**12)
+credit_options = apply(
+    option(
+        "--max-credits",
+        type=_CREDITS,
+        metavar="N",
+        help="Most requests that this command makes, reads, look-ups and retries included; only"
+        " relinks that are begun are finished beyond it.",
+    ),
+    option(
+        "--credits-per-day",
+        type=_CREDITS,
+        metavar="N",
+        help="Most requests in any 24 hours, by all runs on this org from this machine.",
+    ),
+    option(
+        "--reserve-credits",
+        type=_CREDITS,
+        metavar="N",
+        help="Leave so many of the org's credits to others.",
+    ),
+)
+
 run_dir_option = option(
     "--run-dir",
     type=click.Path(path_type=Path),
@@ -215,6 +238,12 @@ limit_options = apply(
         help="Most pages of a contact's emails that are read, 10 emails each.",
     ),
     settle_after_option,
+    credit_options,
+    option(
+        "--when-credits-out",
+        type=click.Choice(["stop", "wait"]),
+        help="Where credits are out, stop to be resumed later (the default), or wait.",
+    ),
     option(
         "--max-failures",
         type=Tolerance(),

@@ -10,6 +10,7 @@ import click
 
 from bulklink.cli.options import (
     apply,
+    credit_options,
     mapping_options,
     option,
     output_options,
@@ -25,7 +26,7 @@ from bulklink.errors import ExitCode
 @click.command("plan")
 @click.argument("mapping", nargs=-1, required=True)
 @option("--op", type=click.Choice(["link", "unlink", "relink"]), help="What is done with each row.")
-@apply(mapping_options, plan_options, snapshot_options, pace_options)
+@apply(mapping_options, plan_options, snapshot_options, pace_options, credit_options)
 @run_dir_option
 @option(
     "--latency",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -81,6 +82,17 @@ class ScreenWatch(Watch):
         self._bar.update(self._task, description=text)
         if self._style == "lines" and self._verbose:
             note(f"{text} …")
+
+    def waits(self, until: float | None) -> None:
+        """Show until when the run waits for credits."""
+        if until is None:
+            self.phase("Sending")
+            return
+        moment = datetime.fromtimestamp(until).astimezone()
+        text = f"Waiting for credits until {moment:%Y-%m-%d %H:%M:%S %Z}"
+        self._bar.update(self._task, description=text)
+        if self._style != "bar" and not self._quiet:
+            note(f"{text}. Ctrl-C stops; `bulklink resume` goes on later.")
 
     def progress(self, progress: Settled) -> None:
         """Show how far the run is."""

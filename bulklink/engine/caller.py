@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
+from bulklink.engine.credits.book import Hold
+from bulklink.engine.credits.gate import Credit, Credits, ShortError
+from bulklink.engine.credits.signs import Cause
 from bulklink.engine.pacing.pacer import Pacer, Ticket
 from bulklink.engine.refusals import fatal
 from bulklink.engine.retries import Next, Tries, decide
@@ -59,6 +62,7 @@ class Caller:
         client: sends requests.
         ledger: takes the `call` line before a request leaves, and answers worth keeping.
         pacer: gives out turns and places in flight.
+        credits: gives out credits.
         stopping: tells whether the run goes on.
         clock: tells the time.
         first_call: number of the first call in the ledger.
@@ -71,6 +75,7 @@ class Caller:
         client: Client,
         ledger: LedgerWriter,
         pacer: Pacer,
+        credits: Credits,  # noqa: A002 - the word of the field; nobody wants the builtin
         stopping: Stopping,
         clock: Clock,
         *,
@@ -80,6 +85,7 @@ class Caller:
         self._client = client
         self._ledger = ledger
         self._pacer = pacer
+        self._credits = credits
         self._stopping = stopping
         self._clock = clock
         self._next_call = first_call
@@ -95,6 +101,8 @@ class Caller:
         rows: Sequence[int] = (),
         tried: int = 0,
         finishing: bool = False,
+        hold: Hold | None = None,
+        aside: int = 0,
     ) -> Exchange:
         """Send a request until it has an answer that stands, or its tries are used up.
 
@@ -106,22 +114,35 @@ class Caller:
             rows: the rows it carries, for the ledger.
             tried: how often these rows were sent for the same purpose before.
             finishing: whether it finishes a relink that a gentle stop must not tear.
+            hold: credits of its contact that are set aside to finish relinks.
+            aside: credits that must be set aside there before it is sent.
 
         Raises:
             HaltedError: if the run was stopped before it was sent.
+            ShortError: if credits are short and its contact has relinks to finish first.
             RunStoppedError: if the token is refused or no server answers.
             LedgerError: if its line cannot be written; it was not sent then.
         """
-        made = _Made(self._clock.monotonic())
+        made = _Made(self._clock.monotonic(), self._credits.waited)
         ticket = self._pacer.ticket(contact_id, finishing=finishing)
         while True:
             made.sent += 1
             line = self._line(request.kind, tried + made.sent, contact_id, rows)
-            received = await self._send(request, line, ticket)
+            try:
+                async with self._credits.credit(
+                    hold=hold, aside=0 if made.last else aside, finishing=finishing
+                ) as credit:
+                    received = await self._send(request, line, ticket, credit)
+            except ShortError:
+                if made.last is None:
+                    raise
+                return made.last
             outcome = received.outcome
-            exchange = Exchange(line.call, made.sent, request.kind, outcome, made.lost)
+            made.last = exchange = Exchange(line.call, made.sent, request.kind, outcome, made.lost)
             if isinstance(outcome, Silence) or not outcome.ok:
                 self.keep(exchange)
+            if credit.cause is Cause.CREDITS:
+                continue  # it waits for them, or the run stops: no try is used up
             decision = decide(outcome, self._tries(made, request, outcome), self._clock.chance())
             made.lost = made.lost or _may_be_applied(outcome)
             match decision.next:
@@ -147,7 +168,9 @@ class Caller:
             answer_line(self._clock.timestamp(), exchange.call, exchange.kind, status, body)
         )
 
-    async def _send(self, request: Request, line: CallLine, ticket: Ticket) -> Received:
+    async def _send(
+        self, request: Request, line: CallLine, ticket: Ticket, credit: Credit
+    ) -> Received:
         """Send once, with the line on disk before."""
         async with self._pacer.turn(ticket) as turn:
             await self._client.ready()
@@ -155,11 +178,18 @@ class Caller:
             async with self._told_if_kept_back(line):
                 await self._pacer.take_place(turn)
                 token = await self._client.ready()  # one can have ended meanwhile
+                await self._credits.leave(credit)
                 await self._pacer.start(turn)
             received = await self._client.send(request, token)
-            if isinstance(received.outcome, Silence) and received.outcome.in_time is False:
+            outcome = received.outcome
+            await self._credits.answered(credit, outcome, busy=_busy(outcome))
+            if isinstance(outcome, Silence) and outcome.in_time is False:
                 turn.lingers = self._settle_after
             return received
+
+    def release(self, hold: Hold) -> None:
+        """Free the credits that were set aside for a contact with no relink to finish."""
+        self._credits.release(hold)
 
     def _line(
         self, kind: CallKind, attempt: int, contact_id: str | None, rows: Sequence[int]
@@ -183,7 +213,7 @@ class Caller:
         made.busy += _busy(outcome)
         return Tries(
             made=made.sent - made.busy,
-            seconds=self._clock.monotonic() - made.started,
+            seconds=self._clock.monotonic() - made.started - (self._credits.waited - made.waited),
             busy=made.busy,
             renewed=made.renewed,
             repeatable=request.kind is not CallKind.UNLINK,
@@ -211,8 +241,10 @@ class Caller:
 class _Made:
     """What was done for one request so far."""
 
-    def __init__(self, started: float) -> None:
+    def __init__(self, started: float, waited: float) -> None:
         self.started = started
+        self.waited = waited
+        self.last: Exchange | None = None
         self.sent = 0
         self.busy = 0
         self.renewed = False

@@ -15,6 +15,8 @@ import msgspec
 
 from bulklink.engine.batches import link_batches, unlink_batches
 from bulklink.engine.caller import Caller, Clock, Exchange
+from bulklink.engine.credits.book import Hold
+from bulklink.engine.credits.gate import TO_FINISH, ShortError
 from bulklink.engine.readback import read_links
 from bulklink.engine.refusals import Refusals
 from bulklink.engine.settling import ANSWERED, leave_in_doubt
@@ -23,7 +25,7 @@ from bulklink.engine.tracks import Need, Track
 from bulklink.errors import BulklinkError
 from bulklink.ledger.lines import Result, result_line, snapshot_line, step_line
 from bulklink.ledger.writer import LedgerWriter
-from bulklink.models import Message
+from bulklink.models import Message, Op
 from bulklink.zoho import requests
 from bulklink.zoho.answers import Reading, Verdict, read_answer
 from bulklink.zoho.classes import AnswerClass, class_of
@@ -80,6 +82,8 @@ class ContactRun:
         self._tracks = [desk.track(message) for message in messages]
         self._desk = desk
         self._lots = 0
+        self._hold = Hold()
+        self._short = False
         self._write_ended = desk.clock.monotonic()
 
     async def run(self) -> None:
@@ -93,15 +97,19 @@ class ContactRun:
                 await self._write(asking, need)
 
     def _open(self) -> list[Track]:
-        """Return the tracks that may go on; after a stop, at most those between two halves."""
+        """Return the tracks that may go on; after a stop, at most those between two halves.
+
+        These also go first where credits are short, before the contact waits for some.
+        """
         tracks = [track for track in self._tracks if track.need is not Need.NOTHING]
-        if self._desk.stopping.reason is None:
-            return tracks
-        try:
-            self._desk.stopping.check(finishing=True)
-        except HaltedError:
-            return []
-        return [track for track in tracks if track.torn]
+        torn = [track for track in tracks if track.torn]
+        self._hold.torn = bool(torn)
+        if not torn:
+            self._desk.caller.release(self._hold)
+        if self._desk.stopping.reason is not None:
+            return [] if self._desk.stopping.halts(finishing=True) else torn
+        self._short = self._short and bool(torn)
+        return torn if self._short else tracks
 
     async def _guarded(
         self, work: Callable[[list[Track], Need], Awaitable[None]], tracks: list[Track], need: Need
@@ -109,6 +117,8 @@ class ContactRun:
         """Do some work; what ends the run is told to all, and the tracks stay as they are."""
         try:
             await work(tracks, need)
+        except ShortError:
+            self._short = True
         except HaltedError:
             pass
         except BulklinkError as error:
@@ -131,6 +141,8 @@ class ContactRun:
             rows=[track.message.row for track in batch],
             tried=max(track.sendings for track in batch),
             finishing=any(track.torn for track in batch),
+            hold=self._hold,
+            aside=TO_FINISH if need is Need.UNLINK and _relinks(batch) else 0,
         )
         self._write_ended = self._desk.clock.monotonic()
         for track in batch:
@@ -230,6 +242,7 @@ class ContactRun:
             most_pages=sending.read_pages,
             finishing=finishing,
             told=partial(self._record, snapshot=need is Need.SNAPSHOT),
+            hold=self._hold,
         )
 
     def _record(self, tracks: Iterable[Track], *, snapshot: bool = False) -> None:
@@ -263,6 +276,10 @@ def _batches(tracks: Sequence[Track], need: Need, sending: Sending) -> Iterable[
     for _, members in groupby(sorted(tracks, key=group), key=group):
         for batch in cut([track.message for track in members], sending.batch_size):
             yield [by_row[message.row] for message in batch]
+
+
+def _relinks(batch: Sequence[Track]) -> bool:
+    return any(track.message.op is Op.RELINK for track in batch)
 
 
 def _may_be_applied(verdict: Verdict) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from bulklink.engine.caller import Caller, Exchange
+from bulklink.engine.credits.book import Hold
 from bulklink.engine.refusals import Judge
 from bulklink.zoho.answers import Verdict, refusal_of
 from bulklink.zoho.classes import AnswerClass, class_of
@@ -38,6 +39,7 @@ class Pages(Generic[P]):
         refusals: judges a refusal.
         most: pages that are read at most; None reads all.
         finishing: whether it serves relinks that a gentle stop must not tear.
+        hold: credits that are set aside to finish relinks of the contact.
 
     Attributes:
         last_call: the number of the last call made.
@@ -55,6 +57,7 @@ class Pages(Generic[P]):
         *,
         most: int | None = None,
         finishing: bool = False,
+        hold: Hold | None = None,
     ) -> None:
         self._contact_id = contact_id
         self._read = read
@@ -62,6 +65,7 @@ class Pages(Generic[P]):
         self._refusals = refusals
         self._most = most
         self._finishing = finishing
+        self._hold = hold
         self._index: str | None = None
         self._asked: set[str | None] = set()
         self.last_call: int | None = None
@@ -88,6 +92,7 @@ class Pages(Generic[P]):
             contact_id=self._contact_id,
             rows=rows,
             finishing=self._finishing,
+            hold=self._hold,
         )
         self.last_call = exchange.call
         page = await self._page(exchange)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from bulklink.engine.caller import Caller
+from bulklink.engine.credits.book import Hold
 from bulklink.engine.pages import Pages
 from bulklink.engine.refusals import Refusals
 from bulklink.engine.settling import seen, unreadable
@@ -20,6 +21,7 @@ async def read_links(
     *,
     most_pages: int,
     finishing: bool,
+    hold: Hold,
     told: Callable[[Sequence[Track]], None],
 ) -> None:
     """Read a contact's pages until all messages are seen, or no page is left.
@@ -33,6 +35,7 @@ async def read_links(
         refusals: judges a refusal.
         most_pages: pages that are read at most.
         finishing: whether it serves relinks that a gentle stop must not tear.
+        hold: credits that are set aside to finish relinks of the contact.
         told: takes those that a page, or the end of the pages, let go on.
 
     Raises:
@@ -42,7 +45,9 @@ async def read_links(
     left: dict[str, list[Track]] = {}
     for track in tracks:
         left.setdefault(track.message.message_id, []).append(track)
-    pages = Pages(contact_id, read_page, caller, refusals, most=most_pages, finishing=finishing)
+    pages = Pages(
+        contact_id, read_page, caller, refusals, most=most_pages, finishing=finishing, hold=hold
+    )
     while left and (page := await pages.next(_rows(left.values()))) is not None:
         listed = []
         for message_id in [one for one in page.links if one in left]:

@@ -8,7 +8,13 @@ import anyio
 
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
 
-_GENTLE = (StoppedBy.INTERRUPTED, StoppedBy.TERMINATED, StoppedBy.MAX_FAILURES)
+_GENTLE = (
+    StoppedBy.INTERRUPTED,
+    StoppedBy.TERMINATED,
+    StoppedBy.MAX_FAILURES,
+    StoppedBy.CREDITS,
+    StoppedBy.MAX_CREDITS,
+)
 
 
 class HaltedError(Exception):
@@ -18,13 +24,19 @@ class HaltedError(Exception):
 class Stopping:
     """Whether the run goes on.
 
-    After a gentle stop (a person, the system, too many failures) no new work starts, but a relink
-    that is between its halves is finished. After a hard one (the server takes no more, the ledger
-    is broken) nothing more is sent.
+    After a gentle stop (a person, the system, too many failures, credits) no new work starts, but
+    a relink that is between its halves is finished. After a hard one (the server takes no more,
+    the ledger is broken) nothing more is sent.
+
+    Attributes:
+        reason: why it stops; None while it goes on.
+        barred: whether no call can be made now, not even one that finishes a relink: the CRM
+            has no credits left.
     """
 
     def __init__(self) -> None:
         self.reason: RunStoppedError | None = None
+        self.barred = False
         self._stopped = anyio.Event()
         self._on_stop: list[Callable[[], None]] = []
 
@@ -54,7 +66,17 @@ class Stopping:
 
     def halts(self, *, finishing: bool = False) -> bool:
         """Tell whether a call may not start; `finishing` is between a relink's halves."""
-        return self.reason is not None and not (finishing and self.reason.by in _GENTLE)
+        if self.reason is None:
+            return False
+        return self.barred or not (finishing and self.reason.by in _GENTLE)
+
+    def bar(self) -> None:
+        """Note that no call can be made now, not even one that finishes a relink."""
+        self.barred = True
+
+    def unbar(self) -> None:
+        """Note that calls may be made again."""
+        self.barred = False
 
     async def sleep(self, seconds: float, *, finishing: bool = False) -> None:
         """Wait, but no longer than the run goes on.

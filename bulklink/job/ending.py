@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bulklink.engine.stopping import Stopping
-from bulklink.errors import LedgerError, RefusedError, RunDirError, StoppedBy
+from bulklink.errors import LedgerError, RefusedError, RunDirError, RunStoppedError, StoppedBy
 from bulklink.job.progress import Counter
 from bulklink.ledger.lines import timestamp
 from bulklink.ledger.replay import replay
@@ -43,13 +43,18 @@ def end(
     if refused and before.invocations:
         # It was not taken up again, and can be as before.
         record = record.but(
-            state=before.state, stopped_by=before.stopped_by, reason=before.reason, org=before.org
+            state=before.state,
+            stopped_by=before.stopped_by,
+            reason=before.reason,
+            resume_at=before.resume_at,
+            org=before.org,
         )
     else:
         record = record.but(
             state=State.REFUSED if refused else State.STOPPED if reason else State.FINISHED,
             stopped_by=reason.by if reason and not refused else None,
             reason=refused.code if refused else reason.message if reason else None,
+            resume_at=_resume_at(reason),
         )
     told = replay(folder.ledger)
     counts = counts_of(record, told)
@@ -68,6 +73,10 @@ def end(
     if not broken:
         _check(record, counter, summary)
     return summary
+
+
+def _resume_at(reason: RunStoppedError | None) -> str | None:
+    return timestamp(reason.resume_at) if reason and reason.resume_at is not None else None
 
 
 def _check(record: RunRecord, counter: Counter, summary: RunSummary) -> None:

@@ -8,19 +8,11 @@ from enum import StrEnum
 import msgspec
 
 from bulklink.engine.batches import fewest_unlinks, unlinks_of_length, unlinks_packed
-from bulklink.job.options import Edition, Job
+from bulklink.job.credits import credits_a_day
+from bulklink.job.options import Job
 from bulklink.mapping.shape import PlanShape
 from bulklink.zoho.requests import MOST_IDS_QUERY, MOST_ITEMS
 
-_DAY_CREDITS = {
-    Edition.STANDARD: (50_000, 250, 100_000),
-    Edition.PROFESSIONAL: (50_000, 500, 3_000_000),
-    Edition.ENTERPRISE: (50_000, 1_000, 5_000_000),
-    Edition.ZOHO_ONE: (50_000, 1_000, 5_000_000),
-    Edition.ULTIMATE: (50_000, 2_000, None),
-    Edition.CRM_PLUS: (50_000, 2_000, None),
-}
-"""Credits in 24 hours by edition: for the org, for each user, and at most (Zoho's API limits)."""
 ASSUMED_LATENCY = 0.5
 """Seconds that a call is assumed to take."""
 _DEALS_A_LOOKUP = (MOST_IDS_QUERY + 1) // (19 + 1)
@@ -126,15 +118,6 @@ def outlook(
         days=days,
         saved_by_contact=calls.link - shared,
     )
-
-
-def credits_a_day(edition: Edition | None, users: int) -> int | None:
-    """Return the credits of an org in 24 hours, None where its edition is not known."""
-    if edition is None:
-        return None
-    org, each, most = _DAY_CREDITS[edition]
-    found = org + each * users
-    return found if most is None else min(found, most)
 
 
 def _time(calls: int, job: Job, latency: float) -> tuple[float, Limit]:

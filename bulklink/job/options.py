@@ -34,6 +34,13 @@ class GroupBy(StrEnum):
     CONTACT = "contact"
 
 
+class WhenCreditsOut(StrEnum):
+    """What a run does where credits are out: stop, to be resumed, or wait."""
+
+    STOP = "stop"
+    WAIT = "wait"
+
+
 class OnInvalid(StrEnum):
     """What a job does with refused rows: stop before anything is sent, or leave them out."""
 
@@ -93,6 +100,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             could not be put back.
         max_failures: what an invocation takes in failures; None stops it if the first 20 emails
             all failed, or 25 % of at least 200.
+        max_credits: requests to the API host that an invocation may make; None is no limit.
+        credits_per_day: those that all runs on the org from this machine may make in 24 hours.
+        reserve_credits: credits that are left for others.
+        when_credits_out: stop where credits are out, or wait for them.
     """
 
     mappings: tuple[str, ...]
@@ -124,6 +135,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: bool | None = None
     accept_no_put_back: bool = False
     max_failures: MaxFailures | None = None
+    max_credits: int | None = None
+    credits_per_day: int | None = None
+    reserve_credits: int = 0
+    when_credits_out: WhenCreditsOut = WhenCreditsOut.STOP
 
     @property
     def op_name(self) -> str:

@@ -55,6 +55,12 @@ class Watch:
     def read(self, done: int, of: int) -> None:
         """Told every half second while the CRM is read: how many of how many."""
 
+    def waits(self, until: float | None) -> None:
+        """Told until when the run waits for credits, and None when it goes on.
+
+        Seconds since 1970; they may be there later still.
+        """
+
     def not_done(self, result: Result) -> None:
         """Told of each message that failed or is in doubt."""
 
@@ -80,6 +86,11 @@ class Counter:
     def counts(self) -> dict[Status, int]:
         """The rows of each status."""
         return self.told.counts
+
+    @property
+    def pending(self) -> int:
+        """The rows without a result."""
+        return self._rows - sum(self.counts.values())
 
     def add(self, result: Result) -> None:
         """Count a result.

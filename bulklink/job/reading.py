@@ -15,6 +15,7 @@ from bulklink.engine.refusals import ReadRefusals
 from bulklink.engine.sender import workers_for
 from bulklink.engine.stopping import Stopping
 from bulklink.job.options import Job
+from bulklink.job.spending import Spending
 from bulklink.job.surroundings import Surroundings
 from bulklink.ledger.writer import LedgerWriter, open_ledger
 from bulklink.zoho.client import Client
@@ -37,6 +38,7 @@ class ReadingSession(msgspec.Struct, frozen=True):
     clock: Clock
     pacer: Pacer
     limits: Job
+    spending: Spending
 
     @property
     def workers(self) -> int:
@@ -47,6 +49,7 @@ class ReadingSession(msgspec.Struct, frozen=True):
         """Look up the org, and let its licence say how many calls may be in flight."""
         org = await organisation(self.caller)
         self.pacer.resize(self.limits.in_flight(org.paid_type))
+        await self.spending.met(org)
         return org
 
 
@@ -79,12 +82,17 @@ async def reading_session(
         stopping=stopping,
         clock=clock.monotonic,
     )
+    spending = Spending(limits, connection, stopping, around)
     files = around.files(log, answers, False)  # noqa: FBT003 - not synced: reads change nothing
     try:
         async with around.transport() as transport, open_ledger(files) as writer:
             tokens = Tokens(connection, transport, around.token_store, clock.wall)
             client = Client(tokens, transport, secrets_of(connection))
-            caller = Caller(client, writer, pacer, stopping, clock)
-            yield ReadingSession(caller, writer, ReadRefusals(), stopping, clock, pacer, limits)
+            caller = Caller(client, writer, pacer, spending.credits, stopping, clock)
+            refusals = ReadRefusals()
+            yield ReadingSession(caller, writer, refusals, stopping, clock, pacer, limits, spending)
     finally:
-        files.close()
+        try:
+            await spending.end()
+        finally:
+            files.close()

@@ -16,11 +16,12 @@ from bulklink.engine.sender import send_all, workers_for
 from bulklink.engine.stopping import HaltedError, Stopping
 from bulklink.engine.tracks import Track, track_of
 from bulklink.engine.windows import contact_windows
-from bulklink.errors import BulklinkError, RefusedError
+from bulklink.errors import BulklinkError, RefusedError, StoppedBy
 from bulklink.job.approach import NameLookups, check_org, check_place, confirm, module_id
 from bulklink.job.ending import end
 from bulklink.job.options import Job
 from bulklink.job.progress import Counter, Watch
+from bulklink.job.spending import Spending, too_early
 from bulklink.job.surroundings import Surroundings
 from bulklink.ledger.lines import Result, timestamp
 from bulklink.ledger.replay import Replay
@@ -72,12 +73,13 @@ async def send(
         state=State.RUNNING,
         stopped_by=None,
         reason=None,
+        resume_at=None,
         api_url=connection.api_url,
         data_centre=connection.data_centre,
         invocations=(*before.invocations, Invocation(started=timestamp(clock.wall()))),
     )
     folder.write(record)
-    run = _Run(folder, record, told, job, connection, watch, stopping, around)
+    run = _Run(folder, before, record, told, job, connection, watch, stopping, around)
     refused: RefusedError | None = None
     try:
         if record.messages:
@@ -108,6 +110,7 @@ class _Run:
     def __init__(
         self,
         folder: RunFolder,
+        before: RunRecord,
         record: RunRecord,
         told: Replay,
         job: Job,
@@ -133,6 +136,19 @@ class _Run:
             stopping=stopping,
             clock=self.clock.monotonic,
         )
+        doubted = before.stopped_by == StoppedBy.CREDITS
+        if doubted and before.resume_at and before.resume_at > self.clock.timestamp():
+            watch.warn(too_early(before.resume_at))
+        self.spending = Spending(
+            job,
+            connection,
+            stopping,
+            around,
+            doubted=doubted,
+            warn=watch.warn,
+            waits=self._waits,
+            messages_left=lambda: self.counter.pending,
+        )
 
     async def drive(self) -> None:
         """Do the whole run with its session and ledger open."""
@@ -146,6 +162,7 @@ class _Run:
                     client,
                     ledger,
                     self.pacer,
+                    self.spending.credits,
                     self.stopping,
                     self.clock,
                     first_call=self.told.next_call,
@@ -153,12 +170,17 @@ class _Run:
                 )
                 await self._steps(caller, ledger)
         finally:
-            files.close()
+            try:
+                await self.spending.end()
+            finally:
+                files.close()
 
     async def _steps(self, caller: Caller, ledger: LedgerWriter) -> None:
+        await self.spending.begin(self.record.org.id if self.record.org else None)
         self.watch.phase("Looking up the org")
         org = await organisation(caller)
         check_org(self.record, org)
+        await self.spending.met(org)
         confirm(org, self.record, self.job, self.connection, self.watch)
         self._note_org(org)
         module = await module_id(self.record, self.connection, caller)
@@ -178,6 +200,13 @@ class _Run:
         self.pacer.resize(self.job.in_flight(org.paid_type))
         self.record = self.record.but(org=OrgRecord(org.id, org.name, org.type))
         self.folder.write(self.record)
+
+    def _waits(self, until: float | None) -> None:
+        """Have the folder and whoever watches know that the run waits for credits."""
+        resume_at = timestamp(until) if until is not None else None
+        self.record = self.record.but(resume_at=resume_at)
+        self.folder.write(self.record)
+        self.watch.waits(until)
 
     def _desk(self, caller: Caller, ledger: LedgerWriter, module: str) -> Desk:
         job = self.job

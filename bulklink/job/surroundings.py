@@ -12,18 +12,23 @@ import msgspec
 import platformdirs
 
 from bulklink.engine.caller import Clock
+from bulklink.engine.credits.day import Day, DayFile, ThreadedDay
 from bulklink.ledger.writer import DiskFiles, Files
 from bulklink.zoho.tokens import TokenStore
 from bulklink.zoho.transport import HttpTransport, Transport
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """Network, disk and clock of a run; the tests bring a CRM and a clock of their own."""
+    """Network, disk and clock of a run; the tests bring a CRM and a clock of their own.
+
+    `day` returns the day's credits that are counted under a key.
+    """
 
     clock: Clock
     transport: Callable[[], AbstractAsyncContextManager[Transport]]
     files: Callable[[Path, Path, bool], Files]
     token_store: TokenStore | None
+    day: Callable[[str], Day]
 
 
 def real_surroundings() -> Surroundings:
@@ -34,4 +39,5 @@ def real_surroundings() -> Surroundings:
         transport=HttpTransport,
         files=lambda ledger, answers, sync: DiskFiles(ledger, answers, sync=sync),
         token_store=TokenStore(state / "tokens"),
+        day=lambda key: ThreadedDay(DayFile(state / "credits.sqlite3", key)),
     )

@@ -81,6 +81,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     each status as far as they were known when it was written. `ledger_sha256` and `ledger_bytes`
     are of the ledger's whole lines when the plan was sealed, or the last invocation ended.
     `undo_of` is the run that this one takes back, if it does.
+    `resume_at` is when a run can go on that stopped for credits, or waits for them.
     """
 
     version: str
@@ -91,6 +92,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     state: State = State.PLANNED
     stopped_by: str | None = None
     reason: str | None = None
+    resume_at: str | None = None
     digest: str | None = None
     plan_sha256: str | None = None
     ledger_sha256: str | None = None

@@ -59,7 +59,9 @@ def status_of(folder: RunFolder) -> RunSummary:
     killed = not driven and record.state is State.RUNNING
     state = State.STOPPED if killed else record.state
     stopped_by = StoppedBy.KILLED if killed else record.stopped_by
-    return summary_of(folder, record.but(state=state, stopped_by=stopped_by), replay(folder.ledger))
+    resume_at = None if killed else record.resume_at
+    record = record.but(state=state, stopped_by=stopped_by, resume_at=resume_at)
+    return summary_of(folder, record, replay(folder.ledger))
 
 
 def summary_of(folder: RunFolder, record: RunRecord, told: Replay) -> RunSummary:
@@ -70,7 +72,7 @@ def summary_of(folder: RunFolder, record: RunRecord, told: Replay) -> RunSummary
         op=record.op,
         state=record.state,
         stopped_by=record.stopped_by,
-        resume_at=None,
+        resume_at=record.resume_at,
         rows=record.rows,
         counts=counts,
         calls=CallCounts(**msgspec.structs.asdict(told.calls), least=record.least),
@@ -106,6 +108,8 @@ def exit_code_of(
             return ExitCode.INTERRUPTED
         case State.STOPPED, StoppedBy.TERMINATED:
             return ExitCode.TERMINATED
+        case State.STOPPED, StoppedBy.CREDITS | StoppedBy.MAX_CREDITS:
+            return ExitCode.CREDITS
         case State.STOPPED, _:
             return ExitCode.STOPPED
         case _:

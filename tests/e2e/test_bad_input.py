@@ -144,13 +144,10 @@ CASES = {
     ),
 }
 LATER = {
-    "--max-credits": ("link", "m.csv", "--max-credits", "5"),
+    "--canary": ("link", "m.csv", "--canary", "5"),
 }
 LATER_COMMANDS = ("report",)
-LATER_OPTIONS = (
-    *("--max-credits", "--credits-per-day", "--canary"),
-    *("--reserve-credits", "--when-credits-out"),
-)
+LATER_OPTIONS = ("--canary",)
 
 
 def furnish(folder: Path, case: Case) -> Command:

@@ -10,7 +10,8 @@ import pytest
 
 from bulklink import Edition, Job, Op, plan
 from bulklink.errors import InvalidRowsError
-from bulklink.job.forecast import Limit, credits_a_day
+from bulklink.job.credits import credits_a_day
+from bulklink.job.forecast import Limit
 from bulklink.job.options import GroupBy, OnInvalid, edition_of
 from bulklink.job.planning import PlanReport
 

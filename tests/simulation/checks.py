@@ -15,7 +15,7 @@ from bulklink.models import Message, Op
 from tests.simulation.drawn import Scenario
 from tests.simulation.simulated import Outcome
 
-_STOPS = (StoppedBy.NO_ANSWER, StoppedBy.FATAL)
+_STOPS = (StoppedBy.NO_ANSWER, StoppedBy.FATAL, StoppedBy.CREDITS, StoppedBy.MAX_CREDITS)
 """What may stop a command that nothing struck: the server takes no more."""
 _MOMENT = 0.002
 _AS_WANTED = ("done", "unchanged")

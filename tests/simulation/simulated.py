@@ -22,6 +22,9 @@ from bulklink.emulator.wire import Request as WireRequest
 from bulklink.emulator.worldfile import world_from
 from bulklink.engine.caller import Caller, Clock
 from bulklink.engine.contact import Desk, Sending
+from bulklink.engine.credits.book import Book, Limits
+from bulklink.engine.credits.day import Ask, Day, DayFile
+from bulklink.engine.credits.gate import Credits, Rules
 from bulklink.engine.lookups import organisation
 from bulklink.engine.pacing.pacer import Pacer
 from bulklink.engine.refusals import Refusals
@@ -105,6 +108,25 @@ def _received(answer: WireAnswer) -> Answer | Silence:
     )
 
 
+class DayInMemory:
+    """The day's credits, without a thread and a disk."""
+
+    def __init__(self) -> None:
+        self._file = DayFile(None, "org")
+
+    async def take(self, ask: Ask) -> int:
+        return self._file.take(ask)
+
+    async def spent(self, minute: int) -> list[tuple[int, int]]:
+        return self._file.spent(minute)
+
+    def close(self) -> None:
+        pass  # the next life counts on
+
+    def __del__(self) -> None:
+        self._file.close()
+
+
 @dataclass
 class Case:
     """A world, what is wanted of it, and how the CRM behaves."""
@@ -126,6 +148,8 @@ class Case:
     snapshot: bool | None = None
     no_put_back: bool = False
     disk_seconds: float = 0.0
+    limits: Limits = field(default_factory=Limits)
+    wait_for_credits: bool = False
     look_up: bool = False
     """Whether the org is looked up first, as a run does."""
 
@@ -169,6 +193,8 @@ class Outcome:
     crashes: int = 0
     lives: int = 0
     lies: list[str] = field(default_factory=list)
+    books: list[Book] = field(default_factory=list)
+    day: DayInMemory = field(default_factory=lambda: DayInMemory())
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the lines of the ledger."""
@@ -255,6 +281,7 @@ async def _live(
     stop: Stopping | None,
 ) -> None:
     """Run one command on a machine of its own, and hold what it leaves against the promises."""
+    before = outcome.stopping.reason
     outcome.stopping = stopping = stop or Stopping()
     outcome.lives += 1
 
@@ -271,7 +298,17 @@ async def _live(
 
     transport = CrmTransport(outcome.crm, servers, machine, seen)
     with machine.scope:
-        await _invocation(case, stopping, told, machine, transport, chance.random)
+        await _invocation(
+            case,
+            stopping,
+            told,
+            machine,
+            transport,
+            chance.random,
+            outcome.day,
+            outcome.books,
+            doubted=before is not None and before.by is StoppedBy.CREDITS,
+        )
     machine.over()
     outcome.ledger = machine.survivors()
     if machine.off:
@@ -288,6 +325,10 @@ async def _invocation(
     machine: Machine,
     transport: CrmTransport,
     chance: Callable[[], float],
+    day: Day,
+    spent: list[Book],
+    *,
+    doubted: bool,
 ) -> None:
     """Do what one command does: begin, or go on with what is left."""
     clock = Clock(wall=now, monotonic=now, chance=chance)
@@ -296,13 +337,17 @@ async def _invocation(
         max_in_flight=case.in_flight, max_per_second=case.rate, stopping=stopping, clock=now
     )
     counter = Counted(len(case.messages), told)
+    rules = Rules(case.limits, case.wait_for_credits, case.in_flight, doubted)
+    credits_ = Credits(rules, stopping, wall=now, monotonic=now)
     try:
         async with open_ledger(MachineFiles(machine)) as ledger:
             client = Client(tokens, transport)
+            await credits_.open(day, case.limits)
             caller = Caller(
                 client,
                 ledger,
                 pacer,
+                credits_,
                 stopping,
                 clock,
                 first_call=told.next_call,
@@ -343,6 +388,10 @@ async def _invocation(
         pass
     except BulklinkError as error:
         stopping.stop(error)
+    finally:
+        spent.append(credits_.book)
+        if not machine.off:
+            await credits_.close()
 
 
 CONNECTION = Connection(

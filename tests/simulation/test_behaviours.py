@@ -357,12 +357,13 @@ async def test_five_requests_without_an_answer_stop_the_run() -> None:
     assert outcome.calls["link"] <= 6 * workers_for(1)
 
 
-async def test_a_read_refused_for_too_many_requests_leaves_its_relinks_in_doubt() -> None:
+async def test_reads_refused_with_no_other_call_in_flight_stop_the_run_for_credits() -> None:
     faults = [Fault("TOO_MANY_REQUESTS", op="read")]
     outcome = await run(case_of([(0, OWNERS[0], Op.RELINK, 3)], faults=faults, look_up=True))
-    assert {(r["status"], r["code"]) for r in outcome.results.values()} == {
-        ("in_doubt", "no-answer")
-    }
+    assert outcome.stopping.reason is not None
+    assert outcome.stopping.reason.by is StoppedBy.CREDITS
+    assert outcome.calls["read"] <= 4
+    assert outcome.results == {}
 
 
 def stop_at(requests: int, stop: Stopping) -> Callable[[str], None]:

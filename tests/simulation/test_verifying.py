@@ -31,7 +31,7 @@ from bulklink.runs.record import Invocation, RunRecord
 from bulklink.zoho.transport import Transport
 from tests.simulation.drawn import Scenario, draw
 from tests.simulation.machine import Life, Machine
-from tests.simulation.simulated import CONNECTION, CrmTransport, Outcome, run
+from tests.simulation.simulated import CONNECTION, CrmTransport, DayInMemory, Outcome, run
 from tests.virtual import VirtualLoop, now
 
 SEEDS = 60
@@ -141,6 +141,7 @@ async def _verify(
             transport=transport,
             files=lambda ledger, answers, sync: _Now(ledger, answers),
             token_store=None,
+            day=lambda key: DayInMemory(),
         )
         record = RunRecord(
             version="", op="link", asked={}, inputs=(), created="", invocations=(Invocation(""),)

@@ -1,0 +1,83 @@
+"""Whether the CRM may be out of credits: what its refusals make of that. No clock, no await."""
+
+from __future__ import annotations
+
+from bulklink.engine.credits.signs import Cause, Sign, cause_of, pause_before_probe
+from bulklink.zoho.busy import said_busy
+from bulklink.zoho.exchange import Answer
+
+
+class Doubt:
+    """The refusals since a call last got through.
+
+    Args:
+        most_in_flight: calls in flight at most.
+        decisive: whether the first refusal settles it, because credits were gone before.
+
+    Attributes:
+        flying: numbers of the calls in flight.
+        suspected: whether the next call must find out alone.
+        refused_429: answers 429 in all.
+    """
+
+    def __init__(self, most_in_flight: int, *, decisive: bool) -> None:
+        self.flying: set[int] = set()
+        self.suspected = self._decisive = decisive
+        self.refused_429 = 0
+        self._most = most_in_flight
+        self._probe = 0
+        self._refused = self._probes = 0
+        self._last_before = 0
+
+    @property
+    def may_leave(self) -> bool:
+        """Whether a call may leave beside those in flight."""
+        return not (self.suspected and self.flying)
+
+    def ask_again(self) -> None:
+        """Have the next call find out by itself whether there are credits again."""
+        self.suspected = self._decisive = True
+
+    def left(self, number: int) -> None:
+        """Note that a call left."""
+        if self.suspected:
+            self._probe = number
+        self.flying.add(number)
+
+    def passed(self, number: int) -> None:
+        """Note that a call was not refused, which says something if it left after a refusal."""
+        if number > self._last_before:
+            self.suspected = self._decisive = False
+            self._refused = self._probes = 0
+
+    def refused(
+        self, number: int, answer: Answer, *, need: int, known: int | None
+    ) -> tuple[Cause, float]:
+        """Note a 429 and return its cause, and seconds before the next call alone.
+
+        Args:
+            number: of the call among those that left.
+            answer: the 429.
+            need: credits that the call and what must follow it take.
+            known: credits that were left by an earlier answer.
+        """
+        if not self._refused:
+            self._last_before = max((number, *self.flying))
+        alone = number == self._probe
+        self.refused_429 += 1
+        self._refused += 1
+        self._probes += alone
+        sign = Sign(
+            said=said_busy(answer),
+            left=answer.credits_left,
+            known=known,
+            retry_after=answer.retry_after,
+            need=need,
+            alone=alone,
+            refused=self._refused,
+            probes=self._probes,
+            most=self._most,
+        )
+        cause = Cause.CREDITS if alone and self._decisive else cause_of(sign)
+        self.suspected = self.suspected or cause is Cause.SUSPECTED
+        return cause, pause_before_probe(sign)
