@@ -227,7 +227,7 @@ class Checked:
 
     def write_rejects(self, folder: Path) -> None:
         """Write `rejects.csv` into a folder: every refused row, to be mended and fed again."""
-        refusing.write_rejects(self._database, folder, self._kept, self._files)
+        refusing.write_rejects(self._database, folder, self._folder, self._kept, self._files)
 
     def _group(self) -> None:
         if not self._grouped:

@@ -50,9 +50,18 @@ def explain(reason: str, column: str | None, raw: str, known: str | None) -> str
     return f"{column or known} is {shown(raw)}; it must be {allowed}"
 
 
-def explain_conflict(others: list[int], more: int) -> str:
-    """Name the other rows that want something else of the same message."""
-    named = ", ".join(str(row) for row in others)
-    rest = f" and {more} more" if more > 0 else ""
-    noun = "row" if len(others) == 1 and not more else "rows"
-    return f"the same message is to go elsewhere, or from elsewhere, in {noun} {named}{rest}"
+def conflict(row: str, others: str, count: str) -> str:
+    """Build what names the other rows that want something else of the same message, in SQL.
+
+    Args:
+        row: the row itself.
+        others: the first rows that want something of the message, it may be among them.
+        count: how many want something of it in all.
+    """
+    named = f"list_filter({others}, lambda other: other <> {row})[1:{NAMED_ROWS}]"
+    more = f"({count} - 1 - len({named}))"
+    noun = f"if({count} = 2, 'row', 'rows')"
+    return (
+        f"concat('the same message is to go elsewhere, or from elsewhere, in ', {noun}, ' ', "
+        f"array_to_string({named}, ', '), if({more} > 0, concat(' and ', {more}, ' more'), ''))"
+    )

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import csv
+import io
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bulklink.files import replacing
+from bulklink.files import fresh, replacing
 from bulklink.mapping import faults
 from bulklink.mapping.database import literal
 from bulklink.mapping.marks import FILLED, GOOD, ROUND
@@ -28,10 +30,9 @@ REJECTS = "rejects.csv"
 OUR_COLUMNS = tuple(
     f"bulklink_{name}" for name in ("file", "row", "line", "column", "reason", "raw")
 )
-#: What `refused_query` gives for each row before the user's own columns.
-_FRONT = 14
 #: Rows of the mapping that are looked through at a time.
 _SLICE = 100_000
+_PART_BYTES = 1 << 20
 
 DUPLICATES = (
     "SELECT row, op, contact_id, owner_id, message_id, deal_id, first FROM good WHERE repeated "
@@ -73,21 +74,15 @@ class Files(msgspec.Struct, frozen=True):
 
     def fault(self, found: Sequence[Any]) -> Fault:
         """Turn a row of `refused_query` into a fault."""
-        row, file, line, known, reason, raw, why, others, count = found[:9]
-        column = self.column(file, known)
+        row, file, line, known, reason, raw, why = found[:7]
         return Fault(
             row=row,
             file=self.names[file],
             line=line,
-            column=column,
+            column=self.column(file, known),
             reason=reason,
-            raw=_raw(row, raw, others, count),
-            message=why
-            or (
-                _meeting(row, others, count)
-                if others
-                else faults.explain(reason, self._cell(file, line, known), raw, known)
-            ),
+            raw=raw or "",
+            message=why or faults.explain(reason, self._cell(file, line, known), raw, known),
         )
 
     def _cell(self, file: int, line: int, known: str | None) -> str | None:
@@ -99,7 +94,7 @@ class Files(msgspec.Struct, frozen=True):
     def refused_row(self, found: Sequence[Any]) -> RefusedRow:
         """Turn a row of `refused_query` into what the ledger keeps of it."""
         fault = self.fault(found)
-        op, contact_id, owner_id, message_id, deal_id = found[9:_FRONT]
+        op, contact_id, owner_id, message_id, deal_id = found[7:]
         return RefusedRow(
             row=fault.row,
             op=Op(op) if op else None,
@@ -111,11 +106,14 @@ class Files(msgspec.Struct, frozen=True):
             message=fault.message,
         )
 
-    def reject(self, found: Sequence[Any]) -> tuple[Any, ...]:
-        """Turn a row of `refused_query` into a line of `rejects.csv`."""
-        row, file, line, known, reason, raw, _why, others, count = found[:9]
-        said = (self.names[file], row, line, self.column(file, known), reason)
-        return (*found[_FRONT:], *said, _raw(row, raw, others, count))
+    def said(self) -> str:
+        """Build what `rejects.csv` says of a refused row, behind the user's columns."""
+        names = ", ".join(map(literal, self.names))
+        column = "blame"
+        for known in self.headers[0]:
+            headers = ", ".join(literal(of_file[known]) for of_file in self.headers)
+            column = f"CASE WHEN blame = '{known}' THEN [{headers}][file + 1] ELSE {column} END"
+        return f"[{names}][file + 1], row, line, {column}, reason, nullif(raw, '')"
 
 
 def _letters(one: Prepared, file: int, columns: Sequence[Column]) -> dict[str, str]:
@@ -126,56 +124,52 @@ def _letters(one: Prepared, file: int, columns: Sequence[Column]) -> dict[str, s
     return {k: letters(one.first_column + p) for k, p in places if k and p is not None}
 
 
-def _meeting(row: int, others: list[int], count: int) -> str:
-    named = [other for other in others if other != row][: faults.NAMED_ROWS]
-    return faults.explain_conflict(named, count - 1 - len(named))
+def refused(database: Database, columns: Sequence[Column]) -> Iterator[list[tuple[Any, ...]]]:
+    """Stream the refused rows in order."""
+    for first, last in _slices(database):
+        yield from database.batches(refused_query(columns, first, last))
 
 
-def _raw(row: int, raw: str | None, others: list[int] | None, count: int) -> str:
-    return _meeting(row, others, count) if others else raw or ""
+def _slices(database: Database) -> Iterator[tuple[int, int]]:
+    """Part the rows of the mapping where there are conflicts.
 
-
-def refused(
-    database: Database, columns: Sequence[Column], *, own: bool = False
-) -> Iterator[list[tuple[Any, ...]]]:
-    """Stream the refused rows in order; with `own`, the user's columns behind the rest.
-
-    Where there are conflicts, some rows of the mapping at a time: those of a large one, each with
-    the rows that it names, cannot be joined and sorted all at once.
+    Those of a large mapping, each with the rows that it names, cannot be joined and sorted all at
+    once.
     """
     rows, conflicts = database.one(
         "SELECT (SELECT count(*) FROM staged), (SELECT count(*) FROM conflicts)"
     )
     step = _SLICE if conflicts else max(1, rows)
     for first in range(1, rows + 1, step):
-        yield from database.batches(refused_query(columns, first, first + step - 1, own=own))
+        yield first, first + step - 1
 
 
-def refused_query(columns: Sequence[Column], first: int, last: int, *, own: bool = False) -> str:
+def refused_query(columns: Sequence[Column], first: int, last: int) -> str:
     """Select the refused rows from row `first` to `last`, in order."""
     ids = [
         f"CASE WHEN blame IS DISTINCT FROM '{column}' AND {column}_grade IN "
-        f"({GOOD}, {ROUND}, {FILLED}) THEN {column} END"
+        f"({GOOD}, {ROUND}, {FILLED}) THEN {column} END AS {column}"
         for column in ID_COLUMNS
     ]
-    users = [verbatim(place, column) for place, column in enumerate(columns)] if own else []
-    selected = [
-        "row, file, line, blame",
-        f"coalesce(reason, {literal(faults.CONFLICT)})",
-        _raw_cell(columns),
-        "why, named, rows, op",
-        *ids,
-        *users,
-    ]
+    selected = ", ".join(["row, file, line, blame, reason, raw, why, op", *ids])
+    return f"SELECT {selected} FROM ({_faulty(columns, first, last)}) ORDER BY row"
+
+
+def _faulty(columns: Sequence[Column], first: int, last: int) -> str:
+    """Select what is known of these refused rows.
+
+    In two halves, so that the many rows that nothing is wrong with are passed over early.
+    """
     within = f"row BETWEEN {first} AND {last}"
-    meeting = f"SELECT row AS met, named, rows FROM conflicts WHERE {within}"
-    # Two halves, so that the many rows that nothing is wrong with are passed over early.
+    meeting = (
+        f"SELECT row AS met, {faults.conflict('row', 'named', 'rows')} AS meeting "
+        f"FROM conflicts WHERE {within}"
+    )
     return (
-        f"SELECT {', '.join(selected)} FROM ("
-        "SELECT run.*, NULL AS named, NULL AS rows FROM run "
+        f"SELECT * REPLACE ({_raw_cell(columns)} AS raw) FROM run "
         f"WHERE (marks <> 0 OR {GUARD} IS NOT NULL) AND reason IS NOT NULL AND {within} "
-        f"UNION ALL SELECT run.*, named, rows FROM run JOIN ({meeting}) ON met = row "
-        f"WHERE {within}) ORDER BY row"
+        f"UNION ALL SELECT run.* REPLACE ({literal(faults.CONFLICT)} AS reason, "
+        f"meeting AS raw, meeting AS why) FROM run JOIN ({meeting}) ON met = row WHERE {within}"
     )
 
 
@@ -196,14 +190,30 @@ def _raw_cell(columns: Sequence[Column]) -> str:
 
 
 def write_rejects(
-    database: Database, folder: Path, columns: Sequence[Column], files: Files
+    database: Database, folder: Path, scratch: Path, columns: Sequence[Column], files: Files
 ) -> None:
-    """Write the refused rows as a mapping that can be mended and fed again."""
-    with (
-        replacing(folder / REJECTS) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow([*(column.header for column in columns), *OUR_COLUMNS])
-        for batch in refused(database, columns, own=True):
-            writer.writerows(map(files.reject, batch))
+    """Write the refused rows as a mapping that can be mended and fed again.
+
+    Args:
+        database: where they are.
+        folder: where the file is to be.
+        scratch: where parts of it may be written.
+        columns: the user's columns.
+        files: the files of the mapping.
+    """
+    users = [f"nullif({verbatim(place, column)}, '')" for place, column in enumerate(columns)]
+    selected = ", ".join([*users, files.said()])
+    with replacing(folder / REJECTS) as temporary, temporary.open("ab") as file:
+        header = io.StringIO(newline="")
+        csv.writer(header).writerow([*(column.header for column in columns), *OUR_COLUMNS])
+        file.write(header.getvalue().encode())
+        for first, last in _slices(database):
+            part = fresh(scratch)
+            database.run(
+                f"COPY (SELECT {selected} FROM ({_faulty(columns, first, last)}) ORDER BY row) "
+                f"TO {literal(str(part))} (FORMAT csv, HEADER false, DELIMITER ',', QUOTE '\"', "
+                "ESCAPE '\"', NULLSTR '', NEW_LINE '\\r\\n')"
+            )
+            with part.open("rb") as written:
+                shutil.copyfileobj(written, file, _PART_BYTES)
+            part.unlink()

@@ -183,3 +183,13 @@ def test_characters_that_a_staging_file_is_built_of_come_back(desk: Desk) -> Non
     rows = [["1", "2", f"m{n}", "5", cell] for n, cell in enumerate(odd)]
     found = desk.plan(as_csv(HEADER.strip().split(","), rows, quoting=csv.QUOTE_ALL))
     assert [row["Note"] for row in found.plan] == odd
+
+
+def test_rejects_name_each_fault_by_the_file_and_header_it_stands_in(desk: Desk) -> None:
+    first = desk.write("Contact ID,owner_id,message_id,deal_id\nx,2,m,5\n", "a.csv")
+    second = desk.write("contact_id,owner_id,message_id,deal_id\n1,2,n,5\ny,2,m,5\n", "b.csv")
+    said = [list(row.values())[4:] for row in desk.plan_files([first, second]).rejects]
+    assert said == [
+        [first, "1", "2", "Contact ID", "bad-id", "x"],
+        [second, "3", "3", "contact_id", "bad-id", "y"],
+    ]

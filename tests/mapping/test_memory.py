@@ -56,7 +56,9 @@ def test_rows_that_all_meet_others_are_planned_in_little_memory(
     name = desk.write(twice(*deals))
     found = desk.plan_files([name], threads=1, memory=MEMORY)
     assert (found.rejected, found.duplicates) == (rejected, duplicates)
-    assert len(found.rejects) == len(found.refused) == rejected
+    rows = [row for row in range(1, ROWS + 1) if rejected]
+    assert [int(row["bulklink_row"]) for row in found.rejects] == rows
+    assert [one.row for one in found.refused] == rows
     assert len(found.repeated) == duplicates
     assert len(found.sent) == found.messages == ROWS - rejected - duplicates
 
