@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
+from bulklink.cli.connecting import log_option
 from bulklink.cli.options import apply, option, output_options
 from bulklink.zoho.hosts import DATA_CENTRES, ENVIRONMENTS
 
@@ -52,6 +54,7 @@ def auth() -> None:
     ),
     option("--force", is_flag=True, help="Replace a profile that is there without a question."),
 )
+@log_option
 @output_options
 def login(**options: Any) -> int:
     """Sign in, and store it as a profile: secrets in the system keyring.
@@ -67,15 +70,18 @@ def login(**options: Any) -> int:
       bulklink auth login --dc eu --stdin < self_client.json
     """
     del options["debug"]  # read where errors are shown
+    from bulklink.cli.calllog import log_to  # noqa: PLC0415 - not for --help
     from bulklink.cli.login import login_with  # noqa: PLC0415 - not for --help
 
+    log_to(options.pop("log"))
     return login_with(**options)
 
 
 @auth.command("status")
 @option("--profile", metavar="NAME", help="Only this profile; else all.")
+@log_option
 @output_options
-def status(profile: str | None, as_json: bool, debug: bool) -> int:  # noqa: FBT001
+def status(profile: str | None, log: Path | None, *, as_json: bool, debug: bool) -> int:
     """Show what is stored, where, and whether it works. No secret is shown.
 
     Each profile costs one call, and an access token if none is kept. Exit code 0: all that are
@@ -87,16 +93,21 @@ def status(profile: str | None, as_json: bool, debug: bool) -> int:  # noqa: FBT
       bulklink auth status --profile test --json
     """
     del debug  # read where errors are shown
+    from bulklink.cli.calllog import log_to  # noqa: PLC0415 - not for --help
     from bulklink.cli.signed_in import show_status  # noqa: PLC0415 - not for --help
 
+    log_to(log)
     return show_status(profile, as_json=as_json)
 
 
 @auth.command("logout")
 @_profile_option
 @option("--force", is_flag=True, help="Remove it here even if it cannot be revoked at Zoho.")
+@log_option
 @output_options
-def logout(profile: str | None, force: bool, as_json: bool, debug: bool) -> int:  # noqa: FBT001
+def logout(
+    profile: str | None, log: Path | None, *, force: bool, as_json: bool, debug: bool
+) -> int:
     """Revoke a profile's token at Zoho, and remove the profile with its secrets from here.
 
     \b
@@ -104,6 +115,8 @@ def logout(profile: str | None, force: bool, as_json: bool, debug: bool) -> int:
       bulklink auth logout --profile test
     """
     del debug  # read where errors are shown
+    from bulklink.cli.calllog import log_to  # noqa: PLC0415 - not for --help
     from bulklink.cli.signed_in import sign_out  # noqa: PLC0415 - not for --help
 
+    log_to(log)
     return sign_out(profile, force=force, as_json=as_json)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from bulklink.cli.options import key_of, option
+from bulklink.cli.options import apply, key_of, option
 
 if TYPE_CHECKING:
     from bulklink.zoho.connection import Connection
@@ -34,15 +35,28 @@ profile_option = option(
 )
 
 
+log_option = option(
+    "--log",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Add a JSON line for each request: method, path, status, duration, call, attempt.",
+)
+connection_options = apply(profile_option, log_option)
+
+
 def connection_from(options: Mapping[str, Any]) -> Connection:
     """Return the connection that the environment and the profile of a command make.
 
+    From here on its requests are logged, if that was asked for.
+
     Raises:
-        ConfigError: if something is missing or wrong.
+        ConfigError: if something is missing or wrong, or the log cannot be written.
     """
+    from bulklink.cli.calllog import log_to  # noqa: PLC0415 - not for --help
     from bulklink.profiles.connecting import connection_of  # noqa: PLC0415 - not for --help
     from bulklink.profiles.profile import config_folder  # noqa: PLC0415 - not for --help
 
+    log_to(options["log"])
     return connection_of(options["profile"], os.environ, config_folder())
 
 

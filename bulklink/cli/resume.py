@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from bulklink.cli.connecting import connection_from, profile_option
+from bulklink.cli.connecting import connection_from, connection_options
 from bulklink.cli.options import apply, limit_options, option, output_options, watch_options
 
-_options = apply(profile_option, limit_options, watch_options, output_options)
+_options = apply(connection_options, limit_options, watch_options, output_options)
 _run = click.argument("run", type=click.Path(path_type=Path))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bulklink.cli.connecting import connection_from, profile_option
+from bulklink.cli.connecting import connection_from, connection_options
 from bulklink.cli.options import (
     apply,
     mapping_options,
@@ -19,7 +19,12 @@ from bulklink.cli.options import (
 from bulklink.errors import UsageError
 
 _all_options = apply(
-    mapping_options, plan_options, snapshot_options, profile_option, send_options, output_options
+    mapping_options,
+    plan_options,
+    snapshot_options,
+    connection_options,
+    send_options,
+    output_options,
 )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bulklink.cli.connecting import connection_from, profile_option
+from bulklink.cli.connecting import connection_from, connection_options
 from bulklink.cli.options import (
     apply,
     memory_option,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     help="Take back links too that might not be the run's: those that a read settled after a lost"
     " answer, or that are in doubt, without a snapshot.",
 )
-@apply(plan_options, memory_option, profile_option, send_options, output_options)
+@apply(plan_options, memory_option, connection_options, send_options, output_options)
 def undo(run: Path, **options: Any) -> int:
     """Put every email that RUN changed back as it was; a run of its own.
 

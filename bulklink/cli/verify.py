@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bulklink.cli.connecting import connection_from, profile_option
+from bulklink.cli.connecting import connection_from, connection_options
 from bulklink.cli.options import (
     apply,
     option,
@@ -53,7 +53,7 @@ _MOST_PAGES = 10_000_000
     help="Most pages of a contact's emails that are read, 10 emails each.",
 )
 @apply(
-    profile_option,
+    connection_options,
     pace_options,
     settle_after_option,
     progress_option,

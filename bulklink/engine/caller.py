@@ -18,6 +18,7 @@ from bulklink.errors import LedgerError, RunStoppedError, StoppedBy
 from bulklink.ledger.lines import CallLine, answer_line, call_line, timestamp, unsent_line
 from bulklink.ledger.writer import LedgerWriter
 from bulklink.zoho.answers import refusal_of
+from bulklink.zoho.calllog import Mark
 from bulklink.zoho.classes import AnswerClass, class_of
 from bulklink.zoho.client import Client, Received
 from bulklink.zoho.exchange import Answer, CallKind, Request, Silence
@@ -180,7 +181,7 @@ class Caller:
                 token = await self._client.ready()  # one can have ended meanwhile
                 await self._credits.leave(credit)
                 await self._pacer.start(turn)
-            received = await self._client.send(request, token)
+            received = await self._client.send(request, token, Mark(line.call, line.attempt))
             outcome = received.outcome
             await self._credits.answered(credit, outcome, busy=_busy(outcome))
             if isinstance(outcome, Silence) and outcome.in_time is False:

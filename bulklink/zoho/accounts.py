@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -12,6 +13,7 @@ import msgspec
 
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.zoho.answers import json_of
+from bulklink.zoho.calllog import note
 from bulklink.zoho.exchange import Answer, Silence
 from bulklink.zoho.transport import Transport
 
@@ -106,7 +108,10 @@ class Accounts:
         )
 
     async def _post(self, url: str, form: Mapping[str, str]) -> Answer | Silence:
-        return await self._transport.send("POST", url, _FORM, urlencode(form).encode())
+        started = time.monotonic()
+        outcome = await self._transport.send("POST", url, _FORM, urlencode(form).encode())
+        note("POST", url, outcome, time.monotonic() - started)
+        return outcome
 
 
 def _read(outcome: Answer | Silence, form: Mapping[str, str]) -> Grant | Refused | Silence:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 
+from bulklink.zoho.calllog import Mark, note
 from bulklink.zoho.exchange import Answer, Request, Silence
 from bulklink.zoho.tokens import Token, Tokens
 from bulklink.zoho.transport import Transport
@@ -40,18 +43,21 @@ class Client:
         """
         return await self._tokens.current()
 
-    async def send(self, request: Request, token: Token) -> Received:
+    async def send(self, request: Request, token: Token, mark: Mark | None = None) -> Received:
         """Send a request exactly once; it leaves before anything else is waited for.
 
         Args:
             request: what to send.
             token: that `ready` returned a moment ago.
+            mark: where the request stands in the ledger, for the log.
         """
         headers = {"Authorization": f"Zoho-oauthtoken {token.access_token}"}
         if request.body is not None:
             headers |= _JSON
         url = f"{token.api_url}{request.target}"
+        started = time.monotonic()
         outcome = await self._transport.send(request.method, url, headers, request.body)
+        note(request.method, url, outcome, time.monotonic() - started, mark)
         secrets = (token.access_token, *self._secrets)
         return Received(_without(secrets, outcome), token)
 

@@ -1,0 +1,71 @@
+"""`--log FILE`: a JSON line for each request, without tokens, names, queries and bodies."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+import click
+import msgspec
+
+from bulklink.cli.screen import warn
+from bulklink.errors import ConfigError
+from bulklink.ledger.lines import timestamp
+from bulklink.zoho.calllog import LOGGER, Noted
+
+
+def log_to(path: Path | None) -> None:
+    """Have the requests of the current command added to a file that its owner alone can read.
+
+    Args:
+        path: of the file; None logs nothing.
+
+    Raises:
+        ConfigError: if it cannot be written.
+    """
+    if path is None:
+        return
+    try:
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"The log cannot be written: {error.strerror or error}.",
+            where=f"--log {path}",
+            advice="Check that the folder exists and that you may write there.",
+        ) from None
+    handler = _Lines(os.fdopen(opened, "w", encoding="utf-8"), path)
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    click.get_current_context().call_on_close(handler.close)
+
+
+class _Lines(logging.StreamHandler[IO[str]]):
+    """Writes a line a request until the command ends, or the file cannot be written."""
+
+    def __init__(self, file: IO[str], path: Path) -> None:
+        super().__init__(file)
+        self._path = path
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a request."""
+        noted: Noted = record.noted  # type: ignore[attr-defined]
+        line = {"ts": timestamp(record.created), **msgspec.structs.asdict(noted)}
+        return msgspec.json.encode(line).decode()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Say once that the log has ended; the command goes on without it."""
+        del record
+        LOGGER.removeHandler(self)
+        warn(f"{self._path} cannot be written any more: the log ends here.")
+
+    def close(self) -> None:
+        """Stop logging, and close the file."""
+        LOGGER.removeHandler(self)
+        if not LOGGER.handlers:
+            LOGGER.setLevel(logging.NOTSET)
+        with suppress(OSError):  # a full disk once more
+            self.stream.close()
+        super().close()
