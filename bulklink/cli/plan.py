@@ -42,30 +42,35 @@ from bulklink.errors import ExitCode
     show_default=True,
     help="Licensed users of the org, who add to its credits a day; with --edition.",
 )
+@option(
+    "--compare-with",
+    metavar="FILE",
+    help="Emails that bulklink fetch wrote, in any format: tell what the mapping would change.",
+)
 @output_options
-def plan(
-    mapping: tuple[str, ...], run_dir: Path | None, latency: float, users: int, **options: Any
-) -> int:
+def plan(mapping: tuple[str, ...], run_dir: Path | None, **options: Any) -> int:
     """Check MAPPING and say what it will cost. No connection is opened.
 
     With --run-dir the plan is sealed there. Without --op the column op of each row decides.
 
     \b
-    Example:
+    Examples:
       bulklink plan --op link mapping.csv
+      bulklink plan --op relink mapping.csv --compare-with emails.csv
     """
     from bulklink.cli.jobs import job_of  # noqa: PLC0415 - not for --help
 
     job = job_of(mapping, options | {"run_dir": run_dir})
-    return show_plan(job, latency=latency, users=users, as_json=options["as_json"])
+    settings = {name: options[name] for name in ("latency", "users", "compare_with")}
+    return show_plan(job, as_json=options["as_json"], **settings)
 
 
-def show_plan(job: Any, *, latency: float = 0.5, users: int = 1, as_json: bool) -> int:
+def show_plan(job: Any, *, as_json: bool, **settings: Any) -> int:
     """Plan a job, show what it will cost and return the exit code."""
     from bulklink.cli.signals import planned  # noqa: PLC0415 - not for --help
     from bulklink.cli.summary import show_plan_report  # noqa: PLC0415 - not for --help
 
     known = bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
-    report = planned(job, latency=latency, users=users, module_known=known, warn=warn)
+    report = planned(job, module_known=known, warn=warn, **settings)
     show_plan_report(report, as_json=as_json)
     return ExitCode.ROWS_NOT_DONE if report.rejected else ExitCode.OK

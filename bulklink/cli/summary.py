@@ -10,6 +10,7 @@ from typing import Any
 import click
 import msgspec
 
+from bulklink.cli.comparison import show_comparison
 from bulklink.cli.proof import proof_lines, proof_object
 from bulklink.cli.screen import note, print_json, show_error, table
 from bulklink.errors import RunStoppedError
@@ -83,6 +84,8 @@ def show_plan_report(report: PlanReport, *, as_json: bool) -> None:
     if as_json:
         told = msgspec.to_builtins(report)
         del told["outlook"]
+        if report.compare is None:
+            del told["compare"]
         print_json(told)
         return
     calls = report.calls
@@ -104,6 +107,8 @@ def show_plan_report(report: PlanReport, *, as_json: bool) -> None:
     )
     for line in _ahead(report):
         click.echo(line)
+    if report.compare is not None:
+        show_comparison(report.compare)
     click.echo(f"Digest: {report.digest}")
     if report.run_dir:
         click.echo(f"Sealed in {report.run_dir}; `bulklink apply {report.run_dir}` sends it.")

@@ -14,12 +14,11 @@ from bulklink.job.fetchfolder import FetchFolder
 from bulklink.ledger.replay import mend
 from bulklink.mapping.database import Database, literal
 from bulklink.mapping.stop import Stop
+from bulklink.models import NO_DEAL
 from bulklink.tables import Cell, Column
 from bulklink.zoho.answers import Verdict
 from bulklink.zoho.listing import ListedEmail
 
-NO_DEAL = "none"
-"""Stands for the deal of an email on no deal: as a guard, an empty cell would guard nothing."""
 COLUMNS = (
     Column("contact_id", ident=True),
     Column("owner_id", ident=True),
@@ -57,6 +56,7 @@ def email_line(number: int, life: int, place: int, contact_id: str, email: Liste
         contact_id: of the contact.
         email: as it was listed.
     """
+    # For an email on no deal it says so: as a guard, an empty cell would guard nothing.
     deal = email.deal
     known = deal if deal is not msgspec.UNSET else None
     received = {True: "received", False: "sent", None: None}[email.received]

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 
@@ -15,15 +16,20 @@ from bulklink.job.forecast import ASSUMED_LATENCY, ForecastCalls, Outlook, calls
 from bulklink.job.options import Job
 from bulklink.job.preparing import check_mapping, check_snapshot, invalid_rows, is_refused, prepare
 from bulklink.mapping.checked import Checked
+from bulklink.mapping.comparing import Comparison, compare
 from bulklink.mapping.digest import digest
-from bulklink.mapping.sources import Source, sources
+from bulklink.mapping.sealing import PLAN
+from bulklink.mapping.sources import Source, must_be_readable, sources
 from bulklink.mapping.stop import Stop
 from bulklink.models import Op
 from bulklink.runs.folder import RunFolder, make_folder
 
 
 class PlanReport(msgspec.Struct, frozen=True):
-    """What `bulklink plan` tells; `outlook` is for the screen alone."""
+    """What `bulklink plan` tells; `outlook` is for the screen alone.
+
+    `compare` is what the plan would change, None where no emails were given to compare with.
+    """
 
     op: str
     run_dir: str | None
@@ -37,6 +43,7 @@ class PlanReport(msgspec.Struct, frozen=True):
     seconds_at_least: float
     digest: str
     outlook: Outlook
+    compare: Comparison | None = None
 
 
 def plan(
@@ -45,6 +52,7 @@ def plan(
     latency: float = ASSUMED_LATENCY,
     users: int = 1,
     module_known: bool = False,
+    compare_with: str | None = None,
     warn: Callable[[str], None] = lambda text: None,
     stop: Stop | None = None,
 ) -> PlanReport:
@@ -57,6 +65,7 @@ def plan(
         latency: seconds that a call is assumed to take.
         users: licensed users of the org, who add to its credits a day.
         module_known: whether the id of the module Deals need not be looked up.
+        compare_with: a file of fetched emails, to tell what the mapping would change.
         warn: told what a person should know of the mapping.
         stop: ends it from another thread.
 
@@ -67,25 +76,36 @@ def plan(
         InterruptedPlanningError: if `stop` ended it.
     """
     inputs = sources(job.mappings, job.format)
+    if compare_with is not None:
+        must_be_readable(compare_with)
     stop = stop or Stop()
-    if job.run_dir is None:
-        with (
-            tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
-            check_mapping(job, inputs, Path(scratch), stop) as checked,
-        ):
-            _warn(checked, warn)
-            if is_refused(checked, job):
-                raise invalid_rows(checked, "Mend them")
-            check_snapshot(job, guarded=checked.guarded, relinks=checked.shape().relinks)
-            return report_of(
-                checked, job, None, latency=latency, users=users, module_known=module_known
-            )
-    with fresh_folder(job) as folder, checked_in(folder, job, inputs, stop) as checked:
-        _warn(checked, warn)
-        prepare(checked, job, folder, time.time())
-        return report_of(
-            checked, job, folder, latency=latency, users=users, module_known=module_known
-        )
+    measured = partial(report_of, latency=latency, users=users, module_known=module_known)
+    with tempfile.TemporaryDirectory(prefix="bulklink-") as temporary:
+        scratch = Path(temporary)
+        if job.run_dir is not None:
+            with fresh_folder(job) as folder, checked_in(folder, job, inputs, stop) as checked:
+                _warn(checked, warn)
+                prepare(checked, job, folder, time.time())
+                report = measured(checked, job, folder)
+            sealed = folder.plan
+        else:
+            with check_mapping(job, inputs, scratch, stop) as checked:
+                _warn(checked, warn)
+                _check_unsealed(checked, job)
+                report = measured(checked, job, None)
+                if compare_with is not None:
+                    checked.seal(scratch)
+            sealed = scratch / PLAN
+        if compare_with is None:
+            return report
+        compared = compare(sealed, compare_with, scratch, memory=job.memory, stop=stop, warn=warn)
+        return msgspec.structs.replace(report, compare=compared)
+
+
+def _check_unsealed(checked: Checked, job: Job) -> None:
+    if is_refused(checked, job):
+        raise invalid_rows(checked, "Mend them")
+    check_snapshot(job, guarded=checked.guarded, relinks=checked.shape().relinks)
 
 
 @contextmanager

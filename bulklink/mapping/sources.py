@@ -82,7 +82,7 @@ def _source(name: str, wanted: str | None) -> Source:
     if name == STANDARD_INPUT:
         return Source(name=name, path=None, format=_format(name, None, wanted))
     path = Path(name)
-    _must_be_readable(path, name)
+    must_be_readable(name)
     suffix, compression = path.suffix.lower(), None
     if suffix in list(Compression):
         suffix, compression = Path(path.stem).suffix.lower(), Compression(suffix)
@@ -104,7 +104,13 @@ def _format(name: str, suffix: str | None, wanted: str | None) -> Format:
     )
 
 
-def _must_be_readable(path: Path, name: str) -> None:
+def must_be_readable(name: str) -> None:
+    """Refuse what is no file, or cannot be read.
+
+    Raises:
+        BadFileError: if it is so.
+    """
+    path = Path(name)
     try:
         found = path.stat()
     except FileNotFoundError:

@@ -25,7 +25,7 @@ class Reading(msgspec.Struct, frozen=True):
     the cells of CSV files, `encoding` is the one of texts; None finds the one and takes UTF-8.
     `keep` names headers of the user's own columns that the plan and the refused rows have; None is
     all. `guarded` are the operations that the guard is for; elsewhere it is a column of the user's
-    own.
+    own. `own` are columns that have no meaning either.
     """
 
     op: Op | None
@@ -37,6 +37,7 @@ class Reading(msgspec.Struct, frozen=True):
     delimiter: str | None = None
     encoding: str | None = None
     guarded: tuple[Op, ...] = (Op.UNLINK, Op.RELINK)
+    own: tuple[str, ...] = ()
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -44,7 +45,7 @@ class Reading(msgspec.Struct, frozen=True):
         own = {GUARD} if self.op is not None and self.op not in self.guarded else set[str]()
         if self.op is Op.UNLINK:
             own |= {"deal_id", *NAME_COLUMNS}
-        return tuple(column for column in KNOWN_COLUMNS if column not in own)
+        return tuple(column for column in KNOWN_COLUMNS if column not in own | {*self.own})
 
     @property
     def needed(self) -> tuple[str, ...]:

@@ -338,3 +338,47 @@ def test_the_file_guards_what_somebody_moves_meanwhile(
     assert {message: standin.deals[message] for message in moved} == moved
     ledger = (bulklink.folder / "here" / "ledger.jsonl").read_text("utf-8")
     assert ledger.count('"changed-since"') == 2
+
+
+def test_a_plan_tells_what_it_would_change_of_what_was_fetched(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contact, other = world.add(free=3, linked=4), world.add(free=1)
+    fetched(bulklink, standin, contact.id, other.id, "-o", "f.csv")
+    rows = [row(email, contact.b) for email in (*contact.free[:2], *contact.linked)]
+    rows.append({**row(other.free[0], contact.b), "contact_id": contact.id})
+    rows[2]["deal_id"] = contact.a
+    write_mapping(bulklink.folder / "m.csv", rows)
+    calls = len(standin.seen)
+    arguments = ("plan", "--op", "relink", "m.csv", "--compare-with", "f.csv")
+    told = bulklink(*arguments)
+    assert told.code == 0, told
+    assert (
+        "Compared with 8 emails of f.csv: 3 emails move from 1 deals to 1; 2 go from no deal to"
+        " one; 1 already right; 1 are not this contact's."
+    ) in told.out
+    deal_a = next(line for line in told.out.splitlines() if contact.a in line)
+    assert deal_a.split() == [contact.a, "3", "0", *world.deal_names()[contact.a].split()]
+    shown = bulklink(*arguments, "--json").object["compare"]
+    assert (shown["moved"], shown["linked"], shown["right"]) == (3, 2, 1)
+    assert shown["deals"][0] == {
+        "deal_id": contact.b, "deal_name": None, "leave": 0, "come": 5
+    }  # fmt: skip
+    assert shown["contacts"] == [{"contact_id": contact.id, "change": 5, "right": 1, "other": 1}]
+    assert "compare" not in bulklink("plan", "--op", "relink", "m.csv", "--json").object
+    assert len(standin.seen) == calls, "no connection is opened"
+    sealed = bulklink(*arguments, "--run-dir", "here", "--json").object
+    assert sealed["compare"] == shown
+
+
+@pytest.mark.parametrize("name", ["nope.csv", "m.txt", "other.csv"])
+def test_what_is_no_fetched_file_is_refused(bulklink: Command, name: str) -> None:
+    contact = World().add(free=1)
+    for file in ("m.csv", "other.csv"):
+        write_mapping(bulklink.folder / file, [row(contact.free[0], contact.a)])
+    (bulklink.folder / "m.txt").write_text("x", "utf-8")
+    told = bulklink("plan", "--op", "link", "m.csv", "--compare-with", name, "--json")
+    assert told.code == 2, told
+    assert told.error["code"] in ("bad-file", "usage")
+    assert name in told.error["where"]
+    assert told.error["advice"]

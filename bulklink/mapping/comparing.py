@@ -1,0 +1,262 @@
+"""What a sealed plan would change of emails that were fetched, as set operations."""
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import duckdb
+import msgspec
+
+from bulklink.errors import BadFileError
+from bulklink.mapping.checked import check
+from bulklink.mapping.database import Database, identifier, literal
+from bulklink.mapping.headers import nearest, simple
+from bulklink.mapping.layout import relation
+from bulklink.mapping.originals import own_columns
+from bulklink.mapping.sealing import PLAN
+from bulklink.mapping.sources import must_be_readable, sources
+from bulklink.mapping.values import GUARD, Reading
+from bulklink.models import EITHER, NO_DEAL, Op
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from bulklink.mapping.stop import Stop
+
+MOST_LISTED = 20
+"""Deals, and contacts, that a comparison lists: those with the most to change."""
+_PARQUET = ".parquet"
+_DEAL_NAME = "from_deal_name"
+
+
+class DealChange(msgspec.Struct, frozen=True):
+    """How many emails leave a deal, and how many come to it; the name is None if not known."""
+
+    deal_id: str
+    deal_name: str | None
+    leave: int
+    come: int
+
+
+class ContactChange(msgspec.Struct, frozen=True):
+    """How many emails of a contact change, are right already, and neither."""
+
+    contact_id: str
+    change: int
+    right: int
+    other: int
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """What a plan would change; each message is counted once, from `moved` to `not_in_file`.
+
+    Attributes:
+        file: the emails that were fetched.
+        emails: how many those are.
+        moved: go from a deal to another; `linked` from no deal to one, `unlinked` off their deal.
+        right: are as wanted already.
+        already_linked: a link of what is on another deal, which Zoho refuses.
+        changed_since: are not on the deal that their guard names.
+        not_told: the file does not tell which deal they are on.
+        not_this_contacts: the file lists them under other contacts alone.
+        not_in_file: the file does not list them.
+        other_owner: of those that it lists, are in the mailbox of another user than planned.
+        from_deals: deals that emails leave; `to_deals` those that emails come to.
+        deals: those with the most emails that leave or come, of `deals_in_all`.
+        contacts: those with the most emails that change, of `contacts_in_all` in the plan.
+    """
+
+    file: str
+    emails: int
+    moved: int
+    linked: int
+    unlinked: int
+    right: int
+    already_linked: int
+    changed_since: int
+    not_told: int
+    not_this_contacts: int
+    not_in_file: int
+    other_owner: int
+    from_deals: int
+    to_deals: int
+    deals: tuple[DealChange, ...]
+    deals_in_all: int
+    contacts: tuple[ContactChange, ...]
+    contacts_in_all: int
+
+
+def compare(
+    plan: Path,
+    fetched: str,
+    scratch: Path,
+    *,
+    memory: str,
+    stop: Stop,
+    warn: Callable[[str], None],
+) -> Comparison:
+    """Hold a sealed plan against emails that were fetched.
+
+    Args:
+        plan: the sealed plan.
+        fetched: the name of a file that `fetch` wrote, in any of its formats.
+        scratch: a folder for temporary files.
+        memory: what DuckDB holds in memory at most.
+        stop: ends the work from another thread.
+        warn: told of rows of the file that cannot be read.
+
+    Raises:
+        BadFileError: if the file cannot be read, or is none of fetched emails.
+        UsageError: if its name tells no format.
+        InterruptedPlanningError: if `stop` ended it.
+    """
+    with closing(Database(scratch / "spill", stop, memory=memory)) as database:
+        if fetched.lower().endswith(_PARQUET):
+            rows = _parquet(database, fetched)
+        else:
+            rows = _mapping(database, fetched, scratch, memory, stop, warn)
+        for statement in _STATEMENTS:
+            database.run(statement.format(fetched=rows, plan=relation(database, plan)))
+        return _compared(database, fetched)
+
+
+def _parquet(database: Database, name: str) -> str:
+    must_be_readable(name)
+    try:
+        found = [row[0] for row in database.rows(f"DESCRIBE FROM read_parquet({literal(name)})")]
+    except duckdb.Error:
+        raise BadFileError(
+            "This is no Parquet file.", where=name, advice="Give a file that fetch wrote."
+        ) from None
+    for wanted in ("contact_id", "owner_id", "message_id", GUARD):
+        if wanted not in found:
+            _refuse(name, wanted, found)
+    deal_name = _DEAL_NAME if _DEAL_NAME in found else "NULL"
+    return (
+        f"(SELECT contact_id::VARCHAR AS contact_id, owner_id::VARCHAR AS owner_id, "
+        f"message_id::VARCHAR AS message_id, {GUARD}::VARCHAR AS present, "
+        f"{deal_name}::VARCHAR AS deal_name FROM read_parquet({literal(name)}))"
+    )
+
+
+def _refuse(name: str, wanted: str, found: list[str]) -> None:
+    raise BadFileError(
+        f"There is no column {wanted}: these are no emails that fetch wrote.",
+        where=name,
+        advice=nearest(wanted, found),
+    )
+
+
+def _mapping(
+    database: Database,
+    name: str,
+    scratch: Path,
+    memory: str,
+    stop: Stop,
+    warn: Callable[[str], None],
+) -> str:
+    """Read the file as a mapping of unlinks, whose guard is the deal that each email is on."""
+    reading = Reading(op=Op.UNLINK, own=("op",))
+    folder = scratch / "fetched"
+    folder.mkdir()
+    with check(sources([name]), reading, folder, stop=stop, memory=memory) as checked:
+        if checked.rejected:
+            warn(f"{checked.rejected:,} rows of {name} cannot be read, and are left out.")
+        checked.seal(folder)
+    columns = own_columns(folder / PLAN)
+    if not any(column.known == GUARD for column in columns):
+        _refuse(name, GUARD, [column.header for column in columns])
+    names = [one.name for one in columns if simple(one.header) == simple(_DEAL_NAME)]
+    deal_name = f"nullif({identifier(names[0])}, '')" if names else "NULL::VARCHAR"
+    return (
+        f"(SELECT bulklink_contact_id AS contact_id, bulklink_owner_id AS owner_id, "
+        f"bulklink_message_id AS message_id, bulklink_{GUARD} AS present, "
+        f"{deal_name} AS deal_name FROM {relation(database, folder / PLAN)} "
+        "WHERE bulklink_duplicate_of IS NULL)"
+    )
+
+
+def _compared(database: Database, name: str) -> Comparison:
+    counted = {result: int(count) for result, count in database.rows(_COUNTS)}
+    from_deals, to_deals, deals = database.one(_DEAL_COUNTS)
+    return Comparison(
+        file=name,
+        emails=int(database.one("SELECT count(*) FROM fetched")[0]),
+        **{result: counted.get(result, 0) for result in _RESULTS},
+        other_owner=int(database.one("SELECT count(*) FROM judged WHERE other_owner")[0]),
+        from_deals=int(from_deals),
+        to_deals=int(to_deals),
+        deals=tuple(DealChange(*found) for found in database.rows(_DEALS)),
+        deals_in_all=int(deals),
+        contacts=tuple(ContactChange(*found) for found in database.rows(_CONTACTS)),
+        contacts_in_all=int(database.one(_CONTACT_COUNT)[0]),
+    )
+
+
+_RESULTS = (
+    *("moved", "linked", "unlinked", "right", "already_linked", "changed_since", "not_told"),
+    *("not_this_contacts", "not_in_file"),
+)
+_CHANGES = "('moved', 'linked', 'unlinked')"
+_STATEMENTS = (
+    "CREATE TABLE fetched AS SELECT * FROM {fetched}",
+    # An email that two mailboxes hold stands there twice; the planned owner's own goes first.
+    "CREATE TABLE own AS SELECT contact_id, message_id, owner_id, any_value(present) AS present "
+    "FROM fetched GROUP BY contact_id, message_id, owner_id",
+    "CREATE TABLE listed AS SELECT contact_id, message_id, min(present) AS present "
+    "FROM own GROUP BY contact_id, message_id",
+    "CREATE TABLE anywhere AS SELECT DISTINCT message_id FROM listed",
+    "CREATE TABLE planned AS SELECT bulklink_op AS op, bulklink_contact_id AS contact_id, "
+    "bulklink_owner_id AS owner_id, bulklink_message_id AS message_id, "
+    f"coalesce(bulklink_deal_id, '{NO_DEAL}') AS wanted, bulklink_{GUARD} AS guard, "
+    "bulklink_deal_name AS wanted_name FROM {plan} WHERE bulklink_duplicate_of IS NULL",
+    "CREATE TABLE found AS SELECT planned.*, anywhere.message_id IS NOT NULL AS anywhere, "
+    "listed.message_id IS NOT NULL AS listed, own.message_id IS NULL AND listed.message_id IS NOT "
+    "NULL AS other_owner, CASE WHEN own.message_id IS NULL THEN listed.present ELSE own.present "
+    "END AS present FROM planned "
+    "LEFT JOIN own ON own.contact_id = planned.contact_id AND own.message_id = planned.message_id "
+    "AND own.owner_id = planned.owner_id "
+    "LEFT JOIN listed ON listed.contact_id = planned.contact_id "
+    "AND listed.message_id = planned.message_id "
+    "LEFT JOIN anywhere ON anywhere.message_id = planned.message_id",
+    "DROP TABLE planned",
+    "DROP TABLE own",
+    "CREATE TABLE judged AS SELECT *, CASE "
+    "WHEN NOT listed THEN CASE WHEN anywhere THEN 'not_this_contacts' ELSE 'not_in_file' END "
+    "WHEN present IS NULL THEN 'not_told' "
+    "WHEN present = wanted THEN 'right' "
+    f"WHEN guard IS NOT NULL AND NOT list_contains(string_split(guard, '{EITHER}'), present) "
+    "THEN 'changed_since' "
+    f"WHEN op = 'link' AND present <> '{NO_DEAL}' THEN 'already_linked' "
+    "WHEN op = 'unlink' THEN 'unlinked' "
+    f"WHEN present = '{NO_DEAL}' THEN 'linked' ELSE 'moved' END AS result FROM found",
+    "DROP TABLE found",
+    "CREATE TABLE deals AS SELECT deal_id, sum(leave)::BIGINT AS leave, sum(come)::BIGINT AS come "
+    "FROM (SELECT present AS deal_id, 1 AS leave, 0 AS come FROM judged "
+    "WHERE result IN ('moved', 'unlinked') UNION ALL SELECT wanted, 0, 1 FROM judged "
+    "WHERE result IN ('moved', 'linked')) GROUP BY deal_id",
+)
+_COUNTS = "SELECT result, count(*) FROM judged GROUP BY result"
+_DEAL_COUNTS = "SELECT count(*) FILTER (leave > 0), count(*) FILTER (come > 0), count(*) FROM deals"
+_DEALS = f"""
+SELECT most.deal_id, any_value(names.name), most.leave, most.come
+FROM (
+    SELECT present AS deal_id, deal_name AS name FROM fetched WHERE deal_name IS NOT NULL
+    UNION ALL
+    SELECT wanted, wanted_name FROM judged WHERE wanted_name IS NOT NULL AND op <> 'unlink'
+) AS names
+RIGHT JOIN (SELECT * FROM deals ORDER BY leave + come DESC, deal_id LIMIT {MOST_LISTED}) AS most
+    ON names.deal_id = most.deal_id
+GROUP BY most.deal_id, most.leave, most.come
+ORDER BY most.leave + most.come DESC, most.deal_id
+"""
+_CONTACTS = f"""
+SELECT contact_id, count(*) FILTER (result IN {_CHANGES}) AS change,
+    count(*) FILTER (result = 'right') AS right_already, count(*) - change - right_already
+FROM judged GROUP BY contact_id HAVING change > 0
+ORDER BY change DESC, contact_id LIMIT {MOST_LISTED}
+"""
+_CONTACT_COUNT = "SELECT count(DISTINCT contact_id) FROM judged"

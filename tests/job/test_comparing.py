@@ -1,0 +1,186 @@
+"""What a mapping would change says the same as a slow, obvious comparison."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulklink.errors import BadFileError
+from bulklink.job.fetched import COLUMNS
+from bulklink.job.options import Job
+from bulklink.job.planning import plan
+from bulklink.mapping.comparing import MOST_LISTED, Comparison
+from bulklink.models import Op
+from bulklink.tables import form_of, writing
+from tests.e2e.command import write_mapping
+
+Row = dict[str, str]
+RESULTS = (
+    *("moved", "linked", "unlinked", "right", "already_linked", "changed_since", "not_told"),
+    *("not_this_contacts", "not_in_file"),
+)
+
+
+def fetched(path: Path, rows: list[Row]) -> Path:
+    """Write what `fetch` would have written of these emails."""
+    with writing(path, form_of(path.name), COLUMNS) as table:
+        table.write([tuple(one.get(column.header) or None for column in COLUMNS) for one in rows])
+    return path
+
+
+def compared(tmp_path: Path, op: Op | None, rows: list[Row], file: Path) -> Comparison:
+    write_mapping(tmp_path / "m.csv", rows)
+    job = Job(mappings=(str(tmp_path / "m.csv"),), op=op, memory="128MB")
+    told = plan(job, compare_with=str(file)).compare
+    assert told is not None
+    return told
+
+
+def obvious(op: Op | None, rows: list[Row], emails: list[Row]) -> dict[str, Any]:
+    """Compare one by one."""
+    results: Counter[str] = Counter()
+    leave: Counter[str] = Counter()
+    come: Counter[str] = Counter()
+    changed: Counter[str] = Counter()
+    for one in rows:
+        does = op or Op(one["op"])
+        wanted = "none" if does is Op.UNLINK else one["deal_id"]
+        listed = [e for e in emails if e["message_id"] == one["message_id"]]
+        its = [e for e in listed if e["contact_id"] == one["contact_id"]]
+        guard = one.get("from_deal_id") if does is not Op.LINK else ""
+        if not its:
+            result = "not_this_contacts" if listed else "not_in_file"
+        elif not its[0]["from_deal_id"]:
+            result = "not_told"
+        elif its[0]["from_deal_id"] == wanted:
+            result = "right"
+        elif guard and guard != its[0]["from_deal_id"]:
+            result = "changed_since"
+        elif does is Op.LINK and its[0]["from_deal_id"] != "none":
+            result = "already_linked"
+        else:
+            here = its[0]["from_deal_id"]
+            if here != "none":
+                leave[here] += 1
+            if wanted != "none":
+                come[wanted] += 1
+            changed[one["contact_id"]] += 1
+            result = "unlinked" if wanted == "none" else "linked" if here == "none" else "moved"
+        results[result] += 1
+    deals = {deal: (leave[deal], come[deal]) for deal in leave.keys() | come.keys()}
+    most = sorted(deals, key=lambda deal: (-sum(deals[deal]), deal))[:MOST_LISTED]
+    contacts = sorted(changed, key=lambda contact: (-changed[contact], contact))[:MOST_LISTED]
+    return {
+        **{result: results[result] for result in RESULTS},
+        "from_deals": len(leave),
+        "to_deals": len(come),
+        "deals": [(deal, *deals[deal]) for deal in most],
+        "contacts": [(contact, changed[contact]) for contact in contacts],
+        "deals_in_all": len(deals),
+        "contacts_in_all": len({one["contact_id"] for one in rows}),
+    }
+
+
+def drawn(chance: random.Random, op: Op | None, many: int) -> tuple[list[Row], list[Row]]:
+    """Draw emails, and a mapping that knows some of them."""
+    contacts = [str(100 + n) for n in range(chance.choice((1, 5, 40)))]
+    deals = [str(500 + n) for n in range(chance.choice((2, 50)))]
+    emails, rows = [], []
+    for number in range(many):
+        email = {
+            "contact_id": chance.choice(contacts),
+            "owner_id": chance.choice("12"),
+            "message_id": f"m{number}",
+            "from_deal_id": chance.choice([*deals, "none", "none", ""]),
+        }
+        if chance.random() < 0.9:
+            emails.append(email)
+        row = {
+            "contact_id": chance.choice((email["contact_id"], chance.choice(contacts))),
+            "owner_id": chance.choice((email["owner_id"], "3")),
+            "message_id": email["message_id"],
+            "deal_id": chance.choice((email["from_deal_id"], chance.choice(deals))),
+            "from_deal_id": chance.choice(("", email["from_deal_id"], chance.choice(deals))),
+        }
+        if row["deal_id"] in ("none", ""):
+            row["deal_id"] = deals[0]
+        if op is None:
+            row["op"] = chance.choice(list(Op)).value
+        if chance.random() < 0.8:
+            rows.append(row)
+    return emails, rows or [row]
+
+
+@pytest.mark.parametrize(
+    ("op", "name"),
+    [
+        (Op.LINK, "f.csv"),
+        (Op.UNLINK, "f.jsonl"),
+        (Op.RELINK, "f.csv.gz"),
+        (None, "f.parquet"),
+        (Op.RELINK, "f.xlsx"),
+    ],
+)
+def test_it_says_what_an_obvious_comparison_says(tmp_path: Path, op: Op | None, name: str) -> None:
+    chance = random.Random(name)
+    for many in (10, 400):
+        emails, rows = drawn(chance, op, many)
+        file = fetched(tmp_path / name, emails)
+        told = compared(tmp_path, op, rows, file)
+        expected = obvious(op, rows, emails)
+        got = {name: getattr(told, name) for name in expected}
+        got["deals"] = [(one.deal_id, one.leave, one.come) for one in told.deals]
+        got["contacts"] = [(one.contact_id, one.change) for one in told.contacts]
+        assert got == expected, many
+        assert sum(got[result] for result in RESULTS) == len(rows)
+
+
+def email(message: str, deal: str, **more: str) -> Row:
+    return {
+        "contact_id": "7", "owner_id": "1", "message_id": message, "from_deal_id": deal, **more
+    }  # fmt: skip
+
+
+def test_a_fetched_file_that_is_filled_in_can_be_compared_with_itself(tmp_path: Path) -> None:
+    rows = [email("a", "5", deal_id="6", op="relink"), email("b", "none", deal_id="6", op="link")]
+    write_mapping(tmp_path / "f.csv", rows)
+    told = compared(tmp_path, None, rows, tmp_path / "f.csv")
+    assert (told.moved, told.linked, told.emails) == (1, 1, 2)
+
+
+def test_of_an_email_in_two_mailboxes_the_planned_owners_counts(tmp_path: Path) -> None:
+    file = fetched(tmp_path / "f.csv", [email("a", "5"), email("a", "6", owner_id="2")])
+    row = {"contact_id": "7", "owner_id": "2", "message_id": "a", "deal_id": "6"}
+    told = compared(tmp_path, Op.RELINK, [row], file)
+    assert (told.right, told.other_owner) == (1, 0)
+    told = compared(tmp_path, Op.RELINK, [{**row, "owner_id": "3"}], file)
+    assert told.other_owner == 1
+
+
+def test_deals_are_named_as_the_file_names_them(tmp_path: Path) -> None:
+    file = fetched(tmp_path / "f.csv", [email("a", "5", from_deal_name="Boat")])
+    row = {**email("a", ""), "deal_id": "6", "deal_name": "Travel"}
+    told = compared(tmp_path, Op.RELINK, [row], file)
+    assert {one.deal_id: one.deal_name for one in told.deals} == {"5": "Boat", "6": "Travel"}
+
+
+@pytest.mark.parametrize("name", ["f.csv", "f.parquet"])
+def test_a_file_that_fetch_did_not_write_is_refused(tmp_path: Path, name: str) -> None:
+    if name == "f.csv":
+        write_mapping(tmp_path / name, [{"contact_id": "1", "owner_id": "1", "message_id": "a"}])
+    else:
+        (tmp_path / name).write_bytes(b"PAR1 no")
+    with pytest.raises(BadFileError):
+        compared(tmp_path, Op.UNLINK, [email("a", "")], tmp_path / name)
+
+
+def test_a_missing_file_is_refused_before_a_plan_is_sealed(tmp_path: Path) -> None:
+    write_mapping(tmp_path / "m.csv", [email("a", "")])
+    job = Job(mappings=(str(tmp_path / "m.csv"),), op=Op.UNLINK, run_dir=tmp_path / "here")
+    with pytest.raises(BadFileError):
+        plan(job, compare_with=str(tmp_path / "nope.csv"))
+    assert not (tmp_path / "here").exists()
