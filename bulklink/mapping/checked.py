@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 from bulklink.errors import BadFileError
 from bulklink.files import unwritable
-from bulklink.mapping import checking, loading, refusing, sealing, shape, twins
+from bulklink.mapping import checking, findings, loading, refusing, rounding, sealing, shape, twins
 from bulklink.mapping.database import PLANNING_MEMORY, Database
 from bulklink.mapping.headers import check_reading, columns_of
 from bulklink.mapping.preparing import Prepared, prepare, restage
@@ -162,7 +162,7 @@ class Checked:
         self._grouped = False
         self.inputs: tuple[InputFile, ...] = tuple(one.input for one in prepared)
         self.warnings = self._check()
-        self._findings = checking.findings(database, reading)
+        self._findings = findings.findings(database, reading)
         for statement in twins.twin_tables(self._findings.owner_forms()):
             database.run(statement)
         conflicts, self.duplicates = map(int, database.one(twins.counts_query()))
@@ -177,7 +177,7 @@ class Checked:
         files, run = self._files, self._database.run
         run(checking.base_view(self._reading, self._columns, files.shifts, told=files.told))
         guards = checking.has_guards(self._reading, self._columns)
-        suspects = checking.round_ids(self._database, guards=guards)
+        suspects = rounding.round_ids(self._database, guards=guards)
         if self._reading.allow_round_ids:
             suspects = ()
         refused = [found for found in suspects if found.refused]

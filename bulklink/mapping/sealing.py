@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from bulklink.mapping.checking import Findings
     from bulklink.mapping.database import Database
+    from bulklink.mapping.findings import Findings
     from bulklink.mapping.headers import Column
     from bulklink.mapping.refusing import Files
     from bulklink.mapping.values import Reading

@@ -13,8 +13,8 @@ from bulklink.models import Op
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from bulklink.mapping.checking import Findings
     from bulklink.mapping.database import Database
+    from bulklink.mapping.findings import Findings
     from bulklink.mapping.headers import Column
     from bulklink.mapping.values import Reading
 
