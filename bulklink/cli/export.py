@@ -51,7 +51,8 @@ def export(run: Path, output: str, *, as_json: bool, **options: Any) -> int:
     """
     from bulklink.job.exporting import export as write  # noqa: PLC0415 - not for --help
     from bulklink.runs.folder import RunFolder  # noqa: PLC0415 - not for --help
-    from bulklink.tables import form_of, printing, writing  # noqa: PLC0415 - not for --help
+    from bulklink.tables import Kind, form_of, printing, writing  # noqa: PLC0415 - not for --help
+    from bulklink.tables.workbook import check_rows  # noqa: PLC0415 - not for --help
 
     form = form_of(output, options["format_"], spreadsheet=options["spreadsheet"])
     check_output(output, as_json=as_json, force=options["force"])
@@ -59,11 +60,15 @@ def export(run: Path, output: str, *, as_json: bool, **options: Any) -> int:
         opening: Any = partial(printing, sys.stdout.buffer, form)
     else:
         opening = partial(writing, Path(output), form)
-    told = write(RunFolder(run), opening, statuses=options["statuses"], codes=options["codes"])
+    folder = RunFolder(run)
+    if form.kind is Kind.XLSX and not options["statuses"] and not options["codes"]:
+        check_rows(Path(output), folder.read().rows)  # rather than after a minute
+    told = write(folder, opening, statuses=options["statuses"], codes=options["codes"])
     if told.ids_only:
         note("The columns of this run were forgotten: ids and results alone are left.")
     if as_json:
-        print_json({"file": output, "format": form.kind, "rows": told.rows, "counts": told.counts})
+        said = {"file": output, "format": form.kind, "rows": told.rows, "counts": told.counts}
+        print_json(said | {"exit_code": 0})
     else:
         note(f"{told.rows:,} rows written{'' if output == '-' else f' to {output}'}")
         if told.counts:

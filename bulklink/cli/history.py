@@ -59,7 +59,8 @@ def _show(events: Sequence[Any]) -> None:
     for event in events:
         if event.run_dir != run_dir:
             run_dir = event.run_dir
-            click.secho(run_dir, bold=True)
+            undo = f" (undo of {event.undo_of})" if event.undo_of else ""
+            click.secho(run_dir + undo, bold=True)
         click.echo(f"  {event.ts}  row {event.row}: {_sentence(event)}")
 
 

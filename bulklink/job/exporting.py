@@ -68,7 +68,8 @@ def export(
     """
     record = folder.read()
     _refuse_refused(folder, record)
-    columns = own_columns(folder.plan)
+    # A finished run without a plan is an undo that left everything as it was.
+    columns = own_columns(folder.plan) if record.plan_sha256 else ()
     kept = columns or IDS
     counts: dict[str, int] = {}
     with (
@@ -88,7 +89,8 @@ def export(
                 table.write(waiting)
                 waiting.clear()
         table.write(waiting)
-    return Exported(sum(counts.values()), counts, ids_only=not columns)
+    forgotten = bool(record.forgotten) and not columns
+    return Exported(sum(counts.values()), counts, ids_only=forgotten)
 
 
 def _refuse_refused(folder: RunFolder, record: RunRecord) -> None:

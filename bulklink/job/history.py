@@ -35,8 +35,9 @@ class Event(msgspec.Struct, frozen=True):
     """One thing that happened to an email.
 
     `event` is `planned`, `answer`, or that of the ledger's line; `sent` is what a call did: link,
-    unlink or read, and `emails` how many it carried. `told` has the rest of the line, as far as it
-    concerns the email: a key that is missing there is not known.
+    unlink or read, and `emails` how many it carried. `undo_of` is the run that this one takes back.
+    `told` has the rest of the line, as far as it concerns the email: a key that is missing there is
+    not known.
     """
 
     ts: str
@@ -46,6 +47,7 @@ class Event(msgspec.Struct, frozen=True):
     op: str | None
     contact_id: str | None
     deal_id: str | None
+    undo_of: str | None = None
     sent: str | None = None
     emails: int | None = None
     told: dict[str, Any] = {}
@@ -98,6 +100,8 @@ class _Run:
     ) -> None:
         self._folder = folder
         self._record: RunRecord = folder.read()
+        undo = self._record.undo_of
+        self._undo_of = undo.run_dir if undo else None
         self._message_id = message_id
         self._contact_id = contact_id
         found = plans.rows(folder.plan, message_id) if folder.plan.is_file() else []
@@ -133,14 +137,15 @@ class _Run:
     ) -> Event:
         return Event(
             ts, str(self._folder.path), name, row.row, row.op, row.contact_id, row.deal_id,
-            told=told or {},
+            undo_of=self._undo_of, told=told or {},
         )  # fmt: skip
 
     def _refused(self, line: dict[str, Any], told: dict[str, Any]) -> Event:
         """Tell of a row that came into no plan."""
         return Event(
             line["ts"], str(self._folder.path), "result", line["row"],
-            line.get("op"), line.get("contact_id"), line.get("deal_id"), told=told,
+            line.get("op"), line.get("contact_id"), line.get("deal_id"),
+            undo_of=self._undo_of, told=told,
         )  # fmt: skip
 
     def _with_answers(

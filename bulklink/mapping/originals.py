@@ -70,7 +70,7 @@ def own_rows(
     """Stream the rows of a run in the order of the mapping, refused ones too.
 
     Args:
-        plan: the sealed plan.
+        plan: the sealed plan; a missing one has no rows.
         rejects: the refused rows; a missing file has none.
         columns: which of the columns of `own_columns`, or `IDS`.
         spill: where data goes that does not fit into memory; removed again.
@@ -90,6 +90,8 @@ def own_rows(
 
 
 def _planned(plan: Path, columns: Sequence[OwnColumn], spill: Path) -> Iterator[OwnRow]:
+    if not plan.is_file():
+        return
     selected = ", ".join([_ROW, *(identifier(column.name) for column in columns)])
     with closing(Database(spill, Stop(), threads=1, memory=_MEMORY)) as database:
         query = f"SELECT {selected} FROM {relation(database, plan)} ORDER BY {_ROW}"

@@ -53,8 +53,7 @@ class _Sheet:
 
     def write(self, rows: Iterable[Sequence[Cell]]) -> None:
         for row in rows:
-            if self._rows > MOST_ROWS:
-                raise too_big(self._path, f"A sheet has no more than {MOST_ROWS:,} rows.")
+            check_rows(self._path, self._rows)
             for place, cell in enumerate(row):
                 if isinstance(cell, int):
                     self._sheet.write_number(self._rows, place, cell)
@@ -65,6 +64,16 @@ class _Sheet:
                         " which no sheet can hold.",
                     )
             self._rows += 1
+
+
+def check_rows(path: Path, rows: int) -> None:
+    """Refuse more rows than a sheet has, below its header.
+
+    Raises:
+        UsageError: if there are more.
+    """
+    if rows > MOST_ROWS:
+        raise too_big(path, f"A sheet has no more than {MOST_ROWS:,} rows.")
 
 
 def too_big(path: Path, message: str) -> UsageError:

@@ -157,3 +157,15 @@ def test_a_file_is_replaced_where_that_is_said(linker: Command, contact: Contact
     (linker.folder / "out.csv").write_text("old", "utf-8")
     assert linker("export", "run", "-o", "out.csv", "--force").code == 0
     assert len(table(linker.folder / "out.csv")) == 6
+
+
+def test_more_rows_than_a_sheet_has_are_refused_at_once(linker: Command, contact: Contact) -> None:
+    run = linked(linker, contact)
+    record = json.loads((run / "run.json").read_text("utf-8")) | {"rows": 1_048_576}
+    (run / "run.json").write_text(json.dumps(record), "utf-8")
+    ended = linker("export", "run", "-o", "out.xlsx", "--json")
+    assert ended.code == 2
+    assert "1,048,575 rows" in ended.error["message"]
+    assert ".csv" in ended.error["advice"]
+    assert not (linker.folder / "out.xlsx").exists()
+    assert linker("export", "run", "-o", "out.xlsx", "--status", "done").code == 0

@@ -1,0 +1,59 @@
+"""What export, history, check and forget make of a run that was undone, and of its undo."""
+
+from __future__ import annotations
+
+import csv
+
+from .audit import audited
+from .command import Command, rows, write_mapping
+from .servers import StandIn
+from .world import World
+
+QUICK = ("--settle-after", "0", "--rate", "off", "--json")
+
+
+def exported(crm: Command, run: str) -> list[dict[str, str]]:
+    assert crm("export", run, "-o", f"{run}.csv").code == 0
+    with (crm.folder / f"{run}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, strict=True))
+
+
+def test_a_run_that_was_forgotten_can_be_undone_and_its_undo_exported(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    crm = bulklink.given(**standin.env())
+    contact = world.add(free=2, linked=4)
+    before = world.links()
+    given = [*rows(contact.linked, contact.b), *rows(contact.free, contact.b)]
+    write_mapping(crm.folder / "m.csv", given)
+    audited(crm("relink", "m.csv", "--run-dir", "here", *QUICK), crm.folder, 6)
+    assert crm("forget", "here").code == 0
+    audited(crm("undo", "here", "--run-dir", "back", *QUICK), crm.folder, 6)
+    assert standin.links() == before
+    for run in ("here", "back"):
+        assert crm("status", run, "--check").code == 0, run
+        assert [one["bulklink_status"] for one in exported(crm, run)] == ["done"] * 6
+    told = crm("history", contact.linked[0].message, "--runs-dir", ".", "--json").object["events"]
+    undos = {event["run_dir"]: event.get("undo_of") for event in told}
+    assert undos["here"] is None
+    assert undos["back"].endswith("here")
+    assert "(undo of " in crm("history", contact.linked[0].message, "--runs-dir", ".").out
+    assert crm("forget", "back").code == 0
+    assert crm("status", "back", "--check").code == 0
+
+
+def test_an_undo_that_leaves_rows_is_exported_with_them(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    crm = bulklink.given(**standin.env())
+    contact = world.add(free=3, linked=2)
+    write_mapping(crm.folder / "m.csv", rows(contact.free, contact.b))
+    audited(crm("link", "m.csv", "--run-dir", "first", *QUICK), crm.folder, 3)
+    write_mapping(crm.folder / "m.csv", rows(contact.linked))
+    audited(crm("unlink", "m.csv", "--no-snapshot", "--run-dir", "blind", *QUICK), crm.folder, 2)
+    ended = crm("undo", "blind", "--run-dir", "none", *QUICK)
+    assert audited(ended, crm.folder).counts == {"rejected": 2}
+    found = exported(crm, "none")
+    assert [one["bulklink_status"] for one in found] == ["rejected"] * 2
+    assert {one["message_id"] for one in found} == {email.message for email in contact.linked}
+    assert crm("status", "none", "--check").code == 0
