@@ -14,6 +14,7 @@ from bulklink.cli.connecting import connection_from, connection_options
 from bulklink.cli.options import (
     apply,
     column_option,
+    credit_options,
     delimiter_option,
     encoding_option,
     option,
@@ -43,7 +44,9 @@ _MOST_SHOWN = 20
     help="The contacts of a mapping, or of any table with a column contact_id; repeatable.",
 )
 @apply(file_options, column_option, delimiter_option, encoding_option)
-@apply(connection_options, pace_options, progress_option, quiet_option, output_options)
+@apply(
+    connection_options, pace_options, credit_options, progress_option, quiet_option, output_options
+)
 def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: Any) -> int:
     """Write the emails of CONTACTS to a file, each with the deal it is on.
 

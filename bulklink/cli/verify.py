@@ -11,6 +11,7 @@ import click
 from bulklink.cli.connecting import connection_from, connection_options
 from bulklink.cli.options import (
     apply,
+    credit_options,
     option,
     output_options,
     pace_options,
@@ -55,6 +56,7 @@ _MOST_PAGES = 10_000_000
 @apply(
     connection_options,
     pace_options,
+    credit_options,
     settle_after_option,
     progress_option,
     quiet_option,

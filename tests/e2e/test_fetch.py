@@ -268,6 +268,21 @@ def _stop(process: Any, how: str, standin: StandIn) -> None:
     assert told.object["stopped_by"] == "interrupted"
 
 
+def test_a_fetch_keeps_to_its_credits_and_goes_on_with_others(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contacts = [world.add(free=1) for _ in range(5)]
+    arguments = [*(one.id for one in contacts), "-o", "f.csv"]
+    told = fetched(bulklink, standin, *arguments, "--max-credits", "4")
+    assert told.code == 4, told
+    assert (told.object["stopped_by"], told.object["read"]) == ("max-credits", 3)
+    assert not (bulklink.folder / "f.csv").exists()
+    told = fetched(bulklink, standin, *arguments, "--max-credits", "4")
+    assert told.code == 0, told
+    assert "3 of 5 contacts were read by an earlier command" in told.err
+    assert len(read(bulklink.folder / "f.csv")) == 5
+
+
 def test_a_file_that_is_there_is_kept_unless_forced(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:

@@ -244,10 +244,13 @@ def test_ctrl_c_keeps_what_was_found_so_far(
     assert lines(command.folder)[-1]["event"] == "verified"
 
 
-def test_a_closed_port_ends_with_3(bulklink: Command, standin: StandIn, world: World) -> None:
-    command = linked(bulklink, standin, "link", [world.add(free=1)])
-    told = command.given(BULKLINK_API_URL="http://127.0.0.1:9", BULKLINK_ACCESS_TOKEN="x")(
-        "verify", "here", *QUICK
-    )
-    assert told.code == 3, told
-    assert "does not answer" in told.err
+def test_a_verification_keeps_to_its_credits(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    command = linked(bulklink, standin, "link", [world.add(free=1) for _ in range(6)])
+    before = len(standin.of("read", "org"))
+    told = verified(command, "--max-credits", "4")
+    assert told.code == 4, told
+    assert told.object["stopped_by"] == "max-credits"
+    assert told.object["checked"] == 3
+    assert len(standin.of("read", "org")) == before + 4
