@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol, TypeAlias, cast
 import orjson
 
 from bulklink.errors import UsageError
-from bulklink.files import replacing
+from bulklink.files import replacing, unwritable
 from bulklink.spreadsheets import DISARMED, disarmed
 from bulklink.tables.forms import Column, Form, Kind
 
@@ -65,14 +65,30 @@ def writing(path: Path, form: Form, columns: Sequence[Column]) -> Iterator[Table
         else:
             with (
                 temporary.open("wb", buffering=_BUFFER) as file,
-                printing(file, form, columns) as table,
+                _packed(file, form, columns) as table,
             ):
                 yield table
 
 
 @contextmanager
 def printing(stream: BinaryIO, form: Form, columns: Sequence[Column]) -> Iterator[Table]:
-    """Write a table of texts, CSV or JSONL, to a stream, which stays open."""
+    """Write a table of texts, CSV or JSONL, to a stream, which stays open.
+
+    Raises:
+        RunDirError: if it cannot be written; a reader that went away is left to the caller.
+    """
+    try:
+        with _packed(stream, form, columns) as table:
+            yield table
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise unwritable(Path("standard output"), error) from None
+
+
+@contextmanager
+def _packed(stream: BinaryIO, form: Form, columns: Sequence[Column]) -> Iterator[Table]:
     if form.gzip:
         with (
             gzip.GzipFile(

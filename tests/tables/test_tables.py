@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import io
 import json
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from python_calamine import CalamineWorkbook
 
-from bulklink.errors import UsageError
+from bulklink.errors import RunDirError, UsageError
 from bulklink.spreadsheets import DISARMED, disarmed, is_disarmed, rearmed
 from bulklink.tables import Cell, Column, form_of, printing, workbook, writing
 
@@ -170,3 +171,21 @@ def test_a_table_goes_to_a_stream_that_stays_open() -> None:
     with printing(stream, form_of("-"), COLUMNS) as table:
         table.write([("a", None, 1)])
     assert stream.getvalue() == b"message id,Note,row\r\na,,1\r\n"
+
+
+class _Full(io.BytesIO):
+    """A stream on a disk without room."""
+
+    def write(self, content: object, /) -> int:
+        del content
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("name", ["-", "t.csv.gz", "t.jsonl"])
+def test_a_stream_that_cannot_be_written_is_an_error_that_says_so(name: str) -> None:
+    with (
+        pytest.raises(RunDirError, match="No space") as refused,
+        printing(_Full(), form_of(name), COLUMNS) as table,
+    ):
+        table.write([("a", "b", 1)])
+    assert refused.value.where == "standard output"
