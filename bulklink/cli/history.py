@@ -71,8 +71,8 @@ def _sentence(event: Any) -> str:
             return f"planned: {event.op}{_to(event.deal_id)}, contact {event.contact_id}"
         case "call":
             again = f", attempt {told['attempt']}" if told.get("attempt", 1) > 1 else ""
-            others = f", with {event.emails - 1} others" if event.emails > 1 else ""
-            return f"call {told['call']}: {event.sent}{again}{others}"
+            others = f" of {event.emails} emails" if event.emails > 1 else ""
+            return f"call {told['call']}: {event.sent}{others}{again}"
         case "unsent":
             return f"call {told['call']} did not leave: the run was stopped"
         case "answer":

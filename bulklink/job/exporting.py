@@ -77,7 +77,8 @@ def export(
         tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
         opening([*map(_column, kept), *RESULT_COLUMNS]) as table,
     ):
-        own = own_rows(folder.plan, folder.rejects, kept, Path(scratch) / "spill")
+        spill = Path(scratch) / "spill"
+        own = own_rows(folder.plan, folder.rejects, kept, spill, outcomes.__contains__)
         waiting: list[tuple[Cell, ...]] = []
         for row in _complete(own, kept, outcomes):
             result = _result(row.row, outcomes.of(row.row))

@@ -18,7 +18,7 @@ from bulklink.mapping.survey import RECORD_BYTES
 from bulklink.mapping.values import GUARD, ID_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 _MEMORY = "256MB"
@@ -65,7 +65,11 @@ def own_columns(plan: Path) -> tuple[OwnColumn, ...]:
 
 
 def own_rows(
-    plan: Path, rejects: Path, columns: Sequence[OwnColumn], spill: Path
+    plan: Path,
+    rejects: Path,
+    columns: Sequence[OwnColumn],
+    spill: Path,
+    is_refused: Callable[[int], bool],
 ) -> Iterator[OwnRow]:
     """Stream the rows of a run in the order of the mapping, refused ones too.
 
@@ -74,8 +78,10 @@ def own_rows(
         rejects: the refused rows; a missing file has none.
         columns: which of the columns of `own_columns`, or `IDS`.
         spill: where data goes that does not fit into memory; removed again.
+        is_refused: tells of a row that the plan does not have whether it is of this run; a person
+            may have written others into `rejects`.
     """
-    refused = _refused(rejects, columns)
+    refused = (own for own in _refused(rejects, columns) if is_refused(own.row))
     waiting = next(refused, None)
     for own in _planned(plan, columns, spill):
         while waiting is not None and waiting.row < own.row:

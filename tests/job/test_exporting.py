@@ -175,10 +175,10 @@ def test_rows_whose_cells_are_not_kept_have_their_ids_from_the_ledger(
 
 
 def test_a_rejects_file_that_a_person_changed_does_no_harm(run: RunFolder, tmp_path: Path) -> None:
-    text = "Note,bulklink_row,contact_id\nmended,7,1\nbroken,x\n,,\nnew,seven,1\n"
+    text = "Note,bulklink_row,contact_id\nmended,7,1\nbroken,x\n,,\nnew,seven,1\nmore,99,1\n"
     run.rejects.write_text(text, "utf-8")
-    exported(run, tmp_path / "out.csv", statuses=("rejected",))
-    assert read(tmp_path / "out.csv")[1][0][:6] == ["1", "", "", "", "mended", "rejected"]
+    assert exported(run, tmp_path / "out.csv").rows == 7
+    assert read(tmp_path / "out.csv")[1][6][:6] == ["1", "", "", "", "mended", "rejected"]
 
 
 def test_a_run_that_came_to_no_plan_has_nothing_to_export(run: RunFolder, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 from pathlib import Path
 
@@ -29,8 +30,15 @@ STEPS = 10
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
+def run(finished: Path, tmp_path: Path) -> RunFolder:
     """A finished run that is full of a customer's name."""
+    return RunFolder(shutil.copytree(finished, tmp_path / "run"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Such a run, to be copied."""
+    tmp_path = tmp_path_factory.mktemp("finished")
     lines = [f"{n},2,m{n},{n % 3},{SECRET} {n},{SECRET} & Sons,{SECRET}@home" for n in range(1, 9)]
     header = f"contact_id,owner_id,message_id,deal_id,deal_name,owner_name,E-mail of {SECRET}\n"
     mapping = tmp_path / "m.csv"
@@ -66,7 +74,7 @@ def run(tmp_path: Path) -> RunFolder:
     counts = {"done": 8, "rejected": 1}
     proof = ledger_hash(folder.ledger)
     folder.write(folder.read().but(state=State.FINISHED, counts=counts, **proof))
-    return folder
+    return folder.path
 
 
 def messages(run: RunFolder) -> list[Message]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bulklink.job.options import Job, OnInvalid
@@ -26,8 +28,20 @@ def result(row: int, status: Status = Status.DONE, message: str = "") -> bytes:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
+def run(finished: Path, tmp_path: Path) -> RunFolder:
     """A finished run: three done, one duplicate, one rejected."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    run = RunFolder(tmp_path / "run")
+    (mapping,) = run.read().inputs
+    mapping = msgspec.structs.replace(mapping, name=str(tmp_path / "m.csv"))
+    run.write(run.read().but(inputs=(mapping,)))
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Such a run and its mapping, to be copied."""
+    tmp_path = tmp_path_factory.mktemp("finished")
     mapping = tmp_path / "m.csv"
     lines = ["1,2,m1,5", "1,2,m2,5", "1,2,m3,5", "1,2,m1,5", "x,2,m5,5"]
     mapping.write_text("contact_id,owner_id,message_id,deal_id\n" + "\n".join(lines), "utf-8")
@@ -37,7 +51,7 @@ def run(tmp_path: Path) -> RunFolder:
     with folder.ledger.open("ab") as ledger:
         ledger.writelines(result(row) for row in (1, 2, 3))
     ended(folder, State.FINISHED)
-    return folder
+    return tmp_path
 
 
 def ended(folder: RunFolder, state: State) -> None:
