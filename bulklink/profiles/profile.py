@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -156,6 +157,20 @@ class Profiles:
         remove(self.file(name))
 
 
+def check_writable(folder: Path) -> None:
+    """Make the folder of the user's settings where it is missing.
+
+    Raises:
+        ConfigError: if nothing can be stored there.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error.strerror or str(error)) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _unwritable(folder, "you may not write there")
+
+
 def write(path: Path, content: bytes) -> None:
     """Write a file that its owner alone can read, in a folder of the same kind.
 
@@ -167,7 +182,7 @@ def write(path: Path, content: bytes) -> None:
         with replacing(path) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
-        raise _wrong(path, f"It cannot be written: {error.strerror or error}") from None
+        raise _unwritable(path, error.strerror or str(error)) from None
     except RunDirError as error:
         raise ConfigError(error.message, where=error.where, advice=error.advice) from None
 
@@ -182,6 +197,14 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise _wrong(path, f"It cannot be removed: {error.strerror or error}") from None
+
+
+def _unwritable(path: Path, said: str) -> ConfigError:
+    return ConfigError(
+        f"It cannot be written: {said}.",
+        where=str(path),
+        advice="Check that you may write there, and that it has room.",
+    )
 
 
 def _wrong(path: Path, message: str) -> ConfigError:

@@ -157,6 +157,28 @@ class KeyringVault:
         return f"{called}, service {_SERVICE}, user {name}"
 
 
+def place_for(*, plain_file: bool, trouble: str | None, windows: bool) -> Place:
+    """Return where secrets are to be kept.
+
+    Args:
+        plain_file: whether a file was asked for.
+        trouble: why no keyring serves; None where one does.
+        windows: whether this is Windows, where no mode closes a file to others.
+
+    Raises:
+        ConfigError: if that would be a file that was not asked for and others may read.
+    """
+    if not plain_file and trouble is None:
+        return Place.KEYRING
+    if windows and not plain_file:
+        raise ConfigError(
+            trouble or "No keyring serves.",
+            where="system keyring",
+            advice="Add --plain-file to keep the secrets in a file of your user's folder.",
+        )
+    return Place.FILE
+
+
 def vault_of(place: Place, folder: Path) -> Vault:
     """Return what keeps secrets at a place."""
     return KeyringVault() if place is Place.KEYRING else FileVault(folder)

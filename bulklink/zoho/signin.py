@@ -37,8 +37,8 @@ _WITHOUT = {
 """What is lost without the scopes that a run can do without."""
 _ADVICE = {
     Refusal.CODE: (
-        "A code works once, for the 3 to 10 minutes chosen when it was made, and with the client"
-        " that it was made in: generate another and give it at once."
+        "A code works once, for the 3 to 10 minutes chosen when it was made, with its client and in"
+        " its data centre: generate another and give it at once."
     ),
     Refusal.CLIENT: (
         "It belongs to another data centre, or has a typo. The address of your CRM tells the data"

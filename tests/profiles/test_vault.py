@@ -15,7 +15,7 @@ from keyring.backends.null import Keyring as NullKeyring
 
 from bulklink.errors import ConfigError
 from bulklink.profiles.profile import Place
-from bulklink.profiles.vault import FileVault, KeyringVault, Vault, vault_of
+from bulklink.profiles.vault import FileVault, KeyringVault, Vault, place_for, vault_of
 from bulklink.zoho.connection import Credentials
 
 from .keyrings import FileKeyring, LockedKeyring
@@ -125,4 +125,26 @@ def test_a_keyring_that_is_locked_later_is_told_with_what_to_do() -> None:
     keyring.set_keyring(LockedKeyring())
     with pytest.raises(ConfigError, match="does not serve") as caught:
         KeyringVault().load("prod")
+    assert "--plain-file" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("plain_file", "trouble", "windows", "place"),
+    [
+        (False, None, False, Place.KEYRING),
+        (False, None, True, Place.KEYRING),
+        (False, "none", False, Place.FILE),
+        (True, None, False, Place.FILE),
+        (True, "none", True, Place.FILE),
+    ],
+)
+def test_secrets_go_to_the_keyring_where_there_is_one_and_a_file_is_not_asked_for(
+    *, plain_file: bool, trouble: str | None, windows: bool, place: Place
+) -> None:
+    assert place_for(plain_file=plain_file, trouble=trouble, windows=windows) is place
+
+
+def test_on_windows_a_file_has_to_be_asked_for() -> None:
+    with pytest.raises(ConfigError) as caught:
+        place_for(plain_file=False, trouble="No keyring.", windows=True)
     assert "--plain-file" in caught.value.advice

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from tests.e2e.command import Command, rows, write_mapping
+from tests.e2e.command import Command, ended, interrupt, put_down, rows, write_mapping
 from tests.e2e.servers import Emulator, Reply, Seen, StandIn, emulating
 from tests.e2e.world import Contact, World
 
@@ -41,7 +41,7 @@ def test_a_code_from_standard_input_signs_in_and_says_to_what(visitor: Command) 
     [
         json.dumps({"client_id": "demo", "client_secret": "demo", "code": "demo",
                     "expiry_time": 1, "scope": ["x"], "grant_type": "authorization_code"}),
-        "CLIENT_ID = demo\r\n\r\nclient_secret=demo\r\nrefresh_token=demo",
+        "\ufeffCLIENT_ID = demo\r\n\r\nclient_secret=demo\r\nrefresh_token=demo",
     ],
     ids=["json", "lines"],
 )  # fmt: skip
@@ -144,3 +144,35 @@ def test_a_secret_cannot_be_an_argument(bulklink: Command) -> None:
     told = bulklink("auth", "login", "--help").out
     assert "--client-secret" not in told
     assert "--refresh-token" not in told
+
+
+def test_ctrl_c_while_a_code_is_exchanged_ends_with_130_and_stores_nothing(
+    bulklink: Command, zoho: StandIn
+) -> None:
+    async def held(seen: Seen) -> Reply | None:
+        await zoho.opened()
+        return Reply(503)
+
+    zoho.script = held
+    with put_down(signing_in(bulklink, zoho.url).start("auth", "login")) as process:
+        zoho.wait(lambda: bool(zoho.of("token")))
+        interrupt(process)
+        told = ended(process)
+        zoho.gate.set()
+    assert told.code == 130, told
+    assert stored(bulklink.folder) == set()
+
+
+def test_a_demo_is_given_no_profile(bulklink: Command) -> None:
+    told = bulklink.given(BULKLINK_PROFILE="nope")("demo")
+    assert told.code == 0, told
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_a_code_is_used_up(
+    bulklink: Command, zoho: StandIn
+) -> None:
+    (bulklink.folder / "config").touch()
+    told = signing_in(bulklink, zoho.url)("auth", "login", "--json")
+    assert told.code == 2, told
+    assert "cannot be written" in told.error["message"]
+    assert zoho.seen == []
