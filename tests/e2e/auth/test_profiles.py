@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from bulklink.cli.main import cli
 from tests.e2e.command import Command, rows, write_mapping
 from tests.e2e.world import Contact, World
 
 from .signing import (
     AT_HAND,
+    ROOT,
     place,
     refresh_token,
 )
@@ -99,3 +101,17 @@ def test_an_option_of_another_command_does_no_harm_in_a_profile(member: Command)
     contact = World().add(free=1)
     write_mapping(member.folder / "m.csv", rows(contact.free, contact.a))
     assert member("link", "m.csv", "--dry-run").code == 0
+
+
+def test_every_command_that_contacts_the_crm_takes_a_profile_and_a_log() -> None:
+    rooms = (ROOT / "bulklink" / "cli").glob("*.py")
+    sources = {path.stem: path.read_text("utf-8") for path in rooms}
+    assert [name for name, text in sources.items() if "from_environment(" in text] == []
+    lacking = [
+        name
+        for name, command in cli.commands.items()
+        if command.callback is not None
+        and "connection_from(" in sources[command.callback.__module__.rpartition(".")[2]]
+        and not {"profile", "log"} <= {param.name for param in command.params}
+    ]
+    assert lacking == []
