@@ -137,6 +137,7 @@ class StoppedBy(StrEnum):
     MAX_FAILURES = "max-failures"
     CREDITS = "credits"
     MAX_CREDITS = "max-credits"
+    CANARY = "canary"
     LEDGER = "ledger"
     INTERNAL = "internal"
 

@@ -66,17 +66,21 @@ def pace_of(options: Mapping[str, Any]) -> Job:
 def limits_of(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a `Job` that change how it is sent, never what."""
     edition, failures = options.get("edition"), options.get("max_failures")
-    return credits_of(options) | {
-        "concurrency": options["concurrency"],
-        "edition": Edition(edition) if edition else None,
-        "rate": options["rate"],
-        "sync": options.get("sync", "on") == "on",
-        "yes": options.get("yes", False),
-        "read_back": options.get("read_back", "auto") == "auto",
-        "read_pages": options.get("read_pages", 200),
-        "settle_after": options.get("settle_after", 10.0),
-        "max_failures": MaxFailures(**failures) if failures else None,
-    }
+    return (
+        credits_of(options)
+        | {
+            "concurrency": options["concurrency"],
+            "edition": Edition(edition) if edition else None,
+            "rate": options["rate"],
+            "sync": options.get("sync", "on") == "on",
+            "yes": options.get("yes", False),
+            "read_back": options.get("read_back", "auto") == "auto",
+            "read_pages": options.get("read_pages", 200),
+            "settle_after": options.get("settle_after", 10.0),
+            "max_failures": MaxFailures(**failures) if failures else None,
+        }
+        | ({"canary": options["canary"]} if "canary" in options else {})
+    )
 
 
 def credits_of(options: Mapping[str, Any]) -> dict[str, Any]:

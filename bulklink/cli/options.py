@@ -270,6 +270,15 @@ progress_option = option(
 )
 quiet_option = option("--quiet", "-q", is_flag=True, help="Show errors and the summary alone.")
 
+canary_option = option(
+    "--canary",
+    type=click.IntRange(0, 10_000),
+    metavar="N",
+    help="Send the first N emails, in whole batches, and read them back before the rest; 0 is"
+    " none. Default: 20 where there are more than 200. It goes on by itself if all are as recorded,"
+    " else it asks, whatever --yes says.",
+)
+
 watch_options = apply(
     progress_option,
     option("--verbose", "-v", is_flag=True, help="Name each email that fails, as it does."),
@@ -281,5 +290,6 @@ send_options = apply(
     run_dir_option,
     runs_dir_option,
     limit_options,
+    canary_option,
     watch_options,
 )

@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from bulklink.cli.connecting import connection_from, connection_options
-from bulklink.cli.options import apply, limit_options, option, output_options, watch_options
+from bulklink.cli.options import (
+    apply,
+    canary_option,
+    limit_options,
+    option,
+    output_options,
+    watch_options,
+)
 
 _options = apply(connection_options, limit_options, watch_options, output_options)
 _run = click.argument("run", type=click.Path(path_type=Path))
@@ -17,6 +24,7 @@ _run = click.argument("run", type=click.Path(path_type=Path))
 @click.command("apply")
 @_run
 @option("--expect", metavar="DIGEST", help="Refuse a plan with another digest than this.")
+@canary_option
 @_options
 def apply_plan(run: Path, expect: str | None, **options: Any) -> int:
     """Send exactly the plan that `bulklink plan --run-dir RUN` sealed.

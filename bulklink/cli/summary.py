@@ -48,6 +48,8 @@ def show_run(
         f" {calls.lookup:,} look-up, {calls.retried:,} of them again;"
         f" the fewest for link and unlink: {calls.least:,}."
     )
+    for line in _canary(summary):
+        click.echo(line)
     click.echo(f"Time: {summary.seconds:,.1f} s")
     click.echo(f"Ledger: {Path(summary.run_dir) / 'ledger.jsonl'}")
     if summary.counts["rejected"]:
@@ -140,6 +142,14 @@ def _ahead(report: PlanReport) -> Iterator[str]:
             f"--group-by contact would save {ahead.saved_by_contact:,} link calls"
             f" ({ahead.saved_by_contact / report.calls.link:.0%}); no page of Zoho's shows it."
         )
+
+
+def _canary(summary: RunSummary) -> Iterator[str]:
+    """Yield how the canary went, where there was one."""
+    canary = RunFolder(Path(summary.run_dir)).read().canary
+    if canary is not None:
+        found = canary.found or f"the first {canary.messages:,} emails; not over."
+        yield f"Canary: {canary.state}: {found}"
 
 
 def _torn(summary: RunSummary) -> Iterator[str]:

@@ -123,15 +123,22 @@ class ScreenWatch(Watch):
                 f" message {result.message_id}: {result.message}"
             )
 
+    def go_on(self, found: str, left: int) -> bool:
+        """Ask a person whether the rest is sent after a canary that did not pass."""
+        self._bar.stop()
+        warn(found)
+        return self._asked(f"Send the other {left:,} emails all the same?")
+
     def confirm(self, question: Question) -> bool:
         """Ask a person before an org is changed."""
         self._bar.stop()
         org = question.org_name or "an org whose name cannot be read"
         kind = question.org_type or "type not known"
+        return self._asked(f"{question.op}: change {question.messages:,} emails of {org} ({kind})?")
+
+    def _asked(self, question: str) -> bool:
         try:
-            return click.confirm(
-                f"{question.op}: change {question.messages:,} emails of {org} ({kind})?", err=True
-            )
+            return click.confirm(question, err=True)
         except click.Abort:
             self._stopping.stop(RunStoppedError(StoppedBy.INTERRUPTED, "It was told to stop."))
             return False

@@ -117,7 +117,8 @@ class Crm:
             if fault.kind == FaultKind.EDITED:
                 self._edit(question.call.record_id, fault, desk.now)
         reply = respond(desk, question)
-        self.state.apply(reply.contact_id, reply.changes, desk.now)
+        if not any(fault.kind == FaultKind.IGNORED for fault in faults):
+            self.state.apply(reply.contact_id, reply.changes, desk.now)
         return reply.answer
 
     def _edit(self, contact_id: str, fault: Fault, now: float) -> None:

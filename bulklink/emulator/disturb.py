@@ -18,7 +18,7 @@ _HTML = (
     b"<body><h1>Something went wrong</h1></body></html>"
 )
 _DROPPED = Answer(0, fate=Fate.DROPPED)
-_AROUND = (FaultKind.SLOW, FaultKind.STALE, FaultKind.HIDDEN, FaultKind.EDITED)
+_AROUND = (FaultKind.SLOW, FaultKind.STALE, FaultKind.HIDDEN, FaultKind.EDITED, FaultKind.IGNORED)
 _INSTEAD = {
     FaultKind.LOST_REQUEST: _DROPPED,
     FaultKind.LATE: _DROPPED,

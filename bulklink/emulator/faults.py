@@ -46,6 +46,8 @@ class FaultKind(StrEnum):
     """The list does not show a share of the emails."""
     EDITED = "edited"
     """Before the call, somebody else moves one email of the same contact."""
+    IGNORED = "ignored"
+    """A link or unlink is answered as if it were carried out; nothing is changed."""
 
 
 DEFAULT_SECONDS = {

@@ -17,6 +17,7 @@ from bulklink.engine.batches import link_batches, unlink_batches
 from bulklink.engine.caller import Caller, Clock, Exchange
 from bulklink.engine.credits.book import Hold
 from bulklink.engine.credits.gate import TO_FINISH, ShortError
+from bulklink.engine.firsts import first_batches
 from bulklink.engine.readback import read_links
 from bulklink.engine.refusals import Refusals
 from bulklink.engine.settling import ANSWERED, leave_in_doubt
@@ -85,6 +86,25 @@ class ContactRun:
         self._hold = Hold()
         self._short = False
         self._write_ended = desk.clock.monotonic()
+
+    async def run_first(self, at_least: int) -> None:
+        """Do what the first whole batches need that carry so many messages; `run` does the rest."""
+        while before := [track for track in self._open() if track.need is Need.SNAPSHOT]:
+            await self._guarded(self._read, before, Need.SNAPSHOT)
+        everything, sending = self._tracks, self._desk.sending
+        size, shared = sending.batch_size, sending.by_contact
+        self._tracks = first_batches(self._open(), at_least, size, by_contact=shared)
+        await self.run()
+        self._tracks = everything
+
+    def begin_anew(self) -> None:
+        """Forget what was read of messages that were not sent: it was too long ago."""
+        self._tracks = [
+            track
+            if track.attempts or track.need is Need.NOTHING
+            else self._desk.track(track.message)
+            for track in self._tracks
+        ]
 
     async def run(self) -> None:
         """Do what the tracks need, phase by phase."""

@@ -7,6 +7,7 @@ left, no such call can succeed and the run stops.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import anyio
@@ -83,11 +84,21 @@ class Refusals:
         self._at_work = 0
         self._waiting = 0
         self._all_begun = False
+        self._on_held: list[Callable[[], None]] = []
         stopping.on_stop(self._release_all)
+
+    def on_held(self, action: Callable[[], None]) -> None:
+        """Have something done when a contact begins to wait."""
+        self._on_held.append(action)
+
+    def holds(self, contact_id: str) -> bool:
+        """Tell whether a contact waits to know whether it is alone."""
+        return any(contact_id in held for held in self._held.values())
 
     def begin(self) -> None:
         """Note that a contact is about to be worked on."""
         self._at_work += 1
+        self._all_begun = False
 
     def end(self) -> None:
         """Note that a contact is worked on no more."""
@@ -119,6 +130,8 @@ class Refusals:
         event = held.setdefault(contact_id, anyio.Event())
         self._last = fatal(kind, verdict, f"contact {contact_id}")
         self._waiting += 1
+        for action in self._on_held:
+            action()
         if len(held) >= FATAL_CONTACTS:
             self._stopping.stop(self._last)
         self._stop_if_none_is_left()

@@ -14,6 +14,7 @@ _GENTLE = (
     StoppedBy.MAX_FAILURES,
     StoppedBy.CREDITS,
     StoppedBy.MAX_CREDITS,
+    StoppedBy.CANARY,
 )
 
 

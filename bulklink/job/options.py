@@ -104,6 +104,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         credits_per_day: those that all runs on the org from this machine may make in 24 hours.
         reserve_credits: credits that are left for others.
         when_credits_out: stop where credits are out, or wait for them.
+        canary: messages that are sent and read back before the rest; 0 is none, None is 20 where
+            there are more than 200.
     """
 
     mappings: tuple[str, ...]
@@ -139,6 +141,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     credits_per_day: int | None = None
     reserve_credits: int = 0
     when_credits_out: WhenCreditsOut = WhenCreditsOut.STOP
+    canary: int | None = None
 
     @property
     def op_name(self) -> str:

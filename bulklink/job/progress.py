@@ -64,6 +64,16 @@ class Watch:
     def not_done(self, result: Result) -> None:
         """Told of each message that failed or is in doubt."""
 
+    def go_on(self, found: str, left: int) -> bool:
+        """Asked whether the run goes on after a canary that did not pass; may block, as `confirm`.
+
+        Args:
+            found: what the canary found, in words.
+            left: messages that are not sent yet.
+        """
+        del found, left
+        return False
+
     def confirm(self, question: Question) -> bool:
         """Asked before an org that is not on this machine is changed."""
         del question
@@ -92,6 +102,11 @@ class Counter:
         """The rows without a result."""
         return self._rows - sum(self.counts.values())
 
+    @property
+    def left(self) -> int:
+        """Rows that are to be sent, again or for the first time."""
+        return self._rows - sum(self.counts.values()) + self.told.again
+
     def add(self, result: Result) -> None:
         """Count a result.
 
@@ -100,6 +115,10 @@ class Counter:
         """
         if not self.told.is_to_do(result.row):
             raise RuntimeError(f"row {result.row} was settled twice")
+        self.told.mark(result.row, result.status)
+
+    def correct(self, result: Result) -> None:
+        """Count a result in the place of the one that its row has: a read showed otherwise."""
         self.told.mark(result.row, result.status)
 
     def progress(self) -> Progress:

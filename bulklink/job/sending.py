@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import anyio
+from anyio.abc import TaskGroup
 
 from bulklink.engine.caller import Caller
+from bulklink.engine.canary import Canary
 from bulklink.engine.contact import Desk, Sending
 from bulklink.engine.failures import Failures
 from bulklink.engine.lookups import organisation
@@ -18,6 +20,7 @@ from bulklink.engine.tracks import Track, track_of
 from bulklink.engine.windows import contact_windows
 from bulklink.errors import BulklinkError, RefusedError, StoppedBy
 from bulklink.job.approach import NameLookups, check_org, check_place, confirm, module_id
+from bulklink.job.canary import Trial, canary_due
 from bulklink.job.ending import end
 from bulklink.job.options import Job
 from bulklink.job.progress import Counter, Watch
@@ -29,7 +32,7 @@ from bulklink.ledger.writer import LedgerWriter, open_ledger
 from bulklink.mapping.plan import SealedPlan
 from bulklink.models import Message, Status
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.record import Invocation, OrgRecord, RunRecord, State
+from bulklink.runs.record import CanaryState, Invocation, OrgRecord, RunRecord, State
 from bulklink.runs.status import RunSummary
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, secrets_of
@@ -130,6 +133,7 @@ class _Run:
         self.clock = around.clock
         self.counter = Counter(record.rows, told)
         self.failures = Failures(job.max_failures)
+        self.canary: Canary | None = None
         self.pacer = Pacer(
             max_in_flight=job.in_flight(),
             max_per_second=job.rate,
@@ -193,7 +197,8 @@ class _Run:
         if self.told.open:
             # What an earlier invocation left in flight comes first: relinks can be torn there.
             await self._send(desk, plan.chunks(names), set(self.told.open).__contains__)
-        await self._send(desk, plan.chunks(names), self.told.is_to_do)
+        due = canary_due(self.record, self.job, self.counter.left)
+        await self._send(desk, plan.chunks(names), self.told.is_to_do, canary=due)
         self.watch.progress(self.counter.progress())
 
     def _note_org(self, org: Org) -> None:
@@ -244,6 +249,12 @@ class _Run:
         if result.status in (Status.FAILED, Status.IN_DOUBT):
             self.watch.not_done(result)
         self.failures.add(result)
+        if self.canary is not None:
+            self.canary.add(result)  # it decides first, over a few messages
+        else:
+            self._stop_for_failures()
+
+    def _stop_for_failures(self) -> None:
         if self.failures.too_many and self.stopping.reason is None:
             self.stopping.stop(self.failures.reason(str(self.folder.path)))
 
@@ -252,15 +263,44 @@ class _Run:
         desk: Desk,
         chunks: Iterator[list[Message]],
         wanted: Callable[[int], bool],
+        *,
+        canary: int = 0,
     ) -> None:
-        """Send those messages of the plan whose rows are wanted."""
+        """Send those messages of the plan whose rows are wanted, the first of them as a canary."""
         workers = workers_for(self.pacer.max_in_flight)
         left = ([m for m in chunk if wanted(m.row)] for chunk in chunks)
         async with anyio.create_task_group() as group:
             group.start_soon(self._tick)
             windows = contact_windows(left, self.job.batch_size, by_contact=self.job.by_contact)
-            await send_all(windows, desk, workers=workers)
+            async with anyio.create_task_group() as contacts:
+                if canary:
+                    await self._try_first(windows, canary, desk, contacts)
+                await send_all(windows, desk, workers=workers)
             group.cancel_scope.cancel()
+
+    async def _try_first(
+        self, windows: Iterator[list[Message]], at_least: int, desk: Desk, contacts: TaskGroup
+    ) -> None:
+        """Send the first messages and read them back; the rest follows, or the run stops."""
+        self.canary = canary = Canary(
+            desk,
+            at_least,
+            enough=lambda: self.failures.too_many,
+            told=self._corrected,
+            phase=self.watch.phase,
+        )
+        trial = Trial(self.folder, self.watch, self.counter)
+        self.record, verdict = await trial.run(self.record, canary, windows, contacts, desk)
+        self.canary = None
+        if verdict is CanaryState.CONFIRMED:
+            self.failures = Failures(self.job.max_failures)
+        self._stop_for_failures()
+        canary.go_on(anew=verdict is CanaryState.CONFIRMED)
+        self.watch.phase("Sending")
+
+    def _corrected(self, result: Result) -> None:
+        self.counter.correct(result)
+        self.watch.not_done(result)
 
     async def _tick(self) -> None:
         while True:

@@ -126,6 +126,11 @@ class Replay:
         """Whether any row that has a result is to be sent again."""
         return bool(self._attempts)
 
+    @property
+    def again(self) -> int:
+        """How many rows that have a result are to be sent again."""
+        return len(self._attempts)
+
     def earlier_attempts(self, row: int) -> int:
         """Return the write calls that carried a row which is to be sent again."""
         return self._attempts.get(row, 0)

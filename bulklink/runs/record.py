@@ -49,6 +49,23 @@ class Invocation(msgspec.Struct, frozen=True):
     exit_code: int | None = None
 
 
+class CanaryState(StrEnum):
+    """How a canary went: trying it, or it passed, or a person went on all the same, or not."""
+
+    TRYING = "trying"
+    PASSED = "passed"
+    CONFIRMED = "confirmed"
+    STOPPED = "stopped"
+
+
+class CanaryRecord(msgspec.Struct, frozen=True):
+    """The canary of a run: how many messages it tries at least, how it went, what it found."""
+
+    messages: int
+    state: CanaryState = CanaryState.TRYING
+    found: str | None = None
+
+
 class Forgotten(msgspec.Struct, frozen=True):
     """When the user's columns and names were dropped, and the SHA-256 before and after.
 
@@ -106,6 +123,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     org: OrgRecord | None = None
     api_url: str | None = None
     data_centre: str | None = None
+    canary: CanaryRecord | None = None
     invocations: tuple[Invocation, ...] = ()
     forgotten: tuple[Forgotten, ...] = ()
     undo_of: UndoOf | None = None

@@ -90,7 +90,9 @@ def test_the_run_stops_at_what_it_does_not_take_any_more(
     standin.script = refusing(standin, refused)
     write_mapping(bulklink.folder / "m.csv", given)
     command = bulklink.given(**standin.env())
-    told = command("link", "m.csv", "--json", "--concurrency", str(IN_FLIGHT), *asked)
+    told = command(
+        "link", "m.csv", "--json", "--concurrency", str(IN_FLIGHT), "--canary", "0", *asked
+    )
     run = audited(told, bulklink.folder, 400)
     agrees(run, world.links(), standin.links())
     if stops:
@@ -109,7 +111,9 @@ def test_a_resume_counts_anew_and_may_take_more(
     standin.script = refusing(standin, 20)
     write_mapping(bulklink.folder / "m.csv", given)
     command = bulklink.given(**standin.env())
-    told = command("link", "m.csv", "--json", "--run-dir", "here", "--concurrency", "1")
+    told = command(
+        "link", "m.csv", "--json", "--run-dir", "here", "--concurrency", "1", "--canary", "0"
+    )
     assert told.object["stopped_by"] == "max-failures"
     failed = told.object["counts"]["failed"]
 

@@ -64,6 +64,13 @@ async def test_an_answer_is_replaced(kind: str, status: int, body: bytes, deal: 
     assert await crm.deal_of(1) == deal
 
 
+async def test_an_ignored_call_is_answered_with_success_and_changes_nothing() -> None:
+    crm, said = await disturbed_link(kind="ignored")
+    assert said.status == 200
+    assert b"SUCCESS" in said.answer.body
+    assert await crm.deal_of(1) is None
+
+
 async def test_an_html_page_says_that_it_is_one() -> None:
     _, said = await disturbed_link(kind="html")
     assert said.answer.content_type == "text/html"
@@ -268,5 +275,6 @@ def test_every_kind_of_fault_has_a_test() -> None:
     tested = {
         *("lost-request", "lost-answer", "late", "500", "500-applied", "502", "503", "html"),
         *("html-200", "empty", "truncated", "cut", "slow", "stalled", "stale", "hidden", "edited"),
+        "ignored",
     }
     assert tested == {kind.value for kind in FaultKind}
