@@ -128,11 +128,11 @@ class Caller:
         ticket = self._pacer.ticket(contact_id, finishing=finishing)
         while True:
             made.sent += 1
-            line = self._line(request.kind, tried + made.sent, contact_id, rows)
             try:
                 async with self._credits.credit(
                     hold=hold, aside=0 if made.last else aside, finishing=finishing
                 ) as credit:
+                    line = self._line(request.kind, tried + made.sent, contact_id, rows)
                     received = await self._send(request, line, ticket, credit)
             except ShortError:
                 if made.last is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
@@ -10,6 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from bulklink.emulator.state import Applied
+from bulklink.engine.credits.book import Limits
 from bulklink.errors import StoppedBy
 from bulklink.models import Message, Op
 from tests.simulation.drawn import Scenario
@@ -18,6 +20,7 @@ from tests.simulation.simulated import Outcome
 _STOPS = (StoppedBy.NO_ANSWER, StoppedBy.FATAL, StoppedBy.CREDITS, StoppedBy.MAX_CREDITS)
 """What may stop a command that nothing struck: the server takes no more."""
 _MOMENT = 0.002
+_DAY = 86_400.0
 _AS_WANTED = ("done", "unchanged")
 Line = dict[str, Any]
 
@@ -25,7 +28,14 @@ Line = dict[str, Any]
 def lies_of(scenario: Scenario, outcome: Outcome) -> list[str]:
     """Return what is not as promised, in words; nothing if all is."""
     check = _Check(scenario, outcome)
-    return [*outcome.lies, *check.accounting(), *check.truth(), *check.order(), *check.least()]
+    return [
+        *outcome.lies,
+        *check.accounting(),
+        *check.truth(),
+        *check.order(),
+        *check.least(),
+        *check.credits(),
+    ]
 
 
 class _Check:
@@ -138,6 +148,27 @@ class _Check:
             elif line.get("call") is not None and line["call"] not in seen:
                 yield f"{line} comes before its call"
 
+    def credits(self) -> Iterator[str]:
+        """No command spends more than it may, nor all together in any 24 hours.
+
+        Only calls that finish relinks may go beyond, and no call at all where nothing is torn.
+        """
+        limits = self._case.limits
+        for book in self._outcome.books:
+            if limits.most is not None and book.sent - book.finished > limits.most:
+                yield f"{book.sent} calls of one command, {book.finished} of them to finish relinks"
+        if limits.a_day is not None:
+            moments = self._outcome.api_moments
+            for place, end in enumerate(moments):
+                in_a_day = place + 1 - bisect_right(moments, end - _DAY)
+                if in_a_day > limits.a_day + self._finished:
+                    yield f"{in_a_day} calls in 24 hours"
+                    return
+
+    @property
+    def _finished(self) -> int:
+        return sum(book.finished for book in self._outcome.books)
+
     def least(self) -> Iterator[str]:
         """Promise 4: without failures, the fewest link and unlink calls."""
         results = self._outcome.results
@@ -145,6 +176,8 @@ class _Check:
             return
         if any(line["status"] not in _AS_WANTED for line in results.values()):
             return
+        if self._case.limits != Limits():
+            return  # a contact that must wait finishes its relinks first, in calls of their own
         if len(results) < len(self._case.messages) or self._refused_token():
             return
         links, unlinks = self._fewest(results)

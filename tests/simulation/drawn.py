@@ -12,6 +12,7 @@ import msgspec
 
 from bulklink.emulator.faults import Fault
 from bulklink.emulator.settings import Mixed, Settings
+from bulklink.engine.credits.book import Limits
 from bulklink.models import EITHER, NO_DEAL, Message, Op
 from tests.simulation.machine import Life, Strike
 from tests.simulation.simulated import OWNERS, Case, Outcome, contact, deal, email, message, run
@@ -66,7 +67,24 @@ def draw(seed: int) -> Scenario:
         disk_seconds=chance.choice((0.0, 0.004)),
         look_up=chance.random() < 0.7,
     )
-    return Scenario(seed, case, _lives(chance))
+    lives = _lives(chance)
+    # Of a chance of its own, so that a seed stands for the same as before in all else.
+    return _with_credits(Scenario(seed, case, lives), random.Random(f"credits {seed}"))
+
+
+def _with_credits(scenario: Scenario, chance: random.Random) -> Scenario:
+    """Draw what the run may spend; where it stops for that, it is resumed until it is through."""
+    if chance.random() < 0.75:
+        return scenario
+    case = scenario.case
+    case.limits = Limits(
+        most=chance.choice((None, chance.randint(1, 60))),
+        a_day=chance.choice((None, chance.randint(10, 100))),
+        reserve=chance.choice((0, 0, 5)),
+    )
+    case.wait_for_credits = chance.random() < 0.4
+    pause = chance.choice((60.0, 90_000.0))
+    return replace(scenario, lives=(*scenario.lives, *[Life(pause=pause) for _ in range(4)]))
 
 
 def play(scenario: Scenario, folder: Path) -> Outcome:

@@ -190,6 +190,7 @@ class Outcome:
     stopping: Stopping
     ledger: bytes = b""
     requests: list[tuple[str, str]] = field(default_factory=list)
+    api_moments: list[float] = field(default_factory=list)
     crashes: int = 0
     lives: int = 0
     lies: list[str] = field(default_factory=list)
@@ -293,6 +294,8 @@ async def _live(
 
     def seen(method: str, target: str, body: bytes) -> None:
         outcome.requests.append((method, target))
+        if "/oauth/" not in target:
+            outcome.api_moments.append(now())
         on_request(method)
         witness.leaves(method, target, body)
 

@@ -41,10 +41,9 @@ def calls(outcome: Outcome) -> int:
     return sum(count for kind, count in seen.items() if kind != "token")
 
 
-def most_in_a_day(outcome: Outcome, seen: list[float]) -> int:
+def most_in_a_day(outcome: Outcome) -> int:
     """The most requests in any 24 hours, token requests apart."""
-    sent = zip(seen, outcome.requests, strict=True)
-    moments = [moment for moment, (_, target) in sent if "/oauth/" not in target]
+    moments = outcome.api_moments
     return max(sum(end - DAY < moment <= end for moment in moments) for end in moments)
 
 
@@ -92,22 +91,18 @@ async def test_runs_of_a_day_share_its_credits_and_a_later_day_has_new_ones(
 ) -> None:
     lives = [Life(), Life(pause=60), *[Life(pause=DAY + 60) for _ in range(2)]]
     case = links(50, limits=Limits(a_day=20), settings=Settings(latency=0.3))
-    seen: list[float] = []
-    outcome = await run(
-        case, lives=lives, folder=tmp_path, on_request=lambda method: seen.append(now())
-    )
+    outcome = await run(case, lives=lives, folder=tmp_path)
     assert statuses(outcome) == {"done": 100}
-    assert most_in_a_day(outcome, seen) == 20
+    assert most_in_a_day(outcome) == 20
 
 
 async def test_a_run_that_waits_spends_no_more_in_any_24_hours_and_ends() -> None:
     case = relinks(20, limits=Limits(a_day=25), wait_for_credits=True)
-    seen: list[float] = []
     began = now()
-    outcome = await run(case, on_request=lambda method: seen.append(now()))
+    outcome = await run(case)
     assert statuses(outcome) == {"done": 40}
     assert 2 * DAY < now() - began < 3 * DAY
-    assert most_in_a_day(outcome, seen) == 25
+    assert most_in_a_day(outcome) == 25
 
 
 async def test_what_is_reserved_is_left_as_the_crm_counts() -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from tests.simulation.simulated import Case
 
 
+_LEAVE_NOTHING_TORN = (StoppedBy.INTERRUPTED, StoppedBy.CREDITS, StoppedBy.MAX_CREDITS)
+
+
 class Witness:
     """Watches one life.
 
@@ -75,7 +78,7 @@ class Witness:
         counted = {str(status): n for status, n in self._told.counts.items() if n}
         if told != counted:
             self._lies.append(f"the ledger tells {dict(told)}, the run counted {counted}")
-        if by is StoppedBy.INTERRUPTED:
+        if by in _LEAVE_NOTHING_TORN and not stopping.barred:
             self._nothing_is_torn(taken_off)
 
     def _nothing_is_torn(self, taken_off: Callable[[Message], bool]) -> None:

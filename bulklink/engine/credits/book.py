@@ -65,6 +65,7 @@ class Book:
         aside: credits set aside.
         granted: credits of the day that are counted there and neither taken nor set aside; below
             0 where calls had to be made that are not counted there yet.
+        finished: calls to finish relinks, beyond what was set aside for them.
         left_from: how many calls may have left in all by what the CRM said is left; None where
             it said nothing.
     """
@@ -75,6 +76,7 @@ class Book:
         self.taken = 0
         self.aside = 0
         self.granted = 0
+        self.finished = 0
         self.left_from: int | None = None
         self._told_by = 0
         self._asking = False
@@ -129,6 +131,7 @@ class Book:
             hold.amount -= 1
             self.aside -= 1
         else:
+            self.finished += 1
             self.granted -= 1
 
     def release(self, hold: Hold) -> None:

@@ -1,0 +1,139 @@
+"""Credits over a socket: exit 4, resume, waiting, and commands that share a day."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .audit import agrees, audited
+from .command import Command, Ended, ended, interrupt, put_down, rows, write_mapping
+from .servers import Emulator, emulating
+from .world import World
+
+CONTACTS = 12
+
+
+@pytest.fixture
+def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Emulator]:
+    """Serve contacts with an email each to link and to relink, as the test's options say."""
+    world = World()
+    for _ in range(CONTACTS):
+        world.add(free=1, linked=1)
+    with emulating(world, tmp_path, *getattr(request, "param", ())) as server:
+        yield server
+
+
+@pytest.fixture
+def command(bulklink: Command, served: Emulator) -> Command:
+    given = [line for one in served.world.contacts for line in rows(one.free, one.a)]
+    write_mapping(bulklink.folder / "link.csv", given)
+    given = [line for one in served.world.contacts for line in rows(one.linked, one.b)]
+    write_mapping(bulklink.folder / "relink.csv", given)
+    return bulklink.given(**served.env())
+
+
+def spent(served: Emulator) -> int:
+    calls = served.state()["calls"]
+    return sum(count for kind, count in calls.items() if kind != "token")
+
+
+def stopped(told: Ended, folder: Path, by: str) -> dict[str, object]:
+    assert told.code == 4, told
+    run = audited(told, folder, CONTACTS)
+    assert (run.shown["state"], run.shown["stopped_by"]) == ("stopped", by)
+    return dict(run.shown)
+
+
+@pytest.mark.parametrize("served", [("--credits", "9")], indirect=True)
+def test_a_run_whose_credits_are_gone_ends_with_4_and_tells_when_to_resume(
+    command: Command, served: Emulator
+) -> None:
+    told = command("link", "link.csv", "--run-dir", "r", "--json")
+    shown = stopped(told, command.folder, "credits")
+    assert spent(served) <= 9 + 10
+    kept = json.loads((command.folder / "r" / "run.json").read_text("utf-8"))
+    assert str(shown["resume_at"]) == kept["resume_at"] > kept["invocations"][0]["started"]
+    assert "--when-credits-out wait" in told.err
+    assert command("status", "r", "--json").object["resume_at"] == shown["resume_at"]
+    before = spent(served)
+    again = command("resume", "r", "--json")
+    assert again.code == 4
+    assert str(shown["resume_at"]) in again.err
+    assert spent(served) <= before + 1
+
+
+def test_max_credits_caps_each_command_and_no_relink_is_torn(
+    command: Command, served: Emulator
+) -> None:
+    before, links = spent(served), served.links()
+    told = command("relink", "relink.csv", "--run-dir", "r", "--max-credits", "17", "--json")
+    shown = stopped(told, command.folder, "max-credits")
+    assert shown["resume_at"] is None
+    assert spent(served) - before <= 17
+    linked = [email.message for one in served.world.contacts for email in one.linked]
+    assert None not in {served.links()[message] for message in linked}
+    done = command("resume", "r", "--json")
+    assert done.code == 0, done
+    agrees(audited(done, command.folder, CONTACTS), links, served.links())
+
+
+def test_two_commands_share_a_day_and_a_third_makes_no_call(
+    command: Command, served: Emulator
+) -> None:
+    options = ("--credits-per-day", "20", "--json")
+    with (
+        put_down(command.start("link", "link.csv", "--run-dir", "a", *options)) as one,
+        put_down(command.start("relink", "relink.csv", "--run-dir", "b", *options)) as two,
+    ):
+        codes = {ended(one).code, ended(two).code}
+    assert codes <= {0, 4}
+    assert 4 in codes
+    # The org is known after its look-up: only then is the day's file of that org looked at.
+    assert 15 <= spent(served) <= 20
+    before = spent(served)
+    for run in ("a", "b"):
+        if command("status", run, "--json").object["state"] == "stopped":
+            assert command("resume", run, "--json").code == 4
+    assert spent(served) == before, "the day is asked before the CRM is"
+
+
+@pytest.mark.parametrize(
+    "served", [("--credits", "9", "--credit-window", "2", "--retry-after", "on")], indirect=True
+)
+def test_a_run_that_waits_goes_on_by_itself(command: Command, served: Emulator) -> None:
+    told = command(
+        *("link", "link.csv", "--json", "--when-credits-out", "wait"),
+        *("--progress", "lines"),
+    )
+    assert told.code == 0, told
+    assert "Waiting for credits until" in told.err
+    audited(told, command.folder, CONTACTS)
+
+
+@pytest.mark.parametrize("served", [("--credits", "9")], indirect=True)
+def test_ctrl_c_ends_the_wait_at_once_with_130(command: Command, served: Emulator) -> None:
+    start = command.start(
+        *("link", "link.csv", "--run-dir", "r", "--json"),
+        *("--when-credits-out", "wait", "--progress", "lines"),
+    )
+    with put_down(start) as process:
+        assert process.stderr is not None
+        while "Waiting for credits until" not in process.stderr.readline():
+            assert process.poll() is None
+        shown = command("status", "r", "--json").object
+        assert (shown["state"], shown["resume_at"] is None) == ("running", False)
+        interrupt(process)
+        told = ended(process, within=10)
+    assert told.code == 130, told
+    assert told.object["resume_at"] is None
+
+
+def test_a_day_that_cannot_be_counted_is_refused(command: Command) -> None:
+    (command.folder / "state").write_text("a file", "utf-8")
+    told = command("link", "link.csv", "--credits-per-day", "5", "--json")
+    assert told.code == 2, told
+    assert told.error["code"] == "config"
+    assert command("link", "link.csv", "--json").code == 0, "without a limit nobody needs it"
