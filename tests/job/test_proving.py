@@ -111,7 +111,7 @@ def _retouch(run: RunFolder) -> None:
         (_append(result(1)), ("ok", "differs", "differs"), "settled twice: 1"),
         (_ended_with(result(1)), ("ok", "ok", "differs"), "settled twice: 1"),
         (_ended_with(result(1, message="other")), ("ok", "ok", "differs"), "row 1"),
-        (_ended_with(result(9)), ("ok", "ok", "differs"), "the plan does not have"),
+        (_ended_with(result(9)), ("ok", "ok", "differs"), "row 9"),
     ],
     ids=["plan", "no-ledger", "edited", "cut", "added", "twice", "other-email", "other-row"],
 )
