@@ -231,7 +231,8 @@ class Checked:
 
     def _group(self) -> None:
         if not self._grouped:
-            self._database.run(shape.groups_table(self._reading.op, self._findings))
+            for statement in shape.group_tables(self._reading.op, self._findings):
+                self._database.run(statement)
             self._grouped = True
 
     def interrupt(self) -> None:

@@ -11,7 +11,7 @@ from bulklink.mapping.marks import UNTIDY
 from bulklink.models import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from bulklink.mapping.database import Database
     from bulklink.mapping.findings import Findings
@@ -41,6 +41,8 @@ SELECT count(*) FROM (
     WHERE {ident}_name IS NULL AND NOT repeated AND op <> 'unlink'
 )
 """
+#: The same where no row names its owner: the groups know them all.
+_OWNERS = "SELECT count(DISTINCT owner_id) FROM groups WHERE links + relinks > 0"
 _LINK_SIZES = """
 SELECT links + relinks AS size, count(*) FROM groups WHERE links + relinks > 0
 GROUP BY size ORDER BY size
@@ -113,8 +115,11 @@ class PlanShape(msgspec.Struct, frozen=True):
         return same + sum(map(pack, self.mixed_unlinks()))
 
 
-def groups_table(op: Op | None, findings: Findings) -> str:
-    """Build the table `groups`: each contact and owner, numbered in the order of sending."""
+def group_tables(op: Op | None, findings: Findings) -> list[str]:
+    """Build the statements that make `groups`: contacts and owners, numbered as they are sent.
+
+    A table that is filled in their order numbers them; a window would do it with one thread.
+    """
     forms = findings.owner_forms()
     ids = [
         f"coalesce({column}_number::VARCHAR, {column}_text)"
@@ -127,13 +132,13 @@ def groups_table(op: Op | None, findings: Findings) -> str:
         lengths = ["NULL::BIGINT", "NULL::BIGINT"]
     elif op is None:
         lengths = [f"{one} FILTER (op <> 'link')" for one in lengths]
-    return (
-        "CREATE TABLE groups AS SELECT row_number() OVER (ORDER BY contact_id, owner_id) AS number,"
-        f" * FROM (SELECT {', '.join(forms)}, {ids[0]} AS contact_id, {ids[1]} AS owner_id, "
-        f"{', '.join(f'{_count(one, op)} AS {one.value}s' for one in Op)}, "
+    return [
+        f"CREATE TABLE sizes AS SELECT {', '.join(forms)}, {ids[0]} AS contact_id, "
+        f"{ids[1]} AS owner_id, {', '.join(f'{_count(one, op)} AS {one.value}s' for one in Op)}, "
         f"{lengths[0]} AS shortest, {lengths[1]} AS longest "
-        f"FROM good WHERE NOT repeated GROUP BY {', '.join(forms)})"
-    )
+        f"FROM good WHERE NOT repeated GROUP BY {', '.join(forms)} ORDER BY contact_id, owner_id",
+        "CREATE VIEW groups AS SELECT rowid + 1 AS number, * FROM sizes",
+    ]
 
 
 def _count(counted: Op, op: Op | None) -> str:
@@ -150,14 +155,8 @@ def measure(
     groups, links, unlinks, relinks = map(int, database.one(_TOTALS))
     pages_of_unlinks, pages_of_all = map(int, database.one(_PAGES))
     known = {column.known for column in columns}
-    named = {
-        name
-        for name, mark in UNTIDY.items()
-        if dict(reading.defaults).get(name) or (name in known and not findings.marks & mark)
-    }
     deals, owners = (
-        0 if f"{ident}_name" in named else int(database.one(_NAMELESS.format(ident=ident))[0])
-        for ident in ("deal", "owner")
+        int(database.one(query)[0]) if query else 0 for query in _nameless(known, reading, findings)
     )
     return PlanShape(
         groups=groups,
@@ -175,6 +174,20 @@ def measure(
         unlink_sizes=tuple((n, length, times) for n, length, times in database.rows(_UNLINK_SIZES)),
         mixed_unlinks=lambda: _grouped(database.rows(_MIXED_UNLINKS)),
     )
+
+
+def _nameless(
+    known: Collection[str | None], reading: Reading, findings: Findings
+) -> Iterator[str | None]:
+    """Build what counts deals and owners without a name; None where each row has one."""
+    defaults = {column for column, value in reading.defaults if value.strip()}
+    for ident, name in (("deal", "deal_name"), ("owner", "owner_name")):
+        if name in defaults or (name in known and not findings.marks & UNTIDY[name]):
+            yield None
+        elif ident == "owner" and name not in known:
+            yield _OWNERS
+        else:
+            yield _NAMELESS.format(ident=ident)
 
 
 def _grouped(rows: Iterable[tuple[int, int]]) -> Iterator[list[int]]:

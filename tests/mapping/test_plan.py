@@ -82,6 +82,34 @@ def test_nameless_deals_and_owners_are_those_of_links_and_relinks_that_are_sent(
     assert (found.shape.deals_without_name, found.shape.owners_without_name) == (2, 2)
 
 
+@pytest.mark.parametrize(
+    ("header", "cells", "defaults", "counted"),
+    [
+        ("", "", (), (3, 2)),
+        (",owner_name", ",Ann", (), (3, 0)),
+        (",owner_name", ", ", (), (3, 2)),
+        (",deal_name", ",Five", (), (0, 2)),
+        ("", "", (("owner_name", "Ann"),), (3, 0)),
+        ("", "", (("owner_name", " "), ("deal_name", "Five")), (0, 2)),
+    ],
+)
+def test_deals_and_owners_without_a_name_are_counted_as_they_will_be_looked_up(
+    desk: Desk,
+    header: str,
+    cells: str,
+    defaults: tuple[tuple[str, str], ...],
+    counted: tuple[int, int],
+) -> None:
+    text = f"contact_id,owner_id,message_id,deal_id{header}\n" + "".join(
+        f"{ids}{cells}\n" for ids in ("1,2,a,5", "1,3,b,6", "4,2,c,7", "4,2,c,7")
+    )
+    found = desk.plan(text, Reading(Op.LINK, defaults=defaults))
+    assert (found.shape.deals_without_name, found.shape.owners_without_name) == counted
+    sealed = found.sealed
+    looked_up = (sealed.deals_without_name(), sealed.owners_without_name())
+    assert tuple(len(list(one)) for one in looked_up) == counted
+
+
 def test_names_that_were_found_are_sent_and_those_of_the_mapping_are_kept(desk: Desk) -> None:
     plan = desk.plan(MANY, MIXED).sealed
     names = desk.folder / "names.parquet"
