@@ -63,7 +63,7 @@ def form_of(name: str, kind: str | None = None, *, spreadsheet: bool = False) ->
     """
     packed = name.lower().endswith(_GZIP)
     ending = name.lower().removesuffix(_GZIP).rpartition(".")[2]
-    told = kind or (Kind.CSV if name == "-" else ending)
+    told = ending if ending in list(Kind) else kind or (Kind.CSV if name == "-" else "")
     if told not in list(Kind) or (packed and told not in _TEXTS):
         raise UsageError(
             "Its name tells no format that can be written.",

@@ -107,6 +107,23 @@ def test_a_name_that_tells_no_format_is_refused(
         form_of(name, kind, spreadsheet=spreadsheet)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [
+        ("t.CSV", None, "csv"),
+        ("t.csv", "jsonl", "csv"),
+        ("t.dat", "jsonl", "jsonl"),
+        ("t.gz", "csv", "csv"),
+        ("-", None, "csv"),
+        ("-", "jsonl", "jsonl"),
+    ],
+)
+def test_a_format_that_is_said_counts_where_the_name_tells_none(
+    name: str, kind: str | None, expected: str
+) -> None:
+    assert form_of(name, kind).kind == expected
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with (
         pytest.raises(UsageError, match="no such folder"),
