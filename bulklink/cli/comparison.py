@@ -24,7 +24,8 @@ def show_comparison(told: Comparison) -> None:
 
 def _parts(told: Comparison) -> Iterator[str]:
     if told.moved:
-        yield f"{told.moved:,} emails move from {told.from_deals:,} deals to {told.to_deals:,}"
+        deals = "deal" if told.from_deals == 1 else "deals"
+        yield f"{told.moved:,} emails move from {told.from_deals:,} {deals} to {told.to_deals:,}"
     said = (
         (told.linked, "go from no deal to one"),
         (told.unlinked, "come off their deal"),

@@ -35,7 +35,7 @@ MOST_NAMED = 1000
 """Contacts that could not be read, and are named."""
 _LONGEST_SUBJECT = 32_767
 """Characters: what a cell of a sheet holds."""
-_MEMORY = "256MB"
+_MEMORY = "160MB"
 
 
 class UnreadContact(msgspec.Struct, frozen=True):

@@ -35,7 +35,7 @@ from bulklink.job.verification import (
     ended_line,
     finding_line,
 )
-from bulklink.ledger.replay import replay
+from bulklink.ledger.replay import mend, replay
 from bulklink.mapping.stop import Stop
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunRecord, State
@@ -45,7 +45,7 @@ from bulklink.zoho.links import Deal, Page, read_page
 from bulklink.zoho.requests import PAGE_OF_EMAILS
 
 MOST_SHOWN = 20
-"""Findings that are kept to be shown; all are in `verify.jsonl`."""
+"""Findings of a kind that are kept to be shown; all are in `verify.jsonl`."""
 PROGRESS_SECONDS = 0.5
 
 
@@ -82,6 +82,7 @@ async def verify(
     stopping.on_stop(loading.interrupt)
     with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch, folder.verified():
         watch.phase("Reading the ledger")
+        mend(folder.verification, folder.verification_torn)
         claims = await anyio.to_thread.run_sync(_claims, folder, asked, Path(scratch), loading)
         try:
             if record.state in (State.RUNNING, State.STOPPED):
@@ -144,7 +145,7 @@ class Verifier:
         self._drawn = None if sample is None else drawn_from(claims.total, sample, asked.seed)
         self._counts: Counter[Finding] = Counter()
         self._others: Counter[Finding] = Counter()
-        self._shown: list[Shown] = []
+        self._shown: dict[Finding, list[Shown]] = {}
         self._price = self._priced()
 
     def _contacts(self) -> Iterator[ContactClaims]:
@@ -264,8 +265,10 @@ class Verifier:
 
     def _note(self, claim: Claim, finding: Finding, found: Deal | None, *, drawn: bool) -> None:
         (self._counts if drawn else self._others)[finding] += 1
-        if finding is not Finding.AS_RECORDED and len(self._shown) < MOST_SHOWN:
-            self._shown.append(Shown(claim, finding, found))
+        if finding is not Finding.AS_RECORDED:
+            shown = self._shown.setdefault(finding, [])
+            if len(shown) < MOST_SHOWN:
+                shown.append(Shown(claim, finding, found))
 
     def _ended(self, calls: dict[str, int]) -> Verification:
         counts, reason = self._counts, self._stopping.reason
@@ -283,7 +286,7 @@ class Verifier:
             calls=calls,
             stopped_by=reason.by if reason else None,
             exit_code=self._exit_code(),
-            shown=tuple(self._shown),
+            shown=tuple(one for finding in Finding for one in self._shown.get(finding, ())),
         )
 
     def _bound(self) -> Bound | None:

@@ -63,6 +63,11 @@ class RunFolder(msgspec.Struct, frozen=True):
         return self.path / "verify.jsonl"
 
     @property
+    def verification_torn(self) -> Path:
+        """What was cut off the findings' end after a kill."""
+        return self.path / "verify.torn"
+
+    @property
     def verification_answers(self) -> Path:
         """The answers to verifications that were no clean success."""
         return self.path / "verify-answers.jsonl"

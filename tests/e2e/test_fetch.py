@@ -369,7 +369,7 @@ def test_a_plan_tells_what_it_would_change_of_what_was_fetched(
     told = bulklink(*arguments)
     assert told.code == 0, told
     assert (
-        "Compared with 8 emails of f.csv: 3 emails move from 1 deals to 1; 2 go from no deal to"
+        "Compared with 8 emails of f.csv: 3 emails move from 1 deal to 1; 2 go from no deal to"
         " one; 1 already right; 1 are not this contact's."
     ) in told.out
     deal_a = next(line for line in told.out.splitlines() if contact.a in line)

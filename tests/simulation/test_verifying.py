@@ -4,51 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import anyio
 import orjson
 import pytest
 
 from bulklink.emulator.faults import Fault, FaultBook, FaultKind, is_hidden
 from bulklink.emulator.state import Change
-from bulklink.engine.caller import Clock
 from bulklink.engine.stopping import Stopping
 from bulklink.job.claims import Claims
 from bulklink.job.options import Job
 from bulklink.job.progress import Watch
-from bulklink.job.surroundings import Surroundings
 from bulklink.job.verification import Asked, Verification
 from bulklink.job.verifying import Verifier
 from bulklink.ledger.replay import replay
-from bulklink.ledger.writer import DiskFiles
 from bulklink.mapping.stop import Stop
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import Invocation, RunRecord
-from bulklink.zoho.transport import Transport
+from tests.simulation.around import surroundings
 from tests.simulation.drawn import Scenario, draw
-from tests.simulation.machine import Life, Machine
-from tests.simulation.simulated import CONNECTION, CrmTransport, DayInMemory, Outcome, run
+from tests.simulation.simulated import CONNECTION, Outcome, run
 from tests.virtual import VirtualLoop, now
 
 SEEDS = 60
 _LONG = 2000.0
-
-
-class _Now:
-    """Files that are written at once: threads and a virtual clock do not go together."""
-
-    def __init__(self, ledger: Path, answers: Path) -> None:
-        self._disk = DiskFiles(ledger, answers, sync=False)
-
-    async def write(self, ledger: bytes, answers: bytes) -> None:
-        self._disk.write_now(ledger, answers)
-
-    def close(self) -> None:
-        self._disk.close()
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, 20))
@@ -129,27 +109,12 @@ def _faults(chance: random.Random) -> list[Fault]:
 async def _verify(
     outcome: Outcome, folder: RunFolder, claims: Claims, asked: Asked
 ) -> Verification:
-    async with anyio.create_task_group() as servers:
-        machine = Machine(Life(), lambda: None, random.Random(1), b"", 0.0)
-
-        @asynccontextmanager
-        async def transport() -> AsyncIterator[Transport]:
-            yield CrmTransport(outcome.crm, servers, machine, lambda *request: None)
-
-        around = Surroundings(
-            clock=Clock(wall=now, monotonic=now, chance=random.Random(2).random),
-            transport=transport,
-            files=lambda ledger, answers, sync: _Now(ledger, answers),
-            token_store=None,
-            day=lambda key: DayInMemory(),
-        )
-        record = RunRecord(
-            version="", op="link", asked={}, inputs=(), created="", invocations=(Invocation(""),)
-        )
+    record = RunRecord(
+        version="", op="link", asked={}, inputs=(), created="", invocations=(Invocation(""),)
+    )
+    async with surroundings(outcome.crm) as around:
         verifier = Verifier(folder, record, claims, asked, Watch(), Stopping())
-        verified = await verifier.run(Job(mappings=(), rate=None), CONNECTION, around)
-        servers.cancel_scope.cancel()
-    return verified
+        return await verifier.run(Job(mappings=(), rate=None), CONNECTION, around)
 
 
 def _findings(folder: Path) -> dict[str, str]:
