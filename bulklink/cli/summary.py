@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from bulklink.errors import RunStoppedError
 from bulklink.job.planning import PlanReport
 from bulklink.job.proving import Proof
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.record import State
+from bulklink.runs.record import RunRecord, State
 from bulklink.runs.status import RunSummary
 from bulklink.runs.torn import torn_of
 
@@ -48,14 +49,56 @@ def show_run(
         f" {calls.lookup:,} look-up, {calls.retried:,} of them again;"
         f" the fewest for link and unlink: {calls.least:,}."
     )
-    for line in _canary(summary):
+    record = RunFolder(Path(summary.run_dir)).read()
+    for line in (*_forecast(record), *_canary(summary)):
         click.echo(line)
-    click.echo(f"Time: {summary.seconds:,.1f} s")
+    click.echo(f"Time: {summary.seconds:,.1f} s, {_made(summary):,} credits")
+    for line in (*_limited(record), *_later(summary)):
+        click.echo(line)
     click.echo(f"Ledger: {Path(summary.run_dir) / 'ledger.jsonl'}")
     if summary.counts["rejected"]:
         click.echo(f"Refused rows: {Path(summary.run_dir) / 'rejects.csv'}")
     for line in proof_lines(proof) if proof else ():
         click.echo(line)
+
+
+def _forecast(record: RunRecord) -> Iterator[str]:
+    """Yield what was forecast, to stand below what was made."""
+    told = record.forecast
+    if told is not None:
+        yield (
+            f"Forecast: {told.link:,} link, {told.unlink:,} unlink, {told.read:,} read,"
+            f" {told.lookup:,} look-up at least; {told.credits:,} credits, {told.seconds:,.1f} s."
+        )
+
+
+def _made(summary: RunSummary) -> int:
+    calls = summary.calls
+    return calls.link + calls.unlink + calls.read + calls.lookup
+
+
+def _limited(record: RunRecord) -> Iterator[str]:
+    """Yield what limited the last command on a run, with the figures that say so."""
+    if record.limited is None:
+        return
+    figures = {name: value or 0 for name, value in record.limited.figures.items()}
+    waited = figures["waited"]
+    yield (
+        f"Limited by {record.limited.by}:"
+        f" {figures['in_flight']:.1f} of {figures['most_in_flight']:.0f} calls in flight,"
+        f" {figures['calls_a_second']:,.1f} calls/s"
+        + (f" of {figures['rate']:,.0f}" if figures["rate"] else "")
+        + f", {figures['latency']:.2f} s a call, CPU {figures['cpu']:.0%}"
+        + (f", {waited:,.0f} s waited for credits" if waited else "")
+        + "."
+    )
+
+
+def _later(summary: RunSummary) -> Iterator[str]:
+    """Yield when a run can go on that waits for credits, or stopped for them."""
+    if summary.resume_at is not None:
+        moment = datetime.fromisoformat(summary.resume_at).astimezone()
+        yield f"Credits are expected at {moment:%Y-%m-%d %H:%M:%S %Z}."
 
 
 def show_runs(
@@ -128,8 +171,12 @@ def _ahead(report: PlanReport) -> Iterator[str]:
     else:
         share = report.credits_at_least / ahead.day_credits
         yield f"Credits a day: {ahead.day_credits:,}, of which this takes {share:.1%}."
+    if ahead.a_day is not None and ahead.a_day != ahead.day_credits:
+        yield f"Of these, all runs may spend {ahead.a_day:,}."
     if ahead.days > 1:
         yield f"That is {ahead.days:,} windows of 24 hours."
+    if ahead.commands > 1:
+        yield f"With this --max-credits it takes {ahead.commands:,} commands."
     if report.calls.read_at_least:
         yield (
             f"Snapshot: reading which deal each email is on takes at least"

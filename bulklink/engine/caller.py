@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from bulklink.engine.credits.book import Hold
 from bulklink.engine.credits.gate import Credit, Credits, ShortError
 from bulklink.engine.credits.signs import Cause
+from bulklink.engine.limiting import Meter
 from bulklink.engine.pacing.pacer import Pacer, Ticket
 from bulklink.engine.refusals import fatal
 from bulklink.engine.retries import Next, Tries, decide
@@ -31,12 +33,13 @@ class Clock(msgspec.Struct, frozen=True):
     """The two clocks and the chance of a run; the tests bring their own.
 
     `wall` is seconds since 1970, `monotonic` seconds that never jump, `chance` a random number
-    from 0 to 1.
+    from 0 to 1, `cpu` seconds of processor time of this process.
     """
 
     wall: Callable[[], float]
     monotonic: Callable[[], float]
     chance: Callable[[], float]
+    cpu: Callable[[], float] = time.process_time
 
     def timestamp(self) -> str:
         """Return now as the ledger writes it."""
@@ -69,6 +72,9 @@ class Caller:
         first_call: number of the first call in the ledger.
         settle_after: seconds that a call without an answer in time holds its place longer: the
             server may still be at work on it.
+
+    Attributes:
+        meter: measures the calls.
     """
 
     def __init__(
@@ -90,6 +96,7 @@ class Caller:
         self._stopping = stopping
         self._clock = clock
         self._next_call = first_call
+        self.meter = Meter(lambda: pacer.max_in_flight, clock.monotonic, clock.cpu)
         self._settle_after = settle_after
         self._answered = False
         self._unanswered = 0
@@ -181,7 +188,12 @@ class Caller:
                 token = await self._client.ready()  # one can have ended meanwhile
                 await self._credits.leave(credit)
                 await self._pacer.start(turn)
-            received = await self._client.send(request, token, Mark(line.call, line.attempt))
+            self.meter.left()
+            try:
+                mark = Mark(line.call, line.attempt)
+                received = await self._client.send(request, token, mark)
+            finally:
+                self.meter.landed()
             outcome = received.outcome
             await self._credits.answered(credit, outcome, busy=_busy(outcome))
             if isinstance(outcome, Silence) and outcome.in_time is False:

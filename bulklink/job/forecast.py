@@ -8,7 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from bulklink.engine.batches import fewest_unlinks, unlinks_of_length, unlinks_packed
-from bulklink.job.credits import credits_a_day
+from bulklink.job.credits import credits_a_day, limits_of
 from bulklink.job.options import Job
 from bulklink.mapping.shape import PlanShape
 from bulklink.zoho.requests import MOST_IDS_QUERY, MOST_ITEMS
@@ -82,7 +82,9 @@ class Limit(StrEnum):
 class Outlook(msgspec.Struct, frozen=True):
     """What a run is up against, as far as it can be known beforehand.
 
-    `day_credits` is None where the edition is not known; `days` counts windows of 24 hours.
+    `day_credits` is what the org has in 24 hours, None where its edition is not known; `a_day` is
+    what all runs may spend of it. `days` counts windows of 24 hours, `commands` those that
+    `--max-credits` makes of it.
     `saved_by_contact` is the link calls that `--group-by contact` would save.
     """
 
@@ -90,7 +92,9 @@ class Outlook(msgspec.Struct, frozen=True):
     limit: Limit
     in_flight: int
     day_credits: int | None
+    a_day: int | None
     days: int
+    commands: int
     saved_by_contact: int
 
 
@@ -107,7 +111,11 @@ def outlook(
         users: licensed users of the org, who add to its credits.
     """
     day_credits = credits_a_day(job.edition, users)
-    days = max(1, -(-calls.credits // day_credits)) if day_credits else 1
+    limits = limits_of(job, day_credits)
+    known = [n for n in (limits.a_day, limits.untold, day_credits) if n is not None]
+    a_day = min(known, default=None)
+    days = max(1, -(-calls.credits // max(1, a_day))) if a_day is not None else 1
+    commands = max(1, -(-calls.credits // limits.most)) if limits.most else 1
     seconds, limit = _time(calls.credits, job, latency)
     shared = shape.link_calls(job.batch_size, by_contact=True)
     return Outlook(
@@ -115,7 +123,9 @@ def outlook(
         limit=Limit.CREDITS if days > 1 else limit,
         in_flight=job.in_flight(),
         day_credits=day_credits,
+        a_day=a_day,
         days=days,
+        commands=commands,
         saved_by_contact=calls.link - shared,
     )
 

@@ -12,18 +12,19 @@ from typing import Any
 import msgspec
 
 from bulklink.errors import InvalidRowsError, LedgerError, UsageError
-from bulklink.job.forecast import least_calls
+from bulklink.job.forecast import ASSUMED_LATENCY, calls_of, least_calls, outlook
 from bulklink.job.options import Job, OnInvalid
 from bulklink.ledger.lines import Result, result_line, timestamp
 from bulklink.mapping.checked import Checked, check
 from bulklink.mapping.digest import digest
+from bulklink.mapping.shape import PlanShape
 from bulklink.mapping.sources import Source
 from bulklink.mapping.stop import Stop
 from bulklink.mapping.values import Fault, Reading
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.hashes import ledger_hash, sha256_of
-from bulklink.runs.record import InputRecord, RunRecord, State
+from bulklink.runs.record import Forecast, InputRecord, RunRecord, State
 
 FAULTS_SHOWN = 20
 
@@ -131,6 +132,7 @@ def prepare(
         **ledger_hash(folder.ledger),
         by_op={Op.LINK: shape.links, Op.UNLINK: shape.unlinks, Op.RELINK: shape.relinks},
         least=least_calls(shape, job),
+        forecast=_forecast(shape, job),
     )
     folder.write(sealed)
     return sealed
@@ -163,6 +165,13 @@ def check_snapshot(job: Job, *, guarded: int, relinks: int) -> None:
             where="--no-snapshot",
             advice="Leave it out, or add --accept-no-put-back if that may happen.",
         )
+
+
+def _forecast(shape: PlanShape, job: Job) -> Forecast:
+    calls = calls_of(shape, job, module_known=False)
+    ahead = outlook(shape, calls, job, latency=ASSUMED_LATENCY, users=1)
+    reads, lookups = calls.read_at_least, calls.lookup_at_least
+    return Forecast(calls.link, calls.unlink, reads, lookups, ahead.seconds)
 
 
 def is_refused(checked: Checked, job: Job) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import anyio
+import msgspec
 from anyio.abc import TaskGroup
 
 from bulklink.engine.caller import Caller
 from bulklink.engine.canary import Canary
 from bulklink.engine.contact import Desk, Sending
 from bulklink.engine.failures import Failures
+from bulklink.engine.limiting import limited_by
 from bulklink.engine.lookups import organisation
 from bulklink.engine.pacing.pacer import Pacer
 from bulklink.engine.refusals import Refusals
@@ -32,7 +34,7 @@ from bulklink.ledger.writer import LedgerWriter, open_ledger
 from bulklink.mapping.plan import SealedPlan
 from bulklink.models import Message, Status
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.record import CanaryState, Invocation, OrgRecord, RunRecord, State
+from bulklink.runs.record import CanaryState, Invocation, Limited, OrgRecord, RunRecord, State
 from bulklink.runs.status import RunSummary
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, secrets_of
@@ -107,6 +109,9 @@ async def send(
     return summary
 
 
+_OUT_OF_CREDITS = (StoppedBy.CREDITS, StoppedBy.MAX_CREDITS)
+
+
 class _Run:
     """What the steps of one invocation share."""
 
@@ -172,7 +177,10 @@ class _Run:
                     first_call=self.told.next_call,
                     settle_after=self.job.settle_after,
                 )
-                await self._steps(caller, ledger)
+                try:
+                    await self._steps(caller, ledger)
+                finally:
+                    self._note_limit(caller)
         finally:
             try:
                 await self.spending.end()
@@ -205,6 +213,15 @@ class _Run:
         self.pacer.resize(self.job.in_flight(org.paid_type))
         self.record = self.record.but(org=OrgRecord(org.id, org.name, org.type))
         self.folder.write(self.record)
+
+    def _note_limit(self, caller: Caller) -> None:
+        """Have the record say what limited this invocation."""
+        figures = caller.meter.figures(self.job.rate, self.spending.credits.waited)
+        if figures is not None:
+            out = self.stopping.reason is not None and self.stopping.reason.by in _OUT_OF_CREDITS
+            by = limited_by(figures, out_of_credits=out)
+            told = msgspec.structs.asdict(figures) | {"answered_429": self.spending.credits.refused}
+            self.record = self.record.but(limited=Limited(by, told))
 
     def _waits(self, until: float | None) -> None:
         """Have the folder and whoever watches know that the run waits for credits."""

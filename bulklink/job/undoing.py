@@ -156,7 +156,7 @@ def plan_undo(
 def _nothing(job: Job, refused: int) -> PlanReport:
     """Return what it costs to take nothing back."""
     calls = ForecastCalls(link=0, unlink=0, read_at_least=0, lookup_at_least=0, least=0)
-    ahead = Outlook(0.0, Limit.LATENCY, job.in_flight(), None, 1, 0)
+    ahead = Outlook(0.0, Limit.LATENCY, job.in_flight(), None, None, 1, 1, 0)
     return PlanReport(
         op=job.op_name,
         run_dir=str(job.run_dir) if job.run_dir and refused else None,

@@ -39,6 +39,28 @@ class OrgRecord(msgspec.Struct, frozen=True):
     type: str | None = None
 
 
+class Forecast(msgspec.Struct, frozen=True):
+    """What the run was to take at least, when it was planned: calls by kind, seconds."""
+
+    link: int
+    unlink: int
+    read: int
+    lookup: int
+    seconds: float
+
+    @property
+    def credits(self) -> int:
+        """Credits: one a call."""
+        return self.link + self.unlink + self.read + self.lookup
+
+
+class Limited(msgspec.Struct, frozen=True):
+    """What limited the last invocation in words, and the figures that say so."""
+
+    by: str
+    figures: dict[str, float | int | None]
+
+
 class Invocation(msgspec.Struct, frozen=True):
     """One command that drove the run: times as the ledger writes them, how it ended."""
 
@@ -110,6 +132,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     stopped_by: str | None = None
     reason: str | None = None
     resume_at: str | None = None
+    forecast: Forecast | None = None
+    limited: Limited | None = None
     digest: str | None = None
     plan_sha256: str | None = None
     ledger_sha256: str | None = None
