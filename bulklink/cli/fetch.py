@@ -127,7 +127,7 @@ def _show(
     }
     note(table({name: n for name, n in counts.items() if n or name in ("contacts", "emails")}))
     if reason is not None:
-        if output == "-":
+        if output == "-" or not told.read:
             note("Not finished: nothing is kept.")
         else:
             note(f"Not finished: what was read is in {output}.fetching; the same command goes on.")

@@ -155,6 +155,8 @@ def _begun(
         count, sha256_of(folder.contacts), connection.api_url, connection.data_centre
     )
     before = folder.read()
+    if before is not None and not Progress(folder, before.contacts).finished:
+        before = None  # nothing is lost
     other = before is not None and before.contacts_sha256 != record.contacts_sha256
     if before is None or (other and afresh):
         folder.clear()
@@ -243,7 +245,8 @@ class Fetcher:
                 f" earlier command; to read them anew, remove {self._folder.path}."
             )
         left = self._record.contacts - self.progress.finished
-        self._watch.price(f"{left:,} contacts", credits_at_least=left + (left > 0))
+        what = "1 contact" if left == 1 else f"{left:,} contacts"
+        self._watch.price(what, credits_at_least=left + (left > 0))
         start = lines.stat().st_size
         if left:
             try:

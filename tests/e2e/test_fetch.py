@@ -51,7 +51,7 @@ def test_every_email_is_there_in_the_order_asked_for(
     counted = {name: shown[name] for name in ("contacts", "read", "unread", "emails", "on_no_deal")}
     assert counted == {"contacts": 3, "read": 3, "unread": 0, "emails": 29, "on_no_deal": 24}
     assert shown["calls"] == {"read": 5, "lookup": 1, "retried": 0}
-    assert "3 contacts: at least 4 calls, 4 credits" in told.err
+    assert "3 contacts: at least 4 calls, 4 credits." in told.err
     rows = read(bulklink.folder / "f.csv")
     assert [line["message_id"] for line in rows] == messages(two, one)
     assert list(rows[0]) == COLUMNS
@@ -281,6 +281,19 @@ def test_a_fetch_keeps_to_its_credits_and_goes_on_with_others(
     assert told.code == 0, told
     assert "3 of 5 contacts were read by an earlier command" in told.err
     assert len(read(bulklink.folder / "f.csv")) == 5
+
+
+def test_a_fetch_that_read_nothing_is_in_nobodys_way(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contacts = [world.add(free=1), world.add(free=1)]
+    nowhere = bulklink.given(**standin.env(BULKLINK_ACCOUNTS_URL="http://127.0.0.1:9"))
+    told = nowhere("fetch", contacts[0].id, "-o", "f.csv", *QUICK)
+    assert told.code == 3, told
+    assert "nothing is kept" in told.err
+    told = fetched(bulklink, standin, contacts[1].id, "-o", "f.csv")
+    assert told.code == 0, told
+    assert [line["contact_id"] for line in read(bulklink.folder / "f.csv")] == [contacts[1].id]
 
 
 def test_a_file_that_is_there_is_kept_unless_forced(
