@@ -1,6 +1,6 @@
 """Planning beside DuckDB's bare sort of the same file and beside a loop in Python, in one run.
 
-    python benchmarks/planning.py [ROWS …] [--quoted] [--write]
+    python benchmarks/planning.py [ROWS …] [--rounds N] [--quoted] [--write]
 
 Each step is a process of its own, so that its peak memory is its own: the bare
 `COPY (SELECT * … ORDER BY contact_id, owner_id)`, planning (check, write rejects, count, seal), the
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 MEMORY = "512MB"
 HEADER = "contact_id,owner_id,message_id,deal_id,deal_name,Note\n"
-#: What is compared is done so often, in turn, and the medians count.
-ROUNDS = 3
 #: The loop holds every row in memory; beyond this it says nothing new and takes minutes.
 LOOP_ROWS = 3_000_000
 COLUMNS = (
@@ -172,7 +170,7 @@ def middle(rounds: list[dict[str, float]]) -> dict[str, float]:
     return {figure: median(each[figure] for each in rounds) for figure in rounds[0]}
 
 
-def measured(rows: int, *, quoted: bool) -> list[str]:
+def measured(rows: int, *, rounds: int, quoted: bool) -> list[str]:
     """Measure one size; return its line of the table."""
     print(f"{rows:,} rows")
     with tempfile.TemporaryDirectory() as name:
@@ -180,7 +178,7 @@ def measured(rows: int, *, quoted: bool) -> list[str]:
         write(path, rows, quoted=quoted)
         names = [one for one in STEPS if one != "loop" or rows <= LOOP_ROWS]
         compared = [
-            {one: alone(one, path, Path(name)) for one in ("bare", "plan")} for _ in range(ROUNDS)
+            {one: alone(one, path, Path(name)) for one in ("bare", "plan")} for _ in range(rounds)
         ]
         took = {one: middle([each[one] for each in compared]) for one in ("bare", "plan")}
         took |= {one: alone(one, path, Path(name)) for one in names if one not in took}
@@ -202,10 +200,13 @@ def main() -> None:
     """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", type=int, nargs="*", default=[1_000_000])
+    parser.add_argument("--rounds", type=int, default=3, help="of bare sort and plan, in turn")
     parser.add_argument("--quoted", action="store_true", help="quote every cell")
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
     asked = parser.parse_args()
-    made = table(COLUMNS, [measured(rows, quoted=asked.quoted) for rows in asked.rows])
+    made = table(
+        COLUMNS, [measured(rows, rounds=asked.rounds, quoted=asked.quoted) for rows in asked.rows]
+    )
     print(made)
     if asked.write:
         put("planning", made)
