@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -59,7 +59,7 @@ def in_thread(work: Callable[..., T]) -> T:
 async def _with_signals(work: Callable[[Stopping], Awaitable[T]]) -> T:
     stopping, scope = Stopping(), anyio.CancelScope()
     pressed: list[signal.Signals] = []
-    with _handled(partial(_on_signal, stopping, scope, pressed)):
+    with _handled(partial(_on_signal, stopping, scope, pressed), ended_by=pressed):
         with scope:
             try:
                 return await work(stopping)
@@ -96,8 +96,14 @@ def _exit_code(stopping: Stopping) -> ExitCode:
 
 
 @contextmanager
-def _handled(on_signal: Callable[[signal.Signals], None]) -> Iterator[None]:
-    """Have signals handled on the event loop; where it cannot (Windows), by way of Python's own."""
+def _handled(
+    on_signal: Callable[[signal.Signals], None], *, ended_by: Sequence[signal.Signals]
+) -> Iterator[None]:
+    """Have signals handled on the event loop; where it cannot (Windows), by way of Python's own.
+
+    After a stop at once further ones are ignored: the process is about to end with its exit code,
+    and an impatient Ctrl-C more must not take that from it.
+    """
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in _STOPS}
     for number in _STOPS:
@@ -113,4 +119,4 @@ def _handled(on_signal: Callable[[signal.Signals], None]) -> Iterator[None]:
         for number, handler in before.items():
             with suppress(NotImplementedError):
                 loop.remove_signal_handler(number)
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if len(ended_by) > 1 else handler)

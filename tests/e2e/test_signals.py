@@ -37,7 +37,7 @@ def running(
     write_mapping(bulklink.folder / "m.csv", given)
     command = bulklink.given(**standin.env())
     with put_down(
-        command.start("link", "m.csv", "--json", "--run-dir", "here", *options)
+        command.start("link", "m.csv", "--json", "--canary", "0", "--run-dir", "here", *options)
     ) as process:
         standin.wait(lambda: standin.in_flight["link"] == HELD)
         yield process
