@@ -36,7 +36,7 @@ def _load(desk: Desk, kind: Kind) -> Load:
     state = desk.state
     links = state.in_flight[Kind.LINK] + state.in_flight[Kind.UNLINK]
     return Load(
-        in_flight=state.in_flight.total() + desk.settings.background_in_flight,
+        in_flight=state.in_flight.total() + desk.caps.others_at(desk.now - state.began),
         link_in_flight=links if kind in {Kind.LINK, Kind.UNLINK} else 0,
         used=state.credits.used(desk.now),
         price=price(kind, desk.settings),

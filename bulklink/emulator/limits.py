@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from types import MappingProxyType
 
 import msgspec
 
 from bulklink.emulator.calls import Kind
 from bulklink.emulator.errors import Problem, refusal
-from bulklink.emulator.settings import Settings
+from bulklink.emulator.settings import Settings, background_calls
 from bulklink.emulator.wire import Answer, json_answer
 from bulklink.emulator.world import World
 from bulklink.zoho.codes import Code
@@ -45,11 +47,19 @@ _PLANS = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """What the org may do; 0 stands for any number."""
+    """What the org may do; 0 stands for any number.
+
+    `background` tells from which second on other programs keep how many calls in flight.
+    """
 
     in_flight: int
     link_in_flight: int
     credits: int
+    background: tuple[tuple[float, int], ...] = ((0.0, 0),)
+
+    def others_at(self, seconds: float) -> int:
+        """Return the calls that other programs keep in flight so long after the start."""
+        return self.background[bisect_right(self.background, (seconds, inf)) - 1][1]
 
 
 def edition_of(settings: Settings, world: World) -> str:
@@ -69,6 +79,7 @@ def caps_of(settings: Settings, world: World) -> Caps:
         in_flight=plan.in_flight if settings.concurrency is None else settings.concurrency,
         link_in_flight=settings.link_concurrency,
         credits=by_edition if settings.credits is None else settings.credits,
+        background=background_calls(settings),
     )
 
 

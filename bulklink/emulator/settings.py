@@ -147,6 +147,11 @@ class Settings:
         0.0, "Seconds that all calls are refused after a 429; calling too early doubles them."
     )
     background_in_flight: int = _knob(0, "Calls that other programs of the org keep in flight.")
+    background_plan: tuple[str, ...] = _knob(
+        (),
+        "When they keep how many, instead: SECONDS=CALLS from the start on, joined by commas, "
+        "as 30=5,60=0.",
+    )
     background_credits: float = _knob(0.0, "Credits a second that other programs of the org use.")
 
     expires_in: int = _knob(3_600, "Seconds that an access token lives.")
@@ -165,6 +170,25 @@ class Settings:
         for name in ("max_items", "credit_window", "token_window"):
             if getattr(self, name) == 0:
                 raise ValueError(f"{name} must be above 0")
+        background_calls(self)
+
+
+def background_calls(settings: Settings) -> tuple[tuple[float, int], ...]:
+    """Return from which second on other programs keep how many calls in flight, in order.
+
+    Raises:
+        ValueError: where the plan cannot be read.
+    """
+    steps = [(0.0, settings.background_in_flight)]
+    for part in settings.background_plan:
+        at, _, calls = part.partition("=")
+        try:
+            steps.append((float(at), int(calls)))
+        except ValueError:
+            raise ValueError(f"{part!r} is not SECONDS=CALLS") from None
+    if steps != sorted(steps, key=lambda step: step[0]) or any(calls < 0 for _, calls in steps):
+        raise ValueError("the steps of background_plan are not in order, or below 0 calls")
+    return tuple(steps)
 
 
 def parse_mixed(text: str) -> Mixed:

@@ -97,6 +97,7 @@ class State:
     def __init__(
         self, world: World, settings: Settings, faults: Sequence[Fault], now: float
     ) -> None:
+        self.began = now
         self._mailboxes = dict(world.mailboxes)
         self._moved: dict[str, dict[str, str | None]] = {}
         self.applied: deque[Applied] = deque(maxlen=_REMEMBERED_CHANGES)

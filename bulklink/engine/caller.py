@@ -12,7 +12,8 @@ from bulklink.engine.credits.book import Hold
 from bulklink.engine.credits.gate import Credit, Credits, ShortError
 from bulklink.engine.credits.signs import Cause
 from bulklink.engine.limiting import Meter
-from bulklink.engine.pacing.pacer import Pacer, Ticket
+from bulklink.engine.pacing.pacer import Pacer
+from bulklink.engine.pacing.turn import Ticket, Turn
 from bulklink.engine.refusals import fatal
 from bulklink.engine.retries import Next, Tries, decide
 from bulklink.engine.stopping import Stopping
@@ -96,7 +97,7 @@ class Caller:
         self._stopping = stopping
         self._clock = clock
         self._next_call = first_call
-        self.meter = Meter(lambda: pacer.max_in_flight, clock.monotonic, clock.cpu)
+        self.meter = Meter(lambda: pacer.limit, clock.monotonic, clock.cpu)
         self._settle_after = settle_after
         self._answered = False
         self._unanswered = 0
@@ -160,8 +161,6 @@ class Caller:
                 case Next.RENEW:
                     made.renewed = True
                     await self._client.renew(received.token)
-                case Next.AGAIN if _busy(outcome):
-                    self._pacer.pause(decision.delay)
                 case Next.AGAIN:
                     await self._stopping.sleep(decision.delay, finishing=finishing)
 
@@ -196,13 +195,21 @@ class Caller:
                 self.meter.landed()
             outcome = received.outcome
             await self._credits.answered(credit, outcome, busy=_busy(outcome))
-            if isinstance(outcome, Silence) and outcome.in_time is False:
-                turn.lingers = self._settle_after
+            self._tell_pacer(turn, outcome, credit.cause)
             return received
 
     def release(self, hold: Hold) -> None:
         """Free the credits that were set aside for a contact with no relink to finish."""
         self._credits.release(hold)
+
+    def _tell_pacer(self, turn: Turn, outcome: Answer | Silence, cause: Cause | None) -> None:
+        """Tell what became of a call, which says how many may be in flight."""
+        if isinstance(outcome, Silence):
+            turn.lingers = 0.0 if outcome.in_time else self._settle_after
+        elif not _busy(outcome):
+            self._pacer.answered(turn)
+        elif cause is not Cause.CREDITS:
+            self._pacer.refused(turn, outcome.retry_after)
 
     def _line(
         self, kind: CallKind, attempt: int, contact_id: str | None, rows: Sequence[int]
@@ -227,7 +234,6 @@ class Caller:
         return Tries(
             made=made.sent - made.busy,
             seconds=self._clock.monotonic() - made.started - (self._credits.waited - made.waited),
-            busy=made.busy,
             renewed=made.renewed,
             repeatable=request.kind is not CallKind.UNLINK,
             first_contact=not self._answered and isinstance(outcome, Silence),

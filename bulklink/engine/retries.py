@@ -40,15 +40,14 @@ class Decision(msgspec.Struct, frozen=True):
 class Tries(msgspec.Struct, frozen=True):
     """What is known of a request so far.
 
-    `made` counts its tries, answers 429 apart, the present one included; `busy` those answers;
-    `seconds` is the time since the first. `renewed` tells that the token was renewed for it,
+    `made` counts its tries, answers 429 apart, the present one included; `seconds` is the time
+    since the first. `renewed` tells that the token was renewed for it,
     `repeatable` that it may be sent again though it may have been applied, `first_contact` that
     the server has never answered.
     """
 
     made: int
     seconds: float
-    busy: int = 0
     renewed: bool = False
     repeatable: bool = True
     first_contact: bool = False
@@ -81,7 +80,7 @@ def decide(outcome: Answer | Silence, tries: Tries, chance: float) -> Decision:
         case AnswerClass.TOKEN:
             return Decision(Next.TAKE if tries.renewed else Next.RENEW)
         case AnswerClass.BUSY:
-            return _after_busy(outcome, tries, chance)
+            return _after_busy(outcome, tries)
         case AnswerClass.AGAIN:
             return _again(tries, chance) if tries.repeatable else Decision(Next.GIVE_UP)
         case _:
@@ -96,11 +95,8 @@ def _again(tries: Tries, chance: float) -> Decision:
     return Decision(Next.AGAIN, delay)
 
 
-def _after_busy(answer: Answer, tries: Tries, chance: float) -> Decision:
-    """Obey Retry-After and add a second: at exactly the given time a sister API refuses again."""
-    delay = back_off(tries.busy + 1, chance)
-    if answer.retry_after is not None:
-        delay = max(delay, answer.retry_after + 1.0)
-    if tries.seconds + delay > MOST_BUSY_SECONDS:
+def _after_busy(answer: Answer, tries: Tries) -> Decision:
+    """Queue again, at once: the pacer decides when the next call may leave, for all of them."""
+    if tries.seconds + (answer.retry_after or 0.0) >= MOST_BUSY_SECONDS:
         return Decision(Next.GIVE_UP)
-    return Decision(Next.AGAIN, delay)
+    return Decision(Next.AGAIN)

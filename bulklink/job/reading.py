@@ -81,6 +81,7 @@ async def reading_session(
         max_per_second=limits.rate,
         stopping=stopping,
         clock=clock.monotonic,
+        chance=clock.chance,
     )
     spending = Spending(limits, connection, stopping, around)
     files = around.files(log, answers, False)  # noqa: FBT003 - not synced: reads change nothing

@@ -144,6 +144,8 @@ class _Run:
             max_per_second=job.rate,
             stopping=stopping,
             clock=self.clock.monotonic,
+            chance=self.clock.chance,
+            notice=watch.warn,
         )
         doubted = before.stopped_by == StoppedBy.CREDITS
         if doubted and before.resume_at and before.resume_at > self.clock.timestamp():

@@ -208,3 +208,19 @@ async def test_a_mailbox_whose_sync_is_broken_cannot_be_read_on_its_own() -> Non
     said = await crm.get(path, type="user_emails", owner_id="5843104000000424672")
     assert (said.status, said.code) == (400, "CANNOT_PROCESS")
     assert (await crm.get(path)).status == 200
+
+
+async def test_other_programs_come_and_go_as_planned() -> None:
+    plan = ("10=2", "20=0")
+    crm = Caller(Settings(concurrency=3, latency=1, background_plan=plan), sleep=a_moment)
+    began, refused = crm.time.now, []
+    for seconds in (5.0, 10.0, 25.0):
+        crm.time.now = began + seconds
+        refused.append(sum(one.status == 429 for one in await at_once(crm, 4)))
+    assert refused == [1, 3, 1]
+
+
+@pytest.mark.parametrize("plan", [("5",), ("5=x",), ("9=1", "5=2"), ("5=-1",)])
+def test_a_plan_of_other_programs_that_cannot_be_is_refused(plan: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=r"SECONDS=CALLS|background_plan"):
+        Settings(background_plan=plan)

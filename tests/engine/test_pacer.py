@@ -48,17 +48,27 @@ async def test_never_more_in_flight_than_allowed() -> None:
     assert [round(moment - began[0]) for moment in began] == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
 
 
-async def test_a_pause_holds_everybody() -> None:
+async def too_many(one: Pacer, retry_after: float | None = None) -> None:
+    """Make a call that the server refuses because too many are in flight."""
+    async with one.turn(one.ticket()) as turn:
+        await one.take_place(turn)
+        await one.start(turn)
+        one.refused(turn, retry_after)
+
+
+async def test_retry_after_is_obeyed_and_a_second_added() -> None:
     one = pacer()
-    one.pause(30.0)
+    await too_many(one, 20.0)
     before = now()
-    assert all(moment - before >= 30.0 for moment in await starts(one, 5))
+    first, *others = [moment - before for moment in await starts(one, 5)]
+    assert 21.0 <= first < 21.01
+    assert all(moment > first for moment in others)
 
 
 async def test_a_stop_ends_a_pause() -> None:
     stop = Stopping()
     one = pacer(stop=stop)
-    one.pause(600.0)
+    await too_many(one, 600.0)
     before = now()
 
     async def wait() -> None:

@@ -337,7 +337,11 @@ async def _invocation(
     clock = Clock(wall=now, monotonic=now, chance=chance)
     tokens = Tokens(CONNECTION, transport, None, now)
     pacer = Pacer(
-        max_in_flight=case.in_flight, max_per_second=case.rate, stopping=stopping, clock=now
+        max_in_flight=case.in_flight,
+        max_per_second=case.rate,
+        stopping=stopping,
+        clock=now,
+        chance=chance,
     )
     counter = Counted(len(case.messages), told)
     rules = Rules(case.limits, case.wait_for_credits, case.in_flight, doubted)

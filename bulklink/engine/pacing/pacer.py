@@ -6,53 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-import anyio
-
+from bulklink.engine.pacing import capacity
 from bulklink.engine.pacing.held import Held
 from bulklink.engine.pacing.queue import FairQueue
 from bulklink.engine.pacing.rate import Rate
+from bulklink.engine.pacing.turn import Ticket, Turn, Wait
 from bulklink.engine.stopping import Stopping
 
 _SPARE = 2
 _PLACES_A_SPARE = 4
 """Calls made ready beyond the places that are free: two, and one for every four places."""
+_SHORTEST_TIMER = 0.001
 _RATE_SECONDS = 0.05
 """Where a rate holds calls back, the free places that count: what it lets start in this time."""
-
-
-class Ticket:
-    """A call that queues; all its tries share it.
-
-    Attributes:
-        age: a number that no other call has; older calls have lower ones.
-        contact_id: the contact it concerns, empty for none.
-        finishing: whether it finishes a relink that a gentle stop must not tear.
-    """
-
-    __slots__ = ("age", "contact_id", "finishing")
-
-    def __init__(self, age: int, contact_id: str, *, finishing: bool) -> None:
-        self.age = age
-        self.contact_id = contact_id
-        self.finishing = finishing
-
-
-class Turn:
-    """One try of a call, from making ready to its answer.
-
-    Attributes:
-        ticket: of the call.
-        in_flight: whether it has taken its place.
-        lingers: seconds that it holds its place after its end, where the server may still be
-            at work on it.
-    """
-
-    __slots__ = ("in_flight", "lingers", "ticket")
-
-    def __init__(self, ticket: Ticket) -> None:
-        self.ticket = ticket
-        self.in_flight = False
-        self.lingers = 0.0
 
 
 class Pacer:
@@ -61,13 +27,15 @@ class Pacer:
     A call takes a turn, makes ready (its line goes to disk), and leaves: so no place stands empty
     while the disk works. Few calls make ready ahead of the places, and none in a pause. The oldest
     call goes first; while calls of others wait, a contact has half of the turns and half of the
-    places at most.
+    places at most. What the server answers lowers the calls in flight, as `capacity` has it.
 
     Args:
-        max_in_flight: calls in flight at once.
+        max_in_flight: calls in flight at once, at most.
         max_per_second: calls that start in a second; None is no limit.
         stopping: ends the waiting when the run stops.
         clock: monotonic seconds.
+        chance: returns a random number from 0 to 1.
+        notice: told, once an episode, that the server takes fewer calls.
     """
 
     def __init__(
@@ -77,28 +45,37 @@ class Pacer:
         max_per_second: float | None,
         stopping: Stopping,
         clock: Callable[[], float],
+        chance: Callable[[], float] = lambda: 0.5,
+        notice: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.max_in_flight = max_in_flight
+        self._capacity = capacity.capacity(max_in_flight)
         self._rate = Rate(max_per_second, stopping, clock) if max_per_second else None
         self._stopping = stopping
         self._clock = clock
-        self._paused_until = 0.0
+        self._chance = chance
+        self._notice = notice
         self._calls = 0
-        self._waiting: FairQueue[_Wait] = FairQueue()
-        self._ready: FairQueue[_Wait] = FairQueue()
+        self._waiting: FairQueue[Wait] = FairQueue()
+        self._ready: FairQueue[Wait] = FairQueue()
         self._turns = Held()
         self._places = Held()
         self._timer: asyncio.TimerHandle | None = None
         stopping.on_stop(self._wake_halted)
 
-    def resize(self, max_in_flight: int) -> None:
-        """Change the number of calls in flight; calls that are in flight stay so."""
-        self.max_in_flight = max_in_flight
-        self._give_out()
+    @property
+    def max_in_flight(self) -> int:
+        """Calls in flight at once, at most; the server may take fewer."""
+        return self._capacity.ceiling
 
-    def pause(self, seconds: float) -> None:
-        """Let no call start for so many seconds: the server said that there are too many."""
-        self._paused_until = max(self._paused_until, self._clock() + seconds)
+    @property
+    def limit(self) -> int:
+        """Calls that may be in flight now."""
+        return self._capacity.limit
+
+    def resize(self, max_in_flight: int) -> None:
+        """Change how many calls are in flight at most; calls that are in flight stay so."""
+        self._capacity = capacity.with_ceiling(self._capacity, max_in_flight)
+        self._give_out()
 
     def ticket(self, contact_id: str | None = None, *, finishing: bool = False) -> Ticket:
         """Return the ticket of a call that queues from now on.
@@ -127,6 +104,8 @@ class Pacer:
             self._stopping.check(finishing=ticket.finishing)
             yield turn
         finally:
+            if turn.has_place and not turn.told:
+                self._capacity = capacity.ended(self._capacity, self._clock())
             if turn.lingers:
                 # The task goes on; only the place waits.
                 asyncio.get_running_loop().call_later(turn.lingers, self._end, turn)
@@ -144,8 +123,8 @@ class Pacer:
         if self._ready or not self._may_leave():
             await self._wait(self._ready, ticket)
         else:
-            self._places.add(ticket.contact_id)
-        turn.in_flight = True
+            self._give_place(ticket)
+        turn.has_place = True
 
     async def start(self, turn: Turn) -> None:
         """Wait for the moment to start; the request leaves right after.
@@ -153,14 +132,52 @@ class Pacer:
         Raises:
             HaltedError: if the run was stopped.
         """
-        if self._rate is None:
-            self._stopping.check(finishing=turn.ticket.finishing)
-        else:
-            await self._rate.start(finishing=turn.ticket.finishing)
+        ticket = turn.ticket
+        await self._next_slot(ticket)
+        while (left := self._capacity.paused_until - self._clock()) > 0:
+            # It keeps its place: to the gate of credits it is in flight already.
+            await self._stopping.sleep(left, finishing=ticket.finishing)
+            await self._next_slot(ticket)
+        turn.left_at = self._clock()
+        turn.beside = self._places.total
+        self._capacity = capacity.left(self._capacity, turn.left_at)
+        self._set_timer()
 
-    async def _wait(self, queue: FairQueue[_Wait], ticket: Ticket) -> None:
+    def answered(self, turn: Turn) -> None:
+        """Take in that the server accepted a call and answered it."""
+        if turn.left_at is not None:
+            turn.told = True
+            now = self._clock()
+            self._capacity = capacity.answered(self._capacity, turn.left_at, now)
+
+    def refused(self, turn: Turn, retry_after: float | None) -> None:
+        """Take in that the server refused a call because too many were in flight."""
+        if turn.left_at is None:
+            return
+        turn.told = True
+        before, in_flight = self._capacity, max(turn.beside, self._places.total)
+        self._capacity = capacity.refused(
+            before, turn.left_at, in_flight, self._clock(), retry_after, self._chance()
+        )
+        if before.began is None and not before.probed:
+            self._notice(
+                f"The CRM says that there are too many requests, with {in_flight} calls in flight:"
+                " all wait for a moment and go on with fewer."
+            )
+
+    async def _next_slot(self, ticket: Ticket) -> None:
+        if self._rate is None:
+            self._stopping.check(finishing=ticket.finishing)
+        else:
+            await self._rate.start(finishing=ticket.finishing)
+
+    def _give_place(self, ticket: Ticket) -> None:
+        self._places.add(ticket.contact_id)
+        self._capacity = capacity.granted(self._capacity)
+
+    async def _wait(self, queue: FairQueue[Wait], ticket: Ticket) -> None:
         """Wait until `_give_out` gives what the queue waits for, or the run is stopped."""
-        wait = _Wait(ticket)
+        wait = Wait(ticket)
         queue.put(ticket.age, ticket.contact_id, wait)
         self._set_timer()
         try:
@@ -171,7 +188,7 @@ class Pacer:
             self._withdraw(queue, wait)
             raise
 
-    def _withdraw(self, queue: FairQueue[_Wait], wait: _Wait) -> None:
+    def _withdraw(self, queue: FairQueue[Wait], wait: Wait) -> None:
         """Give back what was given to a call that is not there any more to take it."""
         contact_id = wait.ticket.contact_id
         if not wait.given:
@@ -184,17 +201,18 @@ class Pacer:
 
     def _end(self, turn: Turn) -> None:
         self._turns.drop(turn.ticket.contact_id)
-        if turn.in_flight:
+        if turn.has_place:
             self._places.drop(turn.ticket.contact_id)
         self._give_out()
 
     def _give_out(self) -> None:
         """Give free places to calls that are ready, then turns to those that wait for one."""
-        share = -(-self.max_in_flight // 2)
+        self._capacity = capacity.passed(self._capacity, self._clock())
+        share = -(-self.limit // 2)
         while self._may_leave() and (ready := self._ready.take(self._places.by_contact, share)):
-            self._places.add(ready.ticket.contact_id)
+            self._give_place(ready.ticket)
             ready.give()
-        share = -(-(self.max_in_flight + self._spare) // 2)
+        share = -(-(self.limit + self._spare) // 2)
         while self._may_make_ready() and (
             next_one := self._waiting.take(self._turns.by_contact, share)
         ):
@@ -204,23 +222,30 @@ class Pacer:
 
     @property
     def _spare(self) -> int:
-        return _SPARE + self.max_in_flight // _PLACES_A_SPARE
+        return _SPARE + self.limit // _PLACES_A_SPARE
 
     def _may_leave(self) -> bool:
-        return self._places.total < self.max_in_flight and self._clock() >= self._paused_until
+        now, in_flight = self._clock(), self._places.total
+        if in_flight >= self.limit:
+            self._capacity = capacity.wanted(self._capacity, now)
+        return capacity.may_leave(self._capacity, in_flight, now)
 
     def _may_make_ready(self) -> bool:
         getting_ready = self._turns.total - self._places.total
-        free = max(0, self.max_in_flight - self._places.total)
+        free = max(0, self.limit - self._places.total)
         if self._rate is not None:
             free = min(free, int(self._rate.per_second * _RATE_SECONDS))
-        return getting_ready < free + self._spare and self._clock() >= self._paused_until
+        paused = self._clock() < self._capacity.paused_until
+        return getting_ready < free + self._spare and not paused
 
     def _set_timer(self) -> None:
-        """Have things given out when a pause ends."""
-        left = self._paused_until - self._clock()
-        if left > 0 and self._timer is None and (self._ready or self._waiting):
-            self._timer = asyncio.get_running_loop().call_later(left, self._timer_rings)
+        """Have things given out when time alone lets more calls leave."""
+        now = self._clock()
+        due = capacity.next_change(self._capacity, now)
+        if due is None or self._timer is not None or not (self._ready or self._waiting):
+            return
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(due - now, _SHORTEST_TIMER), self._timer_rings)
 
     def _timer_rings(self) -> None:
         self._timer = None
@@ -231,17 +256,3 @@ class Pacer:
         for wait in (*self._waiting.entries(), *self._ready.entries()):
             if self._stopping.halts(finishing=wait.ticket.finishing):
                 wait.over.set()
-
-
-class _Wait:
-    """A call that waits for its turn or its place."""
-
-    def __init__(self, ticket: Ticket) -> None:
-        self.ticket = ticket
-        self.over = anyio.Event()
-        self.given = False
-
-    def give(self) -> None:
-        """Tell that it has what it waited for."""
-        self.given = True
-        self.over.set()

@@ -1,0 +1,253 @@
+"""How many calls may be in flight: a pure policy that is told what happened, and waits for nothing.
+
+Additive increase, multiplicative decrease, with what an HTTP 429 tells more than a lost packet: the
+calls that were in flight and not refused are what the server takes. After a refusal all wait
+together, then one call tries alone, for a server can bar everybody for a while and lengthen that
+at each call that comes too early. Upwards it goes like CUBIC: it stays where it is good, tries one
+place more, and opens more and more of them while none is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+
+import msgspec
+
+_FIRST_BACK_OFF = 0.2
+_BARRED_BACK_OFF = 20.0
+"""Seconds of the pause where few of ours are in flight and the server refuses all the same."""
+_GROWTH = 4.0
+_BARRED_GROWTH = 8.0
+"""How pauses grow while refusals persist; a penalty that doubles has to be overtaken."""
+_LONGEST_BACK_OFF = 300.0
+_AFTER_RETRY_AFTER = 1.0
+"""At exactly the given time a sister API refuses again, and lengthens the penalty."""
+_SHORTEST_TRIAL = 0.05
+_LONGEST_TRIAL = 1.0
+_SMOOTHING = 0.1
+_LONGEST_STEP = 1.0
+_CALLS_A_REFUSAL = 120
+_SECONDS_A_REFUSAL = 25.0
+"""What a refused call costs the patience for the next probe: so many calls, but no more seconds."""
+_OUTAGE_SHARE = 12.0
+"""A probe waits so many times as long as the last refusal held things up."""
+_SHORTEST_WAIT = 6.0
+_LONGEST_WAIT = 900.0
+
+
+class Trial(Enum):
+    """Whether one call tries alone if the server takes calls again."""
+
+    NONE = "all leave"
+    NEXT = "the next call leaves alone"
+    OUT = "it has left"
+
+
+class Capacity(msgspec.Struct, frozen=True):
+    """What is known of the calls that may be in flight.
+
+    Attributes:
+        ceiling: what the org is told to allow.
+        limit: calls that may be in flight now.
+        good: what the server took without a refusal; the limit grows back to it.
+        paused_until: nobody leaves before.
+        trial: whether one call tries alone.
+        trial_ends: when it is taken as accepted.
+        cut_at: when the limit was cut; refusals of calls that left before do not cut it again.
+        taken: calls in flight that were not refused then.
+        least: below which that cut does not go.
+        began: when the episode began, None while there is none.
+        refusals: calls refused in it.
+        held_up: seconds that it let nobody leave.
+        back_off: seconds of its last pause without Retry-After.
+        probed: places opened beyond what was known to be good.
+        next_place: when the next one may be opened.
+        latency: seconds of a call, smoothed.
+        turnaround: seconds until a refusal comes, smoothed.
+    """
+
+    ceiling: int
+    limit: int
+    good: int
+    paused_until: float = 0.0
+    trial: Trial = Trial.NONE
+    trial_ends: float = 0.0
+    cut_at: float = -math.inf
+    taken: int = 0
+    least: int = 1
+    began: float | None = None
+    refusals: int = 0
+    held_up: float = 0.0
+    back_off: float = 0.0
+    probed: int = 0
+    next_place: float = 0.0
+    latency: float = 0.5
+    turnaround: float = 0.0
+
+
+def capacity(ceiling: int) -> Capacity:
+    """Return the capacity to start with: all that is told to be allowed."""
+    return Capacity(ceiling, ceiling, ceiling)
+
+
+def with_ceiling(now: Capacity, ceiling: int) -> Capacity:
+    """Return it with another ceiling; one that was never refused starts there."""
+    if now.limit == now.ceiling:
+        return _but(now, ceiling=ceiling, limit=ceiling, good=ceiling)
+    return _but(now, ceiling=ceiling, limit=min(now.limit, ceiling), good=min(now.good, ceiling))
+
+
+def may_leave(known: Capacity, in_flight: int, now: float) -> bool:
+    """Tell whether one more call may leave."""
+    return now >= known.paused_until and in_flight < known.limit and known.trial is not Trial.OUT
+
+
+def granted(known: Capacity) -> Capacity:
+    """Note that a call was given a place: a trial call leaves alone."""
+    if known.trial is not Trial.NEXT:
+        return known
+    return _but(known, trial=Trial.OUT, trial_ends=math.inf)
+
+
+def left(known: Capacity, now: float) -> Capacity:
+    """Note that a call leaves."""
+    if known.trial is not Trial.OUT or known.trial_ends < math.inf:
+        return known
+    seconds = min(max(2 * known.turnaround, _SHORTEST_TRIAL), _LONGEST_TRIAL)
+    return _but(known, trial_ends=now + seconds)
+
+
+def ended(known: Capacity, now: float) -> Capacity:
+    """Note that a call ended and tells nothing: if it was a trial, the next call is one."""
+    if known.trial is Trial.OUT and now < known.trial_ends:
+        return _but(known, trial=Trial.NEXT)
+    return known
+
+
+def passed(known: Capacity, now: float) -> Capacity:
+    """Take a trial call as accepted once it was not refused for so long."""
+    if known.trial is Trial.OUT and now >= known.trial_ends:
+        return _trial_over(known)
+    return known
+
+
+def wanted(known: Capacity, now: float) -> Capacity:
+    """Open one place more if it is time; to be asked when a call waits and all places are taken."""
+    if known.began is not None or now < known.next_place:
+        return known
+    if known.limit >= known.ceiling or known.limit < known.good:
+        return known
+    probed = known.probed + 1
+    step = min(known.latency, _LONGEST_STEP) / probed
+    return _but(
+        known, limit=known.limit + 1, good=known.limit, probed=probed, next_place=now + step
+    )
+
+
+def next_change(known: Capacity, now: float) -> float | None:
+    """Return when time alone lets more calls leave, None if it does not."""
+    if now < known.paused_until:
+        return known.paused_until
+    if known.trial is Trial.OUT:
+        return known.trial_ends if known.trial_ends < math.inf else None
+    if known.began is None and known.good <= known.limit < known.ceiling:
+        return known.next_place
+    return None
+
+
+def answered(known: Capacity, left_at: float, now: float) -> Capacity:
+    """Note that a call was accepted and answered.
+
+    Args:
+        known: what is known.
+        left_at: when the call left.
+        now: when its answer came.
+    """
+    latency = known.latency + _SMOOTHING * (now - left_at - known.latency)
+    known = _but(known, latency=latency)
+    if known.began is not None and left_at >= known.cut_at and now >= known.paused_until:
+        known = _episode_over(_trial_over(known), now)
+    if known.limit < known.good and known.trial is Trial.NONE and left_at >= known.cut_at:
+        known = _but(known, limit=known.limit + 1)
+    return known
+
+
+def refused(
+    known: Capacity,
+    left_at: float,
+    in_flight: int,
+    now: float,
+    retry_after: float | None,
+    chance: float,
+) -> Capacity:
+    """Note that a call was refused because too many were in flight.
+
+    Args:
+        known: what is known.
+        left_at: when the call left.
+        in_flight: most calls that were in flight since, itself included.
+        now: when the refusal came.
+        retry_after: seconds that the server asks for.
+        chance: a random number from 0 to 1, for the jitter.
+    """
+    turnaround = known.turnaround + _SMOOTHING * (now - left_at - known.turnaround)
+    known = _but(known, turnaround=turnaround, refusals=known.refusals + 1)
+    if left_at < known.cut_at:
+        good = max(known.least, known.good - 1)
+        known = _but(known, good=good, limit=min(known.limit, good), taken=known.taken - 1)
+    else:
+        known = _cut(known, in_flight - 1, now, chance)
+    if retry_after is not None:
+        known = _paused(known, now, retry_after + _AFTER_RETRY_AFTER)
+    return known
+
+
+def _cut(known: Capacity, accepted: int, now: float, chance: float) -> Capacity:
+    """Begin an episode, or go on with one that a further refusal shows not to be over."""
+    barred = known.trial is Trial.OUT and 2 * accepted <= known.taken
+    back_off = _FIRST_BACK_OFF
+    if known.began is not None:
+        growth, shortest = (_BARRED_GROWTH, _BARRED_BACK_OFF) if barred else (_GROWTH, 0.0)
+        back_off = min(max(known.back_off * growth, shortest), _LONGEST_BACK_OFF)
+    known = _but(
+        known,
+        cut_at=now,
+        began=now if known.began is None else known.began,
+        back_off=back_off,
+        trial=Trial.NEXT,
+    )
+    if not barred:  # else the refusal tells nothing of what the server takes at other times
+        least = max(1, -(-known.limit // 2))
+        good = max(1, min(max(least, accepted), known.limit - 1))
+        known = _but(known, limit=good, good=good, least=least, taken=accepted)
+    return _paused(known, now, back_off * (0.75 + 0.5 * chance))
+
+
+def _paused(known: Capacity, now: float, seconds: float) -> Capacity:
+    longer = now + seconds - max(known.paused_until, now)
+    if longer <= 0:
+        return known
+    return _but(known, paused_until=now + seconds, held_up=known.held_up + longer)
+
+
+def _trial_over(known: Capacity) -> Capacity:
+    """Let the others leave too: slowly, unless it was a probe that was refused."""
+    if known.trial is Trial.NONE:
+        return known
+    limit = known.good if known.probed else max(1, -(-known.good // 2))
+    return _but(known, trial=Trial.NONE, limit=limit)
+
+
+def _episode_over(known: Capacity, now: float) -> Capacity:
+    """Say when the next place may be tried, so that refusals stay as few as promised."""
+    calls = _CALLS_A_REFUSAL * known.latency / known.good
+    wait = max(known.refusals * min(calls, _SECONDS_A_REFUSAL), _OUTAGE_SHARE * known.held_up)
+    wait = min(max(wait, _SHORTEST_WAIT), _LONGEST_WAIT)
+    return _but(
+        known, began=None, refusals=0, held_up=0.0, back_off=0.0, probed=0, next_place=now + wait
+    )
+
+
+def _but(known: Capacity, **changed: object) -> Capacity:
+    return msgspec.structs.replace(known, **changed)

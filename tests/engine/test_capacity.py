@@ -1,0 +1,114 @@
+"""The policy of calls in flight: what it makes of what it is told, and when."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulklink.engine.pacing import capacity
+from bulklink.engine.pacing.capacity import Capacity
+
+
+def refused(
+    known: Capacity, *, in_flight: int, at: float, left_at: float | None = None
+) -> Capacity:
+    left_at = at if left_at is None else left_at
+    return capacity.refused(known, left_at, in_flight, at, None, 0.5)
+
+
+def after_a_trial(known: Capacity, at: float) -> Capacity:
+    """Let the trial call leave and be answered."""
+    known = capacity.left(capacity.granted(known), at)
+    return capacity.answered(known, at, at + 0.5)
+
+
+def test_it_starts_with_all_that_is_told() -> None:
+    assert capacity.capacity(25).limit == 25
+
+
+def test_a_refusal_cuts_to_what_was_in_flight_beside_it() -> None:
+    assert refused(capacity.capacity(10), in_flight=9, at=1.0).limit == 8
+
+
+def test_one_episode_cuts_to_a_half_at_most() -> None:
+    known = refused(capacity.capacity(10), in_flight=10, at=1.0)
+    for _ in range(9):
+        known = refused(known, in_flight=10, at=1.1, left_at=0.9)
+    assert known.limit == 5
+
+
+def test_all_wait_and_then_one_leaves_alone() -> None:
+    known = refused(capacity.capacity(10), in_flight=10, at=1.0)
+    assert not capacity.may_leave(known, 0, 1.01)
+    assert capacity.may_leave(known, 0, 1.5)
+    known = capacity.left(capacity.granted(known), 1.5)
+    assert not capacity.may_leave(known, 1, 1.5)
+    assert capacity.may_leave(capacity.passed(known, 3.0), 1, 3.0)
+
+
+def test_retry_after_is_obeyed_with_a_second_more() -> None:
+    known = capacity.refused(capacity.capacity(10), 1.0, 10, 1.0, 30.0, 0.5)
+    assert not capacity.may_leave(known, 0, 31.99)
+    assert capacity.may_leave(known, 0, 32.0)
+
+
+def test_it_grows_back_from_a_half_by_one_a_success() -> None:
+    known = after_a_trial(refused(capacity.capacity(20), in_flight=17, at=1.0), 2.0)
+    limits = [known.limit]
+    for n in range(12):
+        known = capacity.answered(known, 3.0 + n, 3.5 + n)
+        limits.append(known.limit)
+    assert limits[:4] == [9, 10, 11, 12]
+    assert limits[-1] == 16
+
+
+def test_upwards_it_tries_one_place_and_then_more_and_more() -> None:
+    known, at, opened = Capacity(ceiling=30, limit=10, good=10, next_place=100.0), 100.0, []
+    assert capacity.wanted(known, 99.0) is known
+    while at < 103.0:
+        known = capacity.wanted(known, at)
+        opened.append(known.limit)
+        at += 0.05
+    assert opened[0] == 11
+    assert opened[-1] == 30
+
+
+def test_pauses_grow_only_while_refusals_persist() -> None:
+    known, pauses = capacity.capacity(10), list[float]()
+    at = 1.0
+    for _ in range(4):
+        known = refused(known, in_flight=known.limit, at=at)
+        pauses.append(known.paused_until - at)
+        at = known.paused_until + 1.0
+        known = capacity.left(capacity.granted(known), at)
+    assert pauses == sorted(pauses)
+    known = capacity.answered(known, at, at + 1.0)
+    at += 10.0
+    assert refused(known, in_flight=2, at=at).paused_until - at < 1.0
+
+
+@settings(max_examples=200)
+@given(
+    ceiling=st.integers(1, 50),
+    events=st.lists(
+        st.tuples(st.sampled_from("rgaw"), st.floats(0.001, 5.0), st.integers(1, 50)),
+        max_size=80,
+    ),
+)
+def test_whatever_happens_it_stays_between_one_call_and_the_ceiling(
+    ceiling: int, events: list[tuple[str, float, int]]
+) -> None:
+    known, now = capacity.capacity(ceiling), 0.0
+    for event, later, in_flight in events:
+        now += later
+        if event == "r":
+            known = refused(known, in_flight=in_flight, at=now, left_at=now - later / 2)
+        elif event == "g":
+            known = capacity.left(capacity.granted(known), now)
+        elif event == "a":
+            known = capacity.answered(known, now - later, now)
+        else:
+            known = capacity.passed(capacity.wanted(known, now), now)
+        assert 1 <= known.limit <= ceiling
+        assert 1 <= known.good <= ceiling
+        assert known.paused_until - now <= 400

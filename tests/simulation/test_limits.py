@@ -1,0 +1,54 @@
+"""The limit of calls in flight finds what the server takes, in orgs whose limits move."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.traffic import Org, Seen, watch
+
+ORGS = {
+    "a cap that nobody told": (Org(10, 5, seconds=120), 5),
+    "a cap far below what was told": (Org(25, 3, seconds=120), 3),
+    "a cap shared with a program that comes and goes": (
+        Org(10, 10, others=((20, 5), (50, 0), (80, 5)), seconds=120),
+        5,
+    ),
+    "a cap that steps": (
+        Org(20, 20, latency=1.0, others=((30, 10), (45, 15), (90, 0)), seconds=150),
+        20,
+    ),
+    "a cap that ramps": (
+        Org(20, 20, latency=1.0, others=[(25 + 3 * n, n) for n in range(1, 12)], seconds=150),
+        9,
+    ),
+    "a server that punishes early calls and says for how long": (
+        Org(20, 12, latency=1.0, penalty=4.0, retry_after=True, seconds=300),
+        12,
+    ),
+}
+"""An org, and the fixed limit that is best there in hindsight."""
+
+
+@pytest.mark.parametrize(("org", "fixed"), ORGS.values(), ids=ORGS.keys())
+def test_nine_tenths_of_the_best_fixed_limit_in_hindsight_are_reached(org: Org, fixed: int) -> None:
+    adaptive = watch(org)
+    assert len(adaptive.done) >= 0.9 * len(watch(org, fixed=fixed).done)
+    assert adaptive.refusals(60) <= most_refusals(adaptive, 60, org.seconds)
+
+
+def most_refusals(seen: Seen, since: float, until: float) -> float:
+    """Return the 429s that are allowed: one call in a hundred, or one in 30 s."""
+    calls = seen.calls(since) + seen.refusals(since)
+    return max(calls / 100, (until - since) / 30)
+
+
+@pytest.mark.parametrize(("cap", "others", "latency"), [(20, 15, 1.0), (20, 10, 0.5), (10, 5, 0.5)])
+def test_a_risen_cap_is_used_within_half_a_minute(cap: int, others: int, latency: float) -> None:
+    org = Org(cap, cap, latency, others=((0, others), (70, 0)), seconds=110)
+    seen = watch(org)
+    assert seen.calls(100, 110) >= 0.9 * 10 * cap / latency
+
+
+def test_a_server_that_punishes_without_a_word_is_overtaken() -> None:
+    """A penalty that doubles at each early call ends, because the pauses grow faster."""
+    assert watch(Org(20, 12, latency=1.0, penalty=4.0, seconds=300)).calls(250) > 0
