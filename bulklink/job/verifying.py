@@ -78,12 +78,18 @@ async def verify(
     watch, stopping = watch or Watch(), stopping or Stopping()
     record = _sent(folder)
     check_place(record, connection)
-    loading = Stop()
-    stopping.on_stop(loading.interrupt)
+    loading, loaded = Stop(), False
+
+    def interrupt() -> None:
+        if not loaded:  # later the claims are read to where the work stops
+            loading.interrupt()
+
+    stopping.on_stop(interrupt)
     with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch, folder.verified():
         watch.phase("Reading the ledger")
         mend(folder.verification, folder.verification_torn)
         claims = await anyio.to_thread.run_sync(_claims, folder, asked, Path(scratch), loading)
+        loaded = True
         try:
             if record.state in (State.RUNNING, State.STOPPED):
                 watch.warn(

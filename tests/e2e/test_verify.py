@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from bulklink.ledger.lines import Result, result_line
+from bulklink.models import Op, Status
+from bulklink.runs.record import Invocation, RunRecord, State, write_record
+
 from .command import Command, Ended, ended, interrupt, put_down, row, rows, write_mapping
 from .servers import Reply, Seen, StandIn, error
 from .world import Contact, World
@@ -242,6 +246,72 @@ def test_ctrl_c_keeps_what_was_found_so_far(
     assert told.object["stopped_by"] == "interrupted"
     assert 2 <= told.object["checked"] < 12
     assert lines(command.folder)[-1]["event"] == "verified"
+
+
+def test_ctrl_c_ends_a_large_verification_as_well(bulklink: Command, standin: StandIn) -> None:
+    here = bulklink.folder / "here"
+    here.mkdir()
+    (here / "ledger.jsonl").write_bytes(
+        b"".join(
+            result_line("2026-11-22T10:00:00.000Z", _done(row, contact))
+            for contact in range(20)
+            for row in range(contact * 2100 + 1, (contact + 1) * 2100 + 1)
+        )
+    )
+    record = RunRecord(
+        version="", op="link", asked={}, inputs=(), created="", state=State.FINISHED,
+        api_url=standin.url, invocations=(Invocation("2026-11-22T10:00:00.000Z"),),
+    )  # fmt: skip
+    write_record(here / "run.json", record)
+
+    async def hold(seen: Seen) -> Reply | None:
+        if seen.kind == "read":
+            await standin.opened()
+        return None
+
+    standin.script = hold
+    arguments = ("verify", "here", "--json", "--concurrency", "2", *QUICK)
+    with put_down(bulklink.given(**standin.env()).start(*arguments)) as process:
+        standin.wait(lambda: standin.in_flight["read"] == 2)
+        interrupt(process)
+        assert process.stderr is not None
+        while "Stopping" not in process.stderr.readline():
+            pass
+        standin.gate.set()
+        told = ended(process)
+    assert told.code == 130, told
+    assert 0 < told.object["not_listed"] < 42_000
+
+
+def _done(row: int, contact: int) -> Result:
+    return Result(row, Op.LINK, str(100 + contact), "7", f"m{row}", "9", Status.DONE)
+
+
+def test_a_run_that_goes_on_is_verified_as_far_as_it_is(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contacts = [world.add(free=2) for _ in range(12)]
+
+    async def hold(seen: Seen) -> Reply | None:
+        if seen.kind == "link" and seen.number > 4:
+            await standin.opened()
+        return None
+
+    standin.script = hold
+    write_mapping(
+        bulklink.folder / "m.csv", [line for one in contacts for line in rows(one.free, one.a)]
+    )
+    command = bulklink.given(**standin.env())
+    with put_down(
+        command.start("link", "m.csv", "--run-dir", "here", "--concurrency", "2", *QUICK)
+    ) as process:
+        standin.wait(lambda: standin.in_flight["link"] == 2)
+        told = command("verify", "here", "--json", *QUICK)
+        standin.gate.set()
+        assert ended(process).code == 0
+    assert told.code == 0, told
+    assert 0 < told.object["as_recorded"] == told.object["checked"] <= 8
+    assert "not over (its state is running)" in told.err
 
 
 def test_a_verification_keeps_to_its_credits(
