@@ -13,7 +13,7 @@ import msgspec
 from bulklink.cli.connecting import FAR_SOURCES, take_profile
 from bulklink.cli.options import key_of
 from bulklink.engine.failures import MaxFailures
-from bulklink.errors import ConfigError
+from bulklink.errors import ConfigError, UsageError
 from bulklink.job.options import Edition, GroupBy, Job, OnInvalid, WhenCreditsOut
 from bulklink.models import Op
 
@@ -95,6 +95,13 @@ def credits_of(options: Mapping[str, Any]) -> dict[str, Any]:
         "reserve_credits": options.get("reserve_credits"),
         "when_credits_out": WhenCreditsOut(when) if when else None,
     }
+    day, reserve = given["credits_per_day"], given["reserve_credits"]
+    if day is not None and reserve is not None and reserve >= day:
+        raise UsageError(
+            f"Of {day:,} credits a day {reserve:,} are to be left to others: none can be spent.",
+            where="--credits-per-day, --reserve-credits",
+            advice="Reserve less, or leave one of them out.",
+        )
     kept = {name: value for name, value in given.items() if value is not None}
     return kept | {"max_credits": options.get("max_credits")}
 

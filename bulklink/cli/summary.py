@@ -53,7 +53,7 @@ def show_run(
     for line in (*_forecast(record), *_canary(summary)):
         click.echo(line)
     click.echo(f"Time: {summary.seconds:,.1f} s, {_made(summary):,} credits")
-    for line in (*_limited(record), *_later(summary)):
+    for line in (*_limited(record), *_beyond(record), *_later(summary)):
         click.echo(line)
     click.echo(f"Ledger: {Path(summary.run_dir) / 'ledger.jsonl'}")
     if summary.counts["rejected"]:
@@ -92,6 +92,13 @@ def _limited(record: RunRecord) -> Iterator[str]:
         + (f", {waited:,.0f} s waited for credits" if waited else "")
         + "."
     )
+
+
+def _beyond(record: RunRecord) -> Iterator[str]:
+    """Yield how many calls went beyond --max-credits."""
+    beyond = record.limited.figures.get("beyond_max_credits") if record.limited else None
+    if beyond:
+        yield f"Beyond --max-credits, to finish relinks that were begun: {beyond:,} calls."
 
 
 def _later(summary: RunSummary) -> Iterator[str]:

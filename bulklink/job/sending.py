@@ -222,7 +222,10 @@ class _Run:
         if figures is not None:
             out = self.stopping.reason is not None and self.stopping.reason.by in _OUT_OF_CREDITS
             by = limited_by(figures, out_of_credits=out)
-            told = msgspec.structs.asdict(figures) | {"answered_429": self.spending.credits.refused}
+            told = msgspec.structs.asdict(figures) | {
+                "answered_429": self.spending.credits.refused,
+                "beyond_max_credits": self.spending.credits.book.overrun,
+            }
             self.record = self.record.but(limited=Limited(by, told))
 
     def _waits(self, until: float | None) -> None:

@@ -131,6 +131,14 @@ def test_ctrl_c_ends_the_wait_at_once_with_130(command: Command, served: Emulato
     assert told.object["resume_at"] is None
 
 
+def test_a_reserve_that_leaves_nothing_to_spend_is_refused(command: Command) -> None:
+    told = command(
+        *("link", "link.csv", "--credits-per-day", "50", "--reserve-credits", "50", "--json"),
+    )
+    assert told.code == 2, told
+    assert told.error["code"] == "usage"
+
+
 def test_a_day_that_cannot_be_counted_is_refused(command: Command) -> None:
     (command.folder / "state").write_text("a file", "utf-8")
     told = command("link", "link.csv", "--credits-per-day", "5", "--json")

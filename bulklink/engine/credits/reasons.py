@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from bulklink.engine.credits.book import Book, Short
 from bulklink.errors import RunStoppedError, StoppedBy
+from bulklink.ledger.lines import timestamp
 
-_LATER = "`bulklink resume` goes on with it then; --when-credits-out wait waits by itself."
+
+def _later(until: float) -> str:
+    return (
+        f"`bulklink resume` goes on with the run, from {timestamp(until)} on;"
+        " --when-credits-out wait waits by itself."
+    )
 
 
 def spent(short: Short, book: Book, until: float) -> RunStoppedError:
@@ -30,7 +36,7 @@ def spent(short: Short, book: Book, until: float) -> RunStoppedError:
         if limits.reserve
         else "The org has no credits left, as the CRM says.",
     }[short]
-    return RunStoppedError(StoppedBy.CREDITS, said, advice=_LATER, resume_at=until)
+    return RunStoppedError(StoppedBy.CREDITS, said, advice=_later(until), resume_at=until)
 
 
 def gone(until: float) -> RunStoppedError:
@@ -38,6 +44,6 @@ def gone(until: float) -> RunStoppedError:
     return RunStoppedError(
         StoppedBy.CREDITS,
         "The org's credits are gone: the CRM refuses all calls.",
-        advice=_LATER,
+        advice=_later(until),
         resume_at=until,
     )
