@@ -65,7 +65,7 @@ class _Check:
         before: dict[int, float] = {}
         for line in self._lines:
             if line["event"] == "result":
-                since = before.get(line["row"], 0.0)
+                since = before.get(line["row"], self._outcome.began)
                 before[line["row"]] = _moment(line)
                 message = by_row[line["row"]]
                 said = f"row {message.row} {message.op}: {line}, it is on {self._on(message, line)}"
@@ -96,7 +96,8 @@ class _Check:
             yield "its guard lets it be changed"
         if code == "already-linked" and (is_on is None or ours):
             yield "it is on no other deal, or was changed"
-        if ours and not others and not message.may_leave(ours[0].before):
+        begun = since == self._outcome.began
+        if begun and ours and not others and not message.may_leave(ours[0].before):
             yield "its guard forbade to change it"
         if status == "failed" and message.op is Op.RELINK and not others:
             torn = ours and is_on != line.get("previous_deal_id", is_on)

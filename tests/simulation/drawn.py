@@ -124,7 +124,7 @@ def _guarded(
 ) -> list[Message]:
     """Give some unlinks and relinks a guard: mostly the deal that each is on."""
     present = {one["message_id"]: one["deal_id"] or NO_DEAL for one in emails}
-    others = [NO_DEAL, *{one["deal_id"] for one in emails if one["deal_id"]}]
+    others = sorted({*present.values(), NO_DEAL})
     guarded = []
     for one in messages:
         guard = chance.choice((present[one.message_id], None, chance.choice(others)))

@@ -188,6 +188,7 @@ class Outcome:
 
     crm: Crm
     stopping: Stopping
+    began: float = 0.0
     ledger: bytes = b""
     requests: list[tuple[str, str]] = field(default_factory=list)
     api_moments: list[float] = field(default_factory=list)
@@ -234,6 +235,7 @@ async def run(
     on_request: Callable[[str], None] = lambda method: None,
     lives: Sequence[Life] = (Life(),),
     folder: Path | None = None,
+    crm: Crm | None = None,
 ) -> Outcome:
     """Run a case to its end, or until it stops.
 
@@ -244,8 +246,9 @@ async def run(
         on_request: sees the method of each request.
         lives: the commands, one after the other, and what strikes each.
         folder: where the ledger is mended between two lives.
+        crm: the one that is left by an earlier run; None makes the case's own.
     """
-    outcome = Outcome(case.crm(), stop or Stopping())
+    outcome = Outcome(crm or case.crm(), stop or Stopping(), now())
     chance = random.Random(chance_seed)
     async with anyio.create_task_group() as servers:
         for number, life in enumerate(lives):
