@@ -78,6 +78,8 @@ class Doubt:
             probes=self._probes,
             most=self._most,
         )
-        cause = Cause.CREDITS if alone and self._decisive else cause_of(sign)
+        cause = cause_of(sign)
+        if cause is Cause.SUSPECTED and alone and self._decisive:
+            cause = Cause.CREDITS
         self.suspected = self.suspected or cause is Cause.SUSPECTED
         return cause, pause_before_probe(sign)

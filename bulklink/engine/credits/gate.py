@@ -22,6 +22,8 @@ from bulklink.zoho.exchange import Answer, Silence
 DAY_SECONDS = 86_400.0
 LOOK_SECONDS = 3_600.0
 """How often it is tried whether there are credits again, where nobody can know when."""
+_OTHERS_LOOK = 20
+"""Steps after which those who do not look at the clocks see whether somebody does."""
 _PART = 10
 """A wait ends when this part of the day's limit is free again: for less it would end too soon."""
 TO_FINISH = 2
@@ -246,7 +248,7 @@ class Credits:
     async def _sit_out(self) -> None:
         """Wait out a step of the pause; one of those who wait looks at the clocks for all."""
         if self._watched or not self._pause.is_on:
-            await self._change_within(None)
+            await self._change_within(_OTHERS_LOOK * STEP)
             return
         self._watched = True
         try:
@@ -279,6 +281,6 @@ class Credits:
         self._changed.set()
         self._changed = anyio.Event()
 
-    async def _change_within(self, seconds: float | None) -> None:
+    async def _change_within(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
             await self._changed.wait()

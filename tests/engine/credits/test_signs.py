@@ -82,3 +82,11 @@ def test_after_credits_were_out_one_refusal_is_enough_to_know() -> None:
     doubt.left(1)
     doubt.flying.discard(1)
     assert doubt.refused(1, Answer(429), need=1, known=None)[0] is Cause.CREDITS
+
+
+def test_after_credits_were_out_too_many_calls_in_flight_are_still_told_apart() -> None:
+    doubt = Doubt(10, decisive=True)
+    doubt.left(1)
+    doubt.flying.discard(1)
+    said = Answer(429, b'{"message":"concurrency limit reached"}')
+    assert doubt.refused(1, said, need=1, known=None)[0] is Cause.IN_FLIGHT
