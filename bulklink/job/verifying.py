@@ -89,14 +89,16 @@ async def verify(
         watch.phase("Reading the ledger")
         mend(folder.verification, folder.verification_torn)
         claims = await anyio.to_thread.run_sync(_claims, folder, asked, Path(scratch), loading)
-        loaded = True
         try:
             if record.state in (State.RUNNING, State.STOPPED):
                 watch.warn(
                     f"The run is not over (its state is {record.state}): what it has settled so"
                     " far is compared."
                 )
-            verifier = Verifier(folder, record, claims, asked, watch, stopping)
+            verifier = await anyio.to_thread.run_sync(
+                Verifier, folder, record, claims, asked, watch, stopping
+            )
+            loaded = True
             return await verifier.run(limits, connection, real_surroundings())
         finally:
             claims.close()
@@ -245,16 +247,15 @@ class Verifier:
             session.refusals,
             most=self._asked.read_pages,
         )
-        left = {message_id: contact.claims[message_id].row for message_id in contact.wanted}
-        seen: set[str] = set()
-        while left and (page := await pages.next(tuple(left.values()))) is not None:
+        left, seen = set(contact.wanted), set[str]()
+        while left and (page := await pages.next()) is not None:
             ts = session.clock.timestamp()
             for message_id in page.links.keys() & contact.claims.keys() - seen:
                 seen.add(message_id)
                 claim, found = contact.claims[message_id], page.links[message_id]
-                drawn = left.pop(message_id, None) is not None
                 finding = self._judged(claim, found)
-                self._note(claim, finding, found, drawn=drawn)
+                self._note(claim, finding, found, drawn=message_id in left)
+                left.discard(message_id)
                 session.log.append(finding_line(ts, claim, finding, found, pages.last_call, None))
         finding = Finding.NOT_LISTED if pages.whole else Finding.NOT_READ
         for message_id in left:
