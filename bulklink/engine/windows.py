@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bulklink.engine.batches import unlink_batches
 from bulklink.models import Message, Op
@@ -41,6 +41,39 @@ def contact_windows(
             window.append(message)
     if window:
         yield window
+
+
+def in_fair_order(
+    windows: Iterable[list[Message]],
+    at_work: Mapping[str, int],
+    *,
+    share: int,
+    ahead: int,
+    most: int,
+) -> Iterator[list[Message]]:
+    """Yield windows in their order, but let a contact that has its share at work wait.
+
+    So the pieces of a contact with very many emails do not take all workers while others have
+    work. Where no other is in sight, it goes on by itself.
+
+    Args:
+        windows: in the order of the plan.
+        at_work: windows that are worked on, by contact; it changes meanwhile.
+        share: windows of one contact that may be worked on while others wait.
+        ahead: windows that are looked at.
+        most: messages that these hold together, about.
+    """
+    coming, waiting = iter(windows), list[list[Message]]()
+    while True:
+        while len(waiting) < ahead and sum(map(len, waiting)) < most:
+            window = next(coming, None)
+            if window is None:
+                break
+            waiting.append(window)
+        if not waiting:
+            return
+        chosen = (n for n, one in enumerate(waiting) if at_work.get(one[0].contact_id, 0) < share)
+        yield waiting.pop(next(chosen, 0))
 
 
 def _full_batches(

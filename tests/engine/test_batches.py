@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from bulklink.engine.batches import (
     unlinks_of_length,
     unlinks_packed,
 )
-from bulklink.engine.windows import contact_windows
+from bulklink.engine.windows import contact_windows, in_fair_order
 from bulklink.models import Message, Op
 
 SIZES = st.integers(1, 20)
@@ -120,3 +121,32 @@ def _link_calls(windows: list[list[Message]], size: int, by_contact: bool) -> in
                 groups[key] = groups.get(key, 0) + 1
         calls += sum(math.ceil(count / size) for count in groups.values())
     return calls
+
+
+@given(
+    sizes=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4)), max_size=40),
+    share=st.integers(1, 3),
+    ahead=st.integers(1, 8),
+)
+def test_in_fair_order_every_window_comes_once_and_none_takes_more_than_its_share(
+    sizes: list[tuple[int, int]], share: int, ahead: int
+) -> None:
+    windows = [
+        [
+            Message(n * 10 + k, Op.LINK, f"c{contact}", "o", "m", "d", None, None)
+            for k in range(many)
+        ]
+        for n, (contact, many) in enumerate(sizes)
+    ]
+    at_work = Counter[str]()
+    came: list[list[Message]] = []
+    for window in in_fair_order(windows, at_work, share=share, ahead=ahead, most=10**6):
+        whose = window[0].contact_id
+        if at_work[whose] >= share:  # only where no other is in sight
+            left = [one for one in windows if one not in came]
+            assert all(at_work[one[0].contact_id] >= share for one in left[:ahead])
+        came.append(window)
+        at_work[whose] += 1
+        if len(came) % 3 == 0:
+            at_work[came[len(came) // 3 - 1][0].contact_id] -= 1
+    assert sorted(w[0].row for w in came) == [w[0].row for w in windows]

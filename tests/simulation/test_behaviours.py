@@ -413,3 +413,19 @@ async def test_a_call_without_an_answer_in_time_holds_its_place() -> None:
     outcome = await run(case)
     assert statuses(outcome) == {"done": 60}
     assert outcome.crm.state.most_in_flight == 2
+
+
+async def test_a_contact_with_very_many_emails_leaves_half_of_the_places_to_others() -> None:
+    """Alone it takes all places; nobody waits for its end."""
+    groups = [(0, OWNERS[0], Op.LINK, 160), *((n, OWNERS[0], Op.LINK, 1) for n in range(1, 61))]
+    case = case_of(groups, settings=Settings(latency=0.5), batch_size=1, in_flight=10)
+    at: list[float] = []
+    outcome = await run(case, on_request=lambda method: at.append(now()))
+    whose = [target.split("/")[4] for _, target in outcome.requests[1:]]
+    left = list(zip(at[1:], whose, strict=True))
+    most = [sum(t - 0.499 < u <= t and c == contact(0) for u, c in left) for t, _ in left]
+    last_other = max(n for n, (_, one) in enumerate(left) if one != contact(0))
+    while_others_wait = most[20 : last_other - 20]  # the first calls had no others beside them
+    assert max(while_others_wait) == 5
+    assert max(most[last_other + 10 :]) == 10
+    assert statuses(outcome) == {"done": 220}

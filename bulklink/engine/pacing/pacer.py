@@ -120,7 +120,9 @@ class Pacer:
         """
         ticket = turn.ticket
         self._stopping.check(finishing=ticket.finishing)
-        if self._ready or not self._may_leave():
+        held = self._places.by_contact.get(ticket.contact_id, 0)
+        its_turn = held < self._share or self._alone(ticket.contact_id)
+        if self._ready or not its_turn or not self._may_leave():
             await self._wait(self._ready, ticket)
         else:
             self._give_place(ticket)
@@ -208,8 +210,9 @@ class Pacer:
     def _give_out(self) -> None:
         """Give free places to calls that are ready, then turns to those that wait for one."""
         self._capacity = capacity.passed(self._capacity, self._clock())
-        share = -(-self.limit // 2)
-        while self._may_leave() and (ready := self._ready.take(self._places.by_contact, share)):
+        while self._may_leave() and (
+            ready := self._ready.take(self._places.by_contact, self._share, self._alone)
+        ):
             self._give_place(ready.ticket)
             ready.give()
         share = -(-(self.limit + self._spare) // 2)
@@ -219,6 +222,16 @@ class Pacer:
             self._turns.add(next_one.ticket.contact_id)
             next_one.give()
         self._set_timer()
+
+    @property
+    def _share(self) -> int:
+        """Places of one contact while others wait: half of them, and the odd one."""
+        return -(-self.limit // 2)
+
+    def _alone(self, contact_id: str) -> bool:
+        """Tell whether no other contact makes a call ready, for which its place is kept."""
+        others = self._turns.total - self._turns.by_contact.get(contact_id, 0)
+        return others <= self._places.total - self._places.by_contact.get(contact_id, 0)
 
     @property
     def _spare(self) -> int:

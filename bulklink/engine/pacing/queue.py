@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -33,15 +33,20 @@ class FairQueue(Generic[T]):
             heapq.heappush(self._oldest, (age, contact))
         self._count += 1
 
-    def take(self, held: Mapping[str, int], share: int) -> T | None:
+    def take(
+        self,
+        held: Mapping[str, int],
+        share: int,
+        alone: Callable[[str], bool] = lambda contact: True,
+    ) -> T | None:
         """Return the oldest entry of a contact that holds less than its share.
 
-        Where every contact that waits holds its share, the oldest of all goes: no place stays
-        empty for fairness.
+        Where every contact that waits holds its share, the oldest of all goes if it is alone.
 
         Args:
             held: what each contact holds.
             share: what one may hold while others wait.
+            alone: tells whether no other contact is about to come for its share.
         """
         passed_over: list[tuple[int, str]] = []
         chosen: str | None = None
@@ -54,7 +59,7 @@ class FairQueue(Generic[T]):
                 chosen = contact
             else:
                 passed_over.append((age, contact))
-        if chosen is None and passed_over:
+        if chosen is None and passed_over and alone(passed_over[0][1]):
             chosen = passed_over.pop(0)[1]
         for age, contact in passed_over:
             heapq.heappush(self._oldest, (age, contact))
