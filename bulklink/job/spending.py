@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
+import msgspec
+
+from bulklink.engine.credits.book import Limits
 from bulklink.engine.credits.gate import Credits, Rules
 from bulklink.engine.stopping import Stopping
 from bulklink.errors import BulklinkError, ConfigError
@@ -66,11 +69,15 @@ class Spending:
     async def begin(self, org_id: str | None) -> None:
         """Count from the first call on, where the run has met its org before.
 
+        Its licence is not known yet, so the reserve is not reckoned with: one call finds out.
+
         Raises:
             ConfigError: if the day has a limit and cannot be counted.
         """
         if org_id is not None:
-            await self._open(Org(org_id))
+            await self._open(
+                Org(org_id), msgspec.structs.replace(limits_of(self._job), untold=None)
+            )
 
     async def met(self, org: Org) -> None:
         """Count from now on, with what was spent so far: the org is known.
@@ -78,8 +85,8 @@ class Spending:
         Raises:
             ConfigError: if the day has a limit and cannot be counted.
         """
-        await self._open(org)
-        limits = self.credits.book.limits
+        limits = limits_of(self._job, quota_of(self._job, org))
+        await self._open(org, limits)
         if limits.reserve and limits.untold is None:
             self._warn(
                 "--reserve-credits is kept once the CRM tells what is left, from half of it on:"
@@ -91,13 +98,11 @@ class Spending:
         with suppress(BulklinkError):
             await self.credits.close()
 
-    async def _open(self, org: Org) -> None:
-        limits = limits_of(self._job, quota_of(self._job, org))
+    async def _open(self, org: Org, limits: Limits) -> None:
         key = credits_key(self._connection.api_url, org.id)
         if key == self._key:
             self.credits.book.limits = limits
             return
-        self._key = key
         try:
             day = self._around.day(key)
         except OSError as error:
@@ -109,6 +114,7 @@ class Spending:
                 where="--credits-per-day, --reserve-credits",
                 advice="Make the folder for the state of programs writable (XDG_STATE_HOME).",
             ) from None
+        self._key = key
         await self.credits.open(day, limits)
 
 

@@ -1,0 +1,61 @@
+"""What a job may spend, by its options and the org's licence; the limits are zoho-api.md's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bulklink.engine.credits.book import Limits
+from bulklink.job.credits import credits_key, limits_of, quota_of
+from bulklink.job.options import Edition, Job
+from bulklink.zoho.lookups import Org
+
+
+@pytest.mark.parametrize(
+    ("asked", "quota", "limits"),
+    [
+        ({}, 50_000, Limits()),
+        ({"max_credits": 9}, None, Limits(most=9)),
+        ({"credits_per_day": 100}, 50_000, Limits(a_day=100)),
+        ({"reserve_credits": 10}, None, Limits(reserve=10)),
+        ({"reserve_credits": 10}, 50_000, Limits(reserve=10, untold=49_990)),
+        (
+            {"reserve_credits": 10, "credits_per_day": 100},
+            None,
+            Limits(a_day=100, reserve=10, untold=90),
+        ),
+        (
+            {"reserve_credits": 10, "credits_per_day": 100},
+            50_000,
+            Limits(a_day=100, reserve=10, untold=49_990),
+        ),
+        ({"reserve_credits": 99_999}, 50_000, Limits(reserve=99_999, untold=0)),
+    ],
+)
+def test_the_reserve_is_kept_from_the_orgs_credits_or_else_from_the_days(
+    asked: dict[str, Any], quota: int | None, limits: Limits
+) -> None:
+    assert limits_of(Job(mappings=(), **asked), quota) == limits
+
+
+def test_the_orgs_credits_are_those_of_its_edition_and_users() -> None:
+    job = Job(mappings=())
+    assert quota_of(job, Org(paid_type="enterprise", users=10)) == 60_000
+    assert quota_of(job, Org(paid_type="enterprise")) == 50_000
+    assert quota_of(job, Org(users=10)) is None
+    told = Job(mappings=(), edition=Edition.STANDARD)
+    assert quota_of(told, Org(users=1_000)) == 100_000
+
+
+@pytest.mark.parametrize(
+    ("url", "org_id", "key"),
+    [
+        ("https://www.zohoapis.eu", "77", "www.zohoapis.eu 77"),
+        ("https://www.zohoapis.eu:443", "77", "www.zohoapis.eu 77"),
+        ("https://sandbox.zohoapis.eu", None, "sandbox.zohoapis.eu"),
+        ("http://127.0.0.1:8080", "77", "127.0.0.1:8080 77"),
+    ],
+)
+def test_an_org_is_counted_under_its_host_and_id(url: str, org_id: str | None, key: str) -> None:
+    assert credits_key(url, org_id) == key
