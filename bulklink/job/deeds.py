@@ -1,60 +1,32 @@
 """What a run did with each of its emails: its ledger joined to its plan."""
+# ruff: noqa: S608
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from bulklink.job.inverse import Done
+from bulklink.ledger.outcomes import Outcome, Outcomes
 from bulklink.ledger.replay import OpenRow, replay
+from bulklink.ledger.snapshots import FirstSnapshots, Snapshot
 from bulklink.mapping.database import Database, literal
 from bulklink.mapping.layout import relation
 from bulklink.mapping.stop import Stop
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder
 
-_MEMORY = "256MB"
-_PAIRS = 2048
-_ROW_COLUMNS = ("op", "contact_id", "owner_id", "message_id", "deal_id")
-
-#: A fresh table that is filled in insertion order: `rowid` is the order of the lines.
-_FACTS = """
-CREATE TABLE facts AS SELECT event = 'snapshot' AS seen, "row", status, code, attempts,
-    previous_deal_id AS deal, previous_deal_name AS name, current_deal_id AS current
-FROM read_json({ledger}, format = 'newline_delimited', ignore_errors = true, columns = {{
-    event: 'VARCHAR', "row": 'BIGINT', status: 'VARCHAR', code: 'VARCHAR', attempts: 'BIGINT',
-    previous_deal_id: 'VARCHAR', previous_deal_name: 'VARCHAR', current_deal_id: 'VARCHAR'
-}})
-WHERE event = 'snapshot' OR event = 'result' AND status NOT IN ('rejected', 'duplicate')
-"""
-#: Aggregates of numbers alone: those of texts cannot leave the memory.
-_LINES = """
-CREATE TABLE lines AS SELECT "row", min(rowid) FILTER (seen) AS first_seen,
-    max(rowid) FILTER (seen) AS last_seen, max(rowid) FILTER (NOT seen) AS told
-FROM facts GROUP BY "row"
-"""
-_DEEDS = """
-SELECT plan.bulklink_row, {columns}, {owner_name}, first_seen IS NOT NULL,
-    first.deal, first.name, later.deal, told.status, told.code, told.current,
-    coalesce(told.attempts, 0) > 0, flying.id IS NOT NULL, coalesce(flying.name = 'sent', false)
-FROM {plan} AS plan {names}
-LEFT JOIN lines ON lines."row" = plan.bulklink_row
-LEFT JOIN facts AS first ON first.rowid = first_seen
-LEFT JOIN facts AS later ON later.rowid = last_seen
-LEFT JOIN facts AS told ON told.rowid = lines.told
-LEFT JOIN flying ON flying.id = plan.bulklink_row::VARCHAR
-WHERE plan.bulklink_duplicate_of IS NULL AND (lines."row" IS NOT NULL OR flying.id IS NOT NULL)
-ORDER BY plan.bulklink_row
-"""
+_MEMORY = "128MB"
+_COLUMNS = ("row", "op", "contact_id", "owner_id", "message_id", "deal_id")
+_NEVER_SENT = (Status.REJECTED, Status.DUPLICATE)
 
 
 def deeds(folder: RunFolder, spill: Path, stop: Stop) -> Iterator[Done]:
-    """Stream what a run did with each email that it came to, in the order of its mapping.
+    """Stream what a run did with each email that it came to, in the order of its plan.
 
-    A torn last line, of a run that was killed, does not count.
+    A torn last line, of a run that was killed, does not count. Memory: some bytes a row.
 
     Args:
         folder: of the run.
@@ -66,39 +38,65 @@ def deeds(folder: RunFolder, spill: Path, stop: Stop) -> Iterator[Done]:
         InterruptedPlanningError: if `stop` ended it.
     """
     flying = replay(folder.ledger).open
-    with closing(Database(spill, stop, threads=1, memory=_MEMORY)) as database:
-        database.run(_FACTS.format(ledger=literal(str(folder.ledger))))
-        database.run(_LINES)
-        database.run("CREATE TABLE flying (id VARCHAR, name VARCHAR)")
-        pairs = ((str(row), _sent(left)) for row, left in flying.items())
-        while batch := list(islice(pairs, _PAIRS)):
-            database.insert("flying", batch)
-        for *known, status, code, current, written, flies, sent in database.rows(
-            _query(database, folder)
-        ):
-            ended = (None, None, None) if flies or status is None else (status, code, current)
-            yield _done(*known, *ended, written or sent)
+    with (
+        closing(Database(spill, stop, threads=1, memory=_MEMORY)) as database,
+        Outcomes(folder.ledger) as outcomes,
+        FirstSnapshots(folder.ledger) as snapshots,
+    ):
+        for found in database.rows(_query(database, folder)):
+            row = found[0]
+            told, flies = outcomes.of(row), flying.get(row)
+            if flies is not None or (told is not None and told.status not in _NEVER_SENT):
+                yield _done(found, snapshots.of(row), told, flies)
 
 
-def _done(row: int, op: str, *rest: Any) -> Done:
-    *known, status, code, current, written = rest
-    values = (row, Op(op), *known, status and Status(status), code, current, written)
-    return Done(*values)
+def _done(
+    found: tuple[Any, ...],
+    seen: Snapshot | None,
+    told: Outcome | None,
+    flies: OpenRow | None,
+) -> Done:
+    row, op, contact_id, owner_id, message_id, deal_id, owner_name = found
+    was_on = seen.previous_deal_id if seen else None
+    ended = told if flies is None else None
+    current = ended.current_deal_id if ended else None
+    return Done(
+        row,
+        Op(op),
+        contact_id,
+        owner_id,
+        message_id,
+        deal_id,
+        owner_name,
+        seen=seen is not None,
+        was_on=was_on,
+        was_on_name=seen.previous_deal_name if seen else None,
+        later_on=_later_on(told, was_on),
+        status=ended.status if ended else None,
+        code=ended.code if ended else None,
+        current=current if isinstance(current, str) else None,
+        written=(told is not None and told.attempts > 0) or (flies is not None and _sent(flies)),
+    )
 
 
-def _sent(left: OpenRow) -> str:
-    return "sent" if left.asked is not None or left.unlinked or left.doubt else "not sent"
+def _later_on(told: Outcome | None, was_on: str | None) -> str | None:
+    """Return what the last snapshot told; a result has it, unless there was none."""
+    later = told.previous_deal_id if told else was_on
+    return later if later is None or isinstance(later, str) else was_on
+
+
+def _sent(left: OpenRow) -> bool:
+    return left.asked is not None or left.unlinked or left.doubt
 
 
 def _query(database: Database, folder: RunFolder) -> str:
+    columns = ", ".join(f"plan.bulklink_{column}" for column in _COLUMNS)
     owner_name, names = "plan.bulklink_owner_name", ""
     if folder.names.is_file():
-        owner_name = "coalesce(plan.bulklink_owner_name, names.owner_name)"
+        owner_name = f"coalesce({owner_name}, names.owner_name)"
         path = literal(str(folder.names))
-        names = f"LEFT JOIN read_parquet({path}) AS names USING (bulklink_row)"
-    return _DEEDS.format(
-        columns=", ".join(f"plan.bulklink_{column}" for column in _ROW_COLUMNS),
-        owner_name=owner_name,
-        plan=relation(database, folder.plan),
-        names=names,
+        names = f"POSITIONAL JOIN read_parquet({path}) AS names"
+    return (
+        f"SELECT {columns}, {owner_name} FROM {relation(database, folder.plan)} AS plan {names} "
+        "WHERE plan.bulklink_duplicate_of IS NULL"
     )

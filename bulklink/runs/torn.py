@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from bulklink.ledger.replay import replay
+from bulklink.ledger.replay import OpenRow, replay
+from bulklink.models import Op
 from bulklink.runs.folder import RunFolder
 
 
@@ -26,8 +27,19 @@ def torn_of(folder: RunFolder) -> Torn:
         LedgerError: if its ledger is damaged.
     """
     told = replay(folder.ledger)
-    left = {row: one for row, one in told.open.items() if one.torn}
+    left = _relinks(folder, {row: one for row, one in told.open.items() if one.torn})
     return Torn(
         dict(told.not_put_back),
         {row: one.previous[0] if one.previous else None for row, one in left.items()},
     )
+
+
+def _relinks(folder: RunFolder, rows: dict[int, OpenRow]) -> dict[int, OpenRow]:
+    """Return those of some rows that are relinks: an unlink in flight has no second half."""
+    if not rows or folder.read().op == Op.RELINK:
+        return rows
+    from bulklink.mapping.plan import SealedPlan  # noqa: PLC0415 - DuckDB, seldom needed
+
+    chunks = SealedPlan(folder.plan).chunks()
+    relinks = {m.row for chunk in chunks for m in chunk if m.op is Op.RELINK and m.row in rows}
+    return {row: one for row, one in rows.items() if row in relinks}

@@ -262,7 +262,7 @@ def test_what_a_run_did_is_read_from_plan_and_ledger_as_anybody_would(
     folder = RunFolder(tmp_path)
     folder.ledger.write_bytes(outcome.ledger + b'{"event":"resu')
     _seal(scenario.case, tmp_path)
-    found = list(deeds(folder, tmp_path / "spill", Stop()))
+    found = sorted(deeds(folder, tmp_path / "spill", Stop()), key=lambda one: one.row)
     plain = read_plainly(scenario.case, outcome)
     for settled in (False, True):
         assert [inverse_of(one, settled=settled) for one in found] == [
