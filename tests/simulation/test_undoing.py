@@ -31,7 +31,7 @@ from tests.virtual import VirtualLoop, now
 SEEDS = 150
 _A_TEST = 30
 _LONG = 2000.0
-_STOPS = (StoppedBy.NO_ANSWER, StoppedBy.FATAL, StoppedBy.CREDITS)
+_STOPS = (StoppedBy.NO_ANSWER, StoppedBy.FATAL, StoppedBy.CREDITS, StoppedBy.MAX_CREDITS)
 """What may stop an undo: the server takes no more."""
 _FLAWS = ("lost-answer", "lost-request", "500", "500-applied", "stale", "edited", "truncated")
 
