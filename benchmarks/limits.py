@@ -1,0 +1,162 @@
+"""What a run makes of the limits on calls in flight: policies by org, and a real run's full use.
+
+The policies run on a virtual clock against the emulator in process, so that machine and load do
+not matter: a fixed limit as told, the best fixed limit in hindsight, and the adaptive one. The real
+runs send 2,000 link calls over a socket, ledger on disk, timed from the first call to the last.
+
+    python benchmarks/limits.py [--real] [--write]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tables import put, table
+
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT))  # for the simulation, which is not installed
+CALLS = 2_000
+TRIED = (1, 2, 3, 4, 5, 7, 10, 12, 15, 18, 20, 25)
+"""Fixed limits of which the best is taken."""
+OWNER, DEAL, FIRST = "5843104000000424672", "5843104000004382122", 5843104000000100000
+
+
+def orgs() -> dict[str, Any]:
+    """Return the orgs by what is particular about them."""
+    from tests.simulation.traffic import Org
+
+    comes_and_goes = [(20 + 40 * n, 5 * ((n + 1) % 2)) for n in range(7)]
+    down = [(30 + 4 * n, n) for n in range(16)]
+    return {
+        "10 as told": Org(10, 10),
+        "5 where 10 are told": Org(10, 5),
+        "3 where 25 are told": Org(25, 3),
+        "18 where 25 are told": Org(25, 18),
+        "4 where 10 are told, 2 s a call": Org(10, 4, latency=2.0),
+        "10, another program takes 5, on and off": Org(10, 10, others=comes_and_goes),
+        "20, steps to 5, 15, 10 and back": Org(
+            20, 20, others=((60, 15), (120, 5), (180, 10), (240, 0))
+        ),
+        "20, ramps down to 5": Org(20, 20, others=down),
+        "4, rises to 20 after 100 s": Org(20, 20, others=((0, 16), (100, 0)), latency=1.0),
+        "7 where 10 are told, Retry-After": Org(10, 7, retry_after=True),
+        "12 where 20 are told, 4 s of penalty, Retry-After": Org(
+            20, 12, penalty=4.0, retry_after=True
+        ),
+        "20, then 10, 30 s of penalty, Retry-After": Org(
+            20, 20, penalty=30.0, retry_after=True, others=((60, 10), (180, 0))
+        ),
+        "12 where 20 are told, 4 s of penalty without a word": Org(20, 12, penalty=4.0),
+    }
+
+
+def policies() -> str:
+    """Return the table policy by org: use, 429s, time against the best in hindsight."""
+    with multiprocessing.Pool() as pool:
+        lines = [line for told in pool.imap(of_org, orgs(), chunksize=1) for line in told]
+    header = ["the CRM takes", "policy", "calls in 300 s", "use", "429s", "after the first minute"]
+    return table([*header, "time for as many calls"], lines)
+
+
+def of_org(name: str) -> list[list[str]]:
+    """Return the lines of one org."""
+    from tests.simulation.traffic import watch
+
+    org = orgs()[name]
+    fixed = {limit: watch(org, fixed=limit) for limit in TRIED if limit <= org.told}
+    limit, best = max(fixed.items(), key=lambda one: len(one[1].done))
+    ways = {
+        f"fixed at {org.told}, as told": fixed[org.told],
+        f"fixed at {limit}, best in hindsight": best,
+        "adaptive": watch(org),
+    }
+    lines = []
+    for policy, seen in ways.items():
+        use = len(seen.done) / len(best.done)
+        refused = (str(len(seen.refused)), str(seen.refusals(60)))
+        slower = f"{1 / use:.2f}" if use > 0.01 else "over 100"
+        lines.append([name, policy, f"{len(seen.done):,}", f"{use:.2f}", *refused, slower])
+    return lines
+
+
+@contextmanager
+def emulator(folder: Path, in_flight: int, latency: float) -> Iterator[str]:
+    """Serve a world with an email of its own for each call."""
+    contacts = [str(FIRST + n) for n in range(CALLS)]
+    world = {
+        "module_id": "5843104000000003735",
+        "users": [{"id": OWNER, "full_name": "Bench", "email": ""}],
+        "contacts": [{"id": c, "name": c, "email": ""} for c in contacts],
+        "deals": [{"id": DEAL + c[-6:], "name": "D", "contact_id": c} for c in contacts],
+        "emails": [
+            {"contact_id": c, "message_id": f"{n:064x}", "owner_id": OWNER, "deal_id": None}
+            | {"subject": "", "time": "2026-03-01T10:00:00+00:00"}
+            for n, c in enumerate(contacts)
+        ],
+    }
+    (folder / "world.json").write_text(json.dumps(world))
+    rows = [f"{c},{OWNER},{n:064x},{DEAL + c[-6:]},Bench,D\n" for n, c in enumerate(contacts)]
+    header = "contact_id,owner_id,message_id,deal_id,owner_name,deal_name\n"
+    (folder / "mapping.csv").write_text(header + "".join(rows))
+    command = [sys.executable, "-m", "bulklink", "emulator", "--world", str(folder / "world.json")]
+    command += ["--concurrency", str(in_flight), "--latency", str(latency), "--credits", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())["url"]
+        finally:
+            process.terminate()
+
+
+def real(in_flight: int, latency: float) -> list[str]:
+    """Run 2,000 calls and return a line of the table."""
+    with tempfile.TemporaryDirectory() as name, emulator(Path(name), in_flight, latency) as url:
+        folder = Path(name)
+        env = os.environ | {"BULKLINK_API_URL": url, "BULKLINK_ACCOUNTS_URL": url}
+        env |= dict.fromkeys(
+            ("BULKLINK_CLIENT_ID", "BULKLINK_CLIENT_SECRET", "BULKLINK_REFRESH_TOKEN"), "demo"
+        )
+        command = [sys.executable, "-m", "bulklink", "link", str(folder / "mapping.csv"), "--yes"]
+        command += ["--rate", "off", "--concurrency", str(in_flight), "--canary", "0", "--json"]
+        command += ["--run-dir", str(folder / "run"), "--progress", "none"]
+        subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL)
+        lines = [json.loads(one) for one in (folder / "run" / "ledger.jsonl").open()]
+    first = next(one["ts"] for one in lines if one["event"] == "call" and one["op"] == "link")
+    last = max(one["ts"] for one in lines if one["event"] == "result")
+    took = (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
+    least = CALLS * latency / in_flight
+    calls = sum(one["event"] == "call" and one["op"] == "link" for one in lines)
+    figures = (f"{latency * 1000:.0f} ms", f"{least:.1f} s", f"{took:.1f} s", f"{took / least:.3f}")
+    return [str(in_flight), *figures, str(calls - CALLS)]
+
+
+def main() -> None:
+    """Measure, print, and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--real", action="store_true", help="run over a socket, ledger on disk")
+    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    given = parser.parse_args()
+    if given.real:
+        header = ["calls in flight", "latency", "N·L/C", "took", "ratio", "calls sent again"]
+        lines = [real(c, latency) for c in (10, 25) for latency in (0.05, 0.2)]
+        name, text = "full-use", table(header, lines)
+    else:
+        name, text = "limits", policies()
+    print(text)
+    if given.write:
+        put(name, text)
+
+
+if __name__ == "__main__":
+    main()
