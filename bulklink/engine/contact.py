@@ -8,66 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from itertools import groupby
 
 import anyio
 import msgspec
 
-from bulklink.engine.batches import link_batches, unlink_batches
-from bulklink.engine.caller import Caller, Clock, Exchange
+from bulklink.engine.caller import Exchange
 from bulklink.engine.credits.book import Hold
 from bulklink.engine.credits.gate import TO_FINISH, ShortError
+from bulklink.engine.desk import Desk
 from bulklink.engine.firsts import first_batches
 from bulklink.engine.readback import read_links
-from bulklink.engine.refusals import Refusals
 from bulklink.engine.settling import ANSWERED, leave_in_doubt
-from bulklink.engine.stopping import HaltedError, Stopping
+from bulklink.engine.stopping import HaltedError
 from bulklink.engine.tracks import Need, Track
+from bulklink.engine.writing import (
+    batches_of,
+    may_be_applied,
+    read_writing,
+    relinks,
+    request_for,
+)
 from bulklink.errors import BulklinkError
-from bulklink.ledger.lines import Result, result_line, snapshot_line, step_line
-from bulklink.ledger.writer import LedgerWriter
-from bulklink.models import Message, Op
-from bulklink.zoho import requests
-from bulklink.zoho.answers import Reading, Verdict, read_answer
+from bulklink.ledger.lines import result_line, snapshot_line, step_line
+from bulklink.models import Message, Op, Status
+from bulklink.zoho.answers import Verdict
 from bulklink.zoho.classes import AnswerClass, class_of
-from bulklink.zoho.exchange import Answer, CallKind, Request, Silence
+from bulklink.zoho.exchange import Answer, CallKind
 
 _PHASES = (Need.SNAPSHOT, Need.UNLINK, Need.LINK, Need.PUT_BACK, Need.SETTLE)
-
-
-class Sending(msgspec.Struct, frozen=True):
-    """How batches are sent: most messages a call, which endpoint for one, with names or ids alone.
-
-    `by_contact` lets several owners of a contact share a link call.
-
-    `module_id` is the org's id of the module Deals. Without `read_back` nothing is settled by
-    reading; `read_pages` of a contact are read at most; `settle_after` is how many seconds after
-    a call a read is believed that shows it not applied.
-    """
-
-    batch_size: int
-    by_contact: bool
-    single_endpoint: bool
-    names: bool
-    module_id: str
-    read_back: bool = True
-    read_pages: int = 200
-    settle_after: float = 10.0
-
-
-class Desk(msgspec.Struct, frozen=True):
-    """What all contacts of a run share."""
-
-    sending: Sending
-    caller: Caller
-    ledger: LedgerWriter
-    refusals: Refusals
-    stopping: Stopping
-    clock: Clock
-    settled: Callable[[Result], None]
-    """Told of each result once it is on its way to the ledger."""
-    track: Callable[[Message], Track]
-    """Begins the work on a message, or takes it up where an earlier invocation left it."""
 
 
 class ContactRun:
@@ -146,7 +114,7 @@ class ContactRun:
 
     async def _write(self, tracks: Sequence[Track], need: Need) -> None:
         """Send what is to be changed, all batches at once; the pacer holds back what must wait."""
-        batches = list(_batches(tracks, need, self._desk.sending))
+        batches = list(batches_of(tracks, need, self._desk.sending))
         if len(batches) == 1:
             await self._guarded(self._send, batches[0], need)
         else:
@@ -156,33 +124,22 @@ class ContactRun:
 
     async def _send(self, batch: Sequence[Track], need: Need) -> None:
         exchange = await self._desk.caller.make(
-            self._request(batch, need),
+            request_for(batch, need, self._desk.sending),
             contact_id=self._contact_id,
             rows=[track.message.row for track in batch],
             tried=max(track.sendings for track in batch),
             finishing=any(track.torn for track in batch),
             hold=self._hold,
-            aside=TO_FINISH if need is Need.UNLINK and _relinks(batch) else 0,
+            aside=TO_FINISH if need is Need.UNLINK and relinks(batch) else 0,
         )
         self._write_ended = self._desk.clock.monotonic()
         for track in batch:
             track.sent(exchange.call, exchange.tries, lost=exchange.lost)
         await self._take(batch, need, exchange)
 
-    def _request(self, batch: Sequence[Track], need: Need) -> Request:
-        messages = [track.message for track in batch]
-        sending = self._desk.sending
-        one = len(batch) == 1 and sending.single_endpoint
-        if need is Need.UNLINK:
-            return requests.unlink_one(messages[0]) if one else requests.unlink(messages)
-        deals = [track.target for track in batch]
-        if one:
-            return requests.link_one(messages[0], deals[0], sending.module_id, names=sending.names)
-        return requests.link(messages, deals, sending.module_id, names=sending.names)
-
     async def _take(self, batch: Sequence[Track], need: Need, exchange: Exchange) -> None:
         """Take an answer in: what it says of each message, then what the run makes of that."""
-        reading = _read_writing(batch, need, exchange, self._desk.sending)
+        reading = read_writing(batch, need, exchange, self._desk.sending)
         ids = [track.message.message_id for track in batch]
         if isinstance(exchange.outcome, Answer) and exchange.outcome.ok and not reading.clean(ids):
             self._desk.caller.keep(exchange)
@@ -207,9 +164,9 @@ class ContactRun:
     ) -> None:
         """Go on with messages that an answer refuses by name, or does not name at all."""
         for said in {verdict.code: verdict for _, verdict in refused if verdict}.values():
-            await self._desk.refusals.judge(kind, self._contact_id, said)
+            await self._judge(kind, said, [track for track, _ in refused])
         for track, verdict in refused:
-            if verdict is None or _may_be_applied(verdict):
+            if verdict is None or may_be_applied(verdict):
                 track.lose()
             else:
                 ANSWERED[need](track, verdict)
@@ -218,9 +175,9 @@ class ContactRun:
         self, batch: Sequence[Track], need: Need, kind: CallKind, verdict: Verdict
     ) -> None:
         """Go on with a call that was refused without a name: halve it until one stands alone."""
-        await self._desk.refusals.judge(kind, self._contact_id, verdict)
+        await self._judge(kind, verdict, batch)
         meaning = class_of(verdict.http_status, verdict.code)
-        if _may_be_applied(verdict):
+        if may_be_applied(verdict):
             for track in batch:
                 track.lose()
         elif meaning is AnswerClass.FATAL_IF_COMMON or len(batch) == 1:
@@ -228,6 +185,11 @@ class ContactRun:
                 ANSWERED[need](track, verdict)
         else:
             self._halve(batch, need)
+
+    async def _judge(self, kind: CallKind, verdict: Verdict, batch: Sequence[Track]) -> None:
+        """Return where a refusal concerns these messages or this contact alone."""
+        finishing = any(track.torn for track in batch)
+        await self._desk.refusals.judge(kind, self._contact_id, verdict, finishing=finishing)
 
     def _halve(self, batch: Sequence[Track], need: Need) -> None:
         """Have a refused batch sent in two halves.
@@ -274,6 +236,11 @@ class ContactRun:
             if track.result is not None:
                 result, track.result = track.result, None
                 desk.ledger.append(result_line(ts, result))
+                if result.status is Status.DONE:
+                    # A read tells it too, where the answer was lost.
+                    desk.refusals.worked(
+                        CallKind.UNLINK if result.op is Op.UNLINK else CallKind.LINK
+                    )
                 desk.settled(result)
             elif snapshot and not isinstance(previous, msgspec.UnsetType) and track.call:
                 name = previous.name if previous else None
@@ -282,37 +249,3 @@ class ContactRun:
             if track.unlinked and not track.step_told:
                 track.step_told = True
                 desk.ledger.append(step_line(ts, row))
-
-
-def _batches(tracks: Sequence[Track], need: Need, sending: Sending) -> Iterable[list[Track]]:
-    """Cut tracks into calls: per owner and lot, unlinks packed by the length of their ids."""
-    shared = sending.by_contact and need is not Need.UNLINK
-    by_row = {track.message.row: track for track in tracks}
-    cut = unlink_batches if need is Need.UNLINK else link_batches
-
-    def group(track: Track) -> tuple[str, int]:
-        return "" if shared else track.message.owner_id, track.lot
-
-    for _, members in groupby(sorted(tracks, key=group), key=group):
-        for batch in cut([track.message for track in members], sending.batch_size):
-            yield [by_row[message.row] for message in batch]
-
-
-def _relinks(batch: Sequence[Track]) -> bool:
-    return any(track.message.op is Op.RELINK for track in batch)
-
-
-def _may_be_applied(verdict: Verdict) -> bool:
-    """Tell whether a refusal is a failure of the server, after which anything can be true."""
-    return class_of(verdict.http_status, verdict.code) in (AnswerClass.AGAIN, AnswerClass.BUSY)
-
-
-def _read_writing(
-    batch: Sequence[Track], need: Need, exchange: Exchange, sending: Sending
-) -> Reading:
-    """Read what came back from a link or unlink call; silence names nobody."""
-    if isinstance(exchange.outcome, Silence):
-        return Reading({})
-    single = len(batch) == 1 and sending.single_endpoint and need is not Need.UNLINK
-    ids = [track.message.message_id for track in batch]
-    return read_answer(ids, exchange.outcome, echo_of=batch[0].target[0] if single else None)

@@ -113,7 +113,9 @@ class Pages(Generic[P]):
             self._caller.keep(exchange)
         elif isinstance(outcome, Answer):
             verdict = refusal_of(outcome)
-            await self._refusals.judge(exchange.kind, self._contact_id, verdict)
+            await self._refusals.judge(
+                exchange.kind, self._contact_id, verdict, finishing=self._finishing
+            )
             if class_of(verdict.http_status, verdict.code) not in _UNANSWERED:
                 self.verdict = verdict
         return None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 
-from bulklink.engine.contact import ContactRun, Desk
+from anyio.abc import TaskGroup
+
+from bulklink.engine.contact import ContactRun
+from bulklink.engine.desk import Desk
 from bulklink.engine.refusals import MOST_HELD
 from bulklink.engine.windows import MOST_MESSAGES, in_fair_order
 from bulklink.engine.workers import Room, work_through
@@ -28,7 +31,9 @@ def workers_for(in_flight: int) -> int:
     return max(_CONTACTS_A_PLACE * in_flight, MOST_HELD + 1)
 
 
-async def send_all(windows: Iterable[list[Message]], desk: Desk, *, workers: int) -> None:
+async def send_all(
+    windows: Iterable[list[Message]], desk: Desk, *, workers: int, others_follow: bool = False
+) -> None:
     """Work on all contacts until each message is settled, or the run stops.
 
     Memory: `workers` contacts at work and as many waiting, of `MOST_AT_WORK` messages together,
@@ -38,25 +43,37 @@ async def send_all(windows: Iterable[list[Message]], desk: Desk, *, workers: int
         windows: messages of one contact each, as `contact_windows` yields them.
         desk: what the contacts share.
         workers: contacts worked on at once.
+        others_follow: whether contacts come after these.
     """
-    at_work = Counter[str]()
+    refusals = desk.refusals
 
     async def work(window: list[Message]) -> None:
         await ContactRun(window, desk).run()
-        at_work[window[0].contact_id] -= 1
-        if not at_work[window[0].contact_id]:
-            del at_work[window[0].contact_id]
-        desk.refusals.end()
+        refusals.end(window[0].contact_id)
 
     def begun() -> Iterator[list[Message]]:
         """Tell of each contact as its work begins, and when there are no more."""
         for window in in_fair_order(
-            windows, at_work, share=_PIECES_AT_WORK, ahead=workers, most=MOST_AT_WORK
+            windows, refusals.at_work, share=_PIECES_AT_WORK, ahead=workers, most=MOST_AT_WORK
         ):
-            at_work[window[0].contact_id] += 1
-            desk.refusals.begin()
+            refusals.begin(window[0].contact_id)
             yield window
-        desk.refusals.all_begun()
+        refusals.all_begun(others_follow=others_follow)
 
     room = Room[list[Message]](MOST_AT_WORK, len)
     await work_through(begun(), work, desk.stopping, workers=workers, room=room)
+
+
+async def send_first(
+    windows: Iterable[list[Message]], desk: Desk, group: TaskGroup, *, workers: int
+) -> None:
+    """Work on contacts before others: until each is settled, or held until others can tell.
+
+    Args:
+        windows: messages of one contact each.
+        desk: what the contacts share.
+        group: works on what is held, after this returns.
+        workers: contacts worked on at once.
+    """
+    group.start_soon(partial(send_all, windows, desk, workers=workers, others_follow=True))
+    await desk.refusals.all_held()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 from anyio.abc import TaskGroup
 
-from bulklink.engine.canary import Canary, Found
-from bulklink.engine.contact import Desk
+from bulklink.engine.canary.flight import Canary
+from bulklink.engine.canary.found import Found
+from bulklink.engine.desk import Desk
 from bulklink.errors import RunStoppedError, StoppedBy
-from bulklink.job.options import Job
 from bulklink.job.progress import Counter, Watch
 from bulklink.models import Message
-from bulklink.runs.folder import RunFolder
-from bulklink.runs.record import CanaryRecord, CanaryState, RunRecord
+from bulklink.runs.record import CanaryRecord, CanaryState
 
 MESSAGES = 20
 """Messages that a canary tries where nothing else is asked for."""
@@ -22,56 +21,56 @@ MOST_WITHOUT = 200
 """Messages that a run sends without a canary where nothing else is asked for."""
 
 
-def canary_due(record: RunRecord, job: Job, left: int) -> int:
+def canary_due(kept: CanaryRecord | None, asked: int | None, left: int) -> int:
     """Return how many messages are to be tried before the rest; 0 for none.
 
     Args:
-        record: of the run: what was tried to its end is not tried again, what was not, is.
-        job: what is asked.
+        kept: what `run.json` keeps of a canary: what was tried to its end is not tried again, what
+            was not, is.
+        asked: messages that are asked for; None leaves it to the size of the run.
         left: messages that are to be sent.
     """
-    if record.canary is not None:
-        again = record.canary.state is CanaryState.TRYING
-        return record.canary.messages if again and left else 0
-    if job.canary is not None:
-        return job.canary if left else 0
+    if kept is not None:
+        again = kept.state is CanaryState.TRYING
+        return kept.messages if again and left else 0
+    if asked is not None:
+        return asked if left else 0
     return MESSAGES if left > MOST_WITHOUT else 0
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """Lets a canary fly: keeps in `run.json` how it goes, and asks where it does not pass."""
+    """Lets a canary fly: has it kept how it goes, and asks where it does not pass.
 
-    folder: RunFolder
+    Args:
+        keep: keeps in `run.json` how it goes.
+        watch: can ask a person.
+        counter: tells how many messages are left.
+        run_dir: the run folder, for advice.
+    """
+
+    keep: Callable[[CanaryRecord], None]
     watch: Watch
     counter: Counter
+    run_dir: str
 
     async def run(
-        self,
-        record: RunRecord,
-        canary: Canary,
-        windows: Iterator[list[Message]],
-        contacts: TaskGroup,
-        desk: Desk,
-    ) -> tuple[RunRecord, CanaryState]:
-        """Send the first messages and read them back.
+        self, canary: Canary, windows: Iterator[list[Message]], contacts: TaskGroup, desk: Desk
+    ) -> CanaryState:
+        """Send the first messages and read them back; return how that went.
 
         Args:
-            record: of the run.
             canary: that is to fly.
             windows: contacts in the order of the plan.
             contacts: works on what is left of those that were begun.
             desk: what the contacts share.
-
-        Returns:
-            The record as it is kept now, and how the canary went.
         """
-        kept = CanaryRecord(canary.at_least)
-        self._keep(record.but(canary=kept))
+        self.keep(CanaryRecord(canary.at_least))
         found = await canary.run(windows, contacts)
-        if found is not None:
-            state = CanaryState.PASSED if found.passed else await self._asked(found, desk)
-            kept = CanaryRecord(canary.at_least, state, found.in_words)
-        return self._keep(record.but(canary=kept)), kept.state
+        if found is None:
+            return CanaryState.TRYING
+        state = CanaryState.PASSED if found.passed else await self._asked(found, desk)
+        self.keep(CanaryRecord(canary.at_least, state, found.in_words))
+        return state
 
     async def _asked(self, found: Found, desk: Desk) -> CanaryState:
         """Ask whether the rest is sent after all; nothing is in flight then."""
@@ -80,12 +79,8 @@ class Trial(msgspec.Struct, frozen=True):
             return CanaryState.CONFIRMED
         if desk.stopping.reason is not None:
             return CanaryState.TRYING  # ended at the question, which was not answered
-        desk.stopping.stop(_stop(found, self.counter.left, str(self.folder.path)))
+        desk.stopping.stop(_stop(found, self.counter.left, self.run_dir))
         return CanaryState.STOPPED
-
-    def _keep(self, record: RunRecord) -> RunRecord:
-        self.folder.write(record)
-        return record
 
 
 def _stop(found: Found, left: int, run_dir: str) -> RunStoppedError:

@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import anyio
 import msgspec
-from anyio.abc import TaskGroup
 
 from bulklink.engine.caller import Caller
-from bulklink.engine.canary import Canary
-from bulklink.engine.contact import Desk, Sending
-from bulklink.engine.failures import Failures
+from bulklink.engine.desk import Desk, Sending
 from bulklink.engine.limiting import limited_by
 from bulklink.engine.lookups import organisation
 from bulklink.engine.pacing.pacer import Pacer
 from bulklink.engine.refusals import Refusals
-from bulklink.engine.sender import send_all, workers_for
+from bulklink.engine.sender import workers_for
 from bulklink.engine.stopping import HaltedError, Stopping
 from bulklink.engine.tracks import Track, track_of
-from bulklink.engine.windows import contact_windows
 from bulklink.errors import BulklinkError, RefusedError, StoppedBy
 from bulklink.job.approach import NameLookups, check_org, check_place, confirm, module_id
 from bulklink.job.canary import Trial, canary_due
+from bulklink.job.delivery import Delivery
 from bulklink.job.ending import end
 from bulklink.job.options import Job
 from bulklink.job.progress import Counter, Watch
 from bulklink.job.spending import Spending, too_early
 from bulklink.job.surroundings import Surroundings
-from bulklink.ledger.lines import Result, timestamp
+from bulklink.ledger.lines import timestamp
 from bulklink.ledger.replay import Replay
 from bulklink.ledger.writer import LedgerWriter, open_ledger
 from bulklink.mapping.plan import SealedPlan
-from bulklink.models import Message, Status
+from bulklink.models import Message
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.record import CanaryState, Invocation, Limited, OrgRecord, RunRecord, State
+from bulklink.runs.record import CanaryRecord, Invocation, Limited, OrgRecord, RunRecord, State
 from bulklink.runs.status import RunSummary
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, secrets_of
+from bulklink.zoho.exchange import CallKind
 from bulklink.zoho.lookups import Org
 from bulklink.zoho.tokens import Tokens
 
@@ -137,8 +133,9 @@ class _Run:
         self.around = around
         self.clock = around.clock
         self.counter = Counter(record.rows, told)
-        self.failures = Failures(job.max_failures)
-        self.canary: Canary | None = None
+        run_dir = str(folder.path)
+        trial = Trial(self._keep, watch, self.counter, run_dir)
+        self.delivery = Delivery(self.counter, job.max_failures, trial, watch, stopping, run_dir)
         self.pacer = Pacer(
             max_in_flight=job.in_flight(),
             max_per_second=job.rate,
@@ -204,12 +201,20 @@ class _Run:
         self.watch.phase("Sending")
         desk = self._desk(caller, ledger, module)
         plan = SealedPlan(self.folder.plan)
-        if self.told.open:
-            # What an earlier invocation left in flight comes first: relinks can be torn there.
-            await self._send(desk, plan.chunks(names), set(self.told.open).__contains__)
-        due = canary_due(self.record, self.job, self.counter.left)
-        await self._send(desk, plan.chunks(names), self.told.is_to_do, canary=due)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._tick)
+            await self.delivery.send(
+                desk,
+                lambda: plan.chunks(names),
+                workers=workers_for(self.pacer.max_in_flight),
+                due=lambda: canary_due(self.record.canary, self.job.canary, self.counter.left),
+            )
+            group.cancel_scope.cancel()
         self.watch.progress(self.counter.progress())
+
+    def _keep(self, canary: CanaryRecord) -> None:
+        self.record = self.record.but(canary=canary)
+        self.folder.write(self.record)
 
     def _note_org(self, org: Org) -> None:
         self.pacer.resize(self.job.in_flight(org.paid_type))
@@ -251,10 +256,10 @@ class _Run:
             sending=sending,
             caller=caller,
             ledger=ledger,
-            refusals=Refusals(self.stopping),
+            refusals=Refusals(self.stopping, map(CallKind, self.told.worked)),
             stopping=self.stopping,
             clock=self.clock,
-            settled=self._settled,
+            settled=self.delivery.settled,
             track=self._track,
         )
 
@@ -265,64 +270,6 @@ class _Run:
             snapshot=self.job.reads_first(message.op),
             no_put_back=self.job.accept_no_put_back,
         )
-
-    def _settled(self, result: Result) -> None:
-        self.counter.add(result)
-        if result.status in (Status.FAILED, Status.IN_DOUBT):
-            self.watch.not_done(result)
-        self.failures.add(result)
-        if self.canary is not None:
-            self.canary.add(result)  # it decides first, over a few messages
-        else:
-            self._stop_for_failures()
-
-    def _stop_for_failures(self) -> None:
-        if self.failures.too_many and self.stopping.reason is None:
-            self.stopping.stop(self.failures.reason(str(self.folder.path)))
-
-    async def _send(
-        self,
-        desk: Desk,
-        chunks: Iterator[list[Message]],
-        wanted: Callable[[int], bool],
-        *,
-        canary: int = 0,
-    ) -> None:
-        """Send those messages of the plan whose rows are wanted, the first of them as a canary."""
-        workers = workers_for(self.pacer.max_in_flight)
-        left = ([m for m in chunk if wanted(m.row)] for chunk in chunks)
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._tick)
-            windows = contact_windows(left, self.job.batch_size, by_contact=self.job.by_contact)
-            async with anyio.create_task_group() as contacts:
-                if canary:
-                    await self._try_first(windows, canary, desk, contacts)
-                await send_all(windows, desk, workers=workers)
-            group.cancel_scope.cancel()
-
-    async def _try_first(
-        self, windows: Iterator[list[Message]], at_least: int, desk: Desk, contacts: TaskGroup
-    ) -> None:
-        """Send the first messages and read them back; the rest follows, or the run stops."""
-        self.canary = canary = Canary(
-            desk,
-            at_least,
-            enough=lambda: self.failures.too_many,
-            told=self._corrected,
-            phase=self.watch.phase,
-        )
-        trial = Trial(self.folder, self.watch, self.counter)
-        self.record, verdict = await trial.run(self.record, canary, windows, contacts, desk)
-        self.canary = None
-        if verdict is CanaryState.CONFIRMED:
-            self.failures = Failures(self.job.max_failures)
-        self._stop_for_failures()
-        canary.go_on(anew=verdict is CanaryState.CONFIRMED)
-        self.watch.phase("Sending")
-
-    def _corrected(self, result: Result) -> None:
-        self.counter.correct(result)
-        self.watch.not_done(result)
 
     async def _tick(self) -> None:
         while True:

@@ -92,6 +92,7 @@ class Replay:
         not_put_back: rows that ended as put-back-failed, with the deal that each was on.
         last: `ts` of the last line, empty if there is none.
         sample: message ids of the first rows with a result, to know the plan by.
+        worked: kinds of call that were answered with success, or shown to have been applied.
         settled_twice: the first rows that got another result though nothing could change it.
     """
 
@@ -103,6 +104,7 @@ class Replay:
         self.not_put_back: dict[int, str | None] = {}
         self.last = ""
         self.sample: dict[int, str] = {}
+        self.worked: set[str] = set()
         self.settled_twice: list[int] = []
         self._states = _States()
         self._attempts: dict[int, int] = {}
@@ -199,6 +201,8 @@ def replay(
             case "result" if line.status is not None:
                 repeated = again(line.status, line.code)
                 told.mark(line.row, line.status, again=repeated, attempts=line.attempts)
+                if line.status is Status.DONE:
+                    told.worked.add("unlink" if line.op == "unlink" else "link")
                 if line.code == PUT_BACK_FAILED:
                     told.not_put_back[line.row] = line.previous_deal_id
                 if len(told.sample) < _SAMPLE and line.message_id is not None:
@@ -215,7 +219,9 @@ def replay(
             case "snapshot":
                 row = told.open_row(line.row)
                 row.previous = (line.previous_deal_id, line.previous_deal_name)
+                told.worked.add("read")
             case "step":
+                told.worked.add("unlink")
                 row = told.open_row(line.row)
                 row.unlinked, row.asked = True, None
     told.calls = Calls(**calls)

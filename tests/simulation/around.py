@@ -42,7 +42,7 @@ async def surroundings(
 
         @asynccontextmanager
         async def transport() -> AsyncIterator[Transport]:
-            yield CrmTransport(crm, servers, machine, lambda *request: on_request())
+            yield CrmTransport(crm, servers, machine, lambda *request, **how: on_request())
 
         yield Surroundings(
             clock=Clock(wall=now, monotonic=now, chance=random.Random(2).random),

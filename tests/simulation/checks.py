@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -15,10 +16,17 @@ from bulklink.engine.credits.book import Limits
 from bulklink.errors import StoppedBy
 from bulklink.models import Message, Op
 from tests.simulation.drawn import Scenario
-from tests.simulation.simulated import Outcome
+from tests.simulation.simulated import NEVER, Outcome
 
-_STOPS = (StoppedBy.NO_ANSWER, StoppedBy.FATAL, StoppedBy.CREDITS, StoppedBy.MAX_CREDITS)
-"""What may stop a command that nothing struck: the server takes no more."""
+_STOPS = (
+    StoppedBy.NO_ANSWER,
+    StoppedBy.FATAL,
+    StoppedBy.CREDITS,
+    StoppedBy.MAX_CREDITS,
+    StoppedBy.MAX_FAILURES,
+    StoppedBy.CANARY,
+)
+"""What may stop a command that nothing struck: the server takes no more, or too much failed."""
 _MOMENT = 0.002
 _DAY = 86_400.0
 _AS_WANTED = ("done", "unchanged")
@@ -54,6 +62,10 @@ class _Check:
         if reason is not None:
             if reason.by not in _STOPS:
                 yield f"stopped by {reason.by}: {reason.message}"
+            if reason.by is StoppedBy.MAX_FAILURES and self._case.max_failures == NEVER:
+                yield "stopped for failures, however many it takes"
+            if reason.by is StoppedBy.CANARY and not self._case.canary:
+                yield "stopped by a canary that it has not"
             return
         for message in self._case.messages:
             if message.row not in self._outcome.results:
@@ -63,13 +75,25 @@ class _Check:
         """Promise 2: each status holds in the CRM at its `ts`."""
         by_row = {message.row: message for message in self._case.messages}
         before: dict[int, float] = {}
-        for line in self._lines:
-            if line["event"] == "result":
+        for place, line in enumerate(self._lines):
+            if line["event"] == "result" and place not in self._lied_to:
                 since = before.get(line["row"], self._outcome.began)
                 before[line["row"]] = _moment(line)
                 message = by_row[line["row"]]
                 said = f"row {message.row} {message.op}: {line}, it is on {self._on(message, line)}"
                 yield from (f"{said}: {why}" for why in self._of_one(message, line, since))
+
+    @cached_property
+    def _lied_to(self) -> set[int]:
+        """Places of results that the canary corrected: the server did not do what it answered."""
+        last: dict[int, int] = {}
+        corrected = set()
+        for place, line in enumerate(self._lines):
+            if line["event"] == "result":
+                if line["code"] == "not-applied":
+                    corrected.add(last[line["row"]])
+                last[line["row"]] = place
+        return corrected
 
     def _on(self, message: Message, line: Line) -> str | None:
         return self._outcome.deals_at(message, _moment(line) + _MOMENT)
@@ -101,7 +125,7 @@ class _Check:
             yield "its guard forbade to change it"
         if status == "failed" and message.op is Op.RELINK and not others:
             torn = ours and is_on != line.get("previous_deal_id", is_on)
-            if torn and code != "put-back-failed":
+            if torn and code not in ("put-back-failed", "not-applied"):
                 yield "it was not put back"
 
     def _told_how(self, message: Message, line: Line) -> Iterator[str]:

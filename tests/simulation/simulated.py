@@ -21,31 +21,36 @@ from bulklink.emulator.wire import Fate
 from bulklink.emulator.wire import Request as WireRequest
 from bulklink.emulator.worldfile import world_from
 from bulklink.engine.caller import Caller, Clock
-from bulklink.engine.contact import Desk, Sending
 from bulklink.engine.credits.book import Book, Limits
 from bulklink.engine.credits.day import Ask, Day, DayFile
 from bulklink.engine.credits.gate import Credits, Rules
+from bulklink.engine.desk import Desk, Sending
+from bulklink.engine.failures import MaxFailures
 from bulklink.engine.lookups import organisation
 from bulklink.engine.pacing.pacer import Pacer
 from bulklink.engine.refusals import Refusals
-from bulklink.engine.sender import send_all, workers_for
+from bulklink.engine.sender import workers_for
 from bulklink.engine.stopping import HaltedError, Stopping
 from bulklink.engine.tracks import track_of
-from bulklink.engine.windows import contact_windows
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
+from bulklink.job.canary import Trial, canary_due
+from bulklink.job.delivery import Delivery
 from bulklink.job.progress import Counter as Counted
+from bulklink.job.progress import Watch
 from bulklink.ledger.replay import Replay, mend, replay
 from bulklink.ledger.writer import open_ledger
 from bulklink.models import Message, Op, Status
+from bulklink.runs.record import CanaryRecord
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, Credentials
-from bulklink.zoho.exchange import Answer, Silence
+from bulklink.zoho.exchange import Answer, CallKind, Silence
 from bulklink.zoho.tokens import Tokens
 from bulklink.zoho.transport import ANSWER_SECONDS
 from tests.simulation.machine import Life, Machine, MachineFiles
 from tests.simulation.witness import Witness
 from tests.virtual import now
 
+NEVER = MaxFailures(percent=100)
 MODULE = "5843104000000003735"
 OWNERS = ("5843104000000424672", "5843104000000424673", "5843104000000424674")
 
@@ -62,20 +67,27 @@ class CrmTransport:
     """Carries requests to an emulated CRM without a network; the CRM outlives a power cut."""
 
     def __init__(
-        self, crm: Crm, servers: TaskGroup, machine: Machine, on_request: Callable[..., None]
+        self,
+        crm: Crm,
+        servers: TaskGroup,
+        machine: Machine,
+        on_request: Callable[..., None],
+        goes_on: Callable[[], bool] = lambda: True,
     ) -> None:
         self._crm = crm
         self._servers = servers
         self._machine = machine
         self._on_request = on_request
+        self._goes_on = goes_on
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer | Silence:
+        goes_on = self._goes_on()  # at the moment that it leaves; a strike may come with it
         self._machine.event()
         await self._machine.up()
         target = url.removeprefix("http://crm")
-        self._on_request(method, target, body or b"")
+        self._on_request(method, target, body or b"", goes_on=goes_on)
         path, _, query = target.partition("?")
         lower = {name.lower(): value for name, value in headers.items()}
         answers: list[WireAnswer] = []
@@ -127,6 +139,17 @@ class DayInMemory:
         self._file.close()
 
 
+class Person(Watch):
+    """Answers the question of a canary, if anybody is there."""
+
+    def __init__(self, answer: Callable[[], bool] | None) -> None:
+        self.can_ask = answer is not None
+        self._answer = answer
+
+    def go_on(self, found: str, left: int) -> bool:
+        return self._answer is not None and self._answer()
+
+
 @dataclass
 class Case:
     """A world, what is wanted of it, and how the CRM behaves."""
@@ -152,10 +175,20 @@ class Case:
     wait_for_credits: bool = False
     look_up: bool = False
     """Whether the org is looked up first, as a run does."""
+    max_failures: MaxFailures | None = NEVER
+    canary: int = 0
+    go_on: Callable[[], bool] | None = None
+    """Answers for a person after a canary that did not pass; None for no terminal."""
 
     def reads_first(self, op: Op) -> bool:
         """Tell whether the present link is read before this is done."""
         return op is not Op.LINK if self.snapshot is None else self.snapshot
+
+    def delivery(self, counter: Counted, stopping: Stopping, kept: list[CanaryRecord]) -> Delivery:
+        """Return what sends the messages, as a run has it."""
+        watch = Person(self.go_on)
+        trial = Trial(kept.append, watch, counter, "here")
+        return Delivery(counter, self.max_failures, trial, watch, stopping, "here")
 
     @property
     def all_listed(self) -> bool:
@@ -196,6 +229,8 @@ class Outcome:
     lives: int = 0
     lies: list[str] = field(default_factory=list)
     books: list[Book] = field(default_factory=list)
+    canary: list[CanaryRecord] = field(default_factory=list)
+    """What `run.json` kept of the canary, the last one last."""
     day: DayInMemory = field(default_factory=lambda: DayInMemory())
 
     def lines(self) -> list[dict[str, Any]]:
@@ -293,16 +328,16 @@ async def _live(
         stopping.stop(RunStoppedError(StoppedBy.INTERRUPTED, "It was told to stop."))
 
     machine = Machine(life, ctrl_c, chance, outcome.ledger, case.disk_seconds)
-    witness = Witness(case, machine, told, outcome.lies)
+    witness = Witness(case, machine, told, stopping, outcome.lies)
 
-    def seen(method: str, target: str, body: bytes) -> None:
+    def seen(method: str, target: str, body: bytes, *, goes_on: bool) -> None:
         outcome.requests.append((method, target))
         if "/oauth/" not in target:
             outcome.api_moments.append(now())
         on_request(method)
-        witness.leaves(method, target, body)
+        witness.leaves(method, target, body, goes_on=goes_on)
 
-    transport = CrmTransport(outcome.crm, servers, machine, seen)
+    transport = CrmTransport(outcome.crm, servers, machine, seen, lambda: stopping.reason is None)
     with machine.scope:
         await _invocation(
             case,
@@ -313,6 +348,7 @@ async def _live(
             chance.random,
             outcome.day,
             outcome.books,
+            outcome.canary,
             doubted=before is not None and before.by is StoppedBy.CREDITS,
         )
     machine.over()
@@ -321,7 +357,7 @@ async def _live(
         outcome.crashes += 1
         stopping.stop(RunStoppedError(StoppedBy.KILLED, "It was killed."))
     else:
-        witness.ended(stopping, outcome.taken_off)
+        witness.ended(outcome.taken_off)
 
 
 async def _invocation(
@@ -333,6 +369,7 @@ async def _invocation(
     chance: Callable[[], float],
     day: Day,
     spent: list[Book],
+    kept: list[CanaryRecord],
     *,
     doubted: bool,
 ) -> None:
@@ -363,6 +400,7 @@ async def _invocation(
                 first_call=told.next_call,
                 settle_after=case.settle_after,
             )
+            delivery = case.delivery(counter, stopping, kept)
             desk = Desk(
                 Sending(
                     batch_size=case.batch_size,
@@ -376,10 +414,10 @@ async def _invocation(
                 ),
                 caller,
                 ledger,
-                Refusals(stopping),
+                Refusals(stopping, map(CallKind, told.worked)),
                 stopping,
                 clock,
-                counter.add,
+                delivery.settled,
                 lambda message: track_of(
                     message,
                     told,
@@ -390,10 +428,12 @@ async def _invocation(
             if case.look_up:
                 await organisation(caller)
             ordered = sorted(case.messages, key=lambda m: (m.contact_id, m.owner_id, m.row))
-            for wanted in (set(told.open).__contains__, told.is_to_do):
-                left = [m for m in ordered if wanted(m.row)]
-                windows = contact_windows([left], case.batch_size, by_contact=case.by_contact)
-                await send_all(windows, desk, workers=workers_for(case.in_flight))
+            await delivery.send(
+                desk,
+                lambda: iter([ordered]),
+                workers=workers_for(case.in_flight),
+                due=lambda: canary_due(kept[-1] if kept else None, case.canary, counter.left),
+            )
     except HaltedError:
         pass
     except BulklinkError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from bulklink.engine.sender import workers_for
 from bulklink.engine.stopping import Stopping
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.models import Message, Op
+from tests.simulation.machine import Life, Strike
 from tests.simulation.simulated import (
     MODULE,
     OWNERS,
@@ -139,6 +141,38 @@ async def test_one_forbidden_contact_fails_alone() -> None:
     assert {r["contact_id"] for r in outcome.results.values() if r["status"] == "failed"} == {
         contact(3)
     }
+
+
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("emails", [2, 60])
+async def test_a_forbidden_contact_fails_alone_wherever_it_stands_however_many_calls_it_takes(
+    place: int, emails: int
+) -> None:
+    groups = [(n, OWNERS[0], Op.LINK, emails if n == place else 2) for n in range(4)]
+    fault = Fault("NO_PERMISSION", op="link", contact_id=contact(place))
+    for in_flight in (1, 10):
+        outcome = await run(case_of(groups, faults=[fault], in_flight=in_flight))
+        assert outcome.stopping.reason is None
+        assert statuses(outcome) == {"done": 6, "failed": emails}
+
+
+@pytest.mark.parametrize("strike", [Strike.STOP, Strike.KILL])
+@pytest.mark.parametrize("op", list(Op))
+async def test_a_forbidden_contact_does_not_stop_a_run_again_at_its_resume(
+    op: Op, strike: Strike, tmp_path: Path
+) -> None:
+    """Wherever the first command ends, also where the forbidden contact alone is left open."""
+    kind = "unlink" if op is Op.UNLINK else "link"
+    groups = [(n, OWNERS[0], op, 2) for n in range(4)]
+    for place in (0, 3):
+        fault = Fault("NO_PERMISSION", op=kind, contact_id=contact(place))
+        for at in range(1, 40, 2):
+            case = case_of(
+                groups, on=None if op is Op.LINK else "other", faults=[fault], in_flight=2
+            )
+            outcome = await run(case, lives=[Life(strike, at=at), Life()], folder=tmp_path)
+            assert outcome.stopping.reason is None, outcome.stopping.reason
+            assert statuses(outcome) == {"done": 6, "failed": 2}
 
 
 @pytest.mark.parametrize("in_flight", [1, 3])

@@ -1,0 +1,1 @@
+"""The canary: the first whole batches of a run are sent and read back before the rest."""

@@ -1,0 +1,50 @@
+"""What all contacts of a run share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from bulklink.engine.caller import Caller, Clock
+from bulklink.engine.refusals import Refusals
+from bulklink.engine.stopping import Stopping
+from bulklink.engine.tracks import Track
+from bulklink.ledger.lines import Result
+from bulklink.ledger.writer import LedgerWriter
+from bulklink.models import Message
+
+
+class Sending(msgspec.Struct, frozen=True):
+    """How batches are sent: most messages a call, which endpoint for one, with names or ids alone.
+
+    `by_contact` lets several owners of a contact share a link call.
+
+    `module_id` is the org's id of the module Deals. Without `read_back` nothing is settled by
+    reading; `read_pages` of a contact are read at most; `settle_after` is how many seconds after
+    a call a read is believed that shows it not applied.
+    """
+
+    batch_size: int
+    by_contact: bool
+    single_endpoint: bool
+    names: bool
+    module_id: str
+    read_back: bool = True
+    read_pages: int = 200
+    settle_after: float = 10.0
+
+
+class Desk(msgspec.Struct, frozen=True):
+    """What all contacts of a run share."""
+
+    sending: Sending
+    caller: Caller
+    ledger: LedgerWriter
+    refusals: Refusals
+    stopping: Stopping
+    clock: Clock
+    settled: Callable[[Result], None]
+    """Told of each result once it is on its way to the ledger."""
+    track: Callable[[Message], Track]
+    """Begins the work on a message, or takes it up where an earlier invocation left it."""
