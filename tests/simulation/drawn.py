@@ -13,9 +13,20 @@ import msgspec
 from bulklink.emulator.faults import Fault
 from bulklink.emulator.settings import Mixed, Settings
 from bulklink.engine.credits.book import Limits
+from bulklink.engine.failures import MaxFailures
 from bulklink.models import EITHER, NO_DEAL, Message, Op
 from tests.simulation.machine import Life, Strike
-from tests.simulation.simulated import OWNERS, Case, Outcome, contact, deal, email, message, run
+from tests.simulation.simulated import (
+    NEVER,
+    OWNERS,
+    Case,
+    Outcome,
+    contact,
+    deal,
+    email,
+    message,
+    run,
+)
 from tests.virtual import VirtualLoop
 
 _LOSING = (
@@ -27,6 +38,7 @@ _REFUSING = (
     "INVALID_TOKEN", "AUTHENTICATION_FAILURE", "NO_PERMISSION", "INVALID_URL_PATTERN",
     "OAUTH_SCOPE_MISMATCH", "INVALID_MODULE", "CANNOT_PROCESS",
 )  # fmt: skip
+_REFUSING_MANY = ("INVALID_DATA", "NOT_ALLOWED", "NO_PERMISSION")
 _SHOWING = ("stale", "stale", "hidden", "edited", "edited")
 
 
@@ -69,7 +81,29 @@ def draw(seed: int) -> Scenario:
     )
     lives = _lives(chance)
     # Of a chance of its own, so that a seed stands for the same as before in all else.
-    return _with_credits(Scenario(seed, case, lives), random.Random(f"credits {seed}"))
+    scenario = _with_credits(Scenario(seed, case, lives), random.Random(f"credits {seed}"))
+    return _with_a_limit(scenario, random.Random(f"failures {seed}"))
+
+
+def _with_a_limit(scenario: Scenario, chance: random.Random) -> Scenario:
+    """Draw what the run takes in failures, refusals that go beyond it, and a canary."""
+    case = scenario.case
+    if chance.random() < 0.3:
+        case.max_failures = chance.choice(
+            (None, MaxFailures(count=0), MaxFailures(count=chance.randint(1, 10)))
+        )
+    if chance.random() < 0.3:
+        case.canary = chance.choice((1, 5, 20, 100))
+        case.go_on = chance.choice((None, lambda: False, lambda: True))
+    if not case.canary and case.max_failures == NEVER:
+        return scenario
+    if chance.random() < 0.5:
+        code = chance.choice(_REFUSING_MANY)
+        share = chance.choice((0.3, 0.7, 1.0))
+        count = chance.choice((3, 10))
+        refused = Fault(code, share=share, count=count, seed=chance.randrange(10_000))
+        case.faults = (*case.faults, refused)
+    return replace(scenario, lives=(*scenario.lives, Life(pause=1.0), Life(pause=1.0)))
 
 
 def _with_credits(scenario: Scenario, chance: random.Random) -> Scenario:

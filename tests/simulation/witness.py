@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from tests.simulation.simulated import Case
 
 
-_LEAVE_NOTHING_TORN = (StoppedBy.INTERRUPTED, StoppedBy.CREDITS, StoppedBy.MAX_CREDITS)
+_LEAVE_NOTHING_TORN = (
+    StoppedBy.INTERRUPTED,
+    StoppedBy.CREDITS,
+    StoppedBy.MAX_CREDITS,
+    StoppedBy.MAX_FAILURES,
+    StoppedBy.CANARY,
+)
 
 
 class Witness:
@@ -29,22 +35,31 @@ class Witness:
         case: what the life works on.
         machine: that it runs on.
         told: what the ledger said at its start; kept up to date by the run.
+        stopping: tells whether it was stopped.
         lies: takes each broken promise, in words.
     """
 
-    def __init__(self, case: Case, machine: Machine, told: Replay, lies: list[str]) -> None:
+    def __init__(
+        self, case: Case, machine: Machine, told: Replay, stopping: Stopping, lies: list[str]
+    ) -> None:
         self._case = case
         self._messages = {(m.contact_id, m.message_id): m for m in case.messages}
+        self._ops = {m.row: m.op for m in case.messages}
         self._machine = machine
         self._told = told
+        self._stopping = stopping
         self._lies = lies
         self._read_to = len(machine.flushed)
         self._waiting: Counter[tuple[str, str | None, tuple[int, ...]]] = Counter()
         self._torn_before = set(told.open)
+        self._off = {m.row for m in case.messages if m.op is Op.RELINK and m.row in told.open}
         self._snapshots = {row for row, left in told.open.items() if left.previous is not None}
 
-    def leaves(self, method: str, target: str, body: bytes) -> None:
-        """Check promise 3 as a request leaves: its lines are on disk, nothing done is in it."""
+    def leaves(self, method: str, target: str, body: bytes, *, goes_on: bool) -> None:
+        """Check promise 3 as a request leaves: its lines are on disk, nothing done is in it.
+
+        `goes_on` tells that the run was not stopped: after that, relinks are finished at most.
+        """
         path, _, query = target.partition("?")
         if "/oauth/" in path:
             return
@@ -63,9 +78,26 @@ class Witness:
             if self._needs_snapshot(message) and message.row not in self._snapshots:
                 self._lies.append(f"row {message.row} was in a {op} without its snapshot on disk")
 
-    def ended(self, stopping: Stopping, taken_off: Callable[[Message], bool]) -> None:
+        if not goes_on and not self._finishes(op, contact_id, rows):
+            reason = self._stopping.reason
+            self._lies.append(f"{op} {rows} of {contact_id} left after a stop: {reason}")
+
+    def _finishes(self, op: str, contact_id: str | None, rows: tuple[int, ...]) -> bool:
+        """Tell whether a request can finish relinks: all that may leave after a stop.
+
+        A link that was made ready before may carry others too.
+        """
+        of_contact = {m.row for m in self._case.messages if m.contact_id == contact_id}
+        match op:
+            case "link":
+                return not self._off.isdisjoint(rows)
+            case "read":
+                return not self._off.isdisjoint(of_contact)
+        return False
+
+    def ended(self, taken_off: Callable[[Message], bool]) -> None:
         """Check the end of a life that nothing cut off."""
-        reason = stopping.reason
+        reason = self._stopping.reason
         by = reason.by if reason else None
         if by is StoppedBy.LEDGER:
             return
@@ -78,7 +110,7 @@ class Witness:
         counted = {str(status): n for status, n in self._told.counts.items() if n}
         if told != counted:
             self._lies.append(f"the ledger tells {dict(told)}, the run counted {counted}")
-        if by in _LEAVE_NOTHING_TORN and not stopping.barred:
+        if by in _LEAVE_NOTHING_TORN and not self._stopping.barred:
             self._nothing_is_torn(taken_off)
 
     def _nothing_is_torn(self, taken_off: Callable[[Message], bool]) -> None:
@@ -111,8 +143,12 @@ class Witness:
                 rows = () if line["op"] == "read" else tuple(sorted(line["rows"]))
                 one = 1 if line["event"] == "call" else -1
                 self._waiting[line["op"], line["contact_id"], rows] += one
+                if line["op"] == "unlink":
+                    self._off |= {row for row in rows if self._ops[row] is Op.RELINK}
             elif line["event"] == "snapshot":
                 self._snapshots.add(line["row"])
+            elif line["event"] == "result":
+                self._off.discard(line["row"])
         self._read_to = len(flushed)
 
     @staticmethod
