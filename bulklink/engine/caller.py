@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
+import anyio.lowlevel
 import msgspec
 
 from bulklink.engine.credits.book import Hold
@@ -196,7 +197,11 @@ class Caller:
             outcome = received.outcome
             await self._credits.answered(credit, outcome, busy=_busy(outcome))
             self._tell_pacer(turn, outcome, credit.cause)
-            return received
+        if isinstance(outcome, Answer) and outcome.ok:
+            # The next call leaves before this answer is looked into, so that its place is not
+            # empty meanwhile. What is no success is looked into first: it may stop the run.
+            await anyio.lowlevel.cancel_shielded_checkpoint()
+        return received
 
     def release(self, hold: Hold) -> None:
         """Free the credits that were set aside for a contact with no relink to finish."""

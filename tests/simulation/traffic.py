@@ -112,7 +112,7 @@ class _Counted(CrmTransport):
     """Notes when each call was answered."""
 
     def __init__(self, case: Case, servers: TaskGroup, machine: Machine, seen: Seen) -> None:
-        super().__init__(case.crm(), servers, machine, lambda *request: None)
+        super().__init__(case.crm(), servers, machine, lambda *request, **moment: None)
         self._began = now()
         self._seen = seen
 
