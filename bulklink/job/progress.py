@@ -119,7 +119,7 @@ class Counter:
 
     def correct(self, result: Result) -> None:
         """Count a result in the place of the one that its row has: a read showed otherwise."""
-        self.told.mark(result.row, result.status)
+        self.told.mark(result.row, result.status, corrects=True)
 
     def progress(self) -> Progress:
         """Return how far the run is."""

@@ -13,6 +13,9 @@ from bulklink.models import Status
 
 PUT_BACK_FAILED = "put-back-failed"
 """Code of a relink that is off the deal it was on, and could be neither linked nor put back."""
+NOT_APPLIED = "not-applied"
+"""Code of a message that was answered with success, and that the canary's read shows elsewhere:
+a second result of its row, which corrects the first."""
 _STATES: tuple[Status | None, ...] = (None, *Status)
 _AGAIN = 0x08
 _STATE = 0x07
@@ -137,12 +140,29 @@ class Replay:
         """Return the write calls that carried a row which is to be sent again."""
         return self._attempts.get(row, 0)
 
-    def mark(self, row: int, status: Status, *, again: bool = False, attempts: int = 0) -> None:
-        """Note a result; `again` if the row is to be sent again after so many attempts."""
+    def mark(
+        self,
+        row: int,
+        status: Status,
+        *,
+        again: bool = False,
+        attempts: int = 0,
+        corrects: bool = False,
+    ) -> None:
+        """Note a result.
+
+        Args:
+            row: that is settled.
+            status: of the result.
+            again: whether the row is to be sent again.
+            attempts: write calls that carried it.
+            corrects: whether it corrects that the row was done.
+        """
         before = self.status(row)
         if before is not None:
             self.counts[before] -= 1
-            if before in _FOR_GOOD and len(self.settled_twice) < _NAMED:
+            corrected = corrects and before is Status.DONE
+            if before in _FOR_GOOD and not corrected and len(self.settled_twice) < _NAMED:
                 self.settled_twice.append(row)
         self.counts[status] += 1
         self._states[row] = _STATES.index(status) | (_AGAIN if again else 0)
@@ -200,7 +220,13 @@ def replay(
         match line.event:
             case "result" if line.status is not None:
                 repeated = again(line.status, line.code)
-                told.mark(line.row, line.status, again=repeated, attempts=line.attempts)
+                told.mark(
+                    line.row,
+                    line.status,
+                    again=repeated,
+                    attempts=line.attempts,
+                    corrects=line.code == NOT_APPLIED,
+                )
                 if line.status is Status.DONE:
                     told.worked.add("unlink" if line.op == "unlink" else "link")
                 if line.code == PUT_BACK_FAILED:

@@ -143,9 +143,7 @@ def _ledger_is_well_formed(run: Run) -> None:
 
 def _ledger_is_counted(run: Run) -> None:
     told = Counter(line["status"] for line in run.results.values())
-    corrected = [line for line in run.lines("result") if line["code"] == "not-applied"]
-    once = len(run.lines("result")) - len(corrected)
-    assert len(run.results) == once, "a row has two results"
+    _rows_are_settled_once(run)
     assert dict(told) == {s: n for s, n in run.counts.items() if s != "pending"}
     unsent = {line["call"] for line in run.lines("unsent")}
     calls = [line for line in run.lines("call") if line["call"] not in unsent]
@@ -156,6 +154,24 @@ def _ledger_is_counted(run: Run) -> None:
     assert len(again) == run.calls["retried"]
     numbers = [line["call"] for line in run.lines("call")]
     assert len(set(numbers)) == len(numbers)
+
+
+def _rows_are_settled_once(run: Run) -> None:
+    """Check that no row has two results, but where the canary shows that a success was none."""
+    settled: dict[int, Line] = {}
+    for line in run.lines("result"):
+        before = settled.get(line["row"])
+        if line["code"] != "not-applied":
+            assert before is None, f"settled twice: {before}, {line}"
+        else:
+            assert before is not None, f"corrects nothing: {line}"
+            assert (before["status"], before["code"]) == ("done", "SUCCESS"), before
+            assert line["status"] == "failed", line
+            assert line["current_deal_id"] != line["deal_id"], line
+            kept = set(line) - {"ts", "status", "code", "message", "call", "current_deal_id"}
+            assert {key: line[key] for key in kept} == {key: before[key] for key in kept}
+            assert line["call"] in {c["call"] for c in run.lines("call") if c["op"] == "read"}
+        settled[line["row"]] = line
 
 
 def _calls_come_first(run: Run) -> None:

@@ -97,7 +97,15 @@ class Command:
 
     def __call__(self, *arguments: str | Path) -> Ended:
         """Run the command to its end in this process; starting another takes most of a second."""
-        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+        return self._in_process(arguments, _Stream())
+
+    def asked(self, typed: str, *arguments: str | Path) -> Ended:
+        """Run the command at a terminal where a person types this; `^C` is Ctrl-C."""
+        with mock.patch.object(sys, "stdin", _Keyboard(typed)):
+            return self._in_process(arguments, _Screen())
+
+    def _in_process(self, arguments: Sequence[str | Path], err: _Stream) -> Ended:
+        out = _Stream()
         with (
             mock.patch.dict(os.environ, self.environment(), clear=True),
             mock.patch.object(sys, "argv", [PROGRAM, *map(str, arguments)]),
@@ -109,7 +117,7 @@ class Command:
             main()
         code = exiting.value.code
         assert isinstance(code, int)
-        return _without_traceback(Ended(code, _written(out), _written(err)))
+        return _without_traceback(Ended(code, out.written(), err.written()))
 
     def alone(
         self, *arguments: str | Path, stdin: str | None = None, within: float = PATIENCE
@@ -138,10 +146,39 @@ def _without_traceback(ended: Ended) -> Ended:
     return ended
 
 
-def _written(stream: io.TextIOWrapper) -> str:
-    stream.flush()
-    raw = stream.buffer.getvalue()  # type: ignore[attr-defined]
-    return str(raw, "utf-8")
+class _Stream(io.TextIOWrapper):
+    """Takes what is printed."""
+
+    def __init__(self) -> None:
+        self._raw = io.BytesIO()
+        super().__init__(self._raw, encoding="utf-8")
+
+    def written(self) -> str:
+        self.flush()
+        return str(self._raw.getvalue(), "utf-8")
+
+
+class _Screen(_Stream):
+    """A terminal's screen."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class _Keyboard(io.TextIOWrapper):
+    """A terminal's keyboard, on which this is typed."""
+
+    def __init__(self, typed: str) -> None:
+        super().__init__(io.BytesIO(typed.encode()), encoding="utf-8")
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+        line = super().readline(size)
+        if line.startswith("^C"):
+            raise KeyboardInterrupt
+        return line
 
 
 @contextlib.contextmanager

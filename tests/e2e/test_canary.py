@@ -111,12 +111,62 @@ def test_a_server_that_does_not_do_what_it_says_is_caught_before_the_rest(
         " the wanted deal: row 1 is on no deal;"
     )
     assert "`bulklink resume here` sends the other 220" in told.err
+    assert command("status", "here", "--check").code == 0
     standin.script = lying(standin, 0)
     again = audited(command("resume", *QUICK[:-2], "here"), bulklink.folder, 240)
     assert again.counts == {"done": 237, "failed": 3}
     assert again.calls["read"] == run.calls["read"]
     assert command("retry", *QUICK[:-2], "here").code == 0
     assert set(standin.links().values()) == {one.a for one in world.contacts}
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "state", "counts"),
+    [
+        ("y\n", 1, "confirmed", {"done": 4, "failed": 2}),
+        ("n\n", 3, "stopped", {"failed": 2, "pending": 4}),
+        ("\n", 3, "stopped", {"failed": 2, "pending": 4}),
+        ("^C\n", 130, "trying", {"failed": 2, "pending": 4}),
+    ],
+    ids=["yes", "no", "enter", "ctrl-c"],
+)
+def test_a_person_is_asked_after_a_canary_that_did_not_pass(
+    bulklink: Command,
+    standin: StandIn,
+    world: World,
+    typed: str,
+    code: int,
+    state: str,
+    counts: dict[str, int],
+) -> None:
+    command = given(bulklink, world, 3, 2).given(**standin.env())
+    lie = lying(standin, 2)
+
+    async def lie_once(seen: Seen) -> Reply | None:
+        return await lie(seen) if seen.number == 1 else None
+
+    standin.script = lie_once
+    told = command.asked(typed, "link", "m.csv", *QUICK, "--canary", "2", "--yes")
+    run = audited(told, bulklink.folder, 6)
+    assert (told.code, run.counts, kept(run)["state"]) == (code, counts, state)
+    assert "2 of 2 emails that were answered with success are not on the wanted deal" in told.err
+    assert told.err.count("Send the other 4 emails all the same? [y/N]:") == 1
+    agrees(run, world.links(), standin.links())
+    if state == "trying":
+        again = audited(command("resume", *QUICK[:-2], "here"), bulklink.folder, 6)
+        assert (again.counts, kept(again)["state"]) == ({"done": 4, "failed": 2}, "passed")
+
+
+def test_an_undo_of_many_emails_has_its_canary(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    command = given(bulklink, world, 11).given(**standin.env())
+    audited(command("link", "m.csv", *QUICK, "--snapshot"), bulklink.folder, 220)
+    back = command("undo", "here", *QUICK[:-1], "back")
+    run = audited(back, bulklink.folder, 220)
+    assert (run.counts, kept(run)["state"]) == ({"done": 220}, "passed")
+    assert run.calls["link"] + run.calls["unlink"] == run.calls["least"]
+    assert standin.links() == world.links()
 
 
 def test_a_list_that_lags_behind_is_read_again_before_it_is_believed(

@@ -12,13 +12,12 @@ from bulklink.engine.canary.comparing import Comparing
 from bulklink.engine.canary.found import Found, View, found
 from bulklink.engine.contact import ContactRun
 from bulklink.engine.desk import Desk
+from bulklink.engine.settling import SETTLED_BY_READ
 from bulklink.engine.stopping import HaltedError
 from bulklink.errors import BulklinkError
 from bulklink.ledger.lines import Result, result_line
+from bulklink.ledger.replay import NOT_APPLIED
 from bulklink.models import Message, Status
-
-NOT_APPLIED = "not-applied"
-"""Code of a message that was answered with success, and that a read shows not as wanted."""
 
 
 class Canary:
@@ -141,7 +140,12 @@ class Canary:
         return found(self._results.values(), len(done), compared)
 
     def _correct(self, result: Result, view: View) -> None:
-        """Record that a read shows a message elsewhere than it was answered to be."""
+        """Record that a read shows a message elsewhere than it was answered to be.
+
+        Where a read had shown it as wanted, that was so: somebody moved it since.
+        """
+        if result.code == SETTLED_BY_READ:
+            return
         corrected = msgspec.structs.replace(
             result,
             status=Status.FAILED,
