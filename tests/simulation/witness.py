@@ -52,7 +52,8 @@ class Witness:
         self._read_to = len(machine.flushed)
         self._waiting: Counter[tuple[str, str | None, tuple[int, ...]]] = Counter()
         self._torn_before = set(told.open)
-        self._off = {m.row for m in case.messages if m.op is Op.RELINK and m.row in told.open}
+        taken_up = {m.row for m in case.messages if m.row in told.open or told.is_again(m.row)}
+        self._off = {row for row in taken_up if self._ops[row] is Op.RELINK}
         self._snapshots = {row for row, left in told.open.items() if left.previous is not None}
 
     def leaves(self, method: str, target: str, body: bytes, *, goes_on: bool) -> None:
