@@ -105,9 +105,9 @@ def _by_parameter(ctx: click.Context, given: Mapping[str, Any], path: str) -> di
     defaults: dict[str, Any] = {}
     for key, value in given.items():
         if key not in known:
-            raise unknown_key(path, key, known)
+            raise unknown_key(path, key, known, "options")
         if key in params:
-            value_of(params[key], value, path, ctx)
+            value_of(params[key], value, path, ctx, "options")
             texts = [str(one) for one in value] if isinstance(value, list) else str(value)
             defaults[params[key].name or ""] = value if isinstance(value, bool) else texts
     return defaults

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 
 from bulklink.cli.connecting import FAR_SOURCES, take_profile
 from bulklink.cli.options import key_of
+from bulklink.cli.places import place_of
 from bulklink.engine.failures import MaxFailures
 from bulklink.errors import ConfigError, UsageError
 from bulklink.job.options import Edition, GroupBy, Job, OnInvalid, WhenCreditsOut
@@ -134,7 +136,7 @@ def with_job_file(path: Path, ctx: click.Context, options: dict[str, Any]) -> tu
             if ctx.get_parameter_source(name) in FAR_SOURCES:
                 options[name] = value_of(known[key], value, str(path), ctx)
         elif key != _MAPPING:
-            raise unknown_key(str(path), key, known)
+            raise unknown_key(str(path), key, {_OP, _MAPPING, *known})
     return _mappings(content.get(_MAPPING), path)
 
 
@@ -155,8 +157,10 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def value_of(param: click.Option, value: Any, path: str, ctx: click.Context) -> Any:
-    """Return the value of an option that a file gives.
+def value_of(
+    param: click.Option, value: Any, path: str, ctx: click.Context, table: str = ""
+) -> Any:
+    """Return the value of an option that a file gives, or a table of it.
 
     Raises:
         ConfigError: if the option cannot have it.
@@ -164,19 +168,18 @@ def value_of(param: click.Option, value: Any, path: str, ctx: click.Context) -> 
     key = key_of(param)
     if param.is_flag:
         if not isinstance(value, bool):
-            raise _wrong(path, key, "It is on or off", "Write true or false.")
+            raise _wrong(path, key, "It is on or off", "Write true or false.", table)
         return value
     if isinstance(value, list) != param.multiple:
-        raise _wrong(
-            path, key, "It is a list" if param.multiple else "It is one value", "[…] is a list."
-        )
+        what = "It is a list" if param.multiple else "It is one value"
+        raise _wrong(path, key, what, "[…] is a list.", table)
     try:
         if param.multiple:
             return tuple(param.type.convert(str(item), param, ctx) for item in value)
         return param.type.convert(str(value), param, ctx)
     except click.BadParameter as error:
         advice = f"`bulklink run --help` tells what --{key.replace('_', '-')} takes."
-        raise _wrong(path, key, error.message.rstrip("."), advice) from None
+        raise _wrong(path, key, error.message.rstrip("."), advice, table) from None
 
 
 def _op(value: object, path: str) -> str:
@@ -194,13 +197,16 @@ def _mappings(value: object, path: Path) -> tuple[str, ...]:
     return tuple(str(path.parent / name) if name != "-" else name for name in names)
 
 
-def unknown_key(path: str, key: str, known: Iterable[str]) -> ConfigError:
-    """Say that a file has a key that is no option, and which there are."""
-    return _wrong(path, key, f"{key!r} is not known", f"Known are: {_list(known)}.")
+def unknown_key(path: str, key: str, known: Iterable[str], table: str = "") -> ConfigError:
+    """Say that a file, or a table of it, has a key that is no option, and which there are."""
+    names = sorted(known)
+    like = get_close_matches(key, names, n=1)
+    meant = f"Did you mean {like[0]}? " if like else ""
+    return _wrong(path, key, f"{key!r} is not known", f"{meant}Known are: {_list(names)}.", table)
 
 
-def _wrong(path: str, key: str, what: str, advice: str) -> ConfigError:
-    return ConfigError(f"{what}.", where=f"{path}, key {key}", advice=advice)
+def _wrong(path: str, key: str, what: str, advice: str, table: str = "") -> ConfigError:
+    return ConfigError(f"{what}.", where=place_of(path, key, table), advice=advice)
 
 
 def _list(names: Any) -> str:

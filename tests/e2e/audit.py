@@ -90,6 +90,13 @@ class Run:
         with duckdb.connect() as desk:
             return desk.execute(f"SELECT {chosen} FROM read_parquet(?)", [path]).fetchall()
 
+    def plan_columns(self) -> list[str]:
+        """Return the names of the sealed plan's columns."""
+        path = str(self.folder / "plan.parquet")
+        with duckdb.connect() as desk:
+            described = desk.execute("DESCRIBE SELECT * FROM read_parquet(?)", [path]).fetchall()
+        return [str(name) for name, *_ in described]
+
     def text(self) -> bytes:
         """Return all bytes of all files."""
         return b"\n".join(file.read_bytes() for file in sorted(self.folder.iterdir()))

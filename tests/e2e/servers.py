@@ -12,7 +12,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,13 @@ def emulating(world: World, folder: Path, *options: str) -> Iterator[Emulator]:
     """Serve a world by the project's emulator."""
     file = folder / "world.json"
     file.write_text(json.dumps(world.as_file()), "utf-8")
+    with emulating_file(file, *options) as emulator:
+        yield replace(emulator, world=world)
+
+
+@contextlib.contextmanager
+def emulating_file(file: Path, *options: str) -> Iterator[Emulator]:
+    """Serve a world file by the project's emulator."""
     process = subprocess.Popen(
         [PROGRAM, "emulator", "--port", "0", "--world", str(file), *options],
         stdout=subprocess.PIPE,
@@ -74,7 +81,7 @@ def emulating(world: World, folder: Path, *options: str) -> Iterator[Emulator]:
     )
     try:
         assert process.stdout is not None
-        yield Emulator(json.loads(process.stdout.readline())["url"], world)
+        yield Emulator(json.loads(process.stdout.readline())["url"], World())
     finally:
         process.terminate()
         process.communicate(timeout=20)

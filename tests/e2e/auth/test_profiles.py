@@ -86,14 +86,16 @@ def test_a_profile_has_defaults_of_options_that_anything_nearer_beats(
 
 
 @pytest.mark.parametrize("options", ["btch_size = 2", "batch_size = 21", "yes = 'x'"])
-def test_a_wrong_option_in_a_profile_is_told_with_file_and_key(
+def test_a_wrong_option_in_a_profile_is_told_with_file_line_and_key(
     member: Command, options: str
 ) -> None:
     with_options(member, "default", options)
     told = member("link", "m.csv", "--json")
     assert told.code == 2, told
-    assert "default.toml" in told.error["where"]
-    assert options.split(maxsplit=1)[0] in told.error["where"]
+    file = member.folder / "config" / "bulklink" / "profiles" / "default.toml"
+    key = options.split(maxsplit=1)[0]
+    line = file.read_text("utf-8").splitlines().index(options) + 1
+    assert told.error["where"] == f"{file}:{line}, key {key}"
 
 
 def test_an_option_of_another_command_does_no_harm_in_a_profile(member: Command) -> None:

@@ -1,0 +1,161 @@
+"""The shipped jobs do what their comments say, and a wrong job file says where it is wrong."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .audit import agrees, audited
+from .command import Command
+from .servers import Emulator, emulating_file
+
+JOBS = Path(__file__).parents[2] / "jobs"
+SHIPPED = ["bulk_correction", "data_migration", "load_run"]
+
+
+@pytest.fixture
+def rehearsed(request: pytest.FixtureRequest) -> Iterator[Emulator]:
+    """Serve the world that a job is shipped with."""
+    with emulating_file(JOBS / request.param / "world.json") as emulator:
+        yield emulator
+
+
+@pytest.mark.parametrize("rehearsed", ["data_migration"], indirect=True)
+def test_the_migration_links_unlinks_and_relinks_what_is_approved(
+    bulklink: Command, rehearsed: Emulator
+) -> None:
+    before = rehearsed.links()
+    told = bulklink.given(**rehearsed.env())("run", JOBS / "data_migration.toml", "--json")
+    run = audited(told, bulklink.folder, 210)
+    assert (told.code, run.shown["op"], run.counts) == (0, "mixed", {"done": 210})
+    ops = Counter(line["op"] for line in run.results.values())
+    assert ops == {"link": 126, "relink": 56, "unlink": 28}
+    assert (run.calls["link"] + run.calls["unlink"], run.calls["retried"]) == (
+        run.calls["least"],
+        0,
+    )
+    agrees(run, before, rehearsed.links())
+    assert "--only leaves out 14 rows" in told.err
+    record = json.loads((run.folder / "run.json").read_text("utf-8"))
+    assert (record["left_out"], record["canary"]["state"]) == (14, "passed")
+    kept = {name for name in run.plan_columns() if not name.startswith("bulklink_")}
+    assert "Legacy Case" in kept
+    assert "Approved" not in kept
+
+
+@pytest.mark.parametrize("rehearsed", ["data_migration"], indirect=True)
+def test_the_migration_goes_on_where_a_days_credits_ended(
+    bulklink: Command, rehearsed: Emulator
+) -> None:
+    command = bulklink.given(**rehearsed.env())
+    before = rehearsed.links()
+    job = (JOBS / "data_migration.toml", "--credits-per-day", "60", "--reserve-credits", "1")
+    first = command("run", *job, "--run-dir", "days", "--json")
+    assert (first.code, first.object["stopped_by"]) == (4, "credits")
+    assert first.object["counts"]["pending"] > 0
+    assert first.object["resume_at"] is not None
+    last = command("resume", "days", "--credits-per-day", "40000", "--json")
+    run = audited(last, bulklink.folder, 210)
+    assert (last.code, run.counts) == (0, {"done": 210})
+    agrees(run, before, rehearsed.links())
+
+
+@pytest.mark.parametrize("rehearsed", ["bulk_correction"], indirect=True)
+def test_the_correction_leaves_alone_what_somebody_changed_since_the_review(
+    bulklink: Command, rehearsed: Emulator
+) -> None:
+    command = bulklink.given(**rehearsed.env())
+    before = rehearsed.links()
+    told = command("run", JOBS / "bulk_correction.toml", "--json")
+    run = audited(told, bulklink.folder, 120)
+    assert (told.code, run.counts) == (1, {"done": 106, "unchanged": 8, "failed": 6})
+    failed = [line for line in run.results.values() if line["status"] == "failed"]
+    assert {line["code"] for line in failed} == {"changed-since"}
+    agrees(run, before, rehearsed.links())
+    back = command("undo", run.folder, "--json")
+    assert (back.code, back.object["counts"]["done"]) == (0, 106)
+    assert rehearsed.links() == before
+
+
+def test_the_load_run_is_made_by_the_command_in_its_comments(bulklink: Command) -> None:
+    text = (JOBS / "load_run.toml").read_text("utf-8")
+    (made,) = (line for line in text.splitlines() if "bulklink generate --messages" in line)
+    assert bulklink(*made.removeprefix("#").split()[1:]).code == 0
+    shipped = (JOBS / "load_run" / "mapping.csv").read_bytes()
+    assert (bulklink.folder / "load" / "mapping.csv").read_bytes() == shipped
+    truth = json.loads((bulklink.folder / "load" / "truth.json").read_text("utf-8"))["link"]
+    with emulating_file(bulklink.folder / "load" / "world.json", "--concurrency", "25") as emulator:
+        told = bulklink.given(**emulator.env())("run", JOBS / "load_run.toml", "--json")
+        run = audited(told, bulklink.folder, 200)
+        assert told.code == truth["exit_code"]
+        assert run.shown["counts"] == truth["counts"]
+        assert run.calls["link"] == run.calls["least"] == truth["least"]
+        assert not run.calls["read"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_job_can_be_looked_at_without_a_connection(bulklink: Command, name: str) -> None:
+    told = bulklink("run", JOBS / f"{name}.toml", "--dry-run", "--json")
+    assert told.code == 0, told
+    assert told.object["rejected"] == 0
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_comments_explain_every_key(name: str) -> None:
+    text = (JOBS / f"{name}.toml").read_text("utf-8")
+    lines = text.splitlines()
+    for key in tomllib.loads(text):
+        (at,) = (at for at, line in enumerate(lines) if line.startswith(f"{key} = "))
+        assert lines[at - 1].startswith("#") or lines[at - 2].startswith("#"), key
+
+
+def test_the_jobs_are_small() -> None:
+    assert sum(file.stat().st_size for file in JOBS.rglob("*") if file.is_file()) < 300_000
+
+
+@pytest.mark.parametrize(
+    ("wrong", "where", "said"),
+    [
+        ('btch_size = 2', "3, key btch_size", "batch_size"),
+        ('batch_size = 21', "3, key batch_size", "21"),
+        ('batch_size = "many"', "3, key batch_size", "many"),
+        ("batch_size = [\n  2,\n]", "3, key batch_size", "one value"),
+        ('# batch_size\n"batch_size" = 0', "4, key batch_size", "0"),
+        ('only = "a=b"', "3, key only", "a list"),
+        ('column = ["contact_id"]', "3, key column", "contact_id"),
+        ('no_names = "yes"', "3, key no_names", "true or false"),
+        ('snapshot = 1', "3, key snapshot", "true or false"),
+        ('max_failures = "lots"', "3, key max_failures", "lots"),
+        ('edition = "platinum"', "3, key edition", "platinum"),
+        ('[limits]\nrate = 5', "3, key limits", "limits"),
+    ],
+)  # fmt: skip
+def test_a_wrong_key_or_value_is_named_with_its_line(
+    bulklink: Command, wrong: str, where: str, said: str
+) -> None:
+    (bulklink.folder / "job.toml").write_text(f'op = "link"\nmapping = "m.csv"\n{wrong}\n', "utf-8")
+    told = bulklink("run", "job.toml", "--json")
+    assert (told.code, told.error["code"]) == (2, "config")
+    assert told.error["where"] == f"job.toml:{where}"
+    assert said in told.error["message"] + told.error["advice"]
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('# ours\nop = "lnk"\nmapping = "m.csv"\n', "job.toml:2, key op"),
+        ('op = "link"\n\nmapping = 3\n', "job.toml:3, key mapping"),
+        ('op = "link"\n', "job.toml, key mapping"),
+    ],
+)
+def test_a_wrong_op_or_mapping_is_named_with_its_line(
+    bulklink: Command, text: str, where: str
+) -> None:
+    (bulklink.folder / "job.toml").write_text(text, "utf-8")
+    told = bulklink("run", "job.toml", "--json")
+    assert (told.code, told.error["where"]) == (2, where)

@@ -1,0 +1,48 @@
+"""The line of a key in a TOML file, also where something else looks like it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bulklink.cli.places import line_of
+
+FILE = '''# rate = 1
+op = "link"   # rate = 2
+only = [
+    """
+rate = 3
+""",
+]
+"quoted" = 1
+  rate = "off"
+inner.rate = 5
+[options]
+rate = 6
+edition = [
+  1,
+]
+[tables.rate]
+[[lists]]
+rate = 7
+'''
+
+
+@pytest.mark.parametrize(
+    ("key", "table", "line"),
+    [
+        ("op", "", 2),
+        ("only", "", 3),
+        ("quoted", "", 8),
+        ("rate", "", 9),
+        ("inner", "", 10),
+        ("options", "", 11),
+        ("rate", "options", 12),
+        ("edition", "options", 13),
+        ("tables", "", 16),
+        ("lists", "", 17),
+        ("rate", "lists", None),
+        ("missing", "", None),
+    ],
+)
+def test_a_key_is_found_where_it_begins(key: str, table: str, line: int | None) -> None:
+    assert line_of(FILE, key, table) == line
