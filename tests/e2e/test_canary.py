@@ -17,10 +17,10 @@ QUICK = ("--settle-after", "0", "--rate", "off", "--json", "--run-dir", "here")
 
 
 def given(bulklink: Command, world: World, contacts: int = 12, each: int = 20) -> Command:
-    """Write a mapping of contacts with so many emails each, on no deal."""
+    """Write a mapping of contacts with so many emails each, on no deal; names are not looked up."""
     many = [world.add(free=each) for _ in range(contacts)]
     write_mapping(bulklink.folder / "m.csv", [r for one in many for r in rows(one.free, one.a)])
-    return bulklink
+    return bulklink.given(BULKLINK_NO_NAMES="1")
 
 
 def lying(standin: StandIn, share: int = 20) -> Callable[[Seen], Awaitable[Reply | None]]:
@@ -91,13 +91,24 @@ def test_without_a_canary_nothing_is_read(
     assert run.counts == {"done": contacts * 20}
 
 
-@pytest.mark.parametrize("options", [(), ("--yes",), ("--read-back", "never")])
-def test_a_server_that_does_not_do_what_it_says_is_caught_before_the_rest(
+@pytest.mark.parametrize("options", [("--yes",), ("--read-back", "never")])
+def test_no_option_answers_for_a_person(
     bulklink: Command, standin: StandIn, world: World, options: tuple[str, ...]
+) -> None:
+    command = given(bulklink, world, 3, 2).given(**standin.env())
+    standin.script = lying(standin, 2)
+    told = command("link", "m.csv", *QUICK, "--canary", "2", *options)
+    run = audited(told, bulklink.folder, 6)
+    assert (told.code, run.shown["stopped_by"]) == (3, "canary")
+    assert len(standin.of("link")) == 1
+
+
+def test_a_server_that_does_not_do_what_it_says_is_caught_before_the_rest(
+    bulklink: Command, standin: StandIn, world: World
 ) -> None:
     command = given(bulklink, world).given(**standin.env())
     standin.script = lying(standin, 3)
-    told = command("link", "m.csv", *QUICK, *options)
+    told = command("link", "m.csv", *QUICK)
     run = audited(told, bulklink.folder, 240)
     assert (told.code, run.shown["stopped_by"]) == (3, "canary")
     assert len(standin.of("link")) == 1

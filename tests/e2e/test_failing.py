@@ -12,6 +12,7 @@ from .servers import Emulator, Reply, Script, Seen, StandIn, item_error
 from .world import STRANGER, Contact, World
 
 IN_FLIGHT = 3
+QUICK = ("--canary", "0", "--rate", "off", "--no-names")
 
 
 def refusing(standin: StandIn, share: int, every: int = 20) -> Script:
@@ -70,11 +71,8 @@ def test_a_wrong_deal_column_stops_the_run_after_its_first_calls(
         (4, (), False, 0),
         (5, (), True, 50 + 5 * IN_FLIGHT),
         (2, ("--max-failures", "9%"), True, 20 + 2 * IN_FLIGHT),
-        (2, ("--max-failures", "10%"), False, 0),
         (1, ("--max-failures", "4"), True, 5 + IN_FLIGHT),
-        (1, ("--max-failures", "0"), True, 1 + IN_FLIGHT),
         (5, ("--max-failures", "off"), False, 0),
-        (5, ("--max-failures", "100%"), False, 0),
     ],
 )
 def test_the_run_stops_at_what_it_does_not_take_any_more(
@@ -90,9 +88,7 @@ def test_the_run_stops_at_what_it_does_not_take_any_more(
     standin.script = refusing(standin, refused)
     write_mapping(bulklink.folder / "m.csv", given)
     command = bulklink.given(**standin.env())
-    told = command(
-        "link", "m.csv", "--json", "--concurrency", str(IN_FLIGHT), "--canary", "0", *asked
-    )
+    told = command("link", "m.csv", "--json", "--concurrency", str(IN_FLIGHT), *QUICK, *asked)
     run = audited(told, bulklink.folder, 400)
     agrees(run, world.links(), standin.links())
     if stops:
@@ -111,13 +107,13 @@ def test_a_resume_counts_anew_and_may_take_more(
     standin.script = refusing(standin, 20)
     write_mapping(bulklink.folder / "m.csv", given)
     command = bulklink.given(**standin.env())
-    told = command(
-        "link", "m.csv", "--json", "--run-dir", "here", "--concurrency", "1", "--canary", "0"
-    )
+    told = command("link", "m.csv", "--json", "--run-dir", "here", "--concurrency", "1", *QUICK)
     assert told.object["stopped_by"] == "max-failures"
     failed = told.object["counts"]["failed"]
 
-    again = command("resume", "here", "--json", "--max-failures", "40", "--concurrency", "1")
+    again = command(
+        "resume", "here", "--json", "--max-failures", "40", "--concurrency", "1", "--rate", "off"
+    )
     assert (again.code, again.object["stopped_by"]) == (3, "max-failures")
     assert again.object["counts"]["failed"] >= failed + 41
     standin.script = refusing(standin, 0)
