@@ -195,7 +195,8 @@ class Caller:
             finally:
                 self.meter.landed()
             outcome = received.outcome
-            await self._credits.answered(credit, outcome, busy=_busy(outcome))
+            explained = self._pacer.explains(turn)
+            await self._credits.answered(credit, outcome, busy=_busy(outcome), explained=explained)
             self._tell_pacer(turn, outcome, credit.cause)
         if isinstance(outcome, Answer) and outcome.ok:
             # The next call leaves before this answer is looked into, so that its place is not

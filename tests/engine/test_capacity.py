@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,6 +86,16 @@ def test_pauses_grow_only_while_refusals_persist() -> None:
     known = capacity.answered(known, at, at + 1.0)
     at += 10.0
     assert refused(known, in_flight=2, at=at).paused_until - at < 1.0
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "left_at", "explained"), [(10, 1.0, False), (11, 1.0, True), (5, 0.5, True)]
+)
+def test_a_refusal_is_explained_beyond_what_is_good_and_beside_another_refusal(
+    in_flight: int, left_at: float, explained: bool
+) -> None:
+    known = Capacity(ceiling=20, limit=11, good=10, cut_at=0.7)
+    assert capacity.explains(known, left_at, in_flight) is explained
 
 
 @settings(max_examples=200)

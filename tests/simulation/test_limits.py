@@ -21,6 +21,10 @@ ORGS = {
         Org(20, 20, latency=1.0, others=[(25 + 3 * n, n) for n in range(1, 12)], seconds=150),
         9,
     ),
+    "a cap that nobody told, in words that tell nothing": (
+        Org(25, 18, words=False, seconds=120),
+        18,
+    ),
     "a server that punishes early calls and says for how long": (
         Org(20, 12, latency=1.0, penalty=4.0, retry_after=True, seconds=300),
         12,

@@ -38,6 +38,7 @@ class Org:
         others: (seconds, calls) from when on other programs keep how many in flight.
         penalty: seconds that all is refused after a 429; calling too early doubles them.
         retry_after: whether a 429 says when to come again.
+        words: whether the words of a 429 say that it is for calls in flight.
         seconds: how long it is watched.
     """
 
@@ -47,6 +48,7 @@ class Org:
     others: Sequence[tuple[float, int]] = ()
     penalty: float = 0.0
     retry_after: bool = False
+    words: bool = True
     seconds: float = 300.0
 
     def settings(self) -> Settings:
@@ -56,6 +58,7 @@ class Org:
             background_plan=tuple(f"{at}={calls}" for at, calls in self.others),
             penalty=self.penalty,
             retry_after="on" if self.retry_after else "off",
+            too_many_text="told" if self.words else "same",
             credits=0,
         )
 

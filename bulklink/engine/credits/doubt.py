@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from bulklink.engine.credits.signs import Cause, Sign, cause_of, pause_before_probe
-from bulklink.zoho.busy import said_busy
+from bulklink.zoho.busy import Busy, said_busy
 from bulklink.zoho.exchange import Answer
+
+_UNFOUNDED = 3
+"""Doubts in a row that came to nothing, after which a refusal or two raise none any more."""
 
 
 class Doubt:
@@ -28,6 +31,7 @@ class Doubt:
         self._probe = 0
         self._refused = self._probes = 0
         self._last_before = 0
+        self._unfounded = 0
 
     @property
     def may_leave(self) -> bool:
@@ -47,11 +51,18 @@ class Doubt:
     def passed(self, number: int) -> None:
         """Note that a call was not refused, which says something if it left after a refusal."""
         if number > self._last_before:
+            self._unfounded += self.suspected and not self._decisive
             self.suspected = self._decisive = False
             self._refused = self._probes = 0
 
     def refused(
-        self, number: int, answer: Answer, *, need: int, known: int | None
+        self,
+        number: int,
+        answer: Answer,
+        *,
+        need: int,
+        known: int | None,
+        explained: bool = False,
     ) -> tuple[Cause, float]:
         """Note a 429 and return its cause, and seconds before the next call alone.
 
@@ -60,6 +71,7 @@ class Doubt:
             answer: the 429.
             need: credits that the call and what must follow it take.
             known: credits that were left by an earlier answer.
+            explained: whether too many calls in flight is reason enough for it.
         """
         if not self._refused:
             self._last_before = max((number, *self.flying))
@@ -81,5 +93,19 @@ class Doubt:
         cause = cause_of(sign)
         if cause is Cause.SUSPECTED and alone and self._decisive:
             cause = Cause.CREDITS
+        if cause is Cause.SUSPECTED and self._waits_and_sees(sign, explained=explained):
+            cause = Cause.IN_FLIGHT
+        if cause is Cause.CREDITS:
+            self._unfounded = 0
         self.suspected = self.suspected or cause is Cause.SUSPECTED
         return cause, pause_before_probe(sign)
+
+    def _waits_and_sees(self, sign: Sign, *, explained: bool) -> bool:
+        """Tell whether a refusal that says nothing raises no doubt yet.
+
+        A doubt leaves all places but one empty. It comes all the same once the calls that may be
+        wasted in finding out are half spent.
+        """
+        if self.suspected or sign.said is Busy.CREDITS or 2 * self._refused > self._most:
+            return False
+        return explained or self._unfounded >= _UNFOUNDED

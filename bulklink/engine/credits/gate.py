@@ -177,8 +177,17 @@ class Credits:
         credit.number = self.book.leave()
         self._doubt.left(credit.number)
 
-    async def answered(self, credit: Credit, outcome: Answer | Silence, *, busy: bool) -> None:
-        """Note what came back for a call, in `credit.cause` why it was refused if it was a 429."""
+    async def answered(
+        self, credit: Credit, outcome: Answer | Silence, *, busy: bool, explained: bool = False
+    ) -> None:
+        """Note what came back for a call, in `credit.cause` why it was refused if it was a 429.
+
+        Args:
+            credit: of the call.
+            outcome: what came back.
+            busy: whether it is a 429.
+            explained: whether too many calls in flight is reason enough for one.
+        """
         number, known = credit.number or 0, self.book.left
         self._doubt.flying.discard(number)
         if isinstance(outcome, Answer):
@@ -186,7 +195,9 @@ class Credits:
             if not busy:
                 self._doubt.passed(number)
             else:
-                cause, pause = self._doubt.refused(number, outcome, need=credit.need, known=known)
+                cause, pause = self._doubt.refused(
+                    number, outcome, need=credit.need, known=known, explained=explained
+                )
                 credit.cause = cause
                 if cause is Cause.CREDITS:
                     await self._gone(outcome.retry_after)

@@ -203,6 +203,20 @@ def refused(
     return known
 
 
+def explains(known: Capacity, left_at: float, in_flight: int) -> bool:
+    """Tell whether too many in flight is reason enough for a refusal.
+
+    It is where more were in flight than is known to be taken, and where the call left before
+    another one was refused.
+
+    Args:
+        known: what was known before the refusal.
+        left_at: when the call left.
+        in_flight: most calls that were in flight since, itself included.
+    """
+    return in_flight > known.good or left_at < known.cut_at
+
+
 def _cut(known: Capacity, accepted: int, now: float, chance: float) -> Capacity:
     """Begin an episode, or go on with one that a further refusal shows not to be over."""
     barred = known.trial is Trial.OUT and 2 * accepted <= known.taken

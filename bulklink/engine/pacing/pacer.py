@@ -152,6 +152,13 @@ class Pacer:
             now = self._clock()
             self._capacity = capacity.answered(self._capacity, turn.left_at, now)
 
+    def explains(self, turn: Turn) -> bool:
+        """Tell whether too many calls in flight is reason enough for a refusal of this one."""
+        in_flight = max(turn.beside, self._places.total)
+        return turn.left_at is not None and capacity.explains(
+            self._capacity, turn.left_at, in_flight
+        )
+
     def refused(self, turn: Turn, retry_after: float | None) -> None:
         """Take in that the server refused a call because too many were in flight."""
         if turn.left_at is None:

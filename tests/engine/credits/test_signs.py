@@ -61,6 +61,55 @@ def test_at_most_as_many_calls_are_wasted_as_may_be_in_flight(most: int, said: s
     assert wasted <= most
 
 
+def probe_in_vain(doubt: Doubt, first: int, *, explained: bool) -> Cause:
+    """Have a call refused that says nothing, and one after it get through; return the cause."""
+    doubt.left(first)
+    doubt.flying.discard(first)
+    cause, _ = doubt.refused(first, Answer(429), need=1, known=None, explained=explained)
+    doubt.left(first + 1)
+    doubt.flying.discard(first + 1)
+    doubt.passed(first + 1)
+    return cause
+
+
+def test_a_refusal_that_too_many_in_flight_explain_raises_no_doubt() -> None:
+    assert probe_in_vain(Doubt(10, decisive=False), 1, explained=True) is Cause.IN_FLIGHT
+    assert probe_in_vain(Doubt(10, decisive=False), 1, explained=False) is Cause.SUSPECTED
+
+
+def test_doubts_that_come_to_nothing_are_not_raised_for_ever() -> None:
+    doubt = Doubt(10, decisive=False)
+    causes = [probe_in_vain(doubt, 2 * n + 1, explained=False) for n in range(5)]
+    assert causes == [Cause.SUSPECTED] * 3 + [Cause.IN_FLIGHT] * 2
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5, 10, 25])
+@pytest.mark.parametrize("part", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(("explained", "doubted"), [(True, 0), (False, 3), (True, 3)])
+def test_credits_that_go_during_a_probe_are_found_out_with_as_few_calls(
+    most: int, part: float, explained: bool, doubted: int
+) -> None:
+    """Calls that too many in flight explain are refused first, then those that leave alone."""
+    doubt, number = Doubt(most, decisive=False), 0
+    for _ in range(doubted):
+        probe_in_vain(doubt, number + 1, explained=False)
+        number += 2
+    flying = [number + 1 + n for n in range(max(1, int(most * part)))]
+    for number in flying:
+        doubt.left(number)
+    wasted, gone = -1, False
+    while not gone:
+        for one in flying:
+            doubt.flying.discard(one)
+            cause, _ = doubt.refused(one, Answer(429), need=1, known=None, explained=explained)
+            wasted, gone = wasted + 1, cause is Cause.CREDITS
+        explained = False
+        number += 1
+        doubt.left(number)
+        flying = [number]
+    assert wasted <= most
+
+
 def test_a_call_that_left_after_a_refusal_and_got_through_clears_the_suspicion() -> None:
     doubt, busy = Doubt(10, decisive=False), Answer(429)
     for number in (1, 2, 3):
