@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bulklink.engine.pacing import capacity
 from bulklink.engine.pacing.capacity import Capacity
+from bulklink.engine.retries import MOST_BUSY_SECONDS
 
 
 def refused(
@@ -88,6 +89,47 @@ def test_pauses_grow_only_while_refusals_persist() -> None:
     assert refused(known, in_flight=2, at=at).paused_until - at < 1.0
 
 
+def barred(known: Capacity, at: float, until: float) -> Capacity:
+    """Let calls try alone against a server that refuses all until then, twice as long for each."""
+    length = until - at
+    while True:
+        at = known.paused_until + 0.01
+        known = capacity.left(capacity.granted(known), at)
+        if at > until:
+            return capacity.answered(known, at, at + 0.5)
+        length, until = 2 * length, at + 2 * length
+        known = capacity.refused(known, at, 1, at, None, 0.5)
+
+
+@pytest.mark.parametrize("seconds", [1.0, 4.0, 10.0, 20.0])
+def test_a_penalty_that_doubles_is_overtaken_before_a_call_gives_up(seconds: float) -> None:
+    known = refused(capacity.capacity(10), in_flight=10, at=1.0)
+    assert barred(known, 1.0, 1.0 + seconds).paused_until < MOST_BUSY_SECONDS
+
+
+def test_the_next_episode_begins_with_the_penalty_that_was_learned() -> None:
+    known = barred(refused(capacity.capacity(10), in_flight=10, at=1.0), 1.0, 11.0)
+    again = refused(known, in_flight=known.good + 1, at=1_000.0)
+    assert 10.0 < again.paused_until - 1_000.0 < 20.0
+    assert barred(again, 1_000.0, 1_010.0).paused_until == again.paused_until
+
+
+def test_refusals_of_a_server_that_bars_do_not_lower_what_is_known_to_be_good() -> None:
+    known = refused(capacity.capacity(20), in_flight=13, at=1.0)
+    assert barred(known, 1.0, 11.0).good == 12
+
+
+def test_a_learned_penalty_decays_where_shorter_pauses_do() -> None:
+    known = barred(refused(capacity.capacity(10), in_flight=10, at=1.0), 1.0, 11.0)
+    pauses = list[float]()
+    for n in range(1, 40):
+        known = refused(known, in_flight=known.good + 1, at=10_000.0 * n)
+        pauses.append(known.paused_until - 10_000.0 * n)
+        known = barred(known, 10_000.0 * n, 10_000.0 * n)
+    assert pauses == sorted(pauses, reverse=True)
+    assert pauses[-1] < 1.0
+
+
 @pytest.mark.parametrize(
     ("in_flight", "left_at", "explained"), [(10, 1.0, False), (11, 1.0, True), (5, 0.5, True)]
 )
@@ -96,6 +138,15 @@ def test_a_refusal_is_explained_beyond_what_is_good_and_beside_another_refusal(
 ) -> None:
     known = Capacity(ceiling=20, limit=11, good=10, cut_at=0.7)
     assert capacity.explains(known, left_at, in_flight) is explained
+
+
+def test_the_dearer_a_failed_probe_is_the_rarer_is_the_next() -> None:
+    for seconds in (4.0, 10.0):
+        known = barred(refused(capacity.capacity(10), in_flight=10, at=1.0), 1.0, 1.0 + seconds)
+        known = refused(known, in_flight=known.good + 1, at=5_000.0)
+        cost = known.paused_until - 5_000.0
+        known = barred(known, 5_000.0, 5_000.0 + seconds)
+        assert known.next_place - known.paused_until >= 25 * cost
 
 
 @settings(max_examples=200)

@@ -53,6 +53,27 @@ def test_a_risen_cap_is_used_within_half_a_minute(cap: int, others: int, latency
     assert seen.calls(100, 110) >= 0.9 * 10 * cap / latency
 
 
-def test_a_server_that_punishes_without_a_word_is_overtaken() -> None:
-    """A penalty that doubles at each early call ends, because the pauses grow faster."""
-    assert watch(Org(20, 12, latency=1.0, penalty=4.0, seconds=300)).calls(250) > 0
+SILENT = {
+    "unannounced 4 s": (Org(20, 12, latency=1.0, penalty=4.0, seconds=900), 180),
+    "unannounced 10 s": (Org(20, 12, latency=1.0, penalty=10.0, seconds=900), 180),
+    "unannounced 10 s, in words that tell nothing": (
+        Org(20, 12, latency=1.0, penalty=10.0, words=False, seconds=900),
+        180,
+    ),
+    "unannounced 10 s, far below what was told": (
+        Org(25, 3, latency=1.0, penalty=10.0, seconds=900),
+        240,
+    ),
+}
+"""Orgs that refuse everything for a while without a word, twice as long after each early call;
+and the seconds within which that is learned."""
+
+
+@pytest.mark.parametrize(("org", "learned"), SILENT.values(), ids=SILENT.keys())
+def test_penalties_that_nobody_announces_are_learned_once_and_cost_little_then(
+    org: Org, learned: float
+) -> None:
+    seen = watch(org)
+    best = org.cap / org.latency * (org.seconds - learned)
+    assert seen.calls(learned) >= 0.9 * best
+    assert seen.refusals(learned) <= most_refusals(seen, learned, org.seconds) / 2

@@ -14,13 +14,11 @@ from enum import Enum
 
 import msgspec
 
+from bulklink.engine.pacing import penalty
+
 _FIRST_BACK_OFF = 0.2
-_BARRED_BACK_OFF = 20.0
-"""Seconds of the pause where few of ours are in flight and the server refuses all the same."""
 _GROWTH = 4.0
-_BARRED_GROWTH = 8.0
-"""How pauses grow while refusals persist; a penalty that doubles has to be overtaken."""
-_LONGEST_BACK_OFF = 300.0
+"""How pauses grow while refusals persist."""
 _AFTER_RETRY_AFTER = 1.0
 """At exactly the given time a sister API refuses again, and lengthens the penalty."""
 _SHORTEST_TRIAL = 0.05
@@ -30,10 +28,8 @@ _LONGEST_STEP = 1.0
 _CALLS_A_REFUSAL = 120
 _SECONDS_A_REFUSAL = 25.0
 """What a refused call costs the patience for the next probe: so many calls, but no more seconds."""
-_OUTAGE_SHARE = 12.0
-"""A probe waits so many times as long as the last refusal held things up."""
 _SHORTEST_WAIT = 6.0
-_LONGEST_WAIT = 900.0
+_LONGEST_WAIT = 1_800.0
 
 
 class Trial(Enum):
@@ -57,10 +53,13 @@ class Capacity(msgspec.Struct, frozen=True):
         cut_at: when the limit was cut; refusals of calls that left before do not cut it again.
         taken: calls in flight that were not refused then.
         least: below which that cut does not go.
+        first_good: what was good after the first refusals of the episode.
         began: when the episode began, None while there is none.
         refusals: calls refused in it.
         held_up: seconds that it let nobody leave.
         back_off: seconds of its last pause without Retry-After.
+        barred: whether a call was refused in it that was alone after a pause.
+        penalty: seconds that one refusal costs where nobody announces it, 0 for none.
         probed: places opened beyond what was known to be good.
         next_place: when the next one may be opened.
         latency: seconds of a call, smoothed.
@@ -76,10 +75,13 @@ class Capacity(msgspec.Struct, frozen=True):
     cut_at: float = -math.inf
     taken: int = 0
     least: int = 1
+    first_good: int = 1
     began: float | None = None
     refusals: int = 0
     held_up: float = 0.0
     back_off: float = 0.0
+    barred: bool = False
+    penalty: float = 0.0
     probed: int = 0
     next_place: float = 0.0
     latency: float = 0.5
@@ -115,6 +117,8 @@ def left(known: Capacity, now: float) -> Capacity:
     if known.trial is not Trial.OUT or known.trial_ends < math.inf:
         return known
     seconds = min(max(2 * known.turnaround, _SHORTEST_TRIAL), _LONGEST_TRIAL)
+    if known.barred or known.penalty:
+        seconds = _LONGEST_TRIAL  # not to take a slow refusal for none, which costs so much here
     return _but(known, trial_ends=now + seconds)
 
 
@@ -195,11 +199,15 @@ def refused(
     known = _but(known, turnaround=turnaround, refusals=known.refusals + 1)
     if left_at < known.cut_at:
         good = max(known.least, known.good - 1)
-        known = _but(known, good=good, limit=min(known.limit, good), taken=known.taken - 1)
+        limit = min(known.limit, good)
+        known = _but(known, good=good, first_good=good, limit=limit, taken=known.taken - 1)
+        if known.penalty:  # this call lengthened it
+            known = _backed_off(known, now, 0.0, chance)
     else:
-        known = _cut(known, in_flight - 1, now, chance)
+        known = _cut(known, in_flight - 1, now, silent=retry_after is None)
+        known = _backed_off(known, now, known.back_off, chance)
     if retry_after is not None:
-        known = _paused(known, now, retry_after + _AFTER_RETRY_AFTER)
+        known = _paused(_but(known, penalty=0.0), now, retry_after + _AFTER_RETRY_AFTER)
     return known
 
 
@@ -217,25 +225,34 @@ def explains(known: Capacity, left_at: float, in_flight: int) -> bool:
     return in_flight > known.good or left_at < known.cut_at
 
 
-def _cut(known: Capacity, accepted: int, now: float, chance: float) -> Capacity:
+def _cut(known: Capacity, accepted: int, now: float, *, silent: bool) -> Capacity:
     """Begin an episode, or go on with one that a further refusal shows not to be over."""
     barred = known.trial is Trial.OUT and 2 * accepted <= known.taken
-    back_off = _FIRST_BACK_OFF
-    if known.began is not None:
-        growth, shortest = (_BARRED_GROWTH, _BARRED_BACK_OFF) if barred else (_GROWTH, 0.0)
-        back_off = min(max(known.back_off * growth, shortest), _LONGEST_BACK_OFF)
+    begins = known.began is None
     known = _but(
         known,
         cut_at=now,
-        began=now if known.began is None else known.began,
-        back_off=back_off,
+        began=now if begins else known.began,
+        barred=known.barred or (barred and silent),
         trial=Trial.NEXT,
     )
-    if not barred:  # else the refusal tells nothing of what the server takes at other times
-        least = max(1, -(-known.limit // 2))
-        good = max(1, min(max(least, accepted), known.limit - 1))
-        known = _but(known, limit=good, good=good, least=least, taken=accepted)
-    return _paused(known, now, back_off * (0.75 + 0.5 * chance))
+    if barred:  # neither does this refusal tell what the server takes, nor those since the first
+        return _but(known, limit=known.first_good, good=known.first_good)
+    least = max(1, -(-known.limit // 2))
+    good = max(1, min(max(least, accepted), known.limit - 1))
+    first_good = good if begins else known.first_good
+    return _but(known, limit=good, good=good, first_good=first_good, least=least, taken=accepted)
+
+
+def _backed_off(known: Capacity, now: float, last: float, chance: float) -> Capacity:
+    """Have all wait: longer than the last time, and as long as a penalty takes if there is one."""
+    if known.barred or known.penalty:
+        back_off = penalty.pause(known.penalty, known.refusals, last)
+        seconds = penalty.jittered(back_off, chance)
+    else:
+        back_off = min(last * _GROWTH, penalty.LONGEST) or _FIRST_BACK_OFF
+        seconds = back_off * (0.75 + 0.5 * chance)
+    return _paused(_but(known, back_off=back_off), now, seconds)
 
 
 def _paused(known: Capacity, now: float, seconds: float) -> Capacity:
@@ -250,13 +267,21 @@ def _trial_over(known: Capacity) -> Capacity:
     if known.trial is Trial.NONE:
         return known
     limit = known.good if known.probed else max(1, -(-known.good // 2))
-    return _but(known, trial=Trial.NONE, limit=limit)
+    if not known.barred and not known.penalty:
+        return _but(known, trial=Trial.NONE, limit=limit)
+    seconds = penalty.learned(known.penalty, known.refusals, known.back_off, barred=known.barred)
+    known = _but(known, penalty=seconds, barred=False, back_off=0.0, refusals=1)
+    # From one place on, so that one call is refused, and not many, if it is too many again.
+    return _but(known, trial=Trial.NONE, limit=limit if known.probed else 1)
 
 
 def _episode_over(known: Capacity, now: float) -> Capacity:
     """Say when the next place may be tried, so that refusals stay as few as promised."""
     calls = _CALLS_A_REFUSAL * known.latency / known.good
-    wait = max(known.refusals * min(calls, _SECONDS_A_REFUSAL), _OUTAGE_SHARE * known.held_up)
+    cost = known.held_up
+    if known.penalty:  # the first time cost more, to find that out
+        cost = min(cost, penalty.jittered(known.penalty, 1.0))
+    wait = max(known.refusals * min(calls, _SECONDS_A_REFUSAL), penalty.interval(cost))
     wait = min(max(wait, _SHORTEST_WAIT), _LONGEST_WAIT)
     return _but(
         known, began=None, refusals=0, held_up=0.0, back_off=0.0, probed=0, next_place=now + wait
