@@ -34,6 +34,8 @@ sys.path.append(str(ROOT))  # for the simulation, which is not installed
 CALLS = 2_000
 TRIED = (1, 2, 3, 4, 5, 7, 10, 12, 15, 18, 20, 25)
 """Fixed limits of which the best is taken."""
+LEARNED = 300.0
+"""Seconds after which calls count where the org is watched for longer."""
 OWNER, DEAL, FIRST = "5843104000000424672", "5843104000004382122", 5843104000000100000
 
 
@@ -62,7 +64,16 @@ def orgs() -> dict[str, Any]:
         "20, then 10, 30 s of penalty, Retry-After": Org(
             20, 20, penalty=30.0, retry_after=True, others=((60, 10), (180, 0))
         ),
-        "12 where 20 are told, 4 s of penalty without a word": Org(20, 12, penalty=4.0),
+        "12 where 20 are told, unannounced penalty of 4 s, minutes 5 to 15": Org(
+            20, 12, penalty=4.0, seconds=900
+        ),
+        "12 where 20 are told, unannounced penalty of 10 s, minutes 5 to 15": Org(
+            20, 12, penalty=10.0, seconds=900
+        ),
+        "12 where 20 are told, 10 s, words that tell nothing, minutes 5 to 15": Org(
+            20, 12, penalty=10.0, words=False, seconds=900
+        ),
+        "18 where 25 are told, words that tell nothing": Org(25, 18, words=False),
     }
 
 
@@ -70,7 +81,7 @@ def policies() -> str:
     """Return the table policy by org: use, 429s, time against the best in hindsight."""
     with multiprocessing.Pool() as pool:
         lines = [line for told in pool.imap(of_org, orgs(), chunksize=1) for line in told]
-    header = ["the CRM takes", "policy", "calls in 300 s", "use", "429s", "after the first minute"]
+    header = ["the CRM takes", "policy", "calls", "use", "429s", "after the first minute"]
     return table([*header, "time for as many calls"], lines)
 
 
@@ -80,7 +91,8 @@ def of_org(name: str) -> list[list[str]]:
 
     org = orgs()[name]
     fixed = {limit: watch(org, fixed=limit) for limit in TRIED if limit <= org.told}
-    limit, best = max(fixed.items(), key=lambda one: len(one[1].done))
+    since = LEARNED if org.seconds > LEARNED else 0.0
+    limit, best = max(fixed.items(), key=lambda one: one[1].calls(since))
     ways = {
         f"fixed at {org.told}, as told": fixed[org.told],
         f"fixed at {limit}, best in hindsight": best,
@@ -88,10 +100,10 @@ def of_org(name: str) -> list[list[str]]:
     }
     lines = []
     for policy, seen in ways.items():
-        use = len(seen.done) / len(best.done)
+        use = seen.calls(since) / best.calls(since)
         refused = (str(len(seen.refused)), str(seen.refusals(60)))
-        slower = f"{1 / use:.2f}" if use > 0.01 else "over 100"
-        lines.append([name, policy, f"{len(seen.done):,}", f"{use:.2f}", *refused, slower])
+        slower = f"{1 / use:.2f}" if use > 0.01 else "over 100" if use else "never"
+        lines.append([name, policy, f"{seen.calls(since):,}", f"{use:.2f}", *refused, slower])
     return lines
 
 

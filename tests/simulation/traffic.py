@@ -14,7 +14,8 @@ from bulklink.engine.caller import Caller, Clock
 from bulklink.engine.credits.gate import Credits, Rules
 from bulklink.engine.pacing.pacer import Pacer
 from bulklink.engine.pacing.turn import Turn
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.stopping import HaltedError, Stopping
+from bulklink.errors import RunStoppedError
 from bulklink.ledger.writer import open_ledger
 from bulklink.zoho.client import Client
 from bulklink.zoho.exchange import Answer, Silence
@@ -148,10 +149,13 @@ async def _work(org: Org, chance: random.Random, fixed: int | None) -> Seen:
             spending = Credits(Rules(), stopping, wall=now, monotonic=now)
             client = Client(tokens, transport)
             caller = Caller(client, ledger, pacer, spending, stopping, clock)
-            with anyio.move_on_after(org.seconds):
-                async with anyio.create_task_group() as group:
-                    for n in range(CONTACTS):
-                        group.start_soon(_ask, caller, contact(n))
+            try:
+                with anyio.move_on_after(org.seconds):
+                    async with anyio.create_task_group() as group:
+                        for n in range(CONTACTS):
+                            group.start_soon(_ask, caller, contact(n))
+            except* (RunStoppedError, HaltedError):
+                pass  # the client gave up: that is all it made
         servers.cancel_scope.cancel()
     return seen
 

@@ -20,10 +20,11 @@ _DECAY = 0.9
 _FORGOTTEN = 0.5
 """Seconds below which a penalty is as good as none."""
 _SHARE = 12.0
-_DEAR = 2.0
-_DEAR_SHARE = 30.0
-"""A probe waits so many times as long as it costs; more often where it costs little, so that a
-risen cap is found within half a minute."""
+_DEAR = 4.5
+_DEAR_SHARE = 40.0
+"""A probe waits so many times as long as one costs, and longer for what it costs beyond some
+seconds: they are what our own pauses take, not a penalty. Where it costs little, a risen cap is to
+be found within half a minute."""
 
 
 def pause(penalty: float, refusals: int, last: float) -> float:
