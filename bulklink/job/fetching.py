@@ -251,7 +251,13 @@ class Fetcher:
         if left:
             try:
                 async with reading_session(
-                    lines, self._folder.answers, limits, connection, self._stopping, around
+                    lines,
+                    self._folder.answers,
+                    limits,
+                    connection,
+                    self._stopping,
+                    around,
+                    self._watch.warn,
                 ) as session:
                     await self._steps(session)
             except HaltedError:

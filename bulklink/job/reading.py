@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -61,6 +61,7 @@ async def reading_session(
     connection: Connection,
     stopping: Stopping,
     around: Surroundings,
+    warn: Callable[[str], None],
 ) -> AsyncIterator[ReadingSession]:
     """Open a session that reads.
 
@@ -71,6 +72,7 @@ async def reading_session(
         connection: where the CRM is and how to sign in.
         stopping: by which it can be stopped.
         around: network, disk and clock.
+        warn: told what the user should know.
 
     Raises:
         LedgerError: at the end, if something could not be written.
@@ -82,6 +84,7 @@ async def reading_session(
         stopping=stopping,
         clock=clock.monotonic,
         chance=clock.chance,
+        notice=warn,
     )
     spending = Spending(limits, connection, stopping, around)
     files = around.files(log, answers, False)  # noqa: FBT003 - not synced: reads change nothing
@@ -89,7 +92,15 @@ async def reading_session(
         async with around.transport() as transport, open_ledger(files) as writer:
             tokens = Tokens(connection, transport, around.token_store, clock.wall)
             client = Client(tokens, transport, secrets_of(connection))
-            caller = Caller(client, writer, pacer, spending.credits, stopping, clock)
+            caller = Caller(
+                client,
+                writer,
+                pacer,
+                spending.credits,
+                stopping,
+                clock,
+                settle_after=limits.settle_after,
+            )
             refusals = ReadRefusals()
             yield ReadingSession(caller, writer, refusals, stopping, clock, pacer, limits, spending)
     finally:

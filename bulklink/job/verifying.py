@@ -190,6 +190,7 @@ class Verifier:
                 connection,
                 self._stopping,
                 around,
+                self._watch.warn,
             ) as session:
                 await self._steps(session)
         except HaltedError:

@@ -10,6 +10,7 @@ import pytest
 
 from bulklink.emulator.crm import Crm
 from bulklink.emulator.faults import Fault, FaultBook, FaultKind
+from bulklink.emulator.settings import Settings
 from bulklink.engine.stopping import Stopping
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.job.fetched import FetchedTable, UnreadContact
@@ -18,12 +19,14 @@ from bulklink.job.fetching import Fetcher
 from bulklink.job.options import Job
 from bulklink.job.progress import Watch
 from bulklink.mapping.stop import Stop
+from bulklink.zoho.transport import ANSWER_SECONDS
 from tests.simulation.around import surroundings
 from tests.simulation.drawn import draw
-from tests.simulation.simulated import CONNECTION
+from tests.simulation.simulated import CONNECTION, OWNERS, Case, contact, email
 from tests.virtual import VirtualLoop
 
 SEEDS = 60
+CONTACTS = 30
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, 20))
@@ -109,3 +112,45 @@ def _faults(chance: random.Random) -> list[Fault]:
         for kind in kinds
         if chance.random() < 0.6
     ]
+
+
+class _Warned(Watch):
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.texts.append(text)
+
+
+async def test_one_notice_says_that_the_crm_takes_fewer_reads_at_once(tmp_path: Path) -> None:
+    crm = _of_contacts(Settings(latency=0.3, concurrency=3), tmp_path)
+    watch = _Warned()
+    async with surroundings(crm) as around:
+        fetcher = Fetcher(FetchFolder(tmp_path), FetchRecord(CONTACTS, ""), watch, Stopping())
+        await fetcher.run(Job(mappings=(), rate=None, concurrency=10), CONNECTION, around)
+    assert fetcher.progress.finished == CONTACTS
+    assert [text for text in watch.texts if "too many requests" in text] == watch.texts
+    assert len(watch.texts) == 1
+
+
+async def test_a_read_without_an_answer_in_time_holds_its_place_while_the_crm_is_at_work(
+    tmp_path: Path,
+) -> None:
+    crm = _of_contacts(Settings(latency=0.3, concurrency=4), tmp_path)
+    slow = Fault(FaultKind.SLOW, op="read", count=4, seconds=ANSWER_SECONDS + 5)
+    crm.state.faults = FaultBook([slow])
+    async with surroundings(crm) as around:
+        fetcher = Fetcher(FetchFolder(tmp_path), FetchRecord(CONTACTS, ""), Watch(), Stopping())
+        await fetcher.run(Job(mappings=(), rate=None, concurrency=4), CONNECTION, around)
+    assert fetcher.progress.finished == CONTACTS
+    assert crm.state.answered_429 == 0
+
+
+def _of_contacts(settings: Settings, folder: Path) -> Crm:
+    """Return a CRM with an email for each of some contacts, and write the list of these."""
+    case = Case([email(n, contact(n), OWNERS[0]) for n in range(CONTACTS)], [], {})
+    case.settings = settings
+    FetchFolder(folder).contacts.write_text(
+        "".join(f"{contact(n)}\n" for n in range(CONTACTS)), "ascii"
+    )
+    return case.crm()
