@@ -69,6 +69,12 @@ SILENT = {
 and the seconds within which that is learned."""
 
 
+@pytest.mark.parametrize("seed", [3, 5, 7])
+def test_a_penalty_is_outlasted_though_one_more_call_was_too_early(seed: int) -> None:
+    seen = watch(Org(25, 3, latency=1.0, penalty=10.0, seconds=600), seed)
+    assert seen.calls(480) >= 0.8 * 3 * 120
+
+
 @pytest.mark.parametrize(("org", "learned"), SILENT.values(), ids=SILENT.keys())
 def test_penalties_that_nobody_announces_are_learned_once_and_cost_little_then(
     org: Org, learned: float

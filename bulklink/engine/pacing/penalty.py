@@ -8,12 +8,12 @@ from __future__ import annotations
 
 _GUESS = 10.0
 """Seconds that one refusal may cost, before anything is known."""
-_LONGEST_GUESS = 160.0
 _GROWTH = 4.0
 """How pauses grow while the server bars; a penalty that doubles has to be overtaken."""
 _FIRST_GROWTH = 2.5
 """Enough where what was learned had decayed to a little too short."""
-LONGEST = 300.0
+LONGEST = 310.0
+"""A call that it holds up once is still far from the time after which it gives up."""
 _MARGIN = 1.05
 _JITTER = 0.2
 _DECAY = 0.9
@@ -36,7 +36,7 @@ def pause(penalty: float, refusals: int, last: float) -> float:
         last: seconds of the pause that was too short, 0 for none.
     """
     doubled = 2.0 ** min(refusals - 1, 12)
-    seconds = penalty * doubled if penalty else min(_GUESS * doubled, _LONGEST_GUESS)
+    seconds = (penalty or _GUESS) * doubled
     growth = _FIRST_GROWTH if last <= penalty else _GROWTH
     return min(max(seconds, last * growth), LONGEST)
 
