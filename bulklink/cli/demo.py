@@ -30,11 +30,13 @@ def demo(ctx: click.Context, /) -> int:
       bulklink demo
     """
     from bulklink.cli.send import run  # noqa: PLC0415 - not for --help
+    from bulklink.cli.steps import NO_STEPS  # noqa: PLC0415 - not for --help
 
     jobs = _jobs_folder()
     with _emulator(jobs / "demo" / "world.json") as url:
         note(f"A local CRM serves a sample world at {url}.")
         os.environ.update(_connection(url))
+        ctx.meta[NO_STEPS] = True  # they need the local CRM
         result: Any = run.main([str(jobs / "demo.toml")], standalone_mode=False, parent=ctx)
     note("The local CRM is stopped. The next thing to try: bulklink plan --help")
     return int(result)

@@ -67,8 +67,8 @@ def plan(mapping: tuple[str, ...], run_dir: Path | None, **options: Any) -> int:
 
 def show_plan(job: Any, *, as_json: bool, **settings: Any) -> int:
     """Plan a job, show what it will cost and return the exit code."""
+    from bulklink.cli.planned import show_plan_report  # noqa: PLC0415 - not for --help
     from bulklink.cli.signals import planned  # noqa: PLC0415 - not for --help
-    from bulklink.cli.summary import show_plan_report  # noqa: PLC0415 - not for --help
 
     known = bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
     report = planned(job, module_known=known, warn=warn, **settings)

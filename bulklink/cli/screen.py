@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
-from textwrap import indent
+from datetime import datetime
+from textwrap import indent, wrap
 from typing import Any
 
 import click
@@ -59,3 +65,32 @@ def table(rows: Mapping[str, object]) -> str:
         f"  {name:<{width}}  {value:>{numbers if isinstance(rows[name], int | float) else 0}}"
         for name, value in shown.items()
     )
+
+
+def local_time(moment: str) -> str:
+    """Return a time of a file, which is UTC, as local time with its offset."""
+    return datetime.fromisoformat(moment).astimezone().isoformat(" ", "seconds")
+
+
+def wrapped(text: str, margin: str = "") -> list[str]:
+    """Return a text in lines that fit the terminal, the later ones set in; whole without one.
+
+    Args:
+        text: one paragraph. Words are never cut: ids and paths stay whole.
+        margin: what every line begins with.
+    """
+    if not sys.stdout.isatty():
+        return [margin + text]
+    return wrap(
+        text,
+        max(20, shutil.get_terminal_size().columns),
+        initial_indent=margin,
+        subsequent_indent=margin + "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def typed(*words: str) -> str:
+    """Return a command as it is typed in this system's shell, quoted where that is needed."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)

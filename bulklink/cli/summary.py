@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,11 @@ from typing import Any
 import click
 import msgspec
 
-from bulklink.cli.comparison import show_comparison
+from bulklink.cli.accounting import accounting
 from bulklink.cli.proof import proof_lines, proof_object
-from bulklink.cli.screen import note, print_json, show_error, table
-from bulklink.errors import RunStoppedError
-from bulklink.job.planning import PlanReport
+from bulklink.cli.screen import local_time, note, print_json, show_error, wrapped
+from bulklink.cli.steps import next_steps
+from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.job.proving import Proof
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunRecord, State
@@ -41,25 +40,56 @@ def show_run(
     if as_json:
         print_json(_object(summary, proof))
         return
-    click.echo(_headline(summary))
-    click.echo(table({name: n for name, n in summary.counts.items() if n} | {"rows": summary.rows}))
+    record = RunFolder(Path(summary.run_dir)).read()
+    explain = reason is None or reason.by is not StoppedBy.MAX_FAILURES
+    for line in _lines(summary, record, proof, explain=explain):
+        click.echo(line)
+
+
+def _lines(
+    summary: RunSummary, record: RunRecord, proof: Proof | None, *, explain: bool
+) -> Iterator[str]:
+    """Yield the lines of a summary, none wider than the terminal but paths and commands.
+
+    Args:
+        summary: where the run stands.
+        record: of the run.
+        proof: what was found where it was checked.
+        explain: say of the commonest failures what to do; the reason of a stop has said so.
+    """
+    yield _headline(summary)
+    yield from accounting(summary, record, explain=explain)
     calls = summary.calls
-    click.echo(
+    told = (
         f"Calls: {calls.link:,} link, {calls.unlink:,} unlink, {calls.read:,} read,"
         f" {calls.lookup:,} look-up, {calls.retried:,} of them again;"
-        f" the fewest for link and unlink: {calls.least:,}."
+        f" the fewest for link and unlink: {calls.least:,}.",
+        *_forecast(record),
+        *_canary(record),
+        f"Time: {summary.seconds:,.1f} s, {_made(summary):,} credits",
+        *_when(record),
+        *_limited(record),
+        *_beyond(record),
+        *_later(summary),
     )
-    record = RunFolder(Path(summary.run_dir)).read()
-    for line in (*_forecast(record), *_canary(summary)):
-        click.echo(line)
-    click.echo(f"Time: {summary.seconds:,.1f} s, {_made(summary):,} credits")
-    for line in (*_limited(record), *_beyond(record), *_later(summary)):
-        click.echo(line)
-    click.echo(f"Ledger: {Path(summary.run_dir) / 'ledger.jsonl'}")
+    for line in told:
+        yield from wrapped(line)
+    yield f"Ledger: {Path(summary.run_dir) / 'ledger.jsonl'}"
     if summary.counts["rejected"]:
-        click.echo(f"Refused rows: {Path(summary.run_dir) / 'rejects.csv'}")
-    for line in proof_lines(proof) if proof else ():
-        click.echo(line)
+        yield f"Refused rows: {Path(summary.run_dir) / 'rejects.csv'}"
+    yield from proof_lines(proof) if proof else ()
+    yield from next_steps(summary, record)
+
+
+def _when(record: RunRecord) -> Iterator[str]:
+    """Yield when the first command of a run began and the last ended."""
+    if not record.invocations:
+        return
+    many, last = len(record.invocations), record.invocations[-1]
+    text = f"Started {local_time(record.invocations[0].started)}"
+    if last.ended:
+        text += f", ended {local_time(last.ended)}"
+    yield f"{text}, in {many:,} commands" if many > 1 else text
 
 
 def _forecast(record: RunRecord) -> Iterator[str]:
@@ -104,8 +134,7 @@ def _beyond(record: RunRecord) -> Iterator[str]:
 def _later(summary: RunSummary) -> Iterator[str]:
     """Yield when a run can go on that waits for credits, or stopped for them."""
     if summary.resume_at is not None:
-        moment = datetime.fromisoformat(summary.resume_at).astimezone()
-        yield f"Credits are expected at {moment:%Y-%m-%d %H:%M:%S %Z}."
+        yield f"Credits are expected at {local_time(summary.resume_at)}."
 
 
 def show_runs(
@@ -131,76 +160,9 @@ def _object(summary: RunSummary, proof: Proof | None) -> dict[str, Any]:
     return told if proof is None else told | {"check": proof_object(proof)}
 
 
-def show_plan_report(report: PlanReport, *, as_json: bool) -> None:
-    """Show what a plan will cost."""
-    if as_json:
-        told = msgspec.to_builtins(report)
-        del told["outlook"]
-        if report.compare is None:
-            del told["compare"]
-        print_json(told)
-        return
-    calls = report.calls
-    click.echo(f"{report.op}: {report.messages:,} emails in {report.groups:,} groups")
-    click.echo(
-        table(
-            {
-                "rows": report.rows,
-                "rejected": report.rejected,
-                "duplicate": report.duplicate,
-                "link calls": calls.link,
-                "unlink calls": calls.unlink,
-                "fewest of both there can be": calls.least,
-                "read calls, at least": calls.read_at_least,
-                "look-ups, at least": calls.lookup_at_least,
-                "credits, at least": report.credits_at_least,
-            }
-        )
-    )
-    for line in _ahead(report):
-        click.echo(line)
-    if report.compare is not None:
-        show_comparison(report.compare)
-    click.echo(f"Digest: {report.digest}")
-    if report.run_dir:
-        click.echo(f"Sealed in {report.run_dir}; `bulklink apply {report.run_dir}` sends it.")
-
-
-def _ahead(report: PlanReport) -> Iterator[str]:
-    """Yield what the run is up against: time, credits a day, what would save calls."""
-    ahead = report.outlook
-    yield (
-        f"Time: at least {ahead.seconds:,.1f} s with {ahead.in_flight} calls in flight;"
-        f" limited by {ahead.limit}."
-    )
-    if ahead.day_credits is None:
-        yield "Credits a day: not known; --edition (and --users) tells the share."
-    else:
-        share = report.credits_at_least / ahead.day_credits
-        yield f"Credits a day: {ahead.day_credits:,}, of which this takes {share:.1%}."
-    if ahead.a_day is not None and ahead.a_day != ahead.day_credits:
-        yield f"Of these, all runs may spend {ahead.a_day:,}."
-    if ahead.days > 1:
-        yield f"That is {ahead.days:,} windows of 24 hours."
-    if ahead.commands > 1:
-        yield f"With this --max-credits it takes {ahead.commands:,} commands."
-    if report.calls.read_at_least:
-        yield (
-            f"Snapshot: reading which deal each email is on takes at least"
-            f" {report.calls.read_at_least:,} of these credits. --no-snapshot saves them, and is"
-            " the better choice where few emails are as wanted already and nobody will undo the"
-            " run."
-        )
-    if ahead.saved_by_contact:
-        yield (
-            f"--group-by contact would save {ahead.saved_by_contact:,} link calls"
-            f" ({ahead.saved_by_contact / report.calls.link:.0%}); no page of Zoho's shows it."
-        )
-
-
-def _canary(summary: RunSummary) -> Iterator[str]:
+def _canary(record: RunRecord) -> Iterator[str]:
     """Yield how the canary went, where there was one."""
-    canary = RunFolder(Path(summary.run_dir)).read().canary
+    canary = record.canary
     if canary is not None:
         found = canary.found or f"the first {canary.messages:,} emails; not over."
         yield f"Canary: {canary.state}: {found}"

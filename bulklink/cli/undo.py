@@ -57,8 +57,8 @@ def undo(run: Path, **options: Any) -> int:
 def _plan(run: Path, job: Job, options: dict[str, Any]) -> int:
     from functools import partial  # noqa: PLC0415 - not for --help
 
+    from bulklink.cli.planned import show_plan_report  # noqa: PLC0415 - not for --help
     from bulklink.cli.signals import in_thread  # noqa: PLC0415 - not for --help
-    from bulklink.cli.summary import show_plan_report  # noqa: PLC0415 - not for --help
     from bulklink.job.undoing import plan_undo  # noqa: PLC0415 - not for --help
     from bulklink.runs.folder import RunFolder  # noqa: PLC0415 - not for --help
 

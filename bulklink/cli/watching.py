@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bulklink.cli.screen import note, warn
+from bulklink.cli.screen import local_time, note, warn
 from bulklink.cli.signals import with_signals
 from bulklink.cli.summary import show_run
 from bulklink.engine.stopping import Stopping
@@ -88,8 +88,8 @@ class ScreenWatch(Watch):
         if until is None:
             self.phase("Sending")
             return
-        moment = datetime.fromtimestamp(until).astimezone()
-        text = f"Waiting for credits until {moment:%Y-%m-%d %H:%M:%S %Z}"
+        moment = datetime.fromtimestamp(until, UTC)
+        text = f"Waiting for credits until {local_time(moment.isoformat())}"
         self._bar.update(self._task, description=text)
         if self._style != "bar" and not self._quiet:
             note(f"{text}. Ctrl-C stops; `bulklink resume` goes on later.")

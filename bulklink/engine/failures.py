@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+from bulklink.engine.settling import ALREADY_LINKED, CHANGED_SINCE, NOT_LISTED
 from bulklink.errors import RunStoppedError, StoppedBy
-from bulklink.ledger.lines import Result
+from bulklink.ledger.lines import Result, code_of
+from bulklink.ledger.replay import NOT_APPLIED, PUT_BACK_FAILED
+from bulklink.ledger.tally import OTHERS
 from bulklink.models import Status
 from bulklink.zoho.classes import advice_for
+from bulklink.zoho.codes import Code
 
 FIRST = 20
 """Messages that stop a run if they are the first to be settled and all of them failed."""
@@ -17,7 +21,13 @@ SHARE_FROM = 200
 """Messages that must be settled before their share of failures counts."""
 _MOST_CODES = 50
 _CODES_SHOWN = 3
-_OTHERS = "other codes"
+_OWN_ADVICE = {
+    CHANGED_SINCE: "Somebody has changed the email since: see where it is now, then mend its row.",
+    NOT_LISTED: "No page that was read lists it: check contact, owner and message id.",
+    ALREADY_LINKED: advice_for(Code.ALREADY_LINKED),
+    NOT_APPLIED: "It was answered with success, and a read shows otherwise: look at it in the CRM.",
+    PUT_BACK_FAILED: "It is off the deal that it was on: link it by hand, or retry.",
+}
 _NEVER_SENT = (Status.REJECTED, Status.DUPLICATE)
 _AS_WANTED = (Status.DONE, Status.UNCHANGED)
 
@@ -76,9 +86,9 @@ class Failures:
         if result.status in _AS_WANTED:
             return
         self.failed += 1
-        code = _code(result)
+        code = code_of(result)
         if code not in self._codes and len(self._codes) >= _MOST_CODES:
-            code = _OTHERS
+            code = OTHERS
         self._codes[code] = self._codes.get(code, 0) + 1
         self._examples.setdefault(code, result)
 
@@ -96,17 +106,9 @@ class Failures:
 
     def explained(self) -> list[str]:
         """Say of the commonest codes what to do, and name a row of the commonest."""
-        lines = []
-        for code, count in self._commonest():
-            lines.append(f"{count:,} {code}: {_resolution(code, self._examples[code])}")
-        for code, _ in self._commonest()[:1]:
-            one = self._examples[code]
-            on = f", deal {one.deal_id}" if one.deal_id else ""
-            lines.append(
-                f"For example row {one.row}: contact {one.contact_id},"
-                f" message {one.message_id}{on}."
-            )
-        return lines
+        commonest = self._commonest()
+        lines = [explained(code, count, self._examples[code]) for code, count in commonest]
+        return lines + [shown(self._examples[code]) for code, _ in commonest[:1]]
 
     def reason(self, run_dir: str) -> RunStoppedError:
         """Return why the run stops: how many failed, of which codes, and what to do.
@@ -128,9 +130,22 @@ class Failures:
         return sorted(self._codes.items(), key=lambda found: -found[1])[:_CODES_SHOWN]
 
 
-def _code(result: Result) -> str:
-    return result.code or (f"HTTP {result.http_status}" if result.http_status else "no code")
+def explained(code: str, count: int, example: Result) -> str:
+    """Say how many failed with a code, and what to do about it.
+
+    Args:
+        code: Zoho's or our own.
+        count: the rows that ended with it.
+        example: one of them, whose message stands in where nothing is known to do.
+    """
+    advice = advice_for(code) or _OWN_ADVICE.get(code)
+    return f"{count:,} {code}: {advice or example.message or 'see answers.jsonl.'}"
 
 
-def _resolution(code: str, example: Result) -> str:
-    return advice_for(code) or example.message or "see answers.jsonl."
+def shown(example: Result) -> str:
+    """Name a row, so that somebody can look at it in the CRM."""
+    on = f", deal {example.deal_id}" if example.deal_id else ""
+    return (
+        f"For example row {example.row}: contact {example.contact_id},"
+        f" message {example.message_id}{on}."
+    )

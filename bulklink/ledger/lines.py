@@ -40,6 +40,11 @@ class Result(msgspec.Struct, frozen=True):
     duplicate_of: int | msgspec.UnsetType = msgspec.UNSET
 
 
+def code_of(result: Result) -> str:
+    """Return the code by which a failure is counted: where there is none, its HTTP status."""
+    return result.code or (f"HTTP {result.http_status}" if result.http_status else "no code")
+
+
 class CallLine(msgspec.Struct, frozen=True):
     """What a `call` line says of a request: its number, what it is, the rows it carries.
 
