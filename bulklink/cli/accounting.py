@@ -10,7 +10,7 @@ from bulklink.engine.failures import explained, shown
 from bulklink.ledger.tally import Counted, Tally, tally
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.record import RunRecord
+from bulklink.runs.record import RunRecord, State
 from bulklink.runs.status import PENDING, RunSummary
 
 _MIXED = "mixed"
@@ -39,7 +39,7 @@ def accounting(summary: RunSummary, record: RunRecord, *, explain: bool) -> Iter
     if mixed or (failed and explain):
         told = tally(RunFolder(Path(summary.run_dir)).ledger)
     ops = {op for op, _ in told.rows} | {op for op, many in record.by_op.items() if many}
-    if mixed and told.rows and len(ops) > 1:
+    if mixed and len(ops) > 1 and summary.state is not State.REFUSED:
         yield from _by_op(told.rows, summary.rows, record.by_op)
     else:
         counts = {name: n for name, n in summary.counts.items() if n}
@@ -63,11 +63,13 @@ def _by_op(
     ops = [op for op in (*map(str, Op), _NO_OP) if op in named]
     for by_op in cells.values():
         by_op.setdefault(_ALL, sum(by_op.values()))
-    sums = {op: sum(by_op.get(op, 0) for by_op in cells.values()) for op in (*ops, _ALL)}
+    apart = pending == sum(cells.get(PENDING, {}).get(op, 0) for op in ops)
+    sums = {op: sum(by_op.get(op, 0) for by_op in cells.values()) for op in ops} if apart else {}
     columns = [*ops, _ALL]
     lines = [["", *columns]]
-    for name, by_op in (*cells.items(), (_ROWS, sums)):
-        lines.append([name, *(f"{by_op.get(op, 0):,}" for op in columns)])
+    for name, by_op in (*cells.items(), (_ROWS, sums | {_ALL: of_run})):
+        none = "0" if apart or name not in (PENDING, _ROWS) else "?"
+        lines.append([name, *(f"{by_op[op]:,}" if op in by_op else none for op in columns)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for name, *numbers in lines:
         aligned = (f"{n:>{width}}" for n, width in zip(numbers, widths[1:], strict=True))
@@ -75,17 +77,19 @@ def _by_op(
 
 
 def _pending(cells: _Cells, pending: int, planned: Mapping[str, int]) -> dict[str, int]:
-    """Return the rows of each op that are still to be settled.
+    """Return the rows of each op that are still to be settled, or only the sum of all.
 
-    Rows that were refused after the look-ups were planned too: where they keep the ops from adding
-    up, only the sum is known.
+    Of the refused rows, those refused after the look-ups were planned and the others were not:
+    where there are both, they cannot be told apart, and stand as "?" in the table.
     """
-    left = {
-        op: many - sum(cells[status].get(op, 0) for status in _BY_PLAN)
-        for op, many in planned.items()
-    }
-    by_op = {op: many for op, many in left.items() if many}
-    return by_op if sum(left.values()) == pending else {_ALL: pending}
+    for settled in (_BY_PLAN, (*_BY_PLAN, Status.REJECTED)):
+        left = {
+            op: many - sum(cells[status].get(op, 0) for status in settled)
+            for op, many in planned.items()
+        }
+        if sum(left.values()) == pending:
+            return {op: many for op, many in left.items() if many}
+    return {_ALL: pending}
 
 
 def _failures(failures: list[Counted]) -> Iterator[str]:

@@ -41,7 +41,7 @@ def show_run(
         print_json(_object(summary, proof))
         return
     record = RunFolder(Path(summary.run_dir)).read()
-    explain = reason is None or reason.by is not StoppedBy.MAX_FAILURES
+    explain = reason is None or reason.by not in (StoppedBy.MAX_FAILURES, StoppedBy.CANARY)
     for line in _lines(summary, record, proof, explain=explain):
         click.echo(line)
 

@@ -13,7 +13,7 @@ import pytest
 from .audit import RUN_KEYS
 from .command import PROGRAM, Command, row, rows, write_mapping
 from .servers import Emulator, Reply, Script, Seen, StandIn, item_error
-from .world import Contact, World
+from .world import STRANGER, Contact, World
 
 CODES = ["NOT_ALLOWED"] * 4 + ["CANNOT_PROCESS"] * 3 + ["X_ONE", "X_TWO", "X_THREE", "X_FOUR"]
 
@@ -74,6 +74,28 @@ def test_a_mixed_run_adds_up_by_op_and_status(
         "  rejected     0       0      1    1",
         "  rows        20       5      1   26",
     ]
+
+
+@pytest.mark.parametrize("refused", [0, 1])
+def test_a_run_that_stopped_adds_up_too(
+    bulklink: Command, standin: StandIn, world: World, refused: int
+) -> None:
+    many = [world.add(free=20, linked=5) for _ in range(4)]
+    unknown = rows(world.add(free=refused).free, STRANGER, op="link")
+    free = [line for one in many for line in rows(one.free, one.a, op="link")]
+    linked = [line for one in many for line in rows(one.linked, op="unlink")]
+    write_mapping(bulklink.folder / "m.csv", [*free, *linked, *unknown])
+    told = bulklink.given(**standin.env())(
+        "run", "m.csv", "--max-credits", "10", "--on-invalid", "skip"
+    )
+    assert told.code == 4, told
+    lines = [re.split(r" {2,}", line.strip()) for line in told.out.splitlines() if "  " in line]
+    header, *states, total = lines[: [line[0] for line in lines].index("rows") + 1]
+    assert header == ["link", "unlink", "all"]
+    assert states[-1][0] == "pending"
+    sums = [sum(map(int, column)) for column in zip(*(s[1:] for s in states), strict=True)]
+    assert [str(one) for one in sums] == total[1:]
+    assert sums == [80 + refused, 20, 100 + refused]
 
 
 def test_the_five_commonest_failures_have_count_resolution_and_a_row(
