@@ -6,6 +6,8 @@ from bulklink.engine.credits.signs import Cause, Sign, cause_of, pause_before_pr
 from bulklink.zoho.busy import Busy, said_busy
 from bulklink.zoho.exchange import Answer
 
+_PAUSE = 5.0
+"""Seconds without a call after which too many in flight are no reason for a refusal any more."""
 _UNFOUNDED = 3
 """Doubts in a row that came to nothing, after which a refusal or two raise none any more."""
 
@@ -63,6 +65,7 @@ class Doubt:
         need: int,
         known: int | None,
         explained: bool = False,
+        waited: float = 0.0,
     ) -> tuple[Cause, float]:
         """Note a 429 and return its cause, and seconds before the next call alone.
 
@@ -72,9 +75,11 @@ class Doubt:
             need: credits that the call and what must follow it take.
             known: credits that were left by an earlier answer.
             explained: whether too many calls in flight is reason enough for it.
+            waited: seconds since the refusal before; after a call that passed it says nothing.
         """
         if not self._refused:
             self._last_before = max((number, *self.flying))
+            waited = 0.0
         alone = number == self._probe
         self.refused_429 += 1
         self._refused += 1
@@ -89,6 +94,7 @@ class Doubt:
             refused=self._refused,
             probes=self._probes,
             most=self._most,
+            waited=waited,
         )
         cause = cause_of(sign)
         if cause is Cause.SUSPECTED and alone and self._decisive:
@@ -108,4 +114,4 @@ class Doubt:
         """
         if self.suspected or sign.said is Busy.CREDITS or 2 * self._refused > self._most:
             return False
-        return explained or self._unfounded >= _UNFOUNDED
+        return self._unfounded >= _UNFOUNDED or (explained and sign.waited < _PAUSE)

@@ -102,6 +102,7 @@ class Credits:
         self._doubt = Doubt(rules.most_in_flight, decisive=rules.doubted)
         self._pause = Pause(wall, monotonic, told)
         self._probe_at = 0.0
+        self._refused_at = 0.0
         self._watched = False
         self._changed = anyio.Event()
         stopping.on_stop(self._change)
@@ -195,8 +196,15 @@ class Credits:
             if not busy:
                 self._doubt.passed(number)
             else:
+                now = self._monotonic()
+                waited, self._refused_at = now - self._refused_at, now
                 cause, pause = self._doubt.refused(
-                    number, outcome, need=credit.need, known=known, explained=explained
+                    number,
+                    outcome,
+                    need=credit.need,
+                    known=known,
+                    explained=explained,
+                    waited=waited,
                 )
                 credit.cause = cause
                 if cause is Cause.CREDITS:

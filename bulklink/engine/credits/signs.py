@@ -17,6 +17,8 @@ LONGEST_PENALTY = 3_600
 PLENTY = 100
 """Credits left at which a refusal cannot be for want of them, whatever a call costs."""
 PROBES = 3
+LONG_PAUSE = 45.0
+"""Seconds without a call after which one alone that is refused without a word decides it."""
 _PAUSES = (1.0, 5.0, 20.0)
 
 
@@ -36,7 +38,8 @@ class Sign(msgspec.Struct, frozen=True):
     last answer before left; `retry_after` in seconds. `need` is what the call and what must follow
     it cost. `alone` tells that no other call was in flight; `refused` counts the 429s since a
     call last got through, this one included; `probes` the calls that were alone among them.
-    `most` is how many calls may be in flight at most.
+    `most` is how many calls may be in flight at most, `waited` seconds since the 429 before,
+    in which none was answered.
     """
 
     said: Busy | None = None
@@ -48,6 +51,7 @@ class Sign(msgspec.Struct, frozen=True):
     refused: int = 1
     probes: int = 0
     most: int = 10
+    waited: float = 0.0
 
 
 def cause_of(sign: Sign) -> Cause:
@@ -64,7 +68,8 @@ def cause_of(sign: Sign) -> Cause:
         return Cause.CREDITS
     if sign.said is Busy.IN_FLIGHT:
         return Cause.IN_FLIGHT
-    decided = sign.said is Busy.CREDITS or probes_left(sign) <= 0
+    outlasted = sign.waited >= LONG_PAUSE
+    decided = sign.said is Busy.CREDITS or outlasted or probes_left(sign) <= 0
     return Cause.CREDITS if sign.alone and decided else Cause.SUSPECTED
 
 
