@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bulklink.engine.credits.signs import Cause, Sign, cause_of, pause_before_probe
+from bulklink.engine.credits.signs import LONG_PAUSE, Cause, Sign, cause_of, pause_before_probe
 from bulklink.zoho.busy import Busy, said_busy
 from bulklink.zoho.exchange import Answer
 
@@ -80,7 +80,8 @@ class Doubt:
         if not self._refused:
             self._last_before = max((number, *self.flying))
             waited = 0.0
-        alone = number == self._probe
+        # One that had its place before the doubt arose was alone too, if none is beside it.
+        alone = number == self._probe or (waited >= LONG_PAUSE and not self.flying)
         self.refused_429 += 1
         self._refused += 1
         self._probes += alone

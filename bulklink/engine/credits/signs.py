@@ -17,7 +17,7 @@ LONGEST_PENALTY = 3_600
 PLENTY = 100
 """Credits left at which a refusal cannot be for want of them, whatever a call costs."""
 PROBES = 3
-LONG_PAUSE = 45.0
+LONG_PAUSE = 30.0
 """Seconds without a call after which one alone that is refused without a word decides it."""
 _PAUSES = (1.0, 5.0, 20.0)
 
