@@ -139,3 +139,16 @@ def test_after_credits_were_out_too_many_calls_in_flight_are_still_told_apart() 
     doubt.flying.discard(1)
     said = Answer(429, b'{"message":"concurrency limit reached"}')
     assert doubt.refused(1, said, need=1, known=None)[0] is Cause.IN_FLIGHT
+
+
+def test_a_refusal_without_a_word_after_a_long_pause_says_that_credits_are_gone() -> None:
+    """No crowd lasts so long, and more pauses of that length would take a run's patience."""
+    doubt = Doubt(10, decisive=False)
+    for number in (1, 2):
+        doubt.left(number)
+    causes = []
+    for number, waited in ((1, 0.0), (2, 31.0)):
+        doubt.flying.discard(number)
+        told = doubt.refused(number, Answer(429), need=1, known=None, explained=True, waited=waited)
+        causes.append(told[0])
+    assert causes == [Cause.IN_FLIGHT, Cause.CREDITS]
