@@ -33,14 +33,18 @@ def read_page(answer: Answer) -> Page | None:
     """Read one page; None where the answer is no page of emails. 204 means no emails."""
     if answer.status == 204:
         return Page({})
-    content = json_of(answer.body)
-    if (
-        not answer.ok
-        or not isinstance(content, dict)
-        or not isinstance(content.get("Emails"), list)
-    ):
+    content = emails_of(answer)
+    if content is None:
         return None
     return Page(_links(content["Emails"]), next_index_of(content.get("info")))
+
+
+def emails_of(answer: Answer) -> dict[str, Any] | None:
+    """Return the content of a page, with the list `Emails` in it; None where it is no page."""
+    content = json_of(answer.body)
+    if answer.ok and isinstance(content, dict) and isinstance(content.get("Emails"), list):
+        return content
+    return None
 
 
 def _links(emails: list[Any]) -> dict[str, Deal | None]:

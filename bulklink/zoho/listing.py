@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from bulklink.zoho.answers import json_of, text_id
+from bulklink.zoho.answers import text_id
 from bulklink.zoho.exchange import Answer
-from bulklink.zoho.links import Deal, link_of, next_index_of
+from bulklink.zoho.links import Deal, emails_of, link_of, next_index_of
 
 
 class ListedEmail(msgspec.Struct, frozen=True):
@@ -44,12 +44,8 @@ def read_listing(answer: Answer) -> Listing | None:
     """Read one page; None where the answer is no page of emails. 204 means no emails."""
     if answer.status == 204:
         return Listing(())
-    content = json_of(answer.body)
-    if (
-        not answer.ok
-        or not isinstance(content, dict)
-        or not isinstance(content.get("Emails"), list)
-    ):
+    content = emails_of(answer)
+    if content is None:
         return None
     entries = content["Emails"]
     emails = tuple(email for email in map(_email, entries) if email is not None)
