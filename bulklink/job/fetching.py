@@ -19,7 +19,6 @@ from bulklink.errors import (
     BulklinkError,
     ExitCode,
     InterruptedPlanningError,
-    RefusedError,
     UsageError,
 )
 from bulklink.job.approach import check_org, check_place
@@ -35,7 +34,7 @@ from bulklink.job.fetched import (
 from bulklink.job.fetchfolder import FetchFolder, FetchRecord
 from bulklink.job.options import Job
 from bulklink.job.progress import Watch
-from bulklink.job.reading import ReadingSession, reading_session
+from bulklink.job.reading import ReadingSession, ends_told, reading_session
 from bulklink.job.surroundings import Surroundings, real_surroundings
 from bulklink.job.verification import calls_since
 from bulklink.mapping.contacts import write_once_each
@@ -248,24 +247,13 @@ class Fetcher:
         what = "1 contact" if left == 1 else f"{left:,} contacts"
         self._watch.price(what, credits_at_least=left + (left > 0))
         start = lines.stat().st_size
+        answers, warn = self._folder.answers, self._watch.warn
         if left:
-            try:
+            with ends_told(self._stopping):
                 async with reading_session(
-                    lines,
-                    self._folder.answers,
-                    limits,
-                    connection,
-                    self._stopping,
-                    around,
-                    self._watch.warn,
+                    lines, answers, limits, connection, self._stopping, around, warn
                 ) as session:
                     await self._steps(session)
-            except HaltedError:
-                pass
-            except RefusedError:
-                raise
-            except BulklinkError as error:
-                self._stopping.stop(error)
         return calls_since(lines, start)
 
     async def _steps(self, session: ReadingSession) -> None:

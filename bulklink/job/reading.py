@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -13,7 +13,8 @@ from bulklink.engine.lookups import organisation
 from bulklink.engine.pacing.pacer import Pacer
 from bulklink.engine.refusals import ReadRefusals
 from bulklink.engine.sender import workers_for
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.stopping import HaltedError, Stopping
+from bulklink.errors import BulklinkError, RefusedError
 from bulklink.job.options import Job
 from bulklink.job.spending import Spending
 from bulklink.job.surroundings import Surroundings
@@ -51,6 +52,19 @@ class ReadingSession(msgspec.Struct, frozen=True):
         self.pacer.resize(self.limits.in_flight(org.paid_type))
         await self.spending.met(org)
         return org
+
+
+@contextmanager
+def ends_told(stopping: Stopping) -> Iterator[None]:
+    """Have what ends the reading told to `stopping`; only a refusal goes on as an error."""
+    try:
+        yield
+    except HaltedError:
+        pass
+    except RefusedError:
+        raise
+    except BulklinkError as error:
+        stopping.stop(error)
 
 
 @asynccontextmanager

@@ -14,12 +14,12 @@ import anyio.to_thread
 from bulklink.engine.pages import Pages
 from bulklink.engine.stopping import HaltedError, Stopping
 from bulklink.engine.workers import work_through
-from bulklink.errors import BulklinkError, ExitCode, RefusedError, RunDirError
+from bulklink.errors import BulklinkError, ExitCode, RunDirError
 from bulklink.job.approach import check_org, check_place
 from bulklink.job.claims import Claim, Claims, ContactClaims
 from bulklink.job.options import Job
 from bulklink.job.progress import Watch
-from bulklink.job.reading import ReadingSession, reading_session
+from bulklink.job.reading import ReadingSession, ends_told, reading_session
 from bulklink.job.sampling import CONFIDENCE_PERCENT, drawn_from, most_wrong
 from bulklink.job.surroundings import Surroundings, real_surroundings
 from bulklink.job.verification import (
@@ -182,23 +182,12 @@ class Verifier:
         what = f"{price.emails:,} emails of {price.contacts:,} contacts"
         self._watch.price(what, credits_at_least=price.credits)
         start = log.stat().st_size if log.exists() else 0
-        try:
+        answers, warn = self._folder.verification_answers, self._watch.warn
+        with ends_told(self._stopping):
             async with reading_session(
-                log,
-                self._folder.verification_answers,
-                limits,
-                connection,
-                self._stopping,
-                around,
-                self._watch.warn,
+                log, answers, limits, connection, self._stopping, around, warn
             ) as session:
                 await self._steps(session)
-        except HaltedError:
-            pass
-        except RefusedError:
-            raise
-        except BulklinkError as error:
-            self._stopping.stop(error)
         return self._ended(calls_since(log, start))
 
     async def _steps(self, session: ReadingSession) -> None:
