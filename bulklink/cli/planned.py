@@ -11,9 +11,20 @@ from bulklink.cli.comparison import show_comparison
 from bulklink.cli.screen import print_json, table
 from bulklink.job.planning import PlanReport
 
+_NO_SNAPSHOT = (
+    " --no-snapshot saves them, and is the better choice where few emails are as wanted already and"
+    " nobody will undo the run."
+)
 
-def show_plan_report(report: PlanReport, *, as_json: bool) -> None:
-    """Show what a plan will cost."""
+
+def show_plan_report(report: PlanReport, *, as_json: bool, snapshot_is_choice: bool = True) -> None:
+    """Show what a plan will cost.
+
+    Args:
+        report: of the plan.
+        as_json: as one JSON object.
+        snapshot_is_choice: whether the command can do without a snapshot; an undo cannot.
+    """
     if as_json:
         told = msgspec.to_builtins(report)
         del told["outlook"]
@@ -38,7 +49,7 @@ def show_plan_report(report: PlanReport, *, as_json: bool) -> None:
             }
         )
     )
-    for line in _ahead(report):
+    for line in _ahead(report, snapshot_is_choice=snapshot_is_choice):
         click.echo(line)
     if report.compare is not None:
         show_comparison(report.compare)
@@ -47,7 +58,7 @@ def show_plan_report(report: PlanReport, *, as_json: bool) -> None:
         click.echo(f"Sealed in {report.run_dir}; `bulklink apply {report.run_dir}` sends it.")
 
 
-def _ahead(report: PlanReport) -> Iterator[str]:
+def _ahead(report: PlanReport, *, snapshot_is_choice: bool) -> Iterator[str]:
     """Yield what the run is up against: time, credits a day, what would save calls."""
     ahead = report.outlook
     yield (
@@ -68,9 +79,8 @@ def _ahead(report: PlanReport) -> Iterator[str]:
     if report.calls.read_at_least:
         yield (
             f"Snapshot: reading which deal each email is on takes at least"
-            f" {report.calls.read_at_least:,} of these credits. --no-snapshot saves them, and is"
-            " the better choice where few emails are as wanted already and nobody will undo the"
-            " run."
+            f" {report.calls.read_at_least:,} of these credits."
+            + (_NO_SNAPSHOT if snapshot_is_choice else "")
         )
     if ahead.saved_by_contact:
         yield (

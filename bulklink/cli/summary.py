@@ -14,6 +14,7 @@ from bulklink.cli.accounting import accounting
 from bulklink.cli.proof import proof_lines, proof_object
 from bulklink.cli.screen import local_time, note, print_json, show_error, wrapped
 from bulklink.cli.steps import next_steps
+from bulklink.engine.limiting import LimitedBy
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.job.proving import Proof
 from bulklink.runs.folder import RunFolder
@@ -109,7 +110,7 @@ def _made(summary: RunSummary) -> int:
 
 def _limited(record: RunRecord) -> Iterator[str]:
     """Yield what limited the last command on a run, with the figures that say so."""
-    if record.limited is None:
+    if record.limited is None or record.limited.by == LimitedBy.NOTHING:
         return
     figures = {name: value or 0 for name, value in record.limited.figures.items()}
     waited = figures["waited"]

@@ -75,7 +75,7 @@ def _plan(run: Path, job: Job, options: dict[str, Any]) -> int:
     )
     if not report.rows:
         note(f"{run} changed nothing: there is nothing to undo.")
-    show_plan_report(report, as_json=options["as_json"])
+    show_plan_report(report, as_json=options["as_json"], snapshot_is_choice=False)
     return ExitCode.ROWS_NOT_DONE if report.rejected else ExitCode.OK
 
 
