@@ -12,7 +12,7 @@ import msgspec
 from bulklink.engine.credits.book import Hold
 from bulklink.engine.credits.gate import Credit, Credits, ShortError
 from bulklink.engine.credits.signs import Cause
-from bulklink.engine.limiting import Meter
+from bulklink.engine.metering import Meter, Totals
 from bulklink.engine.pacing.pacer import Pacer
 from bulklink.engine.pacing.turn import Ticket, Turn
 from bulklink.engine.refusals import fatal
@@ -188,12 +188,12 @@ class Caller:
                 token = await self._client.ready()  # one can have ended meanwhile
                 await self._credits.leave(credit)
                 await self._pacer.start(turn)
-            self.meter.left()
+            left_at = self.meter.left()
             try:
                 mark = Mark(line.call, line.attempt)
                 received = await self._client.send(request, token, mark)
             finally:
-                self.meter.landed()
+                self.meter.landed(request.kind, left_at)
             outcome = received.outcome
             explained = self._pacer.explains(turn)
             await self._credits.answered(credit, outcome, busy=_busy(outcome), explained=explained)
@@ -203,6 +203,14 @@ class Caller:
             # empty meanwhile. What is no success is looked into first: it may stop the run.
             await anyio.lowlevel.cancel_shielded_checkpoint()
         return received
+
+    def measured(self) -> Totals:
+        """Return what was measured of all calls so far."""
+        return self.meter.totals(
+            answered_429=self._credits.refused,
+            waited=self._credits.waited_so_far,
+            held=self._pacer.held_up,
+        )
 
     def release(self, hold: Hold) -> None:
         """Free the credits that were set aside for a contact with no relink to finish."""

@@ -1,51 +1,33 @@
-"""What limits a run: measured call by call while it goes on, decided at its end."""
+"""What limits a run, decided from what was measured: of all of it at its end, or of a window."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import StrEnum
 
-import msgspec
+from bulklink.engine.metering import Figures, Window
 
 _MOST = 0.8
 """Share of a limit that is used where it is the limit that counts."""
 _MOST_OF_RATE = 0.9
 _SHORT_SECONDS = 3.0
 _FEW_CALLS = 50
-"""Below these nothing can be told: a run begins with few calls and ends with few."""
+"""Below these nothing can be told of a run: it begins with few calls and ends with few."""
 _HARDLY_ANY = 0.5
 _MOST_CREDIT_WAIT = 0.5
+_MOST_HELD = 0.5
 
 
 class LimitedBy(StrEnum):
     """What a run could not go faster for."""
 
     CREDITS = "credits"
+    PAUSE = "the CRM's pause after a refusal"
     CPU = "this machine's CPU"
     RATE = "calls a second (--rate)"
     IN_FLIGHT = "calls in flight"
     LATENCY = "the CRM's latency, call after call"
     BETWEEN = "what this machine does between calls"
     NOTHING = "nothing for long"
-
-
-class Figures(msgspec.Struct, frozen=True):
-    """What was measured from the first call that left to the last answer.
-
-    `in_flight` is the mean, `most_in_flight` the mean of what was allowed. `latency` is the mean in
-    seconds. `cpu` is the share of one processor. `waited` is seconds of waiting for credits; the
-    other figures are without them.
-    """
-
-    calls: int
-    seconds: float
-    in_flight: float
-    most_in_flight: float
-    calls_a_second: float
-    rate: float | None
-    latency: float
-    cpu: float
-    waited: float
 
 
 def limited_by(figures: Figures, *, out_of_credits: bool) -> LimitedBy:
@@ -63,71 +45,35 @@ def limited_by(figures: Figures, *, out_of_credits: bool) -> LimitedBy:
         return LimitedBy.CPU
     if figures.rate is not None and figures.calls_a_second >= _MOST_OF_RATE * figures.rate:
         return LimitedBy.RATE
-    if figures.in_flight >= _MOST * figures.most_in_flight:
-        return LimitedBy.IN_FLIGHT
-    return LimitedBy.LATENCY if figures.in_flight >= _HARDLY_ANY else LimitedBy.BETWEEN
+    return _by_flight(figures.in_flight, figures.most_in_flight)
 
 
-class Meter:
-    """Measures calls as they leave and are answered; a few additions a call.
+def limited_in(window: Window, rate: float | None) -> LimitedBy:
+    """Return what limited a run between two looks.
 
     Args:
-        most: returns how many calls may be in flight now.
-        monotonic: seconds that never jump.
-        cpu: seconds of processor time of this process.
+        window: what was measured.
+        rate: calls a second that are allowed; None is no limit.
     """
+    if window.waited > _MOST_CREDIT_WAIT * window.seconds:
+        return LimitedBy.CREDITS
+    awake = window.seconds - window.waited
+    if window.held > _MOST_HELD * awake:
+        return LimitedBy.PAUSE
+    if window.cpu >= _MOST * awake:
+        return LimitedBy.CPU
+    if not window.calls and not window.in_flight:
+        return LimitedBy.NOTHING
+    if rate is not None and window.calls >= _MOST_OF_RATE * rate * awake:
+        return LimitedBy.RATE
+    share = awake / window.seconds
+    by = _by_flight(window.in_flight / share, window.most_in_flight)
+    refused = window.answered_429 > 0 and by is not LimitedBy.IN_FLIGHT
+    return LimitedBy.PAUSE if refused else by
 
-    def __init__(
-        self, most: Callable[[], int], monotonic: Callable[[], float], cpu: Callable[[], float]
-    ) -> None:
-        self._most = most
-        self._monotonic = monotonic
-        self._cpu = cpu
-        self._calls = 0
-        self._flying = 0
-        self._busy = self._allowed = 0.0
-        self._began = self._last = self._cpu_began = self._cpu_last = 0.0
 
-    def left(self) -> None:
-        """Note that a call leaves."""
-        if not self._calls:
-            self._began = self._last = self._monotonic()
-            self._cpu_began = self._cpu()
-        self._note()
-        self._calls += 1
-        self._flying += 1
-
-    def landed(self) -> None:
-        """Note that a call is over."""
-        self._note()
-        self._flying -= 1
-        self._cpu_last = self._cpu()
-
-    def figures(self, rate: float | None, waited: float) -> Figures | None:
-        """Return what was measured; None where no call left.
-
-        Args:
-            rate: calls a second that are allowed; None is no limit.
-            waited: seconds of waiting for credits.
-        """
-        if not self._calls:
-            return None
-        seconds = max(0.001, self._last - self._began - waited)
-        return Figures(
-            calls=self._calls,
-            seconds=round(seconds, 3),
-            in_flight=round(self._busy / seconds, 2),
-            most_in_flight=round(self._allowed / (seconds + waited), 2),
-            calls_a_second=round(self._calls / seconds, 2),
-            rate=rate,
-            latency=round(self._busy / self._calls, 4),
-            cpu=round((self._cpu_last - self._cpu_began) / seconds, 3),
-            waited=round(waited, 1),
-        )
-
-    def _note(self) -> None:
-        now = self._monotonic()
-        passed = now - self._last
-        self._busy += passed * self._flying
-        self._allowed += passed * self._most()
-        self._last = now
+def _by_flight(in_flight: float, most_in_flight: float) -> LimitedBy:
+    """Return what limits a run that uses up neither credits nor CPU nor rate."""
+    if in_flight >= _MOST * most_in_flight:
+        return LimitedBy.IN_FLIGHT
+    return LimitedBy.LATENCY if in_flight >= _HARDLY_ANY else LimitedBy.BETWEEN

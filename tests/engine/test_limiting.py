@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from bulklink.engine.limiting import Figures, LimitedBy, Meter, limited_by
+from bulklink.engine.limiting import LimitedBy, limited_by, limited_in
+from bulklink.engine.metering import Figures, Window
 
 FIGURES = Figures(
     calls=100,
@@ -43,28 +44,34 @@ def test_what_is_used_up_limits(changed: dict[str, Any], out: bool, by: LimitedB
     assert limited_by(figures, out_of_credits=out) is by
 
 
-def test_means_are_over_the_time_from_the_first_call_to_the_last_answer() -> None:
-    """Two calls of 3 s, the second a second later, then 10 s of nothing, then one of 2 s."""
-    now, cpu, most = [100.0], [7.0], [4]
-    meter = Meter(lambda: most[0], lambda: now[0], lambda: cpu[0])
-    for wait, step in (
-        (0, meter.left),
-        (1, meter.left),
-        (2, meter.landed),
-        (1, meter.landed),
-        (10, meter.left),
-        (2, meter.landed),
-    ):
-        now[0], cpu[0] = now[0] + wait, cpu[0] + wait / 4
-        step()
-    figures = meter.figures(rate=None, waited=8.0)
-    assert figures is not None
-    assert (figures.calls, figures.seconds, figures.waited) == (3, 8.0, 8.0)
-    assert (figures.in_flight, figures.most_in_flight) == (1.0, 4.0)
-    assert figures.latency == pytest.approx(8 / 3, abs=1e-4)
-    assert figures.calls_a_second == 0.38
-    assert figures.cpu == 0.5
+WINDOW = Window(
+    seconds=5.0,
+    calls=50,
+    landed={},
+    answered_429=0,
+    in_flight=5.0,
+    most_in_flight=10.0,
+    cpu=0.5,
+    waited=0.0,
+    held=0.0,
+)
 
 
-def test_where_no_call_left_there_are_no_figures() -> None:
-    assert Meter(lambda: 1, lambda: 0.0, lambda: 0.0).figures(None, 0.0) is None
+@pytest.mark.parametrize(
+    ("changed", "by"),
+    [
+        ({}, LimitedBy.LATENCY),
+        ({"in_flight": 9.7}, LimitedBy.IN_FLIGHT),
+        ({"in_flight": 9.7, "calls": 240}, LimitedBy.RATE),
+        ({"in_flight": 9.7, "cpu": 4.8}, LimitedBy.CPU),
+        ({"in_flight": 0.2}, LimitedBy.BETWEEN),
+        ({"in_flight": 0.0, "calls": 0}, LimitedBy.NOTHING),
+        ({"in_flight": 1.0, "waited": 4.0}, LimitedBy.CREDITS),
+        ({"in_flight": 5.8, "waited": 2.0}, LimitedBy.IN_FLIGHT),
+        ({"calls": 0, "in_flight": 0.0, "held": 4.9}, LimitedBy.PAUSE),
+        ({"in_flight": 3.0, "answered_429": 2}, LimitedBy.PAUSE),
+        ({"in_flight": 9.0, "answered_429": 1}, LimitedBy.IN_FLIGHT),
+    ],
+)
+def test_what_is_used_up_limits_a_window_too(changed: dict[str, Any], by: LimitedBy) -> None:
+    assert limited_in(msgspec.structs.replace(WINDOW, **changed), rate=50.0) is by

@@ -68,6 +68,8 @@ class Book:
         finished: calls to finish relinks, beyond what was set aside for them.
         left_from: how many calls may have left in all by what the CRM said is left; None where
             it said nothing.
+        day_from: how many calls may have left in all by the day's limit, as it was last looked at;
+            None where there is none.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -78,6 +80,7 @@ class Book:
         self.granted = 0
         self.finished = 0
         self.left_from: int | None = None
+        self.day_from: int | None = None
         self._told_by = 0
         self._asking = False
 
@@ -85,6 +88,24 @@ class Book:
     def left(self) -> int | None:
         """What the org has left by the last header, less all that was promised since."""
         return None if self.left_from is None else self.left_from - self._promised
+
+    @property
+    def told_left(self) -> int | None:
+        """What the org has left as the CRM said; None where it did not, or too long ago."""
+        if self.left_from is None or self._asking:
+            return None
+        return max(0, self.left_from - self.sent)
+
+    @property
+    def spendable(self) -> int | None:
+        """What may still be spent before the first of the limits that are known; None for none."""
+        most, left = self.limits.most, self.told_left
+        known = [
+            None if most is None else most - self.sent,
+            None if left is None else left - self.limits.reserve,
+            None if self.day_from is None else self.day_from - self.sent,
+        ]
+        return min((max(0, limit) for limit in known if limit is not None), default=None)
 
     @property
     def a_day(self) -> int | None:

@@ -109,8 +109,18 @@ class Credits:
 
     @property
     def waited(self) -> float:
-        """Seconds that were waited for credits."""
+        """Seconds that were waited for credits, in waits that are over."""
         return self._pause.waited
+
+    @property
+    def waited_so_far(self) -> float:
+        """Seconds that were waited for credits, the wait that goes on included."""
+        return self._pause.waited_so_far
+
+    @property
+    def waits(self) -> bool:
+        """Whether the run waits for credits."""
+        return self._pause.is_on
 
     @property
     def refused(self) -> int:
@@ -126,6 +136,10 @@ class Credits:
         """
         self.book.limits = limits
         await self._purse.open(day)
+
+    async def look(self) -> None:
+        """See what the day's limit leaves, for `book.spendable`."""
+        await self._purse.look()
 
     async def close(self) -> None:
         """Give back what was taken of the day's credits and not spent."""

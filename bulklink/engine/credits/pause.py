@@ -37,6 +37,11 @@ class Pause:
         """Whether calls wait."""
         return self._wait is not None
 
+    @property
+    def waited_so_far(self) -> float:
+        """Seconds of all pauses, the one that goes on included."""
+        return self.waited + (self._monotonic() - self._began if self.is_on else 0.0)
+
     def begin(self, seconds: float) -> None:
         """Have calls wait for so long."""
         self._began = self._monotonic()

@@ -60,6 +60,17 @@ class Purse:
             return None
         return free_at(await self._day.spent(minute_of(self._wall())), wanted)
 
+    async def look(self) -> None:
+        """Note in the book what the day's limit leaves, other runs reckoned with."""
+        book = self._book
+        async with self._lock:  # so that what is granted is what is counted
+            if self._day is None or (limit := book.a_day) is None:
+                book.day_from = None
+                return
+            counted = sum(amount for _, amount in await self._day.spent(self._minute))
+            mine = book.granted + book.taken + book.aside
+            book.day_from = book.sent + limit - counted + mine
+
     async def close(self) -> None:
         """Give back what was not spent, and count what is not counted yet."""
         day = self._day

@@ -55,6 +55,7 @@ class Pacer:
         self._chance = chance
         self._notice = notice
         self._calls = 0
+        self._held_up = 0.0
         self._waiting: FairQueue[Wait] = FairQueue()
         self._ready: FairQueue[Wait] = FairQueue()
         self._turns = Held()
@@ -71,6 +72,16 @@ class Pacer:
     def limit(self) -> int:
         """Calls that may be in flight now."""
         return self._capacity.limit
+
+    @property
+    def paused(self) -> bool:
+        """Whether nobody may leave now because the server refused a call."""
+        return self._clock() < self._capacity.paused_until
+
+    @property
+    def held_up(self) -> float:
+        """Seconds so far in which nobody could leave because the server refused a call."""
+        return self._held_up - max(0.0, self._capacity.paused_until - self._clock())
 
     def resize(self, max_in_flight: int) -> None:
         """Change how many calls are in flight at most; calls that are in flight stay so."""
@@ -165,9 +176,12 @@ class Pacer:
             return
         turn.told = True
         before, in_flight = self._capacity, max(turn.beside, self._places.total)
+        now = self._clock()
         self._capacity = capacity.refused(
-            before, turn.left_at, in_flight, self._clock(), retry_after, self._chance()
+            before, turn.left_at, in_flight, now, retry_after, self._chance()
         )
+        longer = self._capacity.paused_until - max(before.paused_until, now)
+        self._held_up += max(0.0, longer)
         if before.began is None and not before.probed:
             self._notice(
                 f"The CRM says that there are too many requests, with {in_flight} calls in flight:"
