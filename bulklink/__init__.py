@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bulklink.errors import BulklinkError, ExitCode
     from bulklink.job.options import Edition, Job, OnInvalid, WhenCreditsOut
     from bulklink.job.planning import PlanReport, plan
-    from bulklink.job.progress import Progress, Question, Watch
+    from bulklink.job.progress import Gauge, Progress, Question, Watch
     from bulklink.job.running import run
     from bulklink.ledger.lines import Result
     from bulklink.models import Op, Status
@@ -26,6 +26,7 @@ _HOMES = {
     "Connection": "bulklink.zoho.connection",
     "Edition": "bulklink.job.options",
     "ExitCode": "bulklink.errors",
+    "Gauge": "bulklink.job.progress",
     "Job": "bulklink.job.options",
     "OnInvalid": "bulklink.job.options",
     "MaxFailures": "bulklink.engine.failures",
@@ -48,6 +49,7 @@ __all__ = [
     "Connection",
     "Edition",
     "ExitCode",
+    "Gauge",
     "Job",
     "MaxFailures",
     "OnInvalid",

@@ -50,6 +50,11 @@ class Delivery:
         self._run_dir = run_dir
         self._canary: Canary | None = None
 
+    @property
+    def trying(self) -> bool:
+        """Whether a canary flies."""
+        return self._canary is not None
+
     def settled(self, result: Result) -> None:
         """Count a result; stop the run where too many failed."""
         self._counter.add(result)

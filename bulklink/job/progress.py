@@ -4,16 +4,59 @@ from __future__ import annotations
 
 import msgspec
 
-from bulklink.ledger.lines import Result
+from bulklink.engine.limiting import LimitedBy
+from bulklink.ledger.lines import Result, code_of
 from bulklink.ledger.replay import Replay
+from bulklink.ledger.tally import OTHERS
 from bulklink.models import Status
+
+_NOT_DONE = (Status.FAILED, Status.IN_DOUBT)
+_MOST_CODES = 200
+
+
+class Gauge(msgspec.Struct, frozen=True):
+    """What is measured of the calls and the credits of a command right now.
+
+    Args:
+        rate: emails (or contacts) a second, lately; None until that can be told.
+        seconds_left: that the rest takes at that rate; None until that can be told.
+        in_flight: calls in flight, the mean of the last seconds.
+        allowed: calls that may be in flight now; a CRM that refuses calls lowers it.
+        cap: the most that may ever be in flight.
+        spent: credits that this command spent.
+        credits_left: what the org has left as the CRM told; None where it did not.
+        spendable: what this command may still spend before the first of the limits that are known
+            is reached: --max-credits, those of the day, the org's; None where none is known.
+        lasts_for: the emails that these credits are enough for, where that is not all; else None.
+        limited_by: what it cannot go faster for now; None until that can be told.
+    """
+
+    rate: float | None = None
+    seconds_left: float | None = None
+    in_flight: float = 0.0
+    allowed: int = 0
+    cap: int = 0
+    spent: int = 0
+    credits_left: int | None = None
+    spendable: int | None = None
+    lasts_for: int | None = None
+    limited_by: LimitedBy | None = None
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far a run is: its rows in all, and those settled by status."""
+    """How far a run is.
+
+    Args:
+        rows: of the run in all.
+        counts: those settled by status; what is to be sent again is not among them.
+        codes: those that failed or are in doubt, by code.
+        gauge: what is measured.
+    """
 
     rows: int
     counts: dict[Status, int]
+    codes: dict[str, int] = {}
+    gauge: Gauge = Gauge()
 
     @property
     def settled(self) -> int:
@@ -86,10 +129,16 @@ class Counter:
     Args:
         rows: of the run.
         told: what the ledger says; kept up to date.
+
+    Attributes:
+        results: that were added, by status.
+        codes: of the rows that failed or are in doubt and are not sent again.
     """
 
     def __init__(self, rows: int, told: Replay) -> None:
         self.told = told
+        self.results = dict.fromkeys(Status, 0)
+        self.codes: dict[str, int] = {}
         self._rows = rows
 
     @property
@@ -116,11 +165,21 @@ class Counter:
         if not self.told.is_to_do(result.row):
             raise RuntimeError(f"row {result.row} was settled twice")
         self.told.mark(result.row, result.status)
+        self._count(result)
 
     def correct(self, result: Result) -> None:
         """Count a result in the place of the one that its row has: a read showed otherwise."""
         self.told.mark(result.row, result.status, corrects=True)
+        self._count(result)
 
-    def progress(self) -> Progress:
-        """Return how far the run is."""
-        return Progress(self._rows, self.counts)
+    def _count(self, result: Result) -> None:
+        self.results[result.status] += 1
+        if result.status in _NOT_DONE:
+            code = code_of(result)
+            if code not in self.codes and len(self.codes) >= _MOST_CODES:
+                code = OTHERS
+            self.codes[code] = self.codes.get(code, 0) + 1
+
+    def progress(self, gauge: Gauge) -> Progress:
+        """Return how far the run is, with what is measured."""
+        return Progress(self._rows, self.told.standing, self.codes.copy(), gauge)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import anyio
+from functools import partial
+
+import anyio.to_thread
 import msgspec
 
 from bulklink.engine.caller import Caller
@@ -19,15 +21,19 @@ from bulklink.job.approach import NameLookups, check_org, check_place, confirm, 
 from bulklink.job.canary import Trial, canary_due
 from bulklink.job.delivery import Delivery
 from bulklink.job.ending import end
+from bulklink.job.lookout import Lookout
+from bulklink.job.observing import Observer, looking
 from bulklink.job.options import Job
 from bulklink.job.progress import Counter, Watch
+from bulklink.job.recording import Recorder
 from bulklink.job.spending import Spending, too_early
 from bulklink.job.surroundings import Surroundings
 from bulklink.ledger.lines import timestamp
 from bulklink.ledger.replay import Replay
+from bulklink.ledger.tally import tally
 from bulklink.ledger.writer import LedgerWriter, open_ledger
 from bulklink.mapping.plan import SealedPlan
-from bulklink.models import Message
+from bulklink.models import Message, Status
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import CanaryRecord, Invocation, Limited, OrgRecord, RunRecord, State
 from bulklink.runs.status import RunSummary
@@ -36,8 +42,6 @@ from bulklink.zoho.connection import Connection, secrets_of
 from bulklink.zoho.exchange import CallKind
 from bulklink.zoho.lookups import Org
 from bulklink.zoho.tokens import Tokens
-
-PROGRESS_SECONDS = 0.5
 
 
 async def send(
@@ -176,9 +180,12 @@ class _Run:
                     first_call=self.told.next_call,
                     settle_after=self.job.settle_after,
                 )
+                lookout = self._lookout(caller)
                 try:
-                    await self._steps(caller, ledger)
+                    async with looking(lookout.look):
+                        await self._steps(caller, ledger, lookout)
                 finally:
+                    lookout.end()
                     self._note_limit(caller)
         finally:
             try:
@@ -186,7 +193,7 @@ class _Run:
             finally:
                 files.close()
 
-    async def _steps(self, caller: Caller, ledger: LedgerWriter) -> None:
+    async def _steps(self, caller: Caller, ledger: LedgerWriter, lookout: Lookout) -> None:
         await self.spending.begin(self.record.org.id if self.record.org else None)
         self.watch.phase("Looking up the org")
         org = await organisation(caller)
@@ -198,19 +205,49 @@ class _Run:
         self.watch.phase("Looking up names")
         lookups = NameLookups(self.folder, self.record, self.job, self.counter, self.watch)
         names = await lookups.names(caller, ledger, self.clock.timestamp())
+        await self._count_codes()
         self.watch.phase("Sending")
         desk = self._desk(caller, ledger, module)
         plan = SealedPlan(self.folder.plan)
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._tick)
-            await self.delivery.send(
-                desk,
-                lambda: plan.chunks(names),
-                workers=workers_for(self.pacer.max_in_flight),
-                due=lambda: canary_due(self.record.canary, self.job.canary, self.counter.left),
-            )
-            group.cancel_scope.cancel()
-        self.watch.progress(self.counter.progress())
+        lookout.sending = True
+        await lookout.look()
+        await self.delivery.send(
+            desk,
+            lambda: plan.chunks(names),
+            workers=workers_for(self.pacer.max_in_flight),
+            due=lambda: canary_due(self.record.canary, self.job.canary, self.counter.left),
+        )
+        await lookout.look()
+
+    async def _count_codes(self) -> None:
+        """Have the counter know by which codes failed what an earlier invocation left so."""
+        standing = self.told.standing
+        if standing[Status.FAILED] or standing[Status.IN_DOUBT]:
+            self.watch.phase("Reading the ledger")
+            count = partial(tally, self.folder.ledger, without=self.told.is_to_do)
+            before = await anyio.to_thread.run_sync(count)
+            self.counter.codes = {found.code: found.count for found in before.failures}
+
+    def _lookout(self, caller: Caller) -> Lookout:
+        rate, counter, credits_ = self.job.rate, self.counter, self.spending.credits
+        before = sum(one.seconds or 0.0 for one in self.record.invocations)
+        return Lookout(
+            Observer(
+                caller,
+                self.pacer,
+                credits_,
+                rate,
+                done=lambda: sum(counter.results.values()),
+                left=lambda: counter.left,
+            ),
+            Recorder(self.folder.timeline, before, rate, self.watch.warn),
+            caller,
+            credits_,
+            counter,
+            lambda: self.delivery.trying,
+            self.watch,
+            self.clock,
+        )
 
     def _keep(self, canary: CanaryRecord) -> None:
         self.record = self.record.but(canary=canary)
@@ -270,8 +307,3 @@ class _Run:
             snapshot=self.job.reads_first(message.op),
             no_put_back=self.job.accept_no_put_back,
         )
-
-    async def _tick(self) -> None:
-        while True:
-            self.watch.progress(self.counter.progress())
-            await anyio.sleep(PROGRESS_SECONDS)

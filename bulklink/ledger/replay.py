@@ -111,6 +111,7 @@ class Replay:
         self.settled_twice: list[int] = []
         self._states = _States()
         self._attempts: dict[int, int] = {}
+        self._again = dict.fromkeys(Status, 0)
         self._doubted: dict[int, int] = {}
 
     def status(self, row: int) -> Status | None:
@@ -135,6 +136,11 @@ class Replay:
     def again(self) -> int:
         """How many rows that have a result are to be sent again."""
         return len(self._attempts)
+
+    @property
+    def standing(self) -> dict[Status, int]:
+        """The rows of each status, without those that are to be sent again."""
+        return {status: count - self._again[status] for status, count in self.counts.items()}
 
     def earlier_attempts(self, row: int) -> int:
         """Return the write calls that carried a row which is to be sent again."""
@@ -164,7 +170,9 @@ class Replay:
             corrected = corrects and before is Status.DONE
             if before in _FOR_GOOD and not corrected and len(self.settled_twice) < _NAMED:
                 self.settled_twice.append(row)
+            self._again[before] -= self.is_again(row)
         self.counts[status] += 1
+        self._again[status] += again
         self._states[row] = _STATES.index(status) | (_AGAIN if again else 0)
         self.open.pop(row, None)
         self.not_put_back.pop(row, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -86,13 +87,14 @@ class _Classes:
         return row if self._rows[row] == number + 1 else self._rows.find(number + 1)
 
 
-def tally(path: Path) -> Tally:
+def tally(path: Path, *, without: Callable[[int], bool] = lambda row: False) -> Tally:
     """Count the last results of a ledger as it is now, in one look.
 
     Memory: a byte a row. A torn last line, of a run that was killed, does not count.
 
     Args:
         path: the ledger; a missing one is empty.
+        without: tells which rows do not count.
 
     Raises:
         LedgerError: if a line is damaged.
@@ -107,7 +109,9 @@ def tally(path: Path) -> Tally:
                     break
                 try:
                     if line.startswith(b'{"event":"result"') or other_of(line).event == "result":
-                        classes.add(line_of(line))
+                        result = line_of(line)
+                        if not without(result.row):
+                            classes.add(result)
                 except msgspec.DecodeError as error:
                     raise LedgerError(
                         f"This is no ledger line: {error}.", where=f"{path}:{number}"

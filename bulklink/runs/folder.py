@@ -53,6 +53,11 @@ class RunFolder(msgspec.Struct, frozen=True):
         return self.path / "answers.jsonl"
 
     @property
+    def timeline(self) -> Path:
+        """What was measured while it was sent."""
+        return self.path / "timeline.jsonl"
+
+    @property
     def rejects(self) -> Path:
         """The refused rows."""
         return self.path / "rejects.csv"

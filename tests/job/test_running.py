@@ -29,6 +29,8 @@ from bulklink.job.approach import check_org, check_place, confirm
 from bulklink.job.resuming import apply, retry
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import OrgRecord, RunRecord
+from bulklink.runs.status import CallCounts
+from bulklink.runs.timeline import timeline
 from bulklink.zoho.lookups import Org
 
 OWNER, CONTACT, OTHER = "5843104000000424672", "5843104000004382000", "5843104000004382001"
@@ -76,6 +78,11 @@ def connection(emulator: Emulator) -> Connection:
             "BULKLINK_REFRESH_TOKEN": "demo",
         }
     )
+
+
+def sum_of(calls: CallCounts) -> int:
+    """Return the calls of all kinds."""
+    return calls.link + calls.unlink + calls.read + calls.lookup
 
 
 def job(tmp_path: Path, rows: int = 30, deal: str = DEAL, **changed: Any) -> Job:
@@ -130,6 +137,44 @@ async def test_a_program_sees_the_run_go_on(tmp_path: Path, connection: Connecti
     settled = [progress.settled for progress in watch.told]
     assert settled == sorted(settled)
     assert settled[-1] == watch.told[-1].rows == 30
+    gauge = watch.told[-1].gauge
+    assert (gauge.spent, gauge.cap) == (sum_of(summary.calls), 20)
+    # It was over too soon to tell how long it takes.
+    assert (gauge.rate, gauge.seconds_left) == (None, None)
+
+
+async def test_the_timeline_has_all_that_was_settled_and_all_calls_of_all_commands(
+    tmp_path: Path, connection: Connection
+) -> None:
+    summary = await run(job(tmp_path, rows=2, deal=FOREIGN), connection)
+    folder = RunFolder(tmp_path / "run")
+    first = list(timeline(folder.timeline))
+    assert sum(one.settled.get("failed", 0) for one in first) == 2
+    assert {str(k): sum(one.calls[k] for one in first) for k in first[0].calls} == {
+        kind: getattr(summary.calls, kind) for kind in ("link", "unlink", "read", "lookup")
+    }
+    assert sum(sum(one.latency.values()) for one in first) == sum_of(summary.calls)
+    summary = await retry(folder, {}, connection)
+    told = list(timeline(folder.timeline))
+    assert told[: len(first)] == first
+    assert sum(one.settled.get("failed", 0) for one in told) == 4
+    assert sum(sum(one.calls.values()) for one in told) == sum_of(summary.calls)
+
+
+async def test_what_failed_before_is_counted_by_code_and_what_is_sent_again_is_to_do(
+    tmp_path: Path, connection: Connection
+) -> None:
+    asked = job(tmp_path, rows=2, deal=FOREIGN)
+    with (tmp_path / f"mapping-2-{FOREIGN}.csv").open("a", encoding="utf-8") as file:
+        file.write(f"{CONTACT},{OWNER},{'f' * 64},{DEAL}\n")
+    await run(asked, connection)
+    watch = Seen()
+    await retry(RunFolder(tmp_path / "run"), {}, connection, code="NOT_ALLOWED", watch=watch)
+    first, last = watch.told[0], watch.told[-1]
+    (other,) = first.codes
+    assert other != "NOT_ALLOWED"
+    assert (first.settled, first.codes) == (1, {other: 1})
+    assert (last.settled, last.codes) == (3, {other: 1, "NOT_ALLOWED": 2})
 
 
 async def test_rows_for_another_contacts_deal_are_warned_of_and_named_as_they_fail(
