@@ -18,6 +18,7 @@ class ExitCode(IntEnum):
     STOPPED = 3
     CREDITS = 4
     INTERRUPTED = 130
+    OUTPUT_CLOSED = 141
     TERMINATED = 143
 
 
@@ -118,6 +119,12 @@ class InterruptedPlanningError(BulklinkError):
 
     code = "interrupted"
     exit_code = ExitCode.INTERRUPTED
+
+
+class OutputError(BulklinkError):
+    """Raised when standard output cannot be written."""
+
+    code = "output"
 
 
 class LedgerError(BulklinkError):

@@ -7,11 +7,15 @@ from typing import Any
 
 import click
 
+from bulklink.cli.completing import ProfileName
 from bulklink.cli.connecting import log_option
 from bulklink.cli.options import apply, option, output_options
+from bulklink.cli.types import OneOf
 from bulklink.zoho.hosts import DATA_CENTRES, ENVIRONMENTS
 
-_profile_option = option("--profile", metavar="NAME", help="The profile's name; else default.")
+_profile_option = option(
+    "--profile", type=ProfileName(), metavar="NAME", help="The profile's name; else default."
+)
 
 
 @click.group("auth")
@@ -22,8 +26,9 @@ def auth() -> None:
     CRM. The profile called default is used where neither --profile nor the environment says more.
 
     \b
-    Example:
+    Examples:
       bulklink auth login
+      bulklink auth status
     """
 
 
@@ -32,12 +37,12 @@ def auth() -> None:
     _profile_option,
     option(
         "--dc",
-        type=click.Choice(DATA_CENTRES, case_sensitive=False),
+        type=OneOf(DATA_CENTRES, case_sensitive=False),
         help="The data centre that the org lives in.",
     ),
     option(
         "--environment",
-        type=click.Choice(ENVIRONMENTS, case_sensitive=False),
+        type=OneOf(ENVIRONMENTS, case_sensitive=False),
         help="The environment that the code is generated for; else production.",
     ),
     option("--client-id", metavar="ID", help="The client id of the self client."),
@@ -64,7 +69,7 @@ def login(**options: Any) -> int:
     BULKLINK_CLIENT_SECRET and BULKLINK_GRANT_CODE or BULKLINK_REFRESH_TOKEN; never as arguments.
 
     \b
-    Example:
+    Examples:
       bulklink auth login
       bulklink auth login --profile test --dc eu --environment sandbox
       bulklink auth login --dc eu --stdin < self_client.json
@@ -78,7 +83,7 @@ def login(**options: Any) -> int:
 
 
 @auth.command("status")
-@option("--profile", metavar="NAME", help="Only this profile; else all.")
+@option("--profile", type=ProfileName(), metavar="NAME", help="Only this profile; else all.")
 @log_option
 @output_options
 def status(profile: str | None, log: Path | None, *, as_json: bool, debug: bool) -> int:
@@ -88,7 +93,7 @@ def status(profile: str | None, log: Path | None, *, as_json: bool, debug: bool)
     shown work; 1: one does not, or there is none.
 
     \b
-    Example:
+    Examples:
       bulklink auth status
       bulklink auth status --profile test --json
     """
@@ -108,10 +113,13 @@ def status(profile: str | None, log: Path | None, *, as_json: bool, debug: bool)
 def logout(
     profile: str | None, log: Path | None, *, force: bool, as_json: bool, debug: bool
 ) -> int:
-    """Revoke a profile's token at Zoho, and remove the profile with its secrets from here.
+    """Revoke a profile's token at Zoho, and remove it from here.
+
+    For a machine that shall contact the org no more: the profile goes with its secrets.
 
     \b
-    Example:
+    Examples:
+      bulklink auth logout
       bulklink auth logout --profile test
     """
     del debug  # read where errors are shown

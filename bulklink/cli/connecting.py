@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from bulklink.cli.completing import ProfileName
 from bulklink.cli.options import apply, key_of, option
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def _take_defaults(ctx: click.Context, _: click.Parameter, named: str | None) ->
 
 profile_option = option(
     "--profile",
+    type=ProfileName(),
     metavar="NAME",
     is_eager=True,
     callback=_take_defaults,
@@ -54,7 +56,7 @@ def connection_from(options: Mapping[str, Any]) -> Connection:
     """
     from bulklink.cli.calllog import log_to  # noqa: PLC0415 - not for --help
     from bulklink.profiles.connecting import connection_of  # noqa: PLC0415 - not for --help
-    from bulklink.profiles.profile import config_folder  # noqa: PLC0415 - not for --help
+    from bulklink.profiles.names import config_folder  # noqa: PLC0415 - not for --help
 
     log_to(options["log"])
     return connection_of(options["profile"], os.environ, config_folder())
@@ -89,7 +91,8 @@ def _defaults(ctx: click.Context, named: str | None) -> dict[str, Any] | None:
         ConfigError: if there is no such profile, or a key or value of its options is wrong.
     """
     from bulklink.profiles.connecting import profile_in_use  # noqa: PLC0415 - not for --help
-    from bulklink.profiles.profile import Profiles, config_folder  # noqa: PLC0415 - not for --help
+    from bulklink.profiles.names import config_folder  # noqa: PLC0415 - not for --help
+    from bulklink.profiles.profile import Profiles  # noqa: PLC0415 - not for --help
 
     profiles = Profiles(config_folder())
     name = profile_in_use(named, os.environ, profiles)

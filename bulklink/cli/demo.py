@@ -12,23 +12,27 @@ from typing import Any
 
 import click
 
-from bulklink.cli.screen import note
+from bulklink.cli.options import output_options
+from bulklink.cli.screen import note, typed
 from bulklink.errors import BulklinkError
 
 _STOP_SECONDS = 10
 
 
 @click.command("demo")
+@output_options
 @click.pass_context
-def demo(ctx: click.Context, /) -> int:
-    """Link the emails of a sample mapping in a local CRM that is started for it.
+def demo(ctx: click.Context, /, *, as_json: bool, debug: bool) -> int:
+    """Link the emails of a sample mapping in a local CRM.
 
-    Nothing leaves this machine.
+    The first thing to try. The local CRM is started for it and stopped behind it; nothing leaves
+    this machine. The run stays in a folder below runs, to be looked at.
 
     \b
     Example:
       bulklink demo
     """
+    del debug  # read where errors are shown
     from bulklink.cli.send import run  # noqa: PLC0415 - not for --help
     from bulklink.cli.steps import NO_STEPS  # noqa: PLC0415 - not for --help
 
@@ -37,7 +41,8 @@ def demo(ctx: click.Context, /) -> int:
         note(f"A local CRM serves a sample world at {url}.")
         os.environ.update(_connection(url))
         ctx.meta[NO_STEPS] = True  # they need the local CRM
-        result: Any = run.main([str(jobs / "demo.toml")], standalone_mode=False, parent=ctx)
+        words = [str(jobs / "demo.toml"), *(["--json"] if as_json else [])]
+        result: Any = run.main(words, standalone_mode=False, parent=ctx)
     note("The local CRM is stopped. The next thing to try: bulklink plan --help")
     return int(result)
 
@@ -74,7 +79,11 @@ def _emulator(world: Path) -> Iterator[str]:
         try:
             line = process.stdout.readline() if process.stdout else b""
             if not line:
-                raise BulklinkError("The local CRM did not start.", where=" ".join(command))
+                raise BulklinkError(
+                    "The local CRM did not start.",
+                    where=typed(*command),
+                    advice="Type that: it says why.",
+                )
             yield orjson.loads(line)["url"]
         finally:
             process.terminate()

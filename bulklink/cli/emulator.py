@@ -11,6 +11,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import click
 
+from bulklink.cli.options import output_options
+from bulklink.cli.types import Number, OneOf, Whole
 from bulklink.emulator.settings import Mixed, Settings, parse_mixed
 from bulklink.errors import BadFileError, RefusedError, UsageError
 
@@ -21,11 +23,11 @@ def _type_of(hint: Any) -> click.ParamType[Any]:
     """Return how an option of this annotation is read from the command line."""
     choices = [arg for arg in get_args(hint) if arg is not NoneType]
     if get_origin(hint) is Literal:
-        return click.Choice([str(choice) for choice in choices])
+        return OneOf([str(choice) for choice in choices])
     if hint is int or choices == [int]:
-        return click.INT
+        return Whole()
     if hint is float:
-        return click.FLOAT
+        return Number()
     if choices and get_origin(choices[0]) is Literal:
         return _type_of(choices[0])
     return click.STRING
@@ -78,7 +80,7 @@ def _mixed(text: str) -> Mixed:
 @click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=Whole(0, 65535),
     default=0,
     help="The port to serve on; without it, a free one.",
 )
@@ -96,16 +98,31 @@ def _mixed(text: str) -> Mixed:
     help="A fault on order, such as lost-answer,op=link,share=0.05,seed=7; repeatable.",
 )
 @_behaviour
+@output_options
 def emulator(
-    host: str, port: int, world_file: Path | None, faults: tuple[str, ...], **options: object
+    host: str,
+    port: int,
+    world_file: Path | None,
+    faults: tuple[str, ...],
+    *,
+    as_json: bool,
+    debug: bool,
+    **options: object,
 ) -> None:
     """Serve a local Zoho CRM that behaves as documented.
 
-    The first line on standard output is {"url":"http://127.0.0.1:PORT"}. Client id, client secret
-    and refresh token are all "demo". Ctrl-C ends it.
+    For rehearsals: no org is needed, and nothing leaves this machine. The first line on standard
+    output is {"url":"http://127.0.0.1:PORT"}; set BULKLINK_API_URL and BULKLINK_ACCOUNTS_URL to
+    that, and client id, client secret and refresh token to "demo". Ctrl-C ends it.
 
     Where Zoho documents nothing, the default of an option is what its pages suggest most.
+
+    \b
+    Examples:
+      bulklink emulator --port 8080
+      bulklink emulator --world world.json --latency 0.5 --fault lost-answer,op=link,share=0.05
     """
+    del as_json, debug  # its one line is JSON; both are read where errors are shown
     # aiohttp takes a quarter of a second to import: not for --help.
     from bulklink.emulator.builtin import builtin_world  # noqa: PLC0415
     from bulklink.emulator.faults import FaultError, parse_fault  # noqa: PLC0415

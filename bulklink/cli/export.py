@@ -9,22 +9,23 @@ from typing import Any
 
 import click
 
+from bulklink.cli.completing import RunPath
 from bulklink.cli.options import option, output_options
 from bulklink.cli.output import check_output, file_options
 from bulklink.cli.screen import note, print_json, table
-from bulklink.cli.types import Lines
+from bulklink.cli.types import Lines, OneOf
 from bulklink.errors import ExitCode
 
 _STATUSES = ("done", "unchanged", "failed", "in_doubt", "rejected", "duplicate", "pending")
 
 
 @click.command("export")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=RunPath())
 @file_options
 @option(
     "--status",
     "statuses",
-    type=click.Choice(_STATUSES),
+    type=OneOf(_STATUSES),
     multiple=True,
     help="Only rows with this status; may be given several times.",
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bulklink.cli.completing import FileName
 from bulklink.cli.connecting import connection_from, connection_options
 from bulklink.cli.options import (
     apply,
@@ -25,7 +26,6 @@ from bulklink.cli.options import (
 )
 from bulklink.cli.output import check_output, file_options
 from bulklink.cli.screen import note, print_json, show_error, table, warn
-from bulklink.cli.types import Lines
 
 if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
@@ -38,7 +38,7 @@ _MOST_SHOWN = 20
 @click.argument("contacts", nargs=-1)
 @option(
     "--from-mapping",
-    type=Lines(),
+    type=FileName(),
     multiple=True,
     metavar="FILE",
     help="The contacts of a mapping, or of any table with a column contact_id; repeatable.",
@@ -48,11 +48,12 @@ _MOST_SHOWN = 20
     connection_options, pace_options, credit_options, progress_option, quiet_option, output_options
 )
 def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: Any) -> int:
-    """Write the emails of CONTACTS to a file, each with the deal it is on.
+    """Write the emails of CONTACTS to a file, with their deals.
 
-    CONTACTS are ids, @FILE for a file with an id a line, or - for such a list from standard input.
-    The file appears when all is read. Stopped or killed, the same command goes on. With deal_id
-    filled in, the file is a mapping; from_deal_id (none: on no deal) guards it.
+    For making a mapping, and for knowing where emails were before they are changed. CONTACTS are
+    ids, @FILE for a file with an id a line, or - for such a list from standard input. The file
+    appears when all is read. Stopped or killed, the same command goes on. With deal_id filled in,
+    the file is a mapping; from_deal_id (none: on no deal) guards it.
 
     \b
     Examples:

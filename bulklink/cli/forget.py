@@ -7,21 +7,22 @@ from pathlib import Path
 
 import click
 
+from bulklink.cli.completing import RunPath
 from bulklink.cli.options import option, output_options
 from bulklink.cli.screen import print_json
 from bulklink.errors import ExitCode
 
 
 @click.command("forget")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=RunPath())
 @option("--force", is_flag=True, help="Also where the run has not reached its end.")
 @output_options
 def forget(run: Path, *, force: bool, as_json: bool, debug: bool) -> int:
-    """Drop your columns, the names and all answers from the folder RUN, for good.
+    """Drop your columns, names and answers from RUN, for good.
 
-    Ids, statuses, codes, counts and times stay, and the hashes of plan and ledger from before:
-    `status --check`, `history`, `verify` and `undo` work on; `export` has ids and results alone. If
-    it is killed, run it again.
+    For run folders that are kept when the data of customers must go. Ids, statuses, codes, counts
+    and times stay, and the hashes of plan and ledger from before: `status --check`, `history`,
+    `verify` and `undo` work on; `export` has ids and results alone. If it is killed, run it again.
 
     \b
     Example:

@@ -7,11 +7,14 @@ from typing import Literal
 
 import click
 
+from bulklink.cli.options import output_options
+from bulklink.cli.screen import print_json
+from bulklink.cli.types import Number, OneOf, Whole
 from bulklink.emulator.synthetic import Recipe
-from bulklink.errors import UsageError
+from bulklink.errors import ExitCode, UsageError
 
-_SHARE = click.FloatRange(0, 1)
-_COUNT = click.IntRange(min=1)
+_SHARE = Number(0, 1)
+_COUNT = Whole(min=1)
 
 
 @click.command("generate")
@@ -27,7 +30,7 @@ _COUNT = click.IntRange(min=1)
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["csv", "jsonl"]),
+    type=OneOf(["csv", "jsonl"]),
     default="csv",
     show_default=True,
     help="The format of the mapping.",
@@ -46,7 +49,7 @@ _COUNT = click.IntRange(min=1)
 )
 @click.option(
     "--skew",
-    type=click.FloatRange(0, 20),
+    type=Number(0, 20),
     default=0.0,
     show_default=True,
     help="0 gives every contact as many emails; higher gives some of them more.",
@@ -55,9 +58,7 @@ _COUNT = click.IntRange(min=1)
 @click.option("--linked-wrong", type=_SHARE, default=0.0, help="Share on another deal.")
 @click.option("--duplicates", type=_SHARE, default=0.0, help="Share whose row is there twice.")
 @click.option("--conflicts", type=_SHARE, default=0.0, help="Share wanted on two deals.")
-@click.option(
-    "--invalid", type=click.FloatRange(0, 10), default=0.0, help="Broken rows, as a share of all."
-)
+@click.option("--invalid", type=Number(0, 10), default=0.0, help="Broken rows, as a share of all.")
 @click.option("--names-missing", type=_SHARE, default=0.0, help="Share of rows without names.")
 @click.option("--id-length", type=int, default=19, show_default=True, help="Digits of an id.")
 @click.option(
@@ -67,11 +68,21 @@ _COUNT = click.IntRange(min=1)
     show_default=True,
     help="Characters of a message id.",
 )
-def generate(out: Path, kind: str, *, force: bool, **recipe: float) -> None:
-    """Write a synthetic CRM world, a mapping for it, and the truth about a run.
+@output_options
+def generate(
+    out: Path, kind: str, *, force: bool, as_json: bool, debug: bool, **recipe: float
+) -> int:
+    """Write a synthetic CRM world and a mapping for it.
 
-    The mapping fits link, relink and unlink; truth.json says what a correct run of each reports.
+    For rehearsals at any size: `bulklink emulator --world` serves the world. The mapping fits link,
+    relink and unlink; truth.json says what a correct run of each reports.
+
+    \b
+    Examples:
+      bulklink generate --messages 1000 --contacts 50 --out rehearsal
+      bulklink generate --messages 1000 --contacts 50 --linked-wrong 0.5 --out rehearsal
     """
+    del debug  # read where errors are shown
     from bulklink.emulator import generate as writer  # noqa: PLC0415 - only when run
 
     try:
@@ -82,11 +93,21 @@ def generate(out: Path, kind: str, *, force: bool, **recipe: float) -> None:
     there = [out / name for name in writer.file_names(form) if (out / name).exists()]
     if there and not force:
         raise UsageError(
-            "is there already", where=str(there[0]), advice="Add --force, or name another --out."
+            "The file is there already.",
+            where=str(there[0]),
+            advice="Add --force, or name another --out.",
         )
     try:
         writer.generate(made, out, form)
     except OSError as error:
-        raise UsageError(f"cannot be written: {error.strerror or error}", where=str(out)) from None
-    for name in writer.file_names(form):
-        click.echo(str(out / name))
+        raise UsageError(
+            f"It cannot be written: {error.strerror or error}.",
+            where=str(out),
+            advice="Name a folder that you may write to, on a disk with room.",
+        ) from None
+    files = [str(out / name) for name in writer.file_names(form)]
+    if as_json:
+        print_json({"files": files, "exit_code": 0})
+    else:
+        click.echo("\n".join(files))
+    return ExitCode.OK

@@ -23,13 +23,15 @@ _SHOWN = 200
 def history(
     message_id: str, runs_dir: Path, *, contact: str | None, as_json: bool, debug: bool
 ) -> int:
-    """Tell what happened to the email MESSAGE_ID in all runs: calls, answers, verdicts.
+    """Tell what happened to one email in all runs.
 
-    In the order of time, from the run folders below --runs-dir; no connection is opened. An email
-    that no run knows is no error.
+    For the question why an email is where it is: when it was planned, every call that carried it,
+    the answers, the deal that it was on, the verdicts, in the order of time. The runs below
+    --runs-dir are read; no connection is opened. An email that no run knows is no error.
 
     \b
-    Example:
+    Examples:
+      bulklink history 8937fb4a
       bulklink history 8937fb4a --runs-dir runs
     """
     del debug  # read where errors are shown

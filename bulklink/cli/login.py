@@ -11,19 +11,12 @@ import click
 from bulklink.cli.screen import note, warn
 from bulklink.cli.self_client import given, missing, self_client
 from bulklink.cli.signed_in import show_profile
+from bulklink.cli.types import OneOf
 from bulklink.errors import ConfigError, ExitCode, NotConfirmedError
 from bulklink.job.surroundings import Surroundings, real_surroundings
 from bulklink.ledger.lines import timestamp
-from bulklink.profiles.profile import (
-    DEFAULT,
-    Place,
-    Profile,
-    ProfileOrg,
-    Profiles,
-    check_writable,
-    checked_name,
-    config_folder,
-)
+from bulklink.profiles.names import DEFAULT, checked_name, config_folder
+from bulklink.profiles.profile import Place, Profile, ProfileOrg, Profiles, check_writable
 from bulklink.profiles.vault import KeyringVault, place_for, vault_of
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.hosts import DATA_CENTRES, ENVIRONMENTS, accounts_address
@@ -106,10 +99,10 @@ def _place(dc: str | None, environment: str | None, *, can_ask: bool) -> Connect
         )
     if unknown:
         note("Where does the org live? The address of the CRM tells: crm.zoho.eu is eu.")
-        dc = click.prompt("Data centre", type=click.Choice(DATA_CENTRES), err=True)
+        dc = click.prompt("Data centre", type=OneOf(DATA_CENTRES), err=True)
         if environment is None:
             environment = click.prompt(
-                "Environment", type=click.Choice(ENVIRONMENTS), default="production", err=True
+                "Environment", type=OneOf(ENVIRONMENTS), default="production", err=True
             )
     return Connection.place_from(
         {"BULKLINK_DC": dc or "", "BULKLINK_ENVIRONMENT": environment or "", **addresses}

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from bulklink.cli.types import Lines, NumberOr, Pair, Size, Tolerance
+from bulklink.cli.completing import FolderPath
+from bulklink.cli.types import Lines, Number, NumberOr, OneOf, Pair, Size, Tolerance, Whole
 
 F = TypeVar("F", bound=Callable[..., Any])
 EDITIONS = ("standard", "professional", "enterprise", "zoho-one", "ultimate", "crm-plus")
@@ -72,7 +73,7 @@ mapping_options = apply(
     option(
         "--format",
         "format_",
-        type=click.Choice(["csv", "jsonl"]),
+        type=OneOf(["csv", "jsonl"]),
         help="Format of a mapping whose name does not tell.",
     ),
     delimiter_option,
@@ -107,7 +108,7 @@ mapping_options = apply(
     ),
     option(
         "--on-invalid",
-        type=click.Choice(["stop", "skip"]),
+        type=OneOf(["stop", "skip"]),
         default="stop",
         show_default=True,
         help="At refused rows, stop before anything is sent, or leave them out.",
@@ -118,14 +119,14 @@ mapping_options = apply(
 plan_options = apply(
     option(
         "--batch-size",
-        type=click.IntRange(1, 20),
+        type=Whole(1, 20),
         default=20,
         show_default=True,
         help="Most emails a call.",
     ),
     option(
         "--group-by",
-        type=click.Choice(["contact,owner", "contact"]),
+        type=OneOf(["contact,owner", "contact"]),
         default="contact,owner",
         show_default=True,
         help="What the emails of one link call have in common. By contact, several owners share a"
@@ -164,7 +165,7 @@ pace_options = apply(
     ),
     option(
         "--edition",
-        type=click.Choice(EDITIONS),
+        type=OneOf(EDITIONS),
         help="The org's edition, for --concurrency auto.",
     ),
     option(
@@ -176,7 +177,7 @@ pace_options = apply(
     ),
 )
 
-_CREDITS = click.IntRange(1, 10**12)
+_CREDITS = Whole(1, 10**12)
 credit_options = apply(
     option(
         "--max-credits",
@@ -201,12 +202,14 @@ credit_options = apply(
 
 run_dir_option = option(
     "--run-dir",
-    type=click.Path(path_type=Path),
+    type=FolderPath(),
+    metavar="DIR",
     help="The run folder, missing or empty.",
 )
 runs_dir_option = option(
     "--runs-dir",
-    type=click.Path(path_type=Path),
+    type=FolderPath(),
+    metavar="DIR",
     default=Path("runs"),
     show_default=True,
     help="Where run folders are.",
@@ -214,7 +217,7 @@ runs_dir_option = option(
 
 settle_after_option = option(
     "--settle-after",
-    type=click.FloatRange(0, 3600),
+    type=Number(0, 3600),
     default=10.0,
     show_default=True,
     help="Seconds after a call before a read is believed that shows it not applied.",
@@ -225,14 +228,14 @@ limit_options = apply(
     option("--yes", is_flag=True, help="Change an org that is not a sandbox without a question."),
     option(
         "--read-back",
-        type=click.Choice(["auto", "never"]),
+        type=OneOf(["auto", "never"]),
         default="auto",
         show_default=True,
         help="Settle what is in doubt by reading links back; never leaves it in doubt.",
     ),
     option(
         "--read-pages",
-        type=click.IntRange(1, 100_000),
+        type=Whole(1, 100_000),
         default=200,
         show_default=True,
         help="Most pages of a contact's emails that are read, 10 emails each.",
@@ -241,7 +244,7 @@ limit_options = apply(
     credit_options,
     option(
         "--when-credits-out",
-        type=click.Choice(["stop", "wait"]),
+        type=OneOf(["stop", "wait"]),
         help="Where credits are out, stop to be resumed later (the default), or wait.",
     ),
     option(
@@ -254,7 +257,7 @@ limit_options = apply(
     ),
     option(
         "--sync",
-        type=click.Choice(["on", "off"]),
+        type=OneOf(["on", "off"]),
         default="on",
         show_default=True,
         help="Have the ledger on disk before each call; off is for load runs.",
@@ -263,7 +266,7 @@ limit_options = apply(
 
 progress_option = option(
     "--progress",
-    type=click.Choice(["auto", "bar", "lines", "none"]),
+    type=OneOf(["auto", "bar", "lines", "none"]),
     default="auto",
     show_default=True,
     help="auto is a bar at a terminal, else a line every 10 seconds.",
@@ -272,7 +275,7 @@ quiet_option = option("--quiet", "-q", is_flag=True, help="Show errors and the s
 
 canary_option = option(
     "--canary",
-    type=click.IntRange(0, 10_000),
+    type=Whole(0, 10_000),
     metavar="N",
     help="Send the first N emails, in whole batches, and read them back before the rest; 0 is"
     " none. Default: 20 where there are more than 200. It goes on by itself if all are as recorded,"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
+from bulklink.cli.completing import FileName
 from bulklink.cli.options import apply, option
+from bulklink.cli.types import OneOf
 from bulklink.errors import UsageError
 
 file_options = apply(
@@ -14,13 +14,14 @@ file_options = apply(
         "--output",
         "-o",
         required=True,
+        type=FileName(),
         metavar="FILE",
         help="The file: .csv, .jsonl, .csv.gz, .jsonl.gz, .parquet or .xlsx; - is standard output.",
     ),
     option(
         "--format",
         "format_",
-        type=click.Choice(["csv", "jsonl", "parquet", "xlsx"]),
+        type=OneOf(["csv", "jsonl", "parquet", "xlsx"]),
         help="The format, where the name of the file does not tell.",
     ),
     option(

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from bulklink.cli.completing import FileName
 from bulklink.cli.options import (
     apply,
     credit_options,
@@ -20,42 +21,47 @@ from bulklink.cli.options import (
     snapshot_options,
 )
 from bulklink.cli.screen import warn
+from bulklink.cli.types import Number, OneOf, Whole
 from bulklink.errors import ExitCode
 
 
 @click.command("plan")
-@click.argument("mapping", nargs=-1, required=True)
-@option("--op", type=click.Choice(["link", "unlink", "relink"]), help="What is done with each row.")
+@click.argument("mapping", nargs=-1, required=True, type=FileName())
+@option("--op", type=OneOf(["link", "unlink", "relink"]), help="What is done with each row.")
 @apply(mapping_options, plan_options, snapshot_options, pace_options, credit_options)
 @run_dir_option
 @option(
     "--latency",
-    type=click.FloatRange(0, 60, min_open=True),
+    type=Number(0, 60, min_open=True),
     default=0.5,
     show_default=True,
     help="Seconds that a call is assumed to take.",
 )
 @option(
     "--users",
-    type=click.IntRange(1, 1_000_000),
+    type=Whole(1, 1_000_000),
     default=1,
     show_default=True,
     help="Licensed users of the org, who add to its credits a day; with --edition.",
 )
 @option(
     "--compare-with",
+    type=FileName(),
     metavar="FILE",
     help="Emails that bulklink fetch wrote, in any format: tell what the mapping would change.",
 )
 @output_options
 def plan(mapping: tuple[str, ...], run_dir: Path | None, **options: Any) -> int:
-    """Check MAPPING and say what it will cost. No connection is opened.
+    """Check MAPPING and say what it will cost; nothing is sent.
 
-    With --run-dir the plan is sealed there. Without --op the column op of each row decides.
+    The first thing to do with a mapping: every row is checked, and calls, credits and time are
+    told. No connection is opened. With --run-dir the plan is sealed there, for somebody to approve
+    and for `bulklink apply` to send. Without --op the column op of each row decides.
 
     \b
     Examples:
       bulklink plan --op link mapping.csv
+      bulklink plan --op link mapping.csv --run-dir approved
       bulklink plan --op relink mapping.csv --compare-with emails.csv
     """
     from bulklink.cli.jobs import job_of  # noqa: PLC0415 - not for --help

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from bulklink.cli.completing import RunPath
 from bulklink.cli.connecting import connection_from, connection_options
 from bulklink.cli.options import (
     apply,
@@ -18,7 +19,7 @@ from bulklink.cli.options import (
 )
 
 _options = apply(connection_options, limit_options, watch_options, output_options)
-_run = click.argument("run", type=click.Path(path_type=Path))
+_run = click.argument("run", type=RunPath())
 
 
 @click.command("apply")
@@ -27,13 +28,16 @@ _run = click.argument("run", type=click.Path(path_type=Path))
 @canary_option
 @_options
 def apply_plan(run: Path, expect: str | None, **options: Any) -> int:
-    """Send exactly the plan that `bulklink plan --run-dir RUN` sealed.
+    """Send exactly the plan that `bulklink plan --run-dir` sealed.
 
-    Long after, and on another machine if need be: the folder holds all that it takes.
+    For changes that somebody approves first: RUN is the folder of the plan, sent long after and on
+    another machine if need be. --expect refuses any other plan than the one with the digest that
+    `bulklink plan` printed.
 
     \b
-    Example:
-      bulklink apply approved --expect 9f86d081884c7d65…
+    Examples:
+      bulklink apply approved
+      bulklink apply approved --expect 9f86d081884c7d659a2feaa0c55ad015
     """
     from functools import partial  # noqa: PLC0415 - not for --help
 
@@ -46,9 +50,10 @@ def apply_plan(run: Path, expect: str | None, **options: Any) -> int:
 @_run
 @_options
 def resume(run: Path, **options: Any) -> int:
-    """Go on with RUN after it stopped. What is known to be done is not sent again.
+    """Go on with RUN after it stopped, was killed or lost power.
 
-    What was in flight when it stopped is read back first. A finished run is left as it is.
+    What is known to be done is not sent again; what was in flight is read back first. It needs
+    neither the mapping nor the same machine. A finished run is left as it is.
 
     \b
     Example:
@@ -61,13 +66,17 @@ def resume(run: Path, **options: Any) -> int:
 
 @click.command("retry")
 @_run
-@option("--code", help="Send again only rows with this code.")
+@option("--code", metavar="CODE", help="Send again only rows with this code.")
 @_options
 def retry(run: Path, code: str | None, **options: Any) -> int:
-    """Send again what ended as failed or in doubt in RUN, and what is left to do.
+    """Send again what failed or is in doubt in RUN.
+
+    For a run whose cause of failure is mended, such as a missing permission. What is left to do is
+    sent too.
 
     \b
-    Example:
+    Examples:
+      bulklink retry runs/20261122T101500Z-link-3f2a
       bulklink retry runs/20261122T101500Z-link-3f2a --code NOT_ALLOWED
     """
     from functools import partial  # noqa: PLC0415 - not for --help

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from bulklink.cli.completing import FileName
 from bulklink.cli.connecting import connection_from, connection_options
 from bulklink.cli.options import (
     apply,
@@ -30,7 +31,7 @@ _all_options = apply(
 
 def _command(op: str, text: str) -> click.Command:
     @click.command(op, help=text)
-    @click.argument("mapping", nargs=-1, required=True)
+    @click.argument("mapping", nargs=-1, required=True, type=FileName())
     @_all_options
     def command(mapping: tuple[str, ...], **options: Any) -> int:
         return _send(mapping, options | {"op": op})
@@ -42,46 +43,62 @@ link = _command(
     "link",
     """Link the emails of MAPPING, each to its deal.
 
+    For emails that are on no deal. One that is on another deal fails: `bulklink relink` moves
+    those. Every row is checked first; a live org is changed only after a question. What became of
+    every row stands in the ledger of the run.
+
     \b
-    Example:
+    Examples:
       bulklink link mapping.csv
+      bulklink link mapping.csv --only accept=yes --on-invalid skip
     """,
 )
 unlink = _command(
     "unlink",
     """Unlink the emails of MAPPING from whatever deal each is on.
 
-    The emails stay under their contacts.
+    For emails that belong to no deal. They stay under their contacts. The deal that each is on is
+    noted before it is changed, so that `bulklink undo` can put it back.
 
     \b
-    Example:
+    Examples:
+      bulklink unlink mapping.csv --dry-run
       bulklink unlink mapping.csv
     """,
 )
 relink = _command(
     "relink",
-    """Take the emails of MAPPING off whatever deal each is on and link them to the wanted one.
+    """Move the emails of MAPPING, each to the wanted deal.
+
+    For emails that are on the wrong deal: each is taken off whatever deal it is on and linked to
+    the wanted one. What is right already is left alone; an email whose link is refused goes back on
+    the deal that it was on.
 
     \b
-    Example:
-      bulklink relink mapping.csv
+    Examples:
+      bulklink relink mapping.csv --dry-run
+      bulklink relink mapping.csv --canary 100 --max-failures 10
     """,
 )
 
 
 @click.command("run")
-@click.argument("job", nargs=-1, required=True, metavar="JOB.toml|MAPPING...")
+@click.argument("job", nargs=-1, required=True, type=FileName(), metavar="JOB.toml|MAPPING...")
 @_all_options
 @click.pass_context
 def run(ctx: click.Context, /, job: tuple[str, ...], **options: Any) -> int:
-    """Run a job file, or mappings whose column op says what is done with each row.
+    """Run a job file, or mappings whose column op says what to do.
 
-    Keys of a job file are the names of these options with _, and op and mapping; what the command
-    line or the environment sets goes before.
+    For jobs that are run more than once, or that somebody else looks at. Keys of a job file are the
+    names of these options with _, and op and mapping; what the command line or the environment sets
+    goes before. In a mapping without a job file the column op says of each row link, unlink or
+    relink.
 
     \b
-    Example:
+    Examples:
+      bulklink run job.toml --dry-run
       bulklink run job.toml
+      bulklink run mixed.csv
     """
     from bulklink.cli.jobs import with_job_file  # noqa: PLC0415 - not for --help
 

@@ -15,7 +15,8 @@ from bulklink.errors import BulklinkError, ConfigError, ExitCode, RunStoppedErro
 from bulklink.job.surroundings import Surroundings, real_surroundings
 from bulklink.ledger.lines import timestamp
 from bulklink.profiles.connecting import connection_stored
-from bulklink.profiles.profile import DEFAULT, Profile, Profiles, checked_name, config_folder
+from bulklink.profiles.names import DEFAULT, checked_name, config_folder
+from bulklink.profiles.profile import Profile, Profiles
 from bulklink.profiles.vault import vault_of
 from bulklink.zoho.accounts import Accounts
 from bulklink.zoho.checkup import Found, look

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from bulklink.cli.completing import RunPath
 from bulklink.cli.options import option, output_options, runs_dir_option
 from bulklink.errors import ExitCode
 
 
 @click.command("status")
-@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.argument("run", required=False, type=RunPath())
 @option(
     "--check",
     is_flag=True,
@@ -21,11 +22,12 @@ from bulklink.errors import ExitCode
 @runs_dir_option
 @output_options
 def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool, debug: bool) -> int:
-    """Show where RUN stands, or all runs: also while it runs and after it was killed.
+    """Show where RUN stands, or all runs.
 
-    --check proves that the plan is as it was sealed, the ledger as it was when the run last ended,
-    that its results are those of the plan's rows and add up, and that the mapping is as it was
-    read, if it is still there.
+    At any time: while it runs, after it stopped and after it was killed. --check proves that the
+    plan is as it was sealed, the ledger as it was when the run last ended, that its results are
+    those of the plan's rows and add up, and that the mapping is as it was read, if it is still
+    there.
 
     \b
     Examples:

@@ -1,11 +1,69 @@
-"""How values of options are written: pairs, numbers or a word, several values one per line."""
+"""How values of options are written: choices, numbers, pairs, several values one per line."""
 
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import Any, ClassVar
 
 import click
+
+
+class BadChoice(click.BadParameter):
+    """Raised when a value is none of an option's; `likely` are those that it resembles."""
+
+    def __init__(
+        self,
+        message: str,
+        ctx: click.Context | None,
+        param: click.Parameter | None,
+        likely: list[str],
+    ) -> None:
+        super().__init__(message, ctx, param)
+        self.likely = likely
+
+
+class OneOf(click.Choice[str]):
+    """One of some words; of a misspelt one it is said which was probably meant."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the word."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            likely = get_close_matches(str(value), self.choices, n=2)
+            raise BadChoice(error.message, ctx, param, likely) from None
+
+
+class Whole(click.IntRange):
+    """A whole number, between two others where they are given."""
+
+    name = "N"
+
+    def _describe_range(self) -> str:
+        return _range(self.min, self.max, min_open=self.min_open)
+
+
+class Number(click.FloatRange):
+    """A number, between two others where they are given."""
+
+    name = "N"
+
+    def _describe_range(self) -> str:
+        return _range(self.min, self.max, min_open=self.min_open)
+
+
+def _range(least: float | None, most: float | None, *, min_open: bool) -> str:
+    """Return what is allowed in words, where click would write 0<x<=60."""
+    match least, most:
+        case None, None:
+            return ""
+        case None, _:
+            return f"at most {most:,}"
+        case _, None:
+            return f"{'more than' if min_open else 'at least'} {least:,}"
+        case _:
+            return f"more than {least:,} to {most:,}" if min_open else f"{least:,} to {most:,}"
 
 
 class Lines(click.ParamType[Any]):

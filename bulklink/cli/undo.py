@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bulklink.cli.completing import RunPath
 from bulklink.cli.connecting import connection_from, connection_options
 from bulklink.cli.options import (
     apply,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command("undo")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=RunPath())
 @option(
     "--include-settled",
     is_flag=True,
@@ -34,12 +35,13 @@ if TYPE_CHECKING:
 )
 @apply(plan_options, memory_option, connection_options, send_options, output_options)
 def undo(run: Path, **options: Any) -> int:
-    """Put every email that RUN changed back as it was; a run of its own.
+    """Put every email that RUN changed back as it was.
 
-    Linked emails are unlinked, unlinked ones put back, relinked ones returned. An email is changed
-    only if it still is as RUN left it; what somebody changed since is left alone and fails as
-    changed-since. Says first what cannot be undone, and why. --dry-run shows all that and sends
-    nothing; with --run-dir it seals the plan for `bulklink apply`.
+    For a run that was wrong; the undo is a run of its own. Linked emails are unlinked, unlinked
+    ones put back, relinked ones returned. An email is changed only if it still is as RUN left it;
+    what somebody changed since is left alone and fails as changed-since. Says first what cannot be
+    undone, and why. --dry-run shows all that and sends nothing; with --run-dir it seals the plan
+    for `bulklink apply`.
 
     \b
     Examples:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bulklink.cli.completing import RunPath
 from bulklink.cli.connecting import connection_from, connection_options
 from bulklink.cli.options import (
     apply,
@@ -20,7 +21,7 @@ from bulklink.cli.options import (
     settle_after_option,
 )
 from bulklink.cli.screen import note, print_json, show_error, table
-from bulklink.cli.types import NumberOr
+from bulklink.cli.types import NumberOr, Whole
 from bulklink.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,17 +32,17 @@ _MOST_PAGES = 10_000_000
 
 
 @click.command("verify")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=RunPath())
 @option("--in-doubt", is_flag=True, help="Look at the emails in doubt: where are they now?")
 @option(
     "--sample",
-    type=click.IntRange(1),
+    type=Whole(1),
     metavar="N",
     help="Draw N emails, and tell how many of all may be wrong at most.",
 )
 @option(
     "--seed",
-    type=click.IntRange(0),
+    type=Whole(0),
     default=1,
     show_default=True,
     help="Which emails --sample draws: the same seed draws the same.",
@@ -63,16 +64,17 @@ _MOST_PAGES = 10_000_000
     output_options,
 )
 def verify(run: Path, **options: Any) -> int:
-    """Read back where the emails of RUN are, and compare with its ledger.
+    """Read back where the emails of RUN are, against its ledger.
 
-    Tells first what it will cost, and changes nothing: neither the CRM nor the ledger. Every
-    finding is in RUN/verify.jsonl. What somebody moved since is a difference too. Ends with 1 at
-    a difference.
+    For proof that the CRM is as the ledger says: all emails, a sample, or those in doubt. Tells
+    first what it will cost, and changes nothing: neither the CRM nor the ledger. Every finding is
+    in RUN/verify.jsonl. What somebody moved since is a difference too. Ends with 1 at a difference.
 
     \b
     Examples:
       bulklink verify runs/20261122T101500Z-link-3f2a
       bulklink verify runs/20261122T101500Z-link-3f2a --sample 299
+      bulklink verify runs/20261122T101500Z-link-3f2a --in-doubt
     """
     from bulklink.cli.jobs import pace_of  # noqa: PLC0415 - not for --help
     from bulklink.cli.watching import on_screen  # noqa: PLC0415 - not for --help

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bulklink.errors import ConfigError
-from bulklink.profiles.profile import DEFAULT, Profile, Profiles, checked_name
+from bulklink.profiles.names import DEFAULT, checked_name
+from bulklink.profiles.profile import Profile, Profiles
 from bulklink.profiles.vault import vault_of
 from bulklink.zoho.connection import Connection, is_loopback
 

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import platformdirs
 import tomli_w
 
 from bulklink.errors import ConfigError, RunDirError
 from bulklink.files import replacing
+from bulklink.profiles.names import profile_names, profiles_folder
 from bulklink.zoho.connection import Connection
-
-DEFAULT = "default"
-"""The profile that is used where nothing names one."""
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 class Place(StrEnum):
@@ -68,27 +64,6 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         return {name: value for name, value in named.items() if value}
 
 
-def config_folder() -> Path:
-    """Return the folder of the user's settings on this system."""
-    return Path(platformdirs.user_config_dir("bulklink", appauthor=False))
-
-
-def checked_name(name: str) -> str:
-    """Return the name of a profile as it is stored: upper and lower case are the same.
-
-    Raises:
-        ConfigError: if no profile can be called that.
-    """
-    found = name.strip().lower()
-    if not _NAME.fullmatch(found):
-        raise ConfigError(
-            f"{name!r} is no name of a profile.",
-            where="--profile",
-            advice="Use letters, digits, '.', '_' and '-', 64 at most, a letter or digit first.",
-        )
-    return found
-
-
 class Profiles:
     """The profiles of a user.
 
@@ -97,7 +72,8 @@ class Profiles:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / "profiles"
+        self._home = folder
+        self._folder = profiles_folder(folder)
 
     def file(self, name: str) -> Path:
         """Return the file of a profile."""
@@ -105,7 +81,7 @@ class Profiles:
 
     def names(self) -> list[str]:
         """Return the names of all profiles, in order."""
-        return sorted(f.stem for f in self._folder.glob("*.toml") if _NAME.fullmatch(f.stem))
+        return profile_names(self._home)
 
     def load(self, name: str) -> Profile:
         """Return a profile.
@@ -131,11 +107,13 @@ class Profiles:
     def unknown(self, name: str) -> ConfigError:
         """Say that there is no profile of a name, and which there are."""
         names = self.names()
+        like = get_close_matches(name, names, n=1)
+        meant = f"Did you mean {like[0]}? " if like else ""
         known = f"Known are: {', '.join(names)}. " if names else "There is none yet. "
         return ConfigError(
             f"There is no profile {name!r}.",
             where="--profile",
-            advice=f"{known}`bulklink auth login --profile {name}` makes it.",
+            advice=f"{meant}{known}`bulklink auth login --profile {name}` makes it.",
         )
 
     def save(self, name: str, profile: Profile) -> None:

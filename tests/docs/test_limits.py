@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from bulklink.cli.main import cli
+from bulklink.cli.commands import cli
 from bulklink.engine.credits.gate import TO_FINISH
 from bulklink.engine.credits.purse import BLOCK
 from bulklink.errors import ExitCode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bulklink.cli.main import cli
+from bulklink.cli.commands import cli
 from tests.e2e.command import Command, rows, write_mapping
 from tests.e2e.world import Contact, World
 

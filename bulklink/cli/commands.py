@@ -1,0 +1,78 @@
+"""The tree of commands, in the order in which a newcomer meets them."""
+
+from __future__ import annotations
+
+import click
+
+from bulklink.cli.auth import auth
+from bulklink.cli.completion import completion
+from bulklink.cli.demo import demo
+from bulklink.cli.emulator import emulator
+from bulklink.cli.export import export
+from bulklink.cli.fetch import fetch
+from bulklink.cli.forget import forget
+from bulklink.cli.generate import generate
+from bulklink.cli.history import history
+from bulklink.cli.plan import plan
+from bulklink.cli.resume import apply_plan, resume, retry
+from bulklink.cli.send import link, relink, run, unlink
+from bulklink.cli.status import status
+from bulklink.cli.undo import undo
+from bulklink.cli.verify import verify
+
+SECTIONS = {
+    "First things": (demo, auth, completion),
+    "Change emails": (plan, link, unlink, relink, run, apply_plan),
+    "Go on, look, take back": (resume, retry, status, verify, history, undo),
+    "Files": (fetch, export, forget),
+    "A local CRM": (emulator, generate),
+}
+
+
+class Sections(click.Group):
+    """A group whose help lists its commands under headings."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a list for each heading, all with columns of the same width."""
+        width = max(map(len, self.commands))
+        limit = formatter.width - 6 - width
+        for heading, commands in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [
+                        (f"{name_of(one):<{width}}", one.get_short_help_str(limit))
+                        for one in commands
+                    ]
+                )
+
+
+@click.group(
+    cls=Sections,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="`bulklink COMMAND --help` has examples and all options. Those of commands that send or"
+    " read are environment variables too: BULKLINK_BATCH_SIZE for --batch-size.",
+)
+@click.version_option(package_name="bulklink", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Link and unlink the emails of Zoho CRM contacts to deals, in bulk.
+
+    Start with `bulklink demo`, which links the emails of a sample mapping in a local CRM. Then sign
+    in, look at the plan of a mapping of yours, and send it.
+
+    \b
+    Examples:
+      bulklink demo
+      bulklink auth login
+      bulklink plan --op link mapping.csv
+      bulklink link mapping.csv
+    """
+
+
+def name_of(command: click.Command) -> str:
+    """Return the name by which a command is typed."""
+    return command.name or ""
+
+
+for _commands in SECTIONS.values():
+    for _command in _commands:
+        cli.add_command(_command)

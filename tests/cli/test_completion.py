@@ -1,0 +1,194 @@
+"""The Tab key offers commands, options, choices, profiles, files and the folders of runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bulklink.cli.commands import cli
+from bulklink.cli.completing import SHELLS, script
+from tests.e2e.command import Command
+
+Offered = Callable[..., list[str]]
+BIN = str(Path(sys.executable).parent)
+
+
+def put_run(runs: Path, name: str, changed: int, **told: object) -> None:
+    """Make the folder of a run that was changed at this time."""
+    (runs / name).mkdir(parents=True)
+    (runs / name / "run.json").write_text(json.dumps(told), "utf-8")
+    os.utime(runs / name / "run.json", (changed, changed))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with runs, one of them damaged, and profiles."""
+    folder = tmp_path_factory.mktemp("complete")
+    put_run(folder / "runs", "1-link", 30, op="link", state="finished")
+    put_run(folder / "runs", "2-undo", 20, op="mixed", state="stopped", stopped_by="credits")
+    (folder / "runs" / "3-bad").mkdir()
+    (folder / "runs" / "3-bad" / "run.json").write_text("[", "utf-8")
+    os.utime(folder / "runs" / "3-bad" / "run.json", (10, 10))
+    (folder / "runs" / "no-run").mkdir()
+    put_run(folder / "my runs", "4-link", 1, op="link", state="planned")
+    profiles = folder / "config" / "bulklink" / "profiles"
+    profiles.mkdir(parents=True)
+    for name in ("default", "test-eu"):
+        (profiles / f"{name}.toml").write_text("", "utf-8")
+    return folder
+
+
+@pytest.fixture
+def offered(folder: Path) -> Offered:
+    """Ask as a shell does; return the lines that it gets."""
+
+    def ask(typed: str, shell: str = "bash", **env: str) -> list[str]:
+        place = str(len(typed.split(" ")) - 1)
+        word = typed.rpartition(" ")[2] if shell == "fish" else place
+        asked = {"_BULKLINK_COMPLETE": f"{shell}_complete", "COMP_WORDS": typed, "COMP_CWORD": word}
+        told = Command(folder, {**asked, **env})()
+        assert told.err == ""
+        return [line for line in told.out.splitlines() if line]
+
+    return ask
+
+
+RUNS = ["runs/1-link", "runs/2-undo", "runs/3-bad"]
+CASES = {
+    "command": ("bulklink l", ["plain,link"]),
+    "sub-command": ("bulklink auth log", ["plain,login", "plain,logout"]),
+    "option": ("bulklink link --on-", ["plain,--on-invalid"]),
+    "choice": ("bulklink link m.csv --on-invalid s", ["plain,stop", "plain,skip"]),
+    "choice-behind-an-equals-sign": ("bulklink plan --op = unl", ["plain,unlink"]),
+    "run": ("bulklink resume ", [f"plain,{run}" for run in RUNS]),
+    "run-by-its-name": ("bulklink undo 2", ["plain,runs/2-undo"]),
+    "run-by-its-path": ("bulklink verify runs/1", ["plain,runs/1-link"]),
+    "run-elsewhere": ("bulklink export appr", ["dir,appr"]),
+    "profile": ("bulklink link --profile t", ["plain,test-eu"]),
+    "profile-of-a-sign-in": ("bulklink auth logout --profile ", ["plain,default", "plain,test-eu"]),
+    "message": ("bulklink history ", []),
+    "mapping": ("bulklink link ma", ["file,ma"]),
+    "output": ("bulklink export runs/1-link -o ", ["file,"]),
+    "folder": ("bulklink link --run-dir n", ["dir,n"]),
+    "shell": ("bulklink completion ", ["plain,bash", "plain,zsh", "plain,fish"]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bash_is_offered_what_fits(offered: Offered, name: str) -> None:
+    typed, wanted = CASES[name]
+    assert offered(typed) == wanted
+
+
+def test_zsh_and_fish_show_op_and_state_of_a_run(offered: Offered) -> None:
+    zsh = offered("bulklink resume ", "zsh")
+    assert zsh == [
+        *("plain", "runs/1-link", "link finished"),
+        *("plain", "runs/2-undo", "mixed stopped (credits)"),
+        *("plain", "runs/3-bad", "_"),
+    ]
+    assert offered("bulklink resume ", "fish") == [
+        "plain,runs/1-link\tlink finished",
+        "plain,runs/2-undo\tmixed stopped (credits)",
+        "plain,runs/3-bad",
+    ]
+
+
+def test_runs_are_looked_for_where_the_environment_or_the_option_says(offered: Offered) -> None:
+    assert offered("bulklink resume ", BULKLINK_RUNS_DIR="my runs") == ["plain,my runs/4-link"]
+    assert offered("bulklink status --runs-dir nothing 1") == ["dir,1"]
+    assert offered("bulklink status --runs-dir runs ") == [f"plain,{run}" for run in RUNS]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_nothing_is_said_into_the_prompt_whatever_is_asked(folder: Path, shell: str) -> None:
+    for words, place in (("bulklink link", "x"), ("", ""), ('bulklink link "', "2")):
+        asked = {"_BULKLINK_COMPLETE": f"{shell}_complete", "COMP_WORDS": words}
+        assert Command(folder, {**asked, "COMP_CWORD": place})().err == ""
+    assert Command(folder, {"_BULKLINK_COMPLETE": "tcsh_complete"})().said == ""
+
+
+def test_a_broken_environment_ends_no_completion(offered: Offered) -> None:
+    assert offered("bulklink li", BULKLINK_BATCH_SIZE="many", BULKLINK_PROFILE="?") == [
+        "plain,link"
+    ]
+
+
+def shell_of(name: str) -> str:
+    """Return the path of a shell; skip the test where it is not installed."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed: its completion is not tried")
+    return found
+
+
+def environment(folder: Path) -> dict[str, str]:
+    env = Command(folder).environment()
+    return {**env, "PATH": f"{BIN}{os.pathsep}{env['PATH']}"}
+
+
+def run(shell: list[str], folder: Path) -> str:
+    done = subprocess.run(
+        shell, cwd=folder, env=environment(folder), capture_output=True, timeout=50, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def written(folder: Path, shell: str) -> Path:
+    """Write the script of a shell into the folder."""
+    told = Command(folder)("completion", shell)
+    assert told.out == script(shell, cli)
+    path = folder / f"completion.{shell}"
+    path.write_text(told.out, "utf-8")
+    return path
+
+
+def test_bash_completes_a_run_folder_whose_path_has_a_space(folder: Path) -> None:
+    program = f"""
+        source {written(folder, "bash")}
+        complete -p bulklink
+        export BULKLINK_RUNS_DIR="my runs"
+        compopt() {{ :; }}
+        COMP_WORDS=(bulklink resume 4); COMP_CWORD=2
+        _bulklink_completion bulklink
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    assert run([shell_of("bash"), "--norc", "-c", program], folder).splitlines() == [
+        "complete -o nosort -F _bulklink_completion bulklink",
+        "my runs/4-link",
+    ]
+
+
+def test_zsh_completes_a_run_folder(folder: Path) -> None:
+    program = f"""
+        compdef() {{ print -r -- "compdef $*" }}
+        _describe() {{ print -r -l -- $completions_with_descriptions }}
+        compadd() {{ print -r -l -- $completions }}
+        source {written(folder, "zsh")}
+        words=(bulklink resume ''); CURRENT=3
+        _bulklink_completion
+    """
+    assert run([shell_of("zsh"), "-f", "-c", program], folder).splitlines() == [
+        "compdef _bulklink_completion bulklink",
+        *("runs/1-link:link finished", "runs/2-undo:mixed stopped (credits)", "runs/3-bad"),
+    ]
+
+
+def test_fish_completes_run_folders_and_values_with_commas(folder: Path) -> None:
+    program = f"""
+        source {written(folder, "fish")}
+        complete -C "bulklink resume "
+        complete -C "bulklink link --group-by contact,"
+    """
+    assert run([shell_of("fish"), "--no-config", "-c", program], folder).splitlines() == [
+        *("runs/1-link\tlink finished", "runs/2-undo\tmixed stopped (credits)", "runs/3-bad"),
+        "contact,owner",
+    ]

@@ -1,0 +1,85 @@
+"""The help of every command teaches: what it is for, examples that are valid, in little time."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from bulklink.cli.commands import SECTIONS, cli
+from bulklink.cli.usage import examples_of
+from tests.cli.tree import ALL, LEAVES, contexts
+
+HEAVY = (
+    *("aiohttp", "anyio", "asyncio", "duckdb", "filelock", "keyring", "msgspec", "orjson", "rich"),
+    *("platformdirs", "python_calamine", "ssl", "tomli_w", "xlsxwriter"),
+)
+ASKED = ("--help", "link --help", "auth login --help", "report --help", "--version", "lnk", "")
+_IMPORTED = """
+import json, sys
+from contextlib import suppress
+from bulklink.cli.main import main
+for words in json.loads(sys.argv[1]):
+    sys.argv[1:] = words.split()
+    with suppress(SystemExit):
+        main()
+print("\\n" + json.dumps(sorted(sys.modules)))
+"""
+
+
+@pytest.fixture(autouse=True)
+def nobodys_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no profile of the developer's in reach."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_every_command_has_examples_that_are_valid(path: str) -> None:
+    examples = examples_of(ALL[path])
+    assert examples, f"the help of {path} has no example"
+    for example in examples:
+        words = shlex.split(example.partition(" <")[0].partition(" >")[0])
+        ctx = contexts(words)
+        assert ctx.command_path.startswith(path), example
+
+
+@pytest.mark.parametrize("path", list(ALL)[1:])
+def test_the_list_of_commands_cuts_no_sentence_at_80_columns(path: str) -> None:
+    command = ALL[path]
+    names = cli.commands if path.count(" ") < 2 else ()
+    width = 80 - 6 - max([len(path.rsplit(maxsplit=1)[-1]), *map(len, names)])
+    assert not command.get_short_help_str(width).endswith("...")
+
+
+@pytest.mark.parametrize("path", LEAVES)
+def test_every_option_and_the_command_itself_say_what_they_are_for(path: str) -> None:
+    command = LEAVES[path]
+    told = (command.help or "").partition("\b")[0]
+    assert len(told.split("\n\n")) > 2, "a sentence, and when to use it"
+    for param in command.params:
+        assert not isinstance(param, click.Option) or param.help, param.name
+
+
+def test_the_help_begins_with_what_to_do_first_and_lists_all_commands_in_groups() -> None:
+    told = cli.get_help(click.Context(cli, info_name="bulklink"))
+    assert told.index("bulklink demo") < told.index("Options:")
+    headings = [told.index(f"{heading}:") for heading in SECTIONS]
+    assert headings == sorted(headings)
+    listed = {command.name for commands in SECTIONS.values() for command in commands}
+    assert listed == set(cli.commands)
+
+
+def test_help_and_usage_errors_import_nothing_heavy() -> None:
+    asked = json.dumps(ASKED)
+    told = subprocess.run(
+        [sys.executable, "-c", _IMPORTED, asked], capture_output=True, timeout=50, check=True
+    )
+    assert b"Usage: bulklink link" in told.stdout
+    modules = set(json.loads(told.stdout.splitlines()[-1]))
+    assert "bulklink.cli.send" in modules
+    assert {name for name in modules if name.partition(".")[0] in HEAVY} == set()
