@@ -36,8 +36,9 @@ def contact_windows(
                 yield window
                 window = []
             elif len(window) >= most:
-                now, window = _full_batches(window, batch_size, by_contact=by_contact)
-                yield now
+                full, window = _full_batches(window, batch_size, by_contact=by_contact)
+                if full:
+                    yield full
             window.append(message)
     if window:
         yield window
@@ -79,7 +80,10 @@ def in_fair_order(
 def _full_batches(
     window: Sequence[Message], size: int, *, by_contact: bool
 ) -> tuple[list[Message], list[Message]]:
-    """Split off what would leave a batch of the last group half empty, to go with what follows."""
+    """Split off what would leave a batch of the last group half empty, to go with what follows.
+
+    That is less than a batch of links and one of unlinks, so a window stays as small as it is.
+    """
     owner = window[-1].owner_id
     last = [m for m in window if m.owner_id == owner]
     links = [m for m in (window if by_contact else last) if m.op is not Op.UNLINK]
@@ -91,7 +95,7 @@ def _full_batches(
     shortest = min((len(m.message_id) for m in unlinks), default=0)
     for batch in unlink_batches(unlinks, size):
         (now if _is_full(batch, size, shortest) else later).extend(batch)
-    return (now, later) if len(later) < len(now) else (list(window), [])
+    return now, later
 
 
 def _is_full(batch: Sequence[Message], size: int, shortest: int) -> bool:
