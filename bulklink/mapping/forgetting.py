@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from bulklink.files import replacing
 from bulklink.mapping.database import Database, literal
 from bulklink.mapping.headers import OWN_PREFIX
-from bulklink.mapping.layout import OWN_COLUMNS, Layout, relation
-from bulklink.mapping.sealing import ROW_GROUP_ROWS
+from bulklink.mapping.layout import OWN_COLUMNS, ROW_GROUP_ROWS, Layout, relation
 from bulklink.mapping.stop import Stop
 from bulklink.mapping.values import NAME_COLUMNS
 

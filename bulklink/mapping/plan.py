@@ -12,7 +12,7 @@ from bulklink.errors import LedgerError, RunDirError
 from bulklink.files import replacing
 from bulklink.mapping import faults
 from bulklink.mapping.database import Database, literal
-from bulklink.mapping.layout import relation
+from bulklink.mapping.layout import ROW_GROUP_ROWS, relation
 from bulklink.mapping.stop import Stop
 from bulklink.mapping.values import GUARD
 from bulklink.models import Message, Op
@@ -111,7 +111,7 @@ class SealedPlan:
             with replacing(path) as temporary:
                 database.run(
                     f"COPY ({named}) TO {literal(str(temporary))} "
-                    "(FORMAT parquet, USE_TMP_FILE false, ROW_GROUP_SIZE 122880)"
+                    f"(FORMAT parquet, USE_TMP_FILE false, ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
                 )
             return int(database.one(_REFUSED.format(names=literal(str(path))))[0])
 

@@ -11,7 +11,7 @@ from bulklink.files import replacing
 from bulklink.mapping.checking import name_cell
 from bulklink.mapping.database import identifier, literal
 from bulklink.mapping.headers import OWN_PREFIX
-from bulklink.mapping.layout import OWN_COLUMNS, Elsewhere, Layout
+from bulklink.mapping.layout import OWN_COLUMNS, ROW_GROUP_ROWS, Elsewhere, Layout
 from bulklink.mapping.marks import CLEANED, TEXT, UNTIDY
 from bulklink.mapping.refusing import verbatim
 from bulklink.mapping.values import GUARD, ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from bulklink.mapping.values import Reading
 
 PLAN = "plan.parquet"
-#: DuckDB's own size: smaller groups make a plan slower to write and no cheaper to read.
-ROW_GROUP_ROWS = 122_880
 #: Columns with few different values are written as those; to look for more in the others costs
 #: a sixth of sealing and saves no room.
 MOST_VALUES = 2000

@@ -1,0 +1,68 @@
+"""Resident memory of `bulklink apply` at its highest, by the size of the sealed plan.
+
+Each plan is sealed first, by a process of its own; what is measured is the process that sends it to
+a local server that answers at once. Memory travels between machines: quote the ratios all the same.
+
+    python benchmarks/memory.py [--messages 100000 1000000 5000000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from sending import IN_FLIGHT, MODULE, server, write_mapping
+
+assert sys.platform != "win32", "what a child process took is not told on Windows"
+_KB = 1 if sys.platform == "darwin" else 1024
+"""What the system counts resident memory in."""
+_BULKLINK = [sys.executable, "-m", "bulklink"]
+
+
+def seal(messages: int, folder: Path) -> Path:
+    """Seal a plan of so many links; return its run folder."""
+    mapping, run = folder / "mapping.csv", folder / str(messages)
+    write_mapping(mapping, messages)
+    plan = [*_BULKLINK, "plan", "--op", "link", "--no-names", "--run-dir", str(run), str(mapping)]
+    subprocess.run(plan, check=True, stdout=subprocess.DEVNULL)
+    mapping.unlink()
+    return run
+
+
+def highest(command: list[str], env: dict[str, str]) -> int:
+    """Run a command to its end and return its resident memory at its highest, in bytes."""
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    return usage.ru_maxrss * _KB
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, nargs="+", default=[100_000, 1_000_000, 5_000_000])
+    given = parser.parse_args()
+    first = 0
+    print("| messages | resident memory at its highest | of the first |\n|---|---|---|")
+    with server() as url, tempfile.TemporaryDirectory() as folder:
+        env = os.environ | {
+            "BULKLINK_API_URL": url,
+            "BULKLINK_ACCESS_TOKEN": "bench",
+            "BULKLINK_DEALS_MODULE_ID": MODULE,
+        }
+        pace = ["--rate", "off", "--concurrency", str(IN_FLIGHT), "--progress", "none", "--json"]
+        for messages in given.messages:
+            run = seal(messages, Path(folder))
+            size = highest([*_BULKLINK, "apply", str(run), *pace], env)
+            first = first or size
+            print(f"| {messages:,} | {size / 1e6:.0f} MB | {size / first:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
