@@ -56,10 +56,9 @@ def connection_from(options: Mapping[str, Any]) -> Connection:
     """
     from bulklink.cli.calllog import log_to  # noqa: PLC0415 - not for --help
     from bulklink.profiles.connecting import connection_of  # noqa: PLC0415 - not for --help
-    from bulklink.profiles.names import config_folder  # noqa: PLC0415 - not for --help
 
     log_to(options["log"])
-    return connection_of(options["profile"], os.environ, config_folder())
+    return connection_of(options["profile"])
 
 
 def take_profile(named: str, job: str, ctx: click.Context, options: dict[str, Any]) -> None:

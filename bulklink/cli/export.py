@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import click
 
 from bulklink.cli.completing import RunPath
 from bulklink.cli.options import option, output_options
-from bulklink.cli.output import check_output, file_options
+from bulklink.cli.output import file_options, output_options_of, target_of
 from bulklink.cli.screen import note, print_json, table
 from bulklink.cli.types import Lines, OneOf
 from bulklink.errors import ExitCode
@@ -51,24 +49,18 @@ def export(run: Path, output: str, *, as_json: bool, **options: Any) -> int:
       bulklink export runs/20261122T101500Z-link-3f2a --status failed -o again.csv
     """
     from bulklink.job.exporting import export as write  # noqa: PLC0415 - not for --help
-    from bulklink.runs.folder import RunFolder  # noqa: PLC0415 - not for --help
-    from bulklink.tables import Kind, form_of, printing, writing  # noqa: PLC0415 - not for --help
-    from bulklink.tables.workbook import check_rows  # noqa: PLC0415 - not for --help
 
-    form = form_of(output, options["format_"], spreadsheet=options["spreadsheet"])
-    check_output(output, as_json=as_json, force=options["force"])
-    if output == "-":
-        opening: Any = partial(printing, sys.stdout.buffer, form)
-    else:
-        opening = partial(writing, Path(output), form)
-    folder = RunFolder(run)
-    if form.kind is Kind.XLSX and not options["statuses"] and not options["codes"]:
-        check_rows(Path(output), folder.read().rows)  # rather than after a minute
-    told = write(folder, opening, statuses=options["statuses"], codes=options["codes"])
+    told = write(
+        run,
+        target_of(output, as_json=as_json),
+        status=options["statuses"],
+        code=options["codes"],
+        **output_options_of(options),
+    )
     if told.ids_only:
         note("The columns of this run were forgotten: ids and results alone are left.")
     if as_json:
-        said = {"file": output, "format": form.kind, "rows": told.rows, "counts": told.counts}
+        said = {"file": output, "format": told.format, "rows": told.rows, "counts": told.counts}
         print_json(said | {"exit_code": 0})
     else:
         note(f"{told.rows:,} rows written{'' if output == '-' else f' to {output}'}")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,14 +21,15 @@ from bulklink.cli.options import (
     progress_option,
     quiet_option,
 )
-from bulklink.cli.output import check_output, file_options
-from bulklink.cli.screen import note, print_json, show_error, table, warn
+from bulklink.cli.output import file_options, output_options_of, target_of
+from bulklink.cli.screen import note, print_json, show_error, table
 
 if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
     from bulklink.job.fetching import Fetched
 
 _MOST_SHOWN = 20
+_TABLES = ("from_mapping", "columns", "delimiter", "encoding")
 
 
 @click.command("fetch")
@@ -63,51 +61,28 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
     """
     from bulklink.cli.jobs import pace_of  # noqa: PLC0415 - not for --help
     from bulklink.cli.watching import on_screen  # noqa: PLC0415 - not for --help
-    from bulklink.job.asking import AskedContacts  # noqa: PLC0415 - not for --help
     from bulklink.job.fetching import fetch as read  # noqa: PLC0415 - not for --help
-    from bulklink.tables import form_of, printing, writing  # noqa: PLC0415 - not for --help
 
-    form = form_of(output, options["format_"], spreadsheet=options["spreadsheet"])
-    check_output(output, as_json=as_json, force=options["force"])
-    connection, limits = connection_from(options), pace_of(options)
-    if output == "-":
-        opening: Any = partial(printing, sys.stdout.buffer, form)
-    else:
-        opening = partial(writing, Path(output), form)
-    asked = AskedContacts(contacts, _mappings(options), warn)
+    target = target_of(output, as_json=as_json)
+    connection, pace = connection_from(options), pace_of(options)
     told, reason = on_screen(
         lambda watch, stopping: read(
-            asked,
-            opening,
-            None if output == "-" else Path(output + ".fetching"),
-            limits,
+            contacts,
+            target,
             connection,
-            afresh=options["force"],
+            **{name: options[name] for name in _TABLES},
+            **output_options_of(options),
             watch=watch,
             stopping=stopping,
+            **pace,
         ),
         options,
     )
-    _show(told, reason, output, form.kind, as_json=as_json)
+    _show(told, reason, output, as_json=as_json)
     return told.exit_code
 
 
-def _mappings(options: dict[str, Any]) -> Any:
-    from bulklink.job.options import Job  # noqa: PLC0415 - not for --help
-
-    if not options["from_mapping"]:
-        return None
-    return Job(
-        mappings=options["from_mapping"],
-        columns=options["columns"],
-        delimiter=options["delimiter"],
-        encoding=options["encoding"],
-    )
-
-
-def _show(
-    told: Fetched, reason: RunStoppedError | None, output: str, kind: str, *, as_json: bool
-) -> None:
+def _show(told: Fetched, reason: RunStoppedError | None, output: str, *, as_json: bool) -> None:
     import msgspec  # noqa: PLC0415 - not for --help
 
     if reason is not None:
@@ -115,7 +90,7 @@ def _show(
     for line in _unread(told):
         note(line)
     if as_json:
-        print_json({"file": output, "format": kind, **msgspec.to_builtins(told)})
+        print_json({"file": output, **msgspec.to_builtins(told)})
         return
     counts = {
         "contacts": told.contacts,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import click
@@ -32,9 +31,8 @@ def forget(run: Path, *, force: bool, as_json: bool, debug: bool) -> int:
     import msgspec  # noqa: PLC0415 - not for --help
 
     from bulklink.job.forgetting import forget as drop  # noqa: PLC0415 - not for --help
-    from bulklink.runs.folder import RunFolder  # noqa: PLC0415 - not for --help
 
-    told = drop(RunFolder(run), time.time(), force=force)
+    told = drop(run, force=force)
     if as_json:
         said = msgspec.to_builtins(told)
         print_json({"run_dir": str(run), "forgotten": said, "exit_code": 0})

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from bulklink.cli.connecting import FAR_SOURCES, take_profile
 from bulklink.cli.options import key_of
 from bulklink.cli.places import place_of
 from bulklink.engine.failures import MaxFailures
-from bulklink.errors import ConfigError, UsageError
+from bulklink.errors import ConfigError
+from bulklink.job.limits import LimitOptions, PaceOptions, SendOptions
 from bulklink.job.options import Edition, GroupBy, Job, OnInvalid, WhenCreditsOut
 from bulklink.models import Op
 
@@ -27,8 +27,7 @@ _PROFILE = "profile"
 def job_of(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
     """Return the job that a command's options ask for."""
     op = options.get(_OP)
-    return msgspec.structs.replace(
-        sending_of(options),
+    return Job(
         mappings=mappings,
         op=Op(op) if op else None,
         format=options["format_"],
@@ -42,70 +41,60 @@ def job_of(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
         on_invalid=OnInvalid(options["on_invalid"]),
         snapshot=options["snapshot"],
         accept_no_put_back=options["accept_no_put_back"],
+        **sending_of(options),
     )
 
 
-def sending_of(options: Mapping[str, Any]) -> Job:
-    """Return how a job is sent that has its emails from elsewhere than a mapping."""
-    return Job(
-        mappings=(),
-        batch_size=options["batch_size"],
-        group_by=GroupBy(options["group_by"]),
-        single_endpoint=options["single_endpoint"],
-        names=not options["no_names"],
-        memory=options["memory"],
-        run_dir=options.get("run_dir"),
-        runs_dir=options.get("runs_dir", Path("runs")),
+def sending_of(options: Mapping[str, Any]) -> SendOptions:
+    """Return how emails are sent, wherever they come from."""
+    return {
+        "batch_size": options["batch_size"],
+        "group_by": GroupBy(options["group_by"]),
+        "single_endpoint": options["single_endpoint"],
+        "names": not options["no_names"],
+        "memory": options["memory"],
+        "run_dir": options.get("run_dir"),
+        "runs_dir": options.get("runs_dir", Path("runs")),
         **limits_of(options),
-    )
-
-
-def pace_of(options: Mapping[str, Any]) -> Job:
-    """Return a job without a mapping, for commands that only read: how many calls, how fast."""
-    return Job(mappings=(), **limits_of(options))
-
-
-def limits_of(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a `Job` that change how it is sent, never what."""
-    edition, failures = options.get("edition"), options.get("max_failures")
-    return (
-        credits_of(options)
-        | {
-            "concurrency": options["concurrency"],
-            "edition": Edition(edition) if edition else None,
-            "rate": options["rate"],
-            "sync": options.get("sync", "on") == "on",
-            "yes": options.get("yes", False),
-            "read_back": options.get("read_back", "auto") == "auto",
-            "read_pages": options.get("read_pages", 200),
-            "settle_after": options.get("settle_after", 10.0),
-            "max_failures": MaxFailures(**failures) if failures else None,
-        }
-        | ({"canary": options["canary"]} if "canary" in options else {})
-    )
-
-
-def credits_of(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a `Job` that say what it may spend.
-
-    What is not given is left out, so that a resume keeps to what the run was asked for; only the
-    most that a command spends is for that command alone.
-    """
-    when = options.get("when_credits_out")
-    given = {
-        "credits_per_day": options.get("credits_per_day"),
-        "reserve_credits": options.get("reserve_credits"),
-        "when_credits_out": WhenCreditsOut(when) if when else None,
     }
-    day, reserve = given["credits_per_day"], given["reserve_credits"]
-    if day is not None and reserve is not None and reserve >= day:
-        raise UsageError(
-            f"Of {day:,} credits a day {reserve:,} are to be left to others: none can be spent.",
-            where="--credits-per-day, --reserve-credits",
-            advice="Reserve less, or leave one of them out.",
-        )
-    kept = {name: value for name, value in given.items() if value is not None}
-    return kept | {"max_credits": options.get("max_credits")}
+
+
+def limits_of(options: Mapping[str, Any]) -> LimitOptions:
+    """Return how a plan is sent, never what of it."""
+    failures, when = options.get("max_failures"), options.get("when_credits_out")
+    limits: LimitOptions = {
+        "sync": options.get("sync", "on") == "on",
+        "yes": options.get("yes", False),
+        "read_back": options.get("read_back", "auto") == "auto",
+        "read_pages": options.get("read_pages", 200),
+        "max_failures": MaxFailures(**failures) if failures else None,
+    }
+    if when:
+        limits["when_credits_out"] = WhenCreditsOut(when)
+    if "canary" in options:
+        limits["canary"] = options["canary"]
+    return {**limits, **pace_of(options)}
+
+
+def pace_of(options: Mapping[str, Any]) -> PaceOptions:
+    """Return how many calls are made, how fast, and what they may spend.
+
+    Credits that are not told of are left out, so that a resume keeps to what the run was asked for;
+    only the most that a command spends is for that command alone.
+    """
+    edition = options.get("edition")
+    pace: PaceOptions = {
+        "concurrency": options["concurrency"],
+        "edition": Edition(edition) if edition else None,
+        "rate": options["rate"],
+        "settle_after": options.get("settle_after", 10.0),
+        "max_credits": options.get("max_credits"),
+    }
+    if options.get("credits_per_day") is not None:
+        pace["credits_per_day"] = options["credits_per_day"]
+    if options.get("reserve_credits") is not None:
+        pace["reserve_credits"] = options["reserve_credits"]
+    return pace
 
 
 def with_job_file(path: Path, ctx: click.Context, options: dict[str, Any]) -> tuple[str, ...]:

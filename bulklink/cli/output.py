@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import sys
+from collections.abc import Mapping
+from typing import Any, BinaryIO
 
 from bulklink.cli.completing import FileName
 from bulklink.cli.options import apply, option
@@ -34,29 +36,23 @@ file_options = apply(
 )
 
 
-def check_output(output: str, *, as_json: bool, force: bool) -> None:
-    """Refuse a file that cannot be written, before anything is done for it.
+def target_of(output: str, *, as_json: bool) -> str | BinaryIO:
+    """Return where the rows of a command go: a file, or standard output for `-`.
 
     Raises:
-        UsageError: if it is there already or has no folder, or standard output is wanted twice.
+        UsageError: if standard output is wanted for the JSON object too.
     """
-    path = Path(output)
-    if output == "-":
-        if as_json:
-            raise UsageError(
-                "Rows and the JSON object cannot both go to standard output.",
-                where="--json",
-                advice="Name a file, or leave one of them out.",
-            )
-    elif not path.parent.is_dir():
+    if output != "-":
+        return output
+    if as_json:
         raise UsageError(
-            "There is no such folder.", where=str(path.parent), advice="Make it, or name another."
+            "Rows and the JSON object cannot both go to standard output.",
+            where="--json",
+            advice="Name a file, or leave one of them out.",
         )
-    elif path.is_dir():
-        raise UsageError("It is a folder.", where=output, advice="Name a file.")
-    elif path.exists() and not force:
-        raise UsageError(
-            "The file is there already.",
-            where=output,
-            advice="Add --force to replace it, or name another.",
-        )
+    return sys.stdout.buffer
+
+
+def output_options_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a file is written, of the options of a command."""
+    return {name: options[name] for name in ("format_", "spreadsheet", "force")}

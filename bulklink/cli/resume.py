@@ -89,13 +89,10 @@ def retry(run: Path, code: str | None, **options: Any) -> int:
 def _go_on(work: Any, run: Path, options: dict[str, Any]) -> int:
     from bulklink.cli.jobs import limits_of  # noqa: PLC0415 - not for --help
     from bulklink.cli.watching import watched  # noqa: PLC0415 - not for --help
-    from bulklink.runs.folder import RunFolder  # noqa: PLC0415 - not for --help
 
     connection = connection_from(options)
     limits = limits_of(options)
     return watched(
-        lambda watch, stopping: work(
-            RunFolder(run), limits, connection, watch=watch, stopping=stopping
-        ),
+        lambda watch, stopping: work(run, connection, watch=watch, stopping=stopping, **limits),
         options,
     )

@@ -17,7 +17,6 @@ from bulklink.engine.stopping import Stopping
 from bulklink.errors import ExitCode, InterruptedPlanningError, RunStoppedError, StoppedBy
 from bulklink.job.options import Job
 from bulklink.job.planning import PlanReport, plan
-from bulklink.mapping.stop import Stop
 
 T = TypeVar("T")
 _STOPS = {signal.SIGINT: StoppedBy.INTERRUPTED, signal.SIGTERM: StoppedBy.TERMINATED}
@@ -46,12 +45,10 @@ def planned(job: Job, **settings: Any) -> PlanReport:
 
 
 def in_thread(work: Callable[..., T]) -> T:
-    """Do some planning in a thread, so that a signal can end it by the `stop` that it is given."""
+    """Do some planning in a thread, so that a signal can end it by the `stopping` it is given."""
 
     async def waiting(stopping: Stopping) -> T:
-        stop = Stop()
-        stopping.on_stop(stop.interrupt)
-        return await anyio.to_thread.run_sync(partial(work, stop=stop))
+        return await anyio.to_thread.run_sync(partial(work, stopping=stopping))
 
     return with_signals(waiting)
 
@@ -87,7 +84,7 @@ def _on_signal(
         scope.cancel()
         return
     note("Stopping: what is in flight is finished and recorded. Once more stops at once.")
-    stopping.stop(RunStoppedError(_STOPS[number], "It was told to stop."))
+    stopping.interrupt(_STOPS[number])
 
 
 def _exit_code(stopping: Stopping) -> ExitCode:

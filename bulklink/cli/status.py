@@ -36,12 +36,10 @@ def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool, debu
     """
     del debug  # read where errors are shown
     from bulklink.cli.summary import show_run, show_runs  # noqa: PLC0415 - not for --help
-    from bulklink.runs.folder import RunFolder, run_folders  # noqa: PLC0415 - not for --help
-    from bulklink.runs.status import status_of  # noqa: PLC0415 - not for --help
+    from bulklink.runs.status import status, statuses  # noqa: PLC0415 - not for --help
 
-    folders = [RunFolder(run)] if run is not None else run_folders(runs_dir)
-    summaries = [status_of(folder) for folder in folders]
-    proofs = list(map(_proof, folders)) if check else []
+    summaries = [status(run)] if run is not None else statuses(runs_dir)
+    proofs = [_proof(summary.run_dir) for summary in summaries] if check else []
     if run is not None:
         show_run(summaries[0], None, as_json=as_json, proof=proofs[0] if proofs else None)
     else:
@@ -49,7 +47,7 @@ def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool, debu
     return ExitCode.OK if all(proof.ok for proof in proofs) else ExitCode.ROWS_NOT_DONE
 
 
-def _proof(folder: Any) -> Any:
+def _proof(run: str) -> Any:
     from bulklink.job.proving import prove  # noqa: PLC0415 - only with --check
 
-    return prove(folder)
+    return prove(run)

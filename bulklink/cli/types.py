@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 import click
 
+from bulklink.errors import UsageError
+
 
 class BadChoice(click.BadParameter):
     """Raised when a value is none of an option's; `likely` are those that it resembles."""
@@ -100,14 +102,15 @@ class Size(click.ParamType[Any]):
     """An amount of memory, such as 512MB or 2GB, at least 64MB."""
 
     name = "size"
-    _units: ClassVar[dict[str, int]] = {"MB": 1, "MIB": 1, "GB": 1000, "GIB": 1024}
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the size as the engine takes it."""
-        found = re.fullmatch(r"(\d{1,6})\s*(MB|MIB|GB|GIB)", value.strip().upper())
-        if found is None or int(found[1]) * self._units[found[2]] < 64:
-            self.fail(f"{value!r} is no size such as 512MB, of at least 64MB.", param, ctx)
-        return f"{found[1]}{found[2].replace('I', 'i')}"
+        from bulklink.job.ranges import memory_of  # noqa: PLC0415 - not for --help
+
+        try:
+            return memory_of(value)
+        except UsageError as error:
+            self.fail(error.message, param, ctx)
 
 
 class NumberOr(click.ParamType[Any]):

@@ -22,7 +22,7 @@ from bulklink.cli.screen import note, print_json
 from bulklink.errors import ExitCode
 
 if TYPE_CHECKING:
-    from bulklink.job.options import Job
+    from bulklink.job.limits import SendOptions
 
 
 @click.command("undo")
@@ -50,29 +50,28 @@ def undo(run: Path, **options: Any) -> int:
     """
     from bulklink.cli.jobs import sending_of  # noqa: PLC0415 - not for --help
 
-    job = sending_of(options)
+    sending = sending_of(options)
     if options["dry_run"]:
-        return _plan(run, job, options)
-    return _undo(run, job, options)
+        return _plan(run, sending, options)
+    return _undo(run, sending, options)
 
 
-def _plan(run: Path, job: Job, options: dict[str, Any]) -> int:
+def _plan(run: Path, sending: SendOptions, options: dict[str, Any]) -> int:
     from functools import partial  # noqa: PLC0415 - not for --help
 
     from bulklink.cli.planned import show_plan_report  # noqa: PLC0415 - not for --help
     from bulklink.cli.signals import in_thread  # noqa: PLC0415 - not for --help
     from bulklink.job.undoing import plan_undo  # noqa: PLC0415 - not for --help
-    from bulklink.runs.folder import RunFolder  # noqa: PLC0415 - not for --help
 
     known = bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
     report = in_thread(
         partial(
             plan_undo,
-            RunFolder(run),
-            job,
-            settled=options["include_settled"],
+            run,
+            include_settled=options["include_settled"],
             module_known=known,
             tell=note,
+            **sending,
         )
     )
     if not report.rows:
@@ -81,22 +80,21 @@ def _plan(run: Path, job: Job, options: dict[str, Any]) -> int:
     return ExitCode.ROWS_NOT_DONE if report.rejected else ExitCode.OK
 
 
-def _undo(run: Path, job: Job, options: dict[str, Any]) -> int:
+def _undo(run: Path, sending: SendOptions, options: dict[str, Any]) -> int:
     from bulklink.cli.summary import show_run  # noqa: PLC0415 - not for --help
     from bulklink.cli.watching import on_screen  # noqa: PLC0415 - not for --help
     from bulklink.job.undoing import undo as take_back  # noqa: PLC0415 - not for --help
-    from bulklink.runs.folder import RunFolder  # noqa: PLC0415 - not for --help
 
     connection = connection_from(options)
     summary, reason = on_screen(
         lambda watch, stopping: take_back(
-            RunFolder(run),
-            job,
+            run,
             connection,
-            settled=options["include_settled"],
+            include_settled=options["include_settled"],
+            tell=note,
             watch=watch,
             stopping=stopping,
-            tell=note,
+            **sending,
         ),
         options,
     )

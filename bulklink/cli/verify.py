@@ -22,13 +22,13 @@ from bulklink.cli.options import (
 )
 from bulklink.cli.screen import note, print_json, show_error, table
 from bulklink.cli.types import NumberOr, Whole
-from bulklink.errors import UsageError
 
 if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
     from bulklink.job.verification import Bound, Shown, Verification
 
 _MOST_PAGES = 10_000_000
+_ASKED = ("in_doubt", "sample", "seed", "read_pages")
 
 
 @click.command("verify")
@@ -78,22 +78,17 @@ def verify(run: Path, **options: Any) -> int:
     """
     from bulklink.cli.jobs import pace_of  # noqa: PLC0415 - not for --help
     from bulklink.cli.watching import on_screen  # noqa: PLC0415 - not for --help
-    from bulklink.job.verification import Asked  # noqa: PLC0415 - not for --help
     from bulklink.job.verifying import verify as hold_against  # noqa: PLC0415 - not for --help
-    from bulklink.runs.folder import RunFolder  # noqa: PLC0415 - not for --help
 
-    if options["in_doubt"] and options["sample"]:
-        raise UsageError(
-            "A sample is drawn from what the ledger claims, and it claims nothing of emails in"
-            " doubt.",
-            where="--in-doubt, --sample",
-            advice="Leave one of them out.",
-        )
-    asked = Asked(options["in_doubt"], options["sample"], options["seed"], options["read_pages"])
-    connection, limits = connection_from(options), pace_of(options)
+    connection, pace = connection_from(options), pace_of(options)
     told, reason = on_screen(
         lambda watch, stopping: hold_against(
-            RunFolder(run), asked, limits, connection, watch=watch, stopping=stopping
+            run,
+            connection,
+            **{name: options[name] for name in _ASKED},
+            watch=watch,
+            stopping=stopping,
+            **pace,
         ),
         options,
     )

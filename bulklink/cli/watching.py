@@ -17,7 +17,7 @@ from bulklink.cli.screen import local_time, note, warn
 from bulklink.cli.signals import with_signals
 from bulklink.cli.summary import show_run
 from bulklink.engine.stopping import Stopping
-from bulklink.errors import RunStoppedError, StoppedBy
+from bulklink.errors import RunStoppedError
 from bulklink.job.progress import Progress as Settled
 from bulklink.job.progress import Question, Watch
 from bulklink.ledger.lines import Result
@@ -140,7 +140,7 @@ class ScreenWatch(Watch):
         try:
             return click.confirm(question, err=True)
         except click.Abort:
-            self._stopping.stop(RunStoppedError(StoppedBy.INTERRUPTED, "It was told to stop."))
+            self._stopping.interrupt()
             return False
 
 

@@ -23,7 +23,9 @@ class HaltedError(Exception):
 
 
 class Stopping:
-    """Whether the run goes on.
+    """Whether the run goes on; one for each run, made by whoever wants to stop it from outside.
+
+    All its methods are for the thread of the event loop.
 
     After a gentle stop (a person, the system, too many failures, credits) no new work starts, but
     a relink that is between its halves is finished. After a hard one (the server takes no more,
@@ -45,8 +47,19 @@ class Stopping:
         """Have something done when the run is stopped: whoever waits must be woken."""
         self._on_stop.append(action)
 
+    def interrupt(self, by: StoppedBy = StoppedBy.INTERRUPTED) -> None:
+        """Stop the run gently: what is in flight is finished and recorded, nothing else is begun.
+
+        It can be resumed. For signals and buttons: from another thread it is called by the loop's
+        `call_soon_threadsafe`.
+
+        Args:
+            by: what the run is said to be stopped by.
+        """
+        self.stop(RunStoppedError(by, "It was told to stop."))
+
     def stop(self, reason: BulklinkError) -> None:
-        """Stop the run.
+        """Stop the run for a reason.
 
         The first reason stands, unless a hard one follows a gentle one, or the ledger breaks: then
         it does not tell all that was done, whatever else stops the run.

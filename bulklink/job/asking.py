@@ -31,21 +31,22 @@ class AskedContacts(msgspec.Struct, frozen=True):
     Args:
         given: ids, `@FILE` for a list of ids, `-` for such a list from standard input.
         mappings: how mappings are read whose contacts are asked for; None for none.
-        warn: told of rows that cannot be read.
         standard_input: what `-` reads; the process's own if None.
     """
 
     given: Sequence[str]
     mappings: Job | None
-    warn: Callable[[str], None]
     standard_input: BinaryIO | None = None
 
-    def __call__(self, scratch: Path, stop: Stop) -> Iterator[tuple[int, str]]:
+    def ids(
+        self, scratch: Path, stop: Stop, warn: Callable[[str], None]
+    ) -> Iterator[tuple[int, str]]:
         """Yield each with its place.
 
         Args:
             scratch: a folder for temporary files.
             stop: ends the reading.
+            warn: told of rows that cannot be read.
 
         Raises:
             UsageError: if an argument is no id, or none is asked for.
@@ -64,7 +65,7 @@ class AskedContacts(msgspec.Struct, frozen=True):
                 yield next(places), contact_id
         if self.mappings is not None:
             first = next(places)
-            for row, contact_id in self._of_mappings(self.mappings, scratch, stop):
+            for row, contact_id in self._of_mappings(self.mappings, scratch, stop, warn):
                 yield first + row, contact_id
 
     def _ids(self, one: str) -> Iterator[str]:
@@ -79,7 +80,9 @@ class AskedContacts(msgspec.Struct, frozen=True):
         else:
             yield contacts.given(one)
 
-    def _of_mappings(self, job: Job, scratch: Path, stop: Stop) -> Iterator[tuple[int, str]]:
+    def _of_mappings(
+        self, job: Job, scratch: Path, stop: Stop, warn: Callable[[str], None]
+    ) -> Iterator[tuple[int, str]]:
         filled = msgspec.structs.replace(job, defaults=_FILLED)
         with check_mapping(filled, sources(job.mappings), scratch, stop) as checked:
             unreadable_rows = 0
@@ -89,7 +92,7 @@ class AskedContacts(msgspec.Struct, frozen=True):
                 else:
                     unreadable_rows += 1
             if unreadable_rows:
-                self.warn(
+                warn(
                     f"{unreadable_rows:,} rows of the mapping cannot be read: contacts that no"
                     " other row names are left out."
                 )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Sequence
+from os import PathLike
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -14,10 +15,10 @@ from bulklink.ledger.outcomes import Outcome, Outcomes
 from bulklink.mapping.originals import IDS, OwnColumn, OwnRow, own_columns, own_rows
 from bulklink.mapping.values import GUARD, ID_COLUMNS
 from bulklink.models import NO_DEAL
-from bulklink.runs.folder import RunFolder
+from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.record import RunRecord, State
 from bulklink.runs.status import PENDING
-from bulklink.tables import Cell, Column, Table
+from bulklink.tables import Cell, Column, Kind, Output, output_to
 
 RESULT_COLUMNS = (
     Column("bulklink_status"),
@@ -34,38 +35,59 @@ RESULT_COLUMNS = (
 )
 _ROWS_AT_ONCE = 1000
 
-Opening = Callable[[Sequence[Column]], AbstractContextManager[Table]]
-
 
 class Exported(msgspec.Struct, frozen=True):
     """What was written: how many rows of each status; `ids_only` where the rest was forgotten."""
 
+    format: Kind
     rows: int
     counts: dict[str, int]
     ids_only: bool
 
 
 def export(
-    folder: RunFolder,
-    opening: Opening,
+    run: str | PathLike[str],
+    output: str | PathLike[str] | BinaryIO,
     *,
-    statuses: Collection[str] = (),
-    codes: Collection[str] = (),
+    status: Collection[str] = (),
+    code: Collection[str] = (),
+    format_: str | None = None,
+    spreadsheet: bool = False,
+    force: bool = False,
 ) -> Exported:
     """Write every row of a run with what became of it, in the order of the mapping.
 
-    Works at any time, also while the run goes on: what has no result then is pending.
+    Works at any time, also while the run goes on: what has no result then is pending. It blocks.
 
     Args:
-        folder: of the run.
-        opening: opens the table for these columns.
-        statuses: only rows of these; empty takes all.
-        codes: only rows with one of these codes; empty takes all.
+        run: the run folder.
+        output: the file, whose name tells the format, or a stream of bytes.
+        status: only rows of these; empty takes all.
+        code: only rows with one of these codes; empty takes all.
+        format_: csv, jsonl, parquet or xlsx, where no name tells; a stream takes csv by default.
+        spreadsheet: write CSV that a spreadsheet neither rounds nor runs.
+        force: replace a file that is there.
+
+    Returns:
+        How many rows of each status were written.
 
     Raises:
+        UsageError: if the file cannot be written so.
         RunDirError: if this is no run folder, or the run came to no plan.
         LedgerError: if its ledger is damaged.
     """
+    to = output_to(output, format_, spreadsheet=spreadsheet, force=force)
+    folder = folder_of(run)
+    if to.path is not None and to.form.kind is Kind.XLSX and not status and not code:
+        from bulklink.tables.workbook import check_rows  # noqa: PLC0415 - heavy, seldom needed
+
+        check_rows(to.path, folder.read().rows)  # rather than after a minute
+    return _write(folder, to, frozenset(status), frozenset(code))
+
+
+def _write(
+    folder: RunFolder, to: Output, statuses: Collection[str], codes: Collection[str]
+) -> Exported:
     record = folder.read()
     _refuse_refused(folder, record)
     # A finished run without a plan is an undo that left everything as it was.
@@ -75,7 +97,7 @@ def export(
     with (
         Outcomes(folder.ledger) as outcomes,
         tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
-        opening([*map(_column, kept), *RESULT_COLUMNS]) as table,
+        to.open([*map(_column, kept), *RESULT_COLUMNS]) as table,
     ):
         spill = Path(scratch) / "spill"
         own = own_rows(folder.plan, folder.rejects, kept, spill, outcomes.__contains__)
@@ -91,7 +113,7 @@ def export(
                 waiting.clear()
         table.write(waiting)
     forgotten = bool(record.forgotten) and not columns
-    return Exported(sum(counts.values()), counts, ids_only=forgotten)
+    return Exported(to.form.kind, sum(counts.values()), counts, ids_only=forgotten)
 
 
 def _refuse_refused(folder: RunFolder, record: RunRecord) -> None:

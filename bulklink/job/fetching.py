@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
+from os import PathLike
 from pathlib import Path
+from typing import Any, BinaryIO, Unpack
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 import msgspec
 
@@ -22,6 +25,7 @@ from bulklink.errors import (
     UsageError,
 )
 from bulklink.job.approach import check_org, check_place
+from bulklink.job.asking import AskedContacts
 from bulklink.job.fetched import (
     COLUMNS,
     FetchedTable,
@@ -32,6 +36,8 @@ from bulklink.job.fetched import (
     unread_line,
 )
 from bulklink.job.fetchfolder import FetchFolder, FetchRecord
+from bulklink.job.guarding import guarded, planning_stop
+from bulklink.job.limits import PACE, PaceOptions, with_options
 from bulklink.job.options import Job
 from bulklink.job.progress import Watch
 from bulklink.job.reading import ReadingSession, ends_told, reading_session
@@ -42,7 +48,7 @@ from bulklink.mapping.stop import Stop
 from bulklink.runs.hashes import sha256_of
 from bulklink.runs.record import OrgRecord, State
 from bulklink.runs.status import exit_code_of
-from bulklink.tables import Column, Table
+from bulklink.tables import Kind, Output, output_to
 from bulklink.zoho.answers import Verdict
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.listing import Listing, read_listing
@@ -51,19 +57,16 @@ PROGRESS_SECONDS = 0.5
 NO_ANSWER = Verdict("no-answer", "Nobody answered, or what came is no list of emails.", 0)
 LIST_CUT = Verdict("list-cut", "The list says that there is more, and not how to ask for it.", 0)
 
-Opening = Callable[[Sequence[Column]], AbstractContextManager[Table]]
-Asked = Callable[[Path, Stop], Iterator[tuple[int, str]]]
-"""Yields the contacts that are asked for, each with its place; may use a folder, can be stopped."""
-
 
 class Fetched(msgspec.Struct, frozen=True):
-    """What a fetch came to: what `--json` prints beside file and format.
+    """What a fetch came to: what `--json` prints beside the file.
 
     `read` of `contacts` were read, `unread` could not be; `unread_contacts` names the first
     thousand. `emails` are in the file, `on_no_deal` and `not_told` (no deal is told) of them;
     `nameless` ones, without a message id, are not. Where the fetch was stopped, there is no file.
     """
 
+    format: Kind
     contacts: int
     read: int
     unread: int
@@ -78,42 +81,73 @@ class Fetched(msgspec.Struct, frozen=True):
 
 
 async def fetch(
-    asked: Asked,
-    opening: Opening,
-    beside: Path | None,
-    limits: Job,
+    contacts: Collection[str],
+    output: str | PathLike[str] | BinaryIO,
     connection: Connection,
     *,
-    afresh: bool = False,
+    from_mapping: Collection[str] = (),
+    columns: tuple[tuple[str, str], ...] = (),
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    format_: str | None = None,
+    spreadsheet: bool = False,
+    force: bool = False,
     watch: Watch | None = None,
     stopping: Stopping | None = None,
+    **pace: Unpack[PaceOptions],
 ) -> Fetched:
     """Read all emails of some contacts and write them as one table, when all are read.
 
-    What was read stays in a folder beside the file until then: the same call goes on with it.
+    What was read stays in a folder beside the file until then, called as it with `.fetching`: the
+    same call goes on with it. Where a stream takes the table, nothing is kept.
 
     Args:
-        asked: the contacts.
-        opening: opens the table for these columns.
-        beside: the folder that keeps what was read; None keeps nothing beyond this call.
-        limits: how many calls are made, and how fast.
+        contacts: ids; `@FILE` is a file with an id a line, `-` such a list from standard input.
+        output: the file, whose name tells the format, or a stream of bytes.
         connection: where the CRM is and how to sign in.
-        afresh: whether what was read there of other contacts is forgotten.
+        from_mapping: mappings, or other tables with a column `contact_id`: their contacts too.
+        columns: (column, header) pairs that rename headers of these.
+        delimiter: what parts the cells of these, where they are CSV; None finds it.
+        encoding: the encoding of these, where they are CSV or JSONL; None is UTF-8.
+        format_: csv, jsonl, parquet or xlsx, where no name tells; a stream takes csv by default.
+        spreadsheet: write CSV that a spreadsheet neither rounds nor runs.
+        force: replace a file that is there, and forget what was read of other contacts.
         watch: call-backs; None watches nothing.
         stopping: by which it can be stopped from outside.
+        **pace: options of `Job`: how many calls are made, and how fast.
+
+    Returns:
+        What was read; `stopped_by` tells if it was stopped: there is no file then.
 
     Raises:
-        UsageError: if other contacts were being fetched into this file.
+        UsageError: if the file cannot be written so, or other contacts were being fetched into it.
         RefusedError: if the contacts cannot be told, or the folder not be made.
         WrongOrgError: if what was begun was begun elsewhere.
         InterruptedPlanningError: if it was stopped while it read no contact.
     """
-    watch, stopping = watch or Watch(), stopping or Stopping()
-    stop = Stop()
-    stopping.on_stop(stop.interrupt)
-    with _folder(beside) as folder:
+    to = output_to(output, format_, spreadsheet=spreadsheet, force=force)
+    names: dict[str, Any] = {"columns": columns, "delimiter": delimiter, "encoding": encoding}
+    mappings = Job(mappings=tuple(from_mapping), **names) if from_mapping else None
+    asked = AskedContacts(tuple(contacts), mappings)
+    limits = with_options(None, pace, PACE)
+    work = partial(_fetch, asked, to, limits, connection, afresh=force)
+    return await guarded(work, watch, stopping)
+
+
+async def _fetch(
+    asked: AskedContacts,
+    to: Output,
+    limits: Job,
+    connection: Connection,
+    watch: Watch,
+    stopping: Stopping,
+    *,
+    afresh: bool,
+) -> Fetched:
+    stop = planning_stop(stopping)
+    with _folder(None if to.path is None else Path(f"{to.path}.fetching")) as folder:
         watch.phase("Reading which contacts")
-        begin = partial(_begun, folder, asked, connection, stop, afresh=afresh)
+        begin = partial(_begun, folder, asked, connection, watch, stop, afresh=afresh)
         record = await anyio.to_thread.run_sync(begin)
         fetcher = Fetcher(folder, record, watch, stopping)
         calls = await fetcher.run(limits, connection, real_surroundings())
@@ -121,12 +155,12 @@ async def fetch(
         if stopping.reason is None:
             watch.phase("Writing")
             try:
-                await anyio.to_thread.run_sync(_write, table, opening)
+                await anyio.to_thread.run_sync(_write, table, to)
             except InterruptedPlanningError as error:
                 error.message = "Stopped while the file was written; the same command goes on."
                 raise
             folder.remove()
-        return _told(record, fetcher.progress, table, calls, stopping)
+        return _told(to.form.kind, record, fetcher.progress, table, calls, stopping)
 
 
 @contextmanager
@@ -146,10 +180,20 @@ def _folder(beside: Path | None) -> Iterator[FetchFolder]:
 
 
 def _begun(
-    folder: FetchFolder, asked: Asked, connection: Connection, stop: Stop, *, afresh: bool
+    folder: FetchFolder,
+    asked: AskedContacts,
+    connection: Connection,
+    watch: Watch,
+    stop: Stop,
+    *,
+    afresh: bool,
 ) -> FetchRecord:
     """Begin a fetch, or go on with the one that is there if it is the same."""
-    count = write_once_each(asked(folder.path, stop), folder.contacts)
+
+    def warn(text: str) -> None:
+        anyio.from_thread.run_sync(watch.warn, text)
+
+    count = write_once_each(asked.ids(folder.path, stop, warn), folder.contacts)
     record = FetchRecord(
         count, sha256_of(folder.contacts), connection.api_url, connection.data_centre
     )
@@ -172,13 +216,14 @@ def _begun(
     return before
 
 
-def _write(table: FetchedTable, opening: Opening) -> None:
-    with opening(COLUMNS) as written:
+def _write(table: FetchedTable, to: Output) -> None:
+    with to.open(COLUMNS) as written:
         for rows in table.rows():
             written.write(rows)
 
 
 def _told(
+    kind: Kind,
     record: FetchRecord,
     progress: Progress,
     table: FetchedTable,
@@ -190,6 +235,7 @@ def _told(
     if reason is not None:
         code = exit_code_of(State.STOPPED, reason.by, {}) or code
     return Fetched(
+        format=kind,
         contacts=record.contacts,
         read=progress.finished,
         unread=progress.unread,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from os import PathLike
 from typing import Any
 
 import msgspec
@@ -12,7 +14,7 @@ from bulklink.ledger.forgetting import forget_texts
 from bulklink.ledger.lines import timestamp
 from bulklink.ledger.replay import mend, replay
 from bulklink.mapping.forgetting import forget_columns
-from bulklink.runs.folder import RunFolder
+from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import ledger_hash, sha256_of
 from bulklink.runs.record import Forgotten, RunRecord, State
 
@@ -21,16 +23,16 @@ _USERS = ("columns", "only", "keep")
 """Options whose values are headers and cells of the user's."""
 
 
-def forget(folder: RunFolder, now: float, *, force: bool = False) -> Forgotten:
+def forget(run: str | PathLike[str], *, force: bool = False, now: float | None = None) -> Forgotten:
     """Drop the user's columns and names from a run folder.
 
     Ended in the middle, it is completed by doing it again; until then the run is not gone on with.
     A run that has not ended can be resumed afterwards: names are looked up again.
 
     Args:
-        folder: of the run.
-        now: seconds since 1970.
+        run: the run folder.
         force: do so too with a run that has not ended.
+        now: seconds since 1970; None asks the clock.
 
     Returns:
         The hashes before and after, as `run.json` keeps them.
@@ -40,10 +42,11 @@ def forget(folder: RunFolder, now: float, *, force: bool = False) -> Forgotten:
         LockedError: if another process drives or verifies it.
         LedgerError: if its ledger is damaged; nothing is dropped then.
     """
+    folder = folder_of(run)
     _may_be_forgotten(folder, force=force)  # before anything is made in a folder that is no run's
     with folder.driven(), folder.verified():
         _may_be_forgotten(folder, force=force)
-        for _ in forgetting(folder, timestamp(now)):
+        for _ in forgetting(folder, timestamp(time.time() if now is None else now)):
             pass
         return folder.read().forgotten[-1]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class Event(msgspec.Struct, frozen=True):
 
 def history(
     message_id: str,
-    runs_dir: Path,
+    runs_dir: str | PathLike[str] = "runs",
     *,
     contact_id: str | None = None,
     warn: Callable[[str], None] = lambda text: None,
@@ -68,6 +69,9 @@ def history(
         contact_id: only of this contact; ids of messages may repeat among contacts.
         warn: told of runs that cannot be read.
 
+    Returns:
+        Its events; none of an email that no run knows.
+
     Raises:
         UsageError: if that is no message id.
         RunDirError: if there is no such folder.
@@ -78,13 +82,14 @@ def history(
             where="MESSAGE_ID",
             advice="Give its letters and digits alone.",
         )
-    if not runs_dir.is_dir():
+    below = Path(runs_dir)
+    if not below.is_dir():
         raise RunDirError(
-            "There is no such folder.", where=str(runs_dir), advice="Name it with --runs-dir."
+            "There is no such folder.", where=str(below), advice="Name it with --runs-dir."
         )
     events: list[Event] = []
     with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch, finder(Path(scratch)) as plans:
-        for folder in run_folders(runs_dir):
+        for folder in run_folders(below):
             try:
                 events += _Run(folder, message_id, contact_id, plans).events()
             except BulklinkError as error:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Mapping
+from enum import EnumType, StrEnum
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from bulklink.engine.failures import MaxFailures
+from bulklink.errors import UsageError
+from bulklink.job.ranges import check_ranges, memory_of
 from bulklink.models import Op
 from bulklink.zoho.requests import MOST_ITEMS
 
@@ -60,8 +64,30 @@ MOST_IN_FLIGHT = {
 UNKNOWN_IN_FLIGHT = 10
 
 
+def _names(given: Iterable[str | PathLike[str]]) -> tuple[str, ...]:
+    if isinstance(given, str):
+        raise TypeError("one name is no tuple of names")
+    return tuple(fspath(one) for one in given)
+
+
+_KINDS: Mapping[str, Callable[[Any], Any]] = {
+    "mappings": _names,
+    "op": Op,
+    "on_invalid": OnInvalid,
+    "group_by": GroupBy,
+    "edition": Edition,
+    "when_credits_out": WhenCreditsOut,
+    "run_dir": Path,
+    "runs_dir": Path,
+    "memory": memory_of,
+}
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A job: mappings and what is to be done with them.
+
+    Each option is the command line's, of the same name with `_`. Where a value has a type of
+    bulklink's own, or is a path, its text serves too: `op="link"`.
 
     Args:
         mappings: paths, or `-` for standard input.
@@ -143,6 +169,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     when_credits_out: WhenCreditsOut = WhenCreditsOut.STOP
     canary: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse values that no job can have.
+
+        Raises:
+            UsageError: if there is one.
+        """
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            if value is not None:
+                msgspec.structs.force_setattr(self, name, _of_kind(name, kind, value))
+        check_ranges(msgspec.structs.asdict(self))
+
     @property
     def op_name(self) -> str:
         """The op as a run shows it: link, unlink, relink or mixed."""
@@ -183,6 +221,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             return self.concurrency
         edition = self.edition or edition_of(paid_type)
         return MOST_IN_FLIGHT[edition] if edition else UNKNOWN_IN_FLIGHT
+
+
+def _of_kind(name: str, kind: Callable[[Any], Any], value: object) -> Any:
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        advice = 'Give a tuple of paths, such as ("mapping.csv",).' if kind is _names else ""
+        if isinstance(kind, EnumType):
+            advice = f"Give one of: {', '.join(kind)}."
+        raise UsageError(f"{value!r} is no value of {name}.", where=name, advice=advice) from None
 
 
 def edition_of(paid_type: str | None) -> Edition | None:

@@ -12,7 +12,9 @@ from secrets import token_hex
 
 import msgspec
 
+from bulklink.engine.stopping import Stopping
 from bulklink.job.forecast import ASSUMED_LATENCY, ForecastCalls, Outlook, calls_of, outlook
+from bulklink.job.guarding import planning_stop
 from bulklink.job.options import Job
 from bulklink.job.preparing import check_mapping, check_snapshot, invalid_rows, is_refused, prepare
 from bulklink.mapping.checked import Checked
@@ -54,11 +56,12 @@ def plan(
     module_known: bool = False,
     compare_with: str | None = None,
     warn: Callable[[str], None] = lambda text: None,
-    stop: Stop | None = None,
+    stopping: Stopping | None = None,
 ) -> PlanReport:
     """Check a job's mapping and say what it will cost at least. No connection is opened.
 
-    With `job.run_dir` the plan is sealed there; without it no file is left behind.
+    With `job.run_dir` the plan is sealed there; without it no file is left behind. It blocks, so a
+    program with an event loop has it done in a thread.
 
     Args:
         job: what is asked.
@@ -67,18 +70,21 @@ def plan(
         module_known: whether the id of the module Deals need not be looked up.
         compare_with: a file of fetched emails, to tell what the mapping would change.
         warn: told what a person should know of the mapping.
-        stop: ends it from another thread.
+        stopping: by which it can be stopped from the thread of an event loop.
+
+    Returns:
+        What it will cost, and the digest of the plan.
 
     Raises:
         BadFileError: if the mapping cannot be read as a whole.
         InvalidRowsError: if rows are refused and the job stops at such rows.
         RunDirError: if the run folder cannot be made.
-        InterruptedPlanningError: if `stop` ended it.
+        InterruptedPlanningError: if `stopping` ended it.
     """
     inputs = sources(job.mappings, job.format)
     if compare_with is not None:
         must_be_readable(compare_with)
-    stop = stop or Stop()
+    stop = planning_stop(stopping)
     measured = partial(report_of, latency=latency, users=users, module_known=module_known)
     with tempfile.TemporaryDirectory(prefix="bulklink-") as temporary:
         scratch = Path(temporary)

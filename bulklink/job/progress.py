@@ -76,12 +76,16 @@ class Question(msgspec.Struct, frozen=True):
 class Watch:
     """Call-backs of a run; this one does nothing, override what is of interest.
 
-    All are called on the event loop and must not block it; `confirm` may, nothing is in flight
-    then. `warn` is also called from the thread that checks the mapping.
+    All are called on the event loop and must not block it; `confirm` and `go_on` may, nothing is in
+    flight then. Where one raises, the run stops as `Stopping.interrupt` has it, no other is called,
+    and the error goes to whoever started the run, when it has ended.
     """
 
     #: Whether `confirm` can ask anybody; if not, a change to a live org needs `Job.yes`.
     can_ask = False
+
+    def began(self, run_dir: str) -> None:
+        """Told the run folder when its plan is sealed: from here on the run can be resumed."""
 
     def warn(self, text: str) -> None:
         """Told of what a person should know, but what does not stop the run."""

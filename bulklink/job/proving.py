@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from enum import StrEnum
+from os import PathLike
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,7 @@ from bulklink.ledger.outcomes import Outcome, Outcomes
 from bulklink.ledger.replay import replay
 from bulklink.mapping.originals import PlannedIds, planned_ids
 from bulklink.models import Status
-from bulklink.runs.folder import RunFolder
+from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import sha256_of, whole_lines
 from bulklink.runs.record import Forgotten, InputRecord, RunRecord, State
 from bulklink.runs.status import PENDING, counts_of
@@ -61,16 +62,23 @@ class Proof(msgspec.Struct, frozen=True):
         )
 
 
-def prove(folder: RunFolder) -> Proof:
+def prove(run: str | PathLike[str]) -> Proof:
     """Hold the files of a run against the hashes that were kept, and the ledger against the plan.
 
     Works at any time. While a run goes on, the ledger is held against what it was when the last
     invocation ended: it is only ever added to.
 
+    Args:
+        run: the run folder.
+
+    Returns:
+        What was found of each part; `ok` tells whether nothing differs.
+
     Raises:
         RunDirError: if this is no run folder.
         LedgerError: if the ledger is damaged.
     """
+    folder = folder_of(run)
     record = folder.read()
     proof = _prove(folder, record)
     now = folder.read()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from os import PathLike
+from typing import Unpack
 
 import msgspec
 
 from bulklink.engine.stopping import Stopping
 from bulklink.errors import DigestError, RunDirError
+from bulklink.job.guarding import guarded
+from bulklink.job.limits import LIMITS, LimitOptions, with_options
 from bulklink.job.options import Job
 from bulklink.job.progress import Watch
 from bulklink.job.sending import send
@@ -17,33 +20,38 @@ from bulklink.job.surroundings import real_surroundings
 from bulklink.ledger.replay import Replay, mend, replay
 from bulklink.mapping.plan import SealedPlan
 from bulklink.models import Status
-from bulklink.runs.folder import RunFolder
+from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import sha256_of
 from bulklink.runs.record import RunRecord, State
-from bulklink.runs.status import RunSummary, status_of
+from bulklink.runs.status import RunSummary, status
 from bulklink.zoho.connection import Connection
 
+_FOR_ONE_CALL = LimitOptions(yes=False, max_credits=None)
 _AGAIN = (Status.FAILED, Status.IN_DOUBT)
 
 
 async def resume(
-    folder: RunFolder,
-    limits: dict[str, Any],
+    run: str | PathLike[str],
     connection: Connection,
     *,
     watch: Watch | None = None,
     stopping: Stopping | None = None,
+    **limits: Unpack[LimitOptions],
 ) -> RunSummary:
     """Go on with a run that stopped. What is known to be done is not sent again.
 
     What was in flight is read back first. A finished run is left as it is.
 
     Args:
-        folder: of the run.
-        limits: options of `Job` that change how it is sent, never what.
+        run: the run folder.
         connection: where the CRM is and how to sign in.
         watch: call-backs; None watches nothing.
         stopping: by which the run can be stopped from outside.
+        **limits: options of `Job` that change how it is sent, never what. What is not given is as
+            the run was asked for; but `yes` and `max_credits` are for one call alone.
+
+    Returns:
+        Where the run stands: finished, or stopped and why.
 
     Raises:
         RunDirError: if this is no run that can go on.
@@ -51,27 +59,32 @@ async def resume(
         WrongOrgError: if it began elsewhere.
         LedgerError: if the ledger cannot be trusted.
     """
-    return await _go_on(folder, _begun, limits, connection, watch, stopping, None)
+    work = partial(_go_on, folder_of(run), _begun, limits, connection, None)
+    return await guarded(work, watch, stopping)
 
 
 async def retry(
-    folder: RunFolder,
-    limits: dict[str, Any],
+    run: str | PathLike[str],
     connection: Connection,
     *,
     code: str | None = None,
     watch: Watch | None = None,
     stopping: Stopping | None = None,
+    **limits: Unpack[LimitOptions],
 ) -> RunSummary:
     """Send again what ended as failed or in doubt, and what is left to do.
 
     Args:
-        folder: of the run.
-        limits: options of `Job` that change how it is sent, never what.
+        run: the run folder.
         connection: where the CRM is and how to sign in.
         code: only rows with this code; None takes all.
         watch: call-backs; None watches nothing.
         stopping: by which the run can be stopped from outside.
+        **limits: options of `Job` that change how it is sent, never what. What is not given is as
+            the run was asked for; but `yes` and `max_credits` are for one call alone.
+
+    Returns:
+        Where the run stands: finished, or stopped and why.
 
     Raises:
         RunDirError: if this is no run that can go on.
@@ -83,27 +96,32 @@ async def retry(
     def again(status: Status, said: str | None) -> bool:
         return status in _AGAIN and code in (None, said)
 
-    return await _go_on(folder, _begun, limits, connection, watch, stopping, again)
+    work = partial(_go_on, folder_of(run), _begun, limits, connection, again)
+    return await guarded(work, watch, stopping)
 
 
 async def apply(
-    folder: RunFolder,
-    limits: dict[str, Any],
+    run: str | PathLike[str],
     connection: Connection,
     *,
     expect: str | None = None,
     watch: Watch | None = None,
     stopping: Stopping | None = None,
+    **limits: Unpack[LimitOptions],
 ) -> RunSummary:
     """Send exactly the plan that was sealed in a run folder, and not sent yet.
 
     Args:
-        folder: of the run.
-        limits: options of `Job` that change how it is sent, never what.
+        run: the run folder.
         connection: where the CRM is and how to sign in.
         expect: the digest that the plan must have; None takes any.
         watch: call-backs; None watches nothing.
         stopping: by which the run can be stopped from outside.
+        **limits: options of `Job` that change how it is sent, never what. What is not given is as
+            the run was asked for; but `yes` and `max_credits` are for one call alone.
+
+    Returns:
+        Where the run stands: finished, or stopped and why.
 
     Raises:
         RunDirError: if there is no plan that waits to be sent.
@@ -112,17 +130,18 @@ async def apply(
         LedgerError: if the ledger cannot be trusted.
     """
     unsent = partial(_unsent, expect=expect)
-    return await _go_on(folder, unsent, limits, connection, watch, stopping, None)
+    work = partial(_go_on, folder_of(run), unsent, limits, connection, None)
+    return await guarded(work, watch, stopping)
 
 
 async def _go_on(
     folder: RunFolder,
     may_go_on: Callable[[RunFolder], RunRecord],
-    limits: dict[str, Any],
+    limits: LimitOptions,
     connection: Connection,
-    watch: Watch | None,
-    stopping: Stopping | None,
     again: Callable[[Status, str | None], bool] | None,
+    watch: Watch,
+    stopping: Stopping,
 ) -> RunSummary:
     may_go_on(folder)  # before anything is made in a folder that may be no run's
     with folder.driven():
@@ -130,18 +149,10 @@ async def _go_on(
         mend(folder.ledger, folder.torn)
         told = replay(folder.ledger, again) if again else replay(folder.ledger)
         if record.state is State.FINISHED and not told.any_again:
-            return status_of(folder)
+            return status(folder)
         _check_plan(folder, record, told)
-        job = msgspec.structs.replace(_job_of(record), **limits)
-        return await send(
-            folder,
-            told,
-            job,
-            connection,
-            watch or Watch(),
-            stopping or Stopping(),
-            real_surroundings(),
-        )
+        job = with_options(_job_of(record), _FOR_ONE_CALL | limits, LIMITS)
+        return await send(folder, told, job, connection, watch, stopping, real_surroundings())
 
 
 def _unsent(folder: RunFolder, expect: str | None) -> RunRecord:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
+import anyio.from_thread
 import anyio.to_thread
 
 from bulklink.engine.stopping import Stopping
+from bulklink.job.guarding import guarded, planning_stop
 from bulklink.job.options import Job
 from bulklink.job.planning import checked_in, fresh_folder
 from bulklink.job.preparing import prepare
@@ -30,6 +33,9 @@ async def run(
 ) -> RunSummary:
     """Check a job's mapping, seal its plan in a run folder and send it.
 
+    Where the task is cancelled the run stops at once: nothing is left where its plan was not sealed
+    yet; else what was in flight is settled by `resume`.
+
     Args:
         job: what is asked.
         connection: where the CRM is and how to sign in.
@@ -44,10 +50,12 @@ async def run(
         InterruptedPlanningError: if it was stopped before the plan was sealed; nothing is left.
         LedgerError: if the ledger cannot be trusted.
     """
-    watch, stopping = watch or Watch(), stopping or Stopping()
+    return await guarded(partial(_run, job, connection), watch, stopping)
+
+
+async def _run(job: Job, connection: Connection, watch: Watch, stopping: Stopping) -> RunSummary:
     inputs = sources(job.mappings, job.format)
-    planning = Stop()
-    stopping.on_stop(planning.interrupt)
+    planning = planning_stop(stopping)
     with fresh_folder(job) as folder:
         watch.phase("Checking the mapping")
         await anyio.to_thread.run_sync(_prepared, job, folder, inputs, planning, watch)
@@ -61,7 +69,8 @@ def _prepared(
     """Prepare in a thread: DuckDB does not look at signals, and the event loop must."""
     with checked_in(folder, job, inputs, stop) as checked:
         for text in checked.warnings:
-            watch.warn(text)
+            anyio.from_thread.run_sync(watch.warn, text)
         if checked.left_out:
-            watch.warn(f"--only leaves out {checked.left_out:,} rows.")
+            left_out = f"--only leaves out {checked.left_out:,} rows."
+            anyio.from_thread.run_sync(watch.warn, left_out)
         prepare(checked, job, folder, time.time())

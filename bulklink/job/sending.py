@@ -84,6 +84,7 @@ async def send(
         invocations=(*before.invocations, Invocation(started=timestamp(clock.wall()))),
     )
     folder.write(record)
+    watch.began(str(folder.path))
     run = _Run(folder, before, record, told, job, connection, watch, stopping, around)
     refused: RefusedError | None = None
     try:
@@ -98,8 +99,10 @@ async def send(
     except Exception as error:
         stopping.stop(BulklinkError(f"A mistake in bulklink: {error!r}."))
         raise
+    except BaseException:  # cancelled: what was in flight is left open, for a resume to settle
+        stopping.interrupt()
+        raise
     finally:
-        # Also on the way out after a second Ctrl-C: the folder says that the run stopped.
         seconds = clock.monotonic() - began
         summary = end(
             folder, run.record, run.counter, stopping, refused, before, clock.wall(), seconds

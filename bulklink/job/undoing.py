@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import anyio.to_thread
 import msgspec
@@ -17,7 +18,9 @@ from bulklink.engine.stopping import Stopping
 from bulklink.errors import ExitCode
 from bulklink.job.approach import check_place
 from bulklink.job.forecast import ForecastCalls, Limit, Outlook
+from bulklink.job.guarding import guarded, planning_stop
 from bulklink.job.inversion import Inversion, inversion_of
+from bulklink.job.limits import SENDING, SendOptions, with_options
 from bulklink.job.options import MIXED, Job, OnInvalid
 from bulklink.job.planning import PlanReport, checked_in, fresh_folder, report_of
 from bulklink.job.preparing import Beside, asked, begin_ledger, check_mapping, prepare
@@ -30,7 +33,7 @@ from bulklink.mapping.digest import digest
 from bulklink.mapping.sources import Format, Source
 from bulklink.mapping.stop import Stop
 from bulklink.models import Op, Status
-from bulklink.runs.folder import RunFolder
+from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import ledger_hash
 from bulklink.runs.record import RunRecord, State, UndoOf
 from bulklink.runs.status import PENDING, CallCounts, RunSummary, summary_of
@@ -52,27 +55,27 @@ NO_RUN: dict[str, Any] = {
 
 
 async def undo(
-    source: RunFolder,
-    job: Job,
+    run: str | PathLike[str],
     connection: Connection,
     *,
-    settled: bool = False,
+    include_settled: bool = False,
     tell: Callable[[str], None] = lambda text: None,
     watch: Watch | None = None,
     stopping: Stopping | None = None,
+    **options: Unpack[SendOptions],
 ) -> RunSummary | None:
     """Put every email that a run changed back as it was, by a run of its own.
 
     An email is changed only if it still is as the run left it.
 
     Args:
-        source: the folder of the run.
-        job: how it is sent, and where the folder of the undo is; its mapping plays no part.
+        run: the run folder.
         connection: where the CRM is and how to sign in.
-        settled: take back links too that might not be the run's.
+        include_settled: take back links too that might not be the run's.
         tell: told beforehand what is not undone, and why.
         watch: call-backs; None watches nothing.
-        stopping: by which the run can be stopped from outside.
+        stopping: by which the undo can be stopped from outside.
+        **options: options of `Job`: how it is sent, and where the folder of the undo is.
 
     Returns:
         Where the undo stands; None if there is nothing to undo.
@@ -83,9 +86,22 @@ async def undo(
         WrongOrgError: if it was another org's.
         LedgerError: if a ledger cannot be trusted.
     """
-    watch, stopping = watch or Watch(), stopping or Stopping()
-    planning = Stop()
-    stopping.on_stop(planning.interrupt)
+    source, job = folder_of(run), with_options(None, options, SENDING)
+    work = partial(_undo, source, job, connection, settled=include_settled, tell=tell)
+    return await guarded(work, watch, stopping)
+
+
+async def _undo(
+    source: RunFolder,
+    job: Job,
+    connection: Connection,
+    watch: Watch,
+    stopping: Stopping,
+    *,
+    settled: bool,
+    tell: Callable[[str], None],
+) -> RunSummary | None:
+    planning = planning_stop(stopping)
     record = source.read()
     check_place(record, connection)
     watch.phase("Looking at what the run did")
@@ -108,36 +124,40 @@ async def undo(
 
 
 def plan_undo(
-    source: RunFolder,
-    job: Job,
+    run: str | PathLike[str],
     *,
-    settled: bool = False,
+    include_settled: bool = False,
     module_known: bool = False,
     tell: Callable[[str], None] = lambda text: None,
-    stop: Stop | None = None,
+    stopping: Stopping | None = None,
+    **options: Unpack[SendOptions],
 ) -> PlanReport:
     """Say what an undo would do, and what it will cost at least. No connection is opened.
 
-    With `job.run_dir` it is sealed there, to be sent by `apply`.
+    With `run_dir` it is sealed there, to be sent by `apply`. It blocks, as `plan` does.
 
     Args:
-        source: the folder of the run.
-        job: how it is to be sent.
-        settled: take back links too that might not be the run's.
+        run: the run folder.
+        include_settled: take back links too that might not be the run's.
         module_known: whether the id of the module Deals need not be looked up.
         tell: told what is not undone, and why.
-        stop: ends it from another thread.
+        stopping: by which it can be stopped from the thread of an event loop.
+        **options: options of `Job`: how it is to be sent, and where it is sealed.
+
+    Returns:
+        What it will cost; `rejected` are the rows that are not undone.
 
     Raises:
         RunDirError: if this is no run.
         LockedError: if a process drives the run.
         LedgerError: if a ledger cannot be trusted.
-        InterruptedPlanningError: if `stop` ended it.
+        InterruptedPlanningError: if `stopping` ended it.
     """
-    stop, record = stop or Stop(), source.read()
-    job = _undo_job(job, source)
+    stop, source = planning_stop(stopping), folder_of(run)
+    record = source.read()
+    job = _undo_job(with_options(None, options, SENDING), source)
     with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
-        found = inversion_of(source, Path(scratch), settled=settled, stop=stop)
+        found = inversion_of(source, Path(scratch), settled=include_settled, stop=stop)
         for text in found.warnings():
             tell(text)
         refused = found.kept.total()

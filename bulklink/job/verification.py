@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import orjson
 
+from bulklink.errors import UsageError
 from bulklink.job.claims import Claim
 from bulklink.zoho.links import Deal
 
@@ -38,6 +39,30 @@ class Asked(msgspec.Struct, frozen=True):
     sample: int | None = None
     seed: int = 1
     read_pages: int | None = None
+
+
+def checked_asked(asked: Asked) -> Asked:
+    """Return what is asked, where it can be.
+
+    Raises:
+        UsageError: if a sample is to be drawn of emails in doubt, or of less than one email.
+    """
+    if asked.in_doubt and asked.sample is not None:
+        raise UsageError(
+            "A sample is drawn from what the ledger claims, and it claims nothing of emails in"
+            " doubt.",
+            where="--in-doubt, --sample",
+            advice="Leave one of them out.",
+        )
+    for name, number, least in (
+        *(("sample", asked.sample, 1), ("seed", asked.seed, 0)),
+        ("read_pages", asked.read_pages, 1),
+    ):
+        if number is not None and number < least:
+            raise UsageError(
+                f"{number} is no value of {name}.", where=name, advice=f"Give {least} or more."
+            )
+    return asked
 
 
 class Price(msgspec.Struct, frozen=True):

@@ -6,7 +6,10 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
+from os import PathLike
 from pathlib import Path
+from typing import Unpack
 
 import anyio
 import anyio.to_thread
@@ -17,6 +20,8 @@ from bulklink.engine.workers import work_through
 from bulklink.errors import BulklinkError, ExitCode, RunDirError
 from bulklink.job.approach import check_org, check_place
 from bulklink.job.claims import Claim, Claims, ContactClaims
+from bulklink.job.guarding import guarded
+from bulklink.job.limits import PACE, PaceOptions, with_options
 from bulklink.job.options import Job
 from bulklink.job.progress import Watch
 from bulklink.job.reading import ReadingSession, ends_told, reading_session
@@ -32,12 +37,13 @@ from bulklink.job.verification import (
     Verification,
     began_line,
     calls_since,
+    checked_asked,
     ended_line,
     finding_line,
 )
 from bulklink.ledger.replay import mend, replay
 from bulklink.mapping.stop import Stop
-from bulklink.runs.folder import RunFolder
+from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.record import RunRecord, State
 from bulklink.runs.status import exit_code_of
 from bulklink.zoho.connection import Connection
@@ -50,32 +56,55 @@ PROGRESS_SECONDS = 0.5
 
 
 async def verify(
-    folder: RunFolder,
-    asked: Asked,
-    limits: Job,
+    run: str | PathLike[str],
     connection: Connection,
     *,
+    in_doubt: bool = False,
+    sample: int | None = None,
+    seed: int = 1,
+    read_pages: int | None = None,
     watch: Watch | None = None,
     stopping: Stopping | None = None,
+    **pace: Unpack[PaceOptions],
 ) -> Verification:
     """Hold the ledger of a run against the CRM. Neither ledger nor `run.json` is changed.
 
     Args:
-        folder: of the run, in any state in which something was sent.
-        asked: what is to be verified.
-        limits: how many calls are made, and how fast.
+        run: the run folder, in any state in which something was sent.
         connection: where the CRM is and how to sign in.
+        in_doubt: look at the emails in doubt alone.
+        sample: how many emails are drawn; None looks at all.
+        seed: which are drawn: the same seed draws the same.
+        read_pages: pages of a contact's emails that are read at most; None is no limit.
         watch: call-backs; None watches nothing.
         stopping: by which it can be stopped from outside.
+        **pace: options of `Job`: how many calls are made, and how fast.
+
+    Returns:
+        What came out; `exit_code` is 1 at a difference. Every finding is in `verify.jsonl`.
 
     Raises:
+        UsageError: if a sample is to be drawn of the emails in doubt.
         RunDirError: if this is no run that sent anything, or the folder cannot be written.
         LockedError: if another process verifies it.
         WrongOrgError: if it ran elsewhere.
         LedgerError: if the ledger cannot be read.
         InterruptedPlanningError: if it was stopped before anything was read.
     """
-    watch, stopping = watch or Watch(), stopping or Stopping()
+    asked = checked_asked(Asked(in_doubt, sample, seed, read_pages))
+    limits = with_options(None, pace, PACE)
+    work = partial(_verify, folder_of(run), asked, limits, connection)
+    return await guarded(work, watch, stopping)
+
+
+async def _verify(
+    folder: RunFolder,
+    asked: Asked,
+    limits: Job,
+    connection: Connection,
+    watch: Watch,
+    stopping: Stopping,
+) -> Verification:
     record = _sent(folder)
     check_place(record, connection)
     loading, loaded = Stop(), False

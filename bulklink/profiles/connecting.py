@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bulklink.errors import ConfigError
-from bulklink.profiles.names import DEFAULT, checked_name
+from bulklink.profiles.names import DEFAULT, checked_name, config_folder
 from bulklink.profiles.profile import Profile, Profiles
 from bulklink.profiles.vault import vault_of
 from bulklink.zoho.connection import Connection, is_loopback
@@ -39,32 +40,37 @@ def profile_in_use(named: str | None, env: Mapping[str, str], profiles: Profiles
     return DEFAULT if DEFAULT in profiles.names() else None
 
 
-def connection_of(named: str | None, env: Mapping[str, str], folder: Path) -> Connection:
+def connection_of(
+    profile: str | None = None, env: Mapping[str, str] | None = None, folder: Path | None = None
+) -> Connection:
     """Return the connection of a command; what the environment says goes before the profile.
 
     Client, secrets and tokens are one thing: if the environment has one of them, none is taken
     from the profile.
 
     Args:
-        named: the profile asked for, if any.
-        env: variables such as `os.environ`.
-        folder: of the user's settings.
+        profile: the name of the profile; None takes `default`, if it is there and the environment
+            names neither a place nor a sign-in.
+        env: variables; None takes those of this process.
+        folder: of the user's settings; None takes this system's.
 
     Raises:
         ConfigError: if there is no such profile, its secrets cannot be read or belong elsewhere,
             or something in the environment is wrong.
     """
+    env = os.environ if env is None else env
+    folder = config_folder() if folder is None else folder
     profiles = Profiles(folder)
-    name = profile_in_use(named, env, profiles)
+    name = profile_in_use(profile, env, profiles)
     if name is None:
         return _without_profile(env, profiles)
-    profile = profiles.load(name)
+    stored = profiles.load(name)
     given = {key: value for key, value in env.items() if value.strip()}
-    place = Connection.place_from({**profile.variables(), **given})
+    place = Connection.place_from({**stored.variables(), **given})
     if any(key in given for key in _SIGN_IN):
-        return Connection.from_environment({**profile.variables(), **given})
-    _check_belongs(name, profile, place)
-    credentials = vault_of(profile.secrets, folder).load(name)
+        return Connection.from_environment({**stored.variables(), **given})
+    _check_belongs(name, stored, place)
+    credentials = vault_of(stored.secrets, folder).load(name)
     return msgspec.structs.replace(place, credentials=credentials)
 
 

@@ -18,9 +18,12 @@ from bulklink.runs.record import RunRecord, read_record, write_record
 
 
 class RunFolder(msgspec.Struct, frozen=True):
-    """The folder of one run and the files in it."""
+    """The folder of one run and the files in it; it serves wherever a path does."""
 
     path: Path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
     @property
     def record(self) -> Path:
@@ -210,6 +213,11 @@ def make_folder(run_dir: Path | None, runs_dir: Path, op: str, now: float, tag: 
             advice="Give a folder that you may write to, with --run-dir or --runs-dir.",
         ) from None
     return RunFolder(path)
+
+
+def folder_of(run: str | os.PathLike[str]) -> RunFolder:
+    """Return the run folder at a path."""
+    return RunFolder(Path(run))
 
 
 def run_folders(runs_dir: Path) -> list[RunFolder]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from os import PathLike
+from pathlib import Path
 
 import msgspec
 
 from bulklink.errors import ExitCode, StoppedBy
 from bulklink.ledger.replay import Replay, replay
 from bulklink.models import Status
-from bulklink.runs.folder import RunFolder
+from bulklink.runs.folder import RunFolder, folder_of, run_folders
 from bulklink.runs.record import RunRecord, State
 
 PENDING = "pending"
@@ -45,13 +47,17 @@ class RunSummary(msgspec.Struct, frozen=True):
     exit_code: int | None
 
 
-def status_of(folder: RunFolder) -> RunSummary:
-    """Return where a run stands.
+def status(run: str | PathLike[str]) -> RunSummary:
+    """Return where a run stands: right also while it goes on, and after it was killed.
+
+    Args:
+        run: the run folder.
 
     Raises:
         RunDirError: if it is no run folder.
         LedgerError: if its ledger is damaged.
     """
+    folder = folder_of(run)
     record = folder.read()
     driven = record.state is not State.RUNNING or folder.is_driven()
     if not driven:
@@ -62,6 +68,18 @@ def status_of(folder: RunFolder) -> RunSummary:
     resume_at = None if killed else record.resume_at
     record = record.but(state=state, stopped_by=stopped_by, resume_at=resume_at)
     return summary_of(folder, record, replay(folder.ledger))
+
+
+def statuses(runs_dir: str | PathLike[str] = "runs") -> list[RunSummary]:
+    """Return where all runs below a folder stand, by the names of their folders.
+
+    Args:
+        runs_dir: where the run folders are.
+
+    Raises:
+        LedgerError: if a ledger is damaged.
+    """
+    return [status(folder) for folder in run_folders(Path(runs_dir))]
 
 
 def summary_of(folder: RunFolder, record: RunRecord, told: Replay) -> RunSummary:

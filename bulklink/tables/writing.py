@@ -32,6 +32,20 @@ class Table(Protocol):
         ...
 
 
+def check_folder(path: Path) -> None:
+    """Refuse a file that has no folder to be in, or is one.
+
+    Raises:
+        UsageError: if it is so.
+    """
+    if not path.parent.is_dir():
+        raise UsageError(
+            "There is no such folder.", where=str(path.parent), advice="Make it, or name another."
+        )
+    if path.is_dir():
+        raise UsageError("It is a folder.", where=str(path), advice="Name a file.")
+
+
 @contextmanager
 def writing(path: Path, form: Form, columns: Sequence[Column]) -> Iterator[Table]:
     """Write a table to a file that only its owner can read, and that is there when all is well.
@@ -45,12 +59,7 @@ def writing(path: Path, form: Form, columns: Sequence[Column]) -> Iterator[Table
         UsageError: if there is no such folder, or the rows do not fit into the format.
         RunDirError: if it cannot be written.
     """
-    if not path.parent.is_dir():
-        raise UsageError(
-            "There is no such folder.", where=str(path.parent), advice="Make it, or name another."
-        )
-    if path.is_dir():
-        raise UsageError("It is a folder.", where=str(path), advice="Name a file.")
+    check_folder(path)
     with replacing(path) as temporary:
         if form.kind is Kind.XLSX:
             from bulklink.tables.workbook import workbook  # noqa: PLC0415 - heavy, seldom needed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -56,13 +58,64 @@ class Connection(msgspec.Struct, frozen=True):
         return is_loopback(self.api_url)
 
     @classmethod
-    def from_environment(cls, env: Mapping[str, str]) -> Connection:
-        """Read a connection from variables such as `os.environ`; the README lists them.
+    def from_values(
+        cls,
+        *,
+        dc: str | None = None,
+        environment: str | None = None,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        refresh_token: str | None = None,
+        access_token: str | None = None,
+        deals_module_id: str | None = None,
+        api_url: str | None = None,
+        accounts_url: str | None = None,
+    ) -> Connection:
+        """Make a connection of values, each as the variable `BULKLINK_…` of its name.
+
+        Args:
+            dc: the org's data centre.
+            environment: production, sandbox or developer; None is production.
+            client_id: of the self client.
+            client_secret: of the self client.
+            refresh_token: what access tokens are asked for with.
+            access_token: a token that is used until it is refused.
+            deals_module_id: the org's id of the module Deals; None has it looked up.
+            api_url: another address of the API: scheme, host and port.
+            accounts_url: another address of the accounts server.
+
+        Raises:
+            ConfigError: if neither data centre nor address is given, or something does not fit.
+        """
+        values = {
+            "BULKLINK_DC": dc,
+            "BULKLINK_ENVIRONMENT": environment,
+            "BULKLINK_CLIENT_ID": client_id,
+            "BULKLINK_CLIENT_SECRET": client_secret,
+            "BULKLINK_REFRESH_TOKEN": refresh_token,
+            "BULKLINK_ACCESS_TOKEN": access_token,
+            "BULKLINK_DEALS_MODULE_ID": deals_module_id,
+            "BULKLINK_API_URL": api_url,
+            "BULKLINK_ACCOUNTS_URL": accounts_url,
+        }
+        try:
+            return cls.from_environment({k: v for k, v in values.items() if v is not None})
+        except ConfigError as error:
+            raise ConfigError(
+                error.message, where=_as_arguments(error.where), advice=_as_arguments(error.advice)
+            ) from None
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str] | None = None) -> Connection:
+        """Read a connection from variables; the README lists them.
+
+        Args:
+            env: the variables; None takes those of this process.
 
         Raises:
             ConfigError: if no data centre and no address is given, or something does not fit.
         """
-        given = _given(env)
+        given = _given(os.environ if env is None else env)
         connection = msgspec.structs.replace(
             cls.place_from(given),
             access_token=given.get("BULKLINK_ACCESS_TOKEN"),
@@ -129,6 +182,11 @@ def is_loopback(url: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _as_arguments(text: str) -> str:
+    """Say of arguments what is said of variables."""
+    return re.sub(r"BULKLINK_([A-Z_]+)", lambda found: found[1].lower(), text)
 
 
 def _given(env: Mapping[str, str]) -> dict[str, str]:

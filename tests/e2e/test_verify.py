@@ -217,7 +217,8 @@ def test_what_was_not_sent_cannot_be_verified(bulklink: Command, standin: StandI
 
 
 def test_sample_and_in_doubt_do_not_go_together(bulklink: Command) -> None:
-    told = bulklink("verify", "here", "--sample", "3", "--in-doubt", "--json")
+    connected = bulklink.given(BULKLINK_DC="eu", BULKLINK_ACCESS_TOKEN="x")
+    told = connected("verify", "here", "--sample", "3", "--in-doubt", "--json")
     assert (told.code, told.error["code"]) == (2, "usage")
 
 

@@ -6,7 +6,6 @@ import csv
 import io
 import tempfile
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,6 @@ from bulklink.ledger.lines import Result, result_line
 from bulklink.ledger.replay import replay
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder
-from bulklink.tables import form_of, writing
 
 TS = "2026-11-22T10:15:00.000Z"
 ROUGH = settings(
@@ -65,8 +63,7 @@ def exported(
     codes: tuple[str, ...] = (),
     spreadsheet: bool = False,
 ) -> Exported:
-    opening = partial(writing, path, form_of(path.name, spreadsheet=spreadsheet))
-    return export(run, opening, statuses=statuses, codes=codes)
+    return export(run, path, status=statuses, code=codes, spreadsheet=spreadsheet, force=True)
 
 
 @ROUGH

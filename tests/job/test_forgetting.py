@@ -120,7 +120,7 @@ def test_names_columns_and_texts_are_gone_and_ids_are_as_they_were(run: RunFolde
     assert SECRET in told(run)
     before = sha256_of(run.plan), sha256_of(run.ledger)
     ids = [(m.row, m.message_id) for m in messages(run)]
-    forget(run, NOW)
+    forget(run, now=NOW)
     assert_forgotten(run, before, ids)
 
 
@@ -133,7 +133,7 @@ def test_it_can_be_killed_after_each_step_and_done_again(run: RunFolder, steps: 
     proof = prove(run)
     assert not proof.ok
     assert "run it again" in proof.plan.detail
-    forget(run, NOW)
+    forget(run, now=NOW)
     assert_forgotten(run, before, ids)
 
 
@@ -142,9 +142,9 @@ def test_no_step_is_left_out_above(run: RunFolder) -> None:
 
 
 def test_a_second_time_changes_nothing_but_says_so(run: RunFolder) -> None:
-    forget(run, NOW)
+    forget(run, now=NOW)
     plan_file, ledger = messages(run), run.ledger.read_bytes()
-    forget(run, NOW + 1)
+    forget(run, now=NOW + 1)
     assert messages(run) == plan_file
     assert run.ledger.read_bytes() == ledger
     assert len(run.read().forgotten) == 2
@@ -157,18 +157,18 @@ def test_a_run_that_has_not_ended_is_forgotten_only_if_that_is_said(
 ) -> None:
     run.write(run.read().but(state=state))
     with pytest.raises(RunDirError, match="not reached its end") as refused:
-        forget(run, NOW)
+        forget(run, now=NOW)
     assert "--force" in refused.value.advice
     assert SECRET in told(run)
-    forget(run, NOW, force=True)
+    forget(run, now=NOW, force=True)
     assert SECRET not in told(run)
 
 
 def test_a_run_that_is_driven_or_verified_is_left_alone(run: RunFolder) -> None:
     with run.driven(), pytest.raises(LockedError, match="drives"):
-        forget(run, NOW, force=True)
+        forget(run, now=NOW, force=True)
     with run.verified(), pytest.raises(LockedError, match="verifies"):
-        forget(run, NOW, force=True)
+        forget(run, now=NOW, force=True)
     assert SECRET in told(run)
 
 
@@ -176,11 +176,11 @@ def test_a_damaged_ledger_is_left_as_it_is(run: RunFolder) -> None:
     run.ledger.write_bytes(run.ledger.read_bytes() + b"{\n")
     kept = run.record.read_bytes(), run.ledger.read_bytes()
     with pytest.raises(LedgerError, match="no ledger line"):
-        forget(run, NOW)
+        forget(run, now=NOW)
     assert (run.record.read_bytes(), run.ledger.read_bytes()) == kept
 
 
 def test_what_is_no_run_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(RunDirError, match=r"run\.json"):
-        forget(RunFolder(tmp_path), NOW)
+        forget(RunFolder(tmp_path), now=NOW)
     assert list(tmp_path.iterdir()) == []

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ from bulklink import (
     BulklinkError,
     Connection,
     Job,
-    Op,
     Progress,
     Question,
     Result,
@@ -22,8 +19,6 @@ from bulklink import (
     plan,
     run,
 )
-from bulklink.emulator.server import Emulator
-from bulklink.emulator.worldfile import world_from
 from bulklink.errors import DigestError, NotConfirmedError, RunDirError, WrongOrgError
 from bulklink.job.approach import check_org, check_place, confirm
 from bulklink.job.resuming import apply, retry
@@ -33,66 +28,12 @@ from bulklink.runs.status import CallCounts
 from bulklink.runs.timeline import timeline
 from bulklink.zoho.lookups import Org
 
-OWNER, CONTACT, OTHER = "5843104000000424672", "5843104000004382000", "5843104000004382001"
-DEAL, FOREIGN = "5843104000004382122", "5843104000004382200"
-
-
-def message(number: int) -> str:
-    return f"{number:064x}"
-
-
-@pytest.fixture(autouse=True)
-def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
-    world = world_from(
-        {
-            "module_id": "5843104000000003735",
-            "users": [{"id": OWNER, "full_name": "Patricia Boyle", "email": "p@us.example"}],
-            "contacts": [{"id": c, "name": c, "email": ""} for c in (CONTACT, OTHER)],
-            "deals": [
-                {"id": DEAL, "name": "Travel Insurance", "contact_id": CONTACT},
-                {"id": FOREIGN, "name": "Somebody's deal", "contact_id": OTHER},
-            ],
-            "emails": [
-                {"contact_id": CONTACT, "message_id": message(n), "owner_id": OWNER}
-                for n in range(30)
-            ],
-        }
-    )
-    async with Emulator(world) as served:
-        yield served
-
-
-@pytest.fixture
-def connection(emulator: Emulator) -> Connection:
-    return Connection.from_environment(
-        {
-            "BULKLINK_API_URL": emulator.url,
-            "BULKLINK_ACCOUNTS_URL": emulator.url,
-            "BULKLINK_CLIENT_ID": "demo",
-            "BULKLINK_CLIENT_SECRET": "demo",
-            "BULKLINK_REFRESH_TOKEN": "demo",
-        }
-    )
+from .local_crm import CONTACT, DEAL, FOREIGN, OWNER, LocalCrm, job, message
 
 
 def sum_of(calls: CallCounts) -> int:
     """Return the calls of all kinds."""
     return calls.link + calls.unlink + calls.read + calls.lookup
-
-
-def job(tmp_path: Path, rows: int = 30, deal: str = DEAL, **changed: Any) -> Job:
-    path = tmp_path / f"mapping-{rows}-{deal}.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["contact_id", "owner_id", "message_id", "deal_id"])
-        writer.writerows([CONTACT, OWNER, message(n), deal] for n in range(rows))
-    settings: dict[str, Any] = {"op": Op.LINK, "run_dir": tmp_path / "run"} | changed
-    return Job(mappings=(str(path),), **settings)
 
 
 class Seen(Watch):
@@ -154,7 +95,7 @@ async def test_the_timeline_has_all_that_was_settled_and_all_calls_of_all_comman
         kind: getattr(summary.calls, kind) for kind in ("link", "unlink", "read", "lookup")
     }
     assert sum(sum(one.latency.values()) for one in first) == sum_of(summary.calls)
-    summary = await retry(folder, {}, connection)
+    summary = await retry(folder, connection)
     told = list(timeline(folder.timeline))
     assert told[: len(first)] == first
     assert sum(one.settled.get("failed", 0) for one in told) == 4
@@ -169,7 +110,7 @@ async def test_what_failed_before_is_counted_by_code_and_what_is_sent_again_is_t
         file.write(f"{CONTACT},{OWNER},{'f' * 64},{DEAL}\n")
     await run(asked, connection)
     watch = Seen()
-    await retry(RunFolder(tmp_path / "run"), {}, connection, code="NOT_ALLOWED", watch=watch)
+    await retry(tmp_path / "run", connection, code="NOT_ALLOWED", watch=watch)
     first, last = watch.told[0], watch.told[-1]
     (other,) = first.codes
     assert other != "NOT_ALLOWED"
@@ -188,31 +129,31 @@ async def test_rows_for_another_contacts_deal_are_warned_of_and_named_as_they_fa
 
 
 async def test_a_sealed_plan_is_sent_as_it_was_approved(
-    tmp_path: Path, connection: Connection, emulator: Emulator
+    tmp_path: Path, connection: Connection, crm: LocalCrm
 ) -> None:
     report = plan(job(tmp_path))
-    assert emulator.crm.state.calls.total() == 0
+    assert crm.state.calls.total() == 0
     (tmp_path / "mapping-30-5843104000004382122.csv").unlink()  # the folder is all it takes
     moved = RunFolder(tmp_path / "moved")
     shutil.move(tmp_path / "run", moved.path)
-    summary = await apply(moved, {}, connection, expect=report.digest)
+    summary = await apply(moved, connection, expect=report.digest)
     assert (summary.counts["done"], summary.calls.link) == (30, report.calls.link)
     with pytest.raises(RunDirError, match="begun"):
-        await apply(moved, {}, connection)
+        await apply(moved, connection)
 
 
 async def test_another_plan_than_the_approved_one_is_refused(
-    tmp_path: Path, connection: Connection, emulator: Emulator
+    tmp_path: Path, connection: Connection, crm: LocalCrm
 ) -> None:
     plan(job(tmp_path))
     with pytest.raises(DigestError, match="not 9f86"):
-        await apply(RunFolder(tmp_path / "run"), {}, connection, expect="9f86")
+        await apply(tmp_path / "run", connection, expect="9f86")
     other = plan(job(tmp_path, rows=20, run_dir=tmp_path / "other"))
     assert other.run_dir is not None
     shutil.copy(Path(other.run_dir) / "plan.parquet", tmp_path / "run" / "plan.parquet")
     with pytest.raises(DigestError, match="not as it was sealed"):
-        await apply(RunFolder(tmp_path / "run"), {}, connection)
-    assert emulator.crm.state.calls.total() == 0
+        await apply(tmp_path / "run", connection)
+    assert crm.state.calls.total() == 0
 
 
 async def test_a_ledger_of_another_plan_is_refused(tmp_path: Path, connection: Connection) -> None:
@@ -221,7 +162,7 @@ async def test_a_ledger_of_another_plan_is_refused(tmp_path: Path, connection: C
     told = folder.ledger.read_bytes().replace(message(0).encode(), message(9).encode())
     folder.ledger.write_bytes(told)
     with pytest.raises(DigestError, match="differ at row 1"):
-        await retry(folder, {}, connection)
+        await retry(folder, connection)
 
 
 ELSEWHERE = Connection.from_environment({"BULKLINK_DC": "eu", "BULKLINK_ACCESS_TOKEN": "x"})

@@ -12,7 +12,7 @@ from bulklink.ledger.lines import CallLine, Result, call_line, result_line
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder, make_folder, run_folders
 from bulklink.runs.record import Invocation, RunRecord, State
-from bulklink.runs.status import status_of
+from bulklink.runs.status import status
 
 NOW = 1_800_000_000.0
 TS = "2027-01-15T08:00:00.000Z"
@@ -76,7 +76,7 @@ def test_what_is_no_run_folder_is_refused(tmp_path: Path, content: str | None) -
     if content is not None:
         (tmp_path / "run.json").write_text(content)
     with pytest.raises(RunDirError) as caught:
-        status_of(RunFolder(tmp_path))
+        status(RunFolder(tmp_path))
     assert str(tmp_path) in caught.value.where
 
 
@@ -88,9 +88,9 @@ def test_a_running_run_that_nobody_drives_was_killed(tmp_path: Path) -> None:
     )
     folder.ledger.write_bytes(call_line(TS, CallLine(1, "link", 1, "1", (1, 2))) + line + line[:20])
     with folder.driven():
-        running = status_of(folder)
+        running = status(folder)
         assert (running.state, running.stopped_by, running.exit_code) == ("running", None, None)
-    summary = status_of(folder)
+    summary = status(folder)
     assert (summary.state, summary.stopped_by, summary.exit_code) == ("stopped", "killed", 3)
     assert (summary.counts["done"], summary.counts["pending"]) == (1, 2)
     assert summary.calls.link == 1

@@ -1,0 +1,65 @@
+"""Where a table for a user goes: a file, by whose name its form is known, or a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from os import PathLike
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from bulklink.errors import UsageError
+from bulklink.tables.forms import Column, Form, form_of
+from bulklink.tables.writing import Table, check_folder, printing, writing
+
+
+class Output(msgspec.Struct, frozen=True):
+    """Where a table goes, and in which form; `path` is None where it goes to a stream."""
+
+    form: Form
+    path: Path | None
+    stream: BinaryIO | None = None
+
+    def open(self, columns: Sequence[Column]) -> AbstractContextManager[Table]:
+        """Open the table; a file appears when all is written.
+
+        Args:
+            columns: its columns.
+        """
+        if self.stream is not None:
+            return printing(self.stream, self.form, columns)
+        return writing(self.path or Path(), self.form, columns)
+
+
+def output_to(
+    target: str | PathLike[str] | BinaryIO,
+    format_: str | None = None,
+    *,
+    spreadsheet: bool = False,
+    force: bool = False,
+) -> Output:
+    """Return where a table goes, checked before anything is done for it.
+
+    Args:
+        target: the file, or a stream of bytes, which takes CSV unless `format_` says otherwise.
+        format_: csv, jsonl, parquet or xlsx, where the name of the file does not tell.
+        spreadsheet: whether a spreadsheet is to open the CSV file.
+        force: whether a file that is there is replaced.
+
+    Raises:
+        UsageError: if it tells no format, is there already, or has no folder.
+    """
+    if not isinstance(target, str | PathLike):
+        return Output(form_of("-", format_, spreadsheet=spreadsheet), None, target)
+    path = Path(target)
+    form = form_of(str(path), format_, spreadsheet=spreadsheet)
+    check_folder(path)
+    if path.exists() and not force:
+        raise UsageError(
+            "The file is there already.",
+            where=str(path),
+            advice="Add --force to replace it, or name another.",
+        )
+    return Output(form, path)

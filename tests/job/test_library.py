@@ -1,0 +1,313 @@
+"""What a program can count on that runs jobs: it may cancel them, and its call-backs may raise."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from bulklink import (
+    InterruptedPlanningError,
+    Job,
+    Progress,
+    Result,
+    RunSummary,
+    State,
+    Status,
+    StoppedBy,
+    Stopping,
+    Watch,
+    apply,
+    plan,
+    resume,
+    run,
+    status,
+    statuses,
+    undo,
+    verify,
+)
+from bulklink.job.guarding import CallBacks
+from bulklink.job.progress import Question
+from bulklink.runs.folder import RunFolder
+
+from .local_crm import DEAL, EMAILS, FOREIGN, LocalCrm, job, local_crm, message
+
+
+def two_calls(folder: Path, deal: str = DEAL) -> Job:
+    """Return a job of two calls, one behind the other."""
+    return job(folder, deal=deal, concurrency=1)
+
+
+async def in_flight(crm: LocalCrm, folder: Path, **options: Any) -> asyncio.Task[RunSummary]:
+    """Start a run and return its task when its first link call is carried out and not answered."""
+    crm.gate.clear()
+    task = asyncio.create_task(run(two_calls(folder), crm.connection, **options))
+    await crm.arrived.wait()
+    return task
+
+
+def stands_as_stopped(folder: Path) -> RunSummary:
+    """Return where a run stands that was stopped and is driven by nobody."""
+    told = status(folder)
+    assert (told.state, told.stopped_by) == (State.STOPPED, StoppedBy.INTERRUPTED)
+    assert sum(told.counts.values()) == told.rows == EMAILS
+    with RunFolder(folder).driven():
+        pass
+    return told
+
+
+async def test_a_gentle_stop_records_what_is_in_flight_and_the_run_can_be_resumed(
+    crm: LocalCrm, tmp_path: Path
+) -> None:
+    stopping = Stopping()
+    task = await in_flight(crm, tmp_path, stopping=stopping)
+    stopping.interrupt()
+    crm.gate.set()
+    summary = await task
+    assert summary == stands_as_stopped(tmp_path / "run")
+    assert summary.exit_code == 130
+    assert summary.counts[Status.DONE] == crm.linked == 20
+    finished = await resume(summary.run_dir, crm.connection)
+    assert (finished.counts[Status.DONE], finished.calls.link) == (EMAILS, 2)
+
+
+async def cancelled_by_the_program(task: asyncio.Task[RunSummary]) -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def cancelled_by_a_time_out(task: asyncio.Task[RunSummary]) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await task
+
+
+async def cancelled_twice(task: asyncio.Task[RunSummary]) -> None:
+    task.cancel()
+    await asyncio.sleep(0)
+    await cancelled_by_the_program(task)
+
+
+@pytest.mark.parametrize(
+    "cancelled", [cancelled_by_the_program, cancelled_by_a_time_out, cancelled_twice]
+)
+async def test_a_cancelled_run_leaves_in_doubt_what_was_in_flight_and_resume_settles_it(
+    crm: LocalCrm, tmp_path: Path, cancelled: Callable[[asyncio.Task[RunSummary]], Any]
+) -> None:
+    before = asyncio.all_tasks()
+    task = await in_flight(crm, tmp_path)
+    await cancelled(task)
+    ours = {one for one in asyncio.all_tasks() - before if "bulklink" in repr(one)}
+    assert {one for one in ours if "local_crm" not in repr(one)} == set()
+    told = stands_as_stopped(tmp_path / "run")
+    assert (told.counts[Status.DONE], told.counts["pending"]) == (0, EMAILS)
+    crm.gate.set()
+    finished = await resume(tmp_path / "run", crm.connection, settle_after=0)
+    assert finished.counts[Status.DONE] == EMAILS == crm.linked
+    assert finished.calls.link == 2, "what was in flight is read back, not sent again"
+
+
+class StandardInput(io.BytesIO):
+    """A mapping that does not end before it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(b"contact_id,owner_id,message_id,deal_id\n1,2,a,3\n")
+        self.asked = threading.Event()
+        self.end = threading.Event()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.asked.set()
+        assert self.end.wait(20)
+        return super().read(size)
+
+
+@pytest.mark.parametrize("gentle", [True, False], ids=["interrupted", "cancelled"])
+async def test_stopped_while_the_mapping_is_checked_nothing_is_left(
+    crm: LocalCrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gentle: bool
+) -> None:
+    given, stopping = StandardInput(), Stopping()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(given))
+
+    class Ends(Watch):
+        def phase(self, text: str) -> None:
+            stopping.on_stop(given.end.set)  # behind that which interrupts the check
+
+    asked = Job(mappings=("-",), format="csv", runs_dir=tmp_path / "runs")
+    task = asyncio.create_task(run(asked, crm.connection, watch=Ends(), stopping=stopping))
+    await asyncio.to_thread(given.asked.wait, 20)
+    if gentle:
+        stopping.interrupt()
+    else:
+        task.cancel()
+    with pytest.raises(InterruptedPlanningError if gentle else asyncio.CancelledError):
+        await task
+    assert given.end.is_set(), "the check was interrupted, and waited for"
+    assert list((tmp_path / "runs").iterdir()) == []
+    assert crm.state.calls.total() == 0
+
+
+class MistakeError(Exception):
+    """What call-backs of these tests raise."""
+
+
+class Raises(Watch):
+    """Raises in one of its call-backs, and keeps what it was told."""
+
+    def __init__(self, name: str) -> None:
+        self.told: list[str] = []
+        for one in ("began", "phase", "warn", "progress", "not_done"):
+            setattr(self, one, self._raiser(one, name))
+
+    def _raiser(self, one: str, name: str) -> Callable[..., None]:
+        def call_back(*_: object) -> None:
+            self.told.append(one)
+            if one == name:
+                raise MistakeError(name)
+
+        return call_back
+
+
+@pytest.mark.parametrize("name", ["began", "progress", "not_done"])
+async def test_a_call_back_that_raises_stops_the_run_in_good_order_and_its_error_is_raised(
+    crm: LocalCrm, tmp_path: Path, name: str
+) -> None:
+    watch = Raises(name)
+    asked = two_calls(tmp_path, FOREIGN if name == "not_done" else DEAL)
+    with pytest.raises(MistakeError, match=name):
+        await run(asked, crm.connection, watch=watch)
+    told = stands_as_stopped(tmp_path / "run")
+    assert watch.told.count(name) == 1
+    assert watch.told[-1] == name, "no other is called"
+    assert (told.counts["pending"] == 0) is (crm.state.calls["link"] == 2)
+    assert told.counts[Status.DONE] == crm.linked
+    record = RunFolder(tmp_path / "run").read()
+    assert record.reason == f"The call-back `{name}` raised MistakeError('{name}')."
+    assert (await resume(tmp_path / "run", crm.connection)).state is State.FINISHED
+
+
+@pytest.mark.parametrize("name", ["phase", "warn"])
+async def test_one_that_raises_while_the_mapping_is_checked_leaves_nothing(
+    crm: LocalCrm, tmp_path: Path, name: str
+) -> None:
+    asked = job(tmp_path, runs_dir=tmp_path / "runs", run_dir=None, only=(("deal_id", "1"),))
+    with pytest.raises(MistakeError, match=name):
+        await run(asked, crm.connection, watch=Raises(name))
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_question_whose_call_back_raises_is_answered_with_no() -> None:
+    class Asked(Watch):
+        can_ask = True
+
+        def confirm(self, question: Question) -> bool:
+            raise MistakeError
+
+    stopping = Stopping()
+    call_backs = CallBacks(Asked(), stopping)
+    assert call_backs.can_ask
+    assert not call_backs.confirm(Question(None, None, "link", 1))
+    assert stopping.reason is not None
+
+
+async def test_call_backs_are_called_on_the_event_loop(crm: LocalCrm, tmp_path: Path) -> None:
+    class Notes(Watch):
+        def __init__(self) -> None:
+            self.threads = set[int]()
+            self.warned = list[str]()
+
+        def warn(self, text: str) -> None:
+            self.threads.add(threading.get_ident())
+            self.warned.append(text)
+
+        def progress(self, progress: Progress) -> None:
+            self.threads.add(threading.get_ident())
+
+    watch = Notes()
+    await run(job(tmp_path, only=(("message_id", message(1)),)), crm.connection, watch=watch)
+    assert watch.warned == ["--only leaves out 29 rows."]
+    assert watch.threads == {threading.get_ident()}
+
+
+async def test_signals_logging_and_standard_output_are_the_programs_own(
+    crm: LocalCrm, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def settings() -> tuple[object, ...]:
+        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        loggers = [logging.getLogger(name) for name in ("", "bulklink", "bulklink.calls")]
+        return (*handlers, *((one.level, one.handlers[:], one.propagate) for one in loggers))
+
+    seen = [settings()]
+
+    class Looks(Watch):
+        def phase(self, text: str) -> None:
+            seen.append(settings())
+
+        def not_done(self, result: Result) -> None:
+            seen.append(settings())
+
+    await run(job(tmp_path, rows=2, deal=FOREIGN), crm.connection, watch=Looks())
+    await verify(tmp_path / "run", crm.connection)
+    seen.append(settings())
+    assert len(seen) > 5
+    assert all(one == seen[0] for one in seen)
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_two_runs_go_on_at_once_in_one_loop(crm: LocalCrm, tmp_path: Path) -> None:
+    linked = msgspec.structs.replace(job(tmp_path, rows=20), run_dir=tmp_path / "runs" / "a")
+    failing = job(tmp_path, rows=30, deal=FOREIGN, run_dir=tmp_path / "runs" / "b")
+    await asyncio.gather(*(run(one, crm.connection) for one in (linked, failing)))
+    a, b = statuses(tmp_path / "runs")
+    assert (a.counts[Status.DONE], b.counts[Status.FAILED]) == (20, 30)
+    assert crm.linked == 20
+
+
+def test_no_thread_outlives_a_program_that_cancelled_its_run(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+
+    async def program() -> None:
+        async with local_crm() as crm:
+            await cancelled_by_the_program(await in_flight(crm, tmp_path))
+
+    asyncio.run(program())
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+    assert set(threading.enumerate()) <= before
+
+
+async def test_a_resume_keeps_what_the_run_was_asked_for_but_not_what_was_for_one_call(
+    crm: LocalCrm, tmp_path: Path
+) -> None:
+    asked = job(tmp_path, batch_size=3, max_credits=5, yes=True)
+    stopped = await run(asked, crm.connection)
+    assert stopped.stopped_by == StoppedBy.MAX_CREDITS
+    finished = await resume(stopped.run_dir, crm.connection)
+    assert (finished.state, finished.calls.link) == (State.FINISHED, 10)
+
+
+async def test_options_that_would_change_a_sealed_plan_are_no_arguments(
+    crm: LocalCrm, tmp_path: Path
+) -> None:
+    plan(job(tmp_path))
+    with pytest.raises(TypeError, match="batch_size"):
+        await apply(tmp_path / "run", crm.connection, batch_size=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="single_endpoint"):
+        await verify(tmp_path / "run", crm.connection, single_endpoint=True)  # type: ignore[call-arg]
+
+
+async def test_an_undo_is_a_run_of_its_own(crm: LocalCrm, tmp_path: Path) -> None:
+    await run(job(tmp_path), crm.connection)
+    back = await undo(tmp_path / "run", crm.connection, run_dir=tmp_path / "back")
+    assert back is not None
+    assert (back.run_dir, back.counts[Status.DONE]) == (str(tmp_path / "back"), EMAILS)
+    assert crm.linked == 0
