@@ -174,7 +174,7 @@ def test_relinks_between_their_halves_are_finished(
 def test_what_is_no_number_and_no_share_is_refused(bulklink: Command, value: str) -> None:
     told = bulklink("link", "m.csv", "--json", "--max-failures", value)
     assert (told.code, told.error["code"]) == (2, "usage")
-    assert "max-failures" in told.error["message"]
+    assert "--max-failures" in told.error["where"]
 
 
 def test_a_job_file_says_what_a_run_takes_and_run_json_keeps_it(

@@ -260,7 +260,7 @@ def run(*arguments: str) -> None:
 
 def test_the_command_has_a_knob_for_every_part_of_the_recipe() -> None:
     names = {option.name for option in command.params}
-    assert names - {"out", "kind", "force"} == set(Recipe.__slots__)
+    assert names - {"out", "kind", "force", "as_json", "debug"} == set(Recipe.__slots__)
 
 
 def test_the_command_writes_the_files_and_names_them(
