@@ -132,6 +132,6 @@ def _problems(item: object, index: int) -> list[Problem]:
 def _value(item: object, dotted: str) -> object:
     for name in dotted.split("."):
         if not isinstance(item, dict):
-            return item
+            return item if item is None else ()  # nothing, or wrong: a text is no object
         item = item.get(name)
     return item

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bulklink.emulator.settings import Mixed, Settings
@@ -315,6 +315,7 @@ places = st.sampled_from(
     emails=st.lists(json_values | st.builds(changed, places, json_values), min_size=1, max_size=3),
     applied=st.booleans(),
 )
+@example(emails=[{"owner": "5843", "id": None, "linked_record": "5843"}], applied=False)
 @settings(deadline=None, max_examples=150)
 def test_no_body_is_answered_with_anything_but_a_documented_shape(
     emails: list[Any], *, applied: bool
