@@ -13,8 +13,9 @@ from typing import Any
 import click
 
 from bulklink.cli.options import output_options
-from bulklink.cli.screen import note, typed
+from bulklink.cli.screen import note
 from bulklink.errors import BulklinkError
+from bulklink.shell import typed
 
 _STOP_SECONDS = 10
 

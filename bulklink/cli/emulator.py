@@ -65,7 +65,9 @@ def _settings(options: dict[str, Any]) -> Settings:
         return Settings(**values)
     except ValueError as error:
         raise UsageError(
-            str(error), advice="`bulklink emulator --help` lists the values."
+            f"{error}.",
+            where="bulklink emulator",
+            advice="`bulklink emulator --help` lists the values.",
         ) from None
 
 

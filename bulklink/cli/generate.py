@@ -88,7 +88,11 @@ def generate(
     try:
         made = Recipe(**recipe)  # type: ignore[arg-type]
     except ValueError as error:
-        raise UsageError(str(error), advice="`bulklink generate --help` lists the knobs.") from None
+        raise UsageError(
+            f"{error}.",
+            where="bulklink generate",
+            advice="`bulklink generate --help` lists the knobs.",
+        ) from None
     form: Literal["csv", "jsonl"] = "jsonl" if kind == "jsonl" else "csv"
     there = [out / name for name in writer.file_names(form) if (out / name).exists()]
     if there and not force:

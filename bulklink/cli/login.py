@@ -71,7 +71,11 @@ def _check_free(name: str, profiles: Profiles, *, force: bool, can_ask: bool) ->
             advice="Add --force to replace it, or give another --profile.",
         )
     if not click.confirm(f"There is a profile {name!r} already. Replace it?", err=True):
-        raise NotConfirmedError("The profile was left as it is.")
+        raise NotConfirmedError(
+            "The profile was left as it is.",
+            where=str(profiles.file(name)),
+            advice="Give another --profile to keep both.",
+        )
 
 
 def _place_of_secrets(*, plain_file: bool) -> Place:

@@ -10,6 +10,7 @@ import msgspec
 from bulklink.cli.comparison import show_comparison
 from bulklink.cli.screen import print_json, table
 from bulklink.job.planning import PlanReport
+from bulklink.shell import quoted
 
 _NO_SNAPSHOT = (
     " --no-snapshot saves them, and is the better choice where few emails are as wanted already and"
@@ -55,7 +56,7 @@ def show_plan_report(report: PlanReport, *, as_json: bool, snapshot_is_choice: b
         show_comparison(report.compare)
     click.echo(f"Digest: {report.digest}")
     if report.run_dir:
-        click.echo(f"Sealed in {report.run_dir}; `bulklink apply {report.run_dir}` sends it.")
+        click.echo(f"Sealed in {report.run_dir}; {quoted('apply', report.run_dir)} sends it.")
 
 
 def _ahead(report: PlanReport, *, snapshot_is_choice: bool) -> Iterator[str]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from textwrap import indent, wrap
 from typing import Any
@@ -21,17 +19,18 @@ def print_json(content: Mapping[str, Any]) -> None:
     """Print one JSON object on standard output."""
     import orjson  # noqa: PLC0415 - not for --help
 
-    click.echo(orjson.dumps(content, default=str).decode())
+    click.echo(orjson.dumps(content, default=str))  # UTF-8, whatever the terminal's encoding is
 
 
 def note(text: str) -> None:
-    """Tell a person something beside the result."""
-    click.echo(text, err=True)
+    """Tell a person something beside the result; if nobody can read it, the command goes on."""
+    with suppress(OSError):
+        click.echo(text, err=True)
 
 
 def warn(text: str) -> None:
     """Tell a person what deserves a look."""
-    click.echo(f"{click.style('warning:', fg='yellow')} {text}", err=True)
+    note(f"{click.style('warning:', fg='yellow')} {text}")
 
 
 def show_error(error: BulklinkError, *, as_json: bool) -> None:
@@ -89,8 +88,3 @@ def wrapped(text: str, margin: str = "") -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
-
-
-def typed(*words: str) -> str:
-    """Return a command as it is typed in this system's shell, quoted where that is needed."""
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import click
 
-from bulklink.cli.screen import typed, wrapped
+from bulklink.cli.screen import wrapped
 from bulklink.models import Op, Status
 from bulklink.runs.record import RunRecord, State
 from bulklink.runs.status import RunSummary
+from bulklink.shell import typed
 
 NO_STEPS = "bulklink.no_steps"
 """Set in the `meta` of a command's context whose CRM is gone when the summary is read."""

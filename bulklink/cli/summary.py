@@ -21,6 +21,7 @@ from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunRecord, State
 from bulklink.runs.status import RunSummary
 from bulklink.runs.torn import torn_of
+from bulklink.shell import quoted
 
 _RELINKING = ("relink", "mixed")
 _MOST_NAMED = 20
@@ -176,12 +177,12 @@ def _torn(summary: RunSummary) -> Iterator[str]:
     if torn.not_put_back:
         yield (
             f"Off its deal, and putting it back failed: {_named(torn.not_put_back)}."
-            f" Link by hand, or `bulklink retry {run_dir} --code put-back-failed`."
+            f" Link by hand, or {quoted('retry', run_dir, '--code', 'put-back-failed')}."
         )
     if torn.open:
         yield (
             f"Between the halves of a relink: {_named(torn.open)}."
-            f" `bulklink resume {run_dir}` finishes these first."
+            f" {quoted('resume', run_dir)} finishes these first."
         )
 
 

@@ -10,6 +10,7 @@ from bulklink.ledger.lines import Result, code_of
 from bulklink.ledger.replay import NOT_APPLIED, PUT_BACK_FAILED
 from bulklink.ledger.tally import OTHERS
 from bulklink.models import Status
+from bulklink.shell import quoted
 from bulklink.zoho.classes import advice_for
 from bulklink.zoho.codes import Code
 
@@ -117,8 +118,8 @@ class Failures:
             run_dir: the run folder, for the advice.
         """
         advice = (
-            f"Mend the cause, then `bulklink resume {run_dir}`. To go on though as many fail:"
-            f" `bulklink resume {run_dir} --max-failures 50%`, or off."
+            f"Mend the cause, then {quoted('resume', run_dir)}. To go on though as many fail:"
+            f" {quoted('resume', run_dir, '--max-failures', '50%')}, or off."
         )
         return RunStoppedError(
             StoppedBy.MAX_FAILURES,

@@ -74,6 +74,7 @@ def check_org(record: Begun, org: Org) -> None:
     if began is not None and began.id and org.id and began.id != org.id:
         raise WrongOrgError(
             f"The run began in the org {began.name} ({began.id}); this is {org.name} ({org.id}).",
+            where="BULKLINK_DC, --profile",
             advice="Sign in to the org that the run began in.",
         )
 
@@ -90,7 +91,11 @@ def confirm(org: Org, record: RunRecord, job: Job, connection: Connection, watch
     question = Question(org.name, org.type, op, record.messages)
     if watch.can_ask:
         if not watch.confirm(question):
-            raise NotConfirmedError("It was not confirmed; nothing was changed.")
+            raise NotConfirmedError(
+                "It was not confirmed; nothing was changed.",
+                where=org.name or connection.api_url,
+                advice="Start it again to be asked again.",
+            )
     elif not org.sandbox:
         raise NotConfirmedError(
             f"This would change {record.messages:,} emails of {org.name or 'an org'}"
@@ -153,6 +158,7 @@ class NameLookups(msgspec.Struct, frozen=True):
             raise InvalidRowsError(
                 f"{refused:,} of {self.record.rows:,} rows name a deal or owner that the CRM does"
                 " not show; nothing was changed.",
+                where=str(self.folder.path),
                 advice=f"Mend them in {self.folder.rejects}, which is a mapping itself, or leave"
                 " them out with --on-invalid skip.",
                 faults=shown,

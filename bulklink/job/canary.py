@@ -14,6 +14,7 @@ from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.job.progress import Counter, Watch
 from bulklink.models import Message
 from bulklink.runs.record import CanaryRecord, CanaryState
+from bulklink.shell import quoted
 
 MESSAGES = 20
 """Messages that a canary tries where nothing else is asked for."""
@@ -86,8 +87,8 @@ class Trial(msgspec.Struct, frozen=True):
 def _stop(found: Found, left: int, run_dir: str) -> RunStoppedError:
     """Return why a run stops after its canary, and what to do."""
     advice = (
-        f"Look at these emails in the CRM. Then `bulklink resume {run_dir}` sends the other"
-        f" {left:,} without another canary; `bulklink retry {run_dir}` sends what failed too."
+        f"Look at these emails in the CRM. Then {quoted('resume', run_dir)} sends the other"
+        f" {left:,} without another canary; {quoted('retry', run_dir)} sends what failed too."
     )
     return RunStoppedError(
         StoppedBy.CANARY,

@@ -83,7 +83,11 @@ class FetchFolder(msgspec.Struct, frozen=True):
         except FileNotFoundError:
             return None
         except (OSError, msgspec.DecodeError) as error:
-            raise RunDirError(f"It cannot be read: {error}.", where=str(self.record)) from None
+            raise RunDirError(
+                f"It cannot be read: {error}.",
+                where=str(self.record),
+                advice="Remove its folder; then the same command fetches anew.",
+            ) from None
 
     def write(self, record: FetchRecord) -> None:
         """Replace the record."""

@@ -17,6 +17,7 @@ from bulklink.mapping.forgetting import forget_columns
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import ledger_hash, sha256_of
 from bulklink.runs.record import Forgotten, RunRecord, State
+from bulklink.shell import quoted
 
 _ENDED = (State.FINISHED, State.REFUSED)
 _USERS = ("columns", "only", "keep")
@@ -58,8 +59,8 @@ def _may_be_forgotten(folder: RunFolder, *, force: bool) -> None:
         raise RunDirError(
             "This run has not reached its end.",
             where=str(folder.path),
-            advice="`bulklink resume` goes on with it. --force forgets now: a resume then looks"
-            " the names up again.",
+            advice=f"{quoted('resume', folder.path)} goes on with it. --force forgets now: a resume"
+            " then looks the names up again.",
         )
 
 

@@ -24,6 +24,7 @@ from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import sha256_of
 from bulklink.runs.record import RunRecord, State
 from bulklink.runs.status import RunSummary, status
+from bulklink.shell import quoted
 from bulklink.zoho.connection import Connection
 
 _FOR_ONE_CALL = LimitOptions(yes=False, max_credits=None)
@@ -167,7 +168,7 @@ def _unsent(folder: RunFolder, expect: str | None) -> RunRecord:
         raise RunDirError(
             "This plan was begun to be sent already.",
             where=str(folder.path),
-            advice="`bulklink resume` goes on with it.",
+            advice=f"{quoted('resume', folder.path)} goes on with it.",
         )
     return record
 
@@ -178,7 +179,7 @@ def _begun(folder: RunFolder) -> RunRecord:
         raise RunDirError(
             "This plan has not been sent yet, so there is nothing to go on with.",
             where=str(folder.path),
-            advice="`bulklink apply` sends it.",
+            advice=f"{quoted('apply', folder.path)} sends it.",
         )
     return record
 
@@ -189,7 +190,7 @@ def _sealed(folder: RunFolder) -> RunRecord:
         raise RunDirError(
             "Forgetting this run was begun and not ended.",
             where=str(folder.path),
-            advice="`bulklink forget` completes it; then go on.",
+            advice=f"{quoted('forget', folder.path)} completes it; then go on.",
         )
     if record.state is State.REFUSED or not folder.plan.is_file():
         raise RunDirError(

@@ -97,7 +97,12 @@ async def send(
     except BulklinkError as error:
         stopping.stop(error)
     except Exception as error:
-        stopping.stop(BulklinkError(f"A mistake in bulklink: {error!r}."))
+        mistake = BulklinkError(
+            f"A mistake in bulklink: {error!r}.",
+            where=str(folder.path),
+            advice="Keep the run folder and report it; a resume goes on from what is recorded.",
+        )
+        stopping.stop(mistake)
         raise
     except BaseException:  # cancelled: what was in flight is left open, for a resume to settle
         stopping.interrupt()

@@ -46,6 +46,7 @@ from bulklink.mapping.stop import Stop
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.record import RunRecord, State
 from bulklink.runs.status import exit_code_of
+from bulklink.shell import quoted
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.links import Deal, Page, read_page
 from bulklink.zoho.requests import PAGE_OF_EMAILS
@@ -139,7 +140,7 @@ def _sent(folder: RunFolder) -> RunRecord:
         raise RunDirError(
             "Nothing of this run was sent, so there is nothing to verify.",
             where=str(folder.path),
-            advice="`bulklink status` shows where it stands.",
+            advice=f"{quoted('status', folder.path)} shows where it stands.",
         )
     return record
 

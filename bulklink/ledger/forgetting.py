@@ -6,8 +6,8 @@ from pathlib import Path
 
 import orjson
 
-from bulklink.errors import LedgerError
 from bulklink.files import replacing
+from bulklink.ledger.lines import broken_line
 
 _NAME = "previous_deal_name"
 _BUFFER = 1 << 20
@@ -36,9 +36,7 @@ def forget_texts(path: Path) -> None:
             try:
                 out.write(_without_texts(line))
             except orjson.JSONDecodeError as error:
-                raise LedgerError(
-                    f"This is no ledger line: {error}.", where=f"{path}:{number}"
-                ) from None
+                raise broken_line(path, number, error) from None
 
 
 def _without_texts(line: bytes) -> bytes:

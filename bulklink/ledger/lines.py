@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import orjson
 
+from bulklink.errors import LedgerError
 from bulklink.models import Op, Status
 
 _LONGEST_TEXT = 300
@@ -134,3 +136,19 @@ def _call(event: str, ts: str, line: CallLine) -> bytes:
 
 def _line(event: str, ts: str, **fields: Any) -> bytes:
     return orjson.dumps({"event": event, "ts": ts, **fields}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def broken_line(path: Path, number: int, error: Exception) -> LedgerError:
+    """Say that a line of a ledger cannot be read.
+
+    Args:
+        path: of the ledger.
+        number: of the line, from 1.
+        error: what is wrong with it.
+    """
+    return LedgerError(
+        f"This is no ledger line: {error}.",
+        where=f"{path}:{number}",
+        advice="Put the file back from a copy; without one, keep it and report this: nothing that"
+        " it says behind that line is known.",
+    )

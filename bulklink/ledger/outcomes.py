@@ -12,7 +12,7 @@ from typing import Self
 import msgspec
 
 from bulklink.errors import LedgerError
-from bulklink.ledger.lines import Result
+from bulklink.ledger.lines import Result, broken_line
 
 _SPARE_ROWS = 1 << 16
 _BLOCK = 4096
@@ -68,9 +68,7 @@ class Outcomes:
                 try:
                     head = decode(line)
                 except msgspec.DecodeError as error:
-                    raise LedgerError(
-                        f"This is no ledger line: {error}.", where=f"{self._path}:{number}"
-                    ) from None
+                    raise broken_line(self._path, number, error) from None
                 if head.event == "result":
                     self._note(head.row, place)
                 place += len(line)
@@ -112,7 +110,9 @@ class Outcomes:
             return self._decoder.decode(line.partition(b"\n")[0])
         except msgspec.DecodeError as error:
             raise LedgerError(
-                f"The result of row {row} cannot be read: {error}.", where=str(self._path)
+                f"The result of row {row} cannot be read: {error}.",
+                where=str(self._path),
+                advice="Put the file back from a copy.",
             ) from None
 
     def close(self) -> None:

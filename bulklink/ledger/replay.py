@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from bulklink.errors import LedgerError
+from bulklink.ledger.lines import broken_line
 from bulklink.models import Status
 
 PUT_BACK_FAILED = "put-back-failed"
@@ -288,7 +289,9 @@ def mend(path: Path, torn: Path) -> None:
         return
     except OSError as error:
         raise LedgerError(
-            f"The ledger cannot be mended: {error.strerror or error}.", where=str(path)
+            f"The ledger cannot be mended: {error.strerror or error}.",
+            where=str(path),
+            advice="Check that you may write there, and that the disk has room; then resume.",
         ) from None
 
 
@@ -327,6 +330,4 @@ def _lines(path: Path) -> Iterator[_Line]:
                 try:
                     yield decoder.decode(line)
                 except msgspec.DecodeError as error:
-                    raise LedgerError(
-                        f"This is no ledger line: {error}.", where=f"{path}:{number}"
-                    ) from None
+                    raise broken_line(path, number, error) from None

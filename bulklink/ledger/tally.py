@@ -7,8 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from bulklink.errors import LedgerError
-from bulklink.ledger.lines import Result, code_of
+from bulklink.ledger.lines import Result, broken_line, code_of
 from bulklink.ledger.outcomes import Outcomes
 from bulklink.models import Op, Status
 
@@ -113,9 +112,7 @@ def tally(path: Path, *, without: Callable[[int], bool] = lambda row: False) -> 
                         if not without(result.row):
                             classes.add(result)
                 except msgspec.DecodeError as error:
-                    raise LedgerError(
-                        f"This is no ledger line: {error}.", where=f"{path}:{number}"
-                    ) from None
+                    raise broken_line(path, number, error) from None
     except FileNotFoundError:
         pass
     return Tally(_by_op(classes), _failures(classes, path))

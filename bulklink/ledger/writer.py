@@ -162,6 +162,7 @@ class LedgerWriter:
         if self._broken is not None:
             raise LedgerError(
                 f"The ledger cannot be written: {self._broken.strerror or self._broken}.",
+                where="ledger.jsonl",
                 advice="Make room or mend the disk. What was in flight is not yet settled.",
             ) from self._broken
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from bulklink.errors import InterruptedPlanningError, RunDirError
+from bulklink.errors import RunDirError
+from bulklink.mapping.stop import interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,10 +39,11 @@ def translated() -> Iterator[None]:
     try:
         yield
     except duckdb.InterruptException:
-        raise InterruptedPlanningError("Planning was interrupted; nothing was sent.") from None
+        raise interrupted() from None
     except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
         raise RunDirError(
             "The plan cannot be made: " + str(error).splitlines()[0][:300],
+            where="--memory, --run-dir",
             advice="Give it more by --memory, or make room on the disks of the run folder and of"
             " the temporary folder.",
         ) from None

@@ -54,7 +54,9 @@ class Finder:
             found = list(self._database.rows(query))
         except duckdb.Error as error:
             raise RunDirError(
-                f"The plan cannot be read: {str(error).splitlines()[0]}.", where=str(plan)
+                f"The plan cannot be read: {str(error).splitlines()[0]}.",
+                where=str(plan),
+                advice="Put the file back from a copy.",
             ) from None
         return [PlannedRow(row, Op(op), *rest) for row, op, *rest in found]
 

@@ -207,6 +207,7 @@ class _Order:
             if found[1] != found[2]:
                 raise LedgerError(
                     "The names that were looked up do not belong to this plan.",
+                    where="names.parquet",
                     advice="Make the plan again in a new run folder.",
                 )
             if found[0] == group:
@@ -216,6 +217,7 @@ class _Order:
             if not sorted_so:
                 raise LedgerError(
                     f"The sealed plan is out of order at row {found[2]}.",
+                    where="plan.parquet",
                     advice="Make the plan again in a new run folder.",
                 )
             group, row, contact, owner = found[0], found[1], found[4], found[5]

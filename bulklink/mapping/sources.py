@@ -72,7 +72,11 @@ def sources(names: Iterable[str], format: str | None = None) -> tuple[Source, ..
     """
     found = tuple(_source(name, format) for name in names)
     if not found:
-        raise UsageError("No mapping is named.", advice="Give a CSV, JSONL or .xlsx file, or '-'.")
+        raise UsageError(
+            "No mapping is named.",
+            where="MAPPING",
+            advice="Give a CSV, JSONL or .xlsx file, or '-'.",
+        )
     if sum(source.path is None for source in found) > 1:
         raise UsageError("Standard input is named twice.", where="-", advice="Name it once.")
     return found

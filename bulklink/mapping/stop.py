@@ -11,6 +11,15 @@ if TYPE_CHECKING:
     import duckdb
 
 
+def interrupted() -> InterruptedPlanningError:
+    """Say that planning was ended."""
+    return InterruptedPlanningError(
+        "Planning was interrupted; nothing was sent.",
+        where="planning",
+        advice="The same command begins anew.",
+    )
+
+
 class Stop:
     """Ends the planning that it was given to, from any thread.
 
@@ -39,7 +48,7 @@ class Stop:
             InterruptedPlanningError: after `interrupt` was called.
         """
         if self._wanted.is_set():
-            raise InterruptedPlanningError("Planning was interrupted; nothing was sent.")
+            raise interrupted()
 
     def watch(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Let `interrupt` reach the queries of this connection."""

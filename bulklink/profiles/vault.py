@@ -11,6 +11,7 @@ import msgspec
 
 from bulklink.errors import ConfigError
 from bulklink.profiles.profile import Place, remove, write
+from bulklink.shell import typed
 from bulklink.zoho.connection import Credentials
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class FileVault:
             raise ConfigError(
                 "Others on this machine may read these secrets.",
                 where=str(path),
-                advice=f"Close it with `chmod 600 {path}`; if somebody may have read it,"
+                advice=f"Close it with `{typed('chmod', 600, path)}`; if somebody may have read it,"
                 " `bulklink auth logout` and sign in again.",
             )
         return _decoded(content, name, str(path))

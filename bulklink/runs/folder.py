@@ -15,6 +15,7 @@ import msgspec
 from bulklink.errors import LockedError, RunDirError
 from bulklink.files import unwritable
 from bulklink.runs.record import RunRecord, read_record, write_record
+from bulklink.shell import quoted
 
 
 class RunFolder(msgspec.Struct, frozen=True):
@@ -155,7 +156,7 @@ class RunFolder(msgspec.Struct, frozen=True):
             raise LockedError(
                 f"Another process {does} this run.",
                 where=str(self.path),
-                advice="Wait until it ends; `bulklink status` shows where it stands.",
+                advice=f"Wait until it ends; {quoted('status', self.path)} shows where it stands.",
             ) from None
         except OSError as error:
             raise unwritable(self.path, error) from None

@@ -172,7 +172,11 @@ def read_record(path: Path) -> RunRecord:
             advice="Give a folder that a run made; `bulklink status` lists those under runs.",
         ) from None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RunDirError(f"run.json cannot be read: {error}.", where=str(path)) from None
+        raise RunDirError(
+            f"run.json cannot be read: {error}.",
+            where=str(path),
+            advice="Put it back from a copy, and check that you may read it.",
+        ) from None
 
 
 def write_record(path: Path, record: RunRecord) -> None:

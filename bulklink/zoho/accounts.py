@@ -104,7 +104,10 @@ class Accounts:
                 return
             said = _said(content, outcome.status, (refresh_token,))
         raise RunStoppedError(
-            StoppedBy.NO_ANSWER, f"The token could not be revoked: {said}.", where=url
+            StoppedBy.NO_ANSWER,
+            f"The token could not be revoked: {said}.",
+            where=url,
+            advice="Try again later, or end it in Zoho's API console.",
         )
 
     async def _post(self, url: str, form: Mapping[str, str]) -> Answer | Silence:

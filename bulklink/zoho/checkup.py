@@ -66,6 +66,7 @@ def org_of(answer: Answer) -> Org:
         raise RunStoppedError(
             StoppedBy.FATAL,
             "What answers the look-up of the org is not the Zoho CRM API.",
+            where="BULKLINK_DC, BULKLINK_API_URL",
             advice="Check the data centre, and BULKLINK_API_URL if it is set.",
         )
     return org

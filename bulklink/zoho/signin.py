@@ -182,6 +182,7 @@ async def _tried(client: Client) -> tuple[Org, tuple[str, ...]]:
         elif class_of_outcome(outcome) is AnswerClass.TOKEN:
             raise ConfigError(
                 "The CRM does not take the token that was just made.",
+                where="--environment, BULKLINK_ENVIRONMENT",
                 advice="Check that the environment (production, sandbox, developer) is the one"
                 " that the code was generated for.",
             )
@@ -196,6 +197,7 @@ def _check(scopes: tuple[str, ...]) -> None:
         raise ConfigError(
             f"The code was made with too few scopes; what needs these is refused"
             f" (OAUTH_SCOPE_MISMATCH): {', '.join(missing)}.",
+            where="the code",
             advice=f"Generate another code with all of them, in one line: {','.join(SCOPES)}",
         )
 

@@ -199,6 +199,7 @@ def uncounted(error: Exception) -> RunStoppedError:
     return RunStoppedError(
         StoppedBy.FATAL,
         f"The credits of 24 hours cannot be counted: {error}.",
+        where="--credits-per-day, --reserve-credits",
         advice="Make the folder for the state of programs writable, or leave out"
         " --credits-per-day and --reserve-credits.",
     )

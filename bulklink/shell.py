@@ -1,0 +1,18 @@
+"""A command as a person types it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+
+
+def typed(*words: object) -> str:
+    """Return a command as it is typed in this system's shell, quoted where that is needed."""
+    said = list(map(str, words))
+    return subprocess.list2cmdline(said) if os.name == "nt" else shlex.join(said)
+
+
+def quoted(*words: object) -> str:
+    """Return a command of bulklink's to be typed, in the marks that set it off from a sentence."""
+    return f"`{typed('bulklink', *words)}`"

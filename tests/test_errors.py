@@ -1,0 +1,53 @@
+"""Every error says what, where and what to do: read off the code that makes them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bulklink import errors
+
+CODE = Path(errors.__file__).parent
+KINDS = {
+    name
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, errors.BulklinkError)
+}
+RUN_ALONE = "RunStoppedError"
+"""Why a run stops: its place may be the run, which the summary names; a person who stops it needs
+no advice."""
+TOLD_TO_STOP = "It was told to stop."
+
+
+def made(path: Path) -> Iterator[ast.Call]:
+    """Yield the calls that make an error."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS:
+            yield node
+
+
+MADE = [
+    pytest.param(node, id=f"{path.relative_to(CODE)}:{node.lineno}")
+    for path in sorted(CODE.rglob("*.py"))
+    for node in made(path)
+]
+
+
+def test_the_errors_are_found() -> None:
+    assert len(KINDS) > 12
+    assert len(MADE) > 80
+
+
+@pytest.mark.parametrize("node", MADE)
+def test_an_error_says_where_and_what_to_do(node: ast.Call) -> None:
+    assert isinstance(node.func, ast.Name)
+    if any(TOLD_TO_STOP in ast.unparse(arg) for arg in node.args):
+        return
+    given = {word.arg: word.value for word in node.keywords}
+    for part in ("advice",) if node.func.id == RUN_ALONE else ("where", "advice"):
+        assert part in given, ast.unparse(node)
+        value = given[part]
+        assert not (isinstance(value, ast.Constant) and not value.value), ast.unparse(node)
