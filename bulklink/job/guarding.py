@@ -95,7 +95,8 @@ class CallBacks(Watch):
         except Exception as error:
             self.error = error
             what = f"The call-back `{name}` raised {error!r}."
-            self._stopping.stop(RunStoppedError(StoppedBy.INTERRUPTED, what))
+            advice = "Mend the call-back; a resume goes on with the run."
+            self._stopping.stop(RunStoppedError(StoppedBy.INTERRUPTED, what, advice=advice))
             return False
 
 

@@ -62,7 +62,9 @@ def memory_of(text: str) -> str:
     found = re.fullmatch(r"(\d{1,6})\s*(MB|MIB|GB|GIB)", text.strip().upper())
     if found is None or int(found[1]) * _UNITS[found[2]] < _LEAST_MEMORY:
         raise UsageError(
-            f"{text!r} is no size such as 512MB, of at least {_LEAST_MEMORY}MB.", where="memory"
+            f"{text!r} is no size such as 512MB, of at least {_LEAST_MEMORY}MB.",
+            where="memory",
+            advice="Write it as 512MB or 2GiB.",
         )
     return f"{found[1]}{found[2].replace('I', 'i')}"
 
