@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from bulklink.job.limits import LimitOptions, PaceOptions, SendOptions
     from bulklink.job.options import Edition, GroupBy, Job, OnInvalid, WhenCreditsOut
     from bulklink.job.planning import PlanReport, plan
-    from bulklink.job.progress import Gauge, Progress, Question, Watch
+    from bulklink.job.progress import Gauge, Progress, Question, Reading, Watch
     from bulklink.job.proving import Proof, prove
     from bulklink.job.resuming import apply, resume, retry
     from bulklink.job.running import run
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from bulklink.job.verification import Finding, Verification
     from bulklink.job.verifying import verify
     from bulklink.ledger.lines import Result
+    from bulklink.mapping.stop import Stage, Stop
     from bulklink.models import Op, Status
     from bulklink.profiles.connecting import connection_of
     from bulklink.runs.record import Forgotten, State
@@ -67,7 +68,7 @@ _ROOMS = {
     "bulklink.job.limits": "LimitOptions PaceOptions SendOptions",
     "bulklink.job.options": "Edition GroupBy Job OnInvalid WhenCreditsOut",
     "bulklink.job.planning": "PlanReport plan",
-    "bulklink.job.progress": "Gauge Progress Question Watch",
+    "bulklink.job.progress": "Gauge Progress Question Reading Watch",
     "bulklink.job.proving": "Proof prove",
     "bulklink.job.resuming": "apply resume retry",
     "bulklink.job.running": "run",
@@ -75,6 +76,7 @@ _ROOMS = {
     "bulklink.job.verification": "Finding Verification",
     "bulklink.job.verifying": "verify",
     "bulklink.ledger.lines": "Result",
+    "bulklink.mapping.stop": "Stage Stop",
     "bulklink.models": "Op Status",
     "bulklink.profiles.connecting": "connection_of",
     "bulklink.runs.record": "Forgotten State",
@@ -115,14 +117,17 @@ __all__ = [
     "Progress",
     "Proof",
     "Question",
+    "Reading",
     "RefusedError",
     "Result",
     "RunDirError",
     "RunStoppedError",
     "RunSummary",
     "SendOptions",
+    "Stage",
     "State",
     "Status",
+    "Stop",
     "StoppedBy",
     "Stopping",
     "UsageError",

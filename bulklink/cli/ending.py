@@ -11,7 +11,7 @@ from contextlib import suppress
 import click
 
 from bulklink.cli.completing import completes, quietly
-from bulklink.cli.screen import note, show_error
+from bulklink.cli.screen import colour, note, show_error
 from bulklink.cli.usage import usage_error
 from bulklink.errors import BulklinkError, ExitCode, OutputError
 
@@ -31,7 +31,7 @@ def exit_code_of(cli: click.Command) -> int:
     if completes(os.environ):
         return quietly(cli)
     try:
-        result = cli.main(prog_name="bulklink", standalone_mode=False)
+        result = cli.main(prog_name="bulklink", standalone_mode=False, color=colour())
     except click.exceptions.NoArgsIsHelpError as error:
         return _without_a_command(error)
     except click.ClickException as error:

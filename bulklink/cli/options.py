@@ -269,7 +269,8 @@ progress_option = option(
     type=OneOf(["auto", "bar", "lines", "none"]),
     default="auto",
     show_default=True,
-    help="auto is a bar at a terminal, else a line every 10 seconds.",
+    help="bar is a live view, drawn in place; lines is a line every 10 seconds. auto is a bar at a"
+    " terminal that can draw it, else lines.",
 )
 quiet_option = option("--quiet", "-q", is_flag=True, help="Show errors and the summary alone.")
 

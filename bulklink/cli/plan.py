@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from bulklink.cli.options import (
     output_options,
     pace_options,
     plan_options,
+    progress_option,
+    quiet_option,
     run_dir_option,
     snapshot_options,
 )
-from bulklink.cli.screen import warn
 from bulklink.cli.types import Number, OneOf, Whole
 from bulklink.errors import ExitCode
 
@@ -50,7 +52,7 @@ from bulklink.errors import ExitCode
     metavar="FILE",
     help="Emails that bulklink fetch wrote, in any format: tell what the mapping would change.",
 )
-@output_options
+@apply(progress_option, quiet_option, output_options)
 def plan(mapping: tuple[str, ...], run_dir: Path | None, **options: Any) -> int:
     """Check MAPPING and say what it will cost; nothing is sent.
 
@@ -68,15 +70,21 @@ def plan(mapping: tuple[str, ...], run_dir: Path | None, **options: Any) -> int:
 
     job = job_of(mapping, options | {"run_dir": run_dir})
     settings = {name: options[name] for name in ("latency", "users", "compare_with")}
-    return show_plan(job, as_json=options["as_json"], **settings)
+    return show_plan(job, options, **settings)
 
 
-def show_plan(job: Any, *, as_json: bool, **settings: Any) -> int:
+def show_plan(job: Any, options: Mapping[str, Any], **settings: Any) -> int:
     """Plan a job, show what it will cost and return the exit code."""
     from bulklink.cli.planned import show_plan_report  # noqa: PLC0415 - not for --help
-    from bulklink.cli.signals import planned  # noqa: PLC0415 - not for --help
+    from bulklink.cli.watching import planned  # noqa: PLC0415 - not for --help
+    from bulklink.job.planning import plan as plan_job  # noqa: PLC0415 - not for --help
 
     known = bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
-    report = planned(job, module_known=known, warn=warn, **settings)
-    show_plan_report(report, as_json=as_json)
+    report = planned(
+        lambda watch, stop: plan_job(
+            job, module_known=known, warn=watch.warn, stop=stop, **settings
+        ),
+        options,
+    )
+    show_plan_report(report, as_json=options["as_json"])
     return ExitCode.ROWS_NOT_DONE if report.rejected else ExitCode.OK

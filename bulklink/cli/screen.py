@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from textwrap import indent, wrap
 from typing import Any
@@ -22,10 +23,39 @@ def print_json(content: Mapping[str, Any]) -> None:
     click.echo(orjson.dumps(content, default=str))  # UTF-8, whatever the terminal's encoding is
 
 
+def _echo(text: str) -> None:
+    click.echo(text, err=True, color=colour())
+
+
+def colour() -> bool | None:
+    """Tell click whether to colour: never where NO_COLOR is set, else where there is a terminal."""
+    return False if os.environ.get("NO_COLOR") else None
+
+
+class _Notes:
+    """Where notes go."""
+
+    def __init__(self) -> None:
+        self.say: Callable[[str], object] = _echo
+
+
+_notes = _Notes()
+
+
+@contextmanager
+def notes_by(say: Callable[[str], object]) -> Iterator[None]:
+    """Have notes and warnings said by somebody else meanwhile, such as what draws a live view."""
+    before, _notes.say = _notes.say, say
+    try:
+        yield
+    finally:
+        _notes.say = before
+
+
 def note(text: str) -> None:
     """Tell a person something beside the result; if nobody can read it, the command goes on."""
     with suppress(OSError):
-        click.echo(text, err=True)
+        _notes.say(text)
 
 
 def warn(text: str) -> None:

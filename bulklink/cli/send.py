@@ -117,7 +117,7 @@ def _send(mappings: tuple[str, ...], options: dict[str, Any]) -> int:
 
     job = job_of(mappings, options)
     if options["dry_run"]:
-        return show_plan(job, as_json=options["as_json"])
+        return show_plan(job, options)
     return _run_job(job, options)
 
 

@@ -7,16 +7,13 @@ import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
-import anyio.to_thread
 
 from bulklink.cli.screen import note
 from bulklink.engine.stopping import Stopping
 from bulklink.errors import ExitCode, InterruptedPlanningError, RunStoppedError, StoppedBy
-from bulklink.job.options import Job
-from bulklink.job.planning import PlanReport, plan
 
 T = TypeVar("T")
 _STOPS = {signal.SIGINT: StoppedBy.INTERRUPTED, signal.SIGTERM: StoppedBy.TERMINATED}
@@ -37,20 +34,6 @@ def with_signals(work: Callable[[Stopping], Awaitable[T]]) -> T:
         RunStoppedError: if it was stopped at once.
     """
     return anyio.run(_with_signals, work)
-
-
-def planned(job: Job, **settings: Any) -> PlanReport:
-    """Plan a job in a thread, so that a signal can end it."""
-    return in_thread(partial(plan, job, **settings))
-
-
-def in_thread(work: Callable[..., T]) -> T:
-    """Do some planning in a thread, so that a signal can end it by the `stopping` it is given."""
-
-    async def waiting(stopping: Stopping) -> T:
-        return await anyio.to_thread.run_sync(partial(work, stopping=stopping))
-
-    return with_signals(waiting)
 
 
 async def _with_signals(work: Callable[[Stopping], Awaitable[T]]) -> T:

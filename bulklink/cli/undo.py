@@ -57,22 +57,21 @@ def undo(run: Path, **options: Any) -> int:
 
 
 def _plan(run: Path, sending: SendOptions, options: dict[str, Any]) -> int:
-    from functools import partial  # noqa: PLC0415 - not for --help
-
     from bulklink.cli.planned import show_plan_report  # noqa: PLC0415 - not for --help
-    from bulklink.cli.signals import in_thread  # noqa: PLC0415 - not for --help
+    from bulklink.cli.watching import planned  # noqa: PLC0415 - not for --help
     from bulklink.job.undoing import plan_undo  # noqa: PLC0415 - not for --help
 
     known = bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
-    report = in_thread(
-        partial(
-            plan_undo,
+    report = planned(
+        lambda watch, stop: plan_undo(
             run,
             include_settled=options["include_settled"],
             module_known=known,
             tell=note,
+            stop=stop,
             **sending,
-        )
+        ),
+        options,
     )
     if not report.rows:
         note(f"{run} changed nothing: there is nothing to undo.")

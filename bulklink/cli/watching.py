@@ -1,26 +1,34 @@
-"""What a person sees of a run while it goes on: a bar, or a line every ten seconds, or nothing."""
+"""What a person sees of a command while it goes on: a live view, lines, or nothing."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import anyio.to_thread
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.text import Text
 
-from bulklink.cli.screen import local_time, note, warn
+from bulklink.cli.screen import local_time, note, notes_by, warn
 from bulklink.cli.signals import with_signals
 from bulklink.cli.summary import show_run
+from bulklink.cli.view import View, lines, one_line
 from bulklink.engine.stopping import Stopping
 from bulklink.errors import RunStoppedError
-from bulklink.job.progress import Progress as Settled
-from bulklink.job.progress import Question, Watch
+from bulklink.job.guarding import planning_stop
+from bulklink.job.looking import planning_told
+from bulklink.job.progress import Progress, Question, Reading, Watch
 from bulklink.ledger.lines import Result
+from bulklink.mapping.stop import Stage, Stop
 from bulklink.models import Status
 from bulklink.runs.status import RunSummary
 
@@ -28,11 +36,22 @@ T = TypeVar("T")
 LINE_SECONDS = 10.0
 
 
+class _Shown:
+    """A view as rich draws it."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        del console
+        yield from lines(self._view, options.max_width)
+
+
 class ScreenWatch(Watch):
-    """Shows a run on standard error.
+    """Shows on standard error how far a command is.
 
     Args:
-        style: auto, bar, lines or none.
+        style: auto, bar, lines or none. A bar where none can be drawn is lines.
         verbose: name each email that fails.
         quiet: show neither progress nor warnings.
         stopping: told when a person ends the run at the question.
@@ -40,28 +59,20 @@ class ScreenWatch(Watch):
 
     def __init__(self, style: str, *, verbose: bool, quiet: bool, stopping: Stopping) -> None:
         terminal = sys.stderr.isatty()
-        if style == "auto":
-            style = "bar" if terminal else "lines"
-        self._style = "none" if quiet else style
+        self._console = Console(stderr=True, force_terminal=terminal, highlight=False)
+        self._style = "none" if quiet else self._drawable(style, terminal=terminal)
         self._verbose = verbose
         self._quiet = quiet
         self._stopping = stopping
         self._next_line = time.monotonic() + LINE_SECONDS
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[bad]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._bar.add_task("Starting", total=None, bad="")
+        self._view = View("Starting")
+        self._counts = False
+        self._live: Live | None = None
+        self._drawn = ExitStack()
         self.can_ask = sys.stdin.isatty() and terminal
 
     def __enter__(self) -> Self:
-        if self._style == "bar":
-            self._bar.start()
+        self._draw()
         return self
 
     def __exit__(
@@ -70,7 +81,7 @@ class ScreenWatch(Watch):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        self._put_away()
 
     def warn(self, text: str) -> None:
         """Show a warning."""
@@ -78,42 +89,57 @@ class ScreenWatch(Watch):
             warn(text)
 
     def phase(self, text: str) -> None:
-        """Show what the run does now."""
-        self._bar.update(self._task, description=text)
+        """Show what the command does now."""
+        if self._counts:
+            self._show(replace(self._view, phase=text))
+        else:
+            self._show(View(text))
         if self._style == "lines" and self._verbose:
             note(f"{text} …")
+
+    def planning(self, stage: Stage) -> None:
+        """Show what planning does now."""
+        self._show(View(stage.name, share=stage.share, size=stage.size))
 
     def waits(self, until: float | None) -> None:
         """Show until when the run waits for credits."""
         if until is None:
-            self.phase("Sending")
+            self._show(replace(self._view, waits_until=None))
             return
-        moment = datetime.fromtimestamp(until, UTC)
-        text = f"Waiting for credits until {local_time(moment.isoformat())}"
-        self._bar.update(self._task, description=text)
+        moment = local_time(datetime.fromtimestamp(until, UTC).isoformat())
+        self._show(replace(self._view, waits_until=moment))
         if self._style != "bar" and not self._quiet:
-            note(f"{text}. Ctrl-C stops; `bulklink resume` goes on later.")
+            note(
+                f"Waiting for credits until {moment}. Ctrl-C stops; `bulklink resume` goes on"
+                " later."
+            )
 
-    def progress(self, progress: Settled) -> None:
+    def progress(self, progress: Progress) -> None:
         """Show how far the run is."""
-        failed, doubt = progress.counts[Status.FAILED], progress.counts[Status.IN_DOUBT]
-        bad = f"{failed:,} failed, {doubt:,} in doubt" if failed or doubt else ""
-        self._bar.update(self._task, completed=progress.settled, total=progress.rows, bad=bad)
-        if self._style == "lines" and time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + LINE_SECONDS
-            note(f"{progress.settled:,} of {progress.rows:,} rows{', ' + bad if bad else ''}")
+        self._counts = True
+        self._show(
+            replace(
+                self._view,
+                unit="emails",
+                done=progress.settled,
+                of=progress.rows,
+                gauge=progress.gauge,
+                failed=progress.counts[Status.FAILED],
+                in_doubt=progress.counts[Status.IN_DOUBT],
+                codes=progress.codes,
+            )
+        )
 
     def price(self, what: str, *, credits_at_least: int) -> None:
         """Show what is read and what it costs, before its first call."""
         if not self._quiet:
             note(f"{what}: at least {credits_at_least:,} calls, {credits_at_least:,} credits.")
 
-    def read(self, done: int, of: int) -> None:
+    def read(self, reading: Reading) -> None:
         """Show how far a reading is."""
-        self._bar.update(self._task, completed=done, total=of)
-        if self._style == "lines" and time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + LINE_SECONDS
-            note(f"{done:,} of {of:,} read")
+        gauge = reading.gauge if reading.gauge.cap else None
+        done, of = reading.done, reading.of
+        self._show(replace(self._view, unit=reading.what, done=done, of=of, gauge=gauge))
 
     def not_done(self, result: Result) -> None:
         """Name a message that failed or is in doubt."""
@@ -125,23 +151,66 @@ class ScreenWatch(Watch):
 
     def go_on(self, found: str, left: int) -> bool:
         """Ask a person whether the rest is sent after a canary that did not pass."""
-        self._bar.stop()
         warn(found)
         return self._asked(f"Send the other {left:,} emails all the same?")
 
     def confirm(self, question: Question) -> bool:
         """Ask a person before an org is changed."""
-        self._bar.stop()
         org = question.org_name or "an org whose name cannot be read"
         kind = question.org_type or "type not known"
         return self._asked(f"{question.op}: change {question.messages:,} emails of {org} ({kind})?")
 
     def _asked(self, question: str) -> bool:
+        self._put_away()
         try:
             return click.confirm(question, err=True)
         except click.Abort:
             self._stopping.interrupt()
             return False
+        finally:
+            self._draw()
+
+    def _drawable(self, style: str, *, terminal: bool) -> str:
+        """Return the style that is possible of the one that is wanted."""
+        utf8 = self._console.encoding.startswith("utf")
+        if style in ("auto", "bar"):
+            drawable = terminal and utf8 and not self._console.is_dumb_terminal
+            return "bar" if drawable else "lines"
+        return style
+
+    def _draw(self) -> None:
+        """Begin to draw; notes are said above what is drawn."""
+        if self._style == "bar":
+            self._live = self._drawn.enter_context(
+                Live(
+                    _Shown(self._view),
+                    console=self._console,
+                    auto_refresh=False,
+                    transient=True,
+                    redirect_stdout=False,
+                    redirect_stderr=False,
+                )
+            )
+            self._drawn.enter_context(notes_by(self._say))
+
+    def _put_away(self) -> None:
+        self._live = None
+        with suppress(OSError):
+            self._drawn.close()
+
+    def _say(self, text: str) -> None:
+        """Say something above the view, whole: what is too wide for the terminal is not broken."""
+        self._console.print(Text.from_ansi(text), soft_wrap=True)
+
+    def _show(self, view: View) -> None:
+        self._view = view
+        if self._live is not None:
+            with suppress(OSError):  # nobody can see it any more: the command goes on
+                self._live.update(_Shown(view), refresh=True)
+        elif self._style == "lines" and time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + LINE_SECONDS
+            if view.waits_until is None:  # that was said, and may last for hours
+                note(one_line(view))
 
 
 def watched(
@@ -172,3 +241,22 @@ def on_screen(
             return await work(watch, stopping), stopping.reason
 
     return with_signals(watching)
+
+
+def planned(work: Callable[[Watch, Stop], T], options: Mapping[str, Any]) -> T:
+    """Plan in a thread with the screen that options ask for, and return what came of it.
+
+    Args:
+        work: is given what it tells of itself, and what ends it.
+        options: of the command.
+
+    Raises:
+        InterruptedPlanningError: if a signal ended it.
+    """
+
+    async def planning(watch: Watch, stopping: Stopping) -> T:
+        stop = planning_stop(stopping)
+        async with planning_told(stop, watch):
+            return await anyio.to_thread.run_sync(partial(work, watch, stop))
+
+    return on_screen(planning, options)[0]

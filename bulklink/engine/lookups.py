@@ -52,7 +52,12 @@ async def deals_module_id(caller: Caller) -> str:
 
 
 async def deals(
-    caller: Caller, ids: Iterator[str], take: Callable[[FoundDeal], None], *, at_once: int
+    caller: Caller,
+    ids: Iterator[str],
+    take: Callable[[FoundDeal], None],
+    *,
+    at_once: int,
+    done: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Look up deals, several look-ups at once.
 
@@ -61,6 +66,7 @@ async def deals(
         ids: of the deals, each once.
         take: is given each deal that exists.
         at_once: look-ups in flight at most.
+        done: told how many ids each look-up was of, when it is over.
 
     Raises:
         RunStoppedError: if they cannot be read.
@@ -76,6 +82,7 @@ async def deals(
             return
         for deal in found:
             take(deal)
+        done(len(batch))
 
     while wave := list(islice(batches, at_once)):
         async with anyio.create_task_group() as group:

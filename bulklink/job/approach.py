@@ -132,7 +132,8 @@ class NameLookups(msgspec.Struct, frozen=True):
         if not self.job.names:
             return None
         if not path.exists():
-            foreign = await look_up_names(self.folder, caller, at_once=self.job.in_flight())
+            at_once = self.job.in_flight()
+            foreign = await look_up_names(self.folder, caller, self.watch, at_once=at_once)
             if foreign is None:
                 return None
             if foreign.rows:

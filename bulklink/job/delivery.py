@@ -116,6 +116,7 @@ class Delivery:
             told=self._corrected,
             phase=self._watch.phase,
         )
+        self._watch.phase(f"Trying the first {at_least:,} emails")
         try:
             verdict = await self._trial.run(canary, windows, contacts, desk)
         except BulklinkError as error:

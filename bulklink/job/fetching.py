@@ -10,7 +10,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, Unpack
 
-import anyio
 import anyio.from_thread
 import anyio.to_thread
 import msgspec
@@ -40,7 +39,7 @@ from bulklink.job.guarding import guarded, planning_stop
 from bulklink.job.limits import PACE, PaceOptions, with_options
 from bulklink.job.options import Job
 from bulklink.job.progress import Watch
-from bulklink.job.reading import ReadingSession, ends_told, reading_session
+from bulklink.job.reading import ReadingSession, ends_told, reading_session, told_of
 from bulklink.job.surroundings import Surroundings, real_surroundings
 from bulklink.job.verification import calls_since
 from bulklink.mapping.contacts import write_once_each
@@ -53,7 +52,6 @@ from bulklink.zoho.answers import Verdict
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.listing import Listing, read_listing
 
-PROGRESS_SECONDS = 0.5
 NO_ANSWER = Verdict("no-answer", "Nobody answered, or what came is no list of emails.", 0)
 LIST_CUT = Verdict("list-cut", "The list says that there is more, and not how to ask for it.", 0)
 
@@ -317,17 +315,12 @@ class Fetcher:
                 except BulklinkError as error:
                     session.stopping.stop(error)
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._tick)
+        def done() -> int:
+            return self.progress.finished + self.progress.unread
+
+        async with told_of(session, self._watch, "contacts", done, self._record.contacts):
             todo = (one for one in self._folder.contact_ids() if not self.progress.is_done(one[0]))
             await work_through(todo, work, session.stopping, workers=session.workers)
-            group.cancel_scope.cancel()
-
-    async def _tick(self) -> None:
-        while True:
-            done = self.progress.finished + self.progress.unread
-            self._watch.read(done, self._record.contacts)
-            await anyio.sleep(PROGRESS_SECONDS)
 
     async def _read(self, number: int, contact_id: str, session: ReadingSession) -> None:
         """Read all pages of one contact; its emails count when the last is read."""

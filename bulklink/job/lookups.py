@@ -10,6 +10,8 @@ import msgspec
 
 from bulklink.engine.caller import Caller
 from bulklink.engine.lookups import deals, user_names
+from bulklink.job.looking import looking
+from bulklink.job.progress import Reading, Watch
 from bulklink.mapping.plan import SealedPlan
 from bulklink.mapping.unknown import ForeignDeals, foreign_deals
 from bulklink.runs.folder import RunFolder
@@ -18,7 +20,9 @@ from bulklink.zoho.lookups import FoundDeal
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-async def look_up_names(folder: RunFolder, caller: Caller, *, at_once: int) -> ForeignDeals | None:
+async def look_up_names(
+    folder: RunFolder, caller: Caller, watch: Watch, *, at_once: int
+) -> ForeignDeals | None:
     """Look up what a plan needs and does not name, and write it beside the plan.
 
     The names found wait on disk, not in memory: there can be as many deals as messages.
@@ -26,6 +30,7 @@ async def look_up_names(folder: RunFolder, caller: Caller, *, at_once: int) -> F
     Args:
         folder: of the run.
         caller: makes the calls.
+        watch: is told how far it is.
         at_once: look-ups in flight at most.
 
     Returns:
@@ -37,20 +42,23 @@ async def look_up_names(folder: RunFolder, caller: Caller, *, at_once: int) -> F
     """
     plan = SealedPlan(folder.plan)
     owners = set(plan.owners_without_name())
-    deals_wanted = any(True for _ in plan.deals_without_name())
-    if not owners and not deals_wanted:
+    count = len(owners) + plan.count_deals_without_name()
+    if not count:
         return None
     folder.scratch.mkdir(mode=0o700, exist_ok=True)
-    deals_file, owners_file = folder.scratch / "deals.jsonl", folder.scratch / "owners.jsonl"
-    with deals_file.open("wb") as file:
-        ids = plan.deals_without_name()
-        await deals(caller, ids, lambda deal: _keep(file, deal), at_once=at_once)
-    with owners_file.open("wb") as file:
-        await user_names(caller, owners, lambda owner, name: _keep(file, FoundOwner(owner, name)))
-    found = _read(owners_file, FoundOwner)
-    names = ((deal.id, deal.name) for deal in _read(deals_file, FoundDeal))
-    plan.write_names(names, ((owner.id, owner.name) for owner in found), folder.names)
-    foreign = foreign_deals(folder.plan, _contacts(deals_file))
+    looked_up = _LookedUp(folder.scratch, count, watch)
+    async with looking(looked_up.tell):
+        await looked_up.deals(caller, plan.deals_without_name(), at_once)
+        await looked_up.owners(caller, owners)
+    names = ((deal.id, deal.name) for deal in looked_up.found_deals())
+    found = ((owner.id, owner.name) for owner in looked_up.found_owners())
+    plan.write_names(names, found, folder.names)
+    contacts = (
+        (deal.id, deal.contact_id)
+        for deal in looked_up.found_deals()
+        if deal.contact_id is not None
+    )
+    foreign = foreign_deals(folder.plan, contacts)
     folder.clear_scratch()
     return foreign
 
@@ -62,8 +70,53 @@ class FoundOwner(msgspec.Struct, frozen=True):
     name: str
 
 
-def _contacts(path: Path) -> Iterator[tuple[str, str]]:
-    return ((d.id, d.contact_id) for d in _read(path, FoundDeal) if d.contact_id is not None)
+class _LookedUp:
+    """What was looked up: kept on disk, and counted.
+
+    Args:
+        scratch: the folder that keeps it.
+        count: names that are to be looked up.
+        watch: is told how many of them are.
+    """
+
+    def __init__(self, scratch: Path, count: int, watch: Watch) -> None:
+        self._deals = scratch / "deals.jsonl"
+        self._owners = scratch / "owners.jsonl"
+        self._count = count
+        self._watch = watch
+        self._done = 0
+
+    async def deals(self, caller: Caller, ids: Iterator[str], at_once: int) -> None:
+        """Look up deals."""
+        with self._deals.open("wb") as file:
+            await deals(
+                caller, ids, lambda deal: _keep(file, deal), at_once=at_once, done=self._note
+            )
+
+    async def owners(self, caller: Caller, wanted: set[str]) -> None:
+        """Look up users."""
+        with self._owners.open("wb") as file:
+
+            def take(owner: str, name: str) -> None:
+                _keep(file, FoundOwner(owner, name))
+                self._note(1)
+
+            await user_names(caller, wanted, take)
+
+    def found_deals(self) -> Iterator[FoundDeal]:
+        """Yield the deals that exist."""
+        return _read(self._deals, FoundDeal)
+
+    def found_owners(self) -> Iterator[FoundOwner]:
+        """Yield the users that exist."""
+        return _read(self._owners, FoundOwner)
+
+    async def tell(self) -> None:
+        """Tell how far it is."""
+        self._watch.read(Reading("names", self._done, self._count))
+
+    def _note(self, count: int) -> None:
+        self._done += count
 
 
 def _keep(file: BinaryIO, found: msgspec.Struct) -> None:

@@ -6,10 +6,7 @@ All that costs anything is done at a look, never for a call or an email.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-
-import anyio
+from collections.abc import Callable
 
 from bulklink.engine.caller import Caller
 from bulklink.engine.credits.gate import Credits
@@ -19,35 +16,9 @@ from bulklink.engine.pacing.pacer import Pacer
 from bulklink.job.pace import Pace
 from bulklink.job.progress import Gauge
 
-LOOK_SECONDS = 0.5
-"""Between two looks."""
 _LOOKS = 11
 """Looks that are kept: what was lately is five seconds."""
 _LOOKS_A_DAY_LOOK = 60
-
-
-@asynccontextmanager
-async def looking(look: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Have something looked at every half second while the block runs.
-
-    What the block raises is raised as it is, not in a group.
-    """
-    raised: Exception | None = None
-
-    async def look_on() -> None:
-        while True:
-            await look()
-            await anyio.sleep(LOOK_SECONDS)
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(look_on)
-        try:
-            yield
-        except Exception as error:
-            raised = error
-        group.cancel_scope.cancel()
-    if raised is not None:
-        raise raised
 
 
 class Observer:

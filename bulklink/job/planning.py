@@ -57,6 +57,7 @@ def plan(
     compare_with: str | None = None,
     warn: Callable[[str], None] = lambda text: None,
     stopping: Stopping | None = None,
+    stop: Stop | None = None,
 ) -> PlanReport:
     """Check a job's mapping and say what it will cost at least. No connection is opened.
 
@@ -71,6 +72,7 @@ def plan(
         compare_with: a file of fetched emails, to tell what the mapping would change.
         warn: told what a person should know of the mapping.
         stopping: by which it can be stopped from the thread of an event loop.
+        stop: by which any thread can see how far it is, and stop it; None makes one.
 
     Returns:
         What it will cost, and the digest of the plan.
@@ -84,7 +86,7 @@ def plan(
     inputs = sources(job.mappings, job.format)
     if compare_with is not None:
         must_be_readable(compare_with)
-    stop = planning_stop(stopping)
+    stop = stop or planning_stop(stopping)
     measured = partial(report_of, latency=latency, users=users, module_known=module_known)
     with tempfile.TemporaryDirectory(prefix="bulklink-") as temporary:
         scratch = Path(temporary)

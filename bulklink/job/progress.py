@@ -8,6 +8,7 @@ from bulklink.engine.limiting import LimitedBy
 from bulklink.ledger.lines import Result, code_of
 from bulklink.ledger.replay import Replay
 from bulklink.ledger.tally import OTHERS
+from bulklink.mapping.stop import Stage
 from bulklink.models import Status
 
 _NOT_DONE = (Status.FAILED, Status.IN_DOUBT)
@@ -64,6 +65,22 @@ class Progress(msgspec.Struct, frozen=True):
         return sum(self.counts.values())
 
 
+class Reading(msgspec.Struct, frozen=True):
+    """How far a reading of the CRM is.
+
+    Args:
+        what: is read: emails, contacts or names.
+        done: how many of them are read.
+        of: how many there are to read.
+        gauge: what is measured; its rate is of what is read.
+    """
+
+    what: str
+    done: int
+    of: int
+    gauge: Gauge = Gauge()
+
+
 class Question(msgspec.Struct, frozen=True):
     """What a person is asked before an org is changed; fields are None where not known."""
 
@@ -99,8 +116,11 @@ class Watch:
     def price(self, what: str, *, credits_at_least: int) -> None:
         """Told what is read and what it costs, before its first call; a call costs one credit."""
 
-    def read(self, done: int, of: int) -> None:
-        """Told every half second while the CRM is read: how many of how many."""
+    def planning(self, stage: Stage) -> None:
+        """Told every half second what is done while a mapping is checked and its plan made."""
+
+    def read(self, reading: Reading) -> None:
+        """Told every half second how far it is while the CRM is read, or names are looked up."""
 
     def waits(self, until: float | None) -> None:
         """Told until when the run waits for credits, and None when it goes on.

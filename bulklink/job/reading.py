@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -15,7 +15,10 @@ from bulklink.engine.refusals import ReadRefusals
 from bulklink.engine.sender import workers_for
 from bulklink.engine.stopping import HaltedError, Stopping
 from bulklink.errors import BulklinkError, RefusedError
+from bulklink.job.looking import looking
+from bulklink.job.observing import Observer
 from bulklink.job.options import Job
+from bulklink.job.progress import Reading, Watch
 from bulklink.job.spending import Spending
 from bulklink.job.surroundings import Surroundings
 from bulklink.ledger.writer import LedgerWriter, open_ledger
@@ -52,6 +55,34 @@ class ReadingSession(msgspec.Struct, frozen=True):
         self.pacer.resize(self.limits.in_flight(org.paid_type))
         await self.spending.met(org)
         return org
+
+
+def told_of(
+    session: ReadingSession, watch: Watch, what: str, done: Callable[[], int], of: int
+) -> AbstractAsyncContextManager[None]:
+    """Tell whoever watches how far a reading is, while the block reads.
+
+    Args:
+        session: that reads.
+        watch: is told.
+        what: is read.
+        done: returns how many of them are read.
+        of: how many there are.
+    """
+    observer = Observer(
+        session.caller,
+        session.pacer,
+        session.spending.credits,
+        session.limits.rate,
+        done=done,
+        left=lambda: of - done(),
+    )
+
+    async def look() -> None:
+        await observer.look()
+        watch.read(Reading(what, done(), of, observer.gauge()))
+
+    return looking(look)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import anyio.to_thread
 
 from bulklink.engine.stopping import Stopping
 from bulklink.job.guarding import guarded, planning_stop
+from bulklink.job.looking import planning_told
 from bulklink.job.options import Job
 from bulklink.job.planning import checked_in, fresh_folder
 from bulklink.job.preparing import prepare
@@ -58,7 +59,8 @@ async def _run(job: Job, connection: Connection, watch: Watch, stopping: Stoppin
     planning = planning_stop(stopping)
     with fresh_folder(job) as folder:
         watch.phase("Checking the mapping")
-        await anyio.to_thread.run_sync(_prepared, job, folder, inputs, planning, watch)
+        async with planning_told(planning, watch):
+            await anyio.to_thread.run_sync(_prepared, job, folder, inputs, planning, watch)
         told = replay(folder.ledger)
         return await send(folder, told, job, connection, watch, stopping, real_surroundings())
 

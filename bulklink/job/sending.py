@@ -21,8 +21,9 @@ from bulklink.job.approach import NameLookups, check_org, check_place, confirm, 
 from bulklink.job.canary import Trial, canary_due
 from bulklink.job.delivery import Delivery
 from bulklink.job.ending import end
+from bulklink.job.looking import looking
 from bulklink.job.lookout import Lookout
-from bulklink.job.observing import Observer, looking
+from bulklink.job.observing import Observer
 from bulklink.job.options import Job
 from bulklink.job.progress import Counter, Watch
 from bulklink.job.recording import Recorder

@@ -21,6 +21,7 @@ from bulklink.job.forecast import ForecastCalls, Limit, Outlook
 from bulklink.job.guarding import guarded, planning_stop
 from bulklink.job.inversion import Inversion, inversion_of
 from bulklink.job.limits import SENDING, SendOptions, with_options
+from bulklink.job.looking import planning_told
 from bulklink.job.options import MIXED, Job, OnInvalid
 from bulklink.job.planning import PlanReport, checked_in, fresh_folder, report_of
 from bulklink.job.preparing import Beside, asked, begin_ledger, check_mapping, prepare
@@ -107,14 +108,16 @@ async def _undo(
     watch.phase("Looking at what the run did")
     with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
         invert = partial(inversion_of, source, Path(scratch), settled=settled, stop=planning)
-        found = await anyio.to_thread.run_sync(invert)
+        async with planning_told(planning, watch):
+            found = await anyio.to_thread.run_sync(invert)
         if not found.rows and not found.kept:
             return None
         for text in found.warnings():
             tell(text)
         with fresh_folder(job, "undo") as folder:
             seal = partial(_sealed, found, source, record, _undo_job(job, source), folder, planning)
-            sealed = await anyio.to_thread.run_sync(seal)
+            async with planning_told(planning, watch):
+                sealed = await anyio.to_thread.run_sync(seal)
             told = replay(folder.ledger)
             if sealed.state is State.FINISHED:
                 return summary_of(folder, sealed, told)
@@ -130,6 +133,7 @@ def plan_undo(
     module_known: bool = False,
     tell: Callable[[str], None] = lambda text: None,
     stopping: Stopping | None = None,
+    stop: Stop | None = None,
     **options: Unpack[SendOptions],
 ) -> PlanReport:
     """Say what an undo would do, and what it will cost at least. No connection is opened.
@@ -142,6 +146,7 @@ def plan_undo(
         module_known: whether the id of the module Deals need not be looked up.
         tell: told what is not undone, and why.
         stopping: by which it can be stopped from the thread of an event loop.
+        stop: by which any thread can see how far it is, and stop it; None makes one.
         **options: options of `Job`: how it is to be sent, and where it is sealed.
 
     Returns:
@@ -153,7 +158,7 @@ def plan_undo(
         LedgerError: if a ledger cannot be trusted.
         InterruptedPlanningError: if `stopping` ended it.
     """
-    stop, source = planning_stop(stopping), folder_of(run)
+    stop, source = stop or planning_stop(stopping), folder_of(run)
     record = source.read()
     job = _undo_job(with_options(None, options, SENDING), source)
     with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:

@@ -11,7 +11,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Unpack
 
-import anyio
 import anyio.to_thread
 
 from bulklink.engine.pages import Pages
@@ -24,7 +23,7 @@ from bulklink.job.guarding import guarded
 from bulklink.job.limits import PACE, PaceOptions, with_options
 from bulklink.job.options import Job
 from bulklink.job.progress import Watch
-from bulklink.job.reading import ReadingSession, ends_told, reading_session
+from bulklink.job.reading import ReadingSession, ends_told, reading_session, told_of
 from bulklink.job.sampling import CONFIDENCE_PERCENT, drawn_from, most_wrong
 from bulklink.job.surroundings import Surroundings, real_surroundings
 from bulklink.job.verification import (
@@ -53,7 +52,6 @@ from bulklink.zoho.requests import PAGE_OF_EMAILS
 
 MOST_SHOWN = 20
 """Findings of a kind that are kept to be shown; all are in `verify.jsonl`."""
-PROGRESS_SECONDS = 0.5
 
 
 async def verify(
@@ -248,15 +246,8 @@ class Verifier:
                 except BulklinkError as error:
                     session.stopping.stop(error)
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._tick)
+        async with told_of(session, self._watch, "emails", self._counts.total, self._price.emails):
             await work_through(self._contacts(), work, session.stopping, workers=session.workers)
-            group.cancel_scope.cancel()
-
-    async def _tick(self) -> None:
-        while True:
-            self._watch.read(self._counts.total(), self._price.emails)
-            await anyio.sleep(PROGRESS_SECONDS)
 
     async def _look(self, contact: ContactClaims, session: ReadingSession) -> None:
         """Read a contact's pages until all emails that are looked for are seen."""

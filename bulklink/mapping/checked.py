@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from bulklink.mapping.headers import Column
     from bulklink.mapping.sources import Source
 
+LOADING = "Loading its rows"
+CHECKING = "Checking its rows"
+GROUPING = "Grouping the emails"
+SORTING = "Sorting the plan"
+WRITING_REJECTS = "Writing the refused rows"
+
 
 def check(
     inputs: Sequence[Source],
@@ -121,6 +127,7 @@ def _load_one(
     stop: Stop,
 ) -> Prepared:
     one = given
+    stop.begins(LOADING)
     if not loading.load(database, target, one.feed, number, one.input.records):
         one = restage(given, folder, stop)
         if not loading.load(database, target, one.feed, number, one.input.records):
@@ -161,6 +168,7 @@ class Checked:
         self._reading = reading
         self._grouped = False
         self.inputs: tuple[InputFile, ...] = tuple(one.input for one in prepared)
+        stop.begins(CHECKING)
         self.warnings = self._check()
         self._findings = findings.findings(database, reading)
         for statement in twins.twin_tables(self._findings.owner_forms()):
@@ -222,15 +230,18 @@ class Checked:
     def seal(self, folder: Path) -> None:
         """Write `plan.parquet` into a folder: every valid row, sorted as it will be sent."""
         self._group()
+        self._stop.begins(SORTING)
         plan = sealing.Plan(self._kept, self._reading, self._files, self._findings)
         sealing.write_plan(self._database, folder, plan)
 
     def write_rejects(self, folder: Path) -> None:
         """Write `rejects.csv` into a folder: every refused row, to be mended and fed again."""
+        self._stop.begins(WRITING_REJECTS)
         refusing.write_rejects(self._database, folder, self._folder, self._kept, self._files)
 
     def _group(self) -> None:
         if not self._grouped:
+            self._stop.begins(GROUPING)
             for statement in shape.group_tables(self._reading.op, self._findings):
                 self._database.run(statement)
             self._grouped = True

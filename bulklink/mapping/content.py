@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _FIRST_BYTES = 64
 _AS_UTF8 = "save it again as UTF-8"
+UNPACKING = "Unpacking the mapping"
 _BOMS = (
     (codecs.BOM_UTF32_LE, "UTF-32", "utf-32"),
     (codecs.BOM_UTF16_LE, "UTF-16", "utf-16"),
@@ -123,6 +124,11 @@ class _Hashing(io.RawIOBase):
         return len(block)
 
     @property
+    def count(self) -> int:
+        """Bytes that were read."""
+        return self._bytes
+
+    @property
     def hashed(self) -> tuple[str, int]:
         return self._digest.hexdigest(), self._bytes
 
@@ -131,6 +137,7 @@ def _copied(content: Content, folder: Path, stop: Stop) -> Content:
     """Copy an input as plain UTF-8, in one pass and little memory."""
     target = fresh(folder, f".{content.source.format}")
     name = content.source.name
+    stop.begins(UNPACKING, content.stamp[0])
     try:
         with content.given.open("rb") as file, target.open("xb") as writer:
             reader = _Hashing(file)
@@ -139,6 +146,7 @@ def _copied(content: Content, folder: Path, stop: Stop) -> Content:
                 blocks = recoded(_none_of_utf8(blocks, content), content.encoding)
             for block in blocks:
                 writer.write(block)
+                stop.reached(reader.count)
     except (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError) as error:
         raise _damaged(name, error) from None
     except UnicodeError as error:

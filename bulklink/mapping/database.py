@@ -83,6 +83,9 @@ class Database:
         self._connection.execute(
             "SET GLOBAL disabled_optimizers = 'join_order,build_side_probe_side'"
         )
+        # It draws nothing: `stop` asks how far a query is.
+        self._connection.execute("SET enable_progress_bar = true")
+        self._connection.execute("SET enable_progress_bar_print = false")
         stop.watch(self._connection)
 
     def run(self, sql: str) -> int:

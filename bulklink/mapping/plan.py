@@ -84,6 +84,12 @@ class SealedPlan:
         """Stream the different deals of links and relinks that name none, sorted."""
         return self._nameless("deal_id", "deal_name")
 
+    def count_deals_without_name(self) -> int:
+        """Count what `deals_without_name` streams."""
+        with closing(self._open(_LOOK_UP_MEMORY)) as database:
+            query = _nameless(relation(database, self.path), "deal_id", "deal_name")
+            return int(database.one(f"SELECT count(*) FROM ({query})")[0])
+
     def owners_without_name(self) -> Iterator[str]:
         """Stream the different owners of links and relinks that name none, sorted."""
         return self._nameless("owner_id", "owner_name")
@@ -133,12 +139,8 @@ class SealedPlan:
 
     def _nameless(self, ident: str, name: str) -> Iterator[str]:
         with closing(self._open(_LOOK_UP_MEMORY)) as database:
-            query = (
-                f"SELECT DISTINCT bulklink_{ident} AS id FROM {relation(database, self.path)} "
-                f"WHERE bulklink_{name} IS NULL AND bulklink_op <> 'unlink' "
-                "AND bulklink_duplicate_of IS NULL ORDER BY id"
-            )
-            for (found,) in database.rows(query):
+            query = _nameless(relation(database, self.path), ident, name)
+            for (found,) in database.rows(f"{query} ORDER BY id"):
                 yield found
 
     def _fill(self, database: Database, table: str, pairs: Iterable[tuple[str, str]]) -> None:
@@ -170,6 +172,15 @@ class SealedPlan:
             f"plan.{_GUARD}, plan.bulklink_duplicate_of, names.refused FROM {plan} AS plan "
             f"POSITIONAL JOIN read_parquet({literal(str(names))}) AS names"
         )
+
+
+def _nameless(plan: str, ident: str, name: str) -> str:
+    """Select the different ids of links and relinks that have no name."""
+    return (
+        f"SELECT DISTINCT bulklink_{ident} AS id FROM {plan} "
+        f"WHERE bulklink_{name} IS NULL AND bulklink_op <> 'unlink' "
+        "AND bulklink_duplicate_of IS NULL"
+    )
 
 
 _GUARD = f"bulklink_{GUARD}"

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT if hasattr(errno, "EDQUOT") else errno.ENOSPC)
 
 
+READING = "Reading the mapping"
+READING_ROWS = "Reading its rows one by one"
+
+
 class Prepared(msgspec.Struct, frozen=True):
     """One input, ready to be read into the table.
 
@@ -90,8 +94,12 @@ def prepare(
 
 
 def _prepare_staged(content: Content, folder: Path, stop: Stop) -> Prepared:
+    size = content.path.stat().st_size
+    stop.begins(READING, size)
     seen = survey(content.path, 0, 1, stop)
     target = fresh(folder)
+    sheet = content.source.format is Format.XLSX
+    stop.begins(READING_ROWS, None if sheet else size)
     stage = stage_jsonl if content.source.format is Format.JSONL else stage_sheet
     staged = stage(content, target, stop)
     readable = not staged.records or staged.readable > 0
@@ -108,6 +116,7 @@ def _prepare_csv(content: Content, reading: Reading, folder: Path, stop: Stop) -
     dialect = dialect_of(content.path, content.source.name, reading)
     header = _csv_header(content, dialect)
     cells = len(header.cells)
+    stop.begins(READING, content.path.stat().st_size)
     seen = survey(content.path, header.bytes, cells, stop, dialect.delimiter)
     skipped = 1 + dialect.told
     prepared = Prepared(
@@ -132,6 +141,7 @@ def _prepare_csv(content: Content, reading: Reading, folder: Path, stop: Stop) -
 def restage(prepared: Prepared, folder: Path, stop: Stop) -> Prepared:
     """Read a CSV file by the exact reader."""
     target = fresh(folder)
+    stop.begins(READING_ROWS, prepared.content.path.stat().st_size)
     staged = stage_csv(prepared.content, target, prepared.dialect, stop)
     return msgspec.structs.replace(
         prepared,

@@ -83,6 +83,7 @@ def stage_csv(content: Content, target: Path, dialect: Dialect, stop: Stop) -> S
             count += 1
             if count % _LOOK_EVERY == 0:
                 stop.check()
+                stop.reached(file.tell())
             if not isinstance(found, Broken):
                 readable += 1
                 cells = list(map(rearmed, found)) if restored else found
@@ -120,6 +121,7 @@ def stage_jsonl(content: Content, target: Path, stop: Stop) -> Staged:
             count += 1
             if count % _LOOK_EVERY == 0:
                 stop.check()
+                stop.reached(file.tell())
             if isinstance(found, Broken):
                 out.write(_fault(line, found))
                 continue

@@ -1,9 +1,11 @@
-"""A switch that ends planning from another thread."""
+"""A handle on planning from another thread: it ends it, and sees how far it is."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from bulklink.errors import InterruptedPlanningError
 
@@ -20,19 +22,62 @@ def interrupted() -> InterruptedPlanningError:
     )
 
 
+class Stage(msgspec.Struct, frozen=True):
+    """What planning does now, and the part of that which is done; None where it cannot be told.
+
+    `size` is how many bytes are read in it; None where it reads no file from end to end.
+    """
+
+    name: str
+    share: float | None = None
+    size: int | None = None
+
+
 class Stop:
-    """Ends the planning that it was given to, from any thread.
+    """Ends the planning that it was given to, and tells how far it is, from any thread.
 
     DuckDB does not look at signals while a query runs outside the main thread, and Python loops
     look at none but their own: both are reached through this.
     """
 
-    __slots__ = ("_connections", "_lock", "_wanted")
+    __slots__ = ("_connections", "_lock", "_name", "_reached", "_size", "_wanted")
 
     def __init__(self) -> None:
         self._wanted = threading.Event()
         self._lock = threading.Lock()
         self._connections: set[duckdb.DuckDBPyConnection] = set()
+        self._name = ""
+        self._size: int | None = None
+        self._reached = 0
+
+    def begins(self, stage: str, size: int | None = None) -> None:
+        """Tell what is done from now on.
+
+        Args:
+            stage: what that is, as a person reads it.
+            size: bytes of the file that it reads from end to end, if it does.
+        """
+        self._name, self._size, self._reached = stage, size, 0
+
+    def reached(self, place: int) -> None:
+        """Tell how many bytes of its file the stage has read."""
+        self._reached = place
+
+    @property
+    def stage(self) -> Stage | None:
+        """What is done now; None where nothing has begun."""
+        name, size = self._name, self._size
+        if not name:
+            return None
+        share = self._reached / size if size else self._share_of_query()
+        return Stage(name, None if share is None else min(share, 1.0), size)
+
+    def _share_of_query(self) -> float | None:
+        """Return how far the running query is, as DuckDB guesses it."""
+        with self._lock:
+            told = [connection.query_progress() for connection in self._connections]
+        most = max(told, default=-1.0)
+        return most / 100 if most >= 0 else None
 
     def interrupt(self) -> None:
         """End the running query and every step after it; the work raises."""

@@ -88,6 +88,7 @@ def survey(path: Path, header_bytes: int, cells: int, stop: Stop, delimiter: str
             digest.update(block)
             body = block[max(0, header_bytes - size) :]
             size += len(block)
+            stop.reached(size)
             carried = _take(carried, body, tally)
     open_end = bool(carried)
     if open_end:

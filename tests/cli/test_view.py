@@ -1,0 +1,185 @@
+"""The live view: what it says of a value, and that it fits any width without cutting a number."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulklink.cli.view import View, duration, lines, one_line
+from bulklink.engine.limiting import LimitedBy
+from bulklink.job.progress import Gauge
+
+GAUGE = Gauge(
+    rate=1240.4,
+    seconds_left=312.0,
+    in_flight=17.8,
+    allowed=20,
+    cap=20,
+    spent=4100,
+    credits_left=95_900,
+    spendable=95_900,
+    limited_by=LimitedBy.IN_FLIGHT,
+)
+SENDING = View(
+    "Sending",
+    done=41_200,
+    of=200_000,
+    gauge=GAUGE,
+    failed=12,
+    in_doubt=3,
+    codes={"INVALID_DATA": 8, "NOT_ALLOWED": 4, "no-answer": 3},
+)
+
+
+def shown(view: View, width: int) -> list[str]:
+    return [line.plain for line in lines(view, width)]
+
+
+def test_at_60_columns() -> None:
+    assert shown(SENDING, 60) == [
+        "Sending  ━━╸──────────  41,200 of 200,000  20 %  5m 10s left",
+        "1,240 emails/s · 18 of 20 in flight",
+        "4,100 credits spent, 95,900 left",
+        "12 failed, 3 in doubt: 8 INVALID_DATA, 4 NOT_ALLOWED",
+        "3 no-answer",
+        "Limited by calls in flight",
+    ]
+
+
+def test_at_200_columns() -> None:
+    head, *rest = shown(SENDING, 200)
+    assert head.startswith("Sending  ━━━━")
+    assert head.endswith("───  41,200 of 200,000  20 %  5m 10s left")
+    assert (head.count("━"), head.count("╸"), head.count("─")) == (20, 1, 79)
+    assert rest == [
+        "1,240 emails/s · 18 of 20 calls in flight · 4,100 credits spent, 95,900 left",
+        "12 failed, 3 in doubt: 8 INVALID_DATA, 4 NOT_ALLOWED, 3 no-answer",
+        "Limited by calls in flight",
+    ]
+
+
+def test_without_a_terminal_the_same_figures_are_one_line() -> None:
+    assert one_line(SENDING) == (
+        "Sending: 41,200 of 200,000, 20 %, 5m 10s left, 1,240 emails/s,"
+        " 18 of 20 calls in flight, 4,100 credits spent, 95,900 left,"
+        " 12 failed, 3 in doubt: 8 INVALID_DATA, 4 NOT_ALLOWED, 3 no-answer,"
+        " limited by calls in flight"
+    )
+
+
+@pytest.mark.parametrize(
+    ("gauge", "said"),
+    [
+        (Gauge(rate=None, cap=20, allowed=20), "0 of 20 in flight"),
+        (Gauge(cap=20, allowed=12, in_flight=11.6), "12 of 12 (at most 20) in flight"),
+        (Gauge(cap=9, allowed=9, spent=1), "0 of 9 in flight · 1 credit spent"),
+        (
+            Gauge(spent=10, credits_left=800, spendable=90),
+            "10 credits spent, 90 left · the org has",
+        ),
+        (Gauge(spent=10, spendable=90), "10 credits spent, 90 left"),
+        (Gauge(rate=3.25), "3.2 emails/s"),
+        (Gauge(rate=0.05), "3.0 emails/min"),
+        (Gauge(lasts_for=41_234), "Credits last for about 41,000 more emails"),
+    ],
+)
+def test_what_is_measured_is_said_as_far_as_it_is_known(gauge: Gauge, said: str) -> None:
+    assert said in "\n".join(shown(View("Sending", done=1, of=2, gauge=gauge), 70))
+
+
+def test_a_wait_for_credits_takes_the_place_of_the_time_left_and_of_the_limit() -> None:
+    waiting = replace(SENDING, waits_until="2026-11-24 14:15:00+01:00")
+    text = "\n".join(shown(waiting, 60))
+    assert text.startswith("Waiting for credits until 2026-11-24 14:15:00+01:00\n")
+    assert "left\n" not in text.splitlines()[1]
+    assert "Limited" not in text
+
+
+@pytest.mark.parametrize(
+    ("view", "said"),
+    [
+        (View("Looking up the org"), "Looking up the org"),
+        (View("Sorting the plan", share=0.5), "Sorting the plan  ━━━━━━━━━━━───────────  50 %"),
+        (
+            View("Reading the mapping", share=0.456, size=3_400_000_000),
+            "Reading the mapping  ━━━━─────  45 % of 3.4 GB",
+        ),
+        (
+            View("Looking up names", unit="names", done=120, of=3000),
+            "Looking up names  ─────────  120 of 3,000  4 %",
+        ),
+    ],
+)
+def test_other_work_shows_its_own(view: View, said: str) -> None:
+    assert shown(view, 46) == [said]
+
+
+def test_no_more_than_the_commonest_codes_are_named() -> None:
+    codes = {f"CODE_{n}": 100 - n for n in range(9)}
+    text = one_line(replace(SENDING, codes=codes))
+    assert "100 CODE_0, 99 CODE_1" in text
+    assert "CODE_5" not in text
+    assert f"{95 + 94 + 93 + 92} of other codes" in text
+
+
+COUNTS = st.integers(0, 10**9)
+VIEWS = st.builds(
+    View,
+    phase=st.sampled_from(["Sending", "Reading them back", "Trying the first 10,000 emails"]),
+    done=COUNTS,
+    of=COUNTS,
+    failed=COUNTS,
+    in_doubt=COUNTS,
+    codes=st.dictionaries(st.sampled_from(["A", "NOT_ALLOWED", "Z" * 60, "no-answer"]), COUNTS),
+    gauge=st.builds(
+        Gauge,
+        rate=st.none() | st.floats(0, 10**6),
+        seconds_left=st.none() | st.floats(0, 10**8),
+        in_flight=st.floats(0, 1000),
+        allowed=st.integers(0, 1000),
+        cap=st.integers(0, 1000),
+        spent=COUNTS,
+        credits_left=st.none() | COUNTS,
+        spendable=st.none() | COUNTS,
+        lasts_for=st.none() | COUNTS,
+        limited_by=st.none() | st.sampled_from(LimitedBy),
+    ),
+)
+
+
+@given(view=VIEWS, width=st.integers(40, 250))
+def test_no_line_is_too_wide_and_all_figures_are_there_at_any_width(view: View, width: int) -> None:
+    told = shown(view, width)
+    assert max(map(len, told)) <= width
+    figures = re.compile(r"\d[\d,.]*")
+    assert figures.findall(" ".join(told)) == figures.findall(" ".join(shown(view, 250)))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.2, "1s"),
+        (9.4, "9s"),
+        (9.6, "10s"),
+        (57.6, "1m 00s"),
+        (312, "5m 10s"),
+        (599, "10m"),
+        (3590, "1h 00m"),
+        (5000, "1h 25m"),
+        (86_000, "1d 0h"),
+        (500_000, "5d 19h"),
+    ],
+)
+def test_a_time_is_as_coarse_as_it_is_uncertain(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+@given(seconds=st.floats(1, 10**6))
+def test_a_time_is_off_by_a_twelfth_at_most(seconds: float) -> None:
+    units = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
+    told = sum(int(n) * units[unit] for n, unit in re.findall(r"(\d+)([dhms])", duration(seconds)))
+    assert abs(told - seconds) <= max(0.5, seconds / 4 if seconds < 60 else seconds / 12)
