@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 
 import click
@@ -18,11 +19,12 @@ from bulklink.errors import BulklinkError, ExitCode, OutputError
 _TRUE = ("1", "true", "t", "yes", "y", "on")
 
 
-def exit_code_of(cli: click.Command) -> int:
+def exit_code_of(cli: click.Command, pressed: Sequence[int]) -> int:
     """Run a command line to its end, and say what is wrong if something is.
 
     Args:
         cli: the tree of commands; what they are given stands in `sys.argv`.
+        pressed: the signals that a person has sent so far.
 
     Returns:
         The exit code.
@@ -33,16 +35,18 @@ def exit_code_of(cli: click.Command) -> int:
     try:
         result = cli.main(prog_name="bulklink", standalone_mode=False, color=colour())
     except click.exceptions.NoArgsIsHelpError as error:
-        return _without_a_command(error)
+        return _without_a_command(error, cli)
     except click.ClickException as error:
-        return _failed(usage_error(error))
+        return _failed(usage_error(error, cli, sys.argv[1:]))
     except (click.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
     except SystemExit:  # how click ends when nobody reads standard output any more
         _let_go()
         return ExitCode.OUTPUT_CLOSED
+    except BulklinkError as error:
+        return _failed(error)
     except Exception as error:  # the last resort: no traceback for users
-        return _failed(_told(error))
+        return ExitCode.INTERRUPTED if pressed else _failed(_told(error))
     return result if isinstance(result, int) else ExitCode.OK
 
 
@@ -50,24 +54,23 @@ def _failed(error: BulklinkError) -> int:
     """Show an error, as JSON where the command was asked for that, and return its exit code."""
     if _wants("--debug", "BULKLINK_DEBUG"):
         traceback.print_exception(error)
+    readable = not isinstance(error, OutputError)
     try:
-        show_error(error, as_json=_wants("--json", "BULKLINK_JSON"))
+        show_error(error, as_json=readable and _wants("--json", "BULKLINK_JSON"))
     except OSError:  # standard output cannot take the JSON object either
         show_error(error, as_json=False)
         _let_go()
     return error.exit_code
 
 
-def _without_a_command(error: click.exceptions.NoArgsIsHelpError) -> int:
+def _without_a_command(error: click.exceptions.NoArgsIsHelpError, cli: click.Command) -> int:
     if _wants("--json", "BULKLINK_JSON"):
-        return _failed(usage_error(error))
+        return _failed(usage_error(error, cli, sys.argv[1:]))
     note(error.format_message())
     return ExitCode.REFUSED
 
 
 def _told(error: Exception) -> BulklinkError:
-    if isinstance(error, BulklinkError):
-        return error
     if isinstance(error, OSError) and error.filename is None and error.errno is not None:
         told: BulklinkError = OutputError(
             f"It cannot be written: {error.strerror}.",

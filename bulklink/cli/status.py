@@ -9,6 +9,7 @@ import click
 
 from bulklink.cli.completing import RunPath
 from bulklink.cli.options import option, output_options, runs_dir_option
+from bulklink.cli.screen import warn
 from bulklink.errors import ExitCode
 
 
@@ -38,7 +39,7 @@ def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool, debu
     from bulklink.cli.summary import show_run, show_runs  # noqa: PLC0415 - not for --help
     from bulklink.runs.status import status, statuses  # noqa: PLC0415 - not for --help
 
-    summaries = [status(run)] if run is not None else statuses(runs_dir)
+    summaries = [status(run)] if run is not None else statuses(runs_dir, warn=warn)
     proofs = [_proof(summary.run_dir) for summary in summaries] if check else []
     if run is not None:
         show_run(summaries[0], None, as_json=as_json, proof=proofs[0] if proofs else None)

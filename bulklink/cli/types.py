@@ -104,7 +104,9 @@ class Size(click.ParamType[Any]):
     name = "size"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the size as the engine takes it."""
+        """Return the size as the engine takes it; as it is where a shell completes a line."""
+        if ctx is not None and ctx.resilient_parsing:
+            return value
         from bulklink.job.ranges import memory_of  # noqa: PLC0415 - not for --help
 
         try:

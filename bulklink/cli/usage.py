@@ -15,10 +15,16 @@ from bulklink.errors import UsageError
 _EXAMPLES = re.compile(r"^\s*Examples?:\n((?:[ \t]+bulklink.*\n?)+)", re.MULTILINE)
 
 
-def usage_error(error: click.ClickException) -> UsageError:
-    """Return an error of click's as one of bulklink's."""
+def usage_error(error: click.ClickException, cli: click.Command, typed: list[str]) -> UsageError:
+    """Return an error of click's as one of bulklink's.
+
+    Args:
+        error: what click found.
+        cli: the tree of commands.
+        typed: the words behind `bulklink`, which tell the command where the error does not.
+    """
     ctx = error.ctx if isinstance(error, click.UsageError) else None
-    command = ctx.command_path if ctx else "bulklink"
+    command = ctx.command_path if ctx else _path(cli, typed)
     return UsageError(
         _message(error), where=_where(error, ctx, command), advice=_advice(error, ctx, command)
     )
@@ -42,6 +48,15 @@ def likely(written: str, known: Iterable[str]) -> list[str]:
 def meant(words: Sequence[str]) -> str:
     """Return the question for what was meant, and a space; empty if there is nothing to ask."""
     return f"Did you mean {' or '.join(words)}? " if words else ""
+
+
+def _path(cli: click.Command, typed: Iterable[str]) -> str:
+    path, command = "bulklink", cli
+    for word in typed:
+        if not isinstance(command, click.Group) or word not in command.commands:
+            break
+        path, command = f"{path} {word}", command.commands[word]
+    return path
 
 
 def _message(error: click.ClickException) -> str:

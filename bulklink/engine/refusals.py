@@ -224,5 +224,6 @@ def fatal(kind: CallKind, verdict: Verdict, where: str) -> RunStoppedError:
         StoppedBy.FATAL,
         f"Zoho refuses the {kind} call: {said}.",
         where=where,
-        advice=advice_for(verdict.code),
+        advice=advice_for(verdict.code)
+        or "The whole answer is in answers.jsonl; once its cause is mended, a resume goes on.",
     )

@@ -165,9 +165,9 @@ def read_record(path: Path) -> RunRecord:
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=RunRecord)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise RunDirError(
-            "This is no run folder: it holds no run.json.",
+            _absent(path.parent),
             where=str(path.parent),
             advice="Give a folder that a run made; `bulklink status` lists those under runs.",
         ) from None
@@ -177,6 +177,12 @@ def read_record(path: Path) -> RunRecord:
             where=str(path),
             advice="Put it back from a copy, and check that you may read it.",
         ) from None
+
+
+def _absent(folder: Path) -> str:
+    if folder.is_dir():
+        return "This is no run folder: it holds no run.json."
+    return "This is a file, not a run folder." if folder.exists() else "There is no such folder."
 
 
 def write_record(path: Path, record: RunRecord) -> None:

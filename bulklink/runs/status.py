@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
 
 import msgspec
 
-from bulklink.errors import ExitCode, StoppedBy
+from bulklink.errors import BulklinkError, ExitCode, StoppedBy
 from bulklink.ledger.replay import Replay, replay
 from bulklink.models import Status
 from bulklink.runs.folder import RunFolder, folder_of, run_folders
@@ -70,16 +70,28 @@ def status(run: str | PathLike[str]) -> RunSummary:
     return summary_of(folder, record, replay(folder.ledger))
 
 
-def statuses(runs_dir: str | PathLike[str] = "runs") -> list[RunSummary]:
+def statuses(
+    runs_dir: str | PathLike[str] = "runs", *, warn: Callable[[str], None] | None = None
+) -> list[RunSummary]:
     """Return where all runs below a folder stand, by the names of their folders.
 
     Args:
         runs_dir: where the run folders are.
+        warn: told of runs that cannot be read, which are left out; without it they raise.
 
     Raises:
+        RunDirError: if a `run.json` is damaged.
         LedgerError: if a ledger is damaged.
     """
-    return [status(folder) for folder in run_folders(Path(runs_dir))]
+    found: list[RunSummary] = []
+    for folder in run_folders(Path(runs_dir)):
+        try:
+            found.append(status(folder))
+        except BulklinkError as error:
+            if warn is None:
+                raise
+            warn(f"{error.where}: {error.message}")
+    return found
 
 
 def summary_of(folder: RunFolder, record: RunRecord, told: Replay) -> RunSummary:

@@ -33,7 +33,7 @@ class Table(Protocol):
 
 
 def check_folder(path: Path) -> None:
-    """Refuse a file that has no folder to be in, or is one.
+    """Refuse a file that has no folder to be in, or is one, or is a device or a pipe.
 
     Raises:
         UsageError: if it is so.
@@ -44,6 +44,12 @@ def check_folder(path: Path) -> None:
         )
     if path.is_dir():
         raise UsageError("It is a folder.", where=str(path), advice="Name a file.")
+    if path.exists() and not path.is_file():
+        raise UsageError(
+            "It is a device or a pipe, which a file would take the place of.",
+            where=str(path),
+            advice="Write to standard output, by -o -, and send that there.",
+        )
 
 
 @contextmanager

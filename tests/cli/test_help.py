@@ -17,15 +17,22 @@ from tests.cli.tree import ALL, LEAVES, contexts
 
 HEAVY = (
     *("aiohttp", "anyio", "asyncio", "duckdb", "filelock", "keyring", "msgspec", "orjson", "rich"),
-    *("platformdirs", "python_calamine", "ssl", "tomli_w", "xlsxwriter"),
+    *("python_calamine", "ssl", "tomli_w", "xlsxwriter"),
 )
+TYPED = ("bulklink link m.csv --on", "bulklink resume ", "bulklink undo run --profile ")
 ASKED = ("--help", "link --help", "auth login --help", "report --help", "--version", "lnk", "")
 _IMPORTED = """
-import json, sys
+import json, os, sys
 from contextlib import suppress
 from bulklink.cli.main import main
-for words in json.loads(sys.argv[1]):
+asked, typed = json.loads(sys.argv[1]), json.loads(sys.argv[2])
+for words in asked:
     sys.argv[1:] = words.split()
+    with suppress(SystemExit):
+        main()
+os.environ["_BULKLINK_COMPLETE"] = "bash_complete"
+for words in typed:
+    os.environ |= {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
     with suppress(SystemExit):
         main()
 print("\\n" + json.dumps(sorted(sys.modules)))
@@ -74,12 +81,13 @@ def test_the_help_begins_with_what_to_do_first_and_lists_all_commands_in_groups(
     assert listed == set(cli.commands)
 
 
-def test_help_and_usage_errors_import_nothing_heavy() -> None:
-    asked = json.dumps(ASKED)
+def test_help_usage_errors_and_completion_import_nothing_heavy() -> None:
+    asked = [json.dumps(ASKED), json.dumps(TYPED)]
     told = subprocess.run(
-        [sys.executable, "-c", _IMPORTED, asked], capture_output=True, timeout=50, check=True
+        [sys.executable, "-c", _IMPORTED, *asked], capture_output=True, timeout=50, check=True
     )
     assert b"Usage: bulklink link" in told.stdout
+    assert b"--on-invalid\n" in told.stdout
     modules = set(json.loads(told.stdout.splitlines()[-1]))
     assert "bulklink.cli.send" in modules
     assert {name for name in modules if name.partition(".")[0] in HEAVY} == set()

@@ -346,9 +346,10 @@ def test_a_server_that_is_not_zoho_or_takes_no_token_ends_with_3(
     shelf.seen.clear()
     write_mapping(bulklink.folder / "m.csv", GOOD)
     given = {name: text for name, text in shelf.env(**env).items() if text}
-    ended = bulklink.given(**given)("link", "m.csv", "--run-dir", "here", "-q")
+    ended = bulklink.given(**given)("link", "m.csv", "--run-dir", "here", "-q", "--json")
     assert ended.code == 3, ended
-    assert "error" in ended.err
+    assert ended.err.startswith("error: ")
+    assert (ended.object["state"], ended.object["exit_code"]) == ("stopped", 3)
     assert len(shelf.seen) <= 20
     shown = bulklink("status", "here", "--json").object
     assert (shown["state"], shown["exit_code"]) == ("stopped", 3)
