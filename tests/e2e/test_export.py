@@ -130,7 +130,7 @@ def test_a_run_that_was_refused_says_where_its_rows_are(linker: Command, contact
         (("run", "-o", "out.xlsx", "--spreadsheet"), "usage", "text cells"),
         (("run", "-o", "out.csv", "--status", "lost"), "usage", "pending"),
         (("run",), "usage", "--output"),
-        (("nowhere", "-o", "out.csv"), "run-dir", "run.json"),
+        (("nowhere", "-o", "out.csv"), "run-dir", "no such folder"),
         (("damaged", "-o", "out.csv"), "ledger", "no ledger line"),
     ],
 )
