@@ -55,16 +55,26 @@ class ScreenWatch(Watch):
         verbose: name each email that fails.
         quiet: show neither progress nor warnings.
         stopping: told when a person ends the run at the question.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, style: str, *, verbose: bool, quiet: bool, stopping: Stopping) -> None:
+    def __init__(
+        self,
+        style: str,
+        *,
+        verbose: bool,
+        quiet: bool,
+        stopping: Stopping,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         terminal = sys.stderr.isatty()
         self._console = Console(stderr=True, force_terminal=terminal, highlight=False)
         self._style = "none" if quiet else self._drawable(style, terminal=terminal)
         self._verbose = verbose
         self._quiet = quiet
         self._stopping = stopping
-        self._next_line = time.monotonic() + LINE_SECONDS
+        self._clock = clock
+        self._next_line = clock() + LINE_SECONDS
         self._view = View("Starting")
         self._counts = False
         self._live: Live | None = None
@@ -180,17 +190,18 @@ class ScreenWatch(Watch):
 
     def _draw(self) -> None:
         """Begin to draw; notes are said above what is drawn."""
-        if self._style == "bar":
-            self._live = self._drawn.enter_context(
-                Live(
-                    _Shown(self._view),
-                    console=self._console,
-                    auto_refresh=False,
-                    transient=True,
-                    redirect_stdout=False,
-                    redirect_stderr=False,
-                )
-            )
+        if self._style != "bar":
+            return
+        live = Live(
+            _Shown(self._view),
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        with suppress(OSError):
+            self._live = self._drawn.enter_context(live)
             self._drawn.enter_context(notes_by(self._say))
 
     def _put_away(self) -> None:
@@ -207,8 +218,8 @@ class ScreenWatch(Watch):
         if self._live is not None:
             with suppress(OSError):  # nobody can see it any more: the command goes on
                 self._live.update(_Shown(view), refresh=True)
-        elif self._style == "lines" and time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + LINE_SECONDS
+        elif self._style == "lines" and self._clock() >= self._next_line:
+            self._next_line = self._clock() + LINE_SECONDS
             if view.waits_until is None:  # that was said, and may last for hours
                 note(one_line(view))
 

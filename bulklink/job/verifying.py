@@ -236,6 +236,7 @@ class Verifier:
         age = session.clock.wall() - self._claims.newest
         settle = session.limits.settle_after
         if age < settle:
+            self._watch.phase("Waiting for what was just sent to settle")
             await session.stopping.sleep(min(settle, settle - age))
 
     async def _read(self, session: ReadingSession) -> None:

@@ -127,7 +127,7 @@ def _load_one(
     stop: Stop,
 ) -> Prepared:
     one = given
-    stop.begins(LOADING)
+    stop.begins(LOADING, one_query=True)
     if not loading.load(database, target, one.feed, number, one.input.records):
         one = restage(given, folder, stop)
         if not loading.load(database, target, one.feed, number, one.input.records):
@@ -230,7 +230,7 @@ class Checked:
     def seal(self, folder: Path) -> None:
         """Write `plan.parquet` into a folder: every valid row, sorted as it will be sent."""
         self._group()
-        self._stop.begins(SORTING)
+        self._stop.begins(SORTING, one_query=True)
         plan = sealing.Plan(self._kept, self._reading, self._files, self._findings)
         sealing.write_plan(self._database, folder, plan)
 

@@ -40,7 +40,7 @@ class Stop:
     look at none but their own: both are reached through this.
     """
 
-    __slots__ = ("_connections", "_lock", "_name", "_reached", "_size", "_wanted")
+    __slots__ = ("_connections", "_lock", "_name", "_one_query", "_reached", "_size", "_wanted")
 
     def __init__(self) -> None:
         self._wanted = threading.Event()
@@ -48,16 +48,18 @@ class Stop:
         self._connections: set[duckdb.DuckDBPyConnection] = set()
         self._name = ""
         self._size: int | None = None
+        self._one_query = False
         self._reached = 0
 
-    def begins(self, stage: str, size: int | None = None) -> None:
+    def begins(self, stage: str, size: int | None = None, *, one_query: bool = False) -> None:
         """Tell what is done from now on.
 
         Args:
             stage: what that is, as a person reads it.
             size: bytes of the file that it reads from end to end, if it does.
+            one_query: whether it is one query; of several, no share of all can be told.
         """
-        self._name, self._size, self._reached = stage, size, 0
+        self._name, self._size, self._one_query, self._reached = stage, size, one_query, 0
 
     def reached(self, place: int) -> None:
         """Tell how many bytes of its file the stage has read."""
@@ -69,7 +71,10 @@ class Stop:
         name, size = self._name, self._size
         if not name:
             return None
-        share = self._reached / size if size else self._share_of_query()
+        if size:
+            share: float | None = self._reached / size
+        else:
+            share = self._share_of_query() if self._one_query else None
         return Stage(name, None if share is None else min(share, 1.0), size)
 
     def _share_of_query(self) -> float | None:

@@ -70,3 +70,29 @@ def test_the_credit_of_a_call_that_did_not_leave_is_free_again() -> None:
     assert book.short(1, counted=False) is Short.OF_INVOCATION
     book.keep()
     assert book.short(1, counted=False) is None
+
+
+def test_what_can_still_be_spent_is_what_the_first_limit_leaves() -> None:
+    assert Book(Limits(reserve=10)).spendable is None
+    book = Book(Limits(reserve=10))
+    spend(book, 5)
+    book.told(5, 100)
+    assert [book.told_left, book.spendable] == [100, 90]
+    spend(book, 20)
+    assert [book.told_left, book.spendable] == [80, 70]
+    book.day_from = 60
+    assert book.spendable == 35
+    book.limits = Limits(most=30, reserve=10)
+    assert book.spendable == 5
+    spend(book, 7)
+    assert book.spendable == 0
+
+
+def test_what_was_told_too_long_ago_is_not_told_again() -> None:
+    book = Book(Limits())
+    spend(book, 1)
+    book.told(1, 100)
+    book.forget_told()
+    assert book.left is not None
+    assert book.told_left is None
+    assert book.spendable is None

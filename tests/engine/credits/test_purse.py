@@ -1,0 +1,58 @@
+"""What the day's limit leaves is looked up with what other runs on the org spent."""
+
+from __future__ import annotations
+
+import pytest
+
+from bulklink.engine.credits.book import Book, Limits
+from bulklink.engine.credits.day import Ask, DayFile, minute_of
+from bulklink.engine.credits.purse import Purse
+
+NOW = 1_800_000_000.0
+
+
+class Day:
+    """The day's credits, without a thread and a disk."""
+
+    def __init__(self) -> None:
+        self.file = DayFile(None, "org")
+
+    async def take(self, ask: Ask) -> int:
+        return self.file.take(ask)
+
+    async def spent(self, minute: int) -> list[tuple[int, int]]:
+        return self.file.spent(minute)
+
+    def close(self) -> None:
+        self.file.close()
+
+
+async def spend(book: Book, purse: Purse, calls: int) -> None:
+    for _ in range(calls):
+        await purse.fill(1)
+        book.take(None, 0)
+        book.leave()
+
+
+@pytest.mark.parametrize("others", [0, 300])
+async def test_the_day_leaves_what_neither_this_run_nor_others_spent(others: int) -> None:
+    day, book = Day(), Book(Limits(a_day=1000))
+    purse = Purse(book, lambda: NOW)
+    await purse.open(day)
+    day.file.take(Ask(minute_of(NOW), others, 1))
+    await spend(book, purse, 120)
+    await purse.look()
+    assert book.spendable == 1000 - 120 - others
+    await spend(book, purse, 70)
+    assert book.spendable == 1000 - 190 - others
+    await purse.close()
+
+
+async def test_without_a_limit_a_day_nothing_is_told() -> None:
+    book = Book(Limits())
+    purse = Purse(book, lambda: NOW)
+    await purse.look()
+    await purse.open(Day())
+    await purse.look()
+    assert book.spendable is None
+    await purse.close()

@@ -1,0 +1,89 @@
+"""What planning does is seen from another thread, and how far it is where that can be told."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from bulklink.errors import InterruptedPlanningError
+from bulklink.mapping import Stop
+from bulklink.mapping.database import Database
+from bulklink.mapping.stop import Stage
+
+from .desk import HEADER, LINK, Desk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Seen(Stop):
+    """Keeps what it was told of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages: list[Stage] = []
+
+    def begins(self, stage: str, size: int | None = None, *, one_query: bool = False) -> None:
+        super().begins(stage, size, one_query=one_query)
+        self._keep()
+
+    def reached(self, place: int) -> None:
+        super().reached(place)
+        self._keep()
+
+    def _keep(self) -> None:
+        if (stage := self.stage) is not None:
+            self.stages.append(stage)
+
+
+def test_nothing_is_told_before_it_begins() -> None:
+    assert Stop().stage is None
+
+
+def test_a_mapping_is_read_to_its_end_then_loaded_checked_grouped_and_sorted(desk: Desk) -> None:
+    content = HEADER + "".join(f"1,2,m{n},5,\n" for n in range(20_000))
+    stop = Seen()
+    checked = desk.check([desk.write(content)], LINK, stop=stop)
+    checked.shape()
+    checked.seal(desk.folder)
+    names = list(dict.fromkeys(stage.name for stage in stop.stages))
+    assert names == [
+        "Reading the mapping",
+        "Loading its rows",
+        "Checking its rows",
+        "Grouping the emails",
+        "Sorting the plan",
+    ]
+    shares = [stage.share for stage in stop.stages if stage.size == len(content)]
+    assert shares[0] == 0.0
+    assert shares[-1] == 1.0
+    assert shares == sorted(share for share in shares if share is not None)
+    assert len(shares) > 2
+
+
+def test_the_share_of_a_query_is_told_while_it_runs(tmp_path: Path) -> None:
+    stop = Stop()
+    database = Database(tmp_path / "spill", stop, threads=1)
+    stop.begins("Sorting", one_query=True)
+    query = "CREATE TABLE t AS SELECT hash(range) AS h FROM range(20000000) ORDER BY h"
+
+    def run() -> None:
+        with suppress(InterruptedPlanningError):
+            database.run(query)
+
+    work = threading.Thread(target=run)
+    work.start()
+    shares = set()
+    while work.is_alive():
+        stage = stop.stage
+        assert stage is not None
+        if stage.share is not None:
+            shares.add(stage.share)
+        if len(shares) > 2:
+            break
+    stop.interrupt()
+    work.join()
+    database.close()
+    assert len(shares) > 2
+    assert all(0 <= share <= 1 for share in shares)
