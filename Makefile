@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
-.PHONY: demo test soak check format bench lock clean
+.PHONY: demo test soak check format docs bench lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bulklink demo
@@ -28,6 +28,9 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.docs.reference
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/sending.py

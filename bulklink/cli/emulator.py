@@ -79,7 +79,9 @@ def _mixed(text: str) -> Mixed:
 
 
 @click.command("emulator")
-@click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
+@click.option(
+    "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="A loopback address."
+)
 @click.option(
     "--port",
     type=Whole(0, 65535),
@@ -90,6 +92,7 @@ def _mixed(text: str) -> Mixed:
     "--world",
     "world_file",
     type=click.Path(path_type=Path),
+    metavar="FILE",
     help="The world to serve, a JSON file; without it, a small one that is built in.",
 )
 @click.option(

@@ -20,10 +20,11 @@ _COUNT = Whole(min=1)
 @click.command("generate")
 @click.option("--messages", type=_COUNT, required=True, help="Emails in the world.")
 @click.option("--contacts", type=_COUNT, required=True, help="Contacts in the world.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same bytes.")
+@click.option("--seed", type=Whole(), default=1, show_default=True, help="Same seed, same bytes.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
     required=True,
     help="The folder for world.json, the mapping and truth.json.",
 )
@@ -60,10 +61,10 @@ _COUNT = Whole(min=1)
 @click.option("--conflicts", type=_SHARE, default=0.0, help="Share wanted on two deals.")
 @click.option("--invalid", type=Number(0, 10), default=0.0, help="Broken rows, as a share of all.")
 @click.option("--names-missing", type=_SHARE, default=0.0, help="Share of rows without names.")
-@click.option("--id-length", type=int, default=19, show_default=True, help="Digits of an id.")
+@click.option("--id-length", type=Whole(), default=19, show_default=True, help="Digits of an id.")
 @click.option(
     "--message-id-length",
-    type=int,
+    type=Whole(),
     default=64,
     show_default=True,
     help="Characters of a message id.",

@@ -204,7 +204,7 @@ run_dir_option = option(
     "--run-dir",
     type=FolderPath(),
     metavar="DIR",
-    help="The run folder, missing or empty.",
+    help="The run folder, missing or empty; else one is made below --runs-dir.",
 )
 runs_dir_option = option(
     "--runs-dir",

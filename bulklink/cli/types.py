@@ -124,6 +124,11 @@ class NumberOr(click.ParamType[Any]):
         self._most = most
         self.name = f"number|{word}"
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Return how the value is written: the word as it is typed."""
+        del param, ctx
+        return f"N|{self._word}"
+
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> float | None:

@@ -1,0 +1,202 @@
+"""Writes docs/reference.md from the commands themselves; `make docs` runs it.
+
+What no command says of itself stands here: what the states of a run mean, and why it stops. The
+meaning of the exit codes is the README's.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+
+from bulklink import errors
+from bulklink.cli.commands import SECTIONS
+from bulklink.cli.usage import examples_of
+from bulklink.errors import BulklinkError, ExitCode, StoppedBy
+from bulklink.models import Status
+from bulklink.runs.record import State
+
+ROOT = Path(__file__).parents[2]
+TARGET = ROOT / "docs" / "reference.md"
+README = (ROOT / "README.md").read_text("utf-8")
+CONNECTION = {
+    "BULKLINK_DC": "the org's data centre",
+    "BULKLINK_ENVIRONMENT": "`production`, `sandbox` or `developer`",
+    "BULKLINK_CLIENT_ID": "the client id of the self client",
+    "BULKLINK_CLIENT_SECRET": "its secret",
+    "BULKLINK_REFRESH_TOKEN": "what access tokens are asked for with",
+    "BULKLINK_GRANT_CODE": "the code that `bulklink auth login` exchanges",
+    "BULKLINK_ACCESS_TOKEN": "a token that is used until it is refused",
+    "BULKLINK_DEALS_MODULE_ID": "the org's id of the module Deals; else looked up",
+    "BULKLINK_API_URL": "another address of the API, such as the emulator's",
+    "BULKLINK_ACCOUNTS_URL": "another address of the accounts server",
+}
+STATES = {
+    State.PLANNED: "the plan is sealed, nothing was sent",
+    State.RUNNING: "a process drives it",
+    State.STOPPED: "it ended before its end; `stopped_by` says why, `bulklink resume` goes on",
+    State.FINISHED: "it reached its end: every row has its result",
+    State.REFUSED: "rows were refused, and nothing was sent",
+}
+STOPPED_BY = {
+    StoppedBy.INTERRUPTED: "a person: Ctrl-C, or the end of the question",
+    StoppedBy.TERMINATED: "SIGTERM",
+    StoppedBy.KILLED: "it was killed or lost its power; found by `bulklink status`",
+    StoppedBy.FATAL: "an answer after which no call can succeed, such as a missing scope",
+    StoppedBy.NO_ANSWER: "five requests in a row without an answer, or the first of the run",
+    StoppedBy.MAX_FAILURES: "too many emails failed or are in doubt: `--max-failures`",
+    StoppedBy.CREDITS: "the credits of the org or of 24 hours are out; `resume_at` says until when",
+    StoppedBy.MAX_CREDITS: "the credits of the command are spent: `--max-credits`",
+    StoppedBy.CANARY: "the first emails were not as the CRM had answered: `--canary`",
+    StoppedBy.LEDGER: "the ledger cannot be written, or does not add up",
+    StoppedBy.INTERNAL: "a mistake in bulklink",
+}
+_HEAD = """# Reference
+
+All commands with their options, and the words that they answer with. `make docs` writes this page
+from the commands themselves, and a test holds it to them. The [README](../README.md) says how to
+begin.
+
+An option is set on the command line, by its environment variable, by its key in a job file (its
+long name with `_`), or by a profile: the nearer goes first, in this order. Several values of one
+variable stand one per line. Every command has `--help` (`-h`); `bulklink --version` tells the
+version.
+"""
+
+
+def reference() -> str:
+    """Return the whole page."""
+    parts = [_HEAD, "## Commands\n", *_contents()]
+    for commands in SECTIONS.values():
+        for command in commands:
+            parts += _command(command, "bulklink")
+    return "\n".join([*parts, *_words()]).rstrip("\n") + "\n"
+
+
+def exit_codes() -> dict[int, str]:
+    """Return the exit codes that the README lists, with their meaning."""
+    table = README.partition("## Exit codes")[2].partition("\n## ")[0]
+    found: dict[int, str] = {}
+    for codes, meaning in re.findall(r"^\| ([\d, ]+) \| (.*) \|$", table, re.MULTILINE):
+        found |= {int(code): meaning for code in codes.split(",")}
+    return found
+
+
+def error_codes() -> dict[str, str]:
+    """Return the codes of errors, each with when it is raised."""
+    kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind)]
+    found: dict[str, list[str]] = {}
+    for kind in kinds:
+        if issubclass(kind, BulklinkError) and "code" in vars(kind):
+            told = inspect.getdoc(kind) or ""
+            when = told.partition(".")[0].replace("\n", " ").removeprefix("Raised ")
+            found.setdefault(kind.code, []).append(when)
+    return {
+        code: "a mistake in bulklink" if code == "internal" else "; ".join(when)
+        for code, when in found.items()
+    }
+
+
+def _contents() -> Iterator[str]:
+    for heading, commands in SECTIONS.items():
+        names = ", ".join(f"[`{one.name}`](#bulklink-{one.name})" for one in commands)
+        yield f"- {heading}: {names}"
+    yield ""
+
+
+def _command(command: click.Command, parent: str, level: int = 3) -> Iterator[str]:
+    path = f"{parent} {command.name}"
+    ctx = click.Context(command, info_name=path)
+    usage = " ".join([path, *command.collect_usage_pieces(ctx)])
+    yield f"{'#' * level} {path}\n"
+    yield f"```text\n{usage}\n```\n"
+    yield from _told(command)
+    yield "```sh\n" + "\n".join(examples_of(command)) + "\n```\n"
+    yield from _options(ctx)
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            yield from _command(one, path, level + 1)
+
+
+def _told(command: click.Command) -> Iterator[str]:
+    """Yield what a help says; what stands in it line by line is shown so, but the examples."""
+    for part in (command.help or "").split("\n\n"):
+        text = inspect.cleandoc(part)
+        if not text.startswith("\b"):
+            yield _escaped(" ".join(text.split())) + "\n"
+        elif not re.match(r"\x08\nExamples?:", text):
+            yield f"```text\n{text.removeprefix(chr(8)).strip()}\n```\n"
+
+
+def _escaped(text: str) -> str:
+    """Return a text in which signs that Markdown reads stand for themselves."""
+    parts = text.split("`")
+    parts[::2] = [re.sub(r"([*<])", r"\\\1", part) for part in parts[::2]]
+    return "`".join(parts)
+
+
+def _options(ctx: click.Context) -> Iterator[str]:
+    options = [one for one in ctx.command.params if isinstance(one, click.Option)]
+    if options:
+        rows = [_row(one, ctx) for one in options]
+        yield from _table(("option", "default", "variable", "what"), rows)
+
+
+def _row(option: click.Option, ctx: click.Context) -> tuple[str, str, str, str]:
+    value = "" if option.is_flag else " " + option.make_metavar(ctx).strip("[]")
+    names = [f"`{name}{value}`" for name in option.opts]
+    names += [f"`{name}`" for name in option.secondary_opts]
+    variable = f"`{option.envvar}`" if isinstance(option.envvar, str) else ""
+    extra = option.get_help_extra(ctx)
+    told = _escaped(option.help or "")
+    if "range" in extra:
+        told += f" {extra['range'].capitalize()}."
+    if option.multiple and "several times" not in told and "repeatable" not in told:
+        told += " May be given several times."
+    default = "required" if option.required else extra.get("default", "")
+    shown = f"`{default}`" if default and not option.required else str(default)
+    return ", ".join(names), shown, variable, told
+
+
+def _words() -> Iterator[str]:
+    yield "## Environment variables\n"
+    yield "Beside those of the options above:\n"
+    yield from _table(("variable", "what"), ((f"`{k}`", v) for k, v in CONNECTION.items()))
+    yield "## Exit codes\n"
+    told = exit_codes()
+    yield from _table(("code", "meaning"), ((str(int(c)), told[c]) for c in ExitCode))
+    yield "## Errors\n"
+    yield (
+        'With `--json` an error is `{"error":{"code","where","message","advice"},"exit_code":N}` on'
+        " standard output, alone. Once a run has begun, its object stands there also when it is"
+        " stopped, with `state`, `stopped_by` and `exit_code`; why it stopped is said on standard"
+        " error.\n"
+    )
+    yield from _table(("code", "when"), ((f"`{k}`", v) for k, v in error_codes().items()))
+    yield "## Runs\n"
+    yield from _table(("`state`", "meaning"), ((f"`{s}`", STATES[s]) for s in State))
+    yield from _table(("`stopped_by`", "why"), ((f"`{b}`", STOPPED_BY[b]) for b in StoppedBy))
+    statuses = ", ".join(f"`{status}`" for status in Status)
+    yield (
+        f"The rows of a run are {statuses} or `pending`; the README says"
+        " [what each means](../README.md#run-folder-and-ledger)."
+    )
+
+
+def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    first = list(header)
+    lines = [first, ["---"] * len(first), *([_cell(one) for one in row] for row in rows)]
+    yield "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    """Return a text that no bar in it cuts into two cells."""
+    return text.replace("\\|", "|").replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    TARGET.write_text(reference(), "utf-8")

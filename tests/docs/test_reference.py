@@ -1,0 +1,104 @@
+"""The reference, the README and the guides tell the commands, options and codes that there are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from bulklink.cli.commands import cli
+from bulklink.errors import ExitCode
+from tests.cli.tree import ALL, LEAVES
+from tests.docs.reference import CONNECTION, README, ROOT, TARGET, exit_codes, reference
+
+DOCS = {path.name: path.read_text("utf-8") for path in (ROOT / "docs").glob("*.md")}
+GUIDES = README + "".join(text for name, text in DOCS.items() if name != TARGET.name)
+_VARIABLE = re.compile(r"\bBULKLINK_[A-Z][A-Z_]*[A-Z]\b")
+
+
+def section(path: str) -> str:
+    """Return what the reference says of a command, without those below it."""
+    found = re.search(rf"^#+ {path}\n(.*?)(?=^##+ )", DOCS[TARGET.name], re.MULTILINE | re.DOTALL)
+    assert found, path
+    return found[1]
+
+
+def options_of(command: click.Command) -> dict[str, click.Option]:
+    named = [param for param in command.params if isinstance(param, click.Option)]
+    return {name: param for param in named for name in (*param.opts, *param.secondary_opts)}
+
+
+def test_the_reference_is_written_from_the_commands_as_they_are() -> None:
+    assert DOCS[TARGET.name] == reference(), "run `make docs`, and look at what changed"
+
+
+@pytest.mark.parametrize("path", list(ALL)[1:])
+def test_the_reference_has_every_command_and_option_once(path: str) -> None:
+    told = section(path)
+    rows = [line for line in told.splitlines() if line.startswith("| `-")]
+    named = [
+        name
+        for row in rows
+        for name in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", row.split(" | ")[0])
+    ]
+    assert sorted(named) == sorted(options_of(ALL[path]))
+
+
+def test_every_command_is_told_of_in_the_readme_or_a_guide() -> None:
+    untold = [
+        path
+        for path in LEAVES
+        if not re.search(rf"\b{path}\b|^\| `{path.partition(' ')[2]}` \|", GUIDES, re.MULTILINE)
+    ]
+    assert untold == []
+
+
+def test_every_variable_that_the_code_knows_is_told_of() -> None:
+    options = [one for command in ALL.values() for one in options_of(command).values()]
+    of_options = {str(one.envvar) for one in options if one.envvar}
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "bulklink").rglob("*.py"))
+    assert set(_VARIABLE.findall(code)) - of_options <= set(CONNECTION)
+    assert of_options <= set(_VARIABLE.findall(DOCS[TARGET.name]))
+    assert len(of_options) > 50
+    named = set(_VARIABLE.findall(GUIDES + DOCS[TARGET.name])) - {"BULKLINK_TEST_KILLS"}
+    assert named - of_options - set(CONNECTION) == set(), "told of, and not known"
+
+
+def test_the_readme_lists_the_exit_codes_that_there_are() -> None:
+    assert set(exit_codes()) == set(map(int, ExitCode))
+
+
+def test_the_defaults_that_the_readme_tells_are_those_of_the_commands() -> None:
+    table = README.partition("## Options")[2].partition("## Run folder")[0]
+    known = options_of(cli.commands["run"])
+    checked = 0
+    for name, default in re.findall(r"^\| `(--[a-z-]+)[^|]*\| ([^|]*) \|", table, re.MULTILINE):
+        if known[name].show_default:
+            said = str(known[name].default).removesuffix(".0")
+            assert default.strip("`") == said, name
+            checked += 1
+    assert checked > 8
+
+
+def test_every_page_of_the_docs_is_reached_from_the_readme() -> None:
+    reached = set(re.findall(r"\(docs/([a-z-]+\.md)", README))
+    reached |= {page for text in DOCS.values() for page in re.findall(r"\(([a-z-]+\.md)", text)}
+    assert set(DOCS) <= reached
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{name}" for name in DOCS)])
+def test_every_link_within_the_project_leads_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)", text):
+        path = (ROOT / page).parent / target if target else ROOT / page
+        assert path.exists(), target
+        if anchor and path.suffix == ".md":
+            assert anchor in anchors(path), f"{target}#{anchor}"
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors that headings of a page have."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
