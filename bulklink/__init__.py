@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bulklink.job.planning import PlanReport, plan
     from bulklink.job.progress import Gauge, Progress, Question, Reading, Watch
     from bulklink.job.proving import Proof, prove
+    from bulklink.job.reporting.writing import Reported, report
     from bulklink.job.resuming import apply, resume, retry
     from bulklink.job.running import run
     from bulklink.job.undoing import plan_undo, undo
@@ -70,6 +71,7 @@ _ROOMS = {
     "bulklink.job.planning": "PlanReport plan",
     "bulklink.job.progress": "Gauge Progress Question Reading Watch",
     "bulklink.job.proving": "Proof prove",
+    "bulklink.job.reporting.writing": "Reported report",
     "bulklink.job.resuming": "apply resume retry",
     "bulklink.job.running": "run",
     "bulklink.job.undoing": "plan_undo undo",
@@ -119,6 +121,7 @@ __all__ = [
     "Question",
     "Reading",
     "RefusedError",
+    "Reported",
     "Result",
     "RunDirError",
     "RunStoppedError",
@@ -144,6 +147,7 @@ __all__ = [
     "plan",
     "plan_undo",
     "prove",
+    "report",
     "resume",
     "retry",
     "run",

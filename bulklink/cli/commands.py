@@ -14,6 +14,7 @@ from bulklink.cli.forget import forget
 from bulklink.cli.generate import generate
 from bulklink.cli.history import history
 from bulklink.cli.plan import plan
+from bulklink.cli.report import report
 from bulklink.cli.resume import apply_plan, resume, retry
 from bulklink.cli.send import link, relink, run, unlink
 from bulklink.cli.status import status
@@ -24,7 +25,7 @@ SECTIONS = {
     "First things": (demo, auth, completion),
     "Change emails": (plan, link, unlink, relink, run, apply_plan),
     "Go on, look, take back": (resume, retry, status, verify, history, undo),
-    "Files": (fetch, export, forget),
+    "Files": (fetch, export, report, forget),
     "A local CRM": (emulator, generate),
 }
 

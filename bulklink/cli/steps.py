@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import click
 
 from bulklink.cli.screen import wrapped
-from bulklink.models import Op, Status
+from bulklink.job.telling import can_be_undone
+from bulklink.models import Status
 from bulklink.runs.record import RunRecord, State
 from bulklink.runs.status import RunSummary
 from bulklink.shell import typed
@@ -36,6 +37,8 @@ def _steps(summary: RunSummary, record: RunRecord) -> Iterator[_Step]:
         case State.STOPPED:
             yield "To go on", ("resume", run)
         case State.FINISHED:
+            if counts[Status.FAILED] or counts[Status.IN_DOUBT]:
+                yield "To see all of it on a page", ("report", run)
             if counts[Status.FAILED]:
                 yield (
                     "To get what failed as a mapping",
@@ -58,10 +61,5 @@ def _after_success(summary: RunSummary, record: RunRecord) -> Iterator[_Step]:
         )
     elif settled:
         yield "To read it back", ("verify", run)
-    if done and _can_be_undone(record):
+    if done and can_be_undone(record):
         yield "To take it back", ("undo", run)
-
-
-def _can_be_undone(record: RunRecord) -> bool:
-    """Tell whether the run knows where its emails were: a link needs no snapshot for that."""
-    return record.by_op.get(Op.LINK, 0) > 0 or record.asked.get("snapshot") is not False

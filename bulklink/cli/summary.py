@@ -14,9 +14,9 @@ from bulklink.cli.accounting import accounting
 from bulklink.cli.proof import proof_lines, proof_object
 from bulklink.cli.screen import local_time, note, print_json, show_error, wrapped
 from bulklink.cli.steps import next_steps
-from bulklink.engine.limiting import LimitedBy
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.job.proving import Proof
+from bulklink.job.telling import beyond_max_credits, limited
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunRecord, State
 from bulklink.runs.status import RunSummary
@@ -71,7 +71,6 @@ def _lines(
         f"Time: {summary.seconds:,.1f} s, {_made(summary):,} credits",
         *_when(record),
         *_limited(record),
-        *_beyond(record),
         *_later(summary),
     )
     for line in told:
@@ -110,26 +109,10 @@ def _made(summary: RunSummary) -> int:
 
 
 def _limited(record: RunRecord) -> Iterator[str]:
-    """Yield what limited the last command on a run, with the figures that say so."""
-    if record.limited is None or record.limited.by == LimitedBy.NOTHING:
-        return
-    figures = {name: value or 0 for name, value in record.limited.figures.items()}
-    waited = figures["waited"]
-    yield (
-        f"Limited by {record.limited.by}:"
-        f" {figures['in_flight']:.1f} of {figures['most_in_flight']:.0f} calls in flight,"
-        f" {figures['calls_a_second']:,.1f} calls/s"
-        + (f" of {figures['rate']:,.0f}" if figures["rate"] else "")
-        + f", {figures['latency']:.2f} s a call, CPU {figures['cpu']:.0%}"
-        + (f", {waited:,.0f} s waited for credits" if waited else "")
-        + "."
-    )
-
-
-def _beyond(record: RunRecord) -> Iterator[str]:
-    """Yield how many calls went beyond --max-credits."""
-    beyond = record.limited.figures.get("beyond_max_credits") if record.limited else None
-    if beyond:
+    """Yield what limited the last command on a run, and how many calls went beyond its limit."""
+    if said := limited(record):
+        yield said
+    if beyond := beyond_max_credits(record):
         yield f"Beyond --max-credits, to finish relinks that were begun: {beyond:,} calls."
 
 

@@ -139,8 +139,12 @@ def explained(code: str, count: int, example: Result) -> str:
         count: the rows that ended with it.
         example: one of them, whose message stands in where nothing is known to do.
     """
-    advice = advice_for(code) or _OWN_ADVICE.get(code)
-    return f"{count:,} {code}: {advice or example.message or 'see answers.jsonl.'}"
+    return f"{count:,} {code}: {advice_of(code) or example.message or 'see answers.jsonl.'}"
+
+
+def advice_of(code: str) -> str:
+    """Return what a person can do about a code, Zoho's or our own; empty if nothing is known."""
+    return advice_for(code) or _OWN_ADVICE.get(code, "")
 
 
 def shown(example: Result) -> str:

@@ -22,6 +22,24 @@ SHOWN = 60
 _AS_TEXT = "export ids as text, not as numbers"
 
 
+_ADVICE = {
+    MISSING_VALUE: "A cell that is needed is empty: fill it, or give a value for all by --default.",
+    BAD_ID: "A cell is no id as Zoho writes them: mend it.",
+    ROUNDED_ID: f"A spreadsheet has rounded ids: {_AS_TEXT}.",
+    BAD_OP: "The op is missing, or another than the one that is asked for.",
+    BROKEN_RECORD: "The record cannot be read: mend its quotes and cells.",
+    BAD_ENCODING: "The record is no text in this encoding: name the right one by --encoding.",
+    CONFLICT: "Rows want different things of the same email: keep the right one.",
+    UNKNOWN_DEAL: "The CRM shows no such deal: correct its id, or leave the row out.",
+    UNKNOWN_OWNER: "The CRM shows no such user: correct the id, or leave the row out.",
+}
+
+
+def advice_for(reason: str) -> str:
+    """Return what a person can do about a reason; empty if nothing is known."""
+    return _ADVICE.get(reason, "")
+
+
 def shown(raw: str) -> str:
     """Shorten a cell so that it fits into a message."""
     return repr(raw if len(raw) <= SHOWN else raw[:SHOWN] + "…")

@@ -81,7 +81,7 @@ def own_rows(
         is_refused: tells of a row that the plan does not have whether it is of this run; a person
             may have written others into `rejects`.
     """
-    refused = (own for own in _refused(rejects, columns) if is_refused(own.row))
+    refused = (own for own in refused_rows(rejects, columns) if is_refused(own.row))
     waiting = next(refused, None)
     for own in _planned(plan, columns, spill):
         while waiting is not None and waiting.row < own.row:
@@ -109,10 +109,14 @@ def _planned(plan: Path, columns: Sequence[OwnColumn], spill: Path) -> Iterator[
             yield OwnRow(row, tuple(cells))
 
 
-def _refused(rejects: Path, columns: Sequence[OwnColumn]) -> Iterator[OwnRow]:
+def refused_rows(rejects: Path, columns: Sequence[OwnColumn]) -> Iterator[OwnRow]:
     """Stream the rows that were refused before the plan was sealed, which are in order.
 
     Those that were refused after the look-ups stand behind them, and in the plan.
+
+    Args:
+        rejects: the refused rows; a missing file has none.
+        columns: which of its columns.
     """
     if not rejects.is_file():
         return

@@ -82,11 +82,15 @@ class RunFolder(msgspec.Struct, frozen=True):
         return self.path / "verify-answers.jsonl"
 
     @property
+    def page(self) -> Path:
+        """The page of the run, if it was made."""
+        return self.path / "report.html"
+
+    @property
     def of_the_users(self) -> tuple[Path, ...]:
         """The files with nothing but the user's columns, names and texts; some may be missing."""
-        report = self.path / "report.html"
         return (
-            *(self.rejects, self.answers, self.names, self.torn, report),
+            *(self.rejects, self.answers, self.names, self.torn, self.page),
             self.verification_answers,
         )
 

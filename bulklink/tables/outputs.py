@@ -55,6 +55,20 @@ def output_to(
         return Output(form_of("-", format_, spreadsheet=spreadsheet), None, target)
     path = Path(target)
     form = form_of(str(path), format_, spreadsheet=spreadsheet)
+    check_free(path, force=force)
+    return Output(form, path)
+
+
+def check_free(path: Path, *, force: bool = False) -> None:
+    """Refuse to write a file where there is one already, or no folder.
+
+    Args:
+        path: the file.
+        force: whether a file that is there is replaced.
+
+    Raises:
+        UsageError: if it is there already, or has no folder.
+    """
     check_folder(path)
     if path.exists() and not force:
         raise UsageError(
@@ -62,4 +76,3 @@ def output_to(
             where=str(path),
             advice="Add --force to replace it, or name another.",
         )
-    return Output(form, path)

@@ -17,7 +17,7 @@ from tests.cli.tree import ALL, LEAVES, contexts
 
 HEAVY = (
     *("aiohttp", "anyio", "asyncio", "duckdb", "filelock", "keyring", "msgspec", "orjson", "rich"),
-    *("python_calamine", "ssl", "tomli_w", "xlsxwriter"),
+    *("jinja2", "python_calamine", "ssl", "tomli_w", "xlsxwriter"),
 )
 TYPED = ("bulklink link m.csv --on", "bulklink resume ", "bulklink undo run --profile ")
 ASKED = ("--help", "link --help", "auth login --help", "report --help", "--version", "lnk", "")

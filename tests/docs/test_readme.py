@@ -143,6 +143,7 @@ def test_an_installed_wheel_brings_the_demo_with_it(tmp_path: Path) -> None:
     env = clean_env(tmp_path) | {"PYTHONPATH": str(target)}
     where = run([sys.executable, "-c", "import bulklink; print(bulklink.__file__)"], tmp_path, env)
     assert where.stdout.decode().startswith(str(target))
+    assert (target / "bulklink" / "page" / "assets" / "plot.umd.min.js").is_file()
     done = run([sys.executable, "-m", "bulklink", "demo", "--help"], tmp_path, env)
     assert done.returncode == 0
     done = run([sys.executable, "-m", "bulklink", "demo"], tmp_path, env)

@@ -143,10 +143,6 @@ CASES = {
         env=(("BULKLINK_API_URL", NOBODY), ("BULKLINK_BATCH_SIZE", "99")), code="", said=("99",)
     ),
 }
-LATER = {
-    "report": ("report", "runs/x"),
-}
-LATER_COMMANDS = ("report",)
 
 
 def furnish(folder: Path, case: Case) -> Command:
@@ -174,14 +170,13 @@ Outcomes = dict[str, tuple[Path, Ended]]
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     """Run all cases."""
     top = tmp_path_factory.mktemp("bad")
-    later = {name: Case(arguments, code="usage") for name, arguments in LATER.items()}
 
     def run(named: tuple[str, Case]) -> tuple[str, tuple[Path, Ended]]:
         name, case = named
         folder = top / name.replace(" ", "-")
         return name, (folder, furnish(folder, case)(*case.arguments, "--json"))
 
-    return dict(map(run, {**CASES, **later}.items()))
+    return dict(map(run, CASES.items()))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -218,17 +213,9 @@ def test_what_the_user_keeps_where_a_run_folder_was_wanted_is_left_alone(
     assert (folder / "file").read_text("utf-8") == "kept\n"
 
 
-@pytest.mark.parametrize("name", LATER)
-def test_what_does_not_exist_yet_is_unknown(outcomes: Outcomes, name: str) -> None:
-    _, ended = outcomes[name]
-    assert ended.code == 2, ended
-    assert ended.error["code"] == "usage"
-
-
-def test_help_names_nothing_that_does_not_exist_yet(bulklink: Command) -> None:
+def test_help_names_commands_and_options(bulklink: Command) -> None:
     commands = {line.split()[0] for line in bulklink("--help").out.split("\n") if line.strip()}
     assert {"link", "status"} <= commands
-    assert not commands & set(LATER_COMMANDS)
     options = set(bulklink("relink", "--help").out.split())
     assert {"--batch-size", "--yes"} <= options
 

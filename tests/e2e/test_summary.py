@@ -171,7 +171,8 @@ def test_what_failed_can_be_exported_and_sent_again(
 ) -> None:
     documented = standin.script
     command = failing(bulklink, standin, world)
-    export, retry = commands(command(*RUN).out)
+    page, export, retry = commands(command(*RUN).out)
+    assert page == ["report", "my run"]
     assert export == ["export", "my run", "--status", "failed", "-o", "again.csv"]
     assert command(*export).code == 0
     assert len((bulklink.folder / "again.csv").read_text("utf-8").splitlines()) == 12
@@ -209,7 +210,7 @@ def test_what_is_in_doubt_can_be_read_back(
     command = bulklink.given(**standin.env())
     told = command("unlink", "m.csv", "--run-dir", "r", "--read-back", "never")
     assert "in_doubt  2" in told.out, told
-    (verify,) = commands(told.out)
+    _, verify = commands(told.out)
     assert verify == ["verify", "r", "--in-doubt"]
 
 

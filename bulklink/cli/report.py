@@ -1,0 +1,67 @@
+"""`bulklink report`: the page of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bulklink.cli.completing import FileName, RunPath
+from bulklink.cli.options import option, output_options
+from bulklink.cli.output import target_of
+from bulklink.cli.screen import note, print_json
+from bulklink.errors import ExitCode
+
+
+@click.command("report")
+@click.argument("run", type=RunPath())
+@option(
+    "--counts-only",
+    is_flag=True,
+    help="Leave out all ids, names, file names and what the CRM said: counts, codes, times and"
+    " hashes of whole files stay. Safe to send on.",
+)
+@option(
+    "--output",
+    "-o",
+    type=FileName(),
+    metavar="FILE",
+    help="Write the page there instead of RUN/report.html; - is standard output.",
+)
+@option("--force", is_flag=True, help="Replace a file that is there; RUN/report.html always is.")
+@output_options
+def report(
+    run: Path,
+    output: str | None,
+    *,
+    counts_only: bool,
+    force: bool,
+    as_json: bool,
+    debug: bool,
+) -> int:
+    """Write a page about a run that needs no network.
+
+    It is RUN/report.html. Of a planned run it is the page that a customer approves: what will be
+    done, its cost, the digest and the command that sends exactly that. Of any other: the
+    accounting, failures by code, deal and owner with their rows, calls and credits, what happened
+    over time, settings and hashes. Works at any time, also while the run goes on. The page has ids
+    and names, for your eyes only (0600); --counts-only leaves them out.
+
+    \b
+    Examples:
+      bulklink report runs/20261122T101500Z-link-3f2a
+      bulklink report runs/20261122T101500Z-link-3f2a --counts-only -o counts.html
+    """
+    del debug  # read where errors are shown
+    from bulklink.job.reporting.writing import report as write  # noqa: PLC0415 - not for --help
+
+    to = None if output is None else target_of(output, as_json=as_json)
+    told = write(run, to, counts_only=counts_only, force=force)
+    if as_json:
+        said = {"report": told.path, "bytes": told.bytes, "counts_only": counts_only}
+        print_json(said | {"exit_code": 0})
+    elif told.path is not None:
+        click.echo(told.path)
+        if not counts_only:
+            note("It has ids and names: --counts-only makes one that is safe to send on.")
+    return ExitCode.OK

@@ -1,0 +1,1 @@
+"""`report`: the page of a run, gathered from its folder."""

@@ -1,0 +1,95 @@
+"""What is said of a run in several places: on the screen and on its page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bulklink.engine.limiting import LimitedBy
+from bulklink.models import Op, Status
+from bulklink.page.content import Accounting, Line
+from bulklink.runs.record import RunRecord
+from bulklink.runs.status import PENDING
+
+_BY_PLAN = (Status.DONE, Status.UNCHANGED, Status.FAILED, Status.IN_DOUBT)
+_NO_OP = "no op"
+_Cells = dict[str, dict[str, int]]
+
+
+def accounting(
+    rows: Mapping[tuple[Op | None, Status], int], of_run: int, planned: Mapping[str, int]
+) -> Accounting:
+    """Return the rows of a run by status and op, whose lines and columns add up.
+
+    Args:
+        rows: the last results, by op and status.
+        of_run: all rows of the run.
+        planned: the messages of each op.
+    """
+    cells: _Cells = {str(status): {} for status in Status}
+    for (op, status), count in rows.items():
+        if count:
+            cells[status][op or _NO_OP] = count
+    totals = {status: sum(by_op.values()) for status, by_op in cells.items()}
+    pending = of_run - sum(totals.values())
+    apart = True
+    if pending:
+        told = _pending(cells, pending, planned)
+        apart = told is not None
+        cells[PENDING], totals[PENDING] = told or {}, pending
+    named = {op for by_op in cells.values() for op in by_op}
+    ops = tuple(op for op in (*map(str, Op), _NO_OP) if op in named)
+    lines = tuple(
+        Line(
+            status,
+            tuple(by_op.get(op, 0 if apart or status != PENDING else None) for op in ops),
+            totals[status],
+        )
+        for status, by_op in cells.items()
+        if totals[status]
+    )
+    sums = (sum(by_op.get(op, 0) for by_op in cells.values()) if apart else None for op in ops)
+    return Accounting(ops, lines, tuple(sums), of_run)
+
+
+def _pending(cells: _Cells, pending: int, planned: Mapping[str, int]) -> dict[str, int] | None:
+    """Return the rows of each op that are still to be settled, None where nobody can tell.
+
+    Of the refused rows, those refused after the look-ups were planned and the others were not:
+    where there are both, they cannot be told apart.
+    """
+    for settled in (_BY_PLAN, (*_BY_PLAN, Status.REJECTED)):
+        left = {
+            op: many - sum(cells[status].get(op, 0) for status in settled)
+            for op, many in planned.items()
+        }
+        if sum(left.values()) == pending:
+            return {op: many for op, many in left.items() if many}
+    return None
+
+
+def limited(record: RunRecord) -> str:
+    """Say what limited the last command on a run, with the figures; empty where nothing did."""
+    if record.limited is None or record.limited.by == LimitedBy.NOTHING:
+        return ""
+    figures = {name: value or 0 for name, value in record.limited.figures.items()}
+    waited = figures["waited"]
+    return (
+        f"Limited by {record.limited.by}:"
+        f" {figures['in_flight']:.1f} of {figures['most_in_flight']:.0f} calls in flight,"
+        f" {figures['calls_a_second']:,.1f} calls/s"
+        + (f" of {figures['rate']:,.0f}" if figures["rate"] else "")
+        + f", {figures['latency']:.2f} s a call, CPU {figures['cpu']:.0%}"
+        + (f", {waited:,.0f} s waited for credits" if waited else "")
+        + "."
+    )
+
+
+def beyond_max_credits(record: RunRecord) -> int:
+    """Return how many calls went beyond --max-credits."""
+    beyond = record.limited.figures.get("beyond_max_credits") if record.limited else None
+    return int(beyond or 0)
+
+
+def can_be_undone(record: RunRecord) -> bool:
+    """Tell whether the run knows where its emails were: a link needs no snapshot for that."""
+    return record.by_op.get(Op.LINK, 0) > 0 or record.asked.get("snapshot") is not False

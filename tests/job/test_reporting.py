@@ -1,0 +1,337 @@
+"""What the page of a run says is what its folder holds: counts, rows, names, commands."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from bulklink.errors import InvalidRowsError, LedgerError, RunDirError
+from bulklink.job.options import OnInvalid
+from bulklink.ledger.lines import Result, result_line
+from bulklink.models import Op, Status
+from bulklink.page.content import Grouping, Report
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.record import CanaryRecord, OrgRecord, State, UndoOf
+from tests.page.runs import (
+    HEADER,
+    OWNERS,
+    mapping_rows,
+    measured,
+    page,
+    planned_run,
+    result,
+    sent,
+    told,
+)
+
+MANY = 600
+ROWS = mapping_rows(MANY)
+BAD = ("x", "71", "m", "500", "", "", "")
+CODES = ["INVALID_DATA", "NOT_ALLOWED", "not-listed", None]
+
+
+def outcome(row: int) -> Result:
+    """Return the result of a row: one of three fails, of several codes, some are in doubt."""
+    cells = ROWS[row - 1]
+    if row % 3:
+        return result(row, cells, Status.DONE)
+    code = CODES[(row // 3) % 4]
+    return result(row, cells, Status.IN_DOUBT if code == "not-listed" else Status.FAILED, code)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run of 600 emails, 200 of which failed, with a refused row and a duplicate."""
+    run = planned_run(tmp_path_factory.mktemp("run"), [*ROWS, BAD, ROWS[0]])
+    corrected = result(1, ROWS[0], Status.FAILED, "not-applied")
+    sent(run, [*map(outcome, range(1, MANY + 1)), corrected])
+    measured(run, 30)
+    measured(run, 30, after=timedelta(days=2), answered_429=1)
+    with run.ledger.open("ab") as ledger:
+        ledger.write(result_line("2026-11-22T12:01:00.000Z", outcome(1))[:-1])  # torn
+    return run
+
+
+@pytest.fixture(scope="module")
+def full(run: RunFolder) -> Report:
+    return told(run)
+
+
+def failed() -> list[Result]:
+    """Return what failed or is in doubt, obviously."""
+    found = [outcome(row) for row in range(2, MANY + 1) if row % 3 == 0]
+    return [result(1, ROWS[0], Status.FAILED, "not-applied"), *found]
+
+
+def by(report: Report, field: str) -> Grouping:
+    (found,) = (group for group in report.failures.groupings if group.field == field)
+    return found
+
+
+def kept(report: Report) -> list[dict[str, Any]]:
+    """Return the rows that the page has, as it reads them."""
+    read = msgspec.json.decode(report.kept or b"null")
+    return [
+        {
+            name: read["texts"][name][cell] if name in read["texts"] and cell is not None else cell
+            for name, cell in zip(read["columns"], cells, strict=True)
+        }
+        for cells in read["rows"]
+    ]
+
+
+def test_every_row_is_counted_once_by_its_last_result(full: Report) -> None:
+    assert full.accounting.rows == MANY + 2
+    assert sum(full.accounting.of.values()) == full.accounting.rows
+    assert full.accounting.of == {
+        "done": 399,
+        "failed": 151,
+        "in_doubt": 50,
+        "rejected": 1,
+        "duplicate": 1,
+    }
+    assert full.failures.rows == 201
+    assert full.refused.rows == 1
+
+
+def test_failures_are_counted_by_code_deal_and_owner(full: Report) -> None:
+    told_of = failed()
+    codes = Counter(one.code or f"HTTP {one.http_status}" for one in told_of)
+    assert {one.label: one.count for one in by(full, "code").classes} == codes
+    deals = Counter(one.deal_id for one in told_of)
+    assert {one.label: one.count for one in by(full, "deal").classes} == deals
+    owners = Counter(one.owner_id for one in told_of)
+    assert {one.label: one.count for one in by(full, "owner").classes} == owners
+    assert {one.label: one.name for one in by(full, "owner").classes} == {
+        owner: OWNERS[owner or ""] for owner in owners
+    }
+    assert [one.count for one in by(full, "deal").classes] == sorted(deals.values(), reverse=True)
+    assert {one.in_doubt for one in by(full, "code").classes if one.label == "not-listed"} == {50}
+
+
+def test_a_class_says_what_to_do_and_how_to_get_its_rows(full: Report) -> None:
+    told_of = {one.label: one for one in by(full, "code").classes}
+    assert told_of["NOT_ALLOWED"].advice.startswith("The contact is not on that deal")
+    run = full.identity.folder if full.identity else ""
+    export = f"bulklink export {run} --status"
+    assert told_of["NOT_ALLOWED"].command == f"{export} failed --code NOT_ALLOWED -o again.csv"
+    assert told_of["not-listed"].command == f"{export} in_doubt --code not-listed -o again.csv"
+    assert told_of["HTTP 400"].command == ""  # a row without a code has none to be chosen by
+    assert full.failures.command == f"{export} failed --status in_doubt -o again.csv"
+    (reason,) = full.refused.groupings[0].classes
+    assert (reason.label, reason.command) == (
+        "bad-id",
+        f"{export} rejected --code bad-id -o again.csv",
+    )
+
+
+def test_each_row_is_in_the_page_once_with_all_that_is_known_of_it(full: Report) -> None:
+    rows = kept(full)
+    assert [one["row"] for one in rows] == sorted([*(one.row for one in failed()), MANY + 1])
+    third = next(one for one in rows if one["row"] == 3)
+    assert third == {
+        "row": 3,
+        "op": "link",
+        "contact": "100",
+        "owner": "73",
+        "message": "m00003",
+        "deal": "502",
+        "status": "failed",
+        "code": "NOT_ALLOWED",
+        "text": "said of row 3",
+        "time": "2026-11-22 12:00:00+00:00",
+    }
+    for group in full.failures.groupings:
+        assert [one.kept for one in group.classes] == [one.count for one in group.classes]
+
+
+def test_where_there_is_no_room_each_class_has_its_share(run: RunFolder) -> None:
+    report = told(run, most_bytes=3000)
+    rows = kept(report)
+    assert 20 < len(rows) < 60
+    for group in report.failures.groupings:
+        for one in group.classes:
+            of_class = [row for row in rows if row[group.field] == one.key]
+            assert one.kept == sum(row["status"] != "rejected" for row in of_class)
+            assert one.kept >= min(3, one.count)
+
+
+def test_classes_beyond_the_largest_are_summed(tmp_path: Path) -> None:
+    rows = mapping_rows(110, deals=100)
+    run = sent(
+        planned_run(tmp_path, rows),
+        [result(n, cells, Status.FAILED, "X") for n, cells in enumerate(rows, 1)],
+    )
+    group = by(told(run), "deal")
+    assert len(group.classes) == 40
+    assert [one.count for one in group.classes[:11]] == [2] * 10 + [1]
+    assert (group.others, group.other_rows) == (60, 60)
+
+
+def test_the_timeline_is_told_with_its_pause(full: Report) -> None:
+    assert full.course is not None
+    assert full.course.answered_429 == 30
+    drawn = msgspec.json.decode(full.course.json)
+    assert [fold["label"] for fold in drawn["folds"]] == ["2 d"]
+    assert len(drawn["bins"]) == 60
+    assert drawn["bins"][0]["rates"] == {"done": 18, "failed": 2}
+    assert [drawn["bins"][0][name] for name in ("p50", "p95", "p99")] == [0.25, 0.5, 1.5]
+
+
+def test_without_a_timeline_the_ledger_tells_when_emails_were_settled(tmp_path: Path) -> None:
+    run = sent(
+        planned_run(tmp_path, ROWS[:100]),
+        [result(n, ROWS[n - 1], Status.DONE) for n in range(1, 101)],
+    )
+    report = told(run)
+    assert report.course is not None
+    assert report.course.answered_429 is None
+    drawn = msgspec.json.decode(report.course.json)
+    assert [one["rates"] for one in drawn["bins"]] == [{"done": 20}] * 5
+    assert "were not kept for this run" in page(run)
+
+
+def test_a_planned_run_is_told_for_approval(tmp_path: Path) -> None:
+    run = planned_run(tmp_path, [*ROWS[:90], BAD, ROWS[0]], op=Op.RELINK)
+    report = told(run)
+    assert report.planned is not None
+    (op,) = report.planned.ops
+    assert (op.op, op.emails, op.contacts, op.owners, op.deals) == ("relink", 90, 9, 3, 5)
+    assert [(one.of and one.of.name, one.emails) for one in report.planned.deals] == [
+        (f"Deal {n}", 18) for n in range(5)
+    ]
+    assert len(report.planned.sample) == 18
+    assert report.accounting.of == {"pending": 90, "rejected": 1, "duplicate": 1}
+    assert report.calls.credits.forecast is not None
+    written = page(run)
+    command = f"bulklink apply {run.path} --expect {run.read().digest}"
+    assert command in written
+    assert "<code>bulklink undo</code> puts it back" in written
+    assert "Signature" in written
+
+
+def test_a_plan_that_cannot_be_undone_says_so(tmp_path: Path) -> None:
+    run = planned_run(tmp_path, ROWS[:3], op=Op.UNLINK, snapshot=False)
+    assert told(run).undo.startswith("It cannot be taken back")
+
+
+def test_a_refused_run_tells_the_reasons(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRowsError):
+        planned_run(tmp_path, [*ROWS[:5], BAD, BAD], on_invalid=OnInvalid.STOP)
+    report = told(RunFolder(tmp_path / "run"))
+    assert report.state == "refused"
+    (reason,) = report.refused.groupings[0].classes
+    assert (reason.label, reason.count, reason.kept, reason.command) == ("bad-id", 2, 2, "")
+    assert kept(report)[0]["text"].endswith("mapping.csv:7, contact_id: x")
+    assert report.accounting.of["rejected"] == 2
+
+
+def test_a_copy_on_another_machine_is_told_alike(run: RunFolder, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "copy")
+    copied = told(RunFolder(tmp_path / "copy"))
+    assert copied.accounting == told(run).accounting
+    assert kept(copied) == kept(told(run))
+
+
+def test_a_damaged_ledger_is_no_page(tmp_path: Path) -> None:
+    run = planned_run(tmp_path, ROWS[:3])
+    with run.ledger.open("ab") as ledger:
+        ledger.write(b"{\n")
+    with pytest.raises(LedgerError):
+        told(run)
+    with pytest.raises(RunDirError):
+        told(RunFolder(tmp_path))
+
+
+MARK = "7777777777"
+NAME = "Zebra"
+
+
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run that has a marker in all that tells whose it is."""
+    folder = tmp_path_factory.mktemp(f"{NAME}-host")
+    rows = [
+        (*(f"{MARK}{n}" for n in range(4)), f"{NAME} owner", f"{NAME} deal", f"{NAME} note"),
+        (f"{MARK}0", f"{MARK}1", f"{MARK}9", f"{MARK}3", "", "", ""),
+        (f"{NAME}", "71", "m", "500", "", "", ""),
+    ]
+    run = planned_run(
+        folder,
+        rows,
+        file=f"{NAME}.csv",
+        run=f"{NAME}-run",
+        header=(*HEADER[:5], f"{NAME} deals", f"{NAME} notes"),
+        columns=(("deal_name", f"{NAME} deals"),),
+        defaults=(("deal_name", f"{NAME} default"),),
+        keep=(f"{NAME} notes",),
+    )
+    doubtful = [
+        result(1, rows[0], Status.FAILED, f"{NAME}_CODE", message=f"{NAME} said {MARK}"),
+        result(2, rows[1], Status.IN_DOUBT, "not-listed", previous_deal_id=f"{MARK}8"),
+    ]
+    sent(run, doubtful)
+    measured(run, 3)
+    run.write(
+        run.read().but(
+            org=OrgRecord(MARK, f"{NAME} org", "Sandbox"),
+            api_url=f"https://{NAME}.example",
+            reason=f"{NAME} {MARK}",
+            canary=CanaryRecord(2, found=f"{NAME} {MARK}"),
+            undo_of=UndoOf(f"/{NAME}/run", MARK, "d" * 64),
+        )
+    )
+    return run
+
+
+def test_counts_alone_tell_nothing_of_anybody(marked: RunFolder) -> None:
+    everything = page(marked)
+    counts = page(marked, full=False)
+    for mark in (MARK, NAME):
+        assert mark in everything
+        assert mark.lower() not in counts.lower()
+    assert 'id="kept"' not in counts
+    assert "another code" in counts
+    assert "not-listed" in counts
+
+
+def test_counts_alone_add_up_as_the_whole_page_does(run: RunFolder, full: Report) -> None:
+    counts = told(run, full=False)
+    assert counts.accounting == full.accounting
+    assert counts.calls == full.calls
+    assert counts.course == full.course
+    assert [[one.count for one in group.classes] for group in counts.failures.groupings] == [
+        [one.count for one in group.classes] for group in full.failures.groupings
+    ]
+    assert counts.commands.retry == "bulklink retry RUN"
+
+
+def test_what_users_and_the_crm_say_is_shown_and_never_run(tmp_path: Path) -> None:
+    evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}"
+    rows = [("1", "71", "m1", "500", evil, evil, evil)]
+    run = planned_run(tmp_path, rows)
+    sent(run, [result(1, rows[0], Status.FAILED, "X", message=evil)], state=State.STOPPED)
+    record = run.read()
+    run.write(record.but(org=OrgRecord("1", evil, evil), stopped_by=evil))
+    written = page(run)
+    assert "<script>alert" not in written
+    assert "<img" not in written
+    assert written.count("</script>") == 5  # two of data, two libraries, one of ours
+    assert "&lt;script&gt;alert(1)" in written
+    assert "7*7" in written
+
+
+def test_a_run_goes_on_while_it_is_told(tmp_path: Path) -> None:
+    run = sent(planned_run(tmp_path, ROWS[:9]), [outcome(1)], state=State.RUNNING)
+    with run.driven():
+        report = told(run)
+        assert report.state == "running"
+        assert report.accounting.of == {"done": 1, "pending": 8}
+    assert told(run).stopped_by == "killed"
+    assert told(run).commands.resume == f"bulklink resume {run.path}"

@@ -1,0 +1,134 @@
+"""Run folders to make pages of, without a CRM: a sealed plan and the lines of a ledger."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bulklink.job.options import Job, OnInvalid
+from bulklink.job.planning import plan
+from bulklink.job.reporting.gathering import gather
+from bulklink.ledger.lines import CallLine, Result, call_line, result_line, timestamp
+from bulklink.models import Op, Status
+from bulklink.page.content import Report
+from bulklink.page.rendering import render
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.hashes import ledger_hash
+from bulklink.runs.record import Invocation, OrgRecord, State
+from bulklink.runs.timeline import Stretch, append_stretch
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+NOW = NOON.timestamp() + 3600
+OWNERS = {"71": "Patricia Boyle", "72": "Jacob Lindner", "73": "Ana Salas"}
+HEADER = ("contact_id", "owner_id", "message_id", "deal_id", "owner_name", "deal_name", "Note")
+
+
+def mapping_rows(many: int, *, deals: int = 5, name: str = "Deal") -> list[tuple[str, ...]]:
+    """Return rows of a mapping: ten emails a contact, deals and owners in turn."""
+    owners = list(OWNERS.items())
+    return [
+        (
+            str(100 + n // 10),
+            owners[n % 3][0],
+            f"m{n + 1:05}",
+            str(500 + n % deals),
+            owners[n % 3][1],
+            f"{name} {n % deals}",
+            "seen",
+        )
+        for n in range(many)
+    ]
+
+
+def planned_run(folder: Path, rows: Sequence[tuple[str, ...]], **options: Any) -> RunFolder:
+    """Seal the plan of a mapping in a run folder."""
+    mapping = folder / options.pop("file", "mapping.csv")
+    with mapping.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([options.pop("header", HEADER), *rows])
+    run = RunFolder(folder / options.pop("run", "run"))
+    options = {"op": Op.LINK, "on_invalid": OnInvalid.SKIP} | options
+    plan(Job(mappings=(str(mapping),), run_dir=run.path, **options))
+    return run
+
+
+def result(
+    row: int, cells: tuple[str, ...], status: Status, code: str | None = None, **more: Any
+) -> Result:
+    """Return the result of a row of `mapping_rows`."""
+    contact, owner, message, deal = cells[:4]
+    http_status = 200 if status is Status.DONE else 400
+    said: dict[str, Any] = {
+        "http_status": http_status,
+        "message": f"said of row {row}",
+        "attempts": 1,
+    }
+    return Result(row, Op.LINK, contact, owner, message, deal, status, code, **(said | more))
+
+
+def sent(
+    run: RunFolder,
+    results: Iterable[Result],
+    *,
+    state: State = State.FINISHED,
+    stopped_by: str | None = None,
+    seconds: float = 60.0,
+    a_second: int = 20,
+) -> RunFolder:
+    """Add results to a run's ledger, so many a second from noon on, and end it."""
+    with run.ledger.open("ab") as ledger:
+        first = CallLine(1, "link", 1, "100", (1,))
+        ledger.write(call_line(timestamp(NOON.timestamp()), first))
+        for number, one in enumerate(results):
+            ledger.write(result_line(timestamp(NOON.timestamp() + number / a_second), one))
+    began, ended = timestamp(NOON.timestamp()), timestamp(NOON.timestamp() + seconds)
+    record = run.read()
+    run.write(
+        record.but(
+            state=state,
+            stopped_by=stopped_by,
+            org=OrgRecord("60001", "Harbour Insurance", "Sandbox"),
+            api_url="https://www.zohoapis.eu",
+            data_centre="eu",
+            invocations=(
+                *record.invocations,
+                Invocation(began, ended, seconds, stopped_by, 3 if stopped_by else 1),
+            ),
+            **ledger_hash(run.ledger),
+        )
+    )
+    return run
+
+
+def measured(run: RunFolder, many: int, *, after: timedelta = timedelta(), **changes: Any) -> None:
+    """Add so many seconds to a run's timeline, from noon on or later."""
+    for second in range(1, many + 1):
+        moment = NOON + after + timedelta(seconds=second)
+        told: dict[str, Any] = {
+            "ts": timestamp(moment.timestamp()),
+            "seconds": 1.0,
+            "settled": {"done": 18, "failed": 2},
+            "calls": {"link": 1, "unlink": 0, "read": 0, "lookup": 0},
+            "answered_429": 0,
+            "in_flight": 8.0,
+            "most_in_flight": 10.0,
+            "latency": {"0.25": 18, "0.5": 1, "1.5": 1},
+            "credits_left": None,
+            "waited": 0.0,
+            "limited_by": "calls in flight",
+        }
+        append_stretch(run.timeline, msgspec.convert(told | changes, Stretch, strict=False))
+
+
+def told(run: RunFolder, **options: Any) -> Report:
+    """Gather what the page of a run says."""
+    return gather(run, NOW, **({"zone": UTC} | options))
+
+
+def page(run: RunFolder, **options: Any) -> str:
+    """Write the page of a run."""
+    return render(told(run, **options), UTC)

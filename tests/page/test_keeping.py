@@ -1,0 +1,83 @@
+"""The rows of a page: each once, no more than fit, and harmless wherever they came from."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulklink.page.keeping import Kept, Row, harmless
+
+
+def row(number: int, **changes: str | None) -> Row:
+    told: dict[str, str | None] = {
+        "op": "link",
+        "contact": "5843104000000424162",
+        "owner": "5843104000000424672",
+        "message": f"{number:064x}",
+        "deal": "5843104000004382122",
+        "status": "failed",
+        "code": "INVALID_DATA",
+        "text": "invalid data",
+        "ts": "2026-11-22T10:15:00.123Z",
+    }
+    return msgspec.convert({"row": number, **told, **changes}, Row)
+
+
+def told(kept: Kept) -> list[dict[str, object]]:
+    """Read the rows back as the page does."""
+    read = msgspec.json.decode(kept.json() or b"null")
+    texts = read["texts"]
+    return [
+        {
+            name: texts[name][cell] if name in texts and cell is not None else cell
+            for name, cell in zip(read["columns"], cells, strict=True)
+        }
+        for cells in read["rows"]
+    ]
+
+
+_TEXT = st.text(max_size=20)
+
+
+@given(st.dictionaries(st.integers(1, 10**9), st.tuples(_TEXT, _TEXT, st.none() | _TEXT)))
+def test_rows_are_read_back_as_they_were_in_the_order_of_the_mapping(
+    rows: dict[int, tuple[str, str, str | None]],
+) -> None:
+    kept = Kept(zone=UTC)
+    kept.take(row(n, code=code, text=text, deal=deal) for n, (code, text, deal) in rows.items())
+    found = told(kept) if rows else []
+    assert [one["row"] for one in found] == sorted(rows)
+    assert [(one["code"], one["text"], one["deal"]) for one in found] == [
+        rows[n] for n in sorted(rows)
+    ]
+    assert all(one["time"] == "2026-11-22 10:15:00+00:00" for one in found)
+
+
+@given(st.integers(0, 5_000), st.text(min_size=1, max_size=40))
+def test_rows_take_no_more_room_than_there_is(most: int, text: str) -> None:
+    kept = Kept(most, UTC)
+    kept.take(row(n, text=f"{text}{n}", deal=f"{n}", message=text * 3) for n in range(1, 60))
+    json = harmless(kept.json() or b"")
+    assert len(json) <= most + 250  # the names of the columns
+
+
+def test_those_that_come_first_are_kept() -> None:
+    kept = Kept(2000, UTC)
+    kept.take(map(row, range(100, 0, -1)))
+    found = [one["row"] for one in told(kept)]
+    assert 5 < len(found) < 30
+    assert found == sorted(range(100, 100 - len(found), -1))
+    assert kept.count("code", "INVALID_DATA", refused=False) == len(found)
+    assert kept.count("code", "INVALID_DATA", refused=True) == 0
+
+
+def test_no_text_ends_the_element_it_stands_in() -> None:
+    kept = Kept(zone=UTC)
+    kept.take([row(1, text="</script><script>alert(1)</script><!--", deal="]]>&lt;")])
+    json = harmless(kept.json() or b"")
+    assert b"<" not in json
+    assert b">" not in json
+    assert msgspec.json.decode(json) == msgspec.json.decode(kept.json() or b"")
