@@ -28,6 +28,8 @@ def seen(track: Track, listed: bool, deal: Deal | None, call: int | None) -> Non
     track.call = call
     if not listed and track.need is Need.SNAPSHOT and track.unseen:
         track.ask(track.half)
+    elif not listed and (refusal := _refused_alone(track)):
+        _link_refused(track, refusal)
     elif not listed:
         track.end(Status.IN_DOUBT, NOT_LISTED, text="No page of the contact's emails lists it.")
     elif track.need is Need.SNAPSHOT:
@@ -53,8 +55,8 @@ def link_answered(track: Track, verdict: Verdict) -> None:
     elif verdict.code == Code.ALREADY_LINKED:
         track.refusal = verdict
         track.settle(patient=track.doubt or track.unlinked)
-    elif track.lost:
-        # It may be on its deal by a call of this run whose answer was lost.
+    elif track.doubt:
+        # It may be on its deal by a call of this run that was lost, or refused without a name.
         track.refusal = verdict
         track.settle()
     else:
@@ -65,7 +67,7 @@ def put_back_answered(track: Track, verdict: Verdict) -> None:
     """Go on after the verdict on putting a message back on the deal it was on."""
     if verdict.success:
         _put_back(track)
-    elif verdict.code == Code.ALREADY_LINKED or track.lost:
+    elif verdict.code == Code.ALREADY_LINKED or track.doubt:
         track.settle()
     else:
         _put_back_failed(track, f"The link was refused ({_said(track.refusal)}), and so was"
@@ -82,7 +84,9 @@ ANSWERED: dict[Need, Callable[[Track, Verdict], None]] = {
 def unreadable(track: Track, verdict: Verdict | None, call: int | None) -> None:
     """Go on after a read that gave no page: refused with a verdict, or without an answer."""
     track.call = call
-    if track.need is Need.SNAPSHOT and verdict is not None:
+    if refusal := _refused_alone(track):
+        _link_refused(track, refusal)
+    elif track.need is Need.SNAPSHOT and verdict is not None and not track.doubt:
         track.end(Status.FAILED, verdict=verdict, text=_refused(verdict))
     else:
         text = (
@@ -221,6 +225,18 @@ def _link_refused(track: Track, verdict: Verdict) -> None:
     else:
         off = " It is off the deal that it was on, which is not known." if track.unlinked else ""
         track.end(Status.FAILED, verdict=verdict, text=_refused(verdict) + off)
+
+
+def _refused_alone(track: Track) -> Verdict | None:
+    """Return why its link was refused once it stood alone, after calls that named nobody.
+
+    One of those may have put it on its deal all the same, which a read shows. Where none can, the
+    refusal counts; after an answer that was lost it does not.
+    """
+    if track.lost or track.need is not Need.SETTLE or track.half is not Need.LINK:
+        return None
+    refusal = track.refusal
+    return None if refusal is None or refusal.code == Code.ALREADY_LINKED else refusal
 
 
 def _put_back(track: Track) -> None:

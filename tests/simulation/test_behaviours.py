@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -121,6 +121,32 @@ async def test_one_bad_email_that_nothing_names_is_found_in_eleven_calls() -> No
         assert outcome.results[place + 1]["code"] == "NOT_ALLOWED"
         assert statuses(outcome) == {"done": 19, "failed": 1}
         assert outcome.calls["link"] <= 11
+
+
+async def test_an_email_refused_alone_is_read_back_after_calls_that_named_nobody() -> None:
+    mixed = Mixed(status=400, applied="yes", shape="flat", named="none", good="omitted")
+    case = case_of([(0, OWNERS[0], Op.LINK, 20)], settings=Settings(mixed_answer=mixed))
+    deals = {**case.deals, deal(7): contact(7)}
+    messages = [*case.messages[:-1], message(20, case.emails[-1], Op.LINK, deal(7))]
+    refused = [Fault("NOT_ALLOWED", op="link", share=0.5)]
+    outcome = await run(Case(case.emails, messages, deals, case.settings, refused))
+    is_on_its_deal = {one.row for one in messages if outcome.deal_of(one) is not None}
+    done = {row for row, one in outcome.results.items() if one["status"] == "done"}
+    assert done == is_on_its_deal
+    assert 0 < len(is_on_its_deal) < 20
+    assert outcome.calls["read"] == 2
+
+
+@pytest.mark.parametrize("applied", ["yes", "no"])
+async def test_an_email_that_the_crm_does_not_have_fails_though_nothing_names_it(
+    applied: Literal["yes", "no"],
+) -> None:
+    mixed = Mixed(status=400, applied=applied, shape="flat", named="none", good="omitted")
+    case = case_of([(0, OWNERS[0], Op.LINK, 20)], settings=Settings(mixed_answer=mixed))
+    absent = Case(case.emails[1:], case.messages, case.deals, settings=case.settings)
+    outcome = await run(absent)
+    assert statuses(outcome) == {"done": 19, "failed": 1}
+    assert outcome.results[1]["code"] == "INVALID_DATA"
 
 
 async def test_emails_named_as_bad_fail_and_the_rest_goes_again_at_once() -> None:

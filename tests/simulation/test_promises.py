@@ -19,6 +19,8 @@ ONCE_FAILED = (
     17,  # a snapshot refused: no call told it
     9877,  # unlinked by somebody while Ctrl-C ended the run: the check was wrong
     55098,  # the disk failed after a fatal answer: the run did not say so, and did not add up
+    701653,  # on its deal by a call that named nobody, then refused alone: said to have failed
+    701095,  # in doubt since a power failure, then its snapshot refused: said to have failed
     4381,  # unlinked by the run, put on its deal by somebody: said to be unchanged
 )
 
