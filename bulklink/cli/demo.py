@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ import click
 from bulklink.cli.options import output_options
 from bulklink.cli.screen import note
 from bulklink.errors import BulklinkError
-from bulklink.shell import typed
 
 _STOP_SECONDS = 10
 
@@ -71,7 +69,11 @@ def _connection(url: str) -> dict[str, str]:
 @contextmanager
 def _emulator(world: Path) -> Iterator[str]:
     """Serve a world in a process of its own, which a Ctrl-C at the terminal does not reach."""
+    import subprocess  # noqa: PLC0415 - not for --help
+
     import orjson  # noqa: PLC0415 - not for --help
+
+    from bulklink.shell import typed  # noqa: PLC0415 - not for --help
 
     command = [sys.executable, "-m", "bulklink", "emulator", "--world", str(world)]
     with subprocess.Popen(  # noqa: S603 - our own command

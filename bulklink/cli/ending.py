@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -53,6 +52,8 @@ def exit_code_of(cli: click.Command, pressed: Sequence[int]) -> int:
 def _failed(error: BulklinkError) -> int:
     """Show an error, as JSON where the command was asked for that, and return its exit code."""
     if _wants("--debug", "BULKLINK_DEBUG"):
+        import traceback  # noqa: PLC0415 - seldom needed
+
         traceback.print_exception(error)
     readable = not isinstance(error, OutputError)
     try:

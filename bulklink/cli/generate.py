@@ -10,7 +10,6 @@ import click
 from bulklink.cli.options import output_options
 from bulklink.cli.screen import print_json
 from bulklink.cli.types import Number, OneOf, Whole
-from bulklink.emulator.synthetic import Recipe
 from bulklink.errors import ExitCode, UsageError
 
 _SHARE = Number(0, 1)
@@ -84,7 +83,8 @@ def generate(
       bulklink generate --messages 1000 --contacts 50 --linked-wrong 0.5 --out rehearsal
     """
     del debug  # read where errors are shown
-    from bulklink.emulator import generate as writer  # noqa: PLC0415 - only when run
+    from bulklink.emulator import generate as writer  # noqa: PLC0415 - not for --help
+    from bulklink.emulator.synthetic import Recipe  # noqa: PLC0415 - not for --help
 
     try:
         made = Recipe(**recipe)  # type: ignore[arg-type]
