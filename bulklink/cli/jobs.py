@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ import click
 from bulklink.cli.connecting import FAR_SOURCES, take_profile
 from bulklink.cli.options import key_of
 from bulklink.cli.places import place_of
+from bulklink.cli.types import BadChoice
+from bulklink.cli.usage import likely, meant
 from bulklink.engine.failures import MaxFailures
 from bulklink.errors import ConfigError
 from bulklink.job.limits import LimitOptions, PaceOptions, SendOptions
@@ -167,7 +168,8 @@ def value_of(
             return tuple(param.type.convert(str(item), param, ctx) for item in value)
         return param.type.convert(str(value), param, ctx)
     except click.BadParameter as error:
-        advice = f"`bulklink run --help` tells what --{key.replace('_', '-')} takes."
+        advice = meant(error.likely) if isinstance(error, BadChoice) else ""
+        advice += f"`bulklink run --help` tells what --{key.replace('_', '-')} takes."
         raise _wrong(path, key, error.message.rstrip("."), advice, table) from None
 
 
@@ -189,9 +191,8 @@ def _mappings(value: object, path: Path) -> tuple[str, ...]:
 def unknown_key(path: str, key: str, known: Iterable[str], table: str = "") -> ConfigError:
     """Say that a file, or a table of it, has a key that is no option, and which there are."""
     names = sorted(known)
-    like = get_close_matches(key, names, n=1)
-    meant = f"Did you mean {like[0]}? " if like else ""
-    return _wrong(path, key, f"{key!r} is not known", f"{meant}Known are: {_list(names)}.", table)
+    advice = f"{meant(likely(key, names))}Known are: {_list(names)}."
+    return _wrong(path, key, f"{key!r} is not known", advice, table)
 
 
 def _wrong(path: str, key: str, what: str, advice: str, table: str = "") -> ConfigError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from .audit import PLAN_CALLS, PLAN_KEYS, RUN_KEYS, agrees, audited
-from .command import Command, as_csv, as_jsonl, row, rows, write_mapping
+from .command import PROGRAM, Command, as_csv, as_jsonl, row, rows, write_mapping
 from .servers import Emulator
 from .world import Contact
 
@@ -349,3 +351,24 @@ def test_plain_csv_may_have_a_bom_crlf_spaced_headers_and_own_columns(
     assert run.counts == {"done": 4}
     assert {note for (note,) in run.plan("Note")} == {"früh, „heute“"}
     agrees(run, before, emulator.links())
+
+
+def test_a_run_whose_readers_went_away_is_finished_all_the_same(
+    linker: Command, contact: Contact
+) -> None:
+    mapping = write_mapping(linker.folder / "mapping.csv", rows(contact.free[:7], contact.a))
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [PROGRAM, "link", mapping.name, "--run-dir", "here", "--progress", "lines", "-v"],
+        env=linker.environment(),
+        cwd=linker.folder,
+        stdout=writing,
+        stderr=writing,
+        timeout=50,
+        check=False,
+    )
+    os.close(writing)
+    assert done.returncode == 141
+    shown = linker("status", "here", "--json").object
+    assert (shown["state"], shown["counts"]["done"]) == ("finished", 7)

@@ -197,6 +197,9 @@ MISTAKES = {
     "no job": Mistake(("run", "nope.toml"), "config", ("nope.toml",)),
     "a job among mappings": Mistake(("run", "job.toml", "m.csv"), said=("job.toml",)),
     "misspelt key": Mistake(("run", "job.toml"), "config", ("job.toml:3", "Did you mean rate?")),
+    "misspelt value of a key": Mistake(
+        ("run", "value.toml"), "config", ("value.toml:3", "Did you mean skip?")
+    ),
     "nothing to sign in with": Mistake(
         ("auth", "login", "--dc", "eu"), "config", ("BULKLINK_CLIENT_ID",), env=()
     ),
@@ -215,6 +218,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "made").mkdir()
     (folder / "made" / "world.json").write_text("{}", "utf-8")
     (folder / "job.toml").write_text('op = "link"\nmapping = "m.csv"\nrte = 2\n', "utf-8")
+    (folder / "value.toml").write_text(
+        'op = "link"\nmapping = "m.csv"\non_invalid = "skp"\n', "utf-8"
+    )
     profiles = folder / "config" / "bulklink" / "profiles"
     profiles.mkdir(parents=True)
     (profiles / "broken.toml").write_text("client_id = ", "utf-8")

@@ -1,0 +1,22 @@
+"""Commands that are shown can be typed as they stand."""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+import pytest
+
+from bulklink.engine.failures import Failures
+from bulklink.shell import quoted, typed
+
+
+def test_a_plain_command_stands_as_it_is() -> None:
+    assert quoted("resume", "runs/a-link") == "`bulklink resume runs/a-link`"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="quoted for another shell there")
+def test_a_path_with_a_space_is_one_word_for_the_shell() -> None:
+    command = typed("bulklink", "resume", "my runs/it's")
+    assert shlex.split(command) == ["bulklink", "resume", "my runs/it's"]
+    assert f"`{typed('bulklink', 'resume', 'my runs/x')}`" in Failures().reason("my runs/x").advice
