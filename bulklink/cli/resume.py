@@ -37,7 +37,7 @@ def apply_plan(run: Path, expect: str | None, **options: Any) -> int:
     \b
     Examples:
       bulklink apply approved
-      bulklink apply approved --expect 9f86d081884c7d659a2feaa0c55ad015
+      bulklink apply approved --expect DIGEST
     """
     from functools import partial  # noqa: PLC0415 - not for --help
 
