@@ -11,8 +11,9 @@ from contextlib import suppress
 import click
 
 from bulklink.cli.completing import completes, quietly
-from bulklink.cli.screen import colour, note, show_error
+from bulklink.cli.screen import colour, note, show_error, warn
 from bulklink.cli.usage import usage_error
+from bulklink.cli.variables import misspelt
 from bulklink.errors import BulklinkError, ExitCode, OutputError
 
 _TRUE = ("1", "true", "t", "yes", "y", "on")
@@ -31,6 +32,9 @@ def exit_code_of(cli: click.Command, pressed: Sequence[int]) -> int:
     _show_every_sign()
     if completes(os.environ):
         return quietly(cli)
+    if not _wants("--quiet", "BULKLINK_QUIET") and "-q" not in sys.argv:
+        for sentence in misspelt(os.environ, cli):
+            warn(sentence)
     try:
         result = cli.main(prog_name="bulklink", standalone_mode=False, color=colour())
     except click.exceptions.NoArgsIsHelpError as error:

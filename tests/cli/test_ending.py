@@ -149,6 +149,16 @@ def test_a_damaged_run_is_named_and_hides_no_other(bulklink: Command) -> None:
     assert told.err.startswith("warning: runs/bad/run.json: run.json cannot be read")
 
 
+def test_a_misspelt_variable_is_named_and_changes_nothing_else(bulklink: Command) -> None:
+    (bulklink.folder / "runs").mkdir()
+    env = {"BULKLINK_RUNSDIR": "x", "BULKLINK_SOMETHING_ELSE_ENTIRELY": "y", "BULKLINK_JSON": "1"}
+    told = bulklink.given(**env)("status")
+    assert told.object == {"runs": []}
+    said = "warning: The variable BULKLINK_RUNSDIR is not known. Did you mean BULKLINK_RUNS_DIR?\n"
+    assert told.err == said
+    assert bulklink.given(**env, BULKLINK_QUIET="1")("status").err == ""
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
 def test_a_file_never_takes_the_place_of_a_pipe_or_device(bulklink: Command) -> None:
     pipe = bulklink.folder / "pipe.csv"
