@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -16,6 +17,7 @@ from bulklink.cli.usage import usage_error
 from bulklink.cli.variables import misspelt
 from bulklink.errors import BulklinkError, ExitCode, OutputError
 
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 _TRUE = ("1", "true", "t", "yes", "y", "on")
 
 
@@ -76,7 +78,7 @@ def _without_a_command(error: click.exceptions.NoArgsIsHelpError, cli: click.Com
 
 
 def _told(error: Exception) -> BulklinkError:
-    if isinstance(error, OSError) and error.filename is None and error.errno is not None:
+    if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
         told: BulklinkError = OutputError(
             f"It cannot be written: {error.strerror}.",
             where="standard output",

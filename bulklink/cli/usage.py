@@ -96,11 +96,12 @@ def _advice(error: click.ClickException, ctx: click.Context | None, command: str
     match error:
         case click.NoSuchCommand() if ctx and isinstance(ctx.command, click.Group):
             return meant(likely(error.command_name, ctx.command.commands)) + see
-        case click.NoSuchOption() if ctx and isinstance(ctx.command, click.Group):
-            return f"Options stand behind the command: `{command} COMMAND --help` lists them."
         case click.NoSuchOption() if ctx:
-            names = [name for param in ctx.command.params for name in _names(param)]
-            return meant(likely(error.option_name, names)) + see
+            names = [name for param in ctx.command.get_params(ctx) for name in _names(param)]
+            near = likely(error.option_name, names)
+            if near or not isinstance(ctx.command, click.Group):
+                return meant(near) + see
+            return f"Options stand behind the command: `{command} COMMAND --help` lists them."
         case BadChoice():
             return meant(error.likely) + see
         case click.MissingParameter() if ctx and examples_of(ctx.command):

@@ -178,6 +178,7 @@ MISTAKES = {
         ("link", "m.csv", "--on-invalid", "skp"), said=("Did you mean skip?",)
     ),
     "misspelt shell": Mistake(("completion", "bsh"), said=("Did you mean bash",)),
+    "misspelt version": Mistake(("--verison",), said=("Did you mean --version?",)),
     "option before the command": Mistake(("--profile", "x", "link"), said=("behind",)),
     "a word for yes": Mistake(
         ("status",), said=("BULKLINK_CHECK",), env=(("BULKLINK_CHECK", "perhaps"),)
