@@ -212,6 +212,10 @@ class Caller:
             held=self._pacer.held_up,
         )
 
+    def on_wait(self, action: Callable[[], None]) -> None:
+        """Have something done when the run begins to wait for credits."""
+        self._credits.on_wait(action)
+
     def release(self, hold: Hold) -> None:
         """Free the credits that were set aside for a contact with no relink to finish."""
         self._credits.release(hold)

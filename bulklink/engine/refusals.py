@@ -2,8 +2,8 @@
 
 A contact that is refused waits until a call of the same kind for another contact is answered. If
 that one succeeds, the first was alone; if three contacts in a row are refused, no such call can
-succeed and the run stops. Where no other contact is left, it was alone if such a call succeeded
-earlier in the run; else the run stops.
+succeed and the run stops. Where no other contact is left, or all wait for credits, it was alone if
+such a call succeeded earlier in the run; else the run stops.
 """
 
 from __future__ import annotations
@@ -181,6 +181,14 @@ class Refusals:
         if held:
             for other in [c for c in held if c != contact_id]:
                 held.pop(other).set()
+
+    def judge_held(self) -> None:
+        """Judge the contacts that wait by what succeeded before: nobody tells for a long time.
+
+        The credits that their relinks hold may be the ones that all others wait for.
+        """
+        if any(self._held.values()):
+            self._decide()
 
     def worked(self, kind: CallKind) -> None:
         """Note that a call of this kind is known to have been carried out."""

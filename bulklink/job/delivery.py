@@ -82,6 +82,7 @@ class Delivery:
             workers: contacts worked on at once.
             due: tells how many messages are tried before the rest.
         """
+        desk.caller.on_wait(desk.refusals.judge_held)
         told = self._counter.told
         was_open = frozenset(told.open)
 

@@ -121,14 +121,21 @@ def _with_credits(scenario: Scenario, chance: random.Random) -> Scenario:
     return replace(scenario, lives=(*scenario.lives, *[Life(pause=pause) for _ in range(4)]))
 
 
+LONGEST = 100 * 86_400.0
+"""Seconds of virtual time after which a scenario has hung."""
+
+
 def play(scenario: Scenario, folder: Path) -> Outcome:
-    """Run a scenario on a loop of its own."""
+    """Run a scenario on a loop of its own.
+
+    Raises:
+        TimeoutError: if it does not end.
+    """
     loop = VirtualLoop()
     asyncio.set_event_loop(loop)
+    work = run(scenario.case, chance_seed=scenario.seed, lives=scenario.lives, folder=folder)
     try:
-        return loop.run_until_complete(
-            run(scenario.case, chance_seed=scenario.seed, lives=scenario.lives, folder=folder)
-        )
+        return loop.run_until_complete(asyncio.wait_for(work, LONGEST))
     finally:
         asyncio.set_event_loop(None)
         loop.close()

@@ -21,6 +21,7 @@ ONCE_FAILED = (
     55098,  # the disk failed after a fatal answer: the run did not say so, and did not add up
     701653,  # on its deal by a call that named nobody, then refused alone: said to have failed
     701095,  # in doubt since a power failure, then its snapshot refused: said to have failed
+    711322,  # all waited for credits that contacts held which waited for them: it never ended
     4381,  # unlinked by the run, put on its deal by somebody: said to be unchanged
 )
 

@@ -105,6 +105,7 @@ class Credits:
         self._refused_at = 0.0
         self._watched = False
         self._changed = anyio.Event()
+        self._on_wait: list[Callable[[], None]] = []
         stopping.on_stop(self._change)
 
     @property
@@ -227,6 +228,10 @@ class Credits:
                 self._probe_at = self._monotonic() + pause
         self._change()
 
+    def on_wait(self, action: Callable[[], None]) -> None:
+        """Have something done when the run begins to wait for credits."""
+        self._on_wait.append(action)
+
     def release(self, hold: Hold) -> None:
         """Free what was set aside for a contact that has no relink to finish any more."""
         if hold.amount:
@@ -277,6 +282,8 @@ class Credits:
     def _begin(self, until: float, *, sure: bool) -> None:
         left = until - self._wall()
         self._pause.begin(left if sure else min(left, LOOK_SECONDS))
+        for action in self._on_wait:
+            action()
 
     async def _sit_out(self) -> None:
         """Wait out a step of the pause; one of those who wait looks at the clocks for all."""
