@@ -25,6 +25,8 @@ from .world import Email
 PROGRAM = str(Path(sys.executable).parent / "bulklink")
 PATIENCE = 45
 """Seconds that any command of these tests may take."""
+_OF_THE_SCREEN = ("COLUMNS", "LINES")
+"""What readline, which pytest imports, says of a screen; a test's own terminal has its own size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,11 @@ class Command:
 
     def environment(self) -> dict[str, str]:
         """Return the whole environment: none of the developer's own settings in it."""
-        kept = {key: text for key, text in os.environ.items() if not key.startswith("BULKLINK_")}
+        kept = {
+            key: text
+            for key, text in os.environ.items()
+            if not key.startswith("BULKLINK_") and key not in _OF_THE_SCREEN
+        }
         own = {
             "XDG_STATE_HOME": str(self.folder / "state"),
             "XDG_CONFIG_HOME": str(self.folder / "config"),
