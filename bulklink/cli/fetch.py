@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -76,10 +77,16 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
             stopping=stopping,
             **pace,
         ),
-        options,
+        options | _screen(output, options["progress"]),
     )
     _show(told, reason, output, as_json=as_json)
     return told.exit_code
+
+
+def _screen(output: str, progress: str) -> dict[str, str]:
+    """Draw nothing where the rows themselves go to the terminal."""
+    rows_are_seen = output == "-" and sys.stdout.isatty()
+    return {"progress": "lines"} if rows_are_seen and progress != "none" else {}
 
 
 def _show(told: Fetched, reason: RunStoppedError | None, output: str, *, as_json: bool) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bulklink.engine.caller import Caller, Clock
+from bulklink.engine.caller import Clock
 from bulklink.engine.credits.gate import Credits
+from bulklink.engine.metering import Totals
 from bulklink.job.observing import Observer
 from bulklink.job.progress import Counter, Watch
 from bulklink.job.recording import Recorder
@@ -17,7 +18,7 @@ class Lookout:
     Args:
         observer: looks at the calls and the credits.
         recorder: writes the timeline.
-        caller: whose calls are measured.
+        measured: returns what was measured of the calls so far.
         credits: of the invocation.
         counter: of the run.
         trying: tells whether a canary flies.
@@ -32,7 +33,7 @@ class Lookout:
         self,
         observer: Observer,
         recorder: Recorder,
-        caller: Caller,
+        measured: Callable[[], Totals],
         credits: Credits,  # noqa: A002 - the word of the field; nobody wants the builtin
         counter: Counter,
         trying: Callable[[], bool],
@@ -42,7 +43,7 @@ class Lookout:
         self.sending = False
         self._observer = observer
         self._recorder = recorder
-        self._caller = caller
+        self._measured = measured
         self._credits = credits
         self._counter = counter
         self._trying = trying
@@ -67,7 +68,7 @@ class Lookout:
     def end(self) -> None:
         """Write what is left of the timeline, without a wait."""
         self._recorder.end(
-            self._caller.measured(),
+            self._measured(),
             self._counter.results,
             self._credits.book.told_left,
             self._clock.timestamp(),

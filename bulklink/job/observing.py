@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from bulklink.engine.caller import Caller
 from bulklink.engine.credits.gate import Credits
 from bulklink.engine.limiting import LimitedBy, limited_in
 from bulklink.engine.metering import Totals, window_between
@@ -25,7 +24,7 @@ class Observer:
     """Looks at the calls and the credits of a session.
 
     Args:
-        caller: makes the calls.
+        measured: returns what was measured of the calls so far.
         pacer: says how many may be in flight.
         credits: says what may be spent.
         rate: calls a second that are allowed; None is no limit.
@@ -35,7 +34,7 @@ class Observer:
 
     def __init__(
         self,
-        caller: Caller,
+        measured: Callable[[], Totals],
         pacer: Pacer,
         credits: Credits,  # noqa: A002 - the word of the field; nobody wants the builtin
         rate: float | None,
@@ -43,7 +42,7 @@ class Observer:
         done: Callable[[], int],
         left: Callable[[], int],
     ) -> None:
-        self._caller = caller
+        self._measured = measured
         self._pacer = pacer
         self._credits = credits
         self._rate = rate
@@ -56,14 +55,14 @@ class Observer:
     def begin(self) -> None:
         """Measure the pace from now on: what went before was other work."""
         self._pace = Pace()
-        self._paced, self._done_before = self._caller.measured(), self._done()
+        self._paced, self._done_before = self._measured(), self._done()
 
     async def look(self) -> Totals:
         """Take in what is measured so far, and return it."""
         if self._count % _LOOKS_A_DAY_LOOK == 0:
             await self._credits.look()
         self._count += 1
-        totals, done = self._caller.measured(), self._done()
+        totals, done = self._measured(), self._done()
         self._looks.append(totals)
         window = window_between(self._paced, totals)
         awake = max(0.0, window.seconds - window.waited)

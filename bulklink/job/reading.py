@@ -70,7 +70,7 @@ def told_of(
         of: how many there are.
     """
     observer = Observer(
-        session.caller,
+        session.caller.measured,
         session.pacer,
         session.spending.credits,
         session.limits.rate,

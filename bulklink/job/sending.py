@@ -242,7 +242,7 @@ class _Run:
         before = sum(one.seconds or 0.0 for one in self.record.invocations)
         return Lookout(
             Observer(
-                caller,
+                caller.measured,
                 self.pacer,
                 credits_,
                 rate,
@@ -250,7 +250,7 @@ class _Run:
                 left=lambda: counter.left,
             ),
             Recorder(self.folder.timeline, before, rate, self.watch.warn),
-            caller,
+            caller.measured,
             credits_,
             counter,
             lambda: self.delivery.trying,

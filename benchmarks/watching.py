@@ -1,0 +1,164 @@
+"""CPU of a link run that is watched at a terminal, and what of it goes into the view.
+
+The same mapping is sent to the same local server, which answers at once: at full speed, and at 40
+calls a second, what a CRM takes that needs half a second for each of 20 calls in flight. Each run
+is made without a view and with one, in turn, whole processes; what a view costs is less than such
+runs differ by themselves on a busy machine, so a third one has the view tell what it took itself.
+
+    python benchmarks/watching.py [--rounds 5] [--write]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sending import MODULE, server, write_mapping
+from tables import put, table
+
+assert sys.platform != "win32", "Windows has no such terminals"
+RUNS = {"at full speed": (200_000, "off"), "40 calls a second": (20_000, "40")}
+"""Messages and rate of each run."""
+SHOWN = ("none", "bar")
+IN_FLIGHT = 50
+
+
+@contextmanager
+def terminal() -> Iterator[int]:
+    """Give a terminal of 120 columns on which everything is read."""
+    import termios
+
+    master, slave = os.openpty()
+    termios.tcsetwinsize(slave, (40, 120))
+
+    def read() -> None:
+        try:
+            while os.read(master, 65536):
+                pass
+        except OSError:  # the other end is closed
+            pass
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        yield slave
+    finally:
+        os.close(slave)
+        reader.join()
+        os.close(master)
+
+
+def at_terminal(command: list[str], env: dict[str, str]) -> tuple[float, bytes]:
+    """Run a command at a terminal; return the CPU seconds of its process, and what it printed."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with terminal() as screen:
+        told = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=screen, env=env)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return cpu, told.stdout
+
+
+def measure(messages: int, rate: str, rounds: int) -> tuple[list[float], list[float], list[float]]:
+    """Return the CPU seconds of each run without and with a view, and the view's share in it."""
+    found: dict[str, list[float]] = {shown: [] for shown in SHOWN}
+    shares = []
+    with tempfile.TemporaryDirectory() as name, server() as url:
+        folder = Path(name)
+        mapping = folder / "mapping.csv"
+        write_mapping(mapping, messages)
+        env = os.environ | {
+            "BULKLINK_API_URL": url,
+            "BULKLINK_ACCESS_TOKEN": "bench",
+            "BULKLINK_DEALS_MODULE_ID": MODULE,
+            "TERM": "xterm-256color",
+        }
+        send = [sys.executable, "-m", "bulklink", "link", str(mapping), "--json", "--no-names"]
+        send += ["--canary", "0", "--rate", rate, "--concurrency", str(IN_FLIGHT)]
+        for turn in range(rounds):
+            for shown in SHOWN if turn % 2 else reversed(SHOWN):
+                run = ["--run-dir", str(folder / f"{shown}-{turn}"), "--progress", shown]
+                found[shown].append(at_terminal([*send, *run], env)[0])
+            own = [sys.executable, __file__, "--own", str(mapping), str(folder / f"{turn}"), rate]
+            cpu, printed = at_terminal(own, env)
+            shares.append(float(json.loads(printed)) / cpu)
+    return found["none"], found["bar"], shares
+
+
+async def own(mapping: str, run_dir: str, rate: str) -> None:
+    """Send a mapping with a view that tells what it took, and print that in seconds of CPU."""
+    from bulklink import Connection, Job, Op, Progress, Stage, Stopping, run
+    from bulklink.cli.watching import ScreenWatch
+
+    class Timed(ScreenWatch):
+        took = 0.0
+
+        def phase(self, text: str) -> None:
+            began = time.thread_time()
+            super().phase(text)
+            self.took += time.thread_time() - began
+
+        def planning(self, stage: Stage) -> None:
+            began = time.thread_time()
+            super().planning(stage)
+            self.took += time.thread_time() - began
+
+        def progress(self, progress: Progress) -> None:
+            began = time.thread_time()
+            super().progress(progress)
+            self.took += time.thread_time() - began
+
+    job = Job(
+        mappings=(mapping,),
+        op=Op.LINK,
+        run_dir=Path(run_dir),
+        names=False,
+        canary=0,
+        concurrency=IN_FLIGHT,
+        rate=None if rate == "off" else float(rate),
+    )
+    stopping = Stopping()
+    watch = Timed("bar", verbose=False, quiet=False, stopping=stopping)
+    with watch:
+        await run(job, Connection.from_environment(os.environ), watch=watch, stopping=stopping)
+    print(watch.took)
+
+
+def main() -> None:
+    """Measure, print, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument("--own", nargs=3, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.own:
+        asyncio.run(own(*given.own))
+        return
+    header = ["run", "messages", "CPU without a view", "with one", "with : without, each round"]
+    lines = []
+    for name, (messages, rate) in RUNS.items():
+        none, bar, shares = measure(messages, rate, given.rounds)
+        medians = (f"{statistics.median(seconds):.2f} s" for seconds in (none, bar))
+        ratios = sorted(seen / unseen for seen, unseen in zip(bar, none, strict=True))
+        spread = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        share = f"{statistics.median(shares):.2%}"
+        lines.append([name, f"{messages:,}", *medians, spread, share])
+    text = table([*header, "the view's own share"], lines)
+    print(text)
+    if given.write:
+        put("watching", text)
+
+
+if __name__ == "__main__":
+    main()
