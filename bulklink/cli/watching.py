@@ -34,6 +34,8 @@ from bulklink.runs.status import RunSummary
 
 T = TypeVar("T")
 LINE_SECONDS = 10.0
+DRAW_SECONDS = 0.9
+"""Between two pictures of one phase: figures that change more often are no calmer to read."""
 
 
 class _Shown:
@@ -75,6 +77,7 @@ class ScreenWatch(Watch):
         self._stopping = stopping
         self._clock = clock
         self._next_line = clock() + LINE_SECONDS
+        self._next_picture = 0.0
         self._view = View("Starting")
         self._counts = False
         self._live: Live | None = None
@@ -214,14 +217,22 @@ class ScreenWatch(Watch):
         self._console.print(Text.from_ansi(text), soft_wrap=True)
 
     def _show(self, view: View) -> None:
-        self._view = view
+        before, self._view = self._view, view
         if self._live is not None:
-            with suppress(OSError):  # nobody can see it any more: the command goes on
-                self._live.update(_Shown(view), refresh=True)
+            if _is_other(view, before) or self._clock() >= self._next_picture:
+                self._next_picture = self._clock() + DRAW_SECONDS
+                with suppress(OSError):  # nobody can see it any more: the command goes on
+                    self._live.update(_Shown(view), refresh=True)
         elif self._style == "lines" and self._clock() >= self._next_line:
             self._next_line = self._clock() + LINE_SECONDS
             if view.waits_until is None:  # that was said, and may last for hours
                 note(one_line(view))
+
+
+def _is_other(view: View, before: View) -> bool:
+    """Tell whether a view is of other work than the one before, not of the same a moment later."""
+    work = (view.phase, view.waits_until, view.done is None)
+    return work != (before.phase, before.waits_until, before.done is None)
 
 
 def watched(

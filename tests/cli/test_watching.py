@@ -141,3 +141,17 @@ def test_nobody_who_looks_any_more_ends_no_run(monkeypatch: pytest.MonkeyPatch) 
         with one.watch:
             one.go_on(20)
             note("Nobody reads this.")
+
+
+def test_a_picture_is_drawn_once_a_second_and_at_once_when_something_else_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    told = Told("bar")
+    with told.watch as watch:
+        told.go_on(60)
+        assert 55 <= screen.getvalue().count("50 of 100") <= 65
+        watch.phase("Reading them back")
+        assert "Reading them back" in screen.getvalue()

@@ -52,11 +52,13 @@ def start(command: Command, columns: int, *arguments: str, term: str = "xterm") 
     """Start a command at a terminal."""
     master, slave = vars(os)["openpty"]()  # Windows has none, and skips what uses this
     pytest.importorskip("termios").tcsetwinsize(slave, (LINES, columns))
+    env = {**command.environment(), "TERM": term}
+    env.pop("COLUMNS", None)  # it goes before what the terminal says of itself
     try:
         process = subprocess.Popen(
             [PROGRAM, *arguments],
             cwd=command.folder,
-            env={**command.environment(), "TERM": term},
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=slave,
             stderr=slave,
