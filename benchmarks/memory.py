@@ -15,8 +15,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from sending import IN_FLIGHT, MODULE, server, write_mapping
-
 assert sys.platform != "win32", "what a child process took is not told on Windows"
 _KB = 1 if sys.platform == "darwin" else 1024
 """What the system counts resident memory in."""
@@ -25,6 +23,8 @@ _BULKLINK = [sys.executable, "-m", "bulklink"]
 
 def seal(messages: int, folder: Path) -> Path:
     """Seal a plan of so many links; return its run folder."""
+    from sending import write_mapping
+
     mapping, run = folder / "mapping.csv", folder / str(messages)
     write_mapping(mapping, messages)
     plan = [*_BULKLINK, "plan", "--op", "link", "--no-names", "--run-dir", str(run), str(mapping)]
@@ -45,6 +45,8 @@ def highest(command: list[str], env: dict[str, str]) -> int:
 
 def main() -> None:
     """Measure and print a table."""
+    from sending import IN_FLIGHT, MODULE, server
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, nargs="+", default=[100_000, 1_000_000, 5_000_000])
     given = parser.parse_args()

@@ -25,7 +25,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sending import MODULE, server, write_mapping
 from tables import put, table
 
 assert sys.platform != "win32", "Windows has no such terminals"
@@ -72,6 +71,8 @@ def at_terminal(command: list[str], env: dict[str, str]) -> tuple[float, bytes]:
 
 def measure(messages: int, rate: str, rounds: int) -> tuple[list[float], list[float], list[float]]:
     """Return the CPU seconds of each run without and with a view, and the view's share in it."""
+    from sending import MODULE, server, write_mapping
+
     found: dict[str, list[float]] = {shown: [] for shown in SHOWN}
     shares = []
     with tempfile.TemporaryDirectory() as name, server() as url:
