@@ -133,7 +133,7 @@
           y1: 0,
           y2: "in_flight",
           fill: "var(--accent)",
-          fillOpacity: 0.5,
+          fillOpacity: 0.7,
           ariaDescription: "in flight",
         }),
         Plot.line(steps(bins, "allowed"), {

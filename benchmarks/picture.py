@@ -1,0 +1,94 @@
+"""The picture of a page in the README: parts of the page of a rehearsal against the emulator.
+
+Other programs take calls in flight in between, some contacts refuse, some emails are on another
+deal. It takes about two minutes; Chromium is the system's own.
+
+    python benchmarks/picture.py [docs/report.png]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+_BULKLINK = [sys.executable, "-m", "bulklink"]
+_PICTURE = Path(__file__).parents[1] / "docs" / "report.png"
+_WORLD = (
+    *("--messages", "16000", "--contacts", "600", "--owners-per-contact", "2", "--users", "9"),
+    *("--linked-wrong", "0.02", "--linked-right", "0.03", "--duplicates", "0.01"),
+    *("--invalid", "0.004", "--seed", "4"),
+)
+_CRM = ("--latency", "0.4", "--concurrency", "20", "--background-plan", "12=9,24=0,36=5,48=0")
+_REFUSING = 12
+"""Contacts whose emails may not be linked to their deals."""
+_LEFT_OUT = (
+    "nav, footer, #refused, #calls, #plan, #settings, #failures h3 ~ h3, #failures h3 ~ h3 ~ *"
+)
+
+
+def bulklink(folder: Path, *words: str, env: dict[str, str] | None = None) -> None:
+    """Run a command in a folder; rows that fail are part of the picture."""
+    given = os.environ | (env or {})
+    command = [*_BULKLINK, *words]
+    subprocess.run(command, cwd=folder, env=given, stdout=subprocess.DEVNULL, check=False)
+
+
+@contextmanager
+def crm(folder: Path) -> Iterator[dict[str, str]]:
+    """Serve the world of a folder; lend the environment that connects to it."""
+    world = folder / "world.json"
+    contacts = [one["id"] for one in json.loads(world.read_text("utf-8"))["contacts"]]
+    faults = [f"NOT_ALLOWED,op=link,contact_id={one}" for one in contacts[::50][:_REFUSING]]
+    words = [word for fault in faults for word in ("--fault", fault)]
+    command = [*_BULKLINK, "emulator", "--world", str(world), *_CRM, *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        try:
+            yield {
+                "BULKLINK_API_URL": url,
+                "BULKLINK_ACCOUNTS_URL": url,
+                "BULKLINK_CLIENT_ID": "demo",
+                "BULKLINK_CLIENT_SECRET": "demo",
+                "BULKLINK_REFRESH_TOKEN": "demo",
+            }
+        finally:
+            process.terminate()
+
+
+def take(page: Path, picture: Path) -> None:
+    """Take the picture of a page, without the parts for which it has no room."""
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"))
+        tab = browser.new_page(viewport={"width": 1000, "height": 700}, color_scheme="light")
+        tab.goto(page.as_uri())
+        tab.eval_on_selector_all(_LEFT_OUT, "es => es.forEach(e => e.remove())")
+        tab.screenshot(path=picture, full_page=True)
+        browser.close()
+
+
+def main() -> None:
+    """Rehearse, report, take the picture."""
+    picture = Path(sys.argv[1]) if len(sys.argv) > 1 else _PICTURE
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bulklink(folder, "generate", *_WORLD, "--out", str(folder), "--force")
+        with crm(folder) as env:
+            link = ("link", "mapping.csv", "--run-dir", "change", "--on-invalid", "skip")
+            pace = ("--max-failures", "off", "--canary", "0", "--progress", "none")
+            bulklink(folder, *link, *pace, env=env)
+        bulklink(folder, "report", "change")
+        take(folder / "change" / "report.html", picture)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""The page of a large run: how long it takes to make, how large it is, how soon a browser shows it.
+
+Each run folder is sealed by bulklink; its ledger and timeline are written here, as a run of hours
+with a pause of two days would have left them. Chromium is the system's own.
+
+    python benchmarks/report.py [--messages 1000000] [--write]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from playwright.sync_api import sync_playwright
+from tables import put, table
+
+from bulklink.ledger.lines import Result, result_line, timestamp
+from bulklink.models import Op, Status
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.record import Invocation, State
+from bulklink.runs.timeline import Stretch, append_stretch
+
+assert sys.platform != "win32", "what a child process took is not told on Windows"
+_KB = 1 if sys.platform == "darwin" else 1024
+_BEGAN = 1_763_800_000.0
+_A_SECOND = 400
+_DEALS, _OWNERS = 5_000, 500
+_CODES = ("INVALID_DATA", "NOT_ALLOWED", "ALREADY_LINKED", "CANNOT_PROCESS", "not-listed")
+_LOADS = 3
+_OPENED = "performance.getEntriesByType('navigation')[0].loadEventEnd"
+
+
+def cells(row: int) -> tuple[str, str, str, str]:
+    """Return contact, owner, message and deal of a row, as long as Zoho's."""
+    contact = 5843104000010000000 + row // 8
+    owner = 5843104000020000000 + contact % _OWNERS
+    deal = 5843104000030000000 + contact % _DEALS
+    return str(contact), str(owner), f"{row * 2654435761:064x}", str(deal)
+
+
+def seal(messages: int, folder: Path) -> RunFolder:
+    """Seal a plan of so many links."""
+    mapping, run = folder / "mapping.csv", folder / "run"
+    with mapping.open("w") as file:
+        file.write("contact_id,owner_id,message_id,deal_id,owner_name,deal_name\n")
+        for row in range(1, messages + 1):
+            ids = cells(row)
+            file.write(f"{','.join(ids)},Owner {ids[1][-3:]},Deal of a customer {ids[3][-4:]}\n")
+    plan = [sys.executable, "-m", "bulklink", "plan", "--op", "link", "--run-dir", str(run)]
+    subprocess.run([*plan, str(mapping)], check=True, stdout=subprocess.DEVNULL)
+    return RunFolder(run)
+
+
+def send(run: RunFolder, messages: int, failing: float) -> None:
+    """Write what a run leaves, in which a share of the messages failed."""
+    with run.ledger.open("ab") as ledger:
+        for row in range(1, messages + 1):
+            ledger.write(result_line(timestamp(_when(row)), _result(row, failing)))
+    for stretch in _stretches(messages):
+        append_stretch(run.timeline, stretch)
+    began, ended = timestamp(_BEGAN), timestamp(_when(messages))
+    invocation = Invocation(began, ended, messages / _A_SECOND, None, 1)
+    run.write(run.read().but(state=State.FINISHED, invocations=(invocation,)))
+
+
+def _when(row: int) -> float:
+    """Return when a row was settled: half of them after a pause of two days."""
+    return _BEGAN + row / _A_SECOND + (2 * 86_400 if row / _A_SECOND > 1250 else 0)
+
+
+def _result(row: int, failing: float) -> Result:
+    contact, owner, message, deal = cells(row)
+    ids = (row, Op.LINK, contact, owner, message, deal)
+    if row * 7919 % 1000 >= failing * 1000:
+        return Result(*ids, Status.DONE, None, 200, "record linked successfully", 1, row // 20)
+    code = _CODES[row * 31 % len(_CODES)]
+    status = Status.IN_DOUBT if code == "not-listed" else Status.FAILED
+    return Result(*ids, status, code, 400, f"the given data seems to be invalid ({row})", 1)
+
+
+def _stretches(messages: int) -> Iterator[Stretch]:
+    for second in range(1, messages // _A_SECOND + 1):
+        yield Stretch(
+            ts=timestamp(_when(second * _A_SECOND)),
+            seconds=1.0,
+            settled={"done": 300, "failed": 100},
+            calls={"link": 20, "unlink": 0, "read": 0, "lookup": 0},
+            answered_429=int(second % 97 == 0),
+            in_flight=9.5,
+            most_in_flight=10.0,
+            latency={0.25 + place / 50: 20 - place for place in range(20)},
+            credits_left=None,
+            waited=0.0,
+            limited_by="calls in flight",
+        )
+
+
+def make(run: RunFolder) -> tuple[float, int]:
+    """Make the page; return the seconds that took and the resident memory in bytes."""
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "bulklink", "report", str(run.path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    return time.perf_counter() - began, usage.ru_maxrss * _KB
+
+
+def load(page: Path) -> tuple[float, float]:
+    """Return the seconds until the page with its charts is loaded, and until rows are opened."""
+    program = shutil.which("chromium")
+    if program is None:
+        raise SystemExit("There is no chromium.")
+    loads, opens = [], []
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program)
+        for _ in range(_LOADS):
+            tab = browser.new_page(viewport={"width": 1100, "height": 800})
+            tab.goto(page.as_uri())
+            assert tab.locator("[data-chart] svg").count() == 4
+            loads.append(tab.evaluate(_OPENED) / 1000)
+            began = time.perf_counter()
+            tab.click("details[data-field] > summary >> nth=0")
+            tab.wait_for_selector("details[open] .rows tr >> nth=1")
+            opens.append(time.perf_counter() - began)
+            tab.close()
+        browser.close()
+    return median(loads), median(opens)
+
+
+def main() -> None:
+    """Measure runs in which few and all messages failed, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, default=1_000_000)
+    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    given = parser.parse_args()
+    lines = []
+    for failing in (0.01, 1.0):
+        with tempfile.TemporaryDirectory() as folder:
+            run = seal(given.messages, Path(folder))
+            send(run, given.messages, failing)
+            seconds, memory = make(run)
+            loaded, opened = load(run.page)
+            size = run.page.stat().st_size
+        lines.append(
+            (
+                f"{given.messages:,}",
+                f"{failing:.0%}",
+                f"{seconds:.1f} s",
+                f"{memory / 1e6:.0f} MB",
+                f"{size / 1e6:.2f} MB",
+                f"{loaded:.2f} s",
+                f"{opened:.2f} s",
+            )
+        )
+    header = (
+        "messages",
+        "failed",
+        "made in",
+        "memory",
+        "page",
+        "loaded in",
+        "1,000 rows opened in",
+    )
+    text = table(header, lines)
+    print(text)
+    if given.write:
+        put("report", text)
+
+
+if __name__ == "__main__":
+    main()
