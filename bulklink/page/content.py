@@ -218,6 +218,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         began: when the first command began that sent; `ended` when the last ended.
         course: what happened over time; None without anything to draw.
         kept: the JSON of the rows that the page has; None without any.
+        invocations: the last commands that drove the run, of `commands_in_all`.
         undo: what an undo can do.
     """
 
@@ -247,6 +248,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     inputs: tuple[Input, ...]
     hashes: tuple[Setting, ...]
     invocations: tuple[Invoked, ...]
+    commands_in_all: int
     canary: str
     undo: str
     undo_digest: str | None

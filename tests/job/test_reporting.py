@@ -335,3 +335,19 @@ def test_a_run_goes_on_while_it_is_told(tmp_path: Path) -> None:
         assert report.accounting.of == {"done": 1, "pending": 8}
     assert told(run).stopped_by == "killed"
     assert told(run).commands.resume == f"bulklink resume {run.path}"
+
+
+def test_of_very_many_commands_the_last_are_listed(tmp_path: Path) -> None:
+    run = sent(planned_run(tmp_path, ROWS[:3]), [outcome(1)], state=State.STOPPED)
+    record = run.read()
+    run.write(record.but(invocations=record.invocations * 1000))
+    report = told(run)
+    assert (len(report.invocations), report.commands_in_all) == (100, 1000)
+    assert "The last 100 of 1,000 commands" in page(run)
+
+
+def test_a_timeline_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    run = sent(planned_run(tmp_path, ROWS[:3]), [outcome(1)])
+    run.timeline.mkdir()
+    with pytest.raises(RunDirError, match="timeline cannot be read"):
+        told(run)

@@ -23,6 +23,8 @@ from bulklink.shell import typed
 
 RUN = "RUN"
 """What stands for the run folder where its name is left out."""
+MOST_INVOCATIONS = 100
+"""Commands that drove a run which are listed: the last ones."""
 _HARMLESS = (
     *("batch_size", "group_by", "single_endpoint", "names", "snapshot", "accept_no_put_back"),
     *("on_invalid", "allow_round_ids", "concurrency", "edition", "rate", "canary"),
@@ -124,12 +126,12 @@ def inputs(record: RunRecord, *, full: bool) -> tuple[Input, ...]:
 
 
 def invocations(record: RunRecord, summary: RunSummary) -> tuple[Invoked, ...]:
-    """Return the commands that drove a run, and how each ended."""
+    """Return the last commands that drove a run, and how each ended."""
     running = summary.state is State.RUNNING
-    last = len(record.invocations) - 1
+    last = record.invocations[-1] if record.invocations else None
     return tuple(
-        Invoked(one.started, one.ended, one.seconds, _how(one, goes_on=running and place == last))
-        for place, one in enumerate(record.invocations)
+        Invoked(one.started, one.ended, one.seconds, _how(one, goes_on=running and one is last))
+        for one in record.invocations[-MOST_INVOCATIONS:]
     )
 
 

@@ -121,6 +121,7 @@ class _Gathering:
             inputs=facts.inputs(record, full=self._full),
             hashes=facts.hashes(record),
             invocations=facts.invocations(record, summary),
+            commands_in_all=len(begun),
             canary=f"{record.canary.state}, {record.canary.messages:,} emails"
             if record.canary
             else "",

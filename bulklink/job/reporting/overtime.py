@@ -7,6 +7,7 @@ from datetime import datetime, tzinfo
 from itertools import groupby
 from typing import Any
 
+from bulklink.errors import RunDirError
 from bulklink.job.reporting.results import Results
 from bulklink.page.course import Course, course
 from bulklink.page.spans import Measured
@@ -23,9 +24,16 @@ def over_time(folder: RunFolder, results: Results, zone: tzinfo | None) -> Cours
         zone: local time; None is that of this machine.
 
     Raises:
-        OSError: if there is a timeline that cannot be read.
+        RunDirError: if there is a timeline that cannot be read.
     """
-    measured = course(map(_measured, timeline(folder.timeline)), zone)
+    try:
+        measured = course(map(_measured, timeline(folder.timeline)), zone)
+    except OSError as error:
+        raise RunDirError(
+            f"The timeline cannot be read: {error.strerror or error}.",
+            where=str(folder.timeline),
+            advice="See that you may read it, or move it away: the page does without.",
+        ) from None
     return measured or course(_by_ledger(results), zone)
 
 
