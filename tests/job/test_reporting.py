@@ -162,6 +162,15 @@ def test_where_there_is_no_room_each_class_has_its_share(run: RunFolder) -> None
             assert one.kept >= min(3, one.count)
 
 
+def test_what_fails_rarely_and_late_is_not_crowded_out(tmp_path: Path) -> None:
+    codes = ["INVALID_DATA"] * 290 + ["NOT_ALLOWED"] * 10
+    failing = [result(n, ROWS[n - 1], Status.FAILED, code) for n, code in enumerate(codes, start=1)]
+    run = sent(planned_run(tmp_path, ROWS[:300]), failing)
+    often, rarely = by(told(run, most_bytes=4000), "code").classes
+    assert 10 < often.kept < 60
+    assert rarely.kept == rarely.count == 10
+
+
 def test_classes_beyond_the_largest_are_summed(tmp_path: Path) -> None:
     rows = mapping_rows(110, deals=100)
     run = sent(
@@ -296,6 +305,9 @@ def test_counts_alone_tell_nothing_of_anybody(marked: RunFolder) -> None:
     for mark in (MARK, NAME):
         assert mark in everything
         assert mark.lower() not in counts.lower()
+    gathered = msgspec.json.encode(told(marked, full=False)).decode().lower()
+    assert MARK not in gathered
+    assert NAME.lower() not in gathered
     assert 'id="kept"' not in counts
     assert "another code" in counts
     assert "not-listed" in counts
