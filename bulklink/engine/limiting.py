@@ -35,7 +35,7 @@ def limited_by(figures: Figures, *, out_of_credits: bool) -> LimitedBy:
 
     Args:
         figures: what was measured.
-        out_of_credits: whether it stopped for want of credits.
+        out_of_credits: whether it stopped for want of credits, or while it waited for them.
     """
     if out_of_credits or figures.waited > _MOST_CREDIT_WAIT * (figures.seconds + figures.waited):
         return LimitedBy.CREDITS

@@ -59,7 +59,9 @@ class Observer:
 
     async def look(self) -> Totals:
         """Take in what is measured so far, and return it."""
-        if self._count % _LOOKS_A_DAY_LOOK == 0:
+        book = self._credits.book
+        turned = (book.a_day is None) is not (book.day_from is None)
+        if turned or self._count % _LOOKS_A_DAY_LOOK == 0:
             await self._credits.look()
         self._count += 1
         totals, done = self._measured(), self._done()

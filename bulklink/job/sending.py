@@ -272,7 +272,8 @@ class _Run:
         figures = caller.meter.figures(self.job.rate, self.spending.credits.waited)
         if figures is not None:
             out = self.stopping.reason is not None and self.stopping.reason.by in _OUT_OF_CREDITS
-            by = limited_by(figures, out_of_credits=out)
+            waits = self.spending.credits.waits  # it was ended while it waited
+            by = limited_by(figures, out_of_credits=out or waits)
             told = msgspec.structs.asdict(figures) | {
                 "answered_429": self.spending.credits.refused,
                 "beyond_max_credits": self.spending.credits.book.overrun,

@@ -128,6 +128,8 @@ def test_ctrl_c_ends_the_wait_at_once_with_130(command: Command, served: Emulato
         told = ended(process, within=10)
     assert told.code == 130, told
     assert told.object["resume_at"] is None
+    kept = json.loads((command.folder / "r" / "run.json").read_text("utf-8"))
+    assert kept["limited"]["by"] == "credits"
 
 
 def test_a_reserve_that_leaves_nothing_to_spend_is_refused(command: Command) -> None:

@@ -26,7 +26,7 @@ class Purse:
         self._book = book
         self._wall = wall
         self._day: Day | None = None
-        self._lock = anyio.Lock()
+        self._lock = anyio.Lock()  # one at a time: the day's file has one connection
         self._minute = 0
         self._in_vain: tuple[int, int] | None = None
 
@@ -37,8 +37,9 @@ class Purse:
 
     async def open(self, day: Day) -> None:
         """Begin to count; what was spent before is counted now."""
-        self._day = day
-        await self._ask(wanted=self._block, least=0)
+        async with self._lock:
+            self._day = day
+            await self._ask(wanted=self._block, least=0)
 
     async def fill(self, need: int) -> None:
         """See to it that so many credits are granted, if they are left.
@@ -56,9 +57,11 @@ class Purse:
 
     async def free_at(self, wanted: int) -> float | None:
         """Return when so many credits spent from this machine are 24 hours old; None if never."""
-        if self._day is None:
-            return None
-        return free_at(await self._day.spent(minute_of(self._wall())), wanted)
+        async with self._lock:
+            if self._day is None:
+                return None
+            spent = await self._day.spent(minute_of(self._wall()))
+        return free_at(spent, wanted)
 
     async def look(self) -> None:
         """Note in the book what the day's limit leaves, other runs reckoned with."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio.lowlevel
 import pytest
 
 from bulklink.engine.credits.book import Book, Limits
@@ -46,6 +47,37 @@ async def test_the_day_leaves_what_neither_this_run_nor_others_spent(others: int
     await spend(book, purse, 70)
     assert book.spendable == 1000 - 190 - others
     await purse.close()
+
+
+async def test_the_day_is_asked_one_thing_at_a_time() -> None:
+    """Its file has one connection, and what is asked of it is asked in threads."""
+
+    class Alone(Day):
+        busy = False
+
+        async def take(self, ask: Ask) -> int:
+            await self._be_alone()
+            return await super().take(ask)
+
+        async def spent(self, minute: int) -> list[tuple[int, int]]:
+            await self._be_alone()
+            return await super().spent(minute)
+
+        async def _be_alone(self) -> None:
+            assert not self.busy
+            self.busy = True
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+            self.busy = False
+
+    purse = Purse(Book(Limits(a_day=1000)), lambda: NOW)
+    async with anyio.create_task_group() as group:
+        group.start_soon(purse.open, Alone())
+        await anyio.lowlevel.checkpoint()
+        group.start_soon(purse.look)
+        group.start_soon(purse.free_at, 5)
+        group.start_soon(purse.fill, 500)
+        group.start_soon(purse.close)
 
 
 async def test_without_a_limit_a_day_nothing_is_told() -> None:
