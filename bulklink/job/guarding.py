@@ -59,9 +59,14 @@ async def guarded(
     return found
 
 
-def planning_stop(stopping: Stopping | None) -> Stop:
-    """Return the switch of some planning in a thread that stops when a run does."""
-    stop = Stop()
+def planning_stop(stopping: Stopping | None, stop: Stop | None = None) -> Stop:
+    """Return the switch of some planning in a thread that stops when a run does.
+
+    Args:
+        stopping: of the run; None if nothing else stops it.
+        stop: the switch; None makes one.
+    """
+    stop = stop or Stop()
     if stopping is not None:
         stopping.on_stop(stop.interrupt)
         if stopping.reason is not None:

@@ -86,7 +86,7 @@ def plan(
     inputs = sources(job.mappings, job.format)
     if compare_with is not None:
         must_be_readable(compare_with)
-    stop = stop or planning_stop(stopping)
+    stop = planning_stop(stopping, stop)
     measured = partial(report_of, latency=latency, users=users, module_known=module_known)
     with tempfile.TemporaryDirectory(prefix="bulklink-") as temporary:
         scratch = Path(temporary)

@@ -158,7 +158,7 @@ def plan_undo(
         LedgerError: if a ledger cannot be trusted.
         InterruptedPlanningError: if `stopping` ended it.
     """
-    stop, source = stop or planning_stop(stopping), folder_of(run)
+    stop, source = planning_stop(stopping, stop), folder_of(run)
     record = source.read()
     job = _undo_job(with_options(None, options, SENDING), source)
     with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:

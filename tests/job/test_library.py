@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import os
 import signal
 import sys
 import threading
@@ -283,6 +284,21 @@ def test_no_thread_outlives_a_program_that_cancelled_its_run(tmp_path: Path) -> 
     for thread in set(threading.enumerate()) - before:
         thread.join(5)
     assert set(threading.enumerate()) <= before
+
+
+def test_ctrl_c_in_a_program_without_handlers_of_its_own_cancels_the_run(tmp_path: Path) -> None:
+    class Presses(Watch):
+        def phase(self, text: str) -> None:
+            if text == "Sending":
+                os.kill(os.getpid(), signal.SIGINT)
+
+    async def program() -> None:
+        async with local_crm() as crm:
+            await run(job(tmp_path), crm.connection, watch=Presses())
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(program())
+    stands_as_stopped(tmp_path / "run")
 
 
 async def test_a_resume_keeps_what_the_run_was_asked_for_but_not_what_was_for_one_call(

@@ -329,3 +329,28 @@ def test_a_connection_shows_no_secret() -> None:
     found = connect(**US, **TOKEN, **CREDENTIALS)
     shown = f"{found!r} {found} {found.credentials!r} {found.credentials}"
     assert not any(secret in shown for secret in [*TOKEN.values(), *CREDENTIALS.values()])
+
+
+def test_values_make_the_connection_that_variables_make() -> None:
+    values = {"client_id": "a", "client_secret": "b", "refresh_token": "c", "deals_module_id": "7"}
+    env = {f"BULKLINK_{name.upper()}": value for name, value in values.items()}
+    made = Connection.from_values(dc="eu", environment="sandbox", **values)
+    assert made == Connection.from_environment(
+        {"BULKLINK_DC": "eu", "BULKLINK_ENVIRONMENT": "sandbox", **env}
+    )
+    local = {"api_url": "http://127.0.0.1:7", "accounts_url": "http://[::1]:8"}
+    assert Connection.from_values(access_token="t", **local).api_url == local["api_url"]
+
+
+def test_what_is_wrong_with_values_is_said_of_arguments() -> None:
+    with pytest.raises(ConfigError) as refused:
+        Connection.from_values(dc="eu", client_id="a", client_secret="b")
+    assert (refused.value.where, "access_token" in refused.value.advice) == ("refresh_token", True)
+    with pytest.raises(ConfigError, match="dc: 'mars' is not known"):
+        Connection.from_values(dc="mars", access_token="t")
+
+
+def test_without_variables_those_of_the_process_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BULKLINK_DC", "jp")
+    monkeypatch.setenv("BULKLINK_ACCESS_TOKEN", "t")
+    assert Connection.from_environment().data_centre == "jp"

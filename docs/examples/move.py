@@ -1,0 +1,84 @@
+"""Relink the emails of a mapping: look at the plan, send it, verify it, keep the results."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import bulklink
+from bulklink import Connection, Job, Op, Progress, Result, State, Stopping, Watch
+
+LOG = logging.getLogger("move")
+
+
+class Log(Watch):
+    """Logs how a run goes on."""
+
+    def phase(self, text: str) -> None:
+        """Log what the run does now."""
+        LOG.info("%s …", text)
+
+    def warn(self, text: str) -> None:
+        """Log what deserves a look."""
+        LOG.warning("%s", text)
+
+    def progress(self, progress: Progress) -> None:
+        """Log how far the run is, and how long the rest takes."""
+        left = progress.gauge.seconds_left
+        rest = f"{left:,.0f} s left" if left is not None else "measuring"
+        LOG.info("%d of %d rows, %s", progress.settled, progress.rows, rest)
+
+    def not_done(self, result: Result) -> None:
+        """Log an email that failed, or is in doubt."""
+        LOG.warning("row %d: %s %s: %s", result.row, result.status, result.code, result.message)
+
+
+async def move(mapping: str, folder: Path) -> int:
+    """Do the whole job, and return the exit code of the command line."""
+    connection = Connection.from_environment()
+    job = Job(mappings=(mapping,), op=Op.RELINK, run_dir=folder / "run")
+
+    report = await asyncio.to_thread(bulklink.plan, job)
+    LOG.info("%d emails, %d credits at least", report.messages, report.credits_at_least)
+
+    stopping, loop = Stopping(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopping.interrupt)
+    try:
+        summary = await bulklink.apply(
+            folder / "run",
+            connection,
+            expect=report.digest,
+            watch=Log(),
+            stopping=stopping,
+            max_credits=100_000,
+        )
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+    if summary.state is State.STOPPED:
+        LOG.error("%s", stopping.reason)  # what stopped it, and what to do
+        return summary.exit_code or 0
+
+    found = await bulklink.verify(summary.run_dir, connection, sample=299, settle_after=1)
+    LOG.info("%d of %d as recorded", found.as_recorded, found.checked)
+    await asyncio.to_thread(bulklink.export, summary.run_dir, folder / "results.csv")
+    return max(summary.exit_code or 0, found.exit_code)
+
+
+def main() -> int:
+    """Move what the command line names, and end as bulklink itself does."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        return asyncio.run(move(sys.argv[1], Path(sys.argv[2])))
+    except bulklink.InvalidRowsError as error:
+        LOG.critical("%s\n%s", error, "\n".join(error.faults))
+        return error.exit_code
+    except bulklink.BulklinkError as error:
+        LOG.critical("%s", error)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

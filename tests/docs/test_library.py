@@ -1,0 +1,141 @@
+"""docs/library.md: its programs run as they stand, and it tells of every public name."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import re
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import bulklink
+from bulklink import ExitCode, RunSummary, Watch
+from tests.job.local_crm import EMAILS, LocalCrm, job, local_crm
+
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "library.md").read_text("utf-8")
+PROGRAM, CONNECTIONS, NOTEBOOK = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+VALUES = {name: getattr(bulklink, name) for name in bulklink.__all__}
+FUNCTIONS = {name: value for name, value in VALUES.items() if inspect.isfunction(value)}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to be in, with nothing of the developer's around it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path
+
+
+def connected(crm: LocalCrm, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("API_URL", "ACCOUNTS_URL"):
+        monkeypatch.setenv(f"BULKLINK_{name}", crm.url)
+    for name in ("CLIENT_ID", "CLIENT_SECRET", "REFRESH_TOKEN"):
+        monkeypatch.setenv(f"BULKLINK_{name}", "demo")
+
+
+def example() -> ModuleType:
+    """Return the program of the page, which `make check` holds to the types too."""
+    file = DOCS / "examples" / "move.py"
+    assert file.read_text("utf-8") == PROGRAM
+    spec = importlib.util.spec_from_file_location("move", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+async def test_the_program_does_the_whole_job(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "move")
+    async with local_crm() as crm:
+        connected(crm, monkeypatch)
+        mapping = job(folder).mappings[0]
+        assert await example().move(mapping, folder) == ExitCode.OK
+        assert crm.linked == EMAILS
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0] == f"{EMAILS} emails, 11 credits at least"
+    assert "Sending …" in said
+    assert any(line.startswith(f"{EMAILS} of {EMAILS} rows, ") for line in said)
+    assert said[-1] == f"{EMAILS} of {EMAILS} as recorded"
+    assert (folder / "results.csv").read_text().count(",done,") == EMAILS
+
+
+def test_the_program_tells_what_is_wrong(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("BULKLINK_DC", "eu")
+    monkeypatch.setenv("BULKLINK_ACCESS_TOKEN", "x")
+    (folder / "bad.csv").write_text("contact_id,owner_id,message_id,deal_id\nx,2,m,3\n")
+    program = example()
+    for mapping, said in (("bad.csv", "row 1: bad-id"), ("none.csv", "no such file")):
+        monkeypatch.setattr(sys, "argv", ["move.py", mapping, str(folder)])
+        assert program.main() == ExitCode.REFUSED
+        assert said in caplog.records[-1].getMessage()
+
+
+async def test_the_cell_runs_inside_the_loop_of_a_notebook(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(job(folder).mappings[0], folder / "mapping.csv")
+    names: dict[str, object] = {}
+    cell = compile(NOTEBOOK, "cell", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    async with local_crm() as crm:
+        connected(crm, monkeypatch)
+        await eval(cell, names)
+    summary = names["summary"]
+    assert isinstance(summary, RunSummary)
+    assert (summary.run_dir, summary.counts["done"]) == ("first", EMAILS)
+    assert (folder / "results.parquet").is_file()
+
+
+def test_the_connections_are_made_as_they_stand(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BULKLINK_DC", "eu")
+    monkeypatch.setenv("BULKLINK_ACCESS_TOKEN", "x")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
+    known, _, of_a_profile = CONNECTIONS.partition("connection_of(")
+    exec(known, {})
+    with pytest.raises(bulklink.ConfigError, match="no profile 'test'"):
+        exec(f"from bulklink import connection_of\nconnection_of({of_a_profile}", {})
+
+
+def test_every_public_name_is_told_of_and_can_be_had() -> None:
+    assert bulklink.__all__ == sorted(bulklink.__all__) == dir(bulklink)
+    told = set(re.findall(r"[A-Za-z_]\w*", TEXT))
+    assert set(bulklink.__all__) <= told, set(bulklink.__all__) - told
+    for name, value in VALUES.items():
+        assert value.__name__ == name
+        assert value.__doc__, name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        bulklink.nothing  # noqa: B018 - it is what raises
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_argument_result_and_error_of_a_function_is_told(name: str) -> None:
+    function, doc = FUNCTIONS[name], FUNCTIONS[name].__doc__ or ""
+    arguments = doc.partition("Args:")[2].partition("Raises:")[0]
+    for argument in inspect.signature(function).parameters:
+        assert f" {argument}: " in arguments or f"**{argument}: " in arguments, argument
+    assert "Raises:" in doc
+    assert f"`{name}(" in TEXT
+
+
+def test_every_call_back_is_told_of() -> None:
+    told = TEXT.partition("## Call-backs")[2].partition("## Stopping")[0]
+    names = {name for name, value in vars(Watch).items() if inspect.isfunction(value)}
+    assert {name for name in names if f"`{name}(" not in told} == set()
+
+
+def test_every_error_is_told_of() -> None:
+    told = re.findall(r"^\| `(\w+Error)` \|", TEXT, re.MULTILINE)
+    errors = [name for name in bulklink.__all__ if name.endswith("Error")]
+    assert sorted([*told, "BulklinkError", "RunStoppedError"]) == errors

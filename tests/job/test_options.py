@@ -1,0 +1,79 @@
+"""The values that options may have: a program is refused what the command line refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import pytest
+
+from bulklink import Edition, Job, OnInvalid, Op, UsageError
+from bulklink.cli.commands import cli
+from bulklink.job.limits import LIMITS, PACE, SENDING
+from bulklink.job.ranges import MOST_A_SECOND
+
+
+def test_texts_serve_for_enumerations_and_paths() -> None:
+    given: dict[str, Any] = {"op": "relink", "edition": "zoho-one", "on_invalid": "skip"}
+    job = Job(mappings=(Path("m.csv"), "n.csv"), run_dir="here", **given)  # type: ignore[arg-type]
+    assert (job.op, job.edition, job.on_invalid) == (Op.RELINK, Edition.ZOHO_ONE, OnInvalid.SKIP)
+    assert (job.mappings, job.run_dir) == (("m.csv", "n.csv"), Path("here"))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"op": "lnk"}, "'lnk' is no value of op.\nGive one of: link, unlink, relink."),
+        ({"mappings": "m.csv"}, 'Give a tuple of paths, such as \\("mapping.csv",\\).'),
+        ({"mappings": 7}, "7 is no value of mappings"),
+        ({"batch_size": 21}, "21 is no value of batch_size.\nGive a number from 1 to 20."),
+        ({"batch_size": 0}, "0 is no value"),
+        ({"concurrency": 0}, "0 is no value"),
+        ({"rate": 0}, "0 is no value of rate.\nGive a number above 0, 100,000 at most"),
+        ({"rate": MOST_A_SECOND + 1}, "is no value of rate"),
+        ({"settle_after": -0.1}, "settle_after"),
+        ({"read_pages": 0}, "read_pages"),
+        ({"max_credits": 0}, "max_credits"),
+        ({"canary": -1}, "canary"),
+        ({"memory": "1MB"}, "memory: '1MB' is no size such as 512MB, of at least 64MB"),
+        ({"credits_per_day": 5, "reserve_credits": 5}, "none can be spent"),
+    ],
+    ids=str,
+)
+def test_a_value_that_no_job_can_have_is_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Job(**({"mappings": ("m.csv",)} | options))
+    with pytest.raises(UsageError, match=said):
+        msgspec.structs.replace(Job(mappings=("m.csv",)), **options)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "concurrency", "read_pages", "canary", "rate"])
+def test_the_command_line_takes_the_same_numbers(name: str) -> None:
+    run = cli.commands["run"]
+    (param,) = (one for one in run.params if one.name == name)
+    context = click.Context(run)
+    for number in (-1, 0, 1, 20, 21, 1000, 1001, 10_000, 10_001, 100_000, 100_001):
+        assert _taken(param, number, context) is _has(name, number), number
+
+
+def _taken(param: click.Parameter, number: int, context: click.Context) -> bool:
+    try:
+        param.type_cast_value(context, str(number))
+    except click.BadParameter:
+        return False
+    return True
+
+
+def _has(name: str, number: int) -> bool:
+    options: dict[str, Any] = {name: number}
+    try:
+        Job(mappings=(), **options)
+    except UsageError:
+        return False
+    return True
+
+
+def test_the_options_of_functions_are_those_of_jobs() -> None:
+    assert PACE < LIMITS < SENDING < set(Job.__struct_fields__)
