@@ -329,7 +329,7 @@ def test_a_whole_call_refused_is_halved_until_the_bad_email_stands_alone(
 
     standin.script = script
     mapping = write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
-    ended = bulklink.given(**standin.env())("link", mapping, "--json")
+    ended = bulklink.given(**standin.env())("link", mapping, "--json", "--settle-after", "0")
     assert ended.code == 1, ended
     run = audited(ended, bulklink.folder, 8)
     assert run.counts == {"done": 7, "failed": 1}

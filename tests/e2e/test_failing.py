@@ -12,6 +12,8 @@ from .servers import Emulator, Reply, Script, Seen, StandIn, item_error
 from .world import STRANGER, Contact, World
 
 IN_FLIGHT = 3
+ON_THE_WAY = 2 * IN_FLIGHT
+"""Calls in flight when it is decided, and those in whose places they left, not yet taken in."""
 QUICK = ("--canary", "0", "--rate", "off", "--no-names")
 
 
@@ -69,9 +71,9 @@ def test_a_wrong_deal_column_stops_the_run_after_its_first_calls(
     ("refused", "asked", "stops", "most_failed"),
     [
         (4, (), False, 0),
-        (5, (), True, 50 + 5 * IN_FLIGHT),
-        (2, ("--max-failures", "9%"), True, 20 + 2 * IN_FLIGHT),
-        (1, ("--max-failures", "4"), True, 5 + IN_FLIGHT),
+        (5, (), True, 50 + 5 * ON_THE_WAY),
+        (2, ("--max-failures", "9%"), True, 20 + 2 * ON_THE_WAY),
+        (1, ("--max-failures", "4"), True, 5 + ON_THE_WAY),
         (5, ("--max-failures", "off"), False, 0),
     ],
 )

@@ -123,7 +123,8 @@ def test_no_secret_is_in_any_file_or_output(
     standin.script = script
     write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
     command = bulklink.given(**standin.env(**env))
-    with put_down(command.start("link", "m.csv", "--run-dir", "x", *options)) as process:
+    quick = ("--settle-after", "0", *options)
+    with put_down(command.start("link", "m.csv", "--run-dir", "x", *quick)) as process:
         out, err = process.communicate(timeout=PATIENCE)
     assert standin.of("token") or env
     assert not leaks(out + err, *SECRETS)
