@@ -1,83 +1,140 @@
-"""The README's walk: a change is planned, approved, tried, sent, verified and taken back."""
+"""The first-time walk: the wheel in an empty environment, and the README from top to bottom.
+
+Of the checkout nothing but the README and the wheel is there. Every block of the README is run as
+it is written, or stands below with what is done in its place, and why.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from tests.docs.test_readme import README, clean_env, run
+from tests.docs.dists import ROOT, UV, built
 
-_WALK = README.partition("## Change 200,000 links without fear")[2].partition("```shell\n")[2]
-COMMANDS = [line.partition("#")[0].split() for line in _WALK.partition("```")[0].splitlines()]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+REPLACED = {
+    "pipx install .": "done by uv, as below: an environment for bulklink alone",
+    "uv tool install .": "done by uv, as below: an environment for bulklink alone",
+    "python3 -m venv .venv": "`uv venv .venv`, which takes no seconds",
+    ".venv/bin/pip install .": "`uv pip install` of the wheel that `.` is built to",
+    "make demo": "`bulklink demo`, as the Makefile has it; its output stands at the README's top",
+    "make test": "nothing: it is what runs this walk",
+    "export BULKLINK_DC=eu": "the variables of a local CRM in place of a live org",
+    "export BULKLINK_CLIENT_ID=… BULKLINK_CLIENT_SECRET=… BULKLINK_REFRESH_TOKEN=…": "the same",
+}
+"""Lines that are not run as they stand, and what is done in their place."""
+NOT_RUN = {
+    "Sending  ━━━": "what a terminal shows while a run goes on; tests/cli/test_view draws it"
+}
+"""Blocks that are no commands, by how they begin, and why nothing is done for them."""
 EMAILS = 260
 """Enough for a canary."""
+_UNREACHABLE = ("Failed to fetch", "error sending request", "Could not connect")
+_NUMBER = re.compile(r"\d{4}-\d\d-\d\d [\d:]{8}[+-]\d\d:\d\d|\d[\d,.]*|runs/\S+/")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A world in which half of the emails are on a wrong deal, and a mapping that mends it."""
-    folder = tmp_path_factory.mktemp("walk")
+@dataclass
+class Reader:
+    """Somebody who follows the README in an empty folder."""
+
+    folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+    digest: str = ""
+
+    def does(self, *command: str | Path, **more: str) -> str:
+        """Run a command that must end well, and return what it printed."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.env | more,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=50,
+        )
+        said = done.stdout.decode()
+        assert done.returncode == 0, (command, said)
+        return said
+
+    def types(self, line: str) -> str:
+        """Run a command as it is written, its DIGEST being what a plan printed before."""
+        words = line.partition("#")[0].split()
+        said = self.does(*(self.digest if word == "DIGEST" else word for word in words))
+        found = re.search(r"Digest: (\w+)", said)
+        self.digest = found[1] if found else self.digest
+        return said
+
+
+@pytest.mark.timeout(300)  # a cache may be empty
+def test_the_readme_is_followed_from_top_to_bottom(tmp_path: Path) -> None:
+    reader = Reader(tmp_path / "home", _bare_environment(tmp_path))
+    reader.folder.mkdir()
+    shipped = _install(reader, built(tmp_path / "dist").wheel)
+    world = shipped / "demo" / "world.json"
+    (reader.folder / "mapping.csv").write_bytes((shipped / "demo" / "mapping.csv").read_bytes())
+    with _local_crm(reader, world) as variables:
+        for language, text in BLOCKS:
+            if language == "sh":
+                _follow(reader, text, variables)
+            elif language == "shell":
+                _follow_the_change(reader, text, tmp_path / "change")
+            elif language == "python":
+                said = reader.does("python", "-c", text, **variables)
+                assert re.fullmatch(r"\d+ of 150\n", said)
+            elif language == "csv":
+                _plan_what_is_shown(reader, text, tmp_path / "shown")
+            elif language == "console":
+                continue  # where `make demo` stands: nothing is installed yet
+            else:
+                assert text.startswith(tuple(NOT_RUN)), f"the walk does not know {text!r}"
+
+
+def _follow(reader: Reader, block: str, variables: Mapping[str, str]) -> None:
+    """Run the lines of a block; from the sign-in on the local CRM stands for the org."""
+    for line in block.splitlines():
+        command = line.partition("#")[0].strip()
+        if command == "make demo":
+            _see_the_demo(reader)
+        elif command not in REPLACED:
+            assert command.startswith("bulklink "), f"the walk does not know {command!r}"
+            reader.env |= variables
+            reader.types(line)
+
+
+def _see_the_demo(reader: Reader) -> None:
+    """Compare what the demo prints with what the README shows, numbers apart."""
+    (shown,) = (text for language, text in BLOCKS if language == "console")
+    command, _, expected = shown.removeprefix("$ ").partition("\n")
+    said = reader.does(*command.split())
+    assert sorted(_shapes(said)) == sorted(_shapes(expected))  # two streams
+
+
+def _follow_the_change(reader: Reader, block: str, folder: Path) -> None:
+    """Plan, approve, try, send, verify and take back a change in a world with wrong links."""
+    folder.mkdir()
+    walker = Reader(folder, dict(reader.env))
     recipe = ["--messages", str(EMAILS), "--contacts", "13", "--linked-wrong", "0.5"]
-    done = run(
-        ["bulklink", "generate", *recipe, "--linked-right", "0.1", "--out", "."],
-        folder,
-        clean_env(folder),
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def env(folder: Path) -> Iterator[dict[str, str]]:
-    """The environment of a user whose org is the emulator of that world."""
-    command = [sys.executable, "-m", "bulklink", "emulator", "--world", str(folder / "world.json")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as emulator:
-        assert emulator.stdout is not None
-        url = orjson.loads(emulator.stdout.readline())["url"]
-        connection = {
-            "BULKLINK_API_URL": url,
-            "BULKLINK_ACCOUNTS_URL": url,
-            "BULKLINK_CLIENT_ID": "demo",
-            "BULKLINK_CLIENT_SECRET": "demo",
-            "BULKLINK_REFRESH_TOKEN": "demo",
-        }
-        try:
-            yield clean_env(folder) | connection
-        finally:
-            emulator.terminate()
-
-
-def links(env: dict[str, str]) -> dict[str, str | None]:
-    """Return the deal of each email, as the CRM has it now."""
-    with urllib.request.urlopen(env["BULKLINK_API_URL"] + "/_emulator/state") as answer:
-        world = orjson.loads(answer.read())["world"]
-    return {email["message_id"]: email["deal_id"] for email in world["emails"]}
-
-
-def test_the_walk_changes_the_links_and_takes_them_back(folder: Path, env: dict[str, str]) -> None:
-    assert [command[1] for command in COMMANDS] == [
-        *("fetch", "plan", "plan", "apply", "verify", "undo", "undo")
-    ]
-    before = links(env)
-    digest, wanted = "", wanted_deals(folder)
-    seen: list[dict[str, str | None]] = []
-    said: list[str] = []
-    for command in COMMANDS:
-        done = run([digest if word == "DIGEST" else word for word in command], folder, env)
-        assert done.returncode == 0, (command, done.stderr.decode())
-        said.append((done.stdout + done.stderr).decode())
-        found = re.search(r"Digest: (\w+)", said[-1])
-        digest = found[1] if found else digest
-        seen.append(links(env))
-    compared, _, applied, verified, undoable, _ = said[1:]
+    walker.does("bulklink", "generate", *recipe, "--linked-right", "0.1", "--out", ".")
+    with _local_crm(walker, folder / "world.json") as variables:
+        walker.env |= variables
+        before, wanted = _links(variables), _wanted(folder)
+        said, seen = [], []
+        for line in block.splitlines():
+            said.append(walker.types(line))
+            seen.append(_links(variables))
+    _, compared, _, applied, verified, undoable, _ = said
     assert "130 emails move" in compared
     assert "26 already right" in compared
     assert seen[2] == before, "planning changes nothing"
@@ -89,8 +146,91 @@ def test_the_walk_changes_the_links_and_takes_them_back(folder: Path, env: dict[
     assert seen[6] == before
 
 
-def wanted_deals(folder: Path) -> dict[str, Any]:
+def _plan_what_is_shown(reader: Reader, mapping: str, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "mapping.csv").write_text(mapping, encoding="utf-8")
+    planner = Reader(folder, reader.env)
+    said = planner.does("bulklink", "plan", "--op", "link", "mapping.csv", "--json")
+    assert orjson.loads(said)["messages"] == 1
+
+
+def _install(reader: Reader, wheel: Path) -> Path:
+    """Do what the README's section on it says; return where the shipped jobs are."""
+    reader.does(UV, "venv", "--quiet", "--python", sys.executable, ".venv")
+    binaries = reader.folder / ".venv" / ("Scripts" if os.name == "nt" else "bin")
+    python = binaries / "python"
+    done = subprocess.run(
+        [UV, "pip", "install", "--quiet", "--python", python, wheel],
+        cwd=reader.folder,
+        env=reader.env,
+        capture_output=True,
+        timeout=240,
+    )
+    said = done.stderr.decode()
+    if any(text in said for text in _UNREACHABLE) and not os.environ.get("CI"):
+        pytest.skip(f"the registry of packages cannot be reached: {said}")
+    assert done.returncode == 0, said
+    reader.env["PATH"] = f"{binaries}{os.pathsep}{reader.env['PATH']}"
+    where = "import bulklink, importlib.util as u; print(bulklink.__file__, u.find_spec('pytest'))"
+    file, tests = reader.does(python, "-c", where).split()
+    assert Path(file).is_relative_to(reader.folder)
+    assert tests == "None", "nothing of the tests is installed"
+    return Path(file).parent / "_jobs"
+
+
+def _bare_environment(folder: Path) -> dict[str, str]:
+    """Return the environment without a trace of the developer's."""
+    strange = ("BULKLINK", "PYTHON", "VIRTUAL_ENV", "COVERAGE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
+    return kept | {
+        "XDG_STATE_HOME": str(folder / "state"),
+        "XDG_CONFIG_HOME": str(folder / "config"),
+        "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
+    }
+
+
+@contextmanager
+def _local_crm(reader: Reader, world: Path) -> Iterator[dict[str, str]]:
+    """Have a local CRM served, and give the variables that name it."""
+    command = ["bulklink", "emulator", "--world", str(world)]
+    with subprocess.Popen(
+        command, cwd=reader.folder, env=reader.env, stdout=subprocess.PIPE
+    ) as process:
+        try:
+            assert process.stdout is not None
+            url = orjson.loads(process.stdout.readline())["url"]
+            yield {
+                "BULKLINK_API_URL": url,
+                "BULKLINK_ACCOUNTS_URL": url,
+                "BULKLINK_CLIENT_ID": "demo",
+                "BULKLINK_CLIENT_SECRET": "demo",
+                "BULKLINK_REFRESH_TOKEN": "demo",
+            }
+        finally:
+            process.terminate()
+
+
+def _shapes(text: str) -> list[str]:
+    """Return lines with every number and run folder blotted out: they differ from run to run."""
+    return [re.sub(r" +", " ", _NUMBER.sub("#", line)).strip() for line in text.splitlines()]
+
+
+def _links(variables: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the deal of each email, as the CRM has it now."""
+    with urllib.request.urlopen(variables["BULKLINK_API_URL"] + "/_emulator/state") as answer:
+        world = orjson.loads(answer.read())["world"]
+    return {email["message_id"]: email["deal_id"] for email in world["emails"]}
+
+
+def _wanted(folder: Path) -> dict[str, Any]:
     """Return the deal that the mapping wants each email on."""
     header, *rows = (folder / "mapping.csv").read_text(encoding="utf-8").splitlines()
     message, deal = header.split(",").index("message_id"), header.split(",").index("deal_id")
     return {cells[message]: cells[deal] for cells in (row.split(",") for row in rows)}
+
+
+def test_every_replaced_line_and_every_block_that_is_not_run_is_in_the_readme() -> None:
+    lines = {line.partition("#")[0].strip() for _, text in BLOCKS for line in text.splitlines()}
+    assert set(REPLACED) <= lines, set(REPLACED) - lines
+    for start in NOT_RUN:
+        assert any(text.startswith(start) for _, text in BLOCKS), start

@@ -1,0 +1,35 @@
+"""The wheel and the source distribution of the checkout, built as a release is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+UV = Path(sys.executable).parent / ("uv.exe" if sys.platform == "win32" else "uv")
+
+
+@dataclass(frozen=True, slots=True)
+class Dists:
+    """What was built."""
+
+    wheel: Path
+    sdist: Path
+
+
+def built(folder: Path, source: Path = ROOT) -> Dists:
+    """Build both from a folder with the sources, without a registry."""
+    done = subprocess.run(
+        [
+            *(UV, "build", "--quiet", "--offline", "--no-build-isolation", "--sdist", "--wheel"),
+            *("--python", sys.executable, "--out-dir", folder, source),
+        ],
+        cwd=folder.parent,
+        capture_output=True,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    (wheel,), (sdist,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
+    return Dists(wheel, sdist)
