@@ -1,7 +1,8 @@
-"""Every test that waits in these folders does so on a virtual clock."""
+"""How the tests are run: on a virtual clock in these folders, and some at a time."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,3 +17,9 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
     del config
     folder = Path(item.path).parent.name
     return loop_for(folder in _VIRTUAL)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return the processors and one: some tests wait for commands that they started."""
+    del config
+    return (os.cpu_count() or 1) + 1
