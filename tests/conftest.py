@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,12 @@ import pytest
 from tests.virtual import loop_for
 
 _VIRTUAL = ("engine", "ledger", "simulation")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take Ctrl-C as at a terminal: what a shell starts in the background ignores it."""
+    del config
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
