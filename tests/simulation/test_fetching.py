@@ -14,8 +14,8 @@ from bulklink.emulator.settings import Settings
 from bulklink.engine.stopping import Stopping
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.job.fetched import FetchedTable, UnreadContact
+from bulklink.job.fetcher import Fetcher
 from bulklink.job.fetchfolder import FetchFolder, FetchRecord
-from bulklink.job.fetching import Fetcher
 from bulklink.job.options import Job
 from bulklink.job.progress import Watch
 from bulklink.mapping.stop import Stop

@@ -17,7 +17,7 @@ from bulklink.job.claims import Claims
 from bulklink.job.options import Job
 from bulklink.job.progress import Watch
 from bulklink.job.verification import Asked, Verification
-from bulklink.job.verifying import Verifier
+from bulklink.job.verifier import Verifier
 from bulklink.ledger.replay import replay
 from bulklink.mapping.stop import Stop
 from bulklink.runs.folder import RunFolder
