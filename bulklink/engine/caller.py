@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import anyio.lowlevel
 import msgspec
 
+from bulklink.engine.clock import Clock
 from bulklink.engine.credits.book import Hold
 from bulklink.engine.credits.gate import Credit, Credits, ShortError
 from bulklink.engine.credits.signs import Cause
@@ -19,7 +19,7 @@ from bulklink.engine.refusals import fatal
 from bulklink.engine.retries import Next, Tries, decide
 from bulklink.engine.stopping import Stopping
 from bulklink.errors import LedgerError, RunStoppedError, StoppedBy
-from bulklink.ledger.lines import CallLine, answer_line, call_line, timestamp, unsent_line
+from bulklink.ledger.lines import CallLine, answer_line, call_line, unsent_line
 from bulklink.ledger.writer import LedgerWriter
 from bulklink.zoho.answers import refusal_of
 from bulklink.zoho.calllog import Mark
@@ -29,23 +29,6 @@ from bulklink.zoho.exchange import Answer, CallKind, Request, Silence
 
 MOST_UNANSWERED = 5
 """Requests in a row that stay without an answer before the run stops."""
-
-
-class Clock(msgspec.Struct, frozen=True):
-    """The two clocks and the chance of a run; the tests bring their own.
-
-    `wall` is seconds since 1970, `monotonic` seconds that never jump, `chance` a random number
-    from 0 to 1, `cpu` seconds of processor time of this process.
-    """
-
-    wall: Callable[[], float]
-    monotonic: Callable[[], float]
-    chance: Callable[[], float]
-    cpu: Callable[[], float] = time.process_time
-
-    def timestamp(self) -> str:
-        """Return now as the ledger writes it."""
-        return timestamp(self.wall())
 
 
 class Exchange(msgspec.Struct, frozen=True):

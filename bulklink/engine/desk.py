@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from bulklink.engine.caller import Caller, Clock
+from bulklink.engine.caller import Caller
+from bulklink.engine.clock import Clock
 from bulklink.engine.refusals import Refusals
 from bulklink.engine.stopping import Stopping
 from bulklink.engine.tracks import Track

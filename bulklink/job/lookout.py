@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bulklink.engine.caller import Clock
+from bulklink.engine.clock import Clock
 from bulklink.engine.credits.gate import Credits
 from bulklink.engine.metering import Totals
 from bulklink.job.observing import Observer

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from bulklink.engine.caller import Caller, Clock
+from bulklink.engine.caller import Caller
+from bulklink.engine.clock import Clock
 from bulklink.engine.lookups import organisation
 from bulklink.engine.pacing.pacer import Pacer
 from bulklink.engine.refusals import ReadRefusals

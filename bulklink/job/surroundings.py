@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import platformdirs
 
-from bulklink.engine.caller import Clock
+from bulklink.engine.clock import Clock
 from bulklink.engine.credits.day import Day, DayFile, ThreadedDay
 from bulklink.ledger.writer import DiskFiles, Files
 from bulklink.zoho.tokens import TokenStore

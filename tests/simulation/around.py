@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 
 from bulklink.emulator.crm import Crm
-from bulklink.engine.caller import Clock
+from bulklink.engine.clock import Clock
 from bulklink.job.surroundings import Surroundings
 from bulklink.ledger.writer import DiskFiles
 from bulklink.zoho.transport import Transport

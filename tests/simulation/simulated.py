@@ -20,7 +20,8 @@ from bulklink.emulator.wire import Answer as WireAnswer
 from bulklink.emulator.wire import Fate
 from bulklink.emulator.wire import Request as WireRequest
 from bulklink.emulator.worldfile import world_from
-from bulklink.engine.caller import Caller, Clock
+from bulklink.engine.caller import Caller
+from bulklink.engine.clock import Clock
 from bulklink.engine.credits.book import Book, Limits
 from bulklink.engine.credits.day import Ask, Day, DayFile
 from bulklink.engine.credits.gate import Credits, Rules

@@ -10,7 +10,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from bulklink.emulator.settings import Settings
-from bulklink.engine.caller import Caller, Clock
+from bulklink.engine.caller import Caller
+from bulklink.engine.clock import Clock
 from bulklink.engine.credits.gate import Credits, Rules
 from bulklink.engine.pacing.pacer import Pacer
 from bulklink.engine.pacing.turn import Turn

@@ -1,0 +1,27 @@
+"""The clocks and the chance of a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from bulklink.ledger.lines import timestamp
+
+
+class Clock(msgspec.Struct, frozen=True):
+    """The two clocks and the chance of a run; the tests bring their own.
+
+    `wall` is seconds since 1970, `monotonic` seconds that never jump, `chance` a random number
+    from 0 to 1, `cpu` seconds of processor time of this process.
+    """
+
+    wall: Callable[[], float]
+    monotonic: Callable[[], float]
+    chance: Callable[[], float]
+    cpu: Callable[[], float] = time.process_time
+
+    def timestamp(self) -> str:
+        """Return now as the ledger writes it."""
+        return timestamp(self.wall())
