@@ -36,7 +36,15 @@ from bulklink.ledger.writer import LedgerWriter, open_ledger
 from bulklink.mapping.plan import SealedPlan
 from bulklink.models import Message, Status
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.record import CanaryRecord, Invocation, Limited, OrgRecord, RunRecord, State
+from bulklink.runs.record import (
+    CanaryRecord,
+    Invocation,
+    Limited,
+    OrgRecord,
+    RunRecord,
+    State,
+    closed,
+)
 from bulklink.runs.status import RunSummary
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, secrets_of
@@ -82,7 +90,10 @@ async def send(
         resume_at=None,
         api_url=connection.api_url,
         data_centre=connection.data_centre,
-        invocations=(*before.invocations, Invocation(started=timestamp(clock.wall()))),
+        invocations=(
+            *closed(before.invocations, told.last),
+            Invocation(started=timestamp(clock.wall())),
+        ),
     )
     folder.write(record)
     watch.began(str(folder.path))

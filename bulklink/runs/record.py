@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from bulklink.errors import RunDirError
+from bulklink.errors import RunDirError, StoppedBy
 from bulklink.files import replacing
 
 
@@ -69,6 +71,24 @@ class Invocation(msgspec.Struct, frozen=True):
     seconds: float | None = None
     stopped_by: str | None = None
     exit_code: int | None = None
+
+
+def closed(invocations: Sequence[Invocation], last: str) -> tuple[Invocation, ...]:
+    """Return the invocations of a run, the last of them ended where it was killed.
+
+    Args:
+        invocations: in their order.
+        last: `ts` of the last line of the ledger, which is the last that is known of a killed one;
+            empty if there is none.
+    """
+    if not invocations or invocations[-1].ended is not None:
+        return tuple(invocations)
+    *earlier, killed = invocations
+    began = datetime.fromisoformat(killed.started)
+    seconds = (datetime.fromisoformat(last) - began).total_seconds() if last else 0.0
+    ended = last if seconds > 0 else killed.started
+    by = StoppedBy.KILLED
+    return (*earlier, Invocation(killed.started, ended, max(0.0, seconds), by))
 
 
 class CanaryState(StrEnum):

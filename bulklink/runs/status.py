@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from os import PathLike
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from bulklink.errors import BulklinkError, ExitCode, StoppedBy
 from bulklink.ledger.replay import Replay, replay
 from bulklink.models import Status
 from bulklink.runs.folder import RunFolder, folder_of, run_folders
-from bulklink.runs.record import RunRecord, State
+from bulklink.runs.record import RunRecord, State, closed
 
 PENDING = "pending"
 
@@ -149,11 +148,4 @@ def exit_code_of(
 
 def _seconds(record: RunRecord, told: Replay) -> float:
     """Return the time of all invocations; one that did not end lasted until its last line."""
-    seconds = 0.0
-    for invocation in record.invocations:
-        if invocation.seconds is not None:
-            seconds += invocation.seconds
-        elif told.last:
-            started = datetime.fromisoformat(invocation.started)
-            seconds += max(0.0, (datetime.fromisoformat(told.last) - started).total_seconds())
-    return seconds
+    return sum(one.seconds or 0.0 for one in closed(record.invocations, told.last))

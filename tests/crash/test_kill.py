@@ -73,6 +73,8 @@ def test_after_a_kill_and_a_resume_the_ledger_is_true(
     summary = _json([*_BULKLINK, "resume", run, "--json"], env)
     assert (summary["state"], summary["counts"]["pending"]) == ("finished", 0)
     assert sum(summary["counts"].values()) == summary["rows"]
+    first, second = orjson.loads((run / "run.json").read_bytes())["invocations"]
+    assert (first["stopped_by"], first["ended"] <= second["started"]) == ("killed", True)
     lines = _lines(ledger)
     after = lines[len(killed) :]
     sent_again = {row for line in after if line["event"] == "call" for row in line["rows"]}

@@ -11,7 +11,7 @@ from bulklink.errors import LockedError, RunDirError
 from bulklink.ledger.lines import CallLine, Result, call_line, result_line
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder, make_folder, run_folders
-from bulklink.runs.record import Invocation, RunRecord, State
+from bulklink.runs.record import Invocation, RunRecord, State, closed
 from bulklink.runs.status import status
 
 NOW = 1_800_000_000.0
@@ -95,6 +95,18 @@ def test_a_running_run_that_nobody_drives_was_killed(tmp_path: Path) -> None:
     assert (summary.counts["done"], summary.counts["pending"]) == (1, 2)
     assert summary.calls.link == 1
     assert summary.seconds == 7.5
+
+
+def test_a_killed_command_lasted_until_the_last_line_and_not_into_the_next() -> None:
+    ended = Invocation(TS, "2027-01-15T08:00:01.000Z", 1.0, None, 0)
+    killed = Invocation("2027-01-15T09:00:00.000Z")
+    assert closed((), TS) == ()
+    assert closed((killed, ended), TS) == (killed, ended)
+    *earlier, last = closed((ended, killed), "2027-01-15T09:00:02.500Z")
+    assert earlier == [ended]
+    assert last == Invocation(killed.started, "2027-01-15T09:00:02.500Z", 2.5, "killed")
+    (unheard,) = closed((killed,), "2027-01-15T08:00:01.000Z")
+    assert unheard == Invocation(killed.started, killed.started, 0.0, "killed")
 
 
 def test_all_runs_are_found_by_name(tmp_path: Path) -> None:

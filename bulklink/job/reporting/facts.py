@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bulklink.errors import StoppedBy
 from bulklink.job.telling import beyond_max_credits, can_be_undone, limited
 from bulklink.models import Op, Status
 from bulklink.page.content import (
@@ -137,7 +138,7 @@ def invocations(record: RunRecord, summary: RunSummary) -> tuple[Invoked, ...]:
 
 def _how(one: Invocation, *, goes_on: bool) -> str:
     if one.ended is None:
-        return "goes on" if goes_on else "killed"
+        return "goes on" if goes_on else f"stopped: {StoppedBy.KILLED}"
     said = f"stopped: {one.stopped_by}" if one.stopped_by else "reached its end"
     return said if one.exit_code is None else f"{said} (exit code {one.exit_code})"
 
