@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
+from itertools import pairwise
 
 import msgspec
 
@@ -95,18 +96,16 @@ def axis_of(spans: Sequence[tuple[float, float]]) -> Axis:
 
 def lasting(seconds: float) -> str:
     """Say how long something took, in two units at most."""
-    if seconds < _MINUTE:
-        return f"{seconds:.0f} s"
-    units = (("d", _DAY), ("h", _HOUR), ("min", _MINUTE))
+    units = (("d", _DAY), ("h", _HOUR), ("min", _MINUTE), ("s", 1))
+    steps = [step for (_, size), (_, step) in pairwise(units) if seconds >= size]
+    step = steps[0] if steps else 1
+    rest = round(seconds / step) * step
     said: list[str] = []
-    rest = int(seconds + _MINUTE / 2)
     for name, size in units:
         count, rest = divmod(rest, size)
-        if count or said:
-            said.append(f"{count} {name}" if count else "")
-        if len(said) == 2:
-            break
-    return " ".join(filter(None, said))
+        if count:
+            said.append(f"{count} {name}")
+    return " ".join(said) or "0 s"
 
 
 def ticks(axis: Axis, zone: tzinfo | None = None) -> list[Tick]:

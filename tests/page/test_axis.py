@@ -16,7 +16,7 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
 def test_a_pause_of_days_takes_a_small_part_of_the_axis() -> None:
     axis = axis_of([(NOON, NOON + 600), (NOON + 3 * DAY, NOON + 3 * DAY + 600)])
     (fold,) = axis.folds
-    assert fold.label == "2 d 23 h"
+    assert fold.label == "3 d"
     assert fold.at == 600
     assert fold.to - fold.at < 0.05 * axis.end
     assert axis.place(NOON + 300) == 300
@@ -80,7 +80,9 @@ def test_the_offset_is_that_of_the_day() -> None:
     [
         (0.4, "0 s"),
         (59, "59 s"),
-        (61, "1 min"),
+        (59.7, "1 min"),
+        (61, "1 min 1 s"),
+        (3599.9, "1 h"),
         (3600, "1 h"),
         (5400, "1 h 30 min"),
         (DAY + 3600, "1 d 1 h"),
