@@ -70,9 +70,7 @@ class Results:
 
     def _insert(self, waiting: list[tuple[str | None, ...]]) -> None:
         if waiting:
-            self._database.run(
-                "CREATE OR REPLACE TABLE waiting (a TEXT, b TEXT, c TEXT, d TEXT, e TEXT)"
-            )
+            self._database.run(_TABLE)
             self._database.insert("waiting", waiting)
             self._database.run(_WAITING)
             waiting.clear()
