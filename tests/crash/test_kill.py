@@ -15,6 +15,8 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.e2e.servers import connection
+
 MESSAGES = 50_000
 KILLS = int(os.environ.get("BULKLINK_TEST_KILLS", "3"))
 _BULKLINK = [sys.executable, "-m", "bulklink"]
@@ -39,19 +41,15 @@ def env(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
         url = orjson.loads(emulator.stdout.readline())["url"]
         kept = {k: v for k, v in os.environ.items() if not k.startswith("BULKLINK")}
         try:
-            yield kept | {
-                "BULKLINK_API_URL": url,
-                "BULKLINK_ACCOUNTS_URL": url,
-                "BULKLINK_CLIENT_ID": "demo",
-                "BULKLINK_CLIENT_SECRET": "demo",
-                "BULKLINK_REFRESH_TOKEN": "demo",
-                "BULKLINK_SETTLE_AFTER": "0.5",
-                "BULKLINK_RATE": "off",
-                "BULKLINK_CONCURRENCY": "20",
-                "BULKLINK_PROGRESS": "none",
-                "BULKLINK_ON_INVALID": "skip",
-                "XDG_STATE_HOME": str(tmp_path_factory.mktemp("state")),
-            }
+            yield kept | connection(
+                url,
+                BULKLINK_SETTLE_AFTER="0.5",
+                BULKLINK_RATE="off",
+                BULKLINK_CONCURRENCY="20",
+                BULKLINK_PROGRESS="none",
+                BULKLINK_ON_INVALID="skip",
+                XDG_STATE_HOME=str(tmp_path_factory.mktemp("state")),
+            )
         finally:
             emulator.kill()
 

@@ -21,6 +21,7 @@ import orjson
 import pytest
 
 from tests.docs.dists import ROOT, UV, built
+from tests.e2e.servers import connection
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
@@ -198,14 +199,7 @@ def _local_crm(reader: Reader, world: Path) -> Iterator[dict[str, str]]:
     ) as process:
         try:
             assert process.stdout is not None
-            url = orjson.loads(process.stdout.readline())["url"]
-            yield {
-                "BULKLINK_API_URL": url,
-                "BULKLINK_ACCOUNTS_URL": url,
-                "BULKLINK_CLIENT_ID": "demo",
-                "BULKLINK_CLIENT_SECRET": "demo",
-                "BULKLINK_REFRESH_TOKEN": "demo",
-            }
+            yield connection(orjson.loads(process.stdout.readline())["url"])
         finally:
             process.terminate()
 
