@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from bulklink.job.verification import Finding, Verification
     from bulklink.job.verifying import verify
     from bulklink.ledger.lines import Result
-    from bulklink.mapping.stop import Stage, Stop
+    from bulklink.mapping.interrupt import Stage, Stop
     from bulklink.models import Op, Status
     from bulklink.profiles.connecting import connection_of
     from bulklink.runs.record import Forgotten, State
@@ -78,7 +78,7 @@ _ROOMS = {
     "bulklink.job.verification": "Finding Verification",
     "bulklink.job.verifying": "verify",
     "bulklink.ledger.lines": "Result",
-    "bulklink.mapping.stop": "Stage Stop",
+    "bulklink.mapping.interrupt": "Stage Stop",
     "bulklink.models": "Op Status",
     "bulklink.profiles.connecting": "connection_of",
     "bulklink.runs.record": "Forgotten State",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
-from bulklink.mapping.comparing import Comparison
+from bulklink.mapping.compare import Comparison
 
 
 def show_comparison(told: Comparison) -> None:

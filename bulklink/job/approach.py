@@ -17,7 +17,7 @@ from bulklink.job.preparing import FAULTS_SHOWN
 from bulklink.job.progress import Counter, Question, Watch
 from bulklink.ledger.lines import Result, result_line
 from bulklink.ledger.writer import LedgerWriter
-from bulklink.mapping.plan import SealedPlan, UnknownRow
+from bulklink.mapping.plan_reader import SealedPlan, UnknownRow
 from bulklink.mapping.unknown import ForeignDeals, add_unknown
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder

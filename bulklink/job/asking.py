@@ -13,11 +13,11 @@ import msgspec
 from bulklink.errors import UsageError
 from bulklink.job.options import Job
 from bulklink.job.preparing import check_mapping
-from bulklink.mapping import contacts
+from bulklink.mapping import contact_ids
 from bulklink.mapping.faults import BAD_OP, CONFLICT
-from bulklink.mapping.sealing import PLAN
-from bulklink.mapping.sources import sources, unreadable
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.input.files import sources, unreadable
+from bulklink.mapping.interrupt import Stop
+from bulklink.mapping.plan_writer import PLAN
 
 _READABLE = (BAD_OP, CONFLICT)
 """What can be wrong with a row that names its contact well."""
@@ -70,15 +70,15 @@ class AskedContacts(msgspec.Struct, frozen=True):
 
     def _ids(self, one: str) -> Iterator[str]:
         if one == "-":
-            yield from contacts.listed(self.standard_input or sys.stdin.buffer, one)
+            yield from contact_ids.listed(self.standard_input or sys.stdin.buffer, one)
         elif one.startswith("@"):
             try:
                 with Path(one[1:]).open("rb") as file:
-                    yield from contacts.listed(file, one[1:])
+                    yield from contact_ids.listed(file, one[1:])
             except OSError as error:
                 raise unreadable(one[1:], error) from None
         else:
-            yield contacts.given(one)
+            yield contact_ids.given(one)
 
     def _of_mappings(
         self, job: Job, scratch: Path, stop: Stop, warn: Callable[[str], None]
@@ -98,5 +98,5 @@ class AskedContacts(msgspec.Struct, frozen=True):
                 )
             if checked.messages:
                 checked.seal(scratch)
-                yield from contacts.planned(scratch / PLAN)
+                yield from contact_ids.planned(scratch / PLAN)
                 (scratch / PLAN).unlink()

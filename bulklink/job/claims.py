@@ -11,7 +11,7 @@ import msgspec
 
 from bulklink.ledger.outcomes import Outcome, Outcomes
 from bulklink.mapping.database import Database
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.interrupt import Stop
 from bulklink.models import Op, Status
 
 MOST_CLAIMS = 20_000

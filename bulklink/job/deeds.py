@@ -13,8 +13,8 @@ from bulklink.ledger.outcomes import Outcome, Outcomes
 from bulklink.ledger.replay import OpenRow, replay
 from bulklink.ledger.snapshots import FirstSnapshots, Snapshot
 from bulklink.mapping.database import Database, literal
-from bulklink.mapping.layout import relation
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.interrupt import Stop
+from bulklink.mapping.plan_layout import relation
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder
 

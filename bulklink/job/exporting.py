@@ -12,8 +12,8 @@ import msgspec
 
 from bulklink.errors import RunDirError
 from bulklink.ledger.outcomes import Outcome, Outcomes
-from bulklink.mapping.originals import IDS, OwnColumn, OwnRow, own_columns, own_rows
-from bulklink.mapping.values import GUARD, ID_COLUMNS
+from bulklink.mapping.original_rows import IDS, OwnColumn, OwnRow, own_columns, own_rows
+from bulklink.mapping.schema import GUARD, ID_COLUMNS
 from bulklink.models import NO_DEAL
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.record import RunRecord, State

@@ -13,7 +13,7 @@ import orjson
 from bulklink.job.fetchfolder import FetchFolder
 from bulklink.ledger.replay import mend
 from bulklink.mapping.database import Database, literal
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.interrupt import Stop
 from bulklink.models import NO_DEAL
 from bulklink.tables import Cell, Column
 from bulklink.zoho.answers import Verdict

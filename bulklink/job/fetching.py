@@ -26,8 +26,8 @@ from bulklink.job.limits import PACE, PaceOptions, with_options
 from bulklink.job.options import Job
 from bulklink.job.progress import Watch
 from bulklink.job.surroundings import real_surroundings
-from bulklink.mapping.contacts import write_once_each
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.contact_ids import write_once_each
+from bulklink.mapping.interrupt import Stop
 from bulklink.runs.hashes import sha256_of
 from bulklink.runs.record import State
 from bulklink.runs.status import exit_code_of

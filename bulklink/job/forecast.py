@@ -10,7 +10,7 @@ import msgspec
 from bulklink.engine.batches import fewest_unlinks, unlinks_of_length, unlinks_packed
 from bulklink.job.credits import credits_a_day, limits_of
 from bulklink.job.options import Job
-from bulklink.mapping.shape import PlanShape
+from bulklink.mapping.plan_stats import PlanShape
 from bulklink.zoho.requests import MOST_IDS_QUERY, MOST_ITEMS
 
 ASSUMED_LATENCY = 0.5

@@ -18,7 +18,7 @@ from bulklink.errors import (
     StoppedBy,
 )
 from bulklink.job.progress import Watch
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.interrupt import Stop
 
 T = TypeVar("T")
 _CALL_BACKS = [name for name, one in vars(Watch).items() if callable(one) and name[0] != "_"]

@@ -16,8 +16,8 @@ from bulklink.files import replacing
 from bulklink.job.deeds import deeds
 from bulklink.job.inverse import Done, Inverse, Kept, Why, inverse_of
 from bulklink.ledger.lines import Result
-from bulklink.mapping.refusing import OUR_COLUMNS
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.interrupt import Stop
+from bulklink.mapping.rejects import OUR_COLUMNS
 from bulklink.models import Status
 from bulklink.runs.folder import RunFolder
 

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import anyio
 
 from bulklink.job.progress import Watch
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.interrupt import Stop
 
 LOOK_SECONDS = 0.5
 """Between two looks."""

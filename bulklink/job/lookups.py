@@ -12,7 +12,7 @@ from bulklink.engine.caller import Caller
 from bulklink.engine.lookups import deals, user_names
 from bulklink.job.looking import looking
 from bulklink.job.progress import Reading, Watch
-from bulklink.mapping.plan import SealedPlan
+from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.mapping.unknown import ForeignDeals, foreign_deals
 from bulklink.runs.folder import RunFolder
 from bulklink.zoho.lookups import FoundDeal

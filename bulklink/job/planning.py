@@ -18,11 +18,11 @@ from bulklink.job.guarding import planning_stop
 from bulklink.job.options import Job
 from bulklink.job.preparing import check_mapping, check_snapshot, invalid_rows, is_refused, prepare
 from bulklink.mapping.checked import Checked
-from bulklink.mapping.comparing import Comparison, compare
+from bulklink.mapping.compare import Comparison, compare
 from bulklink.mapping.digest import digest
-from bulklink.mapping.sealing import PLAN
-from bulklink.mapping.sources import Source, must_be_readable, sources
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.input.files import Source, must_be_readable, sources
+from bulklink.mapping.interrupt import Stop
+from bulklink.mapping.plan_writer import PLAN
 from bulklink.models import Op
 from bulklink.runs.folder import RunFolder, make_folder
 

@@ -17,10 +17,10 @@ from bulklink.job.options import Job, OnInvalid
 from bulklink.ledger.lines import Result, result_line, timestamp
 from bulklink.mapping.checked import Checked, check
 from bulklink.mapping.digest import digest
-from bulklink.mapping.shape import PlanShape
-from bulklink.mapping.sources import Source
-from bulklink.mapping.stop import Stop
-from bulklink.mapping.values import Fault, Reading
+from bulklink.mapping.input.files import Source
+from bulklink.mapping.interrupt import Stop
+from bulklink.mapping.plan_stats import PlanShape
+from bulklink.mapping.schema import Fault, Reading
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.hashes import ledger_hash, sha256_of

@@ -8,7 +8,7 @@ from bulklink.engine.limiting import LimitedBy
 from bulklink.ledger.lines import Result, code_of
 from bulklink.ledger.replay import Replay
 from bulklink.ledger.tally import OTHERS
-from bulklink.mapping.stop import Stage
+from bulklink.mapping.interrupt import Stage
 from bulklink.models import Status
 
 _NOT_DONE = (Status.FAILED, Status.IN_DOUBT)

@@ -11,7 +11,7 @@ import msgspec
 
 from bulklink.ledger.outcomes import Outcome, Outcomes
 from bulklink.ledger.replay import replay
-from bulklink.mapping.originals import PlannedIds, planned_ids
+from bulklink.mapping.original_rows import PlannedIds, planned_ids
 from bulklink.models import Status
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import sha256_of, whole_lines

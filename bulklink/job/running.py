@@ -18,8 +18,8 @@ from bulklink.job.progress import Watch
 from bulklink.job.sending import send
 from bulklink.job.surroundings import real_surroundings
 from bulklink.ledger.replay import replay
-from bulklink.mapping.sources import Source, sources
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.input.files import Source, sources
+from bulklink.mapping.interrupt import Stop
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.status import RunSummary
 from bulklink.zoho.connection import Connection

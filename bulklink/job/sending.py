@@ -33,7 +33,7 @@ from bulklink.ledger.lines import timestamp
 from bulklink.ledger.replay import Replay
 from bulklink.ledger.tally import tally
 from bulklink.ledger.writer import LedgerWriter, open_ledger
-from bulklink.mapping.plan import SealedPlan
+from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.models import Message, Status
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import (

@@ -31,8 +31,8 @@ from bulklink.job.surroundings import real_surroundings
 from bulklink.ledger.lines import timestamp
 from bulklink.ledger.replay import replay
 from bulklink.mapping.digest import digest
-from bulklink.mapping.sources import Format, Source
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.input.files import Format, Source
+from bulklink.mapping.interrupt import Stop
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import ledger_hash

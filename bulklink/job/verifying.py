@@ -22,7 +22,7 @@ from bulklink.job.surroundings import real_surroundings
 from bulklink.job.verification import Asked, Verification, checked_asked
 from bulklink.job.verifier import Verifier
 from bulklink.ledger.replay import mend, replay
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.interrupt import Stop
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.record import RunRecord, State
 from bulklink.shell import quoted

@@ -2,13 +2,13 @@
 
 from bulklink.mapping.checked import Checked, check
 from bulklink.mapping.digest import digest
-from bulklink.mapping.plan import SealedPlan, UnknownRow
-from bulklink.mapping.refusing import REJECTS
-from bulklink.mapping.sealing import PLAN
-from bulklink.mapping.shape import PlanShape
-from bulklink.mapping.sources import Format, Source, sources
-from bulklink.mapping.stop import Stop
-from bulklink.mapping.values import DuplicateRow, Fault, InputFile, Reading, RefusedRow
+from bulklink.mapping.input.files import Format, Source, sources
+from bulklink.mapping.interrupt import Stop
+from bulklink.mapping.plan_reader import SealedPlan, UnknownRow
+from bulklink.mapping.plan_stats import PlanShape
+from bulklink.mapping.plan_writer import PLAN
+from bulklink.mapping.rejects import REJECTS
+from bulklink.mapping.schema import DuplicateRow, Fault, InputFile, Reading, RefusedRow
 
 __all__ = [
     "PLAN",

@@ -9,13 +9,22 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 from bulklink.errors import BadFileError
 from bulklink.files import unwritable
-from bulklink.mapping import checking, findings, loading, refusing, rounding, sealing, shape, twins
+from bulklink.mapping import (
+    duplicates,
+    findings,
+    load,
+    plan_stats,
+    plan_writer,
+    rejects,
+    rounding,
+    validate,
+)
 from bulklink.mapping.database import PLANNING_MEMORY, Database
 from bulklink.mapping.headers import check_reading, columns_of
-from bulklink.mapping.preparing import Prepared, prepare, restage
-from bulklink.mapping.sources import remove
-from bulklink.mapping.stop import Stop
-from bulklink.mapping.values import DuplicateRow, Fault, InputFile, Reading, RefusedRow
+from bulklink.mapping.input.files import remove
+from bulklink.mapping.input.prepare import Prepared, prepare, restage
+from bulklink.mapping.interrupt import Stop
+from bulklink.mapping.schema import DuplicateRow, Fault, InputFile, Reading, RefusedRow
 from bulklink.models import Op
 
 if TYPE_CHECKING:
@@ -23,7 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from bulklink.mapping.headers import Column
-    from bulklink.mapping.sources import Source
+    from bulklink.mapping.input.files import Source
 
 LOADING = "Loading its rows"
 CHECKING = "Checking its rows"
@@ -110,8 +119,8 @@ def _load(
     folder: Path,
     stop: Stop,
 ) -> tuple[Prepared, ...]:
-    target = loading.Target(tuple(columns), len(prepared), reading)
-    loading.create(database, target)
+    target = load.Target(tuple(columns), len(prepared), reading)
+    load.create(database, target)
     return tuple(
         _load_one(database, target, one, number, folder, stop)
         for number, one in enumerate(prepared)
@@ -120,7 +129,7 @@ def _load(
 
 def _load_one(
     database: Database,
-    target: loading.Target,
+    target: load.Target,
     given: Prepared,
     number: int,
     folder: Path,
@@ -128,9 +137,9 @@ def _load_one(
 ) -> Prepared:
     one = given
     stop.begins(LOADING, one_query=True)
-    if not loading.load(database, target, one.feed, number, one.input.records):
+    if not load.load(database, target, one.feed, number, one.input.records):
         one = restage(given, folder, stop)
-        if not loading.load(database, target, one.feed, number, one.input.records):
+        if not load.load(database, target, one.feed, number, one.input.records):
             raise RuntimeError("DuckDB did not read what was staged")
     if one.content.changed:
         raise BadFileError(
@@ -162,7 +171,7 @@ class Checked:
         self._database = database
         self._folder = folder
         self._stop = stop
-        self._files = refusing.Files.of(prepared, columns)
+        self._files = rejects.Files.of(prepared, columns)
         self._columns = columns
         self._kept = tuple(column for column in columns if column.kept)
         self._reading = reading
@@ -171,9 +180,9 @@ class Checked:
         stop.begins(CHECKING)
         self.warnings = self._check()
         self._findings = findings.findings(database, reading)
-        for statement in twins.twin_tables(self._findings.owner_forms()):
+        for statement in duplicates.twin_tables(self._findings.owner_forms()):
             database.run(statement)
-        conflicts, self.duplicates = map(int, database.one(twins.counts_query()))
+        conflicts, self.duplicates = map(int, database.one(duplicates.counts_query()))
         self.rows, self.rejected = self._findings.rows, self._findings.faulty + conflicts
         self.guarded = self._findings.guarded
         self.messages = self.rows - self.rejected - self.duplicates
@@ -183,13 +192,13 @@ class Checked:
     def _check(self) -> tuple[str, ...]:
         """Find what is wrong with each row by itself; return what a person is warned of."""
         files, run = self._files, self._database.run
-        run(checking.base_view(self._reading, self._columns, files.shifts, told=files.told))
-        guards = checking.has_guards(self._reading, self._columns)
+        run(validate.base_view(self._reading, self._columns, files.shifts, told=files.told))
+        guards = validate.has_guards(self._reading, self._columns)
         suspects = rounding.round_ids(self._database, guards=guards)
         if self._reading.allow_round_ids:
             suspects = ()
         refused = [found for found in suspects if found.refused]
-        run(checking.run_view(self._reading, refused, guards=guards))
+        run(validate.run_view(self._reading, refused, guards=guards))
         headers = {column.known: column.header for column in self._columns}
         return tuple(
             found.warning(headers.get(found.column, found.column))
@@ -202,47 +211,47 @@ class Checked:
         for one in prepared:
             if one.unclosed is not None:
                 row = before + one.unclosed.record
-                query = refusing.refused_query(self._columns, row, row)
+                query = rejects.refused_query(self._columns, row, row)
                 return self._files.fault(self._database.one(query))
             before += one.input.records
         return None
 
     def faults(self) -> Iterator[Fault]:
         """Stream what is wrong with each refused row, in row order."""
-        for batch in refusing.refused(self._database, self._columns):
+        for batch in rejects.refused(self._database, self._columns):
             yield from map(self._files.fault, batch)
 
     def refused_rows(self) -> Iterator[RefusedRow]:
         """Stream the refused rows with as much of them as could be read, in row order."""
-        for batch in refusing.refused(self._database, self._columns):
+        for batch in rejects.refused(self._database, self._columns):
             yield from map(self._files.refused_row, batch)
 
     def duplicate_rows(self) -> Iterator[DuplicateRow]:
         """Stream the rows that say the same as an earlier one, in row order."""
-        for row, op, *rest in self._database.rows(refusing.DUPLICATES):
+        for row, op, *rest in self._database.rows(rejects.DUPLICATES):
             yield DuplicateRow(row, Op(op), *rest)
 
-    def shape(self) -> shape.PlanShape:
+    def shape(self) -> plan_stats.PlanShape:
         """Count what the plan's messages need in calls and look-ups."""
         self._group()
-        return shape.measure(self._database, self._reading, self._columns, self._findings)
+        return plan_stats.measure(self._database, self._reading, self._columns, self._findings)
 
     def seal(self, folder: Path) -> None:
         """Write `plan.parquet` into a folder: every valid row, sorted as it will be sent."""
         self._group()
         self._stop.begins(SORTING, one_query=True)
-        plan = sealing.Plan(self._kept, self._reading, self._files, self._findings)
-        sealing.write_plan(self._database, folder, plan)
+        plan = plan_writer.Plan(self._kept, self._reading, self._files, self._findings)
+        plan_writer.write_plan(self._database, folder, plan)
 
     def write_rejects(self, folder: Path) -> None:
         """Write `rejects.csv` into a folder: every refused row, to be mended and fed again."""
         self._stop.begins(WRITING_REJECTS)
-        refusing.write_rejects(self._database, folder, self._folder, self._kept, self._files)
+        rejects.write_rejects(self._database, folder, self._folder, self._kept, self._files)
 
     def _group(self) -> None:
         if not self._grouped:
             self._stop.begins(GROUPING)
-            for statement in shape.group_tables(self._reading.op, self._findings):
+            for statement in plan_stats.group_tables(self._reading.op, self._findings):
                 self._database.run(statement)
             self._grouped = True
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bulklink.mapping.database import literal
-from bulklink.mapping.jsonl_records import FLOAT, OTHER
+from bulklink.mapping.input.jsonl_reader import FLOAT, OTHER
+from bulklink.mapping.input.staging import ESCAPES, MARK
 from bulklink.mapping.marks import BAD, GOOD, MISSING, ROUNDED
-from bulklink.mapping.staging import ESCAPES, MARK
 from bulklink.models import EITHER
 
 #: White space that spreadsheets and web pages leave around a cell.

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from bulklink.errors import RunDirError
-from bulklink.mapping.stop import interrupted
+from bulklink.mapping.interrupt import interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from bulklink.mapping.stop import Stop
+    from bulklink.mapping.interrupt import Stop
 
 #: Memory of the engine; beyond it DuckDB goes on in its temporary folder.
 PLANNING_MEMORY = "512MB"

@@ -10,7 +10,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bulklink.mapping.values import InputFile
+    from bulklink.mapping.schema import InputFile
 
 
 def digest(inputs: Iterable[InputFile], settings: Mapping[str, object]) -> str:

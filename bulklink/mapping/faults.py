@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bulklink.mapping.values import GUARD
+from bulklink.mapping.schema import GUARD
 
 MISSING_VALUE = "missing-value"
 BAD_ID = "bad-id"

@@ -11,8 +11,8 @@ import msgspec
 
 from bulklink.errors import RunDirError
 from bulklink.mapping.database import Database, literal
-from bulklink.mapping.layout import relation
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.interrupt import Stop
+from bulklink.mapping.plan_layout import relation
 from bulklink.models import Op
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from bulklink.mapping.marks import CLEANED, TEXT
-from bulklink.mapping.values import GUARD
+from bulklink.mapping.schema import GUARD
 
 if TYPE_CHECKING:
     from bulklink.mapping.database import Database
-    from bulklink.mapping.values import Reading
+    from bulklink.mapping.schema import Reading
 
 
 class Findings(NamedTuple):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from bulklink.files import replacing
 from bulklink.mapping.database import Database, literal
 from bulklink.mapping.headers import OWN_PREFIX
-from bulklink.mapping.layout import OWN_COLUMNS, ROW_GROUP_ROWS, Layout, relation
-from bulklink.mapping.stop import Stop
-from bulklink.mapping.values import NAME_COLUMNS
+from bulklink.mapping.interrupt import Stop
+from bulklink.mapping.plan_layout import OWN_COLUMNS, ROW_GROUP_ROWS, Layout, relation
+from bulklink.mapping.schema import NAME_COLUMNS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from bulklink.mapping.cleaning import filled
 from bulklink.mapping.database import literal
 from bulklink.mapping.marks import CLEANED, DOUBTFUL, GOOD, MISSING, ROUND, TEXT, UNTIDY, graded
-from bulklink.mapping.values import ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
+from bulklink.mapping.schema import ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
 from bulklink.models import Op
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from bulklink.mapping.values import Reading
+    from bulklink.mapping.schema import Reading
 
 
 def is_plain(column: str) -> str:

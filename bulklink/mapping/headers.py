@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 from bulklink.errors import BadFileError, UsageError
-from bulklink.mapping.dialect import delimiter_of
-from bulklink.mapping.encodings import encoding_of
-from bulklink.mapping.values import GUARD, ID_COLUMNS, KNOWN_COLUMNS, Reading
+from bulklink.mapping.input.dialect import delimiter_of
+from bulklink.mapping.input.encodings import encoding_of
+from bulklink.mapping.schema import GUARD, ID_COLUMNS, KNOWN_COLUMNS, Reading
 from bulklink.models import NO_DEAL
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ From the lowest bit: a grade of three bits for each id, then single bits.
 
 from __future__ import annotations
 
-from bulklink.mapping.values import ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
+from bulklink.mapping.schema import ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
 
 #: What a cell of an id column is found to be; FILLED comes in when defaults are applied.
 GOOD, MISSING, BAD, ROUNDED, ROUND, FILLED = range(6)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulklink.mapping.marks import GOOD, ROUND
-from bulklink.mapping.values import GUARD, NUMBER_COLUMNS
+from bulklink.mapping.schema import GUARD, NUMBER_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,9 +13,9 @@ import msgspec
 
 from bulklink.mapping import faults
 from bulklink.mapping.database import Database, literal
-from bulklink.mapping.layout import OWN_COLUMNS, layout_of, relation
-from bulklink.mapping.refusing import OUR_COLUMNS
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.interrupt import Stop
+from bulklink.mapping.plan_layout import OWN_COLUMNS, layout_of, relation
+from bulklink.mapping.rejects import OUR_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

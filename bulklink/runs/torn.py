@@ -38,7 +38,7 @@ def _relinks(folder: RunFolder, rows: dict[int, OpenRow]) -> dict[int, OpenRow]:
     """Return those of some rows that are relinks: an unlink in flight has no second half."""
     if not rows or folder.read().op == Op.RELINK:
         return rows
-    from bulklink.mapping.plan import SealedPlan  # noqa: PLC0415 - DuckDB, seldom needed
+    from bulklink.mapping.plan_reader import SealedPlan  # noqa: PLC0415 - DuckDB, seldom needed
 
     chunks = SealedPlan(folder.plan).chunks()
     relinks = {m.row for chunk in chunks for m in chunk if m.op is Op.RELINK and m.row in rows}

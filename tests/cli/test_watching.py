@@ -11,7 +11,7 @@ from bulklink.cli.screen import note
 from bulklink.cli.watching import ScreenWatch
 from bulklink.engine.stopping import Stopping
 from bulklink.job.progress import Gauge, Progress, Reading
-from bulklink.mapping.stop import Stage
+from bulklink.mapping.interrupt import Stage
 from bulklink.models import Status
 
 HALF = dict.fromkeys(Status, 0) | {Status.DONE: 50}

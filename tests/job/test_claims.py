@@ -10,7 +10,7 @@ import pytest
 
 from bulklink.job.claims import Claims
 from bulklink.ledger.lines import Result, result_line
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.interrupt import Stop
 from bulklink.models import Op, Status
 
 A, B, NONE = "500", "600", None

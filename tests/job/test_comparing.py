@@ -13,7 +13,7 @@ from bulklink.errors import BadFileError
 from bulklink.job.fetched import COLUMNS
 from bulklink.job.options import Job
 from bulklink.job.planning import plan
-from bulklink.mapping.comparing import MOST_LISTED, Comparison
+from bulklink.mapping.compare import MOST_LISTED, Comparison
 from bulklink.models import Op
 from bulklink.tables import form_of, writing
 from tests.e2e.command import write_mapping

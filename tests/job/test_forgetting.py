@@ -17,7 +17,7 @@ from bulklink.job.planning import plan
 from bulklink.job.proving import prove
 from bulklink.ledger.lines import Result, answer_line, result_line, snapshot_line
 from bulklink.ledger.replay import replay
-from bulklink.mapping.plan import SealedPlan
+from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.models import Message, Op, Status
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.hashes import ledger_hash, sha256_of

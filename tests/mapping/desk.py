@@ -21,8 +21,8 @@ from bulklink.mapping import (
     sources,
 )
 from bulklink.mapping.database import Database
-from bulklink.mapping.layout import relation
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.interrupt import Stop
+from bulklink.mapping.plan_layout import relation
 from bulklink.models import Message, Op
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import pytest
 
 from bulklink.errors import BadFileError, UsageError
 from bulklink.mapping import Format, sources
-from bulklink.mapping.content import content_of
-from bulklink.mapping.preparing import prepare
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.input.content import content_of
+from bulklink.mapping.input.prepare import prepare
+from bulklink.mapping.interrupt import Stop
 
 from .desk import HEADER, LINK, Desk
 

@@ -9,8 +9,8 @@ import pytest
 
 from bulklink.errors import BadFileError, UsageError
 from bulklink.mapping import Reading, sources
-from bulklink.mapping.preparing import prepare
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.input.prepare import prepare
+from bulklink.mapping.interrupt import Stop
 from bulklink.models import Op
 
 from .desk import HEADER, LINK, Desk, as_csv

@@ -8,8 +8,8 @@ import pytest
 
 from bulklink.errors import RunDirError
 from bulklink.mapping.database import Database
-from bulklink.mapping.stop import Stop
-from bulklink.mapping.twins import twin_tables
+from bulklink.mapping.duplicates import twin_tables
+from bulklink.mapping.interrupt import Stop
 
 from .desk import HEADER, Desk
 

@@ -9,8 +9,8 @@ import pytest
 
 from bulklink.errors import LedgerError
 from bulklink.mapping import SealedPlan, sources
-from bulklink.mapping.preparing import prepare
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.input.prepare import prepare
+from bulklink.mapping.interrupt import Stop
 
 from .desk import HEADER, LINK, Desk, ask
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bulklink.errors import InterruptedPlanningError
 from bulklink.mapping import Stop
 from bulklink.mapping.database import Database
-from bulklink.mapping.stop import Stage
+from bulklink.mapping.interrupt import Stage
 
 from .desk import HEADER, LINK, Desk
 

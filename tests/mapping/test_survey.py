@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulklink.mapping.stop import Stop
-from bulklink.mapping.survey import BLOCK_BYTES, survey
+from bulklink.mapping.input.scan import BLOCK_BYTES, survey
+from bulklink.mapping.interrupt import Stop
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import pytest
 
 from bulklink.errors import BadFileError
 from bulklink.mapping import Reading
-from bulklink.mapping.sheets import letters
+from bulklink.mapping.input.xlsx_reader import letters
 from bulklink.models import Op
 
 from .desk import HEADER, LINK, Desk, Found

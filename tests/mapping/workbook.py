@@ -7,7 +7,7 @@ import zipfile
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from bulklink.mapping.sheets import letters
+from bulklink.mapping.input.xlsx_reader import letters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

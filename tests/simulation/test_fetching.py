@@ -18,7 +18,7 @@ from bulklink.job.fetcher import Fetcher
 from bulklink.job.fetchfolder import FetchFolder, FetchRecord
 from bulklink.job.options import Job
 from bulklink.job.progress import Watch
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.interrupt import Stop
 from bulklink.zoho.transport import ANSWER_SECONDS
 from tests.simulation.around import surroundings
 from tests.simulation.drawn import draw

@@ -19,7 +19,7 @@ from bulklink.errors import StoppedBy
 from bulklink.job.deeds import deeds
 from bulklink.job.inverse import Done, Inverse, inverse_of
 from bulklink.mapping import Reading, check, sources
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.interrupt import Stop
 from bulklink.models import Message, Status
 from bulklink.runs.folder import RunFolder
 from tests.simulation.checks import lies_of

@@ -15,7 +15,7 @@ from bulklink.job.reporting.planned import planned
 from bulklink.job.reporting.results import Results
 from bulklink.ledger.lines import timestamp
 from bulklink.mapping.database import Database
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.interrupt import Stop
 from bulklink.models import Status
 from bulklink.page.content import Accounting, Findings, Line, Report
 from bulklink.page.keeping import MOST_BYTES, Kept

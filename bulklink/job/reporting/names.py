@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bulklink.mapping.database import Database, literal
-from bulklink.mapping.layout import relation
+from bulklink.mapping.plan_layout import relation
 from bulklink.runs.folder import RunFolder
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bulklink.mapping.database import Database, literal
-from bulklink.mapping.originals import OwnColumn, refused_rows
+from bulklink.mapping.original_rows import OwnColumn, refused_rows
 from bulklink.models import Op, Status
 
 _BLOCK = 1 << 20

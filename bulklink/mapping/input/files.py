@@ -16,7 +16,7 @@ from bulklink.files import fresh
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bulklink.mapping.stop import Stop
+    from bulklink.mapping.interrupt import Stop
 
 STANDARD_INPUT = "-"
 COPY_BYTES = 1 << 20

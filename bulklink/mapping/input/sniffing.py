@@ -7,16 +7,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from bulklink.errors import BadFileError
-from bulklink.mapping.csv_records import CsvRecords
-from bulklink.mapping.dialect import COMMON, Dialect, delimiter_of, is_delimiter, shown
 from bulklink.mapping.headers import simple
-from bulklink.mapping.records import BOM, Broken, Lines
-from bulklink.mapping.values import KNOWN_COLUMNS
+from bulklink.mapping.input.csv_reader import CsvRecords
+from bulklink.mapping.input.dialect import COMMON, Dialect, delimiter_of, is_delimiter, shown
+from bulklink.mapping.input.records import BOM, Broken, Lines
+from bulklink.mapping.schema import KNOWN_COLUMNS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bulklink.mapping.values import Reading
+    from bulklink.mapping.schema import Reading
 
 _TELLS = re.compile(rb'("?)sep=([^\r\n])\1\r?\n?', re.IGNORECASE)
 _FIRST_LINE = 16

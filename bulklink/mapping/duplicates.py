@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bulklink.mapping import faults
-from bulklink.mapping.values import GUARD
+from bulklink.mapping.schema import GUARD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

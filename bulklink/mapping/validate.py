@@ -28,7 +28,7 @@ from bulklink.mapping.marks import (
     ROUNDED,
     grade,
 )
-from bulklink.mapping.values import GUARD, ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
+from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
 from bulklink.models import EITHER, NO_DEAL, Op
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.headers import Column
     from bulklink.mapping.rounding import RoundIds
-    from bulklink.mapping.values import Reading
+    from bulklink.mapping.schema import Reading
 
 
 def base_view(

@@ -15,7 +15,7 @@ import msgspec
 from bulklink.errors import RunDirError
 from bulklink.mapping.database import identifier, literal
 from bulklink.mapping.headers import OWN_PREFIX
-from bulklink.mapping.values import GUARD, ID_COLUMNS, NAME_COLUMNS
+from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS
 
 if TYPE_CHECKING:
     from pathlib import Path

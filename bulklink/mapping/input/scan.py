@@ -15,7 +15,7 @@ import msgspec
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bulklink.mapping.stop import Stop
+    from bulklink.mapping.interrupt import Stop
 
 #: A record is at most this long, in bytes.
 RECORD_BYTES = 1 << 20

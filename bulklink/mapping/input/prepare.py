@@ -9,24 +9,24 @@ import msgspec
 
 from bulklink.errors import BadFileError
 from bulklink.files import fresh, unwritable
-from bulklink.mapping.content import Content, content_of
-from bulklink.mapping.csv_records import COMMAS, CsvRecords
-from bulklink.mapping.dialect import Dialect
-from bulklink.mapping.encodings import UTF8
 from bulklink.mapping.headers import Headers
-from bulklink.mapping.loading import Feed
-from bulklink.mapping.records import Broken, Lines
-from bulklink.mapping.sniffing import dialect_of
-from bulklink.mapping.sources import Format, Source, unreadable
-from bulklink.mapping.staging import Opening, stage_csv, stage_jsonl, stage_sheet
-from bulklink.mapping.survey import Survey, survey
-from bulklink.mapping.values import InputFile, Reading
+from bulklink.mapping.input.content import Content, content_of
+from bulklink.mapping.input.csv_reader import COMMAS, CsvRecords
+from bulklink.mapping.input.dialect import Dialect
+from bulklink.mapping.input.encodings import UTF8
+from bulklink.mapping.input.files import Format, Source, unreadable
+from bulklink.mapping.input.records import Broken, Lines
+from bulklink.mapping.input.scan import Survey, survey
+from bulklink.mapping.input.sniffing import dialect_of
+from bulklink.mapping.input.staging import Opening, stage_csv, stage_jsonl, stage_sheet
+from bulklink.mapping.load import Feed
+from bulklink.mapping.schema import InputFile, Reading
 from bulklink.spreadsheets import is_disarmed, rearmed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bulklink.mapping.stop import Stop
+    from bulklink.mapping.interrupt import Stop
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT if hasattr(errno, "EDQUOT") else errno.ENOSPC)
 

@@ -13,14 +13,14 @@ from xml.etree import ElementTree as ET
 import python_calamine
 
 from bulklink.errors import BadFileError
-from bulklink.mapping.jsonl_records import FLOAT, OTHER
+from bulklink.mapping.input.jsonl_reader import FLOAT, OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from bulklink.mapping.content import Content
-    from bulklink.mapping.stop import Stop
+    from bulklink.mapping.input.content import Content
+    from bulklink.mapping.interrupt import Stop
 
 Cell = str | float | bool | dt.date | dt.time | dt.timedelta
 

@@ -14,8 +14,8 @@ import msgspec
 
 from bulklink.errors import BadFileError
 from bulklink.files import fresh
-from bulklink.mapping.encodings import UTF8, encoding_of, recoded
-from bulklink.mapping.sources import COPY_BYTES, Compression, Format, Source, on_disk
+from bulklink.mapping.input.encodings import UTF8, encoding_of, recoded
+from bulklink.mapping.input.files import COPY_BYTES, Compression, Format, Source, on_disk
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from bulklink.mapping.stop import Stop
-    from bulklink.mapping.values import Reading
+    from bulklink.mapping.interrupt import Stop
+    from bulklink.mapping.schema import Reading
 
 _FIRST_BYTES = 64
 _AS_UTF8 = "save it again as UTF-8"

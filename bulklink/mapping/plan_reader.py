@@ -12,9 +12,9 @@ from bulklink.errors import LedgerError, RunDirError
 from bulklink.files import replacing
 from bulklink.mapping import faults
 from bulklink.mapping.database import Database, literal
-from bulklink.mapping.layout import ROW_GROUP_ROWS, relation
-from bulklink.mapping.stop import Stop
-from bulklink.mapping.values import GUARD
+from bulklink.mapping.interrupt import Stop
+from bulklink.mapping.plan_layout import ROW_GROUP_ROWS, relation
+from bulklink.mapping.schema import GUARD
 from bulklink.models import Message, Op
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bulklink.mapping.database import Database
     from bulklink.mapping.findings import Findings
     from bulklink.mapping.headers import Column
-    from bulklink.mapping.values import Reading
+    from bulklink.mapping.schema import Reading
 
 #: Emails on a page of the read call.
 PAGE_EMAILS = 10

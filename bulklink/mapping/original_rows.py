@@ -11,11 +11,11 @@ import msgspec
 
 from bulklink.errors import RunDirError
 from bulklink.mapping.database import Database, identifier
-from bulklink.mapping.layout import layout_of, relation
-from bulklink.mapping.sealing import unique_names
-from bulklink.mapping.stop import Stop
-from bulklink.mapping.survey import RECORD_BYTES
-from bulklink.mapping.values import GUARD, ID_COLUMNS
+from bulklink.mapping.input.scan import RECORD_BYTES
+from bulklink.mapping.interrupt import Stop
+from bulklink.mapping.plan_layout import layout_of, relation
+from bulklink.mapping.plan_writer import unique_names
+from bulklink.mapping.schema import GUARD, ID_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -13,9 +13,9 @@ import msgspec
 from bulklink.files import fresh, replacing
 from bulklink.mapping import faults
 from bulklink.mapping.database import literal
+from bulklink.mapping.input.xlsx_reader import letters
 from bulklink.mapping.marks import FILLED, GOOD, ROUND
-from bulklink.mapping.sheets import letters
-from bulklink.mapping.values import GUARD, ID_COLUMNS, NUMBER_COLUMNS, Fault, RefusedRow
+from bulklink.mapping.schema import GUARD, ID_COLUMNS, NUMBER_COLUMNS, Fault, RefusedRow
 from bulklink.models import Op
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.database import Database
     from bulklink.mapping.headers import Column
-    from bulklink.mapping.preparing import Prepared
+    from bulklink.mapping.input.prepare import Prepared
 
 REJECTS = "rejects.csv"
 OUR_COLUMNS = tuple(

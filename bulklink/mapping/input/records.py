@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from bulklink.mapping.encodings import UTF8, legible, may_be_cp1252, stray_bytes
-from bulklink.mapping.survey import RECORD_BYTES
+from bulklink.mapping.input.encodings import UTF8, legible, may_be_cp1252, stray_bytes
+from bulklink.mapping.input.scan import RECORD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,18 +13,18 @@ from bulklink.errors import BadFileError
 from bulklink.mapping.checked import check
 from bulklink.mapping.database import Database, identifier, literal
 from bulklink.mapping.headers import nearest, simple
-from bulklink.mapping.layout import relation
-from bulklink.mapping.originals import own_columns
-from bulklink.mapping.sealing import PLAN
-from bulklink.mapping.sources import must_be_readable, sources
-from bulklink.mapping.values import GUARD, Reading
+from bulklink.mapping.input.files import must_be_readable, sources
+from bulklink.mapping.original_rows import own_columns
+from bulklink.mapping.plan_layout import relation
+from bulklink.mapping.plan_writer import PLAN
+from bulklink.mapping.schema import GUARD, Reading
 from bulklink.models import EITHER, NO_DEAL, Op
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bulklink.mapping.stop import Stop
+    from bulklink.mapping.interrupt import Stop
 
 MOST_LISTED = 20
 """Deals, and contacts, that a comparison lists: those with the most to change."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING
 
-from bulklink.mapping.dialect import Dialect
-from bulklink.mapping.records import Broken, Line, Lines, not_text, readable, too_long
-from bulklink.mapping.survey import RECORD_BYTES
+from bulklink.mapping.input.dialect import Dialect
+from bulklink.mapping.input.records import Broken, Line, Lines, not_text, readable, too_long
+from bulklink.mapping.input.scan import RECORD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

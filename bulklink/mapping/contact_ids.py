@@ -12,8 +12,8 @@ from bulklink.errors import BadFileError, UsageError
 from bulklink.files import replacing
 from bulklink.mapping.database import Database
 from bulklink.mapping.headers import LONGEST_ID, simple
-from bulklink.mapping.layout import relation
-from bulklink.mapping.stop import Stop
+from bulklink.mapping.interrupt import Stop
+from bulklink.mapping.plan_layout import relation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bulklink.errors import BadFileError
-from bulklink.mapping.csv_records import CsvRecords
-from bulklink.mapping.jsonl_records import cell, jsonl_records
-from bulklink.mapping.records import Broken, Lines, too_long
-from bulklink.mapping.sheets import Sheet, cell_text
-from bulklink.mapping.survey import RECORD_BYTES
+from bulklink.mapping.input.csv_reader import CsvRecords
+from bulklink.mapping.input.jsonl_reader import cell, jsonl_records
+from bulklink.mapping.input.records import Broken, Lines, too_long
+from bulklink.mapping.input.scan import RECORD_BYTES
+from bulklink.mapping.input.xlsx_reader import Sheet, cell_text
 from bulklink.spreadsheets import is_disarmed, rearmed
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
-    from bulklink.mapping.content import Content
-    from bulklink.mapping.dialect import Dialect
-    from bulklink.mapping.sheets import Cell
-    from bulklink.mapping.stop import Stop
+    from bulklink.mapping.input.content import Content
+    from bulklink.mapping.input.dialect import Dialect
+    from bulklink.mapping.input.xlsx_reader import Cell
+    from bulklink.mapping.interrupt import Stop
 
 SEPARATOR = "\x1f"
 MARK = "\x01"

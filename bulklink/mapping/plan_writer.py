@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bulklink.files import replacing
-from bulklink.mapping.checking import name_cell
 from bulklink.mapping.database import identifier, literal
 from bulklink.mapping.headers import OWN_PREFIX
-from bulklink.mapping.layout import OWN_COLUMNS, ROW_GROUP_ROWS, Elsewhere, Layout
 from bulklink.mapping.marks import CLEANED, TEXT, UNTIDY
-from bulklink.mapping.refusing import verbatim
-from bulklink.mapping.values import GUARD, ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
+from bulklink.mapping.plan_layout import OWN_COLUMNS, ROW_GROUP_ROWS, Elsewhere, Layout
+from bulklink.mapping.rejects import verbatim
+from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
+from bulklink.mapping.validate import name_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from bulklink.mapping.database import Database
     from bulklink.mapping.findings import Findings
     from bulklink.mapping.headers import Column
-    from bulklink.mapping.refusing import Files
-    from bulklink.mapping.values import Reading
+    from bulklink.mapping.rejects import Files
+    from bulklink.mapping.schema import Reading
 
 PLAN = "plan.parquet"
 #: Columns with few different values are written as those; to look for more in the others costs

@@ -18,16 +18,16 @@ import msgspec
 from bulklink.mapping.cleaning import macros
 from bulklink.mapping.database import literal
 from bulklink.mapping.grading import allowed, is_plain, marks_of, user_cell
-from bulklink.mapping.staging import FRONT, NULL, SEPARATOR
-from bulklink.mapping.survey import RECORD_BYTES
-from bulklink.mapping.values import ID_COLUMNS, NUMBER_COLUMNS
+from bulklink.mapping.input.scan import RECORD_BYTES
+from bulklink.mapping.input.staging import FRONT, NULL, SEPARATOR
+from bulklink.mapping.schema import ID_COLUMNS, NUMBER_COLUMNS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bulklink.mapping.database import Database
     from bulklink.mapping.headers import Column
-    from bulklink.mapping.values import Reading
+    from bulklink.mapping.schema import Reading
 
 #: What only an exact reader tells of a record; not there where DuckDB reads all files itself.
 _TOLD = ("line BIGINT", "fault VARCHAR", "why VARCHAR", "raw VARCHAR")

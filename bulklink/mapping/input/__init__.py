@@ -1,0 +1,1 @@
+"""Input files: what users have, as records that DuckDB reads."""
