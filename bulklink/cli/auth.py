@@ -11,7 +11,7 @@ from bulklink.cli.completing import ProfileName
 from bulklink.cli.connecting import log_option
 from bulklink.cli.options import apply, option, output_options
 from bulklink.cli.types import OneOf
-from bulklink.zoho.hosts import DATA_CENTRES, ENVIRONMENTS
+from bulklink.zoho.data_centres import DATA_CENTRES, ENVIRONMENTS
 
 _profile_option = option(
     "--profile", type=ProfileName(), metavar="NAME", help="The profile's name; else default."

@@ -14,7 +14,7 @@ import msgspec
 from bulklink.cli.screen import warn
 from bulklink.errors import ConfigError
 from bulklink.ledger.lines import timestamp
-from bulklink.zoho.calllog import LOGGER, Noted
+from bulklink.zoho.request_log import LOGGER, Noted
 
 
 def log_to(path: Path | None) -> None:

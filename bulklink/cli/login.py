@@ -19,8 +19,8 @@ from bulklink.profiles.names import DEFAULT, checked_name, config_folder
 from bulklink.profiles.profile import Place, Profile, ProfileOrg, Profiles, check_writable
 from bulklink.profiles.vault import KeyringVault, place_for, vault_of
 from bulklink.zoho.connection import Connection
-from bulklink.zoho.hosts import DATA_CENTRES, ENVIRONMENTS, accounts_address
-from bulklink.zoho.signin import SelfClient, SignedIn, sign_in
+from bulklink.zoho.data_centres import DATA_CENTRES, ENVIRONMENTS, accounts_address
+from bulklink.zoho.sign_in import SelfClient, SignedIn, sign_in
 from bulklink.zoho.tokens import TokenStore
 
 _ADDRESSES = ("BULKLINK_API_URL", "BULKLINK_ACCOUNTS_URL")

@@ -11,10 +11,10 @@ import click
 
 from bulklink.cli.screen import note
 from bulklink.errors import ConfigError
-from bulklink.zoho.classes import SCOPES
 from bulklink.zoho.connection import Connection
-from bulklink.zoho.hosts import console_address
-from bulklink.zoho.signin import SelfClient
+from bulklink.zoho.data_centres import console_address
+from bulklink.zoho.error_policy import SCOPES
+from bulklink.zoho.sign_in import SelfClient
 
 _NAMES = {
     "client_id": "BULKLINK_CLIENT_ID",

@@ -18,9 +18,9 @@ from bulklink.profiles.connecting import connection_stored
 from bulklink.profiles.names import DEFAULT, checked_name, config_folder
 from bulklink.profiles.profile import Profile, Profiles
 from bulklink.profiles.vault import vault_of
-from bulklink.zoho.accounts import Accounts
-from bulklink.zoho.checkup import Found, look
 from bulklink.zoho.connection import Connection
+from bulklink.zoho.health import Found, look
+from bulklink.zoho.oauth import Accounts
 
 _ENVIRONMENT = ("BULKLINK_ACCESS_TOKEN", "BULKLINK_CLIENT_ID", "BULKLINK_REFRESH_TOKEN")
 

@@ -10,7 +10,7 @@ from bulklink.emulator.desk import Asked, Desk
 from bulklink.emulator.errors import Problem, at_path
 from bulklink.emulator.limits import edition_of
 from bulklink.emulator.tokens import token_problem
-from bulklink.zoho.codes import Code
+from bulklink.zoho.error_codes import Code
 
 _EMAILS = "ZohoCRM.modules.emails"
 _CONTACTS = "ZohoCRM.modules.contacts"

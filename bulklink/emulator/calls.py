@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from bulklink.emulator.errors import Problem
-from bulklink.zoho.codes import Code
+from bulklink.zoho.error_codes import Code
 
 VERSION = "v8"
 

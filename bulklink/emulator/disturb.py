@@ -11,7 +11,7 @@ from bulklink.emulator.faults import Fault, FaultKind, drawn
 from bulklink.emulator.state import Change, ContactView
 from bulklink.emulator.wire import Answer, Fate
 from bulklink.emulator.world import World
-from bulklink.zoho.codes import Code
+from bulklink.zoho.error_codes import Code
 
 _HTML = (
     b"<!DOCTYPE html><html><head><title>Sorry</title></head>"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from bulklink.emulator.wire import NOTHING, Answer, json_answer
-from bulklink.zoho.codes import Code
+from bulklink.zoho.error_codes import Code
 
 _UNUSUAL_STATUS = {
     Code.OAUTH_SCOPE_MISMATCH: 401,

@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 
 from bulklink.emulator.calls import Kind
-from bulklink.zoho.codes import Code
+from bulklink.zoho.error_codes import Code
 
 
 class FaultKind(StrEnum):

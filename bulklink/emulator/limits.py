@@ -16,7 +16,7 @@ from bulklink.emulator.errors import Problem, refusal
 from bulklink.emulator.settings import Settings, background_calls
 from bulklink.emulator.wire import Answer, json_answer
 from bulklink.emulator.world import World
-from bulklink.zoho.codes import Code
+from bulklink.zoho.error_codes import Code
 
 REMAINING_HEADER = "X-API-CREDITS-REMAINING"
 _LONGEST_PENALTY = 3_600.0

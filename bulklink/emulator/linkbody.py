@@ -6,7 +6,7 @@ import msgspec
 import orjson
 
 from bulklink.emulator.errors import Problem
-from bulklink.zoho.codes import Code
+from bulklink.zoho.error_codes import Code
 
 
 class Owner(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from bulklink.emulator.errors import Problem, at_param, at_path
 from bulklink.emulator.linkbody import Item, Wanted, read_link_body
 from bulklink.emulator.links import Case, Outcome, judge_links, judge_unlinks, module_problem
 from bulklink.emulator.many import is_applied, many_answer, single_answer, single_link_answer
-from bulklink.zoho.codes import Code
+from bulklink.zoho.error_codes import Code
 
 LONGEST_MESSAGE_IDS = 2_000
 

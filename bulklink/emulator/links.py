@@ -12,7 +12,7 @@ from bulklink.emulator.linkbody import Item, Module, Wanted, missing, place, wro
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.state import Change, ContactView
 from bulklink.emulator.world import Email, World
-from bulklink.zoho.codes import Code
+from bulklink.zoho.error_codes import Code
 
 DEALS = "Deals"
 _OTHER_MODULES = ("Leads", "Accounts", "Contacts")

@@ -12,7 +12,7 @@ from bulklink.emulator.errors import Problem, at_param
 from bulklink.emulator.links import module_id
 from bulklink.emulator.wire import NO_CONTENT, json_answer
 from bulklink.emulator.world import Contact, Deal, User, moment
-from bulklink.zoho.codes import Code
+from bulklink.zoho.error_codes import Code
 
 MOST_PER_PAGE = 200
 LONGEST_IDS = 1_024

@@ -12,7 +12,7 @@ from bulklink.emulator.linkbody import LinkedRecord, Owner
 from bulklink.emulator.links import Outcome
 from bulklink.emulator.settings import Mixed, Settings
 from bulklink.emulator.wire import Answer, json_answer
-from bulklink.zoho.codes import Code
+from bulklink.zoho.error_codes import Code
 
 _WORDS = {
     ("pages", "link"): "email has been linked with the deal successfully",

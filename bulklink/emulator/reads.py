@@ -11,7 +11,7 @@ from bulklink.emulator.faults import FaultKind, is_hidden
 from bulklink.emulator.state import ContactView
 from bulklink.emulator.wire import NO_CONTENT, json_answer
 from bulklink.emulator.world import Email, World
-from bulklink.zoho.codes import Code
+from bulklink.zoho.error_codes import Code
 
 PER_PAGE = 10
 FIRST_INDEX = "0"

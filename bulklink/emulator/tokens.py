@@ -11,7 +11,7 @@ from bulklink.emulator.desk import Asked, Desk
 from bulklink.emulator.errors import Problem
 from bulklink.emulator.state import DEMO, Issued
 from bulklink.emulator.wire import Answer, Request, json_answer
-from bulklink.zoho.codes import Code
+from bulklink.zoho.error_codes import Code
 
 _SCHEME = "Zoho-oauthtoken "
 _THROTTLED = {

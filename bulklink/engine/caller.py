@@ -21,11 +21,11 @@ from bulklink.engine.stopping import Stopping
 from bulklink.errors import LedgerError, RunStoppedError, StoppedBy
 from bulklink.ledger.lines import CallLine, answer_line, call_line, unsent_line
 from bulklink.ledger.writer import LedgerWriter
-from bulklink.zoho.answers import refusal_of
-from bulklink.zoho.calllog import Mark
-from bulklink.zoho.classes import AnswerClass, class_of
 from bulklink.zoho.client import Client, Received
-from bulklink.zoho.exchange import Answer, CallKind, Request, Silence
+from bulklink.zoho.error_policy import AnswerClass, class_of
+from bulklink.zoho.http import Answer, CallKind, Request, Silence
+from bulklink.zoho.link_response import refusal_of
+from bulklink.zoho.request_log import Mark
 
 MOST_UNANSWERED = 5
 """Requests in a row that stay without an answer before the run stops."""

@@ -31,9 +31,9 @@ from bulklink.engine.writing import (
 from bulklink.errors import BulklinkError
 from bulklink.ledger.lines import result_line, snapshot_line, step_line
 from bulklink.models import Message, Op, Status
-from bulklink.zoho.answers import Verdict
-from bulklink.zoho.classes import AnswerClass, class_of
-from bulklink.zoho.exchange import Answer, CallKind
+from bulklink.zoho.error_policy import AnswerClass, class_of
+from bulklink.zoho.http import Answer, CallKind
+from bulklink.zoho.link_response import Verdict
 
 _PHASES = (Need.SNAPSHOT, Need.UNLINK, Need.LINK, Need.PUT_BACK, Need.SETTLE)
 

@@ -11,8 +11,8 @@ from bulklink.ledger.replay import NOT_APPLIED, PUT_BACK_FAILED
 from bulklink.ledger.tally import OTHERS
 from bulklink.models import Status
 from bulklink.shell import quoted
-from bulklink.zoho.classes import advice_for
-from bulklink.zoho.codes import Code
+from bulklink.zoho.error_codes import Code
+from bulklink.zoho.error_policy import advice_for
 
 FIRST = 20
 """Messages that stop a run if they are the first to be settled and all of them failed."""

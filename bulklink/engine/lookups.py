@@ -13,10 +13,10 @@ from bulklink.engine.refusals import fatal
 from bulklink.engine.stopping import HaltedError
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.zoho import requests
-from bulklink.zoho.answers import refusal_of
-from bulklink.zoho.classes import AnswerClass, class_of
-from bulklink.zoho.exchange import Answer, Request
-from bulklink.zoho.lookups import (
+from bulklink.zoho.error_policy import AnswerClass, class_of
+from bulklink.zoho.http import Answer, Request
+from bulklink.zoho.link_response import refusal_of
+from bulklink.zoho.lookup_responses import (
     FoundDeal,
     Org,
     deal_batches,

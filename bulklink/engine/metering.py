@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 from ddsketch.mapping import LogarithmicMapping
 
-from bulklink.zoho.exchange import CallKind
+from bulklink.zoho.http import CallKind
 
 LATENCY_ERROR = 0.02
 """How far the latency of a call may be from the value that stands for it, as a part of it."""

@@ -8,9 +8,9 @@ from typing import Generic, Protocol, TypeVar
 from bulklink.engine.caller import Caller, Exchange
 from bulklink.engine.credits.book import Hold
 from bulklink.engine.refusals import Judge
-from bulklink.zoho.answers import Verdict, refusal_of
-from bulklink.zoho.classes import AnswerClass, class_of
-from bulklink.zoho.exchange import Answer
+from bulklink.zoho.error_policy import AnswerClass, class_of
+from bulklink.zoho.http import Answer
+from bulklink.zoho.link_response import Verdict, refusal_of
 from bulklink.zoho.requests import emails_page
 
 _UNANSWERED = (AnswerClass.AGAIN, AnswerClass.BUSY)

@@ -10,7 +10,7 @@ from bulklink.engine.pages import Pages
 from bulklink.engine.refusals import Refusals
 from bulklink.engine.settling import seen, unreadable
 from bulklink.engine.tracks import Track
-from bulklink.zoho.links import read_page
+from bulklink.zoho.email_pages import read_page
 
 
 async def read_links(

@@ -16,9 +16,9 @@ import anyio
 
 from bulklink.engine.stopping import Stopping
 from bulklink.errors import RunStoppedError, StoppedBy
-from bulklink.zoho.answers import Verdict
-from bulklink.zoho.classes import AnswerClass, advice_for, class_of
-from bulklink.zoho.exchange import CallKind
+from bulklink.zoho.error_policy import AnswerClass, advice_for, class_of
+from bulklink.zoho.http import CallKind
+from bulklink.zoho.link_response import Verdict
 
 FATAL_CONTACTS = 3
 _KINDS = 3

@@ -6,9 +6,9 @@ from enum import Enum
 
 import msgspec
 
-from bulklink.zoho.answers import refusal_of
-from bulklink.zoho.classes import AnswerClass, class_of
-from bulklink.zoho.exchange import Answer, Silence
+from bulklink.zoho.error_policy import AnswerClass, class_of
+from bulklink.zoho.http import Answer, Silence
+from bulklink.zoho.link_response import refusal_of
 
 MOST_TRIES = 6
 MOST_SECONDS = 120.0

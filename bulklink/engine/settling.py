@@ -9,10 +9,10 @@ import msgspec
 from bulklink.engine.tracks import Need, Track
 from bulklink.ledger.replay import PUT_BACK_FAILED
 from bulklink.models import EITHER, NO_DEAL, Op, Status
-from bulklink.zoho.answers import Verdict
-from bulklink.zoho.classes import advice_for
-from bulklink.zoho.codes import Code
-from bulklink.zoho.links import Deal
+from bulklink.zoho.email_pages import Deal
+from bulklink.zoho.error_codes import Code
+from bulklink.zoho.error_policy import advice_for
+from bulklink.zoho.link_response import Verdict
 
 MOST_SENDINGS = 6
 """How often one half of the work on a message is sent, all batches it was in together."""

@@ -12,8 +12,8 @@ import msgspec
 from bulklink.ledger.lines import Result
 from bulklink.ledger.replay import OpenRow, Replay
 from bulklink.models import Message, Op, Status
-from bulklink.zoho.answers import Verdict
-from bulklink.zoho.links import Deal
+from bulklink.zoho.email_pages import Deal
+from bulklink.zoho.link_response import Verdict
 
 
 class Need(Enum):

@@ -11,9 +11,9 @@ from bulklink.engine.desk import Sending
 from bulklink.engine.tracks import Need, Track
 from bulklink.models import Op
 from bulklink.zoho import requests
-from bulklink.zoho.answers import Reading, Verdict, read_answer
-from bulklink.zoho.classes import AnswerClass, class_of
-from bulklink.zoho.exchange import Request, Silence
+from bulklink.zoho.error_policy import AnswerClass, class_of
+from bulklink.zoho.http import Request, Silence
+from bulklink.zoho.link_response import Reading, Verdict, read_answer
 
 
 def batches_of(tracks: Sequence[Track], need: Need, sending: Sending) -> Iterable[list[Track]]:

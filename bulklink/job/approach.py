@@ -23,7 +23,7 @@ from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import OrgRecord, RunRecord
 from bulklink.zoho.connection import Connection, is_loopback
-from bulklink.zoho.lookups import Org
+from bulklink.zoho.lookup_responses import Org
 
 
 class Begun(Protocol):

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from bulklink.engine.credits.book import Limits
 from bulklink.job.options import Edition, Job, edition_of
 from bulklink.zoho.connection import is_loopback
-from bulklink.zoho.lookups import Org
+from bulklink.zoho.lookup_responses import Org
 
 _DAY_CREDITS = {
     Edition.STANDARD: (50_000, 250, 100_000),

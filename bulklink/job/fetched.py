@@ -16,7 +16,7 @@ from bulklink.mapping.database import Database, literal
 from bulklink.mapping.interrupt import Stop
 from bulklink.models import NO_DEAL
 from bulklink.tables import Cell, Column
-from bulklink.zoho.answers import Verdict
+from bulklink.zoho.link_response import Verdict
 from bulklink.zoho.listing import ListedEmail
 
 COLUMNS = (

@@ -19,8 +19,8 @@ from bulklink.job.reading import ReadingSession, ends_told, reading_session, tol
 from bulklink.job.surroundings import Surroundings
 from bulklink.job.verification import calls_since
 from bulklink.runs.record import OrgRecord
-from bulklink.zoho.answers import Verdict
 from bulklink.zoho.connection import Connection
+from bulklink.zoho.link_response import Verdict
 from bulklink.zoho.listing import Listing, read_listing
 
 NO_ANSWER = Verdict("no-answer", "Nobody answered, or what came is no list of emails.", 0)

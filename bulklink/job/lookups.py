@@ -15,7 +15,7 @@ from bulklink.job.progress import Reading, Watch
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.mapping.unknown import ForeignDeals, foreign_deals
 from bulklink.runs.folder import RunFolder
-from bulklink.zoho.lookups import FoundDeal
+from bulklink.zoho.lookup_responses import FoundDeal
 
 T = TypeVar("T", bound=msgspec.Struct)
 

@@ -25,7 +25,7 @@ from bulklink.job.surroundings import Surroundings
 from bulklink.ledger.writer import LedgerWriter, open_ledger
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, secrets_of
-from bulklink.zoho.lookups import Org
+from bulklink.zoho.lookup_responses import Org
 from bulklink.zoho.tokens import Tokens
 
 

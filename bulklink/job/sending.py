@@ -48,8 +48,8 @@ from bulklink.runs.record import (
 from bulklink.runs.status import RunSummary
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, secrets_of
-from bulklink.zoho.exchange import CallKind
-from bulklink.zoho.lookups import Org
+from bulklink.zoho.http import CallKind
+from bulklink.zoho.lookup_responses import Org
 from bulklink.zoho.tokens import Tokens
 
 

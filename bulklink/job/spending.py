@@ -15,7 +15,7 @@ from bulklink.job.credits import credits_key, limits_of, quota_of
 from bulklink.job.options import Job, WhenCreditsOut
 from bulklink.job.surroundings import Surroundings
 from bulklink.zoho.connection import Connection
-from bulklink.zoho.lookups import Org
+from bulklink.zoho.lookup_responses import Org
 
 _CALLS_A_MESSAGE = 3
 

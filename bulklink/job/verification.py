@@ -10,7 +10,7 @@ import orjson
 
 from bulklink.errors import UsageError
 from bulklink.job.claims import Claim
-from bulklink.zoho.links import Deal
+from bulklink.zoho.email_pages import Deal
 
 
 class Finding(StrEnum):

@@ -34,7 +34,7 @@ from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunRecord, State
 from bulklink.runs.status import exit_code_of
 from bulklink.zoho.connection import Connection
-from bulklink.zoho.links import Deal, Page, read_page
+from bulklink.zoho.email_pages import Deal, Page, read_page
 from bulklink.zoho.requests import PAGE_OF_EMAILS
 
 MOST_SHOWN = 20

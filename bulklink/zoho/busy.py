@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
-from bulklink.zoho.exchange import Answer
+from bulklink.zoho.http import Answer
 
 _MOST_BYTES = 2_000
 

@@ -6,8 +6,8 @@ import time
 
 import msgspec
 
-from bulklink.zoho.calllog import Mark, note
-from bulklink.zoho.exchange import Answer, Request, Silence
+from bulklink.zoho.http import Answer, Request, Silence
+from bulklink.zoho.request_log import Mark, note
 from bulklink.zoho.tokens import Token, Tokens
 from bulklink.zoho.transport import Transport
 

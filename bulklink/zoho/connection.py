@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bulklink.errors import ConfigError
-from bulklink.zoho.hosts import (
+from bulklink.zoho.data_centres import (
     DATA_CENTRES,
     ENVIRONMENTS,
     accounts_address,

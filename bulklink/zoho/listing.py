@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from bulklink.zoho.answers import text_id
-from bulklink.zoho.exchange import Answer
-from bulklink.zoho.links import Deal, emails_of, link_of, next_index_of
+from bulklink.zoho.email_pages import Deal, emails_of, link_of, next_index_of
+from bulklink.zoho.http import Answer
+from bulklink.zoho.link_response import text_id
 
 
 class ListedEmail(msgspec.Struct, frozen=True):

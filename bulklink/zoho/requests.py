@@ -9,7 +9,7 @@ from urllib.parse import quote
 import orjson
 
 from bulklink.models import Message
-from bulklink.zoho.exchange import CallKind, Request
+from bulklink.zoho.http import CallKind, Request
 
 MOST_ITEMS = 20
 """Emails in one link or unlink call (OpenAPI, maxItems)."""

@@ -14,9 +14,9 @@ import msgspec
 import orjson
 
 from bulklink.errors import RunStoppedError, StoppedBy
-from bulklink.zoho.accounts import Accounts, Grant, Refusal, Refused
 from bulklink.zoho.connection import Connection, Credentials
-from bulklink.zoho.exchange import Silence
+from bulklink.zoho.http import Silence
+from bulklink.zoho.oauth import Accounts, Grant, Refusal, Refused
 from bulklink.zoho.transport import Transport
 
 _SPARE_SECONDS = 60.0

@@ -10,7 +10,7 @@ from typing import Protocol, Self
 import aiohttp
 from yarl import URL
 
-from bulklink.zoho.exchange import Answer, Silence
+from bulklink.zoho.http import Answer, Silence
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 40.0

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bulklink.zoho.classes import SCOPES
-from bulklink.zoho.hosts import DATA_CENTRES, console_address
+from bulklink.zoho.data_centres import DATA_CENTRES, console_address
+from bulklink.zoho.error_policy import SCOPES
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "sign-in.md").read_text("utf-8")

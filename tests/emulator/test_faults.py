@@ -10,7 +10,7 @@ import pytest
 from bulklink.emulator.disturb import edit_by_somebody
 from bulklink.emulator.faults import Fault, FaultError, FaultKind, hits, parse_fault
 from bulklink.emulator.wire import Fate
-from bulklink.zoho.codes import Code
+from bulklink.zoho.error_codes import Code
 
 from .caller import ANA, FLEET, TOM, TRAVEL, Caller, Said, item, message
 

@@ -13,7 +13,7 @@ from bulklink.engine.metering import (
     latencies_between,
     window_between,
 )
-from bulklink.zoho.exchange import CallKind
+from bulklink.zoho.http import CallKind
 
 
 def test_means_are_over_the_time_from_the_first_call_to_the_last_answer() -> None:

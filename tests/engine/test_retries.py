@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulklink.engine.retries import MOST_SECONDS, Next, Tries, back_off, decide
-from bulklink.zoho.exchange import Answer, Silence
+from bulklink.zoho.http import Answer, Silence
 
 
 def error(status: int, code: str) -> Answer:

@@ -9,7 +9,7 @@ import pytest
 from bulklink.engine.credits.book import Limits
 from bulklink.job.credits import credits_key, limits_of, quota_of
 from bulklink.job.options import Edition, Job
-from bulklink.zoho.lookups import Org
+from bulklink.zoho.lookup_responses import Org
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from bulklink.engine.pacing.pacer import Pacer
 from bulklink.engine.stopping import Stopping
 from bulklink.job.observing import Observer
 from bulklink.job.progress import Gauge
-from bulklink.zoho.exchange import CallKind
+from bulklink.zoho.http import CallKind
 
 
 class Command:

@@ -8,7 +8,7 @@ from bulklink.engine.metering import Totals
 from bulklink.job.recording import Recorder
 from bulklink.models import Status
 from bulklink.runs.timeline import Stretch, timeline
-from bulklink.zoho.exchange import CallKind
+from bulklink.zoho.http import CallKind
 
 TS = "2026-11-22T10:15:00.000Z"
 

@@ -26,7 +26,7 @@ from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import OrgRecord, RunRecord
 from bulklink.runs.status import CallCounts
 from bulklink.runs.timeline import timeline
-from bulklink.zoho.lookups import Org
+from bulklink.zoho.lookup_responses import Org
 
 from .local_crm import CONTACT, DEAL, FOREIGN, OWNER, LocalCrm, job, message
 

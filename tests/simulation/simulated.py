@@ -44,7 +44,7 @@ from bulklink.models import Message, Op, Status
 from bulklink.runs.record import CanaryRecord
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, Credentials
-from bulklink.zoho.exchange import Answer, CallKind, Silence
+from bulklink.zoho.http import Answer, CallKind, Silence
 from bulklink.zoho.tokens import Tokens
 from bulklink.zoho.transport import ANSWER_SECONDS
 from tests.simulation.machine import Life, Machine, MachineFiles

@@ -19,7 +19,7 @@ from bulklink.engine.stopping import HaltedError, Stopping
 from bulklink.errors import RunStoppedError
 from bulklink.ledger.writer import open_ledger
 from bulklink.zoho.client import Client
-from bulklink.zoho.exchange import Answer, Silence
+from bulklink.zoho.http import Answer, Silence
 from bulklink.zoho.requests import emails_page
 from bulklink.zoho.tokens import Tokens
 from tests.simulation.machine import Machine, MachineFiles

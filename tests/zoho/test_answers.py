@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulklink.zoho.answers import Reading, read_answer, refusal_of
-from bulklink.zoho.exchange import Answer
+from bulklink.zoho.http import Answer
+from bulklink.zoho.link_response import Reading, read_answer, refusal_of
 
 from .fakes import answer
 from .oracle import Oracle

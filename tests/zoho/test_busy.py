@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bulklink.zoho.busy import Busy, said_busy
-from bulklink.zoho.exchange import Answer
+from bulklink.zoho.http import Answer
 
 from .fakes import answer
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.zoho.classes import SCOPES, AnswerClass, advice_for, class_of
+from bulklink.zoho.error_policy import SCOPES, AnswerClass, advice_for, class_of
 
 CODES_ON_THE_PAGES = {
     "INVALID_DATA": (400, AnswerClass.ITEM),

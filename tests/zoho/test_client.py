@@ -7,7 +7,7 @@ import pytest
 from bulklink.zoho import requests
 from bulklink.zoho.client import Client, Received
 from bulklink.zoho.connection import Connection
-from bulklink.zoho.exchange import Answer, Request, Silence
+from bulklink.zoho.http import Answer, Request, Silence
 from bulklink.zoho.tokens import Tokens
 
 from .fakes import Clock, FakeTransport, message

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bulklink.zoho.hosts import (
+from bulklink.zoho.data_centres import (
     DATA_CENTRES,
     accounts_address,
     api_address,

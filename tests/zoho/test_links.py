@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.zoho.exchange import Answer
-from bulklink.zoho.links import Deal, Page, read_page
+from bulklink.zoho.email_pages import Deal, Page, read_page
+from bulklink.zoho.http import Answer
 
 from .fakes import answer
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.zoho.exchange import Answer
-from bulklink.zoho.links import Deal, read_page
+from bulklink.zoho.email_pages import Deal, read_page
+from bulklink.zoho.http import Answer
 from bulklink.zoho.listing import ListedEmail, Listing, read_listing
 
 from .fakes import answer

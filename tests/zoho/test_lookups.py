@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bulklink.zoho.exchange import Answer
-from bulklink.zoho.lookups import (
+from bulklink.zoho.http import Answer
+from bulklink.zoho.lookup_responses import (
     FoundDeal,
     Names,
     Org,

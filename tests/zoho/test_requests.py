@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bulklink.models import Op
 from bulklink.zoho import requests
-from bulklink.zoho.exchange import CallKind, Request
+from bulklink.zoho.http import CallKind, Request
 
 from .fakes import message, query_of
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from bulklink.errors import BulklinkError, ConfigError, ExitCode, RunStoppedError
-from bulklink.zoho.classes import SCOPES
 from bulklink.zoho.connection import Connection
-from bulklink.zoho.exchange import Answer, Silence
-from bulklink.zoho.signin import SelfClient, SignedIn, sign_in
+from bulklink.zoho.error_policy import SCOPES
+from bulklink.zoho.http import Answer, Silence
+from bulklink.zoho.sign_in import SelfClient, SignedIn, sign_in
 
 from .fakes import Clock, FakeTransport, answer
 

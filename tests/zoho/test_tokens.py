@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
 from bulklink.zoho.connection import Connection
-from bulklink.zoho.exchange import Answer, Silence
+from bulklink.zoho.http import Answer, Silence
 from bulklink.zoho.tokens import Token, Tokens, TokenStore
 
 from .fakes import Clock, FakeTransport, answer

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from bulklink.zoho.exchange import Answer, Silence
+from bulklink.zoho.http import Answer, Silence
 from bulklink.zoho.transport import HttpTransport
 
 SECRET = "1000.hush.hush"

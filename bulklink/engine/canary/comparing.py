@@ -13,7 +13,7 @@ from bulklink.engine.stopping import HaltedError
 from bulklink.engine.workers import work_through
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
 from bulklink.ledger.lines import Result
-from bulklink.zoho.links import Page, read_page
+from bulklink.zoho.email_pages import Page, read_page
 
 
 class Comparing:

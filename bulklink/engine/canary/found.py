@@ -9,7 +9,7 @@ import msgspec
 from bulklink.engine.failures import Failures
 from bulklink.ledger.lines import Result
 from bulklink.models import Op
-from bulklink.zoho.links import Deal
+from bulklink.zoho.email_pages import Deal
 
 _SHOWN = 3
 

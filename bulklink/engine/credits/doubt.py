@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bulklink.engine.credits.signs import LONG_PAUSE, Cause, Sign, cause_of, pause_before_probe
 from bulklink.zoho.busy import Busy, said_busy
-from bulklink.zoho.exchange import Answer
+from bulklink.zoho.http import Answer
 
 _PAUSE = 5.0
 """Seconds without a call after which too many in flight are no reason for a refusal any more."""

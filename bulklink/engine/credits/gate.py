@@ -17,7 +17,7 @@ from bulklink.engine.credits.reasons import gone, spent
 from bulklink.engine.credits.signs import Cause
 from bulklink.engine.credits.waiting import STEP
 from bulklink.engine.stopping import HaltedError, Stopping
-from bulklink.zoho.exchange import Answer, Silence
+from bulklink.zoho.http import Answer, Silence
 
 DAY_SECONDS = 86_400.0
 LOOK_SECONDS = 3_600.0

@@ -9,7 +9,7 @@ import pytest
 from bulklink.engine.credits.doubt import Doubt
 from bulklink.engine.credits.signs import Cause, Sign, cause_of
 from bulklink.zoho.busy import Busy
-from bulklink.zoho.exchange import Answer
+from bulklink.zoho.http import Answer
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from bulklink.zoho.answers import json_of, text_id
-from bulklink.zoho.exchange import Answer
+from bulklink.zoho.http import Answer
+from bulklink.zoho.link_response import json_of, text_id
 from bulklink.zoho.requests import MOST_IDS_QUERY
 
 

@@ -8,12 +8,12 @@ import msgspec
 
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.zoho import requests
-from bulklink.zoho.answers import refusal_of
-from bulklink.zoho.classes import AnswerClass, advice_for, class_of
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, secrets_of
-from bulklink.zoho.exchange import Answer, Silence
-from bulklink.zoho.lookups import Org, read_org
+from bulklink.zoho.error_policy import AnswerClass, advice_for, class_of
+from bulklink.zoho.http import Answer, Silence
+from bulklink.zoho.link_response import refusal_of
+from bulklink.zoho.lookup_responses import Org, read_org
 from bulklink.zoho.tokens import Tokens, TokenStore
 from bulklink.zoho.transport import Transport
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from bulklink.zoho.codes import Code
+from bulklink.zoho.error_codes import Code
 
 
 class AnswerClass(StrEnum):

@@ -12,9 +12,9 @@ import anyio
 import msgspec
 
 from bulklink.errors import RunStoppedError, StoppedBy
-from bulklink.zoho.answers import json_of
-from bulklink.zoho.calllog import note
-from bulklink.zoho.exchange import Answer, Silence
+from bulklink.zoho.http import Answer, Silence
+from bulklink.zoho.link_response import json_of
+from bulklink.zoho.request_log import note
 from bulklink.zoho.transport import Transport
 
 _PAUSE_SECONDS = 2.0

@@ -8,15 +8,15 @@ import msgspec
 
 from bulklink.errors import BulklinkError, ConfigError, RunStoppedError, StoppedBy
 from bulklink.zoho import requests
-from bulklink.zoho.accounts import Accounts, Grant, Refusal, Refused
-from bulklink.zoho.answers import refusal_of
-from bulklink.zoho.checkup import class_of_outcome, org_of, silent
-from bulklink.zoho.classes import SCOPES, AnswerClass
 from bulklink.zoho.client import Client
-from bulklink.zoho.codes import Code
 from bulklink.zoho.connection import Connection, Credentials, secrets_of
-from bulklink.zoho.exchange import Request, Silence
-from bulklink.zoho.lookups import Org
+from bulklink.zoho.error_codes import Code
+from bulklink.zoho.error_policy import SCOPES, AnswerClass
+from bulklink.zoho.health import class_of_outcome, org_of, silent
+from bulklink.zoho.http import Request, Silence
+from bulklink.zoho.link_response import refusal_of
+from bulklink.zoho.lookup_responses import Org
+from bulklink.zoho.oauth import Accounts, Grant, Refusal, Refused
 from bulklink.zoho.tokens import Token, Tokens, token_of
 from bulklink.zoho.transport import Transport
 

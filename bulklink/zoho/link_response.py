@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 import orjson
 
-from bulklink.zoho.codes import Code
-from bulklink.zoho.exchange import Answer
+from bulklink.zoho.error_codes import Code
+from bulklink.zoho.http import Answer
 
 _INDEX = re.compile(r"(?:Emails|message_ids)\[(\d{1,6})\]")
 _LONGEST_TEXT = 300
