@@ -22,7 +22,7 @@ from statistics import median
 from playwright.sync_api import sync_playwright
 from tables import put, table
 
-from bulklink.ledger.lines import Result, result_line, timestamp
+from bulklink.ledger.records import Result, result_line, timestamp
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import Invocation, State

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from bulklink.job.undoing import plan_undo, undo
     from bulklink.job.verification import Finding, Verification
     from bulklink.job.verifying import verify
-    from bulklink.ledger.lines import Result
+    from bulklink.ledger.records import Result
     from bulklink.mapping.interrupt import Stage, Stop
     from bulklink.models import Op, Status
     from bulklink.profiles.connecting import connection_of
@@ -77,7 +77,7 @@ _ROOMS = {
     "bulklink.job.undoing": "plan_undo undo",
     "bulklink.job.verification": "Finding Verification",
     "bulklink.job.verifying": "verify",
-    "bulklink.ledger.lines": "Result",
+    "bulklink.ledger.records": "Result",
     "bulklink.mapping.interrupt": "Stage Stop",
     "bulklink.models": "Op Status",
     "bulklink.profiles.connecting": "connection_of",

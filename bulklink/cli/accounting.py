@@ -8,7 +8,7 @@ from pathlib import Path
 from bulklink.cli.screen import table, wrapped
 from bulklink.engine.failures import explained, shown
 from bulklink.job import telling
-from bulklink.ledger.tally import Counted, Tally, tally
+from bulklink.ledger.statistics import Counted, Tally, tally
 from bulklink.models import Status
 from bulklink.page.content import Accounting
 from bulklink.runs.folder import RunFolder

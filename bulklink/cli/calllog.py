@@ -13,7 +13,7 @@ import msgspec
 
 from bulklink.cli.screen import warn
 from bulklink.errors import ConfigError
-from bulklink.ledger.lines import timestamp
+from bulklink.ledger.records import timestamp
 from bulklink.zoho.request_log import LOGGER, Noted
 
 

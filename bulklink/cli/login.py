@@ -14,7 +14,7 @@ from bulklink.cli.signed_in import show_profile
 from bulklink.cli.types import OneOf
 from bulklink.errors import ConfigError, ExitCode, NotConfirmedError
 from bulklink.job.surroundings import Surroundings, real_surroundings
-from bulklink.ledger.lines import timestamp
+from bulklink.ledger.records import timestamp
 from bulklink.profiles.names import DEFAULT, checked_name, config_folder
 from bulklink.profiles.profile import Place, Profile, ProfileOrg, Profiles, check_writable
 from bulklink.profiles.vault import KeyringVault, place_for, vault_of

@@ -27,7 +27,7 @@ from bulklink.errors import RunStoppedError
 from bulklink.job.guarding import planning_stop
 from bulklink.job.looking import planning_told
 from bulklink.job.progress import Progress, Question, Reading, Watch
-from bulklink.ledger.lines import Result
+from bulklink.ledger.records import Result
 from bulklink.mapping.interrupt import Stage, Stop
 from bulklink.models import Status
 from bulklink.runs.status import RunSummary

@@ -19,7 +19,7 @@ from bulklink.engine.refusals import fatal
 from bulklink.engine.retries import Next, Tries, decide
 from bulklink.engine.stopping import Stopping
 from bulklink.errors import LedgerError, RunStoppedError, StoppedBy
-from bulklink.ledger.lines import CallLine, answer_line, call_line, unsent_line
+from bulklink.ledger.records import CallLine, answer_line, call_line, unsent_line
 from bulklink.ledger.writer import LedgerWriter
 from bulklink.zoho.client import Client, Received
 from bulklink.zoho.error_policy import AnswerClass, class_of

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from bulklink.ledger.lines import timestamp
+from bulklink.ledger.records import timestamp
 
 
 class Clock(msgspec.Struct, frozen=True):

@@ -29,7 +29,7 @@ from bulklink.engine.writing import (
     request_for,
 )
 from bulklink.errors import BulklinkError
-from bulklink.ledger.lines import result_line, snapshot_line, step_line
+from bulklink.ledger.records import result_line, snapshot_line, step_line
 from bulklink.models import Message, Op, Status
 from bulklink.zoho.error_policy import AnswerClass, class_of
 from bulklink.zoho.http import Answer, CallKind

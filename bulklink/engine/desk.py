@@ -11,7 +11,7 @@ from bulklink.engine.clock import Clock
 from bulklink.engine.refusals import Refusals
 from bulklink.engine.stopping import Stopping
 from bulklink.engine.tracks import Track
-from bulklink.ledger.lines import Result
+from bulklink.ledger.records import Result
 from bulklink.ledger.writer import LedgerWriter
 from bulklink.models import Message
 

@@ -6,9 +6,9 @@ import msgspec
 
 from bulklink.engine.settling import ALREADY_LINKED, CHANGED_SINCE, NOT_LISTED
 from bulklink.errors import RunStoppedError, StoppedBy
-from bulklink.ledger.lines import Result, code_of
-from bulklink.ledger.replay import NOT_APPLIED, PUT_BACK_FAILED
-from bulklink.ledger.tally import OTHERS
+from bulklink.ledger.records import Result, code_of
+from bulklink.ledger.state import NOT_APPLIED, PUT_BACK_FAILED
+from bulklink.ledger.statistics import OTHERS
 from bulklink.models import Status
 from bulklink.shell import quoted
 from bulklink.zoho.error_codes import Code

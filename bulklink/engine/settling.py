@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from bulklink.engine.tracks import Need, Track
-from bulklink.ledger.replay import PUT_BACK_FAILED
+from bulklink.ledger.state import PUT_BACK_FAILED
 from bulklink.models import EITHER, NO_DEAL, Op, Status
 from bulklink.zoho.email_pages import Deal
 from bulklink.zoho.error_codes import Code

@@ -9,8 +9,8 @@ from enum import Enum, auto
 
 import msgspec
 
-from bulklink.ledger.lines import Result
-from bulklink.ledger.replay import OpenRow, Replay
+from bulklink.ledger.records import Result
+from bulklink.ledger.state import OpenRow, Replay
 from bulklink.models import Message, Op, Status
 from bulklink.zoho.email_pages import Deal
 from bulklink.zoho.link_response import Verdict

@@ -15,7 +15,7 @@ from bulklink.job.lookups import look_up_names
 from bulklink.job.options import Job, OnInvalid
 from bulklink.job.preparing import FAULTS_SHOWN
 from bulklink.job.progress import Counter, Question, Watch
-from bulklink.ledger.lines import Result, result_line
+from bulklink.ledger.records import Result, result_line
 from bulklink.ledger.writer import LedgerWriter
 from bulklink.mapping.plan_reader import SealedPlan, UnknownRow
 from bulklink.mapping.unknown import ForeignDeals, add_unknown

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from bulklink.ledger.outcomes import Outcome, Outcomes
+from bulklink.ledger.index import Outcome, Outcomes
 from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import Stop
 from bulklink.models import Op, Status

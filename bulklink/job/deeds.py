@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from bulklink.job.inverse import Done
-from bulklink.ledger.outcomes import Outcome, Outcomes
-from bulklink.ledger.replay import OpenRow, replay
+from bulklink.ledger.index import Outcome, Outcomes
 from bulklink.ledger.snapshots import FirstSnapshots, Snapshot
+from bulklink.ledger.state import OpenRow, replay
 from bulklink.mapping.database import Database, literal
 from bulklink.mapping.interrupt import Stop
 from bulklink.mapping.plan_layout import relation

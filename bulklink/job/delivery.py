@@ -16,7 +16,7 @@ from bulklink.engine.windows import contact_windows
 from bulklink.errors import BulklinkError
 from bulklink.job.canary import Trial
 from bulklink.job.progress import Counter, Watch
-from bulklink.ledger.lines import Result
+from bulklink.ledger.records import Result
 from bulklink.models import Message, Status
 from bulklink.runs.record import CanaryState
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bulklink.engine.stopping import Stopping
 from bulklink.errors import LedgerError, RefusedError, RunDirError, RunStoppedError, StoppedBy
 from bulklink.job.progress import Counter
-from bulklink.ledger.lines import timestamp
-from bulklink.ledger.replay import replay
+from bulklink.ledger.records import timestamp
+from bulklink.ledger.state import replay
 from bulklink.models import Status
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.hashes import ledger_hash

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import msgspec
 
 from bulklink.errors import RunDirError
-from bulklink.ledger.outcomes import Outcome, Outcomes
+from bulklink.ledger.index import Outcome, Outcomes
 from bulklink.mapping.original_rows import IDS, OwnColumn, OwnRow, own_columns, own_rows
 from bulklink.mapping.schema import GUARD, ID_COLUMNS
 from bulklink.models import NO_DEAL

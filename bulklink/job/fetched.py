@@ -11,7 +11,7 @@ import msgspec
 import orjson
 
 from bulklink.job.fetchfolder import FetchFolder
-from bulklink.ledger.replay import mend
+from bulklink.ledger.state import mend
 from bulklink.mapping.database import Database, literal
 from bulklink.mapping.interrupt import Stop
 from bulklink.models import NO_DEAL

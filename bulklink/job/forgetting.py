@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from bulklink.errors import RunDirError
-from bulklink.ledger.forgetting import forget_texts
-from bulklink.ledger.lines import timestamp
-from bulklink.ledger.replay import mend, replay
+from bulklink.ledger.records import timestamp
+from bulklink.ledger.redact import forget_texts
+from bulklink.ledger.state import mend, replay
 from bulklink.mapping.forgetting import forget_columns
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import ledger_hash, sha256_of

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from bulklink.errors import BulklinkError, RunDirError, UsageError
-from bulklink.ledger.tracing import answers_to, lines_of
+from bulklink.ledger.search import answers_to, lines_of
 from bulklink.mapping.finding import Finder, PlannedRow, finder
 from bulklink.runs.folder import RunFolder, run_folders
 from bulklink.runs.record import RunRecord

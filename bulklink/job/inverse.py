@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from bulklink.ledger.replay import PUT_BACK_FAILED
+from bulklink.ledger.state import PUT_BACK_FAILED
 from bulklink.models import EITHER, NO_DEAL, Op, Status
 
 _SETTLED_BY_READ = "settled-by-read"

@@ -15,7 +15,7 @@ from bulklink.errors import LockedError
 from bulklink.files import replacing
 from bulklink.job.deeds import deeds
 from bulklink.job.inverse import Done, Inverse, Kept, Why, inverse_of
-from bulklink.ledger.lines import Result
+from bulklink.ledger.records import Result
 from bulklink.mapping.interrupt import Stop
 from bulklink.mapping.rejects import OUR_COLUMNS
 from bulklink.models import Status

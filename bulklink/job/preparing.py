@@ -14,7 +14,7 @@ import msgspec
 from bulklink.errors import InvalidRowsError, LedgerError, UsageError
 from bulklink.job.forecast import ASSUMED_LATENCY, calls_of, least_calls, outlook
 from bulklink.job.options import Job, OnInvalid
-from bulklink.ledger.lines import Result, result_line, timestamp
+from bulklink.ledger.records import Result, result_line, timestamp
 from bulklink.mapping.checked import Checked, check
 from bulklink.mapping.digest import digest
 from bulklink.mapping.input.files import Source

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from bulklink.engine.limiting import LimitedBy
-from bulklink.ledger.lines import Result, code_of
-from bulklink.ledger.replay import Replay
-from bulklink.ledger.tally import OTHERS
+from bulklink.ledger.records import Result, code_of
+from bulklink.ledger.state import Replay
+from bulklink.ledger.statistics import OTHERS
 from bulklink.mapping.interrupt import Stage
 from bulklink.models import Status
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from bulklink.ledger.outcomes import Outcome, Outcomes
-from bulklink.ledger.replay import replay
+from bulklink.ledger.index import Outcome, Outcomes
+from bulklink.ledger.state import replay
 from bulklink.mapping.original_rows import PlannedIds, planned_ids
 from bulklink.models import Status
 from bulklink.runs.folder import RunFolder, folder_of

@@ -17,7 +17,7 @@ from bulklink.job.options import Job
 from bulklink.job.progress import Watch
 from bulklink.job.sending import send
 from bulklink.job.surroundings import real_surroundings
-from bulklink.ledger.replay import Replay, mend, replay
+from bulklink.ledger.state import Replay, mend, replay
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.models import Status
 from bulklink.runs.folder import RunFolder, folder_of

@@ -17,7 +17,7 @@ from bulklink.job.preparing import prepare
 from bulklink.job.progress import Watch
 from bulklink.job.sending import send
 from bulklink.job.surroundings import real_surroundings
-from bulklink.ledger.replay import replay
+from bulklink.ledger.state import replay
 from bulklink.mapping.input.files import Source, sources
 from bulklink.mapping.interrupt import Stop
 from bulklink.runs.folder import RunFolder

@@ -29,9 +29,9 @@ from bulklink.job.progress import Counter, Watch
 from bulklink.job.recording import Recorder
 from bulklink.job.spending import Spending, too_early
 from bulklink.job.surroundings import Surroundings
-from bulklink.ledger.lines import timestamp
-from bulklink.ledger.replay import Replay
-from bulklink.ledger.tally import tally
+from bulklink.ledger.records import timestamp
+from bulklink.ledger.state import Replay
+from bulklink.ledger.statistics import tally
 from bulklink.ledger.writer import LedgerWriter, open_ledger
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.models import Message, Status

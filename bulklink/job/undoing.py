@@ -28,8 +28,8 @@ from bulklink.job.preparing import Beside, asked, begin_ledger, check_mapping, p
 from bulklink.job.progress import Watch
 from bulklink.job.sending import send
 from bulklink.job.surroundings import real_surroundings
-from bulklink.ledger.lines import timestamp
-from bulklink.ledger.replay import replay
+from bulklink.ledger.records import timestamp
+from bulklink.ledger.state import replay
 from bulklink.mapping.digest import digest
 from bulklink.mapping.input.files import Format, Source
 from bulklink.mapping.interrupt import Stop

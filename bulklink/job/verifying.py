@@ -21,7 +21,7 @@ from bulklink.job.progress import Watch
 from bulklink.job.surroundings import real_surroundings
 from bulklink.job.verification import Asked, Verification, checked_asked
 from bulklink.job.verifier import Verifier
-from bulklink.ledger.replay import mend, replay
+from bulklink.ledger.state import mend, replay
 from bulklink.mapping.interrupt import Stop
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.record import RunRecord, State

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from bulklink.errors import BulklinkError, ExitCode, StoppedBy
-from bulklink.ledger.replay import Replay, replay
+from bulklink.ledger.state import Replay, replay
 from bulklink.models import Status
 from bulklink.runs.folder import RunFolder, folder_of, run_folders
 from bulklink.runs.record import RunRecord, State, closed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bulklink.ledger.replay import OpenRow, replay
+from bulklink.ledger.state import OpenRow, replay
 from bulklink.models import Op
 from bulklink.runs.folder import RunFolder
 

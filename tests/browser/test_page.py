@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from bulklink.ledger.lines import Result
+from bulklink.ledger.records import Result
 from bulklink.models import Status
 from bulklink.runs.folder import RunFolder
 from tests.page.runs import mapping_rows, measured, page, planned_run, result, sent

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bulklink.ledger.lines import Result, result_line
+from bulklink.ledger.records import Result, result_line
 from bulklink.models import Op, Status
 from bulklink.runs.record import Invocation, RunRecord, State, write_record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bulklink.engine.failures import Failures, MaxFailures, too_many
-from bulklink.ledger.lines import Result
+from bulklink.ledger.records import Result
 from bulklink.models import Op, Status
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from bulklink.job.claims import Claims
-from bulklink.ledger.lines import Result, result_line
+from bulklink.ledger.records import Result, result_line
 from bulklink.mapping.interrupt import Stop
 from bulklink.models import Op, Status
 

@@ -16,8 +16,8 @@ from bulklink.errors import RunDirError
 from bulklink.job.exporting import RESULT_COLUMNS, Exported, export
 from bulklink.job.options import Job, OnInvalid
 from bulklink.job.planning import plan
-from bulklink.ledger.lines import Result, result_line
-from bulklink.ledger.replay import replay
+from bulklink.ledger.records import Result, result_line
+from bulklink.ledger.state import replay
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder
 

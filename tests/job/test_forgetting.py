@@ -15,8 +15,8 @@ from bulklink.job.forgetting import forget, forgetting
 from bulklink.job.options import Job, OnInvalid
 from bulklink.job.planning import plan
 from bulklink.job.proving import prove
-from bulklink.ledger.lines import Result, answer_line, result_line, snapshot_line
-from bulklink.ledger.replay import replay
+from bulklink.ledger.records import Result, answer_line, result_line, snapshot_line
+from bulklink.ledger.state import replay
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.models import Message, Op, Status
 from bulklink.runs.folder import RunFolder

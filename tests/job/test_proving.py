@@ -12,7 +12,7 @@ import pytest
 from bulklink.job.options import Job, OnInvalid
 from bulklink.job.planning import plan
 from bulklink.job.proving import Proof, Verdict, prove
-from bulklink.ledger.lines import Result, result_line
+from bulklink.ledger.records import Result, result_line
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.hashes import ledger_hash, sha256_of, whole_lines

@@ -13,7 +13,7 @@ import pytest
 
 from bulklink.errors import InvalidRowsError, LedgerError, RunDirError
 from bulklink.job.options import OnInvalid
-from bulklink.ledger.lines import Result, result_line
+from bulklink.ledger.records import Result, result_line
 from bulklink.models import Op, Status
 from bulklink.page.content import Grouping, Report
 from bulklink.runs.folder import RunFolder

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulklink.errors import LedgerError
-from bulklink.ledger.lines import (
+from bulklink.ledger.records import (
     CallLine,
     Result,
     answer_line,
@@ -20,7 +20,7 @@ from bulklink.ledger.lines import (
     timestamp,
     unsent_line,
 )
-from bulklink.ledger.replay import Calls, mend, replay
+from bulklink.ledger.state import Calls, mend, replay
 from bulklink.models import Op, Status
 
 TS = "2026-11-22T10:15:00.000Z"

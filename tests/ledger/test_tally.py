@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulklink.errors import LedgerError
-from bulklink.ledger.lines import Result, code_of, result_line, step_line
-from bulklink.ledger.tally import OTHERS, tally
+from bulklink.ledger.records import Result, code_of, result_line, step_line
+from bulklink.ledger.statistics import OTHERS, tally
 from bulklink.models import Op, Status
 
 FAILED = (Status.FAILED, Status.IN_DOUBT)

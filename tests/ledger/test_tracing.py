@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulklink.ledger import tracing
-from bulklink.ledger.lines import (
+from bulklink.ledger import search
+from bulklink.ledger.records import (
     CallLine,
     Result,
     answer_line,
@@ -21,7 +21,7 @@ from bulklink.ledger.lines import (
     step_line,
     unsent_line,
 )
-from bulklink.ledger.tracing import answers_to, lines_of
+from bulklink.ledger.search import answers_to, lines_of
 from bulklink.models import Op, Status
 
 TS = "2026-11-22T10:15:00.000Z"
@@ -69,7 +69,7 @@ def test_the_search_finds_what_reading_all_lines_finds(
 
 
 def test_a_line_across_two_blocks_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracing, "_BLOCK", 64)
+    monkeypatch.setattr(search, "_BLOCK", 64)
     path = tmp_path / "ledger.jsonl"
     path.write_bytes(call([2]) + result(1) + result(2) + result(3))
     assert len(list(lines_of(path, "m2", {2}))) == 2

@@ -13,7 +13,7 @@ import msgspec
 from bulklink.job.options import Job, OnInvalid
 from bulklink.job.planning import plan
 from bulklink.job.reporting.gathering import gather
-from bulklink.ledger.lines import CallLine, Result, call_line, result_line, timestamp
+from bulklink.ledger.records import CallLine, Result, call_line, result_line, timestamp
 from bulklink.models import Op, Status
 from bulklink.page.content import Report
 from bulklink.page.rendering import render

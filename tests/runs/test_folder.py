@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bulklink.errors import LockedError, RunDirError
-from bulklink.ledger.lines import CallLine, Result, call_line, result_line
+from bulklink.ledger.records import CallLine, Result, call_line, result_line
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder, make_folder, run_folders
 from bulklink.runs.record import Invocation, RunRecord, State, closed

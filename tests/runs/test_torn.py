@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from bulklink.ledger.lines import CallLine, call_line, snapshot_line
+from bulklink.ledger.records import CallLine, call_line, snapshot_line
 from bulklink.mapping import Reading, check, sources
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunRecord

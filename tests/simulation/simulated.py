@@ -38,7 +38,7 @@ from bulklink.job.canary import Trial, canary_due
 from bulklink.job.delivery import Delivery
 from bulklink.job.progress import Counter as Counted
 from bulklink.job.progress import Watch
-from bulklink.ledger.replay import Replay, mend, replay
+from bulklink.ledger.state import Replay, mend, replay
 from bulklink.ledger.writer import open_ledger
 from bulklink.models import Message, Op, Status
 from bulklink.runs.record import CanaryRecord

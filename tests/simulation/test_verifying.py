@@ -18,7 +18,7 @@ from bulklink.job.options import Job
 from bulklink.job.progress import Watch
 from bulklink.job.verification import Asked, Verification
 from bulklink.job.verifier import Verifier
-from bulklink.ledger.replay import replay
+from bulklink.ledger.state import replay
 from bulklink.mapping.interrupt import Stop
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import Invocation, RunRecord

@@ -11,7 +11,7 @@ import orjson
 
 from bulklink.engine.stopping import Stopping
 from bulklink.errors import StoppedBy
-from bulklink.ledger.replay import Replay
+from bulklink.ledger.state import Replay
 from bulklink.models import Message, Op
 from tests.simulation.machine import Machine
 

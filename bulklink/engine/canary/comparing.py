@@ -12,7 +12,7 @@ from bulklink.engine.refusals import ReadRefusals
 from bulklink.engine.stopping import HaltedError
 from bulklink.engine.workers import work_through
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
-from bulklink.ledger.lines import Result
+from bulklink.ledger.records import Result
 from bulklink.zoho.email_pages import Page, read_page
 
 

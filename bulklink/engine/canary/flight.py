@@ -15,8 +15,8 @@ from bulklink.engine.desk import Desk
 from bulklink.engine.settling import SETTLED_BY_READ
 from bulklink.engine.stopping import HaltedError
 from bulklink.errors import BulklinkError
-from bulklink.ledger.lines import Result, result_line
-from bulklink.ledger.replay import NOT_APPLIED
+from bulklink.ledger.records import Result, result_line
+from bulklink.ledger.state import NOT_APPLIED
 from bulklink.models import Message, Status
 
 

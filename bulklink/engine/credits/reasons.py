@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bulklink.engine.credits.book import Book, Short
 from bulklink.errors import RunStoppedError, StoppedBy
-from bulklink.ledger.lines import timestamp
+from bulklink.ledger.records import timestamp
 
 
 def _later(until: float) -> str:

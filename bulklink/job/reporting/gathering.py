@@ -13,7 +13,7 @@ from bulklink.job.reporting.findings import Describing, rows_to_keep, shown
 from bulklink.job.reporting.overtime import over_time
 from bulklink.job.reporting.planned import planned
 from bulklink.job.reporting.results import Results
-from bulklink.ledger.lines import timestamp
+from bulklink.ledger.records import timestamp
 from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import Stop
 from bulklink.models import Status

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from bulklink.errors import LedgerError
-from bulklink.ledger.lines import broken_line
+from bulklink.ledger.records import broken_line
 from bulklink.models import Status
 
 PUT_BACK_FAILED = "put-back-failed"

@@ -12,7 +12,7 @@ from typing import Self
 import msgspec
 
 from bulklink.errors import LedgerError
-from bulklink.ledger.lines import Result, broken_line
+from bulklink.ledger.records import Result, broken_line
 
 _SPARE_ROWS = 1 << 16
 _BLOCK = 4096

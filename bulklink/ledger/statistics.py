@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from bulklink.ledger.lines import Result, broken_line, code_of
-from bulklink.ledger.outcomes import Outcomes
+from bulklink.ledger.index import Outcomes
+from bulklink.ledger.records import Result, broken_line, code_of
 from bulklink.models import Op, Status
 
 OTHERS = "other codes"

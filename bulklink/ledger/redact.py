@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 
 from bulklink.files import replacing
-from bulklink.ledger.lines import broken_line
+from bulklink.ledger.records import broken_line
 
 _NAME = "previous_deal_name"
 _BUFFER = 1 << 20
