@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from bulklink.ledger.records import Result
     from bulklink.mapping.interrupt import Stage, Stop
     from bulklink.models import Op, Status
-    from bulklink.profiles.connecting import connection_of
+    from bulklink.profiles.resolve import connection_of
     from bulklink.runs.record import Forgotten, State
     from bulklink.runs.status import CallCounts, RunSummary, status, statuses
     from bulklink.zoho.connection import Connection
@@ -80,7 +80,7 @@ _ROOMS = {
     "bulklink.ledger.records": "Result",
     "bulklink.mapping.interrupt": "Stage Stop",
     "bulklink.models": "Op Status",
-    "bulklink.profiles.connecting": "connection_of",
+    "bulklink.profiles.resolve": "connection_of",
     "bulklink.runs.record": "Forgotten State",
     "bulklink.runs.status": "CallCounts RunSummary status statuses",
     "bulklink.zoho.connection": "Connection",

@@ -55,7 +55,7 @@ def connection_from(options: Mapping[str, Any]) -> Connection:
         ConfigError: if something is missing or wrong, or the log cannot be written.
     """
     from bulklink.cli.calllog import log_to  # noqa: PLC0415 - not for --help
-    from bulklink.profiles.connecting import connection_of  # noqa: PLC0415 - not for --help
+    from bulklink.profiles.resolve import connection_of  # noqa: PLC0415 - not for --help
 
     log_to(options["log"])
     return connection_of(options["profile"])
@@ -89,9 +89,9 @@ def _defaults(ctx: click.Context, named: str | None) -> dict[str, Any] | None:
     Raises:
         ConfigError: if there is no such profile, or a key or value of its options is wrong.
     """
-    from bulklink.profiles.connecting import profile_in_use  # noqa: PLC0415 - not for --help
     from bulklink.profiles.names import config_folder  # noqa: PLC0415 - not for --help
     from bulklink.profiles.profile import Profiles  # noqa: PLC0415 - not for --help
+    from bulklink.profiles.resolve import profile_in_use  # noqa: PLC0415 - not for --help
 
     profiles = Profiles(config_folder())
     name = profile_in_use(named, os.environ, profiles)

@@ -17,7 +17,7 @@ from bulklink.job.surroundings import Surroundings, real_surroundings
 from bulklink.ledger.records import timestamp
 from bulklink.profiles.names import DEFAULT, checked_name, config_folder
 from bulklink.profiles.profile import Place, Profile, ProfileOrg, Profiles, check_writable
-from bulklink.profiles.vault import KeyringVault, place_for, vault_of
+from bulklink.profiles.secrets import KeyringVault, place_for, vault_of
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.data_centres import DATA_CENTRES, ENVIRONMENTS, accounts_address
 from bulklink.zoho.sign_in import SelfClient, SignedIn, sign_in

@@ -14,10 +14,10 @@ from bulklink.cli.screen import note, print_json, table, warn
 from bulklink.errors import BulklinkError, ConfigError, ExitCode, RunStoppedError
 from bulklink.job.surroundings import Surroundings, real_surroundings
 from bulklink.ledger.records import timestamp
-from bulklink.profiles.connecting import connection_stored
 from bulklink.profiles.names import DEFAULT, checked_name, config_folder
 from bulklink.profiles.profile import Profile, Profiles
-from bulklink.profiles.vault import vault_of
+from bulklink.profiles.resolve import connection_stored
+from bulklink.profiles.secrets import vault_of
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.health import Found, look
 from bulklink.zoho.oauth import Accounts

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bulklink.errors import ConfigError
-from bulklink.profiles.connecting import connection_of, connection_stored
 from bulklink.profiles.profile import Place, Profile, Profiles
-from bulklink.profiles.vault import FileVault
+from bulklink.profiles.resolve import connection_of, connection_stored
+from bulklink.profiles.secrets import FileVault
 from bulklink.zoho.connection import Connection, Credentials
 
 STORED = Credentials("1000.STORED", "stored-secret", "1000.stored")

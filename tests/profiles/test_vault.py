@@ -15,7 +15,7 @@ from keyring.backends.null import Keyring as NullKeyring
 
 from bulklink.errors import ConfigError
 from bulklink.profiles.profile import Place
-from bulklink.profiles.vault import FileVault, KeyringVault, Vault, place_for, vault_of
+from bulklink.profiles.secrets import FileVault, KeyringVault, Vault, place_for, vault_of
 from bulklink.zoho.connection import Credentials
 
 from .keyrings import FileKeyring, LockedKeyring

@@ -12,7 +12,7 @@ import msgspec
 from bulklink.errors import ConfigError
 from bulklink.profiles.names import DEFAULT, checked_name, config_folder
 from bulklink.profiles.profile import Profile, Profiles
-from bulklink.profiles.vault import vault_of
+from bulklink.profiles.secrets import vault_of
 from bulklink.zoho.connection import Connection, is_loopback
 
 _SIGN_IN = (
