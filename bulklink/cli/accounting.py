@@ -7,10 +7,10 @@ from pathlib import Path
 
 from bulklink.cli.screen import table, wrapped
 from bulklink.engine.failures import explained, shown
+from bulklink.html_report.model import Accounting
 from bulklink.job import telling
 from bulklink.ledger.statistics import Counted, Tally, tally
 from bulklink.models import Status
-from bulklink.page.content import Accounting
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunRecord, State
 from bulklink.runs.status import RunSummary

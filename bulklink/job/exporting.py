@@ -79,7 +79,7 @@ def export(
     to = output_to(output, format_, spreadsheet=spreadsheet, force=force)
     folder = folder_of(run)
     if to.path is not None and to.form.kind is Kind.XLSX and not status and not code:
-        from bulklink.tables.workbook import check_rows  # noqa: PLC0415 - heavy, seldom needed
+        from bulklink.tables.xlsx import check_rows  # noqa: PLC0415 - heavy, seldom needed
 
         check_rows(to.path, folder.read().rows)  # rather than after a minute
     return _write(folder, to, frozenset(status), frozenset(code))

@@ -10,8 +10,8 @@ from pathlib import Path
 import filelock
 import msgspec
 
+from bulklink.atomic_files import replacing, unwritable
 from bulklink.errors import LockedError, RunDirError
-from bulklink.files import replacing, unwritable
 from bulklink.runs.record import OrgRecord
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
+from bulklink.atomic_files import replacing
 from bulklink.errors import LockedError
-from bulklink.files import replacing
 from bulklink.job.deeds import deeds
 from bulklink.job.inverse import Done, Inverse, Kept, Why, inverse_of
 from bulklink.ledger.records import Result

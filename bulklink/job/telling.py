@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bulklink.engine.limiting import LimitedBy
+from bulklink.html_report.model import Accounting, Line
 from bulklink.models import Op, Status
-from bulklink.page.content import Accounting, Line
 from bulklink.runs.record import RunRecord
 from bulklink.runs.status import PENDING
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 
-from bulklink.files import replacing
+from bulklink.atomic_files import replacing
 from bulklink.ledger.records import broken_line
 
 _NAME = "previous_deal_name"

@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
+from bulklink.atomic_files import unwritable
 from bulklink.errors import BadFileError
-from bulklink.files import unwritable
 from bulklink.mapping import (
     duplicates,
     findings,

@@ -8,8 +8,8 @@ from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from bulklink.atomic_files import replacing
 from bulklink.errors import BadFileError, UsageError
-from bulklink.files import replacing
 from bulklink.mapping.database import Database
 from bulklink.mapping.headers import LONGEST_ID, simple
 from bulklink.mapping.interrupt import Stop

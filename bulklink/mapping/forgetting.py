@@ -6,7 +6,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from bulklink.files import replacing
+from bulklink.atomic_files import replacing
 from bulklink.mapping.database import Database, literal
 from bulklink.mapping.headers import OWN_PREFIX
 from bulklink.mapping.interrupt import Stop

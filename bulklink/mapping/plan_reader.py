@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bulklink.atomic_files import replacing
 from bulklink.errors import LedgerError, RunDirError
-from bulklink.files import replacing
 from bulklink.mapping import faults
 from bulklink.mapping.database import Database, literal
 from bulklink.mapping.interrupt import Stop

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bulklink.files import replacing
+from bulklink.atomic_files import replacing
 from bulklink.mapping.database import identifier, literal
 from bulklink.mapping.headers import OWN_PREFIX
 from bulklink.mapping.marks import CLEANED, TEXT, UNTIDY

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bulklink.files import fresh, replacing
+from bulklink.atomic_files import fresh, replacing
 from bulklink.mapping import faults
 from bulklink.mapping.database import literal
 from bulklink.mapping.input.xlsx_reader import letters

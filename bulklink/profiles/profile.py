@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 import tomli_w
 
+from bulklink.atomic_files import replacing
 from bulklink.errors import ConfigError, RunDirError
-from bulklink.files import replacing
 from bulklink.profiles.names import profile_names, profiles_folder
 from bulklink.zoho.connection import Connection
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import filelock
 import msgspec
 
+from bulklink.atomic_files import unwritable
 from bulklink.errors import LockedError, RunDirError
-from bulklink.files import unwritable
 from bulklink.runs.record import RunRecord, read_record, write_record
 from bulklink.shell import quoted
 

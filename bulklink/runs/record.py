@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from bulklink.atomic_files import replacing
 from bulklink.errors import RunDirError, StoppedBy
-from bulklink.files import replacing
 
 
 class State(StrEnum):

@@ -1,8 +1,8 @@
 """Tables for users: CSV, JSONL, Parquet and .xlsx, written row by row."""
 
-from bulklink.tables.forms import Column, Form, Kind, form_of
-from bulklink.tables.outputs import Output, output_to
-from bulklink.tables.writing import Cell, Table, printing, writing
+from bulklink.tables.formats import Column, Form, Kind, form_of
+from bulklink.tables.output import Output, output_to
+from bulklink.tables.writer import Cell, Table, printing, writing
 
 __all__ = [
     "Cell",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import duckdb
 
-from bulklink.tables.forms import Column
-from bulklink.tables.writing import Jsonl, Table
+from bulklink.tables.formats import Column
+from bulklink.tables.writer import Jsonl, Table
 
 _MEMORY = "256MB"
 _ROW_GROUP_ROWS = 122_880

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from bulklink.errors import InvalidRowsError, LedgerError, RunDirError
+from bulklink.html_report.model import Grouping, Report
 from bulklink.job.options import OnInvalid
 from bulklink.ledger.records import Result, result_line
 from bulklink.models import Op, Status
-from bulklink.page.content import Grouping, Report
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import CanaryRecord, OrgRecord, State, UndoOf
 from tests.page.runs import (

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bulklink.page.axis import axis_of, lasting, offset, ticks
+from bulklink.html_report.timeline import axis_of, lasting, offset, ticks
 
 DAY = 86_400.0
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()

@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.page.keeping import Kept, Row, harmless
+from bulklink.html_report.rows import Kept, Row, harmless
 
 
 def row(number: int, **changes: str | None) -> Row:

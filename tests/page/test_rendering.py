@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bulklink import page as room
+from bulklink import html_report as room
+from bulklink.html_report.render import PLOT_STYLE
 from bulklink.models import Status
-from bulklink.page.rendering import PLOT_STYLE
 from tests.page.runs import mapping_rows, page, planned_run, result, sent
 
 ASSETS = Path(room.__file__).parent / "assets"

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from python_calamine import CalamineWorkbook
 
 from bulklink.errors import RunDirError, UsageError
-from bulklink.spreadsheets import DISARMED, disarmed, is_disarmed, rearmed
-from bulklink.tables import Cell, Column, form_of, printing, workbook, writing
+from bulklink.spreadsheet_cells import DISARMED, disarmed, is_disarmed, rearmed
+from bulklink.tables import Cell, Column, form_of, printing, writing, xlsx
 
 ROUGH = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -135,7 +135,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 def test_a_sheet_that_is_full_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workbook, "MOST_ROWS", 3)
+    monkeypatch.setattr(xlsx, "MOST_ROWS", 3)
     with pytest.raises(UsageError, match="no more than 3 rows") as refused:
         written(tmp_path / "t.xlsx", [("a", "b", 1)] * 4)
     assert ".csv" in refused.value.advice

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bulklink.errors import StoppedBy
-from bulklink.job.telling import beyond_max_credits, can_be_undone, limited
-from bulklink.models import Op, Status
-from bulklink.page.content import (
+from bulklink.html_report.model import (
     Calls,
     Commands,
     Forgot,
@@ -17,6 +15,8 @@ from bulklink.page.content import (
     Made,
     Setting,
 )
+from bulklink.job.telling import beyond_max_credits, can_be_undone, limited
+from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import Invocation, RunRecord, State
 from bulklink.runs.status import RunSummary

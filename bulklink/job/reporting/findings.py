@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from bulklink.engine.failures import advice_of
+from bulklink.html_report.model import Class, Findings, Grouping
+from bulklink.html_report.rows import MOST_ROWS, Kept, Row
 from bulklink.job.reporting.names import names_of
 from bulklink.mapping import faults
 from bulklink.mapping.database import Database, literal
-from bulklink.page.content import Class, Findings, Grouping
-from bulklink.page.keeping import MOST_ROWS, Kept, Row
 from bulklink.runs.folder import RunFolder
 from bulklink.shell import typed
 

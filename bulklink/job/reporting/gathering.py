@@ -7,6 +7,8 @@ from contextlib import closing
 from datetime import tzinfo
 from pathlib import Path
 
+from bulklink.html_report.model import Accounting, Findings, Line, Report
+from bulklink.html_report.rows import MOST_BYTES, Kept
 from bulklink.job import telling
 from bulklink.job.reporting import facts
 from bulklink.job.reporting.findings import Describing, rows_to_keep, shown
@@ -17,8 +19,6 @@ from bulklink.ledger.records import timestamp
 from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import Stop
 from bulklink.models import Status
-from bulklink.page.content import Accounting, Findings, Line, Report
-from bulklink.page.keeping import MOST_BYTES, Kept
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunRecord, State
 from bulklink.runs.status import PENDING, RunSummary, status

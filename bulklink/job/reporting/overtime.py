@@ -8,9 +8,9 @@ from itertools import groupby
 from typing import Any
 
 from bulklink.errors import RunDirError
+from bulklink.html_report.course import Course, course
+from bulklink.html_report.spans import Measured
 from bulklink.job.reporting.results import Results
-from bulklink.page.course import Course, course
-from bulklink.page.spans import Measured
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.timeline import Stretch, timeline
 

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+from bulklink.html_report.model import Count, Named, OpCount, Planned, Sample
 from bulklink.job.reporting.names import messages
 from bulklink.mapping.database import Database
-from bulklink.page.content import Count, Named, OpCount, Planned, Sample
 from bulklink.runs.folder import RunFolder
 
 MOST_LISTED = 25

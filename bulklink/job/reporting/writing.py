@@ -9,11 +9,11 @@ from typing import BinaryIO
 
 import msgspec
 
-from bulklink.files import replacing
+from bulklink.atomic_files import replacing
+from bulklink.html_report.render import render
 from bulklink.job.reporting.gathering import gather
-from bulklink.page.rendering import render
 from bulklink.runs.folder import RunFolder, folder_of
-from bulklink.tables.outputs import check_free
+from bulklink.tables.output import check_free
 
 
 class Reported(msgspec.Struct, frozen=True):

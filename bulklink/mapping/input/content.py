@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
+from bulklink.atomic_files import fresh
 from bulklink.errors import BadFileError
-from bulklink.files import fresh
 from bulklink.mapping.input.encodings import UTF8, encoding_of, recoded
 from bulklink.mapping.input.files import COPY_BYTES, Compression, Format, Source, on_disk
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
+from bulklink.atomic_files import fresh
 from bulklink.errors import BadFileError, UsageError
-from bulklink.files import fresh
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

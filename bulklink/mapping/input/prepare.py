@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
+from bulklink.atomic_files import fresh, unwritable
 from bulklink.errors import BadFileError
-from bulklink.files import fresh, unwritable
 from bulklink.mapping.headers import Headers
 from bulklink.mapping.input.content import Content, content_of
 from bulklink.mapping.input.csv_reader import COMMAS, CsvRecords
@@ -21,7 +21,7 @@ from bulklink.mapping.input.sniffing import dialect_of
 from bulklink.mapping.input.staging import Opening, stage_csv, stage_jsonl, stage_sheet
 from bulklink.mapping.load import Feed
 from bulklink.mapping.schema import InputFile, Reading
-from bulklink.spreadsheets import is_disarmed, rearmed
+from bulklink.spreadsheet_cells import is_disarmed, rearmed
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from bulklink.mapping.input.jsonl_reader import cell, jsonl_records
 from bulklink.mapping.input.records import Broken, Lines, too_long
 from bulklink.mapping.input.scan import RECORD_BYTES
 from bulklink.mapping.input.xlsx_reader import Sheet, cell_text
-from bulklink.spreadsheets import is_disarmed, rearmed
+from bulklink.spreadsheet_cells import is_disarmed, rearmed
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from collections import Counter
 
 import msgspec
 
-from bulklink.page.course import Course
+from bulklink.html_report.course import Course
 
 
 class Named(msgspec.Struct, frozen=True):

@@ -12,10 +12,10 @@ from typing import BinaryIO, Protocol, TypeAlias, cast
 
 import orjson
 
+from bulklink.atomic_files import replacing, unwritable
 from bulklink.errors import UsageError
-from bulklink.files import replacing, unwritable
-from bulklink.spreadsheets import DISARMED, disarmed
-from bulklink.tables.forms import Column, Form, Kind
+from bulklink.spreadsheet_cells import DISARMED, disarmed
+from bulklink.tables.formats import Column, Form, Kind
 
 Cell: TypeAlias = str | int | None
 _BOM = b"\xef\xbb\xbf"
@@ -68,7 +68,7 @@ def writing(path: Path, form: Form, columns: Sequence[Column]) -> Iterator[Table
     check_folder(path)
     with replacing(path) as temporary:
         if form.kind is Kind.XLSX:
-            from bulklink.tables.workbook import workbook  # noqa: PLC0415 - heavy, seldom needed
+            from bulklink.tables.xlsx import workbook  # noqa: PLC0415 - heavy, seldom needed
 
             with workbook(temporary, columns) as table:
                 yield table

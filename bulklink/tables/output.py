@@ -11,8 +11,8 @@ from typing import BinaryIO
 import msgspec
 
 from bulklink.errors import UsageError
-from bulklink.tables.forms import Column, Form, form_of
-from bulklink.tables.writing import Table, check_folder, printing, writing
+from bulklink.tables.formats import Column, Form, form_of
+from bulklink.tables.writer import Table, check_folder, printing, writing
 
 
 class Output(msgspec.Struct, frozen=True):

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bulklink.errors import UsageError
-from bulklink.tables.forms import Column
-from bulklink.tables.writing import Cell, Table
+from bulklink.tables.formats import Column
+from bulklink.tables.writer import Cell, Table
 
 MOST_ROWS = 1_048_575
 """Rows of a sheet below its header."""

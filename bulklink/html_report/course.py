@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from bulklink.page.axis import axis_of, offset, ticks
-from bulklink.page.spans import Measured, Span, spans
+from bulklink.html_report.spans import Measured, Span, spans
+from bulklink.html_report.timeline import axis_of, offset, ticks
 
 _STATUSES = ("done", "unchanged", "failed", "in_doubt")
 _GAP = 2.0

@@ -9,9 +9,9 @@ from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bulklink.page.axis import lasting
-from bulklink.page.content import Report
-from bulklink.page.keeping import MOST_ROWS, harmless
+from bulklink.html_report.model import Report
+from bulklink.html_report.rows import MOST_ROWS, harmless
+from bulklink.html_report.timeline import lasting
 
 PLOT_STYLE = """:where(.plot) {
   --plot-background: white;
@@ -26,7 +26,7 @@ PLOT_STYLE = """:where(.plot) {
 }"""
 """The style that Plot puts into each chart whose class is `plot`."""
 _LIBRARIES = ("assets/d3.min.js", "assets/plot.umd.min.js")
-_ROOM = files("bulklink.page")
+_ROOM = files("bulklink.html_report")
 
 
 def render(report: Report, zone: tzinfo | None = None) -> str:
@@ -44,7 +44,7 @@ def render(report: Report, zone: tzinfo | None = None) -> str:
         return datetime.fromisoformat(moment).astimezone(zone).isoformat(" ", "seconds")
 
     env = Environment(
-        loader=PackageLoader("bulklink.page"),
+        loader=PackageLoader("bulklink.html_report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
