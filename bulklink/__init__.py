@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bulklink.engine.failures import MaxFailures
+    from bulklink.engine.failure_limit import MaxFailures
     from bulklink.engine.limiting import LimitedBy
-    from bulklink.engine.stopping import Stopping
+    from bulklink.engine.shutdown import Stopping
     from bulklink.errors import (
         BadFileError,
         BulklinkError,
@@ -54,9 +54,9 @@ if TYPE_CHECKING:
     from bulklink.zoho.connection import Connection
 
 _ROOMS = {
-    "bulklink.engine.failures": "MaxFailures",
+    "bulklink.engine.failure_limit": "MaxFailures",
     "bulklink.engine.limiting": "LimitedBy",
-    "bulklink.engine.stopping": "Stopping",
+    "bulklink.engine.shutdown": "Stopping",
     "bulklink.errors": (
         "BadFileError BulklinkError ConfigError DigestError ExitCode InterruptedPlanningError"
         " InvalidRowsError LedgerError LockedError NotConfirmedError RefusedError RunDirError"

@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from bulklink.engine.failures import Failures
+from bulklink.engine.failure_limit import Failures
 from bulklink.shell import quoted, typed
 
 

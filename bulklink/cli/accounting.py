@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bulklink.cli.screen import table, wrapped
-from bulklink.engine.failures import explained, shown
+from bulklink.engine.failure_limit import explained, shown
 from bulklink.html_report.model import Accounting
 from bulklink.job import telling
 from bulklink.ledger.statistics import Counted, Tally, tally

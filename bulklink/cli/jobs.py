@@ -14,7 +14,7 @@ from bulklink.cli.options import key_of
 from bulklink.cli.places import place_of
 from bulklink.cli.types import BadChoice
 from bulklink.cli.usage import likely, meant
-from bulklink.engine.failures import MaxFailures
+from bulklink.engine.failure_limit import MaxFailures
 from bulklink.errors import ConfigError
 from bulklink.job.limits import LimitOptions, PaceOptions, SendOptions
 from bulklink.job.options import Edition, GroupBy, Job, OnInvalid, WhenCreditsOut

@@ -12,7 +12,7 @@ from typing import TypeVar
 import anyio
 
 from bulklink.cli.screen import note
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.shutdown import Stopping
 from bulklink.errors import ExitCode, InterruptedPlanningError, RunStoppedError, StoppedBy
 
 T = TypeVar("T")

@@ -22,7 +22,7 @@ from bulklink.cli.screen import local_time, note, notes_by, warn
 from bulklink.cli.signals import with_signals
 from bulklink.cli.summary import show_run
 from bulklink.cli.view import View, lines, one_line
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.shutdown import Stopping
 from bulklink.errors import RunStoppedError
 from bulklink.job.guarding import planning_stop
 from bulklink.job.looking import planning_told

@@ -8,16 +8,16 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import anyio.lowlevel
 import msgspec
 
+from bulklink.engine.breaker import fatal
 from bulklink.engine.clock import Clock
-from bulklink.engine.credits.book import Hold
-from bulklink.engine.credits.gate import Credit, Credits, ShortError
-from bulklink.engine.credits.signs import Cause
-from bulklink.engine.metering import Meter, Totals
-from bulklink.engine.pacing.pacer import Pacer
-from bulklink.engine.pacing.turn import Ticket, Turn
-from bulklink.engine.refusals import fatal
-from bulklink.engine.retries import Next, Tries, decide
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.metrics import Meter, Totals
+from bulklink.engine.quota.budget import Hold
+from bulklink.engine.quota.gate import Credit, Credits, ShortError
+from bulklink.engine.quota.signs import Cause
+from bulklink.engine.ratelimit.limiter import Pacer
+from bulklink.engine.ratelimit.turn import Ticket, Turn
+from bulklink.engine.retry import Next, Tries, decide
+from bulklink.engine.shutdown import Stopping
 from bulklink.errors import LedgerError, RunStoppedError, StoppedBy
 from bulklink.ledger.records import CallLine, answer_line, call_line, unsent_line
 from bulklink.ledger.writer import LedgerWriter

@@ -13,14 +13,14 @@ import anyio
 import msgspec
 
 from bulklink.engine.caller import Exchange
-from bulklink.engine.credits.book import Hold
-from bulklink.engine.credits.gate import TO_FINISH, ShortError
-from bulklink.engine.desk import Desk
+from bulklink.engine.context import Desk
 from bulklink.engine.firsts import first_batches
+from bulklink.engine.message_state import Need, Track
+from bulklink.engine.quota.budget import Hold
+from bulklink.engine.quota.gate import TO_FINISH, ShortError
 from bulklink.engine.readback import read_links
-from bulklink.engine.settling import ANSWERED, leave_in_doubt
-from bulklink.engine.stopping import HaltedError
-from bulklink.engine.tracks import Need, Track
+from bulklink.engine.shutdown import HaltedError
+from bulklink.engine.transitions import ANSWERED, leave_in_doubt
 from bulklink.engine.writing import (
     batches_of,
     may_be_applied,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from bulklink.engine.batches import unlink_batches
-from bulklink.engine.tracks import Need, Track
+from bulklink.engine.batching import unlink_batches
+from bulklink.engine.message_state import Need, Track
 from bulklink.models import Op
 
 _WRITES = (Need.UNLINK, Need.LINK)

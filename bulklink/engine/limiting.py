@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from bulklink.engine.metering import Figures, Window
+from bulklink.engine.metrics import Figures, Window
 
 _MOST = 0.8
 """Share of a limit that is used where it is the limit that counts."""

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import anyio
 
+from bulklink.engine.breaker import fatal
 from bulklink.engine.caller import Caller, Exchange
-from bulklink.engine.refusals import fatal
-from bulklink.engine.stopping import HaltedError
+from bulklink.engine.shutdown import HaltedError
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.zoho import requests
 from bulklink.zoho.error_policy import AnswerClass, class_of

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from bulklink.engine.breaker import Refusals
 from bulklink.engine.caller import Caller
-from bulklink.engine.credits.book import Hold
-from bulklink.engine.pages import Pages
-from bulklink.engine.refusals import Refusals
-from bulklink.engine.settling import seen, unreadable
-from bulklink.engine.tracks import Track
+from bulklink.engine.message_state import Track
+from bulklink.engine.pagination import Pages
+from bulklink.engine.quota.budget import Hold
+from bulklink.engine.transitions import seen, unreadable
 from bulklink.zoho.email_pages import read_page
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from bulklink.engine.batches import unlink_batches
+from bulklink.engine.batching import unlink_batches
 from bulklink.models import Message, Op
 from bulklink.zoho.requests import MOST_QUERY
 

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.shutdown import Stopping
 
 T = TypeVar("T")
 

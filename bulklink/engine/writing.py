@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from bulklink.engine.batches import link_batches, unlink_batches
+from bulklink.engine.batching import link_batches, unlink_batches
 from bulklink.engine.caller import Exchange
-from bulklink.engine.desk import Sending
-from bulklink.engine.tracks import Need, Track
+from bulklink.engine.context import Sending
+from bulklink.engine.message_state import Need, Track
 from bulklink.models import Op
 from bulklink.zoho import requests
 from bulklink.zoho.error_policy import AnswerClass, class_of

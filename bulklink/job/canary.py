@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import msgspec
 from anyio.abc import TaskGroup
 
-from bulklink.engine.canary.flight import Canary
-from bulklink.engine.canary.found import Found
-from bulklink.engine.desk import Desk
+from bulklink.engine.canary import Canary
+from bulklink.engine.canary_result import Found
+from bulklink.engine.context import Desk
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.job.progress import Counter, Watch
 from bulklink.models import Message

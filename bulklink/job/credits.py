@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from bulklink.engine.credits.book import Limits
+from bulklink.engine.quota.budget import Limits
 from bulklink.job.options import Edition, Job, edition_of
 from bulklink.zoho.connection import is_loopback
 from bulklink.zoho.lookup_responses import Org

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import anyio
 from anyio.abc import TaskGroup
 
-from bulklink.engine.canary.flight import Canary
-from bulklink.engine.desk import Desk
-from bulklink.engine.failures import Failures, MaxFailures
-from bulklink.engine.sender import send_all, send_first
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.canary import Canary
+from bulklink.engine.context import Desk
+from bulklink.engine.dispatch import send_all, send_first
+from bulklink.engine.failure_limit import Failures, MaxFailures
+from bulklink.engine.shutdown import Stopping
 from bulklink.engine.windows import contact_windows
 from bulklink.errors import BulklinkError
 from bulklink.job.canary import Trial

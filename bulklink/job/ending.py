@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.shutdown import Stopping
 from bulklink.errors import LedgerError, RefusedError, RunDirError, RunStoppedError, StoppedBy
 from bulklink.job.progress import Counter
 from bulklink.ledger.records import timestamp

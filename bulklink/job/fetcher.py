@@ -6,8 +6,8 @@ from contextlib import suppress
 
 import msgspec
 
-from bulklink.engine.pages import Pages
-from bulklink.engine.stopping import HaltedError, Stopping
+from bulklink.engine.pagination import Pages
+from bulklink.engine.shutdown import HaltedError, Stopping
 from bulklink.engine.workers import work_through
 from bulklink.errors import BulklinkError
 from bulklink.job.approach import check_org

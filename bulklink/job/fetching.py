@@ -14,7 +14,7 @@ import anyio.from_thread
 import anyio.to_thread
 import msgspec
 
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.shutdown import Stopping
 from bulklink.errors import ExitCode, InterruptedPlanningError, UsageError
 from bulklink.job.approach import check_place
 from bulklink.job.asking import AskedContacts

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-from bulklink.engine.batches import fewest_unlinks, unlinks_of_length, unlinks_packed
+from bulklink.engine.batching import fewest_unlinks, unlinks_of_length, unlinks_packed
 from bulklink.job.credits import credits_a_day, limits_of
 from bulklink.job.options import Job
 from bulklink.mapping.plan_stats import PlanShape

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 import msgspec
 
-from bulklink.engine.failures import MaxFailures
+from bulklink.engine.failure_limit import MaxFailures
 from bulklink.job.options import Edition, GroupBy, Job, WhenCreditsOut
 
 

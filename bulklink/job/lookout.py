@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bulklink.engine.clock import Clock
-from bulklink.engine.credits.gate import Credits
-from bulklink.engine.metering import Totals
+from bulklink.engine.metrics import Totals
+from bulklink.engine.quota.gate import Credits
 from bulklink.job.observing import Observer
 from bulklink.job.progress import Counter, Watch
 from bulklink.job.recording import Recorder

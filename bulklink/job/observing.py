@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from bulklink.engine.credits.gate import Credits
 from bulklink.engine.limiting import LimitedBy, limited_in
-from bulklink.engine.metering import Totals, window_between
-from bulklink.engine.pacing.pacer import Pacer
+from bulklink.engine.metrics import Totals, window_between
+from bulklink.engine.quota.gate import Credits
+from bulklink.engine.ratelimit.limiter import Pacer
 from bulklink.job.pace import Pace
 from bulklink.job.progress import Gauge
 

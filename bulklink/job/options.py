@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from bulklink.engine.failures import MaxFailures
+from bulklink.engine.failure_limit import MaxFailures
 from bulklink.errors import UsageError
 from bulklink.job.ranges import check_ranges, memory_of
 from bulklink.models import Op

@@ -12,7 +12,7 @@ from secrets import token_hex
 
 import msgspec
 
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.shutdown import Stopping
 from bulklink.job.forecast import ASSUMED_LATENCY, ForecastCalls, Outlook, calls_of, outlook
 from bulklink.job.guarding import planning_stop
 from bulklink.job.options import Job

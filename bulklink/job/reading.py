@@ -8,13 +8,13 @@ from pathlib import Path
 
 import msgspec
 
+from bulklink.engine.breaker import ReadRefusals
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
+from bulklink.engine.dispatch import workers_for
 from bulklink.engine.lookups import organisation
-from bulklink.engine.pacing.pacer import Pacer
-from bulklink.engine.refusals import ReadRefusals
-from bulklink.engine.sender import workers_for
-from bulklink.engine.stopping import HaltedError, Stopping
+from bulklink.engine.ratelimit.limiter import Pacer
+from bulklink.engine.shutdown import HaltedError, Stopping
 from bulklink.errors import BulklinkError, RefusedError
 from bulklink.job.looking import looking
 from bulklink.job.observing import Observer

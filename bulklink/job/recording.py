@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from bulklink.engine.limiting import limited_in
-from bulklink.engine.metering import Totals, Window, latencies_between, window_between
+from bulklink.engine.metrics import Totals, Window, latencies_between, window_between
 from bulklink.models import Status
 from bulklink.runs.timeline import Stretch, append_stretch
 

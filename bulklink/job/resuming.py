@@ -9,7 +9,7 @@ from typing import Unpack
 
 import msgspec
 
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.shutdown import Stopping
 from bulklink.errors import DigestError, RunDirError
 from bulklink.job.guarding import guarded
 from bulklink.job.limits import LIMITS, LimitOptions, with_options

@@ -8,7 +8,7 @@ from functools import partial
 import anyio.from_thread
 import anyio.to_thread
 
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.shutdown import Stopping
 from bulklink.job.guarding import guarded, planning_stop
 from bulklink.job.looking import planning_told
 from bulklink.job.options import Job

@@ -7,15 +7,15 @@ from functools import partial
 import anyio.to_thread
 import msgspec
 
+from bulklink.engine.breaker import Refusals
 from bulklink.engine.caller import Caller
-from bulklink.engine.desk import Desk, Sending
+from bulklink.engine.context import Desk, Sending
+from bulklink.engine.dispatch import workers_for
 from bulklink.engine.limiting import limited_by
 from bulklink.engine.lookups import organisation
-from bulklink.engine.pacing.pacer import Pacer
-from bulklink.engine.refusals import Refusals
-from bulklink.engine.sender import workers_for
-from bulklink.engine.stopping import HaltedError, Stopping
-from bulklink.engine.tracks import Track, track_of
+from bulklink.engine.message_state import Track, track_of
+from bulklink.engine.ratelimit.limiter import Pacer
+from bulklink.engine.shutdown import HaltedError, Stopping
 from bulklink.errors import BulklinkError, RefusedError, StoppedBy
 from bulklink.job.approach import NameLookups, check_org, check_place, confirm, module_id
 from bulklink.job.canary import Trial, canary_due

@@ -7,9 +7,9 @@ from contextlib import suppress
 
 import msgspec
 
-from bulklink.engine.credits.book import Limits
-from bulklink.engine.credits.gate import Credits, Rules
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.quota.budget import Limits
+from bulklink.engine.quota.gate import Credits, Rules
+from bulklink.engine.shutdown import Stopping
 from bulklink.errors import BulklinkError, ConfigError
 from bulklink.job.credits import credits_key, limits_of, quota_of
 from bulklink.job.options import Job, WhenCreditsOut

@@ -12,7 +12,7 @@ import msgspec
 import platformdirs
 
 from bulklink.engine.clock import Clock
-from bulklink.engine.credits.day import Day, DayFile, ThreadedDay
+from bulklink.engine.quota.daily_usage import Day, DayFile, ThreadedDay
 from bulklink.ledger.writer import DiskFiles, Files
 from bulklink.zoho.tokens import TokenStore
 from bulklink.zoho.transport import HttpTransport, Transport

@@ -14,7 +14,7 @@ from typing import Any, Unpack
 import anyio.to_thread
 import msgspec
 
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.shutdown import Stopping
 from bulklink.errors import ExitCode
 from bulklink.job.approach import check_place
 from bulklink.job.forecast import ForecastCalls, Limit, Outlook

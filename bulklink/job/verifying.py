@@ -10,7 +10,7 @@ from typing import Unpack
 
 import anyio.to_thread
 
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.shutdown import Stopping
 from bulklink.errors import RunDirError
 from bulklink.job.approach import check_place
 from bulklink.job.claims import Claims

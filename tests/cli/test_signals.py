@@ -10,7 +10,7 @@ import anyio.lowlevel
 import pytest
 
 from bulklink.cli.signals import with_signals
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.shutdown import Stopping
 from bulklink.errors import RunStoppedError, StoppedBy
 
 TOO_MANY = RunStoppedError(StoppedBy.MAX_FAILURES, "Too many emails failed.")

@@ -9,7 +9,7 @@ import pytest
 
 from bulklink.cli.screen import note
 from bulklink.cli.watching import ScreenWatch
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.shutdown import Stopping
 from bulklink.job.progress import Gauge, Progress, Reading
 from bulklink.mapping.interrupt import Stage
 from bulklink.models import Status

@@ -10,8 +10,8 @@ import click
 import pytest
 
 from bulklink.cli.commands import cli
-from bulklink.engine.credits.gate import TO_FINISH
-from bulklink.engine.credits.purse import BLOCK
+from bulklink.engine.quota.gate import TO_FINISH
+from bulklink.engine.quota.purse import BLOCK
 from bulklink.errors import ExitCode
 
 TEXT = (Path(__file__).parents[2] / "docs" / "limits.md").read_text("utf-8")

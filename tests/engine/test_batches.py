@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.engine.batches import (
+from bulklink.engine.batching import (
     fewest_unlinks,
     link_batches,
     unlink_batches,

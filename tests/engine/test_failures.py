@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bulklink.engine.failures import Failures, MaxFailures, too_many
+from bulklink.engine.failure_limit import Failures, MaxFailures, too_many
 from bulklink.ledger.records import Result
 from bulklink.models import Op, Status
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.engine.batches import unlink_batches
+from bulklink.engine.batching import unlink_batches
 from bulklink.engine.firsts import first_batches
-from bulklink.engine.tracks import Need, Track
+from bulklink.engine.message_state import Need, Track
 from bulklink.models import Message, Op
 
 OWNERS = ("1", "2", "3")

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from bulklink.engine.limiting import LimitedBy, limited_by, limited_in
-from bulklink.engine.metering import Figures, Window
+from bulklink.engine.metrics import Figures, Window
 
 FIGURES = Figures(
     calls=100,

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from bulklink.engine.metering import (
+from bulklink.engine.metrics import (
     LATENCY_ERROR,
     Meter,
     Totals,

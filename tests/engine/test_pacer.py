@@ -5,8 +5,8 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from bulklink.engine.pacing.pacer import Pacer
-from bulklink.engine.stopping import HaltedError, Stopping
+from bulklink.engine.ratelimit.limiter import Pacer
+from bulklink.engine.shutdown import HaltedError, Stopping
 from bulklink.errors import RunStoppedError, StoppedBy
 from tests.virtual import now
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulklink.engine.pacing.rate import Rate
-from bulklink.engine.stopping import HaltedError, Stopping
+from bulklink.engine.ratelimit.rate import Rate
+from bulklink.engine.shutdown import HaltedError, Stopping
 from bulklink.errors import RunStoppedError, StoppedBy
 from tests.virtual import VirtualLoop, now
 

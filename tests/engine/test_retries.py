@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.engine.retries import MOST_SECONDS, Next, Tries, back_off, decide
+from bulklink.engine.retry import MOST_SECONDS, Next, Tries, back_off, decide
 from bulklink.zoho.http import Answer, Silence
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bulklink.engine.credits.book import Limits
+from bulklink.engine.quota.budget import Limits
 from bulklink.job.credits import credits_key, limits_of, quota_of
 from bulklink.job.options import Edition, Job
 from bulklink.zoho.lookup_responses import Org

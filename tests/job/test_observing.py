@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from bulklink.engine.credits.book import Limits
-from bulklink.engine.credits.gate import Credits, Rules
 from bulklink.engine.limiting import LimitedBy
-from bulklink.engine.metering import Meter
-from bulklink.engine.pacing.pacer import Pacer
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.metrics import Meter
+from bulklink.engine.quota.budget import Limits
+from bulklink.engine.quota.gate import Credits, Rules
+from bulklink.engine.ratelimit.limiter import Pacer
+from bulklink.engine.shutdown import Stopping
 from bulklink.job.observing import Observer
 from bulklink.job.progress import Gauge
 from bulklink.zoho.http import CallKind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bulklink.engine.metering import Totals
+from bulklink.engine.metrics import Totals
 from bulklink.job.recording import Recorder
 from bulklink.models import Status
 from bulklink.runs.timeline import Stretch, timeline

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from bulklink.emulator.state import Applied
-from bulklink.engine.credits.book import Limits
+from bulklink.engine.quota.budget import Limits
 from bulklink.errors import StoppedBy
 from bulklink.models import Message, Op
 from tests.simulation.drawn import Scenario

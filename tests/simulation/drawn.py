@@ -12,8 +12,8 @@ import msgspec
 
 from bulklink.emulator.faults import Fault
 from bulklink.emulator.settings import Mixed, Settings
-from bulklink.engine.credits.book import Limits
-from bulklink.engine.failures import MaxFailures
+from bulklink.engine.failure_limit import MaxFailures
+from bulklink.engine.quota.budget import Limits
 from bulklink.models import EITHER, NO_DEAL, Message, Op
 from tests.simulation.machine import Life, Strike
 from tests.simulation.simulated import (

@@ -20,19 +20,19 @@ from bulklink.emulator.wire import Answer as WireAnswer
 from bulklink.emulator.wire import Fate
 from bulklink.emulator.wire import Request as WireRequest
 from bulklink.emulator.worldfile import world_from
+from bulklink.engine.breaker import Refusals
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
-from bulklink.engine.credits.book import Book, Limits
-from bulklink.engine.credits.day import Ask, Day, DayFile
-from bulklink.engine.credits.gate import Credits, Rules
-from bulklink.engine.desk import Desk, Sending
-from bulklink.engine.failures import MaxFailures
+from bulklink.engine.context import Desk, Sending
+from bulklink.engine.dispatch import workers_for
+from bulklink.engine.failure_limit import MaxFailures
 from bulklink.engine.lookups import organisation
-from bulklink.engine.pacing.pacer import Pacer
-from bulklink.engine.refusals import Refusals
-from bulklink.engine.sender import workers_for
-from bulklink.engine.stopping import HaltedError, Stopping
-from bulklink.engine.tracks import track_of
+from bulklink.engine.message_state import track_of
+from bulklink.engine.quota.budget import Book, Limits
+from bulklink.engine.quota.daily_usage import Ask, Day, DayFile
+from bulklink.engine.quota.gate import Credits, Rules
+from bulklink.engine.ratelimit.limiter import Pacer
+from bulklink.engine.shutdown import HaltedError, Stopping
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
 from bulklink.job.canary import Trial, canary_due
 from bulklink.job.delivery import Delivery

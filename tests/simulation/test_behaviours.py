@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from bulklink.emulator.faults import Fault
 from bulklink.emulator.settings import Mixed, Settings
-from bulklink.engine.sender import workers_for
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.dispatch import workers_for
+from bulklink.engine.shutdown import Stopping
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.models import Message, Op
 from tests.simulation.machine import Life, Strike

@@ -11,7 +11,7 @@ from bulklink.emulator.crm import Crm
 from bulklink.emulator.faults import Fault, hits
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.state import Change
-from bulklink.engine.failures import MaxFailures
+from bulklink.engine.failure_limit import MaxFailures
 from bulklink.errors import StoppedBy
 from bulklink.models import Op
 from bulklink.runs.record import CanaryState

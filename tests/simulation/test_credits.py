@@ -11,8 +11,8 @@ import anyio
 import pytest
 
 from bulklink.emulator.settings import Settings
-from bulklink.engine.credits.book import Limits
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.quota.budget import Limits
+from bulklink.engine.shutdown import Stopping
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.models import Op
 from tests.simulation.machine import Life

@@ -11,7 +11,7 @@ import pytest
 from bulklink.emulator.crm import Crm
 from bulklink.emulator.faults import Fault, FaultBook, FaultKind
 from bulklink.emulator.settings import Settings
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.shutdown import Stopping
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.job.fetched import FetchedTable, UnreadContact
 from bulklink.job.fetcher import Fetcher

@@ -12,7 +12,7 @@ import pytest
 
 from bulklink.emulator.faults import Fault, FaultBook, FaultKind, is_hidden
 from bulklink.emulator.state import Change
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.shutdown import Stopping
 from bulklink.job.claims import Claims
 from bulklink.job.options import Job
 from bulklink.job.progress import Watch

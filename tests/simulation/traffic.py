@@ -12,10 +12,10 @@ from anyio.abc import TaskGroup
 from bulklink.emulator.settings import Settings
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
-from bulklink.engine.credits.gate import Credits, Rules
-from bulklink.engine.pacing.pacer import Pacer
-from bulklink.engine.pacing.turn import Turn
-from bulklink.engine.stopping import HaltedError, Stopping
+from bulklink.engine.quota.gate import Credits, Rules
+from bulklink.engine.ratelimit.limiter import Pacer
+from bulklink.engine.ratelimit.turn import Turn
+from bulklink.engine.shutdown import HaltedError, Stopping
 from bulklink.errors import RunStoppedError
 from bulklink.ledger.writer import open_ledger
 from bulklink.zoho.client import Client

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.shutdown import Stopping
 from bulklink.errors import StoppedBy
 from bulklink.ledger.state import Replay
 from bulklink.models import Message, Op

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from bulklink.engine.failures import advice_of
+from bulklink.engine.failure_limit import advice_of
 from bulklink.html_report.model import Class, Findings, Grouping
 from bulklink.html_report.rows import MOST_ROWS, Kept, Row
 from bulklink.job.reporting.names import names_of

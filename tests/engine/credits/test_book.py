@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bulklink.engine.credits.book import Book, Hold, Limits, Short
+from bulklink.engine.quota.budget import Book, Hold, Limits, Short
 
 
 def spend(book: Book, calls: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bulklink.engine.credits.day import WINDOW_MINUTES, Ask, DayFile, free_at
+from bulklink.engine.quota.daily_usage import WINDOW_MINUTES, Ask, DayFile, free_at
 
 NOW = 30_000_000
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import anyio.lowlevel
 import pytest
 
-from bulklink.engine.credits.book import Book, Limits
-from bulklink.engine.credits.day import Ask, DayFile, minute_of
-from bulklink.engine.credits.purse import Purse
+from bulklink.engine.quota.budget import Book, Limits
+from bulklink.engine.quota.daily_usage import Ask, DayFile, minute_of
+from bulklink.engine.quota.purse import Purse
 
 NOW = 1_800_000_000.0
 

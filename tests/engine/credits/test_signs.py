@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bulklink.engine.credits.doubt import Doubt
-from bulklink.engine.credits.signs import Cause, Sign, cause_of
+from bulklink.engine.quota.diagnosis import Doubt
+from bulklink.engine.quota.signs import Cause, Sign, cause_of
 from bulklink.zoho.busy import Busy
 from bulklink.zoho.http import Answer
 

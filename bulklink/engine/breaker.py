@@ -14,7 +14,7 @@ from typing import Protocol
 
 import anyio
 
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.shutdown import Stopping
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.zoho.error_policy import AnswerClass, advice_for, class_of
 from bulklink.zoho.http import CallKind

@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 import anyio
 import msgspec
 
-from bulklink.engine.credits.book import Book, Hold, Limits, Short
-from bulklink.engine.credits.day import Day
-from bulklink.engine.credits.doubt import Doubt
-from bulklink.engine.credits.pause import Pause
-from bulklink.engine.credits.purse import Purse
-from bulklink.engine.credits.reasons import gone, spent
-from bulklink.engine.credits.signs import Cause
-from bulklink.engine.credits.waiting import STEP
-from bulklink.engine.stopping import HaltedError, Stopping
+from bulklink.engine.quota.budget import Book, Hold, Limits, Short
+from bulklink.engine.quota.daily_usage import Day
+from bulklink.engine.quota.diagnosis import Doubt
+from bulklink.engine.quota.pause import Pause
+from bulklink.engine.quota.purse import Purse
+from bulklink.engine.quota.reasons import gone, spent
+from bulklink.engine.quota.signs import Cause
+from bulklink.engine.quota.waiting import STEP
+from bulklink.engine.shutdown import HaltedError, Stopping
 from bulklink.zoho.http import Answer, Silence
 
 DAY_SECONDS = 86_400.0

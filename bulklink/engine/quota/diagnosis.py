@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bulklink.engine.credits.signs import LONG_PAUSE, Cause, Sign, cause_of, pause_before_probe
+from bulklink.engine.quota.signs import LONG_PAUSE, Cause, Sign, cause_of, pause_before_probe
 from bulklink.zoho.busy import Busy, said_busy
 from bulklink.zoho.http import Answer
 

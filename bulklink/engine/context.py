@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import msgspec
 
+from bulklink.engine.breaker import Refusals
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
-from bulklink.engine.refusals import Refusals
-from bulklink.engine.stopping import Stopping
-from bulklink.engine.tracks import Track
+from bulklink.engine.message_state import Track
+from bulklink.engine.shutdown import Stopping
 from bulklink.ledger.records import Result
 from bulklink.ledger.writer import LedgerWriter
 from bulklink.models import Message

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bulklink.engine.settling import ALREADY_LINKED, CHANGED_SINCE, NOT_LISTED
+from bulklink.engine.transitions import ALREADY_LINKED, CHANGED_SINCE, NOT_LISTED
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.ledger.records import Result, code_of
 from bulklink.ledger.state import NOT_APPLIED, PUT_BACK_FAILED

@@ -8,12 +8,12 @@ import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
-from bulklink.engine.canary.comparing import Comparing
-from bulklink.engine.canary.found import Found, View, found
+from bulklink.engine.canary_result import Found, View, found
+from bulklink.engine.comparing_part import Comparing
 from bulklink.engine.contact import ContactRun
-from bulklink.engine.desk import Desk
-from bulklink.engine.settling import SETTLED_BY_READ
-from bulklink.engine.stopping import HaltedError
+from bulklink.engine.context import Desk
+from bulklink.engine.shutdown import HaltedError
+from bulklink.engine.transitions import SETTLED_BY_READ
 from bulklink.errors import BulklinkError
 from bulklink.ledger.records import Result, result_line
 from bulklink.ledger.state import NOT_APPLIED

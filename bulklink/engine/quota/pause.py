@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bulklink.engine.credits.waiting import Wait
+from bulklink.engine.quota.waiting import Wait
 
 
 class Pause:

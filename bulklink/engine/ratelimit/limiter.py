@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from bulklink.engine.pacing import capacity
-from bulklink.engine.pacing.held import Held
-from bulklink.engine.pacing.queue import FairQueue
-from bulklink.engine.pacing.rate import Rate
-from bulklink.engine.pacing.turn import Ticket, Turn, Wait
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.ratelimit import adaptive
+from bulklink.engine.ratelimit.fair_queue import FairQueue
+from bulklink.engine.ratelimit.held import Held
+from bulklink.engine.ratelimit.rate import Rate
+from bulklink.engine.ratelimit.turn import Ticket, Turn, Wait
+from bulklink.engine.shutdown import Stopping
 
 _SPARE = 2
 _PLACES_A_SPARE = 4
@@ -48,7 +48,7 @@ class Pacer:
         chance: Callable[[], float] = lambda: 0.5,
         notice: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._capacity = capacity.capacity(max_in_flight)
+        self._capacity = adaptive.capacity(max_in_flight)
         self._rate = Rate(max_per_second, stopping, clock) if max_per_second else None
         self._stopping = stopping
         self._clock = clock
@@ -85,7 +85,7 @@ class Pacer:
 
     def resize(self, max_in_flight: int) -> None:
         """Change how many calls are in flight at most; calls that are in flight stay so."""
-        self._capacity = capacity.with_ceiling(self._capacity, max_in_flight)
+        self._capacity = adaptive.with_ceiling(self._capacity, max_in_flight)
         self._give_out()
 
     def ticket(self, contact_id: str | None = None, *, finishing: bool = False) -> Ticket:
@@ -116,7 +116,7 @@ class Pacer:
             yield turn
         finally:
             if turn.has_place and not turn.told:
-                self._capacity = capacity.ended(self._capacity, self._clock())
+                self._capacity = adaptive.ended(self._capacity, self._clock())
             if turn.lingers:
                 # The task goes on; only the place waits.
                 asyncio.get_running_loop().call_later(turn.lingers, self._end, turn)
@@ -153,7 +153,7 @@ class Pacer:
             await self._next_slot(ticket)
         turn.left_at = self._clock()
         turn.beside = self._places.total
-        self._capacity = capacity.left(self._capacity, turn.left_at)
+        self._capacity = adaptive.left(self._capacity, turn.left_at)
         self._set_timer()
 
     def answered(self, turn: Turn) -> None:
@@ -161,12 +161,12 @@ class Pacer:
         if turn.left_at is not None:
             turn.told = True
             now = self._clock()
-            self._capacity = capacity.answered(self._capacity, turn.left_at, now)
+            self._capacity = adaptive.answered(self._capacity, turn.left_at, now)
 
     def explains(self, turn: Turn) -> bool:
         """Tell whether too many calls in flight is reason enough for a refusal of this one."""
         in_flight = max(turn.beside, self._places.total)
-        return turn.left_at is not None and capacity.explains(
+        return turn.left_at is not None and adaptive.explains(
             self._capacity, turn.left_at, in_flight
         )
 
@@ -177,7 +177,7 @@ class Pacer:
         turn.told = True
         before, in_flight = self._capacity, max(turn.beside, self._places.total)
         now = self._clock()
-        self._capacity = capacity.refused(
+        self._capacity = adaptive.refused(
             before, turn.left_at, in_flight, now, retry_after, self._chance()
         )
         longer = self._capacity.paused_until - max(before.paused_until, now)
@@ -196,7 +196,7 @@ class Pacer:
 
     def _give_place(self, ticket: Ticket) -> None:
         self._places.add(ticket.contact_id)
-        self._capacity = capacity.granted(self._capacity)
+        self._capacity = adaptive.granted(self._capacity)
 
     async def _wait(self, queue: FairQueue[Wait], ticket: Ticket) -> None:
         """Wait until `_give_out` gives what the queue waits for, or the run is stopped."""
@@ -230,7 +230,7 @@ class Pacer:
 
     def _give_out(self) -> None:
         """Give free places to calls that are ready, then turns to those that wait for one."""
-        self._capacity = capacity.passed(self._capacity, self._clock())
+        self._capacity = adaptive.passed(self._capacity, self._clock())
         while self._may_leave() and (
             ready := self._ready.take(self._places.by_contact, self._share, self._alone)
         ):
@@ -261,8 +261,8 @@ class Pacer:
     def _may_leave(self) -> bool:
         now, in_flight = self._clock(), self._places.total
         if in_flight >= self.limit:
-            self._capacity = capacity.wanted(self._capacity, now)
-        return capacity.may_leave(self._capacity, in_flight, now)
+            self._capacity = adaptive.wanted(self._capacity, now)
+        return adaptive.may_leave(self._capacity, in_flight, now)
 
     def _may_make_ready(self) -> bool:
         getting_ready = self._turns.total - self._places.total
@@ -275,7 +275,7 @@ class Pacer:
     def _set_timer(self) -> None:
         """Have things given out when time alone lets more calls leave."""
         now = self._clock()
-        due = capacity.next_change(self._capacity, now)
+        due = adaptive.next_change(self._capacity, now)
         if due is None or self._timer is not None or not (self._ready or self._waiting):
             return
         loop = asyncio.get_running_loop()

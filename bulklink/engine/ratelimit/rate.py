@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import anyio
 
-from bulklink.engine.stopping import Stopping
+from bulklink.engine.shutdown import Stopping
 
 _WINDOW = 1.0
 _MORE = 0.008

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from bulklink.engine.canary.found import Compared, View
-from bulklink.engine.desk import Desk
-from bulklink.engine.pages import Pages
-from bulklink.engine.refusals import ReadRefusals
-from bulklink.engine.stopping import HaltedError
+from bulklink.engine.breaker import ReadRefusals
+from bulklink.engine.canary_result import Compared, View
+from bulklink.engine.context import Desk
+from bulklink.engine.pagination import Pages
+from bulklink.engine.shutdown import HaltedError
 from bulklink.engine.workers import work_through
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
 from bulklink.ledger.records import Result

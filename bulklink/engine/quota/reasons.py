@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bulklink.engine.credits.book import Book, Short
+from bulklink.engine.quota.budget import Book, Short
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.ledger.records import timestamp
 

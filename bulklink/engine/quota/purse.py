@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import anyio
 
-from bulklink.engine.credits.book import Book
-from bulklink.engine.credits.day import Ask, Day, free_at, minute_of
+from bulklink.engine.quota.budget import Book
+from bulklink.engine.quota.daily_usage import Ask, Day, free_at, minute_of
 
 BLOCK = 50
 """Credits that are taken at once; a process that is killed leaves them counted."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from bulklink.engine.failures import Failures
+from bulklink.engine.failure_limit import Failures
 from bulklink.ledger.records import Result
 from bulklink.models import Op
 from bulklink.zoho.email_pages import Deal

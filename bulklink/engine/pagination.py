@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
+from bulklink.engine.breaker import Judge
 from bulklink.engine.caller import Caller, Exchange
-from bulklink.engine.credits.book import Hold
-from bulklink.engine.refusals import Judge
+from bulklink.engine.quota.budget import Hold
 from bulklink.zoho.error_policy import AnswerClass, class_of
 from bulklink.zoho.http import Answer
 from bulklink.zoho.link_response import Verdict, refusal_of

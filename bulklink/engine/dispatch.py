@@ -7,9 +7,9 @@ from functools import partial
 
 from anyio.abc import TaskGroup
 
+from bulklink.engine.breaker import MOST_HELD
 from bulklink.engine.contact import ContactRun
-from bulklink.engine.desk import Desk
-from bulklink.engine.refusals import MOST_HELD
+from bulklink.engine.context import Desk
 from bulklink.engine.windows import MOST_MESSAGES, in_fair_order
 from bulklink.engine.workers import Room, work_through
 from bulklink.models import Message

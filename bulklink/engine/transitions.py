@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from bulklink.engine.tracks import Need, Track
+from bulklink.engine.message_state import Need, Track
 from bulklink.ledger.state import PUT_BACK_FAILED
 from bulklink.models import EITHER, NO_DEAL, Op, Status
 from bulklink.zoho.email_pages import Deal

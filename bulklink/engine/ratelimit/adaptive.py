@@ -14,7 +14,7 @@ from enum import Enum
 
 import msgspec
 
-from bulklink.engine.pacing import penalty
+from bulklink.engine.ratelimit import penalty
 
 _FIRST_BACK_OFF = 0.2
 _GROWTH = 4.0
