@@ -30,24 +30,24 @@ if TYPE_CHECKING:
         UsageError,
         WrongOrgError,
     )
-    from bulklink.job.exporting import Exported, export
-    from bulklink.job.fetching import Fetched, fetch
-    from bulklink.job.forgetting import forget
-    from bulklink.job.history import Event, history
-    from bulklink.job.limits import LimitOptions, PaceOptions, SendOptions
-    from bulklink.job.options import Edition, GroupBy, Job, OnInvalid, WhenCreditsOut
-    from bulklink.job.planning import PlanReport, plan
-    from bulklink.job.progress import Gauge, Progress, Question, Reading, Watch
-    from bulklink.job.proving import Proof, prove
-    from bulklink.job.reporting.writing import Reported, report
-    from bulklink.job.resuming import apply, resume, retry
-    from bulklink.job.running import run
-    from bulklink.job.undoing import plan_undo, undo
-    from bulklink.job.verification import Finding, Verification
-    from bulklink.job.verifying import verify
     from bulklink.ledger.records import Result
     from bulklink.mapping.interrupt import Stage, Stop
     from bulklink.models import Op, Status
+    from bulklink.operations.callbacks import Gauge, Progress, Question, Reading, Watch
+    from bulklink.operations.check import Proof, prove
+    from bulklink.operations.export import Exported, export
+    from bulklink.operations.fetch import Fetched, fetch
+    from bulklink.operations.forget import forget
+    from bulklink.operations.history import Event, history
+    from bulklink.operations.job import Edition, GroupBy, Job, OnInvalid, WhenCreditsOut
+    from bulklink.operations.limits import LimitOptions, PaceOptions, SendOptions
+    from bulklink.operations.plan import PlanReport, plan
+    from bulklink.operations.report.write import Reported, report
+    from bulklink.operations.resume import apply, resume, retry
+    from bulklink.operations.run import run
+    from bulklink.operations.undo import plan_undo, undo
+    from bulklink.operations.verification import Finding, Verification
+    from bulklink.operations.verify import verify
     from bulklink.profiles.resolve import connection_of
     from bulklink.runs.record import Forgotten, State
     from bulklink.runs.status import CallCounts, RunSummary, status, statuses
@@ -62,21 +62,21 @@ _ROOMS = {
         " InvalidRowsError LedgerError LockedError NotConfirmedError RefusedError RunDirError"
         " RunStoppedError StoppedBy UsageError WrongOrgError"
     ),
-    "bulklink.job.exporting": "Exported export",
-    "bulklink.job.fetching": "Fetched fetch",
-    "bulklink.job.forgetting": "forget",
-    "bulklink.job.history": "Event history",
-    "bulklink.job.limits": "LimitOptions PaceOptions SendOptions",
-    "bulklink.job.options": "Edition GroupBy Job OnInvalid WhenCreditsOut",
-    "bulklink.job.planning": "PlanReport plan",
-    "bulklink.job.progress": "Gauge Progress Question Reading Watch",
-    "bulklink.job.proving": "Proof prove",
-    "bulklink.job.reporting.writing": "Reported report",
-    "bulklink.job.resuming": "apply resume retry",
-    "bulklink.job.running": "run",
-    "bulklink.job.undoing": "plan_undo undo",
-    "bulklink.job.verification": "Finding Verification",
-    "bulklink.job.verifying": "verify",
+    "bulklink.operations.export": "Exported export",
+    "bulklink.operations.fetch": "Fetched fetch",
+    "bulklink.operations.forget": "forget",
+    "bulklink.operations.history": "Event history",
+    "bulklink.operations.limits": "LimitOptions PaceOptions SendOptions",
+    "bulklink.operations.job": "Edition GroupBy Job OnInvalid WhenCreditsOut",
+    "bulklink.operations.plan": "PlanReport plan",
+    "bulklink.operations.callbacks": "Gauge Progress Question Reading Watch",
+    "bulklink.operations.check": "Proof prove",
+    "bulklink.operations.report.write": "Reported report",
+    "bulklink.operations.resume": "apply resume retry",
+    "bulklink.operations.run": "run",
+    "bulklink.operations.undo": "plan_undo undo",
+    "bulklink.operations.verification": "Finding Verification",
+    "bulklink.operations.verify": "verify",
     "bulklink.ledger.records": "Result",
     "bulklink.mapping.interrupt": "Stage Stop",
     "bulklink.models": "Op Status",

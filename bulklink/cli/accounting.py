@@ -8,9 +8,9 @@ from pathlib import Path
 from bulklink.cli.screen import table, wrapped
 from bulklink.engine.failure_limit import explained, shown
 from bulklink.html_report.model import Accounting
-from bulklink.job import telling
 from bulklink.ledger.statistics import Counted, Tally, tally
 from bulklink.models import Status
+from bulklink.operations import wording
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunRecord, State
 from bulklink.runs.status import RunSummary
@@ -38,7 +38,7 @@ def accounting(summary: RunSummary, record: RunRecord, *, explain: bool) -> Iter
         told = tally(RunFolder(Path(summary.run_dir)).ledger)
     ops = {op for op, _ in told.rows} | {op for op, many in record.by_op.items() if many}
     if mixed and len(ops) > 1 and summary.state is not State.REFUSED:
-        yield from _by_op(telling.accounting(told.rows, summary.rows, record.by_op))
+        yield from _by_op(wording.accounting(told.rows, summary.rows, record.by_op))
     else:
         counts = {name: n for name, n in summary.counts.items() if n}
         yield table(counts | {_ROWS: summary.rows})

@@ -48,7 +48,7 @@ def export(run: Path, output: str, *, as_json: bool, **options: Any) -> int:
       bulklink export runs/20261122T101500Z-link-3f2a -o results.xlsx
       bulklink export runs/20261122T101500Z-link-3f2a --status failed -o again.csv
     """
-    from bulklink.job.exporting import export as write  # noqa: PLC0415 - not for --help
+    from bulklink.operations.export import export as write  # noqa: PLC0415 - not for --help
 
     told = write(
         run,

@@ -27,7 +27,7 @@ from bulklink.cli.screen import note, print_json, show_error, table
 
 if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
-    from bulklink.job.fetching import Fetched
+    from bulklink.operations.fetch import Fetched
 
 _MOST_SHOWN = 20
 _TABLES = ("from_mapping", "columns", "delimiter", "encoding")
@@ -62,7 +62,7 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
     """
     from bulklink.cli.jobs import pace_of  # noqa: PLC0415 - not for --help
     from bulklink.cli.watching import on_screen  # noqa: PLC0415 - not for --help
-    from bulklink.job.fetching import fetch as read  # noqa: PLC0415 - not for --help
+    from bulklink.operations.fetch import fetch as read  # noqa: PLC0415 - not for --help
 
     target = target_of(output, as_json=as_json)
     connection, pace = connection_from(options), pace_of(options)

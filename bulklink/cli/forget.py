@@ -30,7 +30,7 @@ def forget(run: Path, *, force: bool, as_json: bool, debug: bool) -> int:
     del debug  # read where errors are shown
     import msgspec  # noqa: PLC0415 - not for --help
 
-    from bulklink.job.forgetting import forget as drop  # noqa: PLC0415 - not for --help
+    from bulklink.operations.forget import forget as drop  # noqa: PLC0415 - not for --help
 
     told = drop(run, force=force)
     if as_json:

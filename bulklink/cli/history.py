@@ -37,7 +37,7 @@ def history(
     del debug  # read where errors are shown
     import msgspec  # noqa: PLC0415 - not for --help
 
-    from bulklink.job.history import history as told_of  # noqa: PLC0415 - not for --help
+    from bulklink.operations.history import history as told_of  # noqa: PLC0415 - not for --help
 
     events = told_of(message_id.strip(), runs_dir, contact_id=contact, warn=warn)
     if as_json:

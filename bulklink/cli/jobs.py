@@ -16,9 +16,9 @@ from bulklink.cli.types import BadChoice
 from bulklink.cli.usage import likely, meant
 from bulklink.engine.failure_limit import MaxFailures
 from bulklink.errors import ConfigError
-from bulklink.job.limits import LimitOptions, PaceOptions, SendOptions
-from bulklink.job.options import Edition, GroupBy, Job, OnInvalid, WhenCreditsOut
 from bulklink.models import Op
+from bulklink.operations.job import Edition, GroupBy, Job, OnInvalid, WhenCreditsOut
+from bulklink.operations.limits import LimitOptions, PaceOptions, SendOptions
 
 _MAPPING = "mapping"
 _OP = "op"

@@ -13,8 +13,8 @@ from bulklink.cli.self_client import given, missing, self_client
 from bulklink.cli.signed_in import show_profile
 from bulklink.cli.types import OneOf
 from bulklink.errors import ConfigError, ExitCode, NotConfirmedError
-from bulklink.job.surroundings import Surroundings, real_surroundings
 from bulklink.ledger.records import timestamp
+from bulklink.operations.environment import Surroundings, real_surroundings
 from bulklink.profiles.names import DEFAULT, checked_name, config_folder
 from bulklink.profiles.profile import Place, Profile, ProfileOrg, Profiles, check_writable
 from bulklink.profiles.secrets import KeyringVault, place_for, vault_of

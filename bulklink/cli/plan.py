@@ -77,7 +77,7 @@ def show_plan(job: Any, options: Mapping[str, Any], **settings: Any) -> int:
     """Plan a job, show what it will cost and return the exit code."""
     from bulklink.cli.planned import show_plan_report  # noqa: PLC0415 - not for --help
     from bulklink.cli.watching import planned  # noqa: PLC0415 - not for --help
-    from bulklink.job.planning import plan as plan_job  # noqa: PLC0415 - not for --help
+    from bulklink.operations.plan import plan as plan_job  # noqa: PLC0415 - not for --help
 
     known = bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
     report = planned(

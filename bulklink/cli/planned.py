@@ -9,7 +9,7 @@ import msgspec
 
 from bulklink.cli.comparison import show_comparison
 from bulklink.cli.screen import print_json, table
-from bulklink.job.planning import PlanReport
+from bulklink.operations.plan import PlanReport
 from bulklink.shell import quoted
 
 _NO_SNAPSHOT = (

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from bulklink.job.proving import Part, Proof, Verdict
+from bulklink.operations.check import Part, Proof, Verdict
 
 _COLOURS = {Verdict.OK: "green", Verdict.DIFFERS: "red"}
 _SAID = {Verdict.MISSING: "not there", Verdict.NOT_YET: "nothing to check"}

@@ -53,7 +53,7 @@ def report(
       bulklink report runs/20261122T101500Z-link-3f2a --counts-only -o counts.html
     """
     del debug  # read where errors are shown
-    from bulklink.job.reporting.writing import report as write  # noqa: PLC0415 - not for --help
+    from bulklink.operations.report.write import report as write  # noqa: PLC0415 - not for --help
 
     to = None if output is None else target_of(output, as_json=as_json)
     told = write(run, to, counts_only=counts_only, force=force)

@@ -41,7 +41,7 @@ def apply_plan(run: Path, expect: str | None, **options: Any) -> int:
     """
     from functools import partial  # noqa: PLC0415 - not for --help
 
-    from bulklink.job.resuming import apply as send_plan  # noqa: PLC0415 - not for --help
+    from bulklink.operations.resume import apply as send_plan  # noqa: PLC0415 - not for --help
 
     return _go_on(partial(send_plan, expect=expect), run, options)
 
@@ -59,7 +59,7 @@ def resume(run: Path, **options: Any) -> int:
     Example:
       bulklink resume runs/20261122T101500Z-link-3f2a
     """
-    from bulklink.job.resuming import resume as go_on  # noqa: PLC0415 - not for --help
+    from bulklink.operations.resume import resume as go_on  # noqa: PLC0415 - not for --help
 
     return _go_on(go_on, run, options)
 
@@ -81,7 +81,7 @@ def retry(run: Path, code: str | None, **options: Any) -> int:
     """
     from functools import partial  # noqa: PLC0415 - not for --help
 
-    from bulklink.job.resuming import retry as send_again  # noqa: PLC0415 - not for --help
+    from bulklink.operations.resume import retry as send_again  # noqa: PLC0415 - not for --help
 
     return _go_on(partial(send_again, code=code), run, options)
 

@@ -123,7 +123,7 @@ def _send(mappings: tuple[str, ...], options: dict[str, Any]) -> int:
 
 def _run_job(job: Any, options: dict[str, Any]) -> int:
     from bulklink.cli.watching import watched  # noqa: PLC0415 - not for --help
-    from bulklink.job.running import run as run_to_end  # noqa: PLC0415 - not for --help
+    from bulklink.operations.run import run as run_to_end  # noqa: PLC0415 - not for --help
 
     connection = connection_from(options)
     return watched(

@@ -12,8 +12,8 @@ import click
 
 from bulklink.cli.screen import note, print_json, table, warn
 from bulklink.errors import BulklinkError, ConfigError, ExitCode, RunStoppedError
-from bulklink.job.surroundings import Surroundings, real_surroundings
 from bulklink.ledger.records import timestamp
+from bulklink.operations.environment import Surroundings, real_surroundings
 from bulklink.profiles.names import DEFAULT, checked_name, config_folder
 from bulklink.profiles.profile import Profile, Profiles
 from bulklink.profiles.resolve import connection_stored

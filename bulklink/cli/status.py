@@ -49,6 +49,6 @@ def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool, debu
 
 
 def _proof(run: str) -> Any:
-    from bulklink.job.proving import prove  # noqa: PLC0415 - only with --check
+    from bulklink.operations.check import prove  # noqa: PLC0415 - only with --check
 
     return prove(run)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import click
 
 from bulklink.cli.screen import wrapped
-from bulklink.job.telling import can_be_undone
 from bulklink.models import Status
+from bulklink.operations.wording import can_be_undone
 from bulklink.runs.record import RunRecord, State
 from bulklink.runs.status import RunSummary
 from bulklink.shell import typed

@@ -15,8 +15,8 @@ from bulklink.cli.proof import proof_lines, proof_object
 from bulklink.cli.screen import local_time, note, print_json, show_error, wrapped
 from bulklink.cli.steps import next_steps
 from bulklink.errors import RunStoppedError, StoppedBy
-from bulklink.job.proving import Proof
-from bulklink.job.telling import beyond_max_credits, limited
+from bulklink.operations.check import Proof
+from bulklink.operations.wording import beyond_max_credits, limited
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunRecord, State
 from bulklink.runs.status import RunSummary

@@ -22,7 +22,7 @@ from bulklink.cli.screen import note, print_json
 from bulklink.errors import ExitCode
 
 if TYPE_CHECKING:
-    from bulklink.job.limits import SendOptions
+    from bulklink.operations.limits import SendOptions
 
 
 @click.command("undo")
@@ -59,7 +59,7 @@ def undo(run: Path, **options: Any) -> int:
 def _plan(run: Path, sending: SendOptions, options: dict[str, Any]) -> int:
     from bulklink.cli.planned import show_plan_report  # noqa: PLC0415 - not for --help
     from bulklink.cli.watching import planned  # noqa: PLC0415 - not for --help
-    from bulklink.job.undoing import plan_undo  # noqa: PLC0415 - not for --help
+    from bulklink.operations.undo import plan_undo  # noqa: PLC0415 - not for --help
 
     known = bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
     report = planned(
@@ -82,7 +82,7 @@ def _plan(run: Path, sending: SendOptions, options: dict[str, Any]) -> int:
 def _undo(run: Path, sending: SendOptions, options: dict[str, Any]) -> int:
     from bulklink.cli.summary import show_run  # noqa: PLC0415 - not for --help
     from bulklink.cli.watching import on_screen  # noqa: PLC0415 - not for --help
-    from bulklink.job.undoing import undo as take_back  # noqa: PLC0415 - not for --help
+    from bulklink.operations.undo import undo as take_back  # noqa: PLC0415 - not for --help
 
     connection = connection_from(options)
     summary, reason = on_screen(
@@ -105,7 +105,7 @@ def _undo(run: Path, sending: SendOptions, options: dict[str, Any]) -> int:
 
 def _nothing(run: Path, *, as_json: bool) -> int:
     """Show that there was nothing to undo, as a run without rows."""
-    from bulklink.job.undoing import NO_RUN  # noqa: PLC0415 - not for --help
+    from bulklink.operations.undo import NO_RUN  # noqa: PLC0415 - not for --help
 
     note(f"{run} changed nothing: there is nothing to undo.")
     if as_json:

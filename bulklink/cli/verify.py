@@ -25,7 +25,7 @@ from bulklink.cli.types import NumberOr, Whole
 
 if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
-    from bulklink.job.verification import Bound, Shown, Verification
+    from bulklink.operations.verification import Bound, Shown, Verification
 
 _MOST_PAGES = 10_000_000
 _ASKED = ("in_doubt", "sample", "seed", "read_pages")
@@ -78,7 +78,7 @@ def verify(run: Path, **options: Any) -> int:
     """
     from bulklink.cli.jobs import pace_of  # noqa: PLC0415 - not for --help
     from bulklink.cli.watching import on_screen  # noqa: PLC0415 - not for --help
-    from bulklink.job.verifying import verify as hold_against  # noqa: PLC0415 - not for --help
+    from bulklink.operations.verify import verify as hold_against  # noqa: PLC0415 - not for --help
 
     connection, pace = connection_from(options), pace_of(options)
     told, reason = on_screen(

@@ -9,7 +9,7 @@ from textwrap import wrap
 from rich.filesize import decimal
 from rich.text import Text
 
-from bulklink.job.progress import Gauge
+from bulklink.operations.callbacks import Gauge
 
 _NARROW = 80
 """Below this width shorter words are taken."""

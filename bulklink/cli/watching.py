@@ -24,12 +24,12 @@ from bulklink.cli.summary import show_run
 from bulklink.cli.view import View, lines, one_line
 from bulklink.engine.shutdown import Stopping
 from bulklink.errors import RunStoppedError
-from bulklink.job.guarding import planning_stop
-from bulklink.job.looking import planning_told
-from bulklink.job.progress import Progress, Question, Reading, Watch
 from bulklink.ledger.records import Result
 from bulklink.mapping.interrupt import Stage, Stop
 from bulklink.models import Status
+from bulklink.operations.callbacks import Progress, Question, Reading, Watch
+from bulklink.operations.cancellation import planning_stop
+from bulklink.operations.looking import planning_told
 from bulklink.runs.status import RunSummary
 
 T = TypeVar("T")

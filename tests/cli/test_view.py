@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bulklink.cli.view import View, duration, lines, one_line
 from bulklink.engine.limiting import LimitedBy
-from bulklink.job.progress import Gauge
+from bulklink.operations.callbacks import Gauge
 
 GAUGE = Gauge(
     rate=1240.4,

@@ -10,9 +10,9 @@ import pytest
 from bulklink.cli.screen import note
 from bulklink.cli.watching import ScreenWatch
 from bulklink.engine.shutdown import Stopping
-from bulklink.job.progress import Gauge, Progress, Reading
 from bulklink.mapping.interrupt import Stage
 from bulklink.models import Status
+from bulklink.operations.callbacks import Gauge, Progress, Reading
 
 HALF = dict.fromkeys(Status, 0) | {Status.DONE: 50}
 

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from bulklink.job.claims import Claims
 from bulklink.ledger.records import Result, result_line
 from bulklink.mapping.interrupt import Stop
 from bulklink.models import Op, Status
+from bulklink.operations.expected_links import Claims
 
 A, B, NONE = "500", "600", None
 NOTHING = "nothing"

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from bulklink.errors import BadFileError
-from bulklink.job.fetched import COLUMNS
-from bulklink.job.options import Job
-from bulklink.job.planning import plan
 from bulklink.mapping.compare import MOST_LISTED, Comparison
 from bulklink.models import Op
+from bulklink.operations.fetched import COLUMNS
+from bulklink.operations.job import Job
+from bulklink.operations.plan import plan
 from bulklink.tables import form_of, writing
 from tests.e2e.command import write_mapping
 

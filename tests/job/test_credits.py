@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bulklink.engine.quota.budget import Limits
-from bulklink.job.credits import credits_key, limits_of, quota_of
-from bulklink.job.options import Edition, Job
+from bulklink.operations.credit_limits import credits_key, limits_of, quota_of
+from bulklink.operations.job import Edition, Job
 from bulklink.zoho.lookup_responses import Org
 
 

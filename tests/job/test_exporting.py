@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulklink.errors import RunDirError
-from bulklink.job.exporting import RESULT_COLUMNS, Exported, export
-from bulklink.job.options import Job, OnInvalid
-from bulklink.job.planning import plan
 from bulklink.ledger.records import Result, result_line
 from bulklink.ledger.state import replay
 from bulklink.models import Op, Status
+from bulklink.operations.export import RESULT_COLUMNS, Exported, export
+from bulklink.operations.job import Job, OnInvalid
+from bulklink.operations.plan import plan
 from bulklink.runs.folder import RunFolder
 
 TS = "2026-11-22T10:15:00.000Z"

@@ -10,10 +10,10 @@ import pytest
 
 from bulklink import Edition, Job, Op, plan
 from bulklink.errors import InvalidRowsError
-from bulklink.job.credits import credits_a_day
-from bulklink.job.forecast import Limit
-from bulklink.job.options import GroupBy, OnInvalid, edition_of
-from bulklink.job.planning import PlanReport
+from bulklink.operations.credit_limits import credits_a_day
+from bulklink.operations.estimate import Limit
+from bulklink.operations.job import GroupBy, OnInvalid, edition_of
+from bulklink.operations.plan import PlanReport
 
 HEADER = ["contact_id", "owner_id", "message_id", "deal_id"]
 

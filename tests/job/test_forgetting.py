@@ -11,14 +11,14 @@ import orjson
 import pytest
 
 from bulklink.errors import LedgerError, LockedError, RunDirError
-from bulklink.job.forgetting import forget, forgetting
-from bulklink.job.options import Job, OnInvalid
-from bulklink.job.planning import plan
-from bulklink.job.proving import prove
 from bulklink.ledger.records import Result, answer_line, result_line, snapshot_line
 from bulklink.ledger.state import replay
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.models import Message, Op, Status
+from bulklink.operations.check import prove
+from bulklink.operations.forget import forget, forgetting
+from bulklink.operations.job import Job, OnInvalid
+from bulklink.operations.plan import plan
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.hashes import ledger_hash, sha256_of
 from bulklink.runs.record import State

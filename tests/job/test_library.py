@@ -36,8 +36,8 @@ from bulklink import (
     undo,
     verify,
 )
-from bulklink.job.guarding import CallBacks
-from bulklink.job.progress import Question
+from bulklink.operations.callbacks import Question
+from bulklink.operations.cancellation import CallBacks
 from bulklink.runs.folder import RunFolder
 
 from .local_crm import DEAL, EMAILS, FOREIGN, LocalCrm, job, local_crm, message

@@ -10,8 +10,8 @@ from bulklink.engine.quota.budget import Limits
 from bulklink.engine.quota.gate import Credits, Rules
 from bulklink.engine.ratelimit.limiter import Pacer
 from bulklink.engine.shutdown import Stopping
-from bulklink.job.observing import Observer
-from bulklink.job.progress import Gauge
+from bulklink.operations.callbacks import Gauge
+from bulklink.operations.monitor import Observer
 from bulklink.zoho.http import CallKind
 
 

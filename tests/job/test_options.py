@@ -11,8 +11,8 @@ import pytest
 
 from bulklink import Edition, Job, OnInvalid, Op, UsageError
 from bulklink.cli.commands import cli
-from bulklink.job.limits import LIMITS, PACE, SENDING
-from bulklink.job.ranges import MOST_A_SECOND
+from bulklink.operations.limits import LIMITS, PACE, SENDING
+from bulklink.operations.ranges import MOST_A_SECOND
 
 
 def test_texts_serve_for_enumerations_and_paths() -> None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from bulklink.job.pace import Pace
+from bulklink.operations.pace import Pace
 
 
 def after(seconds: float, a_second: float, pace: Pace | None = None) -> Pace:

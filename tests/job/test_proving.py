@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bulklink.job.options import Job, OnInvalid
-from bulklink.job.planning import plan
-from bulklink.job.proving import Proof, Verdict, prove
 from bulklink.ledger.records import Result, result_line
 from bulklink.models import Op, Status
+from bulklink.operations.check import Proof, Verdict, prove
+from bulklink.operations.job import Job, OnInvalid
+from bulklink.operations.plan import plan
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.hashes import ledger_hash, sha256_of, whole_lines
 from bulklink.runs.record import State

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from bulklink.engine.metrics import Totals
-from bulklink.job.recording import Recorder
 from bulklink.models import Status
+from bulklink.operations.recording import Recorder
 from bulklink.runs.timeline import Stretch, timeline
 from bulklink.zoho.http import CallKind
 

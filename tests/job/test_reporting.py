@@ -13,9 +13,9 @@ import pytest
 
 from bulklink.errors import InvalidRowsError, LedgerError, RunDirError
 from bulklink.html_report.model import Grouping, Report
-from bulklink.job.options import OnInvalid
 from bulklink.ledger.records import Result, result_line
 from bulklink.models import Op, Status
+from bulklink.operations.job import OnInvalid
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import CanaryRecord, OrgRecord, State, UndoOf
 from tests.page.runs import (

@@ -20,8 +20,8 @@ from bulklink import (
     run,
 )
 from bulklink.errors import DigestError, NotConfirmedError, RunDirError, WrongOrgError
-from bulklink.job.approach import check_org, check_place, confirm
-from bulklink.job.resuming import apply, retry
+from bulklink.operations.preflight import check_org, check_place, confirm
+from bulklink.operations.resume import apply, retry
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import OrgRecord, RunRecord
 from bulklink.runs.status import CallCounts

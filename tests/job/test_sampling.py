@@ -8,7 +8,7 @@ from math import comb
 
 import pytest
 
-from bulklink.job.sampling import drawn_from, most_wrong
+from bulklink.operations.sampling import drawn_from, most_wrong
 
 ALLOWED = Fraction(1, 20)
 

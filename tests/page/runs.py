@@ -12,11 +12,11 @@ import msgspec
 
 from bulklink.html_report.model import Report
 from bulklink.html_report.render import render
-from bulklink.job.options import Job, OnInvalid
-from bulklink.job.planning import plan
-from bulklink.job.reporting.gathering import gather
 from bulklink.ledger.records import CallLine, Result, call_line, result_line, timestamp
 from bulklink.models import Op, Status
+from bulklink.operations.job import Job, OnInvalid
+from bulklink.operations.plan import plan
+from bulklink.operations.report.collect import gather
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.hashes import ledger_hash
 from bulklink.runs.record import Invocation, OrgRecord, State

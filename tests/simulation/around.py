@@ -11,8 +11,8 @@ import anyio
 
 from bulklink.emulator.crm import Crm
 from bulklink.engine.clock import Clock
-from bulklink.job.surroundings import Surroundings
 from bulklink.ledger.writer import DiskFiles
+from bulklink.operations.environment import Surroundings
 from bulklink.zoho.transport import Transport
 from tests.simulation.machine import Life, Machine
 from tests.simulation.simulated import CrmTransport, DayInMemory

@@ -34,13 +34,13 @@ from bulklink.engine.quota.gate import Credits, Rules
 from bulklink.engine.ratelimit.limiter import Pacer
 from bulklink.engine.shutdown import HaltedError, Stopping
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
-from bulklink.job.canary import Trial, canary_due
-from bulklink.job.delivery import Delivery
-from bulklink.job.progress import Counter as Counted
-from bulklink.job.progress import Watch
 from bulklink.ledger.state import Replay, mend, replay
 from bulklink.ledger.writer import open_ledger
 from bulklink.models import Message, Op, Status
+from bulklink.operations.callbacks import Counter as Counted
+from bulklink.operations.callbacks import Watch
+from bulklink.operations.canary import Trial, canary_due
+from bulklink.operations.delivery import Delivery
 from bulklink.runs.record import CanaryRecord
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, Credentials

@@ -13,12 +13,12 @@ from bulklink.emulator.faults import Fault, FaultBook, FaultKind
 from bulklink.emulator.settings import Settings
 from bulklink.engine.shutdown import Stopping
 from bulklink.errors import RunStoppedError, StoppedBy
-from bulklink.job.fetched import FetchedTable, UnreadContact
-from bulklink.job.fetcher import Fetcher
-from bulklink.job.fetchfolder import FetchFolder, FetchRecord
-from bulklink.job.options import Job
-from bulklink.job.progress import Watch
 from bulklink.mapping.interrupt import Stop
+from bulklink.operations.callbacks import Watch
+from bulklink.operations.fetch_run import Fetcher
+from bulklink.operations.fetched import FetchedTable, UnreadContact
+from bulklink.operations.fetchfolder import FetchFolder, FetchRecord
+from bulklink.operations.job import Job
 from bulklink.zoho.transport import ANSWER_SECONDS
 from tests.simulation.around import surroundings
 from tests.simulation.drawn import draw

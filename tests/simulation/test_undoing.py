@@ -16,11 +16,11 @@ import pytest
 from bulklink.emulator.faults import Fault, FaultBook, FaultKind
 from bulklink.emulator.state import Change
 from bulklink.errors import StoppedBy
-from bulklink.job.deeds import deeds
-from bulklink.job.inverse import Done, Inverse, inverse_of
 from bulklink.mapping import Reading, check, sources
 from bulklink.mapping.interrupt import Stop
 from bulklink.models import Message, Status
+from bulklink.operations.deeds import deeds
+from bulklink.operations.inverse import Done, Inverse, inverse_of
 from bulklink.runs.folder import RunFolder
 from tests.simulation.checks import lies_of
 from tests.simulation.drawn import Scenario, draw

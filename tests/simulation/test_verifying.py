@@ -13,13 +13,13 @@ import pytest
 from bulklink.emulator.faults import Fault, FaultBook, FaultKind, is_hidden
 from bulklink.emulator.state import Change
 from bulklink.engine.shutdown import Stopping
-from bulklink.job.claims import Claims
-from bulklink.job.options import Job
-from bulklink.job.progress import Watch
-from bulklink.job.verification import Asked, Verification
-from bulklink.job.verifier import Verifier
 from bulklink.ledger.state import replay
 from bulklink.mapping.interrupt import Stop
+from bulklink.operations.callbacks import Watch
+from bulklink.operations.expected_links import Claims
+from bulklink.operations.job import Job
+from bulklink.operations.verification import Asked, Verification
+from bulklink.operations.verify_run import Verifier
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import Invocation, RunRecord
 from tests.simulation.around import surroundings

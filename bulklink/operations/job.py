@@ -1,0 +1,239 @@
+"""What a job is asked to do: the options of every command that sends, with their defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import EnumType, StrEnum
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bulklink.engine.failure_limit import MaxFailures
+from bulklink.errors import UsageError
+from bulklink.models import Op
+from bulklink.operations.ranges import check_ranges, memory_of
+from bulklink.zoho.requests import MOST_ITEMS
+
+MIXED = "mixed"
+"""The op of a run whose rows name their own."""
+
+
+class Edition(StrEnum):
+    """Editions of Zoho CRM that have the API calls for links."""
+
+    STANDARD = "standard"
+    PROFESSIONAL = "professional"
+    ENTERPRISE = "enterprise"
+    ZOHO_ONE = "zoho-one"
+    ULTIMATE = "ultimate"
+    CRM_PLUS = "crm-plus"
+
+
+class GroupBy(StrEnum):
+    """What the emails of one link call have in common."""
+
+    CONTACT_AND_OWNER = "contact,owner"
+    CONTACT = "contact"
+
+
+class WhenCreditsOut(StrEnum):
+    """What a run does where credits are out: stop, to be resumed, or wait."""
+
+    STOP = "stop"
+    WAIT = "wait"
+
+
+class OnInvalid(StrEnum):
+    """What a job does with refused rows: stop before anything is sent, or leave them out."""
+
+    STOP = "stop"
+    SKIP = "skip"
+
+
+MOST_IN_FLIGHT = {
+    Edition.STANDARD: 10,
+    Edition.PROFESSIONAL: 15,
+    Edition.ENTERPRISE: 20,
+    Edition.ZOHO_ONE: 20,
+    Edition.ULTIMATE: 25,
+    Edition.CRM_PLUS: 25,
+}
+"""Calls that an org's edition lets an app have active at once (Zoho's API limits)."""
+UNKNOWN_IN_FLIGHT = 10
+
+
+def _names(given: Iterable[str | PathLike[str]]) -> tuple[str, ...]:
+    if isinstance(given, str):
+        raise TypeError("one name is no tuple of names")
+    return tuple(fspath(one) for one in given)
+
+
+_KINDS: Mapping[str, Callable[[Any], Any]] = {
+    "mappings": _names,
+    "op": Op,
+    "on_invalid": OnInvalid,
+    "group_by": GroupBy,
+    "edition": Edition,
+    "when_credits_out": WhenCreditsOut,
+    "run_dir": Path,
+    "runs_dir": Path,
+    "memory": memory_of,
+}
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A job: mappings and what is to be done with them.
+
+    Each option is the command line's, of the same name with `_`. Where a value has a type of
+    bulklink's own, or is a path, its text serves too: `op="link"`.
+
+    Args:
+        mappings: paths, or `-` for standard input.
+        op: what is done with every row; None leaves it to the mapping's column `op`.
+        format: `csv` or `jsonl` where a name does not tell.
+        delimiter: what parts the cells of CSV files; None finds it.
+        encoding: the encoding of CSV and JSONL files; None is UTF-8.
+        columns: (column, header) pairs that rename headers.
+        defaults: (column, value) pairs that fill what is missing.
+        only: (header, value) pairs; rows that do not match all of them are left out. A value of
+            None matches every cell that is not empty.
+        keep: headers of the user's own columns that get into the run folder; None keeps all. What
+            is sent is kept anyway.
+        allow_round_ids: take ids that look rounded by a spreadsheet.
+        on_invalid: stop at refused rows, or skip them.
+        batch_size: most messages a call, 1 to 20.
+        group_by: what the emails of one link call have in common. By contact, several owners
+            share a call: the schema of the API allows it, no page of Zoho's shows it. Unlinks
+            are always grouped by contact and owner.
+        single_endpoint: send a batch of one to the single-email endpoint.
+        names: send names beside ids, and look missing ones up.
+        concurrency: most calls in flight; None takes the edition's.
+        edition: the org's edition; None takes it from the org's licence.
+        rate: most calls a second; None is no limit.
+        memory: what planning holds in memory at most, such as `512MB`.
+        run_dir: the run folder, missing or empty; None makes one below `runs_dir`.
+        runs_dir: where run folders go.
+        sync: flush the ledger to disk before each call; False is for load runs.
+        yes: change an org that is not a sandbox without a question.
+        read_back: settle what is in doubt by reading links back; without it, it stays in doubt.
+        read_pages: pages of a contact's emails that are read at most.
+        settle_after: seconds after a call before a read is believed that shows it not applied.
+        snapshot: read the deal that each email is on before it is changed; None does so for
+            unlinks and relinks.
+        accept_no_put_back: send relinks too of emails whose deal is not known beforehand, which
+            could not be put back.
+        max_failures: what an invocation takes in failures; None stops it if the first 20 emails
+            all failed, or 25 % of at least 200.
+        max_credits: requests to the API host that an invocation may make; None is no limit.
+        credits_per_day: those that all runs on the org from this machine may make in 24 hours.
+        reserve_credits: credits that are left for others.
+        when_credits_out: stop where credits are out, or wait for them.
+        canary: messages that are sent and read back before the rest; 0 is none, None is 20 where
+            there are more than 200.
+    """
+
+    mappings: tuple[str, ...]
+    op: Op | None = None
+    format: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+    columns: tuple[tuple[str, str], ...] = ()
+    defaults: tuple[tuple[str, str], ...] = ()
+    only: tuple[tuple[str, str | None], ...] = ()
+    keep: tuple[str, ...] | None = None
+    allow_round_ids: bool = False
+    on_invalid: OnInvalid = OnInvalid.STOP
+    batch_size: int = MOST_ITEMS
+    group_by: GroupBy = GroupBy.CONTACT_AND_OWNER
+    single_endpoint: bool = False
+    names: bool = True
+    concurrency: int | None = None
+    edition: Edition | None = None
+    rate: float | None = 50.0
+    memory: str = "512MB"
+    run_dir: Path | None = None
+    runs_dir: Path = Path("runs")
+    sync: bool = True
+    yes: bool = False
+    read_back: bool = True
+    read_pages: int = 200
+    settle_after: float = 10.0
+    snapshot: bool | None = None
+    accept_no_put_back: bool = False
+    max_failures: MaxFailures | None = None
+    max_credits: int | None = None
+    credits_per_day: int | None = None
+    reserve_credits: int = 0
+    when_credits_out: WhenCreditsOut = WhenCreditsOut.STOP
+    canary: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that no job can have.
+
+        Raises:
+            UsageError: if there is one.
+        """
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            if value is not None:
+                msgspec.structs.force_setattr(self, name, _of_kind(name, kind, value))
+        check_ranges(msgspec.structs.asdict(self))
+
+    @property
+    def op_name(self) -> str:
+        """The op as a run shows it: link, unlink, relink or mixed."""
+        return self.op or MIXED
+
+    @property
+    def by_contact(self) -> bool:
+        """Whether several owners of a contact share a link call."""
+        return self.group_by is GroupBy.CONTACT
+
+    def reads_first(self, op: Op) -> bool:
+        """Tell whether the deal that an email is on is read before this is done to it."""
+        return op is not Op.LINK if self.snapshot is None else self.snapshot
+
+    def plan_settings(self) -> dict[str, Any]:
+        """Return the options that decide what is sent: with the content, they make the digest."""
+        return {
+            "op": self.op_name,
+            "delimiter": self.delimiter,
+            "encoding": self.encoding,
+            "columns": dict(self.columns),
+            "defaults": dict(self.defaults),
+            "only": [list(pair) for pair in self.only],
+            "keep": self.keep,
+            "allow_round_ids": self.allow_round_ids,
+            "on_invalid": self.on_invalid,
+            "batch_size": self.batch_size,
+            "group_by": self.group_by,
+            "single_endpoint": self.single_endpoint,
+            "names": self.names,
+            "snapshot": [op for op in (self.op and [self.op]) or Op if self.reads_first(op)],
+            "accept_no_put_back": self.accept_no_put_back,
+        }
+
+    def in_flight(self, paid_type: str | None = None) -> int:
+        """Return the most calls in flight, by option, edition or the org's licence."""
+        if self.concurrency is not None:
+            return self.concurrency
+        edition = self.edition or edition_of(paid_type)
+        return MOST_IN_FLIGHT[edition] if edition else UNKNOWN_IN_FLIGHT
+
+
+def _of_kind(name: str, kind: Callable[[Any], Any], value: object) -> Any:
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        advice = 'Give a tuple of paths, such as ("mapping.csv",).' if kind is _names else ""
+        if isinstance(kind, EnumType):
+            advice = f"Give one of: {', '.join(kind)}."
+        raise UsageError(f"{value!r} is no value of {name}.", where=name, advice=advice) from None
+
+
+def edition_of(paid_type: str | None) -> Edition | None:
+    """Return the edition that an org's `paid_type` names; None where it is not known."""
+    said = (paid_type or "").lower().replace(" ", "-").replace("_", "-").removeprefix("zoho-crm-")
+    return next((edition for edition in Edition if said == edition), None)

@@ -1,0 +1,187 @@
+"""What comes before the first change: the org, whether it is the right one, the question, names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+
+from bulklink.engine.caller import Caller
+from bulklink.engine.lookups import deals_module_id
+from bulklink.errors import InvalidRowsError, NotConfirmedError, WrongOrgError
+from bulklink.ledger.records import Result, result_line
+from bulklink.ledger.writer import LedgerWriter
+from bulklink.mapping.plan_reader import SealedPlan, UnknownRow
+from bulklink.mapping.unknown import ForeignDeals, add_unknown
+from bulklink.models import Op, Status
+from bulklink.operations.callbacks import Counter, Question, Watch
+from bulklink.operations.job import Job, OnInvalid
+from bulklink.operations.lookups import look_up_names
+from bulklink.operations.prepare import FAULTS_SHOWN
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.record import OrgRecord, RunRecord
+from bulklink.zoho.connection import Connection, is_loopback
+from bulklink.zoho.lookup_responses import Org
+
+
+class Begun(Protocol):
+    """What is known of where something began."""
+
+    @property
+    def api_url(self) -> str | None:
+        """Address of the API; None where nothing has begun."""
+        ...
+
+    @property
+    def data_centre(self) -> str | None:
+        """The data centre, None where the address alone was given."""
+        ...
+
+    @property
+    def org(self) -> OrgRecord | None:
+        """The org, None where it is not known."""
+        ...
+
+
+def check_place(record: Begun, connection: Connection) -> None:
+    """Refuse to go on with a run at another place than it began; loopback ports may differ.
+
+    Raises:
+        WrongOrgError: if host or data centre differ.
+    """
+    if record.api_url is None:
+        return
+    began, now = (urlsplit(url).hostname for url in (record.api_url, connection.api_url))
+    local = is_loopback(record.api_url) and connection.loopback
+    if (began != now and not local) or record.data_centre != connection.data_centre:
+        raise WrongOrgError(
+            f"The run began at {began} (data centre {record.data_centre}); this is {now}"
+            f" (data centre {connection.data_centre}).",
+            where="BULKLINK_DC, BULKLINK_API_URL",
+            advice="Set them to what the run began with.",
+        )
+
+
+def check_org(record: Begun, org: Org) -> None:
+    """Refuse to go on with a run in another org than it began in.
+
+    Raises:
+        WrongOrgError: if both are known and differ.
+    """
+    began = record.org
+    if began is not None and began.id and org.id and began.id != org.id:
+        raise WrongOrgError(
+            f"The run began in the org {began.name} ({began.id}); this is {org.name} ({org.id}).",
+            where="BULKLINK_DC, --profile",
+            advice="Sign in to the org that the run began in.",
+        )
+
+
+def confirm(org: Org, record: RunRecord, job: Job, connection: Connection, watch: Watch) -> None:
+    """Ask before an org is changed that is neither on this machine nor known to be a sandbox.
+
+    Raises:
+        NotConfirmedError: if the answer is no, or nobody can be asked.
+    """
+    if connection.loopback or job.yes:
+        return
+    op = "undo" if record.undo_of else record.op
+    question = Question(org.name, org.type, op, record.messages)
+    if watch.can_ask:
+        if not watch.confirm(question):
+            raise NotConfirmedError(
+                "It was not confirmed; nothing was changed.",
+                where=org.name or connection.api_url,
+                advice="Start it again to be asked again.",
+            )
+    elif not org.sandbox:
+        raise NotConfirmedError(
+            f"This would change {record.messages:,} emails of {org.name or 'an org'}"
+            f" ({org.type or 'type not known'}), and there is nobody to ask.",
+            where=connection.api_url,
+            advice="Add --yes if that is wanted; nothing was changed.",
+        )
+
+
+async def module_id(record: RunRecord, connection: Connection, caller: Caller) -> str:
+    """Return the org's id of the module Deals, looked up only where something is linked."""
+    if connection.module_id is not None:
+        return connection.module_id
+    links = any(record.by_op.get(op) for op in (Op.LINK, Op.RELINK))
+    return await deals_module_id(caller) if links else ""
+
+
+class NameLookups(msgspec.Struct, frozen=True):
+    """Looks up the names that a plan leaves out; rows whose deal or owner is not there end here."""
+
+    folder: RunFolder
+    record: RunRecord
+    job: Job
+    counter: Counter
+    watch: Watch
+
+    async def names(self, caller: Caller, ledger: LedgerWriter, ts: str) -> Path | None:
+        """Return the file with the names, None where none are needed.
+
+        Raises:
+            InvalidRowsError: if there are such rows and the job stops at them.
+        """
+        path = self.folder.names
+        if not self.job.names:
+            return None
+        if not path.exists():
+            at_once = self.job.in_flight()
+            foreign = await look_up_names(self.folder, caller, self.watch, at_once=at_once)
+            if foreign is None:
+                return None
+            if foreign.rows:
+                self.watch.warn(_likely_refused(foreign))
+            add_unknown(self.folder.plan, path, self.folder.rejects)
+        shown: list[str] = []
+        for row in SealedPlan(self.folder.plan).refused_by_names(path):
+            result = _unknown(row)
+            if self.counter.told.is_to_do(row.row):
+                ledger.append(result_line(ts, result))
+                self.counter.add(result)
+            elif self.counter.told.status(row.row) is not Status.REJECTED:
+                continue  # its deal was there when it was sent; the names were looked up again
+            if len(shown) < FAULTS_SHOWN:
+                shown.append(f"row {row.row}: {row.code}: {result.message}")
+        if shown:
+            self._refuse(tuple(shown))
+        return path
+
+    def _refuse(self, shown: tuple[str, ...]) -> None:
+        refused = self.counter.counts[Status.REJECTED]
+        if self.job.on_invalid is OnInvalid.STOP:
+            raise InvalidRowsError(
+                f"{refused:,} of {self.record.rows:,} rows name a deal or owner that the CRM does"
+                " not show; nothing was changed.",
+                where=str(self.folder.path),
+                advice=f"Mend them in {self.folder.rejects}, which is a mapping itself, or leave"
+                " them out with --on-invalid skip.",
+                faults=shown,
+            )
+        self.watch.warn(
+            f"{refused:,} rows are refused, among them some that name a deal or owner which the"
+            " CRM does not show."
+        )
+
+
+def _likely_refused(foreign: ForeignDeals) -> str:
+    rows = ", ".join(map(str, foreign.first))
+    more = ", …" if foreign.rows > len(foreign.first) else ""
+    return (
+        f"{foreign.rows:,} rows link an email to a deal of another contact (row {rows}{more}):"
+        " Zoho is likely to refuse them as NOT_ALLOWED, unless the contact has a role there."
+    )
+
+
+def _unknown(row: UnknownRow) -> Result:
+    what = f"deal {row.deal_id}" if row.code == "unknown-deal" else f"owner {row.owner_id}"
+    return Result(
+        row.row, row.op, row.contact_id, row.owner_id, row.message_id, row.deal_id,
+        Status.REJECTED, row.code, message=f"The CRM shows no {what}.",
+    )  # fmt: skip
