@@ -20,7 +20,7 @@ from pathlib import Path
 
 import aiohttp
 
-PROGRAM = "import sys; from bulklink.cli.emulator import emulator; emulator(sys.argv[1:])"
+PROGRAM = "import sys; from bulklink.cli.commands.emulator import emulator; emulator(sys.argv[1:])"
 TOKEN = {
     "refresh_token": "demo",
     "client_id": "demo",

@@ -100,7 +100,7 @@ def measure(messages: int, rate: str, rounds: int) -> tuple[list[float], list[fl
 async def own(mapping: str, run_dir: str, rate: str) -> None:
     """Send a mapping with a view that tells what it took, and print that in seconds of CPU."""
     from bulklink import Connection, Job, Op, Progress, Stage, Stopping, run
-    from bulklink.cli.watching import ScreenWatch
+    from bulklink.cli.progress import ScreenWatch
 
     class Timed(ScreenWatch):
         took = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bulklink.cli.places import line_of
+from bulklink.cli.job_file import line_of
 
 FILE = '''# rate = 1
 op = "link"   # rate = 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from bulklink.cli.screen import table, wrapped
+from bulklink.cli.console import table, wrapped
 from bulklink.engine.failure_limit import explained, shown
 from bulklink.html_report.model import Accounting
 from bulklink.ledger.statistics import Counted, Tally, tally

@@ -1,33 +1,154 @@
-"""`bulklink completion`: what makes a shell complete commands, options and run folders."""
+"""What the Tab key offers: run folders, profiles and files, in the ways of three shells.
+
+A Tab is to be answered at once: nothing here imports what reads a run folder for good.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
 import click
+from click.shell_completion import (
+    BashComplete,
+    CompletionItem,
+    FishComplete,
+    ShellComplete,
+    ZshComplete,
+    add_completion_class,
+)
 
-from bulklink.cli.completing import SHELLS, script
-from bulklink.cli.types import OneOf
+from bulklink.cli.param_types import Lines
+
+VARIABLE = "_BULKLINK_COMPLETE"
+"""The environment variable by which a shell asks."""
+_MOST_RUNS = 100
+_Item = CompletionItem[str]
 
 
-@click.command("completion")
-@click.argument("shell", type=OneOf(SHELLS))
-@click.pass_context
-def completion(ctx: click.Context, /, shell: str) -> None:
-    """Print a script that has a shell complete bulklink's words.
+class Bash(BashComplete):
+    """bash, which quotes paths only where it is told that they are file names."""
 
-    With it, the Tab key completes commands, options and their values, files, profiles, and for RUN
-    the run folders, the last changed first. They are looked for below BULKLINK_RUNS_DIR, or runs.
+    source_template = BashComplete.source_template.replace(
+        "COMPREPLY+=($value)",
+        'COMPREPLY+=("$value")\n            [[ $value == */* ]] && compopt -o filenames',
+    )
 
-    \b
-    bash, in ~/.bashrc (bash 4.4 or later):
-      source <(bulklink completion bash)
-    zsh, in ~/.zshrc, behind compinit:
-      source <(bulklink completion zsh)
-    fish:
-      bulklink completion fish > ~/.config/fish/completions/bulklink.fish
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """Return the words before the one to complete, and that; bash makes a word of each `=`."""
+        args, incomplete = super().get_completion_args()
+        return [word for word in args if word != "="], incomplete
 
-    \b
-    Examples:
-      bulklink completion bash
-      bulklink completion fish > ~/.config/fish/completions/bulklink.fish
-    """
-    click.echo(script(shell, ctx.find_root().command), nl=False)
+
+class Fish(FishComplete):
+    """fish, where a value may hold commas, as `contact,owner` does, and keeps its place."""
+
+    source_template = FishComplete.source_template.replace(
+        'string split ","', 'string split --max 1 ","'
+    ).replace("complete --no-files", "complete --keep-order --no-files")
+
+
+_SHELLS: dict[str, type[ShellComplete]] = {"bash": Bash, "zsh": ZshComplete, "fish": Fish}
+SHELLS = tuple(_SHELLS)
+for _shell in (Bash, Fish):
+    add_completion_class(_shell)
+
+
+class RunPath(click.Path):
+    """The folder of a run; completed by those below the runs folder, the last changed first."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[_Item]:
+        """Return the runs whose path or name begins so; else have the shell complete folders."""
+        del param
+        runs_dir = ctx.params.get("runs_dir") or os.environ.get("BULKLINK_RUNS_DIR") or "runs"
+        found = list(_runs(Path(runs_dir), incomplete))
+        return found or [CompletionItem(incomplete, type="dir")]
+
+
+class FolderPath(click.Path):
+    """A folder that may be missing; the shell completes folders."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[_Item]:
+        """Have the shell complete folders."""
+        del ctx, param
+        return [CompletionItem(incomplete, type="dir")]
+
+
+class ProfileName(Lines):
+    """The name of a profile."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[_Item]:
+        """Return the profiles whose name begins so."""
+        from bulklink.profiles.names import config_folder, profile_names  # noqa: PLC0415 - on Tab
+
+        del ctx, param
+        names = profile_names(config_folder())
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+class FileName(Lines):
+    """The name of a file, or a word such as `-` that stands for one; the shell completes it."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[_Item]:
+        """Have the shell complete files."""
+        del ctx, param
+        return [CompletionItem(incomplete, type="file")]
+
+
+def script(shell: str, cli: click.Command) -> str:
+    """Return the script that has a shell complete a command line."""
+    return _SHELLS[shell](cli, {}, "bulklink", VARIABLE).source()
+
+
+def completes(env: Mapping[str, str]) -> bool:
+    """Tell whether a shell asks for completion."""
+    return bool(env.get(VARIABLE))
+
+
+def quietly(cli: click.Command) -> int:
+    """Answer a shell, without a word into its prompt if that goes wrong."""
+    with suppress(Exception):
+        try:
+            cli.main(prog_name="bulklink", complete_var=VARIABLE, standalone_mode=False)
+        except SystemExit as ended:
+            return ended.code if isinstance(ended.code, int) else 0
+    return 1
+
+
+def _runs(runs_dir: Path, incomplete: str) -> Iterator[_Item]:
+    changed: dict[Path, float] = {}
+    with suppress(OSError):
+        for folder in runs_dir.iterdir():
+            if str(folder).startswith(incomplete) or folder.name.startswith(incomplete):
+                with suppress(OSError):  # no run folder
+                    changed[folder] = (folder / "run.json").stat().st_mtime
+    for folder in sorted(changed, key=changed.__getitem__, reverse=True)[:_MOST_RUNS]:
+        yield CompletionItem(str(folder), help=_standing(folder / "run.json"))
+
+
+def _standing(record: Path) -> str | None:
+    """Return op and state of a run, None where its record cannot be read."""
+    try:
+        told: Any = json.loads(record.read_bytes())
+        by = f" ({told['stopped_by']})" if told.get("stopped_by") else ""
+        return f"{told['op']} {told['state']}{by}"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None

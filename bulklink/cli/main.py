@@ -17,8 +17,8 @@ def main() -> None:
     with _interruptible() as pressed:
         try:
             # Ctrl-C may come while all that is being imported.
-            from bulklink.cli.commands import cli  # noqa: PLC0415
-            from bulklink.cli.ending import exit_code_of  # noqa: PLC0415
+            from bulklink.cli.app import cli  # noqa: PLC0415
+            from bulklink.cli.errors import exit_code_of  # noqa: PLC0415
 
             code = exit_code_of(cli, pressed)
         except KeyboardInterrupt:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from bulklink.cli.completing import FolderPath
-from bulklink.cli.types import Lines, Number, NumberOr, OneOf, Pair, Size, Tolerance, Whole
+from bulklink.cli.completion import FolderPath
+from bulklink.cli.param_types import Lines, Number, NumberOr, OneOf, Pair, Size, Tolerance, Whole
 
 F = TypeVar("F", bound=Callable[..., Any])
 EDITIONS = ("standard", "professional", "enterprise", "zoho-one", "ultimate", "crm-plus")

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import anyio
 
-from bulklink.cli.screen import note
+from bulklink.cli.console import note
 from bulklink.engine.shutdown import Stopping
 from bulklink.errors import ExitCode, InterruptedPlanningError, RunStoppedError, StoppedBy
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from bulklink.cli.screen import wrapped
+from bulklink.cli.console import wrapped
 from bulklink.models import Status
 from bulklink.operations.wording import can_be_undone
 from bulklink.runs.record import RunRecord, State

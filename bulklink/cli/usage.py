@@ -9,7 +9,7 @@ from difflib import get_close_matches
 import click
 from click.core import ParameterSource
 
-from bulklink.cli.types import BadChoice
+from bulklink.cli.param_types import BadChoice
 from bulklink.errors import UsageError
 
 _EXAMPLES = re.compile(r"^\s*Examples?:\n((?:[ \t]+bulklink.*\n?)+)", re.MULTILINE)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bulklink.cli.commands import cli
-from bulklink.cli.completing import SHELLS, script
+from bulklink.cli.app import cli
+from bulklink.cli.completion import SHELLS, script
 from tests.e2e.command import Command
 
 Offered = Callable[..., list[str]]

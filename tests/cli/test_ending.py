@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from bulklink.cli.ending import exit_code_of
+from bulklink.cli.errors import exit_code_of
 from bulklink.errors import ExitCode
 from tests.e2e.command import PROGRAM, Command
 
@@ -22,7 +22,7 @@ _PRESSED_IN_AN_IMPORT = """
 import os, signal, sys
 class Pressed:
     def find_spec(self, name, path=None, target=None):
-        if name == "bulklink.cli.commands":
+        if name == "bulklink.cli.app":
             try:
                 os.kill(os.getpid(), signal.SIGINT)
             finally:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from bulklink.cli.commands import SECTIONS, cli
+from bulklink.cli.app import SECTIONS, cli
 from bulklink.cli.usage import examples_of
 from tests.cli.tree import ALL, LEAVES, contexts
 
@@ -89,5 +89,5 @@ def test_help_usage_errors_and_completion_import_nothing_heavy() -> None:
     assert b"Usage: bulklink link" in told.stdout
     assert b"--on-invalid\n" in told.stdout
     modules = set(json.loads(told.stdout.splitlines()[-1]))
-    assert "bulklink.cli.send" in modules
+    assert "bulklink.cli.commands.send" in modules
     assert {name for name in modules if name.partition(".")[0] in HEAVY} == set()

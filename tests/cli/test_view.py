@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.cli.view import View, duration, lines, one_line
+from bulklink.cli.progress_view import View, duration, lines, one_line
 from bulklink.engine.limiting import LimitedBy
 from bulklink.operations.callbacks import Gauge
 

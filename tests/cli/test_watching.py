@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from bulklink.cli.screen import note
-from bulklink.cli.watching import ScreenWatch
+from bulklink.cli.console import note
+from bulklink.cli.progress import ScreenWatch
 from bulklink.engine.shutdown import Stopping
 from bulklink.mapping.interrupt import Stage
 from bulklink.models import Status

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from bulklink.cli.commands import cli
+from bulklink.cli.app import cli
 
 Named = tuple[str, click.Command]
 

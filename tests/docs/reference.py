@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from bulklink import errors
-from bulklink.cli.commands import SECTIONS
+from bulklink.cli.app import SECTIONS
 from bulklink.cli.usage import examples_of
 from bulklink.errors import BulklinkError, ExitCode, StoppedBy
 from bulklink.models import Status

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from bulklink.cli.commands import cli
+from bulklink.cli.app import cli
 from bulklink.engine.quota.gate import TO_FINISH
 from bulklink.engine.quota.purse import BLOCK
 from bulklink.errors import ExitCode

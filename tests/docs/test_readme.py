@@ -6,7 +6,7 @@ import re
 
 import click
 
-from bulklink.cli.commands import cli
+from bulklink.cli.app import cli
 from tests.docs.test_walk import README
 
 _RUN = cli.commands["run"]

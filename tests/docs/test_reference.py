@@ -9,7 +9,7 @@ import click
 import pytest
 
 from bulklink.cli import variables
-from bulklink.cli.commands import cli
+from bulklink.cli.app import cli
 from bulklink.errors import ExitCode
 from tests.cli.tree import ALL, LEAVES
 from tests.docs.reference import CONNECTION, README, ROOT, TARGET, exit_codes, reference

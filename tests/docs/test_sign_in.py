@@ -15,7 +15,7 @@ TEXT = (ROOT / "docs" / "sign-in.md").read_text("utf-8")
 SOURCES = "".join(
     re.sub(r'"\s*f?"', "", path.read_text("utf-8"))
     for room in ("cli", "zoho", "profiles")
-    for path in (ROOT / "bulklink" / room).glob("*.py")
+    for path in (ROOT / "bulklink" / room).rglob("*.py")
 )
 MESSAGES = [row.split("|")[1] for row in TEXT.splitlines() if re.match(r"\| [^|]+ \| [23] \|", row)]
 

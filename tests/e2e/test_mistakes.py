@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
-from bulklink.cli.completing import RunPath
-from bulklink.cli.types import Number, NumberOr, OneOf, Size, Tolerance, Whole
+from bulklink.cli.completion import RunPath
+from bulklink.cli.param_types import Number, NumberOr, OneOf, Size, Tolerance, Whole
 from tests.cli.tree import ALL, LEAVES
 
 from .command import Command, Ended, rows, write_mapping

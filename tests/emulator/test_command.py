@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from bulklink.cli.emulator import emulator
+from bulklink.cli.commands.emulator import emulator
 from bulklink.emulator.settings import Settings
 from bulklink.errors import BadFileError, ExitCode, RefusedError, UsageError
 

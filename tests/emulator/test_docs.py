@@ -9,8 +9,8 @@ from typing import Any
 import click
 import pytest
 
-from bulklink.cli.emulator import emulator
-from bulklink.cli.generate import generate
+from bulklink.cli.commands.emulator import emulator
+from bulklink.cli.commands.generate import generate
 from bulklink.emulator.faults import FaultKind
 
 DOCS = Path(__file__).parents[2] / "docs"

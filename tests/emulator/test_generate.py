@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.cli.generate import generate as command
+from bulklink.cli.commands.generate import generate as command
 from bulklink.emulator.generate import generate
 from bulklink.emulator.settings import Mixed, Settings
 from bulklink.emulator.synthetic import Order, Recipe, Synthetic

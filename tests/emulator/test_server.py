@@ -27,7 +27,7 @@ GRANT = {
     "client_secret": "demo",
     "grant_type": "refresh_token",
 }
-PROGRAM = "import sys; from bulklink.cli.emulator import emulator; emulator(sys.argv[1:])"
+PROGRAM = "import sys; from bulklink.cli.commands.emulator import emulator; emulator(sys.argv[1:])"
 
 
 async def granted(session: aiohttp.ClientSession, url: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from bulklink import Edition, Job, OnInvalid, Op, UsageError
-from bulklink.cli.commands import cli
+from bulklink.cli.app import cli
 from bulklink.operations.limits import LIMITS, PACE, SENDING
 from bulklink.operations.ranges import MOST_A_SECOND
 

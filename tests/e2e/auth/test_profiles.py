@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bulklink.cli.commands import cli
+from bulklink.cli.app import cli
 from tests.e2e.command import Command, rows, write_mapping
 from tests.e2e.world import Contact, World
 
@@ -106,7 +106,7 @@ def test_an_option_of_another_command_does_no_harm_in_a_profile(member: Command)
 
 
 def test_every_command_that_contacts_the_crm_takes_a_profile_and_a_log() -> None:
-    rooms = (ROOT / "bulklink" / "cli").glob("*.py")
+    rooms = (ROOT / "bulklink" / "cli").rglob("*.py")
     sources = {path.stem: path.read_text("utf-8") for path in rooms}
     assert [name for name, text in sources.items() if "from_environment(" in text] == []
     lacking = [

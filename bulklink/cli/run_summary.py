@@ -11,8 +11,8 @@ import click
 import msgspec
 
 from bulklink.cli.accounting import accounting
+from bulklink.cli.console import local_time, note, print_json, show_error, wrapped
 from bulklink.cli.proof import proof_lines, proof_object
-from bulklink.cli.screen import local_time, note, print_json, show_error, wrapped
 from bulklink.cli.steps import next_steps
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.operations.check import Proof

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from bulklink.cli.comparison import show_comparison
-from bulklink.cli.screen import print_json, table
+from bulklink.cli.console import print_json, table
 from bulklink.operations.plan import PlanReport
 from bulklink.shell import quoted
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from bulklink.cli.completing import RunPath
+from bulklink.cli.completion import RunPath
+from bulklink.cli.console import warn
 from bulklink.cli.options import option, output_options, runs_dir_option
-from bulklink.cli.screen import warn
 from bulklink.errors import ExitCode
 
 
@@ -36,7 +36,7 @@ def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool, debu
       bulklink status runs/20261122T101500Z-link-3f2a --check
     """
     del debug  # read where errors are shown
-    from bulklink.cli.summary import show_run, show_runs  # noqa: PLC0415 - not for --help
+    from bulklink.cli.run_summary import show_run, show_runs  # noqa: PLC0415 - not for --help
     from bulklink.runs.status import status, statuses  # noqa: PLC0415 - not for --help
 
     summaries = [status(run)] if run is not None else statuses(runs_dir, warn=warn)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from bulklink.cli.completing import ProfileName
+from bulklink.cli.completion import ProfileName
 from bulklink.cli.options import apply, key_of, option
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def connection_from(options: Mapping[str, Any]) -> Connection:
     Raises:
         ConfigError: if something is missing or wrong, or the log cannot be written.
     """
-    from bulklink.cli.calllog import log_to  # noqa: PLC0415 - not for --help
+    from bulklink.cli.request_log import log_to  # noqa: PLC0415 - not for --help
     from bulklink.profiles.resolve import connection_of  # noqa: PLC0415 - not for --help
 
     log_to(options["log"])
@@ -100,7 +100,7 @@ def _defaults(ctx: click.Context, named: str | None) -> dict[str, Any] | None:
 
 
 def _by_parameter(ctx: click.Context, given: Mapping[str, Any], path: str) -> dict[str, Any]:
-    from bulklink.cli.jobs import unknown_key, value_of  # noqa: PLC0415 - not for --help
+    from bulklink.cli.arguments import unknown_key, value_of  # noqa: PLC0415 - not for --help
 
     params = {key_of(p): p for p in ctx.command.params if isinstance(p, click.Option)}
     known = _keys_of_all(ctx.find_root().command)

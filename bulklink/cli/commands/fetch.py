@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bulklink.cli.completing import FileName
-from bulklink.cli.connecting import connection_from, connection_options
+from bulklink.cli.completion import FileName
+from bulklink.cli.connection import connection_from, connection_options
+from bulklink.cli.console import note, print_json, show_error, table
 from bulklink.cli.options import (
     apply,
     column_option,
@@ -22,8 +23,7 @@ from bulklink.cli.options import (
     progress_option,
     quiet_option,
 )
-from bulklink.cli.output import file_options, output_options_of, target_of
-from bulklink.cli.screen import note, print_json, show_error, table
+from bulklink.cli.output_file import file_options, output_options_of, target_of
 
 if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
@@ -60,8 +60,8 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
       bulklink fetch @contacts.txt -o emails.xlsx
       bulklink fetch --from-mapping mapping.csv -o emails.parquet
     """
-    from bulklink.cli.jobs import pace_of  # noqa: PLC0415 - not for --help
-    from bulklink.cli.watching import on_screen  # noqa: PLC0415 - not for --help
+    from bulklink.cli.arguments import pace_of  # noqa: PLC0415 - not for --help
+    from bulklink.cli.progress import on_screen  # noqa: PLC0415 - not for --help
     from bulklink.operations.fetch import fetch as read  # noqa: PLC0415 - not for --help
 
     target = target_of(output, as_json=as_json)

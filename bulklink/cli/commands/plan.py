@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from bulklink.cli.completing import FileName
+from bulklink.cli.completion import FileName
 from bulklink.cli.options import (
     apply,
     credit_options,
@@ -23,7 +23,7 @@ from bulklink.cli.options import (
     run_dir_option,
     snapshot_options,
 )
-from bulklink.cli.types import Number, OneOf, Whole
+from bulklink.cli.param_types import Number, OneOf, Whole
 from bulklink.errors import ExitCode
 
 
@@ -66,7 +66,7 @@ def plan(mapping: tuple[str, ...], run_dir: Path | None, **options: Any) -> int:
       bulklink plan --op link mapping.csv --run-dir approved
       bulklink plan --op relink mapping.csv --compare-with emails.csv
     """
-    from bulklink.cli.jobs import job_of  # noqa: PLC0415 - not for --help
+    from bulklink.cli.arguments import job_of  # noqa: PLC0415 - not for --help
 
     job = job_of(mapping, options | {"run_dir": run_dir})
     settings = {name: options[name] for name in ("latency", "users", "compare_with")}
@@ -75,8 +75,8 @@ def plan(mapping: tuple[str, ...], run_dir: Path | None, **options: Any) -> int:
 
 def show_plan(job: Any, options: Mapping[str, Any], **settings: Any) -> int:
     """Plan a job, show what it will cost and return the exit code."""
-    from bulklink.cli.planned import show_plan_report  # noqa: PLC0415 - not for --help
-    from bulklink.cli.watching import planned  # noqa: PLC0415 - not for --help
+    from bulklink.cli.plan_summary import show_plan_report  # noqa: PLC0415 - not for --help
+    from bulklink.cli.progress import planned  # noqa: PLC0415 - not for --help
     from bulklink.operations.plan import plan as plan_job  # noqa: PLC0415 - not for --help
 
     known = bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())

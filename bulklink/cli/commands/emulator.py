@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import click
 
 from bulklink.cli.options import output_options
-from bulklink.cli.types import Number, OneOf, Whole
+from bulklink.cli.param_types import Number, OneOf, Whole
 from bulklink.emulator.settings import Mixed, Settings, parse_mixed
 from bulklink.errors import BadFileError, RefusedError, UsageError
 

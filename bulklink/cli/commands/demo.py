@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
+from bulklink.cli.console import note
 from bulklink.cli.options import output_options
-from bulklink.cli.screen import note
 from bulklink.errors import BulklinkError
 
 _STOP_SECONDS = 10
@@ -32,7 +32,7 @@ def demo(ctx: click.Context, /, *, as_json: bool, debug: bool) -> int:
       bulklink demo
     """
     del debug  # read where errors are shown
-    from bulklink.cli.send import run  # noqa: PLC0415 - not for --help
+    from bulklink.cli.commands.send import run  # noqa: PLC0415 - not for --help
     from bulklink.cli.steps import NO_STEPS  # noqa: PLC0415 - not for --help
 
     jobs = _jobs_folder()
@@ -48,7 +48,7 @@ def demo(ctx: click.Context, /, *, as_json: bool, debug: bool) -> int:
 
 def _jobs_folder() -> Path:
     """Return the shipped jobs: in an installed package beside the code, else in the checkout."""
-    package = Path(__file__).resolve().parent.parent
+    package = Path(__file__).resolve().parents[2]
     installed = package / "_jobs"
     return installed if installed.is_dir() else package.parent / "jobs"
 

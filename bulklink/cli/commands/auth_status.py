@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import click
 
-from bulklink.cli.screen import note, print_json, table, warn
+from bulklink.cli.console import note, print_json, table, warn
 from bulklink.errors import BulklinkError, ConfigError, ExitCode, RunStoppedError
 from bulklink.ledger.records import timestamp
 from bulklink.operations.environment import Surroundings, real_surroundings

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bulklink.cli.completing import RunPath
-from bulklink.cli.connecting import connection_from, connection_options
+from bulklink.cli.completion import RunPath
+from bulklink.cli.connection import connection_from, connection_options
+from bulklink.cli.console import note, print_json
 from bulklink.cli.options import (
     apply,
     memory_option,
@@ -18,7 +19,6 @@ from bulklink.cli.options import (
     plan_options,
     send_options,
 )
-from bulklink.cli.screen import note, print_json
 from bulklink.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def undo(run: Path, **options: Any) -> int:
       bulklink undo runs/20261122T101500Z-link-3f2a --dry-run
       bulklink undo runs/20261122T101500Z-link-3f2a
     """
-    from bulklink.cli.jobs import sending_of  # noqa: PLC0415 - not for --help
+    from bulklink.cli.arguments import sending_of  # noqa: PLC0415 - not for --help
 
     sending = sending_of(options)
     if options["dry_run"]:
@@ -57,8 +57,8 @@ def undo(run: Path, **options: Any) -> int:
 
 
 def _plan(run: Path, sending: SendOptions, options: dict[str, Any]) -> int:
-    from bulklink.cli.planned import show_plan_report  # noqa: PLC0415 - not for --help
-    from bulklink.cli.watching import planned  # noqa: PLC0415 - not for --help
+    from bulklink.cli.plan_summary import show_plan_report  # noqa: PLC0415 - not for --help
+    from bulklink.cli.progress import planned  # noqa: PLC0415 - not for --help
     from bulklink.operations.undo import plan_undo  # noqa: PLC0415 - not for --help
 
     known = bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
@@ -80,8 +80,8 @@ def _plan(run: Path, sending: SendOptions, options: dict[str, Any]) -> int:
 
 
 def _undo(run: Path, sending: SendOptions, options: dict[str, Any]) -> int:
-    from bulklink.cli.summary import show_run  # noqa: PLC0415 - not for --help
-    from bulklink.cli.watching import on_screen  # noqa: PLC0415 - not for --help
+    from bulklink.cli.progress import on_screen  # noqa: PLC0415 - not for --help
+    from bulklink.cli.run_summary import show_run  # noqa: PLC0415 - not for --help
     from bulklink.operations.undo import undo as take_back  # noqa: PLC0415 - not for --help
 
     connection = connection_from(options)

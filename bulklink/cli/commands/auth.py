@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from bulklink.cli.completing import ProfileName
-from bulklink.cli.connecting import log_option
+from bulklink.cli.completion import ProfileName
+from bulklink.cli.connection import log_option
 from bulklink.cli.options import apply, option, output_options
-from bulklink.cli.types import OneOf
+from bulklink.cli.param_types import OneOf
 from bulklink.zoho.data_centres import DATA_CENTRES, ENVIRONMENTS
 
 _profile_option = option(
@@ -75,8 +75,8 @@ def login(**options: Any) -> int:
       bulklink auth login --dc eu --stdin < self_client.json
     """
     del options["debug"]  # read where errors are shown
-    from bulklink.cli.calllog import log_to  # noqa: PLC0415 - not for --help
-    from bulklink.cli.login import login_with  # noqa: PLC0415 - not for --help
+    from bulklink.cli.commands.auth_login import login_with  # noqa: PLC0415 - not for --help
+    from bulklink.cli.request_log import log_to  # noqa: PLC0415 - not for --help
 
     log_to(options.pop("log"))
     return login_with(**options)
@@ -98,8 +98,8 @@ def status(profile: str | None, log: Path | None, *, as_json: bool, debug: bool)
       bulklink auth status --profile test --json
     """
     del debug  # read where errors are shown
-    from bulklink.cli.calllog import log_to  # noqa: PLC0415 - not for --help
-    from bulklink.cli.signed_in import show_status  # noqa: PLC0415 - not for --help
+    from bulklink.cli.commands.auth_status import show_status  # noqa: PLC0415 - not for --help
+    from bulklink.cli.request_log import log_to  # noqa: PLC0415 - not for --help
 
     log_to(log)
     return show_status(profile, as_json=as_json)
@@ -123,8 +123,8 @@ def logout(
       bulklink auth logout --profile test
     """
     del debug  # read where errors are shown
-    from bulklink.cli.calllog import log_to  # noqa: PLC0415 - not for --help
-    from bulklink.cli.signed_in import sign_out  # noqa: PLC0415 - not for --help
+    from bulklink.cli.commands.auth_status import sign_out  # noqa: PLC0415 - not for --help
+    from bulklink.cli.request_log import log_to  # noqa: PLC0415 - not for --help
 
     log_to(log)
     return sign_out(profile, force=force, as_json=as_json)

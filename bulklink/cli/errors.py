@@ -11,8 +11,8 @@ from contextlib import suppress
 
 import click
 
-from bulklink.cli.completing import completes, quietly
-from bulklink.cli.screen import colour, note, show_error, warn
+from bulklink.cli.completion import completes, quietly
+from bulklink.cli.console import colour, note, show_error, warn
 from bulklink.cli.usage import usage_error
 from bulklink.cli.variables import misspelt
 from bulklink.errors import BulklinkError, ExitCode, OutputError

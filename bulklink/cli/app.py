@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import click
 
-from bulklink.cli.auth import auth
-from bulklink.cli.completion import completion
-from bulklink.cli.demo import demo
-from bulklink.cli.emulator import emulator
-from bulklink.cli.export import export
-from bulklink.cli.fetch import fetch
-from bulklink.cli.forget import forget
-from bulklink.cli.generate import generate
-from bulklink.cli.history import history
-from bulklink.cli.plan import plan
-from bulklink.cli.report import report
-from bulklink.cli.resume import apply_plan, resume, retry
-from bulklink.cli.send import link, relink, run, unlink
-from bulklink.cli.status import status
-from bulklink.cli.undo import undo
-from bulklink.cli.verify import verify
+from bulklink.cli.commands.auth import auth
+from bulklink.cli.commands.demo import demo
+from bulklink.cli.commands.emulator import emulator
+from bulklink.cli.commands.export import export
+from bulklink.cli.commands.fetch import fetch
+from bulklink.cli.commands.forget import forget
+from bulklink.cli.commands.generate import generate
+from bulklink.cli.commands.history import history
+from bulklink.cli.commands.plan import plan
+from bulklink.cli.commands.report import report
+from bulklink.cli.commands.resume import apply_plan, resume, retry
+from bulklink.cli.commands.send import link, relink, run, unlink
+from bulklink.cli.commands.status import status
+from bulklink.cli.commands.undo import undo
+from bulklink.cli.commands.verify import verify
+from bulklink.cli.completion_part import completion
 
 SECTIONS = {
     "First things": (demo, auth, completion),

@@ -18,10 +18,10 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from bulklink.cli.screen import local_time, note, notes_by, warn
+from bulklink.cli.console import local_time, note, notes_by, warn
+from bulklink.cli.progress_view import View, lines, one_line
+from bulklink.cli.run_summary import show_run
 from bulklink.cli.signals import with_signals
-from bulklink.cli.summary import show_run
-from bulklink.cli.view import View, lines, one_line
 from bulklink.engine.shutdown import Stopping
 from bulklink.errors import RunStoppedError
 from bulklink.ledger.records import Result

@@ -11,7 +11,7 @@ from typing import IO
 import click
 import msgspec
 
-from bulklink.cli.screen import warn
+from bulklink.cli.console import warn
 from bulklink.errors import ConfigError
 from bulklink.ledger.records import timestamp
 from bulklink.zoho.request_log import LOGGER, Noted

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from bulklink.cli.completing import RunPath
+from bulklink.cli.completion import RunPath
+from bulklink.cli.console import note, print_json, table
 from bulklink.cli.options import option, output_options
-from bulklink.cli.output import file_options, output_options_of, target_of
-from bulklink.cli.screen import note, print_json, table
-from bulklink.cli.types import Lines, OneOf
+from bulklink.cli.output_file import file_options, output_options_of, target_of
+from bulklink.cli.param_types import Lines, OneOf
 from bulklink.errors import ExitCode
 
 _STATUSES = ("done", "unchanged", "failed", "in_doubt", "rejected", "duplicate", "pending")

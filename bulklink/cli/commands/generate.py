@@ -7,9 +7,9 @@ from typing import Literal
 
 import click
 
+from bulklink.cli.console import print_json
 from bulklink.cli.options import output_options
-from bulklink.cli.screen import print_json
-from bulklink.cli.types import Number, OneOf, Whole
+from bulklink.cli.param_types import Number, OneOf, Whole
 from bulklink.errors import ExitCode, UsageError
 
 _SHARE = Number(0, 1)

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from bulklink.cli.completing import RunPath
-from bulklink.cli.connecting import connection_from, connection_options
+from bulklink.cli.completion import RunPath
+from bulklink.cli.connection import connection_from, connection_options
 from bulklink.cli.options import (
     apply,
     canary_option,
@@ -87,8 +87,8 @@ def retry(run: Path, code: str | None, **options: Any) -> int:
 
 
 def _go_on(work: Any, run: Path, options: dict[str, Any]) -> int:
-    from bulklink.cli.jobs import limits_of  # noqa: PLC0415 - not for --help
-    from bulklink.cli.watching import watched  # noqa: PLC0415 - not for --help
+    from bulklink.cli.arguments import limits_of  # noqa: PLC0415 - not for --help
+    from bulklink.cli.progress import watched  # noqa: PLC0415 - not for --help
 
     connection = connection_from(options)
     limits = limits_of(options)

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from bulklink.cli.completing import FileName
-from bulklink.cli.connecting import connection_from, connection_options
+from bulklink.cli.completion import FileName
+from bulklink.cli.connection import connection_from, connection_options
 from bulklink.cli.options import (
     apply,
     mapping_options,
@@ -100,7 +100,7 @@ def run(ctx: click.Context, /, job: tuple[str, ...], **options: Any) -> int:
       bulklink run job.toml
       bulklink run mixed.csv
     """
-    from bulklink.cli.jobs import with_job_file  # noqa: PLC0415 - not for --help
+    from bulklink.cli.arguments import with_job_file  # noqa: PLC0415 - not for --help
 
     files = [name for name in job if name.lower().endswith(".toml")]
     if files and len(job) > 1:
@@ -112,8 +112,8 @@ def run(ctx: click.Context, /, job: tuple[str, ...], **options: Any) -> int:
 
 
 def _send(mappings: tuple[str, ...], options: dict[str, Any]) -> int:
-    from bulklink.cli.jobs import job_of  # noqa: PLC0415 - not for --help
-    from bulklink.cli.plan import show_plan  # noqa: PLC0415 - not for --help
+    from bulklink.cli.arguments import job_of  # noqa: PLC0415 - not for --help
+    from bulklink.cli.commands.plan import show_plan  # noqa: PLC0415 - not for --help
 
     job = job_of(mappings, options)
     if options["dry_run"]:
@@ -122,7 +122,7 @@ def _send(mappings: tuple[str, ...], options: dict[str, Any]) -> int:
 
 
 def _run_job(job: Any, options: dict[str, Any]) -> int:
-    from bulklink.cli.watching import watched  # noqa: PLC0415 - not for --help
+    from bulklink.cli.progress import watched  # noqa: PLC0415 - not for --help
     from bulklink.operations.run import run as run_to_end  # noqa: PLC0415 - not for --help
 
     connection = connection_from(options)

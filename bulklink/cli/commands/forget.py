@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from bulklink.cli.completing import RunPath
+from bulklink.cli.completion import RunPath
+from bulklink.cli.console import print_json
 from bulklink.cli.options import option, output_options
-from bulklink.cli.screen import print_json
 from bulklink.errors import ExitCode
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from bulklink.cli.console import note, print_json, warn
 from bulklink.cli.options import option, output_options, runs_dir_option
-from bulklink.cli.screen import note, print_json, warn
 from bulklink.errors import ExitCode
 
 _SHOWN = 200

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import click
 
-from bulklink.cli.screen import note
+from bulklink.cli.console import note
 from bulklink.errors import ConfigError
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.data_centres import console_address

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from bulklink.cli.completing import FileName
+from bulklink.cli.completion import FileName
 from bulklink.cli.options import apply, option
-from bulklink.cli.types import OneOf
+from bulklink.cli.param_types import OneOf
 from bulklink.errors import UsageError
 
 file_options = apply(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from bulklink.cli.completing import FileName, RunPath
+from bulklink.cli.completion import FileName, RunPath
+from bulklink.cli.console import note, print_json
 from bulklink.cli.options import option, output_options
-from bulklink.cli.output import target_of
-from bulklink.cli.screen import note, print_json
+from bulklink.cli.output_file import target_of
 from bulklink.errors import ExitCode
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bulklink.cli.completing import RunPath
-from bulklink.cli.connecting import connection_from, connection_options
+from bulklink.cli.completion import RunPath
+from bulklink.cli.connection import connection_from, connection_options
+from bulklink.cli.console import note, print_json, show_error, table
 from bulklink.cli.options import (
     apply,
     credit_options,
@@ -20,8 +21,7 @@ from bulklink.cli.options import (
     quiet_option,
     settle_after_option,
 )
-from bulklink.cli.screen import note, print_json, show_error, table
-from bulklink.cli.types import NumberOr, Whole
+from bulklink.cli.param_types import NumberOr, Whole
 
 if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
@@ -76,8 +76,8 @@ def verify(run: Path, **options: Any) -> int:
       bulklink verify runs/20261122T101500Z-link-3f2a --sample 299
       bulklink verify runs/20261122T101500Z-link-3f2a --in-doubt
     """
-    from bulklink.cli.jobs import pace_of  # noqa: PLC0415 - not for --help
-    from bulklink.cli.watching import on_screen  # noqa: PLC0415 - not for --help
+    from bulklink.cli.arguments import pace_of  # noqa: PLC0415 - not for --help
+    from bulklink.cli.progress import on_screen  # noqa: PLC0415 - not for --help
     from bulklink.operations.verify import verify as hold_against  # noqa: PLC0415 - not for --help
 
     connection, pace = connection_from(options), pace_of(options)

@@ -8,10 +8,10 @@ import sys
 import anyio
 import click
 
-from bulklink.cli.screen import note, warn
-from bulklink.cli.self_client import given, missing, self_client
-from bulklink.cli.signed_in import show_profile
-from bulklink.cli.types import OneOf
+from bulklink.cli.commands.auth_status import show_profile
+from bulklink.cli.commands.self_client import given, missing, self_client
+from bulklink.cli.console import note, warn
+from bulklink.cli.param_types import OneOf
 from bulklink.errors import ConfigError, ExitCode, NotConfirmedError
 from bulklink.ledger.records import timestamp
 from bulklink.operations.environment import Surroundings, real_surroundings

@@ -1,0 +1,33 @@
+"""`bulklink completion`: what makes a shell complete commands, options and run folders."""
+
+from __future__ import annotations
+
+import click
+
+from bulklink.cli.completion import SHELLS, script
+from bulklink.cli.param_types import OneOf
+
+
+@click.command("completion")
+@click.argument("shell", type=OneOf(SHELLS))
+@click.pass_context
+def completion(ctx: click.Context, /, shell: str) -> None:
+    """Print a script that has a shell complete bulklink's words.
+
+    With it, the Tab key completes commands, options and their values, files, profiles, and for RUN
+    the run folders, the last changed first. They are looked for below BULKLINK_RUNS_DIR, or runs.
+
+    \b
+    bash, in ~/.bashrc (bash 4.4 or later):
+      source <(bulklink completion bash)
+    zsh, in ~/.zshrc, behind compinit:
+      source <(bulklink completion zsh)
+    fish:
+      bulklink completion fish > ~/.config/fish/completions/bulklink.fish
+
+    \b
+    Examples:
+      bulklink completion bash
+      bulklink completion fish > ~/.config/fish/completions/bulklink.fish
+    """
+    click.echo(script(shell, ctx.find_root().command), nl=False)
