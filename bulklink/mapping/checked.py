@@ -9,16 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 from bulklink.atomic_files import unwritable
 from bulklink.errors import BadFileError
-from bulklink.mapping import (
-    duplicates,
-    findings,
-    load,
-    plan_stats,
-    plan_writer,
-    rejects,
-    rounding,
-    validate,
-)
+from bulklink.mapping import duplicates, load, plan_stats, plan_writer, rejects, validate
 from bulklink.mapping.database import PLANNING_MEMORY, Database
 from bulklink.mapping.headers import check_reading, columns_of
 from bulklink.mapping.input.files import remove
@@ -179,7 +170,7 @@ class Checked:
         self.inputs: tuple[InputFile, ...] = tuple(one.input for one in prepared)
         stop.begins(CHECKING)
         self.warnings = self._check()
-        self._findings = findings.findings(database, reading)
+        self._findings = validate.findings(database, reading)
         for statement in duplicates.twin_tables(self._findings.owner_forms()):
             database.run(statement)
         conflicts, self.duplicates = map(int, database.one(duplicates.counts_query()))
@@ -194,7 +185,7 @@ class Checked:
         files, run = self._files, self._database.run
         run(validate.base_view(self._reading, self._columns, files.shifts, told=files.told))
         guards = validate.has_guards(self._reading, self._columns)
-        suspects = rounding.round_ids(self._database, guards=guards)
+        suspects = validate.round_ids(self._database, guards=guards)
         if self._reading.allow_round_ids:
             suspects = ()
         refused = [found for found in suspects if found.refused]

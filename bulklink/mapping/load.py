@@ -1,11 +1,17 @@
-"""Both ways into one relation: the table `staged`, one row a record, in the order of the input.
+"""Loading of input files into one table, with flags for each row. SQL.
+
+0 says of a row that its record is whole, that each id is a good one just as it stands in the file,
+and that each name has nothing around it. Nearly all rows of most mappings are so, and each pass
+tells by this one comparison that a row needs no further look.
+
+From the lowest bit: a grade of three bits for each id, then single bits.
 
 Its rowid + 1 is the row number over all files: a fresh table that is filled in insertion order
 has no gaps. Each id is looked at here, once, and what was found is noted in `marks`. An id that a
 number of 64 bits writes in the same way, digit for digit, is kept as that number (`n_…`), a third
 of its size; the user's cell (`c…`) is kept where it says something else.
 """
-# Names and texts in SQL go through `identifier` and `literal`.
+
 # ruff: noqa: S608
 
 from __future__ import annotations
@@ -15,19 +21,186 @@ from typing import TYPE_CHECKING
 import duckdb
 import msgspec
 
-from bulklink.mapping.cleaning import macros
 from bulklink.mapping.database import literal
-from bulklink.mapping.grading import allowed, is_plain, marks_of, user_cell
+from bulklink.mapping.input.jsonl_reader import FLOAT, OTHER
 from bulklink.mapping.input.scan import RECORD_BYTES
-from bulklink.mapping.input.staging import FRONT, NULL, SEPARATOR
-from bulklink.mapping.schema import ID_COLUMNS, NUMBER_COLUMNS
+from bulklink.mapping.input.staging import ESCAPES, FRONT, MARK, NULL, SEPARATOR
+from bulklink.mapping.schema import ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
+from bulklink.models import EITHER, Op
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from bulklink.mapping.database import Database
     from bulklink.mapping.headers import Column
     from bulklink.mapping.schema import Reading
+
+#: What a cell of an id column is found to be; FILLED comes in when defaults are applied.
+GOOD, MISSING, BAD, ROUNDED, ROUND, FILLED = range(6)
+
+_GRADE_BITS = 3
+_SINGLE = _GRADE_BITS * len(ID_COLUMNS)
+
+#: The id, as it is sent, is not what stands in the user's cell.
+CLEANED = {column: 1 << _SINGLE + place for place, column in enumerate(ID_COLUMNS)}
+#: The id is no number that 64 bits write in the same way.
+TEXT = {column: 1 << _SINGLE + 4 + place for place, column in enumerate(NUMBER_COLUMNS)}
+#: The name, as it is sent, is not what stands in the user's cell: there may be none.
+UNTIDY = {column: 1 << _SINGLE + 7 + place for place, column in enumerate(NAME_COLUMNS)}
+#: The record is broken, or its operation must be looked at.
+DOUBTFUL = 1 << _SINGLE + 9
+
+
+def graded(column: str, grade: int) -> int:
+    """Return the bits that give an id a grade."""
+    return grade << _GRADE_BITS * ID_COLUMNS.index(column)
+
+
+def grade(column: str) -> str:
+    """Build what reads the grade of an id from `marks`."""
+    return f"(marks >> {_GRADE_BITS * ID_COLUMNS.index(column)} & {(1 << _GRADE_BITS) - 1})"
+
+
+#: White space that spreadsheets and web pages leave around a cell.
+_SPACE = " \t\r\n\v\f\u00a0\u200b\ufeff"
+#: A number that went through a spreadsheet or a float: with a point or an exponent.
+NUMBER = r"[+-]?[0-9]+([.,][0-9]*([eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)"
+
+
+def macros() -> list[str]:
+    """Build the statements that make them."""
+    restored = "cell"
+    for kind in (FLOAT, OTHER):
+        restored = f"replace({restored}, {literal(MARK + kind)}, '')"
+    for letter, character in ESCAPES.items():
+        restored = f"replace({restored}, {literal(MARK + letter)}, chr({ord(character)}))"
+    return [
+        f"CREATE MACRO restored(cell) AS "
+        f"CASE WHEN contains(cell, {literal(MARK)}) THEN {restored} ELSE cell END",
+        f"CREATE MACRO trimmed(cell) AS trim(cell, {literal(_SPACE)})",
+        # Few cells have something to trim, and trimming looks at every character.
+        "CREATE MACRO is_tidy(cell) AS cell BETWEEN '!' AND '~' AND cell[-1] BETWEEN '!' AND '~'",
+        "CREATE MACRO tidy(cell) AS CASE WHEN is_tidy(cell) THEN cell ELSE trimmed(cell) END",
+        "CREATE MACRO number(id) AS "
+        "CASE WHEN TRY_CAST(id AS UBIGINT)::VARCHAR = id THEN TRY_CAST(id AS UBIGINT) END",
+        f"CREATE MACRO unwrapped(cell) AS {_unwrapped()}",
+        f"CREATE MACRO odd_grade(cell, id, allowed) AS {_odd_grade()}",
+        f"CREATE MACRO guard(cell) AS nullif(array_to_string(list_transform(string_split(cell, "
+        f"{literal(EITHER)}), lambda one: lower(unwrapped(one))), {literal(EITHER)}), '')",
+    ]
+
+
+def _unwrapped() -> str:
+    """Strip what stands around an id: spaces, an apostrophe, `="…"`, Zoho's prefix."""
+    inside = "trimmed(regexp_replace(trimmed(cell), '^''', ''))"
+    inside = f"""regexp_replace({inside}, '^="(.*)"$', '\\1', 's')"""
+    inside = f"trimmed(regexp_replace(trimmed({inside}), '^''', ''))"
+    inside = f"trimmed(regexp_replace({inside}, '^zcrm_', ''))"
+    return f"CASE WHEN regexp_full_match(cell, '[0-9A-Za-z]*') THEN cell ELSE {inside} END"
+
+
+def _odd_grade() -> str:
+    """Grade a cell that is not simply an id as it stands."""
+    return (
+        f"CASE WHEN id IS NULL OR id = '' THEN {MISSING} "
+        f"WHEN starts_with(cell, {literal(MARK + FLOAT)}) THEN {ROUNDED} "
+        f"WHEN starts_with(cell, {literal(MARK + OTHER)}) THEN {BAD} "
+        f"WHEN allowed THEN {GOOD} "
+        f"WHEN regexp_full_match(id, {literal(NUMBER)}) THEN {ROUNDED} ELSE {BAD} END"
+    )
+
+
+def filled(cell: str, default: str | None) -> str:
+    """Build a text without what stands around it, or else its default; NULL if it is empty."""
+    text = f"nullif(tidy({cell}), '')"
+    return f"coalesce({text}, {literal(default)})" if default else text
+
+
+def is_plain(column: str) -> str:
+    """Build what says that a cell is an id as it stands."""
+    return f"p_{column}" if column == "message_id" else f"(p_{column} IS NOT NULL)"
+
+
+def user_cell(cell: str, *, staged: bool) -> str:
+    """Build the cell as it stands in the user's file."""
+    return f"restored({cell})" if staged else cell
+
+
+def allowed(column: str) -> str:
+    """Return the regular expression of a clean id."""
+    return "[0-9A-Za-z]{1,500}" if column == "message_id" else "[0-9]{1,100}"
+
+
+def marks_of(cells: Mapping[str, str], reading: Reading, *, staged: bool) -> Iterator[str]:
+    """Build the parts of which the marks of a row are the sum.
+
+    Args:
+        cells: the cells of the columns that there are.
+        reading: how the mapping is to be read.
+        staged: whether the cells are those of a staging file.
+    """
+    if staged:
+        yield f"CASE WHEN reason IS NULL THEN 0 ELSE {DOUBTFUL} END"
+    defaults = dict(reading.defaults)
+    op = filled(user_cell(cells.get("op", "NULL::VARCHAR"), staged=staged), defaults.get("op"))
+    yield f"CASE WHEN {_op_is_known(op, reading)} THEN 0 ELSE {DOUBTFUL} END"
+    for column in ID_COLUMNS:
+        if column in cells:
+            yield _id_marks(column, cells[column], staged=staged)
+        elif column not in defaults and (column != "deal_id" or reading.op is not Op.UNLINK):
+            yield str(graded(column, MISSING))
+    for column in NAME_COLUMNS:
+        if column in cells:
+            yield _name_mark(column, user_cell(cells[column], staged=staged))
+
+
+def _op_is_known(stated: str, reading: Reading) -> str:
+    """Say whether a row names an operation that is wanted, or none where none is needed."""
+    wanted = list(Op) if reading.op is None else [reading.op]
+    among = f"lower({stated}) IN ({', '.join(literal(op.value) for op in wanted)})"
+    return f"coalesce({among}, {'false' if reading.op is None else 'true'})"
+
+
+def _id_marks(column: str, cell: str, *, staged: bool) -> str:
+    """Mark one cell; numbers of 16 and more digits that end in zeros are suspected.
+
+    CASE looks only at the rows that come to it, AND at all of them.
+    """
+    matches = f"regexp_full_match(k_{column}, '{allowed(column)}')"
+    odd = f"odd_grade({cell}, k_{column}, {matches})"
+    plain = "0"
+    if column in NUMBER_COLUMNS:
+        plain = f"CASE WHEN {_is_suspect(column)} THEN {_round(f'p_{column}::VARCHAR')} ELSE 0 END"
+        odd = f"CASE WHEN ({odd}) = {GOOD} THEN {_round(f'k_{column}')} ELSE {odd} END"
+    step = graded(column, 1)
+    same = f"k_{column} IS NOT DISTINCT FROM {user_cell(cell, staged=staged)}"
+    single = f"CASE WHEN {same} THEN 0 ELSE {CLEANED[column]} END"
+    if column in NUMBER_COLUMNS:
+        single += f" + CASE WHEN n_{column} IS NULL THEN {TEXT[column]} ELSE 0 END"
+    odd = f"({odd}) * {step} + {single}"
+    return f"CASE WHEN {is_plain(column)} THEN ({plain}) * {step} ELSE {odd} END"
+
+
+def _is_suspect(column: str) -> str:
+    """Pass over nearly all numbers that cannot be rounded; one of 19 digits ends in four zeros."""
+    number = f"p_{column}"
+    return (
+        f"{number} % 10 = 0 AND {number} >= {10**15} "
+        f"AND ({number} < {10**18} OR {number} % 10000 = 0)"
+    )
+
+
+def _round(text: str) -> str:
+    ends = f"regexp_full_match({text}, '[0-9]{{15}}0+')"
+    return f"CASE WHEN {ends} THEN {ROUND} ELSE {GOOD} END"
+
+
+def _name_mark(column: str, cell: str) -> str:
+    same = f"coalesce(trimmed({cell}) = {cell} AND {cell} <> '', false)"
+    odd = f"CASE WHEN {same} THEN 0 ELSE {UNTIDY[column]} END"
+    return f"CASE WHEN is_tidy({cell}) THEN 0 ELSE {odd} END"
+
 
 #: What only an exact reader tells of a record; not there where DuckDB reads all files itself.
 _TOLD = ("line BIGINT", "fault VARCHAR", "why VARCHAR", "raw VARCHAR")

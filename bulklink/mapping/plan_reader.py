@@ -1,20 +1,23 @@
-"""A sealed plan: its messages as a stream, and the names that were looked up for them."""
+"""Reading a sealed plan: streaming it, finding rows, dropping the user's columns."""
+
 # ruff: noqa: S608
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import msgspec
 
 from bulklink.atomic_files import replacing
 from bulklink.errors import LedgerError, RunDirError
 from bulklink.mapping import faults
 from bulklink.mapping.database import Database, literal
+from bulklink.mapping.headers import OWN_PREFIX
 from bulklink.mapping.interrupt import Stop
-from bulklink.mapping.plan_layout import ROW_GROUP_ROWS, relation
-from bulklink.mapping.schema import GUARD
+from bulklink.mapping.plan_layout import OWN_COLUMNS, ROW_GROUP_ROWS, Layout, relation
+from bulklink.mapping.schema import GUARD, NAME_COLUMNS
 from bulklink.models import Message, Op
 
 if TYPE_CHECKING:
@@ -233,3 +236,81 @@ class _Order:
                 )
             group, row, contact, owner = found[0], found[1], found[4], found[5]
         self._last = (group, row, contact, owner)
+
+
+_FOUND = ("row", "op", "contact_id", "owner_id", "deal_id", "duplicate_of")
+
+
+class PlannedRow(msgspec.Struct, frozen=True):
+    """A row of a plan that carries an email; `deal_id` is None for an unlink."""
+
+    row: int
+    op: Op
+    contact_id: str
+    owner_id: str
+    deal_id: str | None
+    duplicate_of: int | None
+
+
+class Finder:
+    """Looks plans through; made by `finder`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def rows(self, plan: Path, message_id: str) -> list[PlannedRow]:
+        """Return the rows of a plan that carry an email, in the order of the mapping.
+
+        Raises:
+            RunDirError: if it cannot be read.
+        """
+        columns = ", ".join(f"bulklink_{name}" for name in _FOUND)
+        try:
+            query = (
+                f"SELECT {columns} FROM {relation(self._database, plan)} "
+                f"WHERE bulklink_message_id = {literal(message_id)} ORDER BY bulklink_row"
+            )
+            found = list(self._database.rows(query))
+        except duckdb.Error as error:
+            raise RunDirError(
+                f"The plan cannot be read: {str(error).splitlines()[0]}.",
+                where=str(plan),
+                advice="Put the file back from a copy.",
+            ) from None
+        return [PlannedRow(row, Op(op), *rest) for row, op, *rest in found]
+
+
+@contextmanager
+def finder(scratch: Path) -> Iterator[Finder]:
+    """Look through plans.
+
+    Args:
+        scratch: a folder for temporary files.
+    """
+    database = Database(scratch / "spill", Stop(), threads=1)
+    try:
+        yield Finder(database)
+    finally:
+        database.close()
+
+
+def forget_columns(plan: Path) -> None:
+    """Replace a sealed plan by one without the user's columns and without names.
+
+    Raises:
+        RunDirError: if it is no plan, or cannot be written.
+    """
+    columns = ", ".join(
+        f"NULL::VARCHAR AS {OWN_PREFIX}{name}" if name in NAME_COLUMNS else OWN_PREFIX + name
+        for name in OWN_COLUMNS
+    )
+    spill = plan.with_name(plan.name + ".spill")
+    # One thread: the order of the plan is the order in which it is sent.
+    with closing(Database(spill, Stop(), threads=1, memory=_LOOK_UP_MEMORY)) as database:
+        query = f"SELECT {columns} FROM {relation(database, plan)}"
+        with replacing(plan) as temporary:
+            database.run(
+                f"COPY ({query}) TO {literal(str(temporary))} "
+                f"(FORMAT parquet, USE_TMP_FILE false, ROW_GROUP_SIZE {ROW_GROUP_ROWS}, "
+                f"KV_METADATA {Layout((), ()).metadata()})"
+            )

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bulklink.mapping.marks import UNTIDY
+from bulklink.mapping.load import UNTIDY
 from bulklink.models import Op
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from bulklink.mapping.database import Database
-    from bulklink.mapping.findings import Findings
     from bulklink.mapping.headers import Column
     from bulklink.mapping.schema import Reading
+    from bulklink.mapping.validate import Findings
 
 #: Emails on a page of the read call.
 PAGE_EMAILS = 10

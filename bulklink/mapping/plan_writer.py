@@ -1,8 +1,10 @@
-"""Sealing the plan: every valid row into one Parquet file, sorted as it will be sent."""
+"""Writing a sealed plan, and its digest."""
+
 # ruff: noqa: S608
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,21 +12,21 @@ import msgspec
 from bulklink.atomic_files import replacing
 from bulklink.mapping.database import identifier, literal
 from bulklink.mapping.headers import OWN_PREFIX
-from bulklink.mapping.marks import CLEANED, TEXT, UNTIDY
+from bulklink.mapping.load import CLEANED, TEXT, UNTIDY
 from bulklink.mapping.plan_layout import OWN_COLUMNS, ROW_GROUP_ROWS, Elsewhere, Layout
 from bulklink.mapping.rejects import verbatim
 from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
 from bulklink.mapping.validate import name_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from bulklink.mapping.database import Database
-    from bulklink.mapping.findings import Findings
     from bulklink.mapping.headers import Column
     from bulklink.mapping.rejects import Files
-    from bulklink.mapping.schema import Reading
+    from bulklink.mapping.schema import InputFile, Reading
+    from bulklink.mapping.validate import Findings
 
 PLAN = "plan.parquet"
 #: Columns with few different values are written as those; to look for more in the others costs
@@ -172,3 +174,18 @@ def unique_names(headers: Sequence[str]) -> list[str]:
         taken.add(name.casefold())
         names.append(name)
     return names
+
+
+def digest(inputs: Iterable[InputFile], settings: Mapping[str, object]) -> str:
+    """Compute a plan's digest.
+
+    Args:
+        inputs: the files of the mapping; their contents count, their names do not.
+        settings: the options that a plan depends on; values that JSON can hold.
+
+    Returns:
+        A SHA-256 in hexadecimal: the same for the same contents and settings, wherever and
+        whenever the plan is made.
+    """
+    said = {"inputs": [one.sha256 for one in inputs], "settings": dict(settings)}
+    return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()

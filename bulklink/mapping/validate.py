@@ -1,4 +1,4 @@
-"""The checks, as set operations: what is wrong with each row.
+"""Validation of rows, set by set: the faults of a row, and rounded ids. SQL.
 
 Everything here builds SQL over the table `staged`. The relations, from the bottom:
 
@@ -7,25 +7,28 @@ Everything here builds SQL over the table `staged`. The relations, from the bott
 
 Which ids are rounded is found by `rounding`, which rows contradict or repeat others by `twins`.
 """
+
 # ruff: noqa: S608
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulklink.errors import BadFileError
 from bulklink.mapping import faults
-from bulklink.mapping.cleaning import NUMBER, filled
 from bulklink.mapping.database import literal
 from bulklink.mapping.headers import find, nearest
-from bulklink.mapping.marks import (
+from bulklink.mapping.load import (
     BAD,
     CLEANED,
     FILLED,
     GOOD,
     MISSING,
+    NUMBER,
     ROUND,
     ROUNDED,
+    TEXT,
+    filled,
     grade,
 )
 from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
@@ -34,9 +37,89 @@ from bulklink.models import EITHER, NO_DEAL, Op
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from bulklink.mapping.database import Database
     from bulklink.mapping.headers import Column
-    from bulklink.mapping.rounding import RoundIds
     from bulklink.mapping.schema import Reading
+
+#: Chance makes 0.01 % of ids of 19 digits end so; above this share a spreadsheet did.
+MOST_ROUND = 0.01
+
+
+class RoundIds(NamedTuple):
+    """How many ids of one column and length end in zeros behind their 15th digit."""
+
+    column: str
+    length: int
+    ids: int
+    round: int
+
+    @property
+    def refused(self) -> bool:
+        """Whether more are so than chance explains."""
+        return self.round > MOST_ROUND * self.ids
+
+    def warning(self, header: str) -> str:
+        """Say it to a person, where the ids are not refused."""
+        return (
+            f"{self.round:,} of {self.ids:,} {self.length}-digit ids in {header} end in zeros "
+            "after the 15th digit, as a spreadsheet leaves them; so few may be chance"
+        )
+
+
+def round_ids(database: Database, *, guards: bool) -> tuple[RoundIds, ...]:
+    """Count, by column and length, the long ids that end in zeros and those of that length.
+
+    Args:
+        database: where the rows are.
+        guards: whether rows may have one.
+    """
+    rounded = [RoundIds(*found) for found in database.rows(_ROUND_GUARDS)] if guards else []
+    found = list(database.rows(_round_ids_query()))
+    if not found:
+        return tuple(rounded)
+    ids = database.one(_long_ids_query(found))
+    return (
+        *(
+            RoundIds(column, digits, int(count), ending)
+            for (column, digits, ending), count in zip(found, ids, strict=True)
+        ),
+        *rounded,
+    )
+
+
+_ROUND_GUARDS = f"""
+SELECT '{GUARD}', length({GUARD}) AS digits, count(*),
+    count(*) FILTER (regexp_full_match({GUARD}, '[0-9]{{15}}0+')) AS rounded
+FROM base WHERE length({GUARD}) >= 16 AND regexp_full_match({GUARD}, '[0-9]+')
+GROUP BY digits HAVING rounded > 0
+"""
+
+
+def _round_ids_query() -> str:
+    parts = [
+        f"SELECT '{column}', strlen({column}) AS digits, count(*) FROM base "
+        f"WHERE marks <> 0 AND {column}_grade = {ROUND} GROUP BY digits"
+        for column in NUMBER_COLUMNS
+    ]
+    return " UNION ALL ".join(parts) + " ORDER BY ALL"
+
+
+def _long_ids_query(found: Sequence[tuple[Any, ...]]) -> str:
+    counts = [
+        f"count(*) FILTER ({column}_grade IN ({GOOD}, {ROUND}) AND {_is_long(column, digits)})"
+        for column, digits, _ in found
+    ]
+    return f"SELECT {', '.join(counts)} FROM base"
+
+
+def _is_long(column: str, digits: int) -> str:
+    """Say whether an id has so many digits; its number tells it sooner than its text."""
+    first, last = 10 ** (digits - 1), min(10**digits, 1 << 64) - 1
+    as_text = f"coalesce(strlen({column}_text) = {digits}, false)"
+    if first > last:
+        return as_text
+    number = f"coalesce({column}_number BETWEEN {first} AND {last}, false)"
+    return f"({number} OR {as_text})"
 
 
 def base_view(
@@ -243,3 +326,37 @@ def _guard_flaws(lengths: list[int]) -> list[tuple[str, str, str]]:
         when = f"regexp_full_match({GUARD}, '[0-9]{{15}}0+') AND length({GUARD}) IN ({among})"
         flaws.append((when, literal(faults.ROUNDED_ID), blame))
     return flaws
+
+
+class Findings(NamedTuple):
+    """What one look at all rows of the run says.
+
+    `marks` are those of any row that nothing is wrong with by itself, together; `guarded` counts
+    such rows that have a guard.
+    """
+
+    rows: int
+    faulty: int
+    marks: int
+    guarded: int
+
+    def owner_forms(self) -> tuple[str, ...]:
+        """Name what tells contact and owner apart, as it is stored: cheaper than their texts."""
+        return tuple(
+            form
+            for column in ("contact_id", "owner_id")
+            for form in (f"{column}_number", f"{column}_text")
+            if form.endswith("number") or self.marks & TEXT[column]
+        )
+
+
+def findings(database: Database, reading: Reading) -> Findings:
+    """Look at all rows of the run; an id that is filled in may be anything."""
+    rows, faulty, marks, guarded = database.one(
+        "SELECT count(*), count(*) FILTER (reason IS NOT NULL), "
+        "coalesce(bit_or(marks) FILTER (reason IS NULL), 0), "
+        f"count({GUARD}) FILTER (reason IS NULL) FROM run"
+    )
+    for column, _ in reading.defaults:
+        marks |= CLEANED.get(column, 0) | TEXT.get(column, 0)
+    return Findings(int(rows), int(faulty), int(marks), int(guarded))

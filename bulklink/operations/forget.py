@@ -13,7 +13,7 @@ from bulklink.errors import RunDirError
 from bulklink.ledger.records import timestamp
 from bulklink.ledger.redact import forget_texts
 from bulklink.ledger.state import mend, replay
-from bulklink.mapping.forgetting import forget_columns
+from bulklink.mapping.plan_reader import forget_columns
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import ledger_hash, sha256_of
 from bulklink.runs.record import Forgotten, RunRecord, State

@@ -13,7 +13,7 @@ import msgspec
 
 from bulklink.errors import BulklinkError, RunDirError, UsageError
 from bulklink.ledger.search import answers_to, lines_of
-from bulklink.mapping.finding import Finder, PlannedRow, finder
+from bulklink.mapping.plan_reader import Finder, PlannedRow, finder
 from bulklink.runs.folder import RunFolder, run_folders
 from bulklink.runs.record import RunRecord
 

@@ -11,7 +11,7 @@ import msgspec
 from bulklink.engine.caller import Caller
 from bulklink.engine.lookups import deals, user_names
 from bulklink.mapping.plan_reader import SealedPlan
-from bulklink.mapping.unknown import ForeignDeals, foreign_deals
+from bulklink.mapping.rejects import ForeignDeals, foreign_deals
 from bulklink.operations.callbacks import Reading, Watch
 from bulklink.operations.looking import looking
 from bulklink.runs.folder import RunFolder

@@ -15,10 +15,9 @@ import msgspec
 from bulklink.engine.shutdown import Stopping
 from bulklink.mapping.checked import Checked
 from bulklink.mapping.compare import Comparison, compare
-from bulklink.mapping.digest import digest
 from bulklink.mapping.input.files import Source, must_be_readable, sources
 from bulklink.mapping.interrupt import Stop
-from bulklink.mapping.plan_writer import PLAN
+from bulklink.mapping.plan_writer import PLAN, digest
 from bulklink.models import Op
 from bulklink.operations.cancellation import planning_stop
 from bulklink.operations.estimate import ASSUMED_LATENCY, ForecastCalls, Outlook, calls_of, outlook

@@ -14,7 +14,7 @@ from bulklink.errors import InvalidRowsError, NotConfirmedError, WrongOrgError
 from bulklink.ledger.records import Result, result_line
 from bulklink.ledger.writer import LedgerWriter
 from bulklink.mapping.plan_reader import SealedPlan, UnknownRow
-from bulklink.mapping.unknown import ForeignDeals, add_unknown
+from bulklink.mapping.rejects import ForeignDeals, add_unknown
 from bulklink.models import Op, Status
 from bulklink.operations.callbacks import Counter, Question, Watch
 from bulklink.operations.job import Job, OnInvalid

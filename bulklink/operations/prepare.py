@@ -14,10 +14,10 @@ import msgspec
 from bulklink.errors import InvalidRowsError, LedgerError, UsageError
 from bulklink.ledger.records import Result, result_line, timestamp
 from bulklink.mapping.checked import Checked, check
-from bulklink.mapping.digest import digest
 from bulklink.mapping.input.files import Source
 from bulklink.mapping.interrupt import Stop
 from bulklink.mapping.plan_stats import PlanShape
+from bulklink.mapping.plan_writer import digest
 from bulklink.mapping.schema import Fault, Reading
 from bulklink.models import Op, Status
 from bulklink.operations.estimate import ASSUMED_LATENCY, calls_of, least_calls, outlook

@@ -18,9 +18,9 @@ from bulklink.engine.shutdown import Stopping
 from bulklink.errors import ExitCode
 from bulklink.ledger.records import timestamp
 from bulklink.ledger.state import replay
-from bulklink.mapping.digest import digest
 from bulklink.mapping.input.files import Format, Source
 from bulklink.mapping.interrupt import Stop
+from bulklink.mapping.plan_writer import digest
 from bulklink.models import Op, Status
 from bulklink.operations.callbacks import Watch
 from bulklink.operations.cancellation import guarded, planning_stop

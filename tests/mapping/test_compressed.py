@@ -14,7 +14,7 @@ import pytest
 
 from bulklink.errors import BadFileError, UsageError
 from bulklink.mapping import Format, sources
-from bulklink.mapping.input.content import content_of
+from bulklink.mapping.input.files import content_of
 from bulklink.mapping.input.prepare import prepare
 from bulklink.mapping.interrupt import Stop
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 _GUESS = 10.0
 """Seconds that one refusal may cost, before anything is known."""
-_GROWTH = 4.0
+_PENALTY_GROWTH = 4.0
 """How pauses grow while the server bars; a penalty that doubles has to be overtaken."""
 _FIRST_GROWTH = 2.5
 """Enough where what was learned had decayed to a little too short."""
@@ -37,7 +37,7 @@ def pause(penalty: float, refusals: int, last: float) -> float:
     """
     doubled = 2.0 ** min(refusals - 1, 12)
     seconds = (penalty or _GUESS) * doubled
-    growth = _FIRST_GROWTH if last <= penalty else _GROWTH
+    growth = _FIRST_GROWTH if last <= penalty else _PENALTY_GROWTH
     return min(max(seconds, last * growth), LONGEST)
 
 

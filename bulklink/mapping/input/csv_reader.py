@@ -1,16 +1,110 @@
-"""The exact CSV reader: every record with its true line, broken ones as records of their own."""
+"""CSV records exactly as written, with their lines; detection of the delimiter."""
 
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING
+import re
+from itertools import islice
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, NoReturn
 
-from bulklink.mapping.input.dialect import Dialect
-from bulklink.mapping.input.records import Broken, Line, Lines, not_text, readable, too_long
+from bulklink.errors import BadFileError
+from bulklink.mapping.headers import simple
+from bulklink.mapping.input.dialect import COMMON, Dialect, delimiter_of, is_delimiter, shown
+from bulklink.mapping.input.encodings import UTF8, legible, may_be_cp1252, stray_bytes
 from bulklink.mapping.input.scan import RECORD_BYTES
+from bulklink.mapping.schema import KNOWN_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from bulklink.mapping.schema import Reading
+
+BOM = b"\xef\xbb\xbf"
+#: How much is kept of a record that is longer than a record may be.
+KEPT_BYTES = 1000
+
+
+class Broken(NamedTuple):
+    """Why a record cannot be used; `unclosed` says that nothing behind it can be read either."""
+
+    reason: str
+    why: str
+    raw: str
+    unclosed: bool = False
+
+
+class Line(NamedTuple):
+    """A physical line that is not blank; `cut` says that it was longer than a record may be."""
+
+    number: int
+    content: bytes
+    cut: bool
+
+
+class Lines:
+    """The physical lines of a file, from 1, each bounded in length.
+
+    Args:
+        file: the file, opened for bytes.
+        encoding: what its text was in before it was recoded.
+    """
+
+    __slots__ = ("_file", "encoding", "number", "offset")
+
+    def __init__(self, file: BinaryIO, encoding: str = UTF8) -> None:
+        self._file = file
+        self.encoding = encoding
+        self.number = 0
+        self.offset = 0
+
+    def __iter__(self) -> Iterator[Line]:
+        read = self._file.readline
+        while content := read(RECORD_BYTES + 1):
+            self.number += 1
+            self.offset += len(content)
+            cut = len(content) > RECORD_BYTES and not content.endswith(b"\n")
+            if cut:
+                self._skip_rest()
+            if self.number == 1:
+                content = content.removeprefix(BOM)
+            yield Line(self.number, content, cut)
+
+    def _skip_rest(self) -> None:
+        while rest := self._file.readline(RECORD_BYTES):
+            self.offset += len(rest)
+            if rest.endswith(b"\n"):
+                return
+
+
+def readable(content: bytes) -> str:
+    """Show a record as text, whatever its bytes are, without the end of its line."""
+    return legible(content).removesuffix("\n").removesuffix("\r")
+
+
+def too_long(content: bytes) -> Broken:
+    """Refuse a record that is longer than a record may be."""
+    return Broken(
+        "broken-record",
+        f"the record is longer than {RECORD_BYTES // 1024} KiB",
+        readable(content[:KEPT_BYTES]),
+    )
+
+
+def not_text(content: bytes, encoding: str) -> Broken:
+    """Refuse a record that is no text, and say which bytes are not."""
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        seen = stray_bytes(content, error.start).hex(" ")
+        shown = "UTF-8" if encoding == UTF8 else encoding
+        why = f"the record is not {shown} text (bytes {seen})"
+        if encoding == UTF8 and may_be_cp1252(content):
+            why += "; if the file is CP1252, give --encoding cp1252"
+    else:
+        why = "the record holds half a surrogate pair, which is not text"
+    return Broken("bad-encoding", why, readable(content))
+
 
 COMMAS = Dialect()
 
@@ -154,3 +248,74 @@ def _unclosed(feed: _Feed) -> Broken:
 def _broken(feed: _Feed, error: str) -> Broken:
     why = "text follows a closing quote" if "expected after" in error else error
     return Broken("broken-record", f"the record cannot be read: {why}", readable(feed.raw))
+
+
+_TELLS = re.compile(rb'("?)sep=([^\r\n])\1\r?\n?', re.IGNORECASE)
+_FIRST_LINE = 16
+_FIRST_RECORDS = 20
+
+
+class _Fit(NamedTuple):
+    """How well a delimiter fits: headers it makes that are known, records as wide as the header."""
+
+    known: int
+    records: int
+
+
+def dialect_of(path: Path, name: str, reading: Reading) -> Dialect:
+    """Find out how a CSV file is written.
+
+    Args:
+        path: the file, as UTF-8.
+        name: what the user calls it.
+        reading: `delimiter` is taken for granted; the names of columns tell the header.
+
+    Raises:
+        BadFileError: if several delimiters fit equally well.
+    """
+    told = _told(path)
+    if reading.delimiter is not None:
+        return Dialect(delimiter_of(reading.delimiter), told is not None)
+    return Dialect(told, told=True) if told else Dialect(_found(path, name, reading))
+
+
+def _told(path: Path) -> str | None:
+    with path.open("rb") as file:
+        first = file.readline(_FIRST_LINE).removeprefix(BOM)
+    tells = _TELLS.fullmatch(first)
+    told = tells[2].decode("latin-1") if tells else ""
+    return told if is_delimiter(told) else None
+
+
+def _found(path: Path, name: str, reading: Reading) -> str:
+    names = {simple(column) for column in KNOWN_COLUMNS}
+    names |= {simple(header) for _, header in reading.columns}
+    fits = {delimiter: _fit(path, delimiter, names) for delimiter in COMMON}
+    best = max((fit for fit in fits.values() if fit), default=None)
+    found = [delimiter for delimiter, fit in fits.items() if fit == best]
+    if best is None:
+        return ","
+    if len(found) > 1:
+        _refuse_ambiguous(name, found)
+    return found[0]
+
+
+def _fit(path: Path, delimiter: str, names: set[str]) -> _Fit | None:
+    """Try one delimiter; None if it parts nothing in the header."""
+    with path.open("rb") as file:
+        records = CsvRecords(Lines(file), Dialect(delimiter))
+        first = records.next()
+        if first is None or isinstance(first[1], Broken) or len(first[1]) < 2:
+            return None
+        header = first[1]
+        following = islice(records.rest(len(header)), _FIRST_RECORDS)
+        whole = sum(not isinstance(found, Broken) for _, found in following)
+        return _Fit(sum(simple(cell) in names for cell in header), whole)
+
+
+def _refuse_ambiguous(name: str, found: list[str]) -> NoReturn:
+    raise BadFileError(
+        "It cannot be told what parts its cells: " + " or ".join(map(shown, found)) + ".",
+        where=name,
+        advice="Give " + " or ".join(f"--delimiter {shown(one)}" for one in found) + ".",
+    )

@@ -1,9 +1,15 @@
-"""The files of a mapping: which they are, in which format, and whether they can be read."""
+"""Input files: which they are, their format and compression, their text as UTF-8."""
 
 from __future__ import annotations
 
+import codecs
+import gzip
+import hashlib
+import io
 import shutil
 import stat
+import sys
+import zlib
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -12,6 +18,7 @@ import msgspec
 
 from bulklink.atomic_files import fresh
 from bulklink.errors import BadFileError, UsageError
+from bulklink.mapping.input.encodings import UTF8, encoding_of, recoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -170,3 +177,214 @@ def _copy(reader: BinaryIO, target: Path, stop: Stop) -> None:
 def remove(folder: Path) -> None:
     """Remove a folder of temporary files, whatever is left in it."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bulklink.mapping.interrupt import Stop
+    from bulklink.mapping.schema import Reading
+
+_FIRST_BYTES = 64
+_AS_UTF8 = "save it again as UTF-8"
+UNPACKING = "Unpacking the mapping"
+_BOMS = (
+    (codecs.BOM_UTF32_LE, "UTF-32", "utf-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16", "utf-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16", "utf-16"),
+)
+#: What other files begin with, what they are, and how bulklink takes them.
+_OTHERS = (
+    (b"\x1f\x8b", "compressed by gzip", "Give it a name that ends in .gz."),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd", "Give it a name that ends in .zst."),
+    (b"PK\x03\x04", "a zip file", "Give a workbook a name that ends in .xlsx."),
+    (b"\xd0\xcf\x11\xe0", "an old or protected workbook", "Save it as .xlsx or CSV."),
+    (b"PAR1", "a Parquet file", "Save it as CSV."),
+)
+
+
+class Content(msgspec.Struct, frozen=True):
+    """What is in one input.
+
+    `given` is the file as the user has it and `stamp` tells whether it was written to since;
+    `path` is what is read. Where that is another file, `hashed` holds SHA-256 and size of the
+    given one. `encoding` is what the text was in.
+    """
+
+    source: Source
+    given: Path
+    stamp: tuple[int, int]
+    path: Path
+    encoding: str = UTF8
+    hashed: tuple[str, int] | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether the file was written to since it was opened first."""
+        return _stamp(self.given) != self.stamp
+
+    def discard(self) -> None:
+        """Remove what was written for this input alone."""
+        for path in {self.given, self.path} - {self.source.path}:
+            path.unlink(missing_ok=True)
+
+
+def content_of(
+    source: Source, reading: Reading, folder: Path, standard_input: BinaryIO, stop: Stop
+) -> Content:
+    """Make an input readable more than once, a text as UTF-8.
+
+    Args:
+        source: the input.
+        reading: says the encoding.
+        folder: where copies are written.
+        standard_input: what `-` reads.
+        stop: ends the work.
+
+    Raises:
+        BadFileError: if it is compressed and damaged, or in another encoding.
+    """
+    given = on_disk(source, folder, standard_input, stop)
+    text = source.format is not Format.XLSX
+    encoding = encoding_of(reading.encoding) if text else UTF8
+    content = Content(source, given, _stamp(given), given, encoding)
+    if source.compression is not None or encoding != UTF8:
+        content = _copied(content, folder, stop)
+    if text:
+        _refuse_other(content)
+    return content
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+class _Hashing(io.RawIOBase):
+    """Reads a file and hashes what was read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self._bytes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        block = self._file.read(len(view))
+        view[: len(block)] = block
+        self._digest.update(block)
+        self._bytes += len(block)
+        return len(block)
+
+    @property
+    def count(self) -> int:
+        """Bytes that were read."""
+        return self._bytes
+
+    @property
+    def hashed(self) -> tuple[str, int]:
+        return self._digest.hexdigest(), self._bytes
+
+
+def _copied(content: Content, folder: Path, stop: Stop) -> Content:
+    """Copy an input as plain UTF-8, in one pass and little memory."""
+    target = fresh(folder, f".{content.source.format}")
+    name = content.source.name
+    stop.begins(UNPACKING, content.stamp[0])
+    try:
+        with content.given.open("rb") as file, target.open("xb") as writer:
+            reader = _Hashing(file)
+            blocks = _blocks(reader, content.source.compression, stop)
+            if content.encoding != UTF8:
+                blocks = recoded(_none_of_utf8(blocks, content), content.encoding)
+            for block in blocks:
+                writer.write(block)
+                stop.reached(reader.count)
+    except (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError) as error:
+        raise _damaged(name, error) from None
+    except UnicodeError as error:
+        raise _not_in(content.encoding, name, error) from None
+    if not target.stat().st_size:
+        raise BadFileError("The file is empty.", where=name, advice="Check the export of it.")
+    return msgspec.structs.replace(content, path=target, hashed=reader.hashed)
+
+
+def _blocks(reader: io.RawIOBase, compression: Compression | None, stop: Stop) -> Iterator[bytes]:
+    file: io.BufferedIOBase = io.BufferedReader(reader, COPY_BYTES)
+    if compression is Compression.GZIP:
+        file = gzip.GzipFile(fileobj=file)
+    elif compression is Compression.ZSTD:
+        file = zstd.ZstdFile(file)
+    while block := file.read(COPY_BYTES):
+        stop.check()
+        yield block
+
+
+def _none_of_utf8(blocks: Iterator[bytes], content: Content) -> Iterator[bytes]:
+    for number, block in enumerate(blocks):
+        if not number and (block.startswith(codecs.BOM_UTF8) or _is_narrow(block, content)):
+            raise BadFileError(
+                f"The file looks like UTF-8, not {content.encoding}.",
+                where=content.source.name,
+                advice="Leave --encoding out.",
+            )
+        yield block
+
+
+def _is_narrow(block: bytes, content: Content) -> bool:
+    """Tell whether a text that should be UTF-16 or UTF-32 holds no comma or brace in it."""
+    return content.encoding.startswith(("utf-16", "utf-32")) and b"\0" not in block
+
+
+def _damaged(name: str, error: Exception) -> BadFileError:
+    cut = isinstance(error, EOFError)
+    return BadFileError(
+        "The compressed file is cut off." if cut else f"The compressed file is damaged: {error}.",
+        where=name,
+        advice="Copy it again, or compress it again.",
+    )
+
+
+def _not_in(encoding: str, name: str, error: UnicodeError) -> BadFileError:
+    advice = "Check --encoding."
+    if encoding in ("utf-16", "utf-32"):
+        advice = f"Give --encoding {encoding}-le or --encoding {encoding}-be."
+    return BadFileError(f"It cannot be read as {encoding}: {error}.", where=name, advice=advice)
+
+
+def _refuse_other(content: Content) -> None:
+    """Refuse what is no UTF-8 from its first bytes on, and say what it looks like."""
+    with content.path.open("rb") as file:
+        start = file.read(_FIRST_BYTES)
+    for begins, what, advice in _OTHERS:
+        if start.startswith(begins):
+            raise BadFileError(
+                f"This is {what}, not text.", where=content.source.name, advice=advice
+            )
+    found = _recognised(start)
+    if found is not None:
+        shown, option = found
+        raise BadFileError(
+            f"This looks like {shown}, not UTF-8.",
+            where=content.source.name,
+            advice=f"Give --encoding {option}, or {_AS_UTF8}.",
+        )
+
+
+def _recognised(start: bytes) -> tuple[str, str] | None:
+    for mark, shown, option in _BOMS:
+        if start.startswith(mark):
+            return shown, option
+    even, odd = start[::2].count(0), start[1::2].count(0)
+    if even + odd < len(start) // 4 or (even and odd):
+        return None
+    return ("UTF-16", "utf-16-be" if even else "utf-16-le") if even + odd else None

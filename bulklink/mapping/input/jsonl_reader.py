@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from bulklink.mapping.input.records import Broken, Lines, not_text, readable, too_long
+from bulklink.mapping.input.csv_reader import Broken, Lines, not_text, readable, too_long
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,14 +10,11 @@ import msgspec
 from bulklink.atomic_files import fresh, unwritable
 from bulklink.errors import BadFileError
 from bulklink.mapping.headers import Headers
-from bulklink.mapping.input.content import Content, content_of
-from bulklink.mapping.input.csv_reader import COMMAS, CsvRecords
+from bulklink.mapping.input.csv_reader import COMMAS, Broken, CsvRecords, Lines, dialect_of
 from bulklink.mapping.input.dialect import Dialect
 from bulklink.mapping.input.encodings import UTF8
-from bulklink.mapping.input.files import Format, Source, unreadable
-from bulklink.mapping.input.records import Broken, Lines
+from bulklink.mapping.input.files import Content, Format, Source, content_of, unreadable
 from bulklink.mapping.input.scan import Survey, survey
-from bulklink.mapping.input.sniffing import dialect_of
 from bulklink.mapping.input.staging import Opening, stage_csv, stage_jsonl, stage_sheet
 from bulklink.mapping.load import Feed
 from bulklink.mapping.schema import InputFile, Reading

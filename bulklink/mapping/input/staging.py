@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bulklink.errors import BadFileError
-from bulklink.mapping.input.csv_reader import CsvRecords
+from bulklink.mapping.input.csv_reader import Broken, CsvRecords, Lines, too_long
 from bulklink.mapping.input.jsonl_reader import cell, jsonl_records
-from bulklink.mapping.input.records import Broken, Lines, too_long
 from bulklink.mapping.input.scan import RECORD_BYTES
 from bulklink.mapping.input.xlsx_reader import Sheet, cell_text
 from bulklink.spreadsheet_cells import is_disarmed, rearmed
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
-    from bulklink.mapping.input.content import Content
     from bulklink.mapping.input.dialect import Dialect
+    from bulklink.mapping.input.files import Content
     from bulklink.mapping.input.xlsx_reader import Cell
     from bulklink.mapping.interrupt import Stop
 

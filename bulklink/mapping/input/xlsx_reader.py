@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from bulklink.mapping.input.content import Content
+    from bulklink.mapping.input.files import Content
     from bulklink.mapping.interrupt import Stop
 
 Cell = str | float | bool | dt.date | dt.time | dt.timedelta

@@ -24,7 +24,7 @@ _ALL = _HEAD | {
     "http_status": "INTEGER",
     "message": "VARCHAR",
 }
-_REFUSED = tuple(
+_REFUSED_COLUMNS = tuple(
     OwnColumn(f"bulklink_{name}", f"bulklink_{name}", None)
     for name in ("reason", "file", "line", "column", "raw")
 )
@@ -60,7 +60,7 @@ class Results:
     def refuse(self, rejects: Path, ts: str) -> None:
         """Add the rows of `rejects.csv`, where a run came to no ledger that has them."""
         waiting: list[tuple[str | None, ...]] = []
-        for refused in refused_rows(rejects, _REFUSED):
+        for refused in refused_rows(rejects, _REFUSED_COLUMNS):
             reason, file, line, column, raw = (cell or "" for cell in refused.cells)
             text = f"{file}:{line}" + (f", {column}" if column else "") + f": {raw[:100]}"
             waiting.append((str(refused.row), Status.REJECTED, reason, text, ts))
