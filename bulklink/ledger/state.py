@@ -10,6 +10,7 @@ import msgspec
 
 from bulklink.errors import LedgerError
 from bulklink.ledger.records import broken_line
+from bulklink.ledger.row_array import RowArray
 from bulklink.models import Status
 
 PUT_BACK_FAILED = "put-back-failed"
@@ -22,7 +23,6 @@ _AGAIN = 0x08
 _STATE = 0x07
 _FOR_GOOD = (Status.DONE, Status.UNCHANGED, Status.REJECTED, Status.DUPLICATE)
 _NAMED = 20
-_SPARE_BYTES = 4096
 _SAMPLE = 1000
 _TAIL = 1 << 20
 
@@ -66,18 +66,14 @@ class _States:
     """The state of each row, half a byte each: its status and whether it is to be sent again."""
 
     def __init__(self) -> None:
-        self._packed = bytearray()
+        self._packed = RowArray("B")
 
     def __getitem__(self, row: int) -> int:
         place, high = divmod(row, 2)
-        if place >= len(self._packed):
-            return 0
         return self._packed[place] >> 4 if high else self._packed[place] & 0x0F
 
     def __setitem__(self, row: int, state: int) -> None:
         place, high = divmod(row, 2)
-        if place >= len(self._packed):
-            self._packed.extend(bytes(place + 1 - len(self._packed) + _SPARE_BYTES))
         other = self._packed[place] & (0x0F if high else 0xF0)
         self._packed[place] = other | (state << 4 if high else state)
 

@@ -9,12 +9,12 @@ import msgspec
 
 from bulklink.ledger.index import Outcomes
 from bulklink.ledger.records import Result, broken_line, code_of
+from bulklink.ledger.row_array import RowArray
 from bulklink.models import Op, Status
 
 OTHERS = "other codes"
 _FAILED = (Status.FAILED, Status.IN_DOUBT)
 _MOST_CODES = 200
-_SPARE_ROWS = 1 << 16
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -54,13 +54,11 @@ class _Classes:
         self.counts: list[int] = []
         self.examples: list[Result] = []
         self._numbers: dict[_Class, int] = {}
-        self._rows = bytearray()
+        self._rows = RowArray("B")
 
     def add(self, result: Result) -> None:
         """Count a row in the class of its result, and no more in the one that it had."""
         row, number = result.row, self._number(result)
-        if row >= len(self._rows):
-            self._rows.extend(bytes(row + 1 - len(self._rows) + _SPARE_ROWS))
         if before := self._rows[row]:
             self.counts[before - 1] -= 1
         self._rows[row] = number + 1

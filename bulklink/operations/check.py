@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from bulklink.ledger.index import Outcome, Outcomes
+from bulklink.ledger.row_array import RowArray
 from bulklink.ledger.state import replay
 from bulklink.mapping.original_rows import PlannedIds, planned_ids
 from bulklink.models import Status
@@ -20,7 +21,6 @@ from bulklink.runs.status import PENDING, counts_of
 
 _STANDARD_INPUT = "-"
 _NAMED = 5
-_SPARE_ROWS = 1 << 16
 
 
 class Verdict(StrEnum):
@@ -213,18 +213,16 @@ class _Rows:
     """The numbers of rows, a byte each; how many there are, and the first few."""
 
     def __init__(self) -> None:
-        self._known = bytearray()
+        self._known = RowArray("B")
         self.count = 0
         self.first: list[int] = []
 
     def add(self, row: int) -> None:
         """Note a row."""
-        if row >= len(self._known):
-            self._known.extend(bytes(row + 1 - len(self._known) + _SPARE_ROWS))
         self.count += not self._known[row]
         self._known[row] = 1
         if len(self.first) < _NAMED:
             self.first.append(row)
 
     def __contains__(self, row: int) -> bool:
-        return row < len(self._known) and self._known[row] == 1
+        return self._known[row] == 1

@@ -8,8 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from bulklink.ledger.index import Outcome, Outcomes
-from bulklink.ledger.snapshots import FirstSnapshots, Snapshot
+from bulklink.ledger.index import FirstSnapshots, Outcome, Outcomes, Snapshot
 from bulklink.ledger.state import OpenRow, replay
 from bulklink.mapping.database import Database, literal
 from bulklink.mapping.interrupt import Stop

@@ -1,0 +1,40 @@
+"""Array with a number for each row, which grows as rows are set."""
+
+from __future__ import annotations
+
+from array import array
+
+_SPARE_ROWS = 1 << 16
+
+
+class RowArray:
+    """A number for each row, 0 until it is set.
+
+    Args:
+        typecode: how large numbers may be, as for `array.array`: `B` takes one byte a row.
+    """
+
+    __slots__ = ("_numbers",)
+
+    def __init__(self, typecode: str) -> None:
+        self._numbers = array(typecode)
+
+    def __len__(self) -> int:
+        """Return one more than the highest row that may have a number."""
+        return len(self._numbers)
+
+    def __getitem__(self, row: int) -> int:
+        return self._numbers[row] if row < len(self._numbers) else 0
+
+    def __setitem__(self, row: int, number: int) -> None:
+        missing = row + 1 - len(self._numbers)
+        if missing > 0:
+            self._numbers.frombytes(bytes(self._numbers.itemsize * (missing + _SPARE_ROWS)))
+        self._numbers[row] = number
+
+    def find(self, number: int) -> int:
+        """Return the first row with a number, -1 if none has it."""
+        try:
+            return self._numbers.index(number)
+        except ValueError:
+            return -1
