@@ -95,7 +95,7 @@ class ProfileName(Lines):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[_Item]:
         """Return the profiles whose name begins so."""
-        from bulklink.profiles.names import config_folder, profile_names  # noqa: PLC0415 - on Tab
+        from bulklink.profiles.profile import config_folder, profile_names  # noqa: PLC0415 - on Tab
 
         del ctx, param
         names = profile_names(config_folder())

@@ -89,8 +89,10 @@ def _defaults(ctx: click.Context, named: str | None) -> dict[str, Any] | None:
     Raises:
         ConfigError: if there is no such profile, or a key or value of its options is wrong.
     """
-    from bulklink.profiles.names import config_folder  # noqa: PLC0415 - not for --help
-    from bulklink.profiles.profile import Profiles  # noqa: PLC0415 - not for --help
+    from bulklink.profiles.profile import (  # noqa: PLC0415 - not for --help
+        Profiles,
+        config_folder,
+    )
     from bulklink.profiles.resolve import profile_in_use  # noqa: PLC0415 - not for --help
 
     profiles = Profiles(config_folder())

@@ -19,8 +19,7 @@ from bulklink.operations.check import Proof
 from bulklink.operations.wording import beyond_max_credits, limited
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunRecord, State
-from bulklink.runs.status import RunSummary
-from bulklink.runs.torn import torn_of
+from bulklink.runs.status import RunSummary, torn_of
 from bulklink.shell import quoted
 
 _RELINKING = ("relink", "mixed")

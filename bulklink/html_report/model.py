@@ -9,7 +9,7 @@ from collections import Counter
 
 import msgspec
 
-from bulklink.html_report.course import Course
+from bulklink.html_report.timeline import Course
 
 
 class Named(msgspec.Struct, frozen=True):

@@ -26,8 +26,8 @@ from bulklink.operations.session import ReadingSession, ends_told, reading_sessi
 from bulklink.operations.verification import calls_since
 from bulklink.runs.record import OrgRecord
 from bulklink.zoho.connection import Connection
+from bulklink.zoho.email_pages import Listing, read_listing
 from bulklink.zoho.link_response import Verdict
-from bulklink.zoho.listing import Listing, read_listing
 
 NO_ANSWER = Verdict("no-answer", "Nobody answered, or what came is no list of emails.", 0)
 LIST_CUT = Verdict("list-cut", "The list says that there is more, and not how to ask for it.", 0)

@@ -16,8 +16,8 @@ from bulklink.mapping.interrupt import Stop
 from bulklink.models import NO_DEAL
 from bulklink.operations.fetchfolder import FetchFolder
 from bulklink.tables import Cell, Column
+from bulklink.zoho.email_pages import ListedEmail
 from bulklink.zoho.link_response import Verdict
-from bulklink.zoho.listing import ListedEmail
 
 COLUMNS = (
     Column("contact_id", ident=True),

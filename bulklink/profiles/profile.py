@@ -1,8 +1,9 @@
-"""A profile, and the folder with a TOML file for each, which holds no secret."""
+"""Profiles: named connections in files, and their names."""
 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -11,12 +12,48 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import platformdirs
 import tomli_w
 
 from bulklink.atomic_files import replacing
 from bulklink.errors import ConfigError, RunDirError
-from bulklink.profiles.names import profile_names, profiles_folder
 from bulklink.zoho.connection import Connection
+
+DEFAULT = "default"
+"""The profile that is used where nothing names one."""
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def config_folder() -> Path:
+    """Return the folder of the user's settings on this system."""
+    return Path(platformdirs.user_config_dir("bulklink", appauthor=False))
+
+
+def profiles_folder(folder: Path) -> Path:
+    """Return the folder of the profiles in that of the user's settings."""
+    return folder / "profiles"
+
+
+def profile_names(folder: Path) -> list[str]:
+    """Return the names of all profiles below the folder of the user's settings, in order."""
+    files = profiles_folder(folder).glob("*.toml")
+    return sorted(file.stem for file in files if _NAME.fullmatch(file.stem))
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a profile as it is stored: upper and lower case are the same.
+
+    Raises:
+        ConfigError: if no profile can be called that.
+    """
+    found = name.strip().lower()
+    if not _NAME.fullmatch(found):
+        raise ConfigError(
+            f"{name!r} is no name of a profile.",
+            where="--profile",
+            advice="Use letters, digits, '.', '_' and '-', 64 at most, a letter or digit first.",
+        )
+    return found
 
 
 class Place(StrEnum):

@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bulklink.errors import ConfigError
-from bulklink.profiles.names import DEFAULT, checked_name, config_folder
-from bulklink.profiles.profile import Profile, Profiles
+from bulklink.profiles.profile import DEFAULT, Profile, Profiles, checked_name, config_folder
 from bulklink.profiles.secrets import vault_of
 from bulklink.zoho.connection import Connection, is_loopback
 

@@ -1,10 +1,16 @@
-"""What an error code of Zoho CRM means for a bulk run, and what to do about it."""
+"""What a code or status of Zoho means: retry, fatal, of one email; advice; words of a 429.
+
+Zoho publishes no wording, and two shapes of the body are known; so the whole body is searched for
+words that can mean only one of the two. What it does not say, headers and behaviour tell.
+"""
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 from bulklink.zoho.error_codes import Code
+from bulklink.zoho.http import Answer
 
 
 class AnswerClass(StrEnum):
@@ -105,3 +111,29 @@ def class_of(status: int, code: str) -> AnswerClass:
 def advice_for(code: str) -> str:
     """Return what a person can do about a code, in our words; empty if nothing is known."""
     return _ADVICE.get(code, "")  # type: ignore[call-overload, no-any-return]
+
+
+_MOST_BYTES = 2_000
+
+
+class Busy(StrEnum):
+    """Why there were too many requests."""
+
+    IN_FLIGHT = "in flight"
+    CREDITS = "credits"
+
+
+_WORDS = {
+    Busy.CREDITS: re.compile(r"24[ -]?h(ou)?rs?|\bdays?\b|\bdaily\b|\bcredits?\b|\bquota\b"),
+    Busy.IN_FLIGHT: re.compile(
+        r"concurren|same time|simultaneous|in parallel|at once|in progress|\bactive\b"
+        r"|per (second|minute)"
+    ),
+}
+
+
+def said_busy(answer: Answer) -> Busy | None:
+    """Return what the words of a 429 say; None where they say neither, or both."""
+    text = answer.body[:_MOST_BYTES].decode("utf-8", "replace").lower().replace("_", " ")
+    said = [meaning for meaning, words in _WORDS.items() if words.search(text)]
+    return said[0] if len(said) == 1 else None

@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.html_report.spans import Measured, spans
+from bulklink.html_report.timeline import Measured, spans
 
 _LINES = st.lists(
     st.tuples(

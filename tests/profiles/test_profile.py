@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from bulklink.errors import ConfigError
-from bulklink.profiles.names import checked_name
-from bulklink.profiles.profile import Place, Profile, ProfileOrg, Profiles
+from bulklink.profiles.profile import Place, Profile, ProfileOrg, Profiles, checked_name
 
 FULL = Profile(
     client_id='1000."Ä"\\\n',

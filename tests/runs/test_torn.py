@@ -9,7 +9,7 @@ from bulklink.ledger.records import CallLine, call_line, snapshot_line
 from bulklink.mapping import Reading, check, sources
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunRecord
-from bulklink.runs.torn import torn_of
+from bulklink.runs.status import torn_of
 
 TS = "2026-11-22T10:15:00.000Z"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bulklink.zoho.busy import Busy, said_busy
+from bulklink.zoho.error_policy import Busy, said_busy
 from bulklink.zoho.http import Answer
 
 from .fakes import answer

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.zoho.email_pages import Deal, read_page
+from bulklink.zoho.email_pages import Deal, ListedEmail, Listing, read_listing, read_page
 from bulklink.zoho.http import Answer
-from bulklink.zoho.listing import ListedEmail, Listing, read_listing
 
 from .fakes import answer
 from .test_links import INFO, LAST, RECORD, email

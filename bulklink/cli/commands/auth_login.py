@@ -15,8 +15,16 @@ from bulklink.cli.param_types import OneOf
 from bulklink.errors import ConfigError, ExitCode, NotConfirmedError
 from bulklink.ledger.records import timestamp
 from bulklink.operations.environment import Surroundings, real_surroundings
-from bulklink.profiles.names import DEFAULT, checked_name, config_folder
-from bulklink.profiles.profile import Place, Profile, ProfileOrg, Profiles, check_writable
+from bulklink.profiles.profile import (
+    DEFAULT,
+    Place,
+    Profile,
+    ProfileOrg,
+    Profiles,
+    check_writable,
+    checked_name,
+    config_folder,
+)
 from bulklink.profiles.secrets import KeyringVault, place_for, vault_of
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.data_centres import DATA_CENTRES, ENVIRONMENTS, accounts_address

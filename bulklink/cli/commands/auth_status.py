@@ -14,8 +14,7 @@ from bulklink.cli.console import note, print_json, table, warn
 from bulklink.errors import BulklinkError, ConfigError, ExitCode, RunStoppedError
 from bulklink.ledger.records import timestamp
 from bulklink.operations.environment import Surroundings, real_surroundings
-from bulklink.profiles.names import DEFAULT, checked_name, config_folder
-from bulklink.profiles.profile import Profile, Profiles
+from bulklink.profiles.profile import DEFAULT, Profile, Profiles, checked_name, config_folder
 from bulklink.profiles.resolve import connection_stored
 from bulklink.profiles.secrets import vault_of
 from bulklink.zoho.connection import Connection

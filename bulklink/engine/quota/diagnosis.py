@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bulklink.engine.quota.signs import LONG_PAUSE, Cause, Sign, cause_of, pause_before_probe
-from bulklink.zoho.busy import Busy, said_busy
+from bulklink.zoho.error_policy import Busy, said_busy
 from bulklink.zoho.http import Answer
 
 _PAUSE = 5.0

@@ -10,7 +10,7 @@ from enum import Enum, auto
 
 import msgspec
 
-from bulklink.zoho.busy import Busy
+from bulklink.zoho.error_policy import Busy
 
 LONGEST_PENALTY = 3_600
 """Seconds of Retry-After beyond which only credits are waited for."""

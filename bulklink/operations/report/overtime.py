@@ -8,8 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from bulklink.errors import RunDirError
-from bulklink.html_report.course import Course, course
-from bulklink.html_report.spans import Measured
+from bulklink.html_report.timeline import Course, Measured, course
 from bulklink.operations.report.results import Results
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.timeline import Stretch, timeline

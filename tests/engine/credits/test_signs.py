@@ -8,7 +8,7 @@ import pytest
 
 from bulklink.engine.quota.diagnosis import Doubt
 from bulklink.engine.quota.signs import Cause, Sign, cause_of
-from bulklink.zoho.busy import Busy
+from bulklink.zoho.error_policy import Busy
 from bulklink.zoho.http import Answer
 
 
