@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bulklink.engine.failure_limit import MaxFailures
-    from bulklink.engine.limiting import LimitedBy
+    from bulklink.engine.metrics import LimitedBy
     from bulklink.engine.shutdown import Stopping
     from bulklink.errors import (
         BadFileError,
@@ -39,15 +39,23 @@ if TYPE_CHECKING:
     from bulklink.operations.fetch import Fetched, fetch
     from bulklink.operations.forget import forget
     from bulklink.operations.history import Event, history
-    from bulklink.operations.job import Edition, GroupBy, Job, OnInvalid, WhenCreditsOut
-    from bulklink.operations.limits import LimitOptions, PaceOptions, SendOptions
+    from bulklink.operations.job import (
+        Edition,
+        GroupBy,
+        Job,
+        LimitOptions,
+        OnInvalid,
+        PaceOptions,
+        SendOptions,
+        WhenCreditsOut,
+    )
     from bulklink.operations.plan import PlanReport, plan
     from bulklink.operations.report.write import Reported, report
     from bulklink.operations.resume import apply, resume, retry
     from bulklink.operations.run import run
     from bulklink.operations.undo import plan_undo, undo
-    from bulklink.operations.verification import Finding, Verification
     from bulklink.operations.verify import verify
+    from bulklink.operations.verify_run import Finding, Verification
     from bulklink.profiles.resolve import connection_of
     from bulklink.runs.record import Forgotten, State
     from bulklink.runs.status import CallCounts, RunSummary, status, statuses
@@ -55,7 +63,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "bulklink.engine.failure_limit": "MaxFailures",
-    "bulklink.engine.limiting": "LimitedBy",
+    "bulklink.engine.metrics": "LimitedBy",
     "bulklink.engine.shutdown": "Stopping",
     "bulklink.errors": (
         "BadFileError BulklinkError ConfigError DigestError ExitCode InterruptedPlanningError"
@@ -66,8 +74,9 @@ _ROOMS = {
     "bulklink.operations.fetch": "Fetched fetch",
     "bulklink.operations.forget": "forget",
     "bulklink.operations.history": "Event history",
-    "bulklink.operations.limits": "LimitOptions PaceOptions SendOptions",
-    "bulklink.operations.job": "Edition GroupBy Job OnInvalid WhenCreditsOut",
+    "bulklink.operations.job": (
+        "Edition GroupBy Job LimitOptions OnInvalid PaceOptions SendOptions WhenCreditsOut"
+    ),
     "bulklink.operations.plan": "PlanReport plan",
     "bulklink.operations.callbacks": "Gauge Progress Question Reading Watch",
     "bulklink.operations.check": "Proof prove",
@@ -75,7 +84,7 @@ _ROOMS = {
     "bulklink.operations.resume": "apply resume retry",
     "bulklink.operations.run": "run",
     "bulklink.operations.undo": "plan_undo undo",
-    "bulklink.operations.verification": "Finding Verification",
+    "bulklink.operations.verify_run": "Finding Verification",
     "bulklink.operations.verify": "verify",
     "bulklink.ledger.records": "Result",
     "bulklink.mapping.interrupt": "Stage Stop",

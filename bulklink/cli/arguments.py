@@ -17,8 +17,16 @@ from bulklink.cli.usage import likely, meant
 from bulklink.engine.failure_limit import MaxFailures
 from bulklink.errors import ConfigError
 from bulklink.models import Op
-from bulklink.operations.job import Edition, GroupBy, Job, OnInvalid, WhenCreditsOut
-from bulklink.operations.limits import LimitOptions, PaceOptions, SendOptions
+from bulklink.operations.job import (
+    Edition,
+    GroupBy,
+    Job,
+    LimitOptions,
+    OnInvalid,
+    PaceOptions,
+    SendOptions,
+    WhenCreditsOut,
+)
 
 _MAPPING = "mapping"
 _OP = "op"

@@ -107,7 +107,7 @@ class Size(click.ParamType[Any]):
         """Return the size as the engine takes it; as it is where a shell completes a line."""
         if ctx is not None and ctx.resilient_parsing:
             return value
-        from bulklink.operations.ranges import memory_of  # noqa: PLC0415 - not for --help
+        from bulklink.operations.job import memory_of  # noqa: PLC0415 - not for --help
 
         try:
             return memory_of(value)

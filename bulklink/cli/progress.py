@@ -28,8 +28,7 @@ from bulklink.ledger.records import Result
 from bulklink.mapping.interrupt import Stage, Stop
 from bulklink.models import Status
 from bulklink.operations.callbacks import Progress, Question, Reading, Watch
-from bulklink.operations.cancellation import planning_stop
-from bulklink.operations.looking import planning_told
+from bulklink.operations.cancellation import planning_stop, planning_told
 from bulklink.runs.status import RunSummary
 
 T = TypeVar("T")

@@ -12,10 +12,9 @@ from bulklink.engine.breaker import fatal
 from bulklink.engine.clock import Clock
 from bulklink.engine.metrics import Meter, Totals
 from bulklink.engine.quota.budget import Hold
+from bulklink.engine.quota.diagnosis import Cause
 from bulklink.engine.quota.gate import Credit, Credits, ShortError
-from bulklink.engine.quota.signs import Cause
-from bulklink.engine.ratelimit.limiter import Pacer
-from bulklink.engine.ratelimit.turn import Ticket, Turn
+from bulklink.engine.ratelimit.limiter import Pacer, Ticket, Turn
 from bulklink.engine.retry import Next, Tries, decide
 from bulklink.engine.shutdown import Stopping
 from bulklink.errors import LedgerError, RunStoppedError, StoppedBy

@@ -1,4 +1,4 @@
-"""Working on one contact: makes the calls that its tracks ask for, and records what became of them.
+"""One contact of a run, phase by phase: snapshot, unlink, link, put back, settle.
 
 The phases keep the calls few: what is to be unlinked goes first, all of it, then what is to be
 linked, so that full batches can be cut from what is really left to do.
@@ -8,32 +8,132 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from itertools import groupby
 
 import anyio
 import msgspec
 
-from bulklink.engine.caller import Exchange
-from bulklink.engine.context import Desk
-from bulklink.engine.firsts import first_batches
+from bulklink.engine.batching import first_batches, link_batches, unlink_batches
+from bulklink.engine.breaker import Refusals
+from bulklink.engine.caller import Caller, Exchange
+from bulklink.engine.context import Desk, Sending
 from bulklink.engine.message_state import Need, Track
+from bulklink.engine.pagination import Pages
 from bulklink.engine.quota.budget import Hold
 from bulklink.engine.quota.gate import TO_FINISH, ShortError
-from bulklink.engine.readback import read_links
 from bulklink.engine.shutdown import HaltedError
-from bulklink.engine.transitions import ANSWERED, leave_in_doubt
-from bulklink.engine.writing import (
-    batches_of,
-    may_be_applied,
-    read_writing,
-    relinks,
-    request_for,
-)
+from bulklink.engine.transitions import ANSWERED, leave_in_doubt, seen, unreadable
 from bulklink.errors import BulklinkError
 from bulklink.ledger.records import result_line, snapshot_line, step_line
 from bulklink.models import Message, Op, Status
+from bulklink.zoho import requests
+from bulklink.zoho.email_pages import read_page
 from bulklink.zoho.error_policy import AnswerClass, class_of
-from bulklink.zoho.http import Answer, CallKind
-from bulklink.zoho.link_response import Verdict
+from bulklink.zoho.http import Answer, CallKind, Request, Silence
+from bulklink.zoho.link_response import Reading, Verdict, read_answer
+
+
+def batches_of(tracks: Sequence[Track], need: Need, sending: Sending) -> Iterable[list[Track]]:
+    """Cut tracks into calls: per owner and lot, unlinks packed by the length of their ids."""
+    shared = sending.by_contact and need is not Need.UNLINK
+    by_row = {track.message.row: track for track in tracks}
+    cut = unlink_batches if need is Need.UNLINK else link_batches
+
+    def group(track: Track) -> tuple[str, int]:
+        return "" if shared else track.message.owner_id, track.lot
+
+    for _, members in groupby(sorted(tracks, key=group), key=group):
+        for batch in cut([track.message for track in members], sending.batch_size):
+            yield [by_row[message.row] for message in batch]
+
+
+def relinks(batch: Sequence[Track]) -> bool:
+    """Tell whether a batch carries relinks."""
+    return any(track.message.op is Op.RELINK for track in batch)
+
+
+def may_be_applied(verdict: Verdict) -> bool:
+    """Tell whether a refusal is a failure of the server, after which anything can be true."""
+    return class_of(verdict.http_status, verdict.code) in (AnswerClass.AGAIN, AnswerClass.BUSY)
+
+
+def read_writing(
+    batch: Sequence[Track], need: Need, exchange: Exchange, sending: Sending
+) -> Reading:
+    """Read what came back from a link or unlink call; silence names nobody."""
+    if isinstance(exchange.outcome, Silence):
+        return Reading({})
+    single = len(batch) == 1 and sending.single_endpoint and need is not Need.UNLINK
+    ids = [track.message.message_id for track in batch]
+    return read_answer(ids, exchange.outcome, echo_of=batch[0].target[0] if single else None)
+
+
+def request_for(batch: Sequence[Track], need: Need, sending: Sending) -> Request:
+    """Return the request that does what these messages need."""
+    messages = [track.message for track in batch]
+    one = len(batch) == 1 and sending.single_endpoint
+    if need is Need.UNLINK:
+        return requests.unlink_one(messages[0]) if one else requests.unlink(messages)
+    deals = [track.target for track in batch]
+    if one:
+        return requests.link_one(messages[0], deals[0], sending.module_id, names=sending.names)
+    return requests.link(messages, deals, sending.module_id, names=sending.names)
+
+
+async def read_links(
+    contact_id: str,
+    tracks: Sequence[Track],
+    caller: Caller,
+    refusals: Refusals,
+    *,
+    most_pages: int,
+    finishing: bool,
+    hold: Hold,
+    told: Callable[[Sequence[Track]], None],
+) -> None:
+    """Read a contact's pages until all messages are seen, or no page is left.
+
+    Each goes on as soon as its page came: what a page shows is true then, and may not be later.
+
+    Args:
+        contact_id: whose emails.
+        tracks: of the messages.
+        caller: makes the calls.
+        refusals: judges a refusal.
+        most_pages: pages that are read at most.
+        finishing: whether it serves relinks that a gentle stop must not tear.
+        hold: credits that are set aside to finish relinks of the contact.
+        told: takes those that a page, or the end of the pages, let go on.
+
+    Raises:
+        HaltedError: if the run was stopped.
+        RunStoppedError: if no read can succeed.
+    """
+    left: dict[str, list[Track]] = {}
+    for track in tracks:
+        left.setdefault(track.message.message_id, []).append(track)
+    pages = Pages(
+        contact_id, read_page, caller, refusals, most=most_pages, finishing=finishing, hold=hold
+    )
+    while left and (page := await pages.next(_rows(left.values()))) is not None:
+        listed = []
+        for message_id in [one for one in page.links if one in left]:
+            for track in left.pop(message_id):
+                seen(track, True, page.links[message_id], pages.last_call)  # noqa: FBT003 - listed
+                listed.append(track)
+        told(listed)
+    unseen = [track for same in left.values() for track in same]
+    for track in unseen:
+        if pages.failed:
+            unreadable(track, pages.verdict, pages.last_call)
+        else:
+            seen(track, False, None, pages.last_call)  # noqa: FBT003 - on no page
+    told(unseen)
+
+
+def _rows(left: Iterable[Sequence[Track]]) -> list[int]:
+    return [track.message.row for same in left for track in same]
+
 
 _PHASES = (Need.SNAPSHOT, Need.UNLINK, Need.LINK, Need.PUT_BACK, Need.SETTLE)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bulklink.engine.limiting import LimitedBy
+from bulklink.engine.metrics import LimitedBy
 from bulklink.ledger.records import Result, code_of
 from bulklink.ledger.state import Replay
 from bulklink.ledger.statistics import OTHERS

@@ -1,20 +1,84 @@
-"""What a job is asked to do: the options of every command that sends, with their defaults."""
+"""A job: what to do with which mapping, its groups of options and the values they may have."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import EnumType, StrEnum
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
 from bulklink.engine.failure_limit import MaxFailures
 from bulklink.errors import UsageError
 from bulklink.models import Op
-from bulklink.operations.ranges import check_ranges, memory_of
 from bulklink.zoho.requests import MOST_ITEMS
+
+_MOST_CREDITS = 10**12
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "batch_size": (1, MOST_ITEMS),
+    "concurrency": (1, 1000),
+    "read_pages": (1, 100_000),
+    "settle_after": (0, 3600),
+    "max_credits": (1, _MOST_CREDITS),
+    "credits_per_day": (1, _MOST_CREDITS),
+    "reserve_credits": (0, _MOST_CREDITS),
+    "canary": (0, 10_000),
+}
+MOST_A_SECOND = 100_000
+_UNITS = {"MB": 1, "MIB": 1, "GB": 1000, "GIB": 1024}
+_LEAST_MEMORY = 64
+
+
+def check_ranges(options: Mapping[str, Any]) -> None:
+    """Refuse numbers that no job can have.
+
+    Args:
+        options: values by the names of `Job`; None is no value.
+
+    Raises:
+        UsageError: if there is one.
+    """
+    for name, (least, most) in _RANGES.items():
+        value = options.get(name)
+        if value is not None and not least <= value <= most:
+            raise _wrong(name, value, f"Give a number from {least:,} to {most:,}.")
+    rate = options.get("rate")
+    if rate is not None and not 0 < rate <= MOST_A_SECOND:
+        raise _wrong("rate", rate, f"Give a number above 0, {MOST_A_SECOND:,} at most.")
+    day, reserve = options.get("credits_per_day"), options.get("reserve_credits") or 0
+    if day is not None and reserve >= day:
+        raise UsageError(
+            f"Of {day:,} credits a day {reserve:,} are to be left to others: none can be spent.",
+            where="--credits-per-day, --reserve-credits",
+            advice="Reserve less, or leave one of them out.",
+        )
+
+
+def memory_of(text: str) -> str:
+    """Return an amount of memory as DuckDB takes it.
+
+    Args:
+        text: such as 512MB or 2 GiB, at least 64MB.
+
+    Raises:
+        UsageError: if it is none.
+    """
+    found = re.fullmatch(r"(\d{1,6})\s*(MB|MIB|GB|GIB)", text.strip().upper())
+    if found is None or int(found[1]) * _UNITS[found[2]] < _LEAST_MEMORY:
+        raise UsageError(
+            f"{text!r} is no size such as 512MB, of at least {_LEAST_MEMORY}MB.",
+            where="memory",
+            advice="Write it as 512MB or 2GiB.",
+        )
+    return f"{found[1]}{found[2].replace('I', 'i')}"
+
+
+def _wrong(name: str, value: object, advice: str) -> UsageError:
+    return UsageError(f"{value!r} is no value of {name}.", where=name, advice=advice)
+
 
 MIXED = "mixed"
 """The op of a run whose rows name their own."""
@@ -237,3 +301,63 @@ def edition_of(paid_type: str | None) -> Edition | None:
     """Return the edition that an org's `paid_type` names; None where it is not known."""
     said = (paid_type or "").lower().replace(" ", "-").replace("_", "-").removeprefix("zoho-crm-")
     return next((edition for edition in Edition if said == edition), None)
+
+
+class PaceOptions(TypedDict, total=False):
+    """How many calls are made, and how fast; each as `Job` tells it."""
+
+    concurrency: int | None
+    edition: Edition | None
+    rate: float | None
+    settle_after: float
+    max_credits: int | None
+    credits_per_day: int | None
+    reserve_credits: int
+
+
+class LimitOptions(PaceOptions, total=False):
+    """How a sealed plan is sent, never what of it; each as `Job` tells it."""
+
+    sync: bool
+    yes: bool
+    read_back: bool
+    read_pages: int
+    max_failures: MaxFailures | None
+    when_credits_out: WhenCreditsOut
+    canary: int | None
+
+
+class SendOptions(LimitOptions, total=False):
+    """How emails are sent that come from elsewhere than a mapping; each as `Job` tells it."""
+
+    batch_size: int
+    group_by: GroupBy
+    single_endpoint: bool
+    names: bool
+    memory: str
+    run_dir: Path | None
+    runs_dir: Path
+
+
+PACE = frozenset(PaceOptions.__optional_keys__)
+LIMITS = frozenset(LimitOptions.__optional_keys__)
+SENDING = frozenset(SendOptions.__optional_keys__)
+_NO_MAPPING = Job(mappings=())
+
+
+def with_options(job: Job | None, options: Mapping[str, Any], known: Collection[str]) -> Job:
+    """Return a job with some options changed.
+
+    Args:
+        job: the job; None is one without a mapping, of which all is as it is by default.
+        options: by their names.
+        known: the names that can be given here.
+
+    Raises:
+        TypeError: if one is not known, as Python itself does.
+        UsageError: if one has a value that it cannot have.
+    """
+    strange = options.keys() - known
+    if strange:
+        raise TypeError(f"{', '.join(sorted(strange))}: no such option here")
+    return msgspec.structs.replace(job or _NO_MAPPING, **options)

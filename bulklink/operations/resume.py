@@ -17,8 +17,7 @@ from bulklink.models import Status
 from bulklink.operations.callbacks import Watch
 from bulklink.operations.cancellation import guarded
 from bulklink.operations.environment import real_surroundings
-from bulklink.operations.job import Job
-from bulklink.operations.limits import LIMITS, LimitOptions, with_options
+from bulklink.operations.job import LIMITS, Job, LimitOptions, with_options
 from bulklink.operations.send import send
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import sha256_of

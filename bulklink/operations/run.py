@@ -13,10 +13,9 @@ from bulklink.ledger.state import replay
 from bulklink.mapping.input.files import Source, sources
 from bulklink.mapping.interrupt import Stop
 from bulklink.operations.callbacks import Watch
-from bulklink.operations.cancellation import guarded, planning_stop
+from bulklink.operations.cancellation import guarded, planning_stop, planning_told
 from bulklink.operations.environment import real_surroundings
 from bulklink.operations.job import Job
-from bulklink.operations.looking import planning_told
 from bulklink.operations.plan import checked_in, fresh_folder
 from bulklink.operations.prepare import prepare
 from bulklink.operations.send import send

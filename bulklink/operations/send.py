@@ -1,4 +1,4 @@
-"""Sending what is left to do of a sealed plan; at the end, where the run stands."""
+"""Sending what is left of a sealed plan, from the pre-flight checks to the end of the run."""
 
 from __future__ import annotations
 
@@ -11,31 +11,35 @@ from bulklink.engine.breaker import Refusals
 from bulklink.engine.caller import Caller
 from bulklink.engine.context import Desk, Sending
 from bulklink.engine.dispatch import workers_for
-from bulklink.engine.limiting import limited_by
 from bulklink.engine.lookups import organisation
 from bulklink.engine.message_state import Track, track_of
+from bulklink.engine.metrics import limited_by
 from bulklink.engine.ratelimit.limiter import Pacer
 from bulklink.engine.shutdown import HaltedError, Stopping
-from bulklink.errors import BulklinkError, RefusedError, StoppedBy
+from bulklink.errors import (
+    BulklinkError,
+    LedgerError,
+    RefusedError,
+    RunDirError,
+    RunStoppedError,
+    StoppedBy,
+)
 from bulklink.ledger.records import timestamp
-from bulklink.ledger.state import Replay
+from bulklink.ledger.state import Replay, replay
 from bulklink.ledger.statistics import tally
 from bulklink.ledger.writer import LedgerWriter, open_ledger
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.models import Message, Status
 from bulklink.operations.callbacks import Counter, Watch
-from bulklink.operations.canary import Trial, canary_due
-from bulklink.operations.delivery import Delivery
-from bulklink.operations.ending import end
+from bulklink.operations.cancellation import looking
+from bulklink.operations.delivery import Delivery, Trial, canary_due
 from bulklink.operations.environment import Surroundings
 from bulklink.operations.job import Job
-from bulklink.operations.looking import looking
-from bulklink.operations.lookout import Lookout
-from bulklink.operations.monitor import Observer
+from bulklink.operations.monitor import Lookout, Observer, Recorder
 from bulklink.operations.preflight import NameLookups, check_org, check_place, confirm, module_id
-from bulklink.operations.recording import Recorder
-from bulklink.operations.spending import Spending, too_early
+from bulklink.operations.session import Spending, too_early
 from bulklink.runs.folder import RunFolder
+from bulklink.runs.hashes import ledger_hash
 from bulklink.runs.record import (
     CanaryRecord,
     Invocation,
@@ -45,12 +49,91 @@ from bulklink.runs.record import (
     State,
     closed,
 )
-from bulklink.runs.status import RunSummary
+from bulklink.runs.status import PENDING, RunSummary, counts_of, exit_code_of, summary_of
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, secrets_of
 from bulklink.zoho.http import CallKind
 from bulklink.zoho.lookup_responses import Org
 from bulklink.zoho.tokens import Tokens
+
+
+def end(
+    folder: RunFolder,
+    record: RunRecord,
+    counter: Counter,
+    stopping: Stopping,
+    refused: RefusedError | None,
+    before: RunRecord,
+    now: float,
+    seconds: float,
+) -> RunSummary:
+    """Write how an invocation ended and return where the run stands.
+
+    Args:
+        folder: of the run.
+        record: as it stands.
+        counter: the results of this invocation.
+        stopping: why it stopped, if it did.
+        refused: why it was refused, if it was.
+        before: the record as the invocation found it.
+        now: seconds since 1970.
+        seconds: how long the invocation lasted.
+
+    Raises:
+        LedgerError: if the ledger does not hold what was done.
+    """
+    reason = stopping.reason
+    if refused and before.invocations:
+        # It was not taken up again, and can be as before.
+        record = record.but(
+            state=before.state,
+            stopped_by=before.stopped_by,
+            reason=before.reason,
+            resume_at=before.resume_at,
+            org=before.org,
+        )
+    else:
+        record = record.but(
+            state=State.REFUSED if refused else State.STOPPED if reason else State.FINISHED,
+            stopped_by=reason.by if reason and not refused else None,
+            reason=refused.code if refused else reason.message if reason else None,
+            resume_at=_resume_at(reason),
+        )
+    told = replay(folder.ledger)
+    counts = counts_of(record, told)
+    code = exit_code_of(record.state, record.stopped_by, counts)
+    *earlier, last = record.invocations
+    ended = Invocation(last.started, timestamp(now), round(seconds, 3), record.stopped_by, code)
+    proof = ledger_hash(folder.ledger)
+    record = record.but(counts=counts, invocations=(*earlier, ended), **proof)
+    broken = reason is not None and reason.by is StoppedBy.LEDGER
+    try:
+        folder.write(record)
+    except RunDirError as error:
+        if not broken:
+            raise LedgerError(error.message, where=error.where, advice=error.advice) from None
+    summary = summary_of(folder, record, told)
+    if not broken:
+        _check(record, counter, summary)
+    return summary
+
+
+def _resume_at(reason: RunStoppedError | None) -> str | None:
+    return timestamp(reason.resume_at) if reason and reason.resume_at is not None else None
+
+
+def _check(record: RunRecord, counter: Counter, summary: RunSummary) -> None:
+    """Hold what this process did against what the ledger holds: promise 1, checked at each end."""
+    known = counter.counts
+    told = {s: summary.counts[s] for s in Status}
+    pending = summary.counts[PENDING]
+    if known != told or pending < 0 or (record.state is State.FINISHED and pending):
+        raise LedgerError(
+            f"The ledger does not add up: it tells {told} of {record.rows} rows, but {known} were"
+            " recorded. This is a mistake in bulklink.",
+            where=summary.run_dir,
+            advice="Keep the run folder and report it; do not trust the counts.",
+        )
 
 
 async def send(

@@ -23,12 +23,10 @@ from bulklink.mapping.interrupt import Stop
 from bulklink.mapping.plan_writer import digest
 from bulklink.models import Op, Status
 from bulklink.operations.callbacks import Watch
-from bulklink.operations.cancellation import guarded, planning_stop
+from bulklink.operations.cancellation import guarded, planning_stop, planning_told
 from bulklink.operations.environment import real_surroundings
 from bulklink.operations.estimate import ForecastCalls, Limit, Outlook
-from bulklink.operations.job import MIXED, Job, OnInvalid
-from bulklink.operations.limits import SENDING, SendOptions, with_options
-from bulklink.operations.looking import planning_told
+from bulklink.operations.job import MIXED, SENDING, Job, OnInvalid, SendOptions, with_options
 from bulklink.operations.plan import PlanReport, checked_in, fresh_folder, report_of
 from bulklink.operations.preflight import check_place
 from bulklink.operations.prepare import Beside, asked, begin_ledger, check_mapping, prepare

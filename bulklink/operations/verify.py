@@ -18,11 +18,9 @@ from bulklink.operations.callbacks import Watch
 from bulklink.operations.cancellation import guarded
 from bulklink.operations.environment import real_surroundings
 from bulklink.operations.expected_links import Claims
-from bulklink.operations.job import Job
-from bulklink.operations.limits import PACE, PaceOptions, with_options
+from bulklink.operations.job import PACE, Job, PaceOptions, with_options
 from bulklink.operations.preflight import check_place
-from bulklink.operations.verification import Asked, Verification, checked_asked
-from bulklink.operations.verify_run import Verifier
+from bulklink.operations.verify_run import Asked, Verification, Verifier, checked_asked
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.record import RunRecord, State
 from bulklink.shell import quoted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bulklink.engine.limiting import LimitedBy
+from bulklink.engine.metrics import LimitedBy
 from bulklink.html_report.model import Accounting, Line
 from bulklink.models import Op, Status
 from bulklink.runs.record import RunRecord

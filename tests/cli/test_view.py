@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulklink.cli.progress_view import View, duration, lines, one_line
-from bulklink.engine.limiting import LimitedBy
+from bulklink.engine.metrics import LimitedBy
 from bulklink.operations.callbacks import Gauge
 
 GAUGE = Gauge(

@@ -10,8 +10,8 @@ import click
 import pytest
 
 from bulklink.cli.app import cli
+from bulklink.engine.quota.daily_usage import BLOCK
 from bulklink.engine.quota.gate import TO_FINISH
-from bulklink.engine.quota.purse import BLOCK
 from bulklink.errors import ExitCode
 
 TEXT = (Path(__file__).parents[2] / "docs" / "limits.md").read_text("utf-8")

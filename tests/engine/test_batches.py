@@ -16,7 +16,7 @@ from bulklink.engine.batching import (
     unlinks_of_length,
     unlinks_packed,
 )
-from bulklink.engine.windows import contact_windows, in_fair_order
+from bulklink.engine.dispatch import contact_windows, in_fair_order
 from bulklink.models import Message, Op
 
 SIZES = st.integers(1, 20)

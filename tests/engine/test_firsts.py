@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.engine.batching import unlink_batches
-from bulklink.engine.firsts import first_batches
+from bulklink.engine.batching import first_batches, unlink_batches
 from bulklink.engine.message_state import Need, Track
 from bulklink.models import Message, Op
 

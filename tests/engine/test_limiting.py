@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bulklink.engine.limiting import LimitedBy, limited_by, limited_in
-from bulklink.engine.metrics import Figures, Window
+from bulklink.engine.metrics import Figures, LimitedBy, Window, limited_by, limited_in
 
 FIGURES = Figures(
     calls=100,

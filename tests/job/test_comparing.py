@@ -12,7 +12,7 @@ import pytest
 from bulklink.errors import BadFileError
 from bulklink.mapping.compare import MOST_LISTED, Comparison
 from bulklink.models import Op
-from bulklink.operations.fetched import COLUMNS
+from bulklink.operations.fetch_run import COLUMNS
 from bulklink.operations.job import Job
 from bulklink.operations.plan import plan
 from bulklink.tables import form_of, writing

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bulklink.models import Op, Status
-from bulklink.operations.inverse import Done, Inverse, Kept, Why, inverse_of
+from bulklink.operations.undo_plan import Done, Inverse, Kept, Why, inverse_of
 
 A, B = "11", "22"
 DONE, FAILED, DOUBT = Status.DONE, Status.FAILED, Status.IN_DOUBT

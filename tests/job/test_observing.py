@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bulklink.engine.limiting import LimitedBy
-from bulklink.engine.metrics import Meter
+from bulklink.engine.metrics import LimitedBy, Meter
 from bulklink.engine.quota.budget import Limits
 from bulklink.engine.quota.gate import Credits, Rules
 from bulklink.engine.ratelimit.limiter import Pacer

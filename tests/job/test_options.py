@@ -11,8 +11,7 @@ import pytest
 
 from bulklink import Edition, Job, OnInvalid, Op, UsageError
 from bulklink.cli.app import cli
-from bulklink.operations.limits import LIMITS, PACE, SENDING
-from bulklink.operations.ranges import MOST_A_SECOND
+from bulklink.operations.job import LIMITS, MOST_A_SECOND, PACE, SENDING
 
 
 def test_texts_serve_for_enumerations_and_paths() -> None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from bulklink.operations.pace import Pace
+from bulklink.operations.monitor import Pace
 
 
 def after(seconds: float, a_second: float, pace: Pace | None = None) -> Pace:

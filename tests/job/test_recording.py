@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bulklink.engine.metrics import Totals
 from bulklink.models import Status
-from bulklink.operations.recording import Recorder
+from bulklink.operations.monitor import Recorder
 from bulklink.runs.timeline import Stretch, timeline
 from bulklink.zoho.http import CallKind
 

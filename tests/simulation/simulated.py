@@ -39,8 +39,7 @@ from bulklink.ledger.writer import open_ledger
 from bulklink.models import Message, Op, Status
 from bulklink.operations.callbacks import Counter as Counted
 from bulklink.operations.callbacks import Watch
-from bulklink.operations.canary import Trial, canary_due
-from bulklink.operations.delivery import Delivery
+from bulklink.operations.delivery import Delivery, Trial, canary_due
 from bulklink.runs.record import CanaryRecord
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, Credentials

@@ -15,9 +15,13 @@ from bulklink.engine.shutdown import Stopping
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.mapping.interrupt import Stop
 from bulklink.operations.callbacks import Watch
-from bulklink.operations.fetch_run import Fetcher
-from bulklink.operations.fetched import FetchedTable, UnreadContact
-from bulklink.operations.fetchfolder import FetchFolder, FetchRecord
+from bulklink.operations.fetch_run import (
+    FetchedTable,
+    Fetcher,
+    FetchFolder,
+    FetchRecord,
+    UnreadContact,
+)
 from bulklink.operations.job import Job
 from bulklink.zoho.transport import ANSWER_SECONDS
 from tests.simulation.around import surroundings

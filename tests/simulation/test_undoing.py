@@ -19,8 +19,7 @@ from bulklink.errors import StoppedBy
 from bulklink.mapping import Reading, check, sources
 from bulklink.mapping.interrupt import Stop
 from bulklink.models import Message, Status
-from bulklink.operations.deeds import deeds
-from bulklink.operations.inverse import Done, Inverse, inverse_of
+from bulklink.operations.undo_plan import Done, Inverse, deeds, inverse_of
 from bulklink.runs.folder import RunFolder
 from tests.simulation.checks import lies_of
 from tests.simulation.drawn import Scenario, draw

@@ -18,8 +18,7 @@ from bulklink.mapping.interrupt import Stop
 from bulklink.operations.callbacks import Watch
 from bulklink.operations.expected_links import Claims
 from bulklink.operations.job import Job
-from bulklink.operations.verification import Asked, Verification
-from bulklink.operations.verify_run import Verifier
+from bulklink.operations.verify_run import Asked, Verification, Verifier
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import Invocation, RunRecord
 from tests.simulation.around import surroundings

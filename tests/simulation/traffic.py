@@ -13,8 +13,7 @@ from bulklink.emulator.settings import Settings
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
 from bulklink.engine.quota.gate import Credits, Rules
-from bulklink.engine.ratelimit.limiter import Pacer
-from bulklink.engine.ratelimit.turn import Turn
+from bulklink.engine.ratelimit.limiter import Pacer, Turn
 from bulklink.engine.shutdown import HaltedError, Stopping
 from bulklink.errors import RunStoppedError
 from bulklink.ledger.writer import open_ledger

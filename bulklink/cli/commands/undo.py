@@ -22,7 +22,7 @@ from bulklink.cli.options import (
 from bulklink.errors import ExitCode
 
 if TYPE_CHECKING:
-    from bulklink.operations.limits import SendOptions
+    from bulklink.operations.job import SendOptions
 
 
 @click.command("undo")

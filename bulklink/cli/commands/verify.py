@@ -25,7 +25,7 @@ from bulklink.cli.param_types import NumberOr, Whole
 
 if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
-    from bulklink.operations.verification import Bound, Shown, Verification
+    from bulklink.operations.verify_run import Bound, Shown, Verification
 
 _MOST_PAGES = 10_000_000
 _ASKED = ("in_doubt", "sample", "seed", "read_pages")

@@ -1,4 +1,4 @@
-"""The gate that every request passes: are there credits for it, and does the CRM take any?"""
+"""Quota gate: a credit for every call; where there is none, wait for it or stop the run."""
 
 from __future__ import annotations
 
@@ -8,16 +8,95 @@ from contextlib import asynccontextmanager
 import anyio
 import msgspec
 
-from bulklink.engine.quota.budget import Book, Hold, Limits, Short
-from bulklink.engine.quota.daily_usage import Day
-from bulklink.engine.quota.diagnosis import Doubt
-from bulklink.engine.quota.pause import Pause
-from bulklink.engine.quota.purse import Purse
-from bulklink.engine.quota.reasons import gone, spent
-from bulklink.engine.quota.signs import Cause
-from bulklink.engine.quota.waiting import STEP
+from bulklink.engine.quota.budget import Book, Hold, Limits, Short, gone, spent
+from bulklink.engine.quota.daily_usage import Day, Purse
+from bulklink.engine.quota.diagnosis import Cause, Doubt
 from bulklink.engine.shutdown import HaltedError, Stopping
 from bulklink.zoho.http import Answer, Silence
+
+STEP = 15.0
+"""Seconds between two looks at the clocks."""
+
+
+class Wait:
+    """How long is left of a wait, told by looking at two clocks now and then.
+
+    A machine that slept shows it on its wall clock: that time has passed. A wall clock that was
+    set back shows less than nothing: then the time that the other clock tells has passed, but
+    never more than between two looks.
+
+    Args:
+        seconds: to wait.
+        wall: seconds since 1970 now.
+        monotonic: seconds of a clock that nobody sets, now.
+    """
+
+    def __init__(self, seconds: float, wall: float, monotonic: float) -> None:
+        self.left = max(0.0, seconds)
+        self._wall = wall
+        self._monotonic = monotonic
+
+    def look(self, wall: float, monotonic: float) -> float:
+        """Note what the clocks show now and return the seconds that are left."""
+        by_wall, by_monotonic = wall - self._wall, monotonic - self._monotonic
+        passed = by_wall if by_wall >= 0 else min(max(0.0, by_monotonic), 2 * STEP)
+        self._wall, self._monotonic = wall, monotonic
+        self.left = max(0.0, self.left - passed)
+        return self.left
+
+
+class Pause:
+    """Begins, is looked at, and ends.
+
+    Args:
+        wall: seconds since 1970.
+        monotonic: seconds that nobody sets.
+        told: told until when the run waits, in seconds since 1970, and None when it goes on.
+
+    Attributes:
+        waited: seconds of all pauses that ended.
+    """
+
+    def __init__(
+        self,
+        wall: Callable[[], float],
+        monotonic: Callable[[], float],
+        told: Callable[[float | None], None],
+    ) -> None:
+        self.waited = 0.0
+        self._wall = wall
+        self._monotonic = monotonic
+        self._told = told
+        self._wait: Wait | None = None
+        self._began = 0.0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether calls wait."""
+        return self._wait is not None
+
+    @property
+    def waited_so_far(self) -> float:
+        """Seconds of all pauses, the one that goes on included."""
+        return self.waited + (self._monotonic() - self._began if self.is_on else 0.0)
+
+    def begin(self, seconds: float) -> None:
+        """Have calls wait for so long."""
+        self._began = self._monotonic()
+        self._wait = Wait(seconds, self._wall(), self._began)
+        self._told(self._wall() + seconds)
+
+    def left(self) -> float:
+        """Return the seconds that are left; where none are, the pause is over."""
+        if self._wait is None:
+            return 0.0
+        left = self._wait.look(self._wall(), self._monotonic())
+        if not left:
+            self._wait = None
+            self.waited += self._monotonic() - self._began
+            self._told(None)
+        return left
+
 
 DAY_SECONDS = 86_400.0
 LOOK_SECONDS = 3_600.0

@@ -1,10 +1,13 @@
-"""How many calls may be in flight: a pure policy that is told what happened, and waits for nothing.
+"""Adaptive concurrency limit, and what is learned of a server's penalties. Pure: no clock, no wait.
 
 Additive increase, multiplicative decrease, with what an HTTP 429 tells more than a lost packet: the
 calls that were in flight and not refused are what the server takes. After a refusal all wait
 together, then one call tries alone, for a server can bar everybody for a while and lengthen that
 at each call that comes too early. Upwards it goes like CUBIC: it stays where it is good, tries one
 place more, and opens more and more of them while none is refused.
+
+Such a server refuses all for some seconds after a refusal, and twice as long for each call that
+comes too early. Pure: what is learned is one number, the seconds that one refusal costs.
 """
 
 from __future__ import annotations
@@ -13,8 +16,6 @@ import math
 from enum import Enum
 
 import msgspec
-
-from bulklink.engine.ratelimit import penalty
 
 _FIRST_BACK_OFF = 0.2
 _GROWTH = 4.0
@@ -247,10 +248,10 @@ def _cut(known: Capacity, accepted: int, now: float, *, silent: bool) -> Capacit
 def _backed_off(known: Capacity, now: float, last: float, chance: float) -> Capacity:
     """Have all wait: longer than the last time, and as long as a penalty takes if there is one."""
     if known.barred or known.penalty:
-        back_off = penalty.pause(known.penalty, known.refusals, last)
-        seconds = penalty.jittered(back_off, chance)
+        back_off = pause(known.penalty, known.refusals, last)
+        seconds = jittered(back_off, chance)
     else:
-        back_off = min(last * _GROWTH, penalty.LONGEST) or _FIRST_BACK_OFF
+        back_off = min(last * _GROWTH, LONGEST) or _FIRST_BACK_OFF
         seconds = back_off * (0.75 + 0.5 * chance)
     return _paused(_but(known, back_off=back_off), now, seconds)
 
@@ -269,7 +270,7 @@ def _trial_over(known: Capacity) -> Capacity:
     limit = known.good if known.probed else max(1, -(-known.good // 2))
     if not known.barred and not known.penalty:
         return _but(known, trial=Trial.NONE, limit=limit)
-    seconds = penalty.learned(known.penalty, known.refusals, known.back_off, barred=known.barred)
+    seconds = learned(known.penalty, known.refusals, known.back_off, barred=known.barred)
     known = _but(known, penalty=seconds, barred=False, back_off=0.0, refusals=1)
     # From one place on, so that one call is refused, and not many, if it is too many again.
     return _but(known, trial=Trial.NONE, limit=limit if known.probed else 1)
@@ -280,8 +281,8 @@ def _episode_over(known: Capacity, now: float) -> Capacity:
     calls = _CALLS_A_REFUSAL * known.latency / known.good
     cost = known.held_up
     if known.penalty:  # the first time cost more, to find that out
-        cost = min(cost, penalty.jittered(known.penalty, 1.0))
-    wait = max(known.refusals * min(calls, _SECONDS_A_REFUSAL), penalty.interval(cost))
+        cost = min(cost, jittered(known.penalty, 1.0))
+    wait = max(known.refusals * min(calls, _SECONDS_A_REFUSAL), interval(cost))
     wait = min(max(wait, _SHORTEST_WAIT), _LONGEST_WAIT)
     return _but(
         known, began=None, refusals=0, held_up=0.0, back_off=0.0, probed=0, next_place=now + wait
@@ -290,3 +291,63 @@ def _episode_over(known: Capacity, now: float) -> Capacity:
 
 def _but(known: Capacity, **changed: object) -> Capacity:
     return msgspec.structs.replace(known, **changed)
+
+
+_GUESS = 10.0
+"""Seconds that one refusal may cost, before anything is known."""
+_PENALTY_GROWTH = 4.0
+"""How pauses grow while the server bars; a penalty that doubles has to be overtaken."""
+_FIRST_GROWTH = 2.5
+"""Enough where what was learned had decayed to a little too short."""
+LONGEST = 310.0
+"""A call that it holds up once is still far from the time after which it gives up."""
+_MARGIN = 1.05
+_JITTER = 0.2
+_DECAY = 0.9
+_FORGOTTEN = 0.5
+"""Seconds below which a penalty is as good as none."""
+_SHARE = 12.0
+_DEAR = 4.5
+_DEAR_SHARE = 40.0
+"""A probe waits so many times as long as one costs, and longer for what it costs beyond some
+seconds: they are what our own pauses take, not a penalty. Where it costs little, a risen cap is to
+be found within half a minute."""
+
+
+def pause(penalty: float, refusals: int, last: float) -> float:
+    """Return the seconds to wait while the server bars everybody.
+
+    Args:
+        penalty: seconds that one refusal costs, 0 where that is not known.
+        refusals: in this episode so far; each after the first doubled the penalty.
+        last: seconds of the pause that was too short, 0 for none.
+    """
+    doubled = 2.0 ** min(refusals - 1, 12)
+    seconds = (penalty or _GUESS) * doubled
+    growth = _FIRST_GROWTH if last <= penalty else _PENALTY_GROWTH
+    return min(max(seconds, last * growth), LONGEST)
+
+
+def jittered(seconds: float, chance: float) -> float:
+    """Return a pause that is never shorter than what was found to be needed."""
+    return seconds * (_MARGIN + _JITTER * chance)
+
+
+def learned(penalty: float, refusals: int, last: float, *, barred: bool) -> float:
+    """Return the seconds that one refusal costs, after an episode.
+
+    Args:
+        penalty: what they were taken to be, 0 for none.
+        refusals: in the episode.
+        last: seconds of the pause that was long enough.
+        barred: whether a shorter pause was seen to be too short.
+    """
+    if barred:
+        return last / 2.0 ** min(refusals - 1, 12)
+    decayed = penalty * _DECAY
+    return decayed if decayed >= _FORGOTTEN else 0.0
+
+
+def interval(cost: float) -> float:
+    """Return the seconds from one probe to the next, where one that fails costs so many."""
+    return _SHARE * cost + (_DEAR_SHARE - _SHARE) * max(0.0, cost - _DEAR)

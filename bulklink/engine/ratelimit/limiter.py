@@ -1,4 +1,4 @@
-"""Pacing: who may make ready, who may be in flight, and when nobody may start."""
+"""Concurrency limiter: which call may be in flight, fair to every contact."""
 
 from __future__ import annotations
 
@@ -6,12 +6,92 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import anyio
+
 from bulklink.engine.ratelimit import adaptive
 from bulklink.engine.ratelimit.fair_queue import FairQueue
-from bulklink.engine.ratelimit.held import Held
 from bulklink.engine.ratelimit.rate import Rate
-from bulklink.engine.ratelimit.turn import Ticket, Turn, Wait
 from bulklink.engine.shutdown import Stopping
+
+
+class Ticket:
+    """A call that queues; all its tries share it.
+
+    Attributes:
+        age: a number that no other call has; older calls have lower ones.
+        contact_id: the contact it concerns, empty for none.
+        finishing: whether it finishes a relink that a gentle stop must not tear.
+    """
+
+    __slots__ = ("age", "contact_id", "finishing")
+
+    def __init__(self, age: int, contact_id: str, *, finishing: bool) -> None:
+        self.age = age
+        self.contact_id = contact_id
+        self.finishing = finishing
+
+
+class Turn:
+    """One try of a call, from making ready to its answer.
+
+    Attributes:
+        ticket: of the call.
+        has_place: whether it holds a place among the calls in flight.
+        left_at: when it left, None before.
+        beside: most calls that were in flight since, itself included.
+        told: whether the pacer was told what became of it.
+        lingers: seconds that it holds its place after its end, where the server may still be
+            at work on it.
+    """
+
+    __slots__ = ("beside", "has_place", "left_at", "lingers", "ticket", "told")
+
+    def __init__(self, ticket: Ticket) -> None:
+        self.ticket = ticket
+        self.has_place = False
+        self.left_at: float | None = None
+        self.beside = 0
+        self.told = False
+        self.lingers = 0.0
+
+
+class Wait:
+    """A call that waits for its turn or its place."""
+
+    __slots__ = ("given", "over", "ticket")
+
+    def __init__(self, ticket: Ticket) -> None:
+        self.ticket = ticket
+        self.over = anyio.Event()
+        self.given = False
+
+    def give(self) -> None:
+        """Tell that it has what it waited for."""
+        self.given = True
+        self.over.set()
+
+
+class Held:
+    """How many turns or places each contact holds, and all together; absent is 0."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.by_contact: dict[str, int] = {}
+
+    def add(self, contact_id: str) -> None:
+        """Count one more."""
+        self.total += 1
+        self.by_contact[contact_id] = self.by_contact.get(contact_id, 0) + 1
+
+    def drop(self, contact_id: str) -> None:
+        """Count one less."""
+        self.total -= 1
+        left = self.by_contact[contact_id] - 1
+        if left:
+            self.by_contact[contact_id] = left
+        else:
+            del self.by_contact[contact_id]
+
 
 _SPARE = 2
 _PLACES_A_SPARE = 4

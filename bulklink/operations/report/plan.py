@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from bulklink.html_report.model import Count, Named, OpCount, Planned, Sample
 from bulklink.mapping.database import Database
-from bulklink.operations.report.names import messages
+from bulklink.operations.report.failures import messages
 from bulklink.runs.folder import RunFolder
 
 MOST_LISTED = 25

@@ -6,8 +6,7 @@ import anyio.lowlevel
 import pytest
 
 from bulklink.engine.quota.budget import Book, Limits
-from bulklink.engine.quota.daily_usage import Ask, DayFile, minute_of
-from bulklink.engine.quota.purse import Purse
+from bulklink.engine.quota.daily_usage import Ask, DayFile, Purse, minute_of
 
 NOW = 1_800_000_000.0
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from bulklink.engine.quota.diagnosis import Doubt
-from bulklink.engine.quota.signs import Cause, Sign, cause_of
+from bulklink.engine.quota.diagnosis import Cause, Doubt, Sign, cause_of
 from bulklink.zoho.error_policy import Busy
 from bulklink.zoho.http import Answer
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bulklink.engine.quota.waiting import STEP, Wait
+from bulklink.engine.quota.gate import STEP, Wait
 
 HOUR = 3_600.0
 
