@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from bulklink.cli.commands.auth import auth
+from bulklink.cli.commands.completion import completion
 from bulklink.cli.commands.demo import demo
 from bulklink.cli.commands.emulator import emulator
 from bulklink.cli.commands.export import export
@@ -19,7 +20,6 @@ from bulklink.cli.commands.send import link, relink, run, unlink
 from bulklink.cli.commands.status import status
 from bulklink.cli.commands.undo import undo
 from bulklink.cli.commands.verify import verify
-from bulklink.cli.completion_part import completion
 
 SECTIONS = {
     "First things": (demo, auth, completion),

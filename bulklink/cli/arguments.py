@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from bulklink.cli.connection import FAR_SOURCES, take_profile
+from bulklink.cli.errors import likely, meant
 from bulklink.cli.job_file import place_of
 from bulklink.cli.options import key_of
 from bulklink.cli.param_types import BadChoice
-from bulklink.cli.usage import likely, meant
 from bulklink.engine.failure_limit import MaxFailures
 from bulklink.errors import ConfigError
 from bulklink.models import Op

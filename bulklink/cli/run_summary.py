@@ -1,4 +1,4 @@
-"""Where a run stands, on the screen: the accounting, the calls, what to look at next."""
+"""Summary of a run: accounting, commonest failures, check of its files, the next command."""
 
 from __future__ import annotations
 
@@ -10,17 +10,158 @@ from typing import Any
 import click
 import msgspec
 
-from bulklink.cli.accounting import accounting
-from bulklink.cli.console import local_time, note, print_json, show_error, wrapped
-from bulklink.cli.proof import proof_lines, proof_object
-from bulklink.cli.steps import next_steps
+from bulklink.cli.console import local_time, note, print_json, show_error, table, wrapped
+from bulklink.engine.failure_limit import explained, shown
 from bulklink.errors import RunStoppedError, StoppedBy
-from bulklink.operations.check import Proof
-from bulklink.operations.wording import beyond_max_credits, limited
+from bulklink.html_report.model import Accounting
+from bulklink.ledger.statistics import Counted, Tally, tally
+from bulklink.models import Status
+from bulklink.operations import wording
+from bulklink.operations.check import Part, Proof, Verdict
+from bulklink.operations.wording import beyond_max_credits, can_be_undone, limited
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunRecord, State
 from bulklink.runs.status import RunSummary, torn_of
-from bulklink.shell import quoted
+from bulklink.shell import quoted, typed
+
+_MIXED = "mixed"
+_FAILURES_SHOWN = 5
+_ROWS = "rows"
+
+
+def accounting(summary: RunSummary, record: RunRecord, *, explain: bool) -> Iterator[str]:
+    """Yield the rows of each status, which add up to those of the run, and what failed most.
+
+    The ledger is looked through only where that is needed: of a run of one op in which nothing
+    failed, the counts say all.
+
+    Args:
+        summary: where the run stands.
+        record: of the run.
+        explain: name the commonest failures with what to do about each, and a row to look at.
+    """
+    mixed = summary.op == _MIXED
+    failed = summary.counts[Status.FAILED] or summary.counts[Status.IN_DOUBT]
+    told = Tally({}, [])
+    if mixed or (failed and explain):
+        told = tally(RunFolder(Path(summary.run_dir)).ledger)
+    ops = {op for op, _ in told.rows} | {op for op, many in record.by_op.items() if many}
+    if mixed and len(ops) > 1 and summary.state is not State.REFUSED:
+        yield from _by_op(wording.accounting(told.rows, summary.rows, record.by_op))
+    else:
+        counts = {name: n for name, n in summary.counts.items() if n}
+        yield table(counts | {_ROWS: summary.rows})
+    if explain:
+        yield from _failures(told.failures)
+
+
+def _by_op(told: Accounting) -> Iterator[str]:
+    """Yield a table of status and op, whose lines and columns add up."""
+    lines = [["", *told.ops, "all"]]
+    named = [(line.status, line.by_op, line.rows) for line in told.lines]
+    for name, by_op, rows in (*named, (_ROWS, told.sums, told.rows)):
+        lines.append([name, *("?" if n is None else f"{n:,}" for n in by_op), f"{rows:,}"])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for name, *numbers in lines:
+        aligned = (f"{n:>{width}}" for n, width in zip(numbers, widths[1:], strict=True))
+        yield "  ".join(["", f"{name:<{widths[0]}}", *aligned]).rstrip()
+
+
+def _failures(failures: list[Counted]) -> Iterator[str]:
+    """Yield the commonest codes: how many, what to do, and a row to look at."""
+    if not failures:
+        return
+    yield "Failed or in doubt:"
+    for one in failures[:_FAILURES_SHOWN]:
+        yield from wrapped(explained(one.code, one.count, one.example), "  ")
+        yield from wrapped(shown(one.example), "    ")
+    others = failures[_FAILURES_SHOWN:]
+    if others:
+        rows = sum(one.count for one in others)
+        yield from wrapped(f"{rows:,} of {len(others):,} other codes.", "  ")
+
+
+NO_STEPS = "bulklink.no_steps"
+"""Set in the `meta` of a command's context whose CRM is gone when the summary is read."""
+_SAMPLE = 299
+_Step = tuple[str, tuple[str, ...]]
+
+
+def next_steps(summary: RunSummary, record: RunRecord) -> Iterator[str]:
+    """Yield what can be done next: what for, and below it the command, ready to be typed."""
+    ctx = click.get_current_context(silent=True)
+    if ctx is not None and ctx.meta.get(NO_STEPS):
+        return
+    for what, words in _steps(summary, record):
+        yield from wrapped(f"{what}:")
+        yield f"  {typed('bulklink', *words)}"
+
+
+def _steps(summary: RunSummary, record: RunRecord) -> Iterator[_Step]:
+    run, counts = summary.run_dir, summary.counts
+    match summary.state:
+        case State.PLANNED:
+            yield "To send it", ("apply", run)
+        case State.STOPPED:
+            yield "To go on", ("resume", run)
+        case State.FINISHED:
+            if counts[Status.FAILED] or counts[Status.IN_DOUBT]:
+                yield "To see all of it on a page", ("report", run)
+            if counts[Status.FAILED]:
+                yield (
+                    "To get what failed as a mapping",
+                    ("export", run, "--status", "failed", "-o", "again.csv"),
+                )
+                yield "To send it again once the cause is mended", ("retry", run)
+            if counts[Status.IN_DOUBT]:
+                yield "To read back what is in doubt", ("verify", run, "--in-doubt")
+            if not counts[Status.FAILED] and not counts[Status.IN_DOUBT]:
+                yield from _after_success(summary, record)
+
+
+def _after_success(summary: RunSummary, record: RunRecord) -> Iterator[_Step]:
+    run, done = summary.run_dir, summary.counts[Status.DONE]
+    settled = done + summary.counts[Status.UNCHANGED]
+    if settled > _SAMPLE:
+        yield (
+            "To read a sample back, which shows that at most 1 % is wrong",
+            ("verify", run, "--sample", str(_SAMPLE)),
+        )
+    elif settled:
+        yield "To read it back", ("verify", run)
+    if done and can_be_undone(record):
+        yield "To take it back", ("undo", run)
+
+
+_COLOURS = {Verdict.OK: "green", Verdict.DIFFERS: "red"}
+_SAID = {Verdict.MISSING: "not there", Verdict.NOT_YET: "nothing to check"}
+
+
+def proof_object(proof: Proof) -> dict[str, Any]:
+    """Return what was found as JSON has it; `ok` tells whether nothing differs."""
+    told: dict[str, Any] = msgspec.to_builtins(proof)
+    return {"ok": proof.ok, **told}
+
+
+def proof_lines(proof: Proof) -> Iterator[str]:
+    """Yield a line for each part that was checked."""
+    parts = {"plan": proof.plan, "ledger": proof.ledger, "accounting": proof.accounting}
+    parts |= {f"mapping {name}": part for name, part in proof.mappings.items()}
+    width = max(map(len, parts))
+    yield "Check:"
+    for name, part in parts.items():
+        yield f"  {name:<{width}}  {_said(part)}"
+    for forgotten in proof.forgotten:
+        if forgotten.complete:
+            yield f"  Columns and names were forgotten at {forgotten.at}; before that:"
+            yield f"    plan    {forgotten.plan_before}"
+            yield f"    ledger  {forgotten.ledger_before}"
+
+
+def _said(part: Part) -> str:
+    said = click.style(_SAID.get(part.verdict, part.verdict), fg=_COLOURS.get(part.verdict))
+    return f"{said}: {part.detail}" if part.detail else said
+
 
 _RELINKING = ("relink", "mixed")
 _MOST_NAMED = 20

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from bulklink.cli.app import SECTIONS, cli
-from bulklink.cli.usage import examples_of
+from bulklink.cli.errors import examples_of
 from tests.cli.tree import ALL, LEAVES, contexts
 
 HEAVY = (

@@ -15,7 +15,7 @@ import click
 
 from bulklink import errors
 from bulklink.cli.app import SECTIONS
-from bulklink.cli.usage import examples_of
+from bulklink.cli.errors import examples_of
 from bulklink.errors import BulklinkError, ExitCode, StoppedBy
 from bulklink.models import Status
 from bulklink.runs.record import State

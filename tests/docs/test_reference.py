@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from bulklink.cli import variables
+from bulklink.cli import errors
 from bulklink.cli.app import cli
 from bulklink.errors import ExitCode
 from tests.cli.tree import ALL, LEAVES
@@ -61,7 +61,7 @@ def test_every_variable_that_the_code_knows_is_told_of() -> None:
     of_options = {str(one.envvar) for one in options if one.envvar}
     code = "".join(path.read_text("utf-8") for path in (ROOT / "bulklink").rglob("*.py"))
     assert set(_VARIABLE.findall(code)) - of_options <= set(CONNECTION)
-    assert set(CONNECTION) == set(variables.CONNECTION)
+    assert set(CONNECTION) == set(errors.CONNECTION)
     assert of_options <= set(_VARIABLE.findall(DOCS[TARGET.name]))
     assert len(of_options) > 50
     named = set(_VARIABLE.findall(GUIDES + DOCS[TARGET.name])) - {"BULKLINK_TEST_KILLS"}

@@ -33,7 +33,7 @@ def demo(ctx: click.Context, /, *, as_json: bool, debug: bool) -> int:
     """
     del debug  # read where errors are shown
     from bulklink.cli.commands.send import run  # noqa: PLC0415 - not for --help
-    from bulklink.cli.steps import NO_STEPS  # noqa: PLC0415 - not for --help
+    from bulklink.cli.run_summary import NO_STEPS  # noqa: PLC0415 - not for --help
 
     jobs = _jobs_folder()
     with _emulator(jobs / "demo" / "world.json") as url:
