@@ -97,7 +97,7 @@ def message(number: int) -> str:
     return f"{number * 2_654_435_761:064x}"
 
 
-def started(world: Path) -> tuple[subprocess.Popen[str], str]:
+def start_emulator(world: Path) -> tuple[subprocess.Popen[str], str]:
     """Start an emulator without limits and return it with its address."""
     command = [sys.executable, "-c", PROGRAM, "--world", str(world)]
     command += ["--concurrency", "0", "--credits", "0"]
@@ -109,7 +109,7 @@ def started(world: Path) -> tuple[subprocess.Popen[str], str]:
 def start_seconds(world: Path) -> float:
     """Return the seconds from the start of the process to the line with its address."""
     before = time.perf_counter()
-    process, _ = started(world)
+    process, _ = start_emulator(world)
     passed = time.perf_counter() - before
     process.terminate()
     process.wait()
@@ -118,7 +118,7 @@ def start_seconds(world: Path) -> float:
 
 async def measure_links(world: Path, emails: int, seconds: float) -> None:
     """Link twenty emails a call for so many seconds and print the server's figures."""
-    process, url = started(world)
+    process, url = start_emulator(world)
     try:
         loaded = memory_mb(process.pid)
         cpu = cpu_seconds(process.pid)

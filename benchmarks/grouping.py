@@ -13,9 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tables import put, table
+from tables import put_table, table
 
-from bulklink.mapping import Reading, check, sources
+from bulklink.mapping import MappingOptions, check, find_sources
 from bulklink.models import Op
 
 CONTACTS = 1_000
@@ -29,7 +29,7 @@ COLUMNS = (
 )
 
 
-def counted(emails: int, owners: int) -> tuple[int, int]:
+def count_calls(emails: int, owners: int) -> tuple[int, int]:
     """Generate a mapping and count its link calls by both groupings."""
     with tempfile.TemporaryDirectory() as name:
         amounts = {
@@ -40,9 +40,9 @@ def counted(emails: int, owners: int) -> tuple[int, int]:
         options = [f"--{option}={amount}" for option, amount in amounts.items()]
         command = [sys.executable, "-m", "bulklink", "generate", "--skew=1", f"--out={name}"]
         subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)
-        inputs = sources([str(Path(name) / "mapping.csv")])
-        with check(inputs, Reading(Op.LINK), Path(name)) as checked:
-            shape = checked.shape()
+        inputs = find_sources([str(Path(name) / "mapping.csv")])
+        with check(inputs, MappingOptions(Op.LINK), Path(name)) as checked:
+            shape = checked.plan_stats()
             return shape.link_calls(BATCH), shape.link_calls(BATCH, by_contact=True)
 
 
@@ -50,17 +50,17 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     rows = []
     for emails in (4, 8, 20, 50):
         for owners in (1, 2, 3):
-            apart, shared = counted(emails, owners)
+            apart, shared = count_calls(emails, owners)
             saved = f"{(apart - shared) / apart:.0%}"
             rows.append((str(emails), str(owners), f"{apart:,}", f"{shared:,}", saved))
-    made = table(COLUMNS, rows)
-    print(made)
-    if asked.write:
-        put("grouping", made)
+    text = table(COLUMNS, rows)
+    print(text)
+    if arguments.write:
+        put_table("grouping", text)
 
 
 if __name__ == "__main__":

@@ -27,14 +27,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from tables import put, table
+from tables import put_table, table
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # for the simulation, which is not installed
 CALLS = 2_000
-TRIED = (1, 2, 3, 4, 5, 7, 10, 12, 15, 18, 20, 25)
+FIXED_LIMITS = (1, 2, 3, 4, 5, 7, 10, 12, 15, 18, 20, 25)
 """Fixed limits of which the best is taken."""
-LEARNED = 300.0
+LEARNING_SECONDS = 300.0
 """Seconds after which calls count where the org is watched for longer."""
 OWNER, DEAL, FIRST = "5843104000000424672", "5843104000004382122", 5843104000000100000
 
@@ -51,59 +51,69 @@ def orgs() -> dict[str, Any]:
         "3 where 25 are told": Org(25, 3),
         "18 where 25 are told": Org(25, 18),
         "4 where 10 are told, 2 s a call": Org(10, 4, latency=2.0),
-        "10, another program takes 5, on and off": Org(10, 10, others=comes_and_goes),
+        "10, another program takes 5, on and off": Org(10, 10, background_calls=comes_and_goes),
         "20, steps to 5, 15, 10 and back": Org(
-            20, 20, others=((60, 15), (120, 5), (180, 10), (240, 0))
+            20, 20, background_calls=((60, 15), (120, 5), (180, 10), (240, 0))
         ),
-        "20, ramps down to 5": Org(20, 20, others=down),
-        "4, rises to 20 after 100 s": Org(20, 20, others=((0, 16), (100, 0)), latency=1.0),
+        "20, ramps down to 5": Org(20, 20, background_calls=down),
+        "4, rises to 20 after 100 s": Org(
+            20, 20, background_calls=((0, 16), (100, 0)), latency=1.0
+        ),
         "7 where 10 are told, Retry-After": Org(10, 7, retry_after=True),
         "12 where 20 are told, 4 s of penalty, Retry-After": Org(
             20, 12, penalty=4.0, retry_after=True
         ),
         "20, then 10, 30 s of penalty, Retry-After": Org(
-            20, 20, penalty=30.0, retry_after=True, others=((60, 10), (180, 0))
+            20, 20, penalty=30.0, retry_after=True, background_calls=((60, 10), (180, 0))
         ),
         "12 where 20 are told, unannounced penalty of 4 s, minutes 5 to 15": Org(
-            20, 12, penalty=4.0, seconds=900
+            20, 12, penalty=4.0, duration=900
         ),
         "12 where 20 are told, unannounced penalty of 10 s, minutes 5 to 15": Org(
-            20, 12, penalty=10.0, seconds=900
+            20, 12, penalty=10.0, duration=900
         ),
         "12 where 20 are told, 10 s, words that tell nothing, minutes 5 to 15": Org(
-            20, 12, penalty=10.0, words=False, seconds=900
+            20, 12, penalty=10.0, explains_429=False, duration=900
         ),
-        "18 where 25 are told, words that tell nothing": Org(25, 18, words=False),
+        "18 where 25 are told, words that tell nothing": Org(25, 18, explains_429=False),
     }
 
 
-def policies() -> str:
+def policy_table() -> str:
     """Return the table policy by org: use, 429s, time against the best in hindsight."""
     with multiprocessing.Pool() as pool:
-        lines = [line for told in pool.imap(of_org, orgs(), chunksize=1) for line in told]
+        lines = [
+            line for org_lines in pool.imap(measure_org, orgs(), chunksize=1) for line in org_lines
+        ]
     header = ["the CRM takes", "policy", "calls", "use", "429s", "after the first minute"]
     return table([*header, "time for as many calls"], lines)
 
 
-def of_org(name: str) -> list[list[str]]:
+def measure_org(name: str) -> list[list[str]]:
     """Return the lines of one org."""
-    from tests.simulation.traffic import watch
+    from tests.simulation.traffic import simulate_traffic
 
     org = orgs()[name]
-    fixed = {limit: watch(org, fixed=limit) for limit in TRIED if limit <= org.told}
-    since = LEARNED if org.seconds > LEARNED else 0.0
-    limit, best = max(fixed.items(), key=lambda one: one[1].calls(since))
+    fixed = {
+        limit: simulate_traffic(org, fixed_limit=limit)
+        for limit in FIXED_LIMITS
+        if limit <= org.client_limit
+    }
+    since = LEARNING_SECONDS if org.duration > LEARNING_SECONDS else 0.0
+    limit, best = max(fixed.items(), key=lambda item: item[1].count_successes(since))
     ways = {
-        f"fixed at {org.told}, as told": fixed[org.told],
+        f"fixed at {org.client_limit}, as told": fixed[org.client_limit],
         f"fixed at {limit}, best in hindsight": best,
-        "adaptive": watch(org),
+        "adaptive": simulate_traffic(org),
     }
     lines = []
-    for policy, seen in ways.items():
-        use = seen.calls(since) / best.calls(since)
-        refused = (str(len(seen.refused)), str(seen.refusals(60)))
-        slower = f"{1 / use:.2f}" if use > 0.01 else "over 100" if use else "never"
-        lines.append([name, policy, f"{seen.calls(since):,}", f"{use:.2f}", *refused, slower])
+    for policy, result in ways.items():
+        use = result.count_successes(since) / best.count_successes(since)
+        refused = (str(len(result.refusal_times)), str(result.count_refusals(60)))
+        time_ratio = f"{1 / use:.2f}" if use > 0.01 else "over 100" if use else "never"
+        lines.append(
+            [name, policy, f"{result.count_successes(since):,}", f"{use:.2f}", *refused, time_ratio]
+        )
     return lines
 
 
@@ -136,7 +146,7 @@ def emulator(folder: Path, in_flight: int, latency: float) -> Iterator[str]:
             process.terminate()
 
 
-def real(in_flight: int, latency: float) -> list[str]:
+def measure_real_run(in_flight: int, latency: float) -> list[str]:
     """Run 2,000 calls, and the same in a bare loop, and return a line of the table."""
     with tempfile.TemporaryDirectory() as name, emulator(Path(name), in_flight, latency) as url:
         bare = asyncio.run(bare_loop(Path(name) / "mapping.csv", url, in_flight))
@@ -150,14 +160,19 @@ def real(in_flight: int, latency: float) -> list[str]:
         command += ["--rate", "off", "--concurrency", str(in_flight), "--canary", "0", "--json"]
         command += ["--run-dir", str(folder / "run"), "--progress", "none"]
         subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL)
-        lines = [json.loads(one) for one in (folder / "run" / "ledger.jsonl").open()]
-    first = next(one["ts"] for one in lines if one["event"] == "call" and one["op"] == "link")
-    last = max(one["ts"] for one in lines if one["event"] == "result")
-    took = (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
-    least = CALLS * latency / in_flight
-    calls = sum(one["event"] == "call" and one["op"] == "link" for one in lines)
-    figures = (f"{latency * 1000:.0f} ms", f"{least:.1f} s", f"{bare:.2f} s", f"{took:.2f} s")
-    ratios = (f"{took / bare:.3f}", f"{took / least:.3f}")
+        lines = [json.loads(line) for line in (folder / "run" / "ledger.jsonl").open()]
+    first = next(line["ts"] for line in lines if line["event"] == "call" and line["op"] == "link")
+    last = max(line["ts"] for line in lines if line["event"] == "result")
+    seconds = (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
+    ideal_seconds = CALLS * latency / in_flight
+    calls = sum(line["event"] == "call" and line["op"] == "link" for line in lines)
+    figures = (
+        f"{latency * 1000:.0f} ms",
+        f"{ideal_seconds:.1f} s",
+        f"{bare:.2f} s",
+        f"{seconds:.2f} s",
+    )
+    ratios = (f"{seconds / bare:.3f}", f"{seconds / ideal_seconds:.3f}")
     return [str(in_flight), *figures, *ratios, str(calls - CALLS)]
 
 
@@ -179,9 +194,9 @@ async def bare_loop(mapping: Path, url: str, in_flight: int) -> float:
                     assert answer.status == 200, await answer.text()
                     await answer.read()
 
-        began = time.perf_counter()
+        started_at = time.perf_counter()
         await asyncio.gather(*(send() for _ in range(in_flight)))
-        return time.perf_counter() - began
+        return time.perf_counter() - started_at
 
 
 def body(row: dict[str, str]) -> bytes:
@@ -198,17 +213,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--real", action="store_true", help="run over a socket, ledger on disk")
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
-    given = parser.parse_args()
-    if given.real:
+    arguments = parser.parse_args()
+    if arguments.real:
         header = ["calls in flight", "latency", "N·L/C", "bare loop", "run"]
         header += ["run to bare loop", "run to N·L/C", "calls sent again"]
-        lines = [real(c, latency) for c in (10, 25) for latency in (0.05, 0.2)]
+        lines = [measure_real_run(c, latency) for c in (10, 25) for latency in (0.05, 0.2)]
         name, text = "full-use", table(header, lines)
     else:
-        name, text = "limits", policies()
+        name, text = "limits", policy_table()
     print(text)
-    if given.write:
-        put(name, text)
+    if arguments.write:
+        put_table(name, text)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def seal(messages: int, folder: Path) -> Path:
     return run
 
 
-def highest(command: list[str], env: dict[str, str]) -> int:
+def peak_memory(command: list[str], env: dict[str, str]) -> int:
     """Run a command to its end and return its resident memory at its highest, in bytes."""
     process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -49,7 +49,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, nargs="+", default=[100_000, 1_000_000, 5_000_000])
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     first = 0
     print("| messages | resident memory at its highest | of the first |\n|---|---|---|")
     with server() as url, tempfile.TemporaryDirectory() as folder:
@@ -58,10 +58,10 @@ def main() -> None:
             "BULKLINK_ACCESS_TOKEN": "bench",
             "BULKLINK_DEALS_MODULE_ID": MODULE,
         }
-        pace = ["--rate", "off", "--concurrency", str(IN_FLIGHT), "--progress", "none", "--json"]
-        for messages in given.messages:
+        options = ["--rate", "off", "--concurrency", str(IN_FLIGHT), "--progress", "none", "--json"]
+        for messages in arguments.messages:
             run = seal(messages, Path(folder))
-            size = highest([*_BULKLINK, "apply", str(run), *pace], env)
+            size = peak_memory([*_BULKLINK, "apply", str(run), *options], env)
             first = first or size
             print(f"| {messages:,} | {size / 1e6:.0f} MB | {size / first:.2f} |", flush=True)
 

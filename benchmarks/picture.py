@@ -28,26 +28,29 @@ _WORLD = (
     *("--invalid", "0.004", "--seed", "4"),
 )
 _CRM = ("--latency", "0.4", "--concurrency", "20", "--background-plan", "12=9,24=0,36=5,48=0")
-_REFUSING = 12
+_REFUSING_CONTACTS = 12
 """Contacts whose emails may not be linked to their deals."""
-_LEFT_OUT = (
+_HIDDEN_PARTS = (
     "nav, footer, #refused, #calls, #plan, #settings, #failures h3 ~ h3, #failures h3 ~ h3 ~ *"
 )
 
 
-def bulklink(folder: Path, *words: str, env: dict[str, str] | None = None) -> None:
+def run_bulklink(folder: Path, *words: str, env: dict[str, str] | None = None) -> None:
     """Run a command in a folder; rows that fail are part of the picture."""
-    given = os.environ | (env or {})
+    environment = os.environ | (env or {})
     command = [*_BULKLINK, *words]
-    subprocess.run(command, cwd=folder, env=given, stdout=subprocess.DEVNULL, check=False)
+    subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=False)
 
 
 @contextmanager
-def crm(folder: Path) -> Iterator[dict[str, str]]:
+def serve_crm(folder: Path) -> Iterator[dict[str, str]]:
     """Serve the world of a folder; lend the environment that connects to it."""
     world = folder / "world.json"
-    contacts = [one["id"] for one in json.loads(world.read_text("utf-8"))["contacts"]]
-    faults = [f"NOT_ALLOWED,op=link,contact_id={one}" for one in contacts[::50][:_REFUSING]]
+    contacts = [contact["id"] for contact in json.loads(world.read_text("utf-8"))["contacts"]]
+    faults = [
+        f"NOT_ALLOWED,op=link,contact_id={contact}"
+        for contact in contacts[::50][:_REFUSING_CONTACTS]
+    ]
     words = [word for fault in faults for word in ("--fault", fault)]
     command = [*_BULKLINK, "emulator", "--world", str(world), *_CRM, *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
@@ -65,13 +68,13 @@ def crm(folder: Path) -> Iterator[dict[str, str]]:
             process.terminate()
 
 
-def take(page: Path, picture: Path) -> None:
+def take_picture(page: Path, picture: Path) -> None:
     """Take the picture of a page, without the parts for which it has no room."""
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"))
         tab = browser.new_page(viewport={"width": 1000, "height": 700}, color_scheme="light")
         tab.goto(page.as_uri())
-        tab.eval_on_selector_all(_LEFT_OUT, "es => es.forEach(e => e.remove())")
+        tab.eval_on_selector_all(_HIDDEN_PARTS, "es => es.forEach(e => e.remove())")
         tab.screenshot(path=picture, full_page=True)
         browser.close()
 
@@ -81,13 +84,13 @@ def main() -> None:
     picture = Path(sys.argv[1]) if len(sys.argv) > 1 else _PICTURE
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        bulklink(folder, "generate", *_WORLD, "--out", str(folder), "--force")
-        with crm(folder) as env:
+        run_bulklink(folder, "generate", *_WORLD, "--out", str(folder), "--force")
+        with serve_crm(folder) as env:
             link = ("link", "mapping.csv", "--run-dir", "change", "--on-invalid", "skip")
-            pace = ("--max-failures", "off", "--canary", "0", "--progress", "none")
-            bulklink(folder, *link, *pace, env=env)
-        bulklink(folder, "report", "change")
-        take(folder / "change" / "report.html", picture)
+            options = ("--max-failures", "off", "--canary", "0", "--progress", "none")
+            run_bulklink(folder, *link, *options, env=env)
+        run_bulklink(folder, "report", "change")
+        take_picture(folder / "change" / "report.html", picture)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 import duckdb
-from tables import put, table
+from tables import put_table, table
 
-from bulklink.mapping import Reading, SealedPlan, check, sources
+from bulklink.mapping import MappingOptions, SealedPlan, check, find_sources
 from bulklink.models import Op
 
 if TYPE_CHECKING:
@@ -50,17 +50,17 @@ COLUMNS = (
 
 def records(rows: int) -> Iterator[str]:
     """Make shuffled rows: eight messages a contact, one in ten a duplicate, one in 500 bad."""
-    chance = random.Random(1)
+    rng = random.Random(1)
     earlier: list[str] = []
     for row in range(rows):
         if earlier and row % 10 == 0:
-            yield chance.choice(earlier)
+            yield rng.choice(earlier)
             continue
-        contact = chance.randrange(rows // 8 + 1)
+        contact = rng.randrange(rows // 8 + 1)
         ids = (
             4150868000000000001 + contact * 7919,
             4150868000000200001 + contact % 50,
-            f"{chance.getrandbits(128):032x}{row:08x}",
+            f"{rng.getrandbits(128):032x}{row:08x}",
             4150868000003000001 + contact * 31,
         )
         line = ",".join(map(str, ids)) + f",Deal {contact} Ltd,note {row}\n"
@@ -69,7 +69,7 @@ def records(rows: int) -> Iterator[str]:
         yield line.replace(",", ",x", 1) if row % 500 == 1 else line
 
 
-def write(path: Path, rows: int, *, quoted: bool) -> None:
+def write_mapping(path: Path, rows: int, *, quoted: bool) -> None:
     """Write the mapping."""
     with path.open("w", encoding="utf-8") as file:
         file.write(HEADER)
@@ -77,7 +77,7 @@ def write(path: Path, rows: int, *, quoted: bool) -> None:
             file.write('"' + line.replace(",", '","')[:-1] + '"\n' if quoted else line)
 
 
-def bare(path: Path, folder: Path) -> int:
+def bare_sort(path: Path, folder: Path) -> int:
     """Sort the file by DuckDB alone."""
     with duckdb.connect(
         config={"memory_limit": MEMORY, "temp_directory": str(folder / "spill")}
@@ -89,21 +89,23 @@ def bare(path: Path, folder: Path) -> int:
     return 0
 
 
-def planned(path: Path, folder: Path) -> int:
+def plan_mapping(path: Path, folder: Path) -> int:
     """Check the file and seal its plan."""
-    with check(sources([str(path)]), Reading(Op.LINK), folder, memory=MEMORY) as checked:
+    with check(
+        find_sources([str(path)]), MappingOptions(Op.LINK), folder, memory=MEMORY
+    ) as checked:
         checked.write_rejects(folder)
-        checked.shape()
+        checked.plan_stats()
         checked.seal(folder)
         return checked.messages
 
 
-def streamed(_path: Path, folder: Path) -> int:
+def stream_plan(_path: Path, folder: Path) -> int:
     """Read the plan as the workers do."""
     return sum(map(len, SealedPlan(folder / "plan.parquet").chunks()))
 
 
-def looped(path: Path, _folder: Path) -> int:
+def loop_over_rows(path: Path, _folder: Path) -> int:
     """Check, group and sort with the csv module and dictionaries; write nothing."""
     digits, letters = re.compile("[0-9]{1,100}"), re.compile("[0-9A-Za-z]{1,500}")
     groups: dict[tuple[str, str], dict[str, list[tuple[int, str]]]] = {}
@@ -117,72 +119,83 @@ def looped(path: Path, _folder: Path) -> int:
                 and letters.fullmatch(message)
                 and digits.fullmatch(deal)
             ):
-                found = groups.setdefault((contact, owner), {})
-                found.setdefault(message, []).append((number, deal))
+                messages_in_group = groups.setdefault((contact, owner), {})
+                messages_in_group.setdefault(message, []).append((number, deal))
     return sum(
-        len({deal for _, deal in wanted}) == 1
+        len({deal for _, deal in rows_of_message}) == 1
         for _, messages in sorted(groups.items())
-        for wanted in messages.values()
+        for rows_of_message in messages.values()
     )
 
 
 STEPS: dict[str, Callable[[Path, Path], int]] = {
-    "bare": bare,
-    "plan": planned,
-    "stream": streamed,
-    "loop": looped,
+    "bare": bare_sort,
+    "plan": plan_mapping,
+    "stream": stream_plan,
+    "loop": loop_over_rows,
 }
 
 if sys.platform == "win32":
 
-    def peak() -> int:
+    def peak_memory() -> int:
         """Say 0: how much memory the process has held cannot be told here."""
         return 0
 
 else:
     import resource
 
-    def peak() -> int:
+    def peak_memory() -> int:
         """Say how much memory the process has held at most, in MB."""
         held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return held >> (20 if sys.platform == "darwin" else 10)
 
 
-def step(name: str, path: Path, folder: Path) -> None:
+def run_step(name: str, path: Path, folder: Path) -> None:
     """Do one step in this process and print what it took."""
     wall, cpu = time.perf_counter(), time.process_time()
     count = STEPS[name](path, folder)
-    took = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-    print(json.dumps({**took, "peak": peak(), "count": count}))
+    figures = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+    print(json.dumps({**figures, "peak": peak_memory(), "count": count}))
 
 
-def alone(name: str, path: Path, folder: Path) -> dict[str, float]:
+def run_step_in_subprocess(name: str, path: Path, folder: Path) -> dict[str, float]:
     """Do one step in a process of its own."""
     command = [sys.executable, __file__, "--step", name, str(path), str(folder)]
-    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    took: dict[str, float] = json.loads(told)
-    print(f"  {name:7}{took['wall']:9.2f} s{took['cpu']:9.2f} CPU s{took['peak']:7.0f} MB")
-    return took
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    figures: dict[str, float] = json.loads(output)
+    print(f"  {name:7}{figures['wall']:9.2f} s{figures['cpu']:9.2f} CPU s{figures['peak']:7.0f} MB")
+    return figures
 
 
-def middle(rounds: list[dict[str, float]]) -> dict[str, float]:
+def median_figures(rounds: list[dict[str, float]]) -> dict[str, float]:
     """Return the median of each figure."""
     return {figure: median(each[figure] for each in rounds) for figure in rounds[0]}
 
 
-def measured(rows: int, *, rounds: int, quoted: bool) -> list[str]:
+def measure_size(rows: int, *, rounds: int, quoted: bool) -> list[str]:
     """Measure one size; return its line of the table."""
     print(f"{rows:,} rows")
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "mapping.csv"
-        write(path, rows, quoted=quoted)
-        names = [one for one in STEPS if one != "loop" or rows <= LOOP_ROWS]
+        write_mapping(path, rows, quoted=quoted)
+        names = [step_name for step_name in STEPS if step_name != "loop" or rows <= LOOP_ROWS]
         compared = [
-            {one: alone(one, path, Path(name)) for one in ("bare", "plan")} for _ in range(rounds)
+            {
+                step_name: run_step_in_subprocess(step_name, path, Path(name))
+                for step_name in ("bare", "plan")
+            }
+            for _ in range(rounds)
         ]
-        took = {one: middle([each[one] for each in compared]) for one in ("bare", "plan")}
-        took |= {one: alone(one, path, Path(name)) for one in names if one not in took}
-    sort, plan, stream = took["bare"], took["plan"], took["stream"]
+        figures = {
+            step_name: median_figures([each[step_name] for each in compared])
+            for step_name in ("bare", "plan")
+        }
+        figures |= {
+            step_name: run_step_in_subprocess(step_name, path, Path(name))
+            for step_name in names
+            if step_name not in figures
+        }
+    sort, plan, stream = figures["bare"], figures["plan"], figures["stream"]
     return [
         f"{rows:,}",
         f"{sort['wall']:.1f} s, {sort['cpu']:.1f} CPU s",
@@ -191,7 +204,7 @@ def measured(rows: int, *, rounds: int, quoted: bool) -> list[str]:
         f"{sort['wall'] / plan['wall']:.2f}",
         f"{sort['cpu'] / plan['cpu']:.2f}",
         f"{plan['peak']:.0f} MB",
-        f"{took['loop']['wall'] / plan['wall']:.1f}" if "loop" in took else "",
+        f"{figures['loop']['wall'] / plan['wall']:.1f}" if "loop" in figures else "",
         f"{stream['count'] / stream['wall']:,.0f}",
     ]
 
@@ -203,17 +216,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of bare sort and plan, in turn")
     parser.add_argument("--quoted", action="store_true", help="quote every cell")
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
-    asked = parser.parse_args()
-    made = table(
-        COLUMNS, [measured(rows, rounds=asked.rounds, quoted=asked.quoted) for rows in asked.rows]
+    arguments = parser.parse_args()
+    text = table(
+        COLUMNS,
+        [
+            measure_size(rows, rounds=arguments.rounds, quoted=arguments.quoted)
+            for rows in arguments.rows
+        ],
     )
-    print(made)
-    if asked.write:
-        put("planning", made)
+    print(text)
+    if arguments.write:
+        put_table("planning", text)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--step"]:
-        step(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
+        run_step(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
     else:
         main()

@@ -20,18 +20,18 @@ from pathlib import Path
 from statistics import median
 
 from playwright.sync_api import sync_playwright
-from tables import put, table
+from tables import put_table, table
 
 from bulklink.ledger.records import Result, result_line, timestamp
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.record import Invocation, State
-from bulklink.runs.timeline import Stretch, append_stretch
+from bulklink.runs.record import Invocation, RunState
+from bulklink.runs.timeline import TimelineInterval, append_interval
 
 assert sys.platform != "win32", "what a child process took is not told on Windows"
 _KB = 1 if sys.platform == "darwin" else 1024
-_BEGAN = 1_763_800_000.0
-_A_SECOND = 400
+_STARTED_AT = 1_763_800_000.0
+_PER_SECOND = 400
 _DEALS, _OWNERS = 5_000, 500
 _CODES = ("INVALID_DATA", "NOT_ALLOWED", "ALREADY_LINKED", "CANNOT_PROCESS", "not-listed")
 _LOADS = 3
@@ -59,21 +59,21 @@ def seal(messages: int, folder: Path) -> RunFolder:
     return RunFolder(run)
 
 
-def send(run: RunFolder, messages: int, failing: float) -> None:
+def write_run(run: RunFolder, messages: int, failing: float) -> None:
     """Write what a run leaves, in which a share of the messages failed."""
     with run.ledger.open("ab") as ledger:
         for row in range(1, messages + 1):
-            ledger.write(result_line(timestamp(_when(row)), _result(row, failing)))
-    for stretch in _stretches(messages):
-        append_stretch(run.timeline, stretch)
-    began, ended = timestamp(_BEGAN), timestamp(_when(messages))
-    invocation = Invocation(began, ended, messages / _A_SECOND, None, 1)
-    run.write(run.read().but(state=State.FINISHED, invocations=(invocation,)))
+            ledger.write(result_line(timestamp(_settled_at(row)), _result(row, failing)))
+    for stretch in _make_stretches(messages):
+        append_interval(run.timeline, stretch)
+    started, ended = timestamp(_STARTED_AT), timestamp(_settled_at(messages))
+    invocation = Invocation(started, ended, messages / _PER_SECOND, None, 1)
+    run.write(run.read().replace(state=RunState.FINISHED, invocations=(invocation,)))
 
 
-def _when(row: int) -> float:
+def _settled_at(row: int) -> float:
     """Return when a row was settled: half of them after a pause of two days."""
-    return _BEGAN + row / _A_SECOND + (2 * 86_400 if row / _A_SECOND > 1250 else 0)
+    return _STARTED_AT + row / _PER_SECOND + (2 * 86_400 if row / _PER_SECOND > 1250 else 0)
 
 
 def _result(row: int, failing: float) -> Result:
@@ -86,36 +86,36 @@ def _result(row: int, failing: float) -> Result:
     return Result(*ids, status, code, 400, f"the given data seems to be invalid ({row})", 1)
 
 
-def _stretches(messages: int) -> Iterator[Stretch]:
-    for second in range(1, messages // _A_SECOND + 1):
-        yield Stretch(
-            ts=timestamp(_when(second * _A_SECOND)),
+def _make_stretches(messages: int) -> Iterator[TimelineInterval]:
+    for second in range(1, messages // _PER_SECOND + 1):
+        yield TimelineInterval(
+            ts=timestamp(_settled_at(second * _PER_SECOND)),
             seconds=1.0,
             settled={"done": 300, "failed": 100},
             calls={"link": 20, "unlink": 0, "read": 0, "lookup": 0},
             answered_429=int(second % 97 == 0),
             in_flight=9.5,
             most_in_flight=10.0,
-            latency={0.25 + place / 50: 20 - place for place in range(20)},
+            latency={0.25 + position / 50: 20 - position for position in range(20)},
             credits_left=None,
             waited=0.0,
             limited_by="calls in flight",
         )
 
 
-def make(run: RunFolder) -> tuple[float, int]:
+def make_report(run: RunFolder) -> tuple[float, int]:
     """Make the page; return the seconds that took and the resident memory in bytes."""
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     command = [sys.executable, "-m", "bulklink", "report", str(run.path)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    return time.perf_counter() - began, usage.ru_maxrss * _KB
+    return time.perf_counter() - started_at, usage.ru_maxrss * _KB
 
 
-def load(page: Path) -> tuple[float, float]:
+def load_page(page: Path) -> tuple[float, float]:
     """Return the seconds until the page with its charts is loaded, and until rows are opened."""
     program = shutil.which("chromium")
     if program is None:
@@ -128,10 +128,10 @@ def load(page: Path) -> tuple[float, float]:
             tab.goto(page.as_uri())
             assert tab.locator("[data-chart] svg").count() == 4
             loads.append(tab.evaluate(_OPENED) / 1000)
-            began = time.perf_counter()
+            started_at = time.perf_counter()
             tab.click("details[data-field] > summary >> nth=0")
             tab.wait_for_selector("details[open] .rows tr >> nth=1")
-            opens.append(time.perf_counter() - began)
+            opens.append(time.perf_counter() - started_at)
             tab.close()
         browser.close()
     return median(loads), median(opens)
@@ -142,18 +142,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     lines = []
     for failing in (0.01, 1.0):
         with tempfile.TemporaryDirectory() as folder:
-            run = seal(given.messages, Path(folder))
-            send(run, given.messages, failing)
-            seconds, memory = make(run)
-            loaded, opened = load(run.page)
-            size = run.page.stat().st_size
+            run = seal(arguments.messages, Path(folder))
+            write_run(run, arguments.messages, failing)
+            seconds, memory = make_report(run)
+            loaded, opened = load_page(run.html_report)
+            size = run.html_report.stat().st_size
         lines.append(
             (
-                f"{given.messages:,}",
+                f"{arguments.messages:,}",
                 f"{failing:.0%}",
                 f"{seconds:.1f} s",
                 f"{memory / 1e6:.0f} MB",
@@ -173,8 +173,8 @@ def main() -> None:
     )
     text = table(header, lines)
     print(text)
-    if given.write:
-        put("report", text)
+    if arguments.write:
+        put_table("report", text)
 
 
 if __name__ == "__main__":

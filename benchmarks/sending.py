@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 assert sys.platform != "win32", "what a child process took is not told on Windows"
-A_CALL = 20
+PER_CALL = 20
 IN_FLIGHT = 50
 MODULE = "5843104000000002181"
 
@@ -91,8 +91,8 @@ async def bare_loop(url: str, mapping: Path) -> None:
     with mapping.open(newline="") as file:
         rows = list(csv.DictReader(file))
     calls: asyncio.Queue[list[dict[str, str]]] = asyncio.Queue()
-    for start in range(0, len(rows), A_CALL):
-        calls.put_nowait(rows[start : start + A_CALL])
+    for start in range(0, len(rows), PER_CALL):
+        calls.put_nowait(rows[start : start + PER_CALL])
     succeeded = 0
 
     async def worker(session: aiohttp.ClientSession) -> None:
@@ -127,15 +127,15 @@ def write_mapping(path: Path, messages: int) -> None:
         writer = csv.writer(file)
         writer.writerow(["contact_id", "owner_id", "message_id", "deal_id"])
         for n in range(messages):
-            contact = 5843104000000100000 + n // A_CALL
+            contact = 5843104000000100000 + n // PER_CALL
             writer.writerow([contact, 5843104000000424672, f"{n:064x}", 5843104000004382122])
 
 
-def timed(command: list[str], env: dict[str, str]) -> Figures:
+def measure_command(command: list[str], env: dict[str, str]) -> Figures:
     """Run a command to its end and return what it took."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    before, started_at = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=env)
-    after, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - began
+    after, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - started_at
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Figures(seconds, cpu)
 
@@ -165,15 +165,15 @@ def measure(messages: int, rounds: int, folder: Path) -> dict[str, list[Figures]
         send = [sys.executable, "-m", "bulklink", "link", str(mapping), "--no-names", "--json"]
         send += ["--rate", "off", "--concurrency", str(IN_FLIGHT), "--progress", "none"]
         for turn in range(rounds):
-            ways = {
+            commands = {
                 "bare aiohttp loop": [sys.executable, __file__, "--bare", url, str(mapping)],
                 "bulklink link": [*send, "--run-dir", str(folder / f"on-{turn}")],
                 "bulklink link --sync off": [
                     *[*send, "--sync", "off", "--run-dir", str(folder / f"off-{turn}")]
                 ],
             }
-            for way, command in ways.items():
-                figures.setdefault(way, []).append(timed(command, env))
+            for name_of_way, command in commands.items():
+                figures.setdefault(name_of_way, []).append(measure_command(command, env))
         for name in ("on", "off"):
             sending = [
                 json.loads((folder / f"{name}-{turn}" / "run.json").read_text())["invocations"][0]
@@ -191,20 +191,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--bare", nargs=2, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.serve:
+    arguments = parser.parse_args()
+    if arguments.serve:
         asyncio.run(serve())
-    elif given.bare:
-        asyncio.run(bare_loop(given.bare[0], Path(given.bare[1])))
+    elif arguments.bare:
+        asyncio.run(bare_loop(arguments.bare[0], Path(arguments.bare[1])))
     else:
         with tempfile.TemporaryDirectory() as folder:
-            show(measure(given.messages, given.rounds, Path(folder)), given.messages)
+            show(measure(arguments.messages, arguments.rounds, Path(folder)), arguments.messages)
 
 
 def show(figures: dict[str, list[Figures]], messages: int) -> None:
     """Print medians, and the ratios to the bare loop round by round."""
     bare = figures["bare aiohttp loop"]
-    print(f"{messages:,} messages, {A_CALL} a call, {IN_FLIGHT} in flight; medians, whole process")
+    print(
+        f"{messages:,} messages, {PER_CALL} a call, {IN_FLIGHT} in flight; medians, whole process"
+    )
     for way, rounds in figures.items():
         rate = statistics.median(messages / f.seconds for f in rounds)
         cpu = statistics.median(f.cpu / messages * 1e6 for f in rounds)

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from tables import put, table
+from tables import put_table, table
 
 BIN = Path(sys.executable).parent
 COMMANDS = (
@@ -26,11 +26,11 @@ COMMANDS = (
     "bulklink lnk",
 )
 COLUMNS = ("command", "median", "9 in 10", "longest")
-MOST = 0.150
+MAX_SECONDS = 0.150
 """Seconds that help may take."""
 
 
-def seconds(command: str) -> float:
+def time_command(command: str) -> float:
     """Run a command once and return how long it took."""
     program, *words = command.split()
     started = time.perf_counter()
@@ -43,27 +43,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
-    asked = parser.parse_args()
-    took: dict[str, list[float]] = {command: [seconds(command)] for command in COMMANDS}
-    for one in took.values():
-        one.clear()  # the first reads the files
-    for _ in range(asked.rounds):
-        for command, one in took.items():
-            one.append(seconds(command))
-    made = table(COLUMNS, [row(command, one) for command, one in took.items()])
-    print(made)
-    slow = [command for command, one in took.items() if statistics.median(one) > MOST]
+    arguments = parser.parse_args()
+    timings: dict[str, list[float]] = {command: [time_command(command)] for command in COMMANDS}
+    for times in timings.values():
+        times.clear()  # the first reads the files
+    for _ in range(arguments.rounds):
+        for command, times in timings.items():
+            times.append(time_command(command))
+    text = table(COLUMNS, [format_row(command, times) for command, times in timings.items()])
+    print(text)
+    slow = [command for command, times in timings.items() if statistics.median(times) > MAX_SECONDS]
     if slow:
-        raise SystemExit(f"More than {MOST * 1000:.0f} ms: {', '.join(slow)}")
-    if asked.write:
-        put("startup", made)
+        raise SystemExit(f"More than {MAX_SECONDS * 1000:.0f} ms: {', '.join(slow)}")
+    if arguments.write:
+        put_table("startup", text)
 
 
-def row(command: str, took: list[float]) -> list[str]:
+def format_row(command: str, times: list[float]) -> list[str]:
     """Return the line of a command, in milliseconds."""
-    ninth = statistics.quantiles(took, n=10)[-1]
-    shown = [f"{1000 * one:.0f} ms" for one in (statistics.median(took), ninth, max(took))]
-    return [f"`{command}`", *shown]
+    ninth_decile = statistics.quantiles(times, n=10)[-1]
+    cells = [
+        f"{1000 * value:.0f} ms" for value in (statistics.median(times), ninth_decile, max(times))
+    ]
+    return [f"`{command}`", *cells]
 
 
 if __name__ == "__main__":

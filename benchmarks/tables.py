@@ -17,11 +17,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def put(name: str, text: str) -> None:
+def put_table(name: str, text: str) -> None:
     """Replace what stands between the marker lines of this name."""
     start, end = f"<!-- {name}: written by the script -->\n", f"\n<!-- /{name} -->"
-    before, _, rest = README.read_text("utf-8").partition(start)
-    _, found, after = rest.partition(end)
-    if not found:
+    before, _, after_start = README.read_text("utf-8").partition(start)
+    _, end_marker, after = after_start.partition(end)
+    if not end_marker:
         raise SystemExit(f"{README.name} has no place for {name}.")
     README.write_text(before + start + text + end + after, "utf-8")

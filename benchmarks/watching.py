@@ -25,12 +25,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tables import put, table
+from tables import put_table, table
 
 assert sys.platform != "win32", "Windows has no such terminals"
 RUNS = {"at full speed": (200_000, "off"), "40 calls a second": (20_000, "40")}
 """Messages and rate of each run."""
-SHOWN = ("none", "bar")
+STYLES = ("none", "bar")
 IN_FLIGHT = 50
 
 
@@ -59,21 +59,23 @@ def terminal() -> Iterator[int]:
         os.close(master)
 
 
-def at_terminal(command: list[str], env: dict[str, str]) -> tuple[float, bytes]:
+def run_at_terminal(command: list[str], env: dict[str, str]) -> tuple[float, bytes]:
     """Run a command at a terminal; return the CPU seconds of its process, and what it printed."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with terminal() as screen:
-        told = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=screen, env=env)
+        process = subprocess.run(
+            command, check=True, stdout=subprocess.PIPE, stderr=screen, env=env
+        )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return cpu, told.stdout
+    return cpu, process.stdout
 
 
 def measure(messages: int, rate: str, rounds: int) -> tuple[list[float], list[float], list[float]]:
     """Return the CPU seconds of each run without and with a view, and the view's share in it."""
     from sending import MODULE, server, write_mapping
 
-    found: dict[str, list[float]] = {shown: [] for shown in SHOWN}
+    cpu_by_style: dict[str, list[float]] = {style: [] for style in STYLES}
     shares = []
     with tempfile.TemporaryDirectory() as name, server() as url:
         folder = Path(name)
@@ -88,37 +90,44 @@ def measure(messages: int, rate: str, rounds: int) -> tuple[list[float], list[fl
         send = [sys.executable, "-m", "bulklink", "link", str(mapping), "--json", "--no-names"]
         send += ["--canary", "0", "--rate", rate, "--concurrency", str(IN_FLIGHT)]
         for turn in range(rounds):
-            for shown in SHOWN if turn % 2 else reversed(SHOWN):
-                run = ["--run-dir", str(folder / f"{shown}-{turn}"), "--progress", shown]
-                found[shown].append(at_terminal([*send, *run], env)[0])
-            own = [sys.executable, __file__, "--own", str(mapping), str(folder / f"{turn}"), rate]
-            cpu, printed = at_terminal(own, env)
+            for style in STYLES if turn % 2 else reversed(STYLES):
+                run = ["--run-dir", str(folder / f"{style}-{turn}"), "--progress", style]
+                cpu_by_style[style].append(run_at_terminal([*send, *run], env)[0])
+            timed_command = [
+                sys.executable,
+                __file__,
+                "--own",
+                str(mapping),
+                str(folder / f"{turn}"),
+                rate,
+            ]
+            cpu, printed = run_at_terminal(timed_command, env)
             shares.append(float(json.loads(printed)) / cpu)
-    return found["none"], found["bar"], shares
+    return cpu_by_style["none"], cpu_by_style["bar"], shares
 
 
-async def own(mapping: str, run_dir: str, rate: str) -> None:
+async def run_timed_view(mapping: str, run_dir: str, rate: str) -> None:
     """Send a mapping with a view that tells what it took, and print that in seconds of CPU."""
-    from bulklink import Connection, Job, Op, Progress, Stage, Stopping, run
-    from bulklink.cli.progress import ScreenWatch
+    from bulklink import Connection, Job, Op, PlanningStage, RunProgress, StopController, run
+    from bulklink.cli.progress import ProgressDisplay
 
-    class Timed(ScreenWatch):
-        took = 0.0
+    class Timed(ProgressDisplay):
+        cpu_seconds = 0.0
 
-        def phase(self, text: str) -> None:
+        def on_phase(self, text: str) -> None:
             began = time.thread_time()
-            super().phase(text)
-            self.took += time.thread_time() - began
+            super().on_phase(text)
+            self.cpu_seconds += time.thread_time() - began
 
-        def planning(self, stage: Stage) -> None:
+        def on_planning(self, stage: PlanningStage) -> None:
             began = time.thread_time()
-            super().planning(stage)
-            self.took += time.thread_time() - began
+            super().on_planning(stage)
+            self.cpu_seconds += time.thread_time() - began
 
-        def progress(self, progress: Progress) -> None:
+        def on_progress(self, progress: RunProgress) -> None:
             began = time.thread_time()
-            super().progress(progress)
-            self.took += time.thread_time() - began
+            super().on_progress(progress)
+            self.cpu_seconds += time.thread_time() - began
 
     job = Job(
         mappings=(mapping,),
@@ -129,11 +138,11 @@ async def own(mapping: str, run_dir: str, rate: str) -> None:
         concurrency=IN_FLIGHT,
         rate=None if rate == "off" else float(rate),
     )
-    stopping = Stopping()
-    watch = Timed("bar", verbose=False, quiet=False, stopping=stopping)
-    with watch:
-        await run(job, Connection.from_environment(os.environ), watch=watch, stopping=stopping)
-    print(watch.took)
+    stop = StopController()
+    callbacks = Timed("bar", verbose=False, quiet=False, stop=stop)
+    with callbacks:
+        await run(job, Connection.from_environment(os.environ), callbacks=callbacks, stop=stop)
+    print(callbacks.cpu_seconds)
 
 
 def main() -> None:
@@ -142,23 +151,25 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
     parser.add_argument("--own", nargs=3, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.own:
-        asyncio.run(own(*given.own))
+    arguments = parser.parse_args()
+    if arguments.own:
+        asyncio.run(run_timed_view(*arguments.own))
         return
     header = ["run", "messages", "CPU without a view", "with one", "with : without, each round"]
     lines = []
     for name, (messages, rate) in RUNS.items():
-        none, bar, shares = measure(messages, rate, given.rounds)
+        none, bar, shares = measure(messages, rate, arguments.rounds)
         medians = (f"{statistics.median(seconds):.2f} s" for seconds in (none, bar))
-        ratios = sorted(seen / unseen for seen, unseen in zip(bar, none, strict=True))
+        ratios = sorted(
+            with_view / without_view for with_view, without_view in zip(bar, none, strict=True)
+        )
         spread = ", ".join(f"{ratio:.2f}" for ratio in ratios)
         share = f"{statistics.median(shares):.2%}"
         lines.append([name, f"{messages:,}", *medians, spread, share])
     text = table([*header, "the view's own share"], lines)
     print(text)
-    if given.write:
-        put("watching", text)
+    if arguments.write:
+        put_table("watching", text)
 
 
 if __name__ == "__main__":

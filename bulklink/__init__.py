@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bulklink.engine.failure_limit import MaxFailures
     from bulklink.engine.metrics import LimitedBy
-    from bulklink.engine.shutdown import Stopping
+    from bulklink.engine.shutdown import StopController
     from bulklink.errors import (
         BadFileError,
         BulklinkError,
@@ -31,14 +31,20 @@ if TYPE_CHECKING:
         WrongOrgError,
     )
     from bulklink.ledger.records import Result
-    from bulklink.mapping.interrupt import Stage, Stop
+    from bulklink.mapping.interrupt import PlanningStage, PlanningStop
     from bulklink.models import Op, Status
-    from bulklink.operations.callbacks import Gauge, Progress, Question, Reading, Watch
-    from bulklink.operations.check import Proof, prove
-    from bulklink.operations.export import Exported, export
-    from bulklink.operations.fetch import Fetched, fetch
+    from bulklink.operations.callbacks import (
+        ConfirmationRequest,
+        Metrics,
+        ReadProgress,
+        RunCallbacks,
+        RunProgress,
+    )
+    from bulklink.operations.check import CheckResult, check_run
+    from bulklink.operations.export import ExportResult, export
+    from bulklink.operations.fetch import FetchResult, fetch
     from bulklink.operations.forget import forget
-    from bulklink.operations.history import Event, history
+    from bulklink.operations.history import HistoryEvent, history
     from bulklink.operations.job import (
         Edition,
         GroupBy,
@@ -49,69 +55,72 @@ if TYPE_CHECKING:
         SendOptions,
         WhenCreditsOut,
     )
-    from bulklink.operations.plan import PlanReport, plan
-    from bulklink.operations.report.write import Reported, report
+    from bulklink.operations.plan import PlanResult, plan
+    from bulklink.operations.report.write import ReportResult, report
     from bulklink.operations.resume import apply, resume, retry
     from bulklink.operations.run import run
     from bulklink.operations.undo import plan_undo, undo
     from bulklink.operations.verify import verify
-    from bulklink.operations.verify_run import Finding, Verification
-    from bulklink.profiles.resolve import connection_of
-    from bulklink.runs.record import Forgotten, State
-    from bulklink.runs.status import CallCounts, RunSummary, status, statuses
+    from bulklink.operations.verify_run import VerifyFinding, VerifyResult
+    from bulklink.profiles.resolve import load_connection
+    from bulklink.runs.record import ForgetResult, RunState
+    from bulklink.runs.status import CallCounts, RunResult, status, statuses
     from bulklink.zoho.connection import Connection
 
-_ROOMS = {
+_EXPORTS = {
     "bulklink.engine.failure_limit": "MaxFailures",
     "bulklink.engine.metrics": "LimitedBy",
-    "bulklink.engine.shutdown": "Stopping",
+    "bulklink.engine.shutdown": "StopController",
     "bulklink.errors": (
-        "BadFileError BulklinkError ConfigError DigestError ExitCode InterruptedPlanningError"
-        " InvalidRowsError LedgerError LockedError NotConfirmedError RefusedError RunDirError"
-        " RunStoppedError StoppedBy UsageError WrongOrgError"
+        "BadFileError BulklinkError ConfigError DigestError ExitCode"
+        " InterruptedPlanningError InvalidRowsError LedgerError LockedError"
+        " NotConfirmedError RefusedError RunDirError RunStoppedError StoppedBy UsageError"
+        " WrongOrgError"
     ),
-    "bulklink.operations.export": "Exported export",
-    "bulklink.operations.fetch": "Fetched fetch",
+    "bulklink.ledger.records": "Result",
+    "bulklink.mapping.interrupt": "PlanningStage PlanningStop",
+    "bulklink.models": "Op Status",
+    "bulklink.operations.callbacks": (
+        "ConfirmationRequest Metrics ReadProgress RunCallbacks RunProgress"
+    ),
+    "bulklink.operations.check": "CheckResult check_run",
+    "bulklink.operations.export": "ExportResult export",
+    "bulklink.operations.fetch": "FetchResult fetch",
     "bulklink.operations.forget": "forget",
-    "bulklink.operations.history": "Event history",
+    "bulklink.operations.history": "HistoryEvent history",
     "bulklink.operations.job": (
         "Edition GroupBy Job LimitOptions OnInvalid PaceOptions SendOptions WhenCreditsOut"
     ),
-    "bulklink.operations.plan": "PlanReport plan",
-    "bulklink.operations.callbacks": "Gauge Progress Question Reading Watch",
-    "bulklink.operations.check": "Proof prove",
-    "bulklink.operations.report.write": "Reported report",
+    "bulklink.operations.plan": "PlanResult plan",
+    "bulklink.operations.report.write": "ReportResult report",
     "bulklink.operations.resume": "apply resume retry",
     "bulklink.operations.run": "run",
     "bulklink.operations.undo": "plan_undo undo",
-    "bulklink.operations.verify_run": "Finding Verification",
     "bulklink.operations.verify": "verify",
-    "bulklink.ledger.records": "Result",
-    "bulklink.mapping.interrupt": "Stage Stop",
-    "bulklink.models": "Op Status",
-    "bulklink.profiles.resolve": "connection_of",
-    "bulklink.runs.record": "Forgotten State",
-    "bulklink.runs.status": "CallCounts RunSummary status statuses",
+    "bulklink.operations.verify_run": "VerifyFinding VerifyResult",
+    "bulklink.profiles.resolve": "load_connection",
+    "bulklink.runs.record": "ForgetResult RunState",
+    "bulklink.runs.status": "CallCounts RunResult status statuses",
     "bulklink.zoho.connection": "Connection",
 }
-_HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}
+_MODULE_BY_NAME = {name: room for room, names in _EXPORTS.items() for name in names.split()}
 
 __all__ = [
     "BadFileError",
     "BulklinkError",
     "CallCounts",
+    "CheckResult",
     "ConfigError",
+    "ConfirmationRequest",
     "Connection",
     "DigestError",
     "Edition",
-    "Event",
     "ExitCode",
-    "Exported",
-    "Fetched",
-    "Finding",
-    "Forgotten",
-    "Gauge",
+    "ExportResult",
+    "FetchResult",
+    "ForgetResult",
     "GroupBy",
+    "HistoryEvent",
     "InterruptedPlanningError",
     "InvalidRowsError",
     "Job",
@@ -120,42 +129,42 @@ __all__ = [
     "LimitedBy",
     "LockedError",
     "MaxFailures",
+    "Metrics",
     "NotConfirmedError",
     "OnInvalid",
     "Op",
     "PaceOptions",
-    "PlanReport",
-    "Progress",
-    "Proof",
-    "Question",
-    "Reading",
+    "PlanResult",
+    "PlanningStage",
+    "PlanningStop",
+    "ReadProgress",
     "RefusedError",
-    "Reported",
+    "ReportResult",
     "Result",
+    "RunCallbacks",
     "RunDirError",
+    "RunProgress",
+    "RunResult",
+    "RunState",
     "RunStoppedError",
-    "RunSummary",
     "SendOptions",
-    "Stage",
-    "State",
     "Status",
-    "Stop",
+    "StopController",
     "StoppedBy",
-    "Stopping",
     "UsageError",
-    "Verification",
-    "Watch",
+    "VerifyFinding",
+    "VerifyResult",
     "WhenCreditsOut",
     "WrongOrgError",
     "apply",
-    "connection_of",
+    "check_run",
     "export",
     "fetch",
     "forget",
     "history",
+    "load_connection",
     "plan",
     "plan_undo",
-    "prove",
     "report",
     "resume",
     "retry",
@@ -169,8 +178,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is: `bulklink --help` needs none of it."""
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULE_BY_NAME:
+        return getattr(import_module(_MODULE_BY_NAME[name]), name)
     raise AttributeError(f"module 'bulklink' has no attribute {name!r}")
 
 

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: On Windows a file that another program has open cannot be replaced; it is tried again.
-_TRIES = 10
-_PAUSE = 0.1
+_REPLACE_ATTEMPTS = 10
+_RETRY_DELAY_SECONDS = 0.1
 
 
-def fresh(folder: Path, suffix: str = "") -> Path:
+def temporary_path(folder: Path, suffix: str = "") -> Path:
     """Return a path in a folder of temporary files that nothing else uses."""
     return folder / (secrets.token_hex(8) + suffix)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_replace(path: Path) -> Iterator[Path]:
     """Give a temporary name to write to; the file takes its own name when all went well.
 
     Args:
@@ -41,13 +41,13 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         _replace(temporary, path)
     except OSError as error:
-        raise unwritable(path, error) from None
+        raise write_error(path, error) from None
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def unwritable(path: Path, error: OSError) -> RunDirError:
+def write_error(path: Path, error: OSError) -> RunDirError:
     """Say that a file or folder cannot be written, and why the system says so."""
     return RunDirError(
         f"It cannot be written: {error.strerror or error}.",
@@ -60,11 +60,11 @@ def _replace(temporary: Path, path: Path) -> None:
     """Give a file its name, on disk with its content before this returns."""
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
-    for _ in range(_TRIES - 1):
+    for _ in range(_REPLACE_ATTEMPTS - 1):
         try:
             temporary.replace(path)
         except PermissionError:
-            time.sleep(_PAUSE)
+            time.sleep(_RETRY_DELAY_SECONDS)
         else:
             break
     else:
@@ -75,8 +75,8 @@ def _replace(temporary: Path, path: Path) -> None:
 def _sync_folder(folder: Path) -> None:
     """Have the names in a folder on disk too; Windows opens no folders and needs no such thing."""
     with suppress(OSError):
-        opened = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(opened)
+            os.fsync(descriptor)
         finally:
-            os.close(opened)
+            os.close(descriptor)

@@ -41,8 +41,8 @@ class BulklinkError(Exception):
         self.advice = advice
 
     def __str__(self) -> str:
-        said = f"{self.where}: {self.message}" if self.where else self.message
-        return f"{said}\n{self.advice}" if self.advice else said
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text}\n{self.advice}" if self.advice else text
 
 
 class RefusedError(BulklinkError):
@@ -159,7 +159,7 @@ class RunStoppedError(BulklinkError):
 
     def __init__(
         self,
-        by: StoppedBy,
+        stopped_by: StoppedBy,
         message: str,
         *,
         where: str = "",
@@ -167,5 +167,5 @@ class RunStoppedError(BulklinkError):
         resume_at: float | None = None,
     ) -> None:
         super().__init__(message, where=where, advice=advice)
-        self.by = by
+        self.stopped_by = stopped_by
         self.resume_at = resume_at

@@ -28,7 +28,7 @@ class Status(StrEnum):
 
 NO_DEAL = "none"
 """What a guard says where an email is to be on no deal."""
-EITHER = "|"
+GUARD_SEPARATOR = "|"
 """What parts the deals of a guard that names several."""
 
 
@@ -50,7 +50,7 @@ class Message(msgspec.Struct, frozen=True):
     deal_name: str | None = None
     from_deal_id: str | None = None
 
-    def may_leave(self, deal_id: str | None) -> bool:
+    def guard_allows(self, deal_id: str | None) -> bool:
         """Tell whether its guard lets it be changed while it is on this deal; None is no deal."""
         guard = self.from_deal_id
-        return guard is None or (deal_id or NO_DEAL) in guard.split(EITHER)
+        return guard is None or (deal_id or NO_DEAL) in guard.split(GUARD_SEPARATOR)

@@ -7,12 +7,12 @@ import shlex
 import subprocess
 
 
-def typed(*words: object) -> str:
+def format_command(*words: object) -> str:
     """Return a command as it is typed in this system's shell, quoted where that is needed."""
-    said = list(map(str, words))
-    return subprocess.list2cmdline(said) if os.name == "nt" else shlex.join(said)
+    arguments = list(map(str, words))
+    return subprocess.list2cmdline(arguments) if os.name == "nt" else shlex.join(arguments)
 
 
-def quoted(*words: object) -> str:
+def bulklink_command(*words: object) -> str:
     """Return a command of bulklink's to be typed, in the marks that set it off from a sentence."""
-    return f"`{typed('bulklink', *words)}`"
+    return f"`{format_command('bulklink', *words)}`"

@@ -10,39 +10,39 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-DISARMED = "bulklink_disarmed"
+ESCAPED_HEADER = "bulklink_disarmed"
 """Header of the column that tells a file whose cells are written so."""
 
-_RUN = "=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20"
-_ARMED = re.compile(f"'*[{_RUN}]")
-_DISARMED = re.compile(f"'+[{_RUN}]")
+_FORMULA_STARTS = "=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+_FORMULA = re.compile(f"'*[{_FORMULA_STARTS}]")
+_ESCAPED_FORMULA = re.compile(f"'+[{_FORMULA_STARTS}]")
 #: A formula holds no longer text than this.
 _ID = re.compile("[0-9A-Za-z]{1,255}")
 #: Twelve digits are shown with an exponent, sixteen are rounded, zeros in front are lost.
-_NUMBER = re.compile("[0-9]{12,255}|0[0-9]{1,254}")
-_QUOTED = re.compile('="([0-9A-Za-z]{1,255})"')
+_LONG_NUMBER = re.compile("[0-9]{12,255}|0[0-9]{1,254}")
+_ESCAPED_NUMBER = re.compile('="([0-9A-Za-z]{1,255})"')
 
 
-def disarmed(cell: str, *, ident: bool = False) -> str:
+def escape_cell(cell: str, *, is_id: bool = False) -> str:
     """Write a cell so that a spreadsheet leaves it as it is.
 
     Args:
         cell: its text.
-        ident: whether it stands in a column of ids, which are numbers however short.
+        is_id: whether it stands in a column of ids, which are numbers however short.
     """
-    if (_ID if ident else _NUMBER).fullmatch(cell):
+    if (_ID if is_id else _LONG_NUMBER).fullmatch(cell):
         return f'="{cell}"'
-    return f"'{cell}" if _ARMED.match(cell) else cell
+    return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
-def rearmed(cell: str) -> str:
-    """Return what `disarmed` was given."""
-    quoted = _QUOTED.fullmatch(cell)
-    if quoted:
-        return quoted[1]
-    return cell[1:] if _DISARMED.match(cell) else cell
+def unescape_cell(cell: str) -> str:
+    """Return what `escape_cell` was given."""
+    match = _ESCAPED_NUMBER.fullmatch(cell)
+    if match:
+        return match[1]
+    return cell[1:] if _ESCAPED_FORMULA.match(cell) else cell
 
 
-def is_disarmed(headers: Sequence[str]) -> bool:
+def has_escaped_cells(headers: Sequence[str]) -> bool:
     """Tell by its headers whether the cells of a file are written so."""
-    return any(header.strip().casefold() == DISARMED for header in headers)
+    return any(header.strip().casefold() == ESCAPED_HEADER for header in headers)

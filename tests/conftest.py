@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.virtual import loop_for
+from tests.virtual import loop_factories
 
-_VIRTUAL = ("engine", "ledger", "simulation")
+_VIRTUAL_TIME_FOLDERS = ("engine", "ledger", "simulation")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,7 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
     del config
     folder = Path(item.path).parent.name
-    return loop_for(folder in _VIRTUAL)
+    return loop_factories(folder in _VIRTUAL_TIME_FOLDERS)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -22,26 +22,26 @@ no advice."""
 TOLD_TO_STOP = "It was told to stop."
 
 
-def made(path: Path) -> Iterator[ast.Call]:
+def find_error_calls(path: Path) -> Iterator[ast.Call]:
     """Yield the calls that make an error."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS:
             yield node
 
 
-MADE = [
+ERROR_CALLS = [
     pytest.param(node, id=f"{path.relative_to(CODE)}:{node.lineno}")
     for path in sorted(CODE.rglob("*.py"))
-    for node in made(path)
+    for node in find_error_calls(path)
 ]
 
 
 def test_the_errors_are_found() -> None:
     assert len(KINDS) > 12
-    assert len(MADE) > 80
+    assert len(ERROR_CALLS) > 80
 
 
-@pytest.mark.parametrize("node", MADE)
+@pytest.mark.parametrize("node", ERROR_CALLS)
 def test_an_error_says_where_and_what_to_do(node: ast.Call) -> None:
     assert isinstance(node.func, ast.Name)
     if any(TOLD_TO_STOP in ast.unparse(arg) for arg in node.args):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bulklink.cli.job_file import line_of
+from bulklink.cli.job_file import find_key_line
 
 FILE = '''# rate = 1
 op = "link"   # rate = 2
@@ -45,4 +45,4 @@ rate = 7
     ],
 )
 def test_a_key_is_found_where_it_begins(key: str, table: str, line: int | None) -> None:
-    assert line_of(FILE, key, table) == line
+    assert find_key_line(FILE, key, table) == line

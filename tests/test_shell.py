@@ -7,16 +7,19 @@ import shlex
 
 import pytest
 
-from bulklink.engine.failure_limit import Failures
-from bulklink.shell import quoted, typed
+from bulklink.engine.failure_limit import FailureCounter
+from bulklink.shell import bulklink_command, format_command
 
 
 def test_a_plain_command_stands_as_it_is() -> None:
-    assert quoted("resume", "runs/a-link") == "`bulklink resume runs/a-link`"
+    assert bulklink_command("resume", "runs/a-link") == "`bulklink resume runs/a-link`"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="quoted for another shell there")
 def test_a_path_with_a_space_is_one_word_for_the_shell() -> None:
-    command = typed("bulklink", "resume", "my runs/it's")
+    command = format_command("bulklink", "resume", "my runs/it's")
     assert shlex.split(command) == ["bulklink", "resume", "my runs/it's"]
-    assert f"`{typed('bulklink', 'resume', 'my runs/x')}`" in Failures().reason("my runs/x").advice
+    assert (
+        f"`{format_command('bulklink', 'resume', 'my runs/x')}`"
+        in FailureCounter().stop_reason("my runs/x").advice
+    )

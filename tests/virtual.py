@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 _TICK = 1e-6
-_MOST_IDLE = 100_000
+_MAX_IDLE_PASSES = 100_000
 
 
 class _VirtualSelector(selectors.DefaultSelector):
@@ -17,9 +17,9 @@ class _VirtualSelector(selectors.DefaultSelector):
     now = 1_800_000_000.0
     _idle = 0
 
-    def __init__(self, late: Callable[[], float]) -> None:
+    def __init__(self, lateness: Callable[[], float]) -> None:
         super().__init__()
-        self._late = late
+        self._lateness = lateness
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
@@ -27,9 +27,9 @@ class _VirtualSelector(selectors.DefaultSelector):
             # A microsecond, or timers that re-arm for a rounding remainder would hang.
             self.now += _TICK
         else:
-            self.now += timeout + self._late()
+            self.now += timeout + self._lateness()
         self._idle = self._idle + 1 if timeout is None and not ready else 0
-        if self._idle > _MOST_IDLE:
+        if self._idle > _MAX_IDLE_PASSES:
             raise RuntimeError("every task waits for something that nothing will bring")
         return ready
 
@@ -40,12 +40,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     `late` returns by how many seconds it wakes too late, each time.
     """
 
-    def __init__(self, late: Callable[[], float] = lambda: 0.0) -> None:
-        self._virtual = _VirtualSelector(late)
-        super().__init__(self._virtual)
+    def __init__(self, lateness: Callable[[], float] = lambda: 0.0) -> None:
+        self._selector_clock = _VirtualSelector(lateness)
+        super().__init__(self._selector_clock)
 
     def time(self) -> float:
-        return self._virtual.now
+        return self._selector_clock.now
 
 
 def now() -> float:
@@ -53,6 +53,6 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def loop_for(virtual: bool) -> dict[str, Any]:
+def loop_factories(is_virtual: bool) -> dict[str, Any]:
     """Return the loop factories of a test."""
-    return {"virtual": VirtualLoop} if virtual else {"asyncio": asyncio.new_event_loop}
+    return {"virtual": VirtualLoop} if is_virtual else {"asyncio": asyncio.new_event_loop}

@@ -30,7 +30,7 @@ SECTIONS = {
 }
 
 
-class Sections(click.Group):
+class SectionedGroup(click.Group):
     """A group whose help lists its commands under headings."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -41,14 +41,14 @@ class Sections(click.Group):
             with formatter.section(heading):
                 formatter.write_dl(
                     [
-                        (f"{name_of(one):<{width}}", one.get_short_help_str(limit))
-                        for one in commands
+                        (f"{command_name(command):<{width}}", command.get_short_help_str(limit))
+                        for command in commands
                     ]
                 )
 
 
 @click.group(
-    cls=Sections,
+    cls=SectionedGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="`bulklink COMMAND --help` has examples and all options. Those of commands that send or"
     " read are environment variables too: BULKLINK_BATCH_SIZE for --batch-size.",
@@ -69,7 +69,7 @@ def cli() -> None:
     """
 
 
-def name_of(command: click.Command) -> str:
+def command_name(command: click.Command) -> str:
     """Return the name by which a command is typed."""
     return command.name or ""
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from bulklink.cli.connection import FAR_SOURCES, take_profile
-from bulklink.cli.errors import likely, meant
-from bulklink.cli.job_file import place_of
-from bulklink.cli.options import key_of
+from bulklink.cli.connection import DEFAULT_SOURCES, apply_job_profile
+from bulklink.cli.errors import close_matches, did_you_mean
+from bulklink.cli.job_file import key_location
+from bulklink.cli.options import option_key
 from bulklink.cli.param_types import BadChoice
 from bulklink.engine.failure_limit import MaxFailures
 from bulklink.errors import ConfigError
@@ -33,7 +33,7 @@ _OP = "op"
 _PROFILE = "profile"
 
 
-def job_of(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
+def job_from_options(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
     """Return the job that a command's options ask for."""
     op = options.get(_OP)
     return Job(
@@ -50,11 +50,11 @@ def job_of(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
         on_invalid=OnInvalid(options["on_invalid"]),
         snapshot=options["snapshot"],
         accept_no_put_back=options["accept_no_put_back"],
-        **sending_of(options),
+        **send_arguments(options),
     )
 
 
-def sending_of(options: Mapping[str, Any]) -> SendOptions:
+def send_arguments(options: Mapping[str, Any]) -> SendOptions:
     """Return how emails are sent, wherever they come from."""
     return {
         "batch_size": options["batch_size"],
@@ -64,28 +64,28 @@ def sending_of(options: Mapping[str, Any]) -> SendOptions:
         "memory": options["memory"],
         "run_dir": options.get("run_dir"),
         "runs_dir": options.get("runs_dir", Path("runs")),
-        **limits_of(options),
+        **limit_arguments(options),
     }
 
 
-def limits_of(options: Mapping[str, Any]) -> LimitOptions:
+def limit_arguments(options: Mapping[str, Any]) -> LimitOptions:
     """Return how a plan is sent, never what of it."""
-    failures, when = options.get("max_failures"), options.get("when_credits_out")
+    max_failures, when_credits_out = options.get("max_failures"), options.get("when_credits_out")
     limits: LimitOptions = {
         "sync": options.get("sync", "on") == "on",
         "yes": options.get("yes", False),
         "read_back": options.get("read_back", "auto") == "auto",
         "read_pages": options.get("read_pages", 200),
-        "max_failures": MaxFailures(**failures) if failures else None,
+        "max_failures": MaxFailures(**max_failures) if max_failures else None,
     }
-    if when:
-        limits["when_credits_out"] = WhenCreditsOut(when)
+    if when_credits_out:
+        limits["when_credits_out"] = WhenCreditsOut(when_credits_out)
     if "canary" in options:
         limits["canary"] = options["canary"]
-    return {**limits, **pace_of(options)}
+    return {**limits, **pace_arguments(options)}
 
 
-def pace_of(options: Mapping[str, Any]) -> PaceOptions:
+def pace_arguments(options: Mapping[str, Any]) -> PaceOptions:
     """Return how many calls are made, how fast, and what they may spend.
 
     Credits that are not told of are left out, so that a resume keeps to what the run was asked for;
@@ -106,7 +106,7 @@ def pace_of(options: Mapping[str, Any]) -> PaceOptions:
     return pace
 
 
-def with_job_file(path: Path, ctx: click.Context, options: dict[str, Any]) -> tuple[str, ...]:
+def apply_job_file(path: Path, ctx: click.Context, options: dict[str, Any]) -> tuple[str, ...]:
     """Fill options from a job file where neither command line nor environment sets them.
 
     Args:
@@ -120,25 +120,25 @@ def with_job_file(path: Path, ctx: click.Context, options: dict[str, Any]) -> tu
     Raises:
         ConfigError: if the file cannot be read, or a key or value is wrong.
     """
-    content = _read(path)
-    known = {
-        key_of(param): param for param in ctx.command.params if isinstance(param, click.Option)
+    content = _read_job_file(path)
+    known_params = {
+        option_key(param): param for param in ctx.command.params if isinstance(param, click.Option)
     }
     if isinstance(content.get(_PROFILE), str):
-        take_profile(content[_PROFILE], str(path), ctx, options)
+        apply_job_profile(content[_PROFILE], str(path), ctx, options)
     for key, value in content.items():
         if key == _OP:
-            options[_OP] = _op(value, str(path))
-        elif key in known:
-            name = known[key].name or ""
-            if ctx.get_parameter_source(name) in FAR_SOURCES:
-                options[name] = value_of(known[key], value, str(path), ctx)
+            options[_OP] = _parse_op(value, str(path))
+        elif key in known_params:
+            name = known_params[key].name or ""
+            if ctx.get_parameter_source(name) in DEFAULT_SOURCES:
+                options[name] = convert_value(known_params[key], value, str(path), ctx)
         elif key != _MAPPING:
-            raise unknown_key(str(path), key, {_OP, _MAPPING, *known})
-    return _mappings(content.get(_MAPPING), path)
+            raise unknown_key_error(str(path), key, {_OP, _MAPPING, *known_params})
+    return _mapping_paths(content.get(_MAPPING), path)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_job_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -155,7 +155,7 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def value_of(
+def convert_value(
     param: click.Option, value: Any, path: str, ctx: click.Context, table: str = ""
 ) -> Any:
     """Return the value of an option that a file gives, or a table of it.
@@ -163,49 +163,51 @@ def value_of(
     Raises:
         ConfigError: if the option cannot have it.
     """
-    key = key_of(param)
+    key = option_key(param)
     if param.is_flag:
         if not isinstance(value, bool):
-            raise _wrong(path, key, "It is on or off", "Write true or false.", table)
+            raise _config_error(path, key, "It is on or off", "Write true or false.", table)
         return value
     if isinstance(value, list) != param.multiple:
-        what = "It is a list" if param.multiple else "It is one value"
-        raise _wrong(path, key, what, "[…] is a list.", table)
+        problem = "It is a list" if param.multiple else "It is one value"
+        raise _config_error(path, key, problem, "[…] is a list.", table)
     try:
         if param.multiple:
             return tuple(param.type.convert(str(item), param, ctx) for item in value)
         return param.type.convert(str(value), param, ctx)
     except click.BadParameter as error:
-        advice = meant(error.likely) if isinstance(error, BadChoice) else ""
+        advice = did_you_mean(error.suggestions) if isinstance(error, BadChoice) else ""
         advice += f"`bulklink run --help` tells what --{key.replace('_', '-')} takes."
-        raise _wrong(path, key, error.message.rstrip("."), advice, table) from None
+        raise _config_error(path, key, error.message.rstrip("."), advice, table) from None
 
 
-def _op(value: object, path: str) -> str:
+def _parse_op(value: object, path: str) -> str:
     if value not in list(Op):
-        raise _wrong(path, _OP, f"{value!r} is no op", f"Write one of: {_list(Op)}.")
+        raise _config_error(path, _OP, f"{value!r} is no op", f"Write one of: {_join_sorted(Op)}.")
     return str(value)
 
 
-def _mappings(value: object, path: Path) -> tuple[str, ...]:
+def _mapping_paths(value: object, path: Path) -> tuple[str, ...]:
     names: list[Any] = value if isinstance(value, list) else [value]
     if not names or not all(isinstance(name, str) and name for name in names):
-        raise _wrong(
+        raise _config_error(
             str(path), _MAPPING, "It names no mapping", "Write a path, or a list of paths."
         )
     return tuple(str(path.parent / name) if name != "-" else name for name in names)
 
 
-def unknown_key(path: str, key: str, known: Iterable[str], table: str = "") -> ConfigError:
+def unknown_key_error(
+    path: str, key: str, known_keys: Iterable[str], table: str = ""
+) -> ConfigError:
     """Say that a file, or a table of it, has a key that is no option, and which there are."""
-    names = sorted(known)
-    advice = f"{meant(likely(key, names))}Known are: {_list(names)}."
-    return _wrong(path, key, f"{key!r} is not known", advice, table)
+    names = sorted(known_keys)
+    advice = f"{did_you_mean(close_matches(key, names))}Known are: {_join_sorted(names)}."
+    return _config_error(path, key, f"{key!r} is not known", advice, table)
 
 
-def _wrong(path: str, key: str, what: str, advice: str, table: str = "") -> ConfigError:
-    return ConfigError(f"{what}.", where=place_of(path, key, table), advice=advice)
+def _config_error(path: str, key: str, problem: str, advice: str, table: str = "") -> ConfigError:
+    return ConfigError(f"{problem}.", where=key_location(path, key, table), advice=advice)
 
 
-def _list(names: Any) -> str:
+def _join_sorted(names: Any) -> str:
     return ", ".join(sorted(names))

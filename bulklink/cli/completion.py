@@ -22,15 +22,15 @@ from click.shell_completion import (
     add_completion_class,
 )
 
-from bulklink.cli.param_types import Lines
+from bulklink.cli.param_types import LineSeparatedText
 
-VARIABLE = "_BULKLINK_COMPLETE"
+COMPLETION_VARIABLE = "_BULKLINK_COMPLETE"
 """The environment variable by which a shell asks."""
-_MOST_RUNS = 100
+_MAX_RUNS = 100
 _Item = CompletionItem[str]
 
 
-class Bash(BashComplete):
+class BashCompleter(BashComplete):
     """bash, which quotes paths only where it is told that they are file names."""
 
     source_template = BashComplete.source_template.replace(
@@ -44,7 +44,7 @@ class Bash(BashComplete):
         return [word for word in args if word != "="], incomplete
 
 
-class Fish(FishComplete):
+class FishCompleter(FishComplete):
     """fish, where a value may hold commas, as `contact,owner` does, and keeps its place."""
 
     source_template = FishComplete.source_template.replace(
@@ -52,9 +52,13 @@ class Fish(FishComplete):
     ).replace("complete --no-files", "complete --keep-order --no-files")
 
 
-_SHELLS: dict[str, type[ShellComplete]] = {"bash": Bash, "zsh": ZshComplete, "fish": Fish}
+_SHELLS: dict[str, type[ShellComplete]] = {
+    "bash": BashCompleter,
+    "zsh": ZshComplete,
+    "fish": FishCompleter,
+}
 SHELLS = tuple(_SHELLS)
-for _shell in (Bash, Fish):
+for _shell in (BashCompleter, FishCompleter):
     add_completion_class(_shell)
 
 
@@ -70,8 +74,8 @@ class RunPath(click.Path):
         """Return the runs whose path or name begins so; else have the shell complete folders."""
         del param
         runs_dir = ctx.params.get("runs_dir") or os.environ.get("BULKLINK_RUNS_DIR") or "runs"
-        found = list(_runs(Path(runs_dir), incomplete))
-        return found or [CompletionItem(incomplete, type="dir")]
+        items = list(_complete_runs(Path(runs_dir), incomplete))
+        return items or [CompletionItem(incomplete, type="dir")]
 
 
 class FolderPath(click.Path):
@@ -88,21 +92,21 @@ class FolderPath(click.Path):
         return [CompletionItem(incomplete, type="dir")]
 
 
-class ProfileName(Lines):
+class ProfileName(LineSeparatedText):
     """The name of a profile."""
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[_Item]:
         """Return the profiles whose name begins so."""
-        from bulklink.profiles.profile import config_folder, profile_names  # noqa: PLC0415 - on Tab
+        from bulklink.profiles.names import config_folder, profile_names  # noqa: PLC0415 - on Tab
 
         del ctx, param
         names = profile_names(config_folder())
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-class FileName(Lines):
+class FileName(LineSeparatedText):
     """The name of a file, or a word such as `-` that stands for one; the shell completes it."""
 
     def shell_complete(
@@ -113,42 +117,42 @@ class FileName(Lines):
         return [CompletionItem(incomplete, type="file")]
 
 
-def script(shell: str, cli: click.Command) -> str:
+def completion_script(shell: str, cli: click.Command) -> str:
     """Return the script that has a shell complete a command line."""
-    return _SHELLS[shell](cli, {}, "bulklink", VARIABLE).source()
+    return _SHELLS[shell](cli, {}, "bulklink", COMPLETION_VARIABLE).source()
 
 
-def completes(env: Mapping[str, str]) -> bool:
+def is_completion_request(env: Mapping[str, str]) -> bool:
     """Tell whether a shell asks for completion."""
-    return bool(env.get(VARIABLE))
+    return bool(env.get(COMPLETION_VARIABLE))
 
 
-def quietly(cli: click.Command) -> int:
+def run_completion(cli: click.Command) -> int:
     """Answer a shell, without a word into its prompt if that goes wrong."""
     with suppress(Exception):
         try:
-            cli.main(prog_name="bulklink", complete_var=VARIABLE, standalone_mode=False)
-        except SystemExit as ended:
-            return ended.code if isinstance(ended.code, int) else 0
+            cli.main(prog_name="bulklink", complete_var=COMPLETION_VARIABLE, standalone_mode=False)
+        except SystemExit as error:
+            return error.code if isinstance(error.code, int) else 0
     return 1
 
 
-def _runs(runs_dir: Path, incomplete: str) -> Iterator[_Item]:
-    changed: dict[Path, float] = {}
+def _complete_runs(runs_dir: Path, incomplete: str) -> Iterator[_Item]:
+    modified_at: dict[Path, float] = {}
     with suppress(OSError):
         for folder in runs_dir.iterdir():
             if str(folder).startswith(incomplete) or folder.name.startswith(incomplete):
                 with suppress(OSError):  # no run folder
-                    changed[folder] = (folder / "run.json").stat().st_mtime
-    for folder in sorted(changed, key=changed.__getitem__, reverse=True)[:_MOST_RUNS]:
-        yield CompletionItem(str(folder), help=_standing(folder / "run.json"))
+                    modified_at[folder] = (folder / "run.json").stat().st_mtime
+    for folder in sorted(modified_at, key=modified_at.__getitem__, reverse=True)[:_MAX_RUNS]:
+        yield CompletionItem(str(folder), help=_describe_run(folder / "run.json"))
 
 
-def _standing(record: Path) -> str | None:
+def _describe_run(record_path: Path) -> str | None:
     """Return op and state of a run, None where its record cannot be read."""
     try:
-        told: Any = json.loads(record.read_bytes())
-        by = f" ({told['stopped_by']})" if told.get("stopped_by") else ""
-        return f"{told['op']} {told['state']}{by}"
+        content: Any = json.loads(record_path.read_bytes())
+        stopped_by = f" ({content['stopped_by']})" if content.get("stopped_by") else ""
+        return f"{content['op']} {content['state']}{stopped_by}"
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

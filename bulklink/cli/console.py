@@ -23,39 +23,39 @@ def print_json(content: Mapping[str, Any]) -> None:
     click.echo(orjson.dumps(content, default=str))  # UTF-8, whatever the terminal's encoding is
 
 
-def _echo(text: str) -> None:
-    click.echo(text, err=True, color=colour())
+def _write_stderr(text: str) -> None:
+    click.echo(text, err=True, color=colour_setting())
 
 
-def colour() -> bool | None:
+def colour_setting() -> bool | None:
     """Tell click whether to colour: never where NO_COLOR is set, else where there is a terminal."""
     return False if os.environ.get("NO_COLOR") else None
 
 
-class _Notes:
+class _NoteOutput:
     """Where notes go."""
 
     def __init__(self) -> None:
-        self.say: Callable[[str], object] = _echo
+        self.write: Callable[[str], object] = _write_stderr
 
 
-_notes = _Notes()
+_note_output = _NoteOutput()
 
 
 @contextmanager
-def notes_by(say: Callable[[str], object]) -> Iterator[None]:
+def redirect_notes(write: Callable[[str], object]) -> Iterator[None]:
     """Have notes and warnings said by somebody else meanwhile, such as what draws a live view."""
-    before, _notes.say = _notes.say, say
+    previous, _note_output.write = _note_output.write, write
     try:
         yield
     finally:
-        _notes.say = before
+        _note_output.write = previous
 
 
 def note(text: str) -> None:
     """Tell a person something beside the result; if nobody can read it, the command goes on."""
     with suppress(OSError):
-        _notes.say(text)
+        _note_output.write(text)
 
 
 def warn(text: str) -> None:
@@ -68,13 +68,13 @@ def show_error(error: BulklinkError, *, as_json: bool) -> None:
     for fault in error.faults if isinstance(error, InvalidRowsError) else ():
         note(f"  {fault}")
     if as_json:
-        said = {
+        content = {
             "code": error.code,
             "where": error.where,
             "message": error.message,
             "advice": error.advice,
         }
-        print_json({"error": said, "exit_code": int(error.exit_code)})
+        print_json({"error": content, "exit_code": int(error.exit_code)})
         return
     where = f"{error.where}: " if error.where else ""
     note(f"{click.style('error:', fg='red', bold=True)} {where}{error.message}")
@@ -82,26 +82,28 @@ def show_error(error: BulklinkError, *, as_json: bool) -> None:
         note(indent(error.advice, "  "))
 
 
-def table(rows: Mapping[str, object]) -> str:
+def format_table(rows: Mapping[str, object]) -> str:
     """Return names and values in two columns, numbers with thousands marks."""
-    shown = {
+    texts = {
         name: f"{value:,}" if isinstance(value, int | float) else str(value)
         for name, value in rows.items()
     }
-    width = max(map(len, shown))
-    numbers = max((len(v) for n, v in shown.items() if isinstance(rows[n], int | float)), default=0)
+    width = max(map(len, texts))
+    number_width = max(
+        (len(v) for n, v in texts.items() if isinstance(rows[n], int | float)), default=0
+    )
     return "\n".join(
-        f"  {name:<{width}}  {value:>{numbers if isinstance(rows[name], int | float) else 0}}"
-        for name, value in shown.items()
+        f"  {name:<{width}}  {value:>{number_width if isinstance(rows[name], int | float) else 0}}"
+        for name, value in texts.items()
     )
 
 
-def local_time(moment: str) -> str:
+def format_local_time(timestamp: str) -> str:
     """Return a time of a file, which is UTC, as local time with its offset."""
-    return datetime.fromisoformat(moment).astimezone().isoformat(" ", "seconds")
+    return datetime.fromisoformat(timestamp).astimezone().isoformat(" ", "seconds")
 
 
-def wrapped(text: str, margin: str = "") -> list[str]:
+def wrap_text(text: str, margin: str = "") -> list[str]:
     """Return a text in lines that fit the terminal, the later ones set in; whole without one.
 
     Args:

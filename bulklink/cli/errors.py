@@ -14,24 +14,24 @@ from difflib import get_close_matches
 import click
 from click.core import ParameterSource
 
-from bulklink.cli.completion import completes, quietly
-from bulklink.cli.console import colour, note, show_error, warn
+from bulklink.cli.completion import is_completion_request, run_completion
+from bulklink.cli.console import colour_setting, note, show_error, warn
 from bulklink.cli.param_types import BadChoice
 from bulklink.errors import BulklinkError, ExitCode, OutputError, UsageError
 
 _EXAMPLES = re.compile(r"^\s*Examples?:\n((?:[ \t]+bulklink.*\n?)+)", re.MULTILINE)
 
 
-def usage_error(error: click.ClickException, cli: click.Command, typed: list[str]) -> UsageError:
+def usage_error(error: click.ClickException, cli: click.Command, args: list[str]) -> UsageError:
     """Return an error of click's as one of bulklink's.
 
     Args:
         error: what click found.
         cli: the tree of commands.
-        typed: the words behind `bulklink`, which tell the command where the error does not.
+        args: the words behind `bulklink`, which tell the command where the error does not.
     """
     ctx = error.ctx if isinstance(error, click.UsageError) else None
-    command = ctx.command_path if ctx else _path(cli, typed)
+    command = ctx.command_path if ctx else _command_path(cli, args)
     return UsageError(
         _message(error), where=_where(error, ctx, command), advice=_advice(error, ctx, command)
     )
@@ -47,19 +47,19 @@ def examples_of(command: click.Command) -> list[str]:
     ]
 
 
-def likely(written: str, known: Iterable[str]) -> list[str]:
+def close_matches(word: str, candidates: Iterable[str]) -> list[str]:
     """Return what was probably meant by a word that is not known, the likeliest first."""
-    return get_close_matches(written, list(known), n=2, cutoff=0.7)
+    return get_close_matches(word, list(candidates), n=2, cutoff=0.7)
 
 
-def meant(words: Sequence[str]) -> str:
+def did_you_mean(suggestions: Sequence[str]) -> str:
     """Return the question for what was meant, and a space; empty if there is nothing to ask."""
-    return f"Did you mean {' or '.join(words)}? " if words else ""
+    return f"Did you mean {' or '.join(suggestions)}? " if suggestions else ""
 
 
-def _path(cli: click.Command, typed: Iterable[str]) -> str:
+def _command_path(cli: click.Command, args: Iterable[str]) -> str:
     path, command = "bulklink", cli
-    for word in typed:
+    for word in args:
         if not isinstance(command, click.Group) or word not in command.commands:
             break
         path, command = f"{path} {word}", command.commands[word]
@@ -71,7 +71,7 @@ def _message(error: click.ClickException) -> str:
         case click.exceptions.NoArgsIsHelpError():
             return "No command is named."
         case click.MissingParameter(param=click.Parameter() as param):
-            return f"{_name(param)} is missing."
+            return f"{_param_name(param)} is missing."
         case click.BadParameter():
             return error.message
         case click.NoSuchCommand():
@@ -93,44 +93,44 @@ def _where(error: click.ClickException, ctx: click.Context | None, command: str)
             source = ctx.get_parameter_source(param.name or "") if ctx else None
             if source is ParameterSource.ENVIRONMENT and isinstance(param.envvar, str):
                 return param.envvar
-            return f"{command} {_name(param)}"
+            return f"{command} {_param_name(param)}"
         case _:
             return command
 
 
 def _advice(error: click.ClickException, ctx: click.Context | None, command: str) -> str:
-    see = f"See `{command} --help`."
+    see_help = f"See `{command} --help`."
     match error:
         case click.NoSuchCommand() if ctx and isinstance(ctx.command, click.Group):
-            return meant(likely(error.command_name, ctx.command.commands)) + see
+            return did_you_mean(close_matches(error.command_name, ctx.command.commands)) + see_help
         case click.NoSuchOption() if ctx:
-            names = [name for param in ctx.command.get_params(ctx) for name in _names(param)]
-            near = likely(error.option_name, names)
-            if near or not isinstance(ctx.command, click.Group):
-                return meant(near) + see
+            names = [name for param in ctx.command.get_params(ctx) for name in _option_names(param)]
+            suggestions = close_matches(error.option_name, names)
+            if suggestions or not isinstance(ctx.command, click.Group):
+                return did_you_mean(suggestions) + see_help
             return f"Options stand behind the command: `{command} COMMAND --help` lists them."
         case BadChoice():
-            return meant(error.likely) + see
+            return did_you_mean(error.suggestions) + see_help
         case click.MissingParameter() if ctx and examples_of(ctx.command):
             return f"For example: {examples_of(ctx.command)[0]}"
         case _:
-            return see
+            return see_help
 
 
-def _names(param: click.Parameter) -> list[str]:
+def _option_names(param: click.Parameter) -> list[str]:
     """Return the names of an option as they are typed."""
     return [*param.opts, *param.secondary_opts] if isinstance(param, click.Option) else []
 
 
-def _name(param: click.Parameter) -> str:
+def _param_name(param: click.Parameter) -> str:
     """Return an option by its long name, an argument as the usage line has it."""
     if isinstance(param, click.Option):
         return max(param.opts, key=len)
     return param.human_readable_name
 
 
-_OURS = "BULKLINK_"
-CONNECTION = (
+_PREFIX = "BULKLINK_"
+CONNECTION_VARIABLES = (
     "BULKLINK_DC",
     "BULKLINK_ENVIRONMENT",
     "BULKLINK_CLIENT_ID",
@@ -145,126 +145,127 @@ CONNECTION = (
 """The variables that say where the CRM is and how to sign in."""
 
 
-def misspelt(names: Iterable[str], cli: click.Command) -> Iterator[str]:
+def misspelling_warnings(names: Iterable[str], cli: click.Command) -> Iterator[str]:
     """Yield a sentence for each name that is like a variable of bulklink's and is none.
 
     Args:
         names: of the variables of the environment.
         cli: the tree of commands, whose options have variables.
     """
-    found = [name.removeprefix(_OURS) for name in names if name.startswith(_OURS)]
-    variables = {*CONNECTION, *_of_options(cli)} if found else set()
-    known = {name.removeprefix(_OURS) for name in variables}
-    for name in found:
-        near = likely(name, known)[:1] if name not in known else []
-        if near:
-            yield f"The variable {_OURS}{name} is not known. {meant([_OURS + near[0]])}".rstrip()
+    suffixes = [name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)]
+    variables = {*CONNECTION_VARIABLES, *_option_variables(cli)} if suffixes else set()
+    known_suffixes = {name.removeprefix(_PREFIX) for name in variables}
+    for name in suffixes:
+        suggestions = close_matches(name, known_suffixes)[:1] if name not in known_suffixes else []
+        if suggestions:
+            suggestion = did_you_mean([_PREFIX + suggestions[0]])
+            yield f"The variable {_PREFIX}{name} is not known. {suggestion}".rstrip()
 
 
-def _of_options(command: click.Command) -> Iterator[str]:
+def _option_variables(command: click.Command) -> Iterator[str]:
     for param in command.params:
         if isinstance(param.envvar, str):
             yield param.envvar
     if isinstance(command, click.Group):
-        for one in command.commands.values():
-            yield from _of_options(one)
+        for subcommand in command.commands.values():
+            yield from _option_variables(subcommand)
 
 
-_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
-_TRUE = ("1", "true", "t", "yes", "y", "on")
+_WRITE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+_TRUE_VALUES = ("1", "true", "t", "yes", "y", "on")
 
 
-def exit_code_of(cli: click.Command, pressed: Sequence[int]) -> int:
+def run_command_line(cli: click.Command, received_signals: Sequence[int]) -> int:
     """Run a command line to its end, and say what is wrong if something is.
 
     Args:
         cli: the tree of commands; what they are given stands in `sys.argv`.
-        pressed: the signals that a person has sent so far.
+        received_signals: the signals that a person has sent so far.
 
     Returns:
         The exit code.
     """
-    _show_every_sign()
-    if completes(os.environ):
-        return quietly(cli)
-    if not _wants("--quiet", "BULKLINK_QUIET") and "-q" not in sys.argv:
-        for sentence in misspelt(os.environ, cli):
-            warn(sentence)
+    _escape_unencodable_characters()
+    if is_completion_request(os.environ):
+        return run_completion(cli)
+    if not _is_option_set("--quiet", "BULKLINK_QUIET") and "-q" not in sys.argv:
+        for text in misspelling_warnings(os.environ, cli):
+            warn(text)
     try:
-        result = cli.main(prog_name="bulklink", standalone_mode=False, color=colour())
+        result = cli.main(prog_name="bulklink", standalone_mode=False, color=colour_setting())
     except click.exceptions.NoArgsIsHelpError as error:
-        return _without_a_command(error, cli)
+        return _report_missing_command(error, cli)
     except click.ClickException as error:
-        return _failed(usage_error(error, cli, sys.argv[1:]))
+        return _report_error(usage_error(error, cli, sys.argv[1:]))
     except (click.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
     except SystemExit:  # how click ends when nobody reads standard output any more
-        _let_go()
+        _discard_stdout()
         return ExitCode.OUTPUT_CLOSED
     except BulklinkError as error:
-        return _failed(error)
+        return _report_error(error)
     except Exception as error:  # the last resort: no traceback for users
-        return ExitCode.INTERRUPTED if pressed else _failed(_told(error))
+        return ExitCode.INTERRUPTED if received_signals else _report_error(_wrap_error(error))
     return result if isinstance(result, int) else ExitCode.OK
 
 
-def _failed(error: BulklinkError) -> int:
+def _report_error(error: BulklinkError) -> int:
     """Show an error, as JSON where the command was asked for that, and return its exit code."""
-    if _wants("--debug", "BULKLINK_DEBUG"):
+    if _is_option_set("--debug", "BULKLINK_DEBUG"):
         import traceback  # noqa: PLC0415 - seldom needed
 
         traceback.print_exception(error)
-    readable = not isinstance(error, OutputError)
+    stdout_usable = not isinstance(error, OutputError)
     try:
-        show_error(error, as_json=readable and _wants("--json", "BULKLINK_JSON"))
+        show_error(error, as_json=stdout_usable and _is_option_set("--json", "BULKLINK_JSON"))
     except OSError:  # standard output cannot take the JSON object either
         show_error(error, as_json=False)
-        _let_go()
+        _discard_stdout()
     return error.exit_code
 
 
-def _without_a_command(error: click.exceptions.NoArgsIsHelpError, cli: click.Command) -> int:
-    if _wants("--json", "BULKLINK_JSON"):
-        return _failed(usage_error(error, cli, sys.argv[1:]))
+def _report_missing_command(error: click.exceptions.NoArgsIsHelpError, cli: click.Command) -> int:
+    if _is_option_set("--json", "BULKLINK_JSON"):
+        return _report_error(usage_error(error, cli, sys.argv[1:]))
     note(error.format_message())
     return ExitCode.REFUSED
 
 
-def _told(error: Exception) -> BulklinkError:
-    if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
-        told: BulklinkError = OutputError(
+def _wrap_error(error: Exception) -> BulklinkError:
+    if isinstance(error, OSError) and error.filename is None and error.errno in _WRITE_ERRNOS:
+        bulklink_error: BulklinkError = OutputError(
             f"It cannot be written: {error.strerror}.",
             where="standard output",
             advice="Make room, or send it elsewhere. What the command did besides stands:"
             " `bulklink status` shows where a run is.",
         )
-        _let_go()
+        _discard_stdout()
     else:
-        told = BulklinkError(
+        bulklink_error = BulklinkError(
             f"A mistake in bulklink: {type(error).__name__}: {error}",
             where="bulklink itself",
             advice="Run it again with --debug and report what it shows. A run folder can be looked"
             " at with `bulklink status`.",
         )
-    told.__cause__ = error
-    return told
+    bulklink_error.__cause__ = error
+    return bulklink_error
 
 
-def _wants(option: str, variable: str) -> bool:
+def _is_option_set(option: str, variable: str) -> bool:
     """Tell whether an option is set, also where the command line could not be understood."""
-    return option in sys.argv[1:] or os.environ.get(variable, "").strip().lower() in _TRUE
+    return option in sys.argv[1:] or os.environ.get(variable, "").strip().lower() in _TRUE_VALUES
 
 
-def _show_every_sign() -> None:
+def _escape_unencodable_characters() -> None:
     """Have signs that a terminal's encoding lacks shown by their code, not end the command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def _let_go() -> None:
+def _discard_stdout() -> None:
     """Have nothing more written to standard output, whose end Python flushes when it exits."""
     with suppress(OSError, ValueError):
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, sys.stdout.fileno())
-        os.close(nothing)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)

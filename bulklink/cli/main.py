@@ -14,45 +14,47 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line and exit with the code that the README lists."""
-    with _interruptible() as pressed:
+    with _handle_interrupts() as received_signals:
         try:
             # Ctrl-C may come while all that is being imported.
             from bulklink.cli.app import cli  # noqa: PLC0415
-            from bulklink.cli.errors import exit_code_of  # noqa: PLC0415
+            from bulklink.cli.errors import run_command_line  # noqa: PLC0415
 
-            code = exit_code_of(cli, pressed)
+            code = run_command_line(cli, received_signals)
         except KeyboardInterrupt:
             code = _INTERRUPTED
     sys.exit(code)
 
 
 @contextmanager
-def _interruptible() -> Iterator[list[int]]:
+def _handle_interrupts() -> Iterator[list[int]]:
     """Have Ctrl-C raise, as Python does, but end the process while something is imported.
 
     Libraries in C++ do not survive it in their import. What was pressed is kept: some make an error
     of their own of it.
     """
-    pressed: list[int] = []
+    received_signals: list[int] = []
 
-    def interrupted(number: int, frame: FrameType | None) -> None:
-        pressed.append(number)
-        if _imports(frame):
+    def on_interrupt(signum: int, frame: FrameType | None) -> None:
+        received_signals.append(signum)
+        if _is_importing(frame):
             os._exit(_INTERRUPTED)
         raise KeyboardInterrupt
 
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:  # ignored, or a program's that calls this
-        yield pressed
+    previous_handler = signal.getsignal(signal.SIGINT)
+    if (
+        previous_handler is not signal.default_int_handler
+    ):  # ignored, or a program's that calls this
+        yield received_signals
         return
-    signal.signal(signal.SIGINT, interrupted)
+    signal.signal(signal.SIGINT, on_interrupt)
     try:
-        yield pressed
+        yield received_signals
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous_handler)
 
 
-def _imports(frame: FrameType | None) -> bool:
+def _is_importing(frame: FrameType | None) -> bool:
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True

@@ -9,36 +9,45 @@ from typing import Any, TypeVar
 import click
 
 from bulklink.cli.completion import FolderPath
-from bulklink.cli.param_types import Lines, Number, NumberOr, OneOf, Pair, Size, Tolerance, Whole
+from bulklink.cli.param_types import (
+    ColumnPair,
+    FailureTolerance,
+    LineSeparatedText,
+    MemorySize,
+    Number,
+    NumberOrWord,
+    OneOf,
+    WholeNumber,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 EDITIONS = ("standard", "professional", "enterprise", "zoho-one", "ultimate", "crm-plus")
 
 
-def option(name: str, *more: str, **settings: Any) -> Callable[[F], F]:
+def option(name: str, *other_names: str, **attributes: Any) -> Callable[[F], F]:
     """Return a click option that an environment variable of its own name can set too."""
     variable = "BULKLINK_" + name.lstrip("-").split("/")[0].replace("-", "_").upper()
-    return click.option(name, *more, envvar=variable, **settings)
+    return click.option(name, *other_names, envvar=variable, **attributes)
 
 
-def key_of(param: click.Option) -> str:
+def option_key(param: click.Option) -> str:
     """Return the key of an option in job files and profiles: its first long name, with `_`."""
-    long = next(name for name in param.opts if name.startswith("--"))
-    return long.removeprefix("--").replace("-", "_")
+    long_name = next(name for name in param.opts if name.startswith("--"))
+    return long_name.removeprefix("--").replace("-", "_")
 
 
-def apply(*options: Callable[[F], F]) -> Callable[[F], F]:
+def combine_options(*options: Callable[[F], F]) -> Callable[[F], F]:
     """Return one decorator for several options, shown in this order."""
 
     def decorate(function: F) -> F:
-        for one in reversed(options):
-            function = one(function)
+        for add_option in reversed(options):
+            function = add_option(function)
         return function
 
     return decorate
 
 
-output_options = apply(
+common_options = combine_options(
     option("--json", "as_json", is_flag=True, help="Print one JSON object, nothing else."),
     option("--debug", is_flag=True, help="Show where in the program an error came from."),
 )
@@ -56,20 +65,20 @@ encoding_option = option(
 column_option = option(
     "--column",
     "columns",
-    type=Pair(),
+    type=ColumnPair(),
     multiple=True,
     metavar="COLUMN=HEADER",
     help='A column under another header: --column contact_id="Contact Id".',
 )
 memory_option = option(
     "--memory",
-    type=Size(),
+    type=MemorySize(),
     default="512MB",
     show_default=True,
     help="What planning holds in memory at most; the rest goes to the run folder for a time.",
 )
 
-mapping_options = apply(
+mapping_options = combine_options(
     option(
         "--format",
         "format_",
@@ -82,21 +91,21 @@ mapping_options = apply(
     option(
         "--default",
         "defaults",
-        type=Pair(),
+        type=ColumnPair(),
         multiple=True,
         metavar="COLUMN=VALUE",
         help="Fill a column where it is missing or empty.",
     ),
     option(
         "--only",
-        type=Pair(bare=True),
+        type=ColumnPair(value_optional=True),
         multiple=True,
         metavar="COLUMN[=VALUE]",
         help="Take only rows with this value, or with any, in a column; all given must hold.",
     ),
     option(
         "--keep",
-        type=Lines(),
+        type=LineSeparatedText(),
         multiple=True,
         metavar="HEADER[,HEADER]",
         help="Of your own columns, take only these into the run folder; '' takes none.",
@@ -116,10 +125,10 @@ mapping_options = apply(
     memory_option,
 )
 
-plan_options = apply(
+plan_options = combine_options(
     option(
         "--batch-size",
-        type=Whole(1, 20),
+        type=WholeNumber(1, 20),
         default=20,
         show_default=True,
         help="Most emails a call.",
@@ -140,7 +149,7 @@ plan_options = apply(
     option("--no-names", is_flag=True, help="Send ids alone: no names, no look-ups of names."),
 )
 
-snapshot_options = apply(
+snapshot_options = combine_options(
     option(
         "--snapshot/--no-snapshot",
         default=None,
@@ -155,10 +164,10 @@ snapshot_options = apply(
     ),
 )
 
-pace_options = apply(
+pace_options = combine_options(
     option(
         "--concurrency",
-        type=NumberOr("auto", whole=True, most=1000),
+        type=NumberOrWord("auto", whole=True, maximum=1000),
         default="auto",
         show_default=True,
         help="Most calls in flight; auto is what the edition or the org's licence allows.",
@@ -170,31 +179,31 @@ pace_options = apply(
     ),
     option(
         "--rate",
-        type=NumberOr("off", whole=False, most=100_000),
+        type=NumberOrWord("off", whole=False, maximum=100_000),
         default="50",
         show_default=True,
         help="Most calls a second, or off.",
     ),
 )
 
-_CREDITS = Whole(1, 10**12)
-credit_options = apply(
+_CREDIT_COUNT = WholeNumber(1, 10**12)
+credit_options = combine_options(
     option(
         "--max-credits",
-        type=_CREDITS,
+        type=_CREDIT_COUNT,
         metavar="N",
         help="Most requests that this command makes, reads, look-ups and retries included; only"
         " relinks that are begun are finished beyond it.",
     ),
     option(
         "--credits-per-day",
-        type=_CREDITS,
+        type=_CREDIT_COUNT,
         metavar="N",
         help="Most requests in any 24 hours, by all runs on this org from this machine.",
     ),
     option(
         "--reserve-credits",
-        type=_CREDITS,
+        type=_CREDIT_COUNT,
         metavar="N",
         help="Leave so many of the org's credits to others.",
     ),
@@ -223,7 +232,7 @@ settle_after_option = option(
     help="Seconds after a call before a read is believed that shows it not applied.",
 )
 
-limit_options = apply(
+limit_options = combine_options(
     pace_options,
     option("--yes", is_flag=True, help="Change an org that is not a sandbox without a question."),
     option(
@@ -235,7 +244,7 @@ limit_options = apply(
     ),
     option(
         "--read-pages",
-        type=Whole(1, 100_000),
+        type=WholeNumber(1, 100_000),
         default=200,
         show_default=True,
         help="Most pages of a contact's emails that are read, 10 emails each.",
@@ -249,7 +258,7 @@ limit_options = apply(
     ),
     option(
         "--max-failures",
-        type=Tolerance(),
+        type=FailureTolerance(),
         metavar="N|N%|off",
         help="Stop when more emails than N failed or are in doubt, or more than N % of at least"
         " 200, counted per command: 0 stops at the first, 100% and off never. Default: stop if the"
@@ -276,24 +285,24 @@ quiet_option = option("--quiet", "-q", is_flag=True, help="Show errors and the s
 
 canary_option = option(
     "--canary",
-    type=Whole(0, 10_000),
+    type=WholeNumber(0, 10_000),
     metavar="N",
     help="Send the first N emails, in whole batches, and read them back before the rest; 0 is"
     " none. Default: 20 where there are more than 200. It goes on by itself if all are as recorded,"
     " else it asks, whatever --yes says.",
 )
 
-watch_options = apply(
+display_options = combine_options(
     progress_option,
     option("--verbose", "-v", is_flag=True, help="Name each email that fails, as it does."),
     quiet_option,
 )
 
-send_options = apply(
+send_options = combine_options(
     option("--dry-run", is_flag=True, help="Do what `bulklink plan` does: send nothing."),
     run_dir_option,
     runs_dir_option,
     limit_options,
     canary_option,
-    watch_options,
+    display_options,
 )

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from bulklink.cli.completion import FileName
-from bulklink.cli.options import apply, option
+from bulklink.cli.options import combine_options, option
 from bulklink.cli.param_types import OneOf
 from bulklink.errors import UsageError
 
-file_options = apply(
+output_file_options = combine_options(
     option(
         "--output",
         "-o",
@@ -36,7 +36,7 @@ file_options = apply(
 )
 
 
-def target_of(output: str, *, as_json: bool) -> str | BinaryIO:
+def output_target(output: str, *, as_json: bool) -> str | BinaryIO:
     """Return where the rows of a command go: a file, or standard output for `-`.
 
     Raises:
@@ -53,6 +53,6 @@ def target_of(output: str, *, as_json: bool) -> str | BinaryIO:
     return sys.stdout.buffer
 
 
-def output_options_of(options: Mapping[str, Any]) -> dict[str, Any]:
+def output_file_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return how a file is written, of the options of a command."""
     return {name: options[name] for name in ("format_", "spreadsheet", "force")}

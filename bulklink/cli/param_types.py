@@ -12,17 +12,17 @@ from bulklink.errors import UsageError
 
 
 class BadChoice(click.BadParameter):
-    """Raised when a value is none of an option's; `likely` are those that it resembles."""
+    """Raised when a value is none of an option's; `suggestions` are those that it resembles."""
 
     def __init__(
         self,
         message: str,
         ctx: click.Context | None,
         param: click.Parameter | None,
-        likely: list[str],
+        suggestions: list[str],
     ) -> None:
         super().__init__(message, ctx, param)
-        self.likely = likely
+        self.suggestions = suggestions
 
 
 class OneOf(click.Choice[str]):
@@ -33,17 +33,17 @@ class OneOf(click.Choice[str]):
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter as error:
-            likely = get_close_matches(str(value), self.choices, n=2)
-            raise BadChoice(error.message, ctx, param, likely) from None
+            suggestions = get_close_matches(str(value), self.choices, n=2)
+            raise BadChoice(error.message, ctx, param, suggestions) from None
 
 
-class Whole(click.IntRange):
+class WholeNumber(click.IntRange):
     """A whole number, between two others where they are given."""
 
     name = "N"
 
     def _describe_range(self) -> str:
-        return _range(self.min, self.max, min_open=self.min_open)
+        return _format_range(self.min, self.max, min_open=self.min_open)
 
 
 class Number(click.FloatRange):
@@ -52,36 +52,40 @@ class Number(click.FloatRange):
     name = "N"
 
     def _describe_range(self) -> str:
-        return _range(self.min, self.max, min_open=self.min_open)
+        return _format_range(self.min, self.max, min_open=self.min_open)
 
 
-def _range(least: float | None, most: float | None, *, min_open: bool) -> str:
+def _format_range(minimum: float | None, maximum: float | None, *, min_open: bool) -> str:
     """Return what is allowed in words, where click would write 0<x<=60."""
-    match least, most:
+    match minimum, maximum:
         case None, None:
             return ""
         case None, _:
-            return f"at most {most:,}"
+            return f"at most {maximum:,}"
         case _, None:
-            return f"{'more than' if min_open else 'at least'} {least:,}"
+            return f"{'more than' if min_open else 'at least'} {minimum:,}"
         case _:
-            return f"more than {least:,} to {most:,}" if min_open else f"{least:,} to {most:,}"
+            return (
+                f"more than {minimum:,} to {maximum:,}"
+                if min_open
+                else f"{minimum:,} to {maximum:,}"
+            )
 
 
-class Lines(click.ParamType[Any]):
+class LineSeparatedText(click.ParamType[Any]):
     """A text; several in one environment variable stand one per line."""
 
     name = "text"
     envvar_list_splitter: ClassVar[str] = "\n"
 
 
-class Pair(Lines):
+class ColumnPair(LineSeparatedText):
     """`COLUMN=VALUE`; the value may be left out where `bare` says so."""
 
     name = "column=value"
 
-    def __init__(self, *, bare: bool = False) -> None:
-        self._bare = bare
+    def __init__(self, *, value_optional: bool = False) -> None:
+        self._value_optional = value_optional
 
     def convert(
         self,
@@ -93,12 +97,12 @@ class Pair(Lines):
         if isinstance(value, tuple):
             return value
         column, equals, text = value.partition("=")
-        if not column.strip() or not (equals or self._bare):
+        if not column.strip() or not (equals or self._value_optional):
             self.fail(f"{value!r} is not written as {self.name.upper()}.", param, ctx)
         return column.strip(), text if equals else None
 
 
-class Size(click.ParamType[Any]):
+class MemorySize(click.ParamType[Any]):
     """An amount of memory, such as 512MB or 2GB, at least 64MB."""
 
     name = "size"
@@ -107,21 +111,21 @@ class Size(click.ParamType[Any]):
         """Return the size as the engine takes it; as it is where a shell completes a line."""
         if ctx is not None and ctx.resilient_parsing:
             return value
-        from bulklink.operations.job import memory_of  # noqa: PLC0415 - not for --help
+        from bulklink.operations.job import parse_memory  # noqa: PLC0415 - not for --help
 
         try:
-            return memory_of(value)
+            return parse_memory(value)
         except UsageError as error:
             self.fail(error.message, param, ctx)
 
 
-class NumberOr(click.ParamType[Any]):
+class NumberOrWord(click.ParamType[Any]):
     """A number above 0, or a word that stands for none."""
 
-    def __init__(self, word: str, *, whole: bool, most: float) -> None:
+    def __init__(self, word: str, *, whole: bool, maximum: float) -> None:
         self._word = word
         self._whole = whole
-        self._most = most
+        self._maximum = maximum
         self.name = f"number|{word}"
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
@@ -140,17 +144,18 @@ class NumberOr(click.ParamType[Any]):
             number = int(text) if self._whole else float(text)
         except ValueError:
             number = 0
-        if not 0 < number <= self._most:
+        if not 0 < number <= self._maximum:
             kind = "a whole number" if self._whole else "a number"
             self.fail(
-                f"{value!r} is neither {self._word!r} nor {kind} above 0, at most {self._most:g}.",
+                f"{value!r} is neither {self._word!r} nor {kind} above 0, at most"
+                f" {self._maximum:g}.",
                 param,
                 ctx,
             )
         return number
 
 
-class Tolerance(click.ParamType[Any]):
+class FailureTolerance(click.ParamType[Any]):
     """How much may fail: a number, a share such as 5%, or off."""
 
     name = "failures"
@@ -167,12 +172,12 @@ class Tolerance(click.ParamType[Any]):
         text = value.strip().lower()
         if text == "off":
             return {"percent": 100.0}
-        found = re.fullmatch(r"(\d{1,12})|(\d{1,3}(?:\.\d+)?)\s*%", text)
-        if found is None or (found[2] and float(found[2]) > 100):
+        match = re.fullmatch(r"(\d{1,12})|(\d{1,3}(?:\.\d+)?)\s*%", text)
+        if match is None or (match[2] and float(match[2]) > 100):
             self.fail(
                 f"{value!r} is neither a whole number such as 50, nor a share up to 100%, nor"
                 " 'off'.",
                 param,
                 ctx,
             )
-        return {"count": int(found[1])} if found[1] else {"percent": float(found[2])}
+        return {"count": int(match[1])} if match[1] else {"percent": float(match[2])}

@@ -18,37 +18,42 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from bulklink.cli.console import local_time, note, notes_by, warn
-from bulklink.cli.progress_view import View, lines, one_line
+from bulklink.cli.console import format_local_time, note, redirect_notes, warn
+from bulklink.cli.progress_view import ProgressView, render_lines, render_one_line
 from bulklink.cli.run_summary import show_run
-from bulklink.cli.signals import with_signals
-from bulklink.engine.shutdown import Stopping
+from bulklink.cli.signals import run_with_signals
+from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError
 from bulklink.ledger.records import Result
-from bulklink.mapping.interrupt import Stage, Stop
+from bulklink.mapping.interrupt import PlanningStage, PlanningStop
 from bulklink.models import Status
-from bulklink.operations.callbacks import Progress, Question, Reading, Watch
-from bulklink.operations.cancellation import planning_stop, planning_told
-from bulklink.runs.status import RunSummary
+from bulklink.operations.callbacks import (
+    ConfirmationRequest,
+    ReadProgress,
+    RunCallbacks,
+    RunProgress,
+)
+from bulklink.operations.cancellation import make_planning_stop, report_planning
+from bulklink.runs.status import RunResult
 
 T = TypeVar("T")
 LINE_SECONDS = 10.0
-DRAW_SECONDS = 0.9
+REDRAW_SECONDS = 0.9
 """Between two pictures of one phase: figures that change more often are no calmer to read."""
 
 
-class _Shown:
+class _RenderedView:
     """A view as rich draws it."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: ProgressView) -> None:
         self._view = view
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         del console
-        yield from lines(self._view, options.max_width)
+        yield from render_lines(self._view, options.max_width)
 
 
-class ScreenWatch(Watch):
+class ProgressDisplay(RunCallbacks):
     """Shows on standard error how far a command is.
 
     Args:
@@ -65,26 +70,26 @@ class ScreenWatch(Watch):
         *,
         verbose: bool,
         quiet: bool,
-        stopping: Stopping,
+        stop: StopController,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         terminal = sys.stderr.isatty()
         self._console = Console(stderr=True, force_terminal=terminal, highlight=False)
-        self._style = "none" if quiet else self._drawable(style, terminal=terminal)
+        self._style = "none" if quiet else self._resolve_style(style, terminal=terminal)
         self._verbose = verbose
         self._quiet = quiet
-        self._stopping = stopping
+        self._stop = stop
         self._clock = clock
         self._next_line = clock() + LINE_SECONDS
-        self._next_picture = 0.0
-        self._view = View("Starting")
-        self._counts = False
+        self._next_redraw = 0.0
+        self._view = ProgressView("Starting")
+        self._has_progress = False
         self._live: Live | None = None
-        self._drawn = ExitStack()
+        self._live_context = ExitStack()
         self.can_ask = sys.stdin.isatty() and terminal
 
     def __enter__(self) -> Self:
-        self._draw()
+        self._start_live()
         return self
 
     def __exit__(
@@ -93,67 +98,71 @@ class ScreenWatch(Watch):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._put_away()
+        self._stop_live()
 
-    def warn(self, text: str) -> None:
+    def on_warning(self, text: str) -> None:
         """Show a warning."""
         if not self._quiet:
             warn(text)
 
-    def phase(self, text: str) -> None:
+    def on_phase(self, text: str) -> None:
         """Show what the command does now."""
-        if self._counts:
-            self._show(replace(self._view, phase=text))
+        if self._has_progress:
+            self._update_view(replace(self._view, phase=text))
         else:
-            self._show(View(text))
+            self._update_view(ProgressView(text))
         if self._style == "lines" and self._verbose:
             note(f"{text} …")
 
-    def planning(self, stage: Stage) -> None:
+    def on_planning(self, stage: PlanningStage) -> None:
         """Show what planning does now."""
-        self._show(View(stage.name, share=stage.share, size=stage.size))
+        self._update_view(ProgressView(stage.name, fraction=stage.share, total_bytes=stage.size))
 
-    def waits(self, until: float | None) -> None:
+    def on_wait(self, until: float | None) -> None:
         """Show until when the run waits for credits."""
         if until is None:
-            self._show(replace(self._view, waits_until=None))
+            self._update_view(replace(self._view, waiting_until=None))
             return
-        moment = local_time(datetime.fromtimestamp(until, UTC).isoformat())
-        self._show(replace(self._view, waits_until=moment))
+        local_until = format_local_time(datetime.fromtimestamp(until, UTC).isoformat())
+        self._update_view(replace(self._view, waiting_until=local_until))
         if self._style != "bar" and not self._quiet:
             note(
-                f"Waiting for credits until {moment}. Ctrl-C stops; `bulklink resume` goes on"
+                f"Waiting for credits until {local_until}. Ctrl-C stops; `bulklink resume` goes on"
                 " later."
             )
 
-    def progress(self, progress: Progress) -> None:
+    def on_progress(self, progress: RunProgress) -> None:
         """Show how far the run is."""
-        self._counts = True
-        self._show(
+        self._has_progress = True
+        self._update_view(
             replace(
                 self._view,
                 unit="emails",
                 done=progress.settled,
-                of=progress.rows,
-                gauge=progress.gauge,
+                total=progress.rows,
+                metrics=progress.metrics,
                 failed=progress.counts[Status.FAILED],
                 in_doubt=progress.counts[Status.IN_DOUBT],
-                codes=progress.codes,
+                codes=progress.failure_codes,
             )
         )
 
-    def price(self, what: str, *, credits_at_least: int) -> None:
+    def on_cost(self, description: str, *, credits_at_least: int) -> None:
         """Show what is read and what it costs, before its first call."""
         if not self._quiet:
-            note(f"{what}: at least {credits_at_least:,} calls, {credits_at_least:,} credits.")
+            note(
+                f"{description}: at least {credits_at_least:,} calls, {credits_at_least:,} credits."
+            )
 
-    def read(self, reading: Reading) -> None:
+    def on_read(self, progress: ReadProgress) -> None:
         """Show how far a reading is."""
-        gauge = reading.gauge if reading.gauge.cap else None
-        done, of = reading.done, reading.of
-        self._show(replace(self._view, unit=reading.what, done=done, of=of, gauge=gauge))
+        metrics = progress.metrics if progress.metrics.max_in_flight else None
+        done, total = progress.done, progress.total
+        self._update_view(
+            replace(self._view, unit=progress.unit, done=done, total=total, metrics=metrics)
+        )
 
-    def not_done(self, result: Result) -> None:
+    def on_failure(self, result: Result) -> None:
         """Name a message that failed or is in doubt."""
         if self._verbose:
             note(
@@ -161,41 +170,41 @@ class ScreenWatch(Watch):
                 f" message {result.message_id}: {result.message}"
             )
 
-    def go_on(self, found: str, left: int) -> bool:
+    def confirm_after_canary(self, summary: str, remaining: int) -> bool:
         """Ask a person whether the rest is sent after a canary that did not pass."""
-        warn(found)
-        return self._asked(f"Send the other {left:,} emails all the same?")
+        warn(summary)
+        return self._ask(f"Send the other {remaining:,} emails all the same?")
 
-    def confirm(self, question: Question) -> bool:
+    def confirm(self, request: ConfirmationRequest) -> bool:
         """Ask a person before an org is changed."""
-        org = question.org_name or "an org whose name cannot be read"
-        kind = question.org_type or "type not known"
-        return self._asked(f"{question.op}: change {question.messages:,} emails of {org} ({kind})?")
+        org = request.org_name or "an org whose name cannot be read"
+        kind = request.org_type or "type not known"
+        return self._ask(f"{request.op}: change {request.messages:,} emails of {org} ({kind})?")
 
-    def _asked(self, question: str) -> bool:
-        self._put_away()
+    def _ask(self, question: str) -> bool:
+        self._stop_live()
         try:
             return click.confirm(question, err=True)
         except click.Abort:
-            self._stopping.interrupt()
+            self._stop.interrupt()
             return False
         finally:
-            self._draw()
+            self._start_live()
 
-    def _drawable(self, style: str, *, terminal: bool) -> str:
+    def _resolve_style(self, style: str, *, terminal: bool) -> str:
         """Return the style that is possible of the one that is wanted."""
         utf8 = self._console.encoding.startswith("utf")
         if style in ("auto", "bar"):
-            drawable = terminal and utf8 and not self._console.is_dumb_terminal
-            return "bar" if drawable else "lines"
+            can_draw = terminal and utf8 and not self._console.is_dumb_terminal
+            return "bar" if can_draw else "lines"
         return style
 
-    def _draw(self) -> None:
+    def _start_live(self) -> None:
         """Begin to draw; notes are said above what is drawn."""
         if self._style != "bar":
             return
         live = Live(
-            _Shown(self._view),
+            _RenderedView(self._view),
             console=self._console,
             auto_refresh=False,
             transient=True,
@@ -203,48 +212,49 @@ class ScreenWatch(Watch):
             redirect_stderr=False,
         )
         with suppress(OSError):
-            self._live = self._drawn.enter_context(live)
-            self._drawn.enter_context(notes_by(self._say))
+            self._live = self._live_context.enter_context(live)
+            self._live_context.enter_context(redirect_notes(self._print_above))
 
-    def _put_away(self) -> None:
+    def _stop_live(self) -> None:
         self._live = None
         with suppress(OSError):
-            self._drawn.close()
+            self._live_context.close()
 
-    def _say(self, text: str) -> None:
+    def _print_above(self, text: str) -> None:
         """Say something above the view, whole: what is too wide for the terminal is not broken."""
         self._console.print(Text.from_ansi(text), soft_wrap=True)
 
-    def _show(self, view: View) -> None:
-        before, self._view = self._view, view
+    def _update_view(self, view: ProgressView) -> None:
+        previous, self._view = self._view, view
         if self._live is not None:
-            if _is_other(view, before) or self._clock() >= self._next_picture:
-                self._next_picture = self._clock() + DRAW_SECONDS
+            if _is_new_work(view, previous) or self._clock() >= self._next_redraw:
+                self._next_redraw = self._clock() + REDRAW_SECONDS
                 with suppress(OSError):  # nobody can see it any more: the command goes on
-                    self._live.update(_Shown(view), refresh=True)
+                    self._live.update(_RenderedView(view), refresh=True)
         elif self._style == "lines" and self._clock() >= self._next_line:
             self._next_line = self._clock() + LINE_SECONDS
-            if view.waits_until is None:  # that was said, and may last for hours
-                note(one_line(view))
+            if view.waiting_until is None:  # that was said, and may last for hours
+                note(render_one_line(view))
 
 
-def _is_other(view: View, before: View) -> bool:
+def _is_new_work(view: ProgressView, previous: ProgressView) -> bool:
     """Tell whether a view is of other work than the one before, not of the same a moment later."""
-    work = (view.phase, view.waits_until, view.done is None)
-    return work != (before.phase, before.waits_until, before.done is None)
+    work = (view.phase, view.waiting_until, view.done is None)
+    return work != (previous.phase, previous.waiting_until, previous.done is None)
 
 
-def watched(
-    work: Callable[[Watch, Stopping], Awaitable[RunSummary]], options: Mapping[str, Any]
+def run_and_show(
+    operation: Callable[[RunCallbacks, StopController], Awaitable[RunResult]],
+    options: Mapping[str, Any],
 ) -> int:
     """Do some work on a run with the screen that options ask for; return the exit code."""
-    summary, reason = on_screen(work, options)
-    show_run(summary, reason, as_json=options["as_json"])
-    return int(summary.exit_code or 0)
+    result, reason = run_with_progress(operation, options)
+    show_run(result, reason, as_json=options["as_json"])
+    return int(result.exit_code or 0)
 
 
-def on_screen(
-    work: Callable[[Watch, Stopping], Awaitable[T]], options: Mapping[str, Any]
+def run_with_progress(
+    operation: Callable[[RunCallbacks, StopController], Awaitable[T]], options: Mapping[str, Any]
 ) -> tuple[T, RunStoppedError | None]:
     """Do some work with the screen that options ask for; return what came of it.
 
@@ -252,19 +262,21 @@ def on_screen(
         What the work returned, and the reason why it was stopped, if it was.
     """
 
-    async def watching(stopping: Stopping) -> tuple[T, RunStoppedError | None]:
-        with ScreenWatch(
+    async def run_operation(stop: StopController) -> tuple[T, RunStoppedError | None]:
+        with ProgressDisplay(
             options["progress"],
             verbose=options.get("verbose", False),
             quiet=options["quiet"],
-            stopping=stopping,
-        ) as watch:
-            return await work(watch, stopping), stopping.reason
+            stop=stop,
+        ) as display:
+            return await operation(display, stop), stop.reason
 
-    return with_signals(watching)
+    return run_with_signals(run_operation)
 
 
-def planned(work: Callable[[Watch, Stop], T], options: Mapping[str, Any]) -> T:
+def plan_with_progress(
+    work: Callable[[RunCallbacks, PlanningStop], T], options: Mapping[str, Any]
+) -> T:
     """Plan in a thread with the screen that options ask for, and return what came of it.
 
     Args:
@@ -275,9 +287,9 @@ def planned(work: Callable[[Watch, Stop], T], options: Mapping[str, Any]) -> T:
         InterruptedPlanningError: if a signal ended it.
     """
 
-    async def planning(watch: Watch, stopping: Stopping) -> T:
-        stop = planning_stop(stopping)
-        async with planning_told(stop, watch):
-            return await anyio.to_thread.run_sync(partial(work, watch, stop))
+    async def run_planning(callbacks: RunCallbacks, stop: StopController) -> T:
+        thread_stop = make_planning_stop(stop)
+        async with report_planning(thread_stop, callbacks):
+            return await anyio.to_thread.run_sync(partial(work, callbacks, thread_stop))
 
-    return on_screen(planning, options)[0]
+    return run_with_progress(run_planning, options)[0]

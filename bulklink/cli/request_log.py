@@ -14,10 +14,10 @@ import msgspec
 from bulklink.cli.console import warn
 from bulklink.errors import ConfigError
 from bulklink.ledger.records import timestamp
-from bulklink.zoho.request_log import LOGGER, Noted
+from bulklink.zoho.request_log import LOGGER, RequestLogRecord
 
 
-def log_to(path: Path | None) -> None:
+def start_request_log(path: Path | None) -> None:
     """Have the requests of the current command added to a file that its owner alone can read.
 
     Args:
@@ -29,20 +29,20 @@ def log_to(path: Path | None) -> None:
     if path is None:
         return
     try:
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError as error:
         raise ConfigError(
             f"The log cannot be written: {error.strerror or error}.",
             where=f"--log {path}",
             advice="Check that the folder exists and that you may write there.",
         ) from None
-    handler = _Lines(os.fdopen(opened, "w", encoding="utf-8"), path)
+    handler = _RequestLogHandler(os.fdopen(descriptor, "w", encoding="utf-8"), path)
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
     click.get_current_context().call_on_close(handler.close)
 
 
-class _Lines(logging.StreamHandler[IO[str]]):
+class _RequestLogHandler(logging.StreamHandler[IO[str]]):
     """Writes a line a request until the command ends, or the file cannot be written."""
 
     def __init__(self, file: IO[str], path: Path) -> None:
@@ -51,9 +51,9 @@ class _Lines(logging.StreamHandler[IO[str]]):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a request."""
-        noted: Noted = record.noted  # type: ignore[attr-defined]
-        line = {"ts": timestamp(record.created), **msgspec.structs.asdict(noted)}
-        return msgspec.json.encode(line).decode()
+        entry: RequestLogRecord = record.noted  # type: ignore[attr-defined]
+        fields = {"ts": timestamp(record.created), **msgspec.structs.asdict(entry)}
+        return msgspec.json.encode(fields).decode()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Say once that the log has ended; the command goes on without it."""

@@ -10,56 +10,67 @@ from typing import Any
 import click
 import msgspec
 
-from bulklink.cli.console import local_time, note, print_json, show_error, table, wrapped
-from bulklink.engine.failure_limit import explained, shown
+from bulklink.cli.console import (
+    format_local_time,
+    format_table,
+    note,
+    print_json,
+    show_error,
+    wrap_text,
+)
+from bulklink.engine.failure_limit import example_text, explain_code
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.html_report.model import Accounting
-from bulklink.ledger.statistics import Counted, Tally, tally
+from bulklink.ledger.statistics import FailureCount, ResultCounts, count_results
 from bulklink.models import Status
 from bulklink.operations import wording
-from bulklink.operations.check import Part, Proof, Verdict
-from bulklink.operations.wording import beyond_max_credits, can_be_undone, limited
+from bulklink.operations.check import CheckItem, CheckResult, CheckStatus
+from bulklink.operations.wording import beyond_max_credits, can_be_undone, describe_limit
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.record import RunRecord, State
-from bulklink.runs.status import RunSummary, torn_of
-from bulklink.shell import quoted, typed
+from bulklink.runs.record import RunRecord, RunState
+from bulklink.runs.status import RunResult, load_detached_relinks
+from bulklink.shell import bulklink_command, format_command
 
 _MIXED = "mixed"
-_FAILURES_SHOWN = 5
+_MAX_FAILURES_SHOWN = 5
 _ROWS = "rows"
 
 
-def accounting(summary: RunSummary, record: RunRecord, *, explain: bool) -> Iterator[str]:
+def accounting_lines(result: RunResult, record: RunRecord, *, explain: bool) -> Iterator[str]:
     """Yield the rows of each status, which add up to those of the run, and what failed most.
 
     The ledger is looked through only where that is needed: of a run of one op in which nothing
     failed, the counts say all.
 
     Args:
-        summary: where the run stands.
+        result: where the run stands.
         record: of the run.
         explain: name the commonest failures with what to do about each, and a row to look at.
     """
-    mixed = summary.op == _MIXED
-    failed = summary.counts[Status.FAILED] or summary.counts[Status.IN_DOUBT]
-    told = Tally({}, [])
+    mixed = result.op == _MIXED
+    failed = result.counts[Status.FAILED] or result.counts[Status.IN_DOUBT]
+    result_counts = ResultCounts({}, [])
     if mixed or (failed and explain):
-        told = tally(RunFolder(Path(summary.run_dir)).ledger)
-    ops = {op for op, _ in told.rows} | {op for op, many in record.by_op.items() if many}
-    if mixed and len(ops) > 1 and summary.state is not State.REFUSED:
-        yield from _by_op(wording.accounting(told.rows, summary.rows, record.by_op))
+        result_counts = count_results(RunFolder(Path(result.run_dir)).ledger)
+    ops = {op for op, _ in result_counts.counts} | {
+        op for op, count in record.by_op.items() if count
+    }
+    if mixed and len(ops) > 1 and result.state is not RunState.REFUSED:
+        yield from _op_table_lines(
+            wording.build_accounting(result_counts.counts, result.rows, record.by_op)
+        )
     else:
-        counts = {name: n for name, n in summary.counts.items() if n}
-        yield table(counts | {_ROWS: summary.rows})
+        counts = {name: n for name, n in result.counts.items() if n}
+        yield format_table(counts | {_ROWS: result.rows})
     if explain:
-        yield from _failures(told.failures)
+        yield from _failure_lines(result_counts.failures)
 
 
-def _by_op(told: Accounting) -> Iterator[str]:
+def _op_table_lines(accounting: Accounting) -> Iterator[str]:
     """Yield a table of status and op, whose lines and columns add up."""
-    lines = [["", *told.ops, "all"]]
-    named = [(line.status, line.by_op, line.rows) for line in told.lines]
-    for name, by_op, rows in (*named, (_ROWS, told.sums, told.rows)):
+    lines = [["", *accounting.ops, "all"]]
+    status_lines = [(line.status, line.by_op, line.rows) for line in accounting.lines]
+    for name, by_op, rows in (*status_lines, (_ROWS, accounting.sums, accounting.rows)):
         lines.append([name, *("?" if n is None else f"{n:,}" for n in by_op), f"{rows:,}"])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for name, *numbers in lines:
@@ -67,44 +78,44 @@ def _by_op(told: Accounting) -> Iterator[str]:
         yield "  ".join(["", f"{name:<{widths[0]}}", *aligned]).rstrip()
 
 
-def _failures(failures: list[Counted]) -> Iterator[str]:
+def _failure_lines(failures: list[FailureCount]) -> Iterator[str]:
     """Yield the commonest codes: how many, what to do, and a row to look at."""
     if not failures:
         return
     yield "Failed or in doubt:"
-    for one in failures[:_FAILURES_SHOWN]:
-        yield from wrapped(explained(one.code, one.count, one.example), "  ")
-        yield from wrapped(shown(one.example), "    ")
-    others = failures[_FAILURES_SHOWN:]
-    if others:
-        rows = sum(one.count for one in others)
-        yield from wrapped(f"{rows:,} of {len(others):,} other codes.", "  ")
+    for failure in failures[:_MAX_FAILURES_SHOWN]:
+        yield from wrap_text(explain_code(failure.code, failure.count, failure.example), "  ")
+        yield from wrap_text(example_text(failure.example), "    ")
+    remaining = failures[_MAX_FAILURES_SHOWN:]
+    if remaining:
+        rows = sum(failure.count for failure in remaining)
+        yield from wrap_text(f"{rows:,} of {len(remaining):,} other codes.", "  ")
 
 
-NO_STEPS = "bulklink.no_steps"
+HIDE_NEXT_STEPS = "bulklink.no_steps"
 """Set in the `meta` of a command's context whose CRM is gone when the summary is read."""
-_SAMPLE = 299
+_SAMPLE_SIZE = 299
 _Step = tuple[str, tuple[str, ...]]
 
 
-def next_steps(summary: RunSummary, record: RunRecord) -> Iterator[str]:
+def next_steps(result: RunResult, record: RunRecord) -> Iterator[str]:
     """Yield what can be done next: what for, and below it the command, ready to be typed."""
     ctx = click.get_current_context(silent=True)
-    if ctx is not None and ctx.meta.get(NO_STEPS):
+    if ctx is not None and ctx.meta.get(HIDE_NEXT_STEPS):
         return
-    for what, words in _steps(summary, record):
-        yield from wrapped(f"{what}:")
-        yield f"  {typed('bulklink', *words)}"
+    for purpose, args in _suggestions(result, record):
+        yield from wrap_text(f"{purpose}:")
+        yield f"  {format_command('bulklink', *args)}"
 
 
-def _steps(summary: RunSummary, record: RunRecord) -> Iterator[_Step]:
-    run, counts = summary.run_dir, summary.counts
-    match summary.state:
-        case State.PLANNED:
+def _suggestions(result: RunResult, record: RunRecord) -> Iterator[_Step]:
+    run, counts = result.run_dir, result.counts
+    match result.state:
+        case RunState.PLANNED:
             yield "To send it", ("apply", run)
-        case State.STOPPED:
+        case RunState.STOPPED:
             yield "To go on", ("resume", run)
-        case State.FINISHED:
+        case RunState.FINISHED:
             if counts[Status.FAILED] or counts[Status.IN_DOUBT]:
                 yield "To see all of it on a page", ("report", run)
             if counts[Status.FAILED]:
@@ -116,16 +127,16 @@ def _steps(summary: RunSummary, record: RunRecord) -> Iterator[_Step]:
             if counts[Status.IN_DOUBT]:
                 yield "To read back what is in doubt", ("verify", run, "--in-doubt")
             if not counts[Status.FAILED] and not counts[Status.IN_DOUBT]:
-                yield from _after_success(summary, record)
+                yield from _after_success(result, record)
 
 
-def _after_success(summary: RunSummary, record: RunRecord) -> Iterator[_Step]:
-    run, done = summary.run_dir, summary.counts[Status.DONE]
-    settled = done + summary.counts[Status.UNCHANGED]
-    if settled > _SAMPLE:
+def _after_success(result: RunResult, record: RunRecord) -> Iterator[_Step]:
+    run, done = result.run_dir, result.counts[Status.DONE]
+    settled = done + result.counts[Status.UNCHANGED]
+    if settled > _SAMPLE_SIZE:
         yield (
             "To read a sample back, which shows that at most 1 % is wrong",
-            ("verify", run, "--sample", str(_SAMPLE)),
+            ("verify", run, "--sample", str(_SAMPLE_SIZE)),
         )
     elif settled:
         yield "To read it back", ("verify", run)
@@ -133,196 +144,203 @@ def _after_success(summary: RunSummary, record: RunRecord) -> Iterator[_Step]:
         yield "To take it back", ("undo", run)
 
 
-_COLOURS = {Verdict.OK: "green", Verdict.DIFFERS: "red"}
-_SAID = {Verdict.MISSING: "not there", Verdict.NOT_YET: "nothing to check"}
+_STATUS_COLOURS = {CheckStatus.OK: "green", CheckStatus.DIFFERS: "red"}
+_STATUS_TEXTS = {CheckStatus.MISSING: "not there", CheckStatus.NOT_YET: "nothing to check"}
 
 
-def proof_object(proof: Proof) -> dict[str, Any]:
+def check_object(check_result: CheckResult) -> dict[str, Any]:
     """Return what was found as JSON has it; `ok` tells whether nothing differs."""
-    told: dict[str, Any] = msgspec.to_builtins(proof)
-    return {"ok": proof.ok, **told}
+    content: dict[str, Any] = msgspec.to_builtins(check_result)
+    return {"ok": check_result.ok, **content}
 
 
-def proof_lines(proof: Proof) -> Iterator[str]:
+def check_lines(check_result: CheckResult) -> Iterator[str]:
     """Yield a line for each part that was checked."""
-    parts = {"plan": proof.plan, "ledger": proof.ledger, "accounting": proof.accounting}
-    parts |= {f"mapping {name}": part for name, part in proof.mappings.items()}
-    width = max(map(len, parts))
+    items = {
+        "plan": check_result.plan,
+        "ledger": check_result.ledger,
+        "accounting": check_result.accounting,
+    }
+    items |= {f"mapping {name}": item for name, item in check_result.mappings.items()}
+    width = max(map(len, items))
     yield "Check:"
-    for name, part in parts.items():
-        yield f"  {name:<{width}}  {_said(part)}"
-    for forgotten in proof.forgotten:
-        if forgotten.complete:
-            yield f"  Columns and names were forgotten at {forgotten.at}; before that:"
-            yield f"    plan    {forgotten.plan_before}"
-            yield f"    ledger  {forgotten.ledger_before}"
+    for name, item in items.items():
+        yield f"  {name:<{width}}  {_format_item(item)}"
+    for redaction in check_result.forgotten:
+        if redaction.complete:
+            yield f"  Columns and names were forgotten at {redaction.at}; before that:"
+            yield f"    plan    {redaction.plan_before}"
+            yield f"    ledger  {redaction.ledger_before}"
 
 
-def _said(part: Part) -> str:
-    said = click.style(_SAID.get(part.verdict, part.verdict), fg=_COLOURS.get(part.verdict))
-    return f"{said}: {part.detail}" if part.detail else said
+def _format_item(item: CheckItem) -> str:
+    status_text = click.style(
+        _STATUS_TEXTS.get(item.verdict, item.verdict), fg=_STATUS_COLOURS.get(item.verdict)
+    )
+    return f"{status_text}: {item.detail}" if item.detail else status_text
 
 
-_RELINKING = ("relink", "mixed")
-_MOST_NAMED = 20
+_RELINK_OPS = ("relink", "mixed")
+_MAX_ROWS_LISTED = 20
 
 
 def show_run(
-    summary: RunSummary,
+    result: RunResult,
     reason: RunStoppedError | None,
     *,
     as_json: bool,
-    proof: Proof | None = None,
+    check_result: CheckResult | None = None,
 ) -> None:
     """Show where a run stands: torn relinks first, then the reason where it stopped."""
-    for line in _torn(summary) if summary.op in _RELINKING else ():
+    for line in _detached_relink_lines(result) if result.op in _RELINK_OPS else ():
         click.secho(line, fg="red", bold=True, err=as_json)
     if reason is not None:
         show_error(reason, as_json=False)
     if as_json:
-        print_json(_object(summary, proof))
+        print_json(_run_object(result, check_result))
         return
-    record = RunFolder(Path(summary.run_dir)).read()
-    explain = reason is None or reason.by not in (StoppedBy.MAX_FAILURES, StoppedBy.CANARY)
-    for line in _lines(summary, record, proof, explain=explain):
+    record = RunFolder(Path(result.run_dir)).read()
+    explain = reason is None or reason.stopped_by not in (StoppedBy.MAX_FAILURES, StoppedBy.CANARY)
+    for line in _summary_lines(result, record, check_result, explain=explain):
         click.echo(line)
 
 
-def _lines(
-    summary: RunSummary, record: RunRecord, proof: Proof | None, *, explain: bool
+def _summary_lines(
+    result: RunResult, record: RunRecord, check_result: CheckResult | None, *, explain: bool
 ) -> Iterator[str]:
     """Yield the lines of a summary, none wider than the terminal but paths and commands.
 
     Args:
-        summary: where the run stands.
+        result: where the run stands.
         record: of the run.
-        proof: what was found where it was checked.
+        check_result: what was found where it was checked.
         explain: say of the commonest failures what to do; the reason of a stop has said so.
     """
-    yield _headline(summary)
-    yield from accounting(summary, record, explain=explain)
-    calls = summary.calls
-    told = (
+    yield _headline(result)
+    yield from accounting_lines(result, record, explain=explain)
+    calls = result.calls
+    paragraphs = (
         f"Calls: {calls.link:,} link, {calls.unlink:,} unlink, {calls.read:,} read,"
         f" {calls.lookup:,} look-up, {calls.retried:,} of them again;"
         f" the fewest for link and unlink: {calls.least:,}.",
-        *_forecast(record),
-        *_canary(record),
-        f"Time: {summary.seconds:,.1f} s, {_made(summary):,} credits",
-        *_when(record),
-        *_limited(record),
-        *_later(summary),
+        *_forecast_lines(record),
+        *_canary_lines(record),
+        f"Time: {result.seconds:,.1f} s, {_credits_spent(result):,} credits",
+        *_time_lines(record),
+        *_limit_lines(record),
+        *_resume_lines(result),
     )
-    for line in told:
-        yield from wrapped(line)
-    yield f"Ledger: {Path(summary.run_dir) / 'ledger.jsonl'}"
-    if summary.counts["rejected"]:
-        yield f"Refused rows: {Path(summary.run_dir) / 'rejects.csv'}"
-    yield from proof_lines(proof) if proof else ()
-    yield from next_steps(summary, record)
+    for line in paragraphs:
+        yield from wrap_text(line)
+    yield f"Ledger: {Path(result.run_dir) / 'ledger.jsonl'}"
+    if result.counts["rejected"]:
+        yield f"Refused rows: {Path(result.run_dir) / 'rejects.csv'}"
+    yield from check_lines(check_result) if check_result else ()
+    yield from next_steps(result, record)
 
 
-def _when(record: RunRecord) -> Iterator[str]:
+def _time_lines(record: RunRecord) -> Iterator[str]:
     """Yield when the first command of a run began and the last ended."""
     if not record.invocations:
         return
-    many, last = len(record.invocations), record.invocations[-1]
-    text = f"Started {local_time(record.invocations[0].started)}"
+    count, last = len(record.invocations), record.invocations[-1]
+    text = f"Started {format_local_time(record.invocations[0].started)}"
     if last.ended:
-        text += f", ended {local_time(last.ended)}"
-    yield f"{text}, in {many:,} commands" if many > 1 else text
+        text += f", ended {format_local_time(last.ended)}"
+    yield f"{text}, in {count:,} commands" if count > 1 else text
 
 
-def _forecast(record: RunRecord) -> Iterator[str]:
+def _forecast_lines(record: RunRecord) -> Iterator[str]:
     """Yield what was forecast, to stand below what was made."""
-    told = record.forecast
-    if told is not None:
+    forecast = record.forecast
+    if forecast is not None:
         yield (
-            f"Forecast: {told.link:,} link, {told.unlink:,} unlink, {told.read:,} read,"
-            f" {told.lookup:,} look-up at least; {told.credits:,} credits, {told.seconds:,.1f} s."
+            f"Forecast: {forecast.link:,} link, {forecast.unlink:,} unlink, {forecast.read:,} read,"
+            f" {forecast.lookup:,} look-up at least; {forecast.credits:,} credits,"
+            f" {forecast.seconds:,.1f} s."
         )
 
 
-def _made(summary: RunSummary) -> int:
-    calls = summary.calls
+def _credits_spent(result: RunResult) -> int:
+    calls = result.calls
     return calls.link + calls.unlink + calls.read + calls.lookup
 
 
-def _limited(record: RunRecord) -> Iterator[str]:
+def _limit_lines(record: RunRecord) -> Iterator[str]:
     """Yield what limited the last command on a run, and how many calls went beyond its limit."""
-    if said := limited(record):
-        yield said
-    if beyond := beyond_max_credits(record):
-        yield f"Beyond --max-credits, to finish relinks that were begun: {beyond:,} calls."
+    if sentence := describe_limit(record):
+        yield sentence
+    if excess_calls := beyond_max_credits(record):
+        yield f"Beyond --max-credits, to finish relinks that were begun: {excess_calls:,} calls."
 
 
-def _later(summary: RunSummary) -> Iterator[str]:
+def _resume_lines(result: RunResult) -> Iterator[str]:
     """Yield when a run can go on that waits for credits, or stopped for them."""
-    if summary.resume_at is not None:
-        yield f"Credits are expected at {local_time(summary.resume_at)}."
+    if result.resume_at is not None:
+        yield f"Credits are expected at {format_local_time(result.resume_at)}."
 
 
 def show_runs(
-    summaries: Sequence[RunSummary], *, as_json: bool, proofs: Sequence[Proof] = ()
+    results: Sequence[RunResult], *, as_json: bool, check_results: Sequence[CheckResult] = ()
 ) -> None:
     """Show a line for each run, and behind it what was found where it was checked."""
-    told = list(zip_longest(summaries, proofs))
+    pairs = list(zip_longest(results, check_results))
     if as_json:
-        print_json({"runs": [_object(summary, proof) for summary, proof in told]})
+        print_json({"runs": [_run_object(result, check_result) for result, check_result in pairs]})
         return
-    if not summaries:
+    if not results:
         note("No runs there.")
-    for summary, proof in told:
-        counts = ", ".join(f"{n:,} {name}" for name, n in summary.counts.items() if n)
-        click.echo(f"{summary.run_dir}  {summary.op}  {_state(summary)}  {counts}")
-        for line in proof_lines(proof) if proof else ():
+    for result, check_result in pairs:
+        counts = ", ".join(f"{n:,} {name}" for name, n in result.counts.items() if n)
+        click.echo(f"{result.run_dir}  {result.op}  {_format_state(result)}  {counts}")
+        for line in check_lines(check_result) if check_result else ():
             click.echo(f"  {line}")
 
 
-def _object(summary: RunSummary, proof: Proof | None) -> dict[str, Any]:
+def _run_object(result: RunResult, check_result: CheckResult | None) -> dict[str, Any]:
     """Return the object of a run, with what was found where it was checked."""
-    told: dict[str, Any] = msgspec.to_builtins(summary)
-    return told if proof is None else told | {"check": proof_object(proof)}
+    content: dict[str, Any] = msgspec.to_builtins(result)
+    return content if check_result is None else content | {"check": check_object(check_result)}
 
 
-def _canary(record: RunRecord) -> Iterator[str]:
+def _canary_lines(record: RunRecord) -> Iterator[str]:
     """Yield how the canary went, where there was one."""
     canary = record.canary
     if canary is not None:
-        found = canary.found or f"the first {canary.messages:,} emails; not over."
-        yield f"Canary: {canary.state}: {found}"
+        outcome = canary.found or f"the first {canary.messages:,} emails; not over."
+        yield f"Canary: {canary.state}: {outcome}"
 
 
-def _torn(summary: RunSummary) -> Iterator[str]:
+def _detached_relink_lines(result: RunResult) -> Iterator[str]:
     """Yield which relinks left an email off the deal it was on, and what to do about it."""
-    run_dir = summary.run_dir
-    torn = torn_of(RunFolder(Path(run_dir)))
-    if torn.not_put_back:
+    run_dir = result.run_dir
+    detached = load_detached_relinks(RunFolder(Path(run_dir)))
+    if detached.not_put_back:
         yield (
-            f"Off its deal, and putting it back failed: {_named(torn.not_put_back)}."
-            f" Link by hand, or {quoted('retry', run_dir, '--code', 'put-back-failed')}."
+            f"Off its deal, and putting it back failed: {_format_rows(detached.not_put_back)}."
+            f" Link by hand, or {bulklink_command('retry', run_dir, '--code', 'put-back-failed')}."
         )
-    if torn.open:
+    if detached.unfinished:
         yield (
-            f"Between the halves of a relink: {_named(torn.open)}."
-            f" {quoted('resume', run_dir)} finishes these first."
+            f"Between the halves of a relink: {_format_rows(detached.unfinished)}."
+            f" {bulklink_command('resume', run_dir)} finishes these first."
         )
 
 
-def _named(rows: Mapping[int, str | None]) -> str:
-    named = [
+def _format_rows(rows: Mapping[int, str | None]) -> str:
+    texts = [
         f"row {row} (was on deal {deal_id})" if deal_id else f"row {row}"
-        for row, deal_id in islice(rows.items(), _MOST_NAMED)
+        for row, deal_id in islice(rows.items(), _MAX_ROWS_LISTED)
     ]
-    more = len(rows) - len(named)
-    return ", ".join(named) + (f" and {more:,} more" if more else "")
+    omitted = len(rows) - len(texts)
+    return ", ".join(texts) + (f" and {omitted:,} more" if omitted else "")
 
 
-def _headline(summary: RunSummary) -> str:
-    colour = {State.FINISHED: "green", State.STOPPED: "red"}.get(summary.state)
-    text = f"{summary.op}: {_state(summary)}"
-    return click.style(text, fg=colour) if summary.exit_code else click.style(text, fg="green")
+def _headline(result: RunResult) -> str:
+    colour = {RunState.FINISHED: "green", RunState.STOPPED: "red"}.get(result.state)
+    text = f"{result.op}: {_format_state(result)}"
+    return click.style(text, fg=colour) if result.exit_code else click.style(text, fg="green")
 
 
-def _state(summary: RunSummary) -> str:
-    return f"{summary.state} ({summary.stopped_by})" if summary.stopped_by else summary.state
+def _format_state(result: RunResult) -> str:
+    return f"{result.state} ({result.stopped_by})" if result.stopped_by else result.state

@@ -12,18 +12,18 @@ from typing import TypeVar
 import anyio
 
 from bulklink.cli.console import note
-from bulklink.engine.shutdown import Stopping
+from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode, InterruptedPlanningError, RunStoppedError, StoppedBy
 
 T = TypeVar("T")
-_STOPS = {signal.SIGINT: StoppedBy.INTERRUPTED, signal.SIGTERM: StoppedBy.TERMINATED}
-_CODES = {
+_STOP_REASONS = {signal.SIGINT: StoppedBy.INTERRUPTED, signal.SIGTERM: StoppedBy.TERMINATED}
+_EXIT_CODES = {
     StoppedBy.INTERRUPTED: ExitCode.INTERRUPTED,
     StoppedBy.TERMINATED: ExitCode.TERMINATED,
 }
 
 
-def with_signals(work: Callable[[Stopping], Awaitable[T]]) -> T:
+def run_with_signals(work: Callable[[StopController], Awaitable[T]]) -> T:
     """Run some work that signals can stop.
 
     Args:
@@ -33,51 +33,53 @@ def with_signals(work: Callable[[Stopping], Awaitable[T]]) -> T:
         InterruptedPlanningError: if it was stopped before there was a run.
         RunStoppedError: if it was stopped at once.
     """
-    return anyio.run(_with_signals, work)
+    return anyio.run(_run_with_signals, work)
 
 
-async def _with_signals(work: Callable[[Stopping], Awaitable[T]]) -> T:
-    stopping, scope = Stopping(), anyio.CancelScope()
-    pressed: list[signal.Signals] = []
-    with _handled(partial(_on_signal, stopping, scope, pressed), ended_by=pressed):
+async def _run_with_signals(work: Callable[[StopController], Awaitable[T]]) -> T:
+    stop, scope = StopController(), anyio.CancelScope()
+    received_signals: list[signal.Signals] = []
+    with _signal_handlers(
+        partial(_on_signal, stop, scope, received_signals), received_signals=received_signals
+    ):
         with scope:
             try:
-                return await work(stopping)
+                return await work(stop)
             except InterruptedPlanningError as error:
-                error.exit_code = _exit_code(stopping)
+                error.exit_code = _exit_code(stop)
                 raise
-        ended = RunStoppedError(
+        stopped_error = RunStoppedError(
             StoppedBy.INTERRUPTED,
             "Stopped at once: what was in flight is not settled.",
             advice="`bulklink status` shows where the run stands.",
         )
-        ended.exit_code = _exit_code(stopping)
-        raise ended
+        stopped_error.exit_code = _exit_code(stop)
+        raise stopped_error
 
 
 def _on_signal(
-    stopping: Stopping,
+    stop: StopController,
     scope: anyio.CancelScope,
-    pressed: list[signal.Signals],
+    received_signals: list[signal.Signals],
     number: signal.Signals,
 ) -> None:
     """Stop gently at the first signal, whatever stopped the run before it, and at once after."""
-    pressed.append(number)
-    if len(pressed) > 1:
+    received_signals.append(number)
+    if len(received_signals) > 1:
         scope.cancel()
         return
     note("Stopping: what is in flight is finished and recorded. Once more stops at once.")
-    stopping.interrupt(_STOPS[number])
+    stop.interrupt(_STOP_REASONS[number])
 
 
-def _exit_code(stopping: Stopping) -> ExitCode:
-    by = stopping.reason.by if stopping.reason else StoppedBy.INTERRUPTED
-    return _CODES.get(by, ExitCode.INTERRUPTED)
+def _exit_code(stop: StopController) -> ExitCode:
+    stopped_by = stop.reason.stopped_by if stop.reason else StoppedBy.INTERRUPTED
+    return _EXIT_CODES.get(stopped_by, ExitCode.INTERRUPTED)
 
 
 @contextmanager
-def _handled(
-    on_signal: Callable[[signal.Signals], None], *, ended_by: Sequence[signal.Signals]
+def _signal_handlers(
+    on_signal: Callable[[signal.Signals], None], *, received_signals: Sequence[signal.Signals]
 ) -> Iterator[None]:
     """Have signals handled on the event loop; where it cannot (Windows), by way of Python's own.
 
@@ -85,8 +87,8 @@ def _handled(
     and an impatient Ctrl-C more must not take that from it.
     """
     loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in _STOPS}
-    for number in _STOPS:
+    previous_handlers = {number: signal.getsignal(number) for number in _STOP_REASONS}
+    for number in _STOP_REASONS:
         try:
             loop.add_signal_handler(number, on_signal, number)
         except NotImplementedError:
@@ -96,7 +98,7 @@ def _handled(
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             with suppress(NotImplementedError):
                 loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN if len(ended_by) > 1 else handler)
+            signal.signal(number, signal.SIG_IGN if len(received_signals) > 1 else handler)

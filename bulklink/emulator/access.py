@@ -5,93 +5,111 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from bulklink.emulator.calls import Kind, Name
-from bulklink.emulator.desk import Asked, Desk
-from bulklink.emulator.errors import Problem, at_path
-from bulklink.emulator.limits import edition_of
+from bulklink.emulator.calls import Endpoint, EndpointKind
+from bulklink.emulator.desk import ApiRequest, CallContext
+from bulklink.emulator.errors import Problem, path_problem
+from bulklink.emulator.limits import effective_edition
 from bulklink.emulator.tokens import token_problem
 from bulklink.zoho.error_codes import Code
 
-_EMAILS = "ZohoCRM.modules.emails"
-_CONTACTS = "ZohoCRM.modules.contacts"
-_DEALS = "ZohoCRM.modules.deals"
+_EMAILS_AREA = "ZohoCRM.modules.emails"
+_CONTACTS_AREA = "ZohoCRM.modules.contacts"
+_DEALS_AREA = "ZohoCRM.modules.deals"
 
-_READ_SCOPES: Mapping[Name, tuple[str, ...]] = MappingProxyType(
+_READ_SCOPES: Mapping[Endpoint, tuple[str, ...]] = MappingProxyType(
     {
-        Name.EMAILS: (_EMAILS, _CONTACTS),
-        Name.EMAIL: (_EMAILS, _CONTACTS),
-        Name.CONTACT_DEALS: (_CONTACTS, _DEALS),
-        Name.RECORDS: (_DEALS,),
-        Name.MODULES: ("ZohoCRM.settings.modules",),
-        Name.PIPELINE: ("ZohoCRM.settings.pipeline",),
-        Name.USERS: ("ZohoCRM.users",),
-        Name.ORG: ("ZohoCRM.org",),
+        Endpoint.EMAILS: (_EMAILS_AREA, _CONTACTS_AREA),
+        Endpoint.EMAIL: (_EMAILS_AREA, _CONTACTS_AREA),
+        Endpoint.CONTACT_DEALS: (_CONTACTS_AREA, _DEALS_AREA),
+        Endpoint.RECORDS: (_DEALS_AREA,),
+        Endpoint.MODULES: ("ZohoCRM.settings.modules",),
+        Endpoint.PIPELINE: ("ZohoCRM.settings.pipeline",),
+        Endpoint.USERS: ("ZohoCRM.users",),
+        Endpoint.ORG: ("ZohoCRM.org",),
     }
 )
 _VIEW_DEALS, _VIEW_CONTACTS = "Crm_Implied_View_Deals", "Crm_Implied_View_Contacts"
-_PERMISSIONS: Mapping[Name, tuple[str, ...]] = MappingProxyType(
+_REQUIRED_PERMISSIONS: Mapping[Endpoint, tuple[str, ...]] = MappingProxyType(
     {
-        Name.LINK: (_VIEW_DEALS, _VIEW_CONTACTS),
-        Name.UNLINK: (_VIEW_DEALS, _VIEW_CONTACTS),
-        Name.EMAILS: (_VIEW_CONTACTS,),
-        Name.EMAIL: (_VIEW_CONTACTS,),
-        Name.CONTACT_DEALS: (_VIEW_DEALS, _VIEW_CONTACTS),
-        Name.RECORDS: (_VIEW_DEALS,),
+        Endpoint.LINK: (_VIEW_DEALS, _VIEW_CONTACTS),
+        Endpoint.UNLINK: (_VIEW_DEALS, _VIEW_CONTACTS),
+        Endpoint.EMAILS: (_VIEW_CONTACTS,),
+        Endpoint.EMAIL: (_VIEW_CONTACTS,),
+        Endpoint.CONTACT_DEALS: (_VIEW_DEALS, _VIEW_CONTACTS),
+        Endpoint.RECORDS: (_VIEW_DEALS,),
     }
 )
-_OF_A_CONTACT = (Name.LINK, Name.UNLINK, Name.EMAILS, Name.EMAIL, Name.CONTACT_DEALS)
-_CHANGES = (Kind.LINK, Kind.UNLINK)
+_CONTACT_ENDPOINTS = (
+    Endpoint.LINK,
+    Endpoint.UNLINK,
+    Endpoint.EMAILS,
+    Endpoint.EMAIL,
+    Endpoint.CONTACT_DEALS,
+)
+_WRITE_KINDS = (EndpointKind.LINK, EndpointKind.UNLINK)
 
 
-def access_problem(desk: Desk, asked: Asked) -> Problem | None:
+def access_problem(context: CallContext, api_request: ApiRequest) -> Problem | None:
     """Return the first reason why the call is refused before it is looked into, or None."""
     return (
-        asked.call.problem
-        or token_problem(desk, asked.request)
-        or _scope_problem(desk, asked)
-        or _edition_problem(desk, asked)
-        or _permission_problem(desk, asked)
-        or _record_problem(desk, asked)
+        api_request.call.problem
+        or token_problem(context, api_request.raw)
+        or _scope_problem(context, api_request)
+        or _edition_problem(context, api_request)
+        or _permission_problem(context, api_request)
+        or _record_problem(context, api_request)
     )
 
 
-def _scope_problem(desk: Desk, asked: Asked) -> Problem | None:
+def _scope_problem(context: CallContext, api_request: ApiRequest) -> Problem | None:
     operation = "READ"
-    needed = _READ_SCOPES.get(asked.call.name, ())
-    if asked.call.kind in _CHANGES:
-        operation = "CREATE" if asked.call.kind is Kind.LINK else "DELETE"
-        needed = (_EMAILS, _CONTACTS)
-        if desk.settings.scope_rule == "openapi":
-            operation, needed = "CREATE", (_EMAILS, _CONTACTS, _DEALS)
-    if all(_covered(area, operation, desk.settings.scopes) for area in needed):
+    required_areas = _READ_SCOPES.get(api_request.call.endpoint, ())
+    if api_request.call.kind in _WRITE_KINDS:
+        operation = "CREATE" if api_request.call.kind is EndpointKind.LINK else "DELETE"
+        required_areas = (_EMAILS_AREA, _CONTACTS_AREA)
+        if context.settings.scope_rule == "openapi":
+            operation, required_areas = "CREATE", (_EMAILS_AREA, _CONTACTS_AREA, _DEALS_AREA)
+    if all(_is_scope_granted(area, operation, context.settings.scopes) for area in required_areas):
         return None
     return Problem(Code.OAUTH_SCOPE_MISMATCH)
 
 
-def _covered(area: str, operation: str, scopes: Sequence[str]) -> bool:
+def _is_scope_granted(area: str, operation: str, scopes: Sequence[str]) -> bool:
     """Tell whether a scope of the area, or of the wider area it lies in, is given."""
-    wider = area.rpartition(".")[0]
-    wanted = {f"{place}.{right}" for place in (area, wider) for right in (operation, "ALL")}
-    return any(scope in wanted for scope in scopes)
+    wider_area = area.rpartition(".")[0]
+    sufficient_scopes = {
+        f"{scope_area}.{allowed_operation}"
+        for scope_area in (area, wider_area)
+        for allowed_operation in (operation, "ALL")
+    }
+    return any(scope in sufficient_scopes for scope in scopes)
 
 
-def _edition_problem(desk: Desk, asked: Asked) -> Problem | None:
-    free = edition_of(desk.settings, desk.world) == "free"
-    return Problem(Code.FEATURE_NOT_SUPPORTED) if free and asked.call.kind in _CHANGES else None
+def _edition_problem(context: CallContext, api_request: ApiRequest) -> Problem | None:
+    is_free = effective_edition(context.settings, context.world) == "free"
+    return (
+        Problem(Code.FEATURE_NOT_SUPPORTED)
+        if is_free and api_request.call.kind in _WRITE_KINDS
+        else None
+    )
 
 
-def _permission_problem(desk: Desk, asked: Asked) -> Problem | None:
-    lacking = [
+def _permission_problem(context: CallContext, api_request: ApiRequest) -> Problem | None:
+    missing_permissions = [
         permission
-        for permission in _PERMISSIONS.get(asked.call.name, ())
-        if permission not in desk.settings.permissions
+        for permission in _REQUIRED_PERMISSIONS.get(api_request.call.endpoint, ())
+        if permission not in context.settings.permissions
     ]
-    return Problem(Code.NO_PERMISSION, {"permissions": lacking}) if lacking else None
+    return (
+        Problem(Code.NO_PERMISSION, {"permissions": missing_permissions})
+        if missing_permissions
+        else None
+    )
 
 
-def _record_problem(desk: Desk, asked: Asked) -> Problem | None:
-    if asked.call.name not in _OF_A_CONTACT:
+def _record_problem(context: CallContext, api_request: ApiRequest) -> Problem | None:
+    if api_request.call.endpoint not in _CONTACT_ENDPOINTS:
         return None
-    if asked.call.module != "Contacts":
+    if api_request.call.module != "Contacts":
         return Problem(Code.INVALID_MODULE, {"resource_path_index": 0})
-    return None if asked.call.record_id in desk.world.contacts else at_path(1)
+    return None if api_request.call.record_id in context.world.contacts else path_problem(1)

@@ -9,10 +9,10 @@ import msgspec
 from bulklink.emulator.errors import Problem
 from bulklink.zoho.error_codes import Code
 
-VERSION = "v8"
+API_VERSION = "v8"
 
 
-class Kind(StrEnum):
+class EndpointKind(StrEnum):
     """The kinds that calls are counted, limited and disturbed by."""
 
     LINK = "link"
@@ -24,7 +24,7 @@ class Kind(StrEnum):
     CONTROL = "control"
 
 
-class Name(StrEnum):
+class Endpoint(StrEnum):
     """The calls that the emulator answers."""
 
     LINK = "link"
@@ -43,15 +43,15 @@ class Name(StrEnum):
     UNKNOWN = "unknown"
 
 
-_KINDS = {
-    Name.LINK: Kind.LINK,
-    Name.UNLINK: Kind.UNLINK,
-    Name.EMAILS: Kind.READ,
-    Name.EMAIL: Kind.READ,
-    Name.TOKEN: Kind.TOKEN,
-    Name.REVOKE: Kind.TOKEN,
-    Name.CONTROL: Kind.CONTROL,
-    Name.UNKNOWN: Kind.OTHER,
+_KIND_BY_ENDPOINT = {
+    Endpoint.LINK: EndpointKind.LINK,
+    Endpoint.UNLINK: EndpointKind.UNLINK,
+    Endpoint.EMAILS: EndpointKind.READ,
+    Endpoint.EMAIL: EndpointKind.READ,
+    Endpoint.TOKEN: EndpointKind.TOKEN,
+    Endpoint.REVOKE: EndpointKind.TOKEN,
+    Endpoint.CONTROL: EndpointKind.CONTROL,
+    Endpoint.UNKNOWN: EndpointKind.OTHER,
 }
 
 
@@ -59,91 +59,91 @@ class Call(msgspec.Struct, frozen=True):
     """One call, told by its method and path.
 
     Args:
-        name: which call it is.
+        endpoint: which call it is.
         module: the module in the path, as sent.
         record_id: the record in the path, as sent.
         message_id: the email in the path; None in the calls for many emails.
         problem: why the address cannot be served at all; None if it can.
     """
 
-    name: Name
+    endpoint: Endpoint
     module: str = ""
     record_id: str = ""
     message_id: str | None = None
     problem: Problem | None = None
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> EndpointKind:
         """The kind that this call counts as."""
-        return _KINDS.get(self.name, Kind.LOOKUP)
+        return _KIND_BY_ENDPOINT.get(self.endpoint, EndpointKind.LOOKUP)
 
 
-_NO_SUCH_ADDRESS = Call(Name.UNKNOWN, problem=Problem(Code.INVALID_URL_PATTERN))
-_WRONG_METHOD = Call(Name.UNKNOWN, problem=Problem(Code.INVALID_REQUEST_METHOD))
-_OLD_VERSION = Call(Name.UNKNOWN, problem=Problem(Code.API_NOT_SUPPORTED))
+_UNKNOWN_ADDRESS = Call(Endpoint.UNKNOWN, problem=Problem(Code.INVALID_URL_PATTERN))
+_WRONG_METHOD = Call(Endpoint.UNKNOWN, problem=Problem(Code.INVALID_REQUEST_METHOD))
+_UNSUPPORTED_VERSION = Call(Endpoint.UNKNOWN, problem=Problem(Code.API_NOT_SUPPORTED))
 
 
-def read_call(method: str, path: str) -> Call:
+def match_call(method: str, path: str) -> Call:
     """Tell which call `method` and `path` make."""
     match path.strip("/").split("/"):
-        case ["crm", version, *rest]:
-            return _crm_call(method, version, rest)
+        case ["crm", version, *segments]:
+            return _match_crm_call(method, version, segments)
         case ["oauth", "v2", "token"]:
-            return Call(Name.TOKEN) if method == "POST" else _WRONG_METHOD
+            return Call(Endpoint.TOKEN) if method == "POST" else _WRONG_METHOD
         case ["oauth", "v2", "token", "revoke"]:
-            return Call(Name.REVOKE) if method == "POST" else _WRONG_METHOD
-        case ["_emulator", what]:
-            return Call(Name.CONTROL, module=what)
+            return Call(Endpoint.REVOKE) if method == "POST" else _WRONG_METHOD
+        case ["_emulator", resource]:
+            return Call(Endpoint.CONTROL, module=resource)
         case _:
-            return _NO_SUCH_ADDRESS
+            return _UNKNOWN_ADDRESS
 
 
-def _crm_call(method: str, version: str, rest: list[str]) -> Call:
+def _match_crm_call(method: str, version: str, segments: list[str]) -> Call:
     if not (version.startswith("v") and version[1:].replace(".", "").isdigit()):
-        return _NO_SUCH_ADDRESS
-    call = _resource(method, rest)
-    if call.problem is None and version != VERSION:
-        return _OLD_VERSION
+        return _UNKNOWN_ADDRESS
+    call = _match_resource(method, segments)
+    if call.problem is None and version != API_VERSION:
+        return _UNSUPPORTED_VERSION
     return call
 
 
-def _resource(method: str, rest: list[str]) -> Call:
-    match rest:
+def _match_resource(method: str, segments: list[str]) -> Call:
+    match segments:
         case [module, record_id, "Emails", "actions", "link_record"]:
-            return _link_call(method, module, record_id, None)
+            return _match_link_call(method, module, record_id, None)
         case [module, record_id, "Emails", message_id, "actions", "link_record"]:
-            return _link_call(method, module, record_id, message_id)
+            return _match_link_call(method, module, record_id, message_id)
         case _:
-            call = _readable(rest)
+            call = _match_get(segments)
     if call.problem is None and method != "GET":
         return _WRONG_METHOD
     return call
 
 
-def _link_call(method: str, module: str, record_id: str, message_id: str | None) -> Call:
-    name = {"POST": Name.LINK, "DELETE": Name.UNLINK}.get(method)
-    return Call(name, module, record_id, message_id) if name else _WRONG_METHOD
+def _match_link_call(method: str, module: str, record_id: str, message_id: str | None) -> Call:
+    endpoint = {"POST": Endpoint.LINK, "DELETE": Endpoint.UNLINK}.get(method)
+    return Call(endpoint, module, record_id, message_id) if endpoint else _WRONG_METHOD
 
 
-def _readable(rest: list[str]) -> Call:
-    match rest:
+def _match_get(segments: list[str]) -> Call:
+    match segments:
         case ["org"]:
-            return Call(Name.ORG)
+            return Call(Endpoint.ORG)
         case ["users"]:
-            return Call(Name.USERS)
+            return Call(Endpoint.USERS)
         case ["settings", "modules", module]:
-            return Call(Name.MODULES, module)
+            return Call(Endpoint.MODULES, module)
         case ["settings", "modules"]:
-            return Call(Name.MODULES)
+            return Call(Endpoint.MODULES)
         case ["settings", "pipeline"]:
-            return Call(Name.PIPELINE)
+            return Call(Endpoint.PIPELINE)
         case [module, record_id, "Emails"]:
-            return Call(Name.EMAILS, module, record_id)
+            return Call(Endpoint.EMAILS, module, record_id)
         case [module, record_id, "Emails", message_id]:
-            return Call(Name.EMAIL, module, record_id, message_id)
+            return Call(Endpoint.EMAIL, module, record_id, message_id)
         case [module, record_id, "Deals"]:
-            return Call(Name.CONTACT_DEALS, module, record_id)
+            return Call(Endpoint.CONTACT_DEALS, module, record_id)
         case [module] if module.isidentifier():
-            return Call(Name.RECORDS, module)
+            return Call(Endpoint.RECORDS, module)
         case _:
-            return _NO_SUCH_ADDRESS
+            return _UNKNOWN_ADDRESS

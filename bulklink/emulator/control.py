@@ -7,108 +7,111 @@ from collections.abc import Iterator
 import msgspec
 import orjson
 
-from bulklink.emulator.desk import Asked, Desk
-from bulklink.emulator.faults import FaultError, fault_of
-from bulklink.emulator.prediction import candidates, predict
-from bulklink.emulator.truth import Digest
+from bulklink.emulator.desk import ApiRequest, CallContext
+from bulklink.emulator.faults import FaultError, fault_from_object
+from bulklink.emulator.prediction import deal_candidates, predict_deal
+from bulklink.emulator.truth import LinkDigest
 from bulklink.emulator.wire import Answer, json_answer
-from bulklink.emulator.world import Email, moment
+from bulklink.emulator.world import Email, parse_timestamp
 
 
-def answer_control(desk: Desk, asked: Asked) -> Answer:
+def answer_control(context: CallContext, api_request: ApiRequest) -> Answer:
     """Answer a call of the emulator's own."""
-    match asked.request.method, asked.call.module:
+    match api_request.raw.method, api_request.call.module:
         case "GET", "state":
-            return _state(desk, with_world=asked.query.get("world") != "no")
+            return _state_answer(context, with_world=api_request.query.get("world") != "no")
         case "GET", "faults":
-            return _faults(desk)
+            return _faults_answer(context)
         case "POST", "faults":
-            return _order_faults(desk, asked.request.body)
+            return _add_faults(context, api_request.raw.body)
         case "DELETE", "faults":
-            desk.state.faults.clear()
-            return _faults(desk)
+            context.state.faults.clear()
+            return _faults_answer(context)
         case "POST", "receive":
-            return _receive(desk, asked.request.body)
-        case method, what:
-            return _refused(f"there is no {method} /_emulator/{what}", 404)
+            return _receive_email(context, api_request.raw.body)
+        case method, resource:
+            return _error_body(f"there is no {method} /_emulator/{resource}", 404)
 
 
-def _refused(why: str, status: int = 400) -> Answer:
-    return json_answer({"error": why}, status)
+def _error_body(message: str, status: int = 400) -> Answer:
+    return json_answer({"error": message}, status)
 
 
-def _faults(desk: Desk) -> Answer:
-    return json_answer({"faults": desk.state.faults.shape()})
+def _faults_answer(context: CallContext) -> Answer:
+    return json_answer({"faults": context.state.faults.as_dicts()})
 
 
-def _order_faults(desk: Desk, body: bytes) -> Answer:
+def _add_faults(context: CallContext, body: bytes) -> Answer:
     try:
-        told = orjson.loads(body)
-        faults = [fault_of(one) for one in (told if isinstance(told, list) else [told])]
+        document = orjson.loads(body)
+        faults = [
+            fault_from_object(item)
+            for item in (document if isinstance(document, list) else [document])
+        ]
     except orjson.JSONDecodeError:
-        return _refused("the body is not valid JSON")
+        return _error_body("the body is not valid JSON")
     except FaultError as error:
-        return _refused(str(error))
+        return _error_body(str(error))
     for fault in faults:
-        desk.state.faults.add(fault)
-    return _faults(desk)
+        context.state.faults.add(fault)
+    return _faults_answer(context)
 
 
-def _receive(desk: Desk, body: bytes) -> Answer:
+def _receive_email(context: CallContext, body: bytes) -> Answer:
     """Take in a new email; one that was received is linked by the prediction rule."""
     try:
         email = msgspec.json.decode(body, type=Email)
-        moment(email.time)
+        parse_timestamp(email.time)
     except (msgspec.DecodeError, ValueError) as error:
-        return _refused(str(error))
-    problem = _misplaced(desk, email)
+        return _error_body(str(error))
+    problem = _email_problem(context, email)
     if problem:
-        return _refused(problem)
-    predicted = msgspec.structs.replace(email, deal_id=_predicted(desk, email))
-    desk.state.receive(predicted)
-    return json_answer(msgspec.to_builtins(predicted))
+        return _error_body(problem)
+    linked_email = msgspec.structs.replace(email, deal_id=_predicted_deal(context, email))
+    context.state.add_email(linked_email)
+    return json_answer(msgspec.to_builtins(linked_email))
 
 
-def _misplaced(desk: Desk, email: Email) -> str | None:
-    if email.contact_id not in desk.world.contacts:
+def _email_problem(context: CallContext, email: Email) -> str | None:
+    if email.contact_id not in context.world.contacts:
         return f"there is no contact {email.contact_id}"
-    if email.owner_id not in desk.world.users:
+    if email.owner_id not in context.world.users:
         return f"there is no user {email.owner_id}"
-    if email.message_id in desk.state.view(email.contact_id).mailbox.by_id:
+    if email.message_id in context.state.view(email.contact_id).mailbox.by_id:
         return f"the contact has an email {email.message_id} already"
     return None
 
 
-def _predicted(desk: Desk, email: Email) -> str | None:
+def _predicted_deal(context: CallContext, email: Email) -> str | None:
     if not email.received:
         return None
-    deals = desk.world.deals_of.get(email.contact_id, ())
-    return predict(candidates(deals, desk.world.stages), desk.settings.prediction)
+    deals = context.world.deals_by_contact.get(email.contact_id, ())
+    return predict_deal(deal_candidates(deals, context.world.stages), context.settings.prediction)
 
 
-def _state(desk: Desk, *, with_world: bool) -> Answer:
+def _state_answer(context: CallContext, *, with_world: bool) -> Answer:
     """Answer the counters and the world as it is now, in the form of a world file."""
-    state = desk.state
-    digest = Digest()
+    state = context.state
+    digest = LinkDigest()
     body = bytearray(b"{")
     if with_world:
         body += b'"world":'
-        _write_world(body, desk, digest)
+        _write_world(body, context, digest)
         body += b',"digest":"' + str(digest).encode() + b'",'
     counters = {
         "calls": dict(state.calls),
-        "most_in_flight": state.most_in_flight,
+        "most_in_flight": state.peak_in_flight,
         "answered_429": state.answered_429,
-        "credits_used": state.credits.used(desk.now),
-        "changes": state.changes,
+        "credits_used": state.credits.used(context.now),
+        "changes": state.change_count,
     }
     body += orjson.dumps(counters)[1:]
     return Answer(200, body)
 
 
-def _write_world(body: bytearray, desk: Desk, digest: Digest) -> None:
+def _write_world(body: bytearray, context: CallContext, digest: LinkDigest) -> None:
     """Append the world email by email: a million of them leave no room for a list of objects."""
-    world = desk.world
+    world = context.world
     lists = {
         "stages": world.stages,
         "users": list(world.users.values()),
@@ -117,18 +120,18 @@ def _write_world(body: bytearray, desk: Desk, digest: Digest) -> None:
     }
     body += msgspec.json.encode({"module_id": world.module_id, "org": world.org} | lists)[:-1]
     body += b',"emails":['
-    comma = b""
-    for email in _emails(desk):
+    separator = b""
+    for email in _current_emails(context):
         digest.add(email.contact_id, email.message_id, email.deal_id)
-        body += comma + msgspec.json.encode(email)
-        comma = b","
+        body += separator + msgspec.json.encode(email)
+        separator = b","
     body += b"]}"
 
 
-def _emails(desk: Desk) -> Iterator[Email]:
+def _current_emails(context: CallContext) -> Iterator[Email]:
     """Yield every email with the deal it is on now."""
-    for contact_id, mailbox in desk.state.mailboxes().items():
-        view = desk.state.view(contact_id)
+    for contact_id, mailbox in context.state.mailboxes().items():
+        view = context.state.view(contact_id)
         for email in mailbox.emails:
             deal_id = view.deal_of(email)
             if deal_id == email.deal_id:

@@ -10,35 +10,41 @@ from types import MappingProxyType
 
 from bulklink.emulator import linkcalls, lookups, reads
 from bulklink.emulator.access import access_problem
-from bulklink.emulator.calls import Kind, Name, read_call
+from bulklink.emulator.calls import Endpoint, EndpointKind, match_call
 from bulklink.emulator.control import answer_control
-from bulklink.emulator.desk import Asked, Desk, Reply, asked, refuse
-from bulklink.emulator.disturb import disturbed, edit_by_somebody, instead, main_fault, waiting
+from bulklink.emulator.desk import ApiRequest, CallContext, HandlerResult, parse_request, refuse
+from bulklink.emulator.disturb import (
+    answer_fault,
+    apply_to_answer,
+    concurrent_edit,
+    fault_delay,
+    replacement_answer,
+)
 from bulklink.emulator.faults import Fault, FaultKind
 from bulklink.emulator.gate import admit
-from bulklink.emulator.limits import caps_of, with_remaining
+from bulklink.emulator.limits import org_limits, with_credits_remaining
 from bulklink.emulator.settings import Settings
-from bulklink.emulator.state import Later, State
+from bulklink.emulator.state import CrmState, DelayQueue
 from bulklink.emulator.tokens import answer_token
 from bulklink.emulator.wire import Answer, Request
 from bulklink.emulator.world import World
 
-Clock = Callable[[], float]
+TimeFunction = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
-_Handler = Callable[[Desk, Asked], Reply]
+_Handler = Callable[[CallContext, ApiRequest], HandlerResult]
 
-_HANDLERS: Mapping[Name, _Handler] = MappingProxyType(
+_HANDLERS: Mapping[Endpoint, _Handler] = MappingProxyType(
     {
-        Name.LINK: linkcalls.link,
-        Name.UNLINK: linkcalls.unlink,
-        Name.EMAILS: reads.emails,
-        Name.EMAIL: reads.email,
-        Name.ORG: lookups.org,
-        Name.MODULES: lookups.modules,
-        Name.USERS: lookups.users,
-        Name.RECORDS: lookups.records,
-        Name.CONTACT_DEALS: lookups.contact_deals,
-        Name.PIPELINE: lookups.pipeline,
+        Endpoint.LINK: linkcalls.handle_link,
+        Endpoint.UNLINK: linkcalls.handle_unlink,
+        Endpoint.EMAILS: reads.handle_emails,
+        Endpoint.EMAIL: reads.handle_email,
+        Endpoint.ORG: lookups.handle_org,
+        Endpoint.MODULES: lookups.handle_modules,
+        Endpoint.USERS: lookups.handle_users,
+        Endpoint.RECORDS: lookups.handle_records,
+        Endpoint.CONTACT_DEALS: lookups.handle_contact_deals,
+        Endpoint.PIPELINE: lookups.handle_pipeline,
     }
 )
 
@@ -60,88 +66,94 @@ class Crm:
         settings: Settings | None = None,
         faults: Sequence[Fault] = (),
         *,
-        clock: Clock = time.time,
+        clock: TimeFunction = time.time,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.world = world
         self.settings = settings or Settings()
-        self.state = State(world, self.settings, faults, clock())
-        self._caps = caps_of(self.settings, world)
-        self._late: Later[Asked] = Later()
+        self.state = CrmState(world, self.settings, faults, clock())
+        self._limits = org_limits(self.settings, world)
+        self._delayed_calls: DelayQueue[ApiRequest] = DelayQueue()
         self._clock = clock
         self._sleep = sleep
 
     async def handle(self, request: Request) -> Answer:
         """Answer one request."""
-        call = read_call(request.method, request.path)
-        question = asked(call, request)
-        if call.kind is Kind.CONTROL:
-            return answer_control(self._desk(), question)
+        call = match_call(request.method, request.path)
+        api_request = parse_request(call, request)
+        if call.kind is EndpointKind.CONTROL:
+            return answer_control(self._current_context(), api_request)
         self.state.calls[call.kind.value] += 1
-        if call.kind is Kind.TOKEN:
-            return await self._travel(question)
-        self.state.enter(call.kind)
+        if call.kind is EndpointKind.TOKEN:
+            return await self._answer_with_faults(api_request)
+        self.state.begin_call(call.kind)
         try:
-            answer = await self._serve(question)
+            answer = await self._serve_api_call(api_request)
         finally:
-            self.state.leave(call.kind)
+            self.state.end_call(call.kind)
         self.state.answered_429 += answer.status == 429
         return answer
 
-    async def _serve(self, question: Asked) -> Answer:
+    async def _serve_api_call(self, api_request: ApiRequest) -> Answer:
         """Answer a call to the API host, where the org's limits hold."""
-        answer = admit(self._desk(), question.call.kind) or await self._travel(question)
-        return with_remaining(answer, self.state.credits.used(self._clock()), self._caps)
+        answer = admit(
+            self._current_context(), api_request.call.kind
+        ) or await self._answer_with_faults(api_request)
+        return with_credits_remaining(answer, self.state.credits.used(self._clock()), self._limits)
 
-    async def _travel(self, question: Asked) -> Answer:
+    async def _answer_with_faults(self, api_request: ApiRequest) -> Answer:
         """Carry a call out, with the time it takes and the faults it meets on its way."""
-        faults = self.state.faults.fire(question.call.kind, question.call.record_id)
-        wait = self.settings.latency + waiting(faults)
-        if wait:
-            await self._sleep(wait)
-        fault = main_fault(faults)
-        answer = instead(fault)
-        if fault and fault.kind == FaultKind.LATE and question.call.kind is not Kind.TOKEN:
-            self._late.put(self._clock() + fault.lasts, question)
+        faults = self.state.faults.fire(api_request.call.kind, api_request.call.record_id)
+        delay = self.settings.latency + fault_delay(faults)
+        if delay:
+            await self._sleep(delay)
+        fault = answer_fault(faults)
+        answer = replacement_answer(fault)
+        if (
+            fault
+            and fault.kind == FaultKind.LATE
+            and api_request.call.kind is not EndpointKind.TOKEN
+        ):
+            self._delayed_calls.put(self._clock() + fault.duration, api_request)
         if answer is None:
-            answer = disturbed(self._carry_out(question, faults), fault)
+            answer = apply_to_answer(self._execute(api_request, faults), fault)
         if fault and fault.kind == FaultKind.STALLED:
-            await self._sleep(fault.lasts)
+            await self._sleep(fault.duration)
         return answer
 
-    def _carry_out(self, question: Asked, faults: Sequence[Fault]) -> Answer:
-        desk = replace(self._desk(), faults=tuple(faults))
-        if question.call.kind is Kind.TOKEN:
-            return answer_token(desk, question)
+    def _execute(self, api_request: ApiRequest, faults: Sequence[Fault]) -> Answer:
+        context = replace(self._current_context(), faults=tuple(faults))
+        if api_request.call.kind is EndpointKind.TOKEN:
+            return answer_token(context, api_request)
         for fault in faults:
             if fault.kind == FaultKind.EDITED:
-                self._edit(question.call.record_id, fault, desk.now)
-        reply = respond(desk, question)
+                self._apply_concurrent_edit(api_request.call.record_id, fault, context.now)
+        result = respond(context, api_request)
         if not any(fault.kind == FaultKind.IGNORED for fault in faults):
-            self.state.apply(reply.contact_id, reply.changes, desk.now)
-        return reply.answer
+            self.state.apply(result.contact_id, result.changes, context.now)
+        return result.answer
 
-    def _edit(self, contact_id: str, fault: Fault, now: float) -> None:
-        number = self.state.changes
-        change = edit_by_somebody(self.state.view(contact_id), self.world, fault.seed, number)
+    def _apply_concurrent_edit(self, contact_id: str, fault: Fault, now: float) -> None:
+        change_count = self.state.change_count
+        change = concurrent_edit(self.state.view(contact_id), self.world, fault.seed, change_count)
         self.state.apply(contact_id, (change,) if change else (), now, "somebody")
 
-    def _desk(self) -> Desk:
+    def _current_context(self) -> CallContext:
         """Return what calls are answered from now, after what was late has landed."""
         now = self._clock()
-        while landed := self._late.take(now):
-            due, question = landed
-            reply = respond(self._desk_at(due), question)
-            self.state.apply(reply.contact_id, reply.changes, due)
-        return self._desk_at(now)
+        while delayed_call := self._delayed_calls.pop_due(now):
+            due, api_request = delayed_call
+            result = respond(self._context_at(due), api_request)
+            self.state.apply(result.contact_id, result.changes, due)
+        return self._context_at(now)
 
-    def _desk_at(self, now: float) -> Desk:
-        return Desk(self.world, self.settings, self.state, self._caps, now)
+    def _context_at(self, now: float) -> CallContext:
+        return CallContext(self.world, self.settings, self.state, self._limits, now)
 
 
-def respond(desk: Desk, question: Asked) -> Reply:
+def respond(context: CallContext, api_request: ApiRequest) -> HandlerResult:
     """Return what a call is answered and changes, without changing anything."""
-    problem = access_problem(desk, question)
+    problem = access_problem(context, api_request)
     if problem:
         return refuse(problem)
-    return _HANDLERS[question.call.name](desk, question)
+    return _HANDLERS[api_request.call.endpoint](context, api_request)

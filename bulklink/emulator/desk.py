@@ -7,35 +7,35 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from bulklink.emulator.calls import Call
-from bulklink.emulator.errors import Problem, refusal
+from bulklink.emulator.errors import Problem, error_answer
 from bulklink.emulator.faults import Fault
-from bulklink.emulator.limits import Caps
+from bulklink.emulator.limits import OrgLimits
 from bulklink.emulator.settings import Settings
-from bulklink.emulator.state import Change, State
+from bulklink.emulator.state import Change, CrmState
 from bulklink.emulator.wire import Answer, Request
 from bulklink.emulator.world import World
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class CallContext:
     """The world, the rules, the state and the time at which a call is answered.
 
     Args:
-        caps: the limits of the org.
+        limits: the limits of the org.
         now: seconds since 1970.
         faults: those that hit this call.
     """
 
     world: World
     settings: Settings
-    state: State
-    caps: Caps
+    state: CrmState
+    limits: OrgLimits
     now: float
     faults: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ApiRequest:
     """A request with its address read.
 
     Args:
@@ -43,12 +43,12 @@ class Asked:
     """
 
     call: Call
-    request: Request
+    raw: Request
     query: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class HandlerResult:
     """An answer and the changes that come with it, not yet made."""
 
     answer: Answer
@@ -56,11 +56,11 @@ class Reply:
     changes: tuple[Change, ...] = field(default=())
 
 
-def asked(call: Call, request: Request) -> Asked:
+def parse_request(call: Call, request: Request) -> ApiRequest:
     """Read the query of a request."""
-    return Asked(call, request, dict(parse_qsl(request.query, keep_blank_values=True)))
+    return ApiRequest(call, request, dict(parse_qsl(request.query, keep_blank_values=True)))
 
 
-def refuse(problem: Problem) -> Reply:
+def refuse(problem: Problem) -> HandlerResult:
     """Refuse a whole call."""
-    return Reply(refusal(problem))
+    return HandlerResult(error_answer(problem))

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from bulklink.emulator.wire import NOTHING, Answer, json_answer
+from bulklink.emulator.wire import EMPTY_MAPPING, Answer, json_answer
 from bulklink.zoho.error_codes import Code
 
-_UNUSUAL_STATUS = {
+_STATUS_BY_CODE = {
     Code.OAUTH_SCOPE_MISMATCH: 401,
     Code.AUTHENTICATION_FAILURE: 401,
     Code.INVALID_TOKEN: 401,
@@ -20,7 +20,7 @@ _UNUSUAL_STATUS = {
     Code.INTERNAL_SERVER_ERROR: 500,
 }
 
-_WORDS = {
+_MESSAGE_BY_CODE = {
     Code.INVALID_DATA: "invalid data",
     Code.MANDATORY_NOT_FOUND: "required field not found",
     Code.NOT_ALLOWED: "the given record is not associated with the deal",
@@ -53,13 +53,13 @@ class Problem(msgspec.Struct, frozen=True):
     """
 
     code: Code
-    details: Mapping[str, object] = NOTHING
+    details: Mapping[str, object] = EMPTY_MAPPING
     message: str = ""
 
 
 def status_of(code: Code) -> int:
     """Return the HTTP status that the pages give `code`."""
-    return _UNUSUAL_STATUS.get(code, 400)
+    return _STATUS_BY_CODE.get(code, 400)
 
 
 def error_entry(problem: Problem) -> dict[str, object]:
@@ -67,22 +67,22 @@ def error_entry(problem: Problem) -> dict[str, object]:
     return {
         "code": problem.code.value,
         "details": dict(problem.details),
-        "message": problem.message or _WORDS.get(problem.code, problem.code.value),
+        "message": problem.message or _MESSAGE_BY_CODE.get(problem.code, problem.code.value),
         "status": "error",
     }
 
 
-def refusal(problem: Problem) -> Answer:
+def error_answer(problem: Problem) -> Answer:
     """Return the answer that refuses a whole call."""
     return json_answer(error_entry(problem), status_of(problem.code))
 
 
-def at_param(code: Code, name: str) -> Problem:
+def param_problem(code: Code, name: str) -> Problem:
     """Say that a query parameter is missing or wrong."""
     return Problem(code, {"param_name": name})
 
 
-def at_path(index: int) -> Problem:
+def path_problem(index: int) -> Problem:
     """Say that part `index` of the address, counted after the version, names nothing."""
     return Problem(
         Code.INVALID_DATA,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import msgspec
 
-from bulklink.emulator.calls import Kind
+from bulklink.emulator.calls import EndpointKind
 from bulklink.zoho.error_codes import Code
 
 
@@ -50,13 +50,19 @@ class FaultKind(StrEnum):
     """A link or unlink is answered as if it were carried out; nothing is changed."""
 
 
-DEFAULT_SECONDS = {
+DEFAULT_DURATIONS = {
     FaultKind.LATE: 5.0,
     FaultKind.SLOW: 2.0,
     FaultKind.STALLED: 600.0,
     FaultKind.STALE: 5.0,
 }
-_KINDS_OF_CALL = (Kind.LINK, Kind.UNLINK, Kind.READ, Kind.LOOKUP, Kind.TOKEN)
+_FAULT_OPS = (
+    EndpointKind.LINK,
+    EndpointKind.UNLINK,
+    EndpointKind.READ,
+    EndpointKind.LOOKUP,
+    EndpointKind.TOKEN,
+)
 _CODES = frozenset(code.value for code in Code if code is not Code.SUCCESS)
 
 
@@ -83,28 +89,28 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     def __post_init__(self) -> None:
         if self.kind not in list(FaultKind) and self.kind not in _CODES:
-            known = ", ".join(FaultKind)
-            raise ValueError(f"there is no fault {self.kind!r}; there are {known} and the codes")
-        if self.op is not None and self.op not in list(_KINDS_OF_CALL):
-            raise ValueError(f"op must be one of {', '.join(_KINDS_OF_CALL)}, not {self.op!r}")
-        if self.seconds is not None and self.kind not in DEFAULT_SECONDS:
+            kinds = ", ".join(FaultKind)
+            raise ValueError(f"there is no fault {self.kind!r}; there are {kinds} and the codes")
+        if self.op is not None and self.op not in list(_FAULT_OPS):
+            raise ValueError(f"op must be one of {', '.join(_FAULT_OPS)}, not {self.op!r}")
+        if self.seconds is not None and self.kind not in DEFAULT_DURATIONS:
             raise ValueError(f"a fault of kind {self.kind} takes no seconds")
         if self.kind == FaultKind.HIDDEN and self.count is not None:
             raise ValueError("hidden takes no count: its share is of the emails")
 
     @property
-    def lasts(self) -> float:
+    def duration(self) -> float:
         """Seconds that a fault that waits waits."""
         if self.seconds is not None:
             return self.seconds
-        return DEFAULT_SECONDS.get(FaultKind(self.kind), 0.0)
+        return DEFAULT_DURATIONS.get(FaultKind(self.kind), 0.0)
 
 
 class FaultError(ValueError):
     """Raised when a fault on order cannot be understood."""
 
 
-def fault_of(value: object) -> Fault:
+def fault_from_object(value: object) -> Fault:
     """Read a fault from the object that `POST /_emulator/faults` takes.
 
     Raises:
@@ -122,12 +128,12 @@ def parse_fault(text: str) -> Fault:
     Raises:
         FaultError: where it is not one.
     """
-    first, *others = (part.strip() for part in text.split(","))
-    values: dict[str, str] = {"kind": first.removeprefix("kind=")}
-    for part in others:
-        name, sign, value = part.partition("=")
-        if not sign:
-            raise FaultError(f"{part!r} is not of the form name=value")
+    kind_text, *fields = (field.strip() for field in text.split(","))
+    values: dict[str, str] = {"kind": kind_text.removeprefix("kind=")}
+    for field in fields:
+        name, separator, value = field.partition("=")
+        if not separator:
+            raise FaultError(f"{field!r} is not of the form name=value")
         values[name] = value
     try:
         return msgspec.convert(values, Fault, strict=False)
@@ -135,22 +141,22 @@ def parse_fault(text: str) -> Fault:
         raise FaultError(str(error)) from None
 
 
-def drawn(seed: int, what: str) -> float:
-    """Return a number from 0 to below 1 that `seed` and `what` alone decide."""
-    digest = hashlib.blake2b(f"{seed}:{what}".encode(), digest_size=7).digest()
+def seeded_fraction(seed: int, key: str) -> float:
+    """Return a number from 0 to below 1 that `seed` and `key` alone decide."""
+    digest = hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=7).digest()
     return int.from_bytes(digest) / (1 << 56)
 
 
-def hits(fault: Fault, met: int, fired: int) -> bool:
-    """Tell whether a fault hits the call it matches for the `met`th time, counted from 0."""
-    if fault.count is not None and fired >= fault.count:
+def should_fire(fault: Fault, match_index: int, fired_count: int) -> bool:
+    """Tell whether a fault hits the call that it matches as number `match_index`, from 0."""
+    if fault.count is not None and fired_count >= fault.count:
         return False
-    return fault.share >= 1 or drawn(fault.seed, str(met)) < fault.share
+    return fault.share >= 1 or seeded_fraction(fault.seed, str(match_index)) < fault.share
 
 
-def matches(fault: Fault, kind: Kind, contact_id: str) -> bool:
+def matches(fault: Fault, kind: EndpointKind, contact_id: str) -> bool:
     """Tell whether a fault is meant for such a call."""
-    if fault.op is None and kind is Kind.TOKEN:
+    if fault.op is None and kind is EndpointKind.TOKEN:
         return False
     if fault.op is not None and fault.op != kind.value:
         return False
@@ -159,48 +165,52 @@ def matches(fault: Fault, kind: Kind, contact_id: str) -> bool:
 
 def is_hidden(fault: Fault, message_id: str) -> bool:
     """Tell whether a `hidden` fault keeps an email from the list."""
-    return drawn(fault.seed, message_id) < fault.share
+    return seeded_fraction(fault.seed, message_id) < fault.share
 
 
-class FaultBook:
+class FaultRegistry:
     """The faults on order and how often each has met and hit a call."""
 
     def __init__(self, faults: Sequence[Fault] = ()) -> None:
         self._faults = list(faults)
-        self._met = [0] * len(self._faults)
-        self._fired = [0] * len(self._faults)
+        self._match_counts = [0] * len(self._faults)
+        self._fired_counts = [0] * len(self._faults)
 
     def add(self, fault: Fault) -> None:
         """Order one more."""
         self._faults.append(fault)
-        self._met.append(0)
-        self._fired.append(0)
+        self._match_counts.append(0)
+        self._fired_counts.append(0)
 
     def clear(self) -> None:
         """Cancel all."""
-        self._faults, self._met, self._fired = [], [], []
+        self._faults, self._match_counts, self._fired_counts = [], [], []
 
-    def fire(self, kind: Kind, contact_id: str) -> list[Fault]:
+    def fire(self, kind: EndpointKind, contact_id: str) -> list[Fault]:
         """Return the faults that hit a call, in the order in which they were given."""
         if not self._faults:
             return []
         return [
             fault
-            for number, fault in enumerate(self._faults)
-            if matches(fault, kind, contact_id) and self._hit(number)
+            for index, fault in enumerate(self._faults)
+            if matches(fault, kind, contact_id) and self._should_fire(index)
         ]
 
-    def _hit(self, number: int) -> bool:
-        fault = self._faults[number]
-        met = self._met[number]
-        self._met[number] += 1
-        hit = fault.kind == FaultKind.HIDDEN or hits(fault, met, self._fired[number])
-        self._fired[number] += hit
-        return hit
+    def _should_fire(self, index: int) -> bool:
+        fault = self._faults[index]
+        match_index = self._match_counts[index]
+        self._match_counts[index] += 1
+        fires = fault.kind == FaultKind.HIDDEN or should_fire(
+            fault, match_index, self._fired_counts[index]
+        )
+        self._fired_counts[index] += fires
+        return fires
 
-    def shape(self) -> list[dict[str, object]]:
+    def as_dicts(self) -> list[dict[str, object]]:
         """Return the faults with their counts, for a person to read."""
         return [
-            msgspec.to_builtins(fault) | {"met": met, "fired": fired}
-            for fault, met, fired in zip(self._faults, self._met, self._fired, strict=True)
+            msgspec.to_builtins(fault) | {"met": match_count, "fired": fired_count}
+            for fault, match_count, fired_count in zip(
+                self._faults, self._match_counts, self._fired_counts, strict=True
+            )
         ]

@@ -2,48 +2,53 @@
 
 from __future__ import annotations
 
-from bulklink.emulator.calls import Kind
-from bulklink.emulator.desk import Desk
+from bulklink.emulator.calls import EndpointKind
+from bulklink.emulator.desk import CallContext
 from bulklink.emulator.limits import (
+    LimitReason,
     Load,
-    Reason,
-    is_barred,
-    lengthened,
-    price,
-    too_many,
-    too_many_answer,
+    credit_cost,
+    exceeded_limit,
+    extend_penalty,
+    is_penalty_active,
+    too_many_requests_answer,
 )
 from bulklink.emulator.wire import Answer
 
-_MOMENT = 1.0
+_IN_FLIGHT_RETRY_SECONDS = 1.0
 
 
-def admit(desk: Desk, kind: Kind) -> Answer | None:
+def admit(context: CallContext, kind: EndpointKind) -> Answer | None:
     """Count the credits of a call that may come in; return the 429 of one that may not."""
-    state, settings = desk.state, desk.settings
-    load = _load(desk, kind)
-    reason = too_many(load, desk.caps)
-    if is_barred(state.penalty, desk.now):
+    state, settings = context.state, context.settings
+    load = _current_load(context, kind)
+    reason = exceeded_limit(load, context.limits)
+    if is_penalty_active(state.penalty, context.now):
         reason = reason or state.penalty.reason
     if reason is None:
-        state.credits.spend(load.price, desk.now)
+        state.credits.spend(load.credit_cost, context.now)
         return None
-    state.penalty = lengthened(state.penalty, reason, desk.now, settings.penalty)
-    return too_many_answer(reason, _wait(desk, reason), settings)
+    state.penalty = extend_penalty(state.penalty, reason, context.now, settings.penalty)
+    return too_many_requests_answer(reason, _retry_seconds(context, reason), settings)
 
 
-def _load(desk: Desk, kind: Kind) -> Load:
-    state = desk.state
-    links = state.in_flight[Kind.LINK] + state.in_flight[Kind.UNLINK]
+def _current_load(context: CallContext, kind: EndpointKind) -> Load:
+    state = context.state
+    links = state.in_flight[EndpointKind.LINK] + state.in_flight[EndpointKind.UNLINK]
     return Load(
-        in_flight=state.in_flight.total() + desk.caps.others_at(desk.now - state.began),
-        link_in_flight=links if kind in {Kind.LINK, Kind.UNLINK} else 0,
-        used=state.credits.used(desk.now),
-        price=price(kind, desk.settings),
+        in_flight=state.in_flight.total()
+        + context.limits.background_calls_at(context.now - state.started_at),
+        link_in_flight=links if kind in {EndpointKind.LINK, EndpointKind.UNLINK} else 0,
+        credits_used=state.credits.used(context.now),
+        credit_cost=credit_cost(kind, context.settings),
     )
 
 
-def _wait(desk: Desk, reason: Reason) -> float:
-    if is_barred(desk.state.penalty, desk.now):
-        return desk.state.penalty.until - desk.now
-    return _MOMENT if reason is Reason.IN_FLIGHT else desk.state.credits.until_next(desk.now)
+def _retry_seconds(context: CallContext, reason: LimitReason) -> float:
+    if is_penalty_active(context.state.penalty, context.now):
+        return context.state.penalty.until - context.now
+    return (
+        _IN_FLIGHT_RETRY_SECONDS
+        if reason is LimitReason.IN_FLIGHT
+        else context.state.credits.seconds_until_release(context.now)
+    )

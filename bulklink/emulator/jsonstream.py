@@ -9,9 +9,9 @@ from typing import TextIO
 
 import msgspec
 
-_CHUNK = 1 << 18
-_LONGEST_PIECE = 1 << 22
-_SPACE = re.compile(r"[ \t\r\n]*")
+_CHUNK_CHARACTERS = 1 << 18
+_MAX_VALUE_CHARACTERS = 1 << 22
+_WHITESPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
 
 
@@ -19,7 +19,7 @@ class BrokenJsonError(ValueError):
     """Raised when the text is not the JSON object it should be; says the line."""
 
 
-class Piece(msgspec.Struct, frozen=True):
+class JsonMember(msgspec.Struct, frozen=True):
     """A member of the object; of a list, one item.
 
     Args:
@@ -33,45 +33,45 @@ class Piece(msgspec.Struct, frozen=True):
     value: object
 
 
-def pieces(source: TextIO) -> Iterator[Piece]:
+def iter_members(source: TextIO) -> Iterator[JsonMember]:
     """Yield the members of the JSON object in `source`, lists item by item.
 
     Raises:
         BrokenJsonError: where the text is not one JSON object.
     """
     reader = _Reader(source)
-    reader.take("{")
+    reader.expect("{")
     if reader.peek() != "}":
-        yield from _members(reader)
-    reader.take("}")
+        yield from _read_members(reader)
+    reader.expect("}")
     if reader.peek():
-        raise reader.broken("there is text after the end of the object")
+        raise reader.syntax_error("there is text after the end of the object")
 
 
-def _members(reader: _Reader) -> Iterator[Piece]:
+def _read_members(reader: _Reader) -> Iterator[JsonMember]:
     while True:
-        key = reader.value()
+        key = reader.read_value()
         if not isinstance(key, str):
-            raise reader.broken("a name in double quotes was expected")
-        reader.take(":")
+            raise reader.syntax_error("a name in double quotes was expected")
+        reader.expect(":")
         if reader.peek() == "[":
-            yield from _items(reader, key)
+            yield from _read_list_items(reader, key)
         else:
-            yield Piece(key, None, reader.value())
+            yield JsonMember(key, None, reader.read_value())
         if reader.peek() != ",":
             return
-        reader.take(",")
+        reader.expect(",")
 
 
-def _items(reader: _Reader, key: str) -> Iterator[Piece]:
-    reader.take("[")
+def _read_list_items(reader: _Reader, key: str) -> Iterator[JsonMember]:
+    reader.expect("[")
     index = 0
     while reader.peek() != "]":
         if index:
-            reader.take(",")
-        yield Piece(key, index, reader.value())
+            reader.expect(",")
+        yield JsonMember(key, index, reader.read_value())
         index += 1
-    reader.take("]")
+    reader.expect("]")
 
 
 class _Reader:
@@ -80,47 +80,50 @@ class _Reader:
     def __init__(self, source: TextIO) -> None:
         self._source = source
         self._text = ""
-        self._at = 0
-        self._lines_before = 1
+        self._position = 0
+        self._first_line_number = 1
 
-    def broken(self, why: str) -> BrokenJsonError:
-        line = self._lines_before + self._text.count("\n", 0, self._at)
-        return BrokenJsonError(f"line {line}: {why}")
+    def syntax_error(self, message: str) -> BrokenJsonError:
+        line = self._first_line_number + self._text.count("\n", 0, self._position)
+        return BrokenJsonError(f"line {line}: {message}")
 
     def peek(self) -> str:
         """Return the next character that is no white space, or nothing at the end."""
         while True:
-            space = _SPACE.match(self._text, self._at)
-            self._at = space.end() if space else self._at
-            if self._at < len(self._text):
-                return self._text[self._at]
-            if not self._more():
+            whitespace = _WHITESPACE.match(self._text, self._position)
+            self._position = whitespace.end() if whitespace else self._position
+            if self._position < len(self._text):
+                return self._text[self._position]
+            if not self._read_chunk():
                 return ""
 
-    def take(self, wanted: str) -> None:
-        if self.peek() != wanted:
-            raise self.broken(f"{wanted!r} was expected")
-        self._at += 1
+    def expect(self, expected: str) -> None:
+        if self.peek() != expected:
+            raise self.syntax_error(f"{expected!r} was expected")
+        self._position += 1
 
-    def value(self) -> object:
+    def read_value(self) -> object:
         """Decode one value; a value that ends where the chunk ends may go on in the next."""
         self.peek()
         while True:
             try:
-                value, end = _DECODER.raw_decode(self._text, self._at)
+                value, end = _DECODER.raw_decode(self._text, self._position)
             except json.JSONDecodeError as error:
-                if len(self._text) - self._at > _LONGEST_PIECE or not self._more():
-                    raise self.broken(error.msg) from None
+                if (
+                    len(self._text) - self._position > _MAX_VALUE_CHARACTERS
+                    or not self._read_chunk()
+                ):
+                    raise self.syntax_error(error.msg) from None
                 continue
-            if end == len(self._text) and self._more():
+            if end == len(self._text) and self._read_chunk():
                 continue
-            self._at = end
+            self._position = end
             return value
 
-    def _more(self) -> bool:
-        chunk = self._source.read(_CHUNK)
+    def _read_chunk(self) -> bool:
+        chunk = self._source.read(_CHUNK_CHARACTERS)
         if chunk:
-            self._lines_before += self._text.count("\n", 0, self._at)
-            self._text = self._text[self._at :] + chunk
-            self._at = 0
+            self._first_line_number += self._text.count("\n", 0, self._position)
+            self._text = self._text[self._position :] + chunk
+            self._position = 0
         return bool(chunk)

@@ -11,86 +11,93 @@ from types import MappingProxyType
 
 import msgspec
 
-from bulklink.emulator.calls import Kind
-from bulklink.emulator.errors import Problem, refusal
-from bulklink.emulator.settings import Settings, background_calls
+from bulklink.emulator.calls import EndpointKind
+from bulklink.emulator.errors import Problem, error_answer
+from bulklink.emulator.settings import Settings, parse_background_plan
 from bulklink.emulator.wire import Answer, json_answer
 from bulklink.emulator.world import World
 from bulklink.zoho.error_codes import Code
 
 REMAINING_HEADER = "X-API-CREDITS-REMAINING"
-_LONGEST_PENALTY = 3_600.0
+_MAX_PENALTY_SECONDS = 3_600.0
 _BUCKETS = 1_440
 
 
-class _Plan(msgspec.Struct, frozen=True):
-    """What an edition allows; `most` None for no cap."""
+class _EditionLimits(msgspec.Struct, frozen=True):
+    """What an edition allows; `max_credits` None for no cap."""
 
     in_flight: int
     credits: int
-    credits_a_user: int = 0
-    most: int | None = None
+    credits_per_user: int = 0
+    max_credits: int | None = None
 
 
-_PLANS = MappingProxyType(
+_EDITION_LIMITS = MappingProxyType(
     {
-        "free": _Plan(5, 5_000),
-        "standard": _Plan(10, 50_000, 250, 100_000),
-        "professional": _Plan(15, 50_000, 500, 3_000_000),
-        "enterprise": _Plan(20, 50_000, 1_000, 5_000_000),
-        "zoho-one": _Plan(20, 50_000, 1_000, 5_000_000),
-        "ultimate": _Plan(25, 50_000, 2_000),
-        "crm-plus": _Plan(25, 50_000, 2_000),
+        "free": _EditionLimits(5, 5_000),
+        "standard": _EditionLimits(10, 50_000, 250, 100_000),
+        "professional": _EditionLimits(15, 50_000, 500, 3_000_000),
+        "enterprise": _EditionLimits(20, 50_000, 1_000, 5_000_000),
+        "zoho-one": _EditionLimits(20, 50_000, 1_000, 5_000_000),
+        "ultimate": _EditionLimits(25, 50_000, 2_000),
+        "crm-plus": _EditionLimits(25, 50_000, 2_000),
     }
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Caps:
+class OrgLimits:
     """What the org may do; 0 stands for any number.
 
-    `background` tells from which second on other programs keep how many calls in flight.
+    `background_plan` tells from which second on other programs keep how many calls in flight.
     """
 
     in_flight: int
     link_in_flight: int
     credits: int
-    background: tuple[tuple[float, int], ...] = ((0.0, 0),)
+    background_plan: tuple[tuple[float, int], ...] = ((0.0, 0),)
 
-    def others_at(self, seconds: float) -> int:
+    def background_calls_at(self, seconds: float) -> int:
         """Return the calls that other programs keep in flight so long after the start."""
-        return self.background[bisect_right(self.background, (seconds, inf)) - 1][1]
+        return self.background_plan[bisect_right(self.background_plan, (seconds, inf)) - 1][1]
 
 
-def edition_of(settings: Settings, world: World) -> str:
+def effective_edition(settings: Settings, world: World) -> str:
     """Return the edition, as the settings or else the world's licence say it."""
     if settings.edition:
         return settings.edition
-    told = world.org.license_details.paid_type.lower().replace(" ", "-").replace("_", "-")
-    return told if told in _PLANS else "enterprise"
+    paid_type = world.org.license_details.paid_type.lower().replace(" ", "-").replace("_", "-")
+    return paid_type if paid_type in _EDITION_LIMITS else "enterprise"
 
 
-def caps_of(settings: Settings, world: World) -> Caps:
+def org_limits(settings: Settings, world: World) -> OrgLimits:
     """Return the limits of the org: those set, else those of its edition and users."""
-    plan = _PLANS[edition_of(settings, world)]
-    total = plan.credits + plan.credits_a_user * world.org.license_details.users_license_purchased
-    by_edition = total if plan.most is None else min(total, plan.most)
-    return Caps(
-        in_flight=plan.in_flight if settings.concurrency is None else settings.concurrency,
+    edition = _EDITION_LIMITS[effective_edition(settings, world)]
+    uncapped_credits = (
+        edition.credits
+        + edition.credits_per_user * world.org.license_details.users_license_purchased
+    )
+    edition_credits = (
+        uncapped_credits
+        if edition.max_credits is None
+        else min(uncapped_credits, edition.max_credits)
+    )
+    return OrgLimits(
+        in_flight=edition.in_flight if settings.concurrency is None else settings.concurrency,
         link_in_flight=settings.link_concurrency,
-        credits=by_edition if settings.credits is None else settings.credits,
-        background=background_calls(settings),
+        credits=edition_credits if settings.credits is None else settings.credits,
+        background_plan=parse_background_plan(settings),
     )
 
 
-def price(kind: Kind, settings: Settings) -> int:
+def credit_cost(kind: EndpointKind, settings: Settings) -> int:
     """Return the credits that a call costs."""
-    if kind in {Kind.LINK, Kind.UNLINK}:
+    if kind in {EndpointKind.LINK, EndpointKind.UNLINK}:
         return settings.link_credits
-    return settings.read_credits if kind is Kind.READ else 1
+    return settings.read_credits if kind is EndpointKind.READ else 1
 
 
-class CreditsUsed:
+class CreditWindow:
     """Credits used in a rolling window, counted in so many equal parts of it.
 
     Args:
@@ -101,40 +108,40 @@ class CreditsUsed:
 
     def __init__(self, window: float, background: float, start: float) -> None:
         self._window = window
-        self._part = window / _BUCKETS
+        self._bucket_seconds = window / _BUCKETS
         self._background = background
         self._start = start
-        self._parts: deque[tuple[int, int]] = deque()
-        self._own = 0
+        self._buckets: deque[tuple[int, int]] = deque()
+        self._own_credits = 0
 
     def spend(self, amount: int, now: float) -> None:
         """Count credits used now."""
-        part = int(now / self._part)
-        self._own += amount
-        if self._parts and self._parts[-1][0] == part:
-            amount += self._parts.pop()[1]
-        self._parts.append((part, amount))
+        bucket = int(now / self._bucket_seconds)
+        self._own_credits += amount
+        if self._buckets and self._buckets[-1][0] == bucket:
+            amount += self._buckets.pop()[1]
+        self._buckets.append((bucket, amount))
 
     def used(self, now: float) -> int:
         """Return the credits used in the window that ends now, by everybody."""
-        self._forget(now)
-        others = self._background * min(self._window, max(0.0, now - self._start))
-        return self._own + int(others)
+        self._drop_expired(now)
+        background_credits = self._background * min(self._window, max(0.0, now - self._start))
+        return self._own_credits + int(background_credits)
 
-    def until_next(self, now: float) -> float:
+    def seconds_until_release(self, now: float) -> float:
         """Return the seconds until the oldest own credits come back."""
-        self._forget(now)
-        if not self._parts:
-            return self._part
-        return max(0.0, (self._parts[0][0] + 1) * self._part + self._window - now)
+        self._drop_expired(now)
+        if not self._buckets:
+            return self._bucket_seconds
+        return max(0.0, (self._buckets[0][0] + 1) * self._bucket_seconds + self._window - now)
 
-    def _forget(self, now: float) -> None:
-        oldest = int((now - self._window) / self._part)
-        while self._parts and self._parts[0][0] < oldest:
-            self._own -= self._parts.popleft()[1]
+    def _drop_expired(self, now: float) -> None:
+        oldest = int((now - self._window) / self._bucket_seconds)
+        while self._buckets and self._buckets[0][0] < oldest:
+            self._own_credits -= self._buckets.popleft()[1]
 
 
-class Reason(StrEnum):
+class LimitReason(StrEnum):
     """Why a call was one too many."""
 
     IN_FLIGHT = "in-flight"
@@ -146,7 +153,7 @@ class Penalty(msgspec.Struct, frozen=True):
 
     until: float = 0.0
     length: float = 0.0
-    reason: Reason = Reason.IN_FLIGHT
+    reason: LimitReason = LimitReason.IN_FLIGHT
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -155,58 +162,66 @@ class Load(msgspec.Struct, frozen=True):
     Args:
         in_flight: calls of all programs.
         link_in_flight: link and unlink calls.
-        used: credits used in the window.
-        price: credits that the call costs.
+        credits_used: credits used in the window.
+        credit_cost: credits that the call costs.
     """
 
     in_flight: int
     link_in_flight: int
-    used: int
-    price: int
+    credits_used: int
+    credit_cost: int
 
 
-def too_many(load: Load, caps: Caps) -> Reason | None:
+def exceeded_limit(load: Load, limits: OrgLimits) -> LimitReason | None:
     """Tell why a call is one too many, or None where it is not."""
-    if caps.in_flight and load.in_flight > caps.in_flight:
-        return Reason.IN_FLIGHT
-    if caps.link_in_flight and load.link_in_flight > caps.link_in_flight:
-        return Reason.IN_FLIGHT
-    if caps.credits and load.used + load.price > caps.credits:
-        return Reason.CREDITS
+    if limits.in_flight and load.in_flight > limits.in_flight:
+        return LimitReason.IN_FLIGHT
+    if limits.link_in_flight and load.link_in_flight > limits.link_in_flight:
+        return LimitReason.IN_FLIGHT
+    if limits.credits and load.credits_used + load.credit_cost > limits.credits:
+        return LimitReason.CREDITS
     return None
 
 
-def is_barred(penalty: Penalty, now: float) -> bool:
+def is_penalty_active(penalty: Penalty, now: float) -> bool:
     """Tell whether a penalty still holds; at its very end it does."""
     return penalty.length > 0 and now <= penalty.until
 
 
-def lengthened(penalty: Penalty, reason: Reason, now: float, base: float) -> Penalty:
+def extend_penalty(
+    penalty: Penalty, reason: LimitReason, now: float, first_length: float
+) -> Penalty:
     """Return the penalty after one more refusal: a first one, or twice the last."""
-    if not base:
+    if not first_length:
         return penalty
-    length = min(2 * penalty.length, _LONGEST_PENALTY) if is_barred(penalty, now) else base
+    length = (
+        min(2 * penalty.length, _MAX_PENALTY_SECONDS)
+        if is_penalty_active(penalty, now)
+        else first_length
+    )
     return Penalty(now + length, length, reason)
 
 
-_TEXTS = {
-    Reason.CREDITS: "Many requests fired than the allowed limit for the past 24 hours",
-    Reason.IN_FLIGHT: "Many requests are being processed at the same time",
+_MESSAGES = {
+    LimitReason.CREDITS: "Many requests fired than the allowed limit for the past 24 hours",
+    LimitReason.IN_FLIGHT: "Many requests are being processed at the same time",
 }
-_SAME_TEXT = "Too many requests"
+_GENERIC_MESSAGE = "Too many requests"
 
 
-def too_many_answer(reason: Reason, wait: float, settings: Settings) -> Answer:
+def too_many_requests_answer(
+    reason: LimitReason, retry_seconds: float, settings: Settings
+) -> Answer:
     """Make a 429 in the shape, with the words and the headers of the settings."""
-    text = _TEXTS[reason] if settings.too_many_text == "told" else _SAME_TEXT
+    text = _MESSAGES[reason] if settings.too_many_text == "told" else _GENERIC_MESSAGE
     if settings.too_many_body == "old":
         code = Code.TOO_MANY_REQUESTS.value
         answer = json_answer({"code": 429, "error": code, "error_info": text}, 429)
     else:
-        answer = refusal(Problem(Code.TOO_MANY_REQUESTS, message=text))
+        answer = error_answer(Problem(Code.TOO_MANY_REQUESTS, message=text))
     if settings.retry_after == "off":
         return answer
-    return with_header(answer, "Retry-After", str(max(1, int(wait + 0.999))))
+    return with_header(answer, "Retry-After", str(max(1, int(retry_seconds + 0.999))))
 
 
 def with_header(answer: Answer, name: str, value: str) -> Answer:
@@ -214,8 +229,8 @@ def with_header(answer: Answer, name: str, value: str) -> Answer:
     return msgspec.structs.replace(answer, headers={**answer.headers, name: value})
 
 
-def with_remaining(answer: Answer, used: int, caps: Caps) -> Answer:
+def with_credits_remaining(answer: Answer, credits_used: int, limits: OrgLimits) -> Answer:
     """Return the answer with the credits left, once half of them are used."""
-    if not caps.credits or 2 * used < caps.credits:
+    if not limits.credits or 2 * credits_used < limits.credits:
         return answer
-    return with_header(answer, REMAINING_HEADER, str(max(0, caps.credits - used)))
+    return with_header(answer, REMAINING_HEADER, str(max(0, limits.credits - credits_used)))

@@ -31,7 +31,7 @@ class LinkedRecord(msgspec.Struct, frozen=True):
     name: str | None = None
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class LinkItem(msgspec.Struct, frozen=True):
     """One email of a link call; single calls name the message in the address instead."""
 
     owner: Owner
@@ -40,48 +40,48 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class _Body(msgspec.Struct, frozen=True):
-    Emails: list[Wanted]
+    Emails: list[LinkItem]
 
 
-Item = Wanted | tuple[Problem, ...]
+ParsedItem = LinkItem | tuple[Problem, ...]
 
 _DECODER = msgspec.json.Decoder(_Body)
-_MANDATORY = (
+_REQUIRED_FIELDS = (
     "owner.id",
     "linked_record.id",
     "linked_record.module.api_name",
     "linked_record.module.id",
 )
-_OPTIONAL = ("owner.name", "linked_record.name", "message_id")
+_OPTIONAL_FIELDS = ("owner.name", "linked_record.name", "message_id")
 
 
-def read_link_body(body: bytes) -> list[Item] | Problem:
+def parse_link_body(body: bytes) -> list[ParsedItem] | Problem:
     """Return the emails of a link call in order, or what is wrong with the whole body.
 
     An email that is not well formed is given as the problems it has.
     """
     try:
-        return [*_DECODER.decode(body).Emails] or _no_emails()
+        return [*_DECODER.decode(body).Emails] or _missing_emails()
     except msgspec.DecodeError:
-        return _explain(body)
+        return _parse_leniently(body)
 
 
-def missing(index: int, field: str) -> Problem:
+def missing_field(index: int, field: str) -> Problem:
     """Say that a mandatory field of an email is not there."""
-    return Problem(Code.MANDATORY_NOT_FOUND, place(index, field), f"{field} is mandatory")
+    return Problem(Code.MANDATORY_NOT_FOUND, field_details(index, field), f"{field} is mandatory")
 
 
-def wrong(index: int, field: str) -> Problem:
+def invalid_field(index: int, field: str) -> Problem:
     """Say that the value of a field of an email is wrong."""
-    return Problem(Code.INVALID_DATA, place(index, field))
+    return Problem(Code.INVALID_DATA, field_details(index, field))
 
 
-def place(index: int, field: str) -> dict[str, object]:
+def field_details(index: int, field: str) -> dict[str, object]:
     """Return the details that name a field of an email, as the published samples do."""
     return {"api_name": field, "json_path": f"Emails[{index}].{field}"}
 
 
-def _no_emails() -> Problem:
+def _missing_emails() -> Problem:
     return Problem(
         Code.MANDATORY_NOT_FOUND,
         {"api_name": "Emails", "json_path": "Emails"},
@@ -89,7 +89,7 @@ def _no_emails() -> Problem:
     )
 
 
-def _explain(body: bytes) -> list[Item] | Problem:
+def _parse_leniently(body: bytes) -> list[ParsedItem] | Problem:
     if not body.strip():
         return Problem(Code.REQUEST_BODY_IS_EMPTY)
     try:
@@ -100,37 +100,41 @@ def _explain(body: bytes) -> list[Item] | Problem:
         return Problem(Code.INVALID_DATA, {"expected_data_type": "jsonobject"})
     emails = document.get("Emails")
     if emails is None or emails == []:
-        return _no_emails()
+        return _missing_emails()
     if not isinstance(emails, list):
         return Problem(
             Code.INVALID_DATA,
             {"expected_data_type": "jsonarray", "api_name": "Emails", "json_path": "Emails"},
         )
-    return [_read_item(item, index) for index, item in enumerate(emails)]
+    return [_parse_item(item, index) for index, item in enumerate(emails)]
 
 
-def _read_item(item: object, index: int) -> Item:
+def _parse_item(item: object, index: int) -> ParsedItem:
     try:
-        return msgspec.convert(item, Wanted)
+        return msgspec.convert(item, LinkItem)
     except msgspec.ValidationError:
-        return tuple(_problems(item, index))
+        return tuple(_item_problems(item, index))
 
 
-def _problems(item: object, index: int) -> list[Problem]:
+def _item_problems(item: object, index: int) -> list[Problem]:
     if not isinstance(item, dict):
         details = {"expected_data_type": "jsonobject", "json_path": f"Emails[{index}]"}
         return [Problem(Code.INVALID_DATA, details)]
-    absent = [missing(index, field) for field in _MANDATORY if _value(item, field) is None]
-    mistyped = [
-        wrong(index, field)
-        for field in (*_MANDATORY, *_OPTIONAL)
-        if not isinstance(_value(item, field), str | None)
+    missing_problems = [
+        missing_field(index, field)
+        for field in _REQUIRED_FIELDS
+        if _nested_value(item, field) is None
     ]
-    return absent + mistyped
+    type_problems = [
+        invalid_field(index, field)
+        for field in (*_REQUIRED_FIELDS, *_OPTIONAL_FIELDS)
+        if not isinstance(_nested_value(item, field), str | None)
+    ]
+    return missing_problems + type_problems
 
 
-def _value(item: object, dotted: str) -> object:
-    for name in dotted.split("."):
+def _nested_value(item: object, dotted_path: str) -> object:
+    for name in dotted_path.split("."):
         if not isinstance(item, dict):
             return item if item is None else ()  # nothing, or wrong: a text is no object
         item = item.get(name)

@@ -8,17 +8,24 @@ from dataclasses import dataclass
 import msgspec
 
 from bulklink.emulator.errors import Problem
-from bulklink.emulator.linkbody import Item, Module, Wanted, missing, place, wrong
+from bulklink.emulator.linkbody import (
+    LinkItem,
+    Module,
+    ParsedItem,
+    field_details,
+    invalid_field,
+    missing_field,
+)
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.state import Change, ContactView
 from bulklink.emulator.world import Email, World
 from bulklink.zoho.error_codes import Code
 
-DEALS = "Deals"
+DEALS_MODULE = "Deals"
 _OTHER_MODULES = ("Leads", "Accounts", "Contacts")
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class EmailOutcome(msgspec.Struct, frozen=True):
     """What the rules say of one email of a call.
 
     Args:
@@ -33,25 +40,25 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class RuleContext:
     """What a rule needs to know besides the email itself.
 
     Args:
         world: users, deals and the module's id.
         settings: what Zoho leaves open.
         view: the contact's emails and where they are.
-        single: whether the call names its one email in the address.
+        is_single: whether the call names its one email in the address.
     """
 
     world: World
     settings: Settings
     view: ContactView
-    single: bool
+    is_single: bool
 
 
-def module_id(world: World, api_name: str) -> str | None:
+def find_module_id(world: World, api_name: str) -> str | None:
     """Return the id of a module of this org, or None where there is no such module."""
-    if api_name == DEALS:
+    if api_name == DEALS_MODULE:
         return world.module_id
     if api_name not in _OTHER_MODULES:
         return None
@@ -59,123 +66,129 @@ def module_id(world: World, api_name: str) -> str | None:
     return str(number).zfill(len(world.module_id))
 
 
-def module_problem(items: Sequence[Item], world: World) -> Problem | None:
+def module_problem(items: Sequence[ParsedItem], world: World) -> Problem | None:
     """Return why the call's modules refuse it as a whole, or None where they do not."""
     for index, item in enumerate(items):
-        if isinstance(item, Wanted):
-            code = _module_code(item.linked_record.module, world)
+        if isinstance(item, LinkItem):
+            code = _module_error_code(item.linked_record.module, world)
             if code:
-                return Problem(code, place(index, "linked_record.module.api_name"))
+                return Problem(code, field_details(index, "linked_record.module.api_name"))
     return None
 
 
-def _module_code(module: Module, world: World) -> Code | None:
-    known = module_id(world, module.api_name)
-    if known is None:
+def _module_error_code(module: Module, world: World) -> Code | None:
+    expected_id = find_module_id(world, module.api_name)
+    if expected_id is None:
         return Code.INVALID_MODULE
-    if known != module.id:
+    if expected_id != module.id:
         return Code.AMBIGUITY_DURING_PROCESSING
-    return None if module.api_name == DEALS else Code.INVALID_MODULE
+    return None if module.api_name == DEALS_MODULE else Code.INVALID_MODULE
 
 
-def judge_links(items: Sequence[Item], case: Case) -> list[Outcome]:
+def evaluate_links(items: Sequence[ParsedItem], context: RuleContext) -> list[EmailOutcome]:
     """Judge the emails of a link call in order; each sees what those before it changed."""
-    pending: dict[str, str | None] = {}
-    owners = [item.owner.id for item in items if isinstance(item, Wanted)]
+    pending_deals: dict[str, str | None] = {}
+    owner_ids = [item.owner.id for item in items if isinstance(item, LinkItem)]
     outcomes = []
     for index, item in enumerate(items):
-        if not isinstance(item, Wanted):
-            outcomes.append(Outcome(None, problems=item))
+        if not isinstance(item, LinkItem):
+            outcomes.append(EmailOutcome(None, problems=item))
             continue
-        problems, change = _judge_link(item, index, case, owners[0], pending)
+        problems, change = _evaluate_link(item, index, context, owner_ids[0], pending_deals)
         if change:
-            pending[change.message_id] = change.deal_id
-        outcomes.append(Outcome(item.message_id, change, problems))
+            pending_deals[change.message_id] = change.deal_id
+        outcomes.append(EmailOutcome(item.message_id, change, problems))
     return outcomes
 
 
-_Verdict = tuple[tuple[Problem, ...], Change | None]
+_LinkEvaluation = tuple[tuple[Problem, ...], Change | None]
 
 
-def _judge_link(
-    item: Wanted, index: int, case: Case, first_owner: str, pending: dict[str, str | None]
-) -> _Verdict:
-    absent = _absent(item, index, case)
-    if absent:
-        return absent, None
-    email = case.view.mailbox.by_id.get(item.message_id or "")
+def _evaluate_link(
+    item: LinkItem,
+    index: int,
+    context: RuleContext,
+    first_owner: str,
+    pending_deals: dict[str, str | None],
+) -> _LinkEvaluation:
+    missing_problems = _missing_fields(item, index, context)
+    if missing_problems:
+        return missing_problems, None
+    email = context.view.mailbox.by_id.get(item.message_id or "")
     if email is None:
-        return (wrong(index, "message_id"),), None
-    problem = _owner_problem(item, index, case, email, first_owner) or _deal_problem(
-        item, index, case
+        return (invalid_field(index, "message_id"),), None
+    problem = _owner_problem(item, index, context, email, first_owner) or _deal_problem(
+        item, index, context
     )
     if problem:
         return (problem,), None
     deal_id = item.linked_record.id
-    current = pending.get(email.message_id, case.view.deal_of(email))
-    if current is None:
+    current_deal = pending_deals.get(email.message_id, context.view.deal_of(email))
+    if current_deal is None:
         return (), Change(email.message_id, deal_id)
-    if current == deal_id and case.settings.same_deal == "success":
+    if current_deal == deal_id and context.settings.same_deal == "success":
         return (), None
-    return (Problem(Code.ALREADY_LINKED, place(index, "linked_record.id")),), None
+    return (Problem(Code.ALREADY_LINKED, field_details(index, "linked_record.id")),), None
 
 
-def _absent(item: Wanted, index: int, case: Case) -> tuple[Problem, ...]:
+def _missing_fields(item: LinkItem, index: int, context: RuleContext) -> tuple[Problem, ...]:
     fields = []
     if item.message_id is None:
         fields.append("message_id")
-    if case.settings.names == "required":
+    if context.settings.names == "required":
         fields += ["owner.name"] if not item.owner.name else []
         fields += ["linked_record.name"] if not item.linked_record.name else []
-    return tuple(missing(index, field) for field in fields)
+    return tuple(missing_field(index, field) for field in fields)
 
 
 def _owner_problem(
-    item: Wanted, index: int, case: Case, email: Email, first_owner: str
+    item: LinkItem, index: int, context: RuleContext, email: Email, first_owner: str
 ) -> Problem | None:
-    owner_id, settings = item.owner.id, case.settings
+    owner_id, settings = item.owner.id, context.settings
     if (
-        owner_id not in case.world.users
+        owner_id not in context.world.users
         or (owner_id != email.owner_id and settings.wrong_owner == "invalid-data")
         or (owner_id != first_owner and settings.mixed_owners == "invalid-data")
     ):
-        return wrong(index, "owner.id")
+        return invalid_field(index, "owner.id")
     return None
 
 
-def _deal_problem(item: Wanted, index: int, case: Case) -> Problem | None:
-    deal = case.world.deals.get(item.linked_record.id)
+def _deal_problem(item: LinkItem, index: int, context: RuleContext) -> Problem | None:
+    deal = context.world.deals.get(item.linked_record.id)
     if deal is None:
-        return wrong(index, "linked_record.id")
-    if deal.contact_id != case.view.contact_id:
-        return Problem(Code.NOT_ALLOWED, place(index, "linked_record.id"))
+        return invalid_field(index, "linked_record.id")
+    if deal.contact_id != context.view.contact_id:
+        return Problem(Code.NOT_ALLOWED, field_details(index, "linked_record.id"))
     return None
 
 
-def judge_unlinks(message_ids: Sequence[str], owner_id: str, case: Case) -> list[Outcome]:
+def evaluate_unlinks(
+    message_ids: Sequence[str], owner_id: str, context: RuleContext
+) -> list[EmailOutcome]:
     """Judge the emails of an unlink call in order; each sees what those before it changed."""
-    done: set[str] = set()
+    unlinked_ids: set[str] = set()
     outcomes = []
     for index, message_id in enumerate(message_ids):
-        outcome = _judge_unlink(message_id, index, owner_id, case, done)
+        outcome = _evaluate_unlink(message_id, index, owner_id, context, unlinked_ids)
         if outcome.change:
-            done.add(message_id)
+            unlinked_ids.add(message_id)
         outcomes.append(outcome)
     return outcomes
 
 
-def _judge_unlink(
-    message_id: str, index: int, owner_id: str, case: Case, done: set[str]
-) -> Outcome:
+def _evaluate_unlink(
+    message_id: str, index: int, owner_id: str, context: RuleContext, unlinked_ids: set[str]
+) -> EmailOutcome:
     details: dict[str, object] = {"api_name": "message_ids", "json_path": f"message_ids[{index}]"}
-    if case.single:
+    if context.is_single:
         details = {"resource_path_index": 3}
-    refused = Outcome(message_id, problems=(Problem(Code.INVALID_DATA, details),))
-    email = case.view.mailbox.by_id.get(message_id)
+    refusal = EmailOutcome(message_id, problems=(Problem(Code.INVALID_DATA, details),))
+    email = context.view.mailbox.by_id.get(message_id)
     if email is None:
-        return refused
-    if email.owner_id != owner_id and case.settings.wrong_owner == "invalid-data":
-        return refused
-    if message_id in done or case.view.deal_of(email) is None:
-        return Outcome(message_id) if case.settings.unlinked == "success" else refused
-    return Outcome(message_id, Change(message_id, None))
+        return refusal
+    if email.owner_id != owner_id and context.settings.wrong_owner == "invalid-data":
+        return refusal
+    if message_id in unlinked_ids or context.view.deal_of(email) is None:
+        return EmailOutcome(message_id) if context.settings.unlinked == "success" else refusal
+    return EmailOutcome(message_id, Change(message_id, None))

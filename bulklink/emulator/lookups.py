@@ -7,15 +7,15 @@ from typing import TypeVar
 
 import msgspec
 
-from bulklink.emulator.desk import Asked, Desk, Reply, refuse
-from bulklink.emulator.errors import Problem, at_param
-from bulklink.emulator.links import module_id
+from bulklink.emulator.desk import ApiRequest, CallContext, HandlerResult, refuse
+from bulklink.emulator.errors import Problem, param_problem
+from bulklink.emulator.links import find_module_id
 from bulklink.emulator.wire import NO_CONTENT, json_answer
-from bulklink.emulator.world import Contact, Deal, User, moment
+from bulklink.emulator.world import Contact, Deal, User, parse_timestamp
 from bulklink.zoho.error_codes import Code
 
-MOST_PER_PAGE = 200
-LONGEST_IDS = 1_024
+MAX_PER_PAGE = 200
+MAX_IDS_CHARACTERS = 1_024
 _T = TypeVar("_T")
 
 _DEAL_FIELDS = {
@@ -24,35 +24,35 @@ _DEAL_FIELDS = {
     "Created_Time": "created_time",
     "Modified_Time": "modified_time",
 }
-_TIMES = ("Created_Time", "Modified_Time")
+_TIME_FIELDS = ("Created_Time", "Modified_Time")
 
 
-def org(desk: Desk, _asked: Asked) -> Reply:
+def handle_org(context: CallContext, _api_request: ApiRequest) -> HandlerResult:
     """Answer what the org is and what it has bought."""
-    return Reply(json_answer({"org": [msgspec.to_builtins(desk.world.org)]}))
+    return HandlerResult(json_answer({"org": [msgspec.to_builtins(context.world.org)]}))
 
 
-def modules(desk: Desk, asked: Asked) -> Reply:
+def handle_modules(context: CallContext, api_request: ApiRequest) -> HandlerResult:
     """Answer a module's id, or those of all modules."""
-    wanted = [asked.call.module] if asked.call.module else ["Deals", "Contacts"]
-    shapes = [{"api_name": name, "id": module_id(desk.world, name)} for name in wanted]
-    if any(shape["id"] is None for shape in shapes):
+    names = [api_request.call.module] if api_request.call.module else ["Deals", "Contacts"]
+    entries = [{"api_name": name, "id": find_module_id(context.world, name)} for name in names]
+    if any(entry["id"] is None for entry in entries):
         return refuse(Problem(Code.INVALID_MODULE, {"resource_path_index": 2}))
-    return Reply(json_answer({"modules": shapes}))
+    return HandlerResult(json_answer({"modules": entries}))
 
 
-def users(desk: Desk, asked: Asked) -> Reply:
+def handle_users(context: CallContext, api_request: ApiRequest) -> HandlerResult:
     """Answer a page of the org's users."""
-    kind = asked.query.get("type", "AllUsers")
+    kind = api_request.query.get("type", "AllUsers")
     if kind not in {"AllUsers", "ActiveUsers"}:
-        return refuse(at_param(Code.INVALID_DATA, "type"))
-    everyone = list(desk.world.users.values())
+        return refuse(param_problem(Code.INVALID_DATA, "type"))
+    selected_users = list(context.world.users.values())
     if kind == "ActiveUsers":
-        everyone = [user for user in everyone if user.status == "active"]
-    return _page_reply("users", everyone, asked, _user_shape)
+        selected_users = [user for user in selected_users if user.status == "active"]
+    return _page_result("users", selected_users, api_request, _user_entry)
 
 
-def _user_shape(user: User) -> dict[str, object]:
+def _user_entry(user: User) -> dict[str, object]:
     return {
         "id": user.id,
         "full_name": user.full_name,
@@ -61,127 +61,136 @@ def _user_shape(user: User) -> dict[str, object]:
     }
 
 
-def records(desk: Desk, asked: Asked) -> Reply:
+def handle_records(context: CallContext, api_request: ApiRequest) -> HandlerResult:
     """Answer deals by their ids, or a page of all deals."""
-    if asked.call.module != "Deals":
+    if api_request.call.module != "Deals":
         return refuse(Problem(Code.INVALID_MODULE, {"resource_path_index": 0}))
-    fields = _fields(asked)
+    fields = _parse_fields(api_request)
     if isinstance(fields, Problem):
         return refuse(fields)
-    ids = asked.query.get("ids")
+    ids = api_request.query.get("ids")
     if ids is None:
-        chosen = list(desk.world.deals.values())
-    elif len(ids) > LONGEST_IDS:
-        details = {"param_name": "ids", "maximum_length": LONGEST_IDS}
+        deals = list(context.world.deals.values())
+    elif len(ids) > MAX_IDS_CHARACTERS:
+        details = {"param_name": "ids", "maximum_length": MAX_IDS_CHARACTERS}
         return refuse(Problem(Code.INVALID_DATA, details))
     else:
-        wanted = dict.fromkeys(ids.split(","))
-        chosen = [desk.world.deals[deal_id] for deal_id in wanted if deal_id in desk.world.deals]
-    return _page_reply(
-        "data", chosen, asked, lambda deal: _deal_shape(deal, fields, desk.world.contacts)
+        requested_ids = dict.fromkeys(ids.split(","))
+        deals = [
+            context.world.deals[deal_id]
+            for deal_id in requested_ids
+            if deal_id in context.world.deals
+        ]
+    return _page_result(
+        "data", deals, api_request, lambda deal: _deal_entry(deal, fields, context.world.contacts)
     )
 
 
-def contact_deals(desk: Desk, asked: Asked) -> Reply:
+def handle_contact_deals(context: CallContext, api_request: ApiRequest) -> HandlerResult:
     """Answer a page of one contact's deals."""
-    fields = _fields(asked)
+    fields = _parse_fields(api_request)
     if isinstance(fields, Problem):
         return refuse(fields)
-    order = _sorting(asked)
-    if isinstance(order, Problem):
-        return refuse(order)
-    name, descending = order
+    sorting = _parse_sorting(api_request)
+    if isinstance(sorting, Problem):
+        return refuse(sorting)
+    name, descending = sorting
     deals = sorted(
-        desk.world.deals_of.get(asked.call.record_id, ()),
+        context.world.deals_by_contact.get(api_request.call.record_id, ()),
         key=lambda deal: _sort_key(deal, name),
         reverse=descending,
     )
-    return _page_reply(
-        "data", deals, asked, lambda deal: _deal_shape(deal, fields, desk.world.contacts)
+    return _page_result(
+        "data", deals, api_request, lambda deal: _deal_entry(deal, fields, context.world.contacts)
     )
 
 
-def _fields(asked: Asked) -> list[str] | Problem:
-    text = asked.query.get("fields")
-    return text.split(",") if text else at_param(Code.MANDATORY_NOT_FOUND, "fields")
+def _parse_fields(api_request: ApiRequest) -> list[str] | Problem:
+    text = api_request.query.get("fields")
+    return text.split(",") if text else param_problem(Code.MANDATORY_NOT_FOUND, "fields")
 
 
-def _sorting(asked: Asked) -> tuple[str, bool] | Problem:
-    name = asked.query.get("sort_by", "id")
-    order = asked.query.get("sort_order", "desc")
-    if name not in {"id", *_TIMES}:
-        return at_param(Code.INVALID_DATA, "sort_by")
+def _parse_sorting(api_request: ApiRequest) -> tuple[str, bool] | Problem:
+    name = api_request.query.get("sort_by", "id")
+    order = api_request.query.get("sort_order", "desc")
+    if name not in {"id", *_TIME_FIELDS}:
+        return param_problem(Code.INVALID_DATA, "sort_by")
     if order not in {"asc", "desc"}:
-        return at_param(Code.INVALID_DATA, "sort_order")
+        return param_problem(Code.INVALID_DATA, "sort_order")
     return name, order == "desc"
 
 
 def _sort_key(deal: Deal, name: str) -> float:
     if name == "id":
         return int(deal.id)
-    return moment(deal.created_time if name == "Created_Time" else deal.modified_time)
+    return parse_timestamp(deal.created_time if name == "Created_Time" else deal.modified_time)
 
 
-def _deal_shape(
+def _deal_entry(
     deal: Deal, fields: Sequence[str], contacts: Mapping[str, Contact]
 ) -> dict[str, object]:
-    known = [name for name in fields if name in _DEAL_FIELDS]
-    shape: dict[str, object] = {name: getattr(deal, _DEAL_FIELDS[name]) for name in known}
+    known_fields = [name for name in fields if name in _DEAL_FIELDS]
+    entry: dict[str, object] = {name: getattr(deal, _DEAL_FIELDS[name]) for name in known_fields}
     if "Contact_Name" in fields:
-        shape["Contact_Name"] = {"name": contacts[deal.contact_id].name, "id": deal.contact_id}
-    return shape | {"id": deal.id}
+        entry["Contact_Name"] = {"name": contacts[deal.contact_id].name, "id": deal.contact_id}
+    return entry | {"id": deal.id}
 
 
-def pipeline(desk: Desk, asked: Asked) -> Reply:
+def handle_pipeline(context: CallContext, api_request: ApiRequest) -> HandlerResult:
     """Answer the stages of the pipeline."""
-    if not asked.query.get("layout_id", "").isdigit():
-        code = Code.INVALID_DATA if asked.query.get("layout_id") else Code.MANDATORY_NOT_FOUND
-        return refuse(at_param(code, "layout_id"))
+    if not api_request.query.get("layout_id", "").isdigit():
+        code = Code.INVALID_DATA if api_request.query.get("layout_id") else Code.MANDATORY_NOT_FOUND
+        return refuse(param_problem(code, "layout_id"))
     maps = [
         {
             "display_value": stage.display_value,
             "actual_value": stage.actual_value,
             "forecast_type": stage.forecast_type,
-            "forecast_category": {"name": _CATEGORIES[stage.forecast_type]},
+            "forecast_category": {"name": _FORECAST_CATEGORIES[stage.forecast_type]},
         }
-        for stage in desk.world.stages
+        for stage in context.world.stages
     ]
     standard = {"display_value": "Standard", "actual_value": "Standard", "default": True}
-    return Reply(json_answer({"pipeline": [standard | {"maps": maps}]}))
+    return HandlerResult(json_answer({"pipeline": [standard | {"maps": maps}]}))
 
 
-_CATEGORIES: Mapping[str, str] = {
+_FORECAST_CATEGORIES: Mapping[str, str] = {
     "Open": "Pipeline",
     "Closed Won": "Closed",
     "Closed Lost": "Omitted",
 }
 
 
-def _page_reply(
-    key: str, everything: Sequence[_T], asked: Asked, shape: Callable[[_T], dict[str, object]]
-) -> Reply:
-    page = _whole(asked, "page", 1, None)
-    per_page = _whole(asked, "per_page", MOST_PER_PAGE, MOST_PER_PAGE)
+def _page_result(
+    key: str,
+    items: Sequence[_T],
+    api_request: ApiRequest,
+    to_entry: Callable[[_T], dict[str, object]],
+) -> HandlerResult:
+    page = _parse_positive_int(api_request, "page", 1, None)
+    per_page = _parse_positive_int(api_request, "per_page", MAX_PER_PAGE, MAX_PER_PAGE)
     if isinstance(page, Problem):
         return refuse(page)
     if isinstance(per_page, Problem):
         return refuse(per_page)
     start = (page - 1) * per_page
-    shown = everything[start : start + per_page]
-    if not shown:
-        return Reply(NO_CONTENT)
+    page_items = items[start : start + per_page]
+    if not page_items:
+        return HandlerResult(NO_CONTENT)
     info = {
         "per_page": per_page,
-        "count": len(shown),
+        "count": len(page_items),
         "page": page,
-        "more_records": start + per_page < len(everything),
+        "more_records": start + per_page < len(items),
     }
-    return Reply(json_answer({key: [shape(one) for one in shown], "info": info}))
+    return HandlerResult(json_answer({key: [to_entry(item) for item in page_items], "info": info}))
 
 
-def _whole(asked: Asked, name: str, default: int, most: int | None) -> int | Problem:
-    text = asked.query.get(name, str(default))
+def _parse_positive_int(
+    api_request: ApiRequest, name: str, default: int, maximum: int | None
+) -> int | Problem:
+    text = api_request.query.get(name, str(default))
     number = int(text) if text.isdecimal() and len(text) < 10 else 0
-    if number < 1 or (most is not None and number > most):
-        return at_param(Code.INVALID_DATA, name)
+    if number < 1 or (maximum is not None and number > maximum):
+        return param_problem(Code.INVALID_DATA, name)
     return number

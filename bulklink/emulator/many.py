@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bulklink.emulator.errors import Problem, error_entry, refusal
+from bulklink.emulator.errors import Problem, error_answer, error_entry
 from bulklink.emulator.linkbody import LinkedRecord, Owner
-from bulklink.emulator.links import Outcome
-from bulklink.emulator.settings import Mixed, Settings
+from bulklink.emulator.links import EmailOutcome
+from bulklink.emulator.settings import MixedAnswer, Settings
 from bulklink.emulator.wire import Answer, json_answer
 from bulklink.zoho.error_codes import Code
 
-_WORDS = {
+_SUCCESS_MESSAGES = {
     ("pages", "link"): "email has been linked with the deal successfully",
     ("pages", "unlink"): "email has been unlinked from the deal successfully",
     ("openapi", "link"): "Email linked to the record successfully",
@@ -23,62 +23,68 @@ _WORDS = {
 }
 
 
-def is_applied(outcomes: Sequence[Outcome], mixed: Mixed) -> bool:
+def applies_changes(outcomes: Sequence[EmailOutcome], mixed_answer: MixedAnswer) -> bool:
     """Tell whether the good emails of a call are changed."""
-    return mixed.applied == "yes" or not any(outcome.problems for outcome in outcomes)
+    return mixed_answer.applied == "yes" or not any(outcome.problems for outcome in outcomes)
 
 
-def many_answer(outcomes: Sequence[Outcome], verb: str, settings: Settings, seed: str) -> Answer:
+def batch_answer(
+    outcomes: Sequence[EmailOutcome], verb: str, settings: Settings, seed: str
+) -> Answer:
     """Make the answer of a many-emails call; `seed` decides a shuffled order."""
-    bad = sum(1 for outcome in outcomes if outcome.problems)
-    if not bad:
-        words = _WORDS[settings.wording, verb]
-        return json_answer({"Emails": [_success(outcome, words) for outcome in outcomes]})
+    refused_count = sum(1 for outcome in outcomes if outcome.problems)
+    if not refused_count:
+        message = _SUCCESS_MESSAGES[settings.wording, verb]
+        return json_answer({"Emails": [_success_entry(outcome, message) for outcome in outcomes]})
     entries = _mixed_entries(outcomes, verb, settings)
     if settings.mixed_answer.order == "reversed":
         entries.reverse()
     elif settings.mixed_answer.order == "shuffled":
         random.Random(seed).shuffle(entries)  # noqa: S311 - no secret is drawn
-    status = 400 if bad == len(outcomes) else settings.mixed_answer.status
+    status = 400 if refused_count == len(outcomes) else settings.mixed_answer.status
     return json_answer({"Emails": entries}, status)
 
 
-def _success(outcome: Outcome, words: str) -> dict[str, object]:
+def _success_entry(outcome: EmailOutcome, message: str) -> dict[str, object]:
     return {
         "code": Code.SUCCESS.value,
         "details": {"message_id": outcome.message_id},
-        "message": words,
+        "message": message,
         "status": "success",
     }
 
 
-def _mixed_entries(outcomes: Sequence[Outcome], verb: str, settings: Settings) -> list[object]:
-    mixed, entries = settings.mixed_answer, list[object]()
+def _mixed_entries(outcomes: Sequence[EmailOutcome], verb: str, settings: Settings) -> list[object]:
+    mixed_answer, entries = settings.mixed_answer, list[object]()
     for outcome in outcomes:
         if outcome.problems:
-            errors = [_named(problem, outcome, mixed) for problem in outcome.problems]
-            entries.append(errors if mixed.shape == "nested" else errors[0])
-        elif mixed.good == "success":
-            entry = _success(outcome, _WORDS[settings.wording, verb])
-            entries.append([entry] if mixed.shape == "nested" else entry)
-        elif mixed.good == "empty":
+            errors = [
+                _item_error_entry(problem, outcome, mixed_answer) for problem in outcome.problems
+            ]
+            entries.append(errors if mixed_answer.shape == "nested" else errors[0])
+        elif mixed_answer.good == "success":
+            entry = _success_entry(outcome, _SUCCESS_MESSAGES[settings.wording, verb])
+            entries.append([entry] if mixed_answer.shape == "nested" else entry)
+        elif mixed_answer.good == "empty":
             entries.append([])
     return entries
 
 
-def _named(problem: Problem, outcome: Outcome, mixed: Mixed) -> dict[str, object]:
+def _item_error_entry(
+    problem: Problem, outcome: EmailOutcome, mixed_answer: MixedAnswer
+) -> dict[str, object]:
     entry = error_entry(problem)
     details = dict(problem.details)
-    if mixed.named in {"none", "message-id"}:
+    if mixed_answer.named in {"none", "message-id"}:
         details.pop("json_path", None)
-    if mixed.named in {"both", "message-id"} and outcome.message_id is not None:
+    if mixed_answer.named in {"both", "message-id"} and outcome.message_id is not None:
         details["message_id"] = outcome.message_id
     entry["details"] = details
     return entry
 
 
 def single_link_answer(
-    outcome: Outcome, owner: Owner, record: LinkedRecord, settings: Settings
+    outcome: EmailOutcome, owner: Owner, record: LinkedRecord, settings: Settings
 ) -> Answer:
     """Make the answer of a link call whose address names the email."""
     if outcome.problems or settings.single_answer == "success":
@@ -87,11 +93,11 @@ def single_link_answer(
     return json_answer({"Emails": [echo]})
 
 
-def single_answer(outcome: Outcome, verb: str, settings: Settings) -> Answer:
+def single_answer(outcome: EmailOutcome, verb: str, settings: Settings) -> Answer:
     """Make the answer of a call whose address names the email."""
     if not outcome.problems:
-        words = _WORDS[settings.wording, verb]
-        return json_answer({"Emails": [_success(outcome, words)]})
+        message = _SUCCESS_MESSAGES[settings.wording, verb]
+        return json_answer({"Emails": [_success_entry(outcome, message)]})
     if settings.single_error == "flat":
-        return refusal(outcome.problems[0])
+        return error_answer(outcome.problems[0])
     return json_answer({"Emails": [[error_entry(p) for p in outcome.problems]]}, 400)

@@ -11,27 +11,27 @@ from typing import Literal
 
 import msgspec
 
-from bulklink.emulator.world import Deal, Stage, moment
+from bulklink.emulator.world import Deal, Stage, parse_timestamp
 
-Forecast = Literal["Open", "Closed Won", "Closed Lost"]
+ForecastType = Literal["Open", "Closed Won", "Closed Lost"]
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class DealCandidate(msgspec.Struct, frozen=True):
     """A deal of the contact as it is when the email comes in.
 
     Args:
         deal_id: the deal.
         forecast_type: of its stage; several stages can be Closed Lost.
-        modified: seconds since 1970.
+        modified_at: seconds since 1970.
     """
 
     deal_id: str
-    forecast_type: Forecast
-    modified: float
+    forecast_type: ForecastType
+    modified_at: float
 
 
-def predict(
-    candidates: Iterable[Candidate], mode: Literal["strict", "loose"] = "strict"
+def predict_deal(
+    candidates: Iterable[DealCandidate], mode: Literal["strict", "loose"] = "strict"
 ) -> str | None:
     """Return the deal that a received email is linked to, or None.
 
@@ -40,21 +40,26 @@ def predict(
         mode: `strict` counts as open what is forecast Open; `loose` whatever is not Closed Lost
             (the announcement leaves Closed Won open).
     """
-    openly = [one for one in candidates if _is_open(one, mode)]
-    if not openly:
+    open_deals = [candidate for candidate in candidates if _is_open(candidate, mode)]
+    if not open_deals:
         return None
     # Two deals modified in the same second: the younger, as ids grow.
-    return max(openly, key=lambda one: (one.modified, int(one.deal_id))).deal_id
+    return max(
+        open_deals, key=lambda candidate: (candidate.modified_at, int(candidate.deal_id))
+    ).deal_id
 
 
-def _is_open(candidate: Candidate, mode: str) -> bool:
+def _is_open(candidate: DealCandidate, mode: str) -> bool:
     if mode == "strict":
         return candidate.forecast_type == "Open"
     return candidate.forecast_type != "Closed Lost"
 
 
-def candidates(deals: Iterable[Deal], stages: Sequence[Stage]) -> list[Candidate]:
+def deal_candidates(deals: Iterable[Deal], stages: Sequence[Stage]) -> list[DealCandidate]:
     """Read deals by the forecast type of their stage, whichever of its names they carry."""
     forecasts = {stage.display_value: stage.forecast_type for stage in stages}
     forecasts |= {stage.actual_value: stage.forecast_type for stage in stages}
-    return [Candidate(deal.id, forecasts[deal.stage], moment(deal.modified_time)) for deal in deals]
+    return [
+        DealCandidate(deal.id, forecasts[deal.stage], parse_timestamp(deal.modified_time))
+        for deal in deals
+    ]

@@ -5,90 +5,98 @@ from __future__ import annotations
 import base64
 import binascii
 
-from bulklink.emulator.desk import Asked, Desk, Reply, refuse
-from bulklink.emulator.errors import Problem, at_param, at_path
+from bulklink.emulator.desk import ApiRequest, CallContext, HandlerResult, refuse
+from bulklink.emulator.errors import Problem, param_problem, path_problem
 from bulklink.emulator.faults import FaultKind, is_hidden
 from bulklink.emulator.state import ContactView
 from bulklink.emulator.wire import NO_CONTENT, json_answer
 from bulklink.emulator.world import Email, World
 from bulklink.zoho.error_codes import Code
 
-PER_PAGE = 10
+CONTACT_EMAILS_PER_PAGE = 10
 FIRST_INDEX = "0"
 _TYPES = ("sent_from_crm", "scheduled_in_crm", "drafts", "user_emails")
 
 
-def emails(desk: Desk, asked: Asked) -> Reply:
+def handle_emails(context: CallContext, api_request: ApiRequest) -> HandlerResult:
     """Answer ten emails of a contact, newest first."""
-    problem = _query_problem(desk, asked) or _mailbox_problem(desk, asked)
+    problem = _query_problem(context, api_request) or _mailbox_problem(context, api_request)
     if problem:
         return refuse(problem)
-    view = _seen(desk, asked.call.record_id)
-    chosen = _chosen(desk, view.mailbox.emails, asked)
-    start = read_index(asked.query.get("index", FIRST_INDEX), len(chosen))
+    view = _contact_view(context, api_request.call.record_id)
+    matching = _filter_emails(context, view.mailbox.emails, api_request)
+    start = decode_index(api_request.query.get("index", FIRST_INDEX), len(matching))
     if start is None:
-        return refuse(at_param(Code.INVALID_DATA, "index"))
-    page = chosen[start : start + PER_PAGE]
+        return refuse(param_problem(Code.INVALID_DATA, "index"))
+    page = matching[start : start + CONTACT_EMAILS_PER_PAGE]
     if not page:
-        return Reply(NO_CONTENT)
-    shapes = [email_shape(email, view, desk.world) for email in page]
-    return Reply(json_answer({"Emails": shapes, "info": _info(start, len(page), len(chosen))}))
+        return HandlerResult(NO_CONTENT)
+    entries = [email_entry(email, view, context.world) for email in page]
+    return HandlerResult(
+        json_answer({"Emails": entries, "info": _page_info(start, len(page), len(matching))})
+    )
 
 
-def _query_problem(desk: Desk, asked: Asked) -> Problem | None:
-    kind, owner_id = asked.query.get("type"), asked.query.get("owner_id")
+def _query_problem(context: CallContext, api_request: ApiRequest) -> Problem | None:
+    kind, owner_id = api_request.query.get("type"), api_request.query.get("owner_id")
     if kind is not None and kind not in _TYPES:
-        return at_param(Code.INVALID_DATA, "type")
-    if owner_id is not None and (kind != "user_emails" or owner_id not in desk.world.users):
-        return at_param(Code.INVALID_DATA, "owner_id")
+        return param_problem(Code.INVALID_DATA, "type")
+    if owner_id is not None and (kind != "user_emails" or owner_id not in context.world.users):
+        return param_problem(Code.INVALID_DATA, "owner_id")
     return None
 
 
-def _mailbox_problem(desk: Desk, asked: Asked) -> Problem | None:
+def _mailbox_problem(context: CallContext, api_request: ApiRequest) -> Problem | None:
     """A mailbox whose sync is broken cannot be read on its own."""
-    broken = asked.query.get("owner_id") in desk.settings.broken_mailboxes
-    return Problem(Code.CANNOT_PROCESS) if broken else None
+    is_broken = api_request.query.get("owner_id") in context.settings.broken_mailboxes
+    return Problem(Code.CANNOT_PROCESS) if is_broken else None
 
 
-def _seen(desk: Desk, contact_id: str) -> ContactView:
+def _contact_view(context: CallContext, contact_id: str) -> ContactView:
     """Return the contact's emails as this call sees them: as they are, or as they were."""
-    ago = sum(fault.lasts for fault in desk.faults if fault.kind == FaultKind.STALE)
-    if not ago:
-        return desk.state.view(contact_id)
-    return desk.state.view_at(contact_id, desk.now - ago)
+    staleness = sum(fault.duration for fault in context.faults if fault.kind == FaultKind.STALE)
+    if not staleness:
+        return context.state.view(contact_id)
+    return context.state.view_at(contact_id, context.now - staleness)
 
 
-def _chosen(desk: Desk, emails: tuple[Email, ...], asked: Asked) -> tuple[Email, ...]:
+def _filter_emails(
+    context: CallContext, emails: tuple[Email, ...], api_request: ApiRequest
+) -> tuple[Email, ...]:
     """Choose by the query; every email of a world is a user's, from the mailbox sync."""
-    if asked.query.get("type", "user_emails") != "user_emails":
+    if api_request.query.get("type", "user_emails") != "user_emails":
         return ()
-    owner_id = asked.query.get("owner_id")
+    owner_id = api_request.query.get("owner_id")
     if owner_id is not None:
         emails = tuple(email for email in emails if email.owner_id == owner_id)
-    for fault in desk.faults:
+    for fault in context.faults:
         if fault.kind == FaultKind.HIDDEN:
             emails = tuple(email for email in emails if not is_hidden(fault, email.message_id))
     return emails
 
 
-def _info(start: int, count: int, total: int) -> dict[str, object]:
-    more = start + count < total
-    previous = make_index(max(0, start - PER_PAGE), total) if start > PER_PAGE else FIRST_INDEX
+def _page_info(start: int, count: int, total: int) -> dict[str, object]:
+    has_more = start + count < total
+    previous = (
+        encode_index(max(0, start - CONTACT_EMAILS_PER_PAGE), total)
+        if start > CONTACT_EMAILS_PER_PAGE
+        else FIRST_INDEX
+    )
     return {
-        "per_page": PER_PAGE,
+        "per_page": CONTACT_EMAILS_PER_PAGE,
         "count": count,
-        "next_index": make_index(start + count, total) if more else None,
+        "next_index": encode_index(start + count, total) if has_more else None,
         "prev_index": previous,
-        "more_records": more,
+        "more_records": has_more,
     }
 
 
-def make_index(start: int, total: int) -> str:
+def encode_index(start: int, total: int) -> str:
     """Name a place in a list. It counts from the oldest email: new ones do not shift it."""
     return base64.urlsafe_b64encode(f"o{total - start}".encode()).decode().rstrip("=")
 
 
-def read_index(index: str, total: int) -> int | None:
+def decode_index(index: str, total: int) -> int | None:
     """Return the place that `index` names, or None where it was not made here."""
     if index == FIRST_INDEX:
         return 0
@@ -101,12 +109,12 @@ def read_index(index: str, total: int) -> int | None:
     return max(0, total - int(text[1:]))
 
 
-def email_shape(email: Email, view: ContactView, world: World) -> dict[str, object]:
+def email_entry(email: Email, view: ContactView, world: World) -> dict[str, object]:
     """Return an email as the list shows it, with every key of the published sample."""
     user = world.users[email.owner_id]
-    owner_end = {"user_name": user.full_name, "email": user.email}
+    owner_participant = {"user_name": user.full_name, "email": user.email}
     contact = world.contacts[email.contact_id]
-    contact_end = {"user_name": contact.name, "email": contact.email}
+    contact_participant = {"user_name": contact.name, "email": contact.email}
     return {
         "cc": None,
         "summary": None,
@@ -122,8 +130,8 @@ def email_shape(email: Email, view: ContactView, world: World) -> dict[str, obje
         "sentiment_info": None,
         "linked_record": _linked_record(view.deal_of(email), world),
         "emotion": None,
-        "from": contact_end if email.received else owner_end,
-        "to": [owner_end if email.received else contact_end],
+        "from": contact_participant if email.received else owner_participant,
+        "to": [owner_participant if email.received else contact_participant],
         "time": email.time,
         "status": [{"type": "received" if email.received else "sent"}],
         "activity_info": None,
@@ -137,14 +145,14 @@ def _linked_record(deal_id: str | None, world: World) -> dict[str, object] | Non
     return {"id": deal_id, "name": world.deals[deal_id].name, "module": module}
 
 
-def email(desk: Desk, asked: Asked) -> Reply:
+def handle_email(context: CallContext, api_request: ApiRequest) -> HandlerResult:
     """Answer one email with its content; the published sample of it shows no link."""
-    view = _seen(desk, asked.call.record_id)
-    found = view.mailbox.by_id.get(asked.call.message_id or "")
-    if found is None:
-        return refuse(at_path(3))
-    shape = email_shape(found, view, desk.world)
-    del shape["linked_record"]
-    content = f"<p>{found.subject}</p>"
-    shape |= {"content": content, "mail_format": "html", "attachments": [], "reply_to": None}
-    return Reply(json_answer({"Emails": [shape]}))
+    view = _contact_view(context, api_request.call.record_id)
+    email = view.mailbox.by_id.get(api_request.call.message_id or "")
+    if email is None:
+        return refuse(path_problem(3))
+    entry = email_entry(email, view, context.world)
+    del entry["linked_record"]
+    content = f"<p>{email.subject}</p>"
+    entry |= {"content": content, "mail_format": "html", "attachments": [], "reply_to": None}
+    return HandlerResult(json_answer({"Emails": [entry]}))

@@ -17,12 +17,12 @@ from aiohttp import web
 from bulklink.emulator.crm import Crm
 from bulklink.emulator.faults import Fault
 from bulklink.emulator.settings import Settings
-from bulklink.emulator.wire import Answer, Fate, Request
+from bulklink.emulator.wire import Answer, DeliveryMode, Request
 from bulklink.emulator.world import World
 
-_LARGEST_BODY = 4 << 20
-_LARGE = 1 << 20
-_GRACE = 1.0
+_MAX_BODY_BYTES = 4 << 20
+_WRITE_CHUNK_BYTES = 1 << 20
+_SHUTDOWN_SECONDS = 1.0
 
 
 def check_loopback(host: str) -> None:
@@ -45,21 +45,21 @@ def create_app(
     world: World, settings: Settings | None = None, faults: Sequence[Fault] = ()
 ) -> web.Application:
     """Make a web application that serves `world`."""
-    return app_of(Crm(world, settings, faults))
+    return create_app_for(Crm(world, settings, faults))
 
 
-def app_of(crm: Crm) -> web.Application:
+def create_app_for(crm: Crm) -> web.Application:
     """Make a web application around a CRM."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        return await _send(request, await crm.handle(await _read(request)))
+        return await _send_answer(request, await crm.handle(await _read_request(request)))
 
-    app = web.Application(client_max_size=_LARGEST_BODY)
+    app = web.Application(client_max_size=_MAX_BODY_BYTES)
     app.router.add_route("*", "/{path:.*}", answer)
     return app
 
 
-async def _read(request: web.Request) -> Request:
+async def _read_request(request: web.Request) -> Request:
     return Request(
         method=request.method,
         path=request.path,
@@ -69,34 +69,34 @@ async def _read(request: web.Request) -> Request:
     )
 
 
-async def _send(request: web.Request, answer: Answer) -> web.StreamResponse:
-    if answer.fate is Fate.DROPPED:
-        _hang_up(request)
+async def _send_answer(request: web.Request, answer: Answer) -> web.StreamResponse:
+    if answer.delivery is DeliveryMode.DROPPED:
+        _close_connection(request)
     headers = dict(answer.headers)
     if answer.body:
         headers["Content-Type"] = answer.content_type
-    if answer.fate is Fate.CUT or len(answer.body) > _LARGE:
-        return await _send_in_parts(request, answer, headers)
+    if answer.delivery is DeliveryMode.CUT or len(answer.body) > _WRITE_CHUNK_BYTES:
+        return await _send_in_chunks(request, answer, headers)
     return web.Response(status=answer.status, body=answer.body or None, headers=headers)
 
 
-async def _send_in_parts(
+async def _send_in_chunks(
     request: web.Request, answer: Answer, headers: dict[str, str]
 ) -> web.StreamResponse:
     """Send a large body without a second copy of it, or half of one that is to be cut."""
-    cut = answer.fate is Fate.CUT
+    is_cut = answer.delivery is DeliveryMode.CUT
     headers["Content-Length"] = str(len(answer.body))
     response = web.StreamResponse(status=answer.status, headers=headers)
     await response.prepare(request)
-    view = memoryview(answer.body)[: len(answer.body) // 2 if cut else None]
-    for start in range(0, len(view), _LARGE):
-        await response.write(view[start : start + _LARGE])
-    if cut:
-        _hang_up(request)
+    view = memoryview(answer.body)[: len(answer.body) // 2 if is_cut else None]
+    for start in range(0, len(view), _WRITE_CHUNK_BYTES):
+        await response.write(view[start : start + _WRITE_CHUNK_BYTES])
+    if is_cut:
+        _close_connection(request)
     return response
 
 
-def _hang_up(request: web.Request) -> None:
+def _close_connection(request: web.Request) -> None:
     """End the connection; aiohttp then finds nobody to send to."""
     if request.transport is not None:
         request.transport.close()
@@ -128,7 +128,10 @@ class Emulator:
         self._host = host
         self._port = port
         self._runner = web.AppRunner(
-            app_of(self.crm), access_log=None, shutdown_timeout=_GRACE, handle_signals=False
+            create_app_for(self.crm),
+            access_log=None,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+            handle_signals=False,
         )
 
     async def __aenter__(self) -> Self:
@@ -171,19 +174,19 @@ def serve(
 
 
 async def _serve(emulator: Emulator) -> None:
-    async with _stop_signal() as stopped, emulator:
+    async with _stop_event() as stop_event, emulator:
         sys.stdout.write(json.dumps({"url": emulator.url}, separators=(",", ":")) + "\n")
         sys.stdout.flush()
-        await stopped.wait()
+        await stop_event.wait()
 
 
 @contextlib.asynccontextmanager
-async def _stop_signal() -> AsyncIterator[asyncio.Event]:
+async def _stop_event() -> AsyncIterator[asyncio.Event]:
     """Give an event that SIGINT or SIGTERM sets, on systems whose loops know signals or not."""
-    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    stop_event, loop = asyncio.Event(), asyncio.get_running_loop()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
         try:
-            loop.add_signal_handler(number, stopped.set)
+            loop.add_signal_handler(signal_number, stop_event.set)
         except NotImplementedError:
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopped.set))
-    yield stopped
+            signal.signal(signal_number, lambda *_: loop.call_soon_threadsafe(stop_event.set))
+    yield stop_event

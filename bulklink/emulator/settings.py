@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_type_hints
 
-SCOPES = (
+DEFAULT_SCOPES = (
     "ZohoCRM.modules.emails.ALL",
     "ZohoCRM.modules.contacts.ALL",
     "ZohoCRM.modules.deals.ALL",
@@ -19,7 +19,7 @@ SCOPES = (
     "ZohoCRM.users.READ",
     "ZohoCRM.org.READ",
 )
-PERMISSIONS = ("Crm_Implied_View_Deals", "Crm_Implied_View_Contacts")
+DEFAULT_PERMISSIONS = ("Crm_Implied_View_Deals", "Crm_Implied_View_Contacts")
 
 Edition = Literal[
     "free",
@@ -32,13 +32,13 @@ Edition = Literal[
 ]
 
 
-def _knob(default: Any, told: str) -> Any:
+def _option(default: Any, help_text: str) -> Any:
     """Make a field with the help of its option."""
-    return field(default=default, metadata={"help": told})
+    return field(default=default, metadata={"help": help_text})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mixed:
+class MixedAnswer:
     """How a many-emails answer with at least one bad email looks.
 
     The documented answer is HTTP 400 with a list of errors an email, placed by `json_path`.
@@ -71,96 +71,96 @@ class Mixed:
 class Settings:
     """The whole behaviour of one emulator, apart from its faults."""
 
-    max_items: int = _knob(20, "Emails that a link or unlink call may carry.")
-    over_max: Literal["limit-exceeded", "invalid-data", "accept"] = _knob(
+    max_items: int = _option(20, "Emails that a link or unlink call may carry.")
+    over_max: Literal["limit-exceeded", "invalid-data", "accept"] = _option(
         "limit-exceeded", "The answer to a call with more."
     )
-    mixed_answer: Mixed = _knob(  # noqa: RUF009 - a frozen value
-        Mixed(),
+    mixed_answer: MixedAnswer = _option(  # noqa: RUF009 - a frozen value
+        MixedAnswer(),
         "The answer to a call with good and bad emails, joined by commas, defaults first: "
         "status=400|207|200, applied=no|yes, shape=nested|flat, "
         "named=json-path|message-id|both|none, good=empty|success|omitted, "
         "order=sent|reversed|shuffled.",
     )
-    same_deal: Literal["already-linked", "success"] = _knob(
+    same_deal: Literal["already-linked", "success"] = _option(
         "already-linked", "Linking an email to the deal that it is on."
     )
-    unlinked: Literal["success", "invalid-data"] = _knob(
+    unlinked: Literal["success", "invalid-data"] = _option(
         "success", "Unlinking an email that is on no deal."
     )
-    wrong_owner: Literal["invalid-data", "accept"] = _knob(
+    wrong_owner: Literal["invalid-data", "accept"] = _option(
         "invalid-data", "An owner who is not the owner of the email's mailbox."
     )
-    mixed_owners: Literal["accept", "invalid-data"] = _knob(
+    mixed_owners: Literal["accept", "invalid-data"] = _option(
         "accept", "Emails of several owners in one link call."
     )
     # The pages call both names mandatory; the OpenAPI file does not.
-    names: Literal["required", "optional"] = _knob(
+    names: Literal["required", "optional"] = _option(
         "required", "Whether owner.name and linked_record.name must be there."
     )
     # The page's sample echoes; the OpenAPI file and the announcement show SUCCESS.
-    single_answer: Literal["echo", "success"] = _knob(
+    single_answer: Literal["echo", "success"] = _option(
         "echo", "A single link echoes the request, or answers as for many emails."
     )
-    single_error: Literal["flat", "nested"] = _knob(
+    single_error: Literal["flat", "nested"] = _option(
         "flat", "The shape of the error of a single call."
     )
-    wording: Literal["pages", "openapi"] = _knob(
+    wording: Literal["pages", "openapi"] = _option(
         "pages", "The words of a success: those of the pages or of the OpenAPI file."
     )
     # The pages ask for emails and contacts; the OpenAPI file for deals as well.
-    scope_rule: Literal["pages", "openapi"] = _knob(
+    scope_rule: Literal["pages", "openapi"] = _option(
         "pages", "The scopes that a link needs: those of the pages, or of the OpenAPI file."
     )
-    scopes: tuple[str, ...] = _knob(SCOPES, "What tokens may do, joined by commas.")
-    permissions: tuple[str, ...] = _knob(
-        PERMISSIONS, "What the profile of the tokens' user may do, joined by commas."
+    scopes: tuple[str, ...] = _option(DEFAULT_SCOPES, "What tokens may do, joined by commas.")
+    permissions: tuple[str, ...] = _option(
+        DEFAULT_PERMISSIONS, "What the profile of the tokens' user may do, joined by commas."
     )
-    broken_mailboxes: tuple[str, ...] = _knob(
+    broken_mailboxes: tuple[str, ...] = _option(
         (), "Users whose mailbox cannot be read, joined by commas."
     )
-    prediction: Literal["strict", "loose"] = _knob(
+    prediction: Literal["strict", "loose"] = _option(
         "strict", "Which deals count as open for received mail: forecast Open, or all not lost."
     )
 
-    edition: Edition | None = _knob(  # noqa: RUF009 - None
+    edition: Edition | None = _option(  # noqa: RUF009 - None
         None, "The edition; without it, the world's."
     )
-    concurrency: int | None = _knob(
+    concurrency: int | None = _option(
         None, "Calls in flight; without it, the edition's; 0 for any number."
     )
-    link_concurrency: int = _knob(
+    link_concurrency: int = _option(
         0, "Link and unlink calls in flight, below the others' limit; 0 for no such limit."
     )
-    credits: int | None = _knob(
+    credits: int | None = _option(
         None, "Credits in a window; without it, the edition's; 0 for any number."
     )
-    credit_window: float = _knob(86_400.0, "Seconds of the rolling window of credits.")
-    link_credits: int = _knob(1, "Credits that a link or unlink call costs.")
-    read_credits: int = _knob(1, "Credits that reading emails costs.")
-    too_many_body: Literal["current", "old"] = _knob("current", "The shape of a 429.")
-    too_many_text: Literal["told", "same"] = _knob(
+    credit_window: float = _option(86_400.0, "Seconds of the rolling window of credits.")
+    link_credits: int = _option(1, "Credits that a link or unlink call costs.")
+    read_credits: int = _option(1, "Credits that reading emails costs.")
+    too_many_body: Literal["current", "old"] = _option("current", "The shape of a 429.")
+    too_many_text: Literal["told", "same"] = _option(
         "told", "Whether the words of a 429 tell credits from concurrency."
     )
-    retry_after: Literal["off", "on"] = _knob("off", "Whether a 429 says when to come again.")
-    penalty: float = _knob(
+    retry_after: Literal["off", "on"] = _option("off", "Whether a 429 says when to come again.")
+    penalty: float = _option(
         0.0, "Seconds that all calls are refused after a 429; calling too early doubles them."
     )
-    background_in_flight: int = _knob(0, "Calls that other programs of the org keep in flight.")
-    background_plan: tuple[str, ...] = _knob(
+    background_in_flight: int = _option(0, "Calls that other programs of the org keep in flight.")
+    background_plan: tuple[str, ...] = _option(
         (),
         "When they keep how many, instead: SECONDS=CALLS from the start on, joined by commas, "
         "as 30=5,60=0.",
     )
-    background_credits: float = _knob(0.0, "Credits a second that other programs of the org use.")
+    background_credits: float = _option(0.0, "Credits a second that other programs of the org use.")
 
-    expires_in: int = _knob(3_600, "Seconds that an access token lives.")
-    tokens_per_window: int = _knob(10, "Access tokens in a window; 0 for any number.")
-    token_window: float = _knob(600.0, "Seconds of the window of access tokens.")
-    token_penalty: float = _knob(60.0, "Seconds added by asking for a token while refused.")
+    expires_in: int = _option(3_600, "Seconds that an access token lives.")
+    tokens_per_window: int = _option(10, "Access tokens in a window; 0 for any number.")
+    token_window: float = _option(600.0, "Seconds of the window of access tokens.")
+    token_penalty: float = _option(60.0, "Seconds added by asking for a token while refused.")
 
-    latency: float = _knob(0.0, "Seconds that each call takes.")
-    seed: int = _knob(1, "Decides whatever is drawn.")
+    latency: float = _option(0.0, "Seconds that each call takes.")
+    seed: int = _option(1, "Decides whatever is drawn.")
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -170,10 +170,10 @@ class Settings:
         for name in ("max_items", "credit_window", "token_window"):
             if getattr(self, name) == 0:
                 raise ValueError(f"{name} must be above 0")
-        background_calls(self)
+        parse_background_plan(self)
 
 
-def background_calls(settings: Settings) -> tuple[tuple[float, int], ...]:
+def parse_background_plan(settings: Settings) -> tuple[tuple[float, int], ...]:
     """Return from which second on other programs keep how many calls in flight, in order.
 
     Raises:
@@ -181,9 +181,9 @@ def background_calls(settings: Settings) -> tuple[tuple[float, int], ...]:
     """
     steps = [(0.0, settings.background_in_flight)]
     for part in settings.background_plan:
-        at, _, calls = part.partition("=")
+        seconds, _, calls = part.partition("=")
         try:
-            steps.append((float(at), int(calls)))
+            steps.append((float(seconds), int(calls)))
         except ValueError:
             raise ValueError(f"{part!r} is not SECONDS=CALLS") from None
     if steps != sorted(steps, key=lambda step: step[0]) or any(calls < 0 for _, calls in steps):
@@ -191,8 +191,8 @@ def background_calls(settings: Settings) -> tuple[tuple[float, int], ...]:
     return tuple(steps)
 
 
-def parse_mixed(text: str) -> Mixed:
-    """Read a `Mixed` from the option's text, as `status=207,applied=yes`.
+def parse_mixed_answer(text: str) -> MixedAnswer:
+    """Read a `MixedAnswer` from the option's text, as `status=207,applied=yes`.
 
     Raises:
         ValueError: where a name or a value is not known, or they do not fit together.
@@ -200,10 +200,12 @@ def parse_mixed(text: str) -> Mixed:
     values: dict[str, Any] = {}
     for part in text.split(","):
         name, _, value = part.strip().partition("=")
-        hints = get_type_hints(Mixed)
+        hints = get_type_hints(MixedAnswer)
         choices = {str(choice): choice for choice in get_args(hints.get(name))}
         if value not in choices:
-            known = "|".join(choices) if choices else "one of " + ", ".join(hints)
-            raise ValueError(f"{part.strip()!r} is not known: {name if choices else ''}={known}")
+            valid_values = "|".join(choices) if choices else "one of " + ", ".join(hints)
+            raise ValueError(
+                f"{part.strip()!r} is not known: {name if choices else ''}={valid_values}"
+            )
         values[name] = choices[value]
-    return Mixed(**values)
+    return MixedAnswer(**values)

@@ -11,9 +11,9 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-_MASK = (1 << 64) - 1
-_LEAST_MESSAGE_ID = 16
-_MINUTES_OF_MAIL = 300 * 24 * 60
+_MASK_64 = (1 << 64) - 1
+_MIN_MESSAGE_ID_LENGTH = 16
+_MAIL_PERIOD_MINUTES = 300 * 24 * 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +73,11 @@ class Recipe:
 
 
 def _check_lengths(recipe: Recipe) -> None:
-    most = max(recipe.users, recipe.contacts * recipe.deals_per_contact)
-    if not len(str(most)) + 4 <= recipe.id_length <= 100:
-        raise ValueError(f"id_length must be from {len(str(most)) + 4} to 100 here")
-    if not _LEAST_MESSAGE_ID <= recipe.message_id_length <= 500:
-        raise ValueError(f"message_id_length must be from {_LEAST_MESSAGE_ID} to 500")
+    largest_number = max(recipe.users, recipe.contacts * recipe.deals_per_contact)
+    if not len(str(largest_number)) + 4 <= recipe.id_length <= 100:
+        raise ValueError(f"id_length must be from {len(str(largest_number)) + 4} to 100 here")
+    if not _MIN_MESSAGE_ID_LENGTH <= recipe.message_id_length <= 500:
+        raise ValueError(f"message_id_length must be from {_MIN_MESSAGE_ID_LENGTH} to 500")
 
 
 class RowKind(StrEnum):
@@ -90,21 +90,21 @@ class RowKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SyntheticRow:
     """One row of the mapping.
 
     Args:
         kind: what it is there for.
         message: the number of its message.
-        nth: its number among the rows of its kind.
+        index_in_kind: its number among the rows of its kind.
     """
 
     kind: RowKind
     message: int
-    nth: int
+    index_in_kind: int
 
 
-class Link(StrEnum):
+class InitialLink(StrEnum):
     """Where a message is before any run."""
 
     NONE = "none"
@@ -112,40 +112,40 @@ class Link(StrEnum):
     WRONG = "wrong"
 
 
-def mixed(seed: int, stream: int, number: int) -> int:
+def splitmix64(seed: int, stream: int, number: int) -> int:
     """Return 64 bits that look drawn and follow from the three numbers (splitmix64)."""
-    z = (seed * 0x9E3779B97F4A7C15 + stream * 0xD1B54A32D192ED03 + number) & _MASK
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    z = (seed * 0x9E3779B97F4A7C15 + stream * 0xD1B54A32D192ED03 + number) & _MASK_64
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK_64
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK_64
     return z ^ (z >> 31)
 
 
-class Order:
+class Permutation:
     """A shuffling of the numbers below `size` that is computed both ways, not stored."""
 
     def __init__(self, size: int, seed: int) -> None:
         self._size = size
-        self._step = _coprime(size, seed)
-        self._back = pow(self._step, -1, size) if size > 1 else 0
-        self._shift = mixed(seed, 1, size) % size
+        self._multiplier = _coprime(size, seed)
+        self._inverse = pow(self._multiplier, -1, size) if size > 1 else 0
+        self._offset = splitmix64(seed, 1, size) % size
 
-    def at(self, place: int) -> int:
+    def number_at(self, position: int) -> int:
         """Return the number at a place."""
-        return (place * self._step + self._shift) % self._size
+        return (position * self._multiplier + self._offset) % self._size
 
-    def place_of(self, number: int) -> int:
+    def position_of(self, number: int) -> int:
         """Return the place of a number."""
-        return (number - self._shift) * self._back % self._size
+        return (number - self._offset) * self._inverse % self._size
 
 
 def _coprime(size: int, seed: int) -> int:
-    step = int(size * 0.6180339887) + mixed(seed, 2, size) % 97 + 1
-    while math.gcd(step, size) != 1:
-        step += 1
-    return step
+    multiplier = int(size * 0.6180339887) + splitmix64(seed, 2, size) % 97 + 1
+    while math.gcd(multiplier, size) != 1:
+        multiplier += 1
+    return multiplier
 
 
-class Synthetic:
+class SyntheticWorld:
     """The world and the mapping of a recipe.
 
     Args:
@@ -155,21 +155,21 @@ class Synthetic:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         total = recipe.messages
-        self._right = round(total * recipe.linked_right)
-        self._wrong = round(total * recipe.linked_wrong)
-        self._duplicates = round(total * recipe.duplicates)
-        self._conflicts = min(round(total * recipe.conflicts), total - self._duplicates)
-        self._invalid = round(total * recipe.invalid)
-        self.rows = total + self._duplicates + self._conflicts + self._invalid
+        self._right_count = round(total * recipe.linked_right)
+        self._wrong_count = round(total * recipe.linked_wrong)
+        self._duplicate_count = round(total * recipe.duplicates)
+        self._conflict_count = min(round(total * recipe.conflicts), total - self._duplicate_count)
+        self._invalid_count = round(total * recipe.invalid)
+        self.row_count = total + self._duplicate_count + self._conflict_count + self._invalid_count
         length = recipe.id_length
-        self._first_ids = [5 * 10 ** (length - 1) + kind * 10 ** (length - 2) for kind in range(5)]
-        self._links = Order(total, recipe.seed)
-        self._again = Order(total, recipe.seed + 1)
-        self._order = Order(self.rows, recipe.seed + 2)
+        self._id_bases = [5 * 10 ** (length - 1) + kind * 10 ** (length - 2) for kind in range(5)]
+        self._link_order = Permutation(total, recipe.seed)
+        self._repeat_order = Permutation(total, recipe.seed + 1)
+        self._row_order = Permutation(self.row_count, recipe.seed + 2)
 
     def _id(self, kind: int, number: int) -> str:
         """Return an id; its last digit is never 0, so that none looks rounded."""
-        return str(self._first_ids[kind] + number * 10 + number % 9 + 1)
+        return str(self._id_bases[kind] + number * 10 + number % 9 + 1)
 
     @property
     def module_id(self) -> str:
@@ -205,60 +205,64 @@ class Synthetic:
 
     def owner_slot(self, message: int) -> int:
         """Return which of its contact's owners has a message."""
-        return mixed(self.recipe.seed, 3, message) % self.recipe.owners_per_contact
+        return splitmix64(self.recipe.seed, 3, message) % self.recipe.owners_per_contact
 
     def owner_of(self, message: int) -> int:
         """Return the user whose mailbox holds a message."""
-        first = self.contact_of(message) * self.recipe.owners_per_contact
-        return (first + self.owner_slot(message)) % self.recipe.users
+        first_owner = self.contact_of(message) * self.recipe.owners_per_contact
+        return (first_owner + self.owner_slot(message)) % self.recipe.users
 
     def deal_of(self, message: int) -> int:
         """Return the deal that a message is wanted on."""
         count = self.recipe.deals_per_contact
-        return self.contact_of(message) * count + mixed(self.recipe.seed, 4, message) % count
+        return self.contact_of(message) * count + splitmix64(self.recipe.seed, 4, message) % count
 
     def other_deal(self, message: int) -> int:
         """Return another deal of the same contact."""
         count = self.recipe.deals_per_contact
-        wanted = self.deal_of(message)
-        return wanted - wanted % count + (wanted + 1) % count
+        target_deal = self.deal_of(message)
+        return target_deal - target_deal % count + (target_deal + 1) % count
 
-    def link_of(self, message: int) -> Link:
+    def initial_link(self, message: int) -> InitialLink:
         """Return where a message is before any run."""
-        place = self._links.place_of(message)
-        if place < self._right:
-            return Link.RIGHT
-        return Link.WRONG if place < self._right + self._wrong else Link.NONE
+        position = self._link_order.position_of(message)
+        if position < self._right_count:
+            return InitialLink.RIGHT
+        return (
+            InitialLink.WRONG
+            if position < self._right_count + self._wrong_count
+            else InitialLink.NONE
+        )
 
     def is_conflict(self, message: int) -> bool:
         """Tell whether the mapping wants a message on two deals."""
-        place = self._again.place_of(message)
-        return self._duplicates <= place < self._duplicates + self._conflicts
+        position = self._repeat_order.position_of(message)
+        return self._duplicate_count <= position < self._duplicate_count + self._conflict_count
 
-    def row(self, place: int) -> Row:
+    def row_at(self, position: int) -> SyntheticRow:
         """Return the row at a place of the mapping, from 0."""
-        number, total = self._order.at(place), self.recipe.messages
+        number, total = self._row_order.number_at(position), self.recipe.messages
         if number < total:
-            return Row(RowKind.GOOD, number, number)
-        nth = number - total
-        again = self._duplicates + self._conflicts
-        if nth >= again:
-            return Row(RowKind.INVALID, nth % total, nth - again)
-        kind = RowKind.DUPLICATE if nth < self._duplicates else RowKind.CONFLICT
-        return Row(kind, self._again.at(nth), nth)
+            return SyntheticRow(RowKind.GOOD, number, number)
+        repeat_index = number - total
+        repeat_count = self._duplicate_count + self._conflict_count
+        if repeat_index >= repeat_count:
+            return SyntheticRow(RowKind.INVALID, repeat_index % total, repeat_index - repeat_count)
+        kind = RowKind.DUPLICATE if repeat_index < self._duplicate_count else RowKind.CONFLICT
+        return SyntheticRow(kind, self._repeat_order.number_at(repeat_index), repeat_index)
 
-    def places_of(self, message: int) -> tuple[int, int | None]:
+    def row_positions(self, message: int) -> tuple[int, int | None]:
         """Return the places of a message's good row and of its duplicate or conflict, if any."""
-        good = self._order.place_of(message)
-        nth = self._again.place_of(message)
-        if nth >= self._duplicates + self._conflicts:
-            return good, None
-        return good, self._order.place_of(self.recipe.messages + nth)
+        position = self._row_order.position_of(message)
+        repeat_index = self._repeat_order.position_of(message)
+        if repeat_index >= self._duplicate_count + self._conflict_count:
+            return position, None
+        return position, self._row_order.position_of(self.recipe.messages + repeat_index)
 
     def time_of(self, message: int) -> str:
         """Return when a message came."""
-        minute = mixed(self.recipe.seed, 5, message) % _MINUTES_OF_MAIL
-        day, rest = divmod(minute, 24 * 60)
+        minute = splitmix64(self.recipe.seed, 5, message) % _MAIL_PERIOD_MINUTES
+        day, minute_of_day = divmod(minute, 24 * 60)
         month, day_of_month = divmod(day, 28)
-        hour, minute = divmod(rest, 60)
+        hour, minute = divmod(minute_of_day, 60)
         return f"2026-{month + 1:02}-{day_of_month + 1:02}T{hour:02}:{minute:02}:00+00:00"

@@ -10,13 +10,13 @@ from enum import StrEnum
 
 import msgspec
 
-from bulklink.emulator.synthetic import Link, Row, RowKind, Synthetic
+from bulklink.emulator.synthetic import InitialLink, RowKind, SyntheticRow, SyntheticWorld
 
-MOST_ITEMS = 20
-LONGEST_MESSAGE_IDS = 2_000
+MAX_ITEMS_PER_CALL = 20
+MAX_MESSAGE_IDS_CHARACTERS = 2_000
 
 
-class Op(StrEnum):
+class Operation(StrEnum):
     """What the mapping is run as."""
 
     LINK = "link"
@@ -24,90 +24,92 @@ class Op(StrEnum):
     UNLINK = "unlink"
 
 
-class Expected(msgspec.Struct, frozen=True, omit_defaults=True):
+class ExpectedResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a correct run reports of a row; `code` where the report must carry one."""
 
     status: str
     code: str | None = None
 
 
-_DONE = Expected("done")
-_UNCHANGED = Expected("unchanged")
-_DUPLICATE = Expected("duplicate")
-_CONFLICT = Expected("rejected", "conflict")
-_REFUSED = Expected("failed", "ALREADY_LINKED")
+_DONE = ExpectedResult("done")
+_UNCHANGED = ExpectedResult("unchanged")
+_DUPLICATE = ExpectedResult("duplicate")
+_CONFLICT = ExpectedResult("rejected", "conflict")
+_FAILED = ExpectedResult("failed", "ALREADY_LINKED")
 
 INVALID_REASONS = ("missing-value", "bad-id", "rounded-id", "bad-id")
 
-_BY_LINK = {
-    (Op.LINK, Link.NONE): _DONE,
-    (Op.LINK, Link.RIGHT): _UNCHANGED,
-    (Op.LINK, Link.WRONG): _REFUSED,
-    (Op.RELINK, Link.NONE): _DONE,
-    (Op.RELINK, Link.RIGHT): _UNCHANGED,
-    (Op.RELINK, Link.WRONG): _DONE,
-    (Op.UNLINK, Link.NONE): _UNCHANGED,
-    (Op.UNLINK, Link.RIGHT): _DONE,
-    (Op.UNLINK, Link.WRONG): _DONE,
+_RESULT_BY_LINK = {
+    (Operation.LINK, InitialLink.NONE): _DONE,
+    (Operation.LINK, InitialLink.RIGHT): _UNCHANGED,
+    (Operation.LINK, InitialLink.WRONG): _FAILED,
+    (Operation.RELINK, InitialLink.NONE): _DONE,
+    (Operation.RELINK, InitialLink.RIGHT): _UNCHANGED,
+    (Operation.RELINK, InitialLink.WRONG): _DONE,
+    (Operation.UNLINK, InitialLink.NONE): _UNCHANGED,
+    (Operation.UNLINK, InitialLink.RIGHT): _DONE,
+    (Operation.UNLINK, InitialLink.WRONG): _DONE,
 }
 
 
-class Facts(msgspec.Struct, frozen=True):
+class RowFacts(msgspec.Struct, frozen=True):
     """What is known of a row before any run.
 
     Args:
         row: the row.
         link: where its message is.
         is_conflict: whether the mapping wants its message on two deals.
-        is_second: whether an earlier row names the same message.
+        is_repeat: whether an earlier row names the same message.
     """
 
-    row: Row
-    link: Link
+    row: SyntheticRow
+    link: InitialLink
     is_conflict: bool
-    is_second: bool
+    is_repeat: bool
 
 
-def facts(made: Synthetic, place: int) -> Facts:
+def row_facts(synthetic: SyntheticWorld, position: int) -> RowFacts:
     """Return what is known of the row at a place of the mapping, from 0."""
-    row = made.row(place)
+    row = synthetic.row_at(position)
     if row.kind is RowKind.INVALID:
-        return Facts(row, Link.NONE, is_conflict=False, is_second=False)
-    good, again = made.places_of(row.message)
-    second = again is not None and place == max(good, again)
-    conflict = again is not None and made.is_conflict(row.message)
-    return Facts(row, made.link_of(row.message), conflict, second)
+        return RowFacts(row, InitialLink.NONE, is_conflict=False, is_repeat=False)
+    good_position, repeat_position = synthetic.row_positions(row.message)
+    is_repeat = repeat_position is not None and position == max(good_position, repeat_position)
+    is_conflict = repeat_position is not None and synthetic.is_conflict(row.message)
+    return RowFacts(row, synthetic.initial_link(row.message), is_conflict, is_repeat)
 
 
-def usual(made: Synthetic, op: Op) -> Expected:
+def usual_result(synthetic: SyntheticWorld, op: Operation) -> ExpectedResult:
     """Return what most rows of a mapping are, by the recipe."""
-    linked = made.recipe.linked_right + made.recipe.linked_wrong
-    return _UNCHANGED if op is Op.UNLINK and linked < 0.5 else _DONE
+    linked_share = synthetic.recipe.linked_right + synthetic.recipe.linked_wrong
+    return _UNCHANGED if op is Operation.UNLINK and linked_share < 0.5 else _DONE
 
 
-def expected(known: Facts, op: Op) -> Expected:
+def expected_result(facts: RowFacts, op: Operation) -> ExpectedResult:
     """Return what a correct run of `op` reports of a row.
 
     Broken rows are skipped, links are read back, and an email that is on the wanted deal, or for
     an unlink on none, is unchanged. In an unlink the deal plays no part: what conflicts in a
     link is there twice.
     """
-    if known.row.kind is RowKind.INVALID:
-        return Expected("rejected", INVALID_REASONS[known.row.nth % len(INVALID_REASONS)])
-    if op is not Op.UNLINK and known.is_conflict:
+    if facts.row.kind is RowKind.INVALID:
+        return ExpectedResult(
+            "rejected", INVALID_REASONS[facts.row.index_in_kind % len(INVALID_REASONS)]
+        )
+    if op is not Operation.UNLINK and facts.is_conflict:
         return _CONFLICT
-    return _DUPLICATE if known.is_second else _BY_LINK[op, known.link]
+    return _DUPLICATE if facts.is_repeat else _RESULT_BY_LINK[op, facts.link]
 
 
-class Mail(msgspec.Struct, frozen=True):
+class MessageFacts(msgspec.Struct, frozen=True):
     """What is known of a message before any run.
 
     Args:
         contact_id: its contact.
         message_id: its id.
         group: the number of its contact and owner together.
-        first_deal: the deal it is on, or None.
-        wanted: the deal it is wanted on.
+        initial_deal_id: the deal it is on, or None.
+        target_deal_id: the deal it is wanted on.
         link: how the two compare.
         is_conflict: whether the mapping wants it on two deals.
     """
@@ -115,36 +117,44 @@ class Mail(msgspec.Struct, frozen=True):
     contact_id: str
     message_id: str
     group: int
-    first_deal: str | None
-    wanted: str
-    link: Link
+    initial_deal_id: str | None
+    target_deal_id: str
+    link: InitialLink
     is_conflict: bool
 
 
-def mail(made: Synthetic, message: int) -> Mail:
+def message_facts(synthetic: SyntheticWorld, message: int) -> MessageFacts:
     """Return what is known of a message."""
-    contact, link, wanted = made.contact_of(message), made.link_of(message), made.deal_of(message)
-    first = {Link.NONE: None, Link.RIGHT: wanted, Link.WRONG: made.other_deal(message)}[link]
-    return Mail(
-        contact_id=made.contact_id(contact),
-        message_id=made.message_id(message),
-        group=contact * made.recipe.owners_per_contact + made.owner_slot(message),
-        first_deal=None if first is None else made.deal_id(first),
-        wanted=made.deal_id(wanted),
+    contact, link, target_deal = (
+        synthetic.contact_of(message),
+        synthetic.initial_link(message),
+        synthetic.deal_of(message),
+    )
+    initial_deal = {
+        InitialLink.NONE: None,
+        InitialLink.RIGHT: target_deal,
+        InitialLink.WRONG: synthetic.other_deal(message),
+    }[link]
+    return MessageFacts(
+        contact_id=synthetic.contact_id(contact),
+        message_id=synthetic.message_id(message),
+        group=contact * synthetic.recipe.owners_per_contact + synthetic.owner_slot(message),
+        initial_deal_id=None if initial_deal is None else synthetic.deal_id(initial_deal),
+        target_deal_id=synthetic.deal_id(target_deal),
         link=link,
-        is_conflict=made.is_conflict(message),
+        is_conflict=synthetic.is_conflict(message),
     )
 
 
-def final_deal(known: Mail, op: Op) -> str | None:
+def expected_deal_id(facts: MessageFacts, op: Operation) -> str | None:
     """Return the deal that a message is on after a correct run."""
-    if op is Op.UNLINK:
+    if op is Operation.UNLINK:
         return None
-    refused = op is Op.LINK and known.link is Link.WRONG
-    return known.first_deal if known.is_conflict or refused else known.wanted
+    is_refused = op is Operation.LINK and facts.link is InitialLink.WRONG
+    return facts.initial_deal_id if facts.is_conflict or is_refused else facts.target_deal_id
 
 
-class Digest:
+class LinkDigest:
     """A fingerprint of which email is on which deal; the order of the emails plays no part."""
 
     def __init__(self) -> None:
@@ -159,7 +169,7 @@ class Digest:
         return f"{self._sum % (1 << 128):032x}"
 
 
-class Tally:
+class ExpectedTotals:
     """What a correct run of one op reports in sum.
 
     Args:
@@ -167,44 +177,53 @@ class Tally:
         made: the world and its mapping.
     """
 
-    def __init__(self, op: Op, made: Synthetic) -> None:
+    def __init__(self, op: Operation, synthetic: SyntheticWorld) -> None:
         self._op = op
-        self._made = made
+        self._synthetic = synthetic
         self._counts: Counter[str] = Counter()
-        self._digest = Digest()
-        slots = made.recipe.contacts * made.recipe.owners_per_contact
-        self._groups = array("L", bytes(array("L").itemsize * slots))
+        self._digest = LinkDigest()
+        group_count = synthetic.recipe.contacts * synthetic.recipe.owners_per_contact
+        self._group_sizes = array("L", bytes(array("L").itemsize * group_count))
 
-    def add_row(self, told: Expected) -> None:
+    def add_row(self, result: ExpectedResult) -> None:
         """Count a row of the mapping in."""
-        self._counts[told.status] += 1
+        self._counts[result.status] += 1
 
-    def add_message(self, known: Mail) -> None:
+    def add_message(self, facts: MessageFacts) -> None:
         """Count a message of the world in."""
-        self._digest.add(known.contact_id, known.message_id, final_deal(known, self._op))
-        if self._op is Op.UNLINK or not known.is_conflict:
-            self._groups[known.group] += 1
+        self._digest.add(facts.contact_id, facts.message_id, expected_deal_id(facts, self._op))
+        if self._op is Operation.UNLINK or not facts.is_conflict:
+            self._group_sizes[facts.group] += 1
 
-    def shape(self) -> dict[str, object]:
+    def as_dict(self) -> dict[str, object]:
         """Return the sums: counts by status, the least calls, and the final fingerprint."""
         names = ("done", "unchanged", "failed", "in_doubt", "rejected", "duplicate", "pending")
         return {
             "counts": {name: self._counts[name] for name in names},
-            "least": self._least(),
+            "least": self._fewest_calls(),
             "exit_code": 1 if self._counts["failed"] + self._counts["rejected"] else 0,
             "digest": str(self._digest),
         }
 
-    def _least(self) -> int:
-        links, unlinks = _calls(self._groups, MOST_ITEMS), _calls(self._groups, self._most_unlinks)
-        return {Op.LINK: links, Op.UNLINK: unlinks, Op.RELINK: links + unlinks}[self._op]
+    def _fewest_calls(self) -> int:
+        link_calls, unlink_calls = (
+            _count_calls(self._group_sizes, MAX_ITEMS_PER_CALL),
+            _count_calls(self._group_sizes, self._max_unlink_items),
+        )
+        return {
+            Operation.LINK: link_calls,
+            Operation.UNLINK: unlink_calls,
+            Operation.RELINK: link_calls + unlink_calls,
+        }[self._op]
 
     @property
-    def _most_unlinks(self) -> int:
+    def _max_unlink_items(self) -> int:
         """Message ids that fit into a query: all have one length, joined by commas."""
-        fitting = (LONGEST_MESSAGE_IDS + 1) // (self._made.recipe.message_id_length + 1)
-        return min(MOST_ITEMS, fitting)
+        fitting_count = (MAX_MESSAGE_IDS_CHARACTERS + 1) // (
+            self._synthetic.recipe.message_id_length + 1
+        )
+        return min(MAX_ITEMS_PER_CALL, fitting_count)
 
 
-def _calls(groups: Iterable[int], most: int) -> int:
-    return sum(-(-size // most) for size in groups)
+def _count_calls(group_sizes: Iterable[int], max_items: int) -> int:
+    return sum(-(-size // max_items) for size in group_sizes)

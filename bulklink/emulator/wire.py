@@ -13,11 +13,11 @@ from types import MappingProxyType
 import msgspec
 import orjson
 
-JSON_TYPE = "application/json;charset=UTF-8"
-NOTHING: Mapping[str, str] = MappingProxyType({})
+JSON_CONTENT_TYPE = "application/json;charset=UTF-8"
+EMPTY_MAPPING: Mapping[str, str] = MappingProxyType({})
 
 
-class Fate(StrEnum):
+class DeliveryMode(StrEnum):
     """What becomes of an answer on its way to the caller."""
 
     DELIVERED = "delivered"
@@ -41,7 +41,7 @@ class Request(msgspec.Struct, frozen=True):
     method: str
     path: str
     query: str = ""
-    headers: Mapping[str, str] = NOTHING
+    headers: Mapping[str, str] = EMPTY_MAPPING
     body: bytes = b""
 
 
@@ -50,9 +50,9 @@ class Answer(msgspec.Struct, frozen=True):
 
     status: int
     body: bytes | bytearray = b""
-    headers: Mapping[str, str] = NOTHING
-    content_type: str = JSON_TYPE
-    fate: Fate = Fate.DELIVERED
+    headers: Mapping[str, str] = EMPTY_MAPPING
+    content_type: str = JSON_CONTENT_TYPE
+    delivery: DeliveryMode = DeliveryMode.DELIVERED
 
 
 def json_answer(document: object, status: int = 200) -> Answer:

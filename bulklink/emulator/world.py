@@ -12,7 +12,7 @@ import msgspec
 Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+$", max_length=100)]
 MessageId = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9]+$", max_length=500)]
 
-_LONG_AGO = "2026-01-05T09:00:00+00:00"
+_DEFAULT_TIME = "2026-01-05T09:00:00+00:00"
 
 
 class User(msgspec.Struct, frozen=True):
@@ -39,8 +39,8 @@ class Deal(msgspec.Struct, frozen=True):
     name: str
     contact_id: Id
     stage: str = "Qualification"
-    created_time: str = _LONG_AGO
-    modified_time: str = _LONG_AGO
+    created_time: str = _DEFAULT_TIME
+    modified_time: str = _DEFAULT_TIME
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -61,7 +61,7 @@ class Email(msgspec.Struct, frozen=True, gc=False):
     message_id: MessageId
     owner_id: Id
     subject: str = ""
-    time: str = _LONG_AGO
+    time: str = _DEFAULT_TIME
     received: bool = True
     deal_id: Id | None = None
 
@@ -113,23 +113,23 @@ class World:
     users: Mapping[str, User]
     contacts: Mapping[str, Contact]
     deals: Mapping[str, Deal]
-    deals_of: Mapping[str, tuple[Deal, ...]]
+    deals_by_contact: Mapping[str, tuple[Deal, ...]]
     mailboxes: Mapping[str, Mailbox]
 
 
-def moment(text: str) -> float:
+def parse_timestamp(text: str) -> float:
     """Return an ISO 8601 time with offset as seconds since 1970.
 
     Raises:
         ValueError: where `text` is no such time or has no offset.
     """
-    when = datetime.fromisoformat(text)
-    if when.tzinfo is None:
+    timestamp = datetime.fromisoformat(text)
+    if timestamp.tzinfo is None:
         raise ValueError(f"the time {text} has no offset such as +00:00")
-    return when.timestamp()
+    return timestamp.timestamp()
 
 
-def mailbox_of(emails: list[Email]) -> Mailbox:
+def build_mailbox(emails: list[Email]) -> Mailbox:
     """Put the emails of one contact in order, newest first."""
-    ordered = tuple(sorted(emails, key=lambda email: moment(email.time), reverse=True))
+    ordered = tuple(sorted(emails, key=lambda email: parse_timestamp(email.time), reverse=True))
     return Mailbox(ordered, {email.message_id: email for email in ordered})

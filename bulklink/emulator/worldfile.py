@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from bulklink.emulator.jsonstream import BrokenJsonError, Piece, pieces
+from bulklink.emulator.jsonstream import BrokenJsonError, JsonMember, iter_members
 from bulklink.emulator.world import (
     DEFAULT_STAGES,
     Contact,
@@ -20,14 +20,14 @@ from bulklink.emulator.world import (
     Stage,
     User,
     World,
-    mailbox_of,
-    moment,
+    build_mailbox,
+    parse_timestamp,
 )
 
 _T = TypeVar("_T")
-_Named = TypeVar("_Named", User, Contact, Deal)
-_LISTS = ("users", "contacts", "deals", "emails", "stages")
-_SHARED_IDS = ("contact_id", "owner_id", "deal_id")
+_Identified = TypeVar("_Identified", User, Contact, Deal)
+_LIST_KEYS = ("users", "contacts", "deals", "emails", "stages")
+_INTERNED_ID_FIELDS = ("contact_id", "owner_id", "deal_id")
 
 
 class WorldError(ValueError):
@@ -42,7 +42,7 @@ def load_world(path: Path) -> World:
     """
     try:
         with path.open(encoding="utf-8-sig") as source:
-            return world_of(pieces(source))
+            return build_world(iter_members(source))
     except OSError as error:
         raise WorldError(f"cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
@@ -51,36 +51,36 @@ def load_world(path: Path) -> World:
         raise WorldError(f"is not valid JSON, {error}") from None
 
 
-def world_from(document: Mapping[str, object]) -> World:
+def parse_world(document: Mapping[str, object]) -> World:
     """Make a world of the same object that a world file holds.
 
     Raises:
         WorldError: where it does not fit together.
     """
-    return world_of(_pieces_of(document))
+    return build_world(_document_members(document))
 
 
-def _pieces_of(document: Mapping[str, object]) -> Iterator[Piece]:
+def _document_members(document: Mapping[str, object]) -> Iterator[JsonMember]:
     for key, value in document.items():
         if isinstance(value, list):
-            yield from (Piece(key, index, item) for index, item in enumerate(value))
+            yield from (JsonMember(key, index, item) for index, item in enumerate(value))
         else:
-            yield Piece(key, None, value)
+            yield JsonMember(key, None, value)
 
 
-def world_of(parts: Iterable[Piece]) -> World:
+def build_world(members: Iterable[JsonMember]) -> World:
     """Make a world of its pieces, in whatever order they come.
 
     Raises:
         WorldError: where a piece is wrong or points to something that does not exist.
     """
-    draft = _Draft()
-    for piece in parts:
-        draft.add(piece)
-    return draft.finish()
+    builder = _WorldBuilder()
+    for member in members:
+        builder.add(member)
+    return builder.build()
 
 
-class _Draft:
+class _WorldBuilder:
     """A world of which not all pieces have come yet."""
 
     def __init__(self) -> None:
@@ -91,27 +91,27 @@ class _Draft:
         self._contacts: dict[str, Contact] = {}
         self._deals: dict[str, Deal] = {}
         self._emails: dict[str, list[Email]] = {}
-        self._ids: dict[str, str] = {}
+        self._interned_ids: dict[str, str] = {}
 
-    def add(self, piece: Piece) -> None:
-        where = piece.key if piece.index is None else f"{piece.key}[{piece.index}]"
-        if (piece.key in _LISTS) != (piece.index is not None):
-            raise WorldError(f"{where} must {'' if piece.key in _LISTS else 'not '}be a list")
-        match piece.key:
+    def add(self, member: JsonMember) -> None:
+        where = member.key if member.index is None else f"{member.key}[{member.index}]"
+        if (member.key in _LIST_KEYS) != (member.index is not None):
+            raise WorldError(f"{where} must {'' if member.key in _LIST_KEYS else 'not '}be a list")
+        match member.key:
             case "module_id":
-                self._module_id = _read(piece.value, Id, where)
+                self._module_id = _convert(member.value, Id, where)
             case "org":
-                self._org = _read(piece.value, Org, where)
+                self._org = _convert(member.value, Org, where)
             case "stages":
-                self._stages.append(_read(piece.value, Stage, where))
+                self._stages.append(_convert(member.value, Stage, where))
             case "users":
-                _keep(self._users, _read(piece.value, User, where), where)
+                _add_unique(self._users, _convert(member.value, User, where), where)
             case "contacts":
-                _keep(self._contacts, _read(piece.value, Contact, where), where)
+                _add_unique(self._contacts, _convert(member.value, Contact, where), where)
             case "deals":
-                _keep(self._deals, _read(piece.value, Deal, where), where)
+                _add_unique(self._deals, _convert(member.value, Deal, where), where)
             case "emails":
-                self._add_email(piece.value, where)
+                self._add_email(member.value, where)
             case _:
                 raise WorldError(
                     f"{where} is not known; known are module_id, org, stages, "
@@ -120,13 +120,13 @@ class _Draft:
 
     def _add_email(self, value: object, where: str) -> None:
         if isinstance(value, dict):
-            for name in _SHARED_IDS:
+            for name in _INTERNED_ID_FIELDS:
                 if isinstance(text := value.get(name), str):
-                    value[name] = self._ids.setdefault(text, text)
-        email = _read(value, Email, where)
+                    value[name] = self._interned_ids.setdefault(text, text)
+        email = _convert(value, Email, where)
         self._emails.setdefault(email.contact_id, []).append(email)
 
-    def finish(self) -> World:
+    def build(self) -> World:
         if not self._module_id:
             raise WorldError("module_id is missing: the id of the Deals module, in digits")
         stages = tuple(self._stages) or DEFAULT_STAGES
@@ -138,14 +138,14 @@ class _Draft:
             users=self._users,
             contacts=self._contacts,
             deals=self._deals,
-            deals_of=self._deals_by_contact(),
-            mailboxes=self._mailboxes(),
+            deals_by_contact=self._deals_by_contact(),
+            mailboxes=self._build_mailboxes(),
         )
 
     def _check_deals(self, stage_names: set[str]) -> None:
         for deal in self._deals.values():
             where = f"the deal {deal.id}"
-            _exists(deal.contact_id, self._contacts, "contact", where)
+            _require_known(deal.contact_id, self._contacts, "contact", where)
             if deal.stage not in stage_names:
                 raise WorldError(f"{where} is in stage {deal.stage!r}, which is not in stages")
             _check_time(deal.created_time, where)
@@ -157,46 +157,48 @@ class _Draft:
             groups.setdefault(deal.contact_id, []).append(deal)
         return {contact_id: tuple(deals) for contact_id, deals in groups.items()}
 
-    def _mailboxes(self) -> dict[str, Mailbox]:
-        made: dict[str, Mailbox] = {}
+    def _build_mailboxes(self) -> dict[str, Mailbox]:
+        mailboxes: dict[str, Mailbox] = {}
         for contact_id in list(self._emails):
             emails = self._emails.pop(contact_id)
             for email in emails:
                 self._check_email(email)
-            made[contact_id] = mailbox = mailbox_of(emails)
+            mailboxes[contact_id] = mailbox = build_mailbox(emails)
             if len(mailbox.by_id) != len(emails):
                 raise WorldError(f"the contact {contact_id} has two emails of one message_id")
-        return made
+        return mailboxes
 
     def _check_email(self, email: Email) -> None:
         where = f"the email {email.message_id}"
-        _exists(email.contact_id, self._contacts, "contact", where)
-        _exists(email.owner_id, self._users, "user", where)
+        _require_known(email.contact_id, self._contacts, "contact", where)
+        _require_known(email.owner_id, self._users, "user", where)
         if email.deal_id is not None:
-            _exists(email.deal_id, self._deals, "deal", where)
+            _require_known(email.deal_id, self._deals, "deal", where)
         _check_time(email.time, where)
 
 
-def _read(value: object, kind: type[_T], where: str) -> _T:
+def _convert(value: object, target_type: type[_T], where: str) -> _T:
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(value, target_type)
     except msgspec.ValidationError as error:
         raise WorldError(f"{where}: {error}") from None
 
 
-def _keep(shelf: dict[str, _Named], thing: _Named, where: str) -> None:
-    if thing.id in shelf:
-        raise WorldError(f"{where}: the id {thing.id} is there twice")
-    shelf[thing.id] = thing
+def _add_unique(records: dict[str, _Identified], record: _Identified, where: str) -> None:
+    if record.id in records:
+        raise WorldError(f"{where}: the id {record.id} is there twice")
+    records[record.id] = record
 
 
-def _exists(wanted: str, shelf: Mapping[str, object], noun: str, where: str) -> None:
-    if wanted not in shelf:
-        raise WorldError(f"{where} names the {noun} {wanted}, which is not in the world")
+def _require_known(
+    record_id: str, known_records: Mapping[str, object], noun: str, where: str
+) -> None:
+    if record_id not in known_records:
+        raise WorldError(f"{where} names the {noun} {record_id}, which is not in the world")
 
 
 def _check_time(text: str, where: str) -> None:
     try:
-        moment(text)
+        parse_timestamp(text)
     except ValueError as error:
         raise WorldError(f"{where}: {error}") from None

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from bulklink.engine.message_state import Need, Track
+from bulklink.engine.message_state import MessageState, NextStep
 from bulklink.models import Message, Op
-from bulklink.zoho.requests import MOST_ITEMS, MOST_QUERY
+from bulklink.zoho.requests import MAX_MESSAGE_IDS_LENGTH, MAX_MESSAGES_PER_CALL
 
 
-def link_batches(messages: Sequence[Message], size: int = MOST_ITEMS) -> list[list[Message]]:
+def link_batches(
+    messages: Sequence[Message], size: int = MAX_MESSAGES_PER_CALL
+) -> list[list[Message]]:
     """Cut messages of one contact and owner into the fewest link calls of at most `size`."""
     return [list(messages[i : i + size]) for i in range(0, len(messages), size)]
 
 
-def unlink_batches(messages: Sequence[Message], size: int = MOST_ITEMS) -> list[list[Message]]:
+def unlink_batches(
+    messages: Sequence[Message], size: int = MAX_MESSAGES_PER_CALL
+) -> list[list[Message]]:
     """Pack messages of one contact and owner into few unlink calls, first fit decreasing.
 
     A call takes at most `size` messages and 2,000 characters of ids joined by commas. Ids of one
@@ -23,54 +27,70 @@ def unlink_batches(messages: Sequence[Message], size: int = MOST_ITEMS) -> list[
     """
     by_length = sorted(messages, key=lambda message: -len(message.message_id))
     batches: list[list[Message]] = []
-    room: list[int] = []
+    free_characters: list[int] = []
     first_open = 0
     for message in by_length:
-        need = len(message.message_id) + 1
-        place = next((i for i in range(first_open, len(room)) if room[i] >= need), len(room))
-        if place == len(room):
+        needed = len(message.message_id) + 1
+        index = next(
+            (i for i in range(first_open, len(free_characters)) if free_characters[i] >= needed),
+            len(free_characters),
+        )
+        if index == len(free_characters):
             batches.append([])
-            room.append(MOST_QUERY + 1)  # the first id has no comma before it
-        batches[place].append(message)
-        room[place] = room[place] - need if len(batches[place]) < size else 0
-        while first_open < len(room) and not room[first_open]:
+            free_characters.append(
+                MAX_MESSAGE_IDS_LENGTH + 1
+            )  # the first id has no comma before it
+        batches[index].append(message)
+        free_characters[index] = (
+            free_characters[index] - needed if len(batches[index]) < size else 0
+        )
+        while first_open < len(free_characters) and not free_characters[first_open]:
             first_open += 1
     return batches
 
 
-def fewest_unlinks(count: int, characters: int) -> int:
+def min_unlink_calls(count: int, characters: int) -> int:
     """Return the unlink calls below which nothing goes, for ids of so many characters in all.
 
     Both bounds hold: messages in a call, and characters with their commas. For ids of one length
-    `unlinks_of_length` is exact.
+    `unlink_calls_for_length` is exact.
     """
-    return max(-(-count // MOST_ITEMS), -(-(characters + count) // (MOST_QUERY + 1)))
+    return max(
+        -(-count // MAX_MESSAGES_PER_CALL), -(-(characters + count) // (MAX_MESSAGE_IDS_LENGTH + 1))
+    )
 
 
-def unlinks_of_length(count: int, length: int, size: int = MOST_ITEMS) -> int:
+def unlink_calls_for_length(count: int, length: int, size: int = MAX_MESSAGES_PER_CALL) -> int:
     """Return the unlink calls that this many ids of one length need."""
-    return -(-count // min(size, (MOST_QUERY + 1) // (length + 1)))
+    return -(-count // min(size, (MAX_MESSAGE_IDS_LENGTH + 1) // (length + 1)))
 
 
-def unlinks_packed(lengths: Iterable[int], size: int = MOST_ITEMS) -> int:
+def packed_unlink_calls(lengths: Iterable[int], size: int = MAX_MESSAGES_PER_CALL) -> int:
     """Return the unlink calls that `unlink_batches` makes of ids of these lengths."""
-    room: list[tuple[int, int]] = []
-    for need in sorted((length + 1 for length in lengths), reverse=True):
-        place = next((i for i, (left, items) in enumerate(room) if left >= need and items), -1)
-        if place < 0:
-            room.append((MOST_QUERY + 1 - need, size - 1))
+    open_batches: list[tuple[int, int]] = []
+    for needed in sorted((length + 1 for length in lengths), reverse=True):
+        index = next(
+            (
+                i
+                for i, (free_characters, free_items) in enumerate(open_batches)
+                if free_characters >= needed and free_items
+            ),
+            -1,
+        )
+        if index < 0:
+            open_batches.append((MAX_MESSAGE_IDS_LENGTH + 1 - needed, size - 1))
         else:
-            left, items = room[place]
-            room[place] = (left - need, items - 1)
-    return len(room)
+            free_characters, free_items = open_batches[index]
+            open_batches[index] = (free_characters - needed, free_items - 1)
+    return len(open_batches)
 
 
-_WRITES = (Need.UNLINK, Need.LINK)
+_WRITE_STEPS = (NextStep.UNLINK, NextStep.LINK)
 
 
 def first_batches(
-    tracks: Sequence[Track], at_least: int, size: int, *, by_contact: bool
-) -> list[Track]:
+    states: Sequence[MessageState], min_messages: int, batch_size: int, *, by_contact: bool
+) -> list[MessageState]:
     """Return the tracks of the first whole batches that carry at least so many messages.
 
     What is left can be cut into as many calls less as these take: they fill their link calls, and
@@ -78,54 +98,62 @@ def first_batches(
     left open goes first whatever it needs.
 
     Args:
-        tracks: what is open of one contact, snapshots read.
-        at_least: messages.
-        size: most messages a call.
+        states: what is open of one contact, snapshots read.
+        min_messages: messages.
+        batch_size: most messages a call.
         by_contact: whether several owners share a link call.
     """
-    chosen = [track for track in tracks if track.need not in _WRITES]
-    new = [track for track in tracks if track.need in _WRITES]
-    for group in _groups(new, by_contact=by_contact):
-        if len(chosen) >= at_least:
+    chosen = [state for state in states if state.next_step not in _WRITE_STEPS]
+    unsent = [state for state in states if state.next_step in _WRITE_STEPS]
+    for group in _link_groups(unsent, by_contact=by_contact):
+        if len(chosen) >= min_messages:
             break
-        chosen += _first_of(group, at_least - len(chosen), size)
+        chosen += _first_whole_batches(group, min_messages - len(chosen), batch_size)
     return chosen
 
 
-def _groups(tracks: Sequence[Track], *, by_contact: bool) -> Iterator[list[Track]]:
+def _link_groups(
+    states: Sequence[MessageState], *, by_contact: bool
+) -> Iterator[list[MessageState]]:
     """Yield the tracks that share link calls, in the order of the plan."""
     if by_contact:
-        yield list(tracks)
+        yield list(states)
         return
-    for _, members in groupby(tracks, key=lambda track: track.message.owner_id):
+    for _, members in groupby(states, key=lambda state: state.message.owner_id):
         yield list(members)
 
 
-def _first_of(group: list[Track], at_least: int, size: int) -> list[Track]:
+def _first_whole_batches(
+    group: list[MessageState], min_messages: int, batch_size: int
+) -> list[MessageState]:
     """Return whole batches of one group, or all of it where none can be parted off."""
-    links = [track for track in group if track.need is Need.LINK]
-    chosen: list[Track] = []
-    for batch in _cut([track for track in group if track.need is Need.UNLINK], size):
-        if len(chosen) >= at_least and _lacking(chosen, size) <= len(links):
+    links = [state for state in group if state.next_step is NextStep.LINK]
+    chosen: list[MessageState] = []
+    for batch in _cut_unlinks(
+        [state for state in group if state.next_step is NextStep.UNLINK], batch_size
+    ):
+        if len(chosen) >= min_messages and _links_to_fill(chosen, batch_size) <= len(links):
             break
         chosen += batch
-    filling = _lacking(chosen, size)
-    more = max(0, at_least - len(chosen) - filling)
-    return chosen + links[: filling + -(-more // size) * size]
+    fill_count = _links_to_fill(chosen, batch_size)
+    extra = max(0, min_messages - len(chosen) - fill_count)
+    return chosen + links[: fill_count + -(-extra // batch_size) * batch_size]
 
 
-def _cut(tracks: Sequence[Track], size: int) -> Iterable[list[Track]]:
+def _cut_unlinks(states: Sequence[MessageState], batch_size: int) -> Iterable[list[MessageState]]:
     """Cut unlinks into the calls that they are sent in, owner by owner."""
-    by_row = {track.message.row: track for track in tracks}
+    by_row = {state.message.row: state for state in states}
     for _, members in groupby(
-        sorted(tracks, key=lambda track: track.message.owner_id),
-        key=lambda track: track.message.owner_id,
+        sorted(states, key=lambda state: state.message.owner_id),
+        key=lambda state: state.message.owner_id,
     ):
-        for batch in unlink_batches([track.message for track in members], size):
+        for batch in unlink_batches([state.message for state in members], batch_size):
             yield [by_row[message.row] for message in batch]
 
 
-def _lacking(tracks: Iterable[Track], size: int) -> int:
+def _links_to_fill(states: Iterable[MessageState], batch_size: int) -> int:
     """Return how many messages fill the last link call of these, now or after their unlinks."""
-    links = sum(track.need is Need.LINK or track.message.op is Op.RELINK for track in tracks)
-    return -links % size
+    links = sum(
+        state.next_step is NextStep.LINK or state.message.op is Op.RELINK for state in states
+    )
+    return -links % batch_size

@@ -14,23 +14,28 @@ from typing import Protocol
 
 import anyio
 
-from bulklink.engine.shutdown import Stopping
+from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError, StoppedBy
-from bulklink.zoho.error_policy import AnswerClass, advice_for, class_of
+from bulklink.zoho.error_policy import AnswerClass, advice_for_code, classify_error
 from bulklink.zoho.http import CallKind
-from bulklink.zoho.link_response import Verdict
+from bulklink.zoho.link_response import AnswerVerdict
 
-FATAL_CONTACTS = 3
-_KINDS = 3
-MOST_HELD = (FATAL_CONTACTS - 1) * _KINDS
+MAX_REFUSED_CONTACTS = 3
+_REFUSABLE_KINDS = 3
+MAX_SUSPENDED_CONTACTS = (MAX_REFUSED_CONTACTS - 1) * _REFUSABLE_KINDS
 """Contacts that can wait at once to know whether they are alone: links, unlinks and reads apart."""
 
 
-class Judge(Protocol):
+class Breaker(Protocol):
     """Says what becomes of a contact that is refused."""
 
-    async def judge(
-        self, kind: CallKind, contact_id: str, verdict: Verdict, *, finishing: bool = False
+    async def on_refusal(
+        self,
+        kind: CallKind,
+        contact_id: str,
+        verdict: AnswerVerdict,
+        *,
+        completes_relink: bool = False,
     ) -> None:
         """Return where a refusal concerns what was asked, or this contact alone.
 
@@ -38,110 +43,120 @@ class Judge(Protocol):
             kind: of the call.
             contact_id: that it concerns.
             verdict: what was answered.
-            finishing: whether the call finishes a relink that a gentle stop must not tear.
+            completes_relink: whether the call finishes a relink that a gentle stop must not tear.
 
         Raises:
             RunStoppedError: if no call of this kind can succeed.
-            HaltedError: if the run was stopped meanwhile.
+            StoppedError: if the run was stopped meanwhile.
         """
         ...
 
-    def succeeded(self, kind: CallKind, contact_id: str) -> None:
+    def on_success(self, kind: CallKind, contact_id: str) -> None:
         """Note an answer of success."""
         ...
 
 
-class ReadRefusals:
+class ReadBreaker:
     """Refusals where contacts are only read: nothing hangs on one that cannot be.
 
     A refused contact is its own matter, unless three are refused before any was read.
     """
 
     def __init__(self) -> None:
-        self._refused: set[str] | None = set()
+        self._refused_contacts: set[str] | None = set()
 
-    async def judge(
-        self, kind: CallKind, contact_id: str, verdict: Verdict, *, finishing: bool = False
+    async def on_refusal(
+        self,
+        kind: CallKind,
+        contact_id: str,
+        verdict: AnswerVerdict,
+        *,
+        completes_relink: bool = False,
     ) -> None:
         """Return where a refusal concerns this contact alone.
 
         Raises:
             RunStoppedError: if no read can succeed.
         """
-        del finishing
-        meaning = class_of(verdict.http_status, verdict.code)
-        if meaning in (AnswerClass.FATAL, AnswerClass.TOKEN):
-            raise fatal(kind, verdict, f"contact {contact_id}")
-        if meaning is AnswerClass.FATAL_IF_COMMON and self._refused is not None:
-            self._refused.add(contact_id)
-            if len(self._refused) >= FATAL_CONTACTS:
-                raise fatal(kind, verdict, f"contact {contact_id}")
+        del completes_relink
+        answer_class = classify_error(verdict.http_status, verdict.code)
+        if answer_class in (AnswerClass.FATAL, AnswerClass.TOKEN):
+            raise fatal_error(kind, verdict, f"contact {contact_id}")
+        if answer_class is AnswerClass.FATAL_IF_COMMON and self._refused_contacts is not None:
+            self._refused_contacts.add(contact_id)
+            if len(self._refused_contacts) >= MAX_REFUSED_CONTACTS:
+                raise fatal_error(kind, verdict, f"contact {contact_id}")
 
-    def succeeded(self, kind: CallKind, contact_id: str) -> None:
+    def on_success(self, kind: CallKind, contact_id: str) -> None:
         """Note that a contact could be read."""
         del kind, contact_id
-        self._refused = None
+        self._refused_contacts = None
 
 
-class Refusals:
+class CircuitBreaker:
     """The contacts that wait to know whether they are alone.
 
     Args:
         stopping: is told when they are not.
-        worked: kinds of call that succeeded in an earlier invocation of the run.
+        mark_confirmed: kinds of call that succeeded in an earlier invocation of the run.
 
     Attributes:
-        at_work: how many pieces of each contact are worked on.
+        in_progress: how many pieces of each contact are worked on.
     """
 
-    def __init__(self, stopping: Stopping, worked: Iterable[CallKind] = ()) -> None:
-        self._stopping = stopping
-        self._worked = set(worked)
-        self._held: dict[CallKind, dict[str, anyio.Event]] = {}
-        self._last: dict[CallKind, RunStoppedError] = {}
-        self.at_work: Counter[str] = Counter()
-        self._all_begun = False
+    def __init__(self, stop: StopController, confirmed_kinds: Iterable[CallKind] = ()) -> None:
+        self._stop = stop
+        self._confirmed_kinds = set(confirmed_kinds)
+        self._suspended: dict[CallKind, dict[str, anyio.Event]] = {}
+        self._last_refusal: dict[CallKind, RunStoppedError] = {}
+        self.in_progress: Counter[str] = Counter()
+        self._all_started = False
         self._others_follow = False
-        self._moved = anyio.Event()
-        self._on_held: list[Callable[[], None]] = []
-        stopping.on_stop(self._release_all)
+        self._changed = anyio.Event()
+        self._on_suspend: list[Callable[[], None]] = []
+        stop.on_stop(self._release_all)
 
-    def on_held(self, action: Callable[[], None]) -> None:
+    def on_suspend(self, action: Callable[[], None]) -> None:
         """Have something done when a contact begins to wait."""
-        self._on_held.append(action)
+        self._on_suspend.append(action)
 
-    def holds(self, contact_id: str) -> bool:
+    def is_suspended(self, contact_id: str) -> bool:
         """Tell whether a contact waits to know whether it is alone."""
-        return any(contact_id in held for held in self._held.values())
+        return any(contact_id in contacts for contacts in self._suspended.values())
 
-    def begin(self, contact_id: str) -> None:
+    def contact_started(self, contact_id: str) -> None:
         """Note that a contact is about to be worked on."""
-        self.at_work[contact_id] += 1
-        self._all_begun = False
+        self.in_progress[contact_id] += 1
+        self._all_started = False
 
-    def end(self, contact_id: str) -> None:
+    def contact_ended(self, contact_id: str) -> None:
         """Note that a contact is worked on no more."""
-        self.at_work[contact_id] -= 1
-        if not self.at_work[contact_id]:
-            del self.at_work[contact_id]
-        self._move()
+        self.in_progress[contact_id] -= 1
+        if not self.in_progress[contact_id]:
+            del self.in_progress[contact_id]
+        self._notify()
 
-    def all_begun(self, *, others_follow: bool = False) -> None:
+    def all_started(self, *, others_follow: bool = False) -> None:
         """Note that no other contact follows, or none before those at work are done or held."""
-        self._all_begun, self._others_follow = True, others_follow
-        self._move()
+        self._all_started, self._others_follow = True, others_follow
+        self._notify()
 
-    async def all_held(self) -> None:
+    async def wait_ended_or_suspended(self) -> None:
         """Wait until all contacts are begun that were to be, and each is done or held.
 
         Also ends when the run stops.
         """
-        while self._stopping.reason is None and not (self._all_begun and self._only_held_are_left):
-            self._moved = anyio.Event()
-            await self._moved.wait()
+        while self._stop.reason is None and not (self._all_started and self._all_suspended):
+            self._changed = anyio.Event()
+            await self._changed.wait()
 
-    async def judge(
-        self, kind: CallKind, contact_id: str, verdict: Verdict, *, finishing: bool = False
+    async def on_refusal(
+        self,
+        kind: CallKind,
+        contact_id: str,
+        verdict: AnswerVerdict,
+        *,
+        completes_relink: bool = False,
     ) -> None:
         """Return where a refusal concerns what was asked, or this contact alone.
 
@@ -150,88 +165,90 @@ class Refusals:
 
         Raises:
             RunStoppedError: if no call of this kind can succeed.
-            HaltedError: if the run was stopped before that was known.
+            StoppedError: if the run was stopped before that was known.
         """
-        meaning = class_of(verdict.http_status, verdict.code)
-        if meaning in (AnswerClass.FATAL, AnswerClass.TOKEN):
-            raise fatal(kind, verdict, f"contact {contact_id}")
-        if meaning is AnswerClass.FATAL_IF_COMMON:
-            if self._stopping.reason is None:
-                await self._alone(kind, contact_id, verdict)
-            if self._stopping.reason is not None:
-                self._stopping.check(finishing=finishing)
-                if kind not in self._worked:
-                    raise fatal(kind, verdict, f"contact {contact_id}")
+        answer_class = classify_error(verdict.http_status, verdict.code)
+        if answer_class in (AnswerClass.FATAL, AnswerClass.TOKEN):
+            raise fatal_error(kind, verdict, f"contact {contact_id}")
+        if answer_class is AnswerClass.FATAL_IF_COMMON:
+            if self._stop.reason is None:
+                await self._suspend(kind, contact_id, verdict)
+            if self._stop.reason is not None:
+                self._stop.check(completes_relink=completes_relink)
+                if kind not in self._confirmed_kinds:
+                    raise fatal_error(kind, verdict, f"contact {contact_id}")
 
-    async def _alone(self, kind: CallKind, contact_id: str, verdict: Verdict) -> None:
-        held = self._held.setdefault(kind, {})
-        event = held.setdefault(contact_id, anyio.Event())
-        self._last[kind] = fatal(kind, verdict, f"contact {contact_id}")
-        for action in self._on_held:
+    async def _suspend(self, kind: CallKind, contact_id: str, verdict: AnswerVerdict) -> None:
+        suspended = self._suspended.setdefault(kind, {})
+        event = suspended.setdefault(contact_id, anyio.Event())
+        self._last_refusal[kind] = fatal_error(kind, verdict, f"contact {contact_id}")
+        for action in self._on_suspend:
             action()
-        if len(held) >= FATAL_CONTACTS:
-            self._stopping.stop(self._last[kind])
-        self._move()
+        if len(suspended) >= MAX_REFUSED_CONTACTS:
+            self._stop.request(self._last_refusal[kind])
+        self._notify()
         await event.wait()
 
-    def succeeded(self, kind: CallKind, contact_id: str) -> None:
+    def on_success(self, kind: CallKind, contact_id: str) -> None:
         """Note an answer of success, which frees the other contacts that waited for one."""
-        self.worked(kind)
-        held = self._held.get(kind)
-        if held:
-            for other in [c for c in held if c != contact_id]:
-                held.pop(other).set()
+        self.mark_confirmed(kind)
+        suspended = self._suspended.get(kind)
+        if suspended:
+            for other_id in [
+                suspended_id for suspended_id in suspended if suspended_id != contact_id
+            ]:
+                suspended.pop(other_id).set()
 
-    def judge_held(self) -> None:
+    def resolve_suspended(self) -> None:
         """Judge the contacts that wait by what succeeded before: nobody tells for a long time.
 
         The credits that their relinks hold may be the ones that all others wait for.
         """
-        if any(self._held.values()):
-            self._decide()
+        if any(self._suspended.values()):
+            self._resolve()
 
-    def worked(self, kind: CallKind) -> None:
+    def mark_confirmed(self, kind: CallKind) -> None:
         """Note that a call of this kind is known to have been carried out."""
-        self._worked.add(kind)
+        self._confirmed_kinds.add(kind)
 
     @property
-    def _only_held_are_left(self) -> bool:
-        return all(self.holds(contact_id) for contact_id in self.at_work)
+    def _all_suspended(self) -> bool:
+        return all(self.is_suspended(contact_id) for contact_id in self.in_progress)
 
-    def _move(self) -> None:
+    def _notify(self) -> None:
         """Wake who waits for the others; where none is left who could tell, decide."""
-        self._moved.set()
-        none_follows = self._all_begun and not self._others_follow
-        if none_follows and self.at_work and self._only_held_are_left:
-            self._decide()
+        self._changed.set()
+        none_follows = self._all_started and not self._others_follow
+        if none_follows and self.in_progress and self._all_suspended:
+            self._resolve()
 
-    def _decide(self) -> None:
+    def _resolve(self) -> None:
         """Judge contacts after which no other comes by what succeeded in the run before them."""
-        kinds = [kind for kind, held in self._held.items() if held]
+        kinds = [kind for kind, suspended in self._suspended.items() if suspended]
         for kind in kinds:
-            if kind in self._worked:
+            if kind in self._confirmed_kinds:
                 self._release(kind)
-        if not self._worked.intersection(kinds):
-            self._stopping.stop(self._last[kinds[0]])
+        if not self._confirmed_kinds.intersection(kinds):
+            self._stop.request(self._last_refusal[kinds[0]])
 
     def _release_all(self) -> None:
-        for kind in self._held:
+        for kind in self._suspended:
             self._release(kind)
-        self._moved.set()
+        self._changed.set()
 
     def _release(self, kind: CallKind) -> None:
-        for event in self._held[kind].values():
+        for event in self._suspended[kind].values():
             event.set()
-        self._held[kind].clear()
+        self._suspended[kind].clear()
 
 
-def fatal(kind: CallKind, verdict: Verdict, where: str) -> RunStoppedError:
+def fatal_error(kind: CallKind, verdict: AnswerVerdict, where: str) -> RunStoppedError:
     """Return the reason to stop for an answer after which no call of this kind can succeed."""
-    said = " ".join(filter(None, (verdict.code or f"HTTP {verdict.http_status}", verdict.text)))
+    reason = " ".join(filter(None, (verdict.code or f"HTTP {verdict.http_status}", verdict.text)))
     return RunStoppedError(
         StoppedBy.FATAL,
-        f"Zoho refuses the {kind} call: {said}.",
+        f"Zoho refuses the {kind} call: {reason}.",
         where=where,
-        advice=advice_for(verdict.code)
+        advice=advice_for_code(verdict.code)
         or "The whole answer is in answers.jsonl; once its cause is mended, a resume goes on.",
     )

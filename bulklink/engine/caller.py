@@ -8,39 +8,39 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import anyio.lowlevel
 import msgspec
 
-from bulklink.engine.breaker import fatal
+from bulklink.engine.breaker import fatal_error
 from bulklink.engine.clock import Clock
-from bulklink.engine.metrics import Meter, Totals
-from bulklink.engine.quota.budget import Hold
-from bulklink.engine.quota.diagnosis import Cause
-from bulklink.engine.quota.gate import Credit, Credits, ShortError
-from bulklink.engine.ratelimit.limiter import Pacer, Ticket, Turn
-from bulklink.engine.retry import Next, Tries, decide
-from bulklink.engine.shutdown import Stopping
+from bulklink.engine.metrics import CallMeter, MeterTotals
+from bulklink.engine.quota.budget import Reservation
+from bulklink.engine.quota.diagnosis import RefusalCause
+from bulklink.engine.quota.gate import Credit, QuotaGate, QuotaShortageError
+from bulklink.engine.ratelimit.limiter import Attempt, ConcurrencyLimiter, QueuedCall
+from bulklink.engine.retry import AttemptHistory, RetryAction, decide_retry
+from bulklink.engine.shutdown import StopController
 from bulklink.errors import LedgerError, RunStoppedError, StoppedBy
 from bulklink.ledger.records import CallLine, answer_line, call_line, unsent_line
 from bulklink.ledger.writer import LedgerWriter
-from bulklink.zoho.client import Client, Received
-from bulklink.zoho.error_policy import AnswerClass, class_of
-from bulklink.zoho.http import Answer, CallKind, Request, Silence
-from bulklink.zoho.link_response import refusal_of
-from bulklink.zoho.request_log import Mark
+from bulklink.zoho.client import Client, ClientResponse
+from bulklink.zoho.error_policy import AnswerClass, classify_error
+from bulklink.zoho.http import Answer, CallKind, NoResponse, Request
+from bulklink.zoho.link_response import parse_refusal
+from bulklink.zoho.request_log import CallReference
 
-MOST_UNANSWERED = 5
+MAX_UNANSWERED = 5
 """Requests in a row that stay without an answer before the run stops."""
 
 
-class Exchange(msgspec.Struct, frozen=True):
+class CallOutcome(msgspec.Struct, frozen=True):
     """A call that is over: its last number in the ledger, how often it was sent, what came.
 
-    `lost` tells that a try before the last may have been applied, without a word of it.
+    `answer_lost` tells that a try before the last may have been applied, without a word of it.
     """
 
     call: int
-    tries: int
+    attempts: int
     kind: CallKind
-    outcome: Answer | Silence
-    lost: bool
+    response: Answer | NoResponse
+    answer_lost: bool
 
 
 class Caller:
@@ -65,9 +65,9 @@ class Caller:
         self,
         client: Client,
         ledger: LedgerWriter,
-        pacer: Pacer,
-        credits: Credits,  # noqa: A002 - the word of the field; nobody wants the builtin
-        stopping: Stopping,
+        limiter: ConcurrencyLimiter,
+        quota: QuotaGate,
+        stop: StopController,
         clock: Clock,
         *,
         first_call: int = 1,
@@ -75,15 +75,15 @@ class Caller:
     ) -> None:
         self._client = client
         self._ledger = ledger
-        self._pacer = pacer
-        self._credits = credits
-        self._stopping = stopping
+        self._limiter = limiter
+        self._quota = quota
+        self._stop = stop
         self._clock = clock
         self._next_call = first_call
-        self.meter = Meter(lambda: pacer.limit, clock.monotonic, clock.cpu)
+        self.meter = CallMeter(lambda: limiter.limit, clock.monotonic, clock.cpu_time)
         self._settle_after = settle_after
-        self._answered = False
-        self._unanswered = 0
+        self._server_has_answered = False
+        self._unanswered_in_row = 0
 
     async def make(
         self,
@@ -91,11 +91,11 @@ class Caller:
         *,
         contact_id: str | None = None,
         rows: Sequence[int] = (),
-        tried: int = 0,
-        finishing: bool = False,
-        hold: Hold | None = None,
-        aside: int = 0,
-    ) -> Exchange:
+        earlier_attempts: int = 0,
+        completes_relink: bool = False,
+        reservation: Reservation | None = None,
+        reserve: int = 0,
+    ) -> CallOutcome:
         """Send a request until it has an answer that stands, or its tries are used up.
 
         An unlink that may have been applied is not sent again here: it is read back first.
@@ -104,121 +104,138 @@ class Caller:
             request: what to send.
             contact_id: the contact it concerns, for the ledger.
             rows: the rows it carries, for the ledger.
-            tried: how often these rows were sent for the same purpose before.
-            finishing: whether it finishes a relink that a gentle stop must not tear.
-            hold: credits of its contact that are set aside to finish relinks.
-            aside: credits that must be set aside there before it is sent.
+            earlier_attempts: how often these rows were sent for the same purpose before.
+            completes_relink: whether it finishes a relink that a gentle stop must not tear.
+            reservation: credits of its contact that are set aside to finish relinks.
+            reserve: credits that must be set aside there before it is sent.
 
         Raises:
-            HaltedError: if the run was stopped before it was sent.
-            ShortError: if credits are short and its contact has relinks to finish first.
+            StoppedError: if the run was stopped before it was sent.
+            QuotaShortageError: if credits are short and its contact has relinks to finish first.
             RunStoppedError: if the token is refused or no server answers.
             LedgerError: if its line cannot be written; it was not sent then.
         """
-        made = _Made(self._clock.monotonic(), self._credits.waited)
-        ticket = self._pacer.ticket(contact_id, finishing=finishing)
+        progress = _CallProgress(self._clock.monotonic(), self._quota.waited)
+        queued_call = self._limiter.new_call(contact_id, completes_relink=completes_relink)
         while True:
-            made.sent += 1
+            progress.sends += 1
             try:
-                async with self._credits.credit(
-                    hold=hold, aside=0 if made.last else aside, finishing=finishing
+                async with self._quota.credit(
+                    reservation=reservation,
+                    reserve=0 if progress.last_outcome else reserve,
+                    completes_relink=completes_relink,
                 ) as credit:
-                    line = self._line(request.kind, tried + made.sent, contact_id, rows)
-                    received = await self._send(request, line, ticket, credit)
-            except ShortError:
-                if made.last is None:
+                    line = self._new_line(
+                        request.kind, earlier_attempts + progress.sends, contact_id, rows
+                    )
+                    received = await self._send_once(request, line, queued_call, credit)
+            except QuotaShortageError:
+                if progress.last_outcome is None:
                     raise
-                return made.last
-            outcome = received.outcome
-            made.last = exchange = Exchange(line.call, made.sent, request.kind, outcome, made.lost)
-            if isinstance(outcome, Silence) or not outcome.ok:
-                self.keep(exchange)
-            if credit.cause is Cause.CREDITS:
+                return progress.last_outcome
+            response = received.outcome
+            progress.last_outcome = call_outcome = CallOutcome(
+                line.call, progress.sends, request.kind, response, progress.answer_lost
+            )
+            if isinstance(response, NoResponse) or not response.ok:
+                self.record_answer(call_outcome)
+            if credit.cause is RefusalCause.CREDITS:
                 continue  # it waits for them, or the run stops: no try is used up
-            decision = decide(outcome, self._tries(made, request, outcome), self._clock.chance())
-            made.lost = made.lost or _may_be_applied(outcome)
-            match decision.next:
-                case Next.TAKE | Next.GIVE_UP:
-                    self._note(outcome, request, gave_up=decision.next is Next.GIVE_UP)
-                    return exchange
-                case Next.RENEW:
-                    made.renewed = True
-                    await self._client.renew(received.token)
-                case Next.AGAIN:
-                    await self._stopping.sleep(decision.delay, finishing=finishing)
+            decision = decide_retry(
+                response, self._attempt_history(progress, request, response), self._clock.random()
+            )
+            progress.answer_lost = progress.answer_lost or _maybe_applied(response)
+            match decision.action:
+                case RetryAction.ACCEPT | RetryAction.GIVE_UP:
+                    self._raise_if_hopeless(
+                        response, request, exhausted=decision.action is RetryAction.GIVE_UP
+                    )
+                    return call_outcome
+                case RetryAction.RENEW:
+                    progress.token_renewed = True
+                    await self._client.renew_token(received.token)
+                case RetryAction.RETRY:
+                    await self._stop.sleep(decision.delay, completes_relink=completes_relink)
 
-    def keep(self, exchange: Exchange) -> None:
+    def record_answer(self, call_outcome: CallOutcome) -> None:
         """Keep what came back in `answers.jsonl`; `make` does so by itself unless HTTP says 2xx."""
-        outcome = exchange.outcome
-        if isinstance(outcome, Silence):
-            status, body = None, outcome.reason
+        response = call_outcome.response
+        if isinstance(response, NoResponse):
+            status, body = None, response.reason
         else:
-            status, body = outcome.status, outcome.body.decode("utf-8", "replace")
-        self._ledger.keep_answer(
-            answer_line(self._clock.timestamp(), exchange.call, exchange.kind, status, body)
+            status, body = response.status, response.body.decode("utf-8", "replace")
+        self._ledger.append_answer(
+            answer_line(self._clock.timestamp(), call_outcome.call, call_outcome.kind, status, body)
         )
 
-    async def _send(
-        self, request: Request, line: CallLine, ticket: Ticket, credit: Credit
-    ) -> Received:
+    async def _send_once(
+        self, request: Request, line: CallLine, queued_call: QueuedCall, credit: Credit
+    ) -> ClientResponse:
         """Send once, with the line on disk before."""
-        async with self._pacer.turn(ticket) as turn:
-            await self._client.ready()
+        async with self._limiter.attempt(queued_call) as attempt:
+            await self._client.current_token()
             await self._ledger.commit(call_line(self._clock.timestamp(), line))
-            async with self._told_if_kept_back(line):
-                await self._pacer.take_place(turn)
-                token = await self._client.ready()  # one can have ended meanwhile
-                await self._credits.leave(credit)
-                await self._pacer.start(turn)
-            left_at = self.meter.left()
+            async with self._record_if_unsent(line):
+                await self._limiter.acquire_slot(attempt)
+                token = await self._client.current_token()  # one can have ended meanwhile
+                await self._quota.wait_to_start(credit)
+                await self._limiter.start(attempt)
+            started_at = self.meter.call_started()
             try:
-                mark = Mark(line.call, line.attempt)
-                received = await self._client.send(request, token, mark)
+                call_tag = CallReference(line.call, line.attempt)
+                received = await self._client.send(request, token, call_tag)
             finally:
-                self.meter.landed(request.kind, left_at)
-            outcome = received.outcome
-            explained = self._pacer.explains(turn)
-            await self._credits.answered(credit, outcome, busy=_busy(outcome), explained=explained)
-            self._tell_pacer(turn, outcome, credit.cause)
-        if isinstance(outcome, Answer) and outcome.ok:
+                self.meter.call_ended(request.kind, started_at)
+            response = received.outcome
+            explained_by_concurrency = self._limiter.explains_refusal(attempt)
+            await self._quota.on_response(
+                credit,
+                response,
+                busy=_is_busy(response),
+                explained_by_concurrency=explained_by_concurrency,
+            )
+            self._report_to_limiter(attempt, response, credit.cause)
+        if isinstance(response, Answer) and response.ok:
             # The next call leaves before this answer is looked into, so that its place is not
             # empty meanwhile. What is no success is looked into first: it may stop the run.
             await anyio.lowlevel.cancel_shielded_checkpoint()
         return received
 
-    def measured(self) -> Totals:
+    def totals(self) -> MeterTotals:
         """Return what was measured of all calls so far."""
         return self.meter.totals(
-            answered_429=self._credits.refused,
-            waited=self._credits.waited_so_far,
-            held=self._pacer.held_up,
+            answered_429=self._quota.refused_429,
+            credit_wait=self._quota.waited_so_far,
+            paused_seconds=self._limiter.paused_seconds,
         )
 
     def on_wait(self, action: Callable[[], None]) -> None:
         """Have something done when the run begins to wait for credits."""
-        self._credits.on_wait(action)
+        self._quota.on_wait(action)
 
-    def release(self, hold: Hold) -> None:
+    def release(self, reservation: Reservation) -> None:
         """Free the credits that were set aside for a contact with no relink to finish."""
-        self._credits.release(hold)
+        self._quota.release(reservation)
 
-    def _tell_pacer(self, turn: Turn, outcome: Answer | Silence, cause: Cause | None) -> None:
+    def _report_to_limiter(
+        self, attempt: Attempt, response: Answer | NoResponse, cause: RefusalCause | None
+    ) -> None:
         """Tell what became of a call, which says how many may be in flight."""
-        if isinstance(outcome, Silence):
-            turn.lingers = 0.0 if outcome.in_time else self._settle_after
-        elif not _busy(outcome):
-            self._pacer.answered(turn)
-        elif cause is not Cause.CREDITS:
-            self._pacer.refused(turn, outcome.retry_after)
+        if isinstance(response, NoResponse):
+            attempt.hold_after = 0.0 if response.in_time else self._settle_after
+        elif not _is_busy(response):
+            self._limiter.report_accepted(attempt)
+        elif cause is not RefusalCause.CREDITS:
+            self._limiter.report_refused(attempt, response.retry_after)
 
-    def _line(
+    def _new_line(
         self, kind: CallKind, attempt: int, contact_id: str | None, rows: Sequence[int]
     ) -> CallLine:
         call, self._next_call = self._next_call, self._next_call + 1
         return CallLine(call, kind, attempt, contact_id, tuple(rows))
 
     @contextlib.asynccontextmanager
-    async def _told_if_kept_back(self, line: CallLine) -> AsyncIterator[None]:
+    async def _record_if_unsent(self, line: CallLine) -> AsyncIterator[None]:
         """Have the ledger say so if a call whose line is on disk does not leave after all."""
         try:
             yield
@@ -229,75 +246,81 @@ class Caller:
                 self._ledger.append(unsent_line(self._clock.timestamp(), line))
             raise
 
-    def _tries(self, made: _Made, request: Request, outcome: Answer | Silence) -> Tries:
-        made.busy += _busy(outcome)
-        return Tries(
-            made=made.sent - made.busy,
-            seconds=self._clock.monotonic() - made.started - (self._credits.waited - made.waited),
-            renewed=made.renewed,
+    def _attempt_history(
+        self, progress: _CallProgress, request: Request, response: Answer | NoResponse
+    ) -> AttemptHistory:
+        progress.busy_answers += _is_busy(response)
+        return AttemptHistory(
+            count=progress.sends - progress.busy_answers,
+            elapsed=self._clock.monotonic()
+            - progress.started
+            - (self._quota.waited - progress.waited_before),
+            token_renewed=progress.token_renewed,
             repeatable=request.kind is not CallKind.UNLINK,
-            first_contact=not self._answered and isinstance(outcome, Silence),
+            never_answered=not self._server_has_answered and isinstance(response, NoResponse),
         )
 
-    def _note(self, outcome: Answer | Silence, request: Request, *, gave_up: bool) -> None:
+    def _raise_if_hopeless(
+        self, response: Answer | NoResponse, request: Request, *, exhausted: bool
+    ) -> None:
         """Stop the run where no token is taken, or too many requests stay without an answer."""
-        if isinstance(outcome, Answer):
-            self._answered = True
-            refusal = refusal_of(outcome) if not outcome.ok else None
-            if refusal and class_of(outcome.status, refusal.code) is AnswerClass.TOKEN:
-                raise fatal(request.kind, refusal, "the access token")
-        if not gave_up:
-            self._unanswered = 0
+        if isinstance(response, Answer):
+            self._server_has_answered = True
+            refusal = parse_refusal(response) if not response.ok else None
+            if refusal and classify_error(response.status, refusal.code) is AnswerClass.TOKEN:
+                raise fatal_error(request.kind, refusal, "the access token")
+        if not exhausted:
+            self._unanswered_in_row = 0
             return
-        lost = isinstance(outcome, Silence) and outcome.sent
-        if request.kind is CallKind.UNLINK and lost:
+        maybe_applied = isinstance(response, NoResponse) and response.sent
+        if request.kind is CallKind.UNLINK and maybe_applied:
             return  # it had one try, because it must be read back
-        self._unanswered += 1
-        if not self._answered or self._unanswered >= MOST_UNANSWERED:
-            raise _unanswered(outcome, self._unanswered)
+        self._unanswered_in_row += 1
+        if not self._server_has_answered or self._unanswered_in_row >= MAX_UNANSWERED:
+            raise _no_answer_error(response, self._unanswered_in_row)
 
 
-class _Made:
+class _CallProgress:
     """What was done for one request so far."""
 
-    def __init__(self, started: float, waited: float) -> None:
+    def __init__(self, started: float, waited_before: float) -> None:
         self.started = started
-        self.waited = waited
-        self.last: Exchange | None = None
-        self.sent = 0
-        self.busy = 0
-        self.renewed = False
-        self.lost = False
+        self.waited_before = waited_before
+        self.last_outcome: CallOutcome | None = None
+        self.sends = 0
+        self.busy_answers = 0
+        self.token_renewed = False
+        self.answer_lost = False
 
 
-def _may_be_applied(outcome: Answer | Silence) -> bool:
+def _maybe_applied(response: Answer | NoResponse) -> bool:
     """Tell whether a call may have been applied though nothing says so."""
-    if isinstance(outcome, Silence):
-        return outcome.sent
-    return not outcome.ok and _class(outcome) is AnswerClass.AGAIN
+    if isinstance(response, NoResponse):
+        return response.sent
+    return not response.ok and _answer_class(response) is AnswerClass.SERVER_ERROR
 
 
-def _class(answer: Answer) -> AnswerClass:
-    return class_of(answer.status, refusal_of(answer).code)
+def _answer_class(answer: Answer) -> AnswerClass:
+    return classify_error(answer.status, parse_refusal(answer).code)
 
 
-def _busy(outcome: Answer | Silence) -> bool:
-    if isinstance(outcome, Silence) or outcome.ok:
+def _is_busy(response: Answer | NoResponse) -> bool:
+    if isinstance(response, NoResponse) or response.ok:
         return False
-    return _class(outcome) is AnswerClass.BUSY
+    return _answer_class(response) is AnswerClass.THROTTLED
 
 
-def _unanswered(outcome: Answer | Silence, requests: int) -> RunStoppedError:
-    if isinstance(outcome, Silence):
-        said = outcome.reason
-    elif _busy(outcome):
-        said = "the server says that there are too many requests"
+def _no_answer_error(response: Answer | NoResponse, in_a_row: int) -> RunStoppedError:
+    if isinstance(response, NoResponse):
+        reason = response.reason
+    elif _is_busy(response):
+        reason = "the server says that there are too many requests"
     else:
-        said = f"the server fails with HTTP {outcome.status}"
+        reason = f"the server fails with HTTP {response.status}"
     return RunStoppedError(
         StoppedBy.NO_ANSWER,
-        f"The CRM does not answer: {said} ({requests} in a row, each tried several times)."
-        if requests > 1
-        else f"The CRM does not answer: {said}.",
+        f"The CRM does not answer: {reason} ({in_a_row} in a row, each tried several times)."
+        if in_a_row > 1
+        else f"The CRM does not answer: {reason}.",
         advice="Check the address, the data centre and the network.",
     )

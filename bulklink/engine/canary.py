@@ -9,22 +9,22 @@ import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
-from bulklink.engine.breaker import ReadRefusals
-from bulklink.engine.canary_result import Compared, Found, View, found
-from bulklink.engine.contact import ContactRun
-from bulklink.engine.context import Desk
-from bulklink.engine.dispatch import work_through
-from bulklink.engine.pagination import Pages
-from bulklink.engine.shutdown import HaltedError
+from bulklink.engine.breaker import ReadBreaker
+from bulklink.engine.canary_result import CanaryResult, ObservedLink, ReadBackResult, build_result
+from bulklink.engine.contact import ContactSender
+from bulklink.engine.context import RunContext
+from bulklink.engine.dispatch import process_all
+from bulklink.engine.pagination import PageReader
+from bulklink.engine.shutdown import StoppedError
 from bulklink.engine.transitions import SETTLED_BY_READ
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
 from bulklink.ledger.records import Result, result_line
 from bulklink.ledger.state import NOT_APPLIED
 from bulklink.models import Message, Status
-from bulklink.zoho.email_pages import Page, read_page
+from bulklink.zoho.email_pages import LinksPage, parse_links_page
 
 
-class Comparing:
+class ReadBackComparer:
     """Reads messages back that were answered with success.
 
     Args:
@@ -33,93 +33,111 @@ class Comparing:
         differs: told at once of each that a read shows elsewhere which can be believed.
     """
 
-    def __init__(self, desk: Desk, workers: int, differs: Callable[[Result, View], None]) -> None:
-        self._desk = desk
+    def __init__(
+        self,
+        context: RunContext,
+        workers: int,
+        on_difference: Callable[[Result, ObservedLink], None],
+    ) -> None:
+        self._context = context
         self._workers = workers
-        self._differs = differs
-        self._views: dict[int, View] = {}
-        self._cut_off = False
-        self._over = False
-        self._refusals = ReadRefusals()
-        self._believed_at = 0.0
+        self._on_difference = on_difference
+        self._observed: dict[int, ObservedLink] = {}
+        self._truncated = False
+        self._aborted = False
+        self._breaker = ReadBreaker()
+        self._trusted_at = 0.0
 
-    async def compare(self, results: Sequence[Result]) -> Compared:
+    async def compare(self, results: Sequence[Result]) -> ReadBackResult:
         """Read the messages of these results, and once more those in question.
 
         A list may lag behind the calls by `--settle-after`: one wait for all, then what differs
         is read again.
 
         Raises:
-            HaltedError: if the run was stopped.
+            StoppedError: if the run was stopped.
         """
-        clock = self._desk.clock
-        self._believed_at = clock.monotonic() + self._desk.sending.settle_after
+        clock = self._context.clock
+        self._trusted_at = clock.monotonic() + self._context.settings.settle_after
         await self._read(results)
-        early = [one for one in self._different(results) if not self._views[one.row].believed]
-        if early:
-            await self._desk.stopping.sleep(max(0.0, self._believed_at - clock.monotonic()))
-            await self._read(early)
-        return Compared(self._views, tuple(self._different(results)), self._cut_off)
+        untrusted = [
+            result for result in self._differing(results) if not self._observed[result.row].trusted
+        ]
+        if untrusted:
+            await self._context.stop.sleep(max(0.0, self._trusted_at - clock.monotonic()))
+            await self._read(untrusted)
+        return ReadBackResult(self._observed, tuple(self._differing(results)), self._truncated)
 
-    def _different(self, results: Sequence[Result]) -> list[Result]:
+    def _differing(self, results: Sequence[Result]) -> list[Result]:
         return [
-            one
-            for one in results
-            if one.row in self._views and self._views[one.row].deal_id != one.deal_id
+            result
+            for result in results
+            if result.row in self._observed and self._observed[result.row].deal_id != result.deal_id
         ]
 
     async def _read(self, results: Sequence[Result]) -> None:
-        ordered = sorted(results, key=_contact)
-        contacts = [list(members) for _, members in groupby(ordered, key=_contact)]
-        stopping = self._desk.stopping
-        await work_through(contacts, self._contact, stopping, workers=self._workers)
-        stopping.check()
+        ordered = sorted(results, key=_contact_id)
+        contacts = [
+            list(contact_results) for _, contact_results in groupby(ordered, key=_contact_id)
+        ]
+        stop = self._context.stop
+        await process_all(contacts, self._read_contact, stop, workers=self._workers)
+        stop.check()
 
-    async def _contact(self, results: Sequence[Result]) -> None:
+    async def _read_contact(self, results: Sequence[Result]) -> None:
         """Read a contact's messages; what cannot be read is not counted against it."""
-        if self._over:
+        if self._aborted:
             return
         try:
-            await self._pages(results)
-        except HaltedError:
-            self._over = True
+            await self._read_pages(results)
+        except StoppedError:
+            self._aborted = True
         except BulklinkError as error:
-            self._over = True
-            if not (isinstance(error, RunStoppedError) and error.by is StoppedBy.FATAL):
-                self._desk.stopping.stop(error)
+            self._aborted = True
+            if not (isinstance(error, RunStoppedError) and error.stopped_by is StoppedBy.FATAL):
+                self._context.stop.request(error)
 
-    async def _pages(self, results: Sequence[Result]) -> None:
-        left: dict[str | None, list[Result]] = {}
+    async def _read_pages(self, results: Sequence[Result]) -> None:
+        remaining: dict[str | None, list[Result]] = {}
         for result in results:
-            left.setdefault(result.message_id, []).append(result)
-        pages = Pages(
-            _contact(results[0]),
-            read_page,
-            self._desk.caller,
-            self._refusals,
-            most=self._desk.sending.read_pages,
+            remaining.setdefault(result.message_id, []).append(result)
+        pages = PageReader(
+            _contact_id(results[0]),
+            parse_links_page,
+            self._context.caller,
+            self._breaker,
+            max_pages=self._context.settings.read_pages,
         )
-        while left:
-            believed = self._desk.clock.monotonic() >= self._believed_at
-            page = await pages.next([one.row for same in left.values() for one in same])
+        while remaining:
+            trusted = self._context.clock.monotonic() >= self._trusted_at
+            page = await pages.next_page(
+                [wanted.row for group in remaining.values() for wanted in group]
+            )
             if page is None:
                 break
-            self._look(page, left, pages.last_call, believed=believed)
-        self._cut_off = self._cut_off or bool(left and not pages.whole and not pages.failed)
+            self._take_page(page, remaining, pages.last_call, trusted=trusted)
+        self._truncated = self._truncated or bool(
+            remaining and not pages.complete and not pages.failed
+        )
 
-    def _look(
-        self, page: Page, left: dict[str | None, list[Result]], call: int | None, *, believed: bool
+    def _take_page(
+        self,
+        page: LinksPage,
+        remaining: dict[str | None, list[Result]],
+        call: int | None,
+        *,
+        trusted: bool,
     ) -> None:
         """Take from a page what it shows of the messages that are left."""
-        for message_id in page.links.keys() & left.keys():
-            view = View(page.links[message_id], call, believed)
-            for result in left.pop(message_id):
-                self._views[result.row] = view
-                if believed and view.deal_id != result.deal_id:
-                    self._differs(result, view)
+        for message_id in page.links.keys() & remaining.keys():
+            observed = ObservedLink(page.links[message_id], call, trusted)
+            for result in remaining.pop(message_id):
+                self._observed[result.row] = observed
+                if trusted and observed.deal_id != result.deal_id:
+                    self._on_difference(result, observed)
 
 
-def _contact(result: Result) -> str:
+def _contact_id(result: Result) -> str:
     return result.contact_id or ""
 
 
@@ -128,7 +146,7 @@ class Canary:
 
     Args:
         desk: what all contacts of the run share.
-        at_least: messages that are tried.
+        min_messages: messages that are tried.
         workers: contacts that are read back side by side.
         enough: tells that so much failed that no further contact is begun.
         told: told of each result that a read corrects.
@@ -137,112 +155,124 @@ class Canary:
 
     def __init__(
         self,
-        desk: Desk,
-        at_least: int,
+        context: RunContext,
+        min_messages: int,
         *,
         workers: int,
-        enough: Callable[[], bool],
-        told: Callable[[Result], None],
-        phase: Callable[[str], None],
+        too_many_failed: Callable[[], bool],
+        on_correction: Callable[[Result], None],
+        on_phase: Callable[[str], None],
     ) -> None:
-        self._desk = desk
-        self.at_least = at_least
+        self._context = context
+        self.min_messages = min_messages
         self._workers = workers
-        self._enough = enough
-        self._told = told
-        self._phase = phase
+        self._too_many_failed = too_many_failed
+        self._on_correction = on_correction
+        self._on_phase = on_phase
         self._results: dict[int, Result] = {}
-        self._parts: dict[str, int] = {}
-        self._at_work: set[str] = set()
-        self._moved = anyio.Event()
-        self._decided = anyio.Event()
-        self._anew = False
-        desk.stopping.on_stop(self.go_on)
-        desk.stopping.on_stop(self._wake)
-        desk.refusals.on_held(self._wake)
+        self._planned_counts: dict[str, int] = {}
+        self._in_progress: set[str] = set()
+        self._changed = anyio.Event()
+        self._released = anyio.Event()
+        self._read_again = False
+        context.stop.on_stop(self.release_rest)
+        context.stop.on_stop(self._wake)
+        context.breaker.on_suspend(self._wake)
 
     def add(self, result: Result) -> None:
         """Take a result of what is tried."""
         self._results[result.row] = result
 
-    def go_on(self, *, anew: bool = False) -> None:
+    def release_rest(self, *, read_again: bool = False) -> None:
         """Let the rest of the contacts that were begun follow.
 
         Args:
-            anew: whether what was read of them is too old, because a person was waited for.
+            read_again: whether what was read of them is too old, because a person was waited for.
         """
-        self._anew = self._anew or anew
-        self._decided.set()
+        self._read_again = self._read_again or read_again
+        self._released.set()
 
-    async def run(self, windows: Iterator[list[Message]], group: TaskGroup) -> Found | None:
+    async def run(
+        self, windows: Iterator[list[Message]], task_group: TaskGroup
+    ) -> CanaryResult | None:
         """Try the first messages and read them back; None if the run stops meanwhile.
 
         Args:
             windows: contacts in the order of the plan; those that are begun are taken from it.
-            group: works on what is left of those until the end of the run.
+            task_group: works on what is left of those until the end of the run.
         """
-        self._phase(f"Trying the first {self.at_least:,} emails")
-        await self._try(windows, group)
-        if self._desk.stopping.reason is not None or not self._results:
+        self._on_phase(f"Trying the first {self.min_messages:,} emails")
+        await self._send_first(windows, task_group)
+        if self._context.stop.reason is not None or not self._results:
             return None
-        self._phase("Reading them back")
+        self._on_phase("Reading them back")
         try:
             return await self._read_back()
-        except HaltedError:
+        except StoppedError:
             return None
         except BulklinkError as error:
-            self._desk.stopping.stop(error)
+            self._context.stop.request(error)
             return None
 
-    async def _try(self, windows: Iterator[list[Message]], group: TaskGroup) -> None:
+    async def _send_first(self, windows: Iterator[list[Message]], task_group: TaskGroup) -> None:
         """Begin contacts until enough messages are settled; one that is held does not count."""
         for window in windows:
-            lacking = self.at_least - self._tried()
+            missing = self.min_messages - self._planned_count()
             contact_id = window[0].contact_id
-            self._parts[contact_id] = min(len(window), lacking)
-            self._at_work.add(contact_id)
-            self._desk.refusals.begin(contact_id)
-            group.start_soon(self._work, ContactRun(window, self._desk), contact_id, lacking)
-            if self._tried() >= self.at_least:
-                await self._quiet()
-                if self._tried() >= self.at_least or self._enough():
+            self._planned_counts[contact_id] = min(len(window), missing)
+            self._in_progress.add(contact_id)
+            self._context.breaker.contact_started(contact_id)
+            task_group.start_soon(
+                self._send_contact, ContactSender(window, self._context), contact_id, missing
+            )
+            if self._planned_count() >= self.min_messages:
+                await self._wait_until_idle()
+                if self._planned_count() >= self.min_messages or self._too_many_failed():
                     return
-            if self._desk.stopping.reason is not None:
+            if self._context.stop.reason is not None:
                 return
-        await self._quiet()
+        await self._wait_until_idle()
 
-    def _tried(self) -> int:
+    def _planned_count(self) -> int:
         """Count the messages that are tried with contacts that are not held."""
-        holds = self._desk.refusals.holds
-        return sum(count for contact, count in self._parts.items() if not holds(contact))
+        is_suspended = self._context.breaker.is_suspended
+        return sum(
+            count
+            for contact_id, count in self._planned_counts.items()
+            if not is_suspended(contact_id)
+        )
 
-    async def _work(self, contact: ContactRun, contact_id: str, at_least: int) -> None:
-        await contact.run_first(at_least)
-        self._at_work.discard(contact_id)
+    async def _send_contact(
+        self, sender: ContactSender, contact_id: str, min_messages: int
+    ) -> None:
+        await sender.run_first(min_messages)
+        self._in_progress.discard(contact_id)
         self._wake()
-        await self._decided.wait()
-        if self._anew:
-            contact.begin_anew()
-        await contact.run()
-        self._desk.refusals.end(contact_id)
+        await self._released.wait()
+        if self._read_again:
+            sender.reset_unsent()
+        await sender.run()
+        self._context.breaker.contact_ended(contact_id)
 
-    async def _quiet(self) -> None:
+    async def _wait_until_idle(self) -> None:
         """Wait until every contact that was begun is done with its first part, or is held."""
-        holds = self._desk.refusals.holds
-        while any(not holds(contact) for contact in self._at_work):
-            self._moved = anyio.Event()
-            await self._moved.wait()
+        is_suspended = self._context.breaker.is_suspended
+        while any(not is_suspended(contact_id) for contact_id in self._in_progress):
+            self._changed = anyio.Event()
+            await self._changed.wait()
 
     def _wake(self) -> None:
-        self._moved.set()
+        self._changed.set()
 
-    async def _read_back(self) -> Found:
+    async def _read_back(self) -> CanaryResult:
         """Read what was answered with success, and say what was found."""
-        done = [one for one in self._results.values() if one.status is Status.DONE]
-        compared = await Comparing(self._desk, self._workers, self._correct).compare(done)
-        return found(self._results.values(), len(done), compared)
+        succeeded = [result for result in self._results.values() if result.status is Status.DONE]
+        comparison = await ReadBackComparer(self._context, self._workers, self._correct).compare(
+            succeeded
+        )
+        return build_result(self._results.values(), len(succeeded), comparison)
 
-    def _correct(self, result: Result, view: View) -> None:
+    def _correct(self, result: Result, observed: ObservedLink) -> None:
         """Record that a read shows a message elsewhere than it was answered to be.
 
         Where a read had shown it as wanted, that was so: somebody moved it since.
@@ -253,10 +283,10 @@ class Canary:
             result,
             status=Status.FAILED,
             code=NOT_APPLIED,
-            message=f"It was answered with success, and a read shows it {view.place}.",
-            call=view.call,
-            current_deal_id=view.deal_id,
+            message=f"It was answered with success, and a read shows it {observed.location}.",
+            call=observed.call,
+            current_deal_id=observed.deal_id,
         )
         self._results[result.row] = corrected
-        self._desk.ledger.append(result_line(self._desk.clock.timestamp(), corrected))
-        self._told(corrected)
+        self._context.ledger.append(result_line(self._context.clock.timestamp(), corrected))
+        self._on_correction(corrected)

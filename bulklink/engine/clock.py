@@ -13,14 +13,14 @@ from bulklink.ledger.records import timestamp
 class Clock(msgspec.Struct, frozen=True):
     """The two clocks and the chance of a run; the tests bring their own.
 
-    `wall` is seconds since 1970, `monotonic` seconds that never jump, `chance` a random number
-    from 0 to 1, `cpu` seconds of processor time of this process.
+    `wall` is seconds since 1970, `monotonic` seconds that never jump, `random` a random number
+    from 0 to 1, `cpu_time` seconds of processor time of this process.
     """
 
     wall: Callable[[], float]
     monotonic: Callable[[], float]
-    chance: Callable[[], float]
-    cpu: Callable[[], float] = time.process_time
+    random: Callable[[], float]
+    cpu_time: Callable[[], float] = time.process_time
 
     def timestamp(self) -> str:
         """Return now as the ledger writes it."""

@@ -14,82 +14,97 @@ import anyio
 import msgspec
 
 from bulklink.engine.batching import first_batches, link_batches, unlink_batches
-from bulklink.engine.breaker import Refusals
-from bulklink.engine.caller import Caller, Exchange
-from bulklink.engine.context import Desk, Sending
-from bulklink.engine.message_state import Need, Track
-from bulklink.engine.pagination import Pages
-from bulklink.engine.quota.budget import Hold
-from bulklink.engine.quota.gate import TO_FINISH, ShortError
-from bulklink.engine.shutdown import HaltedError
-from bulklink.engine.transitions import ANSWERED, leave_in_doubt, seen, unreadable
+from bulklink.engine.breaker import CircuitBreaker
+from bulklink.engine.caller import Caller, CallOutcome
+from bulklink.engine.context import RunContext, SendSettings
+from bulklink.engine.message_state import MessageState, NextStep
+from bulklink.engine.pagination import PageReader
+from bulklink.engine.quota.budget import Reservation
+from bulklink.engine.quota.gate import RELINK_RESERVE, QuotaShortageError
+from bulklink.engine.shutdown import StoppedError
+from bulklink.engine.transitions import ON_RESULT, leave_in_doubt, on_read, on_read_failed
 from bulklink.errors import BulklinkError
 from bulklink.ledger.records import result_line, snapshot_line, step_line
 from bulklink.models import Message, Op, Status
 from bulklink.zoho import requests
-from bulklink.zoho.email_pages import read_page
-from bulklink.zoho.error_policy import AnswerClass, class_of
-from bulklink.zoho.http import Answer, CallKind, Request, Silence
-from bulklink.zoho.link_response import Reading, Verdict, read_answer
+from bulklink.zoho.email_pages import parse_links_page
+from bulklink.zoho.error_policy import AnswerClass, classify_error
+from bulklink.zoho.http import Answer, CallKind, NoResponse, Request
+from bulklink.zoho.link_response import AnswerVerdict, ParsedAnswer, parse_answer
 
 
-def batches_of(tracks: Sequence[Track], need: Need, sending: Sending) -> Iterable[list[Track]]:
+def cut_batches(
+    states: Sequence[MessageState], step: NextStep, settings: SendSettings
+) -> Iterable[list[MessageState]]:
     """Cut tracks into calls: per owner and lot, unlinks packed by the length of their ids."""
-    shared = sending.by_contact and need is not Need.UNLINK
-    by_row = {track.message.row: track for track in tracks}
-    cut = unlink_batches if need is Need.UNLINK else link_batches
+    by_contact = settings.by_contact and step is not NextStep.UNLINK
+    by_row = {state.message.row: state for state in states}
+    batching = unlink_batches if step is NextStep.UNLINK else link_batches
 
-    def group(track: Track) -> tuple[str, int]:
-        return "" if shared else track.message.owner_id, track.lot
+    def group_key(state: MessageState) -> tuple[str, int]:
+        return "" if by_contact else state.message.owner_id, state.split_id
 
-    for _, members in groupby(sorted(tracks, key=group), key=group):
-        for batch in cut([track.message for track in members], sending.batch_size):
+    for _, members in groupby(sorted(states, key=group_key), key=group_key):
+        for batch in batching([state.message for state in members], settings.batch_size):
             yield [by_row[message.row] for message in batch]
 
 
-def relinks(batch: Sequence[Track]) -> bool:
+def has_relinks(batch: Sequence[MessageState]) -> bool:
     """Tell whether a batch carries relinks."""
-    return any(track.message.op is Op.RELINK for track in batch)
+    return any(state.message.op is Op.RELINK for state in batch)
 
 
-def may_be_applied(verdict: Verdict) -> bool:
+def may_be_applied(verdict: AnswerVerdict) -> bool:
     """Tell whether a refusal is a failure of the server, after which anything can be true."""
-    return class_of(verdict.http_status, verdict.code) in (AnswerClass.AGAIN, AnswerClass.BUSY)
+    return classify_error(verdict.http_status, verdict.code) in (
+        AnswerClass.SERVER_ERROR,
+        AnswerClass.THROTTLED,
+    )
 
 
-def read_writing(
-    batch: Sequence[Track], need: Need, exchange: Exchange, sending: Sending
-) -> Reading:
+def parse_write_response(
+    batch: Sequence[MessageState], step: NextStep, call_outcome: CallOutcome, settings: SendSettings
+) -> ParsedAnswer:
     """Read what came back from a link or unlink call; silence names nobody."""
-    if isinstance(exchange.outcome, Silence):
-        return Reading({})
-    single = len(batch) == 1 and sending.single_endpoint and need is not Need.UNLINK
-    ids = [track.message.message_id for track in batch]
-    return read_answer(ids, exchange.outcome, echo_of=batch[0].target[0] if single else None)
+    if isinstance(call_outcome.response, NoResponse):
+        return ParsedAnswer({})
+    is_single_call = len(batch) == 1 and settings.single_endpoint and step is not NextStep.UNLINK
+    ids = [state.message.message_id for state in batch]
+    return parse_answer(
+        ids, call_outcome.response, echo_deal_id=batch[0].link_target[0] if is_single_call else None
+    )
 
 
-def request_for(batch: Sequence[Track], need: Need, sending: Sending) -> Request:
+def build_request(batch: Sequence[MessageState], step: NextStep, settings: SendSettings) -> Request:
     """Return the request that does what these messages need."""
-    messages = [track.message for track in batch]
-    one = len(batch) == 1 and sending.single_endpoint
-    if need is Need.UNLINK:
-        return requests.unlink_one(messages[0]) if one else requests.unlink(messages)
-    deals = [track.target for track in batch]
-    if one:
-        return requests.link_one(messages[0], deals[0], sending.module_id, names=sending.names)
-    return requests.link(messages, deals, sending.module_id, names=sending.names)
+    messages = [state.message for state in batch]
+    is_single_call = len(batch) == 1 and settings.single_endpoint
+    if step is NextStep.UNLINK:
+        return (
+            requests.single_unlink_request(messages[0])
+            if is_single_call
+            else requests.unlink_request(messages)
+        )
+    deals = [state.link_target for state in batch]
+    if is_single_call:
+        return requests.single_link_request(
+            messages[0], deals[0], settings.module_id, include_names=settings.send_names
+        )
+    return requests.link_request(
+        messages, deals, settings.module_id, include_names=settings.send_names
+    )
 
 
 async def read_links(
     contact_id: str,
-    tracks: Sequence[Track],
+    states: Sequence[MessageState],
     caller: Caller,
-    refusals: Refusals,
+    breaker: CircuitBreaker,
     *,
-    most_pages: int,
-    finishing: bool,
-    hold: Hold,
-    told: Callable[[Sequence[Track]], None],
+    max_pages: int,
+    completes_relink: bool,
+    reservation: Reservation,
+    on_advanced: Callable[[Sequence[MessageState]], None],
 ) -> None:
     """Read a contact's pages until all messages are seen, or no page is left.
 
@@ -97,48 +112,54 @@ async def read_links(
 
     Args:
         contact_id: whose emails.
-        tracks: of the messages.
+        states: of the messages.
         caller: makes the calls.
-        refusals: judges a refusal.
-        most_pages: pages that are read at most.
-        finishing: whether it serves relinks that a gentle stop must not tear.
-        hold: credits that are set aside to finish relinks of the contact.
-        told: takes those that a page, or the end of the pages, let go on.
+        breaker: judges a refusal.
+        max_pages: pages that are read at most.
+        completes_relink: whether it serves relinks that a gentle stop must not tear.
+        reservation: credits that are set aside to finish relinks of the contact.
+        on_advanced: takes those that a page, or the end of the pages, let go on.
 
     Raises:
-        HaltedError: if the run was stopped.
+        StoppedError: if the run was stopped.
         RunStoppedError: if no read can succeed.
     """
-    left: dict[str, list[Track]] = {}
-    for track in tracks:
-        left.setdefault(track.message.message_id, []).append(track)
-    pages = Pages(
-        contact_id, read_page, caller, refusals, most=most_pages, finishing=finishing, hold=hold
+    remaining: dict[str, list[MessageState]] = {}
+    for state in states:
+        remaining.setdefault(state.message.message_id, []).append(state)
+    pages = PageReader(
+        contact_id,
+        parse_links_page,
+        caller,
+        breaker,
+        max_pages=max_pages,
+        completes_relink=completes_relink,
+        reservation=reservation,
     )
-    while left and (page := await pages.next(_rows(left.values()))) is not None:
+    while remaining and (page := await pages.next_page(_rows(remaining.values()))) is not None:
         listed = []
-        for message_id in [one for one in page.links if one in left]:
-            for track in left.pop(message_id):
-                seen(track, True, page.links[message_id], pages.last_call)  # noqa: FBT003 - listed
-                listed.append(track)
-        told(listed)
-    unseen = [track for same in left.values() for track in same]
-    for track in unseen:
+        for message_id in [listed_id for listed_id in page.links if listed_id in remaining]:
+            for state in remaining.pop(message_id):
+                on_read(state, True, page.links[message_id], pages.last_call)  # noqa: FBT003 - listed
+                listed.append(state)
+        on_advanced(listed)
+    unlisted = [state for group in remaining.values() for state in group]
+    for state in unlisted:
         if pages.failed:
-            unreadable(track, pages.verdict, pages.last_call)
+            on_read_failed(state, pages.refusal, pages.last_call)
         else:
-            seen(track, False, None, pages.last_call)  # noqa: FBT003 - on no page
-    told(unseen)
+            on_read(state, False, None, pages.last_call)  # noqa: FBT003 - on no page
+    on_advanced(unlisted)
 
 
-def _rows(left: Iterable[Sequence[Track]]) -> list[int]:
-    return [track.message.row for same in left for track in same]
+def _rows(groups: Iterable[Sequence[MessageState]]) -> list[int]:
+    return [state.message.row for group in groups for state in group]
 
 
-_PHASES = (Need.SNAPSHOT, Need.UNLINK, Need.LINK, Need.PUT_BACK, Need.SETTLE)
+_PHASES = (NextStep.SNAPSHOT, NextStep.UNLINK, NextStep.LINK, NextStep.PUT_BACK, NextStep.READ_BACK)
 
 
-class ContactRun:
+class ContactSender:
     """The work on some messages of one contact, until each is settled or the run stops.
 
     Args:
@@ -146,206 +167,239 @@ class ContactRun:
         desk: what all contacts of the run share.
     """
 
-    def __init__(self, messages: Sequence[Message], desk: Desk) -> None:
+    def __init__(self, messages: Sequence[Message], context: RunContext) -> None:
         self._contact_id = messages[0].contact_id
-        self._tracks = [desk.track(message) for message in messages]
-        self._desk = desk
-        self._lots = 0
-        self._hold = Hold()
-        self._short = False
-        self._write_ended = desk.clock.monotonic()
+        self._states = [context.initial_state(message) for message in messages]
+        self._context = context
+        self._last_split_id = 0
+        self._reservation = Reservation()
+        self._short_of_credits = False
+        self._last_write_at = context.clock.monotonic()
 
-    async def run_first(self, at_least: int) -> None:
+    async def run_first(self, min_messages: int) -> None:
         """Do what the first whole batches need that carry so many messages; `run` does the rest."""
-        while before := [track for track in self._open() if track.need is Need.SNAPSHOT]:
-            await self._guarded(self._read, before, Need.SNAPSHOT)
-        everything, sending = self._tracks, self._desk.sending
-        size, shared = sending.batch_size, sending.by_contact
-        self._tracks = first_batches(self._open(), at_least, size, by_contact=shared)
+        while unread := [
+            state for state in self._open_states() if state.next_step is NextStep.SNAPSHOT
+        ]:
+            await self._run_step(self._read_links, unread, NextStep.SNAPSHOT)
+        all_states, settings = self._states, self._context.settings
+        batch_size, by_contact = settings.batch_size, settings.by_contact
+        self._states = first_batches(
+            self._open_states(), min_messages, batch_size, by_contact=by_contact
+        )
         await self.run()
-        self._tracks = everything
+        self._states = all_states
 
-    def begin_anew(self) -> None:
+    def reset_unsent(self) -> None:
         """Forget what was read of messages that were not sent: it was too long ago."""
-        self._tracks = [
-            track
-            if track.attempts or track.need is Need.NOTHING
-            else self._desk.track(track.message)
-            for track in self._tracks
+        self._states = [
+            state
+            if state.attempts or state.next_step is NextStep.NOTHING
+            else self._context.initial_state(state.message)
+            for state in self._states
         ]
 
     async def run(self) -> None:
         """Do what the tracks need, phase by phase."""
-        while tracks := self._open():
-            need = next(phase for phase in _PHASES if any(t.need is phase for t in tracks))
-            asking = [track for track in tracks if track.need is need]
-            if need in (Need.SNAPSHOT, Need.SETTLE):
-                await self._guarded(self._read, asking, need)
+        while states := self._open_states():
+            step = next(
+                phase for phase in _PHASES if any(state.next_step is phase for state in states)
+            )
+            due = [state for state in states if state.next_step is step]
+            if step in (NextStep.SNAPSHOT, NextStep.READ_BACK):
+                await self._run_step(self._read_links, due, step)
             else:
-                await self._write(asking, need)
+                await self._write(due, step)
 
-    def _open(self) -> list[Track]:
+    def _open_states(self) -> list[MessageState]:
         """Return the tracks that may go on; after a stop, at most those between two halves.
 
         These also go first where credits are short, before the contact waits for some.
         """
-        tracks = [track for track in self._tracks if track.need is not Need.NOTHING]
-        torn = [track for track in tracks if track.torn]
-        self._hold.torn = bool(torn)
-        if not torn:
-            self._desk.caller.release(self._hold)
-        if self._desk.stopping.reason is not None:
-            return [] if self._desk.stopping.halts(finishing=True) else torn
-        self._short = self._short and bool(torn)
-        return torn if self._short else tracks
+        states = [state for state in self._states if state.next_step is not NextStep.NOTHING]
+        detached = [state for state in states if state.may_be_detached]
+        self._reservation.has_detached = bool(detached)
+        if not detached:
+            self._context.caller.release(self._reservation)
+        if self._context.stop.reason is not None:
+            return [] if self._context.stop.forbids_start(completes_relink=True) else detached
+        self._short_of_credits = self._short_of_credits and bool(detached)
+        return detached if self._short_of_credits else states
 
-    async def _guarded(
-        self, work: Callable[[list[Track], Need], Awaitable[None]], tracks: list[Track], need: Need
+    async def _run_step(
+        self,
+        action: Callable[[list[MessageState], NextStep], Awaitable[None]],
+        states: list[MessageState],
+        step: NextStep,
     ) -> None:
         """Do some work; what ends the run is told to all, and the tracks stay as they are."""
         try:
-            await work(tracks, need)
-        except ShortError:
-            self._short = True
-        except HaltedError:
+            await action(states, step)
+        except QuotaShortageError:
+            self._short_of_credits = True
+        except StoppedError:
             pass
         except BulklinkError as error:
-            self._desk.stopping.stop(error)
+            self._context.stop.request(error)
 
-    async def _write(self, tracks: Sequence[Track], need: Need) -> None:
+    async def _write(self, states: Sequence[MessageState], step: NextStep) -> None:
         """Send what is to be changed, all batches at once; the pacer holds back what must wait."""
-        batches = list(batches_of(tracks, need, self._desk.sending))
+        batches = list(cut_batches(states, step, self._context.settings))
         if len(batches) == 1:
-            await self._guarded(self._send, batches[0], need)
+            await self._run_step(self._send, batches[0], step)
         else:
             async with anyio.create_task_group() as group:
                 for batch in batches:
-                    group.start_soon(self._guarded, self._send, batch, need)
+                    group.start_soon(self._run_step, self._send, batch, step)
 
-    async def _send(self, batch: Sequence[Track], need: Need) -> None:
-        exchange = await self._desk.caller.make(
-            request_for(batch, need, self._desk.sending),
+    async def _send(self, batch: Sequence[MessageState], step: NextStep) -> None:
+        call_outcome = await self._context.caller.make(
+            build_request(batch, step, self._context.settings),
             contact_id=self._contact_id,
-            rows=[track.message.row for track in batch],
-            tried=max(track.sendings for track in batch),
-            finishing=any(track.torn for track in batch),
-            hold=self._hold,
-            aside=TO_FINISH if need is Need.UNLINK and relinks(batch) else 0,
+            rows=[state.message.row for state in batch],
+            earlier_attempts=max(state.sends for state in batch),
+            completes_relink=any(state.may_be_detached for state in batch),
+            reservation=self._reservation,
+            reserve=RELINK_RESERVE if step is NextStep.UNLINK and has_relinks(batch) else 0,
         )
-        self._write_ended = self._desk.clock.monotonic()
-        for track in batch:
-            track.sent(exchange.call, exchange.tries, lost=exchange.lost)
-        await self._take(batch, need, exchange)
+        self._last_write_at = self._context.clock.monotonic()
+        for state in batch:
+            state.record_send(
+                call_outcome.call, call_outcome.attempts, answer_lost=call_outcome.answer_lost
+            )
+        await self._apply_answer(batch, step, call_outcome)
 
-    async def _take(self, batch: Sequence[Track], need: Need, exchange: Exchange) -> None:
+    async def _apply_answer(
+        self, batch: Sequence[MessageState], step: NextStep, call_outcome: CallOutcome
+    ) -> None:
         """Take an answer in: what it says of each message, then what the run makes of that."""
-        reading = read_writing(batch, need, exchange, self._desk.sending)
-        ids = [track.message.message_id for track in batch]
-        if isinstance(exchange.outcome, Answer) and exchange.outcome.ok and not reading.clean(ids):
-            self._desk.caller.keep(exchange)
-        if any(verdict.success for verdict in reading.named.values()):
-            self._desk.refusals.succeeded(exchange.kind, self._contact_id)
-        refused = []
-        for track in batch:
-            verdict = reading.named.get(track.message.message_id)
+        parsed = parse_write_response(batch, step, call_outcome, self._context.settings)
+        ids = [state.message.message_id for state in batch]
+        if (
+            isinstance(call_outcome.response, Answer)
+            and call_outcome.response.ok
+            and not parsed.all_succeeded(ids)
+        ):
+            self._context.caller.record_answer(call_outcome)
+        if any(verdict.success for verdict in parsed.verdicts.values()):
+            self._context.breaker.on_success(call_outcome.kind, self._contact_id)
+        not_applied = []
+        for state in batch:
+            verdict = parsed.verdicts.get(state.message.message_id)
             if verdict is not None and verdict.success:
-                ANSWERED[need](track, verdict)
+                ON_RESULT[step](state, verdict)
             else:
-                refused.append((track, verdict))
+                not_applied.append((state, verdict))
         self._record(batch)
-        if reading.whole is not None:
-            await self._refused_whole(batch, need, exchange.kind, reading.whole)
+        if parsed.call_verdict is not None:
+            await self._on_call_refused(batch, step, call_outcome.kind, parsed.call_verdict)
         else:
-            await self._refused(refused, need, exchange.kind)
+            await self._on_not_applied(not_applied, step, call_outcome.kind)
         self._record(batch)
 
-    async def _refused(
-        self, refused: Sequence[tuple[Track, Verdict | None]], need: Need, kind: CallKind
+    async def _on_not_applied(
+        self,
+        not_applied: Sequence[tuple[MessageState, AnswerVerdict | None]],
+        step: NextStep,
+        kind: CallKind,
     ) -> None:
         """Go on with messages that an answer refuses by name, or does not name at all."""
-        for said in {verdict.code: verdict for _, verdict in refused if verdict}.values():
-            await self._judge(kind, said, [track for track, _ in refused])
-        for track, verdict in refused:
+        for refusal in {verdict.code: verdict for _, verdict in not_applied if verdict}.values():
+            await self._check_breaker(kind, refusal, [state for state, _ in not_applied])
+        for state, verdict in not_applied:
             if verdict is None or may_be_applied(verdict):
-                track.lose()
+                state.mark_uncertain()
             else:
-                ANSWERED[need](track, verdict)
+                ON_RESULT[step](state, verdict)
 
-    async def _refused_whole(
-        self, batch: Sequence[Track], need: Need, kind: CallKind, verdict: Verdict
+    async def _on_call_refused(
+        self, batch: Sequence[MessageState], step: NextStep, kind: CallKind, verdict: AnswerVerdict
     ) -> None:
         """Go on with a call that was refused without a name: halve it until one stands alone."""
-        await self._judge(kind, verdict, batch)
-        meaning = class_of(verdict.http_status, verdict.code)
+        await self._check_breaker(kind, verdict, batch)
+        answer_class = classify_error(verdict.http_status, verdict.code)
         if may_be_applied(verdict):
-            for track in batch:
-                track.lose()
-        elif meaning is AnswerClass.FATAL_IF_COMMON or len(batch) == 1:
-            for track in batch:
-                ANSWERED[need](track, verdict)
+            for state in batch:
+                state.mark_uncertain()
+        elif answer_class is AnswerClass.FATAL_IF_COMMON or len(batch) == 1:
+            for state in batch:
+                ON_RESULT[step](state, verdict)
         else:
-            self._halve(batch, need)
+            self._split_batch(batch, step)
 
-    async def _judge(self, kind: CallKind, verdict: Verdict, batch: Sequence[Track]) -> None:
+    async def _check_breaker(
+        self, kind: CallKind, verdict: AnswerVerdict, batch: Sequence[MessageState]
+    ) -> None:
         """Return where a refusal concerns these messages or this contact alone."""
-        finishing = any(track.torn for track in batch)
-        await self._desk.refusals.judge(kind, self._contact_id, verdict, finishing=finishing)
+        completes_relink = any(state.may_be_detached for state in batch)
+        await self._context.breaker.on_refusal(
+            kind, self._contact_id, verdict, completes_relink=completes_relink
+        )
 
-    def _halve(self, batch: Sequence[Track], need: Need) -> None:
+    def _split_batch(self, batch: Sequence[MessageState], step: NextStep) -> None:
         """Have a refused batch sent in two halves.
 
         The refusal names nobody, so some may have been applied: unlinks are read back first.
         """
         middle = (len(batch) + 1) // 2
-        for half in (batch[:middle], batch[middle:]):
-            self._lots += 1
-            for track in half:
-                track.lot, track.doubt = self._lots, True
-                if need is Need.UNLINK:
-                    track.settle()
+        for part in (batch[:middle], batch[middle:]):
+            self._last_split_id += 1
+            for state in part:
+                state.split_id, state.uncertain = self._last_split_id, True
+                if step is NextStep.UNLINK:
+                    state.request_read_back()
 
-    async def _read(self, tracks: Sequence[Track], need: Need) -> None:
+    async def _read_links(self, states: Sequence[MessageState], step: NextStep) -> None:
         """Read the links back until all these messages are seen, and go on with each."""
-        finishing, sending = all(track.torn for track in tracks), self._desk.sending
-        if need is Need.SETTLE and not sending.read_back:
-            for track in tracks:
-                leave_in_doubt(track)
-            self._record(tracks)
+        completes_relink, settings = (
+            all(state.may_be_detached for state in states),
+            self._context.settings,
+        )
+        if step is NextStep.READ_BACK and not settings.read_back:
+            for state in states:
+                leave_in_doubt(state)
+            self._record(states)
             return
-        if any(track.patient for track in tracks):
-            believed_at = self._write_ended + sending.settle_after
-            left = believed_at - self._desk.clock.monotonic()
-            await self._desk.stopping.sleep(max(0.0, left), finishing=finishing)
+        if any(state.await_consistency for state in states):
+            trusted_at = self._last_write_at + settings.settle_after
+            delay = trusted_at - self._context.clock.monotonic()
+            await self._context.stop.sleep(max(0.0, delay), completes_relink=completes_relink)
         await read_links(
             self._contact_id,
-            tracks,
-            self._desk.caller,
-            self._desk.refusals,
-            most_pages=sending.read_pages,
-            finishing=finishing,
-            told=partial(self._record, snapshot=need is Need.SNAPSHOT),
-            hold=self._hold,
+            states,
+            self._context.caller,
+            self._context.breaker,
+            max_pages=settings.read_pages,
+            completes_relink=completes_relink,
+            on_advanced=partial(self._record, snapshot=step is NextStep.SNAPSHOT),
+            reservation=self._reservation,
         )
 
-    def _record(self, tracks: Iterable[Track], *, snapshot: bool = False) -> None:
+    def _record(self, states: Iterable[MessageState], *, snapshot: bool = False) -> None:
         """Write what is new of these tracks to the ledger."""
-        desk = self._desk
-        ts = desk.clock.timestamp()
-        for track in tracks:
-            row, previous = track.message.row, track.previous
-            if track.result is not None:
-                result, track.result = track.result, None
-                desk.ledger.append(result_line(ts, result))
+        context = self._context
+        timestamp = context.clock.timestamp()
+        for state in states:
+            row, previous_deal = state.message.row, state.previous_deal
+            if state.result is not None:
+                result, state.result = state.result, None
+                context.ledger.append(result_line(timestamp, result))
                 if result.status is Status.DONE:
                     # A read tells it too, where the answer was lost.
-                    desk.refusals.worked(
+                    context.breaker.mark_confirmed(
                         CallKind.UNLINK if result.op is Op.UNLINK else CallKind.LINK
                     )
-                desk.settled(result)
-            elif snapshot and not isinstance(previous, msgspec.UnsetType) and track.call:
-                name = previous.name if previous else None
-                line = snapshot_line(ts, row, previous.id if previous else None, name, track.call)
-                desk.ledger.append(line)
-            if track.unlinked and not track.step_told:
-                track.step_told = True
-                desk.ledger.append(step_line(ts, row))
+                context.on_result(result)
+            elif snapshot and not isinstance(previous_deal, msgspec.UnsetType) and state.last_call:
+                name = previous_deal.name if previous_deal else None
+                line = snapshot_line(
+                    timestamp,
+                    row,
+                    previous_deal.id if previous_deal else None,
+                    name,
+                    state.last_call,
+                )
+                context.ledger.append(line)
+            if state.unlinked and not state.unlink_recorded:
+                state.unlink_recorded = True
+                context.ledger.append(step_line(timestamp, row))

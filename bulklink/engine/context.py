@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 import msgspec
 
-from bulklink.engine.breaker import Refusals
+from bulklink.engine.breaker import CircuitBreaker
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
-from bulklink.engine.message_state import Track
-from bulklink.engine.shutdown import Stopping
+from bulklink.engine.message_state import MessageState
+from bulklink.engine.shutdown import StopController
 from bulklink.ledger.records import Result
 from bulklink.ledger.writer import LedgerWriter
 from bulklink.models import Message
 
 
-class Sending(msgspec.Struct, frozen=True):
+class SendSettings(msgspec.Struct, frozen=True):
     """How batches are sent: most messages a call, which endpoint for one, with names or ids alone.
 
     `by_contact` lets several owners of a contact share a link call.
@@ -29,23 +29,23 @@ class Sending(msgspec.Struct, frozen=True):
     batch_size: int
     by_contact: bool
     single_endpoint: bool
-    names: bool
+    send_names: bool
     module_id: str
     read_back: bool = True
     read_pages: int = 200
     settle_after: float = 10.0
 
 
-class Desk(msgspec.Struct, frozen=True):
+class RunContext(msgspec.Struct, frozen=True):
     """What all contacts of a run share."""
 
-    sending: Sending
+    settings: SendSettings
     caller: Caller
     ledger: LedgerWriter
-    refusals: Refusals
-    stopping: Stopping
+    breaker: CircuitBreaker
+    stop: StopController
     clock: Clock
-    settled: Callable[[Result], None]
+    on_result: Callable[[Result], None]
     """Told of each result once it is on its way to the ledger."""
-    track: Callable[[Message], Track]
+    initial_state: Callable[[Message], MessageState]
     """Begins the work on a message, or takes it up where an earlier invocation left it."""

@@ -11,17 +11,17 @@ from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from bulklink.engine.batching import unlink_batches
-from bulklink.engine.breaker import MOST_HELD
-from bulklink.engine.contact import ContactRun
-from bulklink.engine.context import Desk
-from bulklink.engine.shutdown import Stopping
+from bulklink.engine.breaker import MAX_SUSPENDED_CONTACTS
+from bulklink.engine.contact import ContactSender
+from bulklink.engine.context import RunContext
+from bulklink.engine.shutdown import StopController
 from bulklink.models import Message, Op
-from bulklink.zoho.requests import MOST_QUERY
+from bulklink.zoho.requests import MAX_MESSAGE_IDS_LENGTH
 
 T = TypeVar("T")
 
 
-class Room(Generic[T]):
+class SizeLimiter(Generic[T]):
     """How much more may be at work.
 
     Args:
@@ -29,31 +29,31 @@ class Room(Generic[T]):
         of: tells the size of an item.
     """
 
-    def __init__(self, size: int, of: Callable[[T], int]) -> None:
-        self._left = size
-        self._of = of
+    def __init__(self, max_size: int, size_of: Callable[[T], int]) -> None:
+        self._free = max_size
+        self._size_of = size_of
         self._freed = anyio.Event()
 
-    async def take(self, item: T) -> None:
+    async def acquire(self, item: T) -> None:
         """Wait until there is room for an item."""
-        while self._left < self._of(item):
+        while self._free < self._size_of(item):
             self._freed = anyio.Event()
             await self._freed.wait()
-        self._left -= self._of(item)
+        self._free -= self._size_of(item)
 
-    def free(self, item: T) -> None:
+    def release(self, item: T) -> None:
         """Give the room of an item back."""
-        self._left += self._of(item)
+        self._free += self._size_of(item)
         self._freed.set()
 
 
-async def work_through(
+async def process_all(
     items: Iterable[T],
-    work: Callable[[T], Awaitable[None]],
-    stopping: Stopping,
+    process: Callable[[T], Awaitable[None]],
+    stop: StopController,
     *,
     workers: int,
-    room: Room[T] | None = None,
+    size_limiter: SizeLimiter[T] | None = None,
 ) -> None:
     """Work on all items, or until the run stops.
 
@@ -61,61 +61,61 @@ async def work_through(
 
     Args:
         items: the work, of one contact each.
-        work: does one item.
-        stopping: tells whether the run goes on.
+        process: does one item.
+        stop: tells whether the run goes on.
         workers: items worked on at once.
-        room: bounds the size of all items together; None lets them be of any.
+        size_limiter: bounds the size of all items together; None lets them be of any.
     """
     sender, receiver = anyio.create_memory_object_stream[T](workers)
 
-    async def work_on(queue: MemoryObjectReceiveStream[T]) -> None:
+    async def worker(queue: MemoryObjectReceiveStream[T]) -> None:
         async with queue:
             async for item in queue:
-                await work(item)
-                if room is not None:
-                    room.free(item)
+                await process(item)
+                if size_limiter is not None:
+                    size_limiter.release(item)
 
     async with anyio.create_task_group() as group:
         for _ in range(workers):
-            group.start_soon(work_on, receiver.clone())
+            group.start_soon(worker, receiver.clone())
         receiver.close()
-        await _feed(items, sender, stopping, room)
+        await _feed(items, sender, stop, size_limiter)
 
 
 async def _feed(
     items: Iterable[T],
     sender: MemoryObjectSendStream[T],
-    stopping: Stopping,
-    room: Room[T] | None,
+    stop: StopController,
+    size_limiter: SizeLimiter[T] | None,
 ) -> None:
     async with sender:
         for item in items:
-            if room is not None:
-                await room.take(item)
-            if stopping.reason is not None:
+            if size_limiter is not None:
+                await size_limiter.acquire(item)
+            if stop.reason is not None:
                 return
             await sender.send(item)
 
 
-MOST_MESSAGES = 10_000
+MAX_WINDOW_MESSAGES = 10_000
 """Messages of one contact that are worked on together: its pages are read once for them all."""
 
 
 def contact_windows(
     chunks: Iterable[Sequence[Message]],
     batch_size: int,
-    most: int = MOST_MESSAGES,
+    max_messages: int = MAX_WINDOW_MESSAGES,
     *,
     by_contact: bool = False,
 ) -> Iterator[list[Message]]:
-    """Yield the messages of each contact; of a contact with more than `most`, piece by piece.
+    """Yield the messages of each contact, those of a contact over `max_messages` piece by piece.
 
     A piece ends at full batches, so that cutting it costs no call.
 
     Args:
         chunks: messages sorted by contact and owner.
         batch_size: most messages of a call.
-        most: messages that a piece holds, about.
+        max_messages: messages that a piece holds, about.
         by_contact: whether several owners share a link call.
     """
     window: list[Message] = []
@@ -124,22 +124,22 @@ def contact_windows(
             if window and message.contact_id != window[0].contact_id:
                 yield window
                 window = []
-            elif len(window) >= most:
-                full, window = _full_batches(window, batch_size, by_contact=by_contact)
-                if full:
-                    yield full
+            elif len(window) >= max_messages:
+                complete, window = _split_full_batches(window, batch_size, by_contact=by_contact)
+                if complete:
+                    yield complete
             window.append(message)
     if window:
         yield window
 
 
-def in_fair_order(
+def order_fairly(
     windows: Iterable[list[Message]],
-    at_work: Mapping[str, int],
+    in_progress: Mapping[str, int],
     *,
-    share: int,
-    ahead: int,
-    most: int,
+    max_per_contact: int,
+    lookahead: int,
+    max_messages: int,
 ) -> Iterator[list[Message]]:
     """Yield windows in their order, but let a contact that has its share at work wait.
 
@@ -148,110 +148,125 @@ def in_fair_order(
 
     Args:
         windows: in the order of the plan.
-        at_work: windows that are worked on, by contact; it changes meanwhile.
-        share: windows of one contact that may be worked on while others wait.
-        ahead: windows that are looked at.
-        most: messages that these hold together, about.
+        in_progress: windows that are worked on, by contact; it changes meanwhile.
+        max_per_contact: windows of one contact that may be worked on while others wait.
+        lookahead: windows that are looked at.
+        max_messages: messages that these hold together, about.
     """
-    coming, waiting = iter(windows), list[list[Message]]()
+    upcoming, waiting = iter(windows), list[list[Message]]()
     while True:
-        while len(waiting) < ahead and sum(map(len, waiting)) < most:
-            window = next(coming, None)
+        while len(waiting) < lookahead and sum(map(len, waiting)) < max_messages:
+            window = next(upcoming, None)
             if window is None:
                 break
             waiting.append(window)
         if not waiting:
             return
-        chosen = (n for n, one in enumerate(waiting) if at_work.get(one[0].contact_id, 0) < share)
-        yield waiting.pop(next(chosen, 0))
+        eligible = (
+            index
+            for index, candidate in enumerate(waiting)
+            if in_progress.get(candidate[0].contact_id, 0) < max_per_contact
+        )
+        yield waiting.pop(next(eligible, 0))
 
 
-def _full_batches(
-    window: Sequence[Message], size: int, *, by_contact: bool
+def _split_full_batches(
+    window: Sequence[Message], batch_size: int, *, by_contact: bool
 ) -> tuple[list[Message], list[Message]]:
     """Split off what would leave a batch of the last group half empty, to go with what follows.
 
     That is less than a batch of links and one of unlinks, so a window stays as small as it is.
     """
     owner = window[-1].owner_id
-    last = [m for m in window if m.owner_id == owner]
-    links = [m for m in (window if by_contact else last) if m.op is not Op.UNLINK]
-    unlinks = [m for m in last if m.op is Op.UNLINK]
-    split = {m.row for m in (*links, *unlinks)}
-    before = [m for m in window if m.row not in split]
-    full = len(links) - len(links) % size
-    now, later = before + links[:full], links[full:]
-    shortest = min((len(m.message_id) for m in unlinks), default=0)
-    for batch in unlink_batches(unlinks, size):
-        (now if _is_full(batch, size, shortest) else later).extend(batch)
-    return now, later
+    owner_messages = [m for m in window if m.owner_id == owner]
+    links = [m for m in (window if by_contact else owner_messages) if m.op is not Op.UNLINK]
+    unlinks = [m for m in owner_messages if m.op is Op.UNLINK]
+    split_rows = {m.row for m in (*links, *unlinks)}
+    untouched = [m for m in window if m.row not in split_rows]
+    full_count = len(links) - len(links) % batch_size
+    ready, deferred = untouched + links[:full_count], links[full_count:]
+    shortest_id = min((len(m.message_id) for m in unlinks), default=0)
+    for batch in unlink_batches(unlinks, batch_size):
+        (ready if _is_full(batch, batch_size, shortest_id) else deferred).extend(batch)
+    return ready, deferred
 
 
-def _is_full(batch: Sequence[Message], size: int, shortest: int) -> bool:
+def _is_full(batch: Sequence[Message], batch_size: int, shortest_id: int) -> bool:
     characters = sum(len(m.message_id) + 1 for m in batch)
-    return len(batch) == size or characters + shortest > MOST_QUERY
+    return len(batch) == batch_size or characters + shortest_id > MAX_MESSAGE_IDS_LENGTH
 
 
-_CONTACTS_A_PLACE = 2
-MOST_AT_WORK = (MOST_HELD + 1) * MOST_MESSAGES
+_CONTACTS_PER_SLOT = 2
+MAX_MESSAGES_IN_MEMORY = (MAX_SUSPENDED_CONTACTS + 1) * MAX_WINDOW_MESSAGES
 """Messages in memory at most: as many as the contacts hold that can be held back, and one more."""
 
-_PIECES_AT_WORK = (MOST_HELD + 1) // 2
+_MAX_WINDOWS_PER_CONTACT = (MAX_SUSPENDED_CONTACTS + 1) // 2
 """Pieces of one contact at work while others wait: less than half of those messages."""
 
 
-def workers_for(in_flight: int) -> int:
+def worker_count(in_flight: int) -> int:
     """Return how many contacts are worked on at once.
 
     Two for each call in flight, so that no place is empty while results are recorded; and more
     than can be held back at once, or a run with few places would wait for itself.
     """
-    return max(_CONTACTS_A_PLACE * in_flight, MOST_HELD + 1)
+    return max(_CONTACTS_PER_SLOT * in_flight, MAX_SUSPENDED_CONTACTS + 1)
 
 
 async def send_all(
-    windows: Iterable[list[Message]], desk: Desk, *, workers: int, others_follow: bool = False
+    windows: Iterable[list[Message]],
+    context: RunContext,
+    *,
+    workers: int,
+    others_follow: bool = False,
 ) -> None:
     """Work on all contacts until each message is settled, or the run stops.
 
-    Memory: `workers` contacts at work and as many waiting, of `MOST_AT_WORK` messages together,
+    Memory: `workers` contacts at work and as many waiting, of `MAX_MESSAGES_IN_MEMORY` messages
+        together,
     and as many again that are looked at ahead.
 
     Args:
         windows: messages of one contact each, as `contact_windows` yields them.
-        desk: what the contacts share.
+        context: what the contacts share.
         workers: contacts worked on at once.
         others_follow: whether contacts come after these.
     """
-    refusals = desk.refusals
+    breaker = context.breaker
 
-    async def work(window: list[Message]) -> None:
-        await ContactRun(window, desk).run()
-        refusals.end(window[0].contact_id)
+    async def send_window(window: list[Message]) -> None:
+        await ContactSender(window, context).run()
+        breaker.contact_ended(window[0].contact_id)
 
-    def begun() -> Iterator[list[Message]]:
+    def started_windows() -> Iterator[list[Message]]:
         """Tell of each contact as its work begins, and when there are no more."""
-        for window in in_fair_order(
-            windows, refusals.at_work, share=_PIECES_AT_WORK, ahead=workers, most=MOST_AT_WORK
+        for window in order_fairly(
+            windows,
+            breaker.in_progress,
+            max_per_contact=_MAX_WINDOWS_PER_CONTACT,
+            lookahead=workers,
+            max_messages=MAX_MESSAGES_IN_MEMORY,
         ):
-            refusals.begin(window[0].contact_id)
+            breaker.contact_started(window[0].contact_id)
             yield window
-        refusals.all_begun(others_follow=others_follow)
+        breaker.all_started(others_follow=others_follow)
 
-    room = Room[list[Message]](MOST_AT_WORK, len)
-    await work_through(begun(), work, desk.stopping, workers=workers, room=room)
+    size_limiter = SizeLimiter[list[Message]](MAX_MESSAGES_IN_MEMORY, len)
+    await process_all(
+        started_windows(), send_window, context.stop, workers=workers, size_limiter=size_limiter
+    )
 
 
 async def send_first(
-    windows: Iterable[list[Message]], desk: Desk, group: TaskGroup, *, workers: int
+    windows: Iterable[list[Message]], context: RunContext, task_group: TaskGroup, *, workers: int
 ) -> None:
     """Work on contacts before others: until each is settled, or held until others can tell.
 
     Args:
         windows: messages of one contact each.
-        desk: what the contacts share.
-        group: works on what is held, after this returns.
+        context: what the contacts share.
+        task_group: works on what is held, after this returns.
         workers: contacts worked on at once.
     """
-    group.start_soon(partial(send_all, windows, desk, workers=workers, others_follow=True))
-    await desk.refusals.all_held()
+    task_group.start_soon(partial(send_all, windows, context, workers=workers, others_follow=True))
+    await context.breaker.wait_ended_or_suspended()

@@ -8,65 +8,69 @@ from typing import TypeVar
 
 import anyio
 
-from bulklink.engine.breaker import fatal
-from bulklink.engine.caller import Caller, Exchange
-from bulklink.engine.shutdown import HaltedError
+from bulklink.engine.breaker import fatal_error
+from bulklink.engine.caller import Caller, CallOutcome
+from bulklink.engine.shutdown import StoppedError
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.zoho import requests
-from bulklink.zoho.error_policy import AnswerClass, class_of
+from bulklink.zoho.error_policy import AnswerClass, classify_error
 from bulklink.zoho.http import Answer, Request
-from bulklink.zoho.link_response import refusal_of
+from bulklink.zoho.link_response import parse_refusal
 from bulklink.zoho.lookup_responses import (
-    FoundDeal,
+    DealDetails,
     Org,
     deal_batches,
-    read_deals,
-    read_module_id,
-    read_org,
-    read_user_names,
+    parse_deals,
+    parse_module_id,
+    parse_org,
+    parse_user_names,
 )
 
 T = TypeVar("T")
 
 
-async def organisation(caller: Caller) -> Org:
+async def look_up_org(caller: Caller) -> Org:
     """Look up the org; where it may not be read, go on with an org of which nothing is known.
 
     Raises:
         RunStoppedError: if what answers is not Zoho CRM, or nothing does.
     """
-    exchange = await caller.make(requests.organisation())
-    outcome = exchange.outcome
-    if isinstance(outcome, Answer) and 400 <= outcome.status < 500 and _class(outcome) != _BUSY:
+    call_outcome = await caller.make(requests.org_request())
+    response = call_outcome.response
+    if (
+        isinstance(response, Answer)
+        and 400 <= response.status < 500
+        and _answer_class(response) != _BUSY
+    ):
         return Org()
-    return _value(caller, exchange, read_org, "the org")
+    return _parse_or_raise(caller, call_outcome, parse_org, "the org")
 
 
-async def deals_module_id(caller: Caller) -> str:
+async def look_up_module_id(caller: Caller) -> str:
     """Look up the org's id of the module Deals.
 
     Raises:
         RunStoppedError: if it cannot be read.
     """
-    return await _look_up(caller, requests.deals_module(), read_module_id, "the module Deals")
+    return await _call(caller, requests.deals_module_request(), parse_module_id, "the module Deals")
 
 
-async def deals(
+async def look_up_deals(
     caller: Caller,
     ids: Iterator[str],
-    take: Callable[[FoundDeal], None],
+    on_deal: Callable[[DealDetails], None],
     *,
     at_once: int,
-    done: Callable[[int], None] = lambda count: None,
+    on_batch: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Look up deals, several look-ups at once.
 
     Args:
         caller: makes the calls.
         ids: of the deals, each once.
-        take: is given each deal that exists.
+        on_deal: is given each deal that exists.
         at_once: look-ups in flight at most.
-        done: told how many ids each look-up was of, when it is over.
+        on_batch: told how many ids each look-up was of, when it is over.
 
     Raises:
         RunStoppedError: if they cannot be read.
@@ -74,75 +78,85 @@ async def deals(
     batches = deal_batches(ids)
     failures: list[Exception] = []
 
-    async def look_up(batch: Sequence[str]) -> None:
+    async def look_up_batch(batch: Sequence[str]) -> None:
         try:
-            found = await _look_up(caller, requests.deals(batch), read_deals, "deals")
-        except (RunStoppedError, HaltedError) as error:
+            batch_deals = await _call(caller, requests.deals_request(batch), parse_deals, "deals")
+        except (RunStoppedError, StoppedError) as error:
             failures.append(error)
             return
-        for deal in found:
-            take(deal)
-        done(len(batch))
+        for deal in batch_deals:
+            on_deal(deal)
+        on_batch(len(batch))
 
     while wave := list(islice(batches, at_once)):
         async with anyio.create_task_group() as group:
             for batch in wave:
-                group.start_soon(look_up, batch)
+                group.start_soon(look_up_batch, batch)
         if failures:
             raise failures[0]
 
 
-async def user_names(caller: Caller, wanted: set[str], take: Callable[[str, str], None]) -> None:
+async def look_up_user_names(
+    caller: Caller, user_ids: set[str], on_name: Callable[[str, str], None]
+) -> None:
     """Look up the names of users, page by page until all wanted are seen.
 
     Args:
         caller: makes the calls.
-        wanted: ids of the users.
-        take: is given (id, name) of each of them that exists.
+        user_ids: ids of the users.
+        on_name: is given (id, name) of each of them that exists.
 
     Raises:
         RunStoppedError: if they cannot be read.
     """
-    page, left, more = 1, set(wanted), bool(wanted)
-    while left and more:
-        found = await _look_up(caller, requests.users(page), read_user_names, "users' names")
-        for user_id in found.names.keys() & left:
-            left.remove(user_id)
-            take(user_id, found.names[user_id])
-        page, more = page + 1, found.more and bool(found.names)
+    page_number, remaining, has_more = 1, set(user_ids), bool(user_ids)
+    while remaining and has_more:
+        names_page = await _call(
+            caller, requests.users_request(page_number), parse_user_names, "users' names"
+        )
+        for user_id in names_page.names.keys() & remaining:
+            remaining.remove(user_id)
+            on_name(user_id, names_page.names[user_id])
+        page_number, has_more = page_number + 1, names_page.has_more and bool(names_page.names)
 
 
-async def _look_up(
-    caller: Caller, request: Request, read: Callable[[Answer], T | None], what: str
+async def _call(
+    caller: Caller, request: Request, parse: Callable[[Answer], T | None], subject: str
 ) -> T:
-    return _value(caller, await caller.make(request), read, what)
+    return _parse_or_raise(caller, await caller.make(request), parse, subject)
 
 
-def _value(caller: Caller, exchange: Exchange, read: Callable[[Answer], T | None], what: str) -> T:
+def _parse_or_raise(
+    caller: Caller, call_outcome: CallOutcome, parse: Callable[[Answer], T | None], subject: str
+) -> T:
     """Return what an answer tells, or stop the run: without it nothing can be sent."""
-    outcome = exchange.outcome
-    if not isinstance(outcome, Answer) or _class(outcome) in (AnswerClass.AGAIN, _BUSY):
+    response = call_outcome.response
+    if not isinstance(response, Answer) or _answer_class(response) in (
+        AnswerClass.SERVER_ERROR,
+        _BUSY,
+    ):
         raise RunStoppedError(
             StoppedBy.NO_ANSWER,
-            f"The CRM does not answer the look-up of {what}.",
+            f"The CRM does not answer the look-up of {subject}.",
             advice="Try again later; what came back is in answers.jsonl.",
         )
-    if not outcome.ok:
-        raise fatal(exchange.kind, refusal_of(outcome), f"look-up of {what}")
-    value = read(outcome)
+    if not response.ok:
+        raise fatal_error(call_outcome.kind, parse_refusal(response), f"look-up of {subject}")
+    value = parse(response)
     if value is None:
-        caller.keep(exchange)
+        caller.record_answer(call_outcome)
         raise RunStoppedError(
             StoppedBy.FATAL,
-            f"What answered the look-up of {what} is not the Zoho CRM API: HTTP {outcome.status},"
-            f" {len(outcome.body)} bytes that it would not send.",
+            f"What answered the look-up of {subject} is not the Zoho CRM API: HTTP"
+            f" {response.status},"
+            f" {len(response.body)} bytes that it would not send.",
             advice="Check the address or the data centre; the answer is in answers.jsonl.",
         )
     return value
 
 
-_BUSY = AnswerClass.BUSY
+_BUSY = AnswerClass.THROTTLED
 
 
-def _class(answer: Answer) -> AnswerClass | None:
-    return None if answer.ok else class_of(answer.status, refusal_of(answer).code)
+def _answer_class(answer: Answer) -> AnswerClass | None:
+    return None if answer.ok else classify_error(answer.status, parse_refusal(answer).code)

@@ -17,12 +17,12 @@ _SHORTEST_LATENCY = 0.0001
 _DIGITS = 4
 
 
-class Figures(msgspec.Struct, frozen=True):
+class CallFigures(msgspec.Struct, frozen=True):
     """What was measured from the first call that left to the last answer.
 
     `in_flight` is the mean, `most_in_flight` the mean of what was allowed. `latency` is the mean in
-    seconds. `cpu` is the share of one processor. `waited` is seconds of waiting for credits; the
-    other figures are without them.
+    seconds. `cpu_seconds` is the share of one processor. `credit_wait` is seconds of waiting for
+    credits; the other figures are without them.
     """
 
     calls: int
@@ -36,49 +36,50 @@ class Figures(msgspec.Struct, frozen=True):
     waited: float
 
 
-class Totals(msgspec.Struct, frozen=True):
-    """All that was measured up to a moment; the difference of two is a `Window`.
+class MeterTotals(msgspec.Struct, frozen=True):
+    """All that was measured up to a moment; the difference of two is a `MeterInterval`.
 
-    `at` is seconds of a clock that never jumps. `left` and `landed` count calls that left and that
-    are over, `answered_429` those that were refused. `busy` and `allowed` are seconds in flight and
-    seconds that were allowed in flight, over all calls. `latencies` counts the calls that are over
-    by the key of their seconds. `waited` is seconds of waiting for credits, `held` seconds in
-    which a refusal let nobody leave, `cpu` seconds of processor time.
+    `at` is seconds of a clock that never jumps. `started` and `ended` count calls that left
+    and that are over, `answered_429` those that were refused. `busy_seconds` and `allowed_seconds`
+    are seconds in flight and seconds that were allowed in flight, over all calls. `latencies`
+    counts the calls that are over by the key of their seconds. `credit_wait` is seconds of waiting
+    for credits, `paused_seconds` seconds in which a refusal let nobody leave, `cpu_seconds` seconds
+    of processor time.
     """
 
     at: float
-    left: int
-    landed: dict[CallKind, int]
+    started: int
+    ended: dict[CallKind, int]
     answered_429: int
-    busy: float
-    allowed: float
-    cpu: float
-    waited: float
-    held: float
+    busy_seconds: float
+    allowed_seconds: float
+    cpu_seconds: float
+    credit_wait: float
+    paused_seconds: float
     latencies: dict[int, int]
 
 
-class Window(msgspec.Struct, frozen=True):
+class MeterInterval(msgspec.Struct, frozen=True):
     """What was measured between two looks.
 
-    `seconds` is the time between them. `calls` counts those that left, `landed` those that were
-    over, by kind. `in_flight` and `most_in_flight` are means over the seconds, the second of what
-    was allowed. `cpu` is seconds of processor time. Of the seconds, `waited` went by in waiting for
-    credits, and in `held` a refusal let nobody leave.
+    `seconds` is the time between them. `calls` counts those that left, `ended` those that
+    were over, by kind. `in_flight` and `most_in_flight` are means over the seconds, the second of
+    what was allowed. `cpu_seconds` is seconds of processor time. Of the seconds, `credit_wait` went
+    by in waiting for credits, and in `paused_seconds` a refusal let nobody leave.
     """
 
     seconds: float
     calls: int
-    landed: dict[CallKind, int]
+    ended: dict[CallKind, int]
     answered_429: int
     in_flight: float
     most_in_flight: float
-    cpu: float
-    waited: float
-    held: float
+    cpu_seconds: float
+    credit_wait: float
+    paused_seconds: float
 
 
-class Meter:
+class CallMeter:
     """Measures calls as they leave and are answered.
 
     Args:
@@ -88,140 +89,146 @@ class Meter:
     """
 
     def __init__(
-        self, most: Callable[[], int], monotonic: Callable[[], float], cpu: Callable[[], float]
+        self, limit: Callable[[], int], monotonic: Callable[[], float], cpu: Callable[[], float]
     ) -> None:
-        self._most = most
+        self._limit = limit
         self._monotonic = monotonic
         self._cpu = cpu
-        self._calls = 0
-        self._flying = 0
-        self._landed = dict.fromkeys(CallKind, 0)
+        self._started = 0
+        self._in_flight = 0
+        self._ended = dict.fromkeys(CallKind, 0)
         self._latencies: Counter[int] = Counter()
-        self._busy = self._allowed = self._allowed_before = 0.0
-        self._began = self._last = monotonic()
-        self._cpu_began = self._cpu_last = cpu()
+        self._busy_seconds = self._allowed_seconds = self._allowed_before_first = 0.0
+        self._first_at = self._updated_at = monotonic()
+        self._cpu_at_first = self._cpu_at_last = cpu()
 
-    def left(self) -> float:
-        """Note that a call leaves, and return when: `landed` is to be told."""
-        self._note()
-        if not self._calls:
-            self._began, self._allowed_before = self._last, self._allowed
-            self._cpu_began = self._cpu()
-        self._calls += 1
-        self._flying += 1
-        return self._last
+    def call_started(self) -> float:
+        """Note that a call leaves, and return when: `ended` is to be told."""
+        self._update()
+        if not self._started:
+            self._first_at, self._allowed_before_first = self._updated_at, self._allowed_seconds
+            self._cpu_at_first = self._cpu()
+        self._started += 1
+        self._in_flight += 1
+        return self._updated_at
 
-    def landed(self, kind: CallKind, left_at: float) -> None:
+    def call_ended(self, kind: CallKind, started_at: float) -> None:
         """Note that a call is over.
 
         Args:
             kind: of the call.
-            left_at: when it left.
+            started_at: when it left.
         """
-        self._note()
-        self._flying -= 1
-        self._cpu_last = self._cpu()
-        self._landed[kind] += 1
-        self._latencies[_KEYS.key(max(self._last - left_at, _SHORTEST_LATENCY))] += 1
+        self._update()
+        self._in_flight -= 1
+        self._cpu_at_last = self._cpu()
+        self._ended[kind] += 1
+        self._latencies[
+            _LATENCY_BUCKETS.key(max(self._updated_at - started_at, _SHORTEST_LATENCY))
+        ] += 1
 
-    def figures(self, rate: float | None, waited: float) -> Figures | None:
+    def figures(self, rate: float | None, credit_wait: float) -> CallFigures | None:
         """Return what was measured; None where no call left.
 
         Args:
             rate: calls a second that are allowed; None is no limit.
-            waited: seconds of waiting for credits.
+            credit_wait: seconds of waiting for credits.
         """
-        if not self._calls:
+        if not self._started:
             return None
-        seconds = max(0.001, self._last - self._began - waited)
-        return Figures(
-            calls=self._calls,
+        seconds = max(0.001, self._updated_at - self._first_at - credit_wait)
+        return CallFigures(
+            calls=self._started,
             seconds=round(seconds, 3),
-            in_flight=round(self._busy / seconds, 2),
-            most_in_flight=round((self._allowed - self._allowed_before) / (seconds + waited), 2),
-            calls_a_second=round(self._calls / seconds, 2),
+            in_flight=round(self._busy_seconds / seconds, 2),
+            most_in_flight=round(
+                (self._allowed_seconds - self._allowed_before_first) / (seconds + credit_wait), 2
+            ),
+            calls_a_second=round(self._started / seconds, 2),
             rate=rate,
-            latency=round(self._busy / self._calls, 4),
-            cpu=round((self._cpu_last - self._cpu_began) / seconds, 3),
-            waited=round(waited, 1),
+            latency=round(self._busy_seconds / self._started, 4),
+            cpu=round((self._cpu_at_last - self._cpu_at_first) / seconds, 3),
+            waited=round(credit_wait, 1),
         )
 
-    def totals(self, *, answered_429: int, waited: float, held: float) -> Totals:
+    def totals(
+        self, *, answered_429: int, credit_wait: float, paused_seconds: float
+    ) -> MeterTotals:
         """Return what was measured so far, the calls in flight included.
 
         Args:
             answered_429: calls that were answered so.
-            waited: seconds of waiting for credits.
-            held: seconds in which a refusal let nobody leave.
+            credit_wait: seconds of waiting for credits.
+            paused_seconds: seconds in which a refusal let nobody leave.
         """
         now = self._monotonic()
-        passed = now - self._last
-        return Totals(
+        elapsed = now - self._updated_at
+        return MeterTotals(
             at=now,
-            left=self._calls,
-            landed=self._landed.copy(),
+            started=self._started,
+            ended=self._ended.copy(),
             answered_429=answered_429,
-            busy=self._busy + passed * self._flying,
-            allowed=self._allowed + passed * self._most(),
-            cpu=self._cpu(),
-            waited=waited,
-            held=held,
+            busy_seconds=self._busy_seconds + elapsed * self._in_flight,
+            allowed_seconds=self._allowed_seconds + elapsed * self._limit(),
+            cpu_seconds=self._cpu(),
+            credit_wait=credit_wait,
+            paused_seconds=paused_seconds,
             latencies=dict(self._latencies),
         )
 
-    def _note(self) -> None:
+    def _update(self) -> None:
         now = self._monotonic()
-        passed = now - self._last
-        self._busy += passed * self._flying
-        self._allowed += passed * self._most()
-        self._last = now
+        elapsed = now - self._updated_at
+        self._busy_seconds += elapsed * self._in_flight
+        self._allowed_seconds += elapsed * self._limit()
+        self._updated_at = now
 
 
-def window_between(earlier: Totals, later: Totals) -> Window:
+def interval_between(earlier: MeterTotals, later: MeterTotals) -> MeterInterval:
     """Return what was measured between two looks."""
     seconds = max(later.at - earlier.at, 0.001)
-    return Window(
+    return MeterInterval(
         seconds=seconds,
-        calls=later.left - earlier.left,
-        landed={kind: later.landed[kind] - earlier.landed[kind] for kind in CallKind},
+        calls=later.started - earlier.started,
+        ended={kind: later.ended[kind] - earlier.ended[kind] for kind in CallKind},
         answered_429=later.answered_429 - earlier.answered_429,
-        in_flight=(later.busy - earlier.busy) / seconds,
-        most_in_flight=(later.allowed - earlier.allowed) / seconds,
-        cpu=later.cpu - earlier.cpu,
-        waited=later.waited - earlier.waited,
-        held=later.held - earlier.held,
+        in_flight=(later.busy_seconds - earlier.busy_seconds) / seconds,
+        most_in_flight=(later.allowed_seconds - earlier.allowed_seconds) / seconds,
+        cpu_seconds=later.cpu_seconds - earlier.cpu_seconds,
+        credit_wait=later.credit_wait - earlier.credit_wait,
+        paused_seconds=later.paused_seconds - earlier.paused_seconds,
     )
 
 
-def latencies_between(earlier: Totals, later: Totals) -> dict[float, int]:
+def latencies_between(earlier: MeterTotals, later: MeterTotals) -> dict[float, int]:
     """Return how many of the calls that were over between two looks took how many seconds.
 
     The seconds are those that stand for others, each within 2 % of what was measured.
     """
     return {
-        _seconds_of(key): more
+        _bucket_latency(key): added
         for key, count in sorted(later.latencies.items())
-        if (more := count - earlier.latencies.get(key, 0))
+        if (added := count - earlier.latencies.get(key, 0))
     }
 
 
-_KEYS = LogarithmicMapping(LATENCY_ERROR)
+_LATENCY_BUCKETS = LogarithmicMapping(LATENCY_ERROR)
 
 
-def _seconds_of(key: int) -> float:
+def _bucket_latency(key: int) -> float:
     """Return the latency that stands for a key, with as many digits as it is exact to, and more."""
-    return float(f"{_KEYS.value(key):.{_DIGITS}g}")
+    return float(f"{_LATENCY_BUCKETS.value(key):.{_DIGITS}g}")
 
 
-_MOST = 0.8
+_USED_UP = 0.8
 """Share of a limit that is used where it is the limit that counts."""
-_MOST_OF_RATE = 0.9
-_SHORT_SECONDS = 3.0
-_FEW_CALLS = 50
+_RATE_USED_UP = 0.9
+_MIN_SECONDS = 3.0
+_MIN_CALLS = 50
 """Below these nothing can be told of a run: it begins with few calls and ends with few."""
-_HARDLY_ANY = 0.5
-_MOST_CREDIT_WAIT = 0.5
-_MOST_HELD = 0.5
+_MIN_IN_FLIGHT = 0.5
+_MAX_CREDIT_WAIT = 0.5
+_MAX_PAUSED = 0.5
 
 
 class LimitedBy(StrEnum):
@@ -233,54 +240,54 @@ class LimitedBy(StrEnum):
     RATE = "calls a second (--rate)"
     IN_FLIGHT = "calls in flight"
     LATENCY = "the CRM's latency, call after call"
-    BETWEEN = "what this machine does between calls"
+    LOCAL_WORK = "what this machine does between calls"
     NOTHING = "nothing for long"
 
 
-def limited_by(figures: Figures, *, out_of_credits: bool) -> LimitedBy:
+def find_bottleneck(figures: CallFigures, *, out_of_credits: bool) -> LimitedBy:
     """Return what limited a run.
 
     Args:
         figures: what was measured.
         out_of_credits: whether it stopped for want of credits, or while it waited for them.
     """
-    if out_of_credits or figures.waited > _MOST_CREDIT_WAIT * (figures.seconds + figures.waited):
+    if out_of_credits or figures.waited > _MAX_CREDIT_WAIT * (figures.seconds + figures.waited):
         return LimitedBy.CREDITS
-    if figures.seconds < _SHORT_SECONDS or figures.calls < _FEW_CALLS:
+    if figures.seconds < _MIN_SECONDS or figures.calls < _MIN_CALLS:
         return LimitedBy.NOTHING
-    if figures.cpu >= _MOST:
+    if figures.cpu >= _USED_UP:
         return LimitedBy.CPU
-    if figures.rate is not None and figures.calls_a_second >= _MOST_OF_RATE * figures.rate:
+    if figures.rate is not None and figures.calls_a_second >= _RATE_USED_UP * figures.rate:
         return LimitedBy.RATE
-    return _by_flight(figures.in_flight, figures.most_in_flight)
+    return _concurrency_bottleneck(figures.in_flight, figures.most_in_flight)
 
 
-def limited_in(window: Window, rate: float | None) -> LimitedBy:
+def find_interval_bottleneck(interval: MeterInterval, rate: float | None) -> LimitedBy:
     """Return what limited a run between two looks.
 
     Args:
-        window: what was measured.
+        interval: what was measured.
         rate: calls a second that are allowed; None is no limit.
     """
-    if window.waited > _MOST_CREDIT_WAIT * window.seconds:
+    if interval.credit_wait > _MAX_CREDIT_WAIT * interval.seconds:
         return LimitedBy.CREDITS
-    awake = window.seconds - window.waited
-    if window.held > _MOST_HELD * awake:
+    active_seconds = interval.seconds - interval.credit_wait
+    if interval.paused_seconds > _MAX_PAUSED * active_seconds:
         return LimitedBy.PAUSE
-    if window.cpu >= _MOST * awake:
+    if interval.cpu_seconds >= _USED_UP * active_seconds:
         return LimitedBy.CPU
-    if not window.calls and not window.in_flight:
+    if not interval.calls and not interval.in_flight:
         return LimitedBy.NOTHING
-    if rate is not None and window.calls >= _MOST_OF_RATE * rate * awake:
+    if rate is not None and interval.calls >= _RATE_USED_UP * rate * active_seconds:
         return LimitedBy.RATE
-    share = awake / window.seconds
-    by = _by_flight(window.in_flight / share, window.most_in_flight)
-    refused = window.answered_429 > 0 and by is not LimitedBy.IN_FLIGHT
-    return LimitedBy.PAUSE if refused else by
+    active_share = active_seconds / interval.seconds
+    limit = _concurrency_bottleneck(interval.in_flight / active_share, interval.most_in_flight)
+    has_refusals = interval.answered_429 > 0 and limit is not LimitedBy.IN_FLIGHT
+    return LimitedBy.PAUSE if has_refusals else limit
 
 
-def _by_flight(in_flight: float, most_in_flight: float) -> LimitedBy:
+def _concurrency_bottleneck(in_flight: float, most_in_flight: float) -> LimitedBy:
     """Return what limits a run that uses up neither credits nor CPU nor rate."""
-    if in_flight >= _MOST * most_in_flight:
+    if in_flight >= _USED_UP * most_in_flight:
         return LimitedBy.IN_FLIGHT
-    return LimitedBy.LATENCY if in_flight >= _HARDLY_ANY else LimitedBy.BETWEEN
+    return LimitedBy.LATENCY if in_flight >= _MIN_IN_FLIGHT else LimitedBy.LOCAL_WORK

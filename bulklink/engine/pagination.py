@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from bulklink.engine.breaker import Judge
-from bulklink.engine.caller import Caller, Exchange
-from bulklink.engine.quota.budget import Hold
-from bulklink.zoho.error_policy import AnswerClass, class_of
+from bulklink.engine.breaker import Breaker
+from bulklink.engine.caller import Caller, CallOutcome
+from bulklink.engine.quota.budget import Reservation
+from bulklink.zoho.error_policy import AnswerClass, classify_error
 from bulklink.zoho.http import Answer
-from bulklink.zoho.link_response import Verdict, refusal_of
-from bulklink.zoho.requests import emails_page
+from bulklink.zoho.link_response import AnswerVerdict, parse_refusal
+from bulklink.zoho.requests import emails_page_request
 
-_UNANSWERED = (AnswerClass.AGAIN, AnswerClass.BUSY)
+_NO_ANSWER_CLASSES = (AnswerClass.SERVER_ERROR, AnswerClass.THROTTLED)
 """What leaves a read without an answer, however often it is tried: nothing was refused."""
 
 
@@ -29,7 +29,7 @@ class AnyPage(Protocol):
 P = TypeVar("P", bound=AnyPage)
 
 
-class Pages(Generic[P]):
+class PageReader(Generic[P]):
     """Reads the pages of one contact, each once.
 
     Args:
@@ -44,78 +44,81 @@ class Pages(Generic[P]):
     Attributes:
         last_call: the number of the last call made.
         failed: whether a page could not be read.
-        verdict: why, None if no readable answer came.
-        whole: whether the last page was reached.
+        refusal: why, None if no readable answer came.
+        complete: whether the last page was reached.
     """
 
     def __init__(
         self,
         contact_id: str,
-        read: Callable[[Answer], P | None],
+        parse_page: Callable[[Answer], P | None],
         caller: Caller,
-        refusals: Judge,
+        breaker: Breaker,
         *,
-        most: int | None = None,
-        finishing: bool = False,
-        hold: Hold | None = None,
+        max_pages: int | None = None,
+        completes_relink: bool = False,
+        reservation: Reservation | None = None,
     ) -> None:
         self._contact_id = contact_id
-        self._read = read
+        self._parse_page = parse_page
         self._caller = caller
-        self._refusals = refusals
-        self._most = most
-        self._finishing = finishing
-        self._hold = hold
-        self._index: str | None = None
-        self._asked: set[str | None] = set()
+        self._breaker = breaker
+        self._max_pages = max_pages
+        self._completes_relink = completes_relink
+        self._reservation = reservation
+        self._next_index: str | None = None
+        self._requested: set[str | None] = set()
         self.last_call: int | None = None
         self.failed = False
-        self.verdict: Verdict | None = None
-        self.whole = False
+        self.refusal: AnswerVerdict | None = None
+        self.complete = False
 
-    async def next(self, rows: Sequence[int] = ()) -> P | None:
+    async def next_page(self, rows: Sequence[int] = ()) -> P | None:
         """Read the next page; None where none is left, or none can be read.
 
         Args:
             rows: the rows that are looked for, for the ledger.
 
         Raises:
-            HaltedError: if the run was stopped.
+            StoppedError: if the run was stopped.
             RunStoppedError: if no read can succeed.
         """
-        enough = self._most is not None and len(self._asked) >= self._most
-        if self.failed or self.whole or enough or self._index in self._asked:
+        limit_reached = self._max_pages is not None and len(self._requested) >= self._max_pages
+        if self.failed or self.complete or limit_reached or self._next_index in self._requested:
             return None
-        self._asked.add(self._index)
-        exchange = await self._caller.make(
-            emails_page(self._contact_id, self._index),
+        self._requested.add(self._next_index)
+        call_outcome = await self._caller.make(
+            emails_page_request(self._contact_id, self._next_index),
             contact_id=self._contact_id,
             rows=rows,
-            finishing=self._finishing,
-            hold=self._hold,
+            completes_relink=self._completes_relink,
+            reservation=self._reservation,
         )
-        self.last_call = exchange.call
-        page = await self._page(exchange)
+        self.last_call = call_outcome.call
+        page = await self._process_response(call_outcome)
         if page is not None:
-            self._index = page.next_index
-            self.whole = self._index is None
+            self._next_index = page.next_index
+            self.complete = self._next_index is None
         return page
 
-    async def _page(self, exchange: Exchange) -> P | None:
+    async def _process_response(self, call_outcome: CallOutcome) -> P | None:
         """Return the page that came, or None and note why there is none."""
-        outcome = exchange.outcome
-        page = self._read(outcome) if isinstance(outcome, Answer) else None
+        response = call_outcome.response
+        page = self._parse_page(response) if isinstance(response, Answer) else None
         if page is not None:
-            self._refusals.succeeded(exchange.kind, self._contact_id)
+            self._breaker.on_success(call_outcome.kind, self._contact_id)
             return page
         self.failed = True
-        if isinstance(outcome, Answer) and outcome.ok:
-            self._caller.keep(exchange)
-        elif isinstance(outcome, Answer):
-            verdict = refusal_of(outcome)
-            await self._refusals.judge(
-                exchange.kind, self._contact_id, verdict, finishing=self._finishing
+        if isinstance(response, Answer) and response.ok:
+            self._caller.record_answer(call_outcome)
+        elif isinstance(response, Answer):
+            verdict = parse_refusal(response)
+            await self._breaker.on_refusal(
+                call_outcome.kind,
+                self._contact_id,
+                verdict,
+                completes_relink=self._completes_relink,
             )
-            if class_of(verdict.http_status, verdict.code) not in _UNANSWERED:
-                self.verdict = verdict
+            if classify_error(verdict.http_status, verdict.code) not in _NO_ANSWER_CLASSES:
+                self.refusal = verdict
         return None

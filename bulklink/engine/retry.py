@@ -6,14 +6,14 @@ from enum import Enum
 
 import msgspec
 
-from bulklink.zoho.error_policy import AnswerClass, class_of
-from bulklink.zoho.http import Answer, Silence
-from bulklink.zoho.link_response import refusal_of
+from bulklink.zoho.error_policy import AnswerClass, classify_error
+from bulklink.zoho.http import Answer, NoResponse
+from bulklink.zoho.link_response import parse_refusal
 
-MOST_TRIES = 6
-MOST_SECONDS = 120.0
+MAX_ATTEMPTS = 6
+MAX_SECONDS = 120.0
 """Tries of one request, and the time they may take, answers 429 apart."""
-MOST_BUSY_SECONDS = 600.0
+MAX_BUSY_SECONDS = 600.0
 """How long one request may wait for answers other than 429."""
 FIRST_CONTACT_SECONDS = 9.0
 """How long a run looks for a server that has never answered; one last try may follow."""
@@ -21,82 +21,90 @@ _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 
 
-class Next(Enum):
+class RetryAction(Enum):
     """What follows an outcome."""
 
-    TAKE = "take it"
-    AGAIN = "send again after a delay"
+    ACCEPT = "take it"
+    RETRY = "send again after a delay"
     RENEW = "renew the token and send again"
     GIVE_UP = "it stays without an answer"
 
 
-class Decision(msgspec.Struct, frozen=True):
+class RetryDecision(msgspec.Struct, frozen=True):
     """What follows an outcome, and after how many seconds."""
 
-    next: Next
+    action: RetryAction
     delay: float = 0.0
 
 
-class Tries(msgspec.Struct, frozen=True):
+class AttemptHistory(msgspec.Struct, frozen=True):
     """What is known of a request so far.
 
-    `made` counts its tries, answers 429 apart, the present one included; `seconds` is the time
-    since the first. `renewed` tells that the token was renewed for it,
-    `repeatable` that it may be sent again though it may have been applied, `first_contact` that
+    `count` counts its tries, answers 429 apart, the present one included; `elapsed` is the time
+    since the first. `token_renewed` tells that the token was renewed for it,
+    `repeatable` that it may be sent again though it may have been applied, `never_answered` that
     the server has never answered.
     """
 
-    made: int
-    seconds: float
-    renewed: bool = False
+    count: int
+    elapsed: float
+    token_renewed: bool = False
     repeatable: bool = True
-    first_contact: bool = False
+    never_answered: bool = False
 
 
-def back_off(tries: int, chance: float) -> float:
+def back_off(attempts: int, jitter: float) -> float:
     """Return seconds to wait after a number of tries: exponential, capped, with full jitter.
 
     Args:
-        tries: how many were made, from 1.
-        chance: a random number from 0 to 1.
+        attempts: how many were made, from 1.
+        jitter: a random number from 0 to 1.
     """
-    return chance * min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(tries, 10))
+    return jitter * min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(attempts, 10))
 
 
-def decide(outcome: Answer | Silence, tries: Tries, chance: float) -> Decision:
+def decide_retry(
+    response: Answer | NoResponse, history: AttemptHistory, jitter: float
+) -> RetryDecision:
     """Return what follows the outcome of a try.
 
     Args:
-        outcome: the answer, or that none came.
-        tries: what is known of the request so far.
-        chance: a random number from 0 to 1, for the jitter.
+        response: the answer, or that none came.
+        history: what is known of the request so far.
+        jitter: a random number from 0 to 1, for the jitter.
     """
-    if isinstance(outcome, Silence):
-        again = not outcome.sent or tries.repeatable
-        return _again(tries, chance) if again else Decision(Next.GIVE_UP)
-    if outcome.ok:
-        return Decision(Next.TAKE)
-    match class_of(outcome.status, refusal_of(outcome).code):
+    if isinstance(response, NoResponse):
+        may_retry = not response.sent or history.repeatable
+        return (
+            _retry_or_give_up(history, jitter) if may_retry else RetryDecision(RetryAction.GIVE_UP)
+        )
+    if response.ok:
+        return RetryDecision(RetryAction.ACCEPT)
+    match classify_error(response.status, parse_refusal(response).code):
         case AnswerClass.TOKEN:
-            return Decision(Next.TAKE if tries.renewed else Next.RENEW)
-        case AnswerClass.BUSY:
-            return _after_busy(outcome, tries)
-        case AnswerClass.AGAIN:
-            return _again(tries, chance) if tries.repeatable else Decision(Next.GIVE_UP)
+            return RetryDecision(RetryAction.ACCEPT if history.token_renewed else RetryAction.RENEW)
+        case AnswerClass.THROTTLED:
+            return _after_busy(response, history)
+        case AnswerClass.SERVER_ERROR:
+            return (
+                _retry_or_give_up(history, jitter)
+                if history.repeatable
+                else RetryDecision(RetryAction.GIVE_UP)
+            )
         case _:
-            return Decision(Next.TAKE)
+            return RetryDecision(RetryAction.ACCEPT)
 
 
-def _again(tries: Tries, chance: float) -> Decision:
-    delay = back_off(tries.made, chance)
-    longest = FIRST_CONTACT_SECONDS if tries.first_contact else MOST_SECONDS
-    if tries.made >= MOST_TRIES or tries.seconds + delay > longest:
-        return Decision(Next.GIVE_UP)
-    return Decision(Next.AGAIN, delay)
+def _retry_or_give_up(history: AttemptHistory, jitter: float) -> RetryDecision:
+    delay = back_off(history.count, jitter)
+    max_elapsed = FIRST_CONTACT_SECONDS if history.never_answered else MAX_SECONDS
+    if history.count >= MAX_ATTEMPTS or history.elapsed + delay > max_elapsed:
+        return RetryDecision(RetryAction.GIVE_UP)
+    return RetryDecision(RetryAction.RETRY, delay)
 
 
-def _after_busy(answer: Answer, tries: Tries) -> Decision:
+def _after_busy(answer: Answer, history: AttemptHistory) -> RetryDecision:
     """Queue again, at once: the pacer decides when the next call may leave, for all of them."""
-    if tries.seconds + (answer.retry_after or 0.0) >= MOST_BUSY_SECONDS:
-        return Decision(Next.GIVE_UP)
-    return Decision(Next.AGAIN)
+    if history.elapsed + (answer.retry_after or 0.0) >= MAX_BUSY_SECONDS:
+        return RetryDecision(RetryAction.GIVE_UP)
+    return RetryDecision(RetryAction.RETRY)

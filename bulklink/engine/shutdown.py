@@ -8,7 +8,7 @@ import anyio
 
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
 
-_GENTLE = (
+_GRACEFUL = (
     StoppedBy.INTERRUPTED,
     StoppedBy.TERMINATED,
     StoppedBy.MAX_FAILURES,
@@ -18,11 +18,11 @@ _GENTLE = (
 )
 
 
-class HaltedError(Exception):
+class StoppedError(Exception):
     """Raised where a call would have started after the run was stopped; never leaves the engine."""
 
 
-class Stopping:
+class StopController:
     """Whether the run goes on; one for each run, made by whoever wants to stop it from outside.
 
     All its methods are for the thread of the event loop.
@@ -33,13 +33,13 @@ class Stopping:
 
     Attributes:
         reason: why it stops; None while it goes on.
-        barred: whether no call can be made now, not even one that finishes a relink: the CRM
-            has no credits left.
+        quota_exhausted: whether no call can be made now, not even one that finishes a relink: the
+            CRM has no credits left.
     """
 
     def __init__(self) -> None:
         self.reason: RunStoppedError | None = None
-        self.barred = False
+        self.quota_exhausted = False
         self._stopped = anyio.Event()
         self._on_stop: list[Callable[[], None]] = []
 
@@ -56,9 +56,9 @@ class Stopping:
         Args:
             by: what the run is said to be stopped by.
         """
-        self.stop(RunStoppedError(by, "It was told to stop."))
+        self.request(RunStoppedError(by, "It was told to stop."))
 
-    def stop(self, reason: BulklinkError) -> None:
+    def request(self, reason: BulklinkError) -> None:
         """Stop the run for a reason.
 
         The first reason stands, unless a hard one follows a gentle one, or the ledger breaks: then
@@ -67,46 +67,48 @@ class Stopping:
         if not isinstance(reason, RunStoppedError):
             by = StoppedBy.LEDGER if reason.code == "ledger" else StoppedBy.INTERNAL
             reason = RunStoppedError(by, reason.message, where=reason.where, advice=reason.advice)
-        if self.reason is None or _weight(reason) > _weight(self.reason):
+        if self.reason is None or _severity(reason) > _severity(self.reason):
             self.reason = reason
         self._stopped.set()
         for action in self._on_stop:
             action()
 
-    def check(self, *, finishing: bool = False) -> None:
-        """Raise HaltedError if a call may not start; `finishing` is between a relink's halves."""
-        if self.halts(finishing=finishing):
-            raise HaltedError
+    def check(self, *, completes_relink: bool = False) -> None:
+        """Raise StoppedError if a call may not start, `completes_relink` one between two halves."""
+        if self.forbids_start(completes_relink=completes_relink):
+            raise StoppedError
 
-    def halts(self, *, finishing: bool = False) -> bool:
-        """Tell whether a call may not start; `finishing` is between a relink's halves."""
+    def forbids_start(self, *, completes_relink: bool = False) -> bool:
+        """Tell whether a call may not start; `completes_relink` is between a relink's halves."""
         if self.reason is None:
             return False
-        return self.barred or not (finishing and self.reason.by in _GENTLE)
+        return self.quota_exhausted or not (
+            completes_relink and self.reason.stopped_by in _GRACEFUL
+        )
 
-    def bar(self) -> None:
+    def mark_quota_exhausted(self) -> None:
         """Note that no call can be made now, not even one that finishes a relink."""
-        self.barred = True
+        self.quota_exhausted = True
 
-    def unbar(self) -> None:
+    def mark_quota_available(self) -> None:
         """Note that calls may be made again."""
-        self.barred = False
+        self.quota_exhausted = False
 
-    async def sleep(self, seconds: float, *, finishing: bool = False) -> None:
+    async def sleep(self, seconds: float, *, completes_relink: bool = False) -> None:
         """Wait, but no longer than the run goes on.
 
         Raises:
-            HaltedError: if the run was stopped meanwhile.
+            StoppedError: if the run was stopped meanwhile.
         """
-        if finishing:
+        if completes_relink:
             await anyio.sleep(seconds)
         else:
             with anyio.move_on_after(seconds):
                 await self._stopped.wait()
-        self.check(finishing=finishing)
+        self.check(completes_relink=completes_relink)
 
 
-def _weight(reason: RunStoppedError) -> int:
-    if reason.by in _GENTLE:
+def _severity(reason: RunStoppedError) -> int:
+    if reason.stopped_by in _GRACEFUL:
         return 0
-    return 2 if reason.by is StoppedBy.LEDGER else 1
+    return 2 if reason.stopped_by is StoppedBy.LEDGER else 1

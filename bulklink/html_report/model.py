@@ -9,17 +9,17 @@ from collections import Counter
 
 import msgspec
 
-from bulklink.html_report.timeline import Course
+from bulklink.html_report.timeline import ChartData
 
 
-class Named(msgspec.Struct, frozen=True):
+class NamedRecord(msgspec.Struct, frozen=True):
     """A deal or an owner: its id, and its name where it is known."""
 
     id: str
     name: str | None = None
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
+class RunIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """What tells whose run this is; a page of counts alone has none of it."""
 
     folder: str
@@ -31,7 +31,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[str, ...]
 
 
-class Line(msgspec.Struct, frozen=True):
+class AccountingLine(msgspec.Struct, frozen=True):
     """The rows of one status: of each op where they can be told apart, and of all."""
 
     status: str
@@ -43,17 +43,17 @@ class Accounting(msgspec.Struct, frozen=True):
     """The rows of a run by status and op; `sums` are of the ops, None where they are not known."""
 
     ops: tuple[str, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[AccountingLine, ...]
     sums: tuple[int | None, ...]
     rows: int
 
     @property
-    def of(self) -> Counter[str]:
+    def by_status(self) -> Counter[str]:
         """The rows of each status, 0 of one that none has."""
         return Counter({line.status: line.rows for line in self.lines})
 
 
-class Class(msgspec.Struct, frozen=True, kw_only=True):
+class FailureGroup(msgspec.Struct, frozen=True, kw_only=True):
     """Rows that have a code, a deal or an owner in common.
 
     Args:
@@ -64,8 +64,8 @@ class Class(msgspec.Struct, frozen=True, kw_only=True):
         count: how many rows.
         in_doubt: how many of these are in doubt.
         advice: what to do about a code; empty if nothing is known.
-        most: the commonest code of a deal or an owner.
-        kept: how many of the rows the page has.
+        commonest_code: the commonest code of a deal or an owner.
+        embedded: how many of the rows the page has.
         command: gets all of them; empty where no command does.
     """
 
@@ -75,36 +75,36 @@ class Class(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     in_doubt: int = 0
     advice: str = ""
-    most: str = ""
-    kept: int = 0
+    commonest_code: str = ""
+    embedded: int = 0
     command: str = ""
 
 
-class Grouping(msgspec.Struct, frozen=True, kw_only=True):
+class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
     """Rows by code, by deal or by owner, the classes with most first.
 
     Args:
         field: `code`, `deal` or `owner`.
-        classes: those that are shown.
-        others: how many more classes there are.
+        groups: those that are shown.
+        other_groups: how many more classes there are.
         other_rows: the rows of those.
     """
 
     field: str
-    classes: tuple[Class, ...]
-    others: int = 0
+    groups: tuple[FailureGroup, ...]
+    other_groups: int = 0
     other_rows: int = 0
 
 
-class Findings(msgspec.Struct, frozen=True, kw_only=True):
+class FailureSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Rows that failed or are in doubt, or that were refused, looked at in several ways."""
 
     rows: int
-    groupings: tuple[Grouping, ...]
+    breakdowns: tuple[Breakdown, ...]
     command: str
 
 
-class Made(msgspec.Struct, frozen=True):
+class CallSummaryLine(msgspec.Struct, frozen=True):
     """Calls of a kind: made, forecast, and the fewest there can be, None where nobody can tell."""
 
     kind: str
@@ -113,11 +113,11 @@ class Made(msgspec.Struct, frozen=True):
     fewest: int | None
 
 
-class Calls(msgspec.Struct, frozen=True, kw_only=True):
+class CallSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Calls and credits beside the forecast and the least possible."""
 
-    lines: tuple[Made, ...]
-    credits: Made
+    lines: tuple[CallSummaryLine, ...]
+    credits: CallSummaryLine
     retried: int
     seconds: float
     forecast_seconds: float | None
@@ -125,10 +125,10 @@ class Calls(msgspec.Struct, frozen=True, kw_only=True):
     beyond_max_credits: int = 0
 
 
-class Count(msgspec.Struct, frozen=True, kw_only=True):
-    """How many emails of a plan concern one deal or owner; `of` is None without ids."""
+class EmailCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How many emails of a plan concern one deal or owner; `by_status` is None without ids."""
 
-    of: Named | None
+    record: NamedRecord | None
     emails: int
     contacts: int
 
@@ -143,29 +143,29 @@ class OpCount(msgspec.Struct, frozen=True, kw_only=True):
     deals: int
 
 
-class Sample(msgspec.Struct, frozen=True, kw_only=True):
+class SampleRow(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the plan, to look at."""
 
     row: int
     op: str
     contact_id: str
-    owner: Named
+    owner: NamedRecord
     message_id: str
-    deal: Named | None
+    deal: NamedRecord | None
     from_deal_id: str | None
 
 
-class Planned(msgspec.Struct, frozen=True, kw_only=True):
+class PlanSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What a plan does."""
 
     ops: tuple[OpCount, ...]
     contacts: int
     guarded: int
-    deals: tuple[Count, ...]
-    deals_in_all: int
-    owners: tuple[Count, ...]
-    owners_in_all: int
-    sample: tuple[Sample, ...]
+    deals: tuple[EmailCount, ...]
+    total_deals: int
+    owners: tuple[EmailCount, ...]
+    total_owners: int
+    sample: tuple[SampleRow, ...]
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -175,7 +175,7 @@ class Setting(msgspec.Struct, frozen=True):
     value: str
 
 
-class Input(msgspec.Struct, frozen=True):
+class InputSummary(msgspec.Struct, frozen=True):
     """A mapping as it was read."""
 
     name: str | None
@@ -184,16 +184,16 @@ class Input(msgspec.Struct, frozen=True):
     sha256: str
 
 
-class Invoked(msgspec.Struct, frozen=True):
+class InvocationSummary(msgspec.Struct, frozen=True):
     """One command that drove the run."""
 
     started: str
     ended: str | None
     seconds: float | None
-    how: str
+    outcome: str
 
 
-class Forgot(msgspec.Struct, frozen=True):
+class ForgetSummary(msgspec.Struct, frozen=True):
     """When columns and names were dropped, and the hashes before that."""
 
     at: str
@@ -201,7 +201,7 @@ class Forgot(msgspec.Struct, frozen=True):
     ledger_before: str | None
 
 
-class Commands(msgspec.Struct, frozen=True):
+class NextCommands(msgspec.Struct, frozen=True):
     """Commands, ready to be typed; empty where one makes no sense."""
 
     apply: str
@@ -214,11 +214,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         identity: None on a page of counts alone.
-        made: when the page was made.
+        made_at: when the page was made.
         began: when the first command began that sent; `ended` when the last ended.
-        course: what happened over time; None without anything to draw.
-        kept: the JSON of the rows that the page has; None without any.
-        invocations: the last commands that drove the run, of `commands_in_all`.
+        charts: what happened over time; None without anything to draw.
+        embedded_rows: the JSON of the rows that the page has; None without any.
+        invocations: the last commands that drove the run, of `total_invocations`.
         undo: what an undo can do.
     """
 
@@ -227,7 +227,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     stopped_by: str | None
     resume_at: str | None
     version: str
-    made: str
+    made_at: str
     created: str
     began: str | None
     ended: str | None
@@ -236,21 +236,21 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     digest: str | None
     messages: int
     left_out: int
-    identity: Identity | None
+    identity: RunIdentity | None
     accounting: Accounting
-    planned: Planned | None
-    failures: Findings
-    refused: Findings
-    calls: Calls
-    course: Course | None
-    kept: bytes | None
+    plan: PlanSummary | None
+    failures: FailureSummary
+    refused: FailureSummary
+    calls: CallSummary
+    charts: ChartData | None
+    embedded_rows: bytes | None
     settings: tuple[Setting, ...]
-    inputs: tuple[Input, ...]
+    inputs: tuple[InputSummary, ...]
     hashes: tuple[Setting, ...]
-    invocations: tuple[Invoked, ...]
-    commands_in_all: int
+    invocations: tuple[InvocationSummary, ...]
+    total_invocations: int
     canary: str
     undo: str
     undo_digest: str | None
-    forgotten: tuple[Forgot, ...]
-    commands: Commands
+    forgotten: tuple[ForgetSummary, ...]
+    commands: NextCommands

@@ -10,8 +10,8 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bulklink.html_report.model import Report
-from bulklink.html_report.rows import MOST_ROWS, harmless
-from bulklink.html_report.timeline import lasting
+from bulklink.html_report.rows import MAX_ROWS_PER_GROUP, escape_json
+from bulklink.html_report.timeline import humanize_duration
 
 PLOT_STYLE = """:where(.plot) {
   --plot-background: white;
@@ -26,10 +26,10 @@ PLOT_STYLE = """:where(.plot) {
 }"""
 """The style that Plot puts into each chart whose class is `plot`."""
 _LIBRARIES = ("assets/d3.min.js", "assets/plot.umd.min.js")
-_ROOM = files("bulklink.html_report")
+_PACKAGE_FILES = files("bulklink.html_report")
 
 
-def render(report: Report, zone: tzinfo | None = None) -> str:
+def render_report(report: Report, zone: tzinfo | None = None) -> str:
     """Write the page of a run.
 
     All that stands in it is escaped, its scripts and styles are allowed by their hashes alone, and
@@ -50,33 +50,37 @@ def render(report: Report, zone: tzinfo | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters |= {"local": local, "number": "{:,}".format, "lasting": lasting}
+    env.filters |= {"local": local, "number": "{:,}".format, "lasting": humanize_duration}
     style = _read("assets/page.css")
-    scripts = [*map(_read, _LIBRARIES), _read("assets/page.js")] if _is_drawn(report) else []
+    scripts = [*map(_read, _LIBRARIES), _read("assets/page.js")] if _needs_scripts(report) else []
     return env.get_template("page.html.j2").render(
         report=report,
-        most_rows=MOST_ROWS,
-        policy=_policy(scripts, [style, PLOT_STYLE]),
+        most_rows=MAX_ROWS_PER_GROUP,
+        policy=_content_security_policy(scripts, [style, PLOT_STYLE]),
         style=style,
         scripts=scripts,
-        course=_data(report.course.json if report.course else None),
-        kept=_data(report.kept),
+        course=_script_data(report.charts.json if report.charts else None),
+        kept=_script_data(report.embedded_rows),
     )
 
 
-def _is_drawn(report: Report) -> bool:
+def _needs_scripts(report: Report) -> bool:
     """Tell whether a page has anything for which it needs scripts."""
-    return report.course is not None or report.kept is not None
+    return report.charts is not None or report.embedded_rows is not None
 
 
-def _data(json: bytes | None) -> str | None:
-    return None if json is None else harmless(json).decode()
+def _script_data(json: bytes | None) -> str | None:
+    return None if json is None else escape_json(json).decode()
 
 
-def _policy(scripts: list[str], styles: list[str]) -> str:
+def _content_security_policy(scripts: list[str], styles: list[str]) -> str:
     """Say what the page may do: run these scripts and take these styles, nothing else."""
     allowed = {"script-src": scripts, "style-src": styles}
-    rules = [f"{what} {' '.join(map(_hash, of))}" for what, of in allowed.items() if of]
+    rules = [
+        f"{directive} {' '.join(map(_hash, sources))}"
+        for directive, sources in allowed.items()
+        if sources
+    ]
     return "; ".join(["default-src 'none'", *rules, "base-uri 'none'", "form-action 'none'"])
 
 
@@ -85,4 +89,4 @@ def _hash(text: str) -> str:
 
 
 def _read(name: str) -> str:
-    return _ROOM.joinpath(name).read_text(encoding="utf-8")
+    return _PACKAGE_FILES.joinpath(name).read_text(encoding="utf-8")

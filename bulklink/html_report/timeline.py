@@ -11,14 +11,14 @@ from typing import Any
 
 import msgspec
 
-_PAUSE = 60.0
+_MIN_PAUSE = 60.0
 """Seconds without anything that may be folded."""
-_PAUSE_SHARE = 0.05
+_MIN_PAUSE_SHARE = 0.05
 """Share of the time in which something happened; a shorter pause is drawn as long as it was."""
-_FOLD_SHARE = 0.03
-_FOLDS_SHARE = 0.3
-_TICKS = 8
-_MOST_TICKS = 40
+_PAUSE_WIDTH_SHARE = 0.03
+_PAUSES_WIDTH_SHARE = 0.3
+_TARGET_TICKS = 8
+_MAX_TICKS = 40
 """Places that tell their time at most; a page leaves out those for which it has no room."""
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _STEPS = (
@@ -29,15 +29,15 @@ _STEPS = (
 )
 
 
-class Part(msgspec.Struct, frozen=True):
+class AxisSegment(msgspec.Struct, frozen=True):
     """A part of the axis without a fold: moments in seconds since 1970, and where it begins."""
 
     began: float
     ended: float
-    at: float
+    start: float
 
 
-class Fold(msgspec.Struct, frozen=True):
+class CollapsedPause(msgspec.Struct, frozen=True):
     """Where a pause is folded, and how long it was."""
 
     at: float
@@ -53,120 +53,126 @@ class Tick(msgspec.Struct, frozen=True):
     day: str
 
 
-class Axis(msgspec.Struct, frozen=True):
+class TimeAxis(msgspec.Struct, frozen=True):
     """Where moments are on an axis that counts seconds and leaves pauses out."""
 
-    parts: tuple[Part, ...]
-    folds: tuple[Fold, ...]
+    segments: tuple[AxisSegment, ...]
+    pauses: tuple[CollapsedPause, ...]
     end: float
 
-    def place(self, moment: float) -> float:
+    def position(self, moment: float) -> float:
         """Return where a moment is; one in a pause is at its end."""
-        for part in self.parts:
-            if moment <= part.ended:
-                return round(part.at + max(0.0, moment - part.began), 3)
+        for segment in self.segments:
+            if moment <= segment.ended:
+                return round(segment.start + max(0.0, moment - segment.began), 3)
         return self.end
 
 
-def axis_of(spans: Sequence[tuple[float, float]]) -> Axis:
+def build_axis(spans: Sequence[tuple[float, float]]) -> TimeAxis:
     """Fold the pauses between spans of time.
 
     Args:
         spans: when something happened, in order, in seconds since 1970; at least one.
     """
     active = sum(ended - began for began, ended in spans)
-    pause = max(_PAUSE, _PAUSE_SHARE * active)
+    min_pause = max(_MIN_PAUSE, _MIN_PAUSE_SHARE * active)
     joined = [spans[0]]
     for began, ended in spans[1:]:
-        if began - joined[-1][1] > pause:
+        if began - joined[-1][1] > min_pause:
             joined.append((began, ended))
         else:
             joined[-1] = (joined[-1][0], max(ended, joined[-1][1]))
-    drawn = max(1.0, sum(ended - began for began, ended in joined))
-    width = drawn * min(_FOLD_SHARE, _FOLDS_SHARE / max(1, len(joined) - 1))
-    parts: list[Part] = []
-    folds: list[Fold] = []
-    at = 0.0
+    drawn_seconds = max(1.0, sum(ended - began for began, ended in joined))
+    pause_width = drawn_seconds * min(
+        _PAUSE_WIDTH_SHARE, _PAUSES_WIDTH_SHARE / max(1, len(joined) - 1)
+    )
+    segments: list[AxisSegment] = []
+    pauses: list[CollapsedPause] = []
+    position = 0.0
     for began, ended in joined:
-        if parts:
-            label = lasting(began - parts[-1].ended)
-            folds.append(Fold(round(at, 3), round(at + width, 3), label))
-            at += width
-        parts.append(Part(began, ended, round(at, 3)))
-        at += ended - began
-    return Axis(tuple(parts), tuple(folds), round(at, 3) or 1.0)
+        if segments:
+            label = humanize_duration(began - segments[-1].ended)
+            pauses.append(
+                CollapsedPause(round(position, 3), round(position + pause_width, 3), label)
+            )
+            position += pause_width
+        segments.append(AxisSegment(began, ended, round(position, 3)))
+        position += ended - began
+    return TimeAxis(tuple(segments), tuple(pauses), round(position, 3) or 1.0)
 
 
-def lasting(seconds: float) -> str:
+def humanize_duration(seconds: float) -> str:
     """Say how long something took, in two units at most."""
     units = (("d", _DAY), ("h", _HOUR), ("min", _MINUTE), ("s", 1))
     steps = [step for (_, size), (_, step) in pairwise(units) if seconds >= size]
     step = steps[0] if steps else 1
-    rest = round(seconds / step) * step
-    said: list[str] = []
+    remaining = round(seconds / step) * step
+    words: list[str] = []
     for name, size in units:
-        count, rest = divmod(rest, size)
+        count, remaining = divmod(remaining, size)
         if count:
-            said.append(f"{count} {name}")
-    return " ".join(said) or "0 s"
+            words.append(f"{count} {name}")
+    return " ".join(words) or "0 s"
 
 
-def ticks(axis: Axis, zone: tzinfo | None = None) -> list[Tick]:
+def axis_ticks(axis: TimeAxis, zone: tzinfo | None = None) -> list[Tick]:
     """Return places that tell the local time: round ones, and where something began again.
 
     Args:
         axis: of the charts.
         zone: local time; None is that of this machine.
     """
-    active = sum(part.ended - part.began for part in axis.parts)
-    step = next((size for size in _STEPS if active / size <= _TICKS), _STEPS[-1])
-    apart = axis.end / _MOST_TICKS
-    found: list[Tick] = []
-    several = len({_local(m, zone).date() for p in axis.parts for m in (p.began, p.ended)}) > 1
-    for part in axis.parts:
-        for moment in _moments(part, step, zone):
-            at = axis.place(moment)
-            if found and at - found[-1].at < apart:
+    active = sum(segment.ended - segment.began for segment in axis.segments)
+    step = next((size for size in _STEPS if active / size <= _TARGET_TICKS), _STEPS[-1])
+    min_gap = axis.end / _MAX_TICKS
+    placed: list[Tick] = []
+    several_days = (
+        len({_local_time(m, zone).date() for p in axis.segments for m in (p.began, p.ended)}) > 1
+    )
+    for segment in axis.segments:
+        for moment in _round_moments(segment, step, zone):
+            position = axis.position(moment)
+            if placed and position - placed[-1].at < min_gap:
                 continue
-            when = _local(moment, zone)
+            when = _local_time(moment, zone)
             time = f"{when:%H:%M:%S}" if step < _MINUTE else f"{when:%H:%M}"
-            found.append(Tick(at, time, f"{when.day} {when:%b}" if several else ""))
-    return found
+            placed.append(Tick(position, time, f"{when.day} {when:%b}" if several_days else ""))
+    return placed
 
 
-def _moments(part: Part, step: int, zone: tzinfo | None) -> Iterator[float]:
+def _round_moments(segment: AxisSegment, step: int, zone: tzinfo | None) -> Iterator[float]:
     """Yield the round moments of a part by local time, or where it begins if it has none."""
-    began = _local(part.began, zone)
+    began = _local_time(segment.began, zone)
     midnight = began.replace(hour=0, minute=0, second=0, microsecond=0)
-    since = (began - midnight).total_seconds()
-    first = part.began + (-since) % min(step, _DAY)
-    if first > part.ended:
-        yield part.began
+    since_midnight = (began - midnight).total_seconds()
+    first = segment.began + (-since_midnight) % min(step, _DAY)
+    if first > segment.ended:
+        yield segment.began
     moment = first
-    while moment <= part.ended:
+    while moment <= segment.ended:
         yield moment
         moment += step
 
 
-def _local(moment: float, zone: tzinfo | None) -> datetime:
+def _local_time(moment: float, zone: tzinfo | None) -> datetime:
     return datetime.fromtimestamp(moment, zone).astimezone(zone)
 
 
-def offset(moment: float, zone: tzinfo | None) -> str:
+def utc_offset(moment: float, zone: tzinfo | None) -> str:
     """Return how far local time is from UTC then, such as `+01:00`."""
-    told = _local(moment, zone).utcoffset() or timedelta()
-    minutes = int(told.total_seconds() // _MINUTE)
+    delta = _local_time(moment, zone).utcoffset() or timedelta()
+    minutes = int(delta.total_seconds() // _MINUTE)
     sign = "-" if minutes < 0 else "+"
     return f"{sign}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
-MOST = 240
+MAX_SPANS = 240
 """Spans that a chart has at most where nothing was paused: one is some pixels wide."""
-_APART = 30.0
+_MAX_GAP = 30.0
 """Seconds without anything behind which a span ends."""
 
 
-class Measured(msgspec.Struct, frozen=True, kw_only=True):
+class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """What happened between two moments, in seconds since 1970.
 
     Args:
@@ -203,97 +209,101 @@ class Span:
         "settled",
     )
 
-    def __init__(self, first: Measured) -> None:
-        self.began = first.began
-        self.ended = first.began
+    def __init__(self, measurement: Measurement) -> None:
+        self.began = measurement.began
+        self.ended = measurement.began
         self.seconds = self.measured = self.in_flight = self.allowed = 0.0
         self.answered_429 = 0
         self.settled: Counter[str] = Counter()
         self.latency: Counter[float] = Counter()
-        self.add(first)
+        self.add(measurement)
 
-    def add(self, more: Measured) -> None:
+    def add(self, measurement: Measurement) -> None:
         """Take what was measured next."""
-        seconds = max(0.001, more.ended - more.began)
-        self.ended = max(self.ended, more.ended)
+        seconds = max(0.001, measurement.ended - measurement.began)
+        self.ended = max(self.ended, measurement.ended)
         self.seconds += seconds
-        self.answered_429 += more.answered_429
-        self.settled.update(more.settled)
-        self.latency.update(more.latency)
-        if more.in_flight is not None:
+        self.answered_429 += measurement.answered_429
+        self.settled.update(measurement.settled)
+        self.latency.update(measurement.latency)
+        if measurement.in_flight is not None:
             self.measured += seconds
-            self.in_flight += more.in_flight * seconds
-            self.allowed += (more.allowed or 0.0) * seconds
+            self.in_flight += measurement.in_flight * seconds
+            self.allowed += (measurement.allowed or 0.0) * seconds
 
-    def join(self, other: Span) -> None:
+    def join(self, following: Span) -> None:
         """Take the span that follows."""
-        self.ended = other.ended
-        self.seconds += other.seconds
-        self.measured += other.measured
-        self.in_flight += other.in_flight
-        self.allowed += other.allowed
-        self.answered_429 += other.answered_429
-        self.settled.update(other.settled)
-        self.latency.update(other.latency)
+        self.ended = following.ended
+        self.seconds += following.seconds
+        self.measured += following.measured
+        self.in_flight += following.in_flight
+        self.allowed += following.allowed
+        self.answered_429 += following.answered_429
+        self.settled.update(following.settled)
+        self.latency.update(following.latency)
 
     def percentile(self, share: float) -> float | None:
         """Return the seconds within which such a share of the calls was answered."""
-        wanted = ceil(share * sum(self.latency.values()))
+        target = ceil(share * sum(self.latency.values()))
         so_far = 0
         for seconds in sorted(self.latency):
             so_far += self.latency[seconds]
-            if so_far >= wanted:
+            if so_far >= target:
                 return seconds
         return None
 
 
-def spans(measured: Iterable[Measured], most: int = MOST) -> list[Span]:
+def merge_measurements(
+    measurements: Iterable[Measurement], max_spans: int = MAX_SPANS
+) -> list[Span]:
     """Take together what follows each other until there are few spans, over a pause never.
 
     Args:
-        measured: in the order of time. Memory is the same for any number.
-        most: spans there are about at most; each pause may add one.
+        measurements: in the order of time. Memory is the same for any number.
+        max_spans: spans there are about at most; each pause may add one.
     """
-    found: list[Span] = []
-    width, limit = 0.0, 2 * most
-    for one in measured:
-        if found and _together(found[-1], one.began, width):
-            found[-1].add(one)
+    merged: list[Span] = []
+    width, limit = 0.0, 2 * max_spans
+    for measurement in measurements:
+        if merged and _fits(merged[-1], measurement.began, width):
+            merged[-1].add(measurement)
             continue
-        found.append(Span(one))
-        if len(found) > limit:
-            width = max(2 * width, _active(found) / most)
-            found = _fewer(found, width)
-            limit = max(limit, 2 * len(found))
-    return _fewer(found, _active(found) / most) if len(found) > most else found
+        merged.append(Span(measurement))
+        if len(merged) > limit:
+            width = max(2 * width, _total_seconds(merged) / max_spans)
+            merged = _coarsen(merged, width)
+            limit = max(limit, 2 * len(merged))
+    return (
+        _coarsen(merged, _total_seconds(merged) / max_spans) if len(merged) > max_spans else merged
+    )
 
 
-def _active(found: list[Span]) -> float:
-    return sum(one.seconds for one in found)
+def _total_seconds(merged: list[Span]) -> float:
+    return sum(span.seconds for span in merged)
 
 
-def _fewer(found: list[Span], width: float) -> list[Span]:
-    fewer: list[Span] = []
-    for one in found:
-        if fewer and _together(fewer[-1], one.began, width):
-            fewer[-1].join(one)
+def _coarsen(merged: list[Span], width: float) -> list[Span]:
+    coarser: list[Span] = []
+    for span in merged:
+        if coarser and _fits(coarser[-1], span.began, width):
+            coarser[-1].join(span)
         else:
-            fewer.append(one)
-    return fewer
+            coarser.append(span)
+    return coarser
 
 
-def _together(last: Span, began: float, width: float) -> bool:
+def _fits(span: Span, began: float, width: float) -> bool:
     """Tell whether what begins then belongs to a span that is not yet so many seconds wide."""
-    return began - last.ended <= _APART and last.ended - last.began < width
+    return began - span.ended <= _MAX_GAP and span.ended - span.began < width
 
 
 _STATUSES = ("done", "unchanged", "failed", "in_doubt")
-_GAP = 2.0
+_LINE_GAP = 2.0
 """Seconds without anything behind which a line begins anew."""
 _PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
-class Course(msgspec.Struct, frozen=True):
+class ChartData(msgspec.Struct, frozen=True):
     """What the charts are drawn from, as JSON, and what stands beside them.
 
     Args:
@@ -309,61 +319,69 @@ class Course(msgspec.Struct, frozen=True):
     answered_429: int | None
 
 
-def course(measured: Iterable[Measured], zone: tzinfo | None = None) -> Course | None:
+def build_chart_data(
+    measurements: Iterable[Measurement], zone: tzinfo | None = None
+) -> ChartData | None:
     """Return what the charts are drawn from; None where nothing happened.
 
     Args:
-        measured: what happened, in the order of time.
+        measurements: what happened, in the order of time.
         zone: local time; None is that of this machine.
     """
-    found = spans(measured)
-    if not found:
+    merged_spans = merge_measurements(measurements)
+    if not merged_spans:
         return None
-    axis = axis_of([(one.began, one.ended) for one in found])
-    happened = {status for one in found for status, count in one.settled.items() if count}
-    statuses = tuple(status for status in _STATUSES if status in happened)
-    offsets = sorted({offset(moment, zone) for moment in (found[0].began, found[-1].ended)})
-    told = {
+    axis = build_axis([(span.began, span.ended) for span in merged_spans])
+    present_statuses = {
+        status for span in merged_spans for status, count in span.settled.items() if count
+    }
+    statuses = tuple(status for status in _STATUSES if status in present_statuses)
+    offsets = sorted(
+        {utc_offset(moment, zone) for moment in (merged_spans[0].began, merged_spans[-1].ended)}
+    )
+    content = {
         "end": axis.end,
-        "ticks": ticks(axis, zone),
-        "folds": axis.folds,
+        "ticks": axis_ticks(axis, zone),
+        "folds": axis.pauses,
         "statuses": statuses,
         "bins": [
-            _bin(one, axis.place(one.began), part, zone)
-            for one, part in zip(found, _parts(found), strict=True)
+            _bin(span, axis.position(span.began), line_number, zone)
+            for span, line_number in zip(merged_spans, _line_numbers(merged_spans), strict=True)
         ],
     }
-    known = any(one.measured for one in found)
-    refused = sum(one.answered_429 for one in found) if known else None
-    return Course(msgspec.json.encode(told), statuses, tuple(offsets), refused)
+    has_metrics = any(span.measured for span in merged_spans)
+    answered_429 = sum(span.answered_429 for span in merged_spans) if has_metrics else None
+    return ChartData(msgspec.json.encode(content), statuses, tuple(offsets), answered_429)
 
 
-def _parts(found: Sequence[Span]) -> Iterator[int]:
+def _line_numbers(merged_spans: Sequence[Span]) -> Iterator[int]:
     """Number the parts of a line, which ends where nothing was measured for a while."""
-    part = 0
-    yield part
-    for last, one in pairwise(found):
-        part += one.began - last.ended > _GAP
-        yield part
+    line_number = 0
+    yield line_number
+    for previous, span in pairwise(merged_spans):
+        line_number += span.began - previous.ended > _LINE_GAP
+        yield line_number
 
 
-def _bin(one: Span, at: float, part: int, zone: tzinfo | None) -> dict[str, Any]:
+def _bin(span: Span, position: float, line_number: int, zone: tzinfo | None) -> dict[str, Any]:
     """Return a span: rates a second, means, percentiles in seconds."""
-    when = datetime.fromtimestamp(one.began, zone).astimezone(zone)
-    told: dict[str, Any] = {
-        "x0": at,
-        "x1": round(at + one.ended - one.began, 3),
-        "part": part,
+    when = datetime.fromtimestamp(span.began, zone).astimezone(zone)
+    content: dict[str, Any] = {
+        "x0": position,
+        "x1": round(position + span.ended - span.began, 3),
+        "part": line_number,
         "when": when.isoformat(" ", "seconds"),
         "rates": {
-            status: round(count / one.seconds, 3) for status, count in one.settled.items() if count
+            status: round(count / span.seconds, 3)
+            for status, count in span.settled.items()
+            if count
         },
     }
-    if one.measured:
-        told |= {
-            "in_flight": round(one.in_flight / one.measured, 2),
-            "allowed": round(one.allowed / one.measured, 2),
-            "answered_429": one.answered_429,
-            **{name: one.percentile(share) for name, share in _PERCENTILES.items()},
+    if span.measured:
+        content |= {
+            "in_flight": round(span.in_flight / span.measured, 2),
+            "allowed": round(span.allowed / span.measured, 2),
+            "answered_429": span.answered_429,
+            **{name: span.percentile(share) for name, share in _PERCENTILES.items()},
         }
-    return told
+    return content

@@ -15,13 +15,13 @@ from typing import Generic, Self, TypeVar
 import msgspec
 
 from bulklink.errors import LedgerError
-from bulklink.ledger.records import Result, broken_line
+from bulklink.ledger.records import Result, damaged_line_error
 from bulklink.ledger.row_array import RowArray
 
 _BLOCK = 4096
 
 
-class Outcome(Result, frozen=True, kw_only=True):
+class RecordedResult(Result, frozen=True, kw_only=True):
     """A `result` line: what became of a row, and when that was so."""
 
     ts: str
@@ -36,10 +36,10 @@ class Snapshot(msgspec.Struct, frozen=True):
     previous_deal_name: str | None = None
 
 
-_Line = TypeVar("_Line", Outcome, Snapshot)
+_Line = TypeVar("_Line", RecordedResult, Snapshot)
 
 
-class _Head(msgspec.Struct):
+class _LineHeader(msgspec.Struct):
     event: str
     row: int = 0
 
@@ -75,7 +75,7 @@ class _LineIndex(Generic[_Line]):
         raise NotImplementedError
 
     def _scan(self) -> None:
-        decode = msgspec.json.Decoder(_Head).decode
+        decode = msgspec.json.Decoder(_LineHeader).decode
         offset = 1
         with self._path.open("rb") as file:
             for number, line in enumerate(file, 1):
@@ -84,7 +84,7 @@ class _LineIndex(Generic[_Line]):
                 try:
                     head = decode(line)
                 except msgspec.DecodeError as error:
-                    raise broken_line(self._path, number, error) from None
+                    raise damaged_line_error(self._path, number, error) from None
                 self._add(head.event, head.row, offset)
                 offset += len(line)
 
@@ -129,11 +129,11 @@ class _LineIndex(Generic[_Line]):
         self.close()
 
 
-class Outcomes(_LineIndex[Outcome]):
+class ResultIndex(_LineIndex[RecordedResult]):
     """The last result of each row."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, Outcome)
+        super().__init__(path, RecordedResult)
 
     def _add(self, event: str, row: int, offset: int) -> None:
         if event == "result":
@@ -152,7 +152,7 @@ class Outcomes(_LineIndex[Outcome]):
                 yield row
 
 
-class FirstSnapshots(_LineIndex[Snapshot]):
+class SnapshotIndex(_LineIndex[Snapshot]):
     """What each row was on before a run changed it: a retry takes other snapshots later."""
 
     def __init__(self, path: Path) -> None:

@@ -12,9 +12,9 @@ import orjson
 from bulklink.errors import LedgerError
 from bulklink.models import Op, Status
 
-_LONGEST_TEXT = 300
-_LONGEST_ANSWER = 8 * 1024
-_WHERE_KNOWN = ("previous_deal_id", "previous_deal_name", "current_deal_id", "duplicate_of")
+_MAX_TEXT_LENGTH = 300
+_MAX_ANSWER_LENGTH = 8 * 1024
+_OPTIONAL_FIELDS = ("previous_deal_id", "previous_deal_name", "current_deal_id", "duplicate_of")
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -42,7 +42,7 @@ class Result(msgspec.Struct, frozen=True):
     duplicate_of: int | msgspec.UnsetType = msgspec.UNSET
 
 
-def code_of(result: Result) -> str:
+def failure_code(result: Result) -> str:
     """Return the code by which a failure is counted: where there is none, its HTTP status."""
     return result.code or (f"HTTP {result.http_status}" if result.http_status else "no code")
 
@@ -68,12 +68,12 @@ def timestamp(seconds: float) -> str:
 
 def call_line(ts: str, line: CallLine) -> bytes:
     """Return the line that is on disk before a request leaves."""
-    return _call("call", ts, line)
+    return _format_call_line("call", ts, line)
 
 
 def unsent_line(ts: str, line: CallLine) -> bytes:
     """Return the line that takes a `call` line back: the run stopped before it left."""
-    return _call("unsent", ts, line)
+    return _format_call_line("unsent", ts, line)
 
 
 def snapshot_line(
@@ -104,11 +104,11 @@ def result_line(ts: str, result: Result) -> bytes:
         "status": result.status,
         "code": result.code,
         "http_status": result.http_status,
-        "message": result.message[:_LONGEST_TEXT],
+        "message": result.message[:_MAX_TEXT_LENGTH],
         "attempts": result.attempts,
         "call": result.call,
     }
-    for name in _WHERE_KNOWN:
+    for name in _OPTIONAL_FIELDS:
         value = getattr(result, name)
         if value is not msgspec.UNSET:
             fields[name] = value
@@ -118,11 +118,11 @@ def result_line(ts: str, result: Result) -> bytes:
 def answer_line(ts: str, call: int, op: str, http_status: int | None, body: str) -> bytes:
     """Return a line of `answers.jsonl`: an answer that was no clean success, as received."""
     content = {"ts": ts, "call": call, "op": op, "http_status": http_status}
-    content["body"] = body[:_LONGEST_ANSWER]
+    content["body"] = body[:_MAX_ANSWER_LENGTH]
     return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _call(event: str, ts: str, line: CallLine) -> bytes:
+def _format_call_line(event: str, ts: str, line: CallLine) -> bytes:
     return _line(
         event,
         ts,
@@ -138,7 +138,7 @@ def _line(event: str, ts: str, **fields: Any) -> bytes:
     return orjson.dumps({"event": event, "ts": ts, **fields}, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def broken_line(path: Path, number: int, error: Exception) -> LedgerError:
+def damaged_line_error(path: Path, number: int, error: Exception) -> LedgerError:
     """Say that a line of a ledger cannot be read.
 
     Args:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import orjson
 
-from bulklink.atomic_files import replacing
-from bulklink.ledger.records import broken_line
+from bulklink.atomic_files import atomic_replace
+from bulklink.ledger.records import damaged_line_error
 
-_NAME = "previous_deal_name"
+_DEAL_NAME_KEY = "previous_deal_name"
 _BUFFER = 1 << 20
 
 
-def forget_texts(path: Path) -> None:
+def redact_ledger(path: Path) -> None:
     """Replace a ledger by one whose lines tell no deal's name and no message.
 
     Messages are dropped too: those of refused rows quote their cells.
@@ -28,22 +28,22 @@ def forget_texts(path: Path) -> None:
     if not path.exists():
         return
     with (
-        replacing(path) as temporary,
+        atomic_replace(path) as temporary,
         path.open("rb") as file,
         temporary.open("wb", buffering=_BUFFER) as out,
     ):
         for number, line in enumerate(file, 1):
             try:
-                out.write(_without_texts(line))
+                out.write(_redact_line(line))
             except orjson.JSONDecodeError as error:
-                raise broken_line(path, number, error) from None
+                raise damaged_line_error(path, number, error) from None
 
 
-def _without_texts(line: bytes) -> bytes:
-    if b'"message":' not in line and _NAME.encode() not in line:
+def _redact_line(line: bytes) -> bytes:
+    if b'"message":' not in line and _DEAL_NAME_KEY.encode() not in line:
         return line
-    told = orjson.loads(line)
-    told.pop(_NAME, None)
-    if "message" in told:
-        told["message"] = ""
-    return orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE)
+    fields = orjson.loads(line)
+    fields.pop(_DEAL_NAME_KEY, None)
+    if "message" in fields:
+        fields["message"] = ""
+    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)

@@ -9,10 +9,12 @@ from typing import Any
 import orjson
 
 _BLOCK = 16 << 20
-_OF_CALLS = ("call", "unsent")
+_CALL_EVENTS = ("call", "unsent")
 
 
-def lines_of(path: Path, message_id: str, rows: Collection[int]) -> Iterator[dict[str, Any]]:
+def find_message_lines(
+    path: Path, message_id: str, rows: Collection[int]
+) -> Iterator[dict[str, Any]]:
     """Yield the lines of a ledger that concern an email, in order.
 
     Lines that are torn or damaged are passed over.
@@ -26,18 +28,18 @@ def lines_of(path: Path, message_id: str, rows: Collection[int]) -> Iterator[dic
     for row in rows:
         needles += [f'"row":{row}{end}'.encode() for end in ",}"]
         needles += [f"{begin}{row}{end}".encode() for begin in "[," for end in ",]"]
-    for line in _decoded(path, needles):
-        if line.get("event") in _OF_CALLS:
-            concerned = not set(rows).isdisjoint(line.get("rows", ()))
+    for line in _decode_lines(path, needles):
+        if line.get("event") in _CALL_EVENTS:
+            is_relevant = not set(rows).isdisjoint(line.get("rows", ()))
         elif line.get("event") == "result":
-            concerned = line.get("message_id") == message_id
+            is_relevant = line.get("message_id") == message_id
         else:
-            concerned = line.get("row") in rows
-        if concerned:
+            is_relevant = line.get("row") in rows
+        if is_relevant:
             yield line
 
 
-def answers_to(path: Path, calls: Collection[int]) -> Iterator[dict[str, Any]]:
+def find_answers(path: Path, calls: Collection[int]) -> Iterator[dict[str, Any]]:
     """Yield the answers that were kept of some calls, in order.
 
     Args:
@@ -45,13 +47,13 @@ def answers_to(path: Path, calls: Collection[int]) -> Iterator[dict[str, Any]]:
         calls: numbers of the calls.
     """
     needles = [f'"call":{call},'.encode() for call in calls]
-    for line in _decoded(path, needles):
+    for line in _decode_lines(path, needles):
         if line.get("call") in calls:
             yield line
 
 
-def _decoded(path: Path, needles: Sequence[bytes]) -> Iterator[dict[str, Any]]:
-    for raw in _lines_with(path, needles):
+def _decode_lines(path: Path, needles: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    for raw in _find_lines(path, needles):
         try:
             line = orjson.loads(raw)
         except orjson.JSONDecodeError:
@@ -60,26 +62,26 @@ def _decoded(path: Path, needles: Sequence[bytes]) -> Iterator[dict[str, Any]]:
             yield line
 
 
-def _lines_with(path: Path, needles: Sequence[bytes]) -> Iterator[bytes]:
+def _find_lines(path: Path, needles: Sequence[bytes]) -> Iterator[bytes]:
     """Yield the whole lines that hold any of some byte strings."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
         return
     with file:
-        rest = b""
+        partial = b""
         while block := file.read(_BLOCK):
-            block = rest + block
+            block = partial + block
             end = block.rfind(b"\n") + 1
-            block, rest = block[:end], block[end:]
-            starts = {start for needle in needles for start in _starts(block, needle)}
+            block, partial = block[:end], block[end:]
+            starts = {start for needle in needles for start in _line_starts(block, needle)}
             for start in sorted(starts):
                 yield block[start : block.index(b"\n", start)]
 
 
-def _starts(block: bytes, needle: bytes) -> Iterator[int]:
+def _line_starts(block: bytes, needle: bytes) -> Iterator[int]:
     """Yield where the lines begin that hold a byte string."""
-    found = block.find(needle)
-    while found >= 0:
-        yield block.rfind(b"\n", 0, found) + 1
-        found = block.find(needle, block.index(b"\n", found))
+    position = block.find(needle)
+    while position >= 0:
+        yield block.rfind(b"\n", 0, position) + 1
+        position = block.find(needle, block.index(b"\n", position))

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from bulklink.errors import LedgerError
-from bulklink.ledger.records import broken_line
+from bulklink.ledger.records import damaged_line_error
 from bulklink.ledger.row_array import RowArray
 from bulklink.models import Status
 
@@ -18,16 +18,16 @@ PUT_BACK_FAILED = "put-back-failed"
 NOT_APPLIED = "not-applied"
 """Code of a message that was answered with success, and that the canary's read shows elsewhere:
 a second result of its row, which corrects the first."""
-_STATES: tuple[Status | None, ...] = (None, *Status)
-_AGAIN = 0x08
-_STATE = 0x07
-_FOR_GOOD = (Status.DONE, Status.UNCHANGED, Status.REJECTED, Status.DUPLICATE)
-_NAMED = 20
-_SAMPLE = 1000
-_TAIL = 1 << 20
+_STATUSES: tuple[Status | None, ...] = (None, *Status)
+_RETRY_BIT = 0x08
+_STATUS_MASK = 0x07
+_FINAL_STATUSES = (Status.DONE, Status.UNCHANGED, Status.REJECTED, Status.DUPLICATE)
+_MAX_RESETTLED_ROWS = 20
+_SAMPLE_SIZE = 1000
+_TAIL_BYTES = 1 << 20
 
 
-class Calls(msgspec.Struct, frozen=True):
+class CallTotals(msgspec.Struct, frozen=True):
     """HTTP requests sent, by kind; `retried` of them were a second or later try."""
 
     link: int = 0
@@ -40,154 +40,159 @@ class Calls(msgspec.Struct, frozen=True):
 class OpenRow(msgspec.Struct):
     """A row that was worked on and has no result since.
 
-    `asked` is the op of the last write call that carried it, None if none did since its last
-    `step`; `call` is the number of that call. `unlinked` tells that it is between the halves of a
-    relink. `previous` is (id, name) of the deal that its snapshot told, (None, None) for no deal;
-    None without a snapshot. `before` is (asked, call, attempts) as they were before that call.
-    `doubt` tells that a call before the snapshot may have changed it.
+    `last_op` is the op of the last write call that carried it, None if none did since its last
+    `step`; `last_call` is the number of that call. `unlinked` tells that it is between the halves
+    of a relink. `previous_deal` is (id, name) of the deal that its snapshot told, (None, None) for
+    no deal; None without a snapshot. `before_last_call` is (asked, call, attempts) as they were
+    before that call. `may_have_changed` tells that a call before the snapshot may have changed it.
     """
 
-    asked: str | None = None
-    call: int | None = None
+    last_op: str | None = None
+    last_call: int | None = None
     attempts: int = 0
     unlinked: bool = False
-    previous: tuple[str | None, str | None] | None = None
-    before: tuple[str | None, int | None, int] = (None, None, 0)
-    doubt: bool = False
+    previous_deal: tuple[str | None, str | None] | None = None
+    before_last_call: tuple[str | None, int | None, int] = (None, None, 0)
+    may_have_changed: bool = False
 
     @property
-    def torn(self) -> bool:
+    def may_be_detached(self) -> bool:
         """Whether it is, or may be, off the deal it was on and not yet on the wanted one."""
-        was_on = self.previous[0] if self.previous else None
-        return self.unlinked or (was_on is not None and self.asked is not None)
+        was_on = self.previous_deal[0] if self.previous_deal else None
+        return self.unlinked or (was_on is not None and self.last_op is not None)
 
 
-class _States:
+class _PackedStates:
     """The state of each row, half a byte each: its status and whether it is to be sent again."""
 
     def __init__(self) -> None:
         self._packed = RowArray("B")
 
     def __getitem__(self, row: int) -> int:
-        place, high = divmod(row, 2)
-        return self._packed[place] >> 4 if high else self._packed[place] & 0x0F
+        index, high = divmod(row, 2)
+        return self._packed[index] >> 4 if high else self._packed[index] & 0x0F
 
     def __setitem__(self, row: int, state: int) -> None:
-        place, high = divmod(row, 2)
-        other = self._packed[place] & (0x0F if high else 0xF0)
-        self._packed[place] = other | (state << 4 if high else state)
+        index, high = divmod(row, 2)
+        neighbour = self._packed[index] & (0x0F if high else 0xF0)
+        self._packed[index] = neighbour | (state << 4 if high else state)
 
 
-class Replay:
+class LedgerState:
     """What a ledger says, row by row.
 
     Memory: half a byte a row, the rows that were in flight or are in doubt, and those that are to
     be sent again.
 
     Attributes:
-        open: rows that were worked on and have no result since.
+        open_rows: rows that were worked on and have no result since.
         calls: requests by kind.
         counts: the rows of each status; the last result of a row is its state.
         next_call: the number of the next call.
         not_put_back: rows that ended as put-back-failed, with the deal that each was on.
-        last: `ts` of the last line, empty if there is none.
-        sample: message ids of the first rows with a result, to know the plan by.
-        worked: kinds of call that were answered with success, or shown to have been applied.
-        settled_twice: the first rows that got another result though nothing could change it.
+        last_timestamp: `ts` of the last line, empty if there is none.
+        sample_message_ids: message ids of the first rows with a result, to know the plan by.
+        confirmed_kinds: kinds of call that were answered with success, or shown to have been
+            applied.
+        resettled_rows: the first rows that got another result though nothing could change it.
     """
 
     def __init__(self) -> None:
-        self.open: dict[int, OpenRow] = {}
-        self.calls = Calls()
+        self.open_rows: dict[int, OpenRow] = {}
+        self.calls = CallTotals()
         self.counts = dict.fromkeys(Status, 0)
         self.next_call = 1
         self.not_put_back: dict[int, str | None] = {}
-        self.last = ""
-        self.sample: dict[int, str] = {}
-        self.worked: set[str] = set()
-        self.settled_twice: list[int] = []
-        self._states = _States()
-        self._attempts: dict[int, int] = {}
-        self._again = dict.fromkeys(Status, 0)
-        self._doubted: dict[int, int] = {}
+        self.last_timestamp = ""
+        self.sample_message_ids: dict[int, str] = {}
+        self.confirmed_kinds: set[str] = set()
+        self.resettled_rows: list[int] = []
+        self._states = _PackedStates()
+        self._retry_attempts: dict[int, int] = {}
+        self._retry_counts = dict.fromkeys(Status, 0)
+        self._in_doubt_attempts: dict[int, int] = {}
 
     def status(self, row: int) -> Status | None:
         """Return the status of a row, None while it has no result."""
-        return _STATES[self._states[row] & _STATE]
+        return _STATUSES[self._states[row] & _STATUS_MASK]
 
-    def is_to_do(self, row: int) -> bool:
+    def is_unfinished(self, row: int) -> bool:
         """Tell whether a row has no result, was in flight since, or is to be sent again."""
         state = self._states[row]
-        return not state or state & _AGAIN != 0 or row in self.open
+        return not state or state & _RETRY_BIT != 0 or row in self.open_rows
 
-    def is_again(self, row: int) -> bool:
+    def is_retry(self, row: int) -> bool:
         """Tell whether a row that has a result is to be sent again."""
-        return self._states[row] & _AGAIN != 0
+        return self._states[row] & _RETRY_BIT != 0
 
     @property
-    def any_again(self) -> bool:
+    def has_retries(self) -> bool:
         """Whether any row that has a result is to be sent again."""
-        return bool(self._attempts)
+        return bool(self._retry_attempts)
 
     @property
-    def again(self) -> int:
+    def retry_count(self) -> int:
         """How many rows that have a result are to be sent again."""
-        return len(self._attempts)
+        return len(self._retry_attempts)
 
     @property
-    def standing(self) -> dict[Status, int]:
+    def final_counts(self) -> dict[Status, int]:
         """The rows of each status, without those that are to be sent again."""
-        return {status: count - self._again[status] for status, count in self.counts.items()}
+        return {status: count - self._retry_counts[status] for status, count in self.counts.items()}
 
     def earlier_attempts(self, row: int) -> int:
         """Return the write calls that carried a row which is to be sent again."""
-        return self._attempts.get(row, 0)
+        return self._retry_attempts.get(row, 0)
 
-    def mark(
+    def record_result(
         self,
         row: int,
         status: Status,
         *,
-        again: bool = False,
+        retry: bool = False,
         attempts: int = 0,
-        corrects: bool = False,
+        is_correction: bool = False,
     ) -> None:
         """Note a result.
 
         Args:
             row: that is settled.
             status: of the result.
-            again: whether the row is to be sent again.
+            retry: whether the row is to be sent again.
             attempts: write calls that carried it.
-            corrects: whether it corrects that the row was done.
+            is_correction: whether it corrects that the row was done.
         """
-        before = self.status(row)
-        if before is not None:
-            self.counts[before] -= 1
-            corrected = corrects and before is Status.DONE
-            if before in _FOR_GOOD and not corrected and len(self.settled_twice) < _NAMED:
-                self.settled_twice.append(row)
-            self._again[before] -= self.is_again(row)
+        previous = self.status(row)
+        if previous is not None:
+            self.counts[previous] -= 1
+            is_corrected = is_correction and previous is Status.DONE
+            if (
+                previous in _FINAL_STATUSES
+                and not is_corrected
+                and len(self.resettled_rows) < _MAX_RESETTLED_ROWS
+            ):
+                self.resettled_rows.append(row)
+            self._retry_counts[previous] -= self.is_retry(row)
         self.counts[status] += 1
-        self._again[status] += again
-        self._states[row] = _STATES.index(status) | (_AGAIN if again else 0)
-        self.open.pop(row, None)
+        self._retry_counts[status] += retry
+        self._states[row] = _STATUSES.index(status) | (_RETRY_BIT if retry else 0)
+        self.open_rows.pop(row, None)
         self.not_put_back.pop(row, None)
-        self._attempts.pop(row, None)
-        self._doubted.pop(row, None)
-        if again:
-            self._attempts[row] = attempts
+        self._retry_attempts.pop(row, None)
+        self._in_doubt_attempts.pop(row, None)
+        if retry:
+            self._retry_attempts[row] = attempts
         if status is Status.IN_DOUBT and attempts:
-            self._doubted[row] = attempts
+            self._in_doubt_attempts[row] = attempts
 
     def open_row(self, row: int) -> OpenRow:
         """Return what is known of a row since its last result, if it has one."""
-        if row not in self.open:
-            attempts = self._doubted.get(row, 0)
-            self.open[row] = OpenRow(
-                attempts=attempts or self.earlier_attempts(row), doubt=attempts > 0
+        if row not in self.open_rows:
+            attempts = self._in_doubt_attempts.get(row, 0)
+            self.open_rows[row] = OpenRow(
+                attempts=attempts or self.earlier_attempts(row), may_have_changed=attempts > 0
             )
-        return self.open[row]
+        return self.open_rows[row]
 
 
 class _Line(msgspec.Struct):
@@ -207,59 +212,62 @@ class _Line(msgspec.Struct):
 
 
 def replay(
-    path: Path, again: Callable[[Status, str | None], bool] = lambda status, code: False
-) -> Replay:
+    path: Path, should_retry: Callable[[Status, str | None], bool] = lambda status, code: False
+) -> LedgerState:
     """Read a ledger; a torn last line, of a run that was killed, does not count.
 
     Args:
         path: the ledger; a missing one is empty.
-        again: tells by status and code which rows are to be sent again.
+        should_retry: tells by status and code which rows are to be sent again.
 
     Raises:
         LedgerError: if a line is damaged.
     """
-    told = Replay()
-    calls = dict.fromkeys(Calls.__struct_fields__, 0)
-    for line in _lines(path):
-        told.last = line.ts
+    ledger_state = LedgerState()
+    calls = dict.fromkeys(CallTotals.__struct_fields__, 0)
+    for line in _read_lines(path):
+        ledger_state.last_timestamp = line.ts
         match line.event:
             case "result" if line.status is not None:
-                repeated = again(line.status, line.code)
-                told.mark(
+                retry = should_retry(line.status, line.code)
+                ledger_state.record_result(
                     line.row,
                     line.status,
-                    again=repeated,
+                    retry=retry,
                     attempts=line.attempts,
-                    corrects=line.code == NOT_APPLIED,
+                    is_correction=line.code == NOT_APPLIED,
                 )
                 if line.status is Status.DONE:
-                    told.worked.add("unlink" if line.op == "unlink" else "link")
+                    ledger_state.confirmed_kinds.add("unlink" if line.op == "unlink" else "link")
                 if line.code == PUT_BACK_FAILED:
-                    told.not_put_back[line.row] = line.previous_deal_id
-                if len(told.sample) < _SAMPLE and line.message_id is not None:
-                    told.sample[line.row] = line.message_id
+                    ledger_state.not_put_back[line.row] = line.previous_deal_id
+                if (
+                    len(ledger_state.sample_message_ids) < _SAMPLE_SIZE
+                    and line.message_id is not None
+                ):
+                    ledger_state.sample_message_ids[line.row] = line.message_id
             case "call" if line.call is not None and line.op in calls:
-                told.next_call = max(told.next_call, line.call + 1)
+                ledger_state.next_call = max(ledger_state.next_call, line.call + 1)
                 calls[line.op] += 1
                 calls["retried"] += line.attempt > 1
-                _note_call(told, line)
+                _apply_call(ledger_state, line)
             case "unsent" if line.op in calls:
                 calls[line.op] -= 1
                 calls["retried"] -= line.attempt > 1
-                _take_back_call(told, line)
+                _revert_call(ledger_state, line)
             case "snapshot":
-                row = told.open_row(line.row)
-                row.previous = (line.previous_deal_id, line.previous_deal_name)
-                told.worked.add("read")
+                open_row = ledger_state.open_row(line.row)
+                open_row.previous_deal = (line.previous_deal_id, line.previous_deal_name)
+                ledger_state.confirmed_kinds.add("read")
             case "step":
-                told.worked.add("unlink")
-                row = told.open_row(line.row)
-                row.unlinked, row.asked = True, None
-    told.calls = Calls(**calls)
-    return told
+                ledger_state.confirmed_kinds.add("unlink")
+                open_row = ledger_state.open_row(line.row)
+                open_row.unlinked, open_row.last_op = True, None
+    ledger_state.calls = CallTotals(**calls)
+    return ledger_state
 
 
-def mend(path: Path, torn: Path) -> None:
+def repair_torn_line(path: Path, torn_path: Path) -> None:
     """Cut off a torn last line, as a kill or a full disk leaves it, and keep it in another file.
 
     Raises:
@@ -268,17 +276,17 @@ def mend(path: Path, torn: Path) -> None:
     try:
         with path.open("r+b") as file:
             size = file.seek(0, os.SEEK_END)
-            start = max(0, size - _TAIL)
+            start = max(0, size - _TAIL_BYTES)
             file.seek(start)
             tail = file.read()
-            whole = tail.rfind(b"\n") + 1
-            if whole == len(tail):
+            whole_length = tail.rfind(b"\n") + 1
+            if whole_length == len(tail):
                 return
             with os.fdopen(
-                os.open(torn, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "wb"
-            ) as kept:
-                kept.write(tail[whole:] + b"\n")
-            file.truncate(start + whole)
+                os.open(torn_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "wb"
+            ) as torn_file:
+                torn_file.write(tail[whole_length:] + b"\n")
+            file.truncate(start + whole_length)
             file.flush()
             os.fsync(file.fileno())
     except FileNotFoundError:
@@ -291,30 +299,30 @@ def mend(path: Path, torn: Path) -> None:
         ) from None
 
 
-def _note_call(told: Replay, line: _Line) -> None:
+def _apply_call(ledger_state: LedgerState, line: _Line) -> None:
     if line.op not in ("link", "unlink"):
         return
-    for number in line.rows:
-        row = told.open_row(number)
-        row.before = (row.asked, row.call, row.attempts)
-        row.asked, row.call = line.op, line.call
-        row.attempts += 1
+    for row in line.rows:
+        open_row = ledger_state.open_row(row)
+        open_row.before_last_call = (open_row.last_op, open_row.last_call, open_row.attempts)
+        open_row.last_op, open_row.last_call = line.op, line.call
+        open_row.attempts += 1
 
 
-def _take_back_call(told: Replay, line: _Line) -> None:
+def _revert_call(ledger_state: LedgerState, line: _Line) -> None:
     """Let rows stand as they stood before a call that did not leave."""
     if line.op not in ("link", "unlink"):
         return
-    for number in line.rows:
-        row = told.open.get(number)
-        if row is None or row.call != line.call:
+    for row in line.rows:
+        open_row = ledger_state.open_rows.get(row)
+        if open_row is None or open_row.last_call != line.call:
             continue
-        row.asked, row.call, row.attempts = row.before
-        if row.asked is None and not row.unlinked and row.previous is None:
-            del told.open[number]
+        open_row.last_op, open_row.last_call, open_row.attempts = open_row.before_last_call
+        if open_row.last_op is None and not open_row.unlinked and open_row.previous_deal is None:
+            del ledger_state.open_rows[row]
 
 
-def _lines(path: Path) -> Iterator[_Line]:
+def _read_lines(path: Path) -> Iterator[_Line]:
     decoder = msgspec.json.Decoder(_Line)
     try:
         file = path.open("rb")
@@ -326,4 +334,4 @@ def _lines(path: Path) -> Iterator[_Line]:
                 try:
                     yield decoder.decode(line)
                 except msgspec.DecodeError as error:
-                    raise broken_line(path, number, error) from None
+                    raise damaged_line_error(path, number, error) from None

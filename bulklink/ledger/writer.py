@@ -17,7 +17,7 @@ LAG_SECONDS = 0.1
 """How long a line that nobody waits for stays in memory at most."""
 
 
-class Files(Protocol):
+class LedgerFiles(Protocol):
     """The two files a run writes while it sends; the tests bring some that fail."""
 
     async def write(self, ledger: bytes, answers: bytes) -> None:
@@ -33,7 +33,7 @@ class Files(Protocol):
         ...
 
 
-class System(Protocol):
+class FileSystem(Protocol):
     """What is asked of the operating system: `os`, or a disk that the tests pull the plug of."""
 
     def open(self, path: Path, flags: int, mode: int, /) -> int:
@@ -53,7 +53,7 @@ class System(Protocol):
         ...
 
 
-class DiskFiles:
+class DiskLedgerFiles:
     """`ledger.jsonl` and `answers.jsonl` of a run folder, written in a thread of their own.
 
     Args:
@@ -64,7 +64,7 @@ class DiskFiles:
     """
 
     def __init__(
-        self, ledger: Path, answers: Path, *, sync: bool = True, system: System = os
+        self, ledger: Path, answers: Path, *, sync: bool = True, system: FileSystem = os
     ) -> None:
         self._system = system
         self._ledger = self._append_to(ledger)
@@ -73,9 +73,9 @@ class DiskFiles:
 
     async def write(self, ledger: bytes, answers: bytes) -> None:
         """Append to both files and return when the ledger's part is on disk."""
-        await anyio.to_thread.run_sync(self.write_now, ledger, answers)
+        await anyio.to_thread.run_sync(self.write_blocking, ledger, answers)
 
-    def write_now(self, ledger: bytes, answers: bytes) -> None:
+    def write_blocking(self, ledger: bytes, answers: bytes) -> None:
         """Do what `write` does, without a thread."""
         self._write_all(self._answers, answers)
         self._write_all(self._ledger, ledger)
@@ -100,11 +100,11 @@ class DiskFiles:
 class LedgerWriter:
     """Takes lines from many tasks; made by `open_ledger`, which runs the one task that writes."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: LedgerFiles) -> None:
         self._files = files
         self._batch = _Batch()
         self._closing = False
-        self._broken: OSError | None = None
+        self._write_error: OSError | None = None
 
     def append(self, *lines: bytes) -> None:
         """Take lines that are on disk about 100 ms later.
@@ -112,11 +112,11 @@ class LedgerWriter:
         Raises:
             LedgerError: if the ledger cannot be written any more.
         """
-        self._check()
+        self._raise_write_error()
         self._batch.ledger.extend(lines)
-        self._batch.filled.set()
+        self._batch.has_lines.set()
 
-    def keep_answer(self, line: bytes) -> None:
+    def append_answer(self, line: bytes) -> None:
         """Take a line for the answers kept beside the ledger."""
         self._batch.answers.append(line)
 
@@ -128,43 +128,43 @@ class LedgerWriter:
         """
         self.append(*lines)
         batch = self._batch
-        batch.awaited.set()
+        batch.flush_requested.set()
         await batch.written.wait()
-        self._check()
+        self._raise_write_error()
 
     async def run(self) -> None:
         """Write what is taken until `close` is called; to be run as a task of its own."""
         while not self._closing or self._batch.ledger or self._batch.answers:
-            await self._batch.filled.wait()
+            await self._batch.has_lines.wait()
             with anyio.move_on_after(LAG_SECONDS):
-                await self._batch.awaited.wait()
+                await self._batch.flush_requested.wait()
             await self._write()
 
     def close(self) -> None:
         """Let `run` write what is left and end."""
         self._closing = True
-        self._batch.filled.set()
-        self._batch.awaited.set()
+        self._batch.has_lines.set()
+        self._batch.flush_requested.set()
 
     async def _write(self) -> None:
         batch, self._batch = self._batch, _Batch()
         if self._closing:
             self.close()
         try:
-            if self._broken is None:
+            if self._write_error is None:
                 await self._files.write(b"".join(batch.ledger), b"".join(batch.answers))
         except OSError as error:
-            self._broken = error
+            self._write_error = error
         finally:
             batch.written.set()
 
-    def _check(self) -> None:
-        if self._broken is not None:
+    def _raise_write_error(self) -> None:
+        if self._write_error is not None:
             raise LedgerError(
-                f"The ledger cannot be written: {self._broken.strerror or self._broken}.",
+                f"The ledger cannot be written: {self._write_error.strerror or self._write_error}.",
                 where="ledger.jsonl",
                 advice="Make room or mend the disk. What was in flight is not yet settled.",
-            ) from self._broken
+            ) from self._write_error
 
 
 class _Batch:
@@ -173,13 +173,13 @@ class _Batch:
     def __init__(self) -> None:
         self.ledger: list[bytes] = []
         self.answers: list[bytes] = []
-        self.filled = anyio.Event()
-        self.awaited = anyio.Event()
+        self.has_lines = anyio.Event()
+        self.flush_requested = anyio.Event()
         self.written = anyio.Event()
 
 
 @asynccontextmanager
-async def open_ledger(files: Files) -> AsyncIterator[LedgerWriter]:
+async def open_ledger(files: LedgerFiles) -> AsyncIterator[LedgerWriter]:
     """Run a writer over these files; at the end all that it took is written, whatever happens.
 
     Raises:

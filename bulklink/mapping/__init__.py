@@ -1,30 +1,30 @@
 """Mappings: reading what users have, checking every row, sealing the plan."""
 
-from bulklink.mapping.checked import Checked, check
-from bulklink.mapping.input.files import Format, Source, sources
-from bulklink.mapping.interrupt import Stop
+from bulklink.mapping.checked import CheckedMapping, check
+from bulklink.mapping.input.files import InputFormat, Source, find_sources
+from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_reader import SealedPlan, UnknownRow
-from bulklink.mapping.plan_stats import PlanShape
-from bulklink.mapping.plan_writer import PLAN, digest
-from bulklink.mapping.rejects import REJECTS
-from bulklink.mapping.schema import DuplicateRow, Fault, InputFile, Reading, RefusedRow
+from bulklink.mapping.plan_stats import PlanStats
+from bulklink.mapping.plan_writer import PLAN_FILE, digest
+from bulklink.mapping.rejects import REJECTS_FILE
+from bulklink.mapping.schema import DuplicateRow, InputFile, MappingOptions, RefusedRow, RowFault
 
 __all__ = [
-    "PLAN",
-    "REJECTS",
-    "Checked",
+    "PLAN_FILE",
+    "REJECTS_FILE",
+    "CheckedMapping",
     "DuplicateRow",
-    "Fault",
-    "Format",
     "InputFile",
-    "PlanShape",
-    "Reading",
+    "InputFormat",
+    "MappingOptions",
+    "PlanStats",
+    "PlanningStop",
     "RefusedRow",
+    "RowFault",
     "SealedPlan",
     "Source",
-    "Stop",
     "UnknownRow",
     "check",
     "digest",
-    "sources",
+    "find_sources",
 ]

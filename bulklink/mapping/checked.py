@@ -7,22 +7,22 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from bulklink.atomic_files import unwritable
+from bulklink.atomic_files import write_error
 from bulklink.errors import BadFileError
 from bulklink.mapping import duplicates, load, plan_stats, plan_writer, rejects, validate
 from bulklink.mapping.database import PLANNING_MEMORY, Database
-from bulklink.mapping.headers import check_reading, columns_of
-from bulklink.mapping.input.files import remove
-from bulklink.mapping.input.prepare import Prepared, prepare, restage
-from bulklink.mapping.interrupt import Stop
-from bulklink.mapping.schema import DuplicateRow, Fault, InputFile, Reading, RefusedRow
+from bulklink.mapping.headers import check_mapping_options, find_columns
+from bulklink.mapping.input.files import remove_folder
+from bulklink.mapping.input.prepare import PreparedInput, prepare_input, restage
+from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.schema import DuplicateRow, InputFile, MappingOptions, RefusedRow, RowFault
 from bulklink.models import Op
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-    from bulklink.mapping.headers import Column
+    from bulklink.mapping.headers import MappingColumn
     from bulklink.mapping.input.files import Source
 
 LOADING = "Loading its rows"
@@ -34,19 +34,19 @@ WRITING_REJECTS = "Writing the refused rows"
 
 def check(
     inputs: Sequence[Source],
-    reading: Reading,
+    options: MappingOptions,
     scratch: Path,
     *,
-    stop: Stop | None = None,
+    stop: PlanningStop | None = None,
     standard_input: BinaryIO | None = None,
     threads: int | None = None,
     memory: str = PLANNING_MEMORY,
-) -> Checked:
+) -> CheckedMapping:
     """Read a mapping and check every row of it.
 
     Args:
         inputs: what `sources` found.
-        reading: how the mapping is to be read.
+        options: how the mapping is to be read.
         scratch: a folder for temporary files; what is written there is removed again.
         stop: ends the work from another thread.
         standard_input: what `-` reads; the process's own if None.
@@ -62,25 +62,27 @@ def check(
         InterruptedPlanningError: if `stop` ended it.
         RunDirError: if `scratch` cannot be written.
     """
-    check_reading(reading)
-    stop = stop or Stop()
+    check_mapping_options(options)
+    stop = stop or PlanningStop()
     folder = _own_folder(scratch)
     try:
-        prepared = [
-            prepare(source, reading, folder, standard_input or sys.stdin.buffer, stop)
+        prepared_inputs = [
+            prepare_input(source, options, folder, standard_input or sys.stdin.buffer, stop)
             for source in inputs
         ]
-        _refuse_no_records(prepared)
-        columns = columns_of([one.headers for one in prepared], reading)
+        _refuse_no_records(prepared_inputs)
+        columns = find_columns(
+            [prepared_input.headers for prepared_input in prepared_inputs], options
+        )
         database = Database(folder / "spill", stop, threads=threads, memory=memory)
         try:
-            loaded = _load(database, prepared, columns, reading, folder, stop)
-            return Checked(database, loaded, columns, reading, folder, stop)
+            loaded_inputs = _load(database, prepared_inputs, columns, options, folder, stop)
+            return CheckedMapping(database, loaded_inputs, columns, options, folder, stop)
         except BaseException:
             database.close()
             raise
     except BaseException:
-        remove(folder)
+        remove_folder(folder)
         raise
 
 
@@ -88,61 +90,65 @@ def _own_folder(scratch: Path) -> Path:
     try:
         return Path(tempfile.mkdtemp(prefix="planning-", dir=scratch))
     except OSError as error:
-        raise unwritable(scratch, error) from None
+        raise write_error(scratch, error) from None
 
 
-def _refuse_no_records(prepared: Sequence[Prepared]) -> None:
-    if not any(one.input.records for one in prepared):
+def _refuse_no_records(prepared_inputs: Sequence[PreparedInput]) -> None:
+    if not any(prepared_input.input.records for prepared_input in prepared_inputs):
         raise BadFileError(
             "There are no rows, only a header."
-            if prepared[0].headers.headers
+            if prepared_inputs[0].headers.headers
             else "There are no rows.",
-            where=prepared[0].source.name,
+            where=prepared_inputs[0].source.name,
             advice="Check the export that made it.",
         )
 
 
 def _load(
     database: Database,
-    prepared: Sequence[Prepared],
-    columns: Sequence[Column],
-    reading: Reading,
+    prepared_inputs: Sequence[PreparedInput],
+    columns: Sequence[MappingColumn],
+    options: MappingOptions,
     folder: Path,
-    stop: Stop,
-) -> tuple[Prepared, ...]:
-    target = load.Target(tuple(columns), len(prepared), reading)
-    load.create(database, target)
+    stop: PlanningStop,
+) -> tuple[PreparedInput, ...]:
+    table = load.StagedTable(tuple(columns), len(prepared_inputs), options)
+    load.create_staged_table(database, table)
     return tuple(
-        _load_one(database, target, one, number, folder, stop)
-        for number, one in enumerate(prepared)
+        _load_input(database, table, prepared_input, number, folder, stop)
+        for number, prepared_input in enumerate(prepared_inputs)
     )
 
 
-def _load_one(
+def _load_input(
     database: Database,
-    target: load.Target,
-    given: Prepared,
+    table: load.StagedTable,
+    prepared_input: PreparedInput,
     number: int,
     folder: Path,
-    stop: Stop,
-) -> Prepared:
-    one = given
-    stop.begins(LOADING, one_query=True)
-    if not load.load(database, target, one.feed, number, one.input.records):
-        one = restage(given, folder, stop)
-        if not load.load(database, target, one.feed, number, one.input.records):
+    stop: PlanningStop,
+) -> PreparedInput:
+    loaded_input = prepared_input
+    stop.begin_stage(LOADING, single_query=True)
+    if not load.load_file(
+        database, table, loaded_input.csv_input, number, loaded_input.input.records
+    ):
+        loaded_input = restage(prepared_input, folder, stop)
+        if not load.load_file(
+            database, table, loaded_input.csv_input, number, loaded_input.input.records
+        ):
             raise RuntimeError("DuckDB did not read what was staged")
-    if one.content.changed:
+    if loaded_input.content.changed:
         raise BadFileError(
             "The file was written to while it was read.",
-            where=one.source.name,
+            where=loaded_input.source.name,
             advice="Wait until it is complete, then start again.",
         )
-    one.discard()
-    return one
+    loaded_input.discard()
+    return loaded_input
 
 
-class Checked:
+class CheckedMapping:
     """What a check found, kept in a private database until it is closed.
 
     Made by `check`. `rows` counts the rows of the run, `rejected` those that are refused,
@@ -153,98 +159,110 @@ class Checked:
     def __init__(
         self,
         database: Database,
-        prepared: tuple[Prepared, ...],
-        columns: tuple[Column, ...],
-        reading: Reading,
+        prepared_inputs: tuple[PreparedInput, ...],
+        columns: tuple[MappingColumn, ...],
+        options: MappingOptions,
         folder: Path,
-        stop: Stop,
+        stop: PlanningStop,
     ) -> None:
         self._database = database
         self._folder = folder
         self._stop = stop
-        self._files = rejects.Files.of(prepared, columns)
+        self._files = rejects.MappingFiles.from_inputs(prepared_inputs, columns)
         self._columns = columns
-        self._kept = tuple(column for column in columns if column.kept)
-        self._reading = reading
-        self._grouped = False
-        self.inputs: tuple[InputFile, ...] = tuple(one.input for one in prepared)
-        stop.begins(CHECKING)
+        self._output_columns = tuple(column for column in columns if column.included)
+        self._options = options
+        self._is_grouped = False
+        self.inputs: tuple[InputFile, ...] = tuple(
+            prepared_input.input for prepared_input in prepared_inputs
+        )
+        stop.begin_stage(CHECKING)
         self.warnings = self._check()
-        self._findings = validate.findings(database, reading)
-        for statement in duplicates.twin_tables(self._findings.owner_forms()):
-            database.run(statement)
-        conflicts, self.duplicates = map(int, database.one(duplicates.counts_query()))
-        self.rows, self.rejected = self._findings.rows, self._findings.faulty + conflicts
-        self.guarded = self._findings.guarded
+        self._statistics = validate.collect_row_statistics(database, options)
+        for statement in duplicates.duplicate_tables_sql(self._statistics.group_key_columns()):
+            database.execute(statement)
+        conflicts, self.duplicates = map(int, database.fetch_one(duplicates.duplicate_counts_sql()))
+        self.rows, self.rejected = self._statistics.rows, self._statistics.faulty + conflicts
+        self.guarded = self._statistics.guarded
         self.messages = self.rows - self.rejected - self.duplicates
-        self.left_out = sum(one.records for one in self.inputs) - self.rows
-        self.unclosed_quote = self._unclosed(prepared)
+        self.left_out = sum(prepared_input.records for prepared_input in self.inputs) - self.rows
+        self.unclosed_quote = self._unclosed_quote_fault(prepared_inputs)
 
     def _check(self) -> tuple[str, ...]:
         """Find what is wrong with each row by itself; return what a person is warned of."""
-        files, run = self._files, self._database.run
-        run(validate.base_view(self._reading, self._columns, files.shifts, told=files.told))
-        guards = validate.has_guards(self._reading, self._columns)
-        suspects = validate.round_ids(self._database, guards=guards)
-        if self._reading.allow_round_ids:
+        files, execute = self._files, self._database.execute
+        execute(
+            validate.base_view_sql(
+                self._options, self._columns, files.line_offsets, any_staged=files.any_staged
+            )
+        )
+        guards = validate.has_guards(self._options, self._columns)
+        suspects = validate.count_trailing_zeros(self._database, guards=guards)
+        if self._options.allow_round_ids:
             suspects = ()
-        refused = [found for found in suspects if found.refused]
-        run(validate.run_view(self._reading, refused, guards=guards))
+        rounded_ids = [suspect for suspect in suspects if suspect.exceeds_chance]
+        execute(validate.run_view_sql(self._options, rounded_ids, guards=guards))
         headers = {column.known: column.header for column in self._columns}
         return tuple(
-            found.warning(headers.get(found.column, found.column))
-            for found in suspects
-            if not found.refused
+            suspect.warning(headers.get(suspect.column, suspect.column))
+            for suspect in suspects
+            if not suspect.exceeds_chance
         )
 
-    def _unclosed(self, prepared: Sequence[Prepared]) -> Fault | None:
-        before = 0
-        for one in prepared:
-            if one.unclosed is not None:
-                row = before + one.unclosed.record
-                query = rejects.refused_query(self._columns, row, row)
-                return self._files.fault(self._database.one(query))
-            before += one.input.records
+    def _unclosed_quote_fault(self, prepared_inputs: Sequence[PreparedInput]) -> RowFault | None:
+        rows_before = 0
+        for prepared_input in prepared_inputs:
+            if prepared_input.unclosed_quote is not None:
+                row = rows_before + prepared_input.unclosed_quote.record
+                query = rejects.refused_rows_sql(self._columns, row, row)
+                return self._files.to_fault(self._database.fetch_one(query))
+            rows_before += prepared_input.input.records
         return None
 
-    def faults(self) -> Iterator[Fault]:
+    def faults(self) -> Iterator[RowFault]:
         """Stream what is wrong with each refused row, in row order."""
-        for batch in rejects.refused(self._database, self._columns):
-            yield from map(self._files.fault, batch)
+        for batch in rejects.stream_refused(self._database, self._columns):
+            yield from map(self._files.to_fault, batch)
 
     def refused_rows(self) -> Iterator[RefusedRow]:
         """Stream the refused rows with as much of them as could be read, in row order."""
-        for batch in rejects.refused(self._database, self._columns):
-            yield from map(self._files.refused_row, batch)
+        for batch in rejects.stream_refused(self._database, self._columns):
+            yield from map(self._files.to_refused_row, batch)
 
     def duplicate_rows(self) -> Iterator[DuplicateRow]:
         """Stream the rows that say the same as an earlier one, in row order."""
-        for row, op, *rest in self._database.rows(rejects.DUPLICATES):
-            yield DuplicateRow(row, Op(op), *rest)
+        for row, op, *fields in self._database.rows(rejects.DUPLICATES_SQL):
+            yield DuplicateRow(row, Op(op), *fields)
 
-    def shape(self) -> plan_stats.PlanShape:
+    def plan_stats(self) -> plan_stats.PlanStats:
         """Count what the plan's messages need in calls and look-ups."""
         self._group()
-        return plan_stats.measure(self._database, self._reading, self._columns, self._findings)
+        return plan_stats.measure_plan(
+            self._database, self._options, self._columns, self._statistics
+        )
 
     def seal(self, folder: Path) -> None:
         """Write `plan.parquet` into a folder: every valid row, sorted as it will be sent."""
         self._group()
-        self._stop.begins(SORTING, one_query=True)
-        plan = plan_writer.Plan(self._kept, self._reading, self._files, self._findings)
-        plan_writer.write_plan(self._database, folder, plan)
+        self._stop.begin_stage(SORTING, single_query=True)
+        contents = plan_writer.PlanContents(
+            self._output_columns, self._options, self._files, self._statistics
+        )
+        plan_writer.write_plan(self._database, folder, contents)
 
     def write_rejects(self, folder: Path) -> None:
         """Write `rejects.csv` into a folder: every refused row, to be mended and fed again."""
-        self._stop.begins(WRITING_REJECTS)
-        rejects.write_rejects(self._database, folder, self._folder, self._kept, self._files)
+        self._stop.begin_stage(WRITING_REJECTS)
+        rejects.write_rejects(
+            self._database, folder, self._folder, self._output_columns, self._files
+        )
 
     def _group(self) -> None:
-        if not self._grouped:
-            self._stop.begins(GROUPING)
-            for statement in plan_stats.group_tables(self._reading.op, self._findings):
-                self._database.run(statement)
-            self._grouped = True
+        if not self._is_grouped:
+            self._stop.begin_stage(GROUPING)
+            for statement in plan_stats.group_tables_sql(self._options.op, self._statistics):
+                self._database.execute(statement)
+            self._is_grouped = True
 
     def interrupt(self) -> None:
         """End what is running, from another thread; it raises `InterruptedPlanningError`."""
@@ -253,7 +271,7 @@ class Checked:
     def close(self) -> None:
         """Drop the database and everything that was written into the scratch folder."""
         self._database.close()
-        remove(self._folder)
+        remove_folder(self._folder)
 
     def __enter__(self) -> Self:
         return self

@@ -12,21 +12,21 @@ import msgspec
 from bulklink.errors import BadFileError
 from bulklink.mapping.checked import check
 from bulklink.mapping.database import Database, identifier, literal
-from bulklink.mapping.headers import nearest, simple
-from bulklink.mapping.input.files import must_be_readable, sources
-from bulklink.mapping.original_rows import own_columns
-from bulklink.mapping.plan_layout import relation
-from bulklink.mapping.plan_writer import PLAN
-from bulklink.mapping.schema import GUARD, Reading
-from bulklink.models import EITHER, NO_DEAL, Op
+from bulklink.mapping.headers import normalize_header, suggest_headers
+from bulklink.mapping.input.files import check_readable, find_sources
+from bulklink.mapping.original_rows import load_user_columns
+from bulklink.mapping.plan_layout import plan_relation
+from bulklink.mapping.plan_writer import PLAN_FILE
+from bulklink.mapping.schema import GUARD, MappingOptions
+from bulklink.models import GUARD_SEPARATOR, NO_DEAL, Op
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bulklink.mapping.interrupt import Stop
+    from bulklink.mapping.interrupt import PlanningStop
 
-MOST_LISTED = 20
+MAX_COMPARISON_ROWS = 20
 """Deals, and contacts, that a comparison lists: those with the most to change."""
 _PARQUET = ".parquet"
 _DEAL_NAME = "from_deal_name"
@@ -91,18 +91,18 @@ class Comparison(msgspec.Struct, frozen=True):
 
 def compare(
     plan: Path,
-    fetched: str,
+    fetched_file: str,
     scratch: Path,
     *,
     memory: str,
-    stop: Stop,
+    stop: PlanningStop,
     warn: Callable[[str], None],
 ) -> Comparison:
     """Hold a sealed plan against emails that were fetched.
 
     Args:
         plan: the sealed plan.
-        fetched: the name of a file that `fetch` wrote, in any of its formats.
+        fetched_file: the name of a file that `fetch` wrote, in any of its formats.
         scratch: a folder for temporary files.
         memory: what DuckDB holds in memory at most.
         stop: ends the work from another thread.
@@ -114,27 +114,27 @@ def compare(
         InterruptedPlanningError: if `stop` ended it.
     """
     with closing(Database(scratch / "spill", stop, memory=memory)) as database:
-        if fetched.lower().endswith(_PARQUET):
-            rows = _parquet(database, fetched)
+        if fetched_file.lower().endswith(_PARQUET):
+            rows = _fetched_parquet_sql(database, fetched_file)
         else:
-            rows = _mapping(database, fetched, scratch, memory, stop, warn)
+            rows = _fetched_mapping_sql(database, fetched_file, scratch, memory, stop, warn)
         for statement in _STATEMENTS:
-            database.run(statement.format(fetched=rows, plan=relation(database, plan)))
-        return _compared(database, fetched)
+            database.execute(statement.format(fetched=rows, plan=plan_relation(database, plan)))
+        return _compared(database, fetched_file)
 
 
-def _parquet(database: Database, name: str) -> str:
-    must_be_readable(name)
+def _fetched_parquet_sql(database: Database, name: str) -> str:
+    check_readable(name)
     try:
-        found = [row[0] for row in database.rows(f"DESCRIBE FROM read_parquet({literal(name)})")]
+        columns = [row[0] for row in database.rows(f"DESCRIBE FROM read_parquet({literal(name)})")]
     except duckdb.Error:
         raise BadFileError(
             "This is no Parquet file.", where=name, advice="Give a file that fetch wrote."
         ) from None
-    for wanted in ("contact_id", "owner_id", "message_id", GUARD):
-        if wanted not in found:
-            _refuse(name, wanted, found)
-    deal_name = _DEAL_NAME if _DEAL_NAME in found else "NULL"
+    for required in ("contact_id", "owner_id", "message_id", GUARD):
+        if required not in columns:
+            _refuse(name, required, columns)
+    deal_name = _DEAL_NAME if _DEAL_NAME in columns else "NULL"
     return (
         f"(SELECT contact_id::VARCHAR AS contact_id, owner_id::VARCHAR AS owner_id, "
         f"message_id::VARCHAR AS message_id, {GUARD}::VARCHAR AS present, "
@@ -142,57 +142,61 @@ def _parquet(database: Database, name: str) -> str:
     )
 
 
-def _refuse(name: str, wanted: str, found: list[str]) -> None:
+def _refuse(name: str, column: str, columns: list[str]) -> None:
     raise BadFileError(
-        f"There is no column {wanted}: these are no emails that fetch wrote.",
+        f"There is no column {column}: these are no emails that fetch wrote.",
         where=name,
-        advice=nearest(wanted, found),
+        advice=suggest_headers(column, columns),
     )
 
 
-def _mapping(
+def _fetched_mapping_sql(
     database: Database,
     name: str,
     scratch: Path,
     memory: str,
-    stop: Stop,
+    stop: PlanningStop,
     warn: Callable[[str], None],
 ) -> str:
     """Read the file as a mapping of unlinks, whose guard is the deal that each email is on."""
-    reading = Reading(op=Op.UNLINK, own=("op",))
+    options = MappingOptions(op=Op.UNLINK, user_columns=("op",))
     folder = scratch / "fetched"
     folder.mkdir()
-    with check(sources([name]), reading, folder, stop=stop, memory=memory) as checked:
-        if checked.rejected:
-            warn(f"{checked.rejected:,} rows of {name} cannot be read, and are left out.")
-        checked.seal(folder)
-    columns = own_columns(folder / PLAN)
+    with check(find_sources([name]), options, folder, stop=stop, memory=memory) as mapping:
+        if mapping.rejected:
+            warn(f"{mapping.rejected:,} rows of {name} cannot be read, and are left out.")
+        mapping.seal(folder)
+    columns = load_user_columns(folder / PLAN_FILE)
     if not any(column.known == GUARD for column in columns):
         _refuse(name, GUARD, [column.header for column in columns])
-    names = [one.name for one in columns if simple(one.header) == simple(_DEAL_NAME)]
+    names = [
+        column.name
+        for column in columns
+        if normalize_header(column.header) == normalize_header(_DEAL_NAME)
+    ]
     deal_name = f"nullif({identifier(names[0])}, '')" if names else "NULL::VARCHAR"
     return (
         f"(SELECT bulklink_contact_id AS contact_id, bulklink_owner_id AS owner_id, "
         f"bulklink_message_id AS message_id, bulklink_{GUARD} AS present, "
-        f"{deal_name} AS deal_name FROM {relation(database, folder / PLAN)} "
+        f"{deal_name} AS deal_name FROM {plan_relation(database, folder / PLAN_FILE)} "
         "WHERE bulklink_duplicate_of IS NULL)"
     )
 
 
 def _compared(database: Database, name: str) -> Comparison:
-    counted = {result: int(count) for result, count in database.rows(_COUNTS)}
-    from_deals, to_deals, deals = database.one(_DEAL_COUNTS)
+    counts = {result: int(count) for result, count in database.rows(_COUNTS)}
+    from_deals, to_deals, deals = database.fetch_one(_DEAL_COUNTS)
     return Comparison(
         file=name,
-        emails=int(database.one("SELECT count(*) FROM fetched")[0]),
-        **{result: counted.get(result, 0) for result in _RESULTS},
-        other_owner=int(database.one("SELECT count(*) FROM judged WHERE other_owner")[0]),
+        emails=int(database.fetch_one("SELECT count(*) FROM fetched")[0]),
+        **{result: counts.get(result, 0) for result in _RESULTS},
+        other_owner=int(database.fetch_one("SELECT count(*) FROM judged WHERE other_owner")[0]),
         from_deals=int(from_deals),
         to_deals=int(to_deals),
-        deals=tuple(DealChange(*found) for found in database.rows(_DEALS)),
+        deals=tuple(DealChange(*row) for row in database.rows(_DEALS)),
         deals_in_all=int(deals),
-        contacts=tuple(ContactChange(*found) for found in database.rows(_CONTACTS)),
-        contacts_in_all=int(database.one(_CONTACT_COUNT)[0]),
+        contacts=tuple(ContactChange(*row) for row in database.rows(_CONTACTS)),
+        contacts_in_all=int(database.fetch_one(_CONTACT_COUNT)[0]),
     )
 
 
@@ -228,7 +232,8 @@ _STATEMENTS = (
     "WHEN NOT listed THEN CASE WHEN anywhere THEN 'not_this_contacts' ELSE 'not_in_file' END "
     "WHEN present IS NULL THEN 'not_told' "
     "WHEN present = wanted THEN 'right' "
-    f"WHEN guard IS NOT NULL AND NOT list_contains(string_split(guard, '{EITHER}'), present) "
+    f"WHEN guard IS NOT NULL AND NOT list_contains(string_split(guard, '{GUARD_SEPARATOR}'),"
+    " present) "
     "THEN 'changed_since' "
     f"WHEN op = 'link' AND present <> '{NO_DEAL}' THEN 'already_linked' "
     "WHEN op = 'unlink' THEN 'unlinked' "
@@ -248,7 +253,9 @@ FROM (
     UNION ALL
     SELECT wanted, wanted_name FROM judged WHERE wanted_name IS NOT NULL AND op <> 'unlink'
 ) AS names
-RIGHT JOIN (SELECT * FROM deals ORDER BY leave + come DESC, deal_id LIMIT {MOST_LISTED}) AS most
+RIGHT JOIN (
+    SELECT * FROM deals ORDER BY leave + come DESC, deal_id LIMIT {MAX_COMPARISON_ROWS}
+) AS most
     ON names.deal_id = most.deal_id
 GROUP BY most.deal_id, most.leave, most.come
 ORDER BY most.leave + most.come DESC, most.deal_id
@@ -257,6 +264,6 @@ _CONTACTS = f"""
 SELECT contact_id, count(*) FILTER (result IN {_CHANGES}) AS change,
     count(*) FILTER (result = 'right') AS right_already, count(*) - change - right_already
 FROM judged GROUP BY contact_id HAVING change > 0
-ORDER BY change DESC, contact_id LIMIT {MOST_LISTED}
+ORDER BY change DESC, contact_id LIMIT {MAX_COMPARISON_ROWS}
 """
 _CONTACT_COUNT = "SELECT count(DISTINCT contact_id) FROM judged"

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from bulklink.errors import RunDirError
-from bulklink.mapping.interrupt import interrupted
+from bulklink.mapping.interrupt import interrupted_planning_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from bulklink.mapping.interrupt import Stop
+    from bulklink.mapping.interrupt import PlanningStop
 
 #: Memory of the engine; beyond it DuckDB goes on in its temporary folder.
 PLANNING_MEMORY = "512MB"
@@ -34,12 +34,12 @@ def identifier(name: str) -> str:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turn DuckDB's errors that a person can do something about into bulklink's own."""
     try:
         yield
     except duckdb.InterruptException:
-        raise interrupted() from None
+        raise interrupted_planning_error() from None
     except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
         raise RunDirError(
             "The plan cannot be made: " + str(error).splitlines()[0][:300],
@@ -60,7 +60,12 @@ class Database:
     """
 
     def __init__(
-        self, spill: Path, stop: Stop, *, threads: int | None = None, memory: str = PLANNING_MEMORY
+        self,
+        spill: Path,
+        stop: PlanningStop,
+        *,
+        threads: int | None = None,
+        memory: str = PLANNING_MEMORY,
     ) -> None:
         self._stop = stop
         self._connection = duckdb.connect(
@@ -86,19 +91,19 @@ class Database:
         # It draws nothing: `stop` asks how far a query is.
         self._connection.execute("SET enable_progress_bar = true")
         self._connection.execute("SET enable_progress_bar_print = false")
-        stop.watch(self._connection)
+        stop.add_connection(self._connection)
 
-    def run(self, sql: str) -> int:
+    def execute(self, sql: str) -> int:
         """Run one statement; return the number of rows it wrote, if it says one."""
         self._stop.check()
-        with translated():
+        with translate_errors():
             answer = self._connection.execute(sql).fetchone()
         return int(answer[0]) if answer and isinstance(answer[0], int) else 0
 
-    def one(self, sql: str) -> tuple[Any, ...]:
+    def fetch_one(self, sql: str) -> tuple[Any, ...]:
         """Run a query that has exactly one row and return it."""
         self._stop.check()
-        with translated():
+        with translate_errors():
             answer = self._connection.execute(sql).fetchone()
         if answer is None:
             raise LookupError("a query for one row had none")
@@ -108,16 +113,16 @@ class Database:
         """Run a query and stream its rows, some two thousand at a time."""
         self._stop.check()
         cursor = self._connection.cursor()
-        self._stop.watch(cursor)
+        self._stop.add_connection(cursor)
         try:
-            with translated():
+            with translate_errors():
                 cursor.execute("USE plan")
                 cursor.execute(sql)
                 while batch := cursor.fetchmany(FETCH_ROWS):
                     yield batch
                     self._stop.check()
         finally:
-            self._stop.forget(cursor)
+            self._stop.remove_connection(cursor)
             cursor.close()
 
     def rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
@@ -130,10 +135,10 @@ class Database:
         self._stop.check()
         columns = [list(column) for column in zip(*rows, strict=True)]
         values = ", ".join(f"unnest(${place}::VARCHAR[])" for place in range(1, len(columns) + 1))
-        with translated():
+        with translate_errors():
             self._connection.execute(f"INSERT INTO {table} SELECT {values}", columns)
 
     def close(self) -> None:
         """Close the database; its data is gone."""
-        self._stop.forget(self._connection)
+        self._stop.remove_connection(self._connection)
         self._connection.close()

@@ -20,17 +20,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def twin_tables(owner_forms: Sequence[str]) -> list[str]:
+def duplicate_tables_sql(group_key_columns: Sequence[str]) -> list[str]:
     """Build the statements that find conflicts and duplicates.
 
     Few messages stand twice, so a hash of each finds them first: it needs eight bytes a row.
 
     Args:
-        owner_forms: what tells contact and owner of a row apart.
+        group_key_columns: what tells contact and owner of a row apart.
     """
-    key = f"{', '.join(owner_forms)}, message_id"
+    key = f"{', '.join(group_key_columns)}, message_id"
     alike = " AND ".join(
-        f"meetings.{part} IS NOT DISTINCT FROM near.{part}" for part in (*owner_forms, "message_id")
+        f"meetings.{part} IS NOT DISTINCT FROM near.{part}"
+        for part in (*group_key_columns, "message_id")
     )
     return [
         f"CREATE TABLE suspects AS SELECT key FROM (SELECT hash({key}) AS key FROM run "
@@ -45,7 +46,7 @@ def twin_tables(owner_forms: Sequence[str]) -> list[str]:
         f"CREATE TABLE twins AS SELECT row, first, conflict FROM near JOIN meetings ON {alike} "
         "WHERE conflict OR row <> first",
         "CREATE TABLE clashes AS SELECT first, any_value(rows) AS rows, "
-        f"list(row ORDER BY row) FILTER (place <= {faults.NAMED_ROWS + 1}) AS named FROM ("
+        f"list(row ORDER BY row) FILTER (place <= {faults.MAX_NAMED_ROWS + 1}) AS named FROM ("
         "SELECT row, first, count(*) OVER (PARTITION BY first) AS rows, "
         "row_number() OVER (PARTITION BY first ORDER BY row) AS place "
         "FROM twins WHERE conflict) GROUP BY first",
@@ -62,6 +63,6 @@ def twin_tables(owner_forms: Sequence[str]) -> list[str]:
     ]
 
 
-def counts_query() -> str:
+def duplicate_counts_sql() -> str:
     """Count the rows that contradict others and those that only repeat one."""
     return "SELECT count(*) FILTER (conflict), count(*) FILTER (NOT conflict) FROM twins"

@@ -15,9 +15,9 @@ UNKNOWN_DEAL = "unknown-deal"
 UNKNOWN_OWNER = "unknown-owner"
 
 #: How many of the other rows of a conflict are named.
-NAMED_ROWS = 20
+MAX_NAMED_ROWS = 20
 #: How much of a cell is shown in a message.
-SHOWN = 60
+MAX_CELL_CHARS = 60
 
 _AS_TEXT = "export ids as text, not as numbers"
 
@@ -35,17 +35,17 @@ _ADVICE = {
 }
 
 
-def advice_for(reason: str) -> str:
+def advice_for_fault(reason: str) -> str:
     """Return what a person can do about a reason; empty if nothing is known."""
     return _ADVICE.get(reason, "")
 
 
-def shown(raw: str) -> str:
+def quote_cell(raw: str) -> str:
     """Shorten a cell so that it fits into a message."""
-    return repr(raw if len(raw) <= SHOWN else raw[:SHOWN] + "…")
+    return repr(raw if len(raw) <= MAX_CELL_CHARS else raw[:MAX_CELL_CHARS] + "…")
 
 
-def explain(reason: str, column: str | None, raw: str, known: str | None) -> str:
+def explain_fault(reason: str, column: str | None, raw: str, known: str | None) -> str:
     """Say in plain words what is wrong with one cell.
 
     Args:
@@ -57,18 +57,19 @@ def explain(reason: str, column: str | None, raw: str, known: str | None) -> str
     if reason == MISSING_VALUE:
         return f"{column or known} is empty"
     if reason == BAD_OP:
-        return f"{column or known} is {shown(raw)}; it does not say the operation that is wanted"
-    if reason == ROUNDED_ID:
-        return f"{column or known} is {shown(raw)}, rounded by a spreadsheet: {_AS_TEXT}"
-    if known == GUARD:
         return (
-            f"{column or known} is {shown(raw)}; it must be the 1 to 100 digits of a deal, or none"
+            f"{column or known} is {quote_cell(raw)}; it does not say the operation that is wanted"
         )
+    if reason == ROUNDED_ID:
+        return f"{column or known} is {quote_cell(raw)}, rounded by a spreadsheet: {_AS_TEXT}"
+    if known == GUARD:
+        wanted = "the 1 to 100 digits of a deal, or none"
+        return f"{column or known} is {quote_cell(raw)}; it must be {wanted}"
     allowed = "an id of 1 to 500 letters and digits" if known == "message_id" else "1 to 100 digits"
-    return f"{column or known} is {shown(raw)}; it must be {allowed}"
+    return f"{column or known} is {quote_cell(raw)}; it must be {allowed}"
 
 
-def conflict(row: str, others: str, count: str) -> str:
+def conflict_message_sql(row: str, others: str, count: str) -> str:
     """Build what names the other rows that want something else of the same message, in SQL.
 
     Args:
@@ -76,10 +77,11 @@ def conflict(row: str, others: str, count: str) -> str:
         others: the first rows that want something of the message, it may be among them.
         count: how many want something of it in all.
     """
-    named = f"list_filter({others}, lambda other: other <> {row})[1:{NAMED_ROWS}]"
-    more = f"({count} - 1 - len({named}))"
+    named_rows = f"list_filter({others}, lambda other: other <> {row})[1:{MAX_NAMED_ROWS}]"
+    more = f"({count} - 1 - len({named_rows}))"
     noun = f"if({count} = 2, 'row', 'rows')"
     return (
         f"concat('the same message is to go elsewhere, or from elsewhere, in ', {noun}, ' ', "
-        f"array_to_string({named}, ', '), if({more} > 0, concat(' and ', {more}, ' more'), ''))"
+        f"array_to_string({named_rows}, ', '), if({more} > 0, concat(' and ', {more}, ' more'),"
+        " ''))"
     )

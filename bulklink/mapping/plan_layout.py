@@ -1,7 +1,8 @@
 """Where each of bulklink's columns of a sealed plan is to be found.
 
 A column of ours that says of every row the same, or just what a column of the user's says, is not
-written: the file names where it is found. Who reads a plan asks `relation` and sees all columns.
+written: the file names where it is found. Who reads a plan asks `plan_relation` and sees all
+    columns.
 """
 # ruff: noqa: S608
 
@@ -34,7 +35,7 @@ OWN_COLUMNS = (
 ROW_GROUP_ROWS = 61_440
 
 
-class Elsewhere(msgspec.Struct, frozen=True, omit_defaults=True):
+class VirtualColumn(msgspec.Struct, frozen=True, omit_defaults=True):
     """What stands for a column that is not written.
 
     It is the plan's column `same_as`, or the number of the row and `rows_before` more, or in every
@@ -54,7 +55,7 @@ class Elsewhere(msgspec.Struct, frozen=True, omit_defaults=True):
         return "NULL::VARCHAR" if self.value is None else literal(self.value)
 
 
-class Layout(msgspec.Struct, frozen=True):
+class PlanLayout(msgspec.Struct, frozen=True):
     """What the columns of a sealed plan are.
 
     `headers` are the user's, in the order of the mapping and as they stand there, `known` is for
@@ -64,16 +65,16 @@ class Layout(msgspec.Struct, frozen=True):
 
     headers: tuple[str, ...]
     known: tuple[str | None, ...]
-    elsewhere: dict[str, Elsewhere] = {}
+    elsewhere: dict[str, VirtualColumn] = {}
 
-    def metadata(self) -> str:
+    def metadata_sql(self) -> str:
         """Write it for the file that is made."""
         parts = msgspec.structs.asdict(self).items()
-        said = (f"{key}: {literal(msgspec.json.encode(value).decode())}" for key, value in parts)
-        return f"{{{', '.join(said)}}}"
+        entries = (f"{key}: {literal(msgspec.json.encode(value).decode())}" for key, value in parts)
+        return f"{{{', '.join(entries)}}}"
 
 
-def layout_of(database: Database, plan: Path) -> Layout:
+def load_layout(database: Database, plan: Path) -> PlanLayout:
     """Read the layout of a sealed plan.
 
     Raises:
@@ -81,27 +82,29 @@ def layout_of(database: Database, plan: Path) -> Layout:
     """
     query = f"SELECT key, value FROM parquet_kv_metadata({literal(str(plan))})"
     try:
-        said = {bytes(key).decode(): bytes(value) for key, value in database.rows(query)}
+        metadata = {bytes(key).decode(): bytes(value) for key, value in database.rows(query)}
     except duckdb.InvalidInputException:  # no Parquet, or cut off
-        said = {}
-    if not said.keys() >= set(Layout.__struct_fields__):
+        metadata = {}
+    if not metadata.keys() >= set(PlanLayout.__struct_fields__):
         raise RunDirError(
             "The plan is not one that bulklink sealed.",
             where=str(plan),
             advice="Make the plan again.",
         )
-    known = {key: msgspec.json.decode(said[key]) for key in Layout.__struct_fields__}
-    return msgspec.convert(known, Layout)
+    fields = {key: msgspec.json.decode(metadata[key]) for key in PlanLayout.__struct_fields__}
+    return msgspec.convert(fields, PlanLayout)
 
 
-def relation(database: Database, plan: Path) -> str:
+def plan_relation(database: Database, plan: Path) -> str:
     """Build the relation of a sealed plan: all columns of ours in order, then the user's."""
-    elsewhere = layout_of(database, plan).elsewhere
-    ours = [
-        f"{elsewhere[name].sql() if name in elsewhere else OWN_PREFIX + name} AS {OWN_PREFIX}{name}"
+    virtual_columns = load_layout(database, plan).elsewhere
+    columns = [
+        f"{virtual_columns[name].sql() if name in virtual_columns else OWN_PREFIX + name} AS"
+        f" {OWN_PREFIX}{name}"
         for name in OWN_COLUMNS
     ]
-    written = ", ".join(OWN_PREFIX + name for name in OWN_COLUMNS if name not in elsewhere)
-    return (
-        f"(SELECT {', '.join(ours)}, * EXCLUDE ({written}) FROM read_parquet({literal(str(plan))}))"
+    stored_columns = ", ".join(
+        OWN_PREFIX + name for name in OWN_COLUMNS if name not in virtual_columns
     )
+    source = f"read_parquet({literal(str(plan))})"
+    return f"(SELECT {', '.join(columns)}, * EXCLUDE ({stored_columns}) FROM {source})"

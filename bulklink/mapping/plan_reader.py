@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import msgspec
 
-from bulklink.atomic_files import replacing
+from bulklink.atomic_files import atomic_replace
 from bulklink.errors import LedgerError, RunDirError
 from bulklink.mapping import faults
 from bulklink.mapping.database import Database, literal
 from bulklink.mapping.headers import OWN_PREFIX
-from bulklink.mapping.interrupt import Stop
-from bulklink.mapping.plan_layout import OWN_COLUMNS, ROW_GROUP_ROWS, Layout, relation
+from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.plan_layout import OWN_COLUMNS, ROW_GROUP_ROWS, PlanLayout, plan_relation
 from bulklink.mapping.schema import GUARD, NAME_COLUMNS
 from bulklink.models import Message, Op
 
@@ -51,13 +51,13 @@ class SealedPlan:
         stop: ends the work from another thread.
     """
 
-    def __init__(self, path: Path, stop: Stop | None = None) -> None:
+    def __init__(self, path: Path, stop: PlanningStop | None = None) -> None:
         if not path.is_file():
             raise RunDirError(
                 "There is no sealed plan.", where=str(path), advice="Make the plan again."
             )
         self.path = path
-        self._stop = stop or Stop()
+        self._stop = stop or PlanningStop()
 
     def chunks(self, names: Path | None = None) -> Iterator[list[Message]]:
         """Stream the messages in the order in which they are sent, some two thousand at a time.
@@ -75,27 +75,27 @@ class SealedPlan:
             order = _Order()
             for batch in database.batches(self._messages(database, names)):
                 order.check(batch)
-                found = [
+                messages = [
                     Message(row[2], _OPS[row[3]], *row[4:11])
                     for row in batch
                     if row[11] is None and row[12] is None
                 ]
-                if found:
-                    yield found
+                if messages:
+                    yield messages
 
     def deals_without_name(self) -> Iterator[str]:
         """Stream the different deals of links and relinks that name none, sorted."""
-        return self._nameless("deal_id", "deal_name")
+        return self._stream_unnamed("deal_id", "deal_name")
 
     def count_deals_without_name(self) -> int:
         """Count what `deals_without_name` streams."""
         with closing(self._open(_LOOK_UP_MEMORY)) as database:
-            query = _nameless(relation(database, self.path), "deal_id", "deal_name")
-            return int(database.one(f"SELECT count(*) FROM ({query})")[0])
+            query = _unnamed_sql(plan_relation(database, self.path), "deal_id", "deal_name")
+            return int(database.fetch_one(f"SELECT count(*) FROM ({query})")[0])
 
     def owners_without_name(self) -> Iterator[str]:
         """Stream the different owners of links and relinks that name none, sorted."""
-        return self._nameless("owner_id", "owner_name")
+        return self._stream_unnamed("owner_id", "owner_name")
 
     def write_names(
         self,
@@ -116,15 +116,15 @@ class SealedPlan:
         with closing(self._open(_LOOK_UP_MEMORY)) as database:
             self._fill(database, "deals", deals)
             self._fill(database, "owners", owners)
-            named = _NAMED.format(plan=relation(database, self.path))
-            with replacing(path) as temporary:
-                database.run(
-                    f"COPY ({named}) TO {literal(str(temporary))} "
+            names_sql = _NAMED.format(plan=plan_relation(database, self.path))
+            with atomic_replace(path) as temporary:
+                database.execute(
+                    f"COPY ({names_sql}) TO {literal(str(temporary))} "
                     f"(FORMAT parquet, USE_TMP_FILE false, ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
                 )
-            return int(database.one(_REFUSED.format(names=literal(str(path))))[0])
+            return int(database.fetch_one(_REFUSED.format(names=literal(str(path))))[0])
 
-    def refused_by_names(self, names: Path) -> Iterator[UnknownRow]:
+    def unknown_rows(self, names: Path) -> Iterator[UnknownRow]:
         """Stream the messages whose deal or owner was not found, in the order of the plan."""
         with closing(self._open()) as database:
             order = _Order()
@@ -140,14 +140,14 @@ class SealedPlan:
         spill = self.path.with_name(self.path.name + ".spill")
         return Database(spill, self._stop, threads=1, memory=memory)
 
-    def _nameless(self, ident: str, name: str) -> Iterator[str]:
+    def _stream_unnamed(self, ident: str, name: str) -> Iterator[str]:
         with closing(self._open(_LOOK_UP_MEMORY)) as database:
-            query = _nameless(relation(database, self.path), ident, name)
-            for (found,) in database.rows(f"{query} ORDER BY id"):
-                yield found
+            query = _unnamed_sql(plan_relation(database, self.path), ident, name)
+            for (value,) in database.rows(f"{query} ORDER BY id"):
+                yield value
 
     def _fill(self, database: Database, table: str, pairs: Iterable[tuple[str, str]]) -> None:
-        database.run(f"CREATE TABLE {table} (id VARCHAR, name VARCHAR)")
+        database.execute(f"CREATE TABLE {table} (id VARCHAR, name VARCHAR)")
         batch: list[tuple[str, str]] = []
         for pair in pairs:
             batch.append(pair)
@@ -160,7 +160,7 @@ class SealedPlan:
     def _messages(self, database: Database, names: Path | None) -> str:
         """Select what `chunks` reads; nothing is filtered here, or positions would shift."""
         columns = ", ".join(f"plan.bulklink_{name}" for name in _MESSAGE)
-        plan = relation(database, self.path)
+        plan = plan_relation(database, self.path)
         front = f"plan.bulklink_group, {'plan' if names is None else 'names'}.bulklink_row"
         if names is None:
             return (
@@ -177,7 +177,7 @@ class SealedPlan:
         )
 
 
-def _nameless(plan: str, ident: str, name: str) -> str:
+def _unnamed_sql(plan: str, ident: str, name: str) -> str:
     """Select the different ids of links and relinks that have no name."""
     return (
         f"SELECT DISTINCT bulklink_{ident} AS id FROM {plan} "
@@ -217,24 +217,24 @@ class _Order:
 
     def check(self, batch: list[tuple[Any, ...]]) -> None:
         group, row, contact, owner = self._last
-        for found in batch:
-            if found[1] != found[2]:
+        for record in batch:
+            if record[1] != record[2]:
                 raise LedgerError(
                     "The names that were looked up do not belong to this plan.",
                     where="names.parquet",
                     advice="Make the plan again in a new run folder.",
                 )
-            if found[0] == group:
-                sorted_so = found[1] > row and found[4] == contact and found[5] == owner
+            if record[0] == group:
+                sorted_so = record[1] > row and record[4] == contact and record[5] == owner
             else:
-                sorted_so = found[0] > group and (found[4], found[5]) > (contact, owner)
+                sorted_so = record[0] > group and (record[4], record[5]) > (contact, owner)
             if not sorted_so:
                 raise LedgerError(
-                    f"The sealed plan is out of order at row {found[2]}.",
+                    f"The sealed plan is out of order at row {record[2]}.",
                     where="plan.parquet",
                     advice="Make the plan again in a new run folder.",
                 )
-            group, row, contact, owner = found[0], found[1], found[4], found[5]
+            group, row, contact, owner = record[0], record[1], record[4], record[5]
         self._last = (group, row, contact, owner)
 
 
@@ -252,13 +252,13 @@ class PlannedRow(msgspec.Struct, frozen=True):
     duplicate_of: int | None
 
 
-class Finder:
-    """Looks plans through; made by `finder`."""
+class PlanSearch:
+    """Looks plans through; made by `open_plan_search`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def rows(self, plan: Path, message_id: str) -> list[PlannedRow]:
+    def find_rows(self, plan: Path, message_id: str) -> list[PlannedRow]:
         """Return the rows of a plan that carry an email, in the order of the mapping.
 
         Raises:
@@ -267,29 +267,29 @@ class Finder:
         columns = ", ".join(f"bulklink_{name}" for name in _FOUND)
         try:
             query = (
-                f"SELECT {columns} FROM {relation(self._database, plan)} "
+                f"SELECT {columns} FROM {plan_relation(self._database, plan)} "
                 f"WHERE bulklink_message_id = {literal(message_id)} ORDER BY bulklink_row"
             )
-            found = list(self._database.rows(query))
+            records = list(self._database.rows(query))
         except duckdb.Error as error:
             raise RunDirError(
                 f"The plan cannot be read: {str(error).splitlines()[0]}.",
                 where=str(plan),
                 advice="Put the file back from a copy.",
             ) from None
-        return [PlannedRow(row, Op(op), *rest) for row, op, *rest in found]
+        return [PlannedRow(row, Op(op), *fields) for row, op, *fields in records]
 
 
 @contextmanager
-def finder(scratch: Path) -> Iterator[Finder]:
+def open_plan_search(scratch: Path) -> Iterator[PlanSearch]:
     """Look through plans.
 
     Args:
         scratch: a folder for temporary files.
     """
-    database = Database(scratch / "spill", Stop(), threads=1)
+    database = Database(scratch / "spill", PlanningStop(), threads=1)
     try:
-        yield Finder(database)
+        yield PlanSearch(database)
     finally:
         database.close()
 
@@ -306,11 +306,11 @@ def forget_columns(plan: Path) -> None:
     )
     spill = plan.with_name(plan.name + ".spill")
     # One thread: the order of the plan is the order in which it is sent.
-    with closing(Database(spill, Stop(), threads=1, memory=_LOOK_UP_MEMORY)) as database:
-        query = f"SELECT {columns} FROM {relation(database, plan)}"
-        with replacing(plan) as temporary:
-            database.run(
+    with closing(Database(spill, PlanningStop(), threads=1, memory=_LOOK_UP_MEMORY)) as database:
+        query = f"SELECT {columns} FROM {plan_relation(database, plan)}"
+        with atomic_replace(plan) as temporary:
+            database.execute(
                 f"COPY ({query}) TO {literal(str(temporary))} "
                 f"(FORMAT parquet, USE_TMP_FILE false, ROW_GROUP_SIZE {ROW_GROUP_ROWS}, "
-                f"KV_METADATA {Layout((), ()).metadata()})"
+                f"KV_METADATA {PlanLayout((), ()).metadata_sql()})"
             )

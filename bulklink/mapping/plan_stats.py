@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bulklink.mapping.load import UNTIDY
+from bulklink.mapping.load import CHANGED_NAME
 from bulklink.models import Op
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from bulklink.mapping.database import Database
-    from bulklink.mapping.headers import Column
-    from bulklink.mapping.schema import Reading
-    from bulklink.mapping.validate import Findings
+    from bulklink.mapping.headers import MappingColumn
+    from bulklink.mapping.schema import MappingOptions
+    from bulklink.mapping.validate import RowStatistics
 
 #: Emails on a page of the read call.
 PAGE_EMAILS = 10
@@ -64,7 +64,7 @@ ORDER BY number, row
 """
 
 
-class PlanShape(msgspec.Struct, frozen=True):
+class PlanStats(msgspec.Struct, frozen=True):
     """The size of a plan's messages, as far as calls and look-ups depend on it.
 
     Attributes:
@@ -115,15 +115,15 @@ class PlanShape(msgspec.Struct, frozen=True):
         return same + sum(map(pack, self.mixed_unlinks()))
 
 
-def group_tables(op: Op | None, findings: Findings) -> list[str]:
+def group_tables_sql(op: Op | None, statistics: RowStatistics) -> list[str]:
     """Build the statements that make `groups`: contacts and owners, numbered as they are sent.
 
     A table that is filled in their order numbers them; a window would do it with one thread.
     """
-    forms = findings.owner_forms()
+    key_columns = statistics.group_key_columns()
     ids = [
         f"coalesce({column}_number::VARCHAR, {column}_text)"
-        if f"{column}_text" in forms
+        if f"{column}_text" in key_columns
         else f"{column}_number::VARCHAR"
         for column in ("contact_id", "owner_id")
     ]
@@ -131,34 +131,40 @@ def group_tables(op: Op | None, findings: Findings) -> list[str]:
     if op is Op.LINK:
         lengths = ["NULL::BIGINT", "NULL::BIGINT"]
     elif op is None:
-        lengths = [f"{one} FILTER (op <> 'link')" for one in lengths]
+        lengths = [f"{length} FILTER (op <> 'link')" for length in lengths]
     return [
-        f"CREATE TABLE sizes AS SELECT {', '.join(forms)}, {ids[0]} AS contact_id, "
-        f"{ids[1]} AS owner_id, {', '.join(f'{_count(one, op)} AS {one.value}s' for one in Op)}, "
+        f"CREATE TABLE sizes AS SELECT {', '.join(key_columns)}, {ids[0]} AS contact_id, "
+        f"{ids[1]} AS owner_id,"
+        f" {', '.join(f'{_count(length, op)} AS {length.value}s' for length in Op)}, "
         f"{lengths[0]} AS shortest, {lengths[1]} AS longest "
-        f"FROM good WHERE NOT repeated GROUP BY {', '.join(forms)} ORDER BY contact_id, owner_id",
+        f"FROM good WHERE NOT repeated GROUP BY {', '.join(key_columns)} ORDER BY contact_id,"
+        " owner_id",
         "CREATE VIEW groups AS SELECT rowid + 1 AS number, * FROM sizes",
     ]
 
 
-def _count(counted: Op, op: Op | None) -> str:
+def _count(counted_op: Op, op: Op | None) -> str:
     """Count the rows of one operation; where all have the same there is less to look at."""
     if op is None:
-        return f"count(*) FILTER (op = '{counted.value}')"
-    return "count(*)" if op is counted else "0::BIGINT"
+        return f"count(*) FILTER (op = '{counted_op.value}')"
+    return "count(*)" if op is counted_op else "0::BIGINT"
 
 
-def measure(
-    database: Database, reading: Reading, columns: Sequence[Column], findings: Findings
-) -> PlanShape:
+def measure_plan(
+    database: Database,
+    options: MappingOptions,
+    columns: Sequence[MappingColumn],
+    statistics: RowStatistics,
+) -> PlanStats:
     """Measure the plan in a database in which the rows are checked and grouped."""
-    groups, links, unlinks, relinks = map(int, database.one(_TOTALS))
-    pages_of_unlinks, pages_of_all = map(int, database.one(_PAGES))
+    groups, links, unlinks, relinks = map(int, database.fetch_one(_TOTALS))
+    pages_of_unlinks, pages_of_all = map(int, database.fetch_one(_PAGES))
     known = {column.known for column in columns}
     deals, owners = (
-        int(database.one(query)[0]) if query else 0 for query in _nameless(known, reading, findings)
+        int(database.fetch_one(query)[0]) if query else 0
+        for query in _nameless(known, options, statistics)
     )
-    return PlanShape(
+    return PlanStats(
         groups=groups,
         links=links,
         unlinks=unlinks,
@@ -177,12 +183,12 @@ def measure(
 
 
 def _nameless(
-    known: Collection[str | None], reading: Reading, findings: Findings
+    known: Collection[str | None], options: MappingOptions, statistics: RowStatistics
 ) -> Iterator[str | None]:
     """Build what counts deals and owners without a name; None where each row has one."""
-    defaults = {column for column, value in reading.defaults if value.strip()}
+    defaults = {column for column, value in options.defaults if value.strip()}
     for ident, name in (("deal", "deal_name"), ("owner", "owner_name")):
-        if name in defaults or (name in known and not findings.marks & UNTIDY[name]):
+        if name in defaults or (name in known and not statistics.flags & CHANGED_NAME[name]):
             yield None
         elif ident == "owner" and name not in known:
             yield _OWNERS

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bulklink.atomic_files import fresh, replacing
+from bulklink.atomic_files import atomic_replace, temporary_path
 from bulklink.mapping import faults
 from bulklink.mapping.database import Database, literal
-from bulklink.mapping.input.xlsx_reader import letters
-from bulklink.mapping.interrupt import Stop
-from bulklink.mapping.load import FILLED, GOOD, ROUND
-from bulklink.mapping.plan_layout import OWN_COLUMNS, layout_of, relation
-from bulklink.mapping.schema import GUARD, ID_COLUMNS, NUMBER_COLUMNS, Fault, RefusedRow
+from bulklink.mapping.input.xlsx_reader import column_letters
+from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.load import DEFAULTED, GOOD, TRAILING_ZEROS
+from bulklink.mapping.plan_layout import OWN_COLUMNS, load_layout, plan_relation
+from bulklink.mapping.schema import GUARD, ID_COLUMNS, NUMERIC_ID_COLUMNS, RefusedRow, RowFault
 from bulklink.models import Op
 
 if TYPE_CHECKING:
@@ -29,78 +29,83 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bulklink.mapping.database import Database
-    from bulklink.mapping.headers import Column
-    from bulklink.mapping.input.prepare import Prepared
+    from bulklink.mapping.headers import MappingColumn
+    from bulklink.mapping.input.prepare import PreparedInput
 
-REJECTS = "rejects.csv"
-OUR_COLUMNS = tuple(
+REJECTS_FILE = "rejects.csv"
+REJECT_COLUMNS = tuple(
     f"bulklink_{name}" for name in ("file", "row", "line", "column", "reason", "raw")
 )
 #: Rows of the mapping that are looked through at a time.
 _SLICE = 100_000
 _PART_BYTES = 1 << 20
 
-DUPLICATES = (
+DUPLICATES_SQL = (
     "SELECT row, op, contact_id, owner_id, message_id, deal_id, first FROM good WHERE repeated "
     "ORDER BY row"
 )
 
 
-class Files(msgspec.Struct, frozen=True):
+class MappingFiles(msgspec.Struct, frozen=True):
     """What the numbers of files and columns in the database stand for.
 
-    The line of a row is the row and its file's shift, unless it is `told` by an exact reader.
+    The line of a row is the row and its file's shift, unless it is `any_staged` by an exact reader.
     """
 
     names: tuple[str, ...]
-    shifts: tuple[int, ...]
-    told: bool
+    line_offsets: tuple[int, ...]
+    any_staged: bool
     headers: tuple[dict[str, str], ...]
-    letters: tuple[dict[str, str], ...]
+    sheet_letters: tuple[dict[str, str], ...]
 
     @classmethod
-    def of(cls, prepared: Sequence[Prepared], columns: Sequence[Column]) -> Files:
+    def from_inputs(
+        cls, prepared_inputs: Sequence[PreparedInput], columns: Sequence[MappingColumn]
+    ) -> MappingFiles:
         """Name the files of a mapping and their headers."""
-        shifts, before = [], 0
-        for one in prepared:
-            shifts.append(one.feed.skipped - before)
-            before += one.input.records
+        line_offsets, rows_before = [], 0
+        for prepared_input in prepared_inputs:
+            line_offsets.append(prepared_input.csv_input.skip_lines - rows_before)
+            rows_before += prepared_input.input.records
         headers = tuple(
             {column.known: column.headers[n] or column.known for column in columns if column.known}
-            for n in range(len(prepared))
+            for n in range(len(prepared_inputs))
         )
-        names = tuple(one.source.name for one in prepared)
-        sheets = tuple(_letters(one, n, columns) for n, one in enumerate(prepared))
-        told = any(one.feed.staged for one in prepared)
-        return cls(names, tuple(shifts), told, headers, sheets)
+        names = tuple(prepared_input.source.name for prepared_input in prepared_inputs)
+        sheet_letters = tuple(
+            _letters(prepared_input, n, columns) for n, prepared_input in enumerate(prepared_inputs)
+        )
+        any_staged = any(prepared_input.csv_input.staged for prepared_input in prepared_inputs)
+        return cls(names, tuple(line_offsets), any_staged, headers, sheet_letters)
 
-    def column(self, file: int, known: str | None) -> str | None:
+    def user_header(self, file: int, known: str | None) -> str | None:
         """Name a column as its file does."""
         return self.headers[file].get(known, known) if known else None
 
-    def fault(self, found: Sequence[Any]) -> Fault:
-        """Turn a row of `refused_query` into a fault."""
-        row, file, line, known, reason, raw, why = found[:7]
-        return Fault(
+    def to_fault(self, record: Sequence[Any]) -> RowFault:
+        """Turn a row of `refused_rows_sql` into a fault."""
+        row, file, line, known, reason, raw, why = record[:7]
+        return RowFault(
             row=row,
             file=self.names[file],
             line=line,
-            column=self.column(file, known),
+            column=self.user_header(file, known),
             reason=reason,
             raw=raw or "",
-            message=why or faults.explain(reason, self._cell(file, line, known), raw, known),
+            message=why
+            or faults.explain_fault(reason, self._cell_name(file, line, known), raw, known),
         )
 
-    def _cell(self, file: int, line: int, known: str | None) -> str | None:
+    def _cell_name(self, file: int, line: int, known: str | None) -> str | None:
         """Name a column as its file does, and in a sheet the cell."""
-        letters = self.letters[file].get(known or "")
-        column = self.column(file, known)
+        letters = self.sheet_letters[file].get(known or "")
+        column = self.user_header(file, known)
         return f"{column} in cell {letters}{line}" if letters else column
 
-    def refused_row(self, found: Sequence[Any]) -> RefusedRow:
-        """Turn a row of `refused_query` into what the ledger keeps of it."""
-        fault = self.fault(found)
-        op, contact_id, owner_id, message_id, deal_id = found[7:]
+    def to_refused_row(self, record: Sequence[Any]) -> RefusedRow:
+        """Turn a row of `refused_rows_sql` into what the ledger keeps of it."""
+        fault = self.to_fault(record)
+        op, contact_id, owner_id, message_id, deal_id = record[7:]
         return RefusedRow(
             row=fault.row,
             op=Op(op) if op else None,
@@ -112,28 +117,34 @@ class Files(msgspec.Struct, frozen=True):
             message=fault.message,
         )
 
-    def said(self) -> str:
+    def rejects_columns_sql(self) -> str:
         """Build what `rejects.csv` says of a refused row, behind the user's columns."""
         names = ", ".join(map(literal, self.names))
         column = "blame"
         for known in self.headers[0]:
-            headers = ", ".join(literal(of_file[known]) for of_file in self.headers)
+            headers = ", ".join(literal(file_headers[known]) for file_headers in self.headers)
             column = f"CASE WHEN blame = '{known}' THEN [{headers}][file + 1] ELSE {column} END"
         return f"[{names}][file + 1], row, line, {column}, reason, nullif(raw, '')"
 
 
-def _letters(one: Prepared, file: int, columns: Sequence[Column]) -> dict[str, str]:
+def _letters(
+    prepared_input: PreparedInput, file: int, columns: Sequence[MappingColumn]
+) -> dict[str, str]:
     """Name the columns of a sheet by letters; of another file there are none."""
-    if one.first_column is None:
+    if prepared_input.first_column is None:
         return {}
     places = [(column.known, column.places[file]) for column in columns]
-    return {k: letters(one.first_column + p) for k, p in places if k and p is not None}
+    return {
+        k: column_letters(prepared_input.first_column + p) for k, p in places if k and p is not None
+    }
 
 
-def refused(database: Database, columns: Sequence[Column]) -> Iterator[list[tuple[Any, ...]]]:
+def stream_refused(
+    database: Database, columns: Sequence[MappingColumn]
+) -> Iterator[list[tuple[Any, ...]]]:
     """Stream the refused rows in order."""
     for first, last in _slices(database):
-        yield from database.batches(refused_query(columns, first, last))
+        yield from database.batches(refused_rows_sql(columns, first, last))
 
 
 def _slices(database: Database) -> Iterator[tuple[int, int]]:
@@ -142,7 +153,7 @@ def _slices(database: Database) -> Iterator[tuple[int, int]]:
     Those of a large mapping, each with the rows that it names, cannot be joined and sorted all at
     once.
     """
-    rows, conflicts = database.one(
+    rows, conflicts = database.fetch_one(
         "SELECT (SELECT count(*) FROM staged), (SELECT count(*) FROM conflicts)"
     )
     step = _SLICE if conflicts else max(1, rows)
@@ -150,25 +161,25 @@ def _slices(database: Database) -> Iterator[tuple[int, int]]:
         yield first, first + step - 1
 
 
-def refused_query(columns: Sequence[Column], first: int, last: int) -> str:
-    """Select the refused rows from row `first` to `last`, in order."""
+def refused_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) -> str:
+    """Select the refused rows from row `first_rows` to `last`, in order."""
     ids = [
         f"CASE WHEN blame IS DISTINCT FROM '{column}' AND {column}_grade IN "
-        f"({GOOD}, {ROUND}, {FILLED}) THEN {column} END AS {column}"
+        f"({GOOD}, {TRAILING_ZEROS}, {DEFAULTED}) THEN {column} END AS {column}"
         for column in ID_COLUMNS
     ]
     selected = ", ".join(["row, file, line, blame, reason, raw, why, op", *ids])
-    return f"SELECT {selected} FROM ({_faulty(columns, first, last)}) ORDER BY row"
+    return f"SELECT {selected} FROM ({_faulty_rows_sql(columns, first, last)}) ORDER BY row"
 
 
-def _faulty(columns: Sequence[Column], first: int, last: int) -> str:
+def _faulty_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) -> str:
     """Select what is known of these refused rows.
 
     In two halves, so that the many rows that nothing is wrong with are passed over early.
     """
     within = f"row BETWEEN {first} AND {last}"
     meeting = (
-        f"SELECT row AS met, {faults.conflict('row', 'named', 'rows')} AS meeting "
+        f"SELECT row AS met, {faults.conflict_message_sql('row', 'named', 'rows')} AS meeting "
         f"FROM conflicts WHERE {within}"
     )
     return (
@@ -179,16 +190,16 @@ def _faulty(columns: Sequence[Column], first: int, last: int) -> str:
     )
 
 
-def verbatim(place: int, column: Column) -> str:
+def verbatim_cell_sql(place: int, column: MappingColumn) -> str:
     """Build the user's own cell again: of an id it is kept where it is no number alone."""
-    if column.known in NUMBER_COLUMNS:
+    if column.known in NUMERIC_ID_COLUMNS:
         return f"coalesce(c{place}, n_{column.known}::VARCHAR)"
     return f"c{place}"
 
 
-def _raw_cell(columns: Sequence[Column]) -> str:
+def _raw_cell(columns: Sequence[MappingColumn]) -> str:
     cells = [
-        f"WHEN blame = '{column.known}' THEN {verbatim(place, column)}"
+        f"WHEN blame = '{column.known}' THEN {verbatim_cell_sql(place, column)}"
         for place, column in enumerate(columns)
         if column.known
     ]
@@ -196,7 +207,11 @@ def _raw_cell(columns: Sequence[Column]) -> str:
 
 
 def write_rejects(
-    database: Database, folder: Path, scratch: Path, columns: Sequence[Column], files: Files
+    database: Database,
+    folder: Path,
+    scratch: Path,
+    columns: Sequence[MappingColumn],
+    files: MappingFiles,
 ) -> None:
     """Write the refused rows as a mapping that can be mended and fed again.
 
@@ -207,21 +222,24 @@ def write_rejects(
         columns: the user's columns.
         files: the files of the mapping.
     """
-    users = [f"nullif({verbatim(place, column)}, '')" for place, column in enumerate(columns)]
-    selected = ", ".join([*users, files.said()])
-    with replacing(folder / REJECTS) as temporary, temporary.open("ab") as file:
+    users = [
+        f"nullif({verbatim_cell_sql(place, column)}, '')" for place, column in enumerate(columns)
+    ]
+    selected = ", ".join([*users, files.rejects_columns_sql()])
+    with atomic_replace(folder / REJECTS_FILE) as temporary, temporary.open("ab") as file:
         header = io.StringIO(newline="")
-        csv.writer(header).writerow([*(column.header for column in columns), *OUR_COLUMNS])
+        csv.writer(header).writerow([*(column.header for column in columns), *REJECT_COLUMNS])
         file.write(header.getvalue().encode())
         for first, last in _slices(database):
-            part = fresh(scratch)
-            database.run(
-                f"COPY (SELECT {selected} FROM ({_faulty(columns, first, last)}) ORDER BY row) "
+            part = temporary_path(scratch)
+            database.execute(
+                f"COPY (SELECT {selected} FROM ({_faulty_rows_sql(columns, first, last)}) ORDER BY"
+                " row) "
                 f"TO {literal(str(part))} (FORMAT csv, HEADER false, DELIMITER ',', QUOTE '\"', "
                 "ESCAPE '\"', NULLSTR '', NEW_LINE '\\r\\n')"
             )
-            with part.open("rb") as written:
-                shutil.copyfileobj(written, file, _PART_BYTES)
+            with part.open("rb") as part_file:
+                shutil.copyfileobj(part_file, file, _PART_BYTES)
             part.unlink()
 
 
@@ -230,7 +248,7 @@ _FRONT = ("file", "row", "line", "refused", "deal_id", "owner_id")
 _PAIRS = 2048
 
 
-def add_unknown(plan: Path, names: Path, rejects: Path) -> int:
+def append_unknown_rows(plan: Path, names: Path, rejects: Path) -> int:
     """Add rows whose deal or owner was not found to `rejects.csv`, which may not be there yet.
 
     Args:
@@ -242,11 +260,11 @@ def add_unknown(plan: Path, names: Path, rejects: Path) -> int:
         How many rows were added.
     """
     spill = plan.with_name(plan.name + ".spill")
-    with closing(Database(spill, Stop(), threads=1, memory="128MB")) as database:
+    with closing(Database(spill, PlanningStop(), threads=1, memory="128MB")) as database:
         added = 0
         for row in _refused(database, plan, names):
             if not added and not rejects.exists():
-                _append(rejects, [*layout_of(database, plan).headers, *OUR_COLUMNS])
+                _append(rejects, [*load_layout(database, plan).headers, *REJECT_COLUMNS])
             _append(rejects, row)
             added += 1
         return added
@@ -256,10 +274,10 @@ class ForeignDeals(msgspec.Struct, frozen=True):
     """Rows that link an email to a deal of another contact: how many, and the first few."""
 
     rows: int
-    first: tuple[int, ...]
+    first_rows: tuple[int, ...]
 
 
-def foreign_deals(plan: Path, contacts: Iterable[tuple[str, str]]) -> ForeignDeals:
+def find_foreign_deals(plan: Path, contacts: Iterable[tuple[str, str]]) -> ForeignDeals:
     """Find rows whose deal is another contact's; contact roles are not seen.
 
     Args:
@@ -267,13 +285,13 @@ def foreign_deals(plan: Path, contacts: Iterable[tuple[str, str]]) -> ForeignDea
         contacts: pairs of a deal and its contact, as far as they were looked up.
     """
     spill = plan.with_name(plan.name + ".spill")
-    with closing(Database(spill, Stop(), threads=1, memory="256MB")) as database:
-        database.run("CREATE TABLE contacts (id VARCHAR, contact_id VARCHAR)")
+    with closing(Database(spill, PlanningStop(), threads=1, memory="256MB")) as database:
+        database.execute("CREATE TABLE contacts (id VARCHAR, contact_id VARCHAR)")
         pairs = iter(contacts)
         while batch := list(islice(pairs, _PAIRS)):
             database.insert("contacts", batch)
-        count, first = database.one(_FOREIGN.format(plan=relation(database, plan)))
-    return ForeignDeals(int(count), tuple(first or ()))
+        count, first_rows = database.fetch_one(_FOREIGN.format(plan=plan_relation(database, plan)))
+    return ForeignDeals(int(count), tuple(first_rows or ()))
 
 
 _FOREIGN = """
@@ -293,13 +311,13 @@ def _append(rejects: Path, row: Iterable[Any]) -> None:
 def _refused(database: Database, plan: Path, names: Path) -> Iterator[tuple[Any, ...]]:
     query = (
         "SELECT bulklink_file, plan.bulklink_row, bulklink_line, refused, bulklink_deal_id, "
-        f"bulklink_owner_id, plan.* FROM {relation(database, plan)} AS plan "
+        f"bulklink_owner_id, plan.* FROM {plan_relation(database, plan)} AS plan "
         f"POSITIONAL JOIN read_parquet({literal(str(names))}) AS names "
         "WHERE refused IS NOT NULL AND bulklink_duplicate_of IS NULL"
     )
-    for found in database.rows(query):
-        file, row, line, reason, deal_id, owner_id = found[: len(_FRONT)]
+    for values in database.rows(query):
+        file, row, line, reason, deal_id, owner_id = values[: len(_FRONT)]
         deal = reason == faults.UNKNOWN_DEAL
         column, raw = ("deal_id", deal_id) if deal else ("owner_id", owner_id)
-        own = found[len(_FRONT) + len(OWN_COLUMNS) :]
-        yield (*own, file, row, line, column, reason, raw)
+        user_cells = values[len(_FRONT) + len(OWN_COLUMNS) :]
+        yield (*user_cells, file, row, line, column, reason, raw)

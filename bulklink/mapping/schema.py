@@ -13,10 +13,10 @@ NAME_COLUMNS = ("owner_name", "deal_name")
 GUARD = "from_deal_id"
 KNOWN_COLUMNS = ("op", *ID_COLUMNS, *NAME_COLUMNS, GUARD)
 #: Ids that are digits alone.
-NUMBER_COLUMNS = ("contact_id", "owner_id", "deal_id")
+NUMERIC_ID_COLUMNS = ("contact_id", "owner_id", "deal_id")
 
 
-class Reading(msgspec.Struct, frozen=True):
+class MappingOptions(msgspec.Struct, frozen=True):
     """How a mapping is to be read.
 
     `op` is None where the op column decides. `columns` holds pairs of a column and the header
@@ -24,8 +24,8 @@ class Reading(msgspec.Struct, frozen=True):
     of a header and the value a row must have there (None: any that is not empty). `delimiter` parts
     the cells of CSV files, `encoding` is the one of texts; None finds the one and takes UTF-8.
     `keep` names headers of the user's own columns that the plan and the refused rows have; None is
-    all. `guarded` are the operations that the guard is for; elsewhere it is a column of the user's
-    own. `own` are columns that have no meaning either.
+    all. `guarded_ops` are the operations that the guard is for; elsewhere it is a column of the
+    user's own. `user_columns` are columns that have no meaning either.
     """
 
     op: Op | None
@@ -36,19 +36,23 @@ class Reading(msgspec.Struct, frozen=True):
     allow_round_ids: bool = False
     delimiter: str | None = None
     encoding: str | None = None
-    guarded: tuple[Op, ...] = (Op.UNLINK, Op.RELINK)
-    own: tuple[str, ...] = ()
+    guarded_ops: tuple[Op, ...] = (Op.UNLINK, Op.RELINK)
+    user_columns: tuple[str, ...] = ()
 
     @property
-    def active(self) -> tuple[str, ...]:
+    def active_columns(self) -> tuple[str, ...]:
         """Columns that have a meaning for this operation; the rest are the user's own."""
-        own = {GUARD} if self.op is not None and self.op not in self.guarded else set[str]()
+        excluded = (
+            {GUARD} if self.op is not None and self.op not in self.guarded_ops else set[str]()
+        )
         if self.op is Op.UNLINK:
-            own |= {"deal_id", *NAME_COLUMNS}
-        return tuple(column for column in KNOWN_COLUMNS if column not in own | {*self.own})
+            excluded |= {"deal_id", *NAME_COLUMNS}
+        return tuple(
+            column for column in KNOWN_COLUMNS if column not in excluded | {*self.user_columns}
+        )
 
     @property
-    def needed(self) -> tuple[str, ...]:
+    def required_columns(self) -> tuple[str, ...]:
         """Columns that a mapping must have, unless a default fills them."""
         ids = ("contact_id", "owner_id", "message_id")
         if self.op is None:
@@ -65,7 +69,7 @@ class InputFile(msgspec.Struct, frozen=True):
     records: int
 
 
-class Fault(msgspec.Struct, frozen=True):
+class RowFault(msgspec.Struct, frozen=True):
     """Why one row is refused: where it stands, and what is wrong in words for a person.
 
     `column` is the user's own header, or None where the fault is the whole record's.

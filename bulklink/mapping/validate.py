@@ -17,73 +17,75 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bulklink.errors import BadFileError
 from bulklink.mapping import faults
 from bulklink.mapping.database import literal
-from bulklink.mapping.headers import find, nearest
+from bulklink.mapping.headers import find_header, suggest_headers
 from bulklink.mapping.load import (
     BAD,
-    CLEANED,
-    FILLED,
+    CHANGED_ID,
+    DEFAULTED,
     GOOD,
     MISSING,
-    NUMBER,
-    ROUND,
     ROUNDED,
-    TEXT,
-    filled,
-    grade,
+    SPREADSHEET_NUMBER,
+    TEXT_ID,
+    TRAILING_ZEROS,
+    filled_sql,
+    id_grade_sql,
 )
-from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS, NUMBER_COLUMNS
-from bulklink.models import EITHER, NO_DEAL, Op
+from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS, NUMERIC_ID_COLUMNS
+from bulklink.models import GUARD_SEPARATOR, NO_DEAL, Op
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from bulklink.mapping.database import Database
-    from bulklink.mapping.headers import Column
-    from bulklink.mapping.schema import Reading
+    from bulklink.mapping.headers import MappingColumn
+    from bulklink.mapping.schema import MappingOptions
 
 #: Chance makes 0.01 % of ids of 19 digits end so; above this share a spreadsheet did.
-MOST_ROUND = 0.01
+MAX_TRAILING_ZERO_SHARE = 0.01
 
 
-class RoundIds(NamedTuple):
+class TrailingZeroCount(NamedTuple):
     """How many ids of one column and length end in zeros behind their 15th digit."""
 
     column: str
     length: int
     ids: int
-    round: int
+    rounded: int
 
     @property
-    def refused(self) -> bool:
+    def exceeds_chance(self) -> bool:
         """Whether more are so than chance explains."""
-        return self.round > MOST_ROUND * self.ids
+        return self.rounded > MAX_TRAILING_ZERO_SHARE * self.ids
 
     def warning(self, header: str) -> str:
         """Say it to a person, where the ids are not refused."""
         return (
-            f"{self.round:,} of {self.ids:,} {self.length}-digit ids in {header} end in zeros "
+            f"{self.rounded:,} of {self.ids:,} {self.length}-digit ids in {header} end in zeros "
             "after the 15th digit, as a spreadsheet leaves them; so few may be chance"
         )
 
 
-def round_ids(database: Database, *, guards: bool) -> tuple[RoundIds, ...]:
+def count_trailing_zeros(database: Database, *, guards: bool) -> tuple[TrailingZeroCount, ...]:
     """Count, by column and length, the long ids that end in zeros and those of that length.
 
     Args:
         database: where the rows are.
         guards: whether rows may have one.
     """
-    rounded = [RoundIds(*found) for found in database.rows(_ROUND_GUARDS)] if guards else []
-    found = list(database.rows(_round_ids_query()))
-    if not found:
-        return tuple(rounded)
-    ids = database.one(_long_ids_query(found))
+    guard_counts = (
+        [TrailingZeroCount(*row) for row in database.rows(_ROUND_GUARDS)] if guards else []
+    )
+    row = list(database.rows(_round_ids_query()))
+    if not row:
+        return tuple(guard_counts)
+    ids = database.fetch_one(_long_ids_query(row))
     return (
         *(
-            RoundIds(column, digits, int(count), ending)
-            for (column, digits, ending), count in zip(found, ids, strict=True)
+            TrailingZeroCount(column, digits, int(count), round_count)
+            for (column, digits, round_count), count in zip(row, ids, strict=True)
         ),
-        *rounded,
+        *guard_counts,
     )
 
 
@@ -98,16 +100,17 @@ GROUP BY digits HAVING rounded > 0
 def _round_ids_query() -> str:
     parts = [
         f"SELECT '{column}', strlen({column}) AS digits, count(*) FROM base "
-        f"WHERE marks <> 0 AND {column}_grade = {ROUND} GROUP BY digits"
-        for column in NUMBER_COLUMNS
+        f"WHERE marks <> 0 AND {column}_grade = {TRAILING_ZEROS} GROUP BY digits"
+        for column in NUMERIC_ID_COLUMNS
     ]
     return " UNION ALL ".join(parts) + " ORDER BY ALL"
 
 
-def _long_ids_query(found: Sequence[tuple[Any, ...]]) -> str:
+def _long_ids_query(rounded_counts: Sequence[tuple[Any, ...]]) -> str:
     counts = [
-        f"count(*) FILTER ({column}_grade IN ({GOOD}, {ROUND}) AND {_is_long(column, digits)})"
-        for column, digits, _ in found
+        f"count(*) FILTER ({column}_grade IN ({GOOD}, {TRAILING_ZEROS}) AND"
+        f" {_is_long(column, digits)})"
+        for column, digits, _ in rounded_counts
     ]
     return f"SELECT {', '.join(counts)} FROM base"
 
@@ -122,163 +125,184 @@ def _is_long(column: str, digits: int) -> str:
     return f"({number} OR {as_text})"
 
 
-def base_view(
-    reading: Reading, columns: Sequence[Column], shifts: Sequence[int], *, told: bool
+def base_view_sql(
+    options: MappingOptions,
+    columns: Sequence[MappingColumn],
+    line_offsets: Sequence[int],
+    *,
+    any_staged: bool,
 ) -> str:
     """Build the view `base`.
 
     Args:
-        reading: how the mapping is to be read.
+        options: how the mapping is to be read.
         columns: the user's columns.
-        shifts: for each file, the physical line of row 0, were there one.
-        told: whether the table has what an exact reader tells of a record.
+        line_offsets: for each file, the physical line of row 0, were there one.
+        any_staged: whether the table has what an exact reader tells of a record.
     """
     places = {column.known: place for place, column in enumerate(columns) if column.known}
-    defaults = {column: value.strip() for column, value in reading.defaults}
-    file = "file" if len(shifts) > 1 else "0::USMALLINT"
+    defaults = {column: value.strip() for column, value in options.defaults}
+    file = "file" if len(line_offsets) > 1 else "0::USMALLINT"
     line = (
-        f"rowid + 1 + {list(shifts)}[file + 1]" if len(shifts) > 1 else f"rowid + 1 + {shifts[0]}"
+        f"rowid + 1 + {list(line_offsets)}[file + 1]"
+        if len(line_offsets) > 1
+        else f"rowid + 1 + {line_offsets[0]}"
     )
     front = "coalesce(line, {line}) AS line, fault, why, raw"
-    if not told:
+    if not any_staged:
         front = "{line} AS line, NULL::VARCHAR AS fault, NULL::VARCHAR AS why, NULL::VARCHAR AS raw"
     parts = [
         f"rowid + 1 AS row, {file} AS file",
         front.format(line=line),
-        _op(reading, _filled_text("op", places, defaults)),
+        _op(options, _filled_text("op", places, defaults)),
         *(f"c{place}" for place in range(len(columns))),
-        *(form for column in ID_COLUMNS for form in _forms(column, places.get(column))),
-        *(f"{name_cell(name, reading, columns)} AS {name}" for name in NAME_COLUMNS),
+        *(
+            expression
+            for column in ID_COLUMNS
+            for expression in _id_columns_sql(column, places.get(column))
+        ),
+        *(f"{name_sql(name, options, columns)} AS {name}" for name in NAME_COLUMNS),
     ]
-    only = _only(reading, columns)
+    only = _only_conditions_sql(options, columns)
     where = f" WHERE fault IS NOT NULL OR ({' AND '.join(only)})" if only else ""
-    ids = ", ".join(part for column in ID_COLUMNS for part in _id(column, reading, defaults))
-    guard = f"{_guard(reading, places, defaults)} AS {GUARD}"
+    ids = ", ".join(
+        part for column in ID_COLUMNS for part in _id_with_default_sql(column, options, defaults)
+    )
+    guard = f"{_guard(options, places, defaults)} AS {GUARD}"
     outer = f"SELECT *, {ids}, {guard} FROM (SELECT marks, {', '.join(parts)} FROM staged)"
     return f"CREATE VIEW base AS SELECT * FROM ({outer}){where}"
 
 
-def has_guards(reading: Reading, columns: Sequence[Column]) -> bool:
+def has_guards(options: MappingOptions, columns: Sequence[MappingColumn]) -> bool:
     """Tell whether rows of the mapping may have a guard."""
     known = {column.known for column in columns}
-    return GUARD in reading.active and GUARD in known | dict(reading.defaults).keys()
+    return GUARD in options.active_columns and GUARD in known | dict(options.defaults).keys()
 
 
-def _guard(reading: Reading, places: Mapping[str, int], defaults: Mapping[str, str]) -> str:
+def _guard(options: MappingOptions, places: Mapping[str, int], defaults: Mapping[str, str]) -> str:
     """Build the guard of a row, NULL where it has none."""
     cells = [f"guard(c{places[GUARD]})"] if GUARD in places else []
-    if defaults.get(GUARD) and GUARD in reading.active:
+    if defaults.get(GUARD) and GUARD in options.active_columns:
         cells.append(literal(defaults[GUARD].lower()))
     guard = f"coalesce({', '.join(cells)})" if cells else "NULL::VARCHAR"
-    if reading.op is not None or not cells:
+    if options.op is not None or not cells:
         return guard
-    guarded = ", ".join(literal(op) for op in reading.guarded)
+    guarded = ", ".join(literal(op) for op in options.guarded_ops)
     return f"CASE WHEN op IN ({guarded}) THEN {guard} END"
 
 
-def _forms(column: str, place: int | None) -> list[str]:
+def _id_columns_sql(column: str, place: int | None) -> list[str]:
     """Build the forms of a clean id, before defaults: number, text, what is sent; its grade."""
-    number = text = sent = "NULL"
-    if place is not None and column in NUMBER_COLUMNS:
+    number = text = sent_id = "NULL"
+    if place is not None and column in NUMERIC_ID_COLUMNS:
         number = f"n_{column}"
         text = f"CASE WHEN {number} IS NULL THEN unwrapped(c{place}) END"
-        sent = f"CASE WHEN {number} IS NULL THEN unwrapped(c{place}) ELSE {number}::VARCHAR END"
+        sent_id = f"CASE WHEN {number} IS NULL THEN unwrapped(c{place}) ELSE {number}::VARCHAR END"
     elif place is not None:
-        odd = f"marks & {CLEANED[column]} <> 0"
-        sent = f"CASE WHEN {odd} THEN unwrapped(c{place}) ELSE c{place} END"
-    forms = [f"({sent})::VARCHAR AS k_{column}"]
-    if column in NUMBER_COLUMNS:
-        forms += [f"{number}::UBIGINT AS n_{column}", f"({text})::VARCHAR AS t_{column}"]
-    return [*forms, f"{MISSING if place is None else grade(column)} AS g_{column}"]
+        odd = f"marks & {CHANGED_ID[column]} <> 0"
+        sent_id = f"CASE WHEN {odd} THEN unwrapped(c{place}) ELSE c{place} END"
+    columns = [f"({sent_id})::VARCHAR AS k_{column}"]
+    if column in NUMERIC_ID_COLUMNS:
+        columns += [f"{number}::UBIGINT AS n_{column}", f"({text})::VARCHAR AS t_{column}"]
+    return [*columns, f"{MISSING if place is None else id_grade_sql(column)} AS g_{column}"]
 
 
-def name_cell(name: str, reading: Reading, columns: Sequence[Column]) -> str:
+def name_sql(name: str, options: MappingOptions, columns: Sequence[MappingColumn]) -> str:
     """Build the name that is sent, from the user's columns `c0`, `c1` and so on."""
     places = {column.known: place for place, column in enumerate(columns) if column.known}
-    defaults = {column: value.strip() for column, value in reading.defaults}
+    defaults = {column: value.strip() for column, value in options.defaults}
     return _filled_text(name, places, defaults)
 
 
 def _filled_text(column: str, places: Mapping[str, int], defaults: Mapping[str, str]) -> str:
     place = places.get(column)
-    return filled("NULL::VARCHAR" if place is None else f"c{place}", defaults.get(column))
+    return filled_sql("NULL::VARCHAR" if place is None else f"c{place}", defaults.get(column))
 
 
-def _op(reading: Reading, stated: str) -> str:
-    if reading.op is not None:
-        return f"{literal(reading.op.value)} AS op, lower({stated}) AS stated"
+def _op(options: MappingOptions, stated_op: str) -> str:
+    if options.op is not None:
+        return f"{literal(options.op.value)} AS op, lower({stated_op}) AS stated"
     known = ", ".join(literal(op.value) for op in Op)
-    op = f"CASE WHEN lower({stated}) IN ({known}) THEN lower({stated}) END"
-    return f"{op} AS op, lower({stated}) AS stated"
+    op = f"CASE WHEN lower({stated_op}) IN ({known}) THEN lower({stated_op}) END"
+    return f"{op} AS op, lower({stated_op}) AS stated"
 
 
-def _id(column: str, reading: Reading, defaults: Mapping[str, str]) -> list[str]:
+def _id_with_default_sql(
+    column: str, options: MappingOptions, defaults: Mapping[str, str]
+) -> list[str]:
     """Fill one id by its default; the deal of an unlink is the user's own and no id here."""
-    forms = {column: (f"k_{column}", "{}"), f"{column}_grade": (f"g_{column}", str(FILLED))}
-    if column in NUMBER_COLUMNS:
+    expressions = {
+        column: (f"k_{column}", "{}"),
+        f"{column}_grade": (f"g_{column}", str(DEFAULTED)),
+    }
+    if column in NUMERIC_ID_COLUMNS:
         text = "CASE WHEN number({0}) IS NULL THEN {0} END"
-        forms |= {
+        expressions |= {
             f"{column}_number": (f"n_{column}", "number({})"),
             f"{column}_text": (f"t_{column}", text),
         }
-    found = {name: form for name, (form, _) in forms.items()}
+    columns = {name: expression for name, (expression, _) in expressions.items()}
     default = defaults.get(column)
     if default:
-        found = {
+        columns = {
             name: f"CASE WHEN g_{column} = {MISSING} THEN {fill.format(literal(default))} "
-            f"ELSE {form} END"
-            for name, (form, fill) in forms.items()
+            f"ELSE {expression} END"
+            for name, (expression, fill) in expressions.items()
         }
-    if column == "deal_id" and reading.op in (None, Op.UNLINK):
+    if column == "deal_id" and options.op in (None, Op.UNLINK):
         unlink, unsent = "op IS NOT DISTINCT FROM 'unlink'", {f"{column}_grade": str(GOOD)}
-        found = {
-            name: f"CASE WHEN {unlink} THEN {unsent.get(name, 'NULL')} ELSE {form} END"
-            for name, form in found.items()
+        columns = {
+            name: f"CASE WHEN {unlink} THEN {unsent.get(name, 'NULL')} ELSE {expression} END"
+            for name, expression in columns.items()
         }
-    return [f"{form} AS {name}" for name, form in found.items()]
+    return [f"{expression} AS {name}" for name, expression in columns.items()]
 
 
-def _only(reading: Reading, columns: Sequence[Column]) -> list[str]:
-    return [_condition(header, value, reading, columns) for header, value in reading.only]
+def _only_conditions_sql(options: MappingOptions, columns: Sequence[MappingColumn]) -> list[str]:
+    return [_condition(header, value, options, columns) for header, value in options.only]
 
 
-def _condition(header: str, value: str | None, reading: Reading, columns: Sequence[Column]) -> str:
+def _condition(
+    header: str, value: str | None, options: MappingOptions, columns: Sequence[MappingColumn]
+) -> str:
     place = _place_of(header, columns)
     if place is None:
         raise BadFileError(
             f"No header is called {header!r}, as --only says.",
             where=f"--only {header}",
-            advice=nearest(header, [column.header for column in columns]),
+            advice=suggest_headers(header, [column.header for column in columns]),
         )
     known = columns[place].known
-    shown = known if known in ID_COLUMNS else f"tidy(c{place})"
+    cell = known if known in ID_COLUMNS else f"tidy(c{place})"
     if known in ("op", "owner_name", "deal_name"):
-        shown = "stated" if known == "op" else known
+        cell = "stated" if known == "op" else known
     if value is None:
-        return f"coalesce({shown}, '') <> ''"
-    wanted = value.strip().lower() if known == "op" else value.strip()
-    return f"coalesce({shown}, '') = {literal(wanted)}"
+        return f"coalesce({cell}, '') <> ''"
+    expected = value.strip().lower() if known == "op" else value.strip()
+    return f"coalesce({cell}, '') = {literal(expected)}"
 
 
-def _place_of(header: str, columns: Sequence[Column]) -> int | None:
+def _place_of(header: str, columns: Sequence[MappingColumn]) -> int | None:
     for place, column in enumerate(columns):
         if column.known == header:
             return place
-    return find([column.header for column in columns], header)
+    return find_header([column.header for column in columns], header)
 
 
-def run_view(reading: Reading, refused: Iterable[RoundIds], *, guards: bool) -> str:
+def run_view_sql(
+    options: MappingOptions, rounded_ids: Iterable[TrailingZeroCount], *, guards: bool
+) -> str:
     """Build the view `run`: the first thing that is wrong with each row, and where.
 
     Args:
-        reading: how the mapping is to be read.
-        refused: the ids that a spreadsheet has rounded.
+        options: how the mapping is to be read.
+        rounded_ids: the ids that a spreadsheet has rounded.
         guards: whether rows may have one.
     """
     lengths: dict[str, list[int]] = {column: [] for column in (*ID_COLUMNS, GUARD)}
-    for found in refused:
-        lengths[found.column].append(found.length)
-    flaws = [("fault IS NOT NULL", "fault", "NULL"), *_op_flaws(reading)]
+    for rounded in rounded_ids:
+        lengths[rounded.column].append(rounded.length)
+    flaws = [("fault IS NOT NULL", "fault", "NULL"), *_op_flaws(options)]
     for column in ID_COLUMNS:
         flaws += _id_flaws(column, lengths[column])
     flaws += _guard_flaws(lengths[GUARD]) if guards else []
@@ -291,10 +315,10 @@ def run_view(reading: Reading, refused: Iterable[RoundIds], *, guards: bool) -> 
     )
 
 
-def _op_flaws(reading: Reading) -> list[tuple[str, str, str]]:
+def _op_flaws(options: MappingOptions) -> list[tuple[str, str, str]]:
     bad = literal(faults.BAD_OP)
-    if reading.op is not None:
-        return [(f"stated <> {literal(reading.op.value)}", bad, "'op'")]
+    if options.op is not None:
+        return [(f"stated <> {literal(options.op.value)}", bad, "'op'")]
     missing = literal(faults.MISSING_VALUE)
     return [("stated IS NULL", missing, "'op'"), ("op IS NULL", bad, "'op'")]
 
@@ -308,17 +332,21 @@ def _id_flaws(column: str, lengths: list[int]) -> list[tuple[str, str, str]]:
     ]
     if lengths:
         among = ", ".join(map(str, lengths))
-        when = f"{grade} = {ROUND} AND length({column}) IN ({among})"
+        when = f"{grade} = {TRAILING_ZEROS} AND length({column}) IN ({among})"
         flaws.append((when, literal(faults.ROUNDED_ID), blame))
     return flaws
 
 
 def _guard_flaws(lengths: list[int]) -> list[tuple[str, str, str]]:
-    one = f"[0-9]{{1,100}}|{NO_DEAL}"
-    allowed = f"({one})([{EITHER}]({one}))*"
+    deal_pattern = f"[0-9]{{1,100}}|{NO_DEAL}"
+    allowed = f"({deal_pattern})([{GUARD_SEPARATOR}]({deal_pattern}))*"
     blame = literal(GUARD)
     flaws = [
-        (f"regexp_full_match({GUARD}, {literal(NUMBER)})", literal(faults.ROUNDED_ID), blame),
+        (
+            f"regexp_full_match({GUARD}, {literal(SPREADSHEET_NUMBER)})",
+            literal(faults.ROUNDED_ID),
+            blame,
+        ),
         (f"NOT regexp_full_match({GUARD}, {literal(allowed)})", literal(faults.BAD_ID), blame),
     ]
     if lengths:
@@ -328,35 +356,35 @@ def _guard_flaws(lengths: list[int]) -> list[tuple[str, str, str]]:
     return flaws
 
 
-class Findings(NamedTuple):
+class RowStatistics(NamedTuple):
     """What one look at all rows of the run says.
 
-    `marks` are those of any row that nothing is wrong with by itself, together; `guarded` counts
-    such rows that have a guard.
+    `flags` are those of any row that nothing is wrong with by itself, together; `guarded_ops`
+    counts such rows that have a guard.
     """
 
     rows: int
     faulty: int
-    marks: int
+    flags: int
     guarded: int
 
-    def owner_forms(self) -> tuple[str, ...]:
+    def group_key_columns(self) -> tuple[str, ...]:
         """Name what tells contact and owner apart, as it is stored: cheaper than their texts."""
         return tuple(
-            form
+            name
             for column in ("contact_id", "owner_id")
-            for form in (f"{column}_number", f"{column}_text")
-            if form.endswith("number") or self.marks & TEXT[column]
+            for name in (f"{column}_number", f"{column}_text")
+            if name.endswith("number") or self.flags & TEXT_ID[column]
         )
 
 
-def findings(database: Database, reading: Reading) -> Findings:
+def collect_row_statistics(database: Database, options: MappingOptions) -> RowStatistics:
     """Look at all rows of the run; an id that is filled in may be anything."""
-    rows, faulty, marks, guarded = database.one(
+    rows, faulty, flags, guarded = database.fetch_one(
         "SELECT count(*), count(*) FILTER (reason IS NOT NULL), "
         "coalesce(bit_or(marks) FILTER (reason IS NULL), 0), "
         f"count({GUARD}) FILTER (reason IS NULL) FROM run"
     )
-    for column, _ in reading.defaults:
-        marks |= CLEANED.get(column, 0) | TEXT.get(column, 0)
-    return Findings(int(rows), int(faulty), int(marks), int(guarded))
+    for column, _ in options.defaults:
+        flags |= CHANGED_ID.get(column, 0) | TEXT_ID.get(column, 0)
+    return RowStatistics(int(rows), int(faulty), int(flags), int(guarded))

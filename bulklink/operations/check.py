@@ -9,21 +9,21 @@ from pathlib import Path
 
 import msgspec
 
-from bulklink.ledger.index import Outcome, Outcomes
+from bulklink.ledger.index import RecordedResult, ResultIndex
 from bulklink.ledger.row_array import RowArray
 from bulklink.ledger.state import replay
-from bulklink.mapping.original_rows import PlannedIds, planned_ids
+from bulklink.mapping.original_rows import PlannedIds, stream_planned_ids
 from bulklink.models import Status
 from bulklink.runs.folder import RunFolder, folder_of
-from bulklink.runs.hashes import sha256_of, whole_lines
-from bulklink.runs.record import Forgotten, InputRecord, RunRecord, State
-from bulklink.runs.status import PENDING, counts_of
+from bulklink.runs.hashes import sha256_of, whole_lines_length
+from bulklink.runs.record import ForgetResult, InputRecord, RunRecord, RunState
+from bulklink.runs.status import PENDING, status_counts
 
 _STANDARD_INPUT = "-"
-_NAMED = 5
+_MAX_ROWS_NAMED = 5
 
 
-class Verdict(StrEnum):
+class CheckStatus(StrEnum):
     """What a check of one part came to."""
 
     OK = "ok"
@@ -32,14 +32,14 @@ class Verdict(StrEnum):
     NOT_YET = "not-yet"
 
 
-class Part(msgspec.Struct, frozen=True):
+class CheckItem(msgspec.Struct, frozen=True):
     """A part of a run that was checked; `detail` says more where there is more to say."""
 
-    verdict: Verdict
+    verdict: CheckStatus
     detail: str = ""
 
 
-class Proof(msgspec.Struct, frozen=True):
+class CheckResult(msgspec.Struct, frozen=True):
     """What was checked of a run.
 
     `mappings` has each input by its name: one that is not there any more proves nothing and is no
@@ -47,22 +47,22 @@ class Proof(msgspec.Struct, frozen=True):
     after.
     """
 
-    plan: Part
-    ledger: Part
-    accounting: Part
-    mappings: dict[str, Part]
-    forgotten: tuple[Forgotten, ...]
+    plan: CheckItem
+    ledger: CheckItem
+    accounting: CheckItem
+    mappings: dict[str, CheckItem]
+    forgotten: tuple[ForgetResult, ...]
 
     @property
     def ok(self) -> bool:
         """Whether nothing differs, and nothing that a run must have is missing."""
-        own = (self.plan, self.ledger, self.accounting)
-        return all(part.verdict in (Verdict.OK, Verdict.NOT_YET) for part in own) and all(
-            part.verdict is not Verdict.DIFFERS for part in self.mappings.values()
-        )
+        required_items = (self.plan, self.ledger, self.accounting)
+        return all(
+            item.verdict in (CheckStatus.OK, CheckStatus.NOT_YET) for item in required_items
+        ) and all(item.verdict is not CheckStatus.DIFFERS for item in self.mappings.values())
 
 
-def prove(run: str | PathLike[str]) -> Proof:
+def check_run(run: str | PathLike[str]) -> CheckResult:
     """Hold the files of a run against the hashes that were kept, and the ledger against the plan.
 
     Works at any time. While a run goes on, the ledger is held against what it was when the last
@@ -80,149 +80,155 @@ def prove(run: str | PathLike[str]) -> Proof:
     """
     folder = folder_of(run)
     record = folder.read()
-    proof = _prove(folder, record)
-    now = folder.read()
-    if proof.ok or now == record:
-        return proof
-    return _prove(folder, now)  # it ended between the two looks
+    result = _check_files(folder, record)
+    latest_record = folder.read()
+    if result.ok or latest_record == record:
+        return result
+    return _check_files(folder, latest_record)  # it ended between the two looks
 
 
-def _prove(folder: RunFolder, record: RunRecord) -> Proof:
-    plan = _plan(folder, record)
-    return Proof(
-        plan=plan,
-        ledger=_ledger(folder, record),
-        accounting=_accounting(folder, record, planned=plan.verdict is Verdict.OK),
-        mappings={one.name: _mapping(one) for one in record.inputs},
+def _check_files(folder: RunFolder, record: RunRecord) -> CheckResult:
+    plan_item = _check_plan(folder, record)
+    return CheckResult(
+        plan=plan_item,
+        ledger=_check_ledger(folder, record),
+        accounting=_check_accounting(folder, record, plan_ok=plan_item.verdict is CheckStatus.OK),
+        mappings={
+            input_record.name: _check_mapping(input_record) for input_record in record.inputs
+        },
         forgotten=record.forgotten,
     )
 
 
-def _plan(folder: RunFolder, record: RunRecord) -> Part:
-    if any(not one.complete for one in record.forgotten):
-        return Part(Verdict.DIFFERS, "forget was begun and not ended: run it again")
+def _check_plan(folder: RunFolder, record: RunRecord) -> CheckItem:
+    if any(not forget_result.complete for forget_result in record.forgotten):
+        return CheckItem(CheckStatus.DIFFERS, "forget was begun and not ended: run it again")
     if record.plan_sha256 is None:
-        return Part(Verdict.NOT_YET, "the run came to no plan")
-    return _same(folder.plan, record.plan_sha256)
+        return CheckItem(CheckStatus.NOT_YET, "the run came to no plan")
+    return _check_hash(folder.plan, record.plan_sha256)
 
 
-def _same(path: Path, sha256: str) -> Part:
+def _check_hash(path: Path, sha256: str) -> CheckItem:
     if not path.is_file():
-        return Part(Verdict.MISSING)
-    found = sha256_of(path)
-    if found == sha256:
-        return Part(Verdict.OK)
-    return Part(Verdict.DIFFERS, f"SHA-256 {found}, recorded {sha256}")
+        return CheckItem(CheckStatus.MISSING)
+    actual_sha256 = sha256_of(path)
+    if actual_sha256 == sha256:
+        return CheckItem(CheckStatus.OK)
+    return CheckItem(CheckStatus.DIFFERS, f"SHA-256 {actual_sha256}, recorded {sha256}")
 
 
-def _ledger(folder: RunFolder, record: RunRecord) -> Part:
+def _check_ledger(folder: RunFolder, record: RunRecord) -> CheckItem:
     if record.ledger_sha256 is None or record.ledger_bytes is None:
-        return Part(Verdict.NOT_YET, "no hash is recorded")
-    length = whole_lines(folder.ledger)
+        return CheckItem(CheckStatus.NOT_YET, "no hash is recorded")
+    length = whole_lines_length(folder.ledger)
     if length < record.ledger_bytes:
         if not folder.ledger.exists():
-            return Part(Verdict.MISSING)
-        return Part(Verdict.DIFFERS, f"{length:,} bytes, recorded {record.ledger_bytes:,}")
-    found = sha256_of(folder.ledger, record.ledger_bytes) if record.ledger_bytes else None
-    if found is not None and found != record.ledger_sha256:
-        return Part(Verdict.DIFFERS, f"SHA-256 {found}, recorded {record.ledger_sha256}")
-    more = length - record.ledger_bytes
-    if not more:
-        return Part(Verdict.OK)
-    if record.state is State.RUNNING:
-        return Part(Verdict.OK, f"{more:,} bytes more since, by a run that has not ended")
-    return Part(Verdict.DIFFERS, f"{more:,} bytes were added since the run ended")
+            return CheckItem(CheckStatus.MISSING)
+        return CheckItem(CheckStatus.DIFFERS, f"{length:,} bytes, recorded {record.ledger_bytes:,}")
+    actual_sha256 = sha256_of(folder.ledger, record.ledger_bytes) if record.ledger_bytes else None
+    if actual_sha256 is not None and actual_sha256 != record.ledger_sha256:
+        return CheckItem(
+            CheckStatus.DIFFERS, f"SHA-256 {actual_sha256}, recorded {record.ledger_sha256}"
+        )
+    extra_bytes = length - record.ledger_bytes
+    if not extra_bytes:
+        return CheckItem(CheckStatus.OK)
+    if record.state is RunState.RUNNING:
+        return CheckItem(
+            CheckStatus.OK, f"{extra_bytes:,} bytes more since, by a run that has not ended"
+        )
+    return CheckItem(CheckStatus.DIFFERS, f"{extra_bytes:,} bytes were added since the run ended")
 
 
-def _mapping(one: InputRecord) -> Part:
-    if one.name == _STANDARD_INPUT:
-        return Part(Verdict.MISSING, "it was standard input")
-    return _same(Path(one.name), one.sha256)
+def _check_mapping(input_record: InputRecord) -> CheckItem:
+    if input_record.name == _STANDARD_INPUT:
+        return CheckItem(CheckStatus.MISSING, "it was standard input")
+    return _check_hash(Path(input_record.name), input_record.sha256)
 
 
-def _accounting(folder: RunFolder, record: RunRecord, *, planned: bool) -> Part:
+def _check_accounting(folder: RunFolder, record: RunRecord, *, plan_ok: bool) -> CheckItem:
     """Check the counts; and every row, where the plan can be trusted."""
-    told = replay(folder.ledger)
-    counts = counts_of(record, told)
-    faults = _faults_of_counts(record, counts)
-    if told.settled_twice:
-        rows = ", ".join(map(str, told.settled_twice[:_NAMED]))
+    ledger_state = replay(folder.ledger)
+    counts = status_counts(record, ledger_state)
+    faults = _count_faults(record, counts)
+    if ledger_state.resettled_rows:
+        rows = ", ".join(map(str, ledger_state.resettled_rows[:_MAX_ROWS_NAMED]))
         faults.append(f"rows were settled twice: {rows}")
-    if planned:
-        faults += _faults_of_rows(folder, record)
+    if plan_ok:
+        faults += _row_faults(folder, record)
     if faults:
-        return Part(Verdict.DIFFERS, "; ".join(faults))
-    return Part(Verdict.OK)
+        return CheckItem(CheckStatus.DIFFERS, "; ".join(faults))
+    return CheckItem(CheckStatus.OK)
 
 
-def _faults_of_counts(record: RunRecord, counts: dict[str, int]) -> list[str]:
+def _count_faults(record: RunRecord, counts: dict[str, int]) -> list[str]:
     faults = []
     pending = counts[PENDING]
-    if pending < 0 or (record.state is State.FINISHED and pending):
+    if pending < 0 or (record.state is RunState.FINISHED and pending):
         faults.append(f"{sum(counts.values()) - pending:,} of {record.rows:,} rows have a result")
-    if record.state is not State.RUNNING:
+    if record.state is not RunState.RUNNING:
         faults += [
-            f"run.json says {known:,} {status}, the ledger {counts[status]:,}"
-            for status, known in record.counts.items()
-            if counts[status] != known
+            f"run.json says {recorded:,} {status}, the ledger {counts[status]:,}"
+            for status, recorded in record.counts.items()
+            if counts[status] != recorded
         ]
     return faults
 
 
-def _faults_of_rows(folder: RunFolder, record: RunRecord) -> list[str]:
+def _row_faults(folder: RunFolder, record: RunRecord) -> list[str]:
     """Hold every result against the row of the plan that it is of.
 
     All is told from one look at the ledger, for a run that goes on adds to it meanwhile.
     """
-    planned, strange, unplanned = _Rows(), _Rows(), 0
+    planned_rows, mismatched, unplanned = _RowSet(), _RowSet(), 0
     with (
-        Outcomes(folder.ledger) as outcomes,
+        ResultIndex(folder.ledger) as outcomes,
         tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
     ):
-        for row in planned_ids(folder.plan, Path(scratch) / "spill"):
-            planned.add(row.row)
+        for row in stream_planned_ids(folder.plan, Path(scratch) / "spill"):
+            planned_rows.add(row.row)
             outcome = outcomes.of(row.row)
-            if outcome is not None and not _is_of(outcome, row):
-                strange.add(row.row)
-        for other in outcomes.rows(0):
-            if other not in planned:
+            if outcome is not None and not _matches_planned_row(outcome, row):
+                mismatched.add(row.row)
+        for result_row in outcomes.rows(0):
+            if result_row not in planned_rows:
                 unplanned += 1
-                if not _is_refused(outcomes.of(other)):
-                    strange.add(other)
+                if not _is_refused(outcomes.of(result_row)):
+                    mismatched.add(result_row)
     faults = []
-    if strange.count:
-        named = ", ".join(map(str, strange.first))
-        faults.append(f"{strange.count:,} results are not of the run's rows: row {named}")
-    rows = planned.count + unplanned
+    if mismatched.count:
+        first_rows = ", ".join(map(str, mismatched.first))
+        faults.append(f"{mismatched.count:,} results are not of the run's rows: row {first_rows}")
+    rows = planned_rows.count + unplanned
     if rows != record.rows:
         faults.append(f"plan and refused rows are {rows:,}, not {record.rows:,}")
     return faults
 
 
-def _is_of(outcome: Outcome, row: PlannedIds) -> bool:
-    twin = row.duplicate_of if outcome.status is Status.DUPLICATE else msgspec.UNSET
-    same = (outcome.contact_id, outcome.message_id) == (row.contact_id, row.message_id)
-    return same and outcome.duplicate_of == twin
+def _matches_planned_row(outcome: RecordedResult, row: PlannedIds) -> bool:
+    duplicate_of = row.duplicate_of if outcome.status is Status.DUPLICATE else msgspec.UNSET
+    same_ids = (outcome.contact_id, outcome.message_id) == (row.contact_id, row.message_id)
+    return same_ids and outcome.duplicate_of == duplicate_of
 
 
-def _is_refused(outcome: Outcome | None) -> bool:
+def _is_refused(outcome: RecordedResult | None) -> bool:
     return outcome is not None and outcome.status is Status.REJECTED
 
 
-class _Rows:
+class _RowSet:
     """The numbers of rows, a byte each; how many there are, and the first few."""
 
     def __init__(self) -> None:
-        self._known = RowArray("B")
+        self._present = RowArray("B")
         self.count = 0
         self.first: list[int] = []
 
     def add(self, row: int) -> None:
         """Note a row."""
-        self.count += not self._known[row]
-        self._known[row] = 1
-        if len(self.first) < _NAMED:
+        self.count += not self._present[row]
+        self._present[row] = 1
+        if len(self.first) < _MAX_ROWS_NAMED:
             self.first.append(row)
 
     def __contains__(self, row: int) -> bool:
-        return self._known[row] == 1
+        return self._present[row] == 1

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from bulklink.engine.quota.budget import Limits
-from bulklink.operations.job import Edition, Job, edition_of
+from bulklink.engine.quota.budget import CreditLimits
+from bulklink.operations.job import Edition, Job, parse_edition
 from bulklink.zoho.connection import is_loopback
 from bulklink.zoho.lookup_responses import Org
 
-_DAY_CREDITS = {
+_DAILY_CREDITS = {
     Edition.STANDARD: (50_000, 250, 100_000),
     Edition.PROFESSIONAL: (50_000, 500, 3_000_000),
     Edition.ENTERPRISE: (50_000, 1_000, 5_000_000),
@@ -20,21 +20,21 @@ _DAY_CREDITS = {
 """Credits in 24 hours by edition: for the org, for each user, and at most (Zoho's API limits)."""
 
 
-def credits_a_day(edition: Edition | None, users: int) -> int | None:
+def edition_credits(edition: Edition | None, users: int) -> int | None:
     """Return the credits of an org in 24 hours, None where its edition is not known."""
     if edition is None:
         return None
-    org, each, most = _DAY_CREDITS[edition]
-    found = org + each * users
-    return found if most is None else min(found, most)
+    base, per_user, maximum = _DAILY_CREDITS[edition]
+    total = base + per_user * users
+    return total if maximum is None else min(total, maximum)
 
 
-def quota_of(job: Job, org: Org) -> int | None:
+def daily_quota(job: Job, org: Org) -> int | None:
     """Return the credits of an org in 24 hours by its licence or the job's edition, if known."""
-    return credits_a_day(job.edition or edition_of(org.paid_type), org.users or 0)
+    return edition_credits(job.edition or parse_edition(org.paid_type), org.users or 0)
 
 
-def limits_of(job: Job, quota: int | None = None) -> Limits:
+def credit_limits(job: Job, quota: int | None = None) -> CreditLimits:
     """Return what a job may spend.
 
     As long as the CRM does not tell what is left, the reserve is kept by counting, from the org's
@@ -44,13 +44,15 @@ def limits_of(job: Job, quota: int | None = None) -> Limits:
         job: what is asked.
         quota: the org's credits in 24 hours; None where they are not known.
     """
-    whole = quota if quota is not None else job.credits_per_day
-    untold = max(0, whole - job.reserve_credits) if whole is not None else None
-    return Limits(
-        most=job.max_credits,
-        a_day=job.credits_per_day,
+    daily_total = quota if quota is not None else job.credits_per_day
+    unreported_limit = (
+        max(0, daily_total - job.reserve_credits) if daily_total is not None else None
+    )
+    return CreditLimits(
+        per_invocation=job.max_credits,
+        per_day=job.credits_per_day,
         reserve=job.reserve_credits,
-        untold=untold if job.reserve_credits else None,
+        per_day_if_unreported=unreported_limit if job.reserve_credits else None,
     )
 
 
@@ -59,6 +61,6 @@ def credits_key(api_url: str, org_id: str | None) -> str:
 
     On this machine the port belongs to it: two local CRMs are two orgs.
     """
-    parts = urlsplit(api_url)
-    host = parts.netloc if is_loopback(api_url) else parts.hostname or parts.netloc
+    url = urlsplit(api_url)
+    host = url.netloc if is_loopback(api_url) else url.hostname or url.netloc
     return f"{host} {org_id}" if org_id else host

@@ -12,32 +12,34 @@ import msgspec
 import platformdirs
 
 from bulklink.engine.clock import Clock
-from bulklink.engine.quota.daily_usage import Day, DayFile, ThreadedDay
-from bulklink.ledger.writer import DiskFiles, Files
+from bulklink.engine.quota.daily_usage import DailyUsage, DailyUsageFile, ThreadedDailyUsage
+from bulklink.ledger.writer import DiskLedgerFiles, LedgerFiles
 from bulklink.zoho.tokens import TokenStore
 from bulklink.zoho.transport import HttpTransport, Transport
 
 
-class Surroundings(msgspec.Struct, frozen=True):
+class Environment(msgspec.Struct, frozen=True):
     """Network, disk and clock of a run; the tests bring a CRM and a clock of their own.
 
-    `day` returns the day's credits that are counted under a key.
+    `daily_usage` returns the day's credits that are counted under a key.
     """
 
     clock: Clock
     transport: Callable[[], AbstractAsyncContextManager[Transport]]
-    files: Callable[[Path, Path, bool], Files]
+    files: Callable[[Path, Path, bool], LedgerFiles]
     token_store: TokenStore | None
-    day: Callable[[str], Day]
+    daily_usage: Callable[[str], DailyUsage]
 
 
-def real_surroundings() -> Surroundings:
+def real_environment() -> Environment:
     """Return the network, the disk and the clock of this machine."""
-    state = Path(platformdirs.user_state_dir("bulklink", appauthor=False))
-    return Surroundings(
-        clock=Clock(wall=time.time, monotonic=time.monotonic, chance=random.random),
+    state_folder = Path(platformdirs.user_state_dir("bulklink", appauthor=False))
+    return Environment(
+        clock=Clock(wall=time.time, monotonic=time.monotonic, random=random.random),
         transport=HttpTransport,
-        files=lambda ledger, answers, sync: DiskFiles(ledger, answers, sync=sync),
-        token_store=TokenStore(state / "tokens"),
-        day=lambda key: ThreadedDay(DayFile(state / "credits.sqlite3", key)),
+        files=lambda ledger, answers, sync: DiskLedgerFiles(ledger, answers, sync=sync),
+        token_store=TokenStore(state_folder / "tokens"),
+        daily_usage=lambda key: ThreadedDailyUsage(
+            DailyUsageFile(state_folder / "credits.sqlite3", key)
+        ),
     )

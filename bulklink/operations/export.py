@@ -11,35 +11,41 @@ from typing import BinaryIO
 import msgspec
 
 from bulklink.errors import RunDirError
-from bulklink.ledger.index import Outcome, Outcomes
-from bulklink.mapping.original_rows import IDS, OwnColumn, OwnRow, own_columns, own_rows
+from bulklink.ledger.index import RecordedResult, ResultIndex
+from bulklink.mapping.original_rows import (
+    FALLBACK_COLUMNS,
+    MappingRow,
+    UserColumn,
+    load_user_columns,
+    stream_mapping_rows,
+)
 from bulklink.mapping.schema import GUARD, ID_COLUMNS
 from bulklink.models import NO_DEAL
 from bulklink.runs.folder import RunFolder, folder_of
-from bulklink.runs.record import RunRecord, State
+from bulklink.runs.record import RunRecord, RunState
 from bulklink.runs.status import PENDING
-from bulklink.tables import Cell, Column, Kind, Output, output_to
+from bulklink.tables import Cell, FileType, TableColumn, TableOutput, resolve_output
 
 RESULT_COLUMNS = (
-    Column("bulklink_status"),
-    Column("bulklink_code"),
-    Column("bulklink_message"),
-    Column("bulklink_http_status", number=True),
-    Column("bulklink_attempts", number=True),
-    Column("bulklink_previous_deal_id", ident=True),
-    Column("bulklink_previous_deal_name"),
-    Column("bulklink_current_deal_id", ident=True),
-    Column("bulklink_duplicate_of", number=True),
-    Column("bulklink_row", number=True),
-    Column("bulklink_ts"),
+    TableColumn("bulklink_status"),
+    TableColumn("bulklink_code"),
+    TableColumn("bulklink_message"),
+    TableColumn("bulklink_http_status", is_number=True),
+    TableColumn("bulklink_attempts", is_number=True),
+    TableColumn("bulklink_previous_deal_id", is_id=True),
+    TableColumn("bulklink_previous_deal_name"),
+    TableColumn("bulklink_current_deal_id", is_id=True),
+    TableColumn("bulklink_duplicate_of", is_number=True),
+    TableColumn("bulklink_row", is_number=True),
+    TableColumn("bulklink_ts"),
 )
 _ROWS_AT_ONCE = 1000
 
 
-class Exported(msgspec.Struct, frozen=True):
+class ExportResult(msgspec.Struct, frozen=True):
     """What was written: how many rows of each status; `ids_only` where the rest was forgotten."""
 
-    format: Kind
+    format: FileType
     rows: int
     counts: dict[str, int]
     ids_only: bool
@@ -54,7 +60,7 @@ def export(
     format_: str | None = None,
     spreadsheet: bool = False,
     force: bool = False,
-) -> Exported:
+) -> ExportResult:
     """Write every row of a run with what became of it, in the order of the mapping.
 
     Works at any time, also while the run goes on: what has no result then is pending. It blocks.
@@ -76,48 +82,57 @@ def export(
         RunDirError: if this is no run folder, or the run came to no plan.
         LedgerError: if its ledger is damaged.
     """
-    to = output_to(output, format_, spreadsheet=spreadsheet, force=force)
+    table_output = resolve_output(output, format_, spreadsheet=spreadsheet, force=force)
     folder = folder_of(run)
-    if to.path is not None and to.form.kind is Kind.XLSX and not status and not code:
-        from bulklink.tables.xlsx import check_rows  # noqa: PLC0415 - heavy, seldom needed
+    if (
+        table_output.path is not None
+        and table_output.table_format.file_type is FileType.XLSX
+        and not status
+        and not code
+    ):
+        from bulklink.tables.xlsx import check_row_count  # noqa: PLC0415 - heavy, seldom needed
 
-        check_rows(to.path, folder.read().rows)  # rather than after a minute
-    return _write(folder, to, frozenset(status), frozenset(code))
+        check_row_count(table_output.path, folder.read().rows)  # rather than after a minute
+    return _write(folder, table_output, frozenset(status), frozenset(code))
 
 
 def _write(
-    folder: RunFolder, to: Output, statuses: Collection[str], codes: Collection[str]
-) -> Exported:
+    folder: RunFolder, table_output: TableOutput, statuses: Collection[str], codes: Collection[str]
+) -> ExportResult:
     record = folder.read()
-    _refuse_refused(folder, record)
+    _check_has_results(folder, record)
     # A finished run without a plan is an undo that left everything as it was.
-    columns = own_columns(folder.plan) if record.plan_sha256 else ()
-    kept = columns or IDS
+    plan_columns = load_user_columns(folder.plan) if record.plan_sha256 else ()
+    exported_columns = plan_columns or FALLBACK_COLUMNS
     counts: dict[str, int] = {}
     with (
-        Outcomes(folder.ledger) as outcomes,
+        ResultIndex(folder.ledger) as outcomes,
         tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
-        to.open([*map(_column, kept), *RESULT_COLUMNS]) as table,
+        table_output.open([*map(_table_column, exported_columns), *RESULT_COLUMNS]) as table,
     ):
         spill = Path(scratch) / "spill"
-        own = own_rows(folder.plan, folder.rejects, kept, spill, outcomes.__contains__)
-        waiting: list[tuple[Cell, ...]] = []
-        for row in _complete(own, kept, outcomes):
-            result = _result(row.row, outcomes.of(row.row))
+        mapping_rows = stream_mapping_rows(
+            folder.plan, folder.rejects, exported_columns, spill, outcomes.__contains__
+        )
+        batch: list[tuple[Cell, ...]] = []
+        for row in _with_ledger_rows(mapping_rows, exported_columns, outcomes):
+            result = _result_cells(row.row, outcomes.of(row.row))
             if (statuses and result[0] not in statuses) or (codes and result[1] not in codes):
                 continue
             counts[str(result[0])] = counts.get(str(result[0]), 0) + 1
-            waiting.append((*row.cells, *result))
-            if len(waiting) == _ROWS_AT_ONCE:
-                table.write(waiting)
-                waiting.clear()
-        table.write(waiting)
-    forgotten = bool(record.forgotten) and not columns
-    return Exported(to.form.kind, sum(counts.values()), counts, ids_only=forgotten)
+            batch.append((*row.cells, *result))
+            if len(batch) == _ROWS_AT_ONCE:
+                table.write(batch)
+                batch.clear()
+        table.write(batch)
+    ids_only = bool(record.forgotten) and not plan_columns
+    return ExportResult(
+        table_output.table_format.file_type, sum(counts.values()), counts, ids_only=ids_only
+    )
 
 
-def _refuse_refused(folder: RunFolder, record: RunRecord) -> None:
-    if record.state is State.REFUSED and not folder.plan.is_file():
+def _check_has_results(folder: RunFolder, record: RunRecord) -> None:
+    if record.state is RunState.REFUSED and not folder.plan.is_file():
         raise RunDirError(
             "This run was refused before there was a plan: it has no results.",
             where=str(folder.path),
@@ -125,38 +140,40 @@ def _refuse_refused(folder: RunFolder, record: RunRecord) -> None:
         )
 
 
-def _column(own: OwnColumn) -> Column:
-    return Column(
-        own.header, own.name.removeprefix("bulklink_"), ident=own.known in (*ID_COLUMNS, GUARD)
+def _table_column(column: UserColumn) -> TableColumn:
+    return TableColumn(
+        column.header,
+        column.name.removeprefix("bulklink_"),
+        is_id=column.known in (*ID_COLUMNS, GUARD),
     )
 
 
-def _complete(
-    own: Iterator[OwnRow], columns: Sequence[OwnColumn], outcomes: Outcomes
-) -> Iterator[OwnRow]:
+def _with_ledger_rows(
+    rows: Iterator[MappingRow], columns: Sequence[UserColumn], outcomes: ResultIndex
+) -> Iterator[MappingRow]:
     """Add the rows that only the ledger knows: refused ones whose cells are not kept."""
-    last = 0
-    for row in own:
-        for missing in outcomes.rows(last + 1, row.row - 1):
-            yield _ids_of(missing, columns, outcomes)
-        last = row.row
+    last_row = 0
+    for row in rows:
+        for missing_row in outcomes.rows(last_row + 1, row.row - 1):
+            yield _ids_from_ledger(missing_row, columns, outcomes)
+        last_row = row.row
         yield row
-    for missing in outcomes.rows(last + 1):
-        yield _ids_of(missing, columns, outcomes)
+    for missing_row in outcomes.rows(last_row + 1):
+        yield _ids_from_ledger(missing_row, columns, outcomes)
 
 
-def _ids_of(row: int, columns: Sequence[OwnColumn], outcomes: Outcomes) -> OwnRow:
-    told = msgspec.structs.asdict(outcome) if (outcome := outcomes.of(row)) else {}
-    return OwnRow(
+def _ids_from_ledger(row: int, columns: Sequence[UserColumn], outcomes: ResultIndex) -> MappingRow:
+    fields = msgspec.structs.asdict(outcome) if (outcome := outcomes.of(row)) else {}
+    return MappingRow(
         row,
         tuple(
-            told.get(column.known) if column.known in ("op", *ID_COLUMNS) else None
+            fields.get(column.known) if column.known in ("op", *ID_COLUMNS) else None
             for column in columns
         ),
     )
 
 
-def _result(row: int, outcome: Outcome | None) -> tuple[Cell, ...]:
+def _result_cells(row: int, outcome: RecordedResult | None) -> tuple[Cell, ...]:
     """Return the cells of the result columns."""
     if outcome is None:
         return (PENDING, None, None, None, None, None, None, None, None, row, None)
@@ -166,18 +183,18 @@ def _result(row: int, outcome: Outcome | None) -> tuple[Cell, ...]:
         outcome.message or None,
         outcome.http_status,
         outcome.attempts,
-        _deal(outcome.previous_deal_id),
-        _known(outcome.previous_deal_name),
-        _deal(outcome.current_deal_id),
+        _deal_cell(outcome.previous_deal_id),
+        _text_cell(outcome.previous_deal_name),
+        _deal_cell(outcome.current_deal_id),
         None if outcome.duplicate_of is msgspec.UNSET else outcome.duplicate_of,
         row,
         outcome.ts,
     )
 
 
-def _deal(deal_id: str | msgspec.UnsetType | None) -> str | None:
-    return NO_DEAL if deal_id is None else _known(deal_id)
+def _deal_cell(deal_id: str | msgspec.UnsetType | None) -> str | None:
+    return NO_DEAL if deal_id is None else _text_cell(deal_id)
 
 
-def _known(text: str | msgspec.UnsetType | None) -> str | None:
+def _text_cell(text: str | msgspec.UnsetType | None) -> str | None:
     return None if text is msgspec.UNSET else text

@@ -16,56 +16,56 @@ import anyio.from_thread
 import anyio.to_thread
 import msgspec
 
-from bulklink.engine.shutdown import Stopping
+from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode, InterruptedPlanningError, UsageError
 from bulklink.mapping import contact_ids
-from bulklink.mapping.contact_ids import write_once_each
+from bulklink.mapping.contact_ids import write_unique_contacts
 from bulklink.mapping.faults import BAD_OP, CONFLICT
-from bulklink.mapping.input.files import sources, unreadable
-from bulklink.mapping.interrupt import Stop
-from bulklink.mapping.plan_writer import PLAN
-from bulklink.operations.callbacks import Watch
-from bulklink.operations.cancellation import guarded, planning_stop
-from bulklink.operations.environment import real_surroundings
+from bulklink.mapping.input.files import find_sources, unreadable_file_error
+from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.plan_writer import PLAN_FILE
+from bulklink.operations.callbacks import RunCallbacks
+from bulklink.operations.cancellation import make_planning_stop, run_guarded
+from bulklink.operations.environment import real_environment
 from bulklink.operations.fetch_run import (
-    COLUMNS,
-    FetchedTable,
+    FETCH_COLUMNS,
     Fetcher,
     FetchFolder,
+    FetchProgress,
     FetchRecord,
-    Progress,
+    FetchTable,
     UnreadContact,
 )
-from bulklink.operations.job import PACE, Job, PaceOptions, with_options
-from bulklink.operations.preflight import check_place
+from bulklink.operations.job import PACE_OPTIONS, Job, PaceOptions, with_options
+from bulklink.operations.preflight import check_same_host
 from bulklink.operations.prepare import check_mapping
 from bulklink.runs.hashes import sha256_of
-from bulklink.runs.record import State
-from bulklink.runs.status import exit_code_of
-from bulklink.tables import Kind, Output, output_to
+from bulklink.runs.record import RunState
+from bulklink.runs.status import run_exit_code
+from bulklink.tables import FileType, TableOutput, resolve_output
 from bulklink.zoho.connection import Connection
 
-_READABLE = (BAD_OP, CONFLICT)
+_READABLE_REASONS = (BAD_OP, CONFLICT)
 """What can be wrong with a row that names its contact well."""
-_FILLED = (("op", "unlink"), ("owner_id", "1"), ("message_id", "x"), ("deal_id", "1"))
+_PLACEHOLDERS = (("op", "unlink"), ("owner_id", "1"), ("message_id", "x"), ("deal_id", "1"))
 """What a mapping may leave out where its contacts alone are of interest."""
 
 
-class AskedContacts(msgspec.Struct, frozen=True):
+class ContactSelection(msgspec.Struct, frozen=True):
     """The contacts that are asked for.
 
     Args:
-        given: ids, `@FILE` for a list of ids, `-` for such a list from standard input.
-        mappings: how mappings are read whose contacts are asked for; None for none.
+        arguments: ids, `@FILE` for a list of ids, `-` for such a list from standard input.
+        mapping_job: how mappings are read whose contacts are asked for; None for none.
         standard_input: what `-` reads; the process's own if None.
     """
 
-    given: Sequence[str]
-    mappings: Job | None
+    arguments: Sequence[str]
+    mapping_job: Job | None
     standard_input: BinaryIO | None = None
 
     def ids(
-        self, scratch: Path, stop: Stop, warn: Callable[[str], None]
+        self, scratch: Path, stop: PlanningStop, warn: Callable[[str], None]
     ) -> Iterator[tuple[int, str]]:
         """Yield each with its place.
 
@@ -78,43 +78,45 @@ class AskedContacts(msgspec.Struct, frozen=True):
             UsageError: if an argument is no id, or none is asked for.
             BadFileError: if a file cannot be read.
         """
-        if not self.given and self.mappings is None:
+        if not self.arguments and self.mapping_job is None:
             raise UsageError(
                 "No contact is named.",
                 where="CONTACTS",
                 advice="Name ids, @FILE, or - for standard input; or give --from-mapping FILE.",
             )
-        places = count()
-        for one in self.given:
-            for contact_id in self._ids(one):
+        positions = count()
+        for argument in self.arguments:
+            for contact_id in self._argument_ids(argument):
                 stop.check()
-                yield next(places), contact_id
-        if self.mappings is not None:
-            first = next(places)
-            for row, contact_id in self._of_mappings(self.mappings, scratch, stop, warn):
-                yield first + row, contact_id
+                yield next(positions), contact_id
+        if self.mapping_job is not None:
+            offset = next(positions)
+            for row, contact_id in self._mapping_ids(self.mapping_job, scratch, stop, warn):
+                yield offset + row, contact_id
 
-    def _ids(self, one: str) -> Iterator[str]:
-        if one == "-":
-            yield from contact_ids.listed(self.standard_input or sys.stdin.buffer, one)
-        elif one.startswith("@"):
+    def _argument_ids(self, argument: str) -> Iterator[str]:
+        if argument == "-":
+            yield from contact_ids.read_contact_list(
+                self.standard_input or sys.stdin.buffer, argument
+            )
+        elif argument.startswith("@"):
             try:
-                with Path(one[1:]).open("rb") as file:
-                    yield from contact_ids.listed(file, one[1:])
+                with Path(argument[1:]).open("rb") as file:
+                    yield from contact_ids.read_contact_list(file, argument[1:])
             except OSError as error:
-                raise unreadable(one[1:], error) from None
+                raise unreadable_file_error(argument[1:], error) from None
         else:
-            yield contact_ids.given(one)
+            yield contact_ids.parse_contact_argument(argument)
 
-    def _of_mappings(
-        self, job: Job, scratch: Path, stop: Stop, warn: Callable[[str], None]
+    def _mapping_ids(
+        self, job: Job, scratch: Path, stop: PlanningStop, warn: Callable[[str], None]
     ) -> Iterator[tuple[int, str]]:
-        filled = msgspec.structs.replace(job, defaults=_FILLED)
-        with check_mapping(filled, sources(job.mappings), scratch, stop) as checked:
+        permissive_job = msgspec.structs.replace(job, defaults=_PLACEHOLDERS)
+        with check_mapping(permissive_job, find_sources(job.mappings), scratch, stop) as checked:
             unreadable_rows = 0
-            for refused in checked.refused_rows():
-                if refused.reason in _READABLE and refused.contact_id:
-                    yield refused.row, refused.contact_id
+            for refused_row in checked.refused_rows():
+                if refused_row.reason in _READABLE_REASONS and refused_row.contact_id:
+                    yield refused_row.row, refused_row.contact_id
                 else:
                     unreadable_rows += 1
             if unreadable_rows:
@@ -124,19 +126,19 @@ class AskedContacts(msgspec.Struct, frozen=True):
                 )
             if checked.messages:
                 checked.seal(scratch)
-                yield from contact_ids.planned(scratch / PLAN)
-                (scratch / PLAN).unlink()
+                yield from contact_ids.load_plan_contacts(scratch / PLAN_FILE)
+                (scratch / PLAN_FILE).unlink()
 
 
-class Fetched(msgspec.Struct, frozen=True):
+class FetchResult(msgspec.Struct, frozen=True):
     """What a fetch came to: what `--json` prints beside the file.
 
-    `read` of `contacts` were read, `unread` could not be; `unread_contacts` names the first
-    thousand. `emails` are in the file, `on_no_deal` and `not_told` (no deal is told) of them;
+    `read` of `contacts` were read, `contacts_unread` could not be; `unread_contacts` names the
+    first thousand. `emails` are in the file, `on_no_deal` and `not_told` (no deal is told) of them;
     `nameless` ones, without a message id, are not. Where the fetch was stopped, there is no file.
     """
 
-    format: Kind
+    format: FileType
     contacts: int
     read: int
     unread: int
@@ -162,10 +164,10 @@ async def fetch(
     format_: str | None = None,
     spreadsheet: bool = False,
     force: bool = False,
-    watch: Watch | None = None,
-    stopping: Stopping | None = None,
+    callbacks: RunCallbacks | None = None,
+    stop: StopController | None = None,
     **pace: Unpack[PaceOptions],
-) -> Fetched:
+) -> FetchResult:
     """Read all emails of some contacts and write them as one table, when all are read.
 
     What was read stays in a folder beside the file until then, called as it with `.fetching`: the
@@ -182,8 +184,8 @@ async def fetch(
         format_: csv, jsonl, parquet or xlsx, where no name tells; a stream takes csv by default.
         spreadsheet: write CSV that a spreadsheet neither rounds nor runs.
         force: replace a file that is there, and forget what was read of other contacts.
-        watch: call-backs; None watches nothing.
-        stopping: by which it can be stopped from outside.
+        callbacks: call-backs; None watches nothing.
+        stop: by which it can be stopped from outside.
         **pace: options of `Job`: how many calls are made, and how fast.
 
     Returns:
@@ -195,53 +197,63 @@ async def fetch(
         WrongOrgError: if what was begun was begun elsewhere.
         InterruptedPlanningError: if it was stopped while it read no contact.
     """
-    to = output_to(output, format_, spreadsheet=spreadsheet, force=force)
-    names: dict[str, Any] = {"columns": columns, "delimiter": delimiter, "encoding": encoding}
-    mappings = Job(mappings=tuple(from_mapping), **names) if from_mapping else None
-    asked = AskedContacts(tuple(contacts), mappings)
-    limits = with_options(None, pace, PACE)
-    work = partial(_fetch, asked, to, limits, connection, afresh=force)
-    return await guarded(work, watch, stopping)
+    table_output = resolve_output(output, format_, spreadsheet=spreadsheet, force=force)
+    mapping_options: dict[str, Any] = {
+        "columns": columns,
+        "delimiter": delimiter,
+        "encoding": encoding,
+    }
+    mapping_job = Job(mappings=tuple(from_mapping), **mapping_options) if from_mapping else None
+    selection = ContactSelection(tuple(contacts), mapping_job)
+    job = with_options(None, pace, PACE_OPTIONS)
+    work = partial(_fetch, selection, table_output, job, connection, force=force)
+    return await run_guarded(work, callbacks, stop)
 
 
 async def _fetch(
-    asked: AskedContacts,
-    to: Output,
-    limits: Job,
+    selection: ContactSelection,
+    table_output: TableOutput,
+    job: Job,
     connection: Connection,
-    watch: Watch,
-    stopping: Stopping,
+    callbacks: RunCallbacks,
+    stop: StopController,
     *,
-    afresh: bool,
-) -> Fetched:
-    stop = planning_stop(stopping)
-    with _folder(None if to.path is None else Path(f"{to.path}.fetching")) as folder:
-        watch.phase("Reading which contacts")
-        begin = partial(_begun, folder, asked, connection, watch, stop, afresh=afresh)
-        record = await anyio.to_thread.run_sync(begin)
-        fetcher = Fetcher(folder, record, watch, stopping)
-        calls = await fetcher.run(limits, connection, real_surroundings())
-        table = FetchedTable(folder, stop)
-        if stopping.reason is None:
-            watch.phase("Writing")
+    force: bool,
+) -> FetchResult:
+    plan_stop = make_planning_stop(stop)
+    with _work_folder(
+        None if table_output.path is None else Path(f"{table_output.path}.fetching")
+    ) as folder:
+        callbacks.on_phase("Reading which contacts")
+        open_record = partial(
+            _begin_or_resume, folder, selection, connection, callbacks, plan_stop, force=force
+        )
+        record = await anyio.to_thread.run_sync(open_record)
+        fetcher = Fetcher(folder, record, callbacks, stop)
+        calls = await fetcher.run(job, connection, real_environment())
+        table = FetchTable(folder, plan_stop)
+        if stop.reason is None:
+            callbacks.on_phase("Writing")
             try:
-                await anyio.to_thread.run_sync(_write, table, to)
+                await anyio.to_thread.run_sync(_write, table, table_output)
             except InterruptedPlanningError as error:
                 error.message = "Stopped while the file was written; the same command goes on."
                 raise
             folder.remove()
-        return _told(to.form.kind, record, fetcher.progress, table, calls, stopping)
+        return _fetch_result(
+            table_output.table_format.file_type, record, fetcher.progress, table, calls, stop
+        )
 
 
 @contextmanager
-def _folder(beside: Path | None) -> Iterator[FetchFolder]:
+def _work_folder(path: Path | None) -> Iterator[FetchFolder]:
     """Give the folder to work in; one that holds nothing to go on with is removed again."""
-    if beside is None:
+    if path is None:
         with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
             yield FetchFolder(Path(scratch))
         return
-    folder = FetchFolder(beside)
-    with folder.held():
+    folder = FetchFolder(path)
+    with folder.locked():
         try:
             yield folder
         finally:
@@ -249,70 +261,70 @@ def _folder(beside: Path | None) -> Iterator[FetchFolder]:
                 folder.remove()
 
 
-def _begun(
+def _begin_or_resume(
     folder: FetchFolder,
-    asked: AskedContacts,
+    selection: ContactSelection,
     connection: Connection,
-    watch: Watch,
-    stop: Stop,
+    callbacks: RunCallbacks,
+    stop: PlanningStop,
     *,
-    afresh: bool,
+    force: bool,
 ) -> FetchRecord:
     """Begin a fetch, or go on with the one that is there if it is the same."""
 
     def warn(text: str) -> None:
-        anyio.from_thread.run_sync(watch.warn, text)
+        anyio.from_thread.run_sync(callbacks.on_warning, text)
 
-    count = write_once_each(asked.ids(folder.path, stop, warn), folder.contacts)
+    count = write_unique_contacts(selection.ids(folder.path, stop, warn), folder.contacts)
     record = FetchRecord(
         count, sha256_of(folder.contacts), connection.api_url, connection.data_centre
     )
-    before = folder.read()
-    if before is not None and not Progress(folder, before.contacts).finished:
-        before = None  # nothing is lost
-    other = before is not None and before.contacts_sha256 != record.contacts_sha256
-    if before is None or (other and afresh):
+    existing = folder.read()
+    if existing is not None and not FetchProgress(folder, existing.contacts).contacts_read:
+        existing = None  # nothing is lost
+    differs = existing is not None and existing.contacts_sha256 != record.contacts_sha256
+    if existing is None or (differs and force):
         folder.clear()
         folder.write(record)
         return record
-    if other:
+    if differs:
         raise UsageError(
             "Other contacts were being fetched into this file, and not to the end.",
             where=str(folder.path),
             advice="Finish that with the command it was begun with, start anew with --force, or"
             " name another file.",
         )
-    check_place(before, connection)
-    return before
+    check_same_host(existing, connection)
+    return existing
 
 
-def _write(table: FetchedTable, to: Output) -> None:
-    with to.open(COLUMNS) as written:
+def _write(table: FetchTable, table_output: TableOutput) -> None:
+    with table_output.open(FETCH_COLUMNS) as table_writer:
         for rows in table.rows():
-            written.write(rows)
+            table_writer.write(rows)
 
 
-def _told(
-    kind: Kind,
+def _fetch_result(
+    file_type: FileType,
     record: FetchRecord,
-    progress: Progress,
-    table: FetchedTable,
+    progress: FetchProgress,
+    table: FetchTable,
     calls: dict[str, int],
-    stopping: Stopping,
-) -> Fetched:
-    reason = stopping.reason
-    code = ExitCode.ROWS_NOT_DONE if progress.unread else ExitCode.OK
+    stop: StopController,
+) -> FetchResult:
+    reason = stop.reason
+    exit_code = ExitCode.ROWS_NOT_DONE if progress.contacts_unread else ExitCode.OK
     if reason is not None:
-        code = exit_code_of(State.STOPPED, reason.by, {}) or code
-    return Fetched(
-        format=kind,
+        exit_code = run_exit_code(RunState.STOPPED, reason.stopped_by, {}) or exit_code
+    return FetchResult(
+        format=file_type,
         contacts=record.contacts,
-        read=progress.finished,
-        unread=progress.unread,
+        read=progress.contacts_read,
+        unread=progress.contacts_unread,
         **table.counts,
         nameless=progress.nameless,
-        unread_contacts=progress.named,
+        unread_contacts=progress.unread_contacts,
         calls=calls,
-        stopped_by=reason.by if reason else None,
-        exit_code=int(code),
+        stopped_by=reason.stopped_by if reason else None,
+        exit_code=int(exit_code),
     )

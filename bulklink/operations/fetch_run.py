@@ -13,26 +13,31 @@ import filelock
 import msgspec
 import orjson
 
-from bulklink.atomic_files import replacing, unwritable
-from bulklink.engine.dispatch import work_through
-from bulklink.engine.pagination import Pages
-from bulklink.engine.shutdown import HaltedError, Stopping
+from bulklink.atomic_files import atomic_replace, write_error
+from bulklink.engine.dispatch import process_all
+from bulklink.engine.pagination import PageReader
+from bulklink.engine.shutdown import StopController, StoppedError
 from bulklink.errors import BulklinkError, LockedError, RunDirError
-from bulklink.ledger.state import mend
+from bulklink.ledger.state import repair_torn_line
 from bulklink.mapping.database import Database, literal
-from bulklink.mapping.interrupt import Stop
+from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import NO_DEAL
-from bulklink.operations.callbacks import Watch
-from bulklink.operations.environment import Surroundings
+from bulklink.operations.callbacks import RunCallbacks
+from bulklink.operations.environment import Environment
 from bulklink.operations.job import Job
-from bulklink.operations.preflight import check_org
-from bulklink.operations.session import ReadingSession, ends_told, reading_session, told_of
-from bulklink.operations.verify_run import calls_since
+from bulklink.operations.preflight import check_same_org
+from bulklink.operations.session import (
+    ReadSession,
+    open_read_session,
+    report_read_progress,
+    stop_on_error,
+)
+from bulklink.operations.verify_run import count_calls
 from bulklink.runs.record import OrgRecord
-from bulklink.tables import Cell, Column
+from bulklink.tables import Cell, TableColumn
 from bulklink.zoho.connection import Connection
-from bulklink.zoho.email_pages import ListedEmail, Listing, read_listing
-from bulklink.zoho.link_response import Verdict
+from bulklink.zoho.email_pages import EmailListPage, ListedEmail, parse_email_list
+from bulklink.zoho.link_response import AnswerVerdict
 
 
 class FetchRecord(msgspec.Struct, frozen=True):
@@ -61,7 +66,7 @@ class FetchFolder(msgspec.Struct, frozen=True):
         return self.path / "fetch.json"
 
     @property
-    def lines(self) -> Path:
+    def log(self) -> Path:
         """The emails as they came, and the calls."""
         return self.path / "fetched.jsonl"
 
@@ -71,7 +76,7 @@ class FetchFolder(msgspec.Struct, frozen=True):
         return self.path / "answers.jsonl"
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Make the folder and work in it alone.
 
         Raises:
@@ -90,7 +95,7 @@ class FetchFolder(msgspec.Struct, frozen=True):
                 advice="Wait until it ends, or name another file.",
             ) from None
         except OSError as error:
-            raise unwritable(self.path, error) from None
+            raise write_error(self.path, error) from None
         try:
             yield
         finally:
@@ -111,12 +116,12 @@ class FetchFolder(msgspec.Struct, frozen=True):
 
     def write(self, record: FetchRecord) -> None:
         """Replace the record."""
-        with replacing(self.record) as temporary:
+        with atomic_replace(self.record) as temporary:
             temporary.write_bytes(msgspec.json.encode(record))
 
     def clear(self) -> None:
         """Forget what was fetched, but stay."""
-        for path in (self.record, self.lines, self.answers):
+        for path in (self.record, self.log, self.answers):
             path.unlink(missing_ok=True)
 
     def remove(self) -> None:
@@ -130,21 +135,21 @@ class FetchFolder(msgspec.Struct, frozen=True):
                 yield number, line.rstrip("\n")
 
 
-COLUMNS = (
-    Column("contact_id", ident=True),
-    Column("owner_id", ident=True),
-    Column("owner_name"),
-    Column("message_id", ident=True),
-    Column("deal_id", ident=True),
-    Column("from_deal_id", ident=True),
-    Column("from_deal_name"),
-    Column("subject"),
-    Column("time"),
-    Column("direction"),
+FETCH_COLUMNS = (
+    TableColumn("contact_id", is_id=True),
+    TableColumn("owner_id", is_id=True),
+    TableColumn("owner_name"),
+    TableColumn("message_id", is_id=True),
+    TableColumn("deal_id", is_id=True),
+    TableColumn("from_deal_id", is_id=True),
+    TableColumn("from_deal_name"),
+    TableColumn("subject"),
+    TableColumn("time"),
+    TableColumn("direction"),
 )
-MOST_NAMED = 1000
+MAX_UNREAD_NAMED = 1000
 """Contacts that could not be read, and are named."""
-_LONGEST_SUBJECT = 32_767
+_MAX_SUBJECT_LENGTH = 32_767
 """Characters: what a cell of a sheet holds."""
 _MEMORY = "160MB"
 
@@ -157,106 +162,113 @@ class UnreadContact(msgspec.Struct, frozen=True):
     message: str
 
 
-def email_line(number: int, life: int, place: int, contact_id: str, email: ListedEmail) -> bytes:
+def email_line(
+    contact_number: int, invocation: int, position: int, contact_id: str, email: ListedEmail
+) -> bytes:
     """Return the line of one email.
 
     Args:
-        number: of its contact.
-        life: the command that read it; lines of one that was killed on the contact do not count.
-        place: of the email in the contact's list.
+        contact_number: of its contact.
+        invocation: the command that read it; lines of one that was killed on the contact do not
+            count.
+        position: of the email in the contact's list.
         contact_id: of the contact.
         email: as it was listed.
     """
     # For an email on no deal it says so: as a guard, an empty cell would guard nothing.
     deal = email.deal
-    known = deal if deal is not msgspec.UNSET else None
-    received = {True: "received", False: "sent", None: None}[email.received]
-    return _line(
+    known_deal = deal if deal is not msgspec.UNSET else None
+    direction = {True: "received", False: "sent", None: None}[email.received]
+    return _json_line(
         {
             "event": "email",
-            "n": number,
-            "life": life,
-            "place": place,
+            "n": contact_number,
+            "life": invocation,
+            "place": position,
             "contact_id": contact_id,
             "owner_id": email.owner_id,
             "owner_name": email.owner_name,
             "message_id": email.message_id,
-            "from_deal_id": NO_DEAL if deal is None else known.id if known else None,
-            "from_deal_name": known.name if known else None,
-            "subject": (email.subject or "")[:_LONGEST_SUBJECT] or None,
+            "from_deal_id": NO_DEAL if deal is None else known_deal.id if known_deal else None,
+            "from_deal_name": known_deal.name if known_deal else None,
+            "subject": (email.subject or "")[:_MAX_SUBJECT_LENGTH] or None,
             "time": email.time,
-            "direction": received,
+            "direction": direction,
         }
     )
 
 
-def finished_line(number: int, life: int, nameless: int) -> bytes:
+def contact_line(contact_number: int, invocation: int, nameless: int) -> bytes:
     """Return the line that ends a contact; `nameless` of its emails have no message id."""
-    return _line({"event": "contact", "n": number, "life": life, "nameless": nameless})
+    return _json_line(
+        {"event": "contact", "n": contact_number, "life": invocation, "nameless": nameless}
+    )
 
 
-def unread_line(number: int, life: int, contact_id: str, verdict: Verdict) -> bytes:
+def unread_line(
+    contact_number: int, invocation: int, contact_id: str, verdict: AnswerVerdict
+) -> bytes:
     """Return the line of a contact that could not be read."""
-    told = {"contact_id": contact_id, "code": verdict.code, "message": verdict.text}
-    return _line({"event": "unread", "n": number, "life": life, **told})
+    fields = {"contact_id": contact_id, "code": verdict.code, "message": verdict.text}
+    return _json_line({"event": "unread", "n": contact_number, "life": invocation, **fields})
 
 
-class _Told(msgspec.Struct):
+class _FetchLine(msgspec.Struct):
     event: str
     n: int = 0
     life: int = 0
     nameless: int = 0
 
 
-class Progress:
+class FetchProgress:
     """How far a fetch is, by its lines. Memory: a byte a contact.
 
     Attributes:
-        life: the number of this command on it.
-        finished: how many contacts were read.
+        invocation: the number of this command on it.
+        contacts_read: how many contacts were read.
         nameless: emails without a message id.
     """
 
     def __init__(self, folder: FetchFolder, contacts: int) -> None:
-        self._done = bytearray(contacts)
-        self._unread: dict[int, UnreadContact] = {}
-        self.unread = 0
-        self.life = 1
-        self.finished = 0
+        self._read_flags = bytearray(contacts)
+        self._unread_contacts: dict[int, UnreadContact] = {}
+        self.contacts_unread = 0
+        self.invocation = 1
+        self.contacts_read = 0
         self.nameless = 0
-        mend(folder.lines, folder.path / "fetched.torn")
-        decoder = msgspec.json.Decoder(_Told)
-        os.close(os.open(folder.lines, os.O_RDONLY | os.O_CREAT, 0o600))
-        with folder.lines.open("rb") as file:
+        repair_torn_line(folder.log, folder.path / "fetched.torn")
+        decoder = msgspec.json.Decoder(_FetchLine)
+        os.close(os.open(folder.log, os.O_RDONLY | os.O_CREAT, 0o600))
+        with folder.log.open("rb") as file:
             for line in file:
-                told = decoder.decode(line)
-                self.life = max(self.life, told.life + 1)
-                if told.event == "contact":
-                    self.finish(told.n, told.nameless)
+                fetch_line = decoder.decode(line)
+                self.invocation = max(self.invocation, fetch_line.life + 1)
+                if fetch_line.event == "contact":
+                    self.mark_read(fetch_line.n, fetch_line.nameless)
 
-    def is_done(self, number: int) -> bool:
+    def is_read(self, contact_number: int) -> bool:
         """Tell whether a contact was read."""
-        return self._done[number] != 0
+        return self._read_flags[contact_number] != 0
 
-    def finish(self, number: int, nameless: int) -> None:
+    def mark_read(self, contact_number: int, nameless: int) -> None:
         """Note a contact that was read."""
-        self._done[number] = 1
-        self.finished += 1
+        self._read_flags[contact_number] = 1
+        self.contacts_read += 1
         self.nameless += nameless
 
-    def leave(self, number: int, unread: UnreadContact) -> None:
+    def mark_unread(self, contact_number: int, contact: UnreadContact) -> None:
         """Note a contact that could not be read."""
-        self.unread += 1
-        if len(self._unread) < MOST_NAMED:
-            self._unread[number] = unread
+        self.contacts_unread += 1
+        if len(self._unread_contacts) < MAX_UNREAD_NAMED:
+            self._unread_contacts[contact_number] = contact
 
     @property
-    def named(self) -> tuple[UnreadContact, ...]:
+    def unread_contacts(self) -> tuple[UnreadContact, ...]:
         """Contacts that could not be read, the first so many in the order asked for."""
-        return tuple(one for _, one in sorted(self._unread.items()))
+        return tuple(contact for _, contact in sorted(self._unread_contacts.items()))
 
 
-class FetchedTable:
+class FetchTable:
     """The table of all that was fetched, contact by contact as asked for, newest email first.
 
     Args:
@@ -267,7 +279,7 @@ class FetchedTable:
         counts: its emails: `emails` in all, `on_no_deal`, and `not_told` where no deal is told.
     """
 
-    def __init__(self, folder: FetchFolder, stop: Stop) -> None:
+    def __init__(self, folder: FetchFolder, stop: PlanningStop) -> None:
         self._folder = folder
         self._stop = stop
         self.counts: Counter[str] = Counter(emails=0, on_no_deal=0, not_told=0)
@@ -275,7 +287,7 @@ class FetchedTable:
     def rows(self) -> Iterator[list[tuple[Cell, ...]]]:
         """Stream its rows, some two thousand at a time."""
         spill = self._folder.path / "spill"
-        query = _TABLE.format(lines=literal(str(self._folder.lines)))
+        query = _TABLE_QUERY.format(lines=literal(str(self._folder.log)))
         with closing(Database(spill, self._stop, threads=1, memory=_MEMORY)) as database:
             for batch in database.batches(query):
                 for row in batch:
@@ -286,7 +298,7 @@ class FetchedTable:
 
 
 #: An email may be listed twice, where new ones came while the pages were read.
-_TABLE = """
+_TABLE_QUERY = """
 WITH lines AS (
     SELECT * FROM read_json({lines}, format = 'newline_delimited', columns = {{
         event: 'VARCHAR', n: 'BIGINT', life: 'BIGINT', place: 'BIGINT', contact_id: 'VARCHAR',
@@ -304,12 +316,16 @@ ORDER BY n, place
 """
 
 
-def _line(content: dict[str, object]) -> bytes:
+def _json_line(content: dict[str, object]) -> bytes:
     return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
 
 
-NO_ANSWER = Verdict("no-answer", "Nobody answered, or what came is no list of emails.", 0)
-LIST_CUT = Verdict("list-cut", "The list says that there is more, and not how to ask for it.", 0)
+UNREADABLE_LIST = AnswerVerdict(
+    "no-answer", "Nobody answered, or what came is no list of emails.", 0
+)
+LIST_CUT = AnswerVerdict(
+    "list-cut", "The list says that there is more, and not how to ask for it.", 0
+)
 
 
 class Fetcher:
@@ -326,92 +342,105 @@ class Fetcher:
     """
 
     def __init__(
-        self, folder: FetchFolder, record: FetchRecord, watch: Watch, stopping: Stopping
+        self,
+        folder: FetchFolder,
+        record: FetchRecord,
+        callbacks: RunCallbacks,
+        stop: StopController,
     ) -> None:
         self._folder = folder
         self._record = record
-        self._watch = watch
-        self._stopping = stopping
-        self.progress = Progress(folder, record.contacts)
+        self._callbacks = callbacks
+        self._stop = stop
+        self.progress = FetchProgress(folder, record.contacts)
 
     async def run(
-        self, limits: Job, connection: Connection, around: Surroundings
+        self, job: Job, connection: Connection, environment: Environment
     ) -> dict[str, int]:
         """Read what is to be read; return the calls made, by kind.
 
         Args:
-            limits: how many calls are made, and how fast.
+            job: how many calls are made, and how fast.
             connection: where the CRM is and how to sign in.
-            around: network, disk and clock.
+            environment: network, disk and clock.
 
         Raises:
             RefusedError: if it is refused before any contact is read.
         """
-        lines = self._folder.lines
-        if self.progress.finished:
-            self._watch.warn(
-                f"{self.progress.finished:,} of {self._record.contacts:,} contacts were read by an"
+        log = self._folder.log
+        if self.progress.contacts_read:
+            self._callbacks.on_warning(
+                f"{self.progress.contacts_read:,} of {self._record.contacts:,} contacts were read"
+                " by an"
                 f" earlier command; to read them anew, remove {self._folder.path}."
             )
-        left = self._record.contacts - self.progress.finished
-        what = "1 contact" if left == 1 else f"{left:,} contacts"
-        self._watch.price(what, credits_at_least=left + (left > 0))
-        start = lines.stat().st_size
-        answers, warn = self._folder.answers, self._watch.warn
-        if left:
-            with ends_told(self._stopping):
-                async with reading_session(
-                    lines, answers, limits, connection, self._stopping, around, warn
+        remaining = self._record.contacts - self.progress.contacts_read
+        description = "1 contact" if remaining == 1 else f"{remaining:,} contacts"
+        self._callbacks.on_cost(description, credits_at_least=remaining + (remaining > 0))
+        log_size = log.stat().st_size
+        answers, warn = self._folder.answers, self._callbacks.on_warning
+        if remaining:
+            with stop_on_error(self._stop):
+                async with open_read_session(
+                    log, answers, job, connection, self._stop, environment, warn
                 ) as session:
-                    await self._steps(session)
-        return calls_since(lines, start)
+                    await self._fetch_contacts(session)
+        return count_calls(log, log_size)
 
-    async def _steps(self, session: ReadingSession) -> None:
-        self._watch.phase("Looking up the org")
-        org = await session.org()
-        check_org(self._record, org)
-        known = OrgRecord(org.id, org.name, org.type)
-        self._folder.write(msgspec.structs.replace(self._record, org=known))
-        self._watch.phase("Fetching")
+    async def _fetch_contacts(self, session: ReadSession) -> None:
+        self._callbacks.on_phase("Looking up the org")
+        org = await session.look_up_org()
+        check_same_org(self._record, org)
+        org_record = OrgRecord(org.id, org.name, org.type)
+        self._folder.write(msgspec.structs.replace(self._record, org=org_record))
+        self._callbacks.on_phase("Fetching")
 
-        async def work(contact: tuple[int, str]) -> None:
-            with suppress(HaltedError):
+        async def read_contact(contact: tuple[int, str]) -> None:
+            with suppress(StoppedError):
                 try:
-                    await self._read(*contact, session)
+                    await self._read_contact(*contact, session)
                 except BulklinkError as error:
-                    session.stopping.stop(error)
+                    session.stop.request(error)
 
-        def done() -> int:
-            return self.progress.finished + self.progress.unread
+        def contacts_done() -> int:
+            return self.progress.contacts_read + self.progress.contacts_unread
 
-        async with told_of(session, self._watch, "contacts", done, self._record.contacts):
-            todo = (one for one in self._folder.contact_ids() if not self.progress.is_done(one[0]))
-            await work_through(todo, work, session.stopping, workers=session.workers)
+        async with report_read_progress(
+            session, self._callbacks, "contacts", contacts_done, self._record.contacts
+        ):
+            remaining = (
+                item for item in self._folder.contact_ids() if not self.progress.is_read(item[0])
+            )
+            await process_all(remaining, read_contact, session.stop, workers=session.workers)
 
-    async def _read(self, number: int, contact_id: str, session: ReadingSession) -> None:
+    async def _read_contact(
+        self, contact_number: int, contact_id: str, session: ReadSession
+    ) -> None:
         """Read all pages of one contact; its emails count when the last is read."""
-        pages = Pages(contact_id, read_listing, session.caller, session.refusals)
-        place = nameless = 0
-        cut = False
-        life = self.progress.life
-        while (page := await pages.next()) is not None:
+        pages = PageReader(contact_id, parse_email_list, session.caller, session.breaker)
+        position = nameless = 0
+        list_cut = False
+        invocation = self.progress.invocation
+        while (page := await pages.next_page()) is not None:
             for email in page.emails:
-                session.log.append(email_line(number, life, place, contact_id, email))
-                place += 1
+                session.log.append(
+                    email_line(contact_number, invocation, position, contact_id, email)
+                )
+                position += 1
             nameless += page.nameless
-            cut = page.cut
-        verdict = _unread(pages, cut=cut)
+            list_cut = page.truncated
+        verdict = _unread_verdict(pages, list_cut=list_cut)
         if verdict is None:
-            session.log.append(finished_line(number, life, nameless))
-            self.progress.finish(number, nameless)
+            session.log.append(contact_line(contact_number, invocation, nameless))
+            self.progress.mark_read(contact_number, nameless)
         else:
-            session.log.append(unread_line(number, life, contact_id, verdict))
-            unread = UnreadContact(contact_id, verdict.code, verdict.text)
-            self.progress.leave(number, unread)
+            session.log.append(unread_line(contact_number, invocation, contact_id, verdict))
+            contact = UnreadContact(contact_id, verdict.code, verdict.text)
+            self.progress.mark_unread(contact_number, contact)
 
 
-def _unread(pages: Pages[Listing], *, cut: bool) -> Verdict | None:
+def _unread_verdict(pages: PageReader[EmailListPage], *, list_cut: bool) -> AnswerVerdict | None:
     """Return why a contact was not read to its end, None if it was."""
     if pages.failed:
-        return pages.verdict or NO_ANSWER
-    return LIST_CUT if cut or not pages.whole else None
+        return pages.refusal or UNREADABLE_LIST
+    return LIST_CUT if list_cut or not pages.complete else None

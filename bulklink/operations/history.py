@@ -12,33 +12,33 @@ from typing import Any
 import msgspec
 
 from bulklink.errors import BulklinkError, RunDirError, UsageError
-from bulklink.ledger.search import answers_to, lines_of
-from bulklink.mapping.plan_reader import Finder, PlannedRow, finder
-from bulklink.runs.folder import RunFolder, run_folders
+from bulklink.ledger.search import find_answers, find_message_lines
+from bulklink.mapping.plan_reader import PlannedRow, PlanSearch, open_plan_search
+from bulklink.runs.folder import RunFolder, list_run_folders
 from bulklink.runs.record import RunRecord
 
 _MESSAGE_ID = re.compile("[0-9A-Za-z]{1,500}")
-_CARRIES = ("call", "unsent")
-_OF_RESULT = (
+_CALL_EVENTS = ("call", "unsent")
+_RESULT_KEYS = (
     *("call", "status", "code", "http_status", "message", "attempts"),
     *("previous_deal_id", "previous_deal_name", "current_deal_id", "duplicate_of"),
 )
-_OF_LINE = {
+_DETAIL_KEYS = {
     "call": ("call", "attempt"),
     "unsent": ("call", "attempt"),
     "snapshot": ("call", "previous_deal_id", "previous_deal_name"),
     "step": ("current_deal_id",),
-    "result": _OF_RESULT,
+    "result": _RESULT_KEYS,
 }
 
 
-class Event(msgspec.Struct, frozen=True):
+class HistoryEvent(msgspec.Struct, frozen=True):
     """One thing that happened to an email.
 
     `event` is `planned`, `answer`, or that of the ledger's line; `sent` is what a call did: link,
     unlink or read, and `emails` how many it carried. `undo_of` is the run that this one takes back.
-    `told` has the rest of the line, as far as it concerns the email: a key that is missing there is
-    not known.
+    `details` has the rest of the line, as far as it concerns the email: a key that is missing there
+    is not known.
     """
 
     ts: str
@@ -51,7 +51,7 @@ class Event(msgspec.Struct, frozen=True):
     undo_of: str | None = None
     sent: str | None = None
     emails: int | None = None
-    told: dict[str, Any] = {}
+    details: dict[str, Any] = {}
 
 
 def history(
@@ -60,7 +60,7 @@ def history(
     *,
     contact_id: str | None = None,
     warn: Callable[[str], None] = lambda text: None,
-) -> list[Event]:
+) -> list[HistoryEvent]:
     """Tell what happened to an email in all runs below a folder, in the order of time.
 
     Args:
@@ -82,26 +82,29 @@ def history(
             where="MESSAGE_ID",
             advice="Give its letters and digits alone.",
         )
-    below = Path(runs_dir)
-    if not below.is_dir():
+    root = Path(runs_dir)
+    if not root.is_dir():
         raise RunDirError(
-            "There is no such folder.", where=str(below), advice="Name it with --runs-dir."
+            "There is no such folder.", where=str(root), advice="Name it with --runs-dir."
         )
-    events: list[Event] = []
-    with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch, finder(Path(scratch)) as plans:
-        for folder in run_folders(below):
+    events: list[HistoryEvent] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
+        open_plan_search(Path(scratch)) as plan_finder,
+    ):
+        for folder in list_run_folders(root):
             try:
-                events += _Run(folder, message_id, contact_id, plans).events()
+                events += _RunHistory(folder, message_id, contact_id, plan_finder).events()
             except BulklinkError as error:
                 warn(f"{error.where}: {error.message}")
     return sorted(events, key=lambda event: event.ts)
 
 
-class _Run:
+class _RunHistory:
     """What one run says of the email."""
 
     def __init__(
-        self, folder: RunFolder, message_id: str, contact_id: str | None, plans: Finder
+        self, folder: RunFolder, message_id: str, contact_id: str | None, plan_finder: PlanSearch
     ) -> None:
         self._folder = folder
         self._record: RunRecord = folder.read()
@@ -109,59 +112,65 @@ class _Run:
         self._undo_of = undo.run_dir if undo else None
         self._message_id = message_id
         self._contact_id = contact_id
-        found = plans.rows(folder.plan, message_id) if folder.plan.is_file() else []
-        self._rows = {row.row: row for row in found if contact_id in (None, row.contact_id)}
+        planned_rows = (
+            plan_finder.find_rows(folder.plan, message_id) if folder.plan.is_file() else []
+        )
+        self._rows = {row.row: row for row in planned_rows if contact_id in (None, row.contact_id)}
 
-    def events(self) -> list[Event]:
+    def events(self) -> list[HistoryEvent]:
         """Return what happened, in the order of the ledger, each answer behind its call."""
-        planned = [self._event(self._record.created, "planned", row) for row in self._rows.values()]
-        told = list(self._ledger())
-        calls = {e.told["call"] for e in told if e.event == "call"}
-        answers = list(answers_to(self._folder.answers, calls)) if calls else []
-        return [*planned, *self._with_answers(told, answers)]
+        planned_events = [
+            self._event(self._record.created, "planned", row) for row in self._rows.values()
+        ]
+        ledger_events = list(self._ledger_events())
+        call_numbers = {e.details["call"] for e in ledger_events if e.event == "call"}
+        answers = list(find_answers(self._folder.answers, call_numbers)) if call_numbers else []
+        return [*planned_events, *self._with_answers(ledger_events, answers)]
 
-    def _ledger(self) -> Iterator[Event]:
-        for line in lines_of(self._folder.ledger, self._message_id, self._rows):
+    def _ledger_events(self) -> Iterator[HistoryEvent]:
+        for line in find_message_lines(self._folder.ledger, self._message_id, self._rows):
             name = line["event"]
-            told = {key: line[key] for key in _OF_LINE.get(name, ()) if key in line}
-            if name in _CARRIES:
+            details = {key: line[key] for key in _DETAIL_KEYS.get(name, ()) if key in line}
+            if name in _CALL_EVENTS:
                 for row in line["rows"]:
                     if row in self._rows:
                         yield msgspec.structs.replace(
-                            self._event(line["ts"], name, self._rows[row], told),
+                            self._event(line["ts"], name, self._rows[row], details),
                             sent=line.get("op"),
                             emails=len(line["rows"]),
                         )
             elif line["row"] in self._rows:
-                yield self._event(line["ts"], name, self._rows[line["row"]], told)
+                yield self._event(line["ts"], name, self._rows[line["row"]], details)
             elif name == "result" and self._contact_id in (None, line.get("contact_id")):
-                yield self._refused(line, told)
+                yield self._refused_event(line, details)
 
     def _event(
-        self, ts: str, name: str, row: PlannedRow, told: dict[str, Any] | None = None
-    ) -> Event:
-        return Event(
+        self, ts: str, name: str, row: PlannedRow, details: dict[str, Any] | None = None
+    ) -> HistoryEvent:
+        return HistoryEvent(
             ts, str(self._folder.path), name, row.row, row.op, row.contact_id, row.deal_id,
-            undo_of=self._undo_of, told=told or {},
+            undo_of=self._undo_of, details=details or {},
         )  # fmt: skip
 
-    def _refused(self, line: dict[str, Any], told: dict[str, Any]) -> Event:
+    def _refused_event(self, line: dict[str, Any], details: dict[str, Any]) -> HistoryEvent:
         """Tell of a row that came into no plan."""
-        return Event(
+        return HistoryEvent(
             line["ts"], str(self._folder.path), "result", line["row"],
             line.get("op"), line.get("contact_id"), line.get("deal_id"),
-            undo_of=self._undo_of, told=told,
+            undo_of=self._undo_of, details=details,
         )  # fmt: skip
 
     def _with_answers(
-        self, told: list[Event], answers: Iterable[dict[str, Any]]
-    ) -> Iterator[Event]:
-        waiting = {answer["call"]: answer for answer in answers}
-        for event in told:
+        self, ledger_events: list[HistoryEvent], answers: Iterable[dict[str, Any]]
+    ) -> Iterator[HistoryEvent]:
+        answers_by_call = {answer["call"]: answer for answer in answers}
+        for event in ledger_events:
             yield event
-            answer = waiting.get(event.told.get("call", 0)) if event.event == "call" else None
+            answer = (
+                answers_by_call.get(event.details.get("call", 0)) if event.event == "call" else None
+            )
             if answer is not None:
-                kept = {key: answer.get(key) for key in ("call", "http_status", "body")}
+                details = {key: answer.get(key) for key in ("call", "http_status", "body")}
                 yield msgspec.structs.replace(
-                    event, ts=answer["ts"], event="answer", told=kept, emails=None
+                    event, ts=answer["ts"], event="answer", details=details, emails=None
                 )

@@ -14,22 +14,22 @@ import msgspec
 from bulklink.engine.failure_limit import MaxFailures
 from bulklink.errors import UsageError
 from bulklink.models import Op
-from bulklink.zoho.requests import MOST_ITEMS
+from bulklink.zoho.requests import MAX_MESSAGES_PER_CALL
 
-_MOST_CREDITS = 10**12
+_MAX_CREDITS = 10**12
 _RANGES: Mapping[str, tuple[float, float]] = {
-    "batch_size": (1, MOST_ITEMS),
+    "batch_size": (1, MAX_MESSAGES_PER_CALL),
     "concurrency": (1, 1000),
     "read_pages": (1, 100_000),
     "settle_after": (0, 3600),
-    "max_credits": (1, _MOST_CREDITS),
-    "credits_per_day": (1, _MOST_CREDITS),
-    "reserve_credits": (0, _MOST_CREDITS),
+    "max_credits": (1, _MAX_CREDITS),
+    "credits_per_day": (1, _MAX_CREDITS),
+    "reserve_credits": (0, _MAX_CREDITS),
     "canary": (0, 10_000),
 }
-MOST_A_SECOND = 100_000
-_UNITS = {"MB": 1, "MIB": 1, "GB": 1000, "GIB": 1024}
-_LEAST_MEMORY = 64
+MAX_RATE = 100_000
+_UNIT_MEGABYTES = {"MB": 1, "MIB": 1, "GB": 1000, "GIB": 1024}
+_MIN_MEMORY_MB = 64
 
 
 def check_ranges(options: Mapping[str, Any]) -> None:
@@ -41,23 +41,23 @@ def check_ranges(options: Mapping[str, Any]) -> None:
     Raises:
         UsageError: if there is one.
     """
-    for name, (least, most) in _RANGES.items():
+    for name, (minimum, maximum) in _RANGES.items():
         value = options.get(name)
-        if value is not None and not least <= value <= most:
-            raise _wrong(name, value, f"Give a number from {least:,} to {most:,}.")
+        if value is not None and not minimum <= value <= maximum:
+            raise _invalid_value(name, value, f"Give a number from {minimum:,} to {maximum:,}.")
     rate = options.get("rate")
-    if rate is not None and not 0 < rate <= MOST_A_SECOND:
-        raise _wrong("rate", rate, f"Give a number above 0, {MOST_A_SECOND:,} at most.")
-    day, reserve = options.get("credits_per_day"), options.get("reserve_credits") or 0
-    if day is not None and reserve >= day:
+    if rate is not None and not 0 < rate <= MAX_RATE:
+        raise _invalid_value("rate", rate, f"Give a number above 0, {MAX_RATE:,} at most.")
+    daily, reserve = options.get("credits_per_day"), options.get("reserve_credits") or 0
+    if daily is not None and reserve >= daily:
         raise UsageError(
-            f"Of {day:,} credits a day {reserve:,} are to be left to others: none can be spent.",
+            f"Of {daily:,} credits a day {reserve:,} are to be left to others: none can be spent.",
             where="--credits-per-day, --reserve-credits",
             advice="Reserve less, or leave one of them out.",
         )
 
 
-def memory_of(text: str) -> str:
+def parse_memory(text: str) -> str:
     """Return an amount of memory as DuckDB takes it.
 
     Args:
@@ -66,17 +66,17 @@ def memory_of(text: str) -> str:
     Raises:
         UsageError: if it is none.
     """
-    found = re.fullmatch(r"(\d{1,6})\s*(MB|MIB|GB|GIB)", text.strip().upper())
-    if found is None or int(found[1]) * _UNITS[found[2]] < _LEAST_MEMORY:
+    match = re.fullmatch(r"(\d{1,6})\s*(MB|MIB|GB|GIB)", text.strip().upper())
+    if match is None or int(match[1]) * _UNIT_MEGABYTES[match[2]] < _MIN_MEMORY_MB:
         raise UsageError(
-            f"{text!r} is no size such as 512MB, of at least {_LEAST_MEMORY}MB.",
+            f"{text!r} is no size such as 512MB, of at least {_MIN_MEMORY_MB}MB.",
             where="memory",
             advice="Write it as 512MB or 2GiB.",
         )
-    return f"{found[1]}{found[2].replace('I', 'i')}"
+    return f"{match[1]}{match[2].replace('I', 'i')}"
 
 
-def _wrong(name: str, value: object, advice: str) -> UsageError:
+def _invalid_value(name: str, value: object, advice: str) -> UsageError:
     return UsageError(f"{value!r} is no value of {name}.", where=name, advice=advice)
 
 
@@ -116,7 +116,7 @@ class OnInvalid(StrEnum):
     SKIP = "skip"
 
 
-MOST_IN_FLIGHT = {
+MAX_IN_FLIGHT_BY_EDITION = {
     Edition.STANDARD: 10,
     Edition.PROFESSIONAL: 15,
     Edition.ENTERPRISE: 20,
@@ -125,17 +125,17 @@ MOST_IN_FLIGHT = {
     Edition.CRM_PLUS: 25,
 }
 """Calls that an org's edition lets an app have active at once (Zoho's API limits)."""
-UNKNOWN_IN_FLIGHT = 10
+DEFAULT_MAX_IN_FLIGHT = 10
 
 
-def _names(given: Iterable[str | PathLike[str]]) -> tuple[str, ...]:
-    if isinstance(given, str):
+def _to_paths(paths: Iterable[str | PathLike[str]]) -> tuple[str, ...]:
+    if isinstance(paths, str):
         raise TypeError("one name is no tuple of names")
-    return tuple(fspath(one) for one in given)
+    return tuple(fspath(path) for path in paths)
 
 
-_KINDS: Mapping[str, Callable[[Any], Any]] = {
-    "mappings": _names,
+_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
+    "mappings": _to_paths,
     "op": Op,
     "on_invalid": OnInvalid,
     "group_by": GroupBy,
@@ -143,7 +143,7 @@ _KINDS: Mapping[str, Callable[[Any], Any]] = {
     "when_credits_out": WhenCreditsOut,
     "run_dir": Path,
     "runs_dir": Path,
-    "memory": memory_of,
+    "memory": parse_memory,
 }
 
 
@@ -209,7 +209,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     keep: tuple[str, ...] | None = None
     allow_round_ids: bool = False
     on_invalid: OnInvalid = OnInvalid.STOP
-    batch_size: int = MOST_ITEMS
+    batch_size: int = MAX_MESSAGES_PER_CALL
     group_by: GroupBy = GroupBy.CONTACT_AND_OWNER
     single_endpoint: bool = False
     names: bool = True
@@ -239,10 +239,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             UsageError: if there is one.
         """
-        for name, kind in _KINDS.items():
+        for name, converter in _CONVERTERS.items():
             value = getattr(self, name)
             if value is not None:
-                msgspec.structs.force_setattr(self, name, _of_kind(name, kind, value))
+                msgspec.structs.force_setattr(self, name, _convert(name, converter, value))
         check_ranges(msgspec.structs.asdict(self))
 
     @property
@@ -255,7 +255,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         """Whether several owners of a contact share a link call."""
         return self.group_by is GroupBy.CONTACT
 
-    def reads_first(self, op: Op) -> bool:
+    def needs_snapshot(self, op: Op) -> bool:
         """Tell whether the deal that an email is on is read before this is done to it."""
         return op is not Op.LINK if self.snapshot is None else self.snapshot
 
@@ -275,32 +275,34 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             "group_by": self.group_by,
             "single_endpoint": self.single_endpoint,
             "names": self.names,
-            "snapshot": [op for op in (self.op and [self.op]) or Op if self.reads_first(op)],
+            "snapshot": [op for op in (self.op and [self.op]) or Op if self.needs_snapshot(op)],
             "accept_no_put_back": self.accept_no_put_back,
         }
 
-    def in_flight(self, paid_type: str | None = None) -> int:
+    def max_in_flight(self, paid_type: str | None = None) -> int:
         """Return the most calls in flight, by option, edition or the org's licence."""
         if self.concurrency is not None:
             return self.concurrency
-        edition = self.edition or edition_of(paid_type)
-        return MOST_IN_FLIGHT[edition] if edition else UNKNOWN_IN_FLIGHT
+        edition = self.edition or parse_edition(paid_type)
+        return MAX_IN_FLIGHT_BY_EDITION[edition] if edition else DEFAULT_MAX_IN_FLIGHT
 
 
-def _of_kind(name: str, kind: Callable[[Any], Any], value: object) -> Any:
+def _convert(name: str, converter: Callable[[Any], Any], value: object) -> Any:
     try:
-        return kind(value)
+        return converter(value)
     except (TypeError, ValueError):
-        advice = 'Give a tuple of paths, such as ("mapping.csv",).' if kind is _names else ""
-        if isinstance(kind, EnumType):
-            advice = f"Give one of: {', '.join(kind)}."
+        advice = (
+            'Give a tuple of paths, such as ("mapping.csv",).' if converter is _to_paths else ""
+        )
+        if isinstance(converter, EnumType):
+            advice = f"Give one of: {', '.join(converter)}."
         raise UsageError(f"{value!r} is no value of {name}.", where=name, advice=advice) from None
 
 
-def edition_of(paid_type: str | None) -> Edition | None:
+def parse_edition(paid_type: str | None) -> Edition | None:
     """Return the edition that an org's `paid_type` names; None where it is not known."""
-    said = (paid_type or "").lower().replace(" ", "-").replace("_", "-").removeprefix("zoho-crm-")
-    return next((edition for edition in Edition if said == edition), None)
+    name = (paid_type or "").lower().replace(" ", "-").replace("_", "-").removeprefix("zoho-crm-")
+    return next((edition for edition in Edition if name == edition), None)
 
 
 class PaceOptions(TypedDict, total=False):
@@ -339,25 +341,25 @@ class SendOptions(LimitOptions, total=False):
     runs_dir: Path
 
 
-PACE = frozenset(PaceOptions.__optional_keys__)
-LIMITS = frozenset(LimitOptions.__optional_keys__)
-SENDING = frozenset(SendOptions.__optional_keys__)
-_NO_MAPPING = Job(mappings=())
+PACE_OPTIONS = frozenset(PaceOptions.__optional_keys__)
+LIMIT_OPTIONS = frozenset(LimitOptions.__optional_keys__)
+SEND_OPTIONS = frozenset(SendOptions.__optional_keys__)
+_DEFAULT_JOB = Job(mappings=())
 
 
-def with_options(job: Job | None, options: Mapping[str, Any], known: Collection[str]) -> Job:
+def with_options(job: Job | None, options: Mapping[str, Any], allowed: Collection[str]) -> Job:
     """Return a job with some options changed.
 
     Args:
         job: the job; None is one without a mapping, of which all is as it is by default.
         options: by their names.
-        known: the names that can be given here.
+        allowed: the names that can be given here.
 
     Raises:
         TypeError: if one is not known, as Python itself does.
         UsageError: if one has a value that it cannot have.
     """
-    strange = options.keys() - known
-    if strange:
-        raise TypeError(f"{', '.join(sorted(strange))}: no such option here")
-    return msgspec.structs.replace(job or _NO_MAPPING, **options)
+    unknown = options.keys() - allowed
+    if unknown:
+        raise TypeError(f"{', '.join(sorted(unknown))}: no such option here")
+    return msgspec.structs.replace(job or _DEFAULT_JOB, **options)

@@ -16,30 +16,30 @@ import anyio.to_thread
 from bulklink.engine.clock import Clock
 from bulklink.engine.metrics import (
     LimitedBy,
-    Totals,
-    Window,
+    MeterInterval,
+    MeterTotals,
+    find_interval_bottleneck,
+    interval_between,
     latencies_between,
-    limited_in,
-    window_between,
 )
-from bulklink.engine.quota.gate import Credits
-from bulklink.engine.ratelimit.limiter import Pacer
+from bulklink.engine.quota.gate import QuotaGate
+from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
 from bulklink.models import Status
-from bulklink.operations.callbacks import Counter, Gauge, Watch
-from bulklink.runs.timeline import Stretch, append_stretch
+from bulklink.operations.callbacks import Metrics, ResultCounter, RunCallbacks
+from bulklink.runs.timeline import TimelineInterval, append_interval
 
-_SHORTEST_MEMORY = 10.0
-_LONGEST_MEMORY = 60.0
-_MEMORY = 0.2
+_MIN_TIME_CONSTANT = 10.0
+_MAX_TIME_CONSTANT = 60.0
+_TIME_CONSTANT_SHARE = 0.2
 """Seconds after which what was measured has faded to a third: a part of all that was measured."""
-_SECONDS = 5.0
-_ITEMS = 40
-_LONG = 60.0
+_MIN_SECONDS = 5.0
+_MIN_ITEMS = 40
+_ALWAYS_ENOUGH_SECONDS = 60.0
 """What must have been measured before anything is told: so many items in so many seconds, or any
 in a minute."""
 
 
-class Pace:
+class RateEstimator:
     """Items and calls in a time, what was lately counting most.
 
     An item is an email that is settled or read, or a contact that is read.
@@ -47,24 +47,26 @@ class Pace:
 
     def __init__(self) -> None:
         self._seconds = self._items = self._calls = 0.0
-        self._measured = 0.0
-        self._counted = 0
+        self._total_seconds = 0.0
+        self._total_items = 0
 
     def add(self, seconds: float, items: int, calls: int) -> None:
         """Add what was done in so many seconds."""
-        self._measured += seconds
-        self._counted += items
-        memory = min(max(_MEMORY * self._measured, _SHORTEST_MEMORY), _LONGEST_MEMORY)
-        kept = math.exp(-seconds / memory)
-        self._seconds = self._seconds * kept + seconds
-        self._items = self._items * kept + items
-        self._calls = self._calls * kept + calls
+        self._total_seconds += seconds
+        self._total_items += items
+        time_constant = min(
+            max(_TIME_CONSTANT_SHARE * self._total_seconds, _MIN_TIME_CONSTANT), _MAX_TIME_CONSTANT
+        )
+        decay = math.exp(-seconds / time_constant)
+        self._seconds = self._seconds * decay + seconds
+        self._items = self._items * decay + items
+        self._calls = self._calls * decay + calls
 
     @property
     def rate(self) -> float | None:
         """Items a second; None until that can be told."""
-        enough = self._measured >= _SECONDS and self._counted >= _ITEMS
-        if not enough and not (self._measured >= _LONG and self._counted):
+        enough = self._total_seconds >= _MIN_SECONDS and self._total_items >= _MIN_ITEMS
+        if not enough and not (self._total_seconds >= _ALWAYS_ENOUGH_SECONDS and self._total_items):
             return None
         return self._items / self._seconds
 
@@ -80,12 +82,12 @@ class Pace:
         return int(calls * self._items / self._calls)
 
 
-_LOOKS = 11
+_SAMPLES_KEPT = 11
 """Looks that are kept: what was lately is five seconds."""
-_LOOKS_A_DAY_LOOK = 60
+_SAMPLES_PER_USAGE_CHECK = 60
 
 
-class Observer:
+class MetricsSampler:
     """Looks at the calls and the credits of a session.
 
     Args:
@@ -99,85 +101,87 @@ class Observer:
 
     def __init__(
         self,
-        measured: Callable[[], Totals],
-        pacer: Pacer,
-        credits: Credits,  # noqa: A002 - the word of the field; nobody wants the builtin
+        read_totals: Callable[[], MeterTotals],
+        limiter: ConcurrencyLimiter,
+        quota: QuotaGate,
         rate: float | None,
         *,
         done: Callable[[], int],
-        left: Callable[[], int],
+        remaining: Callable[[], int],
     ) -> None:
-        self._measured = measured
-        self._pacer = pacer
-        self._credits = credits
+        self._read_totals = read_totals
+        self._limiter = limiter
+        self._quota = quota
         self._rate = rate
         self._done = done
-        self._left = left
-        self._looks: deque[Totals] = deque(maxlen=_LOOKS)
-        self._count = 0
-        self.begin()
+        self._remaining = remaining
+        self._samples: deque[MeterTotals] = deque(maxlen=_SAMPLES_KEPT)
+        self._sample_count = 0
+        self.restart()
 
-    def begin(self) -> None:
+    def restart(self) -> None:
         """Measure the pace from now on: what went before was other work."""
-        self._pace = Pace()
-        self._paced, self._done_before = self._measured(), self._done()
+        self._rate_estimator = RateEstimator()
+        self._totals_before, self._done_before = self._read_totals(), self._done()
 
-    async def look(self) -> Totals:
+    async def sample(self) -> MeterTotals:
         """Take in what is measured so far, and return it."""
-        book = self._credits.book
-        turned = (book.a_day is None) is not (book.day_from is None)
-        if turned or self._count % _LOOKS_A_DAY_LOOK == 0:
-            await self._credits.look()
-        self._count += 1
-        totals, done = self._measured(), self._done()
-        self._looks.append(totals)
-        window = window_between(self._paced, totals)
-        awake = max(0.0, window.seconds - window.waited)
-        self._pace.add(awake, done - self._done_before, window.calls)
-        self._paced, self._done_before = totals, done
+        budget = self._quota.budget
+        limit_changed = (budget.daily_limit is None) is not (budget.day_call_limit is None)
+        if limit_changed or self._sample_count % _SAMPLES_PER_USAGE_CHECK == 0:
+            await self._quota.refresh_budget()
+        self._sample_count += 1
+        totals, done = self._read_totals(), self._done()
+        self._samples.append(totals)
+        window = interval_between(self._totals_before, totals)
+        active_seconds = max(0.0, window.seconds - window.credit_wait)
+        self._rate_estimator.add(active_seconds, done - self._done_before, window.calls)
+        self._totals_before, self._done_before = totals, done
         return totals
 
-    def gauge(self) -> Gauge:
+    def metrics(self) -> Metrics:
         """Return what the last looks show."""
-        book, left, waits = self._credits.book, self._left(), self._credits.waits
-        spendable = book.spendable
-        lasts_for = None if spendable is None else self._pace.items_for(spendable)
-        return Gauge(
-            rate=self._pace.rate,
-            seconds_left=None if waits else self._pace.seconds_for(left),
+        budget, remaining, waiting = self._quota.budget, self._remaining(), self._quota.is_waiting
+        spendable = budget.spendable
+        lasts_for = None if spendable is None else self._rate_estimator.items_for(spendable)
+        return Metrics(
+            rate=self._rate_estimator.rate,
+            seconds_left=None if waiting else self._rate_estimator.seconds_for(remaining),
             in_flight=self._in_flight(),
-            allowed=self._pacer.limit,
-            cap=self._pacer.max_in_flight,
-            spent=book.sent,
-            credits_left=book.told_left,
-            spendable=spendable,
-            lasts_for=lasts_for if lasts_for is not None and lasts_for < left else None,
+            allowed_in_flight=self._limiter.limit,
+            max_in_flight=self._limiter.max_in_flight,
+            credits_spent=budget.sent,
+            credits_left=budget.reported_left,
+            credits_spendable=spendable,
+            credits_last_for=lasts_for if lasts_for is not None and lasts_for < remaining else None,
             limited_by=self._limited_by(),
         )
 
     def _in_flight(self) -> float:
-        if len(self._looks) < 2:
+        if len(self._samples) < 2:
             return 0.0
-        return window_between(self._looks[-2], self._looks[-1]).in_flight
+        return interval_between(self._samples[-2], self._samples[-1]).in_flight
 
     def _limited_by(self) -> LimitedBy | None:
-        if self._credits.waits:
+        if self._quota.is_waiting:
             return LimitedBy.CREDITS
-        if self._pacer.paused:
+        if self._limiter.paused:
             return LimitedBy.PAUSE
-        if len(self._looks) < 2:
+        if len(self._samples) < 2:
             return None
-        by = limited_in(window_between(self._looks[0], self._looks[-1]), self._rate)
-        return None if by is LimitedBy.NOTHING else by
+        limited_by = find_interval_bottleneck(
+            interval_between(self._samples[0], self._samples[-1]), self._rate
+        )
+        return None if limited_by is LimitedBy.NOTHING else limited_by
 
 
-_SHORTEST = 1.0
-_HARDLY_ANY = 0.01
-_STRETCHES = 500
+_MIN_STRETCH_SECONDS = 1.0
+_NEGLIGIBLE = 0.01
+_STRETCHES_PER_RUN = 500
 """A stretch lasts a second, or this part of the run so far: days make some thousand lines."""
 
 
-class Recorder:
+class TimelineWriter:
     """Cuts what is measured into stretches and adds them to `timeline.jsonl`.
 
     A wait for credits is one stretch. A timeline that cannot be written is given up: the run does
@@ -191,26 +195,26 @@ class Recorder:
     """
 
     def __init__(
-        self, path: Path, before: float, rate: float | None, warn: Callable[[str], None]
+        self, path: Path, earlier_seconds: float, rate: float | None, warn: Callable[[str], None]
     ) -> None:
         self._path = path
-        self._before = before
+        self._earlier_seconds = earlier_seconds
         self._rate = rate
         self._warn = warn
-        self._given_up = False
-        self._began: Totals | None = None
-        self._last: Totals | None = None
-        self._settled: dict[Status, int] = {}
-        self._waits = False
+        self._disabled = False
+        self._first: MeterTotals | None = None
+        self._last: MeterTotals | None = None
+        self._last_settled: dict[Status, int] = {}
+        self._waiting = False
 
-    async def look(
+    async def add_sample(
         self,
-        totals: Totals,
+        totals: MeterTotals,
         settled: dict[Status, int],
         credits_left: int | None,
-        ts: Callable[[], str],
+        timestamp: Callable[[], str],
         *,
-        waits: bool,
+        waiting: bool,
     ) -> None:
         """Take in what is measured so far; what makes a stretch is written.
 
@@ -218,79 +222,84 @@ class Recorder:
             totals: what is measured of the calls.
             settled: results of this invocation by status.
             credits_left: what the org has left as the CRM told.
-            ts: returns the time as the ledger writes it.
-            waits: whether the run waits for credits.
+            timestamp: returns the time as the ledger writes it.
+            waiting: whether the run waits for credits.
         """
-        turns, self._waits = waits is not self._waits, waits
-        if self._is_due(totals, turns=turns):
-            stretch = self._cut(totals, settled, credits_left, ts())
+        wait_changed, self._waiting = waiting is not self._waiting, waiting
+        if self._is_due(totals, wait_changed=wait_changed):
+            stretch = self._end_stretch(totals, settled, credits_left, timestamp())
             if stretch is not None:
-                with self._given_up_if_unwritable():
-                    await anyio.to_thread.run_sync(append_stretch, self._path, stretch)
+                with self._disabled_on_error():
+                    await anyio.to_thread.run_sync(append_interval, self._path, stretch)
 
-    def end(
-        self, totals: Totals, settled: dict[Status, int], credits_left: int | None, ts: str
+    def close(
+        self, totals: MeterTotals, settled: dict[Status, int], credits_left: int | None, ts: str
     ) -> None:
         """Write what is left; nothing is waited for, so that a stop at once has it too."""
-        stretch = self._cut(totals, settled, credits_left, ts)
+        stretch = self._end_stretch(totals, settled, credits_left, ts)
         if stretch is not None:
-            with self._given_up_if_unwritable():
-                append_stretch(self._path, stretch)
+            with self._disabled_on_error():
+                append_interval(self._path, stretch)
 
-    def _is_due(self, totals: Totals, *, turns: bool) -> bool:
-        if self._began is None or self._last is None:
+    def _is_due(self, totals: MeterTotals, *, wait_changed: bool) -> bool:
+        if self._first is None or self._last is None:
             return True
-        if self._waits or turns:
-            return turns
-        elapsed = self._before + totals.at - self._began.at
-        return totals.at - self._last.at >= max(_SHORTEST, elapsed / _STRETCHES)
+        if self._waiting or wait_changed:
+            return wait_changed
+        elapsed = self._earlier_seconds + totals.at - self._first.at
+        return totals.at - self._last.at >= max(_MIN_STRETCH_SECONDS, elapsed / _STRETCHES_PER_RUN)
 
-    def _cut(
-        self, totals: Totals, settled: dict[Status, int], credits_left: int | None, ts: str
-    ) -> Stretch | None:
+    def _end_stretch(
+        self, totals: MeterTotals, settled: dict[Status, int], credits_left: int | None, ts: str
+    ) -> TimelineInterval | None:
         """End a stretch and begin another; None where there is nothing to write."""
         last, self._last = self._last, totals
-        before, self._settled = self._settled, settled.copy()
+        settled_before, self._last_settled = self._last_settled, settled.copy()
         if last is None:
-            self._began = totals
+            self._first = totals
             return None
-        if self._given_up:
+        if self._disabled:
             return None
-        window = window_between(last, totals)
-        if _is_idle(window) and settled == before:
+        window = interval_between(last, totals)
+        if _is_idle(window) and settled == settled_before:
             return None
-        more = {str(status): n - before.get(status, 0) for status, n in settled.items()}
-        return Stretch(
+        new_results = {
+            str(status): n - settled_before.get(status, 0) for status, n in settled.items()
+        }
+        return TimelineInterval(
             ts=ts,
             seconds=round(window.seconds, 3),
-            settled={status: n for status, n in more.items() if n},
-            calls={str(kind): n for kind, n in window.landed.items()},
+            settled={status: n for status, n in new_results.items() if n},
+            calls={str(kind): n for kind, n in window.ended.items()},
             answered_429=window.answered_429,
             in_flight=round(window.in_flight, 2),
             most_in_flight=round(window.most_in_flight, 2),
             latency=latencies_between(last, totals),
             credits_left=credits_left,
-            waited=round(window.waited, 3),
-            limited_by=limited_in(window, self._rate),
+            waited=round(window.credit_wait, 3),
+            limited_by=find_interval_bottleneck(window, self._rate),
         )
 
     @contextmanager
-    def _given_up_if_unwritable(self) -> Iterator[None]:
+    def _disabled_on_error(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            self._given_up = True
+            self._disabled = True
             self._warn(
                 f"{self._path.name} cannot be written: {error.strerror or error}. The run goes on"
                 " without it; the ledger is not touched by that."
             )
 
 
-def _is_idle(window: Window) -> bool:
-    return not window.calls and max(window.in_flight, window.waited, window.held) < _HARDLY_ANY
+def _is_idle(window: MeterInterval) -> bool:
+    return (
+        not window.calls
+        and max(window.in_flight, window.credit_wait, window.paused_seconds) < _NEGLIGIBLE
+    )
 
 
-class Lookout:
+class RunMonitor:
     """Looks now and then, and tells what is seen.
 
     Args:
@@ -309,45 +318,45 @@ class Lookout:
 
     def __init__(
         self,
-        observer: Observer,
-        recorder: Recorder,
-        measured: Callable[[], Totals],
-        credits: Credits,  # noqa: A002 - the word of the field; nobody wants the builtin
-        counter: Counter,
-        trying: Callable[[], bool],
-        watch: Watch,
+        sampler: MetricsSampler,
+        timeline_writer: TimelineWriter,
+        read_totals: Callable[[], MeterTotals],
+        quota: QuotaGate,
+        counter: ResultCounter,
+        is_canary_running: Callable[[], bool],
+        callbacks: RunCallbacks,
         clock: Clock,
     ) -> None:
         self.sending = False
-        self._observer = observer
-        self._recorder = recorder
-        self._measured = measured
-        self._credits = credits
+        self._sampler = sampler
+        self._timeline_writer = timeline_writer
+        self._read_totals = read_totals
+        self._quota = quota
         self._counter = counter
-        self._trying = trying
-        self._watch = watch
+        self._is_canary_running = is_canary_running
+        self._callbacks = callbacks
         self._clock = clock
 
-    async def look(self) -> None:
+    async def sample(self) -> None:
         """Look once: whoever watches is told, and what makes a stretch of time is written."""
-        if not self.sending or self._trying():
-            self._observer.begin()  # look-ups and a canary tell nothing of the pace of the rest
-        totals = await self._observer.look()
+        if not self.sending or self._is_canary_running():
+            self._sampler.restart()  # look-ups and a canary tell nothing of the pace of the rest
+        totals = await self._sampler.sample()
         if self.sending:
-            self._watch.progress(self._counter.progress(self._observer.gauge()))
-        await self._recorder.look(
+            self._callbacks.on_progress(self._counter.progress(self._sampler.metrics()))
+        await self._timeline_writer.add_sample(
             totals,
-            self._counter.results,
-            self._credits.book.told_left,
+            self._counter.invocation_counts,
+            self._quota.budget.reported_left,
             self._clock.timestamp,
-            waits=self._credits.waits,
+            waiting=self._quota.is_waiting,
         )
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Write what is left of the timeline, without a wait."""
-        self._recorder.end(
-            self._measured(),
-            self._counter.results,
-            self._credits.book.told_left,
+        self._timeline_writer.close(
+            self._read_totals(),
+            self._counter.invocation_counts,
+            self._quota.budget.reported_left,
             self._clock.timestamp(),
         )

@@ -12,28 +12,34 @@ from secrets import token_hex
 
 import msgspec
 
-from bulklink.engine.shutdown import Stopping
-from bulklink.mapping.checked import Checked
+from bulklink.engine.shutdown import StopController
+from bulklink.mapping.checked import CheckedMapping
 from bulklink.mapping.compare import Comparison, compare
-from bulklink.mapping.input.files import Source, must_be_readable, sources
-from bulklink.mapping.interrupt import Stop
-from bulklink.mapping.plan_writer import PLAN, digest
+from bulklink.mapping.input.files import Source, check_readable, find_sources
+from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.plan_writer import PLAN_FILE, digest
 from bulklink.models import Op
-from bulklink.operations.cancellation import planning_stop
-from bulklink.operations.estimate import ASSUMED_LATENCY, ForecastCalls, Outlook, calls_of, outlook
+from bulklink.operations.cancellation import make_planning_stop
+from bulklink.operations.estimate import (
+    ASSUMED_LATENCY,
+    CallEstimate,
+    RunEstimate,
+    estimate_calls,
+    estimate_run,
+)
 from bulklink.operations.job import Job
 from bulklink.operations.prepare import (
     check_mapping,
     check_snapshot,
-    invalid_rows,
+    invalid_rows_error,
     is_refused,
-    prepare,
+    prepare_run,
 )
-from bulklink.runs.folder import RunFolder, make_folder
+from bulklink.runs.folder import RunFolder, create_run_folder
 
 
-class PlanReport(msgspec.Struct, frozen=True):
-    """What `bulklink plan` tells; `outlook` is for the screen alone.
+class PlanResult(msgspec.Struct, frozen=True):
+    """What `bulklink plan` tells; `estimate` is for the screen alone.
 
     `compare` is what the plan would change, None where no emails were given to compare with.
     """
@@ -45,11 +51,11 @@ class PlanReport(msgspec.Struct, frozen=True):
     rejected: int
     duplicate: int
     groups: int
-    calls: ForecastCalls
+    calls: CallEstimate
     credits_at_least: int
     seconds_at_least: float
     digest: str
-    outlook: Outlook
+    estimate: RunEstimate
     compare: Comparison | None = None
 
 
@@ -61,9 +67,9 @@ def plan(
     module_known: bool = False,
     compare_with: str | None = None,
     warn: Callable[[str], None] = lambda text: None,
-    stopping: Stopping | None = None,
-    stop: Stop | None = None,
-) -> PlanReport:
+    stop: StopController | None = None,
+    plan_stop: PlanningStop | None = None,
+) -> PlanResult:
     """Check a job's mapping and say what it will cost at least. No connection is opened.
 
     With `job.run_dir` the plan is sealed there; without it no file is left behind. It blocks, so a
@@ -76,8 +82,8 @@ def plan(
         module_known: whether the id of the module Deals need not be looked up.
         compare_with: a file of fetched emails, to tell what the mapping would change.
         warn: told what a person should know of the mapping.
-        stopping: by which it can be stopped from the thread of an event loop.
-        stop: by which any thread can see how far it is, and stop it; None makes one.
+        stop: by which it can be stopped from the thread of an event loop.
+        plan_stop: by which any thread can see how far it is, and stop it; None makes one.
 
     Returns:
         What it will cost, and the digest of the plan.
@@ -86,43 +92,48 @@ def plan(
         BadFileError: if the mapping cannot be read as a whole.
         InvalidRowsError: if rows are refused and the job stops at such rows.
         RunDirError: if the run folder cannot be made.
-        InterruptedPlanningError: if `stopping` ended it.
+        InterruptedPlanningError: if `stop` ended it.
     """
-    inputs = sources(job.mappings, job.format)
+    inputs = find_sources(job.mappings, job.format)
     if compare_with is not None:
-        must_be_readable(compare_with)
-    stop = planning_stop(stopping, stop)
-    measured = partial(report_of, latency=latency, users=users, module_known=module_known)
+        check_readable(compare_with)
+    plan_stop = make_planning_stop(stop, plan_stop)
+    make_result = partial(make_plan_result, latency=latency, users=users, module_known=module_known)
     with tempfile.TemporaryDirectory(prefix="bulklink-") as temporary:
         scratch = Path(temporary)
         if job.run_dir is not None:
-            with fresh_folder(job) as folder, checked_in(folder, job, inputs, stop) as checked:
+            with (
+                new_run_folder(job) as folder,
+                checked_mapping(folder, job, inputs, plan_stop) as checked,
+            ):
                 _warn(checked, warn)
-                prepare(checked, job, folder, time.time())
-                report = measured(checked, job, folder)
-            sealed = folder.plan
+                prepare_run(checked, job, folder, time.time())
+                result = make_result(checked, job, folder)
+            plan_path = folder.plan
         else:
-            with check_mapping(job, inputs, scratch, stop) as checked:
+            with check_mapping(job, inputs, scratch, plan_stop) as checked:
                 _warn(checked, warn)
                 _check_unsealed(checked, job)
-                report = measured(checked, job, None)
+                result = make_result(checked, job, None)
                 if compare_with is not None:
                     checked.seal(scratch)
-            sealed = scratch / PLAN
+            plan_path = scratch / PLAN_FILE
         if compare_with is None:
-            return report
-        compared = compare(sealed, compare_with, scratch, memory=job.memory, stop=stop, warn=warn)
-        return msgspec.structs.replace(report, compare=compared)
+            return result
+        comparison = compare(
+            plan_path, compare_with, scratch, memory=job.memory, stop=plan_stop, warn=warn
+        )
+        return msgspec.structs.replace(result, compare=comparison)
 
 
-def _check_unsealed(checked: Checked, job: Job) -> None:
+def _check_unsealed(checked: CheckedMapping, job: Job) -> None:
     if is_refused(checked, job):
-        raise invalid_rows(checked, "Mend them")
-    check_snapshot(job, guarded=checked.guarded, relinks=checked.shape().relinks)
+        raise invalid_rows_error(checked, "Mend them")
+    check_snapshot(job, guarded=checked.guarded, relinks=checked.plan_stats().relinks)
 
 
 @contextmanager
-def fresh_folder(job: Job, name: str | None = None) -> Iterator[RunFolder]:
+def new_run_folder(job: Job, name: str | None = None) -> Iterator[RunFolder]:
     """Make the run folder of a job and drive it; one that comes to no plan is emptied again.
 
     Args:
@@ -133,9 +144,9 @@ def fresh_folder(job: Job, name: str | None = None) -> Iterator[RunFolder]:
         RunDirError: if it cannot be made.
     """
     name = name or job.op_name
-    folder = make_folder(job.run_dir, job.runs_dir, name, time.time(), token_hex(2))
+    folder = create_run_folder(job.run_dir, job.runs_dir, name, time.time(), token_hex(2))
     try:
-        with folder.driven():
+        with folder.run_lock():
             yield folder
     finally:
         if not folder.record.exists():
@@ -143,14 +154,14 @@ def fresh_folder(job: Job, name: str | None = None) -> Iterator[RunFolder]:
 
 
 @contextmanager
-def checked_in(
+def checked_mapping(
     folder: RunFolder,
     job: Job,
     inputs: tuple[Source, ...],
-    stop: Stop,
+    stop: PlanningStop,
     *,
     guarded: tuple[Op, ...] = (Op.UNLINK, Op.RELINK),
-) -> Iterator[Checked]:
+) -> Iterator[CheckedMapping]:
     """Check a job's mapping with its temporary files in the run folder."""
     folder.scratch.mkdir(mode=0o700)
     try:
@@ -160,20 +171,20 @@ def checked_in(
         folder.clear_scratch()
 
 
-def _warn(checked: Checked, warn: Callable[[str], None]) -> None:
+def _warn(checked: CheckedMapping, warn: Callable[[str], None]) -> None:
     for text in checked.warnings:
         warn(text)
 
 
-def report_of(
-    checked: Checked,
+def make_plan_result(
+    checked: CheckedMapping,
     job: Job,
     folder: RunFolder | None,
     *,
     latency: float = ASSUMED_LATENCY,
     users: int = 1,
     module_known: bool,
-) -> PlanReport:
+) -> PlanResult:
     """Return what a checked mapping will cost at least.
 
     Args:
@@ -184,10 +195,10 @@ def report_of(
         users: licensed users of the org.
         module_known: whether the id of the module Deals need not be looked up.
     """
-    shape = checked.shape()
-    calls = calls_of(shape, job, module_known=module_known)
-    ahead = outlook(shape, calls, job, latency=latency, users=users)
-    return PlanReport(
+    shape = checked.plan_stats()
+    calls = estimate_calls(shape, job, module_known=module_known)
+    estimate = estimate_run(shape, calls, job, latency=latency, users=users)
+    return PlanResult(
         op=job.op_name,
         run_dir=str(folder.path) if folder else None,
         rows=checked.rows,
@@ -197,7 +208,7 @@ def report_of(
         groups=shape.groups,
         calls=calls,
         credits_at_least=calls.credits,
-        seconds_at_least=ahead.seconds,
+        seconds_at_least=estimate.seconds,
         digest=digest(checked.inputs, job.plan_settings()),
-        outlook=ahead,
+        estimate=estimate,
     )

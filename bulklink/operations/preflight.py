@@ -10,27 +10,32 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bulklink.engine.caller import Caller
-from bulklink.engine.lookups import deals, deals_module_id, user_names
+from bulklink.engine.lookups import look_up_deals, look_up_module_id, look_up_user_names
 from bulklink.errors import InvalidRowsError, NotConfirmedError, WrongOrgError
 from bulklink.ledger.records import Result, result_line
 from bulklink.ledger.writer import LedgerWriter
 from bulklink.mapping.plan_reader import SealedPlan, UnknownRow
-from bulklink.mapping.rejects import ForeignDeals, add_unknown, foreign_deals
+from bulklink.mapping.rejects import ForeignDeals, append_unknown_rows, find_foreign_deals
 from bulklink.models import Op, Status
-from bulklink.operations.callbacks import Counter, Question, Reading, Watch
-from bulklink.operations.cancellation import looking
+from bulklink.operations.callbacks import (
+    ConfirmationRequest,
+    ReadProgress,
+    ResultCounter,
+    RunCallbacks,
+)
+from bulklink.operations.cancellation import sample_periodically
 from bulklink.operations.job import Job, OnInvalid
-from bulklink.operations.prepare import FAULTS_SHOWN
+from bulklink.operations.prepare import MAX_FAULTS_SHOWN
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import OrgRecord, RunRecord
 from bulklink.zoho.connection import Connection, is_loopback
-from bulklink.zoho.lookup_responses import FoundDeal, Org
+from bulklink.zoho.lookup_responses import DealDetails, Org
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
 async def look_up_names(
-    folder: RunFolder, caller: Caller, watch: Watch, *, at_once: int
+    folder: RunFolder, caller: Caller, callbacks: RunCallbacks, *, max_in_flight: int
 ) -> ForeignDeals | None:
     """Look up what a plan needs and does not name, and write it beside the plan.
 
@@ -39,15 +44,15 @@ async def look_up_names(
     Args:
         folder: of the run.
         caller: makes the calls.
-        watch: is told how far it is.
-        at_once: look-ups in flight at most.
+        callbacks: is told how far it is.
+        max_in_flight: look-ups in flight at most.
 
     Returns:
         What is likely to be refused, None if nothing had to be looked up.
 
     Raises:
         RunStoppedError: if it cannot be read.
-        HaltedError: if the run was stopped.
+        StoppedError: if the run was stopped.
     """
     plan = SealedPlan(folder.plan)
     owners = set(plan.owners_without_name())
@@ -55,31 +60,29 @@ async def look_up_names(
     if not count:
         return None
     folder.scratch.mkdir(mode=0o700, exist_ok=True)
-    looked_up = _LookedUp(folder.scratch, count, watch)
-    async with looking(looked_up.tell):
-        await looked_up.deals(caller, plan.deals_without_name(), at_once)
-        await looked_up.owners(caller, owners)
-    names = ((deal.id, deal.name) for deal in looked_up.found_deals())
-    found = ((owner.id, owner.name) for owner in looked_up.found_owners())
-    plan.write_names(names, found, folder.names)
-    contacts = (
-        (deal.id, deal.contact_id)
-        for deal in looked_up.found_deals()
-        if deal.contact_id is not None
+    lookup = _NameLookup(folder.scratch, count, callbacks)
+    async with sample_periodically(lookup.report_progress):
+        await lookup.fetch_deals(caller, plan.deals_without_name(), max_in_flight)
+        await lookup.fetch_owners(caller, owners)
+    deal_names = ((deal.id, deal.name) for deal in lookup.saved_deals())
+    owner_names = ((owner.id, owner.name) for owner in lookup.saved_owners())
+    plan.write_names(deal_names, owner_names, folder.names)
+    deal_contacts = (
+        (deal.id, deal.contact_id) for deal in lookup.saved_deals() if deal.contact_id is not None
     )
-    foreign = foreign_deals(folder.plan, contacts)
+    foreign = find_foreign_deals(folder.plan, deal_contacts)
     folder.clear_scratch()
     return foreign
 
 
-class FoundOwner(msgspec.Struct, frozen=True):
+class OwnerName(msgspec.Struct, frozen=True):
     """A user that exists."""
 
     id: str
     name: str
 
 
-class _LookedUp:
+class _NameLookup:
     """What was looked up: kept on disk, and counted.
 
     Args:
@@ -88,58 +91,62 @@ class _LookedUp:
         watch: is told how many of them are.
     """
 
-    def __init__(self, scratch: Path, count: int, watch: Watch) -> None:
+    def __init__(self, scratch: Path, count: int, callbacks: RunCallbacks) -> None:
         self._deals = scratch / "deals.jsonl"
         self._owners = scratch / "owners.jsonl"
         self._count = count
-        self._watch = watch
+        self._callbacks = callbacks
         self._done = 0
 
-    async def deals(self, caller: Caller, ids: Iterator[str], at_once: int) -> None:
+    async def fetch_deals(self, caller: Caller, ids: Iterator[str], max_in_flight: int) -> None:
         """Look up deals."""
         with self._deals.open("wb") as file:
-            await deals(
-                caller, ids, lambda deal: _keep(file, deal), at_once=at_once, done=self._note
+            await look_up_deals(
+                caller,
+                ids,
+                lambda deal: _write_record(file, deal),
+                at_once=max_in_flight,
+                on_batch=self._add_done,
             )
 
-    async def owners(self, caller: Caller, wanted: set[str]) -> None:
+    async def fetch_owners(self, caller: Caller, owner_ids: set[str]) -> None:
         """Look up users."""
         with self._owners.open("wb") as file:
 
-            def take(owner: str, name: str) -> None:
-                _keep(file, FoundOwner(owner, name))
-                self._note(1)
+            def save_owner(owner_id: str, name: str) -> None:
+                _write_record(file, OwnerName(owner_id, name))
+                self._add_done(1)
 
-            await user_names(caller, wanted, take)
+            await look_up_user_names(caller, owner_ids, save_owner)
 
-    def found_deals(self) -> Iterator[FoundDeal]:
+    def saved_deals(self) -> Iterator[DealDetails]:
         """Yield the deals that exist."""
-        return _read(self._deals, FoundDeal)
+        return _read_records(self._deals, DealDetails)
 
-    def found_owners(self) -> Iterator[FoundOwner]:
+    def saved_owners(self) -> Iterator[OwnerName]:
         """Yield the users that exist."""
-        return _read(self._owners, FoundOwner)
+        return _read_records(self._owners, OwnerName)
 
-    async def tell(self) -> None:
+    async def report_progress(self) -> None:
         """Tell how far it is."""
-        self._watch.read(Reading("names", self._done, self._count))
+        self._callbacks.on_read(ReadProgress("names", self._done, self._count))
 
-    def _note(self, count: int) -> None:
+    def _add_done(self, count: int) -> None:
         self._done += count
 
 
-def _keep(file: BinaryIO, found: msgspec.Struct) -> None:
-    file.write(msgspec.json.encode(found) + b"\n")
+def _write_record(file: BinaryIO, record: msgspec.Struct) -> None:
+    file.write(msgspec.json.encode(record) + b"\n")
 
 
-def _read(path: Path, kind: type[T]) -> Iterator[T]:
-    decoder = msgspec.json.Decoder(kind)
+def _read_records(path: Path, record_type: type[T]) -> Iterator[T]:
+    decoder = msgspec.json.Decoder(record_type)
     with path.open("rb") as file:
         for line in file:
             yield decoder.decode(line)
 
 
-class Begun(Protocol):
+class RunOrigin(Protocol):
     """What is known of where something began."""
 
     @property
@@ -158,41 +165,49 @@ class Begun(Protocol):
         ...
 
 
-def check_place(record: Begun, connection: Connection) -> None:
+def check_same_host(origin: RunOrigin, connection: Connection) -> None:
     """Refuse to go on with a run at another place than it began; loopback ports may differ.
 
     Raises:
         WrongOrgError: if host or data centre differ.
     """
-    if record.api_url is None:
+    if origin.api_url is None:
         return
-    began, now = (urlsplit(url).hostname for url in (record.api_url, connection.api_url))
-    local = is_loopback(record.api_url) and connection.loopback
-    if (began != now and not local) or record.data_centre != connection.data_centre:
+    origin_host, current_host = (
+        urlsplit(url).hostname for url in (origin.api_url, connection.api_url)
+    )
+    both_local = is_loopback(origin.api_url) and connection.loopback
+    if (
+        origin_host != current_host and not both_local
+    ) or origin.data_centre != connection.data_centre:
         raise WrongOrgError(
-            f"The run began at {began} (data centre {record.data_centre}); this is {now}"
+            f"The run began at {origin_host} (data centre {origin.data_centre}); this is"
+            f" {current_host}"
             f" (data centre {connection.data_centre}).",
             where="BULKLINK_DC, BULKLINK_API_URL",
             advice="Set them to what the run began with.",
         )
 
 
-def check_org(record: Begun, org: Org) -> None:
+def check_same_org(origin: RunOrigin, org: Org) -> None:
     """Refuse to go on with a run in another org than it began in.
 
     Raises:
         WrongOrgError: if both are known and differ.
     """
-    began = record.org
-    if began is not None and began.id and org.id and began.id != org.id:
+    origin_org = origin.org
+    if origin_org is not None and origin_org.id and org.id and origin_org.id != org.id:
         raise WrongOrgError(
-            f"The run began in the org {began.name} ({began.id}); this is {org.name} ({org.id}).",
+            f"The run began in the org {origin_org.name} ({origin_org.id}); this is {org.name}"
+            f" ({org.id}).",
             where="BULKLINK_DC, --profile",
             advice="Sign in to the org that the run began in.",
         )
 
 
-def confirm(org: Org, record: RunRecord, job: Job, connection: Connection, watch: Watch) -> None:
+def confirm_changes(
+    org: Org, record: RunRecord, job: Job, connection: Connection, callbacks: RunCallbacks
+) -> None:
     """Ask before an org is changed that is neither on this machine nor known to be a sandbox.
 
     Raises:
@@ -201,9 +216,9 @@ def confirm(org: Org, record: RunRecord, job: Job, connection: Connection, watch
     if connection.loopback or job.yes:
         return
     op = "undo" if record.undo_of else record.op
-    question = Question(org.name, org.type, op, record.messages)
-    if watch.can_ask:
-        if not watch.confirm(question):
+    question = ConfirmationRequest(org.name, org.type, op, record.messages)
+    if callbacks.can_ask:
+        if not callbacks.confirm(question):
             raise NotConfirmedError(
                 "It was not confirmed; nothing was changed.",
                 where=org.name or connection.api_url,
@@ -218,24 +233,24 @@ def confirm(org: Org, record: RunRecord, job: Job, connection: Connection, watch
         )
 
 
-async def module_id(record: RunRecord, connection: Connection, caller: Caller) -> str:
+async def resolve_module_id(record: RunRecord, connection: Connection, caller: Caller) -> str:
     """Return the org's id of the module Deals, looked up only where something is linked."""
     if connection.module_id is not None:
         return connection.module_id
-    links = any(record.by_op.get(op) for op in (Op.LINK, Op.RELINK))
-    return await deals_module_id(caller) if links else ""
+    needs_module_id = any(record.by_op.get(op) for op in (Op.LINK, Op.RELINK))
+    return await look_up_module_id(caller) if needs_module_id else ""
 
 
-class NameLookups(msgspec.Struct, frozen=True):
+class NameResolver(msgspec.Struct, frozen=True):
     """Looks up the names that a plan leaves out; rows whose deal or owner is not there end here."""
 
     folder: RunFolder
     record: RunRecord
     job: Job
-    counter: Counter
-    watch: Watch
+    counter: ResultCounter
+    callbacks: RunCallbacks
 
-    async def names(self, caller: Caller, ledger: LedgerWriter, ts: str) -> Path | None:
+    async def resolve(self, caller: Caller, ledger: LedgerWriter, ts: str) -> Path | None:
         """Return the file with the names, None where none are needed.
 
         Raises:
@@ -245,56 +260,60 @@ class NameLookups(msgspec.Struct, frozen=True):
         if not self.job.names:
             return None
         if not path.exists():
-            at_once = self.job.in_flight()
-            foreign = await look_up_names(self.folder, caller, self.watch, at_once=at_once)
+            max_in_flight = self.job.max_in_flight()
+            foreign = await look_up_names(
+                self.folder, caller, self.callbacks, max_in_flight=max_in_flight
+            )
             if foreign is None:
                 return None
             if foreign.rows:
-                self.watch.warn(_likely_refused(foreign))
-            add_unknown(self.folder.plan, path, self.folder.rejects)
-        shown: list[str] = []
-        for row in SealedPlan(self.folder.plan).refused_by_names(path):
-            result = _unknown(row)
-            if self.counter.told.is_to_do(row.row):
+                self.callbacks.on_warning(_foreign_deals_warning(foreign))
+            append_unknown_rows(self.folder.plan, path, self.folder.rejects)
+        faults: list[str] = []
+        for row in SealedPlan(self.folder.plan).unknown_rows(path):
+            result = _rejected_result(row)
+            if self.counter.ledger_state.is_unfinished(row.row):
                 ledger.append(result_line(ts, result))
                 self.counter.add(result)
-            elif self.counter.told.status(row.row) is not Status.REJECTED:
+            elif self.counter.ledger_state.status(row.row) is not Status.REJECTED:
                 continue  # its deal was there when it was sent; the names were looked up again
-            if len(shown) < FAULTS_SHOWN:
-                shown.append(f"row {row.row}: {row.code}: {result.message}")
-        if shown:
-            self._refuse(tuple(shown))
+            if len(faults) < MAX_FAULTS_SHOWN:
+                faults.append(f"row {row.row}: {row.code}: {result.message}")
+        if faults:
+            self._stop_or_warn(tuple(faults))
         return path
 
-    def _refuse(self, shown: tuple[str, ...]) -> None:
-        refused = self.counter.counts[Status.REJECTED]
+    def _stop_or_warn(self, faults: tuple[str, ...]) -> None:
+        rejected = self.counter.counts[Status.REJECTED]
         if self.job.on_invalid is OnInvalid.STOP:
             raise InvalidRowsError(
-                f"{refused:,} of {self.record.rows:,} rows name a deal or owner that the CRM does"
+                f"{rejected:,} of {self.record.rows:,} rows name a deal or owner that the CRM does"
                 " not show; nothing was changed.",
                 where=str(self.folder.path),
                 advice=f"Mend them in {self.folder.rejects}, which is a mapping itself, or leave"
                 " them out with --on-invalid skip.",
-                faults=shown,
+                faults=faults,
             )
-        self.watch.warn(
-            f"{refused:,} rows are refused, among them some that name a deal or owner which the"
+        self.callbacks.on_warning(
+            f"{rejected:,} rows are refused, among them some that name a deal or owner which the"
             " CRM does not show."
         )
 
 
-def _likely_refused(foreign: ForeignDeals) -> str:
-    rows = ", ".join(map(str, foreign.first))
-    more = ", …" if foreign.rows > len(foreign.first) else ""
+def _foreign_deals_warning(foreign: ForeignDeals) -> str:
+    rows = ", ".join(map(str, foreign.first_rows))
+    ellipsis = ", …" if foreign.rows > len(foreign.first_rows) else ""
     return (
-        f"{foreign.rows:,} rows link an email to a deal of another contact (row {rows}{more}):"
+        f"{foreign.rows:,} rows link an email to a deal of another contact (row {rows}{ellipsis}):"
         " Zoho is likely to refuse them as NOT_ALLOWED, unless the contact has a role there."
     )
 
 
-def _unknown(row: UnknownRow) -> Result:
-    what = f"deal {row.deal_id}" if row.code == "unknown-deal" else f"owner {row.owner_id}"
+def _rejected_result(row: UnknownRow) -> Result:
+    missing_record = (
+        f"deal {row.deal_id}" if row.code == "unknown-deal" else f"owner {row.owner_id}"
+    )
     return Result(
         row.row, row.op, row.contact_id, row.owner_id, row.message_id, row.deal_id,
-        Status.REJECTED, row.code, message=f"The CRM shows no {what}.",
+        Status.REJECTED, row.code, message=f"The CRM shows no {missing_record}.",
     )  # fmt: skip

@@ -13,47 +13,52 @@ import msgspec
 
 from bulklink.errors import InvalidRowsError, LedgerError, UsageError
 from bulklink.ledger.records import Result, result_line, timestamp
-from bulklink.mapping.checked import Checked, check
+from bulklink.mapping.checked import CheckedMapping, check
 from bulklink.mapping.input.files import Source
-from bulklink.mapping.interrupt import Stop
-from bulklink.mapping.plan_stats import PlanShape
+from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.plan_stats import PlanStats
 from bulklink.mapping.plan_writer import digest
-from bulklink.mapping.schema import Fault, Reading
+from bulklink.mapping.schema import MappingOptions, RowFault
 from bulklink.models import Op, Status
-from bulklink.operations.estimate import ASSUMED_LATENCY, calls_of, least_calls, outlook
+from bulklink.operations.estimate import (
+    ASSUMED_LATENCY,
+    estimate_calls,
+    estimate_run,
+    minimum_calls,
+)
 from bulklink.operations.job import Job, OnInvalid
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.hashes import ledger_hash, sha256_of
-from bulklink.runs.record import Forecast, InputRecord, RunRecord, State
+from bulklink.runs.record import CallForecast, InputRecord, RunRecord, RunState
 
-FAULTS_SHOWN = 20
+MAX_FAULTS_SHOWN = 20
 
 
-class Beside(msgspec.Struct, frozen=True):
+class ExtraRows(msgspec.Struct, frozen=True):
     """What a run holds beside its mapping.
 
     Args:
-        rows: rows behind those of the mapping that are refused for reasons of their own.
+        count: rows behind those of the mapping that are refused for reasons of their own.
         results: streams what the ledger says of them.
-        changes: fields of the record.
+        record_fields: fields of the record.
     """
 
-    rows: int
+    count: int
     results: Callable[[], Iterator[Result]]
-    changes: dict[str, Any]
+    record_fields: dict[str, Any]
 
 
-NOTHING = Beside(0, lambda: iter(()), {})
+NO_EXTRA_ROWS = ExtraRows(0, lambda: iter(()), {})
 
 
 def check_mapping(
     job: Job,
     inputs: tuple[Source, ...],
     scratch: Path,
-    stop: Stop,
+    stop: PlanningStop,
     *,
     guarded: tuple[Op, ...] = (Op.UNLINK, Op.RELINK),
-) -> Checked:
+) -> CheckedMapping:
     """Read a job's mapping and check every row; to be closed when done.
 
     Args:
@@ -67,7 +72,7 @@ def check_mapping(
         BadFileError: if the mapping cannot be read as a whole.
         InterruptedPlanningError: if `stop` ended it.
     """
-    reading = Reading(
+    options = MappingOptions(
         op=job.op,
         columns=job.columns,
         defaults=job.defaults,
@@ -76,13 +81,17 @@ def check_mapping(
         allow_round_ids=job.allow_round_ids,
         delimiter=job.delimiter,
         encoding=job.encoding,
-        guarded=guarded,
+        guarded_ops=guarded,
     )
-    return check(inputs, reading, scratch, stop=stop, memory=job.memory)
+    return check(inputs, options, scratch, stop=stop, memory=job.memory)
 
 
-def prepare(
-    checked: Checked, job: Job, folder: RunFolder, now: float, beside: Beside = NOTHING
+def prepare_run(
+    checked: CheckedMapping,
+    job: Job,
+    folder: RunFolder,
+    now: float,
+    extra_rows: ExtraRows = NO_EXTRA_ROWS,
 ) -> RunRecord:
     """Seal the plan of a checked mapping in a fresh run folder.
 
@@ -91,7 +100,7 @@ def prepare(
         job: what is asked.
         folder: of the run, driven by this process.
         now: seconds since 1970.
-        beside: what the run holds beside the mapping.
+        extra_rows: what the run holds beside the mapping.
 
     Returns:
         The record of the run, planned.
@@ -105,33 +114,37 @@ def prepare(
     record = RunRecord(
         version=version("bulklink"),
         op=job.op_name,
-        asked=asked(job),
+        asked=serialize_job(job),
         inputs=tuple(InputRecord(i.name, i.sha256, i.bytes, i.records) for i in checked.inputs),
         created=timestamp(now),
-        rows=checked.rows + beside.rows,
+        rows=checked.rows + extra_rows.count,
         left_out=checked.left_out,
         messages=checked.messages,
         counts={
-            Status.REJECTED: checked.rejected + beside.rows,
+            Status.REJECTED: checked.rejected + extra_rows.count,
             Status.DUPLICATE: checked.duplicates,
         },
-        **beside.changes,
+        **extra_rows.record_fields,
     )
     if checked.rejected:
         checked.write_rejects(folder.path)
     if is_refused(checked, job):
-        folder.write(record.but(state=State.REFUSED, reason=InvalidRowsError.code))
-        raise invalid_rows(checked, f"Mend them in {folder.rejects}, which is a mapping itself")
-    shape = checked.shape()
+        folder.write(record.replace(state=RunState.REFUSED, reason=InvalidRowsError.code))
+        raise invalid_rows_error(
+            checked, f"Mend them in {folder.rejects}, which is a mapping itself"
+        )
+    shape = checked.plan_stats()
     check_snapshot(job, guarded=checked.guarded, relinks=shape.relinks)
     checked.seal(folder.path)
-    begin_ledger(folder.ledger, chain(_never_sent(checked), beside.results()), timestamp(now))
-    sealed = record.but(
+    create_ledger(
+        folder.ledger, chain(_initial_results(checked), extra_rows.results()), timestamp(now)
+    )
+    sealed = record.replace(
         digest=digest(checked.inputs, job.plan_settings()),
         plan_sha256=sha256_of(folder.plan),
         **ledger_hash(folder.ledger),
         by_op={Op.LINK: shape.links, Op.UNLINK: shape.unlinks, Op.RELINK: shape.relinks},
-        least=least_calls(shape, job),
+        least=minimum_calls(shape, job),
         forecast=_forecast(shape, job),
     )
     folder.write(sealed)
@@ -167,55 +180,55 @@ def check_snapshot(job: Job, *, guarded: int, relinks: int) -> None:
         )
 
 
-def _forecast(shape: PlanShape, job: Job) -> Forecast:
-    calls = calls_of(shape, job, module_known=False)
-    ahead = outlook(shape, calls, job, latency=ASSUMED_LATENCY, users=1)
+def _forecast(shape: PlanStats, job: Job) -> CallForecast:
+    calls = estimate_calls(shape, job, module_known=False)
+    estimate = estimate_run(shape, calls, job, latency=ASSUMED_LATENCY, users=1)
     reads, lookups = calls.read_at_least, calls.lookup_at_least
-    return Forecast(calls.link, calls.unlink, reads, lookups, ahead.seconds)
+    return CallForecast(calls.link, calls.unlink, reads, lookups, estimate.seconds)
 
 
-def is_refused(checked: Checked, job: Job) -> bool:
+def is_refused(checked: CheckedMapping, job: Job) -> bool:
     """Tell whether the rows of a mapping keep it from being sent."""
     stops = checked.rejected > 0 and job.on_invalid is OnInvalid.STOP
     return stops or checked.unclosed_quote is not None
 
 
-def invalid_rows(checked: Checked, mend: str) -> InvalidRowsError:
+def invalid_rows_error(checked: CheckedMapping, fix: str) -> InvalidRowsError:
     """Return the error that shows the first refused rows.
 
     Args:
         checked: the mapping.
-        mend: how to mend them, the beginning of a sentence.
+        fix: how to mend them, the beginning of a sentence.
     """
-    first = list(islice(checked.faults(), FAULTS_SHOWN))
-    faults = [f"{_where(f)}: row {f.row}: {f.reason}: {f.message}" for f in first]
+    first = list(islice(checked.faults(), MAX_FAULTS_SHOWN))
+    faults = [f"{_location(f)}: row {f.row}: {f.reason}: {f.message}" for f in first]
     unclosed = checked.unclosed_quote
     if unclosed is not None:
         return InvalidRowsError(
             "A quote is never closed: what follows it cannot be told apart.",
-            where=f"{_where(unclosed)}, row {unclosed.row}",
+            where=f"{_location(unclosed)}, row {unclosed.row}",
             advice="Close it, or double it if it is part of the text.",
             faults=tuple(faults),
         )
     return InvalidRowsError(
         f"{checked.rejected:,} of {checked.rows:,} rows are refused; nothing was sent.",
-        where=", ".join(map(_where, first[:1])),
-        advice=f"{mend}, or leave them out with --on-invalid skip.",
+        where=", ".join(map(_location, first[:1])),
+        advice=f"{fix}, or leave them out with --on-invalid skip.",
         faults=tuple(faults),
     )
 
 
-def _where(fault: Fault) -> str:
+def _location(fault: RowFault) -> str:
     return f"{fault.file}:{fault.line}"
 
 
-def asked(job: Job) -> dict[str, object]:
+def serialize_job(job: Job) -> dict[str, object]:
     """Return all options of a job as `run.json` keeps them."""
     options = msgspec.to_builtins(job, enc_hook=str)
     return {name: value for name, value in options.items() if value is not None}
 
 
-def begin_ledger(path: Path, results: Iterable[Result], ts: str) -> None:
+def create_ledger(path: Path, results: Iterable[Result], ts: str) -> None:
     """Write what is known before anything is sent: refused rows and duplicates.
 
     Raises:
@@ -235,14 +248,20 @@ def begin_ledger(path: Path, results: Iterable[Result], ts: str) -> None:
         ) from None
 
 
-def _never_sent(checked: Checked) -> Iterator[Result]:
+def _initial_results(checked: CheckedMapping) -> Iterator[Result]:
     for row in checked.refused_rows():
         yield Result(
             row.row, row.op, row.contact_id, row.owner_id, row.message_id, row.deal_id,
             Status.REJECTED, row.reason, message=row.message,
         )  # fmt: skip
-    for twin in checked.duplicate_rows():
+    for duplicate in checked.duplicate_rows():
         yield Result(
-            twin.row, twin.op, twin.contact_id, twin.owner_id, twin.message_id, twin.deal_id,
-            Status.DUPLICATE, duplicate_of=twin.duplicate_of,
-        )  # fmt: skip
+            duplicate.row,
+            duplicate.op,
+            duplicate.contact_id,
+            duplicate.owner_id,
+            duplicate.message_id,
+            duplicate.deal_id,
+            Status.DUPLICATE,
+            duplicate_of=duplicate.duplicate_of,
+        )

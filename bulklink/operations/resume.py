@@ -9,35 +9,35 @@ from typing import Unpack
 
 import msgspec
 
-from bulklink.engine.shutdown import Stopping
+from bulklink.engine.shutdown import StopController
 from bulklink.errors import DigestError, RunDirError
-from bulklink.ledger.state import Replay, mend, replay
+from bulklink.ledger.state import LedgerState, repair_torn_line, replay
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.models import Status
-from bulklink.operations.callbacks import Watch
-from bulklink.operations.cancellation import guarded
-from bulklink.operations.environment import real_surroundings
-from bulklink.operations.job import LIMITS, Job, LimitOptions, with_options
+from bulklink.operations.callbacks import RunCallbacks
+from bulklink.operations.cancellation import run_guarded
+from bulklink.operations.environment import real_environment
+from bulklink.operations.job import LIMIT_OPTIONS, Job, LimitOptions, with_options
 from bulklink.operations.send import send
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import sha256_of
-from bulklink.runs.record import RunRecord, State
-from bulklink.runs.status import RunSummary, status
-from bulklink.shell import quoted
+from bulklink.runs.record import RunRecord, RunState
+from bulklink.runs.status import RunResult, status
+from bulklink.shell import bulklink_command
 from bulklink.zoho.connection import Connection
 
-_FOR_ONE_CALL = LimitOptions(yes=False, max_credits=None)
-_AGAIN = (Status.FAILED, Status.IN_DOUBT)
+_PER_CALL_DEFAULTS = LimitOptions(yes=False, max_credits=None)
+_RETRIED_STATUSES = (Status.FAILED, Status.IN_DOUBT)
 
 
 async def resume(
     run: str | PathLike[str],
     connection: Connection,
     *,
-    watch: Watch | None = None,
-    stopping: Stopping | None = None,
-    **limits: Unpack[LimitOptions],
-) -> RunSummary:
+    callbacks: RunCallbacks | None = None,
+    stop: StopController | None = None,
+    **options: Unpack[LimitOptions],
+) -> RunResult:
     """Go on with a run that stopped. What is known to be done is not sent again.
 
     What was in flight is read back first. A finished run is left as it is.
@@ -45,9 +45,9 @@ async def resume(
     Args:
         run: the run folder.
         connection: where the CRM is and how to sign in.
-        watch: call-backs; None watches nothing.
-        stopping: by which the run can be stopped from outside.
-        **limits: options of `Job` that change how it is sent, never what. What is not given is as
+        callbacks: call-backs; None watches nothing.
+        stop: by which the run can be stopped from outside.
+        **options: options of `Job` that change how it is sent, never what. What is not given is as
             the run was asked for; but `yes` and `max_credits` are for one call alone.
 
     Returns:
@@ -59,8 +59,8 @@ async def resume(
         WrongOrgError: if it began elsewhere.
         LedgerError: if the ledger cannot be trusted.
     """
-    work = partial(_go_on, folder_of(run), _begun, limits, connection, None)
-    return await guarded(work, watch, stopping)
+    work = partial(_resume_run, folder_of(run), _load_started_record, options, connection, None)
+    return await run_guarded(work, callbacks, stop)
 
 
 async def retry(
@@ -68,19 +68,19 @@ async def retry(
     connection: Connection,
     *,
     code: str | None = None,
-    watch: Watch | None = None,
-    stopping: Stopping | None = None,
-    **limits: Unpack[LimitOptions],
-) -> RunSummary:
+    callbacks: RunCallbacks | None = None,
+    stop: StopController | None = None,
+    **options: Unpack[LimitOptions],
+) -> RunResult:
     """Send again what ended as failed or in doubt, and what is left to do.
 
     Args:
         run: the run folder.
         connection: where the CRM is and how to sign in.
         code: only rows with this code; None takes all.
-        watch: call-backs; None watches nothing.
-        stopping: by which the run can be stopped from outside.
-        **limits: options of `Job` that change how it is sent, never what. What is not given is as
+        callbacks: call-backs; None watches nothing.
+        stop: by which the run can be stopped from outside.
+        **options: options of `Job` that change how it is sent, never what. What is not given is as
             the run was asked for; but `yes` and `max_credits` are for one call alone.
 
     Returns:
@@ -93,11 +93,13 @@ async def retry(
         LedgerError: if the ledger cannot be trusted.
     """
 
-    def again(status: Status, said: str | None) -> bool:
-        return status in _AGAIN and code in (None, said)
+    def should_retry(status: Status, row_code: str | None) -> bool:
+        return status in _RETRIED_STATUSES and code in (None, row_code)
 
-    work = partial(_go_on, folder_of(run), _begun, limits, connection, again)
-    return await guarded(work, watch, stopping)
+    work = partial(
+        _resume_run, folder_of(run), _load_started_record, options, connection, should_retry
+    )
+    return await run_guarded(work, callbacks, stop)
 
 
 async def apply(
@@ -105,19 +107,19 @@ async def apply(
     connection: Connection,
     *,
     expect: str | None = None,
-    watch: Watch | None = None,
-    stopping: Stopping | None = None,
-    **limits: Unpack[LimitOptions],
-) -> RunSummary:
+    callbacks: RunCallbacks | None = None,
+    stop: StopController | None = None,
+    **options: Unpack[LimitOptions],
+) -> RunResult:
     """Send exactly the plan that was sealed in a run folder, and not sent yet.
 
     Args:
         run: the run folder.
         connection: where the CRM is and how to sign in.
         expect: the digest that the plan must have; None takes any.
-        watch: call-backs; None watches nothing.
-        stopping: by which the run can be stopped from outside.
-        **limits: options of `Job` that change how it is sent, never what. What is not given is as
+        callbacks: call-backs; None watches nothing.
+        stop: by which the run can be stopped from outside.
+        **options: options of `Job` that change how it is sent, never what. What is not given is as
             the run was asked for; but `yes` and `max_credits` are for one call alone.
 
     Returns:
@@ -129,34 +131,38 @@ async def apply(
         LockedError: if another process drives the run.
         LedgerError: if the ledger cannot be trusted.
     """
-    unsent = partial(_unsent, expect=expect)
-    work = partial(_go_on, folder_of(run), unsent, limits, connection, None)
-    return await guarded(work, watch, stopping)
+    load_record = partial(_load_unsent_record, expect=expect)
+    work = partial(_resume_run, folder_of(run), load_record, options, connection, None)
+    return await run_guarded(work, callbacks, stop)
 
 
-async def _go_on(
+async def _resume_run(
     folder: RunFolder,
-    may_go_on: Callable[[RunFolder], RunRecord],
-    limits: LimitOptions,
+    load_record: Callable[[RunFolder], RunRecord],
+    options: LimitOptions,
     connection: Connection,
-    again: Callable[[Status, str | None], bool] | None,
-    watch: Watch,
-    stopping: Stopping,
-) -> RunSummary:
-    may_go_on(folder)  # before anything is made in a folder that may be no run's
-    with folder.driven():
-        record = may_go_on(folder)  # again: another process may have driven it until now
-        mend(folder.ledger, folder.torn)
-        told = replay(folder.ledger, again) if again else replay(folder.ledger)
-        if record.state is State.FINISHED and not told.any_again:
+    should_retry: Callable[[Status, str | None], bool] | None,
+    callbacks: RunCallbacks,
+    stop: StopController,
+) -> RunResult:
+    load_record(folder)  # before anything is made in a folder that may be no run's
+    with folder.run_lock():
+        record = load_record(folder)  # again: another process may have driven it until now
+        repair_torn_line(folder.ledger, folder.ledger_torn)
+        ledger_state = (
+            replay(folder.ledger, should_retry) if should_retry else replay(folder.ledger)
+        )
+        if record.state is RunState.FINISHED and not ledger_state.has_retries:
             return status(folder)
-        _check_plan(folder, record, told)
-        job = with_options(_job_of(record), _FOR_ONE_CALL | limits, LIMITS)
-        return await send(folder, told, job, connection, watch, stopping, real_surroundings())
+        _check_plan(folder, record, ledger_state)
+        job = with_options(_load_job(record), _PER_CALL_DEFAULTS | options, LIMIT_OPTIONS)
+        return await send(
+            folder, ledger_state, job, connection, callbacks, stop, real_environment()
+        )
 
 
-def _unsent(folder: RunFolder, expect: str | None) -> RunRecord:
-    record = _sealed(folder)
+def _load_unsent_record(folder: RunFolder, expect: str | None) -> RunRecord:
+    record = _load_sealed_record(folder)
     if expect is not None and expect != record.digest:
         raise DigestError(
             f"The digest of this plan is {record.digest}, not {expect}.",
@@ -167,31 +173,31 @@ def _unsent(folder: RunFolder, expect: str | None) -> RunRecord:
         raise RunDirError(
             "This plan was begun to be sent already.",
             where=str(folder.path),
-            advice=f"{quoted('resume', folder.path)} goes on with it.",
+            advice=f"{bulklink_command('resume', folder.path)} goes on with it.",
         )
     return record
 
 
-def _begun(folder: RunFolder) -> RunRecord:
-    record = _sealed(folder)
+def _load_started_record(folder: RunFolder) -> RunRecord:
+    record = _load_sealed_record(folder)
     if not record.invocations:
         raise RunDirError(
             "This plan has not been sent yet, so there is nothing to go on with.",
             where=str(folder.path),
-            advice=f"{quoted('apply', folder.path)} sends it.",
+            advice=f"{bulklink_command('apply', folder.path)} sends it.",
         )
     return record
 
 
-def _sealed(folder: RunFolder) -> RunRecord:
+def _load_sealed_record(folder: RunFolder) -> RunRecord:
     record = folder.read()
-    if any(not one.complete for one in record.forgotten):
+    if any(not entry.complete for entry in record.forgotten):
         raise RunDirError(
             "Forgetting this run was begun and not ended.",
             where=str(folder.path),
-            advice=f"{quoted('forget', folder.path)} completes it; then go on.",
+            advice=f"{bulklink_command('forget', folder.path)} completes it; then go on.",
         )
-    if record.state is State.REFUSED or not folder.plan.is_file():
+    if record.state is RunState.REFUSED or not folder.plan.is_file():
         raise RunDirError(
             "This run was refused before anything was sent: there is nothing to go on with.",
             where=str(folder.path),
@@ -200,7 +206,7 @@ def _sealed(folder: RunFolder) -> RunRecord:
     return record
 
 
-def _check_plan(folder: RunFolder, record: RunRecord, told: Replay) -> None:
+def _check_plan(folder: RunFolder, record: RunRecord, ledger_state: LedgerState) -> None:
     """Refuse a plan that is not as it was sealed, or a ledger that is not of this plan."""
     if record.plan_sha256 is not None and sha256_of(folder.plan) != record.plan_sha256:
         raise DigestError(
@@ -212,7 +218,10 @@ def _check_plan(folder: RunFolder, record: RunRecord, told: Replay) -> None:
         return
     for chunk in SealedPlan(folder.plan).chunks():
         for message in chunk:
-            if told.sample.get(message.row, message.message_id) != message.message_id:
+            if (
+                ledger_state.sample_message_ids.get(message.row, message.message_id)
+                != message.message_id
+            ):
                 raise DigestError(
                     f"The ledger is not of this plan: they differ at row {message.row}.",
                     where=str(folder.path),
@@ -220,6 +229,6 @@ def _check_plan(folder: RunFolder, record: RunRecord, told: Replay) -> None:
                 )
 
 
-def _job_of(record: RunRecord) -> Job:
+def _load_job(record: RunRecord) -> Job:
     """Return the job as it was asked for."""
     return msgspec.convert(record.asked, Job, dec_hook=lambda kind, value: kind(value))

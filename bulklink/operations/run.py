@@ -8,19 +8,19 @@ from functools import partial
 import anyio.from_thread
 import anyio.to_thread
 
-from bulklink.engine.shutdown import Stopping
+from bulklink.engine.shutdown import StopController
 from bulklink.ledger.state import replay
-from bulklink.mapping.input.files import Source, sources
-from bulklink.mapping.interrupt import Stop
-from bulklink.operations.callbacks import Watch
-from bulklink.operations.cancellation import guarded, planning_stop, planning_told
-from bulklink.operations.environment import real_surroundings
+from bulklink.mapping.input.files import Source, find_sources
+from bulklink.mapping.interrupt import PlanningStop
+from bulklink.operations.callbacks import RunCallbacks
+from bulklink.operations.cancellation import make_planning_stop, report_planning, run_guarded
+from bulklink.operations.environment import real_environment
 from bulklink.operations.job import Job
-from bulklink.operations.plan import checked_in, fresh_folder
-from bulklink.operations.prepare import prepare
+from bulklink.operations.plan import checked_mapping, new_run_folder
+from bulklink.operations.prepare import prepare_run
 from bulklink.operations.send import send
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.status import RunSummary
+from bulklink.runs.status import RunResult
 from bulklink.zoho.connection import Connection
 
 
@@ -28,9 +28,9 @@ async def run(
     job: Job,
     connection: Connection,
     *,
-    watch: Watch | None = None,
-    stopping: Stopping | None = None,
-) -> RunSummary:
+    callbacks: RunCallbacks | None = None,
+    stop: StopController | None = None,
+) -> RunResult:
     """Check a job's mapping, seal its plan in a run folder and send it.
 
     Where the task is cancelled the run stops at once: nothing is left where its plan was not sealed
@@ -39,8 +39,8 @@ async def run(
     Args:
         job: what is asked.
         connection: where the CRM is and how to sign in.
-        watch: call-backs; None watches nothing.
-        stopping: by which the run can be stopped from outside.
+        callbacks: call-backs; None watches nothing.
+        stop: by which the run can be stopped from outside.
 
     Returns:
         Where the run stands: finished, or stopped and why.
@@ -50,28 +50,38 @@ async def run(
         InterruptedPlanningError: if it was stopped before the plan was sealed; nothing is left.
         LedgerError: if the ledger cannot be trusted.
     """
-    return await guarded(partial(_run, job, connection), watch, stopping)
+    return await run_guarded(partial(_run, job, connection), callbacks, stop)
 
 
-async def _run(job: Job, connection: Connection, watch: Watch, stopping: Stopping) -> RunSummary:
-    inputs = sources(job.mappings, job.format)
-    planning = planning_stop(stopping)
-    with fresh_folder(job) as folder:
-        watch.phase("Checking the mapping")
-        async with planning_told(planning, watch):
-            await anyio.to_thread.run_sync(_prepared, job, folder, inputs, planning, watch)
-        told = replay(folder.ledger)
-        return await send(folder, told, job, connection, watch, stopping, real_surroundings())
+async def _run(
+    job: Job, connection: Connection, callbacks: RunCallbacks, stop: StopController
+) -> RunResult:
+    inputs = find_sources(job.mappings, job.format)
+    plan_stop = make_planning_stop(stop)
+    with new_run_folder(job) as folder:
+        callbacks.on_phase("Checking the mapping")
+        async with report_planning(plan_stop, callbacks):
+            await anyio.to_thread.run_sync(
+                _prepare_in_thread, job, folder, inputs, plan_stop, callbacks
+            )
+        ledger_state = replay(folder.ledger)
+        return await send(
+            folder, ledger_state, job, connection, callbacks, stop, real_environment()
+        )
 
 
-def _prepared(
-    job: Job, folder: RunFolder, inputs: tuple[Source, ...], stop: Stop, watch: Watch
+def _prepare_in_thread(
+    job: Job,
+    folder: RunFolder,
+    inputs: tuple[Source, ...],
+    stop: PlanningStop,
+    callbacks: RunCallbacks,
 ) -> None:
     """Prepare in a thread: DuckDB does not look at signals, and the event loop must."""
-    with checked_in(folder, job, inputs, stop) as checked:
+    with checked_mapping(folder, job, inputs, stop) as checked:
         for text in checked.warnings:
-            anyio.from_thread.run_sync(watch.warn, text)
+            anyio.from_thread.run_sync(callbacks.on_warning, text)
         if checked.left_out:
-            left_out = f"--only leaves out {checked.left_out:,} rows."
-            anyio.from_thread.run_sync(watch.warn, left_out)
-        prepare(checked, job, folder, time.time())
+            warning = f"--only leaves out {checked.left_out:,} rows."
+            anyio.from_thread.run_sync(callbacks.on_warning, warning)
+        prepare_run(checked, job, folder, time.time())

@@ -12,7 +12,7 @@ from math import comb
 CONFIDENCE_PERCENT = 95
 
 
-def drawn_from(population: int, size: int, seed: int) -> frozenset[int]:
+def draw_sample(population: int, size: int, seed: int) -> frozenset[int]:
     """Draw places of a sample, each set of so many being as likely as any other.
 
     Args:
@@ -23,11 +23,11 @@ def drawn_from(population: int, size: int, seed: int) -> frozenset[int]:
     Returns:
         Places from 0.
     """
-    chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
-    return frozenset(chance.sample(range(population), min(size, population)))
+    rng = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
+    return frozenset(rng.sample(range(population), min(size, population)))
 
 
-def most_wrong(population: int, size: int, wrong: int) -> int:
+def max_wrong(population: int, size: int, wrong: int) -> int:
     """Return how many of a population are wrong at most, at 95 % confidence.
 
     It is the largest number with which a sample as good as this one, or better, still has a
@@ -38,29 +38,36 @@ def most_wrong(population: int, size: int, wrong: int) -> int:
         size: how many were drawn, each set being as likely as any other.
         wrong: how many of those were found to be wrong, or may be.
     """
-    best = population - size + wrong  # all that was not drawn is wrong
+    upper_bound = population - size + wrong  # all that was not drawn is wrong
     low, step = wrong, 1
-    while low + step <= best and _may_be(population, size, wrong, low + step):
+    while low + step <= upper_bound and _is_plausible(population, size, wrong, low + step):
         low, step = low + step, step * 2
-    high = min(low + step, best + 1)
+    high = min(low + step, upper_bound + 1)
     while high - low > 1:
         middle = (low + high) // 2
-        if _may_be(population, size, wrong, middle):
+        if _is_plausible(population, size, wrong, middle):
             low = middle
         else:
             high = middle
     return low
 
 
-def _may_be(population: int, size: int, wrong: int, in_all: int) -> bool:
+def _is_plausible(population: int, size: int, wrong: int, total_wrong: int) -> bool:
     """Tell whether samples with so few wrong ones have a chance of more than 5 %."""
-    marked, drawn = sorted((size, in_all))  # drawn and wrong may change places: fewer is cheaper
-    rest = population - drawn - marked
-    one = max(0, -rest)
-    term = comb(drawn, one) * comb(population - drawn, marked - one)
-    terms = 0
-    while one <= min(wrong, marked):
-        terms += term
-        term = term * (drawn - one) * (marked - one) // ((one + 1) * (rest + one + 1))
-        one += 1
-    return terms * 100 > (100 - CONFIDENCE_PERCENT) * comb(population, marked)
+    smaller, larger = sorted(
+        (size, total_wrong)
+    )  # drawn and wrong may change places: fewer is cheaper
+    remainder = population - larger - smaller
+    overlap = max(0, -remainder)
+    term = comb(larger, overlap) * comb(population - larger, smaller - overlap)
+    weight = 0
+    while overlap <= min(wrong, smaller):
+        weight += term
+        term = (
+            term
+            * (larger - overlap)
+            * (smaller - overlap)
+            // ((overlap + 1) * (remainder + overlap + 1))
+        )
+        overlap += 1
+    return weight * 100 > (100 - CONFIDENCE_PERCENT) * comb(population, smaller)

@@ -8,32 +8,32 @@ from pathlib import Path
 
 import msgspec
 
-from bulklink.engine.breaker import ReadRefusals
+from bulklink.engine.breaker import ReadBreaker
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
-from bulklink.engine.dispatch import workers_for
-from bulklink.engine.lookups import organisation
-from bulklink.engine.quota.budget import Limits
-from bulklink.engine.quota.gate import Credits, Rules
-from bulklink.engine.ratelimit.limiter import Pacer
-from bulklink.engine.shutdown import HaltedError, Stopping
+from bulklink.engine.dispatch import worker_count
+from bulklink.engine.lookups import look_up_org
+from bulklink.engine.quota.budget import CreditLimits
+from bulklink.engine.quota.gate import QuotaGate, QuotaPolicy
+from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
+from bulklink.engine.shutdown import StopController, StoppedError
 from bulklink.errors import BulklinkError, ConfigError, RefusedError
 from bulklink.ledger.writer import LedgerWriter, open_ledger
-from bulklink.operations.callbacks import Reading, Watch
-from bulklink.operations.cancellation import looking
-from bulklink.operations.credit_limits import credits_key, limits_of, quota_of
-from bulklink.operations.environment import Surroundings
+from bulklink.operations.callbacks import ReadProgress, RunCallbacks
+from bulklink.operations.cancellation import sample_periodically
+from bulklink.operations.credit_limits import credit_limits, credits_key, daily_quota
+from bulklink.operations.environment import Environment
 from bulklink.operations.job import Job, WhenCreditsOut
-from bulklink.operations.monitor import Observer
+from bulklink.operations.monitor import MetricsSampler
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, secrets_of
 from bulklink.zoho.lookup_responses import Org
-from bulklink.zoho.tokens import Tokens
+from bulklink.zoho.tokens import TokenProvider
 
-_CALLS_A_MESSAGE = 3
+_CALLS_PER_MESSAGE = 3
 
 
-class Spending:
+class QuotaSession:
     """The credits of an invocation, counted in the org's day once the org is known.
 
     Args:
@@ -51,35 +51,37 @@ class Spending:
         self,
         job: Job,
         connection: Connection,
-        stopping: Stopping,
-        around: Surroundings,
+        stop: StopController,
+        environment: Environment,
         *,
-        doubted: bool = False,
+        stopped_for_credits: bool = False,
         warn: Callable[[str], None] = lambda text: None,
-        waits: Callable[[float | None], None] = lambda until: None,
+        on_wait: Callable[[float | None], None] = lambda until: None,
         messages_left: Callable[[], int] | None = None,
     ) -> None:
         self._job = job
         self._connection = connection
-        self._around = around
+        self._environment = environment
         self._warn = warn
-        self._key: str | None = None
-        rules = Rules(
-            limits_of(job),
-            wait=job.when_credits_out is WhenCreditsOut.WAIT,
-            most_in_flight=job.in_flight(),
-            doubted=doubted,
+        self._usage_key: str | None = None
+        rules = QuotaPolicy(
+            credit_limits(job),
+            wait_for_credits=job.when_credits_out is WhenCreditsOut.WAIT,
+            max_in_flight=job.max_in_flight(),
+            exhausted_before=stopped_for_credits,
         )
-        self.credits = Credits(
+        self.quota = QuotaGate(
             rules,
-            stopping,
-            wall=around.clock.wall,
-            monotonic=around.clock.monotonic,
-            told=waits,
-            rest=None if messages_left is None else lambda: _CALLS_A_MESSAGE * messages_left(),
+            stop,
+            wall=environment.clock.wall,
+            monotonic=environment.clock.monotonic,
+            on_wait_change=on_wait,
+            calls_left=None
+            if messages_left is None
+            else lambda: _CALLS_PER_MESSAGE * messages_left(),
         )
 
-    async def begin(self, org_id: str | None) -> None:
+    async def open_known_org(self, org_id: str | None) -> None:
         """Count from the first call on, where the run has met its org before.
 
         Its licence is not known yet, so the reserve is not reckoned with: one call finds out.
@@ -89,49 +91,50 @@ class Spending:
         """
         if org_id is not None:
             await self._open(
-                Org(org_id), msgspec.structs.replace(limits_of(self._job), untold=None)
+                Org(org_id),
+                msgspec.structs.replace(credit_limits(self._job), per_day_if_unreported=None),
             )
 
-    async def met(self, org: Org) -> None:
+    async def open_org(self, org: Org) -> None:
         """Count from now on, with what was spent so far: the org is known.
 
         Raises:
             ConfigError: if the day has a limit and cannot be counted.
         """
-        limits = limits_of(self._job, quota_of(self._job, org))
+        limits = credit_limits(self._job, daily_quota(self._job, org))
         await self._open(org, limits)
-        if limits.reserve and limits.untold is None:
+        if limits.reserve and limits.per_day_if_unreported is None:
             self._warn(
                 "--reserve-credits is kept once the CRM tells what is left, from half of it on:"
                 " the org's credits are not known. --credits-per-day or --edition tells them."
             )
 
-    async def end(self) -> None:
+    async def close(self) -> None:
         """Give back what was not spent of the day's credits; after a second Ctrl-C it stays."""
         with suppress(BulklinkError):
-            await self.credits.close()
+            await self.quota.close()
 
-    async def _open(self, org: Org, limits: Limits) -> None:
-        key = credits_key(self._connection.api_url, org.id)
-        if key == self._key:
-            self.credits.book.limits = limits
+    async def _open(self, org: Org, limits: CreditLimits) -> None:
+        usage_key = credits_key(self._connection.api_url, org.id)
+        if usage_key == self._usage_key:
+            self.quota.budget.limits = limits
             return
         try:
-            day = self._around.day(key)
+            daily_usage = self._environment.daily_usage(usage_key)
         except OSError as error:
-            if limits.a_day is None and limits.untold is None:
-                self.credits.book.limits = limits
+            if limits.per_day is None and limits.per_day_if_unreported is None:
+                self.quota.budget.limits = limits
                 return
             raise ConfigError(
                 f"The credits of 24 hours cannot be counted: {error}.",
                 where="--credits-per-day, --reserve-credits",
                 advice="Make the folder for the state of programs writable (XDG_STATE_HOME).",
             ) from None
-        self._key = key
-        await self.credits.open(day, limits)
+        self._usage_key = usage_key
+        await self.quota.open(daily_usage, limits)
 
 
-def too_early(resume_at: str) -> str:
+def early_resume_warning(resume_at: str) -> str:
     """Tell that a run is resumed before its time."""
     return (
         f"The run stopped for want of credits, and there may be none before {resume_at}: its first"
@@ -139,7 +142,7 @@ def too_early(resume_at: str) -> str:
     )
 
 
-class ReadingSession(msgspec.Struct, frozen=True):
+class ReadSession(msgspec.Struct, frozen=True):
     """What readers of contacts share.
 
     `log` takes their lines, those of calls among them; `workers` is how many contacts are read at
@@ -148,119 +151,123 @@ class ReadingSession(msgspec.Struct, frozen=True):
 
     caller: Caller
     log: LedgerWriter
-    refusals: ReadRefusals
-    stopping: Stopping
+    breaker: ReadBreaker
+    stop: StopController
     clock: Clock
-    pacer: Pacer
-    limits: Job
-    spending: Spending
+    limiter: ConcurrencyLimiter
+    job: Job
+    spending: QuotaSession
 
     @property
     def workers(self) -> int:
         """Contacts that are read at once."""
-        return workers_for(self.pacer.max_in_flight)
+        return worker_count(self.limiter.max_in_flight)
 
-    async def org(self) -> Org:
+    async def look_up_org(self) -> Org:
         """Look up the org, and let its licence say how many calls may be in flight."""
-        org = await organisation(self.caller)
-        self.pacer.resize(self.limits.in_flight(org.paid_type))
-        await self.spending.met(org)
+        org = await look_up_org(self.caller)
+        self.limiter.resize(self.job.max_in_flight(org.paid_type))
+        await self.spending.open_org(org)
         return org
 
 
-def told_of(
-    session: ReadingSession, watch: Watch, what: str, done: Callable[[], int], of: int
+def report_read_progress(
+    session: ReadSession,
+    callbacks: RunCallbacks,
+    unit: str,
+    count_done: Callable[[], int],
+    total: int,
 ) -> AbstractAsyncContextManager[None]:
     """Tell whoever watches how far a reading is, while the block reads.
 
     Args:
         session: that reads.
-        watch: is told.
-        what: is read.
-        done: returns how many of them are read.
-        of: how many there are.
+        callbacks: is told.
+        unit: is read.
+        count_done: returns how many of them are read.
+        total: how many there are.
     """
-    observer = Observer(
-        session.caller.measured,
-        session.pacer,
-        session.spending.credits,
-        session.limits.rate,
-        done=done,
-        left=lambda: of - done(),
+    observer = MetricsSampler(
+        session.caller.totals,
+        session.limiter,
+        session.spending.quota,
+        session.job.rate,
+        done=count_done,
+        remaining=lambda: total - count_done(),
     )
 
-    async def look() -> None:
-        await observer.look()
-        watch.read(Reading(what, done(), of, observer.gauge()))
+    async def sample() -> None:
+        await observer.sample()
+        callbacks.on_read(ReadProgress(unit, count_done(), total, observer.metrics()))
 
-    return looking(look)
+    return sample_periodically(sample)
 
 
 @contextmanager
-def ends_told(stopping: Stopping) -> Iterator[None]:
-    """Have what ends the reading told to `stopping`; only a refusal goes on as an error."""
+def stop_on_error(stop: StopController) -> Iterator[None]:
+    """Have what ends the reading told to `stop`; only a refusal goes on as an error."""
     try:
         yield
-    except HaltedError:
+    except StoppedError:
         pass
     except RefusedError:
         raise
     except BulklinkError as error:
-        stopping.stop(error)
+        stop.request(error)
 
 
 @asynccontextmanager
-async def reading_session(
+async def open_read_session(
     log: Path,
     answers: Path,
-    limits: Job,
+    job: Job,
     connection: Connection,
-    stopping: Stopping,
-    around: Surroundings,
+    stop: StopController,
+    environment: Environment,
     warn: Callable[[str], None],
-) -> AsyncIterator[ReadingSession]:
+) -> AsyncIterator[ReadSession]:
     """Open a session that reads.
 
     Args:
         log: the file that takes the lines.
         answers: the file that takes answers which were no clean success.
-        limits: how many calls are made, and how fast; it names no mapping.
+        job: how many calls are made, and how fast; it names no mapping.
         connection: where the CRM is and how to sign in.
-        stopping: by which it can be stopped.
-        around: network, disk and clock.
+        stop: by which it can be stopped.
+        environment: network, disk and clock.
         warn: told what the user should know.
 
     Raises:
         LedgerError: at the end, if something could not be written.
     """
-    clock = around.clock
-    pacer = Pacer(
-        max_in_flight=limits.in_flight(),
-        max_per_second=limits.rate,
-        stopping=stopping,
+    clock = environment.clock
+    limiter = ConcurrencyLimiter(
+        max_in_flight=job.max_in_flight(),
+        max_per_second=job.rate,
+        stop=stop,
         clock=clock.monotonic,
-        chance=clock.chance,
-        notice=warn,
+        random=clock.random,
+        notify=warn,
     )
-    spending = Spending(limits, connection, stopping, around)
-    files = around.files(log, answers, False)  # noqa: FBT003 - not synced: reads change nothing
+    spending = QuotaSession(job, connection, stop, environment)
+    files = environment.files(log, answers, False)  # noqa: FBT003 - not synced: reads change nothing
     try:
-        async with around.transport() as transport, open_ledger(files) as writer:
-            tokens = Tokens(connection, transport, around.token_store, clock.wall)
+        async with environment.transport() as transport, open_ledger(files) as writer:
+            tokens = TokenProvider(connection, transport, environment.token_store, clock.wall)
             client = Client(tokens, transport, secrets_of(connection))
             caller = Caller(
                 client,
                 writer,
-                pacer,
-                spending.credits,
-                stopping,
+                limiter,
+                spending.quota,
+                stop,
                 clock,
-                settle_after=limits.settle_after,
+                settle_after=job.settle_after,
             )
-            refusals = ReadRefusals()
-            yield ReadingSession(caller, writer, refusals, stopping, clock, pacer, limits, spending)
+            breaker = ReadBreaker()
+            yield ReadSession(caller, writer, breaker, stop, clock, limiter, job, spending)
     finally:
         try:
-            await spending.end()
+            await spending.close()
         finally:
             files.close()

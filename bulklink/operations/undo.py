@@ -14,34 +14,40 @@ from typing import Any, Unpack
 import anyio.to_thread
 import msgspec
 
-from bulklink.engine.shutdown import Stopping
+from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode
 from bulklink.ledger.records import timestamp
 from bulklink.ledger.state import replay
-from bulklink.mapping.input.files import Format, Source
-from bulklink.mapping.interrupt import Stop
+from bulklink.mapping.input.files import InputFormat, Source
+from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_writer import digest
 from bulklink.models import Op, Status
-from bulklink.operations.callbacks import Watch
-from bulklink.operations.cancellation import guarded, planning_stop, planning_told
-from bulklink.operations.environment import real_surroundings
-from bulklink.operations.estimate import ForecastCalls, Limit, Outlook
-from bulklink.operations.job import MIXED, SENDING, Job, OnInvalid, SendOptions, with_options
-from bulklink.operations.plan import PlanReport, checked_in, fresh_folder, report_of
-from bulklink.operations.preflight import check_place
-from bulklink.operations.prepare import Beside, asked, begin_ledger, check_mapping, prepare
+from bulklink.operations.callbacks import RunCallbacks
+from bulklink.operations.cancellation import make_planning_stop, report_planning, run_guarded
+from bulklink.operations.environment import real_environment
+from bulklink.operations.estimate import CallEstimate, EstimatedBottleneck, RunEstimate
+from bulklink.operations.job import MIXED, SEND_OPTIONS, Job, OnInvalid, SendOptions, with_options
+from bulklink.operations.plan import PlanResult, checked_mapping, make_plan_result, new_run_folder
+from bulklink.operations.preflight import check_same_host
+from bulklink.operations.prepare import (
+    ExtraRows,
+    check_mapping,
+    create_ledger,
+    prepare_run,
+    serialize_job,
+)
 from bulklink.operations.send import send
-from bulklink.operations.undo_plan import Inversion, inversion_of
+from bulklink.operations.undo_plan import UndoPlan, build_undo_plan
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import ledger_hash
-from bulklink.runs.record import RunRecord, State, UndoOf
-from bulklink.runs.status import PENDING, CallCounts, RunSummary, summary_of
+from bulklink.runs.record import RunRecord, RunState, UndoneRun
+from bulklink.runs.status import PENDING, CallCounts, RunResult, build_run_result
 from bulklink.zoho.connection import Connection
 
-NO_RUN: dict[str, Any] = {
+EMPTY_UNDO: dict[str, Any] = {
     "run_dir": None,
     "op": MIXED,
-    "state": State.FINISHED,
+    "state": RunState.FINISHED,
     "stopped_by": None,
     "resume_at": None,
     "rows": 0,
@@ -58,11 +64,11 @@ async def undo(
     connection: Connection,
     *,
     include_settled: bool = False,
-    tell: Callable[[str], None] = lambda text: None,
-    watch: Watch | None = None,
-    stopping: Stopping | None = None,
+    warn: Callable[[str], None] = lambda text: None,
+    callbacks: RunCallbacks | None = None,
+    stop: StopController | None = None,
     **options: Unpack[SendOptions],
-) -> RunSummary | None:
+) -> RunResult | None:
     """Put every email that a run changed back as it was, by a run of its own.
 
     An email is changed only if it still is as the run left it.
@@ -71,9 +77,9 @@ async def undo(
         run: the run folder.
         connection: where the CRM is and how to sign in.
         include_settled: take back links too that might not be the run's.
-        tell: told beforehand what is not undone, and why.
-        watch: call-backs; None watches nothing.
-        stopping: by which the undo can be stopped from outside.
+        warn: told beforehand what is not undone, and why.
+        callbacks: call-backs; None watches nothing.
+        stop: by which the undo can be stopped from outside.
         **options: options of `Job`: how it is sent, and where the folder of the undo is.
 
     Returns:
@@ -85,43 +91,47 @@ async def undo(
         WrongOrgError: if it was another org's.
         LedgerError: if a ledger cannot be trusted.
     """
-    source, job = folder_of(run), with_options(None, options, SENDING)
-    work = partial(_undo, source, job, connection, settled=include_settled, tell=tell)
-    return await guarded(work, watch, stopping)
+    source, job = folder_of(run), with_options(None, options, SEND_OPTIONS)
+    work = partial(_undo, source, job, connection, include_settled=include_settled, warn=warn)
+    return await run_guarded(work, callbacks, stop)
 
 
 async def _undo(
     source: RunFolder,
     job: Job,
     connection: Connection,
-    watch: Watch,
-    stopping: Stopping,
+    callbacks: RunCallbacks,
+    stop: StopController,
     *,
-    settled: bool,
-    tell: Callable[[str], None],
-) -> RunSummary | None:
-    planning = planning_stop(stopping)
+    include_settled: bool,
+    warn: Callable[[str], None],
+) -> RunResult | None:
+    plan_stop = make_planning_stop(stop)
     record = source.read()
-    check_place(record, connection)
-    watch.phase("Looking at what the run did")
+    check_same_host(record, connection)
+    callbacks.on_phase("Looking at what the run did")
     with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
-        invert = partial(inversion_of, source, Path(scratch), settled=settled, stop=planning)
-        async with planning_told(planning, watch):
-            found = await anyio.to_thread.run_sync(invert)
-        if not found.rows and not found.kept:
+        build_plan = partial(
+            build_undo_plan, source, Path(scratch), include_settled=include_settled, stop=plan_stop
+        )
+        async with report_planning(plan_stop, callbacks):
+            undo_plan = await anyio.to_thread.run_sync(build_plan)
+        if not undo_plan.rows and not undo_plan.not_undone_counts:
             return None
-        for text in found.warnings():
-            tell(text)
-        with fresh_folder(job, "undo") as folder:
-            seal = partial(_sealed, found, source, record, _undo_job(job, source), folder, planning)
-            async with planning_told(planning, watch):
-                sealed = await anyio.to_thread.run_sync(seal)
-            told = replay(folder.ledger)
-            if sealed.state is State.FINISHED:
-                return summary_of(folder, sealed, told)
+        for text in undo_plan.warnings():
+            warn(text)
+        with new_run_folder(job, "undo") as folder:
+            seal = partial(
+                _seal, undo_plan, source, record, _undo_job(job, source), folder, plan_stop
+            )
+            async with report_planning(plan_stop, callbacks):
+                undo_record = await anyio.to_thread.run_sync(seal)
+            ledger_state = replay(folder.ledger)
+            if undo_record.state is RunState.FINISHED:
+                return build_run_result(folder, undo_record, ledger_state)
             job = _undo_job(job, source)
-            around = real_surroundings()
-            return await send(folder, told, job, connection, watch, stopping, around)
+            environment = real_environment()
+            return await send(folder, ledger_state, job, connection, callbacks, stop, environment)
 
 
 def plan_undo(
@@ -129,11 +139,11 @@ def plan_undo(
     *,
     include_settled: bool = False,
     module_known: bool = False,
-    tell: Callable[[str], None] = lambda text: None,
-    stopping: Stopping | None = None,
-    stop: Stop | None = None,
+    warn: Callable[[str], None] = lambda text: None,
+    stop: StopController | None = None,
+    plan_stop: PlanningStop | None = None,
     **options: Unpack[SendOptions],
-) -> PlanReport:
+) -> PlanResult:
     """Say what an undo would do, and what it will cost at least. No connection is opened.
 
     With `run_dir` it is sealed there, to be sent by `apply`. It blocks, as `plan` does.
@@ -142,9 +152,9 @@ def plan_undo(
         run: the run folder.
         include_settled: take back links too that might not be the run's.
         module_known: whether the id of the module Deals need not be looked up.
-        tell: told what is not undone, and why.
-        stopping: by which it can be stopped from the thread of an event loop.
-        stop: by which any thread can see how far it is, and stop it; None makes one.
+        warn: told what is not undone, and why.
+        stop: by which it can be stopped from the thread of an event loop.
+        plan_stop: by which any thread can see how far it is, and stop it; None makes one.
         **options: options of `Job`: how it is to be sent, and where it is sealed.
 
     Returns:
@@ -154,62 +164,66 @@ def plan_undo(
         RunDirError: if this is no run.
         LockedError: if a process drives the run.
         LedgerError: if a ledger cannot be trusted.
-        InterruptedPlanningError: if `stopping` ended it.
+        InterruptedPlanningError: if `stop` ended it.
     """
-    stop, source = planning_stop(stopping, stop), folder_of(run)
+    plan_stop, source = make_planning_stop(stop, plan_stop), folder_of(run)
     record = source.read()
-    job = _undo_job(with_options(None, options, SENDING), source)
+    job = _undo_job(with_options(None, options, SEND_OPTIONS), source)
     with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
-        found = inversion_of(source, Path(scratch), settled=include_settled, stop=stop)
-        for text in found.warnings():
-            tell(text)
-        refused = found.kept.total()
-        if job.run_dir is not None and found.rows + refused:
-            with fresh_folder(job, "undo") as folder:
-                _sealed(found, source, record, job, folder, stop)
-        if not found.rows:
-            return _nothing(job, refused)
-        inputs = _sources(found, source)
-        with check_mapping(job, inputs, Path(scratch), stop, guarded=tuple(Op)) as checked:
-            report = report_of(checked, job, None, module_known=module_known)
-        rows, run_dir = report.rows + refused, str(job.run_dir) if job.run_dir else None
-        return msgspec.structs.replace(report, rows=rows, rejected=refused, run_dir=run_dir)
+        undo_plan = build_undo_plan(
+            source, Path(scratch), include_settled=include_settled, stop=plan_stop
+        )
+        for text in undo_plan.warnings():
+            warn(text)
+        not_undone = undo_plan.not_undone_counts.total()
+        if job.run_dir is not None and undo_plan.rows + not_undone:
+            with new_run_folder(job, "undo") as folder:
+                _seal(undo_plan, source, record, job, folder, plan_stop)
+        if not undo_plan.rows:
+            return _empty_plan_result(job, not_undone)
+        inputs = _undo_sources(undo_plan, source)
+        with check_mapping(job, inputs, Path(scratch), plan_stop, guarded=tuple(Op)) as checked:
+            plan_result = make_plan_result(checked, job, None, module_known=module_known)
+        rows, run_dir = plan_result.rows + not_undone, str(job.run_dir) if job.run_dir else None
+        return msgspec.structs.replace(plan_result, rows=rows, rejected=not_undone, run_dir=run_dir)
 
 
-def _nothing(job: Job, refused: int) -> PlanReport:
+def _empty_plan_result(job: Job, not_undone: int) -> PlanResult:
     """Return what it costs to take nothing back."""
-    calls = ForecastCalls(link=0, unlink=0, read_at_least=0, lookup_at_least=0, least=0)
-    ahead = Outlook(0.0, Limit.LATENCY, job.in_flight(), None, None, 1, 1, 0)
-    return PlanReport(
+    calls = CallEstimate(link=0, unlink=0, read_at_least=0, lookup_at_least=0, least=0)
+    estimate = RunEstimate(
+        0.0, EstimatedBottleneck.LATENCY, job.max_in_flight(), None, None, 1, 1, 0
+    )
+    return PlanResult(
         op=job.op_name,
-        run_dir=str(job.run_dir) if job.run_dir and refused else None,
-        rows=refused,
+        run_dir=str(job.run_dir) if job.run_dir and not_undone else None,
+        rows=not_undone,
         messages=0,
-        rejected=refused,
+        rejected=not_undone,
         duplicate=0,
         groups=0,
         calls=calls,
         credits_at_least=0,
         seconds_at_least=0.0,
         digest=digest((), job.plan_settings()),
-        outlook=ahead,
+        estimate=estimate,
     )
 
 
-def _name(source: RunFolder) -> str:
+def _mapping_name(source: RunFolder) -> str:
     """Name the inverse of a run where a mapping is named."""
     return f"undo of {source.path}"
 
 
-def _sources(found: Inversion, source: RunFolder) -> tuple[Source, ...]:
-    return (Source(_name(source), found.mapping, Format.CSV),)
+def _undo_sources(undo_plan: UndoPlan, source: RunFolder) -> tuple[Source, ...]:
+    return (Source(_mapping_name(source), undo_plan.mapping, InputFormat.CSV),)
 
 
 def _undo_job(job: Job, source: RunFolder) -> Job:
     """Return how the inverse is sent: each email is looked at before it is changed."""
     return msgspec.structs.replace(
         job,
-        mappings=(_name(source),),
+        mappings=(_mapping_name(source),),
         op=None,
         allow_round_ids=True,
         on_invalid=OnInvalid.SKIP,
@@ -218,52 +232,52 @@ def _undo_job(job: Job, source: RunFolder) -> Job:
     )
 
 
-def _sealed(
-    found: Inversion,
+def _seal(
+    undo_plan: UndoPlan,
     source: RunFolder,
-    undone: RunRecord,
+    source_record: RunRecord,
     job: Job,
     folder: RunFolder,
-    stop: Stop,
+    stop: PlanningStop,
 ) -> RunRecord:
     """Seal the inverse in a fresh run folder; where nothing can be taken back it is finished."""
-    if found.kept:
-        found.write_rejects(folder.rejects, _name(source))
-    beside = Beside(
-        rows=found.kept.total(),
-        results=found.results,
-        changes={
-            "undo_of": UndoOf(
+    if undo_plan.not_undone_counts:
+        undo_plan.write_rejects(folder.rejects, _mapping_name(source))
+    extra_rows = ExtraRows(
+        count=undo_plan.not_undone_counts.total(),
+        results=undo_plan.rejected_results,
+        record_fields={
+            "undo_of": UndoneRun(
                 run_dir=str(source.path.absolute()),
-                org=undone.org.id if undone.org else None,
-                digest=undone.digest,
+                org=source_record.org.id if source_record.org else None,
+                digest=source_record.digest,
             ),
-            "org": undone.org,
-            "api_url": undone.api_url,
-            "data_centre": undone.data_centre,
+            "org": source_record.org,
+            "api_url": source_record.api_url,
+            "data_centre": source_record.data_centre,
         },
     )
-    if not found.rows:
-        return _sealed_without_plan(job, folder, beside)
-    inputs = _sources(found, source)
-    with checked_in(folder, job, inputs, stop, guarded=tuple(Op)) as checked:
-        return prepare(checked, job, folder, time.time(), beside)
+    if not undo_plan.rows:
+        return _seal_without_plan(job, folder, extra_rows)
+    inputs = _undo_sources(undo_plan, source)
+    with checked_mapping(folder, job, inputs, stop, guarded=tuple(Op)) as checked:
+        return prepare_run(checked, job, folder, time.time(), extra_rows)
 
 
-def _sealed_without_plan(job: Job, folder: RunFolder, beside: Beside) -> RunRecord:
+def _seal_without_plan(job: Job, folder: RunFolder, extra_rows: ExtraRows) -> RunRecord:
     """Make a run that holds nothing but rows which are left; it is finished."""
     now = timestamp(time.time())
-    begin_ledger(folder.ledger, beside.results(), now)
+    create_ledger(folder.ledger, extra_rows.results(), now)
     record = RunRecord(
         version=version("bulklink"),
         op=job.op_name,
-        asked=asked(job),
+        asked=serialize_job(job),
         inputs=(),
         created=now,
-        state=State.FINISHED,
-        rows=beside.rows,
-        counts={Status.REJECTED: beside.rows},
-        **beside.changes,
-    ).but(**ledger_hash(folder.ledger))
+        state=RunState.FINISHED,
+        rows=extra_rows.count,
+        counts={Status.REJECTED: extra_rows.count},
+        **extra_rows.record_fields,
+    ).replace(**ledger_hash(folder.ledger))
     folder.write(record)
     return record

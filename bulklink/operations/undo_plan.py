@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
-from bulklink.atomic_files import replacing
+from bulklink.atomic_files import atomic_replace
 from bulklink.errors import LockedError
-from bulklink.ledger.index import FirstSnapshots, Outcome, Outcomes, Snapshot
+from bulklink.ledger.index import RecordedResult, ResultIndex, Snapshot, SnapshotIndex
 from bulklink.ledger.records import Result
 from bulklink.ledger.state import PUT_BACK_FAILED, OpenRow, replay
 from bulklink.mapping.database import Database, literal
-from bulklink.mapping.interrupt import Stop
-from bulklink.mapping.plan_layout import relation
-from bulklink.mapping.rejects import OUR_COLUMNS
-from bulklink.models import EITHER, NO_DEAL, Op, Status
+from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.plan_layout import plan_relation
+from bulklink.mapping.rejects import REJECT_COLUMNS
+from bulklink.models import GUARD_SEPARATOR, NO_DEAL, Op, Status
 from bulklink.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -32,13 +32,14 @@ if TYPE_CHECKING:
 _SETTLED_BY_READ = "settled-by-read"
 
 
-class Done(msgspec.Struct, frozen=True):
+class AppliedChange(msgspec.Struct, frozen=True):
     """What a run did with one email.
 
-    `seen` tells that a snapshot was taken: the first one says that the email was on the deal
-    `was_on`, None for no deal, the last one that it was on `later_on`. `status` is None where it
-    was in flight when the run stopped. `current` is where its result says that it is, as far as it
-    does; `written` tells that a call carried it which may have changed it.
+    `has_snapshot` tells that a snapshot was taken: the first one says that the email was on the
+    deal `original_deal_id`, None for no deal, the last one that it was on `last_snapshot_deal_id`.
+    `status` is None where it was in flight when the run stopped. `current_deal_id` is where its
+    result says that it is, as far as it does; `may_have_changed` tells that a call carried it which
+    may have changed it.
     """
 
     row: int
@@ -48,17 +49,17 @@ class Done(msgspec.Struct, frozen=True):
     message_id: str
     deal_id: str | None
     owner_name: str | None = None
-    seen: bool = False
-    was_on: str | None = None
-    was_on_name: str | None = None
-    later_on: str | None = None
+    has_snapshot: bool = False
+    original_deal_id: str | None = None
+    original_deal_name: str | None = None
+    last_snapshot_deal_id: str | None = None
     status: Status | None = None
     code: str | None = None
-    current: str | None = None
-    written: bool = False
+    current_deal_id: str | None = None
+    may_have_changed: bool = False
 
 
-class Inverse(msgspec.Struct, frozen=True):
+class UndoStep(msgspec.Struct, frozen=True):
     """What takes a row back: `from_deal_id` is its guard, the deal that the run left it on."""
 
     op: Op
@@ -67,7 +68,7 @@ class Inverse(msgspec.Struct, frozen=True):
     deal_name: str | None = None
 
 
-class Why(StrEnum):
+class NotUndoneReason(StrEnum):
     """Why a row is not taken back; these are codes of the ledger."""
 
     NO_SNAPSHOT = "no-snapshot"
@@ -75,65 +76,70 @@ class Why(StrEnum):
     IN_DOUBT = "in-doubt"
 
 
-class Kept(msgspec.Struct, frozen=True):
+class NotUndone(msgspec.Struct, frozen=True):
     """A row that is not taken back, why, and what a person could make of it."""
 
-    why: Why
-    inverse: Inverse
+    reason: NotUndoneReason
+    step: UndoStep
 
 
-def inverse_of(done: Done, *, settled: bool) -> Inverse | Kept | None:
+def undo_step_for(change: AppliedChange, *, include_settled: bool) -> UndoStep | NotUndone | None:
     """Return what takes a row back; None where the run did not change it.
 
     Args:
-        done: what the run did with it.
-        settled: take back links too that might not be the run's: those that a read settled, or
-            that are in doubt, without a snapshot.
+        change: what the run did with it.
+        include_settled: take back links too that might not be the run's: those that a read settled,
+            or that are in doubt, without a snapshot.
     """
-    left = _left_on(done)
-    if not left or (left == (done.was_on,) and done.seen):
+    possible_deals = _possible_deals(change)
+    if not possible_deals or (possible_deals == (change.original_deal_id,) and change.has_snapshot):
         return None
-    guard = EITHER.join(deal or NO_DEAL for deal in left)
-    if not done.seen:
-        return _unseen(done, guard, settled=settled)
-    if done.was_on is None:
-        return Inverse(Op.UNLINK, EITHER.join(deal for deal in left if deal))
-    op = Op.LINK if left == (None,) else Op.RELINK
-    return Inverse(op, guard, done.was_on, done.was_on_name)
+    guard = GUARD_SEPARATOR.join(deal or NO_DEAL for deal in possible_deals)
+    if not change.has_snapshot:
+        return _without_snapshot(change, guard, include_settled=include_settled)
+    if change.original_deal_id is None:
+        return UndoStep(Op.UNLINK, GUARD_SEPARATOR.join(deal for deal in possible_deals if deal))
+    op = Op.LINK if possible_deals == (None,) else Op.RELINK
+    return UndoStep(op, guard, change.original_deal_id, change.original_deal_name)
 
 
-def _unseen(done: Done, guard: str, *, settled: bool) -> Inverse | Kept:
+def _without_snapshot(
+    change: AppliedChange, guard: str, *, include_settled: bool
+) -> UndoStep | NotUndone:
     """Take a link back by unlinking; where anything else was, nothing tells."""
-    if done.op is not Op.LINK:
-        return Kept(Why.NO_SNAPSHOT, Inverse(Op.RELINK, guard))
-    inverse = Inverse(Op.UNLINK, guard)
-    if settled or (done.status is Status.DONE and done.code != _SETTLED_BY_READ):
-        return inverse
-    sure = done.status is Status.DONE
-    return Kept(Why.SETTLED_BY_READ if sure else Why.IN_DOUBT, inverse)
+    if change.op is not Op.LINK:
+        return NotUndone(NotUndoneReason.NO_SNAPSHOT, UndoStep(Op.RELINK, guard))
+    step = UndoStep(Op.UNLINK, guard)
+    if include_settled or (change.status is Status.DONE and change.code != _SETTLED_BY_READ):
+        return step
+    is_done = change.status is Status.DONE
+    return NotUndone(NotUndoneReason.SETTLED_BY_READ if is_done else NotUndoneReason.IN_DOUBT, step)
 
 
-def _left_on(done: Done) -> tuple[str | None, ...]:
+def _possible_deals(change: AppliedChange) -> tuple[str | None, ...]:
     """Return the deals that the run may have left an email on; none where it changed nothing."""
-    wanted = None if done.op is Op.UNLINK else done.deal_id
-    match done.status:
+    intended_deal_id = None if change.op is Op.UNLINK else change.deal_id
+    match change.status:
         case Status.DONE:
-            return (wanted,)
-        case None | Status.IN_DOUBT if done.written:
-            return (wanted, None) if done.op is Op.RELINK else (wanted,)
-        case Status.FAILED if _left_off(done):
+            return (intended_deal_id,)
+        case None | Status.IN_DOUBT if change.may_have_changed:
+            return (intended_deal_id, None) if change.op is Op.RELINK else (intended_deal_id,)
+        case Status.FAILED if _left_unlinked(change):
             return (None,)
         case _:
             return ()
 
 
-def _left_off(done: Done) -> bool:
+def _left_unlinked(change: AppliedChange) -> bool:
     """Tell whether a failed relink took an email off its deal and did not bring it back."""
-    if done.code == PUT_BACK_FAILED:
+    if change.code == PUT_BACK_FAILED:
         return True
-    if not (done.seen and done.written and done.op is Op.RELINK) or done.was_on is None:
+    if (
+        not (change.has_snapshot and change.may_have_changed and change.op is Op.RELINK)
+        or change.original_deal_id is None
+    ):
         return False
-    return done.was_on != (done.current or done.later_on)
+    return change.original_deal_id != (change.current_deal_id or change.last_snapshot_deal_id)
 
 
 _MEMORY = "128MB"
@@ -141,7 +147,7 @@ _COLUMNS = ("row", "op", "contact_id", "owner_id", "message_id", "deal_id")
 _NEVER_SENT = (Status.REJECTED, Status.DUPLICATE)
 
 
-def deeds(folder: RunFolder, spill: Path, stop: Stop) -> Iterator[Done]:
+def applied_changes(folder: RunFolder, spill: Path, stop: PlanningStop) -> Iterator[AppliedChange]:
     """Stream what a run did with each email that it came to, in the order of its plan.
 
     A torn last line, of a run that was killed, does not count. Memory: some bytes a row.
@@ -155,30 +161,30 @@ def deeds(folder: RunFolder, spill: Path, stop: Stop) -> Iterator[Done]:
         LedgerError: if a line of the ledger is damaged.
         InterruptedPlanningError: if `stop` ended it.
     """
-    flying = replay(folder.ledger).open
+    open_rows = replay(folder.ledger).open_rows
     with (
         closing(Database(spill, stop, threads=1, memory=_MEMORY)) as database,
-        Outcomes(folder.ledger) as outcomes,
-        FirstSnapshots(folder.ledger) as snapshots,
+        ResultIndex(folder.ledger) as outcomes,
+        SnapshotIndex(folder.ledger) as snapshots,
     ):
-        for found in database.rows(_query(database, folder)):
-            row = found[0]
-            told, flies = outcomes.of(row), flying.get(row)
-            if flies is not None or (told is not None and told.status not in _NEVER_SENT):
-                yield _done(found, snapshots.of(row), told, flies)
+        for cells in database.rows(_query(database, folder)):
+            row = cells[0]
+            outcome, open_row = outcomes.of(row), open_rows.get(row)
+            if open_row is not None or (outcome is not None and outcome.status not in _NEVER_SENT):
+                yield _applied_change(cells, snapshots.of(row), outcome, open_row)
 
 
-def _done(
-    found: tuple[Any, ...],
-    seen: Snapshot | None,
-    told: Outcome | None,
-    flies: OpenRow | None,
-) -> Done:
-    row, op, contact_id, owner_id, message_id, deal_id, owner_name = found
-    was_on = seen.previous_deal_id if seen else None
-    ended = told if flies is None else None
-    current = ended.current_deal_id if ended else None
-    return Done(
+def _applied_change(
+    cells: tuple[Any, ...],
+    snapshot: Snapshot | None,
+    outcome: RecordedResult | None,
+    open_row: OpenRow | None,
+) -> AppliedChange:
+    row, op, contact_id, owner_id, message_id, deal_id, owner_name = cells
+    original_deal_id = snapshot.previous_deal_id if snapshot else None
+    final_outcome = outcome if open_row is None else None
+    current_deal_id = final_outcome.current_deal_id if final_outcome else None
+    return AppliedChange(
         row,
         Op(op),
         contact_id,
@@ -186,76 +192,85 @@ def _done(
         message_id,
         deal_id,
         owner_name,
-        seen=seen is not None,
-        was_on=was_on,
-        was_on_name=seen.previous_deal_name if seen else None,
-        later_on=_later_on(told, was_on),
-        status=ended.status if ended else None,
-        code=ended.code if ended else None,
-        current=current if isinstance(current, str) else None,
-        written=(told is not None and told.attempts > 0) or (flies is not None and _sent(flies)),
+        has_snapshot=snapshot is not None,
+        original_deal_id=original_deal_id,
+        original_deal_name=snapshot.previous_deal_name if snapshot else None,
+        last_snapshot_deal_id=_last_snapshot_deal_id(outcome, original_deal_id),
+        status=final_outcome.status if final_outcome else None,
+        code=final_outcome.code if final_outcome else None,
+        current_deal_id=current_deal_id if isinstance(current_deal_id, str) else None,
+        may_have_changed=(outcome is not None and outcome.attempts > 0)
+        or (open_row is not None and _may_have_been_sent(open_row)),
     )
 
 
-def _later_on(told: Outcome | None, was_on: str | None) -> str | None:
+def _last_snapshot_deal_id(
+    outcome: RecordedResult | None, original_deal_id: str | None
+) -> str | None:
     """Return what the last snapshot told; a result has it, unless there was none."""
-    later = told.previous_deal_id if told else was_on
-    return later if later is None or isinstance(later, str) else was_on
+    last_deal_id = outcome.previous_deal_id if outcome else original_deal_id
+    return (
+        last_deal_id if last_deal_id is None or isinstance(last_deal_id, str) else original_deal_id
+    )
 
 
-def _sent(left: OpenRow) -> bool:
-    return left.asked is not None or left.unlinked or left.doubt
+def _may_have_been_sent(open_row: OpenRow) -> bool:
+    return open_row.last_op is not None or open_row.unlinked or open_row.may_have_changed
 
 
 def _query(database: Database, folder: RunFolder) -> str:
     columns = ", ".join(f"plan.bulklink_{column}" for column in _COLUMNS)
-    owner_name, names = "plan.bulklink_owner_name", ""
+    owner_name, names_join = "plan.bulklink_owner_name", ""
     if folder.names.is_file():
         owner_name = f"coalesce({owner_name}, names.owner_name)"
         path = literal(str(folder.names))
-        names = f"POSITIONAL JOIN read_parquet({path}) AS names"
+        names_join = f"POSITIONAL JOIN read_parquet({path}) AS names"
     return (
-        f"SELECT {columns}, {owner_name} FROM {relation(database, folder.plan)} AS plan {names} "
+        f"SELECT {columns}, {owner_name} FROM {plan_relation(database, folder.plan)} AS plan"
+        f" {names_join} "
         "WHERE plan.bulklink_duplicate_of IS NULL"
     )
 
 
-COLUMNS = (
+UNDO_COLUMNS = (
     *("op", "contact_id", "owner_id", "message_id", "deal_id", "owner_name", "deal_name"),
     *("from_deal_id", "source_row"),
 )
-MOST_NAMED = 20
+MAX_ROWS_NAMED = 20
 _ADVICE = {
-    Why.NO_SNAPSHOT: "The run took no snapshot of it: which deal it was on is not known.",
-    Why.SETTLED_BY_READ: "A read settled it after a lost answer, without a snapshot: it may have"
+    NotUndoneReason.NO_SNAPSHOT: "The run took no snapshot of it: which deal it was on is not"
+    " known.",
+    NotUndoneReason.SETTLED_BY_READ: "A read settled it after a lost answer, without a snapshot:"
+    " it may have"
     " been so before the run. --include-settled unlinks it.",
-    Why.IN_DOUBT: "It is in doubt, without a snapshot: it may have been so before the run, or not"
+    NotUndoneReason.IN_DOUBT: "It is in doubt, without a snapshot: it may have been so before the"
+    " run, or not"
     " be so at all. --include-settled unlinks it if it is.",
 }
 
 
-class Left(msgspec.Struct, frozen=True):
+class NotUndoneRow(msgspec.Struct, frozen=True):
     """A row that is not taken back: what the run did with it, and why it is left."""
 
-    done: Done
-    kept: Kept
+    change: AppliedChange
+    not_undone: NotUndone
 
 
-class Inversion(msgspec.Struct):
+class UndoPlan(msgspec.Struct):
     """The inverse of a run, in a temporary folder.
 
     Attributes:
-        folder: where it is: `mapping` has the rows, `left` those that are left.
-        rows: how many are taken back; `kept` how many are not, by reason.
-        unseen: how many links are taken back without a snapshot.
-        named: the first rows of the run that are left, by reason.
+        folder: where it is: `mapping` has the rows, `not_undone_path` those that are left.
+        rows: how many are taken back; `not_undone` how many are not, by reason.
+        without_snapshot: how many links are taken back without a snapshot.
+        first_not_undone: the first rows of the run that are left, by reason.
     """
 
     folder: Path
     rows: int = 0
-    unseen: int = 0
-    kept: Counter[Why] = msgspec.field(default_factory=Counter)
-    named: dict[Why, list[int]] = {}
+    without_snapshot: int = 0
+    not_undone_counts: Counter[NotUndoneReason] = msgspec.field(default_factory=Counter)
+    first_not_undone: dict[NotUndoneReason, list[int]] = {}
 
     @property
     def mapping(self) -> Path:
@@ -263,37 +278,46 @@ class Inversion(msgspec.Struct):
         return self.folder / "undo.csv"
 
     @property
-    def left(self) -> Path:
+    def not_undone_path(self) -> Path:
         """The rows that are not taken back, one JSON object a line."""
         return self.folder / "left.jsonl"
 
-    def lefts(self) -> Iterator[tuple[int, Left]]:
+    def not_undone_rows(self) -> Iterator[tuple[int, NotUndoneRow]]:
         """Stream what is left; its rows follow those that are taken back."""
-        decoder = msgspec.json.Decoder(Left)
-        with self.left.open("rb") as file:
+        decoder = msgspec.json.Decoder(NotUndoneRow)
+        with self.not_undone_path.open("rb") as file:
             for row, line in enumerate(file, self.rows + 1):
                 yield row, decoder.decode(line)
 
-    def results(self) -> Iterator[Result]:
+    def rejected_results(self) -> Iterator[Result]:
         """Stream what the ledger says of each that is left."""
-        for row, left in self.lefts():
-            done, inverse = left.done, left.kept.inverse
+        for row, not_undone_row in self.not_undone_rows():
+            change, step = not_undone_row.change, not_undone_row.not_undone.step
             yield Result(
-                row, inverse.op, done.contact_id, done.owner_id, done.message_id, None,
-                Status.REJECTED, left.kept.why, message=_ADVICE[left.kept.why],
-            )  # fmt: skip
+                row,
+                step.op,
+                change.contact_id,
+                change.owner_id,
+                change.message_id,
+                None,
+                Status.REJECTED,
+                not_undone_row.not_undone.reason,
+                message=_ADVICE[not_undone_row.not_undone.reason],
+            )
 
     def warnings(self) -> Iterator[str]:
         """Say what a person should know before it starts."""
-        if self.unseen:
+        if self.without_snapshot:
             yield (
-                f"{self.unseen:,} links were made without a snapshot: which of these emails were so"
+                f"{self.without_snapshot:,} links were made without a snapshot: which of these"
+                " emails were so"
                 " already cannot be told. All that are still on that deal are unlinked."
             )
-        for why, many in sorted(self.kept.items()):
-            rows = ", ".join(map(str, self.named[why]))
-            more = f" and {many - MOST_NAMED:,} more" if many > MOST_NAMED else ""
-            yield f"{many:,} rows are left as they are ({why}): row {rows}{more}. {_ADVICE[why]}"
+        for reason, count in sorted(self.not_undone_counts.items()):
+            rows = ", ".join(map(str, self.first_not_undone[reason]))
+            more = f" and {count - MAX_ROWS_NAMED:,} more" if count > MAX_ROWS_NAMED else ""
+            left = f"{count:,} rows are left as they are ({reason}): row {rows}{more}."
+            yield f"{left} {_ADVICE[reason]}"
 
     def write_rejects(self, path: Path, name: str) -> None:
         """Write what is left as a mapping that can be mended and sent.
@@ -303,63 +327,67 @@ class Inversion(msgspec.Struct):
             name: what the inverse is called.
         """
         with (
-            replacing(path) as temporary,
+            atomic_replace(path) as temporary,
             temporary.open("w", encoding="utf-8", newline="") as file,
         ):
-            rejects = csv.writer(file)
-            rejects.writerow([*COLUMNS, *OUR_COLUMNS])
-            for row, left in self.lefts():
-                cells = _cells(left.done, left.kept.inverse)
-                rejects.writerow([*cells, name, row, None, None, left.kept.why, ""])
+            writer = csv.writer(file)
+            writer.writerow([*UNDO_COLUMNS, *REJECT_COLUMNS])
+            for row, not_undone_row in self.not_undone_rows():
+                cells = _cells(not_undone_row.change, not_undone_row.not_undone.step)
+                writer.writerow(
+                    [*cells, name, row, None, None, not_undone_row.not_undone.reason, ""]
+                )
 
 
-def inversion_of(source: RunFolder, scratch: Path, *, settled: bool, stop: Stop) -> Inversion:
+def build_undo_plan(
+    source: RunFolder, scratch: Path, *, include_settled: bool, stop: PlanningStop
+) -> UndoPlan:
     """Write the inverse of a run into a temporary folder.
 
     Raises:
         LockedError: if a process drives the run.
         LedgerError: if its ledger is damaged.
     """
-    found = Inversion(scratch)
+    undo_plan = UndoPlan(scratch)
     record = source.read()
-    with _writing(found) as (rows, left):
+    with _open_files(undo_plan) as (writer, not_undone_file):
         if not record.invocations or not source.plan.is_file():
-            return found
-        if source.is_driven():
+            return undo_plan
+        if source.is_running():
             raise LockedError(
                 "A process drives this run.",
                 where=str(source.path),
                 advice="Wait until it ends, or stop it; then undo it.",
             )
         encoder = msgspec.json.Encoder()
-        for done in deeds(source, scratch / "spill", stop):
-            match inverse_of(done, settled=settled):
-                case Inverse() as inverse:
-                    found.rows += 1
-                    found.unseen += not done.seen
-                    rows.writerow(_cells(done, inverse))
-                case Kept() as kept:
-                    found.kept[kept.why] += 1
-                    named = found.named.setdefault(kept.why, [])
-                    if len(named) < MOST_NAMED:
-                        named.append(done.row)
-                    left.write(encoder.encode(Left(done, kept)) + b"\n")
-    return found
+        for change in applied_changes(source, scratch / "spill", stop):
+            match undo_step_for(change, include_settled=include_settled):
+                case UndoStep() as step:
+                    undo_plan.rows += 1
+                    undo_plan.without_snapshot += not change.has_snapshot
+                    writer.writerow(_cells(change, step))
+                case NotUndone() as not_undone:
+                    undo_plan.not_undone_counts[not_undone.reason] += 1
+                    first_rows = undo_plan.first_not_undone.setdefault(not_undone.reason, [])
+                    if len(first_rows) < MAX_ROWS_NAMED:
+                        first_rows.append(change.row)
+                    not_undone_file.write(encoder.encode(NotUndoneRow(change, not_undone)) + b"\n")
+    return undo_plan
 
 
 @contextmanager
-def _writing(found: Inversion) -> Iterator[tuple[Writer, BinaryIO]]:
+def _open_files(undo_plan: UndoPlan) -> Iterator[tuple[Writer, BinaryIO]]:
     with (
-        found.mapping.open("w", encoding="utf-8", newline="") as mapping,
-        found.left.open("wb") as left,
+        undo_plan.mapping.open("w", encoding="utf-8", newline="") as mapping,
+        undo_plan.not_undone_path.open("wb") as not_undone_file,
     ):
-        rows = csv.writer(mapping)
-        rows.writerow(COLUMNS)
-        yield rows, left
+        writer = csv.writer(mapping)
+        writer.writerow(UNDO_COLUMNS)
+        yield writer, not_undone_file
 
 
-def _cells(done: Done, inverse: Inverse) -> tuple[str | int | None, ...]:
+def _cells(change: AppliedChange, step: UndoStep) -> tuple[str | int | None, ...]:
     return (
-        inverse.op, done.contact_id, done.owner_id, done.message_id, inverse.deal_id,
-        done.owner_name, inverse.deal_name, inverse.from_deal_id, done.row,
+        step.op, change.contact_id, change.owner_id, change.message_id, step.deal_id,
+        change.owner_name, step.deal_name, step.from_deal_id, change.row,
     )  # fmt: skip

@@ -10,20 +10,20 @@ from typing import Unpack
 
 import anyio.to_thread
 
-from bulklink.engine.shutdown import Stopping
+from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunDirError
-from bulklink.ledger.state import mend, replay
-from bulklink.mapping.interrupt import Stop
-from bulklink.operations.callbacks import Watch
-from bulklink.operations.cancellation import guarded
-from bulklink.operations.environment import real_surroundings
-from bulklink.operations.expected_links import Claims
-from bulklink.operations.job import PACE, Job, PaceOptions, with_options
-from bulklink.operations.preflight import check_place
-from bulklink.operations.verify_run import Asked, Verification, Verifier, checked_asked
+from bulklink.ledger.state import repair_torn_line, replay
+from bulklink.mapping.interrupt import PlanningStop
+from bulklink.operations.callbacks import RunCallbacks
+from bulklink.operations.cancellation import run_guarded
+from bulklink.operations.environment import real_environment
+from bulklink.operations.expected_links import ExpectedLinks
+from bulklink.operations.job import PACE_OPTIONS, Job, PaceOptions, with_options
+from bulklink.operations.preflight import check_same_host
+from bulklink.operations.verify_run import Verifier, VerifyOptions, VerifyResult, validate_options
 from bulklink.runs.folder import RunFolder, folder_of
-from bulklink.runs.record import RunRecord, State
-from bulklink.shell import quoted
+from bulklink.runs.record import RunRecord, RunState
+from bulklink.shell import bulklink_command
 from bulklink.zoho.connection import Connection
 
 
@@ -35,10 +35,10 @@ async def verify(
     sample: int | None = None,
     seed: int = 1,
     read_pages: int | None = None,
-    watch: Watch | None = None,
-    stopping: Stopping | None = None,
+    callbacks: RunCallbacks | None = None,
+    stop: StopController | None = None,
     **pace: Unpack[PaceOptions],
-) -> Verification:
+) -> VerifyResult:
     """Hold the ledger of a run against the CRM. Neither ledger nor `run.json` is changed.
 
     Args:
@@ -48,8 +48,8 @@ async def verify(
         sample: how many emails are drawn; None looks at all.
         seed: which are drawn: the same seed draws the same.
         read_pages: pages of a contact's emails that are read at most; None is no limit.
-        watch: call-backs; None watches nothing.
-        stopping: by which it can be stopped from outside.
+        callbacks: call-backs; None watches nothing.
+        stop: by which it can be stopped from outside.
         **pace: options of `Job`: how many calls are made, and how fast.
 
     Returns:
@@ -63,61 +63,69 @@ async def verify(
         LedgerError: if the ledger cannot be read.
         InterruptedPlanningError: if it was stopped before anything was read.
     """
-    asked = checked_asked(Asked(in_doubt, sample, seed, read_pages))
-    limits = with_options(None, pace, PACE)
-    work = partial(_verify, folder_of(run), asked, limits, connection)
-    return await guarded(work, watch, stopping)
+    verify_options = validate_options(VerifyOptions(in_doubt, sample, seed, read_pages))
+    job = with_options(None, pace, PACE_OPTIONS)
+    work = partial(_verify, folder_of(run), verify_options, job, connection)
+    return await run_guarded(work, callbacks, stop)
 
 
 async def _verify(
     folder: RunFolder,
-    asked: Asked,
-    limits: Job,
+    verify_options: VerifyOptions,
+    job: Job,
     connection: Connection,
-    watch: Watch,
-    stopping: Stopping,
-) -> Verification:
-    record = _sent(folder)
-    check_place(record, connection)
-    loading, loaded = Stop(), False
+    callbacks: RunCallbacks,
+    stop: StopController,
+) -> VerifyResult:
+    record = _read_sent_record(folder)
+    check_same_host(record, connection)
+    plan_stop, links_loaded = PlanningStop(), False
 
     def interrupt() -> None:
-        if not loaded:  # later the claims are read to where the work stops
-            loading.interrupt()
+        if not links_loaded:  # later the claims are read to where the work stops
+            plan_stop.interrupt()
 
-    stopping.on_stop(interrupt)
-    with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch, folder.verified():
-        watch.phase("Reading the ledger")
-        mend(folder.verification, folder.verification_torn)
-        claims = await anyio.to_thread.run_sync(_claims, folder, asked, Path(scratch), loading)
+    stop.on_stop(interrupt)
+    with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch, folder.verify_lock():
+        callbacks.on_phase("Reading the ledger")
+        repair_torn_line(folder.verification, folder.verification_torn)
+        expected_links = await anyio.to_thread.run_sync(
+            _load_expected_links, folder, verify_options, Path(scratch), plan_stop
+        )
         try:
-            if record.state in (State.RUNNING, State.STOPPED):
-                watch.warn(
+            if record.state in (RunState.RUNNING, RunState.STOPPED):
+                callbacks.on_warning(
                     f"The run is not over (its state is {record.state}): what it has settled so"
                     " far is compared."
                 )
             verifier = await anyio.to_thread.run_sync(
-                Verifier, folder, record, claims, asked, watch, stopping
+                Verifier, folder, record, expected_links, verify_options, callbacks, stop
             )
-            loaded = True
-            return await verifier.run(limits, connection, real_surroundings())
+            links_loaded = True
+            return await verifier.run(job, connection, real_environment())
         finally:
-            claims.close()
+            expected_links.close()
 
 
-def _sent(folder: RunFolder) -> RunRecord:
+def _read_sent_record(folder: RunFolder) -> RunRecord:
     record = folder.read()
-    if record.state is State.REFUSED or not record.invocations:
+    if record.state is RunState.REFUSED or not record.invocations:
         raise RunDirError(
             "Nothing of this run was sent, so there is nothing to verify.",
             where=str(folder.path),
-            advice=f"{quoted('status', folder.path)} shows where it stands.",
+            advice=f"{bulklink_command('status', folder.path)} shows where it stands.",
         )
     return record
 
 
-def _claims(folder: RunFolder, asked: Asked, scratch: Path, stop: Stop) -> Claims:
-    told = replay(folder.ledger)
-    return Claims(
-        folder.ledger, frozenset(told.open), in_doubt=asked.in_doubt, folder=scratch, stop=stop
+def _load_expected_links(
+    folder: RunFolder, verify_options: VerifyOptions, scratch: Path, stop: PlanningStop
+) -> ExpectedLinks:
+    ledger_state = replay(folder.ledger)
+    return ExpectedLinks(
+        folder.ledger,
+        frozenset(ledger_state.open_rows),
+        in_doubt=verify_options.in_doubt,
+        folder=scratch,
+        stop=stop,
     )

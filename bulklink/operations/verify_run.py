@@ -11,26 +11,31 @@ from pathlib import Path
 import msgspec
 import orjson
 
-from bulklink.engine.dispatch import work_through
-from bulklink.engine.pagination import Pages
-from bulklink.engine.shutdown import HaltedError, Stopping
+from bulklink.engine.dispatch import process_all
+from bulklink.engine.pagination import PageReader
+from bulklink.engine.shutdown import StopController, StoppedError
 from bulklink.errors import BulklinkError, ExitCode, UsageError
-from bulklink.operations.callbacks import Watch
-from bulklink.operations.environment import Surroundings
-from bulklink.operations.expected_links import Claim, Claims, ContactClaims
+from bulklink.operations.callbacks import RunCallbacks
+from bulklink.operations.environment import Environment
+from bulklink.operations.expected_links import ContactExpectations, ExpectedLink, ExpectedLinks
 from bulklink.operations.job import Job
-from bulklink.operations.preflight import check_org
-from bulklink.operations.sampling import CONFIDENCE_PERCENT, drawn_from, most_wrong
-from bulklink.operations.session import ReadingSession, ends_told, reading_session, told_of
+from bulklink.operations.preflight import check_same_org
+from bulklink.operations.sampling import CONFIDENCE_PERCENT, draw_sample, max_wrong
+from bulklink.operations.session import (
+    ReadSession,
+    open_read_session,
+    report_read_progress,
+    stop_on_error,
+)
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.record import RunRecord, State
-from bulklink.runs.status import exit_code_of
+from bulklink.runs.record import RunRecord, RunState
+from bulklink.runs.status import run_exit_code
 from bulklink.zoho.connection import Connection
-from bulklink.zoho.email_pages import Deal, Page, read_page
-from bulklink.zoho.requests import PAGE_OF_EMAILS
+from bulklink.zoho.email_pages import LinkedDeal, LinksPage, parse_links_page
+from bulklink.zoho.requests import EMAILS_PER_PAGE
 
 
-class Finding(StrEnum):
+class VerifyFinding(StrEnum):
     """What a look at the CRM says of one email."""
 
     AS_RECORDED = "as-recorded"
@@ -41,11 +46,11 @@ class Finding(StrEnum):
     NOT_READ = "not-read"
 
 
-CHECKED = frozenset(Finding) - {Finding.NOT_READ}
+CHECKED_FINDINGS = frozenset(VerifyFinding) - {VerifyFinding.NOT_READ}
 """Findings about emails whose contact could be read."""
 
 
-class Asked(msgspec.Struct, frozen=True):
+class VerifyOptions(msgspec.Struct, frozen=True):
     """What is to be verified, and how.
 
     `sample` is how many emails are drawn, None for all; `seed` decides which. `in_doubt` looks at
@@ -58,31 +63,31 @@ class Asked(msgspec.Struct, frozen=True):
     read_pages: int | None = None
 
 
-def checked_asked(asked: Asked) -> Asked:
+def validate_options(options: VerifyOptions) -> VerifyOptions:
     """Return what is asked, where it can be.
 
     Raises:
         UsageError: if a sample is to be drawn of emails in doubt, or of less than one email.
     """
-    if asked.in_doubt and asked.sample is not None:
+    if options.in_doubt and options.sample is not None:
         raise UsageError(
             "A sample is drawn from what the ledger claims, and it claims nothing of emails in"
             " doubt.",
             where="--in-doubt, --sample",
             advice="Leave one of them out.",
         )
-    for name, number, least in (
-        *(("sample", asked.sample, 1), ("seed", asked.seed, 0)),
-        ("read_pages", asked.read_pages, 1),
+    for name, value, minimum in (
+        *(("sample", options.sample, 1), ("seed", options.seed, 0)),
+        ("read_pages", options.read_pages, 1),
     ):
-        if number is not None and number < least:
+        if value is not None and value < minimum:
             raise UsageError(
-                f"{number} is no value of {name}.", where=name, advice=f"Give {least} or more."
+                f"{value} is no value of {name}.", where=name, advice=f"Give {minimum} or more."
             )
-    return asked
+    return options
 
 
-class Price(msgspec.Struct, frozen=True):
+class VerifyCost(msgspec.Struct, frozen=True):
     """What a verification takes at least: emails to look for, their contacts, calls by kind."""
 
     emails: int
@@ -96,15 +101,15 @@ class Price(msgspec.Struct, frozen=True):
         return self.reads + self.lookups
 
 
-class Shown(msgspec.Struct, frozen=True):
-    """A finding that a person has to see; `found` is the deal that the CRM shows."""
+class FindingDetail(msgspec.Struct, frozen=True):
+    """A finding that a person has to see; `actual_deal` is the deal that the CRM shows."""
 
-    claim: Claim
-    finding: Finding
-    found: Deal | None = None
+    expected: ExpectedLink
+    finding: VerifyFinding
+    actual_deal: LinkedDeal | None = None
 
 
-class Bound(msgspec.Struct, frozen=True):
+class SampleBound(msgspec.Struct, frozen=True):
     """What a sample says of all emails that it was drawn from.
 
     At `confidence` no more than `wrong_at_most` of `population` are not as recorded. Drawn emails
@@ -119,7 +124,7 @@ class Bound(msgspec.Struct, frozen=True):
     share_at_most: float
 
 
-class Verification(msgspec.Struct, frozen=True):
+class VerifyResult(msgspec.Struct, frozen=True):
     """What came out: what `--json` prints, but for `shown`.
 
     `checked` are the emails that were looked for and whose contact could be read: those as
@@ -137,88 +142,93 @@ class Verification(msgspec.Struct, frozen=True):
     as_wanted: int
     not_as_wanted: int
     others: dict[str, int]
-    sample: Bound | None
+    sample: SampleBound | None
     calls: dict[str, int]
     stopped_by: str | None
     exit_code: int
-    shown: tuple[Shown, ...] = ()
+    shown: tuple[FindingDetail, ...] = ()
 
 
-def began_line(ts: str, asked: Asked, price: Price) -> bytes:
+def verify_start_line(ts: str, options: VerifyOptions, cost: VerifyCost) -> bytes:
     """Return the line that begins a verification."""
-    told = msgspec.to_builtins(asked) | msgspec.to_builtins(price)
-    return _line({"event": "verify", "ts": ts, **told})
+    fields = msgspec.to_builtins(options) | msgspec.to_builtins(cost)
+    return _json_line({"event": "verify", "ts": ts, **fields})
 
 
 def finding_line(
-    ts: str, claim: Claim, finding: Finding, found: Deal | None, call: int | None, code: str | None
+    ts: str,
+    expected: ExpectedLink,
+    finding: VerifyFinding,
+    actual_deal: LinkedDeal | None,
+    call: int | None,
+    code: str | None,
 ) -> bytes:
     """Return the line about one email: what the ledger says of it and what the CRM shows.
 
     Args:
         ts: now.
-        claim: what the ledger says.
+        expected: what the ledger says.
         finding: what the look said.
-        found: the deal that the CRM shows.
+        actual_deal: the deal that the CRM shows.
         call: the read that told it.
         code: why it could not be read.
     """
-    told = {
+    fields = {
         "event": "finding",
         "ts": ts,
         "finding": finding,
-        "row": claim.row,
-        "contact_id": claim.contact_id,
-        "message_id": claim.message_id,
-        "recorded_deal_id": claim.deal_id,
-        "recorded_status": claim.status,
-        "recorded_code": claim.code,
-        "recorded_ts": claim.ts,
+        "row": expected.row,
+        "contact_id": expected.contact_id,
+        "message_id": expected.message_id,
+        "recorded_deal_id": expected.deal_id,
+        "recorded_status": expected.status,
+        "recorded_code": expected.code,
+        "recorded_ts": expected.ts,
         "call": call,
     }
-    if finding in (Finding.NOT_LISTED, Finding.NOT_READ):
-        told["code"] = code
+    if finding in (VerifyFinding.NOT_LISTED, VerifyFinding.NOT_READ):
+        fields["code"] = code
     else:
-        told["found_deal_id"] = found.id if found else None
-    return _line(told)
+        fields["found_deal_id"] = actual_deal.id if actual_deal else None
+    return _json_line(fields)
 
 
-def ended_line(ts: str, counts: dict[str, int]) -> bytes:
+def verify_end_line(ts: str, counts: dict[str, int]) -> bytes:
     """Return the line that ends a verification, whatever ended it."""
-    return _line({"event": "verified", "ts": ts, "counts": counts})
+    return _json_line({"event": "verified", "ts": ts, "counts": counts})
 
 
-class _Call(msgspec.Struct):
+class _CallLine(msgspec.Struct):
     event: str
     op: str = ""
     attempt: int = 1
 
 
-def calls_since(path: Path, start: int) -> dict[str, int]:
+def count_calls(path: Path, offset: int) -> dict[str, int]:
     """Count the requests whose lines stand behind a place of a file, by kind.
 
     Args:
         path: the file.
-        start: bytes to pass over.
+        offset: bytes to pass over.
     """
     calls = {"read": 0, "lookup": 0, "retried": 0}
-    decoder = msgspec.json.Decoder(_Call)
+    decoder = msgspec.json.Decoder(_CallLine)
     with path.open("rb") as file:
-        file.seek(start)
+        file.seek(offset)
         for line in file:
-            told = decoder.decode(line)
-            sent = {"call": 1, "unsent": -1}.get(told.event, 0)
-            if told.op in calls:
-                calls[told.op] += sent
-                calls["retried"] += sent * (told.attempt > 1)
+            call_line = decoder.decode(line)
+            change = {"call": 1, "unsent": -1}.get(call_line.event, 0)
+            if call_line.op in calls:
+                calls[call_line.op] += change
+                calls["retried"] += change * (call_line.attempt > 1)
     return calls
 
 
-def _line(content: dict[str, object]) -> bytes:
+def _json_line(content: dict[str, object]) -> bytes:
     return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
 
 
-MOST_SHOWN = 20
+MAX_SHOWN = 20
 """Findings of a kind that are kept to be shown; all are in `verify.jsonl`."""
 
 
@@ -238,175 +248,196 @@ class Verifier:
         self,
         folder: RunFolder,
         record: RunRecord,
-        claims: Claims,
-        asked: Asked,
-        watch: Watch,
-        stopping: Stopping,
+        expected_links: ExpectedLinks,
+        options: VerifyOptions,
+        callbacks: RunCallbacks,
+        stop: StopController,
     ) -> None:
         self._folder = folder
         self._record = record
-        self._claims = claims
-        self._asked = asked
-        self._watch = watch
-        self._stopping = stopping
-        sample = asked.sample
-        self._drawn = None if sample is None else drawn_from(claims.total, sample, asked.seed)
-        self._counts: Counter[Finding] = Counter()
-        self._others: Counter[Finding] = Counter()
-        self._shown: dict[Finding, list[Shown]] = {}
-        self._price = self._priced()
+        self._expected_links = expected_links
+        self._options = options
+        self._callbacks = callbacks
+        self._stop = stop
+        sample = options.sample
+        self._sampled = (
+            None if sample is None else draw_sample(expected_links.total, sample, options.seed)
+        )
+        self._counts: Counter[VerifyFinding] = Counter()
+        self._other_counts: Counter[VerifyFinding] = Counter()
+        self._details: dict[VerifyFinding, list[FindingDetail]] = {}
+        self._cost = self._count_cost()
 
-    def _contacts(self) -> Iterator[ContactClaims]:
-        return self._claims.contacts(self._drawn)
+    def _contacts(self) -> Iterator[ContactExpectations]:
+        return self._expected_links.contacts(self._sampled)
 
-    def _priced(self) -> Price:
+    def _count_cost(self) -> VerifyCost:
         emails = contacts = reads = 0
         for contact in self._contacts():
-            emails += len(contact.wanted)
+            emails += len(contact.to_check)
             contacts += 1
-            reads += -(-len(contact.wanted) // PAGE_OF_EMAILS)
-        return Price(emails, contacts, reads, lookups=1 if reads else 0)
+            reads += -(-len(contact.to_check) // EMAILS_PER_PAGE)
+        return VerifyCost(emails, contacts, reads, lookups=1 if reads else 0)
 
-    async def run(self, limits: Job, connection: Connection, around: Surroundings) -> Verification:
+    async def run(self, job: Job, connection: Connection, environment: Environment) -> VerifyResult:
         """Read what has to be read, and tell what came out.
 
         Args:
-            limits: how many calls are made, and how fast.
+            job: how many calls are made, and how fast.
             connection: where the CRM is and how to sign in.
-            around: network, disk and clock.
+            environment: network, disk and clock.
 
         Raises:
             RefusedError: if it is refused before any email is read.
         """
-        price, log = self._price, self._folder.verification
-        what = f"{price.emails:,} emails of {price.contacts:,} contacts"
-        self._watch.price(what, credits_at_least=price.credits)
-        start = log.stat().st_size if log.exists() else 0
-        answers, warn = self._folder.verification_answers, self._watch.warn
-        with ends_told(self._stopping):
-            async with reading_session(
-                log, answers, limits, connection, self._stopping, around, warn
+        cost, log = self._cost, self._folder.verification
+        description = f"{cost.emails:,} emails of {cost.contacts:,} contacts"
+        self._callbacks.on_cost(description, credits_at_least=cost.credits)
+        log_size = log.stat().st_size if log.exists() else 0
+        answers, warn = self._folder.verification_answers, self._callbacks.on_warning
+        with stop_on_error(self._stop):
+            async with open_read_session(
+                log, answers, job, connection, self._stop, environment, warn
             ) as session:
-                await self._steps(session)
-        return self._ended(calls_since(log, start))
+                await self._verify_contacts(session)
+        return self._result(count_calls(log, log_size))
 
-    async def _steps(self, session: ReadingSession) -> None:
-        session.log.append(began_line(session.clock.timestamp(), self._asked, self._price))
+    async def _verify_contacts(self, session: ReadSession) -> None:
+        session.log.append(verify_start_line(session.clock.timestamp(), self._options, self._cost))
         try:
-            if self._price.emails:
-                self._watch.phase("Looking up the org")
-                check_org(self._record, await session.org())
-                await self._let_it_settle(session)
-                self._watch.phase("Reading")
-                await self._read(session)
+            if self._cost.emails:
+                self._callbacks.on_phase("Looking up the org")
+                check_same_org(self._record, await session.look_up_org())
+                await self._wait_for_consistency(session)
+                self._callbacks.on_phase("Reading")
+                await self._read_contacts(session)
         finally:
             counts = {str(finding): count for finding, count in self._counts.items()}
-            session.log.append(ended_line(session.clock.timestamp(), counts))
+            session.log.append(verify_end_line(session.clock.timestamp(), counts))
 
-    async def _let_it_settle(self, session: ReadingSession) -> None:
+    async def _wait_for_consistency(self, session: ReadSession) -> None:
         """Wait where the ledger is so young that a list may still show what was before."""
-        age = session.clock.wall() - self._claims.newest
-        settle = session.limits.settle_after
-        if age < settle:
-            self._watch.phase("Waiting for what was just sent to settle")
-            await session.stopping.sleep(min(settle, settle - age))
+        age = session.clock.wall() - self._expected_links.last_result_at
+        settle_after = session.job.settle_after
+        if age < settle_after:
+            self._callbacks.on_phase("Waiting for what was just sent to settle")
+            await session.stop.sleep(min(settle_after, settle_after - age))
 
-    async def _read(self, session: ReadingSession) -> None:
-        async def work(contact: ContactClaims) -> None:
-            with suppress(HaltedError):
+    async def _read_contacts(self, session: ReadSession) -> None:
+        async def check_contact(contact: ContactExpectations) -> None:
+            with suppress(StoppedError):
                 try:
-                    await self._look(contact, session)
+                    await self._check_contact(contact, session)
                 except BulklinkError as error:
-                    session.stopping.stop(error)
+                    session.stop.request(error)
 
-        async with told_of(session, self._watch, "emails", self._counts.total, self._price.emails):
-            await work_through(self._contacts(), work, session.stopping, workers=session.workers)
+        async with report_read_progress(
+            session, self._callbacks, "emails", self._counts.total, self._cost.emails
+        ):
+            await process_all(
+                self._contacts(), check_contact, session.stop, workers=session.workers
+            )
 
-    async def _look(self, contact: ContactClaims, session: ReadingSession) -> None:
+    async def _check_contact(self, contact: ContactExpectations, session: ReadSession) -> None:
         """Read a contact's pages until all emails that are looked for are seen."""
-        pages = Pages(
+        pages = PageReader(
             contact.contact_id,
-            read_page,
+            parse_links_page,
             session.caller,
-            session.refusals,
-            most=self._asked.read_pages,
+            session.breaker,
+            max_pages=self._options.read_pages,
         )
-        left, seen = set(contact.wanted), set[str]()
-        while left and (page := await pages.next()) is not None:
+        missing_ids, seen_ids = set(contact.to_check), set[str]()
+        while missing_ids and (page := await pages.next_page()) is not None:
             ts = session.clock.timestamp()
-            for message_id in page.links.keys() & contact.claims.keys() - seen:
-                seen.add(message_id)
-                claim, found = contact.claims[message_id], page.links[message_id]
-                finding = self._judged(claim, found)
-                self._note(claim, finding, found, drawn=message_id in left)
-                left.discard(message_id)
-                session.log.append(finding_line(ts, claim, finding, found, pages.last_call, None))
-        finding = Finding.NOT_LISTED if pages.whole else Finding.NOT_READ
-        for message_id in left:
-            claim = contact.claims[message_id]
-            self._note(claim, finding, None, drawn=True)
-            ts, why = session.clock.timestamp(), _why_not(pages)
-            session.log.append(finding_line(ts, claim, finding, None, pages.last_call, why))
+            for message_id in page.links.keys() & contact.links.keys() - seen_ids:
+                seen_ids.add(message_id)
+                expected, actual_deal = contact.links[message_id], page.links[message_id]
+                finding = self._classify(expected, actual_deal)
+                self._record_finding(
+                    expected, finding, actual_deal, sampled=message_id in missing_ids
+                )
+                missing_ids.discard(message_id)
+                session.log.append(
+                    finding_line(ts, expected, finding, actual_deal, pages.last_call, None)
+                )
+        finding = VerifyFinding.NOT_LISTED if pages.complete else VerifyFinding.NOT_READ
+        for message_id in missing_ids:
+            expected = contact.links[message_id]
+            self._record_finding(expected, finding, None, sampled=True)
+            ts, code = session.clock.timestamp(), _not_seen_code(pages)
+            session.log.append(finding_line(ts, expected, finding, None, pages.last_call, code))
 
-    def _judged(self, claim: Claim, found: Deal | None) -> Finding:
-        same = (found.id if found else None) == claim.deal_id
-        if self._asked.in_doubt:
-            return Finding.AS_WANTED if same else Finding.NOT_AS_WANTED
-        return Finding.AS_RECORDED if same else Finding.DIFFERENT
+    def _classify(self, expected: ExpectedLink, actual_deal: LinkedDeal | None) -> VerifyFinding:
+        matches = (actual_deal.id if actual_deal else None) == expected.deal_id
+        if self._options.in_doubt:
+            return VerifyFinding.AS_WANTED if matches else VerifyFinding.NOT_AS_WANTED
+        return VerifyFinding.AS_RECORDED if matches else VerifyFinding.DIFFERENT
 
-    def _note(self, claim: Claim, finding: Finding, found: Deal | None, *, drawn: bool) -> None:
-        (self._counts if drawn else self._others)[finding] += 1
-        if finding is not Finding.AS_RECORDED:
-            shown = self._shown.setdefault(finding, [])
-            if len(shown) < MOST_SHOWN:
-                shown.append(Shown(claim, finding, found))
+    def _record_finding(
+        self,
+        expected: ExpectedLink,
+        finding: VerifyFinding,
+        actual_deal: LinkedDeal | None,
+        *,
+        sampled: bool,
+    ) -> None:
+        (self._counts if sampled else self._other_counts)[finding] += 1
+        if finding is not VerifyFinding.AS_RECORDED:
+            details = self._details.setdefault(finding, [])
+            if len(details) < MAX_SHOWN:
+                details.append(FindingDetail(expected, finding, actual_deal))
 
-    def _ended(self, calls: dict[str, int]) -> Verification:
-        counts, reason = self._counts, self._stopping.reason
-        return Verification(
+    def _result(self, calls: dict[str, int]) -> VerifyResult:
+        counts, reason = self._counts, self._stop.reason
+        return VerifyResult(
             run_dir=str(self._folder.path),
-            checked=sum(counts[finding] for finding in CHECKED),
-            as_recorded=counts[Finding.AS_RECORDED],
-            different=counts[Finding.DIFFERENT],
-            not_listed=counts[Finding.NOT_LISTED],
-            not_read=counts[Finding.NOT_READ],
-            as_wanted=counts[Finding.AS_WANTED],
-            not_as_wanted=counts[Finding.NOT_AS_WANTED],
-            others={str(finding): count for finding, count in self._others.items()},
-            sample=None if reason else self._bound(),
+            checked=sum(counts[finding] for finding in CHECKED_FINDINGS),
+            as_recorded=counts[VerifyFinding.AS_RECORDED],
+            different=counts[VerifyFinding.DIFFERENT],
+            not_listed=counts[VerifyFinding.NOT_LISTED],
+            not_read=counts[VerifyFinding.NOT_READ],
+            as_wanted=counts[VerifyFinding.AS_WANTED],
+            not_as_wanted=counts[VerifyFinding.NOT_AS_WANTED],
+            others={str(finding): count for finding, count in self._other_counts.items()},
+            sample=None if reason else self._sample_bound(),
             calls=calls,
-            stopped_by=reason.by if reason else None,
+            stopped_by=reason.stopped_by if reason else None,
             exit_code=self._exit_code(),
-            shown=tuple(one for finding in Finding for one in self._shown.get(finding, ())),
+            shown=tuple(
+                detail for finding in VerifyFinding for detail in self._details.get(finding, ())
+            ),
         )
 
-    def _bound(self) -> Bound | None:
+    def _sample_bound(self) -> SampleBound | None:
         """Bound how many are wrong; a sample that was not read to its end says nothing."""
-        if self._drawn is None:
+        if self._sampled is None:
             return None
-        population, drawn = self._claims.total, len(self._drawn)
-        most = most_wrong(population, drawn, drawn - self._counts[Finding.AS_RECORDED])
-        return Bound(
+        population, sample_size = self._expected_links.total, len(self._sampled)
+        wrong_at_most = max_wrong(
+            population, sample_size, sample_size - self._counts[VerifyFinding.AS_RECORDED]
+        )
+        return SampleBound(
             population=population,
-            drawn=drawn,
-            seed=self._asked.seed,
+            drawn=sample_size,
+            seed=self._options.seed,
             confidence=CONFIDENCE_PERCENT / 100,
-            wrong_at_most=most,
-            share_at_most=most / population if population else 0.0,
+            wrong_at_most=wrong_at_most,
+            share_at_most=wrong_at_most / population if population else 0.0,
         )
 
     def _exit_code(self) -> int:
-        if self._stopping.reason is not None:
-            return int(exit_code_of(State.STOPPED, self._stopping.reason.by, {}) or 0)
-        bad = (Finding.DIFFERENT, Finding.NOT_READ)
-        wrong = any(self._counts[finding] or self._others[finding] for finding in bad)
+        if self._stop.reason is not None:
+            return int(run_exit_code(RunState.STOPPED, self._stop.reason.stopped_by, {}) or 0)
+        bad = (VerifyFinding.DIFFERENT, VerifyFinding.NOT_READ)
+        wrong = any(self._counts[finding] or self._other_counts[finding] for finding in bad)
         return ExitCode.ROWS_NOT_DONE if wrong else ExitCode.OK
 
 
-def _why_not(pages: Pages[Page]) -> str | None:
+def _not_seen_code(pages: PageReader[LinksPage]) -> str | None:
     """Return why emails were not seen: a code where pages are left, None where none is."""
-    if pages.whole:
+    if pages.complete:
         return None
     if not pages.failed:
         return "read-pages"
-    return pages.verdict.code if pages.verdict else "no-answer"
+    return pages.refusal.code if pages.refusal else "no-answer"

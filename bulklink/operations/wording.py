@@ -5,69 +5,73 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bulklink.engine.metrics import LimitedBy
-from bulklink.html_report.model import Accounting, Line
+from bulklink.html_report.model import Accounting, AccountingLine
 from bulklink.models import Op, Status
 from bulklink.runs.record import RunRecord
 from bulklink.runs.status import PENDING
 
-_BY_PLAN = (Status.DONE, Status.UNCHANGED, Status.FAILED, Status.IN_DOUBT)
+_PLANNED_STATUSES = (Status.DONE, Status.UNCHANGED, Status.FAILED, Status.IN_DOUBT)
 _NO_OP = "no op"
-_Cells = dict[str, dict[str, int]]
+_CountsByStatus = dict[str, dict[str, int]]
 
 
-def accounting(
-    rows: Mapping[tuple[Op | None, Status], int], of_run: int, planned: Mapping[str, int]
+def build_accounting(
+    rows: Mapping[tuple[Op | None, Status], int], run_rows: int, planned_by_op: Mapping[str, int]
 ) -> Accounting:
     """Return the rows of a run by status and op, whose lines and columns add up.
 
     Args:
         rows: the last results, by op and status.
-        of_run: all rows of the run.
-        planned: the messages of each op.
+        run_rows: all rows of the run.
+        planned_by_op: the messages of each op.
     """
-    cells: _Cells = {str(status): {} for status in Status}
+    cells: _CountsByStatus = {str(status): {} for status in Status}
     for (op, status), count in rows.items():
         if count:
             cells[status][op or _NO_OP] = count
     totals = {status: sum(by_op.values()) for status, by_op in cells.items()}
-    pending = of_run - sum(totals.values())
-    apart = True
+    pending = run_rows - sum(totals.values())
+    pending_known = True
     if pending:
-        told = _pending(cells, pending, planned)
-        apart = told is not None
-        cells[PENDING], totals[PENDING] = told or {}, pending
-    named = {op for by_op in cells.values() for op in by_op}
-    ops = tuple(op for op in (*map(str, Op), _NO_OP) if op in named)
+        pending_by_op = _pending_by_op(cells, pending, planned_by_op)
+        pending_known = pending_by_op is not None
+        cells[PENDING], totals[PENDING] = pending_by_op or {}, pending
+    present_ops = {op for by_op in cells.values() for op in by_op}
+    ops = tuple(op for op in (*map(str, Op), _NO_OP) if op in present_ops)
     lines = tuple(
-        Line(
+        AccountingLine(
             status,
-            tuple(by_op.get(op, 0 if apart or status != PENDING else None) for op in ops),
+            tuple(by_op.get(op, 0 if pending_known or status != PENDING else None) for op in ops),
             totals[status],
         )
         for status, by_op in cells.items()
         if totals[status]
     )
-    sums = (sum(by_op.get(op, 0) for by_op in cells.values()) if apart else None for op in ops)
-    return Accounting(ops, lines, tuple(sums), of_run)
+    sums = (
+        sum(by_op.get(op, 0) for by_op in cells.values()) if pending_known else None for op in ops
+    )
+    return Accounting(ops, lines, tuple(sums), run_rows)
 
 
-def _pending(cells: _Cells, pending: int, planned: Mapping[str, int]) -> dict[str, int] | None:
+def _pending_by_op(
+    cells: _CountsByStatus, pending: int, planned_by_op: Mapping[str, int]
+) -> dict[str, int] | None:
     """Return the rows of each op that are still to be settled, None where nobody can tell.
 
     Of the refused rows, those refused after the look-ups were planned and the others were not:
     where there are both, they cannot be told apart.
     """
-    for settled in (_BY_PLAN, (*_BY_PLAN, Status.REJECTED)):
-        left = {
-            op: many - sum(cells[status].get(op, 0) for status in settled)
-            for op, many in planned.items()
+    for statuses in (_PLANNED_STATUSES, (*_PLANNED_STATUSES, Status.REJECTED)):
+        remaining = {
+            op: count - sum(cells[status].get(op, 0) for status in statuses)
+            for op, count in planned_by_op.items()
         }
-        if sum(left.values()) == pending:
-            return {op: many for op, many in left.items() if many}
+        if sum(remaining.values()) == pending:
+            return {op: count for op, count in remaining.items() if count}
     return None
 
 
-def limited(record: RunRecord) -> str:
+def describe_limit(record: RunRecord) -> str:
     """Say what limited the last command on a run, with the figures; empty where nothing did."""
     if record.limited is None or record.limited.by == LimitedBy.NOTHING:
         return ""

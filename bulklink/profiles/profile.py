@@ -1,9 +1,8 @@
-"""Profiles: named connections in files, and their names."""
+"""Profiles: named connections, stored in files."""
 
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -12,51 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import platformdirs
 import tomli_w
 
-from bulklink.atomic_files import replacing
+from bulklink.atomic_files import atomic_replace
 from bulklink.errors import ConfigError, RunDirError
+from bulklink.profiles.names import profile_names, profiles_folder
 from bulklink.zoho.connection import Connection
 
-DEFAULT = "default"
-"""The profile that is used where nothing names one."""
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
-
-def config_folder() -> Path:
-    """Return the folder of the user's settings on this system."""
-    return Path(platformdirs.user_config_dir("bulklink", appauthor=False))
-
-
-def profiles_folder(folder: Path) -> Path:
-    """Return the folder of the profiles in that of the user's settings."""
-    return folder / "profiles"
-
-
-def profile_names(folder: Path) -> list[str]:
-    """Return the names of all profiles below the folder of the user's settings, in order."""
-    files = profiles_folder(folder).glob("*.toml")
-    return sorted(file.stem for file in files if _NAME.fullmatch(file.stem))
-
-
-def checked_name(name: str) -> str:
-    """Return the name of a profile as it is stored: upper and lower case are the same.
-
-    Raises:
-        ConfigError: if no profile can be called that.
-    """
-    found = name.strip().lower()
-    if not _NAME.fullmatch(found):
-        raise ConfigError(
-            f"{name!r} is no name of a profile.",
-            where="--profile",
-            advice="Use letters, digits, '.', '_' and '-', 64 at most, a letter or digit first.",
-        )
-    return found
-
-
-class Place(StrEnum):
+class SecretBackend(StrEnum):
     """Where the secrets of a profile are kept."""
 
     KEYRING = "keyring"
@@ -80,7 +43,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     """
 
     client_id: str
-    secrets: Place
+    secrets: SecretBackend
     data_centre: str | None = None
     environment: str = "production"
     api_url: str | None = None
@@ -92,13 +55,13 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
     def variables(self) -> dict[str, str]:
         """Return where the CRM is, by the names of environment variables."""
-        named = {
+        values = {
             "BULKLINK_DC": self.data_centre,
             "BULKLINK_ENVIRONMENT": self.environment,
             "BULKLINK_API_URL": self.api_url,
             "BULKLINK_ACCOUNTS_URL": self.accounts_url,
         }
-        return {name: value for name, value in named.items() if value}
+        return {name: value for name, value in values.items() if value}
 
 
 class Profiles:
@@ -109,7 +72,7 @@ class Profiles:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._home = folder
+        self._config_folder = folder
         self._folder = profiles_folder(folder)
 
     def file(self, name: str) -> Path:
@@ -118,7 +81,7 @@ class Profiles:
 
     def names(self) -> list[str]:
         """Return the names of all profiles, in order."""
-        return profile_names(self._home)
+        return profile_names(self._config_folder)
 
     def load(self, name: str) -> Profile:
         """Return a profile.
@@ -129,28 +92,28 @@ class Profiles:
         path = self.file(name)
         try:
             profile = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Profile)
-            Connection.place_from(profile.variables())
+            Connection.endpoint_from(profile.variables())
         except FileNotFoundError:
-            raise self.unknown(name) from None
+            raise self.unknown_profile_error(name) from None
         except (OSError, UnicodeDecodeError) as error:
-            said = getattr(error, "strerror", None) or "it is not UTF-8"
-            raise _wrong(path, f"The profile cannot be read: {said}") from None
+            reason = getattr(error, "strerror", None) or "it is not UTF-8"
+            raise _profile_error(path, f"The profile cannot be read: {reason}") from None
         except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-            raise _wrong(path, f"The profile is not well-formed: {error}") from None
+            raise _profile_error(path, f"The profile is not well-formed: {error}") from None
         except ConfigError as error:
-            raise _wrong(path, error.message.rstrip(".")) from None
+            raise _profile_error(path, error.message.rstrip(".")) from None
         return profile
 
-    def unknown(self, name: str) -> ConfigError:
+    def unknown_profile_error(self, name: str) -> ConfigError:
         """Say that there is no profile of a name, and which there are."""
         names = self.names()
-        like = get_close_matches(name, names, n=1)
-        meant = f"Did you mean {like[0]}? " if like else ""
+        matches = get_close_matches(name, names, n=1)
+        suggestion = f"Did you mean {matches[0]}? " if matches else ""
         known = f"Known are: {', '.join(names)}. " if names else "There is none yet. "
         return ConfigError(
             f"There is no profile {name!r}.",
             where="--profile",
-            advice=f"{meant}{known}`bulklink auth login --profile {name}` makes it.",
+            advice=f"{suggestion}{known}`bulklink auth login --profile {name}` makes it.",
         )
 
     def save(self, name: str, profile: Profile) -> None:
@@ -161,7 +124,7 @@ class Profiles:
         """
         path = self.file(name)
         content: Mapping[str, Any] = msgspec.to_builtins(profile)
-        write(path, tomli_w.dumps(content).encode())
+        write_private_file(path, tomli_w.dumps(content).encode())
 
     def remove(self, name: str) -> None:
         """Remove a profile, if it is there.
@@ -169,7 +132,7 @@ class Profiles:
         Raises:
             ConfigError: if it cannot be removed.
         """
-        remove(self.file(name))
+        remove_file(self.file(name))
 
 
 def check_writable(folder: Path) -> None:
@@ -181,12 +144,12 @@ def check_writable(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise _unwritable(folder, error.strerror or str(error)) from None
+        raise _write_error(folder, error.strerror or str(error)) from None
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise _unwritable(folder, "you may not write there")
+        raise _write_error(folder, "you may not write there")
 
 
-def write(path: Path, content: bytes) -> None:
+def write_private_file(path: Path, content: bytes) -> None:
     """Write a file that its owner alone can read, in a folder of the same kind.
 
     Raises:
@@ -194,15 +157,15 @@ def write(path: Path, content: bytes) -> None:
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with replacing(path) as temporary:
+        with atomic_replace(path) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
-        raise _unwritable(path, error.strerror or str(error)) from None
+        raise _write_error(path, error.strerror or str(error)) from None
     except RunDirError as error:
         raise ConfigError(error.message, where=error.where, advice=error.advice) from None
 
 
-def remove(path: Path) -> None:
+def remove_file(path: Path) -> None:
     """Remove a file, if it is there.
 
     Raises:
@@ -211,18 +174,18 @@ def remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise _wrong(path, f"It cannot be removed: {error.strerror or error}") from None
+        raise _profile_error(path, f"It cannot be removed: {error.strerror or error}") from None
 
 
-def _unwritable(path: Path, said: str) -> ConfigError:
+def _write_error(path: Path, reason: str) -> ConfigError:
     return ConfigError(
-        f"It cannot be written: {said}.",
+        f"It cannot be written: {reason}.",
         where=str(path),
         advice="Check that you may write there, and that it has room.",
     )
 
 
-def _wrong(path: Path, message: str) -> ConfigError:
+def _profile_error(path: Path, message: str) -> ConfigError:
     return ConfigError(
         f"{message}.",
         where=str(path),

@@ -10,20 +10,21 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bulklink.errors import ConfigError
-from bulklink.profiles.profile import DEFAULT, Profile, Profiles, checked_name, config_folder
-from bulklink.profiles.secrets import vault_of
+from bulklink.profiles.names import DEFAULT_PROFILE, config_folder, normalize_profile_name
+from bulklink.profiles.profile import Profile, Profiles
+from bulklink.profiles.secrets import secret_store_for
 from bulklink.zoho.connection import Connection, is_loopback
 
-_SIGN_IN = (
+_SIGN_IN_VARIABLES = (
     "BULKLINK_ACCESS_TOKEN",
     "BULKLINK_CLIENT_ID",
     "BULKLINK_CLIENT_SECRET",
     "BULKLINK_REFRESH_TOKEN",
 )
-_PLACE = ("BULKLINK_DC", "BULKLINK_API_URL")
+_ENDPOINT_VARIABLES = ("BULKLINK_DC", "BULKLINK_API_URL")
 
 
-def profile_in_use(named: str | None, env: Mapping[str, str], profiles: Profiles) -> str | None:
+def select_profile(profile: str | None, env: Mapping[str, str], profiles: Profiles) -> str | None:
     """Return the name of the profile that a command uses, None where the environment serves.
 
     Without a name it is `default`, if that exists and the environment names neither a place nor
@@ -32,14 +33,14 @@ def profile_in_use(named: str | None, env: Mapping[str, str], profiles: Profiles
     Raises:
         ConfigError: if no profile can be called that.
     """
-    if named and named.strip():
-        return checked_name(named)
-    if any(env.get(name, "").strip() for name in (*_PLACE, *_SIGN_IN)):
+    if profile and profile.strip():
+        return normalize_profile_name(profile)
+    if any(env.get(name, "").strip() for name in (*_ENDPOINT_VARIABLES, *_SIGN_IN_VARIABLES)):
         return None
-    return DEFAULT if DEFAULT in profiles.names() else None
+    return DEFAULT_PROFILE if DEFAULT_PROFILE in profiles.names() else None
 
 
-def connection_of(
+def load_connection(
     profile: str | None = None, env: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> Connection:
     """Return the connection of a command; what the environment says goes before the profile.
@@ -60,33 +61,33 @@ def connection_of(
     env = os.environ if env is None else env
     folder = config_folder() if folder is None else folder
     profiles = Profiles(folder)
-    name = profile_in_use(profile, env, profiles)
+    name = select_profile(profile, env, profiles)
     if name is None:
-        return _without_profile(env, profiles)
+        return _connection_from_environment(env, profiles)
     stored = profiles.load(name)
-    given = {key: value for key, value in env.items() if value.strip()}
-    place = Connection.place_from({**stored.variables(), **given})
-    if any(key in given for key in _SIGN_IN):
-        return Connection.from_environment({**stored.variables(), **given})
-    _check_belongs(name, stored, place)
-    credentials = vault_of(stored.secrets, folder).load(name)
-    return msgspec.structs.replace(place, credentials=credentials)
+    variables = {key: value for key, value in env.items() if value.strip()}
+    endpoint = Connection.endpoint_from({**stored.variables(), **variables})
+    if any(key in variables for key in _SIGN_IN_VARIABLES):
+        return Connection.from_environment({**stored.variables(), **variables})
+    _check_accounts_server(name, stored, endpoint)
+    credentials = secret_store_for(stored.secrets, folder).load(name)
+    return msgspec.structs.replace(endpoint, credentials=credentials)
 
 
-def connection_stored(name: str, profile: Profile, folder: Path) -> Connection:
+def load_stored_connection(name: str, profile: Profile, folder: Path) -> Connection:
     """Return the connection of a profile as it is stored, whatever the environment says.
 
     Raises:
         ConfigError: if its secrets cannot be read.
     """
-    place = Connection.place_from(profile.variables())
-    credentials = vault_of(profile.secrets, folder).load(name)
-    return msgspec.structs.replace(place, credentials=credentials)
+    endpoint = Connection.endpoint_from(profile.variables())
+    credentials = secret_store_for(profile.secrets, folder).load(name)
+    return msgspec.structs.replace(endpoint, credentials=credentials)
 
 
-def _without_profile(env: Mapping[str, str], profiles: Profiles) -> Connection:
+def _connection_from_environment(env: Mapping[str, str], profiles: Profiles) -> Connection:
     names = profiles.names()
-    if names and not any(env.get(name, "").strip() for name in _PLACE):
+    if names and not any(env.get(name, "").strip() for name in _ENDPOINT_VARIABLES):
         raise ConfigError(
             "No data centre is set, and no profile is named.",
             where="BULKLINK_DC, --profile",
@@ -95,15 +96,16 @@ def _without_profile(env: Mapping[str, str], profiles: Profiles) -> Connection:
     return Connection.from_environment(env)
 
 
-def _check_belongs(name: str, profile: Profile, place: Connection) -> None:
+def _check_accounts_server(name: str, profile: Profile, endpoint: Connection) -> None:
     """Refuse to show a profile's secrets to another accounts server than they are for."""
-    stored = Connection.place_from(profile.variables()).accounts_url or ""
-    now = place.accounts_url or ""
-    if stored == now or (is_loopback(stored) and is_loopback(now)):
+    stored_url = Connection.endpoint_from(profile.variables()).accounts_url or ""
+    current_url = endpoint.accounts_url or ""
+    if stored_url == current_url or (is_loopback(stored_url) and is_loopback(current_url)):
         return
     raise ConfigError(
-        f"The secrets of the profile {name!r} are for {urlsplit(stored).hostname}; the environment"
-        f" names {urlsplit(now).hostname}.",
+        f"The secrets of the profile {name!r} are for {urlsplit(stored_url).hostname}; the"
+        " environment"
+        f" names {urlsplit(current_url).hostname}.",
         where="BULKLINK_DC, BULKLINK_ACCOUNTS_URL",
         advice="Unset them, or set client id, client secret and refresh token there too.",
     )

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from bulklink.errors import ConfigError
-from bulklink.profiles.profile import Place, remove, write
-from bulklink.shell import typed
+from bulklink.profiles.profile import SecretBackend, remove_file, write_private_file
+from bulklink.shell import format_command
 from bulklink.zoho.connection import Credentials
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _PROBE = ".probe"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-class Vault(Protocol):
+class SecretStore(Protocol):
     """Keeps the secrets of profiles by their names."""
 
     def save(self, name: str, credentials: Credentials) -> None:
@@ -35,11 +35,11 @@ class Vault(Protocol):
     def remove(self, name: str) -> None:
         """Forget secrets, if there are any."""
 
-    def whereabouts(self, name: str) -> str:
+    def location(self, name: str) -> str:
         """Say where secrets are, for a person."""
 
 
-class FileVault:
+class FileSecretStore:
     """Keeps the secrets of each profile in a file of mode 0600.
 
     Args:
@@ -55,7 +55,7 @@ class FileVault:
         Raises:
             ConfigError: if they cannot be written.
         """
-        write(self._file(name), msgspec.json.encode(credentials))
+        write_private_file(self._file(name), msgspec.json.encode(credentials))
 
     def load(self, name: str) -> Credentials:
         """Read a profile's secrets.
@@ -68,15 +68,18 @@ class FileVault:
             mode = path.stat().st_mode
             content = path.read_bytes()
         except OSError as error:
-            raise _unread(name, str(path), error.strerror or "it cannot be read") from None
+            raise _unreadable_error(
+                name, str(path), error.strerror or "it cannot be read"
+            ) from None
         if os.name != "nt" and mode & _OTHERS:
             raise ConfigError(
                 "Others on this machine may read these secrets.",
                 where=str(path),
-                advice=f"Close it with `{typed('chmod', 600, path)}`; if somebody may have read it,"
+                advice=f"Close it with `{format_command('chmod', 600, path)}`; if somebody may"
+                " have read it,"
                 " `bulklink auth logout` and sign in again.",
             )
-        return _decoded(content, name, str(path))
+        return _decode_credentials(content, name, str(path))
 
     def remove(self, name: str) -> None:
         """Remove a profile's secrets, if they are there.
@@ -84,9 +87,9 @@ class FileVault:
         Raises:
             ConfigError: if they cannot be removed.
         """
-        remove(self._file(name))
+        remove_file(self._file(name))
 
-    def whereabouts(self, name: str) -> str:
+    def location(self, name: str) -> str:
         """Return the path of the file."""
         return str(self._file(name))
 
@@ -94,10 +97,10 @@ class FileVault:
         return self._folder / f"{name}.json"
 
 
-class KeyringVault:
+class KeyringSecretStore:
     """Keeps the secrets of each profile in the system keyring, of whatever make it is."""
 
-    def trouble(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """Return why no keyring serves here, None where one does; it is tried with an entry."""
         try:
             self.save(_PROBE, Credentials("", "", ""))
@@ -114,13 +117,13 @@ class KeyringVault:
         """
         text = msgspec.json.encode(credentials).decode()
         try:
-            backend = _backend()
+            backend = _system_keyring()
             backend.set_password(_SERVICE, name, text)
-            kept = backend.get_password(_SERVICE, name) == text
+            is_stored = backend.get_password(_SERVICE, name) == text
         except Exception as error:  # whatever a keyring of whatever make may raise
-            raise _no_keyring(name, type(error).__name__) from None
-        if not kept:
-            raise _no_keyring(name, "it keeps nothing")
+            raise _keyring_error(name, type(error).__name__) from None
+        if not is_stored:
+            raise _keyring_error(name, "it keeps nothing")
 
     def load(self, name: str) -> Credentials:
         """Return a profile's secrets.
@@ -129,12 +132,12 @@ class KeyringVault:
             ConfigError: if the keyring does not answer, or does not hold them.
         """
         try:
-            text = _backend().get_password(_SERVICE, name)
+            text = _system_keyring().get_password(_SERVICE, name)
         except Exception as error:  # as above; its text may hold what was stored
-            raise _no_keyring(name, type(error).__name__) from None
+            raise _keyring_error(name, type(error).__name__) from None
         if text is None:
-            raise _unread(name, "system keyring", "they are not there")
-        return _decoded(text.encode(), name, "system keyring")
+            raise _unreadable_error(name, "system keyring", "they are not there")
+        return _decode_credentials(text.encode(), name, "system keyring")
 
     def remove(self, name: str) -> None:
         """Remove a profile's secrets, if they are there.
@@ -143,72 +146,74 @@ class KeyringVault:
             ConfigError: if the keyring does not answer, or still holds them.
         """
         try:
-            backend = _backend()
+            backend = _system_keyring()
             if backend.get_password(_SERVICE, name) is not None:
                 backend.delete_password(_SERVICE, name)
         except Exception as error:  # as above
-            raise _no_keyring(name, type(error).__name__) from None
+            raise _keyring_error(name, type(error).__name__) from None
 
-    def whereabouts(self, name: str) -> str:
+    def location(self, name: str) -> str:
         """Return what the keyring calls itself, and the entry in it."""
         try:
-            called = str(_backend().name)
+            keyring_name = str(_system_keyring().name)
         except Exception as error:  # as above
-            called = f"not available: {type(error).__name__}"
-        return f"{called}, service {_SERVICE}, user {name}"
+            keyring_name = f"not available: {type(error).__name__}"
+        return f"{keyring_name}, service {_SERVICE}, user {name}"
 
 
-def place_for(*, plain_file: bool, trouble: str | None, windows: bool) -> Place:
+def choose_secret_backend(
+    *, plain_file: bool, unavailable_reason: str | None, windows: bool
+) -> SecretBackend:
     """Return where secrets are to be kept.
 
     Args:
         plain_file: whether a file was asked for.
-        trouble: why no keyring serves; None where one does.
+        unavailable_reason: why no keyring serves; None where one does.
         windows: whether this is Windows, where no mode closes a file to others.
 
     Raises:
         ConfigError: if that would be a file that was not asked for and others may read.
     """
-    if not plain_file and trouble is None:
-        return Place.KEYRING
+    if not plain_file and unavailable_reason is None:
+        return SecretBackend.KEYRING
     if windows and not plain_file:
         raise ConfigError(
-            trouble or "No keyring serves.",
+            unavailable_reason or "No keyring serves.",
             where="system keyring",
             advice="Add --plain-file to keep the secrets in a file of your user's folder.",
         )
-    return Place.FILE
+    return SecretBackend.FILE
 
 
-def vault_of(place: Place, folder: Path) -> Vault:
+def secret_store_for(backend: SecretBackend, folder: Path) -> SecretStore:
     """Return what keeps secrets at a place."""
-    return KeyringVault() if place is Place.KEYRING else FileVault(folder)
+    return KeyringSecretStore() if backend is SecretBackend.KEYRING else FileSecretStore(folder)
 
 
-def _backend() -> KeyringBackend:
+def _system_keyring() -> KeyringBackend:
     import keyring  # noqa: PLC0415 - asks the system for its services, which takes its time
 
     return keyring.get_keyring()
 
 
-def _decoded(content: bytes, name: str, where: str) -> Credentials:
+def _decode_credentials(content: bytes, name: str, where: str) -> Credentials:
     try:
         return msgspec.json.decode(content, type=Credentials)
     except msgspec.DecodeError:
-        raise _unread(name, where, "they are not well-formed") from None
+        raise _unreadable_error(name, where, "they are not well-formed") from None
 
 
-def _unread(name: str, where: str, said: str) -> ConfigError:
+def _unreadable_error(name: str, where: str, reason: str) -> ConfigError:
     return ConfigError(
-        f"The secrets of the profile {name!r} cannot be read: {said}.",
+        f"The secrets of the profile {name!r} cannot be read: {reason}.",
         where=where,
         advice=f"Sign in again: `bulklink auth login --profile {name} --force`.",
     )
 
 
-def _no_keyring(name: str, said: str) -> ConfigError:
+def _keyring_error(name: str, reason: str) -> ConfigError:
     return ConfigError(
-        f"The system keyring does not serve: {said}.",
+        f"The system keyring does not serve: {reason}.",
         where="system keyring",
         advice=f"Unlock or start it. Or keep the secrets in a file that only you can read:"
         f" `bulklink auth login --profile {name} --force --plain-file`.",

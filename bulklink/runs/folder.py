@@ -12,10 +12,10 @@ from pathlib import Path
 import filelock
 import msgspec
 
-from bulklink.atomic_files import unwritable
+from bulklink.atomic_files import write_error
 from bulklink.errors import LockedError, RunDirError
 from bulklink.runs.record import RunRecord, read_record, write_record
-from bulklink.shell import quoted
+from bulklink.shell import bulklink_command
 
 
 class RunFolder(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ class RunFolder(msgspec.Struct, frozen=True):
         return self.path / "ledger.jsonl"
 
     @property
-    def torn(self) -> Path:
+    def ledger_torn(self) -> Path:
         """What was cut off the ledger's end after a kill."""
         return self.path / "ledger.torn"
 
@@ -82,15 +82,15 @@ class RunFolder(msgspec.Struct, frozen=True):
         return self.path / "verify-answers.jsonl"
 
     @property
-    def page(self) -> Path:
+    def html_report(self) -> Path:
         """The page of the run, if it was made."""
         return self.path / "report.html"
 
     @property
-    def of_the_users(self) -> tuple[Path, ...]:
+    def user_data_files(self) -> tuple[Path, ...]:
         """The files with nothing but the user's columns, names and texts; some may be missing."""
         return (
-            *(self.rejects, self.answers, self.names, self.torn, self.page),
+            *(self.rejects, self.answers, self.names, self.ledger_torn, self.html_report),
             self.verification_answers,
         )
 
@@ -130,48 +130,49 @@ class RunFolder(msgspec.Struct, frozen=True):
             self.path.rmdir()
 
     @contextmanager
-    def driven(self) -> Iterator[None]:
+    def run_lock(self) -> Iterator[None]:
         """Drive the run: nobody else can until this ends, or this process does.
 
         Raises:
             LockedError: if another process drives it.
             RunDirError: if the folder cannot be written.
         """
-        with self._held("lock", "drives"):
+        with self._exclusive_lock("lock", "drives"):
             yield
 
     @contextmanager
-    def verified(self) -> Iterator[None]:
+    def verify_lock(self) -> Iterator[None]:
         """Verify the run: nobody else can until this ends; it may be driven meanwhile.
 
         Raises:
             LockedError: if another process verifies it.
             RunDirError: if the folder cannot be written.
         """
-        with self._held("verify.lock", "verifies"):
+        with self._exclusive_lock("verify.lock", "verifies"):
             yield
 
     @contextmanager
-    def _held(self, name: str, does: str) -> Iterator[None]:
-        lock = self._lock(name)
+    def _exclusive_lock(self, name: str, verb: str) -> Iterator[None]:
+        lock = self._file_lock(name)
         try:
             lock.acquire()
         except filelock.Timeout:
             raise LockedError(
-                f"Another process {does} this run.",
+                f"Another process {verb} this run.",
                 where=str(self.path),
-                advice=f"Wait until it ends; {quoted('status', self.path)} shows where it stands.",
+                advice=f"Wait until it ends; {bulklink_command('status', self.path)} shows where"
+                " it stands.",
             ) from None
         except OSError as error:
-            raise unwritable(self.path, error) from None
+            raise write_error(self.path, error) from None
         try:
             yield
         finally:
             lock.release()
 
-    def is_driven(self) -> bool:
+    def is_running(self) -> bool:
         """Tell whether some process drives the run now."""
-        lock = self._lock("lock")
+        lock = self._file_lock("lock")
         try:
             lock.acquire()
         except filelock.Timeout:
@@ -181,11 +182,13 @@ class RunFolder(msgspec.Struct, frozen=True):
         lock.release()
         return False
 
-    def _lock(self, name: str) -> filelock.BaseFileLock:
+    def _file_lock(self, name: str) -> filelock.BaseFileLock:
         return filelock.FileLock(self.path / name, timeout=0, mode=0o600, thread_local=False)
 
 
-def make_folder(run_dir: Path | None, runs_dir: Path, op: str, now: float, tag: str) -> RunFolder:
+def create_run_folder(
+    run_dir: Path | None, runs_dir: Path, op: str, now: float, tag: str
+) -> RunFolder:
     """Make the folder of a new run.
 
     Args:
@@ -225,6 +228,6 @@ def folder_of(run: str | os.PathLike[str]) -> RunFolder:
     return RunFolder(Path(run))
 
 
-def run_folders(runs_dir: Path) -> list[RunFolder]:
+def list_run_folders(runs_dir: Path) -> list[RunFolder]:
     """Return the run folders below a folder, by name: those that hold a `run.json`."""
     return [RunFolder(path.parent) for path in sorted(runs_dir.glob("*/run.json"))]

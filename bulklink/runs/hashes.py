@@ -21,7 +21,7 @@ def sha256_of(path: Path, length: int | None = None) -> str:
     return digest.hexdigest()
 
 
-def whole_lines(path: Path) -> int:
+def whole_lines_length(path: Path) -> int:
     """Return the length of a file up to its last whole line, in bytes; 0 if it is missing."""
     try:
         file = path.open("rb")
@@ -32,16 +32,16 @@ def whole_lines(path: Path) -> int:
         while end > 0:
             start = max(0, end - _BLOCK)
             file.seek(start)
-            found = file.read(end - start).rfind(b"\n")
-            if found >= 0:
-                return start + found + 1
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
             end = start
     return 0
 
 
 def ledger_hash(path: Path) -> dict[str, str | int]:
     """Return what `run.json` keeps of a ledger: the SHA-256 and length of its whole lines."""
-    length = whole_lines(path)
+    length = whole_lines_length(path)
     if length == 0:
         return {"ledger_sha256": hashlib.sha256().hexdigest(), "ledger_bytes": 0}
     return {"ledger_sha256": sha256_of(path, length), "ledger_bytes": length}

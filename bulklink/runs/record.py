@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from bulklink.atomic_files import replacing
+from bulklink.atomic_files import atomic_replace
 from bulklink.errors import RunDirError, StoppedBy
 
 
-class State(StrEnum):
+class RunState(StrEnum):
     """Where a run stands."""
 
     PLANNED = "planned"
@@ -41,7 +41,7 @@ class OrgRecord(msgspec.Struct, frozen=True):
     type: str | None = None
 
 
-class Forecast(msgspec.Struct, frozen=True):
+class CallForecast(msgspec.Struct, frozen=True):
     """What the run was to take at least, when it was planned: calls by kind, seconds."""
 
     link: int
@@ -56,7 +56,7 @@ class Forecast(msgspec.Struct, frozen=True):
         return self.link + self.unlink + self.read + self.lookup
 
 
-class Limited(msgspec.Struct, frozen=True):
+class LimitingFactor(msgspec.Struct, frozen=True):
     """What limited the last invocation in words, and the figures that say so."""
 
     by: str
@@ -73,22 +73,28 @@ class Invocation(msgspec.Struct, frozen=True):
     exit_code: int | None = None
 
 
-def closed(invocations: Sequence[Invocation], last: str) -> tuple[Invocation, ...]:
+def close_last_invocation(
+    invocations: Sequence[Invocation], last_timestamp: str
+) -> tuple[Invocation, ...]:
     """Return the invocations of a run, the last of them ended where it was killed.
 
     Args:
         invocations: in their order.
-        last: `ts` of the last line of the ledger, which is the last that is known of a killed one;
-            empty if there is none.
+        last_timestamp: `ts` of the last line of the ledger, which is the last that is known of a
+            killed one; empty if there is none.
     """
     if not invocations or invocations[-1].ended is not None:
         return tuple(invocations)
     *earlier, killed = invocations
-    began = datetime.fromisoformat(killed.started)
-    seconds = (datetime.fromisoformat(last) - began).total_seconds() if last else 0.0
-    ended = last if seconds > 0 else killed.started
-    by = StoppedBy.KILLED
-    return (*earlier, Invocation(killed.started, ended, max(0.0, seconds), by))
+    started = datetime.fromisoformat(killed.started)
+    seconds = (
+        (datetime.fromisoformat(last_timestamp) - started).total_seconds()
+        if last_timestamp
+        else 0.0
+    )
+    ended = last_timestamp if seconds > 0 else killed.started
+    stopped_by = StoppedBy.KILLED
+    return (*earlier, Invocation(killed.started, ended, max(0.0, seconds), stopped_by))
 
 
 class CanaryState(StrEnum):
@@ -108,7 +114,7 @@ class CanaryRecord(msgspec.Struct, frozen=True):
     found: str | None = None
 
 
-class Forgotten(msgspec.Struct, frozen=True):
+class ForgetResult(msgspec.Struct, frozen=True):
     """When the user's columns and names were dropped, and the SHA-256 before and after.
 
     `complete` is False while that goes on, and after it was ended in the middle.
@@ -122,7 +128,7 @@ class Forgotten(msgspec.Struct, frozen=True):
     complete: bool = False
 
 
-class UndoOf(msgspec.Struct, frozen=True):
+class UndoneRun(msgspec.Struct, frozen=True):
     """The run that an undo takes back: its folder then, its org's id, the digest of its plan."""
 
     run_dir: str
@@ -148,12 +154,12 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     asked: dict[str, Any]
     inputs: tuple[InputRecord, ...]
     created: str
-    state: State = State.PLANNED
+    state: RunState = RunState.PLANNED
     stopped_by: str | None = None
     reason: str | None = None
     resume_at: str | None = None
-    forecast: Forecast | None = None
-    limited: Limited | None = None
+    forecast: CallForecast | None = None
+    limited: LimitingFactor | None = None
     digest: str | None = None
     plan_sha256: str | None = None
     ledger_sha256: str | None = None
@@ -169,10 +175,10 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     data_centre: str | None = None
     canary: CanaryRecord | None = None
     invocations: tuple[Invocation, ...] = ()
-    forgotten: tuple[Forgotten, ...] = ()
-    undo_of: UndoOf | None = None
+    forgotten: tuple[ForgetResult, ...] = ()
+    undo_of: UndoneRun | None = None
 
-    def but(self, **changes: Any) -> RunRecord:
+    def replace(self, **changes: Any) -> RunRecord:
         """Return a copy with some fields changed."""
         return msgspec.structs.replace(self, **changes)
 
@@ -187,7 +193,7 @@ def read_record(path: Path) -> RunRecord:
         return msgspec.json.decode(path.read_bytes(), type=RunRecord)
     except (FileNotFoundError, NotADirectoryError):
         raise RunDirError(
-            _absent(path.parent),
+            _missing_reason(path.parent),
             where=str(path.parent),
             advice="Give a folder that a run made; `bulklink status` lists those under runs.",
         ) from None
@@ -199,7 +205,7 @@ def read_record(path: Path) -> RunRecord:
         ) from None
 
 
-def _absent(folder: Path) -> str:
+def _missing_reason(folder: Path) -> str:
     if folder.is_dir():
         return "This is no run folder: it holds no run.json."
     return "This is a file, not a run folder." if folder.exists() else "There is no such folder."
@@ -211,5 +217,5 @@ def write_record(path: Path, record: RunRecord) -> None:
     Raises:
         RunDirError: if it cannot be written.
     """
-    with replacing(path) as temporary:
+    with atomic_replace(path) as temporary:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")

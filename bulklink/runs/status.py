@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 
 from bulklink.errors import BulklinkError, ExitCode, StoppedBy
-from bulklink.ledger.state import OpenRow, Replay, replay
+from bulklink.ledger.state import LedgerState, OpenRow, replay
 from bulklink.models import Op, Status
-from bulklink.runs.folder import RunFolder, folder_of, run_folders
-from bulklink.runs.record import RunRecord, State, closed
+from bulklink.runs.folder import RunFolder, folder_of, list_run_folders
+from bulklink.runs.record import RunRecord, RunState, close_last_invocation
 
 PENDING = "pending"
 
@@ -28,7 +28,7 @@ class CallCounts(msgspec.Struct, frozen=True):
     least: int
 
 
-class RunSummary(msgspec.Struct, frozen=True):
+class RunResult(msgspec.Struct, frozen=True):
     """Where a run stands: what `--json` prints.
 
     `counts` has the rows of each status and those pending; together they are `rows`.
@@ -36,7 +36,7 @@ class RunSummary(msgspec.Struct, frozen=True):
 
     run_dir: str
     op: str
-    state: State
+    state: RunState
     stopped_by: str | None
     resume_at: str | None
     rows: int
@@ -46,7 +46,7 @@ class RunSummary(msgspec.Struct, frozen=True):
     exit_code: int | None
 
 
-def status(run: str | PathLike[str]) -> RunSummary:
+def status(run: str | PathLike[str]) -> RunResult:
     """Return where a run stands: right also while it goes on, and after it was killed.
 
     Args:
@@ -58,20 +58,20 @@ def status(run: str | PathLike[str]) -> RunSummary:
     """
     folder = folder_of(run)
     record = folder.read()
-    driven = record.state is not State.RUNNING or folder.is_driven()
-    if not driven:
+    is_current = record.state is not RunState.RUNNING or folder.is_running()
+    if not is_current:
         record = folder.read()  # it may have ended between the two looks
-    killed = not driven and record.state is State.RUNNING
-    state = State.STOPPED if killed else record.state
+    killed = not is_current and record.state is RunState.RUNNING
+    state = RunState.STOPPED if killed else record.state
     stopped_by = StoppedBy.KILLED if killed else record.stopped_by
     resume_at = None if killed else record.resume_at
-    record = record.but(state=state, stopped_by=stopped_by, resume_at=resume_at)
-    return summary_of(folder, record, replay(folder.ledger))
+    record = record.replace(state=state, stopped_by=stopped_by, resume_at=resume_at)
+    return build_run_result(folder, record, replay(folder.ledger))
 
 
 def statuses(
     runs_dir: str | PathLike[str] = "runs", *, warn: Callable[[str], None] | None = None
-) -> list[RunSummary]:
+) -> list[RunResult]:
     """Return where all runs below a folder stand, by the names of their folders.
 
     Args:
@@ -82,21 +82,21 @@ def statuses(
         RunDirError: if a `run.json` is damaged.
         LedgerError: if a ledger is damaged.
     """
-    found: list[RunSummary] = []
-    for folder in run_folders(Path(runs_dir)):
+    results: list[RunResult] = []
+    for folder in list_run_folders(Path(runs_dir)):
         try:
-            found.append(status(folder))
+            results.append(status(folder))
         except BulklinkError as error:
             if warn is None:
                 raise
             warn(f"{error.where}: {error.message}")
-    return found
+    return results
 
 
-def summary_of(folder: RunFolder, record: RunRecord, told: Replay) -> RunSummary:
+def build_run_result(folder: RunFolder, record: RunRecord, ledger_state: LedgerState) -> RunResult:
     """Return where a run stands by its record and what its ledger says."""
-    counts = counts_of(record, told)
-    return RunSummary(
+    counts = status_counts(record, ledger_state)
+    return RunResult(
         run_dir=str(folder.path),
         op=record.op,
         state=record.state,
@@ -104,79 +104,95 @@ def summary_of(folder: RunFolder, record: RunRecord, told: Replay) -> RunSummary
         resume_at=record.resume_at,
         rows=record.rows,
         counts=counts,
-        calls=CallCounts(**msgspec.structs.asdict(told.calls), least=record.least),
-        seconds=round(_seconds(record, told), 3),
-        exit_code=exit_code_of(record.state, record.stopped_by, counts),
+        calls=CallCounts(**msgspec.structs.asdict(ledger_state.calls), least=record.least),
+        seconds=round(_total_seconds(record, ledger_state), 3),
+        exit_code=run_exit_code(record.state, record.stopped_by, counts),
     )
 
 
-def counts_of(record: RunRecord, told: Replay) -> dict[str, int]:
+def status_counts(record: RunRecord, ledger_state: LedgerState) -> dict[str, int]:
     """Return the rows of each status and those pending.
 
     A refused run has no ledger: what was found then stands in its record.
     """
-    if record.state is State.REFUSED and not sum(told.counts.values()):
+    if record.state is RunState.REFUSED and not sum(ledger_state.counts.values()):
         counts = {str(status): record.counts.get(status, 0) for status in Status}
     else:
-        counts = {str(status): told.counts[status] for status in Status}
+        counts = {str(status): ledger_state.counts[status] for status in Status}
     return {**counts, PENDING: record.rows - sum(counts.values())}
 
 
-def exit_code_of(
-    state: State, stopped_by: str | None, counts: Mapping[str, int]
+def run_exit_code(
+    state: RunState, stopped_by: str | None, counts: Mapping[str, int]
 ) -> ExitCode | None:
     """Return how the command ends that leaves a run so; None while it goes on."""
     match state, stopped_by:
-        case State.PLANNED, _:
+        case RunState.PLANNED, _:
             return ExitCode.ROWS_NOT_DONE if counts[Status.REJECTED] else ExitCode.OK
-        case State.RUNNING, _:
+        case RunState.RUNNING, _:
             return None
-        case State.REFUSED, _:
+        case RunState.REFUSED, _:
             return ExitCode.REFUSED
-        case State.STOPPED, StoppedBy.INTERRUPTED:
+        case RunState.STOPPED, StoppedBy.INTERRUPTED:
             return ExitCode.INTERRUPTED
-        case State.STOPPED, StoppedBy.TERMINATED:
+        case RunState.STOPPED, StoppedBy.TERMINATED:
             return ExitCode.TERMINATED
-        case State.STOPPED, StoppedBy.CREDITS | StoppedBy.MAX_CREDITS:
+        case RunState.STOPPED, StoppedBy.CREDITS | StoppedBy.MAX_CREDITS:
             return ExitCode.CREDITS
-        case State.STOPPED, _:
+        case RunState.STOPPED, _:
             return ExitCode.STOPPED
         case _:
-            not_done = (Status.FAILED, Status.IN_DOUBT, Status.REJECTED)
-            return ExitCode.ROWS_NOT_DONE if any(counts[s] for s in not_done) else ExitCode.OK
+            not_done_statuses = (Status.FAILED, Status.IN_DOUBT, Status.REJECTED)
+            return (
+                ExitCode.ROWS_NOT_DONE if any(counts[s] for s in not_done_statuses) else ExitCode.OK
+            )
 
 
-def _seconds(record: RunRecord, told: Replay) -> float:
+def _total_seconds(record: RunRecord, ledger_state: LedgerState) -> float:
     """Return the time of all invocations; one that did not end lasted until its last line."""
-    return sum(one.seconds or 0.0 for one in closed(record.invocations, told.last))
+    return sum(
+        invocation.seconds or 0.0
+        for invocation in close_last_invocation(record.invocations, ledger_state.last_timestamp)
+    )
 
 
-class Torn(msgspec.Struct, frozen=True):
+class DetachedRelinks(msgspec.Struct, frozen=True):
     """Rows of relinks that are off the deal they were on; that deal with each, None if not known.
 
-    Those `not_put_back` stay so unless somebody acts. Those `open` are, or may be, between their
+    Those `not_put_back` stay so unless somebody acts. Those `unfinished` are, or may be, between
+    their
     halves: a resume finishes them first.
     """
 
     not_put_back: dict[int, str | None]
-    open: dict[int, str | None]
+    unfinished: dict[int, str | None]
 
 
-def torn_of(folder: RunFolder) -> Torn:
+def load_detached_relinks(folder: RunFolder) -> DetachedRelinks:
     """Return the torn relinks of a run.
 
     Raises:
         LedgerError: if its ledger is damaged.
     """
-    told = replay(folder.ledger)
-    left = _relinks(folder, {row: one for row, one in told.open.items() if one.torn})
-    return Torn(
-        dict(told.not_put_back),
-        {row: one.previous[0] if one.previous else None for row, one in left.items()},
+    ledger_state = replay(folder.ledger)
+    unfinished = _only_relinks(
+        folder,
+        {
+            row: open_row
+            for row, open_row in ledger_state.open_rows.items()
+            if open_row.may_be_detached
+        },
+    )
+    return DetachedRelinks(
+        dict(ledger_state.not_put_back),
+        {
+            row: open_row.previous_deal[0] if open_row.previous_deal else None
+            for row, open_row in unfinished.items()
+        },
     )
 
 
-def _relinks(folder: RunFolder, rows: dict[int, OpenRow]) -> dict[int, OpenRow]:
+def _only_relinks(folder: RunFolder, rows: dict[int, OpenRow]) -> dict[int, OpenRow]:
     """Return those of some rows that are relinks: an unlink in flight has no second half."""
     if not rows or folder.read().op == Op.RELINK:
         return rows
@@ -184,4 +200,4 @@ def _relinks(folder: RunFolder, rows: dict[int, OpenRow]) -> dict[int, OpenRow]:
 
     chunks = SealedPlan(folder.plan).chunks()
     relinks = {m.row for chunk in chunks for m in chunk if m.op is Op.RELINK and m.row in rows}
-    return {row: one for row, one in rows.items() if row in relinks}
+    return {row: open_row for row, open_row in rows.items() if row in relinks}

@@ -14,7 +14,7 @@ import msgspec
 _BINARY = getattr(os, "O_BINARY", 0)
 
 
-class Stretch(msgspec.Struct, frozen=True, kw_only=True):
+class TimelineInterval(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the timeline: what was measured in so many seconds that ended at `ts`.
 
     `settled` counts the results by status, those that an earlier result was corrected by too.
@@ -38,22 +38,22 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True):
     limited_by: str
 
 
-def append_stretch(path: Path, stretch: Stretch) -> None:
+def append_interval(path: Path, interval: TimelineInterval) -> None:
     """Add a line to a timeline; a torn one before it, of a run that was killed, stays apart.
 
     Raises:
         OSError: if it cannot be written.
     """
-    line = msgspec.json.encode(stretch) + b"\n"
-    opened = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _BINARY, 0o600)
-    with os.fdopen(opened, "r+b", buffering=0) as file:
+    line = msgspec.json.encode(interval) + b"\n"
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _BINARY, 0o600)
+    with os.fdopen(descriptor, "r+b", buffering=0) as file:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
             line = line if file.read(1) == b"\n" else b"\n" + line
         file.write(line)
 
 
-def timeline(path: Path) -> Iterator[Stretch]:
+def read_timeline(path: Path) -> Iterator[TimelineInterval]:
     """Yield the lines of a timeline, of all invocations of the run; a missing one has none.
 
     Lines that are torn, as a kill or a full disk leaves them, are passed over.
@@ -61,7 +61,7 @@ def timeline(path: Path) -> Iterator[Stretch]:
     Raises:
         OSError: if it is there and cannot be read.
     """
-    decode = msgspec.json.Decoder(Stretch).decode
+    decode = msgspec.json.Decoder(TimelineInterval).decode
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -69,7 +69,7 @@ def timeline(path: Path) -> Iterator[Stretch]:
     with file:
         for line in file:
             try:
-                stretch = decode(line)
+                interval = decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 continue
-            yield stretch
+            yield interval

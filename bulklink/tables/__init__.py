@@ -1,18 +1,18 @@
 """Tables for users: CSV, JSONL, Parquet and .xlsx, written row by row."""
 
-from bulklink.tables.formats import Column, Form, Kind, form_of
-from bulklink.tables.output import Output, output_to
-from bulklink.tables.writer import Cell, Table, printing, writing
+from bulklink.tables.formats import FileType, TableColumn, TableFormat, format_for
+from bulklink.tables.output import TableOutput, resolve_output
+from bulklink.tables.writer import Cell, Table, stream_table, write_table
 
 __all__ = [
     "Cell",
-    "Column",
-    "Form",
-    "Kind",
-    "Output",
+    "FileType",
     "Table",
-    "form_of",
-    "output_to",
-    "printing",
-    "writing",
+    "TableColumn",
+    "TableFormat",
+    "TableOutput",
+    "format_for",
+    "resolve_output",
+    "stream_table",
+    "write_table",
 ]

@@ -11,35 +11,35 @@ from typing import BinaryIO
 import msgspec
 
 from bulklink.errors import UsageError
-from bulklink.tables.formats import Column, Form, form_of
-from bulklink.tables.writer import Table, check_folder, printing, writing
+from bulklink.tables.formats import TableColumn, TableFormat, format_for
+from bulklink.tables.writer import Table, check_file_path, stream_table, write_table
 
 
-class Output(msgspec.Struct, frozen=True):
+class TableOutput(msgspec.Struct, frozen=True):
     """Where a table goes, and in which form; `path` is None where it goes to a stream."""
 
-    form: Form
+    table_format: TableFormat
     path: Path | None
     stream: BinaryIO | None = None
 
-    def open(self, columns: Sequence[Column]) -> AbstractContextManager[Table]:
+    def open(self, columns: Sequence[TableColumn]) -> AbstractContextManager[Table]:
         """Open the table; a file appears when all is written.
 
         Args:
             columns: its columns.
         """
         if self.stream is not None:
-            return printing(self.stream, self.form, columns)
-        return writing(self.path or Path(), self.form, columns)
+            return stream_table(self.stream, self.table_format, columns)
+        return write_table(self.path or Path(), self.table_format, columns)
 
 
-def output_to(
+def resolve_output(
     target: str | PathLike[str] | BinaryIO,
     format_: str | None = None,
     *,
     spreadsheet: bool = False,
     force: bool = False,
-) -> Output:
+) -> TableOutput:
     """Return where a table goes, checked before anything is done for it.
 
     Args:
@@ -52,14 +52,14 @@ def output_to(
         UsageError: if it tells no format, is there already, or has no folder.
     """
     if not isinstance(target, str | PathLike):
-        return Output(form_of("-", format_, spreadsheet=spreadsheet), None, target)
+        return TableOutput(format_for("-", format_, spreadsheet=spreadsheet), None, target)
     path = Path(target)
-    form = form_of(str(path), format_, spreadsheet=spreadsheet)
-    check_free(path, force=force)
-    return Output(form, path)
+    table_format = format_for(str(path), format_, spreadsheet=spreadsheet)
+    check_can_create(path, force=force)
+    return TableOutput(table_format, path)
 
 
-def check_free(path: Path, *, force: bool = False) -> None:
+def check_can_create(path: Path, *, force: bool = False) -> None:
     """Refuse to write a file where there is one already, or no folder.
 
     Args:
@@ -69,7 +69,7 @@ def check_free(path: Path, *, force: bool = False) -> None:
     Raises:
         UsageError: if it is there already, or has no folder.
     """
-    check_folder(path)
+    check_file_path(path)
     if path.exists() and not force:
         raise UsageError(
             "The file is there already.",

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import duckdb
 
-from bulklink.tables.formats import Column
-from bulklink.tables.writer import Jsonl, Table
+from bulklink.tables.formats import TableColumn
+from bulklink.tables.writer import JsonlTable, Table
 
 _MEMORY = "256MB"
 _ROW_GROUP_ROWS = 122_880
 
 
 @contextmanager
-def parquet(path: Path, columns: Sequence[Column]) -> Iterator[Table]:
+def parquet_table(path: Path, columns: Sequence[TableColumn]) -> Iterator[Table]:
     """Write a Parquet file: texts, and whole numbers where a column has such.
 
     Args:
@@ -26,11 +26,11 @@ def parquet(path: Path, columns: Sequence[Column]) -> Iterator[Table]:
         columns: its columns.
     """
     with tempfile.TemporaryDirectory(prefix="bulklink-", dir=path.parent) as folder:
-        waiting = Path(folder) / "rows.jsonl"
-        names = [f"c{place}" for place in range(len(columns))]
-        with waiting.open("wb", buffering=1 << 20) as file:
-            yield Jsonl(file, names)
-        _copy(path, folder, _selected(columns, waiting))
+        rows_path = Path(folder) / "rows.jsonl"
+        names = [f"c{index}" for index in range(len(columns))]
+        with rows_path.open("wb", buffering=1 << 20) as file:
+            yield JsonlTable(file, names)
+        _copy(path, folder, _select_query(columns, rows_path))
 
 
 def _copy(path: Path, folder: str, query: str) -> None:
@@ -43,17 +43,17 @@ def _copy(path: Path, folder: str, query: str) -> None:
         )
 
 
-def _selected(columns: Sequence[Column], waiting: Path) -> str:
-    named = [f"c{place} AS {_identifier(column.name)}" for place, column in enumerate(columns)]
-    types = [f"c{place}: '{_type(column)}'" for place, column in enumerate(columns)]
+def _select_query(columns: Sequence[TableColumn], rows_path: Path) -> str:
+    selected = [f"c{index} AS {_identifier(column.name)}" for index, column in enumerate(columns)]
+    types = [f"c{index}: '{_type(column)}'" for index, column in enumerate(columns)]
     return (
-        f"SELECT {', '.join(named)} FROM read_json({_literal(str(waiting))}, "
+        f"SELECT {', '.join(selected)} FROM read_json({_literal(str(rows_path))}, "
         f"format = 'newline_delimited', columns = {{{', '.join(types)}}})"
     )
 
 
-def _type(column: Column) -> str:
-    return "BIGINT" if column.number else "VARCHAR"
+def _type(column: TableColumn) -> str:
+    return "BIGINT" if column.is_number else "VARCHAR"
 
 
 def _literal(text: str) -> str:

@@ -12,10 +12,10 @@ from typing import BinaryIO, Protocol, TypeAlias, cast
 
 import orjson
 
-from bulklink.atomic_files import replacing, unwritable
+from bulklink.atomic_files import atomic_replace, write_error
 from bulklink.errors import UsageError
-from bulklink.spreadsheet_cells import DISARMED, disarmed
-from bulklink.tables.formats import Column, Form, Kind
+from bulklink.spreadsheet_cells import ESCAPED_HEADER, escape_cell
+from bulklink.tables.formats import FileType, TableColumn, TableFormat
 
 Cell: TypeAlias = str | int | None
 _BOM = b"\xef\xbb\xbf"
@@ -32,7 +32,7 @@ class Table(Protocol):
         ...
 
 
-def check_folder(path: Path) -> None:
+def check_file_path(path: Path) -> None:
     """Refuse a file that has no folder to be in, or is one, or is a device or a pipe.
 
     Raises:
@@ -53,89 +53,105 @@ def check_folder(path: Path) -> None:
 
 
 @contextmanager
-def writing(path: Path, form: Form, columns: Sequence[Column]) -> Iterator[Table]:
+def write_table(
+    path: Path, table_format: TableFormat, columns: Sequence[TableColumn]
+) -> Iterator[Table]:
     """Write a table to a file that only its owner can read, and that is there when all is well.
 
     Args:
         path: the file; one that is there is replaced at the end.
-        form: how it is written.
+        table_format: how it is written.
         columns: its columns.
 
     Raises:
         UsageError: if there is no such folder, or the rows do not fit into the format.
         RunDirError: if it cannot be written.
     """
-    check_folder(path)
-    with replacing(path) as temporary:
-        if form.kind is Kind.XLSX:
-            from bulklink.tables.xlsx import workbook  # noqa: PLC0415 - heavy, seldom needed
+    check_file_path(path)
+    with atomic_replace(path) as temporary:
+        if table_format.file_type is FileType.XLSX:
+            from bulklink.tables.xlsx import xlsx_table  # noqa: PLC0415 - heavy, seldom needed
 
-            with workbook(temporary, columns) as table:
+            with xlsx_table(temporary, columns) as table:
                 yield table
-        elif form.kind is Kind.PARQUET:
-            from bulklink.tables.parquet import parquet  # noqa: PLC0415 - heavy, seldom needed
+        elif table_format.file_type is FileType.PARQUET:
+            from bulklink.tables.parquet import parquet_table  # noqa: PLC0415 - heavy, seldom needed
 
-            with parquet(temporary, columns) as table:
+            with parquet_table(temporary, columns) as table:
                 yield table
         else:
             with (
                 temporary.open("wb", buffering=_BUFFER) as file,
-                _packed(file, form, columns) as table,
+                _gzip_or_text_table(file, table_format, columns) as table,
             ):
                 yield table
 
 
 @contextmanager
-def printing(stream: BinaryIO, form: Form, columns: Sequence[Column]) -> Iterator[Table]:
+def stream_table(
+    stream: BinaryIO, table_format: TableFormat, columns: Sequence[TableColumn]
+) -> Iterator[Table]:
     """Write a table of texts, CSV or JSONL, to a stream, which stays open.
 
     Raises:
         RunDirError: if it cannot be written; a reader that went away is left to the caller.
     """
     try:
-        with _packed(stream, form, columns) as table:
+        with _gzip_or_text_table(stream, table_format, columns) as table:
             yield table
         stream.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise unwritable(Path("standard output"), error) from None
+        raise write_error(Path("standard output"), error) from None
 
 
 @contextmanager
-def _packed(stream: BinaryIO, form: Form, columns: Sequence[Column]) -> Iterator[Table]:
-    if form.gzip:
+def _gzip_or_text_table(
+    stream: BinaryIO, table_format: TableFormat, columns: Sequence[TableColumn]
+) -> Iterator[Table]:
+    if table_format.gzip:
         with (
             gzip.GzipFile(
                 filename="", mode="wb", fileobj=stream, compresslevel=_GZIP_LEVEL, mtime=0
-            ) as packed,
-            _texts(cast("BinaryIO", packed), form, columns) as table,
+            ) as gzip_file,
+            _text_table(cast("BinaryIO", gzip_file), table_format, columns) as table,
         ):
             yield table
     else:
-        with _texts(stream, form, columns) as table:
+        with _text_table(stream, table_format, columns) as table:
             yield table
 
 
-def _texts(
-    stream: BinaryIO, form: Form, columns: Sequence[Column]
+def _text_table(
+    stream: BinaryIO, table_format: TableFormat, columns: Sequence[TableColumn]
 ) -> AbstractContextManager[Table]:
-    return _jsonl(stream, columns) if form.kind is Kind.JSONL else _csv(stream, form, columns)
+    return (
+        _jsonl_table(stream, columns)
+        if table_format.file_type is FileType.JSONL
+        else _csv_table(stream, table_format, columns)
+    )
 
 
 @contextmanager
-def _csv(stream: BinaryIO, form: Form, columns: Sequence[Column]) -> Iterator[Table]:
-    if form.spreadsheet:
+def _csv_table(
+    stream: BinaryIO, table_format: TableFormat, columns: Sequence[TableColumn]
+) -> Iterator[Table]:
+    if table_format.spreadsheet:
         stream.write(_BOM)
     text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
     try:
-        yield _SpreadsheetCsv(text, columns) if form.spreadsheet else _Csv(text, columns)
+        yield (
+            _SpreadsheetCsvTable(text, columns)
+            if table_format.spreadsheet
+            else _CsvTable(text, columns)
+        )
     finally:
         text.detach()
 
 
-class _Csv:
-    def __init__(self, text: io.TextIOWrapper, columns: Sequence[Column]) -> None:
+class _CsvTable:
+    def __init__(self, text: io.TextIOWrapper, columns: Sequence[TableColumn]) -> None:
         self._writer = csv.writer(text)
         self._writer.writerow([column.header for column in columns])
 
@@ -143,31 +159,31 @@ class _Csv:
         self._writer.writerows(rows)
 
 
-class _SpreadsheetCsv:
+class _SpreadsheetCsvTable:
     """CSV whose cells a spreadsheet neither runs nor rounds; the last column tells that."""
 
-    def __init__(self, text: io.TextIOWrapper, columns: Sequence[Column]) -> None:
+    def __init__(self, text: io.TextIOWrapper, columns: Sequence[TableColumn]) -> None:
         self._writer = csv.writer(text)
-        self._idents = [column.ident for column in columns]
-        self._writer.writerow([*(disarmed(column.header) for column in columns), DISARMED])
+        self._is_id = [column.is_id for column in columns]
+        self._writer.writerow([*(escape_cell(column.header) for column in columns), ESCAPED_HEADER])
 
     def write(self, rows: Iterable[Sequence[Cell]]) -> None:
-        self._writer.writerows(self._disarmed(row) for row in rows)
+        self._writer.writerows(self._disarm(row) for row in rows)
 
-    def _disarmed(self, row: Sequence[Cell]) -> list[Cell]:
+    def _disarm(self, row: Sequence[Cell]) -> list[Cell]:
         cells: list[Cell] = [
-            disarmed(cell, ident=ident) if isinstance(cell, str) else cell
-            for cell, ident in zip(row, self._idents, strict=True)
+            escape_cell(cell, is_id=is_id) if isinstance(cell, str) else cell
+            for cell, is_id in zip(row, self._is_id, strict=True)
         ]
         return [*cells, "yes"]
 
 
 @contextmanager
-def _jsonl(stream: BinaryIO, columns: Sequence[Column]) -> Iterator[Table]:
-    yield Jsonl(stream, [column.name for column in columns])
+def _jsonl_table(stream: BinaryIO, columns: Sequence[TableColumn]) -> Iterator[Table]:
+    yield JsonlTable(stream, [column.name for column in columns])
 
 
-class Jsonl:
+class JsonlTable:
     """One JSON object a line.
 
     Args:

@@ -6,18 +6,18 @@ import time
 
 import msgspec
 
-from bulklink.zoho.http import Answer, Request, Silence
-from bulklink.zoho.request_log import Mark, note
-from bulklink.zoho.tokens import Token, Tokens
+from bulklink.zoho.http import Answer, NoResponse, Request
+from bulklink.zoho.request_log import CallReference, log_request
+from bulklink.zoho.tokens import Token, TokenProvider
 from bulklink.zoho.transport import Transport
 
-_JSON = {"Content-Type": "application/json"}
+_JSON_HEADERS = {"Content-Type": "application/json"}
 
 
-class Received(msgspec.Struct, frozen=True):
+class ClientResponse(msgspec.Struct, frozen=True):
     """What came back, and the token it was asked with (to renew it if it was refused)."""
 
-    outcome: Answer | Silence
+    outcome: Answer | NoResponse
     token: Token
 
 
@@ -30,12 +30,14 @@ class Client:
         secrets: what no answer may carry further, beside the access token.
     """
 
-    def __init__(self, tokens: Tokens, transport: Transport, secrets: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, tokens: TokenProvider, transport: Transport, secrets: tuple[str, ...] = ()
+    ) -> None:
         self._tokens = tokens
         self._transport = transport
         self._secrets = secrets
 
-    async def ready(self) -> Token:
+    async def current_token(self) -> Token:
         """Return a token to send with, good for a minute or a tenth of its life at least.
 
         Raises:
@@ -43,25 +45,27 @@ class Client:
         """
         return await self._tokens.current()
 
-    async def send(self, request: Request, token: Token, mark: Mark | None = None) -> Received:
+    async def send(
+        self, request: Request, token: Token, reference: CallReference | None = None
+    ) -> ClientResponse:
         """Send a request exactly once; it leaves before anything else is waited for.
 
         Args:
             request: what to send.
-            token: that `ready` returned a moment ago.
-            mark: where the request stands in the ledger, for the log.
+            token: that `current_token` returned a moment ago.
+            reference: where the request stands in the ledger, for the log.
         """
         headers = {"Authorization": f"Zoho-oauthtoken {token.access_token}"}
         if request.body is not None:
-            headers |= _JSON
+            headers |= _JSON_HEADERS
         url = f"{token.api_url}{request.target}"
         started = time.monotonic()
         outcome = await self._transport.send(request.method, url, headers, request.body)
-        note(request.method, url, outcome, time.monotonic() - started, mark)
+        log_request(request.method, url, outcome, time.monotonic() - started, reference)
         secrets = (token.access_token, *self._secrets)
-        return Received(_without(secrets, outcome), token)
+        return ClientResponse(_redact(secrets, outcome), token)
 
-    async def renew(self, refused: Token) -> None:
+    async def renew_token(self, refused: Token) -> None:
         """Have a refused token replaced, once for all who were refused with it.
 
         Raises:
@@ -70,9 +74,9 @@ class Client:
         await self._tokens.renew(refused)
 
 
-def _without(secrets: tuple[str, ...], outcome: Answer | Silence) -> Answer | Silence:
+def _redact(secrets: tuple[str, ...], outcome: Answer | NoResponse) -> Answer | NoResponse:
     """Blot out secrets where a server repeats them, so that no file or screen shows one."""
-    if isinstance(outcome, Silence):
+    if isinstance(outcome, NoResponse):
         return outcome
     body = outcome.body
     for secret in secrets:

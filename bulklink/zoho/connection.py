@@ -16,7 +16,7 @@ from bulklink.zoho.data_centres import (
     ENVIRONMENTS,
     accounts_address,
     api_address,
-    in_environment,
+    api_address_for_domain,
 )
 
 _CREDENTIALS = ("BULKLINK_CLIENT_ID", "BULKLINK_CLIENT_SECRET", "BULKLINK_REFRESH_TOKEN")
@@ -115,27 +115,27 @@ class Connection(msgspec.Struct, frozen=True):
         Raises:
             ConfigError: if no data centre and no address is given, or something does not fit.
         """
-        given = _given(os.environ if env is None else env)
+        variables = _non_empty(os.environ if env is None else env)
         connection = msgspec.structs.replace(
-            cls.place_from(given),
-            access_token=given.get("BULKLINK_ACCESS_TOKEN"),
-            credentials=_credentials(given),
+            cls.endpoint_from(variables),
+            access_token=variables.get("BULKLINK_ACCESS_TOKEN"),
+            credentials=_credentials(variables),
         )
         _check_sign_in(connection)
         return connection
 
     @classmethod
-    def place_from(cls, env: Mapping[str, str]) -> Connection:
+    def endpoint_from(cls, env: Mapping[str, str]) -> Connection:
         """Read where the CRM is, without how to sign in.
 
         Raises:
             ConfigError: if no data centre and no address is given, or something does not fit.
         """
-        given = _given(env)
-        centre = _one_of(given, "BULKLINK_DC", DATA_CENTRES)
-        environment = _one_of(given, "BULKLINK_ENVIRONMENT", ENVIRONMENTS) or "production"
-        api_url = _address(given, "BULKLINK_API_URL")
-        accounts_url = _address(given, "BULKLINK_ACCOUNTS_URL")
+        variables = _non_empty(env)
+        centre = _one_of(variables, "BULKLINK_DC", DATA_CENTRES)
+        environment = _one_of(variables, "BULKLINK_ENVIRONMENT", ENVIRONMENTS) or "production"
+        api_url = _address(variables, "BULKLINK_API_URL")
+        accounts_url = _address(variables, "BULKLINK_ACCOUNTS_URL")
         if centre is None and api_url is None:
             raise ConfigError(
                 "No data centre is set.",
@@ -149,7 +149,7 @@ class Connection(msgspec.Struct, frozen=True):
             data_centre=centre,
             environment=environment,
             api_url_given=api_url is not None,
-            module_id=_module_id(given),
+            module_id=_module_id(variables),
         )
 
     def api_url_from(self, api_domain: object) -> str:
@@ -166,13 +166,13 @@ class Connection(msgspec.Struct, frozen=True):
         host = parts.hostname or ""
         if not host.startswith("www.") or parts.scheme != "https":
             return self.api_url
-        return in_environment(host.removeprefix("www."), self.environment)
+        return api_address_for_domain(host.removeprefix("www."), self.environment)
 
 
 def secrets_of(connection: Connection) -> tuple[str, ...]:
     """Return what must appear in no file and on no screen; the client id is not secret."""
-    given = connection.credentials
-    return (given.client_secret, given.refresh_token) if given else ()
+    credentials = connection.credentials
+    return (credentials.client_secret, credentials.refresh_token) if credentials else ()
 
 
 def is_loopback(url: str) -> bool:
@@ -186,15 +186,15 @@ def is_loopback(url: str) -> bool:
 
 def _as_arguments(text: str) -> str:
     """Say of arguments what is said of variables."""
-    return re.sub(r"BULKLINK_([A-Z_]+)", lambda found: found[1].lower(), text)
+    return re.sub(r"BULKLINK_([A-Z_]+)", lambda match: match[1].lower(), text)
 
 
-def _given(env: Mapping[str, str]) -> dict[str, str]:
+def _non_empty(env: Mapping[str, str]) -> dict[str, str]:
     return {key: value.strip() for key, value in env.items() if value.strip()}
 
 
-def _one_of(given: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str | None:
-    value = given.get(name)
+def _one_of(variables: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str | None:
+    value = variables.get(name)
     if value is not None and value.lower() not in allowed:
         raise ConfigError(
             f"{value!r} is not known.", where=name, advice=f"Use one of: {' '.join(allowed)}."
@@ -202,8 +202,8 @@ def _one_of(given: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> st
     return value.lower() if value else None
 
 
-def _address(given: Mapping[str, str], name: str) -> str | None:
-    value = given.get(name)
+def _address(variables: Mapping[str, str], name: str) -> str | None:
+    value = variables.get(name)
     if value is None:
         return None
     try:
@@ -233,8 +233,8 @@ def _address(given: Mapping[str, str], name: str) -> str | None:
     return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
 
 
-def _credentials(given: Mapping[str, str]) -> Credentials | None:
-    values = [given.get(name) for name in _CREDENTIALS]
+def _credentials(variables: Mapping[str, str]) -> Credentials | None:
+    values = [variables.get(name) for name in _CREDENTIALS]
     if not any(values):
         return None
     missing = [name for name, value in zip(_CREDENTIALS, values, strict=True) if not value]
@@ -247,8 +247,8 @@ def _credentials(given: Mapping[str, str]) -> Credentials | None:
     return Credentials(*(value or "" for value in values))
 
 
-def _module_id(given: Mapping[str, str]) -> str | None:
-    value = given.get("BULKLINK_DEALS_MODULE_ID")
+def _module_id(variables: Mapping[str, str]) -> str | None:
+    value = variables.get("BULKLINK_DEALS_MODULE_ID")
     if value is not None and not (value.isascii() and value.isdigit() and len(value) <= 100):
         raise ConfigError(
             f"{value!r} is no module id.",

@@ -42,9 +42,9 @@ def console_address(data_centre: str) -> str:
 
 def api_address(data_centre: str, environment: str) -> str:
     """Return where the API of an environment is."""
-    return in_environment(_API[data_centre], environment)
+    return api_address_for_domain(_API[data_centre], environment)
 
 
-def in_environment(domain: str, environment: str) -> str:
+def api_address_for_domain(domain: str, environment: str) -> str:
     """Return the API address of an environment below a domain such as `zohoapis.eu`."""
     return f"https://{_PREFIXES[environment]}.{domain}"

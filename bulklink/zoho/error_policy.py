@@ -18,9 +18,9 @@ class AnswerClass(StrEnum):
 
     ITEM = "item"
     """Refused for what it asks: the message named, or the call where it names none."""
-    BUSY = "busy"
+    THROTTLED = "busy"
     """Refused because of too many requests: nothing was applied, wait and send again."""
-    AGAIN = "again"
+    SERVER_ERROR = "again"
     """Failed on Zoho's side: it may have been applied."""
     TOKEN = "token"  # noqa: S105 - a class of answers, no secret
     """Refused for its access token: renew it once and send again."""
@@ -30,10 +30,10 @@ class AnswerClass(StrEnum):
     """This contact is refused; if others are too, no call of this kind can succeed."""
 
 
-_BY_CODE = {
-    Code.TOO_MANY_REQUESTS: AnswerClass.BUSY,
-    Code.INTERNAL_ERROR: AnswerClass.AGAIN,
-    Code.INTERNAL_SERVER_ERROR: AnswerClass.AGAIN,
+_CLASS_BY_CODE = {
+    Code.TOO_MANY_REQUESTS: AnswerClass.THROTTLED,
+    Code.INTERNAL_ERROR: AnswerClass.SERVER_ERROR,
+    Code.INTERNAL_SERVER_ERROR: AnswerClass.SERVER_ERROR,
     Code.INVALID_TOKEN: AnswerClass.TOKEN,
     Code.AUTHENTICATION_FAILURE: AnswerClass.TOKEN,
     Code.OAUTH_SCOPE_MISMATCH: AnswerClass.FATAL,
@@ -46,13 +46,13 @@ _BY_CODE = {
     Code.INVALID_URL_PATTERN: AnswerClass.FATAL_IF_COMMON,
 }
 
-_BY_STATUS = {
+_CLASS_BY_STATUS = {
     401: AnswerClass.TOKEN,
     403: AnswerClass.FATAL_IF_COMMON,
     404: AnswerClass.FATAL_IF_COMMON,
     405: AnswerClass.FATAL,
-    408: AnswerClass.AGAIN,
-    429: AnswerClass.BUSY,
+    408: AnswerClass.SERVER_ERROR,
+    429: AnswerClass.THROTTLED,
 }
 
 SCOPES = (
@@ -93,30 +93,30 @@ _ADVICE = {
 }
 
 
-def class_of(status: int, code: str) -> AnswerClass:
+def classify_error(status: int, code: str) -> AnswerClass:
     """Return how a run goes on after an error with this HTTP status and code.
 
     The code decides; where it is empty or unknown, the status does. An unknown refusal counts
     against what the call asks (class ITEM), never against the run.
     """
-    if code in _BY_CODE:
-        return _BY_CODE[Code(code)]
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
+    if code in _CLASS_BY_CODE:
+        return _CLASS_BY_CODE[Code(code)]
+    if status in _CLASS_BY_STATUS:
+        return _CLASS_BY_STATUS[status]
     if status >= 500:
-        return AnswerClass.AGAIN
+        return AnswerClass.SERVER_ERROR
     return AnswerClass.FATAL if 300 <= status < 400 else AnswerClass.ITEM
 
 
-def advice_for(code: str) -> str:
+def advice_for_code(code: str) -> str:
     """Return what a person can do about a code, in our words; empty if nothing is known."""
     return _ADVICE.get(code, "")  # type: ignore[call-overload, no-any-return]
 
 
-_MOST_BYTES = 2_000
+_MAX_BYTES = 2_000
 
 
-class Busy(StrEnum):
+class ThrottleReason(StrEnum):
     """Why there were too many requests."""
 
     IN_FLIGHT = "in flight"
@@ -124,16 +124,18 @@ class Busy(StrEnum):
 
 
 _WORDS = {
-    Busy.CREDITS: re.compile(r"24[ -]?h(ou)?rs?|\bdays?\b|\bdaily\b|\bcredits?\b|\bquota\b"),
-    Busy.IN_FLIGHT: re.compile(
+    ThrottleReason.CREDITS: re.compile(
+        r"24[ -]?h(ou)?rs?|\bdays?\b|\bdaily\b|\bcredits?\b|\bquota\b"
+    ),
+    ThrottleReason.IN_FLIGHT: re.compile(
         r"concurren|same time|simultaneous|in parallel|at once|in progress|\bactive\b"
         r"|per (second|minute)"
     ),
 }
 
 
-def said_busy(answer: Answer) -> Busy | None:
+def throttle_reason(answer: Answer) -> ThrottleReason | None:
     """Return what the words of a 429 say; None where they say neither, or both."""
-    text = answer.body[:_MOST_BYTES].decode("utf-8", "replace").lower().replace("_", " ")
-    said = [meaning for meaning, words in _WORDS.items() if words.search(text)]
-    return said[0] if len(said) == 1 else None
+    text = answer.body[:_MAX_BYTES].decode("utf-8", "replace").lower().replace("_", " ")
+    reasons = [meaning for meaning, words in _WORDS.items() if words.search(text)]
+    return reasons[0] if len(reasons) == 1 else None

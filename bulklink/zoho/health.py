@@ -10,27 +10,27 @@ from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.zoho import requests
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, secrets_of
-from bulklink.zoho.error_policy import AnswerClass, advice_for, class_of
-from bulklink.zoho.http import Answer, Silence
-from bulklink.zoho.link_response import refusal_of
-from bulklink.zoho.lookup_responses import Org, read_org
-from bulklink.zoho.tokens import Tokens, TokenStore
+from bulklink.zoho.error_policy import AnswerClass, advice_for_code, classify_error
+from bulklink.zoho.http import Answer, NoResponse
+from bulklink.zoho.link_response import parse_refusal
+from bulklink.zoho.lookup_responses import Org, parse_org
+from bulklink.zoho.tokens import TokenProvider, TokenStore
 from bulklink.zoho.transport import Transport
 
-_STOPPING = (AnswerClass.TOKEN, AnswerClass.AGAIN, AnswerClass.BUSY)
+_STOPPING_CLASSES = (AnswerClass.TOKEN, AnswerClass.SERVER_ERROR, AnswerClass.THROTTLED)
 
 
-class Found(msgspec.Struct, frozen=True):
+class ConnectionHealth(msgspec.Struct, frozen=True):
     """How a connection does: the org and until when its token lasts, or what is wrong."""
 
     org: Org | None = None
-    ends_at: float | None = None
+    token_ends_at: float | None = None
     problem: RunStoppedError | None = None
 
 
-async def look(
+async def check_connection(
     connection: Connection, transport: Transport, store: TokenStore, clock: Callable[[], float]
-) -> Found:
+) -> ConnectionHealth:
     """Find out whether a connection works.
 
     A token that was kept and is refused is renewed; one that was just made is not, since Zoho
@@ -42,26 +42,28 @@ async def look(
         store: keeps the access token.
         clock: seconds since 1970.
     """
-    kept = store.load(connection, clock())
-    client = Client(Tokens(connection, transport, store, clock), transport, secrets_of(connection))
+    stored = store.load(connection, clock())
+    client = Client(
+        TokenProvider(connection, transport, store, clock), transport, secrets_of(connection)
+    )
     try:
-        received = await client.send(requests.organisation(), await client.ready())
-        if kept is not None and class_of_outcome(received.outcome) is AnswerClass.TOKEN:
-            await client.renew(received.token)
-            received = await client.send(requests.organisation(), await client.ready())
-        org = _org_or_none(received.outcome, connection)
+        received = await client.send(requests.org_request(), await client.current_token())
+        if stored is not None and classify_outcome(received.outcome) is AnswerClass.TOKEN:
+            await client.renew_token(received.token)
+            received = await client.send(requests.org_request(), await client.current_token())
+        org = _org_or_empty(received.outcome, connection)
     except RunStoppedError as error:
-        return Found(problem=error)
-    return Found(org, received.token.ends_at)
+        return ConnectionHealth(problem=error)
+    return ConnectionHealth(org, received.token.ends_at)
 
 
-def org_of(answer: Answer) -> Org:
+def require_org(answer: Answer) -> Org:
     """Return the org that an answer tells.
 
     Raises:
         RunStoppedError: if what answered is not Zoho CRM.
     """
-    org = read_org(answer)
+    org = parse_org(answer)
     if org is None:
         raise RunStoppedError(
             StoppedBy.FATAL,
@@ -72,7 +74,7 @@ def org_of(answer: Answer) -> Org:
     return org
 
 
-def silent(outcome: Silence) -> RunStoppedError:
+def no_response_error(outcome: NoResponse) -> RunStoppedError:
     """Say that the CRM does not answer."""
     return RunStoppedError(
         StoppedBy.NO_ANSWER,
@@ -81,29 +83,29 @@ def silent(outcome: Silence) -> RunStoppedError:
     )
 
 
-def class_of_outcome(outcome: Answer | Silence) -> AnswerClass | None:
+def classify_outcome(outcome: Answer | NoResponse) -> AnswerClass | None:
     """Return what an outcome that is a refusal means; None for any other."""
-    if isinstance(outcome, Silence) or outcome.ok:
+    if isinstance(outcome, NoResponse) or outcome.ok:
         return None
-    return class_of(outcome.status, refusal_of(outcome).code)
+    return classify_error(outcome.status, parse_refusal(outcome).code)
 
 
-def _org_or_none(outcome: Answer | Silence, connection: Connection) -> Org:
+def _org_or_empty(outcome: Answer | NoResponse, connection: Connection) -> Org:
     """Return the org, of which nothing may be known: a run goes on without it.
 
     Raises:
         RunStoppedError: if a run could not begin.
     """
-    if isinstance(outcome, Silence):
-        raise silent(outcome)
+    if isinstance(outcome, NoResponse):
+        raise no_response_error(outcome)
     if outcome.ok:
-        return org_of(outcome)
-    kind, code = class_of_outcome(outcome), refusal_of(outcome).code
-    if kind in _STOPPING:
+        return require_org(outcome)
+    answer_class, code = classify_outcome(outcome), parse_refusal(outcome).code
+    if answer_class in _STOPPING_CLASSES:
         raise RunStoppedError(
-            StoppedBy.FATAL if kind is AnswerClass.TOKEN else StoppedBy.NO_ANSWER,
+            StoppedBy.FATAL if answer_class is AnswerClass.TOKEN else StoppedBy.NO_ANSWER,
             f"The CRM refuses: {code or f'HTTP {outcome.status}'}.",
             where=connection.api_url,
-            advice=advice_for(code) or "Try again later.",
+            advice=advice_for_code(code) or "Try again later.",
         )
     return Org()

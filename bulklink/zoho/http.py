@@ -16,7 +16,7 @@ class CallKind(StrEnum):
     LOOKUP = "lookup"
 
     @property
-    def changes(self) -> bool:
+    def is_write(self) -> bool:
         """Tell whether such a call changes the CRM."""
         return self in (CallKind.LINK, CallKind.UNLINK)
 
@@ -51,7 +51,7 @@ class Answer(msgspec.Struct, frozen=True):
         return 200 <= self.status < 300
 
 
-class Silence(msgspec.Struct, frozen=True):
+class NoResponse(msgspec.Struct, frozen=True):
     """No answer came.
 
     `sent` is False only where the request certainly never left. `in_time` is False where it was

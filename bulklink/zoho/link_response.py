@@ -19,10 +19,10 @@ from bulklink.zoho.error_codes import Code
 from bulklink.zoho.http import Answer
 
 _INDEX = re.compile(r"(?:Emails|message_ids)\[(\d{1,6})\]")
-_LONGEST_TEXT = 300
+_MAX_TEXT_LENGTH = 300
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class AnswerVerdict(msgspec.Struct, frozen=True):
     """What an answer says of one message, or of the call: SUCCESS or an error code.
 
     `code` is empty where an error names none (an HTML page, say).
@@ -38,57 +38,61 @@ class Verdict(msgspec.Struct, frozen=True):
         return self.code == Code.SUCCESS
 
 
-class Reading(msgspec.Struct, frozen=True):
+class ParsedAnswer(msgspec.Struct, frozen=True):
     """An answer, read: a verdict for each message that it names, or one for the call as a whole.
 
     A message in neither is unnamed: the answer does not say what became of it.
     """
 
-    named: dict[str, Verdict]
-    whole: Verdict | None = None
+    verdicts: dict[str, AnswerVerdict]
+    call_verdict: AnswerVerdict | None = None
 
-    def clean(self, messages: Sequence[str]) -> bool:
+    def all_succeeded(self, messages: Sequence[str]) -> bool:
         """Tell whether each of these messages was named and succeeded."""
-        return len(self.named) == len(messages) and all(v.success for v in self.named.values())
+        return len(self.verdicts) == len(messages) and all(
+            v.success for v in self.verdicts.values()
+        )
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    verdict: Verdict | None
+    verdict: AnswerVerdict | None
     """None where the entry contradicts itself."""
-    names: tuple[str, ...]
+    message_ids: tuple[str, ...]
     """The messages that it names: none, one, or more in a contradiction."""
-    alone: bool
+    is_only: bool
     """Whether it is the only one in its place: an inner array can hold several for one item."""
 
 
-def read_answer(messages: Sequence[str], answer: Answer, *, echo_of: str | None = None) -> Reading:
+def parse_answer(
+    messages: Sequence[str], answer: Answer, *, echo_deal_id: str | None = None
+) -> ParsedAnswer:
     """Read the answer to a call that carried these messages. Never raises, never guesses.
 
     Args:
         messages: message ids in the order in which the call carried them.
         answer: the answer as received.
-        echo_of: the deal id that a single-email link asked for; the page's sample of that call
+        echo_deal_id: the deal id that a single-email link asked for; the page's sample of that call
             echoes the request in place of a verdict, and such an echo of the same deal is success.
     """
-    content = json_of(answer.body)
+    content = parse_json(answer.body)
     if not answer.ok and answer.status != 400:
-        return Reading({}, refusal_of(answer))
-    entries = list(_entries(content, messages, answer, echo_of))
-    named = _named(entries, messages)
-    unnamed = [entry for entry in entries if not entry.names]
-    named |= _by_position(unnamed, [m for m in messages if m not in named])
-    verdicts = {message: verdict for message, verdict in named.items() if verdict is not None}
-    return Reading(verdicts, None if named else _shared_error(unnamed))
+        return ParsedAnswer({}, parse_refusal(answer))
+    entries = list(_entries(content, messages, answer, echo_deal_id))
+    by_message = _verdicts_by_message(entries, messages)
+    unnamed = [entry for entry in entries if not entry.message_ids]
+    by_message |= _verdicts_by_position(unnamed, [m for m in messages if m not in by_message])
+    verdicts = {message: verdict for message, verdict in by_message.items() if verdict is not None}
+    return ParsedAnswer(verdicts, None if by_message else _shared_error(unnamed))
 
 
-def refusal_of(answer: Answer) -> Verdict:
+def parse_refusal(answer: Answer) -> AnswerVerdict:
     """Return what an answer that is no success says of its call as a whole; never SUCCESS."""
-    found = next((o for o in _objects(json_of(answer.body)) if _code(o)), {})
-    code = _code(found)
-    return Verdict("" if code == Code.SUCCESS else code, _text(found), answer.status)
+    entry = next((o for o in _objects(parse_json(answer.body)) if _code(o)), {})
+    code = _code(entry)
+    return AnswerVerdict("" if code == Code.SUCCESS else code, _text(entry), answer.status)
 
 
-def json_of(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
     """Return the JSON value of a body, or None where it is not JSON."""
     try:
         return orjson.loads(body)
@@ -96,7 +100,7 @@ def json_of(body: bytes) -> Any:
         return None
 
 
-def text_id(value: object) -> str | None:
+def parse_id(value: object) -> str | None:
     """Return an id of an answer as text: a string or an integer's digits, else None."""
     if isinstance(value, str):
         return value or None
@@ -104,19 +108,19 @@ def text_id(value: object) -> str | None:
 
 
 def _entries(
-    content: Any, messages: Sequence[str], answer: Answer, echo_of: str | None
+    content: Any, messages: Sequence[str], answer: Answer, echo_deal_id: str | None
 ) -> Iterator[_Entry]:
     """Yield what the answer says, entry by entry; what concerns messages never sent is left out."""
-    places = content.get("Emails", content) if isinstance(content, dict) else content
-    for place in places if isinstance(places, list) else [places]:
-        found = list(_objects(place))
-        if not found:  # an empty inner array stands for an item and says nothing of it
-            yield _Entry(None, (), alone=False)
-        for entry in found:
-            names = _names(entry, messages)
-            if names is not None:
-                verdict = _verdict(entry, answer, echo_of)
-                yield _Entry(verdict, names, alone=len(found) == 1)
+    items = content.get("Emails", content) if isinstance(content, dict) else content
+    for item in items if isinstance(items, list) else [items]:
+        objects = list(_objects(item))
+        if not objects:  # an empty inner array stands for an item and says nothing of it
+            yield _Entry(None, (), is_only=False)
+        for entry in objects:
+            message_ids = _named_messages(entry, messages)
+            if message_ids is not None:
+                verdict = _verdict(entry, answer, echo_deal_id)
+                yield _Entry(verdict, message_ids, is_only=len(objects) == 1)
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
@@ -130,68 +134,76 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
             pending.extend(reversed(item))
 
 
-def _names(entry: dict[str, Any], messages: Sequence[str]) -> tuple[str, ...] | None:
+def _named_messages(entry: dict[str, Any], messages: Sequence[str]) -> tuple[str, ...] | None:
     """Return the messages an entry names, or None if it names only what was never sent."""
     details = entry.get("details")
     if not isinstance(details, dict):
         return ()
-    names = []
-    message_id = text_id(details.get("message_id"))
+    message_ids = []
+    message_id = parse_id(details.get("message_id"))
     if message_id is not None:
-        names.append(message_id)
+        message_ids.append(message_id)
     path = details.get("json_path")
-    index = _INDEX.search(path) if isinstance(path, str) else None
-    if index is not None:
-        place = int(index[1])
-        names.append(messages[place] if place < len(messages) else "")
+    match = _INDEX.search(path) if isinstance(path, str) else None
+    if match is not None:
+        index = int(match[1])
+        message_ids.append(messages[index] if index < len(messages) else "")
     # One that was never sent beside one that was is a contradiction, and stays for it.
-    strange = names and not any(name in messages for name in names)
-    return None if strange else tuple(dict.fromkeys(names))
+    all_unknown = message_ids and not any(name in messages for name in message_ids)
+    return None if all_unknown else tuple(dict.fromkeys(message_ids))
 
 
-def _verdict(entry: dict[str, Any], answer: Answer, echo_of: str | None) -> Verdict | None:
+def _verdict(
+    entry: dict[str, Any], answer: Answer, echo_deal_id: str | None
+) -> AnswerVerdict | None:
     code, status = _code(entry), entry.get("status")
     if code and status in ("success" if code == Code.SUCCESS else "error", None):
-        return Verdict(code, _text(entry), answer.status)
-    if echo_of is not None and answer.ok and not code and status is None:
+        return AnswerVerdict(code, _text(entry), answer.status)
+    if echo_deal_id is not None and answer.ok and not code and status is None:
         record = entry.get("linked_record")
-        if isinstance(record, dict) and text_id(record.get("id")) == echo_of:
-            return Verdict(Code.SUCCESS, "", answer.status)
+        if isinstance(record, dict) and parse_id(record.get("id")) == echo_deal_id:
+            return AnswerVerdict(Code.SUCCESS, "", answer.status)
     return None
 
 
-def _named(entries: Sequence[_Entry], messages: Sequence[str]) -> dict[str, Verdict | None]:
+def _verdicts_by_message(
+    entries: Sequence[_Entry], messages: Sequence[str]
+) -> dict[str, AnswerVerdict | None]:
     """Return a verdict for each message that entries name; None where they contradict."""
-    said: dict[str, list[Verdict | None]] = {}
+    candidates: dict[str, list[AnswerVerdict | None]] = {}
     for entry in entries:
-        for name in entry.names:
-            said.setdefault(name, []).append(entry.verdict if len(entry.names) == 1 else None)
-    return {m: _agreed(said[m]) for m in messages if m in said}
+        for name in entry.message_ids:
+            candidates.setdefault(name, []).append(
+                entry.verdict if len(entry.message_ids) == 1 else None
+            )
+    return {m: _common_verdict(candidates[m]) for m in messages if m in candidates}
 
 
-def _agreed(verdicts: Sequence[Verdict | None]) -> Verdict | None:
+def _common_verdict(verdicts: Sequence[AnswerVerdict | None]) -> AnswerVerdict | None:
     first = verdicts[0]
     if first is None or any(v is None or v.success != first.success for v in verdicts):
         return None
     return first
 
 
-def _by_position(unnamed: Sequence[_Entry], left: Sequence[str]) -> dict[str, Verdict | None]:
+def _verdicts_by_position(
+    unnamed: Sequence[_Entry], remaining: Sequence[str]
+) -> dict[str, AnswerVerdict | None]:
     """Return verdicts by position where the order cannot matter: as many, and all the same."""
-    if not unnamed or len(unnamed) != len(left):
+    if not unnamed or len(unnamed) != len(remaining):
         return {}
     first = unnamed[0].verdict
     same = all(
-        e.alone and e.verdict is not None and first is not None and e.verdict.code == first.code
+        e.is_only and e.verdict is not None and first is not None and e.verdict.code == first.code
         for e in unnamed
     )
     if not same or first is None:
         return {}
-    one_text = len({e.verdict.text for e in unnamed if e.verdict is not None}) == 1
-    return dict.fromkeys(left, first if one_text else msgspec.structs.replace(first, text=""))
+    same_text = len({e.verdict.text for e in unnamed if e.verdict is not None}) == 1
+    return dict.fromkeys(remaining, first if same_text else msgspec.structs.replace(first, text=""))
 
 
-def _shared_error(unnamed: Sequence[_Entry]) -> Verdict | None:
+def _shared_error(unnamed: Sequence[_Entry]) -> AnswerVerdict | None:
     """Return the error of an answer that names nobody and holds errors alone."""
     verdicts = [entry.verdict for entry in unnamed]
     if not verdicts or any(v is None or v.success for v in verdicts):
@@ -204,7 +216,7 @@ def _code(entry: dict[str, Any]) -> str:
     for key in ("code", "error"):
         value = entry.get(key)
         if isinstance(value, str) and (key == "code" or value != Code.SUCCESS):
-            return value[:_LONGEST_TEXT]
+            return value[:_MAX_TEXT_LENGTH]
     return ""
 
 
@@ -212,5 +224,5 @@ def _text(entry: dict[str, Any]) -> str:
     for key in ("message", "error_info", "error_description"):
         value = entry.get(key)
         if isinstance(value, str):
-            return value[:_LONGEST_TEXT]
+            return value[:_MAX_TEXT_LENGTH]
     return ""

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from bulklink.zoho.http import Answer
-from bulklink.zoho.link_response import json_of, text_id
-from bulklink.zoho.requests import MOST_IDS_QUERY
+from bulklink.zoho.link_response import parse_id, parse_json
+from bulklink.zoho.requests import MAX_DEAL_IDS_LENGTH
 
 
 class Org(msgspec.Struct, frozen=True):
@@ -30,14 +30,14 @@ class Org(msgspec.Struct, frozen=True):
         return (self.type or "").lower() == "sandbox"
 
 
-class Names(msgspec.Struct, frozen=True):
-    """Names by id from one look-up; `more` tells that a next page holds more."""
+class NamesPage(msgspec.Struct, frozen=True):
+    """Names by id from one look-up; `has_more` tells that a next page holds more."""
 
     names: dict[str, str]
-    more: bool = False
+    has_more: bool = False
 
 
-class FoundDeal(msgspec.Struct, frozen=True):
+class DealDetails(msgspec.Struct, frozen=True):
     """A deal that exists. Contact and stage are None where the CRM tells none."""
 
     id: str
@@ -46,15 +46,15 @@ class FoundDeal(msgspec.Struct, frozen=True):
     stage: str | None = None
 
 
-def read_org(answer: Answer) -> Org | None:
+def parse_org(answer: Answer) -> Org | None:
     """Read the org; None where the answer tells none."""
-    org = _first(answer, "org")
+    org = _first_record(answer, "org")
     if org is None:
         return None
     licence = org.get("license_details")
     licence = licence if isinstance(licence, dict) else {}
     return Org(
-        text_id(org.get("id")),
+        parse_id(org.get("id")),
         _text(org.get("company_name")),
         _text(org.get("type")),
         _text(licence.get("paid_type")),
@@ -62,13 +62,13 @@ def read_org(answer: Answer) -> Org | None:
     )
 
 
-def read_module_id(answer: Answer) -> str | None:
+def parse_module_id(answer: Answer) -> str | None:
     """Read the id of the module Deals; None where the answer tells none."""
-    module = _first(answer, "modules")
-    return text_id(module.get("id")) if module else None
+    module = _first_record(answer, "modules")
+    return parse_id(module.get("id")) if module else None
 
 
-def read_deals(answer: Answer) -> list[FoundDeal] | None:
+def parse_deals(answer: Answer) -> list[DealDetails] | None:
     """Read deals; 204 means that none of them exists. None for an answer that is none."""
     if answer.status == 204:
         return []
@@ -76,7 +76,7 @@ def read_deals(answer: Answer) -> list[FoundDeal] | None:
     return None if records is None else [deal for deal in map(_deal, records) if deal]
 
 
-def read_user_names(answer: Answer) -> Names | None:
+def parse_user_names(answer: Answer) -> NamesPage | None:
     """Read a page of users' names. None for an answer that is none."""
     return _names(answer, "users", "full_name")
 
@@ -86,7 +86,7 @@ def deal_batches(ids: Iterator[str]) -> Iterator[Sequence[str]]:
     batch: list[str] = []
     length = 0
     for deal_id in ids:
-        if batch and length + 1 + len(deal_id) > MOST_IDS_QUERY:
+        if batch and length + 1 + len(deal_id) > MAX_DEAL_IDS_LENGTH:
             yield batch
             batch, length = [], 0
         length += len(deal_id) + (1 if batch else 0)
@@ -95,39 +95,39 @@ def deal_batches(ids: Iterator[str]) -> Iterator[Sequence[str]]:
         yield batch
 
 
-def _deal(record: dict[str, Any]) -> FoundDeal | None:
-    deal_id, name = text_id(record.get("id")), _text(record.get("Deal_Name"))
+def _deal(record: dict[str, Any]) -> DealDetails | None:
+    deal_id, name = parse_id(record.get("id")), _text(record.get("Deal_Name"))
     contact = record.get("Contact_Name")
-    contact_id = text_id(contact.get("id")) if isinstance(contact, dict) else None
+    contact_id = parse_id(contact.get("id")) if isinstance(contact, dict) else None
     return (
-        FoundDeal(deal_id, name, contact_id, _text(record.get("Stage")))
+        DealDetails(deal_id, name, contact_id, _text(record.get("Stage")))
         if deal_id and name
         else None
     )
 
 
-def _names(answer: Answer, key: str, name_field: str) -> Names | None:
+def _names(answer: Answer, key: str, name_field: str) -> NamesPage | None:
     if answer.status == 204:
-        return Names({})
+        return NamesPage({})
     records = _records(answer, key)
     if records is None:
         return None
     names = {}
     for record in records:
-        record_id, name = text_id(record.get("id")), record.get(name_field)
+        record_id, name = parse_id(record.get("id")), record.get(name_field)
         if record_id and isinstance(name, str) and name:
             names[record_id] = name
-    info = json_of(answer.body).get("info")
-    return Names(names, isinstance(info, dict) and info.get("more_records") is True)
+    info = parse_json(answer.body).get("info")
+    return NamesPage(names, isinstance(info, dict) and info.get("more_records") is True)
 
 
-def _first(answer: Answer, key: str) -> dict[str, Any] | None:
+def _first_record(answer: Answer, key: str) -> dict[str, Any] | None:
     records = _records(answer, key)
     return records[0] if records else None
 
 
 def _records(answer: Answer, key: str) -> list[dict[str, Any]] | None:
-    content = json_of(answer.body)
+    content = parse_json(answer.body)
     if not answer.ok or not isinstance(content, dict) or not isinstance(content.get(key), list):
         return None
     return [record for record in content[key] if isinstance(record, dict)]
@@ -139,5 +139,5 @@ def _text(value: object) -> str | None:
 
 def _count(value: object) -> int | None:
     """Return a number of things, which other parts of the API write as text."""
-    found = text_id(value) or ""
-    return int(found) if found.isascii() and found.isdigit() and len(found) <= 9 else None
+    digits = parse_id(value) or ""
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 9 else None

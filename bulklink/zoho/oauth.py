@@ -12,25 +12,25 @@ import anyio
 import msgspec
 
 from bulklink.errors import RunStoppedError, StoppedBy
-from bulklink.zoho.http import Answer, Silence
-from bulklink.zoho.link_response import json_of
-from bulklink.zoho.request_log import note
+from bulklink.zoho.http import Answer, NoResponse
+from bulklink.zoho.link_response import parse_json
+from bulklink.zoho.request_log import log_request
 from bulklink.zoho.transport import Transport
 
-_PAUSE_SECONDS = 2.0
-_LIFETIME_SECONDS = 3600.0
-_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+_RETRY_DELAY_SECONDS = 2.0
+_DEFAULT_LIFETIME_SECONDS = 3600.0
+_FORM_HEADERS = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
-class Grant(msgspec.Struct, frozen=True):
-    """What the accounts server gave; `lasts` is in seconds.
+class TokenGrant(msgspec.Struct, frozen=True):
+    """What the accounts server gave; `lifetime` is in seconds.
 
     `refresh_token` comes with the exchange of a code; `scopes` is empty where it names none.
     """
 
     access_token: str
     api_domain: object
-    lasts: float
+    lifetime: float
     refresh_token: str | None = None
     scopes: tuple[str, ...] = ()
 
@@ -38,24 +38,24 @@ class Grant(msgspec.Struct, frozen=True):
         return "Grant(…)"
 
 
-class Refusal(StrEnum):
+class TokenRefusalReason(StrEnum):
     """Why the accounts server gives no token."""
 
-    CODE = "invalid_code"
-    CLIENT = "invalid_client"
-    SECRET = "invalid_client_secret"  # noqa: S105 - an error code, no secret
+    INVALID_CODE = "invalid_code"
+    INVALID_CLIENT = "invalid_client"
+    INVALID_SECRET = "invalid_client_secret"  # noqa: S105 - an error code, no secret
     THROTTLED = "throttled"
     OTHER = "other"
 
 
-class Refused(msgspec.Struct, frozen=True):
+class TokenRefusal(msgspec.Struct, frozen=True):
     """A refusal, and what the accounts server said, without the secrets that it may repeat."""
 
-    why: Refusal
-    said: str
+    reason: TokenRefusalReason
+    message: str
 
 
-class Accounts:
+class AccountsServer:
     """The accounts server of a data centre.
 
     Args:
@@ -69,23 +69,23 @@ class Accounts:
 
     async def refresh(
         self, client_id: str, client_secret: str, refresh_token: str
-    ) -> Grant | Refused | Silence:
+    ) -> TokenGrant | TokenRefusal | NoResponse:
         """Ask for an access token, and once more where the server fails; a refusal stands."""
         form = {"client_id": client_id, "client_secret": client_secret}
         form |= {"refresh_token": refresh_token, "grant_type": "refresh_token"}
         outcome = await self._post(self.token_url, form)
-        if isinstance(outcome, Silence) or outcome.status >= 500:
-            await anyio.sleep(_PAUSE_SECONDS)
+        if isinstance(outcome, NoResponse) or outcome.status >= 500:
+            await anyio.sleep(_RETRY_DELAY_SECONDS)
             outcome = await self._post(self.token_url, form)
-        return _read(outcome, form)
+        return _parse_token_answer(outcome, form)
 
-    async def exchange(
+    async def exchange_code(
         self, client_id: str, client_secret: str, code: str
-    ) -> Grant | Refused | Silence:
+    ) -> TokenGrant | TokenRefusal | NoResponse:
         """Exchange a code, once: a code works once, so a second request could only be refused."""
         form = {"client_id": client_id, "client_secret": client_secret}
         form |= {"code": code, "grant_type": "authorization_code"}
-        return _read(await self._post(self.token_url, form), form)
+        return _parse_token_answer(await self._post(self.token_url, form), form)
 
     async def revoke(self, refresh_token: str) -> None:
         """Have a refresh token ended, with all its access tokens; one that has ended is fine.
@@ -95,64 +95,68 @@ class Accounts:
         """
         url = f"{self.token_url}/revoke"
         outcome = await self._post(url, {"token": refresh_token})
-        if isinstance(outcome, Silence):
-            said = outcome.reason
+        if isinstance(outcome, NoResponse):
+            reason = outcome.reason
         else:
-            content = json_of(outcome.body)
+            content = parse_json(outcome.body)
             error = content.get("error") if isinstance(content, dict) else None
             if error == "invalid_token" or (outcome.ok and isinstance(content, dict) and not error):
                 return
-            said = _said(content, outcome.status, (refresh_token,))
+            reason = _error_text(content, outcome.status, (refresh_token,))
         raise RunStoppedError(
             StoppedBy.NO_ANSWER,
-            f"The token could not be revoked: {said}.",
+            f"The token could not be revoked: {reason}.",
             where=url,
             advice="Try again later, or end it in Zoho's API console.",
         )
 
-    async def _post(self, url: str, form: Mapping[str, str]) -> Answer | Silence:
+    async def _post(self, url: str, form: Mapping[str, str]) -> Answer | NoResponse:
         started = time.monotonic()
-        outcome = await self._transport.send("POST", url, _FORM, urlencode(form).encode())
-        note("POST", url, outcome, time.monotonic() - started)
+        outcome = await self._transport.send("POST", url, _FORM_HEADERS, urlencode(form).encode())
+        log_request("POST", url, outcome, time.monotonic() - started)
         return outcome
 
 
-def _read(outcome: Answer | Silence, form: Mapping[str, str]) -> Grant | Refused | Silence:
+def _parse_token_answer(
+    outcome: Answer | NoResponse, form: Mapping[str, str]
+) -> TokenGrant | TokenRefusal | NoResponse:
     """Read a token's answer; an error comes with HTTP 200 too, so the body decides."""
-    if isinstance(outcome, Silence):
+    if isinstance(outcome, NoResponse):
         return outcome
-    content = json_of(outcome.body)
+    content = parse_json(outcome.body)
     access_token = content.get("access_token") if isinstance(content, dict) else None
     if not outcome.ok or not isinstance(access_token, str) or not access_token:
         secrets = tuple(text for name, text in form.items() if name != "grant_type")
-        said = _said(content, outcome.status, secrets)
-        return Refused(_why(content, outcome.status), said)
-    lasts, scope = content.get("expires_in"), content.get("scope")
-    return Grant(
+        message = _error_text(content, outcome.status, secrets)
+        return TokenRefusal(_refusal_reason(content, outcome.status), message)
+    lifetime, scope = content.get("expires_in"), content.get("scope")
+    return TokenGrant(
         access_token,
         content.get("api_domain"),
-        float(lasts) if isinstance(lasts, int | float) else _LIFETIME_SECONDS,
+        float(lifetime) if isinstance(lifetime, int | float) else _DEFAULT_LIFETIME_SECONDS,
         content.get("refresh_token") if isinstance(content.get("refresh_token"), str) else None,
         tuple(scope.replace(",", " ").split()) if isinstance(scope, str) else (),
     )
 
 
-def _why(content: Any, status: int) -> Refusal:
+def _refusal_reason(content: Any, status: int) -> TokenRefusalReason:
     """Return why there is no token: the error's name tells, or that it is about too many."""
     if not isinstance(content, dict):
-        return Refusal.OTHER
-    error, told = (str(content.get(key, "")) for key in ("error", "error_description"))
-    if status == 429 or error == "Access Denied" or "too many requests" in told.lower():
-        return Refusal.THROTTLED
-    return Refusal(error) if error in list(Refusal) else Refusal.OTHER
+        return TokenRefusalReason.OTHER
+    error, description = (str(content.get(key, "")) for key in ("error", "error_description"))
+    if status == 429 or error == "Access Denied" or "too many requests" in description.lower():
+        return TokenRefusalReason.THROTTLED
+    return (
+        TokenRefusalReason(error) if error in list(TokenRefusalReason) else TokenRefusalReason.OTHER
+    )
 
 
-def _said(content: Any, status: int, secrets: tuple[str, ...]) -> str:
+def _error_text(content: Any, status: int, secrets: tuple[str, ...]) -> str:
     """Return what the accounts server says, without the secrets that it may repeat."""
     if not isinstance(content, dict):
         return f"the answer (HTTP {status}) is not one of Zoho's accounts server"
     texts = [content.get(key) for key in ("error", "error_description")]
-    said = ": ".join(text for text in texts if isinstance(text, str))
+    message = ": ".join(text for text in texts if isinstance(text, str))
     for secret in filter(None, secrets):
-        said = said.replace(secret, "[secret]")
-    return said[:300] or f"HTTP {status}"
+        message = message.replace(secret, "[secret]")
+    return message[:300] or f"HTTP {status}"

@@ -11,19 +11,19 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from bulklink.zoho.http import Answer, Silence
+from bulklink.zoho.http import Answer, NoResponse
 
 LOGGER = logging.getLogger("bulklink.calls")
 
 
-class Mark(msgspec.Struct, frozen=True):
+class CallReference(msgspec.Struct, frozen=True):
     """Which call of the ledger a request is, and which try of it; None where it is in none."""
 
     call: int | None = None
     attempt: int | None = None
 
 
-class Noted(msgspec.Struct, frozen=True):
+class RequestLogRecord(msgspec.Struct, frozen=True):
     """A request that is over; `status` is None and `error` says why where no answer came.
 
     `duration` is the seconds until it was there.
@@ -39,8 +39,12 @@ class Noted(msgspec.Struct, frozen=True):
     attempt: int | None
 
 
-def note(
-    method: str, url: str, outcome: Answer | Silence, seconds: float, mark: Mark | None = None
+def log_request(
+    method: str,
+    url: str,
+    outcome: Answer | NoResponse,
+    seconds: float,
+    reference: CallReference | None = None,
 ) -> None:
     """Log a request.
 
@@ -49,19 +53,19 @@ def note(
         url: as it was sent; its query is left out.
         outcome: what came back.
         seconds: how long that took.
-        mark: where it stands in the ledger, if it does.
+        reference: where it stands in the ledger, if it does.
     """
     if not LOGGER.isEnabledFor(logging.INFO):
         return
-    parts, mark = urlsplit(url), mark or Mark()
-    noted = Noted(
+    parts, reference = urlsplit(url), reference or CallReference()
+    entry = RequestLogRecord(
         method,
         parts.netloc,
         parts.path,
-        None if isinstance(outcome, Silence) else outcome.status,
-        outcome.reason if isinstance(outcome, Silence) else None,
+        None if isinstance(outcome, NoResponse) else outcome.status,
+        outcome.reason if isinstance(outcome, NoResponse) else None,
         round(seconds, 6),
-        mark.call,
-        mark.attempt,
+        reference.call,
+        reference.attempt,
     )
-    LOGGER.info("%s %s", method, parts.path, extra={"noted": noted})
+    LOGGER.info("%s %s", method, parts.path, extra={"noted": entry})

@@ -11,23 +11,23 @@ import orjson
 from bulklink.models import Message
 from bulklink.zoho.http import CallKind, Request
 
-MOST_ITEMS = 20
+MAX_MESSAGES_PER_CALL = 20
 """Emails in one link or unlink call (OpenAPI, maxItems)."""
-MOST_QUERY = 2000
+MAX_MESSAGE_IDS_LENGTH = 2000
 """Characters of the comma-joined message_ids of one unlink call."""
-MOST_IDS_QUERY = 1024
+MAX_DEAL_IDS_LENGTH = 1024
 """Characters of the comma-joined ids of one look-up of deals."""
-PAGE_OF_EMAILS = 10
+EMAILS_PER_PAGE = 10
 """Emails on one page of a contact's list."""
 _ROOT = "/crm/v8"
 
 
-def link(
+def link_request(
     messages: Sequence[Message],
     deals: Sequence[tuple[str, str | None]],
     module_id: str,
     *,
-    names: bool = True,
+    include_names: bool = True,
 ) -> Request:
     """Link messages of one contact, each to its deal, at the many-emails endpoint.
 
@@ -35,80 +35,83 @@ def link(
         messages: 1 to 20 messages of one contact.
         deals: (id, name) for each message; a name of None is left out.
         module_id: the org's id of the module Deals.
-        names: False sends ids alone.
+        include_names: False sends ids alone.
     """
     items = [
-        {"message_id": message.message_id, **_item(message, deal, module_id, names=names)}
+        {
+            "message_id": message.message_id,
+            **_item(message, deal, module_id, include_names=include_names),
+        }
         for message, deal in zip(messages, deals, strict=True)
     ]
-    return _link_request(f"{_emails(messages[0])}/actions/link_record", items)
+    return _post_links(f"{_emails_path(messages[0])}/actions/link_record", items)
 
 
-def link_one(
-    message: Message, deal: tuple[str, str | None], module_id: str, *, names: bool = True
+def single_link_request(
+    message: Message, deal: tuple[str, str | None], module_id: str, *, include_names: bool = True
 ) -> Request:
     """Link one message at the single-email endpoint, whose path names the message."""
-    item = _item(message, deal, module_id, names=names)
-    return _link_request(f"{_emails(message)}/{message.message_id}/actions/link_record", [item])
+    item = _item(message, deal, module_id, include_names=include_names)
+    return _post_links(f"{_emails_path(message)}/{message.message_id}/actions/link_record", [item])
 
 
-def unlink(messages: Sequence[Message]) -> Request:
+def unlink_request(messages: Sequence[Message]) -> Request:
     """Unlink messages of one contact and owner at the many-emails endpoint."""
     ids = ",".join(message.message_id for message in messages)
     query = f"owner_id={messages[0].owner_id}&message_ids={ids}"
-    target = f"{_emails(messages[0])}/actions/link_record?{query}"
+    target = f"{_emails_path(messages[0])}/actions/link_record?{query}"
     return Request(CallKind.UNLINK, "DELETE", target)
 
 
-def unlink_one(message: Message) -> Request:
+def single_unlink_request(message: Message) -> Request:
     """Unlink one message at the single-email endpoint."""
     query = f"owner_id={message.owner_id}"
-    target = f"{_emails(message)}/{message.message_id}/actions/link_record?{query}"
+    target = f"{_emails_path(message)}/{message.message_id}/actions/link_record?{query}"
     return Request(CallKind.UNLINK, "DELETE", target)
 
 
-def emails_page(contact_id: str, index: str | None) -> Request:
+def emails_page_request(contact_id: str, index: str | None) -> Request:
     """Read one page of a contact's emails; `index` is the `next_index` of the page before."""
     query = f"?index={quote(index, safe='')}" if index else ""
     return Request(CallKind.READ, "GET", f"{_ROOT}/Contacts/{contact_id}/Emails{query}")
 
 
-def organisation() -> Request:
+def org_request() -> Request:
     """Look up the org: its id, name, type and licence."""
     return Request(CallKind.LOOKUP, "GET", f"{_ROOT}/org")
 
 
-def deals_module() -> Request:
+def deals_module_request() -> Request:
     """Look up the module Deals, whose id differs from org to org."""
     return Request(CallKind.LOOKUP, "GET", f"{_ROOT}/settings/modules/Deals")
 
 
-def deals(ids: Sequence[str]) -> Request:
+def deals_request(ids: Sequence[str]) -> Request:
     """Look up names, contacts and stages of deals; joined ids are at most 1,024 characters."""
     query = f"ids={','.join(ids)}&fields=Deal_Name,Contact_Name,Stage"
     return Request(CallKind.LOOKUP, "GET", f"{_ROOT}/Deals?{query}")
 
 
-def users(page: int) -> Request:
+def users_request(page: int) -> Request:
     """Look up a page of up to 200 users, from page 1."""
     query = f"type=AllUsers&per_page=200&page={page}"
     return Request(CallKind.LOOKUP, "GET", f"{_ROOT}/users?{query}")
 
 
-def _emails(message: Message) -> str:
+def _emails_path(message: Message) -> str:
     return f"{_ROOT}/Contacts/{message.contact_id}/Emails"
 
 
-def _link_request(target: str, items: list[dict[str, Any]]) -> Request:
+def _post_links(target: str, items: list[dict[str, Any]]) -> Request:
     return Request(CallKind.LINK, "POST", target, orjson.dumps({"Emails": items}))
 
 
 def _item(
-    message: Message, deal: tuple[str, str | None], module_id: str, *, names: bool
+    message: Message, deal: tuple[str, str | None], module_id: str, *, include_names: bool
 ) -> dict[str, Any]:
     deal_id, deal_name = deal
-    owner = _named(message.owner_name if names else None)
-    record = _named(deal_name if names else None)
+    owner = _name_field(message.owner_name if include_names else None)
+    record = _name_field(deal_name if include_names else None)
     return {
         "owner": {**owner, "id": message.owner_id},
         "linked_record": {
@@ -119,5 +122,5 @@ def _item(
     }
 
 
-def _named(name: str | None) -> dict[str, str]:
+def _name_field(name: str | None) -> dict[str, str]:
     return {} if name is None else {"name": name}

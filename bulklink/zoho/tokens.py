@@ -15,25 +15,27 @@ import orjson
 
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.zoho.connection import Connection, Credentials
-from bulklink.zoho.http import Silence
-from bulklink.zoho.oauth import Accounts, Grant, Refusal, Refused
+from bulklink.zoho.http import NoResponse
+from bulklink.zoho.oauth import AccountsServer, TokenGrant, TokenRefusal, TokenRefusalReason
 from bulklink.zoho.transport import Transport
 
-_SPARE_SECONDS = 60.0
-_LOCK_TRIES = 300
+_EXPIRY_MARGIN_SECONDS = 60.0
+_LOCK_ATTEMPTS = 300
 _LOCK_PAUSE = 0.1
 _ADVICE = {
-    Refusal.CODE: (
+    TokenRefusalReason.INVALID_CODE: (
         "The refresh token was revoked, or is of another client or data centre: sign in again with"
         " `bulklink auth login`, or set another BULKLINK_REFRESH_TOKEN."
     ),
-    Refusal.CLIENT: "The client id is of another data centre, or has a typo: check both.",
-    Refusal.SECRET: "Copy the client secret again from Zoho's API console.",
-    Refusal.THROTTLED: (
+    TokenRefusalReason.INVALID_CLIENT: (
+        "The client id is of another data centre, or has a typo: check both."
+    ),
+    TokenRefusalReason.INVALID_SECRET: "Copy the client secret again from Zoho's API console.",
+    TokenRefusalReason.THROTTLED: (
         "Zoho gives ten tokens in ten minutes: wait that long, and do not ask in between, which"
         " makes it longer."
     ),
-    Refusal.OTHER: "Check client id, client secret, refresh token and data centre.",
+    TokenRefusalReason.OTHER: "Check client id, client secret, refresh token and data centre.",
 }
 
 
@@ -76,23 +78,25 @@ class TokenStore:
     def save(self, connection: Connection, token: Token) -> None:
         """Store a token; a folder that cannot be written costs only the next run a refresh."""
         target = self._file(connection)
-        fresh = target.with_name(f"{target.name}.{os.getpid()}")
+        temporary = target.with_name(f"{target.name}.{os.getpid()}")
         try:
             self._make_folder()
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as f:
+            with os.fdopen(
+                os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
+            ) as f:
                 f.write(msgspec.json.encode(token))
-            fresh.replace(target)
+            temporary.replace(target)
         except OSError:
             with suppress(OSError):
-                fresh.unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
 
     @asynccontextmanager
-    async def alone(self, connection: Connection) -> AsyncIterator[None]:
+    async def refresh_lock(self, connection: Connection) -> AsyncIterator[None]:
         """Ask for a token while no other process does; after half a minute, do so all the same."""
         lock = filelock.FileLock(self._file(connection).with_suffix(".lock"), mode=0o600)
         with suppress(OSError):
             self._make_folder()
-            for _ in range(_LOCK_TRIES):
+            for _ in range(_LOCK_ATTEMPTS):
                 try:
                     lock.acquire(timeout=0)
                     break
@@ -112,7 +116,7 @@ class TokenStore:
         return self._folder / f"{hashlib.sha256(key + secret).hexdigest()[:32]}.json"
 
 
-class Tokens:
+class TokenProvider:
     """The access token of a run, renewed at most once for all who find it refused.
 
     Args:
@@ -129,15 +133,15 @@ class Tokens:
         transport: Transport,
         store: TokenStore | None,
         clock: Callable[[], float],
-        first: Token | None = None,
+        initial_token: Token | None = None,
     ) -> None:
         self._connection = connection
         self._transport = transport
         self._store = store
         self._clock = clock
         self._lock = anyio.Lock()
-        self._failed: RunStoppedError | None = None
-        self._token = first
+        self._error: RunStoppedError | None = None
+        self._token = initial_token
         if connection.access_token is not None:
             self._token = Token(connection.access_token, connection.api_url, float("inf"))
 
@@ -148,8 +152,8 @@ class Tokens:
             RunStoppedError: if none can be had.
         """
         token = self._token
-        if token is None or self._ended(token):
-            return await self._another(token)
+        if token is None or self._has_ended(token):
+            return await self._replace(token)
         return token
 
     async def renew(self, refused: Token) -> None:
@@ -158,30 +162,30 @@ class Tokens:
         Raises:
             RunStoppedError: if no other can be had.
         """
-        await self._another(refused)
+        await self._replace(refused)
 
-    def _ended(self, token: Token) -> bool:
+    def _has_ended(self, token: Token) -> bool:
         return self._connection.credentials is not None and token.ends_at <= self._clock()
 
-    async def _another(self, than: Token | None) -> Token:
+    async def _replace(self, refused: Token | None) -> Token:
         """Return another token than this one.
 
         A failure is one for all who wait: to ask again would lengthen the server's penalty.
         """
         async with self._lock:
-            if self._failed is not None:
-                raise self._failed
-            if self._token is None or self._token == than:
+            if self._error is not None:
+                raise self._error
+            if self._token is None or self._token == refused:
                 try:
-                    self._token = await self._stored_or_fresh(than)
+                    self._token = await self._load_or_request(refused)
                 except RunStoppedError as error:
-                    self._failed = error
+                    self._error = error
                     raise
             return self._token
 
-    async def _stored_or_fresh(self, than: Token | None) -> Token:
-        credentials, accounts = self._connection.credentials, self._connection.accounts_url
-        if credentials is None or accounts is None:
+    async def _load_or_request(self, refused: Token | None) -> Token:
+        credentials, accounts_url = self._connection.credentials, self._connection.accounts_url
+        if credentials is None or accounts_url is None:
             raise RunStoppedError(
                 StoppedBy.FATAL,
                 "The access token was refused, and there is nothing to ask for a new one with.",
@@ -189,38 +193,42 @@ class Tokens:
                 advice="Set a fresh token, or client id, client secret and refresh token.",
             )
         if self._store is None:
-            return await self._fresh(credentials, accounts)
-        async with self._store.alone(self._connection):
+            return await self._request(credentials, accounts_url)
+        async with self._store.refresh_lock(self._connection):
             stored = self._store.load(self._connection, self._clock())
-            if stored is not None and (than is None or stored.access_token != than.access_token):
+            if stored is not None and (
+                refused is None or stored.access_token != refused.access_token
+            ):
                 return stored
-            token = await self._fresh(credentials, accounts)
+            token = await self._request(credentials, accounts_url)
             self._store.save(self._connection, token)
             return token
 
-    async def _fresh(self, credentials: Credentials, accounts: str) -> Token:
-        server = Accounts(accounts, self._transport)
+    async def _request(self, credentials: Credentials, accounts_url: str) -> Token:
+        server = AccountsServer(accounts_url, self._transport)
         outcome = await server.refresh(
             credentials.client_id, credentials.client_secret, credentials.refresh_token
         )
-        if isinstance(outcome, Silence):
+        if isinstance(outcome, NoResponse):
             raise RunStoppedError(
                 StoppedBy.NO_ANSWER,
                 f"No access token could be asked for: {outcome.reason}.",
                 where=server.token_url,
                 advice="Check the data centre or BULKLINK_ACCOUNTS_URL and the network.",
             )
-        if isinstance(outcome, Refused):
+        if isinstance(outcome, TokenRefusal):
             raise RunStoppedError(
                 StoppedBy.FATAL,
-                f"No access token was given: {outcome.said}.",
+                f"No access token was given: {outcome.message}.",
                 where=server.token_url,
-                advice=_ADVICE[outcome.why],
+                advice=_ADVICE[outcome.reason],
             )
-        return token_of(outcome, self._connection, self._clock())
+        return token_from_grant(outcome, self._connection, self._clock())
 
 
-def token_of(grant: Grant, connection: Connection, now: float) -> Token:
+def token_from_grant(grant: TokenGrant, connection: Connection, now: float) -> Token:
     """Return the token of a grant, which ends for us a little before the server ends it."""
-    lasts_for_us = grant.lasts - min(_SPARE_SECONDS, grant.lasts / 10)
-    return Token(grant.access_token, connection.api_url_from(grant.api_domain), now + lasts_for_us)
+    usable_seconds = grant.lifetime - min(_EXPIRY_MARGIN_SECONDS, grant.lifetime / 10)
+    return Token(
+        grant.access_token, connection.api_url_from(grant.api_domain), now + usable_seconds
+    )

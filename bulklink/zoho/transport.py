@@ -10,12 +10,16 @@ from typing import Protocol, Self
 import aiohttp
 from yarl import URL
 
-from bulklink.zoho.http import Answer, Silence
+from bulklink.zoho.http import Answer, NoResponse
 
-CONNECT_SECONDS = 5.0
-ANSWER_SECONDS = 40.0
-_MOST_BYTES = 8 * 1024 * 1024
-_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ClientSSLError, aiohttp.ConnectionTimeoutError)
+CONNECT_TIMEOUT_SECONDS = 5.0
+ANSWER_TIMEOUT_SECONDS = 40.0
+_MAX_BODY_BYTES = 8 * 1024 * 1024
+_CONNECT_ERRORS = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientSSLError,
+    aiohttp.ConnectionTimeoutError,
+)
 
 
 class Transport(Protocol):
@@ -23,7 +27,7 @@ class Transport(Protocol):
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
-    ) -> Answer | Silence:
+    ) -> Answer | NoResponse:
         """Send a request exactly once and return what came back."""
         ...
 
@@ -37,7 +41,9 @@ class HttpTransport:
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),  # the pacer is the limit
-            timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS),
+            timeout=aiohttp.ClientTimeout(
+                total=ANSWER_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         # aiohttp sends an idempotent request again by itself when a kept connection drops, and
@@ -56,7 +62,7 @@ class HttpTransport:
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
-    ) -> Answer | Silence:
+    ) -> Answer | NoResponse:
         """Send a request exactly once: no redirect is followed, nothing is sent again.
 
         Foreign errors end here, without their texts, which can hold addresses with secrets.
@@ -68,7 +74,7 @@ class HttpTransport:
             async with self._session.request(
                 method, target, headers=headers, data=body, allow_redirects=False
             ) as response:
-                content = await _bounded(response)
+                content = await _read_body(response)
                 return Answer(
                     response.status,
                     content,
@@ -76,22 +82,22 @@ class HttpTransport:
                     credits_left=_number(response.headers, "X-API-CREDITS-REMAINING"),
                 )
         except UnicodeError:  # an address with a label that no host name can have
-            return Silence("the host name is not known", sent=False)
-        except _NEVER_SENT as error:
-            return Silence(_reason(error), sent=False)
+            return NoResponse("the host name is not known", sent=False)
+        except _CONNECT_ERRORS as error:
+            return NoResponse(_reason(error), sent=False)
         except (TimeoutError, aiohttp.ClientError, OSError, _TooLongError) as error:
-            return Silence(_reason(error), in_time=not isinstance(error, TimeoutError))
+            return NoResponse(_reason(error), in_time=not isinstance(error, TimeoutError))
 
 
 class _TooLongError(Exception):
     """Raised when an answer is longer than any that Zoho gives."""
 
 
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
     chunks, size = [], 0
     async for chunk in response.content.iter_chunked(65536):
         size += len(chunk)
-        if size > _MOST_BYTES:
+        if size > _MAX_BODY_BYTES:
             raise _TooLongError
         chunks.append(chunk)
     return b"".join(chunks)
@@ -109,7 +115,9 @@ def _reason(error: BaseException) -> str:
         (aiohttp.ClientSSLError, "no secure connection (TLS) could be made"),
         (aiohttp.ClientConnectorError, "nothing accepts connections there"),
         (aiohttp.ConnectionTimeoutError, "no connection in time"),
-        (asyncio.TimeoutError, f"no answer within {ANSWER_SECONDS:.0f} seconds"),
+        (asyncio.TimeoutError, f"no answer within {ANSWER_TIMEOUT_SECONDS:.0f} seconds"),
         (_TooLongError, "an answer of more than 8 MB"),
     )
-    return next((said for kind, said in reasons if isinstance(error, kind)), "the connection broke")
+    return next(
+        (reason for kind, reason in reasons if isinstance(error, kind)), "the connection broke"
+    )

@@ -9,29 +9,38 @@ import sys
 from pathlib import Path
 
 import bulklink
-from bulklink import Connection, Job, Op, Progress, Result, State, Stopping, Watch
+from bulklink import (
+    Connection,
+    Job,
+    Op,
+    Result,
+    RunCallbacks,
+    RunProgress,
+    RunState,
+    StopController,
+)
 
 LOG = logging.getLogger("move")
 
 
-class Log(Watch):
+class Log(RunCallbacks):
     """Logs how a run goes on."""
 
-    def phase(self, text: str) -> None:
+    def on_phase(self, text: str) -> None:
         """Log what the run does now."""
         LOG.info("%s …", text)
 
-    def warn(self, text: str) -> None:
+    def on_warning(self, text: str) -> None:
         """Log what deserves a look."""
         LOG.warning("%s", text)
 
-    def progress(self, progress: Progress) -> None:
+    def on_progress(self, progress: RunProgress) -> None:
         """Log how far the run is, and how long the rest takes."""
-        left = progress.gauge.seconds_left
+        left = progress.metrics.seconds_left
         rest = f"{left:,.0f} s left" if left is not None else "measuring"
         LOG.info("%d of %d rows, %s", progress.settled, progress.rows, rest)
 
-    def not_done(self, result: Result) -> None:
+    def on_failure(self, result: Result) -> None:
         """Log an email that failed, or is in doubt."""
         LOG.warning("row %d: %s %s: %s", result.row, result.status, result.code, result.message)
 
@@ -41,30 +50,30 @@ async def move(mapping: str, folder: Path) -> int:
     connection = Connection.from_environment()
     job = Job(mappings=(mapping,), op=Op.RELINK, run_dir=folder / "run")
 
-    report = await asyncio.to_thread(bulklink.plan, job)
-    LOG.info("%d emails, %d credits at least", report.messages, report.credits_at_least)
+    plan = await asyncio.to_thread(bulklink.plan, job)
+    LOG.info("%d emails, %d credits at least", plan.messages, plan.credits_at_least)
 
-    stopping, loop = Stopping(), asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stopping.interrupt)
+    stop, loop = StopController(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.interrupt)
     try:
-        summary = await bulklink.apply(
+        result = await bulklink.apply(
             folder / "run",
             connection,
-            expect=report.digest,
-            watch=Log(),
-            stopping=stopping,
+            expect=plan.digest,
+            callbacks=Log(),
+            stop=stop,
             max_credits=100_000,
         )
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
-    if summary.state is State.STOPPED:
-        LOG.error("%s", stopping.reason)  # what stopped it, and what to do
-        return summary.exit_code or 0
+    if result.state is RunState.STOPPED:
+        LOG.error("%s", stop.reason)  # what stopped it, and what to do
+        return result.exit_code or 0
 
-    found = await bulklink.verify(summary.run_dir, connection, sample=299, settle_after=1)
-    LOG.info("%d of %d as recorded", found.as_recorded, found.checked)
-    await asyncio.to_thread(bulklink.export, summary.run_dir, folder / "results.csv")
-    return max(summary.exit_code or 0, found.exit_code)
+    check = await bulklink.verify(result.run_dir, connection, sample=299, settle_after=1)
+    LOG.info("%d of %d as recorded", check.as_recorded, check.checked)
+    await asyncio.to_thread(bulklink.export, result.run_dir, folder / "results.csv")
+    return max(result.exit_code or 0, check.exit_code)
 
 
 def main() -> int:

@@ -14,33 +14,40 @@ from playwright.sync_api import Browser, Page
 from bulklink.ledger.records import Result
 from bulklink.models import Status
 from bulklink.runs.folder import RunFolder
-from tests.page.runs import mapping_rows, measured, page, planned_run, result, sent
+from tests.page.runs import (
+    mapping_rows,
+    plan_run,
+    render_page,
+    result,
+    write_results,
+    write_timeline,
+)
 
 MANY = 1300
 EVIL = "</script><script>document.title = 'run'</script><img src=https://x.example/a>"
 ROWS = [(*cells[:5], EVIL, cells[6]) for cells in mapping_rows(MANY)]
 
 
-class Opened:
+class OpenPage:
     """A page in the browser, and all that it asked for and complained of."""
 
     def __init__(self, tab: Page, path: Path) -> None:
         self.tab = tab
         self.requests: list[str] = []
-        self.said: list[str] = []
+        self.console_messages: list[str] = []
         tab.on("request", lambda request: self.requests.append(request.url))
-        tab.on("console", lambda message: self.said.append(message.text))
-        tab.on("pageerror", lambda error: self.said.append(str(error)))
+        tab.on("console", lambda message: self.console_messages.append(message.text))
+        tab.on("pageerror", lambda error: self.console_messages.append(str(error)))
         tab.goto(path.as_uri())
 
-    def all(self, selector: str, what: str = "e => e.outerHTML") -> list[Any]:
+    def evaluate_all(self, selector: str, script: str = "e => e.outerHTML") -> list[Any]:
         """Return what a function says of each element."""
-        found = self.tab.eval_on_selector_all(selector, f"es => es.map({what})")
-        assert isinstance(found, list)
-        return found
+        values = self.tab.eval_on_selector_all(selector, f"es => es.map({script})")
+        assert isinstance(values, list)
+        return values
 
 
-def outcome(row: int) -> Result:
+def result_of_row(row: int) -> Result:
     """Fail all but each tenth row; two codes, one of more rows than a page shows."""
     cells = ROWS[row - 1]
     if row % 10 == 0:
@@ -52,29 +59,29 @@ def outcome(row: int) -> Result:
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a run that went on after three days."""
-    run: RunFolder = planned_run(tmp_path_factory.mktemp("run"), ROWS)
-    sent(run, map(outcome, range(1, MANY + 1)))
-    measured(run, 20)
-    measured(run, 30, after=timedelta(days=3), answered_429=2)
-    run.page.write_text(page(run), encoding="utf-8")
-    return run.page
+    run: RunFolder = plan_run(tmp_path_factory.mktemp("run"), ROWS)
+    write_results(run, map(result_of_row, range(1, MANY + 1)))
+    write_timeline(run, 20)
+    write_timeline(run, 30, after=timedelta(days=3), answered_429=2)
+    run.html_report.write_text(render_page(run), encoding="utf-8")
+    return run.html_report
 
 
 @pytest.fixture(scope="module")
-def opened(chromium: Browser, path: Path) -> Iterator[Opened]:
+def opened(chromium: Browser, path: Path) -> Iterator[OpenPage]:
     """That page at a broad screen in light colours."""
     tab = chromium.new_page(viewport={"width": 1100, "height": 800}, color_scheme="light")
-    yield Opened(tab, path)
+    yield OpenPage(tab, path)
     tab.close()
 
 
 RECT = "e => { const b = e.getBBox(); return [b.width, b.height]; }"
 
 
-def test_all_charts_are_drawn(opened: Opened) -> None:
-    names = opened.all("[data-chart] > svg", "e => e.parentNode.dataset.chart")
+def test_all_charts_are_drawn(opened: OpenPage) -> None:
+    names = opened.evaluate_all("[data-chart] > svg", "e => e.parentNode.dataset.chart")
     assert names == ["throughput", "in_flight", "latency", "answered_429"]
-    labels = opened.all("[data-chart] > svg", "e => e.getAttribute('aria-label')")
+    labels = opened.evaluate_all("[data-chart] > svg", "e => e.getAttribute('aria-label')")
     assert all(" over time" in label for label in labels)
 
     def of(chart: str, series: str) -> str:
@@ -86,46 +93,46 @@ def test_all_charts_are_drawn(opened: Opened) -> None:
         ("in_flight", "in flight", 50),
         ("answered_429", "answered 429", 30),
     ]:
-        rects = opened.all(f"{of(chart, series)} rect", RECT)
+        rects = opened.evaluate_all(f"{of(chart, series)} rect", RECT)
         assert len(rects) == many, (chart, series)
         assert all(width > 2 and height > 5 for width, height in rects), (chart, series)
     for chart, series in [
         ("in_flight", "allowed"),
         *(("latency", p) for p in ("p50", "p95", "p99")),
     ]:
-        lines = opened.all(f"{of(chart, series)} path", RECT)
+        lines = opened.evaluate_all(f"{of(chart, series)} path", RECT)
         assert len(lines) == 2, (chart, series)  # before and after the pause
         assert all(width > 100 for width, _ in lines)
     heights = [
-        opened.all(f"{of('latency', name)} path", "e => e.getBBox().y")[0]
+        opened.evaluate_all(f"{of('latency', name)} path", "e => e.getBBox().y")[0]
         for name in ("p99", "p95", "p50")
     ]
     assert heights == sorted(heights)  # the slower, the higher
-    assert opened.all(f"{of('throughput', 'pause')} rect", RECT)[0][0] > 5
-    texts = opened.all("[data-chart=throughput] text", "e => e.textContent")
+    assert opened.evaluate_all(f"{of('throughput', 'pause')} rect", RECT)[0][0] > 5
+    texts = opened.evaluate_all("[data-chart=throughput] text", "e => e.textContent")
     assert "12:00:0022 Nov" in texts  # in two lines
     assert any("25 Nov" in text for text in texts), texts
     assert "paused 3 d" in texts
 
 
-def test_nothing_is_fetched_run_or_complained_of(opened: Opened, path: Path) -> None:
+def test_nothing_is_fetched_run_or_complained_of(opened: OpenPage, path: Path) -> None:
     assert opened.requests == [path.as_uri()]
-    assert opened.said == []
+    assert opened.console_messages == []
     assert opened.tab.title().startswith("bulklink report: link, finished")
     blocked = opened.tab.evaluate(
         "fetch('https://x.example/').then(() => 'fetched', (error) => error.name)"
     )
     assert blocked == "TypeError"
-    assert any("Content Security Policy" in text for text in opened.said)
-    opened.said.clear()
+    assert any("Content Security Policy" in text for text in opened.console_messages)
+    opened.console_messages.clear()
 
 
-def test_a_click_opens_the_rows_of_a_class(opened: Opened) -> None:
+def test_a_click_opens_the_rows_of_a_class(opened: OpenPage) -> None:
     rows = "details[open] .rows tbody tr"
-    assert opened.all(rows) == []
+    assert opened.evaluate_all(rows) == []
     opened.tab.click("details[data-key=NOT_ALLOWED] > summary")
     opened.tab.wait_for_selector(rows)
-    cells = opened.all(rows, "e => [...e.cells].map(c => c.textContent)")
+    cells = opened.evaluate_all(rows, "e => [...e.cells].map(c => c.textContent)")
     assert len(cells) == 130
     assert cells[1][:9] == [
         *("11", "link", "101", "72", "m00011", "500", "failed", "NOT_ALLOWED"),
@@ -137,25 +144,25 @@ def test_a_click_opens_the_rows_of_a_class(opened: Opened) -> None:
     opened.tab.focus("details[data-key=INVALID_DATA] > summary")
     opened.tab.keyboard.press("Enter")
     opened.tab.wait_for_selector(rows)
-    assert len(opened.all("details[data-key=INVALID_DATA] tbody tr")) == 1000
+    assert len(opened.evaluate_all("details[data-key=INVALID_DATA] tbody tr")) == 1000
     assert "1,000 of 1,040 rows are here" in opened.tab.inner_text("details[data-key=INVALID_DATA]")
 
 
 def test_it_fits_a_telephone_and_darkness(chromium: Browser, path: Path) -> None:
     tab = chromium.new_page(viewport={"width": 400, "height": 800}, color_scheme="dark")
-    opened = Opened(tab, path)
+    opened = OpenPage(tab, path)
     assert tab.evaluate("document.documentElement.scrollWidth") == 400
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(17, 22, 28)"
     done = "[data-chart=throughput] g[aria-description=done]"
-    dark = opened.all(done, "e => getComputedStyle(e).fill")
-    widths = opened.all("[data-chart] > svg", "e => e.getBoundingClientRect().width")
+    dark = opened.evaluate_all(done, "e => getComputedStyle(e).fill")
+    widths = opened.evaluate_all("[data-chart] > svg", "e => e.getBoundingClientRect().width")
     assert all(300 < width <= 368 for width in widths)
     tab.emulate_media(media="print")
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert opened.all(done, "e => getComputedStyle(e).fill") != dark
+    assert opened.evaluate_all(done, "e => getComputedStyle(e).fill") != dark
     assert tab.is_visible("text=are not printed: open them first")
     assert tab.pdf(format="A4").startswith(b"%PDF")
-    assert opened.said == []
+    assert opened.console_messages == []
     tab.close()
 
 

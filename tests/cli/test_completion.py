@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 
 from bulklink.cli.app import cli
-from bulklink.cli.completion import SHELLS, script
+from bulklink.cli.completion import SHELLS, completion_script
 from tests.e2e.command import Command
 
 Offered = Callable[..., list[str]]
 BIN = str(Path(sys.executable).parent)
 
 
-def put_run(runs: Path, name: str, changed: int, **told: object) -> None:
+def write_run(runs: Path, name: str, changed: int, **record: object) -> None:
     """Make the folder of a run that was changed at this time."""
     (runs / name).mkdir(parents=True)
-    (runs / name / "run.json").write_text(json.dumps(told), "utf-8")
+    (runs / name / "run.json").write_text(json.dumps(record), "utf-8")
     os.utime(runs / name / "run.json", (changed, changed))
 
 
@@ -31,13 +31,13 @@ def put_run(runs: Path, name: str, changed: int, **told: object) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with runs, one of them damaged, and profiles."""
     folder = tmp_path_factory.mktemp("complete")
-    put_run(folder / "runs", "1-link", 30, op="link", state="finished")
-    put_run(folder / "runs", "2-undo", 20, op="mixed", state="stopped", stopped_by="credits")
+    write_run(folder / "runs", "1-link", 30, op="link", state="finished")
+    write_run(folder / "runs", "2-undo", 20, op="mixed", state="stopped", stopped_by="credits")
     (folder / "runs" / "3-bad").mkdir()
     (folder / "runs" / "3-bad" / "run.json").write_text("[", "utf-8")
     os.utime(folder / "runs" / "3-bad" / "run.json", (10, 10))
     (folder / "runs" / "no-run").mkdir()
-    put_run(folder / "my runs", "4-link", 1, op="link", state="planned")
+    write_run(folder / "my runs", "4-link", 1, op="link", state="planned")
     profiles = folder / "config" / "bulklink" / "profiles"
     profiles.mkdir(parents=True)
     for name in ("default", "test-eu"):
@@ -50,12 +50,16 @@ def offered(folder: Path) -> Offered:
     """Ask as a shell does; return the lines that it gets."""
 
     def ask(typed: str, shell: str = "bash", **env: str) -> list[str]:
-        place = str(len(typed.split(" ")) - 1)
-        word = typed.rpartition(" ")[2] if shell == "fish" else place
-        asked = {"_BULKLINK_COMPLETE": f"{shell}_complete", "COMP_WORDS": typed, "COMP_CWORD": word}
-        told = Command(folder, {**asked, **env})()
-        assert told.err == ""
-        return [line for line in told.out.splitlines() if line]
+        word_index = str(len(typed.split(" ")) - 1)
+        word = typed.rpartition(" ")[2] if shell == "fish" else word_index
+        completion_env = {
+            "_BULKLINK_COMPLETE": f"{shell}_complete",
+            "COMP_WORDS": typed,
+            "COMP_CWORD": word,
+        }
+        result = Command(folder, {**completion_env, **env})()
+        assert result.err == ""
+        return [line for line in result.out.splitlines() if line]
 
     return ask
 
@@ -112,7 +116,7 @@ def test_nothing_is_said_into_the_prompt_whatever_is_asked(folder: Path, shell: 
     for words, place in (("bulklink link", "x"), ("", ""), ('bulklink link "', "2")):
         asked = {"_BULKLINK_COMPLETE": f"{shell}_complete", "COMP_WORDS": words}
         assert Command(folder, {**asked, "COMP_CWORD": place})().err == ""
-    assert Command(folder, {"_BULKLINK_COMPLETE": "tcsh_complete"})().said == ""
+    assert Command(folder, {"_BULKLINK_COMPLETE": "tcsh_complete"})().output == ""
 
 
 def test_a_broken_environment_ends_no_completion(offered: Offered) -> None:
@@ -121,12 +125,12 @@ def test_a_broken_environment_ends_no_completion(offered: Offered) -> None:
     ]
 
 
-def shell_of(name: str) -> str:
+def find_shell(name: str) -> str:
     """Return the path of a shell; skip the test where it is not installed."""
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         pytest.skip(f"{name} is not installed: its completion is not tried")
-    return found
+    return path
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -135,25 +139,25 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def run(shell: list[str], folder: Path) -> str:
-    done = subprocess.run(
+    process = subprocess.run(
         shell, cwd=folder, env=environment(folder), capture_output=True, timeout=50, text=True
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
-def written(folder: Path, shell: str) -> Path:
+def write_script(folder: Path, shell: str) -> Path:
     """Write the script of a shell into the folder."""
-    told = Command(folder)("completion", shell)
-    assert told.out == script(shell, cli)
+    result = Command(folder)("completion", shell)
+    assert result.out == completion_script(shell, cli)
     path = folder / f"completion.{shell}"
-    path.write_text(told.out, "utf-8")
+    path.write_text(result.out, "utf-8")
     return path
 
 
 def test_bash_completes_a_run_folder_whose_path_has_a_space(folder: Path) -> None:
     program = f"""
-        source {written(folder, "bash")}
+        source {write_script(folder, "bash")}
         complete -p bulklink
         export BULKLINK_RUNS_DIR="my runs"
         compopt() {{ :; }}
@@ -161,7 +165,7 @@ def test_bash_completes_a_run_folder_whose_path_has_a_space(folder: Path) -> Non
         _bulklink_completion bulklink
         printf '%s\\n' "${{COMPREPLY[@]}}"
     """
-    assert run([shell_of("bash"), "--norc", "-c", program], folder).splitlines() == [
+    assert run([find_shell("bash"), "--norc", "-c", program], folder).splitlines() == [
         "complete -o nosort -F _bulklink_completion bulklink",
         "my runs/4-link",
     ]
@@ -172,11 +176,11 @@ def test_zsh_completes_a_run_folder(folder: Path) -> None:
         compdef() {{ print -r -- "compdef $*" }}
         _describe() {{ print -r -l -- $completions_with_descriptions }}
         compadd() {{ print -r -l -- $completions }}
-        source {written(folder, "zsh")}
+        source {write_script(folder, "zsh")}
         words=(bulklink resume ''); CURRENT=3
         _bulklink_completion
     """
-    assert run([shell_of("zsh"), "-f", "-c", program], folder).splitlines() == [
+    assert run([find_shell("zsh"), "-f", "-c", program], folder).splitlines() == [
         "compdef _bulklink_completion bulklink",
         *("runs/1-link:link finished", "runs/2-undo:mixed stopped (credits)", "runs/3-bad"),
     ]
@@ -184,11 +188,11 @@ def test_zsh_completes_a_run_folder(folder: Path) -> None:
 
 def test_fish_completes_run_folders_and_values_with_commas(folder: Path) -> None:
     program = f"""
-        source {written(folder, "fish")}
+        source {write_script(folder, "fish")}
         complete -C "bulklink resume "
         complete -C "bulklink link --group-by contact,"
     """
-    assert run([shell_of("fish"), "--no-config", "-c", program], folder).splitlines() == [
+    assert run([find_shell("fish"), "--no-config", "-c", program], folder).splitlines() == [
         *("runs/1-link\tlink finished", "runs/2-undo\tmixed stopped (credits)", "runs/3-bad"),
         "contact,owner",
     ]

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from bulklink.cli.errors import exit_code_of
+from bulklink.cli.errors import run_command_line
 from bulklink.errors import ExitCode
 from tests.e2e.command import PROGRAM, Command
 
@@ -38,17 +38,17 @@ def bulklink(tmp_path: Path) -> Command:
     return Command(tmp_path)
 
 
-def raising(error: BaseException, pressed: Sequence[int] = ()) -> tuple[int, str]:
+def run_raising(error: BaseException, pressed: Sequence[int] = ()) -> tuple[int, str]:
     """Run a command that raises this; return its exit code and what a person reads."""
 
     @click.command()
     def command() -> None:
         raise error
 
-    said = io.StringIO()
-    with redirect_stderr(said), pytest.MonkeyPatch.context() as patch:
+    stderr = io.StringIO()
+    with redirect_stderr(stderr), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["bulklink"])
-        return exit_code_of(command, pressed), said.getvalue()
+        return run_command_line(command, pressed), stderr.getvalue()
 
 
 def test_a_ctrl_c_while_something_is_imported_ends_it_at_once_without_a_word() -> None:
@@ -59,13 +59,13 @@ def test_a_ctrl_c_while_something_is_imported_ends_it_at_once_without_a_word() -
 
 
 def test_what_a_library_makes_of_a_ctrl_c_is_a_ctrl_c() -> None:
-    code, said = raising(RuntimeError("Query interrupted"), [2])
+    code, said = run_raising(RuntimeError("Query interrupted"), [2])
     assert (code, said) == (ExitCode.INTERRUPTED, "")
-    assert raising(KeyboardInterrupt())[0] == ExitCode.INTERRUPTED
+    assert run_raising(KeyboardInterrupt())[0] == ExitCode.INTERRUPTED
 
 
 def test_a_mistake_in_bulklink_is_called_so_and_shows_no_traceback() -> None:
-    code, said = raising(ZeroDivisionError("division by zero"))
+    code, said = run_raising(ZeroDivisionError("division by zero"))
     assert code == ExitCode.STOPPED
     assert said.startswith("error: bulklink itself: A mistake in bulklink: ZeroDivisionError: div")
     assert "--debug" in said
@@ -73,7 +73,7 @@ def test_a_mistake_in_bulklink_is_called_so_and_shows_no_traceback() -> None:
 
 
 def test_debug_shows_where_in_the_program_an_error_came_from(bulklink: Command) -> None:
-    done = bulklink.given(BULKLINK_DEBUG="1").start("status", "nowhere")
+    done = bulklink.with_env(BULKLINK_DEBUG="1").start("status", "nowhere")
     out, err = done.communicate(timeout=50)
     assert (done.returncode, out) == (2, "")
     assert err.startswith("Traceback")
@@ -82,10 +82,10 @@ def test_debug_shows_where_in_the_program_an_error_came_from(bulklink: Command) 
 
 def test_without_a_command_the_help_is_shown_and_it_is_wrong_usage(bulklink: Command) -> None:
     for words in ((), ("auth",)):
-        told = bulklink(*words)
-        assert (told.code, told.out) == (ExitCode.REFUSED, "")
-        assert told.err.startswith("Usage: bulklink")
-    asked = bulklink.given(BULKLINK_JSON="yes")()
+        result = bulklink(*words)
+        assert (result.code, result.out) == (ExitCode.REFUSED, "")
+        assert result.err.startswith("Usage: bulklink")
+    asked = bulklink.with_env(BULKLINK_JSON="yes")()
     assert asked.error["message"] == "No command is named."
 
 
@@ -133,7 +133,7 @@ def test_a_terminal_without_utf_8_gets_every_sign(bulklink: Command) -> None:
 
         with redirect_stdout(screen), pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["bulklink"])
-            assert exit_code_of(command, ()) == ExitCode.OK
+            assert run_command_line(command, ()) == ExitCode.OK
             screen.flush()
         assert raw.getvalue().startswith(b"ready ")
 
@@ -146,20 +146,20 @@ def test_a_damaged_run_is_named_and_hides_no_other(bulklink: Command) -> None:
         '{"version":"1","op":"link","asked":{},"inputs":[],"created":"2026-01-01T00:00:00Z"}',
         "utf-8",
     )
-    told = bulklink("status")
-    assert told.code == ExitCode.OK
-    assert "good  link  planned" in told.out
-    assert told.err.startswith("warning: runs/bad/run.json: run.json cannot be read")
+    result = bulklink("status")
+    assert result.code == ExitCode.OK
+    assert "good  link  planned" in result.out
+    assert result.err.startswith("warning: runs/bad/run.json: run.json cannot be read")
 
 
 def test_a_misspelt_variable_is_named_and_changes_nothing_else(bulklink: Command) -> None:
     (bulklink.folder / "runs").mkdir()
     env = {"BULKLINK_RUNSDIR": "x", "BULKLINK_SOMETHING_ELSE_ENTIRELY": "y", "BULKLINK_JSON": "1"}
-    told = bulklink.given(**env)("status")
-    assert told.object == {"runs": []}
+    result = bulklink.with_env(**env)("status")
+    assert result.object == {"runs": []}
     said = "warning: The variable BULKLINK_RUNSDIR is not known. Did you mean BULKLINK_RUNS_DIR?\n"
-    assert told.err == said
-    assert bulklink.given(**env, BULKLINK_QUIET="1")("status").err == ""
+    assert result.err == said
+    assert bulklink.with_env(**env, BULKLINK_QUIET="1")("status").err == ""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its pipes have no place among files")
@@ -167,7 +167,7 @@ def test_a_file_never_takes_the_place_of_a_pipe_or_device(bulklink: Command) -> 
     pipe = bulklink.folder / "pipe.csv"
     if sys.platform != "win32":
         os.mkfifo(pipe)
-    told = bulklink("export", "run", "-o", "pipe.csv", "--force", "--json")
-    assert told.error["where"] == "pipe.csv"
-    assert "-o -" in told.error["advice"]
+    result = bulklink("export", "run", "-o", "pipe.csv", "--force", "--json")
+    assert result.error["where"] == "pipe.csv"
+    assert "-o -" in result.error["advice"]
     assert pipe.is_fifo()

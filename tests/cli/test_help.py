@@ -13,7 +13,7 @@ import pytest
 
 from bulklink.cli.app import SECTIONS, cli
 from bulklink.cli.errors import examples_of
-from tests.cli.tree import ALL, LEAVES, contexts
+from tests.cli.tree import ALL, LEAVES, parse_context
 
 HEAVY = (
     *("aiohttp", "anyio", "asyncio", "duckdb", "filelock", "keyring", "msgspec", "orjson", "rich"),
@@ -51,7 +51,7 @@ def test_every_command_has_examples_that_are_valid(path: str) -> None:
     assert examples, f"the help of {path} has no example"
     for example in examples:
         words = shlex.split(example.partition(" <")[0].partition(" >")[0])
-        ctx = contexts(words)
+        ctx = parse_context(words)
         assert ctx.command_path.startswith(path), example
 
 
@@ -66,16 +66,16 @@ def test_the_list_of_commands_cuts_no_sentence_at_80_columns(path: str) -> None:
 @pytest.mark.parametrize("path", LEAVES)
 def test_every_option_and_the_command_itself_say_what_they_are_for(path: str) -> None:
     command = LEAVES[path]
-    told = (command.help or "").partition("\b")[0]
-    assert len(told.split("\n\n")) > 2, "a sentence, and when to use it"
+    description = (command.help or "").partition("\b")[0]
+    assert len(description.split("\n\n")) > 2, "a sentence, and when to use it"
     for param in command.params:
         assert not isinstance(param, click.Option) or param.help, param.name
 
 
 def test_the_help_begins_with_what_to_do_first_and_lists_all_commands_in_groups() -> None:
-    told = cli.get_help(click.Context(cli, info_name="bulklink"))
-    assert told.index("bulklink demo") < told.index("Options:")
-    headings = [told.index(f"{heading}:") for heading in SECTIONS]
+    help_text = cli.get_help(click.Context(cli, info_name="bulklink"))
+    assert help_text.index("bulklink demo") < help_text.index("Options:")
+    headings = [help_text.index(f"{heading}:") for heading in SECTIONS]
     assert headings == sorted(headings)
     listed = {command.name for commands in SECTIONS.values() for command in commands}
     assert listed == set(cli.commands)
@@ -83,11 +83,11 @@ def test_the_help_begins_with_what_to_do_first_and_lists_all_commands_in_groups(
 
 def test_help_usage_errors_and_completion_import_nothing_heavy() -> None:
     asked = [json.dumps(ASKED), json.dumps(TYPED)]
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", _IMPORTED, *asked], capture_output=True, timeout=50, check=True
     )
-    assert b"Usage: bulklink link" in told.stdout
-    assert b"--on-invalid\n" in told.stdout
-    modules = set(json.loads(told.stdout.splitlines()[-1]))
+    assert b"Usage: bulklink link" in process.stdout
+    assert b"--on-invalid\n" in process.stdout
+    modules = set(json.loads(process.stdout.splitlines()[-1]))
     assert "bulklink.cli.commands.send" in modules
     assert {name for name in modules if name.partition(".")[0] in HEAVY} == set()

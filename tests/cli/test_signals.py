@@ -9,39 +9,39 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from bulklink.cli.signals import with_signals
-from bulklink.engine.shutdown import Stopping
+from bulklink.cli.signals import run_with_signals
+from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError, StoppedBy
 
 TOO_MANY = RunStoppedError(StoppedBy.MAX_FAILURES, "Too many emails failed.")
 
 
-async def press(stopping: Stopping) -> None:
+async def press(stop: StopController) -> None:
     """Press Ctrl-C and wait until it was heard."""
     heard = anyio.Event()
-    stopping.on_stop(heard.set)
+    stop.on_stop(heard.set)
     os.kill(os.getpid(), signal.SIGINT)
     await heard.wait()
 
 
 def test_the_first_ctrl_c_after_a_stop_for_failures_lets_what_is_in_flight_finish() -> None:
-    async def finishing(stopping: Stopping) -> str:
-        stopping.stop(TOO_MANY)
+    async def finishing(stopping: StopController) -> str:
+        stopping.request(TOO_MANY)
         await press(stopping)
         for _ in range(10):
             await anyio.lowlevel.checkpoint()
         assert stopping.reason is TOO_MANY
         return "finished"
 
-    assert with_signals(finishing) == "finished"
+    assert run_with_signals(finishing) == "finished"
 
 
 def test_the_second_ends_it_at_once() -> None:
-    async def finishing(stopping: Stopping) -> None:
-        stopping.stop(TOO_MANY)
+    async def finishing(stopping: StopController) -> None:
+        stopping.request(TOO_MANY)
         await press(stopping)
         os.kill(os.getpid(), signal.SIGINT)
         await anyio.sleep_forever()
 
     with pytest.raises(RunStoppedError, match="at once"):
-        with_signals(finishing)
+        run_with_signals(finishing)

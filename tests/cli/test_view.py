@@ -9,38 +9,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.cli.progress_view import View, duration, lines, one_line
+from bulklink.cli.progress_view import ProgressView, format_duration, render_lines, render_one_line
 from bulklink.engine.metrics import LimitedBy
-from bulklink.operations.callbacks import Gauge
+from bulklink.operations.callbacks import Metrics
 
-GAUGE = Gauge(
+GAUGE = Metrics(
     rate=1240.4,
     seconds_left=312.0,
     in_flight=17.8,
-    allowed=20,
-    cap=20,
-    spent=4100,
+    allowed_in_flight=20,
+    max_in_flight=20,
+    credits_spent=4100,
     credits_left=95_900,
-    spendable=95_900,
+    credits_spendable=95_900,
     limited_by=LimitedBy.IN_FLIGHT,
 )
-SENDING = View(
+SENDING = ProgressView(
     "Sending",
     done=41_200,
-    of=200_000,
-    gauge=GAUGE,
+    total=200_000,
+    metrics=GAUGE,
     failed=12,
     in_doubt=3,
     codes={"INVALID_DATA": 8, "NOT_ALLOWED": 4, "no-answer": 3},
 )
 
 
-def shown(view: View, width: int) -> list[str]:
-    return [line.plain for line in lines(view, width)]
+def plain_lines(view: ProgressView, width: int) -> list[str]:
+    return [line.plain for line in render_lines(view, width)]
 
 
 def test_at_60_columns() -> None:
-    assert shown(SENDING, 60) == [
+    assert plain_lines(SENDING, 60) == [
         "Sending  ━━╸──────────  41,200 of 200,000  20 %  5m 10s left",
         "1,240 emails/s · 18 of 20 in flight",
         "4,100 credits spent, 95,900 left",
@@ -51,7 +51,7 @@ def test_at_60_columns() -> None:
 
 
 def test_at_200_columns() -> None:
-    head, *rest = shown(SENDING, 200)
+    head, *rest = plain_lines(SENDING, 200)
     assert head.startswith("Sending  ━━━━")
     assert head.endswith("───  41,200 of 200,000  20 %  5m 10s left")
     assert (head.count("━"), head.count("╸"), head.count("─")) == (20, 1, 79)
@@ -63,7 +63,7 @@ def test_at_200_columns() -> None:
 
 
 def test_without_a_terminal_the_same_figures_are_one_line() -> None:
-    assert one_line(SENDING) == (
+    assert render_one_line(SENDING) == (
         "Sending: 41,200 of 200,000, 20 %, 5m 10s left, 1,240 emails/s,"
         " 18 of 20 calls in flight, 4,100 credits spent, 95,900 left,"
         " 12 failed, 3 in doubt: 8 INVALID_DATA, 4 NOT_ALLOWED, 3 no-answer,"
@@ -74,26 +74,34 @@ def test_without_a_terminal_the_same_figures_are_one_line() -> None:
 @pytest.mark.parametrize(
     ("gauge", "said"),
     [
-        (Gauge(rate=None, cap=20, allowed=20), "0 of 20 in flight"),
-        (Gauge(cap=20, allowed=12, in_flight=11.6), "12 of 12 (at most 20) in flight"),
-        (Gauge(cap=9, allowed=9, spent=1), "0 of 9 in flight · 1 credit spent"),
+        (Metrics(rate=None, max_in_flight=20, allowed_in_flight=20), "0 of 20 in flight"),
         (
-            Gauge(spent=10, credits_left=800, spendable=90),
+            Metrics(max_in_flight=20, allowed_in_flight=12, in_flight=11.6),
+            "12 of 12 (at most 20) in flight",
+        ),
+        (
+            Metrics(max_in_flight=9, allowed_in_flight=9, credits_spent=1),
+            "0 of 9 in flight · 1 credit spent",
+        ),
+        (
+            Metrics(credits_spent=10, credits_left=800, credits_spendable=90),
             "10 credits spent, 90 left · the org has",
         ),
-        (Gauge(spent=10, spendable=90), "10 credits spent, 90 left"),
-        (Gauge(rate=3.25), "3.2 emails/s"),
-        (Gauge(rate=0.05), "3.0 emails/min"),
-        (Gauge(lasts_for=41_234), "Credits last for about 41,000 more emails"),
+        (Metrics(credits_spent=10, credits_spendable=90), "10 credits spent, 90 left"),
+        (Metrics(rate=3.25), "3.2 emails/s"),
+        (Metrics(rate=0.05), "3.0 emails/min"),
+        (Metrics(credits_last_for=41_234), "Credits last for about 41,000 more emails"),
     ],
 )
-def test_what_is_measured_is_said_as_far_as_it_is_known(gauge: Gauge, said: str) -> None:
-    assert said in "\n".join(shown(View("Sending", done=1, of=2, gauge=gauge), 70))
+def test_what_is_measured_is_said_as_far_as_it_is_known(gauge: Metrics, said: str) -> None:
+    assert said in "\n".join(
+        plain_lines(ProgressView("Sending", done=1, total=2, metrics=gauge), 70)
+    )
 
 
 def test_a_wait_for_credits_takes_the_place_of_the_time_left_and_of_the_limit() -> None:
-    waiting = replace(SENDING, waits_until="2026-11-24 14:15:00+01:00")
-    text = "\n".join(shown(waiting, 60))
+    waiting = replace(SENDING, waiting_until="2026-11-24 14:15:00+01:00")
+    text = "\n".join(plain_lines(waiting, 60))
     assert text.startswith("Waiting for credits until 2026-11-24 14:15:00+01:00\n")
     assert "left\n" not in text.splitlines()[1]
     assert "Limited" not in text
@@ -102,25 +110,28 @@ def test_a_wait_for_credits_takes_the_place_of_the_time_left_and_of_the_limit() 
 @pytest.mark.parametrize(
     ("view", "said"),
     [
-        (View("Looking up the org"), "Looking up the org"),
-        (View("Sorting the plan", share=0.5), "Sorting the plan  ━━━━━━━━━━━───────────  50 %"),
+        (ProgressView("Looking up the org"), "Looking up the org"),
         (
-            View("Reading the mapping", share=0.456, size=3_400_000_000),
+            ProgressView("Sorting the plan", fraction=0.5),
+            "Sorting the plan  ━━━━━━━━━━━───────────  50 %",
+        ),
+        (
+            ProgressView("Reading the mapping", fraction=0.456, total_bytes=3_400_000_000),
             "Reading the mapping  ━━━━─────  45 % of 3.4 GB",
         ),
         (
-            View("Looking up names", unit="names", done=120, of=3000),
+            ProgressView("Looking up names", unit="names", done=120, total=3000),
             "Looking up names  ─────────  120 of 3,000  4 %",
         ),
     ],
 )
-def test_other_work_shows_its_own(view: View, said: str) -> None:
-    assert shown(view, 46) == [said]
+def test_other_work_shows_its_own(view: ProgressView, said: str) -> None:
+    assert plain_lines(view, 46) == [said]
 
 
 def test_no_more_than_the_commonest_codes_are_named() -> None:
     codes = {f"CODE_{n}": 100 - n for n in range(9)}
-    text = one_line(replace(SENDING, codes=codes))
+    text = render_one_line(replace(SENDING, codes=codes))
     assert "100 CODE_0, 99 CODE_1" in text
     assert "CODE_5" not in text
     assert f"{95 + 94 + 93 + 92} of other codes" in text
@@ -128,35 +139,37 @@ def test_no_more_than_the_commonest_codes_are_named() -> None:
 
 COUNTS = st.integers(0, 10**9)
 VIEWS = st.builds(
-    View,
+    ProgressView,
     phase=st.sampled_from(["Sending", "Reading them back", "Trying the first 10,000 emails"]),
     done=COUNTS,
-    of=COUNTS,
+    total=COUNTS,
     failed=COUNTS,
     in_doubt=COUNTS,
     codes=st.dictionaries(st.sampled_from(["A", "NOT_ALLOWED", "Z" * 60, "no-answer"]), COUNTS),
-    gauge=st.builds(
-        Gauge,
+    metrics=st.builds(
+        Metrics,
         rate=st.none() | st.floats(0, 10**6),
         seconds_left=st.none() | st.floats(0, 10**8),
         in_flight=st.floats(0, 1000),
-        allowed=st.integers(0, 1000),
-        cap=st.integers(0, 1000),
-        spent=COUNTS,
+        allowed_in_flight=st.integers(0, 1000),
+        max_in_flight=st.integers(0, 1000),
+        credits_spent=COUNTS,
         credits_left=st.none() | COUNTS,
-        spendable=st.none() | COUNTS,
-        lasts_for=st.none() | COUNTS,
+        credits_spendable=st.none() | COUNTS,
+        credits_last_for=st.none() | COUNTS,
         limited_by=st.none() | st.sampled_from(LimitedBy),
     ),
 )
 
 
 @given(view=VIEWS, width=st.integers(40, 250))
-def test_no_line_is_too_wide_and_all_figures_are_there_at_any_width(view: View, width: int) -> None:
-    told = shown(view, width)
-    assert max(map(len, told)) <= width
+def test_no_line_is_too_wide_and_all_figures_are_there_at_any_width(
+    view: ProgressView, width: int
+) -> None:
+    rendered = plain_lines(view, width)
+    assert max(map(len, rendered)) <= width
     figures = re.compile(r"\d[\d,.]*")
-    assert figures.findall(" ".join(told)) == figures.findall(" ".join(shown(view, 250)))
+    assert figures.findall(" ".join(rendered)) == figures.findall(" ".join(plain_lines(view, 250)))
 
 
 @pytest.mark.parametrize(
@@ -175,11 +188,13 @@ def test_no_line_is_too_wide_and_all_figures_are_there_at_any_width(view: View, 
     ],
 )
 def test_a_time_is_as_coarse_as_it_is_uncertain(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+    assert format_duration(seconds) == said
 
 
 @given(seconds=st.floats(1, 10**6))
 def test_a_time_is_off_by_a_twelfth_at_most(seconds: float) -> None:
     units = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
-    told = sum(int(n) * units[unit] for n, unit in re.findall(r"(\d+)([dhms])", duration(seconds)))
-    assert abs(told - seconds) <= max(0.5, seconds / 4 if seconds < 60 else seconds / 12)
+    shown_seconds = sum(
+        int(n) * units[unit] for n, unit in re.findall(r"(\d+)([dhms])", format_duration(seconds))
+    )
+    assert abs(shown_seconds - seconds) <= max(0.5, seconds / 4 if seconds < 60 else seconds / 12)

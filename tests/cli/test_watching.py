@@ -8,11 +8,11 @@ import sys
 import pytest
 
 from bulklink.cli.console import note
-from bulklink.cli.progress import ScreenWatch
-from bulklink.engine.shutdown import Stopping
-from bulklink.mapping.interrupt import Stage
+from bulklink.cli.progress import ProgressDisplay
+from bulklink.engine.shutdown import StopController
+from bulklink.mapping.interrupt import PlanningStage
 from bulklink.models import Status
-from bulklink.operations.callbacks import Gauge, Progress, Reading
+from bulklink.operations.callbacks import Metrics, ReadProgress, RunProgress
 
 HALF = dict.fromkeys(Status, 0) | {Status.DONE: 50}
 
@@ -26,41 +26,41 @@ class Terminal(io.StringIO):
         return True
 
 
-class Told:
+class ProgressScreen:
     """A screen that is told how far a run is, twice a second."""
 
     def __init__(self, style: str, *, quiet: bool = False) -> None:
         self.now = 0.0
-        self.watch = ScreenWatch(
-            style, verbose=False, quiet=quiet, stopping=Stopping(), clock=lambda: self.now
+        self.callbacks = ProgressDisplay(
+            style, verbose=False, quiet=quiet, stop=StopController(), clock=lambda: self.now
         )
 
-    def go_on(self, seconds: int) -> None:
+    def advance(self, seconds: int) -> None:
         for _ in range(2 * seconds):
             self.now += 0.5
-            self.watch.progress(Progress(100, HALF, gauge=Gauge(spent=3)))
+            self.callbacks.on_progress(RunProgress(100, HALF, metrics=Metrics(credits_spent=3)))
 
 
 def test_without_a_terminal_a_line_comes_every_ten_seconds(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    told = Told("auto")
-    with told.watch:
-        told.watch.phase("Sending")
-        told.go_on(65)
+    progress_screen = ProgressScreen("auto")
+    with progress_screen.callbacks:
+        progress_screen.callbacks.on_phase("Sending")
+        progress_screen.advance(65)
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["Sending: 50 of 100, 50 %, 3 credits spent"] * 6
 
 
 def test_checking_and_reading_have_lines_too(capsys: pytest.CaptureFixture[str]) -> None:
-    told = Told("lines")
-    with told.watch as watch:
-        told.now = 11.0
-        watch.planning(Stage("Sorting the plan", 0.456))
-        told.now = 22.0
-        watch.phase("Fetching")
-        told.now = 33.0
-        watch.read(Reading("contacts", 1, 4))
+    progress_screen = ProgressScreen("lines")
+    with progress_screen.callbacks as watch:
+        progress_screen.now = 11.0
+        watch.on_planning(PlanningStage("Sorting the plan", 0.456))
+        progress_screen.now = 22.0
+        watch.on_phase("Fetching")
+        progress_screen.now = 33.0
+        watch.on_read(ReadProgress("contacts", 1, 4))
     assert capsys.readouterr().err.splitlines() == [
         "Sorting the plan: 45 %",
         "Fetching",
@@ -71,12 +71,12 @@ def test_checking_and_reading_have_lines_too(capsys: pytest.CaptureFixture[str])
 def test_a_wait_for_credits_is_said_once_however_long_it_is(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    told = Told("lines")
-    with told.watch as watch:
-        watch.waits(1_800_000_000.0)
-        told.go_on(3600)
-        watch.waits(None)
-        told.go_on(11)
+    progress_screen = ProgressScreen("lines")
+    with progress_screen.callbacks as watch:
+        watch.on_wait(1_800_000_000.0)
+        progress_screen.advance(3600)
+        watch.on_wait(None)
+        progress_screen.advance(11)
     first, *rest = capsys.readouterr().err.splitlines()
     assert first.startswith("Waiting for credits until 2027-01-15")
     assert rest[-1].endswith("50 of 100, 50 %, 3 credits spent")
@@ -87,9 +87,9 @@ def test_a_wait_for_credits_is_said_once_however_long_it_is(
 def test_where_nothing_is_wanted_nothing_is_shown(
     style: str, quiet: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = Told(style, quiet=quiet)
-    with told.watch:
-        told.go_on(60)
+    progress_screen = ProgressScreen(style, quiet=quiet)
+    with progress_screen.callbacks:
+        progress_screen.advance(60)
     assert capsys.readouterr().err == ""
 
 
@@ -103,9 +103,9 @@ def test_a_terminal_that_cannot_draw_a_bar_gets_lines(
     screen.encoding = encoding
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", term)
-    told = Told("bar")
-    with told.watch:
-        told.go_on(10)
+    progress_screen = ProgressScreen("bar")
+    with progress_screen.callbacks:
+        progress_screen.advance(10)
     assert screen.getvalue() == "Starting: 50 of 100, 50 %, 3 credits spent\n"
 
 
@@ -117,11 +117,11 @@ def test_notes_are_said_above_what_is_drawn_and_never_broken(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "30")
     path = "/a/path/" + "that-is-longer-than-the-terminal-is-wide/" * 3
-    told = Told("bar")
-    with told.watch:
-        told.go_on(1)
+    progress_screen = ProgressScreen("bar")
+    with progress_screen.callbacks:
+        progress_screen.advance(1)
         note(f"See {path} there")
-        told.go_on(1)
+        progress_screen.advance(1)
     assert f"See {path} there\n" in screen.getvalue()
     note("after")
     assert screen.getvalue().endswith("after\n")
@@ -132,14 +132,14 @@ def test_nobody_who_looks_any_more_ends_no_run(monkeypatch: pytest.MonkeyPatch) 
         def write(self, text: str, /) -> int:
             raise OSError(5, "Input/output error")
 
-    told = Told("lines")
+    progress_screen = ProgressScreen("lines")
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("TERM", "xterm")
-    drawing = Told("bar")
+    drawing = ProgressScreen("bar")
     monkeypatch.setattr(sys, "stderr", Gone())
-    for one in (told, drawing):
-        with one.watch:
-            one.go_on(20)
+    for one in (progress_screen, drawing):
+        with one.callbacks:
+            one.advance(20)
             note("Nobody reads this.")
 
 
@@ -149,9 +149,9 @@ def test_a_picture_is_drawn_once_a_second_and_at_once_when_something_else_is_don
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
-    told = Told("bar")
-    with told.watch as watch:
-        told.go_on(60)
+    progress_screen = ProgressScreen("bar")
+    with progress_screen.callbacks as watch:
+        progress_screen.advance(60)
         assert 55 <= screen.getvalue().count("50 of 100") <= 65
-        watch.phase("Reading them back")
+        watch.on_phase("Reading them back")
         assert "Reading them back" in screen.getvalue()

@@ -8,29 +8,29 @@ import click
 
 from bulklink.cli.app import cli
 
-Named = tuple[str, click.Command]
+PathAndCommand = tuple[str, click.Command]
 
 
-def walk(command: click.Command = cli, path: str = "bulklink") -> Iterator[Named]:
+def walk(command: click.Command = cli, path: str = "bulklink") -> Iterator[PathAndCommand]:
     """Yield a command and all below it."""
     yield path, command
     if isinstance(command, click.Group):
-        for name, one in command.commands.items():
-            yield from walk(one, f"{path} {name}")
+        for name, subcommand in command.commands.items():
+            yield from walk(subcommand, f"{path} {name}")
 
 
 ALL = dict(walk())
 LEAVES = {path: one for path, one in ALL.items() if not isinstance(one, click.Group)}
 
 
-def contexts(words: list[str]) -> click.Context:
+def parse_context(words: list[str]) -> click.Context:
     """Parse a command line as click does, without running it; return the innermost context."""
     command: click.Command = cli
     ctx = click.Context(cli, info_name="bulklink")
-    path, *rest = words
+    path, *arguments = words
     assert path == "bulklink"
     while isinstance(command, click.Group):
-        name, *rest = rest
+        name, *arguments = arguments
         command = command.commands[name]
         ctx = click.Context(command, parent=ctx, info_name=name)
-    return command.make_context(ctx.info_name, rest, parent=ctx.parent)
+    return command.make_context(ctx.info_name, arguments, parent=ctx.parent)

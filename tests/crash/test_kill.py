@@ -39,9 +39,9 @@ def env(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
     with subprocess.Popen(command, stdout=subprocess.PIPE) as emulator:
         assert emulator.stdout is not None
         url = orjson.loads(emulator.stdout.readline())["url"]
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("BULKLINK")}
+        inherited_env = {k: v for k, v in os.environ.items() if not k.startswith("BULKLINK")}
         try:
-            yield kept | connection(
+            yield inherited_env | connection(
                 url,
                 BULKLINK_SETTLE_AFTER="0.5",
                 BULKLINK_RATE="off",
@@ -65,10 +65,10 @@ def test_after_a_kill_and_a_resume_the_ledger_is_true(
         _kill_while_sending(process, ledger, random.Random(number + time.time_ns()))
     killed = _lines(ledger)
     done_before = {line["row"] for line in killed if line["event"] == "result"}
-    told = _json([*_BULKLINK, "status", run, "--json"], env)
-    assert (told["state"], told["stopped_by"]) == ("stopped", "killed")
+    status_output = _run_json([*_BULKLINK, "status", run, "--json"], env)
+    assert (status_output["state"], status_output["stopped_by"]) == ("stopped", "killed")
 
-    summary = _json([*_BULKLINK, "resume", run, "--json"], env)
+    summary = _run_json([*_BULKLINK, "resume", run, "--json"], env)
     assert (summary["state"], summary["counts"]["pending"]) == ("finished", 0)
     assert sum(summary["counts"].values()) == summary["rows"]
     first, second = orjson.loads((run / "run.json").read_bytes())["invocations"]
@@ -80,11 +80,9 @@ def test_after_a_kill_and_a_resume_the_ledger_is_true(
     _compare_with_the_crm(op, lines, env)
 
 
-def _kill_while_sending(
-    process: subprocess.Popen[Any], ledger: Path, chance: random.Random
-) -> None:
+def _kill_while_sending(process: subprocess.Popen[Any], ledger: Path, rng: random.Random) -> None:
     """Kill a run when a random part of its calls is made."""
-    size = chance.randint(100_000, 8_000_000)
+    size = rng.randint(100_000, 8_000_000)
     deadline = time.monotonic() + 60
     while (not ledger.exists() or ledger.stat().st_size < size) and time.monotonic() < deadline:
         if process.poll() is not None:
@@ -100,11 +98,11 @@ def _lines(ledger: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _json(command: list[Any], env: dict[str, str]) -> dict[str, Any]:
-    done = subprocess.run(command, env=env, capture_output=True, timeout=120)
-    assert b"Traceback" not in done.stderr, done.stderr.decode()
-    found: dict[str, Any] = orjson.loads(done.stdout)
-    return found
+def _run_json(command: list[Any], env: dict[str, str]) -> dict[str, Any]:
+    process = subprocess.run(command, env=env, capture_output=True, timeout=120)
+    assert b"Traceback" not in process.stderr, process.stderr.decode()
+    output: dict[str, Any] = orjson.loads(process.stdout)
+    return output
 
 
 def _compare_with_the_crm(op: str, lines: list[dict[str, Any]], env: dict[str, str]) -> None:
@@ -115,7 +113,7 @@ def _compare_with_the_crm(op: str, lines: list[dict[str, Any]], env: dict[str, s
     checked = 0
     for result in last.values():
         if result["status"] in ("done", "unchanged"):
-            wanted = None if op == "unlink" else result["deal_id"]
-            assert is_on[result["contact_id"], result["message_id"]] == wanted, result
+            expected_deal = None if op == "unlink" else result["deal_id"]
+            assert is_on[result["contact_id"], result["message_id"]] == expected_deal, result
             checked += 1
     assert checked > MESSAGES // 2

@@ -19,9 +19,9 @@ class Dists:
     sdist: Path
 
 
-def built(folder: Path, source: Path = ROOT) -> Dists:
+def build_dists(folder: Path, source: Path = ROOT) -> Dists:
     """Build both from a folder with the sources, without a registry."""
-    done = subprocess.run(
+    process = subprocess.run(
         [
             *(UV, "build", "--quiet", "--offline", "--no-build-isolation", "--sdist", "--wheel"),
             *("--python", sys.executable, "--out-dir", folder, source),
@@ -30,6 +30,6 @@ def built(folder: Path, source: Path = ROOT) -> Dists:
         capture_output=True,
         timeout=50,
     )
-    assert done.returncode == 0, done.stderr.decode()
+    assert process.returncode == 0, process.stderr.decode()
     (wheel,), (sdist,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
     return Dists(wheel, sdist)

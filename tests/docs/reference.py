@@ -18,7 +18,7 @@ from bulklink.cli.app import SECTIONS
 from bulklink.cli.errors import examples_of
 from bulklink.errors import BulklinkError, ExitCode, StoppedBy
 from bulklink.models import Status
-from bulklink.runs.record import State
+from bulklink.runs.record import RunState
 
 ROOT = Path(__file__).parents[2]
 TARGET = ROOT / "docs" / "reference.md"
@@ -36,11 +36,11 @@ CONNECTION = {
     "BULKLINK_ACCOUNTS_URL": "another address of the accounts server",
 }
 STATES = {
-    State.PLANNED: "the plan is sealed, nothing was sent",
-    State.RUNNING: "a process drives it",
-    State.STOPPED: "it ended before its end; `stopped_by` says why, `bulklink resume` goes on",
-    State.FINISHED: "it reached its end: every row has its result",
-    State.REFUSED: "rows were refused, and nothing was sent",
+    RunState.PLANNED: "the plan is sealed, nothing was sent",
+    RunState.RUNNING: "a process drives it",
+    RunState.STOPPED: "it ended before its end; `stopped_by` says why, `bulklink resume` goes on",
+    RunState.FINISHED: "it reached its end: every row has its result",
+    RunState.REFUSED: "rows were refused, and nothing was sent",
 }
 STOPPED_BY = {
     StoppedBy.INTERRUPTED: "a person: Ctrl-C, or the end of the question",
@@ -74,36 +74,36 @@ def reference() -> str:
     for commands in SECTIONS.values():
         for command in commands:
             parts += _command(command, "bulklink")
-    return "\n".join([*parts, *_words()]).rstrip("\n") + "\n"
+    return "\n".join([*parts, *_vocabulary()]).rstrip("\n") + "\n"
 
 
 def exit_codes() -> dict[int, str]:
     """Return the exit codes that the README lists, with their meaning."""
     table = README.partition("## Exit codes")[2].partition("\n## ")[0]
-    found: dict[int, str] = {}
+    meanings: dict[int, str] = {}
     for codes, meaning in re.findall(r"^\| ([\d, ]+) \| (.*) \|$", table, re.MULTILINE):
-        found |= {int(code): meaning for code in codes.split(",")}
-    return found
+        meanings |= {int(code): meaning for code in codes.split(",")}
+    return meanings
 
 
 def error_codes() -> dict[str, str]:
     """Return the codes of errors, each with when it is raised."""
     kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind)]
-    found: dict[str, list[str]] = {}
+    occasions: dict[str, list[str]] = {}
     for kind in kinds:
         if issubclass(kind, BulklinkError) and "code" in vars(kind):
-            told = inspect.getdoc(kind) or ""
-            when = told.partition(".")[0].replace("\n", " ").removeprefix("Raised ")
-            found.setdefault(kind.code, []).append(when)
+            docstring = inspect.getdoc(kind) or ""
+            when = docstring.partition(".")[0].replace("\n", " ").removeprefix("Raised ")
+            occasions.setdefault(kind.code, []).append(when)
     return {
         code: "a mistake in bulklink" if code == "internal" else "; ".join(when)
-        for code, when in found.items()
+        for code, when in occasions.items()
     }
 
 
 def _contents() -> Iterator[str]:
     for heading, commands in SECTIONS.items():
-        names = ", ".join(f"[`{one.name}`](#bulklink-{one.name})" for one in commands)
+        names = ", ".join(f"[`{command.name}`](#bulklink-{command.name})" for command in commands)
         yield f"- {heading}: {names}"
     yield ""
 
@@ -114,15 +114,15 @@ def _command(command: click.Command, parent: str, level: int = 3) -> Iterator[st
     usage = " ".join([path, *command.collect_usage_pieces(ctx)])
     yield f"{'#' * level} {path}\n"
     yield f"```text\n{usage}\n```\n"
-    yield from _told(command)
+    yield from _help_text(command)
     yield "```sh\n" + "\n".join(examples_of(command)) + "\n```\n"
     yield from _options(ctx)
     if isinstance(command, click.Group):
-        for one in command.commands.values():
-            yield from _command(one, path, level + 1)
+        for subcommand in command.commands.values():
+            yield from _command(subcommand, path, level + 1)
 
 
-def _told(command: click.Command) -> Iterator[str]:
+def _help_text(command: click.Command) -> Iterator[str]:
     """Yield what a help says; what stands in it line by line is shown so, but the examples."""
     for part in (command.help or "").split("\n\n"):
         text = inspect.cleandoc(part)
@@ -140,9 +140,9 @@ def _escaped(text: str) -> str:
 
 
 def _options(ctx: click.Context) -> Iterator[str]:
-    options = [one for one in ctx.command.params if isinstance(one, click.Option)]
+    options = [option for option in ctx.command.params if isinstance(option, click.Option)]
     if options:
-        rows = [_row(one, ctx) for one in options]
+        rows = [_row(option, ctx) for option in options]
         yield from _table(("option", "default", "variable", "what"), rows)
 
 
@@ -152,23 +152,23 @@ def _row(option: click.Option, ctx: click.Context) -> tuple[str, str, str, str]:
     names += [f"`{name}`" for name in option.secondary_opts]
     variable = f"`{option.envvar}`" if isinstance(option.envvar, str) else ""
     extra = option.get_help_extra(ctx)
-    told = _escaped(option.help or "")
+    description = _escaped(option.help or "")
     if "range" in extra:
-        told += f" {extra['range'].capitalize()}."
-    if option.multiple and "several times" not in told and "repeatable" not in told:
-        told += " May be given several times."
+        description += f" {extra['range'].capitalize()}."
+    if option.multiple and "several times" not in description and "repeatable" not in description:
+        description += " May be given several times."
     default = "required" if option.required else extra.get("default", "")
-    shown = f"`{default}`" if default and not option.required else str(default)
-    return ", ".join(names), shown, variable, told
+    default_text = f"`{default}`" if default and not option.required else str(default)
+    return ", ".join(names), default_text, variable, description
 
 
-def _words() -> Iterator[str]:
+def _vocabulary() -> Iterator[str]:
     yield "## Environment variables\n"
     yield "Beside those of the options above:\n"
     yield from _table(("variable", "what"), ((f"`{k}`", v) for k, v in CONNECTION.items()))
     yield "## Exit codes\n"
-    told = exit_codes()
-    yield from _table(("code", "meaning"), ((str(int(c)), told[c]) for c in ExitCode))
+    meanings = exit_codes()
+    yield from _table(("code", "meaning"), ((str(int(c)), meanings[c]) for c in ExitCode))
     yield "## Errors\n"
     yield (
         'With `--json` an error is `{"error":{"code","where","message","advice"},"exit_code":N}` on'
@@ -178,7 +178,7 @@ def _words() -> Iterator[str]:
     )
     yield from _table(("code", "when"), ((f"`{k}`", v) for k, v in error_codes().items()))
     yield "## Runs\n"
-    yield from _table(("`state`", "meaning"), ((f"`{s}`", STATES[s]) for s in State))
+    yield from _table(("`state`", "meaning"), ((f"`{s}`", STATES[s]) for s in RunState))
     yield from _table(("`stopped_by`", "why"), ((f"`{b}`", STOPPED_BY[b]) for b in StoppedBy))
     statuses = ", ".join(f"`{status}`" for status in Status)
     yield (
@@ -189,7 +189,7 @@ def _words() -> Iterator[str]:
 
 def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
     first = list(header)
-    lines = [first, ["---"] * len(first), *([_cell(one) for one in row] for row in rows)]
+    lines = [first, ["---"] * len(first), *([_cell(text) for text in row] for row in rows)]
     yield "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 

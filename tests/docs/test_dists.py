@@ -6,16 +6,16 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-from tests.docs.dists import ROOT, built
+from tests.docs.dists import ROOT, build_dists
 
 
 def test_wheels_of_the_checkout_and_of_the_sdist_are_the_same_and_complete(tmp_path: Path) -> None:
-    dists = built(tmp_path / "dist")
+    dists = build_dists(tmp_path / "dist")
     with tarfile.open(dists.sdist) as archive:
         archive.extractall(tmp_path, filter="data")
     (source,) = tmp_path.glob("bulklink-*")
     wheel = _contents(dists.wheel)
-    assert _contents(built(tmp_path / "again", source).wheel) == wheel
+    assert _contents(build_dists(tmp_path / "again", source).wheel) == wheel
     package = {f"bulklink/{name}" for name in _files(ROOT / "bulklink")}
     jobs = {f"bulklink/_jobs/{name}" for name in _files(ROOT / "jobs")}
     assert {name for name in wheel if ".dist-info/" not in name} == package | jobs

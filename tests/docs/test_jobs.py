@@ -12,9 +12,9 @@ DOCS = (Path(__file__).parents[2] / "docs" / "jobs.md").read_text(encoding="utf-
 
 
 def block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", DOCS, re.DOTALL)
-    assert found
-    return found[1]
+    match = re.search(rf"```{language}\n(.*?)```", DOCS, re.DOTALL)
+    assert match
+    return match[1]
 
 
 def command(folder: Path, job: str) -> Command:
@@ -30,6 +30,6 @@ def test_the_example_can_be_planned(tmp_path: Path) -> None:
 
 
 def test_a_wrong_key_is_told_as_it_is_shown(tmp_path: Path) -> None:
-    told = command(tmp_path, 'op = "link"\nmapping = "m.csv"\nbtch_size = 2\n')("run", "job.toml")
-    assert told.code == 2
-    assert told.err.strip().startswith(block("text").strip().removesuffix("…"))
+    result = command(tmp_path, 'op = "link"\nmapping = "m.csv"\nbtch_size = 2\n')("run", "job.toml")
+    assert result.code == 2
+    assert result.err.strip().startswith(block("text").strip().removesuffix("…"))

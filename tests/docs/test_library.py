@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 
 import bulklink
-from bulklink import ExitCode, RunSummary, Watch
+from bulklink import ExitCode, RunCallbacks, RunResult
 from tests.job.local_crm import EMAILS, LocalCrm, job, local_crm
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -90,8 +90,8 @@ async def test_the_cell_runs_inside_the_loop_of_a_notebook(
     async with local_crm() as crm:
         connected(crm, monkeypatch)
         await eval(cell, names)
-    summary = names["summary"]
-    assert isinstance(summary, RunSummary)
+    summary = names["result"]
+    assert isinstance(summary, RunResult)
     assert (summary.run_dir, summary.counts["done"]) == ("first", EMAILS)
     assert (folder / "results.parquet").is_file()
 
@@ -102,16 +102,16 @@ def test_the_connections_are_made_as_they_stand(
     monkeypatch.setenv("BULKLINK_DC", "eu")
     monkeypatch.setenv("BULKLINK_ACCESS_TOKEN", "x")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
-    known, _, of_a_profile = CONNECTIONS.partition("connection_of(")
+    known, _, of_a_profile = CONNECTIONS.partition("load_connection(")
     exec(known, {})
     with pytest.raises(bulklink.ConfigError, match="no profile 'test'"):
-        exec(f"from bulklink import connection_of\nconnection_of({of_a_profile}", {})
+        exec(f"from bulklink import load_connection\nload_connection({of_a_profile}", {})
 
 
 def test_every_public_name_is_told_of_and_can_be_had() -> None:
     assert bulklink.__all__ == sorted(bulklink.__all__) == dir(bulklink)
-    told = set(re.findall(r"[A-Za-z_]\w*", TEXT))
-    assert set(bulklink.__all__) <= told, set(bulklink.__all__) - told
+    documented = set(re.findall(r"[A-Za-z_]\w*", TEXT))
+    assert set(bulklink.__all__) <= documented, set(bulklink.__all__) - documented
     for name, value in VALUES.items():
         assert value.__name__ == name
         assert value.__doc__, name
@@ -130,12 +130,12 @@ def test_every_argument_result_and_error_of_a_function_is_told(name: str) -> Non
 
 
 def test_every_call_back_is_told_of() -> None:
-    told = TEXT.partition("## Call-backs")[2].partition("## Stopping")[0]
-    names = {name for name, value in vars(Watch).items() if inspect.isfunction(value)}
-    assert {name for name in names if f"`{name}(" not in told} == set()
+    section = TEXT.partition("## Call-backs")[2].partition("## Stopping")[0]
+    names = {name for name, value in vars(RunCallbacks).items() if inspect.isfunction(value)}
+    assert {name for name in names if f"`{name}(" not in section} == set()
 
 
 def test_every_error_is_told_of() -> None:
-    told = re.findall(r"^\| `(\w+Error)` \|", TEXT, re.MULTILINE)
+    documented = re.findall(r"^\| `(\w+Error)` \|", TEXT, re.MULTILINE)
     errors = [name for name in bulklink.__all__ if name.endswith("Error")]
-    assert sorted([*told, "BulklinkError", "RunStoppedError"]) == errors
+    assert sorted([*documented, "BulklinkError", "RunStoppedError"]) == errors

@@ -10,8 +10,8 @@ import click
 import pytest
 
 from bulklink.cli.app import cli
-from bulklink.engine.quota.daily_usage import BLOCK
-from bulklink.engine.quota.gate import TO_FINISH
+from bulklink.engine.quota.daily_usage import BLOCK_SIZE
+from bulklink.engine.quota.gate import RELINK_RESERVE
 from bulklink.errors import ExitCode
 
 TEXT = (Path(__file__).parents[2] / "docs" / "limits.md").read_text("utf-8")
@@ -39,5 +39,5 @@ def test_cron_and_the_task_scheduler_are_shown_with_their_five_fields() -> None:
 def test_what_it_says_of_codes_and_numbers_is_so() -> None:
     for code in (ExitCode.CREDITS, ExitCode.STOPPED, ExitCode.REFUSED):
         assert re.search(rf"^\| {code:d} \|", TEXT, re.MULTILINE)
-    assert f"blocks of {BLOCK} and" in TEXT
-    assert TO_FINISH == 2
+    assert f"blocks of {BLOCK_SIZE} and" in TEXT
+    assert RELINK_RESERVE == 2

@@ -21,9 +21,9 @@ _VARIABLE = re.compile(r"\bBULKLINK_[A-Z][A-Z_]*[A-Z]\b")
 
 def section(path: str) -> str:
     """Return what the reference says of a command, without those below it."""
-    found = re.search(rf"^#+ {path}\n(.*?)(?=^##+ )", DOCS[TARGET.name], re.MULTILINE | re.DOTALL)
-    assert found, path
-    return found[1]
+    match = re.search(rf"^#+ {path}\n(.*?)(?=^##+ )", DOCS[TARGET.name], re.MULTILINE | re.DOTALL)
+    assert match, path
+    return match[1]
 
 
 def options_of(command: click.Command) -> dict[str, click.Option]:
@@ -37,8 +37,8 @@ def test_the_reference_is_written_from_the_commands_as_they_are() -> None:
 
 @pytest.mark.parametrize("path", list(ALL)[1:])
 def test_the_reference_has_every_command_and_option_once(path: str) -> None:
-    told = section(path)
-    rows = [line for line in told.splitlines() if line.startswith("| `-")]
+    section_text = section(path)
+    rows = [line for line in section_text.splitlines() if line.startswith("| `-")]
     named = [
         name
         for row in rows
@@ -61,7 +61,7 @@ def test_every_variable_that_the_code_knows_is_told_of() -> None:
     of_options = {str(one.envvar) for one in options if one.envvar}
     code = "".join(path.read_text("utf-8") for path in (ROOT / "bulklink").rglob("*.py"))
     assert set(_VARIABLE.findall(code)) - of_options <= set(CONNECTION)
-    assert set(CONNECTION) == set(errors.CONNECTION)
+    assert set(CONNECTION) == set(errors.CONNECTION_VARIABLES)
     assert of_options <= set(_VARIABLE.findall(DOCS[TARGET.name]))
     assert len(of_options) > 50
     named = set(_VARIABLE.findall(GUIDES + DOCS[TARGET.name])) - {"BULKLINK_TEST_KILLS"}

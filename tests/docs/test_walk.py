@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.docs.dists import ROOT, UV, built
+from tests.docs.dists import ROOT, UV, build_dists
 from tests.e2e.servers import connection
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -54,9 +54,9 @@ class Reader:
     env: dict[str, str] = field(default_factory=dict)
     digest: str = ""
 
-    def does(self, *command: str | Path, **more: str) -> str:
+    def run(self, *command: str | Path, **more: str) -> str:
         """Run a command that must end well, and return what it printed."""
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             cwd=self.folder,
             env=self.env | more,
@@ -65,24 +65,24 @@ class Reader:
             stderr=subprocess.STDOUT,
             timeout=50,
         )
-        said = done.stdout.decode()
-        assert done.returncode == 0, (command, said)
-        return said
+        output = process.stdout.decode()
+        assert process.returncode == 0, (command, output)
+        return output
 
-    def types(self, line: str) -> str:
+    def run_line(self, line: str) -> str:
         """Run a command as it is written, its DIGEST being what a plan printed before."""
         words = line.partition("#")[0].split()
-        said = self.does(*(self.digest if word == "DIGEST" else word for word in words))
-        found = re.search(r"Digest: (\w+)", said)
-        self.digest = found[1] if found else self.digest
-        return said
+        output = self.run(*(self.digest if word == "DIGEST" else word for word in words))
+        match = re.search(r"Digest: (\w+)", output)
+        self.digest = match[1] if match else self.digest
+        return output
 
 
 @pytest.mark.timeout(300)  # a cache may be empty
 def test_the_readme_is_followed_from_top_to_bottom(tmp_path: Path) -> None:
     reader = Reader(tmp_path / "home", _bare_environment(tmp_path))
     reader.folder.mkdir()
-    shipped = _install(reader, built(tmp_path / "dist").wheel)
+    shipped = _install(reader, build_dists(tmp_path / "dist").wheel)
     world = shipped / "demo" / "world.json"
     (reader.folder / "mapping.csv").write_bytes((shipped / "demo" / "mapping.csv").read_bytes())
     with _local_crm(reader, world) as variables:
@@ -92,7 +92,7 @@ def test_the_readme_is_followed_from_top_to_bottom(tmp_path: Path) -> None:
             elif language == "shell":
                 _follow_the_change(reader, text, tmp_path / "change")
             elif language == "python":
-                said = reader.does("python", "-c", text, **variables)
+                said = reader.run("python", "-c", text, **variables)
                 assert re.fullmatch(r"\d+ of 150\n", said)
             elif language == "csv":
                 _plan_what_is_shown(reader, text, tmp_path / "shown")
@@ -111,15 +111,15 @@ def _follow(reader: Reader, block: str, variables: Mapping[str, str]) -> None:
         elif command not in REPLACED:
             assert command.startswith("bulklink "), f"the walk does not know {command!r}"
             reader.env |= variables
-            reader.types(line)
+            reader.run_line(line)
 
 
 def _see_the_demo(reader: Reader) -> None:
     """Compare what the demo prints with what the README shows, numbers apart."""
-    (shown,) = (text for language, text in BLOCKS if language == "console")
-    command, _, expected = shown.removeprefix("$ ").partition("\n")
-    said = reader.does(*command.split())
-    assert sorted(_shapes(said)) == sorted(_shapes(expected))  # two streams
+    (expected_text,) = (text for language, text in BLOCKS if language == "console")
+    command, _, expected = expected_text.removeprefix("$ ").partition("\n")
+    output = reader.run(*command.split())
+    assert sorted(_normalize_lines(output)) == sorted(_normalize_lines(expected))  # two streams
 
 
 def _follow_the_change(reader: Reader, block: str, folder: Path) -> None:
@@ -127,53 +127,53 @@ def _follow_the_change(reader: Reader, block: str, folder: Path) -> None:
     folder.mkdir()
     walker = Reader(folder, dict(reader.env))
     recipe = ["--messages", str(EMAILS), "--contacts", "13", "--linked-wrong", "0.5"]
-    walker.does("bulklink", "generate", *recipe, "--linked-right", "0.1", "--out", ".")
+    walker.run("bulklink", "generate", *recipe, "--linked-right", "0.1", "--out", ".")
     with _local_crm(walker, folder / "world.json") as variables:
         walker.env |= variables
-        before, wanted = _links(variables), _wanted(folder)
-        said, seen = [], []
+        before, expected_links = _links(variables), _expected_links(folder)
+        outputs, link_states = [], []
         for line in block.splitlines():
-            said.append(walker.types(line))
-            seen.append(_links(variables))
-    _, compared, _, applied, verified, undoable, _ = said
+            outputs.append(walker.run_line(line))
+            link_states.append(_links(variables))
+    _, compared, _, applied, verified, undoable, _ = outputs
     assert "130 emails move" in compared
     assert "26 already right" in compared
-    assert seen[2] == before, "planning changes nothing"
-    assert seen[3] == wanted
+    assert link_states[2] == before, "planning changes nothing"
+    assert link_states[3] == expected_links
     assert "Canary: passed" in applied
     assert "at most" in verified
-    assert seen[5] == wanted, "a dry run changes nothing"
+    assert link_states[5] == expected_links, "a dry run changes nothing"
     assert "234" in undoable
-    assert seen[6] == before
+    assert link_states[6] == before
 
 
 def _plan_what_is_shown(reader: Reader, mapping: str, folder: Path) -> None:
     folder.mkdir()
     (folder / "mapping.csv").write_text(mapping, encoding="utf-8")
     planner = Reader(folder, reader.env)
-    said = planner.does("bulklink", "plan", "--op", "link", "mapping.csv", "--json")
-    assert orjson.loads(said)["messages"] == 1
+    output = planner.run("bulklink", "plan", "--op", "link", "mapping.csv", "--json")
+    assert orjson.loads(output)["messages"] == 1
 
 
 def _install(reader: Reader, wheel: Path) -> Path:
     """Do what the README's section on it says; return where the shipped jobs are."""
-    reader.does(UV, "venv", "--quiet", "--python", sys.executable, ".venv")
+    reader.run(UV, "venv", "--quiet", "--python", sys.executable, ".venv")
     binaries = reader.folder / ".venv" / ("Scripts" if os.name == "nt" else "bin")
     python = binaries / "python"
-    done = subprocess.run(
+    process = subprocess.run(
         [UV, "pip", "install", "--quiet", "--python", python, wheel],
         cwd=reader.folder,
         env=reader.env,
         capture_output=True,
         timeout=240,
     )
-    said = done.stderr.decode()
-    if any(text in said for text in _UNREACHABLE) and not os.environ.get("CI"):
-        pytest.skip(f"the registry of packages cannot be reached: {said}")
-    assert done.returncode == 0, said
+    error_output = process.stderr.decode()
+    if any(text in error_output for text in _UNREACHABLE) and not os.environ.get("CI"):
+        pytest.skip(f"the registry of packages cannot be reached: {error_output}")
+    assert process.returncode == 0, error_output
     reader.env["PATH"] = f"{binaries}{os.pathsep}{reader.env['PATH']}"
     where = "import bulklink, importlib.util as u; print(bulklink.__file__, u.find_spec('pytest'))"
-    file, tests = reader.does(python, "-c", where).split()
+    file, tests = reader.run(python, "-c", where).split()
     assert Path(file).is_relative_to(reader.folder)
     assert tests == "None", "nothing of the tests is installed"
     return Path(file).parent / "_jobs"
@@ -182,8 +182,10 @@ def _install(reader: Reader, wheel: Path) -> Path:
 def _bare_environment(folder: Path) -> dict[str, str]:
     """Return the environment without a trace of the developer's."""
     strange = ("BULKLINK", "PYTHON", "VIRTUAL_ENV", "COVERAGE")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
-    return kept | {
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(strange)
+    }
+    return environment | {
         "XDG_STATE_HOME": str(folder / "state"),
         "XDG_CONFIG_HOME": str(folder / "config"),
         "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
@@ -204,7 +206,7 @@ def _local_crm(reader: Reader, world: Path) -> Iterator[dict[str, str]]:
             process.terminate()
 
 
-def _shapes(text: str) -> list[str]:
+def _normalize_lines(text: str) -> list[str]:
     """Return lines with every number and run folder blotted out: they differ from run to run."""
     return [re.sub(r" +", " ", _NUMBER.sub("#", line)).strip() for line in text.splitlines()]
 
@@ -216,7 +218,7 @@ def _links(variables: Mapping[str, str]) -> dict[str, str | None]:
     return {email["message_id"]: email["deal_id"] for email in world["emails"]}
 
 
-def _wanted(folder: Path) -> dict[str, Any]:
+def _expected_links(folder: Path) -> dict[str, Any]:
     """Return the deal that the mapping wants each email on."""
     header, *rows = (folder / "mapping.csv").read_text(encoding="utf-8").splitlines()
     message, deal = header.split(",").index("message_id"), header.split(",").index("deal_id")

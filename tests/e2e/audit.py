@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from .command import Ended
+from .command import CommandResult
 
 RUN_KEYS = {
     "run_dir", "op", "state", "stopped_by", "resume_at", "rows", "counts", "calls", "seconds",
@@ -42,21 +42,21 @@ Line = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Run:
+class AuditedRun:
     """A run folder and the object that the command showed for it."""
 
     folder: Path
-    shown: Mapping[str, Any]
+    summary: Mapping[str, Any]
 
     @property
     def counts(self) -> dict[str, int]:
         """Return the counts that are not 0."""
-        return {status: many for status, many in self.shown["counts"].items() if many}
+        return {status: count for status, count in self.summary["counts"].items() if count}
 
     @property
     def calls(self) -> dict[str, int]:
         """Return the calls of the run."""
-        return dict(self.shown["calls"])
+        return dict(self.summary["calls"])
 
     @cached_property
     def ledger(self) -> list[Line]:
@@ -76,25 +76,27 @@ class Run:
 
     def result(self, message: str) -> Line:
         """Return the one result of a message whose row is no duplicate."""
-        (found,) = (
+        (result_line,) = (
             line
             for line in self.results.values()
             if line["message_id"] == message and line["status"] != "duplicate"
         )
-        return found
+        return result_line
 
     def plan(self, *columns: str) -> list[tuple[Any, ...]]:
         """Return these columns of the sealed plan."""
         chosen = ", ".join(f'"{column}"' for column in columns) or "*"
         path = str(self.folder / "plan.parquet")
-        with duckdb.connect() as desk:
-            return desk.execute(f"SELECT {chosen} FROM read_parquet(?)", [path]).fetchall()
+        with duckdb.connect() as connection:
+            return connection.execute(f"SELECT {chosen} FROM read_parquet(?)", [path]).fetchall()
 
     def plan_columns(self) -> list[str]:
         """Return the names of the sealed plan's columns."""
         path = str(self.folder / "plan.parquet")
-        with duckdb.connect() as desk:
-            described = desk.execute("DESCRIBE SELECT * FROM read_parquet(?)", [path]).fetchall()
+        with duckdb.connect() as connection:
+            described = connection.execute(
+                "DESCRIBE SELECT * FROM read_parquet(?)", [path]
+            ).fetchall()
         return [str(name) for name, *_ in described]
 
     def text(self) -> bytes:
@@ -102,39 +104,39 @@ class Run:
         return b"\n".join(file.read_bytes() for file in sorted(self.folder.iterdir()))
 
 
-def audited(ended: Ended, cwd: Path, rows: int | None = None) -> Run:
+def audit_run(result: CommandResult, cwd: Path, rows: int | None = None) -> AuditedRun:
     """Return the run that a command with --json shows, with every promise about it checked."""
-    shown = ended.object
-    assert set(shown) == RUN_KEYS, shown
-    assert set(shown["counts"]) == set(COUNTS), shown
-    assert set(shown["calls"]) == CALLS, shown
-    assert shown["exit_code"] == ended.code, ended
-    assert shown["rows"] == sum(shown["counts"].values()), shown
-    assert rows is None or shown["rows"] == rows, shown
-    run = Run(cwd / shown["run_dir"], shown)
-    _ends_as_counted(run)
-    _ledger_is_well_formed(run)
-    _ledger_is_counted(run)
-    _calls_come_first(run)
+    summary = result.object
+    assert set(summary) == RUN_KEYS, summary
+    assert set(summary["counts"]) == set(COUNTS), summary
+    assert set(summary["calls"]) == CALLS, summary
+    assert summary["exit_code"] == result.code, result
+    assert summary["rows"] == sum(summary["counts"].values()), summary
+    assert rows is None or summary["rows"] == rows, summary
+    run = AuditedRun(cwd / summary["run_dir"], summary)
+    _check_end(run)
+    _check_ledger_format(run)
+    _check_ledger_counts(run)
+    _check_order(run)
     return run
 
 
-def _ends_as_counted(run: Run) -> None:
-    shown = run.shown
-    kept = json.loads((run.folder / "run.json").read_text("utf-8"))
-    assert kept["state"] == shown["state"]
-    assert kept["stopped_by"] == shown["stopped_by"]
-    if shown["state"] == "finished":
-        assert shown["counts"]["pending"] == 0, shown
-        assert shown["stopped_by"] is None, shown
+def _check_end(run: AuditedRun) -> None:
+    summary = run.summary
+    record = json.loads((run.folder / "run.json").read_text("utf-8"))
+    assert record["state"] == summary["state"]
+    assert record["stopped_by"] == summary["stopped_by"]
+    if summary["state"] == "finished":
+        assert summary["counts"]["pending"] == 0, summary
+        assert summary["stopped_by"] is None, summary
         bad = {"failed", "in_doubt", "rejected"} & set(run.counts)
-        assert shown["exit_code"] == (1 if bad else 0), shown
+        assert summary["exit_code"] == (1 if bad else 0), summary
     else:
-        assert shown["state"] == "stopped", shown
-        assert shown["stopped_by"] is not None, shown
+        assert summary["state"] == "stopped", summary
+        assert summary["stopped_by"] is not None, summary
 
 
-def _ledger_is_well_formed(run: Run) -> None:
+def _check_ledger_format(run: AuditedRun) -> None:
     for line in run.ledger:
         assert line["event"] in KEYS, line
         assert KEYS[line["event"]] <= set(line), line
@@ -148,26 +150,26 @@ def _ledger_is_well_formed(run: Run) -> None:
             assert line["current_deal_id"] is None, line
 
 
-def _ledger_is_counted(run: Run) -> None:
-    told = Counter(line["status"] for line in run.results.values())
-    _rows_are_settled_once(run)
-    assert dict(told) == {s: n for s, n in run.counts.items() if s != "pending"}
+def _check_ledger_counts(run: AuditedRun) -> None:
+    counts = Counter(line["status"] for line in run.results.values())
+    _check_one_result_per_row(run)
+    assert dict(counts) == {s: n for s, n in run.counts.items() if s != "pending"}
     unsent = {line["call"] for line in run.lines("unsent")}
     calls = [line for line in run.lines("call") if line["call"] not in unsent]
     sent = Counter(line["op"] for line in calls)
     for op in ("link", "unlink", "read", "lookup"):
         assert sent[op] == run.calls[op], (op, run.calls)
-    again = [line for line in calls if line["attempt"] > 1]
-    assert len(again) == run.calls["retried"]
+    retries = [line for line in calls if line["attempt"] > 1]
+    assert len(retries) == run.calls["retried"]
     numbers = [line["call"] for line in run.lines("call")]
     assert len(set(numbers)) == len(numbers)
 
 
-def _rows_are_settled_once(run: Run) -> None:
+def _check_one_result_per_row(run: AuditedRun) -> None:
     """Check that no row has two results, but where the canary shows that a success was none."""
-    settled: dict[int, Line] = {}
+    last_results: dict[int, Line] = {}
     for line in run.lines("result"):
-        before = settled.get(line["row"])
+        before = last_results.get(line["row"])
         if line["code"] != "not-applied":
             assert before is None, f"settled twice: {before}, {line}"
         else:
@@ -175,32 +177,43 @@ def _rows_are_settled_once(run: Run) -> None:
             assert (before["status"], before["code"]) == ("done", "SUCCESS"), before
             assert line["status"] == "failed", line
             assert line["current_deal_id"] != line["deal_id"], line
-            kept = set(line) - {"ts", "status", "code", "message", "call", "current_deal_id"}
-            assert {key: line[key] for key in kept} == {key: before[key] for key in kept}
+            unchanged_keys = set(line) - {
+                "ts",
+                "status",
+                "code",
+                "message",
+                "call",
+                "current_deal_id",
+            }
+            assert {key: line[key] for key in unchanged_keys} == {
+                key: before[key] for key in unchanged_keys
+            }
             assert line["call"] in {c["call"] for c in run.lines("call") if c["op"] == "read"}
-        settled[line["row"]] = line
+        last_results[line["row"]] = line
 
 
-def _calls_come_first(run: Run) -> None:
-    left: dict[int, Line] = {}
-    changed: set[int] = set()
+def _check_order(run: AuditedRun) -> None:
+    calls: dict[int, Line] = {}
+    changed_rows: set[int] = set()
     unsent = {line["call"] for line in run.lines("unsent")}
     for line in run.ledger:
         match line["event"]:
             case "call":
-                left[line["call"]] = line
+                calls[line["call"]] = line
                 assert (line["op"] == "lookup") <= (line["rows"] == []), line
                 if line["op"] in {"link", "unlink"} and line["call"] not in unsent:
-                    changed |= set(line["rows"])
+                    changed_rows |= set(line["rows"])
             case "snapshot":
-                assert line["row"] not in changed, f"changed before its snapshot: {line}"
+                assert line["row"] not in changed_rows, f"changed before its snapshot: {line}"
             case "result" if line["call"] is not None:
-                assert line["row"] in left[line["call"]]["rows"], line
+                assert line["row"] in calls[line["call"]]["rows"], line
             case "result":
                 assert line["status"] != "done", line
 
 
-def agrees(run: Run, before: Mapping[str, str | None], now: Mapping[str, str | None]) -> None:
+def assert_crm_matches(
+    run: AuditedRun, before: Mapping[str, str | None], after: Mapping[str, str | None]
+) -> None:
     """Check each message of a finished run in the CRM, and that no other was touched."""
     expected = dict(before)
     for line in run.results.values():
@@ -209,7 +222,7 @@ def agrees(run: Run, before: Mapping[str, str | None], now: Mapping[str, str | N
             expected[message] = line["deal_id"]
         elif line.get("current_deal_id", "?") != "?":
             expected[message] = line["current_deal_id"]
-    assert expected == dict(now)
+    assert expected == dict(after)
 
 
 def mode(path: Path) -> int:
@@ -217,7 +230,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def leaks(text: str | bytes, *secrets: str) -> list[str]:
+def find_secrets(text: str | bytes, *secrets: str) -> list[str]:
     """Return the secrets that a text holds."""
     raw = text.encode() if isinstance(text, str) else text
     return [secret for secret in secrets if secret.encode() in raw]

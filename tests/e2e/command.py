@@ -23,14 +23,14 @@ from bulklink.cli.main import main
 from .world import Email
 
 PROGRAM = str(Path(sys.executable).parent / "bulklink")
-PATIENCE = 45
+TIMEOUT = 45
 """Seconds that any command of these tests may take."""
-_OF_THE_SCREEN = ("COLUMNS", "LINES")
+_SCREEN_VARIABLES = ("COLUMNS", "LINES")
 """What readline, which pytest imports, says of a screen; a test's own terminal has its own size."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class CommandResult:
     """What a command left behind."""
 
     code: int
@@ -56,7 +56,7 @@ class Ended:
         return dict(read["error"])
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         """Return all that was printed."""
         return self.out + self.err
 
@@ -68,23 +68,23 @@ class Command:
     folder: Path
     env: Mapping[str, str] = field(default_factory=dict)
 
-    def given(self, **env: str) -> Command:
+    def with_env(self, **env: str) -> Command:
         """Return the same command with these environment variables too."""
         return Command(self.folder, {**self.env, **env})
 
     def environment(self) -> dict[str, str]:
         """Return the whole environment: none of the developer's own settings in it."""
-        kept = {
+        inherited = {
             key: text
             for key, text in os.environ.items()
-            if not key.startswith("BULKLINK_") and key not in _OF_THE_SCREEN
+            if not key.startswith("BULKLINK_") and key not in _SCREEN_VARIABLES
         }
-        own = {
+        defaults = {
             "XDG_STATE_HOME": str(self.folder / "state"),
             "XDG_CONFIG_HOME": str(self.folder / "config"),
             "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
         }
-        return {**kept, **own, **self.env}
+        return {**inherited, **defaults, **self.env}
 
     def start(
         self, *arguments: str | Path, stdin: int | None = subprocess.DEVNULL
@@ -101,16 +101,16 @@ class Command:
             encoding="utf-8",
         )
 
-    def __call__(self, *arguments: str | Path) -> Ended:
+    def __call__(self, *arguments: str | Path) -> CommandResult:
         """Run the command to its end in this process; starting another takes most of a second."""
         return self._in_process(arguments, _Stream())
 
-    def asked(self, typed: str, *arguments: str | Path) -> Ended:
+    def run_at_terminal(self, typed: str, *arguments: str | Path) -> CommandResult:
         """Run the command at a terminal where a person types this; `^C` is Ctrl-C."""
         with mock.patch.object(sys, "stdin", _Keyboard(typed)):
             return self._in_process(arguments, _Screen())
 
-    def _in_process(self, arguments: Sequence[str | Path], err: _Stream) -> Ended:
+    def _in_process(self, arguments: Sequence[str | Path], err: _Stream) -> CommandResult:
         out = _Stream()
         with (
             mock.patch.dict(os.environ, self.environment(), clear=True),
@@ -123,33 +123,33 @@ class Command:
             main()
         code = exiting.value.code
         assert isinstance(code, int)
-        return _without_traceback(Ended(code, out.written(), err.written()))
+        return _without_traceback(CommandResult(code, out.written(), err.written()))
 
-    def alone(
-        self, *arguments: str | Path, stdin: str | None = None, within: float = PATIENCE
-    ) -> Ended:
+    def run_in_subprocess(
+        self, *arguments: str | Path, stdin: str | None = None, timeout: float = TIMEOUT
+    ) -> CommandResult:
         """Run the installed command to its end in a process of its own."""
         process = self.start(*arguments, stdin=subprocess.PIPE if stdin is not None else None)
-        return ended(process, stdin=stdin, within=within)
+        return wait_for_exit(process, stdin=stdin, timeout=timeout)
 
 
-def ended(
-    process: subprocess.Popen[str], stdin: str | None = None, within: float = PATIENCE
-) -> Ended:
+def wait_for_exit(
+    process: subprocess.Popen[str], stdin: str | None = None, timeout: float = TIMEOUT
+) -> CommandResult:
     """Wait for the end of a process that was started."""
     try:
-        out, err = process.communicate(stdin, timeout=within)
+        out, err = process.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()
-        raise AssertionError(f"not ended within {within} s\n{out}\n{err}") from None
-    return _without_traceback(Ended(process.returncode, out, err))
+        raise AssertionError(f"not ended within {timeout} s\n{out}\n{err}") from None
+    return _without_traceback(CommandResult(process.returncode, out, err))
 
 
-def _without_traceback(ended: Ended) -> Ended:
+def _without_traceback(result: CommandResult) -> CommandResult:
     """Check that a user is shown no traceback, whatever happened."""
-    assert "Traceback" not in ended.said, ended.said
-    return ended
+    assert "Traceback" not in result.output, result.output
+    return result
 
 
 class _Stream(io.TextIOWrapper):
@@ -188,7 +188,7 @@ class _Keyboard(io.TextIOWrapper):
 
 
 @contextlib.contextmanager
-def put_down(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+def ensure_terminated(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
     """Lend a process and see to it that it has ended afterwards."""
     try:
         yield process
@@ -224,22 +224,24 @@ def rows(emails: Iterable[Email], deal: str | None = None, **more: str) -> list[
     return [row(email, deal, **more) for email in emails]
 
 
-def as_csv(given: Sequence[Row]) -> str:
+def as_csv(mapping_rows: Sequence[Row]) -> str:
     """Return rows as CSV text, with the union of their columns in order of appearance."""
-    header = list(dict.fromkeys(column for one in given for column in one))
+    header = list(dict.fromkeys(column for row_cells in mapping_rows for column in row_cells))
     file = io.StringIO()
     writer = csv.DictWriter(file, header, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(given)
+    writer.writerows(mapping_rows)
     return file.getvalue()
 
 
-def as_jsonl(given: Sequence[Row]) -> str:
+def as_jsonl(mapping_rows: Sequence[Row]) -> str:
     """Return rows as JSONL text."""
-    return "".join(json.dumps(one) + "\n" for one in given)
+    return "".join(json.dumps(row_cells) + "\n" for row_cells in mapping_rows)
 
 
-def write_mapping(path: Path, given: Sequence[Row]) -> Path:
+def write_mapping(path: Path, mapping_rows: Sequence[Row]) -> Path:
     """Write rows to a CSV or JSONL file, as its name says, and return its path."""
-    path.write_text(as_jsonl(given) if path.suffix == ".jsonl" else as_csv(given), "utf-8")
+    path.write_text(
+        as_jsonl(mapping_rows) if path.suffix == ".jsonl" else as_csv(mapping_rows), "utf-8"
+    )
     return path

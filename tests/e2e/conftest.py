@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from .command import Command
-from .servers import Emulator, StandIn, emulating, standing_in
-from .world import Contact, World, stocked
+from .servers import Emulator, StandIn, serve_stand_in, serve_world
+from .world import Contact, World, make_stocked_world
 
 CONTACTS = 90
 
@@ -25,7 +25,7 @@ def bulklink(tmp_path: Path) -> Command:
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     """Serve a world with contacts for all tests; a test takes contacts of its own."""
     folder = tmp_path_factory.mktemp("emulator")
-    with emulating(stocked(CONTACTS), folder, "--tokens-per-window", "0") as server:
+    with serve_world(make_stocked_world(CONTACTS), folder, "--tokens-per-window", "0") as server:
         yield server
 
 
@@ -50,7 +50,7 @@ def contacts(untaken: Iterator[Contact]) -> list[Contact]:
 @pytest.fixture
 def linker(bulklink: Command, emulator: Emulator) -> Command:
     """Return the command, connected to the emulator."""
-    return bulklink.given(**emulator.env())
+    return bulklink.with_env(**emulator.env())
 
 
 @pytest.fixture
@@ -62,5 +62,5 @@ def world() -> World:
 @pytest.fixture
 def standin(world: World) -> Iterator[StandIn]:
     """Serve the test's world from a thread, as the test scripts."""
-    with standing_in(world) as server:
+    with serve_stand_in(world) as server:
         yield server

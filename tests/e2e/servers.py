@@ -58,20 +58,20 @@ class Emulator:
 
     def links(self) -> dict[str, str | None]:
         """Return the deal that each message is on now."""
-        return {one["message_id"]: one["deal_id"] for one in self.state()["world"]["emails"]}
+        return {email["message_id"]: email["deal_id"] for email in self.state()["world"]["emails"]}
 
 
 @contextlib.contextmanager
-def emulating(world: World, folder: Path, *options: str) -> Iterator[Emulator]:
+def serve_world(world: World, folder: Path, *options: str) -> Iterator[Emulator]:
     """Serve a world by the project's emulator."""
     file = folder / "world.json"
     file.write_text(json.dumps(world.as_file()), "utf-8")
-    with emulating_file(file, *options) as emulator:
+    with serve_world_file(file, *options) as emulator:
         yield replace(emulator, world=world)
 
 
 @contextlib.contextmanager
-def emulating_file(file: Path, *options: str) -> Iterator[Emulator]:
+def serve_world_file(file: Path, *options: str) -> Iterator[Emulator]:
     """Serve a world file by the project's emulator."""
     process = subprocess.Popen(
         [PROGRAM, "emulator", "--port", "0", "--world", str(file), *options],
@@ -105,7 +105,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ReceivedRequest:
     """A request as the server got it."""
 
     kind: str
@@ -123,16 +123,16 @@ class Seen:
     def messages(self) -> list[str]:
         """Return the messages that a link or unlink names."""
         if self.kind == "link":
-            return [one["message_id"] for one in self.body["Emails"]]
+            return [item["message_id"] for item in self.body["Emails"]]
         if self.kind == "unlink":
             return self.query["message_ids"].split(",")
         return [self.path.split("/")[-3]]
 
 
-Script = Callable[[Seen], Awaitable[Reply | None]]
+Script = Callable[[ReceivedRequest], Awaitable[Reply | None]]
 
 
-async def _as_documented(_: Seen) -> Reply | None:
+async def _as_documented(_: ReceivedRequest) -> Reply | None:
     return None
 
 
@@ -147,11 +147,11 @@ class StandIn:
     script: Script = _as_documented
     shuffled: bool = False
     url: str = ""
-    seen: list[Seen] = field(default_factory=list)
+    requests: list[ReceivedRequest] = field(default_factory=list)
     in_flight: Counter[str] = field(default_factory=Counter)
     most_in_flight: int = 0
     deals: dict[str, str | None] = field(default_factory=dict)
-    changed: threading.Condition = field(default_factory=threading.Condition)
+    activity: threading.Condition = field(default_factory=threading.Condition)
     gate: threading.Event = field(default_factory=threading.Event)
 
     def env(self, **changed: str) -> dict[str, str]:
@@ -163,41 +163,41 @@ class StandIn:
         }
         return connection(self.url, **{**secrets, **changed})
 
-    def of(self, *kinds: str) -> list[Seen]:
+    def requests_of(self, *kinds: str) -> list[ReceivedRequest]:
         """Return the requests of these kinds in the order they came."""
-        return [one for one in self.seen if one.kind in kinds]
+        return [request for request in self.requests if request.kind in kinds]
 
     def links(self) -> dict[str, str | None]:
         """Return the deal that each message is on now."""
         return dict(self.deals or self.world.links())
 
-    def wait(self, told: Callable[[], bool], within: float = 20) -> None:
+    def wait_until(self, condition: Callable[[], bool], timeout: float = 20) -> None:
         """Wait until something is so, looking whenever a request came or was answered."""
-        with self.changed:
-            assert self.changed.wait_for(told, within), self.seen[-3:]
+        with self.activity:
+            assert self.activity.wait_for(condition, timeout), self.requests[-3:]
 
-    async def opened(self) -> None:
+    async def wait_for_gate(self) -> None:
         """Hold a request until the test opens the gate."""
         await asyncio.get_running_loop().run_in_executor(None, self.gate.wait, 40)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
-        seen = await self._noted(request)
+        received = await self._record(request)
         try:
-            reply = await self.script(seen)
-            return (reply or self._answer(seen)).response()
+            reply = await self.script(received)
+            return (reply or self._answer(received)).response()
         finally:
-            with self.changed:
-                self.in_flight[seen.kind] -= 1
-                self.changed.notify_all()
+            with self.activity:
+                self.in_flight[received.kind] -= 1
+                self.activity.notify_all()
 
-    async def _noted(self, request: web.Request) -> Seen:
+    async def _record(self, request: web.Request) -> ReceivedRequest:
         kind = kind_of(request.method, request.path)
         text = await request.text()
         parts = request.path.split("/")
-        with self.changed:
+        with self.activity:
             self.deals = self.deals or self.world.links()
-            seen = Seen(
+            received = ReceivedRequest(
                 kind=kind,
                 path=request.path,
                 query=dict(request.query),
@@ -205,18 +205,18 @@ class StandIn:
                 body=json.loads(text) if kind.startswith("link") else text,
                 headers=dict(request.headers),
                 contact=parts[4] if len(parts) > 4 and parts[3] == "Contacts" else None,
-                number=len(self.of(kind)) + 1,
+                number=len(self.requests_of(kind)) + 1,
                 at=time.monotonic(),
             )
-            self.seen.append(seen)
+            self.requests.append(received)
             self.in_flight[kind] += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight.total())
-            self.changed.notify_all()
-        return seen
+            self.activity.notify_all()
+        return received
 
-    def _answer(self, seen: Seen) -> Reply:
+    def _answer(self, request: ReceivedRequest) -> Reply:
         names = self.world.deal_names()
-        match seen.kind:
+        match request.kind:
             case "token":
                 return Reply(
                     body={
@@ -238,29 +238,34 @@ class StandIn:
                 ]
                 return Reply(body={"users": users, "info": {"more_records": False}})
             case "deals":
-                found = [
-                    {"id": one, "Deal_Name": names[one]}
-                    for one in seen.query["ids"].split(",")
-                    if one in names
+                deals = [
+                    {"id": deal_id, "Deal_Name": names[deal_id]}
+                    for deal_id in request.query["ids"].split(",")
+                    if deal_id in names
                 ]
-                info = {"more_records": False, "count": len(found)}
-                return Reply(body={"data": found, "info": info}) if found else Reply(204)
+                info = {"more_records": False, "count": len(deals)}
+                return Reply(body={"data": deals, "info": info}) if deals else Reply(204)
             case "read":
-                return self._page(seen)
+                return self._page(request)
             case "link" | "link-one" | "unlink" | "unlink-one":
-                return self._changes(seen)
+                return self._change_links(request)
         return Reply(404, {"code": "INVALID_URL_PATTERN", "message": "?", "status": "error"})
 
     def _emails(self, contact: str | None) -> list[Email]:
-        return [e for one in self.world.contacts if one.id == contact for e in one.emails]
+        return [
+            e
+            for world_contact in self.world.contacts
+            if world_contact.id == contact
+            for e in world_contact.emails
+        ]
 
-    def _page(self, seen: Seen) -> Reply:
-        emails, first = self._emails(seen.contact), int(seen.query.get("index", "0"))
+    def _page(self, request: ReceivedRequest) -> Reply:
+        emails, first = self._emails(request.contact), int(request.query.get("index", "0"))
         if not emails:
             return Reply(204)
         names = self.world.deal_names()
         more = first + 10 < len(emails)
-        listed = [
+        entries = [
             {
                 "message_id": email.message,
                 "owner": {"name": USERS[email.owner], "id": email.owner},
@@ -277,21 +282,21 @@ class StandIn:
         ]
         info = {
             "per_page": 10,
-            "count": len(listed),
+            "count": len(entries),
             "next_index": str(first + 10) if more else None,
             "prev_index": "0",
             "more_records": more,
         }
-        return Reply(body={"Emails": listed, "info": info})
+        return Reply(body={"Emails": entries, "info": info})
 
-    def _changes(self, seen: Seen) -> Reply:
-        wanted: dict[str, str | None] = dict.fromkeys(seen.messages)
-        if seen.kind.startswith("link"):
-            for message, item in zip(seen.messages, seen.body["Emails"], strict=True):
-                wanted[message] = item["linked_record"]["id"]
-        answers = [self._change(message, deal) for message, deal in wanted.items()]
+    def _change_links(self, request: ReceivedRequest) -> Reply:
+        target_deals: dict[str, str | None] = dict.fromkeys(request.messages)
+        if request.kind.startswith("link"):
+            for message, item in zip(request.messages, request.body["Emails"], strict=True):
+                target_deals[message] = item["linked_record"]["id"]
+        answers = [self._change(message, deal) for message, deal in target_deals.items()]
         if self.shuffled:
-            random.Random(seen.number).shuffle(answers)
+            random.Random(request.number).shuffle(answers)
         return Reply(body={"Emails": answers})
 
     def _change(self, message: str, deal: str | None) -> dict[str, Any]:
@@ -342,7 +347,7 @@ def kind_of(method: str, path: str) -> str:
 
 
 @contextlib.contextmanager
-def standing_in(world: World) -> Iterator[StandIn]:
+def serve_stand_in(world: World) -> Iterator[StandIn]:
     """Serve a world from a thread of this process."""
     server = StandIn(world)
     loop = asyncio.new_event_loop()

@@ -6,69 +6,73 @@ import random
 
 import pytest
 
-from .audit import agrees, audited
+from .audit import assert_crm_matches, audit_run
 from .command import Command, Row, row, write_mapping
 from .servers import Emulator
-from .world import STRANGER, Contact, Email
+from .world import UNKNOWN_ID, Contact, Email
 
-Judged = list[tuple[Row, str, str | None]]
+ExpectedRows = list[tuple[Row, str, str | None]]
 """Rows with the status and, where they are refused, the code that they must get."""
 
 
-def drawn(chance: random.Random, contacts: list[Contact]) -> Judged:
+def draw_rows(rng: random.Random, contacts: list[Contact]) -> ExpectedRows:
     """Return a mapping of link rows with faults, conflicts and duplicates, judged by hand."""
-    judged: Judged = []
+    expected: ExpectedRows = []
     emails: list[tuple[Contact, Email]] = [
-        (one, email)
-        for one in contacts
-        for email in chance.sample(one.emails, chance.randint(3, 30))
+        (candidate, email)
+        for candidate in contacts
+        for email in rng.sample(candidate.emails, rng.randint(3, 30))
     ]
     for contact, email in emails:
-        good = row(email, contact.a, Note=f"n{len(judged)}")
+        good = row(email, contact.a, Note=f"n{len(expected)}")
         status = "done" if email.deal is None else "unchanged"
         elsewhere = "done" if email.deal is None else "failed"
-        match chance.randrange(9):
+        match rng.randrange(9):
             case 0:
-                judged.append(({**good, "message_id": ""}, "rejected", "missing-value"))
+                expected.append(({**good, "message_id": ""}, "rejected", "missing-value"))
             case 1:
-                judged.append(({**good, "contact_id": "12x"}, "rejected", "bad-id"))
+                expected.append(({**good, "contact_id": "12x"}, "rejected", "bad-id"))
             case 2:
-                judged.append(({**good, "deal_id": STRANGER}, "rejected", "unknown-deal"))
+                expected.append(({**good, "deal_id": UNKNOWN_ID}, "rejected", "unknown-deal"))
             case 3:
-                judged.append((good, "rejected", "conflict"))
-                judged.append(({**good, "deal_id": contact.b}, "rejected", "conflict"))
+                expected.append((good, "rejected", "conflict"))
+                expected.append(({**good, "deal_id": contact.b}, "rejected", "conflict"))
             case 4:
-                judged.append((good, status, None))
-                judged.extend([({**good, "deal_name": "x"}, "duplicate", None)] * 2)
+                expected.append((good, status, None))
+                expected.extend([({**good, "deal_name": "x"}, "duplicate", None)] * 2)
             case 5:
-                judged.append(({**good, "deal_id": contact.b}, elsewhere, None))
+                expected.append(({**good, "deal_id": contact.b}, elsewhere, None))
             case 6:
-                other = next(one for one in contacts if one is not contact)
-                judged.append(({**good, "deal_id": other.a}, "failed", None))
+                other_contact = next(
+                    candidate for candidate in contacts if candidate is not contact
+                )
+                expected.append(({**good, "deal_id": other_contact.a}, "failed", None))
             case _:
-                judged.append((good, status, None))
-    return judged
+                expected.append((good, status, None))
+    return expected
 
 
-def shuffled(chance: random.Random, judged: Judged) -> Judged:
+def shuffle_rows(rng: random.Random, expected: ExpectedRows) -> ExpectedRows:
     """Return the rows in another order, the first of each duplicate still the sent one."""
-    order = sorted(judged, key=lambda _: chance.random())
-    seen: set[tuple[str, ...]] = set()
-    true: Judged = []
+    order = sorted(expected, key=lambda _: rng.random())
+    seen_keys: set[tuple[str, ...]] = set()
+    reordered: ExpectedRows = []
     statuses = {
-        key(one): status for one, status, _ in judged if status not in {"duplicate", "rejected"}
+        key(cells): status
+        for cells, status, _ in expected
+        if status not in {"duplicate", "rejected"}
     }
-    for one, status, code in order:
+    for cells, status, code in order:
         if status != "rejected":
-            status = "duplicate" if key(one) in seen else statuses[key(one)]
-            seen.add(key(one))
-        true.append((one, status, code))
-    return true
+            status = "duplicate" if key(cells) in seen_keys else statuses[key(cells)]
+            seen_keys.add(key(cells))
+        reordered.append((cells, status, code))
+    return reordered
 
 
-def key(one: Row) -> tuple[str, ...]:
+def key(cells: Row) -> tuple[str, ...]:
     """Return what makes two rows duplicates."""
-    return tuple(one[name] for name in ("contact_id", "owner_id", "message_id", "deal_id"))
+    return tuple(cells[name] for name in ("contact_id", "owner_id", "message_id", "deal_id"))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -76,14 +80,14 @@ def test_rows_are_the_sum_of_the_counts_and_each_has_its_true_status(
     linker: Command, emulator: Emulator, contacts: list[Contact], seed: int
 ) -> None:
     chance = random.Random(seed)
-    judged = shuffled(chance, drawn(chance, contacts))
+    judged = shuffle_rows(chance, draw_rows(chance, contacts))
     before = emulator.links()
     half = len(judged) // 2
     write_mapping(linker.folder / "one.csv", [one for one, _, _ in judged[:half]])
     write_mapping(linker.folder / "two.jsonl", [one for one, _, _ in judged[half:]])
-    told = linker("link", "one.csv", "two.jsonl", "--json", "--on-invalid", "skip")
-    assert told.code == 1, told
-    run = audited(told, linker.folder, len(judged))
+    command_result = linker("link", "one.csv", "two.jsonl", "--json", "--on-invalid", "skip")
+    assert command_result.code == 1, command_result
+    run = audit_run(command_result, linker.folder, len(judged))
     for number, (_, status, code) in enumerate(judged, 1):
         result = run.results[number]
         assert result["status"] == status, (number, result)
@@ -109,7 +113,7 @@ def test_mixed_rows_end_as_the_crm_has_them(
     chance.shuffle(given)
     before = emulator.links()
     write_mapping(linker.folder / "m.csv", given)
-    run = audited(linker("run", "m.csv", "--json"), linker.folder, len(given))
+    run = audit_run(linker("run", "m.csv", "--json"), linker.folder, len(given))
     assert "rejected" not in run.counts
     assert "in_doubt" not in run.counts
     refused = {
@@ -121,4 +125,4 @@ def test_mixed_rows_end_as_the_crm_has_them(
     }
     failed = {one["message_id"] for one in run.results.values() if one["status"] == "failed"}
     assert failed == refused
-    agrees(run, before, emulator.links())
+    assert_crm_matches(run, before, emulator.links())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 
-from .audit import audited
+from .audit import audit_run
 from .command import Command, rows, write_mapping
 from .servers import StandIn
 from .world import World
@@ -12,7 +12,7 @@ from .world import World
 QUICK = ("--settle-after", "0", "--rate", "off", "--json")
 
 
-def exported(crm: Command, run: str) -> list[dict[str, str]]:
+def export_run(crm: Command, run: str) -> list[dict[str, str]]:
     assert crm("export", run, "-o", f"{run}.csv").code == 0
     with (crm.folder / f"{run}.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, strict=True))
@@ -21,20 +21,20 @@ def exported(crm: Command, run: str) -> list[dict[str, str]]:
 def test_a_run_that_was_forgotten_can_be_undone_and_its_undo_exported(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
-    crm = bulklink.given(**standin.env())
+    crm = bulklink.with_env(**standin.env())
     contact = world.add(free=2, linked=4)
     before = world.links()
     given = [*rows(contact.linked, contact.b), *rows(contact.free, contact.b)]
     write_mapping(crm.folder / "m.csv", given)
-    audited(crm("relink", "m.csv", "--run-dir", "here", *QUICK), crm.folder, 6)
+    audit_run(crm("relink", "m.csv", "--run-dir", "here", *QUICK), crm.folder, 6)
     assert crm("forget", "here").code == 0
-    audited(crm("undo", "here", "--run-dir", "back", *QUICK), crm.folder, 6)
+    audit_run(crm("undo", "here", "--run-dir", "back", *QUICK), crm.folder, 6)
     assert standin.links() == before
     for run in ("here", "back"):
         assert crm("status", run, "--check").code == 0, run
-        assert [one["bulklink_status"] for one in exported(crm, run)] == ["done"] * 6
-    told = crm("history", contact.linked[0].message, "--runs-dir", ".", "--json").object["events"]
-    undos = {event["run_dir"]: event.get("undo_of") for event in told}
+        assert [one["bulklink_status"] for one in export_run(crm, run)] == ["done"] * 6
+    events = crm("history", contact.linked[0].message, "--runs-dir", ".", "--json").object["events"]
+    undos = {event["run_dir"]: event.get("undo_of") for event in events}
     assert undos["here"] is None
     assert undos["back"].endswith("here")
     assert "(undo of " in crm("history", contact.linked[0].message, "--runs-dir", ".").out
@@ -45,15 +45,15 @@ def test_a_run_that_was_forgotten_can_be_undone_and_its_undo_exported(
 def test_an_undo_that_leaves_rows_is_exported_with_them(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
-    crm = bulklink.given(**standin.env())
+    crm = bulklink.with_env(**standin.env())
     contact = world.add(free=3, linked=2)
     write_mapping(crm.folder / "m.csv", rows(contact.free, contact.b))
-    audited(crm("link", "m.csv", "--run-dir", "first", *QUICK), crm.folder, 3)
+    audit_run(crm("link", "m.csv", "--run-dir", "first", *QUICK), crm.folder, 3)
     write_mapping(crm.folder / "m.csv", rows(contact.linked))
-    audited(crm("unlink", "m.csv", "--no-snapshot", "--run-dir", "blind", *QUICK), crm.folder, 2)
+    audit_run(crm("unlink", "m.csv", "--no-snapshot", "--run-dir", "blind", *QUICK), crm.folder, 2)
     ended = crm("undo", "blind", "--run-dir", "none", *QUICK)
-    assert audited(ended, crm.folder).counts == {"rejected": 2}
-    found = exported(crm, "none")
+    assert audit_run(ended, crm.folder).counts == {"rejected": 2}
+    found = export_run(crm, "none")
     assert [one["bulklink_status"] for one in found] == ["rejected"] * 2
     assert {one["message_id"] for one in found} == {email.message for email in contact.linked}
     assert crm("status", "none", "--check").code == 0

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from .command import Command, Ended, as_csv, rows, write_mapping
-from .servers import Reply, Script, Seen, StandIn, connection, error, standing_in
+from .command import Command, CommandResult, as_csv, rows, write_mapping
+from .servers import ReceivedRequest, Reply, Script, StandIn, connection, error, serve_stand_in
 from .world import PAT, Contact, World, message_id
 
 CONTACT = World().add(free=6, linked=2)
@@ -36,7 +36,7 @@ class Case:
     arguments: tuple[str, ...] = ("link", "m.csv")
     content: str | bytes | None = as_csv(GOOD)
     code: str = "invalid-rows"
-    said: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
     reason: str = ""
     env: tuple[tuple[str, str], ...] = (("BULKLINK_API_URL", NOBODY),)
 
@@ -45,21 +45,21 @@ ROUNDED = "".join(line(f"58431040000100{n:02}000", at=n) for n in range(20))
 UNCLOSED = HEADER + line(at=1) + f'{CONTACT.id},{PAT},"{message_id("open")},1\n' + line(at=2)
 CONFLICT = HEADER + line(at=1) + line(at=2) + line(at=1, deal=CONTACT.b)
 CASES = {
-    "no-such-file": Case(("link", "nope.csv"), code="bad-file", said=("nope.csv",)),
-    "empty-file": Case(content="", code="bad-file", said=("m.csv",)),
-    "header-only": Case(content=HEADER, code="bad-file", said=("m.csv",)),
+    "no-such-file": Case(("link", "nope.csv"), code="bad-file", texts=("nope.csv",)),
+    "empty-file": Case(content="", code="bad-file", texts=("m.csv",)),
+    "header-only": Case(content=HEADER, code="bad-file", texts=("m.csv",)),
     "missing-column": Case(
-        content="contact_id,owner_id,deal_id\n1,2,3\n", code="bad-file", said=("message_id",)
+        content="contact_id,owner_id,deal_id\n1,2,3\n", code="bad-file", texts=("message_id",)
     ),
     "two-headers-for-one-column": Case(
         content="contact_id,Contact ID,owner_id,message_id,deal_id\n1,1,2,a,3\n",
         code="bad-file",
-        said=("contact_id",),
+        texts=("contact_id",),
     ),
-    "directory": Case(("link", "folder"), code="bad-file", said=("folder",)),
-    "utf-16": Case(content=as_csv(GOOD).encode("utf-16"), code="bad-file", said=("m.csv",)),
-    "rounded": Case(content=HEADER + ROUNDED, said=("text",), reason="rounded-id"),
-    "scientific": Case(content=HEADER + line("5.84E+18"), said=("5.84E+18",), reason="rounded-id"),
+    "directory": Case(("link", "folder"), code="bad-file", texts=("folder",)),
+    "utf-16": Case(content=as_csv(GOOD).encode("utf-16"), code="bad-file", texts=("m.csv",)),
+    "rounded": Case(content=HEADER + ROUNDED, texts=("text",), reason="rounded-id"),
+    "scientific": Case(content=HEADER + line("5.84E+18"), texts=("5.84E+18",), reason="rounded-id"),
     "broken-quoting": Case(
         content=HEADER + line(at=1) + f'{CONTACT.id},{PAT},"ab"c,1\n' + line(at=2),
         reason="broken-record",
@@ -77,9 +77,9 @@ CASES = {
     ),
     "conflict": Case(content=CONFLICT, reason="conflict"),
     "no-contact": Case(content=HEADER + line(at=1) + line("", at=2), reason="missing-value"),
-    "bad-id": Case(content=HEADER + line("abc", at=2), reason="bad-id", said=("abc",)),
+    "bad-id": Case(content=HEADER + line("abc", at=2), reason="bad-id", texts=("abc",)),
     "bad-op": Case(
-        ("run", "m.csv"), as_csv([{**GOOD[0], "op": "move"}]), reason="bad-op", said=("move",)
+        ("run", "m.csv"), as_csv([{**GOOD[0], "op": "move"}]), reason="bad-op", texts=("move",)
     ),
     "other-op": Case(content=as_csv([{**GOOD[0], "op": "unlink"}]), reason="bad-op"),
     "no-op": Case(("run", "m.csv"), as_csv([{**GOOD[0], "op": ""}]), reason="missing-value"),
@@ -87,65 +87,65 @@ CASES = {
     "run-dir-is-a-file": Case(("link", "m.csv", "--run-dir", "file"), code="run-dir"),
     "run-dir-below-a-file": Case(("link", "m.csv", "--run-dir", "file/here"), code="run-dir"),
     "runs-dir-is-a-file": Case(("link", "m.csv", "--runs-dir", "file"), code="run-dir"),
-    "used-run-dir": Case(("link", "m.csv", "--run-dir", "used"), code="run-dir", said=("used",)),
+    "used-run-dir": Case(("link", "m.csv", "--run-dir", "used"), code="run-dir", texts=("used",)),
     "plain-http": Case(
-        code="config", env=(("BULKLINK_API_URL", "http://example.com"),), said=("https",)
+        code="config", env=(("BULKLINK_API_URL", "http://example.com"),), texts=("https",)
     ),
     "plain-http-for-tokens": Case(
         code="config",
         env=(("BULKLINK_DC", "eu"), ("BULKLINK_ACCOUNTS_URL", "http://example.com")),
-        said=("https",),
+        texts=("https",),
     ),
-    "no-data-centre": Case(code="config", env=(), said=("BULKLINK_DC",)),
-    "unknown-data-centre": Case(code="config", env=(("BULKLINK_DC", "mars"),), said=("mars",)),
+    "no-data-centre": Case(code="config", env=(), texts=("BULKLINK_DC",)),
+    "unknown-data-centre": Case(code="config", env=(("BULKLINK_DC", "mars"),), texts=("mars",)),
     "unknown-environment": Case(
         code="config",
         env=(("BULKLINK_DC", "eu"), ("BULKLINK_ENVIRONMENT", "moon")),
-        said=("moon",),
+        texts=("moon",),
     ),
-    "batch-size-21": Case(("link", "m.csv", "--batch-size", "21"), code="usage", said=("21",)),
+    "batch-size-21": Case(("link", "m.csv", "--batch-size", "21"), code="usage", texts=("21",)),
     "batch-size-0": Case(("link", "m.csv", "--batch-size", "0"), code="usage"),
-    "concurrency": Case(("link", "m.csv", "--concurrency", "many"), code="usage", said=("many",)),
+    "concurrency": Case(("link", "m.csv", "--concurrency", "many"), code="usage", texts=("many",)),
     "rate": Case(("link", "m.csv", "--rate", "-1"), code="usage"),
-    "on-invalid": Case(("link", "m.csv", "--on-invalid", "ask"), code="usage", said=("ask",)),
+    "on-invalid": Case(("link", "m.csv", "--on-invalid", "ask"), code="usage", texts=("ask",)),
     "group-by": Case(("link", "m.csv", "--group-by", "owner"), code="usage"),
     "column": Case(("link", "m.csv", "--column", "contact_id"), code="usage"),
     "relink-without-snapshot": Case(
-        ("relink", "m.csv", "--no-snapshot"), code="usage", said=("--accept-no-put-back",)
+        ("relink", "m.csv", "--no-snapshot"), code="usage", texts=("--accept-no-put-back",)
     ),
     "mixed-relinks-without-snapshot": Case(
         ("run", "m.csv", "--no-snapshot"),
         as_csv([{**one, "op": "relink"} for one in GOOD]),
         code="usage",
-        said=("--accept-no-put-back",),
+        texts=("--accept-no-put-back",),
     ),
     "guards-without-snapshot": Case(
         ("unlink", "m.csv", "--no-snapshot"),
         as_csv([{**one, "from_deal_id": "none"} for one in GOOD]),
         code="usage",
-        said=("from_deal_id", "snapshot"),
+        texts=("from_deal_id", "snapshot"),
     ),
     "bad-guard": Case(
         ("relink", "m.csv"),
         as_csv([{**one, "from_deal_id": "the old one"} for one in GOOD]),
         reason="bad-id",
-        said=("the old one", "none"),
+        texts=("the old one", "none"),
     ),
     "no-mapping": Case(("link",), code="usage"),
-    "unknown-command": Case(("lnk", "m.csv"), code="usage", said=("lnk",)),
-    "unknown-option": Case(("link", "m.csv", "--fast"), code="usage", said=("--fast",)),
-    "no-such-run": Case(("status", "nothing-here"), said=("nothing-here",), code=""),
-    "unknown-job-key": Case(("run", "unknown.toml"), code="config", said=("btch_size",)),
-    "broken-job": Case(("run", "broken.toml"), code="", said=("broken.toml",)),
-    "job-without-its-mapping": Case(("run", "lost.toml"), code="bad-file", said=("nope.csv",)),
-    "bad-value-in-a-job": Case(("run", "bad.toml"), code="", said=("batch_size",)),
+    "unknown-command": Case(("lnk", "m.csv"), code="usage", texts=("lnk",)),
+    "unknown-option": Case(("link", "m.csv", "--fast"), code="usage", texts=("--fast",)),
+    "no-such-run": Case(("status", "nothing-here"), texts=("nothing-here",), code=""),
+    "unknown-job-key": Case(("run", "unknown.toml"), code="config", texts=("btch_size",)),
+    "broken-job": Case(("run", "broken.toml"), code="", texts=("broken.toml",)),
+    "job-without-its-mapping": Case(("run", "lost.toml"), code="bad-file", texts=("nope.csv",)),
+    "bad-value-in-a-job": Case(("run", "bad.toml"), code="", texts=("batch_size",)),
     "bad-value-in-the-environment": Case(
-        env=(("BULKLINK_API_URL", NOBODY), ("BULKLINK_BATCH_SIZE", "99")), code="", said=("99",)
+        env=(("BULKLINK_API_URL", NOBODY), ("BULKLINK_BATCH_SIZE", "99")), code="", texts=("99",)
     ),
 }
 
 
-def furnish(folder: Path, case: Case) -> Command:
+def prepare_folder(folder: Path, case: Case) -> Command:
     """Return a command in a folder with all that the cases name."""
     folder.mkdir()
     (folder / "folder").mkdir()
@@ -163,7 +163,7 @@ def furnish(folder: Path, case: Case) -> Command:
     return Command(folder, {**dict(case.env), "BULKLINK_ACCESS_TOKEN": "x"})
 
 
-Outcomes = dict[str, tuple[Path, Ended]]
+Outcomes = dict[str, tuple[Path, CommandResult]]
 
 
 @pytest.fixture(scope="module")
@@ -171,10 +171,10 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     """Run all cases."""
     top = tmp_path_factory.mktemp("bad")
 
-    def run(named: tuple[str, Case]) -> tuple[str, tuple[Path, Ended]]:
+    def run(named: tuple[str, Case]) -> tuple[str, tuple[Path, CommandResult]]:
         name, case = named
         folder = top / name.replace(" ", "-")
-        return name, (folder, furnish(folder, case)(*case.arguments, "--json"))
+        return name, (folder, prepare_folder(folder, case)(*case.arguments, "--json"))
 
     return dict(map(run, CASES.items()))
 
@@ -191,8 +191,8 @@ def test_bad_input_ends_with_2_and_says_what_where_and_what_to_do(
     assert shown["advice"], shown
     if case.code:
         assert shown["code"] == case.code, shown
-    for word in case.said:
-        assert word in ended.said, ended
+    for word in case.texts:
+        assert word in ended.output, ended
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.reason])
@@ -227,19 +227,19 @@ def test_a_person_reads_the_same_on_standard_error(
     outcomes: Outcomes, tmp_path: Path, name: str
 ) -> None:
     case, (_, asked) = CASES[name], outcomes[name]
-    ended = furnish(tmp_path / "person", case)(*case.arguments)
+    ended = prepare_folder(tmp_path / "person", case)(*case.arguments)
     assert ended.code == 2
     assert ended.out == ""
     assert asked.error["message"] in ended.err
     assert re.split(r"runs/\S*", asked.error["advice"])[-1] in " ".join(ended.err.split())
-    for word in case.said:
+    for word in case.texts:
         assert word in ended.err
 
 
 def test_twenty_faults_are_shown_and_all_are_in_the_rejects(bulklink: Command) -> None:
     bad = "".join(line("x", at=at) for at in range(30))
     (bulklink.folder / "m.csv").write_text(HEADER + bad, "utf-8")
-    command = bulklink.given(BULKLINK_API_URL=NOBODY, BULKLINK_ACCESS_TOKEN="x")
+    command = bulklink.with_env(BULKLINK_API_URL=NOBODY, BULKLINK_ACCESS_TOKEN="x")
     ended = command("link", "m.csv", "--run-dir", "here")
     assert ended.code == 2
     assert sum("bad-id" in shown or "m.csv:" in shown for shown in ended.err.split("\n")) <= 22
@@ -250,9 +250,9 @@ def test_twenty_faults_are_shown_and_all_are_in_the_rejects(bulklink: Command) -
 def test_each_row_of_a_conflict_names_the_other(outcomes: Outcomes) -> None:
     folder, _ = outcomes["conflict"]
     (rejects,) = folder.glob("runs/*/rejects.csv")
-    told = rejects.read_text("utf-8").splitlines()
-    assert len(told) == 3
-    assert all("conflict" in one for one in told[1:])
+    lines = rejects.read_text("utf-8").splitlines()
+    assert len(lines) == 3
+    assert all("conflict" in one for one in lines[1:])
 
 
 def test_a_port_that_nobody_listens_on_ends_with_3_within_15_seconds(bulklink: Command) -> None:
@@ -261,37 +261,37 @@ def test_a_port_that_nobody_listens_on_ends_with_3_within_15_seconds(bulklink: C
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         write_mapping(bulklink.folder / "m.csv", GOOD)
         started = time.monotonic()
-        ended = bulklink.given(**connection(url))("link", "m.csv")
+        ended = bulklink.with_env(**connection(url))("link", "m.csv")
         assert time.monotonic() - started < 16
     assert ended.code == 3, ended
     assert url.removeprefix("http://") in ended.err
 
 
-async def _html(_: Seen) -> Reply | None:
+async def _html(_: ReceivedRequest) -> Reply | None:
     return Reply(200, b"<!doctype html><title>Welcome</title>", kind="text/html")
 
 
-async def _empty(_: Seen) -> Reply | None:
+async def _empty(_: ReceivedRequest) -> Reply | None:
     return Reply(200, b"")
 
 
-async def _html_but_tokens(seen: Seen) -> Reply | None:
-    return None if seen.kind == "token" else await _html(seen)
+async def _html_but_tokens(request: ReceivedRequest) -> Reply | None:
+    return None if request.kind == "token" else await _html(request)
 
 
-async def _empty_but_tokens(seen: Seen) -> Reply | None:
-    return None if seen.kind == "token" else await _empty(seen)
+async def _empty_but_tokens(request: ReceivedRequest) -> Reply | None:
+    return None if request.kind == "token" else await _empty(request)
 
 
-async def _no_token_good(seen: Seen) -> Reply | None:
-    return None if seen.kind == "token" else error(401, "INVALID_TOKEN")
+async def _no_token_good(request: ReceivedRequest) -> Reply | None:
+    return None if request.kind == "token" else error(401, "INVALID_TOKEN")
 
 
-async def _no_refresh(seen: Seen) -> Reply | None:
-    return Reply(200, {"error": "invalid_code"}) if seen.kind == "token" else None
+async def _no_refresh(request: ReceivedRequest) -> Reply | None:
+    return Reply(200, {"error": "invalid_code"}) if request.kind == "token" else None
 
 
-async def _not_found(_: Seen) -> Reply | None:
+async def _not_found(_: ReceivedRequest) -> Reply | None:
     return Reply(404, b"<h1>Not Found</h1>", kind="text/html")
 
 
@@ -301,7 +301,7 @@ def shelf() -> Iterator[StandIn]:
     world = World()
     contact: Contact = world.add(free=6, linked=2)
     assert contact == CONTACT
-    with standing_in(world) as server:
+    with serve_stand_in(world) as server:
         yield server
 
 
@@ -330,14 +330,14 @@ def test_a_server_that_is_not_zoho_or_takes_no_token_ends_with_3(
     env: dict[str, str],
 ) -> None:
     shelf.script = script
-    shelf.seen.clear()
+    shelf.requests.clear()
     write_mapping(bulklink.folder / "m.csv", GOOD)
     given = {name: text for name, text in shelf.env(**env).items() if text}
-    ended = bulklink.given(**given)("link", "m.csv", "--run-dir", "here", "-q", "--json")
+    ended = bulklink.with_env(**given)("link", "m.csv", "--run-dir", "here", "-q", "--json")
     assert ended.code == 3, ended
     assert ended.err.startswith("error: ")
     assert (ended.object["state"], ended.object["exit_code"]) == ("stopped", 3)
-    assert len(shelf.seen) <= 20
+    assert len(shelf.requests) <= 20
     shown = bulklink("status", "here", "--json").object
     assert (shown["state"], shown["exit_code"]) == ("stopped", 3)
     assert shown["counts"]["pending"] == 6

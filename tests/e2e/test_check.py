@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 
-from .audit import audited
+from .audit import audit_run
 from .command import Command, rows, write_mapping
 from .world import Contact
 
 
 def test_a_run_proves_itself(linker: Command, contact: Contact) -> None:
     write_mapping(linker.folder / "m.csv", rows(contact.free[:3], contact.a))
-    run = audited(linker("link", "m.csv", "--json", "--run-dir", "run"), linker.folder, 3)
+    run = audit_run(linker("link", "m.csv", "--json", "--run-dir", "run"), linker.folder, 3)
     kept = json.loads((run.folder / "run.json").read_text("utf-8"))
     ledger = (run.folder / "ledger.jsonl").read_bytes()
     assert kept["ledger_sha256"] == hashlib.sha256(ledger).hexdigest()

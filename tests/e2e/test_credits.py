@@ -8,9 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from .audit import agrees, audited
-from .command import Command, Ended, ended, interrupt, put_down, rows, write_mapping
-from .servers import Emulator, emulating
+from .audit import assert_crm_matches, audit_run
+from .command import (
+    Command,
+    CommandResult,
+    ensure_terminated,
+    interrupt,
+    rows,
+    wait_for_exit,
+    write_mapping,
+)
+from .servers import Emulator, serve_world
 from .world import World
 
 CONTACTS = 12
@@ -22,62 +30,66 @@ def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Emulator]
     world = World()
     for _ in range(CONTACTS):
         world.add(free=1, linked=1)
-    with emulating(world, tmp_path, *getattr(request, "param", ())) as server:
+    with serve_world(world, tmp_path, *getattr(request, "param", ())) as server:
         yield server
 
 
 @pytest.fixture
 def command(bulklink: Command, served: Emulator) -> Command:
-    given = [line for one in served.world.contacts for line in rows(one.free, one.a)]
-    write_mapping(bulklink.folder / "link.csv", given)
-    given = [line for one in served.world.contacts for line in rows(one.linked, one.b)]
-    write_mapping(bulklink.folder / "relink.csv", given)
-    return bulklink.given(**served.env())
+    mapping_rows = [
+        line for contact in served.world.contacts for line in rows(contact.free, contact.a)
+    ]
+    write_mapping(bulklink.folder / "link.csv", mapping_rows)
+    mapping_rows = [
+        line for contact in served.world.contacts for line in rows(contact.linked, contact.b)
+    ]
+    write_mapping(bulklink.folder / "relink.csv", mapping_rows)
+    return bulklink.with_env(**served.env())
 
 
-def spent(served: Emulator) -> int:
+def count_credits(served: Emulator) -> int:
     calls = served.state()["calls"]
     return sum(count for kind, count in calls.items() if kind != "token")
 
 
-def stopped(told: Ended, folder: Path, by: str) -> dict[str, object]:
-    assert told.code == 4, told
-    run = audited(told, folder, CONTACTS)
-    assert (run.shown["state"], run.shown["stopped_by"]) == ("stopped", by)
-    return dict(run.shown)
+def assert_stopped(result: CommandResult, folder: Path, by: str) -> dict[str, object]:
+    assert result.code == 4, result
+    run = audit_run(result, folder, CONTACTS)
+    assert (run.summary["state"], run.summary["stopped_by"]) == ("stopped", by)
+    return dict(run.summary)
 
 
 @pytest.mark.parametrize("served", [("--credits", "9")], indirect=True)
 def test_a_run_whose_credits_are_gone_ends_with_4_and_tells_when_to_resume(
     command: Command, served: Emulator
 ) -> None:
-    told = command("link", "link.csv", "--run-dir", "r", "--json")
-    shown = stopped(told, command.folder, "credits")
-    assert spent(served) <= 9 + 10
+    result = command("link", "link.csv", "--run-dir", "r", "--json")
+    shown = assert_stopped(result, command.folder, "credits")
+    assert count_credits(served) <= 9 + 10
     kept = json.loads((command.folder / "r" / "run.json").read_text("utf-8"))
     assert str(shown["resume_at"]) == kept["resume_at"] > kept["invocations"][0]["started"]
-    assert "--when-credits-out wait" in told.err
+    assert "--when-credits-out wait" in result.err
     assert command("status", "r", "--json").object["resume_at"] == shown["resume_at"]
-    before = spent(served)
+    before = count_credits(served)
     again = command("resume", "r", "--json")
     assert again.code == 4
     assert str(shown["resume_at"]) in again.err
-    assert spent(served) <= before + 1
+    assert count_credits(served) <= before + 1
 
 
 def test_max_credits_caps_each_command_and_no_relink_is_torn(
     command: Command, served: Emulator
 ) -> None:
-    before, links = spent(served), served.links()
-    told = command("relink", "relink.csv", "--run-dir", "r", "--max-credits", "17", "--json")
-    shown = stopped(told, command.folder, "max-credits")
+    before, links = count_credits(served), served.links()
+    result = command("relink", "relink.csv", "--run-dir", "r", "--max-credits", "17", "--json")
+    shown = assert_stopped(result, command.folder, "max-credits")
     assert shown["resume_at"] is None
-    assert spent(served) - before <= 17
+    assert count_credits(served) - before <= 17
     linked = [email.message for one in served.world.contacts for email in one.linked]
     assert None not in {served.links()[message] for message in linked}
     done = command("resume", "r", "--json")
     assert done.code == 0, done
-    agrees(audited(done, command.folder, CONTACTS), links, served.links())
+    assert_crm_matches(audit_run(done, command.folder, CONTACTS), links, served.links())
 
 
 def test_two_commands_share_a_day_and_a_third_makes_no_call(
@@ -85,31 +97,31 @@ def test_two_commands_share_a_day_and_a_third_makes_no_call(
 ) -> None:
     options = ("--credits-per-day", "20", "--json")
     with (
-        put_down(command.start("link", "link.csv", "--run-dir", "a", *options)) as one,
-        put_down(command.start("relink", "relink.csv", "--run-dir", "b", *options)) as two,
+        ensure_terminated(command.start("link", "link.csv", "--run-dir", "a", *options)) as one,
+        ensure_terminated(command.start("relink", "relink.csv", "--run-dir", "b", *options)) as two,
     ):
-        codes = {ended(one).code, ended(two).code}
+        codes = {wait_for_exit(one).code, wait_for_exit(two).code}
     assert codes <= {0, 4}
     assert 4 in codes
     # The org is known after its look-up: only then is the day's file of that org looked at.
-    assert 15 <= spent(served) <= 20
+    assert 15 <= count_credits(served) <= 20
     for run in ("a", "b"):
         if command("status", run, "--json").object["state"] == "stopped":
             assert command("resume", run, "--json").code == 4
-    assert spent(served) <= 20, "the day is asked before the CRM is"
+    assert count_credits(served) <= 20, "the day is asked before the CRM is"
 
 
 @pytest.mark.parametrize(
     "served", [("--credits", "9", "--credit-window", "2", "--retry-after", "on")], indirect=True
 )
 def test_a_run_that_waits_goes_on_by_itself(command: Command, served: Emulator) -> None:
-    told = command(
+    result = command(
         *("link", "link.csv", "--json", "--when-credits-out", "wait"),
         *("--progress", "lines"),
     )
-    assert told.code == 0, told
-    assert "Waiting for credits until" in told.err
-    audited(told, command.folder, CONTACTS)
+    assert result.code == 0, result
+    assert "Waiting for credits until" in result.err
+    audit_run(result, command.folder, CONTACTS)
 
 
 @pytest.mark.parametrize("served", [("--credits", "9")], indirect=True)
@@ -118,31 +130,31 @@ def test_ctrl_c_ends_the_wait_at_once_with_130(command: Command, served: Emulato
         *("link", "link.csv", "--run-dir", "r", "--json"),
         *("--when-credits-out", "wait", "--progress", "lines"),
     )
-    with put_down(start) as process:
+    with ensure_terminated(start) as process:
         assert process.stderr is not None
         while "Waiting for credits until" not in process.stderr.readline():
             assert process.poll() is None
         shown = command("status", "r", "--json").object
         assert (shown["state"], shown["resume_at"] is None) == ("running", False)
         interrupt(process)
-        told = ended(process, within=10)
-    assert told.code == 130, told
-    assert told.object["resume_at"] is None
+        result = wait_for_exit(process, timeout=10)
+    assert result.code == 130, result
+    assert result.object["resume_at"] is None
     kept = json.loads((command.folder / "r" / "run.json").read_text("utf-8"))
     assert kept["limited"]["by"] == "credits"
 
 
 def test_a_reserve_that_leaves_nothing_to_spend_is_refused(command: Command) -> None:
-    told = command(
+    result = command(
         *("link", "link.csv", "--credits-per-day", "50", "--reserve-credits", "50", "--json"),
     )
-    assert told.code == 2, told
-    assert told.error["code"] == "usage"
+    assert result.code == 2, result
+    assert result.error["code"] == "usage"
 
 
 def test_a_day_that_cannot_be_counted_is_refused(command: Command) -> None:
     (command.folder / "state").write_text("a file", "utf-8")
-    told = command("link", "link.csv", "--credits-per-day", "5", "--json")
-    assert told.code == 2, told
-    assert told.error["code"] == "config"
+    result = command("link", "link.csv", "--credits-per-day", "5", "--json")
+    assert result.code == 2, result
+    assert result.error["code"] == "config"
     assert command("link", "link.csv", "--json").code == 0, "without a limit nobody needs it"

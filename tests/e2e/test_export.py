@@ -10,28 +10,28 @@ import duckdb
 import pytest
 from python_calamine import CalamineWorkbook
 
-from .audit import audited, mode
+from .audit import audit_run, mode
 from .command import Command, Row, row, rows, write_mapping
-from .world import STRANGER, Contact
+from .world import UNKNOWN_ID, Contact
 
 
-def linked(linker: Command, contact: Contact) -> Path:
+def run_mixed_mapping(linker: Command, contact: Contact) -> Path:
     """Run a mapping with rows of every kind: done, duplicate, failed, rejected."""
-    given: list[Row] = [
+    mapping_rows: list[Row] = [
         row(contact.free[0], contact.a, Note="=1+1"),
         row(contact.free[1], contact.a, Note="a, b"),
         row(contact.free[0], contact.a, Note="again"),
         row(contact.linked[0], contact.b, Note="on another deal"),
         row(contact.free[2], contact.a, Note="refused") | {"owner_id": "x"},
-        row(contact.free[3], STRANGER, Note="no such deal"),
+        row(contact.free[3], UNKNOWN_ID, Note="no such deal"),
     ]
-    write_mapping(linker.folder / "m.csv", given)
-    ended = linker("link", "m.csv", "--json", "--on-invalid", "skip", "--run-dir", "run")
-    audited(ended, linker.folder, 6)
+    write_mapping(linker.folder / "m.csv", mapping_rows)
+    result = linker("link", "m.csv", "--json", "--on-invalid", "skip", "--run-dir", "run")
+    audit_run(result, linker.folder, 6)
     return linker.folder / "run"
 
 
-def table(path: Path) -> list[dict[str, str]]:
+def read_table(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file, strict=True))
 
@@ -40,14 +40,16 @@ STATES = ["done", "done", "duplicate", "failed", "rejected", "rejected"]
 
 
 def test_every_row_with_what_became_of_it(linker: Command, contact: Contact) -> None:
-    linked(linker, contact)
+    run_mixed_mapping(linker, contact)
     ended = linker("export", "run", "-o", "out.csv")
     assert ended.code == 0
     assert ended.out == ""
     assert "6 rows" in ended.err
-    found = table(linker.folder / "out.csv")
+    found = read_table(linker.folder / "out.csv")
     assert [one["bulklink_status"] for one in found] == STATES
-    assert [one["Note"] for one in found] == [one["Note"] for one in table(linker.folder / "m.csv")]
+    assert [one["Note"] for one in found] == [
+        one["Note"] for one in read_table(linker.folder / "m.csv")
+    ]
     assert found[2]["bulklink_duplicate_of"] == "1"
     assert found[3]["bulklink_code"] == "ALREADY_LINKED"
     assert found[3]["bulklink_current_deal_id"] == contact.a
@@ -58,12 +60,12 @@ def test_every_row_with_what_became_of_it(linker: Command, contact: Contact) -> 
 
 
 def test_all_formats_say_the_same(linker: Command, contact: Contact) -> None:
-    linked(linker, contact)
+    run_mixed_mapping(linker, contact)
     for name in ("out.csv", "out.jsonl", "out.parquet", "out.xlsx"):
         ended = linker("export", "run", "-o", name, "--json")
         assert ended.object["rows"] == 6
         assert ended.object["counts"] == {"done": 2, "duplicate": 1, "failed": 1, "rejected": 2}
-    expected = [list(one.values()) for one in table(linker.folder / "out.csv")]
+    expected = [list(one.values()) for one in read_table(linker.folder / "out.csv")]
     lines = (linker.folder / "out.jsonl").read_text("utf-8").splitlines()
     objects = [list(json.loads(line).values()) for line in lines]
     with duckdb.connect() as connection:
@@ -81,23 +83,23 @@ def _text(cell: object) -> str:
 
 
 def test_what_failed_is_a_mapping_that_can_be_sent(linker: Command, contact: Contact) -> None:
-    linked(linker, contact)
+    run_mixed_mapping(linker, contact)
     linker("export", "run", "--status", "failed", "-o", "again.csv")
     ended = linker("relink", "again.csv", "--json", "--run-dir", "second")
-    assert audited(ended, linker.folder, 1).counts == {"done": 1}
+    assert audit_run(ended, linker.folder, 1).counts == {"done": 1}
     assert "bulklink_status" in (linker.folder / "again.csv").read_text("utf-8")
 
 
 def test_a_file_for_a_spreadsheet_is_a_mapping_too(linker: Command, contact: Contact) -> None:
-    linked(linker, contact)
+    run_mixed_mapping(linker, contact)
     linker("export", "run", "--spreadsheet", "-o", "sheet.csv", "--status", "done")
     text = (linker.folder / "sheet.csv").read_text("utf-8-sig")
     assert f'"=""{contact.id}"""' in text
     assert "'=1+1" in text
     ended = linker("unlink", "sheet.csv", "--json", "--run-dir", "second")
-    assert audited(ended, linker.folder, 2).counts == {"done": 2}
+    assert audit_run(ended, linker.folder, 2).counts == {"done": 2}
     linker("export", "second", "-o", "out.csv")
-    assert table(linker.folder / "out.csv")[0]["Note"] == "=1+1"
+    assert read_table(linker.folder / "out.csv")[0]["Note"] == "=1+1"
 
 
 def test_a_plan_that_was_not_sent_yet_is_pending(linker: Command, contact: Contact) -> None:
@@ -153,14 +155,14 @@ def test_what_cannot_be_written_is_refused(
 
 
 def test_a_file_is_replaced_where_that_is_said(linker: Command, contact: Contact) -> None:
-    linked(linker, contact)
+    run_mixed_mapping(linker, contact)
     (linker.folder / "out.csv").write_text("old", "utf-8")
     assert linker("export", "run", "-o", "out.csv", "--force").code == 0
-    assert len(table(linker.folder / "out.csv")) == 6
+    assert len(read_table(linker.folder / "out.csv")) == 6
 
 
 def test_more_rows_than_a_sheet_has_are_refused_at_once(linker: Command, contact: Contact) -> None:
-    run = linked(linker, contact)
+    run = run_mixed_mapping(linker, contact)
     record = json.loads((run / "run.json").read_text("utf-8")) | {"rows": 1_048_576}
     (run / "run.json").write_text(json.dumps(record), "utf-8")
     ended = linker("export", "run", "-o", "out.xlsx", "--json")

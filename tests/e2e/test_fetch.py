@@ -15,8 +15,16 @@ import duckdb
 import pytest
 from python_calamine import CalamineWorkbook
 
-from .command import Command, Ended, ended, interrupt, put_down, row, write_mapping
-from .servers import Reply, Seen, StandIn, error
+from .command import (
+    Command,
+    CommandResult,
+    ensure_terminated,
+    interrupt,
+    row,
+    wait_for_exit,
+    write_mapping,
+)
+from .servers import ReceivedRequest, Reply, StandIn, error
 from .world import PAT, USERS, Contact, World
 
 QUICK = ("--rate", "off")
@@ -32,26 +40,26 @@ def read(path: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
-def fetched(bulklink: Command, standin: StandIn, *arguments: str) -> Ended:
-    return bulklink.given(**standin.env())("fetch", *arguments, "--json", *QUICK)
+def run_fetch(bulklink: Command, standin: StandIn, *arguments: str) -> CommandResult:
+    return bulklink.with_env(**standin.env())("fetch", *arguments, "--json", *QUICK)
 
 
 def messages(*contacts: Contact) -> list[str]:
-    return [email.message for one in contacts for email in one.emails]
+    return [email.message for contact in contacts for email in contact.emails]
 
 
 def test_every_email_is_there_in_the_order_asked_for(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
-    one, two, none = world.add(free=23, linked=2, others=1), world.add(linked=3), world.add()
-    told = fetched(bulklink, standin, two.id, none.id, one.id, two.id, "-o", "f.csv")
-    assert told.code == 0, told
-    shown = told.object
+    one, two, none = world.add(free=23, linked=2, other_owner=1), world.add(linked=3), world.add()
+    result = run_fetch(bulklink, standin, two.id, none.id, one.id, two.id, "-o", "f.csv")
+    assert result.code == 0, result
+    shown = result.object
     assert shown["file"] == "f.csv"
     counted = {name: shown[name] for name in ("contacts", "read", "unread", "emails", "on_no_deal")}
     assert counted == {"contacts": 3, "read": 3, "unread": 0, "emails": 29, "on_no_deal": 24}
     assert shown["calls"] == {"read": 5, "lookup": 1, "retried": 0}
-    assert "3 contacts: at least 4 calls, 4 credits." in told.err
+    assert "3 contacts: at least 4 calls, 4 credits." in result.err
     rows = read(bulklink.folder / "f.csv")
     assert [line["message_id"] for line in rows] == messages(two, one)
     assert list(rows[0]) == COLUMNS
@@ -78,7 +86,7 @@ def test_every_email_is_there_in_the_order_asked_for(
 def test_every_form_holds_the_same(bulklink: Command, standin: StandIn, world: World) -> None:
     contact = world.add(free=2, linked=1)
     for name in ("f.csv", "f.jsonl", "f.csv.gz", "f.parquet", "f.xlsx"):
-        assert fetched(bulklink, standin, contact.id, "-o", name).code == 0
+        assert run_fetch(bulklink, standin, contact.id, "-o", name).code == 0
     folder = bulklink.folder
     expected = [tuple(value or None for value in line.values()) for line in read(folder / "f.csv")]
     packed = gzip.decompress((folder / "f.csv.gz").read_bytes())
@@ -89,7 +97,7 @@ def test_every_form_holds_the_same(bulklink: Command, standin: StandIn, world: W
     assert parquet == expected
     sheet = CalamineWorkbook.from_path(folder / "f.xlsx").get_sheet_by_index(0).to_python()
     assert [tuple(cell or None for cell in line) for line in sheet[1:]] == expected
-    plain = bulklink.given(**standin.env())("fetch", contact.id, "-o", "-", *QUICK)
+    plain = bulklink.with_env(**standin.env())("fetch", contact.id, "-o", "-", *QUICK)
     assert plain.out.encode() == (folder / "f.csv").read_bytes().replace(b"\r\n", b"\n") or (
         plain.out.encode() == (folder / "f.csv").read_bytes()
     )
@@ -103,16 +111,16 @@ def test_contacts_come_from_lists_and_mappings(
     folder = bulklink.folder
     (folder / "ids.txt").write_text(f"Contact ID\n{ids[2]}\n\n", "utf-8")
     (folder / "table.csv").write_text(f'Contact ID;Name\n="{ids[1]}";Ann\nzcrm_{ids[0]};Bo\n')
-    told = fetched(
+    result = run_fetch(
         bulklink, standin, ids[3], "@ids.txt", "--from-mapping", "table.csv", "-o", "f.csv"
     )
-    assert told.code == 0, told
+    assert result.code == 0, result
     got = [line["contact_id"] for line in read(folder / "f.csv")]
     assert got == [ids[3], ids[2], ids[1], ids[0]]
     (folder / "plain.jsonl").write_text(f'{{"Contact Id": "{ids[0]}"}}\n')
-    told = fetched(bulklink, standin, "--from-mapping", "plain.jsonl", "-o", "g.csv")
+    result = run_fetch(bulklink, standin, "--from-mapping", "plain.jsonl", "-o", "g.csv")
     assert [line["contact_id"] for line in read(folder / "g.csv")] == [ids[0]]
-    alone = bulklink.given(**standin.env()).alone(
+    alone = bulklink.with_env(**standin.env()).run_in_subprocess(
         "fetch", "-", "-o", "-", *QUICK, stdin=f"{ids[1]}\n"
     )
     assert alone.code == 0, alone
@@ -125,8 +133,8 @@ def test_contacts_of_rows_that_contradict_each_other_are_fetched_too(
     contact = world.add(free=1)
     rows = [row(contact.free[0], deal, op="link") for deal in (contact.a, contact.b)]
     write_mapping(bulklink.folder / "m.csv", rows)
-    told = fetched(bulklink, standin, "--from-mapping", "m.csv", "-o", "f.csv")
-    assert told.object["emails"] == 1
+    result = run_fetch(bulklink, standin, "--from-mapping", "m.csv", "-o", "f.csv")
+    assert result.object["emails"] == 1
 
 
 def test_a_contact_that_cannot_be_read_is_told_and_not_the_end(
@@ -134,7 +142,7 @@ def test_a_contact_that_cannot_be_read_is_told_and_not_the_end(
 ) -> None:
     contacts = [world.add(free=1) for _ in range(5)]
 
-    async def refuse(seen: Seen) -> Reply | None:
+    async def refuse(seen: ReceivedRequest) -> Reply | None:
         if seen.kind == "read" and seen.contact == contacts[1].id:
             return error(403, "NO_PERMISSION")
         if seen.kind == "read" and seen.contact == contacts[4].id:
@@ -142,14 +150,14 @@ def test_a_contact_that_cannot_be_read_is_told_and_not_the_end(
         return None
 
     standin.script = refuse
-    told = fetched(bulklink, standin, *[one.id for one in contacts], "-o", "f.csv")
-    assert told.code == 1, told
-    assert (told.object["read"], told.object["unread"], told.object["emails"]) == (3, 2, 3)
-    assert [(one["contact_id"], one["code"]) for one in told.object["unread_contacts"]] == [
+    result = run_fetch(bulklink, standin, *[one.id for one in contacts], "-o", "f.csv")
+    assert result.code == 1, result
+    assert (result.object["read"], result.object["unread"], result.object["emails"]) == (3, 2, 3)
+    assert [(one["contact_id"], one["code"]) for one in result.object["unread_contacts"]] == [
         (contacts[1].id, "NO_PERMISSION"),
         (contacts[4].id, "INVALID_DATA"),
     ]
-    assert contacts[4].id in told.err
+    assert contacts[4].id in result.err
 
 
 def test_if_no_contact_may_be_read_it_stops(
@@ -157,14 +165,14 @@ def test_if_no_contact_may_be_read_it_stops(
 ) -> None:
     contacts = [world.add(free=1) for _ in range(20)]
 
-    async def refuse(seen: Seen) -> Reply | None:
+    async def refuse(seen: ReceivedRequest) -> Reply | None:
         return error(403, "NO_PERMISSION") if seen.kind == "read" else None
 
     standin.script = refuse
     arguments = [*(one.id for one in contacts), "-o", "f.csv", "--concurrency", "1"]
-    told = fetched(bulklink, standin, *arguments)
-    assert told.code == 3, told
-    assert len(standin.of("read")) < 20
+    result = run_fetch(bulklink, standin, *arguments)
+    assert result.code == 3, result
+    assert len(standin.requests_of("read")) < 20
     assert not (bulklink.folder / "f.csv").exists()
 
 
@@ -173,7 +181,7 @@ def test_a_list_that_ends_too_early_is_not_taken_for_whole(
 ) -> None:
     contact = world.add(free=15)
 
-    async def cut(seen: Seen) -> Reply | None:
+    async def cut(seen: ReceivedRequest) -> Reply | None:
         if seen.kind != "read":
             return None
         page = standin._page(seen).body
@@ -181,9 +189,9 @@ def test_a_list_that_ends_too_early_is_not_taken_for_whole(
         return Reply(body=page)
 
     standin.script = cut
-    told = fetched(bulklink, standin, contact.id, "-o", "f.csv")
-    assert told.code == 1, told
-    assert told.object["unread_contacts"][0]["code"] == "list-cut"
+    result = run_fetch(bulklink, standin, contact.id, "-o", "f.csv")
+    assert result.code == 1, result
+    assert result.object["unread_contacts"][0]["code"] == "list-cut"
 
 
 def test_an_email_is_told_whatever_is_missing_of_it(
@@ -200,13 +208,17 @@ def test_an_email_is_told_whatever_is_missing_of_it(
         "no email",
     ]
 
-    async def odd(seen: Seen) -> Reply | None:
+    async def odd(seen: ReceivedRequest) -> Reply | None:
         return Reply(body={"Emails": entries}) if seen.kind == "read" else None
 
     standin.script = odd
-    told = fetched(bulklink, standin, contact.id, "-o", "f.csv")
-    assert told.code == 0, told
-    assert (told.object["emails"], told.object["nameless"], told.object["not_told"]) == (4, 2, 2)
+    result = run_fetch(bulklink, standin, contact.id, "-o", "f.csv")
+    assert result.code == 0, result
+    assert (result.object["emails"], result.object["nameless"], result.object["not_told"]) == (
+        4,
+        2,
+        2,
+    )
     rows = {line["message_id"]: line for line in read(bulklink.folder / "f.csv")}
     assert [rows[f"a{n}"]["from_deal_id"] for n in (1, 2, 3, 4)] == ["", "", "none", "78"]
     assert [rows[f"a{n}"]["direction"] for n in (1, 3, 4)] == ["", "sent", "received"]
@@ -219,27 +231,27 @@ def test_the_same_command_goes_on_where_it_was_stopped(
 ) -> None:
     contacts = [world.add(free=12) for _ in range(8)]
 
-    async def hold(seen: Seen) -> Reply | None:
+    async def hold(seen: ReceivedRequest) -> Reply | None:
         second = seen.contact in {one.id for one in contacts[4:]} and "index" in seen.query
         if seen.kind == "read" and second:
-            await standin.opened()
+            await standin.wait_for_gate()
         return None
 
     standin.script = hold
-    command = bulklink.given(**standin.env())
+    command = bulklink.with_env(**standin.env())
     arguments = ["fetch", *(one.id for one in contacts), "-o", "f.csv", "--json", *QUICK]
-    with put_down(command.start(*arguments)) as process:
-        standin.wait(lambda: standin.in_flight["read"] == 4)
+    with ensure_terminated(command.start(*arguments)) as process:
+        standin.wait_until(lambda: standin.in_flight["read"] == 4)
         _wait_for_lines(bulklink.folder / "f.csv.fetching" / "fetched.jsonl", 4)
         _stop(process, how, standin)
-    standin.wait(lambda: not standin.in_flight.total())
+    standin.wait_until(lambda: not standin.in_flight.total())
     assert not (bulklink.folder / "f.csv").exists()
-    before = len(standin.of("read"))
+    before = len(standin.requests_of("read"))
     other = command("fetch", contacts[0].id, "-o", "f.csv", "--json", *QUICK)
     assert (other.code, other.error["code"]) == (2, "usage")
-    told = command(*arguments)
-    assert told.code == 0, told
-    again = {seen.contact for seen in standin.of("read")[before:]}
+    result = command(*arguments)
+    assert result.code == 0, result
+    again = {seen.contact for seen in standin.requests_of("read")[before:]}
     assert again <= {one.id for one in contacts[4:]}
     rows = read(bulklink.folder / "f.csv")
     assert [line["message_id"] for line in rows] == messages(*contacts)
@@ -263,9 +275,9 @@ def _stop(process: Any, how: str, standin: StandIn) -> None:
     while "Stopping" not in process.stderr.readline():
         pass
     standin.gate.set()
-    told = ended(process)
-    assert told.code == 130, told
-    assert told.object["stopped_by"] == "interrupted"
+    result = wait_for_exit(process)
+    assert result.code == 130, result
+    assert result.object["stopped_by"] == "interrupted"
 
 
 def test_a_fetch_keeps_to_its_credits_and_goes_on_with_others(
@@ -273,13 +285,13 @@ def test_a_fetch_keeps_to_its_credits_and_goes_on_with_others(
 ) -> None:
     contacts = [world.add(free=1) for _ in range(5)]
     arguments = [*(one.id for one in contacts), "-o", "f.csv"]
-    told = fetched(bulklink, standin, *arguments, "--max-credits", "4")
-    assert told.code == 4, told
-    assert (told.object["stopped_by"], told.object["read"]) == ("max-credits", 3)
+    result = run_fetch(bulklink, standin, *arguments, "--max-credits", "4")
+    assert result.code == 4, result
+    assert (result.object["stopped_by"], result.object["read"]) == ("max-credits", 3)
     assert not (bulklink.folder / "f.csv").exists()
-    told = fetched(bulklink, standin, *arguments, "--max-credits", "4")
-    assert told.code == 0, told
-    assert "3 of 5 contacts were read by an earlier command" in told.err
+    result = run_fetch(bulklink, standin, *arguments, "--max-credits", "4")
+    assert result.code == 0, result
+    assert "3 of 5 contacts were read by an earlier command" in result.err
     assert len(read(bulklink.folder / "f.csv")) == 5
 
 
@@ -287,12 +299,12 @@ def test_a_fetch_that_read_nothing_is_in_nobodys_way(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contacts = [world.add(free=1), world.add(free=1)]
-    nowhere = bulklink.given(**standin.env(BULKLINK_ACCOUNTS_URL="http://127.0.0.1:9"))
-    told = nowhere("fetch", contacts[0].id, "-o", "f.csv", *QUICK)
-    assert told.code == 3, told
-    assert "nothing is kept" in told.err
-    told = fetched(bulklink, standin, contacts[1].id, "-o", "f.csv")
-    assert told.code == 0, told
+    nowhere = bulklink.with_env(**standin.env(BULKLINK_ACCOUNTS_URL="http://127.0.0.1:9"))
+    result = nowhere("fetch", contacts[0].id, "-o", "f.csv", *QUICK)
+    assert result.code == 3, result
+    assert "nothing is kept" in result.err
+    result = run_fetch(bulklink, standin, contacts[1].id, "-o", "f.csv")
+    assert result.code == 0, result
     assert [line["contact_id"] for line in read(bulklink.folder / "f.csv")] == [contacts[1].id]
 
 
@@ -301,11 +313,11 @@ def test_a_file_that_is_there_is_kept_unless_forced(
 ) -> None:
     contact = world.add(free=1)
     (bulklink.folder / "f.csv").write_text("mine\n", "utf-8")
-    told = fetched(bulklink, standin, contact.id, "-o", "f.csv")
-    assert (told.code, told.error["code"]) == (2, "usage")
+    result = run_fetch(bulklink, standin, contact.id, "-o", "f.csv")
+    assert (result.code, result.error["code"]) == (2, "usage")
     assert (bulklink.folder / "f.csv").read_text("utf-8") == "mine\n"
-    assert not standin.seen
-    assert fetched(bulklink, standin, contact.id, "-o", "f.csv", "--force").code == 0
+    assert not standin.requests
+    assert run_fetch(bulklink, standin, contact.id, "-o", "f.csv", "--force").code == 0
 
 
 @pytest.mark.parametrize(
@@ -327,11 +339,11 @@ def test_what_cannot_be_fetched_is_refused_before_any_call(
     bulklink: Command, standin: StandIn, arguments: list[str], code: str, said: str
 ) -> None:
     (bulklink.folder / "bad.txt").write_text("7\nAnn,Bo\n", "utf-8")
-    told = fetched(bulklink, standin, *arguments)
-    assert told.code == 2, told
-    assert told.error["code"] == code
-    assert said in told.out
-    assert not standin.seen
+    result = run_fetch(bulklink, standin, *arguments)
+    assert result.code == 2, result
+    assert result.error["code"] == code
+    assert said in result.out
+    assert not standin.requests
     assert not list(bulklink.folder.glob("f.*"))
 
 
@@ -339,13 +351,13 @@ def test_the_file_is_a_mapping_once_the_deals_are_filled_in(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=3)
-    fetched(bulklink, standin, contact.id, "-o", "f.csv")
+    run_fetch(bulklink, standin, contact.id, "-o", "f.csv")
     rows = [{**line, "deal_id": contact.b} for line in read(bulklink.folder / "f.csv")]
     write_mapping(bulklink.folder / "m.csv", rows)
-    told = bulklink.given(**standin.env())("link", "m.csv", "--json", *QUICK)
-    assert told.code == 0, told
-    assert told.object["counts"]["done"] == 3
-    assert not standin.of("users"), "the owners' names are in the file"
+    result = bulklink.with_env(**standin.env())("link", "m.csv", "--json", *QUICK)
+    assert result.code == 0, result
+    assert result.object["counts"]["done"] == 3
+    assert not standin.requests_of("users"), "the owners' names are in the file"
 
 
 @pytest.mark.parametrize("op", ["relink", "unlink"])
@@ -353,16 +365,16 @@ def test_the_file_guards_what_somebody_moves_meanwhile(
     bulklink: Command, standin: StandIn, world: World, op: str
 ) -> None:
     contact, other = world.add(free=2, linked=2), world.add()
-    fetched(bulklink, standin, contact.id, "-o", "f.csv")
+    run_fetch(bulklink, standin, contact.id, "-o", "f.csv")
     rows = [{**line, "deal_id": contact.b} for line in read(bulklink.folder / "f.csv")]
     write_mapping(bulklink.folder / "m.csv", rows)
     free, linked = contact.free[0].message, contact.linked[0].message
     moved = {free: contact.a, linked: other.a}
     standin.deals.update(moved)
-    command = bulklink.given(**standin.env())
-    told = command(op, "m.csv", "--run-dir", "here", "--json", *QUICK)
-    assert told.code == 1, told
-    assert told.object["counts"]["failed"] == 2
+    command = bulklink.with_env(**standin.env())
+    result = command(op, "m.csv", "--run-dir", "here", "--json", *QUICK)
+    assert result.code == 1, result
+    assert result.object["counts"]["failed"] == 2
     assert {message: standin.deals[message] for message in moved} == moved
     ledger = (bulklink.folder / "here" / "ledger.jsonl").read_text("utf-8")
     assert ledger.count('"changed-since"') == 2
@@ -372,20 +384,20 @@ def test_a_plan_tells_what_it_would_change_of_what_was_fetched(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact, other = world.add(free=3, linked=4), world.add(free=1)
-    fetched(bulklink, standin, contact.id, other.id, "-o", "f.csv")
+    run_fetch(bulklink, standin, contact.id, other.id, "-o", "f.csv")
     rows = [row(email, contact.b) for email in (*contact.free[:2], *contact.linked)]
     rows.append({**row(other.free[0], contact.b), "contact_id": contact.id})
     rows[2]["deal_id"] = contact.a
     write_mapping(bulklink.folder / "m.csv", rows)
-    calls = len(standin.seen)
+    calls = len(standin.requests)
     arguments = ("plan", "--op", "relink", "m.csv", "--compare-with", "f.csv")
-    told = bulklink(*arguments)
-    assert told.code == 0, told
+    result = bulklink(*arguments)
+    assert result.code == 0, result
     assert (
         "Compared with 8 emails of f.csv: 3 emails move from 1 deal to 1; 2 go from no deal to"
         " one; 1 already right; 1 are not this contact's."
-    ) in told.out
-    deal_a = next(line for line in told.out.splitlines() if contact.a in line)
+    ) in result.out
+    deal_a = next(line for line in result.out.splitlines() if contact.a in line)
     assert deal_a.split() == [contact.a, "3", "0", *world.deal_names()[contact.a].split()]
     shown = bulklink(*arguments, "--json").object["compare"]
     assert (shown["moved"], shown["linked"], shown["right"]) == (3, 2, 1)
@@ -394,7 +406,7 @@ def test_a_plan_tells_what_it_would_change_of_what_was_fetched(
     }  # fmt: skip
     assert shown["contacts"] == [{"contact_id": contact.id, "change": 5, "right": 1, "other": 1}]
     assert "compare" not in bulklink("plan", "--op", "relink", "m.csv", "--json").object
-    assert len(standin.seen) == calls, "no connection is opened"
+    assert len(standin.requests) == calls, "no connection is opened"
     sealed = bulklink(*arguments, "--run-dir", "here", "--json").object
     assert sealed["compare"] == shown
 
@@ -405,8 +417,8 @@ def test_what_is_no_fetched_file_is_refused(bulklink: Command, name: str) -> Non
     for file in ("m.csv", "other.csv"):
         write_mapping(bulklink.folder / file, [row(contact.free[0], contact.a)])
     (bulklink.folder / "m.txt").write_text("x", "utf-8")
-    told = bulklink("plan", "--op", "link", "m.csv", "--compare-with", name, "--json")
-    assert told.code == 2, told
-    assert told.error["code"] in ("bad-file", "usage")
-    assert name in told.error["where"]
-    assert told.error["advice"]
+    result = bulklink("plan", "--op", "link", "m.csv", "--compare-with", name, "--json")
+    assert result.code == 2, result
+    assert result.error["code"] in ("bad-file", "usage")
+    assert name in result.error["where"]
+    assert result.error["advice"]

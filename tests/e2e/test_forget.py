@@ -7,35 +7,35 @@ import json
 
 import pytest
 
-from .audit import audited
+from .audit import audit_run
 from .command import Command, row, write_mapping
 from .world import Contact
 
 SECRET = "Schmidt"
 
 
-def mapped(linker: Command, contact: Contact) -> None:
+def write_named_mapping(linker: Command, contact: Contact) -> None:
     """Write a mapping with names and a column of the user's own."""
-    given = [
+    mapping_rows = [
         row(email, contact.a, deal_name=SECRET, owner_name=SECRET, Note=SECRET)
         for email in contact.free[:3]
     ]
-    write_mapping(linker.folder / "m.csv", [*given, {**given[0], "owner_id": SECRET}])
+    write_mapping(linker.folder / "m.csv", [*mapping_rows, {**mapping_rows[0], "owner_id": SECRET}])
 
 
-def told(linker: Command) -> str:
+def read_run_text(linker: Command) -> str:
     files = [path for path in (linker.folder / "run").iterdir() if path.suffix != ".parquet"]
     return "".join(path.read_text("utf-8") for path in files)
 
 
 def test_after_a_run_ids_and_results_are_left(linker: Command, contact: Contact) -> None:
-    mapped(linker, contact)
+    write_named_mapping(linker, contact)
     linker("link", "m.csv", "--on-invalid", "skip", "--run-dir", "run")
-    assert SECRET in told(linker)
+    assert SECRET in read_run_text(linker)
     ended = linker("forget", "run", "--json")
     assert ended.code == 0
     assert ended.object["forgotten"]["complete"] is True
-    assert SECRET not in told(linker)
+    assert SECRET not in read_run_text(linker)
     check = linker("status", "run", "--check", "--json")
     assert check.code == 0
     assert check.object["check"]["forgotten"][0]["plan_before"]
@@ -54,14 +54,14 @@ def test_after_a_run_ids_and_results_are_left(linker: Command, contact: Contact)
 
 
 def test_a_plan_can_still_be_sent_with_names_looked_up(linker: Command, contact: Contact) -> None:
-    mapped(linker, contact)
+    write_named_mapping(linker, contact)
     linker("plan", "--op", "link", "m.csv", "--on-invalid", "skip", "--run-dir", "run")
     ended = linker("forget", "run", "--json")
     assert ended.code == 2
     assert ended.error["code"] == "run-dir"
     assert "--force" in ended.error["advice"]
     assert linker("forget", "run", "--force").code == 0
-    run = audited(linker("apply", "run", "--json"), linker.folder, 4)
+    run = audit_run(linker("apply", "run", "--json"), linker.folder, 4)
     assert run.counts == {"done": 3, "rejected": 1}
     assert linker("resume", "run").code == 1
     assert linker("status", "run", "--check").code == 0
@@ -70,7 +70,7 @@ def test_a_plan_can_still_be_sent_with_names_looked_up(linker: Command, contact:
 def test_forgetting_that_was_begun_is_completed_before_the_run_goes_on(
     linker: Command, contact: Contact
 ) -> None:
-    mapped(linker, contact)
+    write_named_mapping(linker, contact)
     linker("plan", "--op", "link", "m.csv", "--on-invalid", "skip", "--run-dir", "run")
     record = linker.folder / "run" / "run.json"
     begun = {"at": "2026-11-22T10:15:00.000Z", "plan_before": None, "ledger_before": None}
@@ -95,12 +95,12 @@ def test_what_is_no_run_is_refused(bulklink: Command, name: str) -> None:
 def test_columns_that_are_not_kept_never_get_into_the_run_folder(
     linker: Command, contact: Contact, way: str
 ) -> None:
-    mapped(linker, contact)
+    write_named_mapping(linker, contact)
     command, arguments = linker, ["m.csv"]
     if way == "option":
         arguments = ["m.csv", "--keep", ""]
     elif way == "variable":
-        command = linker.given(BULKLINK_KEEP="deal_name\n,")
+        command = linker.with_env(BULKLINK_KEEP="deal_name\n,")
     else:
         text = 'op = "link"\nmapping = "m.csv"\nkeep = ["deal_name"]\n'
         (linker.folder / "job.toml").write_text(text, "utf-8")
@@ -116,7 +116,7 @@ def test_columns_that_are_not_kept_never_get_into_the_run_folder(
 
 
 def test_what_is_kept_is_part_of_the_digest(linker: Command, contact: Contact) -> None:
-    mapped(linker, contact)
+    write_named_mapping(linker, contact)
     plan = ("plan", "--op", "link", "m.csv", "--on-invalid", "skip", "--json")
     digests = {linker(*plan, *keep).object["digest"] for keep in ((), ("--keep", "Note"))}
     assert len(digests) == 2

@@ -11,11 +11,12 @@ from .command import Command, row, rows, write_mapping
 from .world import Contact
 
 
-def kinds(told: Mapping[str, object]) -> list[str]:
-    events = told["events"]
+def event_kinds(history: Mapping[str, object]) -> list[str]:
+    events = history["events"]
     assert isinstance(events, list)
     return [
-        f"{one['event']} {one.get('status') or one.get('sent') or ''}".strip() for one in events
+        f"{event['event']} {event.get('status') or event.get('sent') or ''}".strip()
+        for event in events
     ]
 
 
@@ -30,21 +31,21 @@ def test_all_that_happened_to_an_email_in_the_order_of_time(
     linker("relink", "b.csv", "--run-dir", "runs/1-third")
     ended = linker("history", first.message, "--json")
     assert ended.code == 0
-    told = ended.object
-    assert told["exit_code"] == 0
-    assert told["message_id"] == first.message
-    events = told["events"]
+    history = ended.object
+    assert history["exit_code"] == 0
+    assert history["message_id"] == first.message
+    events = history["events"]
     runs = [one["run_dir"] for one in events]
     assert list(dict.fromkeys(runs)) == ["runs/2-first", "runs/3-second", "runs/1-third"]
     assert [one["ts"] for one in events] == sorted(one["ts"] for one in events)
     by_run = {run: {"events": [e for e in events if e["run_dir"] == run]} for run in runs}
-    assert kinds(by_run["runs/2-first"]) == ["planned", "call link", "result done"]
-    second = kinds(by_run["runs/3-second"])
+    assert event_kinds(by_run["runs/2-first"]) == ["planned", "call link", "result done"]
+    second = event_kinds(by_run["runs/3-second"])
     assert second[:2] == ["planned", "planned"]
     assert "result duplicate" in second
     assert second[-1] == "result failed"
     assert second.index("call link") + 1 == second.index("answer link")
-    third = kinds(by_run["runs/1-third"])
+    third = event_kinds(by_run["runs/1-third"])
     for kind in ("call read", "snapshot", "call unlink", "step", "call link"):
         assert kind in third
     assert third[-1] == "result done"
@@ -73,10 +74,10 @@ def test_refused_rows_and_other_contacts(linker: Command, contacts: list[Contact
     given = [row(email, one.a), row(email, two.a) | {"contact_id": two.id}]
     write_mapping(linker.folder / "m.csv", [*given, row(email, "x")])
     linker("plan", "--op", "link", "m.csv", "--on-invalid", "skip", "--run-dir", "runs/one")
-    told = linker("history", email.message, "--json").object
-    assert sorted(kinds(told)) == ["planned", "planned", "result rejected"]
-    told = linker("history", email.message, "--contact", two.id, "--json").object
-    assert [event["contact_id"] for event in told["events"]] == [two.id]
+    history = linker("history", email.message, "--json").object
+    assert sorted(event_kinds(history)) == ["planned", "planned", "result rejected"]
+    history = linker("history", email.message, "--contact", two.id, "--json").object
+    assert [event["contact_id"] for event in history["events"]] == [two.id]
 
 
 def test_an_email_that_no_run_knows_is_no_error(bulklink: Command) -> None:
@@ -96,7 +97,7 @@ def test_a_run_that_cannot_be_read_is_named_and_passed_over(
     (linker.folder / "runs" / "bad" / "plan.parquet").write_text("x", "utf-8")
     (linker.folder / "runs" / "worse" / "run.json").write_text("x", "utf-8")
     ended = linker("history", email.message, "--json")
-    assert kinds(ended.object) == ["planned"]
+    assert event_kinds(ended.object) == ["planned"]
     assert "bad" in ended.err
     assert "worse" in ended.err
     shutil.rmtree(linker.folder / "runs")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from .audit import agrees, audited
+from .audit import assert_crm_matches, audit_run
 from .command import Command
-from .servers import Emulator, emulating_file
+from .servers import Emulator, serve_world_file
 
 JOBS = Path(__file__).parents[2] / "jobs"
 SHIPPED = ["bulk_correction", "data_migration", "load_run"]
@@ -21,7 +21,7 @@ SHIPPED = ["bulk_correction", "data_migration", "load_run"]
 @pytest.fixture
 def rehearsed(request: pytest.FixtureRequest) -> Iterator[Emulator]:
     """Serve the world that a job is shipped with."""
-    with emulating_file(JOBS / request.param / "world.json") as emulator:
+    with serve_world_file(JOBS / request.param / "world.json") as emulator:
         yield emulator
 
 
@@ -30,17 +30,17 @@ def test_the_migration_links_unlinks_and_relinks_what_is_approved(
     bulklink: Command, rehearsed: Emulator
 ) -> None:
     before = rehearsed.links()
-    told = bulklink.given(**rehearsed.env())("run", JOBS / "data_migration.toml", "--json")
-    run = audited(told, bulklink.folder, 210)
-    assert (told.code, run.shown["op"], run.counts) == (0, "mixed", {"done": 210})
+    result = bulklink.with_env(**rehearsed.env())("run", JOBS / "data_migration.toml", "--json")
+    run = audit_run(result, bulklink.folder, 210)
+    assert (result.code, run.summary["op"], run.counts) == (0, "mixed", {"done": 210})
     ops = Counter(line["op"] for line in run.results.values())
     assert ops == {"link": 126, "relink": 56, "unlink": 28}
     assert (run.calls["link"] + run.calls["unlink"], run.calls["retried"]) == (
         run.calls["least"],
         0,
     )
-    agrees(run, before, rehearsed.links())
-    assert "--only leaves out 14 rows" in told.err
+    assert_crm_matches(run, before, rehearsed.links())
+    assert "--only leaves out 14 rows" in result.err
     record = json.loads((run.folder / "run.json").read_text("utf-8"))
     assert (record["left_out"], record["canary"]["state"]) == (14, "passed")
     kept = {name for name in run.plan_columns() if not name.startswith("bulklink_")}
@@ -52,7 +52,7 @@ def test_the_migration_links_unlinks_and_relinks_what_is_approved(
 def test_the_migration_goes_on_where_a_days_credits_ended(
     bulklink: Command, rehearsed: Emulator
 ) -> None:
-    command = bulklink.given(**rehearsed.env())
+    command = bulklink.with_env(**rehearsed.env())
     before = rehearsed.links()
     job = (JOBS / "data_migration.toml", "--credits-per-day", "60", "--reserve-credits", "1")
     first = command("run", *job, "--run-dir", "days", "--json")
@@ -60,23 +60,23 @@ def test_the_migration_goes_on_where_a_days_credits_ended(
     assert first.object["counts"]["pending"] > 0
     assert first.object["resume_at"] is not None
     last = command("resume", "days", "--credits-per-day", "40000", "--json")
-    run = audited(last, bulklink.folder, 210)
+    run = audit_run(last, bulklink.folder, 210)
     assert (last.code, run.counts) == (0, {"done": 210})
-    agrees(run, before, rehearsed.links())
+    assert_crm_matches(run, before, rehearsed.links())
 
 
 @pytest.mark.parametrize("rehearsed", ["bulk_correction"], indirect=True)
 def test_the_correction_leaves_alone_what_somebody_changed_since_the_review(
     bulklink: Command, rehearsed: Emulator
 ) -> None:
-    command = bulklink.given(**rehearsed.env())
+    command = bulklink.with_env(**rehearsed.env())
     before = rehearsed.links()
-    told = command("run", JOBS / "bulk_correction.toml", "--json")
-    run = audited(told, bulklink.folder, 120)
-    assert (told.code, run.counts) == (1, {"done": 106, "unchanged": 8, "failed": 6})
+    result = command("run", JOBS / "bulk_correction.toml", "--json")
+    run = audit_run(result, bulklink.folder, 120)
+    assert (result.code, run.counts) == (1, {"done": 106, "unchanged": 8, "failed": 6})
     failed = [line for line in run.results.values() if line["status"] == "failed"]
     assert {line["code"] for line in failed} == {"changed-since"}
-    agrees(run, before, rehearsed.links())
+    assert_crm_matches(run, before, rehearsed.links())
     back = command("undo", run.folder, "--json")
     assert (back.code, back.object["counts"]["done"]) == (0, 106)
     assert rehearsed.links() == before
@@ -89,20 +89,22 @@ def test_the_load_run_is_made_by_the_command_in_its_comments(bulklink: Command) 
     shipped = (JOBS / "load_run" / "mapping.csv").read_bytes()
     assert (bulklink.folder / "load" / "mapping.csv").read_bytes() == shipped
     truth = json.loads((bulklink.folder / "load" / "truth.json").read_text("utf-8"))["link"]
-    with emulating_file(bulklink.folder / "load" / "world.json", "--concurrency", "25") as emulator:
-        told = bulklink.given(**emulator.env())("run", JOBS / "load_run.toml", "--json")
-        run = audited(told, bulklink.folder, 200)
-        assert told.code == truth["exit_code"]
-        assert run.shown["counts"] == truth["counts"]
+    with serve_world_file(
+        bulklink.folder / "load" / "world.json", "--concurrency", "25"
+    ) as emulator:
+        result = bulklink.with_env(**emulator.env())("run", JOBS / "load_run.toml", "--json")
+        run = audit_run(result, bulklink.folder, 200)
+        assert result.code == truth["exit_code"]
+        assert run.summary["counts"] == truth["counts"]
         assert run.calls["link"] == run.calls["least"] == truth["least"]
         assert not run.calls["read"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_job_can_be_looked_at_without_a_connection(bulklink: Command, name: str) -> None:
-    told = bulklink("run", JOBS / f"{name}.toml", "--dry-run", "--json")
-    assert told.code == 0, told
-    assert told.object["rejected"] == 0
+    result = bulklink("run", JOBS / f"{name}.toml", "--dry-run", "--json")
+    assert result.code == 0, result
+    assert result.object["rejected"] == 0
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -139,10 +141,10 @@ def test_a_wrong_key_or_value_is_named_with_its_line(
     bulklink: Command, wrong: str, where: str, said: str
 ) -> None:
     (bulklink.folder / "job.toml").write_text(f'op = "link"\nmapping = "m.csv"\n{wrong}\n', "utf-8")
-    told = bulklink("run", "job.toml", "--json")
-    assert (told.code, told.error["code"]) == (2, "config")
-    assert told.error["where"] == f"job.toml:{where}"
-    assert said in told.error["message"] + told.error["advice"]
+    result = bulklink("run", "job.toml", "--json")
+    assert (result.code, result.error["code"]) == (2, "config")
+    assert result.error["where"] == f"job.toml:{where}"
+    assert said in result.error["message"] + result.error["advice"]
 
 
 @pytest.mark.parametrize(
@@ -157,5 +159,5 @@ def test_a_wrong_op_or_mapping_is_named_with_its_line(
     bulklink: Command, text: str, where: str
 ) -> None:
     (bulklink.folder / "job.toml").write_text(text, "utf-8")
-    told = bulklink("run", "job.toml", "--json")
-    assert (told.code, told.error["where"]) == (2, where)
+    result = bulklink("run", "job.toml", "--json")
+    assert (result.code, result.error["where"]) == (2, where)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from .command import Command, rows, write_mapping
-from .servers import REFRESH, SECRET, TOKEN, Emulator, Reply, Seen, StandIn, error
+from .servers import REFRESH, SECRET, TOKEN, Emulator, ReceivedRequest, Reply, StandIn, error
 from .world import Contact, World
 
 KEYS = {
@@ -23,9 +23,9 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
-def calls_of(run: Path) -> list[tuple[int, int]]:
-    told = lines(run / "ledger.jsonl")
-    return [(one["call"], one["attempt"]) for one in told if one["event"] == "call"]
+def read_calls(run: Path) -> list[tuple[int, int]]:
+    ledger_lines = lines(run / "ledger.jsonl")
+    return [(line["call"], line["attempt"]) for line in ledger_lines if line["event"] == "call"]
 
 
 def test_each_request_of_a_run_is_a_line_that_names_its_call_in_the_ledger(
@@ -33,19 +33,19 @@ def test_each_request_of_a_run_is_a_line_that_names_its_call_in_the_ledger(
 ) -> None:
     contact = world.add(free=30)
 
-    async def busy_once(seen: Seen) -> Reply | None:
+    async def busy_once(seen: ReceivedRequest) -> Reply | None:
         first = seen.kind == "link" and seen.number == 1
         return error(429, "TOO_MANY_REQUESTS") if first else None
 
     standin.script = busy_once
     write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
-    command = bulklink.given(**standin.env())
-    told = command("link", "m.csv", "--run-dir", "here", "--log", "calls.log", "--yes")
-    assert told.code == 0, told
+    command = bulklink.with_env(**standin.env())
+    result = command("link", "m.csv", "--run-dir", "here", "--log", "calls.log", "--yes")
+    assert result.code == 0, result
     logged = lines(bulklink.folder / "calls.log")
     assert {frozenset(line) for line in logged} == {frozenset(KEYS)}
     api = [line for line in logged if line["call"] is not None]
-    assert sorted((line["call"], line["attempt"]) for line in api) == calls_of(
+    assert sorted((line["call"], line["attempt"]) for line in api) == read_calls(
         bulklink.folder / "here"
     )
     assert [line["path"] for line in logged if line["call"] is None] == ["/oauth/v2/token"]
@@ -60,7 +60,7 @@ def test_the_log_holds_no_token_name_query_or_body(
     contact = world.add(linked=2)
     given = rows(contact.linked, contact.b, owner_name="Patricia Boyle", deal_name="Insurance")
     write_mapping(bulklink.folder / "m.csv", given)
-    command = bulklink.given(**standin.env(), BULKLINK_LOG="calls.log")
+    command = bulklink.with_env(**standin.env(), BULKLINK_LOG="calls.log")
     assert command("relink", "m.csv", "--yes").code == 0
     text = (bulklink.folder / "calls.log").read_text("utf-8")
     unwanted = (SECRET, REFRESH, TOKEN, "?", "owner_id", "Patricia", "Insurance")
@@ -73,7 +73,7 @@ def test_a_request_without_an_answer_is_a_line_that_says_why(bulklink: Command) 
     env = {"BULKLINK_API_URL": url, "BULKLINK_ACCESS_TOKEN": TOKEN}
     contact = World().add(free=1)
     write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
-    assert bulklink.given(**env)("link", "m.csv", "--log", "calls.log", "-q").code == 3
+    assert bulklink.with_env(**env)("link", "m.csv", "--log", "calls.log", "-q").code == 3
     assert {(line["status"], line["error"]) for line in lines(bulklink.folder / "calls.log")} == {
         (None, "nothing accepts connections there")
     }
@@ -99,7 +99,7 @@ def test_signing_in_and_out_is_logged_without_its_secrets(
 ) -> None:
     place = {"BULKLINK_API_URL": emulator.url, "BULKLINK_ACCOUNTS_URL": emulator.url}
     client = {"BULKLINK_CLIENT_ID": "demo", "BULKLINK_CLIENT_SECRET": "demo"}
-    command = bulklink.given(**place, **client, BULKLINK_GRANT_CODE="demo", BULKLINK_LOG="c.log")
+    command = bulklink.with_env(**place, **client, BULKLINK_GRANT_CODE="demo", BULKLINK_LOG="c.log")
     assert command("auth", "login").code == 0
     assert bulklink("auth", "status", "--log", "c.log").code == 0
     assert bulklink("auth", "logout", "--log", "c.log").code == 0
@@ -114,9 +114,9 @@ def test_a_log_that_cannot_be_written_is_refused_before_anything_is_sent(
     linker: Command, contact: Contact, path: str
 ) -> None:
     write_mapping(linker.folder / "m.csv", rows(contact.free[:1], contact.a))
-    told = linker("link", "m.csv", "--log", path, "--json")
-    assert told.code == 2, told
-    assert "log" in " ".join(told.error.values())
+    result = linker("link", "m.csv", "--log", path, "--json")
+    assert result.code == 2, result
+    assert "log" in " ".join(result.error.values())
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
@@ -124,6 +124,6 @@ def test_a_disk_that_is_full_ends_the_log_and_not_the_run(
     linker: Command, contact: Contact
 ) -> None:
     write_mapping(linker.folder / "m.csv", rows(contact.free[:2], contact.a))
-    told = linker("link", "m.csv", "--log", "/dev/full")
-    assert told.code == 0, told
-    assert told.err.count("the log ends here") == 1
+    result = linker("link", "m.csv", "--log", "/dev/full")
+    assert result.code == 0, result
+    assert result.err.count("the log ends here") == 1

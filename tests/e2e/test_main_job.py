@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .audit import PLAN_CALLS, PLAN_KEYS, RUN_KEYS, agrees, audited
+from .audit import PLAN_CALLS, PLAN_KEYS, RUN_KEYS, assert_crm_matches, audit_run
 from .command import PROGRAM, Command, as_csv, as_jsonl, row, rows, write_mapping
 from .servers import Emulator
 from .world import Contact
@@ -21,21 +21,23 @@ from .world import Contact
 def test_link_puts_every_email_on_its_deal(
     linker: Command, emulator: Emulator, contact: Contact, source: str
 ) -> None:
-    given = [*rows(contact.free[:25], contact.a), *rows(contact.others, contact.b)]
+    given = [*rows(contact.free[:25], contact.a), *rows(contact.other_owner, contact.b)]
     before = emulator.links()
     if source == "stdin":
-        ended = linker.alone("link", "-", "--format", "jsonl", "--json", stdin=as_jsonl(given))
+        ended = linker.run_in_subprocess(
+            "link", "-", "--format", "jsonl", "--json", stdin=as_jsonl(given)
+        )
     else:
         mapping = write_mapping(linker.folder / f"mapping.{source}", given)
         ended = linker("link", mapping.name, "--json")
     assert ended.code == 0, ended
-    run = audited(ended, linker.folder, rows=30)
+    run = audit_run(ended, linker.folder, rows=30)
     assert run.counts == {"done": 30}
-    assert (run.shown["op"], run.shown["state"], run.shown["resume_at"]) == (
+    assert (run.summary["op"], run.summary["state"], run.summary["resume_at"]) == (
         "link", "finished", None,
     )  # fmt: skip
     assert (run.calls["link"], run.calls["unlink"], run.calls["least"]) == (3, 0, 3)
-    agrees(run, before, emulator.links())
+    assert_crm_matches(run, before, emulator.links())
 
 
 def test_link_says_to_a_person_what_it_did(linker: Command, contact: Contact) -> None:
@@ -44,7 +46,7 @@ def test_link_says_to_a_person_what_it_did(linker: Command, contact: Contact) ->
     assert ended.code == 0, ended
     assert "7" in ended.out
     assert "done" in ended.out
-    assert "ledger.jsonl" in ended.said
+    assert "ledger.jsonl" in ended.output
 
 
 def test_unlink_takes_every_email_off_its_deal(
@@ -54,11 +56,11 @@ def test_unlink_takes_every_email_off_its_deal(
     before = emulator.links()
     ended = linker("unlink", write_mapping(linker.folder / "mapping.csv", given), "--json")
     assert ended.code == 0, ended
-    run = audited(ended, linker.folder, rows=21)
+    run = audit_run(ended, linker.folder, rows=21)
     assert run.counts == {"done": 21}
     assert (run.calls["link"], run.calls["unlink"], run.calls["least"]) == (0, 2, 2)
     assert all(line["deal_id"] is None for line in run.results.values())
-    agrees(run, before, emulator.links())
+    assert_crm_matches(run, before, emulator.links())
 
 
 def test_relink_moves_what_is_elsewhere_and_leaves_what_is_right(
@@ -69,11 +71,11 @@ def test_relink_moves_what_is_elsewhere_and_leaves_what_is_right(
     before = emulator.links()
     ended = linker("relink", write_mapping(linker.folder / "mapping.csv", given), "--json")
     assert ended.code == 0, ended
-    run = audited(ended, linker.folder, rows=26)
+    run = audit_run(ended, linker.folder, rows=26)
     assert run.counts == {"done": 24, "unchanged": 2}
     assert (run.calls["link"], run.calls["unlink"]) == (2, 2)
     assert run.calls["least"] == 4
-    agrees(run, before, emulator.links())
+    assert_crm_matches(run, before, emulator.links())
 
 
 def test_relink_writes_snapshot_unlink_step_and_link_in_this_order(
@@ -81,13 +83,13 @@ def test_relink_writes_snapshot_unlink_step_and_link_in_this_order(
 ) -> None:
     email = contact.linked[0]
     mapping = write_mapping(linker.folder / "mapping.csv", [row(email, contact.b)])
-    run = audited(linker("relink", mapping, "--json"), linker.folder, rows=1)
-    told = [
+    run = audit_run(linker("relink", mapping, "--json"), linker.folder, rows=1)
+    events = [
         (line["event"], line.get("op"))
         for line in run.ledger
         if line.get("row") == 1 or line.get("rows") == [1]
     ]
-    assert [one for one in told if one != ("call", "read")] == [
+    assert [one for one in events if one != ("call", "read")] == [
         ("snapshot", None),
         ("call", "unlink"),
         ("step", None),
@@ -105,7 +107,7 @@ def test_relink_writes_snapshot_unlink_step_and_link_in_this_order(
 
 def test_a_snapshot_of_an_email_on_no_deal_is_null(linker: Command, contact: Contact) -> None:
     mapping = write_mapping(linker.folder / "mapping.csv", [row(contact.free[0], contact.b)])
-    run = audited(linker("relink", mapping, "--json"), linker.folder, rows=1)
+    run = audit_run(linker("relink", mapping, "--json"), linker.folder, rows=1)
     (snapshot,) = run.lines("snapshot")
     assert snapshot["previous_deal_id"] is None
     assert not run.lines("step")
@@ -124,12 +126,12 @@ def test_a_mixed_mapping_does_each_row_as_its_op_says_and_shares_calls(
     before = emulator.links()
     ended = linker("run", write_mapping(linker.folder / "mapping.csv", given), "--json")
     assert ended.code == 0, ended
-    run = audited(ended, linker.folder, rows=30)
-    assert run.shown["op"] == "mixed"
+    run = audit_run(ended, linker.folder, rows=30)
+    assert run.summary["op"] == "mixed"
     assert run.counts == {"done": 30}
     assert (run.calls["link"], run.calls["unlink"], run.calls["least"]) == (1, 1, 2)
     assert {line["op"] for line in run.results.values()} == {"link", "unlink", "relink"}
-    agrees(run, before, emulator.links())
+    assert_crm_matches(run, before, emulator.links())
 
 
 def test_a_job_file_finds_its_mapping_beside_itself(
@@ -145,13 +147,13 @@ def test_a_job_file_finds_its_mapping_beside_itself(
     before = emulator.links()
     ended = linker("run", "jobs/job.toml", "--json")
     assert ended.code == 0, ended
-    run = audited(ended, linker.folder, rows=6)
-    assert (run.shown["op"], run.calls["link"], run.calls["least"]) == ("link", 3, 1)
-    agrees(run, before, emulator.links())
+    run = audit_run(ended, linker.folder, rows=6)
+    assert (run.summary["op"], run.calls["link"], run.calls["least"]) == ("link", 3, 1)
+    assert_crm_matches(run, before, emulator.links())
 
 
 def test_plan_forecasts_without_a_connection_or_a_file(bulklink: Command, contact: Contact) -> None:
-    given = [*rows(contact.free[:25], contact.a), *rows(contact.others, contact.b)]
+    given = [*rows(contact.free[:25], contact.a), *rows(contact.other_owner, contact.b)]
     mapping = write_mapping(bulklink.folder / "mapping.csv", [*given, given[0]])
     ended = bulklink("plan", mapping, "--op", "link", "--json")
     assert ended.code == 0, ended
@@ -251,13 +253,13 @@ def test_an_email_that_is_linked_already_is_unchanged_or_failed_elsewhere(
     before = emulator.links()
     ended = linker("link", write_mapping(linker.folder / "mapping.csv", given), "--json")
     assert ended.code == 1, ended
-    run = audited(ended, linker.folder, rows=7)
+    run = audit_run(ended, linker.folder, rows=7)
     assert run.counts == {"done": 1, "unchanged": 3, "failed": 3}
     for email in elsewhere:
         result = run.result(email.message)
         assert (result["status"], result["code"]) == ("failed", "ALREADY_LINKED")
         assert result["current_deal_id"] == contact.a
-    agrees(run, before, emulator.links())
+    assert_crm_matches(run, before, emulator.links())
 
 
 def test_the_same_mapping_again_changes_nothing(
@@ -268,7 +270,7 @@ def test_the_same_mapping_again_changes_nothing(
     before = emulator.links()
     ended = linker("link", mapping, "--json")
     assert ended.code == 0, ended
-    run = audited(ended, linker.folder, rows=22)
+    run = audit_run(ended, linker.folder, rows=22)
     assert run.counts == {"unchanged": 22}
     assert emulator.links() == before
 
@@ -281,12 +283,12 @@ def test_a_deal_that_the_contact_is_not_on_fails_that_email_alone(
     before = emulator.links()
     ended = linker("link", write_mapping(linker.folder / "mapping.csv", given), "--json")
     assert ended.code == 1, ended
-    run = audited(ended, linker.folder, rows=10)
+    run = audit_run(ended, linker.folder, rows=10)
     assert run.counts == {"done": 9, "failed": 1}
     failed = run.result(mine.free[9].message)
     assert (failed["code"], failed["status"]) == ("NOT_ALLOWED", "failed")
     assert failed["message"]
-    agrees(run, before, emulator.links())
+    assert_crm_matches(run, before, emulator.links())
 
 
 def test_a_relink_whose_link_half_is_refused_is_put_back(
@@ -297,20 +299,20 @@ def test_a_relink_whose_link_half_is_refused_is_put_back(
     before = emulator.links()
     ended = linker("relink", write_mapping(linker.folder / "mapping.csv", given), "--json")
     assert ended.code == 1, ended
-    run = audited(ended, linker.folder, rows=5)
+    run = audit_run(ended, linker.folder, rows=5)
     assert run.counts == {"done": 3, "failed": 2}
     for email in mine.linked[3:5]:
         result = run.result(email.message)
         assert (result["status"], result["current_deal_id"]) == ("failed", mine.a)
         assert result["previous_deal_id"] == mine.a
-    agrees(run, before, emulator.links())
+    assert_crm_matches(run, before, emulator.links())
 
 
 def test_demo_links_a_sample_and_says_where_the_ledger_is(bulklink: Command) -> None:
     ended = bulklink("demo")
     assert ended.code == 0, ended
     (ledger,) = bulklink.folder.glob("runs/*/ledger.jsonl")
-    assert str(ledger.relative_to(bulklink.folder)) in ended.said
+    assert str(ledger.relative_to(bulklink.folder)) in ended.output
     statuses = {
         json.loads(line).get("status")
         for line in ledger.read_text("utf-8").splitlines()
@@ -347,10 +349,10 @@ def test_plain_csv_may_have_a_bom_crlf_spaced_headers_and_own_columns(
     path = linker.folder / "mapping.csv"
     path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
     before = emulator.links()
-    run = audited(linker("link", path, "--json"), linker.folder, rows=4)
+    run = audit_run(linker("link", path, "--json"), linker.folder, rows=4)
     assert run.counts == {"done": 4}
     assert {note for (note,) in run.plan("Note")} == {"früh, „heute“"}
-    agrees(run, before, emulator.links())
+    assert_crm_matches(run, before, emulator.links())
 
 
 def test_a_run_whose_readers_went_away_is_finished_all_the_same(

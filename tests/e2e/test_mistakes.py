@@ -10,10 +10,17 @@ import click
 import pytest
 
 from bulklink.cli.completion import RunPath
-from bulklink.cli.param_types import Number, NumberOr, OneOf, Size, Tolerance, Whole
+from bulklink.cli.param_types import (
+    FailureTolerance,
+    MemorySize,
+    Number,
+    NumberOrWord,
+    OneOf,
+    WholeNumber,
+)
 from tests.cli.tree import ALL, LEAVES
 
-from .command import Command, Ended, rows, write_mapping
+from .command import Command, CommandResult, rows, write_mapping
 from .world import World
 
 NOBODY = {"BULKLINK_API_URL": "http://127.0.0.1:9", "BULKLINK_ACCESS_TOKEN": "x"}
@@ -33,15 +40,15 @@ WITHOUT_JSON = [
     for path, command in LEAVES.items()
     if not any(param.name == "as_json" for param in command.params)
 ]
-STRICT = (OneOf, Whole, Number, NumberOr, Size, Tolerance)
+STRICT = (OneOf, WholeNumber, Number, NumberOrWord, MemorySize, FailureTolerance)
 
 
-def needed(command: click.Command, *, but: str = "") -> list[str]:
-    """Return words with which a command can begin, `but` one parameter."""
+def required_words(command: click.Command, *, without: str = "") -> list[str]:
+    """Return words with which a command can begin, `without` one parameter."""
     words: list[str] = []
     for param in command.params:
-        wanted = param.required or isinstance(param, click.Argument)
-        if wanted and param.name != but:
+        is_required = param.required or isinstance(param, click.Argument)
+        if is_required and param.name != without:
             value = GIVEN.get(param.name or "", "1")
             words += [value] if isinstance(param, click.Argument) else [param.opts[0], value]
     return words
@@ -53,7 +60,7 @@ class Mistake:
 
     words: tuple[str, ...]
     code: str = "usage"
-    said: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = tuple(NOBODY.items())
 
 
@@ -61,18 +68,18 @@ Made = Iterator[tuple[str, Mistake]]
 Maker = Callable[[str, click.Command, list[str]], Made]
 
 
-def made(maker: Maker, commands: dict[str, click.Command] = LEAVES) -> dict[str, Mistake]:
+def make_mistakes(maker: Maker, commands: dict[str, click.Command] = LEAVES) -> dict[str, Mistake]:
     """Make the mistakes of a kind with all commands; their names begin with the command."""
-    found: dict[str, Mistake] = {}
+    mistakes: dict[str, Mistake] = {}
     for path, command in commands.items():
         for name, mistake in maker(path, command, path.split()[1:]):
-            found[f"{path.partition(' ')[2]} {name}".strip()] = mistake
-    return found
+            mistakes[f"{path.partition(' ')[2]} {name}".strip()] = mistake
+    return mistakes
 
 
 def unknown_option(path: str, command: click.Command, typed: list[str]) -> Made:
     del path, command
-    yield "unknown option", Mistake((*typed, "--nonsense"), said=("--nonsense",))
+    yield "unknown option", Mistake((*typed, "--nonsense"), texts=("--nonsense",))
 
 
 def misspelt_option(path: str, command: click.Command, typed: list[str]) -> Made:
@@ -80,23 +87,26 @@ def misspelt_option(path: str, command: click.Command, typed: list[str]) -> Made
     options = [param for param in command.params if isinstance(param, click.Option)]
     if options:
         name = max(options[0].opts, key=len)
-        words = (*typed, *needed(command), name[:-2] + name[-1])
-        yield "misspelt option", Mistake(words, said=("Did you mean", name))
+        words = (*typed, *required_words(command), name[:-2] + name[-1])
+        yield "misspelt option", Mistake(words, texts=("Did you mean", name))
 
 
 def too_little(path: str, command: click.Command, typed: list[str]) -> Made:
     del path
     for param in command.params:
         if param.required:
-            words = (*typed, *needed(command, but=param.name or ""))
-            yield f"without {param.name}", Mistake(words, said=("missing", "For example: bulklink"))
+            words = (*typed, *required_words(command, without=param.name or ""))
+            yield (
+                f"without {param.name}",
+                Mistake(words, texts=("missing", "For example: bulklink")),
+            )
 
 
 def too_much(path: str, command: click.Command, typed: list[str]) -> Made:
     del path
     if all(param.nargs == 1 for param in command.params):
-        words = (*typed, *needed(command), "one", "more")
-        yield "too many arguments", Mistake(words, said=("more",))
+        words = (*typed, *required_words(command), "one", "more")
+        yield "too many arguments", Mistake(words, texts=("more",))
 
 
 def bad_value(path: str, command: click.Command, typed: list[str]) -> Made:
@@ -104,38 +114,38 @@ def bad_value(path: str, command: click.Command, typed: list[str]) -> Made:
     for param in command.params:
         if isinstance(param.type, STRICT) and isinstance(param, click.Option):
             name = max(param.opts, key=len)
-            words = (*typed, *needed(command, but=param.name or ""))
-            said = (name, "nonsense")
-            yield f"bad {name}", Mistake((*words, name, "nonsense"), said=said)
+            words = (*typed, *required_words(command, without=param.name or ""))
+            texts = (name, "nonsense")
+            yield f"bad {name}", Mistake((*words, name, "nonsense"), texts=texts)
             if isinstance(param.envvar, str) and not param.multiple:
                 env = (*NOBODY.items(), (param.envvar, "nonsense"))
-                said = (param.envvar, "nonsense")
-                yield f"bad {param.envvar}", Mistake(words, said=said, env=env)
+                texts = (param.envvar, "nonsense")
+                yield f"bad {param.envvar}", Mistake(words, texts=texts, env=env)
 
 
 def no_run(path: str, command: click.Command, typed: list[str]) -> Made:
     del path
     if any(isinstance(param.type, RunPath) for param in command.params):
-        for what, run in (("missing", "nowhere"), ("a file", "file"), ("no run", "folder")):
-            words = [run if word == "nowhere" else word for word in needed(command)]
-            yield f"run is {what}", Mistake((*typed, *words), "run-dir", (run,))
+        for case_name, run in (("missing", "nowhere"), ("a file", "file"), ("no run", "folder")):
+            words = [run if word == "nowhere" else word for word in required_words(command)]
+            yield f"run is {case_name}", Mistake((*typed, *words), "run-dir", (run,))
 
 
 def no_mapping(path: str, command: click.Command, typed: list[str]) -> Made:
     del path
     for param in command.params:
         if param.name in ("mapping", "job"):
-            for what, name in (("missing", "nope.csv"), ("a folder", "folder")):
+            for case_name, name in (("missing", "nope.csv"), ("a folder", "folder")):
                 op = [] if typed[0] in ("link", "unlink", "relink") else ["--dry-run"]
                 words = [*typed, name, *(op if typed[0] == "run" else [])]
-                code = "usage" if what == "a folder" and typed[0] == "" else "bad-file"
-                yield f"mapping is {what}", Mistake(tuple(words), code, (name,))
+                code = "usage" if case_name == "a folder" and typed[0] == "" else "bad-file"
+                yield f"mapping is {case_name}", Mistake(tuple(words), code, (name,))
 
 
 def no_connection(path: str, command: click.Command, typed: list[str]) -> Made:
     del path
     if any(param.name == "log" for param in command.params) and "auth" not in typed:
-        words = (*typed, *needed(command))
+        words = (*typed, *required_words(command))
         yield "no data centre", Mistake(words, "config", ("BULKLINK_DC",), env=())
         yield (
             "unknown profile",
@@ -154,49 +164,52 @@ def no_connection(path: str, command: click.Command, typed: list[str]) -> Made:
 def no_output(path: str, command: click.Command, typed: list[str]) -> Made:
     del path
     if any(param.name == "output" and param.required for param in command.params):
-        for what, name in (
+        for case_name, name in (
             *(("there", "m.csv"), ("a folder", "folder"), ("without a folder", "no/such.csv")),
             ("of no known format", "out.doc"),
         ):
-            words = [name if word == "out.csv" else word for word in needed(command)]
-            yield f"output is {what}", Mistake((*typed, *words), said=(name.partition("/")[0],))
+            words = [name if word == "out.csv" else word for word in required_words(command)]
+            yield (
+                f"output is {case_name}",
+                Mistake((*typed, *words), texts=(name.partition("/")[0],)),
+            )
 
 
 MISTAKES = {
-    **made(unknown_option, ALL),
-    **made(misspelt_option),
-    **made(too_little),
-    **made(too_much),
-    **made(bad_value),
-    **made(no_run),
-    **made(no_mapping),
-    **made(no_connection),
-    **made(no_output),
-    "misspelt command": Mistake(("lnk",), said=("Did you mean link",)),
-    "misspelt sub-command": Mistake(("auth", "logn"), said=("Did you mean login",)),
+    **make_mistakes(unknown_option, ALL),
+    **make_mistakes(misspelt_option),
+    **make_mistakes(too_little),
+    **make_mistakes(too_much),
+    **make_mistakes(bad_value),
+    **make_mistakes(no_run),
+    **make_mistakes(no_mapping),
+    **make_mistakes(no_connection),
+    **make_mistakes(no_output),
+    "misspelt command": Mistake(("lnk",), texts=("Did you mean link",)),
+    "misspelt sub-command": Mistake(("auth", "logn"), texts=("Did you mean login",)),
     "misspelt choice": Mistake(
-        ("link", "m.csv", "--on-invalid", "skp"), said=("Did you mean skip?",)
+        ("link", "m.csv", "--on-invalid", "skp"), texts=("Did you mean skip?",)
     ),
-    "misspelt shell": Mistake(("completion", "bsh"), said=("Did you mean bash",)),
-    "misspelt version": Mistake(("--verison",), said=("Did you mean --version?",)),
-    "option before the command": Mistake(("--profile", "x", "link"), said=("behind",)),
+    "misspelt shell": Mistake(("completion", "bsh"), texts=("Did you mean bash",)),
+    "misspelt version": Mistake(("--verison",), texts=("Did you mean --version?",)),
+    "option before the command": Mistake(("--profile", "x", "link"), texts=("behind",)),
     "a word for yes": Mistake(
-        ("status",), said=("BULKLINK_CHECK",), env=(("BULKLINK_CHECK", "perhaps"),)
+        ("status",), texts=("BULKLINK_CHECK",), env=(("BULKLINK_CHECK", "perhaps"),)
     ),
     "no runs": Mistake(("history", "abc", "--runs-dir", "nope"), "run-dir", ("nope",)),
-    "no message id": Mistake(("history", "a b"), said=("MESSAGE_ID",)),
+    "no message id": Mistake(("history", "a b"), texts=("MESSAGE_ID",)),
     "world is there": Mistake(
-        ("generate", "--messages", "1", "--contacts", "1", "--out", "made"), said=("--force",)
+        ("generate", "--messages", "1", "--contacts", "1", "--out", "made"), texts=("--force",)
     ),
     "world cannot be": Mistake(
         ("generate", "--messages", "1", "--contacts", "1", "--out", "x", "--id-length", "1"),
-        said=("id_length",),
+        texts=("id_length",),
     ),
     "no world": Mistake(("emulator", "--world", "nope.json"), "bad-file", ("nope.json",)),
-    "no fault": Mistake(("emulator", "--fault", "nonsense"), said=("nonsense",)),
-    "no loopback": Mistake(("emulator", "--host", "0.0.0.0"), said=("--host",)),
+    "no fault": Mistake(("emulator", "--fault", "nonsense"), texts=("nonsense",)),
+    "no loopback": Mistake(("emulator", "--host", "0.0.0.0"), texts=("--host",)),
     "no job": Mistake(("run", "nope.toml"), "config", ("nope.toml",)),
-    "a job among mappings": Mistake(("run", "job.toml", "m.csv"), said=("job.toml",)),
+    "a job among mappings": Mistake(("run", "job.toml", "m.csv"), texts=("job.toml",)),
     "misspelt key": Mistake(("run", "job.toml"), "config", ("job.toml:3", "Did you mean rate?")),
     "misspelt value of a key": Mistake(
         ("run", "value.toml"), "config", ("value.toml:3", "Did you mean skip?")
@@ -233,39 +246,39 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_mistake_is_told_in_one_form(folder: Path, name: str) -> None:
     mistake = MISTAKES[name]
     command = Command(folder, dict(mistake.env))
-    told, asked = command(*mistake.words), as_json(command, *mistake.words)
-    assert (told.code, asked.code) == (2, 2), told
+    result, asked = command(*mistake.words), run_with_json(command, *mistake.words)
+    assert (result.code, asked.code) == (2, 2), result
     error = asked.error
     assert error["code"] == mistake.code
     assert all(error.values()), error
-    assert told.out == ""
-    assert block(told) == [
+    assert result.out == ""
+    assert error_block(result) == [
         f"error: {error['where']}: {error['message']}",
         *(f"  {line}" for line in error["advice"].splitlines()),
     ]
-    for word in mistake.said:
+    for word in mistake.texts:
         assert word in str(error), error
 
 
-def as_json(command: Command, *words: str) -> Ended:
+def run_with_json(command: Command, *words: str) -> CommandResult:
     """Run a command that shows JSON: by its option, or where it has none by the environment."""
     if any(words[: len(path)] == path for path in WITHOUT_JSON):
-        return command.given(BULKLINK_JSON="1")(*words)
+        return command.with_env(BULKLINK_JSON="1")(*words)
     return command(*words, "--json")
 
 
-def block(told: Ended) -> list[str]:
+def error_block(result: CommandResult) -> list[str]:
     """Return what a person reads of an error; warnings may stand before it."""
-    lines = [line for line in told.err.splitlines() if line]
+    lines = [line for line in result.err.splitlines() if line]
     begins = next(number for number, line in enumerate(lines) if line.startswith("error: "))
-    assert all(line.startswith("warning: ") for line in lines[:begins]), told
+    assert all(line.startswith("warning: ") for line in lines[:begins]), result
     return lines[begins:]
 
 
 def test_an_option_without_a_value_is_named_with_its_command(folder: Path) -> None:
-    told = Command(folder)("auth", "login", "--json", "--dc").error
-    assert told["message"] == "--dc needs a value."
-    assert told["where"] == "bulklink auth login"
+    result = Command(folder)("auth", "login", "--json", "--dc").error
+    assert result["message"] == "--dc needs a value."
+    assert result["where"] == "bulklink auth login"
 
 
 def test_every_command_is_tried_with_mistakes() -> None:

@@ -6,9 +6,18 @@ import re
 
 import pytest
 
-from .audit import PLAN_KEYS, audited
-from .command import Command, as_csv, as_jsonl, ended, put_down, row, rows, write_mapping
-from .servers import Emulator, Reply, Seen, StandIn
+from .audit import PLAN_KEYS, audit_run
+from .command import (
+    Command,
+    as_csv,
+    as_jsonl,
+    ensure_terminated,
+    row,
+    rows,
+    wait_for_exit,
+    write_mapping,
+)
+from .servers import Emulator, ReceivedRequest, Reply, StandIn
 from .world import PAT, Contact, World
 
 NOBODY = "http://127.0.0.1:9"
@@ -31,9 +40,9 @@ def test_the_nearer_setting_wins(
     (bulklink.folder / "job.toml").write_text(
         'op = "link"\nmapping = "m.csv"\nbatch_size = 2\n', "utf-8"
     )
-    told = bulklink.given(**env)("run", "job.toml", "--dry-run", "--json", *arguments)
-    assert told.code == 0, told
-    assert told.object["calls"]["link"] == calls
+    result = bulklink.with_env(**env)("run", "job.toml", "--dry-run", "--json", *arguments)
+    assert result.code == 0, result
+    assert result.object["calls"]["link"] == calls
 
 
 def test_repeatable_options_are_lines_in_the_environment_and_lists_in_a_job(
@@ -45,7 +54,7 @@ def test_repeatable_options_are_lines_in_the_environment_and_lists_in_a_job(
         for at, email in enumerate(contact.free)
     ]
     write_mapping(bulklink.folder / "m.csv", renamed)
-    by_environment = bulklink.given(
+    by_environment = bulklink.with_env(
         BULKLINK_COLUMN="contact_id=Who\nmessage_id=Mail",
         BULKLINK_DEFAULT=f"owner_id={PAT}\ndeal_id={contact.a}",
         BULKLINK_ONLY="team=a\ngo",
@@ -57,15 +66,15 @@ def test_repeatable_options_are_lines_in_the_environment_and_lists_in_a_job(
         "utf-8",
     )
     by_job = bulklink("run", "job.toml", "--json")
-    for told in (by_environment, by_job):
-        assert told.code == 0, told
-        assert (told.object["rows"], told.object["messages"]) == (3, 3)
+    for plan_output in (by_environment, by_job):
+        assert plan_output.code == 0, plan_output
+        assert (plan_output.object["rows"], plan_output.object["messages"]) == (3, 3)
 
 
 def test_json_in_the_environment_asks_for_json_under_every_command(bulklink: Command) -> None:
     contact = World().add(free=1)
     write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
-    command = bulklink.given(BULKLINK_JSON="1")
+    command = bulklink.with_env(BULKLINK_JSON="1")
     assert set(command("plan", "m.csv", "--op", "link").object) == PLAN_KEYS
     assert command("status").object == {"runs": []}
 
@@ -75,11 +84,11 @@ def test_a_dry_run_sends_nothing_and_says_what_a_plan_says(
 ) -> None:
     contact = world.add(free=3)
     write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
-    command = bulklink.given(**standin.env())
-    told = command("link", "m.csv", "--dry-run", "--json")
-    assert told.code == 0, told
-    assert told.object == command("plan", "m.csv", "--op", "link", "--json").object
-    assert not standin.seen
+    command = bulklink.with_env(**standin.env())
+    result = command("link", "m.csv", "--dry-run", "--json")
+    assert result.code == 0, result
+    assert result.object == command("plan", "m.csv", "--op", "link", "--json").object
+    assert not standin.requests
     assert not (bulklink.folder / "runs").exists()
 
 
@@ -87,12 +96,12 @@ def test_a_run_folder_is_named_by_time_op_and_chance_below_runs_dir(
     linker: Command, contact: Contact
 ) -> None:
     write_mapping(linker.folder / "m.csv", rows(contact.free[:1], contact.a))
-    told = linker("link", "m.csv", "--json", "--runs-dir", "mine")
-    run = audited(told, linker.folder, 1)
+    result = linker("link", "m.csv", "--json", "--runs-dir", "mine")
+    run = audit_run(result, linker.folder, 1)
     assert run.folder.parent == linker.folder / "mine"
     assert re.fullmatch(r"\d{8}T\d{6}Z-link-[0-9a-f]{4}", run.folder.name)
     shown = linker("status", "--runs-dir", "mine", "--json")
-    assert shown.object == {"runs": [run.shown]}
+    assert shown.object == {"runs": [run.summary]}
 
 
 def test_an_empty_folder_can_be_the_run_folder_and_a_used_one_cannot(
@@ -100,7 +109,7 @@ def test_an_empty_folder_can_be_the_run_folder_and_a_used_one_cannot(
 ) -> None:
     write_mapping(linker.folder / "m.csv", rows(contact.free[:1], contact.a))
     (linker.folder / "here").mkdir()
-    run = audited(linker("link", "m.csv", "--json", "--run-dir", "here"), linker.folder, 1)
+    run = audit_run(linker("link", "m.csv", "--json", "--run-dir", "here"), linker.folder, 1)
     assert run.folder == linker.folder / "here"
     kept = run.text()
     again = linker("link", "m.csv", "--json", "--run-dir", "here")
@@ -114,14 +123,14 @@ def test_a_loopback_address_needs_no_yes_whatever_the_orgs_type(
 ) -> None:
     contact = world.add(free=1)
 
-    async def production(seen: Seen) -> Reply | None:
+    async def production(seen: ReceivedRequest) -> Reply | None:
         org = {"id": "58", "company_name": "Real", "zgid": "9", "type": "Production"}
         return Reply(body={"org": [org]}) if seen.kind == "org" else None
 
     standin.script = production
     write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
-    told = bulklink.given(**standin.env())("link", "m.csv", "--json")
-    assert audited(told, bulklink.folder, 1).counts == {"done": 1}
+    result = bulklink.with_env(**standin.env())("link", "m.csv", "--json")
+    assert audit_run(result, bulklink.folder, 1).counts == {"done": 1}
 
 
 def test_calls_in_flight_stay_below_concurrency(
@@ -129,18 +138,20 @@ def test_calls_in_flight_stay_below_concurrency(
 ) -> None:
     many = [world.add(free=1) for _ in range(12)]
 
-    async def hold(seen: Seen) -> Reply | None:
+    async def hold(seen: ReceivedRequest) -> Reply | None:
         if seen.kind == "link":
-            await standin.opened()
+            await standin.wait_for_gate()
         return None
 
     standin.script = hold
     write_mapping(bulklink.folder / "m.csv", [row(one.free[0], one.a) for one in many])
-    command = bulklink.given(**standin.env())
-    with put_down(command.start("link", "m.csv", "--json", "--concurrency", "3")) as process:
-        standin.wait(lambda: standin.in_flight["link"] == 3)
+    command = bulklink.with_env(**standin.env())
+    with ensure_terminated(
+        command.start("link", "m.csv", "--json", "--concurrency", "3")
+    ) as process:
+        standin.wait_until(lambda: standin.in_flight["link"] == 3)
         standin.gate.set()
-        run = audited(ended(process), bulklink.folder, 12)
+        run = audit_run(wait_for_exit(process), bulklink.folder, 12)
     assert run.counts == {"done": 12}
     assert standin.most_in_flight == 3
 
@@ -148,9 +159,9 @@ def test_calls_in_flight_stay_below_concurrency(
 def test_the_rate_is_held(bulklink: Command, standin: StandIn, world: World) -> None:
     many = [world.add(free=1) for _ in range(16)]
     write_mapping(bulklink.folder / "m.csv", [row(one.free[0], one.a) for one in many])
-    told = bulklink.given(**standin.env())("link", "m.csv", "--json", "--rate", "10")
-    assert audited(told, bulklink.folder, 16).counts == {"done": 16}
-    calls = standin.of("link")
+    result = bulklink.with_env(**standin.env())("link", "m.csv", "--json", "--rate", "10")
+    assert audit_run(result, bulklink.folder, 16).counts == {"done": 16}
+    calls = standin.requests_of("link")
     most = max(sum(one.at <= other.at < one.at + 1 for other in calls) for one in calls)
     assert most < 16
     assert calls[-1].at - calls[0].at >= 0.5
@@ -163,15 +174,17 @@ def test_a_mapping_on_standard_input_has_the_format_that_is_told(
     contact = World().add(free=2)
     given = rows(contact.free, contact.a)
     text = as_csv(given) if name == "csv" else as_jsonl(given)
-    told = bulklink.alone("plan", "-", "--format", name, "--op", "link", "--json", stdin=text)
-    assert told.code == 0, told
-    assert told.object["messages"] == 2
+    result = bulklink.run_in_subprocess(
+        "plan", "-", "--format", name, "--op", "link", "--json", stdin=text
+    )
+    assert result.code == 0, result
+    assert result.object["messages"] == 2
 
 
 def test_rows_are_numbered_over_all_files(linker: Command, contact: Contact) -> None:
     write_mapping(linker.folder / "one.csv", rows(contact.free[:2], contact.a))
     write_mapping(linker.folder / "two.jsonl", rows(contact.free[2:4], contact.a))
-    run = audited(linker("link", "one.csv", "two.jsonl", "--json"), linker.folder, 4)
+    run = audit_run(linker("link", "one.csv", "two.jsonl", "--json"), linker.folder, 4)
     assert [run.results[number]["message_id"] for number in (1, 2, 3, 4)] == [
         email.message for email in contact.free[:4]
     ]
@@ -179,31 +192,31 @@ def test_rows_are_numbered_over_all_files(linker: Command, contact: Contact) -> 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "192.0.2.1"])
 def test_the_emulator_serves_loopback_alone(bulklink: Command, address: str) -> None:
-    told = bulklink.alone("emulator", "--host", address, within=10)
-    assert told.code == 2
-    assert "loopback" in told.err
+    result = bulklink.run_in_subprocess("emulator", "--host", address, timeout=10)
+    assert result.code == 2
+    assert "loopback" in result.err
 
 
 def test_the_emulator_names_the_world_that_it_cannot_read(bulklink: Command) -> None:
     (bulklink.folder / "world.json").write_text("{", "utf-8")
-    told = bulklink.alone("emulator", "--world", "world.json", within=10)
-    assert told.code == 2
-    assert "world.json" in told.err
+    result = bulklink.run_in_subprocess("emulator", "--world", "world.json", timeout=10)
+    assert result.code == 2
+    assert "world.json" in result.err
 
 
 def test_a_quiet_run_says_its_summary_alone(linker: Command, contact: Contact) -> None:
     write_mapping(linker.folder / "m.csv", rows(contact.free[:2], contact.a))
-    told = linker("link", "m.csv", "-q")
-    assert told.code == 0
-    assert "done" in told.out
-    assert not told.err.strip()
+    result = linker("link", "m.csv", "-q")
+    assert result.code == 0
+    assert "done" in result.out
+    assert not result.err.strip()
 
 
 def test_the_readers_end_of_standard_output_may_close_early(
     linker: Command, contact: Contact
 ) -> None:
     write_mapping(linker.folder / "m.csv", rows(contact.free[:2], contact.a))
-    with put_down(linker.start("link", "m.csv", "--run-dir", "here")) as process:
+    with ensure_terminated(linker.start("link", "m.csv", "--run-dir", "here")) as process:
         assert process.stdout is not None
         process.stdout.close()
         assert process.stderr is not None

@@ -7,24 +7,24 @@ import shutil
 
 from .audit import mode
 from .command import Command, row, write_mapping
-from .world import STRANGER, Contact
+from .world import UNKNOWN_ID, Contact
 
 
-def linked(linker: Command, contact: Contact) -> None:
+def run_mixed_mapping(linker: Command, contact: Contact) -> None:
     """Run a mapping with rows that are done, failed and refused."""
-    given = [
+    mapping_rows = [
         row(contact.free[0], contact.a, deal_name="Harbour deal"),
         row(contact.free[1], contact.a, deal_name="Harbour deal"),
         row(contact.linked[0], contact.b),
-        row(contact.free[2], STRANGER),
+        row(contact.free[2], UNKNOWN_ID),
         row(contact.free[3], contact.a) | {"owner_id": "x"},
     ]
-    write_mapping(linker.folder / "m.csv", given)
+    write_mapping(linker.folder / "m.csv", mapping_rows)
     assert linker("link", "m.csv", "--on-invalid", "skip", "--run-dir", "run").code == 1
 
 
 def test_a_run_its_copy_and_its_undo_have_a_page(linker: Command, contact: Contact) -> None:
-    linked(linker, contact)
+    run_mixed_mapping(linker, contact)
     page = linker.folder / "run" / "report.html"
     assert "bulklink report run" in linker("status", "run").out
     ended = linker("report", "run")

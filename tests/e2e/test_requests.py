@@ -6,10 +6,10 @@ import csv
 from collections import Counter
 from math import ceil
 
-from .audit import agrees, audited
+from .audit import assert_crm_matches, audit_run
 from .command import Command, row, rows, write_mapping
-from .servers import SECRET, TOKEN, Reply, Seen, StandIn, error
-from .world import JACOB, MODULE, PAT, STRANGER, USERS, World
+from .servers import SECRET, TOKEN, ReceivedRequest, Reply, StandIn, error
+from .world import JACOB, MODULE, PAT, UNKNOWN_ID, USERS, World
 
 
 def test_a_link_call_equals_the_documented_sample(
@@ -17,8 +17,10 @@ def test_a_link_call_equals_the_documented_sample(
 ) -> None:
     contact = world.add(free=2)
     mapping = write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
-    run = audited(bulklink.given(**standin.env())("link", mapping, "--json"), bulklink.folder, 2)
-    (call,) = standin.of("link")
+    run = audit_run(
+        bulklink.with_env(**standin.env())("link", mapping, "--json"), bulklink.folder, 2
+    )
+    (call,) = standin.requests_of("link")
     assert call.path == f"/crm/v8/Contacts/{contact.id}/Emails/actions/link_record"
     assert call.headers["Authorization"] == f"Zoho-oauthtoken {TOKEN}"
     assert call.query_string == ""
@@ -36,7 +38,7 @@ def test_a_link_call_equals_the_documented_sample(
     ]
     assert set(call.body) == {"Emails"}
     assert sorted(call.body["Emails"], key=str) == sorted(expected, key=str)
-    assert run.calls["lookup"] == len(standin.of("org", "module", "deals", "users"))
+    assert run.calls["lookup"] == len(standin.requests_of("org", "module", "deals", "users"))
 
 
 def test_secrets_for_a_token_go_in_the_body_and_not_in_the_address(
@@ -44,14 +46,14 @@ def test_secrets_for_a_token_go_in_the_body_and_not_in_the_address(
 ) -> None:
     contact = world.add(free=1)
     mapping = write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
-    command = bulklink.given(**standin.env())
+    command = bulklink.with_env(**standin.env())
     assert command("link", mapping).code == 0
     assert command("unlink", mapping).code == 0
-    (token,) = standin.of("token")
+    (token,) = standin.requests_of("token")
     assert token.query_string == ""
     assert f"client_secret={SECRET}" in token.body
     assert "grant_type=refresh_token" in token.body
-    (unlink,) = standin.of("unlink")
+    (unlink,) = standin.requests_of("unlink")
     assert unlink.path == f"/crm/v8/Contacts/{contact.id}/Emails/actions/link_record"
     assert unlink.query == {"owner_id": PAT, "message_ids": contact.free[0].message}
 
@@ -61,21 +63,21 @@ def test_link_calls_are_the_fewest_for_every_size_of_a_group(
 ) -> None:
     sizes = [1, 19, 20, 21, 40, 41]
     many = [world.add(free=size) for size in sizes]
-    many.append(world.add(free=21, others=21))
+    many.append(world.add(free=21, other_owner=21))
     given = [line for one in many for line in rows(one.emails, one.a)]
     given = given[::2] + given[1::2]
-    ended = bulklink.given(**standin.env())(
+    ended = bulklink.with_env(**standin.env())(
         "link", write_mapping(bulklink.folder / "m.csv", given), "--json"
     )
-    run = audited(ended, bulklink.folder, len(given))
-    calls = Counter(call.contact for call in standin.of("link"))
+    run = audit_run(ended, bulklink.folder, len(given))
+    calls = Counter(call.contact for call in standin.requests_of("link"))
     expected = {one.id: ceil(size / 20) for one, size in zip(many, sizes, strict=False)}
     assert calls == {**expected, many[-1].id: 4}
-    assert all(len(call.messages) <= 20 for call in standin.of("link"))
-    for call in standin.of("link"):
+    assert all(len(call.messages) <= 20 for call in standin.requests_of("link"))
+    for call in standin.requests_of("link"):
         assert len({one["owner"]["id"] for one in call.body["Emails"]}) == 1
     assert run.calls["link"] == run.calls["least"] == calls.total()
-    agrees(run, world.links(), standin.links())
+    assert_crm_matches(run, world.links(), standin.links())
 
 
 def test_unlink_calls_are_the_fewest_within_20_emails_and_2000_characters(
@@ -84,26 +86,26 @@ def test_unlink_calls_are_the_fewest_within_20_emails_and_2000_characters(
     needed = {64: (41, 3), 99: (20, 1), 100: (20, 2), 200: (20, 3), 500: (7, 3)}
     many = {length: world.add(linked=n, length=length) for length, (n, _) in needed.items()}
     given = [line for one in many.values() for line in rows(one.linked)]
-    ended = bulklink.given(**standin.env())(
+    ended = bulklink.with_env(**standin.env())(
         "unlink", write_mapping(bulklink.folder / "m.csv", given), "--json"
     )
-    run = audited(ended, bulklink.folder, len(given))
-    for call in standin.of("unlink"):
+    run = audit_run(ended, bulklink.folder, len(given))
+    for call in standin.requests_of("unlink"):
         assert len(call.query["message_ids"]) <= 2000
         assert len(call.messages) <= 20
-    calls = Counter(call.contact for call in standin.of("unlink"))
+    calls = Counter(call.contact for call in standin.requests_of("unlink"))
     assert calls == {many[length].id: calls for length, (_, calls) in needed.items()}
     assert run.calls["unlink"] == run.calls["least"] == calls.total()
-    agrees(run, world.links(), standin.links())
+    assert_crm_matches(run, world.links(), standin.links())
 
 
 def test_unlinks_are_grouped_by_owner(bulklink: Command, standin: StandIn, world: World) -> None:
-    contact = world.add(linked=3, others=2)
+    contact = world.add(linked=3, other_owner=2)
     mapping = write_mapping(bulklink.folder / "m.csv", rows(contact.emails))
-    told = bulklink.given(**standin.env())("unlink", mapping, "--no-snapshot", "--json")
-    audited(told, bulklink.folder, 5)
+    result = bulklink.with_env(**standin.env())("unlink", mapping, "--no-snapshot", "--json")
+    audit_run(result, bulklink.folder, 5)
     assert Counter(
-        (call.query["owner_id"], len(call.messages)) for call in standin.of("unlink")
+        (call.query["owner_id"], len(call.messages)) for call in standin.requests_of("unlink")
     ) == {(PAT, 3): 1, (JACOB, 2): 1}
 
 
@@ -112,12 +114,12 @@ def test_emails_of_several_deals_share_a_link_call(
 ) -> None:
     contact = world.add(free=20)
     given = [*rows(contact.free[:10], contact.a), *rows(contact.free[10:], contact.b)]
-    ended = bulklink.given(**standin.env())(
+    ended = bulklink.with_env(**standin.env())(
         "link", write_mapping(bulklink.folder / "m.csv", given), "--json"
     )
-    run = audited(ended, bulklink.folder, 20)
-    assert len(standin.of("link")) == run.calls["least"] == 1
-    agrees(run, world.links(), standin.links())
+    run = audit_run(ended, bulklink.folder, 20)
+    assert len(standin.requests_of("link")) == run.calls["least"] == 1
+    assert_crm_matches(run, world.links(), standin.links())
 
 
 def test_relink_packs_its_halves_apart_and_unlinks_before_it_links(
@@ -125,17 +127,17 @@ def test_relink_packs_its_halves_apart_and_unlinks_before_it_links(
 ) -> None:
     contact = world.add(free=15, linked=25)
     mapping = write_mapping(bulklink.folder / "m.csv", rows(contact.emails, contact.b))
-    ended = bulklink.given(**standin.env())("relink", mapping, "--json")
-    run = audited(ended, bulklink.folder, 40)
-    assert len(standin.of("unlink")) == 2
-    assert len(standin.of("link")) == 2
+    ended = bulklink.with_env(**standin.env())("relink", mapping, "--json")
+    run = audit_run(ended, bulklink.folder, 40)
+    assert len(standin.requests_of("unlink")) == 2
+    assert len(standin.requests_of("link")) == 2
     taken_off: set[str] = {email.message for email in contact.free}
-    for call in standin.of("unlink", "link"):
+    for call in standin.requests_of("unlink", "link"):
         if call.kind == "unlink":
             taken_off |= set(call.messages)
         else:
             assert set(call.messages) <= taken_off
-    agrees(run, world.links(), standin.links())
+    assert_crm_matches(run, world.links(), standin.links())
 
 
 def test_batch_size_is_the_most_that_a_call_carries(
@@ -143,36 +145,36 @@ def test_batch_size_is_the_most_that_a_call_carries(
 ) -> None:
     contact = world.add(free=11)
     mapping = write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
-    ended = bulklink.given(**standin.env())("link", mapping, "--json", "--batch-size", "5")
-    run = audited(ended, bulklink.folder, 11)
-    assert sorted(len(call.messages) for call in standin.of("link")) == [1, 5, 5]
+    ended = bulklink.with_env(**standin.env())("link", mapping, "--json", "--batch-size", "5")
+    run = audit_run(ended, bulklink.folder, 11)
+    assert sorted(len(call.messages) for call in standin.requests_of("link")) == [1, 5, 5]
     assert (run.calls["link"], run.calls["least"]) == (3, 1)
 
 
 def test_both_documented_answers_of_the_single_endpoint_count_as_linked(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
-    echoed, told, two = world.add(free=1), world.add(free=1), world.add(free=2)
-    given = [line for one in (echoed, told, two) for line in rows(one.free, one.a)]
+    echoed, succeeded, two = world.add(free=1), world.add(free=1), world.add(free=2)
+    given = [line for one in (echoed, succeeded, two) for line in rows(one.free, one.a)]
 
-    async def echo(seen: Seen) -> Reply | None:
+    async def echo(seen: ReceivedRequest) -> Reply | None:
         if seen.kind == "link-one" and seen.contact == echoed.id:
             standin.deals[seen.messages[0]] = echoed.a
             return Reply(body=seen.body)
         return None
 
     standin.script = echo
-    ended = bulklink.given(**standin.env())(
+    ended = bulklink.with_env(**standin.env())(
         "link", write_mapping(bulklink.folder / "m.csv", given), "--json", "--single-endpoint"
     )
-    run = audited(ended, bulklink.folder, 4)
+    run = audit_run(ended, bulklink.folder, 4)
     assert run.counts == {"done": 4}
-    assert {call.contact for call in standin.of("link-one")} == {echoed.id, told.id}
-    assert {call.contact for call in standin.of("link")} == {two.id}
-    for call in standin.of("link-one"):
+    assert {call.contact for call in standin.requests_of("link-one")} == {echoed.id, succeeded.id}
+    assert {call.contact for call in standin.requests_of("link")} == {two.id}
+    for call in standin.requests_of("link-one"):
         (item,) = call.body["Emails"]
         assert set(item) == {"owner", "linked_record"}
-    agrees(run, world.links(), standin.links())
+    assert_crm_matches(run, world.links(), standin.links())
 
 
 def test_a_single_unlink_names_its_owner_in_the_query(
@@ -180,12 +182,12 @@ def test_a_single_unlink_names_its_owner_in_the_query(
 ) -> None:
     contact = world.add(linked=1)
     mapping = write_mapping(bulklink.folder / "m.csv", rows(contact.linked))
-    ended = bulklink.given(**standin.env())("unlink", mapping, "--json", "--single-endpoint")
-    run = audited(ended, bulklink.folder, 1)
-    (call,) = standin.of("unlink-one")
+    ended = bulklink.with_env(**standin.env())("unlink", mapping, "--json", "--single-endpoint")
+    run = audit_run(ended, bulklink.folder, 1)
+    (call,) = standin.requests_of("unlink-one")
     assert call.query == {"owner_id": PAT}
     assert call.messages == [contact.linked[0].message]
-    agrees(run, world.links(), standin.links())
+    assert_crm_matches(run, world.links(), standin.links())
 
 
 def test_no_names_sends_ids_alone_and_a_known_module_is_not_looked_up(
@@ -194,9 +196,9 @@ def test_no_names_sends_ids_alone_and_a_known_module_is_not_looked_up(
     contact = world.add(free=1)
     given = rows(contact.free, contact.a, deal_name="Given", owner_name="Given")
     mapping = write_mapping(bulklink.folder / "m.csv", given)
-    command = bulklink.given(**standin.env(), BULKLINK_DEALS_MODULE_ID="5843104000000009999")
-    audited(command("link", mapping, "--json", "--no-names"), bulklink.folder, 1)
-    (call,) = standin.of("link")
+    command = bulklink.with_env(**standin.env(), BULKLINK_DEALS_MODULE_ID="5843104000000009999")
+    audit_run(command("link", mapping, "--json", "--no-names"), bulklink.folder, 1)
+    (call,) = standin.requests_of("link")
     assert call.body["Emails"] == [
         {
             "owner": {"id": PAT},
@@ -207,7 +209,7 @@ def test_no_names_sends_ids_alone_and_a_known_module_is_not_looked_up(
             },
         }
     ]
-    assert not standin.of("deals", "users", "module")
+    assert not standin.requests_of("deals", "users", "module")
 
 
 def test_missing_names_are_looked_up_in_bulk_and_given_ones_are_not(
@@ -217,20 +219,20 @@ def test_missing_names_are_looked_up_in_bulk_and_given_ones_are_not(
     named = many.pop()
     given = [line for one in many for line in rows(one.free, one.a)]
     given += rows(named.free, named.a, deal_name="My deal", owner_name="My Patricia")
-    ended = bulklink.given(**standin.env())(
+    ended = bulklink.with_env(**standin.env())(
         "link", write_mapping(bulklink.folder / "m.csv", given), "--json"
     )
-    run = audited(ended, bulklink.folder, 60)
+    run = audit_run(ended, bulklink.folder, 60)
     assert run.counts == {"done": 60}
-    asked = [one for call in standin.of("deals") for one in call.query["ids"].split(",")]
+    asked = [one for call in standin.requests_of("deals") for one in call.query["ids"].split(",")]
     assert sorted(asked) == sorted(one.a for one in many)
-    assert len(standin.of("deals")) == 2
-    for call in standin.of("deals"):
+    assert len(standin.requests_of("deals")) == 2
+    for call in standin.requests_of("deals"):
         assert len(call.query["ids"]) <= 1024
         assert "Deal_Name" in call.query["fields"].split(",")
-    (users,) = standin.of("users")
+    (users,) = standin.requests_of("users")
     assert users.query["type"] == "AllUsers"
-    (call,) = (call for call in standin.of("link") if call.contact == named.id)
+    (call,) = (call for call in standin.requests_of("link") if call.contact == named.id)
     (item,) = call.body["Emails"]
     assert item["linked_record"]["name"] == "My deal"
     assert item["owner"]["name"] == "My Patricia"
@@ -243,15 +245,15 @@ def test_an_unknown_deal_or_owner_stops_before_the_first_change(
     good, no_deal, no_owner = contact.free
     given = [
         row(good, contact.a, Note="one"),
-        row(no_deal, STRANGER, Note="two"),
-        row(no_owner, contact.a, Note="three", owner_id=STRANGER),
+        row(no_deal, UNKNOWN_ID, Note="two"),
+        row(no_owner, contact.a, Note="three", owner_id=UNKNOWN_ID),
     ]
     mapping = write_mapping(bulklink.folder / "m.csv", given)
-    command = bulklink.given(**standin.env())
+    command = bulklink.with_env(**standin.env())
     ended = command("link", mapping, "--json", "--run-dir", "here")
     assert ended.code == 2, ended
     assert ended.error["code"] == "invalid-rows"
-    assert not standin.of("link", "unlink", "link-one", "unlink-one")
+    assert not standin.requests_of("link", "unlink", "link-one", "unlink-one")
     with (bulklink.folder / "here" / "rejects.csv").open(encoding="utf-8", newline="") as file:
         read = list(csv.DictReader(file))
     assert [
@@ -273,16 +275,16 @@ def test_an_unknown_deal_or_owner_is_rejected_under_skip(
     good, no_deal, no_owner = contact.free
     given = [
         row(good, contact.a),
-        row(no_deal, STRANGER),
-        row(no_owner, contact.a, owner_id=STRANGER),
+        row(no_deal, UNKNOWN_ID),
+        row(no_owner, contact.a, owner_id=UNKNOWN_ID),
     ]
     mapping = write_mapping(bulklink.folder / "m.csv", given)
-    ended = bulklink.given(**standin.env())("link", mapping, "--json", "--on-invalid", "skip")
+    ended = bulklink.with_env(**standin.env())("link", mapping, "--json", "--on-invalid", "skip")
     assert ended.code == 1, ended
-    run = audited(ended, bulklink.folder, 3)
+    run = audit_run(ended, bulklink.folder, 3)
     assert run.counts == {"done": 1, "rejected": 2}
     assert [run.results[one]["code"] for one in (2, 3)] == ["unknown-deal", "unknown-owner"]
-    agrees(run, world.links(), standin.links())
+    assert_crm_matches(run, world.links(), standin.links())
 
 
 def test_a_run_goes_on_where_the_org_cannot_be_read(
@@ -290,13 +292,13 @@ def test_a_run_goes_on_where_the_org_cannot_be_read(
 ) -> None:
     contact = world.add(free=2)
 
-    async def no_org(seen: Seen) -> Reply | None:
+    async def no_org(seen: ReceivedRequest) -> Reply | None:
         return error(401, "OAUTH_SCOPE_MISMATCH") if seen.kind == "org" else None
 
     standin.script = no_org
     mapping = write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
-    ended = bulklink.given(**standin.env())("link", mapping, "--json")
-    assert audited(ended, bulklink.folder, 2).counts == {"done": 2}
+    ended = bulklink.with_env(**standin.env())("link", mapping, "--json")
+    assert audit_run(ended, bulklink.folder, 2).counts == {"done": 2}
 
 
 def test_an_access_token_is_used_until_it_is_refused(
@@ -305,17 +307,17 @@ def test_an_access_token_is_used_until_it_is_refused(
     contact = world.add(free=2)
     mapping = write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
 
-    async def refuse_old(seen: Seen) -> Reply | None:
+    async def refuse_old(seen: ReceivedRequest) -> Reply | None:
         old = seen.headers.get("Authorization") == "Zoho-oauthtoken old-one"
         return error(401, "INVALID_TOKEN") if old and seen.kind == "link" else None
 
     standin.script = refuse_old
-    ended = bulklink.given(**standin.env(BULKLINK_ACCESS_TOKEN="old-one"))(
+    ended = bulklink.with_env(**standin.env(BULKLINK_ACCESS_TOKEN="old-one"))(
         "link", mapping, "--json"
     )
-    run = audited(ended, bulklink.folder, 2)
+    run = audit_run(ended, bulklink.folder, 2)
     assert run.counts == {"done": 2}
-    assert len(standin.of("token")) == 1
-    used = [call.headers["Authorization"].split()[1] for call in standin.of("link")]
+    assert len(standin.requests_of("token")) == 1
+    used = [call.headers["Authorization"].split()[1] for call in standin.requests_of("link")]
     assert used == ["old-one", TOKEN]
     assert run.calls["retried"] == 1

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from .audit import audited, leaks, mode
-from .command import PATIENCE, Command, put_down, row, rows, write_mapping
-from .servers import REFRESH, SECRET, TOKEN, Reply, Script, Seen, StandIn
+from .audit import audit_run, find_secrets, mode
+from .command import TIMEOUT, Command, ensure_terminated, row, rows, write_mapping
+from .servers import REFRESH, SECRET, TOKEN, ReceivedRequest, Reply, Script, StandIn
 from .world import Contact, World
 
 SECRETS = (TOKEN, SECRET, REFRESH)
@@ -18,7 +18,7 @@ SECRETS = (TOKEN, SECRET, REFRESH)
 
 def test_the_folder_is_private_and_kept_out_of_git(linker: Command, contact: Contact) -> None:
     write_mapping(linker.folder / "m.csv", rows(contact.free[:2], contact.a))
-    run = audited(linker("link", "m.csv", "--json"), linker.folder, 2)
+    run = audit_run(linker("link", "m.csv", "--json"), linker.folder, 2)
     assert mode(run.folder) == 0o700
     files = {file.name: mode(file) for file in run.folder.iterdir()}
     assert {".gitignore", "run.json", "plan.parquet", "ledger.jsonl"} <= set(files)
@@ -28,7 +28,7 @@ def test_the_folder_is_private_and_kept_out_of_git(linker: Command, contact: Con
 
 def test_run_json_says_what_was_asked_of_which_org(linker: Command, contact: Contact) -> None:
     mapping = write_mapping(linker.folder / "m.csv", rows(contact.free[:2], contact.a))
-    run = audited(linker("link", "m.csv", "--json"), linker.folder, 2)
+    run = audit_run(linker("link", "m.csv", "--json"), linker.folder, 2)
     text = (run.folder / "run.json").read_text("utf-8")
     kept = json.loads(text)
     assert kept["state"] == "finished"
@@ -48,8 +48,8 @@ def test_the_plan_holds_every_valid_row_with_the_users_own_columns(
         row(contact.free[5], "x", Note="refused"),
     ]
     write_mapping(linker.folder / "m.csv", given)
-    told = linker("link", "m.csv", "--json", "--on-invalid", "skip")
-    run = audited(told, linker.folder, 6)
+    result = linker("link", "m.csv", "--json", "--on-invalid", "skip")
+    run = audit_run(result, linker.folder, 6)
     assert run.counts == {"done": 4, "duplicate": 1, "rejected": 1}
     assert run.results[5]["duplicate_of"] == 1
     assert sorted(note for (note,) in run.plan("Note")) == ["again", *["keep, me"] * 4]
@@ -63,40 +63,40 @@ def test_the_plan_holds_every_valid_row_with_the_users_own_columns(
 def test_rejects_that_are_mended_are_a_mapping_again(linker: Command, contact: Contact) -> None:
     given = [row(contact.free[0], contact.a), row(contact.free[1], "x", Note="a,b")]
     write_mapping(linker.folder / "m.csv", given)
-    first = audited(linker("link", "m.csv", "--json", "--on-invalid", "skip"), linker.folder, 2)
+    first = audit_run(linker("link", "m.csv", "--json", "--on-invalid", "skip"), linker.folder, 2)
     text = (first.folder / "rejects.csv").read_text("utf-8")
     (linker.folder / "mended.csv").write_text(text.replace(",x,", f",{contact.a},", 1), "utf-8")
-    again = audited(linker("link", "mended.csv", "--json"), linker.folder, 1)
+    again = audit_run(linker("link", "mended.csv", "--json"), linker.folder, 1)
     assert again.counts == {"done": 1}
 
 
-def _saying(said: str) -> Reply:
-    entry = {"code": "INVALID_DATA", "message": said, "status": "error", "details": {"x": said}}
+def _error_reply(text: str) -> Reply:
+    entry = {"code": "INVALID_DATA", "message": text, "status": "error", "details": {"x": text}}
     return Reply(400, entry)
 
 
-async def _as_documented(_: Seen) -> Reply | None:
+async def _as_documented(_: ReceivedRequest) -> Reply | None:
     return None
 
 
-async def _echo(seen: Seen) -> Reply | None:
-    said = f"refused {seen.headers.get('Authorization')} {seen.body}"
-    return _saying(said) if seen.kind == "link" else None
+async def _echo(request: ReceivedRequest) -> Reply | None:
+    text = f"refused {request.headers.get('Authorization')} {request.body}"
+    return _error_reply(text) if request.kind == "link" else None
 
 
-async def _name_all(seen: Seen) -> Reply | None:
-    return _saying(" ".join(SECRETS)) if seen.kind == "link" else None
+async def _name_all(request: ReceivedRequest) -> Reply | None:
+    return _error_reply(" ".join(SECRETS)) if request.kind == "link" else None
 
 
-async def _echo_html(seen: Seen) -> Reply | None:
-    page = f"<p>{seen.headers.get('Authorization')} {seen.body}</p>".encode()
-    return Reply(200, page, kind="text/html") if seen.kind != "token" else None
+async def _echo_html(request: ReceivedRequest) -> Reply | None:
+    page = f"<p>{request.headers.get('Authorization')} {request.body}</p>".encode()
+    return Reply(200, page, kind="text/html") if request.kind != "token" else None
 
 
-async def _echo_token(seen: Seen) -> Reply | None:
-    if seen.kind != "token":
+async def _echo_token(request: ReceivedRequest) -> Reply | None:
+    if request.kind != "token":
         return None
-    return Reply(400, {"error": "Access Denied", "error_description": seen.body})
+    return Reply(400, {"error": "Access Denied", "error_description": request.body})
 
 
 @pytest.mark.parametrize(
@@ -122,11 +122,11 @@ def test_no_secret_is_in_any_file_or_output(
     contact = world.add(free=2)
     standin.script = script
     write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
-    command = bulklink.given(**standin.env(**env))
+    command = bulklink.with_env(**standin.env(**env))
     quick = ("--settle-after", "0", *options)
-    with put_down(command.start("link", "m.csv", "--run-dir", "x", *quick)) as process:
-        out, err = process.communicate(timeout=PATIENCE)
-    assert standin.of("token") or env
-    assert not leaks(out + err, *SECRETS)
+    with ensure_terminated(command.start("link", "m.csv", "--run-dir", "x", *quick)) as process:
+        out, err = process.communicate(timeout=TIMEOUT)
+    assert standin.requests_of("token") or env
+    assert not find_secrets(out + err, *SECRETS)
     for file in (bulklink.folder / "x").iterdir():
-        assert not leaks(file.read_bytes(), *SECRETS), file
+        assert not find_secrets(file.read_bytes(), *SECRETS), file

@@ -12,34 +12,34 @@ from pathlib import Path
 
 import pytest
 
-from .audit import agrees, audited
-from .command import Command, ended, interrupt, put_down, rows, write_mapping
-from .servers import Reply, Seen, StandIn
+from .audit import assert_crm_matches, audit_run
+from .command import Command, ensure_terminated, interrupt, rows, wait_for_exit, write_mapping
+from .servers import ReceivedRequest, Reply, StandIn
 from .world import World
 
 HELD = 5
 
 
 @contextmanager
-def running(
+def run_held_in_flight(
     bulklink: Command, standin: StandIn, world: World, *options: str
 ) -> Iterator[subprocess.Popen[str]]:
     """Start a link run of 60 contacts and lend it when its link calls are held in flight."""
 
-    async def hold(seen: Seen) -> Reply | None:
-        if seen.kind == "link":
-            await standin.opened()
+    async def hold(request: ReceivedRequest) -> Reply | None:
+        if request.kind == "link":
+            await standin.wait_for_gate()
         return None
 
-    many = [world.add(free=20) for _ in range(60)]
+    world_contacts = [world.add(free=20) for _ in range(60)]
     standin.script = hold
-    given = [line for one in many for line in rows(one.free, one.a)]
-    write_mapping(bulklink.folder / "m.csv", given)
-    command = bulklink.given(**standin.env())
-    with put_down(
+    mapping_rows = [line for contact in world_contacts for line in rows(contact.free, contact.a)]
+    write_mapping(bulklink.folder / "m.csv", mapping_rows)
+    command = bulklink.with_env(**standin.env())
+    with ensure_terminated(
         command.start("link", "m.csv", "--json", "--canary", "0", "--run-dir", "here", *options)
     ) as process:
-        standin.wait(lambda: standin.in_flight["link"] == HELD)
+        standin.wait_until(lambda: standin.in_flight["link"] == HELD)
         yield process
 
 
@@ -56,35 +56,35 @@ def test_calls_in_flight_are_finished_and_recorded(
     code: int,
     stopped_by: str,
 ) -> None:
-    with running(bulklink, standin, world, "--concurrency", str(HELD)) as process:
+    with run_held_in_flight(bulklink, standin, world, "--concurrency", str(HELD)) as process:
         process.send_signal(sent)
         standin.gate.set()
-        told = ended(process)
-    assert told.code == code, told
-    run = audited(told, bulklink.folder, 1200)
-    assert run.shown["stopped_by"] == stopped_by
+        result = wait_for_exit(process)
+    assert result.code == code, result
+    run = audit_run(result, bulklink.folder, 1200)
+    assert run.summary["stopped_by"] == stopped_by
     assert run.counts["pending"] > 0
     assert run.counts["done"] >= HELD * 20
-    assert run.counts["done"] == 20 * len(standin.of("link"))
+    assert run.counts["done"] == 20 * len(standin.requests_of("link"))
     assert standin.most_in_flight <= HELD
     assert {line["message_id"] for line in run.results.values()} == {
-        message for call in standin.of("link") for message in call.messages
+        message for call in standin.requests_of("link") for message in call.messages
     }
-    agrees(run, world.links(), standin.links())
-    assert bulklink("status", "here", "--json").object == run.shown
+    assert_crm_matches(run, world.links(), standin.links())
+    assert bulklink("status", "here", "--json").object == run.summary
 
 
 def test_a_second_ctrl_c_stops_at_once(bulklink: Command, standin: StandIn, world: World) -> None:
-    with running(bulklink, standin, world, "--concurrency", str(HELD)) as process:
+    with run_held_in_flight(bulklink, standin, world, "--concurrency", str(HELD)) as process:
         started = time.monotonic()
         while process.poll() is None and time.monotonic() - started < 10:
             interrupt(process)
             standin.gate.wait(0.3)
         took = time.monotonic() - started
-        told = ended(process, within=5)
+        result = wait_for_exit(process, timeout=5)
     assert took < 5
-    assert told.code == 130, told
-    assert len(standin.of("link")) == HELD
+    assert result.code == 130, result
+    assert len(standin.requests_of("link")) == HELD
     shown = bulklink("status", "here", "--json").object
     assert shown["state"] == "stopped"
     assert shown["counts"]["done"] == 0
@@ -94,13 +94,13 @@ def test_a_second_ctrl_c_stops_at_once(bulklink: Command, standin: StandIn, worl
 def test_status_is_right_while_it_runs_and_after_it_was_killed(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
-    with running(bulklink, standin, world, "--concurrency", str(HELD)) as process:
+    with run_held_in_flight(bulklink, standin, world, "--concurrency", str(HELD)) as process:
         going = bulklink("status", "here", "--json")
         assert going.code == 0
         assert (going.object["state"], going.object["stopped_by"]) == ("running", None)
         assert going.object["rows"] == 1200
         assert going.object["counts"]["pending"] == 1200
-        other = bulklink.given(**standin.env())("link", "m.csv", "--run-dir", "here", "--json")
+        other = bulklink.with_env(**standin.env())("link", "m.csv", "--run-dir", "here", "--json")
         assert other.code == 2
         assert other.error["code"] in {"locked", "run-dir"}
         assert process.poll() is None
@@ -116,7 +116,7 @@ def test_status_is_right_while_it_runs_and_after_it_was_killed(
 def test_what_was_sent_is_on_disk_before_it_leaves(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
-    with running(bulklink, standin, world, "--concurrency", str(HELD)):
+    with run_held_in_flight(bulklink, standin, world, "--concurrency", str(HELD)):
         ledger = (bulklink.folder / "here" / "ledger.jsonl").read_text("utf-8")
         lines = [json.loads(line) for line in ledger.splitlines()]
         calls = [line for line in lines if line["event"] == "call" and line["op"] == "link"]
@@ -124,7 +124,7 @@ def test_what_was_sent_is_on_disk_before_it_leaves(
         assert len(calls) >= HELD
         assert len(on_disk) >= HELD * 20
         assert {line["contact_id"] for line in calls} >= {
-            call.contact for call in standin.of("link")
+            call.contact for call in standin.requests_of("link")
         }
 
 
@@ -147,14 +147,14 @@ def million(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_planning_stops_within_two_seconds_at_any_step_and_leaves_no_run_folder(
     bulklink: Command, million: Path, step: str, sent: signal.Signals, code: int
 ) -> None:
-    command = bulklink.given(BULKLINK_API_URL="http://127.0.0.1:9", BULKLINK_ACCESS_TOKEN="x")
-    with put_down(command.start("link", million)) as process:
+    command = bulklink.with_env(BULKLINK_API_URL="http://127.0.0.1:9", BULKLINK_ACCESS_TOKEN="x")
+    with ensure_terminated(command.start("link", million)) as process:
         appeared(bulklink.folder / "runs", f"*/{step}")
         started = time.monotonic()
         process.send_signal(sent)
-        told = ended(process)
+        result = wait_for_exit(process)
         took = time.monotonic() - started
-    assert told.code == code, told
+    assert result.code == code, result
     assert took < 2
     assert list((bulklink.folder / "runs").iterdir()) == []
 

@@ -12,43 +12,43 @@ import pytest
 
 from .audit import RUN_KEYS
 from .command import PROGRAM, Command, row, rows, write_mapping
-from .servers import Emulator, Reply, Script, Seen, StandIn, item_error
-from .world import STRANGER, Contact, World
+from .servers import Emulator, ReceivedRequest, Reply, Script, StandIn, item_error
+from .world import UNKNOWN_ID, Contact, World
 
 CODES = ["NOT_ALLOWED"] * 4 + ["CANNOT_PROCESS"] * 3 + ["X_ONE", "X_TWO", "X_THREE", "X_FOUR"]
 
 
-def refusing(standin: StandIn) -> Script:
+def refuse_first_links(standin: StandIn) -> Script:
     """Return a script that refuses the first emails of each link call, each with its code."""
 
-    async def refuse(seen: Seen) -> Reply | None:
-        if seen.kind != "link":
+    async def refuse(request: ReceivedRequest) -> Reply | None:
+        if request.kind != "link":
             return None
-        told = []
-        for at, one in enumerate(seen.body["Emails"]):
-            message = one["message_id"]
+        entries = []
+        for at, item in enumerate(request.body["Emails"]):
+            message = item["message_id"]
             if at < len(CODES):
-                told.append(item_error(CODES[at], message))
+                entries.append(item_error(CODES[at], message))
             else:
-                standin.deals[message] = one["linked_record"]["id"]
-                told.append({"code": "SUCCESS", "details": {"message_id": message},
+                standin.deals[message] = item["linked_record"]["id"]
+                entries.append({"code": "SUCCESS", "details": {"message_id": message},
                              "message": "linked", "status": "success"})  # fmt: skip
-        return Reply(body={"Emails": told})
+        return Reply(body={"Emails": entries})
 
     return refuse
 
 
-def failing(bulklink: Command, standin: StandIn, world: World) -> Command:
+def prepare_failing_run(bulklink: Command, standin: StandIn, world: World) -> Command:
     """Write a mixed mapping of which eleven links are refused, and one row has no op."""
-    one = world.add(free=20, linked=5)
-    standin.script = refusing(standin)
-    given = [
-        *rows(one.free, one.a, op="link"),
-        *rows(one.linked, op="unlink"),
-        row(one.free[0], one.a, op="lonk"),
+    contact = world.add(free=20, linked=5)
+    standin.script = refuse_first_links(standin)
+    mapping_rows = [
+        *rows(contact.free, contact.a, op="link"),
+        *rows(contact.linked, op="unlink"),
+        row(contact.free[0], contact.a, op="lonk"),
     ]
-    write_mapping(bulklink.folder / "m.csv", given)
-    return bulklink.given(**standin.env())
+    write_mapping(bulklink.folder / "m.csv", mapping_rows)
+    return bulklink.with_env(**standin.env())
 
 
 RUN = ("run", "m.csv", "--on-invalid", "skip", "--max-failures", "off", "--run-dir", "my run")
@@ -64,9 +64,9 @@ def commands(text: str) -> Iterator[list[str]]:
 def test_a_mixed_run_adds_up_by_op_and_status(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
-    told = failing(bulklink, standin, world)(*RUN)
-    assert told.code == 1, told
-    assert told.out.splitlines()[:6] == [
+    result = prepare_failing_run(bulklink, standin, world)(*RUN)
+    assert result.code == 1, result
+    assert result.out.splitlines()[:6] == [
         "mixed: finished",
         "            link  unlink  no op  all",
         "  done         9       5      0   14",
@@ -81,15 +81,15 @@ def test_a_run_that_stopped_adds_up_too(
     bulklink: Command, standin: StandIn, world: World, refused: int
 ) -> None:
     many = [world.add(free=20, linked=5) for _ in range(4)]
-    unknown = rows(world.add(free=refused).free, STRANGER, op="link")
+    unknown = rows(world.add(free=refused).free, UNKNOWN_ID, op="link")
     free = [line for one in many for line in rows(one.free, one.a, op="link")]
     linked = [line for one in many for line in rows(one.linked, op="unlink")]
     write_mapping(bulklink.folder / "m.csv", [*free, *linked, *unknown])
-    told = bulklink.given(**standin.env())(
+    result = bulklink.with_env(**standin.env())(
         "run", "m.csv", "--max-credits", "10", "--on-invalid", "skip"
     )
-    assert told.code == 4, told
-    lines = [re.split(r" {2,}", line.strip()) for line in told.out.splitlines() if "  " in line]
+    assert result.code == 4, result
+    lines = [re.split(r" {2,}", line.strip()) for line in result.out.splitlines() if "  " in line]
     header, *states, total = lines[: [line[0] for line in lines].index("rows") + 1]
     assert header == ["link", "unlink", "all"]
     assert states[-1][0] == "pending"
@@ -101,8 +101,8 @@ def test_a_run_that_stopped_adds_up_too(
 def test_the_five_commonest_failures_have_count_resolution_and_a_row(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
-    told = failing(bulklink, standin, world)(*RUN)
-    _, _, after = told.out.partition("Failed or in doubt:\n")
+    result = prepare_failing_run(bulklink, standin, world)(*RUN)
+    _, _, after = result.out.partition("Failed or in doubt:\n")
     lines = after.partition("\nCalls:")[0].splitlines()
     assert [line.split(":")[0] for line in lines[0:10:2]] == [
         "  4 NOT_ALLOWED", "  3 CANNOT_PROCESS", "  1 X_FOUR", "  1 X_ONE", "  1 X_THREE"
@@ -112,35 +112,35 @@ def test_the_five_commonest_failures_have_count_resolution_and_a_row(
         r"    For example row \d+: contact \d+, message \w+, deal \d+\.", lines[1]
     ), lines[1]
     assert lines[10:] == ["  1 of 1 other codes."]
-    assert bulklink("status", "my run").out == told.out
+    assert bulklink("status", "my run").out == result.out
 
 
-def at_a_terminal(command: Command, columns: int, *arguments: str) -> str:
+def run_at_terminal(command: Command, columns: int, *arguments: str) -> str:
     """Return what a command prints at a terminal so wide."""
-    ours, theirs = pytest.importorskip("pty").openpty()
+    master, slave = pytest.importorskip("pty").openpty()
     try:
         process = subprocess.run(
             [PROGRAM, *arguments],
             cwd=command.folder,
-            env=command.given(COLUMNS=str(columns), NO_COLOR="1", TERM="dumb").environment(),
+            env=command.with_env(COLUMNS=str(columns), NO_COLOR="1", TERM="dumb").environment(),
             stdin=subprocess.DEVNULL,
-            stdout=theirs,
+            stdout=slave,
             stderr=subprocess.DEVNULL,
             timeout=45,
         )
         assert process.returncode == 0
-        return re.sub(r"\x1b\[\d*m", "", os.read(ours, 1 << 16).decode()).replace("\r\n", "\n")
+        return re.sub(r"\x1b\[\d*m", "", os.read(master, 1 << 16).decode()).replace("\r\n", "\n")
     finally:
-        os.close(ours)
-        os.close(theirs)
+        os.close(master)
+        os.close(slave)
 
 
 @pytest.mark.parametrize("columns", [60, 200])
 def test_no_line_is_wider_than_the_terminal_but_ids_and_commands(
     bulklink: Command, standin: StandIn, world: World, columns: int
 ) -> None:
-    plain = failing(bulklink, standin, world)(*RUN).out
-    shown = at_a_terminal(bulklink, columns, "status", "my run")
+    plain = prepare_failing_run(bulklink, standin, world)(*RUN).out
+    shown = run_at_terminal(bulklink, columns, "status", "my run")
     kept = [line for line in shown.splitlines() if not line.startswith("  bulklink")]
     assert not [line for line in kept if len(line) > columns and " " in line.strip(" ,.")]
     assert max(map(len, kept)) > columns * 0.6
@@ -156,9 +156,9 @@ def test_after_a_clean_run_it_can_be_read_back_and_taken_back(
 ) -> None:
     one = world.add(free=many)
     write_mapping(bulklink.folder / "m.csv", rows(one.free, one.a))
-    command = bulklink.given(**standin.env())
-    told = command("link", "m.csv", "--run-dir", "it's", "--rate", "off", "--canary", "0")
-    next_ones = list(commands(told.out))
+    command = bulklink.with_env(**standin.env())
+    result = command("link", "m.csv", "--run-dir", "it's", "--rate", "off", "--canary", "0")
+    next_ones = list(commands(result.out))
     assert [words[:2] for words in next_ones] == [[name, "it's"] for name in expected]
     assert next_ones[0][2:] == (["--sample", "299"] if many > 299 else [])
     for words in next_ones:
@@ -170,7 +170,7 @@ def test_what_failed_can_be_exported_and_sent_again(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     documented = standin.script
-    command = failing(bulklink, standin, world)
+    command = prepare_failing_run(bulklink, standin, world)
     page, export, retry = commands(command(*RUN).out)
     assert page == ["report", "my run"]
     assert export == ["export", "my run", "--status", "failed", "-o", "again.csv"]
@@ -202,29 +202,29 @@ def test_what_is_in_doubt_can_be_read_back(
 ) -> None:
     one = world.add(linked=2)
 
-    async def lost(seen: Seen) -> Reply | None:
+    async def lost(seen: ReceivedRequest) -> Reply | None:
         return Reply(500, {}) if seen.kind == "unlink" else None
 
     standin.script = lost
     write_mapping(bulklink.folder / "m.csv", rows(one.linked))
-    command = bulklink.given(**standin.env())
-    told = command("unlink", "m.csv", "--run-dir", "r", "--read-back", "never")
-    assert "in_doubt  2" in told.out, told
-    _, verify = commands(told.out)
+    command = bulklink.with_env(**standin.env())
+    result = command("unlink", "m.csv", "--run-dir", "r", "--read-back", "never")
+    assert "in_doubt  2" in result.out, result
+    _, verify = commands(result.out)
     assert verify == ["verify", "r", "--in-doubt"]
 
 
 def test_times_are_local_with_their_offset(linker: Command, contact: Contact) -> None:
     write_mapping(linker.folder / "m.csv", rows(contact.free[:1], contact.a))
     assert linker("link", "m.csv", "--run-dir", "r").code == 0
-    told = linker.given(TZ="Asia/Kolkata").alone("status", "r")
+    result = linker.with_env(TZ="Asia/Kolkata").run_in_subprocess("status", "r")
     moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+05:30"
-    assert re.search(f"^Started {moment}, ended {moment}$", told.out, re.MULTILINE), told
+    assert re.search(f"^Started {moment}, ended {moment}$", result.out, re.MULTILINE), result
 
 
 def test_json_has_nothing_of_it(linker: Command, emulator: Emulator, contact: Contact) -> None:
     write_mapping(linker.folder / "m.csv", rows(contact.free[:1], contact.a))
-    told = linker("link", "m.csv", "--json")
-    assert set(told.object) == RUN_KEYS
-    assert "To " not in told.err
-    assert "Started" not in told.err
+    result = linker("link", "m.csv", "--json")
+    assert set(result.object) == RUN_KEYS
+    assert "To " not in result.err
+    assert "Started" not in result.err

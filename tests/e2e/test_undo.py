@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from .audit import Run, agrees, audited
-from .command import Command, Ended, put_down, row, rows, write_mapping
-from .servers import Reply, Seen, StandIn, item_error
-from .world import STRANGER, Contact, Email, World
+from .audit import AuditedRun, assert_crm_matches, audit_run
+from .command import Command, CommandResult, ensure_terminated, row, rows, write_mapping
+from .servers import ReceivedRequest, Reply, StandIn, item_error
+from .world import UNKNOWN_ID, Contact, Email, World
 
 QUICK = ("--settle-after", "0", "--rate", "off", "--json")
 
@@ -21,21 +21,25 @@ QUICK = ("--settle-after", "0", "--rate", "off", "--json")
 @pytest.fixture
 def crm(bulklink: Command, standin: StandIn) -> Command:
     """Return the command, connected to the stand-in."""
-    return bulklink.given(**standin.env())
+    return bulklink.with_env(**standin.env())
 
 
-def changed(crm: Command, op: str, given: list[Any], *options: str, name: str = "here") -> Run:
+def run_mapping(
+    crm: Command, op: str, mapping_rows: list[Any], *options: str, name: str = "here"
+) -> AuditedRun:
     """Run a mapping and return the run."""
-    mapping = write_mapping(crm.folder / "m.csv", given)
-    return audited(crm(op, mapping, "--run-dir", name, *options, *QUICK), crm.folder)
+    mapping = write_mapping(crm.folder / "m.csv", mapping_rows)
+    return audit_run(crm(op, mapping, "--run-dir", name, *options, *QUICK), crm.folder)
 
 
-def undone(crm: Command, name: str = "here", *options: str, to: str = "back") -> Run:
+def undo_run(
+    crm: Command, name: str = "here", *options: str, undo_folder: str = "back"
+) -> AuditedRun:
     """Undo a run and return the undo."""
-    return audited(crm("undo", name, "--run-dir", to, *options, *QUICK), crm.folder)
+    return audit_run(crm("undo", name, "--run-dir", undo_folder, *options, *QUICK), crm.folder)
 
 
-def mixed(contact: Contact) -> list[Any]:
+def mixed_rows(contact: Contact) -> list[Any]:
     """Return rows of every op about a contact's emails."""
     return [
         *rows(contact.free[:3], contact.b, op="link"),
@@ -50,38 +54,38 @@ def test_every_op_is_taken_back_and_the_undo_can_be_undone(
 ) -> None:
     contact = world.add(free=6, linked=8)
     before = world.links()
-    changed(crm, "run", mixed(contact), "--snapshot")
+    run_mapping(crm, "run", mixed_rows(contact), "--snapshot")
     after = standin.links()
-    back = undone(crm)
+    back = undo_run(crm)
     assert back.counts == {"done": 11}
     assert standin.links() == before
     assert back.calls["link"] + back.calls["unlink"] == back.calls["least"]
     assert sorted(line["op"] for line in back.results.values()) == sorted(
         ["unlink"] * 5 + ["link"] * 3 + ["relink"] * 3
     )
-    again = undone(crm, "back", to="again")
+    again = undo_run(crm, "back", undo_folder="again")
     assert again.counts == {"done": 11}
     assert standin.links() == after
 
 
 def test_the_undo_names_its_run_and_its_rows(crm: Command, standin: StandIn, world: World) -> None:
     contact = world.add(linked=3)
-    run = changed(crm, "unlink", rows(contact.linked))
-    back = undone(crm)
+    run = run_mapping(crm, "unlink", rows(contact.linked))
+    back = undo_run(crm)
     kept = json.loads((back.folder / "run.json").read_text())
     digest = json.loads((run.folder / "run.json").read_text())["digest"]
     assert kept["undo_of"] == {"run_dir": str(run.folder), "org": "58", "digest": digest}
     assert sorted(back.plan("source_row")) == [("1",), ("2",), ("3",)]
     assert crm("status", "back", "--check").code == 0
     # The names are those of the snapshot: only the owner had to be looked up.
-    assert [seen.kind for seen in standin.of("deals", "users")] == ["users"]
+    assert [seen.kind for seen in standin.requests_of("deals", "users")] == ["users"]
 
 
 def test_without_a_run_dir_the_folder_says_what_it_is(crm: Command, world: World) -> None:
-    changed(crm, "unlink", rows(world.add(linked=1).linked))
-    told = crm("undo", "here", *QUICK)
-    assert told.object["run_dir"].startswith("runs/")
-    assert "-undo-" in told.object["run_dir"]
+    run_mapping(crm, "unlink", rows(world.add(linked=1).linked))
+    result = crm("undo", "here", *QUICK)
+    assert result.object["run_dir"].startswith("runs/")
+    assert "-undo-" in result.object["run_dir"]
 
 
 def test_what_somebody_changed_since_is_left_alone_and_both_deals_are_named(
@@ -94,7 +98,7 @@ def test_what_somebody_changed_since_is_left_alone_and_both_deals_are_named(
         *rows(contact.linked[2:6], contact.b, op="relink"),
         *rows(contact.free, contact.a, op="link"),
     ]
-    changed(crm, "run", given, "--snapshot")
+    run_mapping(crm, "run", given, "--snapshot")
     unlinked, relinked, gone, linked = (
         contact.linked[0], contact.linked[2], contact.linked[3], contact.free[0],
     )  # fmt: skip
@@ -103,7 +107,7 @@ def test_what_somebody_changed_since_is_left_alone_and_both_deals_are_named(
     standin.deals[gone.message] = None
     standin.deals[linked.message] = c
     since = standin.links()
-    back = undone(crm)
+    back = undo_run(crm)
     assert back.counts == {"done": 4, "failed": 4}
     for email, deals in {
         unlinked: (contact.b, "no deal"),
@@ -119,9 +123,9 @@ def test_what_somebody_changed_since_is_left_alone_and_both_deals_are_named(
 
 def test_what_is_back_already_is_unchanged(crm: Command, standin: StandIn, world: World) -> None:
     contact = world.add(linked=3)
-    changed(crm, "unlink", rows(contact.linked))
+    run_mapping(crm, "unlink", rows(contact.linked))
     standin.deals[contact.linked[0].message] = contact.a
-    back = undone(crm)
+    back = undo_run(crm)
     assert back.counts == {"done": 2, "unchanged": 1}
     assert standin.links() == world.links()
 
@@ -131,21 +135,21 @@ def test_emails_that_the_run_did_not_change_are_no_part_of_the_undo(
 ) -> None:
     contact = world.add(free=3, linked=3)
     given = [*rows(contact.emails), *rows(contact.linked[:1])]
-    changed(crm, "unlink", given)
-    assert undone(crm).counts == {"done": 3}
+    run_mapping(crm, "unlink", given)
+    assert undo_run(crm).counts == {"done": 3}
 
 
 def test_runs_over_the_same_emails_are_undone_the_last_first(
     crm: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=4)
-    changed(crm, "link", rows(contact.free, contact.a), name="a")
-    changed(crm, "relink", rows(contact.free, contact.b), name="b")
-    early = undone(crm, "a", to="early")
+    run_mapping(crm, "link", rows(contact.free, contact.a), name="a")
+    run_mapping(crm, "relink", rows(contact.free, contact.b), name="b")
+    early = undo_run(crm, "a", undo_folder="early")
     assert early.counts == {"failed": 4}
     assert {line["code"] for line in early.results.values()} == {"changed-since"}
-    assert undone(crm, "b", to="undo-b").counts == {"done": 4}
-    assert undone(crm, "a", to="undo-a").counts == {"done": 4}
+    assert undo_run(crm, "b", undo_folder="undo-b").counts == {"done": 4}
+    assert undo_run(crm, "a", undo_folder="undo-a").counts == {"done": 4}
     assert standin.links() == world.links()
 
 
@@ -156,11 +160,11 @@ def test_a_killed_run_is_undone_what_was_in_flight_too(
     contacts = [world.add(free=5, linked=5) for _ in range(8)]
     kind = "unlink" if op == "unlink" else "link"
 
-    async def hold(seen: Seen) -> Reply | None:
+    async def hold(seen: ReceivedRequest) -> Reply | None:
         if seen.kind == kind and seen.number > 3:
             for message in seen.messages:  # applied, but never answered
                 standin.deals[message] = None if op == "unlink" else world.contacts[0].b
-            await standin.opened()
+            await standin.wait_for_gate()
         return None
 
     standin.script = hold
@@ -170,23 +174,23 @@ def test_a_killed_run_is_undone_what_was_in_flight_too(
         for line in rows(one.free if op == "link" else one.linked, world.contacts[0].b)
     ]
     write_mapping(bulklink.folder / "m.csv", given)
-    crm = bulklink.given(**standin.env())
+    crm = bulklink.with_env(**standin.env())
     started = crm.start(
         op, "m.csv", "--run-dir", "here", "--snapshot", "--concurrency", "2", "--json"
     )
-    with put_down(started) as process:
-        standin.wait(lambda: standin.in_flight[kind] == 2)
+    with ensure_terminated(started) as process:
+        standin.wait_until(lambda: standin.in_flight[kind] == 2)
         locked = crm("undo", "here", *QUICK)
         assert (locked.code, locked.error["code"]) == (2, "locked")
         process.kill()
         process.wait(10)
-    assert "Between the halves" not in crm("status", "here").said or op == "relink"
+    assert "Between the halves" not in crm("status", "here").output or op == "relink"
     standin.script = StandIn(world).script
     standin.gate.set()
-    standin.wait(lambda: not standin.in_flight.total())
+    standin.wait_until(lambda: not standin.in_flight.total())
     for message, deal in standin.links().items():
         standin.deals[message] = deal
-    undone(crm)
+    undo_run(crm)
     assert standin.links() == world.links()
 
 
@@ -195,31 +199,31 @@ def test_a_relink_that_could_not_be_put_back_is_put_back_by_the_undo(
 ) -> None:
     contact = world.add(linked=2)
 
-    async def refuse(seen: Seen) -> Reply | None:
+    async def refuse(seen: ReceivedRequest) -> Reply | None:
         if seen.kind != "link":
             return None
         return Reply(400, {"Emails": [item_error("NOT_ALLOWED", m) for m in seen.messages]})
 
     standin.script = refuse
-    run = changed(crm, "relink", rows(contact.linked, contact.b))
+    run = run_mapping(crm, "relink", rows(contact.linked, contact.b))
     assert {line["code"] for line in run.results.values()} == {"put-back-failed"}
     standin.script = StandIn(world).script
-    assert undone(crm).counts == {"done": 2}
+    assert undo_run(crm).counts == {"done": 2}
     assert standin.links() == world.links()
 
 
-def lost_once(crm: Command, standin: StandIn, contact: Contact) -> Run:
+def link_with_lost_answer(crm: Command, standin: StandIn, contact: Contact) -> AuditedRun:
     """Link without a snapshot; the answer of the first call is lost, and its email was so."""
 
-    async def lose(seen: Seen) -> Reply | None:
-        if seen.kind == "link" and seen.number == 1:
-            for message in seen.messages:
+    async def lose(request: ReceivedRequest) -> Reply | None:
+        if request.kind == "link" and request.number == 1:
+            for message in request.messages:
                 standin.deals[message] = contact.a
             return Reply(502, b"<html>bad gateway</html>")
         return None
 
     standin.script = lose
-    run = changed(crm, "link", rows(contact.free, contact.a))
+    run = run_mapping(crm, "link", rows(contact.free, contact.a))
     assert {line["code"] for line in run.results.values()} == {"settled-by-read"}
     return run
 
@@ -228,16 +232,16 @@ def test_links_that_might_not_be_the_runs_are_listed_and_left(
     crm: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=3)
-    lost_once(crm, standin, contact)
+    link_with_lost_answer(crm, standin, contact)
     linked = standin.links()
-    told = crm("undo", "here", "--run-dir", "back", *QUICK)
-    back = audited(told, crm.folder, 3)
+    result = crm("undo", "here", "--run-dir", "back", *QUICK)
+    back = audit_run(result, crm.folder, 3)
     assert back.counts == {"rejected": 3}
     assert {line["code"] for line in back.results.values()} == {"settled-by-read"}
-    assert "3 rows are left as they are (settled-by-read): row 1, 2, 3" in told.err
-    assert "--include-settled" in told.err
+    assert "3 rows are left as they are (settled-by-read): row 1, 2, 3" in result.err
+    assert "--include-settled" in result.err
     assert standin.links() == linked
-    assert undone(crm, "here", "--include-settled", to="all").counts == {"done": 3}
+    assert undo_run(crm, "here", "--include-settled", undo_folder="all").counts == {"done": 3}
     assert standin.links() == world.links()
 
 
@@ -245,10 +249,10 @@ def test_of_links_without_a_snapshot_it_says_that_it_cannot_tell(
     crm: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=3)
-    changed(crm, "link", rows(contact.free, contact.a))
-    told = crm("undo", "here", *QUICK)
-    assert "3 links were made without a snapshot" in told.err
-    assert told.object["counts"]["done"] == 3
+    run_mapping(crm, "link", rows(contact.free, contact.a))
+    result = crm("undo", "here", *QUICK)
+    assert "3 links were made without a snapshot" in result.err
+    assert result.object["counts"]["done"] == 3
     assert standin.links() == world.links()
 
 
@@ -257,16 +261,16 @@ def test_what_cannot_be_undone_is_rejected_and_told_before_it_starts(
 ) -> None:
     contact = world.add(free=2, linked=3)
     given = [*rows(contact.linked, op="unlink"), *rows(contact.free, contact.a, op="link")]
-    changed(crm, "run", given, "--no-snapshot")
-    seen = len(standin.seen)
+    run_mapping(crm, "run", given, "--no-snapshot")
+    seen = len(standin.requests)
     planned = crm("undo", "here", "--dry-run", "--json")
     assert planned.code == 1
     assert (planned.object["rows"], planned.object["rejected"]) == (5, 3)
     assert planned.object["calls"]["unlink"] == 1
-    assert len(standin.seen) == seen
-    told = crm("undo", "here", "--run-dir", "back", *QUICK)
-    assert "3 rows are left as they are (no-snapshot): row 1, 2, 3" in told.err
-    back = audited(told, crm.folder, 5)
+    assert len(standin.requests) == seen
+    result = crm("undo", "here", "--run-dir", "back", *QUICK)
+    assert "3 rows are left as they are (no-snapshot): row 1, 2, 3" in result.err
+    back = audit_run(result, crm.folder, 5)
     assert back.counts == {"done": 2, "rejected": 3}
     assert {line["code"] for line in back.lines("result") if line["status"] == "rejected"} == {
         "no-snapshot"
@@ -284,19 +288,19 @@ def test_what_cannot_be_undone_is_rejected_and_told_before_it_starts(
     for one in left:
         one["deal_id"] = contact.a
     mended = write_mapping(crm.folder / "mended.csv", left)
-    assert audited(crm("run", mended, *QUICK), crm.folder).counts == {"done": 3}
+    assert audit_run(crm("run", mended, *QUICK), crm.folder).counts == {"done": 3}
     assert standin.links() == world.links()
 
 
 def test_where_nothing_can_be_undone_the_undo_is_a_finished_run(
     crm: Command, standin: StandIn, world: World
 ) -> None:
-    changed(crm, "unlink", rows(world.add(linked=2).linked), "--no-snapshot")
-    seen = len(standin.seen)
-    told = crm("undo", "here", "--run-dir", "back", *QUICK)
-    assert told.code == 1
-    assert audited(told, crm.folder, 2).counts == {"rejected": 2}
-    assert len(standin.seen) == seen
+    run_mapping(crm, "unlink", rows(world.add(linked=2).linked), "--no-snapshot")
+    seen = len(standin.requests)
+    result = crm("undo", "here", "--run-dir", "back", *QUICK)
+    assert result.code == 1
+    assert audit_run(result, crm.folder, 2).counts == {"rejected": 2}
+    assert len(standin.requests) == seen
     assert crm("status", "back", "--json").object["exit_code"] == 1
     assert crm("status", "back", "--check").code == 0
     assert crm("resume", "back", "--json").error["code"] == "run-dir"
@@ -306,13 +310,13 @@ def test_where_nothing_can_be_undone_the_undo_is_a_finished_run(
 def test_nothing_to_undo_ends_with_0(crm: Command, world: World, given: str) -> None:
     contact = world.add(free=2)
     if given == "unchanged":
-        changed(crm, "unlink", rows(contact.free))
+        run_mapping(crm, "unlink", rows(contact.free))
     else:
         mapping = write_mapping(crm.folder / "m.csv", rows(contact.free))
         crm("plan", mapping, "--op", "unlink", "--run-dir", "here")
-    told = crm("undo", "here", *QUICK)
-    assert (told.code, told.object["rows"], told.object["run_dir"]) == (0, 0, None)
-    assert "nothing to undo" in told.err
+    result = crm("undo", "here", *QUICK)
+    assert (result.code, result.object["rows"], result.object["run_dir"]) == (0, 0, None)
+    assert "nothing to undo" in result.err
     assert not (crm.folder / "runs").exists()
     assert crm("undo", "here", "--dry-run").code == 0
 
@@ -321,15 +325,15 @@ def test_a_deal_that_is_gone_is_refused_and_the_rest_goes_back(
     crm: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(linked=3)
-    changed(crm, "unlink", rows(contact.linked))
+    run_mapping(crm, "unlink", rows(contact.linked))
     ledger = crm.folder / "here" / "ledger.jsonl"
     lines = [json.loads(line) for line in ledger.read_text().splitlines()]
     for line in lines:
         if line["event"] == "snapshot":
             line["previous_deal_name"] = None
-            line["previous_deal_id"] = STRANGER if line["row"] == 1 else contact.a
+            line["previous_deal_id"] = UNKNOWN_ID if line["row"] == 1 else contact.a
     ledger.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    back = undone(crm)
+    back = undo_run(crm)
     assert back.counts == {"done": 2, "rejected": 1}
     assert back.results[1]["code"] == "unknown-deal"
 
@@ -338,12 +342,12 @@ def test_an_undo_is_sealed_looked_at_and_applied(
     crm: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(linked=3)
-    changed(crm, "unlink", rows(contact.linked))
+    run_mapping(crm, "unlink", rows(contact.linked))
     planned = crm("undo", "here", "--dry-run", "--run-dir", "back", "--json").object
     assert planned["run_dir"] == "back"
     assert set(standin.links().values()) == {None}
     applied = crm("apply", "back", "--expect", planned["digest"], *QUICK)
-    assert audited(applied, crm.folder, 3).counts == {"done": 3}
+    assert audit_run(applied, crm.folder, 3).counts == {"done": 3}
     assert standin.links() == world.links()
 
 
@@ -351,9 +355,9 @@ def test_an_undo_that_stopped_goes_on_elsewhere(
     crm: Command, standin: StandIn, world: World
 ) -> None:
     contacts = [world.add(linked=4) for _ in range(6)]
-    changed(crm, "unlink", rows([email for one in contacts for email in one.linked]))
+    run_mapping(crm, "unlink", rows([email for one in contacts for email in one.linked]))
 
-    async def refuse(seen: Seen) -> Reply | None:
+    async def refuse(seen: ReceivedRequest) -> Reply | None:
         if seen.kind == "link" and seen.number > 2:
             return Reply(401, {"code": "OAUTH_SCOPE_MISMATCH", "status": "error", "message": "?"})
         return None
@@ -365,33 +369,33 @@ def test_an_undo_that_stopped_goes_on_elsewhere(
     shutil.rmtree(crm.folder / "here")
     shutil.move(crm.folder / "back", crm.folder / "moved")
     ended = crm("resume", "moved", *QUICK)
-    assert audited(ended, crm.folder, 24).counts == {"done": 24}
+    assert audit_run(ended, crm.folder, 24).counts == {"done": 24}
     assert standin.links() == world.links()
 
 
 def test_another_org_is_refused(crm: Command, standin: StandIn, world: World) -> None:
-    changed(crm, "unlink", rows(world.add(linked=2).linked))
+    run_mapping(crm, "unlink", rows(world.add(linked=2).linked))
 
-    async def other(seen: Seen) -> Reply | None:
+    async def other(seen: ReceivedRequest) -> Reply | None:
         org = {"id": "59", "company_name": "Another", "zgid": "9", "type": "Sandbox"}
         return Reply(body={"org": [org]}) if seen.kind == "org" else None
 
     standin.script = other
-    told = crm("undo", "here", *QUICK)
-    assert (told.code, told.error["code"]) == (2, "wrong-org")
-    assert not standin.of("link")
+    result = crm("undo", "here", *QUICK)
+    assert (result.code, result.error["code"]) == (2, "wrong-org")
+    assert not standin.requests_of("link")
 
 
 def test_a_folder_that_is_no_run_is_refused(crm: Command) -> None:
     for options in ((), ("--dry-run",)):
-        told = crm("undo", "nothing-here", *options, "--json")
-        assert (told.code, told.error["code"]) == (2, "run-dir")
+        result = crm("undo", "nothing-here", *options, "--json")
+        assert (result.code, result.error["code"]) == (2, "run-dir")
 
 
 def test_a_person_reads_what_is_undone(crm: Command, world: World) -> None:
-    changed(crm, "unlink", rows(world.add(linked=2).linked))
-    told: Ended = crm("undo", "here", "--dry-run")
-    assert "mixed: 2 emails in 1 groups" in told.out
+    run_mapping(crm, "unlink", rows(world.add(linked=2).linked))
+    result: CommandResult = crm("undo", "here", "--dry-run")
+    assert "mixed: 2 emails in 1 groups" in result.out
     assert "done  2" in crm("undo", "here").out
 
 
@@ -403,11 +407,13 @@ def test_the_guard_keeps_what_moved_since_the_review(
     given = [row(one, contact.b, from_deal_id=contact.a) for one in contact.linked]
     given.append(row(contact.free[0], contact.b, from_deal_id="none"))
     standin.deals = world.links() | {moved.message: world.add().a}
-    run = changed(crm, "relink", given)
+    run = run_mapping(crm, "relink", given)
     assert run.counts == {"done": 3, "failed": 1}
     assert run.result(moved.message)["code"] == "changed-since"
     assert contact.a in run.result(moved.message)["message"]
-    agrees(run, world.links() | {moved.message: standin.deals[moved.message]}, standin.links())
+    assert_crm_matches(
+        run, world.links() | {moved.message: standin.deals[moved.message]}, standin.links()
+    )
 
 
 def test_plan_tells_the_price_of_the_snapshot(bulklink: Command, tmp_path: Path) -> None:

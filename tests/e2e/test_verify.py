@@ -12,10 +12,19 @@ import pytest
 
 from bulklink.ledger.records import Result, result_line
 from bulklink.models import Op, Status
-from bulklink.runs.record import Invocation, RunRecord, State, write_record
+from bulklink.runs.record import Invocation, RunRecord, RunState, write_record
 
-from .command import Command, Ended, ended, interrupt, put_down, row, rows, write_mapping
-from .servers import Reply, Seen, StandIn, error
+from .command import (
+    Command,
+    CommandResult,
+    ensure_terminated,
+    interrupt,
+    row,
+    rows,
+    wait_for_exit,
+    write_mapping,
+)
+from .servers import ReceivedRequest, Reply, StandIn, error
 from .world import Contact, World
 
 QUICK = ("--settle-after", "0", "--rate", "off")
@@ -27,28 +36,28 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in content.splitlines()]
 
 
-def findings(folder: Path) -> dict[str, dict[str, Any]]:
+def read_findings(folder: Path) -> dict[str, dict[str, Any]]:
     """Return the findings by message."""
-    return {one["message_id"]: one for one in lines(folder) if one["event"] == "finding"}
+    return {line["message_id"]: line for line in lines(folder) if line["event"] == "finding"}
 
 
-def linked(bulklink: Command, standin: StandIn, op: str, contacts: list[Contact]) -> Command:
+def run_mapping(bulklink: Command, standin: StandIn, op: str, contacts: list[Contact]) -> Command:
     """Run a mapping of the contacts' emails, each to deal b, and return a connected command."""
-    given = [line for one in contacts for line in rows(one.emails, one.b)]
-    write_mapping(bulklink.folder / "m.csv", given)
-    command = bulklink.given(**standin.env())
-    told = command(op, "m.csv", "--run-dir", "here", "--json", *QUICK)
-    assert told.code in (0, 1), told
+    mapping_rows = [line for contact in contacts for line in rows(contact.emails, contact.b)]
+    write_mapping(bulklink.folder / "m.csv", mapping_rows)
+    command = bulklink.with_env(**standin.env())
+    result = command(op, "m.csv", "--run-dir", "here", "--json", *QUICK)
+    assert result.code in (0, 1), result
     return command
 
 
-def verified(command: Command, *arguments: str) -> Ended:
+def verify_run(command: Command, *arguments: str) -> CommandResult:
     """Verify the run, having checked that ledger and run.json stay as they are."""
-    here = command.folder / "here"
-    before = [(here / name).read_bytes() for name in ("ledger.jsonl", "run.json")]
-    told = command("verify", "here", "--json", *QUICK, *arguments)
-    assert [(here / name).read_bytes() for name in ("ledger.jsonl", "run.json")] == before
-    return told
+    run_folder = command.folder / "here"
+    before = [(run_folder / name).read_bytes() for name in ("ledger.jsonl", "run.json")]
+    result = command("verify", "here", "--json", *QUICK, *arguments)
+    assert [(run_folder / name).read_bytes() for name in ("ledger.jsonl", "run.json")] == before
+    return result
 
 
 @pytest.mark.parametrize("op", ["link", "relink", "unlink"])
@@ -56,33 +65,33 @@ def test_a_run_that_nobody_touched_is_as_recorded(
     bulklink: Command, standin: StandIn, world: World, op: str
 ) -> None:
     contacts = [world.add(free=12), world.add(free=3)]
-    command = linked(bulklink, standin, op, contacts)
-    told = verified(command)
-    assert told.code == 0, told
-    shown = told.object
+    command = run_mapping(bulklink, standin, op, contacts)
+    result = verify_run(command)
+    assert result.code == 0, result
+    shown = result.object
     counted = {name: shown[name] for name in ("checked", "as_recorded", "different", "not_listed")}
     assert counted == {"checked": 15, "as_recorded": 15, "different": 0, "not_listed": 0}
     assert shown["exit_code"] == 0
     assert shown["calls"] == {"read": 3, "lookup": 1, "retried": 0}
-    assert "15 emails of 2 contacts: at least 4 calls, 4 credits" in told.err
-    assert {one["finding"] for one in findings(command.folder).values()} == {"as-recorded"}
+    assert "15 emails of 2 contacts: at least 4 calls, 4 credits" in result.err
+    assert {one["finding"] for one in read_findings(command.folder).values()} == {"as-recorded"}
 
 
 def test_each_difference_is_named_with_both_deals_and_the_time_of_our_result(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=5)
-    command = linked(bulklink, standin, "link", [contact])
+    command = run_mapping(bulklink, standin, "link", [contact])
     moved, off = contact.free[1].message, contact.free[3].message
     standin.deals[moved], standin.deals[off] = contact.a, None
-    told = verified(command)
-    assert told.code == 1, told
-    assert (told.object["different"], told.object["as_recorded"]) == (2, 3)
-    found = findings(command.folder)
+    result = verify_run(command)
+    assert result.code == 1, result
+    assert (result.object["different"], result.object["as_recorded"]) == (2, 3)
+    found = read_findings(command.folder)
     assert found[moved]["found_deal_id"] == contact.a
     assert found[off]["found_deal_id"] is None
     assert {found[one]["recorded_deal_id"] for one in (moved, off)} == {contact.b}
-    shown = next(line for line in told.err.splitlines() if moved in line)
+    shown = next(line for line in result.err.splitlines() if moved in line)
     assert contact.a in shown
     assert contact.b in shown
     assert found[moved]["recorded_ts"] in shown
@@ -92,10 +101,10 @@ def test_an_email_on_no_page_is_counted_and_is_no_difference(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=3)
-    command = linked(bulklink, standin, "link", [contact])
+    command = run_mapping(bulklink, standin, "link", [contact])
     hidden = contact.free[0].message
 
-    async def hide(seen: Seen) -> Reply | None:
+    async def hide(seen: ReceivedRequest) -> Reply | None:
         if seen.kind != "read":
             return None
         page = standin._page(seen).body
@@ -103,38 +112,38 @@ def test_an_email_on_no_page_is_counted_and_is_no_difference(
         return Reply(body=page)
 
     standin.script = hide
-    told = verified(command)
-    assert told.code == 0, told
-    assert (told.object["not_listed"], told.object["as_recorded"]) == (1, 2)
-    assert told.object["checked"] == 3
-    assert findings(command.folder)[hidden]["finding"] == "not-listed"
+    result = verify_run(command)
+    assert result.code == 0, result
+    assert (result.object["not_listed"], result.object["as_recorded"]) == (1, 2)
+    assert result.object["checked"] == 3
+    assert read_findings(command.folder)[hidden]["finding"] == "not-listed"
 
 
 def test_emails_of_a_contact_that_cannot_be_read_are_told_apart(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contacts = [world.add(free=2), world.add(free=2)]
-    command = linked(bulklink, standin, "link", contacts)
+    command = run_mapping(bulklink, standin, "link", contacts)
 
-    async def forbid(seen: Seen) -> Reply | None:
+    async def forbid(seen: ReceivedRequest) -> Reply | None:
         forbidden = seen.kind == "read" and seen.contact == contacts[0].id
         return error(403, "NO_PERMISSION") if forbidden else None
 
     standin.script = forbid
-    told = verified(command)
-    assert told.code == 1, told
-    assert (told.object["checked"], told.object["not_read"]) == (2, 2)
-    assert findings(command.folder)[contacts[0].free[0].message]["code"] == "NO_PERMISSION"
+    result = verify_run(command)
+    assert result.code == 1, result
+    assert (result.object["checked"], result.object["not_read"]) == (2, 2)
+    assert read_findings(command.folder)[contacts[0].free[0].message]["code"] == "NO_PERMISSION"
 
 
 def test_failed_emails_are_held_where_a_read_found_them(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=2, linked=3)
-    command = linked(bulklink, standin, "link", [contact])
-    assert verified(command).object["as_recorded"] == 5
+    command = run_mapping(bulklink, standin, "link", [contact])
+    assert verify_run(command).object["as_recorded"] == 5
     standin.deals[contact.linked[0].message] = None
-    assert verified(command).object["different"] == 1
+    assert verify_run(command).object["different"] == 1
 
 
 def test_in_doubt_tells_where_the_emails_in_doubt_are(
@@ -142,34 +151,34 @@ def test_in_doubt_tells_where_the_emails_in_doubt_are(
 ) -> None:
     contact = world.add(free=4)
 
-    async def silent(seen: Seen) -> Reply | None:
+    async def silent(seen: ReceivedRequest) -> Reply | None:
         return Reply(200, b"") if seen.kind == "link" else None
 
     standin.script = silent
     write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
-    command = bulklink.given(**standin.env())
+    command = bulklink.with_env(**standin.env())
     command("link", "m.csv", "--run-dir", "here", "--json", "--read-back", "never", *QUICK)
     standin.deals[contact.free[2].message] = contact.a
-    told = verified(command, "--in-doubt")
-    assert told.code == 0, told
-    assert (told.object["as_wanted"], told.object["not_as_wanted"]) == (1, 3)
-    assert verified(command).object["checked"] == 0
+    result = verify_run(command, "--in-doubt")
+    assert result.code == 0, result
+    assert (result.object["as_wanted"], result.object["not_as_wanted"]) == (1, 3)
+    assert verify_run(command).object["checked"] == 0
 
 
 def test_a_sample_bounds_what_is_wrong_and_keeps_others_apart(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contacts = [world.add(free=10) for _ in range(20)]
-    command = linked(bulklink, standin, "link", contacts)
-    told = verified(command, "--sample", "30", "--seed", "7")
-    shown = told.object
+    command = run_mapping(bulklink, standin, "link", contacts)
+    result = verify_run(command, "--sample", "30", "--seed", "7")
+    shown = result.object
     assert shown["checked"] == shown["as_recorded"] == 30
     assert shown["sample"]["drawn"] == 30
     assert shown["sample"]["population"] == 200
     # 17 of 200: C(183, 30) / C(200, 30) is 0.0503, and for 18 it is 0.0423
     assert shown["sample"]["wrong_at_most"] == 17
     assert sum(shown["others"].values()) == shown["calls"]["read"] * 10 - 30
-    again = verified(command, "--sample", "30", "--seed", "7").object
+    again = verify_run(command, "--sample", "30", "--seed", "7").object
     assert again == shown
     plain = command("verify", "here", "--sample", "30", "--seed", "7", *QUICK)
     assert "30 of 30 as recorded: at most 8.5 % wrong (17 of 200) at 95% confidence." in plain.out
@@ -178,9 +187,9 @@ def test_a_sample_bounds_what_is_wrong_and_keeps_others_apart(
 def test_verifications_are_added_to_the_file_which_is_private(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
-    command = linked(bulklink, standin, "link", [world.add(free=2)])
-    verified(command)
-    verified(command)
+    command = run_mapping(bulklink, standin, "link", [world.add(free=2)])
+    verify_run(command)
+    verify_run(command)
     events = [one["event"] for one in lines(command.folder)]
     once = ["verify", "call", "call", "finding", "finding", "verified"]
     assert events == once + once
@@ -188,23 +197,23 @@ def test_verifications_are_added_to_the_file_which_is_private(
 
 
 def test_a_copied_folder_can_be_verified(bulklink: Command, standin: StandIn, world: World) -> None:
-    command = linked(bulklink, standin, "link", [world.add(free=2)])
+    command = run_mapping(bulklink, standin, "link", [world.add(free=2)])
     shutil.move(command.folder / "here", command.folder / "copy")
     assert command("verify", "copy", *QUICK).code == 0
 
 
 def test_another_org_is_refused(bulklink: Command, standin: StandIn, world: World) -> None:
-    command = linked(bulklink, standin, "link", [world.add(free=2)])
+    command = run_mapping(bulklink, standin, "link", [world.add(free=2)])
 
-    async def other(seen: Seen) -> Reply | None:
+    async def other(seen: ReceivedRequest) -> Reply | None:
         org = {"id": "77", "company_name": "Another", "type": "Sandbox"}
         return Reply(body={"org": [org]}) if seen.kind == "org" else None
 
     standin.script = other
-    told = verified(command)
-    assert told.code == 2, told
-    assert told.error["code"] == "wrong-org"
-    assert not [one for one in standin.of("read") if one.number > 0]
+    result = verify_run(command)
+    assert result.code == 2, result
+    assert result.error["code"] == "wrong-org"
+    assert not [one for one in standin.requests_of("read") if one.number > 0]
 
 
 def test_what_was_not_sent_cannot_be_verified(bulklink: Command, standin: StandIn) -> None:
@@ -212,40 +221,40 @@ def test_what_was_not_sent_cannot_be_verified(bulklink: Command, standin: StandI
     write_mapping(bulklink.folder / "m.csv", [row(contact.free[0], contact.a)])
     bulklink("plan", "--op", "link", "m.csv", "--run-dir", "here")
     for run in ("here", "nowhere"):
-        told = bulklink.given(**standin.env())("verify", run, "--json")
-        assert (told.code, told.error["code"]) == (2, "run-dir")
+        result = bulklink.with_env(**standin.env())("verify", run, "--json")
+        assert (result.code, result.error["code"]) == (2, "run-dir")
 
 
 def test_sample_and_in_doubt_do_not_go_together(bulklink: Command) -> None:
-    connected = bulklink.given(BULKLINK_DC="eu", BULKLINK_ACCESS_TOKEN="x")
-    told = connected("verify", "here", "--sample", "3", "--in-doubt", "--json")
-    assert (told.code, told.error["code"]) == (2, "usage")
+    connected = bulklink.with_env(BULKLINK_DC="eu", BULKLINK_ACCESS_TOKEN="x")
+    result = connected("verify", "here", "--sample", "3", "--in-doubt", "--json")
+    assert (result.code, result.error["code"]) == (2, "usage")
 
 
 def test_ctrl_c_keeps_what_was_found_so_far(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contacts = [world.add(free=2) for _ in range(6)]
-    command = linked(bulklink, standin, "link", contacts)
+    command = run_mapping(bulklink, standin, "link", contacts)
 
-    async def hold(seen: Seen) -> Reply | None:
+    async def hold(seen: ReceivedRequest) -> Reply | None:
         if seen.kind == "read" and seen.contact != contacts[0].id:
-            await standin.opened()
+            await standin.wait_for_gate()
         return None
 
     standin.script = hold
     arguments = ("verify", "here", "--json", "--concurrency", "2", *QUICK)
-    with put_down(command.start(*arguments)) as process:
-        standin.wait(lambda: standin.in_flight["read"] == 2)
+    with ensure_terminated(command.start(*arguments)) as process:
+        standin.wait_until(lambda: standin.in_flight["read"] == 2)
         interrupt(process)
         assert process.stderr is not None
         while "Stopping" not in process.stderr.readline():
             pass
         standin.gate.set()
-        told = ended(process)
-    assert told.code == 130, told
-    assert told.object["stopped_by"] == "interrupted"
-    assert 2 <= told.object["checked"] < 12
+        result = wait_for_exit(process)
+    assert result.code == 130, result
+    assert result.object["stopped_by"] == "interrupted"
+    assert 2 <= result.object["checked"] < 12
     assert lines(command.folder)[-1]["event"] == "verified"
 
 
@@ -260,28 +269,28 @@ def test_ctrl_c_ends_a_large_verification_as_well(bulklink: Command, standin: St
         )
     )
     record = RunRecord(
-        version="", op="link", asked={}, inputs=(), created="", state=State.FINISHED,
+        version="", op="link", asked={}, inputs=(), created="", state=RunState.FINISHED,
         api_url=standin.url, invocations=(Invocation("2026-11-22T10:00:00.000Z"),),
     )  # fmt: skip
     write_record(here / "run.json", record)
 
-    async def hold(seen: Seen) -> Reply | None:
+    async def hold(seen: ReceivedRequest) -> Reply | None:
         if seen.kind == "read":
-            await standin.opened()
+            await standin.wait_for_gate()
         return None
 
     standin.script = hold
     arguments = ("verify", "here", "--json", "--concurrency", "2", *QUICK)
-    with put_down(bulklink.given(**standin.env()).start(*arguments)) as process:
-        standin.wait(lambda: standin.in_flight["read"] == 2)
+    with ensure_terminated(bulklink.with_env(**standin.env()).start(*arguments)) as process:
+        standin.wait_until(lambda: standin.in_flight["read"] == 2)
         interrupt(process)
         assert process.stderr is not None
         while "Stopping" not in process.stderr.readline():
             pass
         standin.gate.set()
-        told = ended(process)
-    assert told.code == 130, told
-    assert 0 < told.object["not_listed"] < 42_000
+        result = wait_for_exit(process)
+    assert result.code == 130, result
+    assert 0 < result.object["not_listed"] < 42_000
 
 
 def _done(row: int, contact: int) -> Result:
@@ -293,35 +302,35 @@ def test_a_run_that_goes_on_is_verified_as_far_as_it_is(
 ) -> None:
     contacts = [world.add(free=2) for _ in range(12)]
 
-    async def hold(seen: Seen) -> Reply | None:
+    async def hold(seen: ReceivedRequest) -> Reply | None:
         if seen.kind == "link" and seen.number > 4:
-            await standin.opened()
+            await standin.wait_for_gate()
         return None
 
     standin.script = hold
     write_mapping(
         bulklink.folder / "m.csv", [line for one in contacts for line in rows(one.free, one.a)]
     )
-    command = bulklink.given(**standin.env())
-    with put_down(
+    command = bulklink.with_env(**standin.env())
+    with ensure_terminated(
         command.start("link", "m.csv", "--run-dir", "here", "--concurrency", "2", *QUICK)
     ) as process:
-        standin.wait(lambda: standin.in_flight["link"] == 2)
-        told = command("verify", "here", "--json", *QUICK)
+        standin.wait_until(lambda: standin.in_flight["link"] == 2)
+        result = command("verify", "here", "--json", *QUICK)
         standin.gate.set()
-        assert ended(process).code == 0
-    assert told.code == 0, told
-    assert 0 < told.object["as_recorded"] == told.object["checked"] <= 8
-    assert "not over (its state is running)" in told.err
+        assert wait_for_exit(process).code == 0
+    assert result.code == 0, result
+    assert 0 < result.object["as_recorded"] == result.object["checked"] <= 8
+    assert "not over (its state is running)" in result.err
 
 
 def test_a_verification_keeps_to_its_credits(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
-    command = linked(bulklink, standin, "link", [world.add(free=1) for _ in range(6)])
-    before = len(standin.of("read", "org"))
-    told = verified(command, "--max-credits", "4")
-    assert told.code == 4, told
-    assert told.object["stopped_by"] == "max-credits"
-    assert told.object["checked"] == 3
-    assert len(standin.of("read", "org")) == before + 4
+    command = run_mapping(bulklink, standin, "link", [world.add(free=1) for _ in range(6)])
+    before = len(standin.requests_of("read", "org"))
+    result = verify_run(command, "--max-credits", "4")
+    assert result.code == 4, result
+    assert result.object["stopped_by"] == "max-credits"
+    assert result.object["checked"] == 3
+    assert len(standin.requests_of("read", "org")) == before + 4

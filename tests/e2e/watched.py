@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pyte
 import pytest
 
-from .command import PATIENCE, PROGRAM, Command
+from .command import PROGRAM, TIMEOUT, Command
 
 LINES = 50
 _QUIET = 0.05
@@ -20,35 +20,35 @@ _QUIET = 0.05
 
 
 @dataclass(slots=True)
-class Watched:
+class WatchedCommand:
     """A command at a terminal.
 
-    `pictures` are the different screens that could be seen, each a list of its lines.
+    `screens` are the different screens that could be seen, each a list of its lines.
     """
 
     columns: int
     process: subprocess.Popen[bytes]
     master: int
     screen: pyte.Screen
-    pictures: list[list[str]] = field(default_factory=list)
+    screens: list[list[str]] = field(default_factory=list)
     raw: bytes = b""
     open: bool = True
 
     @property
     def last(self) -> list[str]:
         """What stands on the screen at the end."""
-        return self.pictures[-1]
+        return self.screens[-1]
 
-    def take(self) -> None:
+    def take_picture(self) -> None:
         """Take a picture, if it is another one than the last."""
-        seen = [line.rstrip() for line in self.screen.display]
-        while seen and not seen[-1]:
-            seen.pop()
-        if not self.pictures or seen != self.pictures[-1]:
-            self.pictures.append(seen)
+        screen_lines = [line.rstrip() for line in self.screen.display]
+        while screen_lines and not screen_lines[-1]:
+            screen_lines.pop()
+        if not self.screens or screen_lines != self.screens[-1]:
+            self.screens.append(screen_lines)
 
 
-def start(command: Command, columns: int, *arguments: str, term: str = "xterm") -> Watched:
+def start(command: Command, columns: int, *arguments: str, term: str = "xterm") -> WatchedCommand:
     """Start a command at a terminal."""
     master, slave = vars(os)["openpty"]()  # Windows has none, and skips what uses this
     pytest.importorskip("termios").tcsetwinsize(slave, (LINES, columns))
@@ -66,32 +66,32 @@ def start(command: Command, columns: int, *arguments: str, term: str = "xterm") 
         )
     finally:
         os.close(slave)
-    return Watched(columns, process, master, pyte.Screen(columns, LINES))
+    return WatchedCommand(columns, process, master, pyte.Screen(columns, LINES))
 
 
-def watch(*watched: Watched) -> None:
+def watch_to_end(*commands: WatchedCommand) -> None:
     """Look at commands to their ends."""
-    streams = {one.master: (one, pyte.ByteStream(one.screen)) for one in watched}
-    until = time.monotonic() + PATIENCE
-    while any(one.open for one in watched):
-        assert time.monotonic() < until, [one.screen.display for one in watched]
-        ready = _ready([one for one in watched if one.open])
+    streams = {command.master: (command, pyte.ByteStream(command.screen)) for command in commands}
+    until = time.monotonic() + TIMEOUT
+    while any(command.open for command in commands):
+        assert time.monotonic() < until, [command.screen.display for command in commands]
+        ready = _ready([command for command in commands if command.open])
         for master in ready:
-            one, stream = streams[master]
+            command, stream = streams[master]
             content = _read(master)
-            one.open = bool(content)
-            one.raw += content
+            command.open = bool(content)
+            command.raw += content
             stream.feed(content)
-        for one in watched:
-            if one.master not in ready or not one.open:
-                one.take()
-    for one in watched:
-        one.process.wait(PATIENCE)
-        os.close(one.master)
+        for command in commands:
+            if command.master not in ready or not command.open:
+                command.take_picture()
+    for command in commands:
+        command.process.wait(TIMEOUT)
+        os.close(command.master)
 
 
-def _ready(watched: Sequence[Watched]) -> list[int]:
-    return list(select.select([one.master for one in watched], [], [], _QUIET)[0])
+def _ready(commands: Sequence[WatchedCommand]) -> list[int]:
+    return list(select.select([command.master for command in commands], [], [], _QUIET)[0])
 
 
 def _read(master: int) -> bytes:

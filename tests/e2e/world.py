@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 MODULE = "5843104000000003735"
 PAT, JACOB = "5843104000000424672", "5843104000000424673"
 USERS = {PAT: "Patricia Boyle", JACOB: "Jacob Lindner"}
-STRANGER = "5843104000000999999"
+UNKNOWN_ID = "5843104000000999999"
 """An id that nobody and nothing in any world has."""
 
-FREE, LINKED, OTHERS = 45, 25, 5
+FREE, LINKED, OTHER_OWNER = 45, 25, 5
 """Emails of a contact in a stocked world: Patricia's on no deal, hers on deal a, Jacob's."""
 
 
@@ -40,12 +40,12 @@ class Contact:
     b: str
     free: tuple[Email, ...] = ()
     linked: tuple[Email, ...] = ()
-    others: tuple[Email, ...] = ()
+    other_owner: tuple[Email, ...] = ()
 
     @property
     def emails(self) -> tuple[Email, ...]:
         """Return all emails of the contact."""
-        return self.free + self.linked + self.others
+        return self.free + self.linked + self.other_owner
 
 
 @dataclass(slots=True)
@@ -55,7 +55,12 @@ class World:
     contacts: list[Contact] = field(default_factory=list)
 
     def add(
-        self, free: int = 0, linked: int = 0, others: int = 0, length: int = 64, owner: str = PAT
+        self,
+        free: int = 0,
+        linked: int = 0,
+        other_owner: int = 0,
+        length: int = 64,
+        owner: str = PAT,
     ) -> Contact:
         """Add a contact with so many emails, and return it."""
         number = len(self.contacts) + 1
@@ -65,17 +70,19 @@ class World:
             b=f"584310400002{number:06}2",
         )
 
-        def emails(kind: str, many: int, whose: str, deal: str | None) -> tuple[Email, ...]:
+        def emails(kind: str, count: int, owner_id: str, deal: str | None) -> tuple[Email, ...]:
             return tuple(
-                Email(bare.id, message_id(number, kind, one, length=length), whose, deal)
-                for one in range(many)
+                Email(
+                    bare.id, message_id(number, kind, number_of_kind, length=length), owner_id, deal
+                )
+                for number_of_kind in range(count)
             )
 
         contact = replace(
             bare,
             free=emails("free", free, owner, None),
             linked=emails("linked", linked, owner, bare.a),
-            others=emails("others", others, JACOB, None),
+            other_owner=emails("others", other_owner, JACOB, None),
         )
         self.contacts.append(contact)
         return contact
@@ -84,13 +91,13 @@ class World:
         """Return the name of each deal."""
         return {
             deal: f"Deal {letter} of contact {number}"
-            for number, one in enumerate(self.contacts, 1)
-            for letter, deal in (("A", one.a), ("B", one.b))
+            for number, contact in enumerate(self.contacts, 1)
+            for letter, deal in (("A", contact.a), ("B", contact.b))
         }
 
     def links(self) -> dict[str, str | None]:
         """Return the deal that each message is on."""
-        return {email.message: email.deal for one in self.contacts for email in one.emails}
+        return {email.message: email.deal for contact in self.contacts for email in contact.emails}
 
     def as_file(self) -> dict[str, object]:
         """Return the world as a world file has it."""
@@ -102,20 +109,24 @@ class World:
                 for user, name in USERS.items()
             ],
             "contacts": [
-                {"id": one.id, "name": f"Contact {number}", "email": f"{number}@customer.example"}
-                for number, one in enumerate(self.contacts, 1)
+                {
+                    "id": contact.id,
+                    "name": f"Contact {number}",
+                    "email": f"{number}@customer.example",
+                }
+                for number, contact in enumerate(self.contacts, 1)
             ],
             "deals": [
                 {
                     "id": deal,
                     "name": names[deal],
-                    "contact_id": one.id,
+                    "contact_id": contact.id,
                     "stage": "Qualification",
                     "created_time": "2026-01-05T09:00:00+00:00",
                     "modified_time": "2026-02-01T09:00:00+00:00",
                 }
-                for one in self.contacts
-                for deal in (one.a, one.b)
+                for contact in self.contacts
+                for deal in (contact.a, contact.b)
             ],
             "emails": [
                 {
@@ -127,15 +138,15 @@ class World:
                     "received": True,
                     "deal_id": email.deal,
                 }
-                for one in self.contacts
-                for email in one.emails
+                for contact in self.contacts
+                for email in contact.emails
             ],
         }
 
 
-def stocked(contacts: int) -> World:
+def make_stocked_world(contacts: int) -> World:
     """Return a world whose contacts have emails of every kind."""
     world = World()
     for _ in range(contacts):
-        world.add(free=FREE, linked=LINKED, others=OTHERS)
+        world.add(free=FREE, linked=LINKED, other_owner=OTHER_OWNER)
     return world

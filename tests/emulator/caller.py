@@ -13,7 +13,7 @@ from bulklink.emulator.crm import Crm, Sleep
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.wire import Answer, Request
 from bulklink.emulator.world import World
-from bulklink.emulator.worldfile import world_from
+from bulklink.emulator.worldfile import parse_world
 
 MODULE = "5843104000000003735"
 PAT, JACOB = "5843104000000424672", "5843104000000424673"
@@ -59,7 +59,7 @@ def small_world(count: int = 25, /, **changed: object) -> dict[str, Any]:
     } | changed
 
 
-async def a_moment(_seconds: float) -> None:
+async def yield_control(_seconds: float) -> None:
     """Let others go on, in place of a wait: calls are then in flight together."""
     await asyncio.sleep(0)
 
@@ -78,7 +78,7 @@ class VirtualTime:
 
 
 @dataclass
-class Said:
+class JsonResponse:
     """An answer, read."""
 
     answer: Answer
@@ -100,7 +100,7 @@ def item(
     number: int, deal: str = TRAVEL, owner: str = PAT, *, single: bool = False
 ) -> dict[str, Any]:
     """Return one email of a link body, as the published sample has it."""
-    wanted: dict[str, Any] = {
+    link: dict[str, Any] = {
         "owner": {"name": PEOPLE[owner], "id": owner},
         "linked_record": {
             "module": {"api_name": "Deals", "id": MODULE},
@@ -108,10 +108,10 @@ def item(
             "id": deal,
         },
     }
-    return wanted if single else wanted | {"message_id": message(number)}
+    return link if single else link | {"message_id": message(number)}
 
 
-class Caller:
+class EmulatorClient:
     """Calls a CRM in process with a good token."""
 
     def __init__(
@@ -120,7 +120,7 @@ class Caller:
         world: dict[str, Any] | World | None = None,
         sleep: Sleep | None = None,
     ) -> None:
-        built = world if isinstance(world, World) else world_from(world or small_world())
+        built = world if isinstance(world, World) else parse_world(world or small_world())
         self.time = VirtualTime()
         self.crm = Crm(built, settings, clock=self.time.clock, sleep=sleep or self.time.sleep)
         self.token = ""
@@ -132,14 +132,14 @@ class Caller:
         query: dict[str, str] | None = None,
         body: object = None,
         headers: dict[str, str] | None = None,
-    ) -> Said:
+    ) -> JsonResponse:
         raw = (
             body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         )
         request = Request(method, path, urlencode(query or {}), headers or {}, raw)
-        return Said(await self.crm.handle(request))
+        return JsonResponse(await self.crm.handle(request))
 
-    async def grant(self, **changed: str) -> Said:
+    async def grant(self, **changed: str) -> JsonResponse:
         form = {
             "refresh_token": "demo",
             "client_id": "demo",
@@ -151,29 +151,29 @@ class Caller:
 
     async def crm_call(
         self, method: str, path: str, query: dict[str, str] | None = None, body: object = None
-    ) -> Said:
+    ) -> JsonResponse:
         if not self.token:
             self.token = (await self.grant()).json["access_token"]
         headers = {"authorization": f"Zoho-oauthtoken {self.token}"}
         return await self.send(method, f"/crm/v8/{path}", query, body, headers)
 
-    async def get(self, path: str, **query: str) -> Said:
+    async def get(self, path: str, **query: str) -> JsonResponse:
         return await self.crm_call("GET", path, query)
 
-    async def link(self, *items: object, contact: str = ANA) -> Said:
+    async def link(self, *items: object, contact: str = ANA) -> JsonResponse:
         path = f"Contacts/{contact}/Emails/actions/link_record"
         return await self.crm_call("POST", path, body={"Emails": list(items)})
 
-    async def link_one(self, number: int, item: object, contact: str = ANA) -> Said:
+    async def link_one(self, number: int, item: object, contact: str = ANA) -> JsonResponse:
         path = f"Contacts/{contact}/Emails/{message(number)}/actions/link_record"
         return await self.crm_call("POST", path, body={"Emails": [item]})
 
-    async def unlink(self, *numbers: int, owner: str = PAT, contact: str = ANA) -> Said:
+    async def unlink(self, *numbers: int, owner: str = PAT, contact: str = ANA) -> JsonResponse:
         joined = ",".join(message(number) for number in numbers)
         path = f"Contacts/{contact}/Emails/actions/link_record"
         return await self.crm_call("DELETE", path, {"owner_id": owner, "message_ids": joined})
 
-    async def unlink_one(self, number: int, owner: str = PAT, contact: str = ANA) -> Said:
+    async def unlink_one(self, number: int, owner: str = PAT, contact: str = ANA) -> JsonResponse:
         path = f"Contacts/{contact}/Emails/{message(number)}/actions/link_record"
         return await self.crm_call("DELETE", path, {"owner_id": owner})
 
@@ -188,9 +188,11 @@ class Caller:
         return (await self.deals())[message(number)]
 
 
-def codes(said: Said) -> Sequence[str]:
+def item_codes(response: JsonResponse) -> Sequence[str]:
     """Return the codes of a many-emails answer, flattened, in order."""
     flat: list[str] = []
-    for entry in said.json["Emails"]:
-        flat += [one["code"] for one in (entry if isinstance(entry, list) else [entry])]
+    for entry in response.json["Emails"]:
+        flat += [
+            item_entry["code"] for item_entry in (entry if isinstance(entry, list) else [entry])
+        ]
     return flat

@@ -6,9 +6,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from bulklink.emulator.settings import SCOPES, Settings
+from bulklink.emulator.settings import DEFAULT_SCOPES, Settings
 
-from .caller import ANA, Caller, item, small_world
+from .caller import ANA, EmulatorClient, item, small_world
 
 EMAILS = f"Contacts/{ANA}/Emails"
 GRANT = {
@@ -20,7 +20,7 @@ GRANT = {
 
 
 async def test_a_refresh_token_gives_an_access_token_for_an_hour() -> None:
-    said = await Caller().grant()
+    said = await EmulatorClient().grant()
     assert said.status == 200
     assert said.json | {"access_token": ""} == {
         "access_token": "",
@@ -31,12 +31,12 @@ async def test_a_refresh_token_gives_an_access_token_for_an_hour() -> None:
 
 
 async def test_the_token_call_takes_its_parameters_in_the_query_too() -> None:
-    said = await Caller().send("POST", "/oauth/v2/token", GRANT)
+    said = await EmulatorClient().send("POST", "/oauth/v2/token", GRANT)
     assert "access_token" in said.json
 
 
 async def test_an_authorization_code_is_exchanged_for_both_tokens() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     said = await crm.grant(grant_type="authorization_code", code="demo")
     refresh_token = said.json["refresh_token"]
     assert refresh_token != "demo"
@@ -46,7 +46,7 @@ async def test_an_authorization_code_is_exchanged_for_both_tokens() -> None:
 
 
 async def test_each_exchange_gives_a_refresh_token_of_its_own_that_ends_alone() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     exchanged = {"grant_type": "authorization_code", "code": "demo"}
     first, second = [(await crm.grant(**exchanged)).json["refresh_token"] for _ in range(2)]
     assert first != second
@@ -57,7 +57,7 @@ async def test_each_exchange_gives_a_refresh_token_of_its_own_that_ends_alone() 
 
 
 async def test_a_code_that_is_none_or_has_ended_is_refused_under_http_200() -> None:
-    said = await Caller().grant(grant_type="authorization_code", code="ended")
+    said = await EmulatorClient().grant(grant_type="authorization_code", code="ended")
     assert (said.status, said.json) == (200, {"error": "invalid_code"})
 
 
@@ -73,12 +73,12 @@ async def test_a_code_that_is_none_or_has_ended_is_refused_under_http_200() -> N
 async def test_a_wrong_grant_is_an_error_under_http_200(
     changed: dict[str, str], error: str
 ) -> None:
-    said = await Caller().grant(**changed)
+    said = await EmulatorClient().grant(**changed)
     assert (said.status, said.json) == (200, {"error": error})
 
 
 async def test_a_token_expires() -> None:
-    crm = Caller(Settings(expires_in=60))
+    crm = EmulatorClient(Settings(expires_in=60))
     assert (await crm.get("org")).status == 200
     crm.time.now += 60
     said = await crm.get("org")
@@ -86,7 +86,7 @@ async def test_a_token_expires() -> None:
 
 
 async def test_a_revoked_refresh_token_ends_its_access_tokens() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     await crm.get("org")
     body = urlencode({"token": "demo"}).encode()
     said = await crm.send("POST", "/oauth/v2/token/revoke", body=body)
@@ -96,7 +96,7 @@ async def test_a_revoked_refresh_token_ends_its_access_tokens() -> None:
 
 
 async def test_revoking_a_token_that_is_none_is_refused() -> None:
-    said = await Caller().send("POST", "/oauth/v2/token/revoke", {"token": "x"})
+    said = await EmulatorClient().send("POST", "/oauth/v2/token/revoke", {"token": "x"})
     assert (said.status, said.json) == (400, {"error": "invalid_token"})
 
 
@@ -109,44 +109,49 @@ async def test_revoking_a_token_that_is_none_is_refused() -> None:
     ],
 )
 async def test_a_call_without_a_good_token_is_refused(header: str | None, code: str) -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     await crm.get("org")
     headers = {"authorization": header.format(token=crm.token)} if header else {}
     said = await crm.send("GET", "/crm/v8/org", headers=headers)
     assert (said.status, said.code) == (401, code)
 
 
-@pytest.mark.parametrize("lacking", range(len(SCOPES)))
+@pytest.mark.parametrize("lacking", range(len(DEFAULT_SCOPES)))
 async def test_each_scope_is_needed_by_some_call(lacking: int) -> None:
     paths = (EMAILS, "Deals", "settings/modules/Deals", "settings/pipeline", "users", "org")
-    crm = Caller(Settings(scopes=tuple(s for n, s in enumerate(SCOPES) if n != lacking)))
+    crm = EmulatorClient(
+        Settings(scopes=tuple(s for n, s in enumerate(DEFAULT_SCOPES) if n != lacking))
+    )
     refused = [path for path in paths if (await crm.get(path)).status == 401]
     assert len(refused) == 1
 
 
 @pytest.mark.parametrize("scope", ["ZohoCRM.modules.emails.READ", "ZohoCRM.modules.contacts.READ"])
 async def test_reading_scopes_do_not_link(scope: str) -> None:
-    scopes = (scope, *(s for s in SCOPES if s.rpartition(".")[0] != scope.rpartition(".")[0]))
-    crm = Caller(Settings(scopes=scopes))
+    scopes = (
+        scope,
+        *(s for s in DEFAULT_SCOPES if s.rpartition(".")[0] != scope.rpartition(".")[0]),
+    )
+    crm = EmulatorClient(Settings(scopes=scopes))
     assert (await crm.get(EMAILS)).status == 200
     for said in (await crm.link(item(1)), await crm.unlink(1)):
         assert (said.status, said.code) == (401, "OAUTH_SCOPE_MISMATCH")
 
 
 async def test_a_wider_scope_covers_the_narrower() -> None:
-    crm = Caller(Settings(scopes=("ZohoCRM.modules.ALL",)))
+    crm = EmulatorClient(Settings(scopes=("ZohoCRM.modules.ALL",)))
     assert (await crm.link(item(1))).status == 200
 
 
 @pytest.mark.parametrize("given", ["Crm_Implied_View_Deals", "Crm_Implied_View_Contacts"])
 async def test_a_profile_without_either_view_may_not_link(given: str) -> None:
-    said = await Caller(Settings(permissions=(given,))).link(item(1))
+    said = await EmulatorClient(Settings(permissions=(given,))).link(item(1))
     assert (said.status, said.code) == (403, "NO_PERMISSION")
 
 
 async def test_the_free_edition_does_not_have_the_feature() -> None:
     world = small_world(org={"license_details": {"paid_type": "free"}})
-    crm = Caller(world=world)
+    crm = EmulatorClient(world=world)
     for said in (await crm.link(item(1)), await crm.unlink_one(1)):
         assert (said.status, said.code) == (400, "FEATURE_NOT_SUPPORTED")
     assert (await crm.get(EMAILS)).status == 200
@@ -168,11 +173,11 @@ async def test_the_free_edition_does_not_have_the_feature() -> None:
 async def test_an_address_that_cannot_be_served_is_refused(
     method: str, path: str, status: int, code: str
 ) -> None:
-    said = await Caller().send(method, path)
+    said = await EmulatorClient().send(method, path)
     assert (said.status, said.code) == (status, code)
 
 
 @pytest.mark.parametrize("module", ["Leads", "Deals"])
 async def test_emails_are_linked_under_contacts_alone(module: str) -> None:
-    said = await Caller().crm_call("POST", f"{module}/{ANA}/Emails/actions/link_record")
+    said = await EmulatorClient().crm_call("POST", f"{module}/{ANA}/Emails/actions/link_record")
     assert (said.status, said.code) == (400, "INVALID_MODULE")

@@ -7,67 +7,81 @@ from typing import Any
 
 import pytest
 
-from bulklink.emulator.settings import SCOPES, Settings
+from bulklink.emulator.settings import DEFAULT_SCOPES, Settings
 
-from .caller import ANA, FLEET, JACOB, OTHERS, PAT, Caller, Said, codes, email, item, small_world
+from .caller import (
+    ANA,
+    FLEET,
+    JACOB,
+    OTHERS,
+    PAT,
+    EmulatorClient,
+    JsonResponse,
+    email,
+    item,
+    item_codes,
+    small_world,
+)
 
 LINK = f"Contacts/{ANA}/Emails/actions/link_record"
 
 
-async def invalid_data() -> Said:
-    return await Caller().link(item(99))
+async def invalid_data() -> JsonResponse:
+    return await EmulatorClient().link(item(99))
 
 
-async def invalid_module() -> Said:
-    return await Caller().crm_call("POST", f"Leads/{ANA}/Emails/actions/link_record", body={})
+async def invalid_module() -> JsonResponse:
+    return await EmulatorClient().crm_call(
+        "POST", f"Leads/{ANA}/Emails/actions/link_record", body={}
+    )
 
 
-async def feature_not_supported() -> Said:
-    return await Caller(Settings(edition="free")).link(item(1))
+async def feature_not_supported() -> JsonResponse:
+    return await EmulatorClient(Settings(edition="free")).link(item(1))
 
 
-async def mandatory_not_found() -> Said:
-    return await Caller().crm_call("DELETE", LINK)
+async def mandatory_not_found() -> JsonResponse:
+    return await EmulatorClient().crm_call("DELETE", LINK)
 
 
-async def not_allowed() -> Said:
-    return await Caller().link(item(1, OTHERS))
+async def not_allowed() -> JsonResponse:
+    return await EmulatorClient().link(item(1, OTHERS))
 
 
-async def ambiguity() -> Said:
+async def ambiguity() -> JsonResponse:
     bad = item(1)
     bad["linked_record"]["module"]["id"] = "1"
-    return await Caller().link(bad)
+    return await EmulatorClient().link(bad)
 
 
-async def api_not_supported() -> Said:
-    return await Caller().send("POST", f"/crm/v7/{LINK}")
+async def api_not_supported() -> JsonResponse:
+    return await EmulatorClient().send("POST", f"/crm/v7/{LINK}")
 
 
-async def already_linked() -> Said:
-    crm = Caller()
+async def already_linked() -> JsonResponse:
+    crm = EmulatorClient()
     await crm.link(item(1))
     return await crm.link(item(1, FLEET))
 
 
-async def scope_mismatch() -> Said:
-    return await Caller(Settings(scopes=SCOPES[1:])).link(item(1))
+async def scope_mismatch() -> JsonResponse:
+    return await EmulatorClient(Settings(scopes=DEFAULT_SCOPES[1:])).link(item(1))
 
 
-async def authentication_failure() -> Said:
-    return await Caller().send("POST", f"/crm/v8/{LINK}")
+async def authentication_failure() -> JsonResponse:
+    return await EmulatorClient().send("POST", f"/crm/v8/{LINK}")
 
 
-async def no_permission() -> Said:
-    return await Caller(Settings(permissions=())).link(item(1))
+async def no_permission() -> JsonResponse:
+    return await EmulatorClient(Settings(permissions=())).link(item(1))
 
 
-async def invalid_url_pattern() -> Said:
-    return await Caller().send("POST", f"/crm/v8/{LINK}s")
+async def invalid_url_pattern() -> JsonResponse:
+    return await EmulatorClient().send("POST", f"/crm/v8/{LINK}s")
 
 
-async def internal_error() -> Said:
-    crm = Caller()
+async def internal_error() -> JsonResponse:
+    crm = EmulatorClient()
     await crm.send("POST", "/_emulator/faults", body={"kind": "500"})
     return await crm.link(item(1))
 
@@ -91,7 +105,7 @@ async def internal_error() -> Said:
     ],
 )
 async def test_each_code_of_the_pages_has_its_status_and_shape(
-    cause: Callable[[], Awaitable[Said]], status: int, code: str
+    cause: Callable[[], Awaitable[JsonResponse]], status: int, code: str
 ) -> None:
     said = await cause()
     assert said.status == status
@@ -103,30 +117,30 @@ async def test_each_code_of_the_pages_has_its_status_and_shape(
 
 
 async def test_an_owner_who_is_not_the_mailboxs_is_an_option() -> None:
-    crm = Caller(Settings(wrong_owner="accept"))
-    assert codes(await crm.link(item(1, owner=JACOB))) == ["SUCCESS"]
-    assert codes(await crm.unlink(1, owner=JACOB)) == ["SUCCESS"]
+    crm = EmulatorClient(Settings(wrong_owner="accept"))
+    assert item_codes(await crm.link(item(1, owner=JACOB))) == ["SUCCESS"]
+    assert item_codes(await crm.unlink(1, owner=JACOB)) == ["SUCCESS"]
 
 
 async def test_several_owners_in_one_link_call_are_an_option() -> None:
     emails = [email(1, owner_id=PAT), email(2, owner_id=JACOB)]
-    accepting = Caller(world=small_world(0, emails=emails))
+    accepting = EmulatorClient(world=small_world(0, emails=emails))
     assert (await accepting.link(item(1), item(2, owner=JACOB))).status == 200
-    refusing = Caller(Settings(mixed_owners="invalid-data"), small_world(0, emails=emails))
+    refusing = EmulatorClient(Settings(mixed_owners="invalid-data"), small_world(0, emails=emails))
     said = await refusing.link(item(1), item(2, owner=JACOB))
     assert said.json["Emails"][1][0]["details"]["json_path"] == "Emails[1].owner.id"
 
 
 async def test_the_scopes_of_the_openapi_file_are_an_option() -> None:
     create = ("ZohoCRM.modules.emails.CREATE", "ZohoCRM.modules.contacts.CREATE")
-    assert (await Caller(Settings(scopes=create)).link(item(1))).status == 200
-    lacking = Caller(Settings(scopes=create, scope_rule="openapi"))
+    assert (await EmulatorClient(Settings(scopes=create)).link(item(1))).status == 200
+    lacking = EmulatorClient(Settings(scopes=create, scope_rule="openapi"))
     assert (await lacking.link(item(1))).code == "OAUTH_SCOPE_MISMATCH"
     given = Settings(scopes=(*create, "ZohoCRM.modules.deals.CREATE"), scope_rule="openapi")
-    assert (await Caller(given).link(item(1))).status == 200
+    assert (await EmulatorClient(given).link(item(1))).status == 200
 
 
 async def test_the_openapi_files_words_are_those_of_a_link_for_both() -> None:
-    crm = Caller(Settings(wording="openapi"))
+    crm = EmulatorClient(Settings(wording="openapi"))
     for said in (await crm.link(item(1)), await crm.unlink(1)):
         assert said.json["Emails"][0]["message"] == "Email linked to the record successfully"

@@ -7,41 +7,41 @@ from typing import Any
 
 import pytest
 
-from bulklink.emulator.disturb import edit_by_somebody
-from bulklink.emulator.faults import Fault, FaultError, FaultKind, hits, parse_fault
-from bulklink.emulator.wire import Fate
+from bulklink.emulator.disturb import concurrent_edit
+from bulklink.emulator.faults import Fault, FaultError, FaultKind, parse_fault, should_fire
+from bulklink.emulator.wire import DeliveryMode
 from bulklink.zoho.error_codes import Code
 
-from .caller import ANA, FLEET, TOM, TRAVEL, Caller, Said, item, message
+from .caller import ANA, FLEET, TOM, TRAVEL, EmulatorClient, JsonResponse, item, message
 
 EMAILS = f"Contacts/{ANA}/Emails"
 
 
-async def disturbed_link(**fault: Any) -> tuple[Caller, Said]:
+async def link_with_fault(**fault: Any) -> tuple[EmulatorClient, JsonResponse]:
     """Link one email while a fault hits that call."""
-    crm = Caller()
-    await order(crm, op="link", **fault)
+    crm = EmulatorClient()
+    await set_fault(crm, op="link", **fault)
     return crm, await crm.link(item(1))
 
 
-async def order(crm: Caller, **fault: Any) -> Said:
+async def set_fault(crm: EmulatorClient, **fault: Any) -> JsonResponse:
     return await crm.send("POST", "/_emulator/faults", body=fault)
 
 
 @pytest.mark.parametrize(
     ("kind", "fate", "deal"),
     [
-        ("lost-request", Fate.DROPPED, None),
-        ("lost-answer", Fate.DROPPED, TRAVEL),
-        ("cut", Fate.CUT, TRAVEL),
-        ("stalled", Fate.DROPPED, TRAVEL),
+        ("lost-request", DeliveryMode.DROPPED, None),
+        ("lost-answer", DeliveryMode.DROPPED, TRAVEL),
+        ("cut", DeliveryMode.CUT, TRAVEL),
+        ("stalled", DeliveryMode.DROPPED, TRAVEL),
     ],
 )
 async def test_a_connection_ends_before_or_after_the_call_is_carried_out(
-    kind: str, fate: Fate, deal: str | None
+    kind: str, fate: DeliveryMode, deal: str | None
 ) -> None:
-    crm, said = await disturbed_link(kind=kind)
-    assert said.answer.fate is fate
+    crm, said = await link_with_fault(kind=kind)
+    assert said.answer.delivery is fate
     assert await crm.deal_of(1) == deal
 
 
@@ -58,34 +58,34 @@ async def test_a_connection_ends_before_or_after_the_call_is_carried_out(
     ],
 )
 async def test_an_answer_is_replaced(kind: str, status: int, body: bytes, deal: str | None) -> None:
-    crm, said = await disturbed_link(kind=kind)
+    crm, said = await link_with_fault(kind=kind)
     assert said.status == status
     assert body in said.answer.body
     assert await crm.deal_of(1) == deal
 
 
 async def test_an_ignored_call_is_answered_with_success_and_changes_nothing() -> None:
-    crm, said = await disturbed_link(kind="ignored")
+    crm, said = await link_with_fault(kind="ignored")
     assert said.status == 200
     assert b"SUCCESS" in said.answer.body
     assert await crm.deal_of(1) is None
 
 
 async def test_an_html_page_says_that_it_is_one() -> None:
-    _, said = await disturbed_link(kind="html")
+    _, said = await link_with_fault(kind="html")
     assert said.answer.content_type == "text/html"
 
 
 async def test_truncated_json_cannot_be_read_though_the_call_is_carried_out() -> None:
-    crm, said = await disturbed_link(kind="truncated")
+    crm, said = await link_with_fault(kind="truncated")
     with pytest.raises(json.JSONDecodeError):
         json.loads(said.answer.body)
     assert await crm.deal_of(1) == TRAVEL
 
 
 async def test_a_late_call_lands_some_seconds_after_its_connection_ended() -> None:
-    crm, said = await disturbed_link(kind="late", seconds=30, count=1)
-    assert said.answer.fate is Fate.DROPPED
+    crm, said = await link_with_fault(kind="late", seconds=30, count=1)
+    assert said.answer.delivery is DeliveryMode.DROPPED
     crm.time.now += 29
     assert await crm.deal_of(1) is None
     crm.time.now += 1
@@ -93,9 +93,9 @@ async def test_a_late_call_lands_some_seconds_after_its_connection_ended() -> No
 
 
 async def test_a_late_unlink_undoes_the_link_that_followed_it() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     await crm.link(item(1))
-    await order(crm, kind="late", op="unlink", seconds=10, count=1)
+    await set_fault(crm, kind="late", op="unlink", seconds=10, count=1)
     await crm.unlink(1)
     await crm.unlink(1)
     await crm.link(item(1, FLEET))
@@ -105,24 +105,24 @@ async def test_a_late_unlink_undoes_the_link_that_followed_it() -> None:
 
 
 async def test_a_slow_answer_takes_its_seconds() -> None:
-    crm = Caller()
-    await order(crm, kind="slow", seconds=7)
+    crm = EmulatorClient()
+    await set_fault(crm, kind="slow", seconds=7)
     before = crm.time.now
     assert (await crm.link(item(1))).status == 200
     assert crm.time.now == before + 7
 
 
 async def test_a_stalled_answer_takes_ten_minutes_and_never_comes() -> None:
-    crm = Caller()
-    await order(crm, kind="stalled")
+    crm = EmulatorClient()
+    await set_fault(crm, kind="stalled")
     before = crm.time.now
-    assert (await crm.link(item(1))).answer.fate is Fate.DROPPED
+    assert (await crm.link(item(1))).answer.delivery is DeliveryMode.DROPPED
     assert crm.time.now == before + 600
 
 
 async def test_a_stale_read_shows_links_as_they_were() -> None:
-    crm = Caller()
-    await order(crm, kind="stale", op="read", seconds=10)
+    crm = EmulatorClient()
+    await set_fault(crm, kind="stale", op="read", seconds=10)
     await crm.link(item(1))
     crm.time.now += 5
     await crm.unlink(1)
@@ -136,21 +136,23 @@ async def test_a_stale_read_shows_links_as_they_were() -> None:
     assert (await all_links(crm))[message(1)] == FLEET
 
 
-async def all_links(crm: Caller) -> dict[str, str | None]:
+async def all_links(crm: EmulatorClient) -> dict[str, str | None]:
     """Read the whole list of Ana's emails."""
-    shown: dict[str, str | None] = {}
+    links: dict[str, str | None] = {}
     index: str | None = "0"
     while index is not None:
         page = (await crm.get(EMAILS, index=index)).json
-        for one in page["Emails"]:
-            shown[one["message_id"]] = one["linked_record"] and one["linked_record"]["id"]
+        for listed_email in page["Emails"]:
+            links[listed_email["message_id"]] = (
+                listed_email["linked_record"] and listed_email["linked_record"]["id"]
+            )
         index = page["info"]["next_index"]
-    return shown
+    return links
 
 
 async def test_hidden_emails_are_on_no_page_but_can_be_linked() -> None:
-    crm = Caller()
-    await order(crm, kind="hidden", share=0.5, seed=3)
+    crm = EmulatorClient()
+    await set_fault(crm, kind="hidden", share=0.5, seed=3)
     shown = await all_links(crm)
     assert 5 < len(shown) < 20
     assert await all_links(crm) == shown
@@ -159,74 +161,74 @@ async def test_hidden_emails_are_on_no_page_but_can_be_linked() -> None:
 
 
 async def test_somebody_else_moves_an_email_before_a_call() -> None:
-    crm = Caller()
-    await order(crm, kind="edited", op="read", count=1)
+    crm = EmulatorClient()
+    await set_fault(crm, kind="edited", op="read", count=1)
     await crm.get(EMAILS)
     moved = [deal for deal in (await crm.deals()).values() if deal]
     assert len(moved) == 1
-    assert [change.by for change in crm.crm.state.applied] == ["somebody"]
+    assert [change.author for change in crm.crm.state.change_log] == ["somebody"]
 
 
 async def test_somebody_elses_change_is_always_one() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     for number in range(40):
         view = crm.crm.state.view(ANA)
-        change = edit_by_somebody(view, crm.crm.world, 1, number)
+        change = concurrent_edit(view, crm.crm.world, 1, number)
         assert change is not None
         assert change.deal_id != view.deal_of(view.mailbox.by_id[change.message_id])
         crm.crm.state.apply(ANA, [change], 0.0)
-    assert edit_by_somebody(crm.crm.state.view(TOM), crm.crm.world, 1, 0) is None
+    assert concurrent_edit(crm.crm.state.view(TOM), crm.crm.world, 1, 0) is None
 
 
 @pytest.mark.parametrize("code", [code for code in Code if code is not Code.SUCCESS])
 async def test_every_code_can_be_ordered(code: Code) -> None:
-    crm, said = await disturbed_link(kind=code.value)
+    crm, said = await link_with_fault(kind=code.value)
     assert said.code == code.value
     assert said.status >= 400
     assert await crm.deal_of(1) is None
 
 
 async def test_a_fault_hits_its_kind_of_call_its_contact_and_its_count() -> None:
-    crm = Caller()
-    await order(crm, kind="500", op="unlink", contact_id=ANA, count=1)
+    crm = EmulatorClient()
+    await set_fault(crm, kind="500", op="unlink", contact_id=ANA, count=1)
     assert (await crm.link(item(1))).status == 200
     assert (await crm.unlink(1)).status == 500
     assert (await crm.unlink(1)).status == 200
-    await order(crm, kind="500", contact_id=TOM)
+    await set_fault(crm, kind="500", contact_id=TOM)
     assert (await crm.get(EMAILS)).status == 200
     assert (await crm.get(f"Contacts/{TOM}/Emails")).status == 500
 
 
 async def test_a_fault_without_op_spares_tokens() -> None:
-    crm = Caller()
-    await order(crm, kind="503")
+    crm = EmulatorClient()
+    await set_fault(crm, kind="503")
     assert (await crm.grant()).status == 200
     assert (await crm.get("org")).status == 503
-    await order(crm, kind="lost-answer", op="token")
-    assert (await crm.grant()).answer.fate is Fate.DROPPED
+    await set_fault(crm, kind="lost-answer", op="token")
+    assert (await crm.grant()).answer.delivery is DeliveryMode.DROPPED
 
 
 async def test_a_late_token_is_a_lost_one() -> None:
-    crm = Caller()
-    await order(crm, kind="late", op="token", count=1)
-    assert (await crm.grant()).answer.fate is Fate.DROPPED
+    crm = EmulatorClient()
+    await set_fault(crm, kind="late", op="token", count=1)
+    assert (await crm.grant()).answer.delivery is DeliveryMode.DROPPED
     crm.time.now += 60
     assert (await crm.get("org")).status == 200
 
 
 def test_a_share_is_hit_by_the_seed_alone() -> None:
     fault = Fault(kind="500", share=0.3, seed=5)
-    hit = [n for n in range(1_000) if hits(fault, n, 0)]
+    hit = [n for n in range(1_000) if should_fire(fault, n, 0)]
     assert 250 < len(hit) < 350
-    assert hit == [n for n in range(1_000) if hits(fault, n, 0)]
+    assert hit == [n for n in range(1_000) if should_fire(fault, n, 0)]
     other = Fault(kind="500", share=0.3, seed=6)
-    assert hit != [n for n in range(1_000) if hits(other, n, 0)]
+    assert hit != [n for n in range(1_000) if should_fire(other, n, 0)]
 
 
 async def test_faults_are_listed_with_their_counts_and_cancelled() -> None:
-    crm = Caller()
-    told = await order(crm, kind="500", share=0.0)
-    assert told.json == {"faults": [{"kind": "500", "share": 0.0, "met": 0, "fired": 0}]}
+    crm = EmulatorClient()
+    response = await set_fault(crm, kind="500", share=0.0)
+    assert response.json == {"faults": [{"kind": "500", "share": 0.0, "met": 0, "fired": 0}]}
     await crm.link(item(1))
     listed = await crm.send("GET", "/_emulator/faults")
     assert listed.json["faults"][0]["met"] == 1
@@ -234,7 +236,7 @@ async def test_faults_are_listed_with_their_counts_and_cancelled() -> None:
 
 
 async def test_several_faults_are_ordered_at_once() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     body = [{"kind": "500", "count": 1}, {"kind": "503", "count": 1}]
     await crm.send("POST", "/_emulator/faults", body=body)
     assert [(await crm.get("org")).status for _ in range(3)] == [500, 200, 200]
@@ -256,7 +258,7 @@ async def test_several_faults_are_ordered_at_once() -> None:
     ],
 )
 async def test_a_fault_that_cannot_be_is_refused(body: object, said: str) -> None:
-    answer = await Caller().send("POST", "/_emulator/faults", body=body)
+    answer = await EmulatorClient().send("POST", "/_emulator/faults", body=body)
     assert answer.status == 400
     assert said in answer.json["error"]
 

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from bulklink.cli.commands.generate import generate as command
 from bulklink.emulator.generate import generate
-from bulklink.emulator.settings import Mixed, Settings
-from bulklink.emulator.synthetic import Order, Recipe, Synthetic
-from bulklink.emulator.truth import INVALID_REASONS, Digest
+from bulklink.emulator.settings import MixedAnswer, Settings
+from bulklink.emulator.synthetic import Permutation, Recipe, SyntheticWorld
+from bulklink.emulator.truth import INVALID_REASONS, LinkDigest
 from bulklink.emulator.worldfile import load_world
 from bulklink.errors import UsageError
 
-from .caller import Caller
+from .caller import EmulatorClient
 
 FULL = {
     "messages": 300,
@@ -40,15 +40,15 @@ FULL = {
 NAMES = ("world.json", "mapping.csv", "truth.json")
 
 
-def full(**changed: Any) -> Recipe:
+def make_full_recipe(**changed: Any) -> Recipe:
     return Recipe(**(FULL | changed))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("generated")
-    generate(full(), made)
-    return made
+    output_folder = tmp_path_factory.mktemp("generated")
+    generate(make_full_recipe(), output_folder)
+    return output_folder
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
@@ -63,8 +63,8 @@ def truth_of(folder: Path) -> Any:
 def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(
     folder: Path, tmp_path: Path
 ) -> None:
-    generate(full(), tmp_path / "same")
-    generate(full(seed=2), tmp_path / "other")
+    generate(make_full_recipe(), tmp_path / "same")
+    generate(make_full_recipe(seed=2), tmp_path / "other")
     for name in NAMES:
         assert (tmp_path / "same" / name).read_bytes() == (folder / name).read_bytes()
         assert (tmp_path / "other" / name).read_bytes() != (folder / name).read_bytes()
@@ -97,29 +97,31 @@ def is_broken(row: dict[str, str]) -> bool:
     return not (ids.isdecimal() and row["message_id"].isalnum())
 
 
-def reported(folder: Path, op: str) -> tuple[Counter[str], dict[str, str | None]]:
+def expected_report(folder: Path, op: str) -> tuple[Counter[str], dict[str, str | None]]:
     """Work out by rows and world alone, the slow way, what a correct run reports and leaves."""
     world = load_world(folder / "world.json")
-    deals = {one.message_id: one.deal_id for box in world.mailboxes.values() for one in box.emails}
-    wanted: defaultdict[str, set[str]] = defaultdict(set)
+    deals = {
+        email.message_id: email.deal_id for box in world.mailboxes.values() for email in box.emails
+    }
+    wanted_deals: defaultdict[str, set[str]] = defaultdict(set)
     good = [row for row in rows_of(folder) if not is_broken(row)]
     for row in good:
-        wanted[row["message_id"]].add("" if op == "unlink" else row["deal_id"])
+        wanted_deals[row["message_id"]].add("" if op == "unlink" else row["deal_id"])
     counts = Counter(rejected=len(rows_of(folder)) - len(good))
-    seen: set[str] = set()
+    seen_messages: set[str] = set()
     for row in good:
         message = row["message_id"]
-        if len(wanted[message]) > 1:
+        if len(wanted_deals[message]) > 1:
             counts["rejected"] += 1
-        elif message in seen:
+        elif message in seen_messages:
             counts["duplicate"] += 1
         else:
-            counts[carry_out(deals, message, row["deal_id"], op)] += 1
-        seen.add(message)
+            counts[apply_row(deals, message, row["deal_id"], op)] += 1
+        seen_messages.add(message)
     return counts, deals
 
 
-def carry_out(deals: dict[str, str | None], message: str, deal: str, op: str) -> str:
+def apply_row(deals: dict[str, str | None], message: str, deal: str, op: str) -> str:
     target = None if op == "unlink" else deal
     if deals[message] == target:
         return "unchanged"
@@ -131,11 +133,11 @@ def carry_out(deals: dict[str, str | None], message: str, deal: str, op: str) ->
 
 @pytest.mark.parametrize("op", ["link", "relink", "unlink"])
 def test_the_truth_is_what_rows_and_world_say(folder: Path, op: str) -> None:
-    counts, deals = reported(folder, op)
+    counts, deals = expected_report(folder, op)
     truth = truth_of(folder)[op]
     assert {name: n for name, n in truth["counts"].items() if n} == dict(counts)
     assert sum(truth["counts"].values()) == truth_of(folder)["rows"]
-    world, digest = load_world(folder / "world.json"), Digest()
+    world, digest = load_world(folder / "world.json"), LinkDigest()
     for contact_id, box in world.mailboxes.items():
         for one in box.emails:
             digest.add(contact_id, one.message_id, deals[one.message_id])
@@ -145,9 +147,9 @@ def test_the_truth_is_what_rows_and_world_say(folder: Path, op: str) -> None:
 @pytest.mark.parametrize("op", ["link", "relink", "unlink"])
 def test_the_truth_tells_the_rows_that_are_not_as_most(folder: Path, op: str) -> None:
     truth = truth_of(folder)
-    told = Counter(one[op]["status"] for one in truth["unusual"] if op in one)
-    told[truth["usual"][op]["status"]] += truth["rows"] - told.total()
-    assert told == Counter({name: n for name, n in truth[op]["counts"].items() if n})
+    unusual_counts = Counter(one[op]["status"] for one in truth["unusual"] if op in one)
+    unusual_counts[truth["usual"][op]["status"]] += truth["rows"] - unusual_counts.total()
+    assert unusual_counts == Counter({name: n for name, n in truth[op]["counts"].items() if n})
 
 
 @pytest.mark.parametrize(("op", "halves"), [("link", 1), ("unlink", 1), ("relink", 2)])
@@ -172,14 +174,14 @@ def test_long_message_ids_need_more_unlink_calls(tmp_path: Path) -> None:
 
 def test_broken_rows_are_refused_for_the_reasons_told(folder: Path) -> None:
     rows = rows_of(folder)
-    told = {
+    reasons_by_row = {
         one["row"]: one["unlink"]["code"]
         for one in truth_of(folder)["unusual"]
         if one.get("unlink", {}).get("status") == "rejected"
     }
-    assert {number for number, row in enumerate(rows, 1) if is_broken(row)} == set(told)
-    assert set(told.values()) == set(INVALID_REASONS)
-    for number, code in told.items():
+    assert {number for number, row in enumerate(rows, 1) if is_broken(row)} == set(reasons_by_row)
+    assert set(reasons_by_row.values()) == set(INVALID_REASONS)
+    for number, code in reasons_by_row.items():
         row = rows[number - 1]
         assert (code == "missing-value") == (row["message_id"] == "")
         assert (code == "rounded-id") == ("E+" in row["owner_id"])
@@ -187,7 +189,7 @@ def test_broken_rows_are_refused_for_the_reasons_told(folder: Path) -> None:
 
 def test_skew_crowds_some_contacts() -> None:
     def largest(skew: float) -> int:
-        made = Synthetic(Recipe(messages=1_000, contacts=10, skew=skew))
+        made = SyntheticWorld(Recipe(messages=1_000, contacts=10, skew=skew))
         return max(Counter(made.contact_of(n) for n in range(1_000)).values())
 
     assert largest(0) == 100
@@ -210,7 +212,7 @@ def test_names_are_missing_as_often_as_asked_for(folder: Path) -> None:
 
 
 def test_jsonl_holds_the_same_rows(folder: Path, tmp_path: Path) -> None:
-    generate(full(), tmp_path, "jsonl")
+    generate(make_full_recipe(), tmp_path, "jsonl")
     lines = (tmp_path / "mapping.jsonl").read_text("utf-8").splitlines()
     filled = [{name: v for name, v in row.items() if v} for row in rows_of(folder)]
     assert [json.loads(line) for line in lines] == filled
@@ -230,10 +232,10 @@ def test_memory_does_not_grow_with_the_messages(tmp_path: Path) -> None:
 
 @given(size=st.integers(1, 5_000), seed=st.integers(0, 50))
 def test_an_order_holds_every_number_once_and_can_be_asked_both_ways(size: int, seed: int) -> None:
-    order = Order(size, seed)
-    numbers = [order.at(place) for place in range(size)]
+    order = Permutation(size, seed)
+    numbers = [order.number_at(place) for place in range(size)]
     assert sorted(numbers) == list(range(size))
-    assert all(order.place_of(number) == place for place, number in enumerate(numbers))
+    assert all(order.position_of(number) == place for place, number in enumerate(numbers))
 
 
 @pytest.mark.parametrize(
@@ -251,7 +253,7 @@ def test_an_order_holds_every_number_once_and_can_be_asked_both_ways(size: int, 
 )
 def test_a_recipe_that_cannot_be_is_refused(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        full(**wrong)
+        make_full_recipe(**wrong)
 
 
 def run(*arguments: str) -> None:
@@ -287,8 +289,8 @@ def test_the_command_refuses_what_cannot_be(tmp_path: Path) -> None:
 
 
 async def test_linking_the_mapping_leaves_the_emails_where_the_truth_says(folder: Path) -> None:
-    settings = Settings(mixed_answer=Mixed(applied="yes", good="omitted"), names="optional")
-    crm = Caller(settings, load_world(folder / "world.json"))
+    settings = Settings(mixed_answer=MixedAnswer(applied="yes", good="omitted"), names="optional")
+    crm = EmulatorClient(settings, load_world(folder / "world.json"))
     rejected = {
         one["row"]
         for one in truth_of(folder)["unusual"]

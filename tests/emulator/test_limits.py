@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from bulklink.emulator.limits import caps_of
+from bulklink.emulator.limits import org_limits
 from bulklink.emulator.settings import Settings
-from bulklink.emulator.worldfile import world_from
+from bulklink.emulator.worldfile import parse_world
 
-from .caller import ANA, Caller, Said, a_moment, item, small_world
+from .caller import ANA, EmulatorClient, JsonResponse, item, small_world, yield_control
 
 REMAINING = "X-API-CREDITS-REMAINING"
 
 
-async def at_once(crm: Caller, count: int) -> list[Said]:
+async def make_concurrent_calls(crm: EmulatorClient, count: int) -> list[JsonResponse]:
     """Make `count` calls that are in flight together."""
     await crm.get("org")
     return list(await asyncio.gather(*(crm.get(f"Contacts/{ANA}/Emails") for _ in range(count))))
@@ -37,7 +37,7 @@ async def at_once(crm: Caller, count: int) -> list[Said]:
 def test_the_edition_decides_over_calls_in_flight_and_credits(
     edition: Any, in_flight: int, a_day: int
 ) -> None:
-    caps = caps_of(Settings(edition=edition), world_from(small_world()))
+    caps = org_limits(Settings(edition=edition), parse_world(small_world()))
     assert (caps.in_flight, caps.credits) == (in_flight, a_day)
 
 
@@ -47,24 +47,24 @@ def test_the_edition_decides_over_calls_in_flight_and_credits(
 )
 def test_credits_have_a_cap_however_many_users(edition: Any, most: int) -> None:
     world = small_world(org={"license_details": {"users_license_purchased": 50_000}})
-    assert caps_of(Settings(edition=edition), world_from(world)).credits == most
+    assert org_limits(Settings(edition=edition), parse_world(world)).credits == most
 
 
 def test_the_worlds_licence_counts_where_no_edition_is_set() -> None:
     world = small_world(org={"license_details": {"paid_type": "Zoho_One"}})
-    assert caps_of(Settings(), world_from(world)).in_flight == 20
+    assert org_limits(Settings(), parse_world(world)).in_flight == 20
 
 
 async def test_one_call_more_than_may_be_in_flight_is_429() -> None:
-    crm = Caller(Settings(concurrency=3, latency=1), sleep=a_moment)
-    said = await at_once(crm, 5)
+    crm = EmulatorClient(Settings(concurrency=3, latency=1), sleep=yield_control)
+    said = await make_concurrent_calls(crm, 5)
     assert sorted(one.status for one in said) == [200, 200, 200, 429, 429]
     state = await crm.state()
     assert (state["most_in_flight"], state["answered_429"]) == (4, 2)
 
 
 async def test_a_token_is_no_call_in_flight() -> None:
-    crm = Caller(Settings(concurrency=1, latency=1), sleep=a_moment)
+    crm = EmulatorClient(Settings(concurrency=1, latency=1), sleep=yield_control)
     await crm.get("org")
     said = await asyncio.gather(crm.grant(), crm.get("org"), crm.grant())
     assert [one.status for one in said] == [200, 200, 200]
@@ -72,12 +72,14 @@ async def test_a_token_is_no_call_in_flight() -> None:
 
 
 async def test_other_programs_take_their_part_of_the_calls_in_flight() -> None:
-    crm = Caller(Settings(concurrency=3, latency=1, background_in_flight=2), sleep=a_moment)
-    assert [one.status for one in await at_once(crm, 2)].count(429) == 1
+    crm = EmulatorClient(
+        Settings(concurrency=3, latency=1, background_in_flight=2), sleep=yield_control
+    )
+    assert [one.status for one in await make_concurrent_calls(crm, 2)].count(429) == 1
 
 
 async def test_links_can_have_a_lower_limit_of_their_own() -> None:
-    crm = Caller(Settings(link_concurrency=1, latency=1), sleep=a_moment)
+    crm = EmulatorClient(Settings(link_concurrency=1, latency=1), sleep=yield_control)
 
     await crm.get("org")
     said = await asyncio.gather(crm.link(item(1)), crm.link(item(2)), crm.get("org"))
@@ -85,7 +87,7 @@ async def test_links_can_have_a_lower_limit_of_their_own() -> None:
 
 
 async def test_credits_run_out_and_come_back_a_window_later() -> None:
-    crm = Caller(Settings(credits=3))
+    crm = EmulatorClient(Settings(credits=3))
     assert [(await crm.get("org")).status for _ in range(4)] == [200, 200, 200, 429]
     crm.time.now += 86_000
     crm.token = ""
@@ -95,50 +97,50 @@ async def test_credits_run_out_and_come_back_a_window_later() -> None:
 
 
 async def test_the_header_tells_what_remains_from_half_on() -> None:
-    crm = Caller(Settings(credits=4))
-    told = [(await crm.get("org")).answer.headers.get(REMAINING) for _ in range(5)]
-    assert told == [None, "2", "1", "0", "0"]
+    crm = EmulatorClient(Settings(credits=4))
+    remaining = [(await crm.get("org")).answer.headers.get(REMAINING) for _ in range(5)]
+    assert remaining == [None, "2", "1", "0", "0"]
 
 
 async def test_a_token_costs_no_credit() -> None:
-    crm = Caller(Settings(credits=1))
+    crm = EmulatorClient(Settings(credits=1))
     for _ in range(3):
         await crm.grant()
     assert (await crm.get("org")).status == 200
 
 
 async def test_the_price_of_links_and_reads_is_an_option() -> None:
-    crm = Caller(Settings(link_credits=5, read_credits=0))
+    crm = EmulatorClient(Settings(link_credits=5, read_credits=0))
     await crm.link(item(1))
     await crm.get(f"Contacts/{ANA}/Emails")
     assert (await crm.state())["credits_used"] == 5
 
 
 async def test_other_programs_use_credits_as_time_goes_by() -> None:
-    crm = Caller(Settings(credits=100, background_credits=1.0))
+    crm = EmulatorClient(Settings(credits=100, background_credits=1.0))
     assert (await crm.get("org")).status == 200
     crm.time.now += 99
     assert (await crm.get("org")).status == 429
 
 
 async def test_a_429_tells_credits_from_concurrency_or_does_not() -> None:
-    told = Caller(Settings(credits=1))
-    await told.get("org")
-    assert (await told.get("org")).json == {
+    client_with_credit = EmulatorClient(Settings(credits=1))
+    await client_with_credit.get("org")
+    assert (await client_with_credit.get("org")).json == {
         "code": "TOO_MANY_REQUESTS",
         "details": {},
         "message": "Many requests fired than the allowed limit for the past 24 hours",
         "status": "error",
     }
-    same = Caller(Settings(credits=1, too_many_text="same"))
+    same = EmulatorClient(Settings(credits=1, too_many_text="same"))
     await same.get("org")
     by_credits = (await same.get("org")).json
-    busy = Caller(Settings(concurrency=1, background_in_flight=1, too_many_text="same"))
+    busy = EmulatorClient(Settings(concurrency=1, background_in_flight=1, too_many_text="same"))
     assert (await busy.get("org")).json == by_credits
 
 
 async def test_a_429_can_have_the_older_shape() -> None:
-    crm = Caller(Settings(concurrency=1, background_in_flight=1, too_many_body="old"))
+    crm = EmulatorClient(Settings(concurrency=1, background_in_flight=1, too_many_body="old"))
     body = (await crm.get("org")).json
     assert (body["code"], body["error"]) == (429, "TOO_MANY_REQUESTS")
     assert set(body) == {"code", "error", "error_info"}
@@ -146,8 +148,8 @@ async def test_a_429_can_have_the_older_shape() -> None:
 
 async def test_a_429_says_when_to_come_again_only_if_asked_to() -> None:
     busy = Settings(concurrency=1, background_in_flight=1)
-    assert "Retry-After" not in (await Caller(busy).get("org")).answer.headers
-    crm = Caller(Settings(credits=1, retry_after="on"))
+    assert "Retry-After" not in (await EmulatorClient(busy).get("org")).answer.headers
+    crm = EmulatorClient(Settings(credits=1, retry_after="on"))
     await crm.get("org")
     wait = int((await crm.get("org")).answer.headers["Retry-After"])
     assert 86_000 < wait <= 86_500
@@ -157,7 +159,9 @@ async def test_a_429_says_when_to_come_again_only_if_asked_to() -> None:
 
 
 async def test_a_penalty_refuses_at_its_very_end_and_lengthens_by_each_early_call() -> None:
-    crm = Caller(Settings(credits=1, credit_window=1440.0, penalty=2000.0, retry_after="on"))
+    crm = EmulatorClient(
+        Settings(credits=1, credit_window=1440.0, penalty=2000.0, retry_after="on")
+    )
     await crm.get("org")
     assert (await crm.get("org")).answer.headers["Retry-After"] == "2000"
     crm.time.now += 2_000
@@ -170,7 +174,7 @@ async def test_a_penalty_refuses_at_its_very_end_and_lengthens_by_each_early_cal
 
 
 async def test_ten_tokens_in_ten_minutes_and_no_more() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     assert ["access_token" in (await crm.grant()).json for _ in range(10)] == [True] * 10
     said = await crm.grant()
     assert said.status == 400
@@ -181,7 +185,7 @@ async def test_ten_tokens_in_ten_minutes_and_no_more() -> None:
 
 
 async def test_asking_again_for_a_token_makes_the_refusal_longer() -> None:
-    crm = Caller(Settings(tokens_per_window=1))
+    crm = EmulatorClient(Settings(tokens_per_window=1))
     await crm.grant()
     await crm.grant()
     await crm.grant()
@@ -192,7 +196,7 @@ async def test_asking_again_for_a_token_makes_the_refusal_longer() -> None:
 
 
 async def test_tokens_can_be_without_limit() -> None:
-    crm = Caller(Settings(tokens_per_window=0))
+    crm = EmulatorClient(Settings(tokens_per_window=0))
     assert ["access_token" in (await crm.grant()).json for _ in range(30)] == [True] * 30
 
 
@@ -203,7 +207,7 @@ def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
 
 
 async def test_a_mailbox_whose_sync_is_broken_cannot_be_read_on_its_own() -> None:
-    crm = Caller(Settings(broken_mailboxes=("5843104000000424672",)))
+    crm = EmulatorClient(Settings(broken_mailboxes=("5843104000000424672",)))
     path = f"Contacts/{ANA}/Emails"
     said = await crm.get(path, type="user_emails", owner_id="5843104000000424672")
     assert (said.status, said.code) == (400, "CANNOT_PROCESS")
@@ -212,11 +216,13 @@ async def test_a_mailbox_whose_sync_is_broken_cannot_be_read_on_its_own() -> Non
 
 async def test_other_programs_come_and_go_as_planned() -> None:
     plan = ("10=2", "20=0")
-    crm = Caller(Settings(concurrency=3, latency=1, background_plan=plan), sleep=a_moment)
+    crm = EmulatorClient(
+        Settings(concurrency=3, latency=1, background_plan=plan), sleep=yield_control
+    )
     began, refused = crm.time.now, []
     for seconds in (5.0, 10.0, 25.0):
         crm.time.now = began + seconds
-        refused.append(sum(one.status == 429 for one in await at_once(crm, 4)))
+        refused.append(sum(one.status == 429 for one in await make_concurrent_calls(crm, 4)))
     assert refused == [1, 3, 1]
 
 

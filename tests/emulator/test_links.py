@@ -18,10 +18,10 @@ from .caller import (
     PAT,
     TOM,
     TRAVEL,
-    Caller,
-    codes,
+    EmulatorClient,
     email,
     item,
+    item_codes,
     message,
     small_world,
 )
@@ -30,7 +30,7 @@ LINK = f"Contacts/{ANA}/Emails/actions/link_record"
 
 
 async def test_linking_many_answers_a_success_for_each_email_by_its_id() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     said = await crm.link(item(1), item(2, FLEET))
     assert said.status == 200
     assert said.json == {
@@ -48,7 +48,7 @@ async def test_linking_many_answers_a_success_for_each_email_by_its_id() -> None
 
 
 async def test_unlinking_many_answers_the_same_shape_in_its_own_words() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     await crm.link(item(1), item(2))
     said = await crm.unlink(1, 2)
     assert said.status == 200
@@ -62,7 +62,7 @@ async def test_unlinking_many_answers_the_same_shape_in_its_own_words() -> None:
 
 
 async def test_an_unlinked_email_stays_in_the_contacts_list() -> None:
-    crm = Caller(world=small_world(1))
+    crm = EmulatorClient(world=small_world(1))
     await crm.link(item(0))
     await crm.unlink(0)
     listed = (await crm.get(f"Contacts/{ANA}/Emails")).json["Emails"]
@@ -70,7 +70,7 @@ async def test_an_unlinked_email_stays_in_the_contacts_list() -> None:
 
 
 async def test_linking_one_echoes_the_request_without_a_status() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     sent = item(3, single=True)
     said = await crm.link_one(3, sent)
     assert said.status == 200
@@ -79,14 +79,14 @@ async def test_linking_one_echoes_the_request_without_a_status() -> None:
 
 
 async def test_linking_one_can_answer_success_as_the_openapi_file_says() -> None:
-    crm = Caller(Settings(single_answer="success", wording="openapi"))
+    crm = EmulatorClient(Settings(single_answer="success", wording="openapi"))
     said = await crm.link_one(3, item(3, single=True))
     assert said.json["Emails"][0]["code"] == "SUCCESS"
     assert said.json["Emails"][0]["message"] == "Email linked to the record successfully"
 
 
 async def test_unlinking_one_names_its_message() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     await crm.link(item(3))
     said = await crm.unlink_one(3)
     assert said.json["Emails"][0]["details"] == {"message_id": message(3)}
@@ -94,7 +94,7 @@ async def test_unlinking_one_names_its_message() -> None:
 
 
 async def test_a_refused_link_answers_400_with_a_list_of_errors_for_each_email() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     nameless, lost = item(1), item(2)
     del nameless["message_id"]
     lost["linked_record"]["id"] = "1"
@@ -126,20 +126,20 @@ async def test_a_refused_link_answers_400_with_a_list_of_errors_for_each_email()
 
 
 async def test_a_refused_unlink_places_its_errors_by_the_query() -> None:
-    said = await Caller().unlink(99)
+    said = await EmulatorClient().unlink(99)
     assert said.status == 400
     assert said.json["Emails"][0][0]["details"]["json_path"] == "message_ids[0]"
 
 
-def without(field: str) -> dict[str, Any]:
+def link_item_without(field: str) -> dict[str, Any]:
     """Return a link item that lacks `field`."""
-    made = item(1)
+    link_item = item(1)
     *parents, last = field.split(".")
-    place = made
+    target = link_item
     for parent in parents:
-        place = place[parent]
-    del place[last]
-    return made
+        target = target[parent]
+    del target[last]
+    return link_item
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def without(field: str) -> dict[str, Any]:
     ],
 )
 async def test_each_mandatory_field_is_missed_by_its_path(field: str) -> None:
-    said = await Caller().link(without(field))
+    said = await EmulatorClient().link(link_item_without(field))
     error = said.json["Emails"][0][0]
     assert (said.status, error["code"]) == (400, "MANDATORY_NOT_FOUND")
     assert error["details"] == {"api_name": field, "json_path": f"Emails[0].{field}"}
@@ -163,15 +163,15 @@ async def test_each_mandatory_field_is_missed_by_its_path(field: str) -> None:
 
 @pytest.mark.parametrize("field", ["owner.name", "linked_record.name"])
 async def test_names_can_be_optional(field: str) -> None:
-    said = await Caller(Settings(names="optional")).link(without(field))
-    assert (said.status, codes(said)) == (200, ["SUCCESS"])
+    said = await EmulatorClient(Settings(names="optional")).link(link_item_without(field))
+    assert (said.status, item_codes(said)) == (200, ["SUCCESS"])
 
 
 async def test_an_id_sent_as_a_number_is_invalid() -> None:
     numeric = item(1)
     numeric["linked_record"]["id"] = int(TRAVEL)
-    said = await Caller().link(numeric)
-    assert codes(said) == ["INVALID_DATA"]
+    said = await EmulatorClient().link(numeric)
+    assert item_codes(said) == ["INVALID_DATA"]
 
 
 @pytest.mark.parametrize(
@@ -185,30 +185,30 @@ async def test_an_id_sent_as_a_number_is_invalid() -> None:
     ],
 )
 async def test_an_email_is_refused_for(sent: object, code: str) -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     said = await crm.link(sent)
-    assert (said.status, codes(said)) == (400, [code])
+    assert (said.status, item_codes(said)) == (400, [code])
     assert set((await crm.deals()).values()) == {None}
 
 
 async def test_an_email_on_another_deal_is_already_linked() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     await crm.link(item(1, FLEET))
     said = await crm.link(item(1, TRAVEL))
-    assert (said.status, codes(said)) == (400, ["ALREADY_LINKED"])
+    assert (said.status, item_codes(said)) == (400, ["ALREADY_LINKED"])
     assert await crm.deal_of(1) == FLEET
 
 
 async def test_the_same_email_twice_in_a_call_is_already_linked_the_second_time() -> None:
-    said = await Caller().link(item(1), item(1, FLEET))
-    assert codes(said) == ["ALREADY_LINKED"]
+    said = await EmulatorClient().link(item(1), item(1, FLEET))
+    assert item_codes(said) == ["ALREADY_LINKED"]
 
 
 async def test_linking_to_the_same_deal_again_is_an_option() -> None:
     for same_deal, expected in (("already-linked", "ALREADY_LINKED"), ("success", "SUCCESS")):
-        crm = Caller(Settings(same_deal=same_deal))  # type: ignore[arg-type]
+        crm = EmulatorClient(Settings(same_deal=same_deal))  # type: ignore[arg-type]
         await crm.link(item(1))
-        assert codes(await crm.link(item(1))) == [expected]
+        assert item_codes(await crm.link(item(1))) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ async def test_linking_to_the_same_deal_again_is_an_option() -> None:
     ],
 )
 async def test_a_wrong_module_refuses_the_whole_call(module: dict[str, str], code: str) -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     bad = item(1)
     bad["linked_record"]["module"] = module
     said = await crm.link(item(2), bad)
@@ -248,12 +248,12 @@ async def test_a_wrong_module_refuses_the_whole_call(module: dict[str, str], cod
     ],
 )
 async def test_a_body_is_refused_that_is(body: object, code: str) -> None:
-    said = await Caller().crm_call("POST", LINK, body=body)
+    said = await EmulatorClient().crm_call("POST", LINK, body=body)
     assert (said.status, said.code) == (400, code)
 
 
 async def test_twenty_emails_pass_and_one_more_is_too_many() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     assert (await crm.link(*(item(n) for n in range(20)))).status == 200
     said = await crm.link(*(item(n) for n in range(21)))
     assert (said.status, said.code) == (400, "LIMIT_EXCEEDED")
@@ -277,7 +277,7 @@ async def test_twenty_emails_pass_and_one_more_is_too_many() -> None:
     ],
 )
 async def test_an_unlink_is_refused_with(query: dict[str, str], code: str, param: str) -> None:
-    said = await Caller().crm_call("DELETE", LINK, query)
+    said = await EmulatorClient().crm_call("DELETE", LINK, query)
     assert (said.status, said.code) == (400, code)
     assert said.json["details"]["param_name"] == param
 
@@ -287,7 +287,7 @@ async def test_two_thousand_characters_of_message_ids_pass() -> None:
     ids = [letter * 500 for letter in "abcd"]
     ids[0] = ids[0][:-3]
     world["emails"] = [email(0, message_id=one, deal_id=TRAVEL) for one in ids]
-    crm = Caller(world=world)
+    crm = EmulatorClient(world=world)
     joined = ",".join(ids)
     assert len(joined) == 2_000
     said = await crm.crm_call("DELETE", LINK, {"owner_id": PAT, "message_ids": joined})
@@ -295,19 +295,19 @@ async def test_two_thousand_characters_of_message_ids_pass() -> None:
 
 
 async def test_unlinking_what_is_on_no_deal_is_an_option() -> None:
-    assert (await Caller().unlink(1)).status == 200
-    assert (await Caller(Settings(unlinked="invalid-data")).unlink(1)).status == 400
+    assert (await EmulatorClient().unlink(1)).status == 200
+    assert (await EmulatorClient(Settings(unlinked="invalid-data")).unlink(1)).status == 400
 
 
 async def test_an_unlink_of_another_users_email_is_refused() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     await crm.link(item(1))
-    assert codes(await crm.unlink(1, owner=JACOB)) == ["INVALID_DATA"]
+    assert item_codes(await crm.unlink(1, owner=JACOB)) == ["INVALID_DATA"]
     assert await crm.deal_of(1) == TRAVEL
 
 
 async def test_a_single_call_for_an_unknown_message_names_the_part_of_the_address() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     for said in (await crm.link_one(99, item(99, single=True)), await crm.unlink_one(99)):
         assert (said.status, said.code) == (400, "INVALID_DATA")
         assert said.json["details"] == {"resource_path_index": 3}
@@ -316,16 +316,16 @@ async def test_a_single_call_for_an_unknown_message_names_the_part_of_the_addres
 async def test_a_single_link_of_two_emails_is_refused() -> None:
     path = f"Contacts/{ANA}/Emails/{message(1)}/actions/link_record"
     body = {"Emails": [item(1, single=True), item(2, single=True)]}
-    assert (await Caller().crm_call("POST", path, body=body)).code == "LIMIT_EXCEEDED"
+    assert (await EmulatorClient().crm_call("POST", path, body=body)).code == "LIMIT_EXCEEDED"
 
 
 @pytest.mark.parametrize("contact", [NOBODY, "abc"])
 async def test_a_contact_that_does_not_exist_is_invalid(contact: str) -> None:
-    said = await Caller().link(item(1), contact=contact)
+    said = await EmulatorClient().link(item(1), contact=contact)
     assert (said.status, said.code) == (400, "INVALID_DATA")
     assert said.json["details"] == {"resource_path_index": 1}
 
 
 async def test_another_contacts_email_is_not_found() -> None:
-    said = await Caller().link(item(1, OTHERS), contact=TOM)
-    assert codes(said) == ["INVALID_DATA"]
+    said = await EmulatorClient().link(item(1, OTHERS), contact=TOM)
+    assert item_codes(said) == ["INVALID_DATA"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from .caller import ANA, FLEET, MODULE, OTHERS, TOM, TRAVEL, Caller, small_world
+from .caller import ANA, FLEET, MODULE, OTHERS, TOM, TRAVEL, EmulatorClient, small_world
 
 
 async def test_the_org_tells_its_type_and_what_it_has_bought() -> None:
-    org = (await Caller().get("org")).json["org"]
+    org = (await EmulatorClient().get("org")).json["org"]
     assert len(org) == 1
     assert org[0]["type"] == "Sandbox"
     assert org[0]["license_details"] == {"paid_type": "enterprise", "users_license_purchased": 10}
@@ -16,18 +16,18 @@ async def test_the_org_tells_its_type_and_what_it_has_bought() -> None:
 
 
 async def test_the_deals_module_has_the_worlds_id() -> None:
-    assert (await Caller().get("settings/modules/Deals")).json == {
+    assert (await EmulatorClient().get("settings/modules/Deals")).json == {
         "modules": [{"api_name": "Deals", "id": MODULE}]
     }
 
 
 async def test_an_unknown_module_is_refused() -> None:
-    said = await Caller().get("settings/modules/Dealz")
+    said = await EmulatorClient().get("settings/modules/Dealz")
     assert (said.status, said.code) == (400, "INVALID_MODULE")
 
 
 async def test_deals_come_by_their_ids_with_the_fields_asked_for() -> None:
-    said = await Caller().get("Deals", ids=f"{FLEET},1,{TRAVEL}", fields="Deal_Name,Stage")
+    said = await EmulatorClient().get("Deals", ids=f"{FLEET},1,{TRAVEL}", fields="Deal_Name,Stage")
     assert said.json["data"] == [
         {"Deal_Name": "Fleet Renewal", "Stage": "Qualification", "id": FLEET},
         {"Deal_Name": "Travel Insurance", "Stage": "Qualification", "id": TRAVEL},
@@ -36,18 +36,18 @@ async def test_deals_come_by_their_ids_with_the_fields_asked_for() -> None:
 
 
 async def test_deals_that_are_all_unknown_answer_204() -> None:
-    assert (await Caller().get("Deals", ids="1,2", fields="Deal_Name")).status == 204
+    assert (await EmulatorClient().get("Deals", ids="1,2", fields="Deal_Name")).status == 204
 
 
 async def test_fields_are_mandatory() -> None:
     for path in ("Deals", f"Contacts/{ANA}/Deals"):
-        said = await Caller().get(path)
+        said = await EmulatorClient().get(path)
         assert (said.status, said.code) == (400, "MANDATORY_NOT_FOUND")
         assert said.json["details"] == {"param_name": "fields"}
 
 
 async def test_ids_may_have_1024_characters_and_no_more() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     ids = ",".join([TRAVEL] * 51)
     assert len(ids) == 1_019
     assert (await crm.get("Deals", ids=ids + ",1234", fields="Deal_Name")).status == 200
@@ -55,7 +55,7 @@ async def test_ids_may_have_1024_characters_and_no_more() -> None:
 
 
 async def test_all_deals_come_in_pages() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     first = (await crm.get("Deals", fields="Deal_Name", per_page="2")).json
     second = (await crm.get("Deals", fields="Deal_Name", per_page="2", page="2")).json
     assert (first["info"]["more_records"], second["info"]["more_records"]) == (True, False)
@@ -64,14 +64,14 @@ async def test_all_deals_come_in_pages() -> None:
 
 @pytest.mark.parametrize("query", [{"page": "0"}, {"per_page": "201"}, {"page": "x"}])
 async def test_a_page_that_cannot_be_is_refused(query: dict[str, str]) -> None:
-    assert (await Caller().get("users", **query)).code == "INVALID_DATA"
+    assert (await EmulatorClient().get("users", **query)).code == "INVALID_DATA"
 
 
 async def test_a_contacts_deals_come_in_the_order_asked_for() -> None:
     world = small_world()
     world["deals"][0]["modified_time"] = "2026-03-01T00:00:00+00:00"
     world["deals"][1]["modified_time"] = "2026-04-01T00:00:00+00:00"
-    crm = Caller(world=world)
+    crm = EmulatorClient(world=world)
     for order, expected in (("desc", [FLEET, TRAVEL]), ("asc", [TRAVEL, FLEET])):
         said = await crm.get(
             f"Contacts/{ANA}/Deals", fields="Modified_Time", sort_by="Modified_Time",
@@ -84,13 +84,13 @@ async def test_a_contacts_deals_come_in_the_order_asked_for() -> None:
 async def test_a_contact_without_deals_answers_204() -> None:
     world = small_world()
     del world["deals"][2]
-    said = await Caller(world=world).get(f"Contacts/{TOM}/Deals", fields="Deal_Name")
+    said = await EmulatorClient(world=world).get(f"Contacts/{TOM}/Deals", fields="Deal_Name")
     assert said.status == 204
 
 
 async def test_users_come_in_pages_of_two_hundred() -> None:
     world = small_world(0, users=[{"id": str(n), "full_name": f"User {n}"} for n in range(201)])
-    crm = Caller(world=world)
+    crm = EmulatorClient(world=world)
     first = (await crm.get("users", type="AllUsers")).json
     second = (await crm.get("users", type="AllUsers", page="2")).json
     assert (len(first["users"]), first["info"]["more_records"]) == (200, True)
@@ -99,7 +99,7 @@ async def test_users_come_in_pages_of_two_hundred() -> None:
 
 
 async def test_the_stages_tell_value_shown_value_stored_and_forecast() -> None:
-    said = await Caller().get("settings/pipeline", layout_id="5843104000000091023")
+    said = await EmulatorClient().get("settings/pipeline", layout_id="5843104000000091023")
     maps = said.json["pipeline"][0]["maps"]
     lost = [one for one in maps if one["forecast_type"] == "Closed Lost"]
     assert len(lost) == 2
@@ -108,4 +108,4 @@ async def test_the_stages_tell_value_shown_value_stored_and_forecast() -> None:
 
 
 async def test_the_stages_need_a_layout() -> None:
-    assert (await Caller().get("settings/pipeline")).code == "MANDATORY_NOT_FOUND"
+    assert (await EmulatorClient().get("settings/pipeline")).code == "MANDATORY_NOT_FOUND"

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from bulklink.emulator.settings import Mixed, Settings, parse_mixed
+from bulklink.emulator.settings import MixedAnswer, Settings, parse_mixed_answer
 
-from .caller import OTHERS, TRAVEL, Caller, Said, codes, item, message
+from .caller import OTHERS, TRAVEL, EmulatorClient, JsonResponse, item, item_codes, message
 
 
-async def mixed_call(**mixed: Any) -> tuple[Caller, Said]:
+async def mixed_call(**mixed: Any) -> tuple[EmulatorClient, JsonResponse]:
     """Link a good, a refused and another good email in one call."""
-    crm = Caller(Settings(mixed_answer=Mixed(**mixed)))
+    crm = EmulatorClient(Settings(mixed_answer=MixedAnswer(**mixed)))
     return crm, await crm.link(item(1), item(2, OTHERS), item(3))
 
 
@@ -32,7 +32,7 @@ async def test_by_default_a_bad_email_refuses_the_call_and_the_good_ones_have_no
 async def test_good_emails_can_be_applied_under_any_status(status: int) -> None:
     crm, said = await mixed_call(status=status, applied="yes", good="success")
     assert said.status == status
-    assert codes(said) == ["SUCCESS", "NOT_ALLOWED", "SUCCESS"]
+    assert item_codes(said) == ["SUCCESS", "NOT_ALLOWED", "SUCCESS"]
     assert [await crm.deal_of(n) for n in (1, 2, 3)] == [TRAVEL, None, TRAVEL]
 
 
@@ -43,7 +43,7 @@ async def test_the_answer_can_be_flat() -> None:
 
 async def test_good_emails_can_be_left_out() -> None:
     crm, said = await mixed_call(applied="yes", good="omitted")
-    assert codes(said) == ["NOT_ALLOWED"]
+    assert item_codes(said) == ["NOT_ALLOWED"]
     assert await crm.deal_of(3) == TRAVEL
 
 
@@ -73,8 +73,10 @@ async def test_the_answer_can_be_reversed() -> None:
 async def test_the_answer_can_be_shuffled_the_same_way_each_time() -> None:
     orders = []
     for _ in range(2):
-        settings = Settings(mixed_answer=Mixed(order="shuffled", named="both", good="omitted"))
-        said = await Caller(settings).link(*(item(n, OTHERS) for n in range(20)))
+        settings = Settings(
+            mixed_answer=MixedAnswer(order="shuffled", named="both", good="omitted")
+        )
+        said = await EmulatorClient(settings).link(*(item(n, OTHERS) for n in range(20)))
         orders.append([entry[0]["details"]["message_id"] for entry in said.json["Emails"]])
     assert orders[0] == orders[1]
     assert orders[0] != sorted(orders[0])
@@ -82,23 +84,23 @@ async def test_the_answer_can_be_shuffled_the_same_way_each_time() -> None:
 
 
 async def test_a_call_without_a_good_email_answers_400_under_every_option() -> None:
-    settings = Settings(mixed_answer=Mixed(status=207, applied="yes", good="success"))
-    said = await Caller(settings).link(item(1, OTHERS), item(99))
+    settings = Settings(mixed_answer=MixedAnswer(status=207, applied="yes", good="success"))
+    said = await EmulatorClient(settings).link(item(1, OTHERS), item(99))
     assert said.status == 400
 
 
 async def test_an_unlink_answers_in_the_same_shapes() -> None:
-    settings = Settings(mixed_answer=Mixed(status=207, applied="yes", good="success"))
-    crm = Caller(settings)
+    settings = Settings(mixed_answer=MixedAnswer(status=207, applied="yes", good="success"))
+    crm = EmulatorClient(settings)
     await crm.link(item(1))
     said = await crm.unlink(1, 99)
-    assert (said.status, codes(said)) == (207, ["SUCCESS", "INVALID_DATA"])
+    assert (said.status, item_codes(said)) == (207, ["SUCCESS", "INVALID_DATA"])
     assert await crm.deal_of(1) is None
 
 
 @pytest.mark.parametrize("rule", ["limit-exceeded", "invalid-data", "accept"])
 async def test_over_twenty_emails_is_an_option(rule: Any) -> None:
-    said = await Caller(Settings(over_max=rule)).link(*(item(n) for n in range(21)))
+    said = await EmulatorClient(Settings(over_max=rule)).link(*(item(n) for n in range(21)))
     if rule == "accept":
         assert (said.status, len(said.json["Emails"])) == (200, 21)
     else:
@@ -106,19 +108,21 @@ async def test_over_twenty_emails_is_an_option(rule: Any) -> None:
 
 
 async def test_the_number_of_emails_a_call_may_carry_is_an_option() -> None:
-    crm = Caller(Settings(max_items=2))
+    crm = EmulatorClient(Settings(max_items=2))
     assert (await crm.link(item(0), item(1))).status == 200
     assert (await crm.link(item(2), item(3), item(4))).status == 400
 
 
 async def test_single_errors_can_be_nested() -> None:
-    said = await Caller(Settings(single_error="nested")).link_one(1, item(1, OTHERS, single=True))
+    said = await EmulatorClient(Settings(single_error="nested")).link_one(
+        1, item(1, OTHERS, single=True)
+    )
     assert said.json["Emails"][0][0]["code"] == "NOT_ALLOWED"
 
 
 def test_the_options_text_sets_every_part() -> None:
     text = "status=207, applied=yes,shape=flat,named=none,good=omitted,order=shuffled"
-    assert parse_mixed(text) == Mixed(
+    assert parse_mixed_answer(text) == MixedAnswer(
         status=207, applied="yes", shape="flat", named="none", good="omitted", order="shuffled"
     )
 
@@ -134,4 +138,4 @@ def test_the_options_text_sets_every_part() -> None:
 )
 def test_what_does_not_fit_is_refused(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said.replace("|", r"\|")):
-        parse_mixed(text)
+        parse_mixed_answer(text)

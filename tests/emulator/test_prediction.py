@@ -6,23 +6,23 @@ from typing import Any
 
 import pytest
 
-from bulklink.emulator.prediction import Candidate, candidates, predict
+from bulklink.emulator.prediction import DealCandidate, deal_candidates, predict_deal
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.world import DEFAULT_STAGES, Deal
 
-from .caller import ANA, FLEET, PAT, TOM, TRAVEL, Caller, email, item, message, small_world
+from .caller import ANA, FLEET, PAT, TOM, TRAVEL, EmulatorClient, email, item, message, small_world
 
 
-def open_deal(deal_id: str, modified: float = 0) -> Candidate:
-    return Candidate(deal_id, "Open", modified)
+def open_deal(deal_id: str, modified: float = 0) -> DealCandidate:
+    return DealCandidate(deal_id, "Open", modified)
 
 
-def won(deal_id: str, modified: float = 0) -> Candidate:
-    return Candidate(deal_id, "Closed Won", modified)
+def won(deal_id: str, modified: float = 0) -> DealCandidate:
+    return DealCandidate(deal_id, "Closed Won", modified)
 
 
-def lost(deal_id: str, modified: float = 0) -> Candidate:
-    return Candidate(deal_id, "Closed Lost", modified)
+def lost(deal_id: str, modified: float = 0) -> DealCandidate:
+    return DealCandidate(deal_id, "Closed Lost", modified)
 
 
 @pytest.mark.parametrize(
@@ -59,10 +59,10 @@ def lost(deal_id: str, modified: float = 0) -> Candidate:
         ),
     ],
 )
-def test_the_rule_picks(deals: list[Candidate], strict: str | None, loose: str | None) -> None:
-    assert predict(deals, "strict") == strict
-    assert predict(deals, "loose") == loose
-    assert predict(reversed(deals), "strict") == strict
+def test_the_rule_picks(deals: list[DealCandidate], strict: str | None, loose: str | None) -> None:
+    assert predict_deal(deals, "strict") == strict
+    assert predict_deal(deals, "loose") == loose
+    assert predict_deal(reversed(deals), "strict") == strict
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_stage_counts_by_its_forecast_type_whichever_name_it_has(
     stage: str, forecast: str
 ) -> None:
     deal = Deal("1", "x", "2", stage=stage, modified_time="1970-01-01T01:00:00+01:00")
-    assert candidates([deal], DEFAULT_STAGES) == [Candidate("1", forecast, 0.0)]  # type: ignore[arg-type]
+    assert deal_candidates([deal], DEFAULT_STAGES) == [DealCandidate("1", forecast, 0.0)]  # type: ignore[arg-type]
 
 
 def two_deals(**second: object) -> dict[str, Any]:
@@ -90,19 +90,19 @@ def two_deals(**second: object) -> dict[str, Any]:
     return world
 
 
-async def receive(crm: Caller, **changed: object) -> Any:
+async def receive(crm: EmulatorClient, **changed: object) -> Any:
     return (await crm.send("POST", "/_emulator/receive", body=email(500, **changed))).json
 
 
 async def test_a_received_email_comes_back_with_the_deal_it_was_linked_to() -> None:
-    crm = Caller(world=two_deals())
+    crm = EmulatorClient(world=two_deals())
     said = await receive(crm)
     assert said == email(500, deal_id=FLEET)
     assert await crm.deal_of(500) == FLEET
 
 
 async def test_a_received_email_is_on_the_contacts_list_and_can_be_unlinked() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     await receive(crm, time="2026-09-01T10:00:00+00:00")
     listed = (await crm.get(f"Contacts/{ANA}/Emails")).json["Emails"]
     assert listed[0]["message_id"] == message(500)
@@ -111,7 +111,7 @@ async def test_a_received_email_is_on_the_contacts_list_and_can_be_unlinked() ->
 
 
 async def test_new_mail_does_not_shift_the_pages_of_a_list_that_is_being_read() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     first = (await crm.get(f"Contacts/{ANA}/Emails")).json
     await receive(crm, time="2026-09-01T10:00:00+00:00")
     second = await crm.get(f"Contacts/{ANA}/Emails", index=first["info"]["next_index"])
@@ -120,18 +120,18 @@ async def test_new_mail_does_not_shift_the_pages_of_a_list_that_is_being_read() 
 
 async def test_a_won_deal_takes_received_mail_only_if_loose() -> None:
     for mode, expected in (("strict", TRAVEL), ("loose", FLEET)):
-        crm = Caller(Settings(prediction=mode), two_deals(stage="Closed Won"))  # type: ignore[arg-type]
+        crm = EmulatorClient(Settings(prediction=mode), two_deals(stage="Closed Won"))  # type: ignore[arg-type]
         assert (await receive(crm))["deal_id"] == expected
 
 
 async def test_an_email_that_was_sent_is_not_predicted() -> None:
-    assert (await receive(Caller(), received=False))["deal_id"] is None
+    assert (await receive(EmulatorClient(), received=False))["deal_id"] is None
 
 
 async def test_a_contact_without_open_deals_takes_its_mail_on_none() -> None:
     world = small_world()
     world["deals"][2]["stage"] = "Lost to Competition"
-    assert (await receive(Caller(world=world), contact_id=TOM))["deal_id"] is None
+    assert (await receive(EmulatorClient(world=world), contact_id=TOM))["deal_id"] is None
 
 
 @pytest.mark.parametrize(
@@ -148,17 +148,17 @@ async def test_a_contact_without_open_deals_takes_its_mail_on_none() -> None:
 async def test_mail_that_cannot_be_received_is_refused(
     changed: dict[str, object], said: str
 ) -> None:
-    answer = await Caller().send("POST", "/_emulator/receive", body=email(500, **changed))
+    answer = await EmulatorClient().send("POST", "/_emulator/receive", body=email(500, **changed))
     assert answer.status == 400
     assert said in answer.json["error"]
 
 
 async def test_a_control_call_that_does_not_exist_is_404() -> None:
-    assert (await Caller().send("POST", "/_emulator/state")).status == 404
+    assert (await EmulatorClient().send("POST", "/_emulator/state")).status == 404
 
 
 async def test_the_state_can_leave_the_world_out() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     await crm.link(item(1))
     state = (await crm.send("GET", "/_emulator/state", {"world": "no"})).json
     assert "world" not in state

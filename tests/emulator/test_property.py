@@ -9,10 +9,20 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulklink.emulator.settings import Mixed, Settings
-from bulklink.emulator.wire import Fate
+from bulklink.emulator.settings import MixedAnswer, Settings
+from bulklink.emulator.wire import DeliveryMode
 
-from .caller import ANA, FLEET, OTHERS, TRAVEL, Caller, Said, item, message, small_world
+from .caller import (
+    ANA,
+    FLEET,
+    OTHERS,
+    TRAVEL,
+    EmulatorClient,
+    JsonResponse,
+    item,
+    message,
+    small_world,
+)
 
 EMAILS = 6
 CARRIED_OUT = ("lost-answer", "500-applied", "empty", "truncated", "cut", "slow", "stalled")
@@ -40,12 +50,12 @@ class Model:
     late: list[tuple[float, Step]]
     last_was_good: bool = True
 
-    def land(self, now: float) -> None:
-        for due, step in [one for one in self.late if one[0] <= now]:
+    def apply_late_steps(self, now: float) -> None:
+        for due, step in [entry for entry in self.late if entry[0] <= now]:
             self.late.remove((due, step))
-            self.carry_out(step)
+            self.apply_step(step)
 
-    def carry_out(self, step: Step) -> None:
+    def apply_step(self, step: Step) -> None:
         after = dict(self.deals)
         bad = False
         for number in step.numbers:
@@ -72,7 +82,7 @@ steps = st.builds(
 )
 
 
-async def make_call(crm: Caller, step: Step) -> Said:
+async def make_call(crm: EmulatorClient, step: Step) -> JsonResponse:
     if step.fault:
         waits = {"seconds": 10} if step.fault == LATE else {}
         fault = {"kind": step.fault, "op": step.op, "count": 1} | waits
@@ -83,21 +93,21 @@ async def make_call(crm: Caller, step: Step) -> Said:
     return await crm.link(*(item(number, step.deal) for number in step.numbers))
 
 
-async def play(taken: list[Step], mixed: Mixed) -> tuple[Caller, Model]:
-    crm = Caller(Settings(mixed_answer=mixed, expires_in=10**6), small_world(EMAILS))
+async def run_steps(drawn_steps: list[Step], mixed: MixedAnswer) -> tuple[EmulatorClient, Model]:
+    crm = EmulatorClient(Settings(mixed_answer=mixed, expires_in=10**6), small_world(EMAILS))
     model = Model(dict.fromkeys(range(EMAILS)), mixed.applied == "yes", [])
-    for step in taken:
-        model.land(crm.time.now)
-        said = await make_call(crm, step)
+    for step in drawn_steps:
+        model.apply_late_steps(crm.time.now)
+        response = await make_call(crm, step)
         if step.fault == LATE:
-            assert said.answer.fate is Fate.DROPPED
+            assert response.answer.delivery is DeliveryMode.DROPPED
             model.late.append((crm.time.now + 10, step))
         elif step.fault not in NOT_CARRIED_OUT:
-            model.carry_out(step)
+            model.apply_step(step)
         if step.fault is None:
-            assert (said.status == 200) == model.last_was_good
+            assert (response.status == 200) == model.last_was_good
         crm.time.now += step.pause
-        model.land(crm.time.now)
+        model.apply_late_steps(crm.time.now)
         assert await crm.deals() == {message(n): deal for n, deal in model.deals.items()}
     return crm, model
 
@@ -107,8 +117,8 @@ async def play(taken: list[Step], mixed: Mixed) -> tuple[Caller, Model]:
 def test_the_state_follows_from_the_calls_that_were_carried_out(
     taken: list[Step], applied: bool
 ) -> None:
-    mixed = Mixed(applied="yes", good="success", status=207) if applied else Mixed()
-    asyncio.run(play(taken, mixed))
+    mixed = MixedAnswer(applied="yes", good="success", status=207) if applied else MixedAnswer()
+    asyncio.run(run_steps(taken, mixed))
 
 
 @given(taken=st.lists(steps, max_size=12))
@@ -116,25 +126,26 @@ def test_the_state_follows_from_the_calls_that_were_carried_out(
 def test_the_changes_that_are_remembered_lead_from_the_world_to_the_state(
     taken: list[Step],
 ) -> None:
-    crm, _ = asyncio.run(play(taken, Mixed()))
+    crm, _ = asyncio.run(run_steps(taken, MixedAnswer()))
     deals: dict[str, str | None] = {message(number): None for number in range(EMAILS)}
-    for change in crm.crm.state.applied:
-        assert deals[change.message_id] == change.before
-        deals[change.message_id] = change.after
+    for change in crm.crm.state.change_log:
+        assert deals[change.message_id] == change.previous_deal_id
+        deals[change.message_id] = change.deal_id
     assert deals == asyncio.run(crm.deals())
 
 
-async def shown(crm: Caller) -> dict[str, Any]:
-    said = await crm.get(f"Contacts/{ANA}/Emails")
+async def read_links(crm: EmulatorClient) -> dict[str, Any]:
+    response = await crm.get(f"Contacts/{ANA}/Emails")
     return {
-        one["message_id"]: one["linked_record"] and one["linked_record"]["id"]
-        for one in said.json["Emails"]
+        listed_email["message_id"]: listed_email["linked_record"]
+        and listed_email["linked_record"]["id"]
+        for listed_email in response.json["Emails"]
     }
 
 
 @given(taken=st.lists(steps, max_size=8))
 @settings(max_examples=30, deadline=None)
 def test_reading_shows_the_state_and_changes_nothing(taken: list[Step]) -> None:
-    crm, model = asyncio.run(play(taken, Mixed()))
+    crm, model = asyncio.run(run_steps(taken, MixedAnswer()))
     expected = {message(number): deal for number, deal in model.deals.items()}
-    assert asyncio.run(shown(crm)) == asyncio.run(shown(crm)) == expected
+    assert asyncio.run(read_links(crm)) == asyncio.run(read_links(crm)) == expected

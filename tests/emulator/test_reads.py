@@ -6,7 +6,19 @@ from datetime import datetime
 
 import pytest
 
-from .caller import ANA, FLEET, JACOB, MODULE, PAT, TOM, Caller, email, item, message, small_world
+from .caller import (
+    ANA,
+    FLEET,
+    JACOB,
+    MODULE,
+    PAT,
+    TOM,
+    EmulatorClient,
+    email,
+    item,
+    message,
+    small_world,
+)
 
 EMAILS = f"Contacts/{ANA}/Emails"
 KEYS = {
@@ -17,7 +29,7 @@ KEYS = {
 
 
 async def test_a_listed_email_has_every_key_of_the_sample_with_its_type() -> None:
-    one = (await Caller(world=small_world(1)).get(EMAILS)).json["Emails"][0]
+    one = (await EmulatorClient(world=small_world(1)).get(EMAILS)).json["Emails"][0]
     assert set(one) == KEYS
     assert one["owner"] == {"name": "Patricia Boyle", "id": PAT}
     assert one["from"] == {"user_name": "Ana Ferreira", "email": "ana@customer.example"}
@@ -33,7 +45,7 @@ async def test_a_listed_email_has_every_key_of_the_sample_with_its_type() -> Non
 
 
 async def test_a_linked_email_names_its_deal_with_module() -> None:
-    crm = Caller(world=small_world(1))
+    crm = EmulatorClient(world=small_world(1))
     await crm.link(item(0, FLEET))
     one = (await crm.get(EMAILS)).json["Emails"][0]
     assert one["linked_record"] == {
@@ -44,14 +56,14 @@ async def test_a_linked_email_names_its_deal_with_module() -> None:
 
 
 async def test_a_sent_email_goes_from_the_owner_to_the_contact() -> None:
-    crm = Caller(world=small_world(0, emails=[email(0, received=False)]))
+    crm = EmulatorClient(world=small_world(0, emails=[email(0, received=False)]))
     one = (await crm.get(EMAILS)).json["Emails"][0]
     assert one["sent"] is True
     assert one["from"]["user_name"] == "Patricia Boyle"
 
 
 async def test_the_list_comes_ten_a_page_and_newest_first() -> None:
-    crm = Caller(world=small_world(25))
+    crm = EmulatorClient(world=small_world(25))
     pages = [(await crm.get(EMAILS)).json]
     while pages[-1]["info"]["more_records"]:
         pages.append((await crm.get(EMAILS, index=pages[-1]["info"]["next_index"])).json)
@@ -61,7 +73,7 @@ async def test_the_list_comes_ten_a_page_and_newest_first() -> None:
 
 
 async def test_both_ends_of_the_paging_are_told() -> None:
-    crm = Caller(world=small_world(25))
+    crm = EmulatorClient(world=small_world(25))
     first = (await crm.get(EMAILS)).json["info"]
     second = (await crm.get(EMAILS, index=first["next_index"])).json["info"]
     last = (await crm.get(EMAILS, index=second["next_index"])).json["info"]
@@ -77,12 +89,12 @@ async def test_both_ends_of_the_paging_are_told() -> None:
 
 
 async def test_a_full_last_page_says_that_there_is_no_more() -> None:
-    info = (await Caller(world=small_world(10)).get(EMAILS)).json["info"]
+    info = (await EmulatorClient(world=small_world(10)).get(EMAILS)).json["info"]
     assert (info["count"], info["more_records"], info["next_index"]) == (10, False, None)
 
 
 async def test_a_contact_without_emails_answers_204_without_a_body() -> None:
-    said = await Caller().get(f"Contacts/{TOM}/Emails")
+    said = await EmulatorClient().get(f"Contacts/{TOM}/Emails")
     assert (said.status, said.answer.body) == (204, b"")
 
 
@@ -96,25 +108,25 @@ async def test_a_contact_without_emails_answers_204_without_a_body() -> None:
     ],
 )
 async def test_the_list_refuses(query: dict[str, str], param: str) -> None:
-    said = await Caller().get(EMAILS, **query)
+    said = await EmulatorClient().get(EMAILS, **query)
     assert (said.status, said.code) == (400, "INVALID_DATA")
     assert said.json["details"] == {"param_name": param}
 
 
 async def test_the_list_can_be_one_owners_alone() -> None:
     emails = [email(0), email(1, owner_id=JACOB)]
-    crm = Caller(world=small_world(0, emails=emails))
+    crm = EmulatorClient(world=small_world(0, emails=emails))
     said = await crm.get(EMAILS, type="user_emails", owner_id=JACOB)
     assert [one["message_id"] for one in said.json["Emails"]] == [message(1)]
 
 
 @pytest.mark.parametrize("kind", ["sent_from_crm", "scheduled_in_crm", "drafts"])
 async def test_there_are_no_emails_made_inside_the_crm(kind: str) -> None:
-    assert (await Caller().get(EMAILS, type=kind)).status == 204
+    assert (await EmulatorClient().get(EMAILS, type=kind)).status == 204
 
 
 async def test_one_email_shows_its_content_and_not_its_link() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     await crm.link(item(1))
     one = (await crm.get(f"{EMAILS}/{message(1)}")).json["Emails"][0]
     assert "linked_record" not in one
@@ -123,5 +135,5 @@ async def test_one_email_shows_its_content_and_not_its_link() -> None:
 
 
 async def test_one_email_that_is_not_there_is_invalid() -> None:
-    said = await Caller().get(f"{EMAILS}/{message(99)}")
+    said = await EmulatorClient().get(f"{EMAILS}/{message(99)}")
     assert said.json["details"] == {"resource_path_index": 3}

@@ -14,9 +14,9 @@ from bulklink.emulator.crm import Crm
 from bulklink.emulator.server import Emulator
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.wire import Request
-from bulklink.emulator.worldfile import world_from
+from bulklink.emulator.worldfile import parse_world
 
-from .caller import ANA, FLEET, PAT, TOM, Caller, item, message, small_world
+from .caller import ANA, FLEET, PAT, TOM, EmulatorClient, item, message, small_world
 
 LINK = f"/crm/v8/Contacts/{ANA}/Emails/actions/link_record"
 ONE = f"/crm/v8/Contacts/{ANA}/Emails/{message(7)}/actions/link_record"
@@ -38,12 +38,12 @@ CALLS: list[tuple[str, str, dict[str, str], Any]] = [
 
 
 async def test_a_socket_changes_no_answer() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     crm.token = (await crm.grant()).json["access_token"]
     headers = {"authorization": f"Zoho-oauthtoken {crm.token}"}
     inside = [await crm.send(*call, headers=headers) for call in CALLS]
     async with (
-        Emulator(world_from(small_world())) as emulator,
+        Emulator(parse_world(small_world())) as emulator,
         aiohttp.ClientSession(emulator.url) as session,
     ):
         form = {"client_id": "demo", "client_secret": "demo", "refresh_token": "demo"}
@@ -57,7 +57,7 @@ async def test_a_socket_changes_no_answer() -> None:
                 assert await answer.read() == said.answer.body
 
 
-class _NoWaiting(selectors.SelectSelector):
+class _InstantSelector(selectors.SelectSelector):
     """Adds the time-out to a counter in place of waiting."""
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class _NoWaiting(selectors.SelectSelector):
 
 def in_virtual_time(scenario: Callable[[], Any]) -> float:
     """Run a scenario on a loop whose time is a counter, and return the seconds it took."""
-    selector = _NoWaiting()
+    selector = _InstantSelector()
     loop = asyncio.SelectorEventLoop(selector)
     loop.time = lambda: selector.now  # type: ignore[method-assign]
     try:
@@ -88,11 +88,11 @@ def test_an_hour_of_slow_calls_passes_at_once_on_a_virtual_clock() -> None:
     async def scenario() -> None:
         settings = Settings(latency=60, concurrency=2, expires_in=10**6)
         clock = asyncio.get_running_loop().time
-        crm = Crm(world_from(small_world()), settings, clock=clock)
+        crm = Crm(parse_world(small_world()), settings, clock=clock)
         form = {"client_id": "demo", "client_secret": "demo", "refresh_token": "demo"}
         query = urlencode(form | {"grant_type": "refresh_token"})
         await crm.handle(Request("POST", "/oauth/v2/token", query))
-        headers = {"authorization": f"Zoho-oauthtoken {next(iter(crm.state.tokens))}"}
+        headers = {"authorization": f"Zoho-oauthtoken {next(iter(crm.state.access_tokens))}"}
         call = Request("GET", "/crm/v8/org", headers=headers)
         for _ in range(20):
             answers = await asyncio.gather(*(crm.handle(call) for _ in range(3)))

@@ -17,7 +17,7 @@ from bulklink.emulator.builtin import builtin_world
 from bulklink.emulator.faults import Fault
 from bulklink.emulator.server import Emulator, check_loopback, serve
 from bulklink.emulator.settings import Settings
-from bulklink.emulator.worldfile import load_world, world_from
+from bulklink.emulator.worldfile import load_world, parse_world
 
 from .caller import ANA, TRAVEL, item, small_world
 
@@ -38,7 +38,7 @@ async def granted(session: aiohttp.ClientSession, url: str) -> dict[str, str]:
 
 async def test_a_link_over_a_socket_is_as_one_in_process() -> None:
     async with (
-        Emulator(world_from(small_world())) as emulator,
+        Emulator(parse_world(small_world())) as emulator,
         aiohttp.ClientSession() as session,
     ):
         headers = await granted(session, emulator.url)
@@ -65,7 +65,7 @@ async def test_the_token_answer_points_back_to_the_emulator() -> None:
 
 
 async def test_a_list_without_emails_is_204_without_body_over_a_socket() -> None:
-    world = world_from(small_world(0))
+    world = parse_world(small_world(0))
     async with Emulator(world) as emulator, aiohttp.ClientSession() as session:
         headers = await granted(session, emulator.url)
         url = f"{emulator.url}/crm/v8/Contacts/{ANA}/Emails"
@@ -131,7 +131,7 @@ def test_the_shipped_demo_world_fits_its_mapping() -> None:
 async def test_a_lost_answer_ends_the_connection_over_a_socket(kind: str) -> None:
     fault = Fault(kind=kind, op="link")
     async with (
-        Emulator(world_from(small_world()), faults=[fault]) as emulator,
+        Emulator(parse_world(small_world()), faults=[fault]) as emulator,
         aiohttp.ClientSession() as session,
     ):
         headers = await granted(session, emulator.url)
@@ -139,7 +139,7 @@ async def test_a_lost_answer_ends_the_connection_over_a_socket(kind: str) -> Non
         with pytest.raises(aiohttp.ClientError):
             async with session.post(url, json={"Emails": [item(1)]}, headers=headers) as answer:
                 await answer.read()
-        changes = emulator.crm.state.changes
+        changes = emulator.crm.state.change_count
     assert changes == (0 if kind == "lost-request" else 1)
 
 
@@ -147,7 +147,7 @@ async def test_a_stalled_answer_does_not_keep_the_emulator_from_ending() -> None
     fault = Fault(kind="stalled", op="link")
     async with (
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(0.2)) as session,
-        Emulator(world_from(small_world()), faults=[fault]) as emulator,
+        Emulator(parse_world(small_world()), faults=[fault]) as emulator,
     ):
         headers = await granted(session, emulator.url)
         url = f"{emulator.url}/crm/v8/Contacts/{ANA}/Emails/actions/link_record"

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bulklink.emulator.settings import Mixed, Settings
+from bulklink.emulator.settings import MixedAnswer, Settings
 
-from .caller import ANA, FLEET, OTHERS, PAT, Caller, Said, item, message
+from .caller import ANA, FLEET, OTHERS, PAT, EmulatorClient, JsonResponse, item, message
 
 _T = TypeVar("_T")
 Id = Annotated[str, msgspec.Meta(pattern="^[0-9]+$", max_length=100)]
@@ -218,8 +218,8 @@ class FlatError(Strict):
     status: Literal["error"]
 
 
-def read(said: Said, shape: type[_T]) -> _T:
-    return msgspec.json.decode(said.answer.body, type=shape)
+def read(response: JsonResponse, shape: type[_T]) -> _T:
+    return msgspec.json.decode(response.answer.body, type=shape)
 
 
 FIELDS = "Deal_Name,Stage,Modified_Time,Created_Time"
@@ -239,15 +239,15 @@ FIELDS = "Deal_Name,Stage,Modified_Time,Created_Time"
     ],
 )
 async def test_a_strict_reader_understands(path: str, query: dict[str, str], shape: Any) -> None:
-    read(await Caller().get(path, **query), shape)
+    read(await EmulatorClient().get(path, **query), shape)
 
 
 async def test_a_strict_reader_understands_tokens() -> None:
-    read(await Caller().grant(), Token)
+    read(await EmulatorClient().grant(), Token)
 
 
 async def test_a_strict_reader_understands_all_pages_of_a_list() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     await crm.link(*(item(number) for number in range(0, 20, 3)))
     seen: list[Email] = []
     index: str | None = "0"
@@ -262,7 +262,7 @@ async def test_a_strict_reader_understands_all_pages_of_a_list() -> None:
 
 
 async def test_a_strict_reader_understands_the_link_calls() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     read(await crm.link(item(1), item(2)), Successes)
     read(await crm.link_one(3, item(3, single=True)), Echoes)
     read(await crm.link(item(1, FLEET), item(99), item(4, OTHERS)), Errors)
@@ -287,14 +287,14 @@ json_values = st.recursive(
 )
 
 
-def changed(path: tuple[str, ...], value: object) -> dict[str, Any]:
+def link_item_with(path: tuple[str, ...], value: object) -> dict[str, Any]:
     """Return a good link item with one value changed."""
-    made = item(1)
-    place: Any = made
+    link_item = item(1)
+    target: Any = link_item
     for name in path[:-1]:
-        place = place[name]
-    place[path[-1]] = value
-    return made
+        target = target[name]
+    target[path[-1]] = value
+    return link_item
 
 
 places = st.sampled_from(
@@ -312,7 +312,9 @@ places = st.sampled_from(
 
 
 @given(
-    emails=st.lists(json_values | st.builds(changed, places, json_values), min_size=1, max_size=3),
+    emails=st.lists(
+        json_values | st.builds(link_item_with, places, json_values), min_size=1, max_size=3
+    ),
     applied=st.booleans(),
 )
 @example(emails=[{"owner": "5843", "id": None, "linked_record": "5843"}], applied=False)
@@ -320,10 +322,10 @@ places = st.sampled_from(
 def test_no_body_is_answered_with_anything_but_a_documented_shape(
     emails: list[Any], *, applied: bool
 ) -> None:
-    mixed = Mixed(applied="yes", good="success") if applied else Mixed()
+    mixed = MixedAnswer(applied="yes", good="success") if applied else MixedAnswer()
 
-    async def link() -> Said:
-        return await Caller(Settings(mixed_answer=mixed)).link(*emails)
+    async def link() -> JsonResponse:
+        return await EmulatorClient(Settings(mixed_answer=mixed)).link(*emails)
 
     said = asyncio.run(link())
     if said.status == 200:
@@ -358,7 +360,7 @@ names = st.sampled_from(
 def test_no_address_is_answered_with_anything_but_a_documented_status(
     method: str, path: str, query: dict[str, str]
 ) -> None:
-    said = asyncio.run(Caller().crm_call(method, path, query))
+    said = asyncio.run(EmulatorClient().crm_call(method, path, query))
     assert said.status in {200, 204, 400, 404}
     assert (said.status == 204) == (said.answer.body == b"")
     if said.status == 404:

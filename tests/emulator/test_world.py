@@ -10,23 +10,23 @@ from typing import Any
 import pytest
 
 from bulklink.emulator.builtin import builtin_world
-from bulklink.emulator.jsonstream import BrokenJsonError, pieces
-from bulklink.emulator.worldfile import WorldError, load_world, world_from
+from bulklink.emulator.jsonstream import BrokenJsonError, iter_members
+from bulklink.emulator.worldfile import WorldError, load_world, parse_world
 
-from .caller import ANA, MODULE, Caller, email, item, small_world
+from .caller import ANA, MODULE, EmulatorClient, email, item, small_world
 
 
 def test_the_state_is_a_world_file_again(tmp_path: Path) -> None:
     path = tmp_path / "world.json"
     path.write_text(json.dumps(small_world(), indent=1), "utf-8")
-    assert load_world(path) == world_from(small_world())
+    assert load_world(path) == parse_world(small_world())
 
 
 async def test_the_worlds_of_the_state_can_be_loaded_again() -> None:
-    crm = Caller()
+    crm = EmulatorClient()
     await crm.link(item(1))
     state = await crm.state()
-    again = Caller(world=state["world"])
+    again = EmulatorClient(world=state["world"])
     assert await again.deals() == await crm.deals()
 
 
@@ -37,7 +37,7 @@ def test_the_builtin_world_has_emails_to_link() -> None:
 
 def test_a_world_reads_the_same_in_any_order_of_its_parts() -> None:
     turned = dict(reversed(small_world().items()))
-    assert world_from(turned) == world_from(small_world())
+    assert parse_world(turned) == parse_world(small_world())
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_world_reads_the_same_in_any_order_of_its_parts() -> None:
 )
 def test_a_world_that_does_not_fit_says_where(changed: dict[str, Any], said: str) -> None:
     with pytest.raises(WorldError, match=said):
-        world_from(small_world(**changed))
+        parse_world(small_world(**changed))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
 def test_a_file_larger_than_a_chunk_comes_whole() -> None:
     items = [{"n": n, "pad": "x" * 90, "nested": [1, {"a": None}]} for n in range(8_000)]
     text = json.dumps({"module_id": MODULE, "items": items, "last": 12345})
-    read = list(pieces(io.StringIO(text)))
+    read = list(iter_members(io.StringIO(text)))
     assert [piece.value for piece in read if piece.key == "items"] == items
     assert (read[0].value, read[-1].value) == (MODULE, 12345)
 
@@ -105,4 +105,4 @@ def test_a_file_larger_than_a_chunk_comes_whole() -> None:
 def test_a_break_far_into_a_file_is_found_at_its_line() -> None:
     lines = ",\n".join(json.dumps({"pad": "x" * 500}) for _ in range(4_000))
     with pytest.raises(BrokenJsonError, match="line 4001"):
-        list(pieces(io.StringIO('{"items":[\n' + lines + ' "oops"]}')))
+        list(iter_members(io.StringIO('{"items":[\n' + lines + ' "oops"]}')))

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulklink.engine.batching import (
-    fewest_unlinks,
     link_batches,
+    min_unlink_calls,
+    packed_unlink_calls,
     unlink_batches,
-    unlinks_of_length,
-    unlinks_packed,
+    unlink_calls_for_length,
 )
-from bulklink.engine.dispatch import contact_windows, in_fair_order
+from bulklink.engine.dispatch import contact_windows, order_fairly
 from bulklink.models import Message, Op
 
 SIZES = st.integers(1, 20)
@@ -48,7 +48,7 @@ def test_unlinks_of_ids_of_one_length_take_the_fewest_calls(
     assert all(len(batch) <= size and len(query(batch)) <= 2000 for batch in batches)
     # k ids and k - 1 commas fit where k * length + k - 1 <= 2000.
     most = min(size, max(k for k in range(1, 500) if k * length + k - 1 <= 2000))
-    assert len(batches) == math.ceil(count / most) == unlinks_of_length(count, length, size)
+    assert len(batches) == math.ceil(count / most) == unlink_calls_for_length(count, length, size)
 
 
 @given(lengths=st.lists(st.integers(4, 500), min_size=1, max_size=120), size=SIZES)
@@ -57,8 +57,10 @@ def test_unlinks_of_mixed_ids_stay_near_the_bound(lengths: list[int], size: int)
     batches = unlink_batches(messages, size)
     assert sorted(m.row for batch in batches for m in batch) == list(range(len(lengths)))
     assert all(len(batch) <= size and len(query(batch)) <= 2000 for batch in batches)
-    assert len(batches) == unlinks_packed(lengths, size) == _first_fit_decreasing(lengths, size)
-    assert len(batches) >= fewest_unlinks(len(lengths), sum(lengths))
+    assert (
+        len(batches) == packed_unlink_calls(lengths, size) == _first_fit_decreasing(lengths, size)
+    )
+    assert len(batches) >= min_unlink_calls(len(lengths), sum(lengths))
 
 
 def _first_fit_decreasing(lengths: list[int], size: int) -> int:
@@ -140,7 +142,9 @@ def test_in_fair_order_every_window_comes_once_and_none_takes_more_than_its_shar
     ]
     at_work = Counter[str]()
     came: list[list[Message]] = []
-    for window in in_fair_order(windows, at_work, share=share, ahead=ahead, most=10**6):
+    for window in order_fairly(
+        windows, at_work, max_per_contact=share, lookahead=ahead, max_messages=10**6
+    ):
         whose = window[0].contact_id
         if at_work[whose] >= share:  # only where no other is in sight
             left = [one for one in windows if one not in came]

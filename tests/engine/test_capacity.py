@@ -7,68 +7,72 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulklink.engine.ratelimit import adaptive
-from bulklink.engine.ratelimit.adaptive import Capacity
-from bulklink.engine.retry import MOST_BUSY_SECONDS
+from bulklink.engine.ratelimit.adaptive import AdaptiveLimit
+from bulklink.engine.retry import MAX_BUSY_SECONDS
 
 
-def refused(
-    known: Capacity, *, in_flight: int, at: float, left_at: float | None = None
-) -> Capacity:
+def after_refusal(
+    limit: AdaptiveLimit, *, in_flight: int, at: float, left_at: float | None = None
+) -> AdaptiveLimit:
     left_at = at if left_at is None else left_at
-    return adaptive.refused(known, left_at, in_flight, at, None, 0.5)
+    return adaptive.on_refused(limit, left_at, in_flight, at, None, 0.5)
 
 
-def after_a_trial(known: Capacity, at: float) -> Capacity:
+def after_probe(limit: AdaptiveLimit, at: float) -> AdaptiveLimit:
     """Let the trial call leave and be answered."""
-    known = adaptive.left(adaptive.granted(known), at)
-    return adaptive.answered(known, at, at + 0.5)
+    limit = adaptive.on_start(adaptive.on_slot_granted(limit), at)
+    return adaptive.on_accepted(limit, at, at + 0.5)
 
 
 def test_it_starts_with_all_that_is_told() -> None:
-    assert adaptive.capacity(25).limit == 25
+    assert adaptive.initial_limit(25).limit == 25
 
 
 def test_a_refusal_cuts_to_what_was_in_flight_beside_it() -> None:
-    assert refused(adaptive.capacity(10), in_flight=9, at=1.0).limit == 8
+    assert after_refusal(adaptive.initial_limit(10), in_flight=9, at=1.0).limit == 8
 
 
 def test_one_episode_cuts_to_a_half_at_most() -> None:
-    known = refused(adaptive.capacity(10), in_flight=10, at=1.0)
+    known = after_refusal(adaptive.initial_limit(10), in_flight=10, at=1.0)
     for _ in range(9):
-        known = refused(known, in_flight=10, at=1.1, left_at=0.9)
+        known = after_refusal(known, in_flight=10, at=1.1, left_at=0.9)
     assert known.limit == 5
 
 
 def test_all_wait_and_then_one_leaves_alone() -> None:
-    known = refused(adaptive.capacity(10), in_flight=10, at=1.0)
-    assert not adaptive.may_leave(known, 0, 1.01)
-    assert adaptive.may_leave(known, 0, 1.5)
-    known = adaptive.left(adaptive.granted(known), 1.5)
-    assert not adaptive.may_leave(known, 1, 1.5)
-    assert adaptive.may_leave(adaptive.passed(known, 3.0), 1, 3.0)
+    known = after_refusal(adaptive.initial_limit(10), in_flight=10, at=1.0)
+    assert not adaptive.may_start(known, 0, 1.01)
+    assert adaptive.may_start(known, 0, 1.5)
+    known = adaptive.on_start(adaptive.on_slot_granted(known), 1.5)
+    assert not adaptive.may_start(known, 1, 1.5)
+    assert adaptive.may_start(adaptive.accept_overdue_probe(known, 3.0), 1, 3.0)
 
 
 def test_retry_after_is_obeyed_with_a_second_more() -> None:
-    known = adaptive.refused(adaptive.capacity(10), 1.0, 10, 1.0, 30.0, 0.5)
-    assert not adaptive.may_leave(known, 0, 31.99)
-    assert adaptive.may_leave(known, 0, 32.0)
+    known = adaptive.on_refused(adaptive.initial_limit(10), 1.0, 10, 1.0, 30.0, 0.5)
+    assert not adaptive.may_start(known, 0, 31.99)
+    assert adaptive.may_start(known, 0, 32.0)
 
 
 def test_it_grows_back_from_a_half_by_one_a_success() -> None:
-    known = after_a_trial(refused(adaptive.capacity(20), in_flight=17, at=1.0), 2.0)
+    known = after_probe(after_refusal(adaptive.initial_limit(20), in_flight=17, at=1.0), 2.0)
     limits = [known.limit]
     for n in range(12):
-        known = adaptive.answered(known, 3.0 + n, 3.5 + n)
+        known = adaptive.on_accepted(known, 3.0 + n, 3.5 + n)
         limits.append(known.limit)
     assert limits[:4] == [9, 10, 11, 12]
     assert limits[-1] == 16
 
 
 def test_upwards_it_tries_one_place_and_then_more_and_more() -> None:
-    known, at, opened = Capacity(ceiling=30, limit=10, good=10, next_place=100.0), 100.0, []
-    assert adaptive.wanted(known, 99.0) is known
+    known, at, opened = (
+        AdaptiveLimit(ceiling=30, limit=10, known_good=10, next_increase_at=100.0),
+        100.0,
+        [],
+    )
+    assert adaptive.increase_if_due(known, 99.0) is known
     while at < 103.0:
-        known = adaptive.wanted(known, at)
+        known = adaptive.increase_if_due(known, at)
         opened.append(known.limit)
         at += 0.05
     assert opened[0] == 11
@@ -76,56 +80,60 @@ def test_upwards_it_tries_one_place_and_then_more_and_more() -> None:
 
 
 def test_pauses_grow_only_while_refusals_persist() -> None:
-    known, pauses = adaptive.capacity(10), list[float]()
+    known, pauses = adaptive.initial_limit(10), list[float]()
     at = 1.0
     for _ in range(4):
-        known = refused(known, in_flight=known.limit, at=at)
+        known = after_refusal(known, in_flight=known.limit, at=at)
         pauses.append(known.paused_until - at)
         at = known.paused_until + 1.0
-        known = adaptive.left(adaptive.granted(known), at)
+        known = adaptive.on_start(adaptive.on_slot_granted(known), at)
     assert pauses == sorted(pauses)
-    known = adaptive.answered(known, at, at + 1.0)
+    known = adaptive.on_accepted(known, at, at + 1.0)
     at += 10.0
-    assert refused(known, in_flight=2, at=at).paused_until - at < 1.0
+    assert after_refusal(known, in_flight=2, at=at).paused_until - at < 1.0
 
 
-def barred(known: Capacity, at: float, until: float) -> Capacity:
+def probe_until_accepted(limit: AdaptiveLimit, at: float, until: float) -> AdaptiveLimit:
     """Let calls try alone against a server that refuses all until then, twice as long for each."""
     length = until - at
     while True:
-        at = known.paused_until + 0.01
-        known = adaptive.left(adaptive.granted(known), at)
+        at = limit.paused_until + 0.01
+        limit = adaptive.on_start(adaptive.on_slot_granted(limit), at)
         if at > until:
-            return adaptive.answered(known, at, at + 0.5)
+            return adaptive.on_accepted(limit, at, at + 0.5)
         length, until = 2 * length, at + 2 * length
-        known = adaptive.refused(known, at, 1, at, None, 0.5)
+        limit = adaptive.on_refused(limit, at, 1, at, None, 0.5)
 
 
 @pytest.mark.parametrize("seconds", [1.0, 4.0, 10.0, 20.0])
 def test_a_penalty_that_doubles_is_overtaken_before_a_call_gives_up(seconds: float) -> None:
-    known = refused(adaptive.capacity(10), in_flight=10, at=1.0)
-    assert barred(known, 1.0, 1.0 + seconds).paused_until < MOST_BUSY_SECONDS
+    known = after_refusal(adaptive.initial_limit(10), in_flight=10, at=1.0)
+    assert probe_until_accepted(known, 1.0, 1.0 + seconds).paused_until < MAX_BUSY_SECONDS
 
 
 def test_the_next_episode_begins_with_the_penalty_that_was_learned() -> None:
-    known = barred(refused(adaptive.capacity(10), in_flight=10, at=1.0), 1.0, 11.0)
-    again = refused(known, in_flight=known.good + 1, at=1_000.0)
+    known = probe_until_accepted(
+        after_refusal(adaptive.initial_limit(10), in_flight=10, at=1.0), 1.0, 11.0
+    )
+    again = after_refusal(known, in_flight=known.known_good + 1, at=1_000.0)
     assert 10.0 < again.paused_until - 1_000.0 < 20.0
-    assert barred(again, 1_000.0, 1_010.0).paused_until == again.paused_until
+    assert probe_until_accepted(again, 1_000.0, 1_010.0).paused_until == again.paused_until
 
 
 def test_refusals_of_a_server_that_bars_do_not_lower_what_is_known_to_be_good() -> None:
-    known = refused(adaptive.capacity(20), in_flight=13, at=1.0)
-    assert barred(known, 1.0, 11.0).good == 12
+    known = after_refusal(adaptive.initial_limit(20), in_flight=13, at=1.0)
+    assert probe_until_accepted(known, 1.0, 11.0).known_good == 12
 
 
 def test_a_learned_penalty_decays_where_shorter_pauses_do() -> None:
-    known = barred(refused(adaptive.capacity(10), in_flight=10, at=1.0), 1.0, 11.0)
+    known = probe_until_accepted(
+        after_refusal(adaptive.initial_limit(10), in_flight=10, at=1.0), 1.0, 11.0
+    )
     pauses = list[float]()
     for n in range(1, 40):
-        known = refused(known, in_flight=known.good + 1, at=10_000.0 * n)
+        known = after_refusal(known, in_flight=known.known_good + 1, at=10_000.0 * n)
         pauses.append(known.paused_until - 10_000.0 * n)
-        known = barred(known, 10_000.0 * n, 10_000.0 * n)
+        known = probe_until_accepted(known, 10_000.0 * n, 10_000.0 * n)
     assert pauses == sorted(pauses, reverse=True)
     assert pauses[-1] < 1.0
 
@@ -136,17 +144,19 @@ def test_a_learned_penalty_decays_where_shorter_pauses_do() -> None:
 def test_a_refusal_is_explained_beyond_what_is_good_and_beside_another_refusal(
     in_flight: int, left_at: float, explained: bool
 ) -> None:
-    known = Capacity(ceiling=20, limit=11, good=10, cut_at=0.7)
-    assert adaptive.explains(known, left_at, in_flight) is explained
+    known = AdaptiveLimit(ceiling=20, limit=11, known_good=10, cut_at=0.7)
+    assert adaptive.explains_refusal(known, left_at, in_flight) is explained
 
 
 def test_the_dearer_a_failed_probe_is_the_rarer_is_the_next() -> None:
     for seconds in (4.0, 10.0):
-        known = barred(refused(adaptive.capacity(10), in_flight=10, at=1.0), 1.0, 1.0 + seconds)
-        known = refused(known, in_flight=known.good + 1, at=5_000.0)
+        known = probe_until_accepted(
+            after_refusal(adaptive.initial_limit(10), in_flight=10, at=1.0), 1.0, 1.0 + seconds
+        )
+        known = after_refusal(known, in_flight=known.known_good + 1, at=5_000.0)
         cost = known.paused_until - 5_000.0
-        known = barred(known, 5_000.0, 5_000.0 + seconds)
-        assert known.next_place - known.paused_until >= 25 * cost
+        known = probe_until_accepted(known, 5_000.0, 5_000.0 + seconds)
+        assert known.next_increase_at - known.paused_until >= 25 * cost
 
 
 @settings(max_examples=200)
@@ -160,17 +170,17 @@ def test_the_dearer_a_failed_probe_is_the_rarer_is_the_next() -> None:
 def test_whatever_happens_it_stays_between_one_call_and_the_ceiling(
     ceiling: int, events: list[tuple[str, float, int]]
 ) -> None:
-    known, now = adaptive.capacity(ceiling), 0.0
+    known, now = adaptive.initial_limit(ceiling), 0.0
     for event, later, in_flight in events:
         now += later
         if event == "r":
-            known = refused(known, in_flight=in_flight, at=now, left_at=now - later / 2)
+            known = after_refusal(known, in_flight=in_flight, at=now, left_at=now - later / 2)
         elif event == "g":
-            known = adaptive.left(adaptive.granted(known), now)
+            known = adaptive.on_start(adaptive.on_slot_granted(known), now)
         elif event == "a":
-            known = adaptive.answered(known, now - later, now)
+            known = adaptive.on_accepted(known, now - later, now)
         else:
-            known = adaptive.passed(adaptive.wanted(known, now), now)
+            known = adaptive.accept_overdue_probe(adaptive.increase_if_due(known, now), now)
         assert 1 <= known.limit <= ceiling
-        assert 1 <= known.good <= ceiling
+        assert 1 <= known.known_good <= ceiling
         assert known.paused_until - now <= 400

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bulklink.engine.failure_limit import Failures, MaxFailures, too_many
+from bulklink.engine.failure_limit import FailureCounter, MaxFailures, exceeds_max_failures
 from bulklink.ledger.records import Result
 from bulklink.models import Op, Status
 
@@ -37,46 +37,52 @@ from bulklink.models import Op, Status
 def test_a_run_stops_for_more_failures_than_it_takes(
     asked: MaxFailures | None, failures: int, settled: int, *, stops: bool
 ) -> None:
-    assert too_many(asked, failures, settled) is stops
+    assert exceeds_max_failures(asked, failures, settled) is stops
 
 
 def result(row: int, status: Status, code: str | None = None, text: str = "") -> Result:
     return Result(row, Op.LINK, "11", "22", f"m{row}", "33", status, code, message=text)
 
 
-def fed(*results: Result, asked: MaxFailures | None = None) -> Failures:
-    failures = Failures(asked)
-    for one in results:
-        failures.add(one)
+def count_failures(*results: Result, max_failures: MaxFailures | None = None) -> FailureCounter:
+    failures = FailureCounter(max_failures)
+    for item in results:
+        failures.add(item)
     return failures
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.IN_DOUBT])
 def test_what_failed_and_what_is_in_doubt_counts(status: Status) -> None:
-    failures = fed(*(result(n, status, "X") for n in range(20)))
-    assert failures.too_many
+    failures = count_failures(*(result(n, status, "X") for n in range(20)))
+    assert failures.limit_exceeded
 
 
 @pytest.mark.parametrize("status", [Status.DONE, Status.UNCHANGED])
 def test_what_is_as_wanted_is_settled_and_no_failure(status: Status) -> None:
-    failures = fed(*(result(n, Status.FAILED, "X") for n in range(19)), result(19, status))
+    failures = count_failures(
+        *(result(n, Status.FAILED, "X") for n in range(19)), result(19, status)
+    )
     assert (failures.failed, failures.settled) == (19, 20)
-    assert not fed(*(result(n, Status.FAILED) for n in range(19)), asked=None).too_many
+    assert not count_failures(
+        *(result(n, Status.FAILED) for n in range(19)), max_failures=None
+    ).limit_exceeded
 
 
 @pytest.mark.parametrize("status", [Status.REJECTED, Status.DUPLICATE])
 def test_what_was_never_sent_does_not_count(status: Status) -> None:
-    failures = fed(*(result(n, status, "bad-id") for n in range(30)), asked=MaxFailures(count=0))
-    assert (failures.settled, failures.too_many) == (0, False)
+    failures = count_failures(
+        *(result(n, status, "bad-id") for n in range(30)), max_failures=MaxFailures(count=0)
+    )
+    assert (failures.settled, failures.limit_exceeded) == (0, False)
 
 
 def test_the_reason_names_count_share_codes_what_to_do_and_a_row() -> None:
-    failures = fed(
+    failures = count_failures(
         result(1, Status.IN_DOUBT, "not-listed", "No page lists it."),
         *(result(n, Status.FAILED, "NOT_ALLOWED", "no") for n in (2, 3, 4)),
         result(5, Status.DONE),
     )
-    reason = failures.reason("runs/x")
+    reason = failures.stop_reason("runs/x")
     assert reason.message == (
         "Too many emails failed or are in doubt: 4 of 5 (80.0%: 3 NOT_ALLOWED, 1 not-listed)."
     )
@@ -90,5 +96,5 @@ def test_the_reason_names_count_share_codes_what_to_do_and_a_row() -> None:
 
 
 def test_however_many_codes_a_server_invents_few_are_kept() -> None:
-    failures = fed(*(result(n, Status.FAILED, f"CODE_{n}") for n in range(1000)))
-    assert "950 other codes" in failures.in_words
+    failures = count_failures(*(result(n, Status.FAILED, f"CODE_{n}") for n in range(1000)))
+    assert "950 other codes" in failures.summary

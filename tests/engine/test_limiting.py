@@ -7,9 +7,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from bulklink.engine.metrics import Figures, LimitedBy, Window, limited_by, limited_in
+from bulklink.engine.metrics import (
+    CallFigures,
+    LimitedBy,
+    MeterInterval,
+    find_bottleneck,
+    find_interval_bottleneck,
+)
 
-FIGURES = Figures(
+FIGURES = CallFigures(
     calls=100,
     seconds=10.0,
     in_flight=5.0,
@@ -33,26 +39,26 @@ FIGURES = Figures(
         ({"waited": 86_400.0, "in_flight": 9.7}, False, LimitedBy.CREDITS),
         ({"waited": 2.0, "in_flight": 9.7}, False, LimitedBy.IN_FLIGHT),
         ({"in_flight": 9.7}, True, LimitedBy.CREDITS),
-        ({"in_flight": 0.2}, False, LimitedBy.BETWEEN),
+        ({"in_flight": 0.2}, False, LimitedBy.LOCAL_WORK),
         ({"in_flight": 9.7, "seconds": 1.2}, False, LimitedBy.NOTHING),
         ({"in_flight": 9.7, "calls": 23}, False, LimitedBy.NOTHING),
     ],
 )
 def test_what_is_used_up_limits(changed: dict[str, Any], out: bool, by: LimitedBy) -> None:
     figures = msgspec.structs.replace(FIGURES, **changed)
-    assert limited_by(figures, out_of_credits=out) is by
+    assert find_bottleneck(figures, out_of_credits=out) is by
 
 
-WINDOW = Window(
+WINDOW = MeterInterval(
     seconds=5.0,
     calls=50,
-    landed={},
+    ended={},
     answered_429=0,
     in_flight=5.0,
     most_in_flight=10.0,
-    cpu=0.5,
-    waited=0.0,
-    held=0.0,
+    cpu_seconds=0.5,
+    credit_wait=0.0,
+    paused_seconds=0.0,
 )
 
 
@@ -62,15 +68,15 @@ WINDOW = Window(
         ({}, LimitedBy.LATENCY),
         ({"in_flight": 9.7}, LimitedBy.IN_FLIGHT),
         ({"in_flight": 9.7, "calls": 240}, LimitedBy.RATE),
-        ({"in_flight": 9.7, "cpu": 4.8}, LimitedBy.CPU),
-        ({"in_flight": 0.2}, LimitedBy.BETWEEN),
+        ({"in_flight": 9.7, "cpu_seconds": 4.8}, LimitedBy.CPU),
+        ({"in_flight": 0.2}, LimitedBy.LOCAL_WORK),
         ({"in_flight": 0.0, "calls": 0}, LimitedBy.NOTHING),
-        ({"in_flight": 1.0, "waited": 4.0}, LimitedBy.CREDITS),
-        ({"in_flight": 5.8, "waited": 2.0}, LimitedBy.IN_FLIGHT),
-        ({"calls": 0, "in_flight": 0.0, "held": 4.9}, LimitedBy.PAUSE),
+        ({"in_flight": 1.0, "credit_wait": 4.0}, LimitedBy.CREDITS),
+        ({"in_flight": 5.8, "credit_wait": 2.0}, LimitedBy.IN_FLIGHT),
+        ({"calls": 0, "in_flight": 0.0, "paused_seconds": 4.9}, LimitedBy.PAUSE),
         ({"in_flight": 3.0, "answered_429": 2}, LimitedBy.PAUSE),
         ({"in_flight": 9.0, "answered_429": 1}, LimitedBy.IN_FLIGHT),
     ],
 )
 def test_what_is_used_up_limits_a_window_too(changed: dict[str, Any], by: LimitedBy) -> None:
-    assert limited_in(msgspec.structs.replace(WINDOW, **changed), rate=50.0) is by
+    assert find_interval_bottleneck(msgspec.structs.replace(WINDOW, **changed), rate=50.0) is by

@@ -8,10 +8,10 @@ import pytest
 
 from bulklink.engine.metrics import (
     LATENCY_ERROR,
-    Meter,
-    Totals,
+    CallMeter,
+    MeterTotals,
+    interval_between,
     latencies_between,
-    window_between,
 )
 from bulklink.zoho.http import CallKind
 
@@ -19,14 +19,14 @@ from bulklink.zoho.http import CallKind
 def test_means_are_over_the_time_from_the_first_call_to_the_last_answer() -> None:
     """Two calls of 3 s, the second a second later, then 10 s of nothing, then one of 2 s."""
     now, cpu, most = [100.0], [7.0], [4]
-    meter = Meter(lambda: most[0], lambda: now[0], lambda: cpu[0])
+    meter = CallMeter(lambda: most[0], lambda: now[0], lambda: cpu[0])
     flying: list[float] = []
 
     def leave() -> None:
-        flying.append(meter.left())
+        flying.append(meter.call_started())
 
     def land() -> None:
-        meter.landed(CallKind.LINK, flying.pop(0))
+        meter.call_ended(CallKind.LINK, flying.pop(0))
 
     for wait, step in (
         (0, leave),
@@ -38,7 +38,7 @@ def test_means_are_over_the_time_from_the_first_call_to_the_last_answer() -> Non
     ):
         now[0], cpu[0] = now[0] + wait, cpu[0] + wait / 4
         step()
-    figures = meter.figures(rate=None, waited=8.0)
+    figures = meter.figures(rate=None, credit_wait=8.0)
     assert figures is not None
     assert (figures.calls, figures.seconds, figures.waited) == (3, 8.0, 8.0)
     assert (figures.in_flight, figures.most_in_flight) == (1.0, 4.0)
@@ -48,39 +48,42 @@ def test_means_are_over_the_time_from_the_first_call_to_the_last_answer() -> Non
 
 
 def test_where_no_call_left_there_are_no_figures() -> None:
-    assert Meter(lambda: 1, lambda: 0.0, lambda: 0.0).figures(None, 0.0) is None
+    assert CallMeter(lambda: 1, lambda: 0.0, lambda: 0.0).figures(None, 0.0) is None
 
 
-def look(meter: Meter, waited: float = 0.0) -> Totals:
-    return meter.totals(answered_429=0, waited=waited, held=0.0)
+def take_totals(meter: CallMeter, waited: float = 0.0) -> MeterTotals:
+    return meter.totals(answered_429=0, credit_wait=waited, paused_seconds=0.0)
 
 
 def test_a_window_has_what_happened_since_the_look_before_and_calls_in_flight_count() -> None:
     """A link of 4 s is looked at in its middle; a read of 1 s flies beside its second half."""
     now, cpu = [0.0], [0.0]
-    meter = Meter(lambda: 4, lambda: now[0], lambda: cpu[0])
+    meter = CallMeter(lambda: 4, lambda: now[0], lambda: cpu[0])
     now[0] = 10.0
-    began = look(meter)
-    link = meter.left()
+    began = take_totals(meter)
+    link = meter.call_started()
     now[0] = 12.0
-    middle = look(meter)
+    middle = take_totals(meter)
     now[0], cpu[0] = 13.0, 0.5
-    read = meter.left()
+    read = meter.call_started()
     now[0] = 14.0
-    meter.landed(CallKind.LINK, link)
-    meter.landed(CallKind.READ, read)
+    meter.call_ended(CallKind.LINK, link)
+    meter.call_ended(CallKind.READ, read)
     now[0] = 16.0
-    first, second = window_between(began, middle), window_between(middle, look(meter, waited=1.5))
+    first, second = (
+        interval_between(began, middle),
+        interval_between(middle, take_totals(meter, waited=1.5)),
+    )
     assert (first.seconds, first.calls, first.in_flight, first.most_in_flight) == (2, 1, 1, 4)
-    assert not any(first.landed.values())
+    assert not any(first.ended.values())
     assert (second.seconds, second.calls, second.in_flight, second.most_in_flight) == (
         4,
         1,
         0.75,
         4,
     )
-    assert (second.cpu, second.waited) == (0.5, 1.5)
-    assert second.landed == {
+    assert (second.cpu_seconds, second.credit_wait) == (0.5, 1.5)
+    assert second.ended == {
         CallKind.LINK: 1,
         CallKind.READ: 1,
         CallKind.UNLINK: 0,
@@ -90,23 +93,23 @@ def test_a_window_has_what_happened_since_the_look_before_and_calls_in_flight_co
 
 def test_the_latencies_of_a_window_are_each_within_two_percent() -> None:
     now = [0.0]
-    meter = Meter(lambda: 1, lambda: now[0], lambda: 0.0)
+    meter = CallMeter(lambda: 1, lambda: now[0], lambda: 0.0)
     chance = random.Random(5)
     taken = sorted(chance.lognormvariate(-2, 2) for _ in range(2000))
 
     def call(seconds: float) -> None:
-        left_at = meter.left()
+        left_at = meter.call_started()
         now[0] += seconds
-        meter.landed(CallKind.LINK, left_at)
+        meter.call_ended(CallKind.LINK, left_at)
 
     call(0.123)
-    began = look(meter)
+    began = take_totals(meter)
     for seconds in taken:
         call(seconds)
-    told = latencies_between(began, look(meter))
-    each = [seconds for seconds, count in told.items() for _ in range(count)]
+    latencies = latencies_between(began, take_totals(meter))
+    each = [seconds for seconds, count in latencies.items() for _ in range(count)]
     assert len(each) == len(taken)
     assert each == sorted(each)
     for measured, shown in zip(taken, each, strict=True):
         assert shown == pytest.approx(max(measured, 0.0001), rel=LATENCY_ERROR + 0.001)
-    assert len(told) < 500, "a histogram is small"
+    assert len(latencies) < 500, "a histogram is small"

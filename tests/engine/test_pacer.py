@@ -5,38 +5,40 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from bulklink.engine.ratelimit.limiter import Pacer
-from bulklink.engine.shutdown import HaltedError, Stopping
+from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
+from bulklink.engine.shutdown import StopController, StoppedError
 from bulklink.errors import RunStoppedError, StoppedBy
 from tests.virtual import now
 
 
-def pacer(in_flight: int = 1000, rate: float | None = None, stop: Stopping | None = None) -> Pacer:
-    return Pacer(
-        max_in_flight=in_flight, max_per_second=rate, stopping=stop or Stopping(), clock=now
+def make_limiter(
+    in_flight: int = 1000, rate: float | None = None, stop: StopController | None = None
+) -> ConcurrencyLimiter:
+    return ConcurrencyLimiter(
+        max_in_flight=in_flight, max_per_second=rate, stop=stop or StopController(), clock=now
     )
 
 
-async def starts(one: Pacer, calls: int, lasts: float = 0.0) -> list[float]:
+async def start_times(limiter: ConcurrencyLimiter, calls: int, seconds: float = 0.0) -> list[float]:
     """Make calls at once, each so long, and return when each started."""
-    began: list[float] = []
+    times: list[float] = []
 
     async def call() -> None:
-        async with one.turn(one.ticket()) as turn:
-            await one.take_place(turn)
-            await one.start(turn)
-            began.append(now())
-            await anyio.sleep(lasts)
+        async with limiter.attempt(limiter.new_call()) as turn:
+            await limiter.acquire_slot(turn)
+            await limiter.start(turn)
+            times.append(now())
+            await anyio.sleep(seconds)
 
     async with anyio.create_task_group() as group:
         for _ in range(calls):
             group.start_soon(call)
-    return began
+    return times
 
 
 @pytest.mark.parametrize("rate", [0.5, 1, 7.5, 50, 500])
 async def test_no_second_has_more_starts_than_the_rate_and_none_is_lost(rate: float) -> None:
-    began = await starts(pacer(rate=rate), int(rate * 4) or 10)
+    began = await start_times(make_limiter(rate=rate), int(rate * 4) or 10)
     for n, moment in enumerate(began):
         within = sum(moment <= other < moment + 1 for other in began[n:])
         assert within <= rate + max(1, rate * 0.01)
@@ -44,40 +46,40 @@ async def test_no_second_has_more_starts_than_the_rate_and_none_is_lost(rate: fl
 
 
 async def test_never_more_in_flight_than_allowed() -> None:
-    began = await starts(pacer(in_flight=3), 12, lasts=1.0)
+    began = await start_times(make_limiter(in_flight=3), 12, seconds=1.0)
     assert [round(moment - began[0]) for moment in began] == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
 
 
-async def too_many(one: Pacer, retry_after: float | None = None) -> None:
+async def refuse_call(limiter: ConcurrencyLimiter, retry_after: float | None = None) -> None:
     """Make a call that the server refuses because too many are in flight."""
-    async with one.turn(one.ticket()) as turn:
-        await one.take_place(turn)
-        await one.start(turn)
-        one.refused(turn, retry_after)
+    async with limiter.attempt(limiter.new_call()) as turn:
+        await limiter.acquire_slot(turn)
+        await limiter.start(turn)
+        limiter.report_refused(turn, retry_after)
 
 
 async def test_retry_after_is_obeyed_and_a_second_added() -> None:
-    one = pacer()
-    await too_many(one, 20.0)
+    one = make_limiter()
+    await refuse_call(one, 20.0)
     before = now()
-    first, *others = [moment - before for moment in await starts(one, 5)]
+    first, *others = [moment - before for moment in await start_times(one, 5)]
     assert 21.0 <= first < 21.01
     assert all(moment > first for moment in others)
 
 
 async def test_a_stop_ends_a_pause() -> None:
-    stop = Stopping()
-    one = pacer(stop=stop)
-    await too_many(one, 600.0)
+    stop = StopController()
+    one = make_limiter(stop=stop)
+    await refuse_call(one, 600.0)
     before = now()
 
     async def wait() -> None:
-        with pytest.raises(HaltedError):
-            async with one.turn(one.ticket()):
+        with pytest.raises(StoppedError):
+            async with one.attempt(one.new_call()):
                 pytest.fail("a call started after the stop")
 
     async with anyio.create_task_group() as group:
         group.start_soon(wait)
         await anyio.sleep(1)
-        stop.stop(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
+        stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
     assert now() - before < 2

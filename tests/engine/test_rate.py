@@ -11,33 +11,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulklink.engine.ratelimit.rate import Rate
-from bulklink.engine.shutdown import HaltedError, Stopping
+from bulklink.engine.ratelimit.rate import RateLimiter
+from bulklink.engine.shutdown import StopController, StoppedError
 from bulklink.errors import RunStoppedError, StoppedBy
 from tests.virtual import VirtualLoop, now
 
 Starts = list[float]
 
 
-def on_a_late_loop(
-    work: Callable[[], Coroutine[Any, Any, Starts]], late: float, seed: int
+def run_on_late_loop(
+    work: Callable[[], Coroutine[Any, Any, Starts]], max_lateness: float, seed: int
 ) -> Starts:
     """Run on a loop that wakes up to so many seconds too late, each time."""
-    chance = random.Random(seed)
-    loop = VirtualLoop(lambda: chance.uniform(0.0, late))
+    rng = random.Random(seed)
+    loop = VirtualLoop(lambda: rng.uniform(0.0, max_lateness))
     try:
         return loop.run_until_complete(work())
     finally:
         loop.close()
 
 
-async def all_at_once(per_second: float, seconds: float, waiters: int) -> Starts:
+async def start_times(per_second: float, seconds: float, waiters: int) -> Starts:
     """Have so many wait again and again; return when each start was."""
-    rate, began, starts = Rate(per_second, Stopping(), now), now(), list[float]()
+    rate, started_at, starts = RateLimiter(per_second, StopController(), now), now(), list[float]()
 
     async def wait() -> None:
-        while now() < began + seconds:
-            await rate.start()
+        while now() < started_at + seconds:
+            await rate.acquire()
             starts.append(now())
 
     async with anyio.create_task_group() as group:
@@ -46,14 +46,14 @@ async def all_at_once(per_second: float, seconds: float, waiters: int) -> Starts
     return starts
 
 
-def most_in_a_second(starts: Starts) -> int:
+def max_per_second(starts: Starts) -> int:
     """Return the most starts in a second, its ends included, that begins with a start."""
-    most = first = 0
+    highest = first = 0
     for n, moment in enumerate(starts):
         while starts[first] < moment - 1.0:
             first += 1
-        most = max(most, n - first + 1)
-    return most
+        highest = max(highest, n - first + 1)
+    return highest
 
 
 RATES = st.sampled_from([0.5, 1, 7.5, 50, 333.3])
@@ -66,8 +66,8 @@ def test_no_second_has_more_starts_than_the_rate_however_late_the_clock_wakes(
     per_second: float, waiters: int, late: float
 ) -> None:
     seconds = max(4.0, 20 / per_second)
-    starts = on_a_late_loop(lambda: all_at_once(per_second, seconds, waiters), late, 1)
-    assert most_in_a_second(starts) <= per_second + max(1, per_second / 100)
+    starts = run_on_late_loop(lambda: start_times(per_second, seconds, waiters), late, 1)
+    assert max_per_second(starts) <= per_second + max(1, per_second / 100)
 
 
 @settings(deadline=None, max_examples=40)
@@ -76,14 +76,14 @@ def test_the_rate_is_used_though_the_clock_wakes_late(
     per_second: float, waiters: int, late: float
 ) -> None:
     seconds = max(4.0, 20 / per_second)
-    starts = on_a_late_loop(lambda: all_at_once(per_second, seconds, waiters), late, 2)
+    starts = run_on_late_loop(lambda: start_times(per_second, seconds, waiters), late, 2)
     assert (len(starts) - 1) / (starts[-1] - starts[0]) >= 0.99 * per_second
 
 
 @pytest.mark.parametrize("late", [0.0, 0.005])
 def test_five_thousand_a_second_are_kept_to_and_used(late: float) -> None:
-    starts = on_a_late_loop(lambda: all_at_once(5000, 2.0, 100), late, 7)
-    assert most_in_a_second(starts) <= 5050
+    starts = run_on_late_loop(lambda: start_times(5000, 2.0, 100), late, 7)
+    assert max_per_second(starts) <= 5050
     assert len(starts) / (starts[-1] - starts[0]) >= 0.99 * 5000
 
 
@@ -97,31 +97,31 @@ def test_calls_that_come_one_by_one_make_no_burst(
     gaps: list[float], per_second: float, late: float
 ) -> None:
     async def one_by_one() -> Starts:
-        rate, starts = Rate(per_second, Stopping(), now), list[float]()
+        rate, starts = RateLimiter(per_second, StopController(), now), list[float]()
         for gap in gaps:
             await anyio.sleep(gap)
-            await rate.start()
+            await rate.acquire()
             starts.append(now())
         return starts
 
-    starts = on_a_late_loop(one_by_one, late, 3)
-    assert most_in_a_second(starts) <= per_second + max(1, per_second / 100)
+    starts = run_on_late_loop(one_by_one, late, 3)
+    assert max_per_second(starts) <= per_second + max(1, per_second / 100)
 
 
 async def test_a_stop_wakes_all_who_wait_for_their_slot() -> None:
-    stop = Stopping()
-    rate, began, halted = Rate(0.01, stop, now), now(), list[float]()
+    stop = StopController()
+    rate, began, halted = RateLimiter(0.01, stop, now), now(), list[float]()
 
     async def wait() -> None:
-        with pytest.raises(HaltedError):
+        with pytest.raises(StoppedError):
             while True:
-                await rate.start()
+                await rate.acquire()
         halted.append(now() - began)
 
     async with anyio.create_task_group() as group:
         for _ in range(5):
             group.start_soon(wait)
         await anyio.sleep(1)
-        stop.stop(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
+        stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
     assert len(halted) == 5
     assert max(halted) < 2

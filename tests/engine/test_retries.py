@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.engine.retry import MOST_SECONDS, Next, Tries, back_off, decide
-from bulklink.zoho.http import Answer, Silence
+from bulklink.engine.retry import MAX_SECONDS, AttemptHistory, RetryAction, back_off, decide_retry
+from bulklink.zoho.http import Answer, NoResponse
 
 
 def error(status: int, code: str) -> Answer:
@@ -17,61 +17,78 @@ def error(status: int, code: str) -> Answer:
     return Answer(status, body.encode())
 
 
-FIRST: dict[str, Any] = {"made": 1, "seconds": 0.0}
+FIRST: dict[str, Any] = {"count": 1, "elapsed": 0.0}
 
 CASES = {
-    "success is taken": (Answer(200, b"{}"), {}, Next.TAKE),
-    "a refusal is taken": (error(400, "INVALID_DATA"), {}, Next.TAKE),
-    "no permission is taken": (error(403, "NO_PERMISSION"), {}, Next.TAKE),
-    "a missing scope is taken, not renewed": (error(401, "OAUTH_SCOPE_MISMATCH"), {}, Next.TAKE),
-    "an ended token is renewed": (error(401, "INVALID_TOKEN"), {}, Next.RENEW),
-    "a bad token is renewed": (error(401, "AUTHENTICATION_FAILURE"), {}, Next.RENEW),
-    "a second time is taken": (error(401, "INVALID_TOKEN"), {"renewed": True}, Next.TAKE),
-    "too many requests": (error(429, "TOO_MANY_REQUESTS"), {"made": 0}, Next.AGAIN),
+    "success is taken": (Answer(200, b"{}"), {}, RetryAction.ACCEPT),
+    "a refusal is taken": (error(400, "INVALID_DATA"), {}, RetryAction.ACCEPT),
+    "no permission is taken": (error(403, "NO_PERMISSION"), {}, RetryAction.ACCEPT),
+    "a missing scope is taken, not renewed": (
+        error(401, "OAUTH_SCOPE_MISMATCH"),
+        {},
+        RetryAction.ACCEPT,
+    ),
+    "an ended token is renewed": (error(401, "INVALID_TOKEN"), {}, RetryAction.RENEW),
+    "a bad token is renewed": (error(401, "AUTHENTICATION_FAILURE"), {}, RetryAction.RENEW),
+    "a second time is taken": (
+        error(401, "INVALID_TOKEN"),
+        {"token_renewed": True},
+        RetryAction.ACCEPT,
+    ),
+    "too many requests": (error(429, "TOO_MANY_REQUESTS"), {"count": 0}, RetryAction.RETRY),
     "the older shape of it": (
         Answer(429, b'{"code":429,"error":"TOO_MANY_REQUESTS","error_info":"many"}'),
-        {"made": 0},
-        Next.AGAIN,
+        {"count": 0},
+        RetryAction.RETRY,
     ),
     "also for an unlink: it was not applied": (
         error(429, "TOO_MANY_REQUESTS"),
-        {"made": 0, "repeatable": False},
-        Next.AGAIN,
+        {"count": 0, "repeatable": False},
+        RetryAction.RETRY,
     ),
-    "not for ever": (error(429, "TOO_MANY_REQUESTS"), {"seconds": 600.0}, Next.GIVE_UP),
-    "an internal error": (error(500, "INTERNAL_ERROR"), {}, Next.AGAIN),
-    "a bad gateway in HTML": (Answer(502, b"<html>"), {}, Next.AGAIN),
+    "not for ever": (error(429, "TOO_MANY_REQUESTS"), {"elapsed": 600.0}, RetryAction.GIVE_UP),
+    "an internal error": (error(500, "INTERNAL_ERROR"), {}, RetryAction.RETRY),
+    "a bad gateway in HTML": (Answer(502, b"<html>"), {}, RetryAction.RETRY),
     "an unlink that failed inside": (
         error(500, "INTERNAL_ERROR"),
         {"repeatable": False},
-        Next.GIVE_UP,
+        RetryAction.GIVE_UP,
     ),
-    "no answer": (Silence("gone"), {}, Next.AGAIN),
-    "no answer to an unlink": (Silence("gone"), {"repeatable": False}, Next.GIVE_UP),
+    "no answer": (NoResponse("gone"), {}, RetryAction.RETRY),
+    "no answer to an unlink": (NoResponse("gone"), {"repeatable": False}, RetryAction.GIVE_UP),
     "an unlink that was never sent": (
-        Silence("refused", sent=False),
+        NoResponse("refused", sent=False),
         {"repeatable": False},
-        Next.AGAIN,
+        RetryAction.RETRY,
     ),
-    "the sixth try was the last": (Silence("gone"), {"made": 6}, Next.GIVE_UP),
-    "two minutes are over": (Silence("gone"), {"made": 2, "seconds": 121.0}, Next.GIVE_UP),
+    "the sixth try was the last": (NoResponse("gone"), {"count": 6}, RetryAction.GIVE_UP),
+    "two minutes are over": (
+        NoResponse("gone"),
+        {"count": 2, "elapsed": 121.0},
+        RetryAction.GIVE_UP,
+    ),
     "a server that never answered": (
-        Silence("refused", sent=False),
-        {"made": 3, "seconds": 9.5, "first_contact": True},
-        Next.GIVE_UP,
+        NoResponse("refused", sent=False),
+        {"count": 3, "elapsed": 9.5, "never_answered": True},
+        RetryAction.GIVE_UP,
     ),
 }
 
 
 @pytest.mark.parametrize(("outcome", "tries", "expected"), CASES.values(), ids=CASES.keys())
-def test_after(outcome: Answer | Silence, tries: dict[str, Any], expected: Next) -> None:
-    assert decide(outcome, Tries(**(FIRST | tries)), 0.5).next is expected
+def test_after(outcome: Answer | NoResponse, tries: dict[str, Any], expected: RetryAction) -> None:
+    assert decide_retry(outcome, AttemptHistory(**(FIRST | tries)), 0.5).action is expected
 
 
 def test_a_request_that_would_be_asked_to_wait_too_long_is_given_up() -> None:
     answer = Answer(429, b"", retry_after=400.0)
-    assert decide(answer, Tries(made=0, seconds=100), 0.0).next is Next.AGAIN
-    assert decide(answer, Tries(made=0, seconds=300), 0.0).next is Next.GIVE_UP
+    assert (
+        decide_retry(answer, AttemptHistory(count=0, elapsed=100), 0.0).action is RetryAction.RETRY
+    )
+    assert (
+        decide_retry(answer, AttemptHistory(count=0, elapsed=300), 0.0).action
+        is RetryAction.GIVE_UP
+    )
 
 
 @given(tries=st.integers(1, 1000), chance=st.floats(0, 1))
@@ -89,9 +106,11 @@ def test_a_request_is_tried_at_most_six_times_in_two_minutes(
     for made, chance in enumerate(chances, 1):
         began = seconds
         seconds += took
-        decision = decide(Silence("gone"), Tries(made=made, seconds=seconds), chance)
-        if decision.next is Next.GIVE_UP:
+        decision = decide_retry(
+            NoResponse("gone"), AttemptHistory(count=made, elapsed=seconds), chance
+        )
+        if decision.action is RetryAction.GIVE_UP:
             break
         seconds += decision.delay
     assert made <= 6
-    assert began <= MOST_SECONDS
+    assert began <= MAX_SECONDS

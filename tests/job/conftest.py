@@ -21,8 +21,8 @@ def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def crm() -> AsyncIterator[LocalCrm]:
     """Serve a CRM of this test alone."""
-    async with local_crm() as served:
-        yield served
+    async with local_crm() as running_crm:
+        yield running_crm
 
 
 @pytest.fixture

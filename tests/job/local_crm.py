@@ -13,10 +13,10 @@ from aiohttp.test_utils import TestServer
 
 from bulklink import Connection, Job, Op
 from bulklink.emulator.crm import Crm
-from bulklink.emulator.server import app_of
+from bulklink.emulator.server import create_app_for
 from bulklink.emulator.wire import Answer, Request
 from bulklink.emulator.world import World
-from bulklink.emulator.worldfile import world_from
+from bulklink.emulator.worldfile import parse_world
 
 OWNER, CONTACT, OTHER = "5843104000000424672", "5843104000004382000", "5843104000004382001"
 DEAL, FOREIGN = "5843104000004382122", "5843104000004382200"
@@ -29,7 +29,7 @@ def message(number: int) -> str:
 
 def world() -> World:
     """Return a contact with emails on no deal, and a deal of another contact."""
-    return world_from(
+    return parse_world(
         {
             "module_id": "5843104000000003735",
             "users": [{"id": OWNER, "full_name": "Patricia Boyle", "email": "p@us.example"}],
@@ -90,7 +90,7 @@ class LocalCrm(Crm):
 async def local_crm() -> AsyncIterator[LocalCrm]:
     """Serve one."""
     crm = LocalCrm()
-    async with TestServer(app_of(crm)) as server:
+    async with TestServer(create_app_for(crm)) as server:
         crm.url = str(server.make_url("")).rstrip("/")
         try:
             yield crm
@@ -98,11 +98,11 @@ async def local_crm() -> AsyncIterator[LocalCrm]:
             crm.gate.set()
 
 
-def job(tmp_path: Path, rows: int = EMAILS, deal: str = DEAL, **changed: Any) -> Job:
+def job(tmp_path: Path, rows: int = EMAILS, deal: str = DEAL, **options: Any) -> Job:
     path = tmp_path / f"mapping-{rows}-{deal}.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["contact_id", "owner_id", "message_id", "deal_id"])
         writer.writerows([CONTACT, OWNER, message(n), deal] for n in range(rows))
-    settings: dict[str, Any] = {"op": Op.LINK, "run_dir": tmp_path / "run"} | changed
+    settings: dict[str, Any] = {"op": Op.LINK, "run_dir": tmp_path / "run"} | options
     return Job(mappings=(str(path),), **settings)

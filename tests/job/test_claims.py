@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from bulklink.ledger.records import Result, result_line
-from bulklink.mapping.interrupt import Stop
+from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import Op, Status
-from bulklink.operations.expected_links import Claims
+from bulklink.operations.expected_links import ExpectedLinks
 
 A, B, NONE = "500", "600", None
 NOTHING = "nothing"
@@ -30,31 +30,34 @@ def result(
     return Result(row, op, contact, owner, message or f"m{row}", deal, status, **more)
 
 
-def claims(
+def expected_deals(
     folder: Path, *results: Result, open_rows: tuple[int, ...] = (), in_doubt: bool = False
 ) -> dict[int, str | None]:
     """Return the deal claimed of each row."""
     ledger = folder / "ledger.jsonl"
     ledger.write_bytes(
         b"".join(
-            result_line(f"2026-11-22T10:00:{at:02}.000Z", one) for at, one in enumerate(results)
+            result_line(f"2026-11-22T10:00:{at:02}.000Z", ledger_result)
+            for at, ledger_result in enumerate(results)
         )
     )
-    found = Claims(ledger, frozenset(open_rows), in_doubt=in_doubt, folder=folder, stop=Stop())
+    expected_links = ExpectedLinks(
+        ledger, frozenset(open_rows), in_doubt=in_doubt, folder=folder, stop=PlanningStop()
+    )
     try:
-        told = {
-            claim.row: claim.deal_id
-            for contact in found.contacts()
-            for claim in contact.claims.values()
+        deals = {
+            link.row: link.deal_id
+            for contact in expected_links.contacts()
+            for link in contact.links.values()
         }
-        assert len(told) == found.total
-        return told
+        assert len(deals) == expected_links.total
+        return deals
     finally:
-        found.close()
+        expected_links.close()
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("ledger_result", "expected"),
     [
         (result(status=Status.DONE), B),
         (result(status=Status.UNCHANGED), B),
@@ -72,18 +75,20 @@ def claims(
     ],
     ids=lambda one: f"{one.op}-{one.status}-{one.code}" if isinstance(one, Result) else None,
 )
-def test_what_each_result_claims(tmp_path: Path, told: Result, expected: str | None) -> None:
-    assert claims(tmp_path, told) == ({} if expected == NOTHING else {1: expected})
+def test_what_each_result_claims(
+    tmp_path: Path, ledger_result: Result, expected: str | None
+) -> None:
+    assert expected_deals(tmp_path, ledger_result) == ({} if expected == NOTHING else {1: expected})
 
 
 def test_the_last_result_of_a_row_counts(tmp_path: Path) -> None:
     first = result(status=Status.FAILED, current_deal_id=A)
-    assert claims(tmp_path, first, result()) == {1: B}
-    assert claims(tmp_path, result(), result(status=Status.IN_DOUBT)) == {}
+    assert expected_deals(tmp_path, first, result()) == {1: B}
+    assert expected_deals(tmp_path, result(), result(status=Status.IN_DOUBT)) == {}
 
 
 def test_nothing_is_claimed_of_a_row_in_flight(tmp_path: Path) -> None:
-    assert claims(tmp_path, result(1), result(2), open_rows=(2,)) == {1: B}
+    assert expected_deals(tmp_path, result(1), result(2), open_rows=(2,)) == {1: B}
 
 
 def test_of_two_rows_about_one_email_the_last_that_may_have_moved_it_counts(
@@ -91,12 +96,16 @@ def test_of_two_rows_about_one_email_the_last_that_may_have_moved_it_counts(
 ) -> None:
     first = result(1, message="m")
     off = result(2, Op.UNLINK, message="m", owner="23")
-    assert claims(tmp_path, first, off) == {2: NONE}
-    assert claims(tmp_path, first, msgspec.structs.replace(off, status=Status.IN_DOUBT)) == {}
-    assert claims(tmp_path, first, msgspec.structs.replace(off, status=Status.FAILED)) == {1: B}
+    assert expected_deals(tmp_path, first, off) == {2: NONE}
+    assert (
+        expected_deals(tmp_path, first, msgspec.structs.replace(off, status=Status.IN_DOUBT)) == {}
+    )
+    assert expected_deals(tmp_path, first, msgspec.structs.replace(off, status=Status.FAILED)) == {
+        1: B
+    }
 
 
 def test_of_emails_in_doubt_the_wanted_deal_is_told(tmp_path: Path) -> None:
     doubt = Status.IN_DOUBT
-    told = (result(1), result(2, status=doubt), result(3, Op.UNLINK, doubt))
-    assert claims(tmp_path, *told, in_doubt=True) == {2: B, 3: NONE}
+    results = (result(1), result(2, status=doubt), result(3, Op.UNLINK, doubt))
+    assert expected_deals(tmp_path, *results, in_doubt=True) == {2: B, 3: NONE}

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from bulklink.errors import BadFileError
-from bulklink.mapping.compare import MOST_LISTED, Comparison
+from bulklink.mapping.compare import MAX_COMPARISON_ROWS, Comparison
 from bulklink.models import Op
-from bulklink.operations.fetch_run import COLUMNS
+from bulklink.operations.fetch_run import FETCH_COLUMNS
 from bulklink.operations.job import Job
 from bulklink.operations.plan import plan
-from bulklink.tables import form_of, writing
+from bulklink.tables import format_for, write_table
 from tests.e2e.command import write_mapping
 
 Row = dict[str, str]
@@ -25,92 +25,98 @@ RESULTS = (
 )
 
 
-def fetched(path: Path, rows: list[Row]) -> Path:
+def write_fetched(path: Path, rows: list[Row]) -> Path:
     """Write what `fetch` would have written of these emails."""
-    with writing(path, form_of(path.name), COLUMNS) as table:
-        table.write([tuple(one.get(column.header) or None for column in COLUMNS) for one in rows])
+    with write_table(path, format_for(path.name), FETCH_COLUMNS) as table:
+        table.write(
+            [tuple(row.get(column.header) or None for column in FETCH_COLUMNS) for row in rows]
+        )
     return path
 
 
-def compared(tmp_path: Path, op: Op | None, rows: list[Row], file: Path) -> Comparison:
+def compare_plan(tmp_path: Path, op: Op | None, rows: list[Row], file: Path) -> Comparison:
     write_mapping(tmp_path / "m.csv", rows)
     job = Job(mappings=(str(tmp_path / "m.csv"),), op=op, memory="128MB")
-    told = plan(job, compare_with=str(file)).compare
-    assert told is not None
-    return told
+    comparison = plan(job, compare_with=str(file)).compare
+    assert comparison is not None
+    return comparison
 
 
-def obvious(op: Op | None, rows: list[Row], emails: list[Row]) -> dict[str, Any]:
+def compare_naively(op: Op | None, rows: list[Row], emails: list[Row]) -> dict[str, Any]:
     """Compare one by one."""
     results: Counter[str] = Counter()
     leave: Counter[str] = Counter()
     come: Counter[str] = Counter()
     changed: Counter[str] = Counter()
-    for one in rows:
-        does = op or Op(one["op"])
-        wanted = "none" if does is Op.UNLINK else one["deal_id"]
-        listed = [e for e in emails if e["message_id"] == one["message_id"]]
-        its = [e for e in listed if e["contact_id"] == one["contact_id"]]
-        guard = one.get("from_deal_id") if does is not Op.LINK else ""
-        if not its:
-            result = "not_this_contacts" if listed else "not_in_file"
-        elif not its[0]["from_deal_id"]:
+    for row in rows:
+        row_op = op or Op(row["op"])
+        deal_id = "none" if row_op is Op.UNLINK else row["deal_id"]
+        same_message = [e for e in emails if e["message_id"] == row["message_id"]]
+        same_contact = [e for e in same_message if e["contact_id"] == row["contact_id"]]
+        guard = row.get("from_deal_id") if row_op is not Op.LINK else ""
+        if not same_contact:
+            result = "not_this_contacts" if same_message else "not_in_file"
+        elif not same_contact[0]["from_deal_id"]:
             result = "not_told"
-        elif its[0]["from_deal_id"] == wanted:
+        elif same_contact[0]["from_deal_id"] == deal_id:
             result = "right"
-        elif guard and guard != its[0]["from_deal_id"]:
+        elif guard and guard != same_contact[0]["from_deal_id"]:
             result = "changed_since"
-        elif does is Op.LINK and its[0]["from_deal_id"] != "none":
+        elif row_op is Op.LINK and same_contact[0]["from_deal_id"] != "none":
             result = "already_linked"
         else:
-            here = its[0]["from_deal_id"]
-            if here != "none":
-                leave[here] += 1
-            if wanted != "none":
-                come[wanted] += 1
-            changed[one["contact_id"]] += 1
-            result = "unlinked" if wanted == "none" else "linked" if here == "none" else "moved"
+            present_deal = same_contact[0]["from_deal_id"]
+            if present_deal != "none":
+                leave[present_deal] += 1
+            if deal_id != "none":
+                come[deal_id] += 1
+            changed[row["contact_id"]] += 1
+            result = (
+                "unlinked" if deal_id == "none" else "linked" if present_deal == "none" else "moved"
+            )
         results[result] += 1
     deals = {deal: (leave[deal], come[deal]) for deal in leave.keys() | come.keys()}
-    most = sorted(deals, key=lambda deal: (-sum(deals[deal]), deal))[:MOST_LISTED]
-    contacts = sorted(changed, key=lambda contact: (-changed[contact], contact))[:MOST_LISTED]
+    top_deals = sorted(deals, key=lambda deal: (-sum(deals[deal]), deal))[:MAX_COMPARISON_ROWS]
+    contacts = sorted(changed, key=lambda contact: (-changed[contact], contact))[
+        :MAX_COMPARISON_ROWS
+    ]
     return {
         **{result: results[result] for result in RESULTS},
         "from_deals": len(leave),
         "to_deals": len(come),
-        "deals": [(deal, *deals[deal]) for deal in most],
+        "deals": [(deal, *deals[deal]) for deal in top_deals],
         "contacts": [(contact, changed[contact]) for contact in contacts],
         "deals_in_all": len(deals),
-        "contacts_in_all": len({one["contact_id"] for one in rows}),
+        "contacts_in_all": len({row["contact_id"] for row in rows}),
     }
 
 
-def drawn(chance: random.Random, op: Op | None, many: int) -> tuple[list[Row], list[Row]]:
+def draw_mapping(rng: random.Random, op: Op | None, count: int) -> tuple[list[Row], list[Row]]:
     """Draw emails, and a mapping that knows some of them."""
-    contacts = [str(100 + n) for n in range(chance.choice((1, 5, 40)))]
-    deals = [str(500 + n) for n in range(chance.choice((2, 50)))]
+    contacts = [str(100 + n) for n in range(rng.choice((1, 5, 40)))]
+    deals = [str(500 + n) for n in range(rng.choice((2, 50)))]
     emails, rows = [], []
-    for number in range(many):
+    for number in range(count):
         email = {
-            "contact_id": chance.choice(contacts),
-            "owner_id": chance.choice("12"),
+            "contact_id": rng.choice(contacts),
+            "owner_id": rng.choice("12"),
             "message_id": f"m{number}",
-            "from_deal_id": chance.choice([*deals, "none", "none", ""]),
+            "from_deal_id": rng.choice([*deals, "none", "none", ""]),
         }
-        if chance.random() < 0.9:
+        if rng.random() < 0.9:
             emails.append(email)
         row = {
-            "contact_id": chance.choice((email["contact_id"], chance.choice(contacts))),
-            "owner_id": chance.choice((email["owner_id"], "3")),
+            "contact_id": rng.choice((email["contact_id"], rng.choice(contacts))),
+            "owner_id": rng.choice((email["owner_id"], "3")),
             "message_id": email["message_id"],
-            "deal_id": chance.choice((email["from_deal_id"], chance.choice(deals))),
-            "from_deal_id": chance.choice(("", email["from_deal_id"], chance.choice(deals))),
+            "deal_id": rng.choice((email["from_deal_id"], rng.choice(deals))),
+            "from_deal_id": rng.choice(("", email["from_deal_id"], rng.choice(deals))),
         }
         if row["deal_id"] in ("none", ""):
             row["deal_id"] = deals[0]
         if op is None:
-            row["op"] = chance.choice(list(Op)).value
-        if chance.random() < 0.8:
+            row["op"] = rng.choice(list(Op)).value
+        if rng.random() < 0.8:
             rows.append(row)
     return emails, rows or [row]
 
@@ -128,13 +134,13 @@ def drawn(chance: random.Random, op: Op | None, many: int) -> tuple[list[Row], l
 def test_it_says_what_an_obvious_comparison_says(tmp_path: Path, op: Op | None, name: str) -> None:
     chance = random.Random(name)
     for many in (10, 400):
-        emails, rows = drawn(chance, op, many)
-        file = fetched(tmp_path / name, emails)
-        told = compared(tmp_path, op, rows, file)
-        expected = obvious(op, rows, emails)
-        got = {name: getattr(told, name) for name in expected}
-        got["deals"] = [(one.deal_id, one.leave, one.come) for one in told.deals]
-        got["contacts"] = [(one.contact_id, one.change) for one in told.contacts]
+        emails, rows = draw_mapping(chance, op, many)
+        file = write_fetched(tmp_path / name, emails)
+        comparison = compare_plan(tmp_path, op, rows, file)
+        expected = compare_naively(op, rows, emails)
+        got = {name: getattr(comparison, name) for name in expected}
+        got["deals"] = [(one.deal_id, one.leave, one.come) for one in comparison.deals]
+        got["contacts"] = [(one.contact_id, one.change) for one in comparison.contacts]
         assert got == expected, many
         assert sum(got[result] for result in RESULTS) == len(rows)
 
@@ -148,24 +154,24 @@ def email(message: str, deal: str, **more: str) -> Row:
 def test_a_fetched_file_that_is_filled_in_can_be_compared_with_itself(tmp_path: Path) -> None:
     rows = [email("a", "5", deal_id="6", op="relink"), email("b", "none", deal_id="6", op="link")]
     write_mapping(tmp_path / "f.csv", rows)
-    told = compared(tmp_path, None, rows, tmp_path / "f.csv")
-    assert (told.moved, told.linked, told.emails) == (1, 1, 2)
+    comparison = compare_plan(tmp_path, None, rows, tmp_path / "f.csv")
+    assert (comparison.moved, comparison.linked, comparison.emails) == (1, 1, 2)
 
 
 def test_of_an_email_in_two_mailboxes_the_planned_owners_counts(tmp_path: Path) -> None:
-    file = fetched(tmp_path / "f.csv", [email("a", "5"), email("a", "6", owner_id="2")])
+    file = write_fetched(tmp_path / "f.csv", [email("a", "5"), email("a", "6", owner_id="2")])
     row = {"contact_id": "7", "owner_id": "2", "message_id": "a", "deal_id": "6"}
-    told = compared(tmp_path, Op.RELINK, [row], file)
-    assert (told.right, told.other_owner) == (1, 0)
-    told = compared(tmp_path, Op.RELINK, [{**row, "owner_id": "3"}], file)
-    assert told.other_owner == 1
+    comparison = compare_plan(tmp_path, Op.RELINK, [row], file)
+    assert (comparison.right, comparison.other_owner) == (1, 0)
+    comparison = compare_plan(tmp_path, Op.RELINK, [{**row, "owner_id": "3"}], file)
+    assert comparison.other_owner == 1
 
 
 def test_deals_are_named_as_the_file_names_them(tmp_path: Path) -> None:
-    file = fetched(tmp_path / "f.csv", [email("a", "5", from_deal_name="Boat")])
+    file = write_fetched(tmp_path / "f.csv", [email("a", "5", from_deal_name="Boat")])
     row = {**email("a", ""), "deal_id": "6", "deal_name": "Travel"}
-    told = compared(tmp_path, Op.RELINK, [row], file)
-    assert {one.deal_id: one.deal_name for one in told.deals} == {"5": "Boat", "6": "Travel"}
+    comparison = compare_plan(tmp_path, Op.RELINK, [row], file)
+    assert {one.deal_id: one.deal_name for one in comparison.deals} == {"5": "Boat", "6": "Travel"}
 
 
 @pytest.mark.parametrize("name", ["f.csv", "f.parquet"])
@@ -175,7 +181,7 @@ def test_a_file_that_fetch_did_not_write_is_refused(tmp_path: Path, name: str) -
     else:
         (tmp_path / name).write_bytes(b"PAR1 no")
     with pytest.raises(BadFileError):
-        compared(tmp_path, Op.UNLINK, [email("a", "")], tmp_path / name)
+        compare_plan(tmp_path, Op.UNLINK, [email("a", "")], tmp_path / name)
 
 
 def test_a_missing_file_is_refused_before_a_plan_is_sealed(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bulklink.engine.quota.budget import Limits
-from bulklink.operations.credit_limits import credits_key, limits_of, quota_of
+from bulklink.engine.quota.budget import CreditLimits
+from bulklink.operations.credit_limits import credit_limits, credits_key, daily_quota
 from bulklink.operations.job import Edition, Job
 from bulklink.zoho.lookup_responses import Org
 
@@ -15,37 +15,41 @@ from bulklink.zoho.lookup_responses import Org
 @pytest.mark.parametrize(
     ("asked", "quota", "limits"),
     [
-        ({}, 50_000, Limits()),
-        ({"max_credits": 9}, None, Limits(most=9)),
-        ({"credits_per_day": 100}, 50_000, Limits(a_day=100)),
-        ({"reserve_credits": 10}, None, Limits(reserve=10)),
-        ({"reserve_credits": 10}, 50_000, Limits(reserve=10, untold=49_990)),
+        ({}, 50_000, CreditLimits()),
+        ({"max_credits": 9}, None, CreditLimits(per_invocation=9)),
+        ({"credits_per_day": 100}, 50_000, CreditLimits(per_day=100)),
+        ({"reserve_credits": 10}, None, CreditLimits(reserve=10)),
+        ({"reserve_credits": 10}, 50_000, CreditLimits(reserve=10, per_day_if_unreported=49_990)),
         (
             {"reserve_credits": 10, "credits_per_day": 100},
             None,
-            Limits(a_day=100, reserve=10, untold=90),
+            CreditLimits(per_day=100, reserve=10, per_day_if_unreported=90),
         ),
         (
             {"reserve_credits": 10, "credits_per_day": 100},
             50_000,
-            Limits(a_day=100, reserve=10, untold=49_990),
+            CreditLimits(per_day=100, reserve=10, per_day_if_unreported=49_990),
         ),
-        ({"reserve_credits": 99_999}, 50_000, Limits(reserve=99_999, untold=0)),
+        (
+            {"reserve_credits": 99_999},
+            50_000,
+            CreditLimits(reserve=99_999, per_day_if_unreported=0),
+        ),
     ],
 )
 def test_the_reserve_is_kept_from_the_orgs_credits_or_else_from_the_days(
-    asked: dict[str, Any], quota: int | None, limits: Limits
+    asked: dict[str, Any], quota: int | None, limits: CreditLimits
 ) -> None:
-    assert limits_of(Job(mappings=(), **asked), quota) == limits
+    assert credit_limits(Job(mappings=(), **asked), quota) == limits
 
 
 def test_the_orgs_credits_are_those_of_its_edition_and_users() -> None:
     job = Job(mappings=())
-    assert quota_of(job, Org(paid_type="enterprise", users=10)) == 60_000
-    assert quota_of(job, Org(paid_type="enterprise")) == 50_000
-    assert quota_of(job, Org(users=10)) is None
-    told = Job(mappings=(), edition=Edition.STANDARD)
-    assert quota_of(told, Org(users=1_000)) == 100_000
+    assert daily_quota(job, Org(paid_type="enterprise", users=10)) == 60_000
+    assert daily_quota(job, Org(paid_type="enterprise")) == 50_000
+    assert daily_quota(job, Org(users=10)) is None
+    job_with_edition = Job(mappings=(), edition=Edition.STANDARD)
+    assert daily_quota(job_with_edition, Org(users=1_000)) == 100_000
 
 
 @pytest.mark.parametrize(

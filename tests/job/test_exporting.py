@@ -16,7 +16,7 @@ from bulklink.errors import RunDirError
 from bulklink.ledger.records import Result, result_line
 from bulklink.ledger.state import replay
 from bulklink.models import Op, Status
-from bulklink.operations.export import RESULT_COLUMNS, Exported, export
+from bulklink.operations.export import RESULT_COLUMNS, ExportResult, export
 from bulklink.operations.job import Job, OnInvalid
 from bulklink.operations.plan import plan
 from bulklink.runs.folder import RunFolder
@@ -49,20 +49,20 @@ def read(path: Path) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def planned(mapping: Path, folder: Path) -> RunFolder:
+def plan_run(mapping: Path, folder: Path) -> RunFolder:
     job = Job(mappings=(str(mapping),), op=Op.LINK, run_dir=folder, on_invalid=OnInvalid.SKIP)
     plan(job)
     return RunFolder(folder)
 
 
-def exported(
+def export_run(
     run: RunFolder,
     path: Path,
     *,
     statuses: tuple[str, ...] = (),
     codes: tuple[str, ...] = (),
     spreadsheet: bool = False,
-) -> Exported:
+) -> ExportResult:
     return export(run, path, status=statuses, code=codes, spreadsheet=spreadsheet, force=True)
 
 
@@ -70,22 +70,24 @@ def exported(
 @given(
     headers=st.tuples(TEXT, TEXT).map(lambda pair: [f"x{name}" for name in pair]),
     rows=ROWS,
-    told=st.lists(st.tuples(st.integers(0, 59), st.sampled_from(["done", "failed", "in_doubt"]))),
+    results=st.lists(
+        st.tuples(st.integers(0, 59), st.sampled_from(["done", "failed", "in_doubt"]))
+    ),
 )
 def test_every_row_is_there_once_as_it_was_with_its_last_result(
-    headers: list[str], rows: list[tuple[str, ...]], told: list[tuple[int, str]]
+    headers: list[str], rows: list[tuple[str, ...]], results: list[tuple[int, str]]
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        run = planned(write(folder / "m.csv", [*IDS, *headers], rows), folder / "run")
+        run = plan_run(write(folder / "m.csv", [*IDS, *headers], rows), folder / "run")
         sent = [row for row in range(1, len(rows) + 1) if replay(run.ledger).status(row) is None]
         with run.ledger.open("ab") as ledger:
-            for place, status in told if sent else []:
+            for place, status in results if sent else []:
                 row = sent[place % len(sent)]
                 ledger.write(
                     result_line(TS, Result(row, Op.LINK, "1", "2", "m", "5", Status(status)))
                 )
-        said = exported(run, folder / "out.csv")
+        said = export_run(run, folder / "out.csv")
         header, back = read(folder / "out.csv")
         assert header == [*IDS, *headers, *OURS]
         assert [tuple(row[:6]) for row in back] == rows
@@ -106,12 +108,12 @@ def test_a_file_for_a_spreadsheet_is_read_as_the_mapping_it_was_made_of(
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        first = planned(write(folder / "m.csv", [*IDS, *headers], rows), folder / "first")
-        exported(first, folder / "sheet.csv", spreadsheet=True)
+        first = plan_run(write(folder / "m.csv", [*IDS, *headers], rows), folder / "first")
+        export_run(first, folder / "sheet.csv", spreadsheet=True)
         for cell in (cell for row in read(folder / "sheet.csv")[1] for cell in row):
             assert not cell.startswith(("=", "+", "-", "@", "\t", "\r")) or cell[1:2] == '"'
-        again = planned(folder / "sheet.csv", folder / "again")
-        exported(again, folder / "out.csv")
+        again = plan_run(folder / "sheet.csv", folder / "again")
+        export_run(again, folder / "out.csv")
         header, back = read(folder / "out.csv")
         assert header[:6] == [*IDS, *headers]
         assert [tuple(row[:6]) for row in back] == rows
@@ -121,7 +123,7 @@ def test_a_file_for_a_spreadsheet_is_read_as_the_mapping_it_was_made_of(
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
     rows = [("1", "2", f"m{n}", "5", f"note {n}") for n in range(1, 7)] + [("x", "2", "m", "5", "")]
-    folder = planned(write(tmp_path / "m.csv", [*IDS, "Note"], rows), tmp_path / "run")
+    folder = plan_run(write(tmp_path / "m.csv", [*IDS, "Note"], rows), tmp_path / "run")
     results = [
         Result(1, Op.LINK, "1", "2", "m1", "5", Status.FAILED, "NOT_ALLOWED", 400, "no", 1, 1),
         Result(2, Op.LINK, "1", "2", "m2", "5", Status.FAILED, "INVALID_DATA", 400, "no", 1, 1),
@@ -152,13 +154,13 @@ def test_rows_are_chosen_by_their_last_status_and_code(
     codes: tuple[str, ...],
     expected: list[int],
 ) -> None:
-    exported(run, tmp_path / "out.csv", statuses=statuses, codes=codes)
+    export_run(run, tmp_path / "out.csv", statuses=statuses, codes=codes)
     header, rows = read(tmp_path / "out.csv")
     assert [int(row[header.index("bulklink_row")]) for row in rows] == expected
 
 
 def test_no_deal_and_a_deal_that_is_not_known_differ(run: RunFolder, tmp_path: Path) -> None:
-    exported(run, tmp_path / "out.csv", statuses=("done",))
+    export_run(run, tmp_path / "out.csv", statuses=("done",))
     header, rows = read(tmp_path / "out.csv")
     assert [row[header.index("bulklink_previous_deal_id")] for row in rows] == ["", "none", "8"]
 
@@ -167,19 +169,19 @@ def test_rows_whose_cells_are_not_kept_have_their_ids_from_the_ledger(
     run: RunFolder, tmp_path: Path
 ) -> None:
     run.rejects.unlink()
-    exported(run, tmp_path / "out.csv", statuses=("rejected",))
+    export_run(run, tmp_path / "out.csv", statuses=("rejected",))
     assert read(tmp_path / "out.csv")[1][0][:6] == ["", "2", "m", "5", "", "rejected"]
 
 
 def test_a_rejects_file_that_a_person_changed_does_no_harm(run: RunFolder, tmp_path: Path) -> None:
     text = "Note,bulklink_row,contact_id\nmended,7,1\nbroken,x\n,,\nnew,seven,1\nmore,99,1\n"
     run.rejects.write_text(text, "utf-8")
-    assert exported(run, tmp_path / "out.csv").rows == 7
+    assert export_run(run, tmp_path / "out.csv").rows == 7
     assert read(tmp_path / "out.csv")[1][6][:6] == ["1", "", "", "", "mended", "rejected"]
 
 
 def test_a_run_that_came_to_no_plan_has_nothing_to_export(run: RunFolder, tmp_path: Path) -> None:
     run.plan.unlink()
     with pytest.raises(RunDirError, match="no sealed plan"):
-        exported(run, tmp_path / "out.csv")
+        export_run(run, tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()

@@ -15,13 +15,13 @@ from bulklink.ledger.records import Result, answer_line, result_line, snapshot_l
 from bulklink.ledger.state import replay
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.models import Message, Op, Status
-from bulklink.operations.check import prove
-from bulklink.operations.forget import forget, forgetting
+from bulklink.operations.check import check_run
+from bulklink.operations.forget import forget, forget_in_steps
 from bulklink.operations.job import Job, OnInvalid
 from bulklink.operations.plan import plan
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.hashes import ledger_hash, sha256_of
-from bulklink.runs.record import State
+from bulklink.runs.record import RunState
 
 TS = "2026-11-22T10:15:00.000Z"
 NOW = 1_800_000_000.0
@@ -53,7 +53,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     plan(job)
     folder = RunFolder(tmp_path / "run")
-    done = [
+    results = [
         Result(
             n, Op.RELINK, str(n), "2", f"m{n}", str(n % 3), Status.DONE, "SUCCESS", 200,
             f"{SECRET} was linked", 1, 1, previous_deal_id="7", previous_deal_name=SECRET,
@@ -62,10 +62,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]  # fmt: skip
     with folder.ledger.open("ab") as ledger:
         ledger.writelines(snapshot_line(TS, n, "7", SECRET, 1) for n in range(1, 9))
-        ledger.writelines(result_line(TS, one) for one in done)
+        ledger.writelines(result_line(TS, result) for result in results)
     folder.answers.write_bytes(answer_line(TS, 1, "link", 400, SECRET))
     for path in (
-        folder.torn,
+        folder.ledger_torn,
         folder.names,
         folder.verification_answers,
         folder.path / "report.html",
@@ -73,7 +73,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.write_text(SECRET, "utf-8")
     counts = {"done": 8, "rejected": 1}
     proof = ledger_hash(folder.ledger)
-    folder.write(folder.read().but(state=State.FINISHED, counts=counts, **proof))
+    folder.write(folder.read().replace(state=RunState.FINISHED, counts=counts, **proof))
     return folder.path
 
 
@@ -81,7 +81,7 @@ def messages(run: RunFolder) -> list[Message]:
     return [message for chunk in SealedPlan(run.plan).chunks() for message in chunk]
 
 
-def told(run: RunFolder) -> str:
+def read_all_text(run: RunFolder) -> str:
     """Return all that the files of a run say, those that are packed unpacked."""
     texts = [
         path.read_bytes().decode("utf-8", "replace")
@@ -96,7 +96,7 @@ def told(run: RunFolder) -> str:
 
 
 def assert_forgotten(run: RunFolder, before: tuple[str, str], ids: list[tuple[int, str]]) -> None:
-    assert SECRET not in told(run)
+    assert SECRET not in read_all_text(run)
     assert [(m.row, m.message_id) for m in messages(run)] == ids
     assert {(m.owner_name, m.deal_name) for m in messages(run)} == {(None, None)}
     assert {path.name for path in run.path.iterdir()} == {
@@ -111,13 +111,13 @@ def assert_forgotten(run: RunFolder, before: tuple[str, str], ids: list[tuple[in
     assert (forgotten.plan_before, forgotten.ledger_before) == before
     assert forgotten.plan_after == sha256_of(run.plan)
     assert forgotten.ledger_after == sha256_of(run.ledger)
-    proof = prove(run)
+    proof = check_run(run)
     assert proof.ok
     assert proof.forgotten == (forgotten,)
 
 
 def test_names_columns_and_texts_are_gone_and_ids_are_as_they_were(run: RunFolder) -> None:
-    assert SECRET in told(run)
+    assert SECRET in read_all_text(run)
     before = sha256_of(run.plan), sha256_of(run.ledger)
     ids = [(m.row, m.message_id) for m in messages(run)]
     forget(run, now=NOW)
@@ -128,9 +128,9 @@ def test_names_columns_and_texts_are_gone_and_ids_are_as_they_were(run: RunFolde
 def test_it_can_be_killed_after_each_step_and_done_again(run: RunFolder, steps: int) -> None:
     before = sha256_of(run.plan), sha256_of(run.ledger)
     ids = [(m.row, m.message_id) for m in messages(run)]
-    doing = forgetting(run, TS)
+    doing = forget_in_steps(run, TS)
     assert len([next(doing) for _ in range(steps)]) == steps
-    proof = prove(run)
+    proof = check_run(run)
     assert not proof.ok
     assert "run it again" in proof.plan.detail
     forget(run, now=NOW)
@@ -138,7 +138,7 @@ def test_it_can_be_killed_after_each_step_and_done_again(run: RunFolder, steps: 
 
 
 def test_no_step_is_left_out_above(run: RunFolder) -> None:
-    assert len(list(forgetting(run, TS))) == STEPS
+    assert len(list(forget_in_steps(run, TS))) == STEPS
 
 
 def test_a_second_time_changes_nothing_but_says_so(run: RunFolder) -> None:
@@ -148,28 +148,28 @@ def test_a_second_time_changes_nothing_but_says_so(run: RunFolder) -> None:
     assert messages(run) == plan_file
     assert run.ledger.read_bytes() == ledger
     assert len(run.read().forgotten) == 2
-    assert prove(run).ok
+    assert check_run(run).ok
 
 
-@pytest.mark.parametrize("state", [State.PLANNED, State.STOPPED, State.RUNNING])
+@pytest.mark.parametrize("state", [RunState.PLANNED, RunState.STOPPED, RunState.RUNNING])
 def test_a_run_that_has_not_ended_is_forgotten_only_if_that_is_said(
-    run: RunFolder, state: State
+    run: RunFolder, state: RunState
 ) -> None:
-    run.write(run.read().but(state=state))
+    run.write(run.read().replace(state=state))
     with pytest.raises(RunDirError, match="not reached its end") as refused:
         forget(run, now=NOW)
     assert "--force" in refused.value.advice
-    assert SECRET in told(run)
+    assert SECRET in read_all_text(run)
     forget(run, now=NOW, force=True)
-    assert SECRET not in told(run)
+    assert SECRET not in read_all_text(run)
 
 
 def test_a_run_that_is_driven_or_verified_is_left_alone(run: RunFolder) -> None:
-    with run.driven(), pytest.raises(LockedError, match="drives"):
+    with run.run_lock(), pytest.raises(LockedError, match="drives"):
         forget(run, now=NOW, force=True)
-    with run.verified(), pytest.raises(LockedError, match="verifies"):
+    with run.verify_lock(), pytest.raises(LockedError, match="verifies"):
         forget(run, now=NOW, force=True)
-    assert SECRET in told(run)
+    assert SECRET in read_all_text(run)
 
 
 def test_a_damaged_ledger_is_left_as_it_is(run: RunFolder) -> None:

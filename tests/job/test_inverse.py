@@ -7,94 +7,111 @@ from typing import Any
 import pytest
 
 from bulklink.models import Op, Status
-from bulklink.operations.undo_plan import Done, Inverse, Kept, Why, inverse_of
+from bulklink.operations.undo_plan import (
+    AppliedChange,
+    NotUndone,
+    NotUndoneReason,
+    UndoStep,
+    undo_step_for,
+)
 
 A, B = "11", "22"
 DONE, FAILED, DOUBT = Status.DONE, Status.FAILED, Status.IN_DOUBT
-SEEN: dict[str, Any] = {"seen": True, "written": True}
+SEEN: dict[str, Any] = {"has_snapshot": True, "may_have_changed": True}
 
 
-def of(op: Op, **known: Any) -> Inverse | Kept | None:
+def undo_step(op: Op, **fields: Any) -> UndoStep | NotUndone | None:
     deal = None if op is Op.UNLINK else B
-    return inverse_of(Done(1, op, "1", "2", "m", deal, **known), settled=False)
+    return undo_step_for(AppliedChange(1, op, "1", "2", "m", deal, **fields), include_settled=False)
 
 
 @pytest.mark.parametrize(
     ("op", "known", "back"),
     [
-        (Op.LINK, {"status": DONE}, Inverse(Op.UNLINK, B)),
-        (Op.UNLINK, {"status": DONE, "was_on": A}, Inverse(Op.LINK, "none", A)),
-        (Op.RELINK, {"status": DONE, "was_on": A}, Inverse(Op.RELINK, B, A)),
-        (Op.RELINK, {"status": DONE}, Inverse(Op.UNLINK, B)),
-        (Op.LINK, {"status": DOUBT}, Inverse(Op.UNLINK, B)),
-        (Op.UNLINK, {"status": DOUBT, "was_on": A}, Inverse(Op.LINK, "none", A)),
-        (Op.RELINK, {"status": DOUBT, "was_on": A}, Inverse(Op.RELINK, f"{B}|none", A)),
-        (Op.RELINK, {"status": None, "was_on": A}, Inverse(Op.RELINK, f"{B}|none", A)),
-        (Op.RELINK, {"status": None}, Inverse(Op.UNLINK, B)),
+        (Op.LINK, {"status": DONE}, UndoStep(Op.UNLINK, B)),
+        (Op.UNLINK, {"status": DONE, "original_deal_id": A}, UndoStep(Op.LINK, "none", A)),
+        (Op.RELINK, {"status": DONE, "original_deal_id": A}, UndoStep(Op.RELINK, B, A)),
+        (Op.RELINK, {"status": DONE}, UndoStep(Op.UNLINK, B)),
+        (Op.LINK, {"status": DOUBT}, UndoStep(Op.UNLINK, B)),
+        (Op.UNLINK, {"status": DOUBT, "original_deal_id": A}, UndoStep(Op.LINK, "none", A)),
+        (Op.RELINK, {"status": DOUBT, "original_deal_id": A}, UndoStep(Op.RELINK, f"{B}|none", A)),
+        (Op.RELINK, {"status": None, "original_deal_id": A}, UndoStep(Op.RELINK, f"{B}|none", A)),
+        (Op.RELINK, {"status": None}, UndoStep(Op.UNLINK, B)),
     ],
 )
 def test_what_a_snapshot_was_taken_of_goes_back_to_where_it_was(
-    op: Op, known: dict[str, Any], back: Inverse
+    op: Op, known: dict[str, Any], back: UndoStep
 ) -> None:
-    assert of(op, **SEEN, **known) == back
+    assert undo_step(op, **SEEN, **known) == back
 
 
 @pytest.mark.parametrize(
     ("known", "back"),
     [
-        ({"code": "put-back-failed", "was_on": A}, Inverse(Op.LINK, "none", A)),
-        ({"code": "put-back-failed", "was_on": A, "current": "33"}, Inverse(Op.LINK, "none", A)),
-        ({"code": "NOT_ALLOWED", "was_on": A, "current": A, "later_on": A}, None),
-        ({"code": "NOT_ALLOWED", "was_on": A, "later_on": A}, None),
+        ({"code": "put-back-failed", "original_deal_id": A}, UndoStep(Op.LINK, "none", A)),
+        (
+            {"code": "put-back-failed", "original_deal_id": A, "current_deal_id": "33"},
+            UndoStep(Op.LINK, "none", A),
+        ),
+        (
+            {
+                "code": "NOT_ALLOWED",
+                "original_deal_id": A,
+                "current_deal_id": A,
+                "last_snapshot_deal_id": A,
+            },
+            None,
+        ),
+        ({"code": "NOT_ALLOWED", "original_deal_id": A, "last_snapshot_deal_id": A}, None),
         ({"code": "NOT_ALLOWED"}, None),
     ],
 )
 def test_a_failed_relink_goes_back_where_it_is_off_its_deal(
-    known: dict[str, Any], back: Inverse | None
+    known: dict[str, Any], back: UndoStep | None
 ) -> None:
-    assert of(Op.RELINK, status=FAILED, **SEEN, **known) == back
+    assert undo_step(Op.RELINK, status=FAILED, **SEEN, **known) == back
 
 
 def test_the_first_snapshot_counts_where_a_retry_took_another() -> None:
-    torn = {"was_on": A, "later_on": None}
-    assert of(Op.RELINK, status=DONE, **SEEN, **torn) == Inverse(Op.RELINK, B, A)
-    failed = of(Op.RELINK, status=FAILED, code="NOT_ALLOWED", **SEEN, **torn)
-    assert failed == Inverse(Op.LINK, "none", A)
+    torn = {"original_deal_id": A, "last_snapshot_deal_id": None}
+    assert undo_step(Op.RELINK, status=DONE, **SEEN, **torn) == UndoStep(Op.RELINK, B, A)
+    failed = undo_step(Op.RELINK, status=FAILED, code="NOT_ALLOWED", **SEEN, **torn)
+    assert failed == UndoStep(Op.LINK, "none", A)
 
 
 @pytest.mark.parametrize(
     "known",
     [
-        {"status": Status.UNCHANGED, "seen": True},
+        {"status": Status.UNCHANGED, "has_snapshot": True},
         {"status": DOUBT},
         {"status": None},
-        {"status": FAILED, "code": "changed-since", "seen": True, "current": "33"},
+        {"status": FAILED, "code": "changed-since", "has_snapshot": True, "current_deal_id": "33"},
     ],
 )
 @pytest.mark.parametrize("op", list(Op))
 def test_what_the_run_did_not_change_is_no_part_of_the_undo(op: Op, known: dict[str, Any]) -> None:
-    assert of(op, **known) is None
+    assert undo_step(op, **known) is None
 
 
 @pytest.mark.parametrize(
     ("op", "known", "why", "back"),
     [
-        (Op.UNLINK, {"status": DONE}, Why.NO_SNAPSHOT, Inverse(Op.RELINK, "none")),
-        (Op.RELINK, {"status": DONE}, Why.NO_SNAPSHOT, Inverse(Op.RELINK, B)),
+        (Op.UNLINK, {"status": DONE}, NotUndoneReason.NO_SNAPSHOT, UndoStep(Op.RELINK, "none")),
+        (Op.RELINK, {"status": DONE}, NotUndoneReason.NO_SNAPSHOT, UndoStep(Op.RELINK, B)),
         (
             Op.LINK,
             {"status": DONE, "code": "settled-by-read"},
-            Why.SETTLED_BY_READ,
-            Inverse(Op.UNLINK, B),
+            NotUndoneReason.SETTLED_BY_READ,
+            UndoStep(Op.UNLINK, B),
         ),
-        (Op.LINK, {"status": DOUBT}, Why.IN_DOUBT, Inverse(Op.UNLINK, B)),
-        (Op.LINK, {"status": None}, Why.IN_DOUBT, Inverse(Op.UNLINK, B)),
+        (Op.LINK, {"status": DOUBT}, NotUndoneReason.IN_DOUBT, UndoStep(Op.UNLINK, B)),
+        (Op.LINK, {"status": None}, NotUndoneReason.IN_DOUBT, UndoStep(Op.UNLINK, B)),
     ],
 )
 def test_without_a_snapshot_what_might_be_wrong_is_left(
-    op: Op, known: dict[str, Any], why: Why, back: Inverse
+    op: Op, known: dict[str, Any], why: NotUndoneReason, back: UndoStep
 ) -> None:
-    assert of(op, written=True, **known) == Kept(why, back)
+    assert undo_step(op, may_have_changed=True, **known) == NotUndone(why, back)
     if op is Op.LINK:
-        done = Done(1, op, "1", "2", "m", B, written=True, **known)
-        assert inverse_of(done, settled=True) == back
+        done = AppliedChange(1, op, "1", "2", "m", B, may_have_changed=True, **known)
+        assert undo_step_for(done, include_settled=True) == back

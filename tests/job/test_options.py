@@ -11,7 +11,7 @@ import pytest
 
 from bulklink import Edition, Job, OnInvalid, Op, UsageError
 from bulklink.cli.app import cli
-from bulklink.operations.job import LIMITS, MOST_A_SECOND, PACE, SENDING
+from bulklink.operations.job import LIMIT_OPTIONS, MAX_RATE, PACE_OPTIONS, SEND_OPTIONS
 
 
 def test_texts_serve_for_enumerations_and_paths() -> None:
@@ -31,7 +31,7 @@ def test_texts_serve_for_enumerations_and_paths() -> None:
         ({"batch_size": 0}, "0 is no value"),
         ({"concurrency": 0}, "0 is no value"),
         ({"rate": 0}, "0 is no value of rate.\nGive a number above 0, 100,000 at most"),
-        ({"rate": MOST_A_SECOND + 1}, "is no value of rate"),
+        ({"rate": MAX_RATE + 1}, "is no value of rate"),
         ({"settle_after": -0.1}, "settle_after"),
         ({"read_pages": 0}, "read_pages"),
         ({"max_credits": 0}, "max_credits"),
@@ -54,10 +54,10 @@ def test_the_command_line_takes_the_same_numbers(name: str) -> None:
     (param,) = (one for one in run.params if one.name == name)
     context = click.Context(run)
     for number in (-1, 0, 1, 20, 21, 1000, 1001, 10_000, 10_001, 100_000, 100_001):
-        assert _taken(param, number, context) is _has(name, number), number
+        assert _accepted_by_cli(param, number, context) is _accepted_by_job(name, number), number
 
 
-def _taken(param: click.Parameter, number: int, context: click.Context) -> bool:
+def _accepted_by_cli(param: click.Parameter, number: int, context: click.Context) -> bool:
     try:
         param.type_cast_value(context, str(number))
     except click.BadParameter:
@@ -65,7 +65,7 @@ def _taken(param: click.Parameter, number: int, context: click.Context) -> bool:
     return True
 
 
-def _has(name: str, number: int) -> bool:
+def _accepted_by_job(name: str, number: int) -> bool:
     options: dict[str, Any] = {name: number}
     try:
         Job(mappings=(), **options)
@@ -75,4 +75,4 @@ def _has(name: str, number: int) -> bool:
 
 
 def test_the_options_of_functions_are_those_of_jobs() -> None:
-    assert PACE < LIMITS < SENDING < set(Job.__struct_fields__)
+    assert PACE_OPTIONS < LIMIT_OPTIONS < SEND_OPTIONS < set(Job.__struct_fields__)

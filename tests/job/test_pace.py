@@ -6,54 +6,58 @@ from itertools import pairwise
 
 import pytest
 
-from bulklink.operations.monitor import Pace
+from bulklink.operations.monitor import RateEstimator
 
 
-def after(seconds: float, a_second: float, pace: Pace | None = None) -> Pace:
+def estimator_after(
+    seconds: float, per_second: float, estimator: RateEstimator | None = None
+) -> RateEstimator:
     """Look each half second while emails come in calls of twenty."""
-    pace, due = pace or Pace(), 0.0
+    estimator, emails_due = estimator or RateEstimator(), 0.0
     for _ in range(int(seconds * 2)):
-        due += a_second / 2
-        calls = int(due // 20)
-        due -= 20 * calls
-        pace.add(0.5, 20 * calls, calls)
-    return pace
+        emails_due += per_second / 2
+        calls = int(emails_due // 20)
+        emails_due -= 20 * calls
+        estimator.add(0.5, 20 * calls, calls)
+    return estimator
 
 
 @pytest.mark.parametrize(
-    ("seconds", "a_second", "told"),
+    ("seconds", "a_second", "is_known"),
     [(4.5, 1000, False), (5, 1000, True), (5, 4, False), (59, 0.5, False), (61, 0.5, True)],
 )
-def test_nothing_is_told_from_too_little(seconds: float, a_second: float, told: bool) -> None:
-    assert (after(seconds, a_second).rate is not None) is told
+def test_nothing_is_told_from_too_little(seconds: float, a_second: float, is_known: bool) -> None:
+    assert (estimator_after(seconds, a_second).rate is not None) is is_known
 
 
 def test_what_was_never_done_is_not_told_however_long_it_takes() -> None:
-    assert after(3600, 0).seconds_for(10) is None
+    assert estimator_after(3600, 0).seconds_for(10) is None
 
 
 def test_the_time_left_is_what_the_rest_takes_at_this_rate() -> None:
-    pace = after(60, 400)
+    pace = estimator_after(60, 400)
     assert pace.rate == pytest.approx(400, rel=0.01)
     assert pace.seconds_for(40_000) == pytest.approx(100, rel=0.01)
 
 
 def test_what_was_lately_counts_most() -> None:
-    pace = after(120, 100, after(600, 1000))
+    pace = estimator_after(120, 100, estimator_after(600, 1000))
     assert pace.rate == pytest.approx(100, rel=1.3)
-    assert after(300, 100, pace).rate == pytest.approx(100, rel=0.05)
+    assert estimator_after(300, 100, pace).rate == pytest.approx(100, rel=0.05)
 
 
 def test_the_time_left_does_not_jump_when_a_rate_is_steady() -> None:
-    pace, told = Pace(), []
+    pace, times_left = RateEstimator(), []
     for second in range(240):
-        after(1, 37, pace)
+        estimator_after(1, 37, pace)
         if (left := pace.seconds_for(100_000 - 37 * second)) is not None:
-            told.append(left)
-    assert all(abs(later - earlier) < 0.03 * earlier for earlier, later in pairwise(told[60:]))
+            times_left.append(left)
+    assert all(
+        abs(later - earlier) < 0.03 * earlier for earlier, later in pairwise(times_left[60:])
+    )
 
 
 def test_credits_last_for_as_many_emails_as_they_lately_did() -> None:
-    pace = after(60, 400)
+    pace = estimator_after(60, 400)
     assert pace.items_for(500) == pytest.approx(10_000, rel=0.01)
-    assert Pace().items_for(500) is None
+    assert RateEstimator().items_for(500) is None

@@ -11,12 +11,12 @@ import pytest
 
 from bulklink.ledger.records import Result, result_line
 from bulklink.models import Op, Status
-from bulklink.operations.check import Proof, Verdict, prove
+from bulklink.operations.check import CheckResult, CheckStatus, check_run
 from bulklink.operations.job import Job, OnInvalid
 from bulklink.operations.plan import plan
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.hashes import ledger_hash, sha256_of, whole_lines
-from bulklink.runs.record import State
+from bulklink.runs.hashes import ledger_hash, sha256_of, whole_lines_length
+from bulklink.runs.record import RunState
 
 TS = "2026-11-22T10:15:00.000Z"
 
@@ -34,7 +34,7 @@ def run(finished: Path, tmp_path: Path) -> RunFolder:
     run = RunFolder(tmp_path / "run")
     (mapping,) = run.read().inputs
     mapping = msgspec.structs.replace(mapping, name=str(tmp_path / "m.csv"))
-    run.write(run.read().but(inputs=(mapping,)))
+    run.write(run.read().replace(inputs=(mapping,)))
     return run
 
 
@@ -50,25 +50,25 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan(Job(mappings=(str(mapping),), op=Op.LINK, run_dir=folder.path, on_invalid=skip))
     with folder.ledger.open("ab") as ledger:
         ledger.writelines(result(row) for row in (1, 2, 3))
-    ended(folder, State.FINISHED)
+    mark_as(folder, RunState.FINISHED)
     return tmp_path
 
 
-def ended(folder: RunFolder, state: State) -> None:
+def mark_as(folder: RunFolder, state: RunState) -> None:
     counts = {"done": 3, "rejected": 1, "duplicate": 1, "pending": 0, "failed": 0}
-    proof = ledger_hash(folder.ledger)
-    folder.write(folder.read().but(state=state, counts=counts, **proof))
+    hashes = ledger_hash(folder.ledger)
+    folder.write(folder.read().replace(state=state, counts=counts, **hashes))
 
 
-def verdicts(proof: Proof) -> tuple[str, ...]:
-    return tuple(part.verdict for part in (proof.plan, proof.ledger, proof.accounting))
+def verdicts(result: CheckResult) -> tuple[str, ...]:
+    return tuple(item.verdict for item in (result.plan, result.ledger, result.accounting))
 
 
 def test_a_run_that_nobody_touched_is_as_it_was(run: RunFolder) -> None:
-    proof = prove(run)
+    proof = check_run(run)
     assert proof.ok
     assert verdicts(proof) == ("ok", "ok", "ok")
-    assert [part.verdict for part in proof.mappings.values()] == [Verdict.OK]
+    assert [part.verdict for part in proof.mappings.values()] == [CheckStatus.OK]
 
 
 def _append(*lines: bytes) -> Callable[[RunFolder], None]:
@@ -79,15 +79,15 @@ def _append(*lines: bytes) -> Callable[[RunFolder], None]:
     return change
 
 
-def _ended_with(*lines: bytes) -> Callable[[RunFolder], None]:
+def _append_and_finish(*lines: bytes) -> Callable[[RunFolder], None]:
     def change(run: RunFolder) -> None:
         _append(*lines)(run)
-        ended(run, State.FINISHED)
+        mark_as(run, RunState.FINISHED)
 
     return change
 
 
-def _cut(run: RunFolder) -> None:
+def _remove_last_line(run: RunFolder) -> None:
     run.ledger.write_bytes(b"".join(run.ledger.read_bytes().splitlines(keepends=True)[:-1]))
 
 
@@ -97,21 +97,21 @@ def _edit(run: RunFolder) -> None:
     )
 
 
-def _retouch(run: RunFolder) -> None:
+def _alter_plan(run: RunFolder) -> None:
     run.plan.write_bytes(run.plan.read_bytes() + b" ")
 
 
 @pytest.mark.parametrize(
     ("change", "expected", "said"),
     [
-        (_retouch, ("differs", "ok", "ok"), "SHA-256"),
+        (_alter_plan, ("differs", "ok", "ok"), "SHA-256"),
         (lambda run: run.ledger.unlink(), ("ok", "missing", "differs"), "0 of 5 rows"),
         (_edit, ("ok", "differs", "ok"), "SHA-256"),
-        (_cut, ("ok", "differs", "differs"), "4 of 5 rows"),
+        (_remove_last_line, ("ok", "differs", "differs"), "4 of 5 rows"),
         (_append(result(1)), ("ok", "differs", "differs"), "settled twice: 1"),
-        (_ended_with(result(1)), ("ok", "ok", "differs"), "settled twice: 1"),
-        (_ended_with(result(1, message="other")), ("ok", "ok", "differs"), "row 1"),
-        (_ended_with(result(9)), ("ok", "ok", "differs"), "row 9"),
+        (_append_and_finish(result(1)), ("ok", "ok", "differs"), "settled twice: 1"),
+        (_append_and_finish(result(1, message="other")), ("ok", "ok", "differs"), "row 1"),
+        (_append_and_finish(result(9)), ("ok", "ok", "differs"), "row 9"),
     ],
     ids=["plan", "no-ledger", "edited", "cut", "added", "twice", "other-email", "other-row"],
 )
@@ -119,7 +119,7 @@ def test_what_was_changed_is_found(
     run: RunFolder, change: Callable[[RunFolder], None], expected: tuple[str, ...], said: str
 ) -> None:
     change(run)
-    proof = prove(run)
+    proof = check_run(run)
     assert not proof.ok
     assert verdicts(proof) == expected
     details = (proof.plan.detail, proof.ledger.detail, proof.accounting.detail)
@@ -130,45 +130,45 @@ def test_a_mapping_that_is_gone_is_no_difference_and_a_changed_one_is(
     run: RunFolder, tmp_path: Path
 ) -> None:
     (tmp_path / "m.csv").write_text("changed", "utf-8")
-    assert not prove(run).ok
+    assert not check_run(run).ok
     (tmp_path / "m.csv").unlink()
-    proof = prove(run)
+    proof = check_run(run)
     assert proof.ok
-    assert [part.verdict for part in proof.mappings.values()] == [Verdict.MISSING]
+    assert [part.verdict for part in proof.mappings.values()] == [CheckStatus.MISSING]
 
 
 def test_a_ledger_that_a_run_goes_on_with_is_held_against_its_beginning(run: RunFolder) -> None:
     failed = result(1, Status.FAILED)
     run.ledger.write_bytes(run.ledger.read_bytes().replace(result(1), failed))
-    run.write(run.read().but(state=State.RUNNING, **ledger_hash(run.ledger)))
+    run.write(run.read().replace(state=RunState.RUNNING, **ledger_hash(run.ledger)))
     _append(result(1), b'{"event":"re')(run)
-    proof = prove(run)
+    proof = check_run(run)
     assert proof.ok
     assert "has not ended" in proof.ledger.detail
     run.ledger.write_bytes(run.ledger.read_bytes().replace(failed, result(1, Status.IN_DOUBT)))
-    assert prove(run).ledger.verdict is Verdict.DIFFERS
+    assert check_run(run).ledger.verdict is CheckStatus.DIFFERS
 
 
 def test_a_retry_is_no_second_settling(run: RunFolder) -> None:
-    _ended_with(result(9))(run)
+    _append_and_finish(result(9))(run)
     run.ledger.write_bytes(
         run.ledger.read_bytes()
         .replace(result(9), b"")
         .replace(result(1), result(1, Status.FAILED) + result(1))
     )
-    ended(run, State.FINISHED)
-    assert prove(run).ok
+    mark_as(run, RunState.FINISHED)
+    assert check_run(run).ok
 
 
 def test_hashes_are_of_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
-    assert whole_lines(path) == 0
+    assert whole_lines_length(path) == 0
     path.write_bytes(b"a\nbb\nccc")
-    assert whole_lines(path) == 5
+    assert whole_lines_length(path) == 5
     torn = ledger_hash(path)
     path.write_bytes(b"a\nbb\n")
     assert ledger_hash(path) == torn == {"ledger_sha256": sha256_of(path), "ledger_bytes": 5}
     path.write_bytes(b"x" * (3 << 20))
-    assert whole_lines(path) == 0
+    assert whole_lines_length(path) == 0
     path.write_bytes(b"\n" + b"x" * (3 << 20))
-    assert whole_lines(path) == 1
+    assert whole_lines_length(path) == 1

@@ -4,50 +4,61 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bulklink.engine.metrics import Totals
+from bulklink.engine.metrics import MeterTotals
 from bulklink.models import Status
-from bulklink.operations.monitor import Recorder
-from bulklink.runs.timeline import Stretch, timeline
+from bulklink.operations.monitor import TimelineWriter
+from bulklink.runs.timeline import TimelineInterval, read_timeline
 from bulklink.zoho.http import CallKind
 
 TS = "2026-11-22T10:15:00.000Z"
 
 
-def totals(at: float, calls: int, waited: float = 0.0, answered_429: int = 0) -> Totals:
-    landed = dict.fromkeys(CallKind, 0) | {CallKind.LINK: calls}
-    busy = calls * 0.5
-    return Totals(at, calls, landed, answered_429, busy, at * 10, 0.0, waited, 0.0, {-30: calls})
+def totals(at: float, calls: int, waited: float = 0.0, answered_429: int = 0) -> MeterTotals:
+    finished_calls = dict.fromkeys(CallKind, 0) | {CallKind.LINK: calls}
+    seconds_in_flight = calls * 0.5
+    return MeterTotals(
+        at,
+        calls,
+        finished_calls,
+        answered_429,
+        seconds_in_flight,
+        at * 10,
+        0.0,
+        waited,
+        0.0,
+        {-30: calls},
+    )
 
 
-class Recording:
+class FakeRun:
     """Looks at a run each half second: 20 emails and one call are done in it."""
 
     def __init__(self, path: Path, before: float = 0.0) -> None:
         self.path = path
         self.warned: list[str] = []
-        self.recorder = Recorder(path, before, None, self.warned.append)
-        self.looks = self.calls = 0
+        self.writer = TimelineWriter(path, before, None, self.warned.append)
+        self.samples = self.calls = 0
         self.waited = 0.0
 
-    async def go_on(self, looks: int, *, waits: bool = False) -> None:
-        for _ in range(looks):
-            self.looks += 1
+    async def advance(self, samples: int, *, waits: bool = False) -> None:
+        for _ in range(samples):
+            self.samples += 1
             self.calls += not waits
             self.waited += 0.5 if waits else 0.0
-            await self.recorder.look(*self._seen(), lambda: TS, waits=waits)
+            await self.writer.add_sample(*self._sample(), lambda: TS, waiting=waits)
 
-    def end(self) -> list[Stretch]:
-        self.recorder.end(*self._seen(), TS)
-        return list(timeline(self.path))
+    def end(self) -> list[TimelineInterval]:
+        self.writer.close(*self._sample(), TS)
+        return list(read_timeline(self.path))
 
-    def _seen(self) -> tuple[Totals, dict[Status, int], int | None]:
-        done = dict.fromkeys(Status, 0) | {Status.DONE: 20 * self.calls}
-        return totals(self.looks / 2, self.calls, self.waited), done, 1000 - self.calls
+    def _sample(self) -> tuple[MeterTotals, dict[Status, int], int | None]:
+        counts = dict.fromkeys(Status, 0) | {Status.DONE: 20 * self.calls}
+        return totals(self.samples / 2, self.calls, self.waited), counts, 1000 - self.calls
 
 
 async def test_a_stretch_tells_what_was_done_in_it(tmp_path: Path) -> None:
-    run = Recording(tmp_path / "timeline.jsonl")
-    await run.go_on(4)
+    run = FakeRun(tmp_path / "timeline.jsonl")
+    await run.advance(4)
     first, *_ = run.end()
     assert (first.ts, first.seconds, first.settled) == (TS, 1.0, {"done": 40})
     assert first.calls == {"link": 2, "unlink": 0, "read": 0, "lookup": 0}
@@ -57,29 +68,29 @@ async def test_a_stretch_tells_what_was_done_in_it(tmp_path: Path) -> None:
 
 
 async def test_all_that_was_done_is_in_the_stretches_together(tmp_path: Path) -> None:
-    run = Recording(tmp_path / "timeline.jsonl")
-    await run.go_on(101)
-    await run.go_on(300, waits=True)
-    await run.go_on(51)
-    told = run.end()
-    assert sum(one.seconds for one in told) == run.looks / 2 - 0.5
-    assert sum(one.settled.get("done", 0) for one in told) == 20 * (run.calls - 1)
-    assert sum(one.calls["link"] for one in told) == run.calls - 1
-    assert sum(one.waited for one in told) == 150.0
+    run = FakeRun(tmp_path / "timeline.jsonl")
+    await run.advance(101)
+    await run.advance(300, waits=True)
+    await run.advance(51)
+    stretches = run.end()
+    assert sum(one.seconds for one in stretches) == run.samples / 2 - 0.5
+    assert sum(one.settled.get("done", 0) for one in stretches) == 20 * (run.calls - 1)
+    assert sum(one.calls["link"] for one in stretches) == run.calls - 1
+    assert sum(one.waited for one in stretches) == 150.0
 
 
 async def test_five_days_are_some_thousand_lines(tmp_path: Path) -> None:
     """Two hours more are few lines then: a stretch lasts 14 minutes."""
-    run = Recording(tmp_path / "timeline.jsonl", before=5 * 86_400.0)
-    await run.go_on(2 * 4 * 3600)
+    run = FakeRun(tmp_path / "timeline.jsonl", before=5 * 86_400.0)
+    await run.advance(2 * 4 * 3600)
     assert len(run.end()) < 20
 
 
 async def test_a_wait_for_credits_is_one_stretch(tmp_path: Path) -> None:
-    run = Recording(tmp_path / "timeline.jsonl")
-    await run.go_on(10)
-    await run.go_on(5000, waits=True)
-    await run.go_on(10)
+    run = FakeRun(tmp_path / "timeline.jsonl")
+    await run.advance(10)
+    await run.advance(5000, waits=True)
+    await run.advance(10)
     (wait,) = [one for one in run.end() if one.limited_by == "credits"]
     assert wait.seconds - 0.5 == wait.waited == 2499.5
 
@@ -87,8 +98,8 @@ async def test_a_wait_for_credits_is_one_stretch(tmp_path: Path) -> None:
 async def test_a_timeline_that_cannot_be_written_is_told_of_once(tmp_path: Path) -> None:
     path = tmp_path / "timeline.jsonl"
     path.mkdir()
-    run = Recording(path)
-    await run.go_on(20)
+    run = FakeRun(path)
+    await run.advance(20)
     path.rmdir()
     assert run.end() == []
     assert len(run.warned) == 1

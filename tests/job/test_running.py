@@ -10,22 +10,22 @@ import pytest
 
 from bulklink import (
     BulklinkError,
+    ConfirmationRequest,
     Connection,
     Job,
-    Progress,
-    Question,
     Result,
-    Watch,
+    RunCallbacks,
+    RunProgress,
     plan,
     run,
 )
 from bulklink.errors import DigestError, NotConfirmedError, RunDirError, WrongOrgError
-from bulklink.operations.preflight import check_org, check_place, confirm
+from bulklink.operations.preflight import check_same_host, check_same_org, confirm_changes
 from bulklink.operations.resume import apply, retry
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import OrgRecord, RunRecord
 from bulklink.runs.status import CallCounts
-from bulklink.runs.timeline import timeline
+from bulklink.runs.timeline import read_timeline
 from bulklink.zoho.lookup_responses import Org
 
 from .local_crm import CONTACT, DEAL, FOREIGN, OWNER, LocalCrm, job, message
@@ -36,7 +36,7 @@ def sum_of(calls: CallCounts) -> int:
     return calls.link + calls.unlink + calls.read + calls.lookup
 
 
-class Seen(Watch):
+class RecordingCallbacks(RunCallbacks):
     """Keeps what it is told."""
 
     def __init__(self, answer: bool | None = None) -> None:
@@ -44,30 +44,30 @@ class Seen(Watch):
         self.answer = answer
         self.phases: list[str] = []
         self.warnings: list[str] = []
-        self.told: list[Progress] = []
+        self.progress_calls: list[RunProgress] = []
         self.failed: list[Result] = []
-        self.questions: list[Question] = []
+        self.questions: list[ConfirmationRequest] = []
 
-    def phase(self, text: str) -> None:
+    def on_phase(self, text: str) -> None:
         self.phases.append(text)
 
-    def warn(self, text: str) -> None:
+    def on_warning(self, text: str) -> None:
         self.warnings.append(text)
 
-    def progress(self, progress: Progress) -> None:
-        self.told.append(progress)
+    def on_progress(self, progress: RunProgress) -> None:
+        self.progress_calls.append(progress)
 
-    def not_done(self, result: Result) -> None:
+    def on_failure(self, result: Result) -> None:
         self.failed.append(result)
 
-    def confirm(self, question: Question) -> bool:
+    def confirm(self, question: ConfirmationRequest) -> bool:
         self.questions.append(question)
         return bool(self.answer)
 
 
 async def test_a_program_sees_the_run_go_on(tmp_path: Path, connection: Connection) -> None:
-    watch = Seen()
-    summary = await run(job(tmp_path), connection, watch=watch)
+    watch = RecordingCallbacks()
+    summary = await run(job(tmp_path), connection, callbacks=watch)
     assert (summary.counts["done"], summary.exit_code) == (30, 0)
     assert watch.phases == [
         "Checking the mapping",
@@ -75,11 +75,11 @@ async def test_a_program_sees_the_run_go_on(tmp_path: Path, connection: Connecti
         "Looking up names",
         "Sending",
     ]
-    settled = [progress.settled for progress in watch.told]
+    settled = [progress.settled for progress in watch.progress_calls]
     assert settled == sorted(settled)
-    assert settled[-1] == watch.told[-1].rows == 30
-    gauge = watch.told[-1].gauge
-    assert (gauge.spent, gauge.cap) == (sum_of(summary.calls), 20)
+    assert settled[-1] == watch.progress_calls[-1].rows == 30
+    gauge = watch.progress_calls[-1].metrics
+    assert (gauge.credits_spent, gauge.max_in_flight) == (sum_of(summary.calls), 20)
     # It was over too soon to tell how long it takes.
     assert (gauge.rate, gauge.seconds_left) == (None, None)
 
@@ -89,17 +89,17 @@ async def test_the_timeline_has_all_that_was_settled_and_all_calls_of_all_comman
 ) -> None:
     summary = await run(job(tmp_path, rows=2, deal=FOREIGN), connection)
     folder = RunFolder(tmp_path / "run")
-    first = list(timeline(folder.timeline))
+    first = list(read_timeline(folder.timeline))
     assert sum(one.settled.get("failed", 0) for one in first) == 2
     assert {str(k): sum(one.calls[k] for one in first) for k in first[0].calls} == {
         kind: getattr(summary.calls, kind) for kind in ("link", "unlink", "read", "lookup")
     }
     assert sum(sum(one.latency.values()) for one in first) == sum_of(summary.calls)
     summary = await retry(folder, connection)
-    told = list(timeline(folder.timeline))
-    assert told[: len(first)] == first
-    assert sum(one.settled.get("failed", 0) for one in told) == 4
-    assert sum(sum(one.calls.values()) for one in told) == sum_of(summary.calls)
+    stretches = list(read_timeline(folder.timeline))
+    assert stretches[: len(first)] == first
+    assert sum(one.settled.get("failed", 0) for one in stretches) == 4
+    assert sum(sum(one.calls.values()) for one in stretches) == sum_of(summary.calls)
 
 
 async def test_what_failed_before_is_counted_by_code_and_what_is_sent_again_is_to_do(
@@ -109,20 +109,20 @@ async def test_what_failed_before_is_counted_by_code_and_what_is_sent_again_is_t
     with (tmp_path / f"mapping-2-{FOREIGN}.csv").open("a", encoding="utf-8") as file:
         file.write(f"{CONTACT},{OWNER},{'f' * 64},{DEAL}\n")
     await run(asked, connection)
-    watch = Seen()
-    await retry(tmp_path / "run", connection, code="NOT_ALLOWED", watch=watch)
-    first, last = watch.told[0], watch.told[-1]
-    (other,) = first.codes
+    watch = RecordingCallbacks()
+    await retry(tmp_path / "run", connection, code="NOT_ALLOWED", callbacks=watch)
+    first, last = watch.progress_calls[0], watch.progress_calls[-1]
+    (other,) = first.failure_codes
     assert other != "NOT_ALLOWED"
-    assert (first.settled, first.codes) == (1, {other: 1})
-    assert (last.settled, last.codes) == (3, {other: 1, "NOT_ALLOWED": 2})
+    assert (first.settled, first.failure_codes) == (1, {other: 1})
+    assert (last.settled, last.failure_codes) == (3, {other: 1, "NOT_ALLOWED": 2})
 
 
 async def test_rows_for_another_contacts_deal_are_warned_of_and_named_as_they_fail(
     tmp_path: Path, connection: Connection
 ) -> None:
-    watch = Seen()
-    summary = await run(job(tmp_path, rows=2, deal=FOREIGN), connection, watch=watch)
+    watch = RecordingCallbacks()
+    summary = await run(job(tmp_path, rows=2, deal=FOREIGN), connection, callbacks=watch)
     assert summary.counts["failed"] == 2
     assert {result.code for result in watch.failed} == {"NOT_ALLOWED"}
     assert "2 rows link an email to a deal of another contact (row 1, 2)" in watch.warnings[0]
@@ -159,13 +159,13 @@ async def test_another_plan_than_the_approved_one_is_refused(
 async def test_a_ledger_of_another_plan_is_refused(tmp_path: Path, connection: Connection) -> None:
     await run(job(tmp_path, rows=2, deal=FOREIGN), connection)
     folder = RunFolder(tmp_path / "run")
-    told = folder.ledger.read_bytes().replace(message(0).encode(), message(9).encode())
-    folder.ledger.write_bytes(told)
+    content = folder.ledger.read_bytes().replace(message(0).encode(), message(9).encode())
+    folder.ledger.write_bytes(content)
     with pytest.raises(DigestError, match="differ at row 1"):
         await retry(folder, connection)
 
 
-ELSEWHERE = Connection.from_environment({"BULKLINK_DC": "eu", "BULKLINK_ACCESS_TOKEN": "x"})
+UNREACHABLE = Connection.from_environment({"BULKLINK_DC": "eu", "BULKLINK_ACCESS_TOKEN": "x"})
 RECORD = RunRecord(
     version="1", op="link", asked={}, inputs=(), created="", messages=12_040, rows=12_040
 )
@@ -178,10 +178,10 @@ LIVE = Org("1", "Acme", "Production")
     ids=["--yes", "a person says yes", "a sandbox with nobody to ask"],
 )
 def test_an_org_may_be_changed(org: Org, yes: bool, answer: bool | None) -> None:
-    watch = Seen(answer)
-    confirm(org, RECORD, Job(mappings=("m",), yes=yes), ELSEWHERE, watch)
+    watch = RecordingCallbacks(answer)
+    confirm_changes(org, RECORD, Job(mappings=("m",), yes=yes), UNREACHABLE, watch)
     if answer:
-        assert watch.questions == [Question("Acme", "Production", "link", 12_040)]
+        assert watch.questions == [ConfirmationRequest("Acme", "Production", "link", 12_040)]
 
 
 @pytest.mark.parametrize(
@@ -191,26 +191,28 @@ def test_an_org_may_be_changed(org: Org, yes: bool, answer: bool | None) -> None
 )
 def test_an_org_is_not_changed(org: Org, answer: bool | None) -> None:
     with pytest.raises(NotConfirmedError):
-        confirm(org, RECORD, Job(mappings=("m",)), ELSEWHERE, Seen(answer))
+        confirm_changes(org, RECORD, Job(mappings=("m",)), UNREACHABLE, RecordingCallbacks(answer))
 
 
-def refused(error: type[BulklinkError], *said: str) -> Any:
-    return pytest.raises(error, match="(?s)" + ".*".join(said))
+def raises_with(error: type[BulklinkError], *texts: str) -> Any:
+    return pytest.raises(error, match="(?s)" + ".*".join(texts))
 
 
 def test_a_run_goes_on_where_it_began() -> None:
-    began = RECORD.but(api_url=ELSEWHERE.api_url, data_centre="eu", org=OrgRecord("1", "Acme"))
-    check_place(began, ELSEWHERE)
-    check_org(began, Org("1", "Acme"))
-    check_org(began, Org())  # where it cannot be read
-    with refused(WrongOrgError, "Acme", "Other"):
-        check_org(began, Org("2", "Other"))
+    began = RECORD.replace(
+        api_url=UNREACHABLE.api_url, data_centre="eu", org=OrgRecord("1", "Acme")
+    )
+    check_same_host(began, UNREACHABLE)
+    check_same_org(began, Org("1", "Acme"))
+    check_same_org(began, Org())  # where it cannot be read
+    with raises_with(WrongOrgError, "Acme", "Other"):
+        check_same_org(began, Org("2", "Other"))
     us = Connection.from_environment({"BULKLINK_DC": "us", "BULKLINK_ACCESS_TOKEN": "x"})
-    with refused(WrongOrgError, "zohoapis.eu", "zohoapis.com"):
-        check_place(began, us)
+    with raises_with(WrongOrgError, "zohoapis.eu", "zohoapis.com"):
+        check_same_host(began, us)
 
 
 def test_loopback_ports_may_differ() -> None:
-    began = RECORD.but(api_url="http://127.0.0.1:1234", data_centre=None)
+    began = RECORD.replace(api_url="http://127.0.0.1:1234", data_centre=None)
     local = {"BULKLINK_API_URL": "http://127.0.0.1:4321", "BULKLINK_ACCESS_TOKEN": "x"}
-    check_place(began, Connection.from_environment(local))
+    check_same_host(began, Connection.from_environment(local))

@@ -8,17 +8,20 @@ from math import comb
 
 import pytest
 
-from bulklink.operations.sampling import drawn_from, most_wrong
+from bulklink.operations.sampling import draw_sample, max_wrong
 
 ALLOWED = Fraction(1, 20)
 
 
-def at_most(population: int, size: int, in_all: int, wrong: int) -> Fraction:
-    """The chance that a sample has so many wrong ones or fewer, if there are `in_all`."""
+def probability_of_at_most(
+    population: int, size: int, population_wrong: int, wrong: int
+) -> Fraction:
+    """The chance that a sample has so many wrong ones or fewer, if there are `population_wrong`."""
     ways = sum(
-        comb(in_all, one) * comb(population - in_all, size - one)
-        for one in range(min(wrong, size) + 1)
-        if size - one <= population - in_all
+        comb(population_wrong, sample_wrong)
+        * comb(population - population_wrong, size - sample_wrong)
+        for sample_wrong in range(min(wrong, size) + 1)
+        if size - sample_wrong <= population - population_wrong
     )
     return Fraction(ways, comb(population, size))
 
@@ -27,11 +30,11 @@ def at_most(population: int, size: int, in_all: int, wrong: int) -> Fraction:
 def test_the_bound_is_the_largest_number_that_is_not_ruled_out(population: int) -> None:
     for size in range(population + 1):
         for wrong in range(size + 1):
-            most = most_wrong(population, size, wrong)
+            most = max_wrong(population, size, wrong)
             possible = [
                 one
                 for one in range(wrong, population - size + wrong + 1)
-                if at_most(population, size, one, wrong) > ALLOWED
+                if probability_of_at_most(population, size, one, wrong) > ALLOWED
             ]
             assert most == max(possible)
 
@@ -40,15 +43,15 @@ def test_the_bound_is_the_largest_number_that_is_not_ruled_out(population: int) 
 def test_whatever_is_wrong_95_of_100_samples_bound_it(population: int, size: int) -> None:
     for in_all in range(population + 1):
         missed = max(
-            (x for x in range(size + 1) if most_wrong(population, size, x) < in_all), default=-1
+            (x for x in range(size + 1) if max_wrong(population, size, x) < in_all), default=-1
         )
-        assert missed < 0 or at_most(population, size, in_all, missed) <= ALLOWED
+        assert missed < 0 or probability_of_at_most(population, size, in_all, missed) <= ALLOWED
 
 
 def test_it_holds_over_many_draws() -> None:
     population, size, wrong = 200, 40, frozenset(range(0, 200, 13))
     missed = sum(
-        most_wrong(population, size, len(wrong & drawn_from(population, size, seed))) < len(wrong)
+        max_wrong(population, size, len(wrong & draw_sample(population, size, seed))) < len(wrong)
         for seed in range(3000)
     )
     assert 0 < missed / 3000 <= 0.05
@@ -56,23 +59,23 @@ def test_it_holds_over_many_draws() -> None:
 
 def test_299_of_299_bound_one_percent() -> None:
     # 0.99 to the 299th power is 0.0495: of a population without end, at most 1 % is wrong
-    assert most_wrong(10**7, 299, 0) == pytest.approx(99_690, abs=30)
-    assert most_wrong(200_000, 299, 0) <= 2_000
-    assert most_wrong(200_000, 298, 0) > most_wrong(200_000, 299, 0)
+    assert max_wrong(10**7, 299, 0) == pytest.approx(99_690, abs=30)
+    assert max_wrong(200_000, 299, 0) <= 2_000
+    assert max_wrong(200_000, 298, 0) > max_wrong(200_000, 299, 0)
 
 
 def test_all_of_them_leave_nothing_open() -> None:
-    assert most_wrong(50, 50, 3) == 3
-    assert most_wrong(50, 0, 0) == 50
-    assert most_wrong(0, 0, 0) == 0
+    assert max_wrong(50, 50, 3) == 3
+    assert max_wrong(50, 0, 0) == 50
+    assert max_wrong(0, 0, 0) == 0
 
 
 def test_every_place_is_drawn_as_often_as_any_other() -> None:
-    seen = Counter(place for seed in range(4000) for place in drawn_from(20, 5, seed))
+    seen = Counter(place for seed in range(4000) for place in draw_sample(20, 5, seed))
     assert set(seen) == set(range(20))
     assert all(900 < times < 1100 for times in seen.values()), seen
 
 
 def test_a_sample_is_repeated_by_its_seed_and_no_larger_than_the_whole() -> None:
-    assert drawn_from(1000, 10, 3) == drawn_from(1000, 10, 3) != drawn_from(1000, 10, 4)
-    assert drawn_from(4, 10, 1) == frozenset(range(4))
+    assert draw_sample(1000, 10, 3) == draw_sample(1000, 10, 3) != draw_sample(1000, 10, 4)
+    assert draw_sample(4, 10, 1) == frozenset(range(4))

@@ -20,7 +20,7 @@ from bulklink.ledger.records import (
     timestamp,
     unsent_line,
 )
-from bulklink.ledger.state import Calls, mend, replay
+from bulklink.ledger.state import CallTotals, repair_torn_line, replay
 from bulklink.models import Op, Status
 
 TS = "2026-11-22T10:15:00.000Z"
@@ -59,11 +59,11 @@ def test_what_is_written_is_counted(
         for n, (op, attempt) in enumerate(calls, 1)
     ]
     lines += [result_line(TS, result(row, status)) for row, status in states.items()]
-    told = replay(write(tmp_path / "ledger.jsonl", *lines))
+    ledger_state = replay(write(tmp_path / "ledger.jsonl", *lines))
     for status in Status:
-        assert told.counts[status] == list(states.values()).count(status)
-    assert told.calls.link == sum(op == "link" for op, _ in calls)
-    assert told.calls.retried == sum(attempt > 1 for _, attempt in calls)
+        assert ledger_state.counts[status] == list(states.values()).count(status)
+    assert ledger_state.calls.link == sum(op == "link" for op, _ in calls)
+    assert ledger_state.calls.retried == sum(attempt > 1 for _, attempt in calls)
 
 
 def test_a_call_that_was_kept_back_leaves_no_trace(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_call_that_was_kept_back_leaves_no_trace(tmp_path: Path) -> None:
     first, again = CallLine(1, "link", 1, "1", (1,)), CallLine(2, "link", 2, "1", (1,))
     untouched = CallLine(3, "unlink", 1, "1", (2,))
     half, read = CallLine(4, "link", 1, "1", (3,)), CallLine(5, "read", 2, "1", (3,))
-    told = replay(
+    ledger_state = replay(
         write(
             tmp_path / "ledger.jsonl",
             *(call_line(TS, line) for line in (first, again, untouched)),
@@ -80,11 +80,19 @@ def test_a_call_that_was_kept_back_leaves_no_trace(tmp_path: Path) -> None:
             *(unsent_line(TS, line) for line in (again, untouched, half, read)),
         )
     )
-    assert (told.open[1].asked, told.open[1].call, told.open[1].attempts) == ("link", 1, 1)
-    assert 2 not in told.open
-    assert (told.open[3].asked, told.open[3].unlinked) == (None, True)
-    assert told.calls == Calls(link=1)
-    assert told.next_call == 6
+    assert (
+        ledger_state.open_rows[1].last_op,
+        ledger_state.open_rows[1].last_call,
+        ledger_state.open_rows[1].attempts,
+    ) == (
+        "link",
+        1,
+        1,
+    )
+    assert 2 not in ledger_state.open_rows
+    assert (ledger_state.open_rows[3].last_op, ledger_state.open_rows[3].unlinked) == (None, True)
+    assert ledger_state.calls == CallTotals(link=1)
+    assert ledger_state.next_call == 6
 
 
 def test_a_torn_last_line_does_not_count(tmp_path: Path) -> None:
@@ -96,10 +104,10 @@ def test_a_torn_last_line_does_not_count(tmp_path: Path) -> None:
 def test_a_torn_last_line_is_cut_off_and_kept_before_anything_is_added(tmp_path: Path) -> None:
     whole = result_line(TS, result(1, Status.DONE))
     path, torn = write(tmp_path / "ledger.jsonl", whole, whole[:30]), tmp_path / "ledger.torn"
-    mend(path, torn)
+    repair_torn_line(path, torn)
     assert path.read_bytes() == whole
     assert torn.read_bytes() == whole[:30] + b"\n"
-    mend(path, torn)
+    repair_torn_line(path, torn)
     assert torn.read_bytes() == whole[:30] + b"\n"
 
 

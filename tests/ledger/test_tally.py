@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulklink.errors import LedgerError
-from bulklink.ledger.records import Result, code_of, result_line, step_line
-from bulklink.ledger.statistics import OTHERS, tally
+from bulklink.ledger.records import Result, failure_code, result_line, step_line
+from bulklink.ledger.statistics import OTHER_CODES, count_results
 from bulklink.models import Op, Status
 
 FAILED = (Status.FAILED, Status.IN_DOUBT)
@@ -22,7 +22,7 @@ def result(row: int, status: Status, code: str | None = None, op: Op | None = Op
 
 
 def write(path: Path, results: list[Result]) -> Path:
-    path.write_bytes(b"".join(result_line("2026-01-01T00:00:00.000Z", one) for one in results))
+    path.write_bytes(b"".join(result_line("2026-01-01T00:00:00.000Z", item) for item in results))
     return path
 
 
@@ -41,35 +41,37 @@ RESULTS = st.lists(
 @given(results=RESULTS)
 def test_it_is_what_counting_the_last_results_gives(results: list[Result], tmp_path: Path) -> None:
     last = {one.row: one for one in results}
-    told = tally(write(tmp_path / "ledger.jsonl", results))
-    assert told.rows == Counter((one.op, one.status) for one in last.values())
-    codes = Counter(code_of(one) for one in last.values() if one.status in FAILED)
-    assert {one.code: one.count for one in told.failures} == codes
-    counts = [one.count for one in told.failures]
+    statistics = count_results(write(tmp_path / "ledger.jsonl", results))
+    assert statistics.counts == Counter((one.op, one.status) for one in last.values())
+    codes = Counter(failure_code(one) for one in last.values() if one.status in FAILED)
+    assert {one.code: one.count for one in statistics.failures} == codes
+    counts = [one.count for one in statistics.failures]
     assert counts == sorted(counts, reverse=True)
-    for one in told.failures:
+    for one in statistics.failures:
         example = last[one.example.row]
-        assert (code_of(example), example.status in FAILED) == (one.code, True)
+        assert (failure_code(example), example.status in FAILED) == (one.code, True)
 
 
 def test_codes_without_end_take_memory_for_a_few(tmp_path: Path) -> None:
     results = [result(row, Status.FAILED, f"C{row}") for row in range(1, 400)]
-    told = tally(write(tmp_path / "ledger.jsonl", [*results, result(400, Status.DONE)]))
-    assert sum(one.count for one in told.failures) == 399
-    assert told.failures[0].code == OTHERS
-    assert len(told.failures) < 255
-    assert told.rows[Op.LINK, Status.DONE] == 1
+    statistics = count_results(
+        write(tmp_path / "ledger.jsonl", [*results, result(400, Status.DONE)])
+    )
+    assert sum(one.count for one in statistics.failures) == 399
+    assert statistics.failures[0].code == OTHER_CODES
+    assert len(statistics.failures) < 255
+    assert statistics.counts[Op.LINK, Status.DONE] == 1
 
 
 def test_a_torn_end_does_not_count_and_a_damaged_line_is_named(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.jsonl"
     whole = result_line("2026-01-01T00:00:00.000Z", result(1, Status.DONE))
     ledger.write_bytes(step_line("2026-01-01T00:00:00.000Z", 1) + whole + whole[:40])
-    assert tally(ledger).rows == {(Op.LINK, Status.DONE): 1}
+    assert count_results(ledger).counts == {(Op.LINK, Status.DONE): 1}
     ledger.write_bytes(whole + b"{}\n")
     with pytest.raises(LedgerError, match="no ledger line"):
-        tally(ledger)
+        count_results(ledger)
 
 
 def test_a_run_without_a_ledger_has_no_rows(tmp_path: Path) -> None:
-    assert not tally(tmp_path / "ledger.jsonl").rows
+    assert not count_results(tmp_path / "ledger.jsonl").counts

@@ -21,7 +21,7 @@ from bulklink.ledger.records import (
     step_line,
     unsent_line,
 )
-from bulklink.ledger.search import answers_to, lines_of
+from bulklink.ledger.search import find_answers, find_message_lines
 from bulklink.models import Op, Status
 
 TS = "2026-11-22T10:15:00.000Z"
@@ -65,24 +65,26 @@ def test_the_search_finds_what_reading_all_lines_finds(
     path = tmp_path / "ledger.jsonl"
     path.write_bytes(b"".join(lines))
     plain = [orjson.loads(line) for line in lines]
-    assert list(lines_of(path, "m3", rows)) == [one for one in plain if concerns(one, "m3", rows)]
+    assert list(find_message_lines(path, "m3", rows)) == [
+        one for one in plain if concerns(one, "m3", rows)
+    ]
 
 
 def test_a_line_across_two_blocks_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_BLOCK", 64)
     path = tmp_path / "ledger.jsonl"
     path.write_bytes(call([2]) + result(1) + result(2) + result(3))
-    assert len(list(lines_of(path, "m2", {2}))) == 2
+    assert len(list(find_message_lines(path, "m2", {2}))) == 2
 
 
 def test_torn_and_damaged_lines_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     path.write_bytes(b'{"row":2,\n' + b'["row":2,]\n' + result(2) + result(2)[:90])
-    assert len(list(lines_of(path, "m2", {2}))) == 1
-    assert list(lines_of(tmp_path / "none", "m2", {2})) == []
+    assert len(list(find_message_lines(path, "m2", {2}))) == 1
+    assert list(find_message_lines(tmp_path / "none", "m2", {2})) == []
 
 
 def test_kept_answers_are_found_by_their_call(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     path.write_bytes(b"".join(answer_line(TS, n, "link", 400, '"call":12,') for n in range(1, 15)))
-    assert [answer["call"] for answer in answers_to(path, {2, 12})] == [2, 12]
+    assert [answer["call"] for answer in find_answers(path, {2, 12})] == [2, 12]

@@ -88,7 +88,7 @@ async def test_what_was_taken_is_written_also_when_the_run_is_cancelled() -> Non
     with anyio.CancelScope() as scope:
         async with open_ledger(disk) as ledger:
             ledger.append(b"result\n")
-            ledger.keep_answer(b"answer\n")
+            ledger.append_answer(b"answer\n")
             scope.cancel()
             await anyio.sleep(1)
     assert disk.ledger == b"result\n"
@@ -97,7 +97,7 @@ async def test_what_was_taken_is_written_also_when_the_run_is_cancelled() -> Non
 
 async def test_a_full_disk_is_told_to_all_who_wait_and_to_all_who_come_later() -> None:
     disk = SlowDisk(fails_at=1)
-    told: list[str] = []
+    errors_seen: list[str] = []
     with pytest.raises(LedgerError, match="No space left"):
         async with open_ledger(disk) as ledger:
             await ledger.commit(b"call 1\n")
@@ -106,12 +106,12 @@ async def test_a_full_disk_is_told_to_all_who_wait_and_to_all_who_come_later() -
                 try:
                     await ledger.commit(b"call %d\n" % number)
                 except LedgerError as error:
-                    told.append(error.message)
+                    errors_seen.append(error.message)
 
             async with anyio.create_task_group() as group:
                 for number in range(5):
                     group.start_soon(wait, number)
-            assert len(told) == 5
+            assert len(errors_seen) == 5
             ledger.append(b"result\n")
     assert disk.ledger == b"call 1\n"
 

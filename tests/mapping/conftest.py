@@ -10,7 +10,7 @@ import pytest
 
 from bulklink.mapping.database import literal
 
-from .desk import HEADER, Desk
+from .desk import HEADER, MappingPlanner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path) -> Iterator[MappingPlanner]:
     """A folder in which mappings are planned; no temporary file may be left in it."""
-    made = Desk(tmp_path)
-    yield made
-    made.close()
+    mapping_planner = MappingPlanner(tmp_path)
+    yield mapping_planner
+    mapping_planner.close()
 
 
 @pytest.fixture
@@ -34,16 +34,16 @@ def empty() -> io.BytesIO:
 @pytest.fixture
 def shuffled(tmp_path: Path) -> Path:
     """A sealed plan whose rows were put into another order."""
-    desk = Desk(tmp_path)
-    sealed = desk.plan(HEADER + "".join(f"{n},2,m,5,\n" for n in range(1, 9))).sealed
-    desk.close()
+    planner = MappingPlanner(tmp_path)
+    sealed = planner.plan(HEADER + "".join(f"{n},2,m,5,\n" for n in range(1, 9))).sealed
+    planner.close()
     target = tmp_path / "shuffled.parquet"
     with duckdb.connect() as connection:
         plan = f"read_parquet('{sealed.path}')"
-        said = connection.execute(
+        key_values = connection.execute(
             f"SELECT decode(key), decode(value) FROM parquet_kv_metadata('{sealed.path}')"
         ).fetchall()
-        metadata = ", ".join(f"{key}: {literal(value)}" for key, value in said)
+        metadata = ", ".join(f"{key}: {literal(value)}" for key, value in key_values)
         connection.execute(
             f"COPY (SELECT * FROM {plan} ORDER BY bulklink_row % 3) "
             f"TO '{target}' (FORMAT parquet, KV_METADATA {{{metadata}}})"

@@ -10,37 +10,37 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bulklink.mapping import (
-    Checked,
+    CheckedMapping,
     DuplicateRow,
-    Fault,
-    PlanShape,
-    Reading,
+    MappingOptions,
+    PlanStats,
     RefusedRow,
+    RowFault,
     SealedPlan,
     check,
-    sources,
+    find_sources,
 )
 from bulklink.mapping.database import Database
-from bulklink.mapping.interrupt import Stop
-from bulklink.mapping.plan_layout import relation
+from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.plan_layout import plan_relation
 from bulklink.models import Message, Op
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-LINK = Reading(op=Op.LINK)
-UNLINK = Reading(op=Op.UNLINK)
-RELINK = Reading(op=Op.RELINK)
-MIXED = Reading(op=None)
+LINK = MappingOptions(op=Op.LINK)
+UNLINK = MappingOptions(op=Op.UNLINK)
+RELINK = MappingOptions(op=Op.RELINK)
+MIXED = MappingOptions(op=None)
 
 HEADER = "contact_id,owner_id,message_id,deal_id,Note\n"
 
 
-class Found:
+class PlannedMapping:
     """All that planning says of one mapping, asked for when a test looks at it."""
 
-    def __init__(self, checked: Checked, folder: Path) -> None:
+    def __init__(self, checked: CheckedMapping, folder: Path) -> None:
         self._checked = checked
         self._folder = folder
         self.rows = checked.rows
@@ -49,23 +49,23 @@ class Found:
         self.messages = checked.messages
         self.left_out = checked.left_out
         self.warnings = checked.warnings
-        self.unclosed = checked.unclosed_quote
+        self.unclosed_quote = checked.unclosed_quote
 
     @cached_property
-    def faults(self) -> list[Fault]:
+    def faults(self) -> list[RowFault]:
         return list(self._checked.faults())
 
     @cached_property
-    def refused(self) -> list[RefusedRow]:
+    def refused_rows(self) -> list[RefusedRow]:
         return list(self._checked.refused_rows())
 
     @cached_property
-    def repeated(self) -> list[DuplicateRow]:
+    def duplicate_rows(self) -> list[DuplicateRow]:
         return list(self._checked.duplicate_rows())
 
     @cached_property
-    def shape(self) -> PlanShape:
-        return self._checked.shape()
+    def shape(self) -> PlanStats:
+        return self._checked.plan_stats()
 
     @property
     def reasons(self) -> dict[int, tuple[str, str | None]]:
@@ -78,7 +78,7 @@ class Found:
         return SealedPlan(self._folder / "plan.parquet")
 
     @cached_property
-    def sent(self) -> list[Message]:
+    def sealed_messages(self) -> list[Message]:
         return [message for chunk in self.sealed.chunks() for message in chunk]
 
     @cached_property
@@ -94,14 +94,14 @@ class Found:
         return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
 
 
-class Desk:
+class MappingPlanner:
     """Plans mappings in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.scratch = folder / "scratch"
         self.scratch.mkdir(exist_ok=True)
-        self._open: list[Checked] = []
+        self._open_checks: list[CheckedMapping] = []
 
     def write(self, content: str | bytes, name: str = "mapping.csv") -> str:
         """Write a mapping file and return its path."""
@@ -109,42 +109,49 @@ class Desk:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return str(path)
 
-    def check(self, names: Sequence[str], reading: Reading = LINK, **options: Any) -> Checked:
+    def check(
+        self, names: Sequence[str], mapping_options: MappingOptions = LINK, **options: Any
+    ) -> CheckedMapping:
         """Check files that are there; the desk closes what was made."""
-        inputs = sources(names, options.pop("format", None))
-        checked = check(inputs, reading, self.scratch, **options)
-        self._open.append(checked)
+        inputs = find_sources(names, options.pop("format", None))
+        checked = check(inputs, mapping_options, self.scratch, **options)
+        self._open_checks.append(checked)
         return checked
 
     def plan(
-        self, content: str | bytes, reading: Reading = LINK, name: str = "mapping.csv"
-    ) -> Found:
+        self,
+        content: str | bytes,
+        mapping_options: MappingOptions = LINK,
+        name: str = "mapping.csv",
+    ) -> PlannedMapping:
         """Write one file and plan it."""
-        return self.plan_files([self.write(content, name)], reading)
+        return self.plan_files([self.write(content, name)], mapping_options)
 
-    def plan_files(self, names: Sequence[str], reading: Reading = LINK, **options: Any) -> Found:
+    def plan_files(
+        self, names: Sequence[str], mapping_options: MappingOptions = LINK, **options: Any
+    ) -> PlannedMapping:
         """Plan files that are there."""
-        return Found(self.check(names, reading, **options), self.folder)
+        return PlannedMapping(self.check(names, mapping_options, **options), self.folder)
 
     def close(self) -> None:
         """Close all that was checked; nothing of it may be left."""
-        for checked in self._open:
+        for checked in self._open_checks:
             checked.close()
         assert list(self.scratch.iterdir()) == []
 
 
 def read_plan(path: Path) -> list[dict[str, Any]]:
     """Read a sealed plan in its own order."""
-    with closing(Database(path.with_name("spill"), Stop(), threads=1)) as database:
-        names = [row[0] for row in database.rows(f"DESCRIBE FROM {relation(database, path)}")]
-        rows = list(database.rows(f"SELECT * FROM {relation(database, path)}"))
+    with closing(Database(path.with_name("spill"), PlanningStop(), threads=1)) as database:
+        names = [row[0] for row in database.rows(f"DESCRIBE FROM {plan_relation(database, path)}")]
+        rows = list(database.rows(f"SELECT * FROM {plan_relation(database, path)}"))
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def ask(path: Path, selected: str) -> tuple[Any, ...]:
+def query_plan(path: Path, columns: str) -> tuple[Any, ...]:
     """Ask a sealed plan for one row of aggregates."""
-    with closing(Database(path.with_name("spill"), Stop(), threads=1)) as database:
-        return database.one(f"SELECT {selected} FROM {relation(database, path)}")
+    with closing(Database(path.with_name("spill"), PlanningStop(), threads=1)) as database:
+        return database.fetch_one(f"SELECT {columns} FROM {plan_relation(database, path)}")
 
 
 def as_csv(header: Sequence[str], rows: Iterable[Sequence[str]], **dialect: Any) -> str:

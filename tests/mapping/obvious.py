@@ -11,20 +11,20 @@ from bulklink.models import Op
 IDS = ("contact_id", "owner_id", "message_id", "deal_id")
 
 
-class Verdict(NamedTuple):
+class ExpectedRow(NamedTuple):
     """What becomes of one row: `good`, `duplicate` of a row, `conflict` with rows, or a reason."""
 
-    what: str
+    outcome: str
     column: str | None = None
-    others: tuple[int, ...] = ()
+    other_rows: tuple[int, ...] = ()
 
 
-def clean(cell: str) -> str:
+def clean_id(cell: str) -> str:
     """Strip what spreadsheets and Zoho's export put around an id."""
     text = cell.strip()
     text = text.removeprefix("'").strip()
-    found = re.fullmatch(r'="(.*)"', text, re.DOTALL)
-    text = found[1].strip() if found else text
+    formula = re.fullmatch(r'="(.*)"', text, re.DOTALL)
+    text = formula[1].strip() if formula else text
     text = text.removeprefix("'").strip()
     return text.removeprefix("zcrm_").strip()
 
@@ -41,78 +41,81 @@ def id_fault(column: str, text: str) -> str | None:
     return "bad-id"
 
 
-def plan(rows: list[dict[str, str] | None], op: Op | None) -> list[Verdict]:
+def expected_rows(rows: list[dict[str, str] | None], op: Op | None) -> list[ExpectedRow]:
     """Judge every row of a mapping; None is a broken record."""
-    checked = [_first_fault(row, op) for row in rows]
-    _refuse_rounded(rows, checked, op)
+    first_faults = [_first_fault(row, op) for row in rows]
+    _refuse_rounded(rows, first_faults, op)
     groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for number, row in enumerate(rows):
-        if row is not None and checked[number] is None:
-            groups[tuple(clean(row[column]) for column in IDS[:3])].append(number)
-    verdicts = [found or Verdict("good") for found in checked]
+        if row is not None and first_faults[number] is None:
+            groups[tuple(clean_id(row[column]) for column in IDS[:3])].append(number)
+    outcomes = [fault or ExpectedRow("good") for fault in first_faults]
     for numbers in groups.values():
-        wanted = {_wanted(rows[number], op) for number in numbers}
+        targets = {_target(rows[number], op) for number in numbers}
         for number in numbers:
-            if len(wanted) > 1:
-                others = tuple(other + 1 for other in numbers if other != number)
-                verdicts[number] = Verdict("conflict", None, others)
+            if len(targets) > 1:
+                other_rows = tuple(
+                    other_number + 1 for other_number in numbers if other_number != number
+                )
+                outcomes[number] = ExpectedRow("conflict", None, other_rows)
             elif number != numbers[0]:
-                verdicts[number] = Verdict("duplicate", None, (numbers[0] + 1,))
-    return verdicts
+                outcomes[number] = ExpectedRow("duplicate", None, (numbers[0] + 1,))
+    return outcomes
 
 
-def _first_fault(row: dict[str, str] | None, op: Op | None) -> Verdict | None:
+def _first_fault(row: dict[str, str] | None, op: Op | None) -> ExpectedRow | None:
     if row is None:
-        return Verdict("broken-record")
-    stated = row.get("op", "").strip().lower()
-    if op is None and not stated:
-        return Verdict("missing-value", "op")
-    if stated and (stated not in list(Op) or (op is not None and stated != op)):
-        return Verdict("bad-op", "op")
-    for column in _checked_columns(stated, op):
-        fault = id_fault(column, clean(row[column]))
+        return ExpectedRow("broken-record")
+    row_op = row.get("op", "").strip().lower()
+    if op is None and not row_op:
+        return ExpectedRow("missing-value", "op")
+    if row_op and (row_op not in list(Op) or (op is not None and row_op != op)):
+        return ExpectedRow("bad-op", "op")
+    for column in _checked_columns(row_op, op):
+        fault = id_fault(column, clean_id(row[column]))
         if fault:
-            return Verdict(fault, column)
+            return ExpectedRow(fault, column)
     return None
 
 
-def _checked_columns(stated: str, op: Op | None) -> tuple[str, ...]:
-    return IDS[:3] if (op or stated) == Op.UNLINK else IDS
+def _checked_columns(row_op: str, op: Op | None) -> tuple[str, ...]:
+    return IDS[:3] if (op or row_op) == Op.UNLINK else IDS
 
 
 def _refuse_rounded(
-    rows: list[dict[str, str] | None], checked: list[Verdict | None], op: Op | None
+    rows: list[dict[str, str] | None], first_faults: list[ExpectedRow | None], op: Op | None
 ) -> None:
-    many: Counter[tuple[str, int]] = Counter()
+    totals: Counter[tuple[str, int]] = Counter()
     zeros: Counter[tuple[str, int]] = Counter()
     for column, text in _long_ids(rows, op):
-        many[column, len(text)] += 1
+        totals[column, len(text)] += 1
         zeros[column, len(text)] += not text[15:].strip("0")
     for number, row in enumerate(rows):
-        before = checked[number]
+        earlier_fault = first_faults[number]
         for column, text in _long_ids([row], op):
             key = (column, len(text))
-            if before is not None and (
-                before.column not in IDS or IDS.index(before.column) <= IDS.index(column)
+            if earlier_fault is not None and (
+                earlier_fault.column not in IDS
+                or IDS.index(earlier_fault.column) <= IDS.index(column)
             ):
                 continue
-            if not text[15:].strip("0") and zeros[key] * 100 > many[key]:
-                checked[number] = before = Verdict("rounded-id", column)
+            if not text[15:].strip("0") and zeros[key] * 100 > totals[key]:
+                first_faults[number] = earlier_fault = ExpectedRow("rounded-id", column)
 
 
 def _long_ids(rows: list[dict[str, str] | None], op: Op | None) -> list[tuple[str, str]]:
-    found = []
+    ids = []
     for row in rows:
         if row is not None:
-            stated = row.get("op", "").strip().lower()
-            for column in _checked_columns(stated, op):
-                text = clean(row[column])
+            row_op = row.get("op", "").strip().lower()
+            for column in _checked_columns(row_op, op):
+                text = clean_id(row[column])
                 if column != "message_id" and re.fullmatch(r"[0-9]{16,100}", text):
-                    found.append((column, text))
-    return found
+                    ids.append((column, text))
+    return ids
 
 
-def _wanted(row: dict[str, str] | None, op: Op | None) -> tuple[str, str]:
+def _target(row: dict[str, str] | None, op: Op | None) -> tuple[str, str]:
     assert row is not None
-    said = op.value if op else row["op"].strip().lower()
-    return said, "" if said == Op.UNLINK else clean(row["deal_id"])
+    row_op = op.value if op else row["op"].strip().lower()
+    return row_op, "" if row_op == Op.UNLINK else clean_id(row["deal_id"])

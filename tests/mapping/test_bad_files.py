@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from bulklink.errors import BadFileError, RefusedError, UsageError
-from bulklink.mapping import Format, Reading, sources
+from bulklink.mapping import InputFormat, MappingOptions, find_sources
 from bulklink.models import Op
 
-from .desk import HEADER, LINK, MIXED, UNLINK, Desk
+from .desk import HEADER, LINK, MIXED, UNLINK, MappingPlanner
 
 ROW = "1,2,m,5,\n"
 
@@ -47,13 +47,13 @@ ROW = "1,2,m,5,\n"
         (HEADER.replace("Note", "caf\u00e9").encode("latin-1"), LINK, "not UTF-8", "UTF-8"),
         (
             HEADER + ROW,
-            Reading(Op.LINK, columns=(("owner_id", "Ownr"),)),
+            MappingOptions(Op.LINK, columns=(("owner_id", "Ownr"),)),
             "No header is called 'Ownr'",
             "'owner_id'",
         ),
         (
             HEADER + ROW,
-            Reading(Op.LINK, only=(("Nota", "x"),)),
+            MappingOptions(Op.LINK, only=(("Nota", "x"),)),
             "No header is called 'Nota'",
             "'Note'",
         ),
@@ -77,7 +77,7 @@ ROW = "1,2,m,5,\n"
     ],
 )
 def test_a_mapping_that_cannot_be_read_says_what_where_and_what_to_do(
-    desk: Desk, content: str | bytes, reading: Reading, message: str, advice: str
+    desk: MappingPlanner, content: str | bytes, reading: MappingOptions, message: str, advice: str
 ) -> None:
     name = desk.write(content)
     with pytest.raises(BadFileError) as raised:
@@ -90,17 +90,17 @@ def test_a_mapping_that_cannot_be_read_says_what_where_and_what_to_do(
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadFileError, match="no such file") as raised:
-        sources([str(tmp_path / "none.csv")])
+        find_sources([str(tmp_path / "none.csv")])
     assert raised.value.where.endswith("none.csv")
 
 
 def test_a_folder_is_no_mapping(tmp_path: Path) -> None:
     with pytest.raises(BadFileError, match="a folder"):
-        sources([str(tmp_path)])
+        find_sources([str(tmp_path)])
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
-def test_a_file_that_may_not_be_read_is_named(desk: Desk) -> None:
+def test_a_file_that_may_not_be_read_is_named(desk: MappingPlanner) -> None:
     name = desk.write(HEADER + ROW)
     Path(name).chmod(0)
     with pytest.raises(BadFileError, match="cannot be read"):
@@ -113,37 +113,37 @@ def test_a_file_that_may_not_be_read_is_named(desk: Desk) -> None:
     ids=["no-suffix-that-tells", "standard-input", "unknown-format", "twice", "none"],
 )
 def test_a_format_that_cannot_be_told_is_wrong_usage(
-    desk: Desk, names: list[str], wanted: str | None
+    desk: MappingPlanner, names: list[str], wanted: str | None
 ) -> None:
     paths = [name if name == "-" else desk.write("x", name) for name in names]
     with pytest.raises(UsageError):
-        sources(paths, wanted)
+        find_sources(paths, wanted)
 
 
-def test_the_name_tells_the_format_and_the_option_tells_the_rest(desk: Desk) -> None:
+def test_the_name_tells_the_format_and_the_option_tells_the_rest(desk: MappingPlanner) -> None:
     names = [desk.write("x", name) for name in ("a.CSV", "b.ndjson", "c.txt")]
-    assert [source.format for source in sources([*names, "-"], "jsonl")] == [
-        Format.CSV,
-        Format.JSONL,
-        Format.JSONL,
-        Format.JSONL,
+    assert [source.format for source in find_sources([*names, "-"], "jsonl")] == [
+        InputFormat.CSV,
+        InputFormat.JSONL,
+        InputFormat.JSONL,
+        InputFormat.JSONL,
     ]
 
 
-def test_standard_input_is_read_like_a_file(desk: Desk) -> None:
+def test_standard_input_is_read_like_a_file(desk: MappingPlanner) -> None:
     given = io.BytesIO((HEADER + ROW).encode())
     found = desk.plan_files(["-"], format="csv", standard_input=given)
     assert [row["bulklink_file"] for row in found.plan] == ["-"]
 
 
-def test_an_empty_standard_input_is_refused(desk: Desk) -> None:
+def test_an_empty_standard_input_is_refused(desk: MappingPlanner) -> None:
     with pytest.raises(BadFileError, match="nothing in it"):
         desk.plan_files(["-"], format="jsonl", standard_input=io.BytesIO())
 
 
 if sys.platform != "win32":
 
-    def test_a_named_pipe_is_read_once(desk: Desk) -> None:
+    def test_a_named_pipe_is_read_once(desk: MappingPlanner) -> None:
         pipe = desk.folder / "pipe.csv"
         os.mkfifo(pipe)
         writer = threading.Thread(target=pipe.write_text, args=(HEADER + ROW,))
@@ -155,16 +155,16 @@ if sys.platform != "win32":
 @pytest.mark.parametrize(
     "reading",
     [
-        Reading(Op.LINK, columns=(("contact", "x"),)),
-        Reading(Op.LINK, columns=(("owner_id", "x"), ("owner_id", "y"))),
-        Reading(Op.LINK, defaults=(("note", "x"),)),
-        Reading(Op.LINK, defaults=(("owner_id", "4.15E+18"),)),
-        Reading(Op.LINK, defaults=(("deal_id", "five"),)),
+        MappingOptions(Op.LINK, columns=(("contact", "x"),)),
+        MappingOptions(Op.LINK, columns=(("owner_id", "x"), ("owner_id", "y"))),
+        MappingOptions(Op.LINK, defaults=(("note", "x"),)),
+        MappingOptions(Op.LINK, defaults=(("owner_id", "4.15E+18"),)),
+        MappingOptions(Op.LINK, defaults=(("deal_id", "five"),)),
     ],
     ids=["no-such-column", "twice", "default-of-no-column", "rounded-default", "bad-default"],
 )
 def test_options_about_columns_that_make_no_sense_are_wrong_usage(
-    desk: Desk, reading: Reading
+    desk: MappingPlanner, reading: MappingOptions
 ) -> None:
     with pytest.raises(UsageError):
         desk.plan(HEADER + ROW, reading)
@@ -181,24 +181,24 @@ def test_options_about_columns_that_make_no_sense_are_wrong_usage(
     ids=["case-and-spaces", "renamed", "renamed-in-any-case", "chosen-of-two"],
 )
 def test_headers_are_found_or_named(
-    desk: Desk, header: str, columns: tuple[tuple[str, str], ...]
+    desk: MappingPlanner, header: str, columns: tuple[tuple[str, str], ...]
 ) -> None:
     cells = "1,2,m,5" + ",9" * (header.count(",") - 3)
-    found = desk.plan(f"{header}{cells}\n", Reading(Op.LINK, columns=columns))
-    assert found.sent[0].contact_id == "1"
+    found = desk.plan(f"{header}{cells}\n", MappingOptions(Op.LINK, columns=columns))
+    assert found.sealed_messages[0].contact_id == "1"
 
 
 @pytest.mark.parametrize(
     ("header", "reading", "message", "advice"),
     [
-        ("Note,note", Reading(Op.LINK, only=(("NOTE", None),)), "'Note', 'note'", "just as"),
-        ("Note,Note", Reading(Op.LINK, only=(("Note", None),)), "called 'Note'", "Rename"),
-        ("Id,ID", Reading(Op.LINK, columns=(("op", "i d"),)), "'Id', 'ID'", "just as"),
+        ("Note,note", MappingOptions(Op.LINK, only=(("NOTE", None),)), "'Note', 'note'", "just as"),
+        ("Note,Note", MappingOptions(Op.LINK, only=(("Note", None),)), "called 'Note'", "Rename"),
+        ("Id,ID", MappingOptions(Op.LINK, columns=(("op", "i d"),)), "'Id', 'ID'", "just as"),
     ],
     ids=["only-alike", "only-the-same", "column-alike"],
 )
 def test_a_header_that_may_be_several_is_not_guessed(
-    desk: Desk, header: str, reading: Reading, message: str, advice: str
+    desk: MappingPlanner, header: str, reading: MappingOptions, message: str, advice: str
 ) -> None:
     name = desk.write(f"contact_id,owner_id,message_id,deal_id,{header}\n1,2,m,5,x,y\n")
     with pytest.raises(BadFileError) as raised:
@@ -208,9 +208,9 @@ def test_a_header_that_may_be_several_is_not_guessed(
     assert raised.value.where in (name, "--only")
 
 
-def test_a_header_as_it_is_written_beats_those_that_are_alike(desk: Desk) -> None:
+def test_a_header_as_it_is_written_beats_those_that_are_alike(desk: MappingPlanner) -> None:
     text = "contact_id,owner_id,message_id,deal_id,Note,note\n1,2,m,5,,y\n"
-    assert desk.plan(text, Reading(Op.LINK, only=(("note", "y"),))).messages == 1
+    assert desk.plan(text, MappingOptions(Op.LINK, only=(("note", "y"),))).messages == 1
 
 
 @pytest.mark.parametrize(
@@ -222,22 +222,24 @@ def test_a_header_as_it_is_written_beats_those_that_are_alike(desk: Desk) -> Non
     ids=["two", "one"],
 )
 def test_a_missing_column_is_answered_with_the_nearest_headers(
-    desk: Desk, headers: str, named: str
+    desk: MappingPlanner, headers: str, named: str
 ) -> None:
     with pytest.raises(BadFileError, match="no column contact_id") as raised:
         desk.plan(f"{headers}\n{headers}\n")
     assert all(part in raised.value.advice for part in named.split(", "))
 
 
-def test_an_unknown_column_is_answered_with_the_nearest(desk: Desk) -> None:
+def test_an_unknown_column_is_answered_with_the_nearest(desk: MappingPlanner) -> None:
     with pytest.raises(UsageError) as raised:
-        desk.plan(HEADER + ROW, Reading(Op.LINK, columns=(("contactid", "x"),)))
+        desk.plan(HEADER + ROW, MappingOptions(Op.LINK, columns=(("contactid", "x"),)))
     assert raised.value.advice.startswith("The nearest is contact_id. The columns are op, ")
 
 
-def test_a_missing_column_in_an_encoding_that_was_given_asks_for_it_too(desk: Desk) -> None:
+def test_a_missing_column_in_an_encoding_that_was_given_asks_for_it_too(
+    desk: MappingPlanner,
+) -> None:
     with pytest.raises(BadFileError, match="no column") as raised:
-        desk.plan("a,b\n1,2\n", Reading(Op.LINK, encoding="cp1252"))
+        desk.plan("a,b\n1,2\n", MappingOptions(Op.LINK, encoding="cp1252"))
     assert "--encoding" in raised.value.advice
 
 

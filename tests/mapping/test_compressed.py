@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulklink.errors import BadFileError, UsageError
-from bulklink.mapping import Format, sources
-from bulklink.mapping.input.files import content_of
-from bulklink.mapping.input.prepare import prepare
-from bulklink.mapping.interrupt import Stop
+from bulklink.mapping import InputFormat, find_sources
+from bulklink.mapping.input.files import load_content
+from bulklink.mapping.input.prepare import prepare_input
+from bulklink.mapping.interrupt import PlanningStop
 
-from .desk import HEADER, LINK, Desk
+from .desk import HEADER, LINK, MappingPlanner
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -42,28 +42,28 @@ packed = pytest.mark.parametrize(("suffix", "pack"), PACKERS.items(), ids=PACKER
 
 @packed
 def test_a_compressed_file_is_read_and_hashed_as_it_was_given(
-    desk: Desk, suffix: str, pack: Callable[[bytes], bytes]
+    desk: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes]
 ) -> None:
     given = pack(TEXT)
     checked = desk.check([desk.write(given, f"m.CSV{suffix.upper()}")])
     assert checked.messages == 2
-    (told,) = checked.inputs
-    assert (told.sha256, told.bytes) == (hashlib.sha256(given).hexdigest(), len(given))
+    (input_file,) = checked.inputs
+    assert (input_file.sha256, input_file.bytes) == (hashlib.sha256(given).hexdigest(), len(given))
 
 
 @packed
 def test_a_regular_file_that_is_compressed_is_read_by_duckdb_itself(
-    desk: Desk, empty: io.BytesIO, suffix: str, pack: Callable[[bytes], bytes]
+    desk: MappingPlanner, empty: io.BytesIO, suffix: str, pack: Callable[[bytes], bytes]
 ) -> None:
-    (source,) = sources([desk.write(pack(TEXT), f"m.csv{suffix}")])
-    prepared = prepare(source, LINK, desk.scratch, empty, Stop())
-    assert not prepared.feed.staged
+    (source,) = find_sources([desk.write(pack(TEXT), f"m.csv{suffix}")])
+    prepared = prepare_input(source, LINK, desk.scratch, empty, PlanningStop())
+    assert not prepared.csv_input.staged
     prepared.discard()
 
 
 @packed
 def test_several_compressed_parts_are_one_file(
-    desk: Desk, suffix: str, pack: Callable[[bytes], bytes]
+    desk: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes]
 ) -> None:
     parts = pack(TEXT) + pack(b"") + pack(b"1,2,c,5,z\n")
     found = desk.plan(parts, name=f"m.csv{suffix}")
@@ -73,7 +73,7 @@ def test_several_compressed_parts_are_one_file(
 @packed
 @pytest.mark.parametrize("kept", [3, 12, -9, -1])
 def test_a_compressed_file_that_is_cut_off_is_refused(
-    desk: Desk, suffix: str, pack: Callable[[bytes], bytes], kept: int
+    desk: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes], kept: int
 ) -> None:
     name = desk.write(pack(TEXT)[:kept], f"m.csv{suffix}")
     with pytest.raises(BadFileError, match="cut off") as raised:
@@ -85,7 +85,7 @@ def test_a_compressed_file_that_is_cut_off_is_refused(
 @packed
 @pytest.mark.parametrize("how", ["plain", "inside", "behind"])
 def test_a_compressed_file_that_is_damaged_is_refused(
-    desk: Desk, suffix: str, pack: Callable[[bytes], bytes], how: str
+    desk: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes], how: str
 ) -> None:
     given = pack(b"".join(b"%d,2,%d,5,x\n" % (n, n * n) for n in range(1000)))
     damaged = {
@@ -99,19 +99,19 @@ def test_a_compressed_file_that_is_damaged_is_refused(
 
 @packed
 def test_the_inner_end_of_the_name_tells_the_format(
-    desk: Desk, suffix: str, pack: Callable[[bytes], bytes]
+    desk: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes]
 ) -> None:
     line = b'{"contact_id":1,"owner_id":2,"message_id":"m","deal_id":5}'
     assert desk.plan(pack(line), name=f"m.jsonl{suffix}").messages == 1
     bare = desk.write(pack(TEXT), f"m{suffix}")
     with pytest.raises(UsageError):
-        sources([bare])
-    assert sources([bare], "csv")[0].format is Format.CSV
+        find_sources([bare])
+    assert find_sources([bare], "csv")[0].format is InputFormat.CSV
 
 
 @packed
 def test_a_compressed_file_of_nothing_is_empty(
-    desk: Desk, suffix: str, pack: Callable[[bytes], bytes]
+    desk: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes]
 ) -> None:
     with pytest.raises(BadFileError, match="empty"):
         desk.plan(pack(b""), name=f"m.csv{suffix}")
@@ -119,7 +119,7 @@ def test_a_compressed_file_of_nothing_is_empty(
 
 @packed
 def test_what_is_compressed_under_another_name_is_told(
-    desk: Desk, suffix: str, pack: Callable[[bytes], bytes]
+    desk: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes]
 ) -> None:
     with pytest.raises(BadFileError, match="compressed") as raised:
         desk.plan(pack(TEXT), name="m.csv")
@@ -128,11 +128,13 @@ def test_what_is_compressed_under_another_name_is_told(
 
 @packed
 def test_a_large_file_is_unpacked_in_little_memory(
-    desk: Desk, empty: io.BytesIO, suffix: str, pack: Callable[[bytes], bytes]
+    desk: MappingPlanner, empty: io.BytesIO, suffix: str, pack: Callable[[bytes], bytes]
 ) -> None:
-    (source,) = sources([desk.write(pack(TEXT + b"1,2,c,5,z\n" * 4_000_000), f"m.csv{suffix}")])
+    (source,) = find_sources(
+        [desk.write(pack(TEXT + b"1,2,c,5,z\n" * 4_000_000), f"m.csv{suffix}")]
+    )
     tracemalloc.start()
-    content = content_of(source, LINK, desk.scratch, empty, Stop())
+    content = load_content(source, LINK, desk.scratch, empty, PlanningStop())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert Path(content.path).stat().st_size > 40_000_000

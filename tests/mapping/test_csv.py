@@ -6,10 +6,10 @@ import csv
 
 import pytest
 
-from bulklink.mapping import Reading
+from bulklink.mapping import MappingOptions
 from bulklink.models import Op
 
-from .desk import HEADER, Desk, as_csv
+from .desk import HEADER, MappingPlanner, as_csv
 
 GOOD = "1,2,a,5,x\n"
 
@@ -45,7 +45,7 @@ GOOD = "1,2,a,5,x\n"
     ("end", "bom"), [("\n", b""), ("\r\n", b"\xef\xbb\xbf")], ids=["lf", "crlf-and-bom"]
 )
 def test_rows_and_lines_are_the_true_ones(
-    desk: Desk,
+    desk: MappingPlanner,
     text: str,
     sent: list[tuple[int, int]],
     faults: list[tuple[int, int]],
@@ -59,42 +59,46 @@ def test_rows_and_lines_are_the_true_ones(
 
 
 def test_an_unclosed_quote_is_one_fault_where_it_opens_and_nothing_behind_it_is_read(
-    desk: Desk,
+    desk: MappingPlanner,
 ) -> None:
     found = desk.plan(f'{HEADER}{GOOD}1,2,b,5,"open\n1,2,c,5,\n1,2,d,5,\n')
-    assert found.unclosed is not None
-    assert (found.unclosed.row, found.unclosed.line) == (2, 3)
-    assert found.unclosed.raw == '1,2,b,5,"open'
-    assert found.faults == [found.unclosed]
+    assert found.unclosed_quote is not None
+    assert (found.unclosed_quote.row, found.unclosed_quote.line) == (2, 3)
+    assert found.unclosed_quote.raw == '1,2,b,5,"open'
+    assert found.faults == [found.unclosed_quote]
     assert found.rows == 2
 
 
-def test_a_quote_that_is_open_for_a_mebibyte_counts_as_unclosed(desk: Desk) -> None:
+def test_a_quote_that_is_open_for_a_mebibyte_counts_as_unclosed(desk: MappingPlanner) -> None:
     lines = "1,2,c,5,filler filler filler\n" * 40_000
     found = desk.plan(f'{HEADER}{GOOD}1,2,b,5,"open\n{lines}1,2,d,5,"\n')
-    assert found.unclosed is not None
-    assert (found.unclosed.row, found.rows) == (2, 2)
+    assert found.unclosed_quote is not None
+    assert (found.unclosed_quote.row, found.rows) == (2, 2)
 
 
-def test_a_row_behind_an_unclosed_quote_in_an_earlier_file_keeps_its_number(desk: Desk) -> None:
+def test_a_row_behind_an_unclosed_quote_in_an_earlier_file_keeps_its_number(
+    desk: MappingPlanner,
+) -> None:
     first = desk.write(f'{HEADER}{GOOD}"', "a.csv")
     second = desk.write(f"{HEADER}1,2,b,5,x\n", "b.csv")
     found = desk.plan_files([first, second])
-    assert found.unclosed is not None
-    assert found.unclosed.row == 2
-    assert [message.row for message in found.sent] == [1, 3]
+    assert found.unclosed_quote is not None
+    assert found.unclosed_quote.row == 2
+    assert [message.row for message in found.sealed_messages] == [1, 3]
 
 
-def test_bytes_that_are_not_utf8_are_a_fault_of_their_record(desk: Desk) -> None:
+def test_bytes_that_are_not_utf8_are_a_fault_of_their_record(desk: MappingPlanner) -> None:
     content = HEADER.encode() + b"1,2,a,5,caf\xe9\n1,2,b,5,ok\n"
     found = desk.plan(content)
     assert found.reasons == {1: ("bad-encoding", None)}
     assert "e9" in found.faults[0].message
-    assert [message.row for message in found.sent] == [2]
+    assert [message.row for message in found.sealed_messages] == [2]
     assert found.rejects[0]["bulklink_raw"] == "1,2,a,5,caf\ufffd"
 
 
-def test_a_line_beyond_a_mebibyte_is_a_broken_record_and_the_next_one_is_read(desk: Desk) -> None:
+def test_a_line_beyond_a_mebibyte_is_a_broken_record_and_the_next_one_is_read(
+    desk: MappingPlanner,
+) -> None:
     content = f"{HEADER}1,2,a,5,{'x' * (1 << 20)}\n1,2,b,5,ok\n"
     found = desk.plan(content)
     assert found.reasons == {1: ("broken-record", None)}
@@ -104,14 +108,18 @@ def test_a_line_beyond_a_mebibyte_is_a_broken_record_and_the_next_one_is_read(de
 
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL], ids=["regular", "quoted"])
-def test_a_cell_just_short_of_a_mebibyte_comes_back_whole(desk: Desk, quoting: int) -> None:
+def test_a_cell_just_short_of_a_mebibyte_comes_back_whole(
+    desk: MappingPlanner, quoting: int
+) -> None:
     long = "x" * (400 << 10)
     header = HEADER.strip().split(",")
     found = desk.plan(as_csv(header, [["1", "2", "a", "5", long]], quoting=quoting))
     assert found.plan[0]["Note"] == long
 
 
-def test_several_files_are_one_mapping_united_by_the_names_of_their_columns(desk: Desk) -> None:
+def test_several_files_are_one_mapping_united_by_the_names_of_their_columns(
+    desk: MappingPlanner,
+) -> None:
     first = desk.write(f"{HEADER}1,2,a,5,n1\nbroken\n", "a.csv")
     second = desk.write(
         "\ufeffMessage ID,Extra,Contact ID,Owner ID,Deal ID\nb,e1,1,2,x\nc,e2,1,2,5\n", "b.csv"
@@ -137,13 +145,17 @@ def test_several_files_are_one_mapping_united_by_the_names_of_their_columns(desk
     ]
 
 
-def test_a_header_that_is_quoted_over_two_lines_shifts_the_lines_behind_it(desk: Desk) -> None:
+def test_a_header_that_is_quoted_over_two_lines_shifts_the_lines_behind_it(
+    desk: MappingPlanner,
+) -> None:
     found = desk.plan('contact_id,owner_id,message_id,deal_id,"my\nnote"\n1,2,a,5,x\n')
     assert found.plan[0]["bulklink_line"] == 3
     assert found.plan[0]["my\nnote"] == "x"
 
 
-def test_headers_that_repeat_or_are_empty_are_carried_under_names_of_their_own(desk: Desk) -> None:
+def test_headers_that_repeat_or_are_empty_are_carried_under_names_of_their_own(
+    desk: MappingPlanner,
+) -> None:
     found = desk.plan(
         "contact_id,owner_id,message_id,deal_id,Note,note,,Note,\n1,2,a,5,p,q,r,s,t\n"
     )
@@ -158,34 +170,34 @@ def test_headers_that_repeat_or_are_empty_are_carried_under_names_of_their_own(d
     ]
 
 
-def test_columns_that_bulklink_wrote_are_ignored(desk: Desk) -> None:
+def test_columns_that_bulklink_wrote_are_ignored(desk: MappingPlanner) -> None:
     found = desk.plan(f"bulklink_row,BULKLINK_reason,{HEADER}9,conflict,1,2,a,5,x\n")
-    assert found.sent[0].row == 1
+    assert found.sealed_messages[0].row == 1
     assert [name for name in found.plan[0] if "reason" in name.lower()] == []
 
 
-def test_a_mapping_of_one_column_and_defaults_can_be_read(desk: Desk) -> None:
+def test_a_mapping_of_one_column_and_defaults_can_be_read(desk: MappingPlanner) -> None:
     defaults = (("contact_id", "1"), ("owner_id", "2"), ("deal_id", "5"))
-    found = desk.plan('message_id\na\n\n" "\nb\n', Reading(op=Op.LINK, defaults=defaults))
-    assert [m.message_id for m in found.sent] == ["a", "b"]
+    found = desk.plan('message_id\na\n\n" "\nb\n', MappingOptions(op=Op.LINK, defaults=defaults))
+    assert [m.message_id for m in found.sealed_messages] == ["a", "b"]
     assert found.reasons == {2: ("missing-value", "message_id")}
 
 
-def test_an_unclosed_quote_in_a_later_file_has_its_row_over_all_files(desk: Desk) -> None:
+def test_an_unclosed_quote_in_a_later_file_has_its_row_over_all_files(desk: MappingPlanner) -> None:
     names = [desk.write(HEADER + GOOD, "a.csv"), desk.write(f'{HEADER}{GOOD}1,2,c,5,"\n', "b.csv")]
-    unclosed = desk.plan_files(names).unclosed
+    unclosed = desk.plan_files(names).unclosed_quote
     assert unclosed is not None
     assert (unclosed.row, unclosed.file, unclosed.line) == (3, names[1], 3)
 
 
-def test_characters_that_a_staging_file_is_built_of_come_back(desk: Desk) -> None:
+def test_characters_that_a_staging_file_is_built_of_come_back(desk: MappingPlanner) -> None:
     odd = ["\x1f", "\x01n", "\x01", "a\x1fb\x01c", "\0", "\r", "\n", "\x01a\x01b", "\x01fx"]
     rows = [["1", "2", f"m{n}", "5", cell] for n, cell in enumerate(odd)]
     found = desk.plan(as_csv(HEADER.strip().split(","), rows, quoting=csv.QUOTE_ALL))
     assert [row["Note"] for row in found.plan] == odd
 
 
-def test_rejects_name_each_fault_by_the_file_and_header_it_stands_in(desk: Desk) -> None:
+def test_rejects_name_each_fault_by_the_file_and_header_it_stands_in(desk: MappingPlanner) -> None:
     first = desk.write("Contact ID,owner_id,message_id,deal_id\nx,2,m,5\n", "a.csv")
     second = desk.write("contact_id,owner_id,message_id,deal_id\n1,2,n,5\ny,2,m,5\n", "b.csv")
     said = [list(row.values())[4:] for row in desk.plan_files([first, second]).rejects]

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulklink.mapping import Reading
+from bulklink.mapping import MappingOptions
 from bulklink.models import Op
 
 from . import obvious
-from .desk import Desk, Found, as_csv, as_jsonl
+from .desk import MappingPlanner, PlannedMapping, as_csv, as_jsonl
 from .workbook import workbook
 
 if TYPE_CHECKING:
@@ -30,43 +30,49 @@ def in_order(row: dict[str, str]) -> list[str]:
     return [row[column] for column in COLUMNS]
 
 
-def judge(found: Found, rows: list[dict[str, str] | None], op: Op | None) -> None:
+def assert_as_expected(
+    planned: PlannedMapping, rows: list[dict[str, str] | None], op: Op | None
+) -> None:
     """Compare all that was found with the verdicts of the obvious planner."""
-    verdicts = obvious.plan(rows, op)
-    by_row = {row + 1: verdict for row, verdict in enumerate(verdicts)}
+    outcomes = obvious.expected_rows(rows, op)
+    by_row = {row + 1: outcome for row, outcome in enumerate(outcomes)}
     refused = {
-        row: (verdict.what, verdict.column)
-        for row, verdict in by_row.items()
-        if verdict.what not in ("good", "duplicate")
+        row: (outcome.outcome, outcome.column)
+        for row, outcome in by_row.items()
+        if outcome.outcome not in ("good", "duplicate")
     }
-    assert found.reasons == refused
-    assert [fault.row for fault in found.faults] == sorted(refused)
-    for fault in found.faults:
+    assert planned.reasons == refused
+    assert [fault.row for fault in planned.faults] == sorted(refused)
+    for fault in planned.faults:
         if fault.reason == "conflict":
-            others = by_row[fault.row].others
-            named = ", ".join(map(str, others[:20]))
-            more = f" and {len(others) - 20} more" if len(others) > 20 else ""
-            assert fault.raw.endswith(f" {named}{more}")
-    duplicates = {row: v.others[0] for row, v in by_row.items() if v.what == "duplicate"}
-    assert {one.row: one.duplicate_of for one in found.repeated} == duplicates
-    good = {row for row, verdict in by_row.items() if verdict.what == "good"}
-    assert {message.row for message in found.sent} == good
-    assert sorted(row["bulklink_row"] for row in found.plan) == sorted(good | set(duplicates))
-    assert (found.rows, found.messages) == (len(rows), len(good))
-    assert (found.rejected, found.duplicates) == (len(refused), len(duplicates))
-    for message in found.sent:
-        _judge_message(rows[message.row - 1], message.row, found, op)
+            other_rows = by_row[fault.row].other_rows
+            listed_rows = ", ".join(map(str, other_rows[:20]))
+            more = f" and {len(other_rows) - 20} more" if len(other_rows) > 20 else ""
+            assert fault.raw.endswith(f" {listed_rows}{more}")
+    duplicates = {row: v.other_rows[0] for row, v in by_row.items() if v.outcome == "duplicate"}
+    assert {
+        duplicate.row: duplicate.duplicate_of for duplicate in planned.duplicate_rows
+    } == duplicates
+    good = {row for row, outcome in by_row.items() if outcome.outcome == "good"}
+    assert {message.row for message in planned.sealed_messages} == good
+    assert sorted(row["bulklink_row"] for row in planned.plan) == sorted(good | set(duplicates))
+    assert (planned.rows, planned.messages) == (len(rows), len(good))
+    assert (planned.rejected, planned.duplicates) == (len(refused), len(duplicates))
+    for message in planned.sealed_messages:
+        _assert_message(rows[message.row - 1], message.row, planned, op)
 
 
-def _judge_message(row: dict[str, str] | None, number: int, found: Found, op: Op | None) -> None:
+def _assert_message(
+    row: dict[str, str] | None, number: int, planned: PlannedMapping, op: Op | None
+) -> None:
     assert row is not None
-    message = next(m for m in found.sent if m.row == number)
-    said = op or Op(row["op"].strip().lower())
-    deal = None if said is Op.UNLINK else obvious.clean(row["deal_id"])
-    assert message.op is said
+    message = next(m for m in planned.sealed_messages if m.row == number)
+    row_op = op or Op(row["op"].strip().lower())
+    deal = None if row_op is Op.UNLINK else obvious.clean_id(row["deal_id"])
+    assert message.op is row_op
     assert message.deal_id == deal
     ids = (message.contact_id, message.owner_id, message.message_id)
-    assert ids == tuple(obvious.clean(row[column]) for column in obvious.IDS[:3])
+    assert ids == tuple(obvious.clean_id(row[column]) for column in obvious.IDS[:3])
 
 
 def pool(odd: tuple[str, ...], good: list[str]) -> st.SearchStrategy[str]:
@@ -98,7 +104,7 @@ ROW = st.one_of(
     rows=st.lists(ROW, min_size=1, max_size=40),
     op=st.sampled_from([None, Op.LINK, Op.UNLINK]),
     delimiter=st.sampled_from([",", ";", "\t", "|", "^"]),
-    told=st.booleans(),
+    op_given=st.booleans(),
 )
 def test_a_small_mapping_is_judged_as_the_obvious_planner_judges_it(
     tmp_path: Path,
@@ -106,13 +112,13 @@ def test_a_small_mapping_is_judged_as_the_obvious_planner_judges_it(
     op: Op | None,
     delimiter: str,
     *,
-    told: bool,
+    op_given: bool,
 ) -> None:
     cells = [["broken"] if row is None else in_order(row) for row in rows]
-    first = f"sep={delimiter}\n" if told or delimiter == "^" else ""
-    desk = Desk(tmp_path)
+    first = f"sep={delimiter}\n" if op_given or delimiter == "^" else ""
+    desk = MappingPlanner(tmp_path)
     text = first + as_csv(COLUMNS, cells, delimiter=delimiter)
-    judge(desk.plan(text, Reading(op=op)), rows, op)
+    assert_as_expected(desk.plan(text, MappingOptions(op=op)), rows, op)
     desk.close()
 
 
@@ -120,18 +126,18 @@ def many_small_mappings(
     contacts: int, notes: tuple[str, ...], seed: int = 4
 ) -> list[dict[str, str] | None]:
     """Make thousands of independent cases: one for each contact, all in one mapping."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     rows: list[dict[str, str] | None] = []
     for contact in range(contacts):
-        for _ in range(chance.randint(1, 8)):
-            ids = [f"{4150868000000000000 + contact}", chance.choice("79"), chance.choice("ab")]
-            ids.append(chance.choice(["5", "5", "5", "6"]))
-            if chance.random() < 0.1:
-                ids[chance.randrange(4)] = chance.choice([odd for odd in ODD if "," not in odd])
-            op = chance.choice(["link"] * 6 + list(OPS))
-            row = dict(zip(COLUMNS, [op, *ids, chance.choice(notes)], strict=True))
-            rows.append(None if chance.random() < 0.01 else row)
-    chance.shuffle(rows)
+        for _ in range(rng.randint(1, 8)):
+            ids = [f"{4150868000000000000 + contact}", rng.choice("79"), rng.choice("ab")]
+            ids.append(rng.choice(["5", "5", "5", "6"]))
+            if rng.random() < 0.1:
+                ids[rng.randrange(4)] = rng.choice([odd for odd in ODD if "," not in odd])
+            op = rng.choice(["link"] * 6 + list(OPS))
+            row = dict(zip(COLUMNS, [op, *ids, rng.choice(notes)], strict=True))
+            rows.append(None if rng.random() < 0.01 else row)
+    rng.shuffle(rows)
     return rows
 
 
@@ -140,7 +146,7 @@ def many_small_mappings(
     "way", ["regular", "quoted", "jsonl", "sheet", "regular;", "quoted\t", "quoted|"]
 )
 def test_every_way_judges_thousands_of_small_cases_as_the_obvious_planner_does(
-    desk: Desk, way: str, op: Op | None
+    desk: MappingPlanner, way: str, op: Op | None
 ) -> None:
     regular = way.startswith("regular")
     rows = many_small_mappings(700, ("", "n") if regular else ("", "a,b", '"', "x\ny"))
@@ -148,11 +154,11 @@ def test_every_way_judges_thousands_of_small_cases_as_the_obvious_planner_does(
         lines = [
             as_jsonl(COLUMNS, [in_order(row)]) if row is not None else "{broken\n" for row in rows
         ]
-        found = desk.plan("".join(lines), Reading(op=op), "mapping.jsonl")
+        found = desk.plan("".join(lines), MappingOptions(op=op), "mapping.jsonl")
     elif way == "sheet":
         rows = [row for row in rows if row is not None]
         content = workbook([COLUMNS, *(in_order(row) for row in rows if row is not None)])
-        found = desk.plan(content, Reading(op=op), "mapping.xlsx")
+        found = desk.plan(content, MappingOptions(op=op), "mapping.xlsx")
     else:
         if regular:
             rows = [row for row in rows if row is not None and '"' not in "".join(row.values())]
@@ -160,24 +166,26 @@ def test_every_way_judges_thousands_of_small_cases_as_the_obvious_planner_does(
         quoting = csv.QUOTE_MINIMAL if regular else csv.QUOTE_ALL
         delimiter = way[-1] if way[-1] in ";\t|" else ","
         text = as_csv(COLUMNS, cells, quoting=quoting, delimiter=delimiter)
-        found = desk.plan(text, Reading(op=op))
-    judge_quickly(found, rows, op)
+        found = desk.plan(text, MappingOptions(op=op))
+    assert_rows_as_expected(found, rows, op)
 
 
-def judge_quickly(found: Found, rows: list[dict[str, str] | None], op: Op | None) -> None:
+def assert_rows_as_expected(
+    planned: PlannedMapping, rows: list[dict[str, str] | None], op: Op | None
+) -> None:
     """Compare without looking at each message again."""
-    verdicts = obvious.plan(rows, op)
+    outcomes = obvious.expected_rows(rows, op)
     refused = {
-        row + 1: (verdict.what, verdict.column)
-        for row, verdict in enumerate(verdicts)
-        if verdict.what not in ("good", "duplicate")
+        row + 1: (outcome.outcome, outcome.column)
+        for row, outcome in enumerate(outcomes)
+        if outcome.outcome not in ("good", "duplicate")
     }
-    assert found.reasons == refused
-    assert {one.row: (one.duplicate_of,) for one in found.repeated} == {
-        row + 1: verdict.others
-        for row, verdict in enumerate(verdicts)
-        if verdict.what == "duplicate"
+    assert planned.reasons == refused
+    assert {duplicate.row: (duplicate.duplicate_of,) for duplicate in planned.duplicate_rows} == {
+        row + 1: outcome.other_rows
+        for row, outcome in enumerate(outcomes)
+        if outcome.outcome == "duplicate"
     }
-    assert {message.row for message in found.sent} == {
-        row + 1 for row, verdict in enumerate(verdicts) if verdict.what == "good"
+    assert {message.row for message in planned.sealed_messages} == {
+        row + 1 for row, outcome in enumerate(outcomes) if outcome.outcome == "good"
     }

@@ -8,10 +8,10 @@ import duckdb
 import pytest
 
 from bulklink.errors import RunDirError
-from bulklink.mapping import Reading, SealedPlan
+from bulklink.mapping import MappingOptions, SealedPlan
 from bulklink.models import Op
 
-from .desk import HEADER, LINK, MIXED, Desk, Found
+from .desk import HEADER, LINK, MIXED, MappingPlanner, PlannedMapping
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,11 +20,11 @@ ALWAYS = {"row", "group", "duplicate_of"}
 NAMES = "contact_id,owner_id,message_id,deal_id,owner_name,deal_name\n"
 
 
-def written(found: Found) -> set[str]:
+def stored_columns(planned: PlannedMapping) -> set[str]:
     """Name bulklink's own columns that stand in the file."""
     with duckdb.connect() as connection:
-        told = connection.execute("SELECT * FROM read_parquet(?)", [str(found.sealed.path)])
-        names = [column[0] for column in told.description or []]
+        cursor = connection.execute("SELECT * FROM read_parquet(?)", [str(planned.sealed.path)])
+        names = [column[0] for column in cursor.description or []]
     return {name.removeprefix("bulklink_") for name in names if name.startswith("bulklink_")}
 
 
@@ -41,7 +41,7 @@ def written(found: Found) -> set[str]:
         pytest.param(f"{NAMES}1,2,m,5,,Five \n", LINK, {"owner_name", "deal_name"}, id="untidy"),
         pytest.param(
             f"{HEADER}1,,m,5,\n",
-            Reading(Op.LINK, defaults=(("owner_id", "7"),)),
+            MappingOptions(Op.LINK, defaults=(("owner_id", "7"),)),
             {"owner_id"},
             id="default",
         ),
@@ -54,15 +54,15 @@ def written(found: Found) -> set[str]:
     ],
 )
 def test_a_column_of_ours_is_written_only_where_nothing_else_says_it(
-    desk: Desk, content: str, reading: Reading, more: set[str]
+    desk: MappingPlanner, content: str, reading: MappingOptions, more: set[str]
 ) -> None:
-    assert written(desk.plan(content, reading)) == ALWAYS | more
+    assert stored_columns(desk.plan(content, reading)) == ALWAYS | more
 
 
-def test_several_files_are_told_apart_by_file_and_line(desk: Desk) -> None:
+def test_several_files_are_told_apart_by_file_and_line(desk: MappingPlanner) -> None:
     names = [desk.write(f"{HEADER}1,2,{name},5,\n", f"{name}.csv") for name in "ab"]
     found = desk.plan_files(names)
-    assert written(found) == ALWAYS | {"file", "line"}
+    assert stored_columns(found) == ALWAYS | {"file", "line"}
     assert [(row["bulklink_file"], row["bulklink_line"]) for row in found.plan] == [
         (name, 2) for name in names
     ]
@@ -75,7 +75,7 @@ DIRTY = ("zcrm_5", " 5", '"=""5"""', "'007", "zcrm_" + "7" * 40)
 @pytest.mark.parametrize("dirty", [(), DIRTY], ids=["as-they-stand", "cleaned"])
 @pytest.mark.parametrize("place", [0, 1, 3], ids=["contact", "owner", "deal"])
 def test_ids_of_all_kinds_and_the_users_cells_are_read_from_a_plan(
-    desk: Desk, place: int, dirty: tuple[str, ...]
+    desk: MappingPlanner, place: int, dirty: tuple[str, ...]
 ) -> None:
     cells = (*CLEAN, *dirty)
     records = [["1", "2", f"m{n}", "3"] for n in range(len(cells))]

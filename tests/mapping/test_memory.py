@@ -8,10 +8,10 @@ import pytest
 
 from bulklink.errors import RunDirError
 from bulklink.mapping.database import Database
-from bulklink.mapping.duplicates import twin_tables
-from bulklink.mapping.interrupt import Stop
+from bulklink.mapping.duplicates import duplicate_tables_sql
+from bulklink.mapping.interrupt import PlanningStop
 
-from .desk import HEADER, Desk
+from .desk import HEADER, MappingPlanner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ MEMORY = "80MB"
 
 LONG_ROWS = 500_000
 OWNER_FORMS = ("contact_id_number", "contact_id_text", "owner_id_number", "owner_id_text")
-#: The relation `run` as `checking` makes it: every message twice, with a deal of 100 digits.
+#: The relation `execute` as `checking` makes it: every message twice, with a deal of 100 digits.
 LONG_DEALS = f"""
 CREATE TABLE run AS SELECT i + 1 AS row, 'link' AS op, NULL::VARCHAR AS reason,
     i % {LONG_ROWS // 2} // 8 AS contact_id_number, NULL::VARCHAR AS contact_id_text,
@@ -35,7 +35,7 @@ FROM range({LONG_ROWS}) AS made(i)
 """
 
 
-def twice(*deals: int) -> str:
+def duplicated_mapping(*deals: int) -> str:
     """Write every message once for each of two deals, in another order the second time."""
     half = ROWS // 2
     return HEADER + "".join(
@@ -51,20 +51,20 @@ def twice(*deals: int) -> str:
     ids=["duplicates", "conflicts"],
 )
 def test_rows_that_all_meet_others_are_planned_in_little_memory(
-    desk: Desk, deals: tuple[int, int], rejected: int, duplicates: int
+    desk: MappingPlanner, deals: tuple[int, int], rejected: int, duplicates: int
 ) -> None:
-    name = desk.write(twice(*deals))
+    name = desk.write(duplicated_mapping(*deals))
     found = desk.plan_files([name], threads=1, memory=MEMORY)
     assert (found.rejected, found.duplicates) == (rejected, duplicates)
     rows = [row for row in range(1, ROWS + 1) if rejected]
     assert [int(row["bulklink_row"]) for row in found.rejects] == rows
-    assert [one.row for one in found.refused] == rows
-    assert len(found.repeated) == duplicates
-    assert len(found.sent) == found.messages == ROWS - rejected - duplicates
+    assert [one.row for one in found.refused_rows] == rows
+    assert len(found.duplicate_rows) == duplicates
+    assert len(found.sealed_messages) == found.messages == ROWS - rejected - duplicates
 
 
-def test_too_little_memory_is_said_with_what_gives_more(desk: Desk) -> None:
-    name = desk.write(twice(1, 1))
+def test_too_little_memory_is_said_with_what_gives_more(desk: MappingPlanner) -> None:
+    name = desk.write(duplicated_mapping(1, 1))
     with pytest.raises(RunDirError) as raised:
         desk.plan_files([name], threads=1, memory="8MB")
     assert "--memory" in raised.value.advice
@@ -72,11 +72,11 @@ def test_too_little_memory_is_said_with_what_gives_more(desk: Desk) -> None:
 
 def test_what_meets_is_found_in_less_memory_than_its_texts_take(tmp_path: Path) -> None:
     """Smallest and largest of long texts are no states that DuckDB can spill."""
-    database = Database(tmp_path / "spill", Stop(), threads=1, memory="40MB")
-    database.run(LONG_DEALS)
-    for statement in twin_tables(OWNER_FORMS):
-        database.run(statement)
-    assert database.one("SELECT count(*), count(*) FILTER (repeated) FROM good") == (
+    database = Database(tmp_path / "spill", PlanningStop(), threads=1, memory="40MB")
+    database.execute(LONG_DEALS)
+    for statement in duplicate_tables_sql(OWNER_FORMS):
+        database.execute(statement)
+    assert database.fetch_one("SELECT count(*), count(*) FILTER (repeated) FROM good") == (
         LONG_ROWS,
         LONG_ROWS // 2,
     )

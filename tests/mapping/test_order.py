@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulklink.errors import LedgerError
-from bulklink.mapping import SealedPlan, sources
-from bulklink.mapping.input.prepare import prepare
-from bulklink.mapping.interrupt import Stop
+from bulklink.mapping import SealedPlan, find_sources
+from bulklink.mapping.input.prepare import prepare_input
+from bulklink.mapping.interrupt import PlanningStop
 
-from .desk import HEADER, LINK, Desk, ask
+from .desk import HEADER, LINK, MappingPlanner, query_plan
 
 if TYPE_CHECKING:
     import io
@@ -27,12 +27,12 @@ GROUPS = """count(DISTINCT bulklink_group), max(bulklink_group),
     count(DISTINCT (bulklink_group, contact_id, owner_id))"""
 
 
-def many(*, quoted: bool) -> str:
+def shuffled_mapping(*, quoted: bool) -> str:
     """Write many shuffled rows whose note is their row number; each 1,000th is broken."""
-    chance = random.Random(7)
+    rng = random.Random(7)
     quote = '"' if quoted else ""
     return HEADER + "".join(
-        f"{chance.randrange(40_000)},{chance.randrange(3)},m{row},5,{quote}{row}{quote}\n"
+        f"{rng.randrange(40_000)},{rng.randrange(3)},m{row},5,{quote}{row}{quote}\n"
         if row % 1000 or not quoted
         else "broken\n"
         for row in range(1, ROWS + 1)
@@ -41,9 +41,9 @@ def many(*, quoted: bool) -> str:
 
 @pytest.mark.parametrize("quoted", [False, True], ids=["regular", "quoted"])
 def test_rows_keep_their_numbers_and_groups_stay_together_at_any_size(
-    desk: Desk, *, quoted: bool
+    desk: MappingPlanner, *, quoted: bool
 ) -> None:
-    name = desk.write(many(quoted=quoted))
+    name = desk.write(shuffled_mapping(quoted=quoted))
     found = desk.plan_files([name], threads=2)
     assert found.rejected == (ROWS // 1000 if quoted else 0)
     assert [fault.row for fault in found.faults] == [fault.line - 1 for fault in found.faults]
@@ -56,15 +56,18 @@ def test_rows_keep_their_numbers_and_groups_stay_together_at_any_size(
             assert place > last
             last = place
     assert count == found.messages == ROWS - found.rejected
-    assert ask(found.sealed.path, STRAY_CELLS) == (0,)
-    assert ask(found.sealed.path, GROUPS) == (found.shape.groups,) * 3
+    assert query_plan(found.sealed.path, STRAY_CELLS) == (0,)
+    assert query_plan(found.sealed.path, GROUPS) == (found.shape.groups,) * 3
 
 
-def test_regular_files_are_read_by_duckdb_itself(desk: Desk, empty: io.BytesIO) -> None:
-    inputs = sources(
+def test_regular_files_are_read_by_duckdb_itself(desk: MappingPlanner, empty: io.BytesIO) -> None:
+    inputs = find_sources(
         [desk.write(f"{HEADER}1,2,m,5,é\n"), desk.write(f'{HEADER}1,2,m,5,"', "b.csv")]
     )
-    ways = [prepare(source, LINK, desk.scratch, empty, Stop()).feed.staged for source in inputs]
+    ways = [
+        prepare_input(source, LINK, desk.scratch, empty, PlanningStop()).csv_input.staged
+        for source in inputs
+    ]
     assert ways == [False, True]
     for path in desk.scratch.iterdir():
         path.unlink()

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulklink.errors import LedgerError, RunDirError
-from bulklink.mapping import InputFile, Reading, SealedPlan, digest
+from bulklink.mapping import InputFile, MappingOptions, SealedPlan, digest
 from bulklink.models import Message, Op
 
-from .desk import HEADER, MIXED, RELINK, UNLINK, Desk
+from .desk import HEADER, MIXED, RELINK, UNLINK, MappingPlanner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ MANY = NAMES + (
 )
 
 
-def test_a_plan_has_its_own_columns_first_and_then_the_users(desk: Desk) -> None:
+def test_a_plan_has_its_own_columns_first_and_then_the_users(desk: MappingPlanner) -> None:
     (row,) = desk.plan("Contact ID,owner_id,message_id,deal_id,My note\nzcrm_1,2,m,5,n\n").plan
     assert row == {
         "bulklink_row": 1,
@@ -54,7 +54,7 @@ def test_a_plan_has_its_own_columns_first_and_then_the_users(desk: Desk) -> None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
-def test_what_is_written_is_for_its_owner_alone(desk: Desk) -> None:
+def test_what_is_written_is_for_its_owner_alone(desk: MappingPlanner) -> None:
     found = desk.plan(f"{HEADER}1,2,m,5,\nx\n")
     assert len(found.plan) == len(found.rejects) == 1
     for name in ("plan.parquet", "rejects.csv"):
@@ -67,14 +67,14 @@ def test_what_is_written_is_for_its_owner_alone(desk: Desk) -> None:
     ]
 
 
-def test_a_plan_without_a_valid_row_is_empty_and_can_be_read(desk: Desk) -> None:
+def test_a_plan_without_a_valid_row_is_empty_and_can_be_read(desk: MappingPlanner) -> None:
     found = desk.plan(f"{HEADER}x,2,m,5,\n")
-    assert found.sent == []
+    assert found.sealed_messages == []
     assert found.shape.groups == 0
 
 
 def test_nameless_deals_and_owners_are_those_of_links_and_relinks_that_are_sent(
-    desk: Desk,
+    desk: MappingPlanner,
 ) -> None:
     found = desk.plan(MANY, MIXED)
     assert list(found.sealed.deals_without_name()) == ["5", "6"]
@@ -94,7 +94,7 @@ def test_nameless_deals_and_owners_are_those_of_links_and_relinks_that_are_sent(
     ],
 )
 def test_deals_and_owners_without_a_name_are_counted_as_they_will_be_looked_up(
-    desk: Desk,
+    desk: MappingPlanner,
     header: str,
     cells: str,
     defaults: tuple[tuple[str, str], ...],
@@ -103,14 +103,16 @@ def test_deals_and_owners_without_a_name_are_counted_as_they_will_be_looked_up(
     text = f"contact_id,owner_id,message_id,deal_id{header}\n" + "".join(
         f"{ids}{cells}\n" for ids in ("1,2,a,5", "1,3,b,6", "4,2,c,7", "4,2,c,7")
     )
-    found = desk.plan(text, Reading(Op.LINK, defaults=defaults))
+    found = desk.plan(text, MappingOptions(Op.LINK, defaults=defaults))
     assert (found.shape.deals_without_name, found.shape.owners_without_name) == counted
     sealed = found.sealed
     looked_up = (sealed.deals_without_name(), sealed.owners_without_name())
     assert tuple(len(list(one)) for one in looked_up) == counted
 
 
-def test_names_that_were_found_are_sent_and_those_of_the_mapping_are_kept(desk: Desk) -> None:
+def test_names_that_were_found_are_sent_and_those_of_the_mapping_are_kept(
+    desk: MappingPlanner,
+) -> None:
     plan = desk.plan(MANY, MIXED).sealed
     names = desk.folder / "names.parquet"
     assert plan.write_names([("5", "Five"), ("6", "Six")], [("2", "Bob"), ("3", "Cy")], names) == 0
@@ -122,21 +124,23 @@ def test_names_that_were_found_are_sent_and_those_of_the_mapping_are_kept(desk: 
         Message(4, Op.UNLINK, "1", "4", "d"),
         Message(6, Op.LINK, "9", "2", "e", "8", "Ann", "Eight"),
     ]
-    assert list(plan.refused_by_names(names)) == []
+    assert list(plan.unknown_rows(names)) == []
 
 
-def test_messages_whose_deal_or_owner_is_unknown_are_refused_and_not_sent(desk: Desk) -> None:
+def test_messages_whose_deal_or_owner_is_unknown_are_refused_and_not_sent(
+    desk: MappingPlanner,
+) -> None:
     plan = desk.plan(MANY, MIXED).sealed
     names = desk.folder / "names.parquet"
     assert plan.write_names([("6", "Six")], [("2", "Bob")], names) == 2
-    assert [(one.row, one.op, one.deal_id, one.code) for one in plan.refused_by_names(names)] == [
+    assert [(one.row, one.op, one.deal_id, one.code) for one in plan.unknown_rows(names)] == [
         (1, Op.LINK, "5", "unknown-deal"),
         (3, Op.RELINK, "7", "unknown-owner"),
     ]
     assert [message.row for chunk in plan.chunks(names) for message in chunk] == [2, 4, 6]
 
 
-def test_names_of_another_plan_are_refused(desk: Desk) -> None:
+def test_names_of_another_plan_are_refused(desk: MappingPlanner) -> None:
     names = desk.folder / "names.parquet"
     desk.plan(f"{HEADER}1,2,a,5,\n1,2,b,5,\n").sealed.write_names([], [], names)
     other = desk.plan(f"{HEADER}2,2,a,5,\n1,2,b,5,\n").sealed
@@ -144,7 +148,7 @@ def test_names_of_another_plan_are_refused(desk: Desk) -> None:
         list(other.chunks(names))
 
 
-def test_names_that_miss_a_row_are_refused(desk: Desk) -> None:
+def test_names_that_miss_a_row_are_refused(desk: MappingPlanner) -> None:
     names = desk.folder / "names.parquet"
     desk.plan(f"{HEADER}1,2,a,5,\n").sealed.write_names([], [], names)
     other = desk.plan(f"{HEADER}1,2,a,5,\n1,2,b,5,\n").sealed
@@ -152,7 +156,7 @@ def test_names_that_miss_a_row_are_refused(desk: Desk) -> None:
         list(other.chunks(names))
 
 
-def test_chunks_are_bounded(desk: Desk) -> None:
+def test_chunks_are_bounded(desk: MappingPlanner) -> None:
     rows = "".join(f"1,2,m{n},5,\n" for n in range(5000))
     sizes = [len(chunk) for chunk in desk.plan(HEADER + rows).sealed.chunks()]
     assert sum(sizes) == 5000
@@ -168,7 +172,7 @@ def ceil_of_twenty(lengths: Sequence[int]) -> int:
     return -(-len(lengths) // 20)
 
 
-def test_calls_are_counted_by_group_and_half(desk: Desk) -> None:
+def test_calls_are_counted_by_group_and_half(desk: MappingPlanner) -> None:
     rows = "".join(f"link,1,2,l{n},5,,\n" for n in range(15))
     rows += "".join(f"relink,1,2,r{n},5,,\n" for n in range(10))
     rows += "".join(f"relink,1,3,q{n},5,,\n" for n in range(11))
@@ -181,7 +185,7 @@ def test_calls_are_counted_by_group_and_half(desk: Desk) -> None:
     assert (shape.pages_of_unlinks, shape.pages_of_all) == (3 + 5, 4 + 5)
 
 
-def test_owners_of_a_contact_share_link_calls_where_they_may(desk: Desk) -> None:
+def test_owners_of_a_contact_share_link_calls_where_they_may(desk: MappingPlanner) -> None:
     sizes = {("1", "2"): 15, ("1", "3"): 4, ("1", "4"): 1, ("5", "2"): 21, ("6", "3"): 0}
     rows = "".join(
         f"{'relink' if n % 2 else 'link'},{contact},{owner},m{n},5,,\n"
@@ -195,7 +199,7 @@ def test_owners_of_a_contact_share_link_calls_where_they_may(desk: Desk) -> None
     assert shape.link_calls(1) == shape.link_calls(1, by_contact=True) == 41
 
 
-def test_long_ids_of_mixed_length_are_given_to_the_packing_one_by_one(desk: Desk) -> None:
+def test_long_ids_of_mixed_length_are_given_to_the_packing_one_by_one(desk: MappingPlanner) -> None:
     lengths = [[500, 1, 300], [99, 98], [200, 200]]
     rows = "".join(
         f"{group},2,{letter * length},\n"
@@ -208,7 +212,7 @@ def test_long_ids_of_mixed_length_are_given_to_the_packing_one_by_one(desk: Desk
     assert shape.unlink_calls(len) == 3 + 2 + 2
 
 
-def test_duplicates_and_refused_rows_need_no_calls(desk: Desk) -> None:
+def test_duplicates_and_refused_rows_need_no_calls(desk: MappingPlanner) -> None:
     rows = "1,2,a,5,\n1,2,a,5,\n1,2,x-,5,\n1,2,c,5,\n1,2,c,6,\n"
     shape = desk.plan(HEADER + rows, RELINK).shape
     assert (shape.groups, shape.relinks, shape.link_calls(1)) == (1, 1, 1)
@@ -225,14 +229,14 @@ def test_a_digest_depends_on_contents_and_settings_alone() -> None:
     assert digest(here, settings | {"batch_size": 1}) != same
 
 
-def test_the_same_file_has_the_same_hash_on_every_way_in(desk: Desk) -> None:
+def test_the_same_file_has_the_same_hash_on_every_way_in(desk: MappingPlanner) -> None:
     content = f"{HEADER}1,2,m,5,n\n"
     first = desk.check([desk.write(content)]).inputs[0]
-    second = desk.check([desk.write(content, "other.csv")], Reading(Op.UNLINK)).inputs[0]
+    second = desk.check([desk.write(content, "other.csv")], MappingOptions(Op.UNLINK)).inputs[0]
     assert (first.sha256, first.bytes, first.records) == (second.sha256, len(content), 1)
 
 
-def test_a_duplicate_that_names_nothing_asks_for_no_look_up(desk: Desk) -> None:
+def test_a_duplicate_that_names_nothing_asks_for_no_look_up(desk: MappingPlanner) -> None:
     found = desk.plan(f"{NAMES}link,1,2,a,5,Ann,Five\nlink,1,2,a,5,,\n", MIXED)
     assert list(found.sealed.deals_without_name()) == []
     assert list(found.sealed.owners_without_name()) == []

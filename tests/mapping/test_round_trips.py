@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulklink.mapping import Reading
+from bulklink.mapping import MappingOptions
 from bulklink.models import Op
 
-from .desk import HEADER, Desk, Found, as_csv, as_jsonl
+from .desk import HEADER, MappingPlanner, PlannedMapping, as_csv, as_jsonl
 from .workbook import workbook
 
 if sys.version_info >= (3, 14):
@@ -33,16 +33,16 @@ ROUGH = settings(
 )
 
 
-class Packed(NamedTuple):
+class FileCoding(NamedTuple):
     """An encoding and a compression; a text is written in both and planned."""
 
     encoding: str | None
     suffix: str
 
-    def plan(self, desk: Desk, text: str, name: str) -> Found:
+    def plan(self, planner: MappingPlanner, text: str, name: str) -> PlannedMapping:
         content = PACKERS[self.suffix](text.encode(self.encoding or "utf-8"))
-        path = desk.write(content, name + self.suffix)
-        return desk.plan_files([path], Reading(Op.LINK, encoding=self.encoding))
+        path = planner.write(content, name + self.suffix)
+        return planner.plan_files([path], MappingOptions(Op.LINK, encoding=self.encoding))
 
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
@@ -51,7 +51,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     ".zst": zstd.compress,
 }
 ENCODINGS = (None, "utf-8-sig", "utf-16", "utf-16-be", "utf-32", "utf-7", "gb18030")
-PACKED = st.builds(Packed, st.sampled_from(ENCODINGS), st.sampled_from(list(PACKERS)))
+PACKED = st.builds(FileCoding, st.sampled_from(ENCODINGS), st.sampled_from(list(PACKERS)))
 
 
 @ROUGH
@@ -66,7 +66,7 @@ PACKED = st.builds(Packed, st.sampled_from(ENCODINGS), st.sampled_from(list(PACK
         ]
     ),
     delimiter=st.sampled_from([",", ";", "\t", "|"]),
-    told=st.booleans(),
+    encoding_given=st.booleans(),
     packed=PACKED,
 )
 def test_any_text_in_csv_comes_back(
@@ -74,15 +74,15 @@ def test_any_text_in_csv_comes_back(
     notes: list[tuple[str, str, bool]],
     dialect: dict[str, Any],
     delimiter: str,
-    packed: Packed,
+    packed: FileCoding,
     *,
-    told: bool,
+    encoding_given: bool,
 ) -> None:
     rows = [["1" if good else "x", "2", f"m{n}", "5", a, b] for n, (a, b, good) in enumerate(notes)]
     header = ["contact_id", "owner_id", "message_id", "deal_id", "A", "B"]
-    first = f"sep={delimiter}{dialect['lineterminator']}" if told else ""
+    first = f"sep={delimiter}{dialect['lineterminator']}" if encoding_given else ""
     text = first + as_csv(header, rows, delimiter=delimiter, **dialect)
-    desk = Desk(tmp_path)
+    desk = MappingPlanner(tmp_path)
     found = packed.plan(desk, text, "mapping.csv")
     back = [(row["bulklink_row"], row["A"], row["B"]) for row in found.plan]
     back += [(int(row["bulklink_row"]), row["A"], row["B"]) for row in found.rejects]
@@ -99,7 +99,7 @@ def test_any_text_in_csv_comes_back(
 def test_any_text_in_jsonl_comes_back(
     tmp_path: Path,
     notes: list[tuple[str, str | None, bool]],
-    packed: Packed,
+    packed: FileCoding,
     *,
     ascii_only: bool,
 ) -> None:
@@ -111,7 +111,7 @@ def test_any_text_in_jsonl_comes_back(
         )
         for n, (a, b, good) in enumerate(notes)
     ]
-    desk = Desk(tmp_path)
+    desk = MappingPlanner(tmp_path)
     found = packed.plan(desk, "\n".join(lines), "mapping.jsonl")
     back = {row["bulklink_row"]: (row["A"], row["B"]) for row in found.plan}
     lost = {int(row["bulklink_row"]): (row["A"], row["B"]) for row in found.rejects}
@@ -137,7 +137,7 @@ def test_any_text_in_a_sheet_comes_back(
 ) -> None:
     rows = [["1" if good else "x", "2", f"m{n}", "5", a, b] for n, (a, b, good) in enumerate(notes)]
     header = ["contact_id", "owner_id", "message_id", "deal_id", "A", "B"]
-    desk = Desk(tmp_path)
+    desk = MappingPlanner(tmp_path)
     found = desk.plan(PACKERS[suffix](workbook([header, *rows])), name="mapping.xlsx" + suffix)
     back = [(row["bulklink_row"], row["A"], row["B"]) for row in found.plan]
     back += [(int(row["bulklink_row"]), row["A"], row["B"]) for row in found.rejects]
@@ -178,9 +178,9 @@ every_format = pytest.mark.parametrize(
 
 @every_format
 def test_plan_and_rejects_are_the_whole_input(
-    desk: Desk, suffix: str, content: bytes, encoding: str | None
+    desk: MappingPlanner, suffix: str, content: bytes, encoding: str | None
 ) -> None:
-    found = desk.plan(content, Reading(Op.LINK, encoding=encoding), f"m{suffix}")
+    found = desk.plan(content, MappingOptions(Op.LINK, encoding=encoding), f"m{suffix}")
     planned = [row["bulklink_row"] for row in found.plan]
     refused = [int(row["bulklink_row"]) for row in found.rejects]
     assert sorted(planned + refused) == list(range(1, 6))
@@ -189,13 +189,13 @@ def test_plan_and_rejects_are_the_whole_input(
 
 @every_format
 def test_rejects_that_were_mended_are_a_mapping_again(
-    desk: Desk, suffix: str, content: bytes, encoding: str | None
+    desk: MappingPlanner, suffix: str, content: bytes, encoding: str | None
 ) -> None:
-    found = desk.plan(content, Reading(Op.LINK, encoding=encoding), f"m{suffix}")
+    found = desk.plan(content, MappingOptions(Op.LINK, encoding=encoding), f"m{suffix}")
     assert len(found.rejects) == 3
     mended = (desk.folder / "rejects.csv").read_text("utf-8").replace("x,2,a", "7,2,a", 1)
     again = desk.plan(mended.replace("1,2,c,6", "1,2,d,6"), name="mended.csv")
-    assert [(m.contact_id, m.message_id, m.deal_id) for m in again.sent] == [
+    assert [(m.contact_id, m.message_id, m.deal_id) for m in again.sealed_messages] == [
         ("1", "c", "5"),
         ("1", "d", "6"),
         ("7", "a", "5"),
@@ -203,21 +203,23 @@ def test_rejects_that_were_mended_are_a_mapping_again(
     assert [row["Note"] for row in again.plan] == ["p", "q\tr|s", 'n, "1"; é']
 
 
-def test_rejects_are_rfc_4180(desk: Desk) -> None:
+def test_rejects_are_rfc_4180(desk: MappingPlanner) -> None:
     found = desk.plan(f'{HEADER}x,2,a,5,"say ""hi"""\n')
     assert found.rejected == 1
     assert found.rejects[0]["bulklink_line"] == "2"
     written = (desk.folder / "rejects.csv").read_bytes()
-    assert written.endswith(b'x,2,a,5,"say ""hi""",' + _said(desk) + b"\r\n")
+    assert written.endswith(b'x,2,a,5,"say ""hi""",' + _reject_line(desk) + b"\r\n")
 
 
-def _said(desk: Desk) -> bytes:
-    name = str(desk.folder / "mapping.csv")
+def _reject_line(planner: MappingPlanner) -> bytes:
+    name = str(planner.folder / "mapping.csv")
     return f"{name},1,2,contact_id,bad-id,x".encode()
 
 
 @pytest.mark.parametrize("form", ["csv", "xlsx"])
-def test_cells_that_were_disarmed_for_a_spreadsheet_come_back(desk: Desk, form: str) -> None:
+def test_cells_that_were_disarmed_for_a_spreadsheet_come_back(
+    desk: MappingPlanner, form: str
+) -> None:
     header = ["contact_id", "owner_id", "message_id", "deal_id", "'=Sum", "bulklink_disarmed"]
     row = ['="1"', '="2"', '="m"', '="5"', "'=1+1", "yes"]
     content = workbook([header, row]) if form == "xlsx" else as_csv(header, [row])

@@ -7,45 +7,49 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bulklink.errors import InterruptedPlanningError
-from bulklink.mapping import Stop
+from bulklink.mapping import PlanningStop
 from bulklink.mapping.database import Database
-from bulklink.mapping.interrupt import Stage
+from bulklink.mapping.interrupt import PlanningStage
 
-from .desk import HEADER, LINK, Desk
+from .desk import HEADER, LINK, MappingPlanner
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Seen(Stop):
+class RecordingStop(PlanningStop):
     """Keeps what it was told of."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stages: list[Stage] = []
+        self.stages: list[PlanningStage] = []
 
-    def begins(self, stage: str, size: int | None = None, *, one_query: bool = False) -> None:
-        super().begins(stage, size, one_query=one_query)
-        self._keep()
+    def begin_stage(
+        self, stage: str, size: int | None = None, *, single_query: bool = False
+    ) -> None:
+        super().begin_stage(stage, size, single_query=single_query)
+        self._record()
 
-    def reached(self, place: int) -> None:
-        super().reached(place)
-        self._keep()
+    def report_position(self, position: int) -> None:
+        super().report_position(position)
+        self._record()
 
-    def _keep(self) -> None:
+    def _record(self) -> None:
         if (stage := self.stage) is not None:
             self.stages.append(stage)
 
 
 def test_nothing_is_told_before_it_begins() -> None:
-    assert Stop().stage is None
+    assert PlanningStop().stage is None
 
 
-def test_a_mapping_is_read_to_its_end_then_loaded_checked_grouped_and_sorted(desk: Desk) -> None:
+def test_a_mapping_is_read_to_its_end_then_loaded_checked_grouped_and_sorted(
+    desk: MappingPlanner,
+) -> None:
     content = HEADER + "".join(f"1,2,m{n},5,\n" for n in range(20_000))
-    stop = Seen()
+    stop = RecordingStop()
     checked = desk.check([desk.write(content)], LINK, stop=stop)
-    checked.shape()
+    checked.plan_stats()
     checked.seal(desk.folder)
     names = list(dict.fromkeys(stage.name for stage in stop.stages))
     assert names == [
@@ -63,14 +67,14 @@ def test_a_mapping_is_read_to_its_end_then_loaded_checked_grouped_and_sorted(des
 
 
 def test_the_share_of_a_query_is_told_while_it_runs(tmp_path: Path) -> None:
-    stop = Stop()
+    stop = PlanningStop()
     database = Database(tmp_path / "spill", stop, threads=1)
-    stop.begins("Sorting", one_query=True)
+    stop.begin_stage("Sorting", single_query=True)
     query = "CREATE TABLE t AS SELECT hash(range) AS h FROM range(20000000) ORDER BY h"
 
     def run() -> None:
         with suppress(InterruptedPlanningError):
-            database.run(query)
+            database.execute(query)
 
     work = threading.Thread(target=run)
     work.start()

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulklink.errors import BadFileError, InterruptedPlanningError, RunDirError
-from bulklink.mapping import Stop, check, sources
+from bulklink.mapping import PlanningStop, check, find_sources
 from bulklink.mapping.database import Database
 
-from .desk import HEADER, LINK, Desk
+from .desk import HEADER, LINK, MappingPlanner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 ENDLESS = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b"
 
 
-class StopsAtReading(io.BytesIO):
+class StoppingStdin(io.BytesIO):
     """Standard input that asks for the end of planning while it is read."""
 
-    def __init__(self, stop: Stop) -> None:
+    def __init__(self, stop: PlanningStop) -> None:
         super().__init__((HEADER + "1,2,m,5,\n").encode())
         self._stop = stop
 
@@ -32,7 +32,7 @@ class StopsAtReading(io.BytesIO):
         return super().read(size)
 
 
-class WritesMeanwhile(Stop):
+class AppendingStop(PlanningStop):
     """Another program that adds a line to a file while it is read."""
 
     def __init__(self, path: Path) -> None:
@@ -48,25 +48,25 @@ class WritesMeanwhile(Stop):
 
 
 def test_a_running_query_ends_at_once(tmp_path: Path) -> None:
-    stop = Stop()
+    stop = PlanningStop()
     database = Database(tmp_path / "spill", stop)
     threading.Timer(0.05, stop.interrupt).start()
     with pytest.raises(InterruptedPlanningError):
-        database.run(ENDLESS)
+        database.execute(ENDLESS)
     with pytest.raises(InterruptedPlanningError):
-        database.run("SELECT 1")
+        database.execute("SELECT 1")
     database.close()
 
 
 def test_reading_ends_and_leaves_nothing_in_the_scratch_folder(tmp_path: Path) -> None:
-    stop = Stop()
-    inputs = sources(["-"], "csv")
+    stop = PlanningStop()
+    inputs = find_sources(["-"], "csv")
     with pytest.raises(InterruptedPlanningError):
-        check(inputs, LINK, tmp_path, stop=stop, standard_input=StopsAtReading(stop))
+        check(inputs, LINK, tmp_path, stop=stop, standard_input=StoppingStdin(stop))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_streams_of_a_check_end_too(desk: Desk) -> None:
+def test_streams_of_a_check_end_too(desk: MappingPlanner) -> None:
     checked = desk.check([desk.write(HEADER + "x,2,m,5,\n" * 5000)])
     faults = checked.faults()
     next(faults)
@@ -78,13 +78,15 @@ def test_streams_of_a_check_end_too(desk: Desk) -> None:
     assert not (desk.folder / "plan.parquet").exists()
 
 
-def test_a_file_that_cannot_be_read_leaves_nothing_in_the_scratch_folder(desk: Desk) -> None:
+def test_a_file_that_cannot_be_read_leaves_nothing_in_the_scratch_folder(
+    desk: MappingPlanner,
+) -> None:
     with pytest.raises(BadFileError):
         desk.plan_files([desk.write(f'{HEADER}1,2,m,5,"x"\n'), desk.write("a\n1\n", "b.csv")])
     assert list(desk.scratch.iterdir()) == []
 
 
-def test_a_plan_that_cannot_be_written_says_where(desk: Desk) -> None:
+def test_a_plan_that_cannot_be_written_says_where(desk: MappingPlanner) -> None:
     checked = desk.check([desk.write(HEADER + "1,2,m,5,\n")])
     with pytest.raises(RunDirError) as raised:
         checked.seal(desk.folder / "none")
@@ -92,14 +94,14 @@ def test_a_plan_that_cannot_be_written_says_where(desk: Desk) -> None:
     assert raised.value.advice
 
 
-def test_a_scratch_folder_that_is_not_there_is_named(desk: Desk) -> None:
-    inputs = sources([desk.write(HEADER + "1,2,m,5,\n")])
+def test_a_scratch_folder_that_is_not_there_is_named(desk: MappingPlanner) -> None:
+    inputs = find_sources([desk.write(HEADER + "1,2,m,5,\n")])
     with pytest.raises(RunDirError) as raised:
         check(inputs, LINK, desk.folder / "none")
     assert "none" in raised.value.where
 
 
-def test_a_file_that_is_still_written_to_is_refused(desk: Desk) -> None:
+def test_a_file_that_is_still_written_to_is_refused(desk: MappingPlanner) -> None:
     name = desk.write(HEADER + "1,2,m,5,\n")
     with pytest.raises(BadFileError, match="written to while it was read"):
-        desk.plan_files([name], stop=WritesMeanwhile(desk.folder / "mapping.csv"))
+        desk.plan_files([name], stop=AppendingStop(desk.folder / "mapping.csv"))

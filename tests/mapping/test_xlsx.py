@@ -8,37 +8,41 @@ import hashlib
 import pytest
 
 from bulklink.errors import BadFileError
-from bulklink.mapping import Reading
-from bulklink.mapping.input.xlsx_reader import letters
+from bulklink.mapping import MappingOptions
+from bulklink.mapping.input.xlsx_reader import column_letters
 from bulklink.models import Op
 
-from .desk import HEADER, LINK, Desk, Found
+from .desk import HEADER, LINK, MappingPlanner, PlannedMapping
 from .workbook import DATE, DATE_AND_TIME, DURATION, TIME, Raw, number, workbook, yes
 
 COLUMNS = HEADER.strip().split(",")
 GOOD = ["1", "2", "m", "5", "n"]
 
 
-def plan(desk: Desk, *rows: list[str], reading: Reading = LINK) -> Found:
-    return desk.plan(workbook([COLUMNS, *rows]), reading, "m.xlsx")
+def plan_workbook(
+    planner: MappingPlanner, *rows: list[str], mapping_options: MappingOptions = LINK
+) -> PlannedMapping:
+    return planner.plan(workbook([COLUMNS, *rows]), mapping_options, "m.xlsx")
 
 
-def test_texts_are_read_from_the_first_sheet(desk: Desk) -> None:
-    found = plan(desk, ["5843104000000424162", "2", "8937fb4a", "5", ' "a"\nb, c '])
-    assert found.sent[0].contact_id == "5843104000000424162"
+def test_texts_are_read_from_the_first_sheet(desk: MappingPlanner) -> None:
+    found = plan_workbook(desk, ["5843104000000424162", "2", "8937fb4a", "5", ' "a"\nb, c '])
+    assert found.sealed_messages[0].contact_id == "5843104000000424162"
     assert found.plan[0]["Note"] == ' "a"\nb, c '
 
 
 @pytest.mark.parametrize("name", ["m.XLSX", "m.xlsx.gz"])
-def test_a_workbook_is_hashed_as_it_was_given(desk: Desk, name: str) -> None:
+def test_a_workbook_is_hashed_as_it_was_given(desk: MappingPlanner, name: str) -> None:
     given = workbook([COLUMNS, GOOD])
     given = gzip.compress(given) if name.endswith(".gz") else given
-    checked = desk.check([desk.write(given, name)], Reading(Op.LINK, encoding="utf-16"))
+    checked = desk.check([desk.write(given, name)], MappingOptions(Op.LINK, encoding="utf-16"))
     assert checked.inputs[0].sha256 == hashlib.sha256(given).hexdigest()
     assert (checked.inputs[0].bytes, checked.messages) == (len(given), 1)
 
 
-def test_lines_are_the_rows_of_the_sheet_and_empty_rows_are_blank_lines(desk: Desk) -> None:
+def test_lines_are_the_rows_of_the_sheet_and_empty_rows_are_blank_lines(
+    desk: MappingPlanner,
+) -> None:
     rows = [COLUMNS, GOOD, [], ["", " "], ["x", *GOOD[1:]], ["1", "2", "b", "5", ""]]
     found = desk.plan(workbook(rows, first_row=4, first_column=2), name="m.xlsx")
     assert [(row["bulklink_row"], row["bulklink_line"]) for row in found.plan] == [(1, 5), (3, 9)]
@@ -51,17 +55,19 @@ def test_lines_are_the_rows_of_the_sheet_and_empty_rows_are_blank_lines(desk: De
     "digits", ["5843104000000424162", "5.8431040000004E+18", "1000000000000000", "1e400", "1.5"]
 )
 def test_a_number_that_a_spreadsheet_rounds_is_no_id_and_its_cell_is_named(
-    desk: Desk, digits: str
+    desk: MappingPlanner, digits: str
 ) -> None:
-    found = plan(desk, GOOD, ["1", number(digits), "b", "5", "n"])
+    found = plan_workbook(desk, GOOD, ["1", number(digits), "b", "5", "n"])
     assert found.reasons == {2: ("rounded-id", "owner_id")}
     assert found.faults[0].message.startswith("owner_id in cell B3 is ")
     assert found.faults[0].message.endswith("export ids as text, not as numbers")
 
 
-def test_whole_numbers_of_up_to_15_digits_are_taken_by_their_digits(desk: Desk) -> None:
-    found = plan(desk, [number("999999999999999"), number("2.0"), number("77"), number("5E3"), ""])
-    (message,) = found.sent
+def test_whole_numbers_of_up_to_15_digits_are_taken_by_their_digits(desk: MappingPlanner) -> None:
+    found = plan_workbook(
+        desk, [number("999999999999999"), number("2.0"), number("77"), number("5E3"), ""]
+    )
+    (message,) = found.sealed_messages
     assert (message.contact_id, message.owner_id) == ("999999999999999", "2")
     assert (message.message_id, message.deal_id) == ("77", "5000")
 
@@ -87,20 +93,24 @@ def test_whole_numbers_of_up_to_15_digits_are_taken_by_their_digits(desk: Desk) 
         "large", "error", "formula", "empty",
     ],
 )  # fmt: skip
-def test_the_users_cells_come_back_as_readable_text(desk: Desk, cell: str, text: str) -> None:
-    found = plan(desk, [*GOOD[:4], cell], ["x", "2", "b", "5", cell])
+def test_the_users_cells_come_back_as_readable_text(
+    desk: MappingPlanner, cell: str, text: str
+) -> None:
+    found = plan_workbook(desk, [*GOOD[:4], cell], ["x", "2", "b", "5", cell])
     assert [row["Note"] for row in [*found.plan, *found.rejects]] == [text, text]
 
 
 @pytest.mark.parametrize("cell", [yes(), number("45000", DATE)], ids=["true", "date"])
-def test_what_is_no_number_is_no_id(desk: Desk, cell: str) -> None:
-    found = plan(desk, [cell, *GOOD[1:]], [*GOOD[:2], cell, *GOOD[3:]])
+def test_what_is_no_number_is_no_id(desk: MappingPlanner, cell: str) -> None:
+    found = plan_workbook(desk, [cell, *GOOD[1:]], [*GOOD[:2], cell, *GOOD[3:]])
     assert found.reasons == {1: ("bad-id", "contact_id"), 2: ("bad-id", "message_id")}
 
 
-def test_a_tick_in_a_sheet_can_be_the_approval(desk: Desk) -> None:
-    reading = Reading(Op.LINK, only=(("Note", "TRUE"),))
-    found = plan(desk, [*GOOD[:4], yes()], ["1", "2", "b", "5", ""], reading=reading)
+def test_a_tick_in_a_sheet_can_be_the_approval(desk: MappingPlanner) -> None:
+    reading = MappingOptions(Op.LINK, only=(("Note", "TRUE"),))
+    found = plan_workbook(
+        desk, [*GOOD[:4], yes()], ["1", "2", "b", "5", ""], mapping_options=reading
+    )
     assert (found.messages, found.left_out) == (1, 1)
 
 
@@ -122,7 +132,9 @@ WHOLE = workbook([COLUMNS, GOOD])
     ],
     ids=["protected", "csv", "half", "cut", "damaged", "empty", "header-only", "title-above"],
 )
-def test_a_workbook_that_cannot_be_read_says_so(desk: Desk, content: bytes, message: str) -> None:
+def test_a_workbook_that_cannot_be_read_says_so(
+    desk: MappingPlanner, content: bytes, message: str
+) -> None:
     name = desk.write(content, "m.xlsx")
     with pytest.raises(BadFileError, match=message) as raised:
         desk.plan_files([name])
@@ -132,18 +144,18 @@ def test_a_workbook_that_cannot_be_read_says_so(desk: Desk, content: bytes, mess
 
 
 def test_a_sheet_with_a_stray_cell_far_off_is_refused_before_it_fills_the_memory(
-    desk: Desk,
+    desk: MappingPlanner,
 ) -> None:
     rows = [COLUMNS, GOOD, [""] * 16_383 + ["x"]]
     with pytest.raises(BadFileError, match="reaches to cell XFD9003"):
         desk.plan(workbook(rows, first_row=9001), name="m.xlsx")
 
 
-def test_a_row_beyond_a_mebibyte_is_a_broken_record(desk: Desk) -> None:
-    found = plan(desk, [*GOOD[:4], "x" * (1 << 20)], ["1", "2", "b", "5", "n"])
+def test_a_row_beyond_a_mebibyte_is_a_broken_record(desk: MappingPlanner) -> None:
+    found = plan_workbook(desk, [*GOOD[:4], "x" * (1 << 20)], ["1", "2", "b", "5", "n"])
     assert found.reasons == {1: ("broken-record", None)}
 
 
 def test_columns_are_named_as_a_spreadsheet_does() -> None:
-    named = [letters(column) for column in (0, 25, 26, 701, 702, 16_383)]
+    named = [column_letters(column) for column in (0, 25, 26, 701, 702, 16_383)]
     assert named == ["A", "Z", "AA", "ZZ", "AAA", "XFD"]

@@ -7,7 +7,7 @@ import zipfile
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from bulklink.mapping.input.xlsx_reader import letters
+from bulklink.mapping.input.xlsx_reader import column_letters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,7 +66,9 @@ def workbook(rows: Iterable[Sequence[str]], *, first_row: int = 1, first_column:
 
 def _row(cells: Sequence[str], number: int, first_column: int) -> str:
     inside = "".join(
-        _cell(cell, f"{letters(at)}{number}") for at, cell in enumerate(cells, first_column) if cell
+        _cell(cell, f"{column_letters(at)}{number}")
+        for at, cell in enumerate(cells, first_column)
+        if cell
     )
     return f'<row r="{number}">{inside}</row>'
 

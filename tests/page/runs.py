@@ -11,16 +11,16 @@ from typing import Any
 import msgspec
 
 from bulklink.html_report.model import Report
-from bulklink.html_report.render import render
+from bulklink.html_report.render import render_report
 from bulklink.ledger.records import CallLine, Result, call_line, result_line, timestamp
 from bulklink.models import Op, Status
 from bulklink.operations.job import Job, OnInvalid
 from bulklink.operations.plan import plan
-from bulklink.operations.report.collect import gather
+from bulklink.operations.report.collect import collect_report
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.hashes import ledger_hash
-from bulklink.runs.record import Invocation, OrgRecord, State
-from bulklink.runs.timeline import Stretch, append_stretch
+from bulklink.runs.record import Invocation, OrgRecord, RunState
+from bulklink.runs.timeline import TimelineInterval, append_interval
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 NOW = NOON.timestamp() + 3600
@@ -28,7 +28,7 @@ OWNERS = {"71": "Patricia Boyle", "72": "Jacob Lindner", "73": "Ana Salas"}
 HEADER = ("contact_id", "owner_id", "message_id", "deal_id", "owner_name", "deal_name", "Note")
 
 
-def mapping_rows(many: int, *, deals: int = 5, name: str = "Deal") -> list[tuple[str, ...]]:
+def mapping_rows(count: int, *, deals: int = 5, name: str = "Deal") -> list[tuple[str, ...]]:
     """Return rows of a mapping: ten emails a contact, deals and owners in turn."""
     owners = list(OWNERS.items())
     return [
@@ -41,11 +41,11 @@ def mapping_rows(many: int, *, deals: int = 5, name: str = "Deal") -> list[tuple
             f"{name} {n % deals}",
             "seen",
         )
-        for n in range(many)
+        for n in range(count)
     ]
 
 
-def planned_run(folder: Path, rows: Sequence[tuple[str, ...]], **options: Any) -> RunFolder:
+def plan_run(folder: Path, rows: Sequence[tuple[str, ...]], **options: Any) -> RunFolder:
     """Seal the plan of a mapping in a run folder."""
     mapping = folder / options.pop("file", "mapping.csv")
     with mapping.open("w", newline="", encoding="utf-8") as file:
@@ -57,38 +57,38 @@ def planned_run(folder: Path, rows: Sequence[tuple[str, ...]], **options: Any) -
 
 
 def result(
-    row: int, cells: tuple[str, ...], status: Status, code: str | None = None, **more: Any
+    row: int, cells: tuple[str, ...], status: Status, code: str | None = None, **changes: Any
 ) -> Result:
     """Return the result of a row of `mapping_rows`."""
     contact, owner, message, deal = cells[:4]
     http_status = 200 if status is Status.DONE else 400
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "http_status": http_status,
         "message": f"said of row {row}",
         "attempts": 1,
     }
-    return Result(row, Op.LINK, contact, owner, message, deal, status, code, **(said | more))
+    return Result(row, Op.LINK, contact, owner, message, deal, status, code, **(fields | changes))
 
 
-def sent(
+def write_results(
     run: RunFolder,
     results: Iterable[Result],
     *,
-    state: State = State.FINISHED,
+    state: RunState = RunState.FINISHED,
     stopped_by: str | None = None,
     seconds: float = 60.0,
-    a_second: int = 20,
+    per_second: int = 20,
 ) -> RunFolder:
     """Add results to a run's ledger, so many a second from noon on, and end it."""
     with run.ledger.open("ab") as ledger:
         first = CallLine(1, "link", 1, "100", (1,))
         ledger.write(call_line(timestamp(NOON.timestamp()), first))
-        for number, one in enumerate(results):
-            ledger.write(result_line(timestamp(NOON.timestamp() + number / a_second), one))
-    began, ended = timestamp(NOON.timestamp()), timestamp(NOON.timestamp() + seconds)
+        for number, item in enumerate(results):
+            ledger.write(result_line(timestamp(NOON.timestamp() + number / per_second), item))
+    started, ended = timestamp(NOON.timestamp()), timestamp(NOON.timestamp() + seconds)
     record = run.read()
     run.write(
-        record.but(
+        record.replace(
             state=state,
             stopped_by=stopped_by,
             org=OrgRecord("60001", "Harbour Insurance", "Sandbox"),
@@ -96,7 +96,7 @@ def sent(
             data_centre="eu",
             invocations=(
                 *record.invocations,
-                Invocation(began, ended, seconds, stopped_by, 3 if stopped_by else 1),
+                Invocation(started, ended, seconds, stopped_by, 3 if stopped_by else 1),
             ),
             **ledger_hash(run.ledger),
         )
@@ -104,11 +104,13 @@ def sent(
     return run
 
 
-def measured(run: RunFolder, many: int, *, after: timedelta = timedelta(), **changes: Any) -> None:
+def write_timeline(
+    run: RunFolder, seconds: int, *, after: timedelta = timedelta(), **changes: Any
+) -> None:
     """Add so many seconds to a run's timeline, from noon on or later."""
-    for second in range(1, many + 1):
+    for second in range(1, seconds + 1):
         moment = NOON + after + timedelta(seconds=second)
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "ts": timestamp(moment.timestamp()),
             "seconds": 1.0,
             "settled": {"done": 18, "failed": 2},
@@ -121,14 +123,16 @@ def measured(run: RunFolder, many: int, *, after: timedelta = timedelta(), **cha
             "waited": 0.0,
             "limited_by": "calls in flight",
         }
-        append_stretch(run.timeline, msgspec.convert(told | changes, Stretch, strict=False))
+        append_interval(
+            run.timeline, msgspec.convert(fields | changes, TimelineInterval, strict=False)
+        )
 
 
-def told(run: RunFolder, **options: Any) -> Report:
+def gather_report(run: RunFolder, **options: Any) -> Report:
     """Gather what the page of a run says."""
-    return gather(run, NOW, **({"zone": UTC} | options))
+    return collect_report(run, NOW, **({"zone": UTC} | options))
 
 
-def page(run: RunFolder, **options: Any) -> str:
+def render_page(run: RunFolder, **options: Any) -> str:
     """Write the page of a run."""
-    return render(told(run, **options), UTC)
+    return render_report(gather_report(run, **options), UTC)

@@ -7,33 +7,33 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bulklink.html_report.timeline import axis_of, lasting, offset, ticks
+from bulklink.html_report.timeline import axis_ticks, build_axis, humanize_duration, utc_offset
 
 DAY = 86_400.0
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
 
 
 def test_a_pause_of_days_takes_a_small_part_of_the_axis() -> None:
-    axis = axis_of([(NOON, NOON + 600), (NOON + 3 * DAY, NOON + 3 * DAY + 600)])
-    (fold,) = axis.folds
+    axis = build_axis([(NOON, NOON + 600), (NOON + 3 * DAY, NOON + 3 * DAY + 600)])
+    (fold,) = axis.pauses
     assert fold.label == "3 d"
     assert fold.at == 600
     assert fold.to - fold.at < 0.05 * axis.end
-    assert axis.place(NOON + 300) == 300
-    assert axis.place(NOON + DAY) == fold.to
-    assert axis.place(NOON + 3 * DAY + 60) == fold.to + 60
+    assert axis.position(NOON + 300) == 300
+    assert axis.position(NOON + DAY) == fold.to
+    assert axis.position(NOON + 3 * DAY + 60) == fold.to + 60
 
 
 def test_a_short_pause_is_drawn_as_long_as_it_was() -> None:
-    axis = axis_of([(0, 1000), (1040, 2000)])
-    assert axis.folds == ()
+    axis = build_axis([(0, 1000), (1040, 2000)])
+    assert axis.pauses == ()
     assert axis.end == 2000
 
 
 def test_many_pauses_leave_most_of_the_axis_to_what_happened() -> None:
-    axis = axis_of([(n * DAY, n * DAY + 60) for n in range(300)])
-    assert len(axis.folds) == 299
-    folded = sum(fold.to - fold.at for fold in axis.folds)
+    axis = build_axis([(n * DAY, n * DAY + 60) for n in range(300)])
+    assert len(axis.pauses) == 299
+    folded = sum(fold.to - fold.at for fold in axis.pauses)
     assert folded < 0.35 * axis.end
 
 
@@ -47,32 +47,32 @@ def test_many_pauses_leave_most_of_the_axis_to_what_happened() -> None:
     ],
 )
 def test_ticks_stand_at_round_times(seconds: float, labels: list[str]) -> None:
-    told = ticks(axis_of([(NOON, NOON + seconds)]), UTC)
-    assert [f"{tick.time} {tick.day}".strip() for tick in told][:3] == labels
-    assert len(told) <= 10
+    shown_ticks = axis_ticks(build_axis([(NOON, NOON + seconds)]), UTC)
+    assert [f"{tick.time} {tick.day}".strip() for tick in shown_ticks][:3] == labels
+    assert len(shown_ticks) <= 10
 
 
 def test_round_times_are_those_of_the_clock_on_the_wall() -> None:
     india = timezone(timedelta(hours=5, minutes=30))
-    told = ticks(axis_of([(NOON, NOON + 6 * 3600)]), india)
-    assert [tick.time for tick in told][:2] == ["18:00", "19:00"]
-    assert told[0].at == 1800
+    shown_ticks = axis_ticks(build_axis([(NOON, NOON + 6 * 3600)]), india)
+    assert [tick.time for tick in shown_ticks][:2] == ["18:00", "19:00"]
+    assert shown_ticks[0].at == 1800
 
 
 def test_each_part_of_the_axis_has_a_time() -> None:
     spans = [(NOON + n * DAY + 7, NOON + n * DAY + 29) for n in range(3)]
-    axis = axis_of(spans)
-    told = ticks(axis, UTC)
-    for part in axis.parts:
-        assert any(part.at <= tick.at <= part.at + 22 for tick in told)
-    assert {tick.day for tick in told} == {"22 Nov", "23 Nov", "24 Nov"}
+    axis = build_axis(spans)
+    shown_ticks = axis_ticks(axis, UTC)
+    for part in axis.segments:
+        assert any(part.start <= tick.at <= part.start + 22 for tick in shown_ticks)
+    assert {tick.day for tick in shown_ticks} == {"22 Nov", "23 Nov", "24 Nov"}
 
 
 def test_the_offset_is_that_of_the_day() -> None:
     berlin = ZoneInfo("Europe/Berlin")
-    assert offset(NOON, berlin) == "+01:00"
-    assert offset(NOON - 150 * DAY, berlin) == "+02:00"
-    assert offset(NOON, timezone(-timedelta(hours=3, minutes=30))) == "-03:30"
+    assert utc_offset(NOON, berlin) == "+01:00"
+    assert utc_offset(NOON - 150 * DAY, berlin) == "+02:00"
+    assert utc_offset(NOON, timezone(-timedelta(hours=3, minutes=30))) == "-03:30"
 
 
 @pytest.mark.parametrize(
@@ -90,4 +90,4 @@ def test_the_offset_is_that_of_the_day() -> None:
     ],
 )
 def test_how_long_is_said_in_two_units(seconds: float, said: str) -> None:
-    assert lasting(seconds) == said
+    assert humanize_duration(seconds) == said

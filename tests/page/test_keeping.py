@@ -8,11 +8,11 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.html_report.rows import Kept, Row, harmless
+from bulklink.html_report.rows import EmbeddedRow, EmbeddedRows, escape_json
 
 
-def row(number: int, **changes: str | None) -> Row:
-    told: dict[str, str | None] = {
+def row(number: int, **changes: str | None) -> EmbeddedRow:
+    fields: dict[str, str | None] = {
         "op": "link",
         "contact": "5843104000000424162",
         "owner": "5843104000000424672",
@@ -23,12 +23,12 @@ def row(number: int, **changes: str | None) -> Row:
         "text": "invalid data",
         "ts": "2026-11-22T10:15:00.123Z",
     }
-    return msgspec.convert({"row": number, **told, **changes}, Row)
+    return msgspec.convert({"row": number, **fields, **changes}, EmbeddedRow)
 
 
-def told(kept: Kept) -> list[dict[str, object]]:
+def read_rows(embedded_rows: EmbeddedRows) -> list[dict[str, object]]:
     """Read the rows back as the page does."""
-    read = msgspec.json.decode(kept.json() or b"null")
+    read = msgspec.json.decode(embedded_rows.json() or b"null")
     texts = read["texts"]
     return [
         {
@@ -46,9 +46,9 @@ _TEXT = st.text(max_size=20)
 def test_rows_are_read_back_as_they_were_in_the_order_of_the_mapping(
     rows: dict[int, tuple[str, str, str | None]],
 ) -> None:
-    kept = Kept(zone=UTC)
-    kept.take(row(n, code=code, text=text, deal=deal) for n, (code, text, deal) in rows.items())
-    found = told(kept) if rows else []
+    kept = EmbeddedRows(zone=UTC)
+    kept.add(row(n, code=code, text=text, deal=deal) for n, (code, text, deal) in rows.items())
+    found = read_rows(kept) if rows else []
     assert [one["row"] for one in found] == sorted(rows)
     assert [(one["code"], one["text"], one["deal"]) for one in found] == [
         rows[n] for n in sorted(rows)
@@ -58,16 +58,16 @@ def test_rows_are_read_back_as_they_were_in_the_order_of_the_mapping(
 
 @given(st.integers(0, 5_000), st.text(min_size=1, max_size=40))
 def test_rows_take_no_more_room_than_there_is(most: int, text: str) -> None:
-    kept = Kept(most, UTC)
-    kept.take(row(n, text=f"{text}{n}", deal=f"{n}", message=text * 3) for n in range(1, 60))
-    json = harmless(kept.json() or b"")
+    kept = EmbeddedRows(most, UTC)
+    kept.add(row(n, text=f"{text}{n}", deal=f"{n}", message=text * 3) for n in range(1, 60))
+    json = escape_json(kept.json() or b"")
     assert len(json) <= most + 250  # the names of the columns
 
 
 def test_those_that_come_first_are_kept() -> None:
-    kept = Kept(2000, UTC)
-    kept.take(map(row, range(100, 0, -1)))
-    found = [one["row"] for one in told(kept)]
+    kept = EmbeddedRows(2000, UTC)
+    kept.add(map(row, range(100, 0, -1)))
+    found = [one["row"] for one in read_rows(kept)]
     assert 5 < len(found) < 30
     assert found == sorted(range(100, 100 - len(found), -1))
     assert kept.count("code", "INVALID_DATA", refused=False) == len(found)
@@ -75,9 +75,9 @@ def test_those_that_come_first_are_kept() -> None:
 
 
 def test_no_text_ends_the_element_it_stands_in() -> None:
-    kept = Kept(zone=UTC)
-    kept.take([row(1, text="</script><script>alert(1)</script><!--", deal="]]>&lt;")])
-    json = harmless(kept.json() or b"")
+    kept = EmbeddedRows(zone=UTC)
+    kept.add([row(1, text="</script><script>alert(1)</script><!--", deal="]]>&lt;")])
+    json = escape_json(kept.json() or b"")
     assert b"<" not in json
     assert b">" not in json
     assert msgspec.json.decode(json) == msgspec.json.decode(kept.json() or b"")

@@ -12,7 +12,7 @@ import pytest
 from bulklink import html_report as room
 from bulklink.html_report.render import PLOT_STYLE
 from bulklink.models import Status
-from tests.page.runs import mapping_rows, page, planned_run, result, sent
+from tests.page.runs import mapping_rows, plan_run, render_page, result, write_results
 
 ASSETS = Path(room.__file__).parent / "assets"
 TABLE = re.findall(
@@ -22,7 +22,7 @@ TABLE = re.findall(
 )
 
 
-def hashed(text: str) -> str:
+def csp_hash(text: str) -> str:
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
@@ -44,9 +44,9 @@ def test_all_libraries_are_listed_and_can_stand_in_a_page() -> None:
 
 def test_the_page_may_run_what_it_brings_and_fetch_nothing(tmp_path: Path) -> None:
     rows = mapping_rows(3)
-    run = planned_run(tmp_path, rows)
-    sent(run, [result(1, rows[0], Status.FAILED, "X")])
-    text = page(run)
+    run = plan_run(tmp_path, rows)
+    write_results(run, [result(1, rows[0], Status.FAILED, "X")])
+    text = render_page(run)
     found = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
     assert found is not None
     policy = dict(rule.split(" ", 1) for rule in found[1].replace("&#39;", "'").split("; "))
@@ -54,13 +54,13 @@ def test_the_page_may_run_what_it_brings_and_fetch_nothing(tmp_path: Path) -> No
     assert set(policy) == {"default-src", "script-src", "style-src", "base-uri", "form-action"}
     scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
-    assert policy["script-src"].split() == [hashed(script) for script in scripts]
-    assert policy["style-src"].split() == [hashed(style), hashed(PLOT_STYLE)]
+    assert policy["script-src"].split() == [csp_hash(script) for script in scripts]
+    assert policy["style-src"].split() == [csp_hash(style), csp_hash(PLOT_STYLE)]
     assert not re.search(r"""\s(src|style|on\w+)=["']""", text.partition("<script")[0])
 
 
 def test_a_page_without_charts_and_rows_brings_no_script(tmp_path: Path) -> None:
-    text = page(planned_run(tmp_path, mapping_rows(3)))
+    text = render_page(plan_run(tmp_path, mapping_rows(3)))
     assert "<script" not in text
     assert "script-src" not in text
     assert len(text) < 100_000

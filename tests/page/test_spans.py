@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.html_report.timeline import Measured, spans
+from bulklink.html_report.timeline import Measurement, merge_measurements
 
 _LINES = st.lists(
     st.tuples(
@@ -22,31 +22,31 @@ _LINES = st.lists(
 )
 
 
-def measured(lines: list[tuple[float, float, int, int]]) -> list[Measured]:
-    now, told = 1_700_000_000.0, []
-    for pause, seconds, done, refused in lines:
-        began = now + pause
-        now = began + seconds
-        told.append(
-            Measured(
-                began=began,
+def make_measurements(lines: list[tuple[float, float, int, int]]) -> list[Measurement]:
+    now, measurements = 1_700_000_000.0, []
+    for pause, seconds, succeeded, refused in lines:
+        start = now + pause
+        now = start + seconds
+        measurements.append(
+            Measurement(
+                began=start,
                 ended=now,
-                settled={"done": done},
+                settled={"done": succeeded},
                 answered_429=refused,
                 in_flight=2.0,
                 allowed=10.0,
-                latency={0.25: done},
+                latency={0.25: succeeded},
             )
         )
-    return told
+    return measurements
 
 
 @given(_LINES, st.integers(1, 12))
 def test_nothing_is_lost_and_nothing_told_twice(
     lines: list[tuple[float, float, int, int]], most: int
 ) -> None:
-    given_lines = measured(lines)
-    found = spans(given_lines, most)
+    given_lines = make_measurements(lines)
+    found = merge_measurements(given_lines, most)
     settled = sum((one.settled for one in found), Counter())
     assert settled["done"] == sum(one[2] for one in lines)
     assert sum(one.answered_429 for one in found) == sum(one[3] for one in lines)
@@ -59,16 +59,16 @@ def test_nothing_is_lost_and_nothing_told_twice(
 
 @given(_LINES)
 def test_no_span_goes_over_a_pause(lines: list[tuple[float, float, int, int]]) -> None:
-    given_lines = measured(lines)
-    for one in spans(given_lines, 1):
+    given_lines = make_measurements(lines)
+    for one in merge_measurements(given_lines, 1):
         inside = [m for m in given_lines if one.began <= m.began < one.ended]
         apart = [b.began - a.ended for a, b in pairwise(inside)]
         assert all(pause <= 30 + 1e-6 for pause in apart)
 
 
 def test_a_long_run_comes_in_some_hundreds_of_spans_of_equal_width() -> None:
-    day = measured([(0.0, 1.0, 10, 0)] * 86_400)
-    found = spans(iter(day))
+    day = make_measurements([(0.0, 1.0, 10, 0)] * 86_400)
+    found = merge_measurements(iter(day))
     assert 120 <= len(found) <= 240
     widths = {round(one.ended - one.began) for one in found[:-1]}
     assert max(widths) <= 2 * min(widths)
@@ -76,18 +76,18 @@ def test_a_long_run_comes_in_some_hundreds_of_spans_of_equal_width() -> None:
 
 
 def test_means_are_weighed_by_time_and_percentiles_by_calls() -> None:
-    slow = Measured(
+    slow = Measurement(
         began=0, ended=9, settled={}, in_flight=1.0, allowed=10.0, latency={0.1: 98, 2.0: 1}
     )
-    busy = Measured(
+    busy = Measurement(
         began=9, ended=10, settled={}, in_flight=11.0, allowed=20.0, latency={0.5: 1, 0.1: 100}
     )
-    (one,) = spans([slow, busy], 1)
+    (one,) = merge_measurements([slow, busy], 1)
     assert one.in_flight / one.measured == 2.0
     assert one.allowed / one.measured == 11.0
     assert [one.percentile(share) for share in (0.5, 0.99, 0.995, 1.0)] == [0.1, 0.1, 0.5, 2.0]
 
 
 def test_where_no_call_was_answered_there_is_no_latency() -> None:
-    (one,) = spans([Measured(began=0, ended=1, settled={})])
+    (one,) = merge_measurements([Measurement(began=0, ended=1, settled={})])
     assert one.percentile(0.5) is None

@@ -20,17 +20,17 @@ class FileKeyring(KeyringBackend):
         super().__init__()  # type: ignore[no-untyped-call]
 
     def get_password(self, service: str, username: str) -> str | None:
-        found = self._all().get(f"{service}/{username}")
-        return None if found is None else str(found)
+        password = self._all().get(f"{service}/{username}")
+        return None if password is None else str(password)
 
     def set_password(self, service: str, username: str, password: str) -> None:
         self._file().write_text(json.dumps({**self._all(), f"{service}/{username}": password}))
 
     def delete_password(self, service: str, username: str) -> None:
-        kept = self._all()
-        if kept.pop(f"{service}/{username}", None) is None:
+        passwords = self._all()
+        if passwords.pop(f"{service}/{username}", None) is None:
             raise PasswordDeleteError("not there")
-        self._file().write_text(json.dumps(kept))
+        self._file().write_text(json.dumps(passwords))
 
     def _file(self) -> Path:
         return Path(os.environ["TEST_KEYRING"])

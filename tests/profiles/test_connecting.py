@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bulklink.errors import ConfigError
-from bulklink.profiles.profile import Place, Profile, Profiles
-from bulklink.profiles.resolve import connection_of, connection_stored
-from bulklink.profiles.secrets import FileVault
+from bulklink.profiles.profile import Profile, Profiles, SecretBackend
+from bulklink.profiles.resolve import load_connection, load_stored_connection
+from bulklink.profiles.secrets import FileSecretStore
 from bulklink.zoho.connection import Connection, Credentials
 
 STORED = Credentials("1000.STORED", "stored-secret", "1000.stored")
@@ -24,14 +24,16 @@ CLIENT = {
 def folder(tmp_path: Path) -> Path:
     """A folder with the profiles `default` (us) and `test` (eu, sandbox)."""
     for name, centre, environment in (("default", "us", "production"), ("test", "eu", "sandbox")):
-        profile = Profile("1000.STORED", Place.FILE, data_centre=centre, environment=environment)
+        profile = Profile(
+            "1000.STORED", SecretBackend.FILE, data_centre=centre, environment=environment
+        )
         Profiles(tmp_path).save(name, profile)
-        FileVault(tmp_path).save(name, STORED)
+        FileSecretStore(tmp_path).save(name, STORED)
     return tmp_path
 
 
 def connect(folder: Path, named: str | None = "test", **env: str) -> Connection:
-    return connection_of(named, env, folder)
+    return load_connection(named, env, folder)
 
 
 def test_a_profile_says_where_and_with_what(folder: Path) -> None:
@@ -83,7 +85,7 @@ def test_with_secrets_of_its_own_the_environment_may_name_any_place(folder: Path
 
 
 def test_ports_of_this_machine_may_differ(folder: Path) -> None:
-    profile = Profile("1000.STORED", Place.FILE, api_url="http://127.0.0.1:1",
+    profile = Profile("1000.STORED", SecretBackend.FILE, api_url="http://127.0.0.1:1",
                       accounts_url="http://127.0.0.1:1")  # fmt: skip
     Profiles(folder).save("test", profile)
     place = "http://127.0.0.1:2"
@@ -144,5 +146,5 @@ def test_what_is_stored_is_read_without_the_environment(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BULKLINK_DC", "us")
-    found = connection_stored("test", Profiles(folder).load("test"), folder)
+    found = load_stored_connection("test", Profiles(folder).load("test"), folder)
     assert (found.data_centre, found.credentials) == ("eu", STORED)

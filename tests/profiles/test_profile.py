@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from bulklink.errors import ConfigError
-from bulklink.profiles.profile import Place, Profile, ProfileOrg, Profiles, checked_name
+from bulklink.profiles.names import normalize_profile_name
+from bulklink.profiles.profile import Profile, ProfileOrg, Profiles, SecretBackend
 
 FULL = Profile(
     client_id='1000."Ä"\\\n',
-    secrets=Place.KEYRING,
+    secrets=SecretBackend.KEYRING,
     data_centre="eu",
     environment="sandbox",
     scopes=("ZohoCRM.org.READ",),
@@ -26,7 +27,7 @@ posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no file mod
 
 
 @pytest.mark.parametrize(
-    "profile", [FULL, Profile("id", Place.FILE, data_centre="us")], ids=["full", "bare"]
+    "profile", [FULL, Profile("id", SecretBackend.FILE, data_centre="us")], ids=["full", "bare"]
 )
 def test_a_profile_comes_back_as_it_was_stored(tmp_path: Path, profile: Profile) -> None:
     profiles = Profiles(tmp_path)
@@ -92,11 +93,11 @@ def test_a_profile_that_is_wrong_is_told_with_its_file(tmp_path: Path, content: 
 @pytest.mark.parametrize("name", ["", " ", "../up", "a/b", ".hidden", "-x", "a b", "ä", "a" * 65])
 def test_what_cannot_be_a_name_is_refused(name: str) -> None:
     with pytest.raises(ConfigError):
-        checked_name(name)
+        normalize_profile_name(name)
 
 
 def test_upper_and_lower_case_name_the_same_profile() -> None:
-    assert checked_name(" Prod-EU.1 ") == "prod-eu.1"
+    assert normalize_profile_name(" Prod-EU.1 ") == "prod-eu.1"
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

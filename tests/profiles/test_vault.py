@@ -14,8 +14,14 @@ from keyring.backends.fail import Keyring as FailKeyring
 from keyring.backends.null import Keyring as NullKeyring
 
 from bulklink.errors import ConfigError
-from bulklink.profiles.profile import Place
-from bulklink.profiles.secrets import FileVault, KeyringVault, Vault, place_for, vault_of
+from bulklink.profiles.profile import SecretBackend
+from bulklink.profiles.secrets import (
+    FileSecretStore,
+    KeyringSecretStore,
+    SecretStore,
+    choose_secret_backend,
+    secret_store_for,
+)
 from bulklink.zoho.connection import Credentials
 
 from .keyrings import FileKeyring, LockedKeyring
@@ -34,18 +40,20 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     keyring.set_keyring(before)
 
 
-@pytest.fixture(params=list(Place))
-def vault(request: pytest.FixtureRequest, tmp_path: Path) -> Vault:
-    return vault_of(request.param, tmp_path)
+@pytest.fixture(params=list(SecretBackend))
+def vault(request: pytest.FixtureRequest, tmp_path: Path) -> SecretStore:
+    return secret_store_for(request.param, tmp_path)
 
 
-def test_secrets_come_back_as_they_were_kept(vault: Vault) -> None:
+def test_secrets_come_back_as_they_were_kept(vault: SecretStore) -> None:
     vault.save("prod", KEPT)
     vault.save("test", Credentials("a", "b", "c"))
     assert vault.load("prod") == KEPT
 
 
-def test_secrets_that_are_removed_are_gone_and_removing_them_again_is_fine(vault: Vault) -> None:
+def test_secrets_that_are_removed_are_gone_and_removing_them_again_is_fine(
+    vault: SecretStore,
+) -> None:
     vault.save("prod", KEPT)
     vault.remove("prod")
     vault.remove("prod")
@@ -54,11 +62,11 @@ def test_secrets_that_are_removed_are_gone_and_removing_them_again_is_fine(vault
     assert "auth login --profile prod" in caught.value.advice
 
 
-def test_where_secrets_are_is_told_without_them(vault: Vault) -> None:
+def test_where_secrets_are_is_told_without_them(vault: SecretStore) -> None:
     vault.save("prod", KEPT)
-    told = vault.whereabouts("prod")
-    assert "prod" in told
-    assert "hush" not in told
+    location = vault.location("prod")
+    assert "prod" in location
+    assert "hush" not in location
 
 
 @posix_only
@@ -66,8 +74,8 @@ def test_where_secrets_are_is_told_without_them(vault: Vault) -> None:
 def test_a_file_of_secrets_is_for_its_owner_alone(tmp_path: Path, mask: int) -> None:
     before = os.umask(mask)
     try:
-        FileVault(tmp_path).save("prod", KEPT)
-        FileVault(tmp_path).save("prod", KEPT)
+        FileSecretStore(tmp_path).save("prod", KEPT)
+        FileSecretStore(tmp_path).save("prod", KEPT)
     finally:
         os.umask(before)
     (file,) = (tmp_path / "secrets").iterdir()
@@ -78,11 +86,11 @@ def test_a_file_of_secrets_is_for_its_owner_alone(tmp_path: Path, mask: int) -> 
 @posix_only
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660], ids=oct)
 def test_a_file_of_secrets_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
-    FileVault(tmp_path).save("prod", KEPT)
+    FileSecretStore(tmp_path).save("prod", KEPT)
     (file,) = (tmp_path / "secrets").iterdir()
     file.chmod(mode)
     with pytest.raises(ConfigError) as caught:
-        FileVault(tmp_path).load("prod")
+        FileSecretStore(tmp_path).load("prod")
     assert f"chmod 600 {file}" in caught.value.advice
 
 
@@ -90,11 +98,11 @@ def test_a_file_of_secrets_that_others_may_read_is_refused(tmp_path: Path, mode:
 def test_a_file_of_secrets_that_is_broken_is_told_without_its_content(
     tmp_path: Path, content: bytes
 ) -> None:
-    FileVault(tmp_path).save("prod", KEPT)
+    FileSecretStore(tmp_path).save("prod", KEPT)
     (file,) = (tmp_path / "secrets").iterdir()
     file.write_bytes(content)
     with pytest.raises(ConfigError, match="not well-formed"):
-        FileVault(tmp_path).load("prod")
+        FileSecretStore(tmp_path).load("prod")
 
 
 @pytest.mark.parametrize("system", [FailKeyring, NullKeyring, LockedKeyring])
@@ -102,49 +110,52 @@ def test_a_keyring_that_does_not_serve_is_found_out_before_secrets_are_given_to_
     system: type[KeyringBackend],
 ) -> None:
     keyring.set_keyring(system())
-    trouble = KeyringVault().trouble()
+    trouble = KeyringSecretStore().unavailable_reason()
     assert trouble is not None
     assert "keyring" in trouble
 
 
 def test_a_keyring_that_serves_keeps_nothing_of_the_trial(tmp_path: Path) -> None:
-    assert KeyringVault().trouble() is None
+    assert KeyringSecretStore().unavailable_reason() is None
     assert (tmp_path / "keyring.json").read_text() == "{}"
 
 
 def test_what_a_keyring_says_when_it_fails_is_not_repeated() -> None:
     keyring.set_keyring(LockedKeyring())
     with pytest.raises(ConfigError) as caught:
-        KeyringVault().save("prod", KEPT)
+        KeyringSecretStore().save("prod", KEPT)
     assert "hush" not in f"{caught.value} {caught.value.advice}"
     assert caught.value.__suppress_context__
 
 
 def test_a_keyring_that_is_locked_later_is_told_with_what_to_do() -> None:
-    KeyringVault().save("prod", KEPT)
+    KeyringSecretStore().save("prod", KEPT)
     keyring.set_keyring(LockedKeyring())
     with pytest.raises(ConfigError, match="does not serve") as caught:
-        KeyringVault().load("prod")
+        KeyringSecretStore().load("prod")
     assert "--plain-file" in caught.value.advice
 
 
 @pytest.mark.parametrize(
     ("plain_file", "trouble", "windows", "place"),
     [
-        (False, None, False, Place.KEYRING),
-        (False, None, True, Place.KEYRING),
-        (False, "none", False, Place.FILE),
-        (True, None, False, Place.FILE),
-        (True, "none", True, Place.FILE),
+        (False, None, False, SecretBackend.KEYRING),
+        (False, None, True, SecretBackend.KEYRING),
+        (False, "none", False, SecretBackend.FILE),
+        (True, None, False, SecretBackend.FILE),
+        (True, "none", True, SecretBackend.FILE),
     ],
 )
 def test_secrets_go_to_the_keyring_where_there_is_one_and_a_file_is_not_asked_for(
-    *, plain_file: bool, trouble: str | None, windows: bool, place: Place
+    *, plain_file: bool, trouble: str | None, windows: bool, place: SecretBackend
 ) -> None:
-    assert place_for(plain_file=plain_file, trouble=trouble, windows=windows) is place
+    assert (
+        choose_secret_backend(plain_file=plain_file, unavailable_reason=trouble, windows=windows)
+        is place
+    )
 
 
 def test_on_windows_a_file_has_to_be_asked_for() -> None:
     with pytest.raises(ConfigError) as caught:
-        place_for(plain_file=False, trouble="No keyring.", windows=True)
+        choose_secret_backend(plain_file=False, unavailable_reason="No keyring.", windows=True)
     assert "--plain-file" in caught.value.advice

@@ -10,8 +10,8 @@ import pytest
 from bulklink.errors import LockedError, RunDirError
 from bulklink.ledger.records import CallLine, Result, call_line, result_line
 from bulklink.models import Op, Status
-from bulklink.runs.folder import RunFolder, make_folder, run_folders
-from bulklink.runs.record import Invocation, RunRecord, State, closed
+from bulklink.runs.folder import RunFolder, create_run_folder, list_run_folders
+from bulklink.runs.record import Invocation, RunRecord, RunState, close_last_invocation
 from bulklink.runs.status import status
 
 NOW = 1_800_000_000.0
@@ -19,11 +19,11 @@ TS = "2027-01-15T08:00:00.000Z"
 
 
 def record(**changed: object) -> RunRecord:
-    return RunRecord(version="1", op="link", asked={}, inputs=(), created=TS).but(**changed)
+    return RunRecord(version="1", op="link", asked={}, inputs=(), created=TS).replace(**changed)
 
 
 def fresh(tmp_path: Path) -> RunFolder:
-    return make_folder(None, tmp_path / "runs", "link", NOW, "3f2a")
+    return create_run_folder(None, tmp_path / "runs", "link", NOW, "3f2a")
 
 
 def test_a_folder_is_named_by_time_and_op_and_is_its_owners_alone(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_folder_in_use_is_refused(tmp_path: Path, kind: str) -> None:
         target.mkdir()
         (target / "mine").write_text("mine")
     with pytest.raises(RunDirError) as caught:
-        make_folder(target, tmp_path, "link", NOW, "x")
+        create_run_folder(target, tmp_path, "link", NOW, "x")
     assert str(target) in caught.value.where
     assert "missing or empty" in caught.value.advice
 
@@ -50,16 +50,16 @@ def test_a_folder_in_use_is_refused(tmp_path: Path, kind: str) -> None:
 def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(RunDirError, match="cannot be made"):
-        make_folder(tmp_path / "file" / "run", tmp_path, "link", NOW, "x")
+        create_run_folder(tmp_path / "file" / "run", tmp_path, "link", NOW, "x")
 
 
 def test_only_one_process_drives_a_run(tmp_path: Path) -> None:
     folder = fresh(tmp_path)
-    with folder.driven():
-        assert folder.is_driven()
-        with pytest.raises(LockedError), RunFolder(folder.path).driven():
+    with folder.run_lock():
+        assert folder.is_running()
+        with pytest.raises(LockedError), RunFolder(folder.path).run_lock():
             pytest.fail("two drive it")
-    assert not folder.is_driven()
+    assert not folder.is_running()
 
 
 def test_run_json_is_replaced_as_a_whole_and_read_back(tmp_path: Path) -> None:
@@ -82,12 +82,12 @@ def test_what_is_no_run_folder_is_refused(tmp_path: Path, content: str | None) -
 
 def test_a_running_run_that_nobody_drives_was_killed(tmp_path: Path) -> None:
     folder = fresh(tmp_path)
-    folder.write(record(state=State.RUNNING, rows=3, invocations=(Invocation(TS),)))
+    folder.write(record(state=RunState.RUNNING, rows=3, invocations=(Invocation(TS),)))
     line = result_line(
         "2027-01-15T08:00:07.500Z", Result(1, Op.LINK, "1", "2", "a", "3", Status.DONE)
     )
     folder.ledger.write_bytes(call_line(TS, CallLine(1, "link", 1, "1", (1, 2))) + line + line[:20])
-    with folder.driven():
+    with folder.run_lock():
         running = status(folder)
         assert (running.state, running.stopped_by, running.exit_code) == ("running", None, None)
     summary = status(folder)
@@ -100,17 +100,17 @@ def test_a_running_run_that_nobody_drives_was_killed(tmp_path: Path) -> None:
 def test_a_killed_command_lasted_until_the_last_line_and_not_into_the_next() -> None:
     ended = Invocation(TS, "2027-01-15T08:00:01.000Z", 1.0, None, 0)
     killed = Invocation("2027-01-15T09:00:00.000Z")
-    assert closed((), TS) == ()
-    assert closed((killed, ended), TS) == (killed, ended)
-    *earlier, last = closed((ended, killed), "2027-01-15T09:00:02.500Z")
+    assert close_last_invocation((), TS) == ()
+    assert close_last_invocation((killed, ended), TS) == (killed, ended)
+    *earlier, last = close_last_invocation((ended, killed), "2027-01-15T09:00:02.500Z")
     assert earlier == [ended]
     assert last == Invocation(killed.started, "2027-01-15T09:00:02.500Z", 2.5, "killed")
-    (unheard,) = closed((killed,), "2027-01-15T08:00:01.000Z")
+    (unheard,) = close_last_invocation((killed,), "2027-01-15T08:00:01.000Z")
     assert unheard == Invocation(killed.started, killed.started, 0.0, "killed")
 
 
 def test_all_runs_are_found_by_name(tmp_path: Path) -> None:
     for tag in ("b", "a"):
-        make_folder(None, tmp_path, "link", NOW, tag).write(record())
+        create_run_folder(None, tmp_path, "link", NOW, tag).write(record())
     (tmp_path / "other").mkdir()
-    assert [folder.path.name[-1] for folder in run_folders(tmp_path)] == ["a", "b"]
+    assert [folder.path.name[-1] for folder in list_run_folders(tmp_path)] == ["a", "b"]

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from bulklink.runs.timeline import Stretch, append_stretch, timeline
+from bulklink.runs.timeline import TimelineInterval, append_interval, read_timeline
 
-STRETCH = Stretch(
+STRETCH = TimelineInterval(
     ts="2026-11-22T10:15:00.000Z",
     seconds=1.0,
     settled={"done": 20},
@@ -26,24 +26,24 @@ STRETCH = Stretch(
 )
 
 
-def later(seconds: float) -> Stretch:
+def stretch_of(seconds: float) -> TimelineInterval:
     return msgspec.structs.replace(STRETCH, seconds=seconds)
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "timeline.jsonl"
     for seconds in (1.0, 2.5):
-        append_stretch(path, later(seconds))
-    assert list(timeline(path)) == [later(1.0), later(2.5)]
+        append_interval(path, stretch_of(seconds))
+    assert list(read_timeline(path)) == [stretch_of(1.0), stretch_of(2.5)]
 
 
 def test_a_line_is_one_json_object_with_texts_for_keys(tmp_path: Path) -> None:
     path = tmp_path / "timeline.jsonl"
-    append_stretch(path, STRETCH)
+    append_interval(path, STRETCH)
     (line,) = path.read_text("utf-8").splitlines()
-    told: dict[str, Any] = json.loads(line)
-    assert list(told) == list(Stretch.__struct_fields__)
-    assert told["latency"] == {"0.052": 12, "0.117": 3}
+    record: dict[str, Any] = json.loads(line)
+    assert list(record) == list(TimelineInterval.__struct_fields__)
+    assert record["latency"] == {"0.052": 12, "0.117": 3}
 
 
 @pytest.mark.parametrize("left", range(1, 60, 7))
@@ -52,13 +52,13 @@ def test_a_torn_line_is_passed_over_and_the_next_one_stands_apart(
 ) -> None:
     path = tmp_path / "timeline.jsonl"
     for seconds in (1.0, 2.0):
-        append_stretch(path, later(seconds))
+        append_interval(path, stretch_of(seconds))
     first, second = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(first + second[:left])
-    assert list(timeline(path)) == [later(1.0)]
-    append_stretch(path, later(3.0))
-    assert list(timeline(path)) == [later(1.0), later(3.0)]
+    assert list(read_timeline(path)) == [stretch_of(1.0)]
+    append_interval(path, stretch_of(3.0))
+    assert list(read_timeline(path)) == [stretch_of(1.0), stretch_of(3.0)]
 
 
 def test_a_run_without_one_has_an_empty_timeline(tmp_path: Path) -> None:
-    assert list(timeline(tmp_path / "timeline.jsonl")) == []
+    assert list(read_timeline(tmp_path / "timeline.jsonl")) == []

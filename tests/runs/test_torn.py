@@ -6,10 +6,10 @@ import csv
 from pathlib import Path
 
 from bulklink.ledger.records import CallLine, call_line, snapshot_line
-from bulklink.mapping import Reading, check, sources
+from bulklink.mapping import MappingOptions, check, find_sources
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunRecord
-from bulklink.runs.status import torn_of
+from bulklink.runs.status import load_detached_relinks
 
 TS = "2026-11-22T10:15:00.000Z"
 
@@ -20,7 +20,7 @@ def test_an_unlink_in_flight_is_not_between_two_halves(tmp_path: Path) -> None:
         rows = csv.writer(file)
         rows.writerow(["op", "contact_id", "owner_id", "message_id", "deal_id"])
         rows.writerows([["unlink", 1, 2, "a", ""], ["relink", 1, 2, "b", 5]])
-    with check(sources([str(mapping)]), Reading(op=None), tmp_path) as checked:
+    with check(find_sources([str(mapping)]), MappingOptions(op=None), tmp_path) as checked:
         checked.seal(tmp_path)
     folder = RunFolder(tmp_path)
     folder.write(RunRecord(version="", op="mixed", asked={}, inputs=(), created=TS))
@@ -28,4 +28,4 @@ def test_an_unlink_in_flight_is_not_between_two_halves(tmp_path: Path) -> None:
     folder.ledger.write_bytes(
         b"".join([*lines, call_line(TS, CallLine(2, "unlink", 1, "1", (1, 2)))])
     )
-    assert torn_of(folder).open == {2: "7"}
+    assert load_detached_relinks(folder).unfinished == {2: "7"}

@@ -11,14 +11,14 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from bulklink.emulator.state import Applied
-from bulklink.engine.quota.budget import Limits
+from bulklink.emulator.state import ChangeRecord
+from bulklink.engine.quota.budget import CreditLimits
 from bulklink.errors import StoppedBy
 from bulklink.models import Message, Op
 from tests.simulation.drawn import Scenario
-from tests.simulation.simulated import NEVER, Outcome
+from tests.simulation.simulated import NO_FAILURE_LIMIT, SimulatedRun
 
-_STOPS = (
+_ALLOWED_STOPS = (
     StoppedBy.NO_ANSWER,
     StoppedBy.FATAL,
     StoppedBy.CREDITS,
@@ -27,108 +27,132 @@ _STOPS = (
     StoppedBy.CANARY,
 )
 """What may stop a command that nothing struck: the server takes no more, or too much failed."""
-_MOMENT = 0.002
-_DAY = 86_400.0
-_AS_WANTED = ("done", "unchanged")
+_TOLERANCE = 0.002
+_DAY_SECONDS = 86_400.0
+_SUCCESS_STATUSES = ("done", "unchanged")
 Line = dict[str, Any]
 
 
-def lies_of(scenario: Scenario, outcome: Outcome) -> list[str]:
+def find_violations(scenario: Scenario, outcome: SimulatedRun) -> list[str]:
     """Return what is not as promised, in words; nothing if all is."""
-    check = _Check(scenario, outcome)
+    checker = _Checker(scenario, outcome)
     return [
-        *outcome.lies,
-        *check.accounting(),
-        *check.truth(),
-        *check.order(),
-        *check.least(),
-        *check.credits(),
+        *outcome.violations,
+        *checker.check_accounting(),
+        *checker.check_statuses(),
+        *checker.check_order(),
+        *checker.check_fewest_calls(),
+        *checker.check_credits(),
     ]
 
 
-class _Check:
-    def __init__(self, scenario: Scenario, outcome: Outcome) -> None:
-        self._case, self._lives = scenario.case, scenario.lives
+class _Checker:
+    def __init__(self, scenario: Scenario, outcome: SimulatedRun) -> None:
+        self._case, self._commands = scenario.case, scenario.commands
         self._outcome = outcome
         self._lines = outcome.lines()
         self._calls = {line["call"]: line for line in self._lines if line["event"] == "call"}
-        self._changes: dict[str, list[Applied]] = {}
-        for change in outcome.crm.state.applied:
+        self._changes: dict[str, list[ChangeRecord]] = {}
+        for change in outcome.crm.state.change_log:
             self._changes.setdefault(change.message_id, []).append(change)
 
-    def accounting(self) -> Iterator[str]:
+    def check_accounting(self) -> Iterator[str]:
         """Promise 1: a run that reached its end has a result for each row."""
-        reason = self._outcome.stopping.reason
+        reason = self._outcome.stop.reason
         if reason is not None:
-            if reason.by not in _STOPS:
-                yield f"stopped by {reason.by}: {reason.message}"
-            if reason.by is StoppedBy.MAX_FAILURES and self._case.max_failures == NEVER:
+            if reason.stopped_by not in _ALLOWED_STOPS:
+                yield f"stopped by {reason.stopped_by}: {reason.message}"
+            if (
+                reason.stopped_by is StoppedBy.MAX_FAILURES
+                and self._case.max_failures == NO_FAILURE_LIMIT
+            ):
                 yield "stopped for failures, however many it takes"
-            if reason.by is StoppedBy.CANARY and not self._case.canary:
+            if reason.stopped_by is StoppedBy.CANARY and not self._case.canary:
                 yield "stopped by a canary that it has not"
             return
         for message in self._case.messages:
             if message.row not in self._outcome.results:
                 yield f"row {message.row} was lost"
 
-    def truth(self) -> Iterator[str]:
+    def check_statuses(self) -> Iterator[str]:
         """Promise 2: each status holds in the CRM at its `ts`."""
         by_row = {message.row: message for message in self._case.messages}
-        before: dict[int, float] = {}
-        for place, line in enumerate(self._lines):
-            if line["event"] == "result" and place not in self._lied_to:
-                since = before.get(line["row"], self._outcome.began)
-                before[line["row"]] = _moment(line)
+        last_result_at: dict[int, float] = {}
+        for index, line in enumerate(self._lines):
+            if line["event"] == "result" and index not in self._corrected_by_canary:
+                previous_at = last_result_at.get(line["row"], self._outcome.started_at)
+                last_result_at[line["row"]] = _timestamp(line)
                 message = by_row[line["row"]]
-                said = f"row {message.row} {message.op}: {line}, it is on {self._on(message, line)}"
-                yield from (f"{said}: {why}" for why in self._of_one(message, line, since))
+                deal = self._deal_at(message, line)
+                prefix = f"row {message.row} {message.op}: {line}, it is on {deal}"
+                yield from (
+                    f"{prefix}: {violation}"
+                    for violation in self._check_result(message, line, previous_at)
+                )
 
     @cached_property
-    def _lied_to(self) -> set[int]:
+    def _corrected_by_canary(self) -> set[int]:
         """Places of results that the canary corrected: the server did not do what it answered."""
-        last: dict[int, int] = {}
+        last_index: dict[int, int] = {}
         corrected = set()
-        for place, line in enumerate(self._lines):
+        for index, line in enumerate(self._lines):
             if line["event"] == "result":
                 if line["code"] == "not-applied":
-                    corrected.add(last[line["row"]])
-                last[line["row"]] = place
+                    corrected.add(last_index[line["row"]])
+                last_index[line["row"]] = index
         return corrected
 
-    def _on(self, message: Message, line: Line) -> str | None:
-        return self._outcome.deals_at(message, _moment(line) + _MOMENT)
+    def _deal_at(self, message: Message, line: Line) -> str | None:
+        return self._outcome.deal_at(message, _timestamp(line) + _TOLERANCE)
 
-    def _of_one(self, message: Message, line: Line, since: float) -> Iterator[str]:
-        status, code, at = line["status"], line["code"], _moment(line)
-        yield from self._told_how(message, line)
-        known = self._changes.get(message.message_id, ())
-        changes = [one for one in known if one.at > since + _MOMENT]
-        others = [one for one in known if one.by == "somebody" and one.at <= at + _MOMENT]
-        if any(one.at > at - self._case.settle_after - _MOMENT for one in others):
+    def _check_result(self, message: Message, line: Line, previous_at: float) -> Iterator[str]:
+        status, code, at = line["status"], line["code"], _timestamp(line)
+        yield from self._check_evidence(message, line)
+        all_changes = self._changes.get(message.message_id, ())
+        changes = [change for change in all_changes if change.at > previous_at + _TOLERANCE]
+        foreign_changes = [
+            change
+            for change in all_changes
+            if change.author == "somebody" and change.at <= at + _TOLERANCE
+        ]
+        if any(change.at > at - self._case.settle_after - _TOLERANCE for change in foreign_changes):
             return  # edits by others within that time are outside the promise
-        ours = [one for one in changes if one.by == "call" and one.at <= at + _MOMENT]
-        is_on = self._on(message, line)
-        if status in _AS_WANTED and is_on != message.deal_id:
+        own_changes = [
+            change for change in changes if change.author == "call" and change.at <= at + _TOLERANCE
+        ]
+        current_deal_id = self._deal_at(message, line)
+        if status in _SUCCESS_STATUSES and current_deal_id != message.deal_id:
             yield "it is not as wanted"
-        if status == "unchanged" and ours:
+        if status == "unchanged" and own_changes:
             yield "this run changed it"
-        if "current_deal_id" in line and is_on != line["current_deal_id"]:
+        if "current_deal_id" in line and current_deal_id != line["current_deal_id"]:
             yield "it is on another deal than was read"
-        if status == "failed" and is_on == message.deal_id and (ours or not code.isupper()):
+        if (
+            status == "failed"
+            and current_deal_id == message.deal_id
+            and (own_changes or not code.isupper())
+        ):
             yield "it is as wanted"
-        if code == "changed-since" and message.may_leave(is_on):
+        if code == "changed-since" and message.guard_allows(current_deal_id):
             yield "its guard lets it be changed"
-        if code == "already-linked" and (is_on is None or ours):
+        if code == "already-linked" and (current_deal_id is None or own_changes):
             yield "it is on no other deal, or was changed"
-        begun = since == self._outcome.began
-        if begun and ours and not others and not message.may_leave(ours[0].before):
+        is_first_result = previous_at == self._outcome.started_at
+        if (
+            is_first_result
+            and own_changes
+            and not foreign_changes
+            and not message.guard_allows(own_changes[0].previous_deal_id)
+        ):
             yield "its guard forbade to change it"
-        if status == "failed" and message.op is Op.RELINK and not others:
-            torn = ours and is_on != line.get("previous_deal_id", is_on)
-            if torn and code not in ("put-back-failed", "not-applied"):
+        if status == "failed" and message.op is Op.RELINK and not foreign_changes:
+            is_torn = own_changes and current_deal_id != line.get(
+                "previous_deal_id", current_deal_id
+            )
+            if is_torn and code not in ("put-back-failed", "not-applied"):
                 yield "it was not put back"
 
-    def _told_how(self, message: Message, line: Line) -> Iterator[str]:
+    def _check_evidence(self, message: Message, line: Line) -> Iterator[str]:
         status, code = line["status"], line["code"]
         call = self._calls.get(line["call"]) if line["call"] is not None else None
         if call is None:
@@ -142,94 +166,100 @@ class _Check:
             yield "its code does not say how it is known"
         if status == "unchanged" and not reads:
             yield "no read shows that it was so already"
-        told = self._case.read_back and self._case.all_listed and not self._limited
-        if status == "in_doubt" and not self._case.faults and told:
+        is_knowable = self._case.read_back and self._case.all_listed and not self._was_throttled
+        if status == "in_doubt" and not self._case.faults and is_knowable:
             yield "it can be known"
         reads = self._case.read_back or self._case.reads_first(message.op)
         if code == "settled-by-read" and not reads:
             yield "it was read back"
 
     @property
-    def _limited(self) -> bool:
+    def _was_throttled(self) -> bool:
         return self._outcome.crm.state.answered_429 > 0
 
-    def order(self) -> Iterator[str]:
+    def check_order(self) -> Iterator[str]:
         """Promise 5: each request has one line, and each line of a result follows its call's."""
         sent = sum("/oauth/" not in target for _, target in self._outcome.requests)
-        lines = len([line for line in self._lines if line["event"] == "call"])
+        call_lines = len([line for line in self._lines if line["event"] == "call"])
         unsent = [line["call"] for line in self._lines if line["event"] == "unsent"]
-        told = lines - len(unsent)
-        struck = any(life.strike for life in self._lives)
-        if sent > told or (sent < told and not struck):
-            yield f"{sent} requests left, the ledger has {told}"
+        recorded = call_lines - len(unsent)
+        was_interrupted = any(life.interruption for life in self._commands)
+        if sent > recorded or (sent < recorded and not was_interrupted):
+            yield f"{sent} requests left, the ledger has {recorded}"
         if len(set(unsent)) != len(unsent) or not set(unsent) <= self._calls.keys():
             yield f"lines of {unsent} are taken back"
-        if len(self._calls) != lines:
+        if len(self._calls) != call_lines:
             yield "a number of a call stands twice"
-        seen: set[int] = set()
+        calls_so_far: set[int] = set()
         for line in self._lines:
             if line["event"] == "call":
-                seen.add(line["call"])
-            elif line.get("call") is not None and line["call"] not in seen:
+                calls_so_far.add(line["call"])
+            elif line.get("call") is not None and line["call"] not in calls_so_far:
                 yield f"{line} comes before its call"
 
-    def credits(self) -> Iterator[str]:
+    def check_credits(self) -> Iterator[str]:
         """No command spends more than it may, nor all together in any 24 hours.
 
         Only calls that finish relinks may go beyond, and no call at all where nothing is torn.
         """
         limits = self._case.limits
-        for book in self._outcome.books:
-            if limits.most is not None and book.sent - book.finished > limits.most:
-                yield f"{book.sent} calls of one command, {book.finished} of them to finish relinks"
-        if limits.a_day is not None:
-            moments = self._outcome.api_moments
-            for place, end in enumerate(moments):
-                in_a_day = place + 1 - bisect_right(moments, end - _DAY)
-                if in_a_day > limits.a_day + self._finished:
-                    yield f"{in_a_day} calls in 24 hours"
+        for budget in self._outcome.budgets:
+            if (
+                limits.per_invocation is not None
+                and budget.sent - budget.unreserved_finishes > limits.per_invocation
+            ):
+                finishing = budget.unreserved_finishes
+                yield f"{budget.sent} calls of one command, {finishing} of them to finish relinks"
+        if limits.per_day is not None:
+            times = self._outcome.api_request_times
+            for index, end in enumerate(times):
+                calls_in_a_day = index + 1 - bisect_right(times, end - _DAY_SECONDS)
+                if calls_in_a_day > limits.per_day + self._calls_finishing_relinks:
+                    yield f"{calls_in_a_day} calls in 24 hours"
                     return
 
     @property
-    def _finished(self) -> int:
-        return sum(book.finished for book in self._outcome.books)
+    def _calls_finishing_relinks(self) -> int:
+        return sum(book.unreserved_finishes for book in self._outcome.budgets)
 
-    def least(self) -> Iterator[str]:
+    def check_fewest_calls(self) -> Iterator[str]:
         """Promise 4: without failures, the fewest link and unlink calls."""
         results = self._outcome.results
-        if self._case.faults or self._limited or self._outcome.lives > 1:
+        if self._case.faults or self._was_throttled or self._outcome.commands_run > 1:
             return
-        if any(line["status"] not in _AS_WANTED for line in results.values()):
+        if any(line["status"] not in _SUCCESS_STATUSES for line in results.values()):
             return
-        if self._case.limits != Limits():
+        if self._case.limits != CreditLimits():
             return  # a contact that must wait finishes its relinks first, in calls of their own
-        if len(results) < len(self._case.messages) or self._refused_token():
+        if len(results) < len(self._case.messages) or self._has_retried_call():
             return
-        links, unlinks = self._fewest(results)
+        links, unlinks = self._fewest_calls(results)
         calls = self._outcome.calls
         if (calls["link"], calls["unlink"]) != (links, unlinks):
             yield f"{dict(calls)} where {links} link and {unlinks} unlink calls are enough"
 
-    def _refused_token(self) -> bool:
+    def _has_retried_call(self) -> bool:
         return any(line["attempt"] > 1 for line in self._calls.values())
 
-    def _fewest(self, results: dict[int, Line]) -> tuple[int, int]:
-        def group(one: Message) -> tuple[str, str]:
-            return one.contact_id, one.owner_id
+    def _fewest_calls(self, results: dict[int, Line]) -> tuple[int, int]:
+        def group_key(message: Message) -> tuple[str, str]:
+            return message.contact_id, message.owner_id
 
         linked: Counter[tuple[str, str]] = Counter()
         unlinked: Counter[tuple[str, str]] = Counter()
-        ordered = sorted(self._case.messages, key=group)
-        for (contact_id, owner_id), members in groupby(ordered, key=group):
-            for one in members:
-                line = results[one.row]
+        ordered = sorted(self._case.messages, key=group_key)
+        for (contact_id, owner_id), members in groupby(ordered, key=group_key):
+            for message in members:
+                line = results[message.row]
                 if line["status"] == "unchanged" and "previous_deal_id" in line:
                     continue
-                shared = "" if self._case.by_contact else owner_id
-                linked[contact_id, shared] += one.op is not Op.UNLINK
-                was_on = line.get("previous_deal_id", "not known")
-                off = one.op is Op.UNLINK or (one.op is Op.RELINK and was_on is not None)
-                unlinked[contact_id, owner_id] += off
+                owner_key = "" if self._case.by_contact else owner_id
+                linked[contact_id, owner_key] += message.op is not Op.UNLINK
+                previous_deal_id = line.get("previous_deal_id", "not known")
+                needs_unlink = message.op is Op.UNLINK or (
+                    message.op is Op.RELINK and previous_deal_id is not None
+                )
+                unlinked[contact_id, owner_id] += needs_unlink
         size = self._case.batch_size
         return (
             sum(math.ceil(n / size) for n in linked.values()),
@@ -237,5 +267,5 @@ class _Check:
         )
 
 
-def _moment(line: Line) -> float:
+def _timestamp(line: Line) -> float:
     return datetime.fromisoformat(line["ts"]).timestamp()

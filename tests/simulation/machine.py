@@ -12,34 +12,34 @@ from pathlib import Path
 
 import anyio
 
-from bulklink.ledger.writer import DiskFiles
+from bulklink.ledger.writer import DiskLedgerFiles
 
 
-class Strike(StrEnum):
+class Interruption(StrEnum):
     """What happens to a process."""
 
-    POWER = "power"
+    POWER_LOSS = "power"
     """The machine loses its power, and what was written but not flushed."""
     KILL = "kill"
     """The process is killed; what was written stays."""
-    DISK = "disk"
+    DISK_ERROR = "disk"
     """The disk refuses one write or one flush."""
-    STOP = "stop"
+    CTRL_C = "stop"
     """A person presses Ctrl-C once."""
 
 
 @dataclass(frozen=True)
-class Life:
+class SimulatedCommand:
     """One command on a run: the first one, a resume or a retry, and what strikes it.
 
-    `at` is the event that it strikes at: a request leaves, an answer comes, bytes are written, a
-    file is flushed. `later` is how many passes of the event loop after that, so that any await can
-    be met. `pause` is seconds before the life.
+    `at_event` is the event that it strikes at: a request leaves, an answer comes, bytes are
+    written, a file is flushed. `loop_passes` is how many passes of the event loop after that, so
+    that any await can be met. `next_pause` is seconds before the life.
     """
 
-    strike: Strike | None = None
-    at: int = 0
-    later: int = 0
+    interruption: Interruption | None = None
+    at_event: int = 0
+    loop_passes: int = 0
     retry: bool = False
     pause: float = 0.0
 
@@ -57,57 +57,57 @@ class Machine:
 
     def __init__(
         self,
-        life: Life = Life(),
+        command: SimulatedCommand = SimulatedCommand(),
         on_stop: Callable[[], None] = lambda: None,
-        chance: random.Random | None = None,
+        rng: random.Random | None = None,
         ledger: bytes = b"",
         disk_seconds: float = 0.0,
     ) -> None:
-        self._life = life
+        self._command = command
         self._on_stop = on_stop
-        self._chance = chance or random.Random(0)
-        self._left = life.at
-        self._failing = False
+        self._rng = rng or random.Random(0)
+        self._events_left = command.at_event
+        self._disk_fails = False
         self._contents = [bytearray(ledger), bytearray()]
         self._flushed = [len(ledger), 0]
-        self._opened = 0
+        self._open_files = 0
         self.disk_seconds = disk_seconds
         self.scope = anyio.CancelScope()
-        self.off = False
-        self.struck = False
+        self.is_off = False
+        self.was_interrupted = False
 
-    def event(self) -> None:
+    def record_event(self) -> None:
         """Note an event; the strike may follow."""
-        if self._life.strike is None or self.struck:
+        if self._command.interruption is None or self.was_interrupted:
             return
-        self._left -= 1
-        if self._left == 0:
-            self._in_passes(self._life.later)
+        self._events_left -= 1
+        if self._events_left == 0:
+            self._interrupt_after(self._command.loop_passes)
 
-    def over(self) -> None:
+    def disarm(self) -> None:
         """Note that the life ended by itself: nothing strikes it any more."""
-        self._left = -1
+        self._events_left = -1
 
-    def _in_passes(self, passes: int) -> None:
+    def _interrupt_after(self, passes: int) -> None:
         if passes:
-            asyncio.get_running_loop().call_soon(self._in_passes, passes - 1)
-        elif self._left == 0:
-            self._strike()
+            asyncio.get_running_loop().call_soon(self._interrupt_after, passes - 1)
+        elif self._events_left == 0:
+            self._interrupt()
 
-    def _strike(self) -> None:
-        self.struck = True
-        match self._life.strike:
-            case Strike.POWER | Strike.KILL:
-                self.off = True
+    def _interrupt(self) -> None:
+        self.was_interrupted = True
+        match self._command.interruption:
+            case Interruption.POWER_LOSS | Interruption.KILL:
+                self.is_off = True
                 self.scope.cancel()
-            case Strike.DISK:
-                self._failing = True
-            case Strike.STOP:
+            case Interruption.DISK_ERROR:
+                self._disk_fails = True
+            case Interruption.CTRL_C:
                 self._on_stop()
 
-    async def up(self) -> None:
+    async def wait_forever_if_off(self) -> None:
         """Go on only while the machine does."""
-        if self.off:
+        if self.is_off:
             await anyio.sleep_forever()
 
     @property
@@ -120,39 +120,39 @@ class Machine:
         """What a reader of the ledger sees now."""
         return bytes(self._contents[0])
 
-    def survivors(self) -> bytes:
+    def surviving_ledger(self) -> bytes:
         """Return what the next life finds in the ledger."""
         content, flushed = self.written, self._flushed[0]
-        if self._life.strike is not Strike.POWER or not self.off:
+        if self._command.interruption is not Interruption.POWER_LOSS or not self.is_off:
             return content
-        return content[: flushed + self._chance.randint(0, len(content) - flushed)]
+        return content[: flushed + self._rng.randint(0, len(content) - flushed)]
 
     # What follows is `bulklink.ledger.writer.System`.
 
     def open(self, path: Path, flags: int, mode: int, /) -> int:
         del path, flags, mode
-        self._opened += 1
-        return self._opened - 1
+        self._open_files += 1
+        return self._open_files - 1
 
     def write(self, file: int, content: memoryview, /) -> int:
-        self.event()
-        if self._failing:
-            self._failing = False
-            self._contents[file] += content[: self._chance.randrange(len(content))]
+        self.record_event()
+        if self._disk_fails:
+            self._disk_fails = False
+            self._contents[file] += content[: self._rng.randrange(len(content))]
             raise OSError(errno.ENOSPC, "No space left on device")
-        if not self.off:
+        if not self.is_off:
             self._contents[file] += content
-        elif self._left == 0:
-            self._left = -1  # the write that the strike tears
-            self._contents[file] += content[: self._chance.randrange(len(content))]
+        elif self._events_left == 0:
+            self._events_left = -1  # the write that the strike tears
+            self._contents[file] += content[: self._rng.randrange(len(content))]
         return len(content)
 
     def fsync(self, file: int, /) -> None:
-        self.event()
-        if self._failing:
-            self._failing = False
+        self.record_event()
+        if self._disk_fails:
+            self._disk_fails = False
             raise OSError(errno.EIO, "Input/output error")
-        if not self.off:
+        if not self.is_off:
             self._flushed[file] = len(self._contents[file])
 
     def close(self, file: int, /) -> None:
@@ -164,11 +164,11 @@ class MachineFiles:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._files = DiskFiles(Path("ledger"), Path("answers"), system=machine)
+        self._files = DiskLedgerFiles(Path("ledger"), Path("answers"), system=machine)
 
     async def write(self, ledger: bytes, answers: bytes) -> None:
         await anyio.sleep(self._machine.disk_seconds)
-        self._files.write_now(ledger, answers)
+        self._files.write_blocking(ledger, answers)
 
     def close(self) -> None:
         self._files.close()

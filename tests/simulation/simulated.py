@@ -17,40 +17,39 @@ from bulklink.emulator.crm import Crm
 from bulklink.emulator.faults import Fault
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.wire import Answer as WireAnswer
-from bulklink.emulator.wire import Fate
+from bulklink.emulator.wire import DeliveryMode
 from bulklink.emulator.wire import Request as WireRequest
-from bulklink.emulator.worldfile import world_from
-from bulklink.engine.breaker import Refusals
+from bulklink.emulator.worldfile import parse_world
+from bulklink.engine.breaker import CircuitBreaker
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
-from bulklink.engine.context import Desk, Sending
-from bulklink.engine.dispatch import workers_for
+from bulklink.engine.context import RunContext, SendSettings
+from bulklink.engine.dispatch import worker_count
 from bulklink.engine.failure_limit import MaxFailures
-from bulklink.engine.lookups import organisation
-from bulklink.engine.message_state import track_of
-from bulklink.engine.quota.budget import Book, Limits
-from bulklink.engine.quota.daily_usage import Ask, Day, DayFile
-from bulklink.engine.quota.gate import Credits, Rules
-from bulklink.engine.ratelimit.limiter import Pacer
-from bulklink.engine.shutdown import HaltedError, Stopping
+from bulklink.engine.lookups import look_up_org
+from bulklink.engine.message_state import initial_state
+from bulklink.engine.quota.budget import Budget, CreditLimits
+from bulklink.engine.quota.daily_usage import AllowanceRequest, DailyUsage, DailyUsageFile
+from bulklink.engine.quota.gate import QuotaGate, QuotaPolicy
+from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
+from bulklink.engine.shutdown import StopController, StoppedError
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
-from bulklink.ledger.state import Replay, mend, replay
+from bulklink.ledger.state import LedgerState, repair_torn_line, replay
 from bulklink.ledger.writer import open_ledger
 from bulklink.models import Message, Op, Status
-from bulklink.operations.callbacks import Counter as Counted
-from bulklink.operations.callbacks import Watch
-from bulklink.operations.delivery import Delivery, Trial, canary_due
+from bulklink.operations.callbacks import ResultCounter, RunCallbacks
+from bulklink.operations.delivery import CanaryStep, Delivery, canary_size
 from bulklink.runs.record import CanaryRecord
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, Credentials
-from bulklink.zoho.http import Answer, CallKind, Silence
-from bulklink.zoho.tokens import Tokens
-from bulklink.zoho.transport import ANSWER_SECONDS
-from tests.simulation.machine import Life, Machine, MachineFiles
-from tests.simulation.witness import Witness
+from bulklink.zoho.http import Answer, CallKind, NoResponse
+from bulklink.zoho.tokens import TokenProvider
+from bulklink.zoho.transport import ANSWER_TIMEOUT_SECONDS
+from tests.simulation.machine import Machine, MachineFiles, SimulatedCommand
+from tests.simulation.witness import InvariantMonitor
 from tests.virtual import now
 
-NEVER = MaxFailures(percent=100)
+NO_FAILURE_LIMIT = MaxFailures(percent=100)
 MODULE = "5843104000000003735"
 OWNERS = ("5843104000000424672", "5843104000000424673", "5843104000000424674")
 
@@ -72,65 +71,71 @@ class CrmTransport:
         servers: TaskGroup,
         machine: Machine,
         on_request: Callable[..., None],
-        goes_on: Callable[[], bool] = lambda: True,
+        is_running: Callable[[], bool] = lambda: True,
     ) -> None:
         self._crm = crm
         self._servers = servers
         self._machine = machine
         self._on_request = on_request
-        self._goes_on = goes_on
+        self._is_running = is_running
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
-    ) -> Answer | Silence:
-        goes_on = self._goes_on()  # at the moment that it leaves; a strike may come with it
-        self._machine.event()
-        await self._machine.up()
+    ) -> Answer | NoResponse:
+        was_running = self._is_running()  # at the moment that it leaves; a strike may come with it
+        self._machine.record_event()
+        await self._machine.wait_forever_if_off()
         target = url.removeprefix("http://crm")
-        self._on_request(method, target, body or b"", goes_on=goes_on)
+        self._on_request(method, target, body or b"", was_running=was_running)
         path, _, query = target.partition("?")
-        lower = {name.lower(): value for name, value in headers.items()}
+        lowercase_headers = {name.lower(): value for name, value in headers.items()}
         answers: list[WireAnswer] = []
-        done = anyio.Event()
+        answered = anyio.Event()
 
         async def serve() -> None:
             answers.append(
-                await self._crm.handle(WireRequest(method, path, query, lower, body or b""))
+                await self._crm.handle(
+                    WireRequest(method, path, query, lowercase_headers, body or b"")
+                )
             )
-            done.set()
+            answered.set()
 
         self._servers.start_soon(serve)
-        with anyio.move_on_after(ANSWER_SECONDS):
-            await done.wait()
-        self._machine.event()
-        await self._machine.up()
-        return _received(answers[0]) if answers else Silence("no answer in time", in_time=False)
+        with anyio.move_on_after(ANSWER_TIMEOUT_SECONDS):
+            await answered.wait()
+        self._machine.record_event()
+        await self._machine.wait_forever_if_off()
+        return (
+            _to_client_answer(answers[0])
+            if answers
+            else NoResponse("no answer in time", in_time=False)
+        )
 
 
-def _received(answer: WireAnswer) -> Answer | Silence:
-    if answer.fate is not Fate.DELIVERED:
-        return Silence("the connection broke")
+def _to_client_answer(answer: WireAnswer) -> Answer | NoResponse:
+    if answer.delivery is not DeliveryMode.DELIVERED:
+        return NoResponse("the connection broke")
     retry_after = answer.headers.get("Retry-After")
-    left = answer.headers.get("X-API-CREDITS-REMAINING")
+    credits_left = answer.headers.get("X-API-CREDITS-REMAINING")
     return Answer(
         answer.status,
         bytes(answer.body),
         retry_after=float(retry_after) if retry_after else None,
-        credits_left=int(left) if left else None,
+        credits_left=int(credits_left) if credits_left else None,
     )
 
 
-class DayInMemory:
+class InMemoryDailyUsage:
     """The day's credits, without a thread and a disk."""
 
     def __init__(self) -> None:
-        self._file = DayFile(None, "org")
+        self._file = DailyUsageFile(None, "org")
 
-    async def take(self, ask: Ask) -> int:
-        return self._file.take(ask)
+    async def take(self, request: AllowanceRequest) -> int:
+        return self._file.take(request)
 
-    async def spent(self, minute: int) -> list[tuple[int, int]]:
-        return self._file.spent(minute)
+    async def spent_by_minute(self, minute: int) -> list[tuple[int, int]]:
+        return self._file.spent_by_minute(minute)
 
     def close(self) -> None:
         pass  # the next life counts on
@@ -139,14 +144,14 @@ class DayInMemory:
         self._file.close()
 
 
-class Person(Watch):
+class ScriptedUser(RunCallbacks):
     """Answers the question of a canary, if anybody is there."""
 
     def __init__(self, answer: Callable[[], bool] | None) -> None:
         self.can_ask = answer is not None
         self._answer = answer
 
-    def go_on(self, found: str, left: int) -> bool:
+    def confirm_after_canary(self, summary: str, remaining: int) -> bool:
         return self._answer is not None and self._answer()
 
 
@@ -171,24 +176,26 @@ class Case:
     snapshot: bool | None = None
     no_put_back: bool = False
     disk_seconds: float = 0.0
-    limits: Limits = field(default_factory=Limits)
+    limits: CreditLimits = field(default_factory=CreditLimits)
     wait_for_credits: bool = False
     look_up: bool = False
     """Whether the org is looked up first, as a run does."""
-    max_failures: MaxFailures | None = NEVER
+    max_failures: MaxFailures | None = NO_FAILURE_LIMIT
     canary: int = 0
-    go_on: Callable[[], bool] | None = None
+    answer_prompt: Callable[[], bool] | None = None
     """Answers for a person after a canary that did not pass; None for no terminal."""
 
     def reads_first(self, op: Op) -> bool:
         """Tell whether the present link is read before this is done."""
         return op is not Op.LINK if self.snapshot is None else self.snapshot
 
-    def delivery(self, counter: Counted, stopping: Stopping, kept: list[CanaryRecord]) -> Delivery:
+    def make_delivery(
+        self, counter: ResultCounter, stop: StopController, canary_records: list[CanaryRecord]
+    ) -> Delivery:
         """Return what sends the messages, as a run has it."""
-        watch = Person(self.go_on)
-        trial = Trial(kept.append, watch, counter, "here")
-        return Delivery(counter, self.max_failures, trial, watch, stopping, "here")
+        callbacks = ScriptedUser(self.answer_prompt)
+        canary_step = CanaryStep(canary_records.append, callbacks, counter, "here")
+        return Delivery(counter, self.max_failures, canary_step, callbacks, stop, "here")
 
     @property
     def all_listed(self) -> bool:
@@ -196,9 +203,9 @@ class Case:
         hidden = any(fault.kind == "hidden" for fault in self.faults)
         return not hidden and self.read_pages * 10 >= len(self.emails)
 
-    def crm(self) -> Crm:
+    def make_crm(self) -> Crm:
         contacts = sorted({*(e["contact_id"] for e in self.emails), *self.deals.values()})
-        world = world_from(
+        world = parse_world(
             {
                 "module_id": MODULE,
                 "users": [{"id": o, "full_name": f"User {o}", "email": ""} for o in OWNERS],
@@ -213,25 +220,26 @@ class Case:
 
 
 @dataclass
-class Outcome:
+class SimulatedRun:
     """What a run left behind.
 
-    `lies` are broken promises that were seen while it ran. `lives` counts the commands on it.
+    `violations` are broken promises that were seen while it ran. `commands_run` counts the commands
+    on it.
     """
 
     crm: Crm
-    stopping: Stopping
-    began: float = 0.0
+    stop: StopController
+    started_at: float = 0.0
     ledger: bytes = b""
     requests: list[tuple[str, str]] = field(default_factory=list)
-    api_moments: list[float] = field(default_factory=list)
+    api_request_times: list[float] = field(default_factory=list)
     crashes: int = 0
-    lives: int = 0
-    lies: list[str] = field(default_factory=list)
-    books: list[Book] = field(default_factory=list)
-    canary: list[CanaryRecord] = field(default_factory=list)
+    commands_run: int = 0
+    violations: list[str] = field(default_factory=list)
+    budgets: list[Budget] = field(default_factory=list)
+    canary_records: list[CanaryRecord] = field(default_factory=list)
     """What `run.json` kept of the canary, the last one last."""
-    day: DayInMemory = field(default_factory=lambda: DayInMemory())
+    daily_usage: InMemoryDailyUsage = field(default_factory=lambda: InMemoryDailyUsage())
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the lines of the ledger."""
@@ -249,164 +257,169 @@ class Outcome:
 
     def deal_of(self, message: Message) -> str | None:
         """Return the deal on which the CRM has a message now."""
-        return self.deals_at(message, now())
+        return self.deal_at(message, now())
 
-    def taken_off(self, message: Message) -> bool:
+    def was_unlinked_by_run(self, message: Message) -> bool:
         """Tell whether a message is on no deal by a call of the run."""
-        changes = [c for c in self.crm.state.applied if c.message_id == message.message_id]
-        return bool(changes) and changes[-1].by == "call" and changes[-1].after is None
+        changes = [c for c in self.crm.state.change_log if c.message_id == message.message_id]
+        return bool(changes) and changes[-1].author == "call" and changes[-1].deal_id is None
 
-    def deals_at(self, message: Message, at: float) -> str | None:
+    def deal_at(self, message: Message, at: float) -> str | None:
         """Return the deal on which the CRM had a message at some time."""
         view = self.crm.state.view_at(message.contact_id, at)
         return view.deal_of(view.mailbox.by_id[message.message_id])
 
 
-async def run(
+async def simulate(
     case: Case,
     *,
-    stop: Stopping | None = None,
-    chance_seed: int = 0,
+    stop: StopController | None = None,
+    random_seed: int = 0,
     on_request: Callable[[str], None] = lambda method: None,
-    lives: Sequence[Life] = (Life(),),
+    commands: Sequence[SimulatedCommand] = (SimulatedCommand(),),
     folder: Path | None = None,
     crm: Crm | None = None,
-) -> Outcome:
+) -> SimulatedRun:
     """Run a case to its end, or until it stops.
 
     Args:
         case: what to run.
         stop: by which it can be stopped.
-        chance_seed: of the jitter, and of what is torn.
+        random_seed: of the jitter, and of what is torn.
         on_request: sees the method of each request.
-        lives: the commands, one after the other, and what strikes each.
+        commands: the commands, one after the other, and what strikes each.
         folder: where the ledger is mended between two lives.
         crm: the one that is left by an earlier run; None makes the case's own.
     """
-    outcome = Outcome(crm or case.crm(), stop or Stopping(), now())
-    chance = random.Random(chance_seed)
+    outcome = SimulatedRun(crm or case.make_crm(), stop or StopController(), now())
+    rng = random.Random(random_seed)
     async with anyio.create_task_group() as servers:
-        for number, life in enumerate(lives):
-            await anyio.sleep(life.pause)
-            told = _told(outcome, folder, number, retry=life.retry)
-            finished = number > 0 and outcome.stopping.reason is None and not told.open
-            if finished and not told.any_again:
+        for number, command in enumerate(commands):
+            await anyio.sleep(command.pause)
+            ledger_state = _recover_ledger(outcome, folder, number, retry=command.retry)
+            is_finished = number > 0 and outcome.stop.reason is None and not ledger_state.open_rows
+            if is_finished and not ledger_state.has_retries:
                 continue
-            await _live(case, outcome, told, life, chance, servers, on_request, stop)
+            await _run_command(case, outcome, ledger_state, command, rng, servers, on_request, stop)
         servers.cancel_scope.cancel()
     return outcome
 
 
-def _told(outcome: Outcome, folder: Path | None, number: int, *, retry: bool) -> Replay:
+def _recover_ledger(
+    outcome: SimulatedRun, folder: Path | None, number: int, *, retry: bool
+) -> LedgerState:
     """Mend the ledger and read it, as a resume or a retry does."""
     if folder is None:
-        return Replay()
+        return LedgerState()
     path = folder / f"ledger-{number}.jsonl"
     path.write_bytes(outcome.ledger)
-    mend(path, folder / "ledger.torn")
+    repair_torn_line(path, folder / "ledger.torn")
     outcome.ledger = path.read_bytes()
-    badly = (Status.FAILED, Status.IN_DOUBT)
-    return replay(path, lambda status, code: status in badly) if retry else replay(path)
+    retried_statuses = (Status.FAILED, Status.IN_DOUBT)
+    return replay(path, lambda status, code: status in retried_statuses) if retry else replay(path)
 
 
-async def _live(
+async def _run_command(
     case: Case,
-    outcome: Outcome,
-    told: Replay,
-    life: Life,
-    chance: random.Random,
+    outcome: SimulatedRun,
+    ledger_state: LedgerState,
+    command: SimulatedCommand,
+    rng: random.Random,
     servers: TaskGroup,
     on_request: Callable[[str], None],
-    stop: Stopping | None,
+    stop: StopController | None,
 ) -> None:
     """Run one command on a machine of its own, and hold what it leaves against the promises."""
-    before = outcome.stopping.reason
-    outcome.stopping = stopping = stop or Stopping()
-    outcome.lives += 1
+    previous_reason = outcome.stop.reason
+    outcome.stop = command_stop = stop or StopController()
+    outcome.commands_run += 1
 
     def ctrl_c() -> None:
-        stopping.stop(RunStoppedError(StoppedBy.INTERRUPTED, "It was told to stop."))
+        command_stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "It was told to stop."))
 
-    machine = Machine(life, ctrl_c, chance, outcome.ledger, case.disk_seconds)
-    witness = Witness(case, machine, told, stopping, outcome.lies)
+    machine = Machine(command, ctrl_c, rng, outcome.ledger, case.disk_seconds)
+    monitor = InvariantMonitor(case, machine, ledger_state, command_stop, outcome.violations)
 
-    def seen(method: str, target: str, body: bytes, *, goes_on: bool) -> None:
+    def record_request(method: str, target: str, body: bytes, *, was_running: bool) -> None:
         outcome.requests.append((method, target))
         if "/oauth/" not in target:
-            outcome.api_moments.append(now())
+            outcome.api_request_times.append(now())
         on_request(method)
-        witness.leaves(method, target, body, goes_on=goes_on)
+        monitor.check_request(method, target, body, was_running=was_running)
 
-    transport = CrmTransport(outcome.crm, servers, machine, seen, lambda: stopping.reason is None)
+    transport = CrmTransport(
+        outcome.crm, servers, machine, record_request, lambda: command_stop.reason is None
+    )
     with machine.scope:
-        await _invocation(
+        await _send_messages(
             case,
-            stopping,
-            told,
+            command_stop,
+            ledger_state,
             machine,
             transport,
-            chance.random,
-            outcome.day,
-            outcome.books,
-            outcome.canary,
-            doubted=before is not None and before.by is StoppedBy.CREDITS,
+            rng.random,
+            outcome.daily_usage,
+            outcome.budgets,
+            outcome.canary_records,
+            quota_suspected=previous_reason is not None
+            and previous_reason.stopped_by is StoppedBy.CREDITS,
         )
-    machine.over()
-    outcome.ledger = machine.survivors()
-    if machine.off:
+    machine.disarm()
+    outcome.ledger = machine.surviving_ledger()
+    if machine.is_off:
         outcome.crashes += 1
-        stopping.stop(RunStoppedError(StoppedBy.KILLED, "It was killed."))
+        command_stop.request(RunStoppedError(StoppedBy.KILLED, "It was killed."))
     else:
-        witness.ended(outcome.taken_off)
+        monitor.check_end(outcome.was_unlinked_by_run)
 
 
-async def _invocation(
+async def _send_messages(
     case: Case,
-    stopping: Stopping,
-    told: Replay,
+    stop: StopController,
+    ledger_state: LedgerState,
     machine: Machine,
     transport: CrmTransport,
-    chance: Callable[[], float],
-    day: Day,
-    spent: list[Book],
-    kept: list[CanaryRecord],
+    jitter: Callable[[], float],
+    daily_usage: DailyUsage,
+    budgets: list[Budget],
+    canary_records: list[CanaryRecord],
     *,
-    doubted: bool,
+    quota_suspected: bool,
 ) -> None:
     """Do what one command does: begin, or go on with what is left."""
-    clock = Clock(wall=now, monotonic=now, chance=chance)
-    tokens = Tokens(CONNECTION, transport, None, now)
-    pacer = Pacer(
+    clock = Clock(wall=now, monotonic=now, random=jitter)
+    tokens = TokenProvider(CONNECTION, transport, None, now)
+    limiter = ConcurrencyLimiter(
         max_in_flight=case.in_flight,
         max_per_second=case.rate,
-        stopping=stopping,
+        stop=stop,
         clock=now,
-        chance=chance,
+        random=jitter,
     )
-    counter = Counted(len(case.messages), told)
-    rules = Rules(case.limits, case.wait_for_credits, case.in_flight, doubted)
-    credits_ = Credits(rules, stopping, wall=now, monotonic=now)
+    counter = ResultCounter(len(case.messages), ledger_state)
+    rules = QuotaPolicy(case.limits, case.wait_for_credits, case.in_flight, quota_suspected)
+    quota = QuotaGate(rules, stop, wall=now, monotonic=now)
     try:
         async with open_ledger(MachineFiles(machine)) as ledger:
             client = Client(tokens, transport)
-            await credits_.open(day, case.limits)
+            await quota.open(daily_usage, case.limits)
             caller = Caller(
                 client,
                 ledger,
-                pacer,
-                credits_,
-                stopping,
+                limiter,
+                quota,
+                stop,
                 clock,
-                first_call=told.next_call,
+                first_call=ledger_state.next_call,
                 settle_after=case.settle_after,
             )
-            delivery = case.delivery(counter, stopping, kept)
-            desk = Desk(
-                Sending(
+            delivery = case.make_delivery(counter, stop, canary_records)
+            context = RunContext(
+                SendSettings(
                     batch_size=case.batch_size,
                     by_contact=case.by_contact,
                     single_endpoint=case.single_endpoint,
-                    names=True,
+                    send_names=True,
                     module_id=MODULE,
                     read_back=case.read_back,
                     read_pages=case.read_pages,
@@ -414,34 +427,36 @@ async def _invocation(
                 ),
                 caller,
                 ledger,
-                Refusals(stopping, map(CallKind, told.worked)),
-                stopping,
+                CircuitBreaker(stop, map(CallKind, ledger_state.confirmed_kinds)),
+                stop,
                 clock,
-                delivery.settled,
-                lambda message: track_of(
+                delivery.on_result,
+                lambda message: initial_state(
                     message,
-                    told,
+                    ledger_state,
                     snapshot=case.reads_first(message.op),
                     no_put_back=case.no_put_back,
                 ),
             )
             if case.look_up:
-                await organisation(caller)
+                await look_up_org(caller)
             ordered = sorted(case.messages, key=lambda m: (m.contact_id, m.owner_id, m.row))
             await delivery.send(
-                desk,
+                context,
                 lambda: iter([ordered]),
-                workers=workers_for(case.in_flight),
-                due=lambda: canary_due(kept[-1] if kept else None, case.canary, counter.left),
+                workers=worker_count(case.in_flight),
+                get_canary_size=lambda: canary_size(
+                    canary_records[-1] if canary_records else None, case.canary, counter.to_send
+                ),
             )
-    except HaltedError:
+    except StoppedError:
         pass
     except BulklinkError as error:
-        stopping.stop(error)
+        stop.request(error)
     finally:
-        spent.append(credits_.book)
-        if not machine.off:
-            await credits_.close()
+        budgets.append(quota.budget)
+        if not machine.is_off:
+            await quota.close()
 
 
 CONNECTION = Connection(
@@ -454,7 +469,7 @@ CONNECTION = Connection(
 )
 
 
-def message(row: int, email: Mapping[str, Any], op: Op, wanted: str | None) -> Message:
+def message(row: int, email: Mapping[str, Any], op: Op, deal_id: str | None) -> Message:
     """Return what a plan holds for an email of a world."""
     return Message(
         row,
@@ -462,9 +477,9 @@ def message(row: int, email: Mapping[str, Any], op: Op, wanted: str | None) -> M
         email["contact_id"],
         email["owner_id"],
         email["message_id"],
-        None if op is Op.UNLINK else wanted,
+        None if op is Op.UNLINK else deal_id,
         f"User {email['owner_id']}",
-        None if op is Op.UNLINK else f"Deal {wanted}",
+        None if op is Op.UNLINK else f"Deal {deal_id}",
     )
 
 

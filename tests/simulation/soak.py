@@ -12,73 +12,78 @@ import time
 import traceback
 from pathlib import Path
 
-from tests.simulation.checks import lies_of
-from tests.simulation.drawn import draw, play
-from tests.simulation.simulated import Outcome
+from tests.simulation.checks import find_violations
+from tests.simulation.drawn import draw_scenario, run_scenario
+from tests.simulation.simulated import SimulatedRun
 
-_SHOWN = 5
-_MOST_FAILURES = 10
+_MAX_VIOLATIONS_SHOWN = 5
+_MAX_FAILED_SEEDS = 10
 
 
-def repeat(seed: int) -> list[str]:
+def check_seed(seed: int) -> list[str]:
     """Play a seed and return what is not as promised; an error counts."""
-    with tempfile.TemporaryDirectory(dir=_memory()) as folder:
-        scenario = draw(seed)
+    with tempfile.TemporaryDirectory(dir=_memory_folder()) as folder:
+        scenario = draw_scenario(seed)
         try:
-            return lies_of(scenario, play(scenario, Path(folder)))
+            return find_violations(scenario, run_scenario(scenario, Path(folder)))
         except Exception as error:  # whatever it is, the seed has failed
             return ["".join(traceback.format_exception(error))]
 
 
-def command_for(seed: int) -> str:
+def format_repeat_command(seed: int) -> str:
     """Return the command that repeats a seed."""
     return f"python -m tests.simulation.soak --seed {seed}"
 
 
-def _memory() -> str | None:
+def _memory_folder() -> str | None:
     """Return a folder in memory where there is one: a simulation needs no disk."""
     shared = "/dev/shm"
     return shared if os.access(shared, os.W_OK) else None
 
 
-def _one(seed: int) -> tuple[int, list[str]]:
-    return seed, repeat(seed)
+def _check_numbered_seed(seed: int) -> tuple[int, list[str]]:
+    return seed, check_seed(seed)
 
 
-def _many(first: int, seeds: int) -> int:
+def _check_seeds(first: int, seeds: int) -> int:
     """Play many seeds; return how many failed, after ten of them at the latest."""
-    began, failed = time.monotonic(), 0
+    started_at, failed = time.monotonic(), 0
     context = multiprocessing.get_context("spawn")
     with context.Pool() as pool:
-        for done, (seed, lies) in enumerate(
-            pool.imap_unordered(_one, range(first, first + seeds), chunksize=20), 1
+        for finished, (seed, violations) in enumerate(
+            pool.imap_unordered(_check_numbered_seed, range(first, first + seeds), chunksize=20), 1
         ):
-            if lies:
+            if violations:
                 failed += 1
-                print(f"seed {seed}: {lies[0]}\n  again: {command_for(seed)}", flush=True)
-            if failed >= _MOST_FAILURES:
+                print(
+                    f"seed {seed}: {violations[0]}\n  again: {format_repeat_command(seed)}",
+                    flush=True,
+                )
+            if failed >= _MAX_FAILED_SEEDS:
                 break
-            if done % 2_000 == 0:
-                print(f"{done:,} seeds, {time.monotonic() - began:.0f} s", flush=True)
-    print(f"{done:,} seeds from {first}, {failed} failed, {time.monotonic() - began:.0f} s")
+            if finished % 2_000 == 0:
+                print(f"{finished:,} seeds, {time.monotonic() - started_at:.0f} s", flush=True)
+    print(
+        f"{finished:,} seeds from {first}, {failed} failed, {time.monotonic() - started_at:.0f} s"
+    )
     return failed
 
 
-def _show(seed: int) -> int:
+def _show_seed(seed: int) -> int:
     """Play one seed and print what is drawn, what came and what is wrong."""
-    scenario = draw(seed)
-    print(f"faults: {scenario.case.faults}\nlives: {scenario.lives}\n{scenario.case.settings}")
+    scenario = draw_scenario(seed)
+    print(f"faults: {scenario.case.faults}\nlives: {scenario.commands}\n{scenario.case.settings}")
     with tempfile.TemporaryDirectory() as folder:
-        outcome = play(scenario, Path(folder))
-    lies = lies_of(scenario, outcome)
+        outcome = run_scenario(scenario, Path(folder))
+    violations = find_violations(scenario, outcome)
     print(f"{len(outcome.ledger.splitlines())} lines, ledger {_digest(outcome)}")
-    for lie in lies[:_SHOWN]:
-        print(f"wrong: {lie}")
-    print(f"seed {seed}: {len(lies)} promises broken")
-    return len(lies)
+    for violation in violations[:_MAX_VIOLATIONS_SHOWN]:
+        print(f"wrong: {violation}")
+    print(f"seed {seed}: {len(violations)} promises broken")
+    return len(violations)
 
 
-def _digest(outcome: Outcome) -> str:
+def _digest(outcome: SimulatedRun) -> str:
     return hashlib.sha256(outcome.ledger).hexdigest()[:16]
 
 
@@ -87,8 +92,12 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=20_000, help="how many (20,000)")
     parser.add_argument("--first", type=int, default=1_000_000, help="the first of them")
     parser.add_argument("--seed", type=int, help="play this one alone and show it")
-    asked = parser.parse_args()
-    failed = _many(asked.first, asked.seeds) if asked.seed is None else _show(asked.seed)
+    arguments = parser.parse_args()
+    failed = (
+        _check_seeds(arguments.first, arguments.seeds)
+        if arguments.seed is None
+        else _show_seed(arguments.seed)
+    )
     return 1 if failed else 0
 
 

@@ -11,61 +11,63 @@ import anyio
 import pytest
 
 from bulklink.emulator.settings import Settings
-from bulklink.engine.quota.budget import Limits
-from bulklink.engine.shutdown import Stopping
+from bulklink.engine.quota.budget import CreditLimits
+from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.models import Op
-from tests.simulation.machine import Life
-from tests.simulation.simulated import OWNERS, Case, Outcome, run
+from tests.simulation.machine import SimulatedCommand
+from tests.simulation.simulated import OWNERS, Case, SimulatedRun, simulate
 from tests.virtual import now
 
-from .test_behaviours import case_of, statuses
+from .test_behaviours import count_statuses, make_case
 
 DAY = 86_400.0
 
 
-def links(contacts: int, **changed: Any) -> Case:
+def link_case(contacts: int, **options: Any) -> Case:
     """A call for each contact."""
-    return case_of([(n, OWNERS[0], Op.LINK, 2) for n in range(contacts)], **changed)
+    return make_case([(n, OWNERS[0], Op.LINK, 2) for n in range(contacts)], **options)
 
 
-def relinks(contacts: int, emails: int = 2, **changed: Any) -> Case:
+def relink_case(contacts: int, emails: int = 2, **options: Any) -> Case:
     """A read, an unlink and a link for each contact."""
     groups = [(n, OWNERS[0], Op.RELINK, emails) for n in range(contacts)]
-    return case_of(groups, on="other", **changed)
+    return make_case(groups, present_deal="other", **options)
 
 
-def calls(outcome: Outcome) -> int:
+def count_calls(outcome: SimulatedRun) -> int:
     """What the CRM counted."""
-    seen = outcome.crm.state.calls
-    return sum(count for kind, count in seen.items() if kind != "token")
+    counts = outcome.crm.state.calls
+    return sum(count for kind, count in counts.items() if kind != "token")
 
 
-def most_in_a_day(outcome: Outcome) -> int:
+def max_requests_per_day(outcome: SimulatedRun) -> int:
     """The most requests in any 24 hours, token requests apart."""
-    moments = outcome.api_moments
-    return max(sum(end - DAY < moment <= end for moment in moments) for end in moments)
+    times = outcome.api_request_times
+    return max(sum(end - DAY < time <= end for time in times) for end in times)
 
 
-def torn(case: Case, outcome: Outcome) -> list[int]:
+def torn_rows(case: Case, outcome: SimulatedRun) -> list[int]:
     return [m.row for m in case.messages if outcome.deal_of(m) is None]
 
 
-def stopped_by(outcome: Outcome) -> StoppedBy | None:
-    return outcome.stopping.reason.by if outcome.stopping.reason else None
+def stopped_by(outcome: SimulatedRun) -> StoppedBy | None:
+    return outcome.stop.reason.stopped_by if outcome.stop.reason else None
 
 
 @pytest.mark.parametrize("most", [1, 2, 7, 30])
 async def test_a_command_spends_no_more_than_it_may_and_all_of_it(
     most: int, tmp_path: Path
 ) -> None:
-    case = links(30, look_up=True, limits=Limits(most=most), settings=Settings(latency=0.3))
-    outcome = await run(case)
+    case = link_case(
+        30, look_up=True, limits=CreditLimits(per_invocation=most), settings=Settings(latency=0.3)
+    )
+    outcome = await simulate(case)
     assert stopped_by(outcome) is StoppedBy.MAX_CREDITS
-    assert outcome.stopping.reason is not None
-    assert outcome.stopping.reason.resume_at is None
-    assert calls(outcome) == most
-    assert statuses(outcome).total() == 2 * (most - 1)
+    assert outcome.stop.reason is not None
+    assert outcome.stop.reason.resume_at is None
+    assert count_calls(outcome) == most
+    assert count_statuses(outcome).total() == 2 * (most - 1)
 
 
 @pytest.mark.parametrize("emails", [2, 45])
@@ -74,61 +76,73 @@ async def test_no_relink_is_torn_by_a_cap_wherever_it_falls(
     in_flight: int, emails: int, tmp_path: Path
 ) -> None:
     for most in range(1, 16):
-        lives = [Life() for _ in range(60)]
-        case = relinks(
-            3, emails, in_flight=in_flight, limits=Limits(most=most), settings=Settings(latency=0.3)
+        lives = [SimulatedCommand() for _ in range(60)]
+        case = relink_case(
+            3,
+            emails,
+            in_flight=in_flight,
+            limits=CreditLimits(per_invocation=most),
+            settings=Settings(latency=0.3),
         )
-        once = await run(case)
-        assert calls(once) <= most
-        assert torn(case, once) == []
+        once = await simulate(case)
+        assert count_calls(once) <= most
+        assert torn_rows(case, once) == []
         if most >= 12 and emails == 2:  # what all contacts read at once, and a unit of three
-            outcome = await run(case, lives=lives, folder=tmp_path)
-            assert statuses(outcome) == {"done": 3 * emails}
+            outcome = await simulate(case, commands=lives, folder=tmp_path)
+            assert count_statuses(outcome) == {"done": 3 * emails}
 
 
 async def test_runs_of_a_day_share_its_credits_and_a_later_day_has_new_ones(
     tmp_path: Path,
 ) -> None:
-    lives = [Life(), Life(pause=60), *[Life(pause=DAY + 60) for _ in range(2)]]
-    case = links(50, limits=Limits(a_day=20), settings=Settings(latency=0.3))
-    outcome = await run(case, lives=lives, folder=tmp_path)
-    assert statuses(outcome) == {"done": 100}
-    assert most_in_a_day(outcome) == 20
+    lives = [
+        SimulatedCommand(),
+        SimulatedCommand(pause=60),
+        *[SimulatedCommand(pause=DAY + 60) for _ in range(2)],
+    ]
+    case = link_case(50, limits=CreditLimits(per_day=20), settings=Settings(latency=0.3))
+    outcome = await simulate(case, commands=lives, folder=tmp_path)
+    assert count_statuses(outcome) == {"done": 100}
+    assert max_requests_per_day(outcome) == 20
 
 
 async def test_a_run_that_waits_spends_no_more_in_any_24_hours_and_ends() -> None:
-    case = relinks(20, limits=Limits(a_day=25), wait_for_credits=True)
+    case = relink_case(20, limits=CreditLimits(per_day=25), wait_for_credits=True)
     began = now()
-    outcome = await run(case)
-    assert statuses(outcome) == {"done": 40}
+    outcome = await simulate(case)
+    assert count_statuses(outcome) == {"done": 40}
     assert 2 * DAY < now() - began < 3 * DAY
-    assert most_in_a_day(outcome) == 25
+    assert max_requests_per_day(outcome) == 25
 
 
 async def test_what_is_reserved_is_left_as_the_crm_counts() -> None:
     settings = Settings(latency=0.3, credits=100)
-    case = links(200, limits=Limits(reserve=20), settings=settings)
-    outcome = await run(case)
+    case = link_case(200, limits=CreditLimits(reserve=20), settings=settings)
+    outcome = await simulate(case)
     assert stopped_by(outcome) is StoppedBy.CREDITS
     assert outcome.crm.state.credits.used(now()) == 80
     assert outcome.crm.state.answered_429 == 0
 
 
 async def test_before_the_crm_tells_the_reserve_is_kept_by_counting() -> None:
-    case = links(200, limits=Limits(reserve=60, untold=40), settings=Settings(latency=0.3))
-    outcome = await run(case)
+    case = link_case(
+        200,
+        limits=CreditLimits(reserve=60, per_day_if_unreported=40),
+        settings=Settings(latency=0.3),
+    )
+    outcome = await simulate(case)
     assert stopped_by(outcome) is StoppedBy.CREDITS
-    assert calls(outcome) == 40
+    assert count_calls(outcome) == 40
 
 
 @pytest.mark.parametrize("credits_", range(50, 66, 3))
 async def test_no_relink_is_torn_where_the_crm_tells_what_is_left(credits_: int) -> None:
     """It tells so from half of them on: by then the run may have begun what takes 24."""
     settings = Settings(latency=0.3, credits=credits_)
-    case = relinks(40, settings=settings, in_flight=4)
-    outcome = await run(case)
+    case = relink_case(40, settings=settings, in_flight=4)
+    outcome = await simulate(case)
     assert stopped_by(outcome) is StoppedBy.CREDITS
-    assert torn(case, outcome) == []
+    assert torn_rows(case, outcome) == []
 
 
 @pytest.mark.parametrize(
@@ -148,7 +162,7 @@ async def test_credits_that_go_without_a_word_are_found_out_with_few_calls(
         too_many_text=text,
         retry_after=retry_after,
     )
-    outcome = await run(links(300, settings=settings, in_flight=in_flight))
+    outcome = await simulate(link_case(300, settings=settings, in_flight=in_flight))
     assert stopped_by(outcome) is StoppedBy.CREDITS
     assert outcome.crm.state.answered_429 <= 1 + in_flight
 
@@ -156,47 +170,47 @@ async def test_credits_that_go_without_a_word_are_found_out_with_few_calls(
 @pytest.mark.parametrize("text", ["told", "same"])
 async def test_too_many_calls_in_flight_are_not_taken_for_credits(text: Any) -> None:
     settings = Settings(latency=0.5, concurrency=3, too_many_text=text)
-    outcome = await run(links(60, settings=settings, in_flight=10))
-    assert outcome.stopping.reason is None
-    assert statuses(outcome) == {"done": 120}
+    outcome = await simulate(link_case(60, settings=settings, in_flight=10))
+    assert outcome.stop.reason is None
+    assert count_statuses(outcome) == {"done": 120}
 
 
 async def test_a_crm_without_credits_is_waited_for_until_they_are_a_day_old() -> None:
     settings = Settings(latency=0.3, credits=30)
     began = now()
-    outcome = await run(links(50, settings=settings, wait_for_credits=True))
-    assert statuses(outcome) == {"done": 100}
+    outcome = await simulate(link_case(50, settings=settings, wait_for_credits=True))
+    assert count_statuses(outcome) == {"done": 100}
     assert DAY < now() - began < DAY + 300
     assert outcome.crm.state.answered_429 <= 2 * 11
 
 
 async def test_a_resume_before_its_time_costs_one_call(tmp_path: Path) -> None:
     settings = Settings(latency=0.3, credits=30, too_many_text="same")
-    lives = [Life(), *[Life(pause=60) for _ in range(5)]]
-    once = await run(links(50, settings=settings))
-    outcome = await run(links(50, settings=settings), lives=lives, folder=tmp_path)
+    lives = [SimulatedCommand(), *[SimulatedCommand(pause=60) for _ in range(5)]]
+    once = await simulate(link_case(50, settings=settings))
+    outcome = await simulate(link_case(50, settings=settings), commands=lives, folder=tmp_path)
     assert stopped_by(outcome) is StoppedBy.CREDITS
-    assert calls(outcome) - calls(once) <= 5
+    assert count_calls(outcome) - count_calls(once) <= 5
 
 
 @pytest.mark.parametrize("op", [Op.LINK, Op.RELINK])
 @pytest.mark.parametrize("by_crm", [False, True])
 async def test_ctrl_c_ends_the_wait_at_once(op: Op, by_crm: bool) -> None:
-    limits = Limits() if by_crm else Limits(a_day=90)
+    limits = CreditLimits() if by_crm else CreditLimits(per_day=90)
     settings = Settings(latency=0.3, credits=90 if by_crm else 0)
-    make: Callable[..., Case] = links if op is Op.LINK else relinks
+    make: Callable[..., Case] = link_case if op is Op.LINK else relink_case
     case = make(100, settings=settings, limits=limits, wait_for_credits=True)
-    stop, began, ended = Stopping(), now(), []
+    stop, began, ended = StopController(), now(), []
 
     async def work() -> None:
-        ended.append((await run(case, stop=stop), now()))
+        ended.append((await simulate(case, stop=stop), now()))
 
     async with anyio.create_task_group() as group:
         group.start_soon(work)
         await anyio.sleep(1_000)
-        stop.stop(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
+        stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
     ((outcome, at),) = ended
     assert stopped_by(outcome) is StoppedBy.INTERRUPTED
     assert at - began < 1_001
-    assert 0 < statuses(outcome)["done"] < 200
+    assert 0 < count_statuses(outcome)["done"] < 200
     assert all(outcome.deal_of(m) for m in case.messages) or op is Op.LINK

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from tests.simulation.soak import command_for, repeat
+from tests.simulation.soak import check_seed, format_repeat_command
 
 SEEDS = 1_200
-_A_TEST = 30
-ONCE_FAILED = (
+_SEEDS_PER_TEST = 30
+REGRESSION_SEEDS = (
     89,  # a relink in doubt after its unlink, torn by Ctrl-C
     332,  # refused after a lost answer: it was on its deal and was said to have failed
     401,  # the same, refused for the whole call
@@ -26,25 +26,25 @@ ONCE_FAILED = (
 )
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, _A_TEST))
+@pytest.mark.parametrize("first", range(0, SEEDS, _SEEDS_PER_TEST))
 def test_what_the_ledger_says_is_so_in_the_crm(first: int) -> None:
-    for seed in range(first, first + _A_TEST):
-        _holds(seed)
+    for seed in range(first, first + _SEEDS_PER_TEST):
+        _assert_no_violations(seed)
 
 
-@pytest.mark.parametrize("seed", ONCE_FAILED)
+@pytest.mark.parametrize("seed", REGRESSION_SEEDS)
 def test_a_seed_that_once_failed_holds(seed: int) -> None:
-    _holds(seed)
+    _assert_no_violations(seed)
 
 
-def _holds(seed: int) -> None:
-    lies = repeat(seed)
-    if lies:
-        pytest.fail(f"{lies[0]}\nagain: {command_for(seed)}", pytrace=False)
+def _assert_no_violations(seed: int) -> None:
+    violations = check_seed(seed)
+    if violations:
+        pytest.fail(f"{violations[0]}\nagain: {format_repeat_command(seed)}", pytrace=False)
 
 
 def test_a_seed_is_repeated_to_the_byte_by_one_command() -> None:
     command = [sys.executable, "-m", "tests.simulation.soak", "--seed", "89"]
-    told = [subprocess.run(command, capture_output=True, check=True).stdout for _ in range(2)]
-    assert b"0 promises broken" in told[0]
-    assert told[0] == told[1]
+    outputs = [subprocess.run(command, capture_output=True, check=True).stdout for _ in range(2)]
+    assert b"0 promises broken" in outputs[0]
+    assert outputs[0] == outputs[1]

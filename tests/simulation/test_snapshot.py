@@ -12,43 +12,46 @@ import pytest
 from bulklink.emulator.faults import Fault
 from bulklink.emulator.settings import Settings
 from bulklink.models import Op
-from tests.simulation.simulated import OWNERS, Case, contact, deal, email, message, run
+from tests.simulation.simulated import OWNERS, Case, contact, deal, email, message, simulate
 
 WANTED, OTHER = deal(0), deal(1)
 HIDDEN = (Fault("hidden"),)
 
 
-def case_on(op: Op, *present: str | None, guard: str | None = None, **changed: Any) -> Case:
+def make_case(op: Op, *present_deals: str | None, guard: str | None = None, **options: Any) -> Case:
     """Return a case with one email on each of these deals, all to go the same way."""
-    emails = [email(n, contact(0), OWNERS[0], on) for n, on in enumerate(present)]
-    messages = [
-        msgspec.structs.replace(message(n, one, op, WANTED), from_deal_id=guard)
-        for n, one in enumerate(emails, 1)
+    emails = [
+        email(n, contact(0), OWNERS[0], present_deal)
+        for n, present_deal in enumerate(present_deals)
     ]
-    return Case(emails, messages, {WANTED: contact(0), OTHER: contact(0)}, **changed)
+    messages = [
+        msgspec.structs.replace(message(n, world_email, op, WANTED), from_deal_id=guard)
+        for n, world_email in enumerate(emails, 1)
+    ]
+    return Case(emails, messages, {WANTED: contact(0), OTHER: contact(0)}, **options)
 
 
-def told(outcome: Any) -> list[tuple[str, str | None]]:
+def statuses_and_codes(outcome: Any) -> list[tuple[str, str | None]]:
     return [(line["status"], line["code"]) for _, line in sorted(outcome.results.items())]
 
 
 async def test_an_unlink_of_what_is_on_no_deal_is_unchanged_and_not_sent() -> None:
-    outcome = await run(case_on(Op.UNLINK, None, OTHER))
-    assert told(outcome) == [("unchanged", None), ("done", "SUCCESS")]
+    outcome = await simulate(make_case(Op.UNLINK, None, OTHER))
+    assert statuses_and_codes(outcome) == [("unchanged", None), ("done", "SUCCESS")]
     sent = [line for line in outcome.lines() if line["event"] == "call" and line["op"] == "unlink"]
     assert [line["rows"] for line in sent] == [[2]]
     assert outcome.results[2]["previous_deal_id"] == OTHER
 
 
 async def test_a_relink_of_what_is_on_no_deal_costs_no_unlink() -> None:
-    outcome = await run(case_on(Op.RELINK, None, WANTED))
-    assert told(outcome) == [("done", "SUCCESS"), ("unchanged", None)]
+    outcome = await simulate(make_case(Op.RELINK, None, WANTED))
+    assert statuses_and_codes(outcome) == [("done", "SUCCESS"), ("unchanged", None)]
     assert (outcome.calls["unlink"], outcome.calls["link"]) == (0, 1)
 
 
 async def test_a_link_of_what_is_on_another_deal_has_failed_without_a_call() -> None:
-    outcome = await run(case_on(Op.LINK, OTHER, WANTED, snapshot=True))
-    assert told(outcome) == [("failed", "already-linked"), ("unchanged", None)]
+    outcome = await simulate(make_case(Op.LINK, OTHER, WANTED, snapshot=True))
+    assert statuses_and_codes(outcome) == [("failed", "already-linked"), ("unchanged", None)]
     assert outcome.results[1]["current_deal_id"] == OTHER
     assert "relink" in outcome.results[1]["message"]
     assert outcome.calls["link"] == 0
@@ -57,9 +60,9 @@ async def test_a_link_of_what_is_on_another_deal_has_failed_without_a_call() -> 
 async def test_without_a_snapshot_nothing_is_read() -> None:
     for op in (Op.LINK, Op.UNLINK, Op.RELINK):
         present = None if op is Op.LINK else OTHER
-        case = case_on(op, present, snapshot=False, no_put_back=True)
-        outcome = await run(case)
-        assert told(outcome) == [("done", "SUCCESS")]
+        case = make_case(op, present, snapshot=False, no_put_back=True)
+        outcome = await simulate(case)
+        assert statuses_and_codes(outcome) == [("done", "SUCCESS")]
         assert outcome.calls["read"] == 0
         assert "previous_deal_id" not in outcome.results[1]
 
@@ -70,22 +73,22 @@ async def test_without_a_snapshot_nothing_is_read() -> None:
 async def test_what_no_page_lists_is_sent_only_where_nothing_forbids_it(
     op: Op, no_put_back: bool, guard: str | None
 ) -> None:
-    case = case_on(op, OTHER, guard=guard, faults=HIDDEN, no_put_back=no_put_back)
-    outcome = await run(case)
+    case = make_case(op, OTHER, guard=guard, faults=HIDDEN, no_put_back=no_put_back)
+    outcome = await simulate(case)
     if guard is None and (op is Op.UNLINK or no_put_back):
-        assert told(outcome) == [("done", "SUCCESS")]
+        assert statuses_and_codes(outcome) == [("done", "SUCCESS")]
         assert "previous_deal_id" not in outcome.results[1]
     else:
-        assert told(outcome) == [("in_doubt", "not-listed")]
+        assert statuses_and_codes(outcome) == [("in_doubt", "not-listed")]
         assert outcome.calls["unlink"] == 0
 
 
 @pytest.mark.parametrize("op", [Op.UNLINK, Op.RELINK])
 async def test_what_is_not_on_its_from_deal_has_failed_and_both_deals_are_named(op: Op) -> None:
     third = deal(2)
-    case = case_on(op, OTHER, third, guard=OTHER)
-    outcome = await run(replace(case, deals={**case.deals, third: contact(0)}))
-    assert told(outcome) == [("done", "SUCCESS"), ("failed", "changed-since")]
+    case = make_case(op, OTHER, third, guard=OTHER)
+    outcome = await simulate(replace(case, deals={**case.deals, third: contact(0)}))
+    assert statuses_and_codes(outcome) == [("done", "SUCCESS"), ("failed", "changed-since")]
     assert OTHER in outcome.results[2]["message"]
     assert third in outcome.results[2]["message"]
     assert outcome.results[2]["current_deal_id"] == third
@@ -93,37 +96,42 @@ async def test_what_is_not_on_its_from_deal_has_failed_and_both_deals_are_named(
 
 
 async def test_what_is_to_be_on_no_deal_and_is_on_one_has_failed() -> None:
-    outcome = await run(case_on(Op.RELINK, None, OTHER, guard="none"))
-    assert told(outcome) == [("done", "SUCCESS"), ("failed", "changed-since")]
+    outcome = await simulate(make_case(Op.RELINK, None, OTHER, guard="none"))
+    assert statuses_and_codes(outcome) == [("done", "SUCCESS"), ("failed", "changed-since")]
 
 
 async def test_what_is_as_wanted_is_unchanged_whatever_its_guard_says() -> None:
     for op, present in ((Op.UNLINK, None), (Op.RELINK, WANTED)):
-        outcome = await run(case_on(op, present, guard=OTHER))
-        assert told(outcome) == [("unchanged", None)]
+        outcome = await simulate(make_case(op, present, guard=OTHER))
+        assert statuses_and_codes(outcome) == [("unchanged", None)]
 
 
 async def test_a_guard_that_names_several_lets_each_be() -> None:
-    outcome = await run(case_on(Op.RELINK, None, OTHER, guard=f"{OTHER}|none"))
-    assert told(outcome) == [("done", "SUCCESS")] * 2
+    outcome = await simulate(make_case(Op.RELINK, None, OTHER, guard=f"{OTHER}|none"))
+    assert statuses_and_codes(outcome) == [("done", "SUCCESS")] * 2
 
 
 async def test_a_refused_relink_that_cannot_be_put_back_says_that_it_is_off_its_deal() -> None:
     faults = [Fault("NOT_ALLOWED", op="link")]
-    outcome = await run(case_on(Op.RELINK, OTHER, snapshot=False, no_put_back=True, faults=faults))
-    assert told(outcome) == [("failed", "NOT_ALLOWED")]
+    outcome = await simulate(
+        make_case(Op.RELINK, OTHER, snapshot=False, no_put_back=True, faults=faults)
+    )
+    assert statuses_and_codes(outcome) == [("failed", "NOT_ALLOWED")]
     assert "off the deal that it was on" in outcome.results[1]["message"]
 
 
 async def test_what_a_page_shows_is_recorded_when_it_came() -> None:
     """The status holds at its time: the later pages of a large contact take minutes."""
-    case = case_on(Op.UNLINK, *[None] * 30, settings=Settings(latency=5.0))
-    outcome = await run(case)
+    case = make_case(Op.UNLINK, *[None] * 30, settings=Settings(latency=5.0))
+    outcome = await simulate(case)
     assert len({line["ts"] for line in outcome.results.values()}) == 3
 
 
 async def test_the_pages_of_a_contact_with_thousands_of_emails_are_read_once() -> None:
-    case = case_on(Op.UNLINK, *[OTHER, None] * 1100, read_pages=1000)
-    outcome = await run(case)
+    case = make_case(Op.UNLINK, *[OTHER, None] * 1100, read_pages=1000)
+    outcome = await simulate(case)
     assert outcome.calls == Counter(read=220, unlink=55)
-    assert Counter(told(outcome)) == {("done", "SUCCESS"): 1100, ("unchanged", None): 1100}
+    assert Counter(statuses_and_codes(outcome)) == {
+        ("done", "SUCCESS"): 1100,
+        ("unchanged", None): 1100,
+    }

@@ -10,24 +10,24 @@ from typing import Any
 import orjson
 import pytest
 
-from bulklink.emulator.faults import Fault, FaultBook, FaultKind, is_hidden
+from bulklink.emulator.faults import Fault, FaultKind, FaultRegistry, is_hidden
 from bulklink.emulator.state import Change
-from bulklink.engine.shutdown import Stopping
+from bulklink.engine.shutdown import StopController
 from bulklink.ledger.state import replay
-from bulklink.mapping.interrupt import Stop
-from bulklink.operations.callbacks import Watch
-from bulklink.operations.expected_links import Claims
+from bulklink.mapping.interrupt import PlanningStop
+from bulklink.operations.callbacks import RunCallbacks
+from bulklink.operations.expected_links import ExpectedLinks
 from bulklink.operations.job import Job
-from bulklink.operations.verify_run import Asked, Verification, Verifier
+from bulklink.operations.verify_run import Verifier, VerifyOptions, VerifyResult
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import Invocation, RunRecord
-from tests.simulation.around import surroundings
-from tests.simulation.drawn import Scenario, draw
-from tests.simulation.simulated import CONNECTION, Outcome, run
+from tests.simulation.around import simulated_environment
+from tests.simulation.drawn import Scenario, draw_scenario
+from tests.simulation.simulated import CONNECTION, SimulatedRun, simulate
 from tests.virtual import VirtualLoop, now
 
 SEEDS = 60
-_LONG = 2000.0
+_SETTLE_SECONDS = 2000.0
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, 20))
@@ -38,88 +38,101 @@ def test_verify_finds_every_planted_difference_and_invents_none(first: int, tmp_
         folder.mkdir()
         loop = VirtualLoop()
         try:
-            planted += loop.run_until_complete(_holds(draw(seed), folder))
+            planted += loop.run_until_complete(_check_verify(draw_scenario(seed), folder))
         finally:
             loop.close()
     assert planted > 10
 
 
-async def _holds(scenario: Scenario, folder: Path) -> int:
+async def _check_verify(scenario: Scenario, folder: Path) -> int:
     """Run a scenario, plant differences, verify; return how many were planted."""
-    chance = random.Random(scenario.seed)
-    outcome = await run(scenario.case, chance_seed=scenario.seed)
-    await asyncio.sleep(_LONG)  # what was late has landed, credits are back
+    rng = random.Random(scenario.seed)
+    outcome = await simulate(scenario.case, random_seed=scenario.seed)
+    await asyncio.sleep(_SETTLE_SECONDS)  # what was late has landed, credits are back
     (folder / "ledger.jsonl").write_bytes(outcome.ledger)
-    told = replay(folder / "ledger.jsonl")
-    claims = Claims(
-        folder / "ledger.jsonl", frozenset(told.open), in_doubt=False, folder=folder, stop=Stop()
+    ledger_state = replay(folder / "ledger.jsonl")
+    expected_links = ExpectedLinks(
+        folder / "ledger.jsonl",
+        frozenset(ledger_state.open_rows),
+        in_doubt=False,
+        folder=folder,
+        stop=PlanningStop(),
     )
     try:
-        contacts = list(claims.contacts())
-        claimed = {one.message_id: one for c in contacts for one in c.claims.values()}
-        for one in claimed.values():
-            if chance.random() < 0.2:
-                _plant(outcome, one.contact_id, one.message_id, chance)
+        contacts = list(expected_links.contacts())
+        expected_by_message = {item.message_id: item for c in contacts for item in c.links.values()}
+        for item in expected_by_message.values():
+            if rng.random() < 0.2:
+                _plant_difference(outcome, item.contact_id, item.message_id, rng)
         await asyncio.sleep(100)
-        faults = _faults(chance)
-        outcome.crm.state.faults = FaultBook(faults)
-        asked = Asked(sample=chance.choice((None, None, 1, 7)), seed=scenario.seed)
-        verified = await _verify(outcome, RunFolder(folder), claims, asked)
+        faults = _draw_faults(rng)
+        outcome.crm.state.faults = FaultRegistry(faults)
+        options = VerifyOptions(sample=rng.choice((None, None, 1, 7)), seed=scenario.seed)
+        result = await _verify(outcome, RunFolder(folder), expected_links, options)
     finally:
-        claims.close()
-    found = _findings(folder)
-    hidden = {m for m in claimed for f in faults if f.kind == "hidden" and is_hidden(f, m)}
+        expected_links.close()
+    findings = _read_findings(folder)
+    hidden = {
+        m for m in expected_by_message for f in faults if f.kind == "hidden" and is_hidden(f, m)
+    }
     changed = 0
-    for message_id, finding in found.items():
-        claim = claimed[message_id]
-        view = outcome.crm.state.view(claim.contact_id)
-        is_on = view.deal_of(view.mailbox.by_id[message_id])
-        changed += is_on != claim.deal_id
+    for message_id, finding in findings.items():
+        expected_link = expected_by_message[message_id]
+        view = outcome.crm.state.view(expected_link.contact_id)
+        current_deal_id = view.deal_of(view.mailbox.by_id[message_id])
+        changed += current_deal_id != expected_link.deal_id
         if message_id in hidden:
             assert finding in ("not-listed", "not-read"), scenario.seed
         elif finding != "not-read" or not faults:
-            assert (finding == "different") == (is_on != claim.deal_id), (scenario.seed, claim)
+            assert (finding == "different") == (current_deal_id != expected_link.deal_id), (
+                scenario.seed,
+                expected_link,
+            )
             assert finding in ("different", "as-recorded"), scenario.seed
-    if asked.sample is None:
-        assert set(found) == set(claimed), scenario.seed
-        assert verified.different == sum(one == "different" for one in found.values())
-    elif not verified.stopped_by:
-        assert verified.checked + verified.not_read == min(asked.sample, len(claimed))
-        assert verified.sample is not None
-        assert verified.sample.population == len(claimed)
+    if options.sample is None:
+        assert set(findings) == set(expected_by_message), scenario.seed
+        assert result.different == sum(item == "different" for item in findings.values())
+    elif not result.stopped_by:
+        assert result.checked + result.not_read == min(options.sample, len(expected_by_message))
+        assert result.sample is not None
+        assert result.sample.population == len(expected_by_message)
     return changed
 
 
-def _plant(outcome: Outcome, contact_id: str, message_id: str, chance: random.Random) -> None:
+def _plant_difference(
+    outcome: SimulatedRun, contact_id: str, message_id: str, rng: random.Random
+) -> None:
     deals = [None, *(d for d in outcome.crm.world.deals)]
-    change = Change(message_id, chance.choice(deals))
-    outcome.crm.state.apply(contact_id, [change], now(), by="somebody")
+    change = Change(message_id, rng.choice(deals))
+    outcome.crm.state.apply(contact_id, [change], now(), author="somebody")
 
 
-def _faults(chance: random.Random) -> list[Fault]:
-    kinds = chance.sample(("stale", "hidden", "lost-answer", "500", "html-200"), 2)
+def _draw_faults(rng: random.Random) -> list[Fault]:
+    kinds = rng.sample(("stale", "hidden", "lost-answer", "500", "html-200"), 2)
     return [
-        Fault(FaultKind(kind), op="read", share=0.3, seed=chance.randrange(1000))
+        Fault(FaultKind(kind), op="read", share=0.3, seed=rng.randrange(1000))
         for kind in kinds
-        if chance.random() < 0.6
+        if rng.random() < 0.6
     ]
 
 
 async def _verify(
-    outcome: Outcome, folder: RunFolder, claims: Claims, asked: Asked
-) -> Verification:
+    outcome: SimulatedRun, folder: RunFolder, expected_links: ExpectedLinks, options: VerifyOptions
+) -> VerifyResult:
     record = RunRecord(
         version="", op="link", asked={}, inputs=(), created="", invocations=(Invocation(""),)
     )
-    async with surroundings(outcome.crm) as around:
-        verifier = Verifier(folder, record, claims, asked, Watch(), Stopping())
-        return await verifier.run(Job(mappings=(), rate=None), CONNECTION, around)
+    async with simulated_environment(outcome.crm) as environment:
+        verifier = Verifier(
+            folder, record, expected_links, options, RunCallbacks(), StopController()
+        )
+        return await verifier.run(Job(mappings=(), rate=None), CONNECTION, environment)
 
 
-def _findings(folder: Path) -> dict[str, str]:
+def _read_findings(folder: Path) -> dict[str, str]:
     lines: list[dict[str, Any]] = [
         orjson.loads(line) for line in (folder / "verify.jsonl").read_bytes().splitlines()
     ]
-    found = [line for line in lines if line["event"] == "finding"]
-    assert len({line["message_id"] for line in found}) == len(found)
-    return {line["message_id"]: line["finding"] for line in found}
+    finding_lines = [line for line in lines if line["event"] == "finding"]
+    assert len({line["message_id"] for line in finding_lines}) == len(finding_lines)
+    return {line["message_id"]: line["finding"] for line in finding_lines}

@@ -12,15 +12,15 @@ from anyio.abc import TaskGroup
 from bulklink.emulator.settings import Settings
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
-from bulklink.engine.quota.gate import Credits, Rules
-from bulklink.engine.ratelimit.limiter import Pacer, Turn
-from bulklink.engine.shutdown import HaltedError, Stopping
+from bulklink.engine.quota.gate import QuotaGate, QuotaPolicy
+from bulklink.engine.ratelimit.limiter import Attempt, ConcurrencyLimiter
+from bulklink.engine.shutdown import StopController, StoppedError
 from bulklink.errors import RunStoppedError
 from bulklink.ledger.writer import open_ledger
 from bulklink.zoho.client import Client
-from bulklink.zoho.http import Answer, Silence
-from bulklink.zoho.requests import emails_page
-from bulklink.zoho.tokens import Tokens
+from bulklink.zoho.http import Answer, NoResponse
+from bulklink.zoho.requests import emails_page_request
+from bulklink.zoho.tokens import TokenProvider
 from tests.simulation.machine import Machine, MachineFiles
 from tests.simulation.simulated import CONNECTION, OWNERS, Case, CrmTransport, contact, email
 from tests.virtual import VirtualLoop, now
@@ -33,133 +33,137 @@ class Org:
     """What an org allows, and how.
 
     Args:
-        told: calls in flight that the client is told of.
-        cap: what the server allows, all programs together.
+        client_limit: calls in flight that the client is told of.
+        server_limit: what the server allows, all programs together.
         latency: seconds of a call.
-        others: (seconds, calls) from when on other programs keep how many in flight.
+        background_calls: (seconds, calls) from when on other programs keep how many in flight.
         penalty: seconds that all is refused after a 429; calling too early doubles them.
         retry_after: whether a 429 says when to come again.
-        words: whether the words of a 429 say that it is for calls in flight.
-        seconds: how long it is watched.
+        explains_429: whether the words of a 429 say that it is for calls in flight.
+        duration: how long it is watched.
     """
 
-    told: int
-    cap: int
+    client_limit: int
+    server_limit: int
     latency: float = 0.5
-    others: Sequence[tuple[float, int]] = ()
+    background_calls: Sequence[tuple[float, int]] = ()
     penalty: float = 0.0
     retry_after: bool = False
-    words: bool = True
-    seconds: float = 300.0
+    explains_429: bool = True
+    duration: float = 300.0
 
     def settings(self) -> Settings:
         return Settings(
             latency=self.latency,
-            concurrency=self.cap,
-            background_plan=tuple(f"{at}={calls}" for at, calls in self.others),
+            concurrency=self.server_limit,
+            background_plan=tuple(f"{start}={calls}" for start, calls in self.background_calls),
             penalty=self.penalty,
             retry_after="on" if self.retry_after else "off",
-            too_many_text="told" if self.words else "same",
+            too_many_text="told" if self.explains_429 else "same",
             credits=0,
         )
 
 
 @dataclass
-class Seen:
+class TrafficResult:
     """When calls were answered with success, and when with 429, in seconds from the start."""
 
-    done: list[float] = field(default_factory=list)
-    refused: list[float] = field(default_factory=list)
+    success_times: list[float] = field(default_factory=list)
+    refusal_times: list[float] = field(default_factory=list)
 
-    def calls(self, since: float = 0.0, until: float = float("inf")) -> int:
-        return sum(since <= at < until for at in self.done)
+    def count_successes(self, since: float = 0.0, until: float = float("inf")) -> int:
+        return sum(since <= at < until for at in self.success_times)
 
-    def refusals(self, since: float = 0.0) -> int:
-        return sum(at >= since for at in self.refused)
+    def count_refusals(self, since: float = 0.0) -> int:
+        return sum(at >= since for at in self.refusal_times)
 
 
-class FixedPacer(Pacer):
+class FixedLimiter(ConcurrencyLimiter):
     """Keeps to its limit whatever is answered; all wait after a 429, longer each time."""
 
-    _persists = 0
+    _consecutive_refusals = 0
 
-    def answered(self, turn: Turn) -> None:
-        self._persists = 0
+    def report_accepted(self, attempt: Attempt) -> None:
+        self._consecutive_refusals = 0
 
-    def refused(self, turn: Turn, retry_after: float | None) -> None:
-        self._persists += 1
-        wait = self._chance() * min(30.0, 0.5 * 2.0**self._persists)
+    def report_refused(self, attempt: Attempt, retry_after: float | None) -> None:
+        self._consecutive_refusals += 1
+        wait = self._random() * min(30.0, 0.5 * 2.0**self._consecutive_refusals)
         if retry_after is not None:
             wait = max(wait, retry_after + 1.0)
-        known = self._capacity
-        until = max(known.paused_until, self._clock() + wait)
-        self._capacity = type(known)(known.ceiling, known.ceiling, known.ceiling, until)
+        limit = self._adaptive
+        paused_until = max(limit.paused_until, self._clock() + wait)
+        self._adaptive = type(limit)(limit.ceiling, limit.ceiling, limit.ceiling, paused_until)
 
 
-def watch(org: Org, seed: int = 0, fixed: int | None = None) -> Seen:
+def simulate_traffic(org: Org, seed: int = 0, fixed_limit: int | None = None) -> TrafficResult:
     """Let a client work, adaptive or with a fixed limit, and return what the server answered."""
     loop = VirtualLoop()
     try:
-        return loop.run_until_complete(_work(org, random.Random(seed), fixed))
+        return loop.run_until_complete(_run_client(org, random.Random(seed), fixed_limit))
     finally:
         loop.close()
 
 
-def best_fixed(org: Org, seed: int = 0) -> tuple[int, Seen]:
+def find_best_fixed_limit(org: Org, seed: int = 0) -> tuple[int, TrafficResult]:
     """Return the fixed limit with which most calls succeed, in hindsight."""
-    tried = {fixed: watch(org, seed, fixed) for fixed in range(1, org.told + 1)}
-    best = max(tried, key=lambda fixed: len(tried[fixed].done))
-    return best, tried[best]
+    results = {
+        fixed: simulate_traffic(org, seed, fixed) for fixed in range(1, org.client_limit + 1)
+    }
+    best = max(results, key=lambda fixed: len(results[fixed].success_times))
+    return best, results[best]
 
 
-class _Counted(CrmTransport):
+class _RecordingTransport(CrmTransport):
     """Notes when each call was answered."""
 
-    def __init__(self, case: Case, servers: TaskGroup, machine: Machine, seen: Seen) -> None:
-        super().__init__(case.crm(), servers, machine, lambda *request, **moment: None)
-        self._began = now()
-        self._seen = seen
+    def __init__(
+        self, case: Case, servers: TaskGroup, machine: Machine, result: TrafficResult
+    ) -> None:
+        super().__init__(case.make_crm(), servers, machine, lambda *request, **moment: None)
+        self._started_at = now()
+        self._result = result
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
-    ) -> Answer | Silence:
+    ) -> Answer | NoResponse:
         answer = await super().send(method, url, headers, body)
         if isinstance(answer, Answer) and "/oauth/" not in url:
-            seen = self._seen.done if answer.ok else self._seen.refused
-            seen.append(now() - self._began)
+            times = self._result.success_times if answer.ok else self._result.refusal_times
+            times.append(now() - self._started_at)
         return answer
 
 
-async def _work(org: Org, chance: random.Random, fixed: int | None) -> Seen:
+async def _run_client(org: Org, rng: random.Random, fixed_limit: int | None) -> TrafficResult:
     case = Case([email(n, contact(n), OWNERS[0]) for n in range(CONTACTS)], [], {})
     case.settings = org.settings()
-    stopping, machine, seen = Stopping(), Machine(), Seen()
-    pacer = (Pacer if fixed is None else FixedPacer)(
-        max_in_flight=fixed or org.told,
+    stop, machine, result = StopController(), Machine(), TrafficResult()
+    limiter = (ConcurrencyLimiter if fixed_limit is None else FixedLimiter)(
+        max_in_flight=fixed_limit or org.client_limit,
         max_per_second=None,
-        stopping=stopping,
+        stop=stop,
         clock=now,
-        chance=chance.random,
+        random=rng.random,
     )
     async with anyio.create_task_group() as servers:
-        transport = _Counted(case, servers, machine, seen)
-        tokens = Tokens(CONNECTION, transport, None, now)
+        transport = _RecordingTransport(case, servers, machine, result)
+        tokens = TokenProvider(CONNECTION, transport, None, now)
         async with open_ledger(MachineFiles(machine)) as ledger:
-            clock = Clock(wall=now, monotonic=now, chance=chance.random)
-            spending = Credits(Rules(), stopping, wall=now, monotonic=now)
+            clock = Clock(wall=now, monotonic=now, random=rng.random)
+            quota = QuotaGate(QuotaPolicy(), stop, wall=now, monotonic=now)
             client = Client(tokens, transport)
-            caller = Caller(client, ledger, pacer, spending, stopping, clock)
+            caller = Caller(client, ledger, limiter, quota, stop, clock)
             try:
-                with anyio.move_on_after(org.seconds):
+                with anyio.move_on_after(org.duration):
                     async with anyio.create_task_group() as group:
                         for n in range(CONTACTS):
-                            group.start_soon(_ask, caller, contact(n))
-            except* (RunStoppedError, HaltedError):
+                            group.start_soon(_read_repeatedly, caller, contact(n))
+            except* (RunStoppedError, StoppedError):
                 pass  # the client gave up: that is all it made
         servers.cancel_scope.cancel()
-    return seen
+    return result
 
 
-async def _ask(caller: Caller, contact_id: str) -> None:
+async def _read_repeatedly(caller: Caller, contact_id: str) -> None:
     while True:
-        await caller.make(emails_page(contact_id, None), contact_id=contact_id)
+        await caller.make(emails_page_request(contact_id, None), contact_id=contact_id)

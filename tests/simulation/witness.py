@@ -9,9 +9,9 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from bulklink.engine.shutdown import Stopping
+from bulklink.engine.shutdown import StopController
 from bulklink.errors import StoppedBy
-from bulklink.ledger.state import Replay
+from bulklink.ledger.state import LedgerState
 from bulklink.models import Message, Op
 from tests.simulation.machine import Machine
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.simulation.simulated import Case
 
 
-_LEAVE_NOTHING_TORN = (
+_GRACEFUL_STOPS = (
     StoppedBy.INTERRUPTED,
     StoppedBy.CREDITS,
     StoppedBy.MAX_CREDITS,
@@ -28,7 +28,7 @@ _LEAVE_NOTHING_TORN = (
 )
 
 
-class Witness:
+class InvariantMonitor:
     """Watches one life.
 
     Args:
@@ -40,94 +40,120 @@ class Witness:
     """
 
     def __init__(
-        self, case: Case, machine: Machine, told: Replay, stopping: Stopping, lies: list[str]
+        self,
+        case: Case,
+        machine: Machine,
+        ledger_state: LedgerState,
+        stop: StopController,
+        violations: list[str],
     ) -> None:
         self._case = case
         self._messages = {(m.contact_id, m.message_id): m for m in case.messages}
         self._ops = {m.row: m.op for m in case.messages}
         self._machine = machine
-        self._told = told
-        self._stopping = stopping
-        self._lies = lies
-        self._read_to = len(machine.flushed)
-        self._waiting: Counter[tuple[str, str | None, tuple[int, ...]]] = Counter()
-        self._torn_before = set(told.open)
-        taken_up = {m.row for m in case.messages if m.row in told.open or told.is_again(m.row)}
-        self._off = {row for row in taken_up if self._ops[row] is Op.RELINK}
-        self._snapshots = {row for row, left in told.open.items() if left.previous is not None}
+        self._ledger_state = ledger_state
+        self._stop = stop
+        self._violations = violations
+        self._read_offset = len(machine.flushed)
+        self._unsent_call_lines: Counter[tuple[str, str | None, tuple[int, ...]]] = Counter()
+        self._open_at_start = set(ledger_state.open_rows)
+        resumed_rows = {
+            m.row
+            for m in case.messages
+            if m.row in ledger_state.open_rows or ledger_state.is_retry(m.row)
+        }
+        self._relinks_to_finish = {row for row in resumed_rows if self._ops[row] is Op.RELINK}
+        self._snapshots = {
+            row
+            for row, open_row in ledger_state.open_rows.items()
+            if open_row.previous_deal is not None
+        }
 
-    def leaves(self, method: str, target: str, body: bytes, *, goes_on: bool) -> None:
+    def check_request(self, method: str, target: str, body: bytes, *, was_running: bool) -> None:
         """Check promise 3 as a request leaves: its lines are on disk, nothing done is in it.
 
-        `goes_on` tells that the run was not stopped: after that, relinks are finished at most.
+        `was_running` tells that the run was not stopped: after that, relinks are finished at most.
         """
         path, _, query = target.partition("?")
         if "/oauth/" in path:
             return
-        self._read_the_disk()
+        self._read_flushed_lines()
         op = _op_of(method, path)
         contact_id = path.split("/")[4] if "/Contacts/" in path else None
-        sent = [self._messages[contact_id or "", one] for one in _carried(op, path, query, body)]
-        rows = tuple(sorted(message.row for message in sent))
-        line = (op, contact_id, rows)
-        if not self._waiting[line]:
-            self._lies.append(f"{op} of rows {rows} left without its call line on disk")
-        self._waiting[line] -= 1
-        for message in sent:
-            if not self._told.is_to_do(message.row):
-                self._lies.append(f"row {message.row} is settled and was in a {op} again")
+        messages = [
+            self._messages[contact_id or "", message_id]
+            for message_id in _parse_message_ids(op, path, query, body)
+        ]
+        rows = tuple(sorted(message.row for message in messages))
+        call_key = (op, contact_id, rows)
+        if not self._unsent_call_lines[call_key]:
+            self._violations.append(f"{op} of rows {rows} left without its call line on disk")
+        self._unsent_call_lines[call_key] -= 1
+        for message in messages:
+            if not self._ledger_state.is_unfinished(message.row):
+                self._violations.append(f"row {message.row} is settled and was in a {op} again")
             if self._needs_snapshot(message) and message.row not in self._snapshots:
-                self._lies.append(f"row {message.row} was in a {op} without its snapshot on disk")
+                self._violations.append(
+                    f"row {message.row} was in a {op} without its snapshot on disk"
+                )
 
-        if not goes_on and not self._finishes(op, contact_id, rows):
-            reason = self._stopping.reason
-            self._lies.append(f"{op} {rows} of {contact_id} left after a stop: {reason}")
+        if not was_running and not self._can_finish_relinks(op, contact_id, rows):
+            reason = self._stop.reason
+            self._violations.append(f"{op} {rows} of {contact_id} left after a stop: {reason}")
 
-    def _finishes(self, op: str, contact_id: str | None, rows: tuple[int, ...]) -> bool:
+    def _can_finish_relinks(self, op: str, contact_id: str | None, rows: tuple[int, ...]) -> bool:
         """Tell whether a request can finish relinks: all that may leave after a stop.
 
         A link that was made ready before may carry others too.
         """
-        of_contact = {m.row for m in self._case.messages if m.contact_id == contact_id}
+        contact_rows = {m.row for m in self._case.messages if m.contact_id == contact_id}
         match op:
             case "link":
-                return not self._off.isdisjoint(rows)
+                return not self._relinks_to_finish.isdisjoint(rows)
             case "read":
-                return not self._off.isdisjoint(of_contact)
+                return not self._relinks_to_finish.isdisjoint(contact_rows)
         return False
 
-    def ended(self, taken_off: Callable[[Message], bool]) -> None:
+    def check_end(self, was_unlinked_by_run: Callable[[Message], bool]) -> None:
         """Check the end of a life that nothing cut off."""
-        reason = self._stopping.reason
-        by = reason.by if reason else None
-        if by is StoppedBy.LEDGER:
+        reason = self._stop.reason
+        stopped_by = reason.stopped_by if reason else None
+        if stopped_by is StoppedBy.LEDGER:
             return
-        told: Counter[str] = Counter()
-        last: dict[int, str] = {}
+        ledger_counts: Counter[str] = Counter()
+        last_statuses: dict[int, str] = {}
         for line in self._lines(self._machine.written):
             if line["event"] == "result":
-                last[line["row"]] = line["status"]
-        told.update(last.values())
-        counted = {str(status): n for status, n in self._told.counts.items() if n}
-        if told != counted:
-            self._lies.append(f"the ledger tells {dict(told)}, the run counted {counted}")
-        if by in _LEAVE_NOTHING_TORN and not self._stopping.barred:
-            self._nothing_is_torn(taken_off)
+                last_statuses[line["row"]] = line["status"]
+        ledger_counts.update(last_statuses.values())
+        run_counts = {str(status): n for status, n in self._ledger_state.counts.items() if n}
+        if ledger_counts != run_counts:
+            self._violations.append(
+                f"the ledger tells {dict(ledger_counts)}, the run counted {run_counts}"
+            )
+        if stopped_by in _GRACEFUL_STOPS and not self._stop.quota_exhausted:
+            self._check_no_torn_relinks(was_unlinked_by_run)
 
-    def _nothing_is_torn(self, taken_off: Callable[[Message], bool]) -> None:
+    def _check_no_torn_relinks(self, was_unlinked_by_run: Callable[[Message], bool]) -> None:
         """Check that no relink lies between its halves after a gentle stop."""
-        left: dict[int, str | None] = {}
+        previous_deals: dict[int, str | None] = {}
         for line in self._lines(self._machine.written):
             if line["event"] == "snapshot":
-                left[line["row"]] = line["previous_deal_id"]
+                previous_deals[line["row"]] = line["previous_deal_id"]
             elif line["event"] == "result":
-                left.pop(line["row"], None)
+                previous_deals.pop(line["row"], None)
         for message in self._messages.values():
-            was_on = left.get(message.row)
-            if message.row in self._torn_before:
+            previous_deal_id = previous_deals.get(message.row)
+            if message.row in self._open_at_start:
                 continue  # by what struck an earlier life; this one may not have come to it
-            if message.op is Op.RELINK and was_on is not None and taken_off(message):
-                self._lies.append(f"row {message.row} was on {was_on} and is torn by a stop")
+            if (
+                message.op is Op.RELINK
+                and previous_deal_id is not None
+                and was_unlinked_by_run(message)
+            ):
+                self._violations.append(
+                    f"row {message.row} was on {previous_deal_id} and is torn by a stop"
+                )
 
     def _needs_snapshot(self, message: Message) -> bool:
         """Tell whether its snapshot comes before its first write; what no page lists has none."""
@@ -137,20 +163,20 @@ class Witness:
             return True
         return self._case.reads_first(message.op) and self._case.all_listed
 
-    def _read_the_disk(self) -> None:
+    def _read_flushed_lines(self) -> None:
         flushed = self._machine.flushed
-        for line in self._lines(flushed[self._read_to :]):
+        for line in self._lines(flushed[self._read_offset :]):
             if line["event"] in ("call", "unsent"):
                 rows = () if line["op"] == "read" else tuple(sorted(line["rows"]))
-                one = 1 if line["event"] == "call" else -1
-                self._waiting[line["op"], line["contact_id"], rows] += one
+                sign = 1 if line["event"] == "call" else -1
+                self._unsent_call_lines[line["op"], line["contact_id"], rows] += sign
                 if line["op"] == "unlink":
-                    self._off |= {row for row in rows if self._ops[row] is Op.RELINK}
+                    self._relinks_to_finish |= {row for row in rows if self._ops[row] is Op.RELINK}
             elif line["event"] == "snapshot":
                 self._snapshots.add(line["row"])
             elif line["event"] == "result":
-                self._off.discard(line["row"])
-        self._read_to = len(flushed)
+                self._relinks_to_finish.discard(line["row"])
+        self._read_offset = len(flushed)
 
     @staticmethod
     def _lines(content: bytes) -> Iterable[dict[str, Any]]:
@@ -163,7 +189,7 @@ def _op_of(method: str, path: str) -> str:
     return "read" if path.endswith("/Emails") else "lookup"
 
 
-def _carried(op: str, path: str, query: str, body: bytes) -> list[str]:
+def _parse_message_ids(op: str, path: str, query: str, body: bytes) -> list[str]:
     """Return the messages that a request changes."""
     if op not in ("link", "unlink"):
         return []

@@ -18,19 +18,23 @@ from hypothesis import strategies as st
 from python_calamine import CalamineWorkbook
 
 from bulklink.errors import RunDirError, UsageError
-from bulklink.spreadsheet_cells import DISARMED, disarmed, is_disarmed, rearmed
-from bulklink.tables import Cell, Column, form_of, printing, writing, xlsx
+from bulklink.spreadsheet_cells import ESCAPED_HEADER, escape_cell, has_escaped_cells, unescape_cell
+from bulklink.tables import Cell, TableColumn, format_for, stream_table, write_table, xlsx
 
 ROUGH = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-COLUMNS = (Column("message id", ident=True), Column("Note"), Column("row", number=True))
+COLUMNS = (
+    TableColumn("message id", is_id=True),
+    TableColumn("Note"),
+    TableColumn("row", is_number=True),
+)
 ROWS = st.lists(st.tuples(TEXT, TEXT, st.none() | st.integers(0, 10**9)), max_size=8)
 
 
-def written(path: Path, rows: list[tuple[Cell, ...]], *, spreadsheet: bool = False) -> Path:
-    with writing(path, form_of(path.name, spreadsheet=spreadsheet), COLUMNS) as table:
+def write_rows(path: Path, rows: list[tuple[Cell, ...]], *, spreadsheet: bool = False) -> Path:
+    with write_table(path, format_for(path.name, spreadsheet=spreadsheet), COLUMNS) as table:
         table.write(rows[:1])
         table.write(rows[1:])
     return path
@@ -41,7 +45,7 @@ def written(path: Path, rows: list[tuple[Cell, ...]], *, spreadsheet: bool = Fal
 def test_csv_holds_every_text(
     tmp_path: Path, rows: list[tuple[Cell, ...]], *, packed: bool
 ) -> None:
-    path = written(tmp_path / ("t.csv.gz" if packed else "t.csv"), rows)
+    path = write_rows(tmp_path / ("t.csv.gz" if packed else "t.csv"), rows)
     content = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
     read = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
     assert read[0] == ["message id", "Note", "row"]
@@ -53,27 +57,27 @@ def test_csv_holds_every_text(
 def test_jsonl_and_parquet_hold_every_text_and_numbers(
     tmp_path: Path, rows: list[tuple[Cell, ...]]
 ) -> None:
-    lines = written(tmp_path / "t.jsonl", rows).read_bytes().splitlines()
+    lines = write_rows(tmp_path / "t.jsonl", rows).read_bytes().splitlines()
     assert [tuple(json.loads(line).values()) for line in lines] == rows
-    path = written(tmp_path / "t.parquet", rows)
+    path = write_rows(tmp_path / "t.parquet", rows)
     with duckdb.connect() as connection:
-        told = connection.execute("SELECT * FROM read_parquet($1)", [str(path)])
-        assert [column[0] for column in told.description or []] == ["message id", "Note", "row"]
-        assert told.fetchall() == rows
+        cursor = connection.execute("SELECT * FROM read_parquet($1)", [str(path)])
+        assert [column[0] for column in cursor.description or []] == ["message id", "Note", "row"]
+        assert cursor.fetchall() == rows
 
 
 @ROUGH
 @given(rows=st.lists(st.tuples(TEXT, TEXT, st.integers(0, 10**9)), max_size=8))
 def test_a_workbook_has_text_cells(tmp_path: Path, rows: list[tuple[str, str, int]]) -> None:
     rows = [(f"={note}", f"{'0' * 3}{n}", n) for note, _, n in rows if note.isprintable()]
-    path = written(tmp_path / "t.xlsx", [*rows])
+    path = write_rows(tmp_path / "t.xlsx", [*rows])
     read = CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python()
     assert [tuple(row) for row in read] == [("message id", "Note", "row"), *rows]
 
 
 def test_a_file_is_its_owners_alone_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     for name in ("t.csv", "t.jsonl.gz", "t.parquet", "t.xlsx"):
-        path = written(tmp_path / name, [("a", "b", 1)])
+        path = write_rows(tmp_path / name, [("a", "b", 1)])
         assert stat.S_IMODE(path.stat().st_mode) == 0o600 or sys.platform == "win32"
     assert len(list(tmp_path.iterdir())) == 4
 
@@ -82,7 +86,7 @@ def test_a_file_is_its_owners_alone_and_leaves_nothing_beside_it(tmp_path: Path)
 def test_a_table_that_comes_to_no_end_leaves_the_file_as_it_was(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_text("as it was")
-    with pytest.raises(LookupError), writing(path, form_of(name), COLUMNS) as table:
+    with pytest.raises(LookupError), write_table(path, format_for(name), COLUMNS) as table:
         table.write([("a", "b", 1)])
         raise LookupError
     assert path.read_text() == "as it was"
@@ -104,7 +108,7 @@ def test_a_name_that_tells_no_format_is_refused(
     name: str, kind: str | None, *, spreadsheet: bool
 ) -> None:
     with pytest.raises(UsageError):
-        form_of(name, kind, spreadsheet=spreadsheet)
+        format_for(name, kind, spreadsheet=spreadsheet)
 
 
 @pytest.mark.parametrize(
@@ -121,13 +125,13 @@ def test_a_name_that_tells_no_format_is_refused(
 def test_a_format_that_is_said_counts_where_the_name_tells_none(
     name: str, kind: str | None, expected: str
 ) -> None:
-    assert form_of(name, kind).kind == expected
+    assert format_for(name, kind).file_type == expected
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with (
         pytest.raises(UsageError, match="no such folder"),
-        writing(tmp_path / "none" / "t.csv", form_of("t.csv"), COLUMNS),
+        write_table(tmp_path / "none" / "t.csv", format_for("t.csv"), COLUMNS),
     ):
         pass
 
@@ -135,18 +139,18 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 def test_a_sheet_that_is_full_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(xlsx, "MOST_ROWS", 3)
+    monkeypatch.setattr(xlsx, "MAX_SHEET_ROWS", 3)
     with pytest.raises(UsageError, match="no more than 3 rows") as refused:
-        written(tmp_path / "t.xlsx", [("a", "b", 1)] * 4)
+        write_rows(tmp_path / "t.xlsx", [("a", "b", 1)] * 4)
     assert ".csv" in refused.value.advice
     with pytest.raises(UsageError, match="row 1 has more than"):
-        written(tmp_path / "t.xlsx", [("a" * 40_000, "b", 1)])
+        write_rows(tmp_path / "t.xlsx", [("a" * 40_000, "b", 1)])
 
 
 @given(cell=TEXT | st.from_regex(r"'*[-=+@\t\r]?[0-9]{0,20}", fullmatch=True), ident=st.booleans())
 def test_a_disarmed_cell_is_harmless_and_comes_back(cell: str, *, ident: bool) -> None:
-    safe = disarmed(cell, ident=ident)
-    assert rearmed(safe) == cell
+    safe = escape_cell(cell, is_id=ident)
+    assert unescape_cell(safe) == cell
     assert safe == f'="{cell}"' or not safe.startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
@@ -166,7 +170,7 @@ def test_a_disarmed_cell_is_harmless_and_comes_back(cell: str, *, ident: bool) -
     ],
 )
 def test_how_a_cell_is_written_for_a_spreadsheet(cell: str, shown: str, *, ident: bool) -> None:
-    assert disarmed(cell, ident=ident) == shown
+    assert escape_cell(cell, is_id=ident) == shown
 
 
 @ROUGH
@@ -174,23 +178,23 @@ def test_how_a_cell_is_written_for_a_spreadsheet(cell: str, shown: str, *, ident
 def test_csv_for_a_spreadsheet_says_so_and_comes_back(
     tmp_path: Path, rows: list[tuple[Cell, ...]]
 ) -> None:
-    content = written(tmp_path / "t.csv", rows, spreadsheet=True).read_bytes()
+    content = write_rows(tmp_path / "t.csv", rows, spreadsheet=True).read_bytes()
     assert content.startswith(b"\xef\xbb\xbf")
     header, *read = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
-    assert header[-1] == DISARMED
-    assert is_disarmed(header)
-    told = [tuple(rearmed(cell) for cell in row[:-1]) for row in read]
-    assert told == [tuple("" if c is None else str(c) for c in row) for row in rows]
+    assert header[-1] == ESCAPED_HEADER
+    assert has_escaped_cells(header)
+    restored = [tuple(unescape_cell(cell) for cell in row[:-1]) for row in read]
+    assert restored == [tuple("" if c is None else str(c) for c in row) for row in rows]
 
 
 def test_a_table_goes_to_a_stream_that_stays_open() -> None:
     stream = io.BytesIO()
-    with printing(stream, form_of("-"), COLUMNS) as table:
+    with stream_table(stream, format_for("-"), COLUMNS) as table:
         table.write([("a", None, 1)])
     assert stream.getvalue() == b"message id,Note,row\r\na,,1\r\n"
 
 
-class _Full(io.BytesIO):
+class _FullDisk(io.BytesIO):
     """A stream on a disk without room."""
 
     def write(self, content: object, /) -> int:
@@ -202,7 +206,7 @@ class _Full(io.BytesIO):
 def test_a_stream_that_cannot_be_written_is_an_error_that_says_so(name: str) -> None:
     with (
         pytest.raises(RunDirError, match="No space") as refused,
-        printing(_Full(), form_of(name), COLUMNS) as table,
+        stream_table(_FullDisk(), format_for(name), COLUMNS) as table,
     ):
         table.write([("a", "b", 1)])
     assert refused.value.where == "standard output"

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.virtual import loop_for
+from tests.virtual import loop_factories
 
-_VIRTUAL = ("test_tokens", "test_client", "test_signin")
+_VIRTUAL_TIME_MODULES = ("test_tokens", "test_client", "test_signin")
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
     del config
-    return loop_for(Path(item.path).stem in _VIRTUAL)
+    return loop_factories(Path(item.path).stem in _VIRTUAL_TIME_MODULES)

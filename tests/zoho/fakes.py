@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from bulklink.models import Message, Op
-from bulklink.zoho.http import Answer, Silence
+from bulklink.zoho.http import Answer, NoResponse
 
 
-class Sent(NamedTuple):
+class SentRequest(NamedTuple):
     """A request as it reached the transport."""
 
     method: str
@@ -30,19 +30,19 @@ class Sent(NamedTuple):
 class FakeTransport:
     """Gives the answers it was made with, the last of them for ever, and records what was sent."""
 
-    def __init__(self, *answers: Answer | Silence) -> None:
+    def __init__(self, *answers: Answer | NoResponse) -> None:
         self.answers = list(answers)
-        self.sent: list[Sent] = []
+        self.sent: list[SentRequest] = []
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
-    ) -> Answer | Silence:
-        self.sent.append(Sent(method, url, dict(headers), body))
+    ) -> Answer | NoResponse:
+        self.sent.append(SentRequest(method, url, dict(headers), body))
         await asyncio.sleep(0.1)
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
-class Clock:
+class ManualClock:
     """Seconds since 1970, moved by the test."""
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:

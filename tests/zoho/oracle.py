@@ -22,34 +22,38 @@ class Oracle:
         self._echo_of = echo_of
         self._status = status
         tells_of_items = 200 <= status < 300 or status == 400
-        self._entries = list(_flat(_top(content))) if tells_of_items else []
+        self._entries = list(_flatten(_top(content))) if tells_of_items else []
 
     def may_be_success(self, message: str) -> bool:
         """Whether something that can belong to the email says success, and nothing the contrary."""
-        naming = self._naming(message)
+        naming = self._entries_naming(message)
         if naming:
-            return all(self._succeeds(e) and self._claims(e) == {message} for e in naming)
-        return self._unnamed_serve(message) and all(map(self._succeeds, self._unnamed()))
+            return all(self._succeeds(e) and self._named_messages(e) == {message} for e in naming)
+        return self._unnamed_entries_match(message) and all(
+            map(self._succeeds, self._unnamed_entries())
+        )
 
     def may_have_failed(self, message: str) -> bool:
         """Whether something that can belong to the email says an error."""
-        naming = self._naming(message)
+        naming = self._entries_naming(message)
         if naming:
             return any(map(_is_error, naming))
-        unnamed = self._unnamed()
-        return self._unnamed_serve(message) and len({str(e.get("code")) for e in unnamed}) == 1
+        unnamed = self._unnamed_entries()
+        return (
+            self._unnamed_entries_match(message) and len({str(e.get("code")) for e in unnamed}) == 1
+        )
 
-    def _naming(self, message: str) -> list[Entry]:
-        return [entry for entry in self._entries if message in self._claims(entry)]
+    def _entries_naming(self, message_id: str) -> list[Entry]:
+        return [entry for entry in self._entries if message_id in self._named_messages(entry)]
 
-    def _unnamed(self) -> list[Entry]:
-        return [entry for entry in self._entries if not self._claims(entry)]
+    def _unnamed_entries(self) -> list[Entry]:
+        return [entry for entry in self._entries if not self._named_messages(entry)]
 
-    def _unnamed_serve(self, message: str) -> bool:
-        left = [sent for sent in self._sent if not self._naming(sent)]
-        return message in left and len(self._unnamed()) == len(left)
+    def _unnamed_entries_match(self, message: str) -> bool:
+        unnamed_messages = [sent for sent in self._sent if not self._entries_naming(sent)]
+        return message in unnamed_messages and len(self._unnamed_entries()) == len(unnamed_messages)
 
-    def _claims(self, entry: Entry) -> set[str]:
+    def _named_messages(self, entry: Entry) -> set[str]:
         """All that an entry names, emails never sent among them.
 
         The pages' name of an email is its message_id; an index beside it can only contradict it,
@@ -58,21 +62,21 @@ class Oracle:
         details = entry.get("details")
         if not isinstance(details, dict):
             return set()
-        claims = set()
+        names = set()
         message_id, path = details.get("message_id"), details.get("json_path")
         if (
             isinstance(message_id, str | int)
             and not isinstance(message_id, bool)
             and message_id != ""
         ):
-            claims.add(str(message_id))
-        found = _ITEM.search(path) if isinstance(path, str) else None
-        index = int(found[1]) if found else -1
+            names.add(str(message_id))
+        match = _ITEM.search(path) if isinstance(path, str) else None
+        index = int(match[1]) if match else -1
         if 0 <= index < len(self._sent):
-            claims.add(self._sent[index])
-        elif found and not claims:
-            claims.add(f"item {index}")
-        return claims
+            names.add(self._sent[index])
+        elif match and not names:
+            names.add(f"item {index}")
+        return names
 
     def _succeeds(self, entry: Entry) -> bool:
         code, status = entry.get("code"), entry.get("status")
@@ -99,9 +103,9 @@ def _top(content: Any) -> Any:
     return content
 
 
-def _flat(value: Any) -> Iterator[Entry]:
+def _flatten(value: Any) -> Iterator[Entry]:
     if isinstance(value, dict):
         yield value
     elif isinstance(value, list):
         for inner in value:
-            yield from _flat(inner)
+            yield from _flatten(inner)

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulklink.zoho.http import Answer
-from bulklink.zoho.link_response import Reading, read_answer, refusal_of
+from bulklink.zoho.link_response import ParsedAnswer, parse_answer, parse_refusal
 
 from .fakes import answer
 from .oracle import Oracle
@@ -58,19 +58,19 @@ def error(code: str = "INVALID_DATA", **details: Any) -> dict[str, Any]:
     return {"code": code, "details": details, "message": "invalid data", "status": "error"}
 
 
-def codes(reading: Reading) -> dict[str, str]:
+def codes(parsed: ParsedAnswer) -> dict[str, str]:
     """The code of each email that has a verdict."""
-    return {message: verdict.code for message, verdict in reading.named.items()}
+    return {message: verdict.code for message, verdict in parsed.verdicts.items()}
 
 
-def read(content: Any, status: int = 200, sent: list[str] = SENT) -> Reading:
-    return read_answer(sent, answer(content, status))
+def parse(content: Any, status: int = 200, sent: list[str] = SENT) -> ParsedAnswer:
+    return parse_answer(sent, answer(content, status))
 
 
-def has_no_success(reading: Reading) -> bool:
+def has_no_success(parsed: ParsedAnswer) -> bool:
     """Whether nothing in it, the call as a whole included, counts as success."""
-    whole = reading.whole
-    return not any(v.success for v in reading.named.values()) and not (whole and whole.success)
+    whole = parsed.call_verdict
+    return not any(v.success for v in parsed.verdicts.values()) and not (whole and whole.success)
 
 
 # The documented shapes
@@ -78,14 +78,14 @@ def has_no_success(reading: Reading) -> bool:
 
 @pytest.mark.parametrize("text", [LINKED, UNLINKED, OPENAPI, "", "error: not linked"], ids=repr)
 def test_success_of_each_email_is_told_by_its_code_whatever_the_wording(text: str) -> None:
-    reading = read({"Emails": [success(m, text) for m in SENT]})
+    reading = parse({"Emails": [success(m, text) for m in SENT]})
     assert codes(reading) == {"a1": "SUCCESS", "b2": "SUCCESS", "c3": "SUCCESS"}
-    assert reading.whole is None
-    assert reading.clean(SENT)
+    assert reading.call_verdict is None
+    assert reading.all_succeeded(SENT)
 
 
 def test_the_status_text_and_http_status_of_a_verdict_are_those_of_the_answer() -> None:
-    verdict = read({"Emails": [error(message_id="b2")]}, 400).named["b2"]
+    verdict = parse({"Emails": [error(message_id="b2")]}, 400).verdicts["b2"]
     assert (verdict.code, verdict.text, verdict.http_status, verdict.success) == (
         "INVALID_DATA",
         "invalid data",
@@ -95,16 +95,16 @@ def test_the_status_text_and_http_status_of_a_verdict_are_those_of_the_answer() 
 
 
 def test_the_single_link_is_linked_where_the_answer_echoes_the_request() -> None:
-    reading = read_answer(["a1"], answer({"Emails": [ECHO]}), echo_of=DEAL)
+    reading = parse_answer(["a1"], answer({"Emails": [ECHO]}), echo_deal_id=DEAL)
     assert codes(reading) == {"a1": "SUCCESS"}
-    assert reading.clean(["a1"])
+    assert reading.all_succeeded(["a1"])
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
 def test_the_single_link_is_linked_where_the_answer_says_success(named: bool) -> None:
     content = {"Emails": [success("a1" if named else None, OPENAPI)]}
-    reading = read_answer(["a1"], answer(content), echo_of=DEAL)
-    assert reading.clean(["a1"])
+    reading = parse_answer(["a1"], answer(content), echo_deal_id=DEAL)
+    assert reading.all_succeeded(["a1"])
 
 
 def test_the_400_of_the_openapi_names_each_item_by_the_index_in_its_path() -> None:
@@ -131,27 +131,27 @@ def test_the_400_of_the_openapi_names_each_item_by_the_index_in_its_path() -> No
             ],
         ]
     }
-    reading = read(content, 400)
+    reading = parse(content, 400)
     assert codes(reading) == {"a1": "MANDATORY_NOT_FOUND", "b2": "INVALID_DATA"}
-    assert reading.named["a1"].text == "message_id is mandatory"
+    assert reading.verdicts["a1"].text == "message_id is mandatory"
 
 
 def test_an_unlink_s_400_names_each_item_by_the_index_in_its_path() -> None:
     content = {"Emails": [[error(json_path="message_ids[0]")], [error(json_path="message_ids[2]")]]}
-    assert codes(read(content, 400)) == {"a1": "INVALID_DATA", "c3": "INVALID_DATA"}
+    assert codes(parse(content, 400)) == {"a1": "INVALID_DATA", "c3": "INVALID_DATA"}
 
 
 @pytest.mark.parametrize("code", ["INVALID_DATA", "NOT_ALLOWED", "INVALID_MODULE", "UNHEARD_OF"])
 def test_a_flat_error_is_of_the_whole_call(code: str) -> None:
-    reading = read(error(code), 400)
-    assert reading.named == {}
-    assert reading.whole is not None
-    assert (reading.whole.code, reading.whole.http_status) == (code, 400)
+    reading = parse(error(code), 400)
+    assert reading.verdicts == {}
+    assert reading.call_verdict is not None
+    assert (reading.call_verdict.code, reading.call_verdict.http_status) == (code, 400)
 
 
 @pytest.mark.parametrize("path", ["message_ids[1]", "Emails[1].owner.id", "$.Emails[1].owner"])
 def test_a_flat_error_that_names_an_item_is_of_that_item(path: str) -> None:
-    reading = read(error("INVALID_DATA", json_path=path), 400)
+    reading = parse(error("INVALID_DATA", json_path=path), 400)
     assert codes(reading) == {"b2": "INVALID_DATA"}
 
 
@@ -167,17 +167,17 @@ def test_a_flat_error_that_names_an_item_is_of_that_item(path: str) -> None:
     ],
 )
 def test_an_error_status_is_of_the_whole_call(status: int, code: str) -> None:
-    reading = read(error(code), status)
-    assert reading.named == {}
-    assert reading.whole is not None
-    assert (reading.whole.code, reading.whole.http_status) == (code, status)
-    assert refusal_of(answer(error(code), status)) == reading.whole
+    reading = parse(error(code), status)
+    assert reading.verdicts == {}
+    assert reading.call_verdict is not None
+    assert (reading.call_verdict.code, reading.call_verdict.http_status) == (code, status)
+    assert parse_refusal(answer(error(code), status)) == reading.call_verdict
 
 
 @pytest.mark.parametrize("status", [301, 302, 401, 403, 404, 429, 500, 502, 503])
 def test_entries_under_a_status_that_tells_of_no_items_are_no_verdicts(status: int) -> None:
-    reading = read({"Emails": [success(m) for m in SENT]}, status)
-    assert reading.named == {}
+    reading = parse({"Emails": [success(m) for m in SENT]}, status)
+    assert reading.verdicts == {}
     assert has_no_success(reading)
 
 
@@ -187,16 +187,16 @@ def test_a_refusal_by_its_status_is_no_success_whatever_code_it_holds(
     status: int, many: bool
 ) -> None:
     content = [success()] if many else success()
-    assert has_no_success(read(content, status))
-    assert not refusal_of(answer(content, status)).success
+    assert has_no_success(parse(content, status))
+    assert not parse_refusal(answer(content, status)).success
 
 
 def test_the_older_shape_of_too_many_requests_is_a_refusal_without_success() -> None:
     content = {"code": 429, "error": "TOO_MANY_REQUESTS", "error_info": "Many requests fired"}
-    reading = read(content, 429)
-    assert reading.named == {}
-    assert reading.whole is not None
-    assert reading.whole.http_status == 429
+    reading = parse(content, 429)
+    assert reading.verdicts == {}
+    assert reading.call_verdict is not None
+    assert reading.call_verdict.http_status == 429
     assert has_no_success(reading)
 
 
@@ -252,39 +252,39 @@ MIXED = {
 def test_every_email_that_is_named_has_its_verdict(entries: list[Any], status: int) -> None:
     wanted = {"a1": "SUCCESS", "b2": "ALREADY_LINKED", "c3": "SUCCESS"}
     for shuffled in (entries, entries[::-1], entries[1:] + entries[:1]):
-        reading = read({"Emails": shuffled}, status)
+        reading = parse({"Emails": shuffled}, status)
         assert codes(reading) == wanted
-        assert reading.whole is None
-        assert not reading.clean(SENT)
+        assert reading.call_verdict is None
+        assert not reading.all_succeeded(SENT)
 
 
 def test_an_email_that_no_entry_names_has_no_verdict() -> None:
-    reading = read({"Emails": [success("a1"), error(message_id="b2")]}, 207)
+    reading = parse({"Emails": [success("a1"), error(message_id="b2")]}, 207)
     assert codes(reading)["a1"] == "SUCCESS"
-    assert "c3" not in reading.named
-    assert reading.whole is None
-    assert not reading.clean(SENT)
+    assert "c3" not in reading.verdicts
+    assert reading.call_verdict is None
+    assert not reading.all_succeeded(SENT)
 
 
 def test_one_success_for_three_emails_does_not_count_for_the_others() -> None:
-    assert codes(read({"Emails": [success("b2")]})) == {"b2": "SUCCESS"}
+    assert codes(parse({"Emails": [success("b2")]})) == {"b2": "SUCCESS"}
 
 
 @pytest.mark.parametrize("shape", ["objects", "arrays"])
 def test_unnamed_entries_that_all_say_the_same_serve_as_many_unnamed_emails(shape: str) -> None:
     same = [error("NOT_ALLOWED") if shape == "objects" else [error("NOT_ALLOWED")]] * 2
-    reading = read({"Emails": [*same, success("b2")]}, 207)
+    reading = parse({"Emails": [*same, success("b2")]}, 207)
     assert codes(reading) == {"a1": "NOT_ALLOWED", "b2": "SUCCESS", "c3": "NOT_ALLOWED"}
 
 
 def test_the_text_of_an_unnamed_error_is_not_put_to_an_email_that_it_may_not_concern() -> None:
     texts = ["deal 71 is not valid", "deal 72 is not valid", "deal 73 is not valid"]
-    reading = read({"Emails": [[{**error(), "message": text}] for text in texts]}, 400)
-    assert not {verdict.text for verdict in reading.named.values()} & set(texts)
+    reading = parse({"Emails": [[{**error(), "message": text}] for text in texts]}, 400)
+    assert not {verdict.text for verdict in reading.verdicts.values()} & set(texts)
 
 
 def test_unnamed_successes_for_all_are_success_for_all() -> None:
-    assert read({"Emails": [success()] * 3}).clean(SENT)
+    assert parse({"Emails": [success()] * 3}).all_succeeded(SENT)
 
 
 UNTELLABLE = {
@@ -307,24 +307,24 @@ UNTELLABLE = {
 def test_what_cannot_be_told_names_nobody_and_is_no_success(
     entries: list[Any], status: int
 ) -> None:
-    reading = read({"Emails": entries}, status)
-    assert reading.named == {}
+    reading = parse({"Emails": entries}, status)
+    assert reading.verdicts == {}
     assert has_no_success(reading)
 
 
 def test_entries_for_emails_never_sent_do_not_serve_the_unnamed_ones() -> None:
-    reading = read({"Emails": [success("a1"), success("x7"), success("y8")]})
+    reading = parse({"Emails": [success("a1"), success("x7"), success("y8")]})
     assert codes(reading) == {"a1": "SUCCESS"}
 
 
 def test_an_error_for_an_email_never_sent_does_not_speak_of_the_call() -> None:
-    reading = read({"Emails": [error("INVALID_DATA", message_id="x7"), success("a1")]}, 207)
+    reading = parse({"Emails": [error("INVALID_DATA", message_id="x7"), success("a1")]}, 207)
     assert codes(reading) == {"a1": "SUCCESS"}
-    assert reading.whole is None
+    assert reading.call_verdict is None
 
 
 def test_an_unnamed_error_beside_an_item_in_doubt_condemns_none_of_two() -> None:
-    reading = read({"Emails": [success("a1"), error("INVALID_DATA")]}, 207)
+    reading = parse({"Emails": [success("a1"), error("INVALID_DATA")]}, 207)
     assert codes(reading) == {"a1": "SUCCESS"}
 
 
@@ -348,13 +348,13 @@ CONTRADICTIONS = {
 @pytest.mark.parametrize("entries", CONTRADICTIONS.values(), ids=CONTRADICTIONS)
 def test_a_contradiction_is_no_success(entries: list[Any], status: int) -> None:
     for order in itertools.permutations(entries):
-        assert has_no_success(read({"Emails": list(order)}, status))
-        assert has_no_success(read({"Emails": [list(order)]}, status))
+        assert has_no_success(parse({"Emails": list(order)}, status))
+        assert has_no_success(parse({"Emails": [list(order)]}, status))
 
 
 def test_a_contradiction_about_one_email_leaves_the_others_their_verdicts() -> None:
     entries = [success("a1"), error(message_id="a1"), success("b2"), error(message_id="c3")]
-    reading = read({"Emails": entries}, 207)
+    reading = parse({"Emails": entries}, 207)
     assert {m: c for m, c in codes(reading).items() if m != "a1"} == {
         "b2": "SUCCESS",
         "c3": "INVALID_DATA",
@@ -379,18 +379,18 @@ WRONG_DETAILS = {
 
 @pytest.mark.parametrize("details", WRONG_DETAILS.values(), ids=WRONG_DETAILS)
 def test_details_of_a_wrong_type_name_nobody(details: Any) -> None:
-    reading = read({"Emails": [{**error(), "details": details}, success("b2")]}, 207)
+    reading = parse({"Emails": [{**error(), "details": details}, success("b2")]}, 207)
     assert codes(reading) == {"b2": "SUCCESS"}
-    assert codes(read({"Emails": [{**success(), "details": details}, error(message_id="b2")]})) == {
-        "b2": "INVALID_DATA"
-    }
+    assert codes(
+        parse({"Emails": [{**success(), "details": details}, error(message_id="b2")]})
+    ) == {"b2": "INVALID_DATA"}
 
 
 @pytest.mark.parametrize("code", [None, 0, 200, True, [], {}, "", "success", "Success"], ids=repr)
 @pytest.mark.parametrize("status", ["success", None, 200], ids=repr)
 def test_only_the_code_success_is_success(code: Any, status: Any) -> None:
     entries = [{**success(m), "code": code, "status": status} for m in SENT]
-    assert has_no_success(read({"Emails": entries}))
+    assert has_no_success(parse({"Emails": entries}))
 
 
 NO_ENTRIES: list[Any] = [None, True, 0, 1.5, "SUCCESS", [], {}, ["SUCCESS"], [[]], [None]]
@@ -401,7 +401,7 @@ NO_ENTRIES += [{"Emails": []}, {"Emails": [None]}, {"Emails": ["a1"]}, {"Emails"
 @pytest.mark.parametrize("code", [None, 429], ids=repr)
 def test_a_field_of_errors_cannot_say_success(code: Any) -> None:
     entries = [{"code": code, "error": "SUCCESS", "details": {"message_id": m}} for m in SENT]
-    assert has_no_success(read({"Emails": entries}))
+    assert has_no_success(parse({"Emails": entries}))
 
 
 @pytest.mark.parametrize("status", [200, 207, 400])
@@ -411,17 +411,17 @@ def test_a_field_of_errors_cannot_say_success(code: Any) -> None:
     ids=repr,
 )
 def test_an_answer_without_entries_says_nothing_of_any_email(content: Any, status: int) -> None:
-    reading = read(content, status)
-    assert reading.named == {}
+    reading = parse(content, status)
+    assert reading.verdicts == {}
     assert has_no_success(reading)
-    assert not reading.clean(SENT)
+    assert not reading.all_succeeded(SENT)
 
 
 @pytest.mark.parametrize("status", [200, 204, 207, 302, 400, 403, 404, 429, 500, 503])
 @pytest.mark.parametrize("body", NO_JSON.values(), ids=NO_JSON)
 def test_a_body_that_is_no_json_says_nothing_of_any_email(body: bytes, status: int) -> None:
-    reading = read_answer(SENT, Answer(status, body))
-    assert reading.named == {}
+    reading = parse_answer(SENT, Answer(status, body))
+    assert reading.verdicts == {}
     assert has_no_success(reading)
 
 
@@ -433,7 +433,7 @@ def test_json_as_deep_as_a_parser_takes_does_not_make_the_reader_fail(
     deep = left * depth + b"1" + right * depth
     for body in (deep, b'{"Emails":' + deep + b"}"):
         for status in (200, 400, 500):
-            assert has_no_success(read_answer(SENT, Answer(status, body)))
+            assert has_no_success(parse_answer(SENT, Answer(status, body)))
 
 
 ECHOES_OF_SOMETHING_ELSE = {
@@ -451,36 +451,41 @@ ECHOES_OF_SOMETHING_ELSE = {
 
 @pytest.mark.parametrize("entries", ECHOES_OF_SOMETHING_ELSE.values(), ids=ECHOES_OF_SOMETHING_ELSE)
 def test_only_an_echo_of_the_request_is_success(entries: list[Any]) -> None:
-    assert has_no_success(read_answer(["a1"], answer({"Emails": entries}), echo_of=DEAL))
+    assert has_no_success(parse_answer(["a1"], answer({"Emails": entries}), echo_deal_id=DEAL))
 
 
 def test_an_echo_under_an_error_status_is_no_success() -> None:
     for status in (400, 403, 500):
-        assert has_no_success(read_answer(["a1"], answer({"Emails": [ECHO]}, status), echo_of=DEAL))
+        assert has_no_success(
+            parse_answer(["a1"], answer({"Emails": [ECHO]}, status), echo_deal_id=DEAL)
+        )
 
 
 def test_an_echo_counts_only_where_the_call_is_a_single_link() -> None:
-    assert has_no_success(read_answer(["a1"], answer({"Emails": [ECHO]})))
+    assert has_no_success(parse_answer(["a1"], answer({"Emails": [ECHO]})))
 
 
 def test_the_eleventh_item_is_not_taken_for_the_second() -> None:
     sent = [f"m{n}" for n in range(20)]
-    reading = read({"Emails": [[error(json_path="Emails[10].owner.id")]]}, 400, sent)
+    reading = parse({"Emails": [[error(json_path="Emails[10].owner.id")]]}, 400, sent)
     assert codes(reading) == {"m10": "INVALID_DATA"}
 
 
 def test_an_id_of_digits_is_told_from_its_neighbours_even_as_a_number() -> None:
     sent = ["12", "012", "120"]
-    reading = read({"Emails": [success("012"), error(message_id=12)]}, 207, sent)
+    reading = parse({"Emails": [success("012"), error(message_id=12)]}, 207, sent)
     assert codes(reading).get("012") == "SUCCESS"
     assert codes(reading).get("12") in (None, "INVALID_DATA")
-    assert "120" not in reading.named
+    assert "120" not in reading.verdicts
 
 
 def test_the_texts_kept_of_an_answer_are_bounded() -> None:
     huge = {"code": "X" * 100_000, "message": "y" * 100_000, "status": "error", "details": {}}
-    for reading in (read(huge, 500), read({"Emails": [huge] * 3}, 400)):
-        for verdict in [*reading.named.values(), *([reading.whole] if reading.whole else [])]:
+    for reading in (parse(huge, 500), parse({"Emails": [huge] * 3}, 400)):
+        for verdict in [
+            *reading.verdicts.values(),
+            *([reading.call_verdict] if reading.call_verdict else []),
+        ]:
             assert len(verdict.text) <= 1000
             assert len(verdict.code) <= 1000
 
@@ -497,21 +502,26 @@ ERRORS = st.sampled_from(["INVALID_DATA", "MANDATORY_NOT_FOUND", "NOT_ALLOWED", 
 def named_answers(draw: st.DrawFn) -> tuple[list[str], dict[str, str], list[Any]]:
     """Emails, the code of each that is named, and entries that say so in any order and shape."""
     sent = draw(IDS)
-    wanted: dict[str, str] = {}
+    expected_codes: dict[str, str] = {}
     entries: list[Any] = []
     for index, message in enumerate(sent):
         if not draw(st.integers(0, 4)):
             continue
-        wanted[message] = draw(st.just("SUCCESS") | ERRORS)
+        expected_codes[message] = draw(st.just("SUCCESS") | ERRORS)
         head = draw(st.sampled_from(["Emails", "message_ids"]))
         path = {"json_path": f"{head}[{index}]" + draw(st.sampled_from(["", ".owner.id"]))}
         names = draw(
             st.sampled_from([{"message_id": message}, path, {"message_id": message} | path])
         )
-        status = "success" if wanted[message] == "SUCCESS" else "error"
-        entry = {"code": wanted[message], "details": names, "message": "m", "status": status}
+        status = "success" if expected_codes[message] == "SUCCESS" else "error"
+        entry = {
+            "code": expected_codes[message],
+            "details": names,
+            "message": "m",
+            "status": status,
+        }
         entries += [draw(st.sampled_from([entry, [entry], [entry, entry]]))]
-    return sent, wanted, draw(st.permutations(entries))
+    return sent, expected_codes, draw(st.permutations(entries))
 
 
 @given(named_answers(), st.sampled_from([200, 201, 202, 207, 400]))
@@ -519,10 +529,10 @@ def test_named_entries_are_read_right_in_any_order_and_shape(
     case: tuple[list[str], dict[str, str], list[Any]], status: int
 ) -> None:
     sent, wanted, entries = case
-    reading = read({"Emails": entries}, status, sent)
+    reading = parse({"Emails": entries}, status, sent)
     assert codes(reading) == wanted
-    assert all(verdict.http_status == status for verdict in reading.named.values())
-    assert reading.clean(sent) == (wanted == dict.fromkeys(sent, "SUCCESS"))
+    assert all(verdict.http_status == status for verdict in reading.verdicts.values())
+    assert reading.all_succeeded(sent) == (wanted == dict.fromkeys(sent, "SUCCESS"))
 
 
 SCALARS = (
@@ -567,10 +577,10 @@ def mutated(draw: st.DrawFn, value: Any) -> Any:
     if draw(st.integers(0, 11)) == 0:
         return draw(ANY_JSON)
     if isinstance(value, dict):
-        kept = {
+        remaining = {
             key: mutated(draw, inner) for key, inner in value.items() if draw(st.integers(0, 9))
         }
-        return kept | draw(st.just({}) | st.dictionaries(KEYS, ANY_JSON, max_size=1))
+        return remaining | draw(st.just({}) | st.dictionaries(KEYS, ANY_JSON, max_size=1))
     if isinstance(value, list):
         copies = st.sampled_from([0, 1, 1, 1, 1, 1, 1, 1, 1, 2])
         inner = [mutated(draw, v) for v in value for _ in range(draw(copies))]
@@ -623,17 +633,17 @@ def test_no_verdict_is_a_guess(
     content: Any, status: int, sent: list[str], echo_of: str | None
 ) -> None:
     echo = echo_of if len(sent) == 1 else None
-    reading = read_answer(sent, answer(content, status), echo_of=echo)
+    reading = parse_answer(sent, answer(content, status), echo_deal_id=echo)
     oracle = Oracle(sent, content, status, echo)
-    assert set(reading.named) <= set(sent)
-    assert reading.whole is None or not reading.whole.success
-    for message, verdict in reading.named.items():
+    assert set(reading.verdicts) <= set(sent)
+    assert reading.call_verdict is None or not reading.call_verdict.success
+    for message, verdict in reading.verdicts.items():
         if verdict.success:
             assert oracle.may_be_success(message)
         else:
             assert oracle.may_have_failed(message)
-    assert reading.clean(sent) == (
-        set(reading.named) == set(sent) and all(v.success for v in reading.named.values())
+    assert reading.all_succeeded(sent) == (
+        set(reading.verdicts) == set(sent) and all(v.success for v in reading.verdicts.values())
     )
 
 
@@ -641,11 +651,11 @@ def test_no_verdict_is_a_guess(
 def test_no_bytes_make_the_reader_fail_or_see_success(
     body: bytes, status: int, sent: list[str]
 ) -> None:
-    assert has_no_success(read_answer(sent, Answer(status, body), echo_of=sent[0]))
+    assert has_no_success(parse_answer(sent, Answer(status, body), echo_deal_id=sent[0]))
 
 
 @given(mutations(), st.integers(0, 400), st.sampled_from([200, 207, 400]))
 def test_a_truncated_answer_is_no_success(content: Any, kept: int, status: int) -> None:
     body = json.dumps({"Emails": content}).encode()
     cut = body[: min(kept, len(body) - 1)]
-    assert has_no_success(read_answer(SENT, Answer(status, cut)))
+    assert has_no_success(parse_answer(SENT, Answer(status, cut)))

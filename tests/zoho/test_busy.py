@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bulklink.zoho.error_policy import Busy, said_busy
+from bulklink.zoho.error_policy import ThrottleReason, throttle_reason
 from bulklink.zoho.http import Answer
 
 from .fakes import answer
@@ -15,11 +15,20 @@ DAY = "Many requests fired than the allowed limit for the past 24 hours"
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({"code": 429, "error": "TOO_MANY_REQUESTS", "error_info": DAY}, Busy.CREDITS),
-        ({"code": "TOO_MANY_REQUESTS", "message": DAY, "status": "error"}, Busy.CREDITS),
-        ({"code": "TOO_MANY_REQUESTS", "message": "Daily API credit limit"}, Busy.CREDITS),
-        ({"code": "TOO_MANY_REQUESTS", "message": "concurrency limit reached"}, Busy.IN_FLIGHT),
-        ({"code": "TOO_MANY_REQUESTS", "message": "Calls active at once: 11"}, Busy.IN_FLIGHT),
+        ({"code": 429, "error": "TOO_MANY_REQUESTS", "error_info": DAY}, ThrottleReason.CREDITS),
+        ({"code": "TOO_MANY_REQUESTS", "message": DAY, "status": "error"}, ThrottleReason.CREDITS),
+        (
+            {"code": "TOO_MANY_REQUESTS", "message": "Daily API credit limit"},
+            ThrottleReason.CREDITS,
+        ),
+        (
+            {"code": "TOO_MANY_REQUESTS", "message": "concurrency limit reached"},
+            ThrottleReason.IN_FLIGHT,
+        ),
+        (
+            {"code": "TOO_MANY_REQUESTS", "message": "Calls active at once: 11"},
+            ThrottleReason.IN_FLIGHT,
+        ),
         ({"code": "TOO_MANY_REQUESTS", "message": "Too many requests"}, None),
         ({"code": "TOO_MANY_REQUESTS", "message": "concurrency or daily credits"}, None),
         ({"code": "TOO_MANY_REQUESTS", "message": ""}, None),
@@ -27,12 +36,12 @@ DAY = "Many requests fired than the allowed limit for the past 24 hours"
     ],
 )
 def test_words_that_mean_one_thing_tell_it_and_others_tell_nothing(
-    body: object, said: Busy | None
+    body: object, said: ThrottleReason | None
 ) -> None:
-    told = answer(body, 429)
-    assert said_busy(told) is said
+    response = answer(body, 429)
+    assert throttle_reason(response) is said
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe\x00", b"<html>429</html>", b"x" * 100_000])
 def test_a_body_that_is_no_json_tells_nothing_and_is_no_trouble(body: bytes) -> None:
-    assert said_busy(Answer(429, body)) is None
+    assert throttle_reason(Answer(429, body)) is None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.zoho.error_policy import SCOPES, AnswerClass, advice_for, class_of
+from bulklink.zoho.error_policy import SCOPES, AnswerClass, advice_for_code, classify_error
 
 CODES_ON_THE_PAGES = {
     "INVALID_DATA": (400, AnswerClass.ITEM),
@@ -21,12 +21,12 @@ CODES_ON_THE_PAGES = {
     "AUTHENTICATION_FAILURE": (401, AnswerClass.TOKEN),
     "NO_PERMISSION": (403, AnswerClass.FATAL_IF_COMMON),
     "INVALID_URL_PATTERN": (404, AnswerClass.FATAL_IF_COMMON),
-    "INTERNAL_ERROR": (500, AnswerClass.AGAIN),
+    "INTERNAL_ERROR": (500, AnswerClass.SERVER_ERROR),
 }
 CODES_OF_THE_WHOLE_API = {
     "INVALID_TOKEN": (401, AnswerClass.TOKEN),
-    "TOO_MANY_REQUESTS": (429, AnswerClass.BUSY),
-    "INTERNAL_SERVER_ERROR": (500, AnswerClass.AGAIN),
+    "TOO_MANY_REQUESTS": (429, AnswerClass.THROTTLED),
+    "INTERNAL_SERVER_ERROR": (500, AnswerClass.SERVER_ERROR),
     "LIMIT_EXCEEDED": (400, AnswerClass.ITEM),
     "REQUEST_BODY_IS_EMPTY": (400, AnswerClass.ITEM),
 }
@@ -52,7 +52,7 @@ ADVICE_SAYS = {
     ("code", "status", "wanted"), [(code, *rest) for code, rest in ALL_CODES.items()], ids=ALL_CODES
 )
 def test_a_code_has_the_class_of_the_table(code: str, status: int, wanted: AnswerClass) -> None:
-    assert class_of(status, code) is wanted
+    assert classify_error(status, code) is wanted
 
 
 @pytest.mark.parametrize("status", [200, 207, 400])
@@ -64,7 +64,7 @@ def test_a_code_has_the_class_of_the_table(code: str, status: int, wanted: Answe
 def test_an_entry_of_a_mixed_answer_has_the_class_of_its_code(
     code: str, wanted: AnswerClass, status: int
 ) -> None:
-    assert class_of(status, code) is wanted
+    assert classify_error(status, code) is wanted
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ def test_an_entry_of_a_mixed_answer_has_the_class_of_its_code(
         (401, AnswerClass.TOKEN),
         (403, AnswerClass.FATAL_IF_COMMON),
         (404, AnswerClass.FATAL_IF_COMMON),
-        (429, AnswerClass.BUSY),
-        (500, AnswerClass.AGAIN),
-        (502, AnswerClass.AGAIN),
-        (503, AnswerClass.AGAIN),
-        (504, AnswerClass.AGAIN),
+        (429, AnswerClass.THROTTLED),
+        (500, AnswerClass.SERVER_ERROR),
+        (502, AnswerClass.SERVER_ERROR),
+        (503, AnswerClass.SERVER_ERROR),
+        (504, AnswerClass.SERVER_ERROR),
         (301, AnswerClass.FATAL),
         (302, AnswerClass.FATAL),
         (307, AnswerClass.FATAL),
@@ -88,32 +88,32 @@ def test_an_entry_of_a_mixed_answer_has_the_class_of_its_code(
 def test_without_a_known_code_the_status_decides(
     status: int, code: str, wanted: AnswerClass
 ) -> None:
-    assert class_of(status, code) is wanted
+    assert classify_error(status, code) is wanted
 
 
 @given(st.integers(100, 999), st.text())
 def test_every_answer_has_a_class(status: int, code: str) -> None:
-    assert class_of(status, code) in AnswerClass
+    assert classify_error(status, code) in AnswerClass
 
 
 @given(st.integers(500, 599), st.sampled_from(["INVALID_DATA", "NOT_ALLOWED", "ALREADY_LINKED"]))
 def test_a_server_error_may_have_been_applied_whatever_it_says(status: int, code: str) -> None:
-    assert class_of(status, code) is AnswerClass.AGAIN
+    assert classify_error(status, code) is AnswerClass.SERVER_ERROR
 
 
 @pytest.mark.parametrize(("code", "says"), ADVICE_SAYS.items(), ids=ADVICE_SAYS)
 def test_the_advice_for_a_code_says_the_page_s_resolution(code: str, says: str) -> None:
-    assert says in advice_for(code)
+    assert says in advice_for_code(code)
 
 
 @pytest.mark.parametrize("code", ALL_CODES)
 def test_every_code_has_advice(code: str) -> None:
-    assert advice_for(code)
+    assert advice_for_code(code)
 
 
 @pytest.mark.parametrize("code", ["", "SUCCESS", "NEVER_HEARD_OF", "invalid_data"])
 def test_what_is_no_known_error_has_no_advice(code: str) -> None:
-    assert advice_for(code) == ""
+    assert advice_for_code(code) == ""
 
 
 @pytest.mark.parametrize(
@@ -129,4 +129,4 @@ def test_what_is_no_known_error_has_no_advice(code: str) -> None:
 )
 def test_the_advice_for_a_scope_names_every_scope_that_is_needed(scope: str) -> None:
     assert scope in SCOPES
-    assert scope in advice_for("OAUTH_SCOPE_MISMATCH")
+    assert scope in advice_for_code("OAUTH_SCOPE_MISMATCH")

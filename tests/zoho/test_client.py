@@ -5,27 +5,27 @@ from __future__ import annotations
 import pytest
 
 from bulklink.zoho import requests
-from bulklink.zoho.client import Client, Received
+from bulklink.zoho.client import Client, ClientResponse
 from bulklink.zoho.connection import Connection
-from bulklink.zoho.http import Answer, Request, Silence
-from bulklink.zoho.tokens import Tokens
+from bulklink.zoho.http import Answer, NoResponse, Request
+from bulklink.zoho.tokens import TokenProvider
 
-from .fakes import Clock, FakeTransport, message
+from .fakes import FakeTransport, ManualClock, message
 
 SECRET = "1000.0123456789abcdef.fedcba9876543210"
-LINK = requests.link([message("a1")], [("7", "Deal")], "5")
-UNLINK = requests.unlink([message("a1"), message("b2")])
-PAGE = requests.emails_page("11", None)
+LINK = requests.link_request([message("a1")], [("7", "Deal")], "5")
+UNLINK = requests.unlink_request([message("a1"), message("b2")])
+PAGE = requests.emails_page_request("11", None)
 
 
 def client_of(transport: FakeTransport) -> Client:
     connection = Connection.from_environment({"BULKLINK_DC": "eu", "BULKLINK_ACCESS_TOKEN": SECRET})
-    return Client(Tokens(connection, transport, None, Clock()), transport)
+    return Client(TokenProvider(connection, transport, None, ManualClock()), transport)
 
 
-async def send(transport: FakeTransport, request: Request) -> Received:
+async def send(transport: FakeTransport, request: Request) -> ClientResponse:
     client = client_of(transport)
-    return await client.send(request, await client.ready())
+    return await client.send(request, await client.current_token())
 
 
 @pytest.mark.parametrize("request_sent", [LINK, UNLINK, PAGE], ids=["link", "unlink", "read"])
@@ -70,7 +70,7 @@ async def test_an_answer_comes_back_as_it_is_with_the_token_it_was_asked_with() 
 
 
 async def test_silence_comes_back_as_it_is() -> None:
-    said = Silence("the connection broke")
+    said = NoResponse("the connection broke")
     assert (await send(FakeTransport(said), LINK)).outcome == said
 
 
@@ -85,5 +85,5 @@ async def test_a_token_that_a_server_repeats_is_blotted_out() -> None:
 
 async def test_being_ready_sends_nothing_with_a_token_at_hand() -> None:
     transport = FakeTransport(Answer(500))
-    assert (await client_of(transport).ready()).api_url == "https://www.zohoapis.eu"
+    assert (await client_of(transport).current_token()).api_url == "https://www.zohoapis.eu"
     assert transport.sent == []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.zoho.email_pages import Deal, Page, read_page
+from bulklink.zoho.email_pages import LinkedDeal, LinksPage, parse_links_page
 from bulklink.zoho.http import Answer
 
 from .fakes import answer
@@ -19,7 +19,7 @@ RECORD = {
     "name": "Travel Insurance",
     "id": "5843104000004382122",
 }
-DEAL = Deal("5843104000004382122", "Travel Insurance")
+DEAL = LinkedDeal("5843104000004382122", "Travel Insurance")
 INFO = {
     "per_page": 10,
     "count": 1,
@@ -50,9 +50,9 @@ def email(message_id: Any = "a1", **fields: Any) -> dict[str, Any]:
     }
 
 
-def links_of(*emails: Any) -> dict[str, Deal | None]:
+def links_of(*emails: Any) -> dict[str, LinkedDeal | None]:
     """What a page with these emails says of their links."""
-    page = read_page(answer({"Emails": list(emails), "info": LAST}))
+    page = parse_links_page(answer({"Emails": list(emails), "info": LAST}))
     assert page is not None
     return page.links
 
@@ -86,7 +86,7 @@ def test_an_email_on_a_record_of_another_module_is_not_read_as_being_on_a_deal()
 
 @pytest.mark.parametrize("name", [None, 7, ["X"]], ids=repr)
 def test_a_deal_whose_name_is_no_text_is_read_without_a_name(name: Any) -> None:
-    assert links_of(email(linked_record={**RECORD, "name": name})) == {"a1": Deal(DEAL.id)}
+    assert links_of(email(linked_record={**RECORD, "name": name})) == {"a1": LinkedDeal(DEAL.id)}
 
 
 @pytest.mark.parametrize("message_id", [None, "", True, 1.5, ["a1"], {"id": "a1"}], ids=repr)
@@ -102,11 +102,11 @@ def test_what_is_no_email_is_left_out(wrong: Any) -> None:
 
 
 def test_no_content_is_a_last_page_without_emails() -> None:
-    assert read_page(Answer(204)) == Page({}, None)
+    assert parse_links_page(Answer(204)) == LinksPage({}, None)
 
 
 def test_more_records_tell_the_index_of_the_next_page() -> None:
-    page = read_page(answer({"Emails": [email()], "info": INFO}))
+    page = parse_links_page(answer({"Emails": [email()], "info": INFO}))
     assert page is not None
     assert page.next_index == "c8550c2f"
 
@@ -125,14 +125,14 @@ def test_more_records_tell_the_index_of_the_next_page() -> None:
     ],
 )
 def test_a_page_without_a_next_one_is_the_last(info: Any) -> None:
-    page = read_page(answer({"Emails": [email()], "info": info}))
+    page = parse_links_page(answer({"Emails": [email()], "info": info}))
     assert page is not None
     assert page.next_index is None
 
 
 def test_a_page_without_info_is_the_last() -> None:
-    page = read_page(answer({"Emails": [email(linked_record=None)]}))
-    assert page == Page({"a1": None}, None)
+    page = parse_links_page(answer({"Emails": [email(linked_record=None)]}))
+    assert page == LinksPage({"a1": None}, None)
 
 
 @pytest.mark.parametrize(
@@ -152,18 +152,18 @@ def test_a_page_without_info_is_the_last() -> None:
     ids=repr,
 )
 def test_an_answer_without_a_list_of_emails_is_no_page(content: Any) -> None:
-    assert read_page(answer(content)) is None
+    assert parse_links_page(answer(content)) is None
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"<html>sign in</html>", b"\xff\xfe"], ids=repr)
 def test_an_answer_that_is_no_json_is_no_page(body: bytes) -> None:
-    assert read_page(Answer(200, body)) is None
+    assert parse_links_page(Answer(200, body)) is None
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 429, 500, 503])
 def test_an_error_is_no_page_even_if_it_lists_emails(status: int) -> None:
     page = {"Emails": [email(linked_record=RECORD)], "info": LAST}
-    assert read_page(answer(page, status)) is None
+    assert parse_links_page(answer(page, status)) is None
 
 
 JSON = st.recursive(
@@ -186,7 +186,7 @@ JSON = st.recursive(
 
 @given(st.lists(JSON), JSON)
 def test_a_page_says_of_an_email_only_what_its_entry_says(emails: list[Any], info: Any) -> None:
-    page = read_page(Answer(200, json.dumps({"Emails": emails, "info": info}).encode()))
+    page = parse_links_page(Answer(200, json.dumps({"Emails": emails, "info": info}).encode()))
     assert page is not None
     listed = [found for found in emails if isinstance(found, dict) and "linked_record" in found]
     for message_id, deal in page.links.items():
@@ -199,5 +199,5 @@ def test_a_page_says_of_an_email_only_what_its_entry_says(emails: list[Any], inf
 
 @given(st.integers(200, 599), st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_no_answer_makes_the_reader_fail(status: int, body: bytes) -> None:
-    page = read_page(Answer(status, body))
-    assert page is None or isinstance(page, Page)
+    page = parse_links_page(Answer(status, body))
+    assert page is None or isinstance(page, LinksPage)

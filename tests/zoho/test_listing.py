@@ -9,17 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.zoho.email_pages import Deal, ListedEmail, Listing, read_listing, read_page
+from bulklink.zoho.email_pages import (
+    EmailListPage,
+    LinkedDeal,
+    ListedEmail,
+    parse_email_list,
+    parse_links_page,
+)
 from bulklink.zoho.http import Answer
 
 from .fakes import answer
 from .test_links import INFO, LAST, RECORD, email
 
 
-def listing(*entries: Any, info: Any = LAST) -> Listing:
-    found = read_listing(answer({"Emails": list(entries), "info": info}))
-    assert found is not None
-    return found
+def listing(*entries: Any, info: Any = LAST) -> EmailListPage:
+    parsed_listing = parse_email_list(answer({"Emails": list(entries), "info": info}))
+    assert parsed_listing is not None
+    return parsed_listing
 
 
 def test_an_email_is_told_as_zoho_shows_it() -> None:
@@ -28,7 +34,7 @@ def test_an_email_is_told_as_zoho_shows_it() -> None:
         "a1",
         "5843104000000424672",
         "Patricia Boyle",
-        Deal("5843104000004382122", "Travel Insurance"),
+        LinkedDeal("5843104000004382122", "Travel Insurance"),
         "Your quote",
         "2026-01-09T11:14:31+05:30",
         received=False,
@@ -70,17 +76,17 @@ def test_the_next_page_is_asked_for_as_the_answer_says(
     info: Any, following: str | None, cut: bool
 ) -> None:
     found = listing(email(), info=info)
-    assert (found.next_index, found.cut) == (following, cut)
+    assert (found.next_index, found.truncated) == (following, cut)
 
 
 def test_no_content_means_no_emails() -> None:
-    assert read_listing(Answer(204)) == Listing(())
+    assert parse_email_list(Answer(204)) == EmailListPage(())
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"Emails": {}}', b"<html>"])
 def test_another_answer_is_no_page(body: bytes) -> None:
-    assert read_listing(Answer(200, body)) is None
-    assert read_listing(Answer(500, b'{"Emails": []}')) is None
+    assert parse_email_list(Answer(200, body)) is None
+    assert parse_email_list(Answer(500, b'{"Emails": []}')) is None
 
 
 JSON = st.recursive(
@@ -94,8 +100,8 @@ FIELDS = ("message_id", "owner", "linked_record", "subject", "time", "sent")
 @given(st.lists(st.dictionaries(st.sampled_from(FIELDS), JSON | st.just(RECORD), max_size=6)))
 def test_it_says_of_each_deal_what_the_reader_of_links_says(entries: list[Any]) -> None:
     content = answer({"Emails": entries, "info": LAST})
-    found, page = read_listing(content), read_page(content)
+    found, page = parse_email_list(content), parse_links_page(content)
     assert found is not None
     assert page is not None
-    told = {e.message_id: e.deal for e in found.emails if e.deal is not msgspec.UNSET}
-    assert told == page.links
+    links = {e.message_id: e.deal for e in found.emails if e.deal is not msgspec.UNSET}
+    assert links == page.links

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from bulklink.zoho.http import Answer
 from bulklink.zoho.lookup_responses import (
-    FoundDeal,
-    Names,
+    DealDetails,
+    NamesPage,
     Org,
     deal_batches,
-    read_deals,
-    read_module_id,
-    read_org,
-    read_user_names,
+    parse_deals,
+    parse_module_id,
+    parse_org,
+    parse_user_names,
 )
 
 from .fakes import answer
@@ -33,10 +33,10 @@ ORG = {
     "license_details": {"paid_type": "enterprise", "users_license_purchased": 10},
 }
 READERS = {
-    "org": (read_org, "org"),
-    "module": (read_module_id, "modules"),
-    "deals": (read_deals, "data"),
-    "users": (read_user_names, "users"),
+    "org": (parse_org, "org"),
+    "module": (parse_module_id, "modules"),
+    "deals": (parse_deals, "data"),
+    "users": (parse_user_names, "users"),
 }
 NO_ANSWERS = {
     "empty": b"",
@@ -51,16 +51,19 @@ NO_ANSWERS = {
 
 
 def test_an_org_is_read() -> None:
-    org = read_org(answer({"org": [ORG]}))
+    org = parse_org(answer({"org": [ORG]}))
     assert org == Org("5843104000000020005", "Zylker", "Sandbox", "enterprise", 10)
 
 
 @pytest.mark.parametrize(
-    ("told", "users"), [(25, 25), ("25", 25), (None, None), ("many", None), (-1, None), ([], None)]
+    ("purchased", "users"),
+    [(25, 25), ("25", 25), (None, None), ("many", None), (-1, None), ([], None)],
 )
-def test_the_users_of_a_licence_are_a_number_or_not_known(told: Any, users: int | None) -> None:
-    licence = {"paid_type": "enterprise", "users_license_purchased": told}
-    org = read_org(answer({"org": [ORG | {"license_details": licence}]}))
+def test_the_users_of_a_licence_are_a_number_or_not_known(
+    purchased: Any, users: int | None
+) -> None:
+    licence = {"paid_type": "enterprise", "users_license_purchased": purchased}
+    org = parse_org(answer({"org": [ORG | {"license_details": licence}]}))
     assert org is not None
     assert org.users == users
 
@@ -78,25 +81,25 @@ def test_the_users_of_a_licence_are_a_number_or_not_known(told: Any, users: int 
     ids=repr,
 )
 def test_only_an_org_that_says_so_is_a_sandbox(kind: Any, sandbox: bool) -> None:
-    org = read_org(answer({"org": [{**ORG, "type": kind}]}))
+    org = parse_org(answer({"org": [{**ORG, "type": kind}]}))
     assert org is not None
     assert org.sandbox is sandbox
 
 
 @pytest.mark.parametrize("licence", [None, [], "enterprise", {}, {"paid_type": 7}], ids=repr)
 def test_an_org_without_a_licence_is_read_without_one(licence: Any) -> None:
-    org = read_org(answer({"org": [{**ORG, "license_details": licence}]}))
+    org = parse_org(answer({"org": [{**ORG, "license_details": licence}]}))
     assert org is not None
     assert (org.id, org.paid_type) == ("5843104000000020005", None)
 
 
 @pytest.mark.parametrize("content", [{"org": []}, {"org": [None]}, {"org": {}}], ids=repr)
 def test_an_answer_that_tells_no_org_is_none(content: Any) -> None:
-    assert read_org(answer(content)) is None
+    assert parse_org(answer(content)) is None
 
 
 def test_the_id_of_the_module_deals_is_read() -> None:
-    found = read_module_id(
+    found = parse_module_id(
         answer({"modules": [{"api_name": "Deals", "id": "5843104000000003735"}]})
     )
     assert found == "5843104000000003735"
@@ -104,7 +107,7 @@ def test_the_id_of_the_module_deals_is_read() -> None:
 
 @pytest.mark.parametrize("wrong", [None, "", True, 1.5, ["7"], {}], ids=repr)
 def test_a_module_without_an_id_tells_none(wrong: Any) -> None:
-    assert read_module_id(answer({"modules": [{"api_name": "Deals", "id": wrong}]})) is None
+    assert parse_module_id(answer({"modules": [{"api_name": "Deals", "id": wrong}]})) is None
 
 
 def test_names_of_deals_are_read_by_id_and_missing_deals_are_absent() -> None:
@@ -114,40 +117,40 @@ def test_names_of_deals_are_read_by_id_and_missing_deals_are_absent() -> None:
             "info": {"more_records": False},
         }
     )
-    assert read_deals(said) == [FoundDeal("71", "Ä"), FoundDeal("72", "B")]
+    assert parse_deals(said) == [DealDetails("71", "Ä"), DealDetails("72", "B")]
 
 
 def test_a_deals_contact_and_stage_are_read_where_they_are_told() -> None:
     deal = {"id": "71", "Deal_Name": "A", "Stage": "Closed Won"}
     contact = {"name": "Ana", "id": "5843104000004382000"}
     said = answer({"data": [deal | {"Contact_Name": contact}, deal | {"Contact_Name": None}]})
-    assert read_deals(said) == [
-        FoundDeal("71", "A", "5843104000004382000", "Closed Won"),
-        FoundDeal("71", "A", None, "Closed Won"),
+    assert parse_deals(said) == [
+        DealDetails("71", "A", "5843104000004382000", "Closed Won"),
+        DealDetails("71", "A", None, "Closed Won"),
     ]
 
 
 def test_names_of_users_are_read_by_id() -> None:
     user = {"id": "22", "full_name": "Patricia Boyle", "email": "p@x.com", "status": "active"}
     said = answer({"users": [user], "info": {"more_records": True}})
-    assert read_user_names(said) == Names({"22": "Patricia Boyle"}, more=True)
+    assert parse_user_names(said) == NamesPage({"22": "Patricia Boyle"}, has_more=True)
 
 
 def test_no_content_means_that_nothing_is_there() -> None:
-    assert read_deals(Answer(204)) == []
-    assert read_user_names(Answer(204)) == Names({}, more=False)
+    assert parse_deals(Answer(204)) == []
+    assert parse_user_names(Answer(204)) == NamesPage({}, has_more=False)
 
 
 @pytest.mark.parametrize("name", [None, "", 7, ["A"], {}], ids=repr)
 def test_a_deal_without_a_name_is_absent(name: Any) -> None:
     said = answer({"data": [{"id": "71", "Deal_Name": name}, {"id": "72", "Deal_Name": "B"}]})
-    assert read_deals(said) == [FoundDeal("72", "B")]
+    assert parse_deals(said) == [DealDetails("72", "B")]
 
 
 @pytest.mark.parametrize("info", [None, [], "x", {}, {"more_records": "true"}], ids=repr)
 def test_only_more_records_true_means_a_next_page(info: Any) -> None:
     said = answer({"users": [], "info": info})
-    assert read_user_names(said) == Names({}, more=False)
+    assert parse_user_names(said) == NamesPage({}, has_more=False)
 
 
 @pytest.mark.parametrize("reader", [reader for reader, _ in READERS.values()], ids=READERS)

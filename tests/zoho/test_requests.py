@@ -54,7 +54,7 @@ def every_id(value: Any) -> list[Any]:
 
 
 def test_a_link_of_many_is_the_sample_of_the_page() -> None:
-    request = requests.link([SAMPLE], [DEAL], MODULE)
+    request = requests.link_request([SAMPLE], [DEAL], MODULE)
     assert (request.kind, request.method) == (CallKind.LINK, "POST")
     assert request.target == "/crm/v8/Contacts/5843104000000424001/Emails/actions/link_record"
     assert body_of(request) == {"Emails": [SAMPLE_ITEM]}
@@ -63,7 +63,9 @@ def test_a_link_of_many_is_the_sample_of_the_page() -> None:
 def test_a_link_names_a_deal_and_an_owner_for_each_email_in_the_order_given() -> None:
     first = message("a1", owner_id="1", owner_name="Ana")
     second = message("b2", owner_id="2", owner_name="Ben")
-    items = body_of(requests.link([first, second], [("7", "X"), ("8", "Y")], MODULE))["Emails"]
+    items = body_of(requests.link_request([first, second], [("7", "X"), ("8", "Y")], MODULE))[
+        "Emails"
+    ]
     said = [
         (i["message_id"], i["owner"], i["linked_record"]["id"], i["linked_record"]["name"])
         for i in items
@@ -75,7 +77,7 @@ def test_a_link_names_a_deal_and_an_owner_for_each_email_in_the_order_given() ->
 
 
 def test_a_link_of_one_names_the_message_in_the_path_and_not_in_the_body() -> None:
-    request = requests.link_one(SAMPLE, DEAL, MODULE)
+    request = requests.single_link_request(SAMPLE, DEAL, MODULE)
     assert (request.kind, request.method) == (CallKind.LINK, "POST")
     assert request.target == (
         f"/crm/v8/Contacts/5843104000000424001/Emails/{MESSAGE_ID}/actions/link_record"
@@ -87,8 +89,8 @@ def test_a_link_of_one_names_the_message_in_the_path_and_not_in_the_body() -> No
 @pytest.mark.parametrize(
     "request_sent",
     [
-        pytest.param(requests.link([SAMPLE], [DEAL], MODULE), id="many"),
-        pytest.param(requests.link_one(SAMPLE, DEAL, MODULE), id="one"),
+        pytest.param(requests.link_request([SAMPLE], [DEAL], MODULE), id="many"),
+        pytest.param(requests.single_link_request(SAMPLE, DEAL, MODULE), id="one"),
     ],
 )
 def test_ids_are_json_strings(request_sent: Request) -> None:
@@ -100,9 +102,9 @@ def test_ids_are_json_strings(request_sent: Request) -> None:
 @pytest.mark.parametrize("single", [False, True], ids=["many", "one"])
 def test_without_names_only_ids_are_sent(single: bool) -> None:
     request = (
-        requests.link_one(SAMPLE, DEAL, MODULE, names=False)
+        requests.single_link_request(SAMPLE, DEAL, MODULE, include_names=False)
         if single
-        else requests.link([SAMPLE], [DEAL], MODULE, names=False)
+        else requests.link_request([SAMPLE], [DEAL], MODULE, include_names=False)
     )
     item = body_of(request)["Emails"][0]
     assert item["owner"] == {"id": "5843104000000424672"}
@@ -115,20 +117,20 @@ def test_without_names_only_ids_are_sent(single: bool) -> None:
 
 
 def test_a_name_that_is_not_known_is_left_out_and_not_sent_as_null() -> None:
-    item = body_of(requests.link([message("a1")], [("7", None)], MODULE))["Emails"][0]
+    item = body_of(requests.link_request([message("a1")], [("7", None)], MODULE))["Emails"][0]
     assert "name" not in item["owner"]
     assert "name" not in item["linked_record"]
 
 
 @pytest.mark.parametrize("name", ["Zoë “Müller”", 'a "quoted" \\ name', "線 \U0001d4b3 \x7f\n"])
 def test_names_reach_the_server_as_they_are(name: str) -> None:
-    item = body_of(requests.link([message("a1", owner_name=name)], [("7", name)], MODULE))
+    item = body_of(requests.link_request([message("a1", owner_name=name)], [("7", name)], MODULE))
     assert item["Emails"][0]["owner"]["name"] == name
     assert item["Emails"][0]["linked_record"]["name"] == name
 
 
 def test_an_unlink_of_many_is_one_query_with_one_owner_and_raw_commas() -> None:
-    request = requests.unlink([message(m, Op.UNLINK) for m in ("M1", "M2", "M3")])
+    request = requests.unlink_request([message(m, Op.UNLINK) for m in ("M1", "M2", "M3")])
     assert request == Request(
         CallKind.UNLINK,
         "DELETE",
@@ -137,7 +139,7 @@ def test_an_unlink_of_many_is_one_query_with_one_owner_and_raw_commas() -> None:
 
 
 def test_an_unlink_of_one_names_the_message_in_the_path_and_the_owner_in_the_query() -> None:
-    assert requests.unlink_one(message("M1", Op.UNLINK)) == Request(
+    assert requests.single_unlink_request(message("M1", Op.UNLINK)) == Request(
         CallKind.UNLINK,
         "DELETE",
         "/crm/v8/Contacts/11/Emails/M1/actions/link_record?owner_id=22",
@@ -145,17 +147,19 @@ def test_an_unlink_of_one_names_the_message_in_the_path_and_the_owner_in_the_que
 
 
 def test_the_pages_limits_are_the_limits() -> None:
-    assert requests.MOST_ITEMS == 20
-    assert requests.MOST_QUERY == 2000
-    assert requests.MOST_IDS_QUERY == 1024
-    assert requests.PAGE_OF_EMAILS == 10
+    assert requests.MAX_MESSAGES_PER_CALL == 20
+    assert requests.MAX_MESSAGE_IDS_LENGTH == 2000
+    assert requests.MAX_DEAL_IDS_LENGTH == 1024
+    assert requests.EMAILS_PER_PAGE == 10
 
 
 @pytest.mark.parametrize(
     ("request_sent", "target"),
     [
-        pytest.param(requests.organisation(), "/crm/v8/org", id="org"),
-        pytest.param(requests.deals_module(), "/crm/v8/settings/modules/Deals", id="module"),
+        pytest.param(requests.org_request(), "/crm/v8/org", id="org"),
+        pytest.param(
+            requests.deals_module_request(), "/crm/v8/settings/modules/Deals", id="module"
+        ),
     ],
 )
 def test_look_ups_without_a_query_are_the_pages_paths(request_sent: Request, target: str) -> None:
@@ -163,7 +167,7 @@ def test_look_ups_without_a_query_are_the_pages_paths(request_sent: Request, tar
 
 
 def test_deals_are_looked_up_by_ids_with_raw_commas_and_the_mandatory_fields() -> None:
-    request = requests.deals(["71", "72", "73"])
+    request = requests.deals_request(["71", "72", "73"])
     assert (request.kind, request.method, request.body) == (CallKind.LOOKUP, "GET", None)
     assert urlsplit(request.target).path == "/crm/v8/Deals"
     query = query_of(request.target)
@@ -174,7 +178,7 @@ def test_deals_are_looked_up_by_ids_with_raw_commas_and_the_mandatory_fields() -
 
 @pytest.mark.parametrize("page", [1, 2, 37])
 def test_users_are_looked_up_page_by_page_whatever_their_state(page: int) -> None:
-    request = requests.users(page)
+    request = requests.users_request(page)
     assert (request.kind, request.method, request.body) == (CallKind.LOOKUP, "GET", None)
     assert urlsplit(request.target).path == "/crm/v8/users"
     query = query_of(request.target)
@@ -183,23 +187,23 @@ def test_users_are_looked_up_page_by_page_whatever_their_state(page: int) -> Non
 
 
 def test_the_first_page_of_emails_is_asked_for_without_an_index() -> None:
-    assert requests.emails_page("11", None) == Request(
+    assert requests.emails_page_request("11", None) == Request(
         CallKind.READ, "GET", "/crm/v8/Contacts/11/Emails"
     )
 
 
 def test_a_later_page_of_emails_is_asked_for_with_its_index() -> None:
-    target = requests.emails_page("11", "77af02").target
+    target = requests.emails_page_request("11", "77af02").target
     assert target == "/crm/v8/Contacts/11/Emails?index=77af02"
 
 
 @given(st.text(min_size=1).filter(lambda text: text.isprintable()))
 def test_an_index_is_opaque_and_reaches_the_server_as_it_was_given(index: str) -> None:
-    target = requests.emails_page("11", index).target
+    target = requests.emails_page_request("11", index).target
     assert query_of(target) == {"index": [index]}
     assert target.isascii()
     assert " " not in target
 
 
 def test_only_link_and_unlink_change_the_crm() -> None:
-    assert [kind for kind in CallKind if kind.changes] == [CallKind.LINK, CallKind.UNLINK]
+    assert [kind for kind in CallKind if kind.is_write] == [CallKind.LINK, CallKind.UNLINK]

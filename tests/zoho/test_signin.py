@@ -10,10 +10,10 @@ import pytest
 from bulklink.errors import BulklinkError, ConfigError, ExitCode, RunStoppedError
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.error_policy import SCOPES
-from bulklink.zoho.http import Answer, Silence
-from bulklink.zoho.sign_in import SelfClient, SignedIn, sign_in
+from bulklink.zoho.http import Answer, NoResponse
+from bulklink.zoho.sign_in import SelfClient, SignInResult, sign_in
 
-from .fakes import Clock, FakeTransport, answer
+from .fakes import FakeTransport, ManualClock, answer
 
 SECRETS = ("hush&secret=1%", "1000.one.time", "1000.refresh.token", "1000.fresh")
 GIVEN = SelfClient("1000.CLIENTID", SECRETS[0], code=SECRETS[1])
@@ -35,9 +35,9 @@ class Zoho(FakeTransport):
 
     def __init__(
         self,
-        grant: Answer | Silence | None = None,
-        lookups: Mapping[str, Answer | Silence] | None = None,
-        revoked: Answer | Silence | None = None,
+        grant: Answer | NoResponse | None = None,
+        lookups: Mapping[str, Answer | NoResponse] | None = None,
+        revoked: Answer | NoResponse | None = None,
     ) -> None:
         super().__init__()
         self.grant = grant or answer(GRANT)
@@ -46,10 +46,10 @@ class Zoho(FakeTransport):
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
-    ) -> Answer | Silence:
+    ) -> Answer | NoResponse:
         path = url.partition("?")[0]
-        asked = path.partition("/crm/v8/")[2]
-        self.answers = [self.lookups.get(asked, Answer(204))]
+        lookup_path = path.partition("/crm/v8/")[2]
+        self.answers = [self.lookups.get(lookup_path, Answer(204))]
         if path.endswith("/token"):
             self.answers = [self.grant]
         if path.endswith("/revoke"):
@@ -61,16 +61,16 @@ class Zoho(FakeTransport):
 
 
 def eu(**env: str) -> Connection:
-    return Connection.place_from({"BULKLINK_DC": "eu", **env})
+    return Connection.endpoint_from({"BULKLINK_DC": "eu", **env})
 
 
-async def signed_in(zoho: Zoho, given: SelfClient = GIVEN, **env: str) -> SignedIn:
-    return await sign_in(eu(**env), given, zoho, Clock())
+async def sign_in_with(zoho: Zoho, self_client: SelfClient = GIVEN, **env: str) -> SignInResult:
+    return await sign_in(eu(**env), self_client, zoho, ManualClock())
 
 
-async def refused(zoho: Zoho) -> BulklinkError:
+async def sign_in_error(zoho: Zoho) -> BulklinkError:
     with pytest.raises(BulklinkError) as caught:
-        await signed_in(zoho)
+        await sign_in_with(zoho)
     shown = f"{caught.value} {caught.value!r} {caught.value.args}"
     assert not [secret for secret in SECRETS if secret in shown]
     return caught.value
@@ -78,7 +78,7 @@ async def refused(zoho: Zoho) -> BulklinkError:
 
 async def test_a_code_is_exchanged_in_a_form_body_at_the_data_centre() -> None:
     zoho = Zoho()
-    found = await signed_in(zoho)
+    found = await sign_in_with(zoho)
     exchange = zoho.sent[0]
     assert (exchange.method, exchange.url) == ("POST", "https://accounts.zoho.eu/oauth/v2/token")
     assert exchange.form == {
@@ -93,13 +93,13 @@ async def test_a_code_is_exchanged_in_a_form_body_at_the_data_centre() -> None:
 
 
 async def test_the_org_its_type_and_edition_are_found() -> None:
-    org = (await signed_in(Zoho())).org
+    org = (await sign_in_with(Zoho())).org
     assert (org.id, org.name, org.type, org.paid_type) == ("77", "Zylker", "Sandbox", "enterprise")
 
 
 async def test_each_look_up_of_a_run_is_tried_with_the_token_in_the_header() -> None:
     zoho = Zoho()
-    await signed_in(zoho, BULKLINK_ENVIRONMENT="sandbox")
+    await sign_in_with(zoho, BULKLINK_ENVIRONMENT="sandbox")
     tried = zoho.sent[1:]
     paths = [one.url.partition("?")[0] for one in tried]
     assert paths == [f"https://sandbox.zohoapis.eu/crm/v8/{path}" for path in LOOKUPS]
@@ -110,7 +110,7 @@ async def test_each_look_up_of_a_run_is_tried_with_the_token_in_the_header() -> 
 async def test_a_refresh_token_serves_in_place_of_a_code() -> None:
     grant = {key: value for key, value in GRANT.items() if key != "refresh_token"}
     zoho = Zoho(answer(grant))
-    found = await signed_in(zoho, SelfClient("1000.CLIENTID", "s", refresh_token="1000.mine"))
+    found = await sign_in_with(zoho, SelfClient("1000.CLIENTID", "s", refresh_token="1000.mine"))
     assert zoho.sent[0].form["grant_type"] == "refresh_token"
     assert found.connection.credentials is not None
     assert found.connection.credentials.refresh_token == "1000.mine"
@@ -143,7 +143,7 @@ REFUSALS: dict[str, tuple[Answer, tuple[str, ...], ExitCode]] = {
 async def test_each_refusal_has_a_message_of_its_own(
     grant: Answer, said: tuple[str, ...], code: ExitCode
 ) -> None:
-    error = await refused(Zoho(grant))
+    error = await sign_in_error(Zoho(grant))
     assert error.exit_code is code
     assert error.where == "https://accounts.zoho.eu/oauth/v2/token"
     assert error.advice
@@ -151,17 +151,17 @@ async def test_each_refusal_has_a_message_of_its_own(
 
 
 @pytest.mark.parametrize(
-    "outcome", [Silence("no answer within 40 seconds"), Answer(503)], ids=["silence", "503"]
+    "outcome", [NoResponse("no answer within 40 seconds"), Answer(503)], ids=["silence", "503"]
 )
-async def test_a_code_is_sent_once_since_it_works_once(outcome: Answer | Silence) -> None:
+async def test_a_code_is_sent_once_since_it_works_once(outcome: Answer | NoResponse) -> None:
     zoho = Zoho(outcome)
-    await refused(zoho)
+    await sign_in_error(zoho)
     assert len(zoho.sent) == 1
 
 
 async def test_what_repeats_the_secrets_shows_none() -> None:
     said = {"error": "invalid_code", "error_description": " ".join(SECRETS[:2])}
-    assert "[secret]" in str(await refused(Zoho(answer(said))))
+    assert "[secret]" in str(await sign_in_error(Zoho(answer(said))))
 
 
 NEEDED = {
@@ -176,7 +176,7 @@ async def test_scopes_too_few_are_named_and_the_token_is_given_back(
     path: str, scopes: tuple[str, ...]
 ) -> None:
     zoho = Zoho(lookups={path: NO_SCOPE})
-    error = await refused(zoho)
+    error = await sign_in_error(zoho)
     assert isinstance(error, ConfigError)
     assert "too few scopes" in error.message
     assert [scope for scope in SCOPES if scope in error.message] == [
@@ -190,13 +190,13 @@ async def test_scopes_too_few_are_named_and_the_token_is_given_back(
 async def test_a_refresh_token_that_was_brought_is_never_revoked() -> None:
     zoho = Zoho(lookups={"Deals": NO_SCOPE})
     with pytest.raises(ConfigError):
-        await signed_in(zoho, SelfClient("1000.CLIENTID", "s", refresh_token="1000.mine"))
+        await sign_in_with(zoho, SelfClient("1000.CLIENTID", "s", refresh_token="1000.mine"))
     assert zoho.asked("revoke") == []
 
 
 async def test_the_message_stands_even_if_the_token_cannot_be_given_back() -> None:
-    zoho = Zoho(lookups={"Deals": NO_SCOPE}, revoked=Silence("the connection broke"))
-    assert "too few scopes" in (await refused(zoho)).message
+    zoho = Zoho(lookups={"Deals": NO_SCOPE}, revoked=NoResponse("the connection broke"))
+    assert "too few scopes" in (await sign_in_error(zoho)).message
 
 
 WITHOUT = {"users": "ZohoCRM.users.READ", "org": "ZohoCRM.org.READ"}
@@ -204,8 +204,8 @@ WITHOUT = {"users": "ZohoCRM.users.READ", "org": "ZohoCRM.org.READ"}
 
 @pytest.mark.parametrize(("path", "scope"), WITHOUT.items(), ids=WITHOUT)
 async def test_a_scope_that_a_run_can_do_without_is_told_of(path: str, scope: str) -> None:
-    found = await signed_in(Zoho(lookups={path: NO_SCOPE}))
-    assert list(found.lacking) == [scope]
+    found = await sign_in_with(Zoho(lookups={path: NO_SCOPE}))
+    assert list(found.missing_scopes) == [scope]
     assert scope not in found.scopes
 
 
@@ -220,39 +220,39 @@ async def test_a_scope_that_a_run_can_do_without_is_told_of(path: str, scope: st
     ids=["unknown contact", "no permission", "404", "429"],
 )
 async def test_another_refusal_of_a_look_up_says_nothing_of_scopes(said: Answer) -> None:
-    found = await signed_in(Zoho(lookups={"Contacts/1/Emails": said}))
+    found = await sign_in_with(Zoho(lookups={"Contacts/1/Emails": said}))
     assert found.scopes == SCOPES
 
 
 async def test_scopes_that_the_accounts_server_names_are_kept() -> None:
     named = "ZohoCRM.modules.ALL ZohoCRM.settings.ALL,ZohoCRM.users.READ"
-    found = await signed_in(Zoho(answer({**GRANT, "scope": named})))
+    found = await sign_in_with(Zoho(answer({**GRANT, "scope": named})))
     assert found.scopes == ("ZohoCRM.modules.ALL", "ZohoCRM.settings.ALL", "ZohoCRM.users.READ")
 
 
 async def test_a_fresh_token_that_the_crm_refuses_is_told_and_not_renewed() -> None:
     refusal = answer({"code": "INVALID_TOKEN", "status": "error", "message": "no"}, 401)
     zoho = Zoho(lookups={"org": refusal})
-    assert "environment" in (await refused(zoho)).advice
+    assert "environment" in (await sign_in_error(zoho)).advice
     assert len(zoho.asked("/token")) - len(zoho.asked("/revoke")) == 1
 
 
 @pytest.mark.parametrize(
     "said",
-    [Silence("the host name is not known", sent=False), Answer(200, b"<html>")],
+    [NoResponse("the host name is not known", sent=False), Answer(200, b"<html>")],
     ids=["silence", "html"],
 )
-async def test_an_api_that_is_not_there_ends_the_sign_in(said: Answer | Silence) -> None:
+async def test_an_api_that_is_not_there_ends_the_sign_in(said: Answer | NoResponse) -> None:
     zoho = Zoho(lookups={"org": said})
-    assert isinstance(await refused(zoho), RunStoppedError)
+    assert isinstance(await sign_in_error(zoho), RunStoppedError)
     assert zoho.asked("/revoke")
 
 
 async def test_without_an_accounts_address_nothing_is_sent() -> None:
     zoho = Zoho()
-    place = Connection.place_from({"BULKLINK_API_URL": "http://127.0.0.1:1"})
+    place = Connection.endpoint_from({"BULKLINK_API_URL": "http://127.0.0.1:1"})
     with pytest.raises(ConfigError, match="accounts address"):
-        await sign_in(place, GIVEN, zoho, Clock())
+        await sign_in(place, GIVEN, zoho, ManualClock())
     assert zoho.sent == []
 
 

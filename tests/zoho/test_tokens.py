@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
 from bulklink.zoho.connection import Connection
-from bulklink.zoho.http import Answer, Silence
-from bulklink.zoho.tokens import Token, Tokens, TokenStore
+from bulklink.zoho.http import Answer, NoResponse
+from bulklink.zoho.tokens import Token, TokenProvider, TokenStore
 
-from .fakes import Clock, FakeTransport, answer
+from .fakes import FakeTransport, ManualClock, answer
 
 CREDENTIALS = {
     "BULKLINK_CLIENT_ID": "1000.CLIENTID",
@@ -42,7 +42,7 @@ def connect(**env: str) -> Connection:
     return Connection.from_environment({**EU, **CREDENTIALS, **env})
 
 
-def granted(name: str = "1000.fresh", **fields: Any) -> Answer:
+def token_answer(name: str = "1000.fresh", **fields: Any) -> Answer:
     """The accounts server's answer as the pages show it."""
     return answer(
         {
@@ -55,30 +55,30 @@ def granted(name: str = "1000.fresh", **fields: Any) -> Answer:
     )
 
 
-class Numbered(FakeTransport):
+class NumberedTokenTransport(FakeTransport):
     """Grants token after token, each with its own name."""
 
-    async def send(self, *args: Any) -> Answer | Silence:
+    async def send(self, *args: Any) -> Answer | NoResponse:
         await super().send(*args)
-        return granted(f"1000.fresh.{len(self.sent)}")
+        return token_answer(f"1000.fresh.{len(self.sent)}")
 
 
-def tokens(
+def make_tokens(
     transport: FakeTransport,
     *,
     connection: Connection | None = None,
     store: TokenStore | None = None,
-    clock: Clock | None = None,
-) -> Tokens:
-    return Tokens(connection or connect(), transport, store, clock or Clock())
+    clock: ManualClock | None = None,
+) -> TokenProvider:
+    return TokenProvider(connection or connect(), transport, store, clock or ManualClock())
 
 
 # Asking
 
 
 async def test_a_token_is_asked_for_with_the_fields_of_the_api_in_a_form_body() -> None:
-    transport = FakeTransport(granted())
-    token = await tokens(transport).current()
+    transport = FakeTransport(token_answer())
+    token = await make_tokens(transport).current()
     (sent,) = transport.sent
     assert (sent.method, sent.url) == ("POST", "https://accounts.zoho.eu/oauth/v2/token")
     assert sent.headers["Content-Type"] == "application/x-www-form-urlencoded"
@@ -92,15 +92,15 @@ async def test_a_token_is_asked_for_with_the_fields_of_the_api_in_a_form_body() 
 
 
 async def test_no_secret_is_in_the_address_or_the_headers() -> None:
-    transport = FakeTransport(granted())
-    await tokens(transport).current()
+    transport = FakeTransport(token_answer())
+    await make_tokens(transport).current()
     seen = transport.sent[0].url + repr(transport.sent[0].headers)
     assert not any(secret in seen for secret in CREDENTIALS.values())
 
 
 async def test_a_token_in_use_is_not_asked_for_again() -> None:
-    transport = Numbered(granted())
-    kept = tokens(transport)
+    transport = NumberedTokenTransport(token_answer())
+    kept = make_tokens(transport)
     assert [(await kept.current()).access_token for _ in range(5)] == ["1000.fresh.1"] * 5
     assert len(transport.sent) == 1
 
@@ -114,13 +114,13 @@ REFUSALS = {
     "an error beside a status of 401": answer({"error": "unauthorized"}, 401),
     "an empty body": Answer(200),
     "html": Answer(200, b"<html>sign in</html>"),
-    "a list": answer([granted().body.decode()]),
+    "a list": answer([token_answer().body.decode()]),
     "no access_token": answer({"api_domain": "https://www.zohoapis.eu", "expires_in": 3600}),
-    "access_token null": granted(access_token=None),
-    "access_token empty": granted(access_token=""),
-    "access_token a number": granted(access_token=7),
-    "a token under an error status": Answer(400, granted().body),
-    "a redirect": Answer(302, granted().body),
+    "access_token null": token_answer(access_token=None),
+    "access_token empty": token_answer(access_token=""),
+    "access_token a number": token_answer(access_token=7),
+    "a token under an error status": Answer(400, token_answer().body),
+    "a redirect": Answer(302, token_answer().body),
 }
 
 
@@ -130,8 +130,8 @@ async def test_an_answer_without_a_token_stops_the_run_and_is_asked_for_once(
 ) -> None:
     transport = FakeTransport(refusal)
     with pytest.raises(RunStoppedError) as caught:
-        await tokens(transport).current()
-    assert caught.value.by is StoppedBy.FATAL
+        await make_tokens(transport).current()
+    assert caught.value.stopped_by is StoppedBy.FATAL
     assert caught.value.where == "https://accounts.zoho.eu/oauth/v2/token"
     assert caught.value.advice
     assert len(transport.sent) == 1
@@ -144,21 +144,21 @@ async def test_an_answer_without_a_token_stops_the_run_and_is_asked_for_once(
 )
 async def test_the_refusal_says_what_the_accounts_server_said(refusal: Answer, says: str) -> None:
     with pytest.raises(RunStoppedError, match=says):
-        await tokens(FakeTransport(refusal)).current()
+        await make_tokens(FakeTransport(refusal)).current()
 
 
-@pytest.mark.parametrize("failure", [Silence("the connection broke"), Answer(500), Answer(503)])
-async def test_a_failing_accounts_server_is_asked_once_more(failure: Answer | Silence) -> None:
-    transport = FakeTransport(failure, granted())
-    assert (await tokens(transport).current()).access_token == "1000.fresh"
+@pytest.mark.parametrize("failure", [NoResponse("the connection broke"), Answer(500), Answer(503)])
+async def test_a_failing_accounts_server_is_asked_once_more(failure: Answer | NoResponse) -> None:
+    transport = FakeTransport(failure, token_answer())
+    assert (await make_tokens(transport).current()).access_token == "1000.fresh"
     assert len(transport.sent) == 2
 
 
 async def test_an_accounts_server_that_stays_silent_stops_the_run() -> None:
-    transport = FakeTransport(Silence("the host name is not known", sent=False))
+    transport = FakeTransport(NoResponse("the host name is not known", sent=False))
     with pytest.raises(RunStoppedError, match="the host name is not known") as caught:
-        await tokens(transport).current()
-    assert caught.value.by is StoppedBy.NO_ANSWER
+        await make_tokens(transport).current()
+    assert caught.value.stopped_by is StoppedBy.NO_ANSWER
     assert caught.value.advice
     assert len(transport.sent) <= 3
 
@@ -170,7 +170,7 @@ async def test_a_secret_that_the_accounts_server_repeats_is_not_shown(
 ) -> None:
     content = {"error": "invalid_code", field: f"what you sent, {secret}, is not valid"}
     with pytest.raises(RunStoppedError) as caught:
-        await tokens(FakeTransport(answer(content))).current()
+        await make_tokens(FakeTransport(answer(content))).current()
     assert_shows_nothing_secret(caught.value)
 
 
@@ -182,7 +182,7 @@ def assert_shows_nothing_secret(error: BulklinkError) -> None:
 async def test_the_text_of_a_refusal_is_bounded() -> None:
     content = {"error": "x" * 100_000, "error_description": "y" * 100_000}
     with pytest.raises(RunStoppedError) as caught:
-        await tokens(FakeTransport(answer(content))).current()
+        await make_tokens(FakeTransport(answer(content))).current()
     assert len(str(caught.value)) < 2000
 
 
@@ -192,22 +192,24 @@ def test_no_bytes_of_an_accounts_server_make_it_fail_in_another_way(
 ) -> None:
     async def ask() -> None:
         with pytest.raises(RunStoppedError):
-            await Tokens(connect(), Instant(Answer(status, body)), None, Clock()).current()
+            await TokenProvider(
+                connect(), InstantTransport(Answer(status, body)), None, ManualClock()
+            ).current()
 
     asyncio.run(ask())
 
 
-class Instant(FakeTransport):
+class InstantTransport(FakeTransport):
     """Answers at once."""
 
-    async def send(self, *args: Any) -> Answer | Silence:
+    async def send(self, *args: Any) -> Answer | NoResponse:
         del args
         return self.answers[0]
 
 
 @pytest.mark.parametrize("lasts", [None, "3600", "soon", [], True, 0, -5, 10**30, 1e300], ids=repr)
 async def test_a_lifetime_that_is_none_still_gives_a_token(lasts: Any) -> None:
-    token = await tokens(FakeTransport(granted(expires_in=lasts))).current()
+    token = await make_tokens(FakeTransport(token_answer(expires_in=lasts))).current()
     assert token.access_token == "1000.fresh"
 
 
@@ -266,24 +268,24 @@ async def test_a_lifetime_that_is_none_still_gives_a_token(lasts: Any) -> None:
 async def test_the_api_host_follows_the_answer_the_environment_and_the_given_address(
     env: dict[str, str], api_domain: Any, wanted: str
 ) -> None:
-    transport = FakeTransport(granted(api_domain=api_domain))
-    assert (await tokens(transport, connection=connect(**env)).current()).api_url == wanted
+    transport = FakeTransport(token_answer(api_domain=api_domain))
+    assert (await make_tokens(transport, connection=connect(**env)).current()).api_url == wanted
 
 
 # One refresh for all
 
 
 async def test_fifty_tasks_that_need_a_token_ask_once() -> None:
-    transport = Numbered(granted())
-    kept = tokens(transport)
+    transport = NumberedTokenTransport(token_answer())
+    kept = make_tokens(transport)
     found = await asyncio.gather(*(kept.current() for _ in range(50)))
     assert {token.access_token for token in found} == {"1000.fresh.1"}
     assert len(transport.sent) == 1
 
 
 async def test_fifty_tasks_that_find_the_token_refused_have_it_renewed_once() -> None:
-    transport = Numbered(granted())
-    kept = tokens(transport)
+    transport = NumberedTokenTransport(token_answer())
+    kept = make_tokens(transport)
     refused = await kept.current()
     await asyncio.gather(*(kept.renew(refused) for _ in range(50)))
     assert (await kept.current()).access_token == "1000.fresh.2"
@@ -291,8 +293,8 @@ async def test_fifty_tasks_that_find_the_token_refused_have_it_renewed_once() ->
 
 
 async def test_a_task_that_comes_late_with_the_old_token_does_not_renew_the_new_one() -> None:
-    transport = Numbered(granted())
-    kept = tokens(transport)
+    transport = NumberedTokenTransport(token_answer())
+    kept = make_tokens(transport)
     refused = await kept.current()
     await kept.renew(refused)
     await kept.renew(refused)
@@ -300,8 +302,8 @@ async def test_a_task_that_comes_late_with_the_old_token_does_not_renew_the_new_
 
 
 async def test_a_task_that_asks_during_a_renewal_gets_a_token() -> None:
-    transport = Numbered(granted())
-    kept = tokens(transport)
+    transport = NumberedTokenTransport(token_answer())
+    kept = make_tokens(transport)
     refused = await kept.current()
     renewing = asyncio.create_task(kept.renew(refused))
     await asyncio.sleep(0.01)
@@ -315,8 +317,8 @@ async def test_a_task_that_asks_during_a_renewal_gets_a_token() -> None:
 async def test_fifty_tasks_whose_renewal_is_refused_ask_once_since_asking_lengthens_the_penalty(
     refusal: Answer,
 ) -> None:
-    transport = FakeTransport(granted(), refusal)
-    kept = tokens(transport)
+    transport = FakeTransport(token_answer(), refusal)
+    kept = make_tokens(transport)
     refused = await kept.current()
     outcomes = await asyncio.gather(
         *(kept.renew(refused) for _ in range(50)), return_exceptions=True
@@ -326,8 +328,8 @@ async def test_fifty_tasks_whose_renewal_is_refused_ask_once_since_asking_length
 
 
 async def test_a_renewal_that_is_given_up_leaves_the_way_free_for_the_next() -> None:
-    transport = Numbered(granted())
-    kept = tokens(transport)
+    transport = NumberedTokenTransport(token_answer())
+    kept = make_tokens(transport)
     refused = await kept.current()
     renewing = asyncio.create_task(kept.renew(refused))
     await asyncio.sleep(0.01)
@@ -342,9 +344,9 @@ async def test_a_renewal_that_is_given_up_leaves_the_way_free_for_the_next() -> 
 
 
 async def test_a_given_token_is_used_until_it_is_refused() -> None:
-    transport = Numbered(granted())
-    clock = Clock()
-    kept = tokens(transport, connection=connect(BULKLINK_ACCESS_TOKEN=GIVEN), clock=clock)
+    transport = NumberedTokenTransport(token_answer())
+    clock = ManualClock()
+    kept = make_tokens(transport, connection=connect(BULKLINK_ACCESS_TOKEN=GIVEN), clock=clock)
     clock.now += 365 * 24 * 3600
     given = await kept.current()
     assert given.access_token == GIVEN
@@ -356,11 +358,11 @@ async def test_a_given_token_is_used_until_it_is_refused() -> None:
 
 async def test_a_given_token_that_is_refused_and_cannot_be_renewed_stops_the_run() -> None:
     connection = Connection.from_environment({**EU, "BULKLINK_ACCESS_TOKEN": GIVEN})
-    transport = FakeTransport(granted())
-    kept = tokens(transport, connection=connection)
+    transport = FakeTransport(token_answer())
+    kept = make_tokens(transport, connection=connection)
     with pytest.raises(RunStoppedError) as caught:
         await kept.renew(await kept.current())
-    assert caught.value.by is StoppedBy.FATAL
+    assert caught.value.stopped_by is StoppedBy.FATAL
     assert "BULKLINK_ACCESS_TOKEN" in caught.value.where
     assert caught.value.advice
     assert_shows_nothing_secret(caught.value)
@@ -368,8 +370,8 @@ async def test_a_given_token_that_is_refused_and_cannot_be_renewed_stops_the_run
 
 
 async def test_a_token_is_renewed_before_it_ends() -> None:
-    transport, clock = Numbered(granted()), Clock()
-    kept = tokens(transport, clock=clock)
+    transport, clock = NumberedTokenTransport(token_answer()), ManualClock()
+    kept = make_tokens(transport, clock=clock)
     await kept.current()
     clock.now += 3000
     assert (await kept.current()).access_token == "1000.fresh.1"
@@ -382,50 +384,50 @@ async def test_a_token_is_renewed_before_it_ends() -> None:
 # Keeping
 
 
-def kept_in(folder: Path) -> list[Path]:
+def stored_token_files(folder: Path) -> list[Path]:
     """What lies in the folder of kept tokens; nothing where it is missing."""
     return list(folder.glob("*.json")) if folder.exists() else []
 
 
 async def test_a_kept_token_serves_the_next_run(tmp_path: Path) -> None:
-    transport = Numbered(granted())
+    transport = NumberedTokenTransport(token_answer())
     for _ in range(3):
-        found = await tokens(transport, store=TokenStore(tmp_path / "bulklink")).current()
+        found = await make_tokens(transport, store=TokenStore(tmp_path / "bulklink")).current()
         assert found.access_token == "1000.fresh.1"
         assert found.api_url == "https://www.zohoapis.eu"
     assert len(transport.sent) == 1
 
 
 async def test_a_renewed_token_is_the_one_that_is_kept(tmp_path: Path) -> None:
-    transport, store = Numbered(granted()), TokenStore(tmp_path)
-    kept = tokens(transport, store=store)
+    transport, store = NumberedTokenTransport(token_answer()), TokenStore(tmp_path)
+    kept = make_tokens(transport, store=store)
     await kept.renew(await kept.current())
-    assert (await tokens(transport, store=store).current()).access_token == "1000.fresh.2"
+    assert (await make_tokens(transport, store=store).current()).access_token == "1000.fresh.2"
     assert len(transport.sent) == 2
 
 
 async def test_a_kept_token_that_is_refused_is_replaced(tmp_path: Path) -> None:
-    transport, store = Numbered(granted()), TokenStore(tmp_path)
-    await tokens(transport, store=store).current()
-    kept = tokens(transport, store=store)
+    transport, store = NumberedTokenTransport(token_answer()), TokenStore(tmp_path)
+    await make_tokens(transport, store=store).current()
+    kept = make_tokens(transport, store=store)
     await kept.renew(await kept.current())
     assert (await kept.current()).access_token == "1000.fresh.2"
 
 
 @pytest.mark.parametrize("late", [-30, 0, 1, 10_000_000])
 async def test_a_kept_token_that_has_ended_is_not_used(tmp_path: Path, late: float) -> None:
-    transport, clock = Numbered(granted()), Clock()
-    await tokens(transport, store=TokenStore(tmp_path), clock=clock).current()
+    transport, clock = NumberedTokenTransport(token_answer()), ManualClock()
+    await make_tokens(transport, store=TokenStore(tmp_path), clock=clock).current()
     clock.now += 3600 + late
-    found = await tokens(transport, store=TokenStore(tmp_path), clock=clock).current()
+    found = await make_tokens(transport, store=TokenStore(tmp_path), clock=clock).current()
     assert found.access_token == "1000.fresh.2"
 
 
 async def test_a_given_token_is_not_kept(tmp_path: Path) -> None:
     store = TokenStore(tmp_path)
     connection = connect(BULKLINK_ACCESS_TOKEN=GIVEN)
-    await tokens(FakeTransport(granted()), connection=connection, store=store).current()
-    assert kept_in(tmp_path) == []
+    await make_tokens(FakeTransport(token_answer()), connection=connection, store=store).current()
+    assert stored_token_files(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -443,9 +445,9 @@ async def test_a_given_token_is_not_kept(tmp_path: Path) -> None:
 async def test_a_kept_token_serves_only_the_connection_it_was_given_for(
     tmp_path: Path, other: dict[str, str]
 ) -> None:
-    transport, store = Numbered(granted()), TokenStore(tmp_path)
-    await tokens(transport, store=store).current()
-    found = await tokens(transport, store=store, connection=connect(**other)).current()
+    transport, store = NumberedTokenTransport(token_answer()), TokenStore(tmp_path)
+    await make_tokens(transport, store=store).current()
+    found = await make_tokens(transport, store=store, connection=connect(**other)).current()
     assert found.access_token == "1000.fresh.2"
 
 
@@ -455,18 +457,18 @@ async def test_only_their_owner_can_read_kept_tokens(tmp_path: Path, mask: int) 
     folder = tmp_path / "bulklink"
     before = os.umask(mask)
     try:
-        kept = tokens(Numbered(granted()), store=TokenStore(folder))
+        kept = make_tokens(NumberedTokenTransport(token_answer()), store=TokenStore(folder))
         await kept.renew(await kept.current())
     finally:
         os.umask(before)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    (file,) = kept_in(folder)
+    (file,) = stored_token_files(folder)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 async def test_the_name_and_content_of_the_file_hold_no_credential(tmp_path: Path) -> None:
-    await tokens(FakeTransport(granted()), store=TokenStore(tmp_path)).current()
-    (file,) = kept_in(tmp_path)
+    await make_tokens(FakeTransport(token_answer()), store=TokenStore(tmp_path)).current()
+    (file,) = stored_token_files(tmp_path)
     seen = file.name + file.read_text("utf-8")
     assert not any(secret in seen for secret in CREDENTIALS.values())
 
@@ -485,23 +487,23 @@ CORRUPT = {
 
 @pytest.mark.parametrize("content", CORRUPT.values(), ids=CORRUPT)
 async def test_a_corrupt_file_is_ignored_and_replaced(tmp_path: Path, content: bytes) -> None:
-    transport, store = Numbered(granted()), TokenStore(tmp_path)
-    await tokens(transport, store=store).current()
-    (file,) = kept_in(tmp_path)
+    transport, store = NumberedTokenTransport(token_answer()), TokenStore(tmp_path)
+    await make_tokens(transport, store=store).current()
+    (file,) = stored_token_files(tmp_path)
     file.write_bytes(content)
-    assert (await tokens(transport, store=store).current()).access_token == "1000.fresh.2"
-    assert (await tokens(transport, store=store).current()).access_token == "1000.fresh.2"
+    assert (await make_tokens(transport, store=store).current()).access_token == "1000.fresh.2"
+    assert (await make_tokens(transport, store=store).current()).access_token == "1000.fresh.2"
 
 
 async def test_a_file_that_cannot_be_read_or_replaced_costs_only_a_refresh(tmp_path: Path) -> None:
-    transport, store = Numbered(granted()), TokenStore(tmp_path)
-    await tokens(transport, store=store).current()
-    (file,) = kept_in(tmp_path)
+    transport, store = NumberedTokenTransport(token_answer()), TokenStore(tmp_path)
+    await make_tokens(transport, store=store).current()
+    (file,) = stored_token_files(tmp_path)
     file.unlink()
     file.mkdir()
     (file / "in-the-way").touch()
-    assert (await tokens(transport, store=store).current()).access_token == "1000.fresh.2"
-    assert kept_in(tmp_path) == [file]
+    assert (await make_tokens(transport, store=store).current()).access_token == "1000.fresh.2"
+    assert stored_token_files(tmp_path) == [file]
 
 
 @pytest.mark.parametrize("below", ["", "bulklink"], ids=["a-file", "below-a-file"])
@@ -510,7 +512,9 @@ async def test_a_folder_that_cannot_be_made_costs_only_a_refresh(
 ) -> None:
     (tmp_path / "taken").touch()
     store = TokenStore(tmp_path / "taken" / below)
-    assert (await tokens(Numbered(granted()), store=store).current()).access_token == "1000.fresh.1"
+    assert (
+        await make_tokens(NumberedTokenTransport(token_answer()), store=store).current()
+    ).access_token == "1000.fresh.1"
 
 
 def test_a_token_shows_no_secret() -> None:
@@ -519,6 +523,8 @@ def test_a_token_shows_no_secret() -> None:
 
 
 async def test_the_tokens_of_a_run_show_no_secret() -> None:
-    kept = tokens(FakeTransport(granted()), connection=connect(BULKLINK_ACCESS_TOKEN=GIVEN))
+    kept = make_tokens(
+        FakeTransport(token_answer()), connection=connect(BULKLINK_ACCESS_TOKEN=GIVEN)
+    )
     await kept.current()
     assert not any(secret in repr(kept) for secret in SECRETS)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from bulklink.zoho.http import Answer, Silence
+from bulklink.zoho.http import Answer, NoResponse
 from bulklink.zoho.transport import HttpTransport
 
 SECRET = "1000.hush.hush"
@@ -17,10 +17,10 @@ HEADERS = {"Authorization": f"Zoho-oauthtoken {SECRET}"}
 EMPTY_OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 MEGABYTE = 1024 * 1024
 
-Reply = Callable[["Visit"], Awaitable[None]]
+Reply = Callable[["RawRequest"], Awaitable[None]]
 
 
-class Visit:
+class RawRequest:
     """One request as a raw server got it, and the way back to its sender."""
 
     def __init__(self, head: bytes, body: bytes, nth: int, writer: asyncio.StreamWriter) -> None:
@@ -37,7 +37,7 @@ class Visit:
     def method(self) -> str:
         return self.line.split()[0]
 
-    async def say(self, *parts: bytes) -> None:
+    async def write(self, *parts: bytes) -> None:
         for part in parts:
             self.writer.write(part)
             await self.writer.drain()
@@ -54,7 +54,7 @@ class Server:
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
-        self.visits: list[Visit] = []
+        self.requests: list[RawRequest] = []
         self.connections = 0
         self.url = ""
 
@@ -66,8 +66,8 @@ class Server:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = _content_length(head)
                 nth += 1
-                visit = Visit(head, await reader.readexactly(length), nth, writer)
-                self.visits.append(visit)
+                visit = RawRequest(head, await reader.readexactly(length), nth, writer)
+                self.requests.append(visit)
                 await self._reply(visit)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -83,7 +83,7 @@ def _content_length(head: bytes) -> int:
 
 
 @asynccontextmanager
-async def serving(reply: Reply) -> AsyncIterator[tuple[Server, HttpTransport]]:
+async def serve_raw(reply: Reply) -> AsyncIterator[tuple[Server, HttpTransport]]:
     """A raw server on this machine and a transport to talk to it."""
     server = Server(reply)
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
@@ -96,26 +96,28 @@ async def serving(reply: Reply) -> AsyncIterator[tuple[Server, HttpTransport]]:
         await listening.wait_closed()
 
 
-def saying(*parts: bytes, then: Callable[[Visit], None] = Visit.hang_up) -> Reply:
+def reply_with(*parts: bytes, then: Callable[[RawRequest], None] = RawRequest.hang_up) -> Reply:
     """Answer with these bytes and end the connection."""
 
-    async def reply(visit: Visit) -> None:
-        await visit.say(*parts)
+    async def reply(visit: RawRequest) -> None:
+        await visit.write(*parts)
         then(visit)
 
     return reply
 
 
-async def outcome_of(*parts: bytes, then: Callable[[Visit], None] = Visit.hang_up) -> object:
+async def outcome_of(
+    *parts: bytes, then: Callable[[RawRequest], None] = RawRequest.hang_up
+) -> object:
     """What the transport makes of these bytes."""
-    async with serving(saying(*parts, then=then)) as (server, transport):
+    async with serve_raw(reply_with(*parts, then=then)) as (server, transport):
         outcome = await transport.send("GET", f"{server.url}/crm/v8/org?s={SECRET}", HEADERS, None)
-        assert len(server.visits) == 1
+        assert len(server.requests) == 1
         return outcome
 
 
 async def test_a_request_arrives_as_it_was_given_and_its_answer_comes_back() -> None:
-    async with serving(saying(b"HTTP/1.1 207 X\r\nContent-Length: 4\r\n\r\n[1]\n")) as (
+    async with serve_raw(reply_with(b"HTTP/1.1 207 X\r\nContent-Length: 4\r\n\r\n[1]\n")) as (
         server,
         transport,
     ):
@@ -123,7 +125,7 @@ async def test_a_request_arrives_as_it_was_given_and_its_answer_comes_back() -> 
             "POST", f"{server.url}/a/b", {**HEADERS, "Content-Type": "application/json"}, b'{"x":1}'
         )
     assert outcome == Answer(207, b"[1]\n", None)
-    (visit,) = server.visits
+    (visit,) = server.requests
     assert visit.line == "POST /a/b HTTP/1.1"
     assert b"\r\nAuthorization: Zoho-oauthtoken 1000.hush.hush\r\n" in visit.head
     assert b"\r\nContent-Type: application/json\r\n" in visit.head
@@ -134,49 +136,49 @@ async def test_commas_and_percent_signs_of_a_query_arrive_raw() -> None:
     target = (
         "/crm/v8/Contacts/1/Emails/actions/link_record?owner_id=2&message_ids=a1,b2,c3&x=%2C+%20"
     )
-    async with serving(saying(EMPTY_OK)) as (server, transport):
+    async with serve_raw(reply_with(EMPTY_OK)) as (server, transport):
         await transport.send("DELETE", server.url + target, HEADERS, None)
-    assert server.visits[0].line == f"DELETE {target} HTTP/1.1"
+    assert server.requests[0].line == f"DELETE {target} HTTP/1.1"
 
 
-@pytest.mark.parametrize("end", [Visit.hang_up, Visit.reset], ids=["closed", "reset"])
+@pytest.mark.parametrize("end", [RawRequest.hang_up, RawRequest.reset], ids=["closed", "reset"])
 @pytest.mark.parametrize("method", ["DELETE", "GET", "POST"])
 async def test_a_request_on_a_kept_connection_that_drops_is_not_sent_again(
-    method: str, end: Callable[[Visit], None]
+    method: str, end: Callable[[RawRequest], None]
 ) -> None:
-    async def reply(visit: Visit) -> None:
+    async def reply(visit: RawRequest) -> None:
         if visit.nth == 1:
-            await visit.say(EMPTY_OK)
+            await visit.write(EMPTY_OK)
         else:
             end(visit)
 
-    async with serving(reply) as (server, transport):
+    async with serve_raw(reply) as (server, transport):
         body = b"{}" if method == "POST" else None
         first = await transport.send(method, f"{server.url}/1", HEADERS, body)
         second = await transport.send(method, f"{server.url}/2", HEADERS, body)
         await asyncio.sleep(0)
     assert first == Answer(200, b"{}")
-    assert isinstance(second, Silence)
+    assert isinstance(second, NoResponse)
     assert second.sent
-    assert [visit.line.split()[:2] for visit in server.visits] == [[method, "/1"], [method, "/2"]]
+    assert [visit.line.split()[:2] for visit in server.requests] == [[method, "/1"], [method, "/2"]]
     assert server.connections == 1
 
 
 @pytest.mark.parametrize("method", ["DELETE", "GET", "POST"])
 async def test_a_request_on_a_new_connection_that_drops_is_not_sent_again(method: str) -> None:
-    async with serving(saying()) as (server, transport):
+    async with serve_raw(reply_with()) as (server, transport):
         outcome = await transport.send(method, f"{server.url}/1", HEADERS, None)
-    assert isinstance(outcome, Silence)
+    assert isinstance(outcome, NoResponse)
     assert outcome.sent
-    assert len(server.visits) == 1
+    assert len(server.requests) == 1
 
 
 async def test_a_refused_connection_is_silence_and_nothing_was_sent() -> None:
-    async with serving(saying(EMPTY_OK)) as (server, _):
+    async with serve_raw(reply_with(EMPTY_OK)) as (server, _):
         pass
     async with HttpTransport() as transport:
         outcome = await transport.send("DELETE", f"{server.url}/?s={SECRET}", HEADERS, None)
-    assert isinstance(outcome, Silence)
+    assert isinstance(outcome, NoResponse)
     assert not outcome.sent
     assert_says_nothing_secret(outcome)
 
@@ -187,7 +189,7 @@ async def test_a_refused_connection_is_silence_and_nothing_was_sent() -> None:
 async def test_a_host_name_that_cannot_be_is_silence_and_nothing_was_sent(host: str) -> None:
     async with HttpTransport() as transport:
         outcome = await transport.send("GET", f"https://{host}/?s={SECRET}", HEADERS, None)
-    assert isinstance(outcome, Silence)
+    assert isinstance(outcome, NoResponse)
     assert not outcome.sent
     assert_says_nothing_secret(outcome)
 
@@ -202,7 +204,7 @@ async def test_a_server_without_tls_is_silence_and_nothing_was_sent() -> None:
     port = listening.sockets[0].getsockname()[1]
     async with listening, HttpTransport() as transport:
         outcome = await transport.send("GET", f"https://127.0.0.1:{port}/{SECRET}", HEADERS, None)
-    assert isinstance(outcome, Silence)
+    assert isinstance(outcome, NoResponse)
     assert not outcome.sent
     assert_says_nothing_secret(outcome)
 
@@ -210,9 +212,9 @@ async def test_a_server_without_tls_is_silence_and_nothing_was_sent() -> None:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_an_answer_and_is_not_followed(status: int) -> None:
     async with (
-        serving(saying(EMPTY_OK)) as (other, _),
-        serving(
-            saying(
+        serve_raw(reply_with(EMPTY_OK)) as (other, _),
+        serve_raw(
+            reply_with(
                 f"HTTP/1.1 {status} Moved\r\nLocation: {other.url}/elsewhere\r\n"
                 "Content-Length: 0\r\n\r\n".encode()
             )
@@ -220,8 +222,8 @@ async def test_a_redirect_is_an_answer_and_is_not_followed(status: int) -> None:
     ):
         outcome = await transport.send("GET", f"{server.url}/here", HEADERS, None)
         assert outcome == Answer(status, b"")
-        assert [visit.line for visit in server.visits] == ["GET /here HTTP/1.1"]
-        assert other.visits == []
+        assert [visit.line for visit in server.requests] == ["GET /here HTTP/1.1"]
+        assert other.requests == []
 
 
 def assert_says_nothing_secret(outcome: object) -> None:
@@ -257,7 +259,7 @@ async def test_a_broken_answer_is_silence_after_a_request_that_was_sent(
     parts: tuple[bytes, ...],
 ) -> None:
     outcome = await outcome_of(*parts)
-    assert isinstance(outcome, Silence)
+    assert isinstance(outcome, NoResponse)
     assert outcome.sent
     assert outcome.reason
     assert_says_nothing_secret(outcome)
@@ -280,20 +282,20 @@ async def test_an_answer_of_more_than_eight_megabytes_is_silence(packed: bool) -
         head += b"Content-Encoding: gzip\r\n"
     head += f"Content-Length: {len(body)}\r\n\r\n".encode()
     outcome = await outcome_of(head, body)
-    assert isinstance(outcome, Silence)
+    assert isinstance(outcome, NoResponse)
     assert outcome.sent
     assert_says_nothing_secret(outcome)
 
 
 async def test_an_answer_without_end_is_given_up_at_eight_megabytes() -> None:
-    async def reply(visit: Visit) -> None:
-        await visit.say(b"HTTP/1.1 200 OK\r\n\r\n")
+    async def reply(visit: RawRequest) -> None:
+        await visit.write(b"HTTP/1.1 200 OK\r\n\r\n")
         for _ in range(100):
-            await visit.say(b" " * MEGABYTE)
+            await visit.write(b" " * MEGABYTE)
 
-    async with serving(reply) as (server, transport):
+    async with serve_raw(reply) as (server, transport):
         outcome = await transport.send("GET", f"{server.url}/", HEADERS, None)
-    assert isinstance(outcome, Silence)
+    assert isinstance(outcome, NoResponse)
     assert outcome.sent
 
 
@@ -348,39 +350,39 @@ async def test_an_answer_in_chunks_and_gzip_is_put_together() -> None:
 
 async def test_cookies_are_not_kept_between_requests() -> None:
     answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: session=hush; Path=/\r\nContent-Length: 0\r\n\r\n"
-    async with serving(saying(answer, then=lambda visit: None)) as (server, transport):
+    async with serve_raw(reply_with(answer, then=lambda visit: None)) as (server, transport):
         for _ in range(2):
             await transport.send("GET", f"{server.url}/", HEADERS, None)
-    assert len(server.visits) == 2
-    assert all(b"cookie" not in visit.head.lower() for visit in server.visits)
+    assert len(server.requests) == 2
+    assert all(b"cookie" not in visit.head.lower() for visit in server.requests)
 
 
 async def test_a_header_cannot_smuggle_another_one() -> None:
-    async with serving(saying(EMPTY_OK)) as (server, transport):
+    async with serve_raw(reply_with(EMPTY_OK)) as (server, transport):
         headers = {"Authorization": "Zoho-oauthtoken x\r\nX-Smuggled: 1"}
         with suppress(ValueError):
             await transport.send("GET", f"{server.url}/", headers, None)
-    assert all(b"X-Smuggled" not in visit.head for visit in server.visits)
+    assert all(b"X-Smuggled" not in visit.head for visit in server.requests)
 
 
 async def test_requests_at_the_same_time_do_not_wait_for_each_other() -> None:
     waiting = asyncio.Semaphore(0)
 
-    async def reply(visit: Visit) -> None:
+    async def reply(visit: RawRequest) -> None:
         waiting.release()
-        if len(server.visits) < 30:
+        if len(server.requests) < 30:
             await everyone.wait()
         everyone.set()
-        await visit.say(EMPTY_OK)
+        await visit.write(EMPTY_OK)
         visit.hang_up()
 
     everyone = asyncio.Event()
-    async with serving(reply) as (server, transport):
+    async with serve_raw(reply) as (server, transport):
         outcomes = await asyncio.gather(
             *(transport.send("GET", f"{server.url}/{n}", HEADERS, None) for n in range(30))
         )
     assert outcomes == [Answer(200, b"{}")] * 30
-    assert len(server.visits) == 30
+    assert len(server.requests) == 30
 
 
 async def test_a_transport_that_is_not_open_says_so() -> None:

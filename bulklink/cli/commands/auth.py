@@ -9,11 +9,11 @@ import click
 
 from bulklink.cli.completion import ProfileName
 from bulklink.cli.connection import log_option
-from bulklink.cli.options import apply, option, output_options
+from bulklink.cli.options import combine_options, common_options, option
 from bulklink.cli.param_types import OneOf
 from bulklink.zoho.data_centres import DATA_CENTRES, ENVIRONMENTS
 
-_profile_option = option(
+_stored_profile_option = option(
     "--profile", type=ProfileName(), metavar="NAME", help="The profile's name; else default."
 )
 
@@ -33,8 +33,8 @@ def auth() -> None:
 
 
 @auth.command("login")
-@apply(
-    _profile_option,
+@combine_options(
+    _stored_profile_option,
     option(
         "--dc",
         type=OneOf(DATA_CENTRES, case_sensitive=False),
@@ -60,7 +60,7 @@ def auth() -> None:
     option("--force", is_flag=True, help="Replace a profile that is there without a question."),
 )
 @log_option
-@output_options
+@common_options
 def login(**options: Any) -> int:
     """Sign in, and store it as a profile: secrets in the system keyring.
 
@@ -75,18 +75,18 @@ def login(**options: Any) -> int:
       bulklink auth login --dc eu --stdin < self_client.json
     """
     del options["debug"]  # read where errors are shown
-    from bulklink.cli.commands.auth_login import login_with  # noqa: PLC0415 - not for --help
-    from bulklink.cli.request_log import log_to  # noqa: PLC0415 - not for --help
+    from bulklink.cli.commands.auth_login import login_profile  # noqa: PLC0415 - not for --help
+    from bulklink.cli.request_log import start_request_log  # noqa: PLC0415 - not for --help
 
-    log_to(options.pop("log"))
-    return login_with(**options)
+    start_request_log(options.pop("log"))
+    return login_profile(**options)
 
 
 @auth.command("status")
 @option("--profile", type=ProfileName(), metavar="NAME", help="Only this profile; else all.")
 @log_option
-@output_options
-def status(profile: str | None, log: Path | None, *, as_json: bool, debug: bool) -> int:
+@common_options
+def auth_status(profile: str | None, log: Path | None, *, as_json: bool, debug: bool) -> int:
     """Show what is stored, where, and whether it works. No secret is shown.
 
     Each profile costs one call, and an access token if none is kept. Exit code 0: all that are
@@ -99,17 +99,17 @@ def status(profile: str | None, log: Path | None, *, as_json: bool, debug: bool)
     """
     del debug  # read where errors are shown
     from bulklink.cli.commands.auth_status import show_status  # noqa: PLC0415 - not for --help
-    from bulklink.cli.request_log import log_to  # noqa: PLC0415 - not for --help
+    from bulklink.cli.request_log import start_request_log  # noqa: PLC0415 - not for --help
 
-    log_to(log)
+    start_request_log(log)
     return show_status(profile, as_json=as_json)
 
 
 @auth.command("logout")
-@_profile_option
+@_stored_profile_option
 @option("--force", is_flag=True, help="Remove it here even if it cannot be revoked at Zoho.")
 @log_option
-@output_options
+@common_options
 def logout(
     profile: str | None, log: Path | None, *, force: bool, as_json: bool, debug: bool
 ) -> int:
@@ -124,7 +124,7 @@ def logout(
     """
     del debug  # read where errors are shown
     from bulklink.cli.commands.auth_status import sign_out  # noqa: PLC0415 - not for --help
-    from bulklink.cli.request_log import log_to  # noqa: PLC0415 - not for --help
+    from bulklink.cli.request_log import start_request_log  # noqa: PLC0415 - not for --help
 
-    log_to(log)
+    start_request_log(log)
     return sign_out(profile, force=force, as_json=as_json)

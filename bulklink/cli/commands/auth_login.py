@@ -15,49 +15,43 @@ from bulklink.cli.console import note, warn
 from bulklink.cli.param_types import OneOf
 from bulklink.errors import ConfigError, ExitCode, NotConfirmedError
 from bulklink.ledger.records import timestamp
-from bulklink.operations.environment import Surroundings, real_surroundings
-from bulklink.profiles.profile import (
-    DEFAULT,
-    Place,
-    Profile,
-    ProfileOrg,
-    Profiles,
-    check_writable,
-    checked_name,
-    config_folder,
-)
-from bulklink.profiles.secrets import KeyringVault, place_for, vault_of
+from bulklink.operations.environment import Environment, real_environment
+from bulklink.profiles.names import DEFAULT_PROFILE, config_folder, normalize_profile_name
+from bulklink.profiles.profile import Profile, ProfileOrg, Profiles, SecretBackend, check_writable
+from bulklink.profiles.secrets import KeyringSecretStore, choose_secret_backend, secret_store_for
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.data_centres import DATA_CENTRES, ENVIRONMENTS, accounts_address, console_address
 from bulklink.zoho.error_policy import SCOPES
-from bulklink.zoho.sign_in import SelfClient, SignedIn, sign_in
+from bulklink.zoho.sign_in import SelfClient, SignInResult, sign_in
 from bulklink.zoho.tokens import TokenStore
 
-_NAMES = {
+_VARIABLES = {
     "client_id": "BULKLINK_CLIENT_ID",
     "client_secret": "BULKLINK_CLIENT_SECRET",
     "code": "BULKLINK_GRANT_CODE",
     "refresh_token": "BULKLINK_REFRESH_TOKEN",
 }
-_MOST_INPUT = 100_000
-Given = dict[str, str]
+_MAX_INPUT_BYTES = 100_000
+SignInInputs = dict[str, str]
 
 
-def given(client_id: str | None, *, stdin: bool) -> Given:
+def collect_inputs(client_id: str | None, *, stdin: bool) -> SignInInputs:
     """Return what standard input, options and environment give; input goes first."""
-    found = {key: os.environ.get(variable, "").strip() for key, variable in _NAMES.items()}
-    found["client_id"] = (client_id or "").strip()
-    if found["code"]:
-        found["refresh_token"] = ""
+    inputs = {key: os.environ.get(variable, "").strip() for key, variable in _VARIABLES.items()}
+    inputs["client_id"] = (client_id or "").strip()
+    if inputs["code"]:
+        inputs["refresh_token"] = ""
     if stdin:
-        told = _read(sys.stdin.buffer.read(_MOST_INPUT).decode("utf-8-sig", "replace"))
-        if told.get("code") or told.get("refresh_token"):
-            found |= {"code": "", "refresh_token": ""}
-        found |= told
-    return found
+        stdin_inputs = _parse_inputs(
+            sys.stdin.buffer.read(_MAX_INPUT_BYTES).decode("utf-8-sig", "replace")
+        )
+        if stdin_inputs.get("code") or stdin_inputs.get("refresh_token"):
+            inputs |= {"code": "", "refresh_token": ""}
+        inputs |= stdin_inputs
+    return inputs
 
 
-def _read(text: str) -> Given:
+def _parse_inputs(text: str) -> SignInInputs:
     """Read a JSON object or NAME=VALUE lines; what they hold beside is left alone.
 
     Raises:
@@ -68,72 +62,76 @@ def _read(text: str) -> Given:
     except (ValueError, RecursionError):
         pairs = (line.partition("=") for line in text.splitlines() if line.strip())
         content = {key.strip().lower(): value.strip() for key, _, value in pairs}
-    told = content if isinstance(content, dict) else {}
-    found = {key: told[key].strip() for key in _NAMES if isinstance(told.get(key), str)}
-    if not found:
+    fields = content if isinstance(content, dict) else {}
+    inputs = {key: fields[key].strip() for key in _VARIABLES if isinstance(fields.get(key), str)}
+    if not inputs:
         raise ConfigError(
-            f"It holds none of {', '.join(_NAMES)}.",
+            f"It holds none of {', '.join(_VARIABLES)}.",
             where="standard input",
             advice="Give a JSON object with them, or a NAME=VALUE line for each.",
         )
-    return found
+    return inputs
 
 
-def missing(brought: Given, *, can_ask: bool) -> list[str]:
+def missing_inputs(inputs: SignInInputs, *, can_ask: bool) -> list[str]:
     """Return what has to be asked for.
 
     Raises:
         ConfigError: if that is something, and nobody can be asked.
     """
-    needed = ["client_id", "client_secret"]
-    needed += [] if brought["refresh_token"] else ["code"]
-    lacking = [key for key in needed if not brought[key]]
-    if lacking and not can_ask:
+    required_keys = ["client_id", "client_secret"]
+    required_keys += [] if inputs["refresh_token"] else ["code"]
+    missing_keys = [key for key in required_keys if not inputs[key]]
+    if missing_keys and not can_ask:
         raise ConfigError(
-            f"To sign in, these are missing: {', '.join(lacking)}.",
-            where=", ".join(_NAMES[key] for key in lacking),
+            f"To sign in, these are missing: {', '.join(missing_keys)}.",
+            where=", ".join(_VARIABLES[key] for key in missing_keys),
             advice="Set them, or give them by --stdin, or sign in at a terminal.",
         )
-    return lacking
+    return missing_keys
 
 
-def self_client(brought: Given, lacking: list[str], place: Connection) -> SelfClient:
+def prompt_self_client(
+    inputs: SignInInputs, missing_keys: list[str], connection: Connection
+) -> SelfClient:
     """Return the self client's data, of which what is missing is asked for."""
-    asked = dict(brought)
-    if lacking:
-        _tell_steps(place, asked)
+    values = dict(inputs)
+    if missing_keys:
+        _print_instructions(connection, values)
     labels = {"client_id": "Client ID", "client_secret": "Client Secret", "code": "Code"}
-    for key in lacking:
+    for key in missing_keys:
         hidden = key == "client_secret"
         label = f"{labels[key]} (not shown)" if hidden else labels[key]
-        asked[key] = click.prompt(label, hide_input=hidden, err=True).strip()
+        values[key] = click.prompt(label, hide_input=hidden, err=True).strip()
     return SelfClient(
-        asked["client_id"],
-        asked["client_secret"],
-        asked["code"] or None,
-        asked["refresh_token"] or None,
+        values["client_id"],
+        values["client_secret"],
+        values["code"] or None,
+        values["refresh_token"] or None,
     )
 
 
-def _tell_steps(place: Connection, known: Mapping[str, str]) -> None:
+def _print_instructions(connection: Connection, inputs: Mapping[str, str]) -> None:
     """Say what to do in the console of the data centre."""
-    console = console_address(place.data_centre) if place.data_centre else "Zoho's API console"
+    console = (
+        console_address(connection.data_centre) if connection.data_centre else "Zoho's API console"
+    )
     note(f"1. Open {console} and choose Self Client (Create, the first time).")
-    if not known["client_id"] or not known["client_secret"]:
+    if not inputs["client_id"] or not inputs["client_secret"]:
         note("2. Client ID and Client Secret stand in its tab Client Secret.")
-    if not known["code"] and not known["refresh_token"]:
+    if not inputs["code"] and not inputs["refresh_token"]:
         note("3. In its tab Generate Code, paste these scopes, all in one line:")
         note(f"\n{','.join(SCOPES)}\n")
         note(
             "   Choose 10 minutes, write any description, press Create, and choose the CRM org"
-            f" ({place.environment})."
+            f" ({connection.environment})."
         )
 
 
-_ADDRESSES = ("BULKLINK_API_URL", "BULKLINK_ACCOUNTS_URL")
+_URL_VARIABLES = ("BULKLINK_API_URL", "BULKLINK_ACCOUNTS_URL")
 
 
-def login_with(
+def login_profile(
     *,
     profile: str | None,
     dc: str | None,
@@ -145,25 +143,25 @@ def login_with(
     as_json: bool,
 ) -> int:
     """Sign in as the options say, ask for what is missing, store it and return the exit code."""
-    name, profiles = checked_name(profile or DEFAULT), Profiles(config_folder())
+    name, profiles = normalize_profile_name(profile or DEFAULT_PROFILE), Profiles(config_folder())
     can_ask = sys.stdin.isatty() and sys.stderr.isatty() and not stdin
     check_writable(config_folder())
-    _check_free(name, profiles, force=force, can_ask=can_ask)
-    brought = given(client_id, stdin=stdin)
-    lacking = missing(brought, can_ask=can_ask)
-    place = _place(dc, environment, can_ask=can_ask)
-    kept_in = _place_of_secrets(plain_file=plain_file)
-    client = self_client(brought, lacking, place)
-    around = real_surroundings()
-    signed_in = anyio.run(_signed_in, place, client, around)
-    made = _stored(name, signed_in, kept_in, around)
-    for scope, lost in signed_in.lacking.items():
-        warn(f"The token has not the scope {scope}: {lost}.")
-    show_profile(name, made, as_json=as_json)
+    _confirm_replacement(name, profiles, force=force, can_ask=can_ask)
+    inputs = collect_inputs(client_id, stdin=stdin)
+    missing_keys = missing_inputs(inputs, can_ask=can_ask)
+    connection = _resolve_connection(dc, environment, can_ask=can_ask)
+    secret_backend = _select_secret_backend(plain_file=plain_file)
+    client = prompt_self_client(inputs, missing_keys, connection)
+    runtime = real_environment()
+    sign_in_result = anyio.run(_sign_in, connection, client, runtime)
+    stored_profile = _store_sign_in(name, sign_in_result, secret_backend, runtime)
+    for scope, consequence in sign_in_result.missing_scopes.items():
+        warn(f"The token has not the scope {scope}: {consequence}.")
+    show_profile(name, stored_profile, as_json=as_json)
     return ExitCode.OK
 
 
-def _check_free(name: str, profiles: Profiles, *, force: bool, can_ask: bool) -> None:
+def _confirm_replacement(name: str, profiles: Profiles, *, force: bool, can_ask: bool) -> None:
     """Let pass only what replaces no profile, or is meant to.
 
     Raises:
@@ -185,94 +183,100 @@ def _check_free(name: str, profiles: Profiles, *, force: bool, can_ask: bool) ->
         )
 
 
-def _place_of_secrets(*, plain_file: bool) -> Place:
+def _select_secret_backend(*, plain_file: bool) -> SecretBackend:
     """Return where secrets will be kept, and say so where it is not where they should be."""
-    trouble = None if plain_file else KeyringVault().trouble()
-    place = place_for(plain_file=plain_file, trouble=trouble, windows=os.name == "nt")
-    if trouble:
-        note(f"{trouble} The secrets will be kept in a file that only you can read.")
-    return place
+    unavailable_reason = None if plain_file else KeyringSecretStore().unavailable_reason()
+    backend = choose_secret_backend(
+        plain_file=plain_file, unavailable_reason=unavailable_reason, windows=os.name == "nt"
+    )
+    if unavailable_reason:
+        note(f"{unavailable_reason} The secrets will be kept in a file that only you can read.")
+    return backend
 
 
-def _place(dc: str | None, environment: str | None, *, can_ask: bool) -> Connection:
+def _resolve_connection(dc: str | None, environment: str | None, *, can_ask: bool) -> Connection:
     """Return where the CRM is, asked for where nothing tells.
 
     Raises:
         ConfigError: if that is not known, or something does not fit.
     """
-    addresses = {name: os.environ.get(name, "").strip() for name in _ADDRESSES}
-    unknown = dc is None and not addresses["BULKLINK_API_URL"]
-    if unknown and not can_ask:
+    urls = {name: os.environ.get(name, "").strip() for name in _URL_VARIABLES}
+    location_unknown = dc is None and not urls["BULKLINK_API_URL"]
+    if location_unknown and not can_ask:
         raise ConfigError(
             "It is not said where the org lives.",
             where="--dc, BULKLINK_DC",
             advice=f"Give its data centre, one of: {' '.join(DATA_CENTRES)}.",
         )
-    if unknown:
+    if location_unknown:
         note("Where does the org live? The address of the CRM tells: crm.zoho.eu is eu.")
         dc = click.prompt("Data centre", type=OneOf(DATA_CENTRES), err=True)
         if environment is None:
             environment = click.prompt(
                 "Environment", type=OneOf(ENVIRONMENTS), default="production", err=True
             )
-    return Connection.place_from(
-        {"BULKLINK_DC": dc or "", "BULKLINK_ENVIRONMENT": environment or "", **addresses}
+    return Connection.endpoint_from(
+        {"BULKLINK_DC": dc or "", "BULKLINK_ENVIRONMENT": environment or "", **urls}
     )
 
 
-async def _signed_in(place: Connection, client: SelfClient, around: Surroundings) -> SignedIn:
-    async with around.transport() as transport:
-        return await sign_in(place, client, transport, around.clock.wall)
+async def _sign_in(
+    connection: Connection, client: SelfClient, environment: Environment
+) -> SignInResult:
+    async with environment.transport() as transport:
+        return await sign_in(connection, client, transport, environment.clock.wall)
 
 
-def _stored(name: str, found: SignedIn, kept_in: Place, around: Surroundings) -> Profile:
+def _store_sign_in(
+    name: str, sign_in_result: SignInResult, secret_backend: SecretBackend, environment: Environment
+) -> Profile:
     """Store a sign-in: its secrets, its access token, and last the profile."""
     folder = config_folder()
-    profiles, place, org = Profiles(folder), found.connection, found.org
-    before = _before(name, profiles)
-    credentials = place.credentials
+    profiles, connection, org = Profiles(folder), sign_in_result.connection, sign_in_result.org
+    previous = _previous_profile(name, profiles)
+    credentials = connection.credentials
     if credentials is None:
         raise TypeError("a sign-in has credentials")
-    made = Profile(
+    profile = Profile(
         client_id=credentials.client_id,
-        secrets=kept_in,
-        data_centre=place.data_centre,
-        environment=place.environment,
-        api_url=place.api_url if place.api_url_given else None,
-        accounts_url=_named_accounts(place),
-        scopes=found.scopes,
-        signed_in=timestamp(around.clock.wall()),
+        secrets=secret_backend,
+        data_centre=connection.data_centre,
+        environment=connection.environment,
+        api_url=connection.api_url if connection.api_url_given else None,
+        accounts_url=_custom_accounts_url(connection),
+        scopes=sign_in_result.scopes,
+        signed_in=timestamp(environment.clock.wall()),
         org=ProfileOrg(org.id, org.name, org.type, org.paid_type),
-        options=before.options if before else {},
+        options=previous.options if previous else {},
     )
-    vault_of(kept_in, folder).save(name, credentials)
-    profiles.save(name, made)
-    if before and before.secrets is not kept_in:
-        _forget(name, before)
-    _keep_token(around.token_store, found)
-    return made
+    secret_store_for(secret_backend, folder).save(name, credentials)
+    profiles.save(name, profile)
+    if previous and previous.secrets is not secret_backend:
+        _remove_previous_secrets(name, previous)
+    _store_token(environment.token_store, sign_in_result)
+    return profile
 
 
-def _forget(name: str, before: Profile) -> None:
+def _remove_previous_secrets(name: str, previous: Profile) -> None:
     """Remove the secrets of a profile that was replaced from where they were."""
     try:
-        vault_of(before.secrets, config_folder()).remove(name)
+        secret_store_for(previous.secrets, config_folder()).remove(name)
     except ConfigError as error:
         warn(f"The former secrets may still be there: {error.message}")
 
 
-def _named_accounts(place: Connection) -> str | None:
+def _custom_accounts_url(connection: Connection) -> str | None:
     """Return the accounts server, where it is not the one of the data centre."""
-    usual = accounts_address(place.data_centre) if place.data_centre else None
-    return None if place.accounts_url == usual else place.accounts_url
+    default_url = accounts_address(connection.data_centre) if connection.data_centre else None
+    return None if connection.accounts_url == default_url else connection.accounts_url
 
 
-def _keep_token(store: TokenStore | None, found: SignedIn) -> None:
+def _store_token(store: TokenStore | None, sign_in_result: SignInResult) -> None:
     if store is not None:
-        store.save(found.connection, found.token)
+        store.save(sign_in_result.connection, sign_in_result.token)
 
 
-def _before(name: str, profiles: Profiles) -> Profile | None:
+def _previous_profile(name: str, profiles: Profiles) -> Profile | None:
     """Return the profile that is replaced, if there is one that can be read."""
     try:
         return profiles.load(name)

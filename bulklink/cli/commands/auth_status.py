@@ -10,66 +10,70 @@ from typing import Any
 import anyio
 import click
 
-from bulklink.cli.console import note, print_json, table, warn
+from bulklink.cli.console import format_table, note, print_json, warn
 from bulklink.errors import BulklinkError, ConfigError, ExitCode, RunStoppedError
 from bulklink.ledger.records import timestamp
-from bulklink.operations.environment import Surroundings, real_surroundings
-from bulklink.profiles.profile import DEFAULT, Profile, Profiles, checked_name, config_folder
-from bulklink.profiles.resolve import connection_stored
-from bulklink.profiles.secrets import vault_of
+from bulklink.operations.environment import Environment, real_environment
+from bulklink.profiles.names import DEFAULT_PROFILE, config_folder, normalize_profile_name
+from bulklink.profiles.profile import Profile, Profiles
+from bulklink.profiles.resolve import load_stored_connection
+from bulklink.profiles.secrets import secret_store_for
 from bulklink.zoho.connection import Connection
-from bulklink.zoho.health import Found, look
-from bulklink.zoho.oauth import Accounts
+from bulklink.zoho.health import ConnectionHealth, check_connection
+from bulklink.zoho.oauth import AccountsServer
 
-_ENVIRONMENT = ("BULKLINK_ACCESS_TOKEN", "BULKLINK_CLIENT_ID", "BULKLINK_REFRESH_TOKEN")
+_CREDENTIAL_VARIABLES = ("BULKLINK_ACCESS_TOKEN", "BULKLINK_CLIENT_ID", "BULKLINK_REFRESH_TOKEN")
 
 
 def show_profile(name: str, profile: Profile, *, as_json: bool) -> None:
     """Show a profile that was just made."""
-    entry = _entry(name, profile)
+    entry = _profile_entry(name, profile)
     if as_json:
         print_json(entry)
         return
-    click.secho(f"Signed in to {_org(entry)}.", fg="green")
-    click.echo(table(_rows(entry)))
-    named = "" if name == DEFAULT else f" --profile {name}"
-    click.echo(f"Try it: bulklink auth status{named}; then: bulklink link mapping.csv{named}")
+    click.secho(f"Signed in to {_format_org(entry)}.", fg="green")
+    click.echo(format_table(_profile_rows(entry)))
+    profile_option = "" if name == DEFAULT_PROFILE else f" --profile {name}"
+    click.echo(
+        f"Try it: bulklink auth status{profile_option}; then: bulklink link"
+        f" mapping.csv{profile_option}"
+    )
 
 
-def show_status(named: str | None, *, as_json: bool) -> int:
+def show_status(profile_name: str | None, *, as_json: bool) -> int:
     """Show one profile, or all, with whether each works; return the exit code."""
     profiles = Profiles(config_folder())
-    names = [checked_name(named)] if named else profiles.names()
-    if named and names[0] not in profiles.names():
-        raise profiles.unknown(names[0])
-    entries = anyio.run(_looked_at, names, profiles, real_surroundings())
-    set_there = [name for name in _ENVIRONMENT if os.environ.get(name, "").strip()]
-    if set_there:
-        note(f"The environment sets {', '.join(set_there)}: that goes before any profile.")
+    names = [normalize_profile_name(profile_name)] if profile_name else profiles.names()
+    if profile_name and names[0] not in profiles.names():
+        raise profiles.unknown_profile_error(names[0])
+    entries = anyio.run(_check_profiles, names, profiles, real_environment())
+    set_variables = [name for name in _CREDENTIAL_VARIABLES if os.environ.get(name, "").strip()]
+    if set_variables:
+        note(f"The environment sets {', '.join(set_variables)}: that goes before any profile.")
     if as_json:
         print_json({"profiles": entries})
     elif not entries:
         note("No profile is stored. `bulklink auth login` makes one.")
     for entry in [] if as_json else entries:
         click.secho(entry["profile"], bold=True)
-        click.echo(table(_rows(entry)))
-    works = bool(entries) and all(entry["works"] for entry in entries)
-    return ExitCode.OK if works else ExitCode.ROWS_NOT_DONE
+        click.echo(format_table(_profile_rows(entry)))
+    all_work = bool(entries) and all(entry["works"] for entry in entries)
+    return ExitCode.OK if all_work else ExitCode.ROWS_NOT_DONE
 
 
-def sign_out(named: str | None, *, force: bool, as_json: bool) -> int:
+def sign_out(profile_name: str | None, *, force: bool, as_json: bool) -> int:
     """Revoke and remove a profile; return the exit code."""
-    folder, around = config_folder(), real_surroundings()
-    name, profiles = checked_name(named or DEFAULT), Profiles(folder)
+    folder, environment = config_folder(), real_environment()
+    name, profiles = normalize_profile_name(profile_name or DEFAULT_PROFILE), Profiles(folder)
     profile = profiles.load(name)
     revoked, connection = True, None
     try:
-        connection = connection_stored(name, profile, folder)
-        anyio.run(_revoked, connection, around)
+        connection = load_stored_connection(name, profile, folder)
+        anyio.run(_revoke_token, connection, environment)
     except (ConfigError, RunStoppedError) as error:
         revoked = False
-        _check_unrevoked(name, error, force=force)
-    _removed(name, profile, connection, around, force=force)
+        _confirm_unrevoked_removal(name, error, force=force)
+    _remove_profile(name, profile, connection, environment, force=force)
     if as_json:
         print_json({"profile": name, "revoked": revoked, "removed": True})
     elif revoked:
@@ -84,31 +88,33 @@ def sign_out(named: str | None, *, force: bool, as_json: bool) -> int:
     return ExitCode.OK
 
 
-async def _looked_at(
-    names: list[str], profiles: Profiles, around: Surroundings
+async def _check_profiles(
+    names: list[str], profiles: Profiles, environment: Environment
 ) -> list[dict[str, Any]]:
     """Return what is to be said of each profile."""
     entries = []
-    async with around.transport() as transport:
+    async with environment.transport() as transport:
         for name in names:
             entry: dict[str, Any] = {"profile": name}
             try:
                 profile = profiles.load(name)
-                entry = _entry(name, profile)
-                connection = connection_stored(name, profile, config_folder())
-                if around.token_store is None:
+                entry = _profile_entry(name, profile)
+                connection = load_stored_connection(name, profile, config_folder())
+                if environment.token_store is None:
                     raise TypeError("a command has a store of tokens")
-                found = await look(connection, transport, around.token_store, around.clock.wall)
-                entry |= _outcome(found)
+                health = await check_connection(
+                    connection, transport, environment.token_store, environment.clock.wall
+                )
+                entry |= _health_entry(health)
             except ConfigError as error:
-                entry |= {"works": False, "token_ends": None, "problem": _problem(error)}
+                entry |= {"works": False, "token_ends": None, "problem": _problem_object(error)}
             entries.append(entry)
     return entries
 
 
-def _entry(name: str, profile: Profile) -> dict[str, Any]:
+def _profile_entry(name: str, profile: Profile) -> dict[str, Any]:
     """Return what is stored of a profile, without secrets."""
-    place = Connection.place_from(profile.variables())
+    connection = Connection.endpoint_from(profile.variables())
     return {
         "profile": name,
         "org": {
@@ -119,37 +125,37 @@ def _entry(name: str, profile: Profile) -> dict[str, Any]:
         },
         "data_centre": profile.data_centre,
         "environment": profile.environment,
-        "api_url": place.api_url,
-        "accounts_url": place.accounts_url,
+        "api_url": connection.api_url,
+        "accounts_url": connection.accounts_url,
         "client_id": profile.client_id,
         "secrets": str(profile.secrets),
-        "secrets_in": vault_of(profile.secrets, config_folder()).whereabouts(name),
+        "secrets_in": secret_store_for(profile.secrets, config_folder()).location(name),
         "scopes": list(profile.scopes),
         "options": profile.options,
         "signed_in": profile.signed_in,
     }
 
 
-def _outcome(found: Found) -> dict[str, Any]:
-    ends = None if found.ends_at is None else timestamp(found.ends_at)
-    problem = _problem(found.problem) if found.problem else None
-    told: dict[str, Any] = {"works": problem is None, "token_ends": ends, "problem": problem}
-    if found.org is not None and found.org.id:
-        org = found.org
-        told["org"] = {"id": org.id, "name": org.name, "type": org.type, "edition": org.paid_type}
-    return told
+def _health_entry(health: ConnectionHealth) -> dict[str, Any]:
+    token_ends = None if health.token_ends_at is None else timestamp(health.token_ends_at)
+    problem = _problem_object(health.problem) if health.problem else None
+    entry: dict[str, Any] = {"works": problem is None, "token_ends": token_ends, "problem": problem}
+    if health.org is not None and health.org.id:
+        org = health.org
+        entry["org"] = {"id": org.id, "name": org.name, "type": org.type, "edition": org.paid_type}
+    return entry
 
 
-def _problem(error: BulklinkError) -> dict[str, str]:
+def _problem_object(error: BulklinkError) -> dict[str, str]:
     return {"where": error.where, "message": error.message, "advice": error.advice}
 
 
-def _rows(entry: dict[str, Any]) -> dict[str, object]:
+def _profile_rows(entry: dict[str, Any]) -> dict[str, object]:
     """Return the lines of a profile for the screen."""
     rows: dict[str, object] = {}
     if "org" in entry:
         rows = {
-            "org": _org(entry),
+            "org": _format_org(entry),
             "data centre": f"{entry['data_centre'] or 'not named'}, {entry['environment']},"
             f" {entry['api_url']}",
             "client id": entry["client_id"],
@@ -157,36 +163,37 @@ def _rows(entry: dict[str, Any]) -> dict[str, object]:
             "scopes": "\n".join(entry["scopes"]).replace("\n", ", "),
         }
     if "works" in entry:
-        rows["works"] = _verdict(entry)
+        rows["works"] = _describe_health(entry)
     return rows
 
 
-def _verdict(entry: dict[str, Any]) -> str:
+def _describe_health(entry: dict[str, Any]) -> str:
     problem = entry["problem"]
     if problem:
         return click.style("no: ", fg="red") + f"{problem['message']} {problem['advice']}"
-    ends = datetime.fromisoformat(entry["token_ends"]).astimezone()
+    token_ends = datetime.fromisoformat(entry["token_ends"]).astimezone()
     return (
-        click.style("yes", fg="green") + f"; the access token lasts until {ends:%Y-%m-%d %H:%M %z}"
+        click.style("yes", fg="green")
+        + f"; the access token lasts until {token_ends:%Y-%m-%d %H:%M %z}"
     )
 
 
-def _org(entry: dict[str, Any]) -> str:
+def _format_org(entry: dict[str, Any]) -> str:
     org = entry["org"]
-    told = ", ".join(text for text in (org["type"], org["edition"]) if text)
+    details = ", ".join(text for text in (org["type"], org["edition"]) if text)
     name = org["name"] or "an org whose name cannot be read"
-    return f"{name} ({told})" if told else str(name)
+    return f"{name} ({details})" if details else str(name)
 
 
-async def _revoked(connection: Connection, around: Surroundings) -> None:
+async def _revoke_token(connection: Connection, environment: Environment) -> None:
     credentials = connection.credentials
     if credentials is None or connection.accounts_url is None:
         raise TypeError("a stored connection has credentials and an accounts server")
-    async with around.transport() as transport:
-        await Accounts(connection.accounts_url, transport).revoke(credentials.refresh_token)
+    async with environment.transport() as transport:
+        await AccountsServer(connection.accounts_url, transport).revoke(credentials.refresh_token)
 
 
-def _check_unrevoked(name: str, error: BulklinkError, *, force: bool) -> None:
+def _confirm_unrevoked_removal(name: str, error: BulklinkError, *, force: bool) -> None:
     """Let pass what cannot be revoked only if it is to be removed all the same.
 
     Raises:
@@ -202,15 +209,20 @@ def _check_unrevoked(name: str, error: BulklinkError, *, force: bool) -> None:
     raise error
 
 
-def _removed(
-    name: str, profile: Profile, connection: Connection | None, around: Surroundings, *, force: bool
+def _remove_profile(
+    name: str,
+    profile: Profile,
+    connection: Connection | None,
+    environment: Environment,
+    *,
+    force: bool,
 ) -> None:
     """Remove access token, secrets and profile."""
     folder = config_folder()
-    if connection is not None and around.token_store is not None:
-        around.token_store.remove(connection)
+    if connection is not None and environment.token_store is not None:
+        environment.token_store.remove(connection)
     try:
-        vault_of(profile.secrets, folder).remove(name)
+        secret_store_for(profile.secrets, folder).remove(name)
     except ConfigError as error:
         if not force:
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bulklink.cli.completion import SHELLS, script
+from bulklink.cli.completion import SHELLS, completion_script
 from bulklink.cli.param_types import OneOf
 
 
@@ -30,4 +30,4 @@ def completion(ctx: click.Context, /, shell: str) -> None:
       bulklink completion bash
       bulklink completion fish > ~/.config/fish/completions/bulklink.fish
     """
-    click.echo(script(shell, ctx.find_root().command), nl=False)
+    click.echo(completion_script(shell, ctx.find_root().command), nl=False)

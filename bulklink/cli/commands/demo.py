@@ -12,14 +12,14 @@ from typing import Any
 import click
 
 from bulklink.cli.console import note
-from bulklink.cli.options import output_options
+from bulklink.cli.options import common_options
 from bulklink.errors import BulklinkError
 
 _STOP_SECONDS = 10
 
 
 @click.command("demo")
-@output_options
+@common_options
 @click.pass_context
 def demo(ctx: click.Context, /, *, as_json: bool, debug: bool) -> int:
     """Link the emails of a sample mapping in a local CRM.
@@ -33,15 +33,15 @@ def demo(ctx: click.Context, /, *, as_json: bool, debug: bool) -> int:
     """
     del debug  # read where errors are shown
     from bulklink.cli.commands.send import run  # noqa: PLC0415 - not for --help
-    from bulklink.cli.run_summary import NO_STEPS  # noqa: PLC0415 - not for --help
+    from bulklink.cli.run_summary import HIDE_NEXT_STEPS  # noqa: PLC0415 - not for --help
 
     jobs = _jobs_folder()
-    with _emulator(jobs / "demo" / "world.json") as url:
+    with _run_emulator(jobs / "demo" / "world.json") as url:
         note(f"A local CRM serves a sample world at {url}.")
-        os.environ.update(_connection(url))
-        ctx.meta[NO_STEPS] = True  # they need the local CRM
-        words = [str(jobs / "demo.toml"), *(["--json"] if as_json else [])]
-        result: Any = run.main(words, standalone_mode=False, parent=ctx)
+        os.environ.update(_connection_variables(url))
+        ctx.meta[HIDE_NEXT_STEPS] = True  # they need the local CRM
+        args = [str(jobs / "demo.toml"), *(["--json"] if as_json else [])]
+        result: Any = run.main(args, standalone_mode=False, parent=ctx)
     note("The local CRM is stopped. The next thing to try: bulklink plan --help")
     return int(result)
 
@@ -53,7 +53,7 @@ def _jobs_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "jobs"
 
 
-def _connection(url: str) -> dict[str, str]:
+def _connection_variables(url: str) -> dict[str, str]:
     return {
         "BULKLINK_API_URL": url,
         "BULKLINK_ACCOUNTS_URL": url,
@@ -67,13 +67,13 @@ def _connection(url: str) -> dict[str, str]:
 
 
 @contextmanager
-def _emulator(world: Path) -> Iterator[str]:
+def _run_emulator(world: Path) -> Iterator[str]:
     """Serve a world in a process of its own, which a Ctrl-C at the terminal does not reach."""
     import subprocess  # noqa: PLC0415 - not for --help
 
     import orjson  # noqa: PLC0415 - not for --help
 
-    from bulklink.shell import typed  # noqa: PLC0415 - not for --help
+    from bulklink.shell import format_command  # noqa: PLC0415 - not for --help
 
     command = [sys.executable, "-m", "bulklink", "emulator", "--world", str(world)]
     with subprocess.Popen(  # noqa: S603 - our own command
@@ -84,7 +84,7 @@ def _emulator(world: Path) -> Iterator[str]:
             if not line:
                 raise BulklinkError(
                     "The local CRM did not start.",
-                    where=typed(*command),
+                    where=format_command(*command),
                     advice="Type that: it says why.",
                 )
             yield orjson.loads(line)["url"]

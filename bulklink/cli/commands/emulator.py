@@ -11,45 +11,45 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import click
 
-from bulklink.cli.options import output_options
-from bulklink.cli.param_types import Number, OneOf, Whole
-from bulklink.emulator.settings import Mixed, Settings, parse_mixed
+from bulklink.cli.options import common_options
+from bulklink.cli.param_types import Number, OneOf, WholeNumber
+from bulklink.emulator.settings import MixedAnswer, Settings, parse_mixed_answer
 from bulklink.errors import BadFileError, RefusedError, UsageError
 
 _Command = Callable[..., None]
 
 
-def _type_of(hint: Any) -> click.ParamType[Any]:
+def _param_type(hint: Any) -> click.ParamType[Any]:
     """Return how an option of this annotation is read from the command line."""
     choices = [arg for arg in get_args(hint) if arg is not NoneType]
     if get_origin(hint) is Literal:
         return OneOf([str(choice) for choice in choices])
     if hint is int or choices == [int]:
-        return Whole()
+        return WholeNumber()
     if hint is float:
         return Number()
     if choices and get_origin(choices[0]) is Literal:
-        return _type_of(choices[0])
+        return _param_type(choices[0])
     return click.STRING
 
 
-def _behaviour(command: _Command) -> _Command:
+def _setting_options(command: _Command) -> _Command:
     """Give a command an option for each setting of the emulator."""
     hints = get_type_hints(Settings)
     for setting in reversed(dataclasses.fields(Settings)):
-        plain = isinstance(setting.default, str | int | float)
+        has_default = isinstance(setting.default, str | int | float)
         option = click.option(
             "--" + setting.name.replace("_", "-"),
-            type=_type_of(hints[setting.name]),
-            default=setting.default if plain else None,
-            show_default=plain,
+            type=_param_type(hints[setting.name]),
+            default=setting.default if has_default else None,
+            show_default=has_default,
             help=setting.metadata["help"],
         )
         command = option(command)
     return command
 
 
-def _settings(options: dict[str, Any]) -> Settings:
+def _parse_settings(options: dict[str, Any]) -> Settings:
     """Make the settings of the options that were given.
 
     Raises:
@@ -61,7 +61,7 @@ def _settings(options: dict[str, Any]) -> Settings:
             values[name] = tuple(part.strip() for part in values[name].split(",") if part.strip())
     try:
         if "mixed_answer" in values:
-            values["mixed_answer"] = _mixed(values["mixed_answer"])
+            values["mixed_answer"] = _parse_mixed_answer(values["mixed_answer"])
         return Settings(**values)
     except ValueError as error:
         raise UsageError(
@@ -71,9 +71,9 @@ def _settings(options: dict[str, Any]) -> Settings:
         ) from None
 
 
-def _mixed(text: str) -> Mixed:
+def _parse_mixed_answer(text: str) -> MixedAnswer:
     try:
-        return parse_mixed(text)
+        return parse_mixed_answer(text)
     except ValueError as error:
         raise ValueError(f"--mixed-answer: {error}") from None
 
@@ -84,7 +84,7 @@ def _mixed(text: str) -> Mixed:
 )
 @click.option(
     "--port",
-    type=Whole(0, 65535),
+    type=WholeNumber(0, 65535),
     default=0,
     help="The port to serve on; without it, a free one.",
 )
@@ -102,8 +102,8 @@ def _mixed(text: str) -> Mixed:
     metavar="KIND[,NAME=VALUE…]",
     help="A fault on order, such as lost-answer,op=link,share=0.05,seed=7; repeatable.",
 )
-@_behaviour
-@output_options
+@_setting_options
+@common_options
 def emulator(
     host: str,
     port: int,
@@ -134,19 +134,21 @@ def emulator(
     from bulklink.emulator.server import check_loopback, serve  # noqa: PLC0415
     from bulklink.emulator.worldfile import WorldError, load_world  # noqa: PLC0415
 
-    settings = _settings(options)
-    with _told(ValueError, UsageError, "--host", "Use 127.0.0.1."):
+    settings = _parse_settings(options)
+    with _translate_error(ValueError, UsageError, "--host", "Use 127.0.0.1."):
         check_loopback(host)
-    with _told(FaultError, UsageError, "--fault", "docs/emulator.md lists the faults."):
-        ordered = [parse_fault(text) for text in faults]
-    with _told(WorldError, BadFileError, str(world_file), "docs/emulator.md describes the file."):
+    with _translate_error(FaultError, UsageError, "--fault", "docs/emulator.md lists the faults."):
+        parsed_faults = [parse_fault(text) for text in faults]
+    with _translate_error(
+        WorldError, BadFileError, str(world_file), "docs/emulator.md describes the file."
+    ):
         world = load_world(world_file) if world_file else builtin_world()
-    with _told(OSError, UsageError, f"{host}:{port}", "Choose another --port, or none."):
-        serve(world, settings, ordered, host=host, port=port)
+    with _translate_error(OSError, UsageError, f"{host}:{port}", "Choose another --port, or none."):
+        serve(world, settings, parsed_faults, host=host, port=port)
 
 
 @contextlib.contextmanager
-def _told(
+def _translate_error(
     caught: type[Exception], raised: type[RefusedError], where: str, advice: str
 ) -> Iterator[None]:
     """Turn an error of the emulator into one that a person reads and that exits with 2."""

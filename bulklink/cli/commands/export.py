@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from bulklink.cli.completion import RunPath
-from bulklink.cli.console import note, print_json, table
-from bulklink.cli.options import option, output_options
-from bulklink.cli.output_file import file_options, output_options_of, target_of
-from bulklink.cli.param_types import Lines, OneOf
+from bulklink.cli.console import format_table, note, print_json
+from bulklink.cli.options import common_options, option
+from bulklink.cli.output_file import output_file_arguments, output_file_options, output_target
+from bulklink.cli.param_types import LineSeparatedText, OneOf
 from bulklink.errors import ExitCode
 
 _STATUSES = ("done", "unchanged", "failed", "in_doubt", "rejected", "duplicate", "pending")
@@ -19,7 +19,7 @@ _STATUSES = ("done", "unchanged", "failed", "in_doubt", "rejected", "duplicate",
 
 @click.command("export")
 @click.argument("run", type=RunPath())
-@file_options
+@output_file_options
 @option(
     "--status",
     "statuses",
@@ -30,12 +30,12 @@ _STATUSES = ("done", "unchanged", "failed", "in_doubt", "rejected", "duplicate",
 @option(
     "--code",
     "codes",
-    type=Lines(),
+    type=LineSeparatedText(),
     multiple=True,
     metavar="CODE",
     help="Only rows with this code; may be given several times.",
 )
-@output_options
+@common_options
 def export(run: Path, output: str, *, as_json: bool, **options: Any) -> int:
     """Write the results of RUN joined to your own columns.
 
@@ -50,20 +50,25 @@ def export(run: Path, output: str, *, as_json: bool, **options: Any) -> int:
     """
     from bulklink.operations.export import export as write  # noqa: PLC0415 - not for --help
 
-    told = write(
+    result = write(
         run,
-        target_of(output, as_json=as_json),
+        output_target(output, as_json=as_json),
         status=options["statuses"],
         code=options["codes"],
-        **output_options_of(options),
+        **output_file_arguments(options),
     )
-    if told.ids_only:
+    if result.ids_only:
         note("The columns of this run were forgotten: ids and results alone are left.")
     if as_json:
-        said = {"file": output, "format": told.format, "rows": told.rows, "counts": told.counts}
-        print_json(said | {"exit_code": 0})
+        content = {
+            "file": output,
+            "format": result.format,
+            "rows": result.rows,
+            "counts": result.counts,
+        }
+        print_json(content | {"exit_code": 0})
     else:
-        note(f"{told.rows:,} rows written{'' if output == '-' else f' to {output}'}")
-        if told.counts:
-            note(table(told.counts))
+        note(f"{result.rows:,} rows written{'' if output == '-' else f' to {output}'}")
+        if result.counts:
+            note(format_table(result.counts))
     return ExitCode.OK

@@ -9,28 +9,28 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulklink.cli.completion import FileName
-from bulklink.cli.connection import connection_from, connection_options
-from bulklink.cli.console import note, print_json, show_error, table
+from bulklink.cli.connection import connection_from_options, connection_options
+from bulklink.cli.console import format_table, note, print_json, show_error
 from bulklink.cli.options import (
-    apply,
     column_option,
+    combine_options,
+    common_options,
     credit_options,
     delimiter_option,
     encoding_option,
     option,
-    output_options,
     pace_options,
     progress_option,
     quiet_option,
 )
-from bulklink.cli.output_file import file_options, output_options_of, target_of
+from bulklink.cli.output_file import output_file_arguments, output_file_options, output_target
 
 if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
-    from bulklink.operations.fetch import Fetched
+    from bulklink.operations.fetch import FetchResult
 
-_MOST_SHOWN = 20
-_TABLES = ("from_mapping", "columns", "delimiter", "encoding")
+_MAX_CONTACTS_SHOWN = 20
+_MAPPING_OPTIONS = ("from_mapping", "columns", "delimiter", "encoding")
 
 
 @click.command("fetch")
@@ -42,9 +42,9 @@ _TABLES = ("from_mapping", "columns", "delimiter", "encoding")
     metavar="FILE",
     help="The contacts of a mapping, or of any table with a column contact_id; repeatable.",
 )
-@apply(file_options, column_option, delimiter_option, encoding_option)
-@apply(
-    connection_options, pace_options, credit_options, progress_option, quiet_option, output_options
+@combine_options(output_file_options, column_option, delimiter_option, encoding_option)
+@combine_options(
+    connection_options, pace_options, credit_options, progress_option, quiet_option, common_options
 )
 def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: Any) -> int:
     """Write the emails of CONTACTS to a file, with their deals.
@@ -60,57 +60,61 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
       bulklink fetch @contacts.txt -o emails.xlsx
       bulklink fetch --from-mapping mapping.csv -o emails.parquet
     """
-    from bulklink.cli.arguments import pace_of  # noqa: PLC0415 - not for --help
-    from bulklink.cli.progress import on_screen  # noqa: PLC0415 - not for --help
+    from bulklink.cli.arguments import pace_arguments  # noqa: PLC0415 - not for --help
+    from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
     from bulklink.operations.fetch import fetch as read  # noqa: PLC0415 - not for --help
 
-    target = target_of(output, as_json=as_json)
-    connection, pace = connection_from(options), pace_of(options)
-    told, reason = on_screen(
-        lambda watch, stopping: read(
+    target = output_target(output, as_json=as_json)
+    connection, pace = connection_from_options(options), pace_arguments(options)
+    result, reason = run_with_progress(
+        lambda callbacks, stop: read(
             contacts,
             target,
             connection,
-            **{name: options[name] for name in _TABLES},
-            **output_options_of(options),
-            watch=watch,
-            stopping=stopping,
+            **{name: options[name] for name in _MAPPING_OPTIONS},
+            **output_file_arguments(options),
+            callbacks=callbacks,
+            stop=stop,
             **pace,
         ),
-        options | _screen(output, options["progress"]),
+        options | _progress_override(output, options["progress"]),
     )
-    _show(told, reason, output, as_json=as_json)
-    return told.exit_code
+    _show_result(result, reason, output, as_json=as_json)
+    return result.exit_code
 
 
-def _screen(output: str, progress: str) -> dict[str, str]:
+def _progress_override(output: str, progress: str) -> dict[str, str]:
     """Draw nothing where the rows themselves go to the terminal."""
-    rows_are_seen = output == "-" and sys.stdout.isatty()
-    return {"progress": "lines"} if rows_are_seen and progress != "none" else {}
+    rows_on_terminal = output == "-" and sys.stdout.isatty()
+    return {"progress": "lines"} if rows_on_terminal and progress != "none" else {}
 
 
-def _show(told: Fetched, reason: RunStoppedError | None, output: str, *, as_json: bool) -> None:
+def _show_result(
+    result: FetchResult, reason: RunStoppedError | None, output: str, *, as_json: bool
+) -> None:
     import msgspec  # noqa: PLC0415 - not for --help
 
     if reason is not None:
         show_error(reason, as_json=False)
-    for line in _unread(told):
+    for line in _unread_lines(result):
         note(line)
     if as_json:
-        print_json({"file": output, **msgspec.to_builtins(told)})
+        print_json({"file": output, **msgspec.to_builtins(result)})
         return
     counts = {
-        "contacts": told.contacts,
-        "read": told.read,
-        "could not be read": told.unread,
-        "emails": told.emails,
-        "on no deal": told.on_no_deal,
-        "deal not told": told.not_told,
-        "left out, without a message id": told.nameless,
+        "contacts": result.contacts,
+        "read": result.read,
+        "could not be read": result.unread,
+        "emails": result.emails,
+        "on no deal": result.on_no_deal,
+        "deal not told": result.not_told,
+        "left out, without a message id": result.nameless,
     }
-    note(table({name: n for name, n in counts.items() if n or name in ("contacts", "emails")}))
+    note(
+        format_table({name: n for name, n in counts.items() if n or name in ("contacts", "emails")})
+    )
     if reason is not None:
-        if output == "-" or not told.read:
+        if output == "-" or not result.read:
             note("Not finished: nothing is kept.")
         else:
             note(f"Not finished: what was read is in {output}.fetching; the same command goes on.")
@@ -118,8 +122,8 @@ def _show(told: Fetched, reason: RunStoppedError | None, output: str, *, as_json
         note(f"Written to {output}")
 
 
-def _unread(told: Fetched) -> Iterator[str]:
-    for one in told.unread_contacts[:_MOST_SHOWN]:
-        yield f"contact {one.contact_id}: {one.code}: {one.message}"
-    if told.unread > _MOST_SHOWN:
-        yield f"… and {told.unread - _MOST_SHOWN:,} more contacts that could not be read"
+def _unread_lines(result: FetchResult) -> Iterator[str]:
+    for contact in result.unread_contacts[:_MAX_CONTACTS_SHOWN]:
+        yield f"contact {contact.contact_id}: {contact.code}: {contact.message}"
+    if result.unread > _MAX_CONTACTS_SHOWN:
+        yield f"… and {result.unread - _MAX_CONTACTS_SHOWN:,} more contacts that could not be read"

@@ -8,14 +8,14 @@ import click
 
 from bulklink.cli.completion import RunPath
 from bulklink.cli.console import print_json
-from bulklink.cli.options import option, output_options
+from bulklink.cli.options import common_options, option
 from bulklink.errors import ExitCode
 
 
 @click.command("forget")
 @click.argument("run", type=RunPath())
 @option("--force", is_flag=True, help="Also where the run has not reached its end.")
-@output_options
+@common_options
 def forget(run: Path, *, force: bool, as_json: bool, debug: bool) -> int:
     """Drop your columns, names and answers from RUN, for good.
 
@@ -32,12 +32,12 @@ def forget(run: Path, *, force: bool, as_json: bool, debug: bool) -> int:
 
     from bulklink.operations.forget import forget as drop  # noqa: PLC0415 - not for --help
 
-    told = drop(run, force=force)
+    result = drop(run, force=force)
     if as_json:
-        said = msgspec.to_builtins(told)
-        print_json({"run_dir": str(run), "forgotten": said, "exit_code": 0})
+        content = msgspec.to_builtins(result)
+        print_json({"run_dir": str(run), "forgotten": content, "exit_code": 0})
     else:
         click.echo(f"Columns, names and answers of {run} are dropped; ids and results are left.")
-        click.echo(f"  plan    {told.plan_before} is now {told.plan_after}")
-        click.echo(f"  ledger  {told.ledger_before} is now {told.ledger_after}")
+        click.echo(f"  plan    {result.plan_before} is now {result.plan_after}")
+        click.echo(f"  ledger  {result.ledger_before} is now {result.ledger_after}")
     return ExitCode.OK

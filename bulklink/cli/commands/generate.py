@@ -8,18 +8,20 @@ from typing import Literal
 import click
 
 from bulklink.cli.console import print_json
-from bulklink.cli.options import output_options
-from bulklink.cli.param_types import Number, OneOf, Whole
+from bulklink.cli.options import common_options
+from bulklink.cli.param_types import Number, OneOf, WholeNumber
 from bulklink.errors import ExitCode, UsageError
 
 _SHARE = Number(0, 1)
-_COUNT = Whole(min=1)
+_COUNT = WholeNumber(min=1)
 
 
 @click.command("generate")
 @click.option("--messages", type=_COUNT, required=True, help="Emails in the world.")
 @click.option("--contacts", type=_COUNT, required=True, help="Contacts in the world.")
-@click.option("--seed", type=Whole(), default=1, show_default=True, help="Same seed, same bytes.")
+@click.option(
+    "--seed", type=WholeNumber(), default=1, show_default=True, help="Same seed, same bytes."
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -60,15 +62,17 @@ _COUNT = Whole(min=1)
 @click.option("--conflicts", type=_SHARE, default=0.0, help="Share wanted on two deals.")
 @click.option("--invalid", type=Number(0, 10), default=0.0, help="Broken rows, as a share of all.")
 @click.option("--names-missing", type=_SHARE, default=0.0, help="Share of rows without names.")
-@click.option("--id-length", type=Whole(), default=19, show_default=True, help="Digits of an id.")
+@click.option(
+    "--id-length", type=WholeNumber(), default=19, show_default=True, help="Digits of an id."
+)
 @click.option(
     "--message-id-length",
-    type=Whole(),
+    type=WholeNumber(),
     default=64,
     show_default=True,
     help="Characters of a message id.",
 )
-@output_options
+@common_options
 def generate(
     out: Path, kind: str, *, force: bool, as_json: bool, debug: bool, **recipe: float
 ) -> int:
@@ -87,30 +91,30 @@ def generate(
     from bulklink.emulator.synthetic import Recipe  # noqa: PLC0415 - not for --help
 
     try:
-        made = Recipe(**recipe)  # type: ignore[arg-type]
+        world_recipe = Recipe(**recipe)  # type: ignore[arg-type]
     except ValueError as error:
         raise UsageError(
             f"{error}.",
             where="bulklink generate",
             advice="`bulklink generate --help` lists the knobs.",
         ) from None
-    form: Literal["csv", "jsonl"] = "jsonl" if kind == "jsonl" else "csv"
-    there = [out / name for name in writer.file_names(form) if (out / name).exists()]
-    if there and not force:
+    file_format: Literal["csv", "jsonl"] = "jsonl" if kind == "jsonl" else "csv"
+    existing = [out / name for name in writer.file_names(file_format) if (out / name).exists()]
+    if existing and not force:
         raise UsageError(
             "The file is there already.",
-            where=str(there[0]),
+            where=str(existing[0]),
             advice="Add --force, or name another --out.",
         )
     try:
-        writer.generate(made, out, form)
+        writer.generate(world_recipe, out, file_format)
     except OSError as error:
         raise UsageError(
             f"It cannot be written: {error.strerror or error}.",
             where=str(out),
             advice="Name a folder that you may write to, on a disk with room.",
         ) from None
-    files = [str(out / name) for name in writer.file_names(form)]
+    files = [str(out / name) for name in writer.file_names(file_format)]
     if as_json:
         print_json({"files": files, "exit_code": 0})
     else:

@@ -9,17 +9,17 @@ from typing import Any
 import click
 
 from bulklink.cli.console import note, print_json, warn
-from bulklink.cli.options import option, output_options, runs_dir_option
+from bulklink.cli.options import common_options, option, runs_dir_option
 from bulklink.errors import ExitCode
 
-_SHOWN = 200
+_MAX_TEXT_LENGTH = 200
 
 
 @click.command("history")
 @click.argument("message_id")
 @option("--contact", metavar="CONTACT_ID", help="Only as an email of this contact.")
 @runs_dir_option
-@output_options
+@common_options
 def history(
     message_id: str, runs_dir: Path, *, contact: str | None, as_json: bool, debug: bool
 ) -> int:
@@ -41,76 +41,79 @@ def history(
 
     events = told_of(message_id.strip(), runs_dir, contact_id=contact, warn=warn)
     if as_json:
-        told = [_flat(msgspec.to_builtins(event)) for event in events]
-        print_json({"message_id": message_id.strip(), "events": told, "exit_code": 0})
+        event_objects = [_flatten(msgspec.to_builtins(event)) for event in events]
+        print_json({"message_id": message_id.strip(), "events": event_objects, "exit_code": 0})
         return ExitCode.OK
     if not events:
         note(f"No run below {runs_dir} knows this email.")
-    _show(events)
+    _print_events(events)
     return ExitCode.OK
 
 
-def _flat(event: dict[str, Any]) -> dict[str, Any]:
+def _flatten(event: dict[str, Any]) -> dict[str, Any]:
     """Put the rest of a line beside what every event has; what does not concern it is left out."""
-    told: dict[str, Any] = event.pop("told")
-    return {key: value for key, value in event.items() if value is not None} | told
+    details: dict[str, Any] = event.pop("details")
+    return {key: value for key, value in event.items() if value is not None} | details
 
 
-def _show(events: Sequence[Any]) -> None:
+def _print_events(events: Sequence[Any]) -> None:
     run_dir = ""
     for event in events:
         if event.run_dir != run_dir:
             run_dir = event.run_dir
             undo = f" (undo of {event.undo_of})" if event.undo_of else ""
             click.secho(run_dir + undo, bold=True)
-        click.echo(f"  {event.ts}  row {event.row}: {_sentence(event)}")
+        click.echo(f"  {event.ts}  row {event.row}: {_describe_event(event)}")
 
 
-def _sentence(event: Any) -> str:
-    told = event.told
+def _describe_event(event: Any) -> str:
+    details = event.details
     match event.event:
         case "planned":
-            return f"planned: {event.op}{_to(event.deal_id)}, contact {event.contact_id}"
+            return f"planned: {event.op}{_format_target(event.deal_id)}, contact {event.contact_id}"
         case "call":
-            again = f", attempt {told['attempt']}" if told.get("attempt", 1) > 1 else ""
-            others = f" of {event.emails} emails" if event.emails > 1 else ""
-            return f"call {told['call']}: {event.sent}{others}{again}"
+            attempt_text = (
+                f", attempt {details['attempt']}" if details.get("attempt", 1) > 1 else ""
+            )
+            batch_text = f" of {event.emails} emails" if event.emails > 1 else ""
+            return f"call {details['call']}: {event.sent}{batch_text}{attempt_text}"
         case "unsent":
-            return f"call {told['call']} did not leave: the run was stopped"
+            return f"call {details['call']} did not leave: the run was stopped"
         case "answer":
-            status = f"HTTP {told['http_status']} " if told["http_status"] else ""
-            return f"answer to call {told['call']}: {status}{_short(told['body'])}"
+            status = f"HTTP {details['http_status']} " if details["http_status"] else ""
+            return f"answer to call {details['call']}: {status}{_truncate(details['body'])}"
         case "snapshot":
-            return f"was on {_deal(told.get('previous_deal_id'), told.get('previous_deal_name'))}"
+            deal_id, name = details.get("previous_deal_id"), details.get("previous_deal_name")
+            return f"was on {_format_deal(deal_id, name)}"
         case "step":
             return "is off its deal"
         case _:
-            return _verdict(told)
+            return _describe_result(details)
 
 
-def _verdict(told: dict[str, Any]) -> str:
-    parts = [told["status"], told["code"] or "", _short(told["message"] or "")]
-    if "duplicate_of" in told:
-        parts.append(f"of row {told['duplicate_of']}")
-    if "previous_deal_id" in told:
-        name = told.get("previous_deal_name")
-        parts.append(f"(before: {_deal(told['previous_deal_id'], name)})")
-    if "current_deal_id" in told:
-        parts.append(f"(now: {_deal(told['current_deal_id'], None)})")
+def _describe_result(details: dict[str, Any]) -> str:
+    parts = [details["status"], details["code"] or "", _truncate(details["message"] or "")]
+    if "duplicate_of" in details:
+        parts.append(f"of row {details['duplicate_of']}")
+    if "previous_deal_id" in details:
+        name = details.get("previous_deal_name")
+        parts.append(f"(before: {_format_deal(details['previous_deal_id'], name)})")
+    if "current_deal_id" in details:
+        parts.append(f"(now: {_format_deal(details['current_deal_id'], None)})")
     return " ".join(part for part in parts if part)
 
 
-def _to(deal_id: str | None) -> str:
+def _format_target(deal_id: str | None) -> str:
     return f" to deal {deal_id}" if deal_id else ""
 
 
-def _deal(deal_id: str | None, name: str | None) -> str:
+def _format_deal(deal_id: str | None, name: str | None) -> str:
     if deal_id is None:
         return "no deal"
     return f"deal {deal_id}" + (f" ({name})" if name else "")
 
 
-def _short(text: str) -> str:
+def _truncate(text: str) -> str:
     """Show the beginning of a text in one line."""
     line = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
-    return line if len(line) <= _SHOWN else line[:_SHOWN] + "…"
+    return line if len(line) <= _MAX_TEXT_LENGTH else line[:_MAX_TEXT_LENGTH] + "…"

@@ -11,11 +11,11 @@ import click
 
 from bulklink.cli.completion import FileName
 from bulklink.cli.options import (
-    apply,
+    combine_options,
+    common_options,
     credit_options,
     mapping_options,
     option,
-    output_options,
     pace_options,
     plan_options,
     progress_option,
@@ -23,14 +23,14 @@ from bulklink.cli.options import (
     run_dir_option,
     snapshot_options,
 )
-from bulklink.cli.param_types import Number, OneOf, Whole
+from bulklink.cli.param_types import Number, OneOf, WholeNumber
 from bulklink.errors import ExitCode
 
 
 @click.command("plan")
 @click.argument("mapping", nargs=-1, required=True, type=FileName())
 @option("--op", type=OneOf(["link", "unlink", "relink"]), help="What is done with each row.")
-@apply(mapping_options, plan_options, snapshot_options, pace_options, credit_options)
+@combine_options(mapping_options, plan_options, snapshot_options, pace_options, credit_options)
 @run_dir_option
 @option(
     "--latency",
@@ -41,7 +41,7 @@ from bulklink.errors import ExitCode
 )
 @option(
     "--users",
-    type=Whole(1, 1_000_000),
+    type=WholeNumber(1, 1_000_000),
     default=1,
     show_default=True,
     help="Licensed users of the org, who add to its credits a day; with --edition.",
@@ -52,7 +52,7 @@ from bulklink.errors import ExitCode
     metavar="FILE",
     help="Emails that bulklink fetch wrote, in any format: tell what the mapping would change.",
 )
-@apply(progress_option, quiet_option, output_options)
+@combine_options(progress_option, quiet_option, common_options)
 def plan(mapping: tuple[str, ...], run_dir: Path | None, **options: Any) -> int:
     """Check MAPPING and say what it will cost; nothing is sent.
 
@@ -66,25 +66,25 @@ def plan(mapping: tuple[str, ...], run_dir: Path | None, **options: Any) -> int:
       bulklink plan --op link mapping.csv --run-dir approved
       bulklink plan --op relink mapping.csv --compare-with emails.csv
     """
-    from bulklink.cli.arguments import job_of  # noqa: PLC0415 - not for --help
+    from bulklink.cli.arguments import job_from_options  # noqa: PLC0415 - not for --help
 
-    job = job_of(mapping, options | {"run_dir": run_dir})
+    job = job_from_options(mapping, options | {"run_dir": run_dir})
     settings = {name: options[name] for name in ("latency", "users", "compare_with")}
-    return show_plan(job, options, **settings)
+    return plan_and_show(job, options, **settings)
 
 
-def show_plan(job: Any, options: Mapping[str, Any], **settings: Any) -> int:
+def plan_and_show(job: Any, options: Mapping[str, Any], **settings: Any) -> int:
     """Plan a job, show what it will cost and return the exit code."""
-    from bulklink.cli.plan_summary import show_plan_report  # noqa: PLC0415 - not for --help
-    from bulklink.cli.progress import planned  # noqa: PLC0415 - not for --help
+    from bulklink.cli.plan_summary import show_plan_result  # noqa: PLC0415 - not for --help
+    from bulklink.cli.progress import plan_with_progress  # noqa: PLC0415 - not for --help
     from bulklink.operations.plan import plan as plan_job  # noqa: PLC0415 - not for --help
 
-    known = bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
-    report = planned(
-        lambda watch, stop: plan_job(
-            job, module_known=known, warn=watch.warn, stop=stop, **settings
+    module_known = bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
+    result = plan_with_progress(
+        lambda callbacks, stop: plan_job(
+            job, module_known=module_known, warn=callbacks.on_warning, plan_stop=stop, **settings
         ),
         options,
     )
-    show_plan_report(report, as_json=options["as_json"])
-    return ExitCode.ROWS_NOT_DONE if report.rejected else ExitCode.OK
+    show_plan_result(result, as_json=options["as_json"])
+    return ExitCode.ROWS_NOT_DONE if result.rejected else ExitCode.OK

@@ -8,8 +8,8 @@ import click
 
 from bulklink.cli.completion import FileName, RunPath
 from bulklink.cli.console import note, print_json
-from bulklink.cli.options import option, output_options
-from bulklink.cli.output_file import target_of
+from bulklink.cli.options import common_options, option
+from bulklink.cli.output_file import output_target
 from bulklink.errors import ExitCode
 
 
@@ -29,7 +29,7 @@ from bulklink.errors import ExitCode
     help="Write the page there instead of RUN/report.html; - is standard output.",
 )
 @option("--force", is_flag=True, help="Replace a file that is there; RUN/report.html always is.")
-@output_options
+@common_options
 def report(
     run: Path,
     output: str | None,
@@ -55,13 +55,13 @@ def report(
     del debug  # read where errors are shown
     from bulklink.operations.report.write import report as write  # noqa: PLC0415 - not for --help
 
-    to = None if output is None else target_of(output, as_json=as_json)
-    told = write(run, to, counts_only=counts_only, force=force)
+    target = None if output is None else output_target(output, as_json=as_json)
+    result = write(run, target, counts_only=counts_only, force=force)
     if as_json:
-        said = {"report": told.path, "bytes": told.bytes, "counts_only": counts_only}
-        print_json(said | {"exit_code": 0})
-    elif told.path is not None:
-        click.echo(told.path)
+        content = {"report": result.path, "bytes": result.bytes, "counts_only": counts_only}
+        print_json(content | {"exit_code": 0})
+    elif result.path is not None:
+        click.echo(result.path)
         if not counts_only:
             note("It has ids and names: --counts-only makes one that is safe to send on.")
     return ExitCode.OK

@@ -8,25 +8,27 @@ from typing import Any
 import click
 
 from bulklink.cli.completion import RunPath
-from bulklink.cli.connection import connection_from, connection_options
+from bulklink.cli.connection import connection_from_options, connection_options
 from bulklink.cli.options import (
-    apply,
     canary_option,
+    combine_options,
+    common_options,
+    display_options,
     limit_options,
     option,
-    output_options,
-    watch_options,
 )
 
-_options = apply(connection_options, limit_options, watch_options, output_options)
-_run = click.argument("run", type=RunPath())
+_resume_options = combine_options(
+    connection_options, limit_options, display_options, common_options
+)
+_run_argument = click.argument("run", type=RunPath())
 
 
 @click.command("apply")
-@_run
+@_run_argument
 @option("--expect", metavar="DIGEST", help="Refuse a plan with another digest than this.")
 @canary_option
-@_options
+@_resume_options
 def apply_plan(run: Path, expect: str | None, **options: Any) -> int:
     """Send exactly the plan that `bulklink plan --run-dir` sealed.
 
@@ -43,12 +45,12 @@ def apply_plan(run: Path, expect: str | None, **options: Any) -> int:
 
     from bulklink.operations.resume import apply as send_plan  # noqa: PLC0415 - not for --help
 
-    return _go_on(partial(send_plan, expect=expect), run, options)
+    return _continue_run(partial(send_plan, expect=expect), run, options)
 
 
 @click.command("resume")
-@_run
-@_options
+@_run_argument
+@_resume_options
 def resume(run: Path, **options: Any) -> int:
     """Go on with RUN after it stopped, was killed or lost power.
 
@@ -61,13 +63,13 @@ def resume(run: Path, **options: Any) -> int:
     """
     from bulklink.operations.resume import resume as go_on  # noqa: PLC0415 - not for --help
 
-    return _go_on(go_on, run, options)
+    return _continue_run(go_on, run, options)
 
 
 @click.command("retry")
-@_run
+@_run_argument
 @option("--code", metavar="CODE", help="Send again only rows with this code.")
-@_options
+@_resume_options
 def retry(run: Path, code: str | None, **options: Any) -> int:
     """Send again what failed or is in doubt in RUN.
 
@@ -83,16 +85,18 @@ def retry(run: Path, code: str | None, **options: Any) -> int:
 
     from bulklink.operations.resume import retry as send_again  # noqa: PLC0415 - not for --help
 
-    return _go_on(partial(send_again, code=code), run, options)
+    return _continue_run(partial(send_again, code=code), run, options)
 
 
-def _go_on(work: Any, run: Path, options: dict[str, Any]) -> int:
-    from bulklink.cli.arguments import limits_of  # noqa: PLC0415 - not for --help
-    from bulklink.cli.progress import watched  # noqa: PLC0415 - not for --help
+def _continue_run(operation: Any, run: Path, options: dict[str, Any]) -> int:
+    from bulklink.cli.arguments import limit_arguments  # noqa: PLC0415 - not for --help
+    from bulklink.cli.progress import run_and_show  # noqa: PLC0415 - not for --help
 
-    connection = connection_from(options)
-    limits = limits_of(options)
-    return watched(
-        lambda watch, stopping: work(run, connection, watch=watch, stopping=stopping, **limits),
+    connection = connection_from_options(options)
+    limits = limit_arguments(options)
+    return run_and_show(
+        lambda callbacks, stop: operation(
+            run, connection, callbacks=callbacks, stop=stop, **limits
+        ),
         options,
     )

@@ -8,38 +8,38 @@ from typing import Any
 import click
 
 from bulklink.cli.completion import FileName
-from bulklink.cli.connection import connection_from, connection_options
+from bulklink.cli.connection import connection_from_options, connection_options
 from bulklink.cli.options import (
-    apply,
+    combine_options,
+    common_options,
     mapping_options,
-    output_options,
     plan_options,
     send_options,
     snapshot_options,
 )
 from bulklink.errors import UsageError
 
-_all_options = apply(
+_all_options = combine_options(
     mapping_options,
     plan_options,
     snapshot_options,
     connection_options,
     send_options,
-    output_options,
+    common_options,
 )
 
 
-def _command(op: str, text: str) -> click.Command:
+def _send_command(op: str, text: str) -> click.Command:
     @click.command(op, help=text)
     @click.argument("mapping", nargs=-1, required=True, type=FileName())
     @_all_options
     def command(mapping: tuple[str, ...], **options: Any) -> int:
-        return _send(mapping, options | {"op": op})
+        return _plan_or_run(mapping, options | {"op": op})
 
     return command
 
 
-link = _command(
+link = _send_command(
     "link",
     """Link the emails of MAPPING, each to its deal.
 
@@ -53,7 +53,7 @@ link = _command(
       bulklink link mapping.csv --only accept=yes --on-invalid skip
     """,
 )
-unlink = _command(
+unlink = _send_command(
     "unlink",
     """Unlink the emails of MAPPING from whatever deal each is on.
 
@@ -66,7 +66,7 @@ unlink = _command(
       bulklink unlink mapping.csv
     """,
 )
-relink = _command(
+relink = _send_command(
     "relink",
     """Move the emails of MAPPING, each to the wanted deal.
 
@@ -100,33 +100,33 @@ def run(ctx: click.Context, /, job: tuple[str, ...], **options: Any) -> int:
       bulklink run job.toml
       bulklink run mixed.csv
     """
-    from bulklink.cli.arguments import with_job_file  # noqa: PLC0415 - not for --help
+    from bulklink.cli.arguments import apply_job_file  # noqa: PLC0415 - not for --help
 
     files = [name for name in job if name.lower().endswith(".toml")]
     if files and len(job) > 1:
         raise UsageError(
             "A job file stands alone.", where=files[0], advice="Its key mapping names mappings."
         )
-    mappings = with_job_file(Path(files[0]), ctx, options) if files else job
-    return _send(mappings, options)
+    mappings = apply_job_file(Path(files[0]), ctx, options) if files else job
+    return _plan_or_run(mappings, options)
 
 
-def _send(mappings: tuple[str, ...], options: dict[str, Any]) -> int:
-    from bulklink.cli.arguments import job_of  # noqa: PLC0415 - not for --help
-    from bulklink.cli.commands.plan import show_plan  # noqa: PLC0415 - not for --help
+def _plan_or_run(mappings: tuple[str, ...], options: dict[str, Any]) -> int:
+    from bulklink.cli.arguments import job_from_options  # noqa: PLC0415 - not for --help
+    from bulklink.cli.commands.plan import plan_and_show  # noqa: PLC0415 - not for --help
 
-    job = job_of(mappings, options)
+    job = job_from_options(mappings, options)
     if options["dry_run"]:
-        return show_plan(job, options)
+        return plan_and_show(job, options)
     return _run_job(job, options)
 
 
 def _run_job(job: Any, options: dict[str, Any]) -> int:
-    from bulklink.cli.progress import watched  # noqa: PLC0415 - not for --help
+    from bulklink.cli.progress import run_and_show  # noqa: PLC0415 - not for --help
     from bulklink.operations.run import run as run_to_end  # noqa: PLC0415 - not for --help
 
-    connection = connection_from(options)
-    return watched(
-        lambda watch, stopping: run_to_end(job, connection, watch=watch, stopping=stopping),
+    connection = connection_from_options(options)
+    return run_and_show(
+        lambda callbacks, stop: run_to_end(job, connection, callbacks=callbacks, stop=stop),
         options,
     )

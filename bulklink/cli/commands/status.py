@@ -9,7 +9,7 @@ import click
 
 from bulklink.cli.completion import RunPath
 from bulklink.cli.console import warn
-from bulklink.cli.options import option, output_options, runs_dir_option
+from bulklink.cli.options import common_options, option, runs_dir_option
 from bulklink.errors import ExitCode
 
 
@@ -21,7 +21,7 @@ from bulklink.errors import ExitCode
     help="Recompute the hashes of plan and ledger and the accounting; exit 1 if any differs.",
 )
 @runs_dir_option
-@output_options
+@common_options
 def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool, debug: bool) -> int:
     """Show where RUN stands, or all runs.
 
@@ -39,16 +39,25 @@ def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool, debu
     from bulklink.cli.run_summary import show_run, show_runs  # noqa: PLC0415 - not for --help
     from bulklink.runs.status import status, statuses  # noqa: PLC0415 - not for --help
 
-    summaries = [status(run)] if run is not None else statuses(runs_dir, warn=warn)
-    proofs = [_proof(summary.run_dir) for summary in summaries] if check else []
+    results = [status(run)] if run is not None else statuses(runs_dir, warn=warn)
+    check_results = [_check_run(result.run_dir) for result in results] if check else []
     if run is not None:
-        show_run(summaries[0], None, as_json=as_json, proof=proofs[0] if proofs else None)
+        show_run(
+            results[0],
+            None,
+            as_json=as_json,
+            check_result=check_results[0] if check_results else None,
+        )
     else:
-        show_runs(summaries, as_json=as_json, proofs=proofs)
-    return ExitCode.OK if all(proof.ok for proof in proofs) else ExitCode.ROWS_NOT_DONE
+        show_runs(results, as_json=as_json, check_results=check_results)
+    return (
+        ExitCode.OK
+        if all(check_result.ok for check_result in check_results)
+        else ExitCode.ROWS_NOT_DONE
+    )
 
 
-def _proof(run: str) -> Any:
-    from bulklink.operations.check import prove  # noqa: PLC0415 - only with --check
+def _check_run(run: str) -> Any:
+    from bulklink.operations.check import check_run  # noqa: PLC0415 - only with --check
 
-    return prove(run)
+    return check_run(run)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulklink.cli.completion import RunPath
-from bulklink.cli.connection import connection_from, connection_options
+from bulklink.cli.connection import connection_from_options, connection_options
 from bulklink.cli.console import note, print_json
 from bulklink.cli.options import (
-    apply,
+    combine_options,
+    common_options,
     memory_option,
     option,
-    output_options,
     plan_options,
     send_options,
 )
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     help="Take back links too that might not be the run's: those that a read settled after a lost"
     " answer, or that are in doubt, without a snapshot.",
 )
-@apply(plan_options, memory_option, connection_options, send_options, output_options)
+@combine_options(plan_options, memory_option, connection_options, send_options, common_options)
 def undo(run: Path, **options: Any) -> int:
     """Put every email that RUN changed back as it was.
 
@@ -48,66 +48,66 @@ def undo(run: Path, **options: Any) -> int:
       bulklink undo runs/20261122T101500Z-link-3f2a --dry-run
       bulklink undo runs/20261122T101500Z-link-3f2a
     """
-    from bulklink.cli.arguments import sending_of  # noqa: PLC0415 - not for --help
+    from bulklink.cli.arguments import send_arguments  # noqa: PLC0415 - not for --help
 
-    sending = sending_of(options)
+    arguments = send_arguments(options)
     if options["dry_run"]:
-        return _plan(run, sending, options)
-    return _undo(run, sending, options)
+        return _show_undo_plan(run, arguments, options)
+    return _run_undo(run, arguments, options)
 
 
-def _plan(run: Path, sending: SendOptions, options: dict[str, Any]) -> int:
-    from bulklink.cli.plan_summary import show_plan_report  # noqa: PLC0415 - not for --help
-    from bulklink.cli.progress import planned  # noqa: PLC0415 - not for --help
+def _show_undo_plan(run: Path, arguments: SendOptions, options: dict[str, Any]) -> int:
+    from bulklink.cli.plan_summary import show_plan_result  # noqa: PLC0415 - not for --help
+    from bulklink.cli.progress import plan_with_progress  # noqa: PLC0415 - not for --help
     from bulklink.operations.undo import plan_undo  # noqa: PLC0415 - not for --help
 
-    known = bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
-    report = planned(
-        lambda watch, stop: plan_undo(
+    module_known = bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
+    result = plan_with_progress(
+        lambda callbacks, stop: plan_undo(
             run,
             include_settled=options["include_settled"],
-            module_known=known,
-            tell=note,
-            stop=stop,
-            **sending,
+            module_known=module_known,
+            warn=note,
+            plan_stop=stop,
+            **arguments,
         ),
         options,
     )
-    if not report.rows:
+    if not result.rows:
         note(f"{run} changed nothing: there is nothing to undo.")
-    show_plan_report(report, as_json=options["as_json"], snapshot_is_choice=False)
-    return ExitCode.ROWS_NOT_DONE if report.rejected else ExitCode.OK
+    show_plan_result(result, as_json=options["as_json"], snapshot_optional=False)
+    return ExitCode.ROWS_NOT_DONE if result.rejected else ExitCode.OK
 
 
-def _undo(run: Path, sending: SendOptions, options: dict[str, Any]) -> int:
-    from bulklink.cli.progress import on_screen  # noqa: PLC0415 - not for --help
+def _run_undo(run: Path, arguments: SendOptions, options: dict[str, Any]) -> int:
+    from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
     from bulklink.cli.run_summary import show_run  # noqa: PLC0415 - not for --help
     from bulklink.operations.undo import undo as take_back  # noqa: PLC0415 - not for --help
 
-    connection = connection_from(options)
-    summary, reason = on_screen(
-        lambda watch, stopping: take_back(
+    connection = connection_from_options(options)
+    result, reason = run_with_progress(
+        lambda callbacks, stop: take_back(
             run,
             connection,
             include_settled=options["include_settled"],
-            tell=note,
-            watch=watch,
-            stopping=stopping,
-            **sending,
+            warn=note,
+            callbacks=callbacks,
+            stop=stop,
+            **arguments,
         ),
         options,
     )
-    if summary is None:
-        return _nothing(run, as_json=options["as_json"])
-    show_run(summary, reason, as_json=options["as_json"])
-    return int(summary.exit_code or 0)
+    if result is None:
+        return _show_nothing_to_undo(run, as_json=options["as_json"])
+    show_run(result, reason, as_json=options["as_json"])
+    return int(result.exit_code or 0)
 
 
-def _nothing(run: Path, *, as_json: bool) -> int:
+def _show_nothing_to_undo(run: Path, *, as_json: bool) -> int:
     """Show that there was nothing to undo, as a run without rows."""
-    from bulklink.operations.undo import NO_RUN  # noqa: PLC0415 - not for --help
+    from bulklink.operations.undo import EMPTY_UNDO  # noqa: PLC0415 - not for --help
 
     note(f"{run} changed nothing: there is nothing to undo.")
     if as_json:
-        print_json(NO_RUN)
+        print_json(EMPTY_UNDO)
     return ExitCode.OK

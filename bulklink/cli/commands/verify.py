@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulklink.cli.completion import RunPath
-from bulklink.cli.connection import connection_from, connection_options
-from bulklink.cli.console import note, print_json, show_error, table
+from bulklink.cli.connection import connection_from_options, connection_options
+from bulklink.cli.console import format_table, note, print_json, show_error
 from bulklink.cli.options import (
-    apply,
+    combine_options,
+    common_options,
     credit_options,
     option,
-    output_options,
     pace_options,
     progress_option,
     quiet_option,
     settle_after_option,
 )
-from bulklink.cli.param_types import NumberOr, Whole
+from bulklink.cli.param_types import NumberOrWord, WholeNumber
 
 if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
-    from bulklink.operations.verify_run import Bound, Shown, Verification
+    from bulklink.operations.verify_run import FindingDetail, SampleBound, VerifyResult
 
-_MOST_PAGES = 10_000_000
-_ASKED = ("in_doubt", "sample", "seed", "read_pages")
+_MAX_PAGES = 10_000_000
+_VERIFY_OPTIONS = ("in_doubt", "sample", "seed", "read_pages")
 
 
 @click.command("verify")
@@ -36,32 +36,32 @@ _ASKED = ("in_doubt", "sample", "seed", "read_pages")
 @option("--in-doubt", is_flag=True, help="Look at the emails in doubt: where are they now?")
 @option(
     "--sample",
-    type=Whole(1),
+    type=WholeNumber(1),
     metavar="N",
     help="Draw N emails, and tell how many of all may be wrong at most.",
 )
 @option(
     "--seed",
-    type=Whole(0),
+    type=WholeNumber(0),
     default=1,
     show_default=True,
     help="Which emails --sample draws: the same seed draws the same.",
 )
 @option(
     "--read-pages",
-    type=NumberOr("all", whole=True, most=_MOST_PAGES),
+    type=NumberOrWord("all", whole=True, maximum=_MAX_PAGES),
     default="all",
     show_default=True,
     help="Most pages of a contact's emails that are read, 10 emails each.",
 )
-@apply(
+@combine_options(
     connection_options,
     pace_options,
     credit_options,
     settle_after_option,
     progress_option,
     quiet_option,
-    output_options,
+    common_options,
 )
 def verify(run: Path, **options: Any) -> int:
     """Read back where the emails of RUN are, against its ledger.
@@ -76,95 +76,98 @@ def verify(run: Path, **options: Any) -> int:
       bulklink verify runs/20261122T101500Z-link-3f2a --sample 299
       bulklink verify runs/20261122T101500Z-link-3f2a --in-doubt
     """
-    from bulklink.cli.arguments import pace_of  # noqa: PLC0415 - not for --help
-    from bulklink.cli.progress import on_screen  # noqa: PLC0415 - not for --help
+    from bulklink.cli.arguments import pace_arguments  # noqa: PLC0415 - not for --help
+    from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
     from bulklink.operations.verify import verify as hold_against  # noqa: PLC0415 - not for --help
 
-    connection, pace = connection_from(options), pace_of(options)
-    told, reason = on_screen(
-        lambda watch, stopping: hold_against(
+    connection, pace = connection_from_options(options), pace_arguments(options)
+    result, reason = run_with_progress(
+        lambda callbacks, stop: hold_against(
             run,
             connection,
-            **{name: options[name] for name in _ASKED},
-            watch=watch,
-            stopping=stopping,
+            **{name: options[name] for name in _VERIFY_OPTIONS},
+            callbacks=callbacks,
+            stop=stop,
             **pace,
         ),
         options,
     )
-    _show(told, reason, as_json=options["as_json"])
-    return told.exit_code
+    _show_result(result, reason, as_json=options["as_json"])
+    return result.exit_code
 
 
-def _show(told: Verification, reason: RunStoppedError | None, *, as_json: bool) -> None:
+def _show_result(result: VerifyResult, reason: RunStoppedError | None, *, as_json: bool) -> None:
     import msgspec  # noqa: PLC0415 - not for --help
 
     if reason is not None:
         show_error(reason, as_json=False)
-    for one in told.shown:
-        note(_sentence(one))
+    for detail in result.shown:
+        note(_describe_finding(detail))
     if as_json:
-        content = msgspec.to_builtins(told)
+        content = msgspec.to_builtins(result)
         del content["shown"]
         print_json(content)
         return
-    for line in _summary(told):
+    for line in _summary_lines(result):
         click.echo(line)
 
 
-def _sentence(one: Shown) -> str:
-    claim, found = one.claim, one.found
-    email = f"row {claim.row}: contact {claim.contact_id}, message {claim.message_id}"
-    said = f"{claim.status} {claim.code}" if claim.code else claim.status
-    recorded = f"{_deal(claim.deal_id)} ({said} at {claim.ts})"
-    if one.finding in ("not-listed", "not-read"):
-        return f"{email}: {one.finding}; recorded {recorded}"
-    name = f" ({found.name})" if found and found.name else ""
-    is_on = f"{_deal(found.id if found else None)}{name}"
-    if one.finding in ("as-wanted", "not-as-wanted"):
-        return f"{email}: in doubt since {claim.ts}; wanted {_deal(claim.deal_id)}, it is {is_on}"
-    return f"{email}: recorded {recorded}, it is {is_on}"
+def _describe_finding(detail: FindingDetail) -> str:
+    expected, actual_deal = detail.expected, detail.actual_deal
+    email = f"row {expected.row}: contact {expected.contact_id}, message {expected.message_id}"
+    status = f"{expected.status} {expected.code}" if expected.code else expected.status
+    recorded = f"{_format_deal(expected.deal_id)} ({status} at {expected.ts})"
+    if detail.finding in ("not-listed", "not-read"):
+        return f"{email}: {detail.finding}; recorded {recorded}"
+    name = f" ({actual_deal.name})" if actual_deal and actual_deal.name else ""
+    current_deal = f"{_format_deal(actual_deal.id if actual_deal else None)}{name}"
+    if detail.finding in ("as-wanted", "not-as-wanted"):
+        wanted = _format_deal(expected.deal_id)
+        return f"{email}: in doubt since {expected.ts}; wanted {wanted}, it is {current_deal}"
+    return f"{email}: recorded {recorded}, it is {current_deal}"
 
 
-def _deal(deal_id: str | None) -> str:
+def _format_deal(deal_id: str | None) -> str:
     return f"on deal {deal_id}" if deal_id else "on no deal"
 
 
-def _summary(told: Verification) -> Iterator[str]:
+def _summary_lines(result: VerifyResult) -> Iterator[str]:
     counts = {
-        "checked": told.checked,
-        "as recorded": told.as_recorded,
-        "different": told.different,
-        "as wanted": told.as_wanted,
-        "not as wanted": told.not_as_wanted,
-        "on no page": told.not_listed,
-        "not read": told.not_read,
+        "checked": result.checked,
+        "as recorded": result.as_recorded,
+        "different": result.different,
+        "as wanted": result.as_wanted,
+        "not as wanted": result.not_as_wanted,
+        "on no page": result.not_listed,
+        "not read": result.not_read,
     }
-    always = ("checked", "as recorded", "different")
-    yield table({name: count for name, count in counts.items() if count or name in always})
-    if told.others:
-        others = ", ".join(f"{n:,} {name}" for name, n in told.others.items())
-        yield f"Seen beside them, and no part of the sample: {others}."
-    if told.sample is not None:
-        yield _bound(told.as_recorded, told.sample)
-    calls = told.calls
+    always_shown = ("checked", "as recorded", "different")
+    yield format_table(
+        {name: count for name, count in counts.items() if count or name in always_shown}
+    )
+    if result.others:
+        other_counts = ", ".join(f"{n:,} {name}" for name, n in result.others.items())
+        yield f"Seen beside them, and no part of the sample: {other_counts}."
+    if result.sample is not None:
+        yield _format_bound(result.as_recorded, result.sample)
+    calls = result.calls
     yield (
         f"Calls: {calls['read']:,} read, {calls['lookup']:,} look-up,"
         f" {calls['retried']:,} of them again."
     )
-    yield f"Findings: {Path(told.run_dir) / 'verify.jsonl'}"
+    yield f"Findings: {Path(result.run_dir) / 'verify.jsonl'}"
 
 
-def _bound(as_recorded: int, bound: Bound) -> str:
+def _format_bound(as_recorded: int, bound: SampleBound) -> str:
     return (
         f"{as_recorded:,} of {bound.drawn:,} as recorded: at most"
-        f" {_percent(bound.wrong_at_most, bound.population)} wrong"
+        f" {_format_percent(bound.wrong_at_most, bound.population)} wrong"
         f" ({bound.wrong_at_most:,} of {bound.population:,}) at"
         f" {bound.confidence:.0%} confidence."
     )
 
 
-def _percent(part: int, whole: int) -> str:
+def _format_percent(part: int, whole: int) -> str:
     """Return a share with two digits, rounded up: it is a bound."""
     if not part:
         return "0 %"

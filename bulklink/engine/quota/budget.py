@@ -9,53 +9,53 @@ import msgspec
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.ledger.records import timestamp
 
-_TO_FIND_OUT = 3
+_ASSUMED_LEFT = 3
 """Credits believed to be left where nobody knows: enough for any call and what must follow it."""
 
 
-class Limits(msgspec.Struct, frozen=True):
+class CreditLimits(msgspec.Struct, frozen=True):
     """What an invocation may spend.
 
-    `most` is for the invocation alone, `a_day` for all runs on the org in 24 hours, `reserve` is
-    what must be left of the org's credits. `untold` is what all runs may spend in 24 hours as long
-    as the CRM does not tell what is left. None is no limit.
+    `per_invocation` is for the invocation alone, `per_day` for all runs on the org in 24 hours,
+    `reserve` is what must be left of the org's credits. `per_day_if_unreported` is what all runs
+    may spend in 24 hours as long as the CRM does not tell what is left. None is no limit.
     """
 
-    most: int | None = None
-    a_day: int | None = None
+    per_invocation: int | None = None
+    per_day: int | None = None
     reserve: int = 0
-    untold: int | None = None
+    per_day_if_unreported: int | None = None
 
 
-class Short(Enum):
+class Shortage(Enum):
     """Which credits are too few for what is asked."""
 
-    OF_INVOCATION = auto()
-    OF_ORG = auto()
-    OF_DAY = auto()
+    INVOCATION = auto()
+    ORG = auto()
+    DAY = auto()
 
 
-class Hold:
+class Reservation:
     """Credits set aside to finish the relinks of a contact, and whether some are to be finished.
 
     Attributes:
         amount: credits.
-        torn: whether emails of the contact are between the halves of a relink.
+        has_detached: whether emails of the contact are between the halves of a relink.
     """
 
-    __slots__ = ("amount", "torn")
+    __slots__ = ("amount", "has_detached")
 
     def __init__(self) -> None:
         self.amount = 0
-        self.torn = False
+        self.has_detached = False
 
     @property
-    def open(self) -> bool:
+    def is_pending(self) -> bool:
         """Whether there are relinks that must be finished before the contact may wait."""
-        return self.torn or self.amount > 0
+        return self.has_detached or self.amount > 0
 
 
-class Book:
+class Budget:
     """The credits of an invocation.
 
     A credit is taken for a call before its line is written, and sent when the call leaves; one
@@ -64,177 +64,189 @@ class Book:
     Attributes:
         limits: what may be spent.
         sent: calls that left.
-        taken: credits of calls that have not left yet.
-        aside: credits set aside.
+        unsent: credits of calls that have not left yet.
+        reserved: credits set aside.
         granted: credits of the day that are counted there and neither taken nor set aside; below
             0 where calls had to be made that are not counted there yet.
-        finished: calls to finish relinks, beyond what was set aside for them.
-        left_from: how many calls may have left in all by what the CRM said is left; None where
+        unreserved_finishes: calls to finish relinks, beyond what was set aside for them.
+        org_call_limit: how many calls may have left in all by what the CRM said is left; None where
             it said nothing.
-        day_from: how many calls may have left in all by the day's limit, as it was last looked at;
-            None where there is none.
+        day_call_limit: how many calls may have left in all by the day's limit, as it was last
+            looked at; None where there is none.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: CreditLimits) -> None:
         self.limits = limits
         self.sent = 0
-        self.taken = 0
-        self.aside = 0
+        self.unsent = 0
+        self.reserved = 0
         self.granted = 0
-        self.finished = 0
-        self.left_from: int | None = None
-        self.day_from: int | None = None
-        self._told_by = 0
-        self._asking = False
+        self.unreserved_finishes = 0
+        self.org_call_limit: int | None = None
+        self.day_call_limit: int | None = None
+        self._reported_by = 0
+        self._recheck_pending = False
 
     @property
-    def left(self) -> int | None:
+    def org_left(self) -> int | None:
         """What the org has left by the last header, less all that was promised since."""
-        return None if self.left_from is None else self.left_from - self._promised
+        return None if self.org_call_limit is None else self.org_call_limit - self._committed
 
     @property
-    def told_left(self) -> int | None:
+    def reported_left(self) -> int | None:
         """What the org has left as the CRM said; None where it did not, or too long ago."""
-        if self.left_from is None or self._asking:
+        if self.org_call_limit is None or self._recheck_pending:
             return None
-        return max(0, self.left_from - self.sent)
+        return max(0, self.org_call_limit - self.sent)
 
     @property
     def spendable(self) -> int | None:
         """What may still be spent before the first of the limits that are known; None for none."""
-        most, left = self.limits.most, self.told_left
-        known = [
-            None if most is None else most - self.sent,
-            None if left is None else left - self.limits.reserve,
-            None if self.day_from is None else self.day_from - self.sent,
+        invocation_limit, reported_left = self.limits.per_invocation, self.reported_left
+        remaining = [
+            None if invocation_limit is None else invocation_limit - self.sent,
+            None if reported_left is None else reported_left - self.limits.reserve,
+            None if self.day_call_limit is None else self.day_call_limit - self.sent,
         ]
-        return min((max(0, limit) for limit in known if limit is not None), default=None)
+        return min((max(0, amount) for amount in remaining if amount is not None), default=None)
 
     @property
-    def a_day(self) -> int | None:
+    def daily_limit(self) -> int | None:
         """What all runs on the org may spend in 24 hours by what is known now."""
-        untold = self.limits.untold if self.left_from is None else None
-        known = [limit for limit in (self.limits.a_day, untold) if limit is not None]
-        return min(known, default=None)
+        unreported_limit = (
+            self.limits.per_day_if_unreported if self.org_call_limit is None else None
+        )
+        limits = [limit for limit in (self.limits.per_day, unreported_limit) if limit is not None]
+        return min(limits, default=None)
 
     @property
     def overrun(self) -> int:
         """Calls beyond the most of the invocation, to finish relinks."""
-        return max(0, self.sent - self.limits.most) if self.limits.most is not None else 0
+        return (
+            max(0, self.sent - self.limits.per_invocation)
+            if self.limits.per_invocation is not None
+            else 0
+        )
 
     @property
-    def _promised(self) -> int:
-        return self.sent + self.taken + self.aside
+    def _committed(self) -> int:
+        return self.sent + self.unsent + self.reserved
 
-    def short(self, need: int, *, counted: bool) -> Short | None:
+    def shortage(self, required: int, *, daily_limited: bool) -> Shortage | None:
         """Tell which credits are too few for new work, None where it may be done.
 
         Args:
-            need: credits that it takes.
-            counted: whether what is granted of the day's credits is to be looked at.
+            required: credits that it takes.
+            daily_limited: whether what is granted of the day's credits is to be looked at.
         """
-        most = self.limits.most
-        if most is not None and most - self._promised < need:
-            return Short.OF_INVOCATION
-        if self.left is not None and self.left - self.limits.reserve < need:
-            return Short.OF_ORG
-        return Short.OF_DAY if counted and self.granted < need else None
+        invocation_limit = self.limits.per_invocation
+        if invocation_limit is not None and invocation_limit - self._committed < required:
+            return Shortage.INVOCATION
+        if self.org_left is not None and self.org_left - self.limits.reserve < required:
+            return Shortage.ORG
+        return Shortage.DAY if daily_limited and self.granted < required else None
 
-    def take(self, hold: Hold | None, aside: int) -> None:
+    def take(self, reservation: Reservation | None, reserve: int) -> None:
         """Take a credit for new work, and set some aside to finish it."""
-        self.taken += 1
-        self.granted -= 1 + aside
-        self.aside += aside
-        if hold is not None:
-            hold.amount += aside
+        self.unsent += 1
+        self.granted -= 1 + reserve
+        self.reserved += reserve
+        if reservation is not None:
+            reservation.amount += reserve
 
-    def take_to_finish(self, hold: Hold | None) -> None:
+    def take_to_complete_relink(self, reservation: Reservation | None) -> None:
         """Take a credit for a call that finishes a relink: of those set aside, or beyond them."""
-        self.taken += 1
-        if hold is not None and hold.amount:
-            hold.amount -= 1
-            self.aside -= 1
+        self.unsent += 1
+        if reservation is not None and reservation.amount:
+            reservation.amount -= 1
+            self.reserved -= 1
         else:
-            self.finished += 1
+            self.unreserved_finishes += 1
             self.granted -= 1
 
-    def release(self, hold: Hold) -> None:
+    def release(self, reservation: Reservation) -> None:
         """Free what was set aside and not needed."""
-        self.aside -= hold.amount
-        self.granted += hold.amount
-        hold.amount = 0
+        self.reserved -= reservation.amount
+        self.granted += reservation.amount
+        reservation.amount = 0
 
-    def end(self) -> None:
+    def release_all(self) -> None:
         """Free all that was set aside: no call follows."""
-        self.granted += self.aside
-        self.aside = 0
+        self.granted += self.reserved
+        self.reserved = 0
 
-    def leave(self) -> int:
+    def start_call(self) -> int:
         """Note that a call leaves with its credit; return its number among those that left."""
-        self.taken -= 1
+        self.unsent -= 1
         self.sent += 1
         return self.sent
 
-    def keep(self) -> None:
+    def return_unsent(self) -> None:
         """Take back the credit of a call that did not leave."""
-        self.taken -= 1
+        self.unsent -= 1
         self.granted += 1
 
-    def told(self, number: int, left: int | None) -> None:
+    def on_reported_left(self, number: int, reported_left: int | None) -> None:
         """Note what an answer says is left, unless the answer to a later call said it already.
 
         What was sent after that call may not be in it, and is taken off. An answer that says
         nothing counts only where it was asked for: more than half of the credits are left then.
         """
-        if left is not None and number >= self._told_by:
-            self._told_by, self.left_from, self._asking = number, number + left, False
-        elif left is None and self._asking:
-            self.left_from, self._asking = None, False
+        if reported_left is not None and number >= self._reported_by:
+            self._reported_by, self.org_call_limit, self._recheck_pending = (
+                number,
+                number + reported_left,
+                False,
+            )
+        elif reported_left is None and self._recheck_pending:
+            self.org_call_limit, self._recheck_pending = None, False
 
-    def forget_told(self) -> None:
+    def recheck_reported_left(self) -> None:
         """Let one call find out what is left: what was said is too old."""
-        if self.left_from is not None:
-            self._asking = True
-            self.left_from = self._promised + self.limits.reserve + _TO_FIND_OUT
+        if self.org_call_limit is not None:
+            self._recheck_pending = True
+            self.org_call_limit = self._committed + self.limits.reserve + _ASSUMED_LEFT
 
 
-def _later(until: float) -> str:
+def _resume_advice(until: float) -> str:
     return (
         f"`bulklink resume` goes on with the run, from {timestamp(until)} on;"
         " --when-credits-out wait waits by itself."
     )
 
 
-def spent(short: Short, book: Book, until: float) -> RunStoppedError:
+def credits_spent_error(shortage: Shortage, budget: Budget, until: float) -> RunStoppedError:
     """Return why a run stops that keeps to its own limits.
 
     Args:
-        short: which credits are too few.
-        book: of the run.
+        shortage: which credits are too few.
+        budget: of the run.
         until: when there are some again, in seconds since 1970.
     """
-    limits = book.limits
-    if short is Short.OF_INVOCATION:
+    limits = budget.limits
+    if shortage is Shortage.INVOCATION:
         return RunStoppedError(
             StoppedBy.MAX_CREDITS,
-            f"The credits of this command are spent: --max-credits {limits.most:,}.",
+            f"The credits of this command are spent: --max-credits {limits.per_invocation:,}.",
             advice="`bulklink resume` goes on with the run, with a --max-credits of its own.",
         )
-    said = {
-        Short.OF_DAY: f"The credits of 24 hours are spent: {book.a_day or 0:,}, by all runs on"
-        " this org from this machine.",
-        Short.OF_ORG: f"The org has no more than {limits.reserve:,} credits left, which are kept."
+    message = {
+        Shortage.DAY: f"The credits of 24 hours are spent: {budget.daily_limit or 0:,}, by all"
+        " runs on this org from this machine.",
+        Shortage.ORG: f"The org has no more than {limits.reserve:,} credits left, which are kept."
         if limits.reserve
         else "The org has no credits left, as the CRM says.",
-    }[short]
-    return RunStoppedError(StoppedBy.CREDITS, said, advice=_later(until), resume_at=until)
+    }[shortage]
+    return RunStoppedError(
+        StoppedBy.CREDITS, message, advice=_resume_advice(until), resume_at=until
+    )
 
 
-def gone(until: float) -> RunStoppedError:
+def credits_exhausted_error(until: float) -> RunStoppedError:
     """Return why a run stops that the CRM gives no credits any more."""
     return RunStoppedError(
         StoppedBy.CREDITS,
         "The org's credits are gone: the CRM refuses all calls.",
-        advice=_later(until),
+        advice=_resume_advice(until),
         resume_at=until,
     )

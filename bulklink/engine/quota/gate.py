@@ -8,17 +8,24 @@ from contextlib import asynccontextmanager
 import anyio
 import msgspec
 
-from bulklink.engine.quota.budget import Book, Hold, Limits, Short, gone, spent
-from bulklink.engine.quota.daily_usage import Day, Purse
-from bulklink.engine.quota.diagnosis import Cause, Doubt
-from bulklink.engine.shutdown import HaltedError, Stopping
-from bulklink.zoho.http import Answer, Silence
+from bulklink.engine.quota.budget import (
+    Budget,
+    CreditLimits,
+    Reservation,
+    Shortage,
+    credits_exhausted_error,
+    credits_spent_error,
+)
+from bulklink.engine.quota.daily_usage import DailyAllowance, DailyUsage
+from bulklink.engine.quota.diagnosis import QuotaSuspicion, RefusalCause
+from bulklink.engine.shutdown import StopController, StoppedError
+from bulklink.zoho.http import Answer, NoResponse
 
-STEP = 15.0
+CLOCK_CHECK_SECONDS = 15.0
 """Seconds between two looks at the clocks."""
 
 
-class Wait:
+class WallClockTimer:
     """How long is left of a wait, told by looking at two clocks now and then.
 
     A machine that slept shows it on its wall clock: that time has passed. A wall clock that was
@@ -32,20 +39,20 @@ class Wait:
     """
 
     def __init__(self, seconds: float, wall: float, monotonic: float) -> None:
-        self.left = max(0.0, seconds)
+        self.remaining = max(0.0, seconds)
         self._wall = wall
         self._monotonic = monotonic
 
-    def look(self, wall: float, monotonic: float) -> float:
+    def update(self, wall: float, monotonic: float) -> float:
         """Note what the clocks show now and return the seconds that are left."""
         by_wall, by_monotonic = wall - self._wall, monotonic - self._monotonic
-        passed = by_wall if by_wall >= 0 else min(max(0.0, by_monotonic), 2 * STEP)
+        elapsed = by_wall if by_wall >= 0 else min(max(0.0, by_monotonic), 2 * CLOCK_CHECK_SECONDS)
         self._wall, self._monotonic = wall, monotonic
-        self.left = max(0.0, self.left - passed)
-        return self.left
+        self.remaining = max(0.0, self.remaining - elapsed)
+        return self.remaining
 
 
-class Pause:
+class QuotaWait:
     """Begins, is looked at, and ends.
 
     Args:
@@ -61,92 +68,93 @@ class Pause:
         self,
         wall: Callable[[], float],
         monotonic: Callable[[], float],
-        told: Callable[[float | None], None],
+        on_change: Callable[[float | None], None],
     ) -> None:
         self.waited = 0.0
         self._wall = wall
         self._monotonic = monotonic
-        self._told = told
-        self._wait: Wait | None = None
-        self._began = 0.0
+        self._on_change = on_change
+        self._timer: WallClockTimer | None = None
+        self._began_at = 0.0
 
     @property
-    def is_on(self) -> bool:
+    def is_active(self) -> bool:
         """Whether calls wait."""
-        return self._wait is not None
+        return self._timer is not None
 
     @property
     def waited_so_far(self) -> float:
         """Seconds of all pauses, the one that goes on included."""
-        return self.waited + (self._monotonic() - self._began if self.is_on else 0.0)
+        return self.waited + (self._monotonic() - self._began_at if self.is_active else 0.0)
 
     def begin(self, seconds: float) -> None:
         """Have calls wait for so long."""
-        self._began = self._monotonic()
-        self._wait = Wait(seconds, self._wall(), self._began)
-        self._told(self._wall() + seconds)
+        self._began_at = self._monotonic()
+        self._timer = WallClockTimer(seconds, self._wall(), self._began_at)
+        self._on_change(self._wall() + seconds)
 
-    def left(self) -> float:
+    def poll(self) -> float:
         """Return the seconds that are left; where none are, the pause is over."""
-        if self._wait is None:
+        if self._timer is None:
             return 0.0
-        left = self._wait.look(self._wall(), self._monotonic())
-        if not left:
-            self._wait = None
-            self.waited += self._monotonic() - self._began
-            self._told(None)
-        return left
+        remaining = self._timer.update(self._wall(), self._monotonic())
+        if not remaining:
+            self._timer = None
+            self.waited += self._monotonic() - self._began_at
+            self._on_change(None)
+        return remaining
 
 
 DAY_SECONDS = 86_400.0
-LOOK_SECONDS = 3_600.0
+RECHECK_SECONDS = 3_600.0
 """How often it is tried whether there are credits again, where nobody can know when."""
-_OTHERS_LOOK = 20
+_STEPS_OF_OTHERS = 20
 """Steps after which those who do not look at the clocks see whether somebody does."""
-_PART = 10
+_WAIT_FRACTION = 10
 """A wait ends when this part of the day's limit is free again: for less it would end too soon."""
-TO_FINISH = 2
+RELINK_RESERVE = 2
 """Credits that are set aside with the unlink of a relink: for its link, and for putting back."""
 
 
-class Rules(msgspec.Struct, frozen=True):
+class QuotaPolicy(msgspec.Struct, frozen=True):
     """How a run deals with credits.
 
-    `wait` waits where they are out, else the run stops. `most_in_flight` is how many calls may be
-    in flight. `doubted` tells that the run stopped for want of credits, which may not be there
+    `wait_for_credits` waits where they are out, else the run stops. `max_in_flight` is how many
+    calls may be in flight. `exhausted_before` tells that the run stopped for want of credits, which
+    may not be there
     yet: then the first call finds out alone.
     """
 
-    limits: Limits = Limits()
-    wait: bool = False
-    most_in_flight: int = 10
-    doubted: bool = False
+    limits: CreditLimits = CreditLimits()
+    wait_for_credits: bool = False
+    max_in_flight: int = 10
+    exhausted_before: bool = False
 
 
 class Credit:
     """The credit of one request.
 
     Attributes:
-        need: credits that the request and what must follow it take.
-        finishing: whether it finishes a relink.
+        required: credits that the request and what must follow it take.
+        completes_relink: whether it finishes a relink.
         number: of the request among those that left; None while it has not.
         cause: why it was refused; None where it was not.
     """
 
-    __slots__ = ("cause", "finishing", "need", "number")
+    __slots__ = ("cause", "completes_relink", "number", "required")
 
-    def __init__(self, need: int, *, finishing: bool) -> None:
-        self.need = need
-        self.finishing = finishing
+    def __init__(self, required: int, *, completes_relink: bool) -> None:
+        self.required = required
+        self.completes_relink = completes_relink
         self.number: int | None = None
-        self.cause: Cause | None = None
+        self.cause: RefusalCause | None = None
 
 
-class ShortError(HaltedError):
+class QuotaShortageError(StoppedError):
     """Raised where a contact may not wait for credits, because it has relinks to finish first."""
 
 
-class Credits:
+class QuotaGate:
     """Gives out the right to spend a credit.
 
     Args:
@@ -158,248 +166,261 @@ class Credits:
         rest: returns how many calls the run may still need.
 
     Attributes:
-        book: what is spent and what is left.
+        budget: what is spent and what is left.
     """
 
     def __init__(
         self,
-        rules: Rules,
-        stopping: Stopping,
+        policy: QuotaPolicy,
+        stop: StopController,
         *,
         wall: Callable[[], float],
         monotonic: Callable[[], float],
-        told: Callable[[float | None], None] = lambda until: None,
-        rest: Callable[[], int] | None = None,
+        on_wait_change: Callable[[float | None], None] = lambda until: None,
+        calls_left: Callable[[], int] | None = None,
     ) -> None:
-        self.book = Book(rules.limits)
-        self._rules = rules
-        self._stopping = stopping
+        self.budget = Budget(policy.limits)
+        self._policy = policy
+        self._stop = stop
         self._wall = wall
         self._monotonic = monotonic
-        self._rest = rest
-        self._purse = Purse(self.book, wall)
-        self._doubt = Doubt(rules.most_in_flight, decisive=rules.doubted)
-        self._pause = Pause(wall, monotonic, told)
+        self._calls_left = calls_left
+        self._allowance = DailyAllowance(self.budget, wall)
+        self._suspicion = QuotaSuspicion(
+            policy.max_in_flight, first_refusal_decides=policy.exhausted_before
+        )
+        self._quota_wait = QuotaWait(wall, monotonic, on_wait_change)
         self._probe_at = 0.0
-        self._refused_at = 0.0
-        self._watched = False
+        self._last_refusal_at = 0.0
+        self._clock_watched = False
         self._changed = anyio.Event()
         self._on_wait: list[Callable[[], None]] = []
-        stopping.on_stop(self._change)
+        stop.on_stop(self._notify)
 
     @property
     def waited(self) -> float:
         """Seconds that were waited for credits, in waits that are over."""
-        return self._pause.waited
+        return self._quota_wait.waited
 
     @property
     def waited_so_far(self) -> float:
         """Seconds that were waited for credits, the wait that goes on included."""
-        return self._pause.waited_so_far
+        return self._quota_wait.waited_so_far
 
     @property
-    def waits(self) -> bool:
+    def is_waiting(self) -> bool:
         """Whether the run waits for credits."""
-        return self._pause.is_on
+        return self._quota_wait.is_active
 
     @property
-    def refused(self) -> int:
+    def refused_429(self) -> int:
         """Calls that were answered 429."""
-        return self._doubt.refused_429
+        return self._suspicion.refused_429
 
-    async def open(self, day: Day, limits: Limits) -> None:
+    async def open(self, usage: DailyUsage, limits: CreditLimits) -> None:
         """Begin to count in the day's credits of the org, once it is known.
 
         Args:
-            day: the org's credits of the day.
+            usage: the org's credits of the day.
             limits: what may be spent, now that the org is known.
         """
-        self.book.limits = limits
-        await self._purse.open(day)
+        self.budget.limits = limits
+        await self._allowance.open(usage)
 
-    async def look(self) -> None:
-        """See what the day's limit leaves, for `book.spendable`."""
-        await self._purse.look()
+    async def refresh_budget(self) -> None:
+        """See what the day's limit leaves, for `budget.spendable`."""
+        await self._allowance.refresh_budget()
 
     async def close(self) -> None:
         """Give back what was taken of the day's credits and not spent."""
-        self.book.end()
-        await self._purse.close()
+        self.budget.release_all()
+        await self._allowance.close()
 
     @asynccontextmanager
     async def credit(
-        self, *, hold: Hold | None = None, aside: int = 0, finishing: bool = False
+        self,
+        *,
+        reservation: Reservation | None = None,
+        reserve: int = 0,
+        completes_relink: bool = False,
     ) -> AsyncIterator[Credit]:
         """Take the credit of a call before its line is written; wait for it, or stop the run.
 
         Args:
-            hold: of the contact that the call concerns.
-            aside: credits that must be left for what has to follow; they go into `hold`.
-            finishing: whether it finishes a relink: then no limit of ours holds it back.
+            reservation: of the contact that the call concerns.
+            reserve: credits that must be left for what has to follow; they go into `reservation`.
+            completes_relink: whether it finishes a relink: then no limit of ours holds it back.
 
         Raises:
-            HaltedError: if the run was stopped.
-            ShortError: if it would wait while `hold` has relinks to finish.
+            StoppedError: if the run was stopped.
+            QuotaShortageError: if it would wait while `reservation` has relinks to finish.
         """
-        await self._take(hold, aside, finishing=finishing)
-        credit = Credit(1 + aside, finishing=finishing)
+        await self._acquire(reservation, reserve, completes_relink=completes_relink)
+        credit = Credit(1 + reserve, completes_relink=completes_relink)
         try:
             yield credit
         finally:
             if credit.number is None:
-                self.book.keep()
+                self.budget.return_unsent()
             else:
-                self._doubt.flying.discard(credit.number)
-            self._change()
+                self._suspicion.in_flight.discard(credit.number)
+            self._notify()
 
-    async def leave(self, credit: Credit) -> None:
+    async def wait_to_start(self, credit: Credit) -> None:
         """Wait while the CRM takes no call; the call of this credit leaves right after.
 
         Raises:
-            HaltedError: if the run was stopped.
+            StoppedError: if the run was stopped.
         """
         while True:
-            await self._purse.fill(0)
-            self._stopping.check(finishing=credit.finishing)
-            if self._stopping.barred:
-                await self._sit_out()
-            elif not self._doubt.may_leave:
-                await self._change_within(STEP)
-            elif self._doubt.suspected and (left := self._probe_at - self._monotonic()) > 0:
-                await self._change_within(left)
+            await self._allowance.ensure_granted(0)
+            self._stop.check(completes_relink=credit.completes_relink)
+            if self._stop.quota_exhausted:
+                await self._wait_step()
+            elif not self._suspicion.may_start:
+                await self._wait_for_change(CLOCK_CHECK_SECONDS)
+            elif self._suspicion.suspected and (delay := self._probe_at - self._monotonic()) > 0:
+                await self._wait_for_change(delay)
             else:
                 break
-        credit.number = self.book.leave()
-        self._doubt.left(credit.number)
+        credit.number = self.budget.start_call()
+        self._suspicion.on_start(credit.number)
 
-    async def answered(
-        self, credit: Credit, outcome: Answer | Silence, *, busy: bool, explained: bool = False
+    async def on_response(
+        self,
+        credit: Credit,
+        response: Answer | NoResponse,
+        *,
+        busy: bool,
+        explained_by_concurrency: bool = False,
     ) -> None:
         """Note what came back for a call, in `credit.cause` why it was refused if it was a 429.
 
         Args:
             credit: of the call.
-            outcome: what came back.
+            response: what came back.
             busy: whether it is a 429.
-            explained: whether too many calls in flight is reason enough for one.
+            explained_by_concurrency: whether too many calls in flight is reason enough for one.
         """
-        number, known = credit.number or 0, self.book.left
-        self._doubt.flying.discard(number)
-        if isinstance(outcome, Answer):
-            self.book.told(number, outcome.credits_left)
+        number, previously_left = credit.number or 0, self.budget.org_left
+        self._suspicion.in_flight.discard(number)
+        if isinstance(response, Answer):
+            self.budget.on_reported_left(number, response.credits_left)
             if not busy:
-                self._doubt.passed(number)
+                self._suspicion.on_accepted(number)
             else:
                 now = self._monotonic()
-                waited, self._refused_at = now - self._refused_at, now
-                cause, pause = self._doubt.refused(
+                since_last_refusal, self._last_refusal_at = now - self._last_refusal_at, now
+                cause, pause = self._suspicion.on_refused(
                     number,
-                    outcome,
-                    need=credit.need,
-                    known=known,
-                    explained=explained,
-                    waited=waited,
+                    response,
+                    required=credit.required,
+                    previously_left=previously_left,
+                    explained_by_concurrency=explained_by_concurrency,
+                    since_last_refusal=since_last_refusal,
                 )
                 credit.cause = cause
-                if cause is Cause.CREDITS:
-                    await self._gone(outcome.retry_after)
-                pause = max(pause, (outcome.retry_after or 0.0) + 1.0)
+                if cause is RefusalCause.CREDITS:
+                    await self._on_exhausted(response.retry_after)
+                pause = max(pause, (response.retry_after or 0.0) + 1.0)
                 self._probe_at = self._monotonic() + pause
-        self._change()
+        self._notify()
 
     def on_wait(self, action: Callable[[], None]) -> None:
         """Have something done when the run begins to wait for credits."""
         self._on_wait.append(action)
 
-    def release(self, hold: Hold) -> None:
+    def release(self, reservation: Reservation) -> None:
         """Free what was set aside for a contact that has no relink to finish any more."""
-        if hold.amount:
-            self.book.release(hold)
-            self._change()
+        if reservation.amount:
+            self.budget.release(reservation)
+            self._notify()
 
-    async def _take(self, hold: Hold | None, aside: int, *, finishing: bool) -> None:
-        while not finishing:
-            await self._purse.fill(1 + aside)
-            self._stopping.check()
-            short = self.book.short(1 + aside, counted=self._purse.limited)
-            if short is None and not self._stopping.barred:
-                self.book.take(hold, aside)
+    async def _acquire(
+        self, reservation: Reservation | None, reserve: int, *, completes_relink: bool
+    ) -> None:
+        while not completes_relink:
+            await self._allowance.ensure_granted(1 + reserve)
+            self._stop.check()
+            shortage = self.budget.shortage(1 + reserve, daily_limited=self._allowance.has_limit)
+            if shortage is None and not self._stop.quota_exhausted:
+                self.budget.take(reservation, reserve)
                 return
-            if hold is not None and hold.open:
-                raise ShortError
-            await self._wait_or_stop(short, 1 + aside)
-        self._stopping.check(finishing=True)
-        self.book.take_to_finish(hold)
+            if reservation is not None and reservation.is_pending:
+                raise QuotaShortageError
+            await self._wait_or_stop(shortage, 1 + reserve)
+        self._stop.check(completes_relink=True)
+        self.budget.take_to_complete_relink(reservation)
 
-    async def _wait_or_stop(self, short: Short | None, need: int) -> None:
+    async def _wait_or_stop(self, shortage: Shortage | None, required: int) -> None:
         """Bear that credits are short: what is in flight ends first and may bring some back."""
-        if self._pause.is_on or short is None:
-            await self._sit_out()
-        elif self.book.taken or self._doubt.flying:
-            await self._change_within(STEP)
+        if self._quota_wait.is_active or shortage is None:
+            await self._wait_step()
+        elif self.budget.unsent or self._suspicion.in_flight:
+            await self._wait_for_change(CLOCK_CHECK_SECONDS)
         else:
-            until, sure = await self._until(need)
-            if short is Short.OF_INVOCATION or not self._rules.wait:
-                self._stopping.stop(spent(short, self.book, until))
-            elif not self._pause.is_on:
-                self._begin(until, sure=sure)
+            until, certain = await self._available_at(required)
+            if shortage is Shortage.INVOCATION or not self._policy.wait_for_credits:
+                self._stop.request(credits_spent_error(shortage, self.budget, until))
+            elif not self._quota_wait.is_active:
+                self._begin_wait(until, certain=certain)
 
-    async def _gone(self, retry_after: float | None) -> None:
+    async def _on_exhausted(self, retry_after: float | None) -> None:
         """Bear that the CRM takes no call any more, not even one that finishes a relink."""
-        if self._stopping.barred:
+        if self._stop.quota_exhausted:
             return
-        self._stopping.bar()
-        until, sure = await self._until(1)
+        self._stop.mark_quota_exhausted()
+        until, certain = await self._available_at(1)
         if retry_after is not None:
-            until, sure = self._wall() + retry_after + 1.0, True
-        if self._rules.wait:
-            self._begin(until, sure=sure)
+            until, certain = self._wall() + retry_after + 1.0, True
+        if self._policy.wait_for_credits:
+            self._begin_wait(until, certain=certain)
         else:
-            self._stopping.stop(gone(until))
-        self._change()
+            self._stop.request(credits_exhausted_error(until))
+        self._notify()
 
-    def _begin(self, until: float, *, sure: bool) -> None:
-        left = until - self._wall()
-        self._pause.begin(left if sure else min(left, LOOK_SECONDS))
+    def _begin_wait(self, until: float, *, certain: bool) -> None:
+        delay = until - self._wall()
+        self._quota_wait.begin(delay if certain else min(delay, RECHECK_SECONDS))
         for action in self._on_wait:
             action()
 
-    async def _sit_out(self) -> None:
+    async def _wait_step(self) -> None:
         """Wait out a step of the pause; one of those who wait looks at the clocks for all."""
-        if self._watched or not self._pause.is_on:
-            await self._change_within(_OTHERS_LOOK * STEP)
+        if self._clock_watched or not self._quota_wait.is_active:
+            await self._wait_for_change(_STEPS_OF_OTHERS * CLOCK_CHECK_SECONDS)
             return
-        self._watched = True
+        self._clock_watched = True
         try:
-            left = self._pause.left()
-            if left:
-                await self._change_within(min(STEP, left))
+            remaining = self._quota_wait.poll()
+            if remaining:
+                await self._wait_for_change(min(CLOCK_CHECK_SECONDS, remaining))
         finally:
-            self._watched = False
-        if not left:
-            self._pause_over()
+            self._clock_watched = False
+        if not remaining:
+            self._end_wait()
 
-    def _pause_over(self) -> None:
+    def _end_wait(self) -> None:
         """Let calls go on, one alone where the CRM took none before."""
-        self.book.forget_told()
-        if self._stopping.barred:
-            self._stopping.unbar()
-            self._doubt.ask_again()
-        self._change()
+        self.budget.recheck_reported_left()
+        if self._stop.quota_exhausted:
+            self._stop.mark_quota_available()
+            self._suspicion.reprobe()
+        self._notify()
 
-    async def _until(self, need: int) -> tuple[float, bool]:
+    async def _available_at(self, required: int) -> tuple[float, bool]:
         """Return when credits are free again, and whether that is known: else in 24 hours."""
-        limit = self.book.a_day or 0
-        worth = max(need, limit // _PART)
-        if self._rest is not None:
-            worth = max(need, min(worth, self._rest()))
-        free = await self._purse.free_at(worth)
+        limit = self.budget.daily_limit or 0
+        wanted = max(required, limit // _WAIT_FRACTION)
+        if self._calls_left is not None:
+            wanted = max(required, min(wanted, self._calls_left()))
+        free = await self._allowance.free_at(wanted)
         return (self._wall() + DAY_SECONDS, False) if free is None else (free, True)
 
-    def _change(self) -> None:
+    def _notify(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
 
-    async def _change_within(self, seconds: float) -> None:
+    async def _wait_for_change(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
             await self._changed.wait()

@@ -25,69 +25,69 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         return self._count
 
-    def put(self, age: int, contact: str, entry: T) -> None:
+    def put(self, sequence: int, contact_id: str, entry: T) -> None:
         """Let an entry wait."""
-        waiting = self._waiting.setdefault(contact, [])
-        heapq.heappush(waiting, (age, entry))
-        if waiting[0][0] == age:
-            heapq.heappush(self._oldest, (age, contact))
+        entries = self._waiting.setdefault(contact_id, [])
+        heapq.heappush(entries, (sequence, entry))
+        if entries[0][0] == sequence:
+            heapq.heappush(self._oldest, (sequence, contact_id))
         self._count += 1
 
     def take(
         self,
-        held: Mapping[str, int],
+        counts: Mapping[str, int],
         share: int,
-        alone: Callable[[str], bool] = lambda contact: True,
+        is_alone: Callable[[str], bool] = lambda contact_id: True,
     ) -> T | None:
         """Return the oldest entry of a contact that holds less than its share.
 
         Where every contact that waits holds its share, the oldest of all goes if it is alone.
 
         Args:
-            held: what each contact holds.
+            counts: what each contact holds.
             share: what one may hold while others wait.
-            alone: tells whether no other contact is about to come for its share.
+            is_alone: tells whether no other contact is about to come for its share.
         """
-        passed_over: list[tuple[int, str]] = []
+        skipped: list[tuple[int, str]] = []
         chosen: str | None = None
         while self._oldest and chosen is None:
-            age, contact = heapq.heappop(self._oldest)
-            waiting = self._waiting.get(contact)
-            if waiting is None or waiting[0][0] != age:
+            sequence, contact_id = heapq.heappop(self._oldest)
+            entries = self._waiting.get(contact_id)
+            if entries is None or entries[0][0] != sequence:
                 continue
-            if held.get(contact, 0) < share:
-                chosen = contact
+            if counts.get(contact_id, 0) < share:
+                chosen = contact_id
             else:
-                passed_over.append((age, contact))
-        if chosen is None and passed_over and alone(passed_over[0][1]):
-            chosen = passed_over.pop(0)[1]
-        for age, contact in passed_over:
-            heapq.heappush(self._oldest, (age, contact))
+                skipped.append((sequence, contact_id))
+        if chosen is None and skipped and is_alone(skipped[0][1]):
+            chosen = skipped.pop(0)[1]
+        for sequence, contact_id in skipped:
+            heapq.heappush(self._oldest, (sequence, contact_id))
         return None if chosen is None else self._pop(chosen)
 
-    def _pop(self, contact: str) -> T:
-        waiting = self._waiting[contact]
-        _, entry = heapq.heappop(waiting)
+    def _pop(self, contact_id: str) -> T:
+        entries = self._waiting[contact_id]
+        _, entry = heapq.heappop(entries)
         self._count -= 1
-        self._tell_oldest(contact)
+        self._push_oldest(contact_id)
         return entry
 
-    def drop(self, age: int, contact: str) -> None:
+    def remove(self, sequence: int, contact_id: str) -> None:
         """Forget an entry that waits no more."""
-        waiting = self._waiting.get(contact, [])
-        left = [one for one in waiting if one[0] != age]
-        self._count -= len(waiting) - len(left)
-        heapq.heapify(left)
-        self._waiting[contact] = left
-        self._tell_oldest(contact)
+        waiting = self._waiting.get(contact_id, [])
+        remaining = [item for item in waiting if item[0] != sequence]
+        self._count -= len(waiting) - len(remaining)
+        heapq.heapify(remaining)
+        self._waiting[contact_id] = remaining
+        self._push_oldest(contact_id)
 
     def entries(self) -> list[T]:
         """Return all that waits."""
         return [entry for waiting in self._waiting.values() for _, entry in waiting]
 
-    def _tell_oldest(self, contact: str) -> None:
-        waiting = self._waiting[contact]
-        if waiting:
-            heapq.heappush(self._oldest, (waiting[0][0], contact))
+    def _push_oldest(self, contact_id: str) -> None:
+        entries = self._waiting[contact_id]
+        if entries:
+            heapq.heappush(self._oldest, (entries[0][0], contact_id))
         else:
-            del self._waiting[contact]
+            del self._waiting[contact_id]

@@ -10,68 +10,75 @@ import anyio
 
 from bulklink.engine.ratelimit import adaptive
 from bulklink.engine.ratelimit.fair_queue import FairQueue
-from bulklink.engine.ratelimit.rate import Rate
-from bulklink.engine.shutdown import Stopping
+from bulklink.engine.ratelimit.rate import RateLimiter
+from bulklink.engine.shutdown import StopController
 
 
-class Ticket:
+class QueuedCall:
     """A call that queues; all its tries share it.
 
     Attributes:
-        age: a number that no other call has; older calls have lower ones.
+        sequence: a number that no other call has; older calls have lower ones.
         contact_id: the contact it concerns, empty for none.
-        finishing: whether it finishes a relink that a gentle stop must not tear.
+        completes_relink: whether it finishes a relink that a gentle stop must not tear.
     """
 
-    __slots__ = ("age", "contact_id", "finishing")
+    __slots__ = ("completes_relink", "contact_id", "sequence")
 
-    def __init__(self, age: int, contact_id: str, *, finishing: bool) -> None:
-        self.age = age
+    def __init__(self, sequence: int, contact_id: str, *, completes_relink: bool) -> None:
+        self.sequence = sequence
         self.contact_id = contact_id
-        self.finishing = finishing
+        self.completes_relink = completes_relink
 
 
-class Turn:
+class Attempt:
     """One try of a call, from making ready to its answer.
 
     Attributes:
-        ticket: of the call.
-        has_place: whether it holds a place among the calls in flight.
-        left_at: when it left, None before.
-        beside: most calls that were in flight since, itself included.
-        told: whether the pacer was told what became of it.
-        lingers: seconds that it holds its place after its end, where the server may still be
+        queued_call: of the call.
+        has_slot: whether it holds a place among the calls in flight.
+        started_at: when it left, None before.
+        peak_in_flight: most calls that were in flight since, itself included.
+        outcome_reported: whether the pacer was told what became of it.
+        hold_after: seconds that it holds its place after its end, where the server may still be
             at work on it.
     """
 
-    __slots__ = ("beside", "has_place", "left_at", "lingers", "ticket", "told")
+    __slots__ = (
+        "has_slot",
+        "hold_after",
+        "outcome_reported",
+        "peak_in_flight",
+        "queued_call",
+        "started_at",
+    )
 
-    def __init__(self, ticket: Ticket) -> None:
-        self.ticket = ticket
-        self.has_place = False
-        self.left_at: float | None = None
-        self.beside = 0
-        self.told = False
-        self.lingers = 0.0
+    def __init__(self, queued_call: QueuedCall) -> None:
+        self.queued_call = queued_call
+        self.has_slot = False
+        self.started_at: float | None = None
+        self.peak_in_flight = 0
+        self.outcome_reported = False
+        self.hold_after = 0.0
 
 
-class Wait:
+class Waiter:
     """A call that waits for its turn or its place."""
 
-    __slots__ = ("given", "over", "ticket")
+    __slots__ = ("granted", "queued_call", "wake_up")
 
-    def __init__(self, ticket: Ticket) -> None:
-        self.ticket = ticket
-        self.over = anyio.Event()
-        self.given = False
+    def __init__(self, queued_call: QueuedCall) -> None:
+        self.queued_call = queued_call
+        self.wake_up = anyio.Event()
+        self.granted = False
 
-    def give(self) -> None:
+    def grant(self) -> None:
         """Tell that it has what it waited for."""
-        self.given = True
-        self.over.set()
+        self.granted = True
+        self.wake_up.set()
 
 
-class Held:
+class ContactCounter:
     """How many turns or places each contact holds, and all together; absent is 0."""
 
     def __init__(self) -> None:
@@ -83,31 +90,31 @@ class Held:
         self.total += 1
         self.by_contact[contact_id] = self.by_contact.get(contact_id, 0) + 1
 
-    def drop(self, contact_id: str) -> None:
+    def remove(self, contact_id: str) -> None:
         """Count one less."""
         self.total -= 1
-        left = self.by_contact[contact_id] - 1
-        if left:
-            self.by_contact[contact_id] = left
+        count = self.by_contact[contact_id] - 1
+        if count:
+            self.by_contact[contact_id] = count
         else:
             del self.by_contact[contact_id]
 
 
-_SPARE = 2
-_PLACES_A_SPARE = 4
+_MIN_READY_AHEAD = 2
+_SLOTS_PER_READY = 4
 """Calls made ready beyond the places that are free: two, and one for every four places."""
 _SHORTEST_TIMER = 0.001
-_RATE_SECONDS = 0.05
+_RATE_LOOKAHEAD = 0.05
 """Where a rate holds calls back, the free places that count: what it lets start in this time."""
 
 
-class Pacer:
+class ConcurrencyLimiter:
     """Gives out the right to have a call in flight.
 
     A call takes a turn, makes ready (its line goes to disk), and leaves: so no place stands empty
     while the disk works. Few calls make ready ahead of the places, and none in a pause. The oldest
     call goes first; while calls of others wait, a contact has half of the turns and half of the
-    places at most. What the server answers lowers the calls in flight, as `capacity` has it.
+    places at most. What the server answers lowers the calls in flight, as `initial_limit` has it.
 
     Args:
         max_in_flight: calls in flight at once, at most.
@@ -123,250 +130,256 @@ class Pacer:
         *,
         max_in_flight: int,
         max_per_second: float | None,
-        stopping: Stopping,
+        stop: StopController,
         clock: Callable[[], float],
-        chance: Callable[[], float] = lambda: 0.5,
-        notice: Callable[[str], None] = lambda text: None,
+        random: Callable[[], float] = lambda: 0.5,
+        notify: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._capacity = adaptive.capacity(max_in_flight)
-        self._rate = Rate(max_per_second, stopping, clock) if max_per_second else None
-        self._stopping = stopping
+        self._adaptive = adaptive.initial_limit(max_in_flight)
+        self._rate = RateLimiter(max_per_second, stop, clock) if max_per_second else None
+        self._stop = stop
         self._clock = clock
-        self._chance = chance
-        self._notice = notice
-        self._calls = 0
-        self._held_up = 0.0
-        self._waiting: FairQueue[Wait] = FairQueue()
-        self._ready: FairQueue[Wait] = FairQueue()
-        self._turns = Held()
-        self._places = Held()
+        self._random = random
+        self._notify = notify
+        self._last_sequence = 0
+        self._paused_seconds = 0.0
+        self._waiting: FairQueue[Waiter] = FairQueue()
+        self._ready: FairQueue[Waiter] = FairQueue()
+        self._admitted = ContactCounter()
+        self._in_flight = ContactCounter()
         self._timer: asyncio.TimerHandle | None = None
-        stopping.on_stop(self._wake_halted)
+        stop.on_stop(self._wake_stopped)
 
     @property
     def max_in_flight(self) -> int:
         """Calls in flight at once, at most; the server may take fewer."""
-        return self._capacity.ceiling
+        return self._adaptive.ceiling
 
     @property
     def limit(self) -> int:
         """Calls that may be in flight now."""
-        return self._capacity.limit
+        return self._adaptive.limit
 
     @property
     def paused(self) -> bool:
         """Whether nobody may leave now because the server refused a call."""
-        return self._clock() < self._capacity.paused_until
+        return self._clock() < self._adaptive.paused_until
 
     @property
-    def held_up(self) -> float:
+    def paused_seconds(self) -> float:
         """Seconds so far in which nobody could leave because the server refused a call."""
-        return self._held_up - max(0.0, self._capacity.paused_until - self._clock())
+        return self._paused_seconds - max(0.0, self._adaptive.paused_until - self._clock())
 
     def resize(self, max_in_flight: int) -> None:
         """Change how many calls are in flight at most; calls that are in flight stay so."""
-        self._capacity = adaptive.with_ceiling(self._capacity, max_in_flight)
-        self._give_out()
+        self._adaptive = adaptive.with_ceiling(self._adaptive, max_in_flight)
+        self._dispatch()
 
-    def ticket(self, contact_id: str | None = None, *, finishing: bool = False) -> Ticket:
+    def new_call(
+        self, contact_id: str | None = None, *, completes_relink: bool = False
+    ) -> QueuedCall:
         """Return the ticket of a call that queues from now on.
 
         Args:
             contact_id: the contact it concerns.
-            finishing: whether it finishes a relink that a gentle stop must not tear.
+            completes_relink: whether it finishes a relink that a gentle stop must not tear.
         """
-        self._calls += 1
-        return Ticket(self._calls, contact_id or "", finishing=finishing)
+        self._last_sequence += 1
+        return QueuedCall(self._last_sequence, contact_id or "", completes_relink=completes_relink)
 
     @asynccontextmanager
-    async def turn(self, ticket: Ticket) -> AsyncIterator[Turn]:
+    async def attempt(self, queued_call: QueuedCall) -> AsyncIterator[Attempt]:
         """Wait until a call may make ready; hold its turn, and its place once it has one.
 
         Raises:
-            HaltedError: if the run was stopped.
+            StoppedError: if the run was stopped.
         """
-        self._stopping.check(finishing=ticket.finishing)
-        if self._waiting or not self._may_make_ready():
-            await self._wait(self._waiting, ticket)
+        self._stop.check(completes_relink=queued_call.completes_relink)
+        if self._waiting or not self._may_prepare():
+            await self._wait_in(self._waiting, queued_call)
         else:
-            self._turns.add(ticket.contact_id)
-        turn = Turn(ticket)
+            self._admitted.add(queued_call.contact_id)
+        attempt = Attempt(queued_call)
         try:
-            self._stopping.check(finishing=ticket.finishing)
-            yield turn
+            self._stop.check(completes_relink=queued_call.completes_relink)
+            yield attempt
         finally:
-            if turn.has_place and not turn.told:
-                self._capacity = adaptive.ended(self._capacity, self._clock())
-            if turn.lingers:
+            if attempt.has_slot and not attempt.outcome_reported:
+                self._adaptive = adaptive.on_no_outcome(self._adaptive, self._clock())
+            if attempt.hold_after:
                 # The task goes on; only the place waits.
-                asyncio.get_running_loop().call_later(turn.lingers, self._end, turn)
+                asyncio.get_running_loop().call_later(attempt.hold_after, self._release, attempt)
             else:
-                self._end(turn)
+                self._release(attempt)
 
-    async def take_place(self, turn: Turn) -> None:
+    async def acquire_slot(self, attempt: Attempt) -> None:
         """Wait for a place among the calls in flight.
 
         Raises:
-            HaltedError: if the run was stopped.
+            StoppedError: if the run was stopped.
         """
-        ticket = turn.ticket
-        self._stopping.check(finishing=ticket.finishing)
-        held = self._places.by_contact.get(ticket.contact_id, 0)
-        its_turn = held < self._share or self._alone(ticket.contact_id)
-        if self._ready or not its_turn or not self._may_leave():
-            await self._wait(self._ready, ticket)
+        queued_call = attempt.queued_call
+        self._stop.check(completes_relink=queued_call.completes_relink)
+        contact_in_flight = self._in_flight.by_contact.get(queued_call.contact_id, 0)
+        within_share = contact_in_flight < self._contact_share or self._is_alone(
+            queued_call.contact_id
+        )
+        if self._ready or not within_share or not self._may_start():
+            await self._wait_in(self._ready, queued_call)
         else:
-            self._give_place(ticket)
-        turn.has_place = True
+            self._grant_slot(queued_call)
+        attempt.has_slot = True
 
-    async def start(self, turn: Turn) -> None:
+    async def start(self, attempt: Attempt) -> None:
         """Wait for the moment to start; the request leaves right after.
 
         Raises:
-            HaltedError: if the run was stopped.
+            StoppedError: if the run was stopped.
         """
-        ticket = turn.ticket
-        await self._next_slot(ticket)
-        while (left := self._capacity.paused_until - self._clock()) > 0:
+        queued_call = attempt.queued_call
+        await self._wait_for_rate(queued_call)
+        while (delay := self._adaptive.paused_until - self._clock()) > 0:
             # It keeps its place: to the gate of credits it is in flight already.
-            await self._stopping.sleep(left, finishing=ticket.finishing)
-            await self._next_slot(ticket)
-        turn.left_at = self._clock()
-        turn.beside = self._places.total
-        self._capacity = adaptive.left(self._capacity, turn.left_at)
+            await self._stop.sleep(delay, completes_relink=queued_call.completes_relink)
+            await self._wait_for_rate(queued_call)
+        attempt.started_at = self._clock()
+        attempt.peak_in_flight = self._in_flight.total
+        self._adaptive = adaptive.on_start(self._adaptive, attempt.started_at)
         self._set_timer()
 
-    def answered(self, turn: Turn) -> None:
+    def report_accepted(self, attempt: Attempt) -> None:
         """Take in that the server accepted a call and answered it."""
-        if turn.left_at is not None:
-            turn.told = True
+        if attempt.started_at is not None:
+            attempt.outcome_reported = True
             now = self._clock()
-            self._capacity = adaptive.answered(self._capacity, turn.left_at, now)
+            self._adaptive = adaptive.on_accepted(self._adaptive, attempt.started_at, now)
 
-    def explains(self, turn: Turn) -> bool:
+    def explains_refusal(self, attempt: Attempt) -> bool:
         """Tell whether too many calls in flight is reason enough for a refusal of this one."""
-        in_flight = max(turn.beside, self._places.total)
-        return turn.left_at is not None and adaptive.explains(
-            self._capacity, turn.left_at, in_flight
+        in_flight = max(attempt.peak_in_flight, self._in_flight.total)
+        return attempt.started_at is not None and adaptive.explains_refusal(
+            self._adaptive, attempt.started_at, in_flight
         )
 
-    def refused(self, turn: Turn, retry_after: float | None) -> None:
+    def report_refused(self, attempt: Attempt, retry_after: float | None) -> None:
         """Take in that the server refused a call because too many were in flight."""
-        if turn.left_at is None:
+        if attempt.started_at is None:
             return
-        turn.told = True
-        before, in_flight = self._capacity, max(turn.beside, self._places.total)
+        attempt.outcome_reported = True
+        previous, in_flight = self._adaptive, max(attempt.peak_in_flight, self._in_flight.total)
         now = self._clock()
-        self._capacity = adaptive.refused(
-            before, turn.left_at, in_flight, now, retry_after, self._chance()
+        self._adaptive = adaptive.on_refused(
+            previous, attempt.started_at, in_flight, now, retry_after, self._random()
         )
-        longer = self._capacity.paused_until - max(before.paused_until, now)
-        self._held_up += max(0.0, longer)
-        if before.began is None and not before.probed:
-            self._notice(
+        added = self._adaptive.paused_until - max(previous.paused_until, now)
+        self._paused_seconds += max(0.0, added)
+        if previous.episode_began is None and not previous.extra_slots:
+            self._notify(
                 f"The CRM says that there are too many requests, with {in_flight} calls in flight:"
                 " all wait for a moment and go on with fewer."
             )
 
-    async def _next_slot(self, ticket: Ticket) -> None:
+    async def _wait_for_rate(self, queued_call: QueuedCall) -> None:
         if self._rate is None:
-            self._stopping.check(finishing=ticket.finishing)
+            self._stop.check(completes_relink=queued_call.completes_relink)
         else:
-            await self._rate.start(finishing=ticket.finishing)
+            await self._rate.acquire(completes_relink=queued_call.completes_relink)
 
-    def _give_place(self, ticket: Ticket) -> None:
-        self._places.add(ticket.contact_id)
-        self._capacity = adaptive.granted(self._capacity)
+    def _grant_slot(self, queued_call: QueuedCall) -> None:
+        self._in_flight.add(queued_call.contact_id)
+        self._adaptive = adaptive.on_slot_granted(self._adaptive)
 
-    async def _wait(self, queue: FairQueue[Wait], ticket: Ticket) -> None:
-        """Wait until `_give_out` gives what the queue waits for, or the run is stopped."""
-        wait = Wait(ticket)
-        queue.put(ticket.age, ticket.contact_id, wait)
+    async def _wait_in(self, queue: FairQueue[Waiter], queued_call: QueuedCall) -> None:
+        """Wait until `_dispatch` gives what the queue waits for, or the run is stopped."""
+        waiter = Waiter(queued_call)
+        queue.put(queued_call.sequence, queued_call.contact_id, waiter)
         self._set_timer()
         try:
-            await wait.over.wait()
-            if not wait.given:
-                self._stopping.check(finishing=ticket.finishing)
+            await waiter.wake_up.wait()
+            if not waiter.granted:
+                self._stop.check(completes_relink=queued_call.completes_relink)
         except BaseException:
-            self._withdraw(queue, wait)
+            self._withdraw(queue, waiter)
             raise
 
-    def _withdraw(self, queue: FairQueue[Wait], wait: Wait) -> None:
+    def _withdraw(self, queue: FairQueue[Waiter], waiter: Waiter) -> None:
         """Give back what was given to a call that is not there any more to take it."""
-        contact_id = wait.ticket.contact_id
-        if not wait.given:
-            queue.drop(wait.ticket.age, contact_id)
+        contact_id = waiter.queued_call.contact_id
+        if not waiter.granted:
+            queue.remove(waiter.queued_call.sequence, contact_id)
         elif queue is self._waiting:
-            self._turns.drop(contact_id)
+            self._admitted.remove(contact_id)
         else:
-            self._places.drop(contact_id)
-        self._give_out()
+            self._in_flight.remove(contact_id)
+        self._dispatch()
 
-    def _end(self, turn: Turn) -> None:
-        self._turns.drop(turn.ticket.contact_id)
-        if turn.has_place:
-            self._places.drop(turn.ticket.contact_id)
-        self._give_out()
+    def _release(self, attempt: Attempt) -> None:
+        self._admitted.remove(attempt.queued_call.contact_id)
+        if attempt.has_slot:
+            self._in_flight.remove(attempt.queued_call.contact_id)
+        self._dispatch()
 
-    def _give_out(self) -> None:
+    def _dispatch(self) -> None:
         """Give free places to calls that are ready, then turns to those that wait for one."""
-        self._capacity = adaptive.passed(self._capacity, self._clock())
-        while self._may_leave() and (
-            ready := self._ready.take(self._places.by_contact, self._share, self._alone)
+        self._adaptive = adaptive.accept_overdue_probe(self._adaptive, self._clock())
+        while self._may_start() and (
+            ready_waiter := self._ready.take(
+                self._in_flight.by_contact, self._contact_share, self._is_alone
+            )
         ):
-            self._give_place(ready.ticket)
-            ready.give()
-        share = -(-(self.limit + self._spare) // 2)
-        while self._may_make_ready() and (
-            next_one := self._waiting.take(self._turns.by_contact, share)
+            self._grant_slot(ready_waiter.queued_call)
+            ready_waiter.grant()
+        share = -(-(self.limit + self._ready_ahead) // 2)
+        while self._may_prepare() and (
+            next_waiter := self._waiting.take(self._admitted.by_contact, share)
         ):
-            self._turns.add(next_one.ticket.contact_id)
-            next_one.give()
+            self._admitted.add(next_waiter.queued_call.contact_id)
+            next_waiter.grant()
         self._set_timer()
 
     @property
-    def _share(self) -> int:
+    def _contact_share(self) -> int:
         """Places of one contact while others wait: half of them, and the odd one."""
         return -(-self.limit // 2)
 
-    def _alone(self, contact_id: str) -> bool:
+    def _is_alone(self, contact_id: str) -> bool:
         """Tell whether no other contact makes a call ready, for which its place is kept."""
-        others = self._turns.total - self._turns.by_contact.get(contact_id, 0)
-        return others <= self._places.total - self._places.by_contact.get(contact_id, 0)
+        others = self._admitted.total - self._admitted.by_contact.get(contact_id, 0)
+        return others <= self._in_flight.total - self._in_flight.by_contact.get(contact_id, 0)
 
     @property
-    def _spare(self) -> int:
-        return _SPARE + self.limit // _PLACES_A_SPARE
+    def _ready_ahead(self) -> int:
+        return _MIN_READY_AHEAD + self.limit // _SLOTS_PER_READY
 
-    def _may_leave(self) -> bool:
-        now, in_flight = self._clock(), self._places.total
+    def _may_start(self) -> bool:
+        now, in_flight = self._clock(), self._in_flight.total
         if in_flight >= self.limit:
-            self._capacity = adaptive.wanted(self._capacity, now)
-        return adaptive.may_leave(self._capacity, in_flight, now)
+            self._adaptive = adaptive.increase_if_due(self._adaptive, now)
+        return adaptive.may_start(self._adaptive, in_flight, now)
 
-    def _may_make_ready(self) -> bool:
-        getting_ready = self._turns.total - self._places.total
-        free = max(0, self.limit - self._places.total)
+    def _may_prepare(self) -> bool:
+        preparing = self._admitted.total - self._in_flight.total
+        free_slots = max(0, self.limit - self._in_flight.total)
         if self._rate is not None:
-            free = min(free, int(self._rate.per_second * _RATE_SECONDS))
-        paused = self._clock() < self._capacity.paused_until
-        return getting_ready < free + self._spare and not paused
+            free_slots = min(free_slots, int(self._rate.per_second * _RATE_LOOKAHEAD))
+        paused = self._clock() < self._adaptive.paused_until
+        return preparing < free_slots + self._ready_ahead and not paused
 
     def _set_timer(self) -> None:
         """Have things given out when time alone lets more calls leave."""
         now = self._clock()
-        due = adaptive.next_change(self._capacity, now)
+        due = adaptive.next_change_at(self._adaptive, now)
         if due is None or self._timer is not None or not (self._ready or self._waiting):
             return
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(max(due - now, _SHORTEST_TIMER), self._timer_rings)
+        self._timer = loop.call_later(max(due - now, _SHORTEST_TIMER), self._on_timer)
 
-    def _timer_rings(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
-        self._give_out()
+        self._dispatch()
 
-    def _wake_halted(self) -> None:
+    def _wake_stopped(self) -> None:
         """Wake who waits and may not go on after a stop."""
-        for wait in (*self._waiting.entries(), *self._ready.entries()):
-            if self._stopping.halts(finishing=wait.ticket.finishing):
-                wait.over.set()
+        for waiter in (*self._waiting.entries(), *self._ready.entries()):
+            if self._stop.forbids_start(completes_relink=waiter.queued_call.completes_relink):
+                waiter.wake_up.set()

@@ -8,41 +8,47 @@ from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, NoReturn
 
 from bulklink.errors import BadFileError
-from bulklink.mapping.headers import simple
-from bulklink.mapping.input.dialect import COMMON, Dialect, delimiter_of, is_delimiter, shown
-from bulklink.mapping.input.encodings import UTF8, legible, may_be_cp1252, stray_bytes
-from bulklink.mapping.input.scan import RECORD_BYTES
+from bulklink.mapping.headers import normalize_header
+from bulklink.mapping.input.dialect import (
+    DETECTED_DELIMITERS,
+    Dialect,
+    format_delimiter,
+    is_delimiter,
+    parse_delimiter,
+)
+from bulklink.mapping.input.encodings import UTF8, decode_lossy, invalid_bytes, may_be_cp1252
+from bulklink.mapping.input.scan import MAX_RECORD_BYTES
 from bulklink.mapping.schema import KNOWN_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from bulklink.mapping.schema import Reading
+    from bulklink.mapping.schema import MappingOptions
 
 BOM = b"\xef\xbb\xbf"
 #: How much is kept of a record that is longer than a record may be.
-KEPT_BYTES = 1000
+MAX_RAW_BYTES = 1000
 
 
-class Broken(NamedTuple):
-    """Why a record cannot be used; `unclosed` says that nothing behind it can be read either."""
+class BrokenRecord(NamedTuple):
+    """Why a record cannot be used; behind an `unclosed_quote` nothing can be read either."""
 
     reason: str
-    why: str
+    message: str
     raw: str
-    unclosed: bool = False
+    unclosed_quote: bool = False
 
 
-class Line(NamedTuple):
-    """A physical line that is not blank; `cut` says that it was longer than a record may be."""
+class PhysicalLine(NamedTuple):
+    """A physical line that is not blank; `truncated` if it is longer than a record may be."""
 
     number: int
     content: bytes
-    cut: bool
+    truncated: bool
 
 
-class Lines:
+class LineReader:
     """The physical lines of a file, from 1, each bounded in length.
 
     Args:
@@ -58,113 +64,122 @@ class Lines:
         self.number = 0
         self.offset = 0
 
-    def __iter__(self) -> Iterator[Line]:
+    def __iter__(self) -> Iterator[PhysicalLine]:
         read = self._file.readline
-        while content := read(RECORD_BYTES + 1):
+        while content := read(MAX_RECORD_BYTES + 1):
             self.number += 1
             self.offset += len(content)
-            cut = len(content) > RECORD_BYTES and not content.endswith(b"\n")
-            if cut:
+            truncated = len(content) > MAX_RECORD_BYTES and not content.endswith(b"\n")
+            if truncated:
                 self._skip_rest()
             if self.number == 1:
                 content = content.removeprefix(BOM)
-            yield Line(self.number, content, cut)
+            yield PhysicalLine(self.number, content, truncated)
 
     def _skip_rest(self) -> None:
-        while rest := self._file.readline(RECORD_BYTES):
-            self.offset += len(rest)
-            if rest.endswith(b"\n"):
+        while chunk := self._file.readline(MAX_RECORD_BYTES):
+            self.offset += len(chunk)
+            if chunk.endswith(b"\n"):
                 return
 
 
-def readable(content: bytes) -> str:
+def record_text(content: bytes) -> str:
     """Show a record as text, whatever its bytes are, without the end of its line."""
-    return legible(content).removesuffix("\n").removesuffix("\r")
+    return decode_lossy(content).removesuffix("\n").removesuffix("\r")
 
 
-def too_long(content: bytes) -> Broken:
+def record_too_long(content: bytes) -> BrokenRecord:
     """Refuse a record that is longer than a record may be."""
-    return Broken(
+    return BrokenRecord(
         "broken-record",
-        f"the record is longer than {RECORD_BYTES // 1024} KiB",
-        readable(content[:KEPT_BYTES]),
+        f"the record is longer than {MAX_RECORD_BYTES // 1024} KiB",
+        record_text(content[:MAX_RAW_BYTES]),
     )
 
 
-def not_text(content: bytes, encoding: str) -> Broken:
+def record_not_text(content: bytes, encoding: str) -> BrokenRecord:
     """Refuse a record that is no text, and say which bytes are not."""
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
-        seen = stray_bytes(content, error.start).hex(" ")
-        shown = "UTF-8" if encoding == UTF8 else encoding
-        why = f"the record is not {shown} text (bytes {seen})"
+        bad_bytes = invalid_bytes(content, error.start).hex(" ")
+        encoding_name = "UTF-8" if encoding == UTF8 else encoding
+        message = f"the record is not {encoding_name} text (bytes {bad_bytes})"
         if encoding == UTF8 and may_be_cp1252(content):
-            why += "; if the file is CP1252, give --encoding cp1252"
+            message += "; if the file is CP1252, give --encoding cp1252"
     else:
-        why = "the record holds half a surrogate pair, which is not text"
-    return Broken("bad-encoding", why, readable(content))
+        message = "the record holds half a surrogate pair, which is not text"
+    return BrokenRecord("bad-encoding", message, record_text(content))
 
 
-COMMAS = Dialect()
+DEFAULT_DIALECT = Dialect()
 
 
 class _EndlessRecordError(Exception):
     """Raised when a quoted cell goes on beyond the longest record."""
 
 
-class _Feed:
+class _RecordLines:
     """Gives the csv module the lines of one record and remembers them.
 
     Blank lines between records are passed over; inside a quoted cell they are part of it.
     """
 
-    __slots__ = ("_blank", "_bytes", "_lines", "bad", "cut", "ended", "first", "taken")
+    __slots__ = (
+        "_blank",
+        "_bytes",
+        "_lines",
+        "at_end",
+        "first_line",
+        "invalid_utf8",
+        "record_lines",
+        "truncated",
+    )
 
-    def __init__(self, lines: Lines, blank: bytes) -> None:
+    def __init__(self, lines: LineReader, blank: bytes) -> None:
         self._lines = iter(lines)
         self._blank = blank
-        self.begin()
+        self.start_record()
 
-    def begin(self) -> None:
+    def start_record(self) -> None:
         """Start a record."""
-        self.first = 0
-        self.taken: list[bytes] = []
+        self.first_line = 0
+        self.record_lines: list[bytes] = []
         self._bytes = 0
-        self.bad = self.cut = self.ended = False
+        self.invalid_utf8 = self.truncated = self.at_end = False
 
-    def __iter__(self) -> _Feed:
+    def __iter__(self) -> _RecordLines:
         return self
 
     def __next__(self) -> str:
         line = self._next_line()
-        self.taken.append(line.content)
+        self.record_lines.append(line.content)
         self._bytes += len(line.content)
-        if len(self.taken) > 1 and (line.cut or self._bytes > RECORD_BYTES):
+        if len(self.record_lines) > 1 and (line.truncated or self._bytes > MAX_RECORD_BYTES):
             raise _EndlessRecordError
-        if line.cut:
-            self.cut = True
+        if line.truncated:
+            self.truncated = True
             return ""
         try:
             return line.content.decode("utf-8")
         except UnicodeDecodeError:
-            self.bad = True
+            self.invalid_utf8 = True
             return line.content.decode("utf-8", "replace")
 
-    def _next_line(self) -> Line:
+    def _next_line(self) -> PhysicalLine:
         for line in self._lines:
-            if self.taken:
+            if self.record_lines:
                 return line
             if line.content.strip(self._blank):
-                self.first = line.number
+                self.first_line = line.number
                 return line
-        self.ended = True
+        self.at_end = True
         raise StopIteration
 
     @property
     def raw(self) -> bytes:
         """The record as it stands in the file."""
-        return b"".join(self.taken)
+        return b"".join(self.record_lines)
 
 
 class CsvRecords:
@@ -175,82 +190,84 @@ class CsvRecords:
         dialect: how it is written.
     """
 
-    __slots__ = ("_delimiter", "_feed", "_reader", "lines")
+    __slots__ = ("_delimiter", "_reader", "_record_lines", "lines")
 
-    def __init__(self, lines: Lines, dialect: Dialect = COMMAS) -> None:
+    def __init__(self, lines: LineReader, dialect: Dialect = DEFAULT_DIALECT) -> None:
         # The csv module has one limit for the whole process; ours is never above a record's.
-        csv.field_size_limit(RECORD_BYTES + 1)
+        csv.field_size_limit(MAX_RECORD_BYTES + 1)
         self.lines = lines
         self._delimiter = dialect.delimiter
-        if dialect.told:
+        if dialect.has_sep_line:
             next(iter(lines), None)
-        self._feed = _Feed(lines, dialect.blank)
+        self._record_lines = _RecordLines(lines, dialect.blank_bytes)
         self._restart()
 
     def _restart(self) -> None:
-        self._reader = csv.reader(self._feed, delimiter=self._delimiter, strict=True)
+        self._reader = csv.reader(self._record_lines, delimiter=self._delimiter, strict=True)
 
-    def next(self) -> tuple[int, list[str] | Broken] | None:
+    def read_record(self) -> tuple[int, list[str] | BrokenRecord] | None:
         """Read one record.
 
         Returns:
             The number of its first physical line and its cells, or why it is broken; None at
             the end of the file.
         """
-        feed = self._feed
-        feed.begin()
+        record_lines = self._record_lines
+        record_lines.start_record()
         try:
             cells = next(self._reader)
         except StopIteration:
             return None
         except _EndlessRecordError:
             self._restart()
-            return feed.first, _unclosed(feed)
+            return record_lines.first_line, _unclosed(record_lines)
         except csv.Error as error:
-            if feed.ended:
-                return feed.first, _unclosed(feed)
-            if not feed.bad:
-                return feed.first, _broken(feed, str(error))
-        if feed.cut:
-            return feed.first, too_long(feed.raw)
-        if feed.bad:
-            return feed.first, not_text(feed.raw, self.lines.encoding)
-        return feed.first, cells
+            if record_lines.at_end:
+                return record_lines.first_line, _unclosed(record_lines)
+            if not record_lines.invalid_utf8:
+                return record_lines.first_line, _broken(record_lines, str(error))
+        if record_lines.truncated:
+            return record_lines.first_line, record_too_long(record_lines.raw)
+        if record_lines.invalid_utf8:
+            return record_lines.first_line, record_not_text(record_lines.raw, self.lines.encoding)
+        return record_lines.first_line, cells
 
-    def rest(self, cells: int) -> Iterator[tuple[int, list[str] | Broken]]:
+    def read_remaining(self, cell_count: int) -> Iterator[tuple[int, list[str] | BrokenRecord]]:
         """Read all further records; each must have as many cells as the header.
 
         Nothing is read behind a quote that is never closed.
         """
-        while (record := self.next()) is not None:
-            line, found = record
-            if not isinstance(found, Broken):
-                if len(found) != cells:
-                    raw = readable(self._feed.raw)
-                    said = f"the record has {len(found)} cells, the header has {cells}"
-                    yield line, Broken("broken-record", said, raw)
+        while (record := self.read_record()) is not None:
+            line, content = record
+            if not isinstance(content, BrokenRecord):
+                if len(content) != cell_count:
+                    raw = record_text(self._record_lines.raw)
+                    message = f"the record has {len(content)} cells, the header has {cell_count}"
+                    yield line, BrokenRecord("broken-record", message, raw)
                     continue
-            elif found.unclosed:
+            elif content.unclosed_quote:
                 yield record
                 return
             yield record
 
 
-def _unclosed(feed: _Feed) -> Broken:
-    return Broken(
+def _unclosed(feed: _RecordLines) -> BrokenRecord:
+    return BrokenRecord(
         "broken-record",
         "a quote opens here that is never closed: nothing behind it can be read",
-        readable(feed.taken[0]),
-        unclosed=True,
+        record_text(feed.record_lines[0]),
+        unclosed_quote=True,
     )
 
 
-def _broken(feed: _Feed, error: str) -> Broken:
-    why = "text follows a closing quote" if "expected after" in error else error
-    return Broken("broken-record", f"the record cannot be read: {why}", readable(feed.raw))
+def _broken(feed: _RecordLines, error: str) -> BrokenRecord:
+    detail = "text follows a closing quote" if "expected after" in error else error
+    return BrokenRecord(
+        "broken-record", f"the record cannot be read: {detail}", record_text(feed.raw)
+    )
 
 
-_TELLS = re.compile(rb'("?)sep=([^\r\n])\1\r?\n?', re.IGNORECASE)
+_SEP_LINE = re.compile(rb'("?)sep=([^\r\n])\1\r?\n?', re.IGNORECASE)
 _FIRST_LINE = 16
 _FIRST_RECORDS = 20
 
@@ -262,60 +279,72 @@ class _Fit(NamedTuple):
     records: int
 
 
-def dialect_of(path: Path, name: str, reading: Reading) -> Dialect:
+def detect_dialect(path: Path, name: str, options: MappingOptions) -> Dialect:
     """Find out how a CSV file is written.
 
     Args:
         path: the file, as UTF-8.
         name: what the user calls it.
-        reading: `delimiter` is taken for granted; the names of columns tell the header.
+        options: `delimiter` is taken for granted; the names of columns tell the header.
 
     Raises:
         BadFileError: if several delimiters fit equally well.
     """
-    told = _told(path)
-    if reading.delimiter is not None:
-        return Dialect(delimiter_of(reading.delimiter), told is not None)
-    return Dialect(told, told=True) if told else Dialect(_found(path, name, reading))
+    sep_delimiter = _read_sep_line(path)
+    if options.delimiter is not None:
+        return Dialect(parse_delimiter(options.delimiter), sep_delimiter is not None)
+    return (
+        Dialect(sep_delimiter, has_sep_line=True)
+        if sep_delimiter
+        else Dialect(_detect_delimiter(path, name, options))
+    )
 
 
-def _told(path: Path) -> str | None:
+def _read_sep_line(path: Path) -> str | None:
     with path.open("rb") as file:
         first = file.readline(_FIRST_LINE).removeprefix(BOM)
-    tells = _TELLS.fullmatch(first)
-    told = tells[2].decode("latin-1") if tells else ""
-    return told if is_delimiter(told) else None
+    match = _SEP_LINE.fullmatch(first)
+    delimiter = match[2].decode("latin-1") if match else ""
+    return delimiter if is_delimiter(delimiter) else None
 
 
-def _found(path: Path, name: str, reading: Reading) -> str:
-    names = {simple(column) for column in KNOWN_COLUMNS}
-    names |= {simple(header) for _, header in reading.columns}
-    fits = {delimiter: _fit(path, delimiter, names) for delimiter in COMMON}
+def _detect_delimiter(path: Path, name: str, options: MappingOptions) -> str:
+    names = {normalize_header(column) for column in KNOWN_COLUMNS}
+    names |= {normalize_header(header) for _, header in options.columns}
+    fits = {delimiter: _fit(path, delimiter, names) for delimiter in DETECTED_DELIMITERS}
     best = max((fit for fit in fits.values() if fit), default=None)
-    found = [delimiter for delimiter, fit in fits.items() if fit == best]
+    candidates = [delimiter for delimiter, fit in fits.items() if fit == best]
     if best is None:
         return ","
-    if len(found) > 1:
-        _refuse_ambiguous(name, found)
-    return found[0]
+    if len(candidates) > 1:
+        _refuse_ambiguous(name, candidates)
+    return candidates[0]
 
 
 def _fit(path: Path, delimiter: str, names: set[str]) -> _Fit | None:
     """Try one delimiter; None if it parts nothing in the header."""
     with path.open("rb") as file:
-        records = CsvRecords(Lines(file), Dialect(delimiter))
-        first = records.next()
-        if first is None or isinstance(first[1], Broken) or len(first[1]) < 2:
+        records = CsvRecords(LineReader(file), Dialect(delimiter))
+        header_record = records.read_record()
+        if (
+            header_record is None
+            or isinstance(header_record[1], BrokenRecord)
+            or len(header_record[1]) < 2
+        ):
             return None
-        header = first[1]
-        following = islice(records.rest(len(header)), _FIRST_RECORDS)
-        whole = sum(not isinstance(found, Broken) for _, found in following)
-        return _Fit(sum(simple(cell) in names for cell in header), whole)
+        header = header_record[1]
+        following = islice(records.read_remaining(len(header)), _FIRST_RECORDS)
+        whole = sum(not isinstance(record, BrokenRecord) for _, record in following)
+        return _Fit(sum(normalize_header(cell) in names for cell in header), whole)
 
 
-def _refuse_ambiguous(name: str, found: list[str]) -> NoReturn:
+def _refuse_ambiguous(name: str, candidates: list[str]) -> NoReturn:
     raise BadFileError(
-        "It cannot be told what parts its cells: " + " or ".join(map(shown, found)) + ".",
+        "It cannot be told what parts its cells: "
+        + " or ".join(map(format_delimiter, candidates))
+        + ".",
         where=name,
-        advice="Give " + " or ".join(f"--delimiter {shown(one)}" for one in found) + ".",
+        advice="Give "
+        + " or ".join(f"--delimiter {format_delimiter(delimiter)}" for delimiter in candidates)
+        + ".",
     )

@@ -7,7 +7,7 @@ import msgspec
 from bulklink.errors import UsageError
 
 #: What is found without being told; any other character has to be given.
-COMMON = (",", ";", "\t", "|")
+DETECTED_DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {"tab": "\t"}
 _NEVER = "\"'\r\n\v\f\0\1 "
 
@@ -15,15 +15,15 @@ _NEVER = "\"'\r\n\v\f\0\1 "
 class Dialect(msgspec.Struct, frozen=True):
     """How a CSV file is written.
 
-    `told` says that its first line is `sep=` and the delimiter, as Excel writes and reads it;
-    that line is no header and no record.
+    `has_sep_line` says that its first line is `sep=` and the delimiter, as Excel writes and reads
+    it; that line is no header and no record.
     """
 
     delimiter: str = ","
-    told: bool = False
+    has_sep_line: bool = False
 
     @property
-    def blank(self) -> bytes:
+    def blank_bytes(self) -> bytes:
         """What a line may consist of to be blank: white space, but never the delimiter."""
         return b" \t\r\n\v\f".replace(self.delimiter.encode(), b"")
 
@@ -33,22 +33,22 @@ def is_delimiter(text: str) -> bool:
     return len(text) == 1 and text.isascii() and not text.isalnum() and text not in _NEVER
 
 
-def delimiter_of(said: str) -> str:
+def parse_delimiter(text: str) -> str:
     """Return the delimiter that `--delimiter` names: a character, or `tab`.
 
     Raises:
         UsageError: if it cannot part cells.
     """
-    found = _NAMES.get(said.strip().lower(), said)
-    if not is_delimiter(found):
+    delimiter = _NAMES.get(text.strip().lower(), text)
+    if not is_delimiter(delimiter):
         raise UsageError(
-            f"{said!r} cannot part the cells of a CSV file.",
+            f"{text!r} cannot part the cells of a CSV file.",
             where="--delimiter",
             advice="Give one character: ',' ';' tab '|' or another sign.",
         )
-    return found
+    return delimiter
 
 
-def shown(delimiter: str) -> str:
+def format_delimiter(delimiter: str) -> str:
     """Write a delimiter as `--delimiter` takes it at a command line."""
     return "tab" if delimiter == "\t" else f"'{delimiter}'"

@@ -26,34 +26,36 @@ _BYTES_SHOWN = 4
 _NO_FILES = {"idna", "punycode", "undefined"}
 
 
-def encoding_of(said: str | None) -> str:
+def parse_encoding(text: str | None) -> str:
     """Return the name of the codec that `--encoding` names, `utf-8` where nothing is said.
 
     Raises:
         UsageError: if there is no such encoding of texts.
     """
-    if said is None:
+    if text is None:
         return UTF8
     try:
-        name = codecs.lookup(said.strip()).name
+        name = codecs.lookup(text.strip()).name
         "".encode(name)
     except (LookupError, ValueError):
         name = ""
     if not name or name in _NO_FILES:
         raise UsageError(
-            f"There is no encoding {said[:60]!r}.", where="--encoding", advice=_near(said)
+            f"There is no encoding {text[:60]!r}.",
+            where="--encoding",
+            advice=_suggest_encodings(text),
         )
     return UTF8 if name == "utf-8-sig" else name
 
 
-def _near(said: str) -> str:
+def _suggest_encodings(text: str) -> str:
     known = {name.replace("_", "-") for pair in aliases.items() for name in pair}
-    wanted = said.strip().lower().replace("_", "-")
-    near = difflib.get_close_matches(wanted, sorted(known), n=3, cutoff=0.5)
+    normalized = text.strip().lower().replace("_", "-")
+    near = difflib.get_close_matches(normalized, sorted(known), n=3, cutoff=0.5)
     return f"Such as {', '.join(near or ('utf-8', 'utf-16', 'cp1252'))}."
 
 
-def recoded(blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+def recode_to_utf8(blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     """Turn a text into UTF-8, block by block; what is no text in it is marked.
 
     Raises:
@@ -75,18 +77,18 @@ def _mark(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_MARK, _mark)
 
 
-def stray_bytes(content: bytes, start: int) -> bytes:
+def invalid_bytes(content: bytes, start: int) -> bytes:
     """Return the first bytes of a record that are no text, as they were before it was recoded."""
-    marked = _MARKED.match(content, start)
-    if marked is None:
+    match = _MARKED.match(content, start)
+    if match is None:
         return content[start : start + _BYTES_SHOWN]
-    halves = marked[0].decode(UTF8, "surrogatepass")[:_BYTES_SHOWN]
+    halves = match[0].decode(UTF8, "surrogatepass")[:_BYTES_SHOWN]
     return bytes((ord(half) - _FIRST_MARK) & 0xFF for half in halves)
 
 
-def legible(content: bytes) -> str:
+def decode_lossy(content: bytes) -> str:
     """Show bytes as text; each that is none becomes one replacement character."""
-    return _MARKED.sub(lambda found: b"\xff" * (len(found[0]) // 3), content).decode(
+    return _MARKED.sub(lambda match: b"\xff" * (len(match[0]) // 3), content).decode(
         UTF8, "replace"
     )
 

@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from bulklink.atomic_files import fresh
+from bulklink.atomic_files import temporary_path
 from bulklink.errors import BadFileError, UsageError
-from bulklink.mapping.input.encodings import UTF8, encoding_of, recoded
+from bulklink.mapping.input.encodings import UTF8, parse_encoding, recode_to_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bulklink.mapping.interrupt import Stop
+    from bulklink.mapping.interrupt import PlanningStop
 
 STANDARD_INPUT = "-"
 COPY_BYTES = 1 << 20
 
 
-class Format(StrEnum):
+class InputFormat(StrEnum):
     """How the records of a mapping file are written."""
 
     CSV = "csv"
@@ -45,13 +45,13 @@ class Compression(StrEnum):
 
 
 _BY_SUFFIX = {
-    ".csv": Format.CSV,
-    ".jsonl": Format.JSONL,
-    ".ndjson": Format.JSONL,
-    ".xlsx": Format.XLSX,
+    ".csv": InputFormat.CSV,
+    ".jsonl": InputFormat.JSONL,
+    ".ndjson": InputFormat.JSONL,
+    ".xlsx": InputFormat.XLSX,
 }
 #: Formats that a name need not tell.
-_BY_OPTION = (Format.CSV, Format.JSONL)
+_BY_OPTION = (InputFormat.CSV, InputFormat.JSONL)
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -59,11 +59,11 @@ class Source(msgspec.Struct, frozen=True):
 
     name: str
     path: Path | None
-    format: Format
+    format: InputFormat
     compression: Compression | None = None
 
 
-def sources(names: Iterable[str], format: str | None = None) -> tuple[Source, ...]:  # noqa: A002
+def find_sources(names: Iterable[str], format: str | None = None) -> tuple[Source, ...]:  # noqa: A002
     """Find the inputs of a mapping.
 
     Args:
@@ -77,45 +77,45 @@ def sources(names: Iterable[str], format: str | None = None) -> tuple[Source, ..
         UsageError: if a format cannot be told, or standard input is named twice.
         BadFileError: if a file is missing, empty, or no file.
     """
-    found = tuple(_source(name, format) for name in names)
-    if not found:
+    inputs = tuple(_source(name, format) for name in names)
+    if not inputs:
         raise UsageError(
             "No mapping is named.",
             where="MAPPING",
             advice="Give a CSV, JSONL or .xlsx file, or '-'.",
         )
-    if sum(source.path is None for source in found) > 1:
+    if sum(source.path is None for source in inputs) > 1:
         raise UsageError("Standard input is named twice.", where="-", advice="Name it once.")
-    return found
+    return inputs
 
 
-def _source(name: str, wanted: str | None) -> Source:
+def _source(name: str, format_option: str | None) -> Source:
     if name == STANDARD_INPUT:
-        return Source(name=name, path=None, format=_format(name, None, wanted))
+        return Source(name=name, path=None, format=_format(name, None, format_option))
     path = Path(name)
-    must_be_readable(name)
+    check_readable(name)
     suffix, compression = path.suffix.lower(), None
     if suffix in list(Compression):
         suffix, compression = Path(path.stem).suffix.lower(), Compression(suffix)
-    return Source(name, path, _format(name, suffix, wanted), compression)
+    return Source(name, path, _format(name, suffix, format_option), compression)
 
 
-def _format(name: str, suffix: str | None, wanted: str | None) -> Format:
-    told = _BY_SUFFIX.get(suffix or "")
-    if told is not None:
-        return told
-    if wanted in _BY_OPTION:
-        return Format(wanted)
+def _format(name: str, suffix: str | None, format_option: str | None) -> InputFormat:
+    suffix_format = _BY_SUFFIX.get(suffix or "")
+    if suffix_format is not None:
+        return suffix_format
+    if format_option in _BY_OPTION:
+        return InputFormat(format_option)
     raise UsageError(
-        f"The format {wanted!r} is not known."
-        if wanted
+        f"The format {format_option!r} is not known."
+        if format_option
         else "The name does not tell the format of the mapping.",
         where=name,
         advice="Give --format csv or --format jsonl.",
     )
 
 
-def must_be_readable(name: str) -> None:
+def check_readable(name: str) -> None:
     """Refuse what is no file, or cannot be read.
 
     Raises:
@@ -123,24 +123,24 @@ def must_be_readable(name: str) -> None:
     """
     path = Path(name)
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         raise BadFileError(
             "There is no such file.", where=name, advice="Check the path of the mapping."
         ) from None
     except (OSError, ValueError) as error:
-        raise unreadable(name, error) from None
-    if stat.S_ISDIR(found.st_mode):
+        raise unreadable_file_error(name, error) from None
+    if stat.S_ISDIR(status.st_mode):
         raise BadFileError(
             "This is a folder, not a mapping file.", where=name, advice="Name the file in it."
         )
-    if stat.S_ISREG(found.st_mode) and not found.st_size:
+    if stat.S_ISREG(status.st_mode) and not status.st_size:
         raise BadFileError(
             "The file is empty.", where=name, advice="Check the export that made it."
         )
 
 
-def unreadable(name: str, error: Exception) -> BadFileError:
+def unreadable_file_error(name: str, error: Exception) -> BadFileError:
     """Say that a file cannot be read, and why the system says so."""
     reason = getattr(error, "strerror", None) or str(error)
     return BadFileError(
@@ -150,11 +150,13 @@ def unreadable(name: str, error: Exception) -> BadFileError:
     )
 
 
-def on_disk(source: Source, scratch: Path, standard_input: BinaryIO, stop: Stop) -> Path:
+def ensure_on_disk(
+    source: Source, scratch: Path, standard_input: BinaryIO, stop: PlanningStop
+) -> Path:
     """Return a path that can be read more than once: pipes are copied into `scratch` first."""
     if source.path is not None and source.path.is_file():
         return source.path
-    copy = fresh(scratch, f".{source.format}")
+    copy = temporary_path(scratch, f".{source.format}")
     if source.path is None:
         _copy(standard_input, copy, stop)
     else:
@@ -167,14 +169,14 @@ def on_disk(source: Source, scratch: Path, standard_input: BinaryIO, stop: Stop)
     return copy
 
 
-def _copy(reader: BinaryIO, target: Path, stop: Stop) -> None:
+def _copy(reader: BinaryIO, target: Path, stop: PlanningStop) -> None:
     with target.open("xb") as writer:
         while block := reader.read(COPY_BYTES):
             stop.check()
             writer.write(block)
 
 
-def remove(folder: Path) -> None:
+def remove_folder(folder: Path) -> None:
     """Remove a folder of temporary files, whatever is left in it."""
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -188,8 +190,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from bulklink.mapping.interrupt import Stop
-    from bulklink.mapping.schema import Reading
+    from bulklink.mapping.interrupt import PlanningStop
+    from bulklink.mapping.schema import MappingOptions
 
 _FIRST_BYTES = 64
 _AS_UTF8 = "save it again as UTF-8"
@@ -209,40 +211,44 @@ _OTHERS = (
 )
 
 
-class Content(msgspec.Struct, frozen=True):
+class InputContent(msgspec.Struct, frozen=True):
     """What is in one input.
 
-    `given` is the file as the user has it and `stamp` tells whether it was written to since;
-    `path` is what is read. Where that is another file, `hashed` holds SHA-256 and size of the
-    given one. `encoding` is what the text was in.
+    `original` is the file as the user has it and `size_and_mtime` tells whether it was written to
+    since; `path` is what is read. Where that is another file, `sha256_and_size` holds SHA-256 and
+    size of the given one. `encoding` is what the text was in.
     """
 
     source: Source
-    given: Path
-    stamp: tuple[int, int]
+    original: Path
+    size_and_mtime: tuple[int, int]
     path: Path
     encoding: str = UTF8
-    hashed: tuple[str, int] | None = None
+    sha256_and_size: tuple[str, int] | None = None
 
     @property
     def changed(self) -> bool:
         """Whether the file was written to since it was opened first."""
-        return _stamp(self.given) != self.stamp
+        return _stamp(self.original) != self.size_and_mtime
 
     def discard(self) -> None:
         """Remove what was written for this input alone."""
-        for path in {self.given, self.path} - {self.source.path}:
+        for path in {self.original, self.path} - {self.source.path}:
             path.unlink(missing_ok=True)
 
 
-def content_of(
-    source: Source, reading: Reading, folder: Path, standard_input: BinaryIO, stop: Stop
-) -> Content:
+def load_content(
+    source: Source,
+    options: MappingOptions,
+    folder: Path,
+    standard_input: BinaryIO,
+    stop: PlanningStop,
+) -> InputContent:
     """Make an input readable more than once, a text as UTF-8.
 
     Args:
         source: the input.
-        reading: says the encoding.
+        options: says the encoding.
         folder: where copies are written.
         standard_input: what `-` reads.
         stop: ends the work.
@@ -250,20 +256,20 @@ def content_of(
     Raises:
         BadFileError: if it is compressed and damaged, or in another encoding.
     """
-    given = on_disk(source, folder, standard_input, stop)
-    text = source.format is not Format.XLSX
-    encoding = encoding_of(reading.encoding) if text else UTF8
-    content = Content(source, given, _stamp(given), given, encoding)
+    original = ensure_on_disk(source, folder, standard_input, stop)
+    is_text = source.format is not InputFormat.XLSX
+    encoding = parse_encoding(options.encoding) if is_text else UTF8
+    content = InputContent(source, original, _stamp(original), original, encoding)
     if source.compression is not None or encoding != UTF8:
-        content = _copied(content, folder, stop)
-    if text:
+        content = _copy_as_utf8(content, folder, stop)
+    if is_text:
         _refuse_other(content)
     return content
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 class _Hashing(io.RawIOBase):
@@ -291,34 +297,36 @@ class _Hashing(io.RawIOBase):
         return self._bytes
 
     @property
-    def hashed(self) -> tuple[str, int]:
+    def sha256_and_size(self) -> tuple[str, int]:
         return self._digest.hexdigest(), self._bytes
 
 
-def _copied(content: Content, folder: Path, stop: Stop) -> Content:
+def _copy_as_utf8(content: InputContent, folder: Path, stop: PlanningStop) -> InputContent:
     """Copy an input as plain UTF-8, in one pass and little memory."""
-    target = fresh(folder, f".{content.source.format}")
+    target = temporary_path(folder, f".{content.source.format}")
     name = content.source.name
-    stop.begins(UNPACKING, content.stamp[0])
+    stop.begin_stage(UNPACKING, content.size_and_mtime[0])
     try:
-        with content.given.open("rb") as file, target.open("xb") as writer:
+        with content.original.open("rb") as file, target.open("xb") as writer:
             reader = _Hashing(file)
             blocks = _blocks(reader, content.source.compression, stop)
             if content.encoding != UTF8:
-                blocks = recoded(_none_of_utf8(blocks, content), content.encoding)
+                blocks = recode_to_utf8(_none_of_utf8(blocks, content), content.encoding)
             for block in blocks:
                 writer.write(block)
-                stop.reached(reader.count)
+                stop.report_position(reader.count)
     except (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError) as error:
         raise _damaged(name, error) from None
     except UnicodeError as error:
         raise _not_in(content.encoding, name, error) from None
     if not target.stat().st_size:
         raise BadFileError("The file is empty.", where=name, advice="Check the export of it.")
-    return msgspec.structs.replace(content, path=target, hashed=reader.hashed)
+    return msgspec.structs.replace(content, path=target, sha256_and_size=reader.sha256_and_size)
 
 
-def _blocks(reader: io.RawIOBase, compression: Compression | None, stop: Stop) -> Iterator[bytes]:
+def _blocks(
+    reader: io.RawIOBase, compression: Compression | None, stop: PlanningStop
+) -> Iterator[bytes]:
     file: io.BufferedIOBase = io.BufferedReader(reader, COPY_BYTES)
     if compression is Compression.GZIP:
         file = gzip.GzipFile(fileobj=file)
@@ -329,7 +337,7 @@ def _blocks(reader: io.RawIOBase, compression: Compression | None, stop: Stop) -
         yield block
 
 
-def _none_of_utf8(blocks: Iterator[bytes], content: Content) -> Iterator[bytes]:
+def _none_of_utf8(blocks: Iterator[bytes], content: InputContent) -> Iterator[bytes]:
     for number, block in enumerate(blocks):
         if not number and (block.startswith(codecs.BOM_UTF8) or _is_narrow(block, content)):
             raise BadFileError(
@@ -340,7 +348,7 @@ def _none_of_utf8(blocks: Iterator[bytes], content: Content) -> Iterator[bytes]:
         yield block
 
 
-def _is_narrow(block: bytes, content: Content) -> bool:
+def _is_narrow(block: bytes, content: InputContent) -> bool:
     """Tell whether a text that should be UTF-16 or UTF-32 holds no comma or brace in it."""
     return content.encoding.startswith(("utf-16", "utf-32")) and b"\0" not in block
 
@@ -361,29 +369,29 @@ def _not_in(encoding: str, name: str, error: UnicodeError) -> BadFileError:
     return BadFileError(f"It cannot be read as {encoding}: {error}.", where=name, advice=advice)
 
 
-def _refuse_other(content: Content) -> None:
+def _refuse_other(content: InputContent) -> None:
     """Refuse what is no UTF-8 from its first bytes on, and say what it looks like."""
     with content.path.open("rb") as file:
         start = file.read(_FIRST_BYTES)
-    for begins, what, advice in _OTHERS:
+    for begins, description, advice in _OTHERS:
         if start.startswith(begins):
             raise BadFileError(
-                f"This is {what}, not text.", where=content.source.name, advice=advice
+                f"This is {description}, not text.", where=content.source.name, advice=advice
             )
-    found = _recognised(start)
-    if found is not None:
-        shown, option = found
+    detected = _detect_encoding(start)
+    if detected is not None:
+        name, option = detected
         raise BadFileError(
-            f"This looks like {shown}, not UTF-8.",
+            f"This looks like {name}, not UTF-8.",
             where=content.source.name,
             advice=f"Give --encoding {option}, or {_AS_UTF8}.",
         )
 
 
-def _recognised(start: bytes) -> tuple[str, str] | None:
-    for mark, shown, option in _BOMS:
+def _detect_encoding(start: bytes) -> tuple[str, str] | None:
+    for mark, name, option in _BOMS:
         if start.startswith(mark):
-            return shown, option
+            return name, option
     even, odd = start[::2].count(0), start[1::2].count(0)
     if even + odd < len(start) // 4 or (even and odd):
         return None

@@ -5,22 +5,28 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from bulklink.mapping.input.csv_reader import Broken, Lines, not_text, readable, too_long
+from bulklink.mapping.input.csv_reader import (
+    BrokenRecord,
+    LineReader,
+    record_not_text,
+    record_text,
+    record_too_long,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: Other JSON than text and whole numbers is no id: these mark what a cell was.
-FLOAT, OTHER = "f", "x"
+FLOAT_CELL, OTHER_CELL = "f", "x"
 
 
-class Digits(str):
+class IntegerLiteral(str):
     """A whole number, as it is written."""
 
     __slots__ = ()
 
 
-class Decimal(str):
+class DecimalLiteral(str):
     """A number with a point or an exponent, as it is written."""
 
     __slots__ = ()
@@ -42,24 +48,27 @@ def _no_constant(name: str) -> Any:
 
 
 _DECODER = json.JSONDecoder(
-    parse_int=Digits, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_object
+    parse_int=IntegerLiteral,
+    parse_float=DecimalLiteral,
+    parse_constant=_no_constant,
+    object_pairs_hook=_object,
 )
 
 
-def jsonl_records(lines: Lines) -> Iterator[tuple[int, dict[str, Any] | Broken]]:
+def jsonl_records(lines: LineReader) -> Iterator[tuple[int, dict[str, Any] | BrokenRecord]]:
     """Read one object after another; lines that are blank are passed over."""
     for line in lines:
-        if line.cut:
-            yield line.number, too_long(line.content)
+        if line.truncated:
+            yield line.number, record_too_long(line.content)
         elif not line.content.isspace():
             yield line.number, _record(line.content, lines.encoding)
 
 
-def _record(content: bytes, encoding: str) -> dict[str, Any] | Broken:
+def _record(content: bytes, encoding: str) -> dict[str, Any] | BrokenRecord:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
-        return not_text(content, encoding)
+        return record_not_text(content, encoding)
     try:
         value = _DECODER.decode(text)
     except RecursionError:
@@ -71,40 +80,42 @@ def _record(content: bytes, encoding: str) -> dict[str, Any] | Broken:
     if not isinstance(value, dict):
         return _broken("it is no object", content)
     if "\\u" in text and not _is_text(value):
-        return not_text(content, encoding)
+        return record_not_text(content, encoding)
     return value
 
 
 def _is_text(value: Any) -> bool:
     """Tell whether a value can be written as UTF-8: half a surrogate pair cannot."""
     try:
-        compact(value).encode("utf-8")
+        compact_json(value).encode("utf-8")
     except UnicodeEncodeError:
         return False
     return True
 
 
-def _broken(why: str, content: bytes) -> Broken:
-    return Broken("broken-record", f"the line is no JSON object: {why}", readable(content))
+def _broken(detail: str, content: bytes) -> BrokenRecord:
+    return BrokenRecord(
+        "broken-record", f"the line is no JSON object: {detail}", record_text(content)
+    )
 
 
-def cell(value: Any) -> tuple[str, str]:
+def json_cell_text(value: Any) -> tuple[str, str]:
     """Turn a JSON value other than null into a mark of its kind and a cell's text."""
-    if isinstance(value, Decimal):
-        return FLOAT, str(value)
+    if isinstance(value, DecimalLiteral):
+        return FLOAT_CELL, str(value)
     if isinstance(value, str):
         return "", str(value)
-    return OTHER, compact(value)
+    return OTHER_CELL, compact_json(value)
 
 
-def compact(value: Any) -> str:
+def compact_json(value: Any) -> str:
     """Write a JSON value without spaces, its numbers as they were written."""
-    if isinstance(value, Digits | Decimal):
+    if isinstance(value, IntegerLiteral | DecimalLiteral):
         return str(value)
     if isinstance(value, dict):
-        return "{" + ",".join(f"{_quoted(k)}:{compact(v)}" for k, v in value.items()) + "}"
+        return "{" + ",".join(f"{_quoted(k)}:{compact_json(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(map(compact, value)) + "]"
+        return "[" + ",".join(map(compact_json, value)) + "]"
     return _quoted(value)
 
 

@@ -7,23 +7,35 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from bulklink.atomic_files import fresh, unwritable
+from bulklink.atomic_files import temporary_path, write_error
 from bulklink.errors import BadFileError
-from bulklink.mapping.headers import Headers
-from bulklink.mapping.input.csv_reader import COMMAS, Broken, CsvRecords, Lines, dialect_of
+from bulklink.mapping.headers import FileHeaders
+from bulklink.mapping.input.csv_reader import (
+    DEFAULT_DIALECT,
+    BrokenRecord,
+    CsvRecords,
+    LineReader,
+    detect_dialect,
+)
 from bulklink.mapping.input.dialect import Dialect
 from bulklink.mapping.input.encodings import UTF8
-from bulklink.mapping.input.files import Content, Format, Source, content_of, unreadable
-from bulklink.mapping.input.scan import Survey, survey
-from bulklink.mapping.input.staging import Opening, stage_csv, stage_jsonl, stage_sheet
-from bulklink.mapping.load import Feed
-from bulklink.mapping.schema import InputFile, Reading
-from bulklink.spreadsheet_cells import is_disarmed, rearmed
+from bulklink.mapping.input.files import (
+    InputContent,
+    InputFormat,
+    Source,
+    load_content,
+    unreadable_file_error,
+)
+from bulklink.mapping.input.scan import FileScan, scan_file
+from bulklink.mapping.input.staging import UnclosedQuote, stage_csv, stage_jsonl, stage_sheet
+from bulklink.mapping.load import CsvInput
+from bulklink.mapping.schema import InputFile, MappingOptions
+from bulklink.spreadsheet_cells import has_escaped_cells, unescape_cell
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bulklink.mapping.interrupt import Stop
+    from bulklink.mapping.interrupt import PlanningStop
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT if hasattr(errno, "EDQUOT") else errno.ENOSPC)
 
@@ -32,18 +44,18 @@ READING = "Reading the mapping"
 READING_ROWS = "Reading its rows one by one"
 
 
-class Prepared(msgspec.Struct, frozen=True):
+class PreparedInput(msgspec.Struct, frozen=True):
     """One input, ready to be read into the table.
 
     `first_column` is where the rows of a sheet begin, from 0; None where it is no sheet.
     """
 
-    content: Content
+    content: InputContent
     input: InputFile
-    headers: Headers
-    feed: Feed
-    dialect: Dialect = COMMAS
-    unclosed: Opening | None = None
+    headers: FileHeaders
+    csv_input: CsvInput
+    dialect: Dialect = DEFAULT_DIALECT
+    unclosed_quote: UnclosedQuote | None = None
     first_column: int | None = None
 
     @property
@@ -54,8 +66,8 @@ class Prepared(msgspec.Struct, frozen=True):
     def discard(self) -> None:
         """Remove what was written for this input alone."""
         self.content.discard()
-        if self.feed.staged:
-            self.feed.path.unlink(missing_ok=True)
+        if self.csv_input.staged:
+            self.csv_input.path.unlink(missing_ok=True)
 
 
 class _CsvHeader(msgspec.Struct, frozen=True):
@@ -64,14 +76,18 @@ class _CsvHeader(msgspec.Struct, frozen=True):
     bytes: int
 
 
-def prepare(
-    source: Source, reading: Reading, folder: Path, standard_input: BinaryIO, stop: Stop
-) -> Prepared:
+def prepare_input(
+    source: Source,
+    options: MappingOptions,
+    folder: Path,
+    standard_input: BinaryIO,
+    stop: PlanningStop,
+) -> PreparedInput:
     """Hash one input, read its header, and stage it if it is not regular.
 
     Args:
         source: the input.
-        reading: how it is to be read.
+        options: how it is to be read.
         folder: where a staging file is written.
         standard_input: what `-` reads.
         stop: ends the work.
@@ -80,101 +96,103 @@ def prepare(
         BadFileError: if the input cannot be read as a whole.
     """
     try:
-        content = content_of(source, reading, folder, standard_input, stop)
-        if source.format is Format.CSV:
-            return _prepare_csv(content, reading, folder, stop)
+        content = load_content(source, options, folder, standard_input, stop)
+        if source.format is InputFormat.CSV:
+            return _prepare_csv(content, options, folder, stop)
         return _prepare_staged(content, folder, stop)
     except OSError as error:
         if error.errno in _NO_ROOM:
-            raise unwritable(folder, error) from None
-        raise unreadable(source.name, error) from None
+            raise write_error(folder, error) from None
+        raise unreadable_file_error(source.name, error) from None
 
 
-def _prepare_staged(content: Content, folder: Path, stop: Stop) -> Prepared:
+def _prepare_staged(content: InputContent, folder: Path, stop: PlanningStop) -> PreparedInput:
     size = content.path.stat().st_size
-    stop.begins(READING, size)
-    seen = survey(content.path, 0, 1, stop)
-    target = fresh(folder)
-    sheet = content.source.format is Format.XLSX
-    stop.begins(READING_ROWS, None if sheet else size)
-    stage = stage_jsonl if content.source.format is Format.JSONL else stage_sheet
+    stop.begin_stage(READING, size)
+    scan = scan_file(content.path, 0, 1, stop)
+    target = temporary_path(folder)
+    sheet = content.source.format is InputFormat.XLSX
+    stop.begin_stage(READING_ROWS, None if sheet else size)
+    stage = stage_jsonl if content.source.format is InputFormat.JSONL else stage_sheet
     staged = stage(content, target, stop)
-    readable = not staged.records or staged.readable > 0
-    return Prepared(
+    readable = not staged.records or staged.readable_records > 0
+    return PreparedInput(
         content=content,
-        input=_input(content, seen, staged.records),
-        headers=Headers(content.source.name, staged.headers, readable),
-        feed=Feed(target, staged=True, cells=len(staged.headers)),
+        input=_input(content, scan, staged.records),
+        headers=FileHeaders(content.source.name, staged.headers, readable),
+        csv_input=CsvInput(target, staged=True, cells=len(staged.headers)),
         first_column=staged.first_column,
     )
 
 
-def _prepare_csv(content: Content, reading: Reading, folder: Path, stop: Stop) -> Prepared:
-    dialect = dialect_of(content.path, content.source.name, reading)
+def _prepare_csv(
+    content: InputContent, options: MappingOptions, folder: Path, stop: PlanningStop
+) -> PreparedInput:
+    dialect = detect_dialect(content.path, content.source.name, options)
     header = _csv_header(content, dialect)
     cells = len(header.cells)
-    stop.begins(READING, content.path.stat().st_size)
-    seen = survey(content.path, header.bytes, cells, stop, dialect.delimiter)
-    skipped = 1 + dialect.told
-    prepared = Prepared(
+    stop.begin_stage(READING, content.path.stat().st_size)
+    scan = scan_file(content.path, header.bytes, cells, stop, dialect.delimiter)
+    skip_lines = 1 + dialect.has_sep_line
+    prepared = PreparedInput(
         content=content,
-        input=_input(content, seen, seen.lines),
-        headers=Headers(content.source.name, header.cells),
-        feed=Feed(
+        input=_input(content, scan, scan.lines),
+        headers=FileHeaders(content.source.name, header.cells),
+        csv_input=CsvInput(
             content.path,
             staged=False,
             cells=cells,
-            crlf=seen.crlf,
+            crlf=scan.crlf,
             delimiter=dialect.delimiter,
-            skipped=skipped,
+            skip_lines=skip_lines,
         ),
         dialect=dialect,
     )
-    plain = header.lines == skipped and not is_disarmed(header.cells)
-    regular = seen.regular and plain
+    plain = header.lines == skip_lines and not has_escaped_cells(header.cells)
+    regular = scan.regular and plain
     return prepared if regular else restage(prepared, folder, stop)
 
 
-def restage(prepared: Prepared, folder: Path, stop: Stop) -> Prepared:
+def restage(prepared: PreparedInput, folder: Path, stop: PlanningStop) -> PreparedInput:
     """Read a CSV file by the exact reader."""
-    target = fresh(folder)
-    stop.begins(READING_ROWS, prepared.content.path.stat().st_size)
+    target = temporary_path(folder)
+    stop.begin_stage(READING_ROWS, prepared.content.path.stat().st_size)
     staged = stage_csv(prepared.content, target, prepared.dialect, stop)
     return msgspec.structs.replace(
         prepared,
         input=msgspec.structs.replace(prepared.input, records=staged.records),
-        feed=Feed(target, staged=True, cells=len(staged.headers)),
-        unclosed=staged.unclosed,
+        csv_input=CsvInput(target, staged=True, cells=len(staged.headers)),
+        unclosed_quote=staged.unclosed_quote,
     )
 
 
-def _input(content: Content, seen: Survey, records: int) -> InputFile:
-    sha256, size = content.hashed or (seen.sha256, seen.bytes)
+def _input(content: InputContent, scan: FileScan, records: int) -> InputFile:
+    sha256, size = content.sha256_and_size or (scan.sha256, scan.bytes)
     return InputFile(name=content.source.name, sha256=sha256, bytes=size, records=records)
 
 
-def _csv_header(content: Content, dialect: Dialect) -> _CsvHeader:
+def _csv_header(content: InputContent, dialect: Dialect) -> _CsvHeader:
     name = content.source.name
     with content.path.open("rb") as file:
-        lines = Lines(file, content.encoding)
-        first = CsvRecords(lines, dialect).next()
-        if first is None:
+        lines = LineReader(file, content.encoding)
+        record = CsvRecords(lines, dialect).read_record()
+        if record is None:
             raise BadFileError(
                 "The file has no header.", where=name, advice="Check the export that made it."
             )
-        line, cells = first
-        if isinstance(cells, Broken):
+        line, cells = record
+        if isinstance(cells, BrokenRecord):
             raise BadFileError(
-                f"The header cannot be read: {cells.why}.",
+                f"The header cannot be read: {cells.message}.",
                 where=f"{name}, line {line}",
                 advice=_mend(cells, content),
             )
-        if is_disarmed(cells):
-            cells = list(map(rearmed, cells))
+        if has_escaped_cells(cells):
+            cells = list(map(unescape_cell, cells))
         return _CsvHeader(tuple(cells), lines.number, lines.offset)
 
 
-def _mend(header: Broken, content: Content) -> str:
-    if header.reason != "bad-encoding":
+def _mend(record: BrokenRecord, content: InputContent) -> str:
+    if record.reason != "bad-encoding":
         return "Mend the first line."
     return "Save it again as UTF-8." if content.encoding == UTF8 else "Check --encoding."

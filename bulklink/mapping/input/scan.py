@@ -15,10 +15,10 @@ import msgspec
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bulklink.mapping.interrupt import Stop
+    from bulklink.mapping.interrupt import PlanningStop
 
 #: A record is at most this long, in bytes.
-RECORD_BYTES = 1 << 20
+MAX_RECORD_BYTES = 1 << 20
 #: Every block but the last must hold a line's end, so that no line of a regular file is longer
 #: than two. Memory for blocks of 512 KiB would be fetched from the system again and again.
 BLOCK_BYTES = 1 << 17
@@ -27,7 +27,7 @@ _BLANK_LINE = re.compile(rb"\n[ \t\r\v\f]*\n")
 _NEVER_REGULAR = (b'"', b"\0", b"\1")
 
 
-class Survey(msgspec.Struct, frozen=True):
+class FileScan(msgspec.Struct, frozen=True):
     """What one pass over a file's bytes tells.
 
     `regular` says that every line behind the header is one record of as many cells as the header
@@ -65,7 +65,9 @@ class _Tally(msgspec.Struct):
         )
 
 
-def survey(path: Path, header_bytes: int, cells: int, stop: Stop, delimiter: str = ",") -> Survey:
+def scan_file(
+    path: Path, header_bytes: int, cells: int, stop: PlanningStop, delimiter: str = ","
+) -> FileScan:
     """Hash a file and find out whether its records are regular.
 
     Args:
@@ -81,41 +83,41 @@ def survey(path: Path, header_bytes: int, cells: int, stop: Stop, delimiter: str
     digest = hashlib.sha256()
     size = 0
     tally = _Tally(delimiter=delimiter.encode())
-    carried = b""
+    partial_line = b""
     with path.open("rb") as file:
         while block := file.read(BLOCK_BYTES):
             stop.check()
             digest.update(block)
             body = block[max(0, header_bytes - size) :]
             size += len(block)
-            stop.reached(size)
-            carried = _take(carried, body, tally)
-    open_end = bool(carried)
+            stop.report_position(size)
+            partial_line = _count_lines(partial_line, body, tally)
+    open_end = bool(partial_line)
     if open_end:
-        tally.add(carried + b"\n")
-    return Survey(
+        tally.add(partial_line + b"\n")
+    return FileScan(
         sha256=digest.hexdigest(),
         bytes=size,
         lines=tally.lines,
         crlf=tally.returns > 0,
         regular=tally.regular
-        and not carried.endswith(b"\r")
+        and not partial_line.endswith(b"\r")
         and tally.returns in (0, tally.lines - open_end)
         and tally.delimiters == tally.lines * (cells - 1),
     )
 
 
-def _take(carried: bytes, body: bytes, tally: _Tally) -> bytes:
+def _count_lines(partial_line: bytes, body: bytes, tally: _Tally) -> bytes:
     """Count the whole lines of a block; return the begun line at its end."""
     if not tally.regular:
         return b""
     end = body.rfind(b"\n") + 1
     if not end:
-        if len(carried) + len(body) > BLOCK_BYTES:
+        if len(partial_line) + len(body) > BLOCK_BYTES:
             tally.regular = False
             return b""
-        return carried + body
-    tally.add(carried + body[:end])
+        return partial_line + body
+    tally.add(partial_line + body[:end])
     return body[end:]
 
 

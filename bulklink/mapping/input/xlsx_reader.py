@@ -13,21 +13,21 @@ from xml.etree import ElementTree as ET
 import python_calamine
 
 from bulklink.errors import BadFileError
-from bulklink.mapping.input.jsonl_reader import FLOAT, OTHER
+from bulklink.mapping.input.jsonl_reader import FLOAT_CELL, OTHER_CELL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from bulklink.mapping.input.files import Content
-    from bulklink.mapping.interrupt import Stop
+    from bulklink.mapping.input.files import InputContent
+    from bulklink.mapping.interrupt import PlanningStop
 
-Cell = str | float | bool | dt.date | dt.time | dt.timedelta
+SheetCell = str | float | bool | dt.date | dt.time | dt.timedelta
 
 #: A spreadsheet keeps 15 digits of a number.
 _FIRST_ROUNDED = 10**15
 #: The reader holds a sheet in memory, from its first cell to its last, at 30 bytes a cell or more.
-MOST_CELLS = 20_000_000
+MAX_CELLS = 20_000_000
 _BLOCK_BYTES = 1 << 20
 _OVERLAP = 64
 _REFERENCE = re.compile(rb"""\sr=["']([A-Z]{0,7})([0-9]{1,19})["']""")
@@ -47,9 +47,9 @@ class Sheet:
         BadFileError: if it is no workbook, is damaged or protected, or reaches too far.
     """
 
-    def __init__(self, content: Content, stop: Stop) -> None:
+    def __init__(self, content: InputContent, stop: PlanningStop) -> None:
         self._name = name = content.source.name
-        with _refusing(name):
+        with _translate_errors(name):
             _refuse_protected(content.path, name)
             _refuse_too_large(content.path, name, stop)
             self._sheet = python_calamine.CalamineWorkbook.from_path(
@@ -62,15 +62,15 @@ class Sheet:
         start = self._sheet.start
         return start[1] if start else 0
 
-    def rows(self) -> Iterator[tuple[int, list[Cell]]]:
+    def rows(self) -> Iterator[tuple[int, list[SheetCell]]]:
         """Give the rows that are not empty, each with its number in the sheet."""
-        with _refusing(self._name):
+        with _translate_errors(self._name):
             for number, cells in enumerate(self._sheet.iter_rows(), 1):
                 if any(not isinstance(cell, str) or cell.strip() for cell in cells):
                     yield number, cells
 
 
-def letters(column: int) -> str:
+def column_letters(column: int) -> str:
     """Name a column, from 0, as a spreadsheet does."""
     name = ""
     while column >= 0:
@@ -80,23 +80,23 @@ def letters(column: int) -> str:
     return name
 
 
-def cell_text(cell: Cell) -> tuple[str, str]:
+def sheet_cell_text(cell: SheetCell) -> tuple[str, str]:
     """Turn a cell into a mark of its kind, as those of JSON, and its text."""
     if isinstance(cell, str):
         return "", cell
     if isinstance(cell, bool):
-        return OTHER, str(cell).upper()
+        return OTHER_CELL, str(cell).upper()
     if isinstance(cell, int | float):
         if abs(cell) < _FIRST_ROUNDED and cell == int(cell):
             return "", str(int(cell))
-        return FLOAT, repr(float(cell))
+        return FLOAT_CELL, repr(float(cell))
     if isinstance(cell, dt.datetime):
-        return OTHER, cell.isoformat(" ")
-    return OTHER, str(cell)
+        return OTHER_CELL, cell.isoformat(" ")
+    return OTHER_CELL, str(cell)
 
 
 @contextmanager
-def _refusing(name: str) -> Iterator[None]:
+def _translate_errors(name: str) -> Iterator[None]:
     try:
         yield
     except python_calamine.PasswordError:
@@ -143,7 +143,7 @@ def _refuse_protected(path: Path, name: str) -> None:
             raise _protected(name)
 
 
-def _refuse_too_large(path: Path, name: str, stop: Stop) -> None:
+def _refuse_too_large(path: Path, name: str, stop: PlanningStop) -> None:
     """Refuse a sheet that does not fit into memory; one stray cell far off is enough for that."""
     rows, columns = 0, b"A"
     with zipfile.ZipFile(path) as archive:
@@ -152,7 +152,7 @@ def _refuse_too_large(path: Path, name: str, stop: Stop) -> None:
             for column, row in _REFERENCE.findall(block):
                 rows = max(rows, int(row))
                 columns = max(columns, column, key=lambda name: (len(name), name))
-    if rows * _number(columns) > MOST_CELLS:
+    if rows * _number(columns) > MAX_CELLS:
         raise BadFileError(
             f"The sheet reaches to cell {columns.decode()}{rows}: that is more than can be read.",
             where=name,
@@ -183,11 +183,11 @@ def _first_sheets(archive: zipfile.ZipFile) -> list[str]:
     if "xl/workbook.xml" in parts and "xl/_rels/workbook.xml.rels" in parts:
         first = _parsed(archive, "xl/workbook.xml").find("{*}sheets/{*}sheet")
         ids = () if first is None else first.items()
-        wanted = next((text for key, text in ids if _SHEET_ID.fullmatch(key)), None)
+        relation_id = next((text for key, text in ids if _SHEET_ID.fullmatch(key)), None)
         for relation in _parsed(archive, "xl/_rels/workbook.xml.rels").iterfind(_RELATION):
             target = relation.get("Target", "")
             part = target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
-            if relation.get("Id") == wanted and part in parts:
+            if relation.get("Id") == relation_id and part in parts:
                 return [part]
     return [part for part in parts if "/worksheets/" in part and part.endswith(".xml")]
 

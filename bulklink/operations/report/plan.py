@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
-from bulklink.html_report.model import Count, Named, OpCount, Planned, Sample
+from bulklink.html_report.model import EmailCount, NamedRecord, OpCount, PlanSummary, SampleRow
 from bulklink.mapping.database import Database
-from bulklink.operations.report.failures import messages
+from bulklink.operations.report.failures import messages_relation
 from bulklink.runs.folder import RunFolder
 
-MOST_LISTED = 25
+MAX_DEALS_LISTED = 25
 """Deals, and owners, of a plan that are listed: those with most emails."""
-_SAMPLE = 20
+_SAMPLE_ROWS = 20
 
 
-def planned(database: Database, folder: RunFolder, *, full: bool) -> Planned | None:
+def collect_plan_summary(
+    database: Database, folder: RunFolder, *, full: bool
+) -> PlanSummary | None:
     """Return what the plan of a run does; None where it came to none.
 
     Args:
@@ -23,70 +25,72 @@ def planned(database: Database, folder: RunFolder, *, full: bool) -> Planned | N
     """
     if not folder.plan.is_file():
         return None
-    plan = messages(database, folder)
-    database.run(_PLANNED.format(plan=plan))
-    emails, contacts, guarded, deals, owners = database.one(_WHOLE)
-    return Planned(
+    plan = messages_relation(database, folder)
+    database.execute(_CREATE_PLANNED.format(plan=plan))
+    emails, contacts, guarded, deals, owners = database.fetch_one(_SELECT_TOTALS)
+    return PlanSummary(
         ops=tuple(
             OpCount(op=op, emails=emails, contacts=contacts, owners=owners, deals=deals)
-            for op, emails, contacts, owners, deals in database.rows(_BY_OP)
+            for op, emails, contacts, owners, deals in database.rows(_SELECT_BY_OP)
         ),
         contacts=contacts,
         guarded=guarded,
         deals=_counts(database, "deal", full=full),
-        deals_in_all=deals,
+        total_deals=deals,
         owners=_counts(database, "owner", full=full),
-        owners_in_all=owners,
+        total_owners=owners,
         sample=_sample(database, plan, emails) if full else (),
     )
 
 
-def _counts(database: Database, kind: str, *, full: bool) -> tuple[Count, ...]:
+def _counts(database: Database, field: str, *, full: bool) -> tuple[EmailCount, ...]:
     query = (
-        f"SELECT {kind}, min({kind}_name), count(*), count(DISTINCT contact) FROM planned "
-        f"WHERE {kind} IS NOT NULL GROUP BY {kind} ORDER BY count(*) DESC, {kind} "
-        f"LIMIT {MOST_LISTED}"
+        f"SELECT {field}, min({field}_name), count(*), count(DISTINCT contact) FROM planned "
+        f"WHERE {field} IS NOT NULL GROUP BY {field} ORDER BY count(*) DESC, {field} "
+        f"LIMIT {MAX_DEALS_LISTED}"
     )
     return tuple(
-        Count(of=Named(ident, name) if full else None, emails=emails, contacts=contacts)
-        for ident, name, emails, contacts in database.rows(query)
+        EmailCount(
+            record=NamedRecord(record_id, name) if full else None, emails=emails, contacts=contacts
+        )
+        for record_id, name, emails, contacts in database.rows(query)
     )
 
 
-def _sample(database: Database, plan: str, emails: int) -> tuple[Sample, ...]:
+def _sample(database: Database, plan: str, emails: int) -> tuple[SampleRow, ...]:
     """Return rows that are equally far from each other in the order in which they are sent."""
-    step = max(1, -(-emails // _SAMPLE))
-    found = database.rows(_ROWS.format(plan=plan, step=step))
+    step = max(1, -(-emails // _SAMPLE_ROWS))
+    rows = database.rows(_SELECT_SAMPLE.format(plan=plan, step=step))
     return tuple(
-        Sample(
+        SampleRow(
             row=row,
             op=op,
             contact_id=contact,
-            owner=Named(owner, owner_name),
+            owner=NamedRecord(owner, owner_name),
             message_id=message,
-            deal=Named(deal, deal_name) if deal else None,
+            deal=NamedRecord(deal, deal_name) if deal else None,
             from_deal_id=guard,
         )
-        for row, op, contact, owner, owner_name, message, deal, deal_name, guard in found
+        for row, op, contact, owner, owner_name, message, deal, deal_name, guard in rows
     )
 
 
-_PLANNED = """
+_CREATE_PLANNED = """
 CREATE TABLE planned AS SELECT bulklink_op AS op, bulklink_contact_id AS contact,
     bulklink_owner_id AS owner, bulklink_owner_name AS owner_name, bulklink_deal_id AS deal,
     bulklink_deal_name AS deal_name, bulklink_from_deal_id IS NOT NULL AS guarded
 FROM {plan}
 """
-_WHOLE = """
+_SELECT_TOTALS = """
 SELECT count(*), count(DISTINCT contact), count(*) FILTER (guarded), count(DISTINCT deal),
     count(DISTINCT owner)
 FROM planned
 """
-_BY_OP = """
+_SELECT_BY_OP = """
 SELECT op, count(*), count(DISTINCT contact), count(DISTINCT owner), count(DISTINCT deal)
 FROM planned GROUP BY op ORDER BY op
 """
-_ROWS = """
+_SELECT_SAMPLE = """
 SELECT bulklink_row, bulklink_op, bulklink_contact_id, bulklink_owner_id, bulklink_owner_name,
     bulklink_message_id, bulklink_deal_id, bulklink_deal_name, bulklink_from_deal_id
 FROM (SELECT *, row_number() OVER () AS place FROM {plan}) WHERE (place - 1) % {step} = 0

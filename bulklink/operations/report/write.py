@@ -9,14 +9,14 @@ from typing import BinaryIO
 
 import msgspec
 
-from bulklink.atomic_files import replacing
-from bulklink.html_report.render import render
-from bulklink.operations.report.collect import gather
+from bulklink.atomic_files import atomic_replace
+from bulklink.html_report.render import render_report
+from bulklink.operations.report.collect import collect_report
 from bulklink.runs.folder import RunFolder, folder_of
-from bulklink.tables.output import check_free
+from bulklink.tables.output import check_can_create
 
 
-class Reported(msgspec.Struct, frozen=True):
+class ReportResult(msgspec.Struct, frozen=True):
     """The page that was written, in how many bytes; `path` is None where it went to a stream."""
 
     path: str | None
@@ -29,7 +29,7 @@ def report(
     *,
     counts_only: bool = False,
     force: bool = False,
-) -> Reported:
+) -> ReportResult:
     """Write the page of a run: one file that needs no network, for its owner's eyes only.
 
     Works at any time, also while the run goes on. It blocks.
@@ -48,23 +48,23 @@ def report(
     """
     folder = folder_of(run)
     folder.read()  # no page is written beside what is no run
-    target = folder.page if output is None else output
+    target = folder.html_report if output is None else output
     if isinstance(target, str | PathLike):
         path = Path(target)
-        check_free(path, force=force or _is_own(path, folder))
-        page = _page(folder, counts_only=counts_only)
-        with replacing(path) as temporary:
+        check_can_create(path, force=force or _is_default_page(path, folder))
+        page = _render_page(folder, counts_only=counts_only)
+        with atomic_replace(path) as temporary:
             temporary.write_bytes(page)
-        return Reported(str(path), len(page))
-    page = _page(folder, counts_only=counts_only)
+        return ReportResult(str(path), len(page))
+    page = _render_page(folder, counts_only=counts_only)
     target.write(page)
-    return Reported(None, len(page))
+    return ReportResult(None, len(page))
 
 
-def _page(folder: RunFolder, *, counts_only: bool) -> bytes:
-    return render(gather(folder, time.time(), full=not counts_only)).encode()
+def _render_page(folder: RunFolder, *, counts_only: bool) -> bytes:
+    return render_report(collect_report(folder, time.time(), full=not counts_only)).encode()
 
 
-def _is_own(path: Path, folder: RunFolder) -> bool:
+def _is_default_page(path: Path, folder: RunFolder) -> bool:
     """Tell whether a file is the page in the run folder, which is bulklink's own."""
-    return path.absolute() == folder.page.absolute()
+    return path.absolute() == folder.html_report.absolute()

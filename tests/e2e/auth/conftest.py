@@ -5,23 +5,23 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.command import Command
-from tests.e2e.servers import TOKEN, Emulator, Reply, Seen, StandIn
+from tests.e2e.servers import TOKEN, Emulator, ReceivedRequest, Reply, StandIn
 from tests.e2e.world import World
 
-from .signing import AT_HAND, REFRESH, place
+from .signing import REFRESH, SIGN_IN_ENV, api_env
 
 
 @pytest.fixture
 def visitor(bulklink: Command, emulator: Emulator) -> Command:
     """Return the command as it is before the first sign-in, beside the emulator."""
-    return bulklink.given(**place(emulator.url))
+    return bulklink.with_env(**api_env(emulator.url))
 
 
 @pytest.fixture
 def member(visitor: Command) -> Command:
     """Return the command after a sign-in, with nothing in the environment."""
-    told = visitor.given(**AT_HAND)("auth", "login")
-    assert told.code == 0, told
+    result = visitor.with_env(**SIGN_IN_ENV)("auth", "login")
+    assert result.code == 0, result
     return Command(visitor.folder)
 
 
@@ -30,10 +30,10 @@ def zoho(standin: StandIn, world: World) -> StandIn:
     """Return a scripted CRM that exchanges codes."""
     world.add(free=1)
 
-    async def exchange(seen: Seen) -> Reply | None:
-        if seen.path.endswith("/revoke"):
+    async def exchange(request: ReceivedRequest) -> Reply | None:
+        if request.path.endswith("/revoke"):
             return Reply(200, {"status": "success"})
-        if seen.kind != "token":
+        if request.kind != "token":
             return None
         granted = {"access_token": TOKEN, "refresh_token": REFRESH, "api_domain": standin.url}
         return Reply(200, {**granted, "token_type": "Bearer", "expires_in": 3600})

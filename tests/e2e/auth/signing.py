@@ -17,7 +17,7 @@ from tests.e2e.servers import SECRET, Emulator
 ROOT = Path(__file__).parents[3]
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")
 CODE = "client_id=demo\nclient_secret=demo\ncode=demo\n"
-AT_HAND = {
+SIGN_IN_ENV = {
     "BULKLINK_CLIENT_ID": "demo",
     "BULKLINK_CLIENT_SECRET": "demo",
     "BULKLINK_GRANT_CODE": "demo",
@@ -30,27 +30,27 @@ REFRESH = "1000.made-for-the-code-7d1e"
 THROTTLED = {"error": "Access Denied", "error_description": "You have made too many requests."}
 
 
-def place(url: str) -> dict[str, str]:
+def api_env(url: str) -> dict[str, str]:
     return {"BULKLINK_API_URL": url, "BULKLINK_ACCOUNTS_URL": url}
 
 
-def signing_in(bulklink: Command, url: str, **env: str) -> Command:
-    secrets = {**AT_HAND, "BULKLINK_CLIENT_SECRET": SECRET}
-    return bulklink.given(**{**place(url), **secrets, **env})
+def signing_in_command(bulklink: Command, url: str, **env: str) -> Command:
+    secrets = {**SIGN_IN_ENV, "BULKLINK_CLIENT_SECRET": SECRET}
+    return bulklink.with_env(**{**api_env(url), **secrets, **env})
 
 
 def files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file())
 
 
-def stored(folder: Path) -> set[str]:
+def stored_kinds(folder: Path) -> set[str]:
     """Return what a sign-in left behind, by the folder each file is in."""
     return {path.parent.name for path in files(folder) if path.suffix in (".toml", ".json")}
 
 
 def refresh_token(folder: Path, name: str = "default") -> str:
-    kept = json.loads((folder / "config" / "bulklink" / "secrets" / f"{name}.json").read_text())
-    return str(kept["refresh_token"])
+    secrets = json.loads((folder / "config" / "bulklink" / "secrets" / f"{name}.json").read_text())
+    return str(secrets["refresh_token"])
 
 
 def revoke(emulator: Emulator, token: str) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.e2e.command import PATIENCE, PROGRAM, Command
+from tests.e2e.command import PROGRAM, TIMEOUT, Command
 
 # The terminal is opened anew so that it controls the process: Ctrl-C is a signal then.
 _AT_TERMINAL = """
@@ -27,16 +27,16 @@ class Terminal:
 
     process: subprocess.Popen[bytes]
     master: int
-    seen: str = ""
-    read: int = 0
+    output: str = ""
+    position: int = 0
 
     def expect(self, text: str) -> None:
         """Read until a text appears after what was expected before."""
-        until = time.monotonic() + PATIENCE
-        while (at := self.seen.find(text, self.read)) < 0:
-            assert time.monotonic() < until, self.seen
-            assert self._more(1.0), self.seen
-        self.read = at + len(text)
+        until = time.monotonic() + TIMEOUT
+        while (at := self.output.find(text, self.position)) < 0:
+            assert time.monotonic() < until, self.output
+            assert self._read_more(1.0), self.output
+        self.position = at + len(text)
 
     def type(self, text: str) -> None:
         """Type a line."""
@@ -48,31 +48,31 @@ class Terminal:
         A signal in the instant before a read is seen only after it, so a person who is as quick
         as a test presses it again.
         """
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + TIMEOUT
         while self.process.poll() is None:
-            assert time.monotonic() < until, self.seen
+            assert time.monotonic() < until, self.output
             os.write(self.master, b"\x03")
-            self._more(1.0)
+            self._read_more(1.0)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(1.0)
         return self.end()
 
     def end(self) -> int:
         """Read to the end and return the exit code."""
-        until = time.monotonic() + PATIENCE
-        while self._more(0.2) or self.process.poll() is None:
-            assert time.monotonic() < until, self.seen
+        until = time.monotonic() + TIMEOUT
+        while self._read_more(0.2) or self.process.poll() is None:
+            assert time.monotonic() < until, self.output
         return self.process.wait()
 
-    def _more(self, within: float) -> bool:
+    def _read_more(self, timeout: float) -> bool:
         """Read what is there; tell whether there may be more."""
-        if not select.select([self.master], [], [], within)[0]:
+        if not select.select([self.master], [], [], timeout)[0]:
             return self.process.poll() is None
         try:
             raw = os.read(self.master, 65536)
         except OSError:  # the other end is closed
             return False
-        self.seen += raw.decode("utf-8", "replace")
+        self.output += raw.decode("utf-8", "replace")
         return bool(raw)
 
 

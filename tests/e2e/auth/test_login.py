@@ -7,33 +7,40 @@ import stat
 
 import pytest
 
-from tests.e2e.command import Command, ended, interrupt, put_down, rows, write_mapping
-from tests.e2e.servers import Emulator, Reply, Seen, StandIn, emulating
+from tests.e2e.command import (
+    Command,
+    ensure_terminated,
+    interrupt,
+    rows,
+    wait_for_exit,
+    write_mapping,
+)
+from tests.e2e.servers import Emulator, ReceivedRequest, Reply, StandIn, serve_world
 from tests.e2e.world import Contact, World
 
 from .signing import (
-    AT_HAND,
     CODE,
     SCOPES,
+    SIGN_IN_ENV,
     THROTTLED,
+    api_env,
     files,
-    place,
     posix_only,
-    signing_in,
-    stored,
+    signing_in_command,
+    stored_kinds,
 )
 
 
 def test_a_code_from_standard_input_signs_in_and_says_to_what(visitor: Command) -> None:
-    told = visitor.alone("auth", "login", "--stdin", "--json", stdin=CODE)
-    assert told.code == 0, told
-    entry = told.object
+    result = visitor.run_in_subprocess("auth", "login", "--stdin", "--json", stdin=CODE)
+    assert result.code == 0, result
+    entry = result.object
     assert entry["profile"] == "default"
     assert set(entry["org"]) == {"id", "name", "type", "edition"}
     assert entry["org"]["type"] == "Sandbox"
     assert entry["scopes"] == SCOPES
     assert entry["secrets"] == "file"
-    assert "NoKeyringError" in told.err
+    assert "NoKeyringError" in result.err
 
 
 @pytest.mark.parametrize(
@@ -48,14 +55,14 @@ def test_a_code_from_standard_input_signs_in_and_says_to_what(visitor: Command) 
 def test_standard_input_is_json_or_lines_and_goes_before_the_environment(
     visitor: Command, given: str
 ) -> None:
-    command = visitor.given(BULKLINK_CLIENT_ID="other", BULKLINK_GRANT_CODE="other")
-    assert command.alone("auth", "login", "--stdin", stdin=given).code == 0
+    command = visitor.with_env(BULKLINK_CLIENT_ID="other", BULKLINK_GRANT_CODE="other")
+    assert command.run_in_subprocess("auth", "login", "--stdin", stdin=given).code == 0
 
 
 def test_the_environment_signs_in_too_and_says_what_to_try_next(visitor: Command) -> None:
-    told = visitor.given(**AT_HAND)("auth", "login", "--profile", "Test")
-    assert told.code == 0, told
-    assert "bulklink link mapping.csv --profile test" in told.out
+    result = visitor.with_env(**SIGN_IN_ENV)("auth", "login", "--profile", "Test")
+    assert result.code == 0, result
+    assert "bulklink link mapping.csv --profile test" in result.out
 
 
 def test_a_run_after_a_sign_in_asks_for_no_other_token(
@@ -63,14 +70,14 @@ def test_a_run_after_a_sign_in_asks_for_no_other_token(
 ) -> None:
     before = emulator.state()["calls"]["token"]
     write_mapping(member.folder / "m.csv", rows(contact.free[:2], contact.a))
-    told = member("link", "m.csv", "--json")
-    assert told.code == 0, told
+    result = member("link", "m.csv", "--json")
+    assert result.code == 0, result
     assert emulator.state()["calls"]["token"] == before
 
 
 @posix_only
 def test_what_is_stored_is_for_its_owner_alone(member: Command) -> None:
-    assert stored(member.folder) == {"profiles", "secrets", "tokens"}
+    assert stored_kinds(member.folder) == {"profiles", "secrets", "tokens"}
     modes = {stat.S_IMODE(path.stat().st_mode) for path in files(member.folder)}
     assert modes == {0o600}
 
@@ -90,20 +97,20 @@ def test_what_is_stored_is_for_its_owner_alone(member: Command) -> None:
 def test_each_fault_of_a_sign_in_is_told_and_stores_nothing(
     visitor: Command, changed: dict[str, str], code: int, said: str
 ) -> None:
-    told = visitor.given(**{**AT_HAND, **changed})("auth", "login", "--json")
-    assert told.code == code, told
-    shown = told.error
+    result = visitor.with_env(**{**SIGN_IN_ENV, **changed})("auth", "login", "--json")
+    assert result.code == code, result
+    shown = result.error
     assert said in " ".join(shown.values())
     assert shown["where"]
     assert shown["advice"]
-    assert stored(visitor.folder) == set()
+    assert stored_kinds(visitor.folder) == set()
 
 
 @pytest.mark.parametrize("given", ["", '{"client_secret":7}'], ids=repr)
 def test_standard_input_without_what_is_needed_is_told(visitor: Command, given: str) -> None:
-    told = visitor.alone("auth", "login", "--stdin", "--json", stdin=given)
-    assert told.code == 2, told
-    assert told.error["where"] == "standard input"
+    result = visitor.run_in_subprocess("auth", "login", "--stdin", "--json", stdin=given)
+    assert result.code == 2, result
+    assert result.error["where"] == "standard input"
 
 
 def test_scopes_too_few_are_named_and_nothing_is_stored(
@@ -112,67 +119,69 @@ def test_scopes_too_few_are_named_and_nothing_is_stored(
     few = "ZohoCRM.modules.emails.ALL,ZohoCRM.modules.contacts.ALL,ZohoCRM.org.READ"
     world = World()
     world.add(free=1)
-    with emulating(world, tmp_path_factory.mktemp("few"), "--scopes", few) as server:
-        told = bulklink.given(**place(server.url), **AT_HAND)("auth", "login", "--json")
+    with serve_world(world, tmp_path_factory.mktemp("few"), "--scopes", few) as server:
+        result = bulklink.with_env(**api_env(server.url), **SIGN_IN_ENV)("auth", "login", "--json")
         assert server.state()["calls"].get("link", 0) == 0
-    assert told.code == 2, told
-    assert "ZohoCRM.modules.deals.ALL" in told.error["message"]
-    assert "ZohoCRM.modules.emails.ALL" not in told.error["message"]
-    assert ",".join(SCOPES) in told.error["advice"]
-    assert stored(bulklink.folder) == set()
+    assert result.code == 2, result
+    assert "ZohoCRM.modules.deals.ALL" in result.error["message"]
+    assert "ZohoCRM.modules.emails.ALL" not in result.error["message"]
+    assert ",".join(SCOPES) in result.error["advice"]
+    assert stored_kinds(bulklink.folder) == set()
 
 
 def test_throttled_is_told_with_exit_code_3(bulklink: Command, zoho: StandIn) -> None:
-    async def throttle(seen: Seen) -> Reply | None:
+    async def throttle(seen: ReceivedRequest) -> Reply | None:
         return Reply(400, THROTTLED) if seen.kind == "token" else None
 
     zoho.script = throttle
-    told = signing_in(bulklink, zoho.url)("auth", "login")
-    assert told.code == 3, told
-    assert "ten tokens in ten minutes" in told.err
-    assert len(zoho.of("token")) == 1
+    result = signing_in_command(bulklink, zoho.url)("auth", "login")
+    assert result.code == 3, result
+    assert "ten tokens in ten minutes" in result.err
+    assert len(zoho.requests_of("token")) == 1
 
 
 @pytest.mark.parametrize("command", ["login", "status", "logout"])
 def test_the_help_of_each_command_has_an_example(bulklink: Command, command: str) -> None:
-    told = bulklink("auth", command, "--help")
-    assert told.code == 0
-    assert f"bulklink auth {command}" in told.out.partition("Example")[2]
+    result = bulklink("auth", command, "--help")
+    assert result.code == 0
+    assert f"bulklink auth {command}" in result.out.partition("Example")[2]
 
 
 def test_a_secret_cannot_be_an_argument(bulklink: Command) -> None:
-    told = bulklink("auth", "login", "--help").out
-    assert "--client-secret" not in told
-    assert "--refresh-token" not in told
+    result = bulklink("auth", "login", "--help").out
+    assert "--client-secret" not in result
+    assert "--refresh-token" not in result
 
 
 def test_ctrl_c_while_a_code_is_exchanged_ends_with_130_and_stores_nothing(
     bulklink: Command, zoho: StandIn
 ) -> None:
-    async def held(seen: Seen) -> Reply | None:
-        await zoho.opened()
+    async def held(seen: ReceivedRequest) -> Reply | None:
+        await zoho.wait_for_gate()
         return Reply(503)
 
     zoho.script = held
-    with put_down(signing_in(bulklink, zoho.url).start("auth", "login")) as process:
-        zoho.wait(lambda: bool(zoho.of("token")))
+    with ensure_terminated(
+        signing_in_command(bulklink, zoho.url).start("auth", "login")
+    ) as process:
+        zoho.wait_until(lambda: bool(zoho.requests_of("token")))
         interrupt(process)
-        told = ended(process)
+        result = wait_for_exit(process)
         zoho.gate.set()
-    assert told.code == 130, told
-    assert stored(bulklink.folder) == set()
+    assert result.code == 130, result
+    assert stored_kinds(bulklink.folder) == set()
 
 
 def test_a_demo_is_given_no_profile(bulklink: Command) -> None:
-    told = bulklink.given(BULKLINK_PROFILE="nope")("demo")
-    assert told.code == 0, told
+    result = bulklink.with_env(BULKLINK_PROFILE="nope")("demo")
+    assert result.code == 0, result
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_a_code_is_used_up(
     bulklink: Command, zoho: StandIn
 ) -> None:
     (bulklink.folder / "config").touch()
-    told = signing_in(bulklink, zoho.url)("auth", "login", "--json")
-    assert told.code == 2, told
-    assert "cannot be written" in told.error["message"]
-    assert zoho.seen == []
+    result = signing_in_command(bulklink, zoho.url)("auth", "login", "--json")
+    assert result.code == 2, result
+    assert "cannot be written" in result.error["message"]
+    assert zoho.requests == []

@@ -9,20 +9,20 @@ from tests.e2e.command import Command, rows, write_mapping
 from tests.e2e.world import Contact, World
 
 from .signing import (
-    AT_HAND,
     ROOT,
-    place,
+    SIGN_IN_ENV,
+    api_env,
     refresh_token,
 )
 
 
 def test_a_profile_that_is_there_is_replaced_only_by_force(member: Command, url: str) -> None:
     before = refresh_token(member.folder)
-    again = member.given(**place(url), **AT_HAND)
-    told = again("auth", "login", "--json")
-    assert told.code == 2, told
-    assert told.error["code"] == "not-confirmed"
-    assert "--force" in told.error["advice"]
+    again = member.with_env(**api_env(url), **SIGN_IN_ENV)
+    result = again("auth", "login", "--json")
+    assert result.code == 2, result
+    assert result.error["code"] == "not-confirmed"
+    assert "--force" in result.error["advice"]
     assert refresh_token(member.folder) == before
     assert again("auth", "login", "--force").code == 0
     assert refresh_token(member.folder) != before
@@ -32,14 +32,14 @@ def test_a_profile_that_is_there_is_replaced_only_by_force(member: Command, url:
 def test_an_unknown_profile_is_told_with_those_that_are_known(
     member: Command, command: tuple[str, ...]
 ) -> None:
-    told = member(*command, "--profile", "prod", "--json")
-    assert told.code == 2, told
-    assert "Known are: default." in told.error["advice"]
-    assert member.given(BULKLINK_PROFILE="prod")(*command, "--json").code == 2
+    result = member(*command, "--profile", "prod", "--json")
+    assert result.code == 2, result
+    assert "Known are: default." in result.error["advice"]
+    assert member.with_env(BULKLINK_PROFILE="prod")(*command, "--json").code == 2
 
 
 def test_a_job_file_names_a_profile(visitor: Command, contact: Contact) -> None:
-    assert visitor.given(**AT_HAND)("auth", "login", "--profile", "test").code == 0
+    assert visitor.with_env(**SIGN_IN_ENV)("auth", "login", "--profile", "test").code == 0
     command = Command(visitor.folder)
     write_mapping(command.folder / "m.csv", rows(contact.free[:2], contact.a))
     job = 'op = "link"\nmapping = "m.csv"\nprofile = "{}"\n'
@@ -72,7 +72,7 @@ def test_a_profile_has_defaults_of_options_that_anything_nearer_beats(
 ) -> None:
     wrong, right = ("5", "2") if named_by == "job" else ("2", "5")
     for name, size in (("default", wrong), ("test", right)):
-        assert visitor.given(**AT_HAND)("auth", "login", "--profile", name).code == 0
+        assert visitor.with_env(**SIGN_IN_ENV)("auth", "login", "--profile", name).code == 0
         with_options(visitor, name, f'batch_size = {size}\nyes = true\nrate = "off"')
     contact = World().add(free=12)
     command = Command(visitor.folder, env)
@@ -80,9 +80,9 @@ def test_a_profile_has_defaults_of_options_that_anything_nearer_beats(
     profile = 'profile = "test"\n' if named_by == "job" else ""
     text = f'op = "link"\nmapping = "m.csv"\n{profile}{job}'
     (command.folder / "job.toml").write_text(text, "utf-8")
-    told = command("run", "job.toml", "--dry-run", "--json", *arguments)
-    assert told.code == 0, told
-    assert told.object["calls"]["link"] == calls
+    result = command("run", "job.toml", "--dry-run", "--json", *arguments)
+    assert result.code == 0, result
+    assert result.object["calls"]["link"] == calls
 
 
 @pytest.mark.parametrize("options", ["btch_size = 2", "batch_size = 21", "yes = 'x'"])
@@ -90,12 +90,12 @@ def test_a_wrong_option_in_a_profile_is_told_with_file_line_and_key(
     member: Command, options: str
 ) -> None:
     with_options(member, "default", options)
-    told = member("link", "m.csv", "--json")
-    assert told.code == 2, told
+    result = member("link", "m.csv", "--json")
+    assert result.code == 2, result
     file = member.folder / "config" / "bulklink" / "profiles" / "default.toml"
     key = options.split(maxsplit=1)[0]
     line = file.read_text("utf-8").splitlines().index(options) + 1
-    assert told.error["where"] == f"{file}:{line}, key {key}"
+    assert result.error["where"] == f"{file}:{line}, key {key}"
 
 
 def test_an_option_of_another_command_does_no_harm_in_a_profile(member: Command) -> None:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.e2e.command import PATIENCE, PROGRAM, Command, rows, write_mapping
-from tests.e2e.servers import SECRET, TOKEN, Reply, Seen, StandIn
+from tests.e2e.command import PROGRAM, TIMEOUT, Command, rows, write_mapping
+from tests.e2e.servers import SECRET, TOKEN, ReceivedRequest, Reply, StandIn
 
 from .signing import (
     REFRESH,
     ROOT,
     files,
     refresh_token,
-    signing_in,
-    stored,
+    signing_in_command,
+    stored_kinds,
 )
 
 
 def test_no_secret_is_on_the_screen_or_in_any_file_but_the_stores(
     bulklink: Command, zoho: StandIn
 ) -> None:
-    command = signing_in(bulklink, zoho.url)
+    command = signing_in_command(bulklink, zoho.url)
     write_mapping(bulklink.folder / "m.csv", rows(zoho.world.contacts[0].free, "1"))
     steps = [
         command("auth", "login", "--debug", "--json"),
@@ -31,7 +31,7 @@ def test_no_secret_is_on_the_screen_or_in_any_file_but_the_stores(
         command("auth", "login"),
     ]
     secrets = (SECRET, REFRESH, TOKEN)
-    shown = [secret for secret in secrets for step in steps if secret in step.said]
+    shown = [secret for secret in secrets for step in steps if secret in step.output]
     holding = {
         path.parent.name for path in files(bulklink.folder) for secret in secrets
         if secret.encode() in path.read_bytes()
@@ -41,13 +41,13 @@ def test_no_secret_is_on_the_screen_or_in_any_file_but_the_stores(
 
 
 def test_a_traceback_that_is_asked_for_holds_no_secret(bulklink: Command, zoho: StandIn) -> None:
-    async def refuse(seen: Seen) -> Reply | None:
+    async def refuse(seen: ReceivedRequest) -> Reply | None:
         return Reply(200, {"error": "invalid_code", "error_description": seen.body})
 
     zoho.script = refuse
-    env = signing_in(bulklink, zoho.url, BULKLINK_GRANT_CODE=REFRESH).environment()
+    env = signing_in_command(bulklink, zoho.url, BULKLINK_GRANT_CODE=REFRESH).environment()
     done = subprocess.run(
-        [PROGRAM, "auth", "login", "--debug"], env=env, capture_output=True, timeout=PATIENCE
+        [PROGRAM, "auth", "login", "--debug"], env=env, capture_output=True, timeout=TIMEOUT
     )
     shown = (done.stdout + done.stderr).decode()
     assert done.returncode == 2
@@ -56,7 +56,7 @@ def test_a_traceback_that_is_asked_for_holds_no_secret(bulklink: Command, zoho: 
 
 
 def keyring(bulklink: Command, kind: str = "FileKeyring") -> Command:
-    return bulklink.given(
+    return bulklink.with_env(
         PYTHON_KEYRING_BACKEND=f"tests.profiles.keyrings.{kind}",
         PYTHONPATH=str(ROOT),
         TEST_KEYRING=str(bulklink.folder / "the-keyring"),
@@ -64,23 +64,25 @@ def keyring(bulklink: Command, kind: str = "FileKeyring") -> Command:
 
 
 def test_the_keyring_keeps_the_secrets_where_there_is_one(bulklink: Command, zoho: StandIn) -> None:
-    told = keyring(signing_in(bulklink, zoho.url)).alone("auth", "login", "--json")
-    assert told.code == 0, told
-    assert told.object["secrets"] == "keyring"
-    assert stored(bulklink.folder) == {"profiles", "tokens"}
+    result = keyring(signing_in_command(bulklink, zoho.url)).run_in_subprocess(
+        "auth", "login", "--json"
+    )
+    assert result.code == 0, result
+    assert result.object["secrets"] == "keyring"
+    assert stored_kinds(bulklink.folder) == {"profiles", "tokens"}
     assert REFRESH in (bulklink.folder / "the-keyring").read_text()
-    assert keyring(bulklink).alone("auth", "status").code == 0
-    assert keyring(bulklink).alone("auth", "logout").code == 0
+    assert keyring(bulklink).run_in_subprocess("auth", "status").code == 0
+    assert keyring(bulklink).run_in_subprocess("auth", "logout").code == 0
     assert (bulklink.folder / "the-keyring").read_text() == "{}"
 
 
 def test_a_plain_file_is_taken_in_place_of_the_keyring_if_asked_for(
     bulklink: Command, zoho: StandIn
 ) -> None:
-    command = keyring(signing_in(bulklink, zoho.url))
-    assert command.alone("auth", "login").code == 0
-    told = command.alone("auth", "login", "--plain-file", "--force", "--json")
-    assert told.object["secrets"] == "file"
+    command = keyring(signing_in_command(bulklink, zoho.url))
+    assert command.run_in_subprocess("auth", "login").code == 0
+    result = command.run_in_subprocess("auth", "login", "--plain-file", "--force", "--json")
+    assert result.object["secrets"] == "file"
     assert REFRESH not in (bulklink.folder / "the-keyring").read_text()
     assert refresh_token(bulklink.folder) == REFRESH
 
@@ -88,8 +90,10 @@ def test_a_plain_file_is_taken_in_place_of_the_keyring_if_asked_for(
 def test_a_keyring_that_does_not_serve_is_told_and_a_file_taken(
     bulklink: Command, zoho: StandIn
 ) -> None:
-    told = keyring(signing_in(bulklink, zoho.url), "LockedKeyring").alone("auth", "login")
-    assert told.code == 0, told
-    assert "a file that only you can read" in told.err
-    assert SECRET not in told.said
+    result = keyring(signing_in_command(bulklink, zoho.url), "LockedKeyring").run_in_subprocess(
+        "auth", "login"
+    )
+    assert result.code == 0, result
+    assert "a file that only you can read" in result.err
+    assert SECRET not in result.output
     assert refresh_token(bulklink.folder) == REFRESH

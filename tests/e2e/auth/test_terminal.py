@@ -10,13 +10,13 @@ from tests.e2e.command import Command
 from tests.e2e.servers import SECRET, StandIn
 
 from .signing import (
-    AT_HAND,
     REFRESH,
     SCOPES,
-    place,
+    SIGN_IN_ENV,
+    api_env,
     posix_only,
     refresh_token,
-    stored,
+    stored_kinds,
 )
 from .terminal import at_terminal
 
@@ -24,7 +24,7 @@ pytestmark = posix_only
 
 
 def test_a_person_is_led_through_the_self_client(visitor: Command, zoho: StandIn) -> None:
-    command = visitor.given(**place(zoho.url))
+    command = visitor.with_env(**api_env(zoho.url))
     with at_terminal(command, "auth", "login", "--dc", "eu") as screen:
         screen.expect("https://api-console.zoho.eu")
         screen.expect(",".join(SCOPES))
@@ -36,9 +36,9 @@ def test_a_person_is_led_through_the_self_client(visitor: Command, zoho: StandIn
         screen.type("demo")
         screen.expect("Signed in to")
         assert screen.end() == 0
-    assert SECRET not in screen.seen
-    assert REFRESH not in screen.seen
-    assert parse_qs(zoho.of("token")[0].body)["client_secret"] == [SECRET]
+    assert SECRET not in screen.output
+    assert REFRESH not in screen.output
+    assert parse_qs(zoho.requests_of("token")[0].body)["client_secret"] == [SECRET]
 
 
 def test_the_data_centre_is_asked_for_and_decides_the_console(bulklink: Command) -> None:
@@ -51,7 +51,7 @@ def test_the_data_centre_is_asked_for_and_decides_the_console(bulklink: Command)
         screen.expect("(sandbox)")
         screen.expect("Client ID: ")
         assert screen.interrupt() == 130
-    assert stored(bulklink.folder) == set()
+    assert stored_kinds(bulklink.folder) == set()
 
 
 @pytest.mark.parametrize("answers", range(3), ids=["client-id", "client-secret", "code"])
@@ -64,8 +64,8 @@ def test_ctrl_c_at_any_question_ends_with_130_and_stores_nothing(
             screen.type("demo")
         screen.expect(("Client ID: ", "Client Secret (not shown): ", "Code: ")[answers])
         assert screen.interrupt() == 130
-    assert stored(visitor.folder) == set()
-    assert "Traceback" not in screen.seen
+    assert stored_kinds(visitor.folder) == set()
+    assert "Traceback" not in screen.output
 
 
 @pytest.mark.parametrize(("said", "code"), [("n", 2), ("y", 0)], ids=["no", "yes"])
@@ -73,7 +73,7 @@ def test_replacing_a_profile_is_asked_at_a_terminal(
     member: Command, url: str, said: str, code: int
 ) -> None:
     before = refresh_token(member.folder)
-    with at_terminal(member.given(**place(url), **AT_HAND), "auth", "login") as screen:
+    with at_terminal(member.with_env(**api_env(url), **SIGN_IN_ENV), "auth", "login") as screen:
         screen.expect("Replace it?")
         screen.type(said)
         assert screen.end() == code

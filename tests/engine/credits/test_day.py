@@ -10,52 +10,61 @@ from pathlib import Path
 
 import pytest
 
-from bulklink.engine.quota.daily_usage import WINDOW_MINUTES, Ask, DayFile, free_at
+from bulklink.engine.quota.daily_usage import (
+    WINDOW_MINUTES,
+    AllowanceRequest,
+    DailyUsageFile,
+    free_at,
+)
 
 NOW = 30_000_000
 
 
-def take(day: DayFile, wanted: int, minute: int = NOW, most: int | None = 1_000) -> int:
-    return day.take(Ask(minute, wanted, 1, most=most))
+def take(
+    day: DailyUsageFile, requested: int, minute: int = NOW, daily_limit: int | None = 1_000
+) -> int:
+    return day.take(AllowanceRequest(minute, requested, 1, limit=daily_limit))
 
 
 def test_what_is_taken_is_gone_for_24_hours_and_then_back() -> None:
-    day = DayFile(None, "org")
-    assert [take(day, 100, most=150), take(day, 100, most=150)] == [15, 13]
-    assert take(day, 1_000, most=28) == 0
-    assert take(day, 1, NOW + WINDOW_MINUTES, most=28) == 0
-    assert take(day, 1, NOW + WINDOW_MINUTES + 1, most=28) == 1
+    day = DailyUsageFile(None, "org")
+    assert [take(day, 100, daily_limit=150), take(day, 100, daily_limit=150)] == [15, 13]
+    assert take(day, 1_000, daily_limit=28) == 0
+    assert take(day, 1, NOW + WINDOW_MINUTES, daily_limit=28) == 0
+    assert take(day, 1, NOW + WINDOW_MINUTES + 1, daily_limit=28) == 1
 
 
 def test_near_the_limit_a_tenth_is_taken_so_that_others_find_some() -> None:
-    day = DayFile(None, "org")
-    assert take(day, 50, most=10_000) == 50
-    assert take(day, 50, most=150) == 10
-    assert day.take(Ask(NOW, 50, 3, most=64)) == 3
-    assert day.take(Ask(NOW, 50, 3, most=65)) == 0
+    day = DailyUsageFile(None, "org")
+    assert take(day, 50, daily_limit=10_000) == 50
+    assert take(day, 50, daily_limit=150) == 10
+    assert day.take(AllowanceRequest(NOW, 50, 3, limit=64)) == 3
+    assert day.take(AllowanceRequest(NOW, 50, 3, limit=65)) == 0
 
 
 def test_what_is_given_back_can_be_taken_again_and_what_is_owed_is_counted_first() -> None:
-    day = DayFile(None, "org")
-    take(day, 40, most=None)
-    assert day.spent(NOW) == [(NOW, 40)]
-    day.take(Ask(NOW + 5, 0, 0, owed=7, back=30, back_of=NOW))
-    assert day.spent(NOW + 5) == [(NOW, 10), (NOW + 5, 7)]
-    assert take(day, 100, NOW + 5, most=17) == 0
+    day = DailyUsageFile(None, "org")
+    take(day, 40, daily_limit=None)
+    assert day.spent_by_minute(NOW) == [(NOW, 40)]
+    day.take(AllowanceRequest(NOW + 5, 0, 0, already_spent=7, returned=30, returned_minute=NOW))
+    assert day.spent_by_minute(NOW + 5) == [(NOW, 10), (NOW + 5, 7)]
+    assert take(day, 100, NOW + 5, daily_limit=17) == 0
 
 
 def test_orgs_are_counted_apart() -> None:
-    here = DayFile(None, "a")
+    here = DailyUsageFile(None, "a")
     take(here, 100)
-    assert DayFile(None, "b").spent(NOW) == []
+    assert DailyUsageFile(None, "b").spent_by_minute(NOW) == []
 
 
 def test_a_clock_that_was_days_ahead_leaves_nothing_behind_for_ever() -> None:
-    day = DayFile(None, "org")
-    take(day, 500, NOW + 10 * WINDOW_MINUTES, most=None)
-    assert day.spent(NOW) == []
-    take(day, 500, NOW + 300, most=None)
-    assert day.spent(NOW) == [(NOW + 300, 500)], "less than a day ahead counts: to be safe"
+    day = DailyUsageFile(None, "org")
+    take(day, 500, NOW + 10 * WINDOW_MINUTES, daily_limit=None)
+    assert day.spent_by_minute(NOW) == []
+    take(day, 500, NOW + 300, daily_limit=None)
+    assert day.spent_by_minute(NOW) == [(NOW + 300, 500)], (
+        "less than a day ahead counts: to be safe"
+    )
 
 
 def test_credits_are_free_when_they_are_a_day_old() -> None:
@@ -70,7 +79,7 @@ def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         path = tmp_path / "state" / "credits.sqlite3"
-        day = DayFile(path, "org")
+        day = DailyUsageFile(path, "org")
         take(day, 1)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -82,14 +91,14 @@ def test_a_file_that_is_none_is_an_error_of_the_system(tmp_path: Path) -> None:
     path = tmp_path / "credits.sqlite3"
     path.write_bytes(b"no database at all" * 100)
     with pytest.raises(OSError, match="not a database"):
-        DayFile(path, "org")
+        DailyUsageFile(path, "org")
 
 
 def _spend(path: Path, results: multiprocessing.Queue[int]) -> None:
-    day, got = DayFile(path, "org"), 0
-    while taken := take(day, 9, most=200):
-        got += taken
-    results.put(got)
+    day, total = DailyUsageFile(path, "org"), 0
+    while taken := take(day, 9, daily_limit=200):
+        total += taken
+    results.put(total)
 
 
 def test_processes_that_take_at_the_same_time_take_no_more_than_there_is(tmp_path: Path) -> None:
@@ -102,4 +111,4 @@ def test_processes_that_take_at_the_same_time_take_no_more_than_there_is(tmp_pat
     assert sum(results.get(timeout=30) for _ in processes) == 200
     for process in processes:
         process.join(30)
-    assert sum(amount for _, amount in DayFile(path, "org").spent(NOW)) == 200
+    assert sum(amount for _, amount in DailyUsageFile(path, "org").spent_by_minute(NOW)) == 200

@@ -5,43 +5,48 @@ from __future__ import annotations
 import anyio.lowlevel
 import pytest
 
-from bulklink.engine.quota.budget import Book, Limits
-from bulklink.engine.quota.daily_usage import Ask, DayFile, Purse, minute_of
+from bulklink.engine.quota.budget import Budget, CreditLimits
+from bulklink.engine.quota.daily_usage import (
+    AllowanceRequest,
+    DailyAllowance,
+    DailyUsageFile,
+    minute_of,
+)
 
 NOW = 1_800_000_000.0
 
 
-class Day:
+class InMemoryDailyUsage:
     """The day's credits, without a thread and a disk."""
 
     def __init__(self) -> None:
-        self.file = DayFile(None, "org")
+        self.file = DailyUsageFile(None, "org")
 
-    async def take(self, ask: Ask) -> int:
-        return self.file.take(ask)
+    async def take(self, request: AllowanceRequest) -> int:
+        return self.file.take(request)
 
-    async def spent(self, minute: int) -> list[tuple[int, int]]:
-        return self.file.spent(minute)
+    async def spent_by_minute(self, minute: int) -> list[tuple[int, int]]:
+        return self.file.spent_by_minute(minute)
 
     def close(self) -> None:
         self.file.close()
 
 
-async def spend(book: Book, purse: Purse, calls: int) -> None:
+async def spend(budget: Budget, allowance: DailyAllowance, calls: int) -> None:
     for _ in range(calls):
-        await purse.fill(1)
-        book.take(None, 0)
-        book.leave()
+        await allowance.ensure_granted(1)
+        budget.take(None, 0)
+        budget.start_call()
 
 
 @pytest.mark.parametrize("others", [0, 300])
 async def test_the_day_leaves_what_neither_this_run_nor_others_spent(others: int) -> None:
-    day, book = Day(), Book(Limits(a_day=1000))
-    purse = Purse(book, lambda: NOW)
+    day, book = InMemoryDailyUsage(), Budget(CreditLimits(per_day=1000))
+    purse = DailyAllowance(book, lambda: NOW)
     await purse.open(day)
-    day.file.take(Ask(minute_of(NOW), others, 1))
+    day.file.take(AllowanceRequest(minute_of(NOW), others, 1))
     await spend(book, purse, 120)
-    await purse.look()
+    await purse.refresh_budget()
     assert book.spendable == 1000 - 120 - others
     await spend(book, purse, 70)
     assert book.spendable == 1000 - 190 - others
@@ -51,16 +56,16 @@ async def test_the_day_leaves_what_neither_this_run_nor_others_spent(others: int
 async def test_the_day_is_asked_one_thing_at_a_time() -> None:
     """Its file has one connection, and what is asked of it is asked in threads."""
 
-    class Alone(Day):
+    class Alone(InMemoryDailyUsage):
         busy = False
 
-        async def take(self, ask: Ask) -> int:
+        async def take(self, ask: AllowanceRequest) -> int:
             await self._be_alone()
             return await super().take(ask)
 
         async def spent(self, minute: int) -> list[tuple[int, int]]:
             await self._be_alone()
-            return await super().spent(minute)
+            return await super().spent_by_minute(minute)
 
         async def _be_alone(self) -> None:
             assert not self.busy
@@ -69,21 +74,21 @@ async def test_the_day_is_asked_one_thing_at_a_time() -> None:
                 await anyio.lowlevel.checkpoint()
             self.busy = False
 
-    purse = Purse(Book(Limits(a_day=1000)), lambda: NOW)
+    purse = DailyAllowance(Budget(CreditLimits(per_day=1000)), lambda: NOW)
     async with anyio.create_task_group() as group:
         group.start_soon(purse.open, Alone())
         await anyio.lowlevel.checkpoint()
-        group.start_soon(purse.look)
+        group.start_soon(purse.refresh_budget)
         group.start_soon(purse.free_at, 5)
-        group.start_soon(purse.fill, 500)
+        group.start_soon(purse.ensure_granted, 500)
         group.start_soon(purse.close)
 
 
 async def test_without_a_limit_a_day_nothing_is_told() -> None:
-    book = Book(Limits())
-    purse = Purse(book, lambda: NOW)
-    await purse.look()
-    await purse.open(Day())
-    await purse.look()
+    book = Budget(CreditLimits())
+    purse = DailyAllowance(book, lambda: NOW)
+    await purse.refresh_budget()
+    await purse.open(InMemoryDailyUsage())
+    await purse.refresh_budget()
     assert book.spendable is None
     await purse.close()
