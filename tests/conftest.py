@@ -11,7 +11,7 @@ import pytest
 
 from tests.virtual import loop_factories
 
-_VIRTUAL_TIME_FOLDERS = ("engine", "ledger", "simulation")
+_VIRTUAL_TIME_FOLDERS = ("engine", "ledger", "ratelimit", "simulation")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from bulklink.emulator.calls import Endpoint, EndpointKind
-from bulklink.emulator.desk import ApiRequest, CallContext
+from bulklink.emulator.context import ApiRequest, CallContext
 from bulklink.emulator.errors import Problem, path_problem
 from bulklink.emulator.limits import effective_edition
+from bulklink.emulator.routing import Endpoint, EndpointKind
 from bulklink.emulator.tokens import token_problem
 from bulklink.zoho.error_codes import Code
 

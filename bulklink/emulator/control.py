@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import msgspec
 import orjson
 
-from bulklink.emulator.desk import ApiRequest, CallContext
+from bulklink.emulator.context import ApiRequest, CallContext
+from bulklink.emulator.expected_results import LinkDigest
 from bulklink.emulator.faults import FaultError, fault_from_object
+from bulklink.emulator.http import Answer, json_answer
 from bulklink.emulator.prediction import deal_candidates, predict_deal
-from bulklink.emulator.truth import LinkDigest
-from bulklink.emulator.wire import Answer, json_answer
 from bulklink.emulator.world import Email, parse_timestamp
 
 

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from bulklink.emulator import linkcalls, lookups, reads
+from bulklink.emulator import email_handlers, link_handlers, lookup_handlers
 from bulklink.emulator.access import access_problem
-from bulklink.emulator.calls import Endpoint, EndpointKind, match_call
+from bulklink.emulator.admission import admit
+from bulklink.emulator.context import ApiRequest, CallContext, HandlerResult, parse_request, refuse
 from bulklink.emulator.control import answer_control
-from bulklink.emulator.desk import ApiRequest, CallContext, HandlerResult, parse_request, refuse
-from bulklink.emulator.disturb import (
+from bulklink.emulator.fault_effects import (
     answer_fault,
     apply_to_answer,
     concurrent_edit,
@@ -21,12 +21,12 @@ from bulklink.emulator.disturb import (
     replacement_answer,
 )
 from bulklink.emulator.faults import Fault, FaultKind
-from bulklink.emulator.gate import admit
+from bulklink.emulator.http import Answer, Request
 from bulklink.emulator.limits import org_limits, with_credits_remaining
+from bulklink.emulator.routing import Endpoint, EndpointKind, match_call
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.state import CrmState, DelayQueue
 from bulklink.emulator.tokens import answer_token
-from bulklink.emulator.wire import Answer, Request
 from bulklink.emulator.world import World
 
 TimeFunction = Callable[[], float]
@@ -35,16 +35,16 @@ _Handler = Callable[[CallContext, ApiRequest], HandlerResult]
 
 _HANDLERS: Mapping[Endpoint, _Handler] = MappingProxyType(
     {
-        Endpoint.LINK: linkcalls.handle_link,
-        Endpoint.UNLINK: linkcalls.handle_unlink,
-        Endpoint.EMAILS: reads.handle_emails,
-        Endpoint.EMAIL: reads.handle_email,
-        Endpoint.ORG: lookups.handle_org,
-        Endpoint.MODULES: lookups.handle_modules,
-        Endpoint.USERS: lookups.handle_users,
-        Endpoint.RECORDS: lookups.handle_records,
-        Endpoint.CONTACT_DEALS: lookups.handle_contact_deals,
-        Endpoint.PIPELINE: lookups.handle_pipeline,
+        Endpoint.LINK: link_handlers.handle_link,
+        Endpoint.UNLINK: link_handlers.handle_unlink,
+        Endpoint.EMAILS: email_handlers.handle_emails,
+        Endpoint.EMAIL: email_handlers.handle_email,
+        Endpoint.ORG: lookup_handlers.handle_org,
+        Endpoint.MODULES: lookup_handlers.handle_modules,
+        Endpoint.USERS: lookup_handlers.handle_users,
+        Endpoint.RECORDS: lookup_handlers.handle_records,
+        Endpoint.CONTACT_DEALS: lookup_handlers.handle_contact_deals,
+        Endpoint.PIPELINE: lookup_handlers.handle_pipeline,
     }
 )
 

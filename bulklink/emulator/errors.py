@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from bulklink.emulator.wire import EMPTY_MAPPING, Answer, json_answer
+from bulklink.emulator.http import EMPTY_MAPPING, Answer, json_answer
 from bulklink.zoho.error_codes import Code
 
 _STATUS_BY_CODE = {

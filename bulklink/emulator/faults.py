@@ -9,7 +9,7 @@ from typing import Annotated
 
 import msgspec
 
-from bulklink.emulator.calls import EndpointKind
+from bulklink.emulator.routing import EndpointKind
 from bulklink.zoho.error_codes import Code
 
 

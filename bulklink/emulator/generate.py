@@ -11,8 +11,7 @@ from typing import Literal, TextIO
 
 import msgspec
 
-from bulklink.emulator.synthetic import Recipe, RowKind, SyntheticRow, SyntheticWorld, splitmix64
-from bulklink.emulator.truth import (
+from bulklink.emulator.expected_results import (
     INVALID_REASONS,
     ExpectedTotals,
     MessageFacts,
@@ -22,6 +21,7 @@ from bulklink.emulator.truth import (
     row_facts,
     usual_result,
 )
+from bulklink.emulator.synthetic import Recipe, RowKind, SyntheticRow, SyntheticWorld, splitmix64
 
 MappingFormat = Literal["csv", "jsonl"]
 _TotalsByOperation = Mapping[Operation, ExpectedTotals]

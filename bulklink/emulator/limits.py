@@ -11,10 +11,10 @@ from types import MappingProxyType
 
 import msgspec
 
-from bulklink.emulator.calls import EndpointKind
 from bulklink.emulator.errors import Problem, error_answer
+from bulklink.emulator.http import Answer, json_answer
+from bulklink.emulator.routing import EndpointKind
 from bulklink.emulator.settings import Settings, parse_background_plan
-from bulklink.emulator.wire import Answer, json_answer
 from bulklink.emulator.world import World
 from bulklink.zoho.error_codes import Code
 

@@ -16,8 +16,8 @@ from aiohttp import web
 
 from bulklink.emulator.crm import Crm
 from bulklink.emulator.faults import Fault
+from bulklink.emulator.http import Answer, DeliveryMode, Request
 from bulklink.emulator.settings import Settings
-from bulklink.emulator.wire import Answer, DeliveryMode, Request
 from bulklink.emulator.world import World
 
 _MAX_BODY_BYTES = 4 << 20

@@ -9,9 +9,9 @@ from typing import Generic, Literal, TypeVar
 
 import msgspec
 
-from bulklink.emulator.calls import EndpointKind
 from bulklink.emulator.faults import Fault, FaultRegistry
 from bulklink.emulator.limits import CreditWindow, Penalty
+from bulklink.emulator.routing import EndpointKind
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.world import EMPTY_MAILBOX, Email, Mailbox, World, build_mailbox
 

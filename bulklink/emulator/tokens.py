@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Collection, Mapping
 from urllib.parse import parse_qsl
 
-from bulklink.emulator.calls import Endpoint
-from bulklink.emulator.desk import ApiRequest, CallContext
+from bulklink.emulator.context import ApiRequest, CallContext
 from bulklink.emulator.errors import Problem
+from bulklink.emulator.http import Answer, Request, json_answer
+from bulklink.emulator.routing import Endpoint
 from bulklink.emulator.state import DEMO_CREDENTIAL, IssuedToken
-from bulklink.emulator.wire import Answer, Request, json_answer
 from bulklink.zoho.error_codes import Code
 
 _AUTH_SCHEME = "Zoho-oauthtoken "

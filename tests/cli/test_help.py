@@ -13,7 +13,7 @@ import pytest
 
 from bulklink.cli.app import SECTIONS, cli
 from bulklink.cli.errors import examples_of
-from tests.cli.tree import ALL, LEAVES, parse_context
+from tests.cli.command_tree import ALL, LEAVES, parse_context
 
 HEAVY = (
     *("aiohttp", "anyio", "asyncio", "duckdb", "filelock", "keyring", "msgspec", "orjson", "rich"),

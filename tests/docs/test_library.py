@@ -15,7 +15,7 @@ import pytest
 
 import bulklink
 from bulklink import ExitCode, RunCallbacks, RunResult
-from tests.job.local_crm import EMAILS, LocalCrm, job, local_crm
+from tests.operations.local_crm import EMAILS, LocalCrm, job, local_crm
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "library.md").read_text("utf-8")

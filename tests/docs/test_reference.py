@@ -11,7 +11,7 @@ import pytest
 from bulklink.cli import errors
 from bulklink.cli.app import cli
 from bulklink.errors import ExitCode
-from tests.cli.tree import ALL, LEAVES
+from tests.cli.command_tree import ALL, LEAVES
 from tests.docs.reference import CONNECTION, README, ROOT, TARGET, exit_codes, reference
 
 DOCS = {path.name: path.read_text("utf-8") for path in (ROOT / "docs").glob("*.md")}

@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from .command import CommandResult
+from tests.e2e.command import CommandResult
 
 RUN_KEYS = {
     "run_dir", "op", "state", "stopped_by", "resume_at", "rows", "counts", "calls", "seconds",

@@ -19,8 +19,7 @@ from unittest import mock
 import pytest
 
 from bulklink.cli.main import main
-
-from .world import Email
+from tests.e2e.world import Email
 
 PROGRAM = str(Path(sys.executable).parent / "bulklink")
 TIMEOUT = 45

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from .command import Command
-from .servers import Emulator, StandIn, serve_stand_in, serve_world
-from .world import Contact, World, make_stocked_world
+from tests.e2e.command import Command
+from tests.e2e.servers import Emulator, StandIn, serve_stand_in, serve_world
+from tests.e2e.world import Contact, World, make_stocked_world
 
 CONTACTS = 90
 

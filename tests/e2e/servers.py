@@ -18,8 +18,8 @@ from typing import Any
 
 from aiohttp import web
 
-from .command import PROGRAM
-from .world import MODULE, USERS, Email, World
+from tests.e2e.command import PROGRAM
+from tests.e2e.world import MODULE, USERS, Email, World
 
 TOKEN = "1000.standin-access-token-7f3b"
 SECRET = "standin-client-secret-91ce"

@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from .audit import assert_crm_matches, audit_run
-from .command import Command, Row, row, write_mapping
-from .servers import Emulator
-from .world import UNKNOWN_ID, Contact, Email
+from tests.e2e.audit import assert_crm_matches, audit_run
+from tests.e2e.command import Command, Row, row, write_mapping
+from tests.e2e.servers import Emulator
+from tests.e2e.world import UNKNOWN_ID, Contact, Email
 
 ExpectedRows = list[tuple[Row, str, str | None]]
 """Rows with the status and, where they are refused, the code that they must get."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 
-from .audit import audit_run
-from .command import Command, rows, write_mapping
-from .servers import StandIn
-from .world import World
+from tests.e2e.audit import audit_run
+from tests.e2e.command import Command, rows, write_mapping
+from tests.e2e.servers import StandIn
+from tests.e2e.world import World
 
 QUICK = ("--settle-after", "0", "--rate", "off", "--json")
 

@@ -13,9 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from .command import Command, CommandResult, as_csv, rows, write_mapping
-from .servers import ReceivedRequest, Reply, Script, StandIn, connection, error, serve_stand_in
-from .world import PAT, Contact, World, message_id
+from tests.e2e.command import Command, CommandResult, as_csv, rows, write_mapping
+from tests.e2e.servers import (
+    ReceivedRequest,
+    Reply,
+    Script,
+    StandIn,
+    connection,
+    error,
+    serve_stand_in,
+)
+from tests.e2e.world import PAT, Contact, World, message_id
 
 CONTACT = World().add(free=6, linked=2)
 GOOD = rows(CONTACT.free, CONTACT.a)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from .audit import AuditedRun, assert_crm_matches, audit_run
-from .command import Command, rows, write_mapping
-from .servers import ReceivedRequest, Reply, StandIn, error, item_error
-from .world import World
+from tests.e2e.audit import AuditedRun, assert_crm_matches, audit_run
+from tests.e2e.command import Command, rows, write_mapping
+from tests.e2e.servers import ReceivedRequest, Reply, StandIn, error, item_error
+from tests.e2e.world import World
 
 QUICK = ("--settle-after", "0", "--rate", "off", "--json", "--run-dir", "here")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 
-from .audit import audit_run
-from .command import Command, rows, write_mapping
-from .world import Contact
+from tests.e2e.audit import audit_run
+from tests.e2e.command import Command, rows, write_mapping
+from tests.e2e.world import Contact
 
 
 def test_a_run_proves_itself(linker: Command, contact: Contact) -> None:

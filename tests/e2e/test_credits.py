@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from .audit import assert_crm_matches, audit_run
-from .command import (
+from tests.e2e.audit import assert_crm_matches, audit_run
+from tests.e2e.command import (
     Command,
     CommandResult,
     ensure_terminated,
@@ -18,8 +18,8 @@ from .command import (
     wait_for_exit,
     write_mapping,
 )
-from .servers import Emulator, serve_world
-from .world import World
+from tests.e2e.servers import Emulator, serve_world
+from tests.e2e.world import World
 
 CONTACTS = 12
 

@@ -10,9 +10,9 @@ import duckdb
 import pytest
 from python_calamine import CalamineWorkbook
 
-from .audit import audit_run, mode
-from .command import Command, Row, row, rows, write_mapping
-from .world import UNKNOWN_ID, Contact
+from tests.e2e.audit import audit_run, mode
+from tests.e2e.command import Command, Row, row, rows, write_mapping
+from tests.e2e.world import UNKNOWN_ID, Contact
 
 
 def run_mixed_mapping(linker: Command, contact: Contact) -> Path:

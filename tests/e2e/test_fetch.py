@@ -15,7 +15,7 @@ import duckdb
 import pytest
 from python_calamine import CalamineWorkbook
 
-from .command import (
+from tests.e2e.command import (
     Command,
     CommandResult,
     ensure_terminated,
@@ -24,8 +24,8 @@ from .command import (
     wait_for_exit,
     write_mapping,
 )
-from .servers import ReceivedRequest, Reply, StandIn, error
-from .world import PAT, USERS, Contact, World
+from tests.e2e.servers import ReceivedRequest, Reply, StandIn, error
+from tests.e2e.world import PAT, USERS, Contact, World
 
 QUICK = ("--rate", "off")
 COLUMNS = [

@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from .audit import audit_run
-from .command import Command, row, write_mapping
-from .world import Contact
+from tests.e2e.audit import audit_run
+from tests.e2e.command import Command, row, write_mapping
+from tests.e2e.world import Contact
 
 SECRET = "Schmidt"
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from .command import Command, row, rows, write_mapping
-from .world import Contact
+from tests.e2e.command import Command, row, rows, write_mapping
+from tests.e2e.world import Contact
 
 
 def event_kinds(history: Mapping[str, object]) -> list[str]:

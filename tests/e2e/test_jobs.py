@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from .audit import assert_crm_matches, audit_run
-from .command import Command
-from .servers import Emulator, serve_world_file
+from tests.e2e.audit import assert_crm_matches, audit_run
+from tests.e2e.command import Command
+from tests.e2e.servers import Emulator, serve_world_file
 
 JOBS = Path(__file__).parents[2] / "jobs"
 SHIPPED = ["bulk_correction", "data_migration", "load_run"]

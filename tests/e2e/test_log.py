@@ -9,9 +9,18 @@ from typing import Any
 
 import pytest
 
-from .command import Command, rows, write_mapping
-from .servers import REFRESH, SECRET, TOKEN, Emulator, ReceivedRequest, Reply, StandIn, error
-from .world import Contact, World
+from tests.e2e.command import Command, rows, write_mapping
+from tests.e2e.servers import (
+    REFRESH,
+    SECRET,
+    TOKEN,
+    Emulator,
+    ReceivedRequest,
+    Reply,
+    StandIn,
+    error,
+)
+from tests.e2e.world import Contact, World
 
 KEYS = {
     *("ts", "method", "host", "path", "status", "error"),

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from .audit import PLAN_KEYS, audit_run
-from .command import (
+from tests.e2e.audit import PLAN_KEYS, audit_run
+from tests.e2e.command import (
     Command,
     as_csv,
     as_jsonl,
@@ -17,8 +17,8 @@ from .command import (
     wait_for_exit,
     write_mapping,
 )
-from .servers import Emulator, ReceivedRequest, Reply, StandIn
-from .world import PAT, Contact, World
+from tests.e2e.servers import Emulator, ReceivedRequest, Reply, StandIn
+from tests.e2e.world import PAT, Contact, World
 
 NOBODY = "http://127.0.0.1:9"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 
-from .audit import mode
-from .command import Command, row, write_mapping
-from .world import UNKNOWN_ID, Contact
+from tests.e2e.audit import mode
+from tests.e2e.command import Command, row, write_mapping
+from tests.e2e.world import UNKNOWN_ID, Contact
 
 
 def run_mixed_mapping(linker: Command, contact: Contact) -> None:

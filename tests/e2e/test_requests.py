@@ -6,10 +6,10 @@ import csv
 from collections import Counter
 from math import ceil
 
-from .audit import assert_crm_matches, audit_run
-from .command import Command, row, rows, write_mapping
-from .servers import SECRET, TOKEN, ReceivedRequest, Reply, StandIn, error
-from .world import JACOB, MODULE, PAT, UNKNOWN_ID, USERS, World
+from tests.e2e.audit import assert_crm_matches, audit_run
+from tests.e2e.command import Command, row, rows, write_mapping
+from tests.e2e.servers import SECRET, TOKEN, ReceivedRequest, Reply, StandIn, error
+from tests.e2e.world import JACOB, MODULE, PAT, UNKNOWN_ID, USERS, World
 
 
 def test_a_link_call_equals_the_documented_sample(

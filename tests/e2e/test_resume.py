@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from .audit import AuditedRun, assert_crm_matches, audit_run, mode
-from .command import Command, ensure_terminated, rows, wait_for_exit, write_mapping
-from .servers import (
+from tests.e2e.audit import AuditedRun, assert_crm_matches, audit_run, mode
+from tests.e2e.command import Command, ensure_terminated, rows, wait_for_exit, write_mapping
+from tests.e2e.servers import (
     Emulator,
     ReceivedRequest,
     Reply,
@@ -26,7 +26,7 @@ from .servers import (
     item_error,
     serve_stand_in,
 )
-from .world import Contact, World
+from tests.e2e.world import Contact, World
 
 HELD = 4
 QUICK = ("--settle-after", "0", "--rate", "off")

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from .audit import audit_run, find_secrets, mode
-from .command import TIMEOUT, Command, ensure_terminated, row, rows, write_mapping
-from .servers import REFRESH, SECRET, TOKEN, ReceivedRequest, Reply, Script, StandIn
-from .world import Contact, World
+from tests.e2e.audit import audit_run, find_secrets, mode
+from tests.e2e.command import TIMEOUT, Command, ensure_terminated, row, rows, write_mapping
+from tests.e2e.servers import REFRESH, SECRET, TOKEN, ReceivedRequest, Reply, Script, StandIn
+from tests.e2e.world import Contact, World
 
 SECRETS = (TOKEN, SECRET, REFRESH)
 

@@ -12,10 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from .audit import assert_crm_matches, audit_run
-from .command import Command, ensure_terminated, interrupt, rows, wait_for_exit, write_mapping
-from .servers import ReceivedRequest, Reply, StandIn
-from .world import World
+from tests.e2e.audit import assert_crm_matches, audit_run
+from tests.e2e.command import (
+    Command,
+    ensure_terminated,
+    interrupt,
+    rows,
+    wait_for_exit,
+    write_mapping,
+)
+from tests.e2e.servers import ReceivedRequest, Reply, StandIn
+from tests.e2e.world import World
 
 HELD = 5
 

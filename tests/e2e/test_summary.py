@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from .audit import RUN_KEYS
-from .command import PROGRAM, Command, row, rows, write_mapping
-from .servers import Emulator, ReceivedRequest, Reply, Script, StandIn, item_error
-from .world import UNKNOWN_ID, Contact, World
+from tests.e2e.audit import RUN_KEYS
+from tests.e2e.command import PROGRAM, Command, row, rows, write_mapping
+from tests.e2e.servers import Emulator, ReceivedRequest, Reply, Script, StandIn, item_error
+from tests.e2e.world import UNKNOWN_ID, Contact, World
 
 CODES = ["NOT_ALLOWED"] * 4 + ["CANNOT_PROCESS"] * 3 + ["X_ONE", "X_TWO", "X_THREE", "X_FOUR"]
 

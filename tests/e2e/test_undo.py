@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from .audit import AuditedRun, assert_crm_matches, audit_run
-from .command import Command, CommandResult, ensure_terminated, row, rows, write_mapping
-from .servers import ReceivedRequest, Reply, StandIn, item_error
-from .world import UNKNOWN_ID, Contact, Email, World
+from tests.e2e.audit import AuditedRun, assert_crm_matches, audit_run
+from tests.e2e.command import Command, CommandResult, ensure_terminated, row, rows, write_mapping
+from tests.e2e.servers import ReceivedRequest, Reply, StandIn, item_error
+from tests.e2e.world import UNKNOWN_ID, Contact, Email, World
 
 QUICK = ("--settle-after", "0", "--rate", "off", "--json")
 

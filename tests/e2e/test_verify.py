@@ -13,8 +13,7 @@ import pytest
 from bulklink.ledger.records import Result, result_line
 from bulklink.models import Op, Status
 from bulklink.runs.record import Invocation, RunRecord, RunState, write_record
-
-from .command import (
+from tests.e2e.command import (
     Command,
     CommandResult,
     ensure_terminated,
@@ -24,8 +23,8 @@ from .command import (
     wait_for_exit,
     write_mapping,
 )
-from .servers import ReceivedRequest, Reply, StandIn, error
-from .world import Contact, World
+from tests.e2e.servers import ReceivedRequest, Reply, StandIn, error
+from tests.e2e.world import Contact, World
 
 QUICK = ("--settle-after", "0", "--rate", "off")
 

@@ -7,8 +7,7 @@ from urllib.parse import urlencode
 import pytest
 
 from bulklink.emulator.settings import DEFAULT_SCOPES, Settings
-
-from .caller import ANA, EmulatorClient, item, small_world
+from tests.emulator.client import ANA, EmulatorClient, item, small_world
 
 EMAILS = f"Contacts/{ANA}/Emails"
 GRANT = {

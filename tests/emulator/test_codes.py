@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from bulklink.emulator.settings import DEFAULT_SCOPES, Settings
-
-from .caller import (
+from tests.emulator.client import (
     ANA,
     FLEET,
     JACOB,

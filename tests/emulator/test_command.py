@@ -13,8 +13,7 @@ import pytest
 from bulklink.cli.commands.emulator import emulator
 from bulklink.emulator.settings import Settings
 from bulklink.errors import BadFileError, ExitCode, RefusedError, UsageError
-
-from .caller import small_world
+from tests.emulator.client import small_world
 
 
 def run(*arguments: str) -> None:

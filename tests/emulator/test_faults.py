@@ -7,12 +7,20 @@ from typing import Any
 
 import pytest
 
-from bulklink.emulator.disturb import concurrent_edit
+from bulklink.emulator.fault_effects import concurrent_edit
 from bulklink.emulator.faults import Fault, FaultError, FaultKind, parse_fault, should_fire
-from bulklink.emulator.wire import DeliveryMode
+from bulklink.emulator.http import DeliveryMode
 from bulklink.zoho.error_codes import Code
-
-from .caller import ANA, FLEET, TOM, TRAVEL, EmulatorClient, JsonResponse, item, message
+from tests.emulator.client import (
+    ANA,
+    FLEET,
+    TOM,
+    TRAVEL,
+    EmulatorClient,
+    JsonResponse,
+    item,
+    message,
+)
 
 EMAILS = f"Contacts/{ANA}/Emails"
 

@@ -15,14 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulklink.cli.commands.generate import generate as command
+from bulklink.emulator.expected_results import INVALID_REASONS, LinkDigest
 from bulklink.emulator.generate import generate
 from bulklink.emulator.settings import MixedAnswer, Settings
 from bulklink.emulator.synthetic import Permutation, Recipe, SyntheticWorld
-from bulklink.emulator.truth import INVALID_REASONS, LinkDigest
 from bulklink.emulator.worldfile import load_world
 from bulklink.errors import UsageError
-
-from .caller import EmulatorClient
+from tests.emulator.client import EmulatorClient
 
 FULL = {
     "messages": 300,

@@ -10,8 +10,14 @@ import pytest
 from bulklink.emulator.limits import org_limits
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.worldfile import parse_world
-
-from .caller import ANA, EmulatorClient, JsonResponse, item, small_world, yield_control
+from tests.emulator.client import (
+    ANA,
+    EmulatorClient,
+    JsonResponse,
+    item,
+    small_world,
+    yield_control,
+)
 
 REMAINING = "X-API-CREDITS-REMAINING"
 

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from bulklink.emulator.settings import Settings
-
-from .caller import (
+from tests.emulator.client import (
     ANA,
     FLEET,
     JACOB,

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from .caller import ANA, FLEET, MODULE, OTHERS, TOM, TRAVEL, EmulatorClient, small_world
+from tests.emulator.client import (
+    ANA,
+    FLEET,
+    MODULE,
+    OTHERS,
+    TOM,
+    TRAVEL,
+    EmulatorClient,
+    small_world,
+)
 
 
 async def test_the_org_tells_its_type_and_what_it_has_bought() -> None:

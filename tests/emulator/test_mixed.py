@@ -7,8 +7,15 @@ from typing import Any
 import pytest
 
 from bulklink.emulator.settings import MixedAnswer, Settings, parse_mixed_answer
-
-from .caller import OTHERS, TRAVEL, EmulatorClient, JsonResponse, item, item_codes, message
+from tests.emulator.client import (
+    OTHERS,
+    TRAVEL,
+    EmulatorClient,
+    JsonResponse,
+    item,
+    item_codes,
+    message,
+)
 
 
 async def mixed_call(**mixed: Any) -> tuple[EmulatorClient, JsonResponse]:

@@ -9,8 +9,18 @@ import pytest
 from bulklink.emulator.prediction import DealCandidate, deal_candidates, predict_deal
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.world import DEFAULT_STAGES, Deal
-
-from .caller import ANA, FLEET, PAT, TOM, TRAVEL, EmulatorClient, email, item, message, small_world
+from tests.emulator.client import (
+    ANA,
+    FLEET,
+    PAT,
+    TOM,
+    TRAVEL,
+    EmulatorClient,
+    email,
+    item,
+    message,
+    small_world,
+)
 
 
 def open_deal(deal_id: str, modified: float = 0) -> DealCandidate:

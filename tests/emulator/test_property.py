@@ -9,10 +9,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bulklink.emulator.http import DeliveryMode
 from bulklink.emulator.settings import MixedAnswer, Settings
-from bulklink.emulator.wire import DeliveryMode
-
-from .caller import (
+from tests.emulator.client import (
     ANA,
     FLEET,
     OTHERS,

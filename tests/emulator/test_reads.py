@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from .caller import (
+from tests.emulator.client import (
     ANA,
     FLEET,
     JACOB,

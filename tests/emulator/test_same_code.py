@@ -11,12 +11,11 @@ from urllib.parse import urlencode
 import aiohttp
 
 from bulklink.emulator.crm import Crm
+from bulklink.emulator.http import Request
 from bulklink.emulator.server import Emulator
 from bulklink.emulator.settings import Settings
-from bulklink.emulator.wire import Request
 from bulklink.emulator.worldfile import parse_world
-
-from .caller import ANA, FLEET, PAT, TOM, EmulatorClient, item, message, small_world
+from tests.emulator.client import ANA, FLEET, PAT, TOM, EmulatorClient, item, message, small_world
 
 LINK = f"/crm/v8/Contacts/{ANA}/Emails/actions/link_record"
 ONE = f"/crm/v8/Contacts/{ANA}/Emails/{message(7)}/actions/link_record"

@@ -13,13 +13,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bulklink.emulator.builtin import builtin_world
+from bulklink.emulator.builtin_world import builtin_world
 from bulklink.emulator.faults import Fault
 from bulklink.emulator.server import Emulator, check_loopback, serve
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.worldfile import load_world, parse_world
-
-from .caller import ANA, TRAVEL, item, small_world
+from tests.emulator.client import ANA, TRAVEL, item, small_world
 
 GRANT = {
     "refresh_token": "demo",

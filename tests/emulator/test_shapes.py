@@ -12,8 +12,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bulklink.emulator.settings import MixedAnswer, Settings
-
-from .caller import ANA, FLEET, OTHERS, PAT, EmulatorClient, JsonResponse, item, message
+from tests.emulator.client import (
+    ANA,
+    FLEET,
+    OTHERS,
+    PAT,
+    EmulatorClient,
+    JsonResponse,
+    item,
+    message,
+)
 
 _T = TypeVar("_T")
 Id = Annotated[str, msgspec.Meta(pattern="^[0-9]+$", max_length=100)]

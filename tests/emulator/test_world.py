@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from bulklink.emulator.builtin import builtin_world
+from bulklink.emulator.builtin_world import builtin_world
 from bulklink.emulator.jsonstream import BrokenJsonError, iter_members
 from bulklink.emulator.worldfile import WorldError, load_world, parse_world
-
-from .caller import ANA, MODULE, EmulatorClient, email, item, small_world
+from tests.emulator.client import ANA, MODULE, EmulatorClient, email, item, small_world
 
 
 def test_the_state_is_a_world_file_again(tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ import duckdb
 import pytest
 
 from bulklink.mapping.database import literal
-
-from .desk import HEADER, MappingPlanner
+from tests.mapping.planner import HEADER, MappingPlanner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

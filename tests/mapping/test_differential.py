@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from bulklink.mapping import MappingOptions
 from bulklink.models import Op
-
-from . import obvious
-from .desk import MappingPlanner, PlannedMapping, as_csv, as_jsonl
-from .workbook import workbook
+from tests.mapping import reference_planner
+from tests.mapping.input.workbook import workbook
+from tests.mapping.planner import MappingPlanner, PlannedMapping, as_csv, as_jsonl
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +33,7 @@ def assert_as_expected(
     planned: PlannedMapping, rows: list[dict[str, str] | None], op: Op | None
 ) -> None:
     """Compare all that was found with the verdicts of the obvious planner."""
-    outcomes = obvious.expected_rows(rows, op)
+    outcomes = reference_planner.expected_rows(rows, op)
     by_row = {row + 1: outcome for row, outcome in enumerate(outcomes)}
     refused = {
         row: (outcome.outcome, outcome.column)
@@ -68,11 +67,13 @@ def _assert_message(
     assert row is not None
     message = next(m for m in planned.sealed_messages if m.row == number)
     row_op = op or Op(row["op"].strip().lower())
-    deal = None if row_op is Op.UNLINK else obvious.clean_id(row["deal_id"])
+    deal = None if row_op is Op.UNLINK else reference_planner.clean_id(row["deal_id"])
     assert message.op is row_op
     assert message.deal_id == deal
     ids = (message.contact_id, message.owner_id, message.message_id)
-    assert ids == tuple(obvious.clean_id(row[column]) for column in obvious.IDS[:3])
+    assert ids == tuple(
+        reference_planner.clean_id(row[column]) for column in reference_planner.IDS[:3]
+    )
 
 
 def pool(odd: tuple[str, ...], good: list[str]) -> st.SearchStrategy[str]:
@@ -174,7 +175,7 @@ def assert_rows_as_expected(
     planned: PlannedMapping, rows: list[dict[str, str] | None], op: Op | None
 ) -> None:
     """Compare without looking at each message again."""
-    outcomes = obvious.expected_rows(rows, op)
+    outcomes = reference_planner.expected_rows(rows, op)
     refused = {
         row + 1: (outcome.outcome, outcome.column)
         for row, outcome in enumerate(outcomes)

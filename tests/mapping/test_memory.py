@@ -10,8 +10,7 @@ from bulklink.errors import RunDirError
 from bulklink.mapping.database import Database
 from bulklink.mapping.duplicates import duplicate_tables_sql
 from bulklink.mapping.interrupt import PlanningStop
-
-from .desk import HEADER, MappingPlanner
+from tests.mapping.planner import HEADER, MappingPlanner
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from bulklink.mapping import MappingOptions
 from bulklink.models import Op
-
-from .desk import HEADER, MappingPlanner, PlannedMapping, as_csv, as_jsonl
-from .workbook import workbook
+from tests.mapping.input.workbook import workbook
+from tests.mapping.planner import HEADER, MappingPlanner, PlannedMapping, as_csv, as_jsonl
 
 if sys.version_info >= (3, 14):
     from compression import zstd

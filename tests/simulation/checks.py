@@ -15,8 +15,8 @@ from bulklink.emulator.state import ChangeRecord
 from bulklink.engine.quota.budget import CreditLimits
 from bulklink.errors import StoppedBy
 from bulklink.models import Message, Op
-from tests.simulation.drawn import Scenario
-from tests.simulation.simulated import NO_FAILURE_LIMIT, SimulatedRun
+from tests.simulation.scenarios import Scenario
+from tests.simulation.simulator import NO_FAILURE_LIMIT, SimulatedRun
 
 _ALLOWED_STOPS = (
     StoppedBy.NO_ANSWER,

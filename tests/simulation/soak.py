@@ -13,8 +13,8 @@ import traceback
 from pathlib import Path
 
 from tests.simulation.checks import find_violations
-from tests.simulation.drawn import draw_scenario, run_scenario
-from tests.simulation.simulated import SimulatedRun
+from tests.simulation.scenarios import draw_scenario, run_scenario
+from tests.simulation.simulator import SimulatedRun
 
 _MAX_VIOLATIONS_SHOWN = 5
 _MAX_FAILED_SEEDS = 10

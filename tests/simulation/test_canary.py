@@ -16,12 +16,11 @@ from bulklink.errors import StoppedBy
 from bulklink.models import Op
 from bulklink.runs.record import CanaryState
 from tests.simulation.checks import find_violations
-from tests.simulation.drawn import Scenario
 from tests.simulation.machine import SimulatedCommand
-from tests.simulation.simulated import OWNERS, Case, SimulatedRun, deal, simulate
+from tests.simulation.scenarios import Scenario
+from tests.simulation.simulator import OWNERS, Case, SimulatedRun, deal, simulate
+from tests.simulation.test_send import count_statuses, make_case
 from tests.virtual import now
-
-from .test_behaviours import count_statuses, make_case
 
 
 def one_email_per_contact(contacts: int, op: Op = Op.LINK, **options: Any) -> Case:

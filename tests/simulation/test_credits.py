@@ -16,10 +16,9 @@ from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.models import Op
 from tests.simulation.machine import SimulatedCommand
-from tests.simulation.simulated import OWNERS, Case, SimulatedRun, simulate
+from tests.simulation.simulator import OWNERS, Case, SimulatedRun, simulate
+from tests.simulation.test_send import count_statuses, make_case
 from tests.virtual import now
-
-from .test_behaviours import count_statuses, make_case
 
 DAY = 86_400.0
 

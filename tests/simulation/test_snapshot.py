@@ -12,7 +12,7 @@ import pytest
 from bulklink.emulator.faults import Fault
 from bulklink.emulator.settings import Settings
 from bulklink.models import Op
-from tests.simulation.simulated import OWNERS, Case, contact, deal, email, message, simulate
+from tests.simulation.simulator import OWNERS, Case, contact, deal, email, message, simulate
 
 WANTED, OTHER = deal(0), deal(1)
 HIDDEN = (Fault("hidden"),)

@@ -22,7 +22,7 @@ from bulklink.zoho.http import Answer, NoResponse
 from bulklink.zoho.requests import emails_page_request
 from bulklink.zoho.tokens import TokenProvider
 from tests.simulation.machine import Machine, MachineFiles
-from tests.simulation.simulated import CONNECTION, OWNERS, Case, CrmTransport, contact, email
+from tests.simulation.simulator import CONNECTION, OWNERS, Case, CrmTransport, contact, email
 from tests.virtual import VirtualLoop, now
 
 CONTACTS = 40

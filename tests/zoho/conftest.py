@@ -9,7 +9,7 @@ import pytest
 
 from tests.virtual import loop_factories
 
-_VIRTUAL_TIME_MODULES = ("test_tokens", "test_client", "test_signin")
+_VIRTUAL_TIME_MODULES = ("test_tokens", "test_client", "test_sign_in")
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:

@@ -9,8 +9,7 @@ from bulklink.zoho.client import Client, ClientResponse
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.http import Answer, NoResponse, Request
 from bulklink.zoho.tokens import TokenProvider
-
-from .fakes import FakeTransport, ManualClock, message
+from tests.zoho.fakes import FakeTransport, ManualClock, message
 
 SECRET = "1000.0123456789abcdef.fedcba9876543210"
 LINK = requests.link_request([message("a1")], [("7", "Deal")], "5")

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from bulklink.models import Op
 from bulklink.zoho import requests
 from bulklink.zoho.http import CallKind, Request
-
-from .fakes import message, query_of
+from tests.zoho.fakes import message, query_of
 
 MODULE = "5843104000000003735"
 DEAL = ("5843104000004382122", "Travel Insurance")

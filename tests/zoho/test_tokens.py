@@ -16,8 +16,7 @@ from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.http import Answer, NoResponse
 from bulklink.zoho.tokens import Token, TokenProvider, TokenStore
-
-from .fakes import FakeTransport, ManualClock, answer
+from tests.zoho.fakes import FakeTransport, ManualClock, answer
 
 CREDENTIALS = {
     "BULKLINK_CLIENT_ID": "1000.CLIENTID",

@@ -129,7 +129,7 @@ def emulator(
     """
     del as_json, debug  # its one line is JSON; both are read where errors are shown
     # aiohttp takes a quarter of a second to import: not for --help.
-    from bulklink.emulator.builtin import builtin_world  # noqa: PLC0415
+    from bulklink.emulator.builtin_world import builtin_world  # noqa: PLC0415
     from bulklink.emulator.faults import FaultError, parse_fault  # noqa: PLC0415
     from bulklink.emulator.server import check_loopback, serve  # noqa: PLC0415
     from bulklink.emulator.worldfile import WorldError, load_world  # noqa: PLC0415

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.e2e.auth.sign_in_env import REFRESH, SIGN_IN_ENV, api_env
 from tests.e2e.command import Command
 from tests.e2e.servers import TOKEN, Emulator, ReceivedRequest, Reply, StandIn
 from tests.e2e.world import World
-
-from .signing import REFRESH, SIGN_IN_ENV, api_env
 
 
 @pytest.fixture

@@ -7,18 +7,7 @@ import stat
 
 import pytest
 
-from tests.e2e.command import (
-    Command,
-    ensure_terminated,
-    interrupt,
-    rows,
-    wait_for_exit,
-    write_mapping,
-)
-from tests.e2e.servers import Emulator, ReceivedRequest, Reply, StandIn, serve_world
-from tests.e2e.world import Contact, World
-
-from .signing import (
+from tests.e2e.auth.sign_in_env import (
     CODE,
     SCOPES,
     SIGN_IN_ENV,
@@ -29,6 +18,16 @@ from .signing import (
     signing_in_command,
     stored_kinds,
 )
+from tests.e2e.command import (
+    Command,
+    ensure_terminated,
+    interrupt,
+    rows,
+    wait_for_exit,
+    write_mapping,
+)
+from tests.e2e.servers import Emulator, ReceivedRequest, Reply, StandIn, serve_world
+from tests.e2e.world import Contact, World
 
 
 def test_a_code_from_standard_input_signs_in_and_says_to_what(visitor: Command) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import pytest
 
 from bulklink.cli.app import cli
-from tests.e2e.command import Command, rows, write_mapping
-from tests.e2e.world import Contact, World
-
-from .signing import (
+from tests.e2e.auth.sign_in_env import (
     ROOT,
     SIGN_IN_ENV,
     api_env,
     refresh_token,
 )
+from tests.e2e.command import Command, rows, write_mapping
+from tests.e2e.world import Contact, World
 
 
 def test_a_profile_that_is_there_is_replaced_only_by_force(member: Command, url: str) -> None:

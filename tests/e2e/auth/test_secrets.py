@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.e2e.command import PROGRAM, TIMEOUT, Command, rows, write_mapping
-from tests.e2e.servers import SECRET, TOKEN, ReceivedRequest, Reply, StandIn
-
-from .signing import (
+from tests.e2e.auth.sign_in_env import (
     REFRESH,
     ROOT,
     files,
@@ -15,6 +12,8 @@ from .signing import (
     signing_in_command,
     stored_kinds,
 )
+from tests.e2e.command import PROGRAM, TIMEOUT, Command, rows, write_mapping
+from tests.e2e.servers import SECRET, TOKEN, ReceivedRequest, Reply, StandIn
 
 
 def test_no_secret_is_on_the_screen_or_in_any_file_but_the_stores(

@@ -6,10 +6,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from tests.e2e.command import Command
-from tests.e2e.servers import SECRET, StandIn
-
-from .signing import (
+from tests.e2e.auth.sign_in_env import (
     REFRESH,
     SCOPES,
     SIGN_IN_ENV,
@@ -18,7 +15,9 @@ from .signing import (
     refresh_token,
     stored_kinds,
 )
-from .terminal import at_terminal
+from tests.e2e.auth.terminal import at_terminal
+from tests.e2e.command import Command
+from tests.e2e.servers import SECRET, StandIn
 
 pytestmark = posix_only
 

@@ -1,0 +1,54 @@
+"""Lets a call in, or answers that it is one too many."""
+
+from __future__ import annotations
+
+from bulklink.emulator.context import CallContext
+from bulklink.emulator.http import Answer
+from bulklink.emulator.limits import (
+    LimitReason,
+    Load,
+    credit_cost,
+    exceeded_limit,
+    extend_penalty,
+    is_penalty_active,
+    too_many_requests_answer,
+)
+from bulklink.emulator.routing import EndpointKind
+
+_IN_FLIGHT_RETRY_SECONDS = 1.0
+
+
+def admit(context: CallContext, kind: EndpointKind) -> Answer | None:
+    """Count the credits of a call that may come in; return the 429 of one that may not."""
+    state, settings = context.state, context.settings
+    load = _current_load(context, kind)
+    reason = exceeded_limit(load, context.limits)
+    if is_penalty_active(state.penalty, context.now):
+        reason = reason or state.penalty.reason
+    if reason is None:
+        state.credits.spend(load.credit_cost, context.now)
+        return None
+    state.penalty = extend_penalty(state.penalty, reason, context.now, settings.penalty)
+    return too_many_requests_answer(reason, _retry_seconds(context, reason), settings)
+
+
+def _current_load(context: CallContext, kind: EndpointKind) -> Load:
+    state = context.state
+    links = state.in_flight[EndpointKind.LINK] + state.in_flight[EndpointKind.UNLINK]
+    return Load(
+        in_flight=state.in_flight.total()
+        + context.limits.background_calls_at(context.now - state.started_at),
+        link_in_flight=links if kind in {EndpointKind.LINK, EndpointKind.UNLINK} else 0,
+        credits_used=state.credits.used(context.now),
+        credit_cost=credit_cost(kind, context.settings),
+    )
+
+
+def _retry_seconds(context: CallContext, reason: LimitReason) -> float:
+    if is_penalty_active(context.state.penalty, context.now):
+        return context.state.penalty.until - context.now
+    return (
+        _IN_FLIGHT_RETRY_SECONDS
+        if reason is LimitReason.IN_FLIGHT
+        else context.state.credits.seconds_until_release(context.now)
+    )

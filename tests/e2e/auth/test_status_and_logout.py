@@ -1,0 +1,134 @@
+"""`bulklink auth status` and `logout`: whether it works, and what is left of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.auth.sign_in_env import (
+    SIGN_IN_ENV,
+    THROTTLED,
+    api_env,
+    refresh_token,
+    revoke,
+    signing_in_command,
+    stored_kinds,
+)
+from tests.e2e.command import Command
+from tests.e2e.servers import Emulator, ReceivedRequest, Reply, StandIn, error
+
+
+def test_status_tells_all_profiles_and_whether_each_works(member: Command, url: str) -> None:
+    assert (
+        member.with_env(**api_env(url), **SIGN_IN_ENV)("auth", "login", "--profile", "test").code
+        == 0
+    )
+    result = member("auth", "status", "--json")
+    assert result.code == 0, result
+    assert [one["profile"] for one in result.object["profiles"]] == ["default", "test"]
+    for entry in result.object["profiles"]:
+        assert entry["works"] is True
+        assert entry["token_ends"].endswith("Z")
+        assert entry["api_url"] == url
+    one = member("auth", "status", "--profile", "test", "--json").object["profiles"]
+    assert [entry["profile"] for entry in one] == ["test"]
+
+
+def test_status_asks_for_no_token_while_one_is_kept(member: Command, emulator: Emulator) -> None:
+    before = emulator.state()["calls"]["token"]
+    assert member("auth", "status").code == 0
+    assert member("auth", "status").code == 0
+    assert emulator.state()["calls"]["token"] == before
+
+
+def test_status_renews_a_kept_token_that_is_refused_once(bulklink: Command, zoho: StandIn) -> None:
+    exchange = zoho.script
+    assert signing_in_command(bulklink, zoho.url)("auth", "login").code == 0
+
+    async def refuse(seen: ReceivedRequest) -> Reply | None:
+        return await exchange(seen) or error(401, "INVALID_TOKEN")
+
+    zoho.script = refuse
+    zoho.requests.clear()
+    result = bulklink("auth", "status", "--json")
+    assert result.code == 1, result
+    (entry,) = result.object["profiles"]
+    assert entry["works"] is False
+    assert "INVALID_TOKEN" in entry["problem"]["message"]
+    assert len(zoho.requests_of("token")) == 1
+
+
+def test_status_of_a_revoked_sign_in_says_what_to_do(member: Command, emulator: Emulator) -> None:
+    revoke(emulator, refresh_token(member.folder))
+    for file in (member.folder / "state" / "bulklink" / "tokens").glob("*.json"):
+        file.unlink()
+    result = member("auth", "status")
+    assert result.code == 1, result
+    assert "bulklink auth login" in " ".join(result.out.split())
+
+
+def test_status_without_any_profile_ends_with_1(bulklink: Command) -> None:
+    result = bulklink("auth", "status")
+    assert result.code == 1
+    assert "bulklink auth login" in result.err
+    assert bulklink("auth", "status", "--json").object == {"profiles": []}
+
+
+def test_status_of_a_broken_profile_is_told_beside_the_others(member: Command) -> None:
+    (member.folder / "config" / "bulklink" / "profiles" / "bad.toml").write_text("x", "utf-8")
+    result = member("auth", "status", "--json")
+    assert result.code == 1
+    assert [one["works"] for one in result.object["profiles"]] == [False, True]
+
+
+def test_signing_out_revokes_at_zoho_and_removes_everything(
+    member: Command, emulator: Emulator, url: str
+) -> None:
+    token = refresh_token(member.folder)
+    result = member("auth", "logout", "--json")
+    assert result.code == 0, result
+    assert result.object == {"profile": "default", "revoked": True, "removed": True}
+    assert stored_kinds(member.folder) == set()
+    client = {"BULKLINK_CLIENT_ID": "demo", "BULKLINK_CLIENT_SECRET": "demo"}
+    again = member.with_env(**api_env(url), **client, BULKLINK_REFRESH_TOKEN=token)
+    assert again("auth", "login").code == 2
+
+
+def test_signing_out_of_what_zoho_has_ended_already_is_fine(
+    member: Command, emulator: Emulator
+) -> None:
+    revoke(emulator, refresh_token(member.folder))
+    result = member("auth", "logout")
+    assert result.code == 0, result
+    assert stored_kinds(member.folder) == set()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Reply(503), Reply(400, THROTTLED), Reply(200, b"<html>")],
+    ids=["503", "throttled", "html"],
+)
+def test_what_cannot_be_revoked_is_removed_only_by_force(
+    bulklink: Command, zoho: StandIn, answer: Reply
+) -> None:
+    assert signing_in_command(bulklink, zoho.url)("auth", "login").code == 0
+
+    async def refuse(_: ReceivedRequest) -> Reply | None:
+        return answer
+
+    zoho.script = refuse
+    result = bulklink("auth", "logout", "--json")
+    assert result.code == 3, result
+    assert "--force" in result.error["advice"]
+    assert stored_kinds(bulklink.folder) == {"profiles", "secrets", "tokens"}
+    result = bulklink("auth", "logout", "--force", "--json")
+    assert result.code == 0, result
+    assert result.object == {"profile": "default", "revoked": False, "removed": True}
+    assert "not revoked" in result.err
+    assert stored_kinds(bulklink.folder) == set()
+
+
+def test_a_profile_without_its_secrets_is_removed_only_by_force(member: Command) -> None:
+    (member.folder / "config" / "bulklink" / "secrets" / "default.json").unlink()
+    assert member("auth", "logout").code == 2
+    assert member("auth", "logout", "--force").code == 0
+    assert member("auth", "status").code == 1

@@ -1,0 +1,246 @@
+"""Mappings that cannot be read as a whole: what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from bulklink.errors import BadFileError, RefusedError, UsageError
+from bulklink.mapping import InputFormat, MappingOptions, find_sources
+from bulklink.models import Op
+from tests.mapping.planner import HEADER, LINK, MIXED, UNLINK, MappingPlanner
+
+ROW = "1,2,m,5,\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "reading", "message", "advice"),
+    [
+        (b"", LINK, "The file is empty", "export"),
+        (HEADER, LINK, "There are no rows, only a header", "export"),
+        (HEADER + "\n  \n", LINK, "There are no rows, only a header", "export"),
+        ((HEADER + ROW).encode("utf-16"), LINK, "looks like UTF-16", "UTF-8"),
+        ((HEADER + ROW).encode("utf-16-le"), LINK, "looks like UTF-16", "UTF-8"),
+        (
+            "contact_ids,owner_id,message_id,deal_id\n1,2,m,5\n",
+            LINK,
+            "no column contact_id",
+            "'contact_ids'",
+        ),
+        ("contact_id,owner_id,message_id\n1,2,m\n", LINK, "no column deal_id", "--column deal_id="),
+        ("a,b\n1,2\n", UNLINK, "no column contact_id", "headers are 'a', 'b'"),
+        (HEADER + ROW, MIXED, "no column op", "one operation"),
+        (HEADER.replace(",", "^") + "1^2^m^5^\n", LINK, "no column contact_id", "--delimiter"),
+        (
+            "Contact ID," + HEADER + "1," + ROW,
+            LINK,
+            "Several headers are the column contact_id",
+            "--column contact_id='Contact ID'",
+        ),
+        (HEADER.replace("Note", '"Note') + ROW, LINK, "The header cannot be read", "first line"),
+        (HEADER.replace("Note", "caf\u00e9").encode("latin-1"), LINK, "not UTF-8", "UTF-8"),
+        (
+            HEADER + ROW,
+            MappingOptions(Op.LINK, columns=(("owner_id", "Ownr"),)),
+            "No header is called 'Ownr'",
+            "'owner_id'",
+        ),
+        (
+            HEADER + ROW,
+            MappingOptions(Op.LINK, only=(("Nota", "x"),)),
+            "No header is called 'Nota'",
+            "'Note'",
+        ),
+    ],
+    ids=[
+        "empty",
+        "header-only",
+        "header-and-blank-lines",
+        "utf-16-with-bom",
+        "utf-16-without-bom",
+        "nearest-header",
+        "missing-column",
+        "nothing-like-it",
+        "missing-op",
+        "odd-delimiter",
+        "two-headers-for-one-column",
+        "broken-header",
+        "latin-1-header",
+        "column-names-no-header",
+        "only-names-no-header",
+    ],
+)
+def test_a_mapping_that_cannot_be_read_says_what_where_and_what_to_do(
+    desk: MappingPlanner, content: str | bytes, reading: MappingOptions, message: str, advice: str
+) -> None:
+    name = desk.write(content)
+    with pytest.raises(BadFileError) as raised:
+        desk.plan_files([name], reading)
+    assert message in raised.value.message
+    assert advice in raised.value.advice
+    assert name in raised.value.where or raised.value.where.startswith("--only")
+    assert list(desk.scratch.iterdir()) == []
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadFileError, match="no such file") as raised:
+        find_sources([str(tmp_path / "none.csv")])
+    assert raised.value.where.endswith("none.csv")
+
+
+def test_a_folder_is_no_mapping(tmp_path: Path) -> None:
+    with pytest.raises(BadFileError, match="a folder"):
+        find_sources([str(tmp_path)])
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
+def test_a_file_that_may_not_be_read_is_named(desk: MappingPlanner) -> None:
+    name = desk.write(HEADER + ROW)
+    Path(name).chmod(0)
+    with pytest.raises(BadFileError, match="cannot be read"):
+        desk.plan_files([name])
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [(["x.txt"], None), (["-"], None), (["x.txt"], "xml"), (["-", "-"], "csv"), ([], None)],
+    ids=["no-suffix-that-tells", "standard-input", "unknown-format", "twice", "none"],
+)
+def test_a_format_that_cannot_be_told_is_wrong_usage(
+    desk: MappingPlanner, names: list[str], wanted: str | None
+) -> None:
+    paths = [name if name == "-" else desk.write("x", name) for name in names]
+    with pytest.raises(UsageError):
+        find_sources(paths, wanted)
+
+
+def test_the_name_tells_the_format_and_the_option_tells_the_rest(desk: MappingPlanner) -> None:
+    names = [desk.write("x", name) for name in ("a.CSV", "b.ndjson", "c.txt")]
+    assert [source.format for source in find_sources([*names, "-"], "jsonl")] == [
+        InputFormat.CSV,
+        InputFormat.JSONL,
+        InputFormat.JSONL,
+        InputFormat.JSONL,
+    ]
+
+
+def test_standard_input_is_read_like_a_file(desk: MappingPlanner) -> None:
+    given = io.BytesIO((HEADER + ROW).encode())
+    found = desk.plan_files(["-"], format="csv", standard_input=given)
+    assert [row["bulklink_file"] for row in found.plan] == ["-"]
+
+
+def test_an_empty_standard_input_is_refused(desk: MappingPlanner) -> None:
+    with pytest.raises(BadFileError, match="nothing in it"):
+        desk.plan_files(["-"], format="jsonl", standard_input=io.BytesIO())
+
+
+if sys.platform != "win32":
+
+    def test_a_named_pipe_is_read_once(desk: MappingPlanner) -> None:
+        pipe = desk.folder / "pipe.csv"
+        os.mkfifo(pipe)
+        writer = threading.Thread(target=pipe.write_text, args=(HEADER + ROW,))
+        writer.start()
+        assert desk.plan_files([str(pipe)]).messages == 1
+        writer.join()
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        MappingOptions(Op.LINK, columns=(("contact", "x"),)),
+        MappingOptions(Op.LINK, columns=(("owner_id", "x"), ("owner_id", "y"))),
+        MappingOptions(Op.LINK, defaults=(("note", "x"),)),
+        MappingOptions(Op.LINK, defaults=(("owner_id", "4.15E+18"),)),
+        MappingOptions(Op.LINK, defaults=(("deal_id", "five"),)),
+    ],
+    ids=["no-such-column", "twice", "default-of-no-column", "rounded-default", "bad-default"],
+)
+def test_options_about_columns_that_make_no_sense_are_wrong_usage(
+    desk: MappingPlanner, reading: MappingOptions
+) -> None:
+    with pytest.raises(UsageError):
+        desk.plan(HEADER + ROW, reading)
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        ("CONTACT ID,Owner_Id,messageid,Deal  ID\n", ()),
+        ("Contact,owner_id,message_id,deal_id\n", (("contact_id", "Contact"),)),
+        ("Contact,owner_id,message_id,deal_id\n", (("contact_id", "CONTACT"),)),
+        ("Contact Id,owner_id,message_id,deal_id,contact_id\n", (("contact_id", "Contact Id"),)),
+    ],
+    ids=["case-and-spaces", "renamed", "renamed-in-any-case", "chosen-of-two"],
+)
+def test_headers_are_found_or_named(
+    desk: MappingPlanner, header: str, columns: tuple[tuple[str, str], ...]
+) -> None:
+    cells = "1,2,m,5" + ",9" * (header.count(",") - 3)
+    found = desk.plan(f"{header}{cells}\n", MappingOptions(Op.LINK, columns=columns))
+    assert found.sealed_messages[0].contact_id == "1"
+
+
+@pytest.mark.parametrize(
+    ("header", "reading", "message", "advice"),
+    [
+        ("Note,note", MappingOptions(Op.LINK, only=(("NOTE", None),)), "'Note', 'note'", "just as"),
+        ("Note,Note", MappingOptions(Op.LINK, only=(("Note", None),)), "called 'Note'", "Rename"),
+        ("Id,ID", MappingOptions(Op.LINK, columns=(("op", "i d"),)), "'Id', 'ID'", "just as"),
+    ],
+    ids=["only-alike", "only-the-same", "column-alike"],
+)
+def test_a_header_that_may_be_several_is_not_guessed(
+    desk: MappingPlanner, header: str, reading: MappingOptions, message: str, advice: str
+) -> None:
+    name = desk.write(f"contact_id,owner_id,message_id,deal_id,{header}\n1,2,m,5,x,y\n")
+    with pytest.raises(BadFileError) as raised:
+        desk.plan_files([name], reading)
+    assert message in raised.value.message
+    assert advice in raised.value.advice
+    assert raised.value.where in (name, "--only")
+
+
+def test_a_header_as_it_is_written_beats_those_that_are_alike(desk: MappingPlanner) -> None:
+    text = "contact_id,owner_id,message_id,deal_id,Note,note\n1,2,m,5,,y\n"
+    assert desk.plan(text, MappingOptions(Op.LINK, only=(("note", "y"),))).messages == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "named"),
+    [
+        ("Contact_Idx,Contact Ids,owner_id,message_id,deal_id", "'Contact Ids', 'Contact_Idx'"),
+        ("contct_id,owner_id,message_id,deal_id", "header is 'contct_id'. If it is meant"),
+    ],
+    ids=["two", "one"],
+)
+def test_a_missing_column_is_answered_with_the_nearest_headers(
+    desk: MappingPlanner, headers: str, named: str
+) -> None:
+    with pytest.raises(BadFileError, match="no column contact_id") as raised:
+        desk.plan(f"{headers}\n{headers}\n")
+    assert all(part in raised.value.advice for part in named.split(", "))
+
+
+def test_an_unknown_column_is_answered_with_the_nearest(desk: MappingPlanner) -> None:
+    with pytest.raises(UsageError) as raised:
+        desk.plan(HEADER + ROW, MappingOptions(Op.LINK, columns=(("contactid", "x"),)))
+    assert raised.value.advice.startswith("The nearest is contact_id. The columns are op, ")
+
+
+def test_a_missing_column_in_an_encoding_that_was_given_asks_for_it_too(
+    desk: MappingPlanner,
+) -> None:
+    with pytest.raises(BadFileError, match="no column") as raised:
+        desk.plan("a,b\n1,2\n", MappingOptions(Op.LINK, encoding="cp1252"))
+    assert "--encoding" in raised.value.advice
+
+
+def test_every_error_of_a_mapping_ends_with_exit_code_2() -> None:
+    assert issubclass(BadFileError, RefusedError)

@@ -1,0 +1,206 @@
+"""CSV as users have it: every record at its true row and line, broken ones as faults."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from bulklink.mapping import MappingOptions
+from bulklink.models import Op
+from tests.mapping.planner import HEADER, MappingPlanner, as_csv
+
+GOOD = "1,2,a,5,x\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "sent", "faults"),
+    [
+        (GOOD + "1,2,b,5,y\n", [(1, 2), (2, 3)], []),
+        ("\n" + GOOD + "  \n\t\n1,2,b,5,y\n", [(1, 3), (2, 6)], []),
+        (GOOD + "1,2,b\n1,2,c,5,\n", [(1, 2), (3, 4)], [(2, 3)]),
+        (GOOD + "1,2,b,5,y,z\n1,2,c,5,\n", [(1, 2), (3, 4)], [(2, 3)]),
+        ('1,2,a,5,"x\ny\nz"\n1,2,b,5,\n', [(1, 2), (2, 5)], []),
+        ('1,2,a,5,"x\n\n\nz"\nno\n1,2,b,5,\n', [(1, 2), (3, 7)], [(2, 6)]),
+        ('"1"x,2,a,5,\n1,2,b,5,\n', [(2, 3)], [(1, 2)]),
+        ('1,2,a,5,say "hi"\n1,2,b,5,5" pipe\n', [(1, 2), (2, 3)], []),
+        (GOOD + "1,2,b,5,a\rb\n1,2,c,5,\n", [(1, 2), (3, 4)], [(2, 3)]),
+        (GOOD + "1,2,b,5,y", [(1, 2), (2, 3)], []),
+    ],
+    ids=[
+        "plain",
+        "blank-lines",
+        "too-few-cells",
+        "too-many-cells",
+        "quoted-line-breaks",
+        "fault-behind-quoted-line-breaks",
+        "text-behind-a-closing-quote",
+        "quotes-inside-a-cell",
+        "lone-carriage-return",
+        "no-last-line-end",
+    ],
+)
+@pytest.mark.parametrize(
+    ("end", "bom"), [("\n", b""), ("\r\n", b"\xef\xbb\xbf")], ids=["lf", "crlf-and-bom"]
+)
+def test_rows_and_lines_are_the_true_ones(
+    desk: MappingPlanner,
+    text: str,
+    sent: list[tuple[int, int]],
+    faults: list[tuple[int, int]],
+    end: str,
+    bom: bytes,
+) -> None:
+    found = desk.plan(bom + (HEADER + text).replace("\n", end).encode())
+    assert [(row["bulklink_row"], row["bulklink_line"]) for row in found.plan] == sent
+    assert [(fault.row, fault.line) for fault in found.faults] == faults
+    assert all(fault.reason == "broken-record" for fault in found.faults)
+
+
+def test_an_unclosed_quote_is_one_fault_where_it_opens_and_nothing_behind_it_is_read(
+    desk: MappingPlanner,
+) -> None:
+    found = desk.plan(f'{HEADER}{GOOD}1,2,b,5,"open\n1,2,c,5,\n1,2,d,5,\n')
+    assert found.unclosed_quote is not None
+    assert (found.unclosed_quote.row, found.unclosed_quote.line) == (2, 3)
+    assert found.unclosed_quote.raw == '1,2,b,5,"open'
+    assert found.faults == [found.unclosed_quote]
+    assert found.rows == 2
+
+
+def test_a_quote_that_is_open_for_a_mebibyte_counts_as_unclosed(desk: MappingPlanner) -> None:
+    lines = "1,2,c,5,filler filler filler\n" * 40_000
+    found = desk.plan(f'{HEADER}{GOOD}1,2,b,5,"open\n{lines}1,2,d,5,"\n')
+    assert found.unclosed_quote is not None
+    assert (found.unclosed_quote.row, found.rows) == (2, 2)
+
+
+def test_a_row_behind_an_unclosed_quote_in_an_earlier_file_keeps_its_number(
+    desk: MappingPlanner,
+) -> None:
+    first = desk.write(f'{HEADER}{GOOD}"', "a.csv")
+    second = desk.write(f"{HEADER}1,2,b,5,x\n", "b.csv")
+    found = desk.plan_files([first, second])
+    assert found.unclosed_quote is not None
+    assert found.unclosed_quote.row == 2
+    assert [message.row for message in found.sealed_messages] == [1, 3]
+
+
+def test_bytes_that_are_not_utf8_are_a_fault_of_their_record(desk: MappingPlanner) -> None:
+    content = HEADER.encode() + b"1,2,a,5,caf\xe9\n1,2,b,5,ok\n"
+    found = desk.plan(content)
+    assert found.reasons == {1: ("bad-encoding", None)}
+    assert "e9" in found.faults[0].message
+    assert [message.row for message in found.sealed_messages] == [2]
+    assert found.rejects[0]["bulklink_raw"] == "1,2,a,5,caf\ufffd"
+
+
+def test_a_line_beyond_a_mebibyte_is_a_broken_record_and_the_next_one_is_read(
+    desk: MappingPlanner,
+) -> None:
+    content = f"{HEADER}1,2,a,5,{'x' * (1 << 20)}\n1,2,b,5,ok\n"
+    found = desk.plan(content)
+    assert found.reasons == {1: ("broken-record", None)}
+    assert "1024 KiB" in found.faults[0].message
+    assert [row["bulklink_line"] for row in found.plan] == [3]
+    assert len(found.faults[0].raw) <= 1000
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL], ids=["regular", "quoted"])
+def test_a_cell_just_short_of_a_mebibyte_comes_back_whole(
+    desk: MappingPlanner, quoting: int
+) -> None:
+    long = "x" * (400 << 10)
+    header = HEADER.strip().split(",")
+    found = desk.plan(as_csv(header, [["1", "2", "a", "5", long]], quoting=quoting))
+    assert found.plan[0]["Note"] == long
+
+
+def test_several_files_are_one_mapping_united_by_the_names_of_their_columns(
+    desk: MappingPlanner,
+) -> None:
+    first = desk.write(f"{HEADER}1,2,a,5,n1\nbroken\n", "a.csv")
+    second = desk.write(
+        "\ufeffMessage ID,Extra,Contact ID,Owner ID,Deal ID\nb,e1,1,2,x\nc,e2,1,2,5\n", "b.csv"
+    )
+    third = desk.write(
+        '{"contact_id":1,"owner_id":2,"message_id":"d","deal_id":5,"Note":"n4"}', "c.jsonl"
+    )
+    found = desk.plan_files([first, second, third])
+    assert [(row["bulklink_row"], row["bulklink_line"]) for row in found.plan] == [
+        (1, 2),
+        (4, 3),
+        (5, 1),
+    ]
+    assert [row["bulklink_file"] for row in found.plan] == [first, second, third]
+    assert [(row["Note"], row["Extra"]) for row in found.plan] == [
+        ("n1", None),
+        (None, "e2"),
+        ("n4", None),
+    ]
+    assert [(f.row, f.file, f.line, f.column) for f in found.faults] == [
+        (2, first, 3, None),
+        (3, second, 2, "Deal ID"),
+    ]
+
+
+def test_a_header_that_is_quoted_over_two_lines_shifts_the_lines_behind_it(
+    desk: MappingPlanner,
+) -> None:
+    found = desk.plan('contact_id,owner_id,message_id,deal_id,"my\nnote"\n1,2,a,5,x\n')
+    assert found.plan[0]["bulklink_line"] == 3
+    assert found.plan[0]["my\nnote"] == "x"
+
+
+def test_headers_that_repeat_or_are_empty_are_carried_under_names_of_their_own(
+    desk: MappingPlanner,
+) -> None:
+    found = desk.plan(
+        "contact_id,owner_id,message_id,deal_id,Note,note,,Note,\n1,2,a,5,p,q,r,s,t\n"
+    )
+    assert [
+        found.plan[0][name] for name in ("Note", "note_2", "column_7", "Note_3", "column_9")
+    ] == [
+        "p",
+        "q",
+        "r",
+        "s",
+        "t",
+    ]
+
+
+def test_columns_that_bulklink_wrote_are_ignored(desk: MappingPlanner) -> None:
+    found = desk.plan(f"bulklink_row,BULKLINK_reason,{HEADER}9,conflict,1,2,a,5,x\n")
+    assert found.sealed_messages[0].row == 1
+    assert [name for name in found.plan[0] if "reason" in name.lower()] == []
+
+
+def test_a_mapping_of_one_column_and_defaults_can_be_read(desk: MappingPlanner) -> None:
+    defaults = (("contact_id", "1"), ("owner_id", "2"), ("deal_id", "5"))
+    found = desk.plan('message_id\na\n\n" "\nb\n', MappingOptions(op=Op.LINK, defaults=defaults))
+    assert [m.message_id for m in found.sealed_messages] == ["a", "b"]
+    assert found.reasons == {2: ("missing-value", "message_id")}
+
+
+def test_an_unclosed_quote_in_a_later_file_has_its_row_over_all_files(desk: MappingPlanner) -> None:
+    names = [desk.write(HEADER + GOOD, "a.csv"), desk.write(f'{HEADER}{GOOD}1,2,c,5,"\n', "b.csv")]
+    unclosed = desk.plan_files(names).unclosed_quote
+    assert unclosed is not None
+    assert (unclosed.row, unclosed.file, unclosed.line) == (3, names[1], 3)
+
+
+def test_characters_that_a_staging_file_is_built_of_come_back(desk: MappingPlanner) -> None:
+    odd = ["\x1f", "\x01n", "\x01", "a\x1fb\x01c", "\0", "\r", "\n", "\x01a\x01b", "\x01fx"]
+    rows = [["1", "2", f"m{n}", "5", cell] for n, cell in enumerate(odd)]
+    found = desk.plan(as_csv(HEADER.strip().split(","), rows, quoting=csv.QUOTE_ALL))
+    assert [row["Note"] for row in found.plan] == odd
+
+
+def test_rejects_name_each_fault_by_the_file_and_header_it_stands_in(desk: MappingPlanner) -> None:
+    first = desk.write("Contact ID,owner_id,message_id,deal_id\nx,2,m,5\n", "a.csv")
+    second = desk.write("contact_id,owner_id,message_id,deal_id\n1,2,n,5\ny,2,m,5\n", "b.csv")
+    said = [list(row.values())[4:] for row in desk.plan_files([first, second]).rejects]
+    assert said == [
+        [first, "1", "2", "Contact ID", "bad-id", "x"],
+        [second, "3", "3", "contact_id", "bad-id", "y"],
+    ]

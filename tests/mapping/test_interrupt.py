@@ -1,0 +1,106 @@
+"""Planning ends when it is told to, from another thread, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import io
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulklink.errors import BadFileError, InterruptedPlanningError, RunDirError
+from bulklink.mapping import PlanningStop, check, find_sources
+from bulklink.mapping.database import Database
+from tests.mapping.planner import HEADER, LINK, MappingPlanner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENDLESS = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b"
+
+
+class StoppingStdin(io.BytesIO):
+    """Standard input that asks for the end of planning while it is read."""
+
+    def __init__(self, stop: PlanningStop) -> None:
+        super().__init__((HEADER + "1,2,m,5,\n").encode())
+        self._stop = stop
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._stop.interrupt()
+        return super().read(size)
+
+
+class AppendingStop(PlanningStop):
+    """Another program that adds a line to a file while it is read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._wrote = False
+
+    def check(self) -> None:
+        if not self._wrote:
+            self._wrote = True
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write("1,2,more,5,\n")
+
+
+def test_a_running_query_ends_at_once(tmp_path: Path) -> None:
+    stop = PlanningStop()
+    database = Database(tmp_path / "spill", stop)
+    threading.Timer(0.05, stop.interrupt).start()
+    with pytest.raises(InterruptedPlanningError):
+        database.execute(ENDLESS)
+    with pytest.raises(InterruptedPlanningError):
+        database.execute("SELECT 1")
+    database.close()
+
+
+def test_reading_ends_and_leaves_nothing_in_the_scratch_folder(tmp_path: Path) -> None:
+    stop = PlanningStop()
+    inputs = find_sources(["-"], "csv")
+    with pytest.raises(InterruptedPlanningError):
+        check(inputs, LINK, tmp_path, stop=stop, standard_input=StoppingStdin(stop))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_streams_of_a_check_end_too(desk: MappingPlanner) -> None:
+    checked = desk.check([desk.write(HEADER + "x,2,m,5,\n" * 5000)])
+    faults = checked.faults()
+    next(faults)
+    checked.interrupt()
+    with pytest.raises(InterruptedPlanningError):
+        list(faults)
+    with pytest.raises(InterruptedPlanningError):
+        checked.seal(desk.folder)
+    assert not (desk.folder / "plan.parquet").exists()
+
+
+def test_a_file_that_cannot_be_read_leaves_nothing_in_the_scratch_folder(
+    desk: MappingPlanner,
+) -> None:
+    with pytest.raises(BadFileError):
+        desk.plan_files([desk.write(f'{HEADER}1,2,m,5,"x"\n'), desk.write("a\n1\n", "b.csv")])
+    assert list(desk.scratch.iterdir()) == []
+
+
+def test_a_plan_that_cannot_be_written_says_where(desk: MappingPlanner) -> None:
+    checked = desk.check([desk.write(HEADER + "1,2,m,5,\n")])
+    with pytest.raises(RunDirError) as raised:
+        checked.seal(desk.folder / "none")
+    assert "none" in raised.value.where
+    assert raised.value.advice
+
+
+def test_a_scratch_folder_that_is_not_there_is_named(desk: MappingPlanner) -> None:
+    inputs = find_sources([desk.write(HEADER + "1,2,m,5,\n")])
+    with pytest.raises(RunDirError) as raised:
+        check(inputs, LINK, desk.folder / "none")
+    assert "none" in raised.value.where
+
+
+def test_a_file_that_is_still_written_to_is_refused(desk: MappingPlanner) -> None:
+    name = desk.write(HEADER + "1,2,m,5,\n")
+    with pytest.raises(BadFileError, match="written to while it was read"):
+        desk.plan_files([name], stop=AppendingStop(desk.folder / "mapping.csv"))

@@ -1,0 +1,77 @@
+"""Only the columns that are to be kept get into the files of a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from bulklink.errors import BadFileError
+from bulklink.mapping import MappingOptions
+from bulklink.models import Op
+from tests.mapping.planner import MappingPlanner
+
+HEADER = "Name,contact_id,Mail,owner_id,message_id,Note,deal_id,Mail\n"
+ROWS = "Ann,1,a@x,2,m1,yes,5,b@x\nBob,x,c@x,2,m2,no,5,d@x\nCid,3,e@x,2,m3,no,5,f@x\n"
+NEEDED = ["contact_id", "owner_id", "message_id", "deal_id"]
+
+
+def kept_headers(
+    planner: MappingPlanner, *keep: str, only: tuple[tuple[str, str | None], ...] = ()
+) -> list[str]:
+    """Plan and return the user's headers that plan and rejects have, which must be the same."""
+    planned = planner.plan(HEADER + ROWS, MappingOptions(Op.LINK, keep=keep, only=only))
+    plan = [name for name in planned.plan[0] if not name.startswith("bulklink_")]
+    rejects = [name for name in planned.rejects[0] if not name.startswith("bulklink_")]
+    assert rejects == list(dict.fromkeys(name.removesuffix("_2") for name in plan))
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [
+        (("",), NEEDED),
+        (("Note",), [*NEEDED[:3], "Note", "deal_id"]),
+        (("note",), [*NEEDED[:3], "Note", "deal_id"]),
+        (("Note,Name",), ["Name", *NEEDED[:3], "Note", "deal_id"]),
+        (("Note", "Name"), ["Name", *NEEDED[:3], "Note", "deal_id"]),
+        (("Mail",), ["contact_id", "Mail", "owner_id", "message_id", "deal_id", "Mail_2"]),
+        (("deal_id",), NEEDED),
+    ],
+)
+def test_named_columns_and_what_is_sent_are_kept_in_their_order(
+    desk: MappingPlanner, keep: tuple[str, ...], expected: list[str]
+) -> None:
+    assert kept_headers(desk, *keep) == expected
+
+
+def test_the_cells_are_those_of_their_columns(desk: MappingPlanner) -> None:
+    found = desk.plan(HEADER + ROWS, MappingOptions(Op.LINK, keep=("Note",)))
+    assert [(row["message_id"], row["Note"]) for row in found.plan] == [("m1", "yes"), ("m3", "no")]
+    assert [(row["contact_id"], row["Note"]) for row in found.rejects] == [("x", "no")]
+    assert found.reasons == {2: ("bad-id", "contact_id")}
+
+
+def test_rows_are_chosen_by_columns_that_are_not_kept(desk: MappingPlanner) -> None:
+    reading = MappingOptions(Op.LINK, keep=("Name",), only=(("Note", "no"),))
+    found = desk.plan(HEADER + ROWS, reading)
+    assert [row["Name"] for row in found.plan] == ["Cid"]
+    assert "Note" not in found.plan[0]
+    assert found.left_out == 1
+
+
+def test_a_header_with_a_comma_is_one_column(desk: MappingPlanner) -> None:
+    text = 'contact_id,owner_id,message_id,deal_id,"a,b",a\n1,2,m,5,x,y\n'
+    found = desk.plan(text, MappingOptions(Op.LINK, keep=("a,b",)))
+    assert list(found.plan[0])[-1] == "a,b"
+    assert "a" not in found.plan[0]
+
+
+def test_the_deal_of_an_unlink_is_a_column_of_the_users_own(desk: MappingPlanner) -> None:
+    found = desk.plan(HEADER + ROWS, MappingOptions(Op.UNLINK, keep=("",)))
+    assert [name for name in found.plan[0] if not name.startswith("bulklink_")] == NEEDED[:3]
+
+
+def test_a_header_that_is_not_there_is_named_with_the_nearest(desk: MappingPlanner) -> None:
+    with pytest.raises(BadFileError, match="'Nota'") as refused:
+        desk.plan(HEADER + ROWS, MappingOptions(Op.LINK, keep=("Nota",)))
+    assert "'Note'" in refused.value.advice
+    assert refused.value.where == "--keep Nota"

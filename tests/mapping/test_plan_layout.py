@@ -1,0 +1,99 @@
+"""What a sealed plan does not write, because another column or the file's metadata says it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+
+from bulklink.errors import RunDirError
+from bulklink.mapping import MappingOptions, SealedPlan
+from bulklink.models import Op
+from tests.mapping.planner import HEADER, LINK, MIXED, MappingPlanner, PlannedMapping
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ALWAYS = {"row", "group", "duplicate_of"}
+NAMES = "contact_id,owner_id,message_id,deal_id,owner_name,deal_name\n"
+
+
+def stored_columns(planned: PlannedMapping) -> set[str]:
+    """Name bulklink's own columns that stand in the file."""
+    with duckdb.connect() as connection:
+        cursor = connection.execute("SELECT * FROM read_parquet(?)", [str(planned.sealed.path)])
+        names = [column[0] for column in cursor.description or []]
+    return {name.removeprefix("bulklink_") for name in names if name.startswith("bulklink_")}
+
+
+@pytest.mark.parametrize(
+    ("content", "reading", "more"),
+    [
+        pytest.param(f"{HEADER}1,2,m,5,\n", LINK, set(), id="nothing-cleaned"),
+        pytest.param(f"{HEADER}zcrm_1,2,m,5,\n", LINK, {"contact_id"}, id="prefix"),
+        pytest.param(f"{HEADER}1,2, m,5,\n", LINK, {"message_id"}, id="space"),
+        pytest.param(f"{HEADER}007,{'9' * 40},m,5,\n", LINK, set(), id="no-numbers-of-64-bits"),
+        pytest.param(f"{HEADER}1,2,m,5,\nzcrm_1,x,m,5,\n", LINK, set(), id="refused"),
+        pytest.param(f'{HEADER}1,2,m,5,"a,b"\n', LINK, {"line"}, id="quoted"),
+        pytest.param(f"{NAMES}1,2,m,5,Ann,Five\n", LINK, set(), id="names"),
+        pytest.param(f"{NAMES}1,2,m,5,,Five \n", LINK, {"owner_name", "deal_name"}, id="untidy"),
+        pytest.param(
+            f"{HEADER}1,,m,5,\n",
+            MappingOptions(Op.LINK, defaults=(("owner_id", "7"),)),
+            {"owner_id"},
+            id="default",
+        ),
+        pytest.param(
+            "op,contact_id,owner_id,message_id,deal_id\nunlink,1,2,m,5\n",
+            MIXED,
+            {"op", "deal_id"},
+            id="mixed",
+        ),
+    ],
+)
+def test_a_column_of_ours_is_written_only_where_nothing_else_says_it(
+    desk: MappingPlanner, content: str, reading: MappingOptions, more: set[str]
+) -> None:
+    assert stored_columns(desk.plan(content, reading)) == ALWAYS | more
+
+
+def test_several_files_are_told_apart_by_file_and_line(desk: MappingPlanner) -> None:
+    names = [desk.write(f"{HEADER}1,2,{name},5,\n", f"{name}.csv") for name in "ab"]
+    found = desk.plan_files(names)
+    assert stored_columns(found) == ALWAYS | {"file", "line"}
+    assert [(row["bulklink_file"], row["bulklink_line"]) for row in found.plan] == [
+        (name, 2) for name in names
+    ]
+
+
+CLEAN = ("12345678901234567890", "007", "7" * 40, "4150868000000000001")
+DIRTY = ("zcrm_5", " 5", '"=""5"""', "'007", "zcrm_" + "7" * 40)
+
+
+@pytest.mark.parametrize("dirty", [(), DIRTY], ids=["as-they-stand", "cleaned"])
+@pytest.mark.parametrize("place", [0, 1, 3], ids=["contact", "owner", "deal"])
+def test_ids_of_all_kinds_and_the_users_cells_are_read_from_a_plan(
+    desk: MappingPlanner, place: int, dirty: tuple[str, ...]
+) -> None:
+    cells = (*CLEAN, *dirty)
+    records = [["1", "2", f"m{n}", "3"] for n in range(len(cells))]
+    for record, cell in zip(records, cells, strict=True):
+        record[place] = cell
+    text = "".join(",".join(record) + ",\n" for record in records)
+    found = desk.plan(HEADER + text)
+    column = HEADER.split(",")[place]
+    read: dict[str, dict[str, Any]] = {row["message_id"]: row for row in found.plan}
+    for number, cell in enumerate(cells):
+        user = cell[1:-1].replace('""', '"') if cell.startswith('"') else cell
+        row = read[f"m{number}"]
+        assert row[column] == user
+        assert row[f"bulklink_{column}"] == user.strip(" '=\"").removeprefix("zcrm_")
+
+
+def test_a_parquet_file_that_is_no_plan_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "plan.parquet"
+    with duckdb.connect() as connection:
+        connection.execute(f"COPY (SELECT 1 AS bulklink_row) TO '{path}' (FORMAT parquet)")
+    with pytest.raises(RunDirError, match="not one that bulklink sealed"):
+        list(SealedPlan(path).chunks())

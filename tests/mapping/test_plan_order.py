@@ -1,0 +1,78 @@
+"""Many rows over several threads: numbers and order are still the true ones."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulklink.errors import LedgerError
+from bulklink.mapping import SealedPlan, find_sources
+from bulklink.mapping.input.prepare import prepare_input
+from bulklink.mapping.interrupt import PlanningStop
+from tests.mapping.planner import HEADER, LINK, MappingPlanner, query_plan
+
+if TYPE_CHECKING:
+    import io
+    from pathlib import Path
+
+ROWS = 320_000
+
+STRAY_CELLS = (
+    """count(*) FILTER (bulklink_line <> bulklink_row + 1 OR "Note" <> bulklink_row::VARCHAR)"""
+)
+GROUPS = """count(DISTINCT bulklink_group), max(bulklink_group),
+    count(DISTINCT (bulklink_group, contact_id, owner_id))"""
+
+
+def shuffled_mapping(*, quoted: bool) -> str:
+    """Write many shuffled rows whose note is their row number; each 1,000th is broken."""
+    rng = random.Random(7)
+    quote = '"' if quoted else ""
+    return HEADER + "".join(
+        f"{rng.randrange(40_000)},{rng.randrange(3)},m{row},5,{quote}{row}{quote}\n"
+        if row % 1000 or not quoted
+        else "broken\n"
+        for row in range(1, ROWS + 1)
+    )
+
+
+@pytest.mark.parametrize("quoted", [False, True], ids=["regular", "quoted"])
+def test_rows_keep_their_numbers_and_groups_stay_together_at_any_size(
+    desk: MappingPlanner, *, quoted: bool
+) -> None:
+    name = desk.write(shuffled_mapping(quoted=quoted))
+    found = desk.plan_files([name], threads=2)
+    assert found.rejected == (ROWS // 1000 if quoted else 0)
+    assert [fault.row for fault in found.faults] == [fault.line - 1 for fault in found.faults]
+    count, last = 0, ("", "", 0)
+    for chunk in found.sealed.chunks():
+        for message in chunk:
+            count += 1
+            assert message.message_id == f"m{message.row}"
+            place = (message.contact_id, message.owner_id, message.row)
+            assert place > last
+            last = place
+    assert count == found.messages == ROWS - found.rejected
+    assert query_plan(found.sealed.path, STRAY_CELLS) == (0,)
+    assert query_plan(found.sealed.path, GROUPS) == (found.shape.groups,) * 3
+
+
+def test_regular_files_are_read_by_duckdb_itself(desk: MappingPlanner, empty: io.BytesIO) -> None:
+    inputs = find_sources(
+        [desk.write(f"{HEADER}1,2,m,5,é\n"), desk.write(f'{HEADER}1,2,m,5,"', "b.csv")]
+    )
+    ways = [
+        prepare_input(source, LINK, desk.scratch, empty, PlanningStop()).csv_input.staged
+        for source in inputs
+    ]
+    assert ways == [False, True]
+    for path in desk.scratch.iterdir():
+        path.unlink()
+
+
+def test_a_plan_that_is_out_of_order_is_not_sent(tmp_path: Path, shuffled: Path) -> None:
+    assert shuffled.parent == tmp_path
+    with pytest.raises(LedgerError, match="out of order"):
+        list(SealedPlan(shuffled).chunks())

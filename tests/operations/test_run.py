@@ -1,0 +1,217 @@
+"""A job as a program runs it, against the emulator over a socket."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulklink import (
+    BulklinkError,
+    ConfirmationRequest,
+    Connection,
+    Job,
+    Result,
+    RunCallbacks,
+    RunProgress,
+    plan,
+    run,
+)
+from bulklink.errors import DigestError, NotConfirmedError, RunDirError, WrongOrgError
+from bulklink.operations.preflight import check_same_host, check_same_org, confirm_changes
+from bulklink.operations.resume import apply, retry
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.record import OrgRecord, RunRecord
+from bulklink.runs.status import CallCounts
+from bulklink.runs.timeline import read_timeline
+from bulklink.zoho.lookup_responses import Org
+from tests.operations.local_crm import CONTACT, DEAL, FOREIGN, OWNER, LocalCrm, job, message
+
+
+def sum_of(calls: CallCounts) -> int:
+    """Return the calls of all kinds."""
+    return calls.link + calls.unlink + calls.read + calls.lookup
+
+
+class RecordingCallbacks(RunCallbacks):
+    """Keeps what it is told."""
+
+    def __init__(self, answer: bool | None = None) -> None:
+        self.can_ask = answer is not None
+        self.answer = answer
+        self.phases: list[str] = []
+        self.warnings: list[str] = []
+        self.progress_calls: list[RunProgress] = []
+        self.failed: list[Result] = []
+        self.questions: list[ConfirmationRequest] = []
+
+    def on_phase(self, text: str) -> None:
+        self.phases.append(text)
+
+    def on_warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def on_progress(self, progress: RunProgress) -> None:
+        self.progress_calls.append(progress)
+
+    def on_failure(self, result: Result) -> None:
+        self.failed.append(result)
+
+    def confirm(self, question: ConfirmationRequest) -> bool:
+        self.questions.append(question)
+        return bool(self.answer)
+
+
+async def test_a_program_sees_the_run_go_on(tmp_path: Path, connection: Connection) -> None:
+    watch = RecordingCallbacks()
+    summary = await run(job(tmp_path), connection, callbacks=watch)
+    assert (summary.counts["done"], summary.exit_code) == (30, 0)
+    assert watch.phases == [
+        "Checking the mapping",
+        "Looking up the org",
+        "Looking up names",
+        "Sending",
+    ]
+    settled = [progress.settled for progress in watch.progress_calls]
+    assert settled == sorted(settled)
+    assert settled[-1] == watch.progress_calls[-1].rows == 30
+    gauge = watch.progress_calls[-1].metrics
+    assert (gauge.credits_spent, gauge.max_in_flight) == (sum_of(summary.calls), 20)
+    # It was over too soon to tell how long it takes.
+    assert (gauge.rate, gauge.seconds_left) == (None, None)
+
+
+async def test_the_timeline_has_all_that_was_settled_and_all_calls_of_all_commands(
+    tmp_path: Path, connection: Connection
+) -> None:
+    summary = await run(job(tmp_path, rows=2, deal=FOREIGN), connection)
+    folder = RunFolder(tmp_path / "run")
+    first = list(read_timeline(folder.timeline))
+    assert sum(one.settled.get("failed", 0) for one in first) == 2
+    assert {str(k): sum(one.calls[k] for one in first) for k in first[0].calls} == {
+        kind: getattr(summary.calls, kind) for kind in ("link", "unlink", "read", "lookup")
+    }
+    assert sum(sum(one.latency.values()) for one in first) == sum_of(summary.calls)
+    summary = await retry(folder, connection)
+    stretches = list(read_timeline(folder.timeline))
+    assert stretches[: len(first)] == first
+    assert sum(one.settled.get("failed", 0) for one in stretches) == 4
+    assert sum(sum(one.calls.values()) for one in stretches) == sum_of(summary.calls)
+
+
+async def test_what_failed_before_is_counted_by_code_and_what_is_sent_again_is_to_do(
+    tmp_path: Path, connection: Connection
+) -> None:
+    asked = job(tmp_path, rows=2, deal=FOREIGN)
+    with (tmp_path / f"mapping-2-{FOREIGN}.csv").open("a", encoding="utf-8") as file:
+        file.write(f"{CONTACT},{OWNER},{'f' * 64},{DEAL}\n")
+    await run(asked, connection)
+    watch = RecordingCallbacks()
+    await retry(tmp_path / "run", connection, code="NOT_ALLOWED", callbacks=watch)
+    first, last = watch.progress_calls[0], watch.progress_calls[-1]
+    (other,) = first.failure_codes
+    assert other != "NOT_ALLOWED"
+    assert (first.settled, first.failure_codes) == (1, {other: 1})
+    assert (last.settled, last.failure_codes) == (3, {other: 1, "NOT_ALLOWED": 2})
+
+
+async def test_rows_for_another_contacts_deal_are_warned_of_and_named_as_they_fail(
+    tmp_path: Path, connection: Connection
+) -> None:
+    watch = RecordingCallbacks()
+    summary = await run(job(tmp_path, rows=2, deal=FOREIGN), connection, callbacks=watch)
+    assert summary.counts["failed"] == 2
+    assert {result.code for result in watch.failed} == {"NOT_ALLOWED"}
+    assert "2 rows link an email to a deal of another contact (row 1, 2)" in watch.warnings[0]
+
+
+async def test_a_sealed_plan_is_sent_as_it_was_approved(
+    tmp_path: Path, connection: Connection, crm: LocalCrm
+) -> None:
+    report = plan(job(tmp_path))
+    assert crm.state.calls.total() == 0
+    (tmp_path / "mapping-30-5843104000004382122.csv").unlink()  # the folder is all it takes
+    moved = RunFolder(tmp_path / "moved")
+    shutil.move(tmp_path / "run", moved.path)
+    summary = await apply(moved, connection, expect=report.digest)
+    assert (summary.counts["done"], summary.calls.link) == (30, report.calls.link)
+    with pytest.raises(RunDirError, match="begun"):
+        await apply(moved, connection)
+
+
+async def test_another_plan_than_the_approved_one_is_refused(
+    tmp_path: Path, connection: Connection, crm: LocalCrm
+) -> None:
+    plan(job(tmp_path))
+    with pytest.raises(DigestError, match="not 9f86"):
+        await apply(tmp_path / "run", connection, expect="9f86")
+    other = plan(job(tmp_path, rows=20, run_dir=tmp_path / "other"))
+    assert other.run_dir is not None
+    shutil.copy(Path(other.run_dir) / "plan.parquet", tmp_path / "run" / "plan.parquet")
+    with pytest.raises(DigestError, match="not as it was sealed"):
+        await apply(tmp_path / "run", connection)
+    assert crm.state.calls.total() == 0
+
+
+async def test_a_ledger_of_another_plan_is_refused(tmp_path: Path, connection: Connection) -> None:
+    await run(job(tmp_path, rows=2, deal=FOREIGN), connection)
+    folder = RunFolder(tmp_path / "run")
+    content = folder.ledger.read_bytes().replace(message(0).encode(), message(9).encode())
+    folder.ledger.write_bytes(content)
+    with pytest.raises(DigestError, match="differ at row 1"):
+        await retry(folder, connection)
+
+
+UNREACHABLE = Connection.from_environment({"BULKLINK_DC": "eu", "BULKLINK_ACCESS_TOKEN": "x"})
+RECORD = RunRecord(
+    version="1", op="link", asked={}, inputs=(), created="", messages=12_040, rows=12_040
+)
+LIVE = Org("1", "Acme", "Production")
+
+
+@pytest.mark.parametrize(
+    ("org", "yes", "answer"),
+    [(LIVE, True, None), (LIVE, False, True), (Org("1", "Acme", "Sandbox"), False, None)],
+    ids=["--yes", "a person says yes", "a sandbox with nobody to ask"],
+)
+def test_an_org_may_be_changed(org: Org, yes: bool, answer: bool | None) -> None:
+    watch = RecordingCallbacks(answer)
+    confirm_changes(org, RECORD, Job(mappings=("m",), yes=yes), UNREACHABLE, watch)
+    if answer:
+        assert watch.questions == [ConfirmationRequest("Acme", "Production", "link", 12_040)]
+
+
+@pytest.mark.parametrize(
+    ("org", "answer"),
+    [(LIVE, False), (LIVE, None), (Org(), None)],
+    ids=["a person says no", "nobody to ask", "an org of which nothing is known"],
+)
+def test_an_org_is_not_changed(org: Org, answer: bool | None) -> None:
+    with pytest.raises(NotConfirmedError):
+        confirm_changes(org, RECORD, Job(mappings=("m",)), UNREACHABLE, RecordingCallbacks(answer))
+
+
+def raises_with(error: type[BulklinkError], *texts: str) -> Any:
+    return pytest.raises(error, match="(?s)" + ".*".join(texts))
+
+
+def test_a_run_goes_on_where_it_began() -> None:
+    began = RECORD.replace(
+        api_url=UNREACHABLE.api_url, data_centre="eu", org=OrgRecord("1", "Acme")
+    )
+    check_same_host(began, UNREACHABLE)
+    check_same_org(began, Org("1", "Acme"))
+    check_same_org(began, Org())  # where it cannot be read
+    with raises_with(WrongOrgError, "Acme", "Other"):
+        check_same_org(began, Org("2", "Other"))
+    us = Connection.from_environment({"BULKLINK_DC": "us", "BULKLINK_ACCESS_TOKEN": "x"})
+    with raises_with(WrongOrgError, "zohoapis.eu", "zohoapis.com"):
+        check_same_host(began, us)
+
+
+def test_loopback_ports_may_differ() -> None:
+    began = RECORD.replace(api_url="http://127.0.0.1:1234", data_centre=None)
+    local = {"BULKLINK_API_URL": "http://127.0.0.1:4321", "BULKLINK_ACCESS_TOKEN": "x"}
+    check_same_host(began, Connection.from_environment(local))

@@ -1,0 +1,54 @@
+"""What a command that only reads meets here: the emulated CRM, its clock, files without threads."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+
+from bulklink.emulator.crm import Crm
+from bulklink.engine.clock import Clock
+from bulklink.ledger.writer import DiskLedgerFiles
+from bulklink.operations.environment import Environment
+from bulklink.zoho.transport import Transport
+from tests.simulation.machine import Machine, SimulatedCommand
+from tests.simulation.simulator import CrmTransport, InMemoryDailyUsage
+from tests.virtual import now
+
+
+class _SynchronousFiles:
+    """Files that are written at once: threads and a virtual clock do not go together."""
+
+    def __init__(self, ledger: Path, answers: Path) -> None:
+        self._disk = DiskLedgerFiles(ledger, answers, sync=False)
+
+    async def write(self, ledger: bytes, answers: bytes) -> None:
+        self._disk.write_blocking(ledger, answers)
+
+    def close(self) -> None:
+        self._disk.close()
+
+
+@asynccontextmanager
+async def simulated_environment(
+    crm: Crm, on_request: Callable[[], None] = lambda: None
+) -> AsyncIterator[Environment]:
+    """Lend the surroundings of a command whose CRM is emulated; it may be told of each request."""
+    async with anyio.create_task_group() as servers:
+        machine = Machine(SimulatedCommand(), lambda: None, random.Random(1), b"", 0.0)
+
+        @asynccontextmanager
+        async def transport() -> AsyncIterator[Transport]:
+            yield CrmTransport(crm, servers, machine, lambda *request, **how: on_request())
+
+        yield Environment(
+            clock=Clock(wall=now, monotonic=now, random=random.Random(2).random),
+            transport=transport,
+            files=lambda ledger, answers, sync: _SynchronousFiles(ledger, answers),
+            token_store=None,
+            daily_usage=lambda key: InMemoryDailyUsage(),
+        )
+        servers.cancel_scope.cancel()

@@ -1,0 +1,285 @@
+"""What a seed stands for: a world, a mapping, how the CRM behaves, and what strikes the run."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bulklink.emulator.faults import Fault
+from bulklink.emulator.settings import MixedAnswer, Settings
+from bulklink.engine.failure_limit import MaxFailures
+from bulklink.engine.quota.budget import CreditLimits
+from bulklink.models import GUARD_SEPARATOR, NO_DEAL, Message, Op
+from tests.simulation.machine import Interruption, SimulatedCommand
+from tests.simulation.simulator import (
+    NO_FAILURE_LIMIT,
+    OWNERS,
+    Case,
+    SimulatedRun,
+    contact,
+    deal,
+    email,
+    message,
+    simulate,
+)
+from tests.virtual import VirtualLoop
+
+_LOST_RESPONSE_FAULTS = (
+    "lost-request", "lost-answer", "500", "500-applied", "502", "503", "html", "html-200",
+    "empty", "truncated", "cut", "stalled", "late", "slow", "INTERNAL_ERROR", "TOO_MANY_REQUESTS",
+)  # fmt: skip
+_REFUSAL_FAULTS = (
+    "INVALID_DATA", "MANDATORY_NOT_FOUND", "NOT_ALLOWED", "ALREADY_LINKED", "LIMIT_EXCEEDED",
+    "INVALID_TOKEN", "AUTHENTICATION_FAILURE", "NO_PERMISSION", "INVALID_URL_PATTERN",
+    "OAUTH_SCOPE_MISMATCH", "INVALID_MODULE", "CANNOT_PROCESS",
+)  # fmt: skip
+_MASS_REFUSAL_FAULTS = ("INVALID_DATA", "NOT_ALLOWED", "NO_PERMISSION")
+_READ_FAULTS = ("stale", "stale", "hidden", "edited", "edited")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """All that follows from a seed."""
+
+    seed: int
+    case: Case
+    commands: tuple[SimulatedCommand, ...]
+
+
+def draw_scenario(seed: int) -> Scenario:
+    """Draw a scenario: everything in it follows from the seed."""
+    rng, snapshot_rng = random.Random(seed), random.Random(f"{seed} snapshot")
+    emails, messages, deals = _draw_world(rng)
+    snapshot = snapshot_rng.choice((None, None, None, True, True, False))
+    if snapshot is not False and snapshot_rng.random() < 0.3:
+        messages = _with_guards(messages, emails, snapshot_rng)
+    settle_after = rng.choice((10.0, 10.0, 3.0))
+    faults = _draw_faults(rng, settle_after)
+    case = Case(
+        emails,
+        messages,
+        deals,
+        settings=_draw_settings(rng),
+        faults=faults,
+        batch_size=rng.choice((20, 20, 7, 1)),
+        by_contact=rng.random() < 0.3,
+        single_endpoint=rng.random() < 0.3,
+        in_flight=rng.choice((1, 3, 10)),
+        rate=rng.choice((None, None, 50.0, 2.0)),
+        read_back=rng.random() < 0.9,
+        read_pages=rng.choice((200, 200, 200, 2, 1)),
+        settle_after=settle_after,
+        snapshot=snapshot,
+        no_put_back=snapshot is False or snapshot_rng.random() < 0.2,
+        disk_seconds=rng.choice((0.0, 0.004)),
+        look_up=rng.random() < 0.7,
+    )
+    commands = _draw_commands(rng)
+    # Of a chance of its own, so that a seed stands for the same as before in all else.
+    scenario = _with_credit_limits(Scenario(seed, case, commands), random.Random(f"credits {seed}"))
+    return _with_failure_limit(scenario, random.Random(f"failures {seed}"))
+
+
+def _with_failure_limit(scenario: Scenario, rng: random.Random) -> Scenario:
+    """Draw what the run takes in failures, refusals that go beyond it, and a canary."""
+    case = scenario.case
+    if rng.random() < 0.3:
+        case.max_failures = rng.choice(
+            (None, MaxFailures(count=0), MaxFailures(count=rng.randint(1, 10)))
+        )
+    if rng.random() < 0.3:
+        case.canary = rng.choice((1, 5, 20, 100))
+        case.answer_prompt = rng.choice((None, lambda: False, lambda: True))
+    if not case.canary and case.max_failures == NO_FAILURE_LIMIT:
+        return scenario
+    if rng.random() < 0.5:
+        code = rng.choice(_MASS_REFUSAL_FAULTS)
+        share = rng.choice((0.3, 0.7, 1.0))
+        count = rng.choice((3, 10))
+        mass_refusal = Fault(code, share=share, count=count, seed=rng.randrange(10_000))
+        case.faults = (*case.faults, mass_refusal)
+    return replace(
+        scenario,
+        commands=(*scenario.commands, SimulatedCommand(pause=1.0), SimulatedCommand(pause=1.0)),
+    )
+
+
+def _with_credit_limits(scenario: Scenario, rng: random.Random) -> Scenario:
+    """Draw what the run may spend; where it stops for that, it is resumed until it is through."""
+    if rng.random() < 0.75:
+        return scenario
+    case = scenario.case
+    case.limits = CreditLimits(
+        per_invocation=rng.choice((None, rng.randint(1, 60))),
+        per_day=rng.choice((None, rng.randint(10, 100))),
+        reserve=rng.choice((0, 0, 5)),
+    )
+    case.wait_for_credits = rng.random() < 0.4
+    pause = rng.choice((60.0, 90_000.0))
+    return replace(
+        scenario, commands=(*scenario.commands, *[SimulatedCommand(pause=pause) for _ in range(4)])
+    )
+
+
+MAX_VIRTUAL_SECONDS = 100 * 86_400.0
+"""Seconds of virtual time after which a scenario has hung."""
+
+
+def run_scenario(scenario: Scenario, folder: Path) -> SimulatedRun:
+    """Run a scenario on a loop of its own.
+
+    Raises:
+        TimeoutError: if it does not end.
+    """
+    loop = VirtualLoop()
+    asyncio.set_event_loop(loop)
+    coroutine = simulate(
+        scenario.case, random_seed=scenario.seed, commands=scenario.commands, folder=folder
+    )
+    try:
+        return loop.run_until_complete(asyncio.wait_for(coroutine, MAX_VIRTUAL_SECONDS))
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def _draw_world(
+    rng: random.Random,
+) -> tuple[list[dict[str, Any]], list[Message], dict[str, str]]:
+    contacts = [contact(n) for n in range(rng.randint(1, 5))]
+    deals = {deal(n): rng.choice(contacts) for n in range(rng.randint(2, 8))}
+    ops = rng.choice(((Op.LINK,), (Op.UNLINK,), (Op.RELINK,), (Op.RELINK,), tuple(Op)))
+    emails, messages = [], []
+    for number in range(rng.choice((1, 3, 8, 30, 60))):
+        contact_id = rng.choice(contacts)
+        contact_deals = [d for d, c in deals.items() if c == contact_id]
+        present_deal = rng.choice([*contact_deals, None, None])
+        emails.append(email(number, contact_id, rng.choice(OWNERS[:2]), present_deal))
+        deal_id = rng.choice(
+            contact_deals if contact_deals and rng.random() < 0.95 else list(deals)
+        )
+        op = rng.choice(ops)
+        if rng.random() < 0.9 or not number:
+            messages.append(message(number + 1, emails[-1], op, deal_id))
+    return emails, messages, deals
+
+
+def _with_guards(
+    messages: list[Message], emails: list[dict[str, Any]], rng: random.Random
+) -> list[Message]:
+    """Give some unlinks and relinks a guard: mostly the deal that each is on."""
+    present_deals = {one["message_id"]: one["deal_id"] or NO_DEAL for one in emails}
+    all_deals = sorted({*present_deals.values(), NO_DEAL})
+    guarded = []
+    for one in messages:
+        guard = rng.choice((present_deals[one.message_id], None, rng.choice(all_deals)))
+        if guard is not None and rng.random() < 0.2:
+            guard += GUARD_SEPARATOR + NO_DEAL
+        is_unguarded = one.op is Op.LINK
+        guarded.append(one if is_unguarded else msgspec.structs.replace(one, from_deal_id=guard))
+    return guarded
+
+
+def _draw_settings(rng: random.Random) -> Settings:
+    shape = rng.choice(("nested", "flat"))
+    applied = rng.choice(("no", "yes"))
+    good_entries = ["omitted"]
+    if applied == "yes":
+        good_entries.append("success")
+    if shape == "nested":
+        good_entries.append("empty")
+    mixed = MixedAnswer(
+        status=rng.choice((200, 207, 400)),
+        applied=applied,  # type: ignore[arg-type]
+        shape=shape,  # type: ignore[arg-type]
+        named=rng.choice(("json-path", "message-id", "both", "none")),
+        good=rng.choice(good_entries),  # type: ignore[arg-type]
+        order=rng.choice(("sent", "reversed", "shuffled")),
+    )
+    settings = Settings(
+        mixed_answer=mixed,
+        same_deal=rng.choice(("already-linked", "success")),
+        unlinked=rng.choice(("success", "invalid-data")),
+        single_answer=rng.choice(("echo", "success")),
+        single_error=rng.choice(("flat", "nested")),
+        mixed_owners=rng.choice(("accept", "invalid-data")),
+        latency=rng.choice((0.0, 0.3)),
+        expires_in=rng.choice((3600, 3600, 90, 7)),
+        tokens_per_window=rng.choice((0, 0, 0, 10)),
+    )
+    return replace(settings, **_draw_limits(rng)) if rng.random() < 0.25 else settings
+
+
+def _draw_limits(rng: random.Random) -> dict[str, Any]:
+    """Draw what makes a server answer 429."""
+    return {
+        "latency": 0.3,
+        "concurrency": rng.choice((1, 2, 5)),
+        "link_concurrency": rng.choice((0, 0, 1)),
+        "credits": rng.choice((0, 0, 15)),
+        "credit_window": rng.choice((40.0, 3000.0)),
+        "too_many_body": rng.choice(("current", "old")),
+        "too_many_text": rng.choice(("told", "same")),
+        "retry_after": rng.choice(("off", "on")),
+        "penalty": rng.choice((0.0, 0.0, 4.0)),
+    }
+
+
+def _draw_faults(rng: random.Random, settle_after: float) -> tuple[Fault, ...]:
+    """Draw faults; what is late, slow and stale is together within what a run allows for."""
+    if rng.random() < 0.2:
+        return ()
+    kinds = {rng.choice(_LOST_RESPONSE_FAULTS) for _ in range(rng.choice((0, 1, 1, 2)))}
+    kinds |= {rng.choice(_REFUSAL_FAULTS)} if rng.random() < 0.2 else set()
+    kinds |= {rng.choice(_READ_FAULTS) for _ in range(rng.choice((0, 0, 1, 2)))}
+    return tuple(_draw_fault(kind, rng, settle_after) for kind in sorted(kinds))
+
+
+def _draw_fault(kind: str, rng: random.Random, settle_after: float) -> Fault:
+    op = rng.choice(("link", "unlink", "read", None))
+    if kind in ("stale", "hidden"):
+        op = "read"
+    elif rng.random() < 0.05:
+        op = rng.choice(("lookup", "token"))
+    seconds = None
+    if kind in ("late", "slow", "stale"):
+        seconds = round(rng.uniform(0.1, 0.3) * settle_after, 1)
+    count = rng.choice((None, None, 1, 3)) if kind != "hidden" else None
+    if kind in _REFUSAL_FAULTS:
+        count = rng.choice((1, 2, 5))
+    share = rng.choice((0.05, 0.3, 0.6))
+    return Fault(kind, op=op, share=share, count=count, seed=rng.randrange(10_000), seconds=seconds)
+
+
+def _draw_commands(rng: random.Random) -> tuple[SimulatedCommand, ...]:
+    """Draw the commands on a run: the last ones end by themselves, and a retry may follow."""
+    commands: list[SimulatedCommand] = []
+    if rng.random() < 0.65:
+        for _ in range(rng.choice((1, 1, 2, 3, 5))):
+            commands.append(
+                SimulatedCommand(
+                    rng.choice(
+                        (
+                            Interruption.POWER_LOSS,
+                            Interruption.POWER_LOSS,
+                            Interruption.KILL,
+                            Interruption.DISK_ERROR,
+                            Interruption.CTRL_C,
+                        )
+                    ),
+                    at_event=rng.choice((rng.randint(1, 12), rng.randint(1, 100))),
+                    loop_passes=rng.choice((0, 0, rng.randint(1, 12))),
+                    retry=bool(commands) and rng.random() < 0.15,
+                    pause=rng.choice((0.01, 0.01, 1.0, 30.0)),
+                )
+            )
+    commands.append(SimulatedCommand(pause=0.01))
+    if rng.random() < 0.4:
+        commands.append(SimulatedCommand(pause=1.0, retry=True))
+        commands.append(SimulatedCommand(pause=0.01))
+    return tuple(commands)

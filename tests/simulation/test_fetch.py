@@ -1,0 +1,162 @@
+"""For random worlds, faults and stops: what is fetched is whole, in order, and nothing is twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+from bulklink.emulator.crm import Crm
+from bulklink.emulator.faults import Fault, FaultKind, FaultRegistry
+from bulklink.emulator.settings import Settings
+from bulklink.engine.shutdown import StopController
+from bulklink.errors import RunStoppedError, StoppedBy
+from bulklink.mapping.interrupt import PlanningStop
+from bulklink.operations.callbacks import RunCallbacks
+from bulklink.operations.fetch_run import (
+    Fetcher,
+    FetchFolder,
+    FetchRecord,
+    FetchTable,
+    UnreadContact,
+)
+from bulklink.operations.job import Job
+from bulklink.zoho.transport import ANSWER_TIMEOUT_SECONDS
+from tests.simulation.environment import simulated_environment
+from tests.simulation.scenarios import draw_scenario
+from tests.simulation.simulator import CONNECTION, OWNERS, Case, contact, email
+from tests.virtual import VirtualLoop
+
+SEEDS = 60
+CONTACTS = 30
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, 20))
+def test_what_is_fetched_is_whole_in_order_and_there_once(first: int, tmp_path: Path) -> None:
+    stops = 0
+    for seed in range(first, first + 20):
+        folder = FetchFolder(tmp_path / str(seed))
+        folder.path.mkdir()
+        loop = VirtualLoop()
+        try:
+            stops += loop.run_until_complete(_check_fetch(seed, folder))
+        finally:
+            loop.close()
+    assert stops > 5
+
+
+async def _check_fetch(seed: int, folder: FetchFolder) -> int:
+    """Fetch a world, stopped now and then; return how often it was stopped."""
+    rng = random.Random(seed)
+    crm = draw_scenario(seed).case.make_crm()
+    contacts = list(crm.world.contacts)
+    rng.shuffle(contacts)
+    folder.contacts.write_text("".join(f"{item}\n" for item in contacts), "ascii")
+    crm.state.faults = FaultRegistry(_draw_faults(rng))
+    stops = 0
+    unread: tuple[UnreadContact, ...] = ()
+    for stops_left in range(8, -1, -1):
+        stop = StopController()
+        stop_at = rng.randint(1, 3 * stops_left + 1) if stops_left else 0
+        unread = await _run_command(crm, folder, len(contacts), stop, stop_at)
+        if stop.reason is None:
+            break
+        stops += 1
+        _truncate_lines(folder, rng)
+        await asyncio.sleep(1000)
+    fetched_rows = [
+        (str(row[0]), str(row[3]), str(row[5]))
+        for rows in FetchTable(folder, PlanningStop()).rows()
+        for row in rows
+    ]
+    unread_contacts = {item.contact_id for item in unread}
+    expected = []
+    for contact_id in contacts:
+        view = crm.state.view(contact_id)
+        if contact_id not in unread_contacts:
+            expected += [
+                (contact_id, email.message_id, view.deal_of(email) or "none")
+                for email in view.mailbox.emails
+            ]
+    assert fetched_rows == expected, seed
+    return stops
+
+
+async def _run_command(
+    crm: Crm, folder: FetchFolder, contacts: int, stop: StopController, stop_at: int
+) -> tuple[UnreadContact, ...]:
+    """Run the command once; it is told to stop at some request, 0 for none."""
+    requests = 0
+
+    def count_request() -> None:
+        nonlocal requests
+        requests += 1
+        if requests == stop_at:
+            stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "It was told to stop."))
+
+    async with simulated_environment(crm, count_request) as environment:
+        fetcher = Fetcher(folder, FetchRecord(contacts, ""), RunCallbacks(), stop)
+        await fetcher.run(Job(mappings=(), rate=None), CONNECTION, environment)
+    return fetcher.progress.unread_contacts
+
+
+def _truncate_lines(folder: FetchFolder, rng: random.Random) -> None:
+    """Lose the end of what was written, as a kill or the power does."""
+    content = folder.log.read_bytes()
+    if content and rng.random() < 0.5:
+        folder.log.write_bytes(content[: rng.randint(0, len(content))])
+
+
+def _draw_faults(rng: random.Random) -> list[Fault]:
+    kinds = rng.sample(("lost-answer", "lost-request", "500", "502", "html-200", "truncated"), 2)
+    return [
+        Fault(FaultKind(kind), op="read", share=0.2, seed=rng.randrange(1000), count=9)
+        for kind in kinds
+        if rng.random() < 0.6
+    ]
+
+
+class _WarningCallbacks(RunCallbacks):
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def on_warning(self, text: str) -> None:
+        self.texts.append(text)
+
+
+async def test_one_notice_says_that_the_crm_takes_fewer_reads_at_once(tmp_path: Path) -> None:
+    crm = _make_crm(Settings(latency=0.3, concurrency=3), tmp_path)
+    watch = _WarningCallbacks()
+    async with simulated_environment(crm) as around:
+        fetcher = Fetcher(FetchFolder(tmp_path), FetchRecord(CONTACTS, ""), watch, StopController())
+        await fetcher.run(Job(mappings=(), rate=None, concurrency=10), CONNECTION, around)
+    assert fetcher.progress.contacts_read == CONTACTS
+    assert [text for text in watch.texts if "too many requests" in text] == watch.texts
+    assert len(watch.texts) == 1
+
+
+async def test_a_read_without_an_answer_in_time_holds_its_place_while_the_crm_is_at_work(
+    tmp_path: Path,
+) -> None:
+    crm = _make_crm(Settings(latency=0.3, concurrency=4), tmp_path)
+    slow = Fault(FaultKind.SLOW, op="read", count=4, seconds=ANSWER_TIMEOUT_SECONDS + 5)
+    crm.state.faults = FaultRegistry([slow])
+    async with simulated_environment(crm) as around:
+        fetcher = Fetcher(
+            FetchFolder(tmp_path), FetchRecord(CONTACTS, ""), RunCallbacks(), StopController()
+        )
+        await fetcher.run(Job(mappings=(), rate=None, concurrency=4), CONNECTION, around)
+    assert fetcher.progress.contacts_read == CONTACTS
+    assert crm.state.answered_429 == 0
+
+
+def _make_crm(settings: Settings, folder: Path) -> Crm:
+    """Return a CRM with an email for each of some contacts, and write the list of these."""
+    case = Case([email(n, contact(n), OWNERS[0]) for n in range(CONTACTS)], [], {})
+    case.settings = settings
+    FetchFolder(folder).contacts.write_text(
+        "".join(f"{contact(n)}\n" for n in range(CONTACTS)), "ascii"
+    )
+    return case.make_crm()

@@ -1,0 +1,503 @@
+"""What a run does in each situation, seen from the CRM and from the ledger."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulklink.emulator.faults import Fault
+from bulklink.emulator.settings import MixedAnswer, Settings
+from bulklink.engine.dispatch import worker_count
+from bulklink.engine.shutdown import StopController
+from bulklink.errors import RunStoppedError, StoppedBy
+from bulklink.models import Message, Op
+from tests.simulation.machine import Interruption, SimulatedCommand
+from tests.simulation.simulator import (
+    MODULE,
+    OWNERS,
+    Case,
+    contact,
+    deal,
+    email,
+    message,
+    simulate,
+)
+from tests.virtual import VirtualLoop, now
+
+
+def make_case(
+    groups: list[tuple[int, str, Op, int]], present_deal: str | None = None, **options: Any
+) -> Case:
+    """Return a case with, for each group, so many emails of a contact and owner to change."""
+    emails: list[dict[str, Any]] = []
+    messages: list[Message] = []
+    deals: dict[str, str] = {}
+    for number, owner, op, count in groups:
+        deals[deal(number)] = contact(number)
+        deals[deal(100 + number)] = contact(number)
+        for _ in range(count):
+            present = deal(100 + number) if present_deal == "other" else present_deal
+            emails.append(email(len(emails), contact(number), owner, present))
+            messages.append(message(len(emails), emails[-1], op, deal(number)))
+    return Case(emails, messages, deals, **options)
+
+
+def count_statuses(outcome: Any) -> Counter[str]:
+    return Counter(result["status"] for result in outcome.results.values())
+
+
+def simulate_sync(case: Case) -> Any:
+    """Run a case from a test that is no coroutine."""
+    loop = VirtualLoop()
+    try:
+        return loop.run_until_complete(simulate(case))
+    finally:
+        loop.close()
+
+
+GROUPS = st.lists(
+    st.tuples(
+        st.integers(0, 3), st.sampled_from(OWNERS), st.sampled_from(list(Op)), st.integers(1, 50)
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(groups=GROUPS, size=st.integers(1, 20), data=st.data())
+def test_a_run_takes_the_fewest_calls_over_what_the_snapshot_leaves(
+    groups: list[tuple[int, str, Op, int]], size: int, data: st.DataObject
+) -> None:
+    """Promise 4: links and relinks of a group share calls, unlink halves are packed apart."""
+    case = make_case(groups, batch_size=size, snapshot=True)
+    places = [("no", None), ("wanted", 0), ("another", 100)]
+    left: Counter[tuple[str, str, str]] = Counter()
+    expected_statuses: Counter[str] = Counter()
+    for one, wanted in zip(case.emails, case.messages, strict=True):
+        place, number = data.draw(st.sampled_from(places))
+        contact_number = _contact_number(one["contact_id"])
+        one["deal_id"] = None if number is None else deal(number + contact_number)
+        group = (one["contact_id"], one["owner_id"])
+        match wanted.op, place:
+            case (Op.LINK | Op.RELINK, "wanted") | (Op.UNLINK, "no"):
+                expected_statuses["unchanged"] += 1
+            case Op.LINK, "another":
+                expected_statuses["failed"] += 1
+            case op, _:
+                expected_statuses["done"] += 1
+                left[*group, "link"] += op is not Op.UNLINK
+                left[*group, "unlink"] += op is not Op.LINK and place != "no"
+    outcome = simulate_sync(case)
+    for kind in ("link", "unlink"):
+        least = sum(math.ceil(many / size) for (*_, of), many in left.items() if of == kind)
+        assert outcome.calls[kind] == least
+    assert count_statuses(outcome) == {
+        status: many for status, many in expected_statuses.items() if many
+    }
+
+
+async def test_grouped_by_contact_several_owners_share_a_link_call() -> None:
+    groups = [(0, owner, Op.RELINK, 5) for owner in OWNERS]
+    apart = await simulate(make_case(groups, present_deal="other"))
+    together = await simulate(make_case(groups, present_deal="other", by_contact=True))
+    assert (apart.calls["link"], together.calls["link"]) == (3, 1)
+    assert apart.calls["unlink"] == together.calls["unlink"] == 3
+    assert count_statuses(together) == {"done": 15}
+
+
+async def test_one_bad_email_that_nothing_names_is_found_in_eleven_calls() -> None:
+    mixed = MixedAnswer(status=400, applied="no", shape="flat", named="none", good="omitted")
+    case = make_case([(0, OWNERS[0], Op.LINK, 20)], settings=Settings(mixed_answer=mixed))
+    for place in range(20):
+        deals = {**case.deals, deal(7): contact(7)}
+        messages = list(case.messages)
+        messages[place] = message(place + 1, case.emails[place], Op.LINK, deal(7))
+        bad = Case(case.emails, messages, deals, settings=case.settings)
+        outcome = await simulate(bad)
+        assert outcome.results[place + 1]["code"] == "NOT_ALLOWED"
+        assert count_statuses(outcome) == {"done": 19, "failed": 1}
+        assert outcome.calls["link"] <= 11
+
+
+async def test_an_email_refused_alone_is_read_back_after_calls_that_named_nobody() -> None:
+    mixed = MixedAnswer(status=400, applied="yes", shape="flat", named="none", good="omitted")
+    case = make_case([(0, OWNERS[0], Op.LINK, 20)], settings=Settings(mixed_answer=mixed))
+    deals = {**case.deals, deal(7): contact(7)}
+    messages = [*case.messages[:-1], message(20, case.emails[-1], Op.LINK, deal(7))]
+    refused = [Fault("NOT_ALLOWED", op="link", share=0.5)]
+    outcome = await simulate(Case(case.emails, messages, deals, case.settings, refused))
+    is_on_its_deal = {one.row for one in messages if outcome.deal_of(one) is not None}
+    done = {row for row, one in outcome.results.items() if one["status"] == "done"}
+    assert done == is_on_its_deal
+    assert 0 < len(is_on_its_deal) < 20
+    assert outcome.calls["read"] == 2
+
+
+@pytest.mark.parametrize("applied", ["yes", "no"])
+async def test_an_email_that_the_crm_does_not_have_fails_though_nothing_names_it(
+    applied: Literal["yes", "no"],
+) -> None:
+    mixed = MixedAnswer(status=400, applied=applied, shape="flat", named="none", good="omitted")
+    case = make_case([(0, OWNERS[0], Op.LINK, 20)], settings=Settings(mixed_answer=mixed))
+    absent = Case(case.emails[1:], case.messages, case.deals, settings=case.settings)
+    outcome = await simulate(absent)
+    assert count_statuses(outcome) == {"done": 19, "failed": 1}
+    assert outcome.results[1]["code"] == "INVALID_DATA"
+
+
+async def test_emails_named_as_bad_fail_and_the_rest_goes_again_at_once() -> None:
+    case = make_case([(0, OWNERS[0], Op.LINK, 20)])
+    deals = {**case.deals, deal(7): contact(7)}
+    messages = [*case.messages[:-1], message(20, case.emails[-1], Op.LINK, deal(7))]
+    outcome = await simulate(Case(case.emails, messages, deals))
+    assert outcome.calls["link"] == 2
+    assert count_statuses(outcome) == {"done": 19, "failed": 1}
+
+
+async def test_one_forbidden_contact_fails_alone() -> None:
+    fault = Fault("NO_PERMISSION", op="link", contact_id=contact(3))
+    case = make_case([(n, OWNERS[0], Op.LINK, 2) for n in range(8)], faults=[fault])
+    outcome = await simulate(case)
+    assert outcome.stop.reason is None
+    assert count_statuses(outcome) == {"done": 14, "failed": 2}
+    assert {r["contact_id"] for r in outcome.results.values() if r["status"] == "failed"} == {
+        contact(3)
+    }
+
+
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("emails", [2, 60])
+async def test_a_forbidden_contact_fails_alone_wherever_it_stands_however_many_calls_it_takes(
+    place: int, emails: int
+) -> None:
+    groups = [(n, OWNERS[0], Op.LINK, emails if n == place else 2) for n in range(4)]
+    fault = Fault("NO_PERMISSION", op="link", contact_id=contact(place))
+    for in_flight in (1, 10):
+        outcome = await simulate(make_case(groups, faults=[fault], in_flight=in_flight))
+        assert outcome.stop.reason is None
+        assert count_statuses(outcome) == {"done": 6, "failed": emails}
+
+
+@pytest.mark.parametrize("strike", [Interruption.CTRL_C, Interruption.KILL])
+@pytest.mark.parametrize("op", list(Op))
+async def test_a_forbidden_contact_does_not_stop_a_run_again_at_its_resume(
+    op: Op, strike: Interruption, tmp_path: Path
+) -> None:
+    """Wherever the first command ends, also where the forbidden contact alone is left open."""
+    kind = "unlink" if op is Op.UNLINK else "link"
+    groups = [(n, OWNERS[0], op, 2) for n in range(4)]
+    for place in (0, 3):
+        fault = Fault("NO_PERMISSION", op=kind, contact_id=contact(place))
+        for at in range(1, 40, 2):
+            case = make_case(
+                groups, present_deal=None if op is Op.LINK else "other", faults=[fault], in_flight=2
+            )
+            outcome = await simulate(
+                case,
+                commands=[SimulatedCommand(strike, at_event=at), SimulatedCommand()],
+                folder=tmp_path,
+            )
+            assert outcome.stop.reason is None, outcome.stop.reason
+            assert count_statuses(outcome) == {"done": 6, "failed": 2}
+
+
+@pytest.mark.parametrize("in_flight", [1, 3])
+@pytest.mark.parametrize("contacts", [1, 2, 3, 40])
+async def test_if_every_contact_is_forbidden_the_run_stops(contacts: int, in_flight: int) -> None:
+    groups = [(n, OWNERS[0], Op.LINK, 2) for n in range(contacts)]
+    outcome = await simulate(
+        make_case(groups, faults=[Fault("NO_PERMISSION", op="link")], in_flight=in_flight)
+    )
+    reason = outcome.stop.reason
+    assert reason is not None
+    assert reason.stopped_by is StoppedBy.FATAL
+    assert "Crm_Implied_View_Deals" in reason.advice
+    assert outcome.results == {}
+    assert outcome.calls["link"] <= 6
+
+
+@pytest.mark.parametrize(
+    "code", ["INVALID_MODULE", "FEATURE_NOT_SUPPORTED", "OAUTH_SCOPE_MISMATCH"]
+)
+async def test_a_fatal_code_stops_the_run_and_its_rows_stay_pending(code: str) -> None:
+    groups = [(n, OWNERS[0], Op.LINK, 20) for n in range(30)]
+    fault = Fault(code, op="link", contact_id=contact(12))
+    outcome = await simulate(make_case(groups, faults=[fault], in_flight=2))
+    reason = outcome.stop.reason
+    assert reason is not None
+    assert reason.stopped_by is StoppedBy.FATAL
+    assert code in reason.message
+    assert set(count_statuses(outcome)) == {"done"}
+    assert 0 < len(outcome.results) < 600
+
+
+async def test_a_relink_whose_link_is_refused_goes_back_to_its_deal() -> None:
+    case = make_case([(0, OWNERS[0], Op.RELINK, 3)], present_deal="other")
+    deals = {**case.deals, deal(7): contact(7)}
+    messages = [*case.messages[:-1], message(3, case.emails[-1], Op.RELINK, deal(7))]
+    outcome = await simulate(Case(case.emails, messages, deals))
+    assert count_statuses(outcome) == {"done": 2, "failed": 1}
+    failed = outcome.results[3]
+    assert failed["code"] == "NOT_ALLOWED"
+    assert failed["current_deal_id"] == failed["previous_deal_id"] == deal(100)
+    assert outcome.deal_of(messages[2]) == deal(100)
+
+
+async def test_a_relink_that_cannot_be_put_back_says_so() -> None:
+    case = make_case([(0, OWNERS[0], Op.RELINK, 1)], present_deal="other")
+    faults = [Fault("NOT_ALLOWED", op="link")]
+    outcome = await simulate(Case(case.emails, case.messages, case.deals, faults=faults))
+    assert outcome.results[1]["code"] == "put-back-failed"
+    assert outcome.deal_of(case.messages[0]) is None
+
+
+async def test_a_relink_writes_snapshot_before_its_unlink_and_step_after_it() -> None:
+    outcome = await simulate(make_case([(0, OWNERS[0], Op.RELINK, 1)], present_deal="other"))
+    events = [line["event"] if line["event"] != "call" else line["op"] for line in outcome.lines()]
+    assert events == ["read", "snapshot", "unlink", "step", "link", "result"]
+
+
+async def test_a_contact_is_read_once_for_all_its_relinks() -> None:
+    groups = [(0, owner, Op.RELINK, 10) for owner in OWNERS]
+    outcome = await simulate(make_case(groups, present_deal="other"))
+    assert outcome.calls["read"] == 3
+
+
+async def test_an_email_that_no_page_lists_is_in_doubt_and_not_touched() -> None:
+    case = make_case([(0, OWNERS[0], Op.RELINK, 4)], present_deal="other", faults=[Fault("hidden")])
+    outcome = await simulate(case)
+    assert count_statuses(outcome) == {"in_doubt": 4}
+    assert {r["code"] for r in outcome.results.values()} == {"not-listed"}
+    assert outcome.calls["link"] == outcome.calls["unlink"] == 0
+
+
+async def test_a_link_whose_answer_was_lost_is_sent_again_and_read_back() -> None:
+    case = make_case(
+        [(0, OWNERS[0], Op.LINK, 5)], faults=[Fault("lost-answer", op="link", count=1)]
+    )
+    outcome = await simulate(case)
+    assert {(r["status"], r["code"]) for r in outcome.results.values()} == {
+        ("done", "settled-by-read")
+    }
+
+
+async def test_an_unlink_whose_answer_was_lost_is_read_back_before_anything_else() -> None:
+    case = make_case(
+        [(0, OWNERS[0], Op.RELINK, 5)],
+        present_deal="other",
+        faults=[Fault("lost-answer", op="unlink", count=1)],
+    )
+    outcome = await simulate(case)
+    assert count_statuses(outcome) == {"done": 5}
+    ops = [line["op"] for line in outcome.lines() if line["event"] == "call"]
+    assert ops == ["read", "unlink", "read", "link"]
+
+
+async def test_linked_already_is_unchanged_and_linked_elsewhere_has_failed() -> None:
+    case = make_case([(0, OWNERS[0], Op.LINK, 2)])
+    emails = [case.emails[0] | {"deal_id": deal(0)}, case.emails[1] | {"deal_id": deal(100)}]
+    outcome = await simulate(Case(emails, case.messages, case.deals))
+    assert outcome.results[1]["status"] == "unchanged"
+    assert outcome.results[2]["status"] == "failed"
+    assert outcome.results[2]["current_deal_id"] == deal(100)
+    assert "relink" in outcome.results[2]["message"]
+
+
+async def test_tokens_that_end_in_mid_run_cost_one_renewal_each_and_no_email() -> None:
+    groups = [(n, OWNERS[0], Op.LINK, 20) for n in range(100)]
+    settings_ = Settings(latency=1.0, expires_in=70)
+    outcome = await simulate(make_case(groups, settings=settings_, in_flight=5))
+    assert count_statuses(outcome) == {"done": 2000}
+    assert outcome.crm.state.calls["token"] <= 4
+
+
+async def test_never_more_calls_in_flight_than_allowed_and_all_of_them_used() -> None:
+    groups = [(n, OWNERS[0], Op.LINK, 40) for n in range(20)]
+    outcome = await simulate(make_case(groups, settings=Settings(latency=0.5), in_flight=7))
+    assert outcome.crm.state.peak_in_flight == 7
+
+
+async def test_a_server_that_says_too_many_requests_is_waited_for() -> None:
+    groups = [(n, OWNERS[0], Op.LINK, 20) for n in range(10)]
+    limits = Settings(latency=0.5, concurrency=2)
+    outcome = await simulate(make_case(groups, settings=limits, in_flight=4))
+    assert count_statuses(outcome) == {"done": 200}
+    assert outcome.crm.state.answered_429 > 0
+
+
+async def test_a_stop_finishes_relinks_between_their_halves_and_leaves_the_rest() -> None:
+    groups = [(n, OWNERS[0], Op.RELINK, 20) for n in range(20)]
+    stop = StopController()
+
+    case = make_case(groups, present_deal="other", settings=Settings(latency=0.5), in_flight=4)
+
+    def on_request(method: str) -> None:
+        if method == "DELETE":
+            stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
+
+    outcome = await simulate(case, stop=stop, on_request=on_request)
+    assert outcome.stop.reason is not None
+    assert 0 < len(outcome.results) < 400
+    assert set(count_statuses(outcome)) == {"done"}
+    for wanted in case.messages:
+        expected = wanted.deal_id if wanted.row in outcome.results else None
+        assert outcome.deal_of(wanted) == (
+            expected or deal(100 + _contact_number(wanted.contact_id))
+        )
+
+
+def _contact_number(contact_id: str) -> int:
+    return int(contact_id) - int(contact(0))
+
+
+async def test_single_endpoints_take_batches_of_one() -> None:
+    groups = [(0, OWNERS[0], Op.LINK, 21), (1, OWNERS[0], Op.UNLINK, 1)]
+    outcome = await simulate(make_case(groups, single_endpoint=True, snapshot=False))
+    paths = [target.partition("?")[0] for _, target in outcome.requests]
+    single = [path for path in paths if path.count("/actions/") and len(path.split("/")) == 9]
+    assert count_statuses(outcome) == {"done": 22}
+    assert len(single) == 2
+
+
+def test_the_module_id_of_the_org_is_sent() -> None:
+    outcome = simulate_sync(make_case([(0, OWNERS[0], Op.LINK, 1)]))
+    assert outcome.crm.world.module_id == MODULE
+    assert count_statuses(outcome) == {"done": 1}
+
+
+async def test_a_link_refused_after_a_lost_answer_is_read_back() -> None:
+    faults = [
+        Fault("lost-answer", op="link", contact_id=contact(0), count=1),
+        Fault("NOT_ALLOWED", op="link", contact_id=contact(0), count=2),
+    ]
+    case = make_case([(n, OWNERS[0], Op.LINK, 1) for n in range(3)], faults=faults)
+    outcome = await simulate(case)
+    written = [line for line in outcome.lines() if line.get("op") == "link" and "attempt" in line]
+    assert [line["attempt"] for line in written if line["contact_id"] == contact(0)] == [1, 2]
+    assert {(r["status"], r["code"]) for r in outcome.results.values()} == {
+        ("done", "SUCCESS"),
+        ("done", "settled-by-read"),
+    }
+
+
+async def test_an_unlink_that_lands_late_is_settled_before_the_link() -> None:
+    fault = Fault("late", op="unlink", count=1, seconds=8.0)
+    case = make_case([(0, OWNERS[0], Op.RELINK, 3)], present_deal="other", faults=[fault])
+    outcome = await simulate(case)
+    assert count_statuses(outcome) == {"done": 3}
+    assert [outcome.deal_of(one) for one in case.messages] == [deal(0)] * 3
+
+
+async def test_a_read_that_shows_the_past_is_not_believed_too_soon() -> None:
+    faults = [
+        Fault("lost-answer", op="unlink", count=1),
+        Fault("stale", op="read", seconds=9.0),
+    ]
+    case = make_case([(0, OWNERS[0], Op.UNLINK, 3)], present_deal="other", faults=faults)
+    outcome = await simulate(case)
+    assert {r["code"] for r in outcome.results.values()} == {"settled-by-read"}
+    assert outcome.calls["unlink"] == 1
+
+
+async def test_ctrl_c_settles_a_relink_whose_unlink_is_in_doubt() -> None:
+    stop = StopController()
+    fault = Fault("lost-answer", op="unlink")
+    case = make_case([(0, OWNERS[0], Op.RELINK, 3)], present_deal="other", faults=[fault])
+
+    def on_request(method: str) -> None:
+        if method == "DELETE":
+            stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
+
+    outcome = await simulate(case, stop=stop, on_request=on_request)
+    assert count_statuses(outcome) == {"done": 3}
+
+
+async def test_five_requests_without_an_answer_stop_the_run() -> None:
+    groups = [(n, OWNERS[0], Op.LINK, 20) for n in range(30)]
+    case = make_case(groups, faults=[Fault("503", op="link")], in_flight=1, look_up=True)
+    outcome = await simulate(case)
+    assert outcome.stop.reason is not None
+    assert outcome.stop.reason.stopped_by is StoppedBy.NO_ANSWER
+    assert outcome.calls["link"] <= 6 * worker_count(1)
+
+
+async def test_reads_refused_with_no_other_call_in_flight_stop_the_run_for_credits() -> None:
+    faults = [Fault("TOO_MANY_REQUESTS", op="read")]
+    outcome = await simulate(make_case([(0, OWNERS[0], Op.RELINK, 3)], faults=faults, look_up=True))
+    assert outcome.stop.reason is not None
+    assert outcome.stop.reason.stopped_by is StoppedBy.CREDITS
+    assert outcome.calls["read"] <= 4
+    assert outcome.results == {}
+
+
+def stop_at_request(request_number: int, stop: StopController) -> Callable[[str], None]:
+    """Return what presses Ctrl-C at such a request."""
+    request_count = Counter[str]()
+
+    def on_request(method: str) -> None:
+        request_count["all"] += 1
+        if request_count["all"] == request_number:
+            stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
+
+    return on_request
+
+
+async def test_a_call_that_waits_for_its_place_is_kept_back_by_a_stop() -> None:
+    groups = [(n, OWNERS[0], Op.LINK, 20) for n in range(20)]
+    stop = StopController()
+    case = make_case(groups, settings=Settings(latency=0.5), in_flight=4)
+    outcome = await simulate(case, stop=stop, on_request=stop_at_request(9, stop))
+    unsent = [line for line in outcome.lines() if line["event"] == "unsent"]
+    assert len(outcome.requests) == 9  # one of them for the token
+    assert outcome.calls["link"] == 8 + len(unsent)
+    assert unsent
+    assert not {row for line in unsent for row in line["rows"]} & outcome.results.keys()
+
+
+async def test_no_place_stands_empty_while_the_disk_works() -> None:
+    """The whole run takes the calls, two latencies apart at most, and no time for the disk."""
+    groups = [(n, OWNERS[0], Op.LINK, 1) for n in range(2000)]
+    for in_flight, latency in ((10, 0.05), (25, 0.2)):
+        case = make_case(
+            groups, settings=Settings(latency=latency, concurrency=in_flight), disk_seconds=0.005
+        )
+        case.in_flight = in_flight
+        began = now()
+        outcome = await simulate(case)
+        assert count_statuses(outcome) == {"done": 2000}
+        assert outcome.crm.state.answered_429 == 0
+        assert outcome.crm.state.peak_in_flight == in_flight
+        assert now() - began <= 1.03 * 2000 * latency / in_flight
+
+
+async def test_a_call_without_an_answer_in_time_holds_its_place() -> None:
+    groups = [(n, OWNERS[0], Op.LINK, 1) for n in range(60)]
+    fault = Fault("stalled", op="link", count=1, seconds=45.0)
+    case = make_case(groups, settings=Settings(latency=1.0), in_flight=2, faults=[fault])
+    outcome = await simulate(case)
+    assert count_statuses(outcome) == {"done": 60}
+    assert outcome.crm.state.peak_in_flight == 2
+
+
+async def test_a_contact_with_very_many_emails_leaves_half_of_the_places_to_others() -> None:
+    """Alone it takes all places; nobody waits for its end."""
+    groups = [(0, OWNERS[0], Op.LINK, 160), *((n, OWNERS[0], Op.LINK, 1) for n in range(1, 61))]
+    case = make_case(groups, settings=Settings(latency=0.5), batch_size=1, in_flight=10)
+    at: list[float] = []
+    outcome = await simulate(case, on_request=lambda method: at.append(now()))
+    whose = [target.split("/")[4] for _, target in outcome.requests[1:]]
+    left = list(zip(at[1:], whose, strict=True))
+    most = [sum(t - 0.499 < u <= t and c == contact(0) for u, c in left) for t, _ in left]
+    last_other = max(n for n, (_, one) in enumerate(left) if one != contact(0))
+    while_others_wait = most[20 : last_other - 20]  # the first calls had no others beside them
+    assert max(while_others_wait) == 5
+    assert max(most[last_other + 10 :]) == 10
+    assert count_statuses(outcome) == {"done": 220}

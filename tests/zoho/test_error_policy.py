@@ -1,0 +1,179 @@
+"""What a code or status of Zoho means, and the words of a 429."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulklink.zoho.error_policy import (
+    SCOPES,
+    AnswerClass,
+    ThrottleReason,
+    advice_for_code,
+    classify_error,
+    throttle_reason,
+)
+from bulklink.zoho.http import Answer
+from tests.zoho.fakes import answer
+
+CODES_ON_THE_PAGES = {
+    "INVALID_DATA": (400, AnswerClass.ITEM),
+    "INVALID_MODULE": (400, AnswerClass.FATAL),
+    "FEATURE_NOT_SUPPORTED": (400, AnswerClass.FATAL),
+    "MANDATORY_NOT_FOUND": (400, AnswerClass.ITEM),
+    "NOT_ALLOWED": (400, AnswerClass.ITEM),
+    "AMBIGUITY_DURING_PROCESSING": (400, AnswerClass.FATAL),
+    "API_NOT_SUPPORTED": (400, AnswerClass.FATAL),
+    "ALREADY_LINKED": (400, AnswerClass.ITEM),
+    "OAUTH_SCOPE_MISMATCH": (401, AnswerClass.FATAL),
+    "AUTHENTICATION_FAILURE": (401, AnswerClass.TOKEN),
+    "NO_PERMISSION": (403, AnswerClass.FATAL_IF_COMMON),
+    "INVALID_URL_PATTERN": (404, AnswerClass.FATAL_IF_COMMON),
+    "INTERNAL_ERROR": (500, AnswerClass.SERVER_ERROR),
+}
+CODES_OF_THE_WHOLE_API = {
+    "INVALID_TOKEN": (401, AnswerClass.TOKEN),
+    "TOO_MANY_REQUESTS": (429, AnswerClass.THROTTLED),
+    "INTERNAL_SERVER_ERROR": (500, AnswerClass.SERVER_ERROR),
+    "LIMIT_EXCEEDED": (400, AnswerClass.ITEM),
+    "REQUEST_BODY_IS_EMPTY": (400, AnswerClass.ITEM),
+}
+ALL_CODES = CODES_ON_THE_PAGES | CODES_OF_THE_WHOLE_API
+ADVICE_SAYS = {
+    "INVALID_DATA": "type",
+    "MANDATORY_NOT_FOUND": "json_path",
+    "INVALID_MODULE": "Deals",
+    "FEATURE_NOT_SUPPORTED": "Standard",
+    "NOT_ALLOWED": "contact is not on that deal",
+    "AMBIGUITY_DURING_PROCESSING": "BULKLINK_DEALS_MODULE_ID",
+    "API_NOT_SUPPORTED": "version 8",
+    "ALREADY_LINKED": "relink",
+    "OAUTH_SCOPE_MISMATCH": "ZohoCRM.modules.emails.ALL",
+    "AUTHENTICATION_FAILURE": "token",
+    "NO_PERMISSION": "Crm_Implied_View_Contacts",
+    "INVALID_URL_PATTERN": "data centre",
+    "INTERNAL_ERROR": "support",
+}
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "wanted"), [(code, *rest) for code, rest in ALL_CODES.items()], ids=ALL_CODES
+)
+def test_a_code_has_the_class_of_the_table(code: str, status: int, wanted: AnswerClass) -> None:
+    assert classify_error(status, code) is wanted
+
+
+@pytest.mark.parametrize("status", [200, 207, 400])
+@pytest.mark.parametrize(
+    ("code", "wanted"),
+    [(code, wanted) for code, (_, wanted) in ALL_CODES.items()],
+    ids=ALL_CODES,
+)
+def test_an_entry_of_a_mixed_answer_has_the_class_of_its_code(
+    code: str, wanted: AnswerClass, status: int
+) -> None:
+    assert classify_error(status, code) is wanted
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted"),
+    [
+        (400, AnswerClass.ITEM),
+        (401, AnswerClass.TOKEN),
+        (403, AnswerClass.FATAL_IF_COMMON),
+        (404, AnswerClass.FATAL_IF_COMMON),
+        (429, AnswerClass.THROTTLED),
+        (500, AnswerClass.SERVER_ERROR),
+        (502, AnswerClass.SERVER_ERROR),
+        (503, AnswerClass.SERVER_ERROR),
+        (504, AnswerClass.SERVER_ERROR),
+        (301, AnswerClass.FATAL),
+        (302, AnswerClass.FATAL),
+        (307, AnswerClass.FATAL),
+    ],
+)
+@pytest.mark.parametrize("code", ["", "NEVER_HEARD_OF"])
+def test_without_a_known_code_the_status_decides(
+    status: int, code: str, wanted: AnswerClass
+) -> None:
+    assert classify_error(status, code) is wanted
+
+
+@given(st.integers(100, 999), st.text())
+def test_every_answer_has_a_class(status: int, code: str) -> None:
+    assert classify_error(status, code) in AnswerClass
+
+
+@given(st.integers(500, 599), st.sampled_from(["INVALID_DATA", "NOT_ALLOWED", "ALREADY_LINKED"]))
+def test_a_server_error_may_have_been_applied_whatever_it_says(status: int, code: str) -> None:
+    assert classify_error(status, code) is AnswerClass.SERVER_ERROR
+
+
+@pytest.mark.parametrize(("code", "says"), ADVICE_SAYS.items(), ids=ADVICE_SAYS)
+def test_the_advice_for_a_code_says_the_page_s_resolution(code: str, says: str) -> None:
+    assert says in advice_for_code(code)
+
+
+@pytest.mark.parametrize("code", ALL_CODES)
+def test_every_code_has_advice(code: str) -> None:
+    assert advice_for_code(code)
+
+
+@pytest.mark.parametrize("code", ["", "SUCCESS", "NEVER_HEARD_OF", "invalid_data"])
+def test_what_is_no_known_error_has_no_advice(code: str) -> None:
+    assert advice_for_code(code) == ""
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        "ZohoCRM.modules.emails.ALL",
+        "ZohoCRM.modules.deals.ALL",
+        "ZohoCRM.modules.contacts.ALL",
+        "ZohoCRM.settings.modules.READ",
+        "ZohoCRM.users.READ",
+        "ZohoCRM.org.READ",
+    ],
+)
+def test_the_advice_for_a_scope_names_every_scope_that_is_needed(scope: str) -> None:
+    assert scope in SCOPES
+    assert scope in advice_for_code("OAUTH_SCOPE_MISMATCH")
+
+
+DAY = "Many requests fired than the allowed limit for the past 24 hours"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"code": 429, "error": "TOO_MANY_REQUESTS", "error_info": DAY}, ThrottleReason.CREDITS),
+        ({"code": "TOO_MANY_REQUESTS", "message": DAY, "status": "error"}, ThrottleReason.CREDITS),
+        (
+            {"code": "TOO_MANY_REQUESTS", "message": "Daily API credit limit"},
+            ThrottleReason.CREDITS,
+        ),
+        (
+            {"code": "TOO_MANY_REQUESTS", "message": "concurrency limit reached"},
+            ThrottleReason.IN_FLIGHT,
+        ),
+        (
+            {"code": "TOO_MANY_REQUESTS", "message": "Calls active at once: 11"},
+            ThrottleReason.IN_FLIGHT,
+        ),
+        ({"code": "TOO_MANY_REQUESTS", "message": "Too many requests"}, None),
+        ({"code": "TOO_MANY_REQUESTS", "message": "concurrency or daily credits"}, None),
+        ({"code": "TOO_MANY_REQUESTS", "message": ""}, None),
+        ([], None),
+    ],
+)
+def test_words_that_mean_one_thing_tell_it_and_others_tell_nothing(
+    body: object, said: ThrottleReason | None
+) -> None:
+    response = answer(body, 429)
+    assert throttle_reason(response) is said
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff\xfe\x00", b"<html>429</html>", b"x" * 100_000])
+def test_a_body_that_is_no_json_tells_nothing_and_is_no_trouble(body: bytes) -> None:
+    assert throttle_reason(Answer(429, body)) is None
