@@ -12,12 +12,12 @@ import msgspec
 from bulklink.errors import BadFileError
 from bulklink.mapping.checked import check
 from bulklink.mapping.database import Database, identifier, literal
-from bulklink.mapping.headers import normalize_header, suggest_headers
+from bulklink.mapping.headers import suggest_headers
 from bulklink.mapping.input.files import check_readable, find_sources
 from bulklink.mapping.original_rows import load_user_columns
 from bulklink.mapping.plan_layout import plan_relation
 from bulklink.mapping.plan_writer import PLAN_FILE
-from bulklink.mapping.schema import GUARD, MappingOptions
+from bulklink.mapping.schema import GUARD, MappingOptions, normalize_header
 from bulklink.models import GUARD_SEPARATOR, NO_DEAL, Op
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from bulklink.atomic_files import atomic_replace
 from bulklink.errors import BadFileError, UsageError
 from bulklink.mapping.database import Database
-from bulklink.mapping.headers import MAX_ID_LENGTH, normalize_header
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_layout import plan_relation
+from bulklink.mapping.schema import id_pattern, normalize_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _HEADER = normalize_header("contact_id")
 _QUOTED = re.compile('="(.*)"')
-_DIGITS = re.compile(f"[0-9]{{1,{MAX_ID_LENGTH}}}")
+_ID = re.compile(id_pattern("contact_id"))
 _ADVICE = "An id has digits alone; export ids as text."
 _ROWS = 2048
 _MEMORY = "128MB"
@@ -32,7 +32,7 @@ def parse_contact_id(text: str) -> str | None:
     bare = text.strip().removeprefix("'")
     quoted = _QUOTED.fullmatch(bare)
     bare = (quoted[1] if quoted else bare).strip().removeprefix("'").removeprefix("zcrm_").strip()
-    return bare if _DIGITS.fullmatch(bare) else None
+    return bare if _ID.fullmatch(bare) else None
 
 
 def parse_contact_argument(text: str) -> str:

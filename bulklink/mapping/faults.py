@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bulklink.mapping.schema import GUARD
+from bulklink.mapping.schema import GUARD, MAX_ID_LENGTH, MAX_MESSAGE_ID_LENGTH
 
 MISSING_VALUE = "missing-value"
 BAD_ID = "bad-id"
@@ -63,9 +63,13 @@ def explain_fault(reason: str, column: str | None, raw: str, known: str | None) 
     if reason == ROUNDED_ID:
         return f"{column or known} is {quote_cell(raw)}, rounded by a spreadsheet: {_AS_TEXT}"
     if known == GUARD:
-        wanted = "the 1 to 100 digits of a deal, or none"
+        wanted = f"the 1 to {MAX_ID_LENGTH} digits of a deal, or none"
         return f"{column or known} is {quote_cell(raw)}; it must be {wanted}"
-    allowed = "an id of 1 to 500 letters and digits" if known == "message_id" else "1 to 100 digits"
+    allowed = (
+        f"an id of 1 to {MAX_MESSAGE_ID_LENGTH} letters and digits"
+        if known == "message_id"
+        else f"1 to {MAX_ID_LENGTH} digits"
+    )
     return f"{column or known} is {quote_cell(raw)}; it must be {allowed}"
 
 

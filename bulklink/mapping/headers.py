@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, NoReturn
 
@@ -11,28 +12,27 @@ import msgspec
 from bulklink.errors import BadFileError, UsageError
 from bulklink.mapping.input.dialect import parse_delimiter
 from bulklink.mapping.input.encodings import parse_encoding
-from bulklink.mapping.schema import GUARD, ID_COLUMNS, KNOWN_COLUMNS, MappingOptions
+from bulklink.mapping.schema import (
+    GUARD,
+    ID_COLUMNS,
+    KNOWN_COLUMNS,
+    OWN_PREFIX,
+    MappingOptions,
+    id_pattern,
+    normalize_header,
+)
 from bulklink.models import NO_DEAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-OWN_PREFIX = "bulklink_"
-MAX_ID_LENGTH = 100
-MAX_MESSAGE_ID_LENGTH = 500
+    from bulklink.mapping.input.prepare import FileHeaders
+
 _SHOWN_HEADERS = 10
 _SHOWN = 60
 #: How like a name must be to be named, and to be named beside a nearer one.
 _LIKE, _AS_LIKE = 0.5, 0.75
 _NAMED = 3
-
-
-class FileHeaders(msgspec.Struct, frozen=True):
-    """The headers of one file; `readable` is False if no record of it could be read."""
-
-    name: str
-    headers: tuple[str, ...]
-    readable: bool = True
 
 
 class MappingColumn(msgspec.Struct, frozen=True):
@@ -48,11 +48,6 @@ class MappingColumn(msgspec.Struct, frozen=True):
     places: tuple[int | None, ...]
     headers: tuple[str | None, ...]
     included: bool = True
-
-
-def normalize_header(header: str) -> str:
-    """Drop what headers are matched without: case, spaces and underscores."""
-    return "".join(header.casefold().replace("_", " ").split())
 
 
 _BY_SIMPLE = {normalize_header(column): column for column in KNOWN_COLUMNS}
@@ -72,16 +67,11 @@ def check_mapping_options(options: MappingOptions) -> None:
     _check_columns("--default", [column for column, _ in options.defaults])
     for column, value in options.defaults:
         no_guard = column == GUARD and value.strip().lower() == NO_DEAL
-        if column in (*ID_COLUMNS, GUARD) and not (no_guard or _is_id(column, value.strip())):
+        is_id = re.fullmatch(id_pattern(column), value.strip()) is not None
+        if column in (*ID_COLUMNS, GUARD) and not (no_guard or is_id):
             raise UsageError(
                 f"{value!r} is no id.", where=f"--default {column}", advice="Give the id alone."
             )
-
-
-def _is_id(column: str, value: str) -> bool:
-    if column == "message_id":
-        return value.isascii() and value.isalnum() and len(value) <= MAX_MESSAGE_ID_LENGTH
-    return value.isascii() and value.isdigit() and len(value) <= MAX_ID_LENGTH
 
 
 def _check_columns(option: str, columns: list[str]) -> None:

@@ -31,15 +31,15 @@ from bulklink.mapping.input.staging import (
     LEADING_COLUMNS,
     NULL_CELL,
 )
-from bulklink.mapping.schema import ID_COLUMNS, NAME_COLUMNS, NUMERIC_ID_COLUMNS
+from bulklink.mapping.schema import ID_COLUMNS, NAME_COLUMNS, NUMERIC_ID_COLUMNS, id_pattern
 from bulklink.models import GUARD_SEPARATOR, Op
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from bulklink.mapping.database import Database
     from bulklink.mapping.headers import MappingColumn
+    from bulklink.mapping.input.prepare import CsvInput
     from bulklink.mapping.schema import MappingOptions
 
 #: What a cell of an id column is found to be; FILLED comes in when defaults are applied.
@@ -136,11 +136,6 @@ def user_cell_sql(cell: str, *, staged: bool) -> str:
     return f"restored({cell})" if staged else cell
 
 
-def id_pattern(column: str) -> str:
-    """Return the regular expression of a clean id."""
-    return "[0-9A-Za-z]{1,500}" if column == "message_id" else "[0-9]{1,100}"
-
-
 def flags_sql(cells: Mapping[str, str], options: MappingOptions, *, staged: bool) -> Iterator[str]:
     """Build the parts of which the marks of a row are the sum.
 
@@ -219,20 +214,6 @@ def _name_flag_sql(column: str, cell: str) -> str:
 _EXACT_READER_COLUMNS = ("line BIGINT", "fault VARCHAR", "why VARCHAR", "raw VARCHAR")
 #: An escaped character takes two, and the front of a line holds little.
 _LINE_BYTES = 3 * MAX_RECORD_BYTES
-
-
-class CsvInput(msgspec.Struct, frozen=True):
-    """A file that DuckDB reads: the user's own where it is regular, else a staging file.
-
-    `delimiter` parts the cells of the user's own, and `skip_lines` lines stand before its records.
-    """
-
-    path: Path
-    staged: bool
-    cells: int
-    crlf: bool = False
-    delimiter: str = ","
-    skip_lines: int = 1
 
 
 class StagedTable(msgspec.Struct, frozen=True):

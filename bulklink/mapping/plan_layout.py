@@ -15,8 +15,7 @@ import msgspec
 
 from bulklink.errors import RunDirError
 from bulklink.mapping.database import identifier, literal
-from bulklink.mapping.headers import OWN_PREFIX
-from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS
+from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS, OWN_PREFIX
 
 if TYPE_CHECKING:
     from pathlib import Path

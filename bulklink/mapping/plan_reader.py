@@ -14,10 +14,9 @@ from bulklink.atomic_files import atomic_replace
 from bulklink.errors import LedgerError, RunDirError
 from bulklink.mapping import faults
 from bulklink.mapping.database import Database, literal
-from bulklink.mapping.headers import OWN_PREFIX
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_layout import OWN_COLUMNS, ROW_GROUP_ROWS, PlanLayout, plan_relation
-from bulklink.mapping.schema import GUARD, NAME_COLUMNS
+from bulklink.mapping.schema import GUARD, NAME_COLUMNS, OWN_PREFIX
 from bulklink.models import Message, Op
 
 if TYPE_CHECKING:

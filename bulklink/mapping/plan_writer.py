@@ -11,11 +11,16 @@ import msgspec
 
 from bulklink.atomic_files import atomic_replace
 from bulklink.mapping.database import identifier, literal
-from bulklink.mapping.headers import OWN_PREFIX
 from bulklink.mapping.load import CHANGED_ID, CHANGED_NAME, TEXT_ID
 from bulklink.mapping.plan_layout import OWN_COLUMNS, ROW_GROUP_ROWS, PlanLayout, VirtualColumn
 from bulklink.mapping.rejects import verbatim_cell_sql
-from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS, NUMERIC_ID_COLUMNS
+from bulklink.mapping.schema import (
+    GUARD,
+    ID_COLUMNS,
+    NAME_COLUMNS,
+    NUMERIC_ID_COLUMNS,
+    OWN_PREFIX,
+)
 from bulklink.mapping.validate import name_sql
 
 if TYPE_CHECKING:

@@ -14,6 +14,22 @@ GUARD = "from_deal_id"
 KNOWN_COLUMNS = ("op", *ID_COLUMNS, *NAME_COLUMNS, GUARD)
 #: Ids that are digits alone.
 NUMERIC_ID_COLUMNS = ("contact_id", "owner_id", "deal_id")
+#: Prefix of the columns that bulklink writes itself.
+OWN_PREFIX = "bulklink_"
+MAX_ID_LENGTH = 100
+MAX_MESSAGE_ID_LENGTH = 500
+
+
+def id_pattern(column: str) -> str:
+    """Return the regular expression of a clean id, for Python and for DuckDB."""
+    if column == "message_id":
+        return f"[0-9A-Za-z]{{1,{MAX_MESSAGE_ID_LENGTH}}}"
+    return f"[0-9]{{1,{MAX_ID_LENGTH}}}"
+
+
+def normalize_header(header: str) -> str:
+    """Drop what headers are matched without: case, spaces and underscores."""
+    return "".join(header.casefold().replace("_", " ").split())
 
 
 class MappingOptions(msgspec.Struct, frozen=True):

@@ -31,7 +31,7 @@ from bulklink.mapping.load import (
     filled_sql,
     id_grade_sql,
 )
-from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS, NUMERIC_ID_COLUMNS
+from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS, NUMERIC_ID_COLUMNS, id_pattern
 from bulklink.models import GUARD_SEPARATOR, NO_DEAL, Op
 
 if TYPE_CHECKING:
@@ -338,7 +338,7 @@ def _id_flaws(column: str, lengths: list[int]) -> list[tuple[str, str, str]]:
 
 
 def _guard_flaws(lengths: list[int]) -> list[tuple[str, str, str]]:
-    deal_pattern = f"[0-9]{{1,100}}|{NO_DEAL}"
+    deal_pattern = f"{id_pattern('deal_id')}|{NO_DEAL}"
     allowed = f"({deal_pattern})([{GUARD_SEPARATOR}]({deal_pattern}))*"
     blame = literal(GUARD)
     flaws = [

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, NoReturn
 
 from bulklink.errors import BadFileError
-from bulklink.mapping.headers import normalize_header
+from bulklink.mapping.faults import BAD_ENCODING, BROKEN_RECORD
 from bulklink.mapping.input.dialect import (
     DETECTED_DELIMITERS,
     Dialect,
@@ -18,7 +18,7 @@ from bulklink.mapping.input.dialect import (
 )
 from bulklink.mapping.input.encodings import UTF8, decode_lossy, invalid_bytes, may_be_cp1252
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
-from bulklink.mapping.schema import KNOWN_COLUMNS
+from bulklink.mapping.schema import KNOWN_COLUMNS, normalize_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +91,7 @@ def record_text(content: bytes) -> str:
 def record_too_long(content: bytes) -> BrokenRecord:
     """Refuse a record that is longer than a record may be."""
     return BrokenRecord(
-        "broken-record",
+        BROKEN_RECORD,
         f"the record is longer than {MAX_RECORD_BYTES // 1024} KiB",
         record_text(content[:MAX_RAW_BYTES]),
     )
@@ -109,7 +109,7 @@ def record_not_text(content: bytes, encoding: str) -> BrokenRecord:
             message += "; if the file is CP1252, give --encoding cp1252"
     else:
         message = "the record holds half a surrogate pair, which is not text"
-    return BrokenRecord("bad-encoding", message, record_text(content))
+    return BrokenRecord(BAD_ENCODING, message, record_text(content))
 
 
 DEFAULT_DIALECT = Dialect()
@@ -243,7 +243,7 @@ class CsvRecords:
                 if len(content) != cell_count:
                     raw = record_text(self._record_lines.raw)
                     message = f"the record has {len(content)} cells, the header has {cell_count}"
-                    yield line, BrokenRecord("broken-record", message, raw)
+                    yield line, BrokenRecord(BROKEN_RECORD, message, raw)
                     continue
             elif content.unclosed_quote:
                 yield record
@@ -253,7 +253,7 @@ class CsvRecords:
 
 def _unclosed(feed: _RecordLines) -> BrokenRecord:
     return BrokenRecord(
-        "broken-record",
+        BROKEN_RECORD,
         "a quote opens here that is never closed: nothing behind it can be read",
         record_text(feed.record_lines[0]),
         unclosed_quote=True,
@@ -263,7 +263,7 @@ def _unclosed(feed: _RecordLines) -> BrokenRecord:
 def _broken(feed: _RecordLines, error: str) -> BrokenRecord:
     detail = "text follows a closing quote" if "expected after" in error else error
     return BrokenRecord(
-        "broken-record", f"the record cannot be read: {detail}", record_text(feed.raw)
+        BROKEN_RECORD, f"the record cannot be read: {detail}", record_text(feed.raw)
     )
 
 

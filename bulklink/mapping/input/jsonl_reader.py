@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from bulklink.mapping.faults import BROKEN_RECORD
 from bulklink.mapping.input.csv_reader import (
     BrokenRecord,
     LineReader,
@@ -95,7 +96,7 @@ def _is_text(value: Any) -> bool:
 
 def _broken(detail: str, content: bytes) -> BrokenRecord:
     return BrokenRecord(
-        "broken-record", f"the line is no JSON object: {detail}", record_text(content)
+        BROKEN_RECORD, f"the line is no JSON object: {detail}", record_text(content)
     )
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from bulklink.atomic_files import temporary_path, write_error
 from bulklink.errors import BadFileError
-from bulklink.mapping.headers import FileHeaders
+from bulklink.mapping.faults import BAD_ENCODING
 from bulklink.mapping.input.csv_reader import (
     DEFAULT_DIALECT,
     BrokenRecord,
@@ -28,7 +28,6 @@ from bulklink.mapping.input.files import (
 )
 from bulklink.mapping.input.scan import FileScan, scan_file
 from bulklink.mapping.input.staging import UnclosedQuote, stage_csv, stage_jsonl, stage_sheet
-from bulklink.mapping.load import CsvInput
 from bulklink.mapping.schema import InputFile, MappingOptions
 from bulklink.spreadsheet_cells import has_escaped_cells, unescape_cell
 
@@ -42,6 +41,40 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT if hasattr(errno, "EDQUOT") else errno.EN
 
 READING = "Reading the mapping"
 READING_ROWS = "Reading its rows one by one"
+
+
+class FileHeaders(msgspec.Struct, frozen=True):
+    """Headers of one file.
+
+    Args:
+        name: the input as the user named it.
+        headers: one for each cell of its header.
+        readable: False if no record of the file could be read.
+    """
+
+    name: str
+    headers: tuple[str, ...]
+    readable: bool = True
+
+
+class CsvInput(msgspec.Struct, frozen=True):
+    """File that DuckDB's CSV reader loads: the user's own if it is regular, else a staging file.
+
+    Args:
+        path: the file.
+        staged: whether it is a staging file.
+        cells: cells of a record.
+        crlf: whether lines end with CR LF.
+        delimiter: delimiter of the user's own file.
+        skip_lines: lines of the user's own file before its first record.
+    """
+
+    path: Path
+    staged: bool
+    cells: int
+    crlf: bool = False
+    delimiter: str = ","
+    skip_lines: int = 1
 
 
 class PreparedInput(msgspec.Struct, frozen=True):
@@ -193,6 +226,6 @@ def _csv_header(content: InputContent, dialect: Dialect) -> _CsvHeader:
 
 
 def _mend(record: BrokenRecord, content: InputContent) -> str:
-    if record.reason != "bad-encoding":
+    if record.reason != BAD_ENCODING:
         return "Mend the first line."
     return "Save it again as UTF-8." if content.encoding == UTF8 else "Check --encoding."
