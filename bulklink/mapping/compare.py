@@ -190,7 +190,7 @@ def _compared(database: Database, name: str) -> Comparison:
         file=name,
         emails=int(database.fetch_one("SELECT count(*) FROM fetched")[0]),
         **{result: counts.get(result, 0) for result in _RESULTS},
-        other_owner=int(database.fetch_one("SELECT count(*) FROM judged WHERE other_owner")[0]),
+        other_owner=int(database.fetch_one("SELECT count(*) FROM compared WHERE other_owner")[0]),
         from_deals=int(from_deals),
         to_deals=int(to_deals),
         deals=tuple(DealChange(*row) for row in database.rows(_DEALS)),
@@ -217,7 +217,7 @@ _STATEMENTS = (
     "bulklink_owner_id AS owner_id, bulklink_message_id AS message_id, "
     f"coalesce(bulklink_deal_id, '{NO_DEAL}') AS wanted, bulklink_{GUARD} AS guard, "
     "bulklink_deal_name AS wanted_name FROM {plan} WHERE bulklink_duplicate_of IS NULL",
-    "CREATE TABLE found AS SELECT planned.*, anywhere.message_id IS NOT NULL AS anywhere, "
+    "CREATE TABLE matched AS SELECT planned.*, anywhere.message_id IS NOT NULL AS anywhere, "
     "listed.message_id IS NOT NULL AS listed, own.message_id IS NULL AND listed.message_id IS NOT "
     "NULL AS other_owner, CASE WHEN own.message_id IS NULL THEN listed.present ELSE own.present "
     "END AS present FROM planned "
@@ -228,7 +228,7 @@ _STATEMENTS = (
     "LEFT JOIN anywhere ON anywhere.message_id = planned.message_id",
     "DROP TABLE planned",
     "DROP TABLE own",
-    "CREATE TABLE judged AS SELECT *, CASE "
+    "CREATE TABLE compared AS SELECT *, CASE "
     "WHEN NOT listed THEN CASE WHEN anywhere THEN 'not_this_contacts' ELSE 'not_in_file' END "
     "WHEN present IS NULL THEN 'not_told' "
     "WHEN present = wanted THEN 'right' "
@@ -237,21 +237,21 @@ _STATEMENTS = (
     "THEN 'changed_since' "
     f"WHEN op = 'link' AND present <> '{NO_DEAL}' THEN 'already_linked' "
     "WHEN op = 'unlink' THEN 'unlinked' "
-    f"WHEN present = '{NO_DEAL}' THEN 'linked' ELSE 'moved' END AS result FROM found",
-    "DROP TABLE found",
+    f"WHEN present = '{NO_DEAL}' THEN 'linked' ELSE 'moved' END AS result FROM matched",
+    "DROP TABLE matched",
     "CREATE TABLE deals AS SELECT deal_id, sum(leave)::BIGINT AS leave, sum(come)::BIGINT AS come "
-    "FROM (SELECT present AS deal_id, 1 AS leave, 0 AS come FROM judged "
-    "WHERE result IN ('moved', 'unlinked') UNION ALL SELECT wanted, 0, 1 FROM judged "
+    "FROM (SELECT present AS deal_id, 1 AS leave, 0 AS come FROM compared "
+    "WHERE result IN ('moved', 'unlinked') UNION ALL SELECT wanted, 0, 1 FROM compared "
     "WHERE result IN ('moved', 'linked')) GROUP BY deal_id",
 )
-_COUNTS = "SELECT result, count(*) FROM judged GROUP BY result"
+_COUNTS = "SELECT result, count(*) FROM compared GROUP BY result"
 _DEAL_COUNTS = "SELECT count(*) FILTER (leave > 0), count(*) FILTER (come > 0), count(*) FROM deals"
 _DEALS = f"""
 SELECT most.deal_id, any_value(names.name), most.leave, most.come
 FROM (
     SELECT present AS deal_id, deal_name AS name FROM fetched WHERE deal_name IS NOT NULL
     UNION ALL
-    SELECT wanted, wanted_name FROM judged WHERE wanted_name IS NOT NULL AND op <> 'unlink'
+    SELECT wanted, wanted_name FROM compared WHERE wanted_name IS NOT NULL AND op <> 'unlink'
 ) AS names
 RIGHT JOIN (
     SELECT * FROM deals ORDER BY leave + come DESC, deal_id LIMIT {MAX_COMPARISON_ROWS}
@@ -263,7 +263,7 @@ ORDER BY most.leave + most.come DESC, most.deal_id
 _CONTACTS = f"""
 SELECT contact_id, count(*) FILTER (result IN {_CHANGES}) AS change,
     count(*) FILTER (result = 'right') AS right_already, count(*) - change - right_already
-FROM judged GROUP BY contact_id HAVING change > 0
+FROM compared GROUP BY contact_id HAVING change > 0
 ORDER BY change DESC, contact_id LIMIT {MAX_COMPARISON_ROWS}
 """
-_CONTACT_COUNT = "SELECT count(DISTINCT contact_id) FROM judged"
+_CONTACT_COUNT = "SELECT count(DISTINCT contact_id) FROM compared"

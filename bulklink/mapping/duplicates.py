@@ -1,11 +1,11 @@
-"""Rows that name the same message: which contradict each other, which only repeat.
+"""SQL for duplicate and conflicting rows.
 
-The relations, above those of `checking`:
+Relations, built on those of `validate`:
 
-- `twins`: the rows that name the same message as another row, each with the first of them, which
-  is left out if they only repeat it;
-- `conflicts`: the rows that contradict others, each with those it meets, in order;
-- `good`: the rows that are not refused; `repeated` if they say what an earlier one says.
+- `duplicates`: rows that name the same message as another row, each with the first of them; the
+  first itself only if they conflict;
+- `conflicts`: conflicting rows, each with the rows it conflicts with, in order;
+- `good`: rows that are not refused; `repeated` if an earlier row says the same.
 """
 # ruff: noqa: S608
 
@@ -23,46 +23,46 @@ if TYPE_CHECKING:
 def duplicate_tables_sql(group_key_columns: Sequence[str]) -> list[str]:
     """Build the statements that find conflicts and duplicates.
 
-    Few messages stand twice, so a hash of each finds them first: it needs eight bytes a row.
+    Few messages occur twice, so a hash of each finds candidates first, in eight bytes a row.
 
     Args:
-        group_key_columns: what tells contact and owner of a row apart.
+        group_key_columns: columns that identify contact and owner of a row.
     """
     key = f"{', '.join(group_key_columns)}, message_id"
     alike = " AND ".join(
-        f"meetings.{part} IS NOT DISTINCT FROM near.{part}"
+        f"repeated_messages.{part} IS NOT DISTINCT FROM candidates.{part}"
         for part in (*group_key_columns, "message_id")
     )
     return [
-        f"CREATE TABLE suspects AS SELECT key FROM (SELECT hash({key}) AS key FROM run "
-        "WHERE reason IS NULL) GROUP BY key HAVING count(*) > 1",
-        # A hash stands for the deals: an aggregate of long texts cannot leave the memory.
-        f"CREATE TABLE near AS SELECT row, op, {key}, "
-        f"hash(deal_id_number, deal_id_text, {GUARD}) AS deal FROM run WHERE reason IS NULL "
-        f"AND hash({key}) IN (SELECT key FROM suspects)",
-        f"CREATE TABLE meetings AS SELECT {key}, min(row) AS first, min(op) <> max(op) OR "
+        f"CREATE TABLE repeated_hashes AS SELECT key FROM (SELECT hash({key}) AS key "
+        "FROM checked_rows WHERE reason IS NULL) GROUP BY key HAVING count(*) > 1",
+        # A hash stands for the deals: DuckDB cannot spill an aggregate of long texts.
+        f"CREATE TABLE candidates AS SELECT row, op, {key}, "
+        f"hash(deal_id_number, deal_id_text, {GUARD}) AS deal FROM checked_rows "
+        f"WHERE reason IS NULL AND hash({key}) IN (SELECT key FROM repeated_hashes)",
+        f"CREATE TABLE repeated_messages AS SELECT {key}, min(row) AS first, min(op) <> max(op) OR "
         "min(deal) <> max(deal) AS conflict "
-        f"FROM near GROUP BY {key} HAVING count(*) > 1",
-        f"CREATE TABLE twins AS SELECT row, first, conflict FROM near JOIN meetings ON {alike} "
-        "WHERE conflict OR row <> first",
-        "CREATE TABLE clashes AS SELECT first, any_value(rows) AS rows, "
+        f"FROM candidates GROUP BY {key} HAVING count(*) > 1",
+        "CREATE TABLE duplicates AS SELECT row, first, conflict FROM candidates "
+        f"JOIN repeated_messages ON {alike} WHERE conflict OR row <> first",
+        "CREATE TABLE conflict_groups AS SELECT first, any_value(rows) AS rows, "
         f"list(row ORDER BY row) FILTER (place <= {faults.MAX_NAMED_ROWS + 1}) AS named FROM ("
         "SELECT row, first, count(*) OVER (PARTITION BY first) AS rows, "
         "row_number() OVER (PARTITION BY first ORDER BY row) AS place "
-        "FROM twins WHERE conflict) GROUP BY first",
-        # In the order of the rows, so that those of some rows are found without a look at the rest.
-        "CREATE TABLE conflicts AS SELECT row, named, rows FROM clashes JOIN "
-        "(SELECT row, first FROM twins WHERE conflict) USING (first) ORDER BY row",
-        "DROP TABLE clashes",
-        "DROP TABLE suspects",
-        "DROP TABLE near",
-        "DROP TABLE meetings",
-        "CREATE VIEW good AS SELECT run.*, twins.first, twins.first IS NOT NULL "
-        "AS repeated FROM run LEFT JOIN twins ON twins.row = run.row "
+        "FROM duplicates WHERE conflict) GROUP BY first",
+        # Sorted by row, so that a range of rows is read without the rest.
+        "CREATE TABLE conflicts AS SELECT row, named, rows FROM conflict_groups JOIN "
+        "(SELECT row, first FROM duplicates WHERE conflict) USING (first) ORDER BY row",
+        "DROP TABLE conflict_groups",
+        "DROP TABLE repeated_hashes",
+        "DROP TABLE candidates",
+        "DROP TABLE repeated_messages",
+        "CREATE VIEW good AS SELECT checked_rows.*, duplicates.first, duplicates.first IS NOT NULL "
+        "AS repeated FROM checked_rows LEFT JOIN duplicates ON duplicates.row = checked_rows.row "
         "WHERE reason IS NULL AND NOT coalesce(conflict, false)",
     ]
 
 
 def duplicate_counts_sql() -> str:
-    """Count the rows that contradict others and those that only repeat one."""
-    return "SELECT count(*) FILTER (conflict), count(*) FILTER (NOT conflict) FROM twins"
+    """Build the query that counts conflicting rows and duplicates."""
+    return "SELECT count(*) FILTER (conflict), count(*) FILTER (NOT conflict) FROM duplicates"

@@ -7,7 +7,7 @@ tells by this one comparison that a row needs no further look.
 From the lowest bit: a grade of three bits for each id, then single bits.
 
 Its rowid + 1 is the row number over all files: a fresh table that is filled in insertion order
-has no gaps. Each id is looked at here, once, and what was found is noted in `marks`. An id that a
+has no gaps. Each id is looked at here, once, and what was found is noted in `flags`. An id that a
 number of 64 bits writes in the same way, digit for digit, is kept as that number (`n_…`), a third
 of its size; the user's cell (`c…`) is kept where it says something else.
 """
@@ -64,8 +64,8 @@ def grade_bits(column: str, grade: int) -> int:
 
 
 def id_grade_sql(column: str) -> str:
-    """Build what reads the grade of an id from `marks`."""
-    return f"(marks >> {_GRADE_BITS * ID_COLUMNS.index(column)} & {(1 << _GRADE_BITS) - 1})"
+    """Build what reads the grade of an id from `flags`."""
+    return f"(flags >> {_GRADE_BITS * ID_COLUMNS.index(column)} & {(1 << _GRADE_BITS) - 1})"
 
 
 #: White space that spreadsheets and web pages leave around a cell.
@@ -84,32 +84,34 @@ def macro_statements() -> list[str]:
             f"replace({restored_sql}, {literal(ESCAPE_CHAR + letter)}, chr({ord(character)}))"
         )
     return [
-        f"CREATE MACRO restored(cell) AS "
+        f"CREATE MACRO unescaped(cell) AS "
         f"CASE WHEN contains(cell, {literal(ESCAPE_CHAR)}) THEN {restored_sql} ELSE cell END",
-        f"CREATE MACRO trimmed(cell) AS trim(cell, {literal(_SPACE)})",
+        f"CREATE MACRO trim_spaces(cell) AS trim(cell, {literal(_SPACE)})",
         # Few cells have something to trim, and trimming looks at every character.
-        "CREATE MACRO is_tidy(cell) AS cell BETWEEN '!' AND '~' AND cell[-1] BETWEEN '!' AND '~'",
-        "CREATE MACRO tidy(cell) AS CASE WHEN is_tidy(cell) THEN cell ELSE trimmed(cell) END",
+        "CREATE MACRO is_trimmed(cell) AS "
+        "cell BETWEEN '!' AND '~' AND cell[-1] BETWEEN '!' AND '~'",
+        "CREATE MACRO trimmed(cell) AS "
+        "CASE WHEN is_trimmed(cell) THEN cell ELSE trim_spaces(cell) END",
         "CREATE MACRO number(id) AS "
         "CASE WHEN TRY_CAST(id AS UBIGINT)::VARCHAR = id THEN TRY_CAST(id AS UBIGINT) END",
-        f"CREATE MACRO unwrapped(cell) AS {_unwrap_sql()}",
-        f"CREATE MACRO odd_grade(cell, id, allowed) AS {_odd_grade()}",
+        f"CREATE MACRO clean_id(cell) AS {_unwrap_sql()}",
+        f"CREATE MACRO unclean_id_grade(cell, id, allowed) AS {_unclean_id_grade_sql()}",
         f"CREATE MACRO guard(cell) AS nullif(array_to_string(list_transform(string_split(cell, "
-        f"{literal(GUARD_SEPARATOR)}), lambda one: lower(unwrapped(one))),"
+        f"{literal(GUARD_SEPARATOR)}), lambda one: lower(clean_id(one))),"
         f" {literal(GUARD_SEPARATOR)}), '')",
     ]
 
 
 def _unwrap_sql() -> str:
     """Strip what stands around an id: spaces, an apostrophe, `="…"`, Zoho's prefix."""
-    inside = "trimmed(regexp_replace(trimmed(cell), '^''', ''))"
+    inside = "trim_spaces(regexp_replace(trim_spaces(cell), '^''', ''))"
     inside = f"""regexp_replace({inside}, '^="(.*)"$', '\\1', 's')"""
-    inside = f"trimmed(regexp_replace(trimmed({inside}), '^''', ''))"
-    inside = f"trimmed(regexp_replace({inside}, '^zcrm_', ''))"
+    inside = f"trim_spaces(regexp_replace(trim_spaces({inside}), '^''', ''))"
+    inside = f"trim_spaces(regexp_replace({inside}, '^zcrm_', ''))"
     return f"CASE WHEN regexp_full_match(cell, '[0-9A-Za-z]*') THEN cell ELSE {inside} END"
 
 
-def _odd_grade() -> str:
+def _unclean_id_grade_sql() -> str:
     """Grade a cell that is not simply an id as it stands."""
     return (
         f"CASE WHEN id IS NULL OR id = '' THEN {MISSING} "
@@ -122,7 +124,7 @@ def _odd_grade() -> str:
 
 def filled_sql(cell: str, default: str | None) -> str:
     """Build a text without what stands around it, or else its default; NULL if it is empty."""
-    text = f"nullif(tidy({cell}), '')"
+    text = f"nullif(trimmed({cell}), '')"
     return f"coalesce({text}, {literal(default)})" if default else text
 
 
@@ -133,11 +135,11 @@ def is_plain_id_sql(column: str) -> str:
 
 def user_cell_sql(cell: str, *, staged: bool) -> str:
     """Build the cell as it stands in the user's file."""
-    return f"restored({cell})" if staged else cell
+    return f"unescaped({cell})" if staged else cell
 
 
 def flags_sql(cells: Mapping[str, str], options: MappingOptions, *, staged: bool) -> Iterator[str]:
-    """Build the parts of which the marks of a row are the sum.
+    """Build the parts of which the flags of a row are the sum.
 
     Args:
         cells: the cells of the columns that there are.
@@ -174,7 +176,7 @@ def _id_flags_sql(column: str, cell: str, *, staged: bool) -> str:
     CASE looks only at the rows that come to it, AND at all of them.
     """
     matches = f"regexp_full_match(k_{column}, '{id_pattern(column)}')"
-    odd = f"odd_grade({cell}, k_{column}, {matches})"
+    odd = f"unclean_id_grade({cell}, k_{column}, {matches})"
     plain = "0"
     if column in NUMERIC_ID_COLUMNS:
         zeros = _trailing_zeros_sql(f"p_{column}::VARCHAR")
@@ -205,13 +207,13 @@ def _trailing_zeros_sql(text: str) -> str:
 
 
 def _name_flag_sql(column: str, cell: str) -> str:
-    same = f"coalesce(trimmed({cell}) = {cell} AND {cell} <> '', false)"
+    same = f"coalesce(trim_spaces({cell}) = {cell} AND {cell} <> '', false)"
     odd = f"CASE WHEN {same} THEN 0 ELSE {CHANGED_NAME[column]} END"
-    return f"CASE WHEN is_tidy({cell}) THEN 0 ELSE {odd} END"
+    return f"CASE WHEN is_trimmed({cell}) THEN 0 ELSE {odd} END"
 
 
 #: What only an exact reader tells of a record; not there where DuckDB reads all files itself.
-_EXACT_READER_COLUMNS = ("line BIGINT", "fault VARCHAR", "why VARCHAR", "raw VARCHAR")
+_EXACT_READER_COLUMNS = ("line BIGINT", "fault VARCHAR", "message VARCHAR", "raw VARCHAR")
 #: An escaped character takes two, and the front of a line holds little.
 _LINE_BYTES = 3 * MAX_RECORD_BYTES
 
@@ -227,7 +229,7 @@ class StagedTable(msgspec.Struct, frozen=True):
 def create_staged_table(database: Database, table: StagedTable) -> None:
     """Make the empty table, and what cleans its cells.
 
-    The columns `line`, `fault`, `why` and `raw` are added with the first file that is staged.
+    The columns `line`, `fault`, `message` and `raw` are added with the first file that is staged.
     """
     for macro in macro_statements():
         database.execute(macro)
@@ -236,7 +238,7 @@ def create_staged_table(database: Database, table: StagedTable) -> None:
     numbers = [f"n_{column} UBIGINT" for column in known if column in NUMERIC_ID_COLUMNS]
     file = ["file USMALLINT"] if table.files > 1 else []
     database.execute(
-        f"CREATE TABLE staged ({', '.join([*file, *user_columns, *numbers, 'marks INTEGER'])})"
+        f"CREATE TABLE staged ({', '.join([*file, *user_columns, *numbers, 'flags INTEGER'])})"
     )
 
 
@@ -283,12 +285,13 @@ def _insert(csv_input: CsvInput, number: int, table: StagedTable) -> str:
         for place, column in enumerate(columns)
     }
     made |= {f"n_{column}": f"n_{column}" for column in ids if column in NUMERIC_ID_COLUMNS}
-    made["marks"] = " + ".join(flags_sql(cells, table.options, staged=csv_input.staged))
+    made["flags"] = " + ".join(flags_sql(cells, table.options, staged=csv_input.staged))
     if table.files > 1:
         made["file"] = str(number)
     if csv_input.staged:
         made["line"] = "line::BIGINT"
-        made |= {"fault": "restored(reason)", "why": "restored(why)", "raw": "restored(raw)"}
+        made |= {"fault": "unescaped(reason)"}
+        made |= {column: f"unescaped({column})" for column in ("message", "raw")}
     source = _reader(csv_input)
     for layer in (_plain, _cleaned_id_sql, _number):
         parts = ", ".join(layer(column, cell, csv_input) for column, cell in ids.items())
@@ -305,7 +308,7 @@ def _plain(column: str, cell: str, _csv_input: CsvInput) -> str:
 
 def _cleaned_id_sql(column: str, cell: str, csv_input: CsvInput) -> str:
     users = user_cell_sql(cell, staged=csv_input.staged)
-    return f"CASE WHEN NOT {is_plain_id_sql(column)} THEN unwrapped({users}) END AS k_{column}"
+    return f"CASE WHEN NOT {is_plain_id_sql(column)} THEN clean_id({users}) END AS k_{column}"
 
 
 def _number(column: str, _cell: str, _csv_input: CsvInput) -> str:

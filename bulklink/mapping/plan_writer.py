@@ -85,10 +85,10 @@ def _virtual_columns(
             yield "line", VirtualColumn(rows_before=contents.files.line_offsets[0])
     if contents.options.op is not None:
         yield "op", VirtualColumn(value=contents.options.op.value)
-    marks = contents.statistics.flags
+    flags = contents.statistics.flags
     for column in ID_COLUMNS:
         is_unsent = column == "deal_id" and contents.options.op is None
-        if column in users and not is_unsent and not marks & CHANGED_ID[column]:
+        if column in users and not is_unsent and not flags & CHANGED_ID[column]:
             yield column, VirtualColumn(same_as=users[column])
     if not contents.statistics.guarded:
         yield GUARD, VirtualColumn()
@@ -96,7 +96,7 @@ def _virtual_columns(
     for column in NAME_COLUMNS:
         if column not in users:
             yield column, VirtualColumn(value=(defaults.get(column) or "").strip() or None)
-        elif not marks & CHANGED_NAME[column]:
+        elif not flags & CHANGED_NAME[column]:
             yield column, VirtualColumn(same_as=users[column])
 
 

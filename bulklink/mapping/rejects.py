@@ -84,7 +84,7 @@ class MappingFiles(msgspec.Struct, frozen=True):
 
     def to_fault(self, record: Sequence[Any]) -> RowFault:
         """Turn a row of `refused_rows_sql` into a fault."""
-        row, file, line, known, reason, raw, why = record[:7]
+        row, file, line, known, reason, raw, message = record[:7]
         return RowFault(
             row=row,
             file=self.names[file],
@@ -92,7 +92,7 @@ class MappingFiles(msgspec.Struct, frozen=True):
             column=self.user_header(file, known),
             reason=reason,
             raw=raw or "",
-            message=why
+            message=message
             or faults.explain_fault(reason, self._cell_name(file, line, known), raw, known),
         )
 
@@ -120,10 +120,11 @@ class MappingFiles(msgspec.Struct, frozen=True):
     def rejects_columns_sql(self) -> str:
         """Build what `rejects.csv` says of a refused row, behind the user's columns."""
         names = ", ".join(map(literal, self.names))
-        column = "blame"
+        column = "fault_column"
         for known in self.headers[0]:
             headers = ", ".join(literal(file_headers[known]) for file_headers in self.headers)
-            column = f"CASE WHEN blame = '{known}' THEN [{headers}][file + 1] ELSE {column} END"
+            header = f"[{headers}][file + 1]"
+            column = f"CASE WHEN fault_column = '{known}' THEN {header} ELSE {column} END"
         return f"[{names}][file + 1], row, line, {column}, reason, nullif(raw, '')"
 
 
@@ -164,11 +165,11 @@ def _slices(database: Database) -> Iterator[tuple[int, int]]:
 def refused_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) -> str:
     """Select the refused rows from row `first_rows` to `last`, in order."""
     ids = [
-        f"CASE WHEN blame IS DISTINCT FROM '{column}' AND {column}_grade IN "
+        f"CASE WHEN fault_column IS DISTINCT FROM '{column}' AND {column}_grade IN "
         f"({GOOD}, {TRAILING_ZEROS}, {DEFAULTED}) THEN {column} END AS {column}"
         for column in ID_COLUMNS
     ]
-    selected = ", ".join(["row, file, line, blame, reason, raw, why, op", *ids])
+    selected = ", ".join(["row, file, line, fault_column, reason, raw, message, op", *ids])
     return f"SELECT {selected} FROM ({_faulty_rows_sql(columns, first, last)}) ORDER BY row"
 
 
@@ -178,15 +179,16 @@ def _faulty_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) ->
     In two halves, so that the many rows that nothing is wrong with are passed over early.
     """
     within = f"row BETWEEN {first} AND {last}"
-    meeting = (
-        f"SELECT row AS met, {faults.conflict_message_sql('row', 'named', 'rows')} AS meeting "
-        f"FROM conflicts WHERE {within}"
+    message = faults.conflict_message_sql("row", "named", "rows")
+    conflicts = (
+        f"SELECT row AS conflict_row, {message} AS conflict_message FROM conflicts WHERE {within}"
     )
     return (
-        f"SELECT * REPLACE ({_raw_cell(columns)} AS raw) FROM run "
-        f"WHERE (marks <> 0 OR {GUARD} IS NOT NULL) AND reason IS NOT NULL AND {within} "
-        f"UNION ALL SELECT run.* REPLACE ({literal(faults.CONFLICT)} AS reason, "
-        f"meeting AS raw, meeting AS why) FROM run JOIN ({meeting}) ON met = row WHERE {within}"
+        f"SELECT * REPLACE ({_raw_cell(columns)} AS raw) FROM checked_rows "
+        f"WHERE (flags <> 0 OR {GUARD} IS NOT NULL) AND reason IS NOT NULL AND {within} "
+        f"UNION ALL SELECT checked_rows.* REPLACE ({literal(faults.CONFLICT)} AS reason, "
+        "conflict_message AS raw, conflict_message AS message) "
+        f"FROM checked_rows JOIN ({conflicts}) ON conflict_row = row WHERE {within}"
     )
 
 
@@ -199,7 +201,7 @@ def verbatim_cell_sql(place: int, column: MappingColumn) -> str:
 
 def _raw_cell(columns: Sequence[MappingColumn]) -> str:
     cells = [
-        f"WHEN blame = '{column.known}' THEN {verbatim_cell_sql(place, column)}"
+        f"WHEN fault_column = '{column.known}' THEN {verbatim_cell_sql(place, column)}"
         for place, column in enumerate(columns)
         if column.known
     ]

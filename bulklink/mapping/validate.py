@@ -3,7 +3,7 @@
 Everything here builds SQL over the table `staged`. The relations, from the bottom:
 
 - `base`: the rows of the run, with defaults filled in, ids and guards as they will be sent;
-- `run`: the same with `reason` and `blame`, the column that is at fault.
+- `checked_rows`: the same with `reason` and `fault_column`, the column that is at fault.
 
 Which ids are rounded is found by `rounding`, which rows contradict or repeat others by `twins`.
 """
@@ -100,7 +100,7 @@ GROUP BY digits HAVING rounded > 0
 def _round_ids_query() -> str:
     parts = [
         f"SELECT '{column}', strlen({column}) AS digits, count(*) FROM base "
-        f"WHERE marks <> 0 AND {column}_grade = {TRAILING_ZEROS} GROUP BY digits"
+        f"WHERE flags <> 0 AND {column}_grade = {TRAILING_ZEROS} GROUP BY digits"
         for column in NUMERIC_ID_COLUMNS
     ]
     return " UNION ALL ".join(parts) + " ORDER BY ALL"
@@ -148,12 +148,13 @@ def base_view_sql(
         if len(line_offsets) > 1
         else f"rowid + 1 + {line_offsets[0]}"
     )
-    front = "coalesce(line, {line}) AS line, fault, why, raw"
+    front = [f"coalesce(line, {line}) AS line", "fault", "message", "raw"]
     if not any_staged:
-        front = "{line} AS line, NULL::VARCHAR AS fault, NULL::VARCHAR AS why, NULL::VARCHAR AS raw"
+        missing = [f"NULL::VARCHAR AS {column}" for column in ("fault", "message", "raw")]
+        front = [f"{line} AS line", *missing]
     parts = [
         f"rowid + 1 AS row, {file} AS file",
-        front.format(line=line),
+        *front,
         _op(options, _filled_text("op", places, defaults)),
         *(f"c{place}" for place in range(len(columns))),
         *(
@@ -169,7 +170,7 @@ def base_view_sql(
         part for column in ID_COLUMNS for part in _id_with_default_sql(column, options, defaults)
     )
     guard = f"{_guard(options, places, defaults)} AS {GUARD}"
-    outer = f"SELECT *, {ids}, {guard} FROM (SELECT marks, {', '.join(parts)} FROM staged)"
+    outer = f"SELECT *, {ids}, {guard} FROM (SELECT flags, {', '.join(parts)} FROM staged)"
     return f"CREATE VIEW base AS SELECT * FROM ({outer}){where}"
 
 
@@ -196,11 +197,11 @@ def _id_columns_sql(column: str, place: int | None) -> list[str]:
     number = text = sent_id = "NULL"
     if place is not None and column in NUMERIC_ID_COLUMNS:
         number = f"n_{column}"
-        text = f"CASE WHEN {number} IS NULL THEN unwrapped(c{place}) END"
-        sent_id = f"CASE WHEN {number} IS NULL THEN unwrapped(c{place}) ELSE {number}::VARCHAR END"
+        text = f"CASE WHEN {number} IS NULL THEN clean_id(c{place}) END"
+        sent_id = f"CASE WHEN {number} IS NULL THEN clean_id(c{place}) ELSE {number}::VARCHAR END"
     elif place is not None:
-        odd = f"marks & {CHANGED_ID[column]} <> 0"
-        sent_id = f"CASE WHEN {odd} THEN unwrapped(c{place}) ELSE c{place} END"
+        odd = f"flags & {CHANGED_ID[column]} <> 0"
+        sent_id = f"CASE WHEN {odd} THEN clean_id(c{place}) ELSE c{place} END"
     columns = [f"({sent_id})::VARCHAR AS k_{column}"]
     if column in NUMERIC_ID_COLUMNS:
         columns += [f"{number}::UBIGINT AS n_{column}", f"({text})::VARCHAR AS t_{column}"]
@@ -221,10 +222,10 @@ def _filled_text(column: str, places: Mapping[str, int], defaults: Mapping[str, 
 
 def _op(options: MappingOptions, stated_op: str) -> str:
     if options.op is not None:
-        return f"{literal(options.op.value)} AS op, lower({stated_op}) AS stated"
+        return f"{literal(options.op.value)} AS op, lower({stated_op}) AS stated_op"
     known = ", ".join(literal(op.value) for op in Op)
     op = f"CASE WHEN lower({stated_op}) IN ({known}) THEN lower({stated_op}) END"
-    return f"{op} AS op, lower({stated_op}) AS stated"
+    return f"{op} AS op, lower({stated_op}) AS stated_op"
 
 
 def _id_with_default_sql(
@@ -273,9 +274,9 @@ def _condition(
             advice=suggest_headers(header, [column.header for column in columns]),
         )
     known = columns[place].known
-    cell = known if known in ID_COLUMNS else f"tidy(c{place})"
+    cell = known if known in ID_COLUMNS else f"trimmed(c{place})"
     if known in ("op", "owner_name", "deal_name"):
-        cell = "stated" if known == "op" else known
+        cell = "stated_op" if known == "op" else known
     if value is None:
         return f"coalesce({cell}, '') <> ''"
     expected = value.strip().lower() if known == "op" else value.strip()
@@ -292,7 +293,7 @@ def _place_of(header: str, columns: Sequence[MappingColumn]) -> int | None:
 def run_view_sql(
     options: MappingOptions, rounded_ids: Iterable[TrailingZeroCount], *, guards: bool
 ) -> str:
-    """Build the view `run`: the first thing that is wrong with each row, and where.
+    """Build the view `checked_rows`: the first thing that is wrong with each row, and where.
 
     Args:
         options: how the mapping is to be read.
@@ -306,53 +307,58 @@ def run_view_sql(
     for column in ID_COLUMNS:
         flaws += _id_flaws(column, lengths[column])
     flaws += _guard_flaws(lengths[GUARD]) if guards else []
-    good = f"marks = 0 AND {GUARD} IS NULL" if guards else "marks = 0"
+    good = f"flags = 0 AND {GUARD} IS NULL" if guards else "flags = 0"
     reasons = " ".join(f"WHEN {when} THEN {reason}" for when, reason, _ in flaws)
-    blames = " ".join(f"WHEN {when} THEN {blame}" for when, _, blame in flaws)
+    columns = " ".join(f"WHEN {when} THEN {column}" for when, _, column in flaws)
     return (
-        f"CREATE VIEW run AS SELECT *, CASE WHEN {good} THEN NULL {reasons} END AS reason, "
-        f"CASE WHEN {good} THEN NULL {blames} END AS blame FROM base"
+        "CREATE VIEW checked_rows AS SELECT *, "
+        f"CASE WHEN {good} THEN NULL {reasons} END AS reason, "
+        f"CASE WHEN {good} THEN NULL {columns} END AS fault_column FROM base"
     )
 
 
 def _op_flaws(options: MappingOptions) -> list[tuple[str, str, str]]:
     bad = literal(faults.BAD_OP)
     if options.op is not None:
-        return [(f"stated <> {literal(options.op.value)}", bad, "'op'")]
+        return [(f"stated_op <> {literal(options.op.value)}", bad, "'op'")]
     missing = literal(faults.MISSING_VALUE)
-    return [("stated IS NULL", missing, "'op'"), ("op IS NULL", bad, "'op'")]
+    return [("stated_op IS NULL", missing, "'op'"), ("op IS NULL", bad, "'op'")]
 
 
 def _id_flaws(column: str, lengths: list[int]) -> list[tuple[str, str, str]]:
-    grade, blame = f"{column}_grade", literal(column)
+    grade, fault_column = f"{column}_grade", literal(column)
     flaws = [
-        (f"{grade} = {MISSING}", literal(faults.MISSING_VALUE), blame),
-        (f"{grade} = {BAD}", literal(faults.BAD_ID), blame),
-        (f"{grade} = {ROUNDED}", literal(faults.ROUNDED_ID), blame),
+        (f"{grade} = {MISSING}", literal(faults.MISSING_VALUE), fault_column),
+        (f"{grade} = {BAD}", literal(faults.BAD_ID), fault_column),
+        (f"{grade} = {ROUNDED}", literal(faults.ROUNDED_ID), fault_column),
     ]
     if lengths:
         among = ", ".join(map(str, lengths))
         when = f"{grade} = {TRAILING_ZEROS} AND length({column}) IN ({among})"
-        flaws.append((when, literal(faults.ROUNDED_ID), blame))
+        flaws.append((when, literal(faults.ROUNDED_ID), fault_column))
     return flaws
 
 
 def _guard_flaws(lengths: list[int]) -> list[tuple[str, str, str]]:
     deal_pattern = f"{id_pattern('deal_id')}|{NO_DEAL}"
     allowed = f"({deal_pattern})([{GUARD_SEPARATOR}]({deal_pattern}))*"
-    blame = literal(GUARD)
+    fault_column = literal(GUARD)
     flaws = [
         (
             f"regexp_full_match({GUARD}, {literal(SPREADSHEET_NUMBER)})",
             literal(faults.ROUNDED_ID),
-            blame,
+            fault_column,
         ),
-        (f"NOT regexp_full_match({GUARD}, {literal(allowed)})", literal(faults.BAD_ID), blame),
+        (
+            f"NOT regexp_full_match({GUARD}, {literal(allowed)})",
+            literal(faults.BAD_ID),
+            fault_column,
+        ),
     ]
     if lengths:
         among = ", ".join(map(str, lengths))
         when = f"regexp_full_match({GUARD}, '[0-9]{{15}}0+') AND length({GUARD}) IN ({among})"
-        flaws.append((when, literal(faults.ROUNDED_ID), blame))
+        flaws.append((when, literal(faults.ROUNDED_ID), fault_column))
     return flaws
 
 
@@ -382,8 +388,8 @@ def collect_row_statistics(database: Database, options: MappingOptions) -> RowSt
     """Look at all rows of the run; an id that is filled in may be anything."""
     rows, faulty, flags, guarded = database.fetch_one(
         "SELECT count(*), count(*) FILTER (reason IS NOT NULL), "
-        "coalesce(bit_or(marks) FILTER (reason IS NULL), 0), "
-        f"count({GUARD}) FILTER (reason IS NULL) FROM run"
+        "coalesce(bit_or(flags) FILTER (reason IS NULL), 0), "
+        f"count({GUARD}) FILTER (reason IS NULL) FROM checked_rows"
     )
     for column, _ in options.defaults:
         flags |= CHANGED_ID.get(column, 0) | TEXT_ID.get(column, 0)

@@ -1,6 +1,6 @@
 """The staging file: what an exact reader read, written so plainly that DuckDB cannot misread it.
 
-One line a record: physical line, reason, why and raw text of a broken record, then the cells.
+One line a record: physical line, reason, message and raw text of a broken record, then the cells.
 Cells are parted by the unit separator; it and the few other characters that could hurt are
 written as SOH and a letter. Cells at the end of a line may be left out.
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CELL_SEPARATOR = "\x1f"
 ESCAPE_CHAR = "\x01"
 NULL_CELL = ESCAPE_CHAR + "n"
-LEADING_COLUMNS = ("line", "reason", "why", "raw")
+LEADING_COLUMNS = ("line", "reason", "message", "raw")
 #: Letters behind the mark and what they stand for; the mark itself comes last.
 ESCAPES = {"b": "\n", "c": "\r", "d": CELL_SEPARATOR, "e": "\0", "a": ESCAPE_CHAR}
 #: Keys of JSON objects become columns; more than this are data, not columns.
