@@ -4,14 +4,11 @@
 from __future__ import annotations
 
 import re
-from contextlib import closing
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from bulklink.atomic_files import atomic_replace
 from bulklink.errors import BadFileError, UsageError
-from bulklink.mapping.database import Database
-from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.database import open_database, spill_folder
 from bulklink.mapping.plan_layout import plan_relation
 from bulklink.mapping.schema import id_pattern, normalize_header
 
@@ -23,7 +20,6 @@ _HEADER = normalize_header("contact_id")
 _QUOTED = re.compile('="(.*)"')
 _ID = re.compile(id_pattern("contact_id"))
 _ADVICE = "An id has digits alone; export ids as text."
-_ROWS = 2048
 _MEMORY = "128MB"
 
 
@@ -74,8 +70,7 @@ def read_contact_list(lines: Iterable[bytes], name: str) -> Iterator[str]:
 
 def load_plan_contacts(plan: Path) -> Iterator[tuple[int, str]]:
     """Yield the contacts of a sealed plan, each with the first row that names it."""
-    spill = plan.with_name(plan.name + ".spill")
-    with closing(Database(spill, PlanningStop(), threads=1, memory=_MEMORY)) as database:
+    with open_database(spill_folder(plan), memory=_MEMORY) as database:
         query = (
             "SELECT min(bulklink_row) AS row, bulklink_contact_id "
             f"FROM {plan_relation(database, plan)} GROUP BY ALL ORDER BY row"
@@ -90,12 +85,14 @@ def write_unique_contacts(contacts: Iterable[tuple[int, str]], path: Path) -> in
         contacts: pairs of a place and a contact, in any order.
         path: the file.
     """
-    spill, pairs = path.with_name(path.name + ".spill"), iter(contacts)
-    with closing(Database(spill, PlanningStop(), threads=1, memory=_MEMORY)) as database:
-        database.execute("CREATE TABLE asked (place BIGINT, contact_id VARCHAR)")
-        while batch := list(islice(pairs, _ROWS)):
-            database.insert("asked", [(str(place), contact) for place, contact in batch])
-        query = "SELECT contact_id FROM asked GROUP BY contact_id ORDER BY min(place), contact_id"
+    with open_database(spill_folder(path), memory=_MEMORY) as database:
+        database.execute("CREATE TABLE contacts (position BIGINT, contact_id VARCHAR)")
+        database.insert_all(
+            "contacts", ((str(position), contact) for position, contact in contacts)
+        )
+        query = (
+            "SELECT contact_id FROM contacts GROUP BY contact_id ORDER BY min(position), contact_id"
+        )
         count = 0
         with atomic_replace(path) as temporary, temporary.open("wb") as file:
             for batch in database.batches(query):

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from bulklink.errors import RunDirError
-from bulklink.mapping.interrupt import interrupted_planning_error
+from bulklink.mapping.interrupt import PlanningStop, interrupted_planning_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from bulklink.mapping.interrupt import PlanningStop
-
-#: Memory of the engine; beyond it DuckDB goes on in its temporary folder.
+#: DuckDB's memory limit; beyond it data spills to disk.
 PLANNING_MEMORY = "512MB"
-#: DuckDB's own batches are of this size; a multiple of it adds nothing.
-FETCH_ROWS = 2048
+#: Rows of a batch: DuckDB's own vector size, of which a multiple adds nothing.
+BATCH_ROWS = 2048
 
 
 def literal(text: str) -> str:
@@ -35,7 +34,7 @@ def identifier(name: str) -> str:
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Turn DuckDB's errors that a person can do something about into bulklink's own."""
+    """Translate DuckDB's interrupt, memory and I/O errors into bulklink's."""
     try:
         yield
     except duckdb.InterruptException:
@@ -50,12 +49,12 @@ def translate_errors() -> Iterator[None]:
 
 
 class Database:
-    """An in-memory database that spills into `spill`, a folder it makes when it needs it.
+    """In-memory database that spills into a folder.
 
     Args:
-        spill: where data beyond the memory limit goes; removed when the database is closed.
-        stop: ends the running query when it is told to.
-        threads: how many threads a query uses; None for at most four of the machine's.
+        spill: folder for data beyond the memory limit; created on demand, removed on close.
+        stop: interrupts the running query.
+        threads: threads of a query; None for at most four of the machine's.
         memory: DuckDB's memory limit, such as `512MB`.
     """
 
@@ -73,44 +72,44 @@ class Database:
                 "threads": threads or min(4, os.cpu_count() or 1),
                 "memory_limit": memory,
                 "temp_directory": str(spill),
-                # Row numbers and the order of the sealed plan stand on this.
+                # Row numbers and the order of the sealed plan depend on this.
                 "preserve_insertion_order": True,
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
             }
         )
-        # Tables that are in memory alone are not compressed unless their database asks for it.
+        # DuckDB compresses in-memory tables only on request.
         self._connection.execute("ATTACH ':memory:' AS plan (COMPRESS)")
         self._connection.execute("USE plan")
-        # Estimates of the checks' filters are far off, and a join that keeps the rows of the
-        # mapping in memory instead of the few that it looks up does not end. Every join here
-        # has the smaller side on the right.
+        # DuckDB's estimates for the filters of the checks are far off, and a join that holds all
+        # rows of the mapping in memory does not end. Every join here has the smaller side on the
+        # right.
         self._connection.execute(
             "SET GLOBAL disabled_optimizers = 'join_order,build_side_probe_side'"
         )
-        # It draws nothing: `stop` asks how far a query is.
+        # Needed for `query_progress`; nothing is drawn.
         self._connection.execute("SET enable_progress_bar = true")
         self._connection.execute("SET enable_progress_bar_print = false")
         stop.add_connection(self._connection)
 
     def execute(self, sql: str) -> int:
-        """Run one statement; return the number of rows it wrote, if it says one."""
+        """Run one statement and return the number of rows it wrote, 0 if it reports none."""
         self._stop.check()
         with translate_errors():
-            answer = self._connection.execute(sql).fetchone()
-        return int(answer[0]) if answer and isinstance(answer[0], int) else 0
+            row = self._connection.execute(sql).fetchone()
+        return int(row[0]) if row and isinstance(row[0], int) else 0
 
     def fetch_one(self, sql: str) -> tuple[Any, ...]:
-        """Run a query that has exactly one row and return it."""
+        """Run a query of exactly one row and return the row."""
         self._stop.check()
         with translate_errors():
-            answer = self._connection.execute(sql).fetchone()
-        if answer is None:
+            row = self._connection.execute(sql).fetchone()
+        if row is None:
             raise LookupError("a query for one row had none")
-        return answer
+        return row
 
     def batches(self, sql: str) -> Iterator[list[tuple[Any, ...]]]:
-        """Run a query and stream its rows, some two thousand at a time."""
+        """Run a query and stream its rows in batches of at most `BATCH_ROWS`."""
         self._stop.check()
         cursor = self._connection.cursor()
         self._stop.add_connection(cursor)
@@ -118,7 +117,7 @@ class Database:
             with translate_errors():
                 cursor.execute("USE plan")
                 cursor.execute(sql)
-                while batch := cursor.fetchmany(FETCH_ROWS):
+                while batch := cursor.fetchmany(BATCH_ROWS):
                     yield batch
                     self._stop.check()
         finally:
@@ -131,14 +130,42 @@ class Database:
             yield from batch
 
     def insert(self, table: str, rows: Sequence[tuple[str | None, ...]]) -> None:
-        """Put some rows of texts into a table that has as many columns."""
+        """Insert a batch of rows of texts into a table with as many columns."""
         self._stop.check()
         columns = [list(column) for column in zip(*rows, strict=True)]
-        values = ", ".join(f"unnest(${place}::VARCHAR[])" for place in range(1, len(columns) + 1))
+        values = ", ".join(f"unnest(${number}::VARCHAR[])" for number in range(1, len(columns) + 1))
         with translate_errors():
             self._connection.execute(f"INSERT INTO {table} SELECT {values}", columns)
 
+    def insert_all(self, table: str, rows: Iterable[tuple[str | None, ...]]) -> None:
+        """Insert any number of rows of texts, batch by batch."""
+        iterator = iter(rows)
+        while batch := list(islice(iterator, BATCH_ROWS)):
+            self.insert(table, batch)
+
     def close(self) -> None:
-        """Close the database; its data is gone."""
+        """Close the database and drop its data."""
         self._stop.remove_connection(self._connection)
         self._connection.close()
+
+
+def spill_folder(path: Path) -> Path:
+    """Return the spill folder of a database that works on a file: next to the file."""
+    return path.with_name(path.name + ".spill")
+
+
+@contextmanager
+def open_database(
+    spill: Path, *, memory: str = PLANNING_MEMORY, stop: PlanningStop | None = None
+) -> Iterator[Database]:
+    """Open a database that reads and writes plans in order, and close it after the block.
+
+    It has one thread: several do not keep the order of a plan, which is the order of sending.
+
+    Args:
+        spill: folder for data beyond the memory limit.
+        memory: DuckDB's memory limit, such as `512MB`.
+        stop: interrupts the running query.
+    """
+    with closing(Database(spill, stop or PlanningStop(), threads=1, memory=memory)) as database:
+        yield database

@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import csv
-from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
 from bulklink.errors import RunDirError
-from bulklink.mapping.database import Database, identifier
+from bulklink.mapping.database import identifier, open_database, spill_folder
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
-from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_layout import load_layout, plan_relation
 from bulklink.mapping.plan_writer import unique_column_names
 from bulklink.mapping.schema import GUARD, ID_COLUMNS
@@ -60,9 +58,7 @@ def load_user_columns(plan: Path) -> tuple[UserColumn, ...]:
         raise RunDirError(
             "There is no sealed plan.", where=str(plan), advice="Make the plan again."
         )
-    with closing(
-        Database(plan.with_name(plan.name + ".spill"), PlanningStop(), threads=1)
-    ) as database:
+    with open_database(spill_folder(plan)) as database:
         layout = load_layout(database, plan)
     names = unique_column_names(layout.headers)
     return tuple(map(UserColumn, layout.headers, names, layout.known))
@@ -109,7 +105,7 @@ def _stream_planned_rows(
     if not plan.is_file():
         return
     selected = ", ".join([_ROW, *(identifier(column.name) for column in columns)])
-    with closing(Database(spill, PlanningStop(), threads=1, memory=_MEMORY)) as database:
+    with open_database(spill, memory=_MEMORY) as database:
         query = f"SELECT {selected} FROM {plan_relation(database, plan)} ORDER BY {_ROW}"
         last = 0
         for row, *cells in database.rows(query):
@@ -177,6 +173,6 @@ def stream_planned_ids(plan: Path, spill: Path) -> Iterator[PlannedIds]:
         spill: where data goes that does not fit into memory; removed again.
     """
     columns = ", ".join(f"bulklink_{name}" for name in PlannedIds._fields)
-    with closing(Database(spill, PlanningStop(), threads=1, memory=_MEMORY)) as database:
+    with open_database(spill, memory=_MEMORY) as database:
         query = f"SELECT {columns} FROM {plan_relation(database, plan)}"
         yield from (PlannedIds(*row) for row in database.rows(query))

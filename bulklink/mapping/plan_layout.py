@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import msgspec
 
+from bulklink.atomic_files import atomic_replace
 from bulklink.errors import RunDirError
 from bulklink.mapping.database import identifier, literal
 from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS, OWN_PREFIX
@@ -66,11 +67,11 @@ class PlanLayout(msgspec.Struct, frozen=True):
     known: tuple[str | None, ...]
     elsewhere: dict[str, VirtualColumn] = {}
 
-    def metadata_sql(self) -> str:
-        """Write it for the file that is made."""
+    def metadata_option(self) -> str:
+        """Build the option of COPY that writes the layout into the file."""
         parts = msgspec.structs.asdict(self).items()
         entries = (f"{key}: {literal(msgspec.json.encode(value).decode())}" for key, value in parts)
-        return f"{{{', '.join(entries)}}}"
+        return f"KV_METADATA {{{', '.join(entries)}}}"
 
 
 def load_layout(database: Database, plan: Path) -> PlanLayout:
@@ -107,3 +108,18 @@ def plan_relation(database: Database, plan: Path) -> str:
     )
     source = f"read_parquet({literal(str(plan))})"
     return f"(SELECT {', '.join(columns)}, * EXCLUDE ({stored_columns}) FROM {source})"
+
+
+def write_parquet(database: Database, query: str, path: Path, *options: str) -> None:
+    """Write the rows of a query to a Parquet file that appears whole or not at all.
+
+    Args:
+        database: runs the query.
+        query: a SELECT.
+        path: the file.
+        options: further options of COPY.
+    """
+    settings = ("FORMAT parquet", "USE_TMP_FILE false", f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}")
+    with atomic_replace(path) as temporary:
+        target = literal(str(temporary))
+        database.execute(f"COPY ({query}) TO {target} ({', '.join([*settings, *options])})")

@@ -4,28 +4,28 @@
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import msgspec
 
-from bulklink.atomic_files import atomic_replace
 from bulklink.errors import LedgerError, RunDirError
 from bulklink.mapping import faults
-from bulklink.mapping.database import Database, literal
+from bulklink.mapping.database import literal, open_database, spill_folder
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.plan_layout import OWN_COLUMNS, ROW_GROUP_ROWS, PlanLayout, plan_relation
+from bulklink.mapping.plan_layout import OWN_COLUMNS, PlanLayout, plan_relation, write_parquet
 from bulklink.mapping.schema import GUARD, NAME_COLUMNS, OWN_PREFIX
 from bulklink.models import Message, Op
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from bulklink.mapping.database import Database
 
 _MEMORY = "128MB"
 _LOOK_UP_MEMORY = "256MB"
-_PAIRS = 2048
 _MESSAGE = ("row", "op", "contact_id", "owner_id", "message_id", "deal_id", "owner_name")
 
 
@@ -70,7 +70,7 @@ class SealedPlan:
             LedgerError: if the plan is not in the order in which it was sealed, or `names`
                 belongs to another plan.
         """
-        with closing(self._open()) as database:
+        with self._open() as database:
             order = _Order()
             for batch in database.batches(self._messages(database, names)):
                 order.check(batch)
@@ -88,7 +88,7 @@ class SealedPlan:
 
     def count_deals_without_name(self) -> int:
         """Count what `deals_without_name` streams."""
-        with closing(self._open(_LOOK_UP_MEMORY)) as database:
+        with self._open(_LOOK_UP_MEMORY) as database:
             query = _unnamed_sql(plan_relation(database, self.path), "deal_id", "deal_name")
             return int(database.fetch_one(f"SELECT count(*) FROM ({query})")[0])
 
@@ -112,20 +112,16 @@ class SealedPlan:
         Returns:
             How many messages are refused because their deal or owner was not found.
         """
-        with closing(self._open(_LOOK_UP_MEMORY)) as database:
-            self._fill(database, "deals", deals)
-            self._fill(database, "owners", owners)
-            names_sql = _NAMED.format(plan=plan_relation(database, self.path))
-            with atomic_replace(path) as temporary:
-                database.execute(
-                    f"COPY ({names_sql}) TO {literal(str(temporary))} "
-                    f"(FORMAT parquet, USE_TMP_FILE false, ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
-                )
+        with self._open(_LOOK_UP_MEMORY) as database:
+            for table, pairs in (("deals", deals), ("owners", owners)):
+                database.execute(f"CREATE TABLE {table} (id VARCHAR, name VARCHAR)")
+                database.insert_all(table, pairs)
+            write_parquet(database, _NAMED.format(plan=plan_relation(database, self.path)), path)
             return int(database.fetch_one(_REFUSED.format(names=literal(str(path))))[0])
 
     def unknown_rows(self, names: Path) -> Iterator[UnknownRow]:
         """Stream the messages whose deal or owner was not found, in the order of the plan."""
-        with closing(self._open()) as database:
+        with self._open() as database:
             order = _Order()
             for batch in database.batches(self._messages(database, names)):
                 order.check(batch)
@@ -135,26 +131,14 @@ class SealedPlan:
                             row[2], _OPS[row[3]], row[4], row[5], row[6], row[7], row[12]
                         )
 
-    def _open(self, memory: str = _MEMORY) -> Database:
-        spill = self.path.with_name(self.path.name + ".spill")
-        return Database(spill, self._stop, threads=1, memory=memory)
+    def _open(self, memory: str = _MEMORY) -> AbstractContextManager[Database]:
+        return open_database(spill_folder(self.path), memory=memory, stop=self._stop)
 
     def _stream_unnamed(self, ident: str, name: str) -> Iterator[str]:
-        with closing(self._open(_LOOK_UP_MEMORY)) as database:
+        with self._open(_LOOK_UP_MEMORY) as database:
             query = _unnamed_sql(plan_relation(database, self.path), ident, name)
             for (value,) in database.rows(f"{query} ORDER BY id"):
                 yield value
-
-    def _fill(self, database: Database, table: str, pairs: Iterable[tuple[str, str]]) -> None:
-        database.execute(f"CREATE TABLE {table} (id VARCHAR, name VARCHAR)")
-        batch: list[tuple[str, str]] = []
-        for pair in pairs:
-            batch.append(pair)
-            if len(batch) == _PAIRS:
-                database.insert(table, batch)
-                batch.clear()
-        if batch:
-            database.insert(table, batch)
 
     def _messages(self, database: Database, names: Path | None) -> str:
         """Select what `chunks` reads; nothing is filtered here, or positions would shift."""
@@ -237,9 +221,6 @@ class _Order:
         self._last = (group, row, contact, owner)
 
 
-_FOUND = ("row", "op", "contact_id", "owner_id", "deal_id", "duplicate_of")
-
-
 class PlannedRow(msgspec.Struct, frozen=True):
     """A row of a plan that carries an email; `deal_id` is None for an unlink."""
 
@@ -251,46 +232,26 @@ class PlannedRow(msgspec.Struct, frozen=True):
     duplicate_of: int | None
 
 
-class PlanSearch:
-    """Looks plans through; made by `open_plan_search`."""
+def find_planned_rows(database: Database, plan: Path, message_id: str) -> list[PlannedRow]:
+    """Return the rows of a sealed plan that carry an email, in the order of the mapping.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def find_rows(self, plan: Path, message_id: str) -> list[PlannedRow]:
-        """Return the rows of a plan that carry an email, in the order of the mapping.
-
-        Raises:
-            RunDirError: if it cannot be read.
-        """
-        columns = ", ".join(f"bulklink_{name}" for name in _FOUND)
-        try:
-            query = (
-                f"SELECT {columns} FROM {plan_relation(self._database, plan)} "
-                f"WHERE bulklink_message_id = {literal(message_id)} ORDER BY bulklink_row"
-            )
-            records = list(self._database.rows(query))
-        except duckdb.Error as error:
-            raise RunDirError(
-                f"The plan cannot be read: {str(error).splitlines()[0]}.",
-                where=str(plan),
-                advice="Put the file back from a copy.",
-            ) from None
-        return [PlannedRow(row, Op(op), *fields) for row, op, *fields in records]
-
-
-@contextmanager
-def open_plan_search(scratch: Path) -> Iterator[PlanSearch]:
-    """Look through plans.
-
-    Args:
-        scratch: a folder for temporary files.
+    Raises:
+        RunDirError: if the plan cannot be read.
     """
-    database = Database(scratch / "spill", PlanningStop(), threads=1)
+    columns = ", ".join(f"bulklink_{name}" for name in PlannedRow.__struct_fields__)
     try:
-        yield PlanSearch(database)
-    finally:
-        database.close()
+        query = (
+            f"SELECT {columns} FROM {plan_relation(database, plan)} "
+            f"WHERE bulklink_message_id = {literal(message_id)} ORDER BY bulklink_row"
+        )
+        rows = list(database.rows(query))
+    except duckdb.Error as error:
+        raise RunDirError(
+            f"The plan cannot be read: {str(error).splitlines()[0]}.",
+            where=str(plan),
+            advice="Put the file back from a copy.",
+        ) from None
+    return [PlannedRow(row, Op(op), *fields) for row, op, *fields in rows]
 
 
 def forget_columns(plan: Path) -> None:
@@ -303,13 +264,6 @@ def forget_columns(plan: Path) -> None:
         f"NULL::VARCHAR AS {OWN_PREFIX}{name}" if name in NAME_COLUMNS else OWN_PREFIX + name
         for name in OWN_COLUMNS
     )
-    spill = plan.with_name(plan.name + ".spill")
-    # One thread: the order of the plan is the order in which it is sent.
-    with closing(Database(spill, PlanningStop(), threads=1, memory=_LOOK_UP_MEMORY)) as database:
+    with open_database(spill_folder(plan), memory=_LOOK_UP_MEMORY) as database:
         query = f"SELECT {columns} FROM {plan_relation(database, plan)}"
-        with atomic_replace(plan) as temporary:
-            database.execute(
-                f"COPY ({query}) TO {literal(str(temporary))} "
-                f"(FORMAT parquet, USE_TMP_FILE false, ROW_GROUP_SIZE {ROW_GROUP_ROWS}, "
-                f"KV_METADATA {PlanLayout((), ()).metadata_sql()})"
-            )
+        write_parquet(database, query, plan, PlanLayout((), ()).metadata_option())

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bulklink.atomic_files import atomic_replace
 from bulklink.mapping.database import identifier, literal
 from bulklink.mapping.load import CHANGED_ID, CHANGED_NAME, TEXT_ID
-from bulklink.mapping.plan_layout import OWN_COLUMNS, ROW_GROUP_ROWS, PlanLayout, VirtualColumn
+from bulklink.mapping.plan_layout import OWN_COLUMNS, PlanLayout, VirtualColumn, write_parquet
 from bulklink.mapping.rejects import verbatim_cell_sql
 from bulklink.mapping.schema import (
     GUARD,
@@ -58,12 +57,13 @@ class PlanContents(msgspec.Struct, frozen=True):
 def write_plan(database: Database, folder: Path, contents: PlanContents) -> None:
     """Write `plan.parquet` into a folder, from a database in which rows are checked and grouped."""
     layout = _plan_layout(contents)
-    with atomic_replace(folder / PLAN_FILE) as temporary:
-        database.execute(
-            f"COPY ({_plan_sql(contents, layout)}) TO {literal(str(temporary))} "
-            f"(FORMAT parquet, USE_TMP_FILE false, ROW_GROUP_SIZE {ROW_GROUP_ROWS}, "
-            f"DICTIONARY_SIZE_LIMIT {MAX_DICTIONARY_VALUES}, KV_METADATA {layout.metadata_sql()})"
-        )
+    write_parquet(
+        database,
+        _plan_sql(contents, layout),
+        folder / PLAN_FILE,
+        f"DICTIONARY_SIZE_LIMIT {MAX_DICTIONARY_VALUES}",
+        layout.metadata_option(),
+    )
 
 
 def _plan_layout(contents: PlanContents) -> PlanLayout:

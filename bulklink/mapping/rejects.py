@@ -8,17 +8,14 @@ import csv
 import io
 import os
 import shutil
-from contextlib import closing
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from bulklink.atomic_files import atomic_replace, temporary_path
 from bulklink.mapping import faults
-from bulklink.mapping.database import Database, literal
+from bulklink.mapping.database import literal, open_database, spill_folder
 from bulklink.mapping.input.xlsx_reader import column_letters
-from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.load import DEFAULTED, GOOD, TRAILING_ZEROS
 from bulklink.mapping.plan_layout import OWN_COLUMNS, load_layout, plan_relation
 from bulklink.mapping.schema import GUARD, ID_COLUMNS, NUMERIC_ID_COLUMNS, RefusedRow, RowFault
@@ -247,7 +244,6 @@ def write_rejects(
 
 #: Columns of the query before the user's own, which come behind all of bulklink's.
 _FRONT = ("file", "row", "line", "refused", "deal_id", "owner_id")
-_PAIRS = 2048
 
 
 def append_unknown_rows(plan: Path, names: Path, rejects: Path) -> int:
@@ -261,8 +257,7 @@ def append_unknown_rows(plan: Path, names: Path, rejects: Path) -> int:
     Returns:
         How many rows were added.
     """
-    spill = plan.with_name(plan.name + ".spill")
-    with closing(Database(spill, PlanningStop(), threads=1, memory="128MB")) as database:
+    with open_database(spill_folder(plan), memory="128MB") as database:
         added = 0
         for row in _refused(database, plan, names):
             if not added and not rejects.exists():
@@ -286,12 +281,9 @@ def find_foreign_deals(plan: Path, contacts: Iterable[tuple[str, str]]) -> Forei
         plan: the sealed plan.
         contacts: pairs of a deal and its contact, as far as they were looked up.
     """
-    spill = plan.with_name(plan.name + ".spill")
-    with closing(Database(spill, PlanningStop(), threads=1, memory="256MB")) as database:
+    with open_database(spill_folder(plan), memory="256MB") as database:
         database.execute("CREATE TABLE contacts (id VARCHAR, contact_id VARCHAR)")
-        pairs = iter(contacts)
-        while batch := list(islice(pairs, _PAIRS)):
-            database.insert("contacts", batch)
+        database.insert_all("contacts", contacts)
         count, first_rows = database.fetch_one(_FOREIGN.format(plan=plan_relation(database, plan)))
     return ForeignDeals(int(count), tuple(first_rows or ()))
 

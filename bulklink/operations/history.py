@@ -13,7 +13,8 @@ import msgspec
 
 from bulklink.errors import BulklinkError, RunDirError, UsageError
 from bulklink.ledger.search import find_answers, find_message_lines
-from bulklink.mapping.plan_reader import PlannedRow, PlanSearch, open_plan_search
+from bulklink.mapping.database import Database, open_database
+from bulklink.mapping.plan_reader import PlannedRow, find_planned_rows
 from bulklink.runs.folder import RunFolder, list_run_folders
 from bulklink.runs.record import RunRecord
 
@@ -90,11 +91,11 @@ def history(
     events: list[HistoryEvent] = []
     with (
         tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
-        open_plan_search(Path(scratch)) as plan_finder,
+        open_database(Path(scratch) / "spill") as database,
     ):
         for folder in list_run_folders(root):
             try:
-                events += _RunHistory(folder, message_id, contact_id, plan_finder).events()
+                events += _RunHistory(folder, message_id, contact_id, database).events()
             except BulklinkError as error:
                 warn(f"{error.where}: {error.message}")
     return sorted(events, key=lambda event: event.ts)
@@ -104,7 +105,7 @@ class _RunHistory:
     """What one run says of the email."""
 
     def __init__(
-        self, folder: RunFolder, message_id: str, contact_id: str | None, plan_finder: PlanSearch
+        self, folder: RunFolder, message_id: str, contact_id: str | None, database: Database
     ) -> None:
         self._folder = folder
         self._record: RunRecord = folder.read()
@@ -113,7 +114,7 @@ class _RunHistory:
         self._message_id = message_id
         self._contact_id = contact_id
         planned_rows = (
-            plan_finder.find_rows(folder.plan, message_id) if folder.plan.is_file() else []
+            find_planned_rows(database, folder.plan, message_id) if folder.plan.is_file() else []
         )
         self._rows = {row.row: row for row in planned_rows if contact_id in (None, row.contact_id)}
 
