@@ -1,20 +1,24 @@
-"""Checking a mapping, and what the check found: the way from files to a sealed plan."""
+"""Entry point of planning: from the files of a mapping to a checked mapping."""
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from bulklink.atomic_files import write_error
 from bulklink.errors import BadFileError
-from bulklink.mapping import duplicates, load, plan_stats, plan_writer, rejects, validate
+from bulklink.mapping import duplicates, plan_stats, rejects, validate
 from bulklink.mapping.database import PLANNING_MEMORY, Database
 from bulklink.mapping.headers import check_mapping_options, find_columns
 from bulklink.mapping.input.files import remove_folder
 from bulklink.mapping.input.prepare import PreparedInput, prepare_input, restage
 from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.load import StagedTable
+from bulklink.mapping.plan_writer import PlanWriter
 from bulklink.mapping.schema import DuplicateRow, InputFile, MappingOptions, RefusedRow, RowFault
 from bulklink.models import Op
 
@@ -45,27 +49,28 @@ def check(
     """Read a mapping and check every row of it.
 
     Args:
-        inputs: what `sources` found.
-        options: how the mapping is to be read.
-        scratch: a folder for temporary files; what is written there is removed again.
-        stop: ends the work from another thread.
+        inputs: what `find_sources` returned.
+        options: options for reading the mapping.
+        scratch: folder for temporary files; what is written there is removed again.
+        stop: stops the work from another thread.
         standard_input: what `-` reads; the process's own if None.
-        threads: how many threads DuckDB uses; None for at most four of the machine's.
-        memory: what DuckDB holds in memory at most, such as `512MB`; it spills the rest.
+        threads: threads of DuckDB; None for at most four of the machine's.
+        memory: DuckDB's memory limit, such as `512MB`; it spills the rest to disk.
 
     Returns:
-        What was found; close it when done.
+        The checked mapping; close it when done.
 
     Raises:
         BadFileError: if the mapping cannot be read as a whole.
-        UsageError: if the reading names columns that there are not.
-        InterruptedPlanningError: if `stop` ended it.
+        UsageError: if the options name unknown columns.
+        InterruptedPlanningError: if `stop` stopped it.
         RunDirError: if `scratch` cannot be written.
     """
     check_mapping_options(options)
     stop = stop or PlanningStop()
-    folder = _own_folder(scratch)
-    try:
+    with ExitStack() as on_error:
+        folder = _own_folder(scratch)
+        on_error.callback(remove_folder, folder)
         prepared_inputs = [
             prepare_input(source, options, folder, standard_input or sys.stdin.buffer, stop)
             for source in inputs
@@ -75,15 +80,16 @@ def check(
             [prepared_input.headers for prepared_input in prepared_inputs], options
         )
         database = Database(folder / "spill", stop, threads=threads, memory=memory)
-        try:
-            loaded_inputs = _load(database, prepared_inputs, columns, options, folder, stop)
-            return CheckedMapping(database, loaded_inputs, columns, options, folder, stop)
-        except BaseException:
-            database.close()
-            raise
-    except BaseException:
-        remove_folder(folder)
-        raise
+        on_error.callback(database.close)
+        table = StagedTable(database, columns, len(prepared_inputs), options)
+        table.create()
+        loaded_inputs = [
+            _load_input(table, prepared_input, number, folder, stop)
+            for number, prepared_input in enumerate(prepared_inputs)
+        ]
+        checked = _check_rows(table, loaded_inputs, folder, stop)
+        on_error.pop_all()
+    return checked
 
 
 def _own_folder(scratch: Path) -> Path:
@@ -99,179 +105,193 @@ def _refuse_no_records(prepared_inputs: Sequence[PreparedInput]) -> None:
             "There are no rows, only a header."
             if prepared_inputs[0].headers.headers
             else "There are no rows.",
-            where=prepared_inputs[0].source.name,
+            where=prepared_inputs[0].input.name,
             advice="Check the export that made it.",
         )
 
 
-def _load(
-    database: Database,
-    prepared_inputs: Sequence[PreparedInput],
-    columns: Sequence[MappingColumn],
-    options: MappingOptions,
-    folder: Path,
-    stop: PlanningStop,
-) -> tuple[PreparedInput, ...]:
-    table = load.StagedTable(tuple(columns), len(prepared_inputs), options)
-    load.create_staged_table(database, table)
-    return tuple(
-        _load_input(database, table, prepared_input, number, folder, stop)
-        for number, prepared_input in enumerate(prepared_inputs)
-    )
-
-
 def _load_input(
-    database: Database,
-    table: load.StagedTable,
+    table: StagedTable,
     prepared_input: PreparedInput,
     number: int,
     folder: Path,
     stop: PlanningStop,
 ) -> PreparedInput:
+    """Load one input; read it exactly if DuckDB reads it differently than it was counted."""
     loaded_input = prepared_input
     stop.begin_stage(LOADING, single_query=True)
-    if not load.load_file(
-        database, table, loaded_input.csv_input, number, loaded_input.input.records
-    ):
+    if not table.load_file(loaded_input.csv_input, number, loaded_input.input.records):
         loaded_input = restage(prepared_input, folder, stop)
-        if not load.load_file(
-            database, table, loaded_input.csv_input, number, loaded_input.input.records
-        ):
+        if not table.load_file(loaded_input.csv_input, number, loaded_input.input.records):
             raise RuntimeError("DuckDB did not read what was staged")
     if loaded_input.content.changed:
         raise BadFileError(
             "The file was written to while it was read.",
-            where=loaded_input.source.name,
+            where=loaded_input.input.name,
             advice="Wait until it is complete, then start again.",
         )
     loaded_input.discard()
     return loaded_input
 
 
-class CheckedMapping:
-    """What a check found, kept in a private database until it is closed.
+def _check_rows(
+    table: StagedTable, inputs: Sequence[PreparedInput], folder: Path, stop: PlanningStop
+) -> CheckedMapping:
+    """Check the rows of a loaded mapping: first each by itself, then against each other."""
+    database, columns = table.database, table.columns
+    files = rejects.MappingFiles.from_inputs(inputs, columns)
+    stop.begin_stage(CHECKING)
+    warnings = _create_row_views(table, files)
+    statistics = validate.collect_row_statistics(database, table.options)
+    for statement in duplicates.duplicate_tables_sql(statistics.group_key_columns()):
+        database.execute(statement)
+    conflict_count, duplicate_count = map(
+        int, database.fetch_one(duplicates.duplicate_counts_sql())
+    )
+    included = tuple(column for column in columns if column.included)
+    return CheckedMapping(
+        inputs=tuple(prepared_input.input for prepared_input in inputs),
+        warnings=warnings,
+        rejected=statistics.faulty + conflict_count,
+        duplicates=duplicate_count,
+        unclosed_quote=_unclosed_quote_fault(table, files, inputs),
+        columns=columns,
+        plan_writer=PlanWriter(included, table.options, files, statistics),
+        database=database,
+        folder=folder,
+        stop=stop,
+    )
 
-    Made by `check`. `rows` counts the rows of the run, `rejected` those that are refused,
-    `duplicates` those that say the same as an earlier one, `messages` the rest; `left_out` the
-    records that `only` left out of the run. `guarded` counts rows with a guard.
+
+def _create_row_views(table: StagedTable, files: rejects.MappingFiles) -> tuple[str, ...]:
+    """Create the views `base` and `checked_rows`; return the warnings for the user."""
+    database, columns, options = table.database, table.columns, table.options
+    database.execute(
+        validate.base_view_sql(options, columns, files.line_offsets, any_staged=files.any_staged)
+    )
+    guards = validate.has_guards(options, columns)
+    suspects = validate.count_trailing_zeros(database, guards=guards)
+    if options.allow_round_ids:
+        suspects = ()
+    rounded_ids = [suspect for suspect in suspects if suspect.exceeds_chance]
+    database.execute(validate.checked_rows_view_sql(options, rounded_ids, guards=guards))
+    headers = {column.known: column.header for column in columns}
+    return tuple(
+        suspect.warning(headers.get(suspect.column, suspect.column))
+        for suspect in suspects
+        if not suspect.exceeds_chance
+    )
+
+
+def _unclosed_quote_fault(
+    table: StagedTable, files: rejects.MappingFiles, inputs: Sequence[PreparedInput]
+) -> RowFault | None:
+    rows_before = 0
+    for prepared_input in inputs:
+        if prepared_input.unclosed_quote is not None:
+            row = rows_before + prepared_input.unclosed_quote.record
+            query = rejects.refused_rows_sql(table.columns, row, row)
+            return files.to_fault(table.database.fetch_one(query))
+        rows_before += prepared_input.input.records
+    return None
+
+
+@dataclass(slots=True, kw_only=True)
+class CheckedMapping:
+    """A checked mapping in a private database; close it when done. Made by `check`.
+
+    Args:
+        inputs: its files.
+        warnings: warnings for the user, one sentence each.
+        rejected: refused rows.
+        duplicates: good rows that say the same as an earlier one.
+        unclosed_quote: fault of the first record with a quote that is never closed.
+        columns: the user's columns, those that only `only` looks at too.
+        plan_writer: options, files and statistics of the mapping.
+        database: holds the rows.
+        folder: folder for temporary files, removed on close.
+        stop: stops the work from another thread.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        prepared_inputs: tuple[PreparedInput, ...],
-        columns: tuple[MappingColumn, ...],
-        options: MappingOptions,
-        folder: Path,
-        stop: PlanningStop,
-    ) -> None:
-        self._database = database
-        self._folder = folder
-        self._stop = stop
-        self._files = rejects.MappingFiles.from_inputs(prepared_inputs, columns)
-        self._columns = columns
-        self._output_columns = tuple(column for column in columns if column.included)
-        self._options = options
-        self._is_grouped = False
-        self.inputs: tuple[InputFile, ...] = tuple(
-            prepared_input.input for prepared_input in prepared_inputs
-        )
-        stop.begin_stage(CHECKING)
-        self.warnings = self._check()
-        self._statistics = validate.collect_row_statistics(database, options)
-        for statement in duplicates.duplicate_tables_sql(self._statistics.group_key_columns()):
-            database.execute(statement)
-        conflicts, self.duplicates = map(int, database.fetch_one(duplicates.duplicate_counts_sql()))
-        self.rows, self.rejected = self._statistics.rows, self._statistics.faulty + conflicts
-        self.guarded = self._statistics.guarded
-        self.messages = self.rows - self.rejected - self.duplicates
-        self.left_out = sum(prepared_input.records for prepared_input in self.inputs) - self.rows
-        self.unclosed_quote = self._unclosed_quote_fault(prepared_inputs)
+    inputs: tuple[InputFile, ...]
+    warnings: tuple[str, ...]
+    rejected: int
+    duplicates: int
+    unclosed_quote: RowFault | None
+    columns: tuple[MappingColumn, ...]
+    plan_writer: PlanWriter
+    database: Database
+    folder: Path
+    stop: PlanningStop
+    _is_grouped: bool = field(default=False, init=False)
 
-    def _check(self) -> tuple[str, ...]:
-        """Find what is wrong with each row by itself; return what a person is warned of."""
-        files, execute = self._files, self._database.execute
-        execute(
-            validate.base_view_sql(
-                self._options, self._columns, files.line_offsets, any_staged=files.any_staged
-            )
-        )
-        guards = validate.has_guards(self._options, self._columns)
-        suspects = validate.count_trailing_zeros(self._database, guards=guards)
-        if self._options.allow_round_ids:
-            suspects = ()
-        rounded_ids = [suspect for suspect in suspects if suspect.exceeds_chance]
-        execute(validate.run_view_sql(self._options, rounded_ids, guards=guards))
-        headers = {column.known: column.header for column in self._columns}
-        return tuple(
-            suspect.warning(headers.get(suspect.column, suspect.column))
-            for suspect in suspects
-            if not suspect.exceeds_chance
-        )
+    @property
+    def rows(self) -> int:
+        """Rows of the run: the records that `only` does not leave out."""
+        return self.plan_writer.statistics.rows
 
-    def _unclosed_quote_fault(self, prepared_inputs: Sequence[PreparedInput]) -> RowFault | None:
-        rows_before = 0
-        for prepared_input in prepared_inputs:
-            if prepared_input.unclosed_quote is not None:
-                row = rows_before + prepared_input.unclosed_quote.record
-                query = rejects.refused_rows_sql(self._columns, row, row)
-                return self._files.to_fault(self._database.fetch_one(query))
-            rows_before += prepared_input.input.records
-        return None
+    @property
+    def guarded(self) -> int:
+        """Rows with a guard, among those that are good by themselves."""
+        return self.plan_writer.statistics.guarded
+
+    @property
+    def messages(self) -> int:
+        """Rows that are sent: neither refused nor duplicates."""
+        return self.rows - self.rejected - self.duplicates
+
+    @property
+    def left_out(self) -> int:
+        """Records that `only` leaves out of the run."""
+        return sum(file.records for file in self.inputs) - self.rows
 
     def faults(self) -> Iterator[RowFault]:
-        """Stream what is wrong with each refused row, in row order."""
-        for batch in rejects.stream_refused(self._database, self._columns):
-            yield from map(self._files.to_fault, batch)
+        """Stream the fault of each refused row, in row order."""
+        for batch in rejects.stream_refused(self.database, self.columns):
+            yield from map(self.plan_writer.files.to_fault, batch)
 
     def refused_rows(self) -> Iterator[RefusedRow]:
-        """Stream the refused rows with as much of them as could be read, in row order."""
-        for batch in rejects.stream_refused(self._database, self._columns):
-            yield from map(self._files.to_refused_row, batch)
+        """Stream the refused rows with as much of their ids as could be read, in row order."""
+        for batch in rejects.stream_refused(self.database, self.columns):
+            yield from map(self.plan_writer.files.to_refused_row, batch)
 
     def duplicate_rows(self) -> Iterator[DuplicateRow]:
         """Stream the rows that say the same as an earlier one, in row order."""
-        for row, op, *fields in self._database.rows(rejects.DUPLICATES_SQL):
+        for row, op, *fields in self.database.rows(rejects.DUPLICATES_SQL):
             yield DuplicateRow(row, Op(op), *fields)
 
     def plan_stats(self) -> plan_stats.PlanStats:
-        """Count what the plan's messages need in calls and look-ups."""
+        """Measure the plan, for forecasting calls and look-ups."""
         self._group()
+        writer = self.plan_writer
         return plan_stats.measure_plan(
-            self._database, self._options, self._columns, self._statistics
+            self.database, writer.options, self.columns, writer.statistics
         )
 
     def seal(self, folder: Path) -> None:
-        """Write `plan.parquet` into a folder: every valid row, sorted as it will be sent."""
+        """Write `plan.parquet` into a folder: every valid row, in the order of sending."""
         self._group()
-        self._stop.begin_stage(SORTING, single_query=True)
-        contents = plan_writer.PlanContents(
-            self._output_columns, self._options, self._files, self._statistics
-        )
-        plan_writer.write_plan(self._database, folder, contents)
+        self.stop.begin_stage(SORTING, single_query=True)
+        self.plan_writer.write(self.database, folder)
 
     def write_rejects(self, folder: Path) -> None:
-        """Write `rejects.csv` into a folder: every refused row, to be mended and fed again."""
-        self._stop.begin_stage(WRITING_REJECTS)
-        rejects.write_rejects(
-            self._database, folder, self._folder, self._output_columns, self._files
-        )
+        """Write `rejects.csv` into a folder: every refused row, as a mapping to fix and reuse."""
+        self.stop.begin_stage(WRITING_REJECTS)
+        writer = self.plan_writer
+        rejects.write_rejects(self.database, folder, self.folder, writer.columns, writer.files)
 
     def _group(self) -> None:
         if not self._is_grouped:
-            self._stop.begin_stage(GROUPING)
-            for statement in plan_stats.group_tables_sql(self._options.op, self._statistics):
-                self._database.execute(statement)
+            self.stop.begin_stage(GROUPING)
+            writer = self.plan_writer
+            for statement in plan_stats.group_tables_sql(writer.options.op, writer.statistics):
+                self.database.execute(statement)
             self._is_grouped = True
-
-    def interrupt(self) -> None:
-        """End what is running, from another thread; it raises `InterruptedPlanningError`."""
-        self._stop.interrupt()
 
     def close(self) -> None:
         """Drop the database and everything that was written into the scratch folder."""
-        self._database.close()
-        remove_folder(self._folder)
+        self.database.close()
+        remove_folder(self.folder)
 
     def __enter__(self) -> Self:
         return self

@@ -16,10 +16,10 @@ of its size; the user's cell (`c…`) is kept where it says something else.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import duckdb
-import msgspec
 
 from bulklink.mapping.database import literal
 from bulklink.mapping.input.jsonl_reader import FLOAT_CELL, OTHER_CELL
@@ -218,85 +218,87 @@ _EXACT_READER_COLUMNS = ("line BIGINT", "fault VARCHAR", "message VARCHAR", "raw
 _LINE_BYTES = 3 * MAX_RECORD_BYTES
 
 
-class StagedTable(msgspec.Struct, frozen=True):
-    """What the table holds: the user's columns of so many files, and how they are read."""
+@dataclass(slots=True, frozen=True)
+class StagedTable:
+    """The table `staged`, into which the files of a mapping are loaded.
 
+    Args:
+        database: holds the table.
+        columns: the user's columns.
+        files: number of files.
+        options: options for reading the mapping.
+    """
+
+    database: Database
     columns: tuple[MappingColumn, ...]
     files: int
     options: MappingOptions
 
+    def create(self) -> None:
+        """Create the empty table and the macros that clean its cells.
 
-def create_staged_table(database: Database, table: StagedTable) -> None:
-    """Make the empty table, and what cleans its cells.
+        The columns `line`, `fault`, `message` and `raw` are added with the first staging file.
+        """
+        for macro in macro_statements():
+            self.database.execute(macro)
+        user_columns = [f"c{place} VARCHAR" for place in range(len(self.columns))]
+        known = [column.known for column in self.columns]
+        numbers = [f"n_{column} UBIGINT" for column in known if column in NUMERIC_ID_COLUMNS]
+        file = ["file USMALLINT"] if self.files > 1 else []
+        self.database.execute(
+            f"CREATE TABLE staged ({', '.join([*file, *user_columns, *numbers, 'flags INTEGER'])})"
+        )
 
-    The columns `line`, `fault`, `message` and `raw` are added with the first file that is staged.
-    """
-    for macro in macro_statements():
-        database.execute(macro)
-    user_columns = [f"c{place} VARCHAR" for place in range(len(table.columns))]
-    known = [column.known for column in table.columns]
-    numbers = [f"n_{column} UBIGINT" for column in known if column in NUMERIC_ID_COLUMNS]
-    file = ["file USMALLINT"] if table.files > 1 else []
-    database.execute(
-        f"CREATE TABLE staged ({', '.join([*file, *user_columns, *numbers, 'flags INTEGER'])})"
-    )
+    def load_file(self, csv_input: CsvInput, number: int, records: int) -> bool:
+        """Append the records of one file.
 
+        Args:
+            csv_input: the file.
+            number: its position among the files of the mapping, from 0.
+            records: number of its records.
 
-def load_file(
-    database: Database, table: StagedTable, csv_input: CsvInput, number: int, records: int
-) -> bool:
-    """Put the records of one file behind those that are there.
-
-    Args:
-        database: where the table is.
-        table: what the table holds.
-        csv_input: what to read.
-        number: which file of the mapping it is, from 0.
-        records: how many records there are.
-
-    Returns:
-        Whether they are there now; False if DuckDB reads the file differently than it was
-        counted, so that it is no regular one.
-    """
-    if csv_input.staged:
-        for column in _EXACT_READER_COLUMNS:
-            database.execute(f"ALTER TABLE staged ADD COLUMN IF NOT EXISTS {column}")
-    database.execute("BEGIN")
-    try:
-        count = database.execute(_insert(csv_input, number, table))
-    except duckdb.InvalidInputException:
+        Returns:
+            Whether they are loaded; False if DuckDB reads the file differently than it was
+            counted, so that it is not regular.
+        """
         if csv_input.staged:
-            raise
-        count = None
-    if count == records:
-        database.execute("COMMIT")
-        return True
-    database.execute("ROLLBACK")
-    return False
+            for column in _EXACT_READER_COLUMNS:
+                self.database.execute(f"ALTER TABLE staged ADD COLUMN IF NOT EXISTS {column}")
+        self.database.execute("BEGIN")
+        try:
+            count = self.database.execute(self._insert_sql(csv_input, number))
+        except duckdb.InvalidInputException:
+            if csv_input.staged:
+                raise
+            count = None
+        if count == records:
+            self.database.execute("COMMIT")
+            return True
+        self.database.execute("ROLLBACK")
+        return False
 
-
-def _insert(csv_input: CsvInput, number: int, table: StagedTable) -> str:
-    """Build the statement; what more than one column is made of is a layer of its own."""
-    columns = table.columns
-    cells = {column.known: _cell(column, number) for column in columns if column.known}
-    ids = {column: cells[column] for column in ID_COLUMNS if column in cells}
-    made = {
-        f"c{place}": _stored_cell_sql(column, number, csv_input)
-        for place, column in enumerate(columns)
-    }
-    made |= {f"n_{column}": f"n_{column}" for column in ids if column in NUMERIC_ID_COLUMNS}
-    made["flags"] = " + ".join(flags_sql(cells, table.options, staged=csv_input.staged))
-    if table.files > 1:
-        made["file"] = str(number)
-    if csv_input.staged:
-        made["line"] = "line::BIGINT"
-        made |= {"fault": "unescaped(reason)"}
-        made |= {column: f"unescaped({column})" for column in ("message", "raw")}
-    source = _reader(csv_input)
-    for layer in (_plain, _cleaned_id_sql, _number):
-        parts = ", ".join(layer(column, cell, csv_input) for column, cell in ids.items())
-        source = f"(SELECT *, {parts} FROM {source})" if parts else source
-    return f"INSERT INTO staged ({', '.join(made)}) SELECT {', '.join(made.values())} FROM {source}"
+    def _insert_sql(self, csv_input: CsvInput, number: int) -> str:
+        """Build the INSERT; each value that several columns need is a layer of its own."""
+        columns = self.columns
+        cells = {column.known: _cell(column, number) for column in columns if column.known}
+        ids = {column: cells[column] for column in ID_COLUMNS if column in cells}
+        values = {
+            f"c{place}": _stored_cell_sql(column, number, csv_input)
+            for place, column in enumerate(columns)
+        }
+        values |= {f"n_{column}": f"n_{column}" for column in ids if column in NUMERIC_ID_COLUMNS}
+        values["flags"] = " + ".join(flags_sql(cells, self.options, staged=csv_input.staged))
+        if self.files > 1:
+            values["file"] = str(number)
+        if csv_input.staged:
+            values |= {"line": "line::BIGINT", "fault": "unescaped(reason)"}
+            values |= {column: f"unescaped({column})" for column in ("message", "raw")}
+        source = _reader(csv_input)
+        for layer in (_plain, _cleaned_id_sql, _number):
+            parts = ", ".join(layer(column, cell, csv_input) for column, cell in ids.items())
+            source = f"(SELECT *, {parts} FROM {source})" if parts else source
+        selected = f"SELECT {', '.join(values.values())} FROM {source}"
+        return f"INSERT INTO staged ({', '.join(values)}) {selected}"
 
 
 def _plain(column: str, cell: str, _csv_input: CsvInput) -> str:

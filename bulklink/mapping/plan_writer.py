@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -38,14 +39,15 @@ PLAN_FILE = "plan.parquet"
 MAX_DICTIONARY_VALUES = 2000
 
 
-class PlanContents(msgspec.Struct, frozen=True):
-    """What a plan is made of.
+@dataclass(slots=True, frozen=True)
+class PlanWriter:
+    """Writes the plan of a checked mapping.
 
-    Attributes:
-        columns: the user's columns.
-        options: how the mapping was read.
-        files: its files.
-        statistics: what was found in its rows.
+    Args:
+        columns: the user's columns that the plan keeps.
+        options: options with which the mapping was read.
+        files: files of the mapping.
+        statistics: totals over its rows.
     """
 
     columns: tuple[MappingColumn, ...]
@@ -53,123 +55,118 @@ class PlanContents(msgspec.Struct, frozen=True):
     files: MappingFiles
     statistics: RowStatistics
 
+    def write(self, database: Database, folder: Path) -> None:
+        """Write `plan.parquet` into a folder.
 
-def write_plan(database: Database, folder: Path, contents: PlanContents) -> None:
-    """Write `plan.parquet` into a folder, from a database in which rows are checked and grouped."""
-    layout = _plan_layout(contents)
-    write_parquet(
-        database,
-        _plan_sql(contents, layout),
-        folder / PLAN_FILE,
-        f"DICTIONARY_SIZE_LIMIT {MAX_DICTIONARY_VALUES}",
-        layout.metadata_option(),
-    )
-
-
-def _plan_layout(contents: PlanContents) -> PlanLayout:
-    headers = tuple(column.header for column in contents.columns)
-    known = tuple(column.known for column in contents.columns)
-    return PlanLayout(
-        headers, known, dict(_virtual_columns(contents, unique_column_names(headers)))
-    )
-
-
-def _virtual_columns(
-    contents: PlanContents, names: Sequence[str]
-) -> Iterator[tuple[str, VirtualColumn]]:
-    """Find the columns that need not be written."""
-    users = {column.known: name for column, name in zip(contents.columns, names, strict=True)}
-    if len(contents.files.names) == 1:
-        yield "file", VirtualColumn(value=contents.files.names[0])
-        if not contents.files.any_staged:
-            yield "line", VirtualColumn(rows_before=contents.files.line_offsets[0])
-    if contents.options.op is not None:
-        yield "op", VirtualColumn(value=contents.options.op.value)
-    flags = contents.statistics.flags
-    for column in ID_COLUMNS:
-        is_unsent = column == "deal_id" and contents.options.op is None
-        if column in users and not is_unsent and not flags & CHANGED_ID[column]:
-            yield column, VirtualColumn(same_as=users[column])
-    if not contents.statistics.guarded:
-        yield GUARD, VirtualColumn()
-    defaults = dict(contents.options.defaults)
-    for column in NAME_COLUMNS:
-        if column not in users:
-            yield column, VirtualColumn(value=(defaults.get(column) or "").strip() or None)
-        elif not flags & CHANGED_NAME[column]:
-            yield column, VirtualColumn(same_as=users[column])
-
-
-def _plan_sql(contents: PlanContents, layout: PlanLayout) -> str:
-    """Sort as little as there is to sort, then build the rest from it."""
-    made = {
-        "row": "row",
-        "file": f"[{', '.join(map(literal, contents.files.names))}][file + 1]",
-        "line": "line",
-        "op": "op",
-        **{column: _id(column) for column in ID_COLUMNS},
-        **{name: name_sql(name, contents.options, contents.columns) for name in NAME_COLUMNS},
-        "group": "number",
-        "duplicate_of": "duplicate_of",
-        GUARD: GUARD,
-    }
-    bulklink_columns = [
-        f"{made[name]} AS {OWN_PREFIX}{name}"
-        for name in OWN_COLUMNS
-        if name not in layout.elsewhere
-    ]
-    users = [
-        f"{_user_cell_sql(place, column, contents.statistics)} AS {identifier(name)}"
-        for place, (column, name) in enumerate(
-            zip(contents.columns, unique_column_names(layout.headers), strict=True)
+        Args:
+            database: holds the rows, checked and grouped.
+            folder: the folder.
+        """
+        layout = self._layout()
+        write_parquet(
+            database,
+            self._plan_sql(layout),
+            folder / PLAN_FILE,
+            f"DICTIONARY_SIZE_LIMIT {MAX_DICTIONARY_VALUES}",
+            layout.metadata_option(),
         )
-    ]
-    return (
-        f"SELECT {', '.join(bulklink_columns + users)} FROM ({_sorted_rows_sql(contents, layout)})"
-    )
+
+    def _layout(self) -> PlanLayout:
+        headers = tuple(column.header for column in self.columns)
+        known = tuple(column.known for column in self.columns)
+        virtual_columns = dict(self._virtual_columns(unique_column_names(headers)))
+        return PlanLayout(headers, known, virtual_columns)
+
+    def _virtual_columns(self, names: Sequence[str]) -> Iterator[tuple[str, VirtualColumn]]:
+        """Yield the columns that need not be written."""
+        users = {column.known: name for column, name in zip(self.columns, names, strict=True)}
+        if len(self.files.names) == 1:
+            yield "file", VirtualColumn(value=self.files.names[0])
+            if not self.files.any_staged:
+                yield "line", VirtualColumn(rows_before=self.files.line_offsets[0])
+        if self.options.op is not None:
+            yield "op", VirtualColumn(value=self.options.op.value)
+        flags = self.statistics.flags
+        for column in ID_COLUMNS:
+            is_unsent = column == "deal_id" and self.options.op is None
+            if column in users and not is_unsent and not flags & CHANGED_ID[column]:
+                yield column, VirtualColumn(same_as=users[column])
+        if not self.statistics.guarded:
+            yield GUARD, VirtualColumn()
+        for column in NAME_COLUMNS:
+            if column not in users:
+                default = self.options.default_values.get(column)
+                yield column, VirtualColumn(value=default or None)
+            elif not flags & CHANGED_NAME[column]:
+                yield column, VirtualColumn(same_as=users[column])
+
+    def _plan_sql(self, layout: PlanLayout) -> str:
+        """Build the query of the plan: it sorts as little as possible, then adds the rest."""
+        expressions = {
+            "row": "row",
+            "file": f"[{', '.join(map(literal, self.files.names))}][file + 1]",
+            "line": "line",
+            "op": "op",
+            **{column: _id_sql(column) for column in ID_COLUMNS},
+            **{name: name_sql(name, self.options, self.columns) for name in NAME_COLUMNS},
+            "group": "number",
+            "duplicate_of": "duplicate_of",
+            GUARD: GUARD,
+        }
+        bulklink_columns = [
+            f"{expressions[name]} AS {OWN_PREFIX}{name}"
+            for name in OWN_COLUMNS
+            if name not in layout.elsewhere
+        ]
+        user_columns = [
+            f"{self._user_cell_sql(place, column)} AS {identifier(name)}"
+            for place, (column, name) in enumerate(
+                zip(self.columns, unique_column_names(layout.headers), strict=True)
+            )
+        ]
+        selected = ", ".join(bulklink_columns + user_columns)
+        return f"SELECT {selected} FROM ({self._sorted_rows_sql(layout)})"
+
+    def _is_number(self, column: MappingColumn) -> bool:
+        """Tell whether the user's cell is a number and nothing else, in every row of the plan."""
+        known = column.known or ""
+        return known in NUMERIC_ID_COLUMNS and not self.statistics.flags & (
+            CHANGED_ID[known] | TEXT_ID[known]
+        )
+
+    def _user_cell_sql(self, place: int, column: MappingColumn) -> str:
+        if self._is_number(column):
+            return f"n_{column.known}::VARCHAR"
+        return verbatim_cell_sql(place, column)
+
+    def _sorted_rows_sql(self, layout: PlanLayout) -> str:
+        key_columns = self.statistics.group_key_columns()
+        carried = [name for name in ("file", "line", "op", GUARD) if name not in layout.elsewhere]
+        for name in ID_COLUMNS:
+            if name not in layout.elsewhere:
+                number = name in NUMERIC_ID_COLUMNS
+                carried += [f"{name}_number", f"{name}_text"] if number else [name]
+        for place, column in enumerate(self.columns):
+            if column.known in NUMERIC_ID_COLUMNS:
+                carried.append(f"n_{column.known}")
+            if not self._is_number(column):
+                carried.append(f"c{place}")
+        same_group = " AND ".join(
+            f"groups.{key_column} IS NOT DISTINCT FROM good.{key_column}"
+            for key_column in key_columns
+        )
+        return (
+            f"SELECT good.row, number, first AS duplicate_of, "
+            f"{', '.join(f'good.{name}' for name in carried)} "
+            f"FROM good JOIN (SELECT number, {', '.join(key_columns)} FROM groups) AS groups "
+            f"ON {same_group} ORDER BY number, good.row"
+        )
 
 
-def _id(column: str) -> str:
+def _id_sql(column: str) -> str:
     if column in NUMERIC_ID_COLUMNS:
         return f"coalesce({column}_number::VARCHAR, {column}_text)"
     return column
-
-
-def _is_number(column: MappingColumn, statistics: RowStatistics) -> bool:
-    """Tell whether the user's cell is a number and nothing else, in every row of the plan."""
-    known = column.known or ""
-    return known in NUMERIC_ID_COLUMNS and not statistics.flags & (
-        CHANGED_ID[known] | TEXT_ID[known]
-    )
-
-
-def _user_cell_sql(place: int, column: MappingColumn, statistics: RowStatistics) -> str:
-    if _is_number(column, statistics):
-        return f"n_{column.known}::VARCHAR"
-    return verbatim_cell_sql(place, column)
-
-
-def _sorted_rows_sql(contents: PlanContents, layout: PlanLayout) -> str:
-    key_columns = contents.statistics.group_key_columns()
-    carried = [name for name in ("file", "line", "op", GUARD) if name not in layout.elsewhere]
-    for name in ID_COLUMNS:
-        if name not in layout.elsewhere:
-            number = name in NUMERIC_ID_COLUMNS
-            carried += [f"{name}_number", f"{name}_text"] if number else [name]
-    for place, column in enumerate(contents.columns):
-        if column.known in NUMERIC_ID_COLUMNS:
-            carried.append(f"n_{column.known}")
-        if not _is_number(column, contents.statistics):
-            carried.append(f"c{place}")
-    same_group = " AND ".join(
-        f"groups.{key_column} IS NOT DISTINCT FROM good.{key_column}" for key_column in key_columns
-    )
-    return (
-        f"SELECT good.row, number, first AS duplicate_of, "
-        f"{', '.join(f'good.{name}' for name in carried)} "
-        f"FROM good JOIN (SELECT number, {', '.join(key_columns)} FROM groups) AS groups "
-        f"ON {same_group} ORDER BY number, good.row"
-    )
 
 
 def unique_column_names(headers: Sequence[str]) -> list[str]:

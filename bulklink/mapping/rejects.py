@@ -68,7 +68,7 @@ class MappingFiles(msgspec.Struct, frozen=True):
             {column.known: column.headers[n] or column.known for column in columns if column.known}
             for n in range(len(prepared_inputs))
         )
-        names = tuple(prepared_input.source.name for prepared_input in prepared_inputs)
+        names = tuple(prepared_input.input.name for prepared_input in prepared_inputs)
         sheet_letters = tuple(
             _letters(prepared_input, n, columns) for n, prepared_input in enumerate(prepared_inputs)
         )

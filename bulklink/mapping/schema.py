@@ -68,6 +68,11 @@ class MappingOptions(msgspec.Struct, frozen=True):
         )
 
     @property
+    def default_values(self) -> dict[str, str]:
+        """Values of the empty cells of a column, without the spaces around them."""
+        return {column: value.strip() for column, value in self.defaults}
+
+    @property
     def required_columns(self) -> tuple[str, ...]:
         """Columns that a mapping must have, unless a default fills them."""
         ids = ("contact_id", "owner_id", "message_id")

@@ -140,8 +140,7 @@ def base_view_sql(
         line_offsets: for each file, the physical line of row 0, were there one.
         any_staged: whether the table has what an exact reader tells of a record.
     """
-    places = {column.known: place for place, column in enumerate(columns) if column.known}
-    defaults = {column: value.strip() for column, value in options.defaults}
+    places = _places(columns)
     file = "file" if len(line_offsets) > 1 else "0::USMALLINT"
     line = (
         f"rowid + 1 + {list(line_offsets)}[file + 1]"
@@ -155,21 +154,19 @@ def base_view_sql(
     parts = [
         f"rowid + 1 AS row, {file} AS file",
         *front,
-        _op(options, _filled_text("op", places, defaults)),
+        _op_columns_sql(options, _filled_text_sql("op", places, options)),
         *(f"c{place}" for place in range(len(columns))),
         *(
             expression
             for column in ID_COLUMNS
             for expression in _id_columns_sql(column, places.get(column))
         ),
-        *(f"{name_sql(name, options, columns)} AS {name}" for name in NAME_COLUMNS),
+        *(f"{_filled_text_sql(name, places, options)} AS {name}" for name in NAME_COLUMNS),
     ]
     only = _only_conditions_sql(options, columns)
     where = f" WHERE fault IS NOT NULL OR ({' AND '.join(only)})" if only else ""
-    ids = ", ".join(
-        part for column in ID_COLUMNS for part in _id_with_default_sql(column, options, defaults)
-    )
-    guard = f"{_guard(options, places, defaults)} AS {GUARD}"
+    ids = ", ".join(part for column in ID_COLUMNS for part in _id_with_default_sql(column, options))
+    guard = f"{_guard_sql(options, places)} AS {GUARD}"
     outer = f"SELECT *, {ids}, {guard} FROM (SELECT flags, {', '.join(parts)} FROM staged)"
     return f"CREATE VIEW base AS SELECT * FROM ({outer}){where}"
 
@@ -180,11 +177,12 @@ def has_guards(options: MappingOptions, columns: Sequence[MappingColumn]) -> boo
     return GUARD in options.active_columns and GUARD in known | dict(options.defaults).keys()
 
 
-def _guard(options: MappingOptions, places: Mapping[str, int], defaults: Mapping[str, str]) -> str:
-    """Build the guard of a row, NULL where it has none."""
+def _guard_sql(options: MappingOptions, places: Mapping[str, int]) -> str:
+    """Build the guard of a row, NULL if it has none."""
     cells = [f"guard(c{places[GUARD]})"] if GUARD in places else []
-    if defaults.get(GUARD) and GUARD in options.active_columns:
-        cells.append(literal(defaults[GUARD].lower()))
+    default = options.default_values.get(GUARD)
+    if default and GUARD in options.active_columns:
+        cells.append(literal(default.lower()))
     guard = f"coalesce({', '.join(cells)})" if cells else "NULL::VARCHAR"
     if options.op is not None or not cells:
         return guard
@@ -210,17 +208,19 @@ def _id_columns_sql(column: str, place: int | None) -> list[str]:
 
 def name_sql(name: str, options: MappingOptions, columns: Sequence[MappingColumn]) -> str:
     """Build the name that is sent, from the user's columns `c0`, `c1` and so on."""
-    places = {column.known: place for place, column in enumerate(columns) if column.known}
-    defaults = {column: value.strip() for column, value in options.defaults}
-    return _filled_text(name, places, defaults)
+    return _filled_text_sql(name, _places(columns), options)
 
 
-def _filled_text(column: str, places: Mapping[str, int], defaults: Mapping[str, str]) -> str:
-    place = places.get(column)
-    return filled_sql("NULL::VARCHAR" if place is None else f"c{place}", defaults.get(column))
+def _places(columns: Sequence[MappingColumn]) -> dict[str, int]:
+    return {column.known: place for place, column in enumerate(columns) if column.known}
 
 
-def _op(options: MappingOptions, stated_op: str) -> str:
+def _filled_text_sql(column: str, places: Mapping[str, int], options: MappingOptions) -> str:
+    cell = f"c{places[column]}" if column in places else "NULL::VARCHAR"
+    return filled_sql(cell, options.default_values.get(column))
+
+
+def _op_columns_sql(options: MappingOptions, stated_op: str) -> str:
     if options.op is not None:
         return f"{literal(options.op.value)} AS op, lower({stated_op}) AS stated_op"
     known = ", ".join(literal(op.value) for op in Op)
@@ -228,9 +228,7 @@ def _op(options: MappingOptions, stated_op: str) -> str:
     return f"{op} AS op, lower({stated_op}) AS stated_op"
 
 
-def _id_with_default_sql(
-    column: str, options: MappingOptions, defaults: Mapping[str, str]
-) -> list[str]:
+def _id_with_default_sql(column: str, options: MappingOptions) -> list[str]:
     """Fill one id by its default; the deal of an unlink is the user's own and no id here."""
     expressions = {
         column: (f"k_{column}", "{}"),
@@ -243,7 +241,7 @@ def _id_with_default_sql(
             f"{column}_text": (f"t_{column}", text),
         }
     columns = {name: expression for name, (expression, _) in expressions.items()}
-    default = defaults.get(column)
+    default = options.default_values.get(column)
     if default:
         columns = {
             name: f"CASE WHEN g_{column} = {MISSING} THEN {fill.format(literal(default))} "
@@ -290,7 +288,7 @@ def _place_of(header: str, columns: Sequence[MappingColumn]) -> int | None:
     return find_header([column.header for column in columns], header)
 
 
-def run_view_sql(
+def checked_rows_view_sql(
     options: MappingOptions, rounded_ids: Iterable[TrailingZeroCount], *, guards: bool
 ) -> str:
     """Build the view `checked_rows`: the first thing that is wrong with each row, and where.

@@ -66,10 +66,11 @@ def test_reading_ends_and_leaves_nothing_in_the_scratch_folder(tmp_path: Path) -
 
 
 def test_streams_of_a_check_end_too(desk: MappingPlanner) -> None:
-    checked = desk.check([desk.write(HEADER + "x,2,m,5,\n" * 5000)])
+    stop = PlanningStop()
+    checked = desk.check([desk.write(HEADER + "x,2,m,5,\n" * 5000)], stop=stop)
     faults = checked.faults()
     next(faults)
-    checked.interrupt()
+    stop.interrupt()
     with pytest.raises(InterruptedPlanningError):
         list(faults)
     with pytest.raises(InterruptedPlanningError):

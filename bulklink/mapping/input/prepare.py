@@ -91,11 +91,6 @@ class PreparedInput(msgspec.Struct, frozen=True):
     unclosed_quote: UnclosedQuote | None = None
     first_column: int | None = None
 
-    @property
-    def source(self) -> Source:
-        """The input as the user named it."""
-        return self.content.source
-
     def discard(self) -> None:
         """Remove what was written for this input alone."""
         self.content.discard()
