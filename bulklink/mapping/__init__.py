@@ -1,4 +1,4 @@
-"""Mappings: reading what users have, checking every row, sealing the plan."""
+"""Mappings: reading the user's files, checking every row, sealing the plan."""
 
 from bulklink.mapping.checked import CheckedMapping, check
 from bulklink.mapping.input.files import InputFormat, Source, find_sources

@@ -1,4 +1,4 @@
-"""What a sealed plan would change of emails that were fetched, as set operations."""
+"""Comparison of a sealed plan with fetched emails, by set operations."""
 # ruff: noqa: S608
 
 from __future__ import annotations
@@ -26,14 +26,21 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.interrupt import PlanningStop
 
+#: Deals, and contacts, that a comparison lists: those with the most changes.
 MAX_COMPARISON_ROWS = 20
-"""Deals, and contacts, that a comparison lists: those with the most to change."""
 _PARQUET = ".parquet"
 _DEAL_NAME = "from_deal_name"
 
 
 class DealChange(msgspec.Struct, frozen=True):
-    """How many emails leave a deal, and how many come to it; the name is None if not known."""
+    """Changes of one deal.
+
+    Args:
+        deal_id: id of the deal.
+        deal_name: its name; None if unknown.
+        leave: emails that leave it.
+        come: emails that are moved to it.
+    """
 
     deal_id: str
     deal_name: str | None
@@ -42,7 +49,14 @@ class DealChange(msgspec.Struct, frozen=True):
 
 
 class ContactChange(msgspec.Struct, frozen=True):
-    """How many emails of a contact change, are right already, and neither."""
+    """Changes of one contact.
+
+    Args:
+        contact_id: id of the contact.
+        change: emails that change.
+        right: emails that are as wanted already.
+        other: emails that are neither.
+    """
 
     contact_id: str
     change: int
@@ -53,20 +67,25 @@ class ContactChange(msgspec.Struct, frozen=True):
 class Comparison(msgspec.Struct, frozen=True):
     """What a plan would change; each message is counted once, from `moved` to `not_in_file`.
 
-    Attributes:
-        file: the emails that were fetched.
-        emails: how many those are.
-        moved: go from a deal to another; `linked` from no deal to one, `unlinked` off their deal.
-        right: are as wanted already.
-        already_linked: a link of what is on another deal, which Zoho refuses.
-        changed_since: are not on the deal that their guard names.
-        not_told: the file does not tell which deal they are on.
-        not_this_contacts: the file lists them under other contacts alone.
-        not_in_file: the file does not list them.
-        other_owner: of those that it lists, are in the mailbox of another user than planned.
-        from_deals: deals that emails leave; `to_deals` those that emails come to.
-        deals: those with the most emails that leave or come, of `deals_in_all`.
-        contacts: those with the most emails that change, of `contacts_in_all` in the plan.
+    Args:
+        file: the file of fetched emails, as the user named it.
+        emails: number of fetched emails.
+        moved: messages that go from one deal to another.
+        linked: messages that go from no deal to one.
+        unlinked: messages that leave their deal.
+        right: messages that are as wanted already.
+        already_linked: links of messages that are on another deal, which Zoho refuses.
+        changed_since: messages that are not on the deal that their guard names.
+        not_told: messages whose deal the file does not have.
+        not_this_contacts: messages that the file lists under other contacts only.
+        not_in_file: messages that the file does not list.
+        other_owner: listed messages that are in the mailbox of another user than planned.
+        from_deals: number of deals that emails leave.
+        to_deals: number of deals that emails are moved to.
+        deals: deals with the most emails that leave or come.
+        deals_in_all: number of deals that emails leave or are moved to.
+        contacts: contacts with the most emails that change.
+        contacts_in_all: number of contacts in the plan.
     """
 
     file: str
@@ -98,20 +117,20 @@ def compare(
     stop: PlanningStop,
     warn: Callable[[str], None],
 ) -> Comparison:
-    """Hold a sealed plan against emails that were fetched.
+    """Compare a sealed plan with fetched emails.
 
     Args:
         plan: the sealed plan.
-        fetched_file: the name of a file that `fetch` wrote, in any of its formats.
-        scratch: a folder for temporary files.
-        memory: what DuckDB holds in memory at most.
-        stop: ends the work from another thread.
-        warn: told of rows of the file that cannot be read.
+        fetched_file: name of a file that `fetch` wrote, in any of its formats.
+        scratch: folder for temporary files.
+        memory: DuckDB's memory limit, such as `512MB`.
+        stop: stops the work from another thread.
+        warn: called with a warning if rows of the file cannot be read.
 
     Raises:
-        BadFileError: if the file cannot be read, or is none of fetched emails.
-        UsageError: if its name tells no format.
-        InterruptedPlanningError: if `stop` ended it.
+        BadFileError: if the file cannot be read, or does not hold fetched emails.
+        UsageError: if its name does not tell its format.
+        InterruptedPlanningError: if `stop` stopped it.
     """
     with closing(Database(scratch / "spill", stop, memory=memory)) as database:
         if fetched_file.lower().endswith(_PARQUET):
@@ -133,7 +152,7 @@ def _fetched_parquet_sql(database: Database, name: str) -> str:
         ) from None
     for required in ("contact_id", "owner_id", "message_id", GUARD):
         if required not in columns:
-            _refuse(name, required, columns)
+            _refuse_without(required, name, columns)
     deal_name = _DEAL_NAME if _DEAL_NAME in columns else "NULL"
     return (
         f"(SELECT contact_id::VARCHAR AS contact_id, owner_id::VARCHAR AS owner_id, "
@@ -142,7 +161,7 @@ def _fetched_parquet_sql(database: Database, name: str) -> str:
     )
 
 
-def _refuse(name: str, column: str, columns: list[str]) -> None:
+def _refuse_without(column: str, name: str, columns: list[str]) -> None:
     raise BadFileError(
         f"There is no column {column}: these are no emails that fetch wrote.",
         where=name,
@@ -168,7 +187,7 @@ def _fetched_mapping_sql(
         mapping.seal(folder)
     columns = load_user_columns(folder / PLAN_FILE)
     if not any(column.known == GUARD for column in columns):
-        _refuse(name, GUARD, [column.header for column in columns])
+        _refuse_without(GUARD, name, [column.header for column in columns])
     names = [
         column.name
         for column in columns
@@ -207,7 +226,7 @@ _RESULTS = (
 _CHANGES = "('moved', 'linked', 'unlinked')"
 _STATEMENTS = (
     "CREATE TABLE fetched AS SELECT * FROM {fetched}",
-    # An email that two mailboxes hold stands there twice; the planned owner's own goes first.
+    # An email in two mailboxes is listed twice; the one of the planned owner takes precedence.
     "CREATE TABLE own AS SELECT contact_id, message_id, owner_id, any_value(present) AS present "
     "FROM fetched GROUP BY contact_id, message_id, owner_id",
     "CREATE TABLE listed AS SELECT contact_id, message_id, min(present) AS present "

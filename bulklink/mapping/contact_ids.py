@@ -1,4 +1,4 @@
-"""Which contacts are meant: ids as given, in lists, or in mappings; each once, in order."""
+"""Contact ids from arguments, lists and plans."""
 # ruff: noqa: S608
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ _MEMORY = "128MB"
 
 
 def parse_contact_id(text: str) -> str | None:
-    """Return the id in a cell, without what exports put around it; None if there is none."""
+    """Return the id in a cell, without what exports put around it; None if it has no id.
+
+    The macro `clean_id` of `load` does the same in SQL.
+    """
     bare = text.strip().removeprefix("'")
     quoted = _QUOTED.fullmatch(bare)
     bare = (quoted[1] if quoted else bare).strip().removeprefix("'").removeprefix("zcrm_").strip()
@@ -32,10 +35,10 @@ def parse_contact_id(text: str) -> str | None:
 
 
 def parse_contact_argument(text: str) -> str:
-    """Return the id that an argument is.
+    """Return the id in a command-line argument.
 
     Raises:
-        UsageError: if it is none.
+        UsageError: if it is not an id.
     """
     contact = parse_contact_id(text)
     if contact is None:
@@ -48,10 +51,14 @@ def parse_contact_argument(text: str) -> str:
 
 
 def read_contact_list(lines: Iterable[bytes], name: str) -> Iterator[str]:
-    """Yield the ids of a list, one a line; blank lines and a first line `contact_id` are no ids.
+    """Yield the ids of a list, one a line; skip blank lines and a first line `contact_id`.
+
+    Args:
+        lines: lines of the list.
+        name: the list as the user named it.
 
     Raises:
-        BadFileError: if a line holds no id.
+        BadFileError: if a line is not an id.
     """
     for number, line in enumerate(lines, 1):
         text = line.decode("utf-8-sig" if number == 1 else "utf-8", "replace").strip()
@@ -69,7 +76,7 @@ def read_contact_list(lines: Iterable[bytes], name: str) -> Iterator[str]:
 
 
 def load_plan_contacts(plan: Path) -> Iterator[tuple[int, str]]:
-    """Yield the contacts of a sealed plan, each with the first row that names it."""
+    """Yield the contacts of a sealed plan, each with the first row that has it."""
     with open_database(spill_folder(plan), memory=_MEMORY) as database:
         query = (
             "SELECT min(bulklink_row) AS row, bulklink_contact_id "
@@ -79,11 +86,14 @@ def load_plan_contacts(plan: Path) -> Iterator[tuple[int, str]]:
 
 
 def write_unique_contacts(contacts: Iterable[tuple[int, str]], path: Path) -> int:
-    """Write contacts to a file, one a line, each where it comes first; return how many.
+    """Write the different contacts to a file, one a line, by their lowest position.
 
     Args:
-        contacts: pairs of a place and a contact, in any order.
+        contacts: pairs of a position and a contact, in any order.
         path: the file.
+
+    Returns:
+        Number of contacts written.
     """
     with open_database(spill_folder(path), memory=_MEMORY) as database:
         database.execute("CREATE TABLE contacts (position BIGINT, contact_id VARCHAR)")

@@ -1,4 +1,4 @@
-"""The reasons for which a row is refused, and what each says to a person."""
+"""Fault codes of rows and their messages."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ CONFLICT = "conflict"
 UNKNOWN_DEAL = "unknown-deal"
 UNKNOWN_OWNER = "unknown-owner"
 
-#: How many of the other rows of a conflict are named.
+#: Other rows of a conflict that a message names.
 MAX_NAMED_ROWS = 20
-#: How much of a cell is shown in a message.
+#: Characters of a cell that a message shows.
 MAX_CELL_CHARS = 60
 
 _AS_TEXT = "export ids as text, not as numbers"
@@ -36,23 +36,23 @@ _ADVICE = {
 
 
 def advice_for_fault(reason: str) -> str:
-    """Return what a person can do about a reason; empty if nothing is known."""
+    """Return what the user can do about a fault code; empty if nothing is known."""
     return _ADVICE.get(reason, "")
 
 
 def quote_cell(raw: str) -> str:
-    """Shorten a cell so that it fits into a message."""
+    """Quote a cell for a message, shortened if it is long."""
     return repr(raw if len(raw) <= MAX_CELL_CHARS else raw[:MAX_CELL_CHARS] + "…")
 
 
 def explain_fault(reason: str, column: str | None, raw: str, known: str | None) -> str:
-    """Say in plain words what is wrong with one cell.
+    """Explain in plain words what is wrong with one cell.
 
     Args:
-        reason: one of the reasons of this module.
+        reason: fault code of this module.
         column: the user's header of the cell.
-        raw: the cell as it stands in the file.
-        known: the column's own name, such as `contact_id`.
+        raw: the cell as in the file.
+        known: bulklink's name of the column, such as `contact_id`.
     """
     if reason == MISSING_VALUE:
         return f"{column or known} is empty"
@@ -74,12 +74,12 @@ def explain_fault(reason: str, column: str | None, raw: str, known: str | None) 
 
 
 def conflict_message_sql(row: str, others: str, count: str) -> str:
-    """Build what names the other rows that want something else of the same message, in SQL.
+    """Build the message of a conflict: it names the other rows of the same message.
 
     Args:
-        row: the row itself.
-        others: the first rows that want something of the message, it may be among them.
-        count: how many want something of it in all.
+        row: SQL of the row number.
+        others: SQL of the list of the first rows of the message, perhaps with the row itself.
+        count: SQL of the number of all rows of the message.
     """
     named_rows = f"list_filter({others}, lambda other: other <> {row})[1:{MAX_NAMED_ROWS}]"
     more = f"({count} - 1 - len({named_rows}))"

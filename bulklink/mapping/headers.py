@@ -1,4 +1,4 @@
-"""Which header of a mapping carries which column, over all its files."""
+"""Mapping headers matched to columns, over all files."""
 
 from __future__ import annotations
 
@@ -28,19 +28,22 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.input.prepare import FileHeaders
 
-_SHOWN_HEADERS = 10
-_SHOWN = 60
-#: How like a name must be to be named, and to be named beside a nearer one.
-_LIKE, _AS_LIKE = 0.5, 0.75
-_NAMED = 3
+_MAX_HEADERS = 10
+_MAX_HEADER_CHARS = 60
+#: Similarity at which the nearest name is suggested, and at which several are.
+_SIMILAR, _VERY_SIMILAR = 0.5, 0.75
+_MAX_SUGGESTIONS = 3
 
 
 class MappingColumn(msgspec.Struct, frozen=True):
     """One column of the user's, in the order of the mapping.
 
-    `known` is bulklink's name for it, or None where it is the user's own; `places` says for each
-    file at which place its records carry it, `headers` under which header. One that is not
-    `included` is looked at by `only` and gets into no file.
+    Args:
+        header: its header in the first file that has it.
+        known: bulklink's name for the column; None if it is the user's own.
+        places: for each file the index of its cell; None if the file does not have it.
+        headers: for each file its header; None if the file does not have it.
+        included: whether it is written to files; if not, only `only` reads it.
     """
 
     header: str
@@ -50,15 +53,15 @@ class MappingColumn(msgspec.Struct, frozen=True):
     included: bool = True
 
 
-_BY_SIMPLE = {normalize_header(column): column for column in KNOWN_COLUMNS}
+_COLUMN_BY_HEADER = {normalize_header(column): column for column in KNOWN_COLUMNS}
 
 
 def check_mapping_options(options: MappingOptions) -> None:
-    """Refuse options about columns that there are not.
+    """Raise UsageError for options that name unknown columns or invalid values.
 
     Raises:
-        UsageError: for an unknown column, one that is named twice, a default that is no id, or
-            what is no delimiter or encoding.
+        UsageError: for a column that is unknown or named twice, a default that is not an id, or
+            an invalid delimiter or encoding.
     """
     parse_encoding(options.encoding)
     if options.delimiter is not None:
@@ -77,11 +80,11 @@ def check_mapping_options(options: MappingOptions) -> None:
 def _check_columns(option: str, columns: list[str]) -> None:
     for column, times in Counter(columns).items():
         if column not in KNOWN_COLUMNS:
-            near = _closest_names(column, KNOWN_COLUMNS)
+            closest = _closest_names(column, KNOWN_COLUMNS)
             raise UsageError(
                 f"There is no column {column!r}.",
                 where=option,
-                advice=(f"The nearest is {near[0]}. " if near else "")
+                advice=(f"The nearest is {closest[0]}. " if closest else "")
                 + f"The columns are {', '.join(KNOWN_COLUMNS)}.",
             )
         if times > 1:
@@ -93,19 +96,19 @@ def _check_columns(option: str, columns: list[str]) -> None:
 def find_columns(
     files: Sequence[FileHeaders], options: MappingOptions
 ) -> tuple[MappingColumn, ...]:
-    """Find the columns of a mapping and where each file carries them.
+    """Find the columns of a mapping and their position in each file.
 
     Args:
         files: the headers of each file, in order.
-        options: what the user said about columns.
+        options: options for reading the mapping.
 
     Returns:
-        The columns, each once, in the order in which they first appear, with those behind them
-        that are not kept. Columns that bulklink wrote itself are left out, and those that are
-        neither kept nor looked at.
+        The columns, each once, in the order in which they first appear, followed by those that
+        only `only` reads. Columns that bulklink wrote itself and columns that are not kept are
+        left out.
 
     Raises:
-        BadFileError: if a column is missing or stands twice, or an option names no header.
+        BadFileError: if a column is missing or repeated, or an option names an unknown header.
     """
     check_mapping_options(options)
     _check_renames(files, options)
@@ -114,35 +117,33 @@ def find_columns(
         for place, key in enumerate(_keys(file, options)):
             if key is not None:
                 occurrences_by_key.setdefault(key, []).append((number, place))
-    return _drop_unkept(
+    return _select_columns(
         [_column(key, occurrences, files) for key, occurrences in occurrences_by_key.items()],
         options,
     )
 
 
-def _drop_unkept(
+def _select_columns(
     columns: Sequence[MappingColumn], options: MappingOptions
 ) -> tuple[MappingColumn, ...]:
-    """Leave out what `keep` does not name; the rest of it that `only` needs goes to the end."""
+    """Drop what `keep` does not name; of that, columns that `only` reads go to the end."""
     if options.keep is None:
         return tuple(columns)
     headers = [column.header for column in columns]
-    kept_headers = {name for value in options.keep for name in _headers_named_by(value, headers)}
+    included = {name for value in options.keep for name in _headers_named_by(value, headers)}
     filter_indexes = {
-        position
-        for header, _ in options.only
-        if (position := find_header(headers, header)) is not None
+        index for header, _ in options.only if (index := find_header(headers, header)) is not None
     }
-    behind = [
+    filter_columns = [
         msgspec.structs.replace(column, included=False)
-        for place, column in enumerate(columns)
-        if column.known is None and column.header not in kept_headers and place in filter_indexes
+        for index, column in enumerate(columns)
+        if column.known is None and column.header not in included and index in filter_indexes
     ]
-    return (*(c for c in columns if c.known is not None or c.header in kept_headers), *behind)
+    return (*(c for c in columns if c.known is not None or c.header in included), *filter_columns)
 
 
 def _headers_named_by(value: str, headers: Sequence[str]) -> list[str]:
-    """Return the headers that one value of `keep` names: one, several parted by commas, none."""
+    """Return the headers that one value of `keep` names: one, several with commas, or none."""
     if not value.strip():
         return []
     for names in ([value], [name for name in value.split(",") if name.strip()]):
@@ -157,8 +158,8 @@ def _headers_named_by(value: str, headers: Sequence[str]) -> list[str]:
 
 
 def _matching_headers(name: str, headers: Sequence[str]) -> list[str]:
-    same = [header for header in headers if header == name]
-    return same or [
+    exact = [header for header in headers if header == name]
+    return exact or [
         header for header in headers if normalize_header(header) == normalize_header(name)
     ]
 
@@ -177,7 +178,10 @@ def _column(
 
 
 def _keys(file: FileHeaders, options: MappingOptions) -> list[tuple[str, str, int] | None]:
-    """Say for each header what it is: a known column, the user's nth of that name, or ours."""
+    """Return a key for each header: its known column, or the user's nth header of that name.
+
+    The key of a column that bulklink wrote itself is None.
+    """
     known_columns = _known_places(file, options)
     counts: Counter[str] = Counter()
     keys: list[tuple[str, str, int] | None] = []
@@ -201,7 +205,7 @@ def _known_places(file: FileHeaders, options: MappingOptions) -> dict[int, str]:
     }
     places = {place: column for column, place in renamed.items()}
     for place, header in enumerate(file.headers):
-        column = _BY_SIMPLE.get(normalize_header(header))
+        column = _COLUMN_BY_HEADER.get(normalize_header(header))
         if column in options.active_columns and column not in renamed and place not in places:
             if column in places.values():
                 _refuse_two(file, column)
@@ -211,10 +215,10 @@ def _known_places(file: FileHeaders, options: MappingOptions) -> dict[int, str]:
 
 
 def find_header(headers: Sequence[str], name: str, where: str = "--only") -> int | None:
-    """Find a header as it is written, or else without case, spaces and underscores.
+    """Return the index of a header: an exact match, or else a normalized one.
 
     Raises:
-        BadFileError: if several headers are meant.
+        BadFileError: if several headers match.
     """
     indexes = [place for place, header in enumerate(headers) if header == name] or [
         place
@@ -248,7 +252,11 @@ def _check_renames(files: Sequence[FileHeaders], options: MappingOptions) -> Non
 
 
 def _refuse_two(file: FileHeaders, column: str) -> NoReturn:
-    both = [header for header in file.headers if _BY_SIMPLE.get(normalize_header(header)) == column]
+    both = [
+        header
+        for header in file.headers
+        if _COLUMN_BY_HEADER.get(normalize_header(header)) == column
+    ]
     raise BadFileError(
         f"Several headers are the column {column}: " + ", ".join(map(repr, both)) + ".",
         where=file.name,
@@ -272,38 +280,43 @@ def _check_required(file: FileHeaders, present: set[str], options: MappingOption
 
 def _missing_advice(column: str, headers: Sequence[str]) -> str:
     if len(headers) == 1 and not normalize_header(headers[0]).isalnum():
-        return (
-            f"The header is one cell: {headers[0][:_SHOWN]!r}. Say with --delimiter what parts it."
-        )
-    near = suggest_headers(column, headers)
-    if near.startswith("The nearest"):
-        near += f" If it is meant, give --column {column}=HEADER."
+        cell = headers[0][:_MAX_HEADER_CHARS]
+        return f"The header is one cell: {cell!r}. Say with --delimiter what parts it."
+    advice = suggest_headers(column, headers)
+    if advice.startswith("The nearest"):
+        advice += f" If it is meant, give --column {column}=HEADER."
     if column == "op":
-        return near + " Or name one operation for all rows."
-    return near
+        return advice + " Or name one operation for all rows."
+    return advice
 
 
 def suggest_headers(name: str, headers: Iterable[str]) -> str:
-    """Name the headers that are most like the one that was looked for."""
-    known = [header for header in dict.fromkeys(headers) if header.strip()]
-    close = _closest_names(name, known)
-    if close:
-        quoted_matches = ", ".join(repr(header[:_SHOWN]) for header in close)
+    """Suggest the headers that are most similar to the one that is missing."""
+    candidates = [header for header in dict.fromkeys(headers) if header.strip()]
+    closest = _closest_names(name, candidates)
+    if closest:
+        quoted_matches = ", ".join(repr(header[:_MAX_HEADER_CHARS]) for header in closest)
         return (
             f"The nearest headers are {quoted_matches}."
-            if close[1:]
+            if closest[1:]
             else f"The nearest header is {quoted_matches}."
         )
-    quoted_names = ", ".join(repr(header[:_SHOWN]) for header in known[:_SHOWN_HEADERS])
-    more = ", …" if len(known) > _SHOWN_HEADERS else ""
+    quoted_names = ", ".join(
+        repr(header[:_MAX_HEADER_CHARS]) for header in candidates[:_MAX_HEADERS]
+    )
+    more = ", …" if len(candidates) > _MAX_HEADERS else ""
     return f"The headers are {quoted_names}{more}." if quoted_names else "It has no headers."
 
 
 def _closest_names(target: str, names: Iterable[str]) -> list[str]:
-    """Return the nearest of some names, and those that are about as near."""
-    known: dict[str, str] = {}
+    """Return the most similar of some names: all that are very similar, or the best one."""
+    by_normalized: dict[str, str] = {}
     for name in names:
-        known.setdefault(normalize_header(name), name)
-    near = difflib.get_close_matches(normalize_header(target), known, n=_NAMED, cutoff=_AS_LIKE)
-    near = near or difflib.get_close_matches(normalize_header(target), known, n=1, cutoff=_LIKE)
-    return [known[name] for name in near]
+        by_normalized.setdefault(normalize_header(name), name)
+    for count, cutoff in ((_MAX_SUGGESTIONS, _VERY_SIMILAR), (1, _SIMILAR)):
+        matches = difflib.get_close_matches(
+            normalize_header(target), by_normalized, n=count, cutoff=cutoff
+        )
+        if matches:
+            return [by_normalized[name] for name in matches]
+    return []

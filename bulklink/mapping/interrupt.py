@@ -1,4 +1,4 @@
-"""A handle on planning from another thread: it ends it, and sees how far it is."""
+"""Stop token and progress of planning, shared between threads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def interrupted_planning_error() -> InterruptedPlanningError:
-    """Say that planning was ended."""
+    """Build the error of a planning run that was stopped."""
     return InterruptedPlanningError(
         "Planning was interrupted; nothing was sent.",
         where="planning",
@@ -23,9 +23,12 @@ def interrupted_planning_error() -> InterruptedPlanningError:
 
 
 class PlanningStage(msgspec.Struct, frozen=True):
-    """What planning does now, and the part of that which is done; None where it cannot be told.
+    """Current stage of planning and the share of it that is done.
 
-    `size` is how many bytes are read in it; None where it reads no file from end to end.
+    Args:
+        name: what is being done, in words for the user.
+        share: done part of the stage, from 0 to 1; None if unknown.
+        size: bytes that the stage reads; None if it reads no file from end to end.
     """
 
     name: str
@@ -34,10 +37,10 @@ class PlanningStage(msgspec.Struct, frozen=True):
 
 
 class PlanningStop:
-    """Ends the planning that it was given to, and tells how far it is, from any thread.
+    """Stop token of a planning run; also reports its progress. Thread-safe.
 
-    DuckDB does not look at signals while a query runs outside the main thread, and Python loops
-    look at none but their own: both are reached through this.
+    Signals reach neither a DuckDB query outside the main thread nor a Python loop in a thread;
+    this stops both.
     """
 
     __slots__ = (
@@ -62,22 +65,22 @@ class PlanningStop:
     def begin_stage(
         self, stage: str, size: int | None = None, *, single_query: bool = False
     ) -> None:
-        """Tell what is done from now on.
+        """Start a stage.
 
         Args:
-            stage: what that is, as a person reads it.
-            size: bytes of the file that it reads from end to end, if it does.
-            single_query: whether it is one query; of several, no share of all can be told.
+            stage: what is being done, in words for the user.
+            size: bytes of the file that it reads from end to end, if any.
+            single_query: whether it is one query; the share of several is unknown.
         """
         self._name, self._size, self._single_query, self._position = stage, size, single_query, 0
 
     def report_position(self, position: int) -> None:
-        """Tell how many bytes of its file the stage has read."""
+        """Report how many bytes of its file the stage has read."""
         self._position = position
 
     @property
     def stage(self) -> PlanningStage | None:
-        """What is done now; None where nothing has begun."""
+        """Current stage; None before the first one."""
         name, size = self._name, self._size
         if not name:
             return None
@@ -88,21 +91,21 @@ class PlanningStop:
         return PlanningStage(name, None if share is None else min(share, 1.0), size)
 
     def _query_share(self) -> float | None:
-        """Return how far the running query is, as DuckDB guesses it."""
+        """Return the done share of the running query, as DuckDB estimates it."""
         with self._lock:
             percentages = [connection.query_progress() for connection in self._connections]
-        most = max(percentages, default=-1.0)
-        return most / 100 if most >= 0 else None
+        percentage = max(percentages, default=-1.0)
+        return percentage / 100 if percentage >= 0 else None
 
     def interrupt(self) -> None:
-        """End the running query and every step after it; the work raises."""
+        """Interrupt the running query and every later step; the work raises."""
         self._interrupted.set()
         with self._lock:
             for connection in self._connections:
                 connection.interrupt()
 
     def check(self) -> None:
-        """Raise if the end is wanted.
+        """Raise if planning is to stop.
 
         Raises:
             InterruptedPlanningError: after `interrupt` was called.
@@ -111,11 +114,11 @@ class PlanningStop:
             raise interrupted_planning_error()
 
     def add_connection(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Let `interrupt` reach the queries of this connection."""
+        """Register a connection whose queries `interrupt` interrupts."""
         with self._lock:
             self._connections.add(connection)
 
     def remove_connection(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Let a connection go before it is closed."""
+        """Forget a connection before it is closed."""
         with self._lock:
             self._connections.discard(connection)

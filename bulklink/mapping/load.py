@@ -1,15 +1,14 @@
-"""Loading of input files into one table, with flags for each row. SQL.
+"""SQL that loads input files into the table `staged`, with flags for each row.
 
-0 says of a row that its record is whole, that each id is a good one just as it stands in the file,
-and that each name has nothing around it. Nearly all rows of most mappings are so, and each pass
-tells by this one comparison that a row needs no further look.
+The rowid of a row + 1 is its number over all files: a new table that is filled in insertion order
+has no gaps. Each id is examined here, once, and the result is stored in the column `flags`:
 
-From the lowest bit: a grade of three bits for each id, then single bits.
+- from the lowest bit, a grade of three bits for each id, then single bits;
+- 0 if the record is whole, each id is good just as it is in the file, and each name has no spaces
+  around it. Most rows of most mappings are so, and each later pass skips them by this comparison.
 
-Its rowid + 1 is the row number over all files: a fresh table that is filled in insertion order
-has no gaps. Each id is looked at here, once, and what was found is noted in `flags`. An id that a
-number of 64 bits writes in the same way, digit for digit, is kept as that number (`n_…`), a third
-of its size; the user's cell (`c…`) is kept where it says something else.
+An id that a 64-bit number writes in the same way, digit for digit, is stored as that number
+(`n_…`), a third of its size; the user's cell (`c…`) is then stored only if it differs.
 """
 
 # ruff: noqa: S608
@@ -42,29 +41,29 @@ if TYPE_CHECKING:
     from bulklink.mapping.input.prepare import CsvInput
     from bulklink.mapping.schema import MappingOptions
 
-#: What a cell of an id column is found to be; FILLED comes in when defaults are applied.
+#: Grades of the cell of an id column; DEFAULTED is added when defaults are applied.
 GOOD, MISSING, BAD, ROUNDED, TRAILING_ZEROS, DEFAULTED = range(6)
 
 _GRADE_BITS = 3
 _SINGLE = _GRADE_BITS * len(ID_COLUMNS)
 
-#: The id, as it is sent, is not what stands in the user's cell.
+#: The id that is sent differs from the user's cell.
 CHANGED_ID = {column: 1 << _SINGLE + place for place, column in enumerate(ID_COLUMNS)}
-#: The id is no number that 64 bits write in the same way.
+#: The id is not a number that 64 bits write in the same way.
 TEXT_ID = {column: 1 << _SINGLE + 4 + place for place, column in enumerate(NUMERIC_ID_COLUMNS)}
-#: The name, as it is sent, is not what stands in the user's cell: there may be none.
+#: The name that is sent differs from the user's cell, or is missing.
 CHANGED_NAME = {column: 1 << _SINGLE + 7 + place for place, column in enumerate(NAME_COLUMNS)}
-#: The record is broken, or its operation must be looked at.
+#: The record is broken, or its operation must be checked.
 NEEDS_CHECK = 1 << _SINGLE + 9
 
 
 def grade_bits(column: str, grade: int) -> int:
-    """Return the bits that give an id a grade."""
+    """Return a grade shifted to the bits of its id."""
     return grade << _GRADE_BITS * ID_COLUMNS.index(column)
 
 
 def id_grade_sql(column: str) -> str:
-    """Build what reads the grade of an id from `flags`."""
+    """Build the expression of the grade of an id."""
     return f"(flags >> {_GRADE_BITS * ID_COLUMNS.index(column)} & {(1 << _GRADE_BITS) - 1})"
 
 
@@ -75,7 +74,7 @@ SPREADSHEET_NUMBER = r"[+-]?[0-9]+([.,][0-9]*([eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)
 
 
 def macro_statements() -> list[str]:
-    """Build the statements that make them."""
+    """Build the statements that create the macros that clean cells."""
     restored_sql = "cell"
     for kind in (FLOAT_CELL, OTHER_CELL):
         restored_sql = f"replace({restored_sql}, {literal(ESCAPE_CHAR + kind)}, '')"
@@ -87,23 +86,23 @@ def macro_statements() -> list[str]:
         f"CREATE MACRO unescaped(cell) AS "
         f"CASE WHEN contains(cell, {literal(ESCAPE_CHAR)}) THEN {restored_sql} ELSE cell END",
         f"CREATE MACRO trim_spaces(cell) AS trim(cell, {literal(_SPACE)})",
-        # Few cells have something to trim, and trimming looks at every character.
+        # Few cells need trimming, and trimming looks at every character.
         "CREATE MACRO is_trimmed(cell) AS "
         "cell BETWEEN '!' AND '~' AND cell[-1] BETWEEN '!' AND '~'",
         "CREATE MACRO trimmed(cell) AS "
         "CASE WHEN is_trimmed(cell) THEN cell ELSE trim_spaces(cell) END",
         "CREATE MACRO number(id) AS "
         "CASE WHEN TRY_CAST(id AS UBIGINT)::VARCHAR = id THEN TRY_CAST(id AS UBIGINT) END",
-        f"CREATE MACRO clean_id(cell) AS {_unwrap_sql()}",
+        f"CREATE MACRO clean_id(cell) AS {_clean_id_sql()}",
         f"CREATE MACRO unclean_id_grade(cell, id, allowed) AS {_unclean_id_grade_sql()}",
         f"CREATE MACRO guard(cell) AS nullif(array_to_string(list_transform(string_split(cell, "
-        f"{literal(GUARD_SEPARATOR)}), lambda one: lower(clean_id(one))),"
+        f"{literal(GUARD_SEPARATOR)}), lambda part: lower(clean_id(part))),"
         f" {literal(GUARD_SEPARATOR)}), '')",
     ]
 
 
-def _unwrap_sql() -> str:
-    """Strip what stands around an id: spaces, an apostrophe, `="…"`, Zoho's prefix."""
+def _clean_id_sql() -> str:
+    """Build what strips an id of spaces, an apostrophe, `="…"` and Zoho's prefix."""
     inside = "trim_spaces(regexp_replace(trim_spaces(cell), '^''', ''))"
     inside = f"""regexp_replace({inside}, '^="(.*)"$', '\\1', 's')"""
     inside = f"trim_spaces(regexp_replace(trim_spaces({inside}), '^''', ''))"
@@ -112,7 +111,7 @@ def _unwrap_sql() -> str:
 
 
 def _unclean_id_grade_sql() -> str:
-    """Grade a cell that is not simply an id as it stands."""
+    """Build the grade of a cell that is not an id just as it is."""
     return (
         f"CASE WHEN id IS NULL OR id = '' THEN {MISSING} "
         f"WHEN starts_with(cell, {literal(ESCAPE_CHAR + FLOAT_CELL)}) THEN {ROUNDED} "
@@ -123,27 +122,27 @@ def _unclean_id_grade_sql() -> str:
 
 
 def filled_sql(cell: str, default: str | None) -> str:
-    """Build a text without what stands around it, or else its default; NULL if it is empty."""
+    """Build a trimmed text, or its default if it is empty; NULL without one."""
     text = f"nullif(trimmed({cell}), '')"
     return f"coalesce({text}, {literal(default)})" if default else text
 
 
 def is_plain_id_sql(column: str) -> str:
-    """Build what says that a cell is an id as it stands."""
+    """Build the condition that a cell is an id just as it is."""
     return f"p_{column}" if column == "message_id" else f"(p_{column} IS NOT NULL)"
 
 
 def user_cell_sql(cell: str, *, staged: bool) -> str:
-    """Build the cell as it stands in the user's file."""
+    """Build the cell as it is in the user's file."""
     return f"unescaped({cell})" if staged else cell
 
 
 def flags_sql(cells: Mapping[str, str], options: MappingOptions, *, staged: bool) -> Iterator[str]:
-    """Build the parts of which the flags of a row are the sum.
+    """Build the parts that add up to the flags of a row.
 
     Args:
-        cells: the cells of the columns that there are.
-        options: how the mapping is to be read.
+        cells: SQL of the cells by known column.
+        options: options for reading the mapping.
         staged: whether the cells are those of a staging file.
     """
     if staged:
@@ -152,7 +151,7 @@ def flags_sql(cells: Mapping[str, str], options: MappingOptions, *, staged: bool
     op = filled_sql(
         user_cell_sql(cells.get("op", "NULL::VARCHAR"), staged=staged), defaults.get("op")
     )
-    yield f"CASE WHEN {_op_is_known(op, options)} THEN 0 ELSE {NEEDS_CHECK} END"
+    yield f"CASE WHEN {_is_wanted_op_sql(op, options)} THEN 0 ELSE {NEEDS_CHECK} END"
     for column in ID_COLUMNS:
         if column in cells:
             yield _id_flags_sql(column, cells[column], staged=staged)
@@ -163,17 +162,17 @@ def flags_sql(cells: Mapping[str, str], options: MappingOptions, *, staged: bool
             yield _name_flag_sql(column, user_cell_sql(cells[column], staged=staged))
 
 
-def _op_is_known(stated_op: str, options: MappingOptions) -> str:
-    """Say whether a row names an operation that is wanted, or none where none is needed."""
+def _is_wanted_op_sql(stated_op: str, options: MappingOptions) -> str:
+    """Build the condition that a row names a wanted operation, or none if none is needed."""
     ops = list(Op) if options.op is None else [options.op]
     among = f"lower({stated_op}) IN ({', '.join(literal(op.value) for op in ops)})"
     return f"coalesce({among}, {'false' if options.op is None else 'true'})"
 
 
 def _id_flags_sql(column: str, cell: str, *, staged: bool) -> str:
-    """Mark one cell; numbers of 16 and more digits that end in zeros are suspected.
+    """Build the flags of one cell; numbers of 16 or more digits that end in zeros are suspect.
 
-    CASE looks only at the rows that come to it, AND at all of them.
+    CASE evaluates a branch only for the rows that reach it, AND evaluates both sides for all.
     """
     matches = f"regexp_full_match(k_{column}, '{id_pattern(column)}')"
     odd = f"unclean_id_grade({cell}, k_{column}, {matches})"
@@ -193,7 +192,7 @@ def _id_flags_sql(column: str, cell: str, *, staged: bool) -> str:
 
 
 def _may_be_rounded_sql(column: str) -> str:
-    """Pass over nearly all numbers that cannot be rounded; one of 19 digits ends in four zeros."""
+    """Exclude nearly all numbers that cannot be rounded; one of 19 digits ends in four zeros."""
     number = f"p_{column}"
     return (
         f"{number} % 10 = 0 AND {number} >= {10**15} "
@@ -212,9 +211,9 @@ def _name_flag_sql(column: str, cell: str) -> str:
     return f"CASE WHEN is_trimmed({cell}) THEN 0 ELSE {odd} END"
 
 
-#: What only an exact reader tells of a record; not there where DuckDB reads all files itself.
+#: Columns that only an exact reader fills; missing if DuckDB reads all files itself.
 _EXACT_READER_COLUMNS = ("line BIGINT", "fault VARCHAR", "message VARCHAR", "raw VARCHAR")
-#: An escaped character takes two, and the front of a line holds little.
+#: An escaped character takes two, and the leading columns of a line are short.
 _LINE_BYTES = 3 * MAX_RECORD_BYTES
 
 
@@ -280,7 +279,7 @@ class StagedTable:
     def _insert_sql(self, csv_input: CsvInput, number: int) -> str:
         """Build the INSERT; each value that several columns need is a layer of its own."""
         columns = self.columns
-        cells = {column.known: _cell(column, number) for column in columns if column.known}
+        cells = {column.known: _cell_sql(column, number) for column in columns if column.known}
         ids = {column: cells[column] for column in ID_COLUMNS if column in cells}
         values = {
             f"c{place}": _stored_cell_sql(column, number, csv_input)
@@ -293,46 +292,46 @@ class StagedTable:
         if csv_input.staged:
             values |= {"line": "line::BIGINT", "fault": "unescaped(reason)"}
             values |= {column: f"unescaped({column})" for column in ("message", "raw")}
-        source = _reader(csv_input)
-        for layer in (_plain, _cleaned_id_sql, _number):
+        source = _read_csv_sql(csv_input)
+        for layer in (_plain_id_sql, _cleaned_id_sql, _id_number_sql):
             parts = ", ".join(layer(column, cell, csv_input) for column, cell in ids.items())
             source = f"(SELECT *, {parts} FROM {source})" if parts else source
         selected = f"SELECT {', '.join(values.values())} FROM {source}"
         return f"INSERT INTO staged ({', '.join(values)}) {selected}"
 
 
-def _plain(column: str, cell: str, _csv_input: CsvInput) -> str:
-    """See whether a cell is an id as it stands; a cast is cheaper than a regular expression."""
+def _plain_id_sql(column: str, cell: str, _csv_input: CsvInput) -> str:
+    """Build the test for a plain id; a cast is cheaper than a regular expression."""
     if column == "message_id":
         return f"coalesce(regexp_full_match({cell}, '{id_pattern(column)}'), false) AS p_{column}"
     return f"number({cell}) AS p_{column}"
 
 
 def _cleaned_id_sql(column: str, cell: str, csv_input: CsvInput) -> str:
-    users = user_cell_sql(cell, staged=csv_input.staged)
-    return f"CASE WHEN NOT {is_plain_id_sql(column)} THEN clean_id({users}) END AS k_{column}"
+    user_cell = user_cell_sql(cell, staged=csv_input.staged)
+    return f"CASE WHEN NOT {is_plain_id_sql(column)} THEN clean_id({user_cell}) END AS k_{column}"
 
 
-def _number(column: str, _cell: str, _csv_input: CsvInput) -> str:
+def _id_number_sql(column: str, _cell: str, _csv_input: CsvInput) -> str:
     expression = "NULL" if column == "message_id" else f"coalesce(p_{column}, number(k_{column}))"
     return f"{expression} AS n_{column}"
 
 
-def _cell(column: MappingColumn, number: int) -> str:
+def _cell_sql(column: MappingColumn, number: int) -> str:
     place = column.places[number]
     return "NULL::VARCHAR" if place is None else f"f{place}"
 
 
 def _stored_cell_sql(column: MappingColumn, number: int, csv_input: CsvInput) -> str:
-    """Keep the user's cell, unless it is the number and nothing else."""
-    cell = user_cell_sql(_cell(column, number), staged=csv_input.staged)
+    """Build the user's cell; NULL if it is a number, which has a column of its own."""
+    cell = user_cell_sql(_cell_sql(column, number), staged=csv_input.staged)
     if column.known in NUMERIC_ID_COLUMNS:
         return f"CASE WHEN NOT {is_plain_id_sql(column.known)} THEN {cell} END"
     return cell
 
 
-def _reader(csv_input: CsvInput) -> str:
-    """Read a file as text alone, without DuckDB guessing anything."""
+def _read_csv_sql(csv_input: CsvInput) -> str:
+    """Build the call that reads a file as text, with nothing left for DuckDB to detect."""
     cells = [f"f{place}" for place in range(csv_input.cells)]
     names = [*LEADING_COLUMNS, *cells] if csv_input.staged else cells
     types = ", ".join(f"'{name}': 'VARCHAR'" for name in names)

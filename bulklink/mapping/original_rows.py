@@ -1,4 +1,4 @@
-"""The user's own rows as they stood in the mapping, from what a run keeps of them."""
+"""The user's rows, read back from the plan and rejects.csv."""
 # ruff: noqa: S608
 
 from __future__ import annotations
@@ -21,14 +21,20 @@ if TYPE_CHECKING:
 
 _MEMORY = "256MB"
 _ROW = "bulklink_row"
-#: `bulklink_raw` has a whole record, each byte of it written with four characters at most.
-_LONGEST_CELL = 4 * MAX_RECORD_BYTES
+#: `bulklink_raw` holds a whole record, each byte of it written with four characters at most.
+_MAX_CELL_CHARS = 4 * MAX_RECORD_BYTES
 
 Cells: TypeAlias = "tuple[str | None, ...]"
 
 
 class UserColumn(msgspec.Struct, frozen=True):
-    """A column of the user's: its header, its name in the plan, what bulklink knows it as."""
+    """A column of the user's.
+
+    Args:
+        header: its header.
+        name: its name in the plan.
+        known: bulklink's name for it; None if it is the user's own.
+    """
 
     header: str
     name: str
@@ -36,13 +42,18 @@ class UserColumn(msgspec.Struct, frozen=True):
 
 
 class MappingRow(NamedTuple):
-    """A row of the mapping, by its number."""
+    """A row of the mapping.
+
+    Args:
+        row: row number, from 1.
+        cells: its cells; None for a missing one.
+    """
 
     row: int
     cells: Cells
 
 
-#: What is left of a mapping whose columns were dropped, under the names that make it one again.
+#: Columns of a redacted plan, under headers that make it a mapping again.
 FALLBACK_COLUMNS = tuple(
     UserColumn(name, f"bulklink_{name}", name) for name in ("op", *ID_COLUMNS, GUARD)
 )
@@ -52,7 +63,7 @@ def load_user_columns(plan: Path) -> tuple[UserColumn, ...]:
     """Return the user's columns that a sealed plan holds, in the order of the mapping.
 
     Raises:
-        RunDirError: if there is no plan, or it says nothing of its columns.
+        RunDirError: if there is no plan, or it has no layout.
     """
     if not plan.is_file():
         raise RunDirError(
@@ -76,10 +87,10 @@ def stream_mapping_rows(
     Args:
         plan: the sealed plan; a missing one has no rows.
         rejects: the refused rows; a missing file has none.
-        columns: which of the columns of `load_user_columns`, or `FALLBACK_COLUMNS`.
-        spill: where data goes that does not fit into memory; removed again.
-        is_refused: tells of a row that the plan does not have whether it is of this run; a person
-            may have written others into `rejects`.
+        columns: columns from `load_user_columns`, or `FALLBACK_COLUMNS`.
+        spill: folder for data beyond the memory limit.
+        is_refused: returns whether the run refused a row; the user may have written other rows
+            into `rejects`.
     """
     refused_iterator = (
         mapping_row
@@ -116,17 +127,17 @@ def _stream_planned_rows(
 
 
 def stream_refused_rows(rejects: Path, columns: Sequence[UserColumn]) -> Iterator[MappingRow]:
-    """Stream the rows that were refused before the plan was sealed, which are in order.
+    """Stream the rows that were refused before the plan was sealed, in row order.
 
-    Those that were refused after the look-ups stand behind them, and in the plan.
+    Rows that were refused after the look-ups follow them in the file, and are in the plan.
 
     Args:
         rejects: the refused rows; a missing file has none.
-        columns: which of its columns.
+        columns: the columns to read.
     """
     if not rejects.is_file():
         return
-    csv.field_size_limit(_LONGEST_CELL)
+    csv.field_size_limit(_MAX_CELL_CHARS)
     with rejects.open(encoding="utf-8", errors="replace", newline="") as file:
         records = csv.reader(file)
         header = next(records, [])
@@ -136,7 +147,7 @@ def stream_refused_rows(rejects: Path, columns: Sequence[UserColumn]) -> Iterato
         last = 0
         for cells in records:
             if len(cells) != len(header) or not cells[number].isdecimal():
-                continue  # a person has changed it
+                continue  # changed by the user
             row = int(cells[number])
             if row > last:
                 last = row
@@ -144,7 +155,7 @@ def stream_refused_rows(rejects: Path, columns: Sequence[UserColumn]) -> Iterato
 
 
 def _column_indexes(header: list[str], names: list[str]) -> list[int | None]:
-    """Say where the columns stand: headers may repeat, and a person may have moved them."""
+    """Return the index of each column: headers may repeat, and the user may have moved them."""
     used: set[int] = set()
     places: list[int | None] = []
     for name in names:
@@ -157,7 +168,14 @@ def _column_indexes(header: list[str], names: list[str]) -> list[int | None]:
 
 
 class PlannedIds(NamedTuple):
-    """What a ledger must say of a planned row, if it says anything."""
+    """Ids of a planned row, to compare with its lines in the ledger.
+
+    Args:
+        row: row number in the mapping, from 1.
+        contact_id: id of its contact.
+        message_id: id of its email.
+        duplicate_of: earlier row that says the same; None if there is none.
+    """
 
     row: int
     contact_id: str
@@ -170,7 +188,7 @@ def stream_planned_ids(plan: Path, spill: Path) -> Iterator[PlannedIds]:
 
     Args:
         plan: the sealed plan.
-        spill: where data goes that does not fit into memory; removed again.
+        spill: folder for data beyond the memory limit.
     """
     columns = ", ".join(f"bulklink_{name}" for name in PlannedIds._fields)
     with open_database(spill, memory=_MEMORY) as database:

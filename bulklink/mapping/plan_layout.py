@@ -1,8 +1,7 @@
-"""Where each of bulklink's columns of a sealed plan is to be found.
+"""Columns of plan.parquet, including those that are not written but derived.
 
-A column of ours that says of every row the same, or just what a column of the user's says, is not
-written: the file names where it is found. Who reads a plan asks `plan_relation` and sees all
-    columns.
+A column of bulklink's that has one value in every row, or that equals a column of the user's, is
+not written: the metadata of the file has its source. `plan_relation` restores all columns.
 """
 # ruff: noqa: S608
 
@@ -30,16 +29,18 @@ OWN_COLUMNS = (
     *("group", "duplicate_of"),
     GUARD,
 )
-#: Half of DuckDB's own size, which makes a plan hardly dearer to write: who streams it
-#: holds two groups, and a million rows take no more memory to send than a hundred thousand.
+#: Half of DuckDB's default, at hardly any cost of writing: a reader holds two row groups, so that
+#: a million rows take no more memory to send than a hundred thousand.
 ROW_GROUP_ROWS = 61_440
 
 
 class VirtualColumn(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What stands for a column that is not written.
+    """Source of a plan column that is not written to the file; one of its fields is set.
 
-    It is the plan's column `same_as`, or the number of the row and `rows_before` more, or in every
-    row `value`.
+    Args:
+        same_as: column of the plan that it equals.
+        rows_before: number to add to the row number.
+        value: value of every row; NULL if no field is set.
     """
 
     same_as: str | None = None
@@ -47,7 +48,7 @@ class VirtualColumn(msgspec.Struct, frozen=True, omit_defaults=True):
     value: str | None = None
 
     def sql(self) -> str:
-        """Build the column."""
+        """Build the expression of the column."""
         if self.same_as is not None:
             return identifier(self.same_as)
         if self.rows_before is not None:
@@ -56,11 +57,12 @@ class VirtualColumn(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PlanLayout(msgspec.Struct, frozen=True):
-    """What the columns of a sealed plan are.
+    """Columns of a sealed plan, kept in the metadata of its file.
 
-    `headers` are the user's, in the order of the mapping and as they stand there, `known` is for
-    each the column that it is for bulklink; `elsewhere` has the columns of ours that are not
-    written.
+    Args:
+        headers: the user's headers, as in the mapping and in its order.
+        known: bulklink's name for each of these columns; None if it is the user's own.
+        elsewhere: bulklink's columns that are not written, by name.
     """
 
     headers: tuple[str, ...]
@@ -78,12 +80,12 @@ def load_layout(database: Database, plan: Path) -> PlanLayout:
     """Read the layout of a sealed plan.
 
     Raises:
-        RunDirError: if the file says nothing of it.
+        RunDirError: if the file has no layout.
     """
     query = f"SELECT key, value FROM parquet_kv_metadata({literal(str(plan))})"
     try:
         metadata = {bytes(key).decode(): bytes(value) for key, value in database.rows(query)}
-    except duckdb.InvalidInputException:  # no Parquet, or cut off
+    except duckdb.InvalidInputException:  # not Parquet, or truncated
         metadata = {}
     if not metadata.keys() >= set(PlanLayout.__struct_fields__):
         raise RunDirError(
@@ -96,7 +98,7 @@ def load_layout(database: Database, plan: Path) -> PlanLayout:
 
 
 def plan_relation(database: Database, plan: Path) -> str:
-    """Build the relation of a sealed plan: all columns of ours in order, then the user's."""
+    """Build the SQL relation of a sealed plan: bulklink's columns in order, then the user's."""
     virtual_columns = load_layout(database, plan).elsewhere
     columns = [
         f"{virtual_columns[name].sql() if name in virtual_columns else OWN_PREFIX + name} AS"

@@ -1,4 +1,4 @@
-"""Reading a sealed plan: streaming it, finding rows, dropping the user's columns."""
+"""Reader of a sealed plan; search for an email; redaction."""
 
 # ruff: noqa: S608
 
@@ -26,11 +26,21 @@ if TYPE_CHECKING:
 
 _MEMORY = "128MB"
 _LOOK_UP_MEMORY = "256MB"
-_MESSAGE = ("row", "op", "contact_id", "owner_id", "message_id", "deal_id", "owner_name")
+_MESSAGE_COLUMNS = ("row", "op", "contact_id", "owner_id", "message_id", "deal_id", "owner_name")
 
 
 class UnknownRow(msgspec.Struct, frozen=True):
-    """A row that is refused because its deal or owner was not found; `code` says which."""
+    """A row that is refused after the look-ups because its deal or owner does not exist.
+
+    Args:
+        row: row number in the mapping, from 1.
+        op: operation of the row.
+        contact_id: id of its contact.
+        owner_id: id of the owner of the mailbox.
+        message_id: id of its email.
+        deal_id: id of its deal.
+        code: fault code: `unknown-deal` or `unknown-owner`.
+    """
 
     row: int
     op: Op
@@ -45,9 +55,9 @@ class SealedPlan:
     """A plan as it was sealed.
 
     Args:
-        path: its `plan.parquet`. Data that does not fit into memory goes to a folder beside it
-            and is removed again.
-        stop: ends the work from another thread.
+        path: its `plan.parquet`. Data beyond the memory limit spills to a folder next to it,
+            which is removed again.
+        stop: stops the work from another thread.
     """
 
     def __init__(self, path: Path, stop: PlanningStop | None = None) -> None:
@@ -59,19 +69,19 @@ class SealedPlan:
         self._stop = stop or PlanningStop()
 
     def chunks(self, names: Path | None = None) -> Iterator[list[Message]]:
-        """Stream the messages in the order in which they are sent, some two thousand at a time.
+        """Stream the messages in the order of sending, in chunks of about two thousand.
 
         Duplicates are left out, and so are rows that `names` refuses.
 
         Args:
-            names: what `write_names` wrote, if names were looked up.
+            names: file that `write_names` wrote, if names were looked up.
 
         Raises:
             LedgerError: if the plan is not in the order in which it was sealed, or `names`
                 belongs to another plan.
         """
         with self._open() as database:
-            order = _Order()
+            order = _OrderCheck()
             for batch in database.batches(self._messages(database, names)):
                 order.check(batch)
                 messages = [
@@ -83,17 +93,17 @@ class SealedPlan:
                     yield messages
 
     def deals_without_name(self) -> Iterator[str]:
-        """Stream the different deals of links and relinks that name none, sorted."""
+        """Stream the different deals of links and relinks without a name, sorted."""
         return self._stream_unnamed("deal_id", "deal_name")
 
     def count_deals_without_name(self) -> int:
-        """Count what `deals_without_name` streams."""
+        """Count the deals that `deals_without_name` streams."""
         with self._open(_LOOK_UP_MEMORY) as database:
             query = _unnamed_sql(plan_relation(database, self.path), "deal_id", "deal_name")
             return int(database.fetch_one(f"SELECT count(*) FROM ({query})")[0])
 
     def owners_without_name(self) -> Iterator[str]:
-        """Stream the different owners of links and relinks that name none, sorted."""
+        """Stream the different owners of links and relinks without a name, sorted."""
         return self._stream_unnamed("owner_id", "owner_name")
 
     def write_names(
@@ -102,27 +112,29 @@ class SealedPlan:
         owners: Iterable[tuple[str, str]],
         path: Path,
     ) -> int:
-        """Write the names that were found, one record a row of the plan, in its order.
+        """Write the names that were looked up, one record for each row of the plan, in its order.
 
         Args:
-            deals: pairs of a deal's id and its name; those that are not among them do not exist.
-            owners: pairs of an owner's id and name.
+            deals: pairs of a deal's id and name; a deal that is missing does not exist.
+            owners: pairs of an owner's id and name; an owner that is missing does not exist.
             path: the file to write.
 
         Returns:
-            How many messages are refused because their deal or owner was not found.
+            Number of messages that are refused because their deal or owner does not exist.
         """
         with self._open(_LOOK_UP_MEMORY) as database:
             for table, pairs in (("deals", deals), ("owners", owners)):
                 database.execute(f"CREATE TABLE {table} (id VARCHAR, name VARCHAR)")
                 database.insert_all(table, pairs)
-            write_parquet(database, _NAMED.format(plan=plan_relation(database, self.path)), path)
-            return int(database.fetch_one(_REFUSED.format(names=literal(str(path))))[0])
+            write_parquet(
+                database, _NAMES_SQL.format(plan=plan_relation(database, self.path)), path
+            )
+            return int(database.fetch_one(_REFUSED_COUNT_SQL.format(names=literal(str(path))))[0])
 
     def unknown_rows(self, names: Path) -> Iterator[UnknownRow]:
-        """Stream the messages whose deal or owner was not found, in the order of the plan."""
+        """Stream the messages whose deal or owner does not exist, in the order of the plan."""
         with self._open() as database:
-            order = _Order()
+            order = _OrderCheck()
             for batch in database.batches(self._messages(database, names)):
                 order.check(batch)
                 for row in batch:
@@ -141,8 +153,8 @@ class SealedPlan:
                 yield value
 
     def _messages(self, database: Database, names: Path | None) -> str:
-        """Select what `chunks` reads; nothing is filtered here, or positions would shift."""
-        columns = ", ".join(f"plan.bulklink_{name}" for name in _MESSAGE)
+        """Build the query of `chunks`, without a filter, which would shift the names."""
+        columns = ", ".join(f"plan.bulklink_{name}" for name in _MESSAGE_COLUMNS)
         plan = plan_relation(database, self.path)
         front = f"plan.bulklink_group, {'plan' if names is None else 'names'}.bulklink_row"
         if names is None:
@@ -161,7 +173,7 @@ class SealedPlan:
 
 
 def _unnamed_sql(plan: str, ident: str, name: str) -> str:
-    """Select the different ids of links and relinks that have no name."""
+    """Build the query of the different ids of links and relinks without a name."""
     return (
         f"SELECT DISTINCT bulklink_{ident} AS id FROM {plan} "
         f"WHERE bulklink_{name} IS NULL AND bulklink_op <> 'unlink' "
@@ -172,7 +184,7 @@ def _unnamed_sql(plan: str, ident: str, name: str) -> str:
 _GUARD = f"bulklink_{GUARD}"
 _OPS = {op.value: op for op in Op}
 
-_NAMED = f"""
+_NAMES_SQL = f"""
 SELECT bulklink_row, owners.name AS owner_name, deals.name AS deal_name,
     CASE WHEN plan.bulklink_op = 'unlink' THEN NULL
         WHEN plan.bulklink_deal_name IS NULL AND deals.name IS NULL THEN '{faults.UNKNOWN_DEAL}'
@@ -185,13 +197,13 @@ LEFT JOIN owners ON owners.id = plan.bulklink_owner_id AND plan.bulklink_owner_n
     AND plan.bulklink_op <> 'unlink'
 ORDER BY plan.bulklink_group, plan.bulklink_row
 """
-_REFUSED = """
+_REFUSED_COUNT_SQL = """
 SELECT count(*) FROM read_parquet({names}) WHERE refused IS NOT NULL AND NOT duplicate
 """
 
 
-class _Order:
-    """Sees to it that groups come in their order, each whole, and rows in theirs within."""
+class _OrderCheck:
+    """Check that groups come whole and in order, and the rows of each in order."""
 
     __slots__ = ("_last",)
 
@@ -208,10 +220,10 @@ class _Order:
                     advice="Make the plan again in a new run folder.",
                 )
             if record[0] == group:
-                sorted_so = record[1] > row and record[4] == contact and record[5] == owner
+                in_order = record[1] > row and record[4] == contact and record[5] == owner
             else:
-                sorted_so = record[0] > group and (record[4], record[5]) > (contact, owner)
-            if not sorted_so:
+                in_order = record[0] > group and (record[4], record[5]) > (contact, owner)
+            if not in_order:
                 raise LedgerError(
                     f"The sealed plan is out of order at row {record[2]}.",
                     where="plan.parquet",
@@ -222,7 +234,16 @@ class _Order:
 
 
 class PlannedRow(msgspec.Struct, frozen=True):
-    """A row of a plan that carries an email; `deal_id` is None for an unlink."""
+    """A row of a plan that carries an email.
+
+    Args:
+        row: row number in the mapping, from 1.
+        op: operation of the row.
+        contact_id: id of its contact.
+        owner_id: id of the owner of the mailbox.
+        deal_id: id of its deal; None for an unlink.
+        duplicate_of: earlier row that says the same; None if there is none.
+    """
 
     row: int
     op: Op
@@ -258,7 +279,7 @@ def forget_columns(plan: Path) -> None:
     """Replace a sealed plan by one without the user's columns and without names.
 
     Raises:
-        RunDirError: if it is no plan, or cannot be written.
+        RunDirError: if it is not a plan, or cannot be written.
     """
     columns = ", ".join(
         f"NULL::VARCHAR AS {OWN_PREFIX}{name}" if name in NAME_COLUMNS else OWN_PREFIX + name

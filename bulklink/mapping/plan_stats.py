@@ -1,4 +1,4 @@
-"""How many groups a plan has and how many calls they need."""
+"""Sizes of a plan, for forecasting calls and look-ups."""
 # ruff: noqa: S608
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ SELECT count(*) FROM (
     WHERE {ident}_name IS NULL AND NOT repeated AND op <> 'unlink'
 )
 """
-#: The same where no row names its owner: the groups know them all.
-_OWNERS = "SELECT count(DISTINCT owner_id) FROM groups WHERE links + relinks > 0"
+#: Owners without a name if no row names its owner: the groups have them all.
+_ALL_OWNERS = "SELECT count(DISTINCT owner_id) FROM groups WHERE links + relinks > 0"
 _LINK_SIZES = """
 SELECT links + relinks AS size, count(*) FROM groups WHERE links + relinks > 0
 GROUP BY size ORDER BY size
@@ -65,21 +65,22 @@ ORDER BY number, row
 
 
 class PlanStats(msgspec.Struct, frozen=True):
-    """The size of a plan's messages, as far as calls and look-ups depend on it.
+    """Sizes of a plan, as far as calls and look-ups depend on them.
 
-    Attributes:
+    Args:
         groups: pairs of a contact and an owner.
-        links: messages to link; unlinks and relinks likewise.
-        pages_of_unlinks: pages to read at least so that every message is seen that is unlinked or
-            relinked.
-        pages_of_all: the same for every message.
-        deals_without_name: different deals of links and relinks that name none; owners likewise.
-        link_sizes: pairs of a number of messages to link in one group, and of such groups.
-        contact_link_sizes: the same where all owners of a contact are one group.
+        links: messages to link.
+        unlinks: messages to unlink.
+        relinks: messages to relink.
+        pages_of_unlinks: pages to read at least to see every message that is unlinked or relinked.
+        pages_of_all: pages to read at least to see every message.
+        deals_without_name: different deals of links and relinks without a name.
+        owners_without_name: different owners of links and relinks without a name.
+        link_sizes: pairs of a number of messages to link in one group and of such groups.
+        contact_link_sizes: the same if all owners of a contact are one group.
         unlink_sizes: number of ids to unlink in one group, their length, number of such groups.
-        mixed_unlinks: streams the lengths of the ids of every group that `unlink_sizes` leaves
-            out, because its ids differ in length and some are long; works until the check is
-            closed.
+        mixed_unlinks: streams the lengths of the ids of every group that `unlink_sizes` omits,
+            because its ids differ in length and some are long; works until the mapping is closed.
     """
 
     groups: int
@@ -99,7 +100,7 @@ class PlanStats(msgspec.Struct, frozen=True):
         """Count the link calls that the groups need.
 
         Args:
-            batch_size: most emails a call.
+            batch_size: emails of a call at most.
             by_contact: whether several owners of a contact share a call.
         """
         sizes = self.contact_link_sizes if by_contact else self.link_sizes
@@ -109,16 +110,17 @@ class PlanStats(msgspec.Struct, frozen=True):
         """Count the unlink calls that the groups need.
 
         Args:
-            pack: says how many calls ids of these lengths need.
+            pack: returns the number of calls that ids of these lengths need.
         """
-        same = sum(pack([length] * size) * times for size, length, times in self.unlink_sizes)
-        return same + sum(map(pack, self.mixed_unlinks()))
+        uniform = sum(pack([length] * size) * times for size, length, times in self.unlink_sizes)
+        return uniform + sum(map(pack, self.mixed_unlinks()))
 
 
 def group_tables_sql(op: Op | None, statistics: RowStatistics) -> list[str]:
-    """Build the statements that make `groups`: contacts and owners, numbered as they are sent.
+    """Build the statements that create `groups`: contacts and owners, numbered in sending order.
 
-    A table that is filled in their order numbers them; a window would do it with one thread.
+    The rowid of a table that is filled in order numbers them; a window function would do it with
+    one thread.
     """
     key_columns = statistics.group_key_columns()
     ids = [
@@ -135,7 +137,7 @@ def group_tables_sql(op: Op | None, statistics: RowStatistics) -> list[str]:
     return [
         f"CREATE TABLE sizes AS SELECT {', '.join(key_columns)}, {ids[0]} AS contact_id, "
         f"{ids[1]} AS owner_id,"
-        f" {', '.join(f'{_count(length, op)} AS {length.value}s' for length in Op)}, "
+        f" {', '.join(f'{_count_sql(counted, op)} AS {counted.value}s' for counted in Op)}, "
         f"{lengths[0]} AS shortest, {lengths[1]} AS longest "
         f"FROM good WHERE NOT repeated GROUP BY {', '.join(key_columns)} ORDER BY contact_id,"
         " owner_id",
@@ -143,8 +145,8 @@ def group_tables_sql(op: Op | None, statistics: RowStatistics) -> list[str]:
     ]
 
 
-def _count(counted_op: Op, op: Op | None) -> str:
-    """Count the rows of one operation; where all have the same there is less to look at."""
+def _count_sql(counted_op: Op, op: Op | None) -> str:
+    """Build the count of the rows of one operation; cheaper if all rows have the same."""
     if op is None:
         return f"count(*) FILTER (op = '{counted_op.value}')"
     return "count(*)" if op is counted_op else "0::BIGINT"
@@ -156,13 +158,13 @@ def measure_plan(
     columns: Sequence[MappingColumn],
     statistics: RowStatistics,
 ) -> PlanStats:
-    """Measure the plan in a database in which the rows are checked and grouped."""
+    """Measure a plan whose rows are checked and grouped in the database."""
     groups, links, unlinks, relinks = map(int, database.fetch_one(_TOTALS))
     pages_of_unlinks, pages_of_all = map(int, database.fetch_one(_PAGES))
     known = {column.known for column in columns}
     deals, owners = (
         int(database.fetch_one(query)[0]) if query else 0
-        for query in _nameless(known, options, statistics)
+        for query in _nameless_queries(known, options, statistics)
     )
     return PlanStats(
         groups=groups,
@@ -178,25 +180,26 @@ def measure_plan(
             (size, times) for size, times in database.rows(_CONTACT_LINK_SIZES)
         ),
         unlink_sizes=tuple((n, length, times) for n, length, times in database.rows(_UNLINK_SIZES)),
-        mixed_unlinks=lambda: _grouped(database.rows(_MIXED_UNLINKS)),
+        mixed_unlinks=lambda: _lengths_by_group(database.rows(_MIXED_UNLINKS)),
     )
 
 
-def _nameless(
+def _nameless_queries(
     known: Collection[str | None], options: MappingOptions, statistics: RowStatistics
 ) -> Iterator[str | None]:
-    """Build what counts deals and owners without a name; None where each row has one."""
-    defaults = {column for column, value in options.defaults if value.strip()}
+    """Yield the query that counts deals without a name, then owners; None if all have one."""
     for ident, name in (("deal", "deal_name"), ("owner", "owner_name")):
-        if name in defaults or (name in known and not statistics.flags & CHANGED_NAME[name]):
+        if options.default_values.get(name) or (
+            name in known and not statistics.flags & CHANGED_NAME[name]
+        ):
             yield None
         elif ident == "owner" and name not in known:
-            yield _OWNERS
+            yield _ALL_OWNERS
         else:
             yield _NAMELESS.format(ident=ident)
 
 
-def _grouped(rows: Iterable[tuple[int, int]]) -> Iterator[list[int]]:
+def _lengths_by_group(rows: Iterable[tuple[int, int]]) -> Iterator[list[int]]:
     number, lengths = 0, list[int]()
     for group, length in rows:
         if group != number and lengths:

@@ -1,4 +1,4 @@
-"""Writing a sealed plan, and its digest."""
+"""Writer of plan.parquet; digest of a plan."""
 
 # ruff: noqa: S608
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from bulklink.mapping.validate import RowStatistics
 
 PLAN_FILE = "plan.parquet"
-#: Columns with few different values are written as those; to look for more in the others costs
-#: a sixth of sealing and saves no room.
+#: Columns with few different values are written as a dictionary; looking for more values in the
+#: others takes a sixth of the time of sealing and saves no space.
 MAX_DICTIONARY_VALUES = 2000
 
 
@@ -170,10 +170,10 @@ def _id_sql(column: str) -> str:
 
 
 def unique_column_names(headers: Sequence[str]) -> list[str]:
-    """Name columns after their headers so that no two are alike without regard to case.
+    """Name columns after their headers, unique without regard to case.
 
     Args:
-        headers: the user's headers; they may be empty or repeat.
+        headers: the user's headers, which may be empty or repeated.
     """
     taken: set[str] = set()
     names = []
@@ -192,12 +192,11 @@ def digest(inputs: Iterable[InputFile], settings: Mapping[str, object]) -> str:
     """Compute a plan's digest.
 
     Args:
-        inputs: the files of the mapping; their contents count, their names do not.
-        settings: the options that a plan depends on; values that JSON can hold.
+        inputs: files of the mapping; their contents count, their names do not.
+        settings: options that the plan depends on, as JSON values.
 
     Returns:
-        A SHA-256 in hexadecimal: the same for the same contents and settings, wherever and
-        whenever the plan is made.
+        A SHA-256 in hexadecimal, the same for the same contents and settings.
     """
     payload = {"inputs": [file.sha256 for file in inputs], "settings": dict(settings)}
     return hashlib.sha256(msgspec.json.encode(payload, order="deterministic")).hexdigest()

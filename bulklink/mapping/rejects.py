@@ -1,4 +1,4 @@
-"""Refused rows: on the screen, in the ledger and in rejects.csv."""
+"""Refused rows: for the screen, the ledger and rejects.csv."""
 
 # ruff: noqa: S608
 
@@ -33,9 +33,9 @@ REJECTS_FILE = "rejects.csv"
 REJECT_COLUMNS = tuple(
     f"bulklink_{name}" for name in ("file", "row", "line", "column", "reason", "raw")
 )
-#: Rows of the mapping that are looked through at a time.
-_SLICE = 100_000
-_PART_BYTES = 1 << 20
+#: Rows of the mapping in one query, if there are conflicts.
+_SLICE_ROWS = 100_000
+_COPY_BYTES = 1 << 20
 
 DUPLICATES_SQL = (
     "SELECT row, op, contact_id, owner_id, message_id, deal_id, first FROM good WHERE repeated "
@@ -44,9 +44,15 @@ DUPLICATES_SQL = (
 
 
 class MappingFiles(msgspec.Struct, frozen=True):
-    """What the numbers of files and columns in the database stand for.
+    """Names, line offsets and headers of the files, by file number.
 
-    The line of a row is the row and its file's shift, unless it is `any_staged` by an exact reader.
+    Args:
+        names: the files as the user named them.
+        line_offsets: physical line of a row minus its number; not used for records of an exact
+            reader, which know their line.
+        any_staged: whether an exact reader read any of the files.
+        headers: the user's header of each known column.
+        sheet_letters: letters of each known column; empty if the file is not a sheet.
     """
 
     names: tuple[str, ...]
@@ -59,7 +65,7 @@ class MappingFiles(msgspec.Struct, frozen=True):
     def from_inputs(
         cls, prepared_inputs: Sequence[PreparedInput], columns: Sequence[MappingColumn]
     ) -> MappingFiles:
-        """Name the files of a mapping and their headers."""
+        """Collect the names and headers of loaded files."""
         line_offsets, rows_before = [], 0
         for prepared_input in prepared_inputs:
             line_offsets.append(prepared_input.csv_input.skip_lines - rows_before)
@@ -76,11 +82,11 @@ class MappingFiles(msgspec.Struct, frozen=True):
         return cls(names, tuple(line_offsets), any_staged, headers, sheet_letters)
 
     def user_header(self, file: int, known: str | None) -> str | None:
-        """Name a column as its file does."""
+        """Return the header of a known column in its file."""
         return self.headers[file].get(known, known) if known else None
 
     def to_fault(self, record: Sequence[Any]) -> RowFault:
-        """Turn a row of `refused_rows_sql` into a fault."""
+        """Convert a row of `refused_rows_sql` to a fault."""
         row, file, line, known, reason, raw, message = record[:7]
         return RowFault(
             row=row,
@@ -94,13 +100,13 @@ class MappingFiles(msgspec.Struct, frozen=True):
         )
 
     def _cell_name(self, file: int, line: int, known: str | None) -> str | None:
-        """Name a column as its file does, and in a sheet the cell."""
+        """Return the header of a known column in its file, and in a sheet the cell."""
         letters = self.sheet_letters[file].get(known or "")
         column = self.user_header(file, known)
         return f"{column} in cell {letters}{line}" if letters else column
 
     def to_refused_row(self, record: Sequence[Any]) -> RefusedRow:
-        """Turn a row of `refused_rows_sql` into what the ledger keeps of it."""
+        """Convert a row of `refused_rows_sql` to the values that the ledger keeps of it."""
         fault = self.to_fault(record)
         op, contact_id, owner_id, message_id, deal_id = record[7:]
         return RefusedRow(
@@ -115,7 +121,7 @@ class MappingFiles(msgspec.Struct, frozen=True):
         )
 
     def rejects_columns_sql(self) -> str:
-        """Build what `rejects.csv` says of a refused row, behind the user's columns."""
+        """Build the values of bulklink's columns of `rejects.csv`."""
         names = ", ".join(map(literal, self.names))
         column = "fault_column"
         for known in self.headers[0]:
@@ -128,7 +134,7 @@ class MappingFiles(msgspec.Struct, frozen=True):
 def _letters(
     prepared_input: PreparedInput, file: int, columns: Sequence[MappingColumn]
 ) -> dict[str, str]:
-    """Name the columns of a sheet by letters; of another file there are none."""
+    """Return the letters of the known columns of a sheet; empty for another file."""
     if prepared_input.first_column is None:
         return {}
     places = [(column.known, column.places[file]) for column in columns]
@@ -140,27 +146,27 @@ def _letters(
 def stream_refused(
     database: Database, columns: Sequence[MappingColumn]
 ) -> Iterator[list[tuple[Any, ...]]]:
-    """Stream the refused rows in order."""
+    """Stream the refused rows in order, in batches of database rows."""
     for first, last in _slices(database):
         yield from database.batches(refused_rows_sql(columns, first, last))
 
 
 def _slices(database: Database) -> Iterator[tuple[int, int]]:
-    """Part the rows of the mapping where there are conflicts.
+    """Yield ranges of rows: the whole mapping, or slices of it if there are conflicts.
 
-    Those of a large mapping, each with the rows that it names, cannot be joined and sorted all at
-    once.
+    The conflicts of a large mapping, each with the rows that it names, are too many to be joined
+    and sorted at once.
     """
     rows, conflicts = database.fetch_one(
         "SELECT (SELECT count(*) FROM staged), (SELECT count(*) FROM conflicts)"
     )
-    step = _SLICE if conflicts else max(1, rows)
+    step = _SLICE_ROWS if conflicts else max(1, rows)
     for first in range(1, rows + 1, step):
         yield first, first + step - 1
 
 
 def refused_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) -> str:
-    """Select the refused rows from row `first_rows` to `last`, in order."""
+    """Build the query of the refused rows from row `first` to `last`, in order."""
     ids = [
         f"CASE WHEN fault_column IS DISTINCT FROM '{column}' AND {column}_grade IN "
         f"({GOOD}, {TRAILING_ZEROS}, {DEFAULTED}) THEN {column} END AS {column}"
@@ -171,9 +177,9 @@ def refused_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) ->
 
 
 def _faulty_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) -> str:
-    """Select what is known of these refused rows.
+    """Build the query of all columns of these refused rows.
 
-    In two halves, so that the many rows that nothing is wrong with are passed over early.
+    It has two halves, so that the many good rows are skipped early.
     """
     within = f"row BETWEEN {first} AND {last}"
     message = faults.conflict_message_sql("row", "named", "rows")
@@ -181,7 +187,7 @@ def _faulty_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) ->
         f"SELECT row AS conflict_row, {message} AS conflict_message FROM conflicts WHERE {within}"
     )
     return (
-        f"SELECT * REPLACE ({_raw_cell(columns)} AS raw) FROM checked_rows "
+        f"SELECT * REPLACE ({_raw_cell_sql(columns)} AS raw) FROM checked_rows "
         f"WHERE (flags <> 0 OR {GUARD} IS NOT NULL) AND reason IS NOT NULL AND {within} "
         f"UNION ALL SELECT checked_rows.* REPLACE ({literal(faults.CONFLICT)} AS reason, "
         "conflict_message AS raw, conflict_message AS message) "
@@ -190,13 +196,13 @@ def _faulty_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) ->
 
 
 def verbatim_cell_sql(place: int, column: MappingColumn) -> str:
-    """Build the user's own cell again: of an id it is kept where it is no number alone."""
+    """Build the user's cell as in the file; a plain number is stored in a column of its own."""
     if column.known in NUMERIC_ID_COLUMNS:
         return f"coalesce(c{place}, n_{column.known}::VARCHAR)"
     return f"c{place}"
 
 
-def _raw_cell(columns: Sequence[MappingColumn]) -> str:
+def _raw_cell_sql(columns: Sequence[MappingColumn]) -> str:
     cells = [
         f"WHEN fault_column = '{column.known}' THEN {verbatim_cell_sql(place, column)}"
         for place, column in enumerate(columns)
@@ -212,19 +218,19 @@ def write_rejects(
     columns: Sequence[MappingColumn],
     files: MappingFiles,
 ) -> None:
-    """Write the refused rows as a mapping that can be mended and fed again.
+    """Write the refused rows as a mapping that can be fixed and used.
 
     Args:
-        database: where they are.
-        folder: where the file is to be.
-        scratch: where parts of it may be written.
+        database: holds the rows.
+        folder: folder of the file.
+        scratch: folder for temporary files.
         columns: the user's columns.
-        files: the files of the mapping.
+        files: files of the mapping.
     """
-    users = [
+    user_columns = [
         f"nullif({verbatim_cell_sql(place, column)}, '')" for place, column in enumerate(columns)
     ]
-    selected = ", ".join([*users, files.rejects_columns_sql()])
+    selected = ", ".join([*user_columns, files.rejects_columns_sql()])
     with atomic_replace(folder / REJECTS_FILE) as temporary, temporary.open("ab") as file:
         header = io.StringIO(newline="")
         csv.writer(header).writerow([*(column.header for column in columns), *REJECT_COLUMNS])
@@ -238,28 +244,28 @@ def write_rejects(
                 "ESCAPE '\"', NULLSTR '', NEW_LINE '\\r\\n')"
             )
             with part.open("rb") as part_file:
-                shutil.copyfileobj(part_file, file, _PART_BYTES)
+                shutil.copyfileobj(part_file, file, _COPY_BYTES)
             part.unlink()
 
 
-#: Columns of the query before the user's own, which come behind all of bulklink's.
-_FRONT = ("file", "row", "line", "refused", "deal_id", "owner_id")
+#: Columns of `_unknown_rows` before those of the plan.
+_LEADING_COLUMNS = ("file", "row", "line", "refused", "deal_id", "owner_id")
 
 
 def append_unknown_rows(plan: Path, names: Path, rejects: Path) -> int:
-    """Add rows whose deal or owner was not found to `rejects.csv`, which may not be there yet.
+    """Append the rows whose deal or owner does not exist to `rejects.csv`.
 
     Args:
         plan: the sealed plan.
-        names: what was looked up for it.
-        rejects: the file to add to.
+        names: names that were looked up for it.
+        rejects: the file, created if needed.
 
     Returns:
-        How many rows were added.
+        Number of rows appended.
     """
     with open_database(spill_folder(plan), memory="128MB") as database:
         added = 0
-        for row in _refused(database, plan, names):
+        for row in _unknown_rows(database, plan, names):
             if not added and not rejects.exists():
                 _append(rejects, [*load_layout(database, plan).headers, *REJECT_COLUMNS])
             _append(rejects, row)
@@ -268,14 +274,19 @@ def append_unknown_rows(plan: Path, names: Path, rejects: Path) -> int:
 
 
 class ForeignDeals(msgspec.Struct, frozen=True):
-    """Rows that link an email to a deal of another contact: how many, and the first few."""
+    """Rows that link an email to a deal of another contact.
+
+    Args:
+        rows: number of such rows.
+        first_rows: row numbers of the first few.
+    """
 
     rows: int
     first_rows: tuple[int, ...]
 
 
 def find_foreign_deals(plan: Path, contacts: Iterable[tuple[str, str]]) -> ForeignDeals:
-    """Find rows whose deal is another contact's; contact roles are not seen.
+    """Find rows whose deal belongs to another contact; contact roles are not considered.
 
     Args:
         plan: the sealed plan.
@@ -284,11 +295,13 @@ def find_foreign_deals(plan: Path, contacts: Iterable[tuple[str, str]]) -> Forei
     with open_database(spill_folder(plan), memory="256MB") as database:
         database.execute("CREATE TABLE contacts (id VARCHAR, contact_id VARCHAR)")
         database.insert_all("contacts", contacts)
-        count, first_rows = database.fetch_one(_FOREIGN.format(plan=plan_relation(database, plan)))
+        count, first_rows = database.fetch_one(
+            _FOREIGN_DEALS_SQL.format(plan=plan_relation(database, plan))
+        )
     return ForeignDeals(int(count), tuple(first_rows or ()))
 
 
-_FOREIGN = """
+_FOREIGN_DEALS_SQL = """
 SELECT count(*), min(bulklink_row, 3) FROM {plan} AS plan
 JOIN contacts ON contacts.id = plan.bulklink_deal_id
 WHERE contacts.contact_id <> plan.bulklink_contact_id AND bulklink_op <> 'unlink'
@@ -302,7 +315,7 @@ def _append(rejects: Path, row: Iterable[Any]) -> None:
         csv.writer(stream).writerow(row)
 
 
-def _refused(database: Database, plan: Path, names: Path) -> Iterator[tuple[Any, ...]]:
+def _unknown_rows(database: Database, plan: Path, names: Path) -> Iterator[tuple[Any, ...]]:
     query = (
         "SELECT bulklink_file, plan.bulklink_row, bulklink_line, refused, bulklink_deal_id, "
         f"bulklink_owner_id, plan.* FROM {plan_relation(database, plan)} AS plan "
@@ -310,8 +323,8 @@ def _refused(database: Database, plan: Path, names: Path) -> Iterator[tuple[Any,
         "WHERE refused IS NOT NULL AND bulklink_duplicate_of IS NULL"
     )
     for values in database.rows(query):
-        file, row, line, reason, deal_id, owner_id = values[: len(_FRONT)]
-        deal = reason == faults.UNKNOWN_DEAL
-        column, raw = ("deal_id", deal_id) if deal else ("owner_id", owner_id)
-        user_cells = values[len(_FRONT) + len(OWN_COLUMNS) :]
+        file, row, line, reason, deal_id, owner_id = values[: len(_LEADING_COLUMNS)]
+        is_deal = reason == faults.UNKNOWN_DEAL
+        column, raw = ("deal_id", deal_id) if is_deal else ("owner_id", owner_id)
+        user_cells = values[len(_LEADING_COLUMNS) + len(OWN_COLUMNS) :]
         yield (*user_cells, file, row, line, column, reason, raw)

@@ -1,4 +1,4 @@
-"""The values of planning: how a mapping is to be read, and what was found in it."""
+"""Mapping columns, options for reading a mapping, and the values a check yields."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import msgspec
 
 from bulklink.models import Op
 
-#: Columns that bulklink gives a meaning to, in the order in which a row is checked.
+#: Columns with a meaning for bulklink, in the order in which a row is checked.
 ID_COLUMNS = ("contact_id", "owner_id", "message_id", "deal_id")
 NAME_COLUMNS = ("owner_name", "deal_name")
-#: The deal that an email must be on for its row to be sent.
+#: Deal that an email must be on for its row to be sent.
 GUARD = "from_deal_id"
 KNOWN_COLUMNS = ("op", *ID_COLUMNS, *NAME_COLUMNS, GUARD)
-#: Ids that are digits alone.
+#: Ids that consist of digits.
 NUMERIC_ID_COLUMNS = ("contact_id", "owner_id", "deal_id")
 #: Prefix of the columns that bulklink writes itself.
 OWN_PREFIX = "bulklink_"
@@ -28,20 +28,27 @@ def id_pattern(column: str) -> str:
 
 
 def normalize_header(header: str) -> str:
-    """Drop what headers are matched without: case, spaces and underscores."""
+    """Normalize a header for matching: without case, spaces and underscores."""
     return "".join(header.casefold().replace("_", " ").split())
 
 
 class MappingOptions(msgspec.Struct, frozen=True):
-    """How a mapping is to be read.
+    """Options for reading a mapping.
 
-    `op` is None where the op column decides. `columns` holds pairs of a column and the header
-    that carries it, `defaults` pairs of a column and the value of its empty cells, `only` pairs
-    of a header and the value a row must have there (None: any that is not empty). `delimiter` parts
-    the cells of CSV files, `encoding` is the one of texts; None finds the one and takes UTF-8.
-    `keep` names headers of the user's own columns that the plan and the refused rows have; None is
-    all. `guarded_ops` are the operations that the guard is for; elsewhere it is a column of the
-    user's own. `user_columns` are columns that have no meaning either.
+    Args:
+        op: operation of every row; None if the op column decides.
+        columns: pairs of a column and the header that carries it.
+        defaults: pairs of a column and the value of its empty cells.
+        only: pairs of a header and the value that a row must have there to be in the run; None
+            for any value that is not empty.
+        keep: headers of the user's own columns that the plan and the refused rows keep; None
+            for all.
+        allow_round_ids: accept ids that look rounded to 15 digits.
+        delimiter: delimiter of CSV files, as `--delimiter` takes it; detected if None.
+        encoding: encoding of texts; UTF-8 if None.
+        guarded_ops: operations for which `from_deal_id` is the guard; for others it is a column
+            of the user's own.
+        user_columns: known columns to be treated as the user's own.
     """
 
     op: Op | None
@@ -57,7 +64,7 @@ class MappingOptions(msgspec.Struct, frozen=True):
 
     @property
     def active_columns(self) -> tuple[str, ...]:
-        """Columns that have a meaning for this operation; the rest are the user's own."""
+        """Columns with a meaning for this operation; the rest are the user's own."""
         excluded = (
             {GUARD} if self.op is not None and self.op not in self.guarded_ops else set[str]()
         )
@@ -74,7 +81,7 @@ class MappingOptions(msgspec.Struct, frozen=True):
 
     @property
     def required_columns(self) -> tuple[str, ...]:
-        """Columns that a mapping must have, unless a default fills them."""
+        """Columns that a mapping must have unless a default fills them."""
         ids = ("contact_id", "owner_id", "message_id")
         if self.op is None:
             return ("op", *ids)
@@ -82,7 +89,14 @@ class MappingOptions(msgspec.Struct, frozen=True):
 
 
 class InputFile(msgspec.Struct, frozen=True):
-    """One mapping file as it was read; `bytes` is its size, `records` its data records."""
+    """One mapping file as it was read.
+
+    Args:
+        name: the file as the user named it.
+        sha256: SHA-256 of the file as given, before decompression and recoding, in hexadecimal.
+        bytes: its size.
+        records: number of data records.
+    """
 
     name: str
     sha256: str
@@ -91,9 +105,16 @@ class InputFile(msgspec.Struct, frozen=True):
 
 
 class RowFault(msgspec.Struct, frozen=True):
-    """Why one row is refused: where it stands, and what is wrong in words for a person.
+    """Why a row is refused: its position and the problem in plain words.
 
-    `column` is the user's own header, or None where the fault is the whole record's.
+    Args:
+        row: row number in the mapping, from 1.
+        file: the file as the user named it.
+        line: physical line in the file, from 1.
+        column: the user's header of the cell; None if the whole record is at fault.
+        reason: fault code.
+        raw: the cell or record as in the file.
+        message: the problem in words.
     """
 
     row: int
@@ -106,7 +127,17 @@ class RowFault(msgspec.Struct, frozen=True):
 
 
 class DuplicateRow(msgspec.Struct, frozen=True):
-    """A good row that says the same as the earlier row `duplicate_of`."""
+    """A good row that says the same as an earlier one.
+
+    Args:
+        row: row number in the mapping, from 1.
+        op: operation of the row.
+        contact_id: id of its contact.
+        owner_id: id of the owner of the mailbox.
+        message_id: id of its email.
+        deal_id: id of its deal; None for an unlink.
+        duplicate_of: first row that says the same.
+    """
 
     row: int
     op: Op
@@ -118,7 +149,18 @@ class DuplicateRow(msgspec.Struct, frozen=True):
 
 
 class RefusedRow(msgspec.Struct, frozen=True):
-    """A refused row with as much of its ids as could be read (None else)."""
+    """A refused row with as much of it as could be read.
+
+    Args:
+        row: row number in the mapping, from 1.
+        op: operation of the row; None if it is not known.
+        contact_id: id of its contact; None if it cannot be read, like the other ids.
+        owner_id: id of the owner of the mailbox.
+        message_id: id of its email.
+        deal_id: id of its deal.
+        reason: fault code.
+        message: the problem in words.
+    """
 
     row: int
     op: Op | None

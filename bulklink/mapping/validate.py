@@ -1,11 +1,11 @@
-"""Validation of rows, set by set: the faults of a row, and rounded ids. SQL.
+"""SQL for the faults of each row; detection of ids that a spreadsheet rounded.
 
-Everything here builds SQL over the table `staged`. The relations, from the bottom:
+Relations, built on the table `staged`:
 
-- `base`: the rows of the run, with defaults filled in, ids and guards as they will be sent;
-- `checked_rows`: the same with `reason` and `fault_column`, the column that is at fault.
+- `base`: the rows of the run with defaults filled in, ids and guards as they are sent;
+- `checked_rows`: the same with `reason` and `fault_column`, the first fault of a row by itself.
 
-Which ids are rounded is found by `rounding`, which rows contradict or repeat others by `twins`.
+Conflicts and duplicates, which concern several rows, are found by `duplicates`.
 """
 
 # ruff: noqa: S608
@@ -41,12 +41,19 @@ if TYPE_CHECKING:
     from bulklink.mapping.headers import MappingColumn
     from bulklink.mapping.schema import MappingOptions
 
-#: Chance makes 0.01 % of ids of 19 digits end so; above this share a spreadsheet did.
+#: By chance 0.01 % of ids of 19 digits end so; a larger share than this was rounded.
 MAX_TRAILING_ZERO_SHARE = 0.01
 
 
 class TrailingZeroCount(NamedTuple):
-    """How many ids of one column and length end in zeros behind their 15th digit."""
+    """Number of ids of one column and length that end in zeros after digit 15.
+
+    Args:
+        column: the column.
+        length: digits of an id.
+        ids: number of ids of that length.
+        rounded: number of those that end in zeros.
+    """
 
     column: str
     length: int
@@ -55,11 +62,11 @@ class TrailingZeroCount(NamedTuple):
 
     @property
     def exceeds_chance(self) -> bool:
-        """Whether more are so than chance explains."""
+        """Whether there are more than chance explains."""
         return self.rounded > MAX_TRAILING_ZERO_SHARE * self.ids
 
     def warning(self, header: str) -> str:
-        """Say it to a person, where the ids are not refused."""
+        """Build the warning for ids that are not refused."""
         return (
             f"{self.rounded:,} of {self.ids:,} {self.length}-digit ids in {header} end in zeros "
             "after the 15th digit, as a spreadsheet leaves them; so few may be chance"
@@ -67,23 +74,23 @@ class TrailingZeroCount(NamedTuple):
 
 
 def count_trailing_zeros(database: Database, *, guards: bool) -> tuple[TrailingZeroCount, ...]:
-    """Count, by column and length, the long ids that end in zeros and those of that length.
+    """Count, by column and length, the long ids that end in zeros and all of that length.
 
     Args:
-        database: where the rows are.
-        guards: whether rows may have one.
+        database: holds the view `base`.
+        guards: whether rows may have a guard.
     """
     guard_counts = (
         [TrailingZeroCount(*row) for row in database.rows(_ROUND_GUARDS)] if guards else []
     )
-    row = list(database.rows(_round_ids_query()))
-    if not row:
+    rounded_counts = list(database.rows(_round_ids_query()))
+    if not rounded_counts:
         return tuple(guard_counts)
-    ids = database.fetch_one(_long_ids_query(row))
+    id_counts = database.fetch_one(_long_ids_query(rounded_counts))
     return (
         *(
-            TrailingZeroCount(column, digits, int(count), round_count)
-            for (column, digits, round_count), count in zip(row, ids, strict=True)
+            TrailingZeroCount(column, digits, int(ids), rounded)
+            for (column, digits, rounded), ids in zip(rounded_counts, id_counts, strict=True)
         ),
         *guard_counts,
     )
@@ -116,7 +123,7 @@ def _long_ids_query(rounded_counts: Sequence[tuple[Any, ...]]) -> str:
 
 
 def _is_long(column: str, digits: int) -> str:
-    """Say whether an id has so many digits; its number tells it sooner than its text."""
+    """Build the condition that an id has n digits; numbers compare faster than texts."""
     first, last = 10 ** (digits - 1), min(10**digits, 1 << 64) - 1
     as_text = f"coalesce(strlen({column}_text) = {digits}, false)"
     if first > last:
@@ -132,13 +139,13 @@ def base_view_sql(
     *,
     any_staged: bool,
 ) -> str:
-    """Build the view `base`.
+    """Build the statement that creates the view `base`.
 
     Args:
-        options: how the mapping is to be read.
+        options: options for reading the mapping.
         columns: the user's columns.
-        line_offsets: for each file, the physical line of row 0, were there one.
-        any_staged: whether the table has what an exact reader tells of a record.
+        line_offsets: for each file, the physical line of a row minus its number.
+        any_staged: whether an exact reader filled columns of the table.
     """
     places = _places(columns)
     file = "file" if len(line_offsets) > 1 else "0::USMALLINT"
@@ -172,7 +179,7 @@ def base_view_sql(
 
 
 def has_guards(options: MappingOptions, columns: Sequence[MappingColumn]) -> bool:
-    """Tell whether rows of the mapping may have a guard."""
+    """Return whether rows of the mapping may have a guard."""
     known = {column.known for column in columns}
     return GUARD in options.active_columns and GUARD in known | dict(options.defaults).keys()
 
@@ -191,7 +198,7 @@ def _guard_sql(options: MappingOptions, places: Mapping[str, int]) -> str:
 
 
 def _id_columns_sql(column: str, place: int | None) -> list[str]:
-    """Build the forms of a clean id, before defaults: number, text, what is sent; its grade."""
+    """Build the columns of an id before defaults: text to send, number, other text, grade."""
     number = text = sent_id = "NULL"
     if place is not None and column in NUMERIC_ID_COLUMNS:
         number = f"n_{column}"
@@ -229,7 +236,7 @@ def _op_columns_sql(options: MappingOptions, stated_op: str) -> str:
 
 
 def _id_with_default_sql(column: str, options: MappingOptions) -> list[str]:
-    """Fill one id by its default; the deal of an unlink is the user's own and no id here."""
+    """Build the columns of an id with its default; an unlink has no deal id."""
     expressions = {
         column: (f"k_{column}", "{}"),
         f"{column}_grade": (f"g_{column}", str(DEFAULTED)),
@@ -291,23 +298,23 @@ def _place_of(header: str, columns: Sequence[MappingColumn]) -> int | None:
 def checked_rows_view_sql(
     options: MappingOptions, rounded_ids: Iterable[TrailingZeroCount], *, guards: bool
 ) -> str:
-    """Build the view `checked_rows`: the first thing that is wrong with each row, and where.
+    """Build the statement that creates the view `checked_rows`: the first fault of each row.
 
     Args:
-        options: how the mapping is to be read.
-        rounded_ids: the ids that a spreadsheet has rounded.
-        guards: whether rows may have one.
+        options: options for reading the mapping.
+        rounded_ids: ids that a spreadsheet rounded.
+        guards: whether rows may have a guard.
     """
     lengths: dict[str, list[int]] = {column: [] for column in (*ID_COLUMNS, GUARD)}
     for rounded in rounded_ids:
         lengths[rounded.column].append(rounded.length)
-    flaws = [("fault IS NOT NULL", "fault", "NULL"), *_op_flaws(options)]
+    conditions = [("fault IS NOT NULL", "fault", "NULL"), *_op_conditions(options)]
     for column in ID_COLUMNS:
-        flaws += _id_flaws(column, lengths[column])
-    flaws += _guard_flaws(lengths[GUARD]) if guards else []
+        conditions += _id_conditions(column, lengths[column])
+    conditions += _guard_conditions(lengths[GUARD]) if guards else []
     good = f"flags = 0 AND {GUARD} IS NULL" if guards else "flags = 0"
-    reasons = " ".join(f"WHEN {when} THEN {reason}" for when, reason, _ in flaws)
-    columns = " ".join(f"WHEN {when} THEN {column}" for when, _, column in flaws)
+    reasons = " ".join(f"WHEN {when} THEN {reason}" for when, reason, _ in conditions)
+    columns = " ".join(f"WHEN {when} THEN {column}" for when, _, column in conditions)
     return (
         "CREATE VIEW checked_rows AS SELECT *, "
         f"CASE WHEN {good} THEN NULL {reasons} END AS reason, "
@@ -315,7 +322,7 @@ def checked_rows_view_sql(
     )
 
 
-def _op_flaws(options: MappingOptions) -> list[tuple[str, str, str]]:
+def _op_conditions(options: MappingOptions) -> list[tuple[str, str, str]]:
     bad = literal(faults.BAD_OP)
     if options.op is not None:
         return [(f"stated_op <> {literal(options.op.value)}", bad, "'op'")]
@@ -323,9 +330,9 @@ def _op_flaws(options: MappingOptions) -> list[tuple[str, str, str]]:
     return [("stated_op IS NULL", missing, "'op'"), ("op IS NULL", bad, "'op'")]
 
 
-def _id_flaws(column: str, lengths: list[int]) -> list[tuple[str, str, str]]:
+def _id_conditions(column: str, lengths: list[int]) -> list[tuple[str, str, str]]:
     grade, fault_column = f"{column}_grade", literal(column)
-    flaws = [
+    conditions = [
         (f"{grade} = {MISSING}", literal(faults.MISSING_VALUE), fault_column),
         (f"{grade} = {BAD}", literal(faults.BAD_ID), fault_column),
         (f"{grade} = {ROUNDED}", literal(faults.ROUNDED_ID), fault_column),
@@ -333,15 +340,15 @@ def _id_flaws(column: str, lengths: list[int]) -> list[tuple[str, str, str]]:
     if lengths:
         among = ", ".join(map(str, lengths))
         when = f"{grade} = {TRAILING_ZEROS} AND length({column}) IN ({among})"
-        flaws.append((when, literal(faults.ROUNDED_ID), fault_column))
-    return flaws
+        conditions.append((when, literal(faults.ROUNDED_ID), fault_column))
+    return conditions
 
 
-def _guard_flaws(lengths: list[int]) -> list[tuple[str, str, str]]:
+def _guard_conditions(lengths: list[int]) -> list[tuple[str, str, str]]:
     deal_pattern = f"{id_pattern('deal_id')}|{NO_DEAL}"
     allowed = f"({deal_pattern})([{GUARD_SEPARATOR}]({deal_pattern}))*"
     fault_column = literal(GUARD)
-    flaws = [
+    conditions = [
         (
             f"regexp_full_match({GUARD}, {literal(SPREADSHEET_NUMBER)})",
             literal(faults.ROUNDED_ID),
@@ -356,15 +363,18 @@ def _guard_flaws(lengths: list[int]) -> list[tuple[str, str, str]]:
     if lengths:
         among = ", ".join(map(str, lengths))
         when = f"regexp_full_match({GUARD}, '[0-9]{{15}}0+') AND length({GUARD}) IN ({among})"
-        flaws.append((when, literal(faults.ROUNDED_ID), fault_column))
-    return flaws
+        conditions.append((when, literal(faults.ROUNDED_ID), fault_column))
+    return conditions
 
 
 class RowStatistics(NamedTuple):
-    """What one look at all rows of the run says.
+    """Totals over the rows of a checked mapping.
 
-    `flags` are those of any row that nothing is wrong with by itself, together; `guarded_ops`
-    counts such rows that have a guard.
+    Args:
+        rows: rows of the run.
+        faulty: rows with a fault of their own.
+        flags: flags that any row without such a fault has.
+        guarded: rows without such a fault that have a guard.
     """
 
     rows: int
@@ -373,7 +383,7 @@ class RowStatistics(NamedTuple):
     guarded: int
 
     def group_key_columns(self) -> tuple[str, ...]:
-        """Name what tells contact and owner apart, as it is stored: cheaper than their texts."""
+        """Return the stored columns that identify contact and owner, cheaper than their texts."""
         return tuple(
             name
             for column in ("contact_id", "owner_id")
@@ -383,7 +393,7 @@ class RowStatistics(NamedTuple):
 
 
 def collect_row_statistics(database: Database, options: MappingOptions) -> RowStatistics:
-    """Look at all rows of the run; an id that is filled in may be anything."""
+    """Count the rows of the run in one pass; a default may set any flag of its id."""
     rows, faulty, flags, guarded = database.fetch_one(
         "SELECT count(*), count(*) FILTER (reason IS NOT NULL), "
         "coalesce(bit_or(flags) FILTER (reason IS NULL), 0), "

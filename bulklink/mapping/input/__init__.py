@@ -1,1 +1,1 @@
-"""Input files: what users have, as records that DuckDB reads."""
+"""Input files: the user's files as records that DuckDB reads."""

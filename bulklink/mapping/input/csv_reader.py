@@ -1,4 +1,4 @@
-"""CSV records exactly as written, with their lines; detection of the delimiter."""
+"""Exact CSV reader: records as written, with their lines; detection of the delimiter."""
 
 from __future__ import annotations
 
@@ -27,12 +27,19 @@ if TYPE_CHECKING:
     from bulklink.mapping.schema import MappingOptions
 
 BOM = b"\xef\xbb\xbf"
-#: How much is kept of a record that is longer than a record may be.
+#: Bytes that are kept of a record that is too long.
 MAX_RAW_BYTES = 1000
 
 
 class BrokenRecord(NamedTuple):
-    """Why a record cannot be used; behind an `unclosed_quote` nothing can be read either."""
+    """A record that cannot be used.
+
+    Args:
+        reason: fault code.
+        message: the problem in words.
+        raw: the record as in the file.
+        unclosed_quote: whether a quote is never closed, so that nothing after it can be read.
+    """
 
     reason: str
     message: str
@@ -41,7 +48,13 @@ class BrokenRecord(NamedTuple):
 
 
 class PhysicalLine(NamedTuple):
-    """A physical line that is not blank; `truncated` if it is longer than a record may be."""
+    """A physical line of a file.
+
+    Args:
+        number: its number, from 1.
+        content: its bytes, with the line end.
+        truncated: whether it is longer than a record may be, and cut.
+    """
 
     number: int
     content: bytes
@@ -49,11 +62,11 @@ class PhysicalLine(NamedTuple):
 
 
 class LineReader:
-    """The physical lines of a file, from 1, each bounded in length.
+    """Physical lines of a file, numbered from 1, bounded in length.
 
     Args:
-        file: the file, opened for bytes.
-        encoding: what its text was in before it was recoded.
+        file: the file, opened in binary mode.
+        encoding: encoding of its text before it was recoded.
     """
 
     __slots__ = ("_file", "encoding", "number", "offset")
@@ -84,12 +97,12 @@ class LineReader:
 
 
 def record_text(content: bytes) -> str:
-    """Show a record as text, whatever its bytes are, without the end of its line."""
+    """Decode a record for display, without its line end."""
     return decode_lossy(content).removesuffix("\n").removesuffix("\r")
 
 
 def record_too_long(content: bytes) -> BrokenRecord:
-    """Refuse a record that is longer than a record may be."""
+    """Build the fault of a record that is longer than a record may be."""
     return BrokenRecord(
         BROKEN_RECORD,
         f"the record is longer than {MAX_RECORD_BYTES // 1024} KiB",
@@ -98,7 +111,7 @@ def record_too_long(content: bytes) -> BrokenRecord:
 
 
 def record_not_text(content: bytes, encoding: str) -> BrokenRecord:
-    """Refuse a record that is no text, and say which bytes are not."""
+    """Build the fault of a record that is not text, with its invalid bytes."""
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -115,14 +128,14 @@ def record_not_text(content: bytes, encoding: str) -> BrokenRecord:
 DEFAULT_DIALECT = Dialect()
 
 
-class _EndlessRecordError(Exception):
+class _RecordTooLongError(Exception):
     """Raised when a quoted cell goes on beyond the longest record."""
 
 
 class _RecordLines:
-    """Gives the csv module the lines of one record and remembers them.
+    """Feed the csv module the lines of one record and keep them.
 
-    Blank lines between records are passed over; inside a quoted cell they are part of it.
+    Blank lines between records are skipped; inside a quoted cell they are part of it.
     """
 
     __slots__ = (
@@ -156,7 +169,7 @@ class _RecordLines:
         self.record_lines.append(line.content)
         self._bytes += len(line.content)
         if len(self.record_lines) > 1 and (line.truncated or self._bytes > MAX_RECORD_BYTES):
-            raise _EndlessRecordError
+            raise _RecordTooLongError
         if line.truncated:
             self.truncated = True
             return ""
@@ -178,22 +191,22 @@ class _RecordLines:
 
     @property
     def raw(self) -> bytes:
-        """The record as it stands in the file."""
+        """The record as in the file."""
         return b"".join(self.record_lines)
 
 
 class CsvRecords:
-    """The records of a CSV file: header first, then one after another.
+    """Records of a CSV file, the header first.
 
     Args:
-        lines: the physical lines of the file.
-        dialect: how it is written.
+        lines: physical lines of the file.
+        dialect: delimiter of the file.
     """
 
     __slots__ = ("_delimiter", "_reader", "_record_lines", "lines")
 
     def __init__(self, lines: LineReader, dialect: Dialect = DEFAULT_DIALECT) -> None:
-        # The csv module has one limit for the whole process; ours is never above a record's.
+        # The csv module has one limit for the whole process.
         csv.field_size_limit(MAX_RECORD_BYTES + 1)
         self.lines = lines
         self._delimiter = dialect.delimiter
@@ -209,8 +222,8 @@ class CsvRecords:
         """Read one record.
 
         Returns:
-            The number of its first physical line and its cells, or why it is broken; None at
-            the end of the file.
+            The number of its first physical line, and its cells or its fault; None at the end of
+            the file.
         """
         record_lines = self._record_lines
         record_lines.start_record()
@@ -218,12 +231,12 @@ class CsvRecords:
             cells = next(self._reader)
         except StopIteration:
             return None
-        except _EndlessRecordError:
+        except _RecordTooLongError:
             self._restart()
-            return record_lines.first_line, _unclosed(record_lines)
+            return record_lines.first_line, _unclosed_quote(record_lines)
         except csv.Error as error:
             if record_lines.at_end:
-                return record_lines.first_line, _unclosed(record_lines)
+                return record_lines.first_line, _unclosed_quote(record_lines)
             if not record_lines.invalid_utf8:
                 return record_lines.first_line, _broken(record_lines, str(error))
         if record_lines.truncated:
@@ -233,9 +246,13 @@ class CsvRecords:
         return record_lines.first_line, cells
 
     def read_remaining(self, cell_count: int) -> Iterator[tuple[int, list[str] | BrokenRecord]]:
-        """Read all further records; each must have as many cells as the header.
+        """Read the remaining records, up to a quote that is never closed.
 
-        Nothing is read behind a quote that is never closed.
+        Args:
+            cell_count: cells of the header; a record with another number is broken.
+
+        Yields:
+            The number of the first physical line of a record, and its cells or its fault.
         """
         while (record := self.read_record()) is not None:
             line, content = record
@@ -251,41 +268,41 @@ class CsvRecords:
             yield record
 
 
-def _unclosed(feed: _RecordLines) -> BrokenRecord:
+def _unclosed_quote(record_lines: _RecordLines) -> BrokenRecord:
     return BrokenRecord(
         BROKEN_RECORD,
         "a quote opens here that is never closed: nothing behind it can be read",
-        record_text(feed.record_lines[0]),
+        record_text(record_lines.record_lines[0]),
         unclosed_quote=True,
     )
 
 
-def _broken(feed: _RecordLines, error: str) -> BrokenRecord:
+def _broken(record_lines: _RecordLines, error: str) -> BrokenRecord:
     detail = "text follows a closing quote" if "expected after" in error else error
     return BrokenRecord(
-        BROKEN_RECORD, f"the record cannot be read: {detail}", record_text(feed.raw)
+        BROKEN_RECORD, f"the record cannot be read: {detail}", record_text(record_lines.raw)
     )
 
 
 _SEP_LINE = re.compile(rb'("?)sep=([^\r\n])\1\r?\n?', re.IGNORECASE)
-_FIRST_LINE = 16
+_MAX_SEP_LINE_BYTES = 16
 _FIRST_RECORDS = 20
 
 
 class _Fit(NamedTuple):
-    """How well a delimiter fits: headers it makes that are known, records as wide as the header."""
+    """How well a delimiter fits: known headers, then records as wide as the header."""
 
     known: int
     records: int
 
 
 def detect_dialect(path: Path, name: str, options: MappingOptions) -> Dialect:
-    """Find out how a CSV file is written.
+    """Detect the delimiter of a CSV file from its header and first records.
 
     Args:
         path: the file, as UTF-8.
-        name: what the user calls it.
-        options: `delimiter` is taken for granted; the names of columns tell the header.
+        name: the file as the user named it.
+        options: options for reading the mapping; a given `delimiter` is not detected.
 
     Raises:
         BadFileError: if several delimiters fit equally well.
@@ -302,8 +319,8 @@ def detect_dialect(path: Path, name: str, options: MappingOptions) -> Dialect:
 
 def _read_sep_line(path: Path) -> str | None:
     with path.open("rb") as file:
-        first = file.readline(_FIRST_LINE).removeprefix(BOM)
-    match = _SEP_LINE.fullmatch(first)
+        first_line = file.readline(_MAX_SEP_LINE_BYTES).removeprefix(BOM)
+    match = _SEP_LINE.fullmatch(first_line)
     delimiter = match[2].decode("latin-1") if match else ""
     return delimiter if is_delimiter(delimiter) else None
 
@@ -322,7 +339,7 @@ def _detect_delimiter(path: Path, name: str, options: MappingOptions) -> str:
 
 
 def _fit(path: Path, delimiter: str, names: set[str]) -> _Fit | None:
-    """Try one delimiter; None if it parts nothing in the header."""
+    """Try one delimiter; None if it does not occur in the header."""
     with path.open("rb") as file:
         records = CsvRecords(LineReader(file), Dialect(delimiter))
         header_record = records.read_record()
@@ -334,8 +351,8 @@ def _fit(path: Path, delimiter: str, names: set[str]) -> _Fit | None:
             return None
         header = header_record[1]
         following = islice(records.read_remaining(len(header)), _FIRST_RECORDS)
-        whole = sum(not isinstance(record, BrokenRecord) for _, record in following)
-        return _Fit(sum(normalize_header(cell) in names for cell in header), whole)
+        whole_records = sum(not isinstance(record, BrokenRecord) for _, record in following)
+        return _Fit(sum(normalize_header(cell) in names for cell in header), whole_records)
 
 
 def _refuse_ambiguous(name: str, candidates: list[str]) -> NoReturn:

@@ -1,4 +1,4 @@
-"""What parts the cells of a CSV file."""
+"""CSV delimiter and Excel's `sep=` line."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import msgspec
 
 from bulklink.errors import UsageError
 
-#: What is found without being told; any other character has to be given.
+#: Delimiters that are detected; any other has to be given.
 DETECTED_DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {"tab": "\t"}
-_NEVER = "\"'\r\n\v\f\0\1 "
+_NEVER_DELIMITERS = "\"'\r\n\v\f\0\1 "
 
 
 class Dialect(msgspec.Struct, frozen=True):
-    """How a CSV file is written.
+    """Delimiter of a CSV file.
 
-    `has_sep_line` says that its first line is `sep=` and the delimiter, as Excel writes and reads
-    it; that line is no header and no record.
+    Args:
+        delimiter: one character.
+        has_sep_line: whether its first line is Excel's `sep=` and the delimiter; that line is
+            neither a header nor a record.
     """
 
     delimiter: str = ","
@@ -24,20 +26,22 @@ class Dialect(msgspec.Struct, frozen=True):
 
     @property
     def blank_bytes(self) -> bytes:
-        """What a line may consist of to be blank: white space, but never the delimiter."""
+        """Bytes of a blank line: white space, but never the delimiter."""
         return b" \t\r\n\v\f".replace(self.delimiter.encode(), b"")
 
 
 def is_delimiter(text: str) -> bool:
-    """Tell whether a text is one character that can part cells."""
-    return len(text) == 1 and text.isascii() and not text.isalnum() and text not in _NEVER
+    """Return whether a text is one character that can delimit cells."""
+    return (
+        len(text) == 1 and text.isascii() and not text.isalnum() and text not in _NEVER_DELIMITERS
+    )
 
 
 def parse_delimiter(text: str) -> str:
-    """Return the delimiter that `--delimiter` names: a character, or `tab`.
+    """Parse the value of `--delimiter`: one character, or `tab`.
 
     Raises:
-        UsageError: if it cannot part cells.
+        UsageError: if it cannot delimit cells.
     """
     delimiter = _NAMES.get(text.strip().lower(), text)
     if not is_delimiter(delimiter):
@@ -50,5 +54,5 @@ def parse_delimiter(text: str) -> str:
 
 
 def format_delimiter(delimiter: str) -> str:
-    """Write a delimiter as `--delimiter` takes it at a command line."""
+    """Format a delimiter as `--delimiter` takes it on a command line."""
     return "tab" if delimiter == "\t" else f"'{delimiter}'"

@@ -1,7 +1,7 @@
-"""Texts in other encodings than UTF-8: which there are, and how they become UTF-8.
+"""Encodings other than UTF-8, and recoding to UTF-8.
 
-Bytes that are no text must stay a fault of their record. They are written as half surrogate
-pairs, which are no UTF-8 either and still tell the byte.
+Invalid bytes must remain a fault of their record. They are written as lone surrogates, which are
+invalid in UTF-8 too and preserve the byte.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 UTF8 = "utf-8"
-_MARK = "bulklink.mark"
-_MARKED = re.compile(rb"(?:\xed[\xb0-\xb3][\x80-\xbf])+")
-_FIRST_MARK = 0xDC00
+_ERROR_HANDLER = "bulklink.surrogates"
+_SURROGATES = re.compile(rb"(?:\xed[\xb0-\xb3][\x80-\xbf])+")
+_FIRST_SURROGATE = 0xDC00
 _BYTES_SHOWN = 4
-#: Codecs of texts that are no encodings of files.
-_NO_FILES = {"idna", "punycode", "undefined"}
+#: Text codecs that are not encodings of files.
+_NOT_FOR_FILES = {"idna", "punycode", "undefined"}
 
 
 def parse_encoding(text: str | None) -> str:
-    """Return the name of the codec that `--encoding` names, `utf-8` where nothing is said.
+    """Parse the value of `--encoding`: return the name of the codec, `utf-8` for None.
 
     Raises:
-        UsageError: if there is no such encoding of texts.
+        UsageError: if there is no such text encoding.
     """
     if text is None:
         return UTF8
@@ -39,7 +39,7 @@ def parse_encoding(text: str | None) -> str:
         "".encode(name)
     except (LookupError, ValueError):
         name = ""
-    if not name or name in _NO_FILES:
+    if not name or name in _NOT_FOR_FILES:
         raise UsageError(
             f"There is no encoding {text[:60]!r}.",
             where="--encoding",
@@ -51,50 +51,50 @@ def parse_encoding(text: str | None) -> str:
 def _suggest_encodings(text: str) -> str:
     known = {name.replace("_", "-") for pair in aliases.items() for name in pair}
     normalized = text.strip().lower().replace("_", "-")
-    near = difflib.get_close_matches(normalized, sorted(known), n=3, cutoff=0.5)
-    return f"Such as {', '.join(near or ('utf-8', 'utf-16', 'cp1252'))}."
+    closest = difflib.get_close_matches(normalized, sorted(known), n=3, cutoff=0.5)
+    return f"Such as {', '.join(closest or ('utf-8', 'utf-16', 'cp1252'))}."
 
 
 def recode_to_utf8(blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """Turn a text into UTF-8, block by block; what is no text in it is marked.
+    """Recode text to UTF-8 block by block; invalid bytes become lone surrogates.
 
     Raises:
-        UnicodeError: if it cannot be read in that encoding at all.
+        UnicodeError: if the text cannot be read in that encoding at all.
     """
-    decoder = codecs.getincrementaldecoder(encoding)(_MARK)
+    decoder = codecs.getincrementaldecoder(encoding)(_ERROR_HANDLER)
     for block in blocks:
         yield decoder.decode(block).encode(UTF8, "surrogatepass")
     yield decoder.decode(b"", final=True).encode(UTF8, "surrogatepass")
 
 
-def _mark(error: UnicodeError) -> tuple[str, int]:
+def _to_surrogates(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeDecodeError):
         raise error
     bad = error.object[error.start : error.end]
-    return "".join(chr(_FIRST_MARK + byte) for byte in bad), error.end
+    return "".join(chr(_FIRST_SURROGATE + byte) for byte in bad), error.end
 
 
-codecs.register_error(_MARK, _mark)
+codecs.register_error(_ERROR_HANDLER, _to_surrogates)
 
 
 def invalid_bytes(content: bytes, start: int) -> bytes:
-    """Return the first bytes of a record that are no text, as they were before it was recoded."""
-    match = _MARKED.match(content, start)
+    """Return the first invalid bytes of a record, as they were before it was recoded."""
+    match = _SURROGATES.match(content, start)
     if match is None:
         return content[start : start + _BYTES_SHOWN]
-    halves = match[0].decode(UTF8, "surrogatepass")[:_BYTES_SHOWN]
-    return bytes((ord(half) - _FIRST_MARK) & 0xFF for half in halves)
+    surrogates = match[0].decode(UTF8, "surrogatepass")[:_BYTES_SHOWN]
+    return bytes((ord(surrogate) - _FIRST_SURROGATE) & 0xFF for surrogate in surrogates)
 
 
 def decode_lossy(content: bytes) -> str:
-    """Show bytes as text; each that is none becomes one replacement character."""
-    return _MARKED.sub(lambda match: b"\xff" * (len(match[0]) // 3), content).decode(
+    """Decode bytes for display; an invalid byte becomes U+FFFD."""
+    return _SURROGATES.sub(lambda match: b"\xff" * (len(match[0]) // 3), content).decode(
         UTF8, "replace"
     )
 
 
 def may_be_cp1252(content: bytes) -> bool:
-    """Tell whether a record that is no UTF-8 may be CP1252, as Windows writes it."""
+    """Return whether a record that is not UTF-8 may be CP1252, as Windows writes it."""
     try:
         content.decode("cp1252")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Input files: which they are, their format and compression, their text as UTF-8."""
+"""Input files of a mapping: format, compression, readability, content as UTF-8."""
 
 from __future__ import annotations
 
@@ -20,17 +20,39 @@ from bulklink.atomic_files import temporary_path
 from bulklink.errors import BadFileError, UsageError
 from bulklink.mapping.input.encodings import UTF8, parse_encoding, recode_to_utf8
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from bulklink.mapping.interrupt import PlanningStop
+    from bulklink.mapping.schema import MappingOptions
 
 STANDARD_INPUT = "-"
 COPY_BYTES = 1 << 20
+_FIRST_BYTES = 64
+_AS_UTF8 = "save it again as UTF-8"
+UNPACKING = "Unpacking the mapping"
+_BOMS = (
+    (codecs.BOM_UTF32_LE, "UTF-32", "utf-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16", "utf-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16", "utf-16"),
+)
+#: First bytes of other formats, what they are, and what to do.
+_OTHER_FORMATS = (
+    (b"\x1f\x8b", "compressed by gzip", "Give it a name that ends in .gz."),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd", "Give it a name that ends in .zst."),
+    (b"PK\x03\x04", "a zip file", "Give a workbook a name that ends in .xlsx."),
+    (b"\xd0\xcf\x11\xe0", "an old or protected workbook", "Save it as .xlsx or CSV."),
+    (b"PAR1", "a Parquet file", "Save it as CSV."),
+)
 
 
 class InputFormat(StrEnum):
-    """How the records of a mapping file are written."""
+    """Format of a mapping file."""
 
     CSV = "csv"
     JSONL = "jsonl"
@@ -38,24 +60,31 @@ class InputFormat(StrEnum):
 
 
 class Compression(StrEnum):
-    """How a mapping file is compressed, by the end of its name."""
+    """Compression of a mapping file, by the suffix of its name."""
 
     GZIP = ".gz"
     ZSTD = ".zst"
 
 
-_BY_SUFFIX = {
+_FORMAT_BY_SUFFIX = {
     ".csv": InputFormat.CSV,
     ".jsonl": InputFormat.JSONL,
     ".ndjson": InputFormat.JSONL,
     ".xlsx": InputFormat.XLSX,
 }
-#: Formats that a name need not tell.
-_BY_OPTION = (InputFormat.CSV, InputFormat.JSONL)
+#: Formats that `--format` takes, for names without a known suffix.
+_OPTION_FORMATS = (InputFormat.CSV, InputFormat.JSONL)
 
 
 class Source(msgspec.Struct, frozen=True):
-    """One input of a mapping: a file, or standard input where `path` is None."""
+    """One input of a mapping.
+
+    Args:
+        name: the input as the user named it.
+        path: its path; None for standard input.
+        format: its format.
+        compression: its compression; None if it is not compressed.
+    """
 
     name: str
     path: Path | None
@@ -68,14 +97,14 @@ def find_sources(names: Iterable[str], format: str | None = None) -> tuple[Sourc
 
     Args:
         names: paths of files, or `-` for standard input.
-        format: `csv` or `jsonl`, for the inputs whose name does not tell.
+        format: `csv` or `jsonl`, for inputs whose name does not tell.
 
     Returns:
         The inputs, in the order given.
 
     Raises:
-        UsageError: if a format cannot be told, or standard input is named twice.
-        BadFileError: if a file is missing, empty, or no file.
+        UsageError: if a format is unknown, or standard input is named twice.
+        BadFileError: if a file is missing, empty, or not a file.
     """
     inputs = tuple(_source(name, format) for name in names)
     if not inputs:
@@ -101,10 +130,10 @@ def _source(name: str, format_option: str | None) -> Source:
 
 
 def _format(name: str, suffix: str | None, format_option: str | None) -> InputFormat:
-    suffix_format = _BY_SUFFIX.get(suffix or "")
+    suffix_format = _FORMAT_BY_SUFFIX.get(suffix or "")
     if suffix_format is not None:
         return suffix_format
-    if format_option in _BY_OPTION:
+    if format_option in _OPTION_FORMATS:
         return InputFormat(format_option)
     raise UsageError(
         f"The format {format_option!r} is not known."
@@ -116,10 +145,10 @@ def _format(name: str, suffix: str | None, format_option: str | None) -> InputFo
 
 
 def check_readable(name: str) -> None:
-    """Refuse what is no file, or cannot be read.
+    """Raise BadFileError unless the path is a readable, non-empty file.
 
     Raises:
-        BadFileError: if it is so.
+        BadFileError: if it is not.
     """
     path = Path(name)
     try:
@@ -141,7 +170,7 @@ def check_readable(name: str) -> None:
 
 
 def unreadable_file_error(name: str, error: Exception) -> BadFileError:
-    """Say that a file cannot be read, and why the system says so."""
+    """Build the error of a file that cannot be read, with the reason of the system."""
     reason = getattr(error, "strerror", None) or str(error)
     return BadFileError(
         f"The file cannot be read: {reason}.",
@@ -153,7 +182,7 @@ def unreadable_file_error(name: str, error: Exception) -> BadFileError:
 def ensure_on_disk(
     source: Source, scratch: Path, standard_input: BinaryIO, stop: PlanningStop
 ) -> Path:
-    """Return a path that can be read more than once: pipes are copied into `scratch` first."""
+    """Return a seekable path; copy pipes into `scratch` first."""
     if source.path is not None and source.path.is_file():
         return source.path
     copy = temporary_path(scratch, f".{source.format}")
@@ -181,42 +210,16 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from bulklink.mapping.interrupt import PlanningStop
-    from bulklink.mapping.schema import MappingOptions
-
-_FIRST_BYTES = 64
-_AS_UTF8 = "save it again as UTF-8"
-UNPACKING = "Unpacking the mapping"
-_BOMS = (
-    (codecs.BOM_UTF32_LE, "UTF-32", "utf-32"),
-    (codecs.BOM_UTF16_LE, "UTF-16", "utf-16"),
-    (codecs.BOM_UTF16_BE, "UTF-16", "utf-16"),
-)
-#: What other files begin with, what they are, and how bulklink takes them.
-_OTHERS = (
-    (b"\x1f\x8b", "compressed by gzip", "Give it a name that ends in .gz."),
-    (b"\x28\xb5\x2f\xfd", "compressed by zstd", "Give it a name that ends in .zst."),
-    (b"PK\x03\x04", "a zip file", "Give a workbook a name that ends in .xlsx."),
-    (b"\xd0\xcf\x11\xe0", "an old or protected workbook", "Save it as .xlsx or CSV."),
-    (b"PAR1", "a Parquet file", "Save it as CSV."),
-)
-
-
 class InputContent(msgspec.Struct, frozen=True):
-    """What is in one input.
+    """One input, with the original file and the UTF-8 copy that is read.
 
-    `original` is the file as the user has it and `size_and_mtime` tells whether it was written to
-    since; `path` is what is read. Where that is another file, `sha256_and_size` holds SHA-256 and
-    size of the given one. `encoding` is what the text was in.
+    Args:
+        source: the input.
+        original: the file as given, or the copy of a pipe.
+        size_and_mtime: size and modification time in ns of `original` when it was opened first.
+        path: the file that is read: `original`, or its copy as plain UTF-8.
+        encoding: encoding of the text of `original`.
+        sha256_and_size: SHA-256 and size of `original`, if `path` is another file.
     """
 
     source: Source
@@ -228,11 +231,11 @@ class InputContent(msgspec.Struct, frozen=True):
 
     @property
     def changed(self) -> bool:
-        """Whether the file was written to since it was opened first."""
-        return _stamp(self.original) != self.size_and_mtime
+        """Whether the original was written to since it was opened first."""
+        return _size_and_mtime(self.original) != self.size_and_mtime
 
     def discard(self) -> None:
-        """Remove what was written for this input alone."""
+        """Remove the temporary files of this input."""
         for path in {self.original, self.path} - {self.source.path}:
             path.unlink(missing_ok=True)
 
@@ -244,36 +247,36 @@ def load_content(
     standard_input: BinaryIO,
     stop: PlanningStop,
 ) -> InputContent:
-    """Make an input readable more than once, a text as UTF-8.
+    """Put the content of an input on disk, decompressed, texts as UTF-8.
 
     Args:
         source: the input.
-        options: says the encoding.
-        folder: where copies are written.
+        options: options for reading the mapping, for its encoding.
+        folder: folder for copies.
         standard_input: what `-` reads.
-        stop: ends the work.
+        stop: stops the work.
 
     Raises:
-        BadFileError: if it is compressed and damaged, or in another encoding.
+        BadFileError: if the compressed file is damaged, or the text in another encoding.
     """
     original = ensure_on_disk(source, folder, standard_input, stop)
     is_text = source.format is not InputFormat.XLSX
     encoding = parse_encoding(options.encoding) if is_text else UTF8
-    content = InputContent(source, original, _stamp(original), original, encoding)
+    content = InputContent(source, original, _size_and_mtime(original), original, encoding)
     if source.compression is not None or encoding != UTF8:
         content = _copy_as_utf8(content, folder, stop)
     if is_text:
-        _refuse_other(content)
+        _refuse_other_formats(content)
     return content
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def _size_and_mtime(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 
 
-class _Hashing(io.RawIOBase):
-    """Reads a file and hashes what was read."""
+class _HashingReader(io.RawIOBase):
+    """Read a file and hash what was read."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -293,7 +296,7 @@ class _Hashing(io.RawIOBase):
 
     @property
     def count(self) -> int:
-        """Bytes that were read."""
+        """Bytes read so far."""
         return self._bytes
 
     @property
@@ -302,23 +305,23 @@ class _Hashing(io.RawIOBase):
 
 
 def _copy_as_utf8(content: InputContent, folder: Path, stop: PlanningStop) -> InputContent:
-    """Copy an input as plain UTF-8, in one pass and little memory."""
+    """Copy an input as plain UTF-8, in one pass and constant memory."""
     target = temporary_path(folder, f".{content.source.format}")
     name = content.source.name
     stop.begin_stage(UNPACKING, content.size_and_mtime[0])
     try:
         with content.original.open("rb") as file, target.open("xb") as writer:
-            reader = _Hashing(file)
+            reader = _HashingReader(file)
             blocks = _blocks(reader, content.source.compression, stop)
             if content.encoding != UTF8:
-                blocks = recode_to_utf8(_none_of_utf8(blocks, content), content.encoding)
+                blocks = recode_to_utf8(_check_not_utf8(blocks, content), content.encoding)
             for block in blocks:
                 writer.write(block)
                 stop.report_position(reader.count)
     except (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError) as error:
-        raise _damaged(name, error) from None
+        raise _damaged_error(name, error) from None
     except UnicodeError as error:
-        raise _not_in(content.encoding, name, error) from None
+        raise _wrong_encoding_error(content.encoding, name, error) from None
     if not target.stat().st_size:
         raise BadFileError("The file is empty.", where=name, advice="Check the export of it.")
     return msgspec.structs.replace(content, path=target, sha256_and_size=reader.sha256_and_size)
@@ -337,7 +340,7 @@ def _blocks(
         yield block
 
 
-def _none_of_utf8(blocks: Iterator[bytes], content: InputContent) -> Iterator[bytes]:
+def _check_not_utf8(blocks: Iterator[bytes], content: InputContent) -> Iterator[bytes]:
     for number, block in enumerate(blocks):
         if not number and (block.startswith(codecs.BOM_UTF8) or _is_narrow(block, content)):
             raise BadFileError(
@@ -349,11 +352,11 @@ def _none_of_utf8(blocks: Iterator[bytes], content: InputContent) -> Iterator[by
 
 
 def _is_narrow(block: bytes, content: InputContent) -> bool:
-    """Tell whether a text that should be UTF-16 or UTF-32 holds no comma or brace in it."""
+    """Return whether a text that should be UTF-16 or UTF-32 has no zero bytes."""
     return content.encoding.startswith(("utf-16", "utf-32")) and b"\0" not in block
 
 
-def _damaged(name: str, error: Exception) -> BadFileError:
+def _damaged_error(name: str, error: Exception) -> BadFileError:
     cut = isinstance(error, EOFError)
     return BadFileError(
         "The compressed file is cut off." if cut else f"The compressed file is damaged: {error}.",
@@ -362,18 +365,18 @@ def _damaged(name: str, error: Exception) -> BadFileError:
     )
 
 
-def _not_in(encoding: str, name: str, error: UnicodeError) -> BadFileError:
+def _wrong_encoding_error(encoding: str, name: str, error: UnicodeError) -> BadFileError:
     advice = "Check --encoding."
     if encoding in ("utf-16", "utf-32"):
         advice = f"Give --encoding {encoding}-le or --encoding {encoding}-be."
     return BadFileError(f"It cannot be read as {encoding}: {error}.", where=name, advice=advice)
 
 
-def _refuse_other(content: InputContent) -> None:
-    """Refuse what is no UTF-8 from its first bytes on, and say what it looks like."""
+def _refuse_other_formats(content: InputContent) -> None:
+    """Refuse content whose first bytes are not UTF-8 text, with what they look like."""
     with content.path.open("rb") as file:
         start = file.read(_FIRST_BYTES)
-    for begins, description, advice in _OTHERS:
+    for begins, description, advice in _OTHER_FORMATS:
         if start.startswith(begins):
             raise BadFileError(
                 f"This is {description}, not text.", where=content.source.name, advice=advice

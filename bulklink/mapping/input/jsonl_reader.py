@@ -1,4 +1,4 @@
-"""The exact JSONL reader: ids keep their digits, whatever their JSON type."""
+"""Exact JSONL reader that keeps the digits of ids, whatever their JSON type."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from bulklink.mapping.input.csv_reader import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Other JSON than text and whole numbers is no id: these mark what a cell was.
+#: Kinds of cells that cannot be ids: neither text nor a whole number.
 FLOAT_CELL, OTHER_CELL = "f", "x"
 
 
 class IntegerLiteral(str):
-    """A whole number, as it is written."""
+    """A whole number as written."""
 
     __slots__ = ()
 
 
 class DecimalLiteral(str):
-    """A number with a point or an exponent, as it is written."""
+    """A number with a point or an exponent, as written."""
 
     __slots__ = ()
 
@@ -38,10 +38,10 @@ class _RepeatedKeyError(ValueError):
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
+    value = dict(pairs)
+    if len(value) != len(pairs):
         raise _RepeatedKeyError("a key stands twice in it")
-    return made
+    return value
 
 
 def _no_constant(name: str) -> Any:
@@ -57,7 +57,7 @@ _DECODER = json.JSONDecoder(
 
 
 def jsonl_records(lines: LineReader) -> Iterator[tuple[int, dict[str, Any] | BrokenRecord]]:
-    """Read one object after another; lines that are blank are passed over."""
+    """Yield the line number and the object or fault of each line; skip blank lines."""
     for line in lines:
         if line.truncated:
             yield line.number, record_too_long(line.content)
@@ -86,7 +86,7 @@ def _record(content: bytes, encoding: str) -> dict[str, Any] | BrokenRecord:
 
 
 def _is_text(value: Any) -> bool:
-    """Tell whether a value can be written as UTF-8: half a surrogate pair cannot."""
+    """Return whether a value can be written as UTF-8, as a lone surrogate cannot."""
     try:
         compact_json(value).encode("utf-8")
     except UnicodeEncodeError:
@@ -101,7 +101,7 @@ def _broken(detail: str, content: bytes) -> BrokenRecord:
 
 
 def json_cell_text(value: Any) -> tuple[str, str]:
-    """Turn a JSON value other than null into a mark of its kind and a cell's text."""
+    """Convert a JSON value other than null to its kind and the text of the cell."""
     if isinstance(value, DecimalLiteral):
         return FLOAT_CELL, str(value)
     if isinstance(value, str):
@@ -110,7 +110,7 @@ def json_cell_text(value: Any) -> tuple[str, str]:
 
 
 def compact_json(value: Any) -> str:
-    """Write a JSON value without spaces, its numbers as they were written."""
+    """Format a JSON value without spaces, its numbers as written."""
     if isinstance(value, IntegerLiteral | DecimalLiteral):
         return str(value)
     if isinstance(value, dict):

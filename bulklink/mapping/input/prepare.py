@@ -1,4 +1,4 @@
-"""What is done to each input before DuckDB reads it: hash it, read its header, choose the way."""
+"""Preparation of each input: hash, header, and the choice between DuckDB and an exact reader."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.interrupt import PlanningStop
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT if hasattr(errno, "EDQUOT") else errno.ENOSPC)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT if hasattr(errno, "EDQUOT") else errno.ENOSPC)
 
 
 READING = "Reading the mapping"
@@ -78,9 +78,16 @@ class CsvInput(msgspec.Struct, frozen=True):
 
 
 class PreparedInput(msgspec.Struct, frozen=True):
-    """One input, ready to be read into the table.
+    """One input, ready to be loaded.
 
-    `first_column` is where the rows of a sheet begin, from 0; None where it is no sheet.
+    Args:
+        content: its content on disk.
+        input: the file as it was read.
+        headers: its headers.
+        csv_input: the file that DuckDB loads.
+        dialect: delimiter of a CSV file.
+        unclosed_quote: position of a quote that is never closed.
+        first_column: index of the first column of a sheet, from 0; None for other formats.
     """
 
     content: InputContent
@@ -92,7 +99,7 @@ class PreparedInput(msgspec.Struct, frozen=True):
     first_column: int | None = None
 
     def discard(self) -> None:
-        """Remove what was written for this input alone."""
+        """Remove the temporary files of this input."""
         self.content.discard()
         if self.csv_input.staged:
             self.csv_input.path.unlink(missing_ok=True)
@@ -115,10 +122,10 @@ def prepare_input(
 
     Args:
         source: the input.
-        options: how it is to be read.
-        folder: where a staging file is written.
+        options: options for reading the mapping.
+        folder: folder for a staging file.
         standard_input: what `-` reads.
-        stop: ends the work.
+        stop: stops the work.
 
     Raises:
         BadFileError: if the input cannot be read as a whole.
@@ -129,7 +136,7 @@ def prepare_input(
             return _prepare_csv(content, options, folder, stop)
         return _prepare_staged(content, folder, stop)
     except OSError as error:
-        if error.errno in _NO_ROOM:
+        if error.errno in _DISK_FULL:
             raise write_error(folder, error) from None
         raise unreadable_file_error(source.name, error) from None
 
@@ -182,7 +189,7 @@ def _prepare_csv(
 
 
 def restage(prepared: PreparedInput, folder: Path, stop: PlanningStop) -> PreparedInput:
-    """Read a CSV file by the exact reader."""
+    """Read a CSV file with the exact reader."""
     target = temporary_path(folder)
     stop.begin_stage(READING_ROWS, prepared.content.path.stat().st_size)
     staged = stage_csv(prepared.content, target, prepared.dialect, stop)
@@ -213,14 +220,14 @@ def _csv_header(content: InputContent, dialect: Dialect) -> _CsvHeader:
             raise BadFileError(
                 f"The header cannot be read: {cells.message}.",
                 where=f"{name}, line {line}",
-                advice=_mend(cells, content),
+                advice=_header_advice(cells, content),
             )
         if has_escaped_cells(cells):
             cells = list(map(unescape_cell, cells))
         return _CsvHeader(tuple(cells), lines.number, lines.offset)
 
 
-def _mend(record: BrokenRecord, content: InputContent) -> str:
+def _header_advice(record: BrokenRecord, content: InputContent) -> str:
     if record.reason != BAD_ENCODING:
         return "Mend the first line."
     return "Save it again as UTF-8." if content.encoding == UTF8 else "Check --encoding."

@@ -1,7 +1,7 @@
-"""One pass over the bytes of a file: its hash, and whether it is plain enough for DuckDB.
+"""One pass over a file: SHA-256, and whether its CSV records are regular.
 
-DuckDB's own CSV reader is ten times as fast as Python's, but loses blank lines, miscounts behind
-broken ones and gives up on bad bytes. It is used where none of that can happen.
+DuckDB's CSV reader is ten times as fast as Python's, but drops blank lines, miscounts after broken
+records and fails on invalid bytes. It is used for files in which none of that can happen.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.interrupt import PlanningStop
 
-#: A record is at most this long, in bytes.
+#: Bytes of a record at most.
 MAX_RECORD_BYTES = 1 << 20
-#: Every block but the last must hold a line's end, so that no line of a regular file is longer
-#: than two. Memory for blocks of 512 KiB would be fetched from the system again and again.
+#: Every block but the last must have a line end, so that no line of a regular file is longer than
+#: two blocks. The memory of blocks of 512 KiB would be allocated from the system each time.
 BLOCK_BYTES = 1 << 17
 
 _BLANK_LINE = re.compile(rb"\n[ \t\r\v\f]*\n")
@@ -28,10 +28,15 @@ _NEVER_REGULAR = (b'"', b"\0", b"\1")
 
 
 class FileScan(msgspec.Struct, frozen=True):
-    """What one pass over a file's bytes tells.
+    """Result of one pass over a file's bytes.
 
-    `regular` says that every line behind the header is one record of as many cells as the header
-    has, as far as counting can tell; `lines` and `crlf` (lines end with CR LF) are then right.
+    Args:
+        sha256: SHA-256 in hexadecimal.
+        bytes: its size.
+        lines: lines after the header; valid if `regular`.
+        crlf: whether lines end with CR LF; valid if `regular`.
+        regular: whether every line after the header is one record with as many cells as the
+            header, as far as counting can tell.
     """
 
     sha256: str
@@ -42,7 +47,7 @@ class FileScan(msgspec.Struct, frozen=True):
 
 
 class _Tally(msgspec.Struct):
-    """The counts of the pass so far; regular until a block shows otherwise."""
+    """Counts of the pass so far; regular until a block proves otherwise."""
 
     regular: bool = True
     lines: int = 0
@@ -68,17 +73,14 @@ class _Tally(msgspec.Struct):
 def scan_file(
     path: Path, header_bytes: int, cells: int, stop: PlanningStop, delimiter: str = ","
 ) -> FileScan:
-    """Hash a file and find out whether its records are regular.
+    """Hash a file and determine whether its records are regular.
 
     Args:
         path: the file.
-        header_bytes: how many bytes at its start are the header's.
-        cells: how many cells the header has.
-        stop: ends the pass.
-        delimiter: what parts the cells.
-
-    Returns:
-        The survey of the whole file; its `lines` are those behind the header.
+        header_bytes: bytes at its start that belong to the header.
+        cells: cells of the header.
+        stop: stops the pass.
+        delimiter: its delimiter.
     """
     digest = hashlib.sha256()
     size = 0
@@ -108,7 +110,7 @@ def scan_file(
 
 
 def _count_lines(partial_line: bytes, body: bytes, tally: _Tally) -> bytes:
-    """Count the whole lines of a block; return the begun line at its end."""
+    """Count the whole lines of a block; return the partial line at its end."""
     if not tally.regular:
         return b""
     end = body.rfind(b"\n") + 1

@@ -1,4 +1,4 @@
-"""The first sheet of an .xlsx workbook: its rows, and numbers as far as they can be trusted."""
+"""First sheet of an .xlsx workbook; numbers as far as they can be trusted."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _SHEET_ID = re.compile(r"\{.*relationships\}id")
 
 
 class Sheet:
-    """The first sheet of a workbook, held in memory.
+    """First sheet of a workbook, held in memory.
 
     Args:
         content: the input.
-        stop: ends the work.
+        stop: stops the work.
 
     Raises:
-        BadFileError: if it is no workbook, is damaged or protected, or reaches too far.
+        BadFileError: if it is not a workbook, is damaged or protected, or its sheet is too large.
     """
 
     def __init__(self, content: InputContent, stop: PlanningStop) -> None:
@@ -58,12 +58,12 @@ class Sheet:
 
     @property
     def first_column(self) -> int:
-        """The column of the first cell of every row, from 0."""
+        """Index of the column of the first cell of every row, from 0."""
         start = self._sheet.start
         return start[1] if start else 0
 
     def rows(self) -> Iterator[tuple[int, list[SheetCell]]]:
-        """Give the rows that are not empty, each with its number in the sheet."""
+        """Yield the rows that are not empty, each with its number in the sheet."""
         with _translate_errors(self._name):
             for number, cells in enumerate(self._sheet.iter_rows(), 1):
                 if any(not isinstance(cell, str) or cell.strip() for cell in cells):
@@ -71,7 +71,7 @@ class Sheet:
 
 
 def column_letters(column: int) -> str:
-    """Name a column, from 0, as a spreadsheet does."""
+    """Return the letters of a column, from 0, as in a spreadsheet."""
     name = ""
     while column >= 0:
         column, letter = divmod(column, 26)
@@ -81,7 +81,7 @@ def column_letters(column: int) -> str:
 
 
 def sheet_cell_text(cell: SheetCell) -> tuple[str, str]:
-    """Turn a cell into a mark of its kind, as those of JSON, and its text."""
+    """Convert a cell to its kind, as those of JSON values, and its text."""
     if isinstance(cell, str):
         return "", cell
     if isinstance(cell, bool):
@@ -114,7 +114,7 @@ def _translate_errors(name: str) -> Iterator[None]:
     ) as error:
         raise _broken(name, error) from None
     except BaseException as error:
-        # A panic of the reader's Rust code is none of Python's exceptions.
+        # A panic of the reader's Rust code is not an Exception.
         if type(error).__name__ != "PanicException":
             raise
         raise _broken(name, error) from None
@@ -144,7 +144,7 @@ def _refuse_protected(path: Path, name: str) -> None:
 
 
 def _refuse_too_large(path: Path, name: str, stop: PlanningStop) -> None:
-    """Refuse a sheet that does not fit into memory; one stray cell far off is enough for that."""
+    """Refuse a sheet that does not fit into memory, such as one with a stray cell far away."""
     rows, columns = 0, b"A"
     with zipfile.ZipFile(path) as archive:
         for block in _blocks(archive):
@@ -161,7 +161,7 @@ def _refuse_too_large(path: Path, name: str, stop: PlanningStop) -> None:
 
 
 def _blocks(archive: zipfile.ZipFile) -> Iterator[bytes]:
-    """Read the first sheet, or all where it cannot be told, in pieces that overlap."""
+    """Read the first sheet, or all if it is unknown, in overlapping blocks."""
     for part in _first_sheets(archive):
         with archive.open(part) as sheet:
             carried = b""
@@ -178,7 +178,7 @@ def _number(column: bytes) -> int:
 
 
 def _first_sheets(archive: zipfile.ZipFile) -> list[str]:
-    """Find the part of a workbook that holds its first sheet."""
+    """Return the part of a workbook with its first sheet, or all sheets if it is unknown."""
     parts = archive.namelist()
     if "xl/workbook.xml" in parts and "xl/_rels/workbook.xml.rels" in parts:
         first = _parsed(archive, "xl/workbook.xml").find("{*}sheets/{*}sheet")
