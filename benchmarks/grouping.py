@@ -15,7 +15,9 @@ from pathlib import Path
 
 from tables import put_table, table
 
-from bulklink.mapping import MappingOptions, check, find_sources
+from bulklink.mapping.checked import check
+from bulklink.mapping.input.files import find_sources
+from bulklink.mapping.schema import MappingOptions
 from bulklink.models import Op
 
 CONTACTS = 1_000

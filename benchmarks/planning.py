@@ -25,7 +25,10 @@ from typing import TYPE_CHECKING
 import duckdb
 from tables import put_table, table
 
-from bulklink.mapping import MappingOptions, SealedPlan, check, find_sources
+from bulklink.mapping.checked import check
+from bulklink.mapping.input.files import find_sources
+from bulklink.mapping.plan_reader import SealedPlan
+from bulklink.mapping.schema import MappingOptions
 from bulklink.models import Op
 
 if TYPE_CHECKING:

@@ -9,20 +9,14 @@ from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bulklink.mapping import (
-    CheckedMapping,
-    DuplicateRow,
-    MappingOptions,
-    PlanStats,
-    RefusedRow,
-    RowFault,
-    SealedPlan,
-    check,
-    find_sources,
-)
+from bulklink.mapping.checked import CheckedMapping, check
 from bulklink.mapping.database import Database
+from bulklink.mapping.input.files import find_sources
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_layout import plan_relation
+from bulklink.mapping.plan_reader import SealedPlan
+from bulklink.mapping.plan_stats import PlanStats
+from bulklink.mapping.schema import DuplicateRow, MappingOptions, RefusedRow, RowFault
 from bulklink.models import Message, Op
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from bulklink.errors import UsageError
-from bulklink.mapping import MappingOptions
+from bulklink.mapping.schema import MappingOptions
 from bulklink.models import Op
 from tests.mapping.planner import LINK, MIXED, RELINK, UNLINK, MappingPlanner
 

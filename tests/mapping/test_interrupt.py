@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulklink.errors import BadFileError, InterruptedPlanningError, RunDirError
-from bulklink.mapping import PlanningStop, check, find_sources
+from bulklink.mapping.checked import check
 from bulklink.mapping.database import Database
+from bulklink.mapping.input.files import find_sources
+from bulklink.mapping.interrupt import PlanningStop
 from tests.mapping.planner import HEADER, LINK, MappingPlanner
 
 if TYPE_CHECKING:

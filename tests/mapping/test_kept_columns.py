@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bulklink.errors import BadFileError
-from bulklink.mapping import MappingOptions
+from bulklink.mapping.schema import MappingOptions
 from bulklink.models import Op
 from tests.mapping.planner import MappingPlanner
 

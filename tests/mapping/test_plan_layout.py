@@ -8,7 +8,8 @@ import duckdb
 import pytest
 
 from bulklink.errors import RunDirError
-from bulklink.mapping import MappingOptions, SealedPlan
+from bulklink.mapping.plan_reader import SealedPlan
+from bulklink.mapping.schema import MappingOptions
 from bulklink.models import Op
 from tests.mapping.planner import HEADER, LINK, MIXED, MappingPlanner, PlannedMapping
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulklink.errors import LedgerError
-from bulklink.mapping import SealedPlan, find_sources
+from bulklink.mapping.input.files import find_sources
 from bulklink.mapping.input.prepare import prepare_input
 from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.plan_reader import SealedPlan
 from tests.mapping.planner import HEADER, LINK, MappingPlanner, query_plan
 
 if TYPE_CHECKING:

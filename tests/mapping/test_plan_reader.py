@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulklink.errors import LedgerError, RunDirError
-from bulklink.mapping import InputFile, MappingOptions, SealedPlan, digest
+from bulklink.mapping.plan_reader import SealedPlan
+from bulklink.mapping.plan_writer import digest
+from bulklink.mapping.schema import InputFile, MappingOptions
 from bulklink.models import Message, Op
 from tests.mapping.planner import HEADER, MIXED, RELINK, UNLINK, MappingPlanner
 

@@ -7,9 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bulklink.errors import InterruptedPlanningError
-from bulklink.mapping import PlanningStop
 from bulklink.mapping.database import Database
-from bulklink.mapping.interrupt import PlanningStage
+from bulklink.mapping.interrupt import PlanningStage, PlanningStop
 from tests.mapping.planner import HEADER, LINK, MappingPlanner
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulklink.mapping import MappingOptions
+from bulklink.mapping.schema import MappingOptions
 from bulklink.models import Op
 from tests.mapping.input.workbook import workbook
 from tests.mapping.planner import HEADER, MappingPlanner, PlannedMapping, as_csv, as_jsonl

@@ -6,7 +6,9 @@ import csv
 from pathlib import Path
 
 from bulklink.ledger.records import CallLine, call_line, snapshot_line
-from bulklink.mapping import MappingOptions, check, find_sources
+from bulklink.mapping.checked import check
+from bulklink.mapping.input.files import find_sources
+from bulklink.mapping.schema import MappingOptions
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunRecord
 from bulklink.runs.status import load_detached_relinks

@@ -16,8 +16,10 @@ import pytest
 from bulklink.emulator.faults import Fault, FaultKind, FaultRegistry
 from bulklink.emulator.state import Change
 from bulklink.errors import StoppedBy
-from bulklink.mapping import MappingOptions, check, find_sources
+from bulklink.mapping.checked import check
+from bulklink.mapping.input.files import find_sources
 from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.schema import MappingOptions
 from bulklink.models import Message, Status
 from bulklink.operations.undo_plan import AppliedChange, UndoStep, applied_changes, undo_step_for
 from bulklink.runs.folder import RunFolder

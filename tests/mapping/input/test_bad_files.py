@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from bulklink.errors import BadFileError, RefusedError, UsageError
-from bulklink.mapping import InputFormat, MappingOptions, find_sources
+from bulklink.mapping.input.files import InputFormat, find_sources
+from bulklink.mapping.schema import MappingOptions
 from bulklink.models import Op
 from tests.mapping.planner import HEADER, LINK, MIXED, UNLINK, MappingPlanner
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulklink.errors import BadFileError, UsageError
-from bulklink.mapping import InputFormat, find_sources
-from bulklink.mapping.input.files import load_content
+from bulklink.mapping.input.files import InputFormat, find_sources, load_content
 from bulklink.mapping.input.prepare import prepare_input
 from bulklink.mapping.interrupt import PlanningStop
 from tests.mapping.planner import HEADER, LINK, MappingPlanner

@@ -6,7 +6,7 @@ import csv
 
 import pytest
 
-from bulklink.mapping import MappingOptions
+from bulklink.mapping.schema import MappingOptions
 from bulklink.models import Op
 from tests.mapping.planner import HEADER, MappingPlanner, as_csv
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulklink.errors import BadFileError, UsageError
-from bulklink.mapping import MappingOptions, find_sources
+from bulklink.mapping.input.files import find_sources
 from bulklink.mapping.input.prepare import prepare_input
 from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.schema import MappingOptions
 from bulklink.models import Op
 from tests.mapping.planner import HEADER, LINK, MappingPlanner, as_csv
 

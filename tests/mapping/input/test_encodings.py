@@ -9,7 +9,7 @@ import json
 import pytest
 
 from bulklink.errors import BadFileError, UsageError
-from bulklink.mapping import MappingOptions
+from bulklink.mapping.schema import MappingOptions
 from bulklink.models import Op
 from tests.mapping.planner import HEADER, MappingPlanner
 

@@ -8,8 +8,8 @@ import hashlib
 import pytest
 
 from bulklink.errors import BadFileError
-from bulklink.mapping import MappingOptions
 from bulklink.mapping.input.xlsx_reader import column_letters
+from bulklink.mapping.schema import MappingOptions
 from bulklink.models import Op
 from tests.mapping.input.workbook import (
     DATE,
