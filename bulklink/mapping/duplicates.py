@@ -29,7 +29,7 @@ def duplicate_tables_sql(group_key_columns: Sequence[str]) -> list[str]:
         group_key_columns: columns that identify contact and owner of a row.
     """
     key = f"{', '.join(group_key_columns)}, message_id"
-    alike = " AND ".join(
+    same_key = " AND ".join(
         f"repeated_messages.{part} IS NOT DISTINCT FROM candidates.{part}"
         for part in (*group_key_columns, "message_id")
     )
@@ -44,7 +44,7 @@ def duplicate_tables_sql(group_key_columns: Sequence[str]) -> list[str]:
         "min(deal) <> max(deal) AS conflict "
         f"FROM candidates GROUP BY {key} HAVING count(*) > 1",
         "CREATE TABLE duplicates AS SELECT row, first, conflict FROM candidates "
-        f"JOIN repeated_messages ON {alike} WHERE conflict OR row <> first",
+        f"JOIN repeated_messages ON {same_key} WHERE conflict OR row <> first",
         "CREATE TABLE conflict_groups AS SELECT first, any_value(rows) AS rows, "
         f"list(row ORDER BY row) FILTER (place <= {faults.MAX_NAMED_ROWS + 1}) AS named FROM ("
         "SELECT row, first, count(*) OVER (PARTITION BY first) AS rows, "

@@ -45,16 +45,28 @@ if TYPE_CHECKING:
 GOOD, MISSING, BAD, ROUNDED, TRAILING_ZEROS, DEFAULTED = range(6)
 
 _GRADE_BITS = 3
-_SINGLE = _GRADE_BITS * len(ID_COLUMNS)
+_FIRST_SINGLE_BIT = _GRADE_BITS * len(ID_COLUMNS)
 
 #: The id that is sent differs from the user's cell.
-CHANGED_ID = {column: 1 << _SINGLE + place for place, column in enumerate(ID_COLUMNS)}
+CHANGED_ID = {column: 1 << _FIRST_SINGLE_BIT + place for place, column in enumerate(ID_COLUMNS)}
 #: The id is not a number that 64 bits write in the same way.
-TEXT_ID = {column: 1 << _SINGLE + 4 + place for place, column in enumerate(NUMERIC_ID_COLUMNS)}
+TEXT_ID = {
+    column: 1 << _FIRST_SINGLE_BIT + 4 + place for place, column in enumerate(NUMERIC_ID_COLUMNS)
+}
 #: The name that is sent differs from the user's cell, or is missing.
-CHANGED_NAME = {column: 1 << _SINGLE + 7 + place for place, column in enumerate(NAME_COLUMNS)}
+CHANGED_NAME = {
+    column: 1 << _FIRST_SINGLE_BIT + 7 + place for place, column in enumerate(NAME_COLUMNS)
+}
 #: The record is broken, or its operation must be checked.
-NEEDS_CHECK = 1 << _SINGLE + 9
+NEEDS_CHECK = 1 << _FIRST_SINGLE_BIT + 9
+#: White space that spreadsheets and web pages leave around a cell.
+_SPACE = " \t\r\n\v\f\u00a0\u200b\ufeff"
+#: A number that went through a spreadsheet or a float: with a point or an exponent.
+SPREADSHEET_NUMBER = r"[+-]?[0-9]+([.,][0-9]*([eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)"
+#: Columns that only an exact reader fills; missing if DuckDB reads all files itself.
+_EXACT_READER_COLUMNS = ("line BIGINT", "fault VARCHAR", "message VARCHAR", "raw VARCHAR")
+#: An escaped character takes two, and the leading columns of a line are short.
+_LINE_BYTES = 3 * MAX_RECORD_BYTES
 
 
 def grade_bits(column: str, grade: int) -> int:
@@ -65,12 +77,6 @@ def grade_bits(column: str, grade: int) -> int:
 def id_grade_sql(column: str) -> str:
     """Build the expression of the grade of an id."""
     return f"(flags >> {_GRADE_BITS * ID_COLUMNS.index(column)} & {(1 << _GRADE_BITS) - 1})"
-
-
-#: White space that spreadsheets and web pages leave around a cell.
-_SPACE = " \t\r\n\v\f\u00a0\u200b\ufeff"
-#: A number that went through a spreadsheet or a float: with a point or an exponent.
-SPREADSHEET_NUMBER = r"[+-]?[0-9]+([.,][0-9]*([eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)"
 
 
 def macro_statements() -> list[str]:
@@ -175,20 +181,21 @@ def _id_flags_sql(column: str, cell: str, *, staged: bool) -> str:
     CASE evaluates a branch only for the rows that reach it, AND evaluates both sides for all.
     """
     matches = f"regexp_full_match(k_{column}, '{id_pattern(column)}')"
-    odd = f"unclean_id_grade({cell}, k_{column}, {matches})"
-    plain = "0"
+    plain_grade = "0"
+    other_grade = f"unclean_id_grade({cell}, k_{column}, {matches})"
     if column in NUMERIC_ID_COLUMNS:
         zeros = _trailing_zeros_sql(f"p_{column}::VARCHAR")
-        plain = f"CASE WHEN {_may_be_rounded_sql(column)} THEN {zeros} ELSE 0 END"
-        odd_zeros = _trailing_zeros_sql(f"k_{column}")
-        odd = f"CASE WHEN ({odd}) = {GOOD} THEN {odd_zeros} ELSE {odd} END"
+        plain_grade = f"CASE WHEN {_may_be_rounded_sql(column)} THEN {zeros} ELSE 0 END"
+        zeros = _trailing_zeros_sql(f"k_{column}")
+        other_grade = f"CASE WHEN ({other_grade}) = {GOOD} THEN {zeros} ELSE {other_grade} END"
     step = grade_bits(column, 1)
-    same = f"k_{column} IS NOT DISTINCT FROM {user_cell_sql(cell, staged=staged)}"
-    single = f"CASE WHEN {same} THEN 0 ELSE {CHANGED_ID[column]} END"
+    is_unchanged = f"k_{column} IS NOT DISTINCT FROM {user_cell_sql(cell, staged=staged)}"
+    bits = f"CASE WHEN {is_unchanged} THEN 0 ELSE {CHANGED_ID[column]} END"
     if column in NUMERIC_ID_COLUMNS:
-        single += f" + CASE WHEN n_{column} IS NULL THEN {TEXT_ID[column]} ELSE 0 END"
-    odd = f"({odd}) * {step} + {single}"
-    return f"CASE WHEN {is_plain_id_sql(column)} THEN ({plain}) * {step} ELSE {odd} END"
+        bits += f" + CASE WHEN n_{column} IS NULL THEN {TEXT_ID[column]} ELSE 0 END"
+    other_flags = f"({other_grade}) * {step} + {bits}"
+    is_plain = is_plain_id_sql(column)
+    return f"CASE WHEN {is_plain} THEN ({plain_grade}) * {step} ELSE {other_flags} END"
 
 
 def _may_be_rounded_sql(column: str) -> str:
@@ -206,15 +213,9 @@ def _trailing_zeros_sql(text: str) -> str:
 
 
 def _name_flag_sql(column: str, cell: str) -> str:
-    same = f"coalesce(trim_spaces({cell}) = {cell} AND {cell} <> '', false)"
-    odd = f"CASE WHEN {same} THEN 0 ELSE {CHANGED_NAME[column]} END"
-    return f"CASE WHEN is_trimmed({cell}) THEN 0 ELSE {odd} END"
-
-
-#: Columns that only an exact reader fills; missing if DuckDB reads all files itself.
-_EXACT_READER_COLUMNS = ("line BIGINT", "fault VARCHAR", "message VARCHAR", "raw VARCHAR")
-#: An escaped character takes two, and the leading columns of a line are short.
-_LINE_BYTES = 3 * MAX_RECORD_BYTES
+    is_unchanged = f"coalesce(trim_spaces({cell}) = {cell} AND {cell} <> '', false)"
+    flag = f"CASE WHEN {is_unchanged} THEN 0 ELSE {CHANGED_NAME[column]} END"
+    return f"CASE WHEN is_trimmed({cell}) THEN 0 ELSE {flag} END"
 
 
 @dataclass(slots=True, frozen=True)

@@ -79,7 +79,9 @@ class PlanWriter:
 
     def _virtual_columns(self, names: Sequence[str]) -> Iterator[tuple[str, VirtualColumn]]:
         """Yield the columns that need not be written."""
-        users = {column.known: name for column, name in zip(self.columns, names, strict=True)}
+        name_by_known = {
+            column.known: name for column, name in zip(self.columns, names, strict=True)
+        }
         if len(self.files.names) == 1:
             yield "file", VirtualColumn(value=self.files.names[0])
             if not self.files.any_staged:
@@ -89,16 +91,16 @@ class PlanWriter:
         flags = self.statistics.flags
         for column in ID_COLUMNS:
             is_unsent = column == "deal_id" and self.options.op is None
-            if column in users and not is_unsent and not flags & CHANGED_ID[column]:
-                yield column, VirtualColumn(same_as=users[column])
+            if column in name_by_known and not is_unsent and not flags & CHANGED_ID[column]:
+                yield column, VirtualColumn(same_as=name_by_known[column])
         if not self.statistics.guarded:
             yield GUARD, VirtualColumn()
         for column in NAME_COLUMNS:
-            if column not in users:
+            if column not in name_by_known:
                 default = self.options.default_values.get(column)
                 yield column, VirtualColumn(value=default or None)
             elif not flags & CHANGED_NAME[column]:
-                yield column, VirtualColumn(same_as=users[column])
+                yield column, VirtualColumn(same_as=name_by_known[column])
 
     def _plan_sql(self, layout: PlanLayout) -> str:
         """Build the query of the plan: it sorts as little as possible, then adds the rest."""
@@ -178,11 +180,11 @@ def unique_column_names(headers: Sequence[str]) -> list[str]:
     taken: set[str] = set()
     names = []
     for place, header in enumerate(headers):
-        plain = header.replace("\0", " ") or f"column_{place + 1}"
-        name, number = plain, 1
+        base = header.replace("\0", " ") or f"column_{place + 1}"
+        name, number = base, 1
         while name.casefold() in taken or name.casefold().startswith(OWN_PREFIX):
             number += 1
-            name = f"{plain}_{number}" if number < 1 << 20 else f"column_{place}_{number}"
+            name = f"{base}_{number}" if number < 1 << 20 else f"column_{place}_{number}"
         taken.add(name.casefold())
         names.append(name)
     return names

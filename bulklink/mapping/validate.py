@@ -154,13 +154,13 @@ def base_view_sql(
         if len(line_offsets) > 1
         else f"rowid + 1 + {line_offsets[0]}"
     )
-    front = [f"coalesce(line, {line}) AS line", "fault", "message", "raw"]
+    reader_columns = [f"coalesce(line, {line}) AS line", "fault", "message", "raw"]
     if not any_staged:
         missing = [f"NULL::VARCHAR AS {column}" for column in ("fault", "message", "raw")]
-        front = [f"{line} AS line", *missing]
+        reader_columns = [f"{line} AS line", *missing]
     parts = [
         f"rowid + 1 AS row, {file} AS file",
-        *front,
+        *reader_columns,
         _op_columns_sql(options, _filled_text_sql("op", places, options)),
         *(f"c{place}" for place in range(len(columns))),
         *(
@@ -205,8 +205,8 @@ def _id_columns_sql(column: str, place: int | None) -> list[str]:
         text = f"CASE WHEN {number} IS NULL THEN clean_id(c{place}) END"
         sent_id = f"CASE WHEN {number} IS NULL THEN clean_id(c{place}) ELSE {number}::VARCHAR END"
     elif place is not None:
-        odd = f"flags & {CHANGED_ID[column]} <> 0"
-        sent_id = f"CASE WHEN {odd} THEN clean_id(c{place}) ELSE c{place} END"
+        is_changed = f"flags & {CHANGED_ID[column]} <> 0"
+        sent_id = f"CASE WHEN {is_changed} THEN clean_id(c{place}) ELSE c{place} END"
     columns = [f"({sent_id})::VARCHAR AS k_{column}"]
     if column in NUMERIC_ID_COLUMNS:
         columns += [f"{number}::UBIGINT AS n_{column}", f"({text})::VARCHAR AS t_{column}"]
@@ -230,8 +230,8 @@ def _filled_text_sql(column: str, places: Mapping[str, int], options: MappingOpt
 def _op_columns_sql(options: MappingOptions, stated_op: str) -> str:
     if options.op is not None:
         return f"{literal(options.op.value)} AS op, lower({stated_op}) AS stated_op"
-    known = ", ".join(literal(op.value) for op in Op)
-    op = f"CASE WHEN lower({stated_op}) IN ({known}) THEN lower({stated_op}) END"
+    ops = ", ".join(literal(op.value) for op in Op)
+    op = f"CASE WHEN lower({stated_op}) IN ({ops}) THEN lower({stated_op}) END"
     return f"{op} AS op, lower({stated_op}) AS stated_op"
 
 
@@ -295,6 +295,14 @@ def _place_of(header: str, columns: Sequence[MappingColumn]) -> int | None:
     return find_header([column.header for column in columns], header)
 
 
+class _FaultRule(NamedTuple):
+    """SQL of a condition, of the fault code of a row that meets it, and of the column at fault."""
+
+    condition: str
+    reason: str
+    column: str
+
+
 def checked_rows_view_sql(
     options: MappingOptions, rounded_ids: Iterable[TrailingZeroCount], *, guards: bool
 ) -> str:
@@ -308,13 +316,13 @@ def checked_rows_view_sql(
     lengths: dict[str, list[int]] = {column: [] for column in (*ID_COLUMNS, GUARD)}
     for rounded in rounded_ids:
         lengths[rounded.column].append(rounded.length)
-    conditions = [("fault IS NOT NULL", "fault", "NULL"), *_op_conditions(options)]
+    rules = [_FaultRule("fault IS NOT NULL", "fault", "NULL"), *_op_rules(options)]
     for column in ID_COLUMNS:
-        conditions += _id_conditions(column, lengths[column])
-    conditions += _guard_conditions(lengths[GUARD]) if guards else []
+        rules += _id_rules(column, lengths[column])
+    rules += _guard_rules(lengths[GUARD]) if guards else []
     good = f"flags = 0 AND {GUARD} IS NULL" if guards else "flags = 0"
-    reasons = " ".join(f"WHEN {when} THEN {reason}" for when, reason, _ in conditions)
-    columns = " ".join(f"WHEN {when} THEN {column}" for when, _, column in conditions)
+    reasons = " ".join(f"WHEN {rule.condition} THEN {rule.reason}" for rule in rules)
+    columns = " ".join(f"WHEN {rule.condition} THEN {rule.column}" for rule in rules)
     return (
         "CREATE VIEW checked_rows AS SELECT *, "
         f"CASE WHEN {good} THEN NULL {reasons} END AS reason, "
@@ -322,49 +330,45 @@ def checked_rows_view_sql(
     )
 
 
-def _op_conditions(options: MappingOptions) -> list[tuple[str, str, str]]:
-    bad = literal(faults.BAD_OP)
+def _op_rules(options: MappingOptions) -> list[_FaultRule]:
+    bad, column = literal(faults.BAD_OP), literal("op")
     if options.op is not None:
-        return [(f"stated_op <> {literal(options.op.value)}", bad, "'op'")]
+        return [_FaultRule(f"stated_op <> {literal(options.op.value)}", bad, column)]
     missing = literal(faults.MISSING_VALUE)
-    return [("stated_op IS NULL", missing, "'op'"), ("op IS NULL", bad, "'op'")]
+    return [
+        _FaultRule("stated_op IS NULL", missing, column),
+        _FaultRule("op IS NULL", bad, column),
+    ]
 
 
-def _id_conditions(column: str, lengths: list[int]) -> list[tuple[str, str, str]]:
-    grade, fault_column = f"{column}_grade", literal(column)
-    conditions = [
-        (f"{grade} = {MISSING}", literal(faults.MISSING_VALUE), fault_column),
-        (f"{grade} = {BAD}", literal(faults.BAD_ID), fault_column),
-        (f"{grade} = {ROUNDED}", literal(faults.ROUNDED_ID), fault_column),
+def _id_rules(column: str, lengths: list[int]) -> list[_FaultRule]:
+    grade = f"{column}_grade"
+    rules = [
+        _FaultRule(f"{grade} = {MISSING}", literal(faults.MISSING_VALUE), literal(column)),
+        _FaultRule(f"{grade} = {BAD}", literal(faults.BAD_ID), literal(column)),
+        _FaultRule(f"{grade} = {ROUNDED}", literal(faults.ROUNDED_ID), literal(column)),
     ]
     if lengths:
         among = ", ".join(map(str, lengths))
-        when = f"{grade} = {TRAILING_ZEROS} AND length({column}) IN ({among})"
-        conditions.append((when, literal(faults.ROUNDED_ID), fault_column))
-    return conditions
+        condition = f"{grade} = {TRAILING_ZEROS} AND length({column}) IN ({among})"
+        rules.append(_FaultRule(condition, literal(faults.ROUNDED_ID), literal(column)))
+    return rules
 
 
-def _guard_conditions(lengths: list[int]) -> list[tuple[str, str, str]]:
+def _guard_rules(lengths: list[int]) -> list[_FaultRule]:
     deal_pattern = f"{id_pattern('deal_id')}|{NO_DEAL}"
     allowed = f"({deal_pattern})([{GUARD_SEPARATOR}]({deal_pattern}))*"
-    fault_column = literal(GUARD)
-    conditions = [
-        (
-            f"regexp_full_match({GUARD}, {literal(SPREADSHEET_NUMBER)})",
-            literal(faults.ROUNDED_ID),
-            fault_column,
-        ),
-        (
-            f"NOT regexp_full_match({GUARD}, {literal(allowed)})",
-            literal(faults.BAD_ID),
-            fault_column,
-        ),
+    number = f"regexp_full_match({GUARD}, {literal(SPREADSHEET_NUMBER)})"
+    other = f"NOT regexp_full_match({GUARD}, {literal(allowed)})"
+    rules = [
+        _FaultRule(number, literal(faults.ROUNDED_ID), literal(GUARD)),
+        _FaultRule(other, literal(faults.BAD_ID), literal(GUARD)),
     ]
     if lengths:
         among = ", ".join(map(str, lengths))
-        when = f"regexp_full_match({GUARD}, '[0-9]{{15}}0+') AND length({GUARD}) IN ({among})"
-        conditions.append((when, literal(faults.ROUNDED_ID), fault_column))
-    return conditions
+        condition = f"regexp_full_match({GUARD}, '[0-9]{{15}}0+') AND length({GUARD}) IN ({among})"
+        rules.append(_FaultRule(condition, literal(faults.ROUNDED_ID), literal(GUARD)))
+    return rules
 
 
 class RowStatistics(NamedTuple):

@@ -376,8 +376,8 @@ def _refuse_other_formats(content: InputContent) -> None:
     """Refuse content whose first bytes are not UTF-8 text, with what they look like."""
     with content.path.open("rb") as file:
         start = file.read(_FIRST_BYTES)
-    for begins, description, advice in _OTHER_FORMATS:
-        if start.startswith(begins):
+    for prefix, description, advice in _OTHER_FORMATS:
+        if start.startswith(prefix):
             raise BadFileError(
                 f"This is {description}, not text.", where=content.source.name, advice=advice
             )

@@ -183,8 +183,8 @@ def _prepare_csv(
         ),
         dialect=dialect,
     )
-    plain = header.lines == skip_lines and not has_escaped_cells(header.cells)
-    regular = scan.regular and plain
+    plain_header = header.lines == skip_lines and not has_escaped_cells(header.cells)
+    regular = scan.regular and plain_header
     return prepared if regular else restage(prepared, folder, stop)
 
 

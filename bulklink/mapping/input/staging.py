@@ -115,8 +115,8 @@ def _create(target: Path) -> TextIO:
 
 def _cells_text(cells: list[str]) -> str:
     joined = CELL_SEPARATOR.join(cells)
-    plain = joined.count(CELL_SEPARATOR) == len(cells) - 1
-    if plain and not _ESCAPED_BUT_SEPARATOR.search(joined):
+    no_separator_in_cells = joined.count(CELL_SEPARATOR) == len(cells) - 1
+    if no_separator_in_cells and not _ESCAPED_BUT_SEPARATOR.search(joined):
         return joined
     return CELL_SEPARATOR.join(map(escape_cell, cells))
 
