@@ -23,16 +23,6 @@ PLANNING_MEMORY = "512MB"
 FETCH_ROWS = 2048
 
 
-def literal(text: str) -> str:
-    """Write a text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def identifier(name: str) -> str:
-    """Write a name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 @contextmanager
 def translate_errors() -> Iterator[None]:
     """Turn DuckDB's errors that a person can do something about into bulklink's own."""

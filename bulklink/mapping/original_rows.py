@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
+from bulklink.duckdb_sql import identifier
 from bulklink.errors import RunDirError
-from bulklink.mapping.database import Database, identifier
+from bulklink.mapping.database import Database
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_layout import load_layout, plan_relation

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import duckdb
 import msgspec
 
+from bulklink.duckdb_sql import identifier, literal
 from bulklink.errors import RunDirError
-from bulklink.mapping.database import identifier, literal
 from bulklink.mapping.headers import OWN_PREFIX
 from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS
 

@@ -11,9 +11,10 @@ import duckdb
 import msgspec
 
 from bulklink.atomic_files import atomic_replace
+from bulklink.duckdb_sql import literal
 from bulklink.errors import LedgerError, RunDirError
 from bulklink.mapping import faults
-from bulklink.mapping.database import Database, literal
+from bulklink.mapping.database import Database
 from bulklink.mapping.headers import OWN_PREFIX
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_layout import OWN_COLUMNS, ROW_GROUP_ROWS, PlanLayout, plan_relation

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bulklink.atomic_files import atomic_replace, temporary_path
+from bulklink.duckdb_sql import literal
 from bulklink.mapping import faults
-from bulklink.mapping.database import Database, literal
+from bulklink.mapping.database import Database
 from bulklink.mapping.input.xlsx_reader import column_letters
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.load import DEFAULTED, GOOD, TRAILING_ZEROS

@@ -14,12 +14,13 @@ import msgspec
 import orjson
 
 from bulklink.atomic_files import atomic_replace, write_error
+from bulklink.duckdb_sql import literal
 from bulklink.engine.dispatch import process_all
 from bulklink.engine.pagination import PageReader
 from bulklink.engine.shutdown import StopController, StoppedError
 from bulklink.errors import BulklinkError, LockedError, RunDirError
 from bulklink.ledger.state import repair_torn_line
-from bulklink.mapping.database import Database, literal
+from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import NO_DEAL
 from bulklink.operations.callbacks import RunCallbacks

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from bulklink.atomic_files import atomic_replace
+from bulklink.duckdb_sql import literal
 from bulklink.errors import LockedError
 from bulklink.ledger.index import RecordedResult, ResultIndex, Snapshot, SnapshotIndex
 from bulklink.ledger.records import Result
 from bulklink.ledger.state import PUT_BACK_FAILED, OpenRow, replay
-from bulklink.mapping.database import Database, literal
+from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_layout import plan_relation
 from bulklink.mapping.rejects import REJECT_COLUMNS

@@ -11,11 +11,12 @@ from typing import Any
 
 import msgspec
 
+from bulklink.duckdb_sql import literal
 from bulklink.engine.failure_limit import failure_advice
 from bulklink.html_report.model import Breakdown, FailureGroup, FailureSummary
 from bulklink.html_report.rows import MAX_ROWS_PER_GROUP, EmbeddedRow, EmbeddedRows
 from bulklink.mapping import faults
-from bulklink.mapping.database import Database, literal
+from bulklink.mapping.database import Database
 from bulklink.mapping.original_rows import UserColumn, stream_refused_rows
 from bulklink.mapping.plan_layout import plan_relation
 from bulklink.models import Op, Status
