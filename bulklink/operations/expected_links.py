@@ -12,7 +12,7 @@ import msgspec
 from bulklink.ledger.index import RecordedResult, ResultIndex
 from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.models import Op, Status
+from bulklink.models import NEVER_SENT, Op, Status
 
 MAX_LINKS_PER_BATCH = 20_000
 """Claims of one contact that are held at once; a contact with more is read piece by piece."""
@@ -20,7 +20,6 @@ _MEMORY = "256MB"
 _ROWS_PER_INSERT = 2048
 #: Whether a result says where its email is; after PERHAPS it may have been moved.
 _YES, _NO, _PERHAPS = "yes", "no", "perhaps"
-_NEVER_SENT = (Status.REJECTED, Status.DUPLICATE)
 
 
 class ExpectedLink(msgspec.Struct, frozen=True):
@@ -116,7 +115,7 @@ class ExpectedLinks:
         with ResultIndex(ledger) as outcomes:
             for row in outcomes.rows(1):
                 outcome = outcomes.of(row)
-                if outcome is None or outcome.status in _NEVER_SENT:
+                if outcome is None or outcome.status in NEVER_SENT:
                     continue
                 batch.append(_result_cells(outcome, deal_id_of(outcome), is_open=row in open_rows))
                 if len(batch) == _ROWS_PER_INSERT:

@@ -24,7 +24,7 @@ from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_layout import plan_relation
 from bulklink.mapping.rejects import REJECT_COLUMNS
-from bulklink.models import GUARD_SEPARATOR, NO_DEAL, Op, Status
+from bulklink.models import GUARD_SEPARATOR, NEVER_SENT, NO_DEAL, Op, Status
 from bulklink.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -145,7 +145,6 @@ def _left_unlinked(change: AppliedChange) -> bool:
 
 _MEMORY = "128MB"
 _COLUMNS = ("row", "op", "contact_id", "owner_id", "message_id", "deal_id")
-_NEVER_SENT = (Status.REJECTED, Status.DUPLICATE)
 
 
 def applied_changes(folder: RunFolder, spill: Path, stop: PlanningStop) -> Iterator[AppliedChange]:
@@ -171,7 +170,7 @@ def applied_changes(folder: RunFolder, spill: Path, stop: PlanningStop) -> Itera
         for cells in database.rows(_query(database, folder)):
             row = cells[0]
             outcome, open_row = outcomes.of(row), open_rows.get(row)
-            if open_row is not None or (outcome is not None and outcome.status not in _NEVER_SENT):
+            if open_row is not None or (outcome is not None and outcome.status not in NEVER_SENT):
                 yield _applied_change(cells, snapshots.of(row), outcome, open_row)
 
 
