@@ -108,3 +108,24 @@ def plan_relation(database: Database, plan: Path) -> str:
     )
     source = f"read_parquet({literal(str(plan))})"
     return f"(SELECT {', '.join(columns)}, * EXCLUDE ({stored_columns}) FROM {source})"
+
+
+def plan_relation_with_names(database: Database, plan: Path, names: Path) -> str:
+    """Build the relation of a sealed plan, whose missing names are those that were looked up.
+
+    Args:
+        database: database to query with.
+        plan: path of the sealed plan.
+        names: path of the names that were looked up; may be missing.
+    """
+    relation = plan_relation(database, plan)
+    if not names.is_file():
+        return relation
+    replaced = ", ".join(
+        f"coalesce(plan.{OWN_PREFIX}{name}, names.{name}) AS {OWN_PREFIX}{name}"
+        for name in NAME_COLUMNS
+    )
+    return (
+        f"(SELECT plan.* REPLACE ({replaced}) FROM {relation} AS plan "
+        f"POSITIONAL JOIN read_parquet({literal(str(names))}) AS names)"
+    )

@@ -20,7 +20,7 @@ from bulklink.html_report.rows import MAX_ROWS_PER_GROUP, EmbeddedRow, EmbeddedR
 from bulklink.mapping import faults
 from bulklink.mapping.database import Database
 from bulklink.mapping.original_rows import UserColumn, stream_refused_rows
-from bulklink.mapping.plan_layout import plan_relation
+from bulklink.mapping.plan_layout import plan_relation_with_names
 from bulklink.models import Op, Status
 from bulklink.operations.report.commands import export_command
 from bulklink.runs.folder import RunFolder
@@ -29,21 +29,16 @@ from bulklink.runs.folder import RunFolder
 def messages_relation(database: Database, folder: RunFolder) -> str:
     """Build the relation of a plan's messages, with the names that were looked up.
 
-    Duplicates are left out. The deal of an unlink is none.
+    Duplicates are left out. The deal of an unlink is NULL.
+
+    Args:
+        database: database to query with.
+        folder: run folder.
     """
-    owner_name, deal_name, names_join = "plan.bulklink_owner_name", "plan.bulklink_deal_name", ""
-    if folder.names.is_file():
-        owner_name, deal_name = (
-            f"coalesce({owner_name}, names.owner_name)",
-            f"coalesce({deal_name}, names.deal_name)",
-        )
-        names_join = f"POSITIONAL JOIN read_parquet({literal(str(folder.names))}) AS names"
     return (
-        f"(SELECT plan.* EXCLUDE (bulklink_owner_name, bulklink_deal_name, bulklink_deal_id), "
-        f"{owner_name} AS bulklink_owner_name, {deal_name} AS bulklink_deal_name, "
-        "if(plan.bulklink_op = 'unlink', NULL, plan.bulklink_deal_id) AS bulklink_deal_id "
-        f"FROM {plan_relation(database, folder.plan)} AS plan {names_join} "
-        "WHERE plan.bulklink_duplicate_of IS NULL)"
+        "(SELECT * REPLACE (if(bulklink_op = 'unlink', NULL, bulklink_deal_id) AS bulklink_deal_id)"
+        f" FROM {plan_relation_with_names(database, folder.plan, folder.names)}"
+        " WHERE bulklink_duplicate_of IS NULL)"
     )
 
 
