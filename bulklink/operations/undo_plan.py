@@ -1,6 +1,5 @@
 """Undo plan: the inverse of a run as a mapping, and the rows that cannot be undone."""
 
-
 from __future__ import annotations
 
 import csv
