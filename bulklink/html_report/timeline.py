@@ -28,6 +28,14 @@ _STEPS = (
     *(_HOUR * n for n in (1, 2, 3, 6, 12)),
     *(_DAY * n for n in (1, 2, 7, 14, 28)),
 )
+MAX_SPANS = 240
+"""Spans of a chart at most, apart from pauses: each is some pixels wide."""
+_MAX_GAP = 30.0
+"""Seconds without activity after which a span ends."""
+_STATUSES = ("done", "unchanged", "failed", "in_doubt")
+_LINE_GAP = 2.0
+"""Seconds without activity after which a new line begins."""
+_PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 class AxisSegment(msgspec.Struct, frozen=True):
@@ -206,12 +214,6 @@ def utc_offset(moment: float, zone: tzinfo | None) -> str:
     return f"{sign}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
-MAX_SPANS = 240
-"""Spans of a chart at most, apart from pauses: each is some pixels wide."""
-_MAX_GAP = 30.0
-"""Seconds without activity after which a span ends."""
-
-
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """Activity between two moments.
 
@@ -336,12 +338,6 @@ def _coarsen(merged: list[Span], width: float) -> list[Span]:
 def _fits(span: Span, began: float, width: float) -> bool:
     """Return whether a moment extends a span of less than `width` seconds, without a gap."""
     return began - span.ended <= _MAX_GAP and span.ended - span.began < width
-
-
-_STATUSES = ("done", "unchanged", "failed", "in_doubt")
-_LINE_GAP = 2.0
-"""Seconds without activity after which a new line begins."""
-_PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 class ChartData(msgspec.Struct, frozen=True):

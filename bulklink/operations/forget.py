@@ -64,8 +64,7 @@ def _check_can_forget(folder: RunFolder, *, force: bool) -> None:
             "This run has not reached its end.",
             where=str(folder.path),
             advice=f"{bulklink_command('resume', folder.path)} goes on with it. --force forgets"
-            " now: a resume"
-            " then looks the names up again.",
+            " now: a resume then looks the names up again.",
         )
 
 

@@ -24,7 +24,18 @@ from bulklink.mapping.rejects import REJECT_COLUMNS
 from bulklink.models import GUARD_SEPARATOR, NEVER_SENT, NO_DEAL, Op, Status
 from bulklink.runs.folder import RunFolder
 
+UNDO_COLUMNS = (
+    *("op", "contact_id", "owner_id", "message_id", "deal_id", "owner_name", "deal_name"),
+    *("from_deal_id", "source_row"),
+)
+MAX_ROWS_NAMED = 20
 _SETTLED_BY_READ = "settled-by-read"
+_MEMORY = "128MB"
+_SELECT_MESSAGES = """
+SELECT bulklink_row, bulklink_op, bulklink_contact_id, bulklink_owner_id, bulklink_message_id,
+    bulklink_deal_id, bulklink_owner_name
+FROM {plan} WHERE bulklink_duplicate_of IS NULL
+"""
 
 
 class AppliedChange(msgspec.Struct, frozen=True):
@@ -36,7 +47,7 @@ class AppliedChange(msgspec.Struct, frozen=True):
         contact_id: contact of the email.
         owner_id: owner of the mailbox.
         message_id: message id of the email.
-        deal_id: target deal; None for an unlink.
+        deal_id: target deal; without meaning for an unlink.
         owner_name: name of the owner; None if unknown.
         has_snapshot: whether a snapshot was taken.
         original_deal_id: deal in the first snapshot; None for no deal.
@@ -87,6 +98,16 @@ class NotUndoneReason(StrEnum):
     NO_SNAPSHOT = "no-snapshot"
     SETTLED_BY_READ = _SETTLED_BY_READ
     IN_DOUBT = "in-doubt"
+
+
+_ADVICE = {
+    NotUndoneReason.NO_SNAPSHOT: "The run took no snapshot of it: which deal it was on is not"
+    " known.",
+    NotUndoneReason.SETTLED_BY_READ: "A read settled it after a lost answer, without a snapshot:"
+    " it may have been so before the run. --include-settled unlinks it.",
+    NotUndoneReason.IN_DOUBT: "It is in doubt, without a snapshot: it may have been so before the"
+    " run, or not be so at all. --include-settled unlinks it if it is.",
+}
 
 
 class NotUndone(msgspec.Struct, frozen=True):
@@ -158,14 +179,6 @@ def _left_unlinked(change: AppliedChange) -> bool:
     ):
         return False
     return change.original_deal_id != (change.current_deal_id or change.last_snapshot_deal_id)
-
-
-_MEMORY = "128MB"
-_SELECT_MESSAGES = """
-SELECT bulklink_row, bulklink_op, bulklink_contact_id, bulklink_owner_id, bulklink_message_id,
-    bulklink_deal_id, bulklink_owner_name
-FROM {plan} WHERE bulklink_duplicate_of IS NULL
-"""
 
 
 def applied_changes(folder: RunFolder, spill: Path, stop: PlanningStop) -> Iterator[AppliedChange]:
@@ -240,23 +253,6 @@ def _may_have_been_sent(open_row: OpenRow) -> bool:
     return open_row.last_op is not None or open_row.unlinked or open_row.may_have_changed
 
 
-UNDO_COLUMNS = (
-    *("op", "contact_id", "owner_id", "message_id", "deal_id", "owner_name", "deal_name"),
-    *("from_deal_id", "source_row"),
-)
-MAX_ROWS_NAMED = 20
-_ADVICE = {
-    NotUndoneReason.NO_SNAPSHOT: "The run took no snapshot of it: which deal it was on is not"
-    " known.",
-    NotUndoneReason.SETTLED_BY_READ: "A read settled it after a lost answer, without a snapshot:"
-    " it may have"
-    " been so before the run. --include-settled unlinks it.",
-    NotUndoneReason.IN_DOUBT: "It is in doubt, without a snapshot: it may have been so before the"
-    " run, or not"
-    " be so at all. --include-settled unlinks it if it is.",
-}
-
-
 class NotUndoneRow(msgspec.Struct, frozen=True):
     """A row that is not undone.
 
@@ -298,8 +294,8 @@ class UndoPlan(msgspec.Struct, frozen=True):
         if self.without_snapshot:
             yield (
                 f"{self.without_snapshot:,} links were made without a snapshot: which of these"
-                " emails were so"
-                " already cannot be told. All that are still on that deal are unlinked."
+                " emails were so already cannot be told. All that are still on that deal are"
+                " unlinked."
             )
         for reason, count in sorted(self.not_undone_counts.items()):
             rows = ", ".join(map(str, self.first_not_undone[reason]))

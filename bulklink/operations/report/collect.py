@@ -46,6 +46,26 @@ from bulklink.runs.record import Invocation, RunRecord, RunState
 from bulklink.runs.status import PENDING, RunResult, status
 from bulklink.runs.timeline import TimelineInterval, read_timeline
 
+RUN_PLACEHOLDER = "RUN"
+"""Placeholder for the run folder in a report without names."""
+MAX_INVOCATIONS = 100
+"""Commands listed at most: the last ones that drove the run."""
+_ANONYMOUS_OPTIONS = (
+    *("batch_size", "group_by", "single_endpoint", "names", "snapshot", "accept_no_put_back"),
+    *("on_invalid", "allow_round_ids", "concurrency", "edition", "rate", "canary"),
+    *("read_back", "read_pages", "settle_after", "max_failures", "max_credits"),
+    *("credits_per_day", "reserve_credits", "when_credits_out", "sync", "memory", "format"),
+)
+"""Options whose values do not tell whose emails these are."""
+_HIDDEN_OPTIONS = ("op", "mappings", "run_dir", "runs_dir", "yes")
+_HASHES = {
+    "Digest of the plan": "digest",
+    "SHA-256 of plan.parquet": "plan_sha256",
+    "SHA-256 of the ledger": "ledger_sha256",
+}
+_MEMORY = "256MB"
+_FIELDS = ("code", "deal", "owner")
+
 
 def collect_chart_data(
     folder: RunFolder, results: ResultTables, zone: tzinfo | None
@@ -89,10 +109,6 @@ def _measurements_from_ledger(results: ResultTables) -> Iterator[Measurement]:
     for second, counts in groupby(results.settled_per_second(), key=attrgetter("second")):
         settled = {settled_count.status: settled_count.rows for settled_count in counts}
         yield Measurement(began=second, ended=second + 1, settled=settled)
-
-
-_MEMORY = "256MB"
-_FIELDS = ("code", "deal", "owner")
 
 
 @dataclass(slots=True, frozen=True)
@@ -221,25 +237,6 @@ def _accounting_from_record(record: RunRecord) -> Accounting:
 def _without_ops(accounting: Accounting) -> Accounting:
     lines = tuple(AccountingLine(line.status, (), line.rows) for line in accounting.lines)
     return Accounting((), lines, (), accounting.rows)
-
-
-RUN_PLACEHOLDER = "RUN"
-"""Placeholder for the run folder in a report without names."""
-MAX_INVOCATIONS = 100
-"""Commands listed at most: the last ones that drove the run."""
-_ANONYMOUS_OPTIONS = (
-    *("batch_size", "group_by", "single_endpoint", "names", "snapshot", "accept_no_put_back"),
-    *("on_invalid", "allow_round_ids", "concurrency", "edition", "rate", "canary"),
-    *("read_back", "read_pages", "settle_after", "max_failures", "max_credits"),
-    *("credits_per_day", "reserve_credits", "when_credits_out", "sync", "memory", "format"),
-)
-"""Options whose values do not tell whose emails these are."""
-_HIDDEN_OPTIONS = ("op", "mappings", "run_dir", "runs_dir", "yes")
-_HASHES = {
-    "Digest of the plan": "digest",
-    "SHA-256 of plan.parquet": "plan_sha256",
-    "SHA-256 of the ledger": "ledger_sha256",
-}
 
 
 def run_identity(folder: RunFolder, record: RunRecord) -> RunIdentity:

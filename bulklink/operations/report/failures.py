@@ -25,6 +25,36 @@ from bulklink.models import Op, Status
 from bulklink.operations.report.commands import export_command
 from bulklink.runs.folder import RunFolder
 
+MAX_GROUPS = 40
+"""Groups shown of each field; the others are summed."""
+_FIELDS = {"code": "code", "deal": "deal_id", "owner": "owner_id"}
+_IS_REFUSED = "status = 'rejected'"
+_IS_FAILED = "status <> 'rejected'"
+_KNOWN_CODE = re.compile(r"[A-Z][A-Z_]{0,60}|[a-z][a-z-]{0,60}|HTTP \d{3}|no code|other codes")
+_BLOCK = 1 << 20
+_ROWS_AT_ONCE = 2048
+_RESULT_TYPES = {
+    "event": "VARCHAR",
+    "ts": "VARCHAR",
+    "row": "BIGINT",
+    "op": "VARCHAR",
+    "status": "VARCHAR",
+}
+_FINDING_TYPES = _RESULT_TYPES | {
+    "contact_id": "VARCHAR",
+    "owner_id": "VARCHAR",
+    "message_id": "VARCHAR",
+    "deal_id": "VARCHAR",
+    "previous_deal_id": "VARCHAR",
+    "code": "VARCHAR",
+    "http_status": "INTEGER",
+    "message": "VARCHAR",
+}
+_REFUSED_COLUMNS = tuple(
+    UserColumn(f"bulklink_{name}", f"bulklink_{name}", None)
+    for name in ("reason", "file", "line", "column", "raw")
+)
+
 
 def messages_relation(database: Database, folder: RunFolder) -> str:
     """Build the relation of a plan's messages, with the names that were looked up.
@@ -62,14 +92,6 @@ def read_names(
         f"WHERE {id_column} IN ({id_list}) AND {name_column} IS NOT NULL GROUP BY {id_column}"
     )
     return {row[0]: row[1] for row in database.rows(query)}
-
-
-MAX_GROUPS = 40
-"""Groups shown of each field; the others are summed."""
-_FIELDS = {"code": "code", "deal": "deal_id", "owner": "owner_id"}
-_IS_REFUSED = "status = 'rejected'"
-_IS_FAILED = "status <> 'rejected'"
-_KNOWN_CODE = re.compile(r"[A-Z][A-Z_]{0,60}|[a-z][a-z-]{0,60}|HTTP \d{3}|no code|other codes")
 
 
 class GroupCount(NamedTuple):
@@ -275,31 +297,6 @@ class FailureDescriber:
         if self.embedded_rows is None:
             return 0
         return self.embedded_rows.count(counts.field, group.key, refused=counts.refused)
-
-
-_BLOCK = 1 << 20
-_ROWS_AT_ONCE = 2048
-_RESULT_TYPES = {
-    "event": "VARCHAR",
-    "ts": "VARCHAR",
-    "row": "BIGINT",
-    "op": "VARCHAR",
-    "status": "VARCHAR",
-}
-_FINDING_TYPES = _RESULT_TYPES | {
-    "contact_id": "VARCHAR",
-    "owner_id": "VARCHAR",
-    "message_id": "VARCHAR",
-    "deal_id": "VARCHAR",
-    "previous_deal_id": "VARCHAR",
-    "code": "VARCHAR",
-    "http_status": "INTEGER",
-    "message": "VARCHAR",
-}
-_REFUSED_COLUMNS = tuple(
-    UserColumn(f"bulklink_{name}", f"bulklink_{name}", None)
-    for name in ("reason", "file", "line", "column", "raw")
-)
 
 
 class SettledCount(NamedTuple):
