@@ -26,6 +26,9 @@ class Status(StrEnum):
     DUPLICATE = "duplicate"
 
 
+NEVER_SENT = (Status.REJECTED, Status.DUPLICATE)
+"""Statuses of rows that no call carries."""
+
 NO_DEAL = "none"
 """What a guard says where an email is to be on no deal."""
 GUARD_SEPARATOR = "|"

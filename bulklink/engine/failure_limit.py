@@ -9,7 +9,7 @@ from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.ledger.records import Result, failure_code
 from bulklink.ledger.state import NOT_APPLIED, PUT_BACK_FAILED
 from bulklink.ledger.statistics import OTHER_CODES
-from bulklink.models import Status
+from bulklink.models import NEVER_SENT, Status
 from bulklink.shell import bulklink_command
 from bulklink.zoho.error_codes import Code
 from bulklink.zoho.error_policy import advice_for_code
@@ -29,7 +29,6 @@ _BULKLINK_ADVICE = {
     NOT_APPLIED: "It was answered with success, and a read shows otherwise: look at it in the CRM.",
     PUT_BACK_FAILED: "It is off the deal that it was on: link it by hand, or retry.",
 }
-_NEVER_SENT = (Status.REJECTED, Status.DUPLICATE)
 _SUCCEEDED = (Status.DONE, Status.UNCHANGED)
 
 
@@ -86,7 +85,7 @@ class FailureCounter:
 
     def add(self, result: Result) -> None:
         """Count a result."""
-        if result.status in _NEVER_SENT:
+        if result.status in NEVER_SENT:
             return
         self.settled += 1
         if result.status in _SUCCEEDED:

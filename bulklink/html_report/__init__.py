@@ -1,1 +1,1 @@
-"""The page of a run: what it says, and how it is written; it knows no run folder."""
+"""HTML report: a pure function of plain values."""

@@ -1,6 +1,6 @@
-"""What the page of a run says, as plain values; the template has the words.
+"""Report model: plain values; the templates hold the words.
 
-A field that is None where ids and names are left out says so. Times are as the ledger writes them.
+Times are as the ledger writes them.
 """
 
 from __future__ import annotations
@@ -13,14 +13,29 @@ from bulklink.html_report.timeline import ChartData
 
 
 class NamedRecord(msgspec.Struct, frozen=True):
-    """A deal or an owner: its id, and its name where it is known."""
+    """A deal or an owner.
+
+    Args:
+        id: its id.
+        name: its name, if known.
+    """
 
     id: str
     name: str | None = None
 
 
 class RunIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """What tells whose run this is; a page of counts alone has none of it."""
+    """Whose run the report is of; left out of a report without ids and names.
+
+    Args:
+        folder: run folder.
+        org_id: id of the org; None if unknown.
+        org_name: name of the org; None if unknown.
+        api_url: URL of the API; None if unknown.
+        canary_found: what the canary found; None if nothing.
+        undo_of: folder of the run that this run undoes, if any.
+        files: names of the mappings.
+    """
 
     folder: str
     org_id: str | None
@@ -32,7 +47,13 @@ class RunIdentity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountingLine(msgspec.Struct, frozen=True):
-    """The rows of one status: of each op where they can be told apart, and of all."""
+    """Row counts of one status.
+
+    Args:
+        status: the status.
+        by_op: rows of each op; None where they cannot be attributed.
+        rows: rows of all ops.
+    """
 
     status: str
     by_op: tuple[int | None, ...]
@@ -40,7 +61,14 @@ class AccountingLine(msgspec.Struct, frozen=True):
 
 
 class Accounting(msgspec.Struct, frozen=True):
-    """The rows of a run by status and op; `sums` are of the ops, None where they are not known."""
+    """Row counts of a run by status and op; lines and columns add up.
+
+    Args:
+        ops: the ops, one a column.
+        lines: the statuses.
+        sums: rows of each op; None where they cannot be attributed.
+        rows: rows of the run.
+    """
 
     ops: tuple[str, ...]
     lines: tuple[AccountingLine, ...]
@@ -49,7 +77,7 @@ class Accounting(msgspec.Struct, frozen=True):
 
     @property
     def by_status(self) -> Counter[str]:
-        """The rows of each status, 0 of one that none has."""
+        """Rows by status; 0 for a status without rows."""
         return Counter({line.status: line.rows for line in self.lines})
 
 
@@ -57,16 +85,16 @@ class FailureGroup(msgspec.Struct, frozen=True, kw_only=True):
     """Rows that have a code, a deal or an owner in common.
 
     Args:
-        key: the code or the id, as the rows of the page have it; None for rows without one, and
-            where ids are left out.
-        label: what a person reads.
-        name: of the deal or owner, where it is known.
-        count: how many rows.
-        in_doubt: how many of these are in doubt.
-        advice: what to do about a code; empty if nothing is known.
-        commonest_code: the commonest code of a deal or an owner.
-        embedded: how many of the rows the page has.
-        command: gets all of them; empty where no command does.
+        key: the code or id, as in the embedded rows; None for rows without one, and in a report
+            without ids.
+        label: text to show for the key.
+        name: name of the deal or owner, if known.
+        count: number of rows.
+        in_doubt: number of rows in doubt.
+        advice: what to do about a code; empty if unknown.
+        commonest_code: commonest code of a deal or an owner; empty if not shown.
+        embedded: number of rows embedded in the report.
+        command: command that exports the rows; empty if there is none.
     """
 
     key: str | None
@@ -81,13 +109,13 @@ class FailureGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows by code, by deal or by owner, the classes with most first.
+    """Rows by code, by deal or by owner.
 
     Args:
         field: `code`, `deal` or `owner`.
-        groups: those that are shown.
-        other_groups: how many more classes there are.
-        other_rows: the rows of those.
+        groups: groups that are shown, largest first.
+        other_groups: number of groups that are not shown.
+        other_rows: number of rows of those.
     """
 
     field: str
@@ -97,7 +125,13 @@ class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FailureSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows that failed or are in doubt, or that were refused, looked at in several ways."""
+    """Rows that failed or are in doubt, or that were refused.
+
+    Args:
+        rows: number of rows.
+        breakdowns: the same rows by several fields.
+        command: command that exports all of them; empty if there is none.
+    """
 
     rows: int
     breakdowns: tuple[Breakdown, ...]
@@ -105,7 +139,14 @@ class FailureSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallSummaryLine(msgspec.Struct, frozen=True):
-    """Calls of a kind: made, forecast, and the fewest there can be, None where nobody can tell."""
+    """Calls of one kind.
+
+    Args:
+        kind: kind of call.
+        made: calls made.
+        forecast: calls forecast; None if unknown.
+        fewest: minimum possible; None if unknown.
+    """
 
     kind: str
     made: int
@@ -114,7 +155,17 @@ class CallSummaryLine(msgspec.Struct, frozen=True):
 
 
 class CallSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Calls and credits beside the forecast and the least possible."""
+    """Calls and credits, with the forecast and the minimum.
+
+    Args:
+        lines: calls by kind.
+        credits: credits used.
+        retried: calls that were retries.
+        seconds: time that the run took.
+        forecast_seconds: minimum time forecast, in seconds; None without a forecast.
+        limited: sentence about what limited the run; empty if nothing did.
+        beyond_max_credits: calls made beyond the limit on credits.
+    """
 
     lines: tuple[CallSummaryLine, ...]
     credits: CallSummaryLine
@@ -126,7 +177,13 @@ class CallSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EmailCount(msgspec.Struct, frozen=True, kw_only=True):
-    """How many emails of a plan concern one deal or owner; `by_status` is None without ids."""
+    """Emails of a plan for one deal or owner.
+
+    Args:
+        record: the deal or owner; None in a report without ids and names.
+        emails: number of emails.
+        contacts: number of their contacts.
+    """
 
     record: NamedRecord | None
     emails: int
@@ -134,7 +191,15 @@ class EmailCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpCount(msgspec.Struct, frozen=True, kw_only=True):
-    """What is done to how many emails of how many contacts, owners and deals."""
+    """Counts of one op of a plan.
+
+    Args:
+        op: the op.
+        emails: number of emails.
+        contacts: number of contacts.
+        owners: number of owners.
+        deals: number of target deals.
+    """
 
     op: str
     emails: int
@@ -144,7 +209,17 @@ class OpCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SampleRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the plan, to look at."""
+    """A sample row of the plan.
+
+    Args:
+        row: number of the row in the mapping.
+        op: planned operation.
+        contact_id: contact of the email.
+        owner: owner of the mailbox.
+        message_id: message id of the email.
+        deal: target deal; None for an unlink.
+        from_deal_id: guard of the row, if it has one.
+    """
 
     row: int
     op: str
@@ -156,7 +231,18 @@ class SampleRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plan does."""
+    """Counts and sample rows of a plan.
+
+    Args:
+        ops: counts by op.
+        contacts: number of contacts.
+        guarded: number of rows with a guard.
+        deals: the deals with most emails.
+        total_deals: number of deals.
+        owners: the owners with most emails.
+        total_owners: number of owners.
+        sample: sample rows; none in a report without ids and names.
+    """
 
     ops: tuple[OpCount, ...]
     contacts: int
@@ -169,14 +255,26 @@ class PlanSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """An option of the run, or another fact, in words."""
+    """An option of the run, or another fact.
+
+    Args:
+        name: its name.
+        value: its value, as text.
+    """
 
     name: str
     value: str
 
 
 class InputSummary(msgspec.Struct, frozen=True):
-    """A mapping as it was read."""
+    """A mapping that was read.
+
+    Args:
+        name: file name; None in a report without names.
+        records: number of records.
+        bytes: size of the file.
+        sha256: hash of the file.
+    """
 
     name: str | None
     records: int
@@ -185,7 +283,14 @@ class InputSummary(msgspec.Struct, frozen=True):
 
 
 class InvocationSummary(msgspec.Struct, frozen=True):
-    """One command that drove the run."""
+    """One command that drove the run.
+
+    Args:
+        started: when it started.
+        ended: when it ended; None if it has not.
+        seconds: how long it took; None if unknown.
+        outcome: how it ended, in words.
+    """
 
     started: str
     ended: str | None
@@ -194,7 +299,13 @@ class InvocationSummary(msgspec.Struct, frozen=True):
 
 
 class ForgetSummary(msgspec.Struct, frozen=True):
-    """When columns and names were dropped, and the hashes before that."""
+    """When columns and names were dropped.
+
+    Args:
+        at: when it started.
+        plan_before: hash of the plan before; None without a plan.
+        ledger_before: hash of the ledger before; None without a ledger.
+    """
 
     at: str
     plan_before: str | None
@@ -202,7 +313,13 @@ class ForgetSummary(msgspec.Struct, frozen=True):
 
 
 class NextCommands(msgspec.Struct, frozen=True):
-    """Commands, ready to be typed; empty where one makes no sense."""
+    """Commands that continue the run, ready to be typed; empty where one does not apply.
+
+    Args:
+        apply: sends a planned run.
+        resume: continues a stopped run.
+        retry: sends the failed rows of a finished run.
+    """
 
     apply: str
     resume: str
@@ -210,16 +327,41 @@ class NextCommands(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the page of a run says.
+    """Everything that the report of a run says.
 
     Args:
-        identity: None on a page of counts alone.
-        made_at: when the page was made.
-        began: when the first command began that sent; `ended` when the last ended.
-        charts: what happened over time; None without anything to draw.
-        embedded_rows: the JSON of the rows that the page has; None without any.
-        invocations: the last commands that drove the run, of `total_invocations`.
-        undo: what an undo can do.
+        op: op of the run.
+        state: state of the run.
+        stopped_by: what stopped it, if it was stopped.
+        resume_at: when it can be resumed, if it waits for credits.
+        version: version of bulklink that planned it.
+        made_at: when the report was made.
+        created: when the run was planned.
+        began: when the first command began to send; None if none did.
+        ended: when the last command ended; None if it has not.
+        org_type: type of the org; None if unknown.
+        data_centre: data centre; None if unknown.
+        digest: digest of the plan; None without a plan.
+        messages: messages of the plan.
+        left_out: rows of the mapping that the user left out.
+        identity: whose run it is; None in a report without ids and names.
+        accounting: rows by status and op.
+        plan: summary of the plan; None without a plan.
+        failures: rows that failed or are in doubt.
+        refused: rows that were refused.
+        calls: calls and credits.
+        charts: activity over time; None if there was none.
+        embedded_rows: JSON of the rows embedded in the report; None without any.
+        settings: options of the run.
+        inputs: mappings that were read.
+        hashes: digest and recorded hashes.
+        invocations: the last commands that drove the run.
+        total_invocations: number of all commands that drove it.
+        canary: state and size of the canary; empty without one.
+        undo: sentence about what an undo can do.
+        undo_digest: digest of the run that this run undoes, if it is an undo.
+        forgotten: when columns and names were dropped.
+        commands: commands that continue the run.
     """
 
     op: str

@@ -1,9 +1,10 @@
-"""The page of a run: one file, all in it, that can fetch nothing."""
+"""Rendering the report as one self-contained HTML file."""
 
 from __future__ import annotations
 
 from base64 import b64encode
-from datetime import datetime, tzinfo
+from datetime import tzinfo
+from functools import partial
 from hashlib import sha256
 from importlib.resources import files
 
@@ -11,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bulklink.html_report.model import Report
 from bulklink.html_report.rows import MAX_ROWS_PER_GROUP, escape_json
-from bulklink.html_report.timeline import humanize_duration
+from bulklink.html_report.timeline import format_local_time, humanize_duration
 
 PLOT_STYLE = """:where(.plot) {
   --plot-background: white;
@@ -24,25 +25,21 @@ PLOT_STYLE = """:where(.plot) {
 :where(.plot tspan) {
   white-space: pre;
 }"""
-"""The style that Plot puts into each chart whose class is `plot`."""
+"""Style that Plot puts into each chart of class `plot`."""
 _LIBRARIES = ("assets/d3.min.js", "assets/plot.umd.min.js")
 _PACKAGE_FILES = files("bulklink.html_report")
 
 
 def render_report(report: Report, zone: tzinfo | None = None) -> str:
-    """Write the page of a run.
+    """Return the report as HTML.
 
-    All that stands in it is escaped, its scripts and styles are allowed by their hashes alone, and
-    nothing may be fetched.
+    All texts are escaped, scripts and styles are allowed by their hashes only, and nothing may be
+    fetched.
 
     Args:
-        report: what it says.
-        zone: local time; None is that of this machine.
+        report: report model.
+        zone: time zone of the report; None for this machine's.
     """
-
-    def local(moment: str) -> str:
-        return datetime.fromisoformat(moment).astimezone(zone).isoformat(" ", "seconds")
-
     env = Environment(
         loader=PackageLoader("bulklink.html_report"),
         autoescape=True,
@@ -50,7 +47,11 @@ def render_report(report: Report, zone: tzinfo | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters |= {"local": local, "number": "{:,}".format, "lasting": humanize_duration}
+    env.filters |= {
+        "local": partial(format_local_time, zone=zone),
+        "number": "{:,}".format,
+        "duration": humanize_duration,
+    }
     style = _read("assets/page.css")
     scripts = [*map(_read, _LIBRARIES), _read("assets/page.js")] if _needs_scripts(report) else []
     return env.get_template("page.html.j2").render(
@@ -59,13 +60,13 @@ def render_report(report: Report, zone: tzinfo | None = None) -> str:
         policy=_content_security_policy(scripts, [style, PLOT_STYLE]),
         style=style,
         scripts=scripts,
-        course=_script_data(report.charts.json if report.charts else None),
-        kept=_script_data(report.embedded_rows),
+        charts=_script_data(report.charts.json if report.charts else None),
+        rows=_script_data(report.embedded_rows),
     )
 
 
 def _needs_scripts(report: Report) -> bool:
-    """Tell whether a page has anything for which it needs scripts."""
+    """Return whether anything in the report needs scripts."""
     return report.charts is not None or report.embedded_rows is not None
 
 
@@ -74,7 +75,7 @@ def _script_data(json: bytes | None) -> str | None:
 
 
 def _content_security_policy(scripts: list[str], styles: list[str]) -> str:
-    """Say what the page may do: run these scripts and take these styles, nothing else."""
+    """Return the policy that allows these scripts and styles, and nothing else."""
     allowed = {"script-src": scripts, "style-src": styles}
     rules = [
         f"{directive} {' '.join(map(_hash, sources))}"

@@ -1,16 +1,18 @@
-"""The rows that a page has: each once, and no more than fit. Pure."""
+"""Rows embedded in the report, each once, within a size limit. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 
 import msgspec
 
+from bulklink.html_report.timeline import format_local_time
+
 MAX_ROWS_PER_GROUP = 1000
-"""Rows of one class that a page shows."""
+"""Rows of one group shown at most."""
 MAX_EMBEDDED_BYTES = 4_000_000
-"""Bytes of all rows of a page; with scripts and tables it stays below 6 MB."""
+"""Bytes of all embedded rows; with scripts and tables the page stays below 6 MB."""
 EMBEDDED_COLUMNS = (
     *("row", "op", "contact", "owner", "message", "deal"),
     *("status", "code", "text", "time"),
@@ -18,7 +20,20 @@ EMBEDDED_COLUMNS = (
 
 
 class EmbeddedRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A row that failed or was refused; what is not known of it is None."""
+    """A row that failed or was refused.
+
+    Args:
+        row: number of the row in the mapping.
+        op: planned operation; None if unknown.
+        contact: id of its contact; None if unknown.
+        owner: id of its owner; None if unknown.
+        message: id of its message; None if unknown.
+        deal: id of its deal; None if unknown.
+        status: status of its last result.
+        code: error code, or the reason of the refusal.
+        text: message of the CRM, or of the refusal.
+        ts: time, as the ledger writes it.
+    """
 
     row: int
     op: str | None
@@ -33,13 +48,14 @@ class EmbeddedRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EmbeddedRows:
-    """The rows of a page as JSON in which no text stands twice.
+    """Rows embedded in the report, as JSON without repeated texts.
 
-    Texts of the same column are told by their place in a list, but message ids: those differ.
+    A text is written as its index in the list of its column's texts, but for message ids, which
+    differ from row to row.
 
     Args:
-        most_bytes: of the JSON, about.
-        zone: local time; None is that of this machine.
+        max_bytes: approximate limit on the JSON, in bytes.
+        zone: time zone of the report; None for this machine's.
     """
 
     def __init__(self, max_bytes: int = MAX_EMBEDDED_BYTES, zone: tzinfo | None = None) -> None:
@@ -50,7 +66,7 @@ class EmbeddedRows:
         self._counts: dict[tuple[bool, str, str | None], int] = {}
 
     def add(self, rows: Iterable[EmbeddedRow]) -> None:
-        """Take rows until there is no more room; those to be preferred come first."""
+        """Add rows until the limit is reached; the most important ones come first."""
         for row in rows:
             cost, cells = self._cells(row)
             if cost > self._bytes_left:
@@ -63,11 +79,17 @@ class EmbeddedRows:
                 self._counts[group] = self._counts.get(group, 0) + 1
 
     def count(self, field: str, key: str | None, *, refused: bool) -> int:
-        """Return how many rows of a class the page shows."""
+        """Return the number of rows of a group that the page shows.
+
+        Args:
+            field: `code`, `deal` or `owner`.
+            key: the code or id that the rows have in common.
+            refused: whether refused rows are counted.
+        """
         return min(MAX_ROWS_PER_GROUP, self._counts.get((refused, field, key), 0))
 
     def json(self) -> bytes | None:
-        """Return the rows, in the order of the mapping, and the texts; None without rows."""
+        """Return columns, texts, and rows in the order of the mapping; None without rows."""
         if not self._rows:
             return None
         rows = [self._rows[row] for row in sorted(self._rows)]
@@ -75,13 +97,13 @@ class EmbeddedRows:
         return msgspec.json.encode({"columns": EMBEDDED_COLUMNS, "texts": texts, "rows": rows})
 
     def _cells(self, row: EmbeddedRow) -> tuple[int, list[int | str | None]]:
-        when = datetime.fromisoformat(row.ts).astimezone(self._zone).isoformat(" ", "seconds")
+        when = format_local_time(row.ts, self._zone)
         texts = [
             *(("op", row.op), ("contact", row.contact), ("owner", row.owner), ("deal", row.deal)),
             *(("status", row.status), ("code", row.code), ("text", row.text), ("time", when)),
         ]
         cost = len(_escaped_json(row.message)) + 12
-        indexes: dict[str, int | None] = {}
+        indexes: dict[str, int | str | None] = {}
         for name, text in texts:
             if text is None:
                 indexes[name] = None
@@ -91,18 +113,10 @@ class EmbeddedRows:
             if text not in known_texts:
                 known_texts[text] = len(known_texts)
                 cost += len(_escaped_json(text)) + 1
-            indexes[name] = known_texts[text]
-            cost += len(str(known_texts[text])) + 1
-        return cost, [
-            *(row.row, indexes["op"], indexes["contact"], indexes["owner"], row.message),
-            *(
-                indexes["deal"],
-                indexes["status"],
-                indexes["code"],
-                indexes["text"],
-                indexes["time"],
-            ),
-        ]
+            indexes[name] = index = known_texts[text]
+            cost += len(str(index)) + 1
+        cells = indexes | {"row": row.row, "message": row.message}
+        return cost, [cells[column] for column in EMBEDDED_COLUMNS]
 
 
 def _escaped_json(text: str | None) -> bytes:
@@ -110,5 +124,5 @@ def _escaped_json(text: str | None) -> bytes:
 
 
 def escape_json(json: bytes) -> bytes:
-    """Write JSON so that it cannot end the element of a page that it stands in."""
+    """Escape JSON so that it cannot end the HTML element that contains it."""
     return json.replace(b"<", b"\\u003c").replace(b">", b"\\u003e").replace(b"&", b"\\u0026")

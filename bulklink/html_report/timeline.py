@@ -1,9 +1,10 @@
-"""Data of the charts: time axis, bins and percentiles of a run's timeline."""
+"""Chart data of a run: time axis, bins and percentiles of its timeline."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 from math import ceil
@@ -12,14 +13,14 @@ from typing import Any
 import msgspec
 
 _MIN_PAUSE = 60.0
-"""Seconds without anything that may be folded."""
+"""Seconds without activity before a pause may be collapsed."""
 _MIN_PAUSE_SHARE = 0.05
-"""Share of the time in which something happened; a shorter pause is drawn as long as it was."""
+"""Share of the active time; shorter pauses are drawn to scale."""
 _PAUSE_WIDTH_SHARE = 0.03
 _PAUSES_WIDTH_SHARE = 0.3
 _TARGET_TICKS = 8
 _MAX_TICKS = 40
-"""Places that tell their time at most; a page leaves out those for which it has no room."""
+"""Ticks at most; the page leaves out those for which it has no room."""
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _STEPS = (
     *(1, 2, 5, 10, 15, 30),
@@ -27,10 +28,24 @@ _STEPS = (
     *(_HOUR * n for n in (1, 2, 3, 6, 12)),
     *(_DAY * n for n in (1, 2, 7, 14, 28)),
 )
+MAX_SPANS = 240
+"""Spans of a chart at most, apart from pauses: each is some pixels wide."""
+_MAX_GAP = 30.0
+"""Seconds without activity after which a span ends."""
+_STATUSES = ("done", "unchanged", "failed", "in_doubt")
+_LINE_GAP = 2.0
+"""Seconds without activity after which a new line begins."""
+_PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 class AxisSegment(msgspec.Struct, frozen=True):
-    """A part of the axis without a fold: moments in seconds since 1970, and where it begins."""
+    """A part of the axis without a collapsed pause.
+
+    Args:
+        began: first moment, in seconds since 1970.
+        ended: last moment, in seconds since 1970.
+        start: position of the first moment on the axis, in seconds.
+    """
 
     began: float
     ended: float
@@ -38,7 +53,13 @@ class AxisSegment(msgspec.Struct, frozen=True):
 
 
 class CollapsedPause(msgspec.Struct, frozen=True):
-    """Where a pause is folded, and how long it was."""
+    """A pause that the axis collapses.
+
+    Args:
+        at: position of its beginning on the axis, in seconds.
+        to: position of its end.
+        label: how long the pause was, in words.
+    """
 
     at: float
     to: float
@@ -46,7 +67,13 @@ class CollapsedPause(msgspec.Struct, frozen=True):
 
 
 class Tick(msgspec.Struct, frozen=True):
-    """A place of the axis that tells its time; `day` is empty where all is of one day."""
+    """A labelled position on the axis.
+
+    Args:
+        at: position on the axis, in seconds.
+        time: local time.
+        day: day of the month; empty if the axis covers one day.
+    """
 
     at: float
     time: str
@@ -54,14 +81,20 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 class TimeAxis(msgspec.Struct, frozen=True):
-    """Where moments are on an axis that counts seconds and leaves pauses out."""
+    """Time axis with long pauses collapsed; positions are in seconds.
+
+    Args:
+        segments: parts between the pauses.
+        pauses: collapsed pauses.
+        end: position of the end.
+    """
 
     segments: tuple[AxisSegment, ...]
     pauses: tuple[CollapsedPause, ...]
     end: float
 
     def position(self, moment: float) -> float:
-        """Return where a moment is; one in a pause is at its end."""
+        """Return the position of a moment, in seconds since 1970; one in a pause is at its end."""
         for segment in self.segments:
             if moment <= segment.ended:
                 return round(segment.start + max(0.0, moment - segment.began), 3)
@@ -69,10 +102,10 @@ class TimeAxis(msgspec.Struct, frozen=True):
 
 
 def build_axis(spans: Sequence[tuple[float, float]]) -> TimeAxis:
-    """Fold the pauses between spans of time.
+    """Build a time axis that collapses the pauses between spans.
 
     Args:
-        spans: when something happened, in order, in seconds since 1970; at least one.
+        spans: beginning and end of each active span, in order, in seconds since 1970; at least one.
     """
     active = sum(ended - began for began, ended in spans)
     min_pause = max(_MIN_PAUSE, _MIN_PAUSE_SHARE * active)
@@ -102,7 +135,7 @@ def build_axis(spans: Sequence[tuple[float, float]]) -> TimeAxis:
 
 
 def humanize_duration(seconds: float) -> str:
-    """Say how long something took, in two units at most."""
+    """Return a duration in words, in two units at most."""
     units = (("d", _DAY), ("h", _HOUR), ("min", _MINUTE), ("s", 1))
     steps = [step for (_, size), (_, step) in pairwise(units) if seconds >= size]
     step = steps[0] if steps else 1
@@ -116,11 +149,11 @@ def humanize_duration(seconds: float) -> str:
 
 
 def axis_ticks(axis: TimeAxis, zone: tzinfo | None = None) -> list[Tick]:
-    """Return places that tell the local time: round ones, and where something began again.
+    """Return ticks at round local times, and at the beginning of segments without one.
 
     Args:
-        axis: of the charts.
-        zone: local time; None is that of this machine.
+        axis: axis of the charts.
+        zone: time zone of the labels; None for this machine's.
     """
     active = sum(segment.ended - segment.began for segment in axis.segments)
     step = next((size for size in _STEPS if active / size <= _TARGET_TICKS), _STEPS[-1])
@@ -141,7 +174,7 @@ def axis_ticks(axis: TimeAxis, zone: tzinfo | None = None) -> list[Tick]:
 
 
 def _round_moments(segment: AxisSegment, step: int, zone: tzinfo | None) -> Iterator[float]:
-    """Yield the round moments of a part by local time, or where it begins if it has none."""
+    """Yield the round local times of a segment, or its beginning if it has none."""
     began = _local_time(segment.began, zone)
     midnight = began.replace(hour=0, minute=0, second=0, microsecond=0)
     since_midnight = (began - midnight).total_seconds()
@@ -154,35 +187,44 @@ def _round_moments(segment: AxisSegment, step: int, zone: tzinfo | None) -> Iter
         moment += step
 
 
+def format_local_time(ts: str, zone: tzinfo | None) -> str:
+    """Return a time of the ledger as local time, to the second.
+
+    Args:
+        ts: time, as the ledger writes it.
+        zone: time zone; None for this machine's.
+    """
+    return datetime.fromisoformat(ts).astimezone(zone).isoformat(" ", "seconds")
+
+
 def _local_time(moment: float, zone: tzinfo | None) -> datetime:
     return datetime.fromtimestamp(moment, zone).astimezone(zone)
 
 
 def utc_offset(moment: float, zone: tzinfo | None) -> str:
-    """Return how far local time is from UTC then, such as `+01:00`."""
+    """Return the offset of local time from UTC, such as `+01:00`.
+
+    Args:
+        moment: seconds since 1970.
+        zone: time zone; None for this machine's.
+    """
     delta = _local_time(moment, zone).utcoffset() or timedelta()
     minutes = int(delta.total_seconds() // _MINUTE)
     sign = "-" if minutes < 0 else "+"
     return f"{sign}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
-MAX_SPANS = 240
-"""Spans that a chart has at most where nothing was paused: one is some pixels wide."""
-_MAX_GAP = 30.0
-"""Seconds without anything behind which a span ends."""
-
-
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened between two moments, in seconds since 1970.
+    """Activity between two moments.
 
     Args:
-        began: when it began.
-        ended: when it ended.
-        settled: messages by status.
-        answered_429: calls that were refused as too many.
-        in_flight: the mean of calls in flight, None where that was not measured.
-        allowed: the mean of how many might have been.
-        latency: seconds that calls took, and how many took so long.
+        began: beginning, in seconds since 1970.
+        ended: end, in seconds since 1970.
+        settled: messages settled, by status.
+        answered_429: calls answered by 429.
+        in_flight: mean number of calls in flight; None if not measured.
+        allowed: mean limit on calls in flight; None if not measured.
+        latency: number of calls by latency, in seconds.
     """
 
     began: float
@@ -194,48 +236,50 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     latency: Mapping[float, int] = {}
 
 
+@dataclass(slots=True)
 class Span:
-    """What was measured one after the other, taken together."""
+    """Consecutive measurements, merged.
 
-    __slots__ = (
-        "allowed",
-        "answered_429",
-        "began",
-        "ended",
-        "in_flight",
-        "latency",
-        "measured",
-        "seconds",
-        "settled",
-    )
+    Args:
+        began: beginning, in seconds since 1970.
+        ended: end, in seconds since 1970.
+        active_seconds: sum of the measurements' durations.
+        measured_seconds: the same of those with calls in flight measured.
+        in_flight: sum of mean calls in flight, each times its seconds.
+        allowed: sum of mean limits on calls in flight, each times its seconds.
+        answered_429: calls answered by 429.
+        settled: messages settled, by status.
+        latency: number of calls by latency, in seconds.
+    """
 
-    def __init__(self, measurement: Measurement) -> None:
-        self.began = measurement.began
-        self.ended = measurement.began
-        self.seconds = self.measured = self.in_flight = self.allowed = 0.0
-        self.answered_429 = 0
-        self.settled: Counter[str] = Counter()
-        self.latency: Counter[float] = Counter()
-        self.add(measurement)
+    began: float
+    ended: float
+    active_seconds: float = 0.0
+    measured_seconds: float = 0.0
+    in_flight: float = 0.0
+    allowed: float = 0.0
+    answered_429: int = 0
+    settled: Counter[str] = field(default_factory=Counter)
+    latency: Counter[float] = field(default_factory=Counter)
 
     def add(self, measurement: Measurement) -> None:
-        """Take what was measured next."""
+        """Merge the next measurement into the span."""
         seconds = max(0.001, measurement.ended - measurement.began)
         self.ended = max(self.ended, measurement.ended)
-        self.seconds += seconds
+        self.active_seconds += seconds
         self.answered_429 += measurement.answered_429
         self.settled.update(measurement.settled)
         self.latency.update(measurement.latency)
         if measurement.in_flight is not None:
-            self.measured += seconds
+            self.measured_seconds += seconds
             self.in_flight += measurement.in_flight * seconds
             self.allowed += (measurement.allowed or 0.0) * seconds
 
     def join(self, following: Span) -> None:
-        """Take the span that follows."""
+        """Merge the following span into this one."""
         self.ended = following.ended
-        self.seconds += following.seconds
-        self.measured += following.measured
+        self.active_seconds += following.active_seconds
+        self.measured_seconds += following.measured_seconds
         self.in_flight += following.in_flight
         self.allowed += following.allowed
         self.answered_429 += following.answered_429
@@ -243,7 +287,7 @@ class Span:
         self.latency.update(following.latency)
 
     def percentile(self, share: float) -> float | None:
-        """Return the seconds within which such a share of the calls was answered."""
+        """Return the latency, in seconds, within which a share of the calls was answered."""
         target = ceil(share * sum(self.latency.values()))
         so_far = 0
         for seconds in sorted(self.latency):
@@ -256,19 +300,18 @@ class Span:
 def merge_measurements(
     measurements: Iterable[Measurement], max_spans: int = MAX_SPANS
 ) -> list[Span]:
-    """Take together what follows each other until there are few spans, over a pause never.
+    """Merge measurements into a bounded number of spans, never across a pause.
 
     Args:
-        measurements: in the order of time. Memory is the same for any number.
-        max_spans: spans there are about at most; each pause may add one.
+        measurements: measurements in order of time; memory does not grow with their number.
+        max_spans: approximate limit on spans; each pause may add one.
     """
     merged: list[Span] = []
     width, limit = 0.0, 2 * max_spans
     for measurement in measurements:
-        if merged and _fits(merged[-1], measurement.began, width):
-            merged[-1].add(measurement)
-            continue
-        merged.append(Span(measurement))
+        if not merged or not _fits(merged[-1], measurement.began, width):
+            merged.append(Span(measurement.began, measurement.began))
+        merged[-1].add(measurement)
         if len(merged) > limit:
             width = max(2 * width, _total_seconds(merged) / max_spans)
             merged = _coarsen(merged, width)
@@ -279,7 +322,7 @@ def merge_measurements(
 
 
 def _total_seconds(merged: list[Span]) -> float:
-    return sum(span.seconds for span in merged)
+    return sum(span.active_seconds for span in merged)
 
 
 def _coarsen(merged: list[Span], width: float) -> list[Span]:
@@ -293,24 +336,18 @@ def _coarsen(merged: list[Span], width: float) -> list[Span]:
 
 
 def _fits(span: Span, began: float, width: float) -> bool:
-    """Tell whether what begins then belongs to a span that is not yet so many seconds wide."""
+    """Return whether a moment extends a span of less than `width` seconds, without a gap."""
     return began - span.ended <= _MAX_GAP and span.ended - span.began < width
 
 
-_STATUSES = ("done", "unchanged", "failed", "in_doubt")
-_LINE_GAP = 2.0
-"""Seconds without anything behind which a line begins anew."""
-_PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-
-
 class ChartData(msgspec.Struct, frozen=True):
-    """What the charts are drawn from, as JSON, and what stands beside them.
+    """JSON for the charts, and the facts shown next to them.
 
     Args:
-        json: of the charts.
-        statuses: of which messages were settled.
-        offsets: of local time from UTC.
-        answered_429: calls that were refused as too many; None where that was not measured.
+        json: data of the charts.
+        statuses: statuses of the settled messages.
+        offsets: offsets of local time from UTC.
+        answered_429: calls answered by 429; None if not measured.
     """
 
     json: bytes
@@ -322,11 +359,11 @@ class ChartData(msgspec.Struct, frozen=True):
 def build_chart_data(
     measurements: Iterable[Measurement], zone: tzinfo | None = None
 ) -> ChartData | None:
-    """Return what the charts are drawn from; None where nothing happened.
+    """Return chart data; None without measurements.
 
     Args:
-        measurements: what happened, in the order of time.
-        zone: local time; None is that of this machine.
+        measurements: activity, in order of time.
+        zone: time zone of the charts; None for this machine's.
     """
     merged_spans = merge_measurements(measurements)
     if not merged_spans:
@@ -349,13 +386,13 @@ def build_chart_data(
             for span, line_number in zip(merged_spans, _line_numbers(merged_spans), strict=True)
         ],
     }
-    has_metrics = any(span.measured for span in merged_spans)
+    has_metrics = any(span.measured_seconds for span in merged_spans)
     answered_429 = sum(span.answered_429 for span in merged_spans) if has_metrics else None
     return ChartData(msgspec.json.encode(content), statuses, tuple(offsets), answered_429)
 
 
 def _line_numbers(merged_spans: Sequence[Span]) -> Iterator[int]:
-    """Number the parts of a line, which ends where nothing was measured for a while."""
+    """Yield the number of the line that each span belongs to; gaps begin a new line."""
     line_number = 0
     yield line_number
     for previous, span in pairwise(merged_spans):
@@ -364,23 +401,22 @@ def _line_numbers(merged_spans: Sequence[Span]) -> Iterator[int]:
 
 
 def _bin(span: Span, position: float, line_number: int, zone: tzinfo | None) -> dict[str, Any]:
-    """Return a span: rates a second, means, percentiles in seconds."""
-    when = datetime.fromtimestamp(span.began, zone).astimezone(zone)
+    """Return a span for the charts: rates per second, means, percentiles in seconds."""
     content: dict[str, Any] = {
         "x0": position,
         "x1": round(position + span.ended - span.began, 3),
         "part": line_number,
-        "when": when.isoformat(" ", "seconds"),
+        "when": _local_time(span.began, zone).isoformat(" ", "seconds"),
         "rates": {
-            status: round(count / span.seconds, 3)
+            status: round(count / span.active_seconds, 3)
             for status, count in span.settled.items()
             if count
         },
     }
-    if span.measured:
+    if span.measured_seconds:
         content |= {
-            "in_flight": round(span.in_flight / span.measured, 2),
-            "allowed": round(span.allowed / span.measured, 2),
+            "in_flight": round(span.in_flight / span.measured_seconds, 2),
+            "allowed": round(span.allowed / span.measured_seconds, 2),
             "answered_429": span.answered_429,
             **{name: span.percentile(share) for name, share in _PERCENTILES.items()},
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from bulklink.models import Op, Status
 _MAX_TEXT_LENGTH = 300
 _MAX_ANSWER_LENGTH = 8 * 1024
 _OPTIONAL_FIELDS = ("previous_deal_id", "previous_deal_name", "current_deal_id", "duplicate_of")
+
+json_line = partial(orjson.dumps, option=orjson.OPT_APPEND_NEWLINE)
+"""Return a value as one line of JSON."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -112,14 +116,14 @@ def result_line(ts: str, result: Result) -> bytes:
         value = getattr(result, name)
         if value is not msgspec.UNSET:
             fields[name] = value
-    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+    return json_line(fields)
 
 
 def answer_line(ts: str, call: int, op: str, http_status: int | None, body: str) -> bytes:
     """Return a line of `answers.jsonl`: an answer that was no clean success, as received."""
     content = {"ts": ts, "call": call, "op": op, "http_status": http_status}
     content["body"] = body[:_MAX_ANSWER_LENGTH]
-    return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
+    return json_line(content)
 
 
 def _format_call_line(event: str, ts: str, line: CallLine) -> bytes:
@@ -135,7 +139,7 @@ def _format_call_line(event: str, ts: str, line: CallLine) -> bytes:
 
 
 def _line(event: str, ts: str, **fields: Any) -> bytes:
-    return orjson.dumps({"event": event, "ts": ts, **fields}, option=orjson.OPT_APPEND_NEWLINE)
+    return json_line({"event": event, "ts": ts, **fields})
 
 
 def damaged_line_error(path: Path, number: int, error: Exception) -> LedgerError:

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 
 from bulklink.atomic_files import atomic_replace
-from bulklink.ledger.records import damaged_line_error
+from bulklink.ledger.records import damaged_line_error, json_line
 
 _DEAL_NAME_KEY = "previous_deal_name"
 _BUFFER = 1 << 20
@@ -46,4 +46,4 @@ def _redact_line(line: bytes) -> bytes:
     fields.pop(_DEAL_NAME_KEY, None)
     if "message" in fields:
         fields["message"] = ""
-    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+    return json_line(fields)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import duckdb
 import msgspec
 
+from bulklink.duckdb_sql import identifier, literal
 from bulklink.errors import BadFileError
 from bulklink.mapping.checked import check
-from bulklink.mapping.database import Database, identifier, literal
+from bulklink.mapping.database import Database
 from bulklink.mapping.headers import suggest_headers
 from bulklink.mapping.input.files import check_readable, find_sources
 from bulklink.mapping.original_rows import load_user_columns

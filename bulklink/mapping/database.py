@@ -22,16 +22,6 @@ PLANNING_MEMORY = "512MB"
 BATCH_ROWS = 2048
 
 
-def literal(text: str) -> str:
-    """Write a text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def identifier(name: str) -> str:
-    """Write a name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 @contextmanager
 def translate_errors() -> Iterator[None]:
     """Translate DuckDB's interrupt, memory and I/O errors into bulklink's."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from bulklink.mapping.database import literal
+from bulklink.duckdb_sql import literal
 from bulklink.mapping.input.jsonl_reader import FLOAT_CELL, OTHER_CELL
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
 from bulklink.mapping.input.staging import (

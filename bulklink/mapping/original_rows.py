@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
+from bulklink.duckdb_sql import identifier
 from bulklink.errors import RunDirError
-from bulklink.mapping.database import identifier, open_database, spill_folder
+from bulklink.mapping.database import open_database, spill_folder
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
 from bulklink.mapping.plan_layout import load_layout, plan_relation
 from bulklink.mapping.plan_writer import unique_column_names

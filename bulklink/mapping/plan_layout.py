@@ -13,8 +13,8 @@ import duckdb
 import msgspec
 
 from bulklink.atomic_files import atomic_replace
+from bulklink.duckdb_sql import identifier, literal
 from bulklink.errors import RunDirError
-from bulklink.mapping.database import identifier, literal
 from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS, OWN_PREFIX
 
 if TYPE_CHECKING:
@@ -125,3 +125,24 @@ def write_parquet(database: Database, query: str, path: Path, *options: str) -> 
     with atomic_replace(path) as temporary:
         target = literal(str(temporary))
         database.execute(f"COPY ({query}) TO {target} ({', '.join([*settings, *options])})")
+
+
+def plan_relation_with_names(database: Database, plan: Path, names: Path) -> str:
+    """Build the relation of a sealed plan, whose missing names are those that were looked up.
+
+    Args:
+        database: database to query with.
+        plan: path of the sealed plan.
+        names: path of the names that were looked up; may be missing.
+    """
+    relation = plan_relation(database, plan)
+    if not names.is_file():
+        return relation
+    replaced = ", ".join(
+        f"coalesce(plan.{OWN_PREFIX}{name}, names.{name}) AS {OWN_PREFIX}{name}"
+        for name in NAME_COLUMNS
+    )
+    return (
+        f"(SELECT plan.* REPLACE ({replaced}) FROM {relation} AS plan "
+        f"POSITIONAL JOIN read_parquet({literal(str(names))}) AS names)"
+    )

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import msgspec
 
+from bulklink.duckdb_sql import literal
 from bulklink.errors import LedgerError, RunDirError
 from bulklink.mapping import faults
-from bulklink.mapping.database import literal, open_database, spill_folder
+from bulklink.mapping.database import Database, open_database, spill_folder
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_layout import OWN_COLUMNS, PlanLayout, plan_relation, write_parquet
 from bulklink.mapping.schema import GUARD, NAME_COLUMNS, OWN_PREFIX

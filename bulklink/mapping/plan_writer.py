@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bulklink.mapping.database import identifier, literal
+from bulklink.duckdb_sql import identifier, literal
 from bulklink.mapping.load import CHANGED_ID, CHANGED_NAME, TEXT_ID
 from bulklink.mapping.plan_layout import OWN_COLUMNS, PlanLayout, VirtualColumn, write_parquet
 from bulklink.mapping.rejects import verbatim_cell_sql

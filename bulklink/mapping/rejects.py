@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bulklink.atomic_files import atomic_replace, temporary_path
+from bulklink.duckdb_sql import literal
 from bulklink.mapping import faults
-from bulklink.mapping.database import literal, open_database, spill_folder
+from bulklink.mapping.database import Database, open_database, spill_folder
 from bulklink.mapping.input.xlsx_reader import column_letters
 from bulklink.mapping.load import DEFAULTED, GOOD, TRAILING_ZEROS
 from bulklink.mapping.plan_layout import OWN_COLUMNS, load_layout, plan_relation

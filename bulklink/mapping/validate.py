@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bulklink.duckdb_sql import literal
 from bulklink.errors import BadFileError
 from bulklink.mapping import faults
-from bulklink.mapping.database import literal
 from bulklink.mapping.headers import find_header, suggest_headers
 from bulklink.mapping.load import (
     BAD,

@@ -1,9 +1,11 @@
-"""`status --check`: whether the files of a run are as they were written, and add up."""
+"""`status --check`: compare a run's files with their hashes, and its ledger with its plan."""
 
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -24,7 +26,7 @@ _MAX_ROWS_NAMED = 5
 
 
 class CheckStatus(StrEnum):
-    """What a check of one part came to."""
+    """Outcome of one check."""
 
     OK = "ok"
     DIFFERS = "differs"
@@ -33,18 +35,26 @@ class CheckStatus(StrEnum):
 
 
 class CheckItem(msgspec.Struct, frozen=True):
-    """A part of a run that was checked; `detail` says more where there is more to say."""
+    """One checked part of a run.
+
+    Args:
+        verdict: ok, differs, missing or not-yet.
+        detail: explanation; may be empty.
+    """
 
     verdict: CheckStatus
     detail: str = ""
 
 
 class CheckResult(msgspec.Struct, frozen=True):
-    """What was checked of a run.
+    """Outcome of checking a run.
 
-    `mappings` has each input by its name: one that is not there any more proves nothing and is no
-    difference. `forgotten` tells when columns and names were dropped, and the hashes before and
-    after.
+    Args:
+        plan: check of the plan file.
+        ledger: check of the ledger file.
+        accounting: check of the row counts.
+        mappings: check of each input, by name; a missing input is not a difference.
+        forgotten: when columns and names were dropped, with the hashes before and after.
     """
 
     plan: CheckItem
@@ -63,16 +73,16 @@ class CheckResult(msgspec.Struct, frozen=True):
 
 
 def check_run(run: str | PathLike[str]) -> CheckResult:
-    """Hold the files of a run against the hashes that were kept, and the ledger against the plan.
+    """Check a run's files against their hashes, and its ledger against its plan.
 
-    Works at any time. While a run goes on, the ledger is held against what it was when the last
-    invocation ended: it is only ever added to.
+    Works at any time. While a run goes on, the ledger is compared up to its length when the last
+    invocation ended: lines are only ever appended.
 
     Args:
-        run: the run folder.
+        run: run folder.
 
     Returns:
-        What was found of each part; `ok` tells whether nothing differs.
+        The outcome of each check; `ok` is True if nothing differs.
 
     Raises:
         RunDirError: if this is no run folder.
@@ -84,7 +94,7 @@ def check_run(run: str | PathLike[str]) -> CheckResult:
     latest_record = folder.read()
     if result.ok or latest_record == record:
         return result
-    return _check_files(folder, latest_record)  # it ended between the two looks
+    return _check_files(folder, latest_record)  # an invocation ended between the two reads
 
 
 def _check_files(folder: RunFolder, record: RunRecord) -> CheckResult:
@@ -147,7 +157,7 @@ def _check_mapping(input_record: InputRecord) -> CheckItem:
 
 
 def _check_accounting(folder: RunFolder, record: RunRecord, *, plan_ok: bool) -> CheckItem:
-    """Check the counts; and every row, where the plan can be trusted."""
+    """Check the counts, and every row if the plan can be trusted."""
     ledger_state = replay(folder.ledger)
     counts = status_counts(record, ledger_state)
     faults = _count_faults(record, counts)
@@ -176,9 +186,9 @@ def _count_faults(record: RunRecord, counts: dict[str, int]) -> list[str]:
 
 
 def _row_faults(folder: RunFolder, record: RunRecord) -> list[str]:
-    """Hold every result against the row of the plan that it is of.
+    """Compare every result with its row in the plan.
 
-    All is told from one look at the ledger, for a run that goes on adds to it meanwhile.
+    The ledger is read once: a run that goes on appends to it meanwhile.
     """
     planned_rows, mismatched, unplanned = _RowSet(), _RowSet(), 0
     with (
@@ -215,20 +225,19 @@ def _is_refused(outcome: RecordedResult | None) -> bool:
     return outcome is not None and outcome.status is Status.REJECTED
 
 
+@dataclass(slots=True)
 class _RowSet:
-    """The numbers of rows, a byte each; how many there are, and the first few."""
+    """Set of row numbers, a byte each, with its size and first few rows."""
 
-    def __init__(self) -> None:
-        self._present = RowArray("B")
-        self.count = 0
-        self.first: list[int] = []
+    present: RowArray = field(default_factory=partial(RowArray, "B"))
+    count: int = 0
+    first: list[int] = field(default_factory=list)
 
     def add(self, row: int) -> None:
-        """Note a row."""
-        self.count += not self._present[row]
-        self._present[row] = 1
+        self.count += not self.present[row]
+        self.present[row] = 1
         if len(self.first) < _MAX_ROWS_NAMED:
             self.first.append(row)
 
     def __contains__(self, row: int) -> bool:
-        return self._present[row] == 1
+        return self.present[row] == 1

@@ -1,4 +1,4 @@
-"""Where a ledger says that emails are: what can be held against the CRM."""
+"""Expected links: where the ledger says each email is."""
 # ruff: noqa: S608
 
 from __future__ import annotations
@@ -12,22 +12,28 @@ import msgspec
 from bulklink.ledger.index import RecordedResult, ResultIndex
 from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.models import Op, Status
+from bulklink.models import NEVER_SENT, Op, Status
 
 MAX_LINKS_PER_BATCH = 20_000
-"""Claims of one contact that are held at once; a contact with more is read piece by piece."""
+"""Expected links of one contact in memory at once; a contact with more is read in parts."""
 _MEMORY = "256MB"
 _ROWS_PER_INSERT = 2048
-#: Whether a result says where its email is; after PERHAPS it may have been moved.
+#: Whether a result tells where its email is; after PERHAPS it may have been moved.
 _YES, _NO, _PERHAPS = "yes", "no", "perhaps"
-_NEVER_SENT = (Status.REJECTED, Status.DUPLICATE)
 
 
 class ExpectedLink(msgspec.Struct, frozen=True):
-    """What the last result of a row says of its email.
+    """The deal that the last result of a row says its email is on.
 
-    `deal_id` is the deal that the email is on by it, None for no deal; of an email in doubt the
-    one that it was to be on.
+    Args:
+        row: number of the row in the mapping.
+        contact_id: contact of the email.
+        message_id: message id of the email.
+        deal_id: deal that the email is on, None for no deal; for an in-doubt email, the deal that
+            it should be on.
+        status: status of the result.
+        code: code of the result, if any.
+        ts: time of the result, as the ledger writes it.
     """
 
     row: int
@@ -40,7 +46,13 @@ class ExpectedLink(msgspec.Struct, frozen=True):
 
 
 class ContactExpectations(msgspec.Struct, frozen=True):
-    """Claims about emails of one contact; `to_check` are the ids of those to be looked for."""
+    """Expected links of one contact.
+
+    Args:
+        contact_id: id of the contact.
+        links: expected links by message id.
+        to_check: message ids to look for.
+    """
 
     contact_id: str
     links: dict[str, ExpectedLink]
@@ -48,10 +60,10 @@ class ContactExpectations(msgspec.Struct, frozen=True):
 
 
 def recorded_deal_id(outcome: RecordedResult) -> str | msgspec.UnsetType | None:
-    """Return the deal that a result says an email is on, None for no deal, UNSET if it says none.
+    """Return the deal recorded for an email, None for no deal, UNSET if unknown.
 
-    A failed email is where a read or a putting back left it. One that Zoho refused without
-    either, one in doubt, and what was never sent may be anywhere.
+    A failed email is where a read or a put-back left it. One refused without either, one in doubt
+    and one never sent may be anywhere.
     """
     match outcome.status:
         case Status.DONE | Status.UNCHANGED:
@@ -63,26 +75,26 @@ def recorded_deal_id(outcome: RecordedResult) -> str | msgspec.UnsetType | None:
 
 
 def in_doubt_deal_id(outcome: RecordedResult) -> str | msgspec.UnsetType | None:
-    """Return the deal that an email in doubt was to be on; UNSET for one that is in no doubt."""
+    """Return the deal an in-doubt email should be on, None for no deal; UNSET for any other."""
     if outcome.status is not Status.IN_DOUBT:
         return msgspec.UNSET
     return None if outcome.op is Op.UNLINK else outcome.deal_id
 
 
 class ExpectedLinks:
-    """The expected links of a ledger, in a private database until it is closed.
+    """Expected links of a ledger, in a private database until closed.
 
     Args:
-        ledger: its path.
-        open_rows: rows that were in flight after their last result: nothing is claimed of them.
-        in_doubt: take the emails in doubt, and where they were to be, in place of those that the
-            ledger says something of.
-        folder: where data that does not fit into memory goes.
-        stop: ends the work from another thread.
+        ledger: path of the ledger.
+        open_rows: rows in flight after their last result; nothing is expected of them.
+        in_doubt: whether to take the emails in doubt, and where they should be, in place of those
+            whose deal the ledger knows.
+        folder: folder for data that does not fit into memory.
+        stop: interrupts the work from another thread.
 
     Attributes:
-        total: how many there are.
-        last_result_at: when the newest result came, seconds since 1970.
+        total: number of expected links.
+        last_result_at: time of the newest result, in seconds since 1970.
 
     Raises:
         LedgerError: if a line is damaged.
@@ -116,7 +128,7 @@ class ExpectedLinks:
         with ResultIndex(ledger) as outcomes:
             for row in outcomes.rows(1):
                 outcome = outcomes.of(row)
-                if outcome is None or outcome.status in _NEVER_SENT:
+                if outcome is None or outcome.status in NEVER_SENT:
                     continue
                 batch.append(_result_cells(outcome, deal_id_of(outcome), is_open=row in open_rows))
                 if len(batch) == _ROWS_PER_INSERT:
@@ -128,11 +140,11 @@ class ExpectedLinks:
         self._database.execute("DROP TABLE results")
 
     def contacts(self, sampled: frozenset[int] | None = None) -> Iterator[ContactExpectations]:
-        """Stream the expected links by contact, in an order that depends on the ledger alone.
+        """Stream the expected links by contact, in an order that depends only on the ledger.
 
         Args:
-            sampled: places of the expected links that are looked for, from 0; None looks for all.
-                Contacts without any are left out.
+            sampled: positions of the expected links to look for, from 0; None for all. Contacts
+                without any are left out.
         """
         links: dict[str, ExpectedLink] = {}
         to_check: set[str] = set()

@@ -1,4 +1,4 @@
-"""`export`: the results of a run joined to the user's own rows."""
+"""Export of a run: results joined to the user's rows."""
 
 from __future__ import annotations
 
@@ -43,7 +43,15 @@ _ROWS_AT_ONCE = 1000
 
 
 class ExportResult(msgspec.Struct, frozen=True):
-    """What was written: how many rows of each status; `ids_only` where the rest was forgotten."""
+    """Number of rows exported, in total and by status.
+
+    Args:
+        format: file type written.
+        rows: rows written.
+        counts: rows written by status.
+        ids_only: True if the user's columns were forgotten, so that only ids and results were
+            written.
+    """
 
     format: FileType
     rows: int
@@ -61,24 +69,24 @@ def export(
     spreadsheet: bool = False,
     force: bool = False,
 ) -> ExportResult:
-    """Write every row of a run with what became of it, in the order of the mapping.
+    """Write every row of a run with its result, in the order of the mapping.
 
-    Works at any time, also while the run goes on: what has no result then is pending. It blocks.
+    Works at any time, also while the run goes on: rows without a result are pending. It blocks.
 
     Args:
-        run: the run folder.
-        output: the file, whose name tells the format, or a stream of bytes.
-        status: only rows of these; empty takes all.
-        code: only rows with one of these codes; empty takes all.
-        format_: csv, jsonl, parquet or xlsx, where no name tells; a stream takes csv by default.
-        spreadsheet: write CSV that a spreadsheet neither rounds nor runs.
-        force: replace a file that is there.
+        run: run folder.
+        output: file, whose suffix tells the format, or stream of bytes.
+        status: statuses of the rows to write; empty for all.
+        code: codes of the rows to write; empty for all.
+        format_: csv, jsonl, parquet or xlsx, if no suffix tells; csv by default for a stream.
+        spreadsheet: whether to write CSV that a spreadsheet neither rounds nor runs.
+        force: whether to replace an existing file.
 
     Returns:
-        How many rows of each status were written.
+        The number of rows written, by status.
 
     Raises:
-        UsageError: if the file cannot be written so.
+        UsageError: if the file cannot be written in this format.
         RunDirError: if this is no run folder, or the run came to no plan.
         LedgerError: if its ledger is damaged.
     """
@@ -151,7 +159,7 @@ def _table_column(column: UserColumn) -> TableColumn:
 def _with_ledger_rows(
     rows: Iterator[MappingRow], columns: Sequence[UserColumn], outcomes: ResultIndex
 ) -> Iterator[MappingRow]:
-    """Add the rows that only the ledger knows: refused ones whose cells are not kept."""
+    """Add the rows that only the ledger has: refused ones whose cells are not stored."""
     last_row = 0
     for row in rows:
         for missing_row in outcomes.rows(last_row + 1, row.row - 1):

@@ -1,4 +1,4 @@
-"""Fetching the emails of contacts: the entry point and its result."""
+"""`fetch`: read the emails of contacts and write them as one table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
 from itertools import count
 from os import PathLike
 from pathlib import Path
@@ -46,18 +46,18 @@ from bulklink.tables import FileType, TableOutput, resolve_output
 from bulklink.zoho.connection import Connection
 
 _READABLE_REASONS = (BAD_OP, CONFLICT)
-"""What can be wrong with a row that names its contact well."""
+"""Faults of a row that still names its contact."""
 _PLACEHOLDERS = (("op", "unlink"), ("owner_id", "1"), ("message_id", "x"), ("deal_id", "1"))
-"""What a mapping may leave out where its contacts alone are of interest."""
+"""Values for columns that a mapping may lack if only its contacts are read."""
 
 
 class ContactSelection(msgspec.Struct, frozen=True):
-    """The contacts that are asked for.
+    """Contacts to fetch: ids, `@FILE` lists and mappings.
 
     Args:
         arguments: ids, `@FILE` for a list of ids, `-` for such a list from standard input.
-        mapping_job: how mappings are read whose contacts are asked for; None for none.
-        standard_input: what `-` reads; the process's own if None.
+        mapping_job: mappings whose contacts are fetched, and how they are read; None for none.
+        standard_input: stream that `-` reads; None for the process's own.
     """
 
     arguments: Sequence[str]
@@ -67,15 +67,15 @@ class ContactSelection(msgspec.Struct, frozen=True):
     def ids(
         self, scratch: Path, stop: PlanningStop, warn: Callable[[str], None]
     ) -> Iterator[tuple[int, str]]:
-        """Yield each with its place.
+        """Yield each contact id with its position.
 
         Args:
-            scratch: a folder for temporary files.
-            stop: ends the reading.
-            warn: told of rows that cannot be read.
+            scratch: folder for temporary files.
+            stop: interrupts the reading.
+            warn: called with the rows that cannot be read.
 
         Raises:
-            UsageError: if an argument is no id, or none is asked for.
+            UsageError: if an argument is not an id, or no contact is given.
             BadFileError: if a file cannot be read.
         """
         if not self.arguments and self.mapping_job is None:
@@ -131,11 +131,21 @@ class ContactSelection(msgspec.Struct, frozen=True):
 
 
 class FetchResult(msgspec.Struct, frozen=True):
-    """What a fetch came to: what `--json` prints beside the file.
+    """Result of a fetch, as `--json` prints it; a stopped fetch has written no table.
 
-    `read` of `contacts` were read, `contacts_unread` could not be; `unread_contacts` names the
-    first thousand. `emails` are in the file, `on_no_deal` and `not_told` (no deal is told) of them;
-    `nameless` ones, without a message id, are not. Where the fetch was stopped, there is no file.
+    Args:
+        format: file type of the table.
+        contacts: contacts requested.
+        read: contacts read to the end.
+        unread: contacts that could not be read.
+        emails: emails in the table.
+        on_no_deal: emails linked to no deal.
+        not_told: emails for which the CRM gave no deal.
+        nameless: emails left out for lack of a message id.
+        unread_contacts: the first 1,000 unread contacts.
+        calls: requests by kind: read, lookup, retried.
+        stopped_by: why it stopped; None if complete.
+        exit_code: exit code of the command.
     """
 
     format: FileType
@@ -168,34 +178,36 @@ async def fetch(
     stop: StopController | None = None,
     **pace: Unpack[PaceOptions],
 ) -> FetchResult:
-    """Read all emails of some contacts and write them as one table, when all are read.
+    """Read all emails of contacts and write them as one table once all are read.
 
-    What was read stays in a folder beside the file until then, called as it with `.fetching`: the
-    same call goes on with it. Where a stream takes the table, nothing is kept.
+    Until then the emails are in a folder next to the file, named after it with `.fetching`; the
+    same call continues from there. For a stream nothing is stored.
 
     Args:
         contacts: ids; `@FILE` is a file with an id a line, `-` such a list from standard input.
-        output: the file, whose name tells the format, or a stream of bytes.
+        output: file, whose suffix tells the format, or stream of bytes.
         connection: where the CRM is and how to sign in.
-        from_mapping: mappings, or other tables with a column `contact_id`: their contacts too.
-        columns: (column, header) pairs that rename headers of these.
-        delimiter: what parts the cells of these, where they are CSV; None finds it.
-        encoding: the encoding of these, where they are CSV or JSONL; None is UTF-8.
-        format_: csv, jsonl, parquet or xlsx, where no name tells; a stream takes csv by default.
-        spreadsheet: write CSV that a spreadsheet neither rounds nor runs.
-        force: replace a file that is there, and forget what was read of other contacts.
-        callbacks: call-backs; None watches nothing.
-        stop: by which it can be stopped from outside.
-        **pace: options of `Job`: how many calls are made, and how fast.
+        from_mapping: mappings, or other tables with a column `contact_id`, whose contacts to add.
+        columns: (column, header) pairs that rename their headers.
+        delimiter: their delimiter, for CSV; None to detect it.
+        encoding: their encoding, for CSV or JSONL; None for UTF-8.
+        format_: csv, jsonl, parquet or xlsx, if no suffix tells; csv by default for a stream.
+        spreadsheet: whether to write CSV that a spreadsheet neither rounds nor runs.
+        force: whether to replace an existing file, and to drop an unfinished fetch of other
+            contacts.
+        callbacks: receives progress and events; None for none.
+        stop: stops it from outside.
+        **pace: options of `Job`: limits on calls and their rate.
 
     Returns:
-        What was read; `stopped_by` tells if it was stopped: there is no file then.
+        The result; if `stopped_by` is set, no file was written.
 
     Raises:
-        UsageError: if the file cannot be written so, or other contacts were being fetched into it.
-        RefusedError: if the contacts cannot be told, or the folder not be made.
-        WrongOrgError: if what was begun was begun elsewhere.
-        InterruptedPlanningError: if it was stopped while it read no contact.
+        UsageError: if the file cannot be written in this format, or an unfinished fetch is of
+            other contacts.
+        RefusedError: if the contacts cannot be read, or the folder cannot be created.
+        WrongOrgError: if an unfinished fetch is of another org.
+        InterruptedPlanningError: if it was stopped before it read a contact.
     """
     table_output = resolve_output(output, format_, spreadsheet=spreadsheet, force=force)
     mapping_options: dict[str, Any] = {
@@ -206,48 +218,112 @@ async def fetch(
     mapping_job = Job(mappings=tuple(from_mapping), **mapping_options) if from_mapping else None
     selection = ContactSelection(tuple(contacts), mapping_job)
     job = with_options(None, pace, PACE_OPTIONS)
-    work = partial(_fetch, selection, table_output, job, connection, force=force)
+
+    async def work(callbacks: RunCallbacks, stop: StopController) -> FetchResult:
+        plan_stop = make_planning_stop(stop)
+        return await _Fetch(
+            selection, table_output, job, connection, force, callbacks, stop, plan_stop
+        ).run()
+
     return await run_guarded(work, callbacks, stop)
 
 
-async def _fetch(
-    selection: ContactSelection,
-    table_output: TableOutput,
-    job: Job,
-    connection: Connection,
-    callbacks: RunCallbacks,
-    stop: StopController,
-    *,
-    force: bool,
-) -> FetchResult:
-    plan_stop = make_planning_stop(stop)
-    with _work_folder(
-        None if table_output.path is None else Path(f"{table_output.path}.fetching")
-    ) as folder:
-        callbacks.on_phase("Reading which contacts")
-        open_record = partial(
-            _begin_or_resume, folder, selection, connection, callbacks, plan_stop, force=force
+@dataclass(slots=True, frozen=True)
+class _Fetch:
+    """One invocation of a fetch: it records the contacts, reads them, and writes the table."""
+
+    selection: ContactSelection
+    table_output: TableOutput
+    job: Job
+    connection: Connection
+    force: bool
+    callbacks: RunCallbacks
+    stop: StopController
+    plan_stop: PlanningStop
+
+    async def run(self) -> FetchResult:
+        path = self.table_output.path
+        with _work_folder(None if path is None else Path(f"{path}.fetching")) as folder:
+            self.callbacks.on_phase("Reading which contacts")
+            record = await anyio.to_thread.run_sync(self._begin_or_resume, folder)
+            fetcher = Fetcher(folder, record, self.callbacks, self.stop)
+            calls = await fetcher.run(self.job, self.connection, real_environment())
+            table = FetchTable(folder, self.plan_stop)
+            if self.stop.reason is None:
+                await self._write(table)
+                folder.remove()
+            return self._result(record, fetcher.progress, table, calls)
+
+    def _begin_or_resume(self, folder: FetchFolder) -> FetchRecord:
+        """Begin a fetch, or continue an unfinished one of the same contacts."""
+        record = self._record_contacts(folder)
+        existing = folder.read()
+        if existing is not None and not FetchProgress(folder, existing.contacts).contacts_read:
+            existing = None  # nothing is lost
+        differs = existing is not None and existing.contacts_sha256 != record.contacts_sha256
+        if existing is None or (differs and self.force):
+            folder.clear()
+            folder.write(record)
+            return record
+        if differs:
+            raise UsageError(
+                "Other contacts were being fetched into this file, and not to the end.",
+                where=str(folder.path),
+                advice="Finish that with the command it was begun with, start anew with --force, or"
+                " name another file.",
+            )
+        check_same_host(existing, self.connection)
+        return existing
+
+    def _record_contacts(self, folder: FetchFolder) -> FetchRecord:
+        def warn(text: str) -> None:
+            anyio.from_thread.run_sync(self.callbacks.on_warning, text)
+
+        ids = self.selection.ids(folder.path, self.plan_stop, warn)
+        contacts = write_unique_contacts(ids, folder.contacts)
+        return FetchRecord(
+            contacts,
+            sha256_of(folder.contacts),
+            self.connection.api_url,
+            self.connection.data_centre,
         )
-        record = await anyio.to_thread.run_sync(open_record)
-        fetcher = Fetcher(folder, record, callbacks, stop)
-        calls = await fetcher.run(job, connection, real_environment())
-        table = FetchTable(folder, plan_stop)
-        if stop.reason is None:
-            callbacks.on_phase("Writing")
-            try:
-                await anyio.to_thread.run_sync(_write, table, table_output)
-            except InterruptedPlanningError as error:
-                error.message = "Stopped while the file was written; the same command goes on."
-                raise
-            folder.remove()
-        return _fetch_result(
-            table_output.table_format.file_type, record, fetcher.progress, table, calls, stop
+
+    async def _write(self, table: FetchTable) -> None:
+        self.callbacks.on_phase("Writing")
+        try:
+            await anyio.to_thread.run_sync(_write_table, table, self.table_output)
+        except InterruptedPlanningError as error:
+            error.message = "Stopped while the file was written; the same command goes on."
+            raise
+
+    def _result(
+        self,
+        record: FetchRecord,
+        progress: FetchProgress,
+        table: FetchTable,
+        calls: dict[str, int],
+    ) -> FetchResult:
+        reason = self.stop.reason
+        exit_code = ExitCode.ROWS_NOT_DONE if progress.contacts_unread else ExitCode.OK
+        if reason is not None:
+            exit_code = run_exit_code(RunState.STOPPED, reason.stopped_by, {}) or exit_code
+        return FetchResult(
+            format=self.table_output.table_format.file_type,
+            contacts=record.contacts,
+            read=progress.contacts_read,
+            unread=progress.contacts_unread,
+            **table.counts,
+            nameless=progress.nameless,
+            unread_contacts=progress.unread_contacts,
+            calls=calls,
+            stopped_by=reason.stopped_by if reason else None,
+            exit_code=int(exit_code),
         )
 
 
 @contextmanager
 def _work_folder(path: Path | None) -> Iterator[FetchFolder]:
-    """Give the folder to work in; one that holds nothing to go on with is removed again."""
+    """Provide the working folder; it is removed unless it holds an unfinished fetch."""
     if path is None:
         with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
             yield FetchFolder(Path(scratch))
@@ -261,70 +337,7 @@ def _work_folder(path: Path | None) -> Iterator[FetchFolder]:
                 folder.remove()
 
 
-def _begin_or_resume(
-    folder: FetchFolder,
-    selection: ContactSelection,
-    connection: Connection,
-    callbacks: RunCallbacks,
-    stop: PlanningStop,
-    *,
-    force: bool,
-) -> FetchRecord:
-    """Begin a fetch, or go on with the one that is there if it is the same."""
-
-    def warn(text: str) -> None:
-        anyio.from_thread.run_sync(callbacks.on_warning, text)
-
-    count = write_unique_contacts(selection.ids(folder.path, stop, warn), folder.contacts)
-    record = FetchRecord(
-        count, sha256_of(folder.contacts), connection.api_url, connection.data_centre
-    )
-    existing = folder.read()
-    if existing is not None and not FetchProgress(folder, existing.contacts).contacts_read:
-        existing = None  # nothing is lost
-    differs = existing is not None and existing.contacts_sha256 != record.contacts_sha256
-    if existing is None or (differs and force):
-        folder.clear()
-        folder.write(record)
-        return record
-    if differs:
-        raise UsageError(
-            "Other contacts were being fetched into this file, and not to the end.",
-            where=str(folder.path),
-            advice="Finish that with the command it was begun with, start anew with --force, or"
-            " name another file.",
-        )
-    check_same_host(existing, connection)
-    return existing
-
-
-def _write(table: FetchTable, table_output: TableOutput) -> None:
+def _write_table(table: FetchTable, table_output: TableOutput) -> None:
     with table_output.open(FETCH_COLUMNS) as table_writer:
         for rows in table.rows():
             table_writer.write(rows)
-
-
-def _fetch_result(
-    file_type: FileType,
-    record: FetchRecord,
-    progress: FetchProgress,
-    table: FetchTable,
-    calls: dict[str, int],
-    stop: StopController,
-) -> FetchResult:
-    reason = stop.reason
-    exit_code = ExitCode.ROWS_NOT_DONE if progress.contacts_unread else ExitCode.OK
-    if reason is not None:
-        exit_code = run_exit_code(RunState.STOPPED, reason.stopped_by, {}) or exit_code
-    return FetchResult(
-        format=file_type,
-        contacts=record.contacts,
-        read=progress.contacts_read,
-        unread=progress.contacts_unread,
-        **table.counts,
-        nameless=progress.nameless,
-        unread_contacts=progress.unread_contacts,
-        calls=calls,
-        stopped_by=reason.stopped_by if reason else None,
-        exit_code=int(exit_code),
-    )

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import filelock
 import msgspec
-import orjson
 
 from bulklink.atomic_files import atomic_replace, write_error
+from bulklink.duckdb_sql import literal
 from bulklink.engine.dispatch import process_all
 from bulklink.engine.pagination import PageReader
 from bulklink.engine.shutdown import StopController, StoppedError
 from bulklink.errors import BulklinkError, LockedError, RunDirError
+from bulklink.ledger.records import json_line
 from bulklink.ledger.state import repair_torn_line
-from bulklink.mapping.database import Database, literal
+from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import NO_DEAL
 from bulklink.operations.callbacks import RunCallbacks
@@ -179,7 +180,7 @@ def email_line(
     deal = email.deal
     known_deal = deal if deal is not msgspec.UNSET else None
     direction = {True: "received", False: "sent", None: None}[email.received]
-    return _json_line(
+    return json_line(
         {
             "event": "email",
             "n": contact_number,
@@ -200,7 +201,7 @@ def email_line(
 
 def contact_line(contact_number: int, invocation: int, nameless: int) -> bytes:
     """Return the line that ends a contact; `nameless` of its emails have no message id."""
-    return _json_line(
+    return json_line(
         {"event": "contact", "n": contact_number, "life": invocation, "nameless": nameless}
     )
 
@@ -210,7 +211,7 @@ def unread_line(
 ) -> bytes:
     """Return the line of a contact that could not be read."""
     fields = {"contact_id": contact_id, "code": verdict.code, "message": verdict.text}
-    return _json_line({"event": "unread", "n": contact_number, "life": invocation, **fields})
+    return json_line({"event": "unread", "n": contact_number, "life": invocation, **fields})
 
 
 class _FetchLine(msgspec.Struct):
@@ -314,10 +315,6 @@ JOIN (SELECT n, life FROM lines WHERE event = 'contact') AS finished USING (n, l
 QUALIFY row_number() OVER (PARTITION BY n, message_id, owner_id ORDER BY place) = 1
 ORDER BY n, place
 """
-
-
-def _json_line(content: dict[str, object]) -> bytes:
-    return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
 
 
 UNREADABLE_LIST = AnswerVerdict(

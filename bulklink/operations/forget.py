@@ -29,16 +29,16 @@ def forget(
 ) -> ForgetResult:
     """Drop the user's columns and names from a run folder.
 
-    Ended in the middle, it is completed by doing it again; until then the run is not gone on with.
+    If it is interrupted, calling it again completes it; until then the run cannot be continued.
     A run that has not ended can be resumed afterwards: names are looked up again.
 
     Args:
-        run: the run folder.
-        force: do so too with a run that has not ended.
-        now: seconds since 1970; None asks the clock.
+        run: run folder.
+        force: whether to forget a run that has not ended.
+        now: seconds since 1970; None for the clock.
 
     Returns:
-        The hashes before and after, as `run.json` keeps them.
+        The hashes before and after, as in `run.json`.
 
     Raises:
         RunDirError: if this is no run folder, or the run has not ended.
@@ -46,7 +46,9 @@ def forget(
         LedgerError: if its ledger is damaged; nothing is dropped then.
     """
     folder = folder_of(run)
-    _check_can_forget(folder, force=force)  # before anything is made in a folder that is no run's
+    _check_can_forget(
+        folder, force=force
+    )  # before a lock file is made in a folder of something else
     with folder.run_lock(), folder.verify_lock():
         _check_can_forget(folder, force=force)
         for _ in forget_in_steps(folder, timestamp(time.time() if now is None else now)):
@@ -62,17 +64,18 @@ def _check_can_forget(folder: RunFolder, *, force: bool) -> None:
             "This run has not reached its end.",
             where=str(folder.path),
             advice=f"{bulklink_command('resume', folder.path)} goes on with it. --force forgets"
-            " now: a resume"
-            " then looks the names up again.",
+            " now: a resume then looks the names up again.",
         )
 
 
 def forget_in_steps(folder: RunFolder, ts: str) -> Iterator[str]:
-    """Do it step by step, and yield the name of each step when it is on disk.
+    """Forget step by step; yield each step's name once it is on disk.
+
+    `forget` only drains it; the steps are for tests, which end the process between them.
 
     Args:
-        folder: of the run, driven by this process.
-        ts: the time, as the ledger writes it.
+        folder: run folder, driven by this process.
+        ts: time, as the ledger writes it.
 
     Raises:
         LedgerError: if the ledger is damaged; nothing is dropped then.
@@ -95,10 +98,10 @@ def forget_in_steps(folder: RunFolder, ts: str) -> Iterator[str]:
 
 
 def _record_start(folder: RunFolder, ts: str) -> RunRecord:
-    """Note what is about to be done; one that was begun before keeps the hashes of that time."""
+    """Record that forgetting has started, with the hashes before it."""
     record = folder.read()
     if record.forgotten and not record.forgotten[-1].complete:
-        return record
+        return record  # started before; its hashes are those of that time
     started = ForgetResult(
         ts,
         sha256_of(folder.plan) if folder.plan.is_file() else None,
@@ -129,7 +132,7 @@ def _record_end(folder: RunFolder, record: RunRecord) -> None:
 
 
 def _redact_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what was said of the user's columns; names that filled empty cells are names."""
+    """Return the options without headers, cells and default names of the user."""
     redacted = {name: [] if name in _USER_OPTIONS else value for name, value in options.items()}
     if "defaults" in redacted:
         redacted["defaults"] = [

@@ -1,10 +1,11 @@
-"""`history`: what happened to one email, over all runs."""
+"""History of one email over all runs."""
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ from bulklink.ledger.search import find_answers, find_message_lines
 from bulklink.mapping.database import Database, open_database
 from bulklink.mapping.plan_reader import PlannedRow, find_planned_rows
 from bulklink.runs.folder import RunFolder, list_run_folders
-from bulklink.runs.record import RunRecord
 
 _MESSAGE_ID = re.compile("[0-9A-Za-z]{1,500}")
 _CALL_EVENTS = ("call", "unsent")
+_ID_KEYS = ("row", "op", "contact_id", "deal_id")
 _RESULT_KEYS = (
     *("call", "status", "code", "http_status", "message", "attempts"),
     *("previous_deal_id", "previous_deal_name", "current_deal_id", "duplicate_of"),
@@ -34,12 +35,20 @@ _DETAIL_KEYS = {
 
 
 class HistoryEvent(msgspec.Struct, frozen=True):
-    """One thing that happened to an email.
+    """One event in the history of an email.
 
-    `event` is `planned`, `answer`, or that of the ledger's line; `sent` is what a call did: link,
-    unlink or read, and `emails` how many it carried. `undo_of` is the run that this one takes back.
-    `details` has the rest of the line, as far as it concerns the email: a key that is missing there
-    is not known.
+    Args:
+        ts: time, as the ledger writes it.
+        run_dir: folder of the run.
+        event: `planned`, `answer`, or the event of the ledger line.
+        row: row number in the mapping.
+        op: planned operation; None if unknown.
+        contact_id: contact of the email; None if unknown.
+        deal_id: target deal; None for an unlink.
+        undo_of: run that this run undoes, if any.
+        sent: kind of call: link, unlink or read.
+        emails: number of emails that the call carried.
+        details: remaining keys of the line that concern the email; a missing key is unknown.
     """
 
     ts: str
@@ -62,20 +71,20 @@ def history(
     contact_id: str | None = None,
     warn: Callable[[str], None] = lambda text: None,
 ) -> list[HistoryEvent]:
-    """Tell what happened to an email in all runs below a folder, in the order of time.
+    """Return the events of one email in all runs below a folder, oldest first.
 
     Args:
-        message_id: of the email.
-        runs_dir: where the run folders are.
-        contact_id: only of this contact; ids of messages may repeat among contacts.
-        warn: told of runs that cannot be read.
+        message_id: message id of the email.
+        runs_dir: folder of the run folders.
+        contact_id: only events of this contact; message ids may repeat among contacts.
+        warn: called with each run that cannot be read.
 
     Returns:
-        Its events; none of an email that no run knows.
+        The events; empty for an email in no run.
 
     Raises:
-        UsageError: if that is no message id.
-        RunDirError: if there is no such folder.
+        UsageError: if `message_id` is not a message id.
+        RunDirError: if the folder does not exist.
     """
     if not _MESSAGE_ID.fullmatch(message_id):
         raise UsageError(
@@ -95,83 +104,67 @@ def history(
     ):
         for folder in list_run_folders(root):
             try:
-                events += _RunHistory(folder, message_id, contact_id, database).events()
+                events += list(_run_events(folder, message_id, contact_id, database))
             except BulklinkError as error:
                 warn(f"{error.where}: {error.message}")
     return sorted(events, key=lambda event: event.ts)
 
 
-class _RunHistory:
-    """What one run says of the email."""
+def _run_events(
+    folder: RunFolder, message_id: str, contact_id: str | None, database: Database
+) -> Iterator[HistoryEvent]:
+    """Yield the events of one run in the order of its ledger, each answer after its call."""
+    record = folder.read()
+    undo_of = record.undo_of.run_dir if record.undo_of else None
+    new_event = partial(HistoryEvent, run_dir=str(folder.path), undo_of=undo_of)
+    planned_rows = (
+        find_planned_rows(database, folder.plan, message_id) if folder.plan.is_file() else []
+    )
+    rows = {row.row: row for row in planned_rows if contact_id in (None, row.contact_id)}
+    for row in rows.values():
+        yield new_event(ts=record.created, event="planned", **_ids(row))
+    ledger_events = [
+        event
+        for line in find_message_lines(folder.ledger, message_id, rows)
+        for event in _line_events(line, rows, contact_id, new_event)
+    ]
+    yield from _with_answers(ledger_events, folder.answers)
 
-    def __init__(
-        self, folder: RunFolder, message_id: str, contact_id: str | None, database: Database
-    ) -> None:
-        self._folder = folder
-        self._record: RunRecord = folder.read()
-        undo = self._record.undo_of
-        self._undo_of = undo.run_dir if undo else None
-        self._message_id = message_id
-        self._contact_id = contact_id
-        planned_rows = (
-            find_planned_rows(database, folder.plan, message_id) if folder.plan.is_file() else []
-        )
-        self._rows = {row.row: row for row in planned_rows if contact_id in (None, row.contact_id)}
 
-    def events(self) -> list[HistoryEvent]:
-        """Return what happened, in the order of the ledger, each answer behind its call."""
-        planned_events = [
-            self._event(self._record.created, "planned", row) for row in self._rows.values()
-        ]
-        ledger_events = list(self._ledger_events())
-        call_numbers = {e.details["call"] for e in ledger_events if e.event == "call"}
-        answers = list(find_answers(self._folder.answers, call_numbers)) if call_numbers else []
-        return [*planned_events, *self._with_answers(ledger_events, answers)]
+def _ids(row: PlannedRow) -> dict[str, Any]:
+    return {key: getattr(row, key) for key in _ID_KEYS}
 
-    def _ledger_events(self) -> Iterator[HistoryEvent]:
-        for line in find_message_lines(self._folder.ledger, self._message_id, self._rows):
-            name = line["event"]
-            details = {key: line[key] for key in _DETAIL_KEYS.get(name, ()) if key in line}
-            if name in _CALL_EVENTS:
-                for row in line["rows"]:
-                    if row in self._rows:
-                        yield msgspec.structs.replace(
-                            self._event(line["ts"], name, self._rows[row], details),
-                            sent=line.get("op"),
-                            emails=len(line["rows"]),
-                        )
-            elif line["row"] in self._rows:
-                yield self._event(line["ts"], name, self._rows[line["row"]], details)
-            elif name == "result" and self._contact_id in (None, line.get("contact_id")):
-                yield self._refused_event(line, details)
 
-    def _event(
-        self, ts: str, name: str, row: PlannedRow, details: dict[str, Any] | None = None
-    ) -> HistoryEvent:
-        return HistoryEvent(
-            ts, str(self._folder.path), name, row.row, row.op, row.contact_id, row.deal_id,
-            undo_of=self._undo_of, details=details or {},
-        )  # fmt: skip
+def _line_events(
+    line: dict[str, Any],
+    rows: dict[int, PlannedRow],
+    contact_id: str | None,
+    new_event: Callable[..., HistoryEvent],
+) -> Iterator[HistoryEvent]:
+    """Yield the events of a ledger line; a call has one for each of its rows."""
+    name = line["event"]
+    details = {key: line[key] for key in _DETAIL_KEYS.get(name, ()) if key in line}
+    line_event = partial(new_event, ts=line["ts"], event=name, details=details)
+    if name in _CALL_EVENTS:
+        for row in line["rows"]:
+            if row in rows:
+                yield line_event(**_ids(rows[row]), sent=line.get("op"), emails=len(line["rows"]))
+    elif line["row"] in rows:
+        yield line_event(**_ids(rows[line["row"]]))
+    elif name == "result" and contact_id in (None, line.get("contact_id")):
+        yield line_event(**{key: line.get(key) for key in _ID_KEYS})  # a refused row is in no plan
 
-    def _refused_event(self, line: dict[str, Any], details: dict[str, Any]) -> HistoryEvent:
-        """Tell of a row that came into no plan."""
-        return HistoryEvent(
-            line["ts"], str(self._folder.path), "result", line["row"],
-            line.get("op"), line.get("contact_id"), line.get("deal_id"),
-            undo_of=self._undo_of, details=details,
-        )  # fmt: skip
 
-    def _with_answers(
-        self, ledger_events: list[HistoryEvent], answers: Iterable[dict[str, Any]]
-    ) -> Iterator[HistoryEvent]:
-        answers_by_call = {answer["call"]: answer for answer in answers}
-        for event in ledger_events:
-            yield event
-            answer = (
-                answers_by_call.get(event.details.get("call", 0)) if event.event == "call" else None
+def _with_answers(events: Sequence[HistoryEvent], answers_path: Path) -> Iterator[HistoryEvent]:
+    calls = {event.details["call"] for event in events if event.event == "call"}
+    answers = {
+        answer["call"]: answer for answer in (find_answers(answers_path, calls) if calls else ())
+    }
+    for event in events:
+        yield event
+        answer = answers.get(event.details.get("call", 0)) if event.event == "call" else None
+        if answer is not None:
+            details = {key: answer.get(key) for key in ("call", "http_status", "body")}
+            yield msgspec.structs.replace(
+                event, ts=answer["ts"], event="answer", details=details, emails=None
             )
-            if answer is not None:
-                details = {key: answer.get(key) for key in ("call", "http_status", "body")}
-                yield msgspec.structs.replace(
-                    event, ts=answer["ts"], event="answer", details=details, emails=None
-                )

@@ -111,12 +111,10 @@ def prepare_run(
         LedgerError: if the ledger cannot be written.
         InterruptedPlanningError: if it was ended from another thread.
     """
-    record = RunRecord(
-        version=version("bulklink"),
-        op=job.op_name,
-        asked=serialize_job(job),
+    record = new_record(
+        job,
+        timestamp(now),
         inputs=tuple(InputRecord(i.name, i.sha256, i.bytes, i.records) for i in checked.inputs),
-        created=timestamp(now),
         rows=checked.rows + extra_rows.count,
         left_out=checked.left_out,
         messages=checked.messages,
@@ -220,6 +218,23 @@ def invalid_rows_error(checked: CheckedMapping, fix: str) -> InvalidRowsError:
 
 def _location(fault: RowFault) -> str:
     return f"{fault.file}:{fault.line}"
+
+
+def new_record(job: Job, ts: str, **fields: Any) -> RunRecord:
+    """Return the record of a new run.
+
+    Args:
+        job: options of the run.
+        ts: time of its creation, as the ledger writes it.
+        **fields: further fields of the record.
+    """
+    return RunRecord(
+        version=version("bulklink"),
+        op=job.op_name,
+        asked=serialize_job(job),
+        created=ts,
+        **fields,
+    )
 
 
 def serialize_job(job: Job) -> dict[str, object]:

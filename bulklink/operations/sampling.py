@@ -1,7 +1,7 @@
-"""What a sample tells of the whole: which are drawn, and how many may be wrong. Pure.
+"""Random samples and their exact error bound. Pure.
 
-The whole is finite and a sample is drawn from it without putting back, so the number of wrong ones
-in it is hypergeometric, and so is the bound: it is exact, in whole numbers without rounding.
+The population is finite and the sample is drawn without replacement, so the number of wrong items
+in it is hypergeometric. The bound is exact: it is computed in whole numbers, without rounding.
 """
 
 from __future__ import annotations
@@ -13,32 +13,29 @@ CONFIDENCE_PERCENT = 95
 
 
 def draw_sample(population: int, size: int, seed: int) -> frozenset[int]:
-    """Draw places of a sample, each set of so many being as likely as any other.
+    """Draw a sample without replacement; return positions from 0.
 
     Args:
-        population: how many there are to draw from.
-        size: how many are drawn; all, if there are no more.
-        seed: the same draws the same.
-
-    Returns:
-        Places from 0.
+        population: size of the population.
+        size: size of the sample; the whole population if that is smaller.
+        seed: random seed; the same seed draws the same sample.
     """
-    rng = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
+    rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
     return frozenset(rng.sample(range(population), min(size, population)))
 
 
 def max_wrong(population: int, size: int, wrong: int) -> int:
-    """Return how many of a population are wrong at most, at 95 % confidence.
+    """Return the 95 % upper bound on wrong items in a population.
 
     It is the largest number with which a sample as good as this one, or better, still has a
-    chance of more than 5 %. Whatever the true number is, at least 95 of 100 samples bound it.
+    chance above 5 %. Whatever the true number is, at least 95 of 100 samples bound it.
 
     Args:
-        population: how many there are.
-        size: how many were drawn, each set being as likely as any other.
-        wrong: how many of those were found to be wrong, or may be.
+        population: size of the population.
+        size: size of the random sample.
+        wrong: number of items in the sample that are wrong, or may be.
     """
-    upper_bound = population - size + wrong  # all that was not drawn is wrong
+    upper_bound = population - size + wrong  # every item that was not drawn is wrong
     low, step = wrong, 1
     while low + step <= upper_bound and _is_plausible(population, size, wrong, low + step):
         low, step = low + step, step * 2
@@ -53,10 +50,9 @@ def max_wrong(population: int, size: int, wrong: int) -> int:
 
 
 def _is_plausible(population: int, size: int, wrong: int, total_wrong: int) -> bool:
-    """Tell whether samples with so few wrong ones have a chance of more than 5 %."""
-    smaller, larger = sorted(
-        (size, total_wrong)
-    )  # drawn and wrong may change places: fewer is cheaper
+    """Return whether a sample this good has a chance above 5 %."""
+    # The chance is symmetric in drawn and wrong items; the smaller number is cheaper.
+    smaller, larger = sorted((size, total_wrong))
     remainder = population - larger - smaller
     overlap = max(0, -remainder)
     term = comb(larger, overlap) * comb(population - larger, smaller - overlap)

@@ -1,4 +1,4 @@
-"""`undo`: make the inverse of a run, seal it in a run folder of its own, and send it."""
+"""`undo`: seal the inverse of a run in a run folder of its own, and send it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack
@@ -33,11 +32,16 @@ from bulklink.operations.prepare import (
     ExtraRows,
     check_mapping,
     create_ledger,
+    new_record,
     prepare_run,
-    serialize_job,
 )
 from bulklink.operations.send import send
-from bulklink.operations.undo_plan import UndoPlan, build_undo_plan
+from bulklink.operations.undo_plan import (
+    UndoPlan,
+    build_undo_plan,
+    rejected_results,
+    write_undo_rejects,
+)
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import ledger_hash
 from bulklink.runs.record import RunRecord, RunState, UndoneRun
@@ -56,7 +60,7 @@ EMPTY_UNDO: dict[str, Any] = {
     "seconds": 0.0,
     "exit_code": ExitCode.OK,
 }
-"""What is shown of an undo that has nothing to undo: a run without rows, and no folder."""
+"""Shown for an undo with nothing to undo: a run with no rows and no folder."""
 
 
 async def undo(
@@ -69,17 +73,17 @@ async def undo(
     stop: StopController | None = None,
     **options: Unpack[SendOptions],
 ) -> RunResult | None:
-    """Put every email that a run changed back as it was, by a run of its own.
+    """Put every email that a run changed back as it was, by a new run.
 
     An email is changed only if it still is as the run left it.
 
     Args:
-        run: the run folder.
+        run: run folder.
         connection: where the CRM is and how to sign in.
-        include_settled: take back links too that might not be the run's.
-        warn: told beforehand what is not undone, and why.
-        callbacks: call-backs; None watches nothing.
-        stop: by which the undo can be stopped from outside.
+        include_settled: whether to undo links that might not be the run's.
+        warn: called before sending with what is not undone, and why.
+        callbacks: receives progress and events; None for none.
+        stop: stops the undo from outside.
         **options: options of `Job`: how it is sent, and where the folder of the undo is.
 
     Returns:
@@ -91,7 +95,8 @@ async def undo(
         WrongOrgError: if it was another org's.
         LedgerError: if a ledger cannot be trusted.
     """
-    source, job = folder_of(run), with_options(None, options, SEND_OPTIONS)
+    source = folder_of(run)
+    job = _undo_job(with_options(None, options, SEND_OPTIONS), source)
     work = partial(_undo, source, job, connection, include_settled=include_settled, warn=warn)
     return await run_guarded(work, callbacks, stop)
 
@@ -116,20 +121,17 @@ async def _undo(
         )
         async with report_planning(plan_stop, callbacks):
             undo_plan = await anyio.to_thread.run_sync(build_plan)
-        if not undo_plan.rows and not undo_plan.not_undone_counts:
+        if not undo_plan.rows and not undo_plan.not_undone:
             return None
         for text in undo_plan.warnings():
             warn(text)
         with new_run_folder(job, "undo") as folder:
-            seal = partial(
-                _seal, undo_plan, source, record, _undo_job(job, source), folder, plan_stop
-            )
+            seal = partial(_seal, undo_plan, source, record, job, folder, plan_stop)
             async with report_planning(plan_stop, callbacks):
                 undo_record = await anyio.to_thread.run_sync(seal)
             ledger_state = replay(folder.ledger)
             if undo_record.state is RunState.FINISHED:
                 return build_run_result(folder, undo_record, ledger_state)
-            job = _undo_job(job, source)
             environment = real_environment()
             return await send(folder, ledger_state, job, connection, callbacks, stop, environment)
 
@@ -144,21 +146,21 @@ def plan_undo(
     plan_stop: PlanningStop | None = None,
     **options: Unpack[SendOptions],
 ) -> PlanResult:
-    """Say what an undo would do, and what it will cost at least. No connection is opened.
+    """Return what an undo would do, and its minimum cost. No connection is opened.
 
     With `run_dir` it is sealed there, to be sent by `apply`. It blocks, as `plan` does.
 
     Args:
-        run: the run folder.
-        include_settled: take back links too that might not be the run's.
-        module_known: whether the id of the module Deals need not be looked up.
-        warn: told what is not undone, and why.
-        stop: by which it can be stopped from the thread of an event loop.
-        plan_stop: by which any thread can see how far it is, and stop it; None makes one.
+        run: run folder.
+        include_settled: whether to undo links that might not be the run's.
+        module_known: whether the id of the module Deals is known without a look-up.
+        warn: called with what is not undone, and why.
+        stop: stops it from the thread of an event loop.
+        plan_stop: shows its progress to any thread, and stops it; None makes one.
         **options: options of `Job`: how it is to be sent, and where it is sealed.
 
     Returns:
-        What it will cost; `rejected` are the rows that are not undone.
+        The cost; `rejected` counts the rows that are not undone.
 
     Raises:
         RunDirError: if this is no run.
@@ -175,7 +177,7 @@ def plan_undo(
         )
         for text in undo_plan.warnings():
             warn(text)
-        not_undone = undo_plan.not_undone_counts.total()
+        not_undone = undo_plan.not_undone
         if job.run_dir is not None and undo_plan.rows + not_undone:
             with new_run_folder(job, "undo") as folder:
                 _seal(undo_plan, source, record, job, folder, plan_stop)
@@ -189,7 +191,7 @@ def plan_undo(
 
 
 def _empty_plan_result(job: Job, not_undone: int) -> PlanResult:
-    """Return what it costs to take nothing back."""
+    """Return the result of an undo that changes nothing."""
     calls = CallEstimate(link=0, unlink=0, read_at_least=0, lookup_at_least=0, least=0)
     estimate = RunEstimate(
         0.0, EstimatedBottleneck.LATENCY, job.max_in_flight(), None, None, 1, 1, 0
@@ -211,7 +213,7 @@ def _empty_plan_result(job: Job, not_undone: int) -> PlanResult:
 
 
 def _mapping_name(source: RunFolder) -> str:
-    """Name the inverse of a run where a mapping is named."""
+    """Return the name of the inverse of a run, in place of a mapping's."""
     return f"undo of {source.path}"
 
 
@@ -220,7 +222,7 @@ def _undo_sources(undo_plan: UndoPlan, source: RunFolder) -> tuple[Source, ...]:
 
 
 def _undo_job(job: Job, source: RunFolder) -> Job:
-    """Return how the inverse is sent: each email is looked at before it is changed."""
+    """Return the job that sends the inverse: a snapshot of each email precedes its change."""
     return msgspec.structs.replace(
         job,
         mappings=(_mapping_name(source),),
@@ -240,12 +242,12 @@ def _seal(
     folder: RunFolder,
     stop: PlanningStop,
 ) -> RunRecord:
-    """Seal the inverse in a fresh run folder; where nothing can be taken back it is finished."""
-    if undo_plan.not_undone_counts:
-        undo_plan.write_rejects(folder.rejects, _mapping_name(source))
+    """Seal the inverse in a new run folder; the run is finished if nothing can be undone."""
+    if undo_plan.not_undone:
+        write_undo_rejects(undo_plan, folder.rejects, _mapping_name(source))
     extra_rows = ExtraRows(
-        count=undo_plan.not_undone_counts.total(),
-        results=undo_plan.rejected_results,
+        count=undo_plan.not_undone,
+        results=partial(rejected_results, undo_plan),
         record_fields={
             "undo_of": UndoneRun(
                 run_dir=str(source.path.absolute()),
@@ -265,19 +267,18 @@ def _seal(
 
 
 def _seal_without_plan(job: Job, folder: RunFolder, extra_rows: ExtraRows) -> RunRecord:
-    """Make a run that holds nothing but rows which are left; it is finished."""
+    """Write a finished run with nothing but the rows that are not undone."""
     now = timestamp(time.time())
     create_ledger(folder.ledger, extra_rows.results(), now)
-    record = RunRecord(
-        version=version("bulklink"),
-        op=job.op_name,
-        asked=serialize_job(job),
+    record = new_record(
+        job,
+        now,
         inputs=(),
-        created=now,
         state=RunState.FINISHED,
         rows=extra_rows.count,
         counts={Status.REJECTED: extra_rows.count},
+        **ledger_hash(folder.ledger),
         **extra_rows.record_fields,
-    ).replace(**ledger_hash(folder.ledger))
+    )
     folder.write(record)
     return record

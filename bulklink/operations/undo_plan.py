@@ -1,16 +1,14 @@
-"""Inverse of a run: the mapping that takes its changes back."""
-
-# ruff: noqa: S608
+"""Undo plan: the inverse of a run as a mapping, and the rows that cannot be undone."""
 
 from __future__ import annotations
 
 import csv
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any
 
 import msgspec
 
@@ -19,27 +17,46 @@ from bulklink.errors import LockedError
 from bulklink.ledger.index import RecordedResult, ResultIndex, Snapshot, SnapshotIndex
 from bulklink.ledger.records import Result
 from bulklink.ledger.state import PUT_BACK_FAILED, OpenRow, replay
-from bulklink.mapping.database import Database, literal
+from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.plan_layout import plan_relation
+from bulklink.mapping.plan_layout import plan_relation_with_names
 from bulklink.mapping.rejects import REJECT_COLUMNS
-from bulklink.models import GUARD_SEPARATOR, NO_DEAL, Op, Status
+from bulklink.models import GUARD_SEPARATOR, NEVER_SENT, NO_DEAL, Op, Status
 from bulklink.runs.folder import RunFolder
 
-if TYPE_CHECKING:
-    from _csv import Writer
-
+UNDO_COLUMNS = (
+    *("op", "contact_id", "owner_id", "message_id", "deal_id", "owner_name", "deal_name"),
+    *("from_deal_id", "source_row"),
+)
+MAX_ROWS_NAMED = 20
 _SETTLED_BY_READ = "settled-by-read"
+_MEMORY = "128MB"
+_SELECT_MESSAGES = """
+SELECT bulklink_row, bulklink_op, bulklink_contact_id, bulklink_owner_id, bulklink_message_id,
+    bulklink_deal_id, bulklink_owner_name
+FROM {plan} WHERE bulklink_duplicate_of IS NULL
+"""
 
 
 class AppliedChange(msgspec.Struct, frozen=True):
-    """What a run did with one email.
+    """What a run did to one email.
 
-    `has_snapshot` tells that a snapshot was taken: the first one says that the email was on the
-    deal `original_deal_id`, None for no deal, the last one that it was on `last_snapshot_deal_id`.
-    `status` is None where it was in flight when the run stopped. `current_deal_id` is where its
-    result says that it is, as far as it does; `may_have_changed` tells that a call carried it which
-    may have changed it.
+    Args:
+        row: number of the row in the mapping.
+        op: planned operation.
+        contact_id: contact of the email.
+        owner_id: owner of the mailbox.
+        message_id: message id of the email.
+        deal_id: target deal; without meaning for an unlink.
+        owner_name: name of the owner; None if unknown.
+        has_snapshot: whether a snapshot was taken.
+        original_deal_id: deal in the first snapshot; None for no deal.
+        original_deal_name: name of that deal; None if unknown.
+        last_snapshot_deal_id: deal in the last snapshot; None for no deal.
+        status: status of its result; None if the email was in flight when the run stopped.
+        code: code of its result, if any.
+        current_deal_id: deal that its result says it is on; None if unknown or no deal.
+        may_have_changed: whether a call carried it that may have changed it.
     """
 
     row: int
@@ -60,7 +77,14 @@ class AppliedChange(msgspec.Struct, frozen=True):
 
 
 class UndoStep(msgspec.Struct, frozen=True):
-    """What takes a row back: `from_deal_id` is its guard, the deal that the run left it on."""
+    """A row that reverses a change.
+
+    Args:
+        op: operation that reverses it.
+        from_deal_id: guard: the deals that the run may have left the email on.
+        deal_id: deal to put it back on; None for an unlink.
+        deal_name: name of that deal; None if unknown.
+    """
 
     op: Op
     from_deal_id: str
@@ -69,27 +93,42 @@ class UndoStep(msgspec.Struct, frozen=True):
 
 
 class NotUndoneReason(StrEnum):
-    """Why a row is not taken back; these are codes of the ledger."""
+    """Why a change is not undone; codes of the ledger."""
 
     NO_SNAPSHOT = "no-snapshot"
     SETTLED_BY_READ = _SETTLED_BY_READ
     IN_DOUBT = "in-doubt"
 
 
+_ADVICE = {
+    NotUndoneReason.NO_SNAPSHOT: "The run took no snapshot of it: which deal it was on is not"
+    " known.",
+    NotUndoneReason.SETTLED_BY_READ: "A read settled it after a lost answer, without a snapshot:"
+    " it may have been so before the run. --include-settled unlinks it.",
+    NotUndoneReason.IN_DOUBT: "It is in doubt, without a snapshot: it may have been so before the"
+    " run, or not be so at all. --include-settled unlinks it if it is.",
+}
+
+
 class NotUndone(msgspec.Struct, frozen=True):
-    """A row that is not taken back, why, and what a person could make of it."""
+    """A change that is not undone.
+
+    Args:
+        reason: why not.
+        step: the step that would undo it.
+    """
 
     reason: NotUndoneReason
     step: UndoStep
 
 
 def undo_step_for(change: AppliedChange, *, include_settled: bool) -> UndoStep | NotUndone | None:
-    """Return what takes a row back; None where the run did not change it.
+    """Return the step that reverses a change; None if nothing changed.
 
     Args:
-        change: what the run did with it.
-        include_settled: take back links too that might not be the run's: those that a read settled,
-            or that are in doubt, without a snapshot.
+        change: what the run did to the email.
+        include_settled: whether to undo links that might not be the run's: those settled by a
+            read, or in doubt, without a snapshot.
     """
     possible_deals = _possible_deals(change)
     if not possible_deals or (possible_deals == (change.original_deal_id,) and change.has_snapshot):
@@ -106,7 +145,7 @@ def undo_step_for(change: AppliedChange, *, include_settled: bool) -> UndoStep |
 def _without_snapshot(
     change: AppliedChange, guard: str, *, include_settled: bool
 ) -> UndoStep | NotUndone:
-    """Take a link back by unlinking; where anything else was, nothing tells."""
+    """Undo a link by unlinking; for any other op the previous deal is unknown."""
     if change.op is not Op.LINK:
         return NotUndone(NotUndoneReason.NO_SNAPSHOT, UndoStep(Op.RELINK, guard))
     step = UndoStep(Op.UNLINK, guard)
@@ -117,7 +156,7 @@ def _without_snapshot(
 
 
 def _possible_deals(change: AppliedChange) -> tuple[str | None, ...]:
-    """Return the deals that the run may have left an email on; none where it changed nothing."""
+    """Return the deals that the run may have left an email on; none if it changed nothing."""
     intended_deal_id = None if change.op is Op.UNLINK else change.deal_id
     match change.status:
         case Status.DONE:
@@ -131,7 +170,7 @@ def _possible_deals(change: AppliedChange) -> tuple[str | None, ...]:
 
 
 def _left_unlinked(change: AppliedChange) -> bool:
-    """Tell whether a failed relink took an email off its deal and did not bring it back."""
+    """Return whether a failed relink took an email off its deal and did not put it back."""
     if change.code == PUT_BACK_FAILED:
         return True
     if (
@@ -142,20 +181,15 @@ def _left_unlinked(change: AppliedChange) -> bool:
     return change.original_deal_id != (change.current_deal_id or change.last_snapshot_deal_id)
 
 
-_MEMORY = "128MB"
-_COLUMNS = ("row", "op", "contact_id", "owner_id", "message_id", "deal_id")
-_NEVER_SENT = (Status.REJECTED, Status.DUPLICATE)
-
-
 def applied_changes(folder: RunFolder, spill: Path, stop: PlanningStop) -> Iterator[AppliedChange]:
-    """Stream what a run did with each email that it came to, in the order of its plan.
+    """Stream what a run did to each email it reached, in plan order.
 
-    A torn last line, of a run that was killed, does not count. Memory: some bytes a row.
+    A torn last line, left by a killed run, does not count. Memory: some bytes a row.
 
     Args:
-        folder: of the run.
-        spill: where data goes that does not fit into memory; removed again.
-        stop: ends the work from another thread.
+        folder: run folder.
+        spill: folder for data that does not fit into memory; removed at the end.
+        stop: interrupts the work from another thread.
 
     Raises:
         LedgerError: if a line of the ledger is damaged.
@@ -167,10 +201,11 @@ def applied_changes(folder: RunFolder, spill: Path, stop: PlanningStop) -> Itera
         ResultIndex(folder.ledger) as outcomes,
         SnapshotIndex(folder.ledger) as snapshots,
     ):
-        for cells in database.rows(_query(database, folder)):
+        plan = plan_relation_with_names(database, folder.plan, folder.names)
+        for cells in database.rows(_SELECT_MESSAGES.format(plan=plan)):
             row = cells[0]
             outcome, open_row = outcomes.of(row), open_rows.get(row)
-            if open_row is not None or (outcome is not None and outcome.status not in _NEVER_SENT):
+            if open_row is not None or (outcome is not None and outcome.status not in NEVER_SENT):
                 yield _applied_change(cells, snapshots.of(row), outcome, open_row)
 
 
@@ -207,7 +242,7 @@ def _applied_change(
 def _last_snapshot_deal_id(
     outcome: RecordedResult | None, original_deal_id: str | None
 ) -> str | None:
-    """Return what the last snapshot told; a result has it, unless there was none."""
+    """Return the deal in the last snapshot; a result has it, unless there was none."""
     last_deal_id = outcome.previous_deal_id if outcome else original_deal_id
     return (
         last_deal_id if last_deal_id is None or isinstance(last_deal_id, str) else original_deal_id
@@ -218,100 +253,49 @@ def _may_have_been_sent(open_row: OpenRow) -> bool:
     return open_row.last_op is not None or open_row.unlinked or open_row.may_have_changed
 
 
-def _query(database: Database, folder: RunFolder) -> str:
-    columns = ", ".join(f"plan.bulklink_{column}" for column in _COLUMNS)
-    owner_name, names_join = "plan.bulklink_owner_name", ""
-    if folder.names.is_file():
-        owner_name = f"coalesce({owner_name}, names.owner_name)"
-        path = literal(str(folder.names))
-        names_join = f"POSITIONAL JOIN read_parquet({path}) AS names"
-    return (
-        f"SELECT {columns}, {owner_name} FROM {plan_relation(database, folder.plan)} AS plan"
-        f" {names_join} "
-        "WHERE plan.bulklink_duplicate_of IS NULL"
-    )
-
-
-UNDO_COLUMNS = (
-    *("op", "contact_id", "owner_id", "message_id", "deal_id", "owner_name", "deal_name"),
-    *("from_deal_id", "source_row"),
-)
-MAX_ROWS_NAMED = 20
-_ADVICE = {
-    NotUndoneReason.NO_SNAPSHOT: "The run took no snapshot of it: which deal it was on is not"
-    " known.",
-    NotUndoneReason.SETTLED_BY_READ: "A read settled it after a lost answer, without a snapshot:"
-    " it may have"
-    " been so before the run. --include-settled unlinks it.",
-    NotUndoneReason.IN_DOUBT: "It is in doubt, without a snapshot: it may have been so before the"
-    " run, or not"
-    " be so at all. --include-settled unlinks it if it is.",
-}
-
-
 class NotUndoneRow(msgspec.Struct, frozen=True):
-    """A row that is not taken back: what the run did with it, and why it is left."""
+    """A row that is not undone.
+
+    Args:
+        change: what the run did to the email.
+        not_undone: why it is not undone.
+    """
 
     change: AppliedChange
     not_undone: NotUndone
 
 
-class UndoPlan(msgspec.Struct):
-    """The inverse of a run, in a temporary folder.
+class UndoPlan(msgspec.Struct, frozen=True):
+    """Inverse of a run, in a temporary folder.
 
-    Attributes:
-        folder: where it is: `mapping` has the rows, `not_undone_path` those that are left.
-        rows: how many are taken back; `not_undone` how many are not, by reason.
-        without_snapshot: how many links are taken back without a snapshot.
-        first_not_undone: the first rows of the run that are left, by reason.
+    Args:
+        mapping: path of the rows that reverse the run, an ordinary mapping.
+        not_undone_path: path of the rows that are not undone, one JSON object a line.
+        rows: number of rows that are undone.
+        without_snapshot: number of links among them without a snapshot.
+        not_undone_counts: number of rows that are not undone, by reason.
+        first_not_undone: first rows of the run that are not undone, by reason.
     """
 
-    folder: Path
-    rows: int = 0
-    without_snapshot: int = 0
-    not_undone_counts: Counter[NotUndoneReason] = msgspec.field(default_factory=Counter)
-    first_not_undone: dict[NotUndoneReason, list[int]] = {}
+    mapping: Path
+    not_undone_path: Path
+    rows: int
+    without_snapshot: int
+    not_undone_counts: Counter[NotUndoneReason]
+    first_not_undone: dict[NotUndoneReason, list[int]]
 
     @property
-    def mapping(self) -> Path:
-        """The rows that take the run back, an ordinary mapping."""
-        return self.folder / "undo.csv"
-
-    @property
-    def not_undone_path(self) -> Path:
-        """The rows that are not taken back, one JSON object a line."""
-        return self.folder / "left.jsonl"
-
-    def not_undone_rows(self) -> Iterator[tuple[int, NotUndoneRow]]:
-        """Stream what is left; its rows follow those that are taken back."""
-        decoder = msgspec.json.Decoder(NotUndoneRow)
-        with self.not_undone_path.open("rb") as file:
-            for row, line in enumerate(file, self.rows + 1):
-                yield row, decoder.decode(line)
-
-    def rejected_results(self) -> Iterator[Result]:
-        """Stream what the ledger says of each that is left."""
-        for row, not_undone_row in self.not_undone_rows():
-            change, step = not_undone_row.change, not_undone_row.not_undone.step
-            yield Result(
-                row,
-                step.op,
-                change.contact_id,
-                change.owner_id,
-                change.message_id,
-                None,
-                Status.REJECTED,
-                not_undone_row.not_undone.reason,
-                message=_ADVICE[not_undone_row.not_undone.reason],
-            )
+    def not_undone(self) -> int:
+        """Number of rows that are not undone."""
+        return self.not_undone_counts.total()
 
     def warnings(self) -> Iterator[str]:
-        """Say what a person should know before it starts."""
+        """Yield what the user should know before the undo starts."""
         if self.without_snapshot:
             yield (
                 f"{self.without_snapshot:,} links were made without a snapshot: which of these"
-                " emails were so"
-                " already cannot be told. All that are still on that deal are unlinked."
+                " emails were so already cannot be told. All that are still on that deal are"
+                " unlinked."
             )
         for reason, count in sorted(self.not_undone_counts.items()):
             rows = ", ".join(map(str, self.first_not_undone[reason]))
@@ -319,71 +303,106 @@ class UndoPlan(msgspec.Struct):
             left = f"{count:,} rows are left as they are ({reason}): row {rows}{more}."
             yield f"{left} {_ADVICE[reason]}"
 
-    def write_rejects(self, path: Path, name: str) -> None:
-        """Write what is left as a mapping that can be mended and sent.
-
-        Args:
-            path: where to.
-            name: what the inverse is called.
-        """
-        with (
-            atomic_replace(path) as temporary,
-            temporary.open("w", encoding="utf-8", newline="") as file,
-        ):
-            writer = csv.writer(file)
-            writer.writerow([*UNDO_COLUMNS, *REJECT_COLUMNS])
-            for row, not_undone_row in self.not_undone_rows():
-                cells = _cells(not_undone_row.change, not_undone_row.not_undone.step)
-                writer.writerow(
-                    [*cells, name, row, None, None, not_undone_row.not_undone.reason, ""]
-                )
-
 
 def build_undo_plan(
     source: RunFolder, scratch: Path, *, include_settled: bool, stop: PlanningStop
 ) -> UndoPlan:
     """Write the inverse of a run into a temporary folder.
 
+    Args:
+        source: run folder.
+        scratch: folder for the files.
+        include_settled: whether to undo links that might not be the run's.
+        stop: interrupts the work from another thread.
+
     Raises:
         LockedError: if a process drives the run.
         LedgerError: if its ledger is damaged.
+        InterruptedPlanningError: if `stop` ended it.
     """
-    undo_plan = UndoPlan(scratch)
-    record = source.read()
-    with _open_files(undo_plan) as (writer, not_undone_file):
-        if not record.invocations or not source.plan.is_file():
-            return undo_plan
-        if source.is_running():
-            raise LockedError(
-                "A process drives this run.",
-                where=str(source.path),
-                advice="Wait until it ends, or stop it; then undo it.",
-            )
-        encoder = msgspec.json.Encoder()
-        for change in applied_changes(source, scratch / "spill", stop):
+    mapping, not_undone_path = scratch / "undo.csv", scratch / "left.jsonl"
+    rows = without_snapshot = 0
+    not_undone_counts: Counter[NotUndoneReason] = Counter()
+    first_not_undone: dict[NotUndoneReason, list[int]] = {}
+    with (
+        mapping.open("w", encoding="utf-8", newline="") as mapping_file,
+        not_undone_path.open("wb") as not_undone_file,
+    ):
+        writer = csv.writer(mapping_file)
+        writer.writerow(UNDO_COLUMNS)
+        for change in _changes_to_undo(source, scratch / "spill", stop):
             match undo_step_for(change, include_settled=include_settled):
                 case UndoStep() as step:
-                    undo_plan.rows += 1
-                    undo_plan.without_snapshot += not change.has_snapshot
+                    rows += 1
+                    without_snapshot += not change.has_snapshot
                     writer.writerow(_cells(change, step))
                 case NotUndone() as not_undone:
-                    undo_plan.not_undone_counts[not_undone.reason] += 1
-                    first_rows = undo_plan.first_not_undone.setdefault(not_undone.reason, [])
+                    not_undone_counts[not_undone.reason] += 1
+                    first_rows = first_not_undone.setdefault(not_undone.reason, [])
                     if len(first_rows) < MAX_ROWS_NAMED:
                         first_rows.append(change.row)
-                    not_undone_file.write(encoder.encode(NotUndoneRow(change, not_undone)) + b"\n")
-    return undo_plan
+                    line = msgspec.json.encode(NotUndoneRow(change, not_undone))
+                    not_undone_file.write(line + b"\n")
+    return UndoPlan(
+        mapping, not_undone_path, rows, without_snapshot, not_undone_counts, first_not_undone
+    )
 
 
-@contextmanager
-def _open_files(undo_plan: UndoPlan) -> Iterator[tuple[Writer, BinaryIO]]:
+def _changes_to_undo(source: RunFolder, spill: Path, stop: PlanningStop) -> Iterator[AppliedChange]:
+    if not source.read().invocations or not source.plan.is_file():
+        return iter(())
+    if source.is_running():
+        raise LockedError(
+            "A process drives this run.",
+            where=str(source.path),
+            advice="Wait until it ends, or stop it; then undo it.",
+        )
+    return applied_changes(source, spill, stop)
+
+
+def rejected_results(undo_plan: UndoPlan) -> Iterator[Result]:
+    """Stream the ledger's results of the rows that are not undone."""
+    for row, not_undone_row in _not_undone_rows(undo_plan):
+        change, not_undone = not_undone_row.change, not_undone_row.not_undone
+        yield Result(
+            row,
+            not_undone.step.op,
+            change.contact_id,
+            change.owner_id,
+            change.message_id,
+            None,
+            Status.REJECTED,
+            not_undone.reason,
+            message=_ADVICE[not_undone.reason],
+        )
+
+
+def write_undo_rejects(undo_plan: UndoPlan, path: Path, name: str) -> None:
+    """Write the rows that are not undone as a mapping that can be fixed and sent.
+
+    Args:
+        undo_plan: inverse of the run.
+        path: file to write.
+        name: name of the inverse, in place of a mapping's.
+    """
     with (
-        undo_plan.mapping.open("w", encoding="utf-8", newline="") as mapping,
-        undo_plan.not_undone_path.open("wb") as not_undone_file,
+        atomic_replace(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
     ):
-        writer = csv.writer(mapping)
-        writer.writerow(UNDO_COLUMNS)
-        yield writer, not_undone_file
+        writer = csv.writer(file)
+        writer.writerow([*UNDO_COLUMNS, *REJECT_COLUMNS])
+        for row, not_undone_row in _not_undone_rows(undo_plan):
+            not_undone = not_undone_row.not_undone
+            cells = _cells(not_undone_row.change, not_undone.step)
+            writer.writerow([*cells, name, row, None, None, not_undone.reason, ""])
+
+
+def _not_undone_rows(undo_plan: UndoPlan) -> Iterator[tuple[int, NotUndoneRow]]:
+    """Stream the rows that are not undone, numbered after those that are."""
+    decoder = msgspec.json.Decoder(NotUndoneRow)
+    with undo_plan.not_undone_path.open("rb") as file:
+        for row, line in enumerate(file, undo_plan.rows + 1):
+            yield row, decoder.decode(line)
 
 
 def _cells(change: AppliedChange, step: UndoStep) -> tuple[str | int | None, ...]:

@@ -1,4 +1,4 @@
-"""Holding a ledger against the CRM: is every email where the ledger says it is?"""
+"""`verify`: compare the ledger of a run with the CRM."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ async def verify(
     stop: StopController | None = None,
     **pace: Unpack[PaceOptions],
 ) -> VerifyResult:
-    """Hold the ledger of a run against the CRM. Neither ledger nor `run.json` is changed.
+    """Compare the ledger of a run with the CRM. Neither ledger nor `run.json` is changed.
 
     Args:
-        run: the run folder, in any state in which something was sent.
+        run: run folder, in any state after something was sent.
         connection: where the CRM is and how to sign in.
-        in_doubt: look at the emails in doubt alone.
-        sample: how many emails are drawn; None looks at all.
-        seed: which are drawn: the same seed draws the same.
-        read_pages: pages of a contact's emails that are read at most; None is no limit.
-        callbacks: call-backs; None watches nothing.
-        stop: by which it can be stopped from outside.
-        **pace: options of `Job`: how many calls are made, and how fast.
+        in_doubt: whether to check only the emails in doubt.
+        sample: number of emails to draw at random; None to check all.
+        seed: random seed of the sample.
+        read_pages: limit on the pages read of each contact; None for no limit.
+        callbacks: receives progress and events; None for none.
+        stop: stops it from outside.
+        **pace: options of `Job`: limits on calls and their rate.
 
     Returns:
-        What came out; `exit_code` is 1 at a difference. Every finding is in `verify.jsonl`.
+        The result; `exit_code` is 1 if anything differs. Every finding is in `verify.jsonl`.
 
     Raises:
-        UsageError: if a sample is to be drawn of the emails in doubt.
+        UsageError: if a sample is combined with the emails in doubt.
         RunDirError: if this is no run that sent anything, or the folder cannot be written.
         LockedError: if another process verifies it.
-        WrongOrgError: if it ran elsewhere.
+        WrongOrgError: if the run is of another org.
         LedgerError: if the ledger cannot be read.
         InterruptedPlanningError: if it was stopped before anything was read.
     """
@@ -82,7 +82,7 @@ async def _verify(
     plan_stop, links_loaded = PlanningStop(), False
 
     def interrupt() -> None:
-        if not links_loaded:  # later the claims are read to where the work stops
+        if not links_loaded:  # later the expected links are read until the work stops
             plan_stop.interrupt()
 
     stop.on_stop(interrupt)

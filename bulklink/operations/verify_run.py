@@ -9,12 +9,12 @@ from enum import StrEnum
 from pathlib import Path
 
 import msgspec
-import orjson
 
 from bulklink.engine.dispatch import process_all
 from bulklink.engine.pagination import PageReader
 from bulklink.engine.shutdown import StopController, StoppedError
 from bulklink.errors import BulklinkError, ExitCode, UsageError
+from bulklink.ledger.records import json_line
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.environment import Environment
 from bulklink.operations.expected_links import ContactExpectations, ExpectedLink, ExpectedLinks
@@ -152,7 +152,7 @@ class VerifyResult(msgspec.Struct, frozen=True):
 def verify_start_line(ts: str, options: VerifyOptions, cost: VerifyCost) -> bytes:
     """Return the line that begins a verification."""
     fields = msgspec.to_builtins(options) | msgspec.to_builtins(cost)
-    return _json_line({"event": "verify", "ts": ts, **fields})
+    return json_line({"event": "verify", "ts": ts, **fields})
 
 
 def finding_line(
@@ -190,12 +190,12 @@ def finding_line(
         fields["code"] = code
     else:
         fields["found_deal_id"] = actual_deal.id if actual_deal else None
-    return _json_line(fields)
+    return json_line(fields)
 
 
 def verify_end_line(ts: str, counts: dict[str, int]) -> bytes:
     """Return the line that ends a verification, whatever ended it."""
-    return _json_line({"event": "verified", "ts": ts, "counts": counts})
+    return json_line({"event": "verified", "ts": ts, "counts": counts})
 
 
 class _CallLine(msgspec.Struct):
@@ -222,10 +222,6 @@ def count_calls(path: Path, offset: int) -> dict[str, int]:
                 calls[call_line.op] += change
                 calls["retried"] += change * (call_line.attempt > 1)
     return calls
-
-
-def _json_line(content: dict[str, object]) -> bytes:
-    return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
 
 
 MAX_SHOWN = 20

@@ -1,4 +1,4 @@
-"""What is said of a run in several places: on the screen and on its page."""
+"""Wording shared by the terminal summary and the report."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _CountsByStatus = dict[str, dict[str, int]]
 def build_accounting(
     rows: Mapping[tuple[Op | None, Status], int], run_rows: int, planned_by_op: Mapping[str, int]
 ) -> Accounting:
-    """Return the rows of a run by status and op, whose lines and columns add up.
+    """Count the rows of a run by status and op; lines and columns add up.
 
     Args:
-        rows: the last results, by op and status.
-        run_rows: all rows of the run.
-        planned_by_op: the messages of each op.
+        rows: number of last results, by op and status.
+        run_rows: number of rows of the run.
+        planned_by_op: number of planned messages, by op.
     """
     cells: _CountsByStatus = {str(status): {} for status in Status}
     for (op, status), count in rows.items():
@@ -56,10 +56,10 @@ def build_accounting(
 def _pending_by_op(
     cells: _CountsByStatus, pending: int, planned_by_op: Mapping[str, int]
 ) -> dict[str, int] | None:
-    """Return the rows of each op that are still to be settled, None where nobody can tell.
+    """Return the pending rows of each op; None if unknown.
 
-    Of the refused rows, those refused after the look-ups were planned and the others were not:
-    where there are both, they cannot be told apart.
+    Rows refused after the look-ups were planned, other refused rows were not. If there are both,
+    they cannot be told apart.
     """
     for statuses in (_PLANNED_STATUSES, (*_PLANNED_STATUSES, Status.REJECTED)):
         remaining = {
@@ -72,7 +72,7 @@ def _pending_by_op(
 
 
 def describe_limit(record: RunRecord) -> str:
-    """Say what limited the last command on a run, with the figures; empty where nothing did."""
+    """Describe what limited the last command on a run, with figures; empty if nothing did."""
     if record.limited is None or record.limited.by == LimitedBy.NOTHING:
         return ""
     figures = {name: value or 0 for name, value in record.limited.figures.items()}
@@ -89,11 +89,11 @@ def describe_limit(record: RunRecord) -> str:
 
 
 def beyond_max_credits(record: RunRecord) -> int:
-    """Return how many calls went beyond --max-credits."""
+    """Return the number of calls beyond --max-credits."""
     beyond = record.limited.figures.get("beyond_max_credits") if record.limited else None
     return int(beyond or 0)
 
 
 def can_be_undone(record: RunRecord) -> bool:
-    """Tell whether the run knows where its emails were: a link needs no snapshot for that."""
+    """Return whether the run knows where its emails were; a link needs no snapshot for that."""
     return record.by_op.get(Op.LINK, 0) > 0 or record.asked.get("snapshot") is not False

@@ -1,8 +1,15 @@
-"""Tables for users: CSV, JSONL, Parquet and .xlsx, written row by row."""
+"""User tables in CSV, JSONL, Parquet and .xlsx, written row by row."""
 
-from bulklink.tables.formats import FileType, TableColumn, TableFormat, format_for
+from bulklink.tables.formats import (
+    Cell,
+    FileType,
+    Table,
+    TableColumn,
+    TableFormat,
+    format_for,
+)
 from bulklink.tables.output import TableOutput, resolve_output
-from bulklink.tables.writer import Cell, Table, stream_table, write_table
+from bulklink.tables.writer import stream_table, write_table
 
 __all__ = [
     "Cell",

@@ -1,18 +1,29 @@
-"""Which form a table takes, by the name of its file."""
+"""Formats of user tables, and what a writer of one offers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from typing import Protocol, TypeAlias
 
 import msgspec
 
 from bulklink.errors import UsageError
 
+Cell: TypeAlias = str | int | None
 _GZIP = ".gz"
 
 
+class Table(Protocol):
+    """Writer of the rows of a table."""
+
+    def write(self, rows: Iterable[Sequence[Cell]]) -> None:
+        """Write rows; each has a cell for every column, None for no value."""
+        ...
+
+
 class FileType(StrEnum):
-    """The formats of tables."""
+    """File type of a table."""
 
     CSV = "csv"
     JSONL = "jsonl"
@@ -26,9 +37,11 @@ _TEXT_TYPES = (FileType.CSV, FileType.JSONL)
 class TableColumn(msgspec.Struct, frozen=True):
     """A column of a table.
 
-    `header` is what CSV and .xlsx show. `key` is its name in JSONL and Parquet, where no two may
-    be alike; empty if it is the header. `is_number` tells that its cells are whole numbers, `is_id`
-    that they are ids, which a spreadsheet must not take for numbers.
+    Args:
+        header: header in CSV and .xlsx.
+        key: name in JSONL and Parquet, unique there; empty to use the header.
+        is_number: whether its cells are whole numbers.
+        is_id: whether its cells are ids, which a spreadsheet must not take for numbers.
     """
 
     header: str
@@ -38,12 +51,18 @@ class TableColumn(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """Its name in JSONL and Parquet."""
+        """Name in JSONL and Parquet."""
         return self.key or self.header
 
 
 class TableFormat(msgspec.Struct, frozen=True):
-    """How a table is written; `spreadsheet` disarms the cells of a CSV file."""
+    """File type, compression and spreadsheet protection of a table.
+
+    Args:
+        file_type: CSV, JSONL, Parquet or .xlsx.
+        gzip: whether the text is compressed.
+        spreadsheet: whether the cells of a CSV file are escaped for spreadsheets.
+    """
 
     file_type: FileType
     gzip: bool = False
@@ -53,16 +72,16 @@ class TableFormat(msgspec.Struct, frozen=True):
 def format_for(
     name: str, file_type: str | None = None, *, spreadsheet: bool = False
 ) -> TableFormat:
-    """Return the form that the name of a file asks for; `.gz` behind it compresses texts.
+    """Return the format for a file name; a final `.gz` compresses CSV and JSONL.
 
     Args:
-        name: of the file, or `-` for standard output, which is CSV unless `file_type` says
-            otherwise.
-        file_type: the format where the name does not tell.
-        spreadsheet: whether a spreadsheet is to open the CSV file.
+        name: name of the file, or `-` for standard output, which is CSV unless `file_type` is
+            given.
+        file_type: file type to use if the name has no suffix of one.
+        spreadsheet: whether a spreadsheet will open the CSV file.
 
     Raises:
-        UsageError: if the name tells no format, or one that does not go with the rest.
+        UsageError: if the name has no known suffix, or one that contradicts the other arguments.
     """
     gzipped = name.lower().endswith(_GZIP)
     suffix = name.lower().removesuffix(_GZIP).rpartition(".")[2]

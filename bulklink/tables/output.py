@@ -1,4 +1,4 @@
-"""Where a table for a user goes: a file, by whose name its form is known, or a stream."""
+"""Destination of a user table: a file or a stream."""
 
 from __future__ import annotations
 
@@ -11,26 +11,35 @@ from typing import BinaryIO
 import msgspec
 
 from bulklink.errors import UsageError
-from bulklink.tables.formats import TableColumn, TableFormat, format_for
-from bulklink.tables.writer import Table, check_file_path, stream_table, write_table
+from bulklink.tables.formats import Table, TableColumn, TableFormat, format_for
+from bulklink.tables.writer import check_file_path, stream_table, write_table
 
 
 class TableOutput(msgspec.Struct, frozen=True):
-    """Where a table goes, and in which form; `path` is None where it goes to a stream."""
+    """Where a table goes, and in which format.
+
+    Args:
+        table_format: format of the table.
+        target: file, or stream of bytes.
+    """
 
     table_format: TableFormat
-    path: Path | None
-    stream: BinaryIO | None = None
+    target: Path | BinaryIO
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None for a stream."""
+        return self.target if isinstance(self.target, Path) else None
 
     def open(self, columns: Sequence[TableColumn]) -> AbstractContextManager[Table]:
-        """Open the table; a file appears when all is written.
+        """Open the table; a file appears once it is complete.
 
         Args:
-            columns: its columns.
+            columns: columns of the table.
         """
-        if self.stream is not None:
-            return stream_table(self.stream, self.table_format, columns)
-        return write_table(self.path or Path(), self.table_format, columns)
+        if isinstance(self.target, Path):
+            return write_table(self.target, self.table_format, columns)
+        return stream_table(self.target, self.table_format, columns)
 
 
 def resolve_output(
@@ -40,19 +49,19 @@ def resolve_output(
     spreadsheet: bool = False,
     force: bool = False,
 ) -> TableOutput:
-    """Return where a table goes, checked before anything is done for it.
+    """Return the destination of a table, after checking it.
 
     Args:
-        target: the file, or a stream of bytes, which takes CSV unless `format_` says otherwise.
-        format_: csv, jsonl, parquet or xlsx, where the name of the file does not tell.
-        spreadsheet: whether a spreadsheet is to open the CSV file.
-        force: whether a file that is there is replaced.
+        target: file, or stream of bytes, which is CSV unless `format_` is given.
+        format_: csv, jsonl, parquet or xlsx, if the name of the file has no such suffix.
+        spreadsheet: whether a spreadsheet will open the CSV file.
+        force: whether to replace an existing file.
 
     Raises:
-        UsageError: if it tells no format, is there already, or has no folder.
+        UsageError: if the format is unknown, the file exists, or its folder is missing.
     """
     if not isinstance(target, str | PathLike):
-        return TableOutput(format_for("-", format_, spreadsheet=spreadsheet), None, target)
+        return TableOutput(format_for("-", format_, spreadsheet=spreadsheet), target)
     path = Path(target)
     table_format = format_for(str(path), format_, spreadsheet=spreadsheet)
     check_can_create(path, force=force)
@@ -60,14 +69,14 @@ def resolve_output(
 
 
 def check_can_create(path: Path, *, force: bool = False) -> None:
-    """Refuse to write a file where there is one already, or no folder.
+    """Check that a file can be created.
 
     Args:
-        path: the file.
-        force: whether a file that is there is replaced.
+        path: file to create.
+        force: whether to replace an existing file.
 
     Raises:
-        UsageError: if it is there already, or has no folder.
+        UsageError: if the file exists, or its folder is missing.
     """
     check_file_path(path)
     if path.exists() and not force:

@@ -1,4 +1,4 @@
-"""Parquet: rows wait as JSONL beside the file, then DuckDB writes them as columns."""
+"""Parquet writer: rows staged as JSONL, converted by DuckDB."""
 # ruff: noqa: S608
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from pathlib import Path
 
 import duckdb
 
-from bulklink.tables.formats import TableColumn
-from bulklink.tables.writer import JsonlTable, Table
+from bulklink.duckdb_sql import identifier, literal
+from bulklink.tables.formats import Table, TableColumn
+from bulklink.tables.text import JsonlTable
 
 _MEMORY = "256MB"
 _ROW_GROUP_ROWS = 122_880
@@ -19,11 +20,11 @@ _ROW_GROUP_ROWS = 122_880
 
 @contextmanager
 def parquet_table(path: Path, columns: Sequence[TableColumn]) -> Iterator[Table]:
-    """Write a Parquet file: texts, and whole numbers where a column has such.
+    """Write a Parquet file of texts and whole numbers.
 
     Args:
-        path: the file, which is there and empty.
-        columns: its columns.
+        path: an existing, empty file.
+        columns: columns of the table.
     """
     with tempfile.TemporaryDirectory(prefix="bulklink-", dir=path.parent) as folder:
         rows_path = Path(folder) / "rows.jsonl"
@@ -38,27 +39,19 @@ def _copy(path: Path, folder: str, query: str) -> None:
         duckdb.connect(config={"threads": 1, "memory_limit": _MEMORY, "temp_directory": folder})
     ) as connection:
         connection.execute(
-            f"COPY ({query}) TO {_literal(str(path))} "
+            f"COPY ({query}) TO {literal(str(path))} "
             f"(FORMAT parquet, USE_TMP_FILE false, ROW_GROUP_SIZE {_ROW_GROUP_ROWS})"
         )
 
 
 def _select_query(columns: Sequence[TableColumn], rows_path: Path) -> str:
-    selected = [f"c{index} AS {_identifier(column.name)}" for index, column in enumerate(columns)]
+    selected = [f"c{index} AS {identifier(column.name)}" for index, column in enumerate(columns)]
     types = [f"c{index}: '{_type(column)}'" for index, column in enumerate(columns)]
     return (
-        f"SELECT {', '.join(selected)} FROM read_json({_literal(str(rows_path))}, "
+        f"SELECT {', '.join(selected)} FROM read_json({literal(str(rows_path))}, "
         f"format = 'newline_delimited', columns = {{{', '.join(types)}}})"
     )
 
 
 def _type(column: TableColumn) -> str:
     return "BIGINT" if column.is_number else "VARCHAR"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -1,4 +1,4 @@
-"""Workbooks: one sheet, every text a text cell, in memory that does not grow."""
+""".xlsx writer in constant memory: one sheet, every text a text cell."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bulklink.errors import UsageError
-from bulklink.tables.formats import TableColumn
-from bulklink.tables.writer import Cell, Table
+from bulklink.tables.formats import Cell, Table, TableColumn
 
 MAX_SHEET_ROWS = 1_048_575
 """Rows of a sheet below its header."""
@@ -24,8 +23,8 @@ def xlsx_table(path: Path, columns: Sequence[TableColumn]) -> Iterator[Table]:
     """Write an .xlsx file.
 
     Args:
-        path: the file.
-        columns: its columns.
+        path: file to write.
+        columns: columns of the table.
 
     Raises:
         UsageError: if the table does not fit into a sheet.
@@ -33,7 +32,7 @@ def xlsx_table(path: Path, columns: Sequence[TableColumn]) -> Iterator[Table]:
     if len(columns) > _MAX_SHEET_COLUMNS:
         raise sheet_limit_error(path, f"A sheet has no more than {_MAX_SHEET_COLUMNS:,} columns.")
     with tempfile.TemporaryDirectory(prefix="bulklink-", dir=path.parent) as folder:
-        # By name: the package says nothing of its types.
+        # By name: the package has no type annotations.
         book: Any = import_module("xlsxwriter").Workbook(
             str(path), {"constant_memory": True, "tmpdir": folder, "use_zip64": True}
         )
@@ -42,7 +41,7 @@ def xlsx_table(path: Path, columns: Sequence[TableColumn]) -> Iterator[Table]:
             sheet.write([[column.header for column in columns]])
             yield sheet
         finally:
-            book.close()  # closes its own files too, also where nothing comes of it
+            book.close()  # closes its own files, after an error too
 
 
 class _SheetTable:
@@ -67,17 +66,17 @@ class _SheetTable:
 
 
 def check_row_count(path: Path, rows: int) -> None:
-    """Refuse more rows than a sheet has, below its header.
+    """Check that a sheet has room for the rows, below its header.
 
     Raises:
-        UsageError: if there are more.
+        UsageError: if there are too many.
     """
     if rows > MAX_SHEET_ROWS:
         raise sheet_limit_error(path, f"A sheet has no more than {MAX_SHEET_ROWS:,} rows.")
 
 
 def sheet_limit_error(path: Path, message: str) -> UsageError:
-    """Say that a table does not fit into a sheet, and what to do."""
+    """Return the error for a table that does not fit into a sheet."""
     return UsageError(
         message,
         where=path.name.removesuffix(".partial"),

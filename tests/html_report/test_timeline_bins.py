@@ -50,7 +50,7 @@ def test_nothing_is_lost_and_nothing_told_twice(
     settled = sum((one.settled for one in found), Counter())
     assert settled["done"] == sum(one[2] for one in lines)
     assert sum(one.answered_429 for one in found) == sum(one[3] for one in lines)
-    assert abs(sum(one.seconds for one in found) - sum(one[1] for one in lines)) < 1e-3
+    assert abs(sum(one.active_seconds for one in found) - sum(one[1] for one in lines)) < 1e-3
     assert found[0].began == given_lines[0].began
     assert found[-1].ended == given_lines[-1].ended
     pauses = sum(one[0] > 30 for one in lines)
@@ -72,7 +72,7 @@ def test_a_long_run_comes_in_some_hundreds_of_spans_of_equal_width() -> None:
     assert 120 <= len(found) <= 240
     widths = {round(one.ended - one.began) for one in found[:-1]}
     assert max(widths) <= 2 * min(widths)
-    assert all(one.settled["done"] == 10 * round(one.seconds) for one in found)
+    assert all(one.settled["done"] == 10 * round(one.active_seconds) for one in found)
 
 
 def test_means_are_weighed_by_time_and_percentiles_by_calls() -> None:
@@ -83,8 +83,8 @@ def test_means_are_weighed_by_time_and_percentiles_by_calls() -> None:
         began=9, ended=10, settled={}, in_flight=11.0, allowed=20.0, latency={0.5: 1, 0.1: 100}
     )
     (one,) = merge_measurements([slow, busy], 1)
-    assert one.in_flight / one.measured == 2.0
-    assert one.allowed / one.measured == 11.0
+    assert one.in_flight / one.measured_seconds == 2.0
+    assert one.allowed / one.measured_seconds == 11.0
     assert [one.percentile(share) for share in (0.5, 0.99, 0.995, 1.0)] == [0.1, 0.1, 0.5, 2.0]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
-from bulklink.mapping.database import literal
+from bulklink.duckdb_sql import literal
 from tests.mapping.planner import HEADER, MappingPlanner
 
 if TYPE_CHECKING:

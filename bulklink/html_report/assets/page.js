@@ -33,30 +33,30 @@
 
   // Rows are made when their class is opened: a page has thousands, and few are looked at.
 
-  const rows = (kept, field, key, refused) => {
-    const place = kept.columns.indexOf(field);
-    const status = kept.columns.indexOf("status");
-    const wanted = key === null ? null : (kept.texts[field] ?? []).indexOf(key);
-    const rejected = (kept.texts.status ?? []).indexOf("rejected");
-    return kept.rows.filter(
+  const rows = (embedded, field, key, refused) => {
+    const place = embedded.columns.indexOf(field);
+    const status = embedded.columns.indexOf("status");
+    const wanted = key === null ? null : (embedded.texts[field] ?? []).indexOf(key);
+    const rejected = (embedded.texts.status ?? []).indexOf("rejected");
+    return embedded.rows.filter(
       (cells) => cells[place] === wanted && (cells[status] === rejected) === refused,
     );
   };
 
-  const table = (kept, found) => {
+  const table = (embedded, matching) => {
     const made = create("table");
     const head = made.createTHead().insertRow();
-    for (const column of kept.columns) {
+    for (const column of embedded.columns) {
       const cell = create("th", HEADERS[column], column === "row" ? "n" : "");
       cell.scope = "col";
       head.append(cell);
     }
     const body = made.createTBody();
-    for (const cells of found) {
+    for (const cells of matching) {
       const line = body.insertRow();
-      kept.columns.forEach((column, place) => {
+      embedded.columns.forEach((column, place) => {
         const value = cells[place];
-        const texts = kept.texts[column];
+        const texts = embedded.texts[column];
         const text = texts && value !== null ? texts[value] : value;
         const className = { row: "n", text: "said", message: "long" }[column];
         const cell = create("td", column === "row" ? value.toLocaleString("en") : text, className);
@@ -67,12 +67,12 @@
     return made;
   };
 
-  const openRows = (details, kept) => {
+  const openRows = (details, embedded) => {
     const place = details.querySelector(".rows");
     if (!place || place.firstChild) return;
     const { field, key, refused, most } = details.dataset;
-    const found = rows(kept, field, key ?? null, refused === "true");
-    place.append(table(kept, found.slice(0, Number(most))));
+    const matching = rows(embedded, field, key ?? null, refused === "true");
+    place.append(table(embedded, matching.slice(0, Number(most))));
   };
 
   // Charts are drawn as wide as their place, and again when that changes.
@@ -84,9 +84,9 @@
       [bin.x0, bin.x1].map((x) => ({ x, y: bin[name] ?? NaN, part: bin.part })),
     );
 
-  const stacked = (course) => {
-    const layers = course.statuses.map((status) => ({ status, rects: [] }));
-    for (const bin of course.bins) {
+  const stacked = (data) => {
+    const layers = data.statuses.map((status) => ({ status, rects: [] }));
+    for (const bin of data.bins) {
       let below = 0;
       for (const layer of layers) {
         const rate = bin.rates[layer.status] ?? 0;
@@ -108,9 +108,9 @@
 
   const CHARTS = {
     throughput: {
-      of: (course) => course.bins,
-      marks: (course) =>
-        stacked(course).map(({ status, rects }) =>
+      of: (data) => data.bins,
+      marks: (data) =>
+        stacked(data).map(({ status, rects }) =>
           Plot.rect(rects, {
             ...rect,
             y1: "y1",
@@ -126,8 +126,8 @@
       top: (bin) => Object.values(bin.rates).reduce((sum, rate) => sum + rate, 0),
     },
     in_flight: {
-      of: (course) => course.bins.filter((bin) => bin.in_flight !== undefined),
-      marks: (course, bins) => [
+      of: (data) => data.bins.filter((bin) => bin.in_flight !== undefined),
+      marks: (data, bins) => [
         Plot.rect(bins, {
           ...rect,
           y1: 0,
@@ -150,8 +150,8 @@
       top: (bin) => bin.in_flight,
     },
     latency: {
-      of: (course) => course.bins.filter((bin) => bin.in_flight !== undefined),
-      marks: (course, bins) =>
+      of: (data) => data.bins.filter((bin) => bin.in_flight !== undefined),
+      marks: (data, bins) =>
         [
           ["p50", undefined],
           ["p95", "5 3"],
@@ -172,8 +172,8 @@
       top: (bin) => bin.p50,
     },
     answered_429: {
-      of: (course) => course.bins.filter((bin) => bin.in_flight !== undefined),
-      marks: (course, bins) => [
+      of: (data) => data.bins.filter((bin) => bin.in_flight !== undefined),
+      marks: (data, bins) => [
         Plot.rect(
           bins.filter((bin) => bin.answered_429),
           {
@@ -193,15 +193,15 @@
     },
   };
 
-  const folds = (course) => [
-    Plot.rect(course.folds, {
+  const folds = (data) => [
+    Plot.rect(data.folds, {
       x1: "at",
       x2: "to",
       fill: "var(--line)",
       fillOpacity: 0.6,
       ariaDescription: "pause",
     }),
-    Plot.text(course.folds.length > 4 ? [] : course.folds, {
+    Plot.text(data.folds.length > 4 ? [] : data.folds, {
       x: (fold) => (fold.at + fold.to) / 2,
       frameAnchor: "top",
       rotate: -90,
@@ -213,11 +213,11 @@
     }),
   ];
 
-  const axis = (course, width) => {
-    const apart = (course.end * TICK_WIDTH) / (width - LEFT - RIGHT);
+  const axis = (data, width) => {
+    const apart = (data.end * TICK_WIDTH) / (width - LEFT - RIGHT);
     const labels = new Map();
     let last = { at: -Infinity, day: "" };
-    for (const tick of course.ticks) {
+    for (const tick of data.ticks) {
       if (tick.at - last.at < apart) continue;
       labels.set(tick.at, tick.day === last.day ? tick.time : `${tick.time}\n${tick.day}`);
       last = tick;
@@ -225,11 +225,11 @@
     return Plot.axisX([...labels.keys()], { tickFormat: (x) => labels.get(x), tickSize: 4 });
   };
 
-  const draw = (place, course, asked) => {
-    const width = asked ?? Math.floor(place.clientWidth);
+  const draw = (place, data, givenWidth) => {
+    const width = givenWidth ?? Math.floor(place.clientWidth);
     if (!width || Number(place.dataset.width) === width) return;
     const chart = CHARTS[place.dataset.chart];
-    const bins = chart.of(course);
+    const bins = chart.of(data);
     const pointed = { x: middle, y: chart.top };
     const most = Math.max(...bins.map((bin) => bin.answered_429 ?? 0));
     const svg = Plot.plot({
@@ -241,7 +241,7 @@
       marginTop: 14,
       marginBottom: 36,
       ariaLabel: place.dataset.label,
-      x: { domain: [0, course.end], axis: null },
+      x: { domain: [0, data.end], axis: null },
       y: {
         label: null,
         zero: true,
@@ -251,10 +251,10 @@
       },
       marks: [
         Plot.gridY({ ticks: 4, stroke: "var(--line)", strokeOpacity: 1 }),
-        ...folds(course),
-        ...chart.marks(course, bins),
+        ...folds(data),
+        ...chart.marks(data, bins),
         Plot.ruleY([0], { stroke: "var(--muted)" }),
-        axis(course, width),
+        axis(data, width),
         Plot.ruleX(bins, Plot.pointerX({ x: middle, stroke: "var(--muted)" })),
         Plot.tip(
           bins,
@@ -271,28 +271,28 @@
     place.dataset.width = width;
   };
 
-  const kept = read("kept");
-  if (kept) {
+  const embedded = read("rows");
+  if (embedded) {
     document.addEventListener(
       "toggle",
-      (event) => event.target.open && event.target.dataset.field && openRows(event.target, kept),
+      (event) => event.target.open && event.target.dataset.field && openRows(event.target, embedded),
       true,
     );
   }
 
-  const course = read("course");
-  if (course) {
+  const data = read("charts");
+  if (data) {
     const places = document.querySelectorAll("[data-chart]");
     const observer = new ResizeObserver((entries) =>
-      entries.forEach((entry) => draw(entry.target, course)),
+      entries.forEach((entry) => draw(entry.target, data)),
     );
     for (const place of places) {
-      draw(place, course);
+      draw(place, data);
       observer.observe(place);
     }
     window.addEventListener("beforeprint", () => {
       observer.disconnect();
-      places.forEach((place) => draw(place, course, PRINTED_WIDTH));
+      places.forEach((place) => draw(place, data, PRINTED_WIDTH));
     });
     window.addEventListener("afterprint", () =>
       places.forEach((place) => observer.observe(place)),

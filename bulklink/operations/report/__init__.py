@@ -1,1 +1,1 @@
-"""`report`: the page of a run, gathered from its folder."""
+"""`report`: the HTML report of a run, collected from its folder."""

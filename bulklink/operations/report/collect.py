@@ -1,12 +1,14 @@
-"""What the report of a run shows, collected from its folder."""
+"""Report model of a run, collected from its folder."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,9 @@ from bulklink.html_report.model import (
     AccountingLine,
     CallSummary,
     CallSummaryLine,
-    FailureSummary,
     ForgetSummary,
     InputSummary,
     InvocationSummary,
-    NextCommands,
     Report,
     RunIdentity,
     Setting,
@@ -32,6 +32,7 @@ from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import Op, Status
 from bulklink.operations import wording
+from bulklink.operations.report.commands import next_commands
 from bulklink.operations.report.failures import (
     FailureDescriber,
     ResultTables,
@@ -44,21 +45,40 @@ from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import Invocation, RunRecord, RunState
 from bulklink.runs.status import PENDING, RunResult, status
 from bulklink.runs.timeline import TimelineInterval, read_timeline
-from bulklink.shell import format_command
+
+RUN_PLACEHOLDER = "RUN"
+"""Placeholder for the run folder in a report without names."""
+MAX_INVOCATIONS = 100
+"""Commands listed at most: the last ones that drove the run."""
+_ANONYMOUS_OPTIONS = (
+    *("batch_size", "group_by", "single_endpoint", "names", "snapshot", "accept_no_put_back"),
+    *("on_invalid", "allow_round_ids", "concurrency", "edition", "rate", "canary"),
+    *("read_back", "read_pages", "settle_after", "max_failures", "max_credits"),
+    *("credits_per_day", "reserve_credits", "when_credits_out", "sync", "memory", "format"),
+)
+"""Options whose values do not tell whose emails these are."""
+_HIDDEN_OPTIONS = ("op", "mappings", "run_dir", "runs_dir", "yes")
+_HASHES = {
+    "Digest of the plan": "digest",
+    "SHA-256 of plan.parquet": "plan_sha256",
+    "SHA-256 of the ledger": "ledger_sha256",
+}
+_MEMORY = "256MB"
+_FIELDS = ("code", "deal", "owner")
 
 
 def collect_chart_data(
     folder: RunFolder, results: ResultTables, zone: tzinfo | None
 ) -> ChartData | None:
-    """Return what happened over time; None where nothing did.
+    """Return chart data from the timeline, or the ledger if there is none; None if empty.
 
     Args:
-        folder: of the run.
-        results: of its ledger.
-        zone: local time; None is that of this machine.
+        folder: run folder.
+        results: tables of its ledger.
+        zone: time zone of the charts; None for this machine's.
 
     Raises:
-        RunDirError: if there is a timeline that cannot be read.
+        RunDirError: if the timeline cannot be read.
     """
     try:
         chart_data = build_chart_data(map(_measurement, read_timeline(folder.timeline)), zone)
@@ -71,32 +91,47 @@ def collect_chart_data(
     return chart_data or build_chart_data(_measurements_from_ledger(results), zone)
 
 
-def _measurement(stretch: TimelineInterval) -> Measurement:
-    ended = datetime.fromisoformat(stretch.ts).timestamp()
+def _measurement(interval: TimelineInterval) -> Measurement:
+    ended = datetime.fromisoformat(interval.ts).timestamp()
     return Measurement(
-        began=ended - stretch.seconds,
+        began=ended - interval.seconds,
         ended=ended,
-        settled=stretch.settled,
-        answered_429=stretch.answered_429,
-        in_flight=stretch.in_flight,
-        allowed=stretch.most_in_flight,
-        latency=stretch.latency,
+        settled=interval.settled,
+        answered_429=interval.answered_429,
+        in_flight=interval.in_flight,
+        allowed=interval.most_in_flight,
+        latency=interval.latency,
     )
 
 
 def _measurements_from_ledger(results: ResultTables) -> Iterator[Measurement]:
-    """Tell second by second what was settled: the ledger knows no more."""
-    for second, counts in groupby(results.settled_per_second(), key=_second):
-        settled = {status: count for _, status, count in counts}
+    """Yield what was settled, second by second: the ledger holds nothing finer."""
+    for second, counts in groupby(results.settled_per_second(), key=attrgetter("second")):
+        settled = {settled_count.status: settled_count.rows for settled_count in counts}
         yield Measurement(began=second, ended=second + 1, settled=settled)
 
 
-def _second(row: tuple[Any, ...]) -> int:
-    return int(row[0])
+@dataclass(slots=True, frozen=True)
+class _Sources:
+    """What a report is collected from; without `full`, it has no ids and names."""
 
+    folder: RunFolder
+    record: RunRecord
+    summary: RunResult
+    database: Database
+    results: ResultTables
+    full: bool
 
-_MEMORY = "256MB"
-_FIELDS = ("code", "deal", "owner")
+    @property
+    def run_argument(self) -> str:
+        """The run folder, as it is typed."""
+        return str(self.folder.path) if self.full else RUN_PLACEHOLDER
+
+    @property
+    def export_run(self) -> str:
+        """The same for `export`; empty if the run came to no plan."""
+        has_plan = self.record.state is not RunState.REFUSED or self.folder.plan.is_file()
+        return self.run_argument if has_plan else ""
 
 
 def collect_report(
@@ -107,16 +142,16 @@ def collect_report(
     zone: tzinfo | None = None,
     max_bytes: int = MAX_EMBEDDED_BYTES,
 ) -> Report:
-    """Return what the page of a run says.
+    """Collect the report model of a run.
 
     Works at any time, also while the run goes on. Memory does not grow with the run.
 
     Args:
-        folder: of the run.
+        folder: run folder.
         now: seconds since 1970.
-        full: with ids and names; else counts, codes and times alone.
-        zone: local time; None is that of this machine.
-        max_bytes: of the rows that the page shows.
+        full: whether to include ids and names; otherwise only counts, codes and times.
+        zone: time zone of the report; None for this machine's.
+        max_bytes: limit on the rows embedded in the report, in bytes of JSON.
 
     Raises:
         RunDirError: if this is no run folder.
@@ -128,112 +163,71 @@ def collect_report(
         tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
         closing(Database(Path(scratch) / "spill", PlanningStop(), memory=_MEMORY)) as database,
     ):
-        collector = _ReportCollector(folder, record, summary, database, full=full)
-        return collector.collect(timestamp(now), zone, max_bytes)
+        results = ResultTables(database, folder.ledger)
+        if record.state is RunState.REFUSED and not results.count_rows():
+            results.add_rejects(folder.rejects, record.created)
+        sources = _Sources(folder, record, summary, database, results, full)
+        return _build_report(sources, timestamp(now), zone, max_bytes)
 
 
-class _ReportCollector:
-    """What is asked of one run.
+def _build_report(sources: _Sources, made_at: str, zone: tzinfo | None, max_bytes: int) -> Report:
+    folder, record, summary = sources.folder, sources.record, sources.summary
+    database, full = sources.database, sources.full
+    failed_counts = [count_groups(database, field, refused=False) for field in _FIELDS]
+    refused_counts = [count_groups(database, "code", refused=True)]
+    embedded_rows = EmbeddedRows(max_bytes, zone) if full else None
+    if embedded_rows is not None:
+        embedded_rows.add(rows_to_embed(database, [*failed_counts, *refused_counts]))
+    several_codes = len(failed_counts[0].groups) > 1
+    describer = FailureDescriber(database, folder, embedded_rows, sources.export_run, several_codes)
+    invocations = record.invocations
+    return Report(
+        op=record.op,
+        state=summary.state,
+        stopped_by=summary.stopped_by,
+        resume_at=summary.resume_at,
+        version=record.version,
+        made_at=made_at,
+        created=record.created,
+        began=invocations[0].started if invocations else None,
+        ended=invocations[-1].ended if invocations else None,
+        org_type=record.org.type if record.org else None,
+        data_centre=record.data_centre,
+        digest=record.digest,
+        messages=record.messages,
+        left_out=record.left_out,
+        identity=run_identity(folder, record) if full else None,
+        accounting=_accounting(record, sources.results),
+        plan=collect_plan_summary(database, folder, full=full),
+        failures=describer.summary(failed_counts),
+        refused=describer.summary(refused_counts),
+        calls=call_summary(record, summary),
+        charts=collect_chart_data(folder, sources.results, zone),
+        embedded_rows=embedded_rows.json() if embedded_rows is not None else None,
+        settings=shown_settings(record, full=full),
+        inputs=input_summaries(record, full=full),
+        hashes=recorded_hashes(record),
+        invocations=last_invocations(record, summary),
+        total_invocations=len(invocations),
+        canary=f"{record.canary.state}, {record.canary.messages:,} emails" if record.canary else "",
+        undo=describe_undo(record),
+        undo_digest=(record.undo_of.digest or "") if record.undo_of else None,
+        forgotten=forget_summaries(record),
+        commands=next_commands(record, summary, sources.run_argument),
+    )
 
-    Args:
-        folder: of the run.
-        record: of the run.
-        summary: where it stands.
-        database: to ask.
-        full: with ids and names.
-    """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        record: RunRecord,
-        summary: RunResult,
-        database: Database,
-        *,
-        full: bool,
-    ) -> None:
-        self._folder = folder
-        self._record = record
-        self._summary = summary
-        self._database = database
-        self._full = full
-        self._run_argument = str(folder.path) if full else RUN_PLACEHOLDER
-        self._results = ResultTables(database, folder.ledger)
-
-    def collect(self, made_at: str, zone: tzinfo | None, max_bytes: int) -> Report:
-        """Return what the page says."""
-        record, summary = self._record, self._summary
-        invocations = record.invocations
-        accounting = self._accounting()
-        failures, refused, embedded_rows = self._failures(zone, max_bytes)
-        return Report(
-            op=record.op,
-            state=summary.state,
-            stopped_by=summary.stopped_by,
-            resume_at=summary.resume_at,
-            version=record.version,
-            made_at=made_at,
-            created=record.created,
-            began=invocations[0].started if invocations else None,
-            ended=invocations[-1].ended if invocations else None,
-            org_type=record.org.type if record.org else None,
-            data_centre=record.data_centre,
-            digest=record.digest,
-            messages=record.messages,
-            left_out=record.left_out,
-            identity=run_identity(self._folder, record) if self._full else None,
-            accounting=accounting,
-            plan=collect_plan_summary(self._database, self._folder, full=self._full),
-            failures=failures,
-            refused=refused,
-            calls=call_summary(record, summary),
-            charts=collect_chart_data(self._folder, self._results, zone),
-            embedded_rows=embedded_rows.json() if embedded_rows is not None else None,
-            settings=shown_settings(record, full=self._full),
-            inputs=input_summaries(record, full=self._full),
-            hashes=recorded_hashes(record),
-            invocations=last_invocations(record, summary),
-            total_invocations=len(invocations),
-            canary=f"{record.canary.state}, {record.canary.messages:,} emails"
-            if record.canary
-            else "",
-            undo=describe_undo(record),
-            undo_digest=(record.undo_of.digest or "") if record.undo_of else None,
-            forgotten=forget_summaries(record),
-            commands=next_commands(record, summary, self._run_argument),
-        )
-
-    def _accounting(self) -> Accounting:
-        """Return the rows by status; by op where there are several and the ledger tells."""
-        record, rows = self._record, self._results.count_rows()
-        if not rows and record.state is RunState.REFUSED:
-            return _accounting_from_record(record)
-        accounting = wording.build_accounting(rows, record.rows, record.by_op)
-        return accounting if len(accounting.ops) > 1 else _without_ops(accounting)
-
-    def _failures(
-        self, zone: tzinfo | None, max_bytes: int
-    ) -> tuple[FailureSummary, FailureSummary, EmbeddedRows | None]:
-        record, database = self._record, self._database
-        if record.state is RunState.REFUSED and not self._results.count_rows():
-            self._results.add_rejects(self._folder.rejects, record.created)
-        failed_counts = [count_groups(database, field, refused=False) for field in _FIELDS]
-        refused_counts = [count_groups(database, "code", refused=True)]
-        embedded_rows = None
-        if self._full:
-            embedded_rows = EmbeddedRows(max_bytes, zone)
-            embedded_rows.add(rows_to_embed(database, [*failed_counts, *refused_counts]))
-        can_export = record.state is not RunState.REFUSED or self._folder.plan.is_file()
-        export_run = self._run_argument if can_export else ""
-        several_codes = len(failed_counts[0].groups) > 1
-        describer = FailureDescriber(
-            database, self._folder, embedded_rows, export_run, several_codes
-        )
-        return describer.summary(failed_counts), describer.summary(refused_counts), embedded_rows
+def _accounting(record: RunRecord, results: ResultTables) -> Accounting:
+    """Return the rows by status; by op if there are several and the ledger names them."""
+    rows = results.count_rows()
+    if not rows and record.state is RunState.REFUSED:
+        return _accounting_from_record(record)
+    accounting = wording.build_accounting(rows, record.rows, record.by_op)
+    return accounting if len(accounting.ops) > 1 else _without_ops(accounting)
 
 
 def _accounting_from_record(record: RunRecord) -> Accounting:
-    """Return what was counted of a run that was refused before it had a ledger."""
+    """Return the recorded counts of a run that was refused before it had a ledger."""
     counts = {str(status): record.counts.get(status, 0) for status in Status}
     counts[PENDING] = record.rows - sum(counts.values())
     lines = tuple(AccountingLine(status, (), rows) for status, rows in counts.items() if rows)
@@ -245,27 +239,8 @@ def _without_ops(accounting: Accounting) -> Accounting:
     return Accounting((), lines, (), accounting.rows)
 
 
-RUN_PLACEHOLDER = "RUN"
-"""What stands for the run folder where its name is left out."""
-MAX_INVOCATIONS = 100
-"""Commands that drove a run which are listed: the last ones."""
-_ANONYMOUS_OPTIONS = (
-    *("batch_size", "group_by", "single_endpoint", "names", "snapshot", "accept_no_put_back"),
-    *("on_invalid", "allow_round_ids", "concurrency", "edition", "rate", "canary"),
-    *("read_back", "read_pages", "settle_after", "max_failures", "max_credits"),
-    *("credits_per_day", "reserve_credits", "when_credits_out", "sync", "memory", "format"),
-)
-"""Options whose values say nothing of whose emails these are."""
-_HIDDEN_OPTIONS = ("op", "mappings", "run_dir", "runs_dir", "yes")
-_HASHES = {
-    "Digest of the plan": "digest",
-    "SHA-256 of plan.parquet": "plan_sha256",
-    "SHA-256 of the ledger": "ledger_sha256",
-}
-
-
 def run_identity(folder: RunFolder, record: RunRecord) -> RunIdentity:
-    """Return what tells whose run it is."""
+    """Return whose run it is: folder, org, host, files."""
     org = record.org
     return RunIdentity(
         folder=str(folder.path),
@@ -279,7 +254,7 @@ def run_identity(folder: RunFolder, record: RunRecord) -> RunIdentity:
 
 
 def call_summary(record: RunRecord, summary: RunResult) -> CallSummary:
-    """Return calls and credits beside the forecast and the fewest there can be."""
+    """Return calls and credits, with the forecast and the minimum."""
     made, forecast = summary.calls, record.forecast
     made_by_kind = {
         "link": made.link,
@@ -318,12 +293,12 @@ def call_summary(record: RunRecord, summary: RunResult) -> CallSummary:
 
 
 def _needs_calls(record: RunRecord, op: str) -> bool:
-    """Tell whether messages of a run need calls of a kind: a relink needs both."""
+    """Return whether a run needs calls of a kind; a relink needs both kinds."""
     return record.by_op.get(op, 0) > 0 or record.by_op.get(Op.RELINK, 0) > 0
 
 
 def shown_settings(record: RunRecord, *, full: bool) -> tuple[Setting, ...]:
-    """Return the options of a run; without `full` those alone that say nothing of anybody."""
+    """Return the options of a run; without `full`, only those that identify nobody."""
     shown_options = {
         name: value
         for name, value in record.asked.items()
@@ -352,13 +327,13 @@ def _format_pair(value: Any) -> str:
 
 
 def recorded_hashes(record: RunRecord) -> tuple[Setting, ...]:
-    """Return the digest of the plan, and the hashes of the files as they were last written."""
+    """Return the digest of the plan, and the recorded hashes of the files."""
     values = {name: getattr(record, field) for name, field in _HASHES.items()}
     return tuple(Setting(name, value) for name, value in values.items() if value)
 
 
 def input_summaries(record: RunRecord, *, full: bool) -> tuple[InputSummary, ...]:
-    """Return the mappings as they were read."""
+    """Return the mappings that were read."""
     return tuple(
         InputSummary(
             input_record.name if full else None,
@@ -371,7 +346,7 @@ def input_summaries(record: RunRecord, *, full: bool) -> tuple[InputSummary, ...
 
 
 def last_invocations(record: RunRecord, summary: RunResult) -> tuple[InvocationSummary, ...]:
-    """Return the last commands that drove a run, and how each ended."""
+    """Return the last commands that drove a run, and their outcomes."""
     running = summary.state is RunState.RUNNING
     last = record.invocations[-1] if record.invocations else None
     return tuple(
@@ -393,7 +368,7 @@ def _how_it_ended(invocation: Invocation, *, is_running: bool) -> str:
 
 
 def forget_summaries(record: RunRecord) -> tuple[ForgetSummary, ...]:
-    """Return when columns and names were dropped, and the hashes before that."""
+    """Return when columns and names were dropped, and the hashes before."""
     return tuple(
         ForgetSummary(forget_result.at, forget_result.plan_before, forget_result.ledger_before)
         for forget_result in record.forgotten
@@ -401,7 +376,7 @@ def forget_summaries(record: RunRecord) -> tuple[ForgetSummary, ...]:
 
 
 def describe_undo(record: RunRecord) -> str:
-    """Say whether the run can be taken back."""
+    """Describe what an undo of the run can do."""
     by_op = {op for op, count in record.by_op.items() if count}
     if not can_be_undone(record):
         return "It cannot be taken back: without a snapshot nobody knows which deal emails were on."
@@ -416,18 +391,3 @@ def describe_undo(record: RunRecord) -> str:
             " `bulklink undo` puts it back."
         )
     return "It can be taken back: `bulklink undo` takes every email that was linked off its deal."
-
-
-def next_commands(record: RunRecord, summary: RunResult, run: str) -> NextCommands:
-    """Return the commands that go on from where the run stands, as they are typed."""
-    failed = summary.counts[Status.FAILED] + summary.counts[Status.IN_DOUBT]
-    expect = ["--expect", record.digest] if record.digest else []
-    return NextCommands(
-        apply=format_command("bulklink", "apply", run, *expect),
-        resume=format_command("bulklink", "resume", run)
-        if summary.state is RunState.STOPPED
-        else "",
-        retry=format_command("bulklink", "retry", run)
-        if summary.state is RunState.FINISHED and failed
-        else "",
-    )

@@ -6,269 +6,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
 
+from bulklink.duckdb_sql import literal
 from bulklink.engine.failure_limit import failure_advice
 from bulklink.html_report.model import Breakdown, FailureGroup, FailureSummary
 from bulklink.html_report.rows import MAX_ROWS_PER_GROUP, EmbeddedRow, EmbeddedRows
 from bulklink.mapping import faults
-from bulklink.mapping.database import Database, literal
+from bulklink.mapping.database import Database
 from bulklink.mapping.original_rows import UserColumn, stream_refused_rows
-from bulklink.mapping.plan_layout import plan_relation
+from bulklink.mapping.plan_layout import plan_relation_with_names
 from bulklink.models import Op, Status
+from bulklink.operations.report.commands import export_command
 from bulklink.runs.folder import RunFolder
-from bulklink.shell import format_command
-
-
-def messages_relation(database: Database, folder: RunFolder) -> str:
-    """Build the relation of a plan's messages, with the names that were looked up.
-
-    Duplicates are left out. The deal of an unlink is none.
-    """
-    owner_name, deal_name, names_join = "plan.bulklink_owner_name", "plan.bulklink_deal_name", ""
-    if folder.names.is_file():
-        owner_name, deal_name = (
-            f"coalesce({owner_name}, names.owner_name)",
-            f"coalesce({deal_name}, names.deal_name)",
-        )
-        names_join = f"POSITIONAL JOIN read_parquet({literal(str(folder.names))}) AS names"
-    return (
-        f"(SELECT plan.* EXCLUDE (bulklink_owner_name, bulklink_deal_name, bulklink_deal_id), "
-        f"{owner_name} AS bulklink_owner_name, {deal_name} AS bulklink_deal_name, "
-        "if(plan.bulklink_op = 'unlink', NULL, plan.bulklink_deal_id) AS bulklink_deal_id "
-        f"FROM {plan_relation(database, folder.plan)} AS plan {names_join} "
-        "WHERE plan.bulklink_duplicate_of IS NULL)"
-    )
-
-
-def read_names(
-    database: Database, folder: RunFolder, field: str, ids: Iterable[str]
-) -> dict[str, str]:
-    """Return the names of some deals or owners; those that are not known are missing.
-
-    Args:
-        database: to ask.
-        folder: of the run.
-        field: `deal` or `owner`.
-        ids: of these.
-    """
-    id_list = ", ".join(map(literal, ids))
-    if not id_list or not folder.plan.is_file():
-        return {}
-    id_column, name_column = f"bulklink_{field}_id", f"bulklink_{field}_name"
-    query = (
-        f"SELECT {id_column}, min({name_column}) FROM {messages_relation(database, folder)} "
-        f"WHERE {id_column} IN ({id_list}) AND {name_column} IS NOT NULL GROUP BY {id_column}"
-    )
-    return {row[0]: row[1] for row in database.rows(query)}
-
 
 MAX_GROUPS = 40
-"""Codes, deals and owners that are shown each; the others are summed."""
+"""Groups shown of each field; the others are summed."""
 _FIELDS = {"code": "code", "deal": "deal_id", "owner": "owner_id"}
 _IS_REFUSED = "status = 'rejected'"
 _IS_FAILED = "status <> 'rejected'"
 _KNOWN_CODE = re.compile(r"[A-Z][A-Z_]{0,60}|[a-z][a-z-]{0,60}|HTTP \d{3}|no code|other codes")
-
-
-class GroupCounts(msgspec.Struct, frozen=True):
-    """Classes of one field that are shown: (key, rows, in doubt, commonest code, coded) each.
-
-    `count_rows` and `in_doubt` are of all classes, `other_groups` counts those that are not shown.
-    """
-
-    field: str
-    refused: bool
-    groups: list[tuple[Any, ...]]
-    other_groups: int
-    rows: int
-    in_doubt: int
-
-    @property
-    def keys(self) -> list[str | None]:
-        """The codes or ids of the classes."""
-        return [group[0] for group in self.groups]
-
-
-def redact_code(code: str) -> str:
-    """Return a code, unless it is none that could be known: it may hold anything."""
-    return code if _KNOWN_CODE.fullmatch(code) else "another code"
-
-
-def count_groups(database: Database, field: str, *, refused: bool) -> GroupCounts:
-    """Count the findings of each class; the largest classes stand first.
-
-    Args:
-        database: with the table `summary`.
-        field: `code`, `deal` or `owner`.
-        refused: look at refused rows, else at those that failed or are in doubt.
-    """
-    column, condition = _FIELDS[field], _IS_REFUSED if refused else _IS_FAILED
-    groups = list(
-        database.rows(
-            f"SELECT {column}, count(*), count(*) FILTER (status = 'in_doubt'), mode(code), "
-            f"bool_and(coded) FROM findings WHERE {condition} GROUP BY {column} "
-            f"ORDER BY count(*) DESC, {column} NULLS LAST LIMIT {MAX_GROUPS}"
-        )
-    )
-    group_count, rows, in_doubt = database.fetch_one(
-        f"SELECT count(DISTINCT coalesce({column}, '')), count(*), "
-        f"count(*) FILTER (status = 'in_doubt') FROM findings WHERE {condition}"
-    )
-    return GroupCounts(field, refused, groups, group_count - len(groups), rows, in_doubt)
-
-
-def rows_to_embed(database: Database, counts: Sequence[GroupCounts]) -> Iterator[EmbeddedRow]:
-    """Stream rows of the classes that are shown, up to a thousand of each.
-
-    The first rows of all classes come before the second of any, so that wherever there is no more
-    room each class has had its share.
-    """
-    ranks = ", ".join(_rank_sql(field_counts) for field_counts in counts if field_counts.groups)
-    if not ranks:
-        return
-    query = (
-        f'SELECT f.* FROM findings AS f JOIN (SELECT "row", least({ranks}) AS place '
-        f'FROM findings QUALIFY place <= {MAX_ROWS_PER_GROUP}) AS ranked USING ("row") '
-        'ORDER BY ranked.place, "row"'
-    )
-    for row, op, contact, owner, message, deal, status, code, _, text, ts in database.rows(query):
-        yield EmbeddedRow(
-            row=row,
-            op=op,
-            contact=contact,
-            owner=owner,
-            message=message,
-            deal=deal,
-            status=status,
-            code=code,
-            text=text,
-            ts=ts,
-        )
-
-
-def _rank_sql(field_counts: GroupCounts) -> str:
-    """Build the place of a row within its class; NULL where its class is not shown."""
-    column, condition = (
-        _FIELDS[field_counts.field],
-        _IS_REFUSED if field_counts.refused else _IS_FAILED,
-    )
-    keys = ", ".join(literal(key or "") for key in field_counts.keys)
-    return (
-        f"CASE WHEN {condition} AND coalesce({column}, '') IN ({keys}) THEN row_number() "
-        f'OVER (PARTITION BY {condition}, {column} ORDER BY "row") END'
-    )
-
-
-class FailureDescriber(msgspec.Struct, frozen=True):
-    """Says what classes of findings are.
-
-    Args:
-        database: with the table `summary`.
-        folder: of the run, for the names in its plan.
-        embedded_rows: the rows that the page has; None on a page of counts alone.
-        export_run: the run folder as it is typed; empty where nothing can be exported.
-        several_codes: whether there are several codes, so that it tells something which is
-            commonest.
-    """
-
-    database: Database
-    folder: RunFolder
-    embedded_rows: EmbeddedRows | None
-    export_run: str
-    several_codes: bool
-
-    def summary(self, counts: Sequence[GroupCounts]) -> FailureSummary:
-        """Return what failed, or was refused, in several groupings of the same rows."""
-        first = counts[0]
-        several_groups = len(first.groups) > 1 and not first.refused
-        command = (
-            self._export_command(first.rows, first.in_doubt, refused=False, code=None)
-            if several_groups
-            else ""
-        )
-        breakdowns = tuple(map(self._breakdown, counts))
-        return FailureSummary(rows=first.rows, breakdowns=breakdowns, command=command)
-
-    def _breakdown(self, field_counts: GroupCounts) -> Breakdown:
-        names: dict[str, str] = {}
-        if self.embedded_rows is not None and field_counts.field != "code":
-            ids = [key for key in field_counts.keys if key is not None]
-            names = read_names(self.database, self.folder, field_counts.field, ids)
-        groups = (
-            self._group(field_counts, number, names, group_counts)
-            for number, group_counts in enumerate(field_counts.groups, 1)
-        )
-        return Breakdown(
-            field=field_counts.field,
-            groups=tuple(groups),
-            other_groups=field_counts.other_groups,
-            other_rows=field_counts.rows
-            - sum(group_counts[1] for group_counts in field_counts.groups),
-        )
-
-    def _group(
-        self,
-        field_counts: GroupCounts,
-        number: int,
-        names: dict[str, str],
-        group_counts: tuple[Any, ...],
-    ) -> FailureGroup:
-        key, rows, in_doubt, commonest_code, coded = group_counts
-        embedded_rows = self.embedded_rows
-        has_ids = embedded_rows is not None
-        by_code = field_counts.field == "code"
-        code = (key or "") if has_ids else redact_code(key or "")
-        no_key_label = f"no {field_counts.field} known"
-        label = (
-            code
-            if by_code
-            else (key or no_key_label)
-            if has_ids
-            else f"{field_counts.field} {number}"
-        )
-        advice = (
-            (faults.advice_for_fault if field_counts.refused else failure_advice)(code)
-            if by_code
-            else ""
-        )
-        command = ""
-        if by_code and coded and (has_ids or code == key):
-            command = self._export_command(rows, in_doubt, refused=field_counts.refused, code=code)
-        return FailureGroup(
-            key=key if has_ids else None,
-            label=label,
-            name=names.get(key or ""),
-            count=rows,
-            in_doubt=in_doubt,
-            advice=advice,
-            commonest_code=""
-            if by_code or not self.several_codes
-            else commonest_code
-            if has_ids
-            else redact_code(commonest_code),
-            embedded=embedded_rows.count(field_counts.field, key, refused=field_counts.refused)
-            if embedded_rows is not None
-            else 0,
-            command=command,
-        )
-
-    def _export_command(self, rows: int, in_doubt: int, *, refused: bool, code: str | None) -> str:
-        """Write the command that exports some rows as a mapping."""
-        if not self.export_run:
-            return ""
-        statuses = [
-            *(["rejected"] if refused else ["failed"] if rows > in_doubt else []),
-            *(["in_doubt"] if in_doubt else []),
-        ]
-        words = [word for status in statuses for word in ("--status", status)]
-        words += ["--code", code] if code is not None else []
-        return format_command("bulklink", "export", self.export_run, *words, "-o", "again.csv")
-
-
 _BLOCK = 1 << 20
 _ROWS_AT_ONCE = 2048
 _RESULT_TYPES = {
@@ -294,17 +56,274 @@ _REFUSED_COLUMNS = tuple(
 )
 
 
-class ResultTables:
-    """The last results of a ledger as it is now, and of those that are no success all.
+def messages_relation(database: Database, folder: RunFolder) -> str:
+    """Build the relation of a plan's messages, with the names that were looked up.
 
-    The table `results` has row, op, status and ts of each row; `summary` has those that failed,
-    are in doubt or were refused. There a code that is missing is told as the summary tells it
-    (`coded` is false then), and the deal of an unlink is the one that it was on. A torn last line,
-    of a run that was killed, does not count.
+    Duplicates are left out. The deal of an unlink is NULL.
 
     Args:
-        database: to make the tables in.
-        ledger: the ledger, whose lines are known to be whole; a missing one is empty.
+        database: database to query with.
+        folder: run folder.
+    """
+    return (
+        "(SELECT * REPLACE (if(bulklink_op = 'unlink', NULL, bulklink_deal_id) AS bulklink_deal_id)"
+        f" FROM {plan_relation_with_names(database, folder.plan, folder.names)}"
+        " WHERE bulklink_duplicate_of IS NULL)"
+    )
+
+
+def read_names(
+    database: Database, folder: RunFolder, field: str, ids: Iterable[str]
+) -> dict[str, str]:
+    """Return the known names of deals or owners.
+
+    Args:
+        database: database to query with.
+        folder: run folder.
+        field: `deal` or `owner`.
+        ids: their ids.
+    """
+    id_list = ", ".join(map(literal, ids))
+    if not id_list or not folder.plan.is_file():
+        return {}
+    id_column, name_column = f"bulklink_{field}_id", f"bulklink_{field}_name"
+    query = (
+        f"SELECT {id_column}, min({name_column}) FROM {messages_relation(database, folder)} "
+        f"WHERE {id_column} IN ({id_list}) AND {name_column} IS NOT NULL GROUP BY {id_column}"
+    )
+    return {row[0]: row[1] for row in database.rows(query)}
+
+
+class GroupCount(NamedTuple):
+    """Row counts of one group.
+
+    Args:
+        key: code, deal id or owner id that its rows have in common; None for rows without one.
+        rows: rows of the group.
+        in_doubt: rows that are in doubt.
+        commonest_code: the code that most of its rows have.
+        coded: whether every row has a code of its own, rather than one made up for the report.
+    """
+
+    key: str | None
+    rows: int
+    in_doubt: int
+    commonest_code: str
+    coded: bool
+
+
+class FieldCounts(msgspec.Struct, frozen=True):
+    """Row counts of the largest groups of one field.
+
+    Args:
+        field: `code`, `deal` or `owner`.
+        refused: whether refused rows are counted, rather than those failed or in doubt.
+        groups: the groups that are shown, largest first.
+        other_groups: groups that are not shown.
+        rows: rows of all groups.
+        in_doubt: rows of all groups that are in doubt.
+    """
+
+    field: str
+    refused: bool
+    groups: tuple[GroupCount, ...]
+    other_groups: int
+    rows: int
+    in_doubt: int
+
+    @property
+    def keys(self) -> list[str | None]:
+        """Codes or ids of the groups."""
+        return [group.key for group in self.groups]
+
+
+def redact_code(code: str) -> str:
+    """Return a code if it has the form of one; other text may hold personal data."""
+    return code if _KNOWN_CODE.fullmatch(code) else "another code"
+
+
+def count_groups(database: Database, field: str, *, refused: bool) -> FieldCounts:
+    """Count the findings of each group of a field.
+
+    Args:
+        database: database with the table `findings`.
+        field: `code`, `deal` or `owner`.
+        refused: whether to count refused rows, rather than those failed or in doubt.
+    """
+    column, condition = _FIELDS[field], _IS_REFUSED if refused else _IS_FAILED
+    query = (
+        f"SELECT {column}, count(*), count(*) FILTER (status = 'in_doubt'), mode(code), "
+        f"bool_and(coded) FROM findings WHERE {condition} GROUP BY {column} "
+        f"ORDER BY count(*) DESC, {column} NULLS LAST LIMIT {MAX_GROUPS}"
+    )
+    groups = tuple(starmap(GroupCount, database.rows(query)))
+    group_count, rows, in_doubt = database.fetch_one(
+        f"SELECT count(DISTINCT coalesce({column}, '')), count(*), "
+        f"count(*) FILTER (status = 'in_doubt') FROM findings WHERE {condition}"
+    )
+    return FieldCounts(field, refused, groups, group_count - len(groups), rows, in_doubt)
+
+
+def rows_to_embed(database: Database, counts: Sequence[FieldCounts]) -> Iterator[EmbeddedRow]:
+    """Stream rows of the shown groups, up to `MAX_ROWS_PER_GROUP` of each.
+
+    The first rows of all groups come before the second of any, so that each group has its share
+    when the room ends.
+
+    Args:
+        database: database with the table `findings`.
+        counts: the groups, by field.
+    """
+    ranks = ", ".join(_rank_sql(field_counts) for field_counts in counts if field_counts.groups)
+    if not ranks:
+        return
+    query = (
+        f'SELECT f.* FROM findings AS f JOIN (SELECT "row", least({ranks}) AS place '
+        f'FROM findings QUALIFY place <= {MAX_ROWS_PER_GROUP}) AS ranked USING ("row") '
+        'ORDER BY ranked.place, "row"'
+    )
+    for row, op, contact, owner, message, deal, status, code, _, text, ts in database.rows(query):
+        yield EmbeddedRow(
+            row=row,
+            op=op,
+            contact=contact,
+            owner=owner,
+            message=message,
+            deal=deal,
+            status=status,
+            code=code,
+            text=text,
+            ts=ts,
+        )
+
+
+def _rank_sql(field_counts: FieldCounts) -> str:
+    """Build the rank of a row within its group; NULL if its group is not shown."""
+    column, condition = (
+        _FIELDS[field_counts.field],
+        _IS_REFUSED if field_counts.refused else _IS_FAILED,
+    )
+    keys = ", ".join(literal(key or "") for key in field_counts.keys)
+    return (
+        f"CASE WHEN {condition} AND coalesce({column}, '') IN ({keys}) THEN row_number() "
+        f'OVER (PARTITION BY {condition}, {column} ORDER BY "row") END'
+    )
+
+
+@dataclass(slots=True, frozen=True)
+class FailureDescriber:
+    """Builds failure breakdowns for the report.
+
+    Args:
+        database: database with the table `findings`.
+        folder: run folder, whose plan has the names.
+        embedded_rows: rows embedded in the report; None in a report without ids and names.
+        export_run: run folder as it is typed; empty if nothing can be exported.
+        several_codes: whether there are several codes, so that the commonest one is worth showing.
+    """
+
+    database: Database
+    folder: RunFolder
+    embedded_rows: EmbeddedRows | None
+    export_run: str
+    several_codes: bool
+
+    def summary(self, counts: Sequence[FieldCounts]) -> FailureSummary:
+        """Return breakdowns of the same rows by several fields.
+
+        Args:
+            counts: row counts by field.
+        """
+        first = counts[0]
+        command = ""
+        if len(first.groups) > 1 and not first.refused:
+            command = export_command(self.export_run, first.rows, first.in_doubt, refused=False)
+        breakdowns = tuple(map(self._breakdown, counts))
+        return FailureSummary(rows=first.rows, breakdowns=breakdowns, command=command)
+
+    def _breakdown(self, counts: FieldCounts) -> Breakdown:
+        groups = self._code_groups(counts) if counts.field == "code" else self._id_groups(counts)
+        return Breakdown(
+            field=counts.field,
+            groups=tuple(groups),
+            other_groups=counts.other_groups,
+            other_rows=counts.rows - sum(group.rows for group in counts.groups),
+        )
+
+    def _code_groups(self, counts: FieldCounts) -> Iterator[FailureGroup]:
+        advice_for = faults.advice_for_fault if counts.refused else failure_advice
+        for group in counts.groups:
+            code = self._shown_code(group.key or "")
+            command = ""
+            if group.coded and code == group.key:
+                command = export_command(
+                    self.export_run, group.rows, group.in_doubt, refused=counts.refused, code=code
+                )
+            yield FailureGroup(
+                key=self._shown_key(group),
+                label=code,
+                count=group.rows,
+                in_doubt=group.in_doubt,
+                advice=advice_for(code),
+                embedded=self._embedded_count(counts, group),
+                command=command,
+            )
+
+    def _id_groups(self, counts: FieldCounts) -> Iterator[FailureGroup]:
+        """Describe groups of a deal or owner; without ids they are numbered."""
+        has_ids = self.embedded_rows is not None
+        ids = [key for key in counts.keys if key is not None]
+        names = read_names(self.database, self.folder, counts.field, ids) if has_ids else {}
+        for number, group in enumerate(counts.groups, 1):
+            id_label = group.key or f"no {counts.field} known"
+            code = self._shown_code(group.commonest_code) if self.several_codes else ""
+            yield FailureGroup(
+                key=self._shown_key(group),
+                label=id_label if has_ids else f"{counts.field} {number}",
+                name=names.get(group.key or ""),
+                count=group.rows,
+                in_doubt=group.in_doubt,
+                commonest_code=code,
+                embedded=self._embedded_count(counts, group),
+            )
+
+    def _shown_key(self, group: GroupCount) -> str | None:
+        return None if self.embedded_rows is None else group.key
+
+    def _shown_code(self, code: str) -> str:
+        return redact_code(code) if self.embedded_rows is None else code
+
+    def _embedded_count(self, counts: FieldCounts, group: GroupCount) -> int:
+        if self.embedded_rows is None:
+            return 0
+        return self.embedded_rows.count(counts.field, group.key, refused=counts.refused)
+
+
+class SettledCount(NamedTuple):
+    """Rows of one status that were settled within one second.
+
+    Args:
+        second: seconds since 1970.
+        status: their status.
+        rows: number of rows.
+    """
+
+    second: int
+    status: str
+    rows: int
+
+
+class ResultTables:
+    """DuckDB tables `results` and `findings` of a ledger as it is now.
+
+    `results` has row, op, status and ts of the last result of each row; `findings` has all of the
+    results that failed, are in doubt or were refused. A missing code is replaced as the terminal
+    summary replaces it (`coded` is false then), and the deal of an unlink is the one that the email
+    was on. A torn last line, left by a killed run, does not count.
+
+    Args:
+        database: database to create the tables in.
+        ledger: path of the ledger, whose lines are known to be whole; a missing one is empty.
     """
 
     def __init__(self, database: Database, ledger: Path) -> None:
@@ -325,12 +344,17 @@ class ResultTables:
         )
 
     def count_rows(self) -> dict[tuple[Op | None, Status], int]:
-        """Return the rows of each op and status."""
+        """Return the number of rows of each op and status."""
         counts = self._database.rows("SELECT op, status, count(*) FROM results GROUP BY ALL")
         return {(Op(op) if op else None, Status(status)): count for op, status, count in counts}
 
     def add_rejects(self, rejects: Path, ts: str) -> None:
-        """Add the rows of `rejects.csv`, where a run came to no ledger that has them."""
+        """Add the rows of `rejects.csv` to the findings of a run without a ledger.
+
+        Args:
+            rejects: path of the file.
+            ts: time of the findings, as the ledger writes it.
+        """
         batch: list[tuple[str | None, ...]] = []
         for row in stream_refused_rows(rejects, _REFUSED_COLUMNS):
             reason, file, line, column, raw = (cell or "" for cell in row.cells)
@@ -347,13 +371,13 @@ class ResultTables:
             self._database.execute(_INSERT_BATCH)
             batch.clear()
 
-    def settled_per_second(self) -> Iterator[tuple[Any, ...]]:
-        """Stream how many rows of each status were settled by calls, second by second."""
-        return self._database.rows(_SELECT_SETTLED)
+    def settled_per_second(self) -> Iterator[SettledCount]:
+        """Stream the number of rows of each status settled by calls, second by second."""
+        return starmap(SettledCount, self._database.rows(_SELECT_SETTLED))
 
 
 def _count_lines(path: Path) -> int:
-    """Count the lines of a ledger; what is added later has higher numbers."""
+    """Count the lines of a ledger; lines added later have higher numbers."""
     try:
         with path.open("rb") as file:
             return sum(block.count(b"\n") for block in iter(lambda: file.read(_BLOCK), b""))

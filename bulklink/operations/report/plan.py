@@ -1,4 +1,4 @@
-"""What a sealed plan does, counted and with rows to look at."""
+"""Summary of a sealed plan: counts and sample rows."""
 # ruff: noqa: S608
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from bulklink.operations.report.failures import messages_relation
 from bulklink.runs.folder import RunFolder
 
 MAX_DEALS_LISTED = 25
-"""Deals, and owners, of a plan that are listed: those with most emails."""
+"""Deals, and owners, listed at most: those with most emails."""
 _SAMPLE_ROWS = 20
 
 
 def collect_plan_summary(
     database: Database, folder: RunFolder, *, full: bool
 ) -> PlanSummary | None:
-    """Return what the plan of a run does; None where it came to none.
+    """Return the summary of a run's plan; None if it came to no plan.
 
     Args:
-        database: to ask.
-        folder: of the run.
-        full: with ids, names and sample rows; else only counts.
+        database: database to query with.
+        folder: run folder.
+        full: whether to include ids, names and sample rows; otherwise only counts.
     """
     if not folder.plan.is_file():
         return None
@@ -58,7 +58,7 @@ def _counts(database: Database, field: str, *, full: bool) -> tuple[EmailCount, 
 
 
 def _sample(database: Database, plan: str, emails: int) -> tuple[SampleRow, ...]:
-    """Return rows that are equally far from each other in the order in which they are sent."""
+    """Return evenly spaced rows, in the order in which they are sent."""
     step = max(1, -(-emails // _SAMPLE_ROWS))
     rows = database.rows(_SELECT_SAMPLE.format(plan=plan, step=step))
     return tuple(

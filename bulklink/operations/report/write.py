@@ -1,4 +1,4 @@
-"""`report`: write the page of a run."""
+"""`report`: write the HTML report of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from bulklink.tables.output import check_can_create
 
 
 class ReportResult(msgspec.Struct, frozen=True):
-    """The page that was written, in how many bytes; `path` is None where it went to a stream."""
+    """Where the report was written, and its size.
+
+    Args:
+        path: file written; None for a stream.
+        bytes: size of the report.
+    """
 
     path: str | None
     bytes: int
@@ -30,24 +35,24 @@ def report(
     counts_only: bool = False,
     force: bool = False,
 ) -> ReportResult:
-    """Write the page of a run: one file that needs no network, for its owner's eyes only.
+    """Write the HTML report of a run: one file, readable only by its owner, without network use.
 
     Works at any time, also while the run goes on. It blocks.
 
     Args:
-        run: the run folder.
-        output: the file, or a stream of bytes; None is `report.html` in the run folder, which is
-            replaced at each time.
-        counts_only: leave out all ids and names, and what the CRM said.
-        force: replace a file that is there.
+        run: run folder.
+        output: file, or stream of bytes; None for `report.html` in the run folder, which is
+            replaced each time.
+        counts_only: whether to leave out all ids and names, and the texts of the CRM.
+        force: whether to replace an existing file.
 
     Raises:
-        UsageError: if the file is there already, or has no folder.
-        RunDirError: if this is no run folder, or the page cannot be written.
+        UsageError: if the file exists, or its folder is missing.
+        RunDirError: if this is no run folder, or the report cannot be written.
         LedgerError: if the ledger of the run is damaged.
     """
     folder = folder_of(run)
-    folder.read()  # no page is written beside what is no run
+    folder.read()  # nothing is written next to what is no run
     target = folder.html_report if output is None else output
     if isinstance(target, str | PathLike):
         path = Path(target)
@@ -66,5 +71,5 @@ def _render_page(folder: RunFolder, *, counts_only: bool) -> bytes:
 
 
 def _is_default_page(path: Path, folder: RunFolder) -> bool:
-    """Tell whether a file is the page in the run folder, which is bulklink's own."""
+    """Return whether a file is the report in the run folder, which is bulklink's own."""
     return path.absolute() == folder.html_report.absolute()

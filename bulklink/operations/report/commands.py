@@ -1,0 +1,51 @@
+"""Commands shown in the report, ready to be typed."""
+
+from __future__ import annotations
+
+from bulklink.html_report.model import NextCommands
+from bulklink.models import Status
+from bulklink.runs.record import RunRecord, RunState
+from bulklink.runs.status import RunResult
+from bulklink.shell import format_command
+
+
+def next_commands(record: RunRecord, summary: RunResult, run: str) -> NextCommands:
+    """Return the commands that continue a run.
+
+    Args:
+        record: record of the run.
+        summary: where the run stands.
+        run: run folder, as it is typed.
+    """
+    failed = summary.counts[Status.FAILED] + summary.counts[Status.IN_DOUBT]
+    can_resume = summary.state is RunState.STOPPED
+    can_retry = summary.state is RunState.FINISHED and failed
+    expect = ["--expect", record.digest] if record.digest else []
+    return NextCommands(
+        apply=format_command("bulklink", "apply", run, *expect),
+        resume=format_command("bulklink", "resume", run) if can_resume else "",
+        retry=format_command("bulklink", "retry", run) if can_retry else "",
+    )
+
+
+def export_command(
+    run: str, rows: int, in_doubt: int, *, refused: bool, code: str | None = None
+) -> str:
+    """Return the command that exports rows as a mapping; empty if nothing can be exported.
+
+    Args:
+        run: run folder, as it is typed; empty if nothing can be exported.
+        rows: rows to export.
+        in_doubt: rows among these that are in doubt.
+        refused: whether the rows were refused.
+        code: code that the rows have in common, if any.
+    """
+    if not run:
+        return ""
+    statuses = [
+        *(["rejected"] if refused else ["failed"] if rows > in_doubt else []),
+        *(["in_doubt"] if in_doubt else []),
+    ]
+    words = [word for status in statuses for word in ("--status", status)]
+    words += ["--code", code] if code is not None else []
+    return format_command("bulklink", "export", run, *words, "-o", "again.csv")
