@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from typing import TYPE_CHECKING, NoReturn
 
@@ -13,6 +12,7 @@ from bulklink.mapping.input.dialect import parse_delimiter
 from bulklink.mapping.input.encodings import parse_encoding
 from bulklink.mapping.schema import GUARD, ID_COLUMNS, KNOWN_COLUMNS, MappingOptions
 from bulklink.models import NO_DEAL
+from bulklink.suggestions import close_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -309,11 +309,8 @@ def suggest_headers(name: str, headers: Iterable[str]) -> str:
     return f"The headers are {quoted_names}{more}." if quoted_names else "It has no headers."
 
 
-def _closest_names(target: str, names: Iterable[str]) -> list[str]:
+def _closest_names(target: str, names: Sequence[str]) -> list[str]:
     """Return the nearest of some names, and those that are about as near."""
-    known: dict[str, str] = {}
-    for name in names:
-        known.setdefault(normalize_header(name), name)
-    near = difflib.get_close_matches(normalize_header(target), known, n=_NAMED, cutoff=_AS_LIKE)
-    near = near or difflib.get_close_matches(normalize_header(target), known, n=1, cutoff=_LIKE)
-    return [known[name] for name in near]
+    return close_matches(
+        target, names, limit=_NAMED, cutoff=_AS_LIKE, key=normalize_header
+    ) or close_matches(target, names, limit=1, cutoff=_LIKE, key=normalize_header)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import tomli_w
 from bulklink.atomic_files import atomic_replace
 from bulklink.errors import ConfigError, RunDirError
 from bulklink.profiles.names import profile_names, profiles_folder
+from bulklink.suggestions import close_matches, did_you_mean
 from bulklink.zoho.connection import Connection
 
 
@@ -107,8 +107,7 @@ class Profiles:
     def unknown_profile_error(self, name: str) -> ConfigError:
         """Say that there is no profile of a name, and which there are."""
         names = self.names()
-        matches = get_close_matches(name, names, n=1)
-        suggestion = f"Did you mean {matches[0]}? " if matches else ""
+        suggestion = did_you_mean(close_matches(name, names, limit=1))
         known = f"Known are: {', '.join(names)}. " if names else "There is none yet. "
         return ConfigError(
             f"There is no profile {name!r}.",
