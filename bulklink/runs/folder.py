@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from bulklink.atomic_files import write_error
 from bulklink.errors import LockedError, RunDirError
 from bulklink.runs.record import RunRecord, read_record, write_record
 from bulklink.shell import bulklink_command
+
+_RUN_LOCK = "lock"
+_VERIFY_LOCK = "verify.lock"
 
 
 class RunFolder(msgspec.Struct, frozen=True):
@@ -137,7 +140,7 @@ class RunFolder(msgspec.Struct, frozen=True):
             LockedError: if another process drives it.
             RunDirError: if the folder cannot be written.
         """
-        with self._exclusive_lock("lock", "drives"):
+        with self._lock(_RUN_LOCK, "drives"):
             yield
 
     @contextmanager
@@ -148,31 +151,20 @@ class RunFolder(msgspec.Struct, frozen=True):
             LockedError: if another process verifies it.
             RunDirError: if the folder cannot be written.
         """
-        with self._exclusive_lock("verify.lock", "verifies"):
+        with self._lock(_VERIFY_LOCK, "verifies"):
             yield
 
-    @contextmanager
-    def _exclusive_lock(self, name: str, verb: str) -> Iterator[None]:
-        lock = self._file_lock(name)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            raise LockedError(
-                f"Another process {verb} this run.",
-                where=str(self.path),
-                advice=f"Wait until it ends; {bulklink_command('status', self.path)} shows where"
-                " it stands.",
-            ) from None
-        except OSError as error:
-            raise write_error(self.path, error) from None
-        try:
-            yield
-        finally:
-            lock.release()
+    def _lock(self, name: str, verb: str) -> AbstractContextManager[None]:
+        return exclusive_lock(
+            self.path / name,
+            f"Another process {verb} this run.",
+            advice=f"Wait until it ends; {bulklink_command('status', self.path)} shows where"
+            " it stands.",
+        )
 
     def is_running(self) -> bool:
         """Tell whether some process drives the run now."""
-        lock = self._file_lock("lock")
+        lock = _file_lock(self.path / _RUN_LOCK)
         try:
             lock.acquire()
         except filelock.Timeout:
@@ -182,8 +174,35 @@ class RunFolder(msgspec.Struct, frozen=True):
         lock.release()
         return False
 
-    def _file_lock(self, name: str) -> filelock.BaseFileLock:
-        return filelock.FileLock(self.path / name, timeout=0, mode=0o600, thread_local=False)
+
+@contextmanager
+def exclusive_lock(path: Path, message: str, *, advice: str) -> Iterator[None]:
+    """Hold a lock file; the system frees it when this process ends.
+
+    Args:
+        path: the lock file; its folder is what the lock protects.
+        message: of the error if another process holds it.
+        advice: of that error.
+
+    Raises:
+        LockedError: if another process holds it.
+        RunDirError: if the folder cannot be written.
+    """
+    lock = _file_lock(path)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise LockedError(message, where=str(path.parent), advice=advice) from None
+    except OSError as error:
+        raise write_error(path.parent, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _file_lock(path: Path) -> filelock.BaseFileLock:
+    return filelock.FileLock(path, timeout=0, mode=0o600, thread_local=False)
 
 
 def create_run_folder(
