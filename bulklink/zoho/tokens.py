@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -13,7 +12,8 @@ import filelock
 import msgspec
 import orjson
 
-from bulklink.errors import RunStoppedError, StoppedBy
+from bulklink.atomic_files import atomic_replace
+from bulklink.errors import RunDirError, RunStoppedError, StoppedBy
 from bulklink.zoho.connection import Connection, Credentials
 from bulklink.zoho.http import NoResponse
 from bulklink.zoho.oauth import AccountsServer, TokenGrant, TokenRefusal, TokenRefusalReason
@@ -77,18 +77,10 @@ class TokenStore:
 
     def save(self, connection: Connection, token: Token) -> None:
         """Store a token; a folder that cannot be written costs only the next run a refresh."""
-        target = self._file(connection)
-        temporary = target.with_name(f"{target.name}.{os.getpid()}")
-        try:
+        with suppress(OSError, RunDirError):
             self._make_folder()
-            with os.fdopen(
-                os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
-            ) as f:
-                f.write(msgspec.json.encode(token))
-            temporary.replace(target)
-        except OSError:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+            with atomic_replace(self._file(connection)) as temporary:
+                temporary.write_bytes(msgspec.json.encode(token))
 
     @asynccontextmanager
     async def refresh_lock(self, connection: Connection) -> AsyncIterator[None]:
