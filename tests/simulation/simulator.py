@@ -108,7 +108,7 @@ class CrmTransport:
         return (
             _to_client_answer(answers[0])
             if answers
-            else NoResponse("no answer in time", in_time=False)
+            else NoResponse("no answer in time", timed_out=True)
         )
 
 
