@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic file replacement."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from bulklink.errors import RunDirError
+from bulklink.errors import RefusedError, RunDirError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-#: On Windows a file that another program has open cannot be replaced; it is tried again.
+#: On Windows a file that another program has open cannot be replaced; it is retried.
 _REPLACE_ATTEMPTS = 10
 _RETRY_DELAY_SECONDS = 0.1
 
 
 def temporary_path(folder: Path, suffix: str = "") -> Path:
-    """Return a path in a folder of temporary files that nothing else uses."""
+    """Return an unused path in a folder of temporary files."""
     return folder / (secrets.token_hex(8) + suffix)
 
 
 @contextmanager
-def atomic_replace(path: Path) -> Iterator[Path]:
-    """Give a temporary name to write to; the file takes its own name when all went well.
+def atomic_replace(path: Path, error_class: type[RefusedError] = RunDirError) -> Iterator[Path]:
+    """Yield a temporary path that replaces `path` on success.
 
     Args:
-        path: where the file is to be; readable by its owner alone.
+        path: the file to replace; readable by its owner alone.
+        error_class: class of the error if it cannot be written.
 
     Raises:
-        RunDirError: if it cannot be written there.
+        RunDirError: if it cannot be written; or an error of another class that was asked for.
     """
     temporary = path.with_name(path.name + ".partial")
     try:
@@ -41,15 +42,23 @@ def atomic_replace(path: Path) -> Iterator[Path]:
         yield temporary
         _replace(temporary, path)
     except OSError as error:
-        raise write_error(path, error) from None
+        raise write_error(path, error, error_class) from None
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def write_error(path: Path, error: OSError) -> RunDirError:
-    """Say that a file or folder cannot be written, and why the system says so."""
-    return RunDirError(
+def write_error(
+    path: Path, error: OSError, error_class: type[RefusedError] = RunDirError
+) -> RefusedError:
+    """Return the error for a file or folder that cannot be written.
+
+    Args:
+        path: the file or folder.
+        error: of the operating system.
+        error_class: class of the error to return.
+    """
+    return error_class(
         f"It cannot be written: {error.strerror or error}.",
         where=str(path),
         advice="Check that the folder exists, that you may write there, and that it has room.",
@@ -57,7 +66,7 @@ def write_error(path: Path, error: OSError) -> RunDirError:
 
 
 def _replace(temporary: Path, path: Path) -> None:
-    """Give a file its name, on disk with its content before this returns."""
+    """Rename a file; content and name are flushed to disk."""
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     for _ in range(_REPLACE_ATTEMPTS - 1):
@@ -73,7 +82,7 @@ def _replace(temporary: Path, path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the names in a folder on disk too; Windows opens no folders and needs no such thing."""
+    """Flush the names in a folder to disk; Windows cannot open folders and does not need it."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,6 +1,6 @@
-"""The errors that end a command, with the exit code each leads to.
+"""Error tree: the errors that end a command, and their exit codes.
 
-What goes wrong with one email is a result in the ledger, never one of these.
+The failure of one email is a result in the ledger, never an exception.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """How a command ends; the meaning of each is in the README."""
+    """Exit code of a command; the README explains each."""
 
     OK = 0
     ROWS_NOT_DONE = 1
@@ -26,9 +26,9 @@ class BulklinkError(Exception):
     """Root of all errors that bulklink raises.
 
     Args:
-        message: what is wrong, one sentence for a person.
+        message: what is wrong, one sentence for the user.
         where: file, line, option or address that it concerns; empty if none.
-        advice: what to do about it; empty if nothing helps.
+        advice: what to do about it; empty if there is nothing to do.
     """
 
     code: ClassVar[str] = "internal"
@@ -46,7 +46,7 @@ class BulklinkError(Exception):
 
 
 class RefusedError(BulklinkError):
-    """Raised when a command cannot start: nothing that changes anything was sent."""
+    """Raised when a command cannot start: no change was sent."""
 
     exit_code = ExitCode.REFUSED
 
@@ -66,7 +66,11 @@ class ConfigError(RefusedError):
 class InvalidRowsError(RefusedError):
     """Raised when rows of the mapping are refused and the job stops at such rows.
 
-    `faults` says of the first of them what is wrong, a line each.
+    Args:
+        message: what is wrong.
+        where: the file.
+        advice: what to do about it.
+        faults: faults of the first refused rows, one line each.
     """
 
     code = "invalid-rows"
@@ -85,37 +89,37 @@ class BadFileError(RefusedError):
 
 
 class RunDirError(RefusedError):
-    """Raised when a run folder cannot be made, is in use for another run, or is no run folder."""
+    """Raised when a run folder cannot be made, belongs to another run, or is not a run folder."""
 
     code = "run-dir"
 
 
 class LockedError(RefusedError):
-    """Raised when another process drives the run."""
+    """Raised when another process has the run locked."""
 
     code = "locked"
 
 
 class DigestError(RefusedError):
-    """Raised when a sealed plan is not the one that was expected, or not as it was sealed."""
+    """Raised when a sealed plan is not the expected one, or was changed since it was sealed."""
 
     code = "digest"
 
 
 class WrongOrgError(RefusedError):
-    """Raised when a run is to go on in another org, or at another address, than it began."""
+    """Raised when a run would continue in another org, or at another address, than it began in."""
 
     code = "wrong-org"
 
 
 class NotConfirmedError(RefusedError):
-    """Raised when the question before a change was answered with no, or could not be asked."""
+    """Raised when a change was not confirmed, or confirmation could not be requested."""
 
     code = "not-confirmed"
 
 
 class InterruptedPlanningError(BulklinkError):
-    """Raised when a person or the system ended bulklink while it was planning."""
+    """Raised when planning was interrupted by the user or the system."""
 
     code = "interrupted"
     exit_code = ExitCode.INTERRUPTED
@@ -128,13 +132,13 @@ class OutputError(BulklinkError):
 
 
 class LedgerError(BulklinkError):
-    """Raised when the ledger cannot be written or does not add up."""
+    """Raised when the ledger cannot be written, is damaged or contradicts itself."""
 
     code = "ledger"
 
 
 class StoppedBy(StrEnum):
-    """Why a run stopped before its end; `killed` is what `status` finds, nobody writes it."""
+    """Why a run stopped before its end; `killed` is never written, only derived by `status`."""
 
     INTERRUPTED = "interrupted"
     TERMINATED = "terminated"
@@ -150,9 +154,14 @@ class StoppedBy(StrEnum):
 
 
 class RunStoppedError(BulklinkError):
-    """Raised inside a run when it cannot go on and a person must look, or wait.
+    """Raised inside a run when it cannot continue without the user, or before some time.
 
-    `resume_at` is when it can go on, in seconds since 1970; None where no time helps.
+    Args:
+        stopped_by: why it stops.
+        message: what is wrong, one sentence for the user.
+        where: file, option or address that it concerns; empty if none.
+        advice: what to do about it.
+        resume_at: when it can continue, seconds since 1970; None if that is not a matter of time.
     """
 
     code = "stopped"

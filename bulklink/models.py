@@ -1,4 +1,4 @@
-"""The values that every room speaks of: operations, messages, statuses, counts."""
+"""Values that every package shares: operations, statuses, messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 
 class Op(StrEnum):
-    """What is done to one email."""
+    """Operation on one email."""
 
     LINK = "link"
     UNLINK = "unlink"
@@ -16,7 +16,7 @@ class Op(StrEnum):
 
 
 class Status(StrEnum):
-    """What the ledger says of a row; the meaning of each is in the README."""
+    """Status of a row in the ledger; the README explains each."""
 
     DONE = "done"
     UNCHANGED = "unchanged"
@@ -29,18 +29,26 @@ class Status(StrEnum):
 NEVER_SENT = (Status.REJECTED, Status.DUPLICATE)
 """Statuses of rows that no call carries."""
 
+# Guard syntax: deal ids, or NO_DEAL, separated by GUARD_SEPARATOR.
 NO_DEAL = "none"
-"""What a guard says where an email is to be on no deal."""
+"""Guard of an email that must be on no deal."""
 GUARD_SEPARATOR = "|"
-"""What parts the deals of a guard that names several."""
+"""Separates the deals of a guard."""
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One email of a sealed plan and what is wanted of it.
+    """One email of a sealed plan and its operation.
 
-    `row` is the number of its record in the mapping, from 1. `deal_id` is the wanted deal of a
-    link or relink and None for an unlink. The names are None where the mapping names none.
-    `from_deal_id` is its guard, None where it has none.
+    Args:
+        row: row number in the mapping, from 1.
+        op: operation.
+        contact_id: id of the contact.
+        owner_id: id of the user who owns the email.
+        message_id: id of the email.
+        deal_id: wanted deal of a link or relink, None for an unlink.
+        owner_name: name of the owner, None if unknown.
+        deal_name: name of the wanted deal, None if unknown.
+        from_deal_id: guard: the deals that the email may be on before the change; None without one.
     """
 
     row: int
@@ -54,6 +62,6 @@ class Message(msgspec.Struct, frozen=True):
     from_deal_id: str | None = None
 
     def guard_allows(self, deal_id: str | None) -> bool:
-        """Tell whether its guard lets it be changed while it is on this deal; None is no deal."""
+        """Return whether the guard allows a change of an email on this deal; None is no deal."""
         guard = self.from_deal_id
         return guard is None or (deal_id or NO_DEAL) in guard.split(GUARD_SEPARATOR)

@@ -1,4 +1,4 @@
-"""A command as a person types it."""
+"""Shell quoting of commands shown to the user."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import subprocess
 
 
 def format_command(*words: object) -> str:
-    """Return a command as it is typed in this system's shell, quoted where that is needed."""
+    """Return a command as it is typed in this system's shell, quoted where necessary."""
     arguments = list(map(str, words))
     return subprocess.list2cmdline(arguments) if os.name == "nt" else shlex.join(arguments)
 
 
 def bulklink_command(*words: object) -> str:
-    """Return a command of bulklink's to be typed, in the marks that set it off from a sentence."""
+    """Return a bulklink command to type, in backquotes."""
     return f"`{format_command('bulklink', *words)}`"

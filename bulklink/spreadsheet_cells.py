@@ -1,8 +1,8 @@
-"""CSV cells that a spreadsheet neither runs nor rounds, and how they are read back.
+"""CSV cells that are safe in spreadsheets, and back.
 
 A cell that a spreadsheet would take for a formula gets an apostrophe in front (OWASP's advice on
-CSV injection), a long number stands as `="…"`. A column of its own tells such a file, so that its
-cells come back exactly and other files are left as they are.
+CSV injection), a long number is written as `="…"`. A column of its own marks such a file, so that
+its cells are read back exactly and other files are left as they are.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ import re
 from collections.abc import Sequence
 
 ESCAPED_HEADER = "bulklink_disarmed"
-"""Header of the column that tells a file whose cells are written so."""
+"""Header of the column that marks a file with escaped cells."""
 
 _FORMULA_STARTS = "=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 _FORMULA = re.compile(f"'*[{_FORMULA_STARTS}]")
 _ESCAPED_FORMULA = re.compile(f"'+[{_FORMULA_STARTS}]")
-#: A formula holds no longer text than this.
+#: The longest text of a formula.
 _ID = re.compile("[0-9A-Za-z]{1,255}")
-#: Twelve digits are shown with an exponent, sixteen are rounded, zeros in front are lost.
+#: Twelve digits are shown with an exponent, sixteen are rounded, leading zeros are lost.
 _LONG_NUMBER = re.compile("[0-9]{12,255}|0[0-9]{1,254}")
 _ESCAPED_NUMBER = re.compile('="([0-9A-Za-z]{1,255})"')
 
 
 def escape_cell(cell: str, *, is_id: bool = False) -> str:
-    """Write a cell so that a spreadsheet leaves it as it is.
+    """Escape a cell against formulas and rounding.
 
     Args:
-        cell: its text.
-        is_id: whether it stands in a column of ids, which are numbers however short.
+        cell: text of the cell.
+        is_id: whether it is in a column of ids, where short numbers are escaped too.
     """
     if (_ID if is_id else _LONG_NUMBER).fullmatch(cell):
         return f'="{cell}"'
@@ -36,7 +36,7 @@ def escape_cell(cell: str, *, is_id: bool = False) -> str:
 
 
 def unescape_cell(cell: str) -> str:
-    """Return what `escape_cell` was given."""
+    """Reverse `escape_cell`."""
     match = _ESCAPED_NUMBER.fullmatch(cell)
     if match:
         return match[1]
@@ -44,5 +44,5 @@ def unescape_cell(cell: str) -> str:
 
 
 def has_escaped_cells(headers: Sequence[str]) -> bool:
-    """Tell by its headers whether the cells of a file are written so."""
+    """Return whether the cells of a file with these headers are escaped."""
     return any(header.strip().casefold() == ESCAPED_HEADER for header in headers)

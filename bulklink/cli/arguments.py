@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from bulklink.cli.connection import DEFAULT_SOURCES, apply_job_profile
-from bulklink.cli.errors import close_matches, did_you_mean
+from bulklink.cli.errors import MIN_SIMILARITY
 from bulklink.cli.job_file import key_location
 from bulklink.cli.options import option_key
 from bulklink.cli.param_types import BadChoice
@@ -27,6 +27,7 @@ from bulklink.operations.job import (
     SendOptions,
     WhenCreditsOut,
 )
+from bulklink.suggestions import close_matches, did_you_mean
 
 _MAPPING = "mapping"
 _OP = "op"
@@ -201,7 +202,8 @@ def unknown_key_error(
 ) -> ConfigError:
     """Say that a file, or a table of it, has a key that is no option, and which there are."""
     names = sorted(known_keys)
-    advice = f"{did_you_mean(close_matches(key, names))}Known are: {_join_sorted(names)}."
+    suggestion = did_you_mean(close_matches(key, names, cutoff=MIN_SIMILARITY))
+    advice = f"{suggestion}Known are: {_join_sorted(names)}."
     return _config_error(path, key, f"{key!r} is not known", advice, table)
 
 

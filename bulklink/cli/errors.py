@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 
 import click
 from click.core import ParameterSource
@@ -18,7 +17,10 @@ from bulklink.cli.completion import is_completion_request, run_completion
 from bulklink.cli.console import colour_setting, note, show_error, warn
 from bulklink.cli.param_types import BadChoice
 from bulklink.errors import BulklinkError, ExitCode, OutputError, UsageError
+from bulklink.suggestions import close_matches, did_you_mean
 
+MIN_SIMILARITY = 0.7
+"""How much a command, an option or a variable must resemble a word to be suggested for it."""
 _EXAMPLES = re.compile(r"^\s*Examples?:\n((?:[ \t]+bulklink.*\n?)+)", re.MULTILINE)
 
 
@@ -45,16 +47,6 @@ def examples_of(command: click.Command) -> list[str]:
         for line in block.splitlines()
         if line.strip()
     ]
-
-
-def close_matches(word: str, candidates: Iterable[str]) -> list[str]:
-    """Return what was probably meant by a word that is not known, the likeliest first."""
-    return get_close_matches(word, list(candidates), n=2, cutoff=0.7)
-
-
-def did_you_mean(suggestions: Sequence[str]) -> str:
-    """Return the question for what was meant, and a space; empty if there is nothing to ask."""
-    return f"Did you mean {' or '.join(suggestions)}? " if suggestions else ""
 
 
 def _command_path(cli: click.Command, args: Iterable[str]) -> str:
@@ -102,10 +94,11 @@ def _advice(error: click.ClickException, ctx: click.Context | None, command: str
     see_help = f"See `{command} --help`."
     match error:
         case click.NoSuchCommand() if ctx and isinstance(ctx.command, click.Group):
-            return did_you_mean(close_matches(error.command_name, ctx.command.commands)) + see_help
+            matches = close_matches(error.command_name, ctx.command.commands, cutoff=MIN_SIMILARITY)
+            return did_you_mean(matches) + see_help
         case click.NoSuchOption() if ctx:
             names = [name for param in ctx.command.get_params(ctx) for name in _option_names(param)]
-            suggestions = close_matches(error.option_name, names)
+            suggestions = close_matches(error.option_name, names, cutoff=MIN_SIMILARITY)
             if suggestions or not isinstance(ctx.command, click.Group):
                 return did_you_mean(suggestions) + see_help
             return f"Options stand behind the command: `{command} COMMAND --help` lists them."
@@ -156,9 +149,10 @@ def misspelling_warnings(names: Iterable[str], cli: click.Command) -> Iterator[s
     variables = {*CONNECTION_VARIABLES, *_option_variables(cli)} if suffixes else set()
     known_suffixes = {name.removeprefix(_PREFIX) for name in variables}
     for name in suffixes:
-        suggestions = close_matches(name, known_suffixes)[:1] if name not in known_suffixes else []
-        if suggestions:
-            suggestion = did_you_mean([_PREFIX + suggestions[0]])
+        if name in known_suffixes:
+            continue
+        for match in close_matches(name, known_suffixes, limit=1, cutoff=MIN_SIMILARITY):
+            suggestion = did_you_mean([_PREFIX + match])
             yield f"The variable {_PREFIX}{name} is not known. {suggestion}".rstrip()
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from typing import Any, ClassVar
 
 import click
 
 from bulklink.errors import UsageError
+from bulklink.suggestions import close_matches
 
 
 class BadChoice(click.BadParameter):
@@ -33,7 +33,7 @@ class OneOf(click.Choice[str]):
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter as error:
-            suggestions = get_close_matches(str(value), self.choices, n=2)
+            suggestions = close_matches(str(value), self.choices)
             raise BadChoice(error.message, ctx, param, suggestions) from None
 
 

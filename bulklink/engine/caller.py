@@ -153,7 +153,7 @@ class Caller:
                     return call_outcome
                 case RetryAction.RENEW:
                     progress.token_renewed = True
-                    await self._client.renew_token(received.token)
+                    await self._client.tokens.renew(received.token)
                 case RetryAction.RETRY:
                     await self._stop.sleep(decision.delay, completes_relink=completes_relink)
 
@@ -173,11 +173,11 @@ class Caller:
     ) -> ClientResponse:
         """Send once, with the line on disk before."""
         async with self._limiter.attempt(queued_call) as attempt:
-            await self._client.current_token()
+            await self._client.tokens.current()
             await self._ledger.commit(call_line(self._clock.timestamp(), line))
             async with self._record_if_unsent(line):
                 await self._limiter.acquire_slot(attempt)
-                token = await self._client.current_token()  # one can have ended meanwhile
+                token = await self._client.tokens.current()  # one can have ended meanwhile
                 await self._quota.wait_to_start(credit)
                 await self._limiter.start(attempt)
             started_at = self.meter.call_started()
@@ -222,7 +222,7 @@ class Caller:
     ) -> None:
         """Tell what became of a call, which says how many may be in flight."""
         if isinstance(response, NoResponse):
-            attempt.hold_after = 0.0 if response.in_time else self._settle_after
+            attempt.hold_after = self._settle_after if response.timed_out else 0.0
         elif not _is_busy(response):
             self._limiter.report_accepted(attempt)
         elif cause is not RefusalCause.CREDITS:

@@ -15,20 +15,31 @@ from typing import Generic, Self, TypeVar
 import msgspec
 
 from bulklink.errors import LedgerError
-from bulklink.ledger.records import Result, damaged_line_error
+from bulklink.ledger.records import Result, decode_lines
 from bulklink.ledger.row_array import RowArray
 
 _BLOCK = 4096
 
 
 class RecordedResult(Result, frozen=True, kw_only=True):
-    """A `result` line: what became of a row, and when that was so."""
+    """A `result` line with its timestamp.
+
+    Args:
+        ts: when the row was settled, RFC 3339 in UTC.
+    """
 
     ts: str
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """A `snapshot` line: the deal that an email was on, None for no deal."""
+    """A `snapshot` line: the deal that an email was on before a change.
+
+    Args:
+        event: `snapshot`.
+        row: row number in the mapping.
+        previous_deal_id: the deal; None for no deal.
+        previous_deal_name: its name, None where the CRM gave none.
+    """
 
     event: str
     row: int = 0
@@ -45,7 +56,7 @@ class _LineHeader(msgspec.Struct):
 
 
 class _LineIndex(Generic[_Line]):
-    """One line of a ledger for each row, found again by its offset; close it when done.
+    """One line of a ledger for each row, read again by its offset.
 
     Args:
         path: the ledger; a missing one is empty.
@@ -56,8 +67,8 @@ class _LineIndex(Generic[_Line]):
 
     def __init__(self, path: Path, line_type: type[_Line]) -> None:
         self._path = path
-        # The offset of the row's line, one added: 0 is a row without a line.
-        self._offsets = RowArray("Q")
+        # The offset of the row's line plus one: 0 is a row without a line.
+        self._positions = RowArray("Q")
         self._decode: Callable[[bytes], _Line] = msgspec.json.Decoder(line_type).decode
         self._file: FileIO | None = None
         try:
@@ -70,26 +81,17 @@ class _LineIndex(Generic[_Line]):
             self._file.close()
             raise
 
-    def _add(self, event: str, row: int, offset: int) -> None:
-        """Index a line if it is of the kind that is looked for."""
+    def _add(self, event: str, row: int, position: int) -> None:
+        """Index a line if it is of the indexed kind; its position is its offset plus one."""
         raise NotImplementedError
 
     def _scan(self) -> None:
         decode = msgspec.json.Decoder(_LineHeader).decode
-        offset = 1
-        with self._path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    head = decode(line)
-                except msgspec.DecodeError as error:
-                    raise damaged_line_error(self._path, number, error) from None
-                self._add(head.event, head.row, offset)
-                offset += len(line)
+        for offset, header in decode_lines(self._path, decode):
+            self._add(header.event, header.row, offset + 1)
 
     def __contains__(self, row: int) -> bool:
-        return self._offsets[row] != 0
+        return self._positions[row] != 0
 
     def of(self, row: int) -> _Line | None:
         """Return the line of a row, None while it has none.
@@ -99,7 +101,7 @@ class _LineIndex(Generic[_Line]):
         """
         if self._file is None or row not in self:
             return None
-        self._file.seek(self._offsets[row] - 1)
+        self._file.seek(self._positions[row] - 1)
         line = self._file.read(_BLOCK)
         while b"\n" not in line and (more := self._file.read(_BLOCK)):
             line += more
@@ -130,34 +132,37 @@ class _LineIndex(Generic[_Line]):
 
 
 class ResultIndex(_LineIndex[RecordedResult]):
-    """The last result of each row."""
+    """Last result of each row of a ledger; close it when done."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, RecordedResult)
 
-    def _add(self, event: str, row: int, offset: int) -> None:
+    def _add(self, event: str, row: int, position: int) -> None:
         if event == "result":
-            self._offsets[row] = offset
+            self._positions[row] = position
 
     def rows(self, first: int, last: int | None = None) -> Iterator[int]:
         """Yield the rows with a result, in order.
 
         Args:
-            first: the first row that is of interest.
-            last: the last; None goes on to the end.
+            first: the first row to look at.
+            last: the last row to look at; None goes on to the end.
         """
-        end = len(self._offsets) if last is None else min(last + 1, len(self._offsets))
+        end = len(self._positions) if last is None else min(last + 1, len(self._positions))
         for row in range(first, end):
             if row in self:
                 yield row
 
 
 class SnapshotIndex(_LineIndex[Snapshot]):
-    """What each row was on before a run changed it: a retry takes other snapshots later."""
+    """First snapshot of each row, its deal before a run changed it; close it when done.
+
+    A retry takes other snapshots later.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, Snapshot)
 
-    def _add(self, event: str, row: int, offset: int) -> None:
+    def _add(self, event: str, row: int, position: int) -> None:
         if event == "snapshot" and row not in self:
-            self._offsets[row] = offset
+            self._positions[row] = position

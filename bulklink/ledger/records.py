@@ -1,11 +1,12 @@
-"""The lines of the ledger: one JSON object each, with `event` and `ts`; the README lists them."""
+"""Lines of the ledger: one JSON object each, with `event` and `ts`; the README lists them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import orjson
@@ -21,11 +22,32 @@ json_line = partial(orjson.dumps, option=orjson.OPT_APPEND_NEWLINE)
 """Return a value as one line of JSON."""
 
 
-class Result(msgspec.Struct, frozen=True):
-    """What became of one row: a `result` line.
+_DecodedLine = TypeVar("_DecodedLine")
 
-    The deal fields that are UNSET are left out of the line: not known. None means on no deal.
-    `call` is the number of the call that settled it, `attempts` the write calls that carried it.
+
+class Result(msgspec.Struct, frozen=True):
+    """Result of one row: a `result` line.
+
+    A field that is UNSET is left out of the line: unknown, or not a duplicate. A previous or
+    current deal of None means no deal.
+
+    Args:
+        row: row number in the mapping, from 1.
+        op: operation, None if unknown.
+        contact_id: id of the contact from the mapping.
+        owner_id: id of the email's owner from the mapping.
+        message_id: id of the email from the mapping.
+        deal_id: wanted deal, None for an unlink.
+        status: status of the row.
+        code: Zoho's or bulklink's code of a failure.
+        http_status: HTTP status of the answer that settled it.
+        message: text for the user, up to 300 characters.
+        attempts: write calls that carried it.
+        call: number of the call that settled it.
+        previous_deal_id: deal before the change.
+        previous_deal_name: name of that deal.
+        current_deal_id: deal now, where known.
+        duplicate_of: first row with the same email.
     """
 
     row: int
@@ -47,14 +69,19 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def failure_code(result: Result) -> str:
-    """Return the code by which a failure is counted: where there is none, its HTTP status."""
+    """Return the code by which a failure is counted; without one, its HTTP status."""
     return result.code or (f"HTTP {result.http_status}" if result.http_status else "no code")
 
 
 class CallLine(msgspec.Struct, frozen=True):
-    """What a `call` line says of a request: its number, what it is, the rows it carries.
+    """A call: its number, kind, attempt and rows.
 
-    `attempt` counts from 1; look-ups have neither contact nor rows.
+    Args:
+        call: number of the call in the ledger, from 1.
+        op: kind of the request: link, unlink, read or lookup.
+        attempt: attempt of the request, from 1.
+        contact_id: the contact; None for a look-up.
+        rows: rows of the messages that it carries; none for a look-up.
     """
 
     call: int
@@ -71,31 +98,31 @@ def timestamp(seconds: float) -> str:
 
 
 def call_line(ts: str, line: CallLine) -> bytes:
-    """Return the line that is on disk before a request leaves."""
+    """Return the line that is on disk before a request is sent."""
     return _format_call_line("call", ts, line)
 
 
 def unsent_line(ts: str, line: CallLine) -> bytes:
-    """Return the line that takes a `call` line back: the run stopped before it left."""
+    """Return the line that revokes a `call` line: the run stopped before the request was sent."""
     return _format_call_line("unsent", ts, line)
 
 
 def snapshot_line(
     ts: str, row: int, deal_id: str | None, deal_name: str | None, call: int
 ) -> bytes:
-    """Return the line that tells which deal a message was on before it is changed."""
+    """Return the line with the deal of a message before a change."""
     return _line(
         "snapshot", ts, row=row, previous_deal_id=deal_id, previous_deal_name=deal_name, call=call
     )
 
 
 def step_line(ts: str, row: int) -> bytes:
-    """Return the line that tells that the unlink of a relink is confirmed."""
+    """Return the line for a confirmed unlink of a relink."""
     return _line("step", ts, row=row, current_deal_id=None)
 
 
 def result_line(ts: str, result: Result) -> bytes:
-    """Return the line that tells what became of a row; written out, for there are millions."""
+    """Return the line of a result; written out for speed, since there are millions."""
     fields = {
         "event": "result",
         "ts": ts,
@@ -120,7 +147,7 @@ def result_line(ts: str, result: Result) -> bytes:
 
 
 def answer_line(ts: str, call: int, op: str, http_status: int | None, body: str) -> bytes:
-    """Return a line of `answers.jsonl`: an answer that was no clean success, as received."""
+    """Return a line of `answers.jsonl`: an answer other than a clean success, as received."""
     content = {"ts": ts, "call": call, "op": op, "http_status": http_status}
     content["body"] = body[:_MAX_ANSWER_LENGTH]
     return json_line(content)
@@ -142,14 +169,38 @@ def _line(event: str, ts: str, **fields: Any) -> bytes:
     return json_line({"event": event, "ts": ts, **fields})
 
 
-def damaged_line_error(path: Path, number: int, error: Exception) -> LedgerError:
-    """Say that a line of a ledger cannot be read.
+def decode_lines(
+    path: Path, decode: Callable[[bytes], _DecodedLine]
+) -> Iterator[tuple[int, _DecodedLine]]:
+    """Yield each line of a ledger, decoded, with its offset in bytes.
+
+    A torn last line, of a run that was killed, is left out.
 
     Args:
-        path: of the ledger.
-        number: of the line, from 1.
-        error: what is wrong with it.
+        path: the ledger; a missing one is empty.
+        decode: decodes one line; a ValueError means that it is damaged.
+
+    Raises:
+        LedgerError: if a line is damaged.
     """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    offset = 0
+    with file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                decoded = decode(line)
+            except ValueError as error:
+                raise _damaged_line_error(path, number, error) from None
+            yield offset, decoded
+            offset += len(line)
+
+
+def _damaged_line_error(path: Path, number: int, error: ValueError) -> LedgerError:
     return LedgerError(
         f"This is no ledger line: {error}.",
         where=f"{path}:{number}",

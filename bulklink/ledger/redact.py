@@ -1,4 +1,4 @@
-"""Dropping from a ledger what belongs to the user: names and texts; ids, codes and times stay."""
+"""Redaction of deal names and messages in a ledger; ids, codes and times stay."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 import orjson
 
 from bulklink.atomic_files import atomic_replace
-from bulklink.ledger.records import damaged_line_error, json_line
+from bulklink.ledger.records import decode_lines, json_line
 
 _DEAL_NAME_KEY = "previous_deal_name"
 _BUFFER = 1 << 20
 
 
 def redact_ledger(path: Path) -> None:
-    """Replace a ledger by one whose lines tell no deal's name and no message.
+    """Rewrite a ledger without deal names and messages.
 
-    Messages are dropped too: those of refused rows quote their cells.
+    Messages are dropped because those of refused rows quote their cells.
 
     Args:
-        path: the ledger; a missing one is left so.
+        path: the ledger, without a torn last line; a missing one is not created.
 
     Raises:
         LedgerError: if a line is damaged; the ledger is as it was then.
@@ -27,16 +27,9 @@ def redact_ledger(path: Path) -> None:
     """
     if not path.exists():
         return
-    with (
-        atomic_replace(path) as temporary,
-        path.open("rb") as file,
-        temporary.open("wb", buffering=_BUFFER) as out,
-    ):
-        for number, line in enumerate(file, 1):
-            try:
-                out.write(_redact_line(line))
-            except orjson.JSONDecodeError as error:
-                raise damaged_line_error(path, number, error) from None
+    with atomic_replace(path) as temporary, temporary.open("wb", buffering=_BUFFER) as out:
+        for _, line in decode_lines(path, _redact_line):
+            out.write(line)
 
 
 def _redact_line(line: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Finding the few lines of a large ledger that concern some rows, without reading all of them."""
+"""Search for the lines of a large ledger that concern given rows, without decoding the others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def find_message_lines(
 ) -> Iterator[dict[str, Any]]:
     """Yield the lines of a ledger that concern an email, in order.
 
-    Lines that are torn or damaged are passed over.
+    Torn and damaged lines are skipped.
 
     Args:
         path: the ledger; a missing one has none.
@@ -40,7 +40,7 @@ def find_message_lines(
 
 
 def find_answers(path: Path, calls: Collection[int]) -> Iterator[dict[str, Any]]:
-    """Yield the answers that were kept of some calls, in order.
+    """Yield the stored answers to some calls, in order.
 
     Args:
         path: `answers.jsonl`; a missing one has none.
@@ -63,7 +63,7 @@ def _decode_lines(path: Path, needles: Sequence[bytes]) -> Iterator[dict[str, An
 
 
 def _find_lines(path: Path, needles: Sequence[bytes]) -> Iterator[bytes]:
-    """Yield the whole lines that hold any of some byte strings."""
+    """Yield the whole lines that contain any of some byte strings."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -80,7 +80,7 @@ def _find_lines(path: Path, needles: Sequence[bytes]) -> Iterator[bytes]:
 
 
 def _line_starts(block: bytes, needle: bytes) -> Iterator[int]:
-    """Yield where the lines begin that hold a byte string."""
+    """Yield the start of each line that contains a byte string."""
     position = block.find(needle)
     while position >= 0:
         yield block.rfind(b"\n", 0, position) + 1

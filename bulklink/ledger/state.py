@@ -1,23 +1,24 @@
-"""Reading a ledger: where each row stands, what was in flight, how many calls were made."""
+"""Ledger replay: state of each row, calls in flight, call counts."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from bulklink.errors import LedgerError
-from bulklink.ledger.records import damaged_line_error
+from bulklink.ledger.records import decode_lines
 from bulklink.ledger.row_array import RowArray
 from bulklink.models import Status
 
 PUT_BACK_FAILED = "put-back-failed"
 """Code of a relink that is off the deal it was on, and could be neither linked nor put back."""
 NOT_APPLIED = "not-applied"
-"""Code of a message that was answered with success, and that the canary's read shows elsewhere:
-a second result of its row, which corrects the first."""
+"""Code of a message whose call succeeded and which the canary's read shows on another deal: a
+second result of its row, which corrects the first."""
 _STATUSES: tuple[Status | None, ...] = (None, *Status)
 _RETRY_BIT = 0x08
 _STATUS_MASK = 0x07
@@ -28,7 +29,15 @@ _TAIL_BYTES = 1 << 20
 
 
 class CallTotals(msgspec.Struct, frozen=True):
-    """HTTP requests sent, by kind; `retried` of them were a second or later try."""
+    """HTTP requests sent, by kind.
+
+    Args:
+        link: link requests.
+        unlink: unlink requests.
+        read: reads of a contact's emails.
+        lookup: look-ups of org, module, deals and users.
+        retried: second or later attempts among them.
+    """
 
     link: int = 0
     unlink: int = 0
@@ -38,13 +47,17 @@ class CallTotals(msgspec.Struct, frozen=True):
 
 
 class OpenRow(msgspec.Struct):
-    """A row that was worked on and has no result since.
+    """A row with a call, snapshot or step since its last result.
 
-    `last_op` is the op of the last write call that carried it, None if none did since its last
-    `step`; `last_call` is the number of that call. `unlinked` tells that it is between the halves
-    of a relink. `previous_deal` is (id, name) of the deal that its snapshot told, (None, None) for
-    no deal; None without a snapshot. `before_last_call` is (asked, call, attempts) as they were
-    before that call. `may_have_changed` tells that a call before the snapshot may have changed it.
+    Args:
+        last_op: op of the last write call that carried it; None if none did since its last `step`.
+        last_call: number of that call.
+        attempts: write calls that carried it.
+        unlinked: whether it is between the unlink and the link of a relink.
+        previous_deal: (id, name) of the deal in its snapshot, (None, None) for no deal; None
+            without a snapshot.
+        before_last_call: (last_op, last_call, attempts) before the last call.
+        may_have_changed: whether a call before the snapshot may have changed it.
     """
 
     last_op: str | None = None
@@ -57,13 +70,13 @@ class OpenRow(msgspec.Struct):
 
     @property
     def may_be_detached(self) -> bool:
-        """Whether it is, or may be, off the deal it was on and not yet on the wanted one."""
-        was_on = self.previous_deal[0] if self.previous_deal else None
-        return self.unlinked or (was_on is not None and self.last_op is not None)
+        """Whether the email is, or may be, off its previous deal and not yet on the new one."""
+        previous_deal_id = self.previous_deal[0] if self.previous_deal else None
+        return self.unlinked or (previous_deal_id is not None and self.last_op is not None)
 
 
 class _PackedStates:
-    """The state of each row, half a byte each: its status and whether it is to be sent again."""
+    """Status and retry flag of each row, four bits a row."""
 
     def __init__(self) -> None:
         self._packed = RowArray("B")
@@ -78,70 +91,68 @@ class _PackedStates:
         self._packed[index] = neighbour | (state << 4 if high else state)
 
 
+def _no_rows() -> dict[Status, int]:
+    return dict.fromkeys(Status, 0)
+
+
+@dataclass(slots=True)
 class LedgerState:
-    """What a ledger says, row by row.
+    """State of a run as its ledger records it.
 
-    Memory: half a byte a row, the rows that were in flight or are in doubt, and those that are to
-    be sent again.
+    Memory: half a byte a row, the rows that were in flight or are in doubt, and those to be
+    retried.
 
-    Attributes:
-        open_rows: rows that were worked on and have no result since.
+    Args:
+        open_rows: rows with a call, snapshot or step since their last result.
         calls: requests by kind.
-        counts: the rows of each status; the last result of a row is its state.
-        next_call: the number of the next call.
-        not_put_back: rows that ended as put-back-failed, with the deal that each was on.
+        counts: rows of each status; the last result of a row is its state.
+        next_call: number of the next call.
+        not_put_back: rows that ended as put-back-failed, with the previous deal of each.
         last_timestamp: `ts` of the last line, empty if there is none.
-        sample_message_ids: message ids of the first rows with a result, to know the plan by.
-        confirmed_kinds: kinds of call that were answered with success, or shown to have been
-            applied.
-        resettled_rows: the first rows that got another result though nothing could change it.
+        sample_message_ids: message ids of the first rows with a result, to recognise the plan.
+        confirmed_kinds: kinds of call that succeeded, or were shown to have been applied.
+        resettled_rows: the first rows with another result after a final one.
     """
 
-    def __init__(self) -> None:
-        self.open_rows: dict[int, OpenRow] = {}
-        self.calls = CallTotals()
-        self.counts = dict.fromkeys(Status, 0)
-        self.next_call = 1
-        self.not_put_back: dict[int, str | None] = {}
-        self.last_timestamp = ""
-        self.sample_message_ids: dict[int, str] = {}
-        self.confirmed_kinds: set[str] = set()
-        self.resettled_rows: list[int] = []
-        self._states = _PackedStates()
-        self._retry_attempts: dict[int, int] = {}
-        self._retry_counts = dict.fromkeys(Status, 0)
-        self._in_doubt_attempts: dict[int, int] = {}
+    open_rows: dict[int, OpenRow] = field(default_factory=dict)
+    calls: CallTotals = field(default_factory=CallTotals)
+    counts: dict[Status, int] = field(default_factory=_no_rows)
+    next_call: int = 1
+    not_put_back: dict[int, str | None] = field(default_factory=dict)
+    last_timestamp: str = ""
+    sample_message_ids: dict[int, str] = field(default_factory=dict)
+    confirmed_kinds: set[str] = field(default_factory=set)
+    resettled_rows: list[int] = field(default_factory=list)
+    _states: _PackedStates = field(default_factory=_PackedStates, init=False)
+    _retry_attempts: dict[int, int] = field(default_factory=dict, init=False)
+    _retry_counts: dict[Status, int] = field(default_factory=_no_rows, init=False)
+    _in_doubt_attempts: dict[int, int] = field(default_factory=dict, init=False)
 
     def status(self, row: int) -> Status | None:
         """Return the status of a row, None while it has no result."""
         return _STATUSES[self._states[row] & _STATUS_MASK]
 
     def is_unfinished(self, row: int) -> bool:
-        """Tell whether a row has no result, was in flight since, or is to be sent again."""
+        """Return whether a row has no result, is in flight, or will be retried."""
         state = self._states[row]
         return not state or state & _RETRY_BIT != 0 or row in self.open_rows
 
     def is_retry(self, row: int) -> bool:
-        """Tell whether a row that has a result is to be sent again."""
+        """Return whether a row with a result will be retried."""
         return self._states[row] & _RETRY_BIT != 0
 
     @property
-    def has_retries(self) -> bool:
-        """Whether any row that has a result is to be sent again."""
-        return bool(self._retry_attempts)
-
-    @property
     def retry_count(self) -> int:
-        """How many rows that have a result are to be sent again."""
+        """Number of rows with a result that will be retried."""
         return len(self._retry_attempts)
 
     @property
     def final_counts(self) -> dict[Status, int]:
-        """The rows of each status, without those that are to be sent again."""
+        """Rows of each status, without those that will be retried."""
         return {status: count - self._retry_counts[status] for status, count in self.counts.items()}
 
     def earlier_attempts(self, row: int) -> int:
-        """Return the write calls that carried a row which is to be sent again."""
+        """Return the number of write calls that carried a row which will be retried."""
         return self._retry_attempts.get(row, 0)
 
     def record_result(
@@ -153,14 +164,14 @@ class LedgerState:
         attempts: int = 0,
         is_correction: bool = False,
     ) -> None:
-        """Note a result.
+        """Record a result.
 
         Args:
-            row: that is settled.
+            row: the settled row.
             status: of the result.
-            retry: whether the row is to be sent again.
+            retry: whether the row will be retried.
             attempts: write calls that carried it.
-            is_correction: whether it corrects that the row was done.
+            is_correction: whether the result corrects a `done`.
         """
         previous = self.status(row)
         if previous is not None:
@@ -186,7 +197,7 @@ class LedgerState:
             self._in_doubt_attempts[row] = attempts
 
     def open_row(self, row: int) -> OpenRow:
-        """Return what is known of a row since its last result, if it has one."""
+        """Return the state of a row since its last result, new if there is none."""
         if row not in self.open_rows:
             attempts = self._in_doubt_attempts.get(row, 0)
             self.open_rows[row] = OpenRow(
@@ -214,18 +225,20 @@ class _Line(msgspec.Struct):
 def replay(
     path: Path, should_retry: Callable[[Status, str | None], bool] = lambda status, code: False
 ) -> LedgerState:
-    """Read a ledger; a torn last line, of a run that was killed, does not count.
+    """Return the state that a ledger records.
+
+    A torn last line, of a run that was killed, does not count.
 
     Args:
         path: the ledger; a missing one is empty.
-        should_retry: tells by status and code which rows are to be sent again.
+        should_retry: whether to retry a row, by status and code of its result.
 
     Raises:
         LedgerError: if a line is damaged.
     """
     ledger_state = LedgerState()
     calls = dict.fromkeys(CallTotals.__struct_fields__, 0)
-    for line in _read_lines(path):
+    for _, line in decode_lines(path, msgspec.json.Decoder(_Line).decode):
         ledger_state.last_timestamp = line.ts
         match line.event:
             case "result" if line.status is not None:
@@ -268,10 +281,16 @@ def replay(
 
 
 def repair_torn_line(path: Path, torn_path: Path) -> None:
-    """Cut off a torn last line, as a kill or a full disk leaves it, and keep it in another file.
+    """Cut a torn last line off a file and keep it in another.
+
+    A kill or a full disk leaves such a line.
+
+    Args:
+        path: a file of lines; a missing one is not created.
+        torn_path: the file to which the torn line is appended.
 
     Raises:
-        LedgerError: if that cannot be written.
+        LedgerError: if one of the files cannot be written.
     """
     try:
         with path.open("r+b") as file:
@@ -310,7 +329,7 @@ def _apply_call(ledger_state: LedgerState, line: _Line) -> None:
 
 
 def _revert_call(ledger_state: LedgerState, line: _Line) -> None:
-    """Let rows stand as they stood before a call that did not leave."""
+    """Restore the rows of a call that was not sent."""
     if line.op not in ("link", "unlink"):
         return
     for row in line.rows:
@@ -320,18 +339,3 @@ def _revert_call(ledger_state: LedgerState, line: _Line) -> None:
         open_row.last_op, open_row.last_call, open_row.attempts = open_row.before_last_call
         if open_row.last_op is None and not open_row.unlinked and open_row.previous_deal is None:
             del ledger_state.open_rows[row]
-
-
-def _read_lines(path: Path) -> Iterator[_Line]:
-    decoder = msgspec.json.Decoder(_Line)
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return
-    with file:
-        for number, line in enumerate(file, 1):
-            if line.endswith(b"\n"):
-                try:
-                    yield decoder.decode(line)
-                except msgspec.DecodeError as error:
-                    raise damaged_line_error(path, number, error) from None

@@ -1,14 +1,15 @@
-"""The last results of a ledger by op and status, and its failures by code with an example each."""
+"""Statistics of a ledger: rows by op and status, failures by code."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from bulklink.ledger.index import ResultIndex
-from bulklink.ledger.records import Result, damaged_line_error, failure_code
+from bulklink.ledger.records import Result, decode_lines, failure_code
 from bulklink.ledger.row_array import RowArray
 from bulklink.models import Op, Status
 
@@ -18,7 +19,13 @@ _MAX_CODES = 200
 
 
 class FailureCount(msgspec.Struct, frozen=True):
-    """A code, how many rows ended with it, and one of them."""
+    """A failure code with its rows.
+
+    Args:
+        code: Zoho's or bulklink's code, or `HTTP` and the status.
+        count: rows whose last result has it.
+        example: the result of one of them.
+    """
 
     code: str
     count: int
@@ -26,9 +33,11 @@ class FailureCount(msgspec.Struct, frozen=True):
 
 
 class ResultCounts(msgspec.Struct, frozen=True):
-    """Rows of each op and status, and those that failed or are in doubt, the commonest first.
+    """Rows by op and status, and failures by code.
 
-    The op is None for a refused row whose op is not known.
+    Args:
+        counts: rows by (op, status); the op is None for a refused row whose op is unknown.
+        failures: codes of the rows that failed or are in doubt, the most frequent first.
     """
 
     counts: dict[tuple[Op | None, Status], int]
@@ -46,18 +55,18 @@ class _LineEvent(msgspec.Struct):
 _GroupKey = tuple[Op | None, Status, str]
 
 
+@dataclass(slots=True)
 class _ResultGroups:
-    """The class of each row, a byte each: its op, its status and, of a failure, its code."""
+    """Group of each row, one byte a row: op, status and failure code."""
 
-    def __init__(self) -> None:
-        self.keys: list[_GroupKey] = []
-        self.counts: list[int] = []
-        self.examples: list[Result] = []
-        self._index_by_key: dict[_GroupKey, int] = {}
-        self._group_by_row = RowArray("B")
+    keys: list[_GroupKey] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    examples: list[Result] = field(default_factory=list)
+    _index_by_key: dict[_GroupKey, int] = field(default_factory=dict)
+    _group_by_row: RowArray = field(default_factory=lambda: RowArray("B"))
 
     def add(self, result: Result) -> None:
-        """Count a row in the class of its result, and no more in the one that it had."""
+        """Count a row in the group of its result, in place of its previous group."""
         row, index = result.row, self._group_index(result)
         if previous := self._group_by_row[row]:
             self.counts[previous - 1] -= 1
@@ -79,7 +88,7 @@ class _ResultGroups:
         return index
 
     def first_row(self, index: int) -> int:
-        """Return the first row of a class: its example, while that row is still of the class."""
+        """Return the first row of a group: its example, while that row is still in the group."""
         row = self.examples[index].row
         return row if self._group_by_row[row] == index + 1 else self._group_by_row.find(index + 1)
 
@@ -87,38 +96,34 @@ class _ResultGroups:
 def count_results(
     path: Path, *, exclude: Callable[[int], bool] = lambda row: False
 ) -> ResultCounts:
-    """Count the last results of a ledger as it is now, in one look.
+    """Count the last results of a ledger in one pass.
 
     Memory: a byte a row. A torn last line, of a run that was killed, does not count.
 
     Args:
         path: the ledger; a missing one is empty.
-        exclude: tells which rows do not count.
+        exclude: whether to leave a row out.
 
     Raises:
         LedgerError: if a line is damaged.
     """
     groups = _ResultGroups()
+    for _, result in decode_lines(path, _result_decoder()):
+        if result is not None and not exclude(result.row):
+            groups.add(result)
+    return ResultCounts(_count_by_op(groups), _count_failures(groups, path))
+
+
+def _result_decoder() -> Callable[[bytes], Result | None]:
     decode_result = msgspec.json.Decoder(_ResultLine).decode
     decode_event = msgspec.json.Decoder(_LineEvent).decode
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.endswith(b"\n"):
-                    break
-                try:
-                    if (
-                        line.startswith(b'{"event":"result"')
-                        or decode_event(line).event == "result"
-                    ):
-                        result = decode_result(line)
-                        if not exclude(result.row):
-                            groups.add(result)
-                except msgspec.DecodeError as error:
-                    raise damaged_line_error(path, number, error) from None
-    except FileNotFoundError:
-        pass
-    return ResultCounts(_count_by_op(groups), _count_failures(groups, path))
+
+    def decode(line: bytes) -> Result | None:
+        if line.startswith(b'{"event":"result"') or decode_event(line).event == "result":
+            return decode_result(line)
+        return None
+
+    return decode
 
 
 def _count_by_op(groups: _ResultGroups) -> dict[tuple[Op | None, Status], int]:
@@ -130,7 +135,7 @@ def _count_by_op(groups: _ResultGroups) -> dict[tuple[Op | None, Status], int]:
 
 
 def _count_failures(groups: _ResultGroups, path: Path) -> list[FailureCount]:
-    """Return what failed by code, over all ops and both statuses."""
+    """Return the failures by code, over all ops and both statuses."""
     indexes_by_code: dict[str, list[int]] = {}
     for index, (_, _, code) in enumerate(groups.keys):
         if code and groups.counts[index]:
@@ -149,6 +154,6 @@ def _current_example(groups: _ResultGroups, index: int, path: Path) -> Result:
     row = groups.first_row(index)
     if row == example.row:
         return example
-    # The first row of this code has gone another way since, by a retry: look up another.
-    with ResultIndex(path) as outcomes:
-        return outcomes.of(row) or example
+    # The first row of this code has another result since, by a retry: look up another row.
+    with ResultIndex(path) as results:
+        return results.of(row) or example

@@ -1,10 +1,11 @@
-"""Writing the ledger: one task writes, and one flush to disk serves all who wait for it."""
+"""Ledger writer: one task, group commit."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -14,11 +15,11 @@ import anyio.to_thread
 from bulklink.errors import LedgerError
 
 LAG_SECONDS = 0.1
-"""How long a line that nobody waits for stays in memory at most."""
+"""Longest time an uncommitted line stays in memory."""
 
 
 class LedgerFiles(Protocol):
-    """The two files a run writes while it sends; the tests bring some that fail."""
+    """The two files a run writes while sending."""
 
     async def write(self, ledger: bytes, answers: bytes) -> None:
         """Append to both files and return when the ledger's part is on disk.
@@ -34,18 +35,18 @@ class LedgerFiles(Protocol):
 
 
 class FileSystem(Protocol):
-    """What is asked of the operating system: `os`, or a disk that the tests pull the plug of."""
+    """System calls of the writer; replaced in tests."""
 
     def open(self, path: Path, flags: int, mode: int, /) -> int:
-        """Open a file and return its number."""
+        """Open a file and return its descriptor."""
         ...
 
     def write(self, file: int, content: memoryview, /) -> int:
-        """Write and return how many bytes were taken."""
+        """Write and return the number of bytes written."""
         ...
 
     def fsync(self, file: int, /) -> None:
-        """Return when what was written is on disk."""
+        """Flush a file to disk."""
         ...
 
     def close(self, file: int, /) -> None:
@@ -54,13 +55,13 @@ class FileSystem(Protocol):
 
 
 class DiskLedgerFiles:
-    """`ledger.jsonl` and `answers.jsonl` of a run folder, written in a thread of their own.
+    """`ledger.jsonl` and `answers.jsonl` of a run folder, written in a worker thread.
 
     Args:
         ledger: path of the ledger; its writes are flushed to disk.
-        answers: path of the kept answers; they may be lost with the power.
-        sync: False leaves the flushing to the system, for load runs.
-        system: the operating system.
+        answers: path of the stored answers; they may be lost in a power cut.
+        sync: False leaves flushing to the system, for load tests.
+        system: system calls.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class DiskLedgerFiles:
         await anyio.to_thread.run_sync(self.write_blocking, ledger, answers)
 
     def write_blocking(self, ledger: bytes, answers: bytes) -> None:
-        """Do what `write` does, without a thread."""
+        """Append to both files in this thread, like `write`."""
         self._write_all(self._answers, answers)
         self._write_all(self._ledger, ledger)
         if self._sync and ledger:
@@ -97,34 +98,45 @@ class DiskLedgerFiles:
             view = view[self._system.write(file, view) :]
 
 
-class LedgerWriter:
-    """Takes lines from many tasks; made by `open_ledger`, which runs the one task that writes."""
+@dataclass(slots=True)
+class _Batch:
+    """Lines that are written, and flushed to disk, together."""
 
-    def __init__(self, files: LedgerFiles) -> None:
-        self._files = files
-        self._batch = _Batch()
-        self._closing = False
-        self._write_error: OSError | None = None
+    ledger: list[bytes] = field(default_factory=list)
+    answers: list[bytes] = field(default_factory=list)
+    has_lines: anyio.Event = field(default_factory=anyio.Event)
+    flush_requested: anyio.Event = field(default_factory=anyio.Event)
+    written: anyio.Event = field(default_factory=anyio.Event)
+
+
+@dataclass(slots=True)
+class LedgerWriter:
+    """Queue of lines from many tasks; `open_ledger` makes it and runs the task that writes."""
+
+    _files: LedgerFiles
+    _batch: _Batch = field(default_factory=_Batch, init=False)
+    _closing: bool = field(default=False, init=False)
+    _write_error: OSError | None = field(default=None, init=False)
 
     def append(self, *lines: bytes) -> None:
-        """Take lines that are on disk about 100 ms later.
+        """Queue lines, which are on disk about 100 ms later.
 
         Raises:
-            LedgerError: if the ledger cannot be written any more.
+            LedgerError: if an earlier write failed.
         """
         self._raise_write_error()
         self._batch.ledger.extend(lines)
         self._batch.has_lines.set()
 
     def append_answer(self, line: bytes) -> None:
-        """Take a line for the answers kept beside the ledger."""
+        """Queue a line of `answers.jsonl`."""
         self._batch.answers.append(line)
 
     async def commit(self, *lines: bytes) -> None:
-        """Take lines and return when they, and all before them, are on disk.
+        """Queue lines and return when they, and all before them, are on disk.
 
         Raises:
-            LedgerError: if they are not, because the ledger cannot be written.
+            LedgerError: if the ledger cannot be written.
         """
         self.append(*lines)
         batch = self._batch
@@ -133,7 +145,7 @@ class LedgerWriter:
         self._raise_write_error()
 
     async def run(self) -> None:
-        """Write what is taken until `close` is called; to be run as a task of its own."""
+        """Write queued lines until `close` is called; run it as a task."""
         while not self._closing or self._batch.ledger or self._batch.answers:
             await self._batch.has_lines.wait()
             with anyio.move_on_after(LAG_SECONDS):
@@ -141,7 +153,7 @@ class LedgerWriter:
             await self._write()
 
     def close(self) -> None:
-        """Let `run` write what is left and end."""
+        """Make `run` write the remaining lines and return."""
         self._closing = True
         self._batch.has_lines.set()
         self._batch.flush_requested.set()
@@ -167,20 +179,9 @@ class LedgerWriter:
             ) from self._write_error
 
 
-class _Batch:
-    """Lines that are written, and flushed to disk, together."""
-
-    def __init__(self) -> None:
-        self.ledger: list[bytes] = []
-        self.answers: list[bytes] = []
-        self.has_lines = anyio.Event()
-        self.flush_requested = anyio.Event()
-        self.written = anyio.Event()
-
-
 @asynccontextmanager
 async def open_ledger(files: LedgerFiles) -> AsyncIterator[LedgerWriter]:
-    """Run a writer over these files; at the end all that it took is written, whatever happens.
+    """Run a writer over these files; at the end all queued lines are written, even on errors.
 
     Raises:
         LedgerError: at the end, if something could not be written.

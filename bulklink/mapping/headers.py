@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, NoReturn
@@ -22,9 +21,10 @@ from bulklink.mapping.schema import (
     normalize_header,
 )
 from bulklink.models import NO_DEAL
+from bulklink.suggestions import close_matches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from bulklink.mapping.input.prepare import FileHeaders
 
@@ -308,15 +308,8 @@ def suggest_headers(name: str, headers: Iterable[str]) -> str:
     return f"The headers are {quoted_names}{more}." if quoted_names else "It has no headers."
 
 
-def _closest_names(target: str, names: Iterable[str]) -> list[str]:
-    """Return the most similar of some names: all that are very similar, or the best one."""
-    by_normalized: dict[str, str] = {}
-    for name in names:
-        by_normalized.setdefault(normalize_header(name), name)
-    for count, cutoff in ((_MAX_SUGGESTIONS, _VERY_SIMILAR), (1, _SIMILAR)):
-        matches = difflib.get_close_matches(
-            normalize_header(target), by_normalized, n=count, cutoff=cutoff
-        )
-        if matches:
-            return [by_normalized[name] for name in matches]
-    return []
+def _closest_names(target: str, names: Collection[str]) -> list[str]:
+    """Return the nearest of some names, and those that are about as near."""
+    return close_matches(
+        target, names, limit=_MAX_SUGGESTIONS, cutoff=_VERY_SIMILAR, key=normalize_header
+    ) or close_matches(target, names, limit=1, cutoff=_SIMILAR, key=normalize_header)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-import filelock
 import msgspec
 
 from bulklink.atomic_files import atomic_replace, write_error
@@ -17,7 +16,7 @@ from bulklink.duckdb_sql import literal
 from bulklink.engine.dispatch import process_all
 from bulklink.engine.pagination import PageReader
 from bulklink.engine.shutdown import StopController, StoppedError
-from bulklink.errors import BulklinkError, LockedError, RunDirError
+from bulklink.errors import BulklinkError, RunDirError
 from bulklink.ledger.records import json_line
 from bulklink.ledger.state import repair_torn_line
 from bulklink.mapping.database import Database
@@ -34,6 +33,7 @@ from bulklink.operations.session import (
     stop_on_error,
 )
 from bulklink.operations.verify_run import count_calls
+from bulklink.runs.folder import exclusive_lock
 from bulklink.runs.record import OrgRecord
 from bulklink.tables import Cell, TableColumn
 from bulklink.zoho.connection import Connection
@@ -87,20 +87,14 @@ class FetchFolder(msgspec.Struct, frozen=True):
         try:
             self.path.mkdir(mode=0o700, exist_ok=True)
             (self.path / ".gitignore").write_text("*\n")
-            lock = filelock.FileLock(self.path / "lock", timeout=0, mode=0o600)
-            lock.acquire()
-        except filelock.Timeout:
-            raise LockedError(
-                "Another process fetches into this file.",
-                where=str(self.path),
-                advice="Wait until it ends, or name another file.",
-            ) from None
         except OSError as error:
             raise write_error(self.path, error) from None
-        try:
+        with exclusive_lock(
+            self.path / "lock",
+            "Another process fetches into this file.",
+            advice="Wait until it ends, or name another file.",
+        ):
             yield
-        finally:
-            lock.release()
 
     def read(self) -> FetchRecord | None:
         """Return what is being fetched here, None if nothing is."""

@@ -152,7 +152,7 @@ async def _resume_run(
         ledger_state = (
             replay(folder.ledger, should_retry) if should_retry else replay(folder.ledger)
         )
-        if record.state is RunState.FINISHED and not ledger_state.has_retries:
+        if record.state is RunState.FINISHED and not ledger_state.retry_count:
             return status(folder)
         _check_plan(folder, record, ledger_state)
         job = with_options(_load_job(record), _PER_CALL_DEFAULTS | options, LIMIT_OPTIONS)

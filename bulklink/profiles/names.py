@@ -1,4 +1,4 @@
-"""Names of profiles and where they are: light enough for shell completion."""
+"""Profile names and folders; without heavy imports, for shell completion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import platformdirs
 from bulklink.errors import ConfigError
 
 DEFAULT_PROFILE = "default"
-"""The profile that is used where nothing names one."""
+"""Profile of a command that names none."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -20,21 +20,21 @@ def config_folder() -> Path:
 
 
 def profiles_folder(folder: Path) -> Path:
-    """Return the folder of the profiles in that of the user's settings."""
+    """Return the folder of the profiles, in the folder of the user's settings."""
     return folder / "profiles"
 
 
 def profile_names(folder: Path) -> list[str]:
-    """Return the names of all profiles below the folder of the user's settings, in order."""
+    """Return the names of all profiles in the folder of the user's settings, in order."""
     files = profiles_folder(folder).glob("*.toml")
     return sorted(file.stem for file in files if _NAME.fullmatch(file.stem))
 
 
 def normalize_profile_name(name: str) -> str:
-    """Return the name of a profile as it is stored: upper and lower case are the same.
+    """Return the name of a profile as it is stored, in lower case.
 
     Raises:
-        ConfigError: if no profile can be called that.
+        ConfigError: if it is not a valid name.
     """
     normalized = name.strip().lower()
     if not _NAME.fullmatch(normalized):

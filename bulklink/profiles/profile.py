@@ -1,11 +1,11 @@
-"""Profiles: named connections, stored in files."""
+"""Profiles: named connections, stored in TOML files."""
 
 from __future__ import annotations
 
 import os
 import tomllib
 from collections.abc import Mapping
-from difflib import get_close_matches
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,28 @@ import msgspec
 import tomli_w
 
 from bulklink.atomic_files import atomic_replace
-from bulklink.errors import ConfigError, RunDirError
+from bulklink.errors import ConfigError
 from bulklink.profiles.names import profile_names, profiles_folder
+from bulklink.suggestions import close_matches, did_you_mean
 from bulklink.zoho.connection import Connection
 
 
 class SecretBackend(StrEnum):
-    """Where the secrets of a profile are kept."""
+    """Where a profile's secrets are stored."""
 
     KEYRING = "keyring"
     FILE = "file"
 
 
 class ProfileOrg(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The org of a profile as it was found at sign-in; None where the CRM told nothing."""
+    """The org of a profile at sign-in; a field is None where the CRM did not report it.
+
+    Args:
+        id: id of the org.
+        name: its name.
+        type: production, sandbox, ... as the CRM writes it.
+        edition: edition of its licence.
+    """
 
     id: str | None = None
     name: str | None = None
@@ -36,10 +44,19 @@ class ProfileOrg(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What is known of a sign-in, without its secrets.
+    """A stored sign-in, without its secrets.
 
-    `api_url` and `accounts_url` are there where the user named them. `options` are defaults of
-    the options of commands, by their names with `_`.
+    Args:
+        client_id: id of the OAuth client.
+        secrets: where its secrets are stored.
+        data_centre: data centre of the org, None with addresses alone.
+        environment: production, sandbox or developer.
+        api_url: address of the API, if the user set it.
+        accounts_url: address of the accounts server, if the user set it.
+        scopes: scopes of the token at sign-in.
+        signed_in: time of the sign-in, RFC 3339 in UTC.
+        org: the org at sign-in.
+        options: defaults of command options, by their names with `_`.
     """
 
     client_id: str
@@ -54,7 +71,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     options: dict[str, Any] = {}
 
     def variables(self) -> dict[str, str]:
-        """Return where the CRM is, by the names of environment variables."""
+        """Return the addresses of the CRM as environment variables."""
         values = {
             "BULKLINK_DC": self.data_centre,
             "BULKLINK_ENVIRONMENT": self.environment,
@@ -64,30 +81,29 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         return {name: value for name, value in values.items() if value}
 
 
+@dataclass(slots=True)
 class Profiles:
     """The profiles of a user.
 
     Args:
-        folder: of the user's settings; made when something is stored.
+        folder: folder of the user's settings; created by `save`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._config_folder = folder
-        self._folder = profiles_folder(folder)
+    folder: Path
 
     def file(self, name: str) -> Path:
         """Return the file of a profile."""
-        return self._folder / f"{name}.toml"
+        return profiles_folder(self.folder) / f"{name}.toml"
 
     def names(self) -> list[str]:
         """Return the names of all profiles, in order."""
-        return profile_names(self._config_folder)
+        return profile_names(self.folder)
 
     def load(self, name: str) -> Profile:
         """Return a profile.
 
         Raises:
-            ConfigError: if there is none of that name, or its file is wrong.
+            ConfigError: if there is none of that name, or its file is not valid.
         """
         path = self.file(name)
         try:
@@ -105,10 +121,9 @@ class Profiles:
         return profile
 
     def unknown_profile_error(self, name: str) -> ConfigError:
-        """Say that there is no profile of a name, and which there are."""
+        """Return the error for an unknown profile, with the names of the stored ones."""
         names = self.names()
-        matches = get_close_matches(name, names, n=1)
-        suggestion = f"Did you mean {matches[0]}? " if matches else ""
+        suggestion = did_you_mean(close_matches(name, names, limit=1))
         known = f"Known are: {', '.join(names)}. " if names else "There is none yet. "
         return ConfigError(
             f"There is no profile {name!r}.",
@@ -117,7 +132,7 @@ class Profiles:
         )
 
     def save(self, name: str, profile: Profile) -> None:
-        """Store a profile, whole or not at all.
+        """Store a profile atomically.
 
         Raises:
             ConfigError: if it cannot be written.
@@ -127,7 +142,7 @@ class Profiles:
         write_private_file(path, tomli_w.dumps(content).encode())
 
     def remove(self, name: str) -> None:
-        """Remove a profile, if it is there.
+        """Remove a profile, if it exists.
 
         Raises:
             ConfigError: if it cannot be removed.
@@ -136,10 +151,10 @@ class Profiles:
 
 
 def check_writable(folder: Path) -> None:
-    """Make the folder of the user's settings where it is missing.
+    """Create the folder of the user's settings, if it is missing.
 
     Raises:
-        ConfigError: if nothing can be stored there.
+        ConfigError: if it cannot be created or written to.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -150,23 +165,21 @@ def check_writable(folder: Path) -> None:
 
 
 def write_private_file(path: Path, content: bytes) -> None:
-    """Write a file that its owner alone can read, in a folder of the same kind.
+    """Write a file that only its owner can read, in a folder of mode 0700.
 
     Raises:
         ConfigError: if it cannot be written.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with atomic_replace(path) as temporary:
+        with atomic_replace(path, ConfigError) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
         raise _write_error(path, error.strerror or str(error)) from None
-    except RunDirError as error:
-        raise ConfigError(error.message, where=error.where, advice=error.advice) from None
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file, if it is there.
+    """Remove a file, if it exists.
 
     Raises:
         ConfigError: if it cannot be removed.

@@ -1,4 +1,4 @@
-"""The connection of a command: what the environment says, and a profile where it says nothing."""
+"""Connection of a command: environment first, then a profile."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ from bulklink.errors import ConfigError
 from bulklink.profiles.names import DEFAULT_PROFILE, config_folder, normalize_profile_name
 from bulklink.profiles.profile import Profile, Profiles
 from bulklink.profiles.secrets import secret_store_for
-from bulklink.zoho.connection import Connection, is_loopback
-
-_SIGN_IN_VARIABLES = (
-    "BULKLINK_ACCESS_TOKEN",
-    "BULKLINK_CLIENT_ID",
-    "BULKLINK_CLIENT_SECRET",
-    "BULKLINK_REFRESH_TOKEN",
+from bulklink.zoho.connection import (
+    SIGN_IN_VARIABLES,
+    Connection,
+    is_loopback,
+    non_empty_variables,
 )
+
 _ENDPOINT_VARIABLES = ("BULKLINK_DC", "BULKLINK_API_URL")
 
 
 def select_profile(profile: str | None, env: Mapping[str, str], profiles: Profiles) -> str | None:
-    """Return the name of the profile that a command uses, None where the environment serves.
+    """Return the name of the profile that a command uses, None to use the environment alone.
 
-    Without a name it is `default`, if that exists and the environment names neither a place nor
-    a sign-in: what stands there is a connection of its own.
+    Args:
+        profile: the name that the user gave; without one it is `default`, if that exists and the
+            environment sets neither endpoint nor sign-in.
+        env: environment variables.
+        profiles: the stored profiles.
 
     Raises:
-        ConfigError: if no profile can be called that.
+        ConfigError: if it is not a valid name of a profile.
     """
     if profile and profile.strip():
         return normalize_profile_name(profile)
-    if any(env.get(name, "").strip() for name in (*_ENDPOINT_VARIABLES, *_SIGN_IN_VARIABLES)):
+    if not non_empty_variables(env).keys().isdisjoint((*_ENDPOINT_VARIABLES, *SIGN_IN_VARIABLES)):
         return None
     return DEFAULT_PROFILE if DEFAULT_PROFILE in profiles.names() else None
 
@@ -43,20 +45,20 @@ def select_profile(profile: str | None, env: Mapping[str, str], profiles: Profil
 def load_connection(
     profile: str | None = None, env: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> Connection:
-    """Return the connection of a command; what the environment says goes before the profile.
+    """Return the connection of a command; the environment overrides the profile.
 
-    Client, secrets and tokens are one thing: if the environment has one of them, none is taken
+    Client, secrets and tokens belong together: if the environment sets one of them, none is taken
     from the profile.
 
     Args:
-        profile: the name of the profile; None takes `default`, if it is there and the environment
-            names neither a place nor a sign-in.
+        profile: the name of the profile; None takes `default`, if it exists and the environment
+            sets neither endpoint nor sign-in.
         env: variables; None takes those of this process.
-        folder: of the user's settings; None takes this system's.
+        folder: folder of the user's settings; None takes this system's.
 
     Raises:
-        ConfigError: if there is no such profile, its secrets cannot be read or belong elsewhere,
-            or something in the environment is wrong.
+        ConfigError: if there is no such profile, its secrets cannot be read or are for another
+            server, or a variable is not valid.
     """
     env = os.environ if env is None else env
     folder = config_folder() if folder is None else folder
@@ -65,9 +67,9 @@ def load_connection(
     if name is None:
         return _connection_from_environment(env, profiles)
     stored = profiles.load(name)
-    variables = {key: value for key, value in env.items() if value.strip()}
+    variables = non_empty_variables(env)
     endpoint = Connection.endpoint_from({**stored.variables(), **variables})
-    if any(key in variables for key in _SIGN_IN_VARIABLES):
+    if not variables.keys().isdisjoint(SIGN_IN_VARIABLES):
         return Connection.from_environment({**stored.variables(), **variables})
     _check_accounts_server(name, stored, endpoint)
     credentials = secret_store_for(stored.secrets, folder).load(name)
@@ -75,7 +77,7 @@ def load_connection(
 
 
 def load_stored_connection(name: str, profile: Profile, folder: Path) -> Connection:
-    """Return the connection of a profile as it is stored, whatever the environment says.
+    """Return the connection of a profile as it is stored, without the environment.
 
     Raises:
         ConfigError: if its secrets cannot be read.
@@ -87,7 +89,7 @@ def load_stored_connection(name: str, profile: Profile, folder: Path) -> Connect
 
 def _connection_from_environment(env: Mapping[str, str], profiles: Profiles) -> Connection:
     names = profiles.names()
-    if names and not any(env.get(name, "").strip() for name in _ENDPOINT_VARIABLES):
+    if names and non_empty_variables(env).keys().isdisjoint(_ENDPOINT_VARIABLES):
         raise ConfigError(
             "No data centre is set, and no profile is named.",
             where="BULKLINK_DC, --profile",
@@ -97,7 +99,7 @@ def _connection_from_environment(env: Mapping[str, str], profiles: Profiles) -> 
 
 
 def _check_accounts_server(name: str, profile: Profile, endpoint: Connection) -> None:
-    """Refuse to show a profile's secrets to another accounts server than they are for."""
+    """Refuse to send a profile's secrets to another accounts server than theirs."""
     stored_url = Connection.endpoint_from(profile.variables()).accounts_url or ""
     current_url = endpoint.accounts_url or ""
     if stored_url == current_url or (is_loopback(stored_url) and is_loopback(current_url)):

@@ -1,9 +1,10 @@
-"""Where the secrets of profiles are: the system keyring, or files that their owner alone reads."""
+"""Secret stores of profiles: system keyring or owner-only files."""
 
 from __future__ import annotations
 
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,35 +20,35 @@ if TYPE_CHECKING:
 
 _SERVICE = "bulklink"
 _PROBE = ".probe"
-"""No name that a profile can have."""
+"""Entry of the keyring test; not a valid name of a profile."""
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class SecretStore(Protocol):
-    """Keeps the secrets of profiles by their names."""
+    """Stores the secrets of profiles by name."""
 
     def save(self, name: str, credentials: Credentials) -> None:
-        """Keep secrets, in place of those there."""
+        """Store secrets, replacing stored ones."""
 
     def load(self, name: str) -> Credentials:
         """Return secrets."""
 
     def remove(self, name: str) -> None:
-        """Forget secrets, if there are any."""
+        """Remove secrets, if there are any."""
 
     def location(self, name: str) -> str:
-        """Say where secrets are, for a person."""
+        """Return where the secrets are, for display."""
 
 
+@dataclass(slots=True)
 class FileSecretStore:
-    """Keeps the secrets of each profile in a file of mode 0600.
+    """Stores the secrets of each profile in a file of mode 0600.
 
     Args:
-        folder: of the user's settings.
+        folder: folder of the user's settings.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / "secrets"
+    folder: Path
 
     def save(self, name: str, credentials: Credentials) -> None:
         """Write a profile's secrets.
@@ -61,7 +62,7 @@ class FileSecretStore:
         """Read a profile's secrets.
 
         Raises:
-            ConfigError: if they are not there, not well-formed, or others can read them too.
+            ConfigError: if they are missing, not well-formed, or readable by others.
         """
         path = self._file(name)
         try:
@@ -82,7 +83,7 @@ class FileSecretStore:
         return _decode_credentials(content, name, str(path))
 
     def remove(self, name: str) -> None:
-        """Remove a profile's secrets, if they are there.
+        """Remove a profile's secrets, if there are any.
 
         Raises:
             ConfigError: if they cannot be removed.
@@ -94,14 +95,14 @@ class FileSecretStore:
         return str(self._file(name))
 
     def _file(self, name: str) -> Path:
-        return self._folder / f"{name}.json"
+        return self.folder / "secrets" / f"{name}.json"
 
 
 class KeyringSecretStore:
-    """Keeps the secrets of each profile in the system keyring, of whatever make it is."""
+    """Stores the secrets of each profile in the system keyring, of any backend."""
 
     def unavailable_reason(self) -> str | None:
-        """Return why no keyring serves here, None where one does; it is tried with an entry."""
+        """Return why no keyring works here, or None; tests it with an entry."""
         try:
             self.save(_PROBE, Credentials("", "", ""))
             self.remove(_PROBE)
@@ -110,17 +111,17 @@ class KeyringSecretStore:
         return None
 
     def save(self, name: str, credentials: Credentials) -> None:
-        """Store a profile's secrets, and read them back: some keyrings take all and keep nothing.
+        """Store a profile's secrets, and read them back: some keyrings silently store nothing.
 
         Raises:
-            ConfigError: if no keyring keeps them.
+            ConfigError: if no keyring stores them.
         """
         text = msgspec.json.encode(credentials).decode()
         try:
             backend = _system_keyring()
             backend.set_password(_SERVICE, name, text)
             is_stored = backend.get_password(_SERVICE, name) == text
-        except Exception as error:  # whatever a keyring of whatever make may raise
+        except Exception as error:  # backends raise errors of any class
             raise _keyring_error(name, type(error).__name__) from None
         if not is_stored:
             raise _keyring_error(name, "it keeps nothing")
@@ -129,7 +130,7 @@ class KeyringSecretStore:
         """Return a profile's secrets.
 
         Raises:
-            ConfigError: if the keyring does not answer, or does not hold them.
+            ConfigError: if the keyring does not answer, or does not have them.
         """
         try:
             text = _system_keyring().get_password(_SERVICE, name)
@@ -140,10 +141,10 @@ class KeyringSecretStore:
         return _decode_credentials(text.encode(), name, "system keyring")
 
     def remove(self, name: str) -> None:
-        """Remove a profile's secrets, if they are there.
+        """Remove a profile's secrets, if there are any.
 
         Raises:
-            ConfigError: if the keyring does not answer, or still holds them.
+            ConfigError: if the keyring does not answer, or still has them.
         """
         try:
             backend = _system_keyring()
@@ -153,7 +154,7 @@ class KeyringSecretStore:
             raise _keyring_error(name, type(error).__name__) from None
 
     def location(self, name: str) -> str:
-        """Return what the keyring calls itself, and the entry in it."""
+        """Return the name of the keyring, and the entry in it."""
         try:
             keyring_name = str(_system_keyring().name)
         except Exception as error:  # as above
@@ -164,15 +165,15 @@ class KeyringSecretStore:
 def choose_secret_backend(
     *, plain_file: bool, unavailable_reason: str | None, windows: bool
 ) -> SecretBackend:
-    """Return where secrets are to be kept.
+    """Return where to store secrets.
 
     Args:
-        plain_file: whether a file was asked for.
-        unavailable_reason: why no keyring serves; None where one does.
-        windows: whether this is Windows, where no mode closes a file to others.
+        plain_file: whether the user asked for a file.
+        unavailable_reason: why no keyring works, None if one does.
+        windows: whether this is Windows, where a mode does not protect a file.
 
     Raises:
-        ConfigError: if that would be a file that was not asked for and others may read.
+        ConfigError: if it would be an unprotected file that the user did not ask for.
     """
     if not plain_file and unavailable_reason is None:
         return SecretBackend.KEYRING
@@ -186,12 +187,17 @@ def choose_secret_backend(
 
 
 def secret_store_for(backend: SecretBackend, folder: Path) -> SecretStore:
-    """Return what keeps secrets at a place."""
+    """Return the secret store of a backend.
+
+    Args:
+        backend: where the secrets are stored.
+        folder: folder of the user's settings.
+    """
     return KeyringSecretStore() if backend is SecretBackend.KEYRING else FileSecretStore(folder)
 
 
 def _system_keyring() -> KeyringBackend:
-    import keyring  # noqa: PLC0415 - asks the system for its services, which takes its time
+    import keyring  # noqa: PLC0415 - slow: it looks for the system's services
 
     return keyring.get_keyring()
 

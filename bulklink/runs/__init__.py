@@ -1,1 +1,1 @@
-"""Run folders: what was asked, where a run stands, who drives it."""
+"""Run folders: options, state and locks of a run."""

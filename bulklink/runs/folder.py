@@ -1,11 +1,11 @@
-"""Run folders: made for their owner alone, complete in themselves, driven by one process."""
+"""Run folder: files, locks, creation."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,9 +17,18 @@ from bulklink.errors import LockedError, RunDirError
 from bulklink.runs.record import RunRecord, read_record, write_record
 from bulklink.shell import bulklink_command
 
+_RUN_LOCK = "lock"
+_VERIFY_LOCK = "verify.lock"
+
 
 class RunFolder(msgspec.Struct, frozen=True):
-    """The folder of one run and the files in it; it serves wherever a path does."""
+    """The folder of one run and its files; it is accepted where a path is.
+
+    Properties are paths; methods read, write and lock.
+
+    Args:
+        path: the folder.
+    """
 
     path: Path
 
@@ -38,57 +47,57 @@ class RunFolder(msgspec.Struct, frozen=True):
 
     @property
     def names(self) -> Path:
-        """The names that were looked up, row by row of the plan."""
+        """Names from look-ups, row by row of the plan."""
         return self.path / "names.parquet"
 
     @property
     def ledger(self) -> Path:
-        """The truth about what happened."""
+        """The ledger."""
         return self.path / "ledger.jsonl"
 
     @property
     def ledger_torn(self) -> Path:
-        """What was cut off the ledger's end after a kill."""
+        """Torn last lines of the ledger, after a kill."""
         return self.path / "ledger.torn"
 
     @property
     def answers(self) -> Path:
-        """The answers that were no clean success."""
+        """Answers other than a clean success."""
         return self.path / "answers.jsonl"
 
     @property
     def timeline(self) -> Path:
-        """What was measured while it was sent."""
+        """Metrics per time interval."""
         return self.path / "timeline.jsonl"
 
     @property
     def rejects(self) -> Path:
-        """The refused rows."""
+        """Refused rows."""
         return self.path / "rejects.csv"
 
     @property
     def verification(self) -> Path:
-        """What verifications found, each behind the one before."""
+        """Findings of all verifications, in order."""
         return self.path / "verify.jsonl"
 
     @property
     def verification_torn(self) -> Path:
-        """What was cut off the findings' end after a kill."""
+        """Torn last lines of the findings, after a kill."""
         return self.path / "verify.torn"
 
     @property
     def verification_answers(self) -> Path:
-        """The answers to verifications that were no clean success."""
+        """Answers to verifications other than a clean success."""
         return self.path / "verify-answers.jsonl"
 
     @property
     def html_report(self) -> Path:
-        """The page of the run, if it was made."""
+        """The HTML report, if it was written."""
         return self.path / "report.html"
 
     @property
     def user_data_files(self) -> tuple[Path, ...]:
-        """The files with nothing but the user's columns, names and texts; some may be missing."""
+        """Files that hold only the user's columns, names and texts; some may be missing."""
         return (
             *(self.rejects, self.answers, self.names, self.ledger_torn, self.html_report),
             self.verification_answers,
@@ -98,7 +107,7 @@ class RunFolder(msgspec.Struct, frozen=True):
         """Read `run.json`.
 
         Raises:
-            RunDirError: if this is no run folder.
+            RunDirError: if this is not a run folder.
         """
         return read_record(self.record)
 
@@ -112,7 +121,7 @@ class RunFolder(msgspec.Struct, frozen=True):
 
     @property
     def scratch(self) -> Path:
-        """Temporary files of planning and look-ups; gone when they end."""
+        """Temporary files of planning and look-ups, removed when these end."""
         return self.path / "scratch"
 
     def clear_scratch(self) -> None:
@@ -120,7 +129,7 @@ class RunFolder(msgspec.Struct, frozen=True):
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def discard(self, *, keep: bool) -> None:
-        """Empty the folder of a run that came to no plan; `keep` leaves the folder itself."""
+        """Remove the files of a run without a plan, and the folder too unless `keep`."""
         for path in self.path.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -131,75 +140,92 @@ class RunFolder(msgspec.Struct, frozen=True):
 
     @contextmanager
     def run_lock(self) -> Iterator[None]:
-        """Drive the run: nobody else can until this ends, or this process does.
+        """Hold the lock of the run.
 
         Raises:
-            LockedError: if another process drives it.
+            LockedError: if another process holds it.
             RunDirError: if the folder cannot be written.
         """
-        with self._exclusive_lock("lock", "drives"):
+        with self._lock(_RUN_LOCK, "drives"):
             yield
 
     @contextmanager
     def verify_lock(self) -> Iterator[None]:
-        """Verify the run: nobody else can until this ends; it may be driven meanwhile.
+        """Hold the lock of verifications; the run may be sent at the same time.
 
         Raises:
-            LockedError: if another process verifies it.
+            LockedError: if another process holds it.
             RunDirError: if the folder cannot be written.
         """
-        with self._exclusive_lock("verify.lock", "verifies"):
+        with self._lock(_VERIFY_LOCK, "verifies"):
             yield
 
-    @contextmanager
-    def _exclusive_lock(self, name: str, verb: str) -> Iterator[None]:
-        lock = self._file_lock(name)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            raise LockedError(
-                f"Another process {verb} this run.",
-                where=str(self.path),
-                advice=f"Wait until it ends; {bulklink_command('status', self.path)} shows where"
-                " it stands.",
-            ) from None
-        except OSError as error:
-            raise write_error(self.path, error) from None
-        try:
-            yield
-        finally:
-            lock.release()
+    def _lock(self, name: str, verb: str) -> AbstractContextManager[None]:
+        return exclusive_lock(
+            self.path / name,
+            f"Another process {verb} this run.",
+            advice=f"Wait until it ends; {bulklink_command('status', self.path)} shows where"
+            " it stands.",
+        )
 
     def is_running(self) -> bool:
-        """Tell whether some process drives the run now."""
-        lock = self._file_lock("lock")
+        """Return whether a process is running this run."""
+        lock = _file_lock(self.path / _RUN_LOCK)
         try:
             lock.acquire()
         except filelock.Timeout:
             return True
         except OSError:
-            return False  # a copy that cannot be written is driven by nobody
+            return False  # nobody runs a copy that cannot be written
         lock.release()
         return False
 
-    def _file_lock(self, name: str) -> filelock.BaseFileLock:
-        return filelock.FileLock(self.path / name, timeout=0, mode=0o600, thread_local=False)
+
+@contextmanager
+def exclusive_lock(path: Path, message: str, *, advice: str) -> Iterator[None]:
+    """Hold a lock file; the system frees it when this process ends.
+
+    Args:
+        path: the lock file; its folder is what the lock protects.
+        message: of the error if another process holds it.
+        advice: of that error.
+
+    Raises:
+        LockedError: if another process holds it.
+        RunDirError: if the folder cannot be written.
+    """
+    lock = _file_lock(path)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise LockedError(message, where=str(path.parent), advice=advice) from None
+    except OSError as error:
+        raise write_error(path.parent, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _file_lock(path: Path) -> filelock.BaseFileLock:
+    return filelock.FileLock(path, timeout=0, mode=0o600, thread_local=False)
 
 
 def create_run_folder(
     run_dir: Path | None, runs_dir: Path, op: str, now: float, tag: str
 ) -> RunFolder:
-    """Make the folder of a new run.
+    """Create the folder of a new run.
 
     Args:
-        run_dir: the folder asked for, missing or empty; None makes one below `runs_dir`.
-        runs_dir: where folders go that nobody named.
-        op: part of the name that is made.
-        now: seconds since 1970, part of the name.
-        tag: a few random characters, part of the name.
+        run_dir: the folder, missing or empty; None creates one in `runs_dir` with a name of time,
+            op and tag.
+        runs_dir: parent of folders without a name given by the user.
+        op: operation of the job.
+        now: seconds since 1970.
+        tag: a few random characters.
 
     Raises:
-        RunDirError: if it is in use or cannot be made.
+        RunDirError: if the folder is in use or cannot be created.
     """
     moment = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     path = run_dir if run_dir is not None else runs_dir / f"{moment}-{op}-{tag}"
@@ -229,5 +255,5 @@ def folder_of(run: str | os.PathLike[str]) -> RunFolder:
 
 
 def list_run_folders(runs_dir: Path) -> list[RunFolder]:
-    """Return the run folders below a folder, by name: those that hold a `run.json`."""
+    """Return the subfolders with a `run.json`, sorted by name."""
     return [RunFolder(path.parent) for path in sorted(runs_dir.glob("*/run.json"))]

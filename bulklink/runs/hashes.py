@@ -1,4 +1,4 @@
-"""What proves that the files of a run are as they were written."""
+"""SHA-256 of run files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ _BLOCK = 1 << 20
 
 
 def sha256_of(path: Path, length: int | None = None) -> str:
-    """Return the SHA-256 of a file in hex; with `length` that of so many bytes of it."""
+    """Return the SHA-256 of a file in hex.
+
+    Args:
+        path: the file.
+        length: hash only this many bytes from the start; None for the whole file.
+    """
     digest = hashlib.sha256()
     with path.open("rb") as file:
         if length is None:
@@ -22,7 +27,7 @@ def sha256_of(path: Path, length: int | None = None) -> str:
 
 
 def whole_lines_length(path: Path) -> int:
-    """Return the length of a file up to its last whole line, in bytes; 0 if it is missing."""
+    """Return the length in bytes of a file's whole lines; 0 if the file is missing."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -40,7 +45,7 @@ def whole_lines_length(path: Path) -> int:
 
 
 def ledger_hash(path: Path) -> dict[str, str | int]:
-    """Return what `run.json` keeps of a ledger: the SHA-256 and length of its whole lines."""
+    """Return the fields of `run.json` for a ledger: SHA-256 and length of its whole lines."""
     length = whole_lines_length(path)
     if length == 0:
         return {"ledger_sha256": hashlib.sha256().hexdigest(), "ledger_bytes": 0}

@@ -1,4 +1,4 @@
-"""`run.json`: what was asked of a run and where it stands, replaced as a whole at each change."""
+"""`run.json`: options and state of a run, replaced atomically."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bulklink.errors import RunDirError, StoppedBy
 
 
 class RunState(StrEnum):
-    """Where a run stands."""
+    """State of a run."""
 
     PLANNED = "planned"
     RUNNING = "running"
@@ -25,7 +25,14 @@ class RunState(StrEnum):
 
 
 class InputRecord(msgspec.Struct, frozen=True):
-    """A mapping as it was read: its name, SHA-256 in hex, bytes and data records."""
+    """A mapping as it was read.
+
+    Args:
+        name: name of the file.
+        sha256: SHA-256 in hex.
+        bytes: size in bytes.
+        records: number of data records.
+    """
 
     name: str
     sha256: str
@@ -34,7 +41,13 @@ class InputRecord(msgspec.Struct, frozen=True):
 
 
 class OrgRecord(msgspec.Struct, frozen=True):
-    """The org that the run changes, as far as the CRM told."""
+    """The org that the run changes; a field is None where the CRM did not report it.
+
+    Args:
+        id: id of the org.
+        name: its name.
+        type: production, sandbox, ... as the CRM writes it.
+    """
 
     id: str | None = None
     name: str | None = None
@@ -42,7 +55,15 @@ class OrgRecord(msgspec.Struct, frozen=True):
 
 
 class CallForecast(msgspec.Struct, frozen=True):
-    """What the run was to take at least, when it was planned: calls by kind, seconds."""
+    """Estimate at planning time: the fewest calls and the shortest time.
+
+    Args:
+        link: link calls.
+        unlink: unlink calls.
+        read: reads of emails.
+        lookup: look-ups.
+        seconds: time to send them.
+    """
 
     link: int
     unlink: int
@@ -52,19 +73,32 @@ class CallForecast(msgspec.Struct, frozen=True):
 
     @property
     def credits(self) -> int:
-        """Credits: one a call."""
+        """API credits: one a call."""
         return self.link + self.unlink + self.read + self.lookup
 
 
 class LimitingFactor(msgspec.Struct, frozen=True):
-    """What limited the last invocation in words, and the figures that say so."""
+    """What limited the last invocation, with figures.
+
+    Args:
+        by: what limited it: a LimitedBy value.
+        figures: the measured values behind it, by name.
+    """
 
     by: str
     figures: dict[str, float | int | None]
 
 
 class Invocation(msgspec.Struct, frozen=True):
-    """One command that drove the run: times as the ledger writes them, how it ended."""
+    """One command that ran the run.
+
+    Args:
+        started: start, RFC 3339 in UTC.
+        ended: end, None while it runs or if it was killed; a resume adds that of a killed one.
+        seconds: duration, None like `ended`.
+        stopped_by: StoppedBy value, None if it finished.
+        exit_code: exit code of the command, None while it runs or if it was killed.
+    """
 
     started: str
     ended: str | None = None
@@ -76,12 +110,11 @@ class Invocation(msgspec.Struct, frozen=True):
 def close_last_invocation(
     invocations: Sequence[Invocation], last_timestamp: str
 ) -> tuple[Invocation, ...]:
-    """Return the invocations of a run, the last of them ended where it was killed.
+    """Return the invocations; a killed last one ends at the ledger's last timestamp.
 
     Args:
-        invocations: in their order.
-        last_timestamp: `ts` of the last line of the ledger, which is the last that is known of a
-            killed one; empty if there is none.
+        invocations: invocations of a run, in order.
+        last_timestamp: `ts` of the ledger's last line, empty if there is none.
     """
     if not invocations or invocations[-1].ended is not None:
         return tuple(invocations)
@@ -98,7 +131,7 @@ def close_last_invocation(
 
 
 class CanaryState(StrEnum):
-    """How a canary went: trying it, or it passed, or a person went on all the same, or not."""
+    """State of a canary; after a failed one the user continued (`confirmed`) or not (`stopped`)."""
 
     TRYING = "trying"
     PASSED = "passed"
@@ -107,7 +140,13 @@ class CanaryState(StrEnum):
 
 
 class CanaryRecord(msgspec.Struct, frozen=True):
-    """The canary of a run: how many messages it tries at least, how it went, what it found."""
+    """The canary of a run.
+
+    Args:
+        messages: minimum number of messages that it sends.
+        state: its state.
+        found: its findings in words, None while it is tried.
+    """
 
     messages: int
     state: CanaryState = CanaryState.TRYING
@@ -115,9 +154,15 @@ class CanaryRecord(msgspec.Struct, frozen=True):
 
 
 class ForgetResult(msgspec.Struct, frozen=True):
-    """When the user's columns and names were dropped, and the SHA-256 before and after.
+    """When user data was dropped, and the hashes before and after.
 
-    `complete` is False while that goes on, and after it was ended in the middle.
+    Args:
+        at: time, RFC 3339 in UTC.
+        plan_before: SHA-256 of the plan before, in hex; None without the file.
+        ledger_before: SHA-256 of the ledger before, in hex; None without the file.
+        plan_after: SHA-256 of the plan after, in hex; None without the file.
+        ledger_after: SHA-256 of the ledger after, in hex; None without the file.
+        complete: False until all is dropped; still False if it was interrupted.
     """
 
     at: str
@@ -129,7 +174,13 @@ class ForgetResult(msgspec.Struct, frozen=True):
 
 
 class UndoneRun(msgspec.Struct, frozen=True):
-    """The run that an undo takes back: its folder then, its org's id, the digest of its plan."""
+    """The run that an undo reverses.
+
+    Args:
+        run_dir: its folder at the time of the undo.
+        org: id of its org.
+        digest: digest of its plan.
+    """
 
     run_dir: str
     org: str | None = None
@@ -137,16 +188,38 @@ class UndoneRun(msgspec.Struct, frozen=True):
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """All that `run.json` holds.
+    """Content of `run.json`.
 
-    `asked` has the options of the run. `digest` is that of the plan's content and settings,
-    `plan_sha256` that of the sealed file. `rows` counts the rows of the run, `left_out` those that
-    `--only` left out, `messages` those that are sent and `by_op` how many of each op. `least` is
-    the fewest link and unlink calls that the messages need at 20 a call. `counts` has the rows of
-    each status as far as they were known when it was written. `ledger_sha256` and `ledger_bytes`
-    are of the ledger's whole lines when the plan was sealed, or the last invocation ended.
-    `undo_of` is the run that this one takes back, if it does.
-    `resume_at` is when a run can go on that stopped for credits, or waits for them.
+    Args:
+        version: version of bulklink that created it.
+        op: operation of the job.
+        asked: options of the run.
+        inputs: the mappings.
+        created: time, RFC 3339 in UTC.
+        state: state of the run.
+        stopped_by: StoppedBy value, None unless it stopped.
+        reason: why it stopped, in words; or the error code of a refusal.
+        resume_at: when a run that stopped for credits, or waits for them, can continue; RFC 3339.
+        forecast: estimate at planning time.
+        limited: what limited the last invocation.
+        digest: digest of the plan's content and settings.
+        plan_sha256: SHA-256 of the sealed file, in hex.
+        ledger_sha256: SHA-256 of the ledger's whole lines when the plan was sealed or the last
+            invocation ended, in hex.
+        ledger_bytes: length of these lines in bytes.
+        rows: rows of the run.
+        left_out: rows that `--only` left out.
+        messages: rows that are sent.
+        by_op: messages of each op.
+        least: fewest link and unlink calls for the messages, at 20 a call.
+        counts: rows of each status when it was written.
+        org: the org that the run changes.
+        api_url: address of the API.
+        data_centre: data centre of the org.
+        canary: the canary, None without one.
+        invocations: commands that ran the run, in order.
+        forgotten: removals of user data, in order.
+        undo_of: the run that this one reverses, None if it is not an undo.
     """
 
     version: str
@@ -187,7 +260,7 @@ def read_record(path: Path) -> RunRecord:
     """Read `run.json`.
 
     Raises:
-        RunDirError: if it is not there or not readable.
+        RunDirError: if it is missing or not readable.
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=RunRecord)
@@ -212,7 +285,7 @@ def _missing_reason(folder: Path) -> str:
 
 
 def write_record(path: Path, record: RunRecord) -> None:
-    """Replace `run.json` atomically: readers see the old one or the new one, never a part.
+    """Replace `run.json` atomically.
 
     Raises:
         RunDirError: if it cannot be written.

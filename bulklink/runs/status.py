@@ -1,4 +1,4 @@
-"""Where a run stands, read from its folder; relinks that left an email off its deal."""
+"""State of a run, from its files; relinks that left an email off its deal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,16 @@ PENDING = "pending"
 
 
 class CallCounts(msgspec.Struct, frozen=True):
-    """HTTP requests sent, by kind; `least` is what the messages need at 20 a call."""
+    """HTTP requests sent, by kind.
+
+    Args:
+        link: link requests.
+        unlink: unlink requests.
+        read: reads of a contact's emails.
+        lookup: look-ups of org, module, deals and users.
+        retried: second or later attempts among them.
+        least: fewest link and unlink calls for the messages, at 20 a call.
+    """
 
     link: int
     unlink: int
@@ -29,9 +38,19 @@ class CallCounts(msgspec.Struct, frozen=True):
 
 
 class RunResult(msgspec.Struct, frozen=True):
-    """Where a run stands: what `--json` prints.
+    """State and totals of a run, as printed by `--json`.
 
-    `counts` has the rows of each status and those pending; together they are `rows`.
+    Args:
+        run_dir: the run folder.
+        op: operation of the job, as in `run.json`.
+        state: state of the run.
+        stopped_by: StoppedBy value, None unless it stopped.
+        resume_at: when it can continue, RFC 3339; None if that is not a matter of time.
+        rows: rows of the run.
+        counts: rows of each status and those pending; their sum is `rows`.
+        calls: HTTP requests sent.
+        seconds: total duration of all invocations.
+        exit_code: exit code for this state, None while it runs.
     """
 
     run_dir: str
@@ -47,20 +66,20 @@ class RunResult(msgspec.Struct, frozen=True):
 
 
 def status(run: str | PathLike[str]) -> RunResult:
-    """Return where a run stands: right also while it goes on, and after it was killed.
+    """Return the state of a run, also while it runs and after it was killed.
 
     Args:
         run: the run folder.
 
     Raises:
-        RunDirError: if it is no run folder.
+        RunDirError: if it is not a run folder.
         LedgerError: if its ledger is damaged.
     """
     folder = folder_of(run)
     record = folder.read()
     is_current = record.state is not RunState.RUNNING or folder.is_running()
     if not is_current:
-        record = folder.read()  # it may have ended between the two looks
+        record = folder.read()  # it may have ended since the first read
     killed = not is_current and record.state is RunState.RUNNING
     state = RunState.STOPPED if killed else record.state
     stopped_by = StoppedBy.KILLED if killed else record.stopped_by
@@ -72,11 +91,12 @@ def status(run: str | PathLike[str]) -> RunResult:
 def statuses(
     runs_dir: str | PathLike[str] = "runs", *, warn: Callable[[str], None] | None = None
 ) -> list[RunResult]:
-    """Return where all runs below a folder stand, by the names of their folders.
+    """Return the states of all runs in a folder, sorted by the names of their folders.
 
     Args:
-        runs_dir: where the run folders are.
-        warn: told of runs that cannot be read, which are left out; without it they raise.
+        runs_dir: parent of the run folders.
+        warn: called with a text for each run that cannot be read, which is left out; without it
+            such a run raises.
 
     Raises:
         RunDirError: if a `run.json` is damaged.
@@ -94,7 +114,7 @@ def statuses(
 
 
 def build_run_result(folder: RunFolder, record: RunRecord, ledger_state: LedgerState) -> RunResult:
-    """Return where a run stands by its record and what its ledger says."""
+    """Return the state of a run from its record and its ledger."""
     counts = status_counts(record, ledger_state)
     return RunResult(
         run_dir=str(folder.path),
@@ -113,7 +133,7 @@ def build_run_result(folder: RunFolder, record: RunRecord, ledger_state: LedgerS
 def status_counts(record: RunRecord, ledger_state: LedgerState) -> dict[str, int]:
     """Return the rows of each status and those pending.
 
-    A refused run has no ledger: what was found then stands in its record.
+    A refused run has no ledger; its counts are in its record.
     """
     if record.state is RunState.REFUSED and not sum(ledger_state.counts.values()):
         counts = {str(status): record.counts.get(status, 0) for status in Status}
@@ -125,7 +145,7 @@ def status_counts(record: RunRecord, ledger_state: LedgerState) -> dict[str, int
 def run_exit_code(
     state: RunState, stopped_by: str | None, counts: Mapping[str, int]
 ) -> ExitCode | None:
-    """Return how the command ends that leaves a run so; None while it goes on."""
+    """Return the exit code for a run in this state; None while it runs."""
     match state, stopped_by:
         case RunState.PLANNED, _:
             return ExitCode.ROWS_NOT_DONE if counts[Status.REJECTED] else ExitCode.OK
@@ -149,7 +169,7 @@ def run_exit_code(
 
 
 def _total_seconds(record: RunRecord, ledger_state: LedgerState) -> float:
-    """Return the time of all invocations; one that did not end lasted until its last line."""
+    """Return the duration of all invocations; a killed one lasted until its last ledger line."""
     return sum(
         invocation.seconds or 0.0
         for invocation in close_last_invocation(record.invocations, ledger_state.last_timestamp)
@@ -157,11 +177,11 @@ def _total_seconds(record: RunRecord, ledger_state: LedgerState) -> float:
 
 
 class DetachedRelinks(msgspec.Struct, frozen=True):
-    """Rows of relinks that are off the deal they were on; that deal with each, None if not known.
+    """Emails that a relink left off their deal: previous deal by row, None if unknown.
 
-    Those `not_put_back` stay so unless somebody acts. Those `unfinished` are, or may be, between
-    their
-    halves: a resume finishes them first.
+    Args:
+        not_put_back: the put-back failed; the user has to link them.
+        unfinished: between unlink and link, or may be; a resume finishes them first.
     """
 
     not_put_back: dict[int, str | None]
@@ -169,7 +189,7 @@ class DetachedRelinks(msgspec.Struct, frozen=True):
 
 
 def load_detached_relinks(folder: RunFolder) -> DetachedRelinks:
-    """Return the torn relinks of a run.
+    """Return the emails that a run's relinks left off their deal.
 
     Raises:
         LedgerError: if its ledger is damaged.
@@ -193,7 +213,7 @@ def load_detached_relinks(folder: RunFolder) -> DetachedRelinks:
 
 
 def _only_relinks(folder: RunFolder, rows: dict[int, OpenRow]) -> dict[int, OpenRow]:
-    """Return those of some rows that are relinks: an unlink in flight has no second half."""
+    """Return the relinks among some rows: an unlink in flight is not followed by a link."""
     if not rows or folder.read().op == Op.RELINK:
         return rows
     from bulklink.mapping.plan_reader import SealedPlan  # noqa: PLC0415 - DuckDB, seldom needed

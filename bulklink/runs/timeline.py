@@ -1,6 +1,6 @@
-"""`timeline.jsonl`: what was measured of a run while it was sent, a line for each stretch of time.
+"""`timeline.jsonl`: metrics of a run per time interval.
 
-It helps to see how a run went, and proves nothing: the ledger does. It holds no id and no name.
+It shows how a run went; the proof is the ledger. It holds neither ids nor names.
 """
 
 from __future__ import annotations
@@ -15,14 +15,20 @@ _BINARY = getattr(os, "O_BINARY", 0)
 
 
 class TimelineInterval(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the timeline: what was measured in so many seconds that ended at `ts`.
+    """Metrics of one time interval.
 
-    `settled` counts the results by status, those that an earlier result was corrected by too.
-    `calls` counts the calls that were over by kind, `answered_429` those that were refused so.
-    `in_flight` and `most_in_flight` are means, the second of what was allowed. `latency` has how
-    many calls took about so many seconds, within 2 %. `credits_left` is what the org had left as
-    the CRM told, None where it told nothing. `waited` is how many of the seconds went by in waiting
-    for credits.
+    Args:
+        ts: end of the interval, RFC 3339 in UTC.
+        seconds: length of the interval.
+        settled: results by status, corrections of earlier results included.
+        calls: finished calls by kind.
+        answered_429: calls that were answered with HTTP 429.
+        in_flight: mean number of calls in flight.
+        most_in_flight: mean of the limit of calls in flight.
+        latency: number of calls by duration in seconds, within 2 %.
+        credits_left: API credits that the org had left, None where the CRM did not report them.
+        waited: seconds of waiting for credits.
+        limited_by: what limited the speed.
     """
 
     ts: str
@@ -39,7 +45,7 @@ class TimelineInterval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def append_interval(path: Path, interval: TimelineInterval) -> None:
-    """Add a line to a timeline; a torn one before it, of a run that was killed, stays apart.
+    """Append a line to a timeline; a torn last line, of a run that was killed, is ended first.
 
     Raises:
         OSError: if it cannot be written.
@@ -54,12 +60,15 @@ def append_interval(path: Path, interval: TimelineInterval) -> None:
 
 
 def read_timeline(path: Path) -> Iterator[TimelineInterval]:
-    """Yield the lines of a timeline, of all invocations of the run; a missing one has none.
+    """Yield the lines of a timeline, of all invocations of the run.
 
-    Lines that are torn, as a kill or a full disk leaves them, are passed over.
+    Torn lines, as a kill or a full disk leaves them, are skipped.
+
+    Args:
+        path: the timeline; a missing one has no lines.
 
     Raises:
-        OSError: if it is there and cannot be read.
+        OSError: if it exists and cannot be read.
     """
     decode = msgspec.json.Decoder(TimelineInterval).decode
     try:

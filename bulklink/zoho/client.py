@@ -1,8 +1,9 @@
-"""The CRM as the engine sees it: a request goes in, signed, and what came back comes out."""
+"""Signed requests to the CRM API."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import msgspec
 
@@ -15,67 +16,57 @@ _JSON_HEADERS = {"Content-Type": "application/json"}
 
 
 class ClientResponse(msgspec.Struct, frozen=True):
-    """What came back, and the token it was asked with (to renew it if it was refused)."""
+    """The outcome of a request and the token it was sent with.
+
+    Args:
+        outcome: the answer, or why there is none.
+        token: the token of the request, to renew it if it was refused.
+    """
 
     outcome: Answer | NoResponse
     token: Token
 
 
+@dataclass(slots=True, repr=False)
 class Client:
-    """Sends requests to the API host with the access token of the run.
+    """Sends requests to the API host with an access token.
+
+    The token is an argument of `send`, so that a request leaves without another wait once its
+    ledger line is on disk.
 
     Args:
-        tokens: gives and renews the access token.
-        transport: sends.
-        secrets: what no answer may carry further, beside the access token.
+        tokens: access token of the run.
+        transport: sends the requests.
+        secrets: redacted in answers, like the access token.
     """
 
-    def __init__(
-        self, tokens: TokenProvider, transport: Transport, secrets: tuple[str, ...] = ()
-    ) -> None:
-        self._tokens = tokens
-        self._transport = transport
-        self._secrets = secrets
-
-    async def current_token(self) -> Token:
-        """Return a token to send with, good for a minute or a tenth of its life at least.
-
-        Raises:
-            RunStoppedError: if no token can be had.
-        """
-        return await self._tokens.current()
+    tokens: TokenProvider
+    transport: Transport
+    secrets: tuple[str, ...] = ()
 
     async def send(
         self, request: Request, token: Token, reference: CallReference | None = None
     ) -> ClientResponse:
-        """Send a request exactly once; it leaves before anything else is waited for.
+        """Send a request exactly once, before any other wait.
 
         Args:
-            request: what to send.
-            token: that `current_token` returned a moment ago.
-            reference: where the request stands in the ledger, for the log.
+            request: the request.
+            token: that `tokens.current` returned a moment ago.
+            reference: call of the ledger, for the request log.
         """
         headers = {"Authorization": f"Zoho-oauthtoken {token.access_token}"}
         if request.body is not None:
             headers |= _JSON_HEADERS
         url = f"{token.api_url}{request.target}"
         started = time.monotonic()
-        outcome = await self._transport.send(request.method, url, headers, request.body)
+        outcome = await self.transport.send(request.method, url, headers, request.body)
         log_request(request.method, url, outcome, time.monotonic() - started, reference)
-        secrets = (token.access_token, *self._secrets)
+        secrets = (token.access_token, *self.secrets)
         return ClientResponse(_redact(secrets, outcome), token)
-
-    async def renew_token(self, refused: Token) -> None:
-        """Have a refused token replaced, once for all who were refused with it.
-
-        Raises:
-            RunStoppedError: if no other can be had.
-        """
-        await self._tokens.renew(refused)
 
 
 def _redact(secrets: tuple[str, ...], outcome: Answer | NoResponse) -> Answer | NoResponse:
-    """Blot out secrets where a server repeats them, so that no file or screen shows one."""
+    """Replace secrets that a server repeats."""
     if isinstance(outcome, NoResponse):
         return outcome
     body = outcome.body

@@ -1,4 +1,4 @@
-"""Where the CRM is and with which credentials: read from the environment, checked once."""
+"""Connection settings: where the CRM is and which credentials to use."""
 
 from __future__ import annotations
 
@@ -20,10 +20,18 @@ from bulklink.zoho.data_centres import (
 )
 
 _CREDENTIALS = ("BULKLINK_CLIENT_ID", "BULKLINK_CLIENT_SECRET", "BULKLINK_REFRESH_TOKEN")
+SIGN_IN_VARIABLES = ("BULKLINK_ACCESS_TOKEN", *_CREDENTIALS)
+"""Environment variables for signing in."""
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """What a new access token is asked for with."""
+    """Credentials to request access tokens.
+
+    Args:
+        client_id: id of the OAuth client.
+        client_secret: its secret.
+        refresh_token: refresh token of the client.
+    """
 
     client_id: str
     client_secret: str
@@ -36,8 +44,16 @@ class Credentials(msgspec.Struct, frozen=True):
 class Connection(msgspec.Struct, frozen=True):
     """Where the CRM is and how to sign in.
 
-    `api_url` and `accounts_url` are scheme, host and port; `api_url_given` tells that the user
-    named the API host, which then beats the one a token's answer names.
+    Args:
+        api_url: scheme, host and port of the API.
+        accounts_url: scheme, host and port of the accounts server, None if unknown.
+        data_centre: us, eu, in, au, cn, jp, ca, sa or uk; None with addresses alone.
+        environment: production, sandbox or developer.
+        api_url_given: whether the user set the API address, which then overrides the one that
+            comes with a token.
+        access_token: an access token, used until it is refused.
+        credentials: credentials to request access tokens.
+        module_id: id of the module Deals, None to look it up.
     """
 
     api_url: str
@@ -54,7 +70,7 @@ class Connection(msgspec.Struct, frozen=True):
 
     @property
     def loopback(self) -> bool:
-        """Tell whether the API is on this machine."""
+        """Whether the API is on this machine."""
         return is_loopback(self.api_url)
 
     @classmethod
@@ -71,21 +87,21 @@ class Connection(msgspec.Struct, frozen=True):
         api_url: str | None = None,
         accounts_url: str | None = None,
     ) -> Connection:
-        """Make a connection of values, each as the variable `BULKLINK_…` of its name.
+        """Return a connection made of values, each with the meaning of its `BULKLINK_…` variable.
 
         Args:
             dc: the org's data centre.
             environment: production, sandbox or developer; None is production.
-            client_id: of the self client.
-            client_secret: of the self client.
-            refresh_token: what access tokens are asked for with.
-            access_token: a token that is used until it is refused.
-            deals_module_id: the org's id of the module Deals; None has it looked up.
+            client_id: id of the self client.
+            client_secret: secret of the self client.
+            refresh_token: refresh token to request access tokens with.
+            access_token: an access token, used until it is refused.
+            deals_module_id: the org's id of the module Deals; None to look it up.
             api_url: another address of the API: scheme, host and port.
             accounts_url: another address of the accounts server.
 
         Raises:
-            ConfigError: if neither data centre nor address is given, or something does not fit.
+            ConfigError: if data centre and address are missing, or a value is not valid.
         """
         values = {
             "BULKLINK_DC": dc,
@@ -107,15 +123,15 @@ class Connection(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] | None = None) -> Connection:
-        """Read a connection from variables; the README lists them.
+        """Read a connection from environment variables; the README lists them.
 
         Args:
             env: the variables; None takes those of this process.
 
         Raises:
-            ConfigError: if no data centre and no address is given, or something does not fit.
+            ConfigError: if data centre and address are missing, or a value is not valid.
         """
-        variables = _non_empty(os.environ if env is None else env)
+        variables = non_empty_variables(os.environ if env is None else env)
         connection = msgspec.structs.replace(
             cls.endpoint_from(variables),
             access_token=variables.get("BULKLINK_ACCESS_TOKEN"),
@@ -126,12 +142,12 @@ class Connection(msgspec.Struct, frozen=True):
 
     @classmethod
     def endpoint_from(cls, env: Mapping[str, str]) -> Connection:
-        """Read where the CRM is, without how to sign in.
+        """Read the addresses, without credentials.
 
         Raises:
-            ConfigError: if no data centre and no address is given, or something does not fit.
+            ConfigError: if data centre and address are missing, or a value is not valid.
         """
-        variables = _non_empty(env)
+        variables = non_empty_variables(env)
         centre = _one_of(variables, "BULKLINK_DC", DATA_CENTRES)
         environment = _one_of(variables, "BULKLINK_ENVIRONMENT", ENVIRONMENTS) or "production"
         api_url = _address(variables, "BULKLINK_API_URL")
@@ -153,9 +169,11 @@ class Connection(msgspec.Struct, frozen=True):
         )
 
     def api_url_from(self, api_domain: object) -> str:
-        """Return the API address to use after a token's answer named `api_domain`.
+        """Return the API address to use with a token.
 
-        The answer names the production host; a sandbox or developer environment keeps its own.
+        Args:
+            api_domain: the production host that the accounts server names with the token; a sandbox
+                or developer environment has another.
         """
         if self.api_url_given or not isinstance(api_domain, str):
             return self.api_url
@@ -170,13 +188,13 @@ class Connection(msgspec.Struct, frozen=True):
 
 
 def secrets_of(connection: Connection) -> tuple[str, ...]:
-    """Return what must appear in no file and on no screen; the client id is not secret."""
+    """Return the secrets, which no file or screen may show; the client id is not secret."""
     credentials = connection.credentials
     return (credentials.client_secret, credentials.refresh_token) if credentials else ()
 
 
 def is_loopback(url: str) -> bool:
-    """Tell whether an address is on this machine."""
+    """Return whether an address is on this machine."""
     host = urlsplit(url).hostname or ""
     try:
         return ip_address(host).is_loopback
@@ -185,11 +203,12 @@ def is_loopback(url: str) -> bool:
 
 
 def _as_arguments(text: str) -> str:
-    """Say of arguments what is said of variables."""
+    """Replace variable names by argument names."""
     return re.sub(r"BULKLINK_([A-Z_]+)", lambda match: match[1].lower(), text)
 
 
-def _non_empty(env: Mapping[str, str]) -> dict[str, str]:
+def non_empty_variables(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that are set, without surrounding spaces."""
     return {key: value.strip() for key, value in env.items() if value.strip()}
 
 
@@ -273,8 +292,13 @@ def _check_sign_in(connection: Connection) -> None:
             advice="Set the first, or the other three, or sign in once with `bulklink auth login`.",
         )
     if connection.credentials is not None and connection.accounts_url is None:
-        raise ConfigError(
-            "A token cannot be asked for: the accounts address is not known.",
-            where="BULKLINK_DC, BULKLINK_ACCOUNTS_URL",
-            advice="Set one of them.",
-        )
+        raise no_accounts_url_error()
+
+
+def no_accounts_url_error() -> ConfigError:
+    """Return the error for a connection without the address of an accounts server."""
+    return ConfigError(
+        "A token cannot be asked for: the accounts address is not known.",
+        where="BULKLINK_DC, BULKLINK_ACCOUNTS_URL",
+        advice="Set one of them.",
+    )

@@ -1,4 +1,4 @@
-"""Zoho's data centres and environments, and the addresses that each has."""
+"""Addresses of Zoho's data centres and environments."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ ENVIRONMENTS = tuple(_PREFIXES)
 
 
 def accounts_address(data_centre: str) -> str:
-    """Return where access tokens of a data centre are asked for."""
+    """Return the address of a data centre's accounts server."""
     return f"https://{_ACCOUNTS[data_centre]}"
 
 
 def console_address(data_centre: str) -> str:
-    """Return where the self clients of a data centre are made."""
+    """Return the address of a data centre's API console, which makes self clients."""
     return f"https://{_ACCOUNTS[data_centre].replace('accounts.', 'api-console.', 1)}"
 
 
 def api_address(data_centre: str, environment: str) -> str:
-    """Return where the API of an environment is."""
+    """Return the API address of an environment."""
     return api_address_for_domain(_API[data_centre], environment)
 
 

@@ -1,4 +1,4 @@
-"""Pages of a contact's emails: what a page says, and where each email is."""
+"""Parsers for pages of a contact's emails: the links alone, or all fields."""
 
 from __future__ import annotations
 
@@ -7,22 +7,31 @@ from typing import Any
 import msgspec
 
 from bulklink.zoho.http import Answer
-from bulklink.zoho.link_response import parse_id, parse_json
+from bulklink.zoho.link_response import parse_id, parse_json, parse_text
 
 
 class LinkedDeal(msgspec.Struct, frozen=True):
-    """A deal that an email is on; the name is None where the CRM tells none."""
+    """The deal an email is linked to, as the page of emails reports it.
+
+    `lookup_responses.DealDetails` is a deal as the deals endpoint reports it.
+
+    Args:
+        id: id of the deal.
+        name: its name, None where the CRM gives none.
+    """
 
     id: str
     name: str | None = None
 
 
 class LinksPage(msgspec.Struct, frozen=True):
-    """One page of a contact's emails.
+    """One page of a contact's links.
 
-    `links` holds the deal of each email that the page lists, None for an email on no deal. An
-    email whose link the page does not tell is left out, as if it were not listed.
-    `next_index` asks for the next page and is None on the last.
+    An email whose link the page does not report is left out, as if it were not listed.
+
+    Args:
+        links: deal of each email by message id, None for no deal.
+        next_index: index of the next page, None on the last.
     """
 
     links: dict[str, LinkedDeal | None]
@@ -30,17 +39,20 @@ class LinksPage(msgspec.Struct, frozen=True):
 
 
 def parse_links_page(answer: Answer) -> LinksPage | None:
-    """Read one page; None where the answer is no page of emails. 204 means no emails."""
+    """Parse the links of a page; None if the answer is not a page of emails.
+
+    HTTP 204 means no emails.
+    """
     if answer.status == 204:
         return LinksPage({})
-    content = parse_emails(answer)
+    content = _parse_emails(answer)
     if content is None:
         return None
-    return LinksPage(_links(content["Emails"]), parse_next_index(content.get("info")))
+    return LinksPage(_links(content["Emails"]), _parse_next_index(content.get("info")))
 
 
-def parse_emails(answer: Answer) -> dict[str, Any] | None:
-    """Return the content of a page, with the list `Emails` in it; None where it is no page."""
+def _parse_emails(answer: Answer) -> dict[str, Any] | None:
+    """Return the content of a page, with the list `Emails` in it; None if it is not a page."""
     content = parse_json(answer.body)
     if answer.ok and isinstance(content, dict) and isinstance(content.get("Emails"), list):
         return content
@@ -51,14 +63,14 @@ def _links(emails: list[Any]) -> dict[str, LinkedDeal | None]:
     links: dict[str, LinkedDeal | None] = {}
     for email in emails:
         message_id = parse_id(email.get("message_id")) if isinstance(email, dict) else None
-        deal = parse_link(email) if message_id is not None else msgspec.UNSET
+        deal = _parse_link(email) if message_id is not None else msgspec.UNSET
         if message_id is not None and deal is not msgspec.UNSET:
             links[message_id] = deal
     return links
 
 
-def parse_link(email: dict[str, Any]) -> LinkedDeal | msgspec.UnsetType | None:
-    """Return the deal an email of a page is on, None for no deal, UNSET where it is not told."""
+def _parse_link(email: dict[str, Any]) -> LinkedDeal | msgspec.UnsetType | None:
+    """Return the deal of an email, None for no deal, UNSET if the page does not report it."""
     if "linked_record" not in email:
         return msgspec.UNSET
     record = email["linked_record"]
@@ -74,18 +86,24 @@ def _deal(record: Any) -> LinkedDeal | None:
     return LinkedDeal(deal_id, name if isinstance(name, str) else None) if deal_id else None
 
 
-def parse_next_index(info: Any) -> str | None:
-    """Return what asks for the next page, by the `info` of this one; None on the last."""
+def _parse_next_index(info: Any) -> str | None:
+    """Return the index of the next page from the `info` of this one; None on the last."""
     if not isinstance(info, dict) or info.get("more_records") is not True:
         return None
     return parse_id(info.get("next_index"))
 
 
 class ListedEmail(msgspec.Struct, frozen=True):
-    """An email as a list shows it; None where the list does not tell.
+    """An email as a page lists it; a field is None where the page does not report it.
 
-    `deal` is UNSET where the list does not tell whether it is on a deal, None where it is on none.
-    `received` tells its direction, `time` is as Zoho writes it.
+    Args:
+        message_id: id of the email.
+        owner_id: id of the user who owns it.
+        owner_name: name of that user.
+        deal: its deal, None for no deal, UNSET if the page does not report it.
+        subject: subject of the email.
+        time: time as Zoho writes it.
+        received: True for a received email, False for a sent one.
     """
 
     message_id: str
@@ -100,8 +118,11 @@ class ListedEmail(msgspec.Struct, frozen=True):
 class EmailListPage(msgspec.Struct, frozen=True):
     """One page of a contact's emails.
 
-    `nameless` counts entries without a message id, of which nothing can be done. `truncated` tells
-    that there is more, and no way to ask for it. `next_index` asks for the next page.
+    Args:
+        emails: the emails in the order of the page.
+        nameless: number of entries without a message id, which cannot be linked.
+        truncated: whether there are more emails and no index to ask for them.
+        next_index: index of the next page, None on the last.
     """
 
     emails: tuple[ListedEmail, ...]
@@ -111,16 +132,19 @@ class EmailListPage(msgspec.Struct, frozen=True):
 
 
 def parse_email_list(answer: Answer) -> EmailListPage | None:
-    """Read one page; None where the answer is no page of emails. 204 means no emails."""
+    """Parse the emails of a page; None if the answer is not a page of emails.
+
+    HTTP 204 means no emails.
+    """
     if answer.status == 204:
         return EmailListPage(())
-    content = parse_emails(answer)
+    content = _parse_emails(answer)
     if content is None:
         return None
     entries = content["Emails"]
     emails = tuple(email for email in map(_email, entries) if email is not None)
     info = content.get("info")
-    next_index = parse_next_index(info)
+    next_index = _parse_next_index(info)
     has_more = isinstance(info, dict) and info.get("more_records") is True
     return EmailListPage(
         emails, len(entries) - len(emails), has_more and next_index is None, next_index
@@ -137,13 +161,9 @@ def _email(entry: Any) -> ListedEmail | None:
     return ListedEmail(
         message_id,
         owner_id=parse_id(owner.get("id")),
-        owner_name=_text(owner.get("name")),
-        deal=parse_link(entry),
-        subject=_text(entry.get("subject")),
-        time=_text(entry.get("time")),
+        owner_name=parse_text(owner.get("name")),
+        deal=_parse_link(entry),
+        subject=parse_text(entry.get("subject")),
+        time=parse_text(entry.get("time")),
         received=not sent if isinstance(sent, bool) else None,
     )
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None

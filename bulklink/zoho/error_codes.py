@@ -1,4 +1,4 @@
-"""The error codes of Zoho CRM's pages, shared with the emulator and with nobody else."""
+"""Error codes of Zoho CRM, shared with the emulator."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""What a code or status of Zoho means: retry, fatal, of one email; advice; words of a 429.
+"""Error policy: how a run continues after an error code, and advice for the user.
 
-Zoho publishes no wording, and two shapes of the body are known; so the whole body is searched for
-words that can mean only one of the two. What it does not say, headers and behaviour tell.
+Zoho publishes no wording of a 429, and two shapes of its body are known; so the whole body is
+searched for words that can mean only the concurrency limit or only the daily credits. If it has
+none, headers and behaviour decide.
 """
 
 from __future__ import annotations
@@ -10,24 +11,25 @@ import re
 from enum import StrEnum
 
 from bulklink.zoho.error_codes import Code
-from bulklink.zoho.http import Answer
+from bulklink.zoho.http import Answer, NoResponse
+from bulklink.zoho.link_response import parse_refusal
 
 
 class AnswerClass(StrEnum):
-    """How a run goes on after an answer."""
+    """How a run continues after an answer."""
 
     ITEM = "item"
-    """Refused for what it asks: the message named, or the call where it names none."""
+    """Refused for its content: the named message, or the call if none is named."""
     THROTTLED = "busy"
-    """Refused because of too many requests: nothing was applied, wait and send again."""
+    """Refused because of too many requests: nothing was applied, wait and retry."""
     SERVER_ERROR = "again"
     """Failed on Zoho's side: it may have been applied."""
     TOKEN = "token"  # noqa: S105 - a class of answers, no secret
-    """Refused for its access token: renew it once and send again."""
+    """Refused for its access token: renew it once and retry."""
     FATAL = "fatal"
     """No call of this kind can succeed: the run stops."""
     FATAL_IF_COMMON = "fatal-if-common"
-    """This contact is refused; if others are too, no call of this kind can succeed."""
+    """Refused for this contact; if others are refused too, no call of this kind can succeed."""
 
 
 _CLASS_BY_CODE = {
@@ -94,10 +96,14 @@ _ADVICE = {
 
 
 def classify_error(status: int, code: str) -> AnswerClass:
-    """Return how a run goes on after an error with this HTTP status and code.
+    """Return how a run continues after an error.
 
-    The code decides; where it is empty or unknown, the status does. An unknown refusal counts
-    against what the call asks (class ITEM), never against the run.
+    The code decides; if it is empty or unknown, the status does. An unknown refusal fails the
+    messages of the call (class ITEM), never the run.
+
+    Args:
+        status: HTTP status.
+        code: Zoho's code, empty if the answer has none.
     """
     if code in _CLASS_BY_CODE:
         return _CLASS_BY_CODE[Code(code)]
@@ -108,8 +114,15 @@ def classify_error(status: int, code: str) -> AnswerClass:
     return AnswerClass.FATAL if 300 <= status < 400 else AnswerClass.ITEM
 
 
+def classify_outcome(outcome: Answer | NoResponse) -> AnswerClass | None:
+    """Return the class of a refusal; None for a success and without an answer."""
+    if isinstance(outcome, NoResponse) or outcome.ok:
+        return None
+    return classify_error(outcome.status, parse_refusal(outcome).code)
+
+
 def advice_for_code(code: str) -> str:
-    """Return what a person can do about a code, in our words; empty if nothing is known."""
+    """Return advice for the user about a code; empty if there is none."""
     return _ADVICE.get(code, "")  # type: ignore[call-overload, no-any-return]
 
 
@@ -117,7 +130,7 @@ _MAX_BYTES = 2_000
 
 
 class ThrottleReason(StrEnum):
-    """Why there were too many requests."""
+    """Limit that was exceeded."""
 
     IN_FLIGHT = "in flight"
     CREDITS = "credits"
@@ -135,7 +148,7 @@ _WORDS = {
 
 
 def throttle_reason(answer: Answer) -> ThrottleReason | None:
-    """Return what the words of a 429 say; None where they say neither, or both."""
+    """Return the limit that the words of a 429 name; None if they name neither, or both."""
     text = answer.body[:_MAX_BYTES].decode("utf-8", "replace").lower().replace("_", " ")
-    reasons = [meaning for meaning, words in _WORDS.items() if words.search(text)]
+    reasons = [reason for reason, words in _WORDS.items() if words.search(text)]
     return reasons[0] if len(reasons) == 1 else None

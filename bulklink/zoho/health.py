@@ -1,4 +1,4 @@
-"""Whether a connection works: one look-up of the org, and at most one new token for it."""
+"""Connection health check: one org look-up, at most one token refresh."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.zoho import requests
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, secrets_of
-from bulklink.zoho.error_policy import AnswerClass, advice_for_code, classify_error
+from bulklink.zoho.error_policy import AnswerClass, advice_for_code, classify_outcome
 from bulklink.zoho.http import Answer, NoResponse
 from bulklink.zoho.link_response import parse_refusal
-from bulklink.zoho.lookup_responses import Org, parse_org
+from bulklink.zoho.lookup_responses import Org, require_org
 from bulklink.zoho.tokens import TokenProvider, TokenStore
 from bulklink.zoho.transport import Transport
 
@@ -21,7 +21,13 @@ _STOPPING_CLASSES = (AnswerClass.TOKEN, AnswerClass.SERVER_ERROR, AnswerClass.TH
 
 
 class ConnectionHealth(msgspec.Struct, frozen=True):
-    """How a connection does: the org and until when its token lasts, or what is wrong."""
+    """Result of a connection check.
+
+    Args:
+        org: the org, None if the connection does not work.
+        token_ends_at: end of the access token, seconds since 1970; None like `org`.
+        problem: why the connection does not work, None if it does.
+    """
 
     org: Org | None = None
     token_ends_at: float | None = None
@@ -31,15 +37,15 @@ class ConnectionHealth(msgspec.Struct, frozen=True):
 async def check_connection(
     connection: Connection, transport: Transport, store: TokenStore, clock: Callable[[], float]
 ) -> ConnectionHealth:
-    """Find out whether a connection works.
+    """Check whether a connection works.
 
-    A token that was kept and is refused is renewed; one that was just made is not, since Zoho
-    gives ten in ten minutes.
+    A stored token that is refused is renewed; a new one is not, since Zoho gives ten in ten
+    minutes.
 
     Args:
-        connection: with credentials.
-        transport: sends.
-        store: keeps the access token.
+        connection: a connection with credentials.
+        transport: sends the requests.
+        store: stores the access token.
         clock: seconds since 1970.
     """
     stored = store.load(connection, clock())
@@ -47,35 +53,18 @@ async def check_connection(
         TokenProvider(connection, transport, store, clock), transport, secrets_of(connection)
     )
     try:
-        received = await client.send(requests.org_request(), await client.current_token())
+        received = await client.send(requests.org_request(), await client.tokens.current())
         if stored is not None and classify_outcome(received.outcome) is AnswerClass.TOKEN:
-            await client.renew_token(received.token)
-            received = await client.send(requests.org_request(), await client.current_token())
+            await client.tokens.renew(received.token)
+            received = await client.send(requests.org_request(), await client.tokens.current())
         org = _org_or_empty(received.outcome, connection)
     except RunStoppedError as error:
         return ConnectionHealth(problem=error)
     return ConnectionHealth(org, received.token.ends_at)
 
 
-def require_org(answer: Answer) -> Org:
-    """Return the org that an answer tells.
-
-    Raises:
-        RunStoppedError: if what answered is not Zoho CRM.
-    """
-    org = parse_org(answer)
-    if org is None:
-        raise RunStoppedError(
-            StoppedBy.FATAL,
-            "What answers the look-up of the org is not the Zoho CRM API.",
-            where="BULKLINK_DC, BULKLINK_API_URL",
-            advice="Check the data centre, and BULKLINK_API_URL if it is set.",
-        )
-    return org
-
-
 def no_response_error(outcome: NoResponse) -> RunStoppedError:
-    """Say that the CRM does not answer."""
+    """Return the error for a CRM that does not answer."""
     return RunStoppedError(
         StoppedBy.NO_ANSWER,
         f"The CRM does not answer: {outcome.reason}.",
@@ -83,15 +72,8 @@ def no_response_error(outcome: NoResponse) -> RunStoppedError:
     )
 
 
-def classify_outcome(outcome: Answer | NoResponse) -> AnswerClass | None:
-    """Return what an outcome that is a refusal means; None for any other."""
-    if isinstance(outcome, NoResponse) or outcome.ok:
-        return None
-    return classify_error(outcome.status, parse_refusal(outcome).code)
-
-
 def _org_or_empty(outcome: Answer | NoResponse, connection: Connection) -> Org:
-    """Return the org, of which nothing may be known: a run goes on without it.
+    """Return the org, or an empty one if the CRM refuses to report it: a run can do without.
 
     Raises:
         RunStoppedError: if a run could not begin.

@@ -1,4 +1,4 @@
-"""One request to Zoho CRM and what came back: plain values, no network."""
+"""Request, answer and missing answer of one HTTP call: plain values, no network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 
 class CallKind(StrEnum):
-    """What a request does; the `op` of its ledger line."""
+    """Kind of a request; the `op` of its ledger line."""
 
     LINK = "link"
     UNLINK = "unlink"
@@ -17,14 +17,18 @@ class CallKind(StrEnum):
 
     @property
     def is_write(self) -> bool:
-        """Tell whether such a call changes the CRM."""
+        """Whether such a call changes the CRM."""
         return self in (CallKind.LINK, CallKind.UNLINK)
 
 
 class Request(msgspec.Struct, frozen=True):
     """A request to the API host.
 
-    `target` is the path with its query, already encoded. `body` is JSON, or None for no body.
+    Args:
+        kind: what it does.
+        method: HTTP method.
+        target: path with its query, percent-encoded.
+        body: JSON, None for no body.
     """
 
     kind: CallKind
@@ -36,8 +40,12 @@ class Request(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct, frozen=True):
     """An HTTP answer as received.
 
-    `retry_after` is in seconds; `credits_left` is what the org has left of its credits, told once
-    half of them are used. Both are None where they are not given.
+    Args:
+        status: HTTP status.
+        body: content as received.
+        retry_after: seconds of the header Retry-After, None without one.
+        credits_left: API credits that the org has left, None where the answer does not say; Zoho
+            sends it once half of them are used.
     """
 
     status: int
@@ -47,17 +55,19 @@ class Answer(msgspec.Struct, frozen=True):
 
     @property
     def ok(self) -> bool:
-        """Tell whether the HTTP status is one of success."""
+        """Whether the HTTP status means success."""
         return 200 <= self.status < 300
 
 
 class NoResponse(msgspec.Struct, frozen=True):
-    """No answer came.
+    """No answer was received.
 
-    `sent` is False only where the request certainly never left. `in_time` is False where it was
-    not waited for any longer: the server may still be at work on it.
+    Args:
+        reason: what went wrong, for the user.
+        sent: False only if the request was certainly not sent.
+        timed_out: whether waiting ended by a time-out: the server may still work on the request.
     """
 
     reason: str
     sent: bool = True
-    in_time: bool = True
+    timed_out: bool = False

@@ -1,4 +1,4 @@
-"""Reading the answer to a link or unlink call: what it says of each message, and no more.
+"""Parser for the answers to link and unlink calls: one verdict per message.
 
 Zoho documents no shape for a call of good and bad items, so every shape is read alike: an entry
 belongs to the message it names, by `details.message_id` or by the index in `details.json_path`,
@@ -23,9 +23,12 @@ _MAX_TEXT_LENGTH = 300
 
 
 class AnswerVerdict(msgspec.Struct, frozen=True):
-    """What an answer says of one message, or of the call: SUCCESS or an error code.
+    """The result an answer reports for one message or for the whole call.
 
-    `code` is empty where an error names none (an HTML page, say).
+    Args:
+        code: SUCCESS or an error code; empty for an error without one (an HTML page, say).
+        text: Zoho's message, up to 300 characters.
+        http_status: of the answer.
     """
 
     code: str
@@ -34,21 +37,25 @@ class AnswerVerdict(msgspec.Struct, frozen=True):
 
     @property
     def success(self) -> bool:
-        """Tell whether it says that the wanted was done."""
+        """Whether it reports success."""
         return self.code == Code.SUCCESS
 
 
 class ParsedAnswer(msgspec.Struct, frozen=True):
-    """An answer, read: a verdict for each message that it names, or one for the call as a whole.
+    """A parsed answer: verdicts by message id, or one verdict for the call.
 
-    A message in neither is unnamed: the answer does not say what became of it.
+    A message in neither is unnamed: the answer does not report its result.
+
+    Args:
+        verdicts: verdict of each message that the answer names.
+        call_verdict: error of the whole call, None if the answer names a message.
     """
 
     verdicts: dict[str, AnswerVerdict]
     call_verdict: AnswerVerdict | None = None
 
     def all_succeeded(self, messages: Sequence[str]) -> bool:
-        """Tell whether each of these messages was named and succeeded."""
+        """Return whether every given message was named and succeeded."""
         return len(self.verdicts) == len(messages) and all(
             v.success for v in self.verdicts.values()
         )
@@ -56,23 +63,23 @@ class ParsedAnswer(msgspec.Struct, frozen=True):
 
 class _Entry(msgspec.Struct, frozen=True):
     verdict: AnswerVerdict | None
-    """None where the entry contradicts itself."""
+    """None if the entry contradicts itself."""
     message_ids: tuple[str, ...]
-    """The messages that it names: none, one, or more in a contradiction."""
+    """The messages it names: none, one, or several in a contradiction."""
     is_only: bool
-    """Whether it is the only one in its place: an inner array can hold several for one item."""
+    """Whether it is the only entry of its item: an inner array can hold several."""
 
 
 def parse_answer(
     messages: Sequence[str], answer: Answer, *, echo_deal_id: str | None = None
 ) -> ParsedAnswer:
-    """Read the answer to a call that carried these messages. Never raises, never guesses.
+    """Parse the answer to a call that carried these messages; never raises, never guesses.
 
     Args:
-        messages: message ids in the order in which the call carried them.
+        messages: message ids in the order of the request.
         answer: the answer as received.
-        echo_deal_id: the deal id that a single-email link asked for; the page's sample of that call
-            echoes the request in place of a verdict, and such an echo of the same deal is success.
+        echo_deal_id: deal id of a single-email link; Zoho's sample of that call echoes the request
+            in place of a verdict, and such an echo of the same deal is success.
     """
     content = parse_json(answer.body)
     if not answer.ok and answer.status != 400:
@@ -86,14 +93,14 @@ def parse_answer(
 
 
 def parse_refusal(answer: Answer) -> AnswerVerdict:
-    """Return what an answer that is no success says of its call as a whole; never SUCCESS."""
+    """Return the error that an unsuccessful answer reports for its call; never SUCCESS."""
     entry = next((o for o in _objects(parse_json(answer.body)) if _code(o)), {})
     code = _code(entry)
     return AnswerVerdict("" if code == Code.SUCCESS else code, _text(entry), answer.status)
 
 
 def parse_json(body: bytes) -> Any:
-    """Return the JSON value of a body, or None where it is not JSON."""
+    """Return the JSON value of a body, or None if it is not JSON."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -107,14 +114,19 @@ def parse_id(value: object) -> str | None:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def parse_text(value: object) -> str | None:
+    """Return a text of an answer; None for an empty one and for any other value."""
+    return value if isinstance(value, str) and value else None
+
+
 def _entries(
     content: Any, messages: Sequence[str], answer: Answer, echo_deal_id: str | None
 ) -> Iterator[_Entry]:
-    """Yield what the answer says, entry by entry; what concerns messages never sent is left out."""
+    """Yield the entries of an answer, without those about messages that were not sent."""
     items = content.get("Emails", content) if isinstance(content, dict) else content
     for item in items if isinstance(items, list) else [items]:
         objects = list(_objects(item))
-        if not objects:  # an empty inner array stands for an item and says nothing of it
+        if not objects:  # an empty inner array is an item without a verdict
             yield _Entry(None, (), is_only=False)
         for entry in objects:
             message_ids = _named_messages(entry, messages)
@@ -135,7 +147,7 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _named_messages(entry: dict[str, Any], messages: Sequence[str]) -> tuple[str, ...] | None:
-    """Return the messages an entry names, or None if it names only what was never sent."""
+    """Return the ids an entry names, or None if it names only messages that were not sent."""
     details = entry.get("details")
     if not isinstance(details, dict):
         return ()
@@ -148,7 +160,7 @@ def _named_messages(entry: dict[str, Any], messages: Sequence[str]) -> tuple[str
     if match is not None:
         index = int(match[1])
         message_ids.append(messages[index] if index < len(messages) else "")
-    # One that was never sent beside one that was is a contradiction, and stays for it.
+    # An id that was not sent next to one that was is a contradiction, and is kept as one.
     all_unknown = message_ids and not any(name in messages for name in message_ids)
     return None if all_unknown else tuple(dict.fromkeys(message_ids))
 
@@ -169,7 +181,7 @@ def _verdict(
 def _verdicts_by_message(
     entries: Sequence[_Entry], messages: Sequence[str]
 ) -> dict[str, AnswerVerdict | None]:
-    """Return a verdict for each message that entries name; None where they contradict."""
+    """Return a verdict for each message that entries name; None if they contradict each other."""
     candidates: dict[str, list[AnswerVerdict | None]] = {}
     for entry in entries:
         for name in entry.message_ids:
@@ -189,7 +201,7 @@ def _common_verdict(verdicts: Sequence[AnswerVerdict | None]) -> AnswerVerdict |
 def _verdicts_by_position(
     unnamed: Sequence[_Entry], remaining: Sequence[str]
 ) -> dict[str, AnswerVerdict | None]:
-    """Return verdicts by position where the order cannot matter: as many, and all the same."""
+    """Return verdicts by position if order cannot matter: as many as messages, all the same."""
     if not unnamed or len(unnamed) != len(remaining):
         return {}
     first = unnamed[0].verdict
@@ -204,7 +216,7 @@ def _verdicts_by_position(
 
 
 def _shared_error(unnamed: Sequence[_Entry]) -> AnswerVerdict | None:
-    """Return the error of an answer that names nobody and holds errors alone."""
+    """Return the error of an answer that names no message and holds only errors."""
     verdicts = [entry.verdict for entry in unnamed]
     if not verdicts or any(v is None or v.success for v in verdicts):
         return None
@@ -212,7 +224,7 @@ def _shared_error(unnamed: Sequence[_Entry]) -> AnswerVerdict | None:
 
 
 def _code(entry: dict[str, Any]) -> str:
-    """Return the code of an entry; an older shape has a number there and the code in `error`."""
+    """Return the code of an entry; an older shape has it in `error`, and a number in `code`."""
     for key in ("code", "error"):
         value = entry.get(key)
         if isinstance(value, str) and (key == "code" or value != Code.SUCCESS):

@@ -1,4 +1,4 @@
-"""Reading the answers to look-ups: org, module id, names of deals and users."""
+"""Parsers for look-ups: org, module id, deals, users."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ from typing import Any
 
 import msgspec
 
+from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.zoho.http import Answer
-from bulklink.zoho.link_response import parse_id, parse_json
+from bulklink.zoho.link_response import parse_id, parse_json, parse_text
 from bulklink.zoho.requests import MAX_DEAL_IDS_LENGTH
 
 
 class Org(msgspec.Struct, frozen=True):
-    """The organisation a token belongs to; fields are None where the CRM tells nothing.
+    """The organisation of a token; a field is None where the CRM does not report it.
 
-    `users` is how many its licence is for; they add to its credits a day.
+    Args:
+        id: id of the org.
+        name: its name.
+        type: production, sandbox, ... as the CRM writes it.
+        paid_type: edition of its licence.
+        users: users of its licence; they add to its credits per 24 hours.
     """
 
     id: str | None = None
@@ -26,19 +32,33 @@ class Org(msgspec.Struct, frozen=True):
 
     @property
     def sandbox(self) -> bool:
-        """Tell whether it is known to be a sandbox."""
+        """Whether it is known to be a sandbox."""
         return (self.type or "").lower() == "sandbox"
 
 
 class NamesPage(msgspec.Struct, frozen=True):
-    """Names by id from one look-up; `has_more` tells that a next page holds more."""
+    """One page of names by id.
+
+    Args:
+        names: name by id.
+        has_more: whether there is another page.
+    """
 
     names: dict[str, str]
     has_more: bool = False
 
 
 class DealDetails(msgspec.Struct, frozen=True):
-    """A deal that exists. Contact and stage are None where the CRM tells none."""
+    """A deal as the deals endpoint reports it.
+
+    `email_pages.LinkedDeal` is the deal that an email is linked to.
+
+    Args:
+        id: id of the deal.
+        name: its name.
+        contact_id: id of its contact, None without one.
+        stage: its stage, None without one.
+    """
 
     id: str
     name: str
@@ -47,7 +67,7 @@ class DealDetails(msgspec.Struct, frozen=True):
 
 
 def parse_org(answer: Answer) -> Org | None:
-    """Read the org; None where the answer tells none."""
+    """Return the org; None if the answer has none."""
     org = _first_record(answer, "org")
     if org is None:
         return None
@@ -55,21 +75,41 @@ def parse_org(answer: Answer) -> Org | None:
     licence = licence if isinstance(licence, dict) else {}
     return Org(
         parse_id(org.get("id")),
-        _text(org.get("company_name")),
-        _text(org.get("type")),
-        _text(licence.get("paid_type")),
+        parse_text(org.get("company_name")),
+        parse_text(org.get("type")),
+        parse_text(licence.get("paid_type")),
         _count(licence.get("users_license_purchased")),
     )
 
 
+def require_org(answer: Answer) -> Org:
+    """Return the org of a successful answer.
+
+    Raises:
+        RunStoppedError: if the answer is not one of Zoho CRM's.
+    """
+    org = parse_org(answer)
+    if org is None:
+        raise RunStoppedError(
+            StoppedBy.FATAL,
+            "What answers the look-up of the org is not the Zoho CRM API.",
+            where="BULKLINK_DC, BULKLINK_API_URL",
+            advice="Check the data centre, and BULKLINK_API_URL if it is set.",
+        )
+    return org
+
+
 def parse_module_id(answer: Answer) -> str | None:
-    """Read the id of the module Deals; None where the answer tells none."""
+    """Return the id of the module Deals; None if the answer has none."""
     module = _first_record(answer, "modules")
     return parse_id(module.get("id")) if module else None
 
 
 def parse_deals(answer: Answer) -> list[DealDetails] | None:
-    """Read deals; 204 means that none of them exists. None for an answer that is none."""
+    """Return the deals that exist; None if the answer is not a list of deals.
+
+    HTTP 204 means that none of them exists.
+    """
     if answer.status == 204:
         return []
     records = _records(answer, "data")
@@ -77,12 +117,12 @@ def parse_deals(answer: Answer) -> list[DealDetails] | None:
 
 
 def parse_user_names(answer: Answer) -> NamesPage | None:
-    """Read a page of users' names. None for an answer that is none."""
+    """Return a page of users' names; None if the answer is not a list of users."""
     return _names(answer, "users", "full_name")
 
 
 def deal_batches(ids: Iterator[str]) -> Iterator[Sequence[str]]:
-    """Cut ids into look-ups of at most 1,024 characters, commas included."""
+    """Split ids into look-ups of at most 1,024 characters, commas included."""
     batch: list[str] = []
     length = 0
     for deal_id in ids:
@@ -96,11 +136,11 @@ def deal_batches(ids: Iterator[str]) -> Iterator[Sequence[str]]:
 
 
 def _deal(record: dict[str, Any]) -> DealDetails | None:
-    deal_id, name = parse_id(record.get("id")), _text(record.get("Deal_Name"))
+    deal_id, name = parse_id(record.get("id")), parse_text(record.get("Deal_Name"))
     contact = record.get("Contact_Name")
     contact_id = parse_id(contact.get("id")) if isinstance(contact, dict) else None
     return (
-        DealDetails(deal_id, name, contact_id, _text(record.get("Stage")))
+        DealDetails(deal_id, name, contact_id, parse_text(record.get("Stage")))
         if deal_id and name
         else None
     )
@@ -133,11 +173,7 @@ def _records(answer: Answer, key: str) -> list[dict[str, Any]] | None:
     return [record for record in content[key] if isinstance(record, dict)]
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
 def _count(value: object) -> int | None:
-    """Return a number of things, which other parts of the API write as text."""
+    """Return a count, which some parts of the API write as text."""
     digits = parse_id(value) or ""
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 9 else None

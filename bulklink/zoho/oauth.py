@@ -1,9 +1,10 @@
-"""The accounts server: gives tokens for a code or a refresh token, and takes tokens back."""
+"""Zoho's accounts server: issues, refreshes and revokes OAuth tokens."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urlencode
@@ -23,9 +24,14 @@ _FORM_HEADERS = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 class TokenGrant(msgspec.Struct, frozen=True):
-    """What the accounts server gave; `lifetime` is in seconds.
+    """Tokens issued by the accounts server.
 
-    `refresh_token` comes with the exchange of a code; `scopes` is empty where it names none.
+    Args:
+        access_token: the access token.
+        api_domain: address of the API as the server names it, of any type.
+        lifetime: seconds that the access token is valid for.
+        refresh_token: issued in exchange for a code only.
+        scopes: scopes of the token, empty if the server names none.
     """
 
     access_token: str
@@ -35,11 +41,11 @@ class TokenGrant(msgspec.Struct, frozen=True):
     scopes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return "Grant(…)"
+        return "TokenGrant(…)"
 
 
 class TokenRefusalReason(StrEnum):
-    """Why the accounts server gives no token."""
+    """Reason the accounts server refused a token."""
 
     INVALID_CODE = "invalid_code"
     INVALID_CLIENT = "invalid_client"
@@ -49,28 +55,38 @@ class TokenRefusalReason(StrEnum):
 
 
 class TokenRefusal(msgspec.Struct, frozen=True):
-    """A refusal, and what the accounts server said, without the secrets that it may repeat."""
+    """A refused token request.
+
+    Args:
+        reason: why it was refused.
+        message: the server's message, with secrets removed.
+    """
 
     reason: TokenRefusalReason
     message: str
 
 
+@dataclass(slots=True)
 class AccountsServer:
     """The accounts server of a data centre.
 
     Args:
         address: scheme, host and port.
-        transport: sends.
+        transport: sends the requests.
     """
 
-    def __init__(self, address: str, transport: Transport) -> None:
-        self.token_url = f"{address}/oauth/v2/token"
-        self._transport = transport
+    address: str
+    transport: Transport
+
+    @property
+    def token_url(self) -> str:
+        """Address of the token endpoint."""
+        return f"{self.address}/oauth/v2/token"
 
     async def refresh(
         self, client_id: str, client_secret: str, refresh_token: str
     ) -> TokenGrant | TokenRefusal | NoResponse:
-        """Ask for an access token, and once more where the server fails; a refusal stands."""
+        """Request an access token; retry once if the server fails, never after a refusal."""
         form = {"client_id": client_id, "client_secret": client_secret}
         form |= {"refresh_token": refresh_token, "grant_type": "refresh_token"}
         outcome = await self._post(self.token_url, form)
@@ -82,16 +98,16 @@ class AccountsServer:
     async def exchange_code(
         self, client_id: str, client_secret: str, code: str
     ) -> TokenGrant | TokenRefusal | NoResponse:
-        """Exchange a code, once: a code works once, so a second request could only be refused."""
+        """Exchange a code, without a retry: a code works once."""
         form = {"client_id": client_id, "client_secret": client_secret}
         form |= {"code": code, "grant_type": "authorization_code"}
         return _parse_token_answer(await self._post(self.token_url, form), form)
 
     async def revoke(self, refresh_token: str) -> None:
-        """Have a refresh token ended, with all its access tokens; one that has ended is fine.
+        """Revoke a refresh token with its access tokens; an invalid one counts as revoked.
 
         Raises:
-            RunStoppedError: if the server cannot be reached, or does not say that it has ended.
+            RunStoppedError: if the server cannot be reached, or does not confirm it.
         """
         url = f"{self.token_url}/revoke"
         outcome = await self._post(url, {"token": refresh_token})
@@ -112,7 +128,7 @@ class AccountsServer:
 
     async def _post(self, url: str, form: Mapping[str, str]) -> Answer | NoResponse:
         started = time.monotonic()
-        outcome = await self._transport.send("POST", url, _FORM_HEADERS, urlencode(form).encode())
+        outcome = await self.transport.send("POST", url, _FORM_HEADERS, urlencode(form).encode())
         log_request("POST", url, outcome, time.monotonic() - started)
         return outcome
 
@@ -120,7 +136,7 @@ class AccountsServer:
 def _parse_token_answer(
     outcome: Answer | NoResponse, form: Mapping[str, str]
 ) -> TokenGrant | TokenRefusal | NoResponse:
-    """Read a token's answer; an error comes with HTTP 200 too, so the body decides."""
+    """Parse a token answer; errors come with HTTP 200 too, so the body decides."""
     if isinstance(outcome, NoResponse):
         return outcome
     content = parse_json(outcome.body)
@@ -140,7 +156,7 @@ def _parse_token_answer(
 
 
 def _refusal_reason(content: Any, status: int) -> TokenRefusalReason:
-    """Return why there is no token: the error's name tells, or that it is about too many."""
+    """Return why no token was issued."""
     if not isinstance(content, dict):
         return TokenRefusalReason.OTHER
     error, description = (str(content.get(key, "")) for key in ("error", "error_description"))
@@ -152,7 +168,7 @@ def _refusal_reason(content: Any, status: int) -> TokenRefusalReason:
 
 
 def _error_text(content: Any, status: int, secrets: tuple[str, ...]) -> str:
-    """Return what the accounts server says, without the secrets that it may repeat."""
+    """Return the server's error message with secrets removed."""
     if not isinstance(content, dict):
         return f"the answer (HTTP {status}) is not one of Zoho's accounts server"
     texts = [content.get(key) for key in ("error", "error_description")]

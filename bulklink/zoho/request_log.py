@@ -1,7 +1,7 @@
-"""The log of requests: one record for each, by Python's own logging, under `bulklink.calls`.
+"""Request log: one `logging` record per request, under `bulklink.calls`.
 
-A record holds what the request asked for and how it went, and neither token, name, query nor
-body. Whoever wants it adds a handler to the logger; without one it costs next to nothing.
+A record has method, path, status and duration, and neither token, name, query nor body. Add a
+handler to the logger to receive the records; without one they are not made.
 """
 
 from __future__ import annotations
@@ -17,16 +17,29 @@ LOGGER = logging.getLogger("bulklink.calls")
 
 
 class CallReference(msgspec.Struct, frozen=True):
-    """Which call of the ledger a request is, and which try of it; None where it is in none."""
+    """Ledger call of a request.
+
+    Args:
+        call: number of the call, None outside the ledger.
+        attempt: attempt of the call, from 1; None outside the ledger.
+    """
 
     call: int | None = None
     attempt: int | None = None
 
 
 class RequestLogRecord(msgspec.Struct, frozen=True):
-    """A request that is over; `status` is None and `error` says why where no answer came.
+    """A finished request as it is logged.
 
-    `duration` is the seconds until it was there.
+    Args:
+        method: HTTP method.
+        host: host and port.
+        path: path without its query.
+        status: HTTP status, None without an answer.
+        error: why there is no answer, else None.
+        duration: seconds until the answer.
+        call: number of the ledger call, None outside the ledger.
+        attempt: attempt of the call, from 1; None outside the ledger.
     """
 
     method: str
@@ -49,11 +62,11 @@ def log_request(
     """Log a request.
 
     Args:
-        method: of HTTP.
-        url: as it was sent; its query is left out.
-        outcome: what came back.
-        seconds: how long that took.
-        reference: where it stands in the ledger, if it does.
+        method: HTTP method.
+        url: address of the request; its query is left out.
+        outcome: the answer, or why there is none.
+        seconds: duration of the request.
+        reference: its ledger call, None outside the ledger.
     """
     if not LOGGER.isEnabledFor(logging.INFO):
         return

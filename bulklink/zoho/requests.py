@@ -1,4 +1,4 @@
-"""The requests that bulklink sends, as Zoho CRM's v8 pages show them."""
+"""Builders for the requests of Zoho CRM v8."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def link_request(
     *,
     include_names: bool = True,
 ) -> Request:
-    """Link messages of one contact, each to its deal, at the many-emails endpoint.
+    """Build the request to link messages of one contact, at the many-emails endpoint.
 
     Args:
         messages: 1 to 20 messages of one contact.
-        deals: (id, name) for each message; a name of None is left out.
+        deals: (id, name) of the deal of each message; a name of None is left out.
         module_id: the org's id of the module Deals.
-        include_names: False sends ids alone.
+        include_names: False to send ids alone.
     """
     items = [
         {
@@ -50,13 +50,20 @@ def link_request(
 def single_link_request(
     message: Message, deal: tuple[str, str | None], module_id: str, *, include_names: bool = True
 ) -> Request:
-    """Link one message at the single-email endpoint, whose path names the message."""
+    """Build the request to link one message, at the single-email endpoint.
+
+    Args:
+        message: the message.
+        deal: (id, name) of the deal; a name of None is left out.
+        module_id: the org's id of the module Deals.
+        include_names: False to send ids alone.
+    """
     item = _item(message, deal, module_id, include_names=include_names)
     return _post_links(f"{_emails_path(message)}/{message.message_id}/actions/link_record", [item])
 
 
 def unlink_request(messages: Sequence[Message]) -> Request:
-    """Unlink messages of one contact and owner at the many-emails endpoint."""
+    """Build the request to unlink messages of one contact and owner (many-emails endpoint)."""
     ids = ",".join(message.message_id for message in messages)
     query = f"owner_id={messages[0].owner_id}&message_ids={ids}"
     target = f"{_emails_path(messages[0])}/actions/link_record?{query}"
@@ -64,36 +71,45 @@ def unlink_request(messages: Sequence[Message]) -> Request:
 
 
 def single_unlink_request(message: Message) -> Request:
-    """Unlink one message at the single-email endpoint."""
+    """Build the request to unlink one message, at the single-email endpoint."""
     query = f"owner_id={message.owner_id}"
     target = f"{_emails_path(message)}/{message.message_id}/actions/link_record?{query}"
     return Request(CallKind.UNLINK, "DELETE", target)
 
 
 def emails_page_request(contact_id: str, index: str | None) -> Request:
-    """Read one page of a contact's emails; `index` is the `next_index` of the page before."""
+    """Build the request for a page of a contact's emails.
+
+    Args:
+        contact_id: id of the contact.
+        index: `next_index` of the previous page, None for the first page.
+    """
     query = f"?index={quote(index, safe='')}" if index else ""
     return Request(CallKind.READ, "GET", f"{_ROOT}/Contacts/{contact_id}/Emails{query}")
 
 
 def org_request() -> Request:
-    """Look up the org: its id, name, type and licence."""
+    """Build the look-up of the org: its id, name, type and licence."""
     return Request(CallKind.LOOKUP, "GET", f"{_ROOT}/org")
 
 
 def deals_module_request() -> Request:
-    """Look up the module Deals, whose id differs from org to org."""
+    """Build the look-up of the module Deals, whose id differs between orgs."""
     return Request(CallKind.LOOKUP, "GET", f"{_ROOT}/settings/modules/Deals")
 
 
 def deals_request(ids: Sequence[str]) -> Request:
-    """Look up names, contacts and stages of deals; joined ids are at most 1,024 characters."""
+    """Build the look-up of deals: names, contacts, stages.
+
+    Args:
+        ids: ids of deals, at most 1,024 characters when joined by commas.
+    """
     query = f"ids={','.join(ids)}&fields=Deal_Name,Contact_Name,Stage"
     return Request(CallKind.LOOKUP, "GET", f"{_ROOT}/Deals?{query}")
 
 
 def users_request(page: int) -> Request:
-    """Look up a page of up to 200 users, from page 1."""
+    """Build the look-up of a page of up to 200 users; pages start at 1."""
     query = f"type=AllUsers&per_page=200&page={page}"
     return Request(CallKind.LOOKUP, "GET", f"{_ROOT}/users?{query}")
 

@@ -1,4 +1,4 @@
-"""Signing in by Zoho's self client: a code for tokens, the org behind them, what they may do."""
+"""Sign-in with Zoho's self client, and a check of the token's scopes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ import msgspec
 from bulklink.errors import BulklinkError, ConfigError, RunStoppedError, StoppedBy
 from bulklink.zoho import requests
 from bulklink.zoho.client import Client
-from bulklink.zoho.connection import Connection, Credentials, secrets_of
+from bulklink.zoho.connection import (
+    Connection,
+    Credentials,
+    no_accounts_url_error,
+    secrets_of,
+)
 from bulklink.zoho.error_codes import Code
-from bulklink.zoho.error_policy import SCOPES, AnswerClass
-from bulklink.zoho.health import classify_outcome, no_response_error, require_org
+from bulklink.zoho.error_policy import SCOPES, AnswerClass, classify_outcome
+from bulklink.zoho.health import no_response_error
 from bulklink.zoho.http import NoResponse, Request
 from bulklink.zoho.link_response import parse_refusal
-from bulklink.zoho.lookup_responses import Org
+from bulklink.zoho.lookup_responses import Org, require_org
 from bulklink.zoho.oauth import AccountsServer, TokenGrant, TokenRefusal, TokenRefusalReason
 from bulklink.zoho.tokens import Token, TokenProvider, token_from_grant
 from bulklink.zoho.transport import Transport
@@ -29,12 +34,12 @@ _SCOPE_PROBES: tuple[tuple[Request, tuple[str, ...]], ...] = (
     (requests.deals_request([_MISSING_ID]), (_DEALS,)),
     (requests.emails_page_request(_MISSING_ID, None), (_EMAILS, _CONTACTS)),
 )
-"""A look-up for each scope. A scope is checked first, so records that do not exist serve too."""
+"""A look-up for each scope. Zoho checks the scope first, so the records need not exist."""
 _OPTIONAL_SCOPES = {
     _USERS: "names of owners have to be in the mapping, or --no-names be given",
     _ORG: "a run cannot name the org, nor tell a sandbox, nor know its edition",
 }
-"""What is lost without the scopes that a run can do without."""
+"""What is lost without each scope that a run can do without."""
 _ADVICE = {
     TokenRefusalReason.INVALID_CODE: (
         "A code works once, for the 3 to 10 minutes chosen when it was made, with its client and in"
@@ -65,7 +70,14 @@ _MESSAGES = {
 
 
 class SelfClient(msgspec.Struct, frozen=True):
-    """What a person brings from Zoho's API console; a code or a refresh token is there."""
+    """A self client of Zoho's API console, with a code or a refresh token.
+
+    Args:
+        client_id: id of the self client.
+        client_secret: its secret.
+        code: code to exchange for tokens; None with a refresh token.
+        refresh_token: a refresh token at hand; None with a code.
+    """
 
     client_id: str
     client_secret: str
@@ -77,9 +89,14 @@ class SelfClient(msgspec.Struct, frozen=True):
 
 
 class SignInResult(msgspec.Struct, frozen=True):
-    """A connection that works, the token at hand, the org, and what the token may do.
+    """A working connection, its token, org and scopes.
 
-    `missing_scopes` tells of each scope that is not there, but can be done without, what is lost.
+    Args:
+        connection: the connection, with credentials.
+        token: an access token.
+        org: the org, with fields of None where a scope is missing.
+        scopes: scopes of the token.
+        missing_scopes: optional scopes that the token lacks, with what is lost without each.
     """
 
     connection: Connection
@@ -89,32 +106,28 @@ class SignInResult(msgspec.Struct, frozen=True):
     missing_scopes: dict[str, str]
 
     def __repr__(self) -> str:
-        return "SignedIn(…)"
+        return "SignInResult(…)"
 
 
 async def sign_in(
     endpoint: Connection, self_client: SelfClient, transport: Transport, clock: Callable[[], float]
 ) -> SignInResult:
-    """Have tokens made, and try with a look-up for each scope what they may do.
+    """Request tokens, and check their scopes with a look-up for each.
 
-    Nothing is stored. What was made for a code and turns out to lack a scope is revoked.
+    Nothing is stored. The token of a code is revoked if it lacks a scope.
 
     Args:
-        endpoint: where the CRM is.
-        self_client: from Zoho's API console.
-        transport: sends.
+        endpoint: addresses of the CRM.
+        self_client: self client of Zoho's API console.
+        transport: sends the requests.
         clock: seconds since 1970.
 
     Raises:
-        ConfigError: if something that was given is refused, or a scope is missing.
-        RunStoppedError: if there is no answer, or too many tokens were asked for.
+        ConfigError: if code, token, client or environment is refused, or a scope is missing.
+        RunStoppedError: if there is no answer, or too many tokens were requested.
     """
     if endpoint.accounts_url is None:
-        raise ConfigError(
-            "A token cannot be asked for: the accounts address is not known.",
-            where="BULKLINK_DC, BULKLINK_ACCOUNTS_URL",
-            advice="Set one of them.",
-        )
+        raise no_accounts_url_error()
     accounts = AccountsServer(endpoint.accounts_url, transport)
     grant = await _request_grant(accounts, self_client)
     refresh_token = self_client.refresh_token or grant.refresh_token
@@ -142,11 +155,11 @@ async def sign_in(
 
 
 async def _request_grant(accounts: AccountsServer, self_client: SelfClient) -> TokenGrant:
-    """Return what the accounts server gives.
+    """Return the tokens that the accounts server issues.
 
     Raises:
         ConfigError: if it refuses.
-        RunStoppedError: if it does not answer, or was asked too often.
+        RunStoppedError: if it does not answer, or too many tokens were requested.
     """
     if self_client.code:
         outcome = await accounts.exchange_code(
@@ -179,10 +192,10 @@ def _refusal_error(
 
 
 async def _probe_scopes(client: Client) -> tuple[Org, tuple[str, ...]]:
-    """Return the org, and the scopes that no look-up shows to be missing."""
+    """Return the org and the scopes that no look-up reports missing."""
     org, missing = Org(), set[str]()
     for request, scopes in _SCOPE_PROBES:
-        outcome = (await client.send(request, await client.current_token())).outcome
+        outcome = (await client.send(request, await client.tokens.current())).outcome
         if isinstance(outcome, NoResponse):
             raise no_response_error(outcome)
         if not outcome.ok and parse_refusal(outcome).code == Code.OAUTH_SCOPE_MISMATCH:
@@ -211,7 +224,7 @@ def _check_scopes(scopes: tuple[str, ...]) -> None:
 
 
 async def _revoke_quietly(accounts: AccountsServer, refresh_token: str) -> None:
-    """Revoke a token that nobody will use; where that fails, it only lies idle."""
+    """Revoke an unused token; ignore a failure."""
     try:
         await accounts.revoke(refresh_token)
     except RunStoppedError:

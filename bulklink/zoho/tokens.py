@@ -1,11 +1,11 @@
-"""Access tokens: the one given, then fresh ones, asked for once for all callers."""
+"""Access tokens: cached on disk, refreshed once for all callers."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -13,7 +13,8 @@ import filelock
 import msgspec
 import orjson
 
-from bulklink.errors import RunStoppedError, StoppedBy
+from bulklink.atomic_files import atomic_replace
+from bulklink.errors import RunDirError, RunStoppedError, StoppedBy
 from bulklink.zoho.connection import Connection, Credentials
 from bulklink.zoho.http import NoResponse
 from bulklink.zoho.oauth import AccountsServer, TokenGrant, TokenRefusal, TokenRefusalReason
@@ -40,7 +41,13 @@ _ADVICE = {
 
 
 class Token(msgspec.Struct, frozen=True):
-    """An access token, the API address to use it at and until when (seconds since 1970)."""
+    """An access token.
+
+    Args:
+        access_token: the token.
+        api_url: scheme, host and port of the API to use it at.
+        ends_at: when to stop using it, seconds since 1970.
+    """
 
     access_token: str
     api_url: str
@@ -50,20 +57,25 @@ class Token(msgspec.Struct, frozen=True):
         return "Token(…)"
 
 
+@dataclass(slots=True)
 class TokenStore:
-    """Keeps the access token in a file that only its owner can read, from run to run.
+    """Cache of access tokens on disk, in files that only their owner can read.
 
     Zoho gives ten tokens per refresh token in ten minutes; short runs in a row must share one.
 
     Args:
-        folder: where the files are; made if missing.
+        folder: folder of the files; created if missing.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    folder: Path
 
     def load(self, connection: Connection, now: float) -> Token | None:
-        """Return the stored token of these credentials if it has not ended."""
+        """Return the stored token of these credentials, None if it has ended or is missing.
+
+        Args:
+            connection: a connection with credentials.
+            now: seconds since 1970.
+        """
         try:
             token = msgspec.json.decode(self._file(connection).read_bytes(), type=Token)
         except (OSError, ValueError, RecursionError):
@@ -71,28 +83,20 @@ class TokenStore:
         return token if token.ends_at > now else None
 
     def remove(self, connection: Connection) -> None:
-        """Forget the stored token of these credentials, if there is one."""
+        """Remove the stored token of these credentials, if there is one."""
         with suppress(OSError):
             self._file(connection).unlink(missing_ok=True)
 
     def save(self, connection: Connection, token: Token) -> None:
-        """Store a token; a folder that cannot be written costs only the next run a refresh."""
-        target = self._file(connection)
-        temporary = target.with_name(f"{target.name}.{os.getpid()}")
-        try:
+        """Store a token; a failure is ignored, as it costs the next run no more than a refresh."""
+        with suppress(OSError, RunDirError):
             self._make_folder()
-            with os.fdopen(
-                os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
-            ) as f:
-                f.write(msgspec.json.encode(token))
-            temporary.replace(target)
-        except OSError:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+            with atomic_replace(self._file(connection)) as temporary:
+                temporary.write_bytes(msgspec.json.encode(token))
 
     @asynccontextmanager
     async def refresh_lock(self, connection: Connection) -> AsyncIterator[None]:
-        """Ask for a token while no other process does; after half a minute, do so all the same."""
+        """Hold the lock for token refreshes; give up waiting after 30 seconds."""
         lock = filelock.FileLock(self._file(connection).with_suffix(".lock"), mode=0o600)
         with suppress(OSError):
             self._make_folder()
@@ -108,23 +112,23 @@ class TokenStore:
             lock.release()
 
     def _make_folder(self) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def _file(self, connection: Connection) -> Path:
         key = orjson.dumps([connection.accounts_url, connection.api_url, connection.environment])
         secret = msgspec.json.encode(connection.credentials)
-        return self._folder / f"{hashlib.sha256(key + secret).hexdigest()[:32]}.json"
+        return self.folder / f"{hashlib.sha256(key + secret).hexdigest()[:32]}.json"
 
 
 class TokenProvider:
-    """The access token of a run, renewed at most once for all who find it refused.
+    """Access token of a run, renewed at most once per refusal.
 
     Args:
-        connection: where and with what a token is asked for.
-        transport: sends the request for one.
-        store: keeps it between runs; None keeps nothing.
+        connection: addresses and credentials.
+        transport: sends the requests for tokens.
+        store: stores the token between runs; None to store nothing.
         clock: seconds since 1970.
-        first: a token at hand, used until it is refused or ends.
+        initial_token: a token at hand, used until it is refused or ends.
     """
 
     def __init__(
@@ -146,10 +150,12 @@ class TokenProvider:
             self._token = Token(connection.access_token, connection.api_url, float("inf"))
 
     async def current(self) -> Token:
-        """Return a token to send with: the one in use, a stored one, or a fresh one.
+        """Return a token to send with: the current one, a stored one, or a new one.
+
+        It is valid for another minute, or a tenth of its lifetime if that is less.
 
         Raises:
-            RunStoppedError: if none can be had.
+            RunStoppedError: if there is none.
         """
         token = self._token
         if token is None or self._has_ended(token):
@@ -157,10 +163,10 @@ class TokenProvider:
         return token
 
     async def renew(self, refused: Token) -> None:
-        """Replace a token that the CRM refused; callers that come late find it replaced already.
+        """Replace a token that the CRM refused, once for all callers that were refused with it.
 
         Raises:
-            RunStoppedError: if no other can be had.
+            RunStoppedError: if there is no other.
         """
         await self._replace(refused)
 
@@ -168,9 +174,10 @@ class TokenProvider:
         return self._connection.credentials is not None and token.ends_at <= self._clock()
 
     async def _replace(self, refused: Token | None) -> Token:
-        """Return another token than this one.
+        """Return a token other than `refused`.
 
-        A failure is one for all who wait: to ask again would lengthen the server's penalty.
+        A failure is raised for all waiting callers: another request would lengthen the server's
+        penalty.
         """
         async with self._lock:
             if self._error is not None:
@@ -227,7 +234,13 @@ class TokenProvider:
 
 
 def token_from_grant(grant: TokenGrant, connection: Connection, now: float) -> Token:
-    """Return the token of a grant, which ends for us a little before the server ends it."""
+    """Return the token of a grant, which ends a little earlier than on the server.
+
+    Args:
+        grant: tokens issued by the accounts server.
+        connection: the connection of the request.
+        now: seconds since 1970.
+    """
     usable_seconds = grant.lifetime - min(_EXPIRY_MARGIN_SECONDS, grant.lifetime / 10)
     return Token(
         grant.access_token, connection.api_url_from(grant.api_domain), now + usable_seconds

@@ -1,4 +1,4 @@
-"""The network: sends one request once and says what came back. Only here is aiohttp's client."""
+"""HTTP transport: sends each request exactly once; the only user of aiohttp's client."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ _CONNECT_ERRORS = (
 
 
 class Transport(Protocol):
-    """Sends requests; the tests bring one without a network."""
+    """Sends requests; the tests replace it by one without a network."""
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer | NoResponse:
-        """Send a request exactly once and return what came back."""
+        """Send a request exactly once and return its outcome."""
         ...
 
 
 class HttpTransport:
-    """One aiohttp session for all requests of a run, to be entered with `async with`."""
+    """One aiohttp session for all requests of a run; use it with `async with`."""
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),  # the pacer is the limit
+            connector=aiohttp.TCPConnector(limit=0),  # the limiter is the limit
             timeout=aiohttp.ClientTimeout(
                 total=ANSWER_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        # aiohttp sends an idempotent request again by itself when a kept connection drops, and
-        # offers no public switch. A DELETE sent twice behind the ledger's back is a lie in it.
+        # aiohttp repeats an idempotent request by itself when a kept-alive connection drops, and
+        # offers no public switch. The ledger would not know of the second DELETE.
         self._session._retry_connection = False  # noqa: SLF001
         return self
 
@@ -63,9 +63,10 @@ class HttpTransport:
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer | NoResponse:
-        """Send a request exactly once: no redirect is followed, nothing is sent again.
+        """Send a request exactly once: without redirects, without retries.
 
-        Foreign errors end here, without their texts, which can hold addresses with secrets.
+        Errors of aiohttp become a NoResponse without their texts, which can hold addresses with
+        secrets.
         """
         if self._session is None:
             raise RuntimeError("the transport is not open")
@@ -86,11 +87,11 @@ class HttpTransport:
         except _CONNECT_ERRORS as error:
             return NoResponse(_reason(error), sent=False)
         except (TimeoutError, aiohttp.ClientError, OSError, _TooLongError) as error:
-            return NoResponse(_reason(error), in_time=not isinstance(error, TimeoutError))
+            return NoResponse(_reason(error), timed_out=isinstance(error, TimeoutError))
 
 
 class _TooLongError(Exception):
-    """Raised when an answer is longer than any that Zoho gives."""
+    """Raised when an answer is longer than any of Zoho's."""
 
 
 async def _read_body(response: aiohttp.ClientResponse) -> bytes:
@@ -104,7 +105,7 @@ async def _read_body(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _number(headers: Mapping[str, str], name: str) -> int | None:
-    """Return a header's whole number. A date in Retry-After is not read; Zoho documents neither."""
+    """Return a header's whole number; a date in Retry-After is ignored (Zoho documents neither)."""
     value = headers.get(name, "").strip()
     return int(value) if value.isascii() and value.isdigit() and len(value) <= 15 else None
 

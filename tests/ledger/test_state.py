@@ -111,8 +111,11 @@ def test_a_torn_last_line_is_cut_off_and_kept_before_anything_is_added(tmp_path:
     assert torn.read_bytes() == whole[:30] + b"\n"
 
 
-def test_a_damaged_line_is_an_error_that_says_where(tmp_path: Path) -> None:
-    path = write(tmp_path / "ledger.jsonl", b'{"event":"result"\n')
+@pytest.mark.parametrize(
+    "line", [b'{"event":"result"\n', b'{"event":"\xff"}\n'], ids=["cut", "not-utf-8"]
+)
+def test_a_damaged_line_is_an_error_that_says_where(tmp_path: Path, line: bytes) -> None:
+    path = write(tmp_path / "ledger.jsonl", line)
     with pytest.raises(LedgerError) as caught:
         replay(path)
     assert caught.value.where == f"{path}:1"

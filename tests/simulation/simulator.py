@@ -108,7 +108,7 @@ class CrmTransport:
         return (
             _to_client_answer(answers[0])
             if answers
-            else NoResponse("no answer in time", in_time=False)
+            else NoResponse("no answer in time", timed_out=True)
         )
 
 
@@ -298,7 +298,7 @@ async def simulate(
             await anyio.sleep(command.pause)
             ledger_state = _recover_ledger(outcome, folder, number, retry=command.retry)
             is_finished = number > 0 and outcome.stop.reason is None and not ledger_state.open_rows
-            if is_finished and not ledger_state.has_retries:
+            if is_finished and not ledger_state.retry_count:
                 continue
             await _run_command(case, outcome, ledger_state, command, rng, servers, on_request, stop)
         servers.cancel_scope.cancel()

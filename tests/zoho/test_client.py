@@ -24,7 +24,7 @@ def client_of(transport: FakeTransport) -> Client:
 
 async def send(transport: FakeTransport, request: Request) -> ClientResponse:
     client = client_of(transport)
-    return await client.send(request, await client.current_token())
+    return await client.send(request, await client.tokens.current())
 
 
 @pytest.mark.parametrize("request_sent", [LINK, UNLINK, PAGE], ids=["link", "unlink", "read"])
@@ -84,5 +84,5 @@ async def test_a_token_that_a_server_repeats_is_blotted_out() -> None:
 
 async def test_being_ready_sends_nothing_with_a_token_at_hand() -> None:
     transport = FakeTransport(Answer(500))
-    assert (await client_of(transport).current_token()).api_url == "https://www.zohoapis.eu"
+    assert (await client_of(transport).tokens.current()).api_url == "https://www.zohoapis.eu"
     assert transport.sent == []

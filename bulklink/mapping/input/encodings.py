@@ -7,12 +7,12 @@ invalid in UTF-8 too and preserve the byte.
 from __future__ import annotations
 
 import codecs
-import difflib
 import re
 from encodings.aliases import aliases
 from typing import TYPE_CHECKING
 
 from bulklink.errors import UsageError
+from bulklink.suggestions import close_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -51,7 +51,7 @@ def parse_encoding(text: str | None) -> str:
 def _suggest_encodings(text: str) -> str:
     known = {name.replace("_", "-") for pair in aliases.items() for name in pair}
     normalized = text.strip().lower().replace("_", "-")
-    closest = difflib.get_close_matches(normalized, sorted(known), n=3, cutoff=0.5)
+    closest = close_matches(normalized, known, limit=3, cutoff=0.5)
     return f"Such as {', '.join(closest or ('utf-8', 'utf-16', 'cp1252'))}."
 
 
