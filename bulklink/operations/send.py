@@ -302,7 +302,11 @@ class _SendSession:
         files = self.environment.files(self.folder.ledger, self.folder.answers, self.job.sync)
         store = self.environment.token_store
         try:
-            async with self.environment.transport() as transport, open_ledger(files) as ledger:
+            async with (
+                self.environment.transport() as transport,
+                open_ledger(files) as ledger,
+                self.limiter,
+            ):
                 tokens = TokenProvider(self.connection, transport, store, self.clock.wall)
                 client = Client(tokens, transport, secrets_of(self.connection))
                 caller = Caller(

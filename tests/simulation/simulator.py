@@ -400,7 +400,7 @@ async def _send_messages(
     rules = QuotaPolicy(case.limits, case.wait_for_credits, case.in_flight, quota_suspected)
     quota = QuotaGate(rules, stop, wall=now, monotonic=now)
     try:
-        async with open_ledger(MachineFiles(machine)) as ledger:
+        async with open_ledger(MachineFiles(machine)) as ledger, limiter:
             client = Client(tokens, transport)
             await quota.open(daily_usage, case.limits)
             caller = Caller(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Self
 
 import anyio
+from anyio.abc import TaskGroup
 
 from bulklink.engine.ratelimit import adaptive
 from bulklink.engine.ratelimit.fair_queue import FairQueue
@@ -14,76 +17,74 @@ from bulklink.engine.ratelimit.rate import RateLimiter
 from bulklink.engine.shutdown import StopController
 
 
+@dataclass(slots=True)
 class QueuedCall:
-    """A call that queues; all its tries share it.
+    """A call in the limiter's queues; all its attempts share it.
 
-    Attributes:
-        sequence: a number that no other call has; older calls have lower ones.
+    Args:
+        sequence: a unique number; older calls have lower ones.
         contact_id: the contact it concerns, empty for none.
-        completes_relink: whether it finishes a relink that a gentle stop must not tear.
+        completes_relink: whether it completes a relink, which a graceful stop must not tear.
     """
 
-    __slots__ = ("completes_relink", "contact_id", "sequence")
-
-    def __init__(self, sequence: int, contact_id: str, *, completes_relink: bool) -> None:
-        self.sequence = sequence
-        self.contact_id = contact_id
-        self.completes_relink = completes_relink
+    sequence: int
+    contact_id: str
+    completes_relink: bool
 
 
+@dataclass(slots=True)
 class Attempt:
-    """One try of a call, from making ready to its answer.
+    """One attempt of a call, from its preparation to its answer.
 
-    Attributes:
-        queued_call: of the call.
-        has_slot: whether it holds a place among the calls in flight.
-        started_at: when it left, None before.
-        peak_in_flight: most calls that were in flight since, itself included.
-        outcome_reported: whether the pacer was told what became of it.
-        hold_after: seconds that it holds its place after its end, where the server may still be
+    Args:
+        queued_call: the call it belongs to.
+        has_slot: whether it holds a slot among the calls in flight.
+        started_at: when it started, None before.
+        peak_in_flight: most calls in flight since then, itself included.
+        outcome_reported: whether the limiter knows its outcome.
+        hold_after: seconds that it keeps its slot after its end, because the server may still be
             at work on it.
     """
 
-    __slots__ = (
-        "has_slot",
-        "hold_after",
-        "outcome_reported",
-        "peak_in_flight",
-        "queued_call",
-        "started_at",
-    )
-
-    def __init__(self, queued_call: QueuedCall) -> None:
-        self.queued_call = queued_call
-        self.has_slot = False
-        self.started_at: float | None = None
-        self.peak_in_flight = 0
-        self.outcome_reported = False
-        self.hold_after = 0.0
+    queued_call: QueuedCall
+    has_slot: bool = False
+    started_at: float | None = None
+    peak_in_flight: int = 0
+    outcome_reported: bool = False
+    hold_after: float = 0.0
 
 
+@dataclass(slots=True)
 class Waiter:
-    """A call that waits for its turn or its place."""
+    """A call that waits to be admitted, or for a slot.
 
-    __slots__ = ("granted", "queued_call", "wake_up")
+    Args:
+        queued_call: the call.
+        wake_up: set when it has what it waits for, or the run stops.
+        granted: whether it has what it waits for.
+    """
 
-    def __init__(self, queued_call: QueuedCall) -> None:
-        self.queued_call = queued_call
-        self.wake_up = anyio.Event()
-        self.granted = False
+    queued_call: QueuedCall
+    wake_up: anyio.Event = field(default_factory=anyio.Event)
+    granted: bool = False
 
     def grant(self) -> None:
-        """Tell that it has what it waited for."""
+        """Give it what it waits for."""
         self.granted = True
         self.wake_up.set()
 
 
+@dataclass(slots=True)
 class ContactCounter:
-    """How many turns or places each contact holds, and all together; absent is 0."""
+    """Counts by contact.
 
-    def __init__(self) -> None:
-        self.total = 0
-        self.by_contact: dict[str, int] = {}
+    Args:
+        total: of all contacts.
+        by_contact: of each contact; absent is 0.
+    """
+
+    total: int = 0
+    by_contact: dict[str, int] = field(default_factory=dict)
 
     def add(self, contact_id: str) -> None:
         """Count one more."""
@@ -109,20 +110,20 @@ _RATE_LOOKAHEAD = 0.05
 
 
 class ConcurrencyLimiter:
-    """Gives out the right to have a call in flight.
+    """Limits the calls in flight; a context manager, which owns the timers.
 
-    A call takes a turn, makes ready (its line goes to disk), and leaves: so no place stands empty
-    while the disk works. Few calls make ready ahead of the places, and none in a pause. The oldest
-    call goes first; while calls of others wait, a contact has half of the turns and half of the
-    places at most. What the server answers lowers the calls in flight, as `initial_limit` has it.
+    A call is admitted, prepared (its line goes to disk), given a slot and started, so that no slot
+    is empty while the disk works. Few calls are prepared ahead of the slots, and none in a pause.
+    The oldest call goes first; while calls of other contacts wait, a contact has at most half of
+    the calls admitted and half of the slots. Refusals lower the limit, as `adaptive` decides.
 
     Args:
         max_in_flight: calls in flight at once, at most.
         max_per_second: calls that start in a second; None is no limit.
-        stopping: ends the waiting when the run stops.
+        stop: ends the waiting when the run stops.
         clock: monotonic seconds.
-        chance: returns a random number from 0 to 1.
-        notice: told, once an episode, that the server takes fewer calls.
+        random: returns a random number from 0 to 1.
+        notify: called with a text, once an episode, when the server takes fewer calls.
     """
 
     def __init__(
@@ -147,8 +148,20 @@ class ConcurrencyLimiter:
         self._ready: FairQueue[Waiter] = FairQueue()
         self._admitted = ContactCounter()
         self._in_flight = ContactCounter()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timers: TaskGroup | None = None
+        self._timer_is_set = False
         stop.on_stop(self._wake_stopped)
+
+    async def __aenter__(self) -> Self:
+        self._timers = anyio.create_task_group()
+        await self._timers.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """End the timers; an error of the block is raised as it is, not in a group."""
+        if self._timers is not None:
+            self._timers.cancel_scope.cancel()
+            await self._timers.__aexit__(None, None, None)
 
     @property
     def max_in_flight(self) -> int:
@@ -185,7 +198,7 @@ class ConcurrencyLimiter:
             completes_relink: whether it finishes a relink that a gentle stop must not tear.
         """
         self._last_sequence += 1
-        return QueuedCall(self._last_sequence, contact_id or "", completes_relink=completes_relink)
+        return QueuedCall(self._last_sequence, contact_id or "", completes_relink)
 
     @asynccontextmanager
     async def attempt(self, queued_call: QueuedCall) -> AsyncIterator[Attempt]:
@@ -207,8 +220,8 @@ class ConcurrencyLimiter:
             if attempt.has_slot and not attempt.outcome_reported:
                 self._adaptive = adaptive.on_no_outcome(self._adaptive, self._clock())
             if attempt.hold_after:
-                # The task goes on; only the place waits.
-                asyncio.get_running_loop().call_later(attempt.hold_after, self._release, attempt)
+                # The call's own task goes on; only the slot waits.
+                self._start_timer(attempt.hold_after, partial(self._release, attempt))
             else:
                 self._release(attempt)
 
@@ -369,17 +382,27 @@ class ConcurrencyLimiter:
         """Have things given out when time alone lets more calls leave."""
         now = self._clock()
         due = adaptive.next_change_at(self._adaptive, now)
-        if due is None or self._timer is not None or not (self._ready or self._waiting):
+        if due is None or self._timer_is_set or not (self._ready or self._waiting):
             return
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(max(due - now, _SHORTEST_TIMER), self._on_timer)
+        self._timer_is_set = True
+        self._start_timer(max(due - now, _SHORTEST_TIMER), self._on_timer)
 
     def _on_timer(self) -> None:
-        self._timer = None
+        self._timer_is_set = False
         self._dispatch()
+
+    def _start_timer(self, seconds: float, action: Callable[[], None]) -> None:
+        if self._timers is None:
+            raise RuntimeError("Calls are made inside `async with limiter`.")
+        self._timers.start_soon(_call_later, seconds, action)
 
     def _wake_stopped(self) -> None:
         """Wake who waits and may not go on after a stop."""
         for waiter in (*self._waiting.entries(), *self._ready.entries()):
             if self._stop.forbids_start(completes_relink=waiter.queued_call.completes_relink):
                 waiter.wake_up.set()
+
+
+async def _call_later(seconds: float, action: Callable[[], None]) -> None:
+    await anyio.sleep(seconds)
+    action()
