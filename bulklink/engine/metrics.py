@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
 
 import msgspec
-from ddsketch.mapping import LogarithmicMapping
 
 from bulklink.zoho.http import CallKind
 
 LATENCY_ERROR = 0.02
-"""How far the latency of a call may be from the value that stands for it, as a part of it."""
+"""Relative error of a latency in the histogram: its buckets grow by a factor, as DDSketch's do."""
+_BUCKET_FACTOR = (1 + LATENCY_ERROR) / (1 - LATENCY_ERROR)
+_LOG_FACTOR = math.log(_BUCKET_FACTOR)
 _SHORTEST_LATENCY = 0.0001
 _DIGITS = 4
 
@@ -123,9 +125,8 @@ class CallMeter:
         self._in_flight -= 1
         self._cpu_at_last = self._cpu()
         self._ended[kind] += 1
-        self._latencies[
-            _LATENCY_BUCKETS.key(max(self._updated_at - started_at, _SHORTEST_LATENCY))
-        ] += 1
+        latency = max(self._updated_at - started_at, _SHORTEST_LATENCY)
+        self._latencies[math.ceil(math.log(latency) / _LOG_FACTOR)] += 1
 
     def figures(self, rate: float | None, credit_wait: float) -> CallFigures | None:
         """Return what was measured; None where no call left.
@@ -206,18 +207,15 @@ def latencies_between(earlier: MeterTotals, later: MeterTotals) -> dict[float, i
     The seconds are those that stand for others, each within 2 % of what was measured.
     """
     return {
-        _bucket_latency(key): added
-        for key, count in sorted(later.latencies.items())
-        if (added := count - earlier.latencies.get(key, 0))
+        _bucket_latency(bucket): added
+        for bucket, count in sorted(later.latencies.items())
+        if (added := count - earlier.latencies.get(bucket, 0))
     }
 
 
-_LATENCY_BUCKETS = LogarithmicMapping(LATENCY_ERROR)
-
-
-def _bucket_latency(key: int) -> float:
-    """Return the latency that stands for a key, with as many digits as it is exact to, and more."""
-    return float(f"{_LATENCY_BUCKETS.value(key):.{_DIGITS}g}")
+def _bucket_latency(bucket: int) -> float:
+    """Return the latency at most 2 % from every latency of a bucket, rounded to four digits."""
+    return float(f"{_BUCKET_FACTOR**bucket * 2 / (1 + _BUCKET_FACTOR):.{_DIGITS}g}")
 
 
 _USED_UP = 0.8
