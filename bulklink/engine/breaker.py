@@ -8,7 +8,6 @@ such a call succeeded earlier in the run; else the run stops.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -99,9 +98,6 @@ class CircuitBreaker:
     Args:
         stopping: is told when they are not.
         mark_confirmed: kinds of call that succeeded in an earlier invocation of the run.
-
-    Attributes:
-        in_progress: how many pieces of each contact are worked on.
     """
 
     def __init__(self, stop: StopController, confirmed_kinds: Iterable[CallKind] = ()) -> None:
@@ -109,10 +105,6 @@ class CircuitBreaker:
         self._confirmed_kinds = set(confirmed_kinds)
         self._suspended: dict[CallKind, dict[str, anyio.Event]] = {}
         self._last_refusal: dict[CallKind, RunStoppedError] = {}
-        self.in_progress: Counter[str] = Counter()
-        self._all_started = False
-        self._others_follow = False
-        self._changed = anyio.Event()
         self._on_suspend: list[Callable[[], None]] = []
         stop.on_stop(self._release_all)
 
@@ -123,32 +115,6 @@ class CircuitBreaker:
     def is_suspended(self, contact_id: str) -> bool:
         """Tell whether a contact waits to know whether it is alone."""
         return any(contact_id in contacts for contacts in self._suspended.values())
-
-    def contact_started(self, contact_id: str) -> None:
-        """Note that a contact is about to be worked on."""
-        self.in_progress[contact_id] += 1
-        self._all_started = False
-
-    def contact_ended(self, contact_id: str) -> None:
-        """Note that a contact is worked on no more."""
-        self.in_progress[contact_id] -= 1
-        if not self.in_progress[contact_id]:
-            del self.in_progress[contact_id]
-        self._notify()
-
-    def all_started(self, *, others_follow: bool = False) -> None:
-        """Note that no other contact follows, or none before those at work are done or held."""
-        self._all_started, self._others_follow = True, others_follow
-        self._notify()
-
-    async def wait_ended_or_suspended(self) -> None:
-        """Wait until all contacts are begun that were to be, and each is done or held.
-
-        Also ends when the run stops.
-        """
-        while self._stop.reason is None and not (self._all_started and self._all_suspended):
-            self._changed = anyio.Event()
-            await self._changed.wait()
 
     async def on_refusal(
         self,
@@ -182,11 +148,10 @@ class CircuitBreaker:
         suspended = self._suspended.setdefault(kind, {})
         event = suspended.setdefault(contact_id, anyio.Event())
         self._last_refusal[kind] = fatal_error(kind, verdict, f"contact {contact_id}")
-        for action in self._on_suspend:
-            action()
         if len(suspended) >= MAX_REFUSED_CONTACTS:
             self._stop.request(self._last_refusal[kind])
-        self._notify()
+        for action in self._on_suspend:
+            action()
         await event.wait()
 
     def on_success(self, kind: CallKind, contact_id: str) -> None:
@@ -204,37 +169,20 @@ class CircuitBreaker:
 
         The credits that their relinks hold may be the ones that all others wait for.
         """
-        if any(self._suspended.values()):
-            self._resolve()
+        kinds = [kind for kind, suspended in self._suspended.items() if suspended]
+        for kind in kinds:
+            if kind in self._confirmed_kinds:
+                self._release(kind)
+        if kinds and not self._confirmed_kinds.intersection(kinds):
+            self._stop.request(self._last_refusal[kinds[0]])
 
     def mark_confirmed(self, kind: CallKind) -> None:
         """Note that a call of this kind is known to have been carried out."""
         self._confirmed_kinds.add(kind)
 
-    @property
-    def _all_suspended(self) -> bool:
-        return all(self.is_suspended(contact_id) for contact_id in self.in_progress)
-
-    def _notify(self) -> None:
-        """Wake who waits for the others; where none is left who could tell, decide."""
-        self._changed.set()
-        none_follows = self._all_started and not self._others_follow
-        if none_follows and self.in_progress and self._all_suspended:
-            self._resolve()
-
-    def _resolve(self) -> None:
-        """Judge contacts after which no other comes by what succeeded in the run before them."""
-        kinds = [kind for kind, suspended in self._suspended.items() if suspended]
-        for kind in kinds:
-            if kind in self._confirmed_kinds:
-                self._release(kind)
-        if not self._confirmed_kinds.intersection(kinds):
-            self._stop.request(self._last_refusal[kinds[0]])
-
     def _release_all(self) -> None:
         for kind in self._suspended:
             self._release(kind)
-        self._changed.set()
 
     def _release(self, kind: CallKind) -> None:
         for event in self._suspended[kind].values():

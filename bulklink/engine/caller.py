@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import anyio.lowlevel
 import msgspec
@@ -208,14 +208,6 @@ class Caller:
             credit_wait=self._quota.waited_so_far,
             paused_seconds=self._limiter.paused_seconds,
         )
-
-    def on_wait(self, action: Callable[[], None]) -> None:
-        """Have something done when the run begins to wait for credits."""
-        self._quota.on_wait(action)
-
-    def release(self, reservation: Reservation) -> None:
-        """Free the credits that were set aside for a contact with no relink to finish."""
-        self._quota.release(reservation)
 
     def _report_to_limiter(
         self, attempt: Attempt, response: Answer | NoResponse, cause: RefusalCause | None

@@ -16,6 +16,7 @@ from bulklink.engine.context import RunContext
 from bulklink.engine.dispatch import process_all
 from bulklink.engine.pagination import PageReader
 from bulklink.engine.shutdown import StoppedError
+from bulklink.engine.signal import Signal
 from bulklink.engine.transitions import SETTLED_BY_READ
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
 from bulklink.ledger.records import Result, result_line
@@ -172,12 +173,12 @@ class Canary:
         self._results: dict[int, Result] = {}
         self._planned_counts: dict[str, int] = {}
         self._in_progress: set[str] = set()
-        self._changed = anyio.Event()
+        self._changed = Signal()
         self._released = anyio.Event()
         self._read_again = False
         context.stop.on_stop(self.release_rest)
-        context.stop.on_stop(self._wake)
-        context.breaker.on_suspend(self._wake)
+        context.stop.on_stop(self._changed.notify)
+        context.breaker.on_suspend(self._changed.notify)
 
     def add(self, result: Result) -> None:
         """Take a result of what is tried."""
@@ -221,7 +222,7 @@ class Canary:
             contact_id = window[0].contact_id
             self._planned_counts[contact_id] = min(len(window), missing)
             self._in_progress.add(contact_id)
-            self._context.breaker.contact_started(contact_id)
+            self._context.contacts.start(contact_id)
             task_group.start_soon(
                 self._send_contact, ContactSender(window, self._context), contact_id, missing
             )
@@ -247,22 +248,18 @@ class Canary:
     ) -> None:
         await sender.run_first(min_messages)
         self._in_progress.discard(contact_id)
-        self._wake()
+        self._changed.notify()
         await self._released.wait()
         if self._read_again:
             sender.reset_unsent()
         await sender.run()
-        self._context.breaker.contact_ended(contact_id)
+        self._context.contacts.end(contact_id)
 
     async def _wait_until_idle(self) -> None:
         """Wait until every contact that was begun is done with its first part, or is held."""
         is_suspended = self._context.breaker.is_suspended
         while any(not is_suspended(contact_id) for contact_id in self._in_progress):
-            self._changed = anyio.Event()
             await self._changed.wait()
-
-    def _wake(self) -> None:
-        self._changed.set()
 
     async def _read_back(self) -> CanaryResult:
         """Read what was answered with success, and say what was found."""

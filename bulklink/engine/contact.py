@@ -220,7 +220,7 @@ class ContactSender:
         detached = [state for state in states if state.may_be_detached]
         self._reservation.has_detached = bool(detached)
         if not detached:
-            self._context.caller.release(self._reservation)
+            self._context.quota.release(self._reservation)
         if self._context.stop.reason is not None:
             return [] if self._context.stop.forbids_start(completes_relink=True) else detached
         self._short_of_credits = self._short_of_credits and bool(detached)

@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import msgspec
 
+from bulklink.engine.active_contacts import ActiveContacts
 from bulklink.engine.breaker import CircuitBreaker
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
 from bulklink.engine.message_state import MessageState
+from bulklink.engine.quota.gate import QuotaGate
 from bulklink.engine.shutdown import StopController
 from bulklink.ledger.records import Result
 from bulklink.ledger.writer import LedgerWriter
@@ -41,8 +43,10 @@ class RunContext(msgspec.Struct, frozen=True):
 
     settings: SendSettings
     caller: Caller
+    quota: QuotaGate
     ledger: LedgerWriter
     breaker: CircuitBreaker
+    contacts: ActiveContacts
     stop: StopController
     clock: Clock
     on_result: Callable[[Result], None]

@@ -15,6 +15,7 @@ from bulklink.engine.breaker import MAX_SUSPENDED_CONTACTS
 from bulklink.engine.contact import ContactSender
 from bulklink.engine.context import RunContext
 from bulklink.engine.shutdown import StopController
+from bulklink.engine.signal import Signal
 from bulklink.models import Message, Op
 from bulklink.zoho.requests import MAX_MESSAGE_IDS_LENGTH
 
@@ -32,19 +33,18 @@ class SizeLimiter(Generic[T]):
     def __init__(self, max_size: int, size_of: Callable[[T], int]) -> None:
         self._free = max_size
         self._size_of = size_of
-        self._freed = anyio.Event()
+        self._freed = Signal()
 
     async def acquire(self, item: T) -> None:
         """Wait until there is room for an item."""
         while self._free < self._size_of(item):
-            self._freed = anyio.Event()
             await self._freed.wait()
         self._free -= self._size_of(item)
 
     def release(self, item: T) -> None:
         """Give the room of an item back."""
         self._free += self._size_of(item)
-        self._freed.set()
+        self._freed.notify()
 
 
 async def process_all(
@@ -232,24 +232,24 @@ async def send_all(
         workers: contacts worked on at once.
         others_follow: whether contacts come after these.
     """
-    breaker = context.breaker
+    contacts = context.contacts
 
     async def send_window(window: list[Message]) -> None:
         await ContactSender(window, context).run()
-        breaker.contact_ended(window[0].contact_id)
+        contacts.end(window[0].contact_id)
 
     def started_windows() -> Iterator[list[Message]]:
         """Tell of each contact as its work begins, and when there are no more."""
         for window in order_fairly(
             windows,
-            breaker.in_progress,
+            contacts.windows,
             max_per_contact=_MAX_WINDOWS_PER_CONTACT,
             lookahead=workers,
             max_messages=MAX_MESSAGES_IN_MEMORY,
         ):
-            breaker.contact_started(window[0].contact_id)
+            contacts.start(window[0].contact_id)
             yield window
-        breaker.all_started(others_follow=others_follow)
+        contacts.all_started(others_follow=others_follow)
 
     size_limiter = SizeLimiter[list[Message]](MAX_MESSAGES_IN_MEMORY, len)
     await process_all(
@@ -269,4 +269,4 @@ async def send_first(
         workers: contacts worked on at once.
     """
     task_group.start_soon(partial(send_all, windows, context, workers=workers, others_follow=True))
-    await context.breaker.wait_ended_or_suspended()
+    await context.contacts.wait_ended_or_suspended()

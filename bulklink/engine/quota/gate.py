@@ -19,6 +19,7 @@ from bulklink.engine.quota.budget import (
 from bulklink.engine.quota.daily_usage import DailyAllowance, DailyUsage
 from bulklink.engine.quota.diagnosis import QuotaSuspicion, RefusalCause
 from bulklink.engine.shutdown import StopController, StoppedError
+from bulklink.engine.signal import Signal
 from bulklink.zoho.http import Answer, NoResponse
 
 CLOCK_CHECK_SECONDS = 15.0
@@ -167,6 +168,7 @@ class QuotaGate:
 
     Attributes:
         budget: what is spent and what is left.
+        allowance: this invocation's part of the daily quota.
     """
 
     def __init__(
@@ -185,7 +187,7 @@ class QuotaGate:
         self._wall = wall
         self._monotonic = monotonic
         self._calls_left = calls_left
-        self._allowance = DailyAllowance(self.budget, wall)
+        self.allowance = DailyAllowance(self.budget, wall)
         self._suspicion = QuotaSuspicion(
             policy.max_in_flight, first_refusal_decides=policy.exhausted_before
         )
@@ -193,9 +195,9 @@ class QuotaGate:
         self._probe_at = 0.0
         self._last_refusal_at = 0.0
         self._clock_watched = False
-        self._changed = anyio.Event()
+        self._changed = Signal()
         self._on_wait: list[Callable[[], None]] = []
-        stop.on_stop(self._notify)
+        stop.on_stop(self._changed.notify)
 
     @property
     def waited(self) -> float:
@@ -225,16 +227,12 @@ class QuotaGate:
             limits: what may be spent, now that the org is known.
         """
         self.budget.limits = limits
-        await self._allowance.open(usage)
-
-    async def refresh_budget(self) -> None:
-        """See what the day's limit leaves, for `budget.spendable`."""
-        await self._allowance.refresh_budget()
+        await self.allowance.open(usage)
 
     async def close(self) -> None:
         """Give back what was taken of the day's credits and not spent."""
         self.budget.release_all()
-        await self._allowance.close()
+        await self.allowance.close()
 
     @asynccontextmanager
     async def credit(
@@ -264,7 +262,7 @@ class QuotaGate:
                 self.budget.return_unsent()
             else:
                 self._suspicion.in_flight.discard(credit.number)
-            self._notify()
+            self._changed.notify()
 
     async def wait_to_start(self, credit: Credit) -> None:
         """Wait while the CRM takes no call; the call of this credit leaves right after.
@@ -273,7 +271,7 @@ class QuotaGate:
             StoppedError: if the run was stopped.
         """
         while True:
-            await self._allowance.ensure_granted(0)
+            await self.allowance.ensure_granted(0)
             self._stop.check(completes_relink=credit.completes_relink)
             if self._stop.quota_exhausted:
                 await self._wait_step()
@@ -324,7 +322,7 @@ class QuotaGate:
                     await self._on_exhausted(response.retry_after)
                 pause = max(pause, (response.retry_after or 0.0) + 1.0)
                 self._probe_at = self._monotonic() + pause
-        self._notify()
+        self._changed.notify()
 
     def on_wait(self, action: Callable[[], None]) -> None:
         """Have something done when the run begins to wait for credits."""
@@ -334,15 +332,15 @@ class QuotaGate:
         """Free what was set aside for a contact that has no relink to finish any more."""
         if reservation.amount:
             self.budget.release(reservation)
-            self._notify()
+            self._changed.notify()
 
     async def _acquire(
         self, reservation: Reservation | None, reserve: int, *, completes_relink: bool
     ) -> None:
         while not completes_relink:
-            await self._allowance.ensure_granted(1 + reserve)
+            await self.allowance.ensure_granted(1 + reserve)
             self._stop.check()
-            shortage = self.budget.shortage(1 + reserve, daily_limited=self._allowance.has_limit)
+            shortage = self.budget.shortage(1 + reserve, daily_limited=self.allowance.has_limit)
             if shortage is None and not self._stop.quota_exhausted:
                 self.budget.take(reservation, reserve)
                 return
@@ -377,7 +375,7 @@ class QuotaGate:
             self._begin_wait(until, certain=certain)
         else:
             self._stop.request(credits_exhausted_error(until))
-        self._notify()
+        self._changed.notify()
 
     def _begin_wait(self, until: float, *, certain: bool) -> None:
         delay = until - self._wall()
@@ -406,7 +404,7 @@ class QuotaGate:
         if self._stop.quota_exhausted:
             self._stop.mark_quota_available()
             self._suspicion.reprobe()
-        self._notify()
+        self._changed.notify()
 
     async def _available_at(self, required: int) -> tuple[float, bool]:
         """Return when credits are free again, and whether that is known: else in 24 hours."""
@@ -414,12 +412,8 @@ class QuotaGate:
         wanted = max(required, limit // _WAIT_FRACTION)
         if self._calls_left is not None:
             wanted = max(required, min(wanted, self._calls_left()))
-        free = await self._allowance.free_at(wanted)
+        free = await self.allowance.free_at(wanted)
         return (self._wall() + DAY_SECONDS, False) if free is None else (free, True)
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
 
     async def _wait_for_change(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
