@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 import anyio.lowlevel
 import msgspec
@@ -272,17 +273,15 @@ class Caller:
             raise _no_answer_error(response, self._unanswered_in_row)
 
 
+@dataclass(slots=True)
 class _CallProgress:
-    """What was done for one request so far."""
-
-    def __init__(self, started: float, waited_before: float) -> None:
-        self.started = started
-        self.waited_before = waited_before
-        self.last_outcome: CallOutcome | None = None
-        self.sends = 0
-        self.busy_answers = 0
-        self.token_renewed = False
-        self.answer_lost = False
+    started: float
+    waited_before: float
+    last_outcome: CallOutcome | None = None
+    sends: int = 0
+    busy_answers: int = 0
+    token_renewed: bool = False
+    answer_lost: bool = False
 
 
 def _maybe_applied(response: Answer | NoResponse) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 import msgspec
@@ -35,57 +36,57 @@ class Shortage(Enum):
     DAY = auto()
 
 
+@dataclass(slots=True)
 class Reservation:
-    """Credits set aside to finish the relinks of a contact, and whether some are to be finished.
+    """Credits reserved to complete the relinks of one contact.
 
-    Attributes:
+    Args:
         amount: credits.
         has_detached: whether emails of the contact are between the halves of a relink.
     """
 
-    __slots__ = ("amount", "has_detached")
-
-    def __init__(self) -> None:
-        self.amount = 0
-        self.has_detached = False
+    amount: int = 0
+    has_detached: bool = False
 
     @property
     def is_pending(self) -> bool:
-        """Whether there are relinks that must be finished before the contact may wait."""
+        """Whether relinks must be completed before the contact may wait."""
         return self.has_detached or self.amount > 0
 
 
+@dataclass(slots=True)
 class Budget:
     """The credits of an invocation.
 
-    A credit is taken for a call before its line is written, and sent when the call leaves; one
-    that is set aside waits for the call that finishes a relink.
+    A credit is taken for a call before its line is written, and spent when the call starts; a
+    reserved one waits for the call that completes a relink.
+
+    Args:
+        limits: what may be spent.
 
     Attributes:
-        limits: what may be spent.
-        sent: calls that left.
-        unsent: credits of calls that have not left yet.
+        sent: calls started.
+        unsent: credits of calls not started yet.
         reserved: credits set aside.
-        granted: credits of the day that are counted there and neither taken nor set aside; below
-            0 where calls had to be made that are not counted there yet.
-        unreserved_finishes: calls to finish relinks, beyond what was set aside for them.
-        org_call_limit: how many calls may have left in all by what the CRM said is left; None where
-            it said nothing.
-        day_call_limit: how many calls may have left in all by the day's limit, as it was last
-            looked at; None where there is none.
+        granted: credits counted in the 24-hour usage and neither taken nor reserved; negative
+            while calls that had to be made are not counted there yet.
+        unreserved_finishes: calls that completed relinks, beyond what was reserved for them.
+        org_call_limit: calls that may be started in all by what the CRM reports as left; None
+            if it reports nothing.
+        day_call_limit: calls that may be started in all by the limit of 24 hours, as of the last
+            look; None if there is none.
     """
 
-    def __init__(self, limits: CreditLimits) -> None:
-        self.limits = limits
-        self.sent = 0
-        self.unsent = 0
-        self.reserved = 0
-        self.granted = 0
-        self.unreserved_finishes = 0
-        self.org_call_limit: int | None = None
-        self.day_call_limit: int | None = None
-        self._reported_by = 0
-        self._recheck_pending = False
+    limits: CreditLimits
+    sent: int = field(default=0, init=False)
+    unsent: int = field(default=0, init=False)
+    reserved: int = field(default=0, init=False)
+    granted: int = field(default=0, init=False)
+    unreserved_finishes: int = field(default=0, init=False)
+    org_call_limit: int | None = field(default=None, init=False)
+    day_call_limit: int | None = field(default=None, init=False)
+    _reported_by: int = field(default=0, init=False)
+    _recheck_pending: bool = field(default=False, init=False)
 
     @property
     def org_left(self) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import anyio
 import msgspec
@@ -132,23 +133,21 @@ class QuotaPolicy(msgspec.Struct, frozen=True):
     exhausted_before: bool = False
 
 
+@dataclass(slots=True)
 class Credit:
     """The credit of one request.
 
-    Attributes:
+    Args:
         required: credits that the request and what must follow it take.
-        completes_relink: whether it finishes a relink.
-        number: of the request among those that left; None while it has not.
-        cause: why it was refused; None where it was not.
+        completes_relink: whether it completes a relink.
+        number: of the request among those started; None before.
+        cause: why it was refused; None if it was not.
     """
 
-    __slots__ = ("cause", "completes_relink", "number", "required")
-
-    def __init__(self, required: int, *, completes_relink: bool) -> None:
-        self.required = required
-        self.completes_relink = completes_relink
-        self.number: int | None = None
-        self.cause: RefusalCause | None = None
+    required: int
+    completes_relink: bool
+    number: int | None = None
+    cause: RefusalCause | None = None
 
 
 class QuotaShortageError(StoppedError):
@@ -254,7 +253,7 @@ class QuotaGate:
             QuotaShortageError: if it would wait while `reservation` has relinks to finish.
         """
         await self._acquire(reservation, reserve, completes_relink=completes_relink)
-        credit = Credit(1 + reserve, completes_relink=completes_relink)
+        credit = Credit(1 + reserve, completes_relink)
         try:
             yield credit
         finally:
