@@ -85,6 +85,30 @@ def packed_unlink_calls(lengths: Iterable[int], size: int = MAX_MESSAGES_PER_CAL
     return len(open_batches)
 
 
+def cut_batches(
+    states: Sequence[MessageState], step: NextStep, batch_size: int, *, by_contact: bool = False
+) -> Iterator[list[MessageState]]:
+    """Yield the batches of a step, each for one call.
+
+    Args:
+        states: messages of one contact that need this step.
+        step: UNLINK, LINK or PUT_BACK.
+        batch_size: most messages a call.
+        by_contact: whether several owners share a link call.
+    """
+    is_unlink = step is NextStep.UNLINK
+    by_row = {state.message.row: state for state in states}
+    batching = unlink_batches if is_unlink else link_batches
+
+    def group_key(state: MessageState) -> tuple[str, int]:
+        shares_call = by_contact and not is_unlink
+        return "" if shares_call else state.message.owner_id, state.split_id
+
+    for _, members in groupby(sorted(states, key=group_key), key=group_key):
+        for batch in batching([state.message for state in members], batch_size):
+            yield [by_row[message.row] for message in batch]
+
+
 _WRITE_STEPS = (NextStep.UNLINK, NextStep.LINK)
 
 
@@ -129,26 +153,14 @@ def _first_whole_batches(
     """Return whole batches of one group, or all of it where none can be parted off."""
     links = [state for state in group if state.next_step is NextStep.LINK]
     chosen: list[MessageState] = []
-    for batch in _cut_unlinks(
-        [state for state in group if state.next_step is NextStep.UNLINK], batch_size
-    ):
+    unlinks = [state for state in group if state.next_step is NextStep.UNLINK]
+    for batch in cut_batches(unlinks, NextStep.UNLINK, batch_size):
         if len(chosen) >= min_messages and _links_to_fill(chosen, batch_size) <= len(links):
             break
         chosen += batch
     fill_count = _links_to_fill(chosen, batch_size)
     extra = max(0, min_messages - len(chosen) - fill_count)
     return chosen + links[: fill_count + -(-extra // batch_size) * batch_size]
-
-
-def _cut_unlinks(states: Sequence[MessageState], batch_size: int) -> Iterable[list[MessageState]]:
-    """Cut unlinks into the calls that they are sent in, owner by owner."""
-    by_row = {state.message.row: state for state in states}
-    for _, members in groupby(
-        sorted(states, key=lambda state: state.message.owner_id),
-        key=lambda state: state.message.owner_id,
-    ):
-        for batch in unlink_batches([state.message for state in members], batch_size):
-            yield [by_row[message.row] for message in batch]
 
 
 def _links_to_fill(states: Iterable[MessageState], batch_size: int) -> int:

@@ -78,9 +78,7 @@ class ReadBreaker:
             RunStoppedError: if no read can succeed.
         """
         del completes_relink
-        answer_class = classify_error(verdict.http_status, verdict.code)
-        if answer_class in (AnswerClass.FATAL, AnswerClass.TOKEN):
-            raise fatal_error(kind, verdict, f"contact {contact_id}")
+        answer_class = _raise_if_fatal(kind, contact_id, verdict)
         if answer_class is AnswerClass.FATAL_IF_COMMON and self._refused_contacts is not None:
             self._refused_contacts.add(contact_id)
             if len(self._refused_contacts) >= MAX_REFUSED_CONTACTS:
@@ -133,10 +131,7 @@ class CircuitBreaker:
             RunStoppedError: if no call of this kind can succeed.
             StoppedError: if the run was stopped before that was known.
         """
-        answer_class = classify_error(verdict.http_status, verdict.code)
-        if answer_class in (AnswerClass.FATAL, AnswerClass.TOKEN):
-            raise fatal_error(kind, verdict, f"contact {contact_id}")
-        if answer_class is AnswerClass.FATAL_IF_COMMON:
+        if _raise_if_fatal(kind, contact_id, verdict) is AnswerClass.FATAL_IF_COMMON:
             if self._stop.reason is None:
                 await self._suspend(kind, contact_id, verdict)
             if self._stop.reason is not None:
@@ -188,6 +183,14 @@ class CircuitBreaker:
         for event in self._suspended[kind].values():
             event.set()
         self._suspended[kind].clear()
+
+
+def _raise_if_fatal(kind: CallKind, contact_id: str, verdict: AnswerVerdict) -> AnswerClass:
+    """Return the class of a refusal, unless no call of this kind can succeed after it."""
+    answer_class = classify_error(verdict.http_status, verdict.code)
+    if answer_class in (AnswerClass.FATAL, AnswerClass.TOKEN):
+        raise fatal_error(kind, verdict, f"contact {contact_id}")
+    return answer_class
 
 
 def fatal_error(kind: CallKind, verdict: AnswerVerdict, where: str) -> RunStoppedError:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from itertools import groupby
 
 import anyio
 import msgspec
 
-from bulklink.engine.batching import first_batches, link_batches, unlink_batches
+from bulklink.engine.batching import cut_batches, first_batches
 from bulklink.engine.breaker import CircuitBreaker
 from bulklink.engine.caller import Caller, CallOutcome
 from bulklink.engine.context import RunContext, SendSettings
@@ -21,6 +20,7 @@ from bulklink.engine.message_state import MessageState, NextStep
 from bulklink.engine.pagination import PageReader
 from bulklink.engine.quota.budget import Reservation
 from bulklink.engine.quota.gate import RELINK_RESERVE, QuotaShortageError
+from bulklink.engine.retry import is_inconclusive
 from bulklink.engine.shutdown import StoppedError
 from bulklink.engine.transitions import ON_RESULT, leave_in_doubt, on_read, on_read_failed
 from bulklink.errors import BulklinkError
@@ -33,33 +33,9 @@ from bulklink.zoho.http import Answer, CallKind, NoResponse, Request
 from bulklink.zoho.link_response import AnswerVerdict, ParsedAnswer, parse_answer
 
 
-def cut_batches(
-    states: Sequence[MessageState], step: NextStep, settings: SendSettings
-) -> Iterable[list[MessageState]]:
-    """Cut tracks into calls: per owner and lot, unlinks packed by the length of their ids."""
-    by_contact = settings.by_contact and step is not NextStep.UNLINK
-    by_row = {state.message.row: state for state in states}
-    batching = unlink_batches if step is NextStep.UNLINK else link_batches
-
-    def group_key(state: MessageState) -> tuple[str, int]:
-        return "" if by_contact else state.message.owner_id, state.split_id
-
-    for _, members in groupby(sorted(states, key=group_key), key=group_key):
-        for batch in batching([state.message for state in members], settings.batch_size):
-            yield [by_row[message.row] for message in batch]
-
-
 def has_relinks(batch: Sequence[MessageState]) -> bool:
     """Tell whether a batch carries relinks."""
     return any(state.message.op is Op.RELINK for state in batch)
-
-
-def may_be_applied(verdict: AnswerVerdict) -> bool:
-    """Tell whether a refusal is a failure of the server, after which anything can be true."""
-    return classify_error(verdict.http_status, verdict.code) in (
-        AnswerClass.SERVER_ERROR,
-        AnswerClass.THROTTLED,
-    )
 
 
 def parse_write_response(
@@ -140,7 +116,7 @@ async def read_links(
         listed = []
         for message_id in [listed_id for listed_id in page.links if listed_id in remaining]:
             for state in remaining.pop(message_id):
-                on_read(state, True, page.links[message_id], pages.last_call)  # noqa: FBT003 - listed
+                on_read(state, listed=True, deal=page.links[message_id], call=pages.last_call)
                 listed.append(state)
         on_advanced(listed)
     unlisted = [state for group in remaining.values() for state in group]
@@ -148,7 +124,7 @@ async def read_links(
         if pages.failed:
             on_read_failed(state, pages.refusal, pages.last_call)
         else:
-            on_read(state, False, None, pages.last_call)  # noqa: FBT003 - on no page
+            on_read(state, listed=False, deal=None, call=pages.last_call)
     on_advanced(unlisted)
 
 
@@ -244,7 +220,10 @@ class ContactSender:
 
     async def _write(self, states: Sequence[MessageState], step: NextStep) -> None:
         """Send what is to be changed, all batches at once; the pacer holds back what must wait."""
-        batches = list(cut_batches(states, step, self._context.settings))
+        settings = self._context.settings
+        batches = list(
+            cut_batches(states, step, settings.batch_size, by_contact=settings.by_contact)
+        )
         if len(batches) == 1:
             await self._run_step(self._send, batches[0], step)
         else:
@@ -307,7 +286,7 @@ class ContactSender:
         for refusal in {verdict.code: verdict for _, verdict in not_applied if verdict}.values():
             await self._check_breaker(kind, refusal, [state for state, _ in not_applied])
         for state, verdict in not_applied:
-            if verdict is None or may_be_applied(verdict):
+            if verdict is None or is_inconclusive(verdict):
                 state.mark_uncertain()
             else:
                 ON_RESULT[step](state, verdict)
@@ -318,7 +297,7 @@ class ContactSender:
         """Go on with a call that was refused without a name: halve it until one stands alone."""
         await self._check_breaker(kind, verdict, batch)
         answer_class = classify_error(verdict.http_status, verdict.code)
-        if may_be_applied(verdict):
+        if is_inconclusive(verdict):
             for state in batch:
                 state.mark_uncertain()
         elif answer_class is AnswerClass.FATAL_IF_COMMON or len(batch) == 1:

@@ -10,6 +10,7 @@ import anyio
 
 from bulklink.engine.breaker import fatal_error
 from bulklink.engine.caller import Caller, CallOutcome
+from bulklink.engine.retry import is_inconclusive
 from bulklink.engine.shutdown import StoppedError
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.zoho import requests
@@ -40,7 +41,8 @@ async def look_up_org(caller: Caller) -> Org:
     if (
         isinstance(response, Answer)
         and 400 <= response.status < 500
-        and _answer_class(response) != _BUSY
+        and classify_error(response.status, parse_refusal(response).code)
+        is not AnswerClass.THROTTLED
     ):
         return Org()
     return _parse_or_raise(caller, call_outcome, parse_org, "the org")
@@ -131,17 +133,15 @@ def _parse_or_raise(
 ) -> T:
     """Return what an answer tells, or stop the run: without it nothing can be sent."""
     response = call_outcome.response
-    if not isinstance(response, Answer) or _answer_class(response) in (
-        AnswerClass.SERVER_ERROR,
-        _BUSY,
-    ):
+    refusal = parse_refusal(response) if isinstance(response, Answer) and not response.ok else None
+    if not isinstance(response, Answer) or (refusal and is_inconclusive(refusal)):
         raise RunStoppedError(
             StoppedBy.NO_ANSWER,
             f"The CRM does not answer the look-up of {subject}.",
             advice="Try again later; what came back is in answers.jsonl.",
         )
-    if not response.ok:
-        raise fatal_error(call_outcome.kind, parse_refusal(response), f"look-up of {subject}")
+    if refusal:
+        raise fatal_error(call_outcome.kind, refusal, f"look-up of {subject}")
     value = parse(response)
     if value is None:
         caller.record_answer(call_outcome)
@@ -153,10 +153,3 @@ def _parse_or_raise(
             advice="Check the address or the data centre; the answer is in answers.jsonl.",
         )
     return value
-
-
-_BUSY = AnswerClass.THROTTLED
-
-
-def _answer_class(answer: Answer) -> AnswerClass | None:
-    return None if answer.ok else classify_error(answer.status, parse_refusal(answer).code)

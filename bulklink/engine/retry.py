@@ -8,7 +8,7 @@ import msgspec
 
 from bulklink.zoho.error_policy import AnswerClass, classify_error
 from bulklink.zoho.http import Answer, NoResponse
-from bulklink.zoho.link_response import parse_refusal
+from bulklink.zoho.link_response import AnswerVerdict, parse_refusal
 
 MAX_ATTEMPTS = 6
 MAX_SECONDS = 120.0
@@ -93,6 +93,14 @@ def decide_retry(
             )
         case _:
             return RetryDecision(RetryAction.ACCEPT)
+
+
+def is_inconclusive(verdict: AnswerVerdict) -> bool:
+    """Return whether a refusal says nothing of the request: a server error, or throttling."""
+    return classify_error(verdict.http_status, verdict.code) in (
+        AnswerClass.SERVER_ERROR,
+        AnswerClass.THROTTLED,
+    )
 
 
 def _retry_or_give_up(history: AttemptHistory, jitter: float) -> RetryDecision:

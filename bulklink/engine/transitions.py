@@ -23,8 +23,17 @@ CHANGED_SINCE = "changed-since"
 ALREADY_LINKED = "already-linked"
 
 
-def on_read(state: MessageState, listed: bool, deal: LinkedDeal | None, call: int | None) -> None:  # noqa: FBT001
-    """Go on after a read: whether a page listed the email, and the deal it is on."""
+def on_read(
+    state: MessageState, *, listed: bool, deal: LinkedDeal | None, call: int | None
+) -> None:
+    """Apply a read of the contact's emails.
+
+    Args:
+        state: of the message.
+        listed: whether a page lists it.
+        deal: the deal it is on, None for no deal.
+        call: number of the read.
+    """
     state.last_call = call
     if not listed and state.next_step is NextStep.SNAPSHOT and state.allow_unlisted:
         state.start_phase(state.phase)
