@@ -1,7 +1,7 @@
-"""One contact of a run, phase by phase: snapshot, unlink, link, put back, settle.
+"""One contact, phase by phase: snapshot, unlink, link, put back, read back.
 
-The phases keep the calls few: what is to be unlinked goes first, all of it, then what is to be
-linked, so that full batches can be cut from what is really left to do.
+The phases keep the calls few: all unlinks go first, then all links, so that full batches are cut
+from what is really left to do.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from bulklink.zoho.link_response import AnswerVerdict, ParsedAnswer, parse_answe
 
 
 def has_relinks(batch: Sequence[MessageState]) -> bool:
-    """Tell whether a batch carries relinks."""
+    """Return whether a batch carries relinks."""
     return any(state.message.op is Op.RELINK for state in batch)
 
 
 def parse_write_response(
     batch: Sequence[MessageState], step: NextStep, call_outcome: CallOutcome, settings: SendSettings
 ) -> ParsedAnswer:
-    """Read what came back from a link or unlink call; silence names nobody."""
+    """Parse the response to a link or unlink call; without an answer no message is named."""
     if isinstance(call_outcome.response, NoResponse):
         return ParsedAnswer({})
     is_single_call = len(batch) == 1 and settings.single_endpoint and step is not NextStep.UNLINK
@@ -52,7 +52,7 @@ def parse_write_response(
 
 
 def build_request(batch: Sequence[MessageState], step: NextStep, settings: SendSettings) -> Request:
-    """Return the request that does what these messages need."""
+    """Return the request of a step for these messages."""
     messages = [state.message for state in batch]
     is_single_call = len(batch) == 1 and settings.single_endpoint
     if step is NextStep.UNLINK:
@@ -82,19 +82,19 @@ async def read_links(
     reservation: Reservation,
     on_advanced: Callable[[Sequence[MessageState]], None],
 ) -> None:
-    """Read a contact's pages until all messages are seen, or no page is left.
+    """Read a contact's pages until all messages are listed, or no page is left.
 
-    Each goes on as soon as its page came: what a page shows is true then, and may not be later.
+    Each message advances as soon as its page is read: what a page shows may change later.
 
     Args:
-        contact_id: whose emails.
+        contact_id: whose emails are read.
         states: of the messages.
         caller: makes the calls.
-        breaker: judges a refusal.
-        max_pages: pages that are read at most.
-        completes_relink: whether it serves relinks that a gentle stop must not tear.
-        reservation: credits that are set aside to finish relinks of the contact.
-        on_advanced: takes those that a page, or the end of the pages, let go on.
+        breaker: decides what a refusal means.
+        max_pages: most pages read.
+        completes_relink: whether the reads serve relinks, which a graceful stop must not tear.
+        reservation: credits reserved to complete relinks of the contact.
+        on_advanced: called with the states that a page, or the end of the pages, advanced.
 
     Raises:
         StoppedError: if the run was stopped.
@@ -136,11 +136,11 @@ _PHASES = (NextStep.SNAPSHOT, NextStep.UNLINK, NextStep.LINK, NextStep.PUT_BACK,
 
 
 class ContactSender:
-    """The work on some messages of one contact, until each is settled or the run stops.
+    """Sends the changes of one contact, until each message is settled or the run stops.
 
     Args:
         messages: of one contact.
-        desk: what all contacts of the run share.
+        context: shared by all contacts of the run.
     """
 
     def __init__(self, messages: Sequence[Message], context: RunContext) -> None:
@@ -153,7 +153,7 @@ class ContactSender:
         self._last_write_at = context.clock.monotonic()
 
     async def run_first(self, min_messages: int) -> None:
-        """Do what the first whole batches need that carry so many messages; `run` does the rest."""
+        """Send the first whole batches of at least `min_messages`; `run` sends the rest."""
         while unread := [
             state for state in self._open_states() if state.next_step is NextStep.SNAPSHOT
         ]:
@@ -167,7 +167,7 @@ class ContactSender:
         self._states = all_states
 
     def reset_unsent(self) -> None:
-        """Forget what was read of messages that were not sent: it was too long ago."""
+        """Discard snapshots of messages that have not been sent: they are too old."""
         self._states = [
             state
             if state.attempts or state.next_step is NextStep.NOTHING
@@ -176,7 +176,7 @@ class ContactSender:
         ]
 
     async def run(self) -> None:
-        """Do what the tracks need, phase by phase."""
+        """Send the messages, phase by phase."""
         while states := self._open_states():
             step = next(
                 phase for phase in _PHASES if any(state.next_step is phase for state in states)
@@ -188,9 +188,9 @@ class ContactSender:
                 await self._write(due, step)
 
     def _open_states(self) -> list[MessageState]:
-        """Return the tracks that may go on; after a stop, at most those between two halves.
+        """Return the states that may advance; after a stop, at most those between two halves.
 
-        These also go first where credits are short, before the contact waits for some.
+        If credits are short, these also go before the contact waits for credits.
         """
         states = [state for state in self._states if state.next_step is not NextStep.NOTHING]
         detached = [state for state in states if state.may_be_detached]
@@ -208,7 +208,7 @@ class ContactSender:
         states: list[MessageState],
         step: NextStep,
     ) -> None:
-        """Do some work; what ends the run is told to all, and the tracks stay as they are."""
+        """Run a step; an error that ends the run stops it, and the states stay as they are."""
         try:
             await action(states, step)
         except QuotaShortageError:
@@ -219,7 +219,7 @@ class ContactSender:
             self._context.stop.request(error)
 
     async def _write(self, states: Sequence[MessageState], step: NextStep) -> None:
-        """Send what is to be changed, all batches at once; the pacer holds back what must wait."""
+        """Send all batches at once; the limiter queues those that must wait."""
         settings = self._context.settings
         batches = list(
             cut_batches(states, step, settings.batch_size, by_contact=settings.by_contact)
@@ -251,7 +251,7 @@ class ContactSender:
     async def _apply_answer(
         self, batch: Sequence[MessageState], step: NextStep, call_outcome: CallOutcome
     ) -> None:
-        """Take an answer in: what it says of each message, then what the run makes of that."""
+        """Apply a response to each message it names, then to those it refuses or does not name."""
         parsed = parse_write_response(batch, step, call_outcome, self._context.settings)
         ids = [state.message.message_id for state in batch]
         if (
@@ -282,7 +282,7 @@ class ContactSender:
         step: NextStep,
         kind: CallKind,
     ) -> None:
-        """Go on with messages that an answer refuses by name, or does not name at all."""
+        """Apply an answer to messages that it refuses by name, or does not name at all."""
         for refusal in {verdict.code: verdict for _, verdict in not_applied if verdict}.values():
             await self._check_breaker(kind, refusal, [state for state, _ in not_applied])
         for state, verdict in not_applied:
@@ -294,7 +294,7 @@ class ContactSender:
     async def _on_call_refused(
         self, batch: Sequence[MessageState], step: NextStep, kind: CallKind, verdict: AnswerVerdict
     ) -> None:
-        """Go on with a call that was refused without a name: halve it until one stands alone."""
+        """Apply a refusal that names no message: split the batch until one message is alone."""
         await self._check_breaker(kind, verdict, batch)
         answer_class = classify_error(verdict.http_status, verdict.code)
         if is_inconclusive(verdict):
@@ -309,16 +309,16 @@ class ContactSender:
     async def _check_breaker(
         self, kind: CallKind, verdict: AnswerVerdict, batch: Sequence[MessageState]
     ) -> None:
-        """Return where a refusal concerns these messages or this contact alone."""
+        """Return if a refusal concerns these messages or this contact alone."""
         completes_relink = any(state.may_be_detached for state in batch)
         await self._context.breaker.on_refusal(
             kind, self._contact_id, verdict, completes_relink=completes_relink
         )
 
     def _split_batch(self, batch: Sequence[MessageState], step: NextStep) -> None:
-        """Have a refused batch sent in two halves.
+        """Split a refused batch in two.
 
-        The refusal names nobody, so some may have been applied: unlinks are read back first.
+        The refusal names no message, so some may have been applied: unlinks are read back first.
         """
         middle = (len(batch) + 1) // 2
         for part in (batch[:middle], batch[middle:]):
@@ -329,11 +329,9 @@ class ContactSender:
                     state.request_read_back()
 
     async def _read_links(self, states: Sequence[MessageState], step: NextStep) -> None:
-        """Read the links back until all these messages are seen, and go on with each."""
-        completes_relink, settings = (
-            all(state.may_be_detached for state in states),
-            self._context.settings,
-        )
+        """Read the contact's pages until all these messages are listed."""
+        settings = self._context.settings
+        completes_relink = all(state.may_be_detached for state in states)
         if step is NextStep.READ_BACK and not settings.read_back:
             for state in states:
                 leave_in_doubt(state)
@@ -355,7 +353,7 @@ class ContactSender:
         )
 
     def _record(self, states: Iterable[MessageState], *, snapshot: bool = False) -> None:
-        """Write what is new of these tracks to the ledger."""
+        """Append what is new of these states to the ledger."""
         context = self._context
         timestamp = context.clock.timestamp()
         for state in states:
@@ -364,7 +362,7 @@ class ContactSender:
                 result, state.result = state.result, None
                 context.ledger.append(result_line(timestamp, result))
                 if result.status is Status.DONE:
-                    # A read tells it too, where the answer was lost.
+                    # A read confirms it too, if the answer was lost.
                     context.breaker.mark_confirmed(
                         CallKind.UNLINK if result.op is Op.UNLINK else CallKind.LINK
                     )

@@ -1,4 +1,4 @@
-"""Concurrency limiter: which call may be in flight, fair to every contact."""
+"""Concurrency limiter, fair between contacts."""
 
 from __future__ import annotations
 
@@ -103,10 +103,10 @@ class ContactCounter:
 
 _MIN_READY_AHEAD = 2
 _SLOTS_PER_READY = 4
-"""Calls made ready beyond the places that are free: two, and one for every four places."""
+"""Calls prepared beyond the free slots: two, and one for every four slots."""
 _SHORTEST_TIMER = 0.001
 _RATE_LOOKAHEAD = 0.05
-"""Where a rate holds calls back, the free places that count: what it lets start in this time."""
+"""Seconds: with a rate limit, no more slots count as free than calls may start in this time."""
 
 
 class ConcurrencyLimiter:
@@ -175,34 +175,34 @@ class ConcurrencyLimiter:
 
     @property
     def paused(self) -> bool:
-        """Whether nobody may leave now because the server refused a call."""
+        """Whether no call may start now because the server refused one."""
         return self._clock() < self._adaptive.paused_until
 
     @property
     def paused_seconds(self) -> float:
-        """Seconds so far in which nobody could leave because the server refused a call."""
+        """Seconds so far in which no call could start because the server refused one."""
         return self._paused_seconds - max(0.0, self._adaptive.paused_until - self._clock())
 
     def resize(self, max_in_flight: int) -> None:
-        """Change how many calls are in flight at most; calls that are in flight stay so."""
+        """Change the limit of calls in flight; calls in flight are not affected."""
         self._adaptive = adaptive.with_ceiling(self._adaptive, max_in_flight)
         self._dispatch()
 
     def new_call(
         self, contact_id: str | None = None, *, completes_relink: bool = False
     ) -> QueuedCall:
-        """Return the ticket of a call that queues from now on.
+        """Return a call that queues from now on.
 
         Args:
             contact_id: the contact it concerns.
-            completes_relink: whether it finishes a relink that a gentle stop must not tear.
+            completes_relink: whether it completes a relink, which a graceful stop must not tear.
         """
         self._last_sequence += 1
         return QueuedCall(self._last_sequence, contact_id or "", completes_relink)
 
     @asynccontextmanager
     async def attempt(self, queued_call: QueuedCall) -> AsyncIterator[Attempt]:
-        """Wait until a call may make ready; hold its turn, and its place once it has one.
+        """Wait until a call is admitted; it stays so, and keeps its slot, until the block ends.
 
         Raises:
             StoppedError: if the run was stopped.
@@ -226,7 +226,7 @@ class ConcurrencyLimiter:
                 self._release(attempt)
 
     async def acquire_slot(self, attempt: Attempt) -> None:
-        """Wait for a place among the calls in flight.
+        """Wait for a slot among the calls in flight.
 
         Raises:
             StoppedError: if the run was stopped.
@@ -244,7 +244,7 @@ class ConcurrencyLimiter:
         attempt.has_slot = True
 
     async def start(self, attempt: Attempt) -> None:
-        """Wait for the moment to start; the request leaves right after.
+        """Wait for the moment to start; the request is sent right after.
 
         Raises:
             StoppedError: if the run was stopped.
@@ -252,7 +252,7 @@ class ConcurrencyLimiter:
         queued_call = attempt.queued_call
         await self._wait_for_rate(queued_call)
         while (delay := self._adaptive.paused_until - self._clock()) > 0:
-            # It keeps its place: to the gate of credits it is in flight already.
+            # It keeps its slot: to the quota gate it is in flight already.
             await self._stop.sleep(delay, completes_relink=queued_call.completes_relink)
             await self._wait_for_rate(queued_call)
         attempt.started_at = self._clock()
@@ -261,21 +261,26 @@ class ConcurrencyLimiter:
         self._set_timer()
 
     def report_accepted(self, attempt: Attempt) -> None:
-        """Take in that the server accepted a call and answered it."""
+        """Record that the server accepted a call and answered it."""
         if attempt.started_at is not None:
             attempt.outcome_reported = True
             now = self._clock()
             self._adaptive = adaptive.on_accepted(self._adaptive, attempt.started_at, now)
 
     def explains_refusal(self, attempt: Attempt) -> bool:
-        """Tell whether too many calls in flight is reason enough for a refusal of this one."""
+        """Return whether too many calls in flight explain a refusal of this one."""
         in_flight = max(attempt.peak_in_flight, self._in_flight.total)
         return attempt.started_at is not None and adaptive.explains_refusal(
             self._adaptive, attempt.started_at, in_flight
         )
 
     def report_refused(self, attempt: Attempt, retry_after: float | None) -> None:
-        """Take in that the server refused a call because too many were in flight."""
+        """Record that the server refused a call because too many were in flight.
+
+        Args:
+            attempt: of the call.
+            retry_after: seconds the server asks for, None if it does not.
+        """
         if attempt.started_at is None:
             return
         attempt.outcome_reported = True
@@ -303,7 +308,7 @@ class ConcurrencyLimiter:
         self._adaptive = adaptive.on_slot_granted(self._adaptive)
 
     async def _wait_in(self, queue: FairQueue[Waiter], queued_call: QueuedCall) -> None:
-        """Wait until `_dispatch` gives what the queue waits for, or the run is stopped."""
+        """Wait until `_dispatch` grants what the queue waits for, or the run stops."""
         waiter = Waiter(queued_call)
         queue.put(queued_call.sequence, queued_call.contact_id, waiter)
         self._set_timer()
@@ -316,7 +321,7 @@ class ConcurrencyLimiter:
             raise
 
     def _withdraw(self, queue: FairQueue[Waiter], waiter: Waiter) -> None:
-        """Give back what was given to a call that is not there any more to take it."""
+        """Give back what was granted to a call that was cancelled before it took it."""
         contact_id = waiter.queued_call.contact_id
         if not waiter.granted:
             queue.remove(waiter.queued_call.sequence, contact_id)
@@ -333,7 +338,7 @@ class ConcurrencyLimiter:
         self._dispatch()
 
     def _dispatch(self) -> None:
-        """Give free places to calls that are ready, then turns to those that wait for one."""
+        """Give free slots to prepared calls, then admit those that wait to be."""
         self._adaptive = adaptive.accept_overdue_probe(self._adaptive, self._clock())
         while self._may_start() and (
             ready_waiter := self._ready.take(
@@ -352,11 +357,11 @@ class ConcurrencyLimiter:
 
     @property
     def _contact_share(self) -> int:
-        """Places of one contact while others wait: half of them, and the odd one."""
+        """Slots of one contact while others wait: half of them, and the odd one."""
         return -(-self.limit // 2)
 
     def _is_alone(self, contact_id: str) -> bool:
-        """Tell whether no other contact makes a call ready, for which its place is kept."""
+        """Return whether no other contact prepares a call, for which a slot is kept."""
         others = self._admitted.total - self._admitted.by_contact.get(contact_id, 0)
         return others <= self._in_flight.total - self._in_flight.by_contact.get(contact_id, 0)
 
@@ -379,7 +384,7 @@ class ConcurrencyLimiter:
         return preparing < free_slots + self._ready_ahead and not paused
 
     def _set_timer(self) -> None:
-        """Have things given out when time alone lets more calls leave."""
+        """Dispatch when time alone lets more calls start."""
         now = self._clock()
         due = adaptive.next_change_at(self._adaptive, now)
         if due is None or self._timer_is_set or not (self._ready or self._waiting):
@@ -397,7 +402,7 @@ class ConcurrencyLimiter:
         self._timers.start_soon(_call_later, seconds, action)
 
     def _wake_stopped(self) -> None:
-        """Wake who waits and may not go on after a stop."""
+        """Wake the calls that may not start after a stop."""
         for waiter in (*self._waiting.entries(), *self._ready.entries()):
             if self._stop.forbids_start(completes_relink=waiter.queued_call.completes_relink):
                 waiter.wake_up.set()
