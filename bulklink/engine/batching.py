@@ -9,6 +9,8 @@ from bulklink.engine.message_state import MessageState, NextStep
 from bulklink.models import Message, Op
 from bulklink.zoho.requests import MAX_MESSAGE_IDS_LENGTH, MAX_MESSAGES_PER_CALL
 
+_WRITE_STEPS = (NextStep.UNLINK, NextStep.LINK)
+
 
 def link_batches(
     messages: Sequence[Message], size: int = MAX_MESSAGES_PER_CALL
@@ -107,9 +109,6 @@ def cut_batches(
     for _, members in groupby(sorted(states, key=group_key), key=group_key):
         for batch in batching([state.message for state in members], batch_size):
             yield [by_row[message.row] for message in batch]
-
-
-_WRITE_STEPS = (NextStep.UNLINK, NextStep.LINK)
 
 
 def first_batches(

@@ -32,6 +32,8 @@ from bulklink.zoho.error_policy import AnswerClass, classify_error
 from bulklink.zoho.http import Answer, CallKind, NoResponse, Request
 from bulklink.zoho.link_response import AnswerVerdict, ParsedAnswer, parse_answer
 
+_PHASES = (NextStep.SNAPSHOT, NextStep.UNLINK, NextStep.LINK, NextStep.PUT_BACK, NextStep.READ_BACK)
+
 
 def has_relinks(batch: Sequence[MessageState]) -> bool:
     """Return whether a batch carries relinks."""
@@ -130,9 +132,6 @@ async def read_links(
 
 def _rows(groups: Iterable[Sequence[MessageState]]) -> list[int]:
     return [state.message.row for group in groups for state in group]
-
-
-_PHASES = (NextStep.SNAPSHOT, NextStep.UNLINK, NextStep.LINK, NextStep.PUT_BACK, NextStep.READ_BACK)
 
 
 class ContactSender:

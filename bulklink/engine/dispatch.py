@@ -20,6 +20,13 @@ from bulklink.models import Message, Op
 from bulklink.zoho.requests import MAX_MESSAGE_IDS_LENGTH
 
 T = TypeVar("T")
+MAX_WINDOW_MESSAGES = 10_000
+"""Messages of one contact that are sent together: its pages are read once for all of them."""
+_CONTACTS_PER_SLOT = 2
+MAX_MESSAGES_IN_MEMORY = (MAX_SUSPENDED_CONTACTS + 1) * MAX_WINDOW_MESSAGES
+"""Messages in memory at most: those of all contacts that can be suspended, and one more."""
+_MAX_WINDOWS_PER_CONTACT = (MAX_SUSPENDED_CONTACTS + 1) // 2
+"""Windows of one contact in progress while others wait: less than half of those messages."""
 
 
 class SizeLimiter(Generic[T]):
@@ -95,10 +102,6 @@ async def _feed(
             if stop.reason is not None:
                 return
             await sender.send(item)
-
-
-MAX_WINDOW_MESSAGES = 10_000
-"""Messages of one contact that are sent together: its pages are read once for all of them."""
 
 
 def contact_windows(
@@ -194,14 +197,6 @@ def _split_full_batches(
 def _is_full(batch: Sequence[Message], batch_size: int, shortest_id: int) -> bool:
     characters = sum(len(m.message_id) + 1 for m in batch)
     return len(batch) == batch_size or characters + shortest_id > MAX_MESSAGE_IDS_LENGTH
-
-
-_CONTACTS_PER_SLOT = 2
-MAX_MESSAGES_IN_MEMORY = (MAX_SUSPENDED_CONTACTS + 1) * MAX_WINDOW_MESSAGES
-"""Messages in memory at most: those of all contacts that can be suspended, and one more."""
-
-_MAX_WINDOWS_PER_CONTACT = (MAX_SUSPENDED_CONTACTS + 1) // 2
-"""Windows of one contact in progress while others wait: less than half of those messages."""
 
 
 def worker_count(in_flight: int) -> int:

@@ -17,6 +17,19 @@ _BUCKET_FACTOR = (1 + LATENCY_ERROR) / (1 - LATENCY_ERROR)
 _LOG_FACTOR = math.log(_BUCKET_FACTOR)
 _SHORTEST_LATENCY = 0.0001
 _DIGITS = 4
+_USED_UP = 0.8
+"""Share of a limit in use from which it is the bottleneck."""
+_RATE_USED_UP = 0.9
+"""The same, of the limit of calls a second."""
+_MIN_SECONDS = 3.0
+_MIN_CALLS = 50
+"""A run with fewer of either is too short to tell: it starts with few calls and ends with few."""
+_MIN_IN_FLIGHT = 0.5
+"""Mean of calls in flight below which the work of this machine is the bottleneck."""
+_MAX_CREDIT_WAIT = 0.5
+"""Share of the seconds of waiting for credits from which these are the bottleneck."""
+_MAX_PAUSED = 0.5
+"""Share of the seconds in pauses after refusals from which these are the bottleneck."""
 
 
 class CallFigures(msgspec.Struct, frozen=True):
@@ -234,21 +247,6 @@ def latencies_between(earlier: MeterTotals, later: MeterTotals) -> dict[float, i
 def _bucket_latency(bucket: int) -> float:
     """Return the latency at most 2 % from every latency of a bucket, rounded to four digits."""
     return float(f"{_BUCKET_FACTOR**bucket * 2 / (1 + _BUCKET_FACTOR):.{_DIGITS}g}")
-
-
-_USED_UP = 0.8
-"""Share of a limit in use from which it is the bottleneck."""
-_RATE_USED_UP = 0.9
-"""The same, of the limit of calls a second."""
-_MIN_SECONDS = 3.0
-_MIN_CALLS = 50
-"""A run with fewer of either is too short to tell: it starts with few calls and ends with few."""
-_MIN_IN_FLIGHT = 0.5
-"""Mean of calls in flight below which the work of this machine is the bottleneck."""
-_MAX_CREDIT_WAIT = 0.5
-"""Share of the seconds of waiting for credits from which these are the bottleneck."""
-_MAX_PAUSED = 0.5
-"""Share of the seconds in pauses after refusals from which these are the bottleneck."""
 
 
 class LimitedBy(StrEnum):

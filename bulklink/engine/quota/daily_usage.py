@@ -28,6 +28,9 @@ _TABLE = (
     "CREATE TABLE IF NOT EXISTS spent (org TEXT, minute INTEGER, credits INTEGER,"
     " PRIMARY KEY (org, minute)) WITHOUT ROWID"
 )
+BLOCK_SIZE = 50
+"""Credits taken at once; a process that is killed leaves them counted."""
+_UNLIMITED_BLOCK_SIZE = 500
 
 
 class AllowanceRequest(msgspec.Struct, frozen=True):
@@ -233,11 +236,6 @@ def free_at(spent: Iterable[tuple[int, int]], wanted: int) -> float | None:
         if wanted <= 0:
             return (minute + WINDOW_MINUTES + 1) * 60.0
     return None
-
-
-BLOCK_SIZE = 50
-"""Credits taken at once; a process that is killed leaves them counted."""
-_UNLIMITED_BLOCK_SIZE = 500
 
 
 class DailyAllowance:

@@ -21,6 +21,10 @@ MAX_PROBES = 3
 LONG_PAUSE = 30.0
 """Seconds without a call after which the refusal of one call alone is decisive."""
 _PAUSES = (1.0, 5.0, 20.0)
+_QUIET_SECONDS = 5.0
+"""Seconds without a call after which concurrency no longer explains a refusal."""
+_MAX_FALSE_ALARMS = 3
+"""False suspicions in a row after which one or two refusals raise none."""
 
 
 class RefusalCause(Enum):
@@ -99,12 +103,6 @@ def pause_before_probe(evidence: RefusalEvidence) -> float:
     if evidence.wording is ThrottleReason.CREDITS:
         return _PAUSES[0]
     return _PAUSES[-max(1, min(MAX_PROBES, probes_left(evidence)))]
-
-
-_QUIET_SECONDS = 5.0
-"""Seconds without a call after which concurrency no longer explains a refusal."""
-_MAX_FALSE_ALARMS = 3
-"""False suspicions in a row after which one or two refusals raise none."""
 
 
 class QuotaSuspicion:

@@ -25,6 +25,15 @@ from bulklink.zoho.http import Answer, NoResponse
 
 CLOCK_CHECK_SECONDS = 15.0
 """Seconds between two checks of the clocks."""
+_DAY_SECONDS = WINDOW_MINUTES * 60.0
+RECHECK_SECONDS = 3_600.0
+"""Seconds between probes for credits, if it is unknown when there are some."""
+_STEPS_OF_OTHERS = 20
+"""Steps after which calls that do not check the clocks see whether another one does."""
+_WAIT_FRACTION = 10
+"""A wait ends when this fraction of the daily limit is available: less would end it too soon."""
+RELINK_RESERVE = 2
+"""Credits reserved with the unlink of a relink: for its link, and for putting back."""
 
 
 class WallClockTimer:
@@ -107,17 +116,6 @@ class QuotaWait:
             self.waited += self._monotonic() - self._began_at
             self._on_change(None)
         return remaining
-
-
-_DAY_SECONDS = WINDOW_MINUTES * 60.0
-RECHECK_SECONDS = 3_600.0
-"""Seconds between probes for credits, if it is unknown when there are some."""
-_STEPS_OF_OTHERS = 20
-"""Steps after which calls that do not check the clocks see whether another one does."""
-_WAIT_FRACTION = 10
-"""A wait ends when this fraction of the daily limit is available: less would end it too soon."""
-RELINK_RESERVE = 2
-"""Credits reserved with the unlink of a relink: for its link, and for putting back."""
 
 
 class QuotaPolicy(msgspec.Struct, frozen=True):
@@ -363,7 +361,7 @@ class QuotaGate:
             until, certain = await self._available_at(required)
             if shortage is Shortage.INVOCATION or not self._policy.wait_for_credits:
                 self._stop.request(credits_spent_error(shortage, self.budget, until))
-            elif not self._quota_wait.is_active:
+            elif not self._quota_wait.is_active:  # another call may have begun it meanwhile
                 self._begin_wait(until, certain=certain)
 
     async def _on_exhausted(self, retry_after: float | None) -> None:

@@ -30,6 +30,25 @@ _SECONDS_PER_REFUSAL = 25.0
 """What a refused call costs in waiting for the next increase: calls, but no more than seconds."""
 _SHORTEST_WAIT = 6.0
 _LONGEST_WAIT = 1_800.0
+_FIRST_GUESS = 10.0
+"""Seconds that one refusal may cost, before anything is known."""
+_PENALTY_GROWTH = 4.0
+"""Growth of pauses while the server locks us out: it must outgrow a penalty that doubles."""
+_FIRST_PAUSE_GROWTH = 2.5
+"""Enough where what was learned had decayed to a little too short."""
+LONGEST_PAUSE = 310.0
+"""Seconds: a call held up once is still far from the time after which it gives up."""
+_MARGIN = 1.05
+_JITTER = 0.2
+_DECAY = 0.9
+_NEGLIGIBLE = 0.5
+"""Seconds below which a penalty is as good as none."""
+_INTERVAL_FACTOR = 12.0
+_HIGH_COST = 4.5
+_HIGH_COST_FACTOR = 40.0
+"""An increase waits a multiple of what a refused one costs, and a larger one of the cost beyond
+4.5 s: below that the cost is our own pauses, not a penalty. At little cost a raised server limit is
+found within half a minute."""
 
 
 class Probe(Enum):
@@ -324,27 +343,6 @@ def _end_episode(state: AdaptiveLimit, now: float) -> AdaptiveLimit:
 
 def _replace(state: AdaptiveLimit, **changes: object) -> AdaptiveLimit:
     return msgspec.structs.replace(state, **changes)
-
-
-_FIRST_GUESS = 10.0
-"""Seconds that one refusal may cost, before anything is known."""
-_PENALTY_GROWTH = 4.0
-"""Growth of pauses while the server locks us out: it must outgrow a penalty that doubles."""
-_FIRST_PAUSE_GROWTH = 2.5
-"""Enough where what was learned had decayed to a little too short."""
-LONGEST_PAUSE = 310.0
-"""Seconds: a call held up once is still far from the time after which it gives up."""
-_MARGIN = 1.05
-_JITTER = 0.2
-_DECAY = 0.9
-_NEGLIGIBLE = 0.5
-"""Seconds below which a penalty is as good as none."""
-_INTERVAL_FACTOR = 12.0
-_HIGH_COST = 4.5
-_HIGH_COST_FACTOR = 40.0
-"""An increase waits a multiple of what a refused one costs, and a larger one of the cost beyond
-4.5 s: below that the cost is our own pauses, not a penalty. At little cost a raised server limit is
-found within half a minute."""
 
 
 def next_pause(penalty: float, refusals: int, last_pause: float) -> float:

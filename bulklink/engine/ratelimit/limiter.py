@@ -16,6 +16,13 @@ from bulklink.engine.ratelimit.fair_queue import FairQueue
 from bulklink.engine.ratelimit.rate import RateLimiter
 from bulklink.engine.shutdown import StopController
 
+_MIN_READY_AHEAD = 2
+_SLOTS_PER_READY = 4
+"""Calls prepared beyond the free slots: two, and one for every four slots."""
+_SHORTEST_TIMER = 0.001
+_RATE_LOOKAHEAD = 0.05
+"""Seconds: with a rate limit, no more slots count as free than calls may start in this time."""
+
 
 @dataclass(slots=True)
 class QueuedCall:
@@ -99,14 +106,6 @@ class ContactCounter:
             self.by_contact[contact_id] = count
         else:
             del self.by_contact[contact_id]
-
-
-_MIN_READY_AHEAD = 2
-_SLOTS_PER_READY = 4
-"""Calls prepared beyond the free slots: two, and one for every four slots."""
-_SHORTEST_TIMER = 0.001
-_RATE_LOOKAHEAD = 0.05
-"""Seconds: with a rate limit, no more slots count as free than calls may start in this time."""
 
 
 class ConcurrencyLimiter:
