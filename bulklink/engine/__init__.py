@@ -1,1 +1,1 @@
-"""The engine: sends a plan's messages, paced, and settles each of them."""
+"""Sends the messages of a sealed plan, and settles each of them."""

@@ -1,4 +1,4 @@
-"""Batches: the fewest calls for what is left to do, and the first whole ones of a plan."""
+"""Batching with the fewest calls, and the first whole batches of a contact (pure)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from itertools import groupby
 from bulklink.engine.message_state import MessageState, NextStep
 from bulklink.models import Message, Op
 from bulklink.zoho.requests import MAX_MESSAGE_IDS_LENGTH, MAX_MESSAGES_PER_CALL
+
+_WRITE_STEPS = (NextStep.UNLINK, NextStep.LINK)
 
 
 def link_batches(
@@ -50,10 +52,10 @@ def unlink_batches(
 
 
 def min_unlink_calls(count: int, characters: int) -> int:
-    """Return the unlink calls below which nothing goes, for ids of so many characters in all.
+    """Return a lower bound of the unlink calls for `count` ids of `characters` in all.
 
-    Both bounds hold: messages in a call, and characters with their commas. For ids of one length
-    `unlink_calls_for_length` is exact.
+    It is the larger of two: messages in a call, and characters with their commas. For ids of one
+    length `unlink_calls_for_length` is exact.
     """
     return max(
         -(-count // MAX_MESSAGES_PER_CALL), -(-(characters + count) // (MAX_MESSAGE_IDS_LENGTH + 1))
@@ -61,7 +63,7 @@ def min_unlink_calls(count: int, characters: int) -> int:
 
 
 def unlink_calls_for_length(count: int, length: int, size: int = MAX_MESSAGES_PER_CALL) -> int:
-    """Return the unlink calls that this many ids of one length need."""
+    """Return the unlink calls for `count` ids of one length."""
     return -(-count // min(size, (MAX_MESSAGE_IDS_LENGTH + 1) // (length + 1)))
 
 
@@ -85,21 +87,42 @@ def packed_unlink_calls(lengths: Iterable[int], size: int = MAX_MESSAGES_PER_CAL
     return len(open_batches)
 
 
-_WRITE_STEPS = (NextStep.UNLINK, NextStep.LINK)
+def cut_batches(
+    states: Sequence[MessageState], step: NextStep, batch_size: int, *, by_contact: bool = False
+) -> Iterator[list[MessageState]]:
+    """Yield the batches of a step, each for one call.
+
+    Args:
+        states: messages of one contact that need this step.
+        step: UNLINK, LINK or PUT_BACK.
+        batch_size: most messages a call.
+        by_contact: whether several owners share a link call.
+    """
+    is_unlink = step is NextStep.UNLINK
+    by_row = {state.message.row: state for state in states}
+    batching = unlink_batches if is_unlink else link_batches
+
+    def group_key(state: MessageState) -> tuple[str, int]:
+        shares_call = by_contact and not is_unlink
+        return "" if shares_call else state.message.owner_id, state.split_id
+
+    for _, members in groupby(sorted(states, key=group_key), key=group_key):
+        for batch in batching([state.message for state in members], batch_size):
+            yield [by_row[message.row] for message in batch]
 
 
 def first_batches(
     states: Sequence[MessageState], min_messages: int, batch_size: int, *, by_contact: bool
 ) -> list[MessageState]:
-    """Return the tracks of the first whole batches that carry at least so many messages.
+    """Return the states of the first whole batches of at least `min_messages` messages.
 
-    What is left can be cut into as many calls less as these take: they fill their link calls, and
-    their unlink calls are those that all together would be cut into. What an earlier invocation
-    left open goes first whatever it needs.
+    They cost no call: they fill their link calls, and their unlink calls are those that all
+    messages together would be cut into. What an earlier invocation left open goes first, whatever
+    it needs.
 
     Args:
-        states: what is open of one contact, snapshots read.
-        min_messages: messages.
+        states: of the open messages of one contact, snapshots read.
+        min_messages: messages to return, at least.
         batch_size: most messages a call.
         by_contact: whether several owners share a link call.
     """
@@ -115,7 +138,7 @@ def first_batches(
 def _link_groups(
     states: Sequence[MessageState], *, by_contact: bool
 ) -> Iterator[list[MessageState]]:
-    """Yield the tracks that share link calls, in the order of the plan."""
+    """Yield the states that share link calls, in the order of the plan."""
     if by_contact:
         yield list(states)
         return
@@ -126,12 +149,11 @@ def _link_groups(
 def _first_whole_batches(
     group: list[MessageState], min_messages: int, batch_size: int
 ) -> list[MessageState]:
-    """Return whole batches of one group, or all of it where none can be parted off."""
+    """Return whole batches of one group, or all of it if none can be split off."""
     links = [state for state in group if state.next_step is NextStep.LINK]
     chosen: list[MessageState] = []
-    for batch in _cut_unlinks(
-        [state for state in group if state.next_step is NextStep.UNLINK], batch_size
-    ):
+    unlinks = [state for state in group if state.next_step is NextStep.UNLINK]
+    for batch in cut_batches(unlinks, NextStep.UNLINK, batch_size):
         if len(chosen) >= min_messages and _links_to_fill(chosen, batch_size) <= len(links):
             break
         chosen += batch
@@ -140,19 +162,8 @@ def _first_whole_batches(
     return chosen + links[: fill_count + -(-extra // batch_size) * batch_size]
 
 
-def _cut_unlinks(states: Sequence[MessageState], batch_size: int) -> Iterable[list[MessageState]]:
-    """Cut unlinks into the calls that they are sent in, owner by owner."""
-    by_row = {state.message.row: state for state in states}
-    for _, members in groupby(
-        sorted(states, key=lambda state: state.message.owner_id),
-        key=lambda state: state.message.owner_id,
-    ):
-        for batch in unlink_batches([state.message for state in members], batch_size):
-            yield [by_row[message.row] for message in batch]
-
-
 def _links_to_fill(states: Iterable[MessageState], batch_size: int) -> int:
-    """Return how many messages fill the last link call of these, now or after their unlinks."""
+    """Return how many links fill the last link call of these, now or after their unlinks."""
     links = sum(
         state.next_step is NextStep.LINK or state.message.op is Op.RELINK for state in states
     )

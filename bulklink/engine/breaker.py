@@ -1,14 +1,13 @@
-"""Refusals that are fatal if they are common: is it this contact, or everybody?
+"""Circuit breaker: does a refusal concern one contact or every contact?
 
-A contact that is refused waits until a call of the same kind for another contact is answered. If
+A refused contact is suspended until a call of the same kind for another contact is answered. If
 that one succeeds, the first was alone; if three contacts in a row are refused, no such call can
-succeed and the run stops. Where no other contact is left, or all wait for credits, it was alone if
-such a call succeeded earlier in the run; else the run stops.
+succeed and the run stops. If no other contact is left, or all wait for credits, it was alone if
+such a call succeeded earlier in the run; otherwise the run stops.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -23,11 +22,11 @@ from bulklink.zoho.link_response import AnswerVerdict
 MAX_REFUSED_CONTACTS = 3
 _REFUSABLE_KINDS = 3
 MAX_SUSPENDED_CONTACTS = (MAX_REFUSED_CONTACTS - 1) * _REFUSABLE_KINDS
-"""Contacts that can wait at once to know whether they are alone: links, unlinks and reads apart."""
+"""Contacts suspended at once, at most: links, unlinks and reads count apart."""
 
 
 class Breaker(Protocol):
-    """Says what becomes of a contact that is refused."""
+    """Decides what happens after a refusal."""
 
     async def on_refusal(
         self,
@@ -37,29 +36,30 @@ class Breaker(Protocol):
         *,
         completes_relink: bool = False,
     ) -> None:
-        """Return where a refusal concerns what was asked, or this contact alone.
+        """Return if a refusal concerns the request or this contact alone.
 
         Args:
             kind: of the call.
-            contact_id: that it concerns.
-            verdict: what was answered.
-            completes_relink: whether the call finishes a relink that a gentle stop must not tear.
+            contact_id: the contact it concerns.
+            verdict: the refusal.
+            completes_relink: whether the call completes a relink, which a graceful stop must not
+                tear.
 
         Raises:
             RunStoppedError: if no call of this kind can succeed.
-            StoppedError: if the run was stopped meanwhile.
+            StoppedError: if the run was stopped.
         """
         ...
 
     def on_success(self, kind: CallKind, contact_id: str) -> None:
-        """Note an answer of success."""
+        """Record an answer of success."""
         ...
 
 
 class ReadBreaker:
-    """Refusals where contacts are only read: nothing hangs on one that cannot be.
+    """Circuit breaker for runs that only read.
 
-    A refused contact is its own matter, unless three are refused before any was read.
+    A refusal concerns its contact alone, unless three are refused before any was read.
     """
 
     def __init__(self) -> None:
@@ -73,35 +73,30 @@ class ReadBreaker:
         *,
         completes_relink: bool = False,
     ) -> None:
-        """Return where a refusal concerns this contact alone.
+        """Return if a refusal concerns this contact alone.
 
         Raises:
             RunStoppedError: if no read can succeed.
         """
         del completes_relink
-        answer_class = classify_error(verdict.http_status, verdict.code)
-        if answer_class in (AnswerClass.FATAL, AnswerClass.TOKEN):
-            raise fatal_error(kind, verdict, f"contact {contact_id}")
+        answer_class = _raise_if_fatal(kind, contact_id, verdict)
         if answer_class is AnswerClass.FATAL_IF_COMMON and self._refused_contacts is not None:
             self._refused_contacts.add(contact_id)
             if len(self._refused_contacts) >= MAX_REFUSED_CONTACTS:
                 raise fatal_error(kind, verdict, f"contact {contact_id}")
 
     def on_success(self, kind: CallKind, contact_id: str) -> None:
-        """Note that a contact could be read."""
+        """Record that a contact could be read."""
         del kind, contact_id
         self._refused_contacts = None
 
 
 class CircuitBreaker:
-    """The contacts that wait to know whether they are alone.
+    """Suspends refused contacts until another contact's call settles whether they are alone.
 
     Args:
-        stopping: is told when they are not.
-        mark_confirmed: kinds of call that succeeded in an earlier invocation of the run.
-
-    Attributes:
-        in_progress: how many pieces of each contact are worked on.
+        stop: stopped when no call of a kind can succeed.
+        confirmed_kinds: kinds of call that succeeded in an earlier invocation of the run.
     """
 
     def __init__(self, stop: StopController, confirmed_kinds: Iterable[CallKind] = ()) -> None:
@@ -109,46 +104,16 @@ class CircuitBreaker:
         self._confirmed_kinds = set(confirmed_kinds)
         self._suspended: dict[CallKind, dict[str, anyio.Event]] = {}
         self._last_refusal: dict[CallKind, RunStoppedError] = {}
-        self.in_progress: Counter[str] = Counter()
-        self._all_started = False
-        self._others_follow = False
-        self._changed = anyio.Event()
         self._on_suspend: list[Callable[[], None]] = []
         stop.on_stop(self._release_all)
 
     def on_suspend(self, action: Callable[[], None]) -> None:
-        """Have something done when a contact begins to wait."""
+        """Call `action` when a contact is suspended."""
         self._on_suspend.append(action)
 
     def is_suspended(self, contact_id: str) -> bool:
-        """Tell whether a contact waits to know whether it is alone."""
+        """Return whether a contact is suspended."""
         return any(contact_id in contacts for contacts in self._suspended.values())
-
-    def contact_started(self, contact_id: str) -> None:
-        """Note that a contact is about to be worked on."""
-        self.in_progress[contact_id] += 1
-        self._all_started = False
-
-    def contact_ended(self, contact_id: str) -> None:
-        """Note that a contact is worked on no more."""
-        self.in_progress[contact_id] -= 1
-        if not self.in_progress[contact_id]:
-            del self.in_progress[contact_id]
-        self._notify()
-
-    def all_started(self, *, others_follow: bool = False) -> None:
-        """Note that no other contact follows, or none before those at work are done or held."""
-        self._all_started, self._others_follow = True, others_follow
-        self._notify()
-
-    async def wait_ended_or_suspended(self) -> None:
-        """Wait until all contacts are begun that were to be, and each is done or held.
-
-        Also ends when the run stops.
-        """
-        while self._stop.reason is None and not (self._all_started and self._all_suspended):
-            self._changed = anyio.Event()
-            await self._changed.wait()
 
     async def on_refusal(
         self,
@@ -158,19 +123,16 @@ class CircuitBreaker:
         *,
         completes_relink: bool = False,
     ) -> None:
-        """Return where a refusal concerns what was asked, or this contact alone.
+        """Return if a refusal concerns the request or this contact alone.
 
-        After a gentle stop nobody else will tell: what finishes a relink is judged by what
-        succeeded before.
+        After a graceful stop no other contact settles it: a call that completes a relink depends
+        on whether such a call succeeded before.
 
         Raises:
             RunStoppedError: if no call of this kind can succeed.
             StoppedError: if the run was stopped before that was known.
         """
-        answer_class = classify_error(verdict.http_status, verdict.code)
-        if answer_class in (AnswerClass.FATAL, AnswerClass.TOKEN):
-            raise fatal_error(kind, verdict, f"contact {contact_id}")
-        if answer_class is AnswerClass.FATAL_IF_COMMON:
+        if _raise_if_fatal(kind, contact_id, verdict) is AnswerClass.FATAL_IF_COMMON:
             if self._stop.reason is None:
                 await self._suspend(kind, contact_id, verdict)
             if self._stop.reason is not None:
@@ -182,15 +144,14 @@ class CircuitBreaker:
         suspended = self._suspended.setdefault(kind, {})
         event = suspended.setdefault(contact_id, anyio.Event())
         self._last_refusal[kind] = fatal_error(kind, verdict, f"contact {contact_id}")
-        for action in self._on_suspend:
-            action()
         if len(suspended) >= MAX_REFUSED_CONTACTS:
             self._stop.request(self._last_refusal[kind])
-        self._notify()
+        for action in self._on_suspend:
+            action()
         await event.wait()
 
     def on_success(self, kind: CallKind, contact_id: str) -> None:
-        """Note an answer of success, which frees the other contacts that waited for one."""
+        """Record an answer of success, which releases the other suspended contacts."""
         self.mark_confirmed(kind)
         suspended = self._suspended.get(kind)
         if suspended:
@@ -200,41 +161,25 @@ class CircuitBreaker:
                 suspended.pop(other_id).set()
 
     def resolve_suspended(self) -> None:
-        """Judge the contacts that wait by what succeeded before: nobody tells for a long time.
+        """Decide on the suspended contacts by what succeeded before, as no other contact will.
 
-        The credits that their relinks hold may be the ones that all others wait for.
+        That is so at the end of the contacts, and while the run waits for credits: those reserved
+        for their relinks may be the ones that all others wait for.
         """
-        if any(self._suspended.values()):
-            self._resolve()
-
-    def mark_confirmed(self, kind: CallKind) -> None:
-        """Note that a call of this kind is known to have been carried out."""
-        self._confirmed_kinds.add(kind)
-
-    @property
-    def _all_suspended(self) -> bool:
-        return all(self.is_suspended(contact_id) for contact_id in self.in_progress)
-
-    def _notify(self) -> None:
-        """Wake who waits for the others; where none is left who could tell, decide."""
-        self._changed.set()
-        none_follows = self._all_started and not self._others_follow
-        if none_follows and self.in_progress and self._all_suspended:
-            self._resolve()
-
-    def _resolve(self) -> None:
-        """Judge contacts after which no other comes by what succeeded in the run before them."""
         kinds = [kind for kind, suspended in self._suspended.items() if suspended]
         for kind in kinds:
             if kind in self._confirmed_kinds:
                 self._release(kind)
-        if not self._confirmed_kinds.intersection(kinds):
+        if kinds and not self._confirmed_kinds.intersection(kinds):
             self._stop.request(self._last_refusal[kinds[0]])
+
+    def mark_confirmed(self, kind: CallKind) -> None:
+        """Record that a call of this kind is known to have been carried out."""
+        self._confirmed_kinds.add(kind)
 
     def _release_all(self) -> None:
         for kind in self._suspended:
             self._release(kind)
-        self._changed.set()
 
     def _release(self, kind: CallKind) -> None:
         for event in self._suspended[kind].values():
@@ -242,8 +187,16 @@ class CircuitBreaker:
         self._suspended[kind].clear()
 
 
+def _raise_if_fatal(kind: CallKind, contact_id: str, verdict: AnswerVerdict) -> AnswerClass:
+    """Return the class of a refusal, unless no call of this kind can succeed after it."""
+    answer_class = classify_error(verdict.http_status, verdict.code)
+    if answer_class in (AnswerClass.FATAL, AnswerClass.TOKEN):
+        raise fatal_error(kind, verdict, f"contact {contact_id}")
+    return answer_class
+
+
 def fatal_error(kind: CallKind, verdict: AnswerVerdict, where: str) -> RunStoppedError:
-    """Return the reason to stop for an answer after which no call of this kind can succeed."""
+    """Return the stop reason for an answer after which no call of this kind can succeed."""
     reason = " ".join(filter(None, (verdict.code or f"HTTP {verdict.http_status}", verdict.text)))
     return RunStoppedError(
         StoppedBy.FATAL,

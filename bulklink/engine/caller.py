@@ -1,9 +1,10 @@
-"""Making a call: its ledger line, its place among the calls in flight, its tries."""
+"""API calls with their ledger lines, slots in flight and retries."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 import anyio.lowlevel
 import msgspec
@@ -27,13 +28,18 @@ from bulklink.zoho.link_response import parse_refusal
 from bulklink.zoho.request_log import CallReference
 
 MAX_UNANSWERED = 5
-"""Requests in a row that stay without an answer before the run stops."""
+"""Requests in a row without an answer after which the run stops."""
 
 
 class CallOutcome(msgspec.Struct, frozen=True):
-    """A call that is over: its last number in the ledger, how often it was sent, what came.
+    """A finished call.
 
-    `answer_lost` tells that a try before the last may have been applied, without a word of it.
+    Args:
+        call: number of its last attempt in the ledger.
+        attempts: attempts made.
+        kind: of the call.
+        response: to the last attempt.
+        answer_lost: whether an attempt before the last may have been applied without an answer.
     """
 
     call: int
@@ -44,18 +50,18 @@ class CallOutcome(msgspec.Struct, frozen=True):
 
 
 class Caller:
-    """Makes calls for all tasks of a run.
+    """Makes the calls of all tasks of a run.
 
     Args:
         client: sends requests.
-        ledger: takes the `call` line before a request leaves, and answers worth keeping.
-        pacer: gives out turns and places in flight.
-        credits: gives out credits.
-        stopping: tells whether the run goes on.
-        clock: tells the time.
+        ledger: takes the `call` line before a request is sent, and answers worth keeping.
+        limiter: limits the calls in flight.
+        quota: has the credits.
+        stop: stops the run.
+        clock: clocks and randomness.
         first_call: number of the first call in the ledger.
-        settle_after: seconds that a call without an answer in time holds its place longer: the
-            server may still be at work on it.
+        settle_after: seconds that a call which timed out keeps its slot: the server may still be
+            at work on it.
 
     Attributes:
         meter: measures the calls.
@@ -96,24 +102,24 @@ class Caller:
         reservation: Reservation | None = None,
         reserve: int = 0,
     ) -> CallOutcome:
-        """Send a request until it has an answer that stands, or its tries are used up.
+        """Send a request until it has a final answer, or its attempts are used up.
 
-        An unlink that may have been applied is not sent again here: it is read back first.
+        An unlink that may have been applied is not retried here: it is read back first.
 
         Args:
-            request: what to send.
+            request: to send.
             contact_id: the contact it concerns, for the ledger.
             rows: the rows it carries, for the ledger.
-            earlier_attempts: how often these rows were sent for the same purpose before.
-            completes_relink: whether it finishes a relink that a gentle stop must not tear.
-            reservation: credits of its contact that are set aside to finish relinks.
-            reserve: credits that must be set aside there before it is sent.
+            earlier_attempts: attempts of these rows in the same phase before.
+            completes_relink: whether it completes a relink, which a graceful stop must not tear.
+            reservation: credits reserved to complete relinks of its contact.
+            reserve: credits that must be reserved there before it is sent.
 
         Raises:
             StoppedError: if the run was stopped before it was sent.
-            QuotaShortageError: if credits are short and its contact has relinks to finish first.
+            QuotaShortageError: if credits are short and its contact has relinks to complete first.
             RunStoppedError: if the token is refused or no server answers.
-            LedgerError: if its line cannot be written; it was not sent then.
+            LedgerError: if its line cannot be written; then it was not sent.
         """
         progress = _CallProgress(self._clock.monotonic(), self._quota.waited)
         queued_call = self._limiter.new_call(contact_id, completes_relink=completes_relink)
@@ -140,7 +146,7 @@ class Caller:
             if isinstance(response, NoResponse) or not response.ok:
                 self.record_answer(call_outcome)
             if credit.cause is RefusalCause.CREDITS:
-                continue  # it waits for them, or the run stops: no try is used up
+                continue  # it waits for them, or the run stops: no attempt is used up
             decision = decide_retry(
                 response, self._attempt_history(progress, request, response), self._clock.random()
             )
@@ -158,7 +164,7 @@ class Caller:
                     await self._stop.sleep(decision.delay, completes_relink=completes_relink)
 
     def record_answer(self, call_outcome: CallOutcome) -> None:
-        """Keep what came back in `answers.jsonl`; `make` does so by itself unless HTTP says 2xx."""
+        """Write the response to `answers.jsonl`; `make` does so for all but HTTP 2xx."""
         response = call_outcome.response
         if isinstance(response, NoResponse):
             status, body = None, response.reason
@@ -171,7 +177,7 @@ class Caller:
     async def _send_once(
         self, request: Request, line: CallLine, queued_call: QueuedCall, credit: Credit
     ) -> ClientResponse:
-        """Send once, with the line on disk before."""
+        """Send the request once, after its line is on disk."""
         async with self._limiter.attempt(queued_call) as attempt:
             await self._client.tokens.current()
             await self._ledger.commit(call_line(self._clock.timestamp(), line))
@@ -196,31 +202,23 @@ class Caller:
             )
             self._report_to_limiter(attempt, response, credit.cause)
         if isinstance(response, Answer) and response.ok:
-            # The next call leaves before this answer is looked into, so that its place is not
-            # empty meanwhile. What is no success is looked into first: it may stop the run.
+            # The next call starts before this answer is parsed, so that its slot is not empty
+            # meanwhile. A refusal is parsed first: it may stop the run.
             await anyio.lowlevel.cancel_shielded_checkpoint()
         return received
 
     def totals(self) -> MeterTotals:
-        """Return what was measured of all calls so far."""
+        """Return the totals measured so far."""
         return self.meter.totals(
             answered_429=self._quota.refused_429,
             credit_wait=self._quota.waited_so_far,
             paused_seconds=self._limiter.paused_seconds,
         )
 
-    def on_wait(self, action: Callable[[], None]) -> None:
-        """Have something done when the run begins to wait for credits."""
-        self._quota.on_wait(action)
-
-    def release(self, reservation: Reservation) -> None:
-        """Free the credits that were set aside for a contact with no relink to finish."""
-        self._quota.release(reservation)
-
     def _report_to_limiter(
         self, attempt: Attempt, response: Answer | NoResponse, cause: RefusalCause | None
     ) -> None:
-        """Tell what became of a call, which says how many may be in flight."""
+        """Report the outcome of a call, which decides how many may be in flight."""
         if isinstance(response, NoResponse):
             attempt.hold_after = self._settle_after if response.timed_out else 0.0
         elif not _is_busy(response):
@@ -236,12 +234,12 @@ class Caller:
 
     @contextlib.asynccontextmanager
     async def _record_if_unsent(self, line: CallLine) -> AsyncIterator[None]:
-        """Have the ledger say so if a call whose line is on disk does not leave after all."""
+        """Record it if a call whose line is on disk is not sent after all."""
         try:
             yield
         except BaseException:
             # A ledger that cannot be written has stopped the run already; without this line a
-            # resume takes the call as sent and looks.
+            # resume takes the call as sent and reads back.
             with contextlib.suppress(LedgerError):
                 self._ledger.append(unsent_line(self._clock.timestamp(), line))
             raise
@@ -263,7 +261,7 @@ class Caller:
     def _raise_if_hopeless(
         self, response: Answer | NoResponse, request: Request, *, exhausted: bool
     ) -> None:
-        """Stop the run where no token is taken, or too many requests stay without an answer."""
+        """Stop the run if the token is refused, or too many requests have no answer."""
         if isinstance(response, Answer):
             self._server_has_answered = True
             refusal = parse_refusal(response) if not response.ok else None
@@ -274,27 +272,25 @@ class Caller:
             return
         maybe_applied = isinstance(response, NoResponse) and response.sent
         if request.kind is CallKind.UNLINK and maybe_applied:
-            return  # it had one try, because it must be read back
+            return  # it had one attempt, because it must be read back
         self._unanswered_in_row += 1
         if not self._server_has_answered or self._unanswered_in_row >= MAX_UNANSWERED:
             raise _no_answer_error(response, self._unanswered_in_row)
 
 
+@dataclass(slots=True)
 class _CallProgress:
-    """What was done for one request so far."""
-
-    def __init__(self, started: float, waited_before: float) -> None:
-        self.started = started
-        self.waited_before = waited_before
-        self.last_outcome: CallOutcome | None = None
-        self.sends = 0
-        self.busy_answers = 0
-        self.token_renewed = False
-        self.answer_lost = False
+    started: float
+    waited_before: float
+    last_outcome: CallOutcome | None = None
+    sends: int = 0
+    busy_answers: int = 0
+    token_renewed: bool = False
+    answer_lost: bool = False
 
 
 def _maybe_applied(response: Answer | NoResponse) -> bool:
-    """Tell whether a call may have been applied though nothing says so."""
+    """Return whether a call may have been applied though no answer says so."""
     if isinstance(response, NoResponse):
         return response.sent
     return not response.ok and _answer_class(response) is AnswerClass.SERVER_ERROR

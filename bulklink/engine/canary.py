@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import anyio
@@ -16,6 +17,7 @@ from bulklink.engine.context import RunContext
 from bulklink.engine.dispatch import process_all
 from bulklink.engine.pagination import PageReader
 from bulklink.engine.shutdown import StoppedError
+from bulklink.engine.signal import Signal
 from bulklink.engine.transitions import SETTLED_BY_READ
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
 from bulklink.ledger.records import Result, result_line
@@ -24,47 +26,42 @@ from bulklink.models import Message, Status
 from bulklink.zoho.email_pages import LinksPage, parse_links_page
 
 
+@dataclass(slots=True)
 class ReadBackComparer:
-    """Reads messages back that were answered with success.
+    """Reads back the canary's successful messages.
 
     Args:
-        desk: what all contacts of the run share.
-        workers: contacts that are read side by side; the pacer says how many calls that are.
-        differs: told at once of each that a read shows elsewhere which can be believed.
+        context: shared by all contacts of the run.
+        workers: contacts read at once; the limiter decides how many calls that are.
+        on_difference: called at once with each message that a trusted read shows elsewhere.
     """
 
-    def __init__(
-        self,
-        context: RunContext,
-        workers: int,
-        on_difference: Callable[[Result, ObservedLink], None],
-    ) -> None:
-        self._context = context
-        self._workers = workers
-        self._on_difference = on_difference
-        self._observed: dict[int, ObservedLink] = {}
-        self._truncated = False
-        self._aborted = False
-        self._breaker = ReadBreaker()
-        self._trusted_at = 0.0
+    context: RunContext
+    workers: int
+    on_difference: Callable[[Result, ObservedLink], None]
+    _observed: dict[int, ObservedLink] = field(default_factory=dict, init=False)
+    _truncated: bool = field(default=False, init=False)
+    _aborted: bool = field(default=False, init=False)
+    _breaker: ReadBreaker = field(default_factory=ReadBreaker, init=False)
+    _trusted_at: float = field(default=0.0, init=False)
 
     async def compare(self, results: Sequence[Result]) -> ReadBackResult:
-        """Read the messages of these results, and once more those in question.
+        """Read the messages of these results, and once more those that differ.
 
-        A list may lag behind the calls by `--settle-after`: one wait for all, then what differs
-        is read again.
+        A page may lag behind the calls by `settle_after` seconds: after one wait for all messages,
+        those that differ are read again.
 
         Raises:
             StoppedError: if the run was stopped.
         """
-        clock = self._context.clock
-        self._trusted_at = clock.monotonic() + self._context.settings.settle_after
+        clock = self.context.clock
+        self._trusted_at = clock.monotonic() + self.context.settings.settle_after
         await self._read(results)
         untrusted = [
             result for result in self._differing(results) if not self._observed[result.row].trusted
         ]
         if untrusted:
-            await self._context.stop.sleep(max(0.0, self._trusted_at - clock.monotonic()))
+            await self.context.stop.sleep(max(0.0, self._trusted_at - clock.monotonic()))
             await self._read(untrusted)
         return ReadBackResult(self._observed, tuple(self._differing(results)), self._truncated)
 
@@ -80,12 +77,12 @@ class ReadBackComparer:
         contacts = [
             list(contact_results) for _, contact_results in groupby(ordered, key=_contact_id)
         ]
-        stop = self._context.stop
-        await process_all(contacts, self._read_contact, stop, workers=self._workers)
+        stop = self.context.stop
+        await process_all(contacts, self._read_contact, stop, workers=self.workers)
         stop.check()
 
     async def _read_contact(self, results: Sequence[Result]) -> None:
-        """Read a contact's messages; what cannot be read is not counted against it."""
+        """Read a contact's messages; one that cannot be read does not count as different."""
         if self._aborted:
             return
         try:
@@ -95,7 +92,7 @@ class ReadBackComparer:
         except BulklinkError as error:
             self._aborted = True
             if not (isinstance(error, RunStoppedError) and error.stopped_by is StoppedBy.FATAL):
-                self._context.stop.request(error)
+                self.context.stop.request(error)
 
     async def _read_pages(self, results: Sequence[Result]) -> None:
         remaining: dict[str | None, list[Result]] = {}
@@ -104,12 +101,12 @@ class ReadBackComparer:
         pages = PageReader(
             _contact_id(results[0]),
             parse_links_page,
-            self._context.caller,
+            self.context.caller,
             self._breaker,
-            max_pages=self._context.settings.read_pages,
+            max_pages=self.context.settings.read_pages,
         )
         while remaining:
-            trusted = self._context.clock.monotonic() >= self._trusted_at
+            trusted = self.context.clock.monotonic() >= self._trusted_at
             page = await pages.next_page(
                 [wanted.row for group in remaining.values() for wanted in group]
             )
@@ -128,66 +125,59 @@ class ReadBackComparer:
         *,
         trusted: bool,
     ) -> None:
-        """Take from a page what it shows of the messages that are left."""
+        """Record what a page shows of the remaining messages."""
         for message_id in page.links.keys() & remaining.keys():
             observed = ObservedLink(page.links[message_id], call, trusted)
             for result in remaining.pop(message_id):
                 self._observed[result.row] = observed
                 if trusted and observed.deal_id != result.deal_id:
-                    self._on_difference(result, observed)
+                    self.on_difference(result, observed)
 
 
 def _contact_id(result: Result) -> str:
     return result.contact_id or ""
 
 
+@dataclass(slots=True)
 class Canary:
-    """Sends the first whole batches, reads them back, and says whether the rest may follow.
+    """Sends the first whole batches, reads them back, and compares.
 
     Args:
-        desk: what all contacts of the run share.
-        min_messages: messages that are tried.
-        workers: contacts that are read back side by side.
-        enough: tells that so much failed that no further contact is begun.
-        told: told of each result that a read corrects.
-        phase: told what is done now.
+        context: shared by all contacts of the run.
+        min_messages: messages to try.
+        workers: contacts read back at once.
+        too_many_failed: returns whether so much failed that no further contact is started.
+        on_correction: called with each result that a read corrects.
+        on_phase: called with the name of each phase.
     """
 
-    def __init__(
-        self,
-        context: RunContext,
-        min_messages: int,
-        *,
-        workers: int,
-        too_many_failed: Callable[[], bool],
-        on_correction: Callable[[Result], None],
-        on_phase: Callable[[str], None],
-    ) -> None:
-        self._context = context
-        self.min_messages = min_messages
-        self._workers = workers
-        self._too_many_failed = too_many_failed
-        self._on_correction = on_correction
-        self._on_phase = on_phase
-        self._results: dict[int, Result] = {}
-        self._planned_counts: dict[str, int] = {}
-        self._in_progress: set[str] = set()
-        self._changed = anyio.Event()
-        self._released = anyio.Event()
-        self._read_again = False
-        context.stop.on_stop(self.release_rest)
-        context.stop.on_stop(self._wake)
-        context.breaker.on_suspend(self._wake)
+    context: RunContext
+    min_messages: int
+    workers: int = field(kw_only=True)
+    too_many_failed: Callable[[], bool] = field(kw_only=True)
+    on_correction: Callable[[Result], None] = field(kw_only=True)
+    on_phase: Callable[[str], None] = field(kw_only=True)
+    _results: dict[int, Result] = field(default_factory=dict, init=False)
+    _planned_counts: dict[str, int] = field(default_factory=dict, init=False)
+    _in_progress: set[str] = field(default_factory=set, init=False)
+    _changed: Signal = field(default_factory=Signal, init=False)
+    _released: anyio.Event = field(default_factory=anyio.Event, init=False)
+    _read_again: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self.context.stop.on_stop(self.release_rest)
+        self.context.stop.on_stop(self._changed.notify)
+        self.context.breaker.on_suspend(self._changed.notify)
 
     def add(self, result: Result) -> None:
-        """Take a result of what is tried."""
+        """Record the result of a message that is tried."""
         self._results[result.row] = result
 
     def release_rest(self, *, read_again: bool = False) -> None:
-        """Let the rest of the contacts that were begun follow.
+        """Send the rest of the contacts that were started.
 
         Args:
-            read_again: whether what was read of them is too old, because a person was waited for.
+            read_again: whether their snapshots are too old, because the user was asked.
         """
         self._read_again = self._read_again or read_again
         self._released.set()
@@ -195,47 +185,47 @@ class Canary:
     async def run(
         self, windows: Iterator[list[Message]], task_group: TaskGroup
     ) -> CanaryResult | None:
-        """Try the first messages and read them back; None if the run stops meanwhile.
+        """Send the first messages and read them back; None if the run stops meanwhile.
 
         Args:
-            windows: contacts in the order of the plan; those that are begun are taken from it.
-            task_group: works on what is left of those until the end of the run.
+            windows: contacts in the order of the plan; those started are consumed.
+            task_group: runs the rest of those contacts until the end of the run.
         """
-        self._on_phase(f"Trying the first {self.min_messages:,} emails")
+        self.on_phase(f"Trying the first {self.min_messages:,} emails")
         await self._send_first(windows, task_group)
-        if self._context.stop.reason is not None or not self._results:
+        if self.context.stop.reason is not None or not self._results:
             return None
-        self._on_phase("Reading them back")
+        self.on_phase("Reading them back")
         try:
             return await self._read_back()
         except StoppedError:
             return None
         except BulklinkError as error:
-            self._context.stop.request(error)
+            self.context.stop.request(error)
             return None
 
     async def _send_first(self, windows: Iterator[list[Message]], task_group: TaskGroup) -> None:
-        """Begin contacts until enough messages are settled; one that is held does not count."""
+        """Start contacts until enough messages are settled; a suspended one does not count."""
         for window in windows:
             missing = self.min_messages - self._planned_count()
             contact_id = window[0].contact_id
             self._planned_counts[contact_id] = min(len(window), missing)
             self._in_progress.add(contact_id)
-            self._context.breaker.contact_started(contact_id)
+            self.context.contacts.start(contact_id)
             task_group.start_soon(
-                self._send_contact, ContactSender(window, self._context), contact_id, missing
+                self._send_contact, ContactSender(window, self.context), contact_id, missing
             )
             if self._planned_count() >= self.min_messages:
                 await self._wait_until_idle()
-                if self._planned_count() >= self.min_messages or self._too_many_failed():
+                if self._planned_count() >= self.min_messages or self.too_many_failed():
                     return
-            if self._context.stop.reason is not None:
+            if self.context.stop.reason is not None:
                 return
         await self._wait_until_idle()
 
     def _planned_count(self) -> int:
-        """Count the messages that are tried with contacts that are not held."""
-        is_suspended = self._context.breaker.is_suspended
+        """Return the messages tried, without those of suspended contacts."""
+        is_suspended = self.context.breaker.is_suspended
         return sum(
             count
             for contact_id, count in self._planned_counts.items()
@@ -247,35 +237,31 @@ class Canary:
     ) -> None:
         await sender.run_first(min_messages)
         self._in_progress.discard(contact_id)
-        self._wake()
+        self._changed.notify()
         await self._released.wait()
         if self._read_again:
             sender.reset_unsent()
         await sender.run()
-        self._context.breaker.contact_ended(contact_id)
+        self.context.contacts.end(contact_id)
 
     async def _wait_until_idle(self) -> None:
-        """Wait until every contact that was begun is done with its first part, or is held."""
-        is_suspended = self._context.breaker.is_suspended
+        """Wait until each started contact is done with its first batches, or suspended."""
+        is_suspended = self.context.breaker.is_suspended
         while any(not is_suspended(contact_id) for contact_id in self._in_progress):
-            self._changed = anyio.Event()
             await self._changed.wait()
 
-    def _wake(self) -> None:
-        self._changed.set()
-
     async def _read_back(self) -> CanaryResult:
-        """Read what was answered with success, and say what was found."""
+        """Read back the messages answered with success, and return the canary's result."""
         succeeded = [result for result in self._results.values() if result.status is Status.DONE]
-        comparison = await ReadBackComparer(self._context, self._workers, self._correct).compare(
+        comparison = await ReadBackComparer(self.context, self.workers, self._correct).compare(
             succeeded
         )
         return build_result(self._results.values(), len(succeeded), comparison)
 
     def _correct(self, result: Result, observed: ObservedLink) -> None:
-        """Record that a read shows a message elsewhere than it was answered to be.
+        """Record that a read shows a message elsewhere than its answer says.
 
-        Where a read had shown it as wanted, that was so: somebody moved it since.
+        If an earlier read showed it as wanted, somebody has moved it since: it stays as recorded.
         """
         if result.code == SETTLED_BY_READ:
             return
@@ -288,5 +274,5 @@ class Canary:
             current_deal_id=observed.deal_id,
         )
         self._results[result.row] = corrected
-        self._context.ledger.append(result_line(self._context.clock.timestamp(), corrected))
-        self._on_correction(corrected)
+        self.context.ledger.append(result_line(self.context.clock.timestamp(), corrected))
+        self.on_correction(corrected)

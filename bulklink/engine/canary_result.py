@@ -1,4 +1,4 @@
-"""What a canary found, and whether the rest of the run may follow. Pure."""
+"""Canary result, which decides whether the rest of the run follows (pure)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ _SHOWN = 3
 
 
 class ObservedLink(msgspec.Struct, frozen=True):
-    """What a page shows of a message: the deal it is on, and the number of the call that read it.
+    """The deal a page shows for a message.
 
-    `trusted` tells that it was read so late that it shows all that was carried out.
+    Args:
+        deal: the deal, None for no deal.
+        call: number of the call that read the page.
+        trusted: whether it was read so late that it shows all changes.
     """
 
     deal: LinkedDeal | None
@@ -26,20 +29,22 @@ class ObservedLink(msgspec.Struct, frozen=True):
 
     @property
     def deal_id(self) -> str | None:
-        """The id of the deal, None for no deal."""
+        """Id of the deal, None for no deal."""
         return self.deal.id if self.deal else None
 
     @property
     def location(self) -> str:
-        """Say where the message is."""
+        """Where the message is, in words."""
         return f"on deal {self.deal.id}" if self.deal else "on no deal"
 
 
 class ReadBackResult(msgspec.Struct, frozen=True):
-    """What pages show of messages that were answered with success.
+    """Observed links of messages answered with success.
 
-    `observed` are those that a page lists, by row; `differing` those of them that are not as they
-    were answered. `truncated` tells that pages were left unread.
+    Args:
+        observed: the links that a page lists, by row.
+        differing: results that a page contradicts.
+        truncated: whether pages were left unread.
     """
 
     observed: dict[int, ObservedLink]
@@ -48,12 +53,18 @@ class ReadBackResult(msgspec.Struct, frozen=True):
 
 
 class CanaryResult(msgspec.Struct, frozen=True):
-    """What the canary found.
+    """Result of a canary.
 
-    `tried` messages were settled, `succeeded` of them done or unchanged. Of those that were
-    answered with success, `listed` were on a page and `not_listed` were not, because the pages
-    that may be read ended where `truncated`. `differing` says of each that is not as it was
-    answered where it is; `failure_summary` of what failed else how much and why.
+    Args:
+        tried: messages settled.
+        succeeded: of these, done or unchanged.
+        listed: messages answered with success that a page lists.
+        not_listed: messages answered with success that no page lists.
+        truncated: whether pages were left unread, by the limit of pages.
+        differences: each message that is not as its answer says, in words.
+        ops: operations of these messages.
+        failure_summary: how many failed and why; empty if none did.
+        advice: what to do about the failures.
     """
 
     tried: int
@@ -68,12 +79,12 @@ class CanaryResult(msgspec.Struct, frozen=True):
 
     @property
     def passed(self) -> bool:
-        """Whether the run goes on by itself."""
+        """Whether the run continues without asking."""
         return self.succeeded > 0 and not self.differences
 
     @property
     def summary(self) -> str:
-        """Say what was found, one or two sentences."""
+        """The result in one or two sentences."""
         sentences = []
         if self.differences:
             sentences.append(
@@ -99,12 +110,12 @@ class CanaryResult(msgspec.Struct, frozen=True):
 def build_result(
     results: Iterable[Result], succeeded: int, comparison: ReadBackResult
 ) -> CanaryResult:
-    """Return what a canary found.
+    """Return the result of a canary.
 
     Args:
-        results: the last of each message that was tried.
-        succeeded: messages that were answered with success.
-        comparison: what pages show of those.
+        results: the last result of each message tried.
+        succeeded: messages answered with success.
+        comparison: observed links of those.
     """
     failures, observed = FailureCounter(), comparison.observed
     for result in results:

@@ -1,4 +1,4 @@
-"""The clocks and the chance of a run."""
+"""Clocks and randomness of a run, injected for tests."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from bulklink.ledger.records import timestamp
 
 
 class Clock(msgspec.Struct, frozen=True):
-    """The two clocks and the chance of a run; the tests bring their own.
+    """Clocks and randomness of a run.
 
-    `wall` is seconds since 1970, `monotonic` seconds that never jump, `random` a random number
-    from 0 to 1, `cpu_time` seconds of processor time of this process.
+    Args:
+        wall: returns seconds since 1970.
+        monotonic: returns seconds of a clock that never jumps.
+        random: returns a random number from 0 to 1.
+        cpu_time: returns seconds of processor time of this process.
     """
 
     wall: Callable[[], float]
@@ -23,5 +26,5 @@ class Clock(msgspec.Struct, frozen=True):
     cpu_time: Callable[[], float] = time.process_time
 
     def timestamp(self) -> str:
-        """Return now as the ledger writes it."""
+        """Return the present time in the ledger's format."""
         return timestamp(self.wall())

@@ -1,19 +1,18 @@
-"""One contact of a run, phase by phase: snapshot, unlink, link, put back, settle.
+"""One contact, phase by phase: snapshot, unlink, link, put back, read back.
 
-The phases keep the calls few: what is to be unlinked goes first, all of it, then what is to be
-linked, so that full batches can be cut from what is really left to do.
+The phases keep the calls few: all unlinks go first, then all links, so that full batches are cut
+from what is really left to do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from itertools import groupby
 
 import anyio
 import msgspec
 
-from bulklink.engine.batching import first_batches, link_batches, unlink_batches
+from bulklink.engine.batching import cut_batches, first_batches
 from bulklink.engine.breaker import CircuitBreaker
 from bulklink.engine.caller import Caller, CallOutcome
 from bulklink.engine.context import RunContext, SendSettings
@@ -21,6 +20,7 @@ from bulklink.engine.message_state import MessageState, NextStep
 from bulklink.engine.pagination import PageReader
 from bulklink.engine.quota.budget import Reservation
 from bulklink.engine.quota.gate import RELINK_RESERVE, QuotaShortageError
+from bulklink.engine.retry import is_inconclusive
 from bulklink.engine.shutdown import StoppedError
 from bulklink.engine.transitions import ON_RESULT, leave_in_doubt, on_read, on_read_failed
 from bulklink.errors import BulklinkError
@@ -32,40 +32,18 @@ from bulklink.zoho.error_policy import AnswerClass, classify_error
 from bulklink.zoho.http import Answer, CallKind, NoResponse, Request
 from bulklink.zoho.link_response import AnswerVerdict, ParsedAnswer, parse_answer
 
-
-def cut_batches(
-    states: Sequence[MessageState], step: NextStep, settings: SendSettings
-) -> Iterable[list[MessageState]]:
-    """Cut tracks into calls: per owner and lot, unlinks packed by the length of their ids."""
-    by_contact = settings.by_contact and step is not NextStep.UNLINK
-    by_row = {state.message.row: state for state in states}
-    batching = unlink_batches if step is NextStep.UNLINK else link_batches
-
-    def group_key(state: MessageState) -> tuple[str, int]:
-        return "" if by_contact else state.message.owner_id, state.split_id
-
-    for _, members in groupby(sorted(states, key=group_key), key=group_key):
-        for batch in batching([state.message for state in members], settings.batch_size):
-            yield [by_row[message.row] for message in batch]
+_PHASES = (NextStep.SNAPSHOT, NextStep.UNLINK, NextStep.LINK, NextStep.PUT_BACK, NextStep.READ_BACK)
 
 
 def has_relinks(batch: Sequence[MessageState]) -> bool:
-    """Tell whether a batch carries relinks."""
+    """Return whether a batch carries relinks."""
     return any(state.message.op is Op.RELINK for state in batch)
-
-
-def may_be_applied(verdict: AnswerVerdict) -> bool:
-    """Tell whether a refusal is a failure of the server, after which anything can be true."""
-    return classify_error(verdict.http_status, verdict.code) in (
-        AnswerClass.SERVER_ERROR,
-        AnswerClass.THROTTLED,
-    )
 
 
 def parse_write_response(
     batch: Sequence[MessageState], step: NextStep, call_outcome: CallOutcome, settings: SendSettings
 ) -> ParsedAnswer:
-    """Read what came back from a link or unlink call; silence names nobody."""
+    """Parse the response to a link or unlink call; without an answer no message is named."""
     if isinstance(call_outcome.response, NoResponse):
         return ParsedAnswer({})
     is_single_call = len(batch) == 1 and settings.single_endpoint and step is not NextStep.UNLINK
@@ -76,7 +54,7 @@ def parse_write_response(
 
 
 def build_request(batch: Sequence[MessageState], step: NextStep, settings: SendSettings) -> Request:
-    """Return the request that does what these messages need."""
+    """Return the request of a step for these messages."""
     messages = [state.message for state in batch]
     is_single_call = len(batch) == 1 and settings.single_endpoint
     if step is NextStep.UNLINK:
@@ -106,19 +84,19 @@ async def read_links(
     reservation: Reservation,
     on_advanced: Callable[[Sequence[MessageState]], None],
 ) -> None:
-    """Read a contact's pages until all messages are seen, or no page is left.
+    """Read a contact's pages until all messages are listed, or no page is left.
 
-    Each goes on as soon as its page came: what a page shows is true then, and may not be later.
+    Each message advances as soon as its page is read: what a page shows may change later.
 
     Args:
-        contact_id: whose emails.
+        contact_id: whose emails are read.
         states: of the messages.
         caller: makes the calls.
-        breaker: judges a refusal.
-        max_pages: pages that are read at most.
-        completes_relink: whether it serves relinks that a gentle stop must not tear.
-        reservation: credits that are set aside to finish relinks of the contact.
-        on_advanced: takes those that a page, or the end of the pages, let go on.
+        breaker: decides what a refusal means.
+        max_pages: most pages read.
+        completes_relink: whether the reads serve relinks, which a graceful stop must not tear.
+        reservation: credits reserved to complete relinks of the contact.
+        on_advanced: called with the states that a page, or the end of the pages, advanced.
 
     Raises:
         StoppedError: if the run was stopped.
@@ -140,7 +118,7 @@ async def read_links(
         listed = []
         for message_id in [listed_id for listed_id in page.links if listed_id in remaining]:
             for state in remaining.pop(message_id):
-                on_read(state, True, page.links[message_id], pages.last_call)  # noqa: FBT003 - listed
+                on_read(state, listed=True, deal=page.links[message_id], call=pages.last_call)
                 listed.append(state)
         on_advanced(listed)
     unlisted = [state for group in remaining.values() for state in group]
@@ -148,7 +126,7 @@ async def read_links(
         if pages.failed:
             on_read_failed(state, pages.refusal, pages.last_call)
         else:
-            on_read(state, False, None, pages.last_call)  # noqa: FBT003 - on no page
+            on_read(state, listed=False, deal=None, call=pages.last_call)
     on_advanced(unlisted)
 
 
@@ -156,15 +134,12 @@ def _rows(groups: Iterable[Sequence[MessageState]]) -> list[int]:
     return [state.message.row for group in groups for state in group]
 
 
-_PHASES = (NextStep.SNAPSHOT, NextStep.UNLINK, NextStep.LINK, NextStep.PUT_BACK, NextStep.READ_BACK)
-
-
 class ContactSender:
-    """The work on some messages of one contact, until each is settled or the run stops.
+    """Sends the changes of one contact, until each message is settled or the run stops.
 
     Args:
         messages: of one contact.
-        desk: what all contacts of the run share.
+        context: shared by all contacts of the run.
     """
 
     def __init__(self, messages: Sequence[Message], context: RunContext) -> None:
@@ -177,7 +152,7 @@ class ContactSender:
         self._last_write_at = context.clock.monotonic()
 
     async def run_first(self, min_messages: int) -> None:
-        """Do what the first whole batches need that carry so many messages; `run` does the rest."""
+        """Send the first whole batches of at least `min_messages`; `run` sends the rest."""
         while unread := [
             state for state in self._open_states() if state.next_step is NextStep.SNAPSHOT
         ]:
@@ -191,7 +166,7 @@ class ContactSender:
         self._states = all_states
 
     def reset_unsent(self) -> None:
-        """Forget what was read of messages that were not sent: it was too long ago."""
+        """Discard snapshots of messages that have not been sent: they are too old."""
         self._states = [
             state
             if state.attempts or state.next_step is NextStep.NOTHING
@@ -200,7 +175,7 @@ class ContactSender:
         ]
 
     async def run(self) -> None:
-        """Do what the tracks need, phase by phase."""
+        """Send the messages, phase by phase."""
         while states := self._open_states():
             step = next(
                 phase for phase in _PHASES if any(state.next_step is phase for state in states)
@@ -212,15 +187,15 @@ class ContactSender:
                 await self._write(due, step)
 
     def _open_states(self) -> list[MessageState]:
-        """Return the tracks that may go on; after a stop, at most those between two halves.
+        """Return the states that may advance; after a stop, at most those between two halves.
 
-        These also go first where credits are short, before the contact waits for some.
+        If credits are short, these also go before the contact waits for credits.
         """
         states = [state for state in self._states if state.next_step is not NextStep.NOTHING]
         detached = [state for state in states if state.may_be_detached]
         self._reservation.has_detached = bool(detached)
         if not detached:
-            self._context.caller.release(self._reservation)
+            self._context.quota.release(self._reservation)
         if self._context.stop.reason is not None:
             return [] if self._context.stop.forbids_start(completes_relink=True) else detached
         self._short_of_credits = self._short_of_credits and bool(detached)
@@ -232,7 +207,7 @@ class ContactSender:
         states: list[MessageState],
         step: NextStep,
     ) -> None:
-        """Do some work; what ends the run is told to all, and the tracks stay as they are."""
+        """Run a step; an error that ends the run stops it, and the states stay as they are."""
         try:
             await action(states, step)
         except QuotaShortageError:
@@ -243,8 +218,11 @@ class ContactSender:
             self._context.stop.request(error)
 
     async def _write(self, states: Sequence[MessageState], step: NextStep) -> None:
-        """Send what is to be changed, all batches at once; the pacer holds back what must wait."""
-        batches = list(cut_batches(states, step, self._context.settings))
+        """Send all batches at once; the limiter queues those that must wait."""
+        settings = self._context.settings
+        batches = list(
+            cut_batches(states, step, settings.batch_size, by_contact=settings.by_contact)
+        )
         if len(batches) == 1:
             await self._run_step(self._send, batches[0], step)
         else:
@@ -272,7 +250,7 @@ class ContactSender:
     async def _apply_answer(
         self, batch: Sequence[MessageState], step: NextStep, call_outcome: CallOutcome
     ) -> None:
-        """Take an answer in: what it says of each message, then what the run makes of that."""
+        """Apply a response to each message it names, then to those it refuses or does not name."""
         parsed = parse_write_response(batch, step, call_outcome, self._context.settings)
         ids = [state.message.message_id for state in batch]
         if (
@@ -303,11 +281,11 @@ class ContactSender:
         step: NextStep,
         kind: CallKind,
     ) -> None:
-        """Go on with messages that an answer refuses by name, or does not name at all."""
+        """Apply an answer to messages that it refuses by name, or does not name at all."""
         for refusal in {verdict.code: verdict for _, verdict in not_applied if verdict}.values():
             await self._check_breaker(kind, refusal, [state for state, _ in not_applied])
         for state, verdict in not_applied:
-            if verdict is None or may_be_applied(verdict):
+            if verdict is None or is_inconclusive(verdict):
                 state.mark_uncertain()
             else:
                 ON_RESULT[step](state, verdict)
@@ -315,10 +293,10 @@ class ContactSender:
     async def _on_call_refused(
         self, batch: Sequence[MessageState], step: NextStep, kind: CallKind, verdict: AnswerVerdict
     ) -> None:
-        """Go on with a call that was refused without a name: halve it until one stands alone."""
+        """Apply a refusal that names no message: split the batch until one message is alone."""
         await self._check_breaker(kind, verdict, batch)
         answer_class = classify_error(verdict.http_status, verdict.code)
-        if may_be_applied(verdict):
+        if is_inconclusive(verdict):
             for state in batch:
                 state.mark_uncertain()
         elif answer_class is AnswerClass.FATAL_IF_COMMON or len(batch) == 1:
@@ -330,16 +308,16 @@ class ContactSender:
     async def _check_breaker(
         self, kind: CallKind, verdict: AnswerVerdict, batch: Sequence[MessageState]
     ) -> None:
-        """Return where a refusal concerns these messages or this contact alone."""
+        """Return if a refusal concerns these messages or this contact alone."""
         completes_relink = any(state.may_be_detached for state in batch)
         await self._context.breaker.on_refusal(
             kind, self._contact_id, verdict, completes_relink=completes_relink
         )
 
     def _split_batch(self, batch: Sequence[MessageState], step: NextStep) -> None:
-        """Have a refused batch sent in two halves.
+        """Split a refused batch in two.
 
-        The refusal names nobody, so some may have been applied: unlinks are read back first.
+        The refusal names no message, so some may have been applied: unlinks are read back first.
         """
         middle = (len(batch) + 1) // 2
         for part in (batch[:middle], batch[middle:]):
@@ -350,11 +328,9 @@ class ContactSender:
                     state.request_read_back()
 
     async def _read_links(self, states: Sequence[MessageState], step: NextStep) -> None:
-        """Read the links back until all these messages are seen, and go on with each."""
-        completes_relink, settings = (
-            all(state.may_be_detached for state in states),
-            self._context.settings,
-        )
+        """Read the contact's pages until all these messages are listed."""
+        settings = self._context.settings
+        completes_relink = all(state.may_be_detached for state in states)
         if step is NextStep.READ_BACK and not settings.read_back:
             for state in states:
                 leave_in_doubt(state)
@@ -376,7 +352,7 @@ class ContactSender:
         )
 
     def _record(self, states: Iterable[MessageState], *, snapshot: bool = False) -> None:
-        """Write what is new of these tracks to the ledger."""
+        """Append what is new of these states to the ledger."""
         context = self._context
         timestamp = context.clock.timestamp()
         for state in states:
@@ -385,7 +361,7 @@ class ContactSender:
                 result, state.result = state.result, None
                 context.ledger.append(result_line(timestamp, result))
                 if result.status is Status.DONE:
-                    # A read tells it too, where the answer was lost.
+                    # A read confirms it too, if the answer was lost.
                     context.breaker.mark_confirmed(
                         CallKind.UNLINK if result.op is Op.UNLINK else CallKind.LINK
                     )

@@ -1,4 +1,4 @@
-"""What all contacts of a run share."""
+"""Dependencies and settings shared by all contacts of a run."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import msgspec
 
+from bulklink.engine.active_contacts import ActiveContacts
 from bulklink.engine.breaker import CircuitBreaker
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
 from bulklink.engine.message_state import MessageState
+from bulklink.engine.quota.gate import QuotaGate
 from bulklink.engine.shutdown import StopController
 from bulklink.ledger.records import Result
 from bulklink.ledger.writer import LedgerWriter
@@ -17,13 +19,17 @@ from bulklink.models import Message
 
 
 class SendSettings(msgspec.Struct, frozen=True):
-    """How batches are sent: most messages a call, which endpoint for one, with names or ids alone.
+    """How batches are cut and sent.
 
-    `by_contact` lets several owners of a contact share a link call.
-
-    `module_id` is the org's id of the module Deals. Without `read_back` nothing is settled by
-    reading; `read_pages` of a contact are read at most; `settle_after` is how many seconds after
-    a call a read is believed that shows it not applied.
+    Args:
+        batch_size: most messages a call.
+        by_contact: whether several owners of a contact share a link call.
+        single_endpoint: whether a call for one message uses the endpoint for a single email.
+        send_names: whether link calls carry names beside the ids.
+        module_id: the org's id of the module Deals.
+        read_back: whether uncertain messages are settled by reading.
+        read_pages: most pages of a contact that are read.
+        settle_after: seconds after a call before a read that shows no change is trusted.
     """
 
     batch_size: int
@@ -37,15 +43,29 @@ class SendSettings(msgspec.Struct, frozen=True):
 
 
 class RunContext(msgspec.Struct, frozen=True):
-    """What all contacts of a run share."""
+    """Dependencies and settings shared by all contacts of a run.
+
+    Args:
+        settings: how batches are cut and sent.
+        caller: makes the calls.
+        quota: has the credits.
+        ledger: takes the lines.
+        breaker: decides what a refusal means.
+        contacts: contacts in progress.
+        stop: stops the run.
+        clock: clocks and randomness.
+        on_result: called with each result once it is queued for the ledger.
+        initial_state: returns the starting state of a message, restored from the ledger if an
+            earlier invocation left it open.
+    """
 
     settings: SendSettings
     caller: Caller
+    quota: QuotaGate
     ledger: LedgerWriter
     breaker: CircuitBreaker
+    contacts: ActiveContacts
     stop: StopController
     clock: Clock
     on_result: Callable[[Result], None]
-    """Told of each result once it is on its way to the ledger."""
     initial_state: Callable[[Message], MessageState]
-    """Begins the work on a message, or takes it up where an earlier invocation left it."""

@@ -1,4 +1,4 @@
-"""Dispatch of a plan: windows of contacts, sent by a bounded pool of workers."""
+"""Dispatch of contacts to a bounded pool of workers."""
 
 from __future__ import annotations
 
@@ -15,36 +15,43 @@ from bulklink.engine.breaker import MAX_SUSPENDED_CONTACTS
 from bulklink.engine.contact import ContactSender
 from bulklink.engine.context import RunContext
 from bulklink.engine.shutdown import StopController
+from bulklink.engine.signal import Signal
 from bulklink.models import Message, Op
 from bulklink.zoho.requests import MAX_MESSAGE_IDS_LENGTH
 
 T = TypeVar("T")
+MAX_WINDOW_MESSAGES = 10_000
+"""Messages of one contact that are sent together: its pages are read once for all of them."""
+_CONTACTS_PER_SLOT = 2
+MAX_MESSAGES_IN_MEMORY = (MAX_SUSPENDED_CONTACTS + 1) * MAX_WINDOW_MESSAGES
+"""Messages in memory at most: those of all contacts that can be suspended, and one more."""
+_MAX_WINDOWS_PER_CONTACT = (MAX_SUSPENDED_CONTACTS + 1) // 2
+"""Windows of one contact in progress while others wait: less than half of those messages."""
 
 
 class SizeLimiter(Generic[T]):
-    """How much more may be at work.
+    """Limits the total size of items in progress.
 
     Args:
-        size: of all items together, at work and waiting, at most.
-        of: tells the size of an item.
+        max_size: of all items together.
+        size_of: returns the size of an item.
     """
 
     def __init__(self, max_size: int, size_of: Callable[[T], int]) -> None:
         self._free = max_size
         self._size_of = size_of
-        self._freed = anyio.Event()
+        self._freed = Signal()
 
     async def acquire(self, item: T) -> None:
-        """Wait until there is room for an item."""
+        """Wait until an item fits."""
         while self._free < self._size_of(item):
-            self._freed = anyio.Event()
             await self._freed.wait()
         self._free -= self._size_of(item)
 
     def release(self, item: T) -> None:
-        """Give the room of an item back."""
+        """Release the size of an item."""
         self._free += self._size_of(item)
-        self._freed.set()
+        self._freed.notify()
 
 
 async def process_all(
@@ -55,16 +62,16 @@ async def process_all(
     workers: int,
     size_limiter: SizeLimiter[T] | None = None,
 ) -> None:
-    """Work on all items, or until the run stops.
+    """Process all items, or until the run stops.
 
-    Memory: `workers` items at work and as many waiting.
+    Memory: `workers` items in progress and as many waiting.
 
     Args:
-        items: the work, of one contact each.
-        process: does one item.
-        stop: tells whether the run goes on.
-        workers: items worked on at once.
-        size_limiter: bounds the size of all items together; None lets them be of any.
+        items: of one contact each.
+        process: processes one item.
+        stop: stops the run.
+        workers: items processed at once.
+        size_limiter: limits the total size of the items; None has no limit.
     """
     sender, receiver = anyio.create_memory_object_stream[T](workers)
 
@@ -97,10 +104,6 @@ async def _feed(
             await sender.send(item)
 
 
-MAX_WINDOW_MESSAGES = 10_000
-"""Messages of one contact that are worked on together: its pages are read once for them all."""
-
-
 def contact_windows(
     chunks: Iterable[Sequence[Message]],
     batch_size: int,
@@ -108,14 +111,14 @@ def contact_windows(
     *,
     by_contact: bool = False,
 ) -> Iterator[list[Message]]:
-    """Yield the messages of each contact, those of a contact over `max_messages` piece by piece.
+    """Yield windows: the messages of each contact, at most about `max_messages` at a time.
 
-    A piece ends at full batches, so that cutting it costs no call.
+    A window ends at full batches, so that the cut costs no call.
 
     Args:
         chunks: messages sorted by contact and owner.
-        batch_size: most messages of a call.
-        max_messages: messages that a piece holds, about.
+        batch_size: most messages a call.
+        max_messages: messages of a window, about.
         by_contact: whether several owners share a link call.
     """
     window: list[Message] = []
@@ -141,17 +144,17 @@ def order_fairly(
     lookahead: int,
     max_messages: int,
 ) -> Iterator[list[Message]]:
-    """Yield windows in their order, but let a contact that has its share at work wait.
+    """Yield windows in order, deferring contacts that already have their share in progress.
 
-    So the pieces of a contact with very many emails do not take all workers while others have
-    work. Where no other is in sight, it goes on by itself.
+    So a contact with very many emails does not take all workers while others have work. If no other
+    contact is in sight, it takes more than its share.
 
     Args:
         windows: in the order of the plan.
-        in_progress: windows that are worked on, by contact; it changes meanwhile.
-        max_per_contact: windows of one contact that may be worked on while others wait.
-        lookahead: windows that are looked at.
-        max_messages: messages that these hold together, about.
+        in_progress: windows in progress by contact; it changes meanwhile.
+        max_per_contact: windows of one contact in progress while others wait.
+        lookahead: windows to choose from.
+        max_messages: messages of these together, about.
     """
     upcoming, waiting = iter(windows), list[list[Message]]()
     while True:
@@ -173,9 +176,9 @@ def order_fairly(
 def _split_full_batches(
     window: Sequence[Message], batch_size: int, *, by_contact: bool
 ) -> tuple[list[Message], list[Message]]:
-    """Split off what would leave a batch of the last group half empty, to go with what follows.
+    """Return the full batches of a window, and the messages of the last group left for the next.
 
-    That is less than a batch of links and one of unlinks, so a window stays as small as it is.
+    Less than a batch of links and one of unlinks is left, so windows stay within their size.
     """
     owner = window[-1].owner_id
     owner_messages = [m for m in window if m.owner_id == owner]
@@ -196,19 +199,11 @@ def _is_full(batch: Sequence[Message], batch_size: int, shortest_id: int) -> boo
     return len(batch) == batch_size or characters + shortest_id > MAX_MESSAGE_IDS_LENGTH
 
 
-_CONTACTS_PER_SLOT = 2
-MAX_MESSAGES_IN_MEMORY = (MAX_SUSPENDED_CONTACTS + 1) * MAX_WINDOW_MESSAGES
-"""Messages in memory at most: as many as the contacts hold that can be held back, and one more."""
-
-_MAX_WINDOWS_PER_CONTACT = (MAX_SUSPENDED_CONTACTS + 1) // 2
-"""Pieces of one contact at work while others wait: less than half of those messages."""
-
-
 def worker_count(in_flight: int) -> int:
-    """Return how many contacts are worked on at once.
+    """Return how many contacts are in progress at once.
 
-    Two for each call in flight, so that no place is empty while results are recorded; and more
-    than can be held back at once, or a run with few places would wait for itself.
+    Two for each call in flight, so that no slot is empty while results are recorded; and more
+    than can be suspended at once, or a run with few slots would wait for itself.
     """
     return max(_CONTACTS_PER_SLOT * in_flight, MAX_SUSPENDED_CONTACTS + 1)
 
@@ -220,36 +215,35 @@ async def send_all(
     workers: int,
     others_follow: bool = False,
 ) -> None:
-    """Work on all contacts until each message is settled, or the run stops.
+    """Send all windows until each message is settled, or the run stops.
 
-    Memory: `workers` contacts at work and as many waiting, of `MAX_MESSAGES_IN_MEMORY` messages
-        together,
-    and as many again that are looked at ahead.
+    Memory: `workers` windows in progress and as many waiting, of `MAX_MESSAGES_IN_MEMORY` messages
+    together, and as many again to choose from.
 
     Args:
         windows: messages of one contact each, as `contact_windows` yields them.
-        context: what the contacts share.
-        workers: contacts worked on at once.
-        others_follow: whether contacts come after these.
+        context: shared by all contacts of the run.
+        workers: windows in progress at once.
+        others_follow: whether contacts follow after these.
     """
-    breaker = context.breaker
+    contacts = context.contacts
 
     async def send_window(window: list[Message]) -> None:
         await ContactSender(window, context).run()
-        breaker.contact_ended(window[0].contact_id)
+        contacts.end(window[0].contact_id)
 
     def started_windows() -> Iterator[list[Message]]:
-        """Tell of each contact as its work begins, and when there are no more."""
+        """Record each contact as its window starts, and the end of the windows."""
         for window in order_fairly(
             windows,
-            breaker.in_progress,
+            contacts.windows,
             max_per_contact=_MAX_WINDOWS_PER_CONTACT,
             lookahead=workers,
             max_messages=MAX_MESSAGES_IN_MEMORY,
         ):
-            breaker.contact_started(window[0].contact_id)
+            contacts.start(window[0].contact_id)
             yield window
-        breaker.all_started(others_follow=others_follow)
+        contacts.all_started(others_follow=others_follow)
 
     size_limiter = SizeLimiter[list[Message]](MAX_MESSAGES_IN_MEMORY, len)
     await process_all(
@@ -260,13 +254,13 @@ async def send_all(
 async def send_first(
     windows: Iterable[list[Message]], context: RunContext, task_group: TaskGroup, *, workers: int
 ) -> None:
-    """Work on contacts before others: until each is settled, or held until others can tell.
+    """Send windows before others, until each is settled or suspended.
 
     Args:
         windows: messages of one contact each.
-        context: what the contacts share.
-        task_group: works on what is held, after this returns.
-        workers: contacts worked on at once.
+        context: shared by all contacts of the run.
+        task_group: runs the suspended ones after this returns.
+        workers: windows in progress at once.
     """
     task_group.start_soon(partial(send_all, windows, context, workers=workers, others_follow=True))
-    await context.breaker.wait_ended_or_suspended()
+    await context.contacts.wait_ended_or_suspended()

@@ -1,6 +1,8 @@
-"""Too many failures: when a run stops for them, and what it says then. Pure."""
+"""Failure limit of a run, `--max-failures` (pure)."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -15,11 +17,11 @@ from bulklink.zoho.error_codes import Code
 from bulklink.zoho.error_policy import advice_for_code
 
 MIN_ALL_FAILED = 20
-"""Messages that stop a run if they are the first to be settled and all of them failed."""
+"""Messages that stop a run if they are the first settled and all failed."""
 DEFAULT_MAX_PERCENT = 25.0
-"""Share of failures at which a run stops where nothing else is asked for."""
+"""Default limit of failures, in percent of settled messages."""
 MIN_SETTLED_FOR_PERCENT = 200
-"""Messages that must be settled before their share of failures counts."""
+"""Messages that must be settled before a limit in percent applies."""
 _MAX_CODES = 50
 _CODES_SHOWN = 3
 _BULKLINK_ADVICE = {
@@ -33,12 +35,11 @@ _SUCCEEDED = (Status.DONE, Status.UNCHANGED)
 
 
 class MaxFailures(msgspec.Struct, frozen=True):
-    """What one invocation takes in failures, those in doubt included; one more stops the run.
+    """Failures that one invocation allows, messages in doubt included; one more stops the run.
 
     Args:
-        count: that many messages; 0 stops at the first failure.
-        percent: that share of what is settled, from 200 on: 0 stops at the first failure then,
-            100 never.
+        count: failures allowed, in messages.
+        percent: failures allowed, in percent of settled messages, once 200 are settled.
     """
 
     count: int | None = None
@@ -46,13 +47,13 @@ class MaxFailures(msgspec.Struct, frozen=True):
 
 
 def exceeds_max_failures(max_failures: MaxFailures | None, failed: int, settled: int) -> bool:
-    """Tell whether a run stops after so many failures.
+    """Return whether a run stops after this many failures.
 
     Args:
-        max_failures: what it takes; None stops if the first 20 all failed, or at 25 % of at least
-            200.
+        max_failures: failures allowed; None stops if the first 20 messages all fail, or at 25 % of
+            at least 200.
         failed: messages of this invocation that failed or are in doubt.
-        settled: messages of this invocation whose fate is known, or known to be unknowable.
+        settled: messages of this invocation that are settled.
     """
     percent_applies = settled >= MIN_SETTLED_FOR_PERCENT
     if max_failures is None:
@@ -67,21 +68,25 @@ def exceeds_max_failures(max_failures: MaxFailures | None, failed: int, settled:
     )
 
 
+@dataclass(slots=True)
 class FailureCounter:
-    """What failed in an invocation, by code, with an example of each.
+    """Counts failures by code, with an example of each.
 
-    Rows that were never sent do not count. Memory: a few codes, whatever a server answers.
+    Rows never sent do not count. Memory: at most 51 codes, whatever the server answers.
 
     Args:
-        max_failures: what the invocation takes, as `limit_exceeded` has it.
+        max_failures: failures allowed; None takes the default limits.
+
+    Attributes:
+        settled: messages settled.
+        failed: those that failed or are in doubt.
     """
 
-    def __init__(self, max_failures: MaxFailures | None = None) -> None:
-        self.max_failures = max_failures
-        self.settled = 0
-        self.failed = 0
-        self._counts: dict[str, int] = {}
-        self._examples: dict[str, Result] = {}
+    max_failures: MaxFailures | None = None
+    settled: int = field(default=0, init=False)
+    failed: int = field(default=0, init=False)
+    _counts: dict[str, int] = field(default_factory=dict, init=False)
+    _examples: dict[str, Result] = field(default_factory=dict, init=False)
 
     def add(self, result: Result) -> None:
         """Count a result."""
@@ -99,24 +104,24 @@ class FailureCounter:
 
     @property
     def limit_exceeded(self) -> bool:
-        """Whether the run stops for them."""
+        """Whether more failed than is allowed."""
         return exceeds_max_failures(self.max_failures, self.failed, self.settled)
 
     @property
     def summary(self) -> str:
-        """Say how many failed, and the commonest codes."""
+        """How many failed, with the commonest codes."""
         codes = ", ".join(f"{count:,} {code}" for code, count in self._most_common())
         share = self.failed / self.settled if self.settled else 0.0
         return f"{self.failed:,} of {self.settled:,} ({share:.1%}: {codes})"
 
     def explanations(self) -> list[str]:
-        """Say of the commonest codes what to do, and name a row of the commonest."""
+        """Return advice on the commonest codes, and an example of the commonest."""
         commonest = self._most_common()
         lines = [explain_code(code, count, self._examples[code]) for code, count in commonest]
         return lines + [example_text(self._examples[code]) for code, _ in commonest[:1]]
 
     def stop_reason(self, run_dir: str) -> RunStoppedError:
-        """Return why the run stops: how many failed, of which codes, and what to do.
+        """Return the stop reason: how many failed, by which codes, and what to do.
 
         Args:
             run_dir: the run folder, for the advice.
@@ -137,23 +142,23 @@ class FailureCounter:
 
 
 def explain_code(code: str, count: int, example: Result) -> str:
-    """Say how many failed with a code, and what to do about it.
+    """Return a line on a code: how many rows, and what to do about it.
 
     Args:
         code: Zoho's or our own.
-        count: the rows that ended with it.
-        example: one of them, whose message stands in where nothing is known to do.
+        count: rows that ended with it.
+        example: one of them; its message is shown if there is no advice.
     """
     return f"{count:,} {code}: {failure_advice(code) or example.message or 'see answers.jsonl.'}"
 
 
 def failure_advice(code: str) -> str:
-    """Return what a person can do about a code, Zoho's or our own; empty if nothing is known."""
+    """Return advice on a code, Zoho's or our own; empty if there is none."""
     return advice_for_code(code) or _BULKLINK_ADVICE.get(code, "")
 
 
 def example_text(example: Result) -> str:
-    """Name a row, so that somebody can look at it in the CRM."""
+    """Return a sentence that identifies a row in the CRM."""
     deal = f", deal {example.deal_id}" if example.deal_id else ""
     return (
         f"For example row {example.row}: contact {example.contact_id},"

@@ -1,4 +1,4 @@
-"""Look-ups before the first change: org, module id, missing names, with the fewest calls."""
+"""Look-ups of org, module id and names."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import anyio
 
 from bulklink.engine.breaker import fatal_error
 from bulklink.engine.caller import Caller, CallOutcome
+from bulklink.engine.retry import is_inconclusive
 from bulklink.engine.shutdown import StoppedError
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.zoho import requests
@@ -30,17 +31,18 @@ T = TypeVar("T")
 
 
 async def look_up_org(caller: Caller) -> Org:
-    """Look up the org; where it may not be read, go on with an org of which nothing is known.
+    """Look up the org; if it may not be read, return an org of which nothing is known.
 
     Raises:
-        RunStoppedError: if what answers is not Zoho CRM, or nothing does.
+        RunStoppedError: if nothing answers, or something that is not Zoho CRM.
     """
     call_outcome = await caller.make(requests.org_request())
     response = call_outcome.response
     if (
         isinstance(response, Answer)
         and 400 <= response.status < 500
-        and _answer_class(response) != _BUSY
+        and classify_error(response.status, parse_refusal(response).code)
+        is not AnswerClass.THROTTLED
     ):
         return Org()
     return _parse_or_raise(caller, call_outcome, parse_org, "the org")
@@ -63,14 +65,14 @@ async def look_up_deals(
     at_once: int,
     on_batch: Callable[[int], None] = lambda count: None,
 ) -> None:
-    """Look up deals, several look-ups at once.
+    """Look up deals, several calls at once.
 
     Args:
         caller: makes the calls.
         ids: of the deals, each once.
-        on_deal: is given each deal that exists.
-        at_once: look-ups in flight at most.
-        on_batch: told how many ids each look-up was of, when it is over.
+        on_deal: called with each deal that exists.
+        at_once: calls at once, at most.
+        on_batch: called with the number of ids of each call when it is done.
 
     Raises:
         RunStoppedError: if they cannot be read.
@@ -99,12 +101,12 @@ async def look_up_deals(
 async def look_up_user_names(
     caller: Caller, user_ids: set[str], on_name: Callable[[str, str], None]
 ) -> None:
-    """Look up the names of users, page by page until all wanted are seen.
+    """Look up names of users, page by page until all are listed.
 
     Args:
         caller: makes the calls.
-        user_ids: ids of the users.
-        on_name: is given (id, name) of each of them that exists.
+        user_ids: of the users.
+        on_name: called with (id, name) of each that exists.
 
     Raises:
         RunStoppedError: if they cannot be read.
@@ -129,19 +131,17 @@ async def _call(
 def _parse_or_raise(
     caller: Caller, call_outcome: CallOutcome, parse: Callable[[Answer], T | None], subject: str
 ) -> T:
-    """Return what an answer tells, or stop the run: without it nothing can be sent."""
+    """Return the parsed answer of a look-up without which nothing can be sent."""
     response = call_outcome.response
-    if not isinstance(response, Answer) or _answer_class(response) in (
-        AnswerClass.SERVER_ERROR,
-        _BUSY,
-    ):
+    refusal = parse_refusal(response) if isinstance(response, Answer) and not response.ok else None
+    if not isinstance(response, Answer) or (refusal and is_inconclusive(refusal)):
         raise RunStoppedError(
             StoppedBy.NO_ANSWER,
             f"The CRM does not answer the look-up of {subject}.",
             advice="Try again later; what came back is in answers.jsonl.",
         )
-    if not response.ok:
-        raise fatal_error(call_outcome.kind, parse_refusal(response), f"look-up of {subject}")
+    if refusal:
+        raise fatal_error(call_outcome.kind, refusal, f"look-up of {subject}")
     value = parse(response)
     if value is None:
         caller.record_answer(call_outcome)
@@ -153,10 +153,3 @@ def _parse_or_raise(
             advice="Check the address or the data centre; the answer is in answers.jsonl.",
         )
     return value
-
-
-_BUSY = AnswerClass.THROTTLED
-
-
-def _answer_class(answer: Answer) -> AnswerClass | None:
-    return None if answer.ok else classify_error(answer.status, parse_refusal(answer).code)

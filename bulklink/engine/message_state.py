@@ -1,10 +1,11 @@
-"""One email's way through a run: what is known of it, and what it needs next.
+"""State of one message during a run (pure).
 
-Pure: no clock, no await. `settling.py` says what an answer makes of it; `contact.py` calls.
+`transitions` changes it after each answer or read; `contact` makes the calls.
 """
 
 from __future__ import annotations
 
+from dataclasses import InitVar, dataclass, field
 from enum import Enum, auto
 
 import msgspec
@@ -17,7 +18,7 @@ from bulklink.zoho.link_response import AnswerVerdict
 
 
 class NextStep(Enum):
-    """What a message needs next."""
+    """The next step of a message."""
 
     SNAPSHOT = auto()
     UNLINK = auto()
@@ -27,99 +28,91 @@ class NextStep(Enum):
     NOTHING = auto()
 
 
+@dataclass(slots=True, eq=False)
 class MessageState:
-    """What is known of one message while it is worked on.
-
-    Attributes:
-        next_step: what it needs next; NOTHING once `result` is there.
-        phase: the write that SETTLE is about.
-        previous_deal: the deal it was on before; UNSET where no snapshot told.
-        unlink_repeated: whether its unlink was asked for again after a read showed its former deal.
-        unlinked: whether it is between the halves of a relink.
-        unlink_recorded: whether the ledger knows that.
-        uncertain: whether an answer to the present half was lost or did not name it.
-        answer_lost: whether one left open what became of it; not where a refused call was halved.
-        sends: how often the present half was sent.
-        attempts: write calls that carried it.
-        last_call: the number of the last call that concerned it.
-        await_consistency: whether SETTLE must wait until a read can be believed that shows nothing
-            applied.
-        split_id: messages of different lots share no call; a refused batch was halved into them.
-        link_refusal: why the link half was refused, while the message is put back.
-        result: what became of it.
-        allow_unlisted: whether it is changed too where no page of the snapshot lists it.
+    """What is known of one message, and what it needs next.
 
     Args:
-        message: what is wanted.
-        snapshot: whether the deal that it is on is read before it is changed.
+        message: what the plan wants.
+        snapshot: whether the message's deal is read before it is changed.
         no_put_back: whether a relink may be changed that could not be put back.
+
+    Attributes:
+        next_step: what it needs next; NOTHING once it has a result.
+        phase: the write that READ_BACK settles.
+        allow_unlisted: whether it is changed even if no page of the snapshot lists it.
+        previous_deal: the deal it was on before; UNSET without a snapshot.
+        unlink_repeated: whether its unlink was repeated after a read showed its former deal.
+        unlinked: whether it is between the halves of a relink.
+        unlink_recorded: whether the ledger has that.
+        uncertain: whether an answer to the present phase was lost or did not name it.
+        answer_lost: whether an answer left its state open; not where a refused call was split.
+        sends: attempts of the present phase.
+        attempts: write calls that carried it.
+        last_call: number of the last call that concerned it.
+        await_consistency: whether READ_BACK waits until a read that shows no change can be trusted.
+        split_id: messages with different ids share no call; a refused batch was split into them.
+        link_refusal: why its link was refused, while it is put back.
+        result: its final result, until it is recorded.
     """
 
-    __slots__ = (
-        "allow_unlisted",
-        "answer_lost",
-        "attempts",
-        "await_consistency",
-        "last_call",
-        "link_refusal",
-        "message",
-        "next_step",
-        "phase",
-        "previous_deal",
-        "result",
-        "sends",
-        "split_id",
-        "uncertain",
-        "unlink_recorded",
-        "unlink_repeated",
-        "unlinked",
-    )  # fmt: skip
+    message: Message
+    snapshot: InitVar[bool] = field(kw_only=True)
+    no_put_back: InitVar[bool] = field(default=False, kw_only=True)
+    next_step: NextStep = field(init=False)
+    phase: NextStep = field(init=False)
+    allow_unlisted: bool = field(init=False)
+    previous_deal: LinkedDeal | msgspec.UnsetType | None = field(default=msgspec.UNSET, init=False)
+    unlink_repeated: bool = field(default=False, init=False)
+    unlinked: bool = field(default=False, init=False)
+    unlink_recorded: bool = field(default=False, init=False)
+    uncertain: bool = field(default=False, init=False)
+    answer_lost: bool = field(default=False, init=False)
+    sends: int = field(default=0, init=False)
+    attempts: int = field(default=0, init=False)
+    last_call: int | None = field(default=None, init=False)
+    await_consistency: bool = field(default=False, init=False)
+    split_id: int = field(default=0, init=False)
+    link_refusal: AnswerVerdict | None = field(default=None, init=False)
+    result: Result | None = field(default=None, init=False)
 
-    def __init__(self, message: Message, *, snapshot: bool, no_put_back: bool = False) -> None:
-        self.message = message
-        self.phase = NextStep.LINK if message.op is Op.LINK else NextStep.UNLINK
+    def __post_init__(self, snapshot: bool, no_put_back: bool) -> None:
+        op = self.message.op
+        self.phase = NextStep.LINK if op is Op.LINK else NextStep.UNLINK
         self.next_step = NextStep.SNAPSHOT if snapshot else self.phase
-        self.allow_unlisted = message.from_deal_id is None and (
-            message.op is not Op.RELINK or no_put_back
+        self.allow_unlisted = self.message.from_deal_id is None and (
+            op is not Op.RELINK or no_put_back
         )
-        self.previous_deal: LinkedDeal | msgspec.UnsetType | None = msgspec.UNSET
-        self.unlink_repeated = False
-        self.unlinked = False
-        self.unlink_recorded = False
-        self.uncertain = self.answer_lost = False
-        self.await_consistency = False
-        self.sends = 0
-        self.attempts = 0
-        self.last_call: int | None = None
-        self.split_id = 0
-        self.link_refusal: AnswerVerdict | None = None
-        self.result: Result | None = None
 
     @property
     def link_target(self) -> tuple[str, str | None]:
-        """Return (id, name) of the deal that the next link puts it on."""
+        """Target of the next link: (id, name) of the deal."""
         if self.next_step is NextStep.PUT_BACK and isinstance(self.previous_deal, LinkedDeal):
             return self.previous_deal.id, self.previous_deal.name
         return self.message.deal_id or "", self.message.deal_name
 
     @property
     def may_be_detached(self) -> bool:
-        """Whether it is, or may be, between the halves of a relink: no gentle stop leaves it so."""
+        """Whether it may be between the halves of a relink, where no graceful stop leaves it."""
         unlink_uncertain = self.next_step is NextStep.READ_BACK and self.phase is NextStep.UNLINK
         return self.unlinked or (unlink_uncertain and self.message.op is Op.RELINK)
 
     def record_send(self, call: int, attempts: int, *, answer_lost: bool) -> None:
-        """Note that a write call carried it so many times, and whether an answer was lost."""
-        self.uncertain, self.answer_lost = (
-            self.uncertain or answer_lost,
-            self.answer_lost or answer_lost,
-        )
+        """Record that a write call carried the message.
+
+        Args:
+            call: number of the call.
+            attempts: attempts of the call.
+            answer_lost: whether one of them may have been applied without an answer.
+        """
+        self.uncertain = self.uncertain or answer_lost
+        self.answer_lost = self.answer_lost or answer_lost
         self.last_call = call
         self.sends += attempts
         self.attempts += attempts
 
     def start_phase(self, phase: NextStep) -> None:
-        """Go on to another half of the work."""
+        """Move on to another phase."""
         self.next_step = self.phase = phase
         self.sends, self.split_id = 0, 0
         self.uncertain = self.answer_lost = False
@@ -127,18 +120,16 @@ class MessageState:
             self.link_refusal = None
 
     def request_read_back(self, *, await_consistency: bool = True) -> None:
-        """Have the present half settled by reading the link back.
+        """Settle the current phase by reading the link back.
 
-        A read soon after a call may not show it yet: `await_consistency` waits until it must.
+        Args:
+            await_consistency: whether the read waits until the last call must be visible.
         """
-        self.phase, self.next_step, self.await_consistency = (
-            self.next_step,
-            NextStep.READ_BACK,
-            await_consistency,
-        )
+        self.phase, self.next_step = self.next_step, NextStep.READ_BACK
+        self.await_consistency = await_consistency
 
     def mark_uncertain(self) -> None:
-        """Note that an answer was lost, or did not say what became of this message."""
+        """Record that the answer was lost or did not name this message."""
         self.uncertain = self.answer_lost = True
         can_resend = self.next_step is not NextStep.UNLINK and self.sends < 2
         if not can_resend:
@@ -153,7 +144,15 @@ class MessageState:
         text: str = "",
         current: LinkedDeal | msgspec.UnsetType | None = msgspec.UNSET,
     ) -> None:
-        """Settle it: this is what the ledger says."""
+        """Set the final result.
+
+        Args:
+            status: of the message.
+            code: of the result; empty takes the verdict's.
+            verdict: the answer that settled it.
+            text: of the result; empty takes the verdict's.
+            current: the deal it is on, None for no deal, UNSET if unknown.
+        """
         message, previous_deal = self.message, self.previous_deal
         unknown = previous_deal is msgspec.UNSET
         self.next_step = NextStep.NOTHING
@@ -179,12 +178,12 @@ class MessageState:
 def initial_state(
     message: Message, ledger_state: LedgerState, *, snapshot: bool, no_put_back: bool = False
 ) -> MessageState:
-    """Return the track of a message, taken up where the ledger says that it stands.
+    """Return the starting state of a message, restored from the ledger.
 
     Args:
-        message: what is wanted.
+        message: what the plan wants.
         ledger_state: what the ledger says.
-        snapshot: whether the deal that it is on is read before it is changed.
+        snapshot: whether the message's deal is read before it is changed.
         no_put_back: whether a relink may be changed that could not be put back.
     """
     state = MessageState(message, snapshot=snapshot, no_put_back=no_put_back)
@@ -203,9 +202,9 @@ def initial_state(
 
 
 def _resume(state: MessageState, open_row: OpenRow) -> None:
-    """Take up a message that an earlier invocation left in flight.
+    """Restore a message that an earlier invocation left open.
 
-    What the last call did is not known: it is read back before anything is sent.
+    The effect of its last call is unknown: it is read back before anything is sent.
     """
     state.attempts, state.last_call = open_row.attempts, open_row.last_call
     if open_row.previous_deal is not None:

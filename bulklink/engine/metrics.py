@@ -1,28 +1,50 @@
-"""Metrics of the calls of a run: counts, latencies, and the bottleneck."""
+"""Call counters, latency histogram and the bottleneck of a run."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
 
 import msgspec
-from ddsketch.mapping import LogarithmicMapping
 
 from bulklink.zoho.http import CallKind
 
 LATENCY_ERROR = 0.02
-"""How far the latency of a call may be from the value that stands for it, as a part of it."""
+"""Relative error of a latency in the histogram: its buckets grow by a factor, as DDSketch's do."""
+_BUCKET_FACTOR = (1 + LATENCY_ERROR) / (1 - LATENCY_ERROR)
+_LOG_FACTOR = math.log(_BUCKET_FACTOR)
 _SHORTEST_LATENCY = 0.0001
 _DIGITS = 4
+_USED_UP = 0.8
+"""Share of a limit in use from which it is the bottleneck."""
+_RATE_USED_UP = 0.9
+"""The same, of the limit of calls a second."""
+_MIN_SECONDS = 3.0
+_MIN_CALLS = 50
+"""A run with fewer of either is too short to tell: it starts with few calls and ends with few."""
+_MIN_IN_FLIGHT = 0.5
+"""Mean of calls in flight below which the work of this machine is the bottleneck."""
+_MAX_CREDIT_WAIT = 0.5
+"""Share of the seconds of waiting for credits from which these are the bottleneck."""
+_MAX_PAUSED = 0.5
+"""Share of the seconds in pauses after refusals from which these are the bottleneck."""
 
 
 class CallFigures(msgspec.Struct, frozen=True):
-    """What was measured from the first call that left to the last answer.
+    """Averages from the first call started to the last response.
 
-    `in_flight` is the mean, `most_in_flight` the mean of what was allowed. `latency` is the mean in
-    seconds. `cpu_seconds` is the share of one processor. `credit_wait` is seconds of waiting for
-    credits; the other figures are without them.
+    Args:
+        calls: calls started.
+        seconds: from first to last, without waits for credits.
+        in_flight: mean number of calls in flight.
+        most_in_flight: mean of the limit of calls in flight.
+        calls_a_second: mean rate.
+        rate: limit of calls a second; None is no limit.
+        latency: mean seconds of a call.
+        cpu: share of one processor.
+        waited: seconds of waiting for credits.
     """
 
     calls: int
@@ -37,14 +59,19 @@ class CallFigures(msgspec.Struct, frozen=True):
 
 
 class MeterTotals(msgspec.Struct, frozen=True):
-    """All that was measured up to a moment; the difference of two is a `MeterInterval`.
+    """Cumulative totals at one moment.
 
-    `at` is seconds of a clock that never jumps. `started` and `ended` count calls that left
-    and that are over, `answered_429` those that were refused. `busy_seconds` and `allowed_seconds`
-    are seconds in flight and seconds that were allowed in flight, over all calls. `latencies`
-    counts the calls that are over by the key of their seconds. `credit_wait` is seconds of waiting
-    for credits, `paused_seconds` seconds in which a refusal let nobody leave, `cpu_seconds` seconds
-    of processor time.
+    Args:
+        at: seconds of a clock that never jumps.
+        started: calls started.
+        ended: calls done, by kind.
+        answered_429: calls refused with 429.
+        busy_seconds: seconds in flight, over all calls.
+        allowed_seconds: seconds in flight that were allowed, over all slots.
+        cpu_seconds: seconds of processor time.
+        credit_wait: seconds of waiting for credits.
+        paused_seconds: seconds in which no call could start, because one was refused.
+        latencies: calls done, by bucket of their latency.
     """
 
     at: float
@@ -60,12 +87,18 @@ class MeterTotals(msgspec.Struct, frozen=True):
 
 
 class MeterInterval(msgspec.Struct, frozen=True):
-    """What was measured between two looks.
+    """Difference of two `MeterTotals`.
 
-    `seconds` is the time between them. `calls` counts those that left, `ended` those that
-    were over, by kind. `in_flight` and `most_in_flight` are means over the seconds, the second of
-    what was allowed. `cpu_seconds` is seconds of processor time. Of the seconds, `credit_wait` went
-    by in waiting for credits, and in `paused_seconds` a refusal let nobody leave.
+    Args:
+        seconds: between the two.
+        calls: calls started.
+        ended: calls done, by kind.
+        answered_429: calls refused with 429.
+        in_flight: mean number of calls in flight.
+        most_in_flight: mean of the limit of calls in flight.
+        cpu_seconds: seconds of processor time.
+        credit_wait: seconds of waiting for credits.
+        paused_seconds: seconds in which no call could start, because one was refused.
     """
 
     seconds: float
@@ -80,12 +113,12 @@ class MeterInterval(msgspec.Struct, frozen=True):
 
 
 class CallMeter:
-    """Measures calls as they leave and are answered.
+    """Measures calls as they start and end.
 
     Args:
-        most: returns how many calls may be in flight now.
-        monotonic: seconds that never jump.
-        cpu: seconds of processor time of this process.
+        limit: returns how many calls may be in flight now.
+        monotonic: returns seconds of a clock that never jumps.
+        cpu: returns seconds of processor time of this process.
     """
 
     def __init__(
@@ -103,7 +136,7 @@ class CallMeter:
         self._cpu_at_first = self._cpu_at_last = cpu()
 
     def call_started(self) -> float:
-        """Note that a call leaves, and return when: `ended` is to be told."""
+        """Record the start of a call; return the time, for `call_ended`."""
         self._update()
         if not self._started:
             self._first_at, self._allowed_before_first = self._updated_at, self._allowed_seconds
@@ -113,25 +146,24 @@ class CallMeter:
         return self._updated_at
 
     def call_ended(self, kind: CallKind, started_at: float) -> None:
-        """Note that a call is over.
+        """Record the end of a call.
 
         Args:
             kind: of the call.
-            started_at: when it left.
+            started_at: what `call_started` returned.
         """
         self._update()
         self._in_flight -= 1
         self._cpu_at_last = self._cpu()
         self._ended[kind] += 1
-        self._latencies[
-            _LATENCY_BUCKETS.key(max(self._updated_at - started_at, _SHORTEST_LATENCY))
-        ] += 1
+        latency = max(self._updated_at - started_at, _SHORTEST_LATENCY)
+        self._latencies[math.ceil(math.log(latency) / _LOG_FACTOR)] += 1
 
     def figures(self, rate: float | None, credit_wait: float) -> CallFigures | None:
-        """Return what was measured; None where no call left.
+        """Return the averages; None if no call was started.
 
         Args:
-            rate: calls a second that are allowed; None is no limit.
+            rate: limit of calls a second; None is no limit.
             credit_wait: seconds of waiting for credits.
         """
         if not self._started:
@@ -154,12 +186,12 @@ class CallMeter:
     def totals(
         self, *, answered_429: int, credit_wait: float, paused_seconds: float
     ) -> MeterTotals:
-        """Return what was measured so far, the calls in flight included.
+        """Return the totals so far, calls in flight included.
 
         Args:
-            answered_429: calls that were answered so.
+            answered_429: calls refused with 429.
             credit_wait: seconds of waiting for credits.
-            paused_seconds: seconds in which a refusal let nobody leave.
+            paused_seconds: seconds in which no call could start, because one was refused.
         """
         now = self._monotonic()
         elapsed = now - self._updated_at
@@ -185,7 +217,7 @@ class CallMeter:
 
 
 def interval_between(earlier: MeterTotals, later: MeterTotals) -> MeterInterval:
-    """Return what was measured between two looks."""
+    """Return the difference of two totals."""
     seconds = max(later.at - earlier.at, 0.001)
     return MeterInterval(
         seconds=seconds,
@@ -201,38 +233,28 @@ def interval_between(earlier: MeterTotals, later: MeterTotals) -> MeterInterval:
 
 
 def latencies_between(earlier: MeterTotals, later: MeterTotals) -> dict[float, int]:
-    """Return how many of the calls that were over between two looks took how many seconds.
+    """Return the histogram of the calls that ended between two totals: calls by seconds.
 
-    The seconds are those that stand for others, each within 2 % of what was measured.
+    Each key is at most 2 % from the latencies it counts.
     """
     return {
-        _bucket_latency(key): added
-        for key, count in sorted(later.latencies.items())
-        if (added := count - earlier.latencies.get(key, 0))
+        _bucket_latency(bucket): added
+        for bucket, count in sorted(later.latencies.items())
+        if (added := count - earlier.latencies.get(bucket, 0))
     }
 
 
-_LATENCY_BUCKETS = LogarithmicMapping(LATENCY_ERROR)
-
-
-def _bucket_latency(key: int) -> float:
-    """Return the latency that stands for a key, with as many digits as it is exact to, and more."""
-    return float(f"{_LATENCY_BUCKETS.value(key):.{_DIGITS}g}")
-
-
-_USED_UP = 0.8
-"""Share of a limit that is used where it is the limit that counts."""
-_RATE_USED_UP = 0.9
-_MIN_SECONDS = 3.0
-_MIN_CALLS = 50
-"""Below these nothing can be told of a run: it begins with few calls and ends with few."""
-_MIN_IN_FLIGHT = 0.5
-_MAX_CREDIT_WAIT = 0.5
-_MAX_PAUSED = 0.5
+def _bucket_latency(bucket: int) -> float:
+    """Return the latency at most 2 % from every latency of a bucket, rounded to four digits."""
+    return float(f"{_BUCKET_FACTOR**bucket * 2 / (1 + _BUCKET_FACTOR):.{_DIGITS}g}")
 
 
 class LimitedBy(StrEnum):
-    """What a run could not go faster for."""
+    """Bottleneck of a run.
+
+    `PAUSE` is a pause after a refusal (429), `LOCAL_WORK` the work of this machine between calls,
+    `NOTHING` a run too short to tell.
+    """
 
     CREDITS = "credits"
     PAUSE = "the CRM's pause after a refusal"
@@ -245,11 +267,11 @@ class LimitedBy(StrEnum):
 
 
 def find_bottleneck(figures: CallFigures, *, out_of_credits: bool) -> LimitedBy:
-    """Return what limited a run.
+    """Return the bottleneck of a run.
 
     Args:
-        figures: what was measured.
-        out_of_credits: whether it stopped for want of credits, or while it waited for them.
+        figures: of its calls.
+        out_of_credits: whether it stopped for lack of credits, or while it waited for them.
     """
     if out_of_credits or figures.waited > _MAX_CREDIT_WAIT * (figures.seconds + figures.waited):
         return LimitedBy.CREDITS
@@ -263,11 +285,11 @@ def find_bottleneck(figures: CallFigures, *, out_of_credits: bool) -> LimitedBy:
 
 
 def find_interval_bottleneck(interval: MeterInterval, rate: float | None) -> LimitedBy:
-    """Return what limited a run between two looks.
+    """Return the bottleneck in an interval.
 
     Args:
-        interval: what was measured.
-        rate: calls a second that are allowed; None is no limit.
+        interval: of the meter.
+        rate: limit of calls a second; None is no limit.
     """
     if interval.credit_wait > _MAX_CREDIT_WAIT * interval.seconds:
         return LimitedBy.CREDITS
@@ -287,7 +309,7 @@ def find_interval_bottleneck(interval: MeterInterval, rate: float | None) -> Lim
 
 
 def _concurrency_bottleneck(in_flight: float, most_in_flight: float) -> LimitedBy:
-    """Return what limits a run that uses up neither credits nor CPU nor rate."""
+    """Return the bottleneck of a run that uses up neither credits nor CPU nor rate."""
     if in_flight >= _USED_UP * most_in_flight:
         return LimitedBy.IN_FLIGHT
     return LimitedBy.LATENCY if in_flight >= _MIN_IN_FLIGHT else LimitedBy.LOCAL_WORK

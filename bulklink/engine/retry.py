@@ -1,4 +1,4 @@
-"""Whether and when a request is sent again: pure decisions, no clock and no sleeping here."""
+"""Retry decisions and back-off (pure)."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import msgspec
 
 from bulklink.zoho.error_policy import AnswerClass, classify_error
 from bulklink.zoho.http import Answer, NoResponse
-from bulklink.zoho.link_response import parse_refusal
+from bulklink.zoho.link_response import AnswerVerdict, parse_refusal
 
 MAX_ATTEMPTS = 6
 MAX_SECONDS = 120.0
-"""Tries of one request, and the time they may take, answers 429 apart."""
+"""Attempts of one request, and the seconds they may take, 429s not counted."""
 MAX_BUSY_SECONDS = 600.0
-"""How long one request may wait for answers other than 429."""
+"""Seconds for which one request is retried after 429s."""
 FIRST_CONTACT_SECONDS = 9.0
-"""How long a run looks for a server that has never answered; one last try may follow."""
+"""Seconds for which a run tries to reach a server that has never answered."""
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 
 
 class RetryAction(Enum):
-    """What follows an outcome."""
+    """What to do after a response."""
 
     ACCEPT = "take it"
     RETRY = "send again after a delay"
@@ -31,19 +31,26 @@ class RetryAction(Enum):
 
 
 class RetryDecision(msgspec.Struct, frozen=True):
-    """What follows an outcome, and after how many seconds."""
+    """What to do after a response.
+
+    Args:
+        action: to take.
+        delay: seconds before a retry.
+    """
 
     action: RetryAction
     delay: float = 0.0
 
 
 class AttemptHistory(msgspec.Struct, frozen=True):
-    """What is known of a request so far.
+    """Attempts of one request so far.
 
-    `count` counts its tries, answers 429 apart, the present one included; `elapsed` is the time
-    since the first. `token_renewed` tells that the token was renewed for it,
-    `repeatable` that it may be sent again though it may have been applied, `never_answered` that
-    the server has never answered.
+    Args:
+        count: attempts, the present one included, those answered 429 not.
+        elapsed: seconds since the first, without waits for credits.
+        token_renewed: whether the token was renewed for it.
+        repeatable: whether it may be sent again though it may have been applied.
+        never_answered: whether the server has never answered in this run.
     """
 
     count: int
@@ -54,10 +61,10 @@ class AttemptHistory(msgspec.Struct, frozen=True):
 
 
 def back_off(attempts: int, jitter: float) -> float:
-    """Return seconds to wait after a number of tries: exponential, capped, with full jitter.
+    """Return the seconds to wait after an attempt: exponential, capped, with full jitter.
 
     Args:
-        attempts: how many were made, from 1.
+        attempts: attempts made, from 1.
         jitter: a random number from 0 to 1.
     """
     return jitter * min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(attempts, 10))
@@ -66,12 +73,12 @@ def back_off(attempts: int, jitter: float) -> float:
 def decide_retry(
     response: Answer | NoResponse, history: AttemptHistory, jitter: float
 ) -> RetryDecision:
-    """Return what follows the outcome of a try.
+    """Decide what to do after an attempt.
 
     Args:
-        response: the answer, or that none came.
-        history: what is known of the request so far.
-        jitter: a random number from 0 to 1, for the jitter.
+        response: of the attempt.
+        history: attempts of the request so far.
+        jitter: a random number from 0 to 1.
     """
     if isinstance(response, NoResponse):
         may_retry = not response.sent or history.repeatable
@@ -95,6 +102,14 @@ def decide_retry(
             return RetryDecision(RetryAction.ACCEPT)
 
 
+def is_inconclusive(verdict: AnswerVerdict) -> bool:
+    """Return whether a refusal says nothing of the request: a server error, or throttling."""
+    return classify_error(verdict.http_status, verdict.code) in (
+        AnswerClass.SERVER_ERROR,
+        AnswerClass.THROTTLED,
+    )
+
+
 def _retry_or_give_up(history: AttemptHistory, jitter: float) -> RetryDecision:
     delay = back_off(history.count, jitter)
     max_elapsed = FIRST_CONTACT_SECONDS if history.never_answered else MAX_SECONDS
@@ -104,7 +119,7 @@ def _retry_or_give_up(history: AttemptHistory, jitter: float) -> RetryDecision:
 
 
 def _after_busy(answer: Answer, history: AttemptHistory) -> RetryDecision:
-    """Queue again, at once: the pacer decides when the next call may leave, for all of them."""
+    """Queue again at once: the limiter decides when the next call starts, for all calls."""
     if history.elapsed + (answer.retry_after or 0.0) >= MAX_BUSY_SECONDS:
         return RetryDecision(RetryAction.GIVE_UP)
     return RetryDecision(RetryAction.RETRY)

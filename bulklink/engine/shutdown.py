@@ -1,4 +1,4 @@
-"""Why and how hard a run stops: the one place that every task asks before it sends."""
+"""Run shutdown: stop reasons, and the check before each call."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _GRACEFUL = (
 
 
 class StoppedError(Exception):
-    """Raised where a call would have started after the run was stopped; never leaves the engine."""
+    """Raised when a call would start after the run was stopped; never leaves the engine."""
 
 
 class StopController:
-    """Whether the run goes on; one for each run, made by whoever wants to stop it from outside.
+    """Stops a run, gracefully or immediately.
 
-    All its methods are for the thread of the event loop.
+    One for each run; its methods are for the thread of the event loop.
 
-    After a gentle stop (a person, the system, too many failures, credits) no new work starts, but
-    a relink that is between its halves is finished. After a hard one (the server takes no more,
+    After a graceful stop (the user, the system, too many failures, credits) no new work starts, but
+    a relink between its halves is completed. After an immediate one (the server accepts no more,
     the ledger is broken) nothing more is sent.
 
     Attributes:
-        reason: why it stops; None while it goes on.
-        quota_exhausted: whether no call can be made now, not even one that finishes a relink: the
-            CRM has no credits left.
+        reason: why the run stops; None while it runs.
+        quota_exhausted: whether no call can be made now, not even one that completes a relink,
+            because the CRM has no credits left.
     """
 
     def __init__(self) -> None:
@@ -44,25 +44,24 @@ class StopController:
         self._on_stop: list[Callable[[], None]] = []
 
     def on_stop(self, action: Callable[[], None]) -> None:
-        """Have something done when the run is stopped: whoever waits must be woken."""
+        """Call `action` when the run is stopped, to wake tasks that wait."""
         self._on_stop.append(action)
 
     def interrupt(self, by: StoppedBy = StoppedBy.INTERRUPTED) -> None:
-        """Stop the run gently: what is in flight is finished and recorded, nothing else is begun.
+        """Stop the run gracefully: calls in flight are completed and recorded, no work starts.
 
-        It can be resumed. For signals and buttons: from another thread it is called by the loop's
-        `call_soon_threadsafe`.
+        The run can be resumed. From another thread, call it by the loop's `call_soon_threadsafe`.
 
         Args:
-            by: what the run is said to be stopped by.
+            by: recorded as what stopped the run.
         """
         self.request(RunStoppedError(by, "It was told to stop."))
 
     def request(self, reason: BulklinkError) -> None:
         """Stop the run for a reason.
 
-        The first reason stands, unless a hard one follows a gentle one, or the ledger breaks: then
-        it does not tell all that was done, whatever else stops the run.
+        The first reason stands, unless an immediate one follows a graceful one, or the ledger
+        breaks: then it lacks part of what was done, whatever else stops the run.
         """
         if not isinstance(reason, RunStoppedError):
             by = StoppedBy.LEDGER if reason.code == "ledger" else StoppedBy.INTERNAL
@@ -74,12 +73,16 @@ class StopController:
             action()
 
     def check(self, *, completes_relink: bool = False) -> None:
-        """Raise StoppedError if a call may not start, `completes_relink` one between two halves."""
+        """Raise StoppedError if a call may not start.
+
+        Args:
+            completes_relink: whether the call completes a relink between its halves.
+        """
         if self.forbids_start(completes_relink=completes_relink):
             raise StoppedError
 
     def forbids_start(self, *, completes_relink: bool = False) -> bool:
-        """Tell whether a call may not start; `completes_relink` is between a relink's halves."""
+        """Return whether a call may not start; arguments as for `check`."""
         if self.reason is None:
             return False
         return self.quota_exhausted or not (
@@ -87,18 +90,18 @@ class StopController:
         )
 
     def mark_quota_exhausted(self) -> None:
-        """Note that no call can be made now, not even one that finishes a relink."""
+        """Record that no call can be made now, not even one that completes a relink."""
         self.quota_exhausted = True
 
     def mark_quota_available(self) -> None:
-        """Note that calls may be made again."""
+        """Record that calls can be made."""
         self.quota_exhausted = False
 
     async def sleep(self, seconds: float, *, completes_relink: bool = False) -> None:
-        """Wait, but no longer than the run goes on.
+        """Sleep, or until the run stops unless the call `completes_relink`.
 
         Raises:
-            StoppedError: if the run was stopped meanwhile.
+            StoppedError: if the run was stopped.
         """
         if completes_relink:
             await anyio.sleep(seconds)

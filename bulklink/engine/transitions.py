@@ -1,4 +1,4 @@
-"""What an answer or a read makes of an email: its next need, or its end. Pure."""
+"""State transitions of a message (pure)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bulklink.zoho.error_policy import advice_for_code
 from bulklink.zoho.link_response import AnswerVerdict
 
 MAX_SENDS = 6
-"""How often one half of the work on a message is sent, all batches it was in together."""
+"""Attempts of one phase of a message, over all batches it was in."""
 SETTLED_BY_READ = "settled-by-read"
 NOT_LISTED = "not-listed"
 NO_ANSWER = "no-answer"
@@ -23,8 +23,17 @@ CHANGED_SINCE = "changed-since"
 ALREADY_LINKED = "already-linked"
 
 
-def on_read(state: MessageState, listed: bool, deal: LinkedDeal | None, call: int | None) -> None:  # noqa: FBT001
-    """Go on after a read: whether a page listed the email, and the deal it is on."""
+def on_read(
+    state: MessageState, *, listed: bool, deal: LinkedDeal | None, call: int | None
+) -> None:
+    """Apply a read of the contact's emails.
+
+    Args:
+        state: of the message.
+        listed: whether a page lists it.
+        deal: the deal it is on, None for no deal.
+        call: number of the read.
+    """
     state.last_call = call
     if not listed and state.next_step is NextStep.SNAPSHOT and state.allow_unlisted:
         state.start_phase(state.phase)
@@ -39,7 +48,7 @@ def on_read(state: MessageState, listed: bool, deal: LinkedDeal | None, call: in
 
 
 def on_unlink_result(state: MessageState, verdict: AnswerVerdict) -> None:
-    """Go on after the verdict on an unlink."""
+    """Apply the result of an unlink call."""
     if not verdict.success:
         state.end(Status.FAILED, verdict=verdict, text=_refusal_text(verdict))
     elif state.message.op is Op.UNLINK:
@@ -49,7 +58,7 @@ def on_unlink_result(state: MessageState, verdict: AnswerVerdict) -> None:
 
 
 def on_link_result(state: MessageState, verdict: AnswerVerdict) -> None:
-    """Go on after the verdict on a link."""
+    """Apply the result of a link call."""
     if verdict.success:
         state.end(Status.DONE, verdict=verdict)
     elif verdict.code == Code.ALREADY_LINKED:
@@ -64,7 +73,7 @@ def on_link_result(state: MessageState, verdict: AnswerVerdict) -> None:
 
 
 def on_put_back_result(state: MessageState, verdict: AnswerVerdict) -> None:
-    """Go on after the verdict on putting a message back on the deal it was on."""
+    """Apply the result of a call that puts a message back on the deal it was on."""
     if verdict.success:
         _fail_after_put_back(state)
     elif verdict.code == Code.ALREADY_LINKED or state.uncertain:
@@ -85,7 +94,7 @@ ON_RESULT: dict[NextStep, Callable[[MessageState, AnswerVerdict], None]] = {
 
 
 def on_read_failed(state: MessageState, verdict: AnswerVerdict | None, call: int | None) -> None:
-    """Go on after a read that gave no page: refused with a verdict, or without an answer."""
+    """Apply a read that returned no page: refused with `verdict`, or unanswered."""
     state.last_call = call
     if refusal := _refusal_when_alone(state):
         _on_link_refused(state, refusal)
@@ -101,7 +110,7 @@ def on_read_failed(state: MessageState, verdict: AnswerVerdict | None, call: int
 
 
 def leave_in_doubt(state: MessageState) -> None:
-    """End without a read where none is wanted: what is so cannot be known."""
+    """End a message in doubt, because read-backs are turned off."""
     verdict = state.link_refusal if state.phase is NextStep.LINK else None
     text = "It was not read back, as --read-back never says."
     state.end(Status.IN_DOUBT, "" if verdict else NO_ANSWER, verdict=verdict, text=text)
@@ -124,7 +133,7 @@ def _on_snapshot(state: MessageState, deal: LinkedDeal | None) -> None:
 
 
 def _guard_forbids(state: MessageState, deal: LinkedDeal | None) -> bool:
-    """Tell whether the guard forbids to change it.
+    """Return whether the guard forbids the change.
 
     A relink in doubt since an earlier invocation can be off its deal by a call of this run.
     """
@@ -207,15 +216,15 @@ _ON_READ_BACK: dict[NextStep, Callable[[MessageState, LinkedDeal | None], None]]
 
 
 def _continue_relink(state: MessageState) -> None:
-    """Go on with a relink whose unlink is confirmed."""
+    """Continue a relink whose unlink is confirmed."""
     state.unlinked = True
     state.start_phase(NextStep.LINK)
 
 
 def _resend_or_fail(state: MessageState, phase: NextStep, deal: LinkedDeal | None) -> None:
-    """Send a half again that a read shows was not applied, or end where it was sent enough."""
+    """Retry a phase that a read shows was not applied, or end after too many attempts."""
     if not state.await_consistency:
-        state.await_consistency = True  # the need stays: read again, when it can be believed
+        state.await_consistency = True  # the step stays: read again, once a read can be trusted
         return
     if state.sends < MAX_SENDS:
         state.next_step = phase
@@ -239,10 +248,10 @@ def _on_link_refused(state: MessageState, verdict: AnswerVerdict) -> None:
 
 
 def _refusal_when_alone(state: MessageState) -> AnswerVerdict | None:
-    """Return why its link was refused once it stood alone, after calls that named nobody.
+    """Return why the link was refused once the message was alone, after calls that named none.
 
-    One of those may have put it on its deal all the same, which a read shows. Where none can, the
-    refusal counts; after an answer that was lost it does not.
+    One of those may have linked it all the same, which a read shows. If it cannot be read, the
+    refusal counts; after a lost answer it does not.
     """
     if (
         state.answer_lost

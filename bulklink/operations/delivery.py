@@ -174,7 +174,7 @@ class Delivery:
             workers: contacts worked on at once.
             get_canary_size: tells how many messages are tried before the rest.
         """
-        context.caller.on_wait(context.breaker.resolve_suspended)
+        context.quota.on_wait(context.breaker.resolve_suspended)
         ledger_state = self._counter.ledger_state
         open_rows = frozenset(ledger_state.open_rows)
 

@@ -129,7 +129,7 @@ class MetricsSampler:
         budget = self._quota.budget
         limit_changed = (budget.daily_limit is None) is not (budget.day_call_limit is None)
         if limit_changed or self._sample_count % _SAMPLES_PER_USAGE_CHECK == 0:
-            await self._quota.refresh_budget()
+            await self._quota.allowance.refresh_budget()
         self._sample_count += 1
         totals, done = self._read_totals(), self._done()
         self._samples.append(totals)

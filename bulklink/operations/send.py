@@ -7,6 +7,7 @@ from functools import partial
 import anyio.to_thread
 import msgspec
 
+from bulklink.engine.active_contacts import ActiveContacts
 from bulklink.engine.breaker import CircuitBreaker
 from bulklink.engine.caller import Caller
 from bulklink.engine.context import RunContext, SendSettings
@@ -302,7 +303,11 @@ class _SendSession:
         files = self.environment.files(self.folder.ledger, self.folder.answers, self.job.sync)
         store = self.environment.token_store
         try:
-            async with self.environment.transport() as transport, open_ledger(files) as ledger:
+            async with (
+                self.environment.transport() as transport,
+                open_ledger(files) as ledger,
+                self.limiter,
+            ):
                 tokens = TokenProvider(self.connection, transport, store, self.clock.wall)
                 client = Client(tokens, transport, secrets_of(self.connection))
                 caller = Caller(
@@ -435,11 +440,14 @@ class _SendSession:
             read_pages=job.read_pages,
             settle_after=job.settle_after,
         )
+        breaker = CircuitBreaker(self.stop, map(CallKind, self.ledger_state.confirmed_kinds))
         return RunContext(
             settings=settings,
             caller=caller,
+            quota=self.quota_session.quota,
             ledger=ledger,
-            breaker=CircuitBreaker(self.stop, map(CallKind, self.ledger_state.confirmed_kinds)),
+            breaker=breaker,
+            contacts=ActiveContacts(breaker, self.stop),
             stop=self.stop,
             clock=self.clock,
             on_result=self.delivery.on_result,

@@ -252,7 +252,7 @@ async def open_read_session(
     spending = QuotaSession(job, connection, stop, environment)
     files = environment.files(log, answers, False)  # noqa: FBT003 - not synced: reads change nothing
     try:
-        async with environment.transport() as transport, open_ledger(files) as writer:
+        async with environment.transport() as transport, open_ledger(files) as writer, limiter:
             tokens = TokenProvider(connection, transport, environment.token_store, clock.wall)
             client = Client(tokens, transport, secrets_of(connection))
             caller = Caller(

@@ -20,6 +20,7 @@ from bulklink.emulator.http import DeliveryMode
 from bulklink.emulator.http import Request as WireRequest
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.worldfile import parse_world
+from bulklink.engine.active_contacts import ActiveContacts
 from bulklink.engine.breaker import CircuitBreaker
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
@@ -400,7 +401,7 @@ async def _send_messages(
     rules = QuotaPolicy(case.limits, case.wait_for_credits, case.in_flight, quota_suspected)
     quota = QuotaGate(rules, stop, wall=now, monotonic=now)
     try:
-        async with open_ledger(MachineFiles(machine)) as ledger:
+        async with open_ledger(MachineFiles(machine)) as ledger, limiter:
             client = Client(tokens, transport)
             await quota.open(daily_usage, case.limits)
             caller = Caller(
@@ -414,6 +415,7 @@ async def _send_messages(
                 settle_after=case.settle_after,
             )
             delivery = case.make_delivery(counter, stop, canary_records)
+            breaker = CircuitBreaker(stop, map(CallKind, ledger_state.confirmed_kinds))
             context = RunContext(
                 SendSettings(
                     batch_size=case.batch_size,
@@ -426,8 +428,10 @@ async def _send_messages(
                     settle_after=case.settle_after,
                 ),
                 caller,
+                quota,
                 ledger,
-                CircuitBreaker(stop, map(CallKind, ledger_state.confirmed_kinds)),
+                breaker,
+                ActiveContacts(breaker, stop),
                 stop,
                 clock,
                 delivery.on_result,

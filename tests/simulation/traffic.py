@@ -148,7 +148,7 @@ async def _run_client(org: Org, rng: random.Random, fixed_limit: int | None) -> 
     async with anyio.create_task_group() as servers:
         transport = _RecordingTransport(case, servers, machine, result)
         tokens = TokenProvider(CONNECTION, transport, None, now)
-        async with open_ledger(MachineFiles(machine)) as ledger:
+        async with open_ledger(MachineFiles(machine)) as ledger, limiter:
             clock = Clock(wall=now, monotonic=now, random=rng.random)
             quota = QuotaGate(QuotaPolicy(), stop, wall=now, monotonic=now)
             client = Client(tokens, transport)

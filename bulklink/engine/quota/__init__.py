@@ -1,1 +1,1 @@
-"""Credits: what a run may spend, what it sets aside, and when there are some again."""
+"""API credit quota."""

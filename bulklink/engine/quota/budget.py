@@ -1,7 +1,8 @@
-"""Budget of credits of one invocation, and the reasons to stop. Pure."""
+"""Budget of one invocation, and stop reasons for exhausted quota (pure)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 import msgspec
@@ -10,15 +11,17 @@ from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.ledger.records import timestamp
 
 _ASSUMED_LEFT = 3
-"""Credits believed to be left where nobody knows: enough for any call and what must follow it."""
+"""Credits assumed to be left if unknown: enough for any call and what must follow it."""
 
 
 class CreditLimits(msgspec.Struct, frozen=True):
-    """What an invocation may spend.
+    """Limits of credits; None is no limit.
 
-    `per_invocation` is for the invocation alone, `per_day` for all runs on the org in 24 hours,
-    `reserve` is what must be left of the org's credits. `per_day_if_unreported` is what all runs
-    may spend in 24 hours as long as the CRM does not tell what is left. None is no limit.
+    Args:
+        per_invocation: credits of this invocation.
+        per_day: credits of all runs on the org in 24 hours.
+        reserve: credits that must be left of the org's.
+        per_day_if_unreported: like `per_day`, while the CRM does not report what is left.
     """
 
     per_invocation: int | None = None
@@ -28,80 +31,80 @@ class CreditLimits(msgspec.Struct, frozen=True):
 
 
 class Shortage(Enum):
-    """Which credits are too few for what is asked."""
+    """Which limit has too few credits left."""
 
     INVOCATION = auto()
     ORG = auto()
     DAY = auto()
 
 
+@dataclass(slots=True)
 class Reservation:
-    """Credits set aside to finish the relinks of a contact, and whether some are to be finished.
+    """Credits reserved to complete the relinks of one contact.
 
-    Attributes:
+    Args:
         amount: credits.
         has_detached: whether emails of the contact are between the halves of a relink.
     """
 
-    __slots__ = ("amount", "has_detached")
-
-    def __init__(self) -> None:
-        self.amount = 0
-        self.has_detached = False
+    amount: int = 0
+    has_detached: bool = False
 
     @property
     def is_pending(self) -> bool:
-        """Whether there are relinks that must be finished before the contact may wait."""
+        """Whether relinks must be completed before the contact may wait."""
         return self.has_detached or self.amount > 0
 
 
+@dataclass(slots=True)
 class Budget:
     """The credits of an invocation.
 
-    A credit is taken for a call before its line is written, and sent when the call leaves; one
-    that is set aside waits for the call that finishes a relink.
+    A credit is taken for a call before its line is written, and spent when the call starts; a
+    reserved one waits for the call that completes a relink.
+
+    Args:
+        limits: what may be spent.
 
     Attributes:
-        limits: what may be spent.
-        sent: calls that left.
-        unsent: credits of calls that have not left yet.
+        sent: calls started.
+        unsent: credits of calls not started yet.
         reserved: credits set aside.
-        granted: credits of the day that are counted there and neither taken nor set aside; below
-            0 where calls had to be made that are not counted there yet.
-        unreserved_finishes: calls to finish relinks, beyond what was set aside for them.
-        org_call_limit: how many calls may have left in all by what the CRM said is left; None where
-            it said nothing.
-        day_call_limit: how many calls may have left in all by the day's limit, as it was last
-            looked at; None where there is none.
+        granted: credits counted in the 24-hour usage and neither taken nor reserved; negative
+            while calls that had to be made are not counted there yet.
+        unreserved_finishes: calls that completed relinks, beyond what was reserved for them.
+        org_call_limit: calls that may be started in all by what the CRM reports as left; None
+            if it reports nothing.
+        day_call_limit: calls that may be started in all by the limit of 24 hours, as of the last
+            look; None if there is none.
     """
 
-    def __init__(self, limits: CreditLimits) -> None:
-        self.limits = limits
-        self.sent = 0
-        self.unsent = 0
-        self.reserved = 0
-        self.granted = 0
-        self.unreserved_finishes = 0
-        self.org_call_limit: int | None = None
-        self.day_call_limit: int | None = None
-        self._reported_by = 0
-        self._recheck_pending = False
+    limits: CreditLimits
+    sent: int = field(default=0, init=False)
+    unsent: int = field(default=0, init=False)
+    reserved: int = field(default=0, init=False)
+    granted: int = field(default=0, init=False)
+    unreserved_finishes: int = field(default=0, init=False)
+    org_call_limit: int | None = field(default=None, init=False)
+    day_call_limit: int | None = field(default=None, init=False)
+    _reported_by: int = field(default=0, init=False)
+    _recheck_pending: bool = field(default=False, init=False)
 
     @property
     def org_left(self) -> int | None:
-        """What the org has left by the last header, less all that was promised since."""
+        """Credits the org has left by the last header, less those committed since."""
         return None if self.org_call_limit is None else self.org_call_limit - self._committed
 
     @property
     def reported_left(self) -> int | None:
-        """What the org has left as the CRM said; None where it did not, or too long ago."""
+        """Credits the org has left as the CRM reported; None if it did not, or too long ago."""
         if self.org_call_limit is None or self._recheck_pending:
             return None
         return max(0, self.org_call_limit - self.sent)
 
     @property
     def spendable(self) -> int | None:
-        """What may still be spent before the first of the limits that are known; None for none."""
+        """Credits left before the first of the known limits; None if there is no limit."""
         invocation_limit, reported_left = self.limits.per_invocation, self.reported_left
         remaining = [
             None if invocation_limit is None else invocation_limit - self.sent,
@@ -112,7 +115,7 @@ class Budget:
 
     @property
     def daily_limit(self) -> int | None:
-        """What all runs on the org may spend in 24 hours by what is known now."""
+        """Credits that all runs on the org may spend in 24 hours; None is no limit."""
         unreported_limit = (
             self.limits.per_day_if_unreported if self.org_call_limit is None else None
         )
@@ -121,7 +124,7 @@ class Budget:
 
     @property
     def overrun(self) -> int:
-        """Calls beyond the most of the invocation, to finish relinks."""
+        """Calls beyond the limit of the invocation, to complete relinks."""
         return (
             max(0, self.sent - self.limits.per_invocation)
             if self.limits.per_invocation is not None
@@ -133,11 +136,11 @@ class Budget:
         return self.sent + self.unsent + self.reserved
 
     def shortage(self, required: int, *, daily_limited: bool) -> Shortage | None:
-        """Tell which credits are too few for new work, None where it may be done.
+        """Return which limit has too few credits left for new work, None if there are enough.
 
         Args:
-            required: credits that it takes.
-            daily_limited: whether what is granted of the day's credits is to be looked at.
+            required: credits of the work.
+            daily_limited: whether credits granted of the daily quota count.
         """
         invocation_limit = self.limits.per_invocation
         if invocation_limit is not None and invocation_limit - self._committed < required:
@@ -147,7 +150,7 @@ class Budget:
         return Shortage.DAY if daily_limited and self.granted < required else None
 
     def take(self, reservation: Reservation | None, reserve: int) -> None:
-        """Take a credit for new work, and set some aside to finish it."""
+        """Take a credit for new work, and reserve some to complete it."""
         self.unsent += 1
         self.granted -= 1 + reserve
         self.reserved += reserve
@@ -155,7 +158,7 @@ class Budget:
             reservation.amount += reserve
 
     def take_to_complete_relink(self, reservation: Reservation | None) -> None:
-        """Take a credit for a call that finishes a relink: of those set aside, or beyond them."""
+        """Take a credit for a call that completes a relink: a reserved one, or one beyond."""
         self.unsent += 1
         if reservation is not None and reservation.amount:
             reservation.amount -= 1
@@ -165,32 +168,36 @@ class Budget:
             self.granted -= 1
 
     def release(self, reservation: Reservation) -> None:
-        """Free what was set aside and not needed."""
+        """Release the credits of a reservation."""
         self.reserved -= reservation.amount
         self.granted += reservation.amount
         reservation.amount = 0
 
     def release_all(self) -> None:
-        """Free all that was set aside: no call follows."""
+        """Release all reserved credits: no call follows."""
         self.granted += self.reserved
         self.reserved = 0
 
     def start_call(self) -> int:
-        """Note that a call leaves with its credit; return its number among those that left."""
+        """Record that a call starts; return its number among those started."""
         self.unsent -= 1
         self.sent += 1
         return self.sent
 
     def return_unsent(self) -> None:
-        """Take back the credit of a call that did not leave."""
+        """Return the credit of a call that was not sent."""
         self.unsent -= 1
         self.granted += 1
 
     def on_reported_left(self, number: int, reported_left: int | None) -> None:
-        """Note what an answer says is left, unless the answer to a later call said it already.
+        """Record the credits an answer reports as left, unless a later call's answer did.
 
-        What was sent after that call may not be in it, and is taken off. An answer that says
-        nothing counts only where it was asked for: more than half of the credits are left then.
+        Calls started after that one may not be counted in it, and are subtracted. An answer without
+        a report counts only during a recheck: more than half of the credits are left then.
+
+        Args:
+            number: of the call.
+            reported_left: credits, None if the answer reports none.
         """
         if reported_left is not None and number >= self._reported_by:
             self._reported_by, self.org_call_limit, self._recheck_pending = (
@@ -202,7 +209,7 @@ class Budget:
             self.org_call_limit, self._recheck_pending = None, False
 
     def recheck_reported_left(self) -> None:
-        """Let one call find out what is left: what was said is too old."""
+        """Let one call find out what is left: the last report is too old."""
         if self.org_call_limit is not None:
             self._recheck_pending = True
             self.org_call_limit = self._committed + self.limits.reserve + _ASSUMED_LEFT
@@ -216,12 +223,12 @@ def _resume_advice(until: float) -> str:
 
 
 def credits_spent_error(shortage: Shortage, budget: Budget, until: float) -> RunStoppedError:
-    """Return why a run stops that keeps to its own limits.
+    """Return the stop reason of a run that keeps to its own limits.
 
     Args:
-        shortage: which credits are too few.
-        budget: of the run.
-        until: when there are some again, in seconds since 1970.
+        shortage: which limit has too few credits left.
+        budget: of the invocation.
+        until: when credits are available, in seconds since 1970.
     """
     limits = budget.limits
     if shortage is Shortage.INVOCATION:
@@ -243,7 +250,7 @@ def credits_spent_error(shortage: Shortage, budget: Budget, until: float) -> Run
 
 
 def credits_exhausted_error(until: float) -> RunStoppedError:
-    """Return why a run stops that the CRM gives no credits any more."""
+    """Return the stop reason of a run that the CRM refuses for lack of credits."""
     return RunStoppedError(
         StoppedBy.CREDITS,
         "The org's credits are gone: the CRM refuses all calls.",

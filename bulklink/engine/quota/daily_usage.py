@@ -1,8 +1,8 @@
-"""Credits used in any 24 hours, shared by all processes of a machine (SQLite).
+"""Credits used in the last 24 hours, shared by processes (SQLite).
 
-A file that processes share: SQLite's locks and journal keep it whole whatever ends one of them.
-What is taken is counted before it is spent, so a process that is killed leaves too much counted,
-never too little. Credits stand in the minute in which they were taken.
+SQLite's locks and journal keep the file whole whatever ends a process. Credits are counted before
+they are spent, so a process that is killed leaves too much counted, never too little. They count in
+the minute in which they were taken.
 """
 
 from __future__ import annotations
@@ -28,16 +28,23 @@ _TABLE = (
     "CREATE TABLE IF NOT EXISTS spent (org TEXT, minute INTEGER, credits INTEGER,"
     " PRIMARY KEY (org, minute)) WITHOUT ROWID"
 )
+BLOCK_SIZE = 50
+"""Credits taken at once; a process that is killed leaves them counted."""
+_UNLIMITED_BLOCK_SIZE = 500
 
 
 class AllowanceRequest(msgspec.Struct, frozen=True):
-    """What is asked of the day's credits.
+    """A request for credits of the 24-hour usage.
 
-    `wanted` credits are asked for. Where fewer than ten times as many are left a tenth is
-    taken, but at least `minimum`, so that other runs find some; none where fewer than `minimum` are
-    left. `returned` of those taken in the minute `returned_minute` are given back first.
-    `already_spent` are spent already and counted whatever is left. `limit` is what all runs may
-    spend; None is no limit.
+    Args:
+        minute: now, in minutes since 1970.
+        wanted: credits asked for; a tenth of what is left is granted if that is less, so that
+            other runs get some.
+        minimum: credits granted at least; none if fewer are left.
+        already_spent: credits spent already, counted whatever is left.
+        returned: credits given back first.
+        returned_minute: minute in which these were taken.
+        limit: credits that all runs may spend; None is no limit.
     """
 
     minute: int
@@ -50,14 +57,14 @@ class AllowanceRequest(msgspec.Struct, frozen=True):
 
 
 class DailyUsage(Protocol):
-    """The day's credits of an org, as the engine sees them."""
+    """Credits of an org used in the last 24 hours."""
 
     async def take(self, request: AllowanceRequest) -> int:
         """Take credits and return how many."""
         ...
 
     def close(self) -> None:
-        """Count no more."""
+        """Close it."""
         ...
 
     async def spent_by_minute(self, minute: int) -> list[tuple[int, int]]:
@@ -66,14 +73,14 @@ class DailyUsage(Protocol):
 
 
 class DailyUsageFile:
-    """The file, or a table in memory where `path` is None.
+    """The 24-hour usage in a file.
 
     Args:
-        path: of the file; made for its owner alone if it is missing.
-        org: whose credits.
+        path: of the file, created with mode 0600 if missing; None keeps it in memory.
+        org: whose credits are counted.
 
     Raises:
-        OSError: if the file cannot be opened, or is no such file.
+        OSError: if the file cannot be opened, or is not a database.
     """
 
     def __init__(self, path: Path | None, org: str) -> None:
@@ -129,7 +136,7 @@ class DailyUsageFile:
         self._database.execute("COMMIT")
 
     def _drop_expired(self, minute: int) -> None:
-        """Drop what is a day old, and what a clock that was far ahead has left."""
+        """Drop minutes 24 hours old, and those that a clock far ahead has left."""
         self._database.execute(
             "DELETE FROM spent WHERE minute < ? OR minute > ? OR credits <= 0",
             (minute - WINDOW_MINUTES, minute + WINDOW_MINUTES),
@@ -157,7 +164,7 @@ class DailyUsageFile:
 
 
 def _granted_amount(request: AllowanceRequest, available: int | None) -> int:
-    """Return what is taken of the credits that are left."""
+    """Return how many of the available credits are granted; None is no limit."""
     if available is None:
         return request.wanted
     if available < request.minimum:
@@ -166,9 +173,9 @@ def _granted_amount(request: AllowanceRequest, available: int | None) -> int:
 
 
 class ThreadedDailyUsage:
-    """A `DailyUsageFile` whose disk nobody waits for on the event loop.
+    """A `DailyUsageFile` read and written in threads.
 
-    A run that has no limit a day goes on where it cannot be counted.
+    A run without a limit of 24 hours continues if the usage cannot be counted.
     """
 
     def __init__(self, file: DailyUsageFile) -> None:
@@ -200,7 +207,7 @@ class ThreadedDailyUsage:
 
 
 def uncountable_error(error: Exception) -> RunStoppedError:
-    """Return why a run stops that cannot count the day's credits."""
+    """Return the stop reason of a run that cannot count the 24-hour usage."""
     return RunStoppedError(
         StoppedBy.FATAL,
         f"The credits of 24 hours cannot be counted: {error}.",
@@ -211,18 +218,18 @@ def uncountable_error(error: Exception) -> RunStoppedError:
 
 
 def minute_of(seconds: float) -> int:
-    """Return the minute of a moment in seconds since 1970."""
+    """Return the minute of a time in seconds since 1970."""
     return int(seconds // 60)
 
 
 def free_at(spent: Iterable[tuple[int, int]], wanted: int) -> float | None:
-    """Return when so many of the credits spent are 24 hours old, in seconds since 1970.
+    """Return when `wanted` of the credits spent are 24 hours old, in seconds since 1970.
 
-    None where fewer were spent.
+    None if fewer were spent.
 
     Args:
         spent: (minute, credits), oldest first.
-        wanted: credits that must come free.
+        wanted: credits to become available.
     """
     for minute, amount in spent:
         wanted -= amount
@@ -231,43 +238,38 @@ def free_at(spent: Iterable[tuple[int, int]], wanted: int) -> float | None:
     return None
 
 
-BLOCK_SIZE = 50
-"""Credits that are taken at once; a process that is killed leaves them counted."""
-_UNLIMITED_BLOCK_SIZE = 500
-
-
 class DailyAllowance:
-    """Takes credits of the day for a book, a block at a time.
+    """This invocation's allowance of the daily quota, taken in blocks.
 
     Args:
-        book: whose `granted` it fills.
-        wall: seconds since 1970.
+        budget: whose `granted` it fills.
+        wall: returns seconds since 1970.
     """
 
     def __init__(self, budget: Budget, wall: Callable[[], float]) -> None:
         self._budget = budget
         self._wall = wall
         self._usage: DailyUsage | None = None
-        self._lock = anyio.Lock()  # one at a time: the day's file has one connection
+        self._lock = anyio.Lock()  # one at a time: the file has one connection
         self._minute = 0
         self._refused_request: tuple[int, int] | None = None
 
     @property
     def has_limit(self) -> bool:
-        """Whether the credits of the day are counted and have a limit."""
+        """Whether the 24-hour usage is counted and has a limit."""
         return self._usage is not None and self._budget.daily_limit is not None
 
     async def open(self, usage: DailyUsage) -> None:
-        """Begin to count; what was spent before is counted now."""
+        """Start counting, with what was spent before."""
         async with self._lock:
             self._usage = usage
             await self._sync_usage(wanted=self._block_size, minimum=0)
 
     async def ensure_granted(self, required: int) -> None:
-        """See to it that so many credits are granted, if they are left.
+        """Request credits until at least `required` are granted, if they are left.
 
-        What was granted in an earlier minute and not spent is given back and taken anew, so that
-        a credit stands in the minute in which it is spent.
+        Credits granted in an earlier minute and not spent are returned and taken afresh, so that
+        each counts in the minute in which it is spent.
         """
         if self._needs_no_request(required):
             return
@@ -278,7 +280,7 @@ class DailyAllowance:
                     self._refused_request = self._minute, required
 
     async def free_at(self, wanted: int) -> float | None:
-        """Return when so many credits spent from this machine are 24 hours old; None if never."""
+        """Return when `wanted` credits spent from this machine are 24 hours old; None if never."""
         async with self._lock:
             if self._usage is None:
                 return None
@@ -286,9 +288,9 @@ class DailyAllowance:
         return free_at(spent, wanted)
 
     async def refresh_budget(self) -> None:
-        """Note in the book what the day's limit leaves, other runs reckoned with."""
+        """Update the budget's limit of calls from the 24-hour usage of all runs."""
         budget = self._budget
-        async with self._lock:  # so that what is granted is what is counted
+        async with self._lock:  # what is granted must be what is counted
             if self._usage is None or (limit := budget.daily_limit) is None:
                 budget.day_call_limit = None
                 return
@@ -297,7 +299,7 @@ class DailyAllowance:
             budget.day_call_limit = budget.sent + limit - counted + own
 
     async def close(self) -> None:
-        """Give back what was not spent, and count what is not counted yet."""
+        """Return what was not spent, and count what is not counted yet."""
         usage = self._usage
         if usage is None:
             return
@@ -313,17 +315,16 @@ class DailyAllowance:
         return _UNLIMITED_BLOCK_SIZE if self._budget.daily_limit is None else BLOCK_SIZE
 
     def _needs_no_request(self, required: int) -> bool:
-        """Tell whether there is nothing to ask for: enough is there, or it was asked in vain."""
+        """Return whether enough is granted, or the same request was refused this minute."""
         minute = minute_of(self._wall())
         if self._usage is None or self._refused_request == (minute, required):
             return True
         return self._budget.granted >= required and self._minute == minute
 
     async def _sync_usage(self, *, wanted: int, minimum: int) -> None:
-        """Settle with the day, and take so much anew.
+        """Return what was granted, and take `wanted` credits, at least `minimum`.
 
-        All that was granted before goes back, and comes again with what is taken: the book must
-        not be given credits of two minutes.
+        All that was granted before is returned: the budget must not hold credits of two minutes.
         """
         usage, budget = self._usage, self._budget
         if usage is None:

@@ -1,7 +1,7 @@
-"""Diagnosis of an HTTP 429: too many calls in flight, or no credits left? Pure.
+"""Diagnosis of a 429: concurrency or quota? Pure.
 
-Zoho answers both alike. Words and headers tell the two apart where they tell anything; else one
-call alone does: if it is refused with no other in flight, too many in flight cannot be why.
+Zoho answers both alike. Wording and headers tell them apart if they say anything; otherwise one
+call alone does: if it is refused with no other in flight, concurrency cannot be the cause.
 """
 
 from __future__ import annotations
@@ -14,33 +14,42 @@ from bulklink.zoho.error_policy import ThrottleReason, throttle_reason
 from bulklink.zoho.http import Answer
 
 LONGEST_PENALTY = 3_600
-"""Seconds of Retry-After beyond which only credits are waited for."""
+"""Seconds of Retry-After beyond which only quota can be the cause."""
 PLENTY = 100
-"""Credits left at which a refusal cannot be for want of them, whatever a call costs."""
+"""Credits left at which quota cannot be the cause, whatever a call costs."""
 MAX_PROBES = 3
 LONG_PAUSE = 30.0
-"""Seconds without a call after which one alone that is refused without a word decides it."""
+"""Seconds without a call after which the refusal of one call alone is decisive."""
 _PAUSES = (1.0, 5.0, 20.0)
+_QUIET_SECONDS = 5.0
+"""Seconds without a call after which concurrency no longer explains a refusal."""
+_MAX_FALSE_ALARMS = 3
+"""False suspicions in a row after which one or two refusals raise none."""
 
 
 class RefusalCause(Enum):
-    """Why a call was refused, as far as it can be told."""
+    """Why a call was refused, as far as is known."""
 
     IN_FLIGHT = auto()
     SUSPECTED = auto()
-    """It may be for want of credits: one call alone finds out."""
+    """It may be the quota: one call alone finds out."""
     CREDITS = auto()
 
 
 class RefusalEvidence(msgspec.Struct, frozen=True):
-    """What is known as a 429 comes in.
+    """What is known when a 429 arrives.
 
-    `wording` is what its words say; `on_start` the credits that its header tells, `previously_left`
-    those that the last answer before left; `retry_after` in seconds. `required` is what the call
-    and what must follow it cost. `alone` tells that no other call was in flight; `on_refused`
-    counts the 429s since a call last got through, this one included; `probes` the calls that were
-    alone among them. `max_in_flight` is how many calls may be in flight at most,
-    `since_last_refusal` seconds since the 429 before, in which none was answered.
+    Args:
+        wording: the cause by its wording, None if that says nothing.
+        reported_left: credits left by its header.
+        previously_left: credits left by the last answer before.
+        retry_after: seconds the server asks for.
+        required: credits of the call and of what must follow it.
+        alone: whether no other call was in flight.
+        refusals: 429s since a call was last accepted, this one included.
+        probes: of these, calls that were alone.
+        max_in_flight: calls in flight at once, at most.
+        since_last_refusal: seconds since the 429 before, without an answer between.
     """
 
     wording: ThrottleReason | None = None
@@ -58,7 +67,7 @@ class RefusalEvidence(msgspec.Struct, frozen=True):
 def diagnose_refusal(evidence: RefusalEvidence) -> RefusalCause:
     """Return why a call was refused.
 
-    Without words or a header, at most `max_in_flight` calls more are refused until it is known.
+    Without wording or a header, at most `max_in_flight` more calls are refused until it is known.
     """
     credits_left = (
         evidence.reported_left if evidence.reported_left is not None else evidence.previously_left
@@ -81,38 +90,33 @@ def diagnose_refusal(evidence: RefusalEvidence) -> RefusalCause:
 
 
 def probes_left(evidence: RefusalEvidence) -> int:
-    """Return how many calls alone may still find out."""
+    """Return how many calls may still probe alone."""
     budget = max(1, evidence.max_in_flight - (evidence.refusals - evidence.probes - 1))
     return min(MAX_PROBES, budget) - evidence.probes
 
 
 def pause_before_probe(evidence: RefusalEvidence) -> float:
-    """Return seconds before the next call alone; the last one waits longest.
+    """Return the seconds before the next call alone; the last one waits longest.
 
-    A server that punishes those who come early lets it through then, if it is only that.
+    By then a server that penalizes early calls accepts it, if that was the cause.
     """
     if evidence.wording is ThrottleReason.CREDITS:
         return _PAUSES[0]
     return _PAUSES[-max(1, min(MAX_PROBES, probes_left(evidence)))]
 
 
-_QUIET_SECONDS = 5.0
-"""Seconds without a call after which too many in flight are no reason for a refusal any more."""
-_MAX_FALSE_ALARMS = 3
-"""Doubts in a row that came to nothing, after which a refusal or two raise none any more."""
-
-
 class QuotaSuspicion:
-    """The refusals since a call last got through.
+    """Suspicion that the quota is exhausted, by the refusals since a call was last accepted.
 
     Args:
-        most_in_flight: calls in flight at most.
-        decisive: whether the first refusal settles it, because credits were gone before.
+        max_in_flight: calls in flight at once, at most.
+        first_refusal_decides: whether the first refusal is decisive, because the quota was
+            exhausted before.
 
     Attributes:
         in_flight: numbers of the calls in flight.
         suspected: whether the next call must find out alone.
-        refused_429: answers 429 in all.
+        refused_429: calls refused with 429 in all.
     """
 
     def __init__(self, max_in_flight: int, *, first_refusal_decides: bool) -> None:
@@ -127,21 +131,21 @@ class QuotaSuspicion:
 
     @property
     def may_start(self) -> bool:
-        """Whether a call may leave beside those in flight."""
+        """Whether a call may start beside those in flight."""
         return not (self.suspected and self.in_flight)
 
     def reprobe(self) -> None:
-        """Have the next call find out by itself whether there are credits again."""
+        """Let the next call find out alone whether there are credits."""
         self.suspected = self._first_refusal_decides = True
 
     def on_start(self, number: int) -> None:
-        """Note that a call left."""
+        """Record that a call started."""
         if self.suspected:
             self._probe_number = number
         self.in_flight.add(number)
 
     def on_accepted(self, number: int) -> None:
-        """Note that a call was not refused, which says something if it left after a refusal."""
+        """Record that a call was accepted, which counts if it started after a refusal."""
         if number > self._last_before_refusal:
             self._false_alarms += self.suspected and not self._first_refusal_decides
             self.suspected = self._first_refusal_decides = False
@@ -157,21 +161,20 @@ class QuotaSuspicion:
         explained_by_concurrency: bool = False,
         since_last_refusal: float = 0.0,
     ) -> tuple[RefusalCause, float]:
-        """Note a 429 and return its cause, and seconds before the next call alone.
+        """Record a 429; return its cause, and the seconds before the next call alone.
 
         Args:
-            number: of the call among those that left.
+            number: of the call among those started.
             answer: the 429.
-            required: credits that the call and what must follow it take.
-            previously_left: credits that were left by an earlier answer.
-            explained_by_concurrency: whether too many calls in flight is reason enough for it.
-            since_last_refusal: seconds since the refusal before; after a call that passed it says
-                nothing.
+            required: credits of the call and of what must follow it.
+            previously_left: credits left by an earlier answer.
+            explained_by_concurrency: whether too many calls in flight explain it.
+            since_last_refusal: seconds since the refusal before; ignored after an accepted call.
         """
         if not self._refusals:
             self._last_before_refusal = max((number, *self.in_flight))
             since_last_refusal = 0.0
-        # One that had its place before the doubt arose was alone too, if none is beside it.
+        # A call with a slot from before the suspicion was alone too, if no other is in flight.
         alone = number == self._probe_number or (
             since_last_refusal >= LONG_PAUSE and not self.in_flight
         )
@@ -203,10 +206,10 @@ class QuotaSuspicion:
         return cause, pause_before_probe(evidence)
 
     def _tolerates(self, evidence: RefusalEvidence, *, explained_by_concurrency: bool) -> bool:
-        """Tell whether a refusal that says nothing raises no doubt yet.
+        """Return whether a refusal that says nothing raises no suspicion yet.
 
-        A doubt leaves all places but one empty. It comes all the same once the calls that may be
-        wasted in finding out are half spent.
+        A suspicion leaves all slots but one empty. It is raised all the same once half of the
+        calls that may be wasted in finding out are refused.
         """
         if (
             self.suspected

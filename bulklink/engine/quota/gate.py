@@ -1,9 +1,10 @@
-"""Quota gate: a credit for every call; where there is none, wait for it or stop the run."""
+"""Quota gate: a credit for every call, or wait, or stop."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import anyio
 import msgspec
@@ -16,26 +17,38 @@ from bulklink.engine.quota.budget import (
     credits_exhausted_error,
     credits_spent_error,
 )
-from bulklink.engine.quota.daily_usage import DailyAllowance, DailyUsage
+from bulklink.engine.quota.daily_usage import WINDOW_MINUTES, DailyAllowance, DailyUsage
 from bulklink.engine.quota.diagnosis import QuotaSuspicion, RefusalCause
 from bulklink.engine.shutdown import StopController, StoppedError
+from bulklink.engine.signal import Signal
 from bulklink.zoho.http import Answer, NoResponse
 
 CLOCK_CHECK_SECONDS = 15.0
-"""Seconds between two looks at the clocks."""
+"""Seconds between two checks of the clocks."""
+_DAY_SECONDS = WINDOW_MINUTES * 60.0
+RECHECK_SECONDS = 3_600.0
+"""Seconds between probes for credits, if it is unknown when there are some."""
+_STEPS_OF_OTHERS = 20
+"""Steps after which calls that do not check the clocks see whether another one does."""
+_WAIT_FRACTION = 10
+"""A wait ends when this fraction of the daily limit is available: less would end it too soon."""
+RELINK_RESERVE = 2
+"""Credits reserved with the unlink of a relink: for its link, and for putting back."""
 
 
 class WallClockTimer:
-    """How long is left of a wait, told by looking at two clocks now and then.
+    """Timer for waits of hours, correct across sleep and clock changes (pure).
 
-    A machine that slept shows it on its wall clock: that time has passed. A wall clock that was
-    set back shows less than nothing: then the time that the other clock tells has passed, but
-    never more than between two looks.
+    Time in which the machine slept shows on the wall clock, and counts. If that was set back, the
+    time of the monotonic clock counts, but at most two steps of it.
 
     Args:
         seconds: to wait.
-        wall: seconds since 1970 now.
-        monotonic: seconds of a clock that nobody sets, now.
+        wall: present time in seconds since 1970.
+        monotonic: present time of a clock that never jumps, in seconds.
+
+    Attributes:
+        remaining: seconds left.
     """
 
     def __init__(self, seconds: float, wall: float, monotonic: float) -> None:
@@ -44,7 +57,7 @@ class WallClockTimer:
         self._monotonic = monotonic
 
     def update(self, wall: float, monotonic: float) -> float:
-        """Note what the clocks show now and return the seconds that are left."""
+        """Return the seconds left, by what the clocks show now."""
         by_wall, by_monotonic = wall - self._wall, monotonic - self._monotonic
         elapsed = by_wall if by_wall >= 0 else min(max(0.0, by_monotonic), 2 * CLOCK_CHECK_SECONDS)
         self._wall, self._monotonic = wall, monotonic
@@ -53,15 +66,15 @@ class WallClockTimer:
 
 
 class QuotaWait:
-    """Begins, is looked at, and ends.
+    """The wait for credits shared by all calls.
 
     Args:
-        wall: seconds since 1970.
-        monotonic: seconds that nobody sets.
-        told: told until when the run waits, in seconds since 1970, and None when it goes on.
+        wall: returns seconds since 1970.
+        monotonic: returns seconds of a clock that never jumps.
+        on_change: called with the end of a wait in seconds since 1970, and with None after it.
 
     Attributes:
-        waited: seconds of all pauses that ended.
+        waited: seconds of all waits that ended.
     """
 
     def __init__(
@@ -79,22 +92,22 @@ class QuotaWait:
 
     @property
     def is_active(self) -> bool:
-        """Whether calls wait."""
+        """Whether calls wait for credits."""
         return self._timer is not None
 
     @property
     def waited_so_far(self) -> float:
-        """Seconds of all pauses, the one that goes on included."""
+        """Seconds of all waits, the present one included."""
         return self.waited + (self._monotonic() - self._began_at if self.is_active else 0.0)
 
     def begin(self, seconds: float) -> None:
-        """Have calls wait for so long."""
+        """Start a wait."""
         self._began_at = self._monotonic()
         self._timer = WallClockTimer(seconds, self._wall(), self._began_at)
         self._on_change(self._wall() + seconds)
 
     def poll(self) -> float:
-        """Return the seconds that are left; where none are, the pause is over."""
+        """Return the seconds left; at 0 the wait is over."""
         if self._timer is None:
             return 0.0
         remaining = self._timer.update(self._wall(), self._monotonic())
@@ -105,24 +118,15 @@ class QuotaWait:
         return remaining
 
 
-DAY_SECONDS = 86_400.0
-RECHECK_SECONDS = 3_600.0
-"""How often it is tried whether there are credits again, where nobody can know when."""
-_STEPS_OF_OTHERS = 20
-"""Steps after which those who do not look at the clocks see whether somebody does."""
-_WAIT_FRACTION = 10
-"""A wait ends when this part of the day's limit is free again: for less it would end too soon."""
-RELINK_RESERVE = 2
-"""Credits that are set aside with the unlink of a relink: for its link, and for putting back."""
-
-
 class QuotaPolicy(msgspec.Struct, frozen=True):
-    """How a run deals with credits.
+    """How a run treats its quota.
 
-    `wait_for_credits` waits where they are out, else the run stops. `max_in_flight` is how many
-    calls may be in flight. `exhausted_before` tells that the run stopped for want of credits, which
-    may not be there
-    yet: then the first call finds out alone.
+    Args:
+        limits: of the invocation.
+        wait_for_credits: whether the run waits for credits; otherwise it stops.
+        max_in_flight: calls in flight at once, at most.
+        exhausted_before: whether the run stopped for lack of credits before: then its first call
+            finds out alone whether there are some.
     """
 
     limits: CreditLimits = CreditLimits()
@@ -131,42 +135,41 @@ class QuotaPolicy(msgspec.Struct, frozen=True):
     exhausted_before: bool = False
 
 
+@dataclass(slots=True)
 class Credit:
     """The credit of one request.
 
-    Attributes:
+    Args:
         required: credits that the request and what must follow it take.
-        completes_relink: whether it finishes a relink.
-        number: of the request among those that left; None while it has not.
-        cause: why it was refused; None where it was not.
+        completes_relink: whether it completes a relink.
+        number: of the request among those started; None before.
+        cause: why it was refused; None if it was not.
     """
 
-    __slots__ = ("cause", "completes_relink", "number", "required")
-
-    def __init__(self, required: int, *, completes_relink: bool) -> None:
-        self.required = required
-        self.completes_relink = completes_relink
-        self.number: int | None = None
-        self.cause: RefusalCause | None = None
+    required: int
+    completes_relink: bool
+    number: int | None = None
+    cause: RefusalCause | None = None
 
 
 class QuotaShortageError(StoppedError):
-    """Raised where a contact may not wait for credits, because it has relinks to finish first."""
+    """Raised when a contact with relinks to complete would have to wait for credits."""
 
 
 class QuotaGate:
-    """Gives out the right to spend a credit.
+    """Grants a credit for every call, or waits for it, or stops the run.
 
     Args:
-        rules: how the run deals with them.
-        stopping: is told when they are out and nobody waits.
-        wall: seconds since 1970.
-        monotonic: seconds that nobody sets.
-        told: told until when the run waits for credits, and None when it goes on.
-        rest: returns how many calls the run may still need.
+        policy: how the run treats its quota.
+        stop: stopped when credits are exhausted and the run does not wait.
+        wall: returns seconds since 1970.
+        monotonic: returns seconds of a clock that never jumps.
+        on_wait_change: called with the end of a wait in seconds since 1970, and with None after it.
+        calls_left: returns how many calls the run may still need; None if unknown.
 
     Attributes:
         budget: what is spent and what is left.
+        allowance: this invocation's allowance of the daily quota.
     """
 
     def __init__(
@@ -185,7 +188,7 @@ class QuotaGate:
         self._wall = wall
         self._monotonic = monotonic
         self._calls_left = calls_left
-        self._allowance = DailyAllowance(self.budget, wall)
+        self.allowance = DailyAllowance(self.budget, wall)
         self._suspicion = QuotaSuspicion(
             policy.max_in_flight, first_refusal_decides=policy.exhausted_before
         )
@@ -193,18 +196,18 @@ class QuotaGate:
         self._probe_at = 0.0
         self._last_refusal_at = 0.0
         self._clock_watched = False
-        self._changed = anyio.Event()
+        self._changed = Signal()
         self._on_wait: list[Callable[[], None]] = []
-        stop.on_stop(self._notify)
+        stop.on_stop(self._changed.notify)
 
     @property
     def waited(self) -> float:
-        """Seconds that were waited for credits, in waits that are over."""
+        """Seconds of waiting for credits, in waits that ended."""
         return self._quota_wait.waited
 
     @property
     def waited_so_far(self) -> float:
-        """Seconds that were waited for credits, the wait that goes on included."""
+        """Seconds of waiting for credits, the present wait included."""
         return self._quota_wait.waited_so_far
 
     @property
@@ -214,27 +217,23 @@ class QuotaGate:
 
     @property
     def refused_429(self) -> int:
-        """Calls that were answered 429."""
+        """Calls refused with 429."""
         return self._suspicion.refused_429
 
     async def open(self, usage: DailyUsage, limits: CreditLimits) -> None:
-        """Begin to count in the day's credits of the org, once it is known.
+        """Start counting in the org's 24-hour usage, once the org is known.
 
         Args:
-            usage: the org's credits of the day.
-            limits: what may be spent, now that the org is known.
+            usage: of the org in 24 hours.
+            limits: of the invocation, now that the org is known.
         """
         self.budget.limits = limits
-        await self._allowance.open(usage)
-
-    async def refresh_budget(self) -> None:
-        """See what the day's limit leaves, for `budget.spendable`."""
-        await self._allowance.refresh_budget()
+        await self.allowance.open(usage)
 
     async def close(self) -> None:
-        """Give back what was taken of the day's credits and not spent."""
+        """Return the credits taken of the daily quota and not spent."""
         self.budget.release_all()
-        await self._allowance.close()
+        await self.allowance.close()
 
     @asynccontextmanager
     async def credit(
@@ -248,15 +247,15 @@ class QuotaGate:
 
         Args:
             reservation: of the contact that the call concerns.
-            reserve: credits that must be left for what has to follow; they go into `reservation`.
-            completes_relink: whether it finishes a relink: then no limit of ours holds it back.
+            reserve: credits for calls that must follow, which go into `reservation`.
+            completes_relink: whether it completes a relink: then no limit of ours applies.
 
         Raises:
             StoppedError: if the run was stopped.
-            QuotaShortageError: if it would wait while `reservation` has relinks to finish.
+            QuotaShortageError: if it would wait while `reservation` has relinks to complete.
         """
         await self._acquire(reservation, reserve, completes_relink=completes_relink)
-        credit = Credit(1 + reserve, completes_relink=completes_relink)
+        credit = Credit(1 + reserve, completes_relink)
         try:
             yield credit
         finally:
@@ -264,16 +263,16 @@ class QuotaGate:
                 self.budget.return_unsent()
             else:
                 self._suspicion.in_flight.discard(credit.number)
-            self._notify()
+            self._changed.notify()
 
     async def wait_to_start(self, credit: Credit) -> None:
-        """Wait while the CRM takes no call; the call of this credit leaves right after.
+        """Wait while the CRM accepts no call; the call of this credit is sent right after.
 
         Raises:
             StoppedError: if the run was stopped.
         """
         while True:
-            await self._allowance.ensure_granted(0)
+            await self.allowance.ensure_granted(0)
             self._stop.check(completes_relink=credit.completes_relink)
             if self._stop.quota_exhausted:
                 await self._wait_step()
@@ -294,13 +293,13 @@ class QuotaGate:
         busy: bool,
         explained_by_concurrency: bool = False,
     ) -> None:
-        """Note what came back for a call, in `credit.cause` why it was refused if it was a 429.
+        """Record the response to a call; sets `credit.cause` if it is a 429.
 
         Args:
             credit: of the call.
-            response: what came back.
+            response: to the call.
             busy: whether it is a 429.
-            explained_by_concurrency: whether too many calls in flight is reason enough for one.
+            explained_by_concurrency: whether too many calls in flight explain a 429.
         """
         number, previously_left = credit.number or 0, self.budget.org_left
         self._suspicion.in_flight.discard(number)
@@ -324,25 +323,25 @@ class QuotaGate:
                     await self._on_exhausted(response.retry_after)
                 pause = max(pause, (response.retry_after or 0.0) + 1.0)
                 self._probe_at = self._monotonic() + pause
-        self._notify()
+        self._changed.notify()
 
     def on_wait(self, action: Callable[[], None]) -> None:
-        """Have something done when the run begins to wait for credits."""
+        """Call `action` when the run begins to wait for credits."""
         self._on_wait.append(action)
 
     def release(self, reservation: Reservation) -> None:
-        """Free what was set aside for a contact that has no relink to finish any more."""
+        """Release the credits reserved for a contact with no relink left to complete."""
         if reservation.amount:
             self.budget.release(reservation)
-            self._notify()
+            self._changed.notify()
 
     async def _acquire(
         self, reservation: Reservation | None, reserve: int, *, completes_relink: bool
     ) -> None:
         while not completes_relink:
-            await self._allowance.ensure_granted(1 + reserve)
+            await self.allowance.ensure_granted(1 + reserve)
             self._stop.check()
-            shortage = self.budget.shortage(1 + reserve, daily_limited=self._allowance.has_limit)
+            shortage = self.budget.shortage(1 + reserve, daily_limited=self.allowance.has_limit)
             if shortage is None and not self._stop.quota_exhausted:
                 self.budget.take(reservation, reserve)
                 return
@@ -353,7 +352,7 @@ class QuotaGate:
         self.budget.take_to_complete_relink(reservation)
 
     async def _wait_or_stop(self, shortage: Shortage | None, required: int) -> None:
-        """Bear that credits are short: what is in flight ends first and may bring some back."""
+        """Wait for credits, or stop the run, once no call in flight can return some."""
         if self._quota_wait.is_active or shortage is None:
             await self._wait_step()
         elif self.budget.unsent or self._suspicion.in_flight:
@@ -362,11 +361,11 @@ class QuotaGate:
             until, certain = await self._available_at(required)
             if shortage is Shortage.INVOCATION or not self._policy.wait_for_credits:
                 self._stop.request(credits_spent_error(shortage, self.budget, until))
-            elif not self._quota_wait.is_active:
+            elif not self._quota_wait.is_active:  # another call may have begun it meanwhile
                 self._begin_wait(until, certain=certain)
 
     async def _on_exhausted(self, retry_after: float | None) -> None:
-        """Bear that the CRM takes no call any more, not even one that finishes a relink."""
+        """Wait for credits, or stop the run: the CRM accepts no call of any kind."""
         if self._stop.quota_exhausted:
             return
         self._stop.mark_quota_exhausted()
@@ -377,7 +376,7 @@ class QuotaGate:
             self._begin_wait(until, certain=certain)
         else:
             self._stop.request(credits_exhausted_error(until))
-        self._notify()
+        self._changed.notify()
 
     def _begin_wait(self, until: float, *, certain: bool) -> None:
         delay = until - self._wall()
@@ -386,7 +385,7 @@ class QuotaGate:
             action()
 
     async def _wait_step(self) -> None:
-        """Wait out a step of the pause; one of those who wait looks at the clocks for all."""
+        """Wait for a step of the wait; one of the waiting calls checks the clocks for all."""
         if self._clock_watched or not self._quota_wait.is_active:
             await self._wait_for_change(_STEPS_OF_OTHERS * CLOCK_CHECK_SECONDS)
             return
@@ -401,25 +400,21 @@ class QuotaGate:
             self._end_wait()
 
     def _end_wait(self) -> None:
-        """Let calls go on, one alone where the CRM took none before."""
+        """Let calls start, one alone first if the CRM accepted none before."""
         self.budget.recheck_reported_left()
         if self._stop.quota_exhausted:
             self._stop.mark_quota_available()
             self._suspicion.reprobe()
-        self._notify()
+        self._changed.notify()
 
     async def _available_at(self, required: int) -> tuple[float, bool]:
-        """Return when credits are free again, and whether that is known: else in 24 hours."""
+        """Return when credits are available, and whether that is known: otherwise in 24 hours."""
         limit = self.budget.daily_limit or 0
         wanted = max(required, limit // _WAIT_FRACTION)
         if self._calls_left is not None:
             wanted = max(required, min(wanted, self._calls_left()))
-        free = await self._allowance.free_at(wanted)
-        return (self._wall() + DAY_SECONDS, False) if free is None else (free, True)
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        free = await self.allowance.free_at(wanted)
+        return (self._wall() + _DAY_SECONDS, False) if free is None else (free, True)
 
     async def _wait_for_change(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):

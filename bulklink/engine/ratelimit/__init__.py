@@ -1,1 +1,1 @@
-"""Pacing: whose turn it is, how many calls are in flight, how many start a second."""
+"""Limits on calls in flight and calls a second."""

@@ -1,13 +1,12 @@
-"""Adaptive concurrency limit, and what is learned of a server's penalties. Pure: no clock, no wait.
+"""Adaptive concurrency limit (AIMD with CUBIC-like probing, pure).
 
-Additive increase, multiplicative decrease, with what an HTTP 429 tells more than a lost packet: the
-calls that were in flight and not refused are what the server takes. After a refusal all wait
-together, then one call tries alone, for a server can bar everybody for a while and lengthen that
-at each call that comes too early. Upwards it goes like CUBIC: it stays where it is good, tries one
-place more, and opens more and more of them while none is refused.
+Additive increase, multiplicative decrease, and more than a lost packet tells: the calls in flight
+that an HTTP 429 did not refuse are what the server accepts. After a refusal all calls wait, then
+one probes alone, for a server can lock every caller out for some seconds after a refusal, and twice
+as long for each call that comes too early. The increase is like CUBIC's: the limit stays where it
+is good, then opens one more slot, and more and more of them while none is refused.
 
-Such a server refuses all for some seconds after a refusal, and twice as long for each call that
-comes too early. Pure: what is learned is one number, the seconds that one refusal costs.
+What is learned of such a server is one number, the penalty: the seconds that one refusal costs.
 """
 
 from __future__ import annotations
@@ -21,48 +20,67 @@ _FIRST_BACK_OFF = 0.2
 _GROWTH = 4.0
 """How pauses grow while refusals persist."""
 _AFTER_RETRY_AFTER = 1.0
-"""At exactly the given time a sister API refuses again, and lengthens the penalty."""
+"""Seconds added: at exactly the given time a sister API refuses, and lengthens the penalty."""
 _SHORTEST_PROBE = 0.05
 _LONGEST_PROBE = 1.0
 _SMOOTHING = 0.1
 _LONGEST_STEP = 1.0
 _CALLS_PER_REFUSAL = 120
 _SECONDS_PER_REFUSAL = 25.0
-"""What a refused call costs the patience for the next probe: so many calls, but no more seconds."""
+"""What a refused call costs in waiting for the next increase: calls, but no more than seconds."""
 _SHORTEST_WAIT = 6.0
 _LONGEST_WAIT = 1_800.0
+_FIRST_GUESS = 10.0
+"""Seconds that one refusal may cost, before anything is known."""
+_PENALTY_GROWTH = 4.0
+"""Growth of pauses while the server locks us out: it must outgrow a penalty that doubles."""
+_FIRST_PAUSE_GROWTH = 2.5
+"""Enough where what was learned had decayed to a little too short."""
+LONGEST_PAUSE = 310.0
+"""Seconds: a call held up once is still far from the time after which it gives up."""
+_MARGIN = 1.05
+_JITTER = 0.2
+_DECAY = 0.9
+_NEGLIGIBLE = 0.5
+"""Seconds below which a penalty is as good as none."""
+_INTERVAL_FACTOR = 12.0
+_HIGH_COST = 4.5
+_HIGH_COST_FACTOR = 40.0
+"""An increase waits a multiple of what a refused one costs, and a larger one of the cost beyond
+4.5 s: below that the cost is our own pauses, not a penalty. At little cost a raised server limit is
+found within half a minute."""
 
 
 class Probe(Enum):
-    """Whether one call tries alone if the server takes calls again."""
+    """Whether a single call tests the server after a pause."""
 
-    NONE = "all leave"
-    NEXT = "the next call leaves alone"
-    IN_FLIGHT = "it has left"
+    NONE = "all calls start"
+    NEXT = "the next call starts alone"
+    IN_FLIGHT = "it has started"
 
 
 class AdaptiveLimit(msgspec.Struct, frozen=True):
-    """What is known of the calls that may be in flight.
+    """State of the adaptive limit; times are in seconds of the run's clock.
 
-    Attributes:
-        ceiling: what the org is told to allow.
+    Args:
+        ceiling: most calls in flight, by the org's licence or the user.
         limit: calls that may be in flight now.
-        known_good: what the server took without a refusal; the limit grows back to it.
-        paused_until: nobody leaves before.
-        probe: whether one call tries alone.
-        probe_ends_at: when it is taken as accepted.
-        cut_at: when the limit was cut; refusals of calls that left before do not cut it again.
+        known_good: calls the server accepted without a refusal; the limit grows back to it.
+        paused_until: no call starts before.
+        probe: whether a single call tests the server.
+        probe_ends_at: when the probe counts as accepted.
+        cut_at: when the limit was cut; refusals of calls started before do not cut it again.
         accepted: calls in flight that were not refused then.
-        min_limit: below which that cut does not go.
-        first_known_good: what was good after the first refusals of the episode.
-        episode_began: when the episode began, None while there is none.
-        refusals: calls refused in it.
-        paused_seconds: seconds that it let nobody leave.
+        min_limit: floor of that cut.
+        first_known_good: `known_good` after the first refusals of the episode.
+        episode_began: when the episode of refusals began, None outside one.
+        refusals: calls refused in the episode.
+        paused_seconds: seconds of its pauses.
         back_off: seconds of its last pause without Retry-After.
-        locked_out: whether a call was refused in it that was alone after a pause.
-        penalty: seconds that one refusal costs where nobody announces it, 0 for none.
-        extra_slots: places opened beyond what was known to be good.
-        next_increase_at: when the next one may be opened.
+        locked_out: whether a probe was refused in the episode.
+        penalty: seconds that one refusal costs without a Retry-After, 0 for none.
+        extra_slots: slots opened beyond what was known to be good.
+        next_increase_at: when the next slot may be opened.
         latency: seconds of a call, smoothed.
         refusal_latency: seconds until a refusal comes, smoothed.
     """
@@ -90,12 +108,12 @@ class AdaptiveLimit(msgspec.Struct, frozen=True):
 
 
 def initial_limit(ceiling: int) -> AdaptiveLimit:
-    """Return the capacity to start with: all that is told to be allowed."""
+    """Return the limit to start with: the ceiling."""
     return AdaptiveLimit(ceiling, ceiling, ceiling)
 
 
 def with_ceiling(state: AdaptiveLimit, ceiling: int) -> AdaptiveLimit:
-    """Return it with another ceiling; one that was never refused starts there."""
+    """Return the state with another ceiling; a limit that was never cut starts there."""
     if state.limit == state.ceiling:
         return _replace(state, ceiling=ceiling, limit=ceiling, known_good=ceiling)
     return _replace(
@@ -107,45 +125,45 @@ def with_ceiling(state: AdaptiveLimit, ceiling: int) -> AdaptiveLimit:
 
 
 def may_start(state: AdaptiveLimit, in_flight: int, now: float) -> bool:
-    """Tell whether one more call may leave."""
+    """Return whether one more call may start."""
     return (
         now >= state.paused_until and in_flight < state.limit and state.probe is not Probe.IN_FLIGHT
     )
 
 
 def on_slot_granted(state: AdaptiveLimit) -> AdaptiveLimit:
-    """Note that a call was given a place: a trial call leaves alone."""
+    """Record that a call was given a slot: a probe starts alone."""
     if state.probe is not Probe.NEXT:
         return state
     return _replace(state, probe=Probe.IN_FLIGHT, probe_ends_at=math.inf)
 
 
 def on_start(state: AdaptiveLimit, now: float) -> AdaptiveLimit:
-    """Note that a call leaves."""
+    """Record that a call starts."""
     if state.probe is not Probe.IN_FLIGHT or state.probe_ends_at < math.inf:
         return state
     seconds = min(max(2 * state.refusal_latency, _SHORTEST_PROBE), _LONGEST_PROBE)
     if state.locked_out or state.penalty:
-        seconds = _LONGEST_PROBE  # not to take a slow refusal for none, which costs so much here
+        seconds = _LONGEST_PROBE  # a slow refusal taken for none costs too much here
     return _replace(state, probe_ends_at=now + seconds)
 
 
 def on_no_outcome(state: AdaptiveLimit, now: float) -> AdaptiveLimit:
-    """Note that a call ended and tells nothing: if it was a trial, the next call is one."""
+    """Record that a call ended without an outcome: if it was a probe, the next call is one."""
     if state.probe is Probe.IN_FLIGHT and now < state.probe_ends_at:
         return _replace(state, probe=Probe.NEXT)
     return state
 
 
 def accept_overdue_probe(state: AdaptiveLimit, now: float) -> AdaptiveLimit:
-    """Take a trial call as accepted once it was not refused for so long."""
+    """Take a probe as accepted once it was not refused in time."""
     if state.probe is Probe.IN_FLIGHT and now >= state.probe_ends_at:
         return _end_probe(state)
     return state
 
 
 def increase_if_due(state: AdaptiveLimit, now: float) -> AdaptiveLimit:
-    """Open one place more if it is time; to be asked when a call waits and all places are taken."""
+    """Open one more slot if due; for when a call waits and all slots are in use."""
     if state.episode_began is not None or now < state.next_increase_at:
         return state
     if state.limit >= state.ceiling or state.limit < state.known_good:
@@ -162,7 +180,7 @@ def increase_if_due(state: AdaptiveLimit, now: float) -> AdaptiveLimit:
 
 
 def next_change_at(state: AdaptiveLimit, now: float) -> float | None:
-    """Return when time alone lets more calls leave, None if it does not."""
+    """Return when time alone lets more calls start, None if it does not."""
     if now < state.paused_until:
         return state.paused_until
     if state.probe is Probe.IN_FLIGHT:
@@ -173,11 +191,11 @@ def next_change_at(state: AdaptiveLimit, now: float) -> float | None:
 
 
 def on_accepted(state: AdaptiveLimit, started_at: float, now: float) -> AdaptiveLimit:
-    """Note that a call was accepted and answered.
+    """Record that a call was accepted and answered.
 
     Args:
-        state: what is known.
-        started_at: when the call left.
+        state: of the limit.
+        started_at: when the call started.
         now: when its answer came.
     """
     latency = state.latency + _SMOOTHING * (now - started_at - state.latency)
@@ -197,15 +215,15 @@ def on_refused(
     retry_after: float | None,
     jitter: float,
 ) -> AdaptiveLimit:
-    """Note that a call was refused because too many were in flight.
+    """Record that a call was refused because too many were in flight.
 
     Args:
-        state: what is known.
-        started_at: when the call left.
-        in_flight: most calls that were in flight since, itself included.
+        state: of the limit.
+        started_at: when the call started.
+        in_flight: most calls in flight since then, itself included.
         now: when the refusal came.
-        retry_after: seconds that the server asks for.
-        jitter: a random number from 0 to 1, for the jitter.
+        retry_after: seconds the server asks for, None if it does not.
+        jitter: a random number from 0 to 1.
     """
     refusal_latency = state.refusal_latency + _SMOOTHING * (
         now - started_at - state.refusal_latency
@@ -232,21 +250,21 @@ def on_refused(
 
 
 def explains_refusal(state: AdaptiveLimit, started_at: float, in_flight: int) -> bool:
-    """Tell whether too many in flight is reason enough for a refusal.
+    """Return whether too many calls in flight explain a refusal.
 
-    It is where more were in flight than is known to be taken, and where the call left before
+    They do if more were in flight than are known to be accepted, and if the call started before
     another one was refused.
 
     Args:
-        state: what was known before the refusal.
-        started_at: when the call left.
-        in_flight: most calls that were in flight since, itself included.
+        state: of the limit before the refusal.
+        started_at: when the call started.
+        in_flight: most calls in flight since then, itself included.
     """
     return in_flight > state.known_good or started_at < state.cut_at
 
 
 def _reduce(state: AdaptiveLimit, accepted: int, now: float, *, unannounced: bool) -> AdaptiveLimit:
-    """Begin an episode, or go on with one that a further refusal shows not to be over."""
+    """Cut the limit: begin an episode, or continue one that a further refusal shows not over."""
     locked_out = state.probe is Probe.IN_FLIGHT and 2 * accepted <= state.accepted
     is_new_episode = state.episode_began is None
     state = _replace(
@@ -256,9 +274,7 @@ def _reduce(state: AdaptiveLimit, accepted: int, now: float, *, unannounced: boo
         locked_out=state.locked_out or (locked_out and unannounced),
         probe=Probe.NEXT,
     )
-    if (
-        locked_out
-    ):  # neither does this refusal tell what the server takes, nor those since the first
+    if locked_out:  # no refusal since the first tells how many calls the server accepts
         return _replace(state, limit=state.first_known_good, known_good=state.first_known_good)
     min_limit = max(1, -(-state.limit // 2))
     known_good = max(1, min(max(min_limit, accepted), state.limit - 1))
@@ -274,7 +290,7 @@ def _reduce(state: AdaptiveLimit, accepted: int, now: float, *, unannounced: boo
 
 
 def _back_off(state: AdaptiveLimit, now: float, last_pause: float, jitter: float) -> AdaptiveLimit:
-    """Have all wait: longer than the last time, and as long as a penalty takes if there is one."""
+    """Pause longer than the last time, and at least for the penalty if there is one."""
     if state.locked_out or state.penalty:
         back_off = next_pause(state.penalty, state.refusals, last_pause)
         seconds = add_jitter(back_off, jitter)
@@ -292,7 +308,7 @@ def _pause(state: AdaptiveLimit, now: float, seconds: float) -> AdaptiveLimit:
 
 
 def _end_probe(state: AdaptiveLimit) -> AdaptiveLimit:
-    """Let the others leave too: slowly, unless it was a probe that was refused."""
+    """Let other calls start too: slowly, unless an increase was refused."""
     if state.probe is Probe.NONE:
         return state
     limit = state.known_good if state.extra_slots else max(1, -(-state.known_good // 2))
@@ -302,15 +318,15 @@ def _end_probe(state: AdaptiveLimit) -> AdaptiveLimit:
         state.penalty, state.refusals, state.back_off, locked_out=state.locked_out
     )
     state = _replace(state, penalty=seconds, locked_out=False, back_off=0.0, refusals=1)
-    # From one place on, so that one call is refused, and not many, if it is too many again.
+    # From one slot on, so that one call is refused, and not many, if it is too many again.
     return _replace(state, probe=Probe.NONE, limit=limit if state.extra_slots else 1)
 
 
 def _end_episode(state: AdaptiveLimit, now: float) -> AdaptiveLimit:
-    """Say when the next place may be tried, so that refusals stay as few as promised."""
+    """End the episode: set when the next slot may be opened, so that refusals stay few."""
     calls = _CALLS_PER_REFUSAL * state.latency / state.known_good
     cost = state.paused_seconds
-    if state.penalty:  # the first time cost more, to find that out
+    if state.penalty:  # the first episode cost more, to learn it
         cost = min(cost, add_jitter(state.penalty, 1.0))
     wait = max(state.refusals * min(calls, _SECONDS_PER_REFUSAL), increase_interval(cost))
     wait = min(max(wait, _SHORTEST_WAIT), _LONGEST_WAIT)
@@ -329,33 +345,12 @@ def _replace(state: AdaptiveLimit, **changes: object) -> AdaptiveLimit:
     return msgspec.structs.replace(state, **changes)
 
 
-_FIRST_GUESS = 10.0
-"""Seconds that one refusal may cost, before anything is known."""
-_PENALTY_GROWTH = 4.0
-"""How pauses grow while the server bars; a penalty that doubles has to be overtaken."""
-_FIRST_PAUSE_GROWTH = 2.5
-"""Enough where what was learned had decayed to a little too short."""
-LONGEST_PAUSE = 310.0
-"""A call that it holds up once is still far from the time after which it gives up."""
-_MARGIN = 1.05
-_JITTER = 0.2
-_DECAY = 0.9
-_NEGLIGIBLE = 0.5
-"""Seconds below which a penalty is as good as none."""
-_INTERVAL_FACTOR = 12.0
-_HIGH_COST = 4.5
-_HIGH_COST_FACTOR = 40.0
-"""A probe waits so many times as long as one costs, and longer for what it costs beyond some
-seconds: they are what our own pauses take, not a penalty. Where it costs little, a risen cap is to
-be found within half a minute."""
-
-
 def next_pause(penalty: float, refusals: int, last_pause: float) -> float:
-    """Return the seconds to wait while the server bars everybody.
+    """Return the seconds to pause while the server locks every caller out.
 
     Args:
-        penalty: seconds that one refusal costs, 0 where that is not known.
-        refusals: in this episode so far; each after the first doubled the penalty.
+        penalty: seconds that one refusal costs, 0 if unknown.
+        refusals: calls refused in this episode; each after the first doubled the penalty.
         last_pause: seconds of the pause that was too short, 0 for none.
     """
     doubled = 2.0 ** min(refusals - 1, 12)
@@ -365,18 +360,18 @@ def next_pause(penalty: float, refusals: int, last_pause: float) -> float:
 
 
 def add_jitter(seconds: float, jitter: float) -> float:
-    """Return a pause that is never shorter than what was found to be needed."""
+    """Return the seconds of a pause with jitter, never shorter than `seconds`."""
     return seconds * (_MARGIN + _JITTER * jitter)
 
 
 def learn_penalty(penalty: float, refusals: int, last_pause: float, *, locked_out: bool) -> float:
-    """Return the seconds that one refusal costs, after an episode.
+    """Return the penalty after an episode: the seconds that one refusal costs.
 
     Args:
-        penalty: what they were taken to be, 0 for none.
-        refusals: in the episode.
+        penalty: before the episode, 0 for none.
+        refusals: calls refused in the episode.
         last_pause: seconds of the pause that was long enough.
-        locked_out: whether a shorter pause was seen to be too short.
+        locked_out: whether a shorter pause was too short.
     """
     if locked_out:
         return last_pause / 2.0 ** min(refusals - 1, 12)
@@ -385,7 +380,7 @@ def learn_penalty(penalty: float, refusals: int, last_pause: float, *, locked_ou
 
 
 def increase_interval(cost: float) -> float:
-    """Return the seconds from one probe to the next, where one that fails costs so many."""
+    """Return the seconds between increases, of which a refused one costs `cost` seconds."""
     return _INTERVAL_FACTOR * cost + (_HIGH_COST_FACTOR - _INTERVAL_FACTOR) * max(
         0.0, cost - _HIGH_COST
     )

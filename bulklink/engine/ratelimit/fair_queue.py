@@ -1,4 +1,4 @@
-"""Calls that wait: the oldest goes first, but no contact takes more than its share."""
+"""Priority queue, oldest first, fair between contacts."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ T = TypeVar("T")
 
 
 class FairQueue(Generic[T]):
-    """What waits, by contact and age.
+    """Entries ordered by the sequence number of their call, in a heap for each contact.
 
-    An entry goes in with the age of its call, a number that no other call has, so that a call
-    which waits a second time is as old as it was.
+    The number is unique to a call, so that a call which waits a second time keeps its age.
     """
 
     def __init__(self) -> None:
         self._waiting: dict[str, list[tuple[int, T]]] = {}
         self._oldest: list[tuple[int, str]] = []
-        """The age of the oldest entry of each contact; entries of the past are passed over."""
+        """Sequence number of each contact's oldest entry; outdated items are skipped."""
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
     def put(self, sequence: int, contact_id: str, entry: T) -> None:
-        """Let an entry wait."""
+        """Add an entry."""
         entries = self._waiting.setdefault(contact_id, [])
         heapq.heappush(entries, (sequence, entry))
         if entries[0][0] == sequence:
@@ -39,14 +38,14 @@ class FairQueue(Generic[T]):
         share: int,
         is_alone: Callable[[str], bool] = lambda contact_id: True,
     ) -> T | None:
-        """Return the oldest entry of a contact that holds less than its share.
+        """Remove and return the oldest entry of a contact that holds less than its share.
 
-        Where every contact that waits holds its share, the oldest of all goes if it is alone.
+        If every waiting contact holds its share, the oldest entry goes if its contact is alone.
 
         Args:
             counts: what each contact holds.
-            share: what one may hold while others wait.
-            is_alone: tells whether no other contact is about to come for its share.
+            share: what a contact may hold while others wait.
+            is_alone: returns whether no other contact is about to claim its share.
         """
         skipped: list[tuple[int, str]] = []
         chosen: str | None = None
@@ -73,7 +72,7 @@ class FairQueue(Generic[T]):
         return entry
 
     def remove(self, sequence: int, contact_id: str) -> None:
-        """Forget an entry that waits no more."""
+        """Remove an entry that no longer waits."""
         waiting = self._waiting.get(contact_id, [])
         remaining = [item for item in waiting if item[0] != sequence]
         self._count -= len(waiting) - len(remaining)
@@ -82,7 +81,7 @@ class FairQueue(Generic[T]):
         self._push_oldest(contact_id)
 
     def entries(self) -> list[T]:
-        """Return all that waits."""
+        """Return all entries."""
         return [entry for waiting in self._waiting.values() for _, entry in waiting]
 
     def _push_oldest(self, contact_id: str) -> None:

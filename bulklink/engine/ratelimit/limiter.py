@@ -1,89 +1,97 @@
-"""Concurrency limiter: which call may be in flight, fair to every contact."""
+"""Concurrency limiter, fair between contacts."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Self
 
 import anyio
+from anyio.abc import TaskGroup
 
 from bulklink.engine.ratelimit import adaptive
 from bulklink.engine.ratelimit.fair_queue import FairQueue
 from bulklink.engine.ratelimit.rate import RateLimiter
 from bulklink.engine.shutdown import StopController
 
+_MIN_READY_AHEAD = 2
+_SLOTS_PER_READY = 4
+"""Calls prepared beyond the free slots: two, and one for every four slots."""
+_SHORTEST_TIMER = 0.001
+_RATE_LOOKAHEAD = 0.05
+"""Seconds: with a rate limit, no more slots count as free than calls may start in this time."""
 
+
+@dataclass(slots=True)
 class QueuedCall:
-    """A call that queues; all its tries share it.
+    """A call in the limiter's queues; all its attempts share it.
 
-    Attributes:
-        sequence: a number that no other call has; older calls have lower ones.
+    Args:
+        sequence: a unique number; older calls have lower ones.
         contact_id: the contact it concerns, empty for none.
-        completes_relink: whether it finishes a relink that a gentle stop must not tear.
+        completes_relink: whether it completes a relink, which a graceful stop must not tear.
     """
 
-    __slots__ = ("completes_relink", "contact_id", "sequence")
-
-    def __init__(self, sequence: int, contact_id: str, *, completes_relink: bool) -> None:
-        self.sequence = sequence
-        self.contact_id = contact_id
-        self.completes_relink = completes_relink
+    sequence: int
+    contact_id: str
+    completes_relink: bool
 
 
+@dataclass(slots=True)
 class Attempt:
-    """One try of a call, from making ready to its answer.
+    """One attempt of a call, from its preparation to its answer.
 
-    Attributes:
-        queued_call: of the call.
-        has_slot: whether it holds a place among the calls in flight.
-        started_at: when it left, None before.
-        peak_in_flight: most calls that were in flight since, itself included.
-        outcome_reported: whether the pacer was told what became of it.
-        hold_after: seconds that it holds its place after its end, where the server may still be
+    Args:
+        queued_call: the call it belongs to.
+        has_slot: whether it holds a slot among the calls in flight.
+        started_at: when it started, None before.
+        peak_in_flight: most calls in flight since then, itself included.
+        outcome_reported: whether the limiter knows its outcome.
+        hold_after: seconds that it keeps its slot after its end, because the server may still be
             at work on it.
     """
 
-    __slots__ = (
-        "has_slot",
-        "hold_after",
-        "outcome_reported",
-        "peak_in_flight",
-        "queued_call",
-        "started_at",
-    )
-
-    def __init__(self, queued_call: QueuedCall) -> None:
-        self.queued_call = queued_call
-        self.has_slot = False
-        self.started_at: float | None = None
-        self.peak_in_flight = 0
-        self.outcome_reported = False
-        self.hold_after = 0.0
+    queued_call: QueuedCall
+    has_slot: bool = False
+    started_at: float | None = None
+    peak_in_flight: int = 0
+    outcome_reported: bool = False
+    hold_after: float = 0.0
 
 
+@dataclass(slots=True)
 class Waiter:
-    """A call that waits for its turn or its place."""
+    """A call that waits to be admitted, or for a slot.
 
-    __slots__ = ("granted", "queued_call", "wake_up")
+    Args:
+        queued_call: the call.
+        wake_up: set when it has what it waits for, or the run stops.
+        granted: whether it has what it waits for.
+    """
 
-    def __init__(self, queued_call: QueuedCall) -> None:
-        self.queued_call = queued_call
-        self.wake_up = anyio.Event()
-        self.granted = False
+    queued_call: QueuedCall
+    wake_up: anyio.Event = field(default_factory=anyio.Event)
+    granted: bool = False
 
     def grant(self) -> None:
-        """Tell that it has what it waited for."""
+        """Give it what it waits for."""
         self.granted = True
         self.wake_up.set()
 
 
+@dataclass(slots=True)
 class ContactCounter:
-    """How many turns or places each contact holds, and all together; absent is 0."""
+    """Counts by contact.
 
-    def __init__(self) -> None:
-        self.total = 0
-        self.by_contact: dict[str, int] = {}
+    Args:
+        total: of all contacts.
+        by_contact: of each contact; absent is 0.
+    """
+
+    total: int = 0
+    by_contact: dict[str, int] = field(default_factory=dict)
 
     def add(self, contact_id: str) -> None:
         """Count one more."""
@@ -100,29 +108,21 @@ class ContactCounter:
             del self.by_contact[contact_id]
 
 
-_MIN_READY_AHEAD = 2
-_SLOTS_PER_READY = 4
-"""Calls made ready beyond the places that are free: two, and one for every four places."""
-_SHORTEST_TIMER = 0.001
-_RATE_LOOKAHEAD = 0.05
-"""Where a rate holds calls back, the free places that count: what it lets start in this time."""
-
-
 class ConcurrencyLimiter:
-    """Gives out the right to have a call in flight.
+    """Limits the calls in flight; a context manager, which owns the timers.
 
-    A call takes a turn, makes ready (its line goes to disk), and leaves: so no place stands empty
-    while the disk works. Few calls make ready ahead of the places, and none in a pause. The oldest
-    call goes first; while calls of others wait, a contact has half of the turns and half of the
-    places at most. What the server answers lowers the calls in flight, as `initial_limit` has it.
+    A call is admitted, prepared (its line goes to disk), given a slot and started, so that no slot
+    is empty while the disk works. Few calls are prepared ahead of the slots, and none in a pause.
+    The oldest call goes first; while calls of other contacts wait, a contact has at most half of
+    the calls admitted and half of the slots. Refusals lower the limit, as `adaptive` decides.
 
     Args:
         max_in_flight: calls in flight at once, at most.
         max_per_second: calls that start in a second; None is no limit.
-        stopping: ends the waiting when the run stops.
+        stop: ends the waiting when the run stops.
         clock: monotonic seconds.
-        chance: returns a random number from 0 to 1.
-        notice: told, once an episode, that the server takes fewer calls.
+        random: returns a random number from 0 to 1.
+        notify: called with a text, once an episode, when the server takes fewer calls.
     """
 
     def __init__(
@@ -147,8 +147,20 @@ class ConcurrencyLimiter:
         self._ready: FairQueue[Waiter] = FairQueue()
         self._admitted = ContactCounter()
         self._in_flight = ContactCounter()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timers: TaskGroup | None = None
+        self._timer_is_set = False
         stop.on_stop(self._wake_stopped)
+
+    async def __aenter__(self) -> Self:
+        self._timers = anyio.create_task_group()
+        await self._timers.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """End the timers; an error of the block is raised as it is, not in a group."""
+        if self._timers is not None:
+            self._timers.cancel_scope.cancel()
+            await self._timers.__aexit__(None, None, None)
 
     @property
     def max_in_flight(self) -> int:
@@ -162,34 +174,34 @@ class ConcurrencyLimiter:
 
     @property
     def paused(self) -> bool:
-        """Whether nobody may leave now because the server refused a call."""
+        """Whether no call may start now because the server refused one."""
         return self._clock() < self._adaptive.paused_until
 
     @property
     def paused_seconds(self) -> float:
-        """Seconds so far in which nobody could leave because the server refused a call."""
+        """Seconds so far in which no call could start because the server refused one."""
         return self._paused_seconds - max(0.0, self._adaptive.paused_until - self._clock())
 
     def resize(self, max_in_flight: int) -> None:
-        """Change how many calls are in flight at most; calls that are in flight stay so."""
+        """Change the limit of calls in flight; calls in flight are not affected."""
         self._adaptive = adaptive.with_ceiling(self._adaptive, max_in_flight)
         self._dispatch()
 
     def new_call(
         self, contact_id: str | None = None, *, completes_relink: bool = False
     ) -> QueuedCall:
-        """Return the ticket of a call that queues from now on.
+        """Return a call that queues from now on.
 
         Args:
             contact_id: the contact it concerns.
-            completes_relink: whether it finishes a relink that a gentle stop must not tear.
+            completes_relink: whether it completes a relink, which a graceful stop must not tear.
         """
         self._last_sequence += 1
-        return QueuedCall(self._last_sequence, contact_id or "", completes_relink=completes_relink)
+        return QueuedCall(self._last_sequence, contact_id or "", completes_relink)
 
     @asynccontextmanager
     async def attempt(self, queued_call: QueuedCall) -> AsyncIterator[Attempt]:
-        """Wait until a call may make ready; hold its turn, and its place once it has one.
+        """Wait until a call is admitted; it stays so, and keeps its slot, until the block ends.
 
         Raises:
             StoppedError: if the run was stopped.
@@ -207,13 +219,13 @@ class ConcurrencyLimiter:
             if attempt.has_slot and not attempt.outcome_reported:
                 self._adaptive = adaptive.on_no_outcome(self._adaptive, self._clock())
             if attempt.hold_after:
-                # The task goes on; only the place waits.
-                asyncio.get_running_loop().call_later(attempt.hold_after, self._release, attempt)
+                # The call's own task goes on; only the slot waits.
+                self._start_timer(attempt.hold_after, partial(self._release, attempt))
             else:
                 self._release(attempt)
 
     async def acquire_slot(self, attempt: Attempt) -> None:
-        """Wait for a place among the calls in flight.
+        """Wait for a slot among the calls in flight.
 
         Raises:
             StoppedError: if the run was stopped.
@@ -231,7 +243,7 @@ class ConcurrencyLimiter:
         attempt.has_slot = True
 
     async def start(self, attempt: Attempt) -> None:
-        """Wait for the moment to start; the request leaves right after.
+        """Wait for the moment to start; the request is sent right after.
 
         Raises:
             StoppedError: if the run was stopped.
@@ -239,7 +251,7 @@ class ConcurrencyLimiter:
         queued_call = attempt.queued_call
         await self._wait_for_rate(queued_call)
         while (delay := self._adaptive.paused_until - self._clock()) > 0:
-            # It keeps its place: to the gate of credits it is in flight already.
+            # It keeps its slot: to the quota gate it is in flight already.
             await self._stop.sleep(delay, completes_relink=queued_call.completes_relink)
             await self._wait_for_rate(queued_call)
         attempt.started_at = self._clock()
@@ -248,21 +260,26 @@ class ConcurrencyLimiter:
         self._set_timer()
 
     def report_accepted(self, attempt: Attempt) -> None:
-        """Take in that the server accepted a call and answered it."""
+        """Record that the server accepted a call and answered it."""
         if attempt.started_at is not None:
             attempt.outcome_reported = True
             now = self._clock()
             self._adaptive = adaptive.on_accepted(self._adaptive, attempt.started_at, now)
 
     def explains_refusal(self, attempt: Attempt) -> bool:
-        """Tell whether too many calls in flight is reason enough for a refusal of this one."""
+        """Return whether too many calls in flight explain a refusal of this one."""
         in_flight = max(attempt.peak_in_flight, self._in_flight.total)
         return attempt.started_at is not None and adaptive.explains_refusal(
             self._adaptive, attempt.started_at, in_flight
         )
 
     def report_refused(self, attempt: Attempt, retry_after: float | None) -> None:
-        """Take in that the server refused a call because too many were in flight."""
+        """Record that the server refused a call because too many were in flight.
+
+        Args:
+            attempt: of the call.
+            retry_after: seconds the server asks for, None if it does not.
+        """
         if attempt.started_at is None:
             return
         attempt.outcome_reported = True
@@ -290,7 +307,7 @@ class ConcurrencyLimiter:
         self._adaptive = adaptive.on_slot_granted(self._adaptive)
 
     async def _wait_in(self, queue: FairQueue[Waiter], queued_call: QueuedCall) -> None:
-        """Wait until `_dispatch` gives what the queue waits for, or the run is stopped."""
+        """Wait until `_dispatch` grants what the queue waits for, or the run stops."""
         waiter = Waiter(queued_call)
         queue.put(queued_call.sequence, queued_call.contact_id, waiter)
         self._set_timer()
@@ -303,7 +320,7 @@ class ConcurrencyLimiter:
             raise
 
     def _withdraw(self, queue: FairQueue[Waiter], waiter: Waiter) -> None:
-        """Give back what was given to a call that is not there any more to take it."""
+        """Give back what was granted to a call that was cancelled before it took it."""
         contact_id = waiter.queued_call.contact_id
         if not waiter.granted:
             queue.remove(waiter.queued_call.sequence, contact_id)
@@ -320,7 +337,7 @@ class ConcurrencyLimiter:
         self._dispatch()
 
     def _dispatch(self) -> None:
-        """Give free places to calls that are ready, then turns to those that wait for one."""
+        """Give free slots to prepared calls, then admit those that wait to be."""
         self._adaptive = adaptive.accept_overdue_probe(self._adaptive, self._clock())
         while self._may_start() and (
             ready_waiter := self._ready.take(
@@ -339,11 +356,11 @@ class ConcurrencyLimiter:
 
     @property
     def _contact_share(self) -> int:
-        """Places of one contact while others wait: half of them, and the odd one."""
+        """Slots of one contact while others wait: half of them, and the odd one."""
         return -(-self.limit // 2)
 
     def _is_alone(self, contact_id: str) -> bool:
-        """Tell whether no other contact makes a call ready, for which its place is kept."""
+        """Return whether no other contact prepares a call, for which a slot is kept."""
         others = self._admitted.total - self._admitted.by_contact.get(contact_id, 0)
         return others <= self._in_flight.total - self._in_flight.by_contact.get(contact_id, 0)
 
@@ -366,20 +383,30 @@ class ConcurrencyLimiter:
         return preparing < free_slots + self._ready_ahead and not paused
 
     def _set_timer(self) -> None:
-        """Have things given out when time alone lets more calls leave."""
+        """Dispatch when time alone lets more calls start."""
         now = self._clock()
         due = adaptive.next_change_at(self._adaptive, now)
-        if due is None or self._timer is not None or not (self._ready or self._waiting):
+        if due is None or self._timer_is_set or not (self._ready or self._waiting):
             return
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(max(due - now, _SHORTEST_TIMER), self._on_timer)
+        self._timer_is_set = True
+        self._start_timer(max(due - now, _SHORTEST_TIMER), self._on_timer)
 
     def _on_timer(self) -> None:
-        self._timer = None
+        self._timer_is_set = False
         self._dispatch()
 
+    def _start_timer(self, seconds: float, action: Callable[[], None]) -> None:
+        if self._timers is None:
+            raise RuntimeError("Calls are made inside `async with limiter`.")
+        self._timers.start_soon(_call_later, seconds, action)
+
     def _wake_stopped(self) -> None:
-        """Wake who waits and may not go on after a stop."""
+        """Wake the calls that may not start after a stop."""
         for waiter in (*self._waiting.entries(), *self._ready.entries()):
             if self._stop.forbids_start(completes_relink=waiter.queued_call.completes_relink):
                 waiter.wake_up.set()
+
+
+async def _call_later(seconds: float, action: Callable[[], None]) -> None:
+    await anyio.sleep(seconds)
+    action()

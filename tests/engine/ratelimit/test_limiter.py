@@ -59,27 +59,45 @@ async def refuse_call(limiter: ConcurrencyLimiter, retry_after: float | None = N
 
 
 async def test_retry_after_is_obeyed_and_a_second_added() -> None:
-    one = make_limiter()
-    await refuse_call(one, 20.0)
-    before = now()
-    first, *others = [moment - before for moment in await start_times(one, 5)]
+    async with make_limiter() as limiter:
+        await refuse_call(limiter, 20.0)
+        before = now()
+        first, *others = [moment - before for moment in await start_times(limiter, 5)]
     assert 21.0 <= first < 21.01
     assert all(moment > first for moment in others)
 
 
 async def test_a_stop_ends_a_pause() -> None:
     stop = StopController()
-    one = make_limiter(stop=stop)
-    await refuse_call(one, 600.0)
-    before = now()
+    limiter = make_limiter(stop=stop)
 
     async def wait() -> None:
         with pytest.raises(StoppedError):
-            async with one.attempt(one.new_call()):
+            async with limiter.attempt(limiter.new_call()):
                 pytest.fail("a call started after the stop")
 
-    async with anyio.create_task_group() as group:
+    async with limiter, anyio.create_task_group() as group:
+        await refuse_call(limiter, 600.0)
+        before = now()
         group.start_soon(wait)
         await anyio.sleep(1)
         stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
     assert now() - before < 2
+
+
+async def test_a_call_keeps_its_slot_for_the_time_it_is_told() -> None:
+    async with make_limiter(in_flight=1) as limiter:
+        async with limiter.attempt(limiter.new_call()) as attempt:
+            await limiter.acquire_slot(attempt)
+            await limiter.start(attempt)
+            attempt.hold_after = 5.0
+        ended = now()
+        (began,) = await start_times(limiter, 1)
+    assert 5.0 <= began - ended < 5.01
+
+
+async def test_what_the_block_raises_is_raised_as_it_is() -> None:
+    with pytest.raises(StoppedError):
+        async with make_limiter() as limiter:
+            await refuse_call(limiter, 600.0)
+            raise StoppedError

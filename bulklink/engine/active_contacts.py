@@ -1,0 +1,64 @@
+"""Contacts in progress, and whether each is done or suspended by the circuit breaker."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from bulklink.engine.breaker import CircuitBreaker
+from bulklink.engine.shutdown import StopController
+from bulklink.engine.signal import Signal
+
+
+class ActiveContacts:
+    """Tracks the contacts in progress, and tells the breaker when no other call can settle it.
+
+    Args:
+        breaker: suspends contacts that are refused.
+        stop: ends the waiting when the run stops.
+
+    Attributes:
+        windows: windows in progress by contact.
+    """
+
+    def __init__(self, breaker: CircuitBreaker, stop: StopController) -> None:
+        self.windows: Counter[str] = Counter()
+        self._breaker = breaker
+        self._stop = stop
+        self._all_started = False
+        self._others_follow = False
+        self._changed = Signal()
+        breaker.on_suspend(self._notify)
+        stop.on_stop(self._changed.notify)
+
+    def start(self, contact_id: str) -> None:
+        """Record that a window of a contact is about to be processed."""
+        self.windows[contact_id] += 1
+        self._all_started = False
+
+    def end(self, contact_id: str) -> None:
+        """Record that a window of a contact is done."""
+        self.windows[contact_id] -= 1
+        if not self.windows[contact_id]:
+            del self.windows[contact_id]
+        self._notify()
+
+    def all_started(self, *, others_follow: bool = False) -> None:
+        """Record that no contact follows, or none before these are done or suspended."""
+        self._all_started, self._others_follow = True, others_follow
+        self._notify()
+
+    async def wait_ended_or_suspended(self) -> None:
+        """Wait until all contacts are started, and each is done or suspended, or the run stops."""
+        while self._stop.reason is None and not (self._all_started and self._all_suspended):
+            await self._changed.wait()
+
+    @property
+    def _all_suspended(self) -> bool:
+        return all(map(self._breaker.is_suspended, self.windows))
+
+    def _notify(self) -> None:
+        """Wake the tasks that wait; have the breaker decide where no other contact can tell."""
+        self._changed.notify()
+        none_follows = self._all_started and not self._others_follow
+        if none_follows and self.windows and self._all_suspended:
+            self._breaker.resolve_suspended()
