@@ -1,0 +1,286 @@
+"""Circuit breaker: contacts that are refused wait until it is known whether they are alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from bulklink.engine.breaker import CircuitBreaker, ReadBreaker
+from bulklink.engine.shutdown import StopController, StoppedError
+from bulklink.errors import RunStoppedError, StoppedBy
+from bulklink.zoho.http import CallKind
+from bulklink.zoho.link_response import AnswerVerdict
+
+NO_PERMISSION = AnswerVerdict("NO_PERMISSION", "permission denied", 403)
+WAITS, ALONE, RUN_STOPPED, RUN_IS_HOPELESS = "waits", "alone", "run stopped", "run is hopeless"
+
+
+class Contacts:
+    """Contacts at work, and what is known of each that was refused.
+
+    Attributes:
+        stop: of the run.
+        breaker: that judges them.
+        fates: of each refused contact: it waits, or how it went on.
+    """
+
+    def __init__(self, confirmed_kinds: Iterable[CallKind] = ()) -> None:
+        self.stop = StopController()
+        self.breaker = CircuitBreaker(self.stop, confirmed_kinds)
+        self.fates: dict[str, str] = {}
+
+    async def be_refused(
+        self,
+        contact_id: str,
+        kind: CallKind = CallKind.LINK,
+        *,
+        completes_relink: bool = False,
+    ) -> None:
+        """Have a call of a contact refused; it ends when the contact goes on."""
+        self.fates[contact_id] = WAITS
+        try:
+            await self.breaker.on_refusal(
+                kind, contact_id, NO_PERMISSION, completes_relink=completes_relink
+            )
+            self.fates[contact_id] = ALONE
+        except StoppedError:
+            self.fates[contact_id] = RUN_STOPPED
+        except RunStoppedError:
+            self.fates[contact_id] = RUN_IS_HOPELESS
+        self.breaker.contact_ended(contact_id)
+
+
+@asynccontextmanager
+async def contacts_at_work(
+    *contact_ids: str, refused: Iterable[str] = (), confirmed_kinds: Iterable[CallKind] = ()
+) -> AsyncIterator[Contacts]:
+    """Begin contacts, and have links of some refused, one after the other."""
+    contacts = Contacts(confirmed_kinds)
+    for contact_id in contact_ids:
+        contacts.breaker.contact_started(contact_id)
+    async with anyio.create_task_group() as group:
+        for contact_id in refused:
+            group.start_soon(contacts.be_refused, contact_id)
+            await anyio.sleep(1)
+        yield contacts
+        group.cancel_scope.cancel()
+
+
+async def test_a_refused_contact_waits_while_another_is_at_work() -> None:
+    async with contacts_at_work("a", "b", refused="a") as contacts:
+        contacts.breaker.all_started()
+        await anyio.sleep(3600)
+        assert contacts.fates == {"a": WAITS}
+        assert contacts.breaker.is_suspended("a")
+        assert contacts.stop.reason is None
+
+
+async def test_a_refused_contact_goes_on_alone_when_another_succeeds() -> None:
+    async with contacts_at_work("a", "b", refused="a") as contacts:
+        contacts.breaker.on_success(CallKind.LINK, "b")
+        await anyio.sleep(1)
+        assert contacts.fates == {"a": ALONE}
+        assert not contacts.breaker.is_suspended("a")
+        assert contacts.stop.reason is None
+
+
+async def test_a_success_of_another_kind_of_call_tells_nothing() -> None:
+    async with contacts_at_work("a", "b", refused="a") as contacts:
+        contacts.breaker.on_success(CallKind.UNLINK, "b")
+        contacts.breaker.on_success(CallKind.READ, "b")
+        await anyio.sleep(1)
+        assert contacts.fates == {"a": WAITS}
+
+
+async def test_another_call_of_the_same_contact_tells_nothing() -> None:
+    async with contacts_at_work("a", "b", refused="a") as contacts:
+        contacts.breaker.on_success(CallKind.LINK, "a")
+        await anyio.sleep(1)
+        assert contacts.fates == {"a": WAITS}
+
+
+async def test_three_contacts_refused_in_a_row_stop_the_run() -> None:
+    async with contacts_at_work("a", "b", "c", "d", refused="abc") as contacts:
+        assert set(contacts.fates.values()) == {RUN_STOPPED}
+        assert contacts.stop.reason is not None
+        assert contacts.stop.reason.stopped_by is StoppedBy.FATAL
+        assert "NO_PERMISSION permission denied" in contacts.stop.reason.message
+        assert contacts.stop.reason.where == "contact c"
+
+
+async def test_two_contacts_refused_in_a_row_do_not_stop_the_run() -> None:
+    async with contacts_at_work("a", "b", "c", refused="ab") as contacts:
+        assert contacts.fates == {"a": WAITS, "b": WAITS}
+        assert contacts.stop.reason is None
+
+
+async def test_several_refused_calls_of_one_contact_count_once() -> None:
+    async with contacts_at_work("a", "b", refused="aaa") as contacts:
+        assert contacts.fates == {"a": WAITS}
+        assert contacts.stop.reason is None
+
+
+async def test_a_success_begins_the_row_anew() -> None:
+    async with contacts_at_work("a", "b", "c", "d", "e", refused="ab") as contacts:
+        contacts.breaker.on_success(CallKind.LINK, "e")
+        for contact_id in "cd":
+            with anyio.move_on_after(1):
+                await contacts.be_refused(contact_id)
+        assert contacts.fates == {"a": ALONE, "b": ALONE, "c": WAITS, "d": WAITS}
+        assert contacts.stop.reason is None
+
+
+async def test_contacts_refused_for_calls_of_different_kinds_are_not_in_a_row() -> None:
+    async with contacts_at_work("a", "b", "c", "d", refused="ab") as contacts:
+        with anyio.move_on_after(1):
+            await contacts.be_refused("c", CallKind.READ)
+        assert contacts.fates == {"a": WAITS, "b": WAITS, "c": WAITS}
+        assert contacts.stop.reason is None
+
+
+async def test_if_all_contacts_are_refused_and_none_succeeded_the_run_stops() -> None:
+    async with contacts_at_work("a", "b", refused="ab") as contacts:
+        contacts.breaker.all_started()
+        await anyio.sleep(1)
+        assert contacts.fates == {"a": RUN_STOPPED, "b": RUN_STOPPED}
+        assert contacts.stop.reason is not None
+        assert contacts.stop.reason.stopped_by is StoppedBy.FATAL
+
+
+async def test_the_end_of_the_last_other_contact_is_what_decides() -> None:
+    async with contacts_at_work("a", "b", refused="a") as contacts:
+        contacts.breaker.all_started()
+        await anyio.sleep(1)
+        assert contacts.fates == {"a": WAITS}
+        contacts.breaker.contact_ended("b")
+        await anyio.sleep(1)
+        assert contacts.fates == {"a": RUN_STOPPED}
+
+
+async def test_the_last_contact_is_alone_if_a_call_succeeded_before_it() -> None:
+    async with contacts_at_work("a", "b") as contacts:
+        contacts.breaker.on_success(CallKind.LINK, "b")
+        contacts.breaker.contact_ended("b")
+        contacts.breaker.all_started()
+        await contacts.be_refused("a")
+        assert contacts.fates == {"a": ALONE}
+        assert contacts.stop.reason is None
+
+
+async def test_a_success_before_the_run_was_resumed_counts() -> None:
+    async with contacts_at_work("a", confirmed_kinds=[CallKind.LINK]) as contacts:
+        contacts.breaker.all_started()
+        await contacts.be_refused("a")
+        assert contacts.fates == {"a": ALONE}
+        assert contacts.stop.reason is None
+
+
+async def test_a_success_of_one_kind_of_call_judges_no_contact_refused_for_another() -> None:
+    async with contacts_at_work("a", "b", refused="a", confirmed_kinds=[CallKind.LINK]) as contacts:
+        contacts.breaker.all_started()
+        await contacts.be_refused("b", CallKind.READ)
+        assert contacts.fates == {"a": ALONE, "b": RUN_STOPPED}
+
+
+async def test_no_contact_is_judged_while_others_are_still_to_be_begun() -> None:
+    async with contacts_at_work("a", refused="a") as contacts:
+        await anyio.sleep(1)
+        assert contacts.fates == {"a": WAITS}
+        contacts.breaker.all_started(others_follow=True)
+        await anyio.sleep(1)
+        assert contacts.fates == {"a": WAITS}
+        contacts.breaker.all_started()
+        await anyio.sleep(1)
+        assert contacts.fates == {"a": RUN_STOPPED}
+
+
+async def test_a_wait_for_credits_judges_a_suspended_contact_by_earlier_success() -> None:
+    confirmed = [CallKind.LINK]
+    async with contacts_at_work("a", "b", refused="a", confirmed_kinds=confirmed) as contacts:
+        assert contacts.fates == {"a": WAITS}
+        contacts.breaker.resolve_suspended()
+        await anyio.sleep(1)
+        assert contacts.fates == {"a": ALONE}
+        assert contacts.stop.reason is None
+
+
+async def test_a_wait_for_credits_stops_the_run_if_no_call_succeeded() -> None:
+    async with contacts_at_work("a", "b", refused="a") as contacts:
+        contacts.breaker.resolve_suspended()
+        await anyio.sleep(1)
+        assert contacts.fates == {"a": RUN_STOPPED}
+        assert contacts.stop.reason is not None
+        assert contacts.stop.reason.stopped_by is StoppedBy.FATAL
+
+
+async def test_a_wait_for_credits_with_no_contact_suspended_stops_nothing() -> None:
+    async with contacts_at_work("a", "b", refused="a") as contacts:
+        contacts.breaker.on_success(CallKind.LINK, "b")
+        contacts.breaker.resolve_suspended()
+        assert contacts.stop.reason is None
+
+
+async def test_a_stopped_run_leaves_its_suspended_contacts_as_they_are() -> None:
+    async with contacts_at_work("a", "b", refused="a") as contacts:
+        contacts.stop.interrupt()
+        await anyio.sleep(1)
+        assert contacts.fates == {"a": RUN_STOPPED}
+        assert not contacts.breaker.is_suspended("a")
+
+
+@pytest.mark.parametrize(
+    ("confirmed_kinds", "fate"), [([CallKind.LINK], ALONE), ([CallKind.READ], RUN_IS_HOPELESS)]
+)
+async def test_after_ctrl_c_what_finishes_a_relink_is_judged_by_earlier_success(
+    confirmed_kinds: list[CallKind], fate: str
+) -> None:
+    async with contacts_at_work("a", "b", confirmed_kinds=confirmed_kinds) as contacts:
+        contacts.stop.interrupt()
+        await contacts.be_refused("a", completes_relink=True)
+        assert contacts.fates == {"a": fate}
+
+
+@pytest.mark.parametrize("code", ["OAUTH_SCOPE_MISMATCH", "FEATURE_NOT_SUPPORTED"])
+async def test_a_code_after_which_no_call_can_succeed_waits_for_nobody(code: str) -> None:
+    async with contacts_at_work("a", "b", confirmed_kinds=[CallKind.LINK]) as contacts:
+        with pytest.raises(RunStoppedError, match=code):
+            await contacts.breaker.on_refusal(CallKind.LINK, "a", AnswerVerdict(code, "", 400))
+
+
+@pytest.mark.parametrize("code", ["INVALID_DATA", "NOT_ALLOWED", "ALREADY_LINKED"])
+async def test_a_code_about_one_email_suspends_nobody(code: str) -> None:
+    async with contacts_at_work("a", "b", "c", "d") as contacts:
+        for contact_id in "abc":
+            verdict = AnswerVerdict(code, "", 400)
+            await contacts.breaker.on_refusal(CallKind.LINK, contact_id, verdict)
+        assert contacts.stop.reason is None
+
+
+async def test_who_waits_for_the_first_contacts_goes_on_when_each_is_done_or_suspended() -> None:
+    async with contacts_at_work("a", "b", refused="a") as contacts:
+        contacts.breaker.all_started(others_follow=True)
+        with anyio.move_on_after(60) as scope:
+            await contacts.breaker.wait_ended_or_suspended()
+        assert scope.cancelled_caught
+        contacts.breaker.contact_ended("b")
+        with anyio.fail_after(1):
+            await contacts.breaker.wait_ended_or_suspended()
+        assert contacts.fates == {"a": WAITS}
+
+
+async def test_a_contact_that_is_read_only_is_its_own_matter_once_another_was_read() -> None:
+    breaker = ReadBreaker()
+    breaker.on_success(CallKind.READ, "readable")
+    for contact_id in "abcd":
+        await breaker.on_refusal(CallKind.READ, contact_id, NO_PERMISSION)
+
+
+async def test_three_contacts_refused_before_any_was_read_end_the_reading() -> None:
+    breaker = ReadBreaker()
+    for contact_id in "aab":
+        await breaker.on_refusal(CallKind.READ, contact_id, NO_PERMISSION)
+    with pytest.raises(RunStoppedError, match="NO_PERMISSION"):
+        await breaker.on_refusal(CallKind.READ, "c", NO_PERMISSION)

@@ -1,0 +1,190 @@
+"""Pages of one contact: which page is next, where reading ends, and pages that are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+import orjson
+import pytest
+
+from bulklink.engine.breaker import Breaker, ReadBreaker
+from bulklink.engine.pagination import PageReader
+from bulklink.errors import RunStoppedError
+from bulklink.zoho.email_pages import LinksPage, parse_links_page
+from bulklink.zoho.http import Answer, CallKind
+from bulklink.zoho.link_response import AnswerVerdict
+from tests.engine.fakes import (
+    CONTACT,
+    DEAL,
+    LOST,
+    EngineRun,
+    ScriptedCrm,
+    engine_run,
+    message_id,
+    page,
+    refusal,
+)
+
+NO_EMAILS = Answer(204)
+HTML = Answer(200, b"<html>Please wait</html>")
+
+
+def reader_of(
+    run: EngineRun, breaker: Breaker | None = None, contact_id: str = CONTACT, **options: Any
+) -> PageReader[LinksPage]:
+    breaker = breaker or ReadBreaker()
+    return PageReader(contact_id, parse_links_page, run.context.caller, breaker, **options)
+
+
+async def rows_read(reader: PageReader[LinksPage]) -> list[int]:
+    """Read until no page comes, and return the rows listed."""
+    rows: list[int] = []
+    while (links_page := await reader.next_page()) is not None:
+        rows += [int(listed_id, 16) for listed_id in links_page.links]
+    return rows
+
+
+async def test_each_page_is_asked_for_by_the_index_that_the_page_before_gave() -> None:
+    crm = ScriptedCrm(page({1: DEAL}, "x1"), page({2: None}, "a/b+c=="), page({3: None}))
+    async with engine_run(crm) as run:
+        reader = reader_of(run)
+        assert await rows_read(reader) == [1, 2, 3]
+    assert crm.indexes == ["", "index=x1", "index=a%2Fb%2Bc%3D%3D"]
+    assert reader.complete
+    assert not reader.failed
+
+
+async def test_nothing_is_asked_after_the_last_page() -> None:
+    crm = ScriptedCrm(page({1: None}))
+    async with engine_run(crm) as run:
+        reader = reader_of(run)
+        await rows_read(reader)
+        assert await reader.next_page() is None
+    assert len(crm.sent) == 1
+
+
+async def test_a_contact_without_emails_has_one_empty_page() -> None:
+    async with engine_run(ScriptedCrm(NO_EMAILS)) as run:
+        reader = reader_of(run)
+        assert await reader.next_page() == LinksPage({})
+        assert await reader.next_page() is None
+    assert reader.complete
+
+
+@pytest.mark.parametrize("indexes", [["x1", "x1"], ["x1", "x2", "x1"]], ids=["same", "earlier"])
+async def test_reading_ends_at_an_index_that_was_asked_for_before(indexes: Sequence[str]) -> None:
+    crm = ScriptedCrm(*(page({row: None}, index) for row, index in enumerate(indexes, 1)))
+    async with engine_run(crm) as run:
+        reader = reader_of(run)
+        assert await rows_read(reader) == list(range(1, len(indexes) + 1))
+    assert len(crm.sent) == len(indexes)
+    assert not reader.complete
+    assert not reader.failed
+
+
+@pytest.mark.parametrize("max_pages", [1, 2, 3])
+async def test_no_more_pages_are_read_than_allowed(max_pages: int) -> None:
+    crm = ScriptedCrm(*(page({row: None}, f"x{row}") for row in range(1, 9)))
+    async with engine_run(crm) as run:
+        reader = reader_of(run, max_pages=max_pages)
+        assert await rows_read(reader) == list(range(1, max_pages + 1))
+    assert len(crm.sent) == max_pages
+    assert not reader.complete
+    assert not reader.failed
+
+
+async def test_a_contact_with_as_many_pages_as_allowed_is_read_completely() -> None:
+    async with engine_run(ScriptedCrm(page({1: None}, "x1"), page({2: None}))) as run:
+        reader = reader_of(run, max_pages=2)
+        assert await rows_read(reader) == [1, 2]
+    assert reader.complete
+
+
+async def test_without_a_limit_all_pages_are_read() -> None:
+    pages = [page({row: None}, f"x{row}") for row in range(1, 300)]
+    async with engine_run(ScriptedCrm(*pages, page({300: None}))) as run:
+        assert await rows_read(reader_of(run)) == list(range(1, 301))
+
+
+async def test_a_refused_page_ends_the_reading_and_says_why() -> None:
+    crm = ScriptedCrm(page({1: DEAL}, "x1"), refusal("CANNOT_PROCESS"), page({2: None}))
+    async with engine_run(crm) as run:
+        reader = reader_of(run)
+        assert await rows_read(reader) == [1]
+        assert await reader.next_page() is None
+    assert len(crm.sent) == 2
+    assert reader.failed
+    assert not reader.complete
+    assert reader.refusal == AnswerVerdict("CANNOT_PROCESS", "no", 400)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [LOST, refusal("INTERNAL_ERROR", 500), Answer(503, b"<html>")],
+    ids=["no answer", "an internal error", "a bad gateway"],
+)
+async def test_a_page_that_never_comes_was_not_refused(trouble: Any) -> None:
+    async with engine_run(ScriptedCrm(page({1: None}, "x1"), trouble)) as run:
+        reader = reader_of(run)
+        assert await rows_read(reader) == [1]
+    assert reader.failed
+    assert reader.refusal is None
+
+
+async def test_an_answer_that_is_no_page_ends_the_reading_and_is_kept() -> None:
+    async with engine_run(ScriptedCrm(HTML)) as run:
+        reader = reader_of(run)
+        assert await reader.next_page() is None
+    assert reader.failed
+    assert reader.refusal is None
+    (kept,) = map(orjson.loads, run.files.answers.splitlines())
+    assert (kept["call"], kept["http_status"]) == (1, 200)
+    assert kept["body"] == HTML.body.decode()
+
+
+async def test_the_ledger_tells_each_read_and_the_rows_that_it_looks_for() -> None:
+    async with engine_run(ScriptedCrm(page({1: None}, "x1"), page({2: None}))) as run:
+        reader = reader_of(run)
+        first = await reader.next_page([1, 2])
+        assert first is not None
+        assert message_id(1) in first.links
+        assert reader.last_call == 1
+        await reader.next_page([2])
+    assert reader.last_call == 2
+    calls = [(line["call"], line["op"], line["rows"]) for line in run.files.lines]
+    assert calls == [(1, "read", [1, 2]), (2, "read", [2])]
+
+
+async def test_a_forbidden_contact_is_its_own_matter_where_another_was_read() -> None:
+    crm = ScriptedCrm(page({1: None}), refusal("NO_PERMISSION", 403))
+    breaker = ReadBreaker()
+    async with engine_run(crm) as run:
+        await rows_read(reader_of(run, breaker))
+        forbidden = [reader_of(run, breaker, contact_id=str(number)) for number in range(5)]
+        for reader in forbidden:
+            assert await reader.next_page() is None
+    assert {reader.refusal and reader.refusal.code for reader in forbidden} == {"NO_PERMISSION"}
+
+
+async def test_three_forbidden_contacts_and_none_read_end_the_run() -> None:
+    breaker = ReadBreaker()
+    async with engine_run(ScriptedCrm(refusal("NO_PERMISSION", 403))) as run:
+        for number in range(2):
+            await reader_of(run, breaker, contact_id=str(number)).next_page()
+        with pytest.raises(RunStoppedError, match="NO_PERMISSION"):
+            await reader_of(run, breaker, contact_id="2").next_page()
+
+
+async def test_a_page_lets_the_contacts_go_on_that_wait_to_know_whether_they_are_alone() -> None:
+    async with engine_run(ScriptedCrm(page({1: None}))) as run, anyio.create_task_group() as group:
+        breaker = run.context.breaker
+        breaker.contact_started(CONTACT)
+        breaker.contact_started("forbidden")
+        verdict = AnswerVerdict("NO_PERMISSION", "no", 403)
+        group.start_soon(breaker.on_refusal, CallKind.READ, "forbidden", verdict)
+        await anyio.sleep(1)
+        assert breaker.is_suspended("forbidden")
+        await reader_of(run, breaker).next_page()
+        assert not breaker.is_suspended("forbidden")

@@ -1,0 +1,230 @@
+"""What a read makes of an email, and what the refusal of a call makes of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bulklink.engine.message_state import MessageState, NextStep
+from bulklink.engine.transitions import ON_RESULT, on_read
+from bulklink.models import Message, Op
+from bulklink.zoho.email_pages import LinkedDeal
+from bulklink.zoho.link_response import AnswerVerdict
+from tests.engine.fakes import DEAL, OTHER_DEAL, THIRD_DEAL, email
+
+NOT_ALLOWED = AnswerVerdict("NOT_ALLOWED", "the contact is not on the deal", 400)
+SUCCESS = AnswerVerdict("SUCCESS", "done", 200)
+LINK, UNLINK, RELINK = (email(1, op) for op in (Op.LINK, Op.UNLINK, Op.RELINK))
+
+
+def outcome(state: MessageState) -> str:
+    """Return what an email needs next, or how it ended."""
+    if state.result is None:
+        return state.next_step.name
+    return " ".join(filter(None, (state.result.status, state.result.code)))
+
+
+def read(state: MessageState, deal_id: str | None) -> str:
+    """Have a page list an email on a deal, or on none."""
+    on_read(state, True, LinkedDeal(deal_id) if deal_id else None, 7)
+    return outcome(state)
+
+
+def in_doubt(
+    message: Message, *, previous_deal: str | None = None, trusted: bool = True, sends: int = 1
+) -> MessageState:
+    """Return an email after a write call whose answer was lost, to be settled by a read."""
+    state = MessageState(message, snapshot=False)
+    if previous_deal:
+        state.previous_deal = LinkedDeal(previous_deal)
+    state.record_send(1, sends, answer_lost=True)
+    state.request_read_back(await_consistency=trusted)
+    return state
+
+
+SNAPSHOTS: dict[str, tuple[Message, str | None, str]] = {
+    "a link of what is on no deal": (LINK, None, "LINK"),
+    "a link of what is on its deal": (LINK, DEAL, "unchanged"),
+    "a link of what is on another": (LINK, OTHER_DEAL, "failed already-linked"),
+    "an unlink of what is on no deal": (UNLINK, None, "unchanged"),
+    "an unlink of what is on a deal": (UNLINK, OTHER_DEAL, "UNLINK"),
+    "a relink of what is on no deal": (RELINK, None, "LINK"),
+    "a relink of what is on its deal": (RELINK, DEAL, "unchanged"),
+    "a relink of what is on another": (RELINK, OTHER_DEAL, "UNLINK"),
+    "a guard names the deal": (email(1, Op.RELINK, guard=OTHER_DEAL), OTHER_DEAL, "UNLINK"),
+    "a guard names another": (
+        email(1, Op.RELINK, guard=OTHER_DEAL),
+        THIRD_DEAL,
+        "failed changed-since",
+    ),
+    "a guard names several": (
+        email(1, Op.RELINK, guard=f"{OTHER_DEAL}|{THIRD_DEAL}"),
+        THIRD_DEAL,
+        "UNLINK",
+    ),
+    "a guard names no deal": (email(1, guard="none"), OTHER_DEAL, "failed changed-since"),
+    "as wanted whatever its guard says": (
+        email(1, Op.RELINK, guard=OTHER_DEAL),
+        DEAL,
+        "unchanged",
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "deal_id", "expected"), SNAPSHOTS.values(), ids=SNAPSHOTS)
+def test_a_snapshot_decides_for(message: Message, deal_id: str | None, expected: str) -> None:
+    assert read(MessageState(message, snapshot=True), deal_id) == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "no_put_back", "expected"),
+    [
+        (LINK, False, "LINK"),
+        (UNLINK, False, "UNLINK"),
+        (RELINK, False, "in_doubt not-listed"),
+        (RELINK, True, "UNLINK"),
+        (email(1, guard="none"), False, "in_doubt not-listed"),
+    ],
+    ids=["a link", "an unlink", "a relink", "a relink that need not be put back", "a guard"],
+)
+def test_what_no_page_lists_is_sent_where_nothing_forbids_it(
+    message: Message, no_put_back: bool, expected: str
+) -> None:
+    state = MessageState(message, snapshot=True, no_put_back=no_put_back)
+    on_read(state, False, None, 7)
+    assert outcome(state) == expected
+
+
+def test_a_read_that_does_not_list_an_email_settles_nothing() -> None:
+    state = in_doubt(UNLINK)
+    on_read(state, False, None, 7)
+    assert outcome(state) == "in_doubt not-listed"
+
+
+READ_BACKS: dict[str, tuple[Message, str | None, str]] = {
+    "an unlink that was applied": (UNLINK, None, "done settled-by-read"),
+    "an unlink that was not applied": (UNLINK, OTHER_DEAL, "UNLINK"),
+    "the unlink of a relink that was applied": (RELINK, None, "LINK"),
+    "the unlink of a relink that was not applied": (RELINK, OTHER_DEAL, "UNLINK"),
+    "the unlink of a relink that is on its deal": (RELINK, DEAL, "done settled-by-read"),
+    "the unlink of what somebody moved since": (
+        email(1, Op.RELINK, guard=OTHER_DEAL),
+        THIRD_DEAL,
+        "failed changed-since",
+    ),
+    "a link that was applied": (LINK, DEAL, "done settled-by-read"),
+    "a link that was not applied": (LINK, None, "LINK"),
+    "a link of what is on another deal": (LINK, OTHER_DEAL, "failed ALREADY_LINKED"),
+}
+
+
+@pytest.mark.parametrize(("message", "deal_id", "expected"), READ_BACKS.values(), ids=READ_BACKS)
+def test_a_read_settles(message: Message, deal_id: str | None, expected: str) -> None:
+    assert read(in_doubt(message), deal_id) == expected
+
+
+@pytest.mark.parametrize(("message", "deal_id"), [(UNLINK, OTHER_DEAL), (LINK, None)])
+def test_what_a_read_shows_not_applied_is_sent_six_times_at_most(
+    message: Message, deal_id: str | None
+) -> None:
+    assert read(in_doubt(message, sends=5), deal_id) == message.op.name
+    assert read(in_doubt(message, sends=6), deal_id) == "failed no-answer"
+
+
+@pytest.mark.parametrize(("message", "deal_id"), [(UNLINK, OTHER_DEAL), (LINK, None)])
+def test_a_read_that_came_too_soon_is_repeated_before_not_applied_is_believed(
+    message: Message, deal_id: str | None
+) -> None:
+    state = in_doubt(message, trusted=False)
+    assert read(state, deal_id) == "READ_BACK"
+    assert state.await_consistency
+    assert read(state, deal_id) == message.op.name
+
+
+@pytest.mark.parametrize(("message", "deal_id"), [(UNLINK, None), (LINK, DEAL)])
+def test_a_read_that_came_soon_is_believed_where_it_shows_a_call_applied(
+    message: Message, deal_id: str | None
+) -> None:
+    assert read(in_doubt(message, trusted=False), deal_id) == "done settled-by-read"
+
+
+def test_a_relink_that_is_found_back_on_its_deal_is_unlinked_once_more_and_no_more() -> None:
+    state = MessageState(RELINK, snapshot=True)
+    read(state, OTHER_DEAL)
+    for expected in ("UNLINK", "failed ALREADY_LINKED"):
+        ON_RESULT[NextStep.UNLINK](state, SUCCESS)
+        ON_RESULT[NextStep.LINK](state, AnswerVerdict("ALREADY_LINKED", "", 400))
+        assert read(state, OTHER_DEAL) == expected
+
+
+def test_a_link_refused_alone_after_calls_that_named_nobody_fails_where_no_page_lists_it() -> None:
+    state = MessageState(LINK, snapshot=False)
+    state.record_send(1, 1, answer_lost=False)
+    state.uncertain = True  # it was in a call that was refused without a name
+    ON_RESULT[NextStep.LINK](state, NOT_ALLOWED)
+    assert outcome(state) == "READ_BACK"
+    on_read(state, False, None, 7)
+    assert outcome(state) == "failed NOT_ALLOWED"
+
+
+def test_a_link_refused_after_a_lost_answer_stays_in_doubt_where_no_page_lists_it() -> None:
+    state = MessageState(LINK, snapshot=False)
+    state.record_send(1, 2, answer_lost=True)
+    ON_RESULT[NextStep.LINK](state, NOT_ALLOWED)
+    assert outcome(state) == "READ_BACK"
+    on_read(state, False, None, 7)
+    assert outcome(state) == "in_doubt not-listed"
+
+
+def test_a_relink_that_this_run_may_have_taken_off_its_deal_is_not_held_back_by_its_guard() -> None:
+    state = MessageState(email(1, Op.RELINK, guard=OTHER_DEAL), snapshot=True)
+    state.uncertain = True  # in doubt since an earlier command
+    assert read(state, None) == "LINK"
+
+
+def relink_with_refused_link() -> MessageState:
+    """Return a relink that is off its deal and whose link was refused."""
+    state = MessageState(RELINK, snapshot=True)
+    read(state, OTHER_DEAL)
+    ON_RESULT[NextStep.UNLINK](state, SUCCESS)
+    ON_RESULT[NextStep.LINK](state, NOT_ALLOWED)
+    return state
+
+
+def test_a_relink_is_put_back_on_the_deal_that_its_snapshot_showed() -> None:
+    state = relink_with_refused_link()
+    assert outcome(state) == "PUT_BACK"
+    assert state.link_target[0] == OTHER_DEAL
+
+
+@pytest.mark.parametrize(
+    ("deal_id", "expected"),
+    [
+        (OTHER_DEAL, "failed NOT_ALLOWED"),
+        (DEAL, "done settled-by-read"),
+        (THIRD_DEAL, "failed put-back-failed"),
+        (None, "PUT_BACK"),
+    ],
+    ids=["put back", "on the wanted deal after all", "moved by somebody", "not put back yet"],
+)
+def test_a_put_back_in_doubt_is_settled_by_where_it_is(deal_id: str | None, expected: str) -> None:
+    state = relink_with_refused_link()
+    state.record_send(4, 1, answer_lost=True)
+    state.request_read_back()
+    assert read(state, deal_id) == expected
+
+
+def test_putting_back_is_sent_six_times_at_most() -> None:
+    state = relink_with_refused_link()
+    state.record_send(4, 6, answer_lost=True)
+    state.request_read_back()
+    assert read(state, None) == "failed put-back-failed"
+
+
+def test_a_result_tells_the_deals_before_and_after_and_where_that_was_seen() -> None:
+    state = MessageState(email(1, Op.RELINK, guard=OTHER_DEAL), snapshot=True)
+    read(state, THIRD_DEAL)
+    assert state.result is not None
+    assert (state.result.previous_deal_id, state.result.current_deal_id) == (THIRD_DEAL, THIRD_DEAL)
+    assert (state.result.call, state.result.attempts) == (7, 0)
+    assert OTHER_DEAL in state.result.message
+    assert THIRD_DEAL in state.result.message
