@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from bulklink.engine.active_contacts import ActiveContacts
 from bulklink.engine.breaker import CircuitBreaker
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
@@ -187,14 +188,17 @@ async def engine_run(
     limiter = ConcurrencyLimiter(max_in_flight=10, max_per_second=None, stop=stop, clock=now)
     policy = QuotaPolicy(CreditLimits(per_invocation=max_credits))
     quota = QuotaGate(policy, stop, wall=now, monotonic=now)
-    async with open_ledger(files) as ledger:
+    breaker = CircuitBreaker(stop)
+    async with open_ledger(files) as ledger, limiter:
         client = Client(TokenProvider(connection, crm, None, now), crm)
         run = EngineRun(
             RunContext(
                 settings=_send_settings(**settings),
                 caller=Caller(client, ledger, limiter, quota, stop, clock),
+                quota=quota,
                 ledger=ledger,
-                breaker=CircuitBreaker(stop),
+                breaker=breaker,
+                contacts=ActiveContacts(breaker, stop),
                 stop=stop,
                 clock=clock,
                 on_result=lambda result: run.results.update({result.row: result}),

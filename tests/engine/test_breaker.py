@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
+from bulklink.engine.active_contacts import ActiveContacts
 from bulklink.engine.breaker import CircuitBreaker, ReadBreaker
 from bulklink.engine.shutdown import StopController, StoppedError
 from bulklink.errors import RunStoppedError, StoppedBy
@@ -24,12 +25,14 @@ class Contacts:
     Attributes:
         stop: of the run.
         breaker: that judges them.
+        active: those at work.
         fates: of each refused contact: it waits, or how it went on.
     """
 
     def __init__(self, confirmed_kinds: Iterable[CallKind] = ()) -> None:
         self.stop = StopController()
         self.breaker = CircuitBreaker(self.stop, confirmed_kinds)
+        self.active = ActiveContacts(self.breaker, self.stop)
         self.fates: dict[str, str] = {}
 
     async def be_refused(
@@ -50,7 +53,7 @@ class Contacts:
             self.fates[contact_id] = RUN_STOPPED
         except RunStoppedError:
             self.fates[contact_id] = RUN_IS_HOPELESS
-        self.breaker.contact_ended(contact_id)
+        self.active.end(contact_id)
 
 
 @asynccontextmanager
@@ -60,7 +63,7 @@ async def contacts_at_work(
     """Begin contacts, and have links of some refused, one after the other."""
     contacts = Contacts(confirmed_kinds)
     for contact_id in contact_ids:
-        contacts.breaker.contact_started(contact_id)
+        contacts.active.start(contact_id)
     async with anyio.create_task_group() as group:
         for contact_id in refused:
             group.start_soon(contacts.be_refused, contact_id)
@@ -71,7 +74,7 @@ async def contacts_at_work(
 
 async def test_a_refused_contact_waits_while_another_is_at_work() -> None:
     async with contacts_at_work("a", "b", refused="a") as contacts:
-        contacts.breaker.all_started()
+        contacts.active.all_started()
         await anyio.sleep(3600)
         assert contacts.fates == {"a": WAITS}
         assert contacts.breaker.is_suspended("a")
@@ -143,7 +146,7 @@ async def test_contacts_refused_for_calls_of_different_kinds_are_not_in_a_row() 
 
 async def test_if_all_contacts_are_refused_and_none_succeeded_the_run_stops() -> None:
     async with contacts_at_work("a", "b", refused="ab") as contacts:
-        contacts.breaker.all_started()
+        contacts.active.all_started()
         await anyio.sleep(1)
         assert contacts.fates == {"a": RUN_STOPPED, "b": RUN_STOPPED}
         assert contacts.stop.reason is not None
@@ -152,10 +155,10 @@ async def test_if_all_contacts_are_refused_and_none_succeeded_the_run_stops() ->
 
 async def test_the_end_of_the_last_other_contact_is_what_decides() -> None:
     async with contacts_at_work("a", "b", refused="a") as contacts:
-        contacts.breaker.all_started()
+        contacts.active.all_started()
         await anyio.sleep(1)
         assert contacts.fates == {"a": WAITS}
-        contacts.breaker.contact_ended("b")
+        contacts.active.end("b")
         await anyio.sleep(1)
         assert contacts.fates == {"a": RUN_STOPPED}
 
@@ -163,8 +166,8 @@ async def test_the_end_of_the_last_other_contact_is_what_decides() -> None:
 async def test_the_last_contact_is_alone_if_a_call_succeeded_before_it() -> None:
     async with contacts_at_work("a", "b") as contacts:
         contacts.breaker.on_success(CallKind.LINK, "b")
-        contacts.breaker.contact_ended("b")
-        contacts.breaker.all_started()
+        contacts.active.end("b")
+        contacts.active.all_started()
         await contacts.be_refused("a")
         assert contacts.fates == {"a": ALONE}
         assert contacts.stop.reason is None
@@ -172,7 +175,7 @@ async def test_the_last_contact_is_alone_if_a_call_succeeded_before_it() -> None
 
 async def test_a_success_before_the_run_was_resumed_counts() -> None:
     async with contacts_at_work("a", confirmed_kinds=[CallKind.LINK]) as contacts:
-        contacts.breaker.all_started()
+        contacts.active.all_started()
         await contacts.be_refused("a")
         assert contacts.fates == {"a": ALONE}
         assert contacts.stop.reason is None
@@ -180,7 +183,7 @@ async def test_a_success_before_the_run_was_resumed_counts() -> None:
 
 async def test_a_success_of_one_kind_of_call_judges_no_contact_refused_for_another() -> None:
     async with contacts_at_work("a", "b", refused="a", confirmed_kinds=[CallKind.LINK]) as contacts:
-        contacts.breaker.all_started()
+        contacts.active.all_started()
         await contacts.be_refused("b", CallKind.READ)
         assert contacts.fates == {"a": ALONE, "b": RUN_STOPPED}
 
@@ -189,10 +192,10 @@ async def test_no_contact_is_judged_while_others_are_still_to_be_begun() -> None
     async with contacts_at_work("a", refused="a") as contacts:
         await anyio.sleep(1)
         assert contacts.fates == {"a": WAITS}
-        contacts.breaker.all_started(others_follow=True)
+        contacts.active.all_started(others_follow=True)
         await anyio.sleep(1)
         assert contacts.fates == {"a": WAITS}
-        contacts.breaker.all_started()
+        contacts.active.all_started()
         await anyio.sleep(1)
         assert contacts.fates == {"a": RUN_STOPPED}
 
@@ -261,13 +264,13 @@ async def test_a_code_about_one_email_suspends_nobody(code: str) -> None:
 
 async def test_who_waits_for_the_first_contacts_goes_on_when_each_is_done_or_suspended() -> None:
     async with contacts_at_work("a", "b", refused="a") as contacts:
-        contacts.breaker.all_started(others_follow=True)
+        contacts.active.all_started(others_follow=True)
         with anyio.move_on_after(60) as scope:
-            await contacts.breaker.wait_ended_or_suspended()
+            await contacts.active.wait_ended_or_suspended()
         assert scope.cancelled_caught
-        contacts.breaker.contact_ended("b")
+        contacts.active.end("b")
         with anyio.fail_after(1):
-            await contacts.breaker.wait_ended_or_suspended()
+            await contacts.active.wait_ended_or_suspended()
         assert contacts.fates == {"a": WAITS}
 
 

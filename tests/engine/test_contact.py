@@ -178,8 +178,8 @@ async def test_an_answer_that_does_not_name_all_emails_is_kept() -> None:
 async def test_a_link_that_succeeds_lets_refused_contacts_go_on() -> None:
     async with engine_run(ScriptedCrm(success(1)), snapshot=False) as run:
         breaker = run.context.breaker
-        breaker.contact_started(CONTACT)
-        breaker.contact_started("forbidden")
+        run.context.contacts.start(CONTACT)
+        run.context.contacts.start("forbidden")
         async with anyio.create_task_group() as group:
             group.start_soon(breaker.on_refusal, CallKind.LINK, "forbidden", NO_PERMISSION)
             await anyio.sleep(1)
@@ -305,8 +305,8 @@ async def test_a_link_settled_by_a_read_shows_that_links_can_succeed() -> None:
     async with engine_run(crm, snapshot=False) as run:
         await send(run, [email(1)])
         breaker = run.context.breaker
-        breaker.contact_started("forbidden")
-        breaker.all_started()
+        run.context.contacts.start("forbidden")
+        run.context.contacts.all_started()
         await breaker.on_refusal(CallKind.LINK, "forbidden", NO_PERMISSION)
         assert run.context.stop.reason is None
 

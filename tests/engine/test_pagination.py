@@ -180,8 +180,8 @@ async def test_three_forbidden_contacts_and_none_read_end_the_run() -> None:
 async def test_a_page_lets_the_contacts_go_on_that_wait_to_know_whether_they_are_alone() -> None:
     async with engine_run(ScriptedCrm(page({1: None}))) as run, anyio.create_task_group() as group:
         breaker = run.context.breaker
-        breaker.contact_started(CONTACT)
-        breaker.contact_started("forbidden")
+        run.context.contacts.start(CONTACT)
+        run.context.contacts.start("forbidden")
         verdict = AnswerVerdict("NO_PERMISSION", "no", 403)
         group.start_soon(breaker.on_refusal, CallKind.READ, "forbidden", verdict)
         await anyio.sleep(1)

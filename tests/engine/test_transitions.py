@@ -25,7 +25,7 @@ def outcome(state: MessageState) -> str:
 
 def read(state: MessageState, deal_id: str | None) -> str:
     """Have a page list an email on a deal, or on none."""
-    on_read(state, True, LinkedDeal(deal_id) if deal_id else None, 7)
+    on_read(state, listed=True, deal=LinkedDeal(deal_id) if deal_id else None, call=7)
     return outcome(state)
 
 
@@ -90,13 +90,13 @@ def test_what_no_page_lists_is_sent_where_nothing_forbids_it(
     message: Message, no_put_back: bool, expected: str
 ) -> None:
     state = MessageState(message, snapshot=True, no_put_back=no_put_back)
-    on_read(state, False, None, 7)
+    on_read(state, listed=False, deal=None, call=7)
     assert outcome(state) == expected
 
 
 def test_a_read_that_does_not_list_an_email_settles_nothing() -> None:
     state = in_doubt(UNLINK)
-    on_read(state, False, None, 7)
+    on_read(state, listed=False, deal=None, call=7)
     assert outcome(state) == "in_doubt not-listed"
 
 
@@ -162,7 +162,7 @@ def test_a_link_refused_alone_after_calls_that_named_nobody_fails_where_no_page_
     state.uncertain = True  # it was in a call that was refused without a name
     ON_RESULT[NextStep.LINK](state, NOT_ALLOWED)
     assert outcome(state) == "READ_BACK"
-    on_read(state, False, None, 7)
+    on_read(state, listed=False, deal=None, call=7)
     assert outcome(state) == "failed NOT_ALLOWED"
 
 
@@ -171,7 +171,7 @@ def test_a_link_refused_after_a_lost_answer_stays_in_doubt_where_no_page_lists_i
     state.record_send(1, 2, answer_lost=True)
     ON_RESULT[NextStep.LINK](state, NOT_ALLOWED)
     assert outcome(state) == "READ_BACK"
-    on_read(state, False, None, 7)
+    on_read(state, listed=False, deal=None, call=7)
     assert outcome(state) == "in_doubt not-listed"
 
 
