@@ -136,7 +136,7 @@ class ConcurrencyLimiter:
         notify: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._adaptive = adaptive.initial_limit(max_in_flight)
-        self._rate = RateLimiter(max_per_second, stop, clock) if max_per_second else None
+        self._rate = RateLimiter(max_per_second, stop) if max_per_second else None
         self._stop = stop
         self._clock = clock
         self._random = random

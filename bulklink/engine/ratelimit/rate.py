@@ -1,82 +1,56 @@
-"""Calls a second: `StartSchedule` decides and knows no clock, `RateLimiter` waits."""
+"""Rate limiter: how many calls start in a second."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+import math
 
 import anyio
+from aiolimiter import AsyncLimiter
 
 from bulklink.engine.shutdown import StopController
 
-_WINDOW = 1.0
-_TOLERANCE = 0.008
-"""What a second may have beyond the rate, as a part of it; one call at least. The promise is a
-hundredth: the rest is for a call that is seen to start a moment after its slot."""
+_LATENESS = 0.008
+"""Seconds by which a wake-up may be late without a loss of rate, where the promise allows it."""
 _EPSILON = 1e-6
-"""A call that starts exactly a second after another is in one second with it."""
-_MAX_LATENESS = 1.0
-"""Seconds of late starts that are made up for while calls wait; the window bounds it anyhow."""
-_MAX_IDLENESS = 0.02
-"""Seconds of idleness that are made up for, so that calls which come one by one lose nothing."""
 
 
-class StartSchedule:
-    """When calls may start: a slot each 1/rate seconds (GCRA), and a window of the last starts.
+def burst_capacity(per_second: float) -> float:
+    """Return the capacity of a leaky bucket that keeps the promise and loses the least rate.
 
-    Late starts are made up for, for nobody is woken in time; the window holds every second, its
-    ends included, to the rate and a hundredth of it, or one call. So what a wake-up is late beyond
-    8 ms (or one slot, if that is longer) is lost.
+    The promise: no second, its ends included, has more starts than the rate and a hundredth of it,
+    or one call if that is more. A bucket of capacity c that leaks r calls a second lets at most
+    r + c of them start in any second. What it holds beyond one call makes up for wake-ups that
+    are late: (c - 1) / r seconds.
 
     Args:
         per_second: calls that start in a second.
     """
-
-    def __init__(self, per_second: float) -> None:
-        self.per_second = per_second
-        self._next_start = 0.0
-        max_starts = int(per_second + max(1.0, per_second * _TOLERANCE) + 1e-9)
-        self._recent_starts: deque[float] = deque(maxlen=max_starts)
-
-    def delay(self, now: float) -> float:
-        """Return the seconds until a call may start, 0 for now."""
-        due = self._next_start
-        if len(self._recent_starts) == self._recent_starts.maxlen:
-            due = max(due, self._recent_starts[0] + _WINDOW + _EPSILON)
-        return max(0.0, due - now)
-
-    def on_arrival(self, now: float) -> None:
-        """Note that a call comes while none waits: slots in which nobody came are gone."""
-        if not self._recent_starts or now - self._recent_starts[-1] > _MAX_IDLENESS:
-            self._next_start = max(self._next_start, now - _MAX_IDLENESS)
-
-    def on_start(self, now: float) -> None:
-        """Note that a call starts now."""
-        self._next_start = max(self._next_start, now - _MAX_LATENESS) + 1.0 / self.per_second
-        self._recent_starts.append(now)
+    promised = math.floor(per_second + max(1.0, per_second / 100) + _EPSILON)
+    largest = promised + 1 - per_second - _EPSILON
+    return min(1.0 + per_second * _LATENESS, largest)
 
 
 class RateLimiter:
-    """Lets calls start one after the other, each in a slot of its own.
+    """Lets calls start one after the other, at most at a rate.
+
+    `AsyncLimiter` paces them; its capacity is so small that it keeps the promise of
+    `burst_capacity` whatever comes late. What is ours is that a stop wakes those that wait.
 
     Args:
         per_second: calls that start in a second.
-        stopping: ends the waiting when the run stops.
-        clock: monotonic seconds.
+        stop: ends the waiting when the run stops.
     """
 
-    def __init__(self, per_second: float, stop: StopController, clock: Callable[[], float]) -> None:
+    def __init__(self, per_second: float, stop: StopController) -> None:
         self.per_second = per_second
-        self._schedule = StartSchedule(per_second)
+        capacity = burst_capacity(per_second)
+        self._limiter = AsyncLimiter(capacity, capacity / per_second)
         self._stop = stop
-        self._clock = clock
-        self._lock = anyio.Lock(fast_acquire=True)
+        self._waiting: dict[anyio.CancelScope, bool] = {}
+        stop.on_stop(self._cancel_forbidden)
 
     async def acquire(self, *, completes_relink: bool = False) -> None:
-        """Wait for the next slot and take it.
-
-        The slot is taken by the task that starts, when it runs: what is late anywhere before
-        that is seen.
+        """Wait until a call may start; it starts right after.
 
         Args:
             completes_relink: whether the call finishes a relink that a gentle stop must not tear.
@@ -84,10 +58,17 @@ class RateLimiter:
         Raises:
             StoppedError: if the run was stopped.
         """
-        if not self._lock.locked():
-            self._schedule.on_arrival(self._clock())
-        async with self._lock:
-            while delay := self._schedule.delay(self._clock()):
-                await self._stop.sleep(delay, completes_relink=completes_relink)
-            self._stop.check(completes_relink=completes_relink)
-            self._schedule.on_start(self._clock())
+        self._stop.check(completes_relink=completes_relink)
+        with anyio.CancelScope() as scope:
+            self._waiting[scope] = completes_relink
+            try:
+                await self._limiter.acquire()
+            finally:
+                del self._waiting[scope]
+        self._stop.check(completes_relink=completes_relink)
+
+    def _cancel_forbidden(self) -> None:
+        """End the waiting of calls that may not start any more."""
+        for scope, completes_relink in list(self._waiting.items()):
+            if self._stop.forbids_start(completes_relink=completes_relink):
+                scope.cancel()

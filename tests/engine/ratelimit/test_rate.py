@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulklink.engine.ratelimit.rate import RateLimiter
+from bulklink.engine.ratelimit.rate import RateLimiter, burst_capacity
 from bulklink.engine.shutdown import StopController, StoppedError
 from bulklink.errors import RunStoppedError, StoppedBy
 from tests.virtual import VirtualLoop, now
@@ -33,7 +34,7 @@ def run_on_late_loop(
 
 async def start_times(per_second: float, seconds: float, waiters: int) -> Starts:
     """Have so many wait again and again; return when each start was."""
-    rate, started_at, starts = RateLimiter(per_second, StopController(), now), now(), list[float]()
+    rate, started_at, starts = RateLimiter(per_second, StopController()), now(), list[float]()
 
     async def wait() -> None:
         while now() < started_at + seconds:
@@ -80,11 +81,23 @@ def test_the_rate_is_used_though_the_clock_wakes_late(
     assert (len(starts) - 1) / (starts[-1] - starts[0]) >= 0.99 * per_second
 
 
-@pytest.mark.parametrize("late", [0.0, 0.005])
-def test_five_thousand_a_second_are_kept_to_and_used(late: float) -> None:
-    starts = run_on_late_loop(lambda: start_times(5000, 2.0, 100), late, 7)
-    assert max_per_second(starts) <= 5050
-    assert len(starts) / (starts[-1] - starts[0]) >= 0.99 * 5000
+@pytest.mark.parametrize("lateness", [0.0, 0.008])
+@pytest.mark.parametrize("per_second", [1, 10, 50, 500, 5000])
+def test_the_promise_holds_at_the_rates_that_people_ask_for(
+    per_second: float, lateness: float
+) -> None:
+    seconds = 2.0 if per_second > 1000 else max(10.0, 200 / per_second)
+    starts = run_on_late_loop(lambda: start_times(per_second, seconds, 100), lateness, 7)
+    assert max_per_second(starts) <= per_second + max(1, per_second / 100)
+    assert (len(starts) - 1) / (starts[-1] - starts[0]) >= 0.99 * per_second
+
+
+@given(per_second=st.floats(0.001, 10_000))
+def test_the_bucket_holds_a_call_and_never_more_than_the_promise(per_second: float) -> None:
+    capacity = burst_capacity(per_second)
+    assert capacity >= 1
+    # A bucket lets at most as many start in a second as it leaks and holds.
+    assert math.floor(per_second + capacity) <= per_second + max(1.0, per_second / 100) + 1e-6
 
 
 @settings(deadline=None, max_examples=40)
@@ -97,7 +110,7 @@ def test_calls_that_come_one_by_one_make_no_burst(
     gaps: list[float], per_second: float, late: float
 ) -> None:
     async def one_by_one() -> Starts:
-        rate, starts = RateLimiter(per_second, StopController(), now), list[float]()
+        rate, starts = RateLimiter(per_second, StopController()), list[float]()
         for gap in gaps:
             await anyio.sleep(gap)
             await rate.acquire()
@@ -110,7 +123,7 @@ def test_calls_that_come_one_by_one_make_no_burst(
 
 async def test_a_stop_wakes_all_who_wait_for_their_slot() -> None:
     stop = StopController()
-    rate, began, halted = RateLimiter(0.01, stop, now), now(), list[float]()
+    rate, began, halted = RateLimiter(0.01, stop), now(), list[float]()
 
     async def wait() -> None:
         with pytest.raises(StoppedError):
@@ -125,3 +138,29 @@ async def test_a_stop_wakes_all_who_wait_for_their_slot() -> None:
         stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
     assert len(halted) == 5
     assert max(halted) < 2
+
+
+async def test_a_gentle_stop_lets_a_call_that_completes_a_relink_wait_on() -> None:
+    stop = StopController()
+    rate, starts = RateLimiter(0.5, stop), list[float]()
+    began = now()
+
+    async def finish() -> None:
+        for _ in range(2):
+            await rate.acquire(completes_relink=True)
+            starts.append(now() - began)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(finish)
+        await anyio.sleep(1)
+        stop.interrupt()
+    assert starts == pytest.approx([0.0, 2.0], abs=0.1)
+
+
+async def test_a_call_that_was_cancelled_takes_no_slot() -> None:
+    rate, began = RateLimiter(1, StopController()), now()
+    await rate.acquire()
+    with anyio.move_on_after(0.5):
+        await rate.acquire()
+    await rate.acquire()
+    assert now() - began == pytest.approx(1.0, abs=0.05)
