@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulklink.cli.commands.generate import generate as command
-from bulklink.emulator.expected_results import INVALID_REASONS, LinkDigest
 from bulklink.emulator.generate import generate
+from bulklink.emulator.invalid_rows import INVALID_ROWS
+from bulklink.emulator.link_digest import LinkDigest
 from bulklink.emulator.settings import MixedAnswer, Settings
 from bulklink.emulator.synthetic import Permutation, Recipe, SyntheticWorld
 from bulklink.emulator.worldfile import load_world
@@ -179,7 +180,7 @@ def test_broken_rows_are_refused_for_the_reasons_told(folder: Path) -> None:
         if one.get("unlink", {}).get("status") == "rejected"
     }
     assert {number for number, row in enumerate(rows, 1) if is_broken(row)} == set(reasons_by_row)
-    assert set(reasons_by_row.values()) == set(INVALID_REASONS)
+    assert set(reasons_by_row.values()) == {invalid.code for invalid in INVALID_ROWS}
     for number, code in reasons_by_row.items():
         row = rows[number - 1]
         assert (code == "missing-value") == (row["message_id"] == "")

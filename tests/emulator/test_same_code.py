@@ -91,7 +91,7 @@ def test_an_hour_of_slow_calls_passes_at_once_on_a_virtual_clock() -> None:
         form = {"client_id": "demo", "client_secret": "demo", "refresh_token": "demo"}
         query = urlencode(form | {"grant_type": "refresh_token"})
         await crm.handle(Request("POST", "/oauth/v2/token", query))
-        headers = {"authorization": f"Zoho-oauthtoken {next(iter(crm.state.access_tokens))}"}
+        headers = {"authorization": f"Zoho-oauthtoken {next(iter(crm.state.tokens.access_tokens))}"}
         call = Request("GET", "/crm/v8/org", headers=headers)
         for _ in range(20):
             answers = await asyncio.gather(*(crm.handle(call) for _ in range(3)))
