@@ -47,7 +47,7 @@ def test_the_reference_has_every_command_and_option_once(path: str) -> None:
     assert sorted(named) == sorted(options_of(ALL[path]))
 
 
-def test_every_command_is_told_of_in_the_readme_or_a_guide() -> None:
+def test_every_command_is_in_the_readme_or_a_guide() -> None:
     untold = [
         path
         for path in LEAVES
@@ -56,7 +56,7 @@ def test_every_command_is_told_of_in_the_readme_or_a_guide() -> None:
     assert untold == []
 
 
-def test_every_variable_that_the_code_knows_is_told_of() -> None:
+def test_every_environment_variable_of_the_code_is_documented() -> None:
     options = [one for command in ALL.values() for one in options_of(command).values()]
     of_options = {str(one.envvar) for one in options if one.envvar}
     code = "".join(path.read_text("utf-8") for path in (ROOT / "bulklink").rglob("*.py"))
@@ -78,8 +78,8 @@ def test_the_defaults_that_the_readme_tells_are_those_of_the_commands() -> None:
     checked = 0
     for name, default in re.findall(r"^\| `(--[a-z-]+)[^|]*\| ([^|]*) \|", table, re.MULTILINE):
         if known[name].show_default:
-            said = str(known[name].default).removesuffix(".0")
-            assert default.strip("`") == said, name
+            documented = str(known[name].default).removesuffix(".0")
+            assert default.strip("`") == documented, name
             checked += 1
     assert checked > 8
 

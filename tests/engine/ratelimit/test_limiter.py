@@ -81,5 +81,5 @@ async def test_a_stop_ends_a_pause() -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(wait)
         await anyio.sleep(1)
-        stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
+        stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "Ctrl-C"))
     assert now() - before < 2
