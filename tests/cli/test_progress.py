@@ -27,7 +27,7 @@ class Terminal(io.StringIO):
 
 
 class ProgressScreen:
-    """A screen that is told how far a run is, twice a second."""
+    """A screen that is updated with the progress of a run, twice a second."""
 
     def __init__(self, style: str, *, quiet: bool = False) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""docs/jobs.md: its example can be planned, and the error is told as it is shown there."""
+"""docs/jobs.md: its example can be planned, and its error is the real one."""
 
 from __future__ import annotations
 

@@ -48,12 +48,12 @@ def test_the_reference_has_every_command_and_option_once(path: str) -> None:
 
 
 def test_every_command_is_in_the_readme_or_a_guide() -> None:
-    untold = [
+    undocumented = [
         path
         for path in LEAVES
         if not re.search(rf"\b{path}\b|^\| `{path.partition(' ')[2]}` \|", GUIDES, re.MULTILINE)
     ]
-    assert untold == []
+    assert undocumented == []
 
 
 def test_every_environment_variable_of_the_code_is_documented() -> None:
@@ -65,7 +65,7 @@ def test_every_environment_variable_of_the_code_is_documented() -> None:
     assert of_options <= set(_VARIABLE.findall(DOCS[TARGET.name]))
     assert len(of_options) > 50
     named = set(_VARIABLE.findall(GUIDES + DOCS[TARGET.name])) - {"BULKLINK_TEST_KILLS"}
-    assert named - of_options - set(CONNECTION) == set(), "told of, and not known"
+    assert named - of_options - set(CONNECTION) == set(), "documented, but unknown"
 
 
 def test_the_readme_lists_the_exit_codes_that_there_are() -> None:

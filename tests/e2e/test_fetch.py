@@ -258,7 +258,7 @@ def test_the_same_command_goes_on_where_it_was_stopped(
 
 
 def _wait_for_lines(path: Path, finished: int) -> None:
-    """Wait until so many contacts are told on disk to be finished."""
+    """Wait until n contacts are recorded on disk as finished."""
     patience = time.monotonic() + 20
     while path.read_bytes().count(b'"event":"contact"') < finished:
         assert time.monotonic() < patience

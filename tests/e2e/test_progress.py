@@ -72,7 +72,7 @@ def test_the_line_with_the_bar_is_whole_in_every_picture(run: WatchedCommand) ->
     done = [int(one[2]) for one in found if one]
     assert done == sorted(done)
     assert len(set(done)) > 3
-    assert any(one[4] for one in found if one), "the time left is told once it is known"
+    assert any(one[4] for one in found if one), "the time left is shown once it is known"
     assert not found[0] or not found[0][4], "and not before"
 
 

@@ -1,4 +1,4 @@
-"""Planning ends when it is told to, from another thread, and leaves nothing behind."""
+"""Planning stops when another thread interrupts it, and leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class RecordingStop(PlanningStop):
-    """Keeps what it was told of."""
+    """Records the stages it is called with."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -118,7 +118,7 @@ async def test_a_cancelled_run_leaves_in_doubt_what_was_in_flight_and_resume_set
 
 
 class BlockingStdin(io.BytesIO):
-    """A mapping that does not end before it is told to."""
+    """A mapping that does not end before the test lets it."""
 
     def __init__(self) -> None:
         super().__init__(b"contact_id,owner_id,message_id,deal_id\n1,2,a,3\n")
@@ -161,7 +161,7 @@ class MistakeError(Exception):
 
 
 class RaisingCallbacks(RunCallbacks):
-    """Raises in one of its call-backs, and keeps what it was told."""
+    """Raises in one of its callbacks, and records the calls."""
 
     def __init__(self, name: str) -> None:
         self.calls: list[str] = []

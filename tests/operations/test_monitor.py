@@ -1,4 +1,4 @@
-"""What is measured of a command is told as it is now, and as far as it can be told."""
+"""Metrics of a command: current values, as far as they are known."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class FakeRun:
         return self.now
 
     async def send(self, seconds: float, in_flight: int = 10) -> Metrics:
-        """Send so long, and return what is told at the end."""
+        """Send for n seconds and return the metrics at the end."""
         for _ in range(int(seconds * 2)):
             left_at = [self._leave() for _ in range(in_flight)]
             self.now += 0.5

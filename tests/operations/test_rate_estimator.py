@@ -1,4 +1,4 @@
-"""How fast it goes is told from what was done lately, once there is something to tell."""
+"""The rate of a run is estimated from recent results, once there are enough."""
 
 from __future__ import annotations
 

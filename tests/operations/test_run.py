@@ -36,7 +36,7 @@ def sum_of(calls: CallCounts) -> int:
 
 
 class RecordingCallbacks(RunCallbacks):
-    """Keeps what it is told."""
+    """Records what it is called with."""
 
     def __init__(self, answer: bool | None = None) -> None:
         self.can_ask = answer is not None

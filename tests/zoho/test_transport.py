@@ -1,4 +1,4 @@
-"""The network, over real sockets: a request leaves once, and what came back is told as it is."""
+"""The transport over real sockets: a request leaves once, and its answer is returned unchanged."""
 
 from __future__ import annotations
 

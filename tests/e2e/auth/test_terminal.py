@@ -1,4 +1,4 @@
-"""At a terminal: what a person is told and asked, and Ctrl-C at every question."""
+"""Sign-in at a terminal: prompts and messages, and Ctrl-C at every prompt."""
 
 from __future__ import annotations
 

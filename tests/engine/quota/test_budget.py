@@ -39,7 +39,7 @@ def test_what_an_answer_tells_is_less_what_left_after_its_call() -> None:
     budget.on_reported_left(5, 20)
     assert budget.org_left == 17
     budget.on_reported_left(3, 90)
-    assert budget.org_left == 17, "a later call told it already"
+    assert budget.org_left == 17, "a later call has reported it already"
     budget.take(None, 6)
     assert budget.org_left == 10
     assert budget.shortage(1, daily_limited=False) is Shortage.ORG

@@ -1,4 +1,4 @@
-"""The policy of calls in flight: what it makes of what it is told, and when."""
+"""The adaptive limit of calls in flight: how it reacts to refusals and successes, and when."""
 
 from __future__ import annotations
 

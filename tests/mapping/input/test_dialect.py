@@ -1,4 +1,4 @@
-"""CSV with other delimiters: found by itself, told by its first line, or given."""
+"""CSV with other delimiters: detected, declared in the first line, or given."""
 
 from __future__ import annotations
 
