@@ -1,9 +1,9 @@
-"""Measures the emulator: link calls a second on one core, memory of a large world, start-up.
+"""The emulator: link calls a second on one core, memory of a large world, start-up time.
 
     python benchmarks/emulator.py [--emails 1000000] [--seconds 5]
 
-The emulator runs as a process of its own; CPU seconds are its alone, so that the figure "calls a
-second of one core" does not depend on how fast this client is.
+The emulator runs in a process of its own. The CPU seconds are those of that process, so that the
+figure "calls a second of one core" does not depend on the speed of this client.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def start_seconds(world: Path) -> float:
 
 
 async def measure_links(world: Path, emails: int, seconds: float) -> None:
-    """Link twenty emails a call for so many seconds and print the server's figures."""
+    """Link twenty emails a call for n seconds and print the server's figures."""
     process, url = start_emulator(world)
     try:
         loaded = memory_mb(process.pid)

@@ -1,9 +1,9 @@
-"""What a run makes of the limits on calls in flight: policies by org, and a real run's full use.
+"""Use of an org's limit on calls in flight: policies by org, and real runs.
 
 The policies run on a virtual clock against the emulator in process, so that machine and load do
-not matter: a fixed limit as told, the best fixed limit in hindsight, and the adaptive one. The real
-runs send 2,000 link calls over a socket, ledger on disk, timed from the first call to the last, and
-a bare aiohttp loop sends the same.
+not matter: a fixed limit as configured, the best fixed limit in hindsight, and the adaptive one.
+The real runs send 2,000 link calls over a socket, ledger on disk, timed from the first call to the
+last, and a bare aiohttp loop sends the same.
 
     python benchmarks/limits.py [--real] [--write]
 """
@@ -15,7 +15,6 @@ import asyncio
 import csv
 import json
 import multiprocessing
-import os
 import subprocess
 import sys
 import tempfile
@@ -24,10 +23,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import aiohttp
+from servers import BULKLINK, emulator_environment, serve
 from tables import put_table, table
+
+if TYPE_CHECKING:
+    from tests.simulation.traffic import Org
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # for the simulation, which is not installed
@@ -35,12 +38,12 @@ CALLS = 2_000
 FIXED_LIMITS = (1, 2, 3, 4, 5, 7, 10, 12, 15, 18, 20, 25)
 """Fixed limits of which the best is taken."""
 LEARNING_SECONDS = 300.0
-"""Seconds after which calls count where the org is watched for longer."""
+"""Seconds after which calls count, in orgs that are simulated for longer."""
 OWNER, DEAL, FIRST = "5843104000000424672", "5843104000004382122", 5843104000000100000
 
 
-def orgs() -> dict[str, Any]:
-    """Return the orgs by what is particular about them."""
+def orgs() -> dict[str, Org]:
+    """Return the orgs by their description."""
     from tests.simulation.traffic import Org
 
     comes_and_goes = [(20 + 40 * n, 5 * ((n + 1) % 2)) for n in range(7)]
@@ -101,13 +104,13 @@ def measure_org(name: str) -> list[list[str]]:
     }
     since = LEARNING_SECONDS if org.duration > LEARNING_SECONDS else 0.0
     limit, best = max(fixed.items(), key=lambda item: item[1].count_successes(since))
-    ways = {
+    results = {
         f"fixed at {org.client_limit}, as told": fixed[org.client_limit],
         f"fixed at {limit}, best in hindsight": best,
         "adaptive": simulate_traffic(org),
     }
     lines = []
-    for policy, result in ways.items():
+    for policy, result in results.items():
         use = result.count_successes(since) / best.count_successes(since)
         refused = (str(len(result.refusal_times)), str(result.count_refusals(60)))
         time_ratio = f"{1 / use:.2f}" if use > 0.01 else "over 100" if use else "never"
@@ -119,7 +122,7 @@ def measure_org(name: str) -> list[list[str]]:
 
 @contextmanager
 def emulator(folder: Path, in_flight: int, latency: float) -> Iterator[str]:
-    """Serve a world with an email of its own for each call."""
+    """Serve a world with an email for each call; write its mapping."""
     contacts = [str(FIRST + n) for n in range(CALLS)]
     world = {
         "module_id": "5843104000000003735",
@@ -136,14 +139,10 @@ def emulator(folder: Path, in_flight: int, latency: float) -> Iterator[str]:
     rows = [f"{c},{OWNER},{n:064x},{DEAL + c[-6:]},Bench,D\n" for n, c in enumerate(contacts)]
     header = "contact_id,owner_id,message_id,deal_id,owner_name,deal_name\n"
     (folder / "mapping.csv").write_text(header + "".join(rows))
-    command = [sys.executable, "-m", "bulklink", "emulator", "--world", str(folder / "world.json")]
+    command = [*BULKLINK, "emulator", "--world", str(folder / "world.json")]
     command += ["--concurrency", str(in_flight), "--latency", str(latency), "--credits", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        try:
-            yield json.loads(process.stdout.readline())["url"]
-        finally:
-            process.terminate()
+    with serve(command) as url:
+        yield url
 
 
 def measure_real_run(in_flight: int, latency: float) -> list[str]:
@@ -152,13 +151,10 @@ def measure_real_run(in_flight: int, latency: float) -> list[str]:
         bare = asyncio.run(bare_loop(Path(name) / "mapping.csv", url, in_flight))
     with tempfile.TemporaryDirectory() as name, emulator(Path(name), in_flight, latency) as url:
         folder = Path(name)
-        env = os.environ | {"BULKLINK_API_URL": url, "BULKLINK_ACCOUNTS_URL": url}
-        env |= dict.fromkeys(
-            ("BULKLINK_CLIENT_ID", "BULKLINK_CLIENT_SECRET", "BULKLINK_REFRESH_TOKEN"), "demo"
-        )
-        command = [sys.executable, "-m", "bulklink", "link", str(folder / "mapping.csv"), "--yes"]
+        command = [*BULKLINK, "link", str(folder / "mapping.csv"), "--yes"]
         command += ["--rate", "off", "--concurrency", str(in_flight), "--canary", "0", "--json"]
         command += ["--run-dir", str(folder / "run"), "--progress", "none"]
+        env = emulator_environment(url)
         subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL)
         lines = [json.loads(line) for line in (folder / "run" / "ledger.jsonl").open()]
     first = next(line["ts"] for line in lines if line["event"] == "call" and line["op"] == "link")

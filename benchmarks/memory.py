@@ -1,7 +1,7 @@
-"""Resident memory of `bulklink apply` at its highest, by the size of the sealed plan.
+"""Peak resident memory of `bulklink apply`, by the size of the sealed plan.
 
-Each plan is sealed first, by a process of its own; what is measured is the process that sends it to
-a local server that answers at once. Memory travels between machines: quote the ratios all the same.
+Each plan is sealed first, by a process of its own; the process that is measured sends it to a local
+server that answers at once. Quote the ratios.
 
     python benchmarks/memory.py [--messages 100000 1000000 5000000]
 """
@@ -15,26 +15,27 @@ import sys
 import tempfile
 from pathlib import Path
 
-assert sys.platform != "win32", "what a child process took is not told on Windows"
+from servers import BULKLINK, serve, token_environment
+
+assert sys.platform != "win32", "Windows does not report the memory of child processes"
 _KB = 1 if sys.platform == "darwin" else 1024
-"""What the system counts resident memory in."""
-_BULKLINK = [sys.executable, "-m", "bulklink"]
+"""Bytes of the unit in which the system reports resident memory."""
 
 
 def seal(messages: int, folder: Path) -> Path:
-    """Seal a plan of so many links; return its run folder."""
+    """Seal a plan of n links; return its run folder."""
     from sending import write_mapping
 
     mapping, run = folder / "mapping.csv", folder / str(messages)
     write_mapping(mapping, messages)
-    plan = [*_BULKLINK, "plan", "--op", "link", "--no-names", "--run-dir", str(run), str(mapping)]
+    plan = [*BULKLINK, "plan", "--op", "link", "--no-names", "--run-dir", str(run), str(mapping)]
     subprocess.run(plan, check=True, stdout=subprocess.DEVNULL)
     mapping.unlink()
     return run
 
 
 def peak_memory(command: list[str], env: dict[str, str]) -> int:
-    """Run a command to its end and return its resident memory at its highest, in bytes."""
+    """Run a command to its end and return its peak resident memory, in bytes."""
     process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -45,23 +46,19 @@ def peak_memory(command: list[str], env: dict[str, str]) -> int:
 
 def main() -> None:
     """Measure and print a table."""
-    from sending import IN_FLIGHT, MODULE, server
+    from sending import IN_FLIGHT, SERVER
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, nargs="+", default=[100_000, 1_000_000, 5_000_000])
     arguments = parser.parse_args()
     first = 0
     print("| messages | resident memory at its highest | of the first |\n|---|---|---|")
-    with server() as url, tempfile.TemporaryDirectory() as folder:
-        env = os.environ | {
-            "BULKLINK_API_URL": url,
-            "BULKLINK_ACCESS_TOKEN": "bench",
-            "BULKLINK_DEALS_MODULE_ID": MODULE,
-        }
+    with serve(SERVER) as url, tempfile.TemporaryDirectory() as folder:
+        env = token_environment(url)
         options = ["--rate", "off", "--concurrency", str(IN_FLIGHT), "--progress", "none", "--json"]
         for messages in arguments.messages:
             run = seal(messages, Path(folder))
-            size = peak_memory([*_BULKLINK, "apply", str(run), *options], env)
+            size = peak_memory([*BULKLINK, "apply", str(run), *options], env)
             first = first or size
             print(f"| {messages:,} | {size / 1e6:.0f} MB | {size / first:.2f} |", flush=True)
 

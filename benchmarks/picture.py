@@ -1,7 +1,7 @@
-"""The picture of a page in the README: parts of the page of a rehearsal against the emulator.
+"""Screenshot of a report for the README, from a run against the emulator.
 
-Other programs take calls in flight in between, some contacts refuse, some emails are on another
-deal. It takes about two minutes; Chromium is the system's own.
+Other programs use part of the calls in flight at times, some contacts refuse, some emails are on
+another deal. It takes about two minutes; Chromium is the system's own.
 
     python benchmarks/picture.py [docs/report.png]
 """
@@ -9,7 +9,6 @@ deal. It takes about two minutes; Chromium is the system's own.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -19,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
+from servers import BULKLINK, emulator_environment, serve
 
-_BULKLINK = [sys.executable, "-m", "bulklink"]
 _PICTURE = Path(__file__).parents[1] / "docs" / "report.png"
 _WORLD = (
     *("--messages", "16000", "--contacts", "600", "--owners-per-contact", "2", "--users", "9"),
@@ -36,15 +35,13 @@ _HIDDEN_PARTS = (
 
 
 def run_bulklink(folder: Path, *words: str, env: dict[str, str] | None = None) -> None:
-    """Run a command in a folder; rows that fail are part of the picture."""
-    environment = os.environ | (env or {})
-    command = [*_BULKLINK, *words]
-    subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=False)
+    """Run a command in a folder; rows that fail are part of the screenshot."""
+    subprocess.run([*BULKLINK, *words], cwd=folder, env=env, stdout=subprocess.DEVNULL, check=False)
 
 
 @contextmanager
 def serve_crm(folder: Path) -> Iterator[dict[str, str]]:
-    """Serve the world of a folder; lend the environment that connects to it."""
+    """Serve the world of a folder; yield the environment that connects to it."""
     world = folder / "world.json"
     contacts = [contact["id"] for contact in json.loads(world.read_text("utf-8"))["contacts"]]
     faults = [
@@ -52,24 +49,12 @@ def serve_crm(folder: Path) -> Iterator[dict[str, str]]:
         for contact in contacts[::50][:_REFUSING_CONTACTS]
     ]
     words = [word for fault in faults for word in ("--fault", fault)]
-    command = [*_BULKLINK, "emulator", "--world", str(world), *_CRM, *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        url = json.loads(process.stdout.readline())["url"]
-        try:
-            yield {
-                "BULKLINK_API_URL": url,
-                "BULKLINK_ACCOUNTS_URL": url,
-                "BULKLINK_CLIENT_ID": "demo",
-                "BULKLINK_CLIENT_SECRET": "demo",
-                "BULKLINK_REFRESH_TOKEN": "demo",
-            }
-        finally:
-            process.terminate()
+    with serve([*BULKLINK, "emulator", "--world", str(world), *_CRM, *words]) as url:
+        yield emulator_environment(url)
 
 
 def take_picture(page: Path, picture: Path) -> None:
-    """Take the picture of a page, without the parts for which it has no room."""
+    """Take a screenshot of a page, without the parts for which it has no room."""
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"))
         tab = browser.new_page(viewport={"width": 1000, "height": 700}, color_scheme="light")
@@ -80,7 +65,7 @@ def take_picture(page: Path, picture: Path) -> None:
 
 
 def main() -> None:
-    """Rehearse, report, take the picture."""
+    """Run, report, take the screenshot."""
     picture = Path(sys.argv[1]) if len(sys.argv) > 1 else _PICTURE
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

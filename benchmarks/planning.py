@@ -1,4 +1,4 @@
-"""Planning beside DuckDB's bare sort of the same file and beside a loop in Python, in one run.
+"""Planning, compared with DuckDB's bare sort of the same file and with a loop in Python.
 
     python benchmarks/planning.py [ROWS …] [--rounds N] [--quoted] [--write]
 

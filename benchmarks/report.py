@@ -1,4 +1,4 @@
-"""The page of a large run: how long it takes to make, how large it is, how soon a browser shows it.
+"""Report of a large run: time to make it, its size, and time until a browser shows it.
 
 Each run folder is sealed by bulklink; its ledger and timeline are written here, as a run of hours
 with a pause of two days would have left them. Chromium is the system's own.
@@ -28,7 +28,7 @@ from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import Invocation, RunState
 from bulklink.runs.timeline import TimelineInterval, append_interval
 
-assert sys.platform != "win32", "what a child process took is not told on Windows"
+assert sys.platform != "win32", "Windows does not report the memory of child processes"
 _KB = 1 if sys.platform == "darwin" else 1024
 _STARTED_AT = 1_763_800_000.0
 _PER_SECOND = 400
@@ -47,7 +47,7 @@ def cells(row: int) -> tuple[str, str, str, str]:
 
 
 def seal(messages: int, folder: Path) -> RunFolder:
-    """Seal a plan of so many links."""
+    """Seal a plan of n links."""
     mapping, run = folder / "mapping.csv", folder / "run"
     with mapping.open("w") as file:
         file.write("contact_id,owner_id,message_id,deal_id,owner_name,deal_name\n")
@@ -60,7 +60,7 @@ def seal(messages: int, folder: Path) -> RunFolder:
 
 
 def write_run(run: RunFolder, messages: int, failing: float) -> None:
-    """Write what a run leaves, in which a share of the messages failed."""
+    """Write the files of a finished run, in which a share of the messages failed."""
     with run.ledger.open("ab") as ledger:
         for row in range(1, messages + 1):
             ledger.write(result_line(timestamp(_settled_at(row)), _result(row, failing)))

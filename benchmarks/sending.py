@@ -1,8 +1,8 @@
-"""Messages a second and CPU a message of a link run, beside a bare aiohttp loop.
+"""Messages a second and CPU a message of a link run, compared with a bare aiohttp loop.
 
 Both send the same bodies to the same local server, which answers at once, and parse the same
-answers; the bare loop keeps no ledger, paces nothing, and forgets what it was told. They run in
-turn, so that a noisy machine disturbs both alike: quote the ratios, not the figures.
+answers; the bare loop has no ledger and no limits, and discards the answers. They run in turn, so
+that a noisy machine disturbs both alike: quote the ratios, not the figures.
 
     python benchmarks/sending.py [--messages 200000] [--rounds 3]
 """
@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import csv
 import json
-import os
 import re
 import resource
 import statistics
@@ -21,19 +20,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-assert sys.platform != "win32", "what a child process took is not told on Windows"
+from servers import BULKLINK, MODULE, serve, token_environment
+
+assert sys.platform != "win32", "Windows does not report the CPU time of child processes"
 PER_CALL = 20
 IN_FLIGHT = 50
-MODULE = "5843104000000002181"
+SERVER = (sys.executable, __file__, "--serve")
+"""Command of the server that answers at once."""
 
 
 class Figures(NamedTuple):
-    """What one run took: seconds and CPU seconds of its process."""
+    """Figures of one run.
+
+    Args:
+        seconds: wall-clock seconds.
+        cpu: CPU seconds of its process.
+    """
 
     seconds: float
     cpu: float
@@ -76,10 +81,10 @@ class Server(asyncio.Protocol):
         )
 
 
-async def serve() -> None:
-    """Serve until killed; the first line tells the port."""
+async def serve_forever() -> None:
+    """Serve until killed; print the address first."""
     server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    print(json.dumps({"url": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"}), flush=True)
     await server.serve_forever()
 
 
@@ -132,7 +137,7 @@ def write_mapping(path: Path, messages: int) -> None:
 
 
 def measure_command(command: list[str], env: dict[str, str]) -> Figures:
-    """Run a command to its end and return what it took."""
+    """Run a command to its end and return its figures."""
     before, started_at = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=env)
     after, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - started_at
@@ -140,29 +145,14 @@ def measure_command(command: list[str], env: dict[str, str]) -> Figures:
     return Figures(seconds, cpu)
 
 
-@contextmanager
-def server() -> Iterator[str]:
-    """Serve in a process of its own."""
-    with subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.kill()
-
-
 def measure(messages: int, rounds: int, folder: Path) -> dict[str, list[Figures]]:
-    """Run every way once a round, in turn."""
+    """Run the bare loop and the commands once a round, in turn."""
     mapping = folder / "mapping.csv"
     write_mapping(mapping, messages)
     figures: dict[str, list[Figures]] = {}
-    with server() as url:
-        env = os.environ | {
-            "BULKLINK_API_URL": url,
-            "BULKLINK_ACCESS_TOKEN": "bench",
-            "BULKLINK_DEALS_MODULE_ID": MODULE,
-        }
-        send = [sys.executable, "-m", "bulklink", "link", str(mapping), "--no-names", "--json"]
+    with serve(SERVER) as url:
+        env = token_environment(url)
+        send = [*BULKLINK, "link", str(mapping), "--no-names", "--json"]
         send += ["--rate", "off", "--concurrency", str(IN_FLIGHT), "--progress", "none"]
         for turn in range(rounds):
             commands = {
@@ -172,8 +162,8 @@ def measure(messages: int, rounds: int, folder: Path) -> dict[str, list[Figures]
                     *[*send, "--sync", "off", "--run-dir", str(folder / f"off-{turn}")]
                 ],
             }
-            for name_of_way, command in commands.items():
-                figures.setdefault(name_of_way, []).append(measure_command(command, env))
+            for label, command in commands.items():
+                figures.setdefault(label, []).append(measure_command(command, env))
         for name in ("on", "off"):
             sending = [
                 json.loads((folder / f"{name}-{turn}" / "run.json").read_text())["invocations"][0]
@@ -193,7 +183,7 @@ def main() -> None:
     parser.add_argument("--bare", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        asyncio.run(serve())
+        asyncio.run(serve_forever())
     elif arguments.bare:
         asyncio.run(bare_loop(arguments.bare[0], Path(arguments.bare[1])))
     else:
@@ -207,13 +197,13 @@ def show(figures: dict[str, list[Figures]], messages: int) -> None:
     print(
         f"{messages:,} messages, {PER_CALL} a call, {IN_FLIGHT} in flight; medians, whole process"
     )
-    for way, rounds in figures.items():
+    for label, rounds in figures.items():
         rate = statistics.median(messages / f.seconds for f in rounds)
         cpu = statistics.median(f.cpu / messages * 1e6 for f in rounds)
         slower = statistics.median(f.seconds / b.seconds for f, b in zip(rounds, bare, strict=True))
         dearer = statistics.median(f.cpu / b.cpu for f, b in zip(rounds, bare, strict=True))
         print(
-            f"{way:<26}{rate:>9,.0f} messages/s{cpu:>7.1f} µs CPU a message"
+            f"{label:<26}{rate:>9,.0f} messages/s{cpu:>7.1f} µs CPU a message"
             f"{slower:>6.2f} x time{dearer:>6.2f} x CPU"
         )
 

@@ -1,4 +1,4 @@
-"""How long `--help` takes, beside a Python that does nothing.
+"""Time that `--help` takes, compared with a Python that does nothing.
 
     python benchmarks/startup.py [--rounds 20] [--write]
 

@@ -1,4 +1,4 @@
-"""Tables that benchmarks make, put into README.md between two marker lines."""
+"""Tables of benchmarks, written into README.md between two marker lines."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ README = Path(__file__).with_name("README.md")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a Markdown table."""
+    """Return a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def put_table(name: str, text: str) -> None:
-    """Replace what stands between the marker lines of this name."""
+    """Replace the table between the marker lines of `name`."""
     start, end = f"<!-- {name}: written by the script -->\n", f"\n<!-- /{name} -->"
     before, _, after_start = README.read_text("utf-8").partition(start)
     _, end_marker, after = after_start.partition(end)

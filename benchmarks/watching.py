@@ -1,9 +1,9 @@
-"""CPU of a link run that is watched at a terminal, and what of it goes into the view.
+"""CPU of a link run with a progress view at a terminal, and the view's share of it.
 
 The same mapping is sent to the same local server, which answers at once: at full speed, and at 40
-calls a second, what a CRM takes that needs half a second for each of 20 calls in flight. Each run
-is made without a view and with one, in turn, whole processes; what a view costs is less than such
-runs differ by themselves on a busy machine, so a third one has the view tell what it took itself.
+calls a second, the rate of a CRM that needs half a second for each of 20 calls in flight. Each run
+is made without a view and with one, in turn, whole processes. A view costs less than such runs
+differ by themselves on a busy machine, so a third run measures the CPU of its own view.
 
     python benchmarks/watching.py [--rounds 5] [--write]
 """
@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from servers import BULKLINK, serve, token_environment
 from tables import put_table, table
 
 assert sys.platform != "win32", "Windows has no such terminals"
@@ -36,7 +37,7 @@ IN_FLIGHT = 50
 
 @contextmanager
 def terminal() -> Iterator[int]:
-    """Give a terminal of 120 columns on which everything is read."""
+    """Yield a terminal of 120 columns whose output is read and discarded."""
     import termios
 
     master, slave = os.openpty()
@@ -73,21 +74,16 @@ def run_at_terminal(command: list[str], env: dict[str, str]) -> tuple[float, byt
 
 def measure(messages: int, rate: str, rounds: int) -> tuple[list[float], list[float], list[float]]:
     """Return the CPU seconds of each run without and with a view, and the view's share in it."""
-    from sending import MODULE, server, write_mapping
+    from sending import SERVER, write_mapping
 
     cpu_by_style: dict[str, list[float]] = {style: [] for style in STYLES}
     shares = []
-    with tempfile.TemporaryDirectory() as name, server() as url:
+    with tempfile.TemporaryDirectory() as name, serve(SERVER) as url:
         folder = Path(name)
         mapping = folder / "mapping.csv"
         write_mapping(mapping, messages)
-        env = os.environ | {
-            "BULKLINK_API_URL": url,
-            "BULKLINK_ACCESS_TOKEN": "bench",
-            "BULKLINK_DEALS_MODULE_ID": MODULE,
-            "TERM": "xterm-256color",
-        }
-        send = [sys.executable, "-m", "bulklink", "link", str(mapping), "--json", "--no-names"]
+        env = token_environment(url) | {"TERM": "xterm-256color"}
+        send = [*BULKLINK, "link", str(mapping), "--json", "--no-names"]
         send += ["--canary", "0", "--rate", rate, "--concurrency", str(IN_FLIGHT)]
         for turn in range(rounds):
             for style in STYLES if turn % 2 else reversed(STYLES):
@@ -107,7 +103,7 @@ def measure(messages: int, rate: str, rounds: int) -> tuple[list[float], list[fl
 
 
 async def run_timed_view(mapping: str, run_dir: str, rate: str) -> None:
-    """Send a mapping with a view that tells what it took, and print that in seconds of CPU."""
+    """Send a mapping with a view that measures its own CPU, and print that in seconds."""
     from bulklink import Connection, Job, Op, PlanningStage, RunProgress, StopController, run
     from bulklink.cli.progress import ProgressDisplay
 

@@ -19,7 +19,7 @@ KINDS = {
 RUN_ALONE = "RunStoppedError"
 """Why a run stops: its place may be the run, which the summary names; a person who stops it needs
 no advice."""
-TOLD_TO_STOP = "It was told to stop."
+STOP_MESSAGE = "It was told to stop."
 
 
 def find_error_calls(path: Path) -> Iterator[ast.Call]:
@@ -44,7 +44,7 @@ def test_the_errors_are_found() -> None:
 @pytest.mark.parametrize("node", ERROR_CALLS)
 def test_an_error_says_where_and_what_to_do(node: ast.Call) -> None:
     assert isinstance(node.func, ast.Name)
-    if any(TOLD_TO_STOP in ast.unparse(arg) for arg in node.args):
+    if any(STOP_MESSAGE in ast.unparse(arg) for arg in node.args):
         return
     given = {word.arg: word.value for word in node.keywords}
     for part in ("advice",) if node.func.id == RUN_ALONE else ("where", "advice"):

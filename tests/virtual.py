@@ -1,18 +1,19 @@
-"""A loop whose time is virtual: an hour of waiting passes in milliseconds, and repeats exactly."""
+"""Event loop on virtual time: an hour of waiting passes in milliseconds, and repeats exactly."""
 
 from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
+_T = TypeVar("_T")
 _TICK = 1e-6
 _MAX_IDLE_PASSES = 100_000
 
 
 class _VirtualSelector(selectors.DefaultSelector):
-    """Adds the time-out to a counter where another selector would wait for it."""
+    """Selector that adds the time-out to a counter instead of waiting."""
 
     now = 1_800_000_000.0
     _idle = 0
@@ -35,9 +36,10 @@ class _VirtualSelector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """The loop for tests that wait: `time()` is seconds since 1970, so one clock serves all.
+    """Event loop for tests that wait; `time()` is seconds since 1970, so one clock serves all.
 
-    `late` returns by how many seconds it wakes too late, each time.
+    Args:
+        lateness: returns the seconds that the next wake-up is late.
     """
 
     def __init__(self, lateness: Callable[[], float] = lambda: 0.0) -> None:
@@ -51,6 +53,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 def now() -> float:
     """Return the virtual time of the running loop."""
     return asyncio.get_running_loop().time()
+
+
+def run_virtual(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """Run a coroutine on a virtual loop of its own, from a test that is not a coroutine."""
+    loop = VirtualLoop()
+    try:
+        return loop.run_until_complete(coroutine)
+    finally:
+        loop.close()
 
 
 def loop_factories(is_virtual: bool) -> dict[str, Any]:

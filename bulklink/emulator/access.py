@@ -1,4 +1,4 @@
-"""Who may make a call: address, token, scopes, profile, edition, and whether the record exists."""
+"""Access checks: address, token, scopes, profile, edition, record."""
 
 from __future__ import annotations
 
@@ -8,35 +8,38 @@ from types import MappingProxyType
 from bulklink.emulator.context import ApiRequest, CallContext
 from bulklink.emulator.errors import Problem, path_problem
 from bulklink.emulator.limits import effective_edition
-from bulklink.emulator.routing import Endpoint, EndpointKind
+from bulklink.emulator.routing import CONTACTS_MODULE, Endpoint, EndpointKind
+from bulklink.emulator.settings import (
+    CONTACTS_AREA,
+    DEALS_AREA,
+    EMAILS_AREA,
+    VIEW_CONTACTS,
+    VIEW_DEALS,
+)
 from bulklink.emulator.tokens import token_problem
 from bulklink.zoho.error_codes import Code
 
-_EMAILS_AREA = "ZohoCRM.modules.emails"
-_CONTACTS_AREA = "ZohoCRM.modules.contacts"
-_DEALS_AREA = "ZohoCRM.modules.deals"
-
 _READ_SCOPES: Mapping[Endpoint, tuple[str, ...]] = MappingProxyType(
     {
-        Endpoint.EMAILS: (_EMAILS_AREA, _CONTACTS_AREA),
-        Endpoint.EMAIL: (_EMAILS_AREA, _CONTACTS_AREA),
-        Endpoint.CONTACT_DEALS: (_CONTACTS_AREA, _DEALS_AREA),
-        Endpoint.RECORDS: (_DEALS_AREA,),
+        Endpoint.EMAILS: (EMAILS_AREA, CONTACTS_AREA),
+        Endpoint.EMAIL: (EMAILS_AREA, CONTACTS_AREA),
+        Endpoint.CONTACT_DEALS: (CONTACTS_AREA, DEALS_AREA),
+        Endpoint.RECORDS: (DEALS_AREA,),
         Endpoint.MODULES: ("ZohoCRM.settings.modules",),
         Endpoint.PIPELINE: ("ZohoCRM.settings.pipeline",),
         Endpoint.USERS: ("ZohoCRM.users",),
         Endpoint.ORG: ("ZohoCRM.org",),
     }
 )
-_VIEW_DEALS, _VIEW_CONTACTS = "Crm_Implied_View_Deals", "Crm_Implied_View_Contacts"
+
 _REQUIRED_PERMISSIONS: Mapping[Endpoint, tuple[str, ...]] = MappingProxyType(
     {
-        Endpoint.LINK: (_VIEW_DEALS, _VIEW_CONTACTS),
-        Endpoint.UNLINK: (_VIEW_DEALS, _VIEW_CONTACTS),
-        Endpoint.EMAILS: (_VIEW_CONTACTS,),
-        Endpoint.EMAIL: (_VIEW_CONTACTS,),
-        Endpoint.CONTACT_DEALS: (_VIEW_DEALS, _VIEW_CONTACTS),
-        Endpoint.RECORDS: (_VIEW_DEALS,),
+        Endpoint.LINK: (VIEW_DEALS, VIEW_CONTACTS),
+        Endpoint.UNLINK: (VIEW_DEALS, VIEW_CONTACTS),
+        Endpoint.EMAILS: (VIEW_CONTACTS,),
+        Endpoint.EMAIL: (VIEW_CONTACTS,),
+        Endpoint.CONTACT_DEALS: (VIEW_DEALS, VIEW_CONTACTS),
+        Endpoint.RECORDS: (VIEW_DEALS,),
     }
 )
 _CONTACT_ENDPOINTS = (
@@ -50,7 +53,7 @@ _WRITE_KINDS = (EndpointKind.LINK, EndpointKind.UNLINK)
 
 
 def access_problem(context: CallContext, api_request: ApiRequest) -> Problem | None:
-    """Return the first reason why the call is refused before it is looked into, or None."""
+    """Return the first problem that refuses a call before its handler, or None."""
     return (
         api_request.call.problem
         or token_problem(context, api_request.raw)
@@ -66,16 +69,16 @@ def _scope_problem(context: CallContext, api_request: ApiRequest) -> Problem | N
     required_areas = _READ_SCOPES.get(api_request.call.endpoint, ())
     if api_request.call.kind in _WRITE_KINDS:
         operation = "CREATE" if api_request.call.kind is EndpointKind.LINK else "DELETE"
-        required_areas = (_EMAILS_AREA, _CONTACTS_AREA)
+        required_areas = (EMAILS_AREA, CONTACTS_AREA)
         if context.settings.scope_rule == "openapi":
-            operation, required_areas = "CREATE", (_EMAILS_AREA, _CONTACTS_AREA, _DEALS_AREA)
+            operation, required_areas = "CREATE", (EMAILS_AREA, CONTACTS_AREA, DEALS_AREA)
     if all(_is_scope_granted(area, operation, context.settings.scopes) for area in required_areas):
         return None
     return Problem(Code.OAUTH_SCOPE_MISMATCH)
 
 
 def _is_scope_granted(area: str, operation: str, scopes: Sequence[str]) -> bool:
-    """Tell whether a scope of the area, or of the wider area it lies in, is given."""
+    """Return whether a scope of the area, or of the wider area around it, is granted."""
     wider_area = area.rpartition(".")[0]
     sufficient_scopes = {
         f"{scope_area}.{allowed_operation}"
@@ -110,6 +113,6 @@ def _permission_problem(context: CallContext, api_request: ApiRequest) -> Proble
 def _record_problem(context: CallContext, api_request: ApiRequest) -> Problem | None:
     if api_request.call.endpoint not in _CONTACT_ENDPOINTS:
         return None
-    if api_request.call.module != "Contacts":
+    if api_request.call.module != CONTACTS_MODULE:
         return Problem(Code.INVALID_MODULE, {"resource_path_index": 0})
     return None if api_request.call.record_id in context.world.contacts else path_problem(1)

@@ -1,4 +1,4 @@
-"""Lets a call in, or answers that it is one too many."""
+"""Admission control: admit a call or answer 429."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _IN_FLIGHT_RETRY_SECONDS = 1.0
 
 
 def admit(context: CallContext, kind: EndpointKind) -> Answer | None:
-    """Count the credits of a call that may come in; return the 429 of one that may not."""
+    """Spend the credits of a call and return None, or return a 429."""
     state, settings = context.state, context.settings
     load = _current_load(context, kind)
     reason = exceeded_limit(load, context.limits)

@@ -1,4 +1,4 @@
-"""The small world that is served where no world file is given."""
+"""The small world that is served without a world file."""
 
 from __future__ import annotations
 

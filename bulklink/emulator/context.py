@@ -1,16 +1,16 @@
-"""What a call is answered from, and what it leaves behind."""
+"""Call context, parsed request and handler result."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from bulklink.emulator.errors import Problem, error_answer
 from bulklink.emulator.faults import Fault
 from bulklink.emulator.http import Answer, Request
 from bulklink.emulator.limits import OrgLimits
-from bulklink.emulator.routing import Call
+from bulklink.emulator.routing import Call, match_call
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.state import Change, CrmState
 from bulklink.emulator.world import World
@@ -18,10 +18,13 @@ from bulklink.emulator.world import World
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """The world, the rules, the state and the time at which a call is answered.
+    """World, settings, state, limits and time that a call is answered with.
 
     Args:
-        limits: the limits of the org.
+        world: the CRM before the first call.
+        settings: behaviour of the emulator.
+        state: what has changed since.
+        limits: limits of the org.
         now: seconds since 1970.
         faults: those that hit this call.
     """
@@ -36,10 +39,12 @@ class CallContext:
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
-    """A request with its address read.
+    """A request with its endpoint and query parsed.
 
     Args:
-        query: the parameters; of one that is there twice, the last.
+        call: the endpoint and path parameters.
+        raw: the HTTP request.
+        query: the parameters; the last value of a repeated one.
     """
 
     call: Call
@@ -49,18 +54,25 @@ class ApiRequest:
 
 @dataclass(frozen=True, slots=True)
 class HandlerResult:
-    """An answer and the changes that come with it, not yet made."""
+    """An answer and the changes to apply with it.
+
+    Args:
+        answer: sent to the caller.
+        contact_id: the contact whose emails change.
+        changes: applied unless the fault `ignored` hits the call.
+    """
 
     answer: Answer
     contact_id: str = ""
-    changes: tuple[Change, ...] = field(default=())
+    changes: tuple[Change, ...] = ()
 
 
-def parse_request(call: Call, request: Request) -> ApiRequest:
-    """Read the query of a request."""
+def parse_request(request: Request) -> ApiRequest:
+    """Parse the address and query of a request."""
+    call = match_call(request.method, request.path)
     return ApiRequest(call, request, dict(parse_qsl(request.query, keep_blank_values=True)))
 
 
 def refuse(problem: Problem) -> HandlerResult:
-    """Refuse a whole call."""
+    """Return the result of a call that is refused as a whole."""
     return HandlerResult(error_answer(problem))

@@ -1,4 +1,4 @@
-"""The emulator's own calls, below /_emulator: what a person or a test asks of it."""
+"""Control endpoints below /_emulator."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import msgspec
 import orjson
 
 from bulklink.emulator.context import ApiRequest, CallContext
-from bulklink.emulator.expected_results import LinkDigest
 from bulklink.emulator.faults import FaultError, fault_from_object
 from bulklink.emulator.http import Answer, json_answer
+from bulklink.emulator.link_digest import LinkDigest
 from bulklink.emulator.prediction import deal_candidates, predict_deal
 from bulklink.emulator.world import Email, parse_timestamp
 
 
 def answer_control(context: CallContext, api_request: ApiRequest) -> Answer:
-    """Answer a call of the emulator's own."""
+    """Answer a call to a control endpoint."""
     match api_request.raw.method, api_request.call.module:
         case "GET", "state":
             return _state_answer(context, with_world=api_request.query.get("world") != "no")
@@ -58,7 +58,7 @@ def _add_faults(context: CallContext, body: bytes) -> Answer:
 
 
 def _receive_email(context: CallContext, body: bytes) -> Answer:
-    """Take in a new email; one that was received is linked by the prediction rule."""
+    """Add a new email; a received one is linked by deal prediction."""
     try:
         email = msgspec.json.decode(body, type=Email)
         parse_timestamp(email.time)
@@ -90,7 +90,7 @@ def _predicted_deal(context: CallContext, email: Email) -> str | None:
 
 
 def _state_answer(context: CallContext, *, with_world: bool) -> Answer:
-    """Answer the counters and the world as it is now, in the form of a world file."""
+    """Answer with the counters and the current world, in the form of a world file."""
     state = context.state
     digest = LinkDigest()
     body = bytearray(b"{")
@@ -110,7 +110,7 @@ def _state_answer(context: CallContext, *, with_world: bool) -> Answer:
 
 
 def _write_world(body: bytearray, context: CallContext, digest: LinkDigest) -> None:
-    """Append the world email by email: a million of them leave no room for a list of objects."""
+    """Append the world email by email, without a list of a million objects."""
     world = context.world
     lists = {
         "stages": world.stages,
@@ -130,7 +130,7 @@ def _write_world(body: bytearray, context: CallContext, digest: LinkDigest) -> N
 
 def _current_emails(context: CallContext) -> Iterator[Email]:
     """Yield every email with the deal it is on now."""
-    for contact_id, mailbox in context.state.mailboxes().items():
+    for contact_id, mailbox in context.state.mailboxes.items():
         view = context.state.view(contact_id)
         for email in mailbox.emails:
             deal_id = view.deal_of(email)

@@ -1,4 +1,4 @@
-"""The emulated CRM: takes a request, returns an answer. It knows no socket and no real time."""
+"""Emulated CRM: takes a request, returns an answer; no socket, no real time."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bulklink.emulator.access import access_problem
 from bulklink.emulator.admission import admit
 from bulklink.emulator.context import ApiRequest, CallContext, HandlerResult, parse_request, refuse
 from bulklink.emulator.control import answer_control
+from bulklink.emulator.errors import ParameterError
 from bulklink.emulator.fault_effects import (
     answer_fault,
     apply_to_answer,
@@ -23,7 +24,7 @@ from bulklink.emulator.fault_effects import (
 from bulklink.emulator.faults import Fault, FaultKind
 from bulklink.emulator.http import Answer, Request
 from bulklink.emulator.limits import org_limits, with_credits_remaining
-from bulklink.emulator.routing import Endpoint, EndpointKind, match_call
+from bulklink.emulator.routing import Endpoint, EndpointKind
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.state import CrmState, DelayQueue
 from bulklink.emulator.tokens import answer_token
@@ -50,14 +51,14 @@ _HANDLERS: Mapping[Endpoint, _Handler] = MappingProxyType(
 
 
 class Crm:
-    """A CRM of its own.
+    """An emulated CRM.
 
     Args:
-        world: what is in it before the first call.
-        settings: how it behaves.
-        faults: those on order from the start.
-        clock: returns seconds since 1970; a test gives a virtual one.
-        sleep: waits so many seconds of that clock.
+        world: its content before the first call.
+        settings: its behaviour.
+        faults: those active from the start.
+        clock: returns seconds since 1970; tests pass a virtual one.
+        sleep: waits n seconds of that clock.
     """
 
     def __init__(
@@ -79,30 +80,30 @@ class Crm:
 
     async def handle(self, request: Request) -> Answer:
         """Answer one request."""
-        call = match_call(request.method, request.path)
-        api_request = parse_request(call, request)
-        if call.kind is EndpointKind.CONTROL:
+        api_request = parse_request(request)
+        kind = api_request.call.kind
+        if kind is EndpointKind.CONTROL:
             return answer_control(self._current_context(), api_request)
-        self.state.calls[call.kind.value] += 1
-        if call.kind is EndpointKind.TOKEN:
+        self.state.calls[kind.value] += 1
+        if kind is EndpointKind.TOKEN:
             return await self._answer_with_faults(api_request)
-        self.state.begin_call(call.kind)
+        self.state.begin_call(kind)
         try:
             answer = await self._serve_api_call(api_request)
         finally:
-            self.state.end_call(call.kind)
+            self.state.end_call(kind)
         self.state.answered_429 += answer.status == 429
         return answer
 
     async def _serve_api_call(self, api_request: ApiRequest) -> Answer:
-        """Answer a call to the API host, where the org's limits hold."""
+        """Answer a call to the API host, within the org's limits."""
         answer = admit(
             self._current_context(), api_request.call.kind
         ) or await self._answer_with_faults(api_request)
         return with_credits_remaining(answer, self.state.credits.used(self._clock()), self._limits)
 
     async def _answer_with_faults(self, api_request: ApiRequest) -> Answer:
-        """Carry a call out, with the time it takes and the faults it meets on its way."""
+        """Execute a call, with its latency and the faults that hit it."""
         faults = self.state.faults.fire(api_request.call.kind, api_request.call.record_id)
         delay = self.settings.latency + fault_delay(faults)
         if delay:
@@ -139,7 +140,7 @@ class Crm:
         self.state.apply(contact_id, (change,) if change else (), now, "somebody")
 
     def _current_context(self) -> CallContext:
-        """Return what calls are answered from now, after what was late has landed."""
+        """Apply the delayed calls that are due; return the context of a call answered now."""
         now = self._clock()
         while delayed_call := self._delayed_calls.pop_due(now):
             due, api_request = delayed_call
@@ -152,8 +153,11 @@ class Crm:
 
 
 def respond(context: CallContext, api_request: ApiRequest) -> HandlerResult:
-    """Return what a call is answered and changes, without changing anything."""
+    """Return the answer and changes of a call without applying them."""
     problem = access_problem(context, api_request)
     if problem:
         return refuse(problem)
-    return _HANDLERS[api_request.call.endpoint](context, api_request)
+    try:
+        return _HANDLERS[api_request.call.endpoint](context, api_request)
+    except ParameterError as error:
+        return refuse(error.problem)

@@ -1,4 +1,4 @@
-"""Reading emails: the list of a contact, and one email."""
+"""Handlers of a contact's list of emails and of one email."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from bulklink.emulator.context import ApiRequest, CallContext, HandlerResult, re
 from bulklink.emulator.errors import Problem, param_problem, path_problem
 from bulklink.emulator.faults import FaultKind, is_hidden
 from bulklink.emulator.http import NO_CONTENT, json_answer
+from bulklink.emulator.routing import DEALS_MODULE
 from bulklink.emulator.state import ContactView
 from bulklink.emulator.world import Email, World
 from bulklink.zoho.error_codes import Code
@@ -19,7 +20,7 @@ _TYPES = ("sent_from_crm", "scheduled_in_crm", "drafts", "user_emails")
 
 
 def handle_emails(context: CallContext, api_request: ApiRequest) -> HandlerResult:
-    """Answer ten emails of a contact, newest first."""
+    """Answer with ten emails of a contact, newest first."""
     problem = _query_problem(context, api_request) or _mailbox_problem(context, api_request)
     if problem:
         return refuse(problem)
@@ -47,13 +48,13 @@ def _query_problem(context: CallContext, api_request: ApiRequest) -> Problem | N
 
 
 def _mailbox_problem(context: CallContext, api_request: ApiRequest) -> Problem | None:
-    """A mailbox whose sync is broken cannot be read on its own."""
+    """Return the problem of reading one mailbox whose sync is broken, or None."""
     is_broken = api_request.query.get("owner_id") in context.settings.broken_mailboxes
     return Problem(Code.CANNOT_PROCESS) if is_broken else None
 
 
 def _contact_view(context: CallContext, contact_id: str) -> ContactView:
-    """Return the contact's emails as this call sees them: as they are, or as they were."""
+    """Return the contact's emails as this call sees them: current, or stale by a fault."""
     staleness = sum(fault.duration for fault in context.faults if fault.kind == FaultKind.STALE)
     if not staleness:
         return context.state.view(contact_id)
@@ -63,7 +64,7 @@ def _contact_view(context: CallContext, contact_id: str) -> ContactView:
 def _filter_emails(
     context: CallContext, emails: tuple[Email, ...], api_request: ApiRequest
 ) -> tuple[Email, ...]:
-    """Choose by the query; every email of a world is a user's, from the mailbox sync."""
+    """Return the emails that match the query; all come from the sync of a user's mailbox."""
     if api_request.query.get("type", "user_emails") != "user_emails":
         return ()
     owner_id = api_request.query.get("owner_id")
@@ -92,12 +93,12 @@ def _page_info(start: int, count: int, total: int) -> dict[str, object]:
 
 
 def encode_index(start: int, total: int) -> str:
-    """Name a place in a list. It counts from the oldest email: new ones do not shift it."""
+    """Return the index of a position, counted from the oldest email: new ones do not shift it."""
     return base64.urlsafe_b64encode(f"o{total - start}".encode()).decode().rstrip("=")
 
 
 def decode_index(index: str, total: int) -> int | None:
-    """Return the place that `index` names, or None where it was not made here."""
+    """Return the position that `index` names, or None if it is not valid."""
     if index == FIRST_INDEX:
         return 0
     try:
@@ -110,7 +111,7 @@ def decode_index(index: str, total: int) -> int | None:
 
 
 def email_entry(email: Email, view: ContactView, world: World) -> dict[str, object]:
-    """Return an email as the list shows it, with every key of the published sample."""
+    """Return the list entry of an email, with every key of the published sample."""
     user = world.users[email.owner_id]
     owner_participant = {"user_name": user.full_name, "email": user.email}
     contact = world.contacts[email.contact_id]
@@ -141,12 +142,12 @@ def email_entry(email: Email, view: ContactView, world: World) -> dict[str, obje
 def _linked_record(deal_id: str | None, world: World) -> dict[str, object] | None:
     if deal_id is None:
         return None
-    module = {"api_name": "Deals", "id": world.module_id}
+    module = {"api_name": DEALS_MODULE, "id": world.module_id}
     return {"id": deal_id, "name": world.deals[deal_id].name, "module": module}
 
 
 def handle_email(context: CallContext, api_request: ApiRequest) -> HandlerResult:
-    """Answer one email with its content; the published sample of it shows no link."""
+    """Answer with one email and its content; its published sample has no link."""
     view = _contact_view(context, api_request.call.record_id)
     email = view.mailbox.by_id.get(api_request.call.message_id or "")
     if email is None:

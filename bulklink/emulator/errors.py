@@ -1,4 +1,4 @@
-"""The refusals of Zoho CRM: code, HTTP status, words, and the shape of a whole-call error."""
+"""Errors of Zoho CRM: code, HTTP status, message, and the form of a whole-call error."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ _MESSAGE_BY_CODE = {
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One thing that is wrong with a call or with one of its emails.
+    """An error in a call or in one of its emails.
 
     Args:
-        code: the code of the pages.
-        details: where it is, as the pages name places (`json_path`, `param_name`, ...).
-        message: the words for a person; the code's own where empty.
+        code: error code of Zoho.
+        details: the place, as Zoho names it (`json_path`, `param_name`, ...).
+        message: text for the user; empty for that of the code.
     """
 
     code: Code
@@ -57,13 +57,25 @@ class Problem(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+class ParameterError(Exception):
+    """Raised when a query parameter is missing or invalid.
+
+    Args:
+        problem: what the call is refused with.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
 def status_of(code: Code) -> int:
-    """Return the HTTP status that the pages give `code`."""
+    """Return the HTTP status of `code`."""
     return _STATUS_BY_CODE.get(code, 400)
 
 
 def error_entry(problem: Problem) -> dict[str, object]:
-    """Return the flat JSON object that says `problem`."""
+    """Return `problem` as a flat JSON object."""
     return {
         "code": problem.code.value,
         "details": dict(problem.details),
@@ -78,12 +90,12 @@ def error_answer(problem: Problem) -> Answer:
 
 
 def param_problem(code: Code, name: str) -> Problem:
-    """Say that a query parameter is missing or wrong."""
+    """Return the problem of a missing or invalid query parameter."""
     return Problem(code, {"param_name": name})
 
 
 def path_problem(index: int) -> Problem:
-    """Say that part `index` of the address, counted after the version, names nothing."""
+    """Return the problem of path segment `index`, counted after the version, that names nothing."""
     return Problem(
         Code.INVALID_DATA,
         {"resource_path_index": index},

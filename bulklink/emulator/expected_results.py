@@ -1,23 +1,23 @@
-"""What a correct run over a synthetic mapping must report, and where it must leave the emails."""
+"""Expected results of a run over a synthetic mapping, and the final links."""
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import msgspec
 
+from bulklink.emulator.invalid_rows import invalid_row
+from bulklink.emulator.link_digest import LinkDigest
+from bulklink.emulator.settings import MAX_ITEMS_PER_CALL, MAX_MESSAGE_IDS_CHARACTERS
 from bulklink.emulator.synthetic import InitialLink, RowKind, SyntheticRow, SyntheticWorld
-
-MAX_ITEMS_PER_CALL = 20
-MAX_MESSAGE_IDS_CHARACTERS = 2_000
 
 
 class Operation(StrEnum):
-    """What the mapping is run as."""
+    """Operation of a run over the mapping."""
 
     LINK = "link"
     RELINK = "relink"
@@ -25,7 +25,12 @@ class Operation(StrEnum):
 
 
 class ExpectedResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a correct run reports of a row; `code` where the report must carry one."""
+    """Result that a correct run reports for a row.
+
+    Args:
+        status: status of the row in the report.
+        code: the code it must carry, or None.
+    """
 
     status: str
     code: str | None = None
@@ -37,7 +42,6 @@ _DUPLICATE = ExpectedResult("duplicate")
 _CONFLICT = ExpectedResult("rejected", "conflict")
 _FAILED = ExpectedResult("failed", "ALREADY_LINKED")
 
-INVALID_REASONS = ("missing-value", "bad-id", "rounded-id", "bad-id")
 
 _RESULT_BY_LINK = {
     (Operation.LINK, InitialLink.NONE): _DONE,
@@ -53,12 +57,12 @@ _RESULT_BY_LINK = {
 
 
 class RowFacts(msgspec.Struct, frozen=True):
-    """What is known of a row before any run.
+    """Facts about a row before any run.
 
     Args:
         row: the row.
-        link: where its message is.
-        is_conflict: whether the mapping wants its message on two deals.
+        link: the initial link of its message.
+        is_conflict: whether the mapping puts its message on two deals.
         is_repeat: whether an earlier row names the same message.
     """
 
@@ -69,7 +73,7 @@ class RowFacts(msgspec.Struct, frozen=True):
 
 
 def row_facts(synthetic: SyntheticWorld, position: int) -> RowFacts:
-    """Return what is known of the row at a place of the mapping, from 0."""
+    """Return the facts about the row at `position` of the mapping, counted from 0."""
     row = synthetic.row_at(position)
     if row.kind is RowKind.INVALID:
         return RowFacts(row, InitialLink.NONE, is_conflict=False, is_repeat=False)
@@ -80,38 +84,36 @@ def row_facts(synthetic: SyntheticWorld, position: int) -> RowFacts:
 
 
 def usual_result(synthetic: SyntheticWorld, op: Operation) -> ExpectedResult:
-    """Return what most rows of a mapping are, by the recipe."""
+    """Return the result of most rows."""
     linked_share = synthetic.recipe.linked_right + synthetic.recipe.linked_wrong
     return _UNCHANGED if op is Operation.UNLINK and linked_share < 0.5 else _DONE
 
 
 def expected_result(facts: RowFacts, op: Operation) -> ExpectedResult:
-    """Return what a correct run of `op` reports of a row.
+    """Return the result that a correct run of `op` reports for a row.
 
-    Broken rows are skipped, links are read back, and an email that is on the wanted deal, or for
-    an unlink on none, is unchanged. In an unlink the deal plays no part: what conflicts in a
-    link is there twice.
+    Invalid rows are skipped, links are read back, and an email that is on the target deal, or for
+    an unlink on none, is unchanged. An unlink ignores the deal: rows that conflict in a link are
+    duplicates in an unlink.
     """
     if facts.row.kind is RowKind.INVALID:
-        return ExpectedResult(
-            "rejected", INVALID_REASONS[facts.row.index_in_kind % len(INVALID_REASONS)]
-        )
+        return ExpectedResult("rejected", invalid_row(facts.row.index_in_kind).code)
     if op is not Operation.UNLINK and facts.is_conflict:
         return _CONFLICT
     return _DUPLICATE if facts.is_repeat else _RESULT_BY_LINK[op, facts.link]
 
 
 class MessageFacts(msgspec.Struct, frozen=True):
-    """What is known of a message before any run.
+    """Facts about a message before any run.
 
     Args:
         contact_id: its contact.
         message_id: its id.
-        group: the number of its contact and owner together.
+        group: the number of its group, that is of its contact and owner.
         initial_deal_id: the deal it is on, or None.
-        target_deal_id: the deal it is wanted on.
+        target_deal_id: the deal that the mapping puts it on.
         link: how the two compare.
-        is_conflict: whether the mapping wants it on two deals.
+        is_conflict: whether the mapping puts it on two deals.
     """
 
     contact_id: str
@@ -124,7 +126,7 @@ class MessageFacts(msgspec.Struct, frozen=True):
 
 
 def message_facts(synthetic: SyntheticWorld, message: int) -> MessageFacts:
-    """Return what is known of a message."""
+    """Return the facts about a message."""
     contact, link, target_deal = (
         synthetic.contact_of(message),
         synthetic.initial_link(message),
@@ -154,49 +156,38 @@ def expected_deal_id(facts: MessageFacts, op: Operation) -> str | None:
     return facts.initial_deal_id if facts.is_conflict or is_refused else facts.target_deal_id
 
 
-class LinkDigest:
-    """A fingerprint of which email is on which deal; the order of the emails plays no part."""
-
-    def __init__(self) -> None:
-        self._sum = 0
-
-    def add(self, contact_id: str, message_id: str, deal_id: str | None) -> None:
-        """Count one email in."""
-        text = f"{contact_id}/{message_id}/{deal_id or ''}".encode()
-        self._sum += int.from_bytes(hashlib.blake2b(text, digest_size=16).digest())
-
-    def __str__(self) -> str:
-        return f"{self._sum % (1 << 128):032x}"
-
-
+@dataclass(slots=True)
 class ExpectedTotals:
-    """What a correct run of one op reports in sum.
+    """Expected totals of one operation.
 
     Args:
-        op: what the mapping is run as.
-        made: the world and its mapping.
+        op: the operation.
+        synthetic: the world and its mapping.
     """
 
-    def __init__(self, op: Operation, synthetic: SyntheticWorld) -> None:
-        self._op = op
-        self._synthetic = synthetic
-        self._counts: Counter[str] = Counter()
-        self._digest = LinkDigest()
-        group_count = synthetic.recipe.contacts * synthetic.recipe.owners_per_contact
+    op: Operation
+    synthetic: SyntheticWorld
+    _counts: Counter[str] = field(default_factory=Counter, init=False)
+    _digest: LinkDigest = field(default_factory=LinkDigest, init=False)
+    _group_sizes: array[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        recipe = self.synthetic.recipe
+        group_count = recipe.contacts * recipe.owners_per_contact
         self._group_sizes = array("L", bytes(array("L").itemsize * group_count))
 
     def add_row(self, result: ExpectedResult) -> None:
-        """Count a row of the mapping in."""
+        """Add the result of a row of the mapping."""
         self._counts[result.status] += 1
 
     def add_message(self, facts: MessageFacts) -> None:
-        """Count a message of the world in."""
-        self._digest.add(facts.contact_id, facts.message_id, expected_deal_id(facts, self._op))
-        if self._op is Operation.UNLINK or not facts.is_conflict:
+        """Add a message of the world."""
+        self._digest.add(facts.contact_id, facts.message_id, expected_deal_id(facts, self.op))
+        if self.op is Operation.UNLINK or not facts.is_conflict:
             self._group_sizes[facts.group] += 1
 
     def as_dict(self) -> dict[str, object]:
-        """Return the sums: counts by status, the least calls, and the final fingerprint."""
+        """Return the counts by status, the fewest calls, and the digest of the final links."""
         names = ("done", "unchanged", "failed", "in_doubt", "rejected", "duplicate", "pending")
         return {
             "counts": {name: self._counts[name] for name in names},
@@ -214,13 +205,13 @@ class ExpectedTotals:
             Operation.LINK: link_calls,
             Operation.UNLINK: unlink_calls,
             Operation.RELINK: link_calls + unlink_calls,
-        }[self._op]
+        }[self.op]
 
     @property
     def _max_unlink_items(self) -> int:
-        """Message ids that fit into a query: all have one length, joined by commas."""
+        """Message ids that fit into a query: of one length, joined by commas."""
         fitting_count = (MAX_MESSAGE_IDS_CHARACTERS + 1) // (
-            self._synthetic.recipe.message_id_length + 1
+            self.synthetic.recipe.message_id_length + 1
         )
         return min(MAX_ITEMS_PER_CALL, fitting_count)
 

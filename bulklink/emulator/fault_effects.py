@@ -1,4 +1,4 @@
-"""What the faults do to a call: the answer in its place, or what becomes of its answer."""
+"""Effects of injected faults on a call and its answer."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ _REPLACEMENT_ANSWERS = {
 
 
 def answer_fault(faults: Sequence[Fault]) -> Fault | None:
-    """Return the fault that decides over the answer: the first that is not about sight or time."""
+    """Return the first fault that decides the answer; cumulative kinds do not."""
     return next((fault for fault in faults if fault.kind not in _CUMULATIVE_KINDS), None)
 
 
 def fault_delay(faults: Sequence[Fault]) -> float:
-    """Return the seconds that faults hold a call up before it is carried out."""
+    """Return the seconds that faults delay a call."""
     return sum(fault.duration for fault in faults if fault.kind == FaultKind.SLOW)
 
 
 def replacement_answer(fault: Fault | None) -> Answer | None:
-    """Return the answer that stands in the place of the call's own, or None."""
+    """Return the answer that replaces the call's own, or None."""
     if fault is None:
         return None
     if fault.kind in list(FaultKind):
@@ -56,7 +56,7 @@ def replacement_answer(fault: Fault | None) -> Answer | None:
 
 
 def apply_to_answer(answer: Answer, fault: Fault | None) -> Answer:
-    """Return what becomes of the answer of a call that was carried out."""
+    """Return the answer of an executed call after a fault."""
     if fault is None:
         return answer
     match FaultKind(fault.kind):
@@ -75,13 +75,13 @@ def apply_to_answer(answer: Answer, fault: Fault | None) -> Answer:
 
 
 def concurrent_edit(view: ContactView, world: World, seed: int, change_count: int) -> Change | None:
-    """Choose what somebody else changes: one email goes onto another deal, or off its deal.
+    """Choose the change that another user makes: one email moved to another deal, or unlinked.
 
     Args:
-        view: the contact's emails and where they are.
+        view: the contact's emails and their deals.
         world: the contact's deals.
         seed: decides the email and the deal, together with `change_count`.
-        change_count: how many changes there were before.
+        change_count: changes made before.
     """
     emails = view.mailbox.emails
     if not emails:

@@ -1,9 +1,10 @@
-"""Faults on order: which call they hit is decided by a seed, so that a run can be repeated."""
+"""Injected faults: which calls they hit is decided by a seed, so that a run can be repeated."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
@@ -14,14 +15,14 @@ from bulklink.zoho.error_codes import Code
 
 
 class FaultKind(StrEnum):
-    """What a fault does; a code of the pages in capitals is a kind as well."""
+    """Effect of a fault; an error code of Zoho, in capitals, is a kind too."""
 
     LOST_REQUEST = "lost-request"
     """The connection ends, nothing is changed."""
     LOST_ANSWER = "lost-answer"
-    """The call is carried out, then the connection ends."""
+    """The call is executed, then the connection ends."""
     LATE = "late"
-    """The connection ends at once, the call is carried out some seconds later."""
+    """The connection ends at once, the call is executed some seconds later."""
     INTERNAL_ERROR = "500"
     INTERNAL_ERROR_APPLIED = "500-applied"
     BAD_GATEWAY = "502"
@@ -31,23 +32,23 @@ class FaultKind(StrEnum):
     HTML_OK = "html-200"
     """An HTML page under HTTP 200, nothing is changed."""
     EMPTY = "empty"
-    """The call is carried out; the answer is HTTP 200 without a body."""
+    """The call is executed; the answer is HTTP 200 without a body."""
     TRUNCATED = "truncated"
-    """The call is carried out; its JSON ends in the middle."""
+    """The call is executed; its JSON ends in the middle."""
     CUT = "cut"
-    """The call is carried out; the connection ends in the middle of the body."""
+    """The call is executed; the connection ends in the middle of the body."""
     SLOW = "slow"
-    """The call is carried out and answered some seconds later."""
+    """The call is executed and answered some seconds later."""
     STALLED = "stalled"
-    """The call is carried out; the answer does not come for a long time, then never."""
+    """The call is executed; after a long time the connection ends without an answer."""
     STALE = "stale"
     """A read shows the links as they were some seconds ago."""
     HIDDEN = "hidden"
-    """The list does not show a share of the emails."""
+    """The list omits a share of the emails."""
     EDITED = "edited"
-    """Before the call, somebody else moves one email of the same contact."""
+    """Before the call, another user moves one email of the same contact."""
     IGNORED = "ignored"
-    """A link or unlink is answered as if it were carried out; nothing is changed."""
+    """A link or unlink is answered as if it were executed; nothing is changed."""
 
 
 DEFAULT_DURATIONS = {
@@ -67,16 +68,16 @@ _CODES = frozenset(code.value for code in Code if code is not Code.SUCCESS)
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A fault on order.
+    """An injected fault.
 
     Args:
         kind: a `FaultKind`, or a code such as NO_PERMISSION.
         op: the kind of call: link, unlink, read, lookup, token; None for all but token.
-        share: of the calls that match, or, for `hidden`, of the emails.
-        count: how often at most; None for always.
-        contact_id: only calls of this contact.
-        seed: decides which calls of the share are hit.
-        seconds: of those kinds that wait.
+        share: share of the matching calls, or, for `hidden`, of the emails.
+        count: maximum number of hits; None for no maximum.
+        contact_id: only calls for this contact.
+        seed: decides which of the matching calls are hit.
+        seconds: duration of a kind that waits; None for its default.
     """
 
     kind: str
@@ -100,21 +101,21 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     @property
     def duration(self) -> float:
-        """Seconds that a fault that waits waits."""
+        """Seconds of a fault that waits."""
         if self.seconds is not None:
             return self.seconds
         return DEFAULT_DURATIONS.get(FaultKind(self.kind), 0.0)
 
 
 class FaultError(ValueError):
-    """Raised when a fault on order cannot be understood."""
+    """Raised when a fault is not valid."""
 
 
 def fault_from_object(value: object) -> Fault:
-    """Read a fault from the object that `POST /_emulator/faults` takes.
+    """Parse a fault from the object that `POST /_emulator/faults` takes.
 
     Raises:
-        FaultError: where it is not one.
+        FaultError: if it is not valid.
     """
     try:
         return msgspec.convert(value, Fault)
@@ -123,10 +124,10 @@ def fault_from_object(value: object) -> Fault:
 
 
 def parse_fault(text: str) -> Fault:
-    """Read a fault from the option's text, as `lost-answer,op=link,share=0.1`.
+    """Parse a fault from the option's text, such as `lost-answer,op=link,share=0.1`.
 
     Raises:
-        FaultError: where it is not one.
+        FaultError: if it is not valid.
     """
     kind_text, *fields = (field.strip() for field in text.split(","))
     values: dict[str, str] = {"kind": kind_text.removeprefix("kind=")}
@@ -142,20 +143,25 @@ def parse_fault(text: str) -> Fault:
 
 
 def seeded_fraction(seed: int, key: str) -> float:
-    """Return a number from 0 to below 1 that `seed` and `key` alone decide."""
+    """Return a number in [0, 1) decided by `seed` and `key` alone."""
     digest = hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=7).digest()
     return int.from_bytes(digest) / (1 << 56)
 
 
 def should_fire(fault: Fault, match_index: int, fired_count: int) -> bool:
-    """Tell whether a fault hits the call that it matches as number `match_index`, from 0."""
+    """Return whether a fault hits its matching call number `match_index`, counted from 0.
+
+    A `hidden` fault hits them all: its share is of the emails.
+    """
+    if fault.kind == FaultKind.HIDDEN:
+        return True
     if fault.count is not None and fired_count >= fault.count:
         return False
     return fault.share >= 1 or seeded_fraction(fault.seed, str(match_index)) < fault.share
 
 
 def matches(fault: Fault, kind: EndpointKind, contact_id: str) -> bool:
-    """Tell whether a fault is meant for such a call."""
+    """Return whether a fault applies to such a call."""
     if fault.op is None and kind is EndpointKind.TOKEN:
         return False
     if fault.op is not None and fault.op != kind.value:
@@ -164,53 +170,52 @@ def matches(fault: Fault, kind: EndpointKind, contact_id: str) -> bool:
 
 
 def is_hidden(fault: Fault, message_id: str) -> bool:
-    """Tell whether a `hidden` fault keeps an email from the list."""
+    """Return whether a `hidden` fault omits an email from the list."""
     return seeded_fraction(fault.seed, message_id) < fault.share
 
 
-class FaultRegistry:
-    """The faults on order and how often each has met and hit a call."""
+@dataclass(slots=True)
+class _ActiveFault:
+    """A fault and how often it has matched and hit a call."""
 
-    def __init__(self, faults: Sequence[Fault] = ()) -> None:
-        self._faults = list(faults)
-        self._match_counts = [0] * len(self._faults)
-        self._fired_counts = [0] * len(self._faults)
+    fault: Fault
+    match_count: int = 0
+    fired_count: int = 0
 
-    def add(self, fault: Fault) -> None:
-        """Order one more."""
-        self._faults.append(fault)
-        self._match_counts.append(0)
-        self._fired_counts.append(0)
-
-    def clear(self) -> None:
-        """Cancel all."""
-        self._faults, self._match_counts, self._fired_counts = [], [], []
-
-    def fire(self, kind: EndpointKind, contact_id: str) -> list[Fault]:
-        """Return the faults that hit a call, in the order in which they were given."""
-        if not self._faults:
-            return []
-        return [
-            fault
-            for index, fault in enumerate(self._faults)
-            if matches(fault, kind, contact_id) and self._should_fire(index)
-        ]
-
-    def _should_fire(self, index: int) -> bool:
-        fault = self._faults[index]
-        match_index = self._match_counts[index]
-        self._match_counts[index] += 1
-        fires = fault.kind == FaultKind.HIDDEN or should_fire(
-            fault, match_index, self._fired_counts[index]
-        )
-        self._fired_counts[index] += fires
+    def register_match(self) -> bool:
+        """Count a matching call; return whether the fault hits it."""
+        fires = should_fire(self.fault, self.match_count, self.fired_count)
+        self.match_count += 1
+        self.fired_count += fires
         return fires
 
-    def as_dicts(self) -> list[dict[str, object]]:
-        """Return the faults with their counts, for a person to read."""
+
+class FaultRegistry:
+    """Active faults and how often each has matched and hit a call."""
+
+    def __init__(self, faults: Sequence[Fault] = ()) -> None:
+        self._active_faults = [_ActiveFault(fault) for fault in faults]
+
+    def add(self, fault: Fault) -> None:
+        """Add a fault."""
+        self._active_faults.append(_ActiveFault(fault))
+
+    def clear(self) -> None:
+        """Remove all faults."""
+        self._active_faults.clear()
+
+    def fire(self, kind: EndpointKind, contact_id: str) -> list[Fault]:
+        """Return the faults that hit a call, in the order in which they were added."""
         return [
-            msgspec.to_builtins(fault) | {"met": match_count, "fired": fired_count}
-            for fault, match_count, fired_count in zip(
-                self._faults, self._match_counts, self._fired_counts, strict=True
-            )
+            active.fault
+            for active in self._active_faults
+            if matches(active.fault, kind, contact_id) and active.register_match()
+        ]
+
+    def as_dicts(self) -> list[dict[str, object]]:
+        """Return the faults and their counts."""
+        return [
+            msgspec.to_builtins(active.fault)
+            | {"met": active.match_count, "fired": active.fired_count}
+            for active in self._active_faults
         ]

@@ -1,4 +1,4 @@
-"""Writes a synthetic world, a mapping for it and the truth about a run, in flat memory."""
+"""Writer of a synthetic world, its mapping and truth.json, in constant memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Literal, TextIO
 import msgspec
 
 from bulklink.emulator.expected_results import (
-    INVALID_REASONS,
     ExpectedTotals,
     MessageFacts,
     Operation,
@@ -21,6 +20,7 @@ from bulklink.emulator.expected_results import (
     row_facts,
     usual_result,
 )
+from bulklink.emulator.invalid_rows import invalid_row
 from bulklink.emulator.synthetic import Recipe, RowKind, SyntheticRow, SyntheticWorld, splitmix64
 
 MappingFormat = Literal["csv", "jsonl"]
@@ -48,17 +48,17 @@ def file_names(mapping_format: MappingFormat) -> tuple[str, str, str]:
 
 
 def generate(recipe: Recipe, folder: Path, mapping_format: MappingFormat = "csv") -> None:
-    """Write world, mapping and truth into `folder`.
+    """Write world, mapping and truth.json into `folder`.
 
     The same recipe writes the same bytes.
 
     Args:
-        recipe: what they are made of.
-        folder: made if it is not there; files of the same names are replaced.
-        mapping_format: the format of the mapping.
+        recipe: sizes and shares of the world.
+        folder: created if missing; files of the same names are replaced.
+        mapping_format: format of the mapping.
 
     Raises:
-        OSError: where a file cannot be written.
+        OSError: if a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     synthetic = SyntheticWorld(recipe)
@@ -155,7 +155,7 @@ def _subject(synthetic: SyntheticWorld, message: int) -> str:
 def _email_entries(
     synthetic: SyntheticWorld, totals: _TotalsByOperation
 ) -> Iterator[dict[str, object]]:
-    """Yield the emails of the world, and count each in on the way."""
+    """Yield the emails of the world, and add each to the totals."""
     for message in range(synthetic.recipe.messages):
         facts = message_facts(synthetic, message)
         for op_totals in totals.values():
@@ -210,20 +210,8 @@ def _row_values(synthetic: SyntheticWorld, row: SyntheticRow) -> list[str]:
         "" if omit_names else _deal_name(synthetic, deal),
         _subject(synthetic, message),
     ]
-    return _break_row(values, row.index_in_kind) if row.kind is RowKind.INVALID else values
-
-
-def _break_row(values: list[str], index: int) -> list[str]:
-    """Break a row in a way that every op must refuse, in turn by `INVALID_REASONS`."""
-    match index % len(INVALID_REASONS):
-        case 0:
-            values[2] = ""
-        case 1:
-            values[0] = "x" + values[0][1:]
-        case 2:
-            values[1] = f"{values[1][0]}.{values[1][1:5]}E+{len(values[1]) - 1}"
-        case _:
-            values[2] = values[2][:-1] + "-"
+    if row.kind is RowKind.INVALID:
+        invalid_row(row.index_in_kind).break_values(values)
     return values
 
 
@@ -242,7 +230,7 @@ def _truth_members(
 def _unusual_rows(
     synthetic: SyntheticWorld, totals: _TotalsByOperation
 ) -> Iterator[dict[str, object]]:
-    """Count the rows, and tell what a correct run reports of those that are not as most are."""
+    """Add the rows to the totals, and yield the expected results that are not the usual ones."""
     usual_results = {op: usual_result(synthetic, op) for op in Operation}
     for position in range(synthetic.row_count):
         facts = row_facts(synthetic, position)

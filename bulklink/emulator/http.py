@@ -1,7 +1,7 @@
-"""What crosses the line: a request, an answer, and how an answer travels.
+"""HTTP request and answer as plain values, and how an answer is delivered.
 
-Nothing here knows a socket. The web server makes a `Request` from what it reads and writes out an
-`Answer`; a test on a virtual clock hands over the same values itself.
+The web server turns them from and into bytes on a socket; a test on a virtual clock passes them
+directly.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EMPTY_MAPPING: Mapping[str, str] = MappingProxyType({})
 
 
 class DeliveryMode(StrEnum):
-    """What becomes of an answer on its way to the caller."""
+    """How an answer reaches the caller."""
 
     DELIVERED = "delivered"
     CUT = "cut"
@@ -46,7 +46,15 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One HTTP answer; the body is empty where Zoho sends none."""
+    """One HTTP answer.
+
+    Args:
+        status: HTTP status.
+        body: as sent; empty if there is none.
+        headers: headers besides the content type.
+        content_type: of the body.
+        delivery: whether it arrives whole.
+    """
 
     status: int
     body: bytes | bytearray = b""
@@ -56,7 +64,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def json_answer(document: object, status: int = 200) -> Answer:
-    """Make an answer whose body is `document` as JSON."""
+    """Return an answer whose body is `document` as JSON."""
     return Answer(status, orjson.dumps(document))
 
 

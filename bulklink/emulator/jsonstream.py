@@ -1,4 +1,4 @@
-"""Reads one large JSON object piece by piece, so that a million emails need no second copy."""
+"""Streaming parser of one large JSON object."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _DECODER = json.JSONDecoder()
 
 
 class BrokenJsonError(ValueError):
-    """Raised when the text is not the JSON object it should be; says the line."""
+    """Raised when a text is not one JSON object; names the line."""
 
 
 class JsonMember(msgspec.Struct, frozen=True):
-    """A member of the object; of a list, one item.
+    """A member of the object, or one item of a member that is a list.
 
     Args:
         key: the member's name.
-        index: the place in the list, from 0; None where the member is no list.
-        value: the value, decoded.
+        index: position in the list, from 0; None if the member is not a list.
+        value: the decoded value.
     """
 
     key: str
@@ -34,10 +34,10 @@ class JsonMember(msgspec.Struct, frozen=True):
 
 
 def iter_members(source: TextIO) -> Iterator[JsonMember]:
-    """Yield the members of the JSON object in `source`, lists item by item.
+    """Yield the members of the JSON object in `source`, list items one by one.
 
     Raises:
-        BrokenJsonError: where the text is not one JSON object.
+        BrokenJsonError: if the text is not one JSON object.
     """
     reader = _Reader(source)
     reader.expect("{")
@@ -88,7 +88,7 @@ class _Reader:
         return BrokenJsonError(f"line {line}: {message}")
 
     def peek(self) -> str:
-        """Return the next character that is no white space, or nothing at the end."""
+        """Return the next character that is not white space, or "" at the end."""
         while True:
             whitespace = _WHITESPACE.match(self._text, self._position)
             self._position = whitespace.end() if whitespace else self._position
@@ -103,7 +103,7 @@ class _Reader:
         self._position += 1
 
     def read_value(self) -> object:
-        """Decode one value; a value that ends where the chunk ends may go on in the next."""
+        """Decode one value; a value at the end of a chunk may continue in the next."""
         self.peek()
         while True:
             try:

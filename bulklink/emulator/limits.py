@@ -1,4 +1,4 @@
-"""The limits of an org: calls in flight, credits in a rolling window, penalties."""
+"""Org limits: calls in flight, credits in a rolling window, penalties."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BUCKETS = 1_440
 
 
 class _EditionLimits(msgspec.Struct, frozen=True):
-    """What an edition allows; `max_credits` None for no cap."""
+    """Limits of an edition; `max_credits` is None for no cap."""
 
     in_flight: int
     credits: int
@@ -47,9 +47,14 @@ _EDITION_LIMITS = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class OrgLimits:
-    """What the org may do; 0 stands for any number.
+    """Limits of the org; 0 means unlimited.
 
-    `background_plan` tells from which second on other programs keep how many calls in flight.
+    Args:
+        in_flight: calls at once.
+        link_in_flight: link and unlink calls at once.
+        credits: credits in a window.
+        background_plan: calls that other programs keep in flight, as (from second, calls) in
+            order.
     """
 
     in_flight: int
@@ -58,12 +63,12 @@ class OrgLimits:
     background_plan: tuple[tuple[float, int], ...] = ((0.0, 0),)
 
     def background_calls_at(self, seconds: float) -> int:
-        """Return the calls that other programs keep in flight so long after the start."""
+        """Return the calls that other programs keep in flight at `seconds` after the start."""
         return self.background_plan[bisect_right(self.background_plan, (seconds, inf)) - 1][1]
 
 
 def effective_edition(settings: Settings, world: World) -> str:
-    """Return the edition, as the settings or else the world's licence say it."""
+    """Return the edition of the settings, or else of the world's licence."""
     if settings.edition:
         return settings.edition
     paid_type = world.org.license_details.paid_type.lower().replace(" ", "-").replace("_", "-")
@@ -91,19 +96,19 @@ def org_limits(settings: Settings, world: World) -> OrgLimits:
 
 
 def credit_cost(kind: EndpointKind, settings: Settings) -> int:
-    """Return the credits that a call costs."""
+    """Return the credits of a call."""
     if kind in {EndpointKind.LINK, EndpointKind.UNLINK}:
         return settings.link_credits
     return settings.read_credits if kind is EndpointKind.READ else 1
 
 
 class CreditWindow:
-    """Credits used in a rolling window, counted in so many equal parts of it.
+    """Credits used in a rolling window, counted in equal buckets.
 
     Args:
-        window: seconds.
-        background: credits a second that others use.
-        start: when the others began.
+        window: length in seconds.
+        background: credits a second that other programs use.
+        start: when they began, in seconds since 1970.
     """
 
     def __init__(self, window: float, background: float, start: float) -> None:
@@ -115,7 +120,7 @@ class CreditWindow:
         self._own_credits = 0
 
     def spend(self, amount: int, now: float) -> None:
-        """Count credits used now."""
+        """Add credits used at `now`."""
         bucket = int(now / self._bucket_seconds)
         self._own_credits += amount
         if self._buckets and self._buckets[-1][0] == bucket:
@@ -123,13 +128,13 @@ class CreditWindow:
         self._buckets.append((bucket, amount))
 
     def used(self, now: float) -> int:
-        """Return the credits used in the window that ends now, by everybody."""
+        """Return the credits used in the window that ends at `now`, by all programs."""
         self._drop_expired(now)
         background_credits = self._background * min(self._window, max(0.0, now - self._start))
         return self._own_credits + int(background_credits)
 
     def seconds_until_release(self, now: float) -> float:
-        """Return the seconds until the oldest own credits come back."""
+        """Return the seconds until the oldest own credits leave the window."""
         self._drop_expired(now)
         if not self._buckets:
             return self._bucket_seconds
@@ -142,14 +147,20 @@ class CreditWindow:
 
 
 class LimitReason(StrEnum):
-    """Why a call was one too many."""
+    """Which limit a call exceeds."""
 
     IN_FLIGHT = "in-flight"
     CREDITS = "credits"
 
 
 class Penalty(msgspec.Struct, frozen=True):
-    """All calls are refused until then; `length` is the last length of it, in seconds."""
+    """A time in which all calls are refused.
+
+    Args:
+        until: its end, in seconds since 1970.
+        length: seconds; 0 for no penalty.
+        reason: the limit that started it.
+    """
 
     until: float = 0.0
     length: float = 0.0
@@ -157,7 +168,7 @@ class Penalty(msgspec.Struct, frozen=True):
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What is going on as a call comes in, the call itself included.
+    """Load of the org when a call arrives, the call included.
 
     Args:
         in_flight: calls of all programs.
@@ -173,7 +184,7 @@ class Load(msgspec.Struct, frozen=True):
 
 
 def exceeded_limit(load: Load, limits: OrgLimits) -> LimitReason | None:
-    """Tell why a call is one too many, or None where it is not."""
+    """Return the limit a call exceeds, or None."""
     if limits.in_flight and load.in_flight > limits.in_flight:
         return LimitReason.IN_FLIGHT
     if limits.link_in_flight and load.link_in_flight > limits.link_in_flight:
@@ -184,14 +195,14 @@ def exceeded_limit(load: Load, limits: OrgLimits) -> LimitReason | None:
 
 
 def is_penalty_active(penalty: Penalty, now: float) -> bool:
-    """Tell whether a penalty still holds; at its very end it does."""
+    """Return whether a penalty is in force, its last moment included."""
     return penalty.length > 0 and now <= penalty.until
 
 
 def extend_penalty(
     penalty: Penalty, reason: LimitReason, now: float, first_length: float
 ) -> Penalty:
-    """Return the penalty after one more refusal: a first one, or twice the last."""
+    """Return the penalty after another refusal: a first one, or twice the last."""
     if not first_length:
         return penalty
     length = (
@@ -212,7 +223,7 @@ _GENERIC_MESSAGE = "Too many requests"
 def too_many_requests_answer(
     reason: LimitReason, retry_seconds: float, settings: Settings
 ) -> Answer:
-    """Make a 429 in the shape, with the words and the headers of the settings."""
+    """Return a 429 with the body, text and headers of the settings."""
     text = _MESSAGES[reason] if settings.too_many_text == "told" else _GENERIC_MESSAGE
     if settings.too_many_body == "old":
         code = Code.TOO_MANY_REQUESTS.value
@@ -221,11 +232,10 @@ def too_many_requests_answer(
         answer = error_answer(Problem(Code.TOO_MANY_REQUESTS, message=text))
     if settings.retry_after == "off":
         return answer
-    return with_header(answer, "Retry-After", str(max(1, int(retry_seconds + 0.999))))
+    return _with_header(answer, "Retry-After", str(max(1, int(retry_seconds + 0.999))))
 
 
-def with_header(answer: Answer, name: str, value: str) -> Answer:
-    """Return the answer with one header more."""
+def _with_header(answer: Answer, name: str, value: str) -> Answer:
     return msgspec.structs.replace(answer, headers={**answer.headers, name: value})
 
 
@@ -233,4 +243,4 @@ def with_credits_remaining(answer: Answer, credits_used: int, limits: OrgLimits)
     """Return the answer with the credits left, once half of them are used."""
     if not limits.credits or 2 * credits_used < limits.credits:
         return answer
-    return with_header(answer, REMAINING_HEADER, str(max(0, limits.credits - credits_used)))
+    return _with_header(answer, REMAINING_HEADER, str(max(0, limits.credits - credits_used)))

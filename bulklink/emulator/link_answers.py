@@ -1,4 +1,4 @@
-"""The answers of the four link calls, in every shape that is documented or left open."""
+"""Answers of the link calls, in every documented or undocumented form."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ _SUCCESS_MESSAGES = {
 
 
 def applies_changes(outcomes: Sequence[EmailOutcome], mixed_answer: MixedAnswer) -> bool:
-    """Tell whether the good emails of a call are changed."""
+    """Return whether the good emails of a call are changed."""
     return mixed_answer.applied == "yes" or not any(outcome.problems for outcome in outcomes)
 
 
 def batch_answer(
     outcomes: Sequence[EmailOutcome], verb: str, settings: Settings, seed: str
 ) -> Answer:
-    """Make the answer of a many-emails call; `seed` decides a shuffled order."""
+    """Return the answer of a call for many emails; `seed` decides a shuffled order."""
     refused_count = sum(1 for outcome in outcomes if outcome.problems)
     if not refused_count:
-        message = _SUCCESS_MESSAGES[settings.wording, verb]
-        return json_answer({"Emails": [_success_entry(outcome, message) for outcome in outcomes]})
+        return json_answer(
+            {"Emails": [_success_entry(outcome, verb, settings) for outcome in outcomes]}
+        )
     entries = _mixed_entries(outcomes, verb, settings)
     if settings.mixed_answer.order == "reversed":
         entries.reverse()
@@ -45,11 +46,11 @@ def batch_answer(
     return json_answer({"Emails": entries}, status)
 
 
-def _success_entry(outcome: EmailOutcome, message: str) -> dict[str, object]:
+def _success_entry(outcome: EmailOutcome, verb: str, settings: Settings) -> dict[str, object]:
     return {
         "code": Code.SUCCESS.value,
         "details": {"message_id": outcome.message_id},
-        "message": message,
+        "message": _SUCCESS_MESSAGES[settings.wording, verb],
         "status": "success",
     }
 
@@ -63,7 +64,7 @@ def _mixed_entries(outcomes: Sequence[EmailOutcome], verb: str, settings: Settin
             ]
             entries.append(errors if mixed_answer.shape == "nested" else errors[0])
         elif mixed_answer.good == "success":
-            entry = _success_entry(outcome, _SUCCESS_MESSAGES[settings.wording, verb])
+            entry = _success_entry(outcome, verb, settings)
             entries.append([entry] if mixed_answer.shape == "nested" else entry)
         elif mixed_answer.good == "empty":
             entries.append([])
@@ -86,7 +87,7 @@ def _item_error_entry(
 def single_link_answer(
     outcome: EmailOutcome, owner: Owner, record: LinkedRecord, settings: Settings
 ) -> Answer:
-    """Make the answer of a link call whose address names the email."""
+    """Return the answer of a link call whose address names the email."""
     if outcome.problems or settings.single_answer == "success":
         return single_answer(outcome, "link", settings)
     echo = {"linked_record": msgspec.to_builtins(record), "owner": msgspec.to_builtins(owner)}
@@ -94,10 +95,9 @@ def single_link_answer(
 
 
 def single_answer(outcome: EmailOutcome, verb: str, settings: Settings) -> Answer:
-    """Make the answer of a call whose address names the email."""
+    """Return the answer of a call whose address names the email."""
     if not outcome.problems:
-        message = _SUCCESS_MESSAGES[settings.wording, verb]
-        return json_answer({"Emails": [_success_entry(outcome, message)]})
+        return json_answer({"Emails": [_success_entry(outcome, verb, settings)]})
     if settings.single_error == "flat":
         return error_answer(outcome.problems[0])
     return json_answer({"Emails": [[error_entry(p) for p in outcome.problems]]}, 400)

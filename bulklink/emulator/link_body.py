@@ -1,4 +1,4 @@
-"""Reads the body of a link call: what is well formed, and what is wrong with the rest."""
+"""Parser of the body of a link call."""
 
 from __future__ import annotations
 
@@ -10,21 +10,37 @@ from bulklink.zoho.error_codes import Code
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """The owner of the mailbox, as sent."""
+    """The owner of the mailbox, as sent.
+
+    Args:
+        id: id of the user.
+        name: name of the user.
+    """
 
     id: str
     name: str | None = None
 
 
 class Module(msgspec.Struct, frozen=True):
-    """The module of the record, as sent."""
+    """The module of the record, as sent.
+
+    Args:
+        api_name: API name of the module.
+        id: id of the module.
+    """
 
     api_name: str
     id: str
 
 
 class LinkedRecord(msgspec.Struct, frozen=True):
-    """The record to link to, as sent."""
+    """The record to link to, as sent.
+
+    Args:
+        module: its module.
+        id: id of the record.
+        name: name of the record.
+    """
 
     module: Module
     id: str
@@ -32,7 +48,13 @@ class LinkedRecord(msgspec.Struct, frozen=True):
 
 
 class LinkItem(msgspec.Struct, frozen=True):
-    """One email of a link call; single calls name the message in the address instead."""
+    """One email of a link call.
+
+    Args:
+        owner: owner of its mailbox.
+        linked_record: the deal to link it to.
+        message_id: its id; None in a single call, whose address names it.
+    """
 
     owner: Owner
     linked_record: LinkedRecord
@@ -56,9 +78,9 @@ _OPTIONAL_FIELDS = ("owner.name", "linked_record.name", "message_id")
 
 
 def parse_link_body(body: bytes) -> list[ParsedItem] | Problem:
-    """Return the emails of a link call in order, or what is wrong with the whole body.
+    """Return the emails of a link call in order, or the problem of the whole body.
 
-    An email that is not well formed is given as the problems it has.
+    In place of an email that is not valid stand its problems.
     """
     try:
         return [*_DECODER.decode(body).Emails] or _missing_emails()
@@ -67,17 +89,17 @@ def parse_link_body(body: bytes) -> list[ParsedItem] | Problem:
 
 
 def missing_field(index: int, field: str) -> Problem:
-    """Say that a mandatory field of an email is not there."""
+    """Return the problem of a missing mandatory field."""
     return Problem(Code.MANDATORY_NOT_FOUND, field_details(index, field), f"{field} is mandatory")
 
 
 def invalid_field(index: int, field: str) -> Problem:
-    """Say that the value of a field of an email is wrong."""
+    """Return the problem of an invalid field."""
     return Problem(Code.INVALID_DATA, field_details(index, field))
 
 
 def field_details(index: int, field: str) -> dict[str, object]:
-    """Return the details that name a field of an email, as the published samples do."""
+    """Return the details that name a field of an email, as in the published samples."""
     return {"api_name": field, "json_path": f"Emails[{index}].{field}"}
 
 
@@ -136,6 +158,6 @@ def _item_problems(item: object, index: int) -> list[Problem]:
 def _nested_value(item: object, dotted_path: str) -> object:
     for name in dotted_path.split("."):
         if not isinstance(item, dict):
-            return item if item is None else ()  # nothing, or wrong: a text is no object
+            return item if item is None else ()  # missing, or of a wrong type
         item = item.get(name)
     return item

@@ -1,9 +1,10 @@
-"""The four calls that link and unlink emails."""
+"""Handlers of the four link and unlink calls."""
 
 from __future__ import annotations
 
 from bulklink.emulator.context import ApiRequest, CallContext, HandlerResult, refuse
-from bulklink.emulator.errors import Problem, param_problem, path_problem
+from bulklink.emulator.errors import ParameterError, Problem, param_problem, path_problem
+from bulklink.emulator.http import Answer
 from bulklink.emulator.link_answers import (
     applies_changes,
     batch_answer,
@@ -18,9 +19,8 @@ from bulklink.emulator.link_rules import (
     evaluate_unlinks,
     module_problem,
 )
+from bulklink.emulator.settings import MAX_MESSAGE_IDS_CHARACTERS
 from bulklink.zoho.error_codes import Code
-
-MAX_MESSAGE_IDS_CHARACTERS = 2_000
 
 
 def handle_link(context: CallContext, api_request: ApiRequest) -> HandlerResult:
@@ -59,47 +59,48 @@ def _link_single(
     item_with_id = LinkItem(item.owner, item.linked_record, message_id)
     outcome = evaluate_links([item_with_id], rule_context)[0]
     answer = single_link_answer(outcome, item.owner, item.linked_record, context.settings)
+    return _single_result(api_request, outcome, answer)
+
+
+def _single_result(api_request: ApiRequest, outcome: EmailOutcome, answer: Answer) -> HandlerResult:
     changes = (outcome.change,) if outcome.change else ()
     return HandlerResult(answer, api_request.call.record_id, changes)
 
 
 def handle_unlink(context: CallContext, api_request: ApiRequest) -> HandlerResult:
-    """Unlink emails of a contact from whatever deal they are on."""
-    problem = _owner_param_problem(context, api_request)
-    if problem:
-        return refuse(problem)
-    owner_id, rule_context = api_request.query["owner_id"], _rule_context(context, api_request)
+    """Unlink emails of a contact from the deals they are on."""
+    owner_id = _parse_owner_id(context, api_request)
+    rule_context = _rule_context(context, api_request)
     if api_request.call.message_id is not None:
         outcome = evaluate_unlinks([api_request.call.message_id], owner_id, rule_context)[0]
-        changes = (outcome.change,) if outcome.change else ()
         answer = single_answer(outcome, "unlink", context.settings)
-        return HandlerResult(answer, api_request.call.record_id, changes)
-    message_ids = _parse_message_ids(context, api_request)
-    if isinstance(message_ids, Problem):
-        return refuse(message_ids)
+        return _single_result(api_request, outcome, answer)
+    message_ids = _parse_message_ids(api_request)
+    problem = _too_many_problem(len(message_ids), context)
+    if problem:
+        return refuse(problem)
     return _batch_result(
         context, api_request, evaluate_unlinks(message_ids, owner_id, rule_context)
     )
 
 
-def _owner_param_problem(context: CallContext, api_request: ApiRequest) -> Problem | None:
+def _parse_owner_id(context: CallContext, api_request: ApiRequest) -> str:
     owner_id = api_request.query.get("owner_id")
     if not owner_id:
-        return param_problem(Code.MANDATORY_NOT_FOUND, "owner_id")
+        raise ParameterError(param_problem(Code.MANDATORY_NOT_FOUND, "owner_id"))
     if owner_id not in context.world.users:
-        return param_problem(Code.INVALID_DATA, "owner_id")
-    return None
+        raise ParameterError(param_problem(Code.INVALID_DATA, "owner_id"))
+    return owner_id
 
 
-def _parse_message_ids(context: CallContext, api_request: ApiRequest) -> list[str] | Problem:
+def _parse_message_ids(api_request: ApiRequest) -> list[str]:
     text = api_request.query.get("message_ids")
     if not text:
-        return param_problem(Code.MANDATORY_NOT_FOUND, "message_ids")
+        raise ParameterError(param_problem(Code.MANDATORY_NOT_FOUND, "message_ids"))
     if len(text) > MAX_MESSAGE_IDS_CHARACTERS:
         details = {"param_name": "message_ids", "maximum_length": MAX_MESSAGE_IDS_CHARACTERS}
-        return Problem(Code.INVALID_DATA, details)
-    message_ids = text.split(",")
-    return _too_many_problem(len(message_ids), context) or message_ids
+        raise ParameterError(Problem(Code.INVALID_DATA, details))
+    return text.split(",")
 
 
 def _too_many_problem(count: int, context: CallContext) -> Problem | None:

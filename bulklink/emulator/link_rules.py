@@ -1,4 +1,4 @@
-"""The rules of linking and unlinking: what each email of a call becomes. Pure functions."""
+"""Rules of linking and unlinking, as pure functions."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from bulklink.emulator.link_body import (
     invalid_field,
     missing_field,
 )
+from bulklink.emulator.routing import CONTACTS_MODULE, DEALS_MODULE
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.state import Change, ContactView
 from bulklink.emulator.world import Email, World
 from bulklink.zoho.error_codes import Code
 
-DEALS_MODULE = "Deals"
-_OTHER_MODULES = ("Leads", "Accounts", "Contacts")
+_OTHER_MODULES = ("Leads", "Accounts", CONTACTS_MODULE)
 
 
 class EmailOutcome(msgspec.Struct, frozen=True):
-    """What the rules say of one email of a call.
+    """Result of one email of a call.
 
     Args:
-        message_id: as sent; None where none was.
-        change: what applying it changes; None where nothing does.
-        problems: why it is refused; empty where it is not.
+        message_id: as sent; None if missing.
+        change: the change to apply, or None.
+        problems: why it is refused; empty if it is not.
     """
 
     message_id: str | None
@@ -41,13 +41,13 @@ class EmailOutcome(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class RuleContext:
-    """What a rule needs to know besides the email itself.
+    """Inputs of a rule other than the email.
 
     Args:
-        world: users, deals and the module's id.
+        world: users, deals and the id of the module.
         settings: what Zoho leaves open.
-        view: the contact's emails and where they are.
-        is_single: whether the call names its one email in the address.
+        view: the contact's emails and their deals.
+        is_single: whether the address of the call names its one email.
     """
 
     world: World
@@ -57,7 +57,7 @@ class RuleContext:
 
 
 def find_module_id(world: World, api_name: str) -> str | None:
-    """Return the id of a module of this org, or None where there is no such module."""
+    """Return the id of a module of this org, or None if there is no such module."""
     if api_name == DEALS_MODULE:
         return world.module_id
     if api_name not in _OTHER_MODULES:
@@ -67,7 +67,7 @@ def find_module_id(world: World, api_name: str) -> str | None:
 
 
 def module_problem(items: Sequence[ParsedItem], world: World) -> Problem | None:
-    """Return why the call's modules refuse it as a whole, or None where they do not."""
+    """Return the problem of the first wrong module, which refuses the whole call, or None."""
     for index, item in enumerate(items):
         if isinstance(item, LinkItem):
             code = _module_error_code(item.linked_record.module, world)
@@ -86,7 +86,7 @@ def _module_error_code(module: Module, world: World) -> Code | None:
 
 
 def evaluate_links(items: Sequence[ParsedItem], context: RuleContext) -> list[EmailOutcome]:
-    """Judge the emails of a link call in order; each sees what those before it changed."""
+    """Evaluate the emails of a link call in order; each sees the changes of those before it."""
     pending_deals: dict[str, str | None] = {}
     owner_ids = [item.owner.id for item in items if isinstance(item, LinkItem)]
     outcomes = []
@@ -166,7 +166,7 @@ def _deal_problem(item: LinkItem, index: int, context: RuleContext) -> Problem |
 def evaluate_unlinks(
     message_ids: Sequence[str], owner_id: str, context: RuleContext
 ) -> list[EmailOutcome]:
-    """Judge the emails of an unlink call in order; each sees what those before it changed."""
+    """Evaluate the emails of an unlink call in order; each sees the changes of those before it."""
     unlinked_ids: set[str] = set()
     outcomes = []
     for index, message_id in enumerate(message_ids):

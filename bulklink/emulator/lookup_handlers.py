@@ -1,4 +1,4 @@
-"""The look-ups: org, modules, deals, users, stages."""
+"""Handlers of the look-ups: org, modules, deals, users, stages."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TypeVar
 import msgspec
 
 from bulklink.emulator.context import ApiRequest, CallContext, HandlerResult, refuse
-from bulklink.emulator.errors import Problem, param_problem
+from bulklink.emulator.errors import ParameterError, Problem, param_problem
 from bulklink.emulator.http import NO_CONTENT, json_answer
 from bulklink.emulator.link_rules import find_module_id
-from bulklink.emulator.world import Contact, Deal, User, parse_timestamp
+from bulklink.emulator.routing import CONTACTS_MODULE, DEALS_MODULE
+from bulklink.emulator.world import Contact, Deal, parse_timestamp
 from bulklink.zoho.error_codes import Code
 
 MAX_PER_PAGE = 200
@@ -28,13 +29,14 @@ _TIME_FIELDS = ("Created_Time", "Modified_Time")
 
 
 def handle_org(context: CallContext, _api_request: ApiRequest) -> HandlerResult:
-    """Answer what the org is and what it has bought."""
+    """Answer with the org and its licence."""
     return HandlerResult(json_answer({"org": [msgspec.to_builtins(context.world.org)]}))
 
 
 def handle_modules(context: CallContext, api_request: ApiRequest) -> HandlerResult:
-    """Answer a module's id, or those of all modules."""
-    names = [api_request.call.module] if api_request.call.module else ["Deals", "Contacts"]
+    """Answer with the id of a module, or with those of all modules."""
+    module = api_request.call.module
+    names = [module] if module else [DEALS_MODULE, CONTACTS_MODULE]
     entries = [{"api_name": name, "id": find_module_id(context.world, name)} for name in names]
     if any(entry["id"] is None for entry in entries):
         return refuse(Problem(Code.INVALID_MODULE, {"resource_path_index": 2}))
@@ -42,32 +44,21 @@ def handle_modules(context: CallContext, api_request: ApiRequest) -> HandlerResu
 
 
 def handle_users(context: CallContext, api_request: ApiRequest) -> HandlerResult:
-    """Answer a page of the org's users."""
+    """Answer with a page of the org's users."""
     kind = api_request.query.get("type", "AllUsers")
     if kind not in {"AllUsers", "ActiveUsers"}:
         return refuse(param_problem(Code.INVALID_DATA, "type"))
     selected_users = list(context.world.users.values())
     if kind == "ActiveUsers":
         selected_users = [user for user in selected_users if user.status == "active"]
-    return _page_result("users", selected_users, api_request, _user_entry)
-
-
-def _user_entry(user: User) -> dict[str, object]:
-    return {
-        "id": user.id,
-        "full_name": user.full_name,
-        "email": user.email,
-        "status": user.status,
-    }
+    return _page_result("users", selected_users, api_request, msgspec.to_builtins)
 
 
 def handle_records(context: CallContext, api_request: ApiRequest) -> HandlerResult:
-    """Answer deals by their ids, or a page of all deals."""
-    if api_request.call.module != "Deals":
+    """Answer with deals by their ids, or with a page of all deals."""
+    if api_request.call.module != DEALS_MODULE:
         return refuse(Problem(Code.INVALID_MODULE, {"resource_path_index": 0}))
     fields = _parse_fields(api_request)
-    if isinstance(fields, Problem):
-        return refuse(fields)
     ids = api_request.query.get("ids")
     if ids is None:
         deals = list(context.world.deals.values())
@@ -87,14 +78,9 @@ def handle_records(context: CallContext, api_request: ApiRequest) -> HandlerResu
 
 
 def handle_contact_deals(context: CallContext, api_request: ApiRequest) -> HandlerResult:
-    """Answer a page of one contact's deals."""
+    """Answer with a page of one contact's deals."""
     fields = _parse_fields(api_request)
-    if isinstance(fields, Problem):
-        return refuse(fields)
-    sorting = _parse_sorting(api_request)
-    if isinstance(sorting, Problem):
-        return refuse(sorting)
-    name, descending = sorting
+    name, descending = _parse_sorting(api_request)
     deals = sorted(
         context.world.deals_by_contact.get(api_request.call.record_id, ()),
         key=lambda deal: _sort_key(deal, name),
@@ -105,18 +91,21 @@ def handle_contact_deals(context: CallContext, api_request: ApiRequest) -> Handl
     )
 
 
-def _parse_fields(api_request: ApiRequest) -> list[str] | Problem:
+def _parse_fields(api_request: ApiRequest) -> list[str]:
     text = api_request.query.get("fields")
-    return text.split(",") if text else param_problem(Code.MANDATORY_NOT_FOUND, "fields")
+    if not text:
+        raise ParameterError(param_problem(Code.MANDATORY_NOT_FOUND, "fields"))
+    return text.split(",")
 
 
-def _parse_sorting(api_request: ApiRequest) -> tuple[str, bool] | Problem:
+def _parse_sorting(api_request: ApiRequest) -> tuple[str, bool]:
+    """Return the field to sort by, and whether in descending order."""
     name = api_request.query.get("sort_by", "id")
     order = api_request.query.get("sort_order", "desc")
     if name not in {"id", *_TIME_FIELDS}:
-        return param_problem(Code.INVALID_DATA, "sort_by")
+        raise ParameterError(param_problem(Code.INVALID_DATA, "sort_by"))
     if order not in {"asc", "desc"}:
-        return param_problem(Code.INVALID_DATA, "sort_order")
+        raise ParameterError(param_problem(Code.INVALID_DATA, "sort_order"))
     return name, order == "desc"
 
 
@@ -137,17 +126,13 @@ def _deal_entry(
 
 
 def handle_pipeline(context: CallContext, api_request: ApiRequest) -> HandlerResult:
-    """Answer the stages of the pipeline."""
+    """Answer with the stages of the pipeline."""
     if not api_request.query.get("layout_id", "").isdigit():
         code = Code.INVALID_DATA if api_request.query.get("layout_id") else Code.MANDATORY_NOT_FOUND
         return refuse(param_problem(code, "layout_id"))
     maps = [
-        {
-            "display_value": stage.display_value,
-            "actual_value": stage.actual_value,
-            "forecast_type": stage.forecast_type,
-            "forecast_category": {"name": _FORECAST_CATEGORIES[stage.forecast_type]},
-        }
+        msgspec.to_builtins(stage)
+        | {"forecast_category": {"name": _FORECAST_CATEGORIES[stage.forecast_type]}}
         for stage in context.world.stages
     ]
     standard = {"display_value": "Standard", "actual_value": "Standard", "default": True}
@@ -169,10 +154,6 @@ def _page_result(
 ) -> HandlerResult:
     page = _parse_positive_int(api_request, "page", 1, None)
     per_page = _parse_positive_int(api_request, "per_page", MAX_PER_PAGE, MAX_PER_PAGE)
-    if isinstance(page, Problem):
-        return refuse(page)
-    if isinstance(per_page, Problem):
-        return refuse(per_page)
     start = (page - 1) * per_page
     page_items = items[start : start + per_page]
     if not page_items:
@@ -188,9 +169,9 @@ def _page_result(
 
 def _parse_positive_int(
     api_request: ApiRequest, name: str, default: int, maximum: int | None
-) -> int | Problem:
+) -> int:
     text = api_request.query.get(name, str(default))
     number = int(text) if text.isdecimal() and len(text) < 10 else 0
     if number < 1 or (maximum is not None and number > maximum):
-        return param_problem(Code.INVALID_DATA, name)
+        raise ParameterError(param_problem(Code.INVALID_DATA, name))
     return number

@@ -1,23 +1,21 @@
-"""Deal prediction: which deal a received email goes to. A pure function of the contact's deals.
+"""Deal prediction: the deal a received email is linked to.
 
-The rules are those of Zoho's announcement of the link calls: one open deal takes the email; of
-several, the one modified last; without one, the email goes to no deal.
+The rules are those of Zoho's announcement of the link calls: the contact's open deal; of several,
+the one modified last; without one, no deal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 import msgspec
 
-from bulklink.emulator.world import Deal, Stage, parse_timestamp
-
-ForecastType = Literal["Open", "Closed Won", "Closed Lost"]
+from bulklink.emulator.settings import PredictionMode
+from bulklink.emulator.world import Deal, ForecastType, Stage, parse_timestamp
 
 
 class DealCandidate(msgspec.Struct, frozen=True):
-    """A deal of the contact as it is when the email comes in.
+    """A deal of the contact when the email arrives.
 
     Args:
         deal_id: the deal.
@@ -31,32 +29,32 @@ class DealCandidate(msgspec.Struct, frozen=True):
 
 
 def predict_deal(
-    candidates: Iterable[DealCandidate], mode: Literal["strict", "loose"] = "strict"
+    candidates: Iterable[DealCandidate], mode: PredictionMode = "strict"
 ) -> str | None:
     """Return the deal that a received email is linked to, or None.
 
     Args:
         candidates: all deals of the contact.
-        mode: `strict` counts as open what is forecast Open; `loose` whatever is not Closed Lost
-            (the announcement leaves Closed Won open).
+        mode: the open deals: those forecast Open (`strict`), or all but Closed Lost (`loose`: the
+            announcement does not mention Closed Won).
     """
     open_deals = [candidate for candidate in candidates if _is_open(candidate, mode)]
     if not open_deals:
         return None
-    # Two deals modified in the same second: the younger, as ids grow.
+    # Of two deals modified in the same second, the younger: ids grow.
     return max(
         open_deals, key=lambda candidate: (candidate.modified_at, int(candidate.deal_id))
     ).deal_id
 
 
-def _is_open(candidate: DealCandidate, mode: str) -> bool:
+def _is_open(candidate: DealCandidate, mode: PredictionMode) -> bool:
     if mode == "strict":
         return candidate.forecast_type == "Open"
     return candidate.forecast_type != "Closed Lost"
 
 
 def deal_candidates(deals: Iterable[Deal], stages: Sequence[Stage]) -> list[DealCandidate]:
-    """Read deals by the forecast type of their stage, whichever of its names they carry."""
+    """Return deals with the forecast type of their stage, found by either of its names."""
     forecasts = {stage.display_value: stage.forecast_type for stage in stages}
     forecasts |= {stage.actual_value: stage.forecast_type for stage in stages}
     return [

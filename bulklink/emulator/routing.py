@@ -1,4 +1,4 @@
-"""Which call a request is: method and path read once, by one pure function."""
+"""Routing: which endpoint a method and path name."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from bulklink.emulator.errors import Problem
 from bulklink.zoho.error_codes import Code
 
 API_VERSION = "v8"
+DEALS_MODULE = "Deals"
+CONTACTS_MODULE = "Contacts"
 
 
 class EndpointKind(StrEnum):
-    """The kinds that calls are counted, limited and disturbed by."""
+    """Kinds of endpoint, by which calls are counted, limited and hit by faults."""
 
     LINK = "link"
     UNLINK = "unlink"
@@ -25,7 +27,7 @@ class EndpointKind(StrEnum):
 
 
 class Endpoint(StrEnum):
-    """The calls that the emulator answers."""
+    """The endpoints of the emulator."""
 
     LINK = "link"
     UNLINK = "unlink"
@@ -56,14 +58,14 @@ _KIND_BY_ENDPOINT = {
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One call, told by its method and path.
+    """An endpoint and its path parameters.
 
     Args:
-        endpoint: which call it is.
+        endpoint: the endpoint.
         module: the module in the path, as sent.
         record_id: the record in the path, as sent.
         message_id: the email in the path; None in the calls for many emails.
-        problem: why the address cannot be served at all; None if it can.
+        problem: why the address cannot be served; None if it can.
     """
 
     endpoint: Endpoint
@@ -74,7 +76,7 @@ class Call(msgspec.Struct, frozen=True):
 
     @property
     def kind(self) -> EndpointKind:
-        """The kind that this call counts as."""
+        """Kind of the endpoint."""
         return _KIND_BY_ENDPOINT.get(self.endpoint, EndpointKind.LOOKUP)
 
 
@@ -84,7 +86,7 @@ _UNSUPPORTED_VERSION = Call(Endpoint.UNKNOWN, problem=Problem(Code.API_NOT_SUPPO
 
 
 def match_call(method: str, path: str) -> Call:
-    """Tell which call `method` and `path` make."""
+    """Return the call that `method` and `path` make."""
     match path.strip("/").split("/"):
         case ["crm", version, *segments]:
             return _match_crm_call(method, version, segments)

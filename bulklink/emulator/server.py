@@ -1,4 +1,4 @@
-"""The web server around an emulated CRM: loopback only, in process or as a program."""
+"""Web server of an emulated CRM: loopback only, in process or as a program."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import ipaddress
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -26,10 +26,10 @@ _SHUTDOWN_SECONDS = 1.0
 
 
 def check_loopback(host: str) -> None:
-    """Let only addresses of this machine pass: the emulator is for nobody else.
+    """Refuse a host that other machines can reach.
 
     Raises:
-        ValueError: where `host` is not a loopback address.
+        ValueError: if `host` is not a loopback address.
     """
     if host == "localhost":
         return
@@ -41,15 +41,8 @@ def check_loopback(host: str) -> None:
     raise ValueError(f"{host} is not a loopback address; the emulator serves this machine alone")
 
 
-def create_app(
-    world: World, settings: Settings | None = None, faults: Sequence[Fault] = ()
-) -> web.Application:
-    """Make a web application that serves `world`."""
-    return create_app_for(Crm(world, settings, faults))
-
-
-def create_app_for(crm: Crm) -> web.Application:
-    """Make a web application around a CRM."""
+def create_app(crm: Crm) -> web.Application:
+    """Create a web application that serves `crm`."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         return await _send_answer(request, await crm.handle(await _read_request(request)))
@@ -83,7 +76,7 @@ async def _send_answer(request: web.Request, answer: Answer) -> web.StreamRespon
 async def _send_in_chunks(
     request: web.Request, answer: Answer, headers: dict[str, str]
 ) -> web.StreamResponse:
-    """Send a large body without a second copy of it, or half of one that is to be cut."""
+    """Send a large body without a second copy of it, or half of one that is cut."""
     is_cut = answer.delivery is DeliveryMode.CUT
     headers["Content-Length"] = str(len(answer.body))
     response = web.StreamResponse(status=answer.status, headers=headers)
@@ -97,7 +90,7 @@ async def _send_in_chunks(
 
 
 def _close_connection(request: web.Request) -> None:
-    """End the connection; aiohttp then finds nobody to send to."""
+    """Close the connection; aiohttp then sends nothing."""
     if request.transport is not None:
         request.transport.close()
 
@@ -106,9 +99,9 @@ class Emulator:
     """An emulator that serves while its context is open.
 
     Args:
-        world: what is in the CRM before the first call.
-        settings: how it behaves.
-        faults: those on order from the start.
+        world: content of the CRM before the first call.
+        settings: its behaviour.
+        faults: those active from the start.
         host: a loopback address.
         port: 0 for a free one.
     """
@@ -128,7 +121,7 @@ class Emulator:
         self._host = host
         self._port = port
         self._runner = web.AppRunner(
-            create_app_for(self.crm),
+            create_app(self.crm),
             access_log=None,
             shutdown_timeout=_SHUTDOWN_SECONDS,
             handle_signals=False,
@@ -165,8 +158,8 @@ def serve(
     """Serve until the process is interrupted or terminated; print the address first.
 
     Raises:
-        ValueError: where `host` is not a loopback address.
-        OSError: where the port cannot be had.
+        ValueError: if `host` is not a loopback address.
+        OSError: if the port is not available.
     """
     check_loopback(host)
     with contextlib.suppress(KeyboardInterrupt):
@@ -174,19 +167,19 @@ def serve(
 
 
 async def _serve(emulator: Emulator) -> None:
-    async with _stop_event() as stop_event, emulator:
+    stop_event = _create_stop_event()
+    async with emulator:
         sys.stdout.write(json.dumps({"url": emulator.url}, separators=(",", ":")) + "\n")
         sys.stdout.flush()
         await stop_event.wait()
 
 
-@contextlib.asynccontextmanager
-async def _stop_event() -> AsyncIterator[asyncio.Event]:
-    """Give an event that SIGINT or SIGTERM sets, on systems whose loops know signals or not."""
+def _create_stop_event() -> asyncio.Event:
+    """Return an event that SIGINT and SIGTERM set, whether or not the loop handles signals."""
     stop_event, loop = asyncio.Event(), asyncio.get_running_loop()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         try:
             loop.add_signal_handler(signal_number, stop_event.set)
         except NotImplementedError:
             signal.signal(signal_number, lambda *_: loop.call_soon_threadsafe(stop_event.set))
-    yield stop_event
+    return stop_event

@@ -1,4 +1,4 @@
-"""How the emulator behaves: what Zoho leaves open, its limits, and what the token may do.
+"""Settings of the emulator: what Zoho leaves open, limits of the org, rights of the token.
 
 Each default is what Zoho's pages suggest most; where two sources differ, the comment names both.
 Every field of `Settings` is an option of `bulklink emulator` of the same name, `_` written `-`,
@@ -10,16 +10,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_type_hints
 
+MAX_ITEMS_PER_CALL = 20
+"""Emails of a link or unlink call, by the pages."""
+MAX_MESSAGE_IDS_CHARACTERS = 2_000
+"""Characters of the `message_ids` of an unlink, by the pages."""
+
+EMAILS_AREA = "ZohoCRM.modules.emails"
+CONTACTS_AREA = "ZohoCRM.modules.contacts"
+DEALS_AREA = "ZohoCRM.modules.deals"
 DEFAULT_SCOPES = (
-    "ZohoCRM.modules.emails.ALL",
-    "ZohoCRM.modules.contacts.ALL",
-    "ZohoCRM.modules.deals.ALL",
+    f"{EMAILS_AREA}.ALL",
+    f"{CONTACTS_AREA}.ALL",
+    f"{DEALS_AREA}.ALL",
     "ZohoCRM.settings.modules.READ",
     "ZohoCRM.settings.pipeline.READ",
     "ZohoCRM.users.READ",
     "ZohoCRM.org.READ",
 )
-DEFAULT_PERMISSIONS = ("Crm_Implied_View_Deals", "Crm_Implied_View_Contacts")
+VIEW_DEALS, VIEW_CONTACTS = "Crm_Implied_View_Deals", "Crm_Implied_View_Contacts"
+DEFAULT_PERMISSIONS = (VIEW_DEALS, VIEW_CONTACTS)
 
 Edition = Literal[
     "free",
@@ -30,16 +39,17 @@ Edition = Literal[
     "ultimate",
     "crm-plus",
 ]
+PredictionMode = Literal["strict", "loose"]
 
 
 def _option(default: Any, help_text: str) -> Any:
-    """Make a field with the help of its option."""
+    """Return a field with the help of its option."""
     return field(default=default, metadata={"help": help_text})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixedAnswer:
-    """How a many-emails answer with at least one bad email looks.
+    """Form of a batch answer with at least one bad email.
 
     The documented answer is HTTP 400 with a list of errors an email, placed by `json_path`.
 
@@ -49,7 +59,7 @@ class MixedAnswer:
         applied: whether the good emails of such a call are changed.
         shape: `nested` gives each email a list of its errors, `flat` one object.
         named: how an entry names its email.
-        good: what stands for a good email: a success entry, an empty list, or nothing.
+        good: the entry of a good email: a success, an empty list, or none.
         order: as sent, reversed, or shuffled (by the seed).
     """
 
@@ -69,9 +79,12 @@ class MixedAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The whole behaviour of one emulator, apart from its faults."""
+    """Behaviour of an emulator, apart from its faults.
 
-    max_items: int = _option(20, "Emails that a link or unlink call may carry.")
+    The help of each field's option documents it.
+    """
+
+    max_items: int = _option(MAX_ITEMS_PER_CALL, "Emails that a link or unlink call may carry.")
     over_max: Literal["limit-exceeded", "invalid-data", "accept"] = _option(
         "limit-exceeded", "The answer to a call with more."
     )
@@ -119,7 +132,7 @@ class Settings:
     broken_mailboxes: tuple[str, ...] = _option(
         (), "Users whose mailbox cannot be read, joined by commas."
     )
-    prediction: Literal["strict", "loose"] = _option(
+    prediction: PredictionMode = _option(  # noqa: RUF009 - a literal
         "strict", "Which deals count as open for received mail: forecast Open, or all not lost."
     )
 
@@ -174,10 +187,10 @@ class Settings:
 
 
 def parse_background_plan(settings: Settings) -> tuple[tuple[float, int], ...]:
-    """Return from which second on other programs keep how many calls in flight, in order.
+    """Return the calls that other programs keep in flight, as (from second, calls) in order.
 
     Raises:
-        ValueError: where the plan cannot be read.
+        ValueError: if the plan is not valid.
     """
     steps = [(0.0, settings.background_in_flight)]
     for part in settings.background_plan:
@@ -192,10 +205,10 @@ def parse_background_plan(settings: Settings) -> tuple[tuple[float, int], ...]:
 
 
 def parse_mixed_answer(text: str) -> MixedAnswer:
-    """Read a `MixedAnswer` from the option's text, as `status=207,applied=yes`.
+    """Parse a `MixedAnswer` from the option's text, such as `status=207,applied=yes`.
 
     Raises:
-        ValueError: where a name or a value is not known, or they do not fit together.
+        ValueError: if a name or value is unknown, or they exclude each other.
     """
     values: dict[str, Any] = {}
     for part in text.split(","):

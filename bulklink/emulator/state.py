@@ -1,10 +1,11 @@
-"""The one place of what changes while an emulator runs."""
+"""State of a running emulator."""
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
 import msgspec
@@ -13,23 +14,36 @@ from bulklink.emulator.faults import Fault, FaultRegistry
 from bulklink.emulator.limits import CreditWindow, Penalty
 from bulklink.emulator.routing import EndpointKind
 from bulklink.emulator.settings import Settings
+from bulklink.emulator.token_store import TokenStore
 from bulklink.emulator.world import EMPTY_MAILBOX, Email, Mailbox, World, build_mailbox
 
 _MAX_CHANGE_LOG = 20_000
 _T = TypeVar("_T")
-DEMO_CREDENTIAL = "demo"
-"""Client id, client secret, code, and the refresh token that is there from the start."""
 
 
 class Change(msgspec.Struct, frozen=True):
-    """An email goes onto a deal, or off it where `deal_id` is None."""
+    """A change of one link.
+
+    Args:
+        message_id: the email.
+        deal_id: the deal it is put on; None unlinks it.
+    """
 
     message_id: str
     deal_id: str | None
 
 
 class ChangeRecord(msgspec.Struct, frozen=True):
-    """A change that was applied, what was before it, and whose it was."""
+    """An applied change, with the deal before it and who made it.
+
+    Args:
+        at: seconds since 1970.
+        contact_id: the contact of the email.
+        message_id: the email.
+        previous_deal_id: the deal before, or None.
+        deal_id: the deal after, or None.
+        author: `call`, or `somebody` for an edit of another user by a fault.
+    """
 
     at: float
     contact_id: str
@@ -39,20 +53,13 @@ class ChangeRecord(msgspec.Struct, frozen=True):
     author: Literal["call", "somebody"]
 
 
-class IssuedToken(msgspec.Struct, frozen=True):
-    """When an access token ends, and the refresh token that it was made by."""
-
-    expires_at: float
-    refresh_token: str
-
-
 class ContactView(msgspec.Struct, frozen=True):
-    """What the rules may see of one contact's emails.
+    """The emails of one contact and their deals, at one time.
 
     Args:
         contact_id: the contact.
         mailbox: its emails.
-        changed_deals: the deal (or none) of each email that changed since the world was loaded.
+        changed_deals: the deal, or None, of each email that changed since the world was loaded.
     """
 
     contact_id: str
@@ -64,20 +71,20 @@ class ContactView(msgspec.Struct, frozen=True):
         return self.changed_deals.get(email.message_id, email.deal_id)
 
 
+@dataclass(slots=True)
 class DelayQueue(Generic[_T]):
-    """What lands at a later time, in the order of those times."""
+    """Items due at a later time, in order of time."""
 
-    def __init__(self) -> None:
-        self._heap: list[tuple[float, int, _T]] = []
-        self._sequence = 0
+    _heap: list[tuple[float, int, _T]] = field(default_factory=list, init=False)
+    _sequence: int = field(default=0, init=False)
 
     def put(self, due: float, item: _T) -> None:
-        """Let `item` land at `due`."""
+        """Add an item that is due at `due`."""
         self._sequence += 1
         heapq.heappush(self._heap, (due, self._sequence, item))
 
     def pop_due(self, now: float) -> tuple[float, _T] | None:
-        """Return the next thing that has landed by now and when it did, or None."""
+        """Return the time of the next item that is due by `now`, and the item, or None."""
         if not self._heap or self._heap[0][0] > now:
             return None
         due, _, item = heapq.heappop(self._heap)
@@ -88,17 +95,31 @@ class CrmState:
     """Links, tokens, limits, faults and counters of a running emulator.
 
     Args:
-        world: what was there before the first call.
-        settings: how the emulator behaves.
-        faults: those on order at the start.
-        now: the time of the start.
+        world: the CRM before the first call.
+        settings: behaviour of the emulator.
+        faults: those active at the start.
+        now: the time of the start, in seconds since 1970.
+
+    Attributes:
+        started_at: the time of the start, in seconds since 1970.
+        mailboxes: all mailboxes, by contact id.
+        change_log: the latest changes, oldest first.
+        change_count: all changes.
+        faults: the active faults.
+        credits: credits used.
+        penalty: the latest penalty.
+        calls: calls received, by kind.
+        in_flight: calls in flight, by kind.
+        peak_in_flight: most calls in flight at once.
+        answered_429: calls answered with 429.
+        tokens: access and refresh tokens.
     """
 
     def __init__(
         self, world: World, settings: Settings, faults: Sequence[Fault], now: float
     ) -> None:
         self.started_at = now
-        self._mailboxes = dict(world.mailboxes)
+        self.mailboxes = dict(world.mailboxes)
         self._changed_deals: dict[str, dict[str, str | None]] = {}
         self.change_log: deque[ChangeRecord] = deque(maxlen=_MAX_CHANGE_LOG)
         self.change_count = 0
@@ -109,19 +130,15 @@ class CrmState:
         self.in_flight: Counter[EndpointKind] = Counter()
         self.peak_in_flight = 0
         self.answered_429 = 0
-        self.access_tokens: dict[str, IssuedToken] = {}
-        self.tokens_issued = 0
-        self.token_issue_times: deque[float] = deque()
-        self.tokens_refused_until = 0.0
-        self.refresh_tokens = {DEMO_CREDENTIAL}
+        self.tokens = TokenStore(settings)
 
     def view(self, contact_id: str) -> ContactView:
-        """Return what is known of a contact's emails now."""
-        mailbox = self._mailboxes.get(contact_id, EMPTY_MAILBOX)
+        """Return a contact's emails and their current deals."""
+        mailbox = self.mailboxes.get(contact_id, EMPTY_MAILBOX)
         return ContactView(contact_id, mailbox, self._changed_deals.get(contact_id, {}))
 
     def view_at(self, contact_id: str, at: float) -> ContactView:
-        """Return what was known of a contact's emails at an earlier time."""
+        """Return a contact's emails and their deals at an earlier time."""
         view = self.view(contact_id)
         changed_deals = dict(view.changed_deals)
         for record in reversed(self.change_log):
@@ -138,7 +155,7 @@ class CrmState:
         at: float,
         author: Literal["call", "somebody"] = "call",
     ) -> None:
-        """Make the changes of one call."""
+        """Apply the changes of one call."""
         if not changes:
             return
         by_id = self.view(contact_id).mailbox.by_id
@@ -152,13 +169,9 @@ class CrmState:
         self.change_count += len(changes)
 
     def add_email(self, email: Email) -> None:
-        """Put a new email into its contact's mailbox."""
+        """Add a new email to its contact's mailbox."""
         emails = self.view(email.contact_id).mailbox.emails
-        self._mailboxes[email.contact_id] = build_mailbox([email, *emails])
-
-    def mailboxes(self) -> Mapping[str, Mailbox]:
-        """Return all mailboxes by contact."""
-        return self._mailboxes
+        self.mailboxes[email.contact_id] = build_mailbox([email, *emails])
 
     def begin_call(self, kind: EndpointKind) -> None:
         """Count a call as in flight."""

@@ -1,7 +1,7 @@
-"""A synthetic CRM as arithmetic: message, contact, deal and row of every number, no list kept.
+"""Synthetic CRM computed from a recipe; nothing is stored.
 
-Whatever is asked of message `i` or row `r` follows from the recipe alone, so that a world of any
-size is written in flat memory and the same recipe makes the same bytes.
+Message `i` and row `r` follow from the recipe alone, so that a world of any size is written in
+constant memory and the same recipe makes the same bytes.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ _MAIL_PERIOD_MINUTES = 300 * 24 * 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What a synthetic world is made of. Shares are of the messages.
+    """Sizes and shares of a synthetic world. Shares are of the messages.
 
     Args:
         messages: emails in the world; each has a good row in the mapping.
-        contacts: contacts.
+        contacts: number of contacts.
         users: owners of mailboxes.
         deals_per_contact: deals of each contact.
         owners_per_contact: owners among whom a contact's emails are spread.
-        skew: 0 gives every contact as many emails; higher gives the first ones more.
-        linked_right: emails that are on the wanted deal already.
-        linked_wrong: emails that are on another deal of their contact.
-        duplicates: rows that are there twice.
-        conflicts: rows whose message is there again with another deal.
-        invalid: broken rows added to the mapping.
+        skew: 0 gives all contacts the same number of emails; more gives the first ones more.
+        linked_right: share of emails that are on the target deal already.
+        linked_wrong: share of emails that are on another deal of their contact.
+        duplicates: share of rows that are repeated.
+        conflicts: share of rows whose message is repeated with another deal.
+        invalid: invalid rows added to the mapping, as a share.
         names_missing: share of the rows without owner_name and deal_name.
         id_length: digits of an id.
         message_id_length: characters of a message id.
-        seed: decides whatever is drawn.
+        seed: decides all random choices.
     """
 
     messages: int
@@ -81,7 +81,7 @@ def _check_lengths(recipe: Recipe) -> None:
 
 
 class RowKind(StrEnum):
-    """What a row of the mapping is there for."""
+    """Kind of a row of the mapping."""
 
     GOOD = "good"
     DUPLICATE = "duplicate"
@@ -94,7 +94,7 @@ class SyntheticRow:
     """One row of the mapping.
 
     Args:
-        kind: what it is there for.
+        kind: good, or how it is wrong.
         message: the number of its message.
         index_in_kind: its number among the rows of its kind.
     """
@@ -105,7 +105,7 @@ class SyntheticRow:
 
 
 class InitialLink(StrEnum):
-    """Where a message is before any run."""
+    """Which deal a message is on before any run."""
 
     NONE = "none"
     RIGHT = "right"
@@ -113,7 +113,7 @@ class InitialLink(StrEnum):
 
 
 def splitmix64(seed: int, stream: int, number: int) -> int:
-    """Return 64 bits that look drawn and follow from the three numbers (splitmix64)."""
+    """Return 64 pseudo-random bits of three numbers (splitmix64)."""
     z = (seed * 0x9E3779B97F4A7C15 + stream * 0xD1B54A32D192ED03 + number) & _MASK_64
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK_64
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK_64
@@ -121,7 +121,7 @@ def splitmix64(seed: int, stream: int, number: int) -> int:
 
 
 class Permutation:
-    """A shuffling of the numbers below `size` that is computed both ways, not stored."""
+    """A permutation of the numbers below `size`, computed both ways, not stored."""
 
     def __init__(self, size: int, seed: int) -> None:
         self._size = size
@@ -130,11 +130,11 @@ class Permutation:
         self._offset = splitmix64(seed, 1, size) % size
 
     def number_at(self, position: int) -> int:
-        """Return the number at a place."""
+        """Return the number at `position`."""
         return (position * self._multiplier + self._offset) % self._size
 
     def position_of(self, number: int) -> int:
-        """Return the place of a number."""
+        """Return the position of a number."""
         return (number - self._offset) * self._inverse % self._size
 
 
@@ -149,7 +149,7 @@ class SyntheticWorld:
     """The world and the mapping of a recipe.
 
     Args:
-        recipe: what they are made of.
+        recipe: their sizes and shares.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -159,8 +159,8 @@ class SyntheticWorld:
         self._wrong_count = round(total * recipe.linked_wrong)
         self._duplicate_count = round(total * recipe.duplicates)
         self._conflict_count = min(round(total * recipe.conflicts), total - self._duplicate_count)
-        self._invalid_count = round(total * recipe.invalid)
-        self.row_count = total + self._duplicate_count + self._conflict_count + self._invalid_count
+        invalid_count = round(total * recipe.invalid)
+        self.row_count = total + self._duplicate_count + self._conflict_count + invalid_count
         length = recipe.id_length
         self._id_bases = [5 * 10 ** (length - 1) + kind * 10 ** (length - 2) for kind in range(5)]
         self._link_order = Permutation(total, recipe.seed)
@@ -196,7 +196,7 @@ class SyntheticWorld:
         return (digest * (length // len(digest) + 1))[:length]
 
     def contact_of(self, message: int) -> int:
-        """Return the contact of a message; a contact's messages are neighbours."""
+        """Return the contact of a message; the messages of a contact are consecutive."""
         share = (message + 0.5) / self.recipe.messages
         return min(
             self.recipe.contacts - 1,
@@ -204,7 +204,7 @@ class SyntheticWorld:
         )
 
     def owner_slot(self, message: int) -> int:
-        """Return which of its contact's owners has a message."""
+        """Return which of its contact's owners a message belongs to."""
         return splitmix64(self.recipe.seed, 3, message) % self.recipe.owners_per_contact
 
     def owner_of(self, message: int) -> int:
@@ -213,7 +213,7 @@ class SyntheticWorld:
         return (first_owner + self.owner_slot(message)) % self.recipe.users
 
     def deal_of(self, message: int) -> int:
-        """Return the deal that a message is wanted on."""
+        """Return the target deal of a message."""
         count = self.recipe.deals_per_contact
         return self.contact_of(message) * count + splitmix64(self.recipe.seed, 4, message) % count
 
@@ -224,7 +224,7 @@ class SyntheticWorld:
         return target_deal - target_deal % count + (target_deal + 1) % count
 
     def initial_link(self, message: int) -> InitialLink:
-        """Return where a message is before any run."""
+        """Return which deal a message is on before any run."""
         position = self._link_order.position_of(message)
         if position < self._right_count:
             return InitialLink.RIGHT
@@ -235,12 +235,12 @@ class SyntheticWorld:
         )
 
     def is_conflict(self, message: int) -> bool:
-        """Tell whether the mapping wants a message on two deals."""
+        """Return whether the mapping puts a message on two deals."""
         position = self._repeat_order.position_of(message)
         return self._duplicate_count <= position < self._duplicate_count + self._conflict_count
 
     def row_at(self, position: int) -> SyntheticRow:
-        """Return the row at a place of the mapping, from 0."""
+        """Return the row at `position` of the mapping, counted from 0."""
         number, total = self._row_order.number_at(position), self.recipe.messages
         if number < total:
             return SyntheticRow(RowKind.GOOD, number, number)
@@ -252,7 +252,7 @@ class SyntheticWorld:
         return SyntheticRow(kind, self._repeat_order.number_at(repeat_index), repeat_index)
 
     def row_positions(self, message: int) -> tuple[int, int | None]:
-        """Return the places of a message's good row and of its duplicate or conflict, if any."""
+        """Return the positions of a message's good row and of its duplicate or conflict, if any."""
         position = self._row_order.position_of(message)
         repeat_index = self._repeat_order.position_of(message)
         if repeat_index >= self._duplicate_count + self._conflict_count:
@@ -260,7 +260,7 @@ class SyntheticWorld:
         return position, self._row_order.position_of(self.recipe.messages + repeat_index)
 
     def time_of(self, message: int) -> str:
-        """Return when a message came."""
+        """Return the time of a message."""
         minute = splitmix64(self.recipe.seed, 5, message) % _MAIL_PERIOD_MINUTES
         day, minute_of_day = divmod(minute, 24 * 60)
         month, day_of_month = divmod(day, 28)

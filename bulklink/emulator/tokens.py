@@ -1,8 +1,7 @@
-"""The accounts server: access tokens, how long they live, and what a caller shows of them."""
+"""Accounts server: grants, access tokens and their expiry."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping
 from urllib.parse import parse_qsl
 
@@ -10,7 +9,7 @@ from bulklink.emulator.context import ApiRequest, CallContext
 from bulklink.emulator.errors import Problem
 from bulklink.emulator.http import Answer, Request, json_answer
 from bulklink.emulator.routing import Endpoint
-from bulklink.emulator.state import DEMO_CREDENTIAL, IssuedToken
+from bulklink.emulator.token_store import DEMO_CREDENTIAL
 from bulklink.zoho.error_codes import Code
 
 _AUTH_SCHEME = "Zoho-oauthtoken "
@@ -22,11 +21,11 @@ _THROTTLED_BODY = {
 
 
 def token_problem(context: CallContext, request: Request) -> Problem | None:
-    """Return why the request's token is refused, or None where it is good."""
+    """Return the problem of the request's token, or None if it is valid."""
     header = request.headers.get("authorization", "")
     if not header.startswith(_AUTH_SCHEME):
         return Problem(Code.AUTHENTICATION_FAILURE)
-    access_token = context.state.access_tokens.get(header.removeprefix(_AUTH_SCHEME).strip())
+    access_token = context.state.tokens.access_tokens.get(header.removeprefix(_AUTH_SCHEME).strip())
     if access_token is None or access_token.expires_at <= context.now:
         return Problem(Code.INVALID_TOKEN)
     return None
@@ -34,13 +33,15 @@ def token_problem(context: CallContext, request: Request) -> Problem | None:
 
 def answer_token(context: CallContext, api_request: ApiRequest) -> Answer:
     """Answer a call to the accounts server."""
-    form = {**api_request.query, **_parse_form(api_request.raw)}
+    form, tokens = {**api_request.query, **_parse_form(api_request.raw)}, context.state.tokens
     if api_request.call.endpoint is Endpoint.REVOKE:
-        return _revoke(context, form)
-    error = _grant_error(form, context.state.refresh_tokens)
+        if tokens.revoke(form.get("token", "")):
+            return json_answer({"status": "success"})
+        return json_answer({"error": "invalid_token"}, 400)
+    error = _grant_error(form, tokens.refresh_tokens)
     if error:
         return json_answer({"error": error})
-    if _is_throttled(context):
+    if tokens.register_request(context.now):
         return json_answer(_THROTTLED_BODY, 400)
     return json_answer(_issue_token(context, api_request.raw, form))
 
@@ -50,7 +51,7 @@ def _parse_form(request: Request) -> dict[str, str]:
 
 
 def _grant_error(form: Mapping[str, str], refresh_tokens: Collection[str]) -> str | None:
-    """Return the error of a grant; the accounts server says it with HTTP 200."""
+    """Return the error of a grant; the accounts server sends it under HTTP 200."""
     if form.get("client_id") != DEMO_CREDENTIAL or form.get("client_secret") != DEMO_CREDENTIAL:
         return (
             "invalid_client"
@@ -65,40 +66,12 @@ def _grant_error(form: Mapping[str, str], refresh_tokens: Collection[str]) -> st
     return "unsupported_grant_type"
 
 
-def _is_throttled(context: CallContext) -> bool:
-    """Tell whether no more tokens are made for now; asking then makes it last longer."""
-    state, settings, now = context.state, context.settings, context.now
-    if not settings.tokens_per_window:
-        return False
-    while state.token_issue_times and state.token_issue_times[0] <= now - settings.token_window:
-        state.token_issue_times.popleft()
-    if now < state.tokens_refused_until:
-        state.tokens_refused_until += settings.token_penalty
-        return True
-    if len(state.token_issue_times) >= settings.tokens_per_window:
-        state.tokens_refused_until = state.token_issue_times[0] + settings.token_window
-        return True
-    return False
-
-
 def _issue_token(
     context: CallContext, request: Request, form: Mapping[str, str]
 ) -> dict[str, object]:
-    state = context.state
-    for expired in [
-        name
-        for name, access_token in state.access_tokens.items()
-        if access_token.expires_at <= context.now
-    ]:
-        del state.access_tokens[expired]
-    state.tokens_issued += 1
-    state.token_issue_times.append(context.now)
-    token = _make_token(f"{context.settings.seed}:{state.tokens_issued}")
     is_code_exchange = form["grant_type"] == "authorization_code"
-    refresh_token = _make_token(f"refresh:{token}") if is_code_exchange else form["refresh_token"]
-    state.refresh_tokens.add(refresh_token)
-    state.access_tokens[token] = IssuedToken(
-        context.now + context.settings.expires_in, refresh_token
+    token, refresh_token = context.state.tokens.issue(
+        None if is_code_exchange else form["refresh_token"], context.now
     )
     answer: dict[str, object] = {
         "access_token": token,
@@ -109,22 +82,3 @@ def _issue_token(
     if is_code_exchange:
         answer["refresh_token"] = refresh_token
     return answer
-
-
-def _make_token(seed: str) -> str:
-    digest = hashlib.sha256(seed.encode()).hexdigest()
-    return f"1000.{digest[:32]}.{digest[32:]}"
-
-
-def _revoke(context: CallContext, form: Mapping[str, str]) -> Answer:
-    state, token = context.state, form.get("token", "")
-    if token not in state.refresh_tokens and token not in state.access_tokens:
-        return json_answer({"error": "invalid_token"}, 400)
-    state.refresh_tokens.discard(token)
-    for revoked in [
-        name
-        for name, access_token in state.access_tokens.items()
-        if token in (name, access_token.refresh_token)
-    ]:
-        del state.access_tokens[revoked]
-    return json_answer({"status": "success"})

@@ -1,4 +1,4 @@
-"""The CRM that is emulated, as it was before the first call. Nothing here ever changes."""
+"""World of the emulated CRM before the first call; immutable."""
 
 from __future__ import annotations
 
@@ -11,12 +11,20 @@ import msgspec
 
 Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+$", max_length=100)]
 MessageId = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9]+$", max_length=500)]
+ForecastType = Literal["Open", "Closed Won", "Closed Lost"]
 
 _DEFAULT_TIME = "2026-01-05T09:00:00+00:00"
 
 
 class User(msgspec.Struct, frozen=True):
-    """A user of the org; the owner of a mailbox."""
+    """A user of the org; the owner of a mailbox.
+
+    Args:
+        id: id of the user.
+        full_name: name of the user.
+        email: address of the mailbox.
+        status: `active`, or another status of a user who is not.
+    """
 
     id: Id
     full_name: str
@@ -25,7 +33,13 @@ class User(msgspec.Struct, frozen=True):
 
 
 class Contact(msgspec.Struct, frozen=True):
-    """A contact."""
+    """A contact.
+
+    Args:
+        id: id of the contact.
+        name: full name.
+        email: address.
+    """
 
     id: Id
     name: str
@@ -33,7 +47,16 @@ class Contact(msgspec.Struct, frozen=True):
 
 
 class Deal(msgspec.Struct, frozen=True):
-    """A deal and the contact it belongs to."""
+    """A deal and the contact it belongs to.
+
+    Args:
+        id: id of the deal.
+        name: name of the deal.
+        contact_id: its contact.
+        stage: its stage, by either name.
+        created_time: ISO 8601 time with offset.
+        modified_time: ISO 8601 time with offset.
+    """
 
     id: Id
     name: str
@@ -44,17 +67,30 @@ class Deal(msgspec.Struct, frozen=True):
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """A stage of the pipeline; what is shown can differ from what is stored."""
+    """A stage of the pipeline.
+
+    Args:
+        display_value: its name as shown.
+        actual_value: its name as stored.
+        forecast_type: open, won or lost.
+    """
 
     display_value: str
     actual_value: str
-    forecast_type: Literal["Open", "Closed Won", "Closed Lost"]
+    forecast_type: ForecastType
 
 
 class Email(msgspec.Struct, frozen=True, gc=False):
     """An email of a contact in the mailbox of its owner.
 
-    `deal_id` is the deal it was on when the world was loaded; where it is now, the state knows.
+    Args:
+        contact_id: its contact.
+        message_id: its id.
+        owner_id: the user whose mailbox holds it.
+        subject: its subject.
+        time: ISO 8601 time with offset.
+        received: whether it was received, not sent.
+        deal_id: the deal it was on when the world was loaded; `CrmState` has the current one.
     """
 
     contact_id: Id
@@ -67,14 +103,28 @@ class Email(msgspec.Struct, frozen=True, gc=False):
 
 
 class License(msgspec.Struct, frozen=True):
-    """What the org has bought."""
+    """The licence of the org.
+
+    Args:
+        paid_type: the edition.
+        users_license_purchased: number of user licences.
+    """
 
     paid_type: str = "enterprise"
     users_license_purchased: int = 10
 
 
 class Org(msgspec.Struct, frozen=True):
-    """The organisation."""
+    """The organisation.
+
+    Args:
+        id: id of the org.
+        company_name: its name.
+        zgid: its id among all orgs of Zoho.
+        type: production, or a kind of test org.
+        time_zone: IANA name.
+        license_details: its licence.
+    """
 
     id: Id = "5843104000000020005"
     company_name: str = "bulklink emulator"
@@ -85,7 +135,12 @@ class Org(msgspec.Struct, frozen=True):
 
 
 class Mailbox(msgspec.Struct, frozen=True):
-    """The emails of one contact, newest first, and the same by message id."""
+    """The emails of one contact.
+
+    Args:
+        emails: newest first.
+        by_id: the same by message id.
+    """
 
     emails: tuple[Email, ...]
     by_id: Mapping[str, Email]
@@ -105,7 +160,18 @@ DEFAULT_STAGES = (
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everything in the CRM before the first call, by id."""
+    """Content of the CRM before the first call.
+
+    Args:
+        module_id: id of the Deals module.
+        org: the organisation.
+        stages: stages of the pipeline.
+        users: users by id.
+        contacts: contacts by id.
+        deals: deals by id.
+        deals_by_contact: deals by contact id.
+        mailboxes: mailboxes by contact id.
+    """
 
     module_id: str
     org: Org
@@ -121,7 +187,7 @@ def parse_timestamp(text: str) -> float:
     """Return an ISO 8601 time with offset as seconds since 1970.
 
     Raises:
-        ValueError: where `text` is no such time or has no offset.
+        ValueError: if `text` is not such a time or has no offset.
     """
     timestamp = datetime.fromisoformat(text)
     if timestamp.tzinfo is None:
@@ -130,6 +196,6 @@ def parse_timestamp(text: str) -> float:
 
 
 def build_mailbox(emails: list[Email]) -> Mailbox:
-    """Put the emails of one contact in order, newest first."""
+    """Return the emails of one contact, newest first."""
     ordered = tuple(sorted(emails, key=lambda email: parse_timestamp(email.time), reverse=True))
     return Mailbox(ordered, {email.message_id: email for email in ordered})

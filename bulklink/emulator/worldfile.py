@@ -1,8 +1,9 @@
-"""Makes a world of a world file, piece by piece, with readable errors."""
+"""Parser of world files, with readable errors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,14 +32,14 @@ _INTERNED_ID_FIELDS = ("contact_id", "owner_id", "deal_id")
 
 
 class WorldError(ValueError):
-    """Raised when a world cannot be made; says which part of it is wrong."""
+    """Raised when a world is not valid; names the wrong part."""
 
 
 def load_world(path: Path) -> World:
     """Read the world file at `path`.
 
     Raises:
-        WorldError: where it cannot be read, is no JSON, or does not fit together.
+        WorldError: if it cannot be read, is not JSON, or is not consistent.
     """
     try:
         with path.open(encoding="utf-8-sig") as source:
@@ -52,10 +53,10 @@ def load_world(path: Path) -> World:
 
 
 def parse_world(document: Mapping[str, object]) -> World:
-    """Make a world of the same object that a world file holds.
+    """Return the world of a world file's object.
 
     Raises:
-        WorldError: where it does not fit together.
+        WorldError: if it is not consistent.
     """
     return build_world(_document_members(document))
 
@@ -69,10 +70,10 @@ def _document_members(document: Mapping[str, object]) -> Iterator[JsonMember]:
 
 
 def build_world(members: Iterable[JsonMember]) -> World:
-    """Make a world of its pieces, in whatever order they come.
+    """Return the world of its members, in any order.
 
     Raises:
-        WorldError: where a piece is wrong or points to something that does not exist.
+        WorldError: if a member is wrong or refers to something that does not exist.
     """
     builder = _WorldBuilder()
     for member in members:
@@ -80,18 +81,18 @@ def build_world(members: Iterable[JsonMember]) -> World:
     return builder.build()
 
 
+@dataclass(slots=True)
 class _WorldBuilder:
-    """A world of which not all pieces have come yet."""
+    """A world under construction."""
 
-    def __init__(self) -> None:
-        self._module_id = ""
-        self._org = Org()
-        self._stages: list[Stage] = []
-        self._users: dict[str, User] = {}
-        self._contacts: dict[str, Contact] = {}
-        self._deals: dict[str, Deal] = {}
-        self._emails: dict[str, list[Email]] = {}
-        self._interned_ids: dict[str, str] = {}
+    _module_id: str = ""
+    _org: Org = field(default_factory=Org)
+    _stages: list[Stage] = field(default_factory=list)
+    _users: dict[str, User] = field(default_factory=dict)
+    _contacts: dict[str, Contact] = field(default_factory=dict)
+    _deals: dict[str, Deal] = field(default_factory=dict)
+    _emails: dict[str, list[Email]] = field(default_factory=dict)
+    _interned_ids: dict[str, str] = field(default_factory=dict)
 
     def add(self, member: JsonMember) -> None:
         where = member.key if member.index is None else f"{member.key}[{member.index}]"

@@ -57,7 +57,7 @@ def result_of_row(row: int) -> Result:
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a run that went on after three days."""
     run: RunFolder = plan_run(tmp_path_factory.mktemp("run"), ROWS)
     write_results(run, map(result_of_row, range(1, MANY + 1)))
@@ -68,20 +68,20 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def opened(chromium: Browser, path: Path) -> Iterator[OpenPage]:
+def open_page(chromium: Browser, report_path: Path) -> Iterator[OpenPage]:
     """That page at a broad screen in light colours."""
     tab = chromium.new_page(viewport={"width": 1100, "height": 800}, color_scheme="light")
-    yield OpenPage(tab, path)
+    yield OpenPage(tab, report_path)
     tab.close()
 
 
 RECT = "e => { const b = e.getBBox(); return [b.width, b.height]; }"
 
 
-def test_all_charts_are_drawn(opened: OpenPage) -> None:
-    names = opened.evaluate_all("[data-chart] > svg", "e => e.parentNode.dataset.chart")
+def test_all_charts_are_drawn(open_page: OpenPage) -> None:
+    names = open_page.evaluate_all("[data-chart] > svg", "e => e.parentNode.dataset.chart")
     assert names == ["throughput", "in_flight", "latency", "answered_429"]
-    labels = opened.evaluate_all("[data-chart] > svg", "e => e.getAttribute('aria-label')")
+    labels = open_page.evaluate_all("[data-chart] > svg", "e => e.getAttribute('aria-label')")
     assert all(" over time" in label for label in labels)
 
     def of(chart: str, series: str) -> str:
@@ -93,83 +93,85 @@ def test_all_charts_are_drawn(opened: OpenPage) -> None:
         ("in_flight", "in flight", 50),
         ("answered_429", "answered 429", 30),
     ]:
-        rects = opened.evaluate_all(f"{of(chart, series)} rect", RECT)
+        rects = open_page.evaluate_all(f"{of(chart, series)} rect", RECT)
         assert len(rects) == many, (chart, series)
         assert all(width > 2 and height > 5 for width, height in rects), (chart, series)
     for chart, series in [
         ("in_flight", "allowed"),
         *(("latency", p) for p in ("p50", "p95", "p99")),
     ]:
-        lines = opened.evaluate_all(f"{of(chart, series)} path", RECT)
+        lines = open_page.evaluate_all(f"{of(chart, series)} path", RECT)
         assert len(lines) == 2, (chart, series)  # before and after the pause
         assert all(width > 100 for width, _ in lines)
     heights = [
-        opened.evaluate_all(f"{of('latency', name)} path", "e => e.getBBox().y")[0]
+        open_page.evaluate_all(f"{of('latency', name)} path", "e => e.getBBox().y")[0]
         for name in ("p99", "p95", "p50")
     ]
     assert heights == sorted(heights)  # the slower, the higher
-    assert opened.evaluate_all(f"{of('throughput', 'pause')} rect", RECT)[0][0] > 5
-    texts = opened.evaluate_all("[data-chart=throughput] text", "e => e.textContent")
+    assert open_page.evaluate_all(f"{of('throughput', 'pause')} rect", RECT)[0][0] > 5
+    texts = open_page.evaluate_all("[data-chart=throughput] text", "e => e.textContent")
     assert "12:00:0022 Nov" in texts  # in two lines
     assert any("25 Nov" in text for text in texts), texts
     assert "paused 3 d" in texts
 
 
-def test_nothing_is_fetched_run_or_complained_of(opened: OpenPage, path: Path) -> None:
-    assert opened.requests == [path.as_uri()]
-    assert opened.console_messages == []
-    assert opened.tab.title().startswith("bulklink report: link, finished")
-    blocked = opened.tab.evaluate(
+def test_nothing_is_fetched_run_or_complained_of(open_page: OpenPage, report_path: Path) -> None:
+    assert open_page.requests == [report_path.as_uri()]
+    assert open_page.console_messages == []
+    assert open_page.tab.title().startswith("bulklink report: link, finished")
+    blocked = open_page.tab.evaluate(
         "fetch('https://x.example/').then(() => 'fetched', (error) => error.name)"
     )
     assert blocked == "TypeError"
-    assert any("Content Security Policy" in text for text in opened.console_messages)
-    opened.console_messages.clear()
+    assert any("Content Security Policy" in text for text in open_page.console_messages)
+    open_page.console_messages.clear()
 
 
-def test_a_click_opens_the_rows_of_a_class(opened: OpenPage) -> None:
+def test_a_click_opens_the_rows_of_a_class(open_page: OpenPage) -> None:
     rows = "details[open] .rows tbody tr"
-    assert opened.evaluate_all(rows) == []
-    opened.tab.click("details[data-key=NOT_ALLOWED] > summary")
-    opened.tab.wait_for_selector(rows)
-    cells = opened.evaluate_all(rows, "e => [...e.cells].map(c => c.textContent)")
+    assert open_page.evaluate_all(rows) == []
+    open_page.tab.click("details[data-key=NOT_ALLOWED] > summary")
+    open_page.tab.wait_for_selector(rows)
+    cells = open_page.evaluate_all(rows, "e => [...e.cells].map(c => c.textContent)")
     assert len(cells) == 130
     assert cells[1][:9] == [
         *("11", "link", "101", "72", "m00011", "500", "failed", "NOT_ALLOWED"),
         f"{EVIL} 11",
     ]
     assert re.fullmatch(r"2026-11-22 12:00:0\d\+00:00", cells[1][9])
-    opened.tab.click("details[data-key=NOT_ALLOWED] > summary")
+    open_page.tab.click("details[data-key=NOT_ALLOWED] > summary")
 
-    opened.tab.focus("details[data-key=INVALID_DATA] > summary")
-    opened.tab.keyboard.press("Enter")
-    opened.tab.wait_for_selector(rows)
-    assert len(opened.evaluate_all("details[data-key=INVALID_DATA] tbody tr")) == 1000
-    assert "1,000 of 1,040 rows are here" in opened.tab.inner_text("details[data-key=INVALID_DATA]")
+    open_page.tab.focus("details[data-key=INVALID_DATA] > summary")
+    open_page.tab.keyboard.press("Enter")
+    open_page.tab.wait_for_selector(rows)
+    assert len(open_page.evaluate_all("details[data-key=INVALID_DATA] tbody tr")) == 1000
+    assert "1,000 of 1,040 rows are here" in open_page.tab.inner_text(
+        "details[data-key=INVALID_DATA]"
+    )
 
 
-def test_it_fits_a_telephone_and_darkness(chromium: Browser, path: Path) -> None:
+def test_it_fits_a_telephone_and_darkness(chromium: Browser, report_path: Path) -> None:
     tab = chromium.new_page(viewport={"width": 400, "height": 800}, color_scheme="dark")
-    opened = OpenPage(tab, path)
+    open_page = OpenPage(tab, report_path)
     assert tab.evaluate("document.documentElement.scrollWidth") == 400
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(17, 22, 28)"
     done = "[data-chart=throughput] g[aria-description=done]"
-    dark = opened.evaluate_all(done, "e => getComputedStyle(e).fill")
-    widths = opened.evaluate_all("[data-chart] > svg", "e => e.getBoundingClientRect().width")
+    dark = open_page.evaluate_all(done, "e => getComputedStyle(e).fill")
+    widths = open_page.evaluate_all("[data-chart] > svg", "e => e.getBoundingClientRect().width")
     assert all(300 < width <= 368 for width in widths)
     tab.emulate_media(media="print")
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert opened.evaluate_all(done, "e => getComputedStyle(e).fill") != dark
+    assert open_page.evaluate_all(done, "e => getComputedStyle(e).fill") != dark
     assert tab.is_visible("text=are not printed: open them first")
     assert tab.pdf(format="A4").startswith(b"%PDF")
-    assert opened.console_messages == []
+    assert open_page.console_messages == []
     tab.close()
 
 
-def test_without_scripts_the_figures_are_there(chromium: Browser, path: Path) -> None:
+def test_without_scripts_the_figures_are_there(chromium: Browser, report_path: Path) -> None:
     context = chromium.new_context(java_script_enabled=False)
     tab = context.new_page()
-    tab.goto(path.as_uri())
+    tab.goto(report_path.as_uri())
     text = tab.inner_text("body")
     assert "The charts are drawn where scripts may run" in text
     assert "INVALID_DATA" in text

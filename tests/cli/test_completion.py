@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def offered(folder: Path) -> Offered:
+def complete(folder: Path) -> Offered:
     """Ask as a shell does; return the lines that it gets."""
 
     def ask(typed: str, shell: str = "bash", **env: str) -> list[str]:
@@ -86,41 +86,41 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_bash_is_offered_what_fits(offered: Offered, name: str) -> None:
+def test_bash_is_offered_what_fits(complete: Offered, name: str) -> None:
     typed, wanted = CASES[name]
-    assert offered(typed) == wanted
+    assert complete(typed) == wanted
 
 
-def test_zsh_and_fish_show_op_and_state_of_a_run(offered: Offered) -> None:
-    zsh = offered("bulklink resume ", "zsh")
+def test_zsh_and_fish_show_op_and_state_of_a_run(complete: Offered) -> None:
+    zsh = complete("bulklink resume ", "zsh")
     assert zsh == [
         *("plain", "runs/1-link", "link finished"),
         *("plain", "runs/2-undo", "mixed stopped (credits)"),
         *("plain", "runs/3-bad", "_"),
     ]
-    assert offered("bulklink resume ", "fish") == [
+    assert complete("bulklink resume ", "fish") == [
         "plain,runs/1-link\tlink finished",
         "plain,runs/2-undo\tmixed stopped (credits)",
         "plain,runs/3-bad",
     ]
 
 
-def test_runs_are_looked_for_where_the_environment_or_the_option_says(offered: Offered) -> None:
-    assert offered("bulklink resume ", BULKLINK_RUNS_DIR="my runs") == ["plain,my runs/4-link"]
-    assert offered("bulklink status --runs-dir nothing 1") == ["dir,1"]
-    assert offered("bulklink status --runs-dir runs ") == [f"plain,{run}" for run in RUNS]
+def test_runs_are_looked_for_where_the_environment_or_the_option_says(complete: Offered) -> None:
+    assert complete("bulklink resume ", BULKLINK_RUNS_DIR="my runs") == ["plain,my runs/4-link"]
+    assert complete("bulklink status --runs-dir nothing 1") == ["dir,1"]
+    assert complete("bulklink status --runs-dir runs ") == [f"plain,{run}" for run in RUNS]
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_nothing_is_said_into_the_prompt_whatever_is_asked(folder: Path, shell: str) -> None:
+def test_completion_never_prints_an_error_into_the_prompt(folder: Path, shell: str) -> None:
     for words, place in (("bulklink link", "x"), ("", ""), ('bulklink link "', "2")):
         asked = {"_BULKLINK_COMPLETE": f"{shell}_complete", "COMP_WORDS": words}
         assert Command(folder, {**asked, "COMP_CWORD": place})().err == ""
     assert Command(folder, {"_BULKLINK_COMPLETE": "tcsh_complete"})().output == ""
 
 
-def test_a_broken_environment_ends_no_completion(offered: Offered) -> None:
-    assert offered("bulklink li", BULKLINK_BATCH_SIZE="many", BULKLINK_PROFILE="?") == [
+def test_a_broken_environment_ends_no_completion(complete: Offered) -> None:
+    assert complete("bulklink li", BULKLINK_BATCH_SIZE="many", BULKLINK_PROFILE="?") == [
         "plain,link"
     ]
 

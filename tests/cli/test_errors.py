@@ -59,17 +59,17 @@ def test_a_ctrl_c_while_something_is_imported_ends_it_at_once_without_a_word() -
 
 
 def test_what_a_library_makes_of_a_ctrl_c_is_a_ctrl_c() -> None:
-    code, said = run_raising(RuntimeError("Query interrupted"), [2])
-    assert (code, said) == (ExitCode.INTERRUPTED, "")
+    code, text = run_raising(RuntimeError("Query interrupted"), [2])
+    assert (code, text) == (ExitCode.INTERRUPTED, "")
     assert run_raising(KeyboardInterrupt())[0] == ExitCode.INTERRUPTED
 
 
 def test_a_mistake_in_bulklink_is_called_so_and_shows_no_traceback() -> None:
-    code, said = run_raising(ZeroDivisionError("division by zero"))
+    code, text = run_raising(ZeroDivisionError("division by zero"))
     assert code == ExitCode.STOPPED
-    assert said.startswith("error: bulklink itself: A mistake in bulklink: ZeroDivisionError: div")
-    assert "--debug" in said
-    assert "Traceback" not in said
+    assert text.startswith("error: bulklink itself: A mistake in bulklink: ZeroDivisionError: div")
+    assert "--debug" in text
+    assert "Traceback" not in text
 
 
 def test_debug_shows_where_in_the_program_an_error_came_from(bulklink: Command) -> None:
@@ -157,8 +157,8 @@ def test_a_misspelt_variable_is_named_and_changes_nothing_else(bulklink: Command
     env = {"BULKLINK_RUNSDIR": "x", "BULKLINK_SOMETHING_ELSE_ENTIRELY": "y", "BULKLINK_JSON": "1"}
     result = bulklink.with_env(**env)("status")
     assert result.object == {"runs": []}
-    said = "warning: The variable BULKLINK_RUNSDIR is not known. Did you mean BULKLINK_RUNS_DIR?\n"
-    assert result.err == said
+    text = "warning: The variable BULKLINK_RUNSDIR is not known. Did you mean BULKLINK_RUNS_DIR?\n"
+    assert result.err == text
     assert bulklink.with_env(**env, BULKLINK_QUIET="1")("status").err == ""
 
 

@@ -40,7 +40,7 @@ print("\\n" + json.dumps(sorted(sys.modules)))
 
 
 @pytest.fixture(autouse=True)
-def nobodys_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_user_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have no profile of the developer's in reach."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
 

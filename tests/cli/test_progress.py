@@ -27,7 +27,7 @@ class Terminal(io.StringIO):
 
 
 class ProgressScreen:
-    """A screen that is told how far a run is, twice a second."""
+    """A screen that is updated with the progress of a run, twice a second."""
 
     def __init__(self, style: str, *, quiet: bool = False) -> None:
         self.now = 0.0
@@ -54,13 +54,13 @@ def test_without_a_terminal_a_line_comes_every_ten_seconds(
 
 def test_checking_and_reading_have_lines_too(capsys: pytest.CaptureFixture[str]) -> None:
     progress_screen = ProgressScreen("lines")
-    with progress_screen.callbacks as watch:
+    with progress_screen.callbacks as callbacks:
         progress_screen.now = 11.0
-        watch.on_planning(PlanningStage("Sorting the plan", 0.456))
+        callbacks.on_planning(PlanningStage("Sorting the plan", 0.456))
         progress_screen.now = 22.0
-        watch.on_phase("Fetching")
+        callbacks.on_phase("Fetching")
         progress_screen.now = 33.0
-        watch.on_read(ReadProgress("contacts", 1, 4))
+        callbacks.on_read(ReadProgress("contacts", 1, 4))
     assert capsys.readouterr().err.splitlines() == [
         "Sorting the plan: 45 %",
         "Fetching",
@@ -72,10 +72,10 @@ def test_a_wait_for_credits_is_said_once_however_long_it_is(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     progress_screen = ProgressScreen("lines")
-    with progress_screen.callbacks as watch:
-        watch.on_wait(1_800_000_000.0)
+    with progress_screen.callbacks as callbacks:
+        callbacks.on_wait(1_800_000_000.0)
         progress_screen.advance(3600)
-        watch.on_wait(None)
+        callbacks.on_wait(None)
         progress_screen.advance(11)
     first, *rest = capsys.readouterr().err.splitlines()
     assert first.startswith("Waiting for credits until 2027-01-15")
@@ -150,8 +150,8 @@ def test_a_picture_is_drawn_once_a_second_and_at_once_when_something_else_is_don
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
     progress_screen = ProgressScreen("bar")
-    with progress_screen.callbacks as watch:
+    with progress_screen.callbacks as callbacks:
         progress_screen.advance(60)
         assert 55 <= screen.getvalue().count("50 of 100") <= 65
-        watch.on_phase("Reading them back")
+        callbacks.on_phase("Reading them back")
         assert "Reading them back" in screen.getvalue()

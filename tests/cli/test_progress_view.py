@@ -72,7 +72,7 @@ def test_without_a_terminal_the_same_figures_are_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gauge", "said"),
+    ("metrics", "expected_text"),
     [
         (Metrics(rate=None, max_in_flight=20, allowed_in_flight=20), "0 of 20 in flight"),
         (
@@ -93,9 +93,11 @@ def test_without_a_terminal_the_same_figures_are_one_line() -> None:
         (Metrics(credits_last_for=41_234), "Credits last for about 41,000 more emails"),
     ],
 )
-def test_what_is_measured_is_said_as_far_as_it_is_known(gauge: Metrics, said: str) -> None:
-    assert said in "\n".join(
-        plain_lines(ProgressView("Sending", done=1, total=2, metrics=gauge), 70)
+def test_what_is_measured_is_said_as_far_as_it_is_known(
+    metrics: Metrics, expected_text: str
+) -> None:
+    assert expected_text in "\n".join(
+        plain_lines(ProgressView("Sending", done=1, total=2, metrics=metrics), 70)
     )
 
 
@@ -108,7 +110,7 @@ def test_a_wait_for_credits_takes_the_place_of_the_time_left_and_of_the_limit() 
 
 
 @pytest.mark.parametrize(
-    ("view", "said"),
+    ("view", "expected_text"),
     [
         (ProgressView("Looking up the org"), "Looking up the org"),
         (
@@ -125,8 +127,8 @@ def test_a_wait_for_credits_takes_the_place_of_the_time_left_and_of_the_limit() 
         ),
     ],
 )
-def test_other_work_shows_its_own(view: ProgressView, said: str) -> None:
-    assert plain_lines(view, 46) == [said]
+def test_other_work_shows_its_own(view: ProgressView, expected_text: str) -> None:
+    assert plain_lines(view, 46) == [expected_text]
 
 
 def test_no_more_than_the_commonest_codes_are_named() -> None:
@@ -173,7 +175,7 @@ def test_no_line_is_too_wide_and_all_figures_are_there_at_any_width(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "expected_text"),
     [
         (0.2, "1s"),
         (9.4, "9s"),
@@ -187,8 +189,8 @@ def test_no_line_is_too_wide_and_all_figures_are_there_at_any_width(
         (500_000, "5d 19h"),
     ],
 )
-def test_a_time_is_as_coarse_as_it_is_uncertain(seconds: float, said: str) -> None:
-    assert format_duration(seconds) == said
+def test_a_time_is_as_coarse_as_it_is_uncertain(seconds: float, expected_text: str) -> None:
+    assert format_duration(seconds) == expected_text
 
 
 @given(seconds=st.floats(1, 10**6))

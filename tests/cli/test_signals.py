@@ -25,21 +25,21 @@ async def press(stop: StopController) -> None:
 
 
 def test_the_first_ctrl_c_after_a_stop_for_failures_lets_what_is_in_flight_finish() -> None:
-    async def finishing(stopping: StopController) -> str:
-        stopping.request(TOO_MANY)
-        await press(stopping)
+    async def finishing(stop: StopController) -> str:
+        stop.request(TOO_MANY)
+        await press(stop)
         for _ in range(10):
             await anyio.lowlevel.checkpoint()
-        assert stopping.reason is TOO_MANY
+        assert stop.reason is TOO_MANY
         return "finished"
 
     assert run_with_signals(finishing) == "finished"
 
 
 def test_the_second_ends_it_at_once() -> None:
-    async def finishing(stopping: StopController) -> None:
-        stopping.request(TOO_MANY)
-        await press(stopping)
+    async def finishing(stop: StopController) -> None:
+        stop.request(TOO_MANY)
+        await press(stop)
         os.kill(os.getpid(), signal.SIGINT)
         await anyio.sleep_forever()
 

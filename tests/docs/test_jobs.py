@@ -1,4 +1,4 @@
-"""docs/jobs.md: its example can be planned, and the error is told as it is shown there."""
+"""docs/jobs.md: its example can be planned, and its error is the real one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_example_can_be_planned(tmp_path: Path) -> None:
     assert (planned.code, planned.object["messages"]) == (0, 3)
 
 
-def test_a_wrong_key_is_told_as_it_is_shown(tmp_path: Path) -> None:
+def test_the_documented_error_of_a_wrong_key_is_the_real_one(tmp_path: Path) -> None:
     result = command(tmp_path, 'op = "link"\nmapping = "m.csv"\nbtch_size = 2\n')("run", "job.toml")
     assert result.code == 2
     assert result.err.strip().startswith(block("text").strip().removesuffix("…"))

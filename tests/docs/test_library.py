@@ -60,11 +60,11 @@ async def test_the_program_does_the_whole_job(
         mapping = job(folder).mappings[0]
         assert await example().move(mapping, folder) == ExitCode.OK
         assert crm.linked == EMAILS
-    said = [record.getMessage() for record in caplog.records]
-    assert said[0] == f"{EMAILS} emails, 11 credits at least"
-    assert "Sending …" in said
-    assert any(line.startswith(f"{EMAILS} of {EMAILS} rows, ") for line in said)
-    assert said[-1] == f"{EMAILS} of {EMAILS} as recorded"
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages[0] == f"{EMAILS} emails, 11 credits at least"
+    assert "Sending …" in messages
+    assert any(line.startswith(f"{EMAILS} of {EMAILS} rows, ") for line in messages)
+    assert messages[-1] == f"{EMAILS} of {EMAILS} as recorded"
     assert (folder / "results.csv").read_text().count(",done,") == EMAILS
 
 
@@ -75,10 +75,10 @@ def test_the_program_tells_what_is_wrong(
     monkeypatch.setenv("BULKLINK_ACCESS_TOKEN", "x")
     (folder / "bad.csv").write_text("contact_id,owner_id,message_id,deal_id\nx,2,m,3\n")
     program = example()
-    for mapping, said in (("bad.csv", "row 1: bad-id"), ("none.csv", "no such file")):
+    for mapping, expected_text in (("bad.csv", "row 1: bad-id"), ("none.csv", "no such file")):
         monkeypatch.setattr(sys, "argv", ["move.py", mapping, str(folder)])
         assert program.main() == ExitCode.REFUSED
-        assert said in caplog.records[-1].getMessage()
+        assert expected_text in caplog.records[-1].getMessage()
 
 
 async def test_the_cell_runs_inside_the_loop_of_a_notebook(
@@ -108,7 +108,7 @@ def test_the_connections_are_made_as_they_stand(
         exec(f"from bulklink import load_connection\nload_connection({of_a_profile}", {})
 
 
-def test_every_public_name_is_told_of_and_can_be_had() -> None:
+def test_every_public_name_is_documented_and_can_be_imported() -> None:
     assert bulklink.__all__ == sorted(bulklink.__all__) == dir(bulklink)
     documented = set(re.findall(r"[A-Za-z_]\w*", TEXT))
     assert set(bulklink.__all__) <= documented, set(bulklink.__all__) - documented
@@ -120,7 +120,7 @@ def test_every_public_name_is_told_of_and_can_be_had() -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_every_argument_result_and_error_of_a_function_is_told(name: str) -> None:
+def test_every_argument_result_and_error_of_a_function_is_documented(name: str) -> None:
     function, doc = FUNCTIONS[name], FUNCTIONS[name].__doc__ or ""
     arguments = doc.partition("Args:")[2].partition("Raises:")[0]
     for argument in inspect.signature(function).parameters:
@@ -129,13 +129,13 @@ def test_every_argument_result_and_error_of_a_function_is_told(name: str) -> Non
     assert f"`{name}(" in TEXT
 
 
-def test_every_call_back_is_told_of() -> None:
+def test_every_callback_is_documented() -> None:
     section = TEXT.partition("## Call-backs")[2].partition("## Stopping")[0]
     names = {name for name, value in vars(RunCallbacks).items() if inspect.isfunction(value)}
     assert {name for name in names if f"`{name}(" not in section} == set()
 
 
-def test_every_error_is_told_of() -> None:
+def test_every_error_is_documented() -> None:
     documented = re.findall(r"^\| `(\w+Error)` \|", TEXT, re.MULTILINE)
     errors = [name for name in bulklink.__all__ if name.endswith("Error")]
     assert sorted([*documented, "BulklinkError", "RunStoppedError"]) == errors

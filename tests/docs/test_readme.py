@@ -20,7 +20,7 @@ def test_every_option_of_the_table_exists() -> None:
     assert {option for option in options if option not in _HELP} == set()
 
 
-def test_every_option_of_a_run_has_its_row_or_is_told_of() -> None:
+def test_every_option_of_a_run_is_in_the_readme() -> None:
     known = set(re.findall(r"(?<![\w-])(--[a-z-]+)", _HELP)) - {"--help", "--group-by"}
     short = {"--verbose": "-v", "--quiet": "-q", "--allow-round-ids": "rounded"}
     assert {o for o in known if o not in README and short.get(o, o) not in README} == set()

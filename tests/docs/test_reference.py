@@ -47,16 +47,16 @@ def test_the_reference_has_every_command_and_option_once(path: str) -> None:
     assert sorted(named) == sorted(options_of(ALL[path]))
 
 
-def test_every_command_is_told_of_in_the_readme_or_a_guide() -> None:
-    untold = [
+def test_every_command_is_in_the_readme_or_a_guide() -> None:
+    undocumented = [
         path
         for path in LEAVES
         if not re.search(rf"\b{path}\b|^\| `{path.partition(' ')[2]}` \|", GUIDES, re.MULTILINE)
     ]
-    assert untold == []
+    assert undocumented == []
 
 
-def test_every_variable_that_the_code_knows_is_told_of() -> None:
+def test_every_environment_variable_of_the_code_is_documented() -> None:
     options = [one for command in ALL.values() for one in options_of(command).values()]
     of_options = {str(one.envvar) for one in options if one.envvar}
     code = "".join(path.read_text("utf-8") for path in (ROOT / "bulklink").rglob("*.py"))
@@ -65,7 +65,7 @@ def test_every_variable_that_the_code_knows_is_told_of() -> None:
     assert of_options <= set(_VARIABLE.findall(DOCS[TARGET.name]))
     assert len(of_options) > 50
     named = set(_VARIABLE.findall(GUIDES + DOCS[TARGET.name])) - {"BULKLINK_TEST_KILLS"}
-    assert named - of_options - set(CONNECTION) == set(), "told of, and not known"
+    assert named - of_options - set(CONNECTION) == set(), "documented, but unknown"
 
 
 def test_the_readme_lists_the_exit_codes_that_there_are() -> None:
@@ -78,8 +78,8 @@ def test_the_defaults_that_the_readme_tells_are_those_of_the_commands() -> None:
     checked = 0
     for name, default in re.findall(r"^\| `(--[a-z-]+)[^|]*\| ([^|]*) \|", table, re.MULTILINE):
         if known[name].show_default:
-            said = str(known[name].default).removesuffix(".0")
-            assert default.strip("`") == said, name
+            documented = str(known[name].default).removesuffix(".0")
+            assert default.strip("`") == documented, name
             checked += 1
     assert checked > 8
 

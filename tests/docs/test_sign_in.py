@@ -32,8 +32,8 @@ def test_the_scopes_stand_in_one_line_to_be_copied() -> None:
 
 @pytest.mark.parametrize("message", MESSAGES)
 def test_each_message_is_one_that_the_program_has(message: str) -> None:
-    said = message.partition(":")[0].partition(", or the CRM,")[0]
-    assert [part for part in said.split("…") if part.strip() not in SOURCES] == []
+    beginning = message.partition(":")[0].partition(", or the CRM,")[0]
+    assert [part for part in beginning.split("…") if part.strip() not in SOURCES] == []
 
 
 def test_there_are_many_messages() -> None:

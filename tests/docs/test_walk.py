@@ -92,8 +92,8 @@ def test_the_readme_is_followed_from_top_to_bottom(tmp_path: Path) -> None:
             elif language == "shell":
                 _follow_the_change(reader, text, tmp_path / "change")
             elif language == "python":
-                said = reader.run("python", "-c", text, **variables)
-                assert re.fullmatch(r"\d+ of 150\n", said)
+                printed = reader.run("python", "-c", text, **variables)
+                assert re.fullmatch(r"\d+ of 150\n", printed)
             elif language == "csv":
                 _plan_what_is_shown(reader, text, tmp_path / "shown")
             elif language == "console":

@@ -1,4 +1,4 @@
-"""What must be so after every run, whatever happened: accounting, ledger, folder, CRM."""
+"""Checks that hold after every run: accounting, ledger, folder, CRM."""
 
 from __future__ import annotations
 
@@ -43,7 +43,12 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True)
 class AuditedRun:
-    """A run folder and the object that the command showed for it."""
+    """A run folder and the object that the command showed for it.
+
+    Args:
+        folder: the run folder.
+        summary: the object of --json.
+    """
 
     folder: Path
     summary: Mapping[str, Any]
@@ -105,7 +110,7 @@ class AuditedRun:
 
 
 def audit_run(result: CommandResult, cwd: Path, rows: int | None = None) -> AuditedRun:
-    """Return the run that a command with --json shows, with every promise about it checked."""
+    """Return the run that a command with --json shows; check all that holds for any run."""
     summary = result.object
     assert set(summary) == RUN_KEYS, summary
     assert set(summary["counts"]) == set(COUNTS), summary
@@ -166,7 +171,7 @@ def _check_ledger_counts(run: AuditedRun) -> None:
 
 
 def _check_one_result_per_row(run: AuditedRun) -> None:
-    """Check that no row has two results, but where the canary shows that a success was none."""
+    """Check that no row has two results, except where the canary corrects a success."""
     last_results: dict[int, Line] = {}
     for line in run.lines("result"):
         before = last_results.get(line["row"])

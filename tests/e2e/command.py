@@ -1,4 +1,4 @@
-"""The command, run as a user runs it: in this process, or where that matters in one of its own."""
+"""The command as a user runs it: in this process, or where it matters in one of its own."""
 
 from __future__ import annotations
 
@@ -19,18 +19,24 @@ from unittest import mock
 import pytest
 
 from bulklink.cli.main import main
-from tests.e2e.world import Email
+from tests.e2e.world import Contact, Email
 
 PROGRAM = str(Path(sys.executable).parent / "bulklink")
 TIMEOUT = 45
 """Seconds that any command of these tests may take."""
 _SCREEN_VARIABLES = ("COLUMNS", "LINES")
-"""What readline, which pytest imports, says of a screen; a test's own terminal has its own size."""
+"""Set by readline, which pytest imports; a test's own terminal has its own size."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What a command left behind."""
+    """Exit code and output of a command.
+
+    Args:
+        code: exit code.
+        out: standard output.
+        err: standard error.
+    """
 
     code: int
     out: str
@@ -62,7 +68,12 @@ class CommandResult:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Runs `bulklink` in a folder of its own with a state folder of its own."""
+    """Runs `bulklink` in a folder of its own with a state folder of its own.
+
+    Args:
+        folder: working directory.
+        env: environment variables besides the defaults.
+    """
 
     folder: Path
     env: Mapping[str, str] = field(default_factory=dict)
@@ -72,7 +83,7 @@ class Command:
         return Command(self.folder, {**self.env, **env})
 
     def environment(self) -> dict[str, str]:
-        """Return the whole environment: none of the developer's own settings in it."""
+        """Return the whole environment, without the developer's own settings."""
         inherited = {
             key: text
             for key, text in os.environ.items()
@@ -105,7 +116,7 @@ class Command:
         return self._in_process(arguments, _Stream())
 
     def run_at_terminal(self, typed: str, *arguments: str | Path) -> CommandResult:
-        """Run the command at a terminal where a person types this; `^C` is Ctrl-C."""
+        """Run the command at a terminal where the user types `typed`; `^C` is Ctrl-C."""
         with mock.patch.object(sys, "stdin", _Keyboard(typed)):
             return self._in_process(arguments, _Screen())
 
@@ -146,13 +157,13 @@ def wait_for_exit(
 
 
 def _without_traceback(result: CommandResult) -> CommandResult:
-    """Check that a user is shown no traceback, whatever happened."""
+    """Check that no traceback is shown."""
     assert "Traceback" not in result.output, result.output
     return result
 
 
 class _Stream(io.TextIOWrapper):
-    """Takes what is printed."""
+    """A stream that keeps what is printed."""
 
     def __init__(self) -> None:
         self._raw = io.BytesIO()
@@ -171,7 +182,7 @@ class _Screen(_Stream):
 
 
 class _Keyboard(io.TextIOWrapper):
-    """A terminal's keyboard, on which this is typed."""
+    """A terminal's keyboard, on which `typed` is typed."""
 
     def __init__(self, typed: str) -> None:
         super().__init__(io.BytesIO(typed.encode()), encoding="utf-8")
@@ -188,7 +199,7 @@ class _Keyboard(io.TextIOWrapper):
 
 @contextlib.contextmanager
 def ensure_terminated(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """Lend a process and see to it that it has ended afterwards."""
+    """Yield a process and end it afterwards."""
     try:
         yield process
     finally:
@@ -221,6 +232,11 @@ def row(email: Email, deal: str | None = None, **more: str) -> Row:
 def rows(emails: Iterable[Email], deal: str | None = None, **more: str) -> list[Row]:
     """Return a row for each email."""
     return [row(email, deal, **more) for email in emails]
+
+
+def free_rows(contacts: Iterable[Contact]) -> list[Row]:
+    """Return the rows that link the free emails of contacts to the deal a of each."""
+    return [line for contact in contacts for line in rows(contact.free, contact.a)]
 
 
 def as_csv(mapping_rows: Sequence[Row]) -> str:

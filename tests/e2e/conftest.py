@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: one emulator a session, scripted servers, the command."""
+"""Fixtures of the end-to-end tests: one emulator a session, scripted servers, the command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONTACTS = 90
 
 @pytest.fixture
 def bulklink(tmp_path: Path) -> Command:
-    """Return the command, which runs in a folder of this test alone."""
+    """Return the command, in a folder of this test."""
     return Command(tmp_path)
 
 
@@ -30,37 +30,37 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 
 @pytest.fixture(scope="session")
-def untaken(emulator: Emulator) -> Iterator[Contact]:
+def unused_contacts(emulator: Emulator) -> Iterator[Contact]:
     """Hand out each contact of the session's emulator once."""
     return iter(emulator.world.contacts)
 
 
 @pytest.fixture
-def contact(untaken: Iterator[Contact]) -> Contact:
+def contact(unused_contacts: Iterator[Contact]) -> Contact:
     """Return a contact that no other test has touched."""
-    return next(untaken)
+    return next(unused_contacts)
 
 
 @pytest.fixture
-def contacts(untaken: Iterator[Contact]) -> list[Contact]:
+def contacts(unused_contacts: Iterator[Contact]) -> list[Contact]:
     """Return three contacts that no other test has touched."""
-    return list(itertools.islice(untaken, 3))
+    return list(itertools.islice(unused_contacts, 3))
 
 
 @pytest.fixture
-def linker(bulklink: Command, emulator: Emulator) -> Command:
+def connected_command(bulklink: Command, emulator: Emulator) -> Command:
     """Return the command, connected to the emulator."""
     return bulklink.with_env(**emulator.env())
 
 
 @pytest.fixture
 def world() -> World:
-    """Return an empty world, to be filled before the stand-in is asked anything."""
+    """Return an empty world, to be filled before the first request to the stand-in."""
     return World()
 
 
 @pytest.fixture
 def standin(world: World) -> Iterator[StandIn]:
-    """Serve the test's world from a thread, as the test scripts."""
+    """Serve the test's world from a thread, as the test's script says."""
     with serve_stand_in(world) as server:
         yield server

@@ -1,4 +1,4 @@
-"""What the command talks to: the project's emulator, and a server that a test scripts."""
+"""Servers for the command: the project's emulator, and one that a test scripts."""
 
 from __future__ import annotations
 
@@ -40,17 +40,22 @@ def connection(url: str, **changed: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Emulator:
-    """A running `bulklink emulator`."""
+    """A running `bulklink emulator`.
+
+    Args:
+        url: its address.
+        world: the world it serves.
+    """
 
     url: str
     world: World
 
     def env(self, **changed: str) -> dict[str, str]:
-        """Return the environment of a command that is to talk to it."""
+        """Return the environment of a command connected to it."""
         return connection(self.url, **changed)
 
     def state(self) -> dict[str, Any]:
-        """Return what it says of itself."""
+        """Return its counters and world."""
         with urllib.request.urlopen(self.url + "/_emulator/state", timeout=20) as answer:
             read = json.load(answer)
         assert isinstance(read, dict)
@@ -89,7 +94,14 @@ def serve_world_file(file: Path, *options: str) -> Iterator[Emulator]:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer that a test wants sent: bytes as they are, anything else as JSON."""
+    """An answer that a test sends.
+
+    Args:
+        status: HTTP status.
+        body: bytes as they are, anything else as JSON.
+        headers: headers besides the content type.
+        kind: content type.
+    """
 
     status: int = 200
     body: Any = b""
@@ -106,7 +118,19 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """A request as the server got it."""
+    """A request as the server received it.
+
+    Args:
+        kind: what it is for; see `kind_of`.
+        path: path of the URL.
+        query: query parameters.
+        query_string: the query as sent.
+        body: parsed JSON of a link call, else text.
+        headers: HTTP headers.
+        contact: contact in the path, or None.
+        number: number among the requests of its kind, from 1.
+        at: monotonic time in seconds.
+    """
 
     kind: str
     path: str
@@ -116,7 +140,6 @@ class ReceivedRequest:
     headers: dict[str, str]
     contact: str | None
     number: int
-    """Of its kind, from 1."""
     at: float
 
     @property
@@ -138,9 +161,19 @@ async def _as_documented(_: ReceivedRequest) -> Reply | None:
 
 @dataclass(slots=True)
 class StandIn:
-    """A CRM of a few lines that keeps what it was sent, and answers as the test scripts.
+    """Scripted CRM that records requests.
 
-    `script` is asked first; where it returns None the request is answered as documented.
+    Args:
+        world: its content before the first request.
+        script: called with each request; if it returns None, the answer is as documented.
+        shuffled: whether entries of an answer are shuffled.
+        url: its address.
+        requests: the requests received, in order.
+        in_flight: requests being answered, by kind.
+        most_in_flight: most requests at once.
+        deals: the deal of each message since the first request.
+        activity: notified when a request arrives or is answered.
+        gate: opened by the test; see `wait_for_gate`.
     """
 
     world: World
@@ -155,7 +188,7 @@ class StandIn:
     gate: threading.Event = field(default_factory=threading.Event)
 
     def env(self, **changed: str) -> dict[str, str]:
-        """Return the environment of a command that is to talk to it."""
+        """Return the environment of a command connected to it."""
         secrets = {
             "BULKLINK_CLIENT_ID": "standin-client",
             "BULKLINK_CLIENT_SECRET": SECRET,
@@ -172,7 +205,7 @@ class StandIn:
         return dict(self.deals or self.world.links())
 
     def wait_until(self, condition: Callable[[], bool], timeout: float = 20) -> None:
-        """Wait until something is so, looking whenever a request came or was answered."""
+        """Wait until a condition holds, checked whenever a request arrives or is answered."""
         with self.activity:
             assert self.activity.wait_for(condition, timeout), self.requests[-3:]
 
@@ -300,13 +333,18 @@ class StandIn:
         return Reply(body={"Emails": answers})
 
     def _change(self, message: str, deal: str | None) -> dict[str, Any]:
-        details = {"message_id": message}
         if deal is not None and self.deals[message] is not None:
             text = "Unlink the email first to link it to another deal record"
             return item_error("ALREADY_LINKED", message, text)
         self.deals[message] = deal
-        text = "email has been changed successfully"
-        return {"code": "SUCCESS", "details": details, "message": text, "status": "success"}
+        return item_success(message)
+
+
+def item_success(message: str) -> dict[str, Any]:
+    """Return the success of one item of a call."""
+    text = "email has been changed successfully"
+    details = {"message_id": message}
+    return {"code": "SUCCESS", "details": details, "message": text, "status": "success"}
 
 
 def item_error(code: str, message: str, text: str = "refused") -> dict[str, Any]:
@@ -317,6 +355,43 @@ def item_error(code: str, message: str, text: str = "refused") -> dict[str, Any]
 def error(status: int, code: str, text: str = "refused") -> Reply:
     """Return an error of a whole call."""
     return Reply(status, {"code": code, "details": {}, "message": text, "status": "error"})
+
+
+def answer_links(
+    standin: StandIn, answer_item: Callable[[int, str], dict[str, Any] | None]
+) -> Script:
+    """Return a script for link calls.
+
+    Args:
+        standin: the server, whose links change.
+        answer_item: returns the entry of the message at a position of a call, or None to link it.
+    """
+
+    async def answer(request: ReceivedRequest) -> Reply | None:
+        if request.kind != "link":
+            return None
+        entries = []
+        for position, item in enumerate(request.body["Emails"]):
+            message = item["message_id"]
+            entry = answer_item(position, message)
+            if entry is None:
+                standin.deals[message] = item["linked_record"]["id"]
+                entry = item_success(message)
+            entries.append(entry)
+        return Reply(body={"Emails": entries})
+
+    return answer
+
+
+def hold_calls(standin: StandIn, kind: str, after: int = 0) -> Script:
+    """Return a script that holds the calls of a kind, from the nth on, until the gate opens."""
+
+    async def hold(request: ReceivedRequest) -> Reply | None:
+        if request.kind == kind and request.number > after:
+            await standin.wait_for_gate()
+        return None
+
+    return hold
 
 
 def kind_of(method: str, path: str) -> str:

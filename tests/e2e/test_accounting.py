@@ -77,17 +77,19 @@ def key(cells: Row) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_rows_are_the_sum_of_the_counts_and_each_has_its_true_status(
-    linker: Command, emulator: Emulator, contacts: list[Contact], seed: int
+    connected_command: Command, emulator: Emulator, contacts: list[Contact], seed: int
 ) -> None:
     chance = random.Random(seed)
     judged = shuffle_rows(chance, draw_rows(chance, contacts))
     before = emulator.links()
     half = len(judged) // 2
-    write_mapping(linker.folder / "one.csv", [one for one, _, _ in judged[:half]])
-    write_mapping(linker.folder / "two.jsonl", [one for one, _, _ in judged[half:]])
-    command_result = linker("link", "one.csv", "two.jsonl", "--json", "--on-invalid", "skip")
+    write_mapping(connected_command.folder / "one.csv", [one for one, _, _ in judged[:half]])
+    write_mapping(connected_command.folder / "two.jsonl", [one for one, _, _ in judged[half:]])
+    command_result = connected_command(
+        "link", "one.csv", "two.jsonl", "--json", "--on-invalid", "skip"
+    )
     assert command_result.code == 1, command_result
-    run = audit_run(command_result, linker.folder, len(judged))
+    run = audit_run(command_result, connected_command.folder, len(judged))
     for number, (_, status, code) in enumerate(judged, 1):
         result = run.results[number]
         assert result["status"] == status, (number, result)
@@ -102,7 +104,7 @@ def test_rows_are_the_sum_of_the_counts_and_each_has_its_true_status(
 
 @pytest.mark.parametrize("seed", [4, 5])
 def test_mixed_rows_end_as_the_crm_has_them(
-    linker: Command, emulator: Emulator, contacts: list[Contact], seed: int
+    connected_command: Command, emulator: Emulator, contacts: list[Contact], seed: int
 ) -> None:
     chance = random.Random(seed)
     given = [
@@ -112,8 +114,10 @@ def test_mixed_rows_end_as_the_crm_has_them(
     ]
     chance.shuffle(given)
     before = emulator.links()
-    write_mapping(linker.folder / "m.csv", given)
-    run = audit_run(linker("run", "m.csv", "--json"), linker.folder, len(given))
+    write_mapping(connected_command.folder / "m.csv", given)
+    run = audit_run(
+        connected_command("run", "m.csv", "--json"), connected_command.folder, len(given)
+    )
     assert "rejected" not in run.counts
     assert "in_doubt" not in run.counts
     refused = {

@@ -175,7 +175,7 @@ Outcomes = dict[str, tuple[Path, CommandResult]]
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+def case_results(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     """Run all cases."""
     top = tmp_path_factory.mktemp("bad")
 
@@ -189,9 +189,9 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 
 @pytest.mark.parametrize("name", CASES)
 def test_bad_input_ends_with_2_and_says_what_where_and_what_to_do(
-    outcomes: Outcomes, name: str
+    case_results: Outcomes, name: str
 ) -> None:
-    case, (_, ended) = CASES[name], outcomes[name]
+    case, (_, ended) = CASES[name], case_results[name]
     assert ended.code == 2, ended
     shown = ended.error
     assert shown["message"], shown
@@ -204,8 +204,10 @@ def test_bad_input_ends_with_2_and_says_what_where_and_what_to_do(
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.reason])
-def test_refused_rows_are_in_the_rejects_with_their_reason(outcomes: Outcomes, name: str) -> None:
-    folder, _ = outcomes[name]
+def test_refused_rows_are_in_the_rejects_with_their_reason(
+    case_results: Outcomes, name: str
+) -> None:
+    folder, _ = case_results[name]
     (rejects,) = folder.glob("runs/*/rejects.csv")
     assert CASES[name].reason in rejects.read_text("utf-8")
     kept = json.loads((rejects.parent / "run.json").read_text("utf-8"))
@@ -214,9 +216,9 @@ def test_refused_rows_are_in_the_rejects_with_their_reason(outcomes: Outcomes, n
 
 @pytest.mark.parametrize("name", ["used-run-dir", "run-dir-is-a-file"])
 def test_what_the_user_keeps_where_a_run_folder_was_wanted_is_left_alone(
-    outcomes: Outcomes, name: str
+    case_results: Outcomes, name: str
 ) -> None:
-    folder, _ = outcomes[name]
+    folder, _ = case_results[name]
     assert (folder / "used" / "mine.txt").read_text("utf-8") == "kept\n"
     assert (folder / "file").read_text("utf-8") == "kept\n"
 
@@ -232,9 +234,9 @@ def test_help_names_commands_and_options(bulklink: Command) -> None:
     "name", ["missing-column", "rounded", "conflict", "no-data-centre", "unknown-job-key"]
 )
 def test_a_person_reads_the_same_on_standard_error(
-    outcomes: Outcomes, tmp_path: Path, name: str
+    case_results: Outcomes, tmp_path: Path, name: str
 ) -> None:
-    case, (_, asked) = CASES[name], outcomes[name]
+    case, (_, asked) = CASES[name], case_results[name]
     ended = prepare_folder(tmp_path / "person", case)(*case.arguments)
     assert ended.code == 2
     assert ended.out == ""
@@ -255,8 +257,8 @@ def test_twenty_faults_are_shown_and_all_are_in_the_rejects(bulklink: Command) -
     assert rejects.count("bad-id") == 30
 
 
-def test_each_row_of_a_conflict_names_the_other(outcomes: Outcomes) -> None:
-    folder, _ = outcomes["conflict"]
+def test_each_row_of_a_conflict_names_the_other(case_results: Outcomes) -> None:
+    folder, _ = case_results["conflict"]
     (rejects,) = folder.glob("runs/*/rejects.csv")
     lines = rejects.read_text("utf-8").splitlines()
     assert len(lines) == 3
@@ -304,7 +306,7 @@ async def _not_found(_: ReceivedRequest) -> Reply | None:
 
 
 @pytest.fixture(scope="module")
-def shelf() -> Iterator[StandIn]:
+def scripted_crm() -> Iterator[StandIn]:
     """Serve one contact; each test scripts what is answered."""
     world = World()
     contact: Contact = world.add(free=6, linked=2)
@@ -333,26 +335,26 @@ def shelf() -> Iterator[StandIn]:
 )  # fmt: skip
 def test_a_server_that_is_not_zoho_or_takes_no_token_ends_with_3(
     bulklink: Command,
-    shelf: StandIn,
+    scripted_crm: StandIn,
     script: Script,
     env: dict[str, str],
 ) -> None:
-    shelf.script = script
-    shelf.requests.clear()
+    scripted_crm.script = script
+    scripted_crm.requests.clear()
     write_mapping(bulklink.folder / "m.csv", GOOD)
-    given = {name: text for name, text in shelf.env(**env).items() if text}
+    given = {name: text for name, text in scripted_crm.env(**env).items() if text}
     ended = bulklink.with_env(**given)("link", "m.csv", "--run-dir", "here", "-q", "--json")
     assert ended.code == 3, ended
     assert ended.err.startswith("error: ")
     assert (ended.object["state"], ended.object["exit_code"]) == ("stopped", 3)
-    assert len(shelf.requests) <= 20
+    assert len(scripted_crm.requests) <= 20
     shown = bulklink("status", "here", "--json").object
     assert (shown["state"], shown["exit_code"]) == ("stopped", 3)
     assert shown["counts"]["pending"] == 6
 
 
-def test_files_below_a_run_folder_are_for_the_user_alone(outcomes: Outcomes) -> None:
-    folder, _ = outcomes["conflict"]
+def test_files_below_a_run_folder_are_for_the_user_alone(case_results: Outcomes) -> None:
+    folder, _ = case_results["conflict"]
     (rejects,) = folder.glob("runs/*/rejects.csv")
     assert stat.S_IMODE(rejects.stat().st_mode) == 0o600
     assert stat.S_IMODE(rejects.parent.stat().st_mode) == 0o700

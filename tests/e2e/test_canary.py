@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from tests.e2e.audit import AuditedRun, assert_crm_matches, audit_run
-from tests.e2e.command import Command, rows, write_mapping
-from tests.e2e.servers import ReceivedRequest, Reply, StandIn, error, item_error
+from tests.e2e.command import Command, free_rows, rows, write_mapping
+from tests.e2e.servers import (
+    ReceivedRequest,
+    Reply,
+    Script,
+    StandIn,
+    answer_links,
+    error,
+    item_error,
+    item_success,
+)
 from tests.e2e.world import World
 
 QUICK = ("--settle-after", "0", "--rate", "off", "--json", "--run-dir", "here")
@@ -21,30 +29,17 @@ def prepare_run(
 ) -> Command:
     """Write a mapping of contacts with so many emails each, on no deal; names are not looked up."""
     world_contacts = [world.add(free=emails_per_contact) for _ in range(contacts)]
-    write_mapping(
-        bulklink.folder / "m.csv",
-        [r for contact in world_contacts for r in rows(contact.free, contact.a)],
-    )
+    write_mapping(bulklink.folder / "m.csv", free_rows(world_contacts))
     return bulklink.with_env(BULKLINK_NO_NAMES="1")
 
 
-def lie_about_links(
-    standin: StandIn, share: int = 20
-) -> Callable[[ReceivedRequest], Awaitable[Reply | None]]:
-    """Return a script that answers links with success, and carries out all but so many of them."""
+def ignore_links(standin: StandIn, share: int = 20) -> Script:
+    """Return a script that answers links with success, and ignores the first ones of each call."""
 
-    async def lie(request: ReceivedRequest) -> Reply | None:
-        if request.kind != "link":
-            return None
-        entries = []
-        for at, item in enumerate(request.body["Emails"]):
-            if at >= share:
-                standin.deals[item["message_id"]] = item["linked_record"]["id"]
-            entries.append({"code": "SUCCESS", "details": {"message_id": item["message_id"]},
-                         "message": "linked", "status": "success"})  # fmt: skip
-        return Reply(body={"Emails": entries})
+    def ignore(position: int, message: str) -> dict[str, Any] | None:
+        return item_success(message) if position < share else None
 
-    return lie
+    return answer_links(standin, ignore)
 
 
 def read_canary_record(run: AuditedRun) -> dict[str, Any]:
@@ -105,7 +100,7 @@ def test_no_option_answers_for_a_person(
     bulklink: Command, standin: StandIn, world: World, options: tuple[str, ...]
 ) -> None:
     command = prepare_run(bulklink, world, 3, 2).with_env(**standin.env())
-    standin.script = lie_about_links(standin, 2)
+    standin.script = ignore_links(standin, 2)
     result = command("link", "m.csv", *QUICK, "--canary", "2", *options)
     run = audit_run(result, bulklink.folder, 6)
     assert (result.code, run.summary["stopped_by"]) == (3, "canary")
@@ -116,7 +111,7 @@ def test_a_server_that_does_not_do_what_it_says_is_caught_before_the_rest(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     command = prepare_run(bulklink, world).with_env(**standin.env())
-    standin.script = lie_about_links(standin, 3)
+    standin.script = ignore_links(standin, 3)
     result = command("link", "m.csv", *QUICK)
     run = audit_run(result, bulklink.folder, 240)
     assert (result.code, run.summary["stopped_by"]) == (3, "canary")
@@ -132,7 +127,7 @@ def test_a_server_that_does_not_do_what_it_says_is_caught_before_the_rest(
     )
     assert "`bulklink resume here` sends the other 220" in result.err
     assert command("status", "here", "--check").code == 0
-    standin.script = lie_about_links(standin, 0)
+    standin.script = ignore_links(standin, 0)
     again = audit_run(command("resume", *QUICK[:-2], "here"), bulklink.folder, 240)
     assert again.counts == {"done": 237, "failed": 3}
     assert again.calls["read"] == run.calls["read"]
@@ -150,7 +145,7 @@ def test_a_server_that_does_not_do_what_it_says_is_caught_before_the_rest(
     ],
     ids=["yes", "no", "enter", "ctrl-c"],
 )
-def test_a_person_is_asked_after_a_canary_that_did_not_pass(
+def test_the_user_is_prompted_after_a_canary_that_did_not_pass(
     bulklink: Command,
     standin: StandIn,
     world: World,
@@ -160,7 +155,7 @@ def test_a_person_is_asked_after_a_canary_that_did_not_pass(
     counts: dict[str, int],
 ) -> None:
     command = prepare_run(bulklink, world, 3, 2).with_env(**standin.env())
-    lie = lie_about_links(standin, 2)
+    lie = ignore_links(standin, 2)
 
     async def lie_once(seen: ReceivedRequest) -> Reply | None:
         return await lie(seen) if seen.number == 1 else None
@@ -271,7 +266,7 @@ def test_a_canary_that_was_cut_short_is_done_again(
     run = audit_run(result, bulklink.folder, 240)
     assert run.summary["stopped_by"] == "fatal"
     assert read_canary_record(run)["state"] == "trying"
-    standin.script = lie_about_links(standin)
+    standin.script = ignore_links(standin)
     again = audit_run(command("resume", *QUICK[:-2], "here"), bulklink.folder, 240)
     assert again.summary["stopped_by"] == "canary"
     assert read_canary_record(again)["state"] == "stopped"

@@ -10,53 +10,61 @@ from tests.e2e.command import Command, rows, write_mapping
 from tests.e2e.world import Contact
 
 
-def test_a_run_proves_itself(linker: Command, contact: Contact) -> None:
-    write_mapping(linker.folder / "m.csv", rows(contact.free[:3], contact.a))
-    run = audit_run(linker("link", "m.csv", "--json", "--run-dir", "run"), linker.folder, 3)
+def test_a_run_proves_itself(connected_command: Command, contact: Contact) -> None:
+    write_mapping(connected_command.folder / "m.csv", rows(contact.free[:3], contact.a))
+    run = audit_run(
+        connected_command("link", "m.csv", "--json", "--run-dir", "run"),
+        connected_command.folder,
+        3,
+    )
     kept = json.loads((run.folder / "run.json").read_text("utf-8"))
     ledger = (run.folder / "ledger.jsonl").read_bytes()
     assert kept["ledger_sha256"] == hashlib.sha256(ledger).hexdigest()
     assert kept["ledger_bytes"] == len(ledger)
-    ended = linker("status", "run", "--check", "--json")
+    ended = connected_command("status", "run", "--check", "--json")
     assert ended.code == 0
     check = ended.object["check"]
     assert check["ok"] is True
     assert {check[part]["verdict"] for part in ("plan", "ledger", "accounting")} == {"ok"}
     assert check["mappings"]["m.csv"]["verdict"] == "ok"
-    assert "check" not in linker("status", "run", "--json").object
+    assert "check" not in connected_command("status", "run", "--json").object
 
 
-def test_a_planned_and_a_retried_run_prove_themselves(linker: Command, contact: Contact) -> None:
-    write_mapping(linker.folder / "m.csv", rows(contact.linked[:2], contact.b))
-    linker("plan", "--op", "link", "m.csv", "--run-dir", "run")
-    assert linker("status", "run", "--check").code == 0
-    assert linker("apply", "run").code == 1
-    assert linker("status", "run", "--check").code == 0
-    assert linker("retry", "run").code == 1
-    assert linker("status", "run", "--check").code == 0
+def test_a_planned_and_a_retried_run_prove_themselves(
+    connected_command: Command, contact: Contact
+) -> None:
+    write_mapping(connected_command.folder / "m.csv", rows(contact.linked[:2], contact.b))
+    connected_command("plan", "--op", "link", "m.csv", "--run-dir", "run")
+    assert connected_command("status", "run", "--check").code == 0
+    assert connected_command("apply", "run").code == 1
+    assert connected_command("status", "run", "--check").code == 0
+    assert connected_command("retry", "run").code == 1
+    assert connected_command("status", "run", "--check").code == 0
 
 
-def test_a_difference_is_named_and_is_no_success(linker: Command, contact: Contact) -> None:
-    write_mapping(linker.folder / "m.csv", rows(contact.free[:3], contact.a))
-    linker("link", "m.csv", "--run-dir", "runs/good")
-    linker("link", "m.csv", "--run-dir", "runs/bad")
-    ledger = linker.folder / "runs" / "bad" / "ledger.jsonl"
+def test_a_difference_is_named_and_is_no_success(
+    connected_command: Command, contact: Contact
+) -> None:
+    write_mapping(connected_command.folder / "m.csv", rows(contact.free[:3], contact.a))
+    connected_command("link", "m.csv", "--run-dir", "runs/good")
+    connected_command("link", "m.csv", "--run-dir", "runs/bad")
+    ledger = connected_command.folder / "runs" / "bad" / "ledger.jsonl"
     ledger.write_bytes(ledger.read_bytes().replace(b'"attempts":1', b'"attempts":2'))
-    assert linker("status", "runs/bad").code == 0
-    ended = linker("status", "runs/bad", "--check")
+    assert connected_command("status", "runs/bad").code == 0
+    ended = connected_command("status", "runs/bad", "--check")
     assert ended.code == 1
     assert "ledger" in ended.out
     assert "differs" in ended.out
-    assert linker("status", "runs/good", "--check").code == 0
-    ended = linker("status", "--check", "--json")
+    assert connected_command("status", "runs/good", "--check").code == 0
+    ended = connected_command("status", "--check", "--json")
     assert ended.code == 1
     assert [run["check"]["ok"] for run in ended.object["runs"]] == [False, True]
 
 
-def test_a_refused_run_has_nothing_to_prove(linker: Command, contact: Contact) -> None:
+def test_a_refused_run_has_nothing_to_prove(connected_command: Command, contact: Contact) -> None:
     given = [one | {"owner_id": "x"} for one in rows(contact.free[:1], contact.a)]
-    write_mapping(linker.folder / "m.csv", given)
-    linker("link", "m.csv", "--run-dir", "run")
-    ended = linker("status", "run", "--check")
+    write_mapping(connected_command.folder / "m.csv", given)
+    connected_command("link", "m.csv", "--run-dir", "run")
+    ended = connected_command("status", "run", "--check")
     assert ended.code == 0
     assert "came to no plan" in ended.out

@@ -13,6 +13,7 @@ from tests.e2e.command import (
     Command,
     CommandResult,
     ensure_terminated,
+    free_rows,
     interrupt,
     rows,
     wait_for_exit,
@@ -25,7 +26,7 @@ CONTACTS = 12
 
 
 @pytest.fixture
-def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Emulator]:
+def local_emulator(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Emulator]:
     """Serve contacts with an email each to link and to relink, as the test's options say."""
     world = World()
     for _ in range(CONTACTS):
@@ -35,20 +36,16 @@ def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Emulator]
 
 
 @pytest.fixture
-def command(bulklink: Command, served: Emulator) -> Command:
-    mapping_rows = [
-        line for contact in served.world.contacts for line in rows(contact.free, contact.a)
-    ]
-    write_mapping(bulklink.folder / "link.csv", mapping_rows)
-    mapping_rows = [
-        line for contact in served.world.contacts for line in rows(contact.linked, contact.b)
-    ]
-    write_mapping(bulklink.folder / "relink.csv", mapping_rows)
-    return bulklink.with_env(**served.env())
+def command(bulklink: Command, local_emulator: Emulator) -> Command:
+    contacts = local_emulator.world.contacts
+    write_mapping(bulklink.folder / "link.csv", free_rows(contacts))
+    linked_rows = [line for contact in contacts for line in rows(contact.linked, contact.b)]
+    write_mapping(bulklink.folder / "relink.csv", linked_rows)
+    return bulklink.with_env(**local_emulator.env())
 
 
-def count_credits(served: Emulator) -> int:
-    calls = served.state()["calls"]
+def count_credits(local_emulator: Emulator) -> int:
+    calls = local_emulator.state()["calls"]
     return sum(count for kind, count in calls.items() if kind != "token")
 
 
@@ -59,41 +56,41 @@ def assert_stopped(result: CommandResult, folder: Path, by: str) -> dict[str, ob
     return dict(run.summary)
 
 
-@pytest.mark.parametrize("served", [("--credits", "9")], indirect=True)
+@pytest.mark.parametrize("local_emulator", [("--credits", "9")], indirect=True)
 def test_a_run_whose_credits_are_gone_ends_with_4_and_tells_when_to_resume(
-    command: Command, served: Emulator
+    command: Command, local_emulator: Emulator
 ) -> None:
     result = command("link", "link.csv", "--run-dir", "r", "--json")
     shown = assert_stopped(result, command.folder, "credits")
-    assert count_credits(served) <= 9 + 10
+    assert count_credits(local_emulator) <= 9 + 10
     kept = json.loads((command.folder / "r" / "run.json").read_text("utf-8"))
     assert str(shown["resume_at"]) == kept["resume_at"] > kept["invocations"][0]["started"]
     assert "--when-credits-out wait" in result.err
     assert command("status", "r", "--json").object["resume_at"] == shown["resume_at"]
-    before = count_credits(served)
+    before = count_credits(local_emulator)
     again = command("resume", "r", "--json")
     assert again.code == 4
     assert str(shown["resume_at"]) in again.err
-    assert count_credits(served) <= before + 1
+    assert count_credits(local_emulator) <= before + 1
 
 
 def test_max_credits_caps_each_command_and_no_relink_is_torn(
-    command: Command, served: Emulator
+    command: Command, local_emulator: Emulator
 ) -> None:
-    before, links = count_credits(served), served.links()
+    before, links = count_credits(local_emulator), local_emulator.links()
     result = command("relink", "relink.csv", "--run-dir", "r", "--max-credits", "17", "--json")
     shown = assert_stopped(result, command.folder, "max-credits")
     assert shown["resume_at"] is None
-    assert count_credits(served) - before <= 17
-    linked = [email.message for one in served.world.contacts for email in one.linked]
-    assert None not in {served.links()[message] for message in linked}
+    assert count_credits(local_emulator) - before <= 17
+    linked = [email.message for one in local_emulator.world.contacts for email in one.linked]
+    assert None not in {local_emulator.links()[message] for message in linked}
     done = command("resume", "r", "--json")
     assert done.code == 0, done
-    assert_crm_matches(audit_run(done, command.folder, CONTACTS), links, served.links())
+    assert_crm_matches(audit_run(done, command.folder, CONTACTS), links, local_emulator.links())
 
 
-def test_two_commands_share_a_day_and_a_third_makes_no_call(
-    command: Command, served: Emulator
+def test_two_commands_share_the_24_hour_limit_and_a_third_makes_no_call(
+    command: Command, local_emulator: Emulator
 ) -> None:
     options = ("--credits-per-day", "20", "--json")
     with (
@@ -104,17 +101,19 @@ def test_two_commands_share_a_day_and_a_third_makes_no_call(
     assert codes <= {0, 4}
     assert 4 in codes
     # The org is known after its look-up: only then is the day's file of that org looked at.
-    assert 15 <= count_credits(served) <= 20
+    assert 15 <= count_credits(local_emulator) <= 20
     for run in ("a", "b"):
         if command("status", run, "--json").object["state"] == "stopped":
             assert command("resume", run, "--json").code == 4
-    assert count_credits(served) <= 20, "the day is asked before the CRM is"
+    assert count_credits(local_emulator) <= 20, "the day is asked before the CRM is"
 
 
 @pytest.mark.parametrize(
-    "served", [("--credits", "9", "--credit-window", "2", "--retry-after", "on")], indirect=True
+    "local_emulator",
+    [("--credits", "9", "--credit-window", "2", "--retry-after", "on")],
+    indirect=True,
 )
-def test_a_run_that_waits_goes_on_by_itself(command: Command, served: Emulator) -> None:
+def test_a_run_that_waits_goes_on_by_itself(command: Command, local_emulator: Emulator) -> None:
     result = command(
         *("link", "link.csv", "--json", "--when-credits-out", "wait"),
         *("--progress", "lines"),
@@ -124,8 +123,8 @@ def test_a_run_that_waits_goes_on_by_itself(command: Command, served: Emulator) 
     audit_run(result, command.folder, CONTACTS)
 
 
-@pytest.mark.parametrize("served", [("--credits", "9")], indirect=True)
-def test_ctrl_c_ends_the_wait_at_once_with_130(command: Command, served: Emulator) -> None:
+@pytest.mark.parametrize("local_emulator", [("--credits", "9")], indirect=True)
+def test_ctrl_c_ends_the_wait_at_once_with_130(command: Command, local_emulator: Emulator) -> None:
     start = command.start(
         *("link", "link.csv", "--run-dir", "r", "--json"),
         *("--when-credits-out", "wait", "--progress", "lines"),
@@ -152,7 +151,7 @@ def test_a_reserve_that_leaves_nothing_to_spend_is_refused(command: Command) -> 
     assert result.error["code"] == "usage"
 
 
-def test_a_day_that_cannot_be_counted_is_refused(command: Command) -> None:
+def test_a_daily_limit_that_cannot_be_counted_is_refused(command: Command) -> None:
     (command.folder / "state").write_text("a file", "utf-8")
     result = command("link", "link.csv", "--credits-per-day", "5", "--json")
     assert result.code == 2, result

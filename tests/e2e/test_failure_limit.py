@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from tests.e2e.audit import assert_crm_matches, audit_run
-from tests.e2e.command import Command, row, rows, write_mapping
-from tests.e2e.servers import Emulator, ReceivedRequest, Reply, Script, StandIn, item_error
+from tests.e2e.command import Command, free_rows, row, rows, write_mapping
+from tests.e2e.servers import (
+    Emulator,
+    ReceivedRequest,
+    Reply,
+    Script,
+    StandIn,
+    answer_links,
+    item_error,
+)
 from tests.e2e.world import UNKNOWN_ID, Contact, World
 
 IN_FLIGHT = 3
@@ -18,40 +27,29 @@ QUICK = ("--canary", "0", "--rate", "off", "--no-names")
 
 
 def refuse_links(standin: StandIn, share: int, every: int = 20) -> Script:
-    """Return a script that refuses so many of each `every` emails of a link call, and says so."""
+    """Return a script that refuses the first `share` of each `every` emails of a link call."""
 
-    async def refuse(request: ReceivedRequest) -> Reply | None:
-        if request.kind != "link":
-            return None
-        entries = []
-        for at, item in enumerate(request.body["Emails"]):
-            message = item["message_id"]
-            if at % every < share:
-                entries.append(item_error("NOT_ALLOWED", message))
-            else:
-                standin.deals[message] = item["linked_record"]["id"]
-                entries.append({"code": "SUCCESS", "details": {"message_id": message},
-                             "message": "linked", "status": "success"})  # fmt: skip
-        return Reply(body={"Emails": entries})
+    def refuse(position: int, message: str) -> dict[str, Any] | None:
+        return item_error("NOT_ALLOWED", message) if position % every < share else None
 
-    return refuse
+    return answer_links(standin, refuse)
 
 
 def make_rows(world: World, contacts: int) -> list[dict[str, str]]:
     """Return rows of contacts with twenty emails each, one call each."""
     world_contacts = [world.add(free=20) for _ in range(contacts)]
-    return [line for contact in world_contacts for line in rows(contact.free, contact.a)]
+    return free_rows(world_contacts)
 
 
 def test_a_wrong_deal_column_stops_the_run_after_its_first_calls(
-    linker: Command, emulator: Emulator, contacts: list[Contact]
+    connected_command: Command, emulator: Emulator, contacts: list[Contact]
 ) -> None:
     one, other, third = contacts
     given = [row(email, other.a) for email in (*one.free, *third.free)]
-    write_mapping(linker.folder / "m.csv", given)
+    write_mapping(connected_command.folder / "m.csv", given)
     before = emulator.links()
-    result = linker("link", "m.csv", "--json", "--run-dir", "here", "--concurrency", "1")
-    run = audit_run(result, linker.folder, len(given))
+    result = connected_command("link", "m.csv", "--json", "--run-dir", "here", "--concurrency", "1")
+    run = audit_run(result, connected_command.folder, len(given))
     assert (result.code, run.summary["stopped_by"]) == (3, "max-failures")
     assert run.calls["link"] <= 1 + 1
     assert run.counts["failed"] >= 20
@@ -64,7 +62,7 @@ def test_a_wrong_deal_column_stops_the_run_after_its_first_calls(
     assert more[1].strip().startswith("For example row 1: contact " + one.id)
     assert "`bulklink resume here --max-failures 50%`" in more[2]
     assert emulator.links() == before
-    assert linker("status", "here", "--json").object == run.summary
+    assert connected_command("status", "here", "--json").object == run.summary
 
 
 @pytest.mark.parametrize(

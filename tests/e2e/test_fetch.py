@@ -48,7 +48,7 @@ def messages(*contacts: Contact) -> list[str]:
     return [email.message for contact in contacts for email in contact.emails]
 
 
-def test_every_email_is_there_in_the_order_asked_for(
+def test_every_email_is_there_in_the_requested_order(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     one, two, none = world.add(free=23, linked=2, other_owner=1), world.add(linked=3), world.add()
@@ -137,7 +137,7 @@ def test_contacts_of_rows_that_contradict_each_other_are_fetched_too(
     assert result.object["emails"] == 1
 
 
-def test_a_contact_that_cannot_be_read_is_told_and_not_the_end(
+def test_a_contact_that_cannot_be_read_is_reported_and_the_rest_is_read(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contacts = [world.add(free=1) for _ in range(5)]
@@ -194,7 +194,7 @@ def test_a_list_that_ends_too_early_is_not_taken_for_whole(
     assert result.object["unread_contacts"][0]["code"] == "list-cut"
 
 
-def test_an_email_is_told_whatever_is_missing_of_it(
+def test_an_email_is_fetched_whatever_fields_are_missing(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=1)
@@ -258,7 +258,7 @@ def test_the_same_command_goes_on_where_it_was_stopped(
 
 
 def _wait_for_lines(path: Path, finished: int) -> None:
-    """Wait until so many contacts are told on disk to be finished."""
+    """Wait until n contacts are recorded on disk as finished."""
     patience = time.monotonic() + 20
     while path.read_bytes().count(b'"event":"contact"') < finished:
         assert time.monotonic() < patience
@@ -321,7 +321,7 @@ def test_a_file_that_is_there_is_kept_unless_forced(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "expected_text"),
     [
         (["abc", "-o", "f.csv"], "usage", "abc"),
         (["5.84E+18", "-o", "f.csv"], "usage", "5.84E+18"),
@@ -336,13 +336,13 @@ def test_a_file_that_is_there_is_kept_unless_forced(
     ],
 )
 def test_what_cannot_be_fetched_is_refused_before_any_call(
-    bulklink: Command, standin: StandIn, arguments: list[str], code: str, said: str
+    bulklink: Command, standin: StandIn, arguments: list[str], code: str, expected_text: str
 ) -> None:
     (bulklink.folder / "bad.txt").write_text("7\nAnn,Bo\n", "utf-8")
     result = run_fetch(bulklink, standin, *arguments)
     assert result.code == 2, result
     assert result.error["code"] == code
-    assert said in result.out
+    assert expected_text in result.out
     assert not standin.requests
     assert not list(bulklink.folder.glob("f.*"))
 

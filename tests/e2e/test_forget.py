@@ -14,74 +14,82 @@ from tests.e2e.world import Contact
 SECRET = "Schmidt"
 
 
-def write_named_mapping(linker: Command, contact: Contact) -> None:
+def write_named_mapping(connected_command: Command, contact: Contact) -> None:
     """Write a mapping with names and a column of the user's own."""
     mapping_rows = [
         row(email, contact.a, deal_name=SECRET, owner_name=SECRET, Note=SECRET)
         for email in contact.free[:3]
     ]
-    write_mapping(linker.folder / "m.csv", [*mapping_rows, {**mapping_rows[0], "owner_id": SECRET}])
+    write_mapping(
+        connected_command.folder / "m.csv", [*mapping_rows, {**mapping_rows[0], "owner_id": SECRET}]
+    )
 
 
-def read_run_text(linker: Command) -> str:
-    files = [path for path in (linker.folder / "run").iterdir() if path.suffix != ".parquet"]
+def read_run_text(connected_command: Command) -> str:
+    files = [
+        path for path in (connected_command.folder / "run").iterdir() if path.suffix != ".parquet"
+    ]
     return "".join(path.read_text("utf-8") for path in files)
 
 
-def test_after_a_run_ids_and_results_are_left(linker: Command, contact: Contact) -> None:
-    write_named_mapping(linker, contact)
-    linker("link", "m.csv", "--on-invalid", "skip", "--run-dir", "run")
-    assert SECRET in read_run_text(linker)
-    ended = linker("forget", "run", "--json")
+def test_after_a_run_ids_and_results_are_left(connected_command: Command, contact: Contact) -> None:
+    write_named_mapping(connected_command, contact)
+    connected_command("link", "m.csv", "--on-invalid", "skip", "--run-dir", "run")
+    assert SECRET in read_run_text(connected_command)
+    ended = connected_command("forget", "run", "--json")
     assert ended.code == 0
     assert ended.object["forgotten"]["complete"] is True
-    assert SECRET not in read_run_text(linker)
-    check = linker("status", "run", "--check", "--json")
+    assert SECRET not in read_run_text(connected_command)
+    check = connected_command("status", "run", "--check", "--json")
     assert check.code == 0
     assert check.object["check"]["forgotten"][0]["plan_before"]
-    assert "were forgotten at" in linker("status", "run", "--check").out
-    exported = linker("export", "run", "-o", "out.csv")
+    assert "were forgotten at" in connected_command("status", "run", "--check").out
+    exported = connected_command("export", "run", "-o", "out.csv")
     assert "ids and results alone" in exported.err
-    with (linker.folder / "out.csv").open(encoding="utf-8", newline="") as file:
+    with (connected_command.folder / "out.csv").open(encoding="utf-8", newline="") as file:
         found = list(csv.DictReader(file))
     assert [one["bulklink_status"] for one in found] == ["done", "done", "done", "rejected"]
     assert found[0]["message_id"] == contact.free[0].message
     assert found[0]["op"] == "link"
     assert found[3]["message_id"] == contact.free[0].message
-    history = linker("history", contact.free[0].message, "--runs-dir", ".", "--json").object
+    history = connected_command(
+        "history", contact.free[0].message, "--runs-dir", ".", "--json"
+    ).object
     assert [one.get("status") for one in history["events"]][-1] == "done"
-    assert linker("verify", "run", "--settle-after", "0").code == 0
+    assert connected_command("verify", "run", "--settle-after", "0").code == 0
 
 
-def test_a_plan_can_still_be_sent_with_names_looked_up(linker: Command, contact: Contact) -> None:
-    write_named_mapping(linker, contact)
-    linker("plan", "--op", "link", "m.csv", "--on-invalid", "skip", "--run-dir", "run")
-    ended = linker("forget", "run", "--json")
+def test_a_plan_can_still_be_sent_with_names_looked_up(
+    connected_command: Command, contact: Contact
+) -> None:
+    write_named_mapping(connected_command, contact)
+    connected_command("plan", "--op", "link", "m.csv", "--on-invalid", "skip", "--run-dir", "run")
+    ended = connected_command("forget", "run", "--json")
     assert ended.code == 2
     assert ended.error["code"] == "run-dir"
     assert "--force" in ended.error["advice"]
-    assert linker("forget", "run", "--force").code == 0
-    run = audit_run(linker("apply", "run", "--json"), linker.folder, 4)
+    assert connected_command("forget", "run", "--force").code == 0
+    run = audit_run(connected_command("apply", "run", "--json"), connected_command.folder, 4)
     assert run.counts == {"done": 3, "rejected": 1}
-    assert linker("resume", "run").code == 1
-    assert linker("status", "run", "--check").code == 0
+    assert connected_command("resume", "run").code == 1
+    assert connected_command("status", "run", "--check").code == 0
 
 
 def test_forgetting_that_was_begun_is_completed_before_the_run_goes_on(
-    linker: Command, contact: Contact
+    connected_command: Command, contact: Contact
 ) -> None:
-    write_named_mapping(linker, contact)
-    linker("plan", "--op", "link", "m.csv", "--on-invalid", "skip", "--run-dir", "run")
-    record = linker.folder / "run" / "run.json"
+    write_named_mapping(connected_command, contact)
+    connected_command("plan", "--op", "link", "m.csv", "--on-invalid", "skip", "--run-dir", "run")
+    record = connected_command.folder / "run" / "run.json"
     begun = {"at": "2026-11-22T10:15:00.000Z", "plan_before": None, "ledger_before": None}
     record.write_text(json.dumps(json.loads(record.read_text()) | {"forgotten": [begun]}), "utf-8")
-    ended = linker("apply", "run", "--json")
+    ended = connected_command("apply", "run", "--json")
     assert ended.code == 2
     assert "bulklink forget" in ended.error["advice"]
-    assert linker("status", "run", "--check").code == 1
-    assert linker("forget", "run").code == 0
-    assert linker("apply", "run").code == 1
-    assert linker("status", "run", "--check").code == 0
+    assert connected_command("status", "run", "--check").code == 1
+    assert connected_command("forget", "run").code == 0
+    assert connected_command("apply", "run").code == 1
+    assert connected_command("status", "run", "--check").code == 0
 
 
 @pytest.mark.parametrize("name", ["nowhere", "."])
@@ -93,30 +101,32 @@ def test_what_is_no_run_is_refused(bulklink: Command, name: str) -> None:
 
 @pytest.mark.parametrize("way", ["option", "variable", "job"])
 def test_columns_that_are_not_kept_never_get_into_the_run_folder(
-    linker: Command, contact: Contact, way: str
+    connected_command: Command, contact: Contact, way: str
 ) -> None:
-    write_named_mapping(linker, contact)
-    command, arguments = linker, ["m.csv"]
+    write_named_mapping(connected_command, contact)
+    command, arguments = connected_command, ["m.csv"]
     if way == "option":
         arguments = ["m.csv", "--keep", ""]
     elif way == "variable":
-        command = linker.with_env(BULKLINK_KEEP="deal_name\n,")
+        command = connected_command.with_env(BULKLINK_KEEP="deal_name\n,")
     else:
         text = 'op = "link"\nmapping = "m.csv"\nkeep = ["deal_name"]\n'
-        (linker.folder / "job.toml").write_text(text, "utf-8")
+        (connected_command.folder / "job.toml").write_text(text, "utf-8")
         arguments = ["job.toml"]
     verb = "run" if way == "job" else "link"
     ended = command(verb, *arguments, "--on-invalid", "skip", "--run-dir", "run")
     assert ended.code == 1
-    linker("export", "run", "-o", "out.csv")
-    header = (linker.folder / "out.csv").read_text("utf-8").splitlines()[0]
+    connected_command("export", "run", "-o", "out.csv")
+    header = (connected_command.folder / "out.csv").read_text("utf-8").splitlines()[0]
     assert "Note" not in header
     assert "deal_name" in header
-    assert "Note" not in (linker.folder / "run" / "rejects.csv").read_text("utf-8")
+    assert "Note" not in (connected_command.folder / "run" / "rejects.csv").read_text("utf-8")
 
 
-def test_what_is_kept_is_part_of_the_digest(linker: Command, contact: Contact) -> None:
-    write_named_mapping(linker, contact)
+def test_what_is_kept_is_part_of_the_digest(connected_command: Command, contact: Contact) -> None:
+    write_named_mapping(connected_command, contact)
     plan = ("plan", "--op", "link", "m.csv", "--on-invalid", "skip", "--json")
-    digests = {linker(*plan, *keep).object["digest"] for keep in ((), ("--keep", "Note"))}
+    digests = {
+        connected_command(*plan, *keep).object["digest"] for keep in ((), ("--keep", "Note"))
+    }
     assert len(digests) == 2

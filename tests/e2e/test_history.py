@@ -21,15 +21,15 @@ def event_kinds(history: Mapping[str, object]) -> list[str]:
 
 
 def test_all_that_happened_to_an_email_in_the_order_of_time(
-    linker: Command, contact: Contact
+    connected_command: Command, contact: Contact
 ) -> None:
     first, other = contact.free[:2]
-    write_mapping(linker.folder / "a.csv", rows([first, other], contact.a))
-    write_mapping(linker.folder / "b.csv", rows([other, first, first], contact.b))
-    linker("link", "a.csv", "--run-dir", "runs/2-first")
-    linker("link", "b.csv", "--run-dir", "runs/3-second")
-    linker("relink", "b.csv", "--run-dir", "runs/1-third")
-    ended = linker("history", first.message, "--json")
+    write_mapping(connected_command.folder / "a.csv", rows([first, other], contact.a))
+    write_mapping(connected_command.folder / "b.csv", rows([other, first, first], contact.b))
+    connected_command("link", "a.csv", "--run-dir", "runs/2-first")
+    connected_command("link", "b.csv", "--run-dir", "runs/3-second")
+    connected_command("relink", "b.csv", "--run-dir", "runs/1-third")
+    ended = connected_command("history", first.message, "--json")
     assert ended.code == 0
     history = ended.object
     assert history["exit_code"] == 0
@@ -55,11 +55,11 @@ def test_all_that_happened_to_an_email_in_the_order_of_time(
     assert last["previous_deal_id"] == contact.a
 
 
-def test_a_person_reads_it_run_by_run(linker: Command, contact: Contact) -> None:
+def test_a_person_reads_it_run_by_run(connected_command: Command, contact: Contact) -> None:
     email = contact.linked[0]
-    write_mapping(linker.folder / "m.csv", [row(email, contact.b)])
-    linker("link", "m.csv", "--run-dir", "runs/one")
-    ended = linker("history", email.message)
+    write_mapping(connected_command.folder / "m.csv", [row(email, contact.b)])
+    connected_command("link", "m.csv", "--run-dir", "runs/one")
+    ended = connected_command("history", email.message)
     lines = ended.out.splitlines()
     assert lines[0] == "runs/one"
     assert f"planned: link to deal {contact.b}" in lines[1]
@@ -68,15 +68,19 @@ def test_a_person_reads_it_run_by_run(linker: Command, contact: Contact) -> None
     assert f"(now: deal {contact.a})" in lines[-1]
 
 
-def test_refused_rows_and_other_contacts(linker: Command, contacts: list[Contact]) -> None:
+def test_refused_rows_and_other_contacts(
+    connected_command: Command, contacts: list[Contact]
+) -> None:
     one, two = contacts[:2]
     email = one.free[0]
     given = [row(email, one.a), row(email, two.a) | {"contact_id": two.id}]
-    write_mapping(linker.folder / "m.csv", [*given, row(email, "x")])
-    linker("plan", "--op", "link", "m.csv", "--on-invalid", "skip", "--run-dir", "runs/one")
-    history = linker("history", email.message, "--json").object
+    write_mapping(connected_command.folder / "m.csv", [*given, row(email, "x")])
+    connected_command(
+        "plan", "--op", "link", "m.csv", "--on-invalid", "skip", "--run-dir", "runs/one"
+    )
+    history = connected_command("history", email.message, "--json").object
     assert sorted(event_kinds(history)) == ["planned", "planned", "result rejected"]
-    history = linker("history", email.message, "--contact", two.id, "--json").object
+    history = connected_command("history", email.message, "--contact", two.id, "--json").object
     assert [event["contact_id"] for event in history["events"]] == [two.id]
 
 
@@ -88,19 +92,19 @@ def test_an_email_that_no_run_knows_is_no_error(bulklink: Command) -> None:
 
 
 def test_a_run_that_cannot_be_read_is_named_and_passed_over(
-    linker: Command, contact: Contact
+    connected_command: Command, contact: Contact
 ) -> None:
     email = contact.free[0]
-    write_mapping(linker.folder / "m.csv", [row(email, contact.a)])
+    write_mapping(connected_command.folder / "m.csv", [row(email, contact.a)])
     for name in ("good", "bad", "worse"):
-        linker("plan", "--op", "link", "m.csv", "--run-dir", f"runs/{name}")
-    (linker.folder / "runs" / "bad" / "plan.parquet").write_text("x", "utf-8")
-    (linker.folder / "runs" / "worse" / "run.json").write_text("x", "utf-8")
-    ended = linker("history", email.message, "--json")
+        connected_command("plan", "--op", "link", "m.csv", "--run-dir", f"runs/{name}")
+    (connected_command.folder / "runs" / "bad" / "plan.parquet").write_text("x", "utf-8")
+    (connected_command.folder / "runs" / "worse" / "run.json").write_text("x", "utf-8")
+    ended = connected_command("history", email.message, "--json")
     assert event_kinds(ended.object) == ["planned"]
     assert "bad" in ended.err
     assert "worse" in ended.err
-    shutil.rmtree(linker.folder / "runs")
+    shutil.rmtree(connected_command.folder / "runs")
 
 
 @pytest.mark.parametrize(

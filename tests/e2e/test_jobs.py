@@ -19,18 +19,18 @@ SHIPPED = ["bulk_correction", "data_migration", "load_run"]
 
 
 @pytest.fixture
-def rehearsed(request: pytest.FixtureRequest) -> Iterator[Emulator]:
+def job_emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
     """Serve the world that a job is shipped with."""
     with serve_world_file(JOBS / request.param / "world.json") as emulator:
         yield emulator
 
 
-@pytest.mark.parametrize("rehearsed", ["data_migration"], indirect=True)
+@pytest.mark.parametrize("job_emulator", ["data_migration"], indirect=True)
 def test_the_migration_links_unlinks_and_relinks_what_is_approved(
-    bulklink: Command, rehearsed: Emulator
+    bulklink: Command, job_emulator: Emulator
 ) -> None:
-    before = rehearsed.links()
-    result = bulklink.with_env(**rehearsed.env())("run", JOBS / "data_migration.toml", "--json")
+    before = job_emulator.links()
+    result = bulklink.with_env(**job_emulator.env())("run", JOBS / "data_migration.toml", "--json")
     run = audit_run(result, bulklink.folder, 210)
     assert (result.code, run.summary["op"], run.counts) == (0, "mixed", {"done": 210})
     ops = Counter(line["op"] for line in run.results.values())
@@ -39,7 +39,7 @@ def test_the_migration_links_unlinks_and_relinks_what_is_approved(
         run.calls["least"],
         0,
     )
-    assert_crm_matches(run, before, rehearsed.links())
+    assert_crm_matches(run, before, job_emulator.links())
     assert "--only leaves out 14 rows" in result.err
     record = json.loads((run.folder / "run.json").read_text("utf-8"))
     assert (record["left_out"], record["canary"]["state"]) == (14, "passed")
@@ -48,12 +48,12 @@ def test_the_migration_links_unlinks_and_relinks_what_is_approved(
     assert "Approved" not in kept
 
 
-@pytest.mark.parametrize("rehearsed", ["data_migration"], indirect=True)
+@pytest.mark.parametrize("job_emulator", ["data_migration"], indirect=True)
 def test_the_migration_goes_on_where_a_days_credits_ended(
-    bulklink: Command, rehearsed: Emulator
+    bulklink: Command, job_emulator: Emulator
 ) -> None:
-    command = bulklink.with_env(**rehearsed.env())
-    before = rehearsed.links()
+    command = bulklink.with_env(**job_emulator.env())
+    before = job_emulator.links()
     job = (JOBS / "data_migration.toml", "--credits-per-day", "60", "--reserve-credits", "1")
     first = command("run", *job, "--run-dir", "days", "--json")
     assert (first.code, first.object["stopped_by"]) == (4, "credits")
@@ -62,24 +62,24 @@ def test_the_migration_goes_on_where_a_days_credits_ended(
     last = command("resume", "days", "--credits-per-day", "40000", "--json")
     run = audit_run(last, bulklink.folder, 210)
     assert (last.code, run.counts) == (0, {"done": 210})
-    assert_crm_matches(run, before, rehearsed.links())
+    assert_crm_matches(run, before, job_emulator.links())
 
 
-@pytest.mark.parametrize("rehearsed", ["bulk_correction"], indirect=True)
+@pytest.mark.parametrize("job_emulator", ["bulk_correction"], indirect=True)
 def test_the_correction_leaves_alone_what_somebody_changed_since_the_review(
-    bulklink: Command, rehearsed: Emulator
+    bulklink: Command, job_emulator: Emulator
 ) -> None:
-    command = bulklink.with_env(**rehearsed.env())
-    before = rehearsed.links()
+    command = bulklink.with_env(**job_emulator.env())
+    before = job_emulator.links()
     result = command("run", JOBS / "bulk_correction.toml", "--json")
     run = audit_run(result, bulklink.folder, 120)
     assert (result.code, run.counts) == (1, {"done": 106, "unchanged": 8, "failed": 6})
     failed = [line for line in run.results.values() if line["status"] == "failed"]
     assert {line["code"] for line in failed} == {"changed-since"}
-    assert_crm_matches(run, before, rehearsed.links())
+    assert_crm_matches(run, before, job_emulator.links())
     back = command("undo", run.folder, "--json")
     assert (back.code, back.object["counts"]["done"]) == (0, 106)
-    assert rehearsed.links() == before
+    assert job_emulator.links() == before
 
 
 def test_the_load_run_is_made_by_the_command_in_its_comments(bulklink: Command) -> None:
@@ -121,7 +121,7 @@ def test_the_jobs_are_small() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "where", "said"),
+    ("wrong", "where", "expected_text"),
     [
         ('btch_size = 2', "3, key btch_size", "batch_size"),
         ('batch_size = 21', "3, key batch_size", "21"),
@@ -138,13 +138,13 @@ def test_the_jobs_are_small() -> None:
     ],
 )  # fmt: skip
 def test_a_wrong_key_or_value_is_named_with_its_line(
-    bulklink: Command, wrong: str, where: str, said: str
+    bulklink: Command, wrong: str, where: str, expected_text: str
 ) -> None:
     (bulklink.folder / "job.toml").write_text(f'op = "link"\nmapping = "m.csv"\n{wrong}\n', "utf-8")
     result = bulklink("run", "job.toml", "--json")
     assert (result.code, result.error["code"]) == (2, "config")
     assert result.error["where"] == f"job.toml:{where}"
-    assert said in result.error["message"] + result.error["advice"]
+    assert expected_text in result.error["message"] + result.error["advice"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.e2e.audit import AuditedRun, Line, assert_crm_matches, audit_run
-from tests.e2e.command import Command, rows, write_mapping
+from tests.e2e.command import Command, free_rows, rows, write_mapping
 from tests.e2e.servers import (
     ReceivedRequest,
     Reply,
@@ -43,7 +43,7 @@ def test_a_fatal_code_stops_the_run_with_its_resolution(
     bulklink: Command, standin: StandIn, world: World, status: int, code: str, shown: str
 ) -> None:
     many = [world.add(free=20) for _ in range(6)]
-    given = [line for one in many for line in rows(one.free, one.a)]
+    given = free_rows(many)
     standin.script = reply_from(3, "link", error(status, code))
     ended = bulklink.with_env(**standin.env())(
         "link",
@@ -73,7 +73,7 @@ def test_one_forbidden_contact_among_many_fails_alone(
         return error(403, "NO_PERMISSION") if here else None
 
     standin.script = forbid
-    given = [line for one in many for line in rows(one.free, one.a)]
+    given = free_rows(many)
     ended = bulklink.with_env(**standin.env())(
         "link", write_mapping(bulklink.folder / "m.csv", given), "--json"
     )
@@ -89,7 +89,7 @@ def test_a_profile_without_permission_stops_the_run(
 ) -> None:
     many = [world.add(free=3) for _ in range(8)]
     standin.script = reply_from(1, "link", error(403, "NO_PERMISSION"))
-    given = [line for one in many for line in rows(one.free, one.a)]
+    given = free_rows(many)
     ended = bulklink.with_env(**standin.env()).run_in_subprocess(
         "link",
         write_mapping(bulklink.folder / "m.csv", given),
@@ -128,7 +128,7 @@ def test_a_token_that_expires_is_refreshed_once_for_all_callers(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     many = [world.add(free=20) for _ in range(12)]
-    given = [line for one in many for line in rows(one.free, one.a)]
+    given = free_rows(many)
 
     async def expire(seen: ReceivedRequest) -> Reply | None:
         if seen.kind == "token" and seen.number == 2:
@@ -147,7 +147,7 @@ def test_a_token_that_expires_is_refreshed_once_for_all_callers(
     assert_crm_matches(run, world.links(), standin.links())
 
 
-def test_answers_in_another_order_are_told_by_their_message(
+def test_answers_in_another_order_are_matched_by_message_id(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=12, linked=8)
@@ -229,7 +229,7 @@ class TroubledRun:
 
 
 @pytest.fixture(scope="module")
-def muddle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TroubledRun]:
+def troubled_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TroubledRun]:
     """Run all troubles side by side: settling each by a read takes two seconds."""
     world = World()
     unclear = {f"{name}-{how}": world.add(free=4) for name in SHAPES for how in ("applied", "lost")}
@@ -274,29 +274,31 @@ def muddle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TroubledRun]:
 @pytest.mark.parametrize("how", ["applied", "lost"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_answer_that_does_not_tell_is_never_guessed_at(
-    muddle: TroubledRun, shape: str, how: str
+    troubled_run: TroubledRun, shape: str, how: str
 ) -> None:
-    muddle.check_statuses(f"{shape}-{how}")
-    assert len(muddle.results(f"{shape}-{how}")) == 4
+    troubled_run.check_statuses(f"{shape}-{how}")
+    assert len(troubled_run.results(f"{shape}-{how}")) == 4
     if how == "applied":
-        line_statuses = [line["status"] for line in muddle.results(f"{shape}-{how}")]
+        line_statuses = [line["status"] for line in troubled_run.results(f"{shape}-{how}")]
         assert line_statuses.count("failed") <= 1
 
 
 @pytest.mark.parametrize("trouble", TROUBLE)
 @pytest.mark.parametrize("op", ["link", "unlink"])
-def test_trouble_on_zohos_side_is_tried_again(muddle: TroubledRun, op: str, trouble: str) -> None:
+def test_trouble_on_zohos_side_is_tried_again(
+    troubled_run: TroubledRun, op: str, trouble: str
+) -> None:
     name = f"{op}-{trouble}"
-    muddle.check_statuses(name)
-    assert [line["status"] for line in muddle.results(name)] == ["done"] * 3
-    assert {line["attempts"] for line in muddle.results(name)} == {2}
-    here = muddle.contacts[name].id
-    assert len([call for call in muddle.standin.requests_of(op) if call.contact == here]) == 2
+    troubled_run.check_statuses(name)
+    assert [line["status"] for line in troubled_run.results(name)] == ["done"] * 3
+    assert {line["attempts"] for line in troubled_run.results(name)} == {2}
+    here = troubled_run.contacts[name].id
+    assert len([call for call in troubled_run.standin.requests_of(op) if call.contact == here]) == 2
 
 
-def test_answers_that_are_no_clean_success_are_kept(muddle: TroubledRun) -> None:
-    kept = (muddle.run.folder / "answers.jsonl").read_text("utf-8").splitlines()
-    assert len(kept) >= len(muddle.contacts)
+def test_answers_that_are_no_clean_success_are_kept(troubled_run: TroubledRun) -> None:
+    kept = (troubled_run.run.folder / "answers.jsonl").read_text("utf-8").splitlines()
+    assert len(kept) >= len(troubled_run.contacts)
     assert all(isinstance(json.loads(line), dict) for line in kept)
     assert any("maintenance" in line for line in kept)
 

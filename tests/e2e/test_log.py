@@ -88,19 +88,21 @@ def test_a_request_without_an_answer_is_a_line_that_says_why(bulklink: Command) 
     }
 
 
-def test_the_log_is_added_to_and_a_job_file_can_name_it(linker: Command, contact: Contact) -> None:
-    write_mapping(linker.folder / "m.csv", rows(contact.free[:1], contact.a))
-    (linker.folder / "job.toml").write_text(
+def test_the_log_is_added_to_and_a_job_file_can_name_it(
+    connected_command: Command, contact: Contact
+) -> None:
+    write_mapping(connected_command.folder / "m.csv", rows(contact.free[:1], contact.a))
+    (connected_command.folder / "job.toml").write_text(
         'op = "link"\nmapping = "m.csv"\nlog = "calls.log"\n', "utf-8"
     )
-    assert linker("run", "job.toml").code == 0
-    once = len(lines(linker.folder / "calls.log"))
-    assert linker("run", "job.toml").code in (0, 1)
-    assert len(lines(linker.folder / "calls.log")) > once
-    assert linker("status").code == 0
-    both = len(lines(linker.folder / "calls.log"))
-    assert linker("link", "m.csv").code in (0, 1)
-    assert len(lines(linker.folder / "calls.log")) == both
+    assert connected_command("run", "job.toml").code == 0
+    once = len(lines(connected_command.folder / "calls.log"))
+    assert connected_command("run", "job.toml").code in (0, 1)
+    assert len(lines(connected_command.folder / "calls.log")) > once
+    assert connected_command("status").code == 0
+    both = len(lines(connected_command.folder / "calls.log"))
+    assert connected_command("link", "m.csv").code in (0, 1)
+    assert len(lines(connected_command.folder / "calls.log")) == both
 
 
 def test_signing_in_and_out_is_logged_without_its_secrets(
@@ -120,19 +122,19 @@ def test_signing_in_and_out_is_logged_without_its_secrets(
 
 @pytest.mark.parametrize("path", ["missing/calls.log", "."])
 def test_a_log_that_cannot_be_written_is_refused_before_anything_is_sent(
-    linker: Command, contact: Contact, path: str
+    connected_command: Command, contact: Contact, path: str
 ) -> None:
-    write_mapping(linker.folder / "m.csv", rows(contact.free[:1], contact.a))
-    result = linker("link", "m.csv", "--log", path, "--json")
+    write_mapping(connected_command.folder / "m.csv", rows(contact.free[:1], contact.a))
+    result = connected_command("link", "m.csv", "--log", path, "--json")
     assert result.code == 2, result
     assert "log" in " ".join(result.error.values())
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_disk_that_is_full_ends_the_log_and_not_the_run(
-    linker: Command, contact: Contact
+    connected_command: Command, contact: Contact
 ) -> None:
-    write_mapping(linker.folder / "m.csv", rows(contact.free[:2], contact.a))
-    result = linker("link", "m.csv", "--log", "/dev/full")
+    write_mapping(connected_command.folder / "m.csv", rows(contact.free[:2], contact.a))
+    result = connected_command("link", "m.csv", "--log", "/dev/full")
     assert result.code == 0, result
     assert result.err.count("the log ends here") == 1

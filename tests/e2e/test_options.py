@@ -93,26 +93,30 @@ def test_a_dry_run_sends_nothing_and_says_what_a_plan_says(
 
 
 def test_a_run_folder_is_named_by_time_op_and_chance_below_runs_dir(
-    linker: Command, contact: Contact
+    connected_command: Command, contact: Contact
 ) -> None:
-    write_mapping(linker.folder / "m.csv", rows(contact.free[:1], contact.a))
-    result = linker("link", "m.csv", "--json", "--runs-dir", "mine")
-    run = audit_run(result, linker.folder, 1)
-    assert run.folder.parent == linker.folder / "mine"
+    write_mapping(connected_command.folder / "m.csv", rows(contact.free[:1], contact.a))
+    result = connected_command("link", "m.csv", "--json", "--runs-dir", "mine")
+    run = audit_run(result, connected_command.folder, 1)
+    assert run.folder.parent == connected_command.folder / "mine"
     assert re.fullmatch(r"\d{8}T\d{6}Z-link-[0-9a-f]{4}", run.folder.name)
-    shown = linker("status", "--runs-dir", "mine", "--json")
+    shown = connected_command("status", "--runs-dir", "mine", "--json")
     assert shown.object == {"runs": [run.summary]}
 
 
 def test_an_empty_folder_can_be_the_run_folder_and_a_used_one_cannot(
-    linker: Command, emulator: Emulator, contact: Contact
+    connected_command: Command, emulator: Emulator, contact: Contact
 ) -> None:
-    write_mapping(linker.folder / "m.csv", rows(contact.free[:1], contact.a))
-    (linker.folder / "here").mkdir()
-    run = audit_run(linker("link", "m.csv", "--json", "--run-dir", "here"), linker.folder, 1)
-    assert run.folder == linker.folder / "here"
+    write_mapping(connected_command.folder / "m.csv", rows(contact.free[:1], contact.a))
+    (connected_command.folder / "here").mkdir()
+    run = audit_run(
+        connected_command("link", "m.csv", "--json", "--run-dir", "here"),
+        connected_command.folder,
+        1,
+    )
+    assert run.folder == connected_command.folder / "here"
     kept = run.text()
-    again = linker("link", "m.csv", "--json", "--run-dir", "here")
+    again = connected_command("link", "m.csv", "--json", "--run-dir", "here")
     assert again.code == 2
     assert again.error["code"] == "run-dir"
     assert run.text() == kept
@@ -168,9 +172,7 @@ def test_the_rate_is_held(bulklink: Command, standin: StandIn, world: World) -> 
 
 
 @pytest.mark.parametrize("name", ["csv", "jsonl"])
-def test_a_mapping_on_standard_input_has_the_format_that_is_told(
-    bulklink: Command, name: str
-) -> None:
+def test_a_mapping_on_standard_input_has_the_given_format(bulklink: Command, name: str) -> None:
     contact = World().add(free=2)
     given = rows(contact.free, contact.a)
     text = as_csv(given) if name == "csv" else as_jsonl(given)
@@ -181,10 +183,12 @@ def test_a_mapping_on_standard_input_has_the_format_that_is_told(
     assert result.object["messages"] == 2
 
 
-def test_rows_are_numbered_over_all_files(linker: Command, contact: Contact) -> None:
-    write_mapping(linker.folder / "one.csv", rows(contact.free[:2], contact.a))
-    write_mapping(linker.folder / "two.jsonl", rows(contact.free[2:4], contact.a))
-    run = audit_run(linker("link", "one.csv", "two.jsonl", "--json"), linker.folder, 4)
+def test_rows_are_numbered_over_all_files(connected_command: Command, contact: Contact) -> None:
+    write_mapping(connected_command.folder / "one.csv", rows(contact.free[:2], contact.a))
+    write_mapping(connected_command.folder / "two.jsonl", rows(contact.free[2:4], contact.a))
+    run = audit_run(
+        connected_command("link", "one.csv", "two.jsonl", "--json"), connected_command.folder, 4
+    )
     assert [run.results[number]["message_id"] for number in (1, 2, 3, 4)] == [
         email.message for email in contact.free[:4]
     ]
@@ -204,24 +208,26 @@ def test_the_emulator_names_the_world_that_it_cannot_read(bulklink: Command) -> 
     assert "world.json" in result.err
 
 
-def test_a_quiet_run_says_its_summary_alone(linker: Command, contact: Contact) -> None:
-    write_mapping(linker.folder / "m.csv", rows(contact.free[:2], contact.a))
-    result = linker("link", "m.csv", "-q")
+def test_a_quiet_run_says_its_summary_alone(connected_command: Command, contact: Contact) -> None:
+    write_mapping(connected_command.folder / "m.csv", rows(contact.free[:2], contact.a))
+    result = connected_command("link", "m.csv", "-q")
     assert result.code == 0
     assert "done" in result.out
     assert not result.err.strip()
 
 
 def test_the_readers_end_of_standard_output_may_close_early(
-    linker: Command, contact: Contact
+    connected_command: Command, contact: Contact
 ) -> None:
-    write_mapping(linker.folder / "m.csv", rows(contact.free[:2], contact.a))
-    with ensure_terminated(linker.start("link", "m.csv", "--run-dir", "here")) as process:
+    write_mapping(connected_command.folder / "m.csv", rows(contact.free[:2], contact.a))
+    with ensure_terminated(
+        connected_command.start("link", "m.csv", "--run-dir", "here")
+    ) as process:
         assert process.stdout is not None
         process.stdout.close()
         assert process.stderr is not None
-        said = process.stderr.read()
+        text = process.stderr.read()
         process.wait(20)
-    assert "Traceback" not in said
-    shown = linker("status", "here", "--json").object
+    assert "Traceback" not in text
+    shown = connected_command("status", "here", "--json").object
     assert shown["counts"]["done"] == 2

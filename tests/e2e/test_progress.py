@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.command import Command, rows, write_mapping
 from tests.e2e.servers import Emulator
-from tests.e2e.terminal_screens import WatchedCommand, start, watch_to_end
+from tests.e2e.terminals import WatchedCommand, start_watched, watch_to_end
 from tests.e2e.world import Contact
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such terminals")
@@ -20,8 +20,8 @@ OPTIONS = ("--batch-size", "1", "--rate", "15", "--canary", "0", "--run-dir", "r
 
 
 @pytest.fixture(scope="module")
-def seen(
-    emulator: Emulator, untaken: Iterator[Contact], tmp_path_factory: pytest.TempPathFactory
+def watched_commands(
+    emulator: Emulator, unused_contacts: Iterator[Contact], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[int, WatchedCommand]:
     """Link 90 emails, the first 12 of them to somebody else's deal, at 15 calls a second.
 
@@ -30,7 +30,7 @@ def seen(
     runs = []
     for columns in (60, 200):
         command = Command(tmp_path_factory.mktemp(f"at-{columns}")).with_env(**emulator.env())
-        first, second, stranger = itertools.islice(untaken, 3)
+        first, second, stranger = itertools.islice(unused_contacts, 3)
         mapping_rows = [
             *rows(first.free[:12], stranger.a),
             *rows(first.free[12:], first.a),
@@ -39,15 +39,17 @@ def seen(
         write_mapping(command.folder / "mapping.csv", mapping_rows)
         if columns == 200:
             command = command.with_env(NO_COLOR="1")
-        runs.append(start(command, columns, "link", "mapping.csv", *OPTIONS))
+        runs.append(start_watched(command, columns, "link", "mapping.csv", *OPTIONS))
     watch_to_end(*runs)
     return {first.columns: first for first in runs}
 
 
 @pytest.fixture(params=[60, 200], ids=["60 columns", "200 columns"])
-def run(seen: dict[int, WatchedCommand], request: pytest.FixtureRequest) -> WatchedCommand:
+def run(
+    watched_commands: dict[int, WatchedCommand], request: pytest.FixtureRequest
+) -> WatchedCommand:
     """Return a run that was watched to its end."""
-    watched_command = seen[request.param]
+    watched_command = watched_commands[request.param]
     assert watched_command.process.returncode == 1, watched_command.last
     return watched_command
 
@@ -70,7 +72,7 @@ def test_the_line_with_the_bar_is_whole_in_every_picture(run: WatchedCommand) ->
     done = [int(one[2]) for one in found if one]
     assert done == sorted(done)
     assert len(set(done)) > 3
-    assert any(one[4] for one in found if one), "the time left is told once it is known"
+    assert any(one[4] for one in found if one), "the time left is shown once it is known"
     assert not found[0] or not found[0][4], "and not before"
 
 
@@ -94,11 +96,11 @@ def test_it_is_no_more_than_a_few_lines_each_whole(run: WatchedCommand) -> None:
 
 def test_a_warning_stands_above_it_whole_and_once(run: WatchedCommand) -> None:
     screen = "".join(line.ljust(run.columns) for line in run.last)
-    said = " ".join(screen.split())
+    text = " ".join(screen.split())
     warning = "warning: 12 rows link an email to a deal of another contact (row 1, 2, 3"
-    assert said.count("warning:") == 1
+    assert text.count("warning:") == 1
     assert any(line.startswith("warning: 12 rows") for line in run.last), run.last
-    assert warning in said.replace("( ", "(")
+    assert warning in text.replace("( ", "(")
 
 
 def test_nothing_of_it_is_left_when_the_run_is_over(run: WatchedCommand) -> None:
@@ -109,7 +111,9 @@ def test_nothing_of_it_is_left_when_the_run_is_over(run: WatchedCommand) -> None
     assert run.raw.count(b"\x1b[?25l") == run.raw.count(b"\x1b[?25h") == 1, "the cursor is back"
 
 
-def test_there_are_colours_unless_they_are_not_wanted(seen: dict[int, WatchedCommand]) -> None:
+def test_there_are_colours_unless_they_are_not_wanted(
+    watched_commands: dict[int, WatchedCommand],
+) -> None:
     colour = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-79]|9[0-7])(?:;\d+)*m")
-    assert colour.search(seen[60].raw)
-    assert not colour.search(seen[200].raw)
+    assert colour.search(watched_commands[60].raw)
+    assert not colour.search(watched_commands[200].raw)

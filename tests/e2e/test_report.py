@@ -10,7 +10,7 @@ from tests.e2e.command import Command, row, write_mapping
 from tests.e2e.world import UNKNOWN_ID, Contact
 
 
-def run_mixed_mapping(linker: Command, contact: Contact) -> None:
+def run_mixed_mapping(connected_command: Command, contact: Contact) -> None:
     """Run a mapping with rows that are done, failed and refused."""
     mapping_rows = [
         row(contact.free[0], contact.a, deal_name="Harbour deal"),
@@ -19,24 +19,31 @@ def run_mixed_mapping(linker: Command, contact: Contact) -> None:
         row(contact.free[2], UNKNOWN_ID),
         row(contact.free[3], contact.a) | {"owner_id": "x"},
     ]
-    write_mapping(linker.folder / "m.csv", mapping_rows)
-    assert linker("link", "m.csv", "--on-invalid", "skip", "--run-dir", "run").code == 1
+    write_mapping(connected_command.folder / "m.csv", mapping_rows)
+    assert connected_command("link", "m.csv", "--on-invalid", "skip", "--run-dir", "run").code == 1
 
 
-def test_a_run_its_copy_and_its_undo_have_a_page(linker: Command, contact: Contact) -> None:
-    run_mixed_mapping(linker, contact)
-    page = linker.folder / "run" / "report.html"
-    assert "bulklink report run" in linker("status", "run").out
-    ended = linker("report", "run")
+def test_a_run_its_copy_and_its_undo_have_a_page(
+    connected_command: Command, contact: Contact
+) -> None:
+    run_mixed_mapping(connected_command, contact)
+    page = connected_command.folder / "run" / "report.html"
+    assert "bulklink report run" in connected_command("status", "run").out
+    ended = connected_command("report", "run")
     assert (ended.code, ended.out) == (0, "run/report.html\n")
     assert "--counts-only" in ended.err
     assert mode(page) == 0o600
     text = page.read_text("utf-8")
-    for said in ("Harbour deal", contact.free[0].contact, "ALREADY_LINKED", "unknown-deal"):
-        assert said in text
+    for expected_text in (
+        "Harbour deal",
+        contact.free[0].contact,
+        "ALREADY_LINKED",
+        "unknown-deal",
+    ):
+        assert expected_text in text
     assert "bulklink export run --status failed --code ALREADY_LINKED -o again.csv" in text
 
-    again = linker("report", "run", "--counts-only", "--json").object
+    again = connected_command("report", "run", "--counts-only", "--json").object
     assert again == {
         "report": "run/report.html",
         "bytes": page.stat().st_size,
@@ -45,21 +52,21 @@ def test_a_run_its_copy_and_its_undo_have_a_page(linker: Command, contact: Conta
     }
     assert contact.free[0].contact not in page.read_text("utf-8")
 
-    shutil.move(linker.folder / "run", linker.folder / "moved run")
-    copied = linker("report", "moved run", "-o", "-")
+    shutil.move(connected_command.folder / "run", connected_command.folder / "moved run")
+    copied = connected_command("report", "moved run", "-o", "-")
     assert copied.out.startswith("<!doctype html>")
     assert "bulklink retry &#39;moved run&#39;" in copied.out
 
-    linker("undo", "moved run", "--run-dir", "back")
-    assert linker("report", "back", "-o", "back.html").code == 0
-    text = (linker.folder / "back.html").read_text("utf-8")
+    connected_command("undo", "moved run", "--run-dir", "back")
+    assert connected_command("report", "back", "-o", "back.html").code == 0
+    text = (connected_command.folder / "back.html").read_text("utf-8")
     assert "Takes back" in text
     assert "moved run" in text
 
-    linker("forget", "moved run")
-    assert not (linker.folder / "moved run" / "report.html").exists()
-    assert linker("report", "moved run").code == 0
-    text = (linker.folder / "moved run" / "report.html").read_text("utf-8")
+    connected_command("forget", "moved run")
+    assert not (connected_command.folder / "moved run" / "report.html").exists()
+    assert connected_command("report", "moved run").code == 0
+    text = (connected_command.folder / "moved run" / "report.html").read_text("utf-8")
     assert "Harbour deal" not in text
     assert contact.free[0].contact in text
     assert "Columns and names were dropped" in text
@@ -76,7 +83,9 @@ def test_a_planned_run_has_the_page_that_a_customer_approves(
     assert "1 email of 1 contact" in text
 
 
-def test_a_file_of_others_is_replaced_only_when_asked(bulklink: Command, contact: Contact) -> None:
+def test_a_file_that_is_not_a_report_is_replaced_only_if_requested(
+    bulklink: Command, contact: Contact
+) -> None:
     write_mapping(bulklink.folder / "m.csv", [row(contact.free[0], contact.a)])
     bulklink("plan", "--op", "link", "m.csv", "--run-dir", "run")
     mine = bulklink.folder / "mine.html"

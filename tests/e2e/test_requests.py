@@ -7,7 +7,7 @@ from collections import Counter
 from math import ceil
 
 from tests.e2e.audit import assert_crm_matches, audit_run
-from tests.e2e.command import Command, row, rows, write_mapping
+from tests.e2e.command import Command, free_rows, row, rows, write_mapping
 from tests.e2e.servers import SECRET, TOKEN, ReceivedRequest, Reply, StandIn, error
 from tests.e2e.world import JACOB, MODULE, PAT, UNKNOWN_ID, USERS, World
 
@@ -155,7 +155,7 @@ def test_both_documented_answers_of_the_single_endpoint_count_as_linked(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     echoed, succeeded, two = world.add(free=1), world.add(free=1), world.add(free=2)
-    given = [line for one in (echoed, succeeded, two) for line in rows(one.free, one.a)]
+    given = free_rows((echoed, succeeded, two))
 
     async def echo(seen: ReceivedRequest) -> Reply | None:
         if seen.kind == "link-one" and seen.contact == echoed.id:
@@ -217,7 +217,7 @@ def test_missing_names_are_looked_up_in_bulk_and_given_ones_are_not(
 ) -> None:
     many = [world.add(free=1) for _ in range(60)]
     named = many.pop()
-    given = [line for one in many for line in rows(one.free, one.a)]
+    given = free_rows(many)
     given += rows(named.free, named.a, deal_name="My deal", owner_name="My Patricia")
     ended = bulklink.with_env(**standin.env())(
         "link", write_mapping(bulklink.folder / "m.csv", given), "--json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.audit import AuditedRun, assert_crm_matches, audit_run, mode
-from tests.e2e.command import Command, ensure_terminated, rows, wait_for_exit, write_mapping
+from tests.e2e.command import (
+    Command,
+    ensure_terminated,
+    free_rows,
+    rows,
+    wait_for_exit,
+    write_mapping,
+)
 from tests.e2e.servers import (
     Emulator,
     ReceivedRequest,
@@ -23,9 +29,11 @@ from tests.e2e.servers import (
     Script,
     StandIn,
     error,
+    hold_calls,
     item_error,
     serve_stand_in,
 )
+from tests.e2e.terminals import run_at_terminal
 from tests.e2e.world import Contact, World
 
 HELD = 4
@@ -36,15 +44,9 @@ QUICK = ("--settle-after", "0", "--rate", "off")
 def run_held_in_flight(
     bulklink: Command, standin: StandIn, world: World, op: str, kind: str, contacts: int = 20
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start a run and lend it when calls of a kind are held in flight; afterwards none is."""
-
-    async def hold(request: ReceivedRequest) -> Reply | None:
-        if request.kind == kind and request.number > HELD:
-            await standin.wait_for_gate()
-        return None
-
+    """Start a run and yield it once calls of a kind are held in flight; afterwards none is."""
     world_contacts = [world.add(free=20, linked=5) for _ in range(contacts)]
-    standin.script = hold
+    standin.script = hold_calls(standin, kind, after=HELD)
     mapping_rows = [line for contact in world_contacts for line in rows(contact.emails, contact.b)]
     write_mapping(bulklink.folder / "m.csv", mapping_rows)
     command = bulklink.with_env(**standin.env())
@@ -261,7 +263,7 @@ def test_a_full_disk_stops_the_run_and_a_resume_settles_what_was_in_flight(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     many = [world.add(free=20) for _ in range(40)]
-    given = [line for one in many for line in rows(one.free, one.a)]
+    given = free_rows(many)
     write_mapping(bulklink.folder / "m.csv", given)
     command = bulklink.with_env(**standin.env())
     limited = f"ulimit -f 200; exec {sys.executable} -m bulklink link m.csv --run-dir here --json"
@@ -318,7 +320,7 @@ def test_what_could_not_be_put_back_is_named_first_and_in_red(
     standin.script = refuse
     run = _run_to_end(bulklink, standin, contact, op="relink")
     assert {line["code"] for line in run.results.values()} == {"put-back-failed"}
-    first = _run_at_terminal(bulklink, "status", "here").splitlines()[0]
+    first = run_at_terminal(bulklink, "status", "here").splitlines()[0]
     assert first.startswith("\x1b[31m\x1b[1mOff its deal, and putting it back failed: row 1")
     assert f"row 2 (was on deal {contact.a})" in first
     standin.script = _refuse_message("", 0)
@@ -326,24 +328,6 @@ def test_what_could_not_be_put_back_is_named_first_and_in_red(
     assert result.code == 0
     assert result.out.startswith("relink: finished")
     assert set(standin.links().values()) == {contact.b}
-
-
-def _run_at_terminal(bulklink: Command, *arguments: str) -> str:
-    """Return what a command shows at a terminal."""
-    pty = pytest.importorskip("pty")
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bulklink", *arguments],
-        cwd=bulklink.folder,
-        env=bulklink.environment(),
-        stdout=slave,
-        stdin=subprocess.DEVNULL,
-    )
-    process.wait(20)
-    os.close(slave)
-    output = os.read(master, 65536).decode()
-    os.close(master)
-    return output
 
 
 def test_a_refused_refresh_token_stops_a_resume(
@@ -365,26 +349,28 @@ def test_a_refused_refresh_token_stops_a_resume(
 
 
 def test_a_token_is_kept_between_runs_for_its_user_alone(
-    linker: Command, emulator: Emulator, contact: Contact
+    connected_command: Command, emulator: Emulator, contact: Contact
 ) -> None:
     before = _tokens(emulator)
     for number in range(3):
-        mapping = write_mapping(linker.folder / "m.csv", rows(contact.free[number:][:1], contact.a))
-        assert linker("link", mapping).code == 0
+        mapping = write_mapping(
+            connected_command.folder / "m.csv", rows(contact.free[number:][:1], contact.a)
+        )
+        assert connected_command("link", mapping).code == 0
     assert _tokens(emulator) == before + 1
-    (kept,) = (linker.folder / "state").rglob("*.json")
+    (kept,) = (connected_command.folder / "state").rglob("*.json")
     assert (mode(kept), mode(kept.parent)) == (0o600, 0o700)
 
 
 def test_two_processes_started_together_ask_for_one_token(
-    linker: Command, emulator: Emulator, contact: Contact
+    connected_command: Command, emulator: Emulator, contact: Contact
 ) -> None:
     before = _tokens(emulator)
     processes = []
     for number in range(2):
         name = f"m{number}.csv"
-        write_mapping(linker.folder / name, rows(contact.free[number:][:1], contact.a))
-        processes.append(linker.start("link", name, "--json"))
+        write_mapping(connected_command.folder / name, rows(contact.free[number:][:1], contact.a))
+        processes.append(connected_command.start("link", name, "--json"))
     assert [wait_for_exit(process).code for process in processes] == [0, 0]
     assert _tokens(emulator) == before + 1
 

@@ -16,9 +16,11 @@ from tests.e2e.world import Contact, World
 SECRETS = (TOKEN, SECRET, REFRESH)
 
 
-def test_the_folder_is_private_and_kept_out_of_git(linker: Command, contact: Contact) -> None:
-    write_mapping(linker.folder / "m.csv", rows(contact.free[:2], contact.a))
-    run = audit_run(linker("link", "m.csv", "--json"), linker.folder, 2)
+def test_the_folder_is_private_and_kept_out_of_git(
+    connected_command: Command, contact: Contact
+) -> None:
+    write_mapping(connected_command.folder / "m.csv", rows(contact.free[:2], contact.a))
+    run = audit_run(connected_command("link", "m.csv", "--json"), connected_command.folder, 2)
     assert mode(run.folder) == 0o700
     files = {file.name: mode(file) for file in run.folder.iterdir()}
     assert {".gitignore", "run.json", "plan.parquet", "ledger.jsonl"} <= set(files)
@@ -26,30 +28,30 @@ def test_the_folder_is_private_and_kept_out_of_git(linker: Command, contact: Con
     assert "*" in (run.folder / ".gitignore").read_text("utf-8").split()
 
 
-def test_run_json_says_what_was_asked_of_which_org(linker: Command, contact: Contact) -> None:
-    mapping = write_mapping(linker.folder / "m.csv", rows(contact.free[:2], contact.a))
-    run = audit_run(linker("link", "m.csv", "--json"), linker.folder, 2)
+def test_run_json_has_the_options_and_the_org(connected_command: Command, contact: Contact) -> None:
+    mapping = write_mapping(connected_command.folder / "m.csv", rows(contact.free[:2], contact.a))
+    run = audit_run(connected_command("link", "m.csv", "--json"), connected_command.folder, 2)
     text = (run.folder / "run.json").read_text("utf-8")
     kept = json.loads(text)
     assert kept["state"] == "finished"
     assert {"stopped_by", "counts", "version", "org", "invocations"} <= set(kept)
     assert hashlib.sha256(mapping.read_bytes()).hexdigest() in text
-    assert linker.env["BULKLINK_API_URL"] in text
+    assert connected_command.env["BULKLINK_API_URL"] in text
     assert kept["org"]["type"] == "Sandbox"
     assert len(kept["invocations"]) == 1
 
 
 def test_the_plan_holds_every_valid_row_with_the_users_own_columns(
-    linker: Command, contact: Contact
+    connected_command: Command, contact: Contact
 ) -> None:
     given = [
         *rows(contact.free[:4], contact.a, Note="keep, me", Größe="1"),
         row(contact.free[0], contact.a, Note="again"),
         row(contact.free[5], "x", Note="refused"),
     ]
-    write_mapping(linker.folder / "m.csv", given)
-    result = linker("link", "m.csv", "--json", "--on-invalid", "skip")
-    run = audit_run(result, linker.folder, 6)
+    write_mapping(connected_command.folder / "m.csv", given)
+    result = connected_command("link", "m.csv", "--json", "--on-invalid", "skip")
+    run = audit_run(result, connected_command.folder, 6)
     assert run.counts == {"done": 4, "duplicate": 1, "rejected": 1}
     assert run.results[5]["duplicate_of"] == 1
     assert sorted(note for (note,) in run.plan("Note")) == ["again", *["keep, me"] * 4]
@@ -60,13 +62,23 @@ def test_the_plan_holds_every_valid_row_with_the_users_own_columns(
     assert "refused" in rejects
 
 
-def test_rejects_that_are_mended_are_a_mapping_again(linker: Command, contact: Contact) -> None:
+def test_rejects_that_are_mended_are_a_mapping_again(
+    connected_command: Command, contact: Contact
+) -> None:
     given = [row(contact.free[0], contact.a), row(contact.free[1], "x", Note="a,b")]
-    write_mapping(linker.folder / "m.csv", given)
-    first = audit_run(linker("link", "m.csv", "--json", "--on-invalid", "skip"), linker.folder, 2)
+    write_mapping(connected_command.folder / "m.csv", given)
+    first = audit_run(
+        connected_command("link", "m.csv", "--json", "--on-invalid", "skip"),
+        connected_command.folder,
+        2,
+    )
     text = (first.folder / "rejects.csv").read_text("utf-8")
-    (linker.folder / "mended.csv").write_text(text.replace(",x,", f",{contact.a},", 1), "utf-8")
-    again = audit_run(linker("link", "mended.csv", "--json"), linker.folder, 1)
+    (connected_command.folder / "mended.csv").write_text(
+        text.replace(",x,", f",{contact.a},", 1), "utf-8"
+    )
+    again = audit_run(
+        connected_command("link", "mended.csv", "--json"), connected_command.folder, 1
+    )
     assert again.counts == {"done": 1}
 
 

@@ -19,19 +19,19 @@ from tests.e2e.world import Contact
 
 @pytest.mark.parametrize("source", ["csv", "jsonl", "stdin"])
 def test_link_puts_every_email_on_its_deal(
-    linker: Command, emulator: Emulator, contact: Contact, source: str
+    connected_command: Command, emulator: Emulator, contact: Contact, source: str
 ) -> None:
     given = [*rows(contact.free[:25], contact.a), *rows(contact.other_owner, contact.b)]
     before = emulator.links()
     if source == "stdin":
-        ended = linker.run_in_subprocess(
+        ended = connected_command.run_in_subprocess(
             "link", "-", "--format", "jsonl", "--json", stdin=as_jsonl(given)
         )
     else:
-        mapping = write_mapping(linker.folder / f"mapping.{source}", given)
-        ended = linker("link", mapping.name, "--json")
+        mapping = write_mapping(connected_command.folder / f"mapping.{source}", given)
+        ended = connected_command("link", mapping.name, "--json")
     assert ended.code == 0, ended
-    run = audit_run(ended, linker.folder, rows=30)
+    run = audit_run(ended, connected_command.folder, rows=30)
     assert run.counts == {"done": 30}
     assert (run.summary["op"], run.summary["state"], run.summary["resume_at"]) == (
         "link", "finished", None,
@@ -40,9 +40,11 @@ def test_link_puts_every_email_on_its_deal(
     assert_crm_matches(run, before, emulator.links())
 
 
-def test_link_says_to_a_person_what_it_did(linker: Command, contact: Contact) -> None:
-    mapping = write_mapping(linker.folder / "mapping.csv", rows(contact.free[:7], contact.a))
-    ended = linker("link", mapping)
+def test_link_says_to_a_person_what_it_did(connected_command: Command, contact: Contact) -> None:
+    mapping = write_mapping(
+        connected_command.folder / "mapping.csv", rows(contact.free[:7], contact.a)
+    )
+    ended = connected_command("link", mapping)
     assert ended.code == 0, ended
     assert "7" in ended.out
     assert "done" in ended.out
@@ -50,13 +52,15 @@ def test_link_says_to_a_person_what_it_did(linker: Command, contact: Contact) ->
 
 
 def test_unlink_takes_every_email_off_its_deal(
-    linker: Command, emulator: Emulator, contact: Contact
+    connected_command: Command, emulator: Emulator, contact: Contact
 ) -> None:
     given = rows(contact.linked[:21], contact.b)
     before = emulator.links()
-    ended = linker("unlink", write_mapping(linker.folder / "mapping.csv", given), "--json")
+    ended = connected_command(
+        "unlink", write_mapping(connected_command.folder / "mapping.csv", given), "--json"
+    )
     assert ended.code == 0, ended
-    run = audit_run(ended, linker.folder, rows=21)
+    run = audit_run(ended, connected_command.folder, rows=21)
     assert run.counts == {"done": 21}
     assert (run.calls["link"], run.calls["unlink"], run.calls["least"]) == (0, 2, 2)
     assert all(line["deal_id"] is None for line in run.results.values())
@@ -64,14 +68,16 @@ def test_unlink_takes_every_email_off_its_deal(
 
 
 def test_relink_moves_what_is_elsewhere_and_leaves_what_is_right(
-    linker: Command, emulator: Emulator, contact: Contact
+    connected_command: Command, emulator: Emulator, contact: Contact
 ) -> None:
     moved, right, fresh = contact.linked[:21], contact.linked[21:23], contact.free[:3]
     given = [*rows(moved, contact.b), *rows(right, contact.a), *rows(fresh, contact.b)]
     before = emulator.links()
-    ended = linker("relink", write_mapping(linker.folder / "mapping.csv", given), "--json")
+    ended = connected_command(
+        "relink", write_mapping(connected_command.folder / "mapping.csv", given), "--json"
+    )
     assert ended.code == 0, ended
-    run = audit_run(ended, linker.folder, rows=26)
+    run = audit_run(ended, connected_command.folder, rows=26)
     assert run.counts == {"done": 24, "unchanged": 2}
     assert (run.calls["link"], run.calls["unlink"]) == (2, 2)
     assert run.calls["least"] == 4
@@ -79,11 +85,13 @@ def test_relink_moves_what_is_elsewhere_and_leaves_what_is_right(
 
 
 def test_relink_writes_snapshot_unlink_step_and_link_in_this_order(
-    linker: Command, emulator: Emulator, contact: Contact
+    connected_command: Command, emulator: Emulator, contact: Contact
 ) -> None:
     email = contact.linked[0]
-    mapping = write_mapping(linker.folder / "mapping.csv", [row(email, contact.b)])
-    run = audit_run(linker("relink", mapping, "--json"), linker.folder, rows=1)
+    mapping = write_mapping(connected_command.folder / "mapping.csv", [row(email, contact.b)])
+    run = audit_run(
+        connected_command("relink", mapping, "--json"), connected_command.folder, rows=1
+    )
     events = [
         (line["event"], line.get("op"))
         for line in run.ledger
@@ -105,9 +113,15 @@ def test_relink_writes_snapshot_unlink_step_and_link_in_this_order(
     assert (result["previous_deal_id"], result["previous_deal_name"]) == (contact.a, name)
 
 
-def test_a_snapshot_of_an_email_on_no_deal_is_null(linker: Command, contact: Contact) -> None:
-    mapping = write_mapping(linker.folder / "mapping.csv", [row(contact.free[0], contact.b)])
-    run = audit_run(linker("relink", mapping, "--json"), linker.folder, rows=1)
+def test_a_snapshot_of_an_email_on_no_deal_is_null(
+    connected_command: Command, contact: Contact
+) -> None:
+    mapping = write_mapping(
+        connected_command.folder / "mapping.csv", [row(contact.free[0], contact.b)]
+    )
+    run = audit_run(
+        connected_command("relink", mapping, "--json"), connected_command.folder, rows=1
+    )
     (snapshot,) = run.lines("snapshot")
     assert snapshot["previous_deal_id"] is None
     assert not run.lines("step")
@@ -116,7 +130,7 @@ def test_a_snapshot_of_an_email_on_no_deal_is_null(linker: Command, contact: Con
 
 
 def test_a_mixed_mapping_does_each_row_as_its_op_says_and_shares_calls(
-    linker: Command, emulator: Emulator, contact: Contact
+    connected_command: Command, emulator: Emulator, contact: Contact
 ) -> None:
     given = [
         *rows(contact.free[:10], contact.a, op="link"),
@@ -124,9 +138,11 @@ def test_a_mixed_mapping_does_each_row_as_its_op_says_and_shares_calls(
         *rows(contact.linked[10:20], op="UNLINK"),
     ]
     before = emulator.links()
-    ended = linker("run", write_mapping(linker.folder / "mapping.csv", given), "--json")
+    ended = connected_command(
+        "run", write_mapping(connected_command.folder / "mapping.csv", given), "--json"
+    )
     assert ended.code == 0, ended
-    run = audit_run(ended, linker.folder, rows=30)
+    run = audit_run(ended, connected_command.folder, rows=30)
     assert run.summary["op"] == "mixed"
     assert run.counts == {"done": 30}
     assert (run.calls["link"], run.calls["unlink"], run.calls["least"]) == (1, 1, 2)
@@ -135,9 +151,9 @@ def test_a_mixed_mapping_does_each_row_as_its_op_says_and_shares_calls(
 
 
 def test_a_job_file_finds_its_mapping_beside_itself(
-    linker: Command, emulator: Emulator, contact: Contact
+    connected_command: Command, emulator: Emulator, contact: Contact
 ) -> None:
-    folder = linker.folder / "jobs"
+    folder = connected_command.folder / "jobs"
     folder.mkdir()
     write_mapping(folder / "one.csv", rows(contact.free[:3], contact.a))
     write_mapping(folder / "two.jsonl", rows(contact.free[3:6], contact.b))
@@ -145,9 +161,9 @@ def test_a_job_file_finds_its_mapping_beside_itself(
         'op = "link"\nmapping = ["one.csv", "two.jsonl"]\nbatch_size = 2\n', "utf-8"
     )
     before = emulator.links()
-    ended = linker("run", "jobs/job.toml", "--json")
+    ended = connected_command("run", "jobs/job.toml", "--json")
     assert ended.code == 0, ended
-    run = audit_run(ended, linker.folder, rows=6)
+    run = audit_run(ended, connected_command.folder, rows=6)
     assert (run.summary["op"], run.calls["link"], run.calls["least"]) == ("link", 3, 1)
     assert_crm_matches(run, before, emulator.links())
 
@@ -226,34 +242,36 @@ def test_a_plan_with_refused_rows_ends_with_1_under_skip(
 
 
 def test_status_of_one_and_of_all_repeats_what_the_runs_showed(
-    linker: Command, contact: Contact
+    connected_command: Command, contact: Contact
 ) -> None:
-    one = write_mapping(linker.folder / "one.csv", rows(contact.free[:2], contact.a))
-    two = write_mapping(linker.folder / "two.csv", rows(contact.linked[:2]))
-    first = linker("link", one, "--json").object
-    second = linker("unlink", two, "--json").object
-    shown = linker("status", first["run_dir"], "--json")
+    one = write_mapping(connected_command.folder / "one.csv", rows(contact.free[:2], contact.a))
+    two = write_mapping(connected_command.folder / "two.csv", rows(contact.linked[:2]))
+    first = connected_command("link", one, "--json").object
+    second = connected_command("unlink", two, "--json").object
+    shown = connected_command("status", first["run_dir"], "--json")
     assert shown.code == 0
     assert shown.object == first
-    everything = linker("status", "--json")
+    everything = connected_command("status", "--json")
     assert everything.code == 0
     assert set(everything.object) == {"runs"}
     assert sorted(everything.object["runs"], key=str) == sorted([first, second], key=str)
-    said = linker("status")
-    assert said.code == 0
-    assert Path(first["run_dir"]).name in said.out
-    assert Path(second["run_dir"]).name in said.out
+    status = connected_command("status")
+    assert status.code == 0
+    assert Path(first["run_dir"]).name in status.out
+    assert Path(second["run_dir"]).name in status.out
 
 
 def test_an_email_that_is_linked_already_is_unchanged_or_failed_elsewhere(
-    linker: Command, emulator: Emulator, contact: Contact
+    connected_command: Command, emulator: Emulator, contact: Contact
 ) -> None:
     there, elsewhere = contact.linked[:3], contact.linked[3:6]
     given = [*rows(there, contact.a), *rows(elsewhere, contact.b), row(contact.free[0], contact.b)]
     before = emulator.links()
-    ended = linker("link", write_mapping(linker.folder / "mapping.csv", given), "--json")
+    ended = connected_command(
+        "link", write_mapping(connected_command.folder / "mapping.csv", given), "--json"
+    )
     assert ended.code == 1, ended
-    run = audit_run(ended, linker.folder, rows=7)
+    run = audit_run(ended, connected_command.folder, rows=7)
     assert run.counts == {"done": 1, "unchanged": 3, "failed": 3}
     for email in elsewhere:
         result = run.result(email.message)
@@ -263,27 +281,31 @@ def test_an_email_that_is_linked_already_is_unchanged_or_failed_elsewhere(
 
 
 def test_the_same_mapping_again_changes_nothing(
-    linker: Command, emulator: Emulator, contact: Contact
+    connected_command: Command, emulator: Emulator, contact: Contact
 ) -> None:
-    mapping = write_mapping(linker.folder / "mapping.csv", rows(contact.free[:22], contact.a))
-    assert linker("link", mapping, "--json").code == 0
+    mapping = write_mapping(
+        connected_command.folder / "mapping.csv", rows(contact.free[:22], contact.a)
+    )
+    assert connected_command("link", mapping, "--json").code == 0
     before = emulator.links()
-    ended = linker("link", mapping, "--json")
+    ended = connected_command("link", mapping, "--json")
     assert ended.code == 0, ended
-    run = audit_run(ended, linker.folder, rows=22)
+    run = audit_run(ended, connected_command.folder, rows=22)
     assert run.counts == {"unchanged": 22}
     assert emulator.links() == before
 
 
 def test_a_deal_that_the_contact_is_not_on_fails_that_email_alone(
-    linker: Command, emulator: Emulator, contacts: list[Contact]
+    connected_command: Command, emulator: Emulator, contacts: list[Contact]
 ) -> None:
     mine, other, _ = contacts
     given = [*rows(mine.free[:9], mine.a), row(mine.free[9], other.a)]
     before = emulator.links()
-    ended = linker("link", write_mapping(linker.folder / "mapping.csv", given), "--json")
+    ended = connected_command(
+        "link", write_mapping(connected_command.folder / "mapping.csv", given), "--json"
+    )
     assert ended.code == 1, ended
-    run = audit_run(ended, linker.folder, rows=10)
+    run = audit_run(ended, connected_command.folder, rows=10)
     assert run.counts == {"done": 9, "failed": 1}
     failed = run.result(mine.free[9].message)
     assert (failed["code"], failed["status"]) == ("NOT_ALLOWED", "failed")
@@ -292,14 +314,16 @@ def test_a_deal_that_the_contact_is_not_on_fails_that_email_alone(
 
 
 def test_a_relink_whose_link_half_is_refused_is_put_back(
-    linker: Command, emulator: Emulator, contacts: list[Contact]
+    connected_command: Command, emulator: Emulator, contacts: list[Contact]
 ) -> None:
     mine, other, _ = contacts
     given = [*rows(mine.linked[:3], mine.b), *rows(mine.linked[3:5], other.a)]
     before = emulator.links()
-    ended = linker("relink", write_mapping(linker.folder / "mapping.csv", given), "--json")
+    ended = connected_command(
+        "relink", write_mapping(connected_command.folder / "mapping.csv", given), "--json"
+    )
     assert ended.code == 1, ended
-    run = audit_run(ended, linker.folder, rows=5)
+    run = audit_run(ended, connected_command.folder, rows=5)
     assert run.counts == {"done": 3, "failed": 2}
     for email in mine.linked[3:5]:
         result = run.result(email.message)
@@ -342,29 +366,31 @@ def test_the_emulator_serves_tokens_and_its_state_in_the_promised_form(
 
 
 def test_plain_csv_may_have_a_bom_crlf_spaced_headers_and_own_columns(
-    linker: Command, emulator: Emulator, contact: Contact
+    connected_command: Command, emulator: Emulator, contact: Contact
 ) -> None:
     given = rows(contact.free[:4], contact.a, Note="früh, „heute“")
     text = as_csv(given).replace("contact_id", "Contact ID").replace("message_id", "MESSAGE_ID")
-    path = linker.folder / "mapping.csv"
+    path = connected_command.folder / "mapping.csv"
     path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
     before = emulator.links()
-    run = audit_run(linker("link", path, "--json"), linker.folder, rows=4)
+    run = audit_run(connected_command("link", path, "--json"), connected_command.folder, rows=4)
     assert run.counts == {"done": 4}
     assert {note for (note,) in run.plan("Note")} == {"früh, „heute“"}
     assert_crm_matches(run, before, emulator.links())
 
 
 def test_a_run_whose_readers_went_away_is_finished_all_the_same(
-    linker: Command, contact: Contact
+    connected_command: Command, contact: Contact
 ) -> None:
-    mapping = write_mapping(linker.folder / "mapping.csv", rows(contact.free[:7], contact.a))
+    mapping = write_mapping(
+        connected_command.folder / "mapping.csv", rows(contact.free[:7], contact.a)
+    )
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
         [PROGRAM, "link", mapping.name, "--run-dir", "here", "--progress", "lines", "-v"],
-        env=linker.environment(),
-        cwd=linker.folder,
+        env=connected_command.environment(),
+        cwd=connected_command.folder,
         stdout=writing,
         stderr=writing,
         timeout=50,
@@ -372,5 +398,5 @@ def test_a_run_whose_readers_went_away_is_finished_all_the_same(
     )
     os.close(writing)
     assert done.returncode == 141
-    shown = linker("status", "here", "--json").object
+    shown = connected_command("status", "here", "--json").object
     assert (shown["state"], shown["counts"]["done"]) == ("finished", 7)

@@ -16,12 +16,12 @@ from tests.e2e.audit import assert_crm_matches, audit_run
 from tests.e2e.command import (
     Command,
     ensure_terminated,
+    free_rows,
     interrupt,
-    rows,
     wait_for_exit,
     write_mapping,
 )
-from tests.e2e.servers import ReceivedRequest, Reply, StandIn
+from tests.e2e.servers import StandIn, hold_calls
 from tests.e2e.world import World
 
 HELD = 5
@@ -31,17 +31,10 @@ HELD = 5
 def run_held_in_flight(
     bulklink: Command, standin: StandIn, world: World, *options: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start a link run of 60 contacts and lend it when its link calls are held in flight."""
-
-    async def hold(request: ReceivedRequest) -> Reply | None:
-        if request.kind == "link":
-            await standin.wait_for_gate()
-        return None
-
+    """Start a link run of 60 contacts and yield it once its link calls are held in flight."""
     world_contacts = [world.add(free=20) for _ in range(60)]
-    standin.script = hold
-    mapping_rows = [line for contact in world_contacts for line in rows(contact.free, contact.a)]
-    write_mapping(bulklink.folder / "m.csv", mapping_rows)
+    standin.script = hold_calls(standin, "link")
+    write_mapping(bulklink.folder / "m.csv", free_rows(world_contacts))
     command = bulklink.with_env(**standin.env())
     with ensure_terminated(
         command.start("link", "m.csv", "--json", "--canary", "0", "--run-dir", "here", *options)
@@ -136,7 +129,7 @@ def test_what_was_sent_is_on_disk_before_it_leaves(
 
 
 @pytest.fixture(scope="module")
-def million(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def million_row_mapping(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a mapping of a million messages, shuffled, every tenth of them there twice."""
     path = tmp_path_factory.mktemp("million") / "m.csv"
     with path.open("w", encoding="utf-8") as file:
@@ -152,10 +145,10 @@ def million(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 @pytest.mark.parametrize("step", ["*", "scratch/planning-*", "plan.parquet.partial"])
 def test_planning_stops_within_two_seconds_at_any_step_and_leaves_no_run_folder(
-    bulklink: Command, million: Path, step: str, sent: signal.Signals, code: int
+    bulklink: Command, million_row_mapping: Path, step: str, sent: signal.Signals, code: int
 ) -> None:
     command = bulklink.with_env(BULKLINK_API_URL="http://127.0.0.1:9", BULKLINK_ACCESS_TOKEN="x")
-    with ensure_terminated(command.start("link", million)) as process:
+    with ensure_terminated(command.start("link", million_row_mapping)) as process:
         appeared(bulklink.folder / "runs", f"*/{step}")
         started = time.monotonic()
         process.send_signal(sent)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.e2e.audit import RUN_KEYS
-from tests.e2e.command import PROGRAM, Command, row, rows, write_mapping
-from tests.e2e.servers import Emulator, ReceivedRequest, Reply, Script, StandIn, item_error
+from tests.e2e.command import Command, row, rows, write_mapping
+from tests.e2e.servers import (
+    Emulator,
+    ReceivedRequest,
+    Reply,
+    Script,
+    StandIn,
+    answer_links,
+    item_error,
+)
+from tests.e2e.terminals import run_at_terminal
 from tests.e2e.world import UNKNOWN_ID, Contact, World
 
 CODES = ["NOT_ALLOWED"] * 4 + ["CANNOT_PROCESS"] * 3 + ["X_ONE", "X_TWO", "X_THREE", "X_FOUR"]
@@ -21,21 +29,10 @@ CODES = ["NOT_ALLOWED"] * 4 + ["CANNOT_PROCESS"] * 3 + ["X_ONE", "X_TWO", "X_THR
 def refuse_first_links(standin: StandIn) -> Script:
     """Return a script that refuses the first emails of each link call, each with its code."""
 
-    async def refuse(request: ReceivedRequest) -> Reply | None:
-        if request.kind != "link":
-            return None
-        entries = []
-        for at, item in enumerate(request.body["Emails"]):
-            message = item["message_id"]
-            if at < len(CODES):
-                entries.append(item_error(CODES[at], message))
-            else:
-                standin.deals[message] = item["linked_record"]["id"]
-                entries.append({"code": "SUCCESS", "details": {"message_id": message},
-                             "message": "linked", "status": "success"})  # fmt: skip
-        return Reply(body={"Emails": entries})
+    def refuse(position: int, message: str) -> dict[str, Any] | None:
+        return item_error(CODES[position], message) if position < len(CODES) else None
 
-    return refuse
+    return answer_links(standin, refuse)
 
 
 def prepare_failing_run(bulklink: Command, standin: StandIn, world: World) -> Command:
@@ -115,32 +112,15 @@ def test_the_five_commonest_failures_have_count_resolution_and_a_row(
     assert bulklink("status", "my run").out == result.out
 
 
-def run_at_terminal(command: Command, columns: int, *arguments: str) -> str:
-    """Return what a command prints at a terminal so wide."""
-    master, slave = pytest.importorskip("pty").openpty()
-    try:
-        process = subprocess.run(
-            [PROGRAM, *arguments],
-            cwd=command.folder,
-            env=command.with_env(COLUMNS=str(columns), NO_COLOR="1", TERM="dumb").environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=slave,
-            stderr=subprocess.DEVNULL,
-            timeout=45,
-        )
-        assert process.returncode == 0
-        return re.sub(r"\x1b\[\d*m", "", os.read(master, 1 << 16).decode()).replace("\r\n", "\n")
-    finally:
-        os.close(master)
-        os.close(slave)
-
-
 @pytest.mark.parametrize("columns", [60, 200])
 def test_no_line_is_wider_than_the_terminal_but_ids_and_commands(
     bulklink: Command, standin: StandIn, world: World, columns: int
 ) -> None:
     plain = prepare_failing_run(bulklink, standin, world)(*RUN).out
-    shown = run_at_terminal(bulklink, columns, "status", "my run")
+    shown = run_at_terminal(
+        bulklink, "status", "my run", columns=columns, NO_COLOR="1", TERM="dumb"
+    )
+    shown = re.sub(r"\x1b\[\d*m", "", shown)
     kept = [line for line in shown.splitlines() if not line.startswith("  bulklink")]
     assert not [line for line in kept if len(line) > columns and " " in line.strip(" ,.")]
     assert max(map(len, kept)) > columns * 0.6
@@ -184,17 +164,17 @@ def test_what_failed_can_be_exported_and_sent_again(
 
 
 def test_a_planned_run_is_applied_and_a_stopped_one_resumed(
-    linker: Command, contact: Contact
+    connected_command: Command, contact: Contact
 ) -> None:
-    write_mapping(linker.folder / "m.csv", rows(contact.free, contact.a))
-    assert linker("plan", "--op", "link", "m.csv", "--run-dir", "sealed").code == 0
-    (apply,) = commands(linker("status", "sealed").out)
+    write_mapping(connected_command.folder / "m.csv", rows(contact.free, contact.a))
+    assert connected_command("plan", "--op", "link", "m.csv", "--run-dir", "sealed").code == 0
+    (apply,) = commands(connected_command("status", "sealed").out)
     assert apply == ["apply", "sealed"]
-    stopped = linker(*apply, "--max-credits", "5")
+    stopped = connected_command(*apply, "--max-credits", "5")
     assert stopped.code == 4
     (resume,) = commands(stopped.out)
     assert resume == ["resume", "sealed"]
-    assert linker(*resume).code == 0
+    assert connected_command(*resume).code == 0
 
 
 def test_what_is_in_doubt_can_be_read_back(
@@ -214,17 +194,19 @@ def test_what_is_in_doubt_can_be_read_back(
     assert verify == ["verify", "r", "--in-doubt"]
 
 
-def test_times_are_local_with_their_offset(linker: Command, contact: Contact) -> None:
-    write_mapping(linker.folder / "m.csv", rows(contact.free[:1], contact.a))
-    assert linker("link", "m.csv", "--run-dir", "r").code == 0
-    result = linker.with_env(TZ="Asia/Kolkata").run_in_subprocess("status", "r")
+def test_times_are_local_with_their_offset(connected_command: Command, contact: Contact) -> None:
+    write_mapping(connected_command.folder / "m.csv", rows(contact.free[:1], contact.a))
+    assert connected_command("link", "m.csv", "--run-dir", "r").code == 0
+    result = connected_command.with_env(TZ="Asia/Kolkata").run_in_subprocess("status", "r")
     moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+05:30"
     assert re.search(f"^Started {moment}, ended {moment}$", result.out, re.MULTILINE), result
 
 
-def test_json_has_nothing_of_it(linker: Command, emulator: Emulator, contact: Contact) -> None:
-    write_mapping(linker.folder / "m.csv", rows(contact.free[:1], contact.a))
-    result = linker("link", "m.csv", "--json")
+def test_json_has_nothing_of_it(
+    connected_command: Command, emulator: Emulator, contact: Contact
+) -> None:
+    write_mapping(connected_command.folder / "m.csv", rows(contact.free[:1], contact.a))
+    result = connected_command("link", "m.csv", "--json")
     assert set(result.object) == RUN_KEYS
     assert "To " not in result.err
     assert "Started" not in result.err

@@ -19,24 +19,29 @@ QUICK = ("--settle-after", "0", "--rate", "off", "--json")
 
 
 @pytest.fixture
-def crm(bulklink: Command, standin: StandIn) -> Command:
+def scripted_command(bulklink: Command, standin: StandIn) -> Command:
     """Return the command, connected to the stand-in."""
     return bulklink.with_env(**standin.env())
 
 
 def run_mapping(
-    crm: Command, op: str, mapping_rows: list[Any], *options: str, name: str = "here"
+    scripted_command: Command, op: str, mapping_rows: list[Any], *options: str, name: str = "here"
 ) -> AuditedRun:
     """Run a mapping and return the run."""
-    mapping = write_mapping(crm.folder / "m.csv", mapping_rows)
-    return audit_run(crm(op, mapping, "--run-dir", name, *options, *QUICK), crm.folder)
+    mapping = write_mapping(scripted_command.folder / "m.csv", mapping_rows)
+    return audit_run(
+        scripted_command(op, mapping, "--run-dir", name, *options, *QUICK), scripted_command.folder
+    )
 
 
 def undo_run(
-    crm: Command, name: str = "here", *options: str, undo_folder: str = "back"
+    scripted_command: Command, name: str = "here", *options: str, undo_folder: str = "back"
 ) -> AuditedRun:
     """Undo a run and return the undo."""
-    return audit_run(crm("undo", name, "--run-dir", undo_folder, *options, *QUICK), crm.folder)
+    return audit_run(
+        scripted_command("undo", name, "--run-dir", undo_folder, *options, *QUICK),
+        scripted_command.folder,
+    )
 
 
 def mixed_rows(contact: Contact) -> list[Any]:
@@ -50,46 +55,50 @@ def mixed_rows(contact: Contact) -> list[Any]:
 
 
 def test_every_op_is_taken_back_and_the_undo_can_be_undone(
-    crm: Command, standin: StandIn, world: World
+    scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=6, linked=8)
     before = world.links()
-    run_mapping(crm, "run", mixed_rows(contact), "--snapshot")
+    run_mapping(scripted_command, "run", mixed_rows(contact), "--snapshot")
     after = standin.links()
-    back = undo_run(crm)
+    back = undo_run(scripted_command)
     assert back.counts == {"done": 11}
     assert standin.links() == before
     assert back.calls["link"] + back.calls["unlink"] == back.calls["least"]
     assert sorted(line["op"] for line in back.results.values()) == sorted(
         ["unlink"] * 5 + ["link"] * 3 + ["relink"] * 3
     )
-    again = undo_run(crm, "back", undo_folder="again")
+    again = undo_run(scripted_command, "back", undo_folder="again")
     assert again.counts == {"done": 11}
     assert standin.links() == after
 
 
-def test_the_undo_names_its_run_and_its_rows(crm: Command, standin: StandIn, world: World) -> None:
+def test_the_undo_names_its_run_and_its_rows(
+    scripted_command: Command, standin: StandIn, world: World
+) -> None:
     contact = world.add(linked=3)
-    run = run_mapping(crm, "unlink", rows(contact.linked))
-    back = undo_run(crm)
+    run = run_mapping(scripted_command, "unlink", rows(contact.linked))
+    back = undo_run(scripted_command)
     kept = json.loads((back.folder / "run.json").read_text())
     digest = json.loads((run.folder / "run.json").read_text())["digest"]
     assert kept["undo_of"] == {"run_dir": str(run.folder), "org": "58", "digest": digest}
     assert sorted(back.plan("source_row")) == [("1",), ("2",), ("3",)]
-    assert crm("status", "back", "--check").code == 0
+    assert scripted_command("status", "back", "--check").code == 0
     # The names are those of the snapshot: only the owner had to be looked up.
     assert [seen.kind for seen in standin.requests_of("deals", "users")] == ["users"]
 
 
-def test_without_a_run_dir_the_folder_says_what_it_is(crm: Command, world: World) -> None:
-    run_mapping(crm, "unlink", rows(world.add(linked=1).linked))
-    result = crm("undo", "here", *QUICK)
+def test_without_a_run_dir_the_folder_says_what_it_is(
+    scripted_command: Command, world: World
+) -> None:
+    run_mapping(scripted_command, "unlink", rows(world.add(linked=1).linked))
+    result = scripted_command("undo", "here", *QUICK)
     assert result.object["run_dir"].startswith("runs/")
     assert "-undo-" in result.object["run_dir"]
 
 
 def test_what_somebody_changed_since_is_left_alone_and_both_deals_are_named(
-    crm: Command, standin: StandIn, world: World
+    scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=2, linked=6)
     c = world.add().a  # a third deal
@@ -98,7 +107,7 @@ def test_what_somebody_changed_since_is_left_alone_and_both_deals_are_named(
         *rows(contact.linked[2:6], contact.b, op="relink"),
         *rows(contact.free, contact.a, op="link"),
     ]
-    run_mapping(crm, "run", given, "--snapshot")
+    run_mapping(scripted_command, "run", given, "--snapshot")
     unlinked, relinked, gone, linked = (
         contact.linked[0], contact.linked[2], contact.linked[3], contact.free[0],
     )  # fmt: skip
@@ -107,7 +116,7 @@ def test_what_somebody_changed_since_is_left_alone_and_both_deals_are_named(
     standin.deals[gone.message] = None
     standin.deals[linked.message] = c
     since = standin.links()
-    back = undo_run(crm)
+    back = undo_run(scripted_command)
     assert back.counts == {"done": 4, "failed": 4}
     for email, deals in {
         unlinked: (contact.b, "no deal"),
@@ -121,35 +130,37 @@ def test_what_somebody_changed_since_is_left_alone_and_both_deals_are_named(
         assert standin.links()[email.message] == since[email.message]
 
 
-def test_what_is_back_already_is_unchanged(crm: Command, standin: StandIn, world: World) -> None:
+def test_what_is_back_already_is_unchanged(
+    scripted_command: Command, standin: StandIn, world: World
+) -> None:
     contact = world.add(linked=3)
-    run_mapping(crm, "unlink", rows(contact.linked))
+    run_mapping(scripted_command, "unlink", rows(contact.linked))
     standin.deals[contact.linked[0].message] = contact.a
-    back = undo_run(crm)
+    back = undo_run(scripted_command)
     assert back.counts == {"done": 2, "unchanged": 1}
     assert standin.links() == world.links()
 
 
 def test_emails_that_the_run_did_not_change_are_no_part_of_the_undo(
-    crm: Command, world: World
+    scripted_command: Command, world: World
 ) -> None:
     contact = world.add(free=3, linked=3)
     given = [*rows(contact.emails), *rows(contact.linked[:1])]
-    run_mapping(crm, "unlink", given)
-    assert undo_run(crm).counts == {"done": 3}
+    run_mapping(scripted_command, "unlink", given)
+    assert undo_run(scripted_command).counts == {"done": 3}
 
 
 def test_runs_over_the_same_emails_are_undone_the_last_first(
-    crm: Command, standin: StandIn, world: World
+    scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=4)
-    run_mapping(crm, "link", rows(contact.free, contact.a), name="a")
-    run_mapping(crm, "relink", rows(contact.free, contact.b), name="b")
-    early = undo_run(crm, "a", undo_folder="early")
+    run_mapping(scripted_command, "link", rows(contact.free, contact.a), name="a")
+    run_mapping(scripted_command, "relink", rows(contact.free, contact.b), name="b")
+    early = undo_run(scripted_command, "a", undo_folder="early")
     assert early.counts == {"failed": 4}
     assert {line["code"] for line in early.results.values()} == {"changed-since"}
-    assert undo_run(crm, "b", undo_folder="undo-b").counts == {"done": 4}
-    assert undo_run(crm, "a", undo_folder="undo-a").counts == {"done": 4}
+    assert undo_run(scripted_command, "b", undo_folder="undo-b").counts == {"done": 4}
+    assert undo_run(scripted_command, "a", undo_folder="undo-a").counts == {"done": 4}
     assert standin.links() == world.links()
 
 
@@ -174,28 +185,28 @@ def test_a_killed_run_is_undone_what_was_in_flight_too(
         for line in rows(one.free if op == "link" else one.linked, world.contacts[0].b)
     ]
     write_mapping(bulklink.folder / "m.csv", given)
-    crm = bulklink.with_env(**standin.env())
-    started = crm.start(
+    scripted_command = bulklink.with_env(**standin.env())
+    started = scripted_command.start(
         op, "m.csv", "--run-dir", "here", "--snapshot", "--concurrency", "2", "--json"
     )
     with ensure_terminated(started) as process:
         standin.wait_until(lambda: standin.in_flight[kind] == 2)
-        locked = crm("undo", "here", *QUICK)
+        locked = scripted_command("undo", "here", *QUICK)
         assert (locked.code, locked.error["code"]) == (2, "locked")
         process.kill()
         process.wait(10)
-    assert "Between the halves" not in crm("status", "here").output or op == "relink"
+    assert "Between the halves" not in scripted_command("status", "here").output or op == "relink"
     standin.script = StandIn(world).script
     standin.gate.set()
     standin.wait_until(lambda: not standin.in_flight.total())
     for message, deal in standin.links().items():
         standin.deals[message] = deal
-    undo_run(crm)
+    undo_run(scripted_command)
     assert standin.links() == world.links()
 
 
 def test_a_relink_that_could_not_be_put_back_is_put_back_by_the_undo(
-    crm: Command, standin: StandIn, world: World
+    scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(linked=2)
 
@@ -205,14 +216,16 @@ def test_a_relink_that_could_not_be_put_back_is_put_back_by_the_undo(
         return Reply(400, {"Emails": [item_error("NOT_ALLOWED", m) for m in seen.messages]})
 
     standin.script = refuse
-    run = run_mapping(crm, "relink", rows(contact.linked, contact.b))
+    run = run_mapping(scripted_command, "relink", rows(contact.linked, contact.b))
     assert {line["code"] for line in run.results.values()} == {"put-back-failed"}
     standin.script = StandIn(world).script
-    assert undo_run(crm).counts == {"done": 2}
+    assert undo_run(scripted_command).counts == {"done": 2}
     assert standin.links() == world.links()
 
 
-def link_with_lost_answer(crm: Command, standin: StandIn, contact: Contact) -> AuditedRun:
+def link_with_lost_answer(
+    scripted_command: Command, standin: StandIn, contact: Contact
+) -> AuditedRun:
     """Link without a snapshot; the answer of the first call is lost, and its email was so."""
 
     async def lose(request: ReceivedRequest) -> Reply | None:
@@ -223,54 +236,56 @@ def link_with_lost_answer(crm: Command, standin: StandIn, contact: Contact) -> A
         return None
 
     standin.script = lose
-    run = run_mapping(crm, "link", rows(contact.free, contact.a))
+    run = run_mapping(scripted_command, "link", rows(contact.free, contact.a))
     assert {line["code"] for line in run.results.values()} == {"settled-by-read"}
     return run
 
 
 def test_links_that_might_not_be_the_runs_are_listed_and_left(
-    crm: Command, standin: StandIn, world: World
+    scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=3)
-    link_with_lost_answer(crm, standin, contact)
+    link_with_lost_answer(scripted_command, standin, contact)
     linked = standin.links()
-    result = crm("undo", "here", "--run-dir", "back", *QUICK)
-    back = audit_run(result, crm.folder, 3)
+    result = scripted_command("undo", "here", "--run-dir", "back", *QUICK)
+    back = audit_run(result, scripted_command.folder, 3)
     assert back.counts == {"rejected": 3}
     assert {line["code"] for line in back.results.values()} == {"settled-by-read"}
     assert "3 rows are left as they are (settled-by-read): row 1, 2, 3" in result.err
     assert "--include-settled" in result.err
     assert standin.links() == linked
-    assert undo_run(crm, "here", "--include-settled", undo_folder="all").counts == {"done": 3}
+    assert undo_run(scripted_command, "here", "--include-settled", undo_folder="all").counts == {
+        "done": 3
+    }
     assert standin.links() == world.links()
 
 
 def test_of_links_without_a_snapshot_it_says_that_it_cannot_tell(
-    crm: Command, standin: StandIn, world: World
+    scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=3)
-    run_mapping(crm, "link", rows(contact.free, contact.a))
-    result = crm("undo", "here", *QUICK)
+    run_mapping(scripted_command, "link", rows(contact.free, contact.a))
+    result = scripted_command("undo", "here", *QUICK)
     assert "3 links were made without a snapshot" in result.err
     assert result.object["counts"]["done"] == 3
     assert standin.links() == world.links()
 
 
-def test_what_cannot_be_undone_is_rejected_and_told_before_it_starts(
-    crm: Command, standin: StandIn, world: World
+def test_rows_that_cannot_be_undone_are_rejected_and_shown_before_it_starts(
+    scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=2, linked=3)
     given = [*rows(contact.linked, op="unlink"), *rows(contact.free, contact.a, op="link")]
-    run_mapping(crm, "run", given, "--no-snapshot")
+    run_mapping(scripted_command, "run", given, "--no-snapshot")
     seen = len(standin.requests)
-    planned = crm("undo", "here", "--dry-run", "--json")
+    planned = scripted_command("undo", "here", "--dry-run", "--json")
     assert planned.code == 1
     assert (planned.object["rows"], planned.object["rejected"]) == (5, 3)
     assert planned.object["calls"]["unlink"] == 1
     assert len(standin.requests) == seen
-    result = crm("undo", "here", "--run-dir", "back", *QUICK)
+    result = scripted_command("undo", "here", "--run-dir", "back", *QUICK)
     assert "3 rows are left as they are (no-snapshot): row 1, 2, 3" in result.err
-    back = audit_run(result, crm.folder, 5)
+    back = audit_run(result, scripted_command.folder, 5)
     assert back.counts == {"done": 2, "rejected": 3}
     assert {line["code"] for line in back.lines("result") if line["status"] == "rejected"} == {
         "no-snapshot"
@@ -279,83 +294,87 @@ def test_what_cannot_be_undone_is_rejected_and_told_before_it_starts(
         left = list(csv.DictReader(file))
     assert [one["message_id"] for one in left] == [one.message for one in contact.linked]
     assert {one["from_deal_id"] for one in left} == {"none"}
-    assert crm("status", "back", "--check").code == 0
-    crm("export", "back", "-o", "again.csv", "--status", "rejected")
-    with (crm.folder / "again.csv").open(newline="") as file:
+    assert scripted_command("status", "back", "--check").code == 0
+    scripted_command("export", "back", "-o", "again.csv", "--status", "rejected")
+    with (scripted_command.folder / "again.csv").open(newline="") as file:
         assert [one["message_id"] for one in csv.DictReader(file)] == [
             one.message for one in contact.linked
         ]
     for one in left:
         one["deal_id"] = contact.a
-    mended = write_mapping(crm.folder / "mended.csv", left)
-    assert audit_run(crm("run", mended, *QUICK), crm.folder).counts == {"done": 3}
+    mended = write_mapping(scripted_command.folder / "mended.csv", left)
+    assert audit_run(scripted_command("run", mended, *QUICK), scripted_command.folder).counts == {
+        "done": 3
+    }
     assert standin.links() == world.links()
 
 
 def test_where_nothing_can_be_undone_the_undo_is_a_finished_run(
-    crm: Command, standin: StandIn, world: World
+    scripted_command: Command, standin: StandIn, world: World
 ) -> None:
-    run_mapping(crm, "unlink", rows(world.add(linked=2).linked), "--no-snapshot")
+    run_mapping(scripted_command, "unlink", rows(world.add(linked=2).linked), "--no-snapshot")
     seen = len(standin.requests)
-    result = crm("undo", "here", "--run-dir", "back", *QUICK)
+    result = scripted_command("undo", "here", "--run-dir", "back", *QUICK)
     assert result.code == 1
-    assert audit_run(result, crm.folder, 2).counts == {"rejected": 2}
+    assert audit_run(result, scripted_command.folder, 2).counts == {"rejected": 2}
     assert len(standin.requests) == seen
-    assert crm("status", "back", "--json").object["exit_code"] == 1
-    assert crm("status", "back", "--check").code == 0
-    assert crm("resume", "back", "--json").error["code"] == "run-dir"
+    assert scripted_command("status", "back", "--json").object["exit_code"] == 1
+    assert scripted_command("status", "back", "--check").code == 0
+    assert scripted_command("resume", "back", "--json").error["code"] == "run-dir"
 
 
 @pytest.mark.parametrize("given", ["unchanged", "planned"])
-def test_nothing_to_undo_ends_with_0(crm: Command, world: World, given: str) -> None:
+def test_nothing_to_undo_ends_with_0(scripted_command: Command, world: World, given: str) -> None:
     contact = world.add(free=2)
     if given == "unchanged":
-        run_mapping(crm, "unlink", rows(contact.free))
+        run_mapping(scripted_command, "unlink", rows(contact.free))
     else:
-        mapping = write_mapping(crm.folder / "m.csv", rows(contact.free))
-        crm("plan", mapping, "--op", "unlink", "--run-dir", "here")
-    result = crm("undo", "here", *QUICK)
+        mapping = write_mapping(scripted_command.folder / "m.csv", rows(contact.free))
+        scripted_command("plan", mapping, "--op", "unlink", "--run-dir", "here")
+    result = scripted_command("undo", "here", *QUICK)
     assert (result.code, result.object["rows"], result.object["run_dir"]) == (0, 0, None)
     assert "nothing to undo" in result.err
-    assert not (crm.folder / "runs").exists()
-    assert crm("undo", "here", "--dry-run").code == 0
+    assert not (scripted_command.folder / "runs").exists()
+    assert scripted_command("undo", "here", "--dry-run").code == 0
 
 
 def test_a_deal_that_is_gone_is_refused_and_the_rest_goes_back(
-    crm: Command, standin: StandIn, world: World
+    scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(linked=3)
-    run_mapping(crm, "unlink", rows(contact.linked))
-    ledger = crm.folder / "here" / "ledger.jsonl"
+    run_mapping(scripted_command, "unlink", rows(contact.linked))
+    ledger = scripted_command.folder / "here" / "ledger.jsonl"
     lines = [json.loads(line) for line in ledger.read_text().splitlines()]
     for line in lines:
         if line["event"] == "snapshot":
             line["previous_deal_name"] = None
             line["previous_deal_id"] = UNKNOWN_ID if line["row"] == 1 else contact.a
     ledger.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    back = undo_run(crm)
+    back = undo_run(scripted_command)
     assert back.counts == {"done": 2, "rejected": 1}
     assert back.results[1]["code"] == "unknown-deal"
 
 
 def test_an_undo_is_sealed_looked_at_and_applied(
-    crm: Command, standin: StandIn, world: World
+    scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(linked=3)
-    run_mapping(crm, "unlink", rows(contact.linked))
-    planned = crm("undo", "here", "--dry-run", "--run-dir", "back", "--json").object
+    run_mapping(scripted_command, "unlink", rows(contact.linked))
+    planned = scripted_command("undo", "here", "--dry-run", "--run-dir", "back", "--json").object
     assert planned["run_dir"] == "back"
     assert set(standin.links().values()) == {None}
-    applied = crm("apply", "back", "--expect", planned["digest"], *QUICK)
-    assert audit_run(applied, crm.folder, 3).counts == {"done": 3}
+    applied = scripted_command("apply", "back", "--expect", planned["digest"], *QUICK)
+    assert audit_run(applied, scripted_command.folder, 3).counts == {"done": 3}
     assert standin.links() == world.links()
 
 
 def test_an_undo_that_stopped_goes_on_elsewhere(
-    crm: Command, standin: StandIn, world: World
+    scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contacts = [world.add(linked=4) for _ in range(6)]
-    run_mapping(crm, "unlink", rows([email for one in contacts for email in one.linked]))
+    run_mapping(
+        scripted_command, "unlink", rows([email for one in contacts for email in one.linked])
+    )
 
     async def refuse(seen: ReceivedRequest) -> Reply | None:
         if seen.kind == "link" and seen.number > 2:
@@ -363,51 +382,51 @@ def test_an_undo_that_stopped_goes_on_elsewhere(
         return None
 
     standin.script = refuse
-    stopped = crm("undo", "here", "--run-dir", "back", "--concurrency", "1", *QUICK)
+    stopped = scripted_command("undo", "here", "--run-dir", "back", "--concurrency", "1", *QUICK)
     assert stopped.code == 3
     standin.script = StandIn(world).script
-    shutil.rmtree(crm.folder / "here")
-    shutil.move(crm.folder / "back", crm.folder / "moved")
-    ended = crm("resume", "moved", *QUICK)
-    assert audit_run(ended, crm.folder, 24).counts == {"done": 24}
+    shutil.rmtree(scripted_command.folder / "here")
+    shutil.move(scripted_command.folder / "back", scripted_command.folder / "moved")
+    ended = scripted_command("resume", "moved", *QUICK)
+    assert audit_run(ended, scripted_command.folder, 24).counts == {"done": 24}
     assert standin.links() == world.links()
 
 
-def test_another_org_is_refused(crm: Command, standin: StandIn, world: World) -> None:
-    run_mapping(crm, "unlink", rows(world.add(linked=2).linked))
+def test_another_org_is_refused(scripted_command: Command, standin: StandIn, world: World) -> None:
+    run_mapping(scripted_command, "unlink", rows(world.add(linked=2).linked))
 
     async def other(seen: ReceivedRequest) -> Reply | None:
         org = {"id": "59", "company_name": "Another", "zgid": "9", "type": "Sandbox"}
         return Reply(body={"org": [org]}) if seen.kind == "org" else None
 
     standin.script = other
-    result = crm("undo", "here", *QUICK)
+    result = scripted_command("undo", "here", *QUICK)
     assert (result.code, result.error["code"]) == (2, "wrong-org")
     assert not standin.requests_of("link")
 
 
-def test_a_folder_that_is_no_run_is_refused(crm: Command) -> None:
+def test_a_folder_that_is_no_run_is_refused(scripted_command: Command) -> None:
     for options in ((), ("--dry-run",)):
-        result = crm("undo", "nothing-here", *options, "--json")
+        result = scripted_command("undo", "nothing-here", *options, "--json")
         assert (result.code, result.error["code"]) == (2, "run-dir")
 
 
-def test_a_person_reads_what_is_undone(crm: Command, world: World) -> None:
-    run_mapping(crm, "unlink", rows(world.add(linked=2).linked))
-    result: CommandResult = crm("undo", "here", "--dry-run")
+def test_a_person_reads_what_is_undone(scripted_command: Command, world: World) -> None:
+    run_mapping(scripted_command, "unlink", rows(world.add(linked=2).linked))
+    result: CommandResult = scripted_command("undo", "here", "--dry-run")
     assert "mixed: 2 emails in 1 groups" in result.out
-    assert "done  2" in crm("undo", "here").out
+    assert "done  2" in scripted_command("undo", "here").out
 
 
 def test_the_guard_keeps_what_moved_since_the_review(
-    crm: Command, standin: StandIn, world: World
+    scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=1, linked=3)
     moved: Email = contact.linked[0]
     given = [row(one, contact.b, from_deal_id=contact.a) for one in contact.linked]
     given.append(row(contact.free[0], contact.b, from_deal_id="none"))
     standin.deals = world.links() | {moved.message: world.add().a}
-    run = run_mapping(crm, "relink", given)
+    run = run_mapping(scripted_command, "relink", given)
     assert run.counts == {"done": 3, "failed": 1}
     assert run.result(moved.message)["code"] == "changed-since"
     assert contact.a in run.result(moved.message)["message"]
@@ -432,6 +451,6 @@ def test_plan_tells_the_price_of_the_snapshot(bulklink: Command, tmp_path: Path)
         if spelt is None:
             bare = bulklink("plan", mapping, "--op", op, "--json").object
             assert bare["digest"] == plain["digest"]
-    said = bulklink("plan", mapping, "--op", "unlink").out
-    assert "at least 3 of these credits" in said
-    assert "--no-snapshot" in said
+    printed = bulklink("plan", mapping, "--op", "unlink").out
+    assert "at least 3 of these credits" in printed
+    assert "--no-snapshot" in printed

@@ -242,7 +242,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_told_in_one_form(folder: Path, name: str) -> None:
+def test_all_usage_errors_have_one_form(folder: Path, name: str) -> None:
     mistake = MISTAKES[name]
     command = Command(folder, dict(mistake.env))
     result, asked = command(*mistake.words), run_with_json(command, *mistake.words)

@@ -17,6 +17,7 @@ from tests.e2e.command import (
     Command,
     CommandResult,
     ensure_terminated,
+    free_rows,
     interrupt,
     row,
     rows,
@@ -118,7 +119,7 @@ def test_an_email_on_no_page_is_counted_and_is_no_difference(
     assert read_findings(command.folder)[hidden]["finding"] == "not-listed"
 
 
-def test_emails_of_a_contact_that_cannot_be_read_are_told_apart(
+def test_emails_of_a_contact_that_cannot_be_read_are_counted_apart(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contacts = [world.add(free=2), world.add(free=2)]
@@ -145,7 +146,7 @@ def test_failed_emails_are_held_where_a_read_found_them(
     assert verify_run(command).object["different"] == 1
 
 
-def test_in_doubt_tells_where_the_emails_in_doubt_are(
+def test_in_doubt_shows_the_deals_of_the_emails_in_doubt(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=4)
@@ -307,9 +308,7 @@ def test_a_run_that_goes_on_is_verified_as_far_as_it_is(
         return None
 
     standin.script = hold
-    write_mapping(
-        bulklink.folder / "m.csv", [line for one in contacts for line in rows(one.free, one.a)]
-    )
+    write_mapping(bulklink.folder / "m.csv", free_rows(contacts))
     command = bulklink.with_env(**standin.env())
     with ensure_terminated(
         command.start("link", "m.csv", "--run-dir", "here", "--concurrency", "2", *QUICK)

@@ -1,4 +1,4 @@
-"""A small CRM's people, deals and emails, for the emulator and for scripted servers alike."""
+"""World of a small CRM, for the emulator and for scripted servers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,21 @@ FREE, LINKED, OTHER_OWNER = 45, 25, 5
 
 
 def message_id(*parts: object, length: int = 64) -> str:
-    """Return a message id of hex digits that these parts alone decide."""
+    """Return a message id of hex digits, decided by `parts` alone."""
     text = hashlib.sha512("/".join(map(str, parts)).encode()).hexdigest()
     return (text * (length // len(text) + 1))[:length]
 
 
 @dataclass(frozen=True, slots=True)
 class Email:
-    """An email of a contact in a user's mailbox, and the deal that it is on."""
+    """An email of a contact in a user's mailbox.
+
+    Args:
+        contact: id of the contact.
+        message: id of the message.
+        owner: id of the user.
+        deal: the deal that it is on, or None.
+    """
 
     contact: str
     message: str
@@ -33,7 +40,16 @@ class Email:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A contact with two deals: a and b."""
+    """A contact with two deals.
+
+    Args:
+        id: id of the contact.
+        a: its first deal.
+        b: its second deal.
+        free: emails on no deal.
+        linked: emails on deal a.
+        other_owner: emails on no deal, in Jacob's mailbox.
+    """
 
     id: str
     a: str
@@ -50,7 +66,11 @@ class Contact:
 
 @dataclass(slots=True)
 class World:
-    """Contacts of one CRM, by their number."""
+    """A CRM.
+
+    Args:
+        contacts: its contacts.
+    """
 
     contacts: list[Contact] = field(default_factory=list)
 
@@ -62,7 +82,15 @@ class World:
         length: int = 64,
         owner: str = PAT,
     ) -> Contact:
-        """Add a contact with so many emails, and return it."""
+        """Add a contact and return it.
+
+        Args:
+            free: number of emails on no deal.
+            linked: number of emails on deal a.
+            other_owner: number of emails in Jacob's mailbox.
+            length: characters of a message id.
+            owner: owner of the free and the linked emails.
+        """
         number = len(self.contacts) + 1
         bare = Contact(
             id=f"584310400001{number:06}7",

@@ -1,4 +1,4 @@
-"""A caller on a virtual clock: the same requests as over a socket, without one."""
+"""Client of an emulator in process, on a virtual clock."""
 
 from __future__ import annotations
 
@@ -60,15 +60,14 @@ def small_world(count: int = 25, /, **changed: object) -> dict[str, Any]:
 
 
 async def yield_control(_seconds: float) -> None:
-    """Let others go on, in place of a wait: calls are then in flight together."""
+    """Yield to other tasks in place of a wait, so that calls are in flight together."""
     await asyncio.sleep(0)
 
 
 class VirtualTime:
-    """A clock that only `sleep` moves."""
+    """A clock that only `sleep` moves; `now` is seconds since 1970."""
 
-    def __init__(self) -> None:
-        self.now = 1_790_000_000.0
+    now = 1_790_000_000.0
 
     def clock(self) -> float:
         return self.now
@@ -77,9 +76,13 @@ class VirtualTime:
         self.now += seconds
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class JsonResponse:
-    """An answer, read."""
+    """An answer with its body parsed.
+
+    Args:
+        answer: the answer as sent.
+    """
 
     answer: Answer
 
@@ -112,7 +115,7 @@ def item(
 
 
 class EmulatorClient:
-    """Calls a CRM in process with a good token."""
+    """Client of a CRM in process, with a valid token."""
 
     def __init__(
         self,

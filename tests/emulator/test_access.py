@@ -19,9 +19,9 @@ GRANT = {
 
 
 async def test_a_refresh_token_gives_an_access_token_for_an_hour() -> None:
-    said = await EmulatorClient().grant()
-    assert said.status == 200
-    assert said.json | {"access_token": ""} == {
+    response = await EmulatorClient().grant()
+    assert response.status == 200
+    assert response.json | {"access_token": ""} == {
         "access_token": "",
         "api_domain": "http://127.0.0.1",
         "token_type": "Bearer",
@@ -30,16 +30,16 @@ async def test_a_refresh_token_gives_an_access_token_for_an_hour() -> None:
 
 
 async def test_the_token_call_takes_its_parameters_in_the_query_too() -> None:
-    said = await EmulatorClient().send("POST", "/oauth/v2/token", GRANT)
-    assert "access_token" in said.json
+    response = await EmulatorClient().send("POST", "/oauth/v2/token", GRANT)
+    assert "access_token" in response.json
 
 
 async def test_an_authorization_code_is_exchanged_for_both_tokens() -> None:
     crm = EmulatorClient()
-    said = await crm.grant(grant_type="authorization_code", code="demo")
-    refresh_token = said.json["refresh_token"]
+    response = await crm.grant(grant_type="authorization_code", code="demo")
+    refresh_token = response.json["refresh_token"]
     assert refresh_token != "demo"
-    crm.token = said.json["access_token"]
+    crm.token = response.json["access_token"]
     assert (await crm.get("org")).status == 200
     assert "access_token" in (await crm.grant(refresh_token=refresh_token)).json
 
@@ -56,8 +56,8 @@ async def test_each_exchange_gives_a_refresh_token_of_its_own_that_ends_alone() 
 
 
 async def test_a_code_that_is_none_or_has_ended_is_refused_under_http_200() -> None:
-    said = await EmulatorClient().grant(grant_type="authorization_code", code="ended")
-    assert (said.status, said.json) == (200, {"error": "invalid_code"})
+    response = await EmulatorClient().grant(grant_type="authorization_code", code="ended")
+    assert (response.status, response.json) == (200, {"error": "invalid_code"})
 
 
 @pytest.mark.parametrize(
@@ -72,31 +72,31 @@ async def test_a_code_that_is_none_or_has_ended_is_refused_under_http_200() -> N
 async def test_a_wrong_grant_is_an_error_under_http_200(
     changed: dict[str, str], error: str
 ) -> None:
-    said = await EmulatorClient().grant(**changed)
-    assert (said.status, said.json) == (200, {"error": error})
+    response = await EmulatorClient().grant(**changed)
+    assert (response.status, response.json) == (200, {"error": error})
 
 
 async def test_a_token_expires() -> None:
     crm = EmulatorClient(Settings(expires_in=60))
     assert (await crm.get("org")).status == 200
     crm.time.now += 60
-    said = await crm.get("org")
-    assert (said.status, said.code) == (401, "INVALID_TOKEN")
+    response = await crm.get("org")
+    assert (response.status, response.code) == (401, "INVALID_TOKEN")
 
 
 async def test_a_revoked_refresh_token_ends_its_access_tokens() -> None:
     crm = EmulatorClient()
     await crm.get("org")
     body = urlencode({"token": "demo"}).encode()
-    said = await crm.send("POST", "/oauth/v2/token/revoke", body=body)
-    assert said.json == {"status": "success"}
+    response = await crm.send("POST", "/oauth/v2/token/revoke", body=body)
+    assert response.json == {"status": "success"}
     assert (await crm.get("org")).code == "INVALID_TOKEN"
     assert (await crm.grant()).json == {"error": "invalid_code"}
 
 
 async def test_revoking_a_token_that_is_none_is_refused() -> None:
-    said = await EmulatorClient().send("POST", "/oauth/v2/token/revoke", {"token": "x"})
-    assert (said.status, said.json) == (400, {"error": "invalid_token"})
+    response = await EmulatorClient().send("POST", "/oauth/v2/token/revoke", {"token": "x"})
+    assert (response.status, response.json) == (400, {"error": "invalid_token"})
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,8 @@ async def test_a_call_without_a_good_token_is_refused(header: str | None, code: 
     crm = EmulatorClient()
     await crm.get("org")
     headers = {"authorization": header.format(token=crm.token)} if header else {}
-    said = await crm.send("GET", "/crm/v8/org", headers=headers)
-    assert (said.status, said.code) == (401, code)
+    response = await crm.send("GET", "/crm/v8/org", headers=headers)
+    assert (response.status, response.code) == (401, code)
 
 
 @pytest.mark.parametrize("lacking", range(len(DEFAULT_SCOPES)))
@@ -133,8 +133,8 @@ async def test_reading_scopes_do_not_link(scope: str) -> None:
     )
     crm = EmulatorClient(Settings(scopes=scopes))
     assert (await crm.get(EMAILS)).status == 200
-    for said in (await crm.link(item(1)), await crm.unlink(1)):
-        assert (said.status, said.code) == (401, "OAUTH_SCOPE_MISMATCH")
+    for response in (await crm.link(item(1)), await crm.unlink(1)):
+        assert (response.status, response.code) == (401, "OAUTH_SCOPE_MISMATCH")
 
 
 async def test_a_wider_scope_covers_the_narrower() -> None:
@@ -144,15 +144,15 @@ async def test_a_wider_scope_covers_the_narrower() -> None:
 
 @pytest.mark.parametrize("given", ["Crm_Implied_View_Deals", "Crm_Implied_View_Contacts"])
 async def test_a_profile_without_either_view_may_not_link(given: str) -> None:
-    said = await EmulatorClient(Settings(permissions=(given,))).link(item(1))
-    assert (said.status, said.code) == (403, "NO_PERMISSION")
+    response = await EmulatorClient(Settings(permissions=(given,))).link(item(1))
+    assert (response.status, response.code) == (403, "NO_PERMISSION")
 
 
 async def test_the_free_edition_does_not_have_the_feature() -> None:
     world = small_world(org={"license_details": {"paid_type": "free"}})
     crm = EmulatorClient(world=world)
-    for said in (await crm.link(item(1)), await crm.unlink_one(1)):
-        assert (said.status, said.code) == (400, "FEATURE_NOT_SUPPORTED")
+    for response in (await crm.link(item(1)), await crm.unlink_one(1)):
+        assert (response.status, response.code) == (400, "FEATURE_NOT_SUPPORTED")
     assert (await crm.get(EMAILS)).status == 200
 
 
@@ -172,11 +172,11 @@ async def test_the_free_edition_does_not_have_the_feature() -> None:
 async def test_an_address_that_cannot_be_served_is_refused(
     method: str, path: str, status: int, code: str
 ) -> None:
-    said = await EmulatorClient().send(method, path)
-    assert (said.status, said.code) == (status, code)
+    response = await EmulatorClient().send(method, path)
+    assert (response.status, response.code) == (status, code)
 
 
 @pytest.mark.parametrize("module", ["Leads", "Deals"])
 async def test_emails_are_linked_under_contacts_alone(module: str) -> None:
-    said = await EmulatorClient().crm_call("POST", f"{module}/{ANA}/Emails/actions/link_record")
-    assert (said.status, said.code) == (400, "INVALID_MODULE")
+    response = await EmulatorClient().crm_call("POST", f"{module}/{ANA}/Emails/actions/link_record")
+    assert (response.status, response.code) == (400, "INVALID_MODULE")

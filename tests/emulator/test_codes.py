@@ -106,9 +106,9 @@ async def internal_error() -> JsonResponse:
 async def test_each_code_of_the_pages_has_its_status_and_shape(
     cause: Callable[[], Awaitable[JsonResponse]], status: int, code: str
 ) -> None:
-    said = await cause()
-    assert said.status == status
-    error: Any = said.json["Emails"][0][0] if "Emails" in said.json else said.json
+    response = await cause()
+    assert response.status == status
+    error: Any = response.json["Emails"][0][0] if "Emails" in response.json else response.json
     assert error["code"] == code
     assert set(error) == {"code", "details", "message", "status"}
     assert (type(error["details"]), type(error["message"])) == (dict, str)
@@ -126,8 +126,8 @@ async def test_several_owners_in_one_link_call_are_an_option() -> None:
     accepting = EmulatorClient(world=small_world(0, emails=emails))
     assert (await accepting.link(item(1), item(2, owner=JACOB))).status == 200
     refusing = EmulatorClient(Settings(mixed_owners="invalid-data"), small_world(0, emails=emails))
-    said = await refusing.link(item(1), item(2, owner=JACOB))
-    assert said.json["Emails"][1][0]["details"]["json_path"] == "Emails[1].owner.id"
+    response = await refusing.link(item(1), item(2, owner=JACOB))
+    assert response.json["Emails"][1][0]["details"]["json_path"] == "Emails[1].owner.id"
 
 
 async def test_the_scopes_of_the_openapi_file_are_an_option() -> None:
@@ -141,5 +141,5 @@ async def test_the_scopes_of_the_openapi_file_are_an_option() -> None:
 
 async def test_the_openapi_files_words_are_those_of_a_link_for_both() -> None:
     crm = EmulatorClient(Settings(wording="openapi"))
-    for said in (await crm.link(item(1)), await crm.unlink(1)):
-        assert said.json["Emails"][0]["message"] == "Email linked to the record successfully"
+    for response in (await crm.link(item(1)), await crm.unlink(1)):
+        assert response.json["Emails"][0]["message"] == "Email linked to the record successfully"

@@ -31,7 +31,7 @@ def test_every_setting_is_an_option_with_help_and_the_same_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "kind", "said"),
+    ("arguments", "kind", "expected_text"),
     [
         (["--host", "0.0.0.0"], UsageError, "loopback"),
         (["--host", "example.org"], UsageError, "loopback"),
@@ -43,9 +43,9 @@ def test_every_setting_is_an_option_with_help_and_the_same_default() -> None:
     ],
 )
 def test_options_that_cannot_be_end_with_2(
-    arguments: list[str], kind: type[RefusedError], said: str
+    arguments: list[str], kind: type[RefusedError], expected_text: str
 ) -> None:
-    with pytest.raises(kind, match=said) as caught:
+    with pytest.raises(kind, match=expected_text) as caught:
         run(*arguments)
     assert caught.value.exit_code is ExitCode.REFUSED
     assert caught.value.advice

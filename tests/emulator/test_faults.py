@@ -48,8 +48,8 @@ async def set_fault(crm: EmulatorClient, **fault: Any) -> JsonResponse:
 async def test_a_connection_ends_before_or_after_the_call_is_carried_out(
     kind: str, fate: DeliveryMode, deal: str | None
 ) -> None:
-    crm, said = await link_with_fault(kind=kind)
-    assert said.answer.delivery is fate
+    crm, response = await link_with_fault(kind=kind)
+    assert response.answer.delivery is fate
     assert await crm.deal_of(1) == deal
 
 
@@ -66,34 +66,34 @@ async def test_a_connection_ends_before_or_after_the_call_is_carried_out(
     ],
 )
 async def test_an_answer_is_replaced(kind: str, status: int, body: bytes, deal: str | None) -> None:
-    crm, said = await link_with_fault(kind=kind)
-    assert said.status == status
-    assert body in said.answer.body
+    crm, response = await link_with_fault(kind=kind)
+    assert response.status == status
+    assert body in response.answer.body
     assert await crm.deal_of(1) == deal
 
 
 async def test_an_ignored_call_is_answered_with_success_and_changes_nothing() -> None:
-    crm, said = await link_with_fault(kind="ignored")
-    assert said.status == 200
-    assert b"SUCCESS" in said.answer.body
+    crm, response = await link_with_fault(kind="ignored")
+    assert response.status == 200
+    assert b"SUCCESS" in response.answer.body
     assert await crm.deal_of(1) is None
 
 
 async def test_an_html_page_says_that_it_is_one() -> None:
-    _, said = await link_with_fault(kind="html")
-    assert said.answer.content_type == "text/html"
+    _, response = await link_with_fault(kind="html")
+    assert response.answer.content_type == "text/html"
 
 
 async def test_truncated_json_cannot_be_read_though_the_call_is_carried_out() -> None:
-    crm, said = await link_with_fault(kind="truncated")
+    crm, response = await link_with_fault(kind="truncated")
     with pytest.raises(json.JSONDecodeError):
-        json.loads(said.answer.body)
+        json.loads(response.answer.body)
     assert await crm.deal_of(1) == TRAVEL
 
 
 async def test_a_late_call_lands_some_seconds_after_its_connection_ended() -> None:
-    crm, said = await link_with_fault(kind="late", seconds=30, count=1)
-    assert said.answer.delivery is DeliveryMode.DROPPED
+    crm, response = await link_with_fault(kind="late", seconds=30, count=1)
+    assert response.answer.delivery is DeliveryMode.DROPPED
     crm.time.now += 29
     assert await crm.deal_of(1) is None
     crm.time.now += 1
@@ -190,9 +190,9 @@ async def test_somebody_elses_change_is_always_one() -> None:
 
 @pytest.mark.parametrize("code", [code for code in Code if code is not Code.SUCCESS])
 async def test_every_code_can_be_ordered(code: Code) -> None:
-    crm, said = await link_with_fault(kind=code.value)
-    assert said.code == code.value
-    assert said.status >= 400
+    crm, response = await link_with_fault(kind=code.value)
+    assert response.code == code.value
+    assert response.status >= 400
     assert await crm.deal_of(1) is None
 
 
@@ -251,7 +251,7 @@ async def test_several_faults_are_ordered_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "expected_text"),
     [
         ({"kind": "flood"}, "no fault 'flood'"),
         ({"kind": "500", "op": "erase"}, "op must be one of"),
@@ -265,10 +265,10 @@ async def test_several_faults_are_ordered_at_once() -> None:
         (b"{", "JSON"),
     ],
 )
-async def test_a_fault_that_cannot_be_is_refused(body: object, said: str) -> None:
+async def test_a_fault_that_cannot_be_is_refused(body: object, expected_text: str) -> None:
     answer = await EmulatorClient().send("POST", "/_emulator/faults", body=body)
     assert answer.status == 400
-    assert said in answer.json["error"]
+    assert expected_text in answer.json["error"]
 
 
 def test_the_option_reads_a_fault() -> None:

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulklink.cli.commands.generate import generate as command
-from bulklink.emulator.expected_results import INVALID_REASONS, LinkDigest
 from bulklink.emulator.generate import generate
+from bulklink.emulator.invalid_rows import INVALID_ROWS
+from bulklink.emulator.link_digest import LinkDigest
 from bulklink.emulator.settings import MixedAnswer, Settings
 from bulklink.emulator.synthetic import Permutation, Recipe, SyntheticWorld
 from bulklink.emulator.worldfile import load_world
@@ -171,7 +172,7 @@ def test_long_message_ids_need_more_unlink_calls(tmp_path: Path) -> None:
     assert (truth["link"]["least"], truth["unlink"]["least"]) == (1, 7)
 
 
-def test_broken_rows_are_refused_for_the_reasons_told(folder: Path) -> None:
+def test_invalid_rows_are_rejected_with_the_expected_codes(folder: Path) -> None:
     rows = rows_of(folder)
     reasons_by_row = {
         one["row"]: one["unlink"]["code"]
@@ -179,7 +180,7 @@ def test_broken_rows_are_refused_for_the_reasons_told(folder: Path) -> None:
         if one.get("unlink", {}).get("status") == "rejected"
     }
     assert {number for number, row in enumerate(rows, 1) if is_broken(row)} == set(reasons_by_row)
-    assert set(reasons_by_row.values()) == set(INVALID_REASONS)
+    assert set(reasons_by_row.values()) == {invalid.code for invalid in INVALID_ROWS}
     for number, code in reasons_by_row.items():
         row = rows[number - 1]
         assert (code == "missing-value") == (row["message_id"] == "")
@@ -195,7 +196,7 @@ def test_skew_crowds_some_contacts() -> None:
     assert largest(2) > 400
 
 
-def test_ids_have_the_length_asked_for_and_never_look_rounded(tmp_path: Path) -> None:
+def test_ids_have_the_requested_length_and_never_look_rounded(tmp_path: Path) -> None:
     generate(Recipe(messages=500, contacts=100, id_length=16, message_id_length=33), tmp_path)
     for row in rows_of(tmp_path):
         for name in ("contact_id", "owner_id", "deal_id"):
@@ -204,7 +205,7 @@ def test_ids_have_the_length_asked_for_and_never_look_rounded(tmp_path: Path) ->
         assert len(row["message_id"]) == 33
 
 
-def test_names_are_missing_as_often_as_asked_for(folder: Path) -> None:
+def test_names_are_missing_in_the_requested_share(folder: Path) -> None:
     missing = sum(row["deal_name"] == "" for row in rows_of(folder))
     assert 0.2 < missing / 339 < 0.4
     assert all((row["deal_name"] == "") == (row["owner_name"] == "") for row in rows_of(folder))
@@ -230,7 +231,7 @@ def test_memory_does_not_grow_with_the_messages(tmp_path: Path) -> None:
 
 
 @given(size=st.integers(1, 5_000), seed=st.integers(0, 50))
-def test_an_order_holds_every_number_once_and_can_be_asked_both_ways(size: int, seed: int) -> None:
+def test_a_permutation_holds_every_number_once_and_works_both_ways(size: int, seed: int) -> None:
     order = Permutation(size, seed)
     numbers = [order.number_at(place) for place in range(size)]
     assert sorted(numbers) == list(range(size))
@@ -238,7 +239,7 @@ def test_an_order_holds_every_number_once_and_can_be_asked_both_ways(size: int, 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "expected_text"),
     [
         ({"messages": 0}, "messages"),
         ({"linked_right": 1.5}, "linked_right"),
@@ -250,8 +251,8 @@ def test_an_order_holds_every_number_once_and_can_be_asked_both_ways(size: int, 
         ({"skew": -1}, "skew"),
     ],
 )
-def test_a_recipe_that_cannot_be_is_refused(wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_a_recipe_that_cannot_be_is_refused(wrong: dict[str, Any], expected_text: str) -> None:
+    with pytest.raises(ValueError, match=expected_text):
         make_full_recipe(**wrong)
 
 

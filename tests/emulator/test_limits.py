@@ -63,8 +63,8 @@ def test_the_worlds_licence_counts_where_no_edition_is_set() -> None:
 
 async def test_one_call_more_than_may_be_in_flight_is_429() -> None:
     crm = EmulatorClient(Settings(concurrency=3, latency=1), sleep=yield_control)
-    said = await make_concurrent_calls(crm, 5)
-    assert sorted(one.status for one in said) == [200, 200, 200, 429, 429]
+    response = await make_concurrent_calls(crm, 5)
+    assert sorted(one.status for one in response) == [200, 200, 200, 429, 429]
     state = await crm.state()
     assert (state["most_in_flight"], state["answered_429"]) == (4, 2)
 
@@ -72,8 +72,8 @@ async def test_one_call_more_than_may_be_in_flight_is_429() -> None:
 async def test_a_token_is_no_call_in_flight() -> None:
     crm = EmulatorClient(Settings(concurrency=1, latency=1), sleep=yield_control)
     await crm.get("org")
-    said = await asyncio.gather(crm.grant(), crm.get("org"), crm.grant())
-    assert [one.status for one in said] == [200, 200, 200]
+    response = await asyncio.gather(crm.grant(), crm.get("org"), crm.grant())
+    assert [one.status for one in response] == [200, 200, 200]
     assert (await crm.state())["most_in_flight"] == 1
 
 
@@ -88,8 +88,8 @@ async def test_links_can_have_a_lower_limit_of_their_own() -> None:
     crm = EmulatorClient(Settings(link_concurrency=1, latency=1), sleep=yield_control)
 
     await crm.get("org")
-    said = await asyncio.gather(crm.link(item(1)), crm.link(item(2)), crm.get("org"))
-    assert [one.status for one in said] == [200, 429, 200]
+    response = await asyncio.gather(crm.link(item(1)), crm.link(item(2)), crm.get("org"))
+    assert [one.status for one in response] == [200, 429, 200]
 
 
 async def test_credits_run_out_and_come_back_a_window_later() -> None:
@@ -152,7 +152,7 @@ async def test_a_429_can_have_the_older_shape() -> None:
     assert set(body) == {"code", "error", "error_info"}
 
 
-async def test_a_429_says_when_to_come_again_only_if_asked_to() -> None:
+async def test_a_429_has_retry_after_only_with_the_option() -> None:
     busy = Settings(concurrency=1, background_in_flight=1)
     assert "Retry-After" not in (await EmulatorClient(busy).get("org")).answer.headers
     crm = EmulatorClient(Settings(credits=1, retry_after="on"))
@@ -172,8 +172,8 @@ async def test_a_penalty_refuses_at_its_very_end_and_lengthens_by_each_early_cal
     assert (await crm.get("org")).answer.headers["Retry-After"] == "2000"
     crm.time.now += 2_000
     crm.token = ""
-    said = await crm.get("org")
-    assert (said.status, said.answer.headers["Retry-After"]) == (429, "3600")
+    response = await crm.get("org")
+    assert (response.status, response.answer.headers["Retry-After"]) == (429, "3600")
     crm.time.now += 3_601
     crm.token = ""
     assert (await crm.get("org")).status == 200
@@ -182,10 +182,10 @@ async def test_a_penalty_refuses_at_its_very_end_and_lengthens_by_each_early_cal
 async def test_ten_tokens_in_ten_minutes_and_no_more() -> None:
     crm = EmulatorClient()
     assert ["access_token" in (await crm.grant()).json for _ in range(10)] == [True] * 10
-    said = await crm.grant()
-    assert said.status == 400
-    assert said.json["error"] == "Access Denied"
-    assert "too many requests continuously" in said.json["error_description"]
+    response = await crm.grant()
+    assert response.status == 400
+    assert response.json["error"] == "Access Denied"
+    assert "too many requests continuously" in response.json["error_description"]
     crm.time.now += 600
     assert "access_token" in (await crm.grant()).json
 
@@ -215,8 +215,8 @@ def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
 async def test_a_mailbox_whose_sync_is_broken_cannot_be_read_on_its_own() -> None:
     crm = EmulatorClient(Settings(broken_mailboxes=("5843104000000424672",)))
     path = f"Contacts/{ANA}/Emails"
-    said = await crm.get(path, type="user_emails", owner_id="5843104000000424672")
-    assert (said.status, said.code) == (400, "CANNOT_PROCESS")
+    response = await crm.get(path, type="user_emails", owner_id="5843104000000424672")
+    assert (response.status, response.code) == (400, "CANNOT_PROCESS")
     assert (await crm.get(path)).status == 200
 
 

@@ -30,9 +30,9 @@ LINK = f"Contacts/{ANA}/Emails/actions/link_record"
 
 async def test_linking_many_answers_a_success_for_each_email_by_its_id() -> None:
     crm = EmulatorClient()
-    said = await crm.link(item(1), item(2, FLEET))
-    assert said.status == 200
-    assert said.json == {
+    response = await crm.link(item(1), item(2, FLEET))
+    assert response.status == 200
+    assert response.json == {
         "Emails": [
             {
                 "code": "SUCCESS",
@@ -49,9 +49,9 @@ async def test_linking_many_answers_a_success_for_each_email_by_its_id() -> None
 async def test_unlinking_many_answers_the_same_shape_in_its_own_words() -> None:
     crm = EmulatorClient()
     await crm.link(item(1), item(2))
-    said = await crm.unlink(1, 2)
-    assert said.status == 200
-    assert said.json["Emails"][0] == {
+    response = await crm.unlink(1, 2)
+    assert response.status == 200
+    assert response.json["Emails"][0] == {
         "code": "SUCCESS",
         "details": {"message_id": message(1)},
         "message": "email has been unlinked from the deal successfully",
@@ -71,24 +71,24 @@ async def test_an_unlinked_email_stays_in_the_contacts_list() -> None:
 async def test_linking_one_echoes_the_request_without_a_status() -> None:
     crm = EmulatorClient()
     sent = item(3, single=True)
-    said = await crm.link_one(3, sent)
-    assert said.status == 200
-    assert said.json == {"Emails": [sent]}
+    response = await crm.link_one(3, sent)
+    assert response.status == 200
+    assert response.json == {"Emails": [sent]}
     assert await crm.deal_of(3) == TRAVEL
 
 
 async def test_linking_one_can_answer_success_as_the_openapi_file_says() -> None:
     crm = EmulatorClient(Settings(single_answer="success", wording="openapi"))
-    said = await crm.link_one(3, item(3, single=True))
-    assert said.json["Emails"][0]["code"] == "SUCCESS"
-    assert said.json["Emails"][0]["message"] == "Email linked to the record successfully"
+    response = await crm.link_one(3, item(3, single=True))
+    assert response.json["Emails"][0]["code"] == "SUCCESS"
+    assert response.json["Emails"][0]["message"] == "Email linked to the record successfully"
 
 
 async def test_unlinking_one_names_its_message() -> None:
     crm = EmulatorClient()
     await crm.link(item(3))
-    said = await crm.unlink_one(3)
-    assert said.json["Emails"][0]["details"] == {"message_id": message(3)}
+    response = await crm.unlink_one(3)
+    assert response.json["Emails"][0]["details"] == {"message_id": message(3)}
     assert await crm.deal_of(3) is None
 
 
@@ -97,9 +97,9 @@ async def test_a_refused_link_answers_400_with_a_list_of_errors_for_each_email()
     nameless, lost = item(1), item(2)
     del nameless["message_id"]
     lost["linked_record"]["id"] = "1"
-    said = await crm.link(nameless, lost)
-    assert said.status == 400
-    assert said.json == {
+    response = await crm.link(nameless, lost)
+    assert response.status == 400
+    assert response.json == {
         "Emails": [
             [
                 {
@@ -125,9 +125,9 @@ async def test_a_refused_link_answers_400_with_a_list_of_errors_for_each_email()
 
 
 async def test_a_refused_unlink_places_its_errors_by_the_query() -> None:
-    said = await EmulatorClient().unlink(99)
-    assert said.status == 400
-    assert said.json["Emails"][0][0]["details"]["json_path"] == "message_ids[0]"
+    response = await EmulatorClient().unlink(99)
+    assert response.status == 400
+    assert response.json["Emails"][0][0]["details"]["json_path"] == "message_ids[0]"
 
 
 def link_item_without(field: str) -> dict[str, Any]:
@@ -154,23 +154,23 @@ def link_item_without(field: str) -> dict[str, Any]:
     ],
 )
 async def test_each_mandatory_field_is_missed_by_its_path(field: str) -> None:
-    said = await EmulatorClient().link(link_item_without(field))
-    error = said.json["Emails"][0][0]
-    assert (said.status, error["code"]) == (400, "MANDATORY_NOT_FOUND")
+    response = await EmulatorClient().link(link_item_without(field))
+    error = response.json["Emails"][0][0]
+    assert (response.status, error["code"]) == (400, "MANDATORY_NOT_FOUND")
     assert error["details"] == {"api_name": field, "json_path": f"Emails[0].{field}"}
 
 
 @pytest.mark.parametrize("field", ["owner.name", "linked_record.name"])
 async def test_names_can_be_optional(field: str) -> None:
-    said = await EmulatorClient(Settings(names="optional")).link(link_item_without(field))
-    assert (said.status, item_codes(said)) == (200, ["SUCCESS"])
+    response = await EmulatorClient(Settings(names="optional")).link(link_item_without(field))
+    assert (response.status, item_codes(response)) == (200, ["SUCCESS"])
 
 
 async def test_an_id_sent_as_a_number_is_invalid() -> None:
     numeric = item(1)
     numeric["linked_record"]["id"] = int(TRAVEL)
-    said = await EmulatorClient().link(numeric)
-    assert item_codes(said) == ["INVALID_DATA"]
+    response = await EmulatorClient().link(numeric)
+    assert item_codes(response) == ["INVALID_DATA"]
 
 
 @pytest.mark.parametrize(
@@ -185,22 +185,22 @@ async def test_an_id_sent_as_a_number_is_invalid() -> None:
 )
 async def test_an_email_is_refused_for(sent: object, code: str) -> None:
     crm = EmulatorClient()
-    said = await crm.link(sent)
-    assert (said.status, item_codes(said)) == (400, [code])
+    response = await crm.link(sent)
+    assert (response.status, item_codes(response)) == (400, [code])
     assert set((await crm.deals()).values()) == {None}
 
 
 async def test_an_email_on_another_deal_is_already_linked() -> None:
     crm = EmulatorClient()
     await crm.link(item(1, FLEET))
-    said = await crm.link(item(1, TRAVEL))
-    assert (said.status, item_codes(said)) == (400, ["ALREADY_LINKED"])
+    response = await crm.link(item(1, TRAVEL))
+    assert (response.status, item_codes(response)) == (400, ["ALREADY_LINKED"])
     assert await crm.deal_of(1) == FLEET
 
 
 async def test_the_same_email_twice_in_a_call_is_already_linked_the_second_time() -> None:
-    said = await EmulatorClient().link(item(1), item(1, FLEET))
-    assert item_codes(said) == ["ALREADY_LINKED"]
+    response = await EmulatorClient().link(item(1), item(1, FLEET))
+    assert item_codes(response) == ["ALREADY_LINKED"]
 
 
 async def test_linking_to_the_same_deal_again_is_an_option() -> None:
@@ -230,8 +230,8 @@ async def test_a_wrong_module_refuses_the_whole_call(module: dict[str, str], cod
     crm = EmulatorClient()
     bad = item(1)
     bad["linked_record"]["module"] = module
-    said = await crm.link(item(2), bad)
-    assert (said.status, said.code, said.json["status"]) == (400, code, "error")
+    response = await crm.link(item(2), bad)
+    assert (response.status, response.code, response.json["status"]) == (400, code, "error")
     assert await crm.deal_of(2) is None
 
 
@@ -247,15 +247,15 @@ async def test_a_wrong_module_refuses_the_whole_call(module: dict[str, str], cod
     ],
 )
 async def test_a_body_is_refused_that_is(body: object, code: str) -> None:
-    said = await EmulatorClient().crm_call("POST", LINK, body=body)
-    assert (said.status, said.code) == (400, code)
+    response = await EmulatorClient().crm_call("POST", LINK, body=body)
+    assert (response.status, response.code) == (400, code)
 
 
 async def test_twenty_emails_pass_and_one_more_is_too_many() -> None:
     crm = EmulatorClient()
     assert (await crm.link(*(item(n) for n in range(20)))).status == 200
-    said = await crm.link(*(item(n) for n in range(21)))
-    assert (said.status, said.code) == (400, "LIMIT_EXCEEDED")
+    response = await crm.link(*(item(n) for n in range(21)))
+    assert (response.status, response.code) == (400, "LIMIT_EXCEEDED")
     assert (await crm.unlink(*range(21))).code == "LIMIT_EXCEEDED"
 
 
@@ -276,9 +276,9 @@ async def test_twenty_emails_pass_and_one_more_is_too_many() -> None:
     ],
 )
 async def test_an_unlink_is_refused_with(query: dict[str, str], code: str, param: str) -> None:
-    said = await EmulatorClient().crm_call("DELETE", LINK, query)
-    assert (said.status, said.code) == (400, code)
-    assert said.json["details"]["param_name"] == param
+    response = await EmulatorClient().crm_call("DELETE", LINK, query)
+    assert (response.status, response.code) == (400, code)
+    assert response.json["details"]["param_name"] == param
 
 
 async def test_two_thousand_characters_of_message_ids_pass() -> None:
@@ -289,8 +289,8 @@ async def test_two_thousand_characters_of_message_ids_pass() -> None:
     crm = EmulatorClient(world=world)
     joined = ",".join(ids)
     assert len(joined) == 2_000
-    said = await crm.crm_call("DELETE", LINK, {"owner_id": PAT, "message_ids": joined})
-    assert said.status == 200
+    response = await crm.crm_call("DELETE", LINK, {"owner_id": PAT, "message_ids": joined})
+    assert response.status == 200
 
 
 async def test_unlinking_what_is_on_no_deal_is_an_option() -> None:
@@ -307,9 +307,9 @@ async def test_an_unlink_of_another_users_email_is_refused() -> None:
 
 async def test_a_single_call_for_an_unknown_message_names_the_part_of_the_address() -> None:
     crm = EmulatorClient()
-    for said in (await crm.link_one(99, item(99, single=True)), await crm.unlink_one(99)):
-        assert (said.status, said.code) == (400, "INVALID_DATA")
-        assert said.json["details"] == {"resource_path_index": 3}
+    for response in (await crm.link_one(99, item(99, single=True)), await crm.unlink_one(99)):
+        assert (response.status, response.code) == (400, "INVALID_DATA")
+        assert response.json["details"] == {"resource_path_index": 3}
 
 
 async def test_a_single_link_of_two_emails_is_refused() -> None:
@@ -320,11 +320,11 @@ async def test_a_single_link_of_two_emails_is_refused() -> None:
 
 @pytest.mark.parametrize("contact", [NOBODY, "abc"])
 async def test_a_contact_that_does_not_exist_is_invalid(contact: str) -> None:
-    said = await EmulatorClient().link(item(1), contact=contact)
-    assert (said.status, said.code) == (400, "INVALID_DATA")
-    assert said.json["details"] == {"resource_path_index": 1}
+    response = await EmulatorClient().link(item(1), contact=contact)
+    assert (response.status, response.code) == (400, "INVALID_DATA")
+    assert response.json["details"] == {"resource_path_index": 1}
 
 
 async def test_another_contacts_email_is_not_found() -> None:
-    said = await EmulatorClient().link(item(1, OTHERS), contact=TOM)
-    assert item_codes(said) == ["INVALID_DATA"]
+    response = await EmulatorClient().link(item(1, OTHERS), contact=TOM)
+    assert item_codes(response) == ["INVALID_DATA"]

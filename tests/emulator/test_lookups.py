@@ -31,17 +31,19 @@ async def test_the_deals_module_has_the_worlds_id() -> None:
 
 
 async def test_an_unknown_module_is_refused() -> None:
-    said = await EmulatorClient().get("settings/modules/Dealz")
-    assert (said.status, said.code) == (400, "INVALID_MODULE")
+    response = await EmulatorClient().get("settings/modules/Dealz")
+    assert (response.status, response.code) == (400, "INVALID_MODULE")
 
 
-async def test_deals_come_by_their_ids_with_the_fields_asked_for() -> None:
-    said = await EmulatorClient().get("Deals", ids=f"{FLEET},1,{TRAVEL}", fields="Deal_Name,Stage")
-    assert said.json["data"] == [
+async def test_deals_come_by_their_ids_with_the_requested_fields() -> None:
+    response = await EmulatorClient().get(
+        "Deals", ids=f"{FLEET},1,{TRAVEL}", fields="Deal_Name,Stage"
+    )
+    assert response.json["data"] == [
         {"Deal_Name": "Fleet Renewal", "Stage": "Qualification", "id": FLEET},
         {"Deal_Name": "Travel Insurance", "Stage": "Qualification", "id": TRAVEL},
     ]
-    assert said.json["info"] == {"per_page": 200, "count": 2, "page": 1, "more_records": False}
+    assert response.json["info"] == {"per_page": 200, "count": 2, "page": 1, "more_records": False}
 
 
 async def test_deals_that_are_all_unknown_answer_204() -> None:
@@ -50,9 +52,9 @@ async def test_deals_that_are_all_unknown_answer_204() -> None:
 
 async def test_fields_are_mandatory() -> None:
     for path in ("Deals", f"Contacts/{ANA}/Deals"):
-        said = await EmulatorClient().get(path)
-        assert (said.status, said.code) == (400, "MANDATORY_NOT_FOUND")
-        assert said.json["details"] == {"param_name": "fields"}
+        response = await EmulatorClient().get(path)
+        assert (response.status, response.code) == (400, "MANDATORY_NOT_FOUND")
+        assert response.json["details"] == {"param_name": "fields"}
 
 
 async def test_ids_may_have_1024_characters_and_no_more() -> None:
@@ -76,25 +78,25 @@ async def test_a_page_that_cannot_be_is_refused(query: dict[str, str]) -> None:
     assert (await EmulatorClient().get("users", **query)).code == "INVALID_DATA"
 
 
-async def test_a_contacts_deals_come_in_the_order_asked_for() -> None:
+async def test_a_contacts_deals_come_in_the_requested_order() -> None:
     world = small_world()
     world["deals"][0]["modified_time"] = "2026-03-01T00:00:00+00:00"
     world["deals"][1]["modified_time"] = "2026-04-01T00:00:00+00:00"
     crm = EmulatorClient(world=world)
     for order, expected in (("desc", [FLEET, TRAVEL]), ("asc", [TRAVEL, FLEET])):
-        said = await crm.get(
+        response = await crm.get(
             f"Contacts/{ANA}/Deals", fields="Modified_Time", sort_by="Modified_Time",
             sort_order=order,
         )  # fmt: skip
-        assert [one["id"] for one in said.json["data"]] == expected
-        assert said.json["info"]["more_records"] is False
+        assert [one["id"] for one in response.json["data"]] == expected
+        assert response.json["info"]["more_records"] is False
 
 
 async def test_a_contact_without_deals_answers_204() -> None:
     world = small_world()
     del world["deals"][2]
-    said = await EmulatorClient(world=world).get(f"Contacts/{TOM}/Deals", fields="Deal_Name")
-    assert said.status == 204
+    response = await EmulatorClient(world=world).get(f"Contacts/{TOM}/Deals", fields="Deal_Name")
+    assert response.status == 204
 
 
 async def test_users_come_in_pages_of_two_hundred() -> None:
@@ -108,8 +110,8 @@ async def test_users_come_in_pages_of_two_hundred() -> None:
 
 
 async def test_the_stages_tell_value_shown_value_stored_and_forecast() -> None:
-    said = await EmulatorClient().get("settings/pipeline", layout_id="5843104000000091023")
-    maps = said.json["pipeline"][0]["maps"]
+    response = await EmulatorClient().get("settings/pipeline", layout_id="5843104000000091023")
+    maps = response.json["pipeline"][0]["maps"]
     lost = [one for one in maps if one["forecast_type"] == "Closed Lost"]
     assert len(lost) == 2
     assert lost[1]["display_value"] != lost[1]["actual_value"]

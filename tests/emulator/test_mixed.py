@@ -25,9 +25,9 @@ async def mixed_call(**mixed: Any) -> tuple[EmulatorClient, JsonResponse]:
 
 
 async def test_by_default_a_bad_email_refuses_the_call_and_the_good_ones_have_no_errors() -> None:
-    crm, said = await mixed_call()
-    assert said.status == 400
-    good, bad, other = said.json["Emails"]
+    crm, response = await mixed_call()
+    assert response.status == 400
+    good, bad, other = response.json["Emails"]
     assert (good, other) == ([], [])
     assert bad[0]["code"] == "NOT_ALLOWED"
     assert bad[0]["details"]["json_path"] == "Emails[1].linked_record.id"
@@ -37,20 +37,20 @@ async def test_by_default_a_bad_email_refuses_the_call_and_the_good_ones_have_no
 
 @pytest.mark.parametrize("status", [200, 207, 400])
 async def test_good_emails_can_be_applied_under_any_status(status: int) -> None:
-    crm, said = await mixed_call(status=status, applied="yes", good="success")
-    assert said.status == status
-    assert item_codes(said) == ["SUCCESS", "NOT_ALLOWED", "SUCCESS"]
+    crm, response = await mixed_call(status=status, applied="yes", good="success")
+    assert response.status == status
+    assert item_codes(response) == ["SUCCESS", "NOT_ALLOWED", "SUCCESS"]
     assert [await crm.deal_of(n) for n in (1, 2, 3)] == [TRAVEL, None, TRAVEL]
 
 
 async def test_the_answer_can_be_flat() -> None:
-    _, said = await mixed_call(applied="yes", good="success", shape="flat")
-    assert [type(entry) for entry in said.json["Emails"]] == [dict, dict, dict]
+    _, response = await mixed_call(applied="yes", good="success", shape="flat")
+    assert [type(entry) for entry in response.json["Emails"]] == [dict, dict, dict]
 
 
 async def test_good_emails_can_be_left_out() -> None:
-    crm, said = await mixed_call(applied="yes", good="omitted")
-    assert item_codes(said) == ["NOT_ALLOWED"]
+    crm, response = await mixed_call(applied="yes", good="omitted")
+    assert item_codes(response) == ["NOT_ALLOWED"]
     assert await crm.deal_of(3) == TRAVEL
 
 
@@ -64,15 +64,15 @@ async def test_good_emails_can_be_left_out() -> None:
     ],
 )
 async def test_a_bad_email_is_named_by(named: str, keys: set[str]) -> None:
-    _, said = await mixed_call(named=named)
-    details = said.json["Emails"][1][0]["details"]
+    _, response = await mixed_call(named=named)
+    details = response.json["Emails"][1][0]["details"]
     assert set(details) == keys
     assert details.get("message_id", message(2)) == message(2)
 
 
 async def test_the_answer_can_be_reversed() -> None:
-    _, said = await mixed_call(order="reversed", applied="yes", good="success", named="both")
-    assert [entry[0]["details"]["message_id"] for entry in said.json["Emails"]] == [
+    _, response = await mixed_call(order="reversed", applied="yes", good="success", named="both")
+    assert [entry[0]["details"]["message_id"] for entry in response.json["Emails"]] == [
         message(n) for n in (3, 2, 1)
     ]
 
@@ -83,8 +83,8 @@ async def test_the_answer_can_be_shuffled_the_same_way_each_time() -> None:
         settings = Settings(
             mixed_answer=MixedAnswer(order="shuffled", named="both", good="omitted")
         )
-        said = await EmulatorClient(settings).link(*(item(n, OTHERS) for n in range(20)))
-        orders.append([entry[0]["details"]["message_id"] for entry in said.json["Emails"]])
+        response = await EmulatorClient(settings).link(*(item(n, OTHERS) for n in range(20)))
+        orders.append([entry[0]["details"]["message_id"] for entry in response.json["Emails"]])
     assert orders[0] == orders[1]
     assert orders[0] != sorted(orders[0])
     assert sorted(orders[0]) == [message(n) for n in range(20)]
@@ -92,26 +92,26 @@ async def test_the_answer_can_be_shuffled_the_same_way_each_time() -> None:
 
 async def test_a_call_without_a_good_email_answers_400_under_every_option() -> None:
     settings = Settings(mixed_answer=MixedAnswer(status=207, applied="yes", good="success"))
-    said = await EmulatorClient(settings).link(item(1, OTHERS), item(99))
-    assert said.status == 400
+    response = await EmulatorClient(settings).link(item(1, OTHERS), item(99))
+    assert response.status == 400
 
 
 async def test_an_unlink_answers_in_the_same_shapes() -> None:
     settings = Settings(mixed_answer=MixedAnswer(status=207, applied="yes", good="success"))
     crm = EmulatorClient(settings)
     await crm.link(item(1))
-    said = await crm.unlink(1, 99)
-    assert (said.status, item_codes(said)) == (207, ["SUCCESS", "INVALID_DATA"])
+    response = await crm.unlink(1, 99)
+    assert (response.status, item_codes(response)) == (207, ["SUCCESS", "INVALID_DATA"])
     assert await crm.deal_of(1) is None
 
 
 @pytest.mark.parametrize("rule", ["limit-exceeded", "invalid-data", "accept"])
 async def test_over_twenty_emails_is_an_option(rule: Any) -> None:
-    said = await EmulatorClient(Settings(over_max=rule)).link(*(item(n) for n in range(21)))
+    response = await EmulatorClient(Settings(over_max=rule)).link(*(item(n) for n in range(21)))
     if rule == "accept":
-        assert (said.status, len(said.json["Emails"])) == (200, 21)
+        assert (response.status, len(response.json["Emails"])) == (200, 21)
     else:
-        assert (said.status, said.code) == (400, rule.replace("-", "_").upper())
+        assert (response.status, response.code) == (400, rule.replace("-", "_").upper())
 
 
 async def test_the_number_of_emails_a_call_may_carry_is_an_option() -> None:
@@ -121,10 +121,10 @@ async def test_the_number_of_emails_a_call_may_carry_is_an_option() -> None:
 
 
 async def test_single_errors_can_be_nested() -> None:
-    said = await EmulatorClient(Settings(single_error="nested")).link_one(
+    response = await EmulatorClient(Settings(single_error="nested")).link_one(
         1, item(1, OTHERS, single=True)
     )
-    assert said.json["Emails"][0][0]["code"] == "NOT_ALLOWED"
+    assert response.json["Emails"][0][0]["code"] == "NOT_ALLOWED"
 
 
 def test_the_options_text_sets_every_part() -> None:
@@ -135,7 +135,7 @@ def test_the_options_text_sets_every_part() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected_text"),
     [
         ("status=208", "200|207|400"),
         ("colour=red", "one of status"),
@@ -143,6 +143,6 @@ def test_the_options_text_sets_every_part() -> None:
         ("shape=flat", "needs shape=nested"),
     ],
 )
-def test_what_does_not_fit_is_refused(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said.replace("|", r"\|")):
+def test_what_does_not_fit_is_refused(text: str, expected_text: str) -> None:
+    with pytest.raises(ValueError, match=expected_text.replace("|", r"\|")):
         parse_mixed_answer(text)

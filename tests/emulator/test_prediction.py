@@ -106,8 +106,8 @@ async def receive(crm: EmulatorClient, **changed: object) -> Any:
 
 async def test_a_received_email_comes_back_with_the_deal_it_was_linked_to() -> None:
     crm = EmulatorClient(world=two_deals())
-    said = await receive(crm)
-    assert said == email(500, deal_id=FLEET)
+    received_email = await receive(crm)
+    assert received_email == email(500, deal_id=FLEET)
     assert await crm.deal_of(500) == FLEET
 
 
@@ -145,7 +145,7 @@ async def test_a_contact_without_open_deals_takes_its_mail_on_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "expected_text"),
     [
         ({"contact_id": "9"}, "no contact 9"),
         ({"owner_id": "9"}, "no user 9"),
@@ -156,11 +156,11 @@ async def test_a_contact_without_open_deals_takes_its_mail_on_none() -> None:
     ],
 )
 async def test_mail_that_cannot_be_received_is_refused(
-    changed: dict[str, object], said: str
+    changed: dict[str, object], expected_text: str
 ) -> None:
     answer = await EmulatorClient().send("POST", "/_emulator/receive", body=email(500, **changed))
     assert answer.status == 400
-    assert said in answer.json["error"]
+    assert expected_text in answer.json["error"]
 
 
 async def test_a_control_call_that_does_not_exist_is_404() -> None:

@@ -72,7 +72,7 @@ async def test_the_list_comes_ten_a_page_and_newest_first() -> None:
     assert listed == [message(number) for number in reversed(range(25))]
 
 
-async def test_both_ends_of_the_paging_are_told() -> None:
+async def test_both_ends_of_the_pages_are_marked() -> None:
     crm = EmulatorClient(world=small_world(25))
     first = (await crm.get(EMAILS)).json["info"]
     second = (await crm.get(EMAILS, index=first["next_index"])).json["info"]
@@ -94,8 +94,8 @@ async def test_a_full_last_page_says_that_there_is_no_more() -> None:
 
 
 async def test_a_contact_without_emails_answers_204_without_a_body() -> None:
-    said = await EmulatorClient().get(f"Contacts/{TOM}/Emails")
-    assert (said.status, said.answer.body) == (204, b"")
+    response = await EmulatorClient().get(f"Contacts/{TOM}/Emails")
+    assert (response.status, response.answer.body) == (204, b"")
 
 
 @pytest.mark.parametrize(
@@ -108,16 +108,16 @@ async def test_a_contact_without_emails_answers_204_without_a_body() -> None:
     ],
 )
 async def test_the_list_refuses(query: dict[str, str], param: str) -> None:
-    said = await EmulatorClient().get(EMAILS, **query)
-    assert (said.status, said.code) == (400, "INVALID_DATA")
-    assert said.json["details"] == {"param_name": param}
+    response = await EmulatorClient().get(EMAILS, **query)
+    assert (response.status, response.code) == (400, "INVALID_DATA")
+    assert response.json["details"] == {"param_name": param}
 
 
 async def test_the_list_can_be_one_owners_alone() -> None:
     emails = [email(0), email(1, owner_id=JACOB)]
     crm = EmulatorClient(world=small_world(0, emails=emails))
-    said = await crm.get(EMAILS, type="user_emails", owner_id=JACOB)
-    assert [one["message_id"] for one in said.json["Emails"]] == [message(1)]
+    response = await crm.get(EMAILS, type="user_emails", owner_id=JACOB)
+    assert [one["message_id"] for one in response.json["Emails"]] == [message(1)]
 
 
 @pytest.mark.parametrize("kind", ["sent_from_crm", "scheduled_in_crm", "drafts"])
@@ -135,5 +135,5 @@ async def test_one_email_shows_its_content_and_not_its_link() -> None:
 
 
 async def test_one_email_that_is_not_there_is_invalid() -> None:
-    said = await EmulatorClient().get(f"{EMAILS}/{message(99)}")
-    assert said.json["details"] == {"resource_path_index": 3}
+    response = await EmulatorClient().get(f"{EMAILS}/{message(99)}")
+    assert response.json["details"] == {"resource_path_index": 3}

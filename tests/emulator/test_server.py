@@ -102,8 +102,8 @@ def test_the_program_prints_its_address_first_and_ends_cleanly(
     url = json.loads(program.stdout.readline())["url"]
     assert url.startswith("http://127.0.0.1:")
     program.send_signal(number)
-    _, said = program.communicate(timeout=10)
-    assert (program.returncode, said) == (0, "")
+    _, stderr = program.communicate(timeout=10)
+    assert (program.returncode, stderr) == (0, "")
 
 
 async def test_a_port_in_use_is_an_error_that_names_it() -> None:

@@ -335,16 +335,16 @@ def test_no_body_is_answered_with_anything_but_a_documented_shape(
     async def link() -> JsonResponse:
         return await EmulatorClient(Settings(mixed_answer=mixed)).link(*emails)
 
-    said = asyncio.run(link())
-    if said.status == 200:
-        read(said, Successes)
+    response = asyncio.run(link())
+    if response.status == 200:
+        read(response, Successes)
         return
-    assert said.status == 400
-    if "Emails" in said.json:
-        entries = read(said, AnyErrors).Emails
+    assert response.status == 400
+    if "Emails" in response.json:
+        entries = read(response, AnyErrors).Emails
         assert len(entries) == len(emails)
     else:
-        read(said, FlatError)
+        read(response, FlatError)
 
 
 segments = st.sampled_from(
@@ -368,8 +368,8 @@ names = st.sampled_from(
 def test_no_address_is_answered_with_anything_but_a_documented_status(
     method: str, path: str, query: dict[str, str]
 ) -> None:
-    said = asyncio.run(EmulatorClient().crm_call(method, path, query))
-    assert said.status in {200, 204, 400, 404}
-    assert (said.status == 204) == (said.answer.body == b"")
-    if said.status == 404:
-        assert said.code == "INVALID_URL_PATTERN"
+    response = asyncio.run(EmulatorClient().crm_call(method, path, query))
+    assert response.status in {200, 204, 400, 404}
+    assert (response.status == 204) == (response.answer.body == b"")
+    if response.status == 404:
+        assert response.code == "INVALID_URL_PATTERN"

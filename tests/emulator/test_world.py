@@ -40,7 +40,7 @@ def test_a_world_reads_the_same_in_any_order_of_its_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "expected_text"),
     [
         ({"module_id": ""}, "module_id"),
         ({"module_id": "12x"}, "module_id"),
@@ -61,13 +61,13 @@ def test_a_world_reads_the_same_in_any_order_of_its_parts() -> None:
         ({"stages": [{"display_value": "a", "actual_value": "a", "forecast_type": "x"}]}, "stages"),
     ],
 )
-def test_a_world_that_does_not_fit_says_where(changed: dict[str, Any], said: str) -> None:
-    with pytest.raises(WorldError, match=said):
+def test_a_world_that_does_not_fit_says_where(changed: dict[str, Any], expected_text: str) -> None:
+    with pytest.raises(WorldError, match=expected_text):
         parse_world(small_world(**changed))
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected_text"),
     [
         (b"", "line 1"),
         (b"[]", "line 1"),
@@ -79,10 +79,10 @@ def test_a_world_that_does_not_fit_says_where(changed: dict[str, Any], said: str
         (b'{"module_id":"\xff"}', "UTF-8"),
     ],
 )  # fmt: skip
-def test_a_file_that_is_no_world_says_why(tmp_path: Path, text: bytes, said: str) -> None:
+def test_a_file_that_is_no_world_says_why(tmp_path: Path, text: bytes, expected_text: str) -> None:
     path = tmp_path / "world.json"
     path.write_bytes(text)
-    with pytest.raises(WorldError, match=said):
+    with pytest.raises(WorldError, match=expected_text):
         load_world(path)
 
 

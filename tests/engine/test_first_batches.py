@@ -80,7 +80,7 @@ STEPS = st.sampled_from(
     size=st.integers(1, 20),
     by_contact=st.booleans(),
 )
-def test_they_cost_no_call_and_are_as_many_as_asked_for(
+def test_they_cost_no_call_and_have_the_requested_size(
     drawn: list[tuple[str, tuple[Op, NextStep], int]], at_least: int, size: int, by_contact: bool
 ) -> None:
     given = [
@@ -133,7 +133,7 @@ def test_what_an_earlier_command_left_open_goes_first_whatever_it_needs() -> Non
     assert {one.message.row for one in first} == {41, 42, 43}
 
 
-def test_where_less_is_left_than_asked_for_all_goes() -> None:
+def test_if_fewer_are_left_than_requested_all_are_taken() -> None:
     given = make_states(("1", Op.UNLINK, NextStep.UNLINK, 7), ("2", Op.LINK, NextStep.LINK, 4))
     assert rows_of(first_batches(given, 500, 20, by_contact=False)) == rows_of(given)
     assert first_batches([], 5, 20, by_contact=True) == []

@@ -80,7 +80,7 @@ def test_after(outcome: Answer | NoResponse, tries: dict[str, Any], expected: Re
     assert decide_retry(outcome, AttemptHistory(**(FIRST | tries)), 0.5).action is expected
 
 
-def test_a_request_that_would_be_asked_to_wait_too_long_is_given_up() -> None:
+def test_a_request_with_too_long_a_retry_after_is_given_up() -> None:
     answer = Answer(429, b"", retry_after=400.0)
     assert (
         decide_retry(answer, AttemptHistory(count=0, elapsed=100), 0.0).action is RetryAction.RETRY

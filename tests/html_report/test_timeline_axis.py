@@ -68,7 +68,7 @@ def test_each_part_of_the_axis_has_a_time() -> None:
     assert {tick.day for tick in shown_ticks} == {"22 Nov", "23 Nov", "24 Nov"}
 
 
-def test_the_offset_is_that_of_the_day() -> None:
+def test_the_offset_is_that_of_the_date() -> None:
     berlin = ZoneInfo("Europe/Berlin")
     assert utc_offset(NOON, berlin) == "+01:00"
     assert utc_offset(NOON - 150 * DAY, berlin) == "+02:00"
@@ -76,7 +76,7 @@ def test_the_offset_is_that_of_the_day() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "expected"),
     [
         (0.4, "0 s"),
         (59, "59 s"),
@@ -89,5 +89,5 @@ def test_the_offset_is_that_of_the_day() -> None:
         (DAY + 60, "1 d"),
     ],
 )
-def test_how_long_is_said_in_two_units(seconds: float, said: str) -> None:
-    assert humanize_duration(seconds) == said
+def test_how_long_is_said_in_two_units(seconds: float, expected: str) -> None:
+    assert humanize_duration(seconds) == expected

@@ -42,7 +42,7 @@ def make_measurements(lines: list[tuple[float, float, int, int]]) -> list[Measur
 
 
 @given(_LINES, st.integers(1, 12))
-def test_nothing_is_lost_and_nothing_told_twice(
+def test_merging_loses_no_measurement_and_counts_none_twice(
     lines: list[tuple[float, float, int, int]], most: int
 ) -> None:
     given_lines = make_measurements(lines)

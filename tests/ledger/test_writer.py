@@ -95,7 +95,7 @@ async def test_what_was_taken_is_written_also_when_the_run_is_cancelled() -> Non
     assert disk.answers == b"answer\n"
 
 
-async def test_a_full_disk_is_told_to_all_who_wait_and_to_all_who_come_later() -> None:
+async def test_a_full_disk_fails_all_waiting_and_all_later_commits() -> None:
     disk = SlowDisk(fails_at=1)
     errors_seen: list[str] = []
     with pytest.raises(LedgerError, match="No space left"):

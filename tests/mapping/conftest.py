@@ -1,8 +1,9 @@
-"""A desk for each test."""
+"""Fixtures of the mapping tests: a planner and its inputs."""
 
 from __future__ import annotations
 
 import io
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -17,25 +18,23 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[MappingPlanner]:
-    """A folder in which mappings are planned; no temporary file may be left in it."""
-    mapping_planner = MappingPlanner(tmp_path)
-    yield mapping_planner
-    mapping_planner.close()
+def planner(tmp_path: Path) -> Iterator[MappingPlanner]:
+    """Return a planner in a folder of its own; no temporary file may be left in it."""
+    with closing(MappingPlanner(tmp_path)) as mapping_planner:
+        yield mapping_planner
 
 
 @pytest.fixture
-def empty() -> io.BytesIO:
-    """Standard input with nothing in it."""
+def empty_stdin() -> io.BytesIO:
+    """Return an empty standard input."""
     return io.BytesIO()
 
 
 @pytest.fixture
-def shuffled(tmp_path: Path) -> Path:
-    """A sealed plan whose rows were put into another order."""
-    planner = MappingPlanner(tmp_path)
-    sealed = planner.plan(HEADER + "".join(f"{n},2,m,5,\n" for n in range(1, 9))).sealed
-    planner.close()
+def shuffled_plan(tmp_path: Path) -> Path:
+    """Return a sealed plan whose rows were put into another order."""
+    with closing(MappingPlanner(tmp_path)) as mapping_planner:
+        sealed = mapping_planner.plan(HEADER + "".join(f"{n},2,m,5,\n" for n in range(1, 9))).sealed
     target = tmp_path / "shuffled.parquet"
     with duckdb.connect() as connection:
         plan = f"read_parquet('{sealed.path}')"

@@ -1,4 +1,4 @@
-"""What the tests of planning share: write a mapping, check it, read back what was made of it."""
+"""Test planner: write a mapping, check it, read back the result."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HEADER = "contact_id,owner_id,message_id,deal_id,Note\n"
 
 
 class PlannedMapping:
-    """All that planning says of one mapping, asked for when a test looks at it."""
+    """Results of planning one mapping, computed when a test reads them."""
 
     def __init__(self, checked: CheckedMapping, folder: Path) -> None:
         self._checked = checked
@@ -63,7 +63,7 @@ class PlannedMapping:
 
     @property
     def reasons(self) -> dict[int, tuple[str, str | None]]:
-        """Reason and column of each refused row."""
+        """Reason and column of each refused row, by row."""
         return {fault.row: (fault.reason, fault.column) for fault in self.faults}
 
     @cached_property
@@ -77,12 +77,12 @@ class PlannedMapping:
 
     @cached_property
     def plan(self) -> list[dict[str, Any]]:
-        """The sealed plan: all columns of bulklink's, then the user's."""
+        """Rows of the sealed plan: the columns of bulklink, then the user's."""
         return read_plan(self.sealed.path)
 
     @cached_property
     def rejects(self) -> list[dict[str, str]]:
-        """`rejects.csv` as it stands; of headers that repeat the last counts."""
+        """Rows of `rejects.csv`; of repeated headers the last counts."""
         self._checked.write_rejects(self._folder)
         text = (self._folder / "rejects.csv").read_bytes().decode()
         return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
@@ -106,7 +106,7 @@ class MappingPlanner:
     def check(
         self, names: Sequence[str], mapping_options: MappingOptions = LINK, **options: Any
     ) -> CheckedMapping:
-        """Check files that are there; the desk closes what was made."""
+        """Check existing files; `close` closes the result."""
         inputs = find_sources(names, options.pop("format", None))
         checked = check(inputs, mapping_options, self.scratch, **options)
         self._open_checks.append(checked)
@@ -124,11 +124,11 @@ class MappingPlanner:
     def plan_files(
         self, names: Sequence[str], mapping_options: MappingOptions = LINK, **options: Any
     ) -> PlannedMapping:
-        """Plan files that are there."""
+        """Plan existing files."""
         return PlannedMapping(self.check(names, mapping_options, **options), self.folder)
 
     def close(self) -> None:
-        """Close all that was checked; nothing of it may be left."""
+        """Close all checked mappings; no temporary file may be left."""
         for checked in self._open_checks:
             checked.close()
         assert list(self.scratch.iterdir()) == []
@@ -143,13 +143,13 @@ def read_plan(path: Path) -> list[dict[str, Any]]:
 
 
 def query_plan(path: Path, columns: str) -> tuple[Any, ...]:
-    """Ask a sealed plan for one row of aggregates."""
+    """Return one row of aggregates over a sealed plan."""
     with closing(Database(path.with_name("spill"), PlanningStop(), threads=1)) as database:
         return database.fetch_one(f"SELECT {columns} FROM {plan_relation(database, path)}")
 
 
 def as_csv(header: Sequence[str], rows: Iterable[Sequence[str]], **dialect: Any) -> str:
-    """Write records as Python's own csv module does."""
+    """Return records as CSV, written by Python's csv module."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, **dialect)
     writer.writerow(header)
@@ -158,5 +158,5 @@ def as_csv(header: Sequence[str], rows: Iterable[Sequence[str]], **dialect: Any)
 
 
 def as_jsonl(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write records as one JSON object a line."""
+    """Return records as one JSON object a line."""
     return "".join(json.dumps(dict(zip(header, row, strict=True))) + "\n" for row in rows)

@@ -1,4 +1,4 @@
-"""A slow, obvious planner in plain Python, written from the contract and not from the code."""
+"""Reference planner in plain Python, written from the contract."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ IDS = ("contact_id", "owner_id", "message_id", "deal_id")
 
 
 class ExpectedRow(NamedTuple):
-    """What becomes of one row: `good`, `duplicate` of a row, `conflict` with rows, or a reason."""
+    """Expected outcome of one row.
+
+    Args:
+        outcome: `good`, `duplicate`, `conflict`, or the reason of a fault.
+        column: the column of the fault, or None.
+        other_rows: the rows that it duplicates or conflicts with.
+    """
 
     outcome: str
     column: str | None = None
@@ -20,7 +26,7 @@ class ExpectedRow(NamedTuple):
 
 
 def clean_id(cell: str) -> str:
-    """Strip what spreadsheets and Zoho's export put around an id."""
+    """Return an id without what spreadsheets and Zoho's export put around it."""
     text = cell.strip()
     text = text.removeprefix("'").strip()
     formula = re.fullmatch(r'="(.*)"', text, re.DOTALL)
@@ -30,7 +36,7 @@ def clean_id(cell: str) -> str:
 
 
 def id_fault(column: str, text: str) -> str | None:
-    """Check one clean id by itself."""
+    """Return the fault of one clean id, or None."""
     if not text:
         return "missing-value"
     allowed = r"[0-9A-Za-z]{1,500}" if column == "message_id" else r"[0-9]{1,100}"
@@ -42,7 +48,7 @@ def id_fault(column: str, text: str) -> str | None:
 
 
 def expected_rows(rows: list[dict[str, str] | None], op: Op | None) -> list[ExpectedRow]:
-    """Judge every row of a mapping; None is a broken record."""
+    """Return the outcome of every row of a mapping; None is a broken record."""
     first_faults = [_first_fault(row, op) for row in rows]
     _refuse_rounded(rows, first_faults, op)
     groups: dict[tuple[str, ...], list[int]] = defaultdict(list)

@@ -117,10 +117,10 @@ def test_a_small_mapping_is_judged_as_the_obvious_planner_judges_it(
 ) -> None:
     cells = [["broken"] if row is None else in_order(row) for row in rows]
     first = f"sep={delimiter}\n" if op_given or delimiter == "^" else ""
-    desk = MappingPlanner(tmp_path)
+    planner = MappingPlanner(tmp_path)
     text = first + as_csv(COLUMNS, cells, delimiter=delimiter)
-    assert_as_expected(desk.plan(text, MappingOptions(op=op)), rows, op)
-    desk.close()
+    assert_as_expected(planner.plan(text, MappingOptions(op=op)), rows, op)
+    planner.close()
 
 
 def many_small_mappings(
@@ -147,7 +147,7 @@ def many_small_mappings(
     "way", ["regular", "quoted", "jsonl", "sheet", "regular;", "quoted\t", "quoted|"]
 )
 def test_every_way_judges_thousands_of_small_cases_as_the_obvious_planner_does(
-    desk: MappingPlanner, way: str, op: Op | None
+    planner: MappingPlanner, way: str, op: Op | None
 ) -> None:
     regular = way.startswith("regular")
     rows = many_small_mappings(700, ("", "n") if regular else ("", "a,b", '"', "x\ny"))
@@ -155,11 +155,11 @@ def test_every_way_judges_thousands_of_small_cases_as_the_obvious_planner_does(
         lines = [
             as_jsonl(COLUMNS, [in_order(row)]) if row is not None else "{broken\n" for row in rows
         ]
-        found = desk.plan("".join(lines), MappingOptions(op=op), "mapping.jsonl")
+        found = planner.plan("".join(lines), MappingOptions(op=op), "mapping.jsonl")
     elif way == "sheet":
         rows = [row for row in rows if row is not None]
         content = workbook([COLUMNS, *(in_order(row) for row in rows if row is not None)])
-        found = desk.plan(content, MappingOptions(op=op), "mapping.xlsx")
+        found = planner.plan(content, MappingOptions(op=op), "mapping.xlsx")
     else:
         if regular:
             rows = [row for row in rows if row is not None and '"' not in "".join(row.values())]
@@ -167,7 +167,7 @@ def test_every_way_judges_thousands_of_small_cases_as_the_obvious_planner_does(
         quoting = csv.QUOTE_MINIMAL if regular else csv.QUOTE_ALL
         delimiter = way[-1] if way[-1] in ";\t|" else ","
         text = as_csv(COLUMNS, cells, quoting=quoting, delimiter=delimiter)
-        found = desk.plan(text, MappingOptions(op=op))
+        found = planner.plan(text, MappingOptions(op=op))
     assert_rows_as_expected(found, rows, op)
 
 

@@ -1,4 +1,4 @@
-"""Planning ends when it is told to, from another thread, and leaves nothing behind."""
+"""Planning stops when another thread interrupts it, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -67,43 +67,45 @@ def test_reading_ends_and_leaves_nothing_in_the_scratch_folder(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_streams_of_a_check_end_too(desk: MappingPlanner) -> None:
+def test_streams_of_a_check_end_too(planner: MappingPlanner) -> None:
     stop = PlanningStop()
-    checked = desk.check([desk.write(HEADER + "x,2,m,5,\n" * 5000)], stop=stop)
+    checked = planner.check([planner.write(HEADER + "x,2,m,5,\n" * 5000)], stop=stop)
     faults = checked.faults()
     next(faults)
     stop.interrupt()
     with pytest.raises(InterruptedPlanningError):
         list(faults)
     with pytest.raises(InterruptedPlanningError):
-        checked.seal(desk.folder)
-    assert not (desk.folder / "plan.parquet").exists()
+        checked.seal(planner.folder)
+    assert not (planner.folder / "plan.parquet").exists()
 
 
 def test_a_file_that_cannot_be_read_leaves_nothing_in_the_scratch_folder(
-    desk: MappingPlanner,
+    planner: MappingPlanner,
 ) -> None:
     with pytest.raises(BadFileError):
-        desk.plan_files([desk.write(f'{HEADER}1,2,m,5,"x"\n'), desk.write("a\n1\n", "b.csv")])
-    assert list(desk.scratch.iterdir()) == []
+        planner.plan_files(
+            [planner.write(f'{HEADER}1,2,m,5,"x"\n'), planner.write("a\n1\n", "b.csv")]
+        )
+    assert list(planner.scratch.iterdir()) == []
 
 
-def test_a_plan_that_cannot_be_written_says_where(desk: MappingPlanner) -> None:
-    checked = desk.check([desk.write(HEADER + "1,2,m,5,\n")])
+def test_a_plan_that_cannot_be_written_says_where(planner: MappingPlanner) -> None:
+    checked = planner.check([planner.write(HEADER + "1,2,m,5,\n")])
     with pytest.raises(RunDirError) as raised:
-        checked.seal(desk.folder / "none")
+        checked.seal(planner.folder / "none")
     assert "none" in raised.value.where
     assert raised.value.advice
 
 
-def test_a_scratch_folder_that_is_not_there_is_named(desk: MappingPlanner) -> None:
-    inputs = find_sources([desk.write(HEADER + "1,2,m,5,\n")])
+def test_a_scratch_folder_that_is_not_there_is_named(planner: MappingPlanner) -> None:
+    inputs = find_sources([planner.write(HEADER + "1,2,m,5,\n")])
     with pytest.raises(RunDirError) as raised:
-        check(inputs, LINK, desk.folder / "none")
+        check(inputs, LINK, planner.folder / "none")
     assert "none" in raised.value.where
 
 
-def test_a_file_that_is_still_written_to_is_refused(desk: MappingPlanner) -> None:
-    name = desk.write(HEADER + "1,2,m,5,\n")
+def test_a_file_that_is_still_written_to_is_refused(planner: MappingPlanner) -> None:
+    name = planner.write(HEADER + "1,2,m,5,\n")
     with pytest.raises(BadFileError, match="written to while it was read"):
-        desk.plan_files([name], stop=AppendingStop(desk.folder / "mapping.csv"))
+        planner.plan_files([name], stop=AppendingStop(planner.folder / "mapping.csv"))

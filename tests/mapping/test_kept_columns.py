@@ -38,40 +38,40 @@ def kept_headers(
     ],
 )
 def test_named_columns_and_what_is_sent_are_kept_in_their_order(
-    desk: MappingPlanner, keep: tuple[str, ...], expected: list[str]
+    planner: MappingPlanner, keep: tuple[str, ...], expected: list[str]
 ) -> None:
-    assert kept_headers(desk, *keep) == expected
+    assert kept_headers(planner, *keep) == expected
 
 
-def test_the_cells_are_those_of_their_columns(desk: MappingPlanner) -> None:
-    found = desk.plan(HEADER + ROWS, MappingOptions(Op.LINK, keep=("Note",)))
+def test_the_cells_are_those_of_their_columns(planner: MappingPlanner) -> None:
+    found = planner.plan(HEADER + ROWS, MappingOptions(Op.LINK, keep=("Note",)))
     assert [(row["message_id"], row["Note"]) for row in found.plan] == [("m1", "yes"), ("m3", "no")]
     assert [(row["contact_id"], row["Note"]) for row in found.rejects] == [("x", "no")]
     assert found.reasons == {2: ("bad-id", "contact_id")}
 
 
-def test_rows_are_chosen_by_columns_that_are_not_kept(desk: MappingPlanner) -> None:
+def test_rows_are_chosen_by_columns_that_are_not_kept(planner: MappingPlanner) -> None:
     reading = MappingOptions(Op.LINK, keep=("Name",), only=(("Note", "no"),))
-    found = desk.plan(HEADER + ROWS, reading)
+    found = planner.plan(HEADER + ROWS, reading)
     assert [row["Name"] for row in found.plan] == ["Cid"]
     assert "Note" not in found.plan[0]
     assert found.left_out == 1
 
 
-def test_a_header_with_a_comma_is_one_column(desk: MappingPlanner) -> None:
+def test_a_header_with_a_comma_is_one_column(planner: MappingPlanner) -> None:
     text = 'contact_id,owner_id,message_id,deal_id,"a,b",a\n1,2,m,5,x,y\n'
-    found = desk.plan(text, MappingOptions(Op.LINK, keep=("a,b",)))
+    found = planner.plan(text, MappingOptions(Op.LINK, keep=("a,b",)))
     assert list(found.plan[0])[-1] == "a,b"
     assert "a" not in found.plan[0]
 
 
-def test_the_deal_of_an_unlink_is_a_column_of_the_users_own(desk: MappingPlanner) -> None:
-    found = desk.plan(HEADER + ROWS, MappingOptions(Op.UNLINK, keep=("",)))
+def test_the_deal_of_an_unlink_is_a_column_of_the_users_own(planner: MappingPlanner) -> None:
+    found = planner.plan(HEADER + ROWS, MappingOptions(Op.UNLINK, keep=("",)))
     assert [name for name in found.plan[0] if not name.startswith("bulklink_")] == NEEDED[:3]
 
 
-def test_a_header_that_is_not_there_is_named_with_the_nearest(desk: MappingPlanner) -> None:
+def test_a_header_that_is_not_there_is_named_with_the_nearest(planner: MappingPlanner) -> None:
     with pytest.raises(BadFileError, match="'Nota'") as refused:
-        desk.plan(HEADER + ROWS, MappingOptions(Op.LINK, keep=("Nota",)))
+        planner.plan(HEADER + ROWS, MappingOptions(Op.LINK, keep=("Nota",)))
     assert "'Note'" in refused.value.advice
     assert refused.value.where == "--keep Nota"

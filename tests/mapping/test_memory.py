@@ -50,10 +50,10 @@ def duplicated_mapping(*deals: int) -> str:
     ids=["duplicates", "conflicts"],
 )
 def test_rows_that_all_meet_others_are_planned_in_little_memory(
-    desk: MappingPlanner, deals: tuple[int, int], rejected: int, duplicates: int
+    planner: MappingPlanner, deals: tuple[int, int], rejected: int, duplicates: int
 ) -> None:
-    name = desk.write(duplicated_mapping(*deals))
-    found = desk.plan_files([name], threads=1, memory=MEMORY)
+    name = planner.write(duplicated_mapping(*deals))
+    found = planner.plan_files([name], threads=1, memory=MEMORY)
     assert (found.rejected, found.duplicates) == (rejected, duplicates)
     rows = [row for row in range(1, ROWS + 1) if rejected]
     assert [int(row["bulklink_row"]) for row in found.rejects] == rows
@@ -62,10 +62,10 @@ def test_rows_that_all_meet_others_are_planned_in_little_memory(
     assert len(found.sealed_messages) == found.messages == ROWS - rejected - duplicates
 
 
-def test_too_little_memory_is_said_with_what_gives_more(desk: MappingPlanner) -> None:
-    name = desk.write(duplicated_mapping(1, 1))
+def test_too_little_memory_is_said_with_what_gives_more(planner: MappingPlanner) -> None:
+    name = planner.write(duplicated_mapping(1, 1))
     with pytest.raises(RunDirError) as raised:
-        desk.plan_files([name], threads=1, memory="8MB")
+        planner.plan_files([name], threads=1, memory="8MB")
     assert "--memory" in raised.value.advice
 
 

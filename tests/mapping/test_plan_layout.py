@@ -54,14 +54,14 @@ def stored_columns(planned: PlannedMapping) -> set[str]:
     ],
 )
 def test_a_column_of_ours_is_written_only_where_nothing_else_says_it(
-    desk: MappingPlanner, content: str, reading: MappingOptions, more: set[str]
+    planner: MappingPlanner, content: str, reading: MappingOptions, more: set[str]
 ) -> None:
-    assert stored_columns(desk.plan(content, reading)) == ALWAYS | more
+    assert stored_columns(planner.plan(content, reading)) == ALWAYS | more
 
 
-def test_several_files_are_told_apart_by_file_and_line(desk: MappingPlanner) -> None:
-    names = [desk.write(f"{HEADER}1,2,{name},5,\n", f"{name}.csv") for name in "ab"]
-    found = desk.plan_files(names)
+def test_rows_of_several_files_carry_file_and_line(planner: MappingPlanner) -> None:
+    names = [planner.write(f"{HEADER}1,2,{name},5,\n", f"{name}.csv") for name in "ab"]
+    found = planner.plan_files(names)
     assert stored_columns(found) == ALWAYS | {"file", "line"}
     assert [(row["bulklink_file"], row["bulklink_line"]) for row in found.plan] == [
         (name, 2) for name in names
@@ -75,14 +75,14 @@ DIRTY = ("zcrm_5", " 5", '"=""5"""', "'007", "zcrm_" + "7" * 40)
 @pytest.mark.parametrize("dirty", [(), DIRTY], ids=["as-they-stand", "cleaned"])
 @pytest.mark.parametrize("place", [0, 1, 3], ids=["contact", "owner", "deal"])
 def test_ids_of_all_kinds_and_the_users_cells_are_read_from_a_plan(
-    desk: MappingPlanner, place: int, dirty: tuple[str, ...]
+    planner: MappingPlanner, place: int, dirty: tuple[str, ...]
 ) -> None:
     cells = (*CLEAN, *dirty)
     records = [["1", "2", f"m{n}", "3"] for n in range(len(cells))]
     for record, cell in zip(records, cells, strict=True):
         record[place] = cell
     text = "".join(",".join(record) + ",\n" for record in records)
-    found = desk.plan(HEADER + text)
+    found = planner.plan(HEADER + text)
     column = HEADER.split(",")[place]
     read: dict[str, dict[str, Any]] = {row["message_id"]: row for row in found.plan}
     for number, cell in enumerate(cells):

@@ -41,10 +41,10 @@ def shuffled_mapping(*, quoted: bool) -> str:
 
 @pytest.mark.parametrize("quoted", [False, True], ids=["regular", "quoted"])
 def test_rows_keep_their_numbers_and_groups_stay_together_at_any_size(
-    desk: MappingPlanner, *, quoted: bool
+    planner: MappingPlanner, *, quoted: bool
 ) -> None:
-    name = desk.write(shuffled_mapping(quoted=quoted))
-    found = desk.plan_files([name], threads=2)
+    name = planner.write(shuffled_mapping(quoted=quoted))
+    found = planner.plan_files([name], threads=2)
     assert found.rejected == (ROWS // 1000 if quoted else 0)
     assert [fault.row for fault in found.faults] == [fault.line - 1 for fault in found.faults]
     count, last = 0, ("", "", 0)
@@ -60,20 +60,22 @@ def test_rows_keep_their_numbers_and_groups_stay_together_at_any_size(
     assert query_plan(found.sealed.path, GROUPS) == (found.shape.groups,) * 3
 
 
-def test_regular_files_are_read_by_duckdb_itself(desk: MappingPlanner, empty: io.BytesIO) -> None:
+def test_regular_files_are_read_by_duckdb_itself(
+    planner: MappingPlanner, empty_stdin: io.BytesIO
+) -> None:
     inputs = find_sources(
-        [desk.write(f"{HEADER}1,2,m,5,é\n"), desk.write(f'{HEADER}1,2,m,5,"', "b.csv")]
+        [planner.write(f"{HEADER}1,2,m,5,é\n"), planner.write(f'{HEADER}1,2,m,5,"', "b.csv")]
     )
     ways = [
-        prepare_input(source, LINK, desk.scratch, empty, PlanningStop()).csv_input.staged
+        prepare_input(source, LINK, planner.scratch, empty_stdin, PlanningStop()).csv_input.staged
         for source in inputs
     ]
     assert ways == [False, True]
-    for path in desk.scratch.iterdir():
+    for path in planner.scratch.iterdir():
         path.unlink()
 
 
-def test_a_plan_that_is_out_of_order_is_not_sent(tmp_path: Path, shuffled: Path) -> None:
-    assert shuffled.parent == tmp_path
+def test_a_plan_that_is_out_of_order_is_not_sent(tmp_path: Path, shuffled_plan: Path) -> None:
+    assert shuffled_plan.parent == tmp_path
     with pytest.raises(LedgerError, match="out of order"):
-        list(SealedPlan(shuffled).chunks())
+        list(SealedPlan(shuffled_plan).chunks())

@@ -30,11 +30,11 @@ MANY = NAMES + (
 )
 
 
-def test_a_plan_has_its_own_columns_first_and_then_the_users(desk: MappingPlanner) -> None:
-    (row,) = desk.plan("Contact ID,owner_id,message_id,deal_id,My note\nzcrm_1,2,m,5,n\n").plan
+def test_a_plan_has_its_own_columns_first_and_then_the_users(planner: MappingPlanner) -> None:
+    (row,) = planner.plan("Contact ID,owner_id,message_id,deal_id,My note\nzcrm_1,2,m,5,n\n").plan
     assert row == {
         "bulklink_row": 1,
-        "bulklink_file": str(desk.folder / "mapping.csv"),
+        "bulklink_file": str(planner.folder / "mapping.csv"),
         "bulklink_line": 2,
         "bulklink_op": "link",
         "bulklink_contact_id": "1",
@@ -55,12 +55,12 @@ def test_a_plan_has_its_own_columns_first_and_then_the_users(desk: MappingPlanne
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
-def test_what_is_written_is_for_its_owner_alone(desk: MappingPlanner) -> None:
-    found = desk.plan(f"{HEADER}1,2,m,5,\nx\n")
+def test_what_is_written_is_for_its_owner_alone(planner: MappingPlanner) -> None:
+    found = planner.plan(f"{HEADER}1,2,m,5,\nx\n")
     assert len(found.plan) == len(found.rejects) == 1
     for name in ("plan.parquet", "rejects.csv"):
-        assert stat.S_IMODE((desk.folder / name).stat().st_mode) == 0o600
-    assert sorted(path.name for path in desk.folder.iterdir()) == [
+        assert stat.S_IMODE((planner.folder / name).stat().st_mode) == 0o600
+    assert sorted(path.name for path in planner.folder.iterdir()) == [
         "mapping.csv",
         "plan.parquet",
         "rejects.csv",
@@ -68,16 +68,16 @@ def test_what_is_written_is_for_its_owner_alone(desk: MappingPlanner) -> None:
     ]
 
 
-def test_a_plan_without_a_valid_row_is_empty_and_can_be_read(desk: MappingPlanner) -> None:
-    found = desk.plan(f"{HEADER}x,2,m,5,\n")
+def test_a_plan_without_a_valid_row_is_empty_and_can_be_read(planner: MappingPlanner) -> None:
+    found = planner.plan(f"{HEADER}x,2,m,5,\n")
     assert found.sealed_messages == []
     assert found.shape.groups == 0
 
 
 def test_nameless_deals_and_owners_are_those_of_links_and_relinks_that_are_sent(
-    desk: MappingPlanner,
+    planner: MappingPlanner,
 ) -> None:
-    found = desk.plan(MANY, MIXED)
+    found = planner.plan(MANY, MIXED)
     assert list(found.sealed.deals_without_name()) == ["5", "6"]
     assert list(found.sealed.owners_without_name()) == ["2", "3"]
     assert (found.shape.deals_without_name, found.shape.owners_without_name) == (2, 2)
@@ -95,7 +95,7 @@ def test_nameless_deals_and_owners_are_those_of_links_and_relinks_that_are_sent(
     ],
 )
 def test_deals_and_owners_without_a_name_are_counted_as_they_will_be_looked_up(
-    desk: MappingPlanner,
+    planner: MappingPlanner,
     header: str,
     cells: str,
     defaults: tuple[tuple[str, str], ...],
@@ -104,7 +104,7 @@ def test_deals_and_owners_without_a_name_are_counted_as_they_will_be_looked_up(
     text = f"contact_id,owner_id,message_id,deal_id{header}\n" + "".join(
         f"{ids}{cells}\n" for ids in ("1,2,a,5", "1,3,b,6", "4,2,c,7", "4,2,c,7")
     )
-    found = desk.plan(text, MappingOptions(Op.LINK, defaults=defaults))
+    found = planner.plan(text, MappingOptions(Op.LINK, defaults=defaults))
     assert (found.shape.deals_without_name, found.shape.owners_without_name) == counted
     sealed = found.sealed
     looked_up = (sealed.deals_without_name(), sealed.owners_without_name())
@@ -112,10 +112,10 @@ def test_deals_and_owners_without_a_name_are_counted_as_they_will_be_looked_up(
 
 
 def test_names_that_were_found_are_sent_and_those_of_the_mapping_are_kept(
-    desk: MappingPlanner,
+    planner: MappingPlanner,
 ) -> None:
-    plan = desk.plan(MANY, MIXED).sealed
-    names = desk.folder / "names.parquet"
+    plan = planner.plan(MANY, MIXED).sealed
+    names = planner.folder / "names.parquet"
     assert plan.write_names([("5", "Five"), ("6", "Six")], [("2", "Bob"), ("3", "Cy")], names) == 0
     sent = [message for chunk in plan.chunks(names) for message in chunk]
     assert sent == [
@@ -129,10 +129,10 @@ def test_names_that_were_found_are_sent_and_those_of_the_mapping_are_kept(
 
 
 def test_messages_whose_deal_or_owner_is_unknown_are_refused_and_not_sent(
-    desk: MappingPlanner,
+    planner: MappingPlanner,
 ) -> None:
-    plan = desk.plan(MANY, MIXED).sealed
-    names = desk.folder / "names.parquet"
+    plan = planner.plan(MANY, MIXED).sealed
+    names = planner.folder / "names.parquet"
     assert plan.write_names([("6", "Six")], [("2", "Bob")], names) == 2
     assert [(one.row, one.op, one.deal_id, one.code) for one in plan.unknown_rows(names)] == [
         (1, Op.LINK, "5", "unknown-deal"),
@@ -141,25 +141,25 @@ def test_messages_whose_deal_or_owner_is_unknown_are_refused_and_not_sent(
     assert [message.row for chunk in plan.chunks(names) for message in chunk] == [2, 4, 6]
 
 
-def test_names_of_another_plan_are_refused(desk: MappingPlanner) -> None:
-    names = desk.folder / "names.parquet"
-    desk.plan(f"{HEADER}1,2,a,5,\n1,2,b,5,\n").sealed.write_names([], [], names)
-    other = desk.plan(f"{HEADER}2,2,a,5,\n1,2,b,5,\n").sealed
+def test_names_of_another_plan_are_refused(planner: MappingPlanner) -> None:
+    names = planner.folder / "names.parquet"
+    planner.plan(f"{HEADER}1,2,a,5,\n1,2,b,5,\n").sealed.write_names([], [], names)
+    other = planner.plan(f"{HEADER}2,2,a,5,\n1,2,b,5,\n").sealed
     with pytest.raises(LedgerError, match="do not belong"):
         list(other.chunks(names))
 
 
-def test_names_that_miss_a_row_are_refused(desk: MappingPlanner) -> None:
-    names = desk.folder / "names.parquet"
-    desk.plan(f"{HEADER}1,2,a,5,\n").sealed.write_names([], [], names)
-    other = desk.plan(f"{HEADER}1,2,a,5,\n1,2,b,5,\n").sealed
+def test_names_that_miss_a_row_are_refused(planner: MappingPlanner) -> None:
+    names = planner.folder / "names.parquet"
+    planner.plan(f"{HEADER}1,2,a,5,\n").sealed.write_names([], [], names)
+    other = planner.plan(f"{HEADER}1,2,a,5,\n1,2,b,5,\n").sealed
     with pytest.raises(LedgerError, match="do not belong"):
         list(other.chunks(names))
 
 
-def test_chunks_are_bounded(desk: MappingPlanner) -> None:
+def test_chunks_are_bounded(planner: MappingPlanner) -> None:
     rows = "".join(f"1,2,m{n},5,\n" for n in range(5000))
-    sizes = [len(chunk) for chunk in desk.plan(HEADER + rows).sealed.chunks()]
+    sizes = [len(chunk) for chunk in planner.plan(HEADER + rows).sealed.chunks()]
     assert sum(sizes) == 5000
     assert max(sizes) <= 2048
 
@@ -173,12 +173,12 @@ def ceil_of_twenty(lengths: Sequence[int]) -> int:
     return -(-len(lengths) // 20)
 
 
-def test_calls_are_counted_by_group_and_half(desk: MappingPlanner) -> None:
+def test_calls_are_counted_by_group_and_half(planner: MappingPlanner) -> None:
     rows = "".join(f"link,1,2,l{n},5,,\n" for n in range(15))
     rows += "".join(f"relink,1,2,r{n},5,,\n" for n in range(10))
     rows += "".join(f"relink,1,3,q{n},5,,\n" for n in range(11))
     rows += "".join(f"unlink,4,2,u{n},,,\n" for n in range(41))
-    shape = desk.plan(NAMES + rows, MIXED).shape
+    shape = planner.plan(NAMES + rows, MIXED).shape
     assert (shape.groups, shape.links, shape.unlinks, shape.relinks) == (3, 15, 41, 21)
     assert shape.link_calls(20) == 2 + 1
     assert shape.link_calls(1) == 36
@@ -186,36 +186,38 @@ def test_calls_are_counted_by_group_and_half(desk: MappingPlanner) -> None:
     assert (shape.pages_of_unlinks, shape.pages_of_all) == (3 + 5, 4 + 5)
 
 
-def test_owners_of_a_contact_share_link_calls_where_they_may(desk: MappingPlanner) -> None:
+def test_owners_of_a_contact_share_link_calls_where_they_may(planner: MappingPlanner) -> None:
     sizes = {("1", "2"): 15, ("1", "3"): 4, ("1", "4"): 1, ("5", "2"): 21, ("6", "3"): 0}
     rows = "".join(
         f"{'relink' if n % 2 else 'link'},{contact},{owner},m{n},5,,\n"
         for (contact, owner), size in sizes.items()
         for n in range(size)
     )
-    shape = desk.plan(f"{NAMES}{rows}unlink,1,9,u,,,\nunlink,6,3,u,,,\n", MIXED).shape
+    shape = planner.plan(f"{NAMES}{rows}unlink,1,9,u,,,\nunlink,6,3,u,,,\n", MIXED).shape
     assert shape.link_sizes == ((1, 1), (4, 1), (15, 1), (21, 1))
     assert shape.contact_link_sizes == ((20, 1), (21, 1))
     assert (shape.link_calls(20), shape.link_calls(20, by_contact=True)) == (1 + 1 + 1 + 2, 1 + 2)
     assert shape.link_calls(1) == shape.link_calls(1, by_contact=True) == 41
 
 
-def test_long_ids_of_mixed_length_are_given_to_the_packing_one_by_one(desk: MappingPlanner) -> None:
+def test_long_ids_of_mixed_length_are_given_to_the_packing_one_by_one(
+    planner: MappingPlanner,
+) -> None:
     lengths = [[500, 1, 300], [99, 98], [200, 200]]
     rows = "".join(
         f"{group},2,{letter * length},\n"
         for group, ids in enumerate(lengths, 1)
         for letter, length in zip("abc", ids, strict=False)
     )
-    shape = desk.plan(f"contact_id,owner_id,message_id,deal_id\n{rows}", UNLINK).shape
+    shape = planner.plan(f"contact_id,owner_id,message_id,deal_id\n{rows}", UNLINK).shape
     assert list(shape.mixed_unlinks()) == [[500, 1, 300]]
     assert shape.unlink_sizes == ((2, 99, 1), (2, 200, 1))
     assert shape.unlink_calls(len) == 3 + 2 + 2
 
 
-def test_duplicates_and_refused_rows_need_no_calls(desk: MappingPlanner) -> None:
+def test_duplicates_and_refused_rows_need_no_calls(planner: MappingPlanner) -> None:
     rows = "1,2,a,5,\n1,2,a,5,\n1,2,x-,5,\n1,2,c,5,\n1,2,c,6,\n"
-    shape = desk.plan(HEADER + rows, RELINK).shape
+    shape = planner.plan(HEADER + rows, RELINK).shape
     assert (shape.groups, shape.relinks, shape.link_calls(1)) == (1, 1, 1)
 
 
@@ -230,15 +232,17 @@ def test_a_digest_depends_on_contents_and_settings_alone() -> None:
     assert digest(here, settings | {"batch_size": 1}) != same
 
 
-def test_the_same_file_has_the_same_hash_on_every_way_in(desk: MappingPlanner) -> None:
+def test_the_same_file_has_the_same_hash_on_every_way_in(planner: MappingPlanner) -> None:
     content = f"{HEADER}1,2,m,5,n\n"
-    first = desk.check([desk.write(content)]).inputs[0]
-    second = desk.check([desk.write(content, "other.csv")], MappingOptions(Op.UNLINK)).inputs[0]
+    first = planner.check([planner.write(content)]).inputs[0]
+    second = planner.check([planner.write(content, "other.csv")], MappingOptions(Op.UNLINK)).inputs[
+        0
+    ]
     assert (first.sha256, first.bytes, first.records) == (second.sha256, len(content), 1)
 
 
-def test_a_duplicate_that_names_nothing_asks_for_no_look_up(desk: MappingPlanner) -> None:
-    found = desk.plan(f"{NAMES}link,1,2,a,5,Ann,Five\nlink,1,2,a,5,,\n", MIXED)
+def test_a_duplicate_that_names_nothing_asks_for_no_look_up(planner: MappingPlanner) -> None:
+    found = planner.plan(f"{NAMES}link,1,2,a,5,Ann,Five\nlink,1,2,a,5,,\n", MIXED)
     assert list(found.sealed.deals_without_name()) == []
     assert list(found.sealed.owners_without_name()) == []
     assert (found.shape.deals_without_name, found.shape.owners_without_name) == (0, 0)

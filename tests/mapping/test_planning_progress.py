@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RecordingStop(PlanningStop):
-    """Keeps what it was told of."""
+    """Records the stages it is called with."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,18 +37,18 @@ class RecordingStop(PlanningStop):
             self.stages.append(stage)
 
 
-def test_nothing_is_told_before_it_begins() -> None:
+def test_no_stage_is_reported_before_planning_begins() -> None:
     assert PlanningStop().stage is None
 
 
 def test_a_mapping_is_read_to_its_end_then_loaded_checked_grouped_and_sorted(
-    desk: MappingPlanner,
+    planner: MappingPlanner,
 ) -> None:
     content = HEADER + "".join(f"1,2,m{n},5,\n" for n in range(20_000))
     stop = RecordingStop()
-    checked = desk.check([desk.write(content)], LINK, stop=stop)
+    checked = planner.check([planner.write(content)], LINK, stop=stop)
     checked.plan_stats()
-    checked.seal(desk.folder)
+    checked.seal(planner.folder)
     names = list(dict.fromkeys(stage.name for stage in stop.stages))
     assert names == [
         "Reading the mapping",
@@ -64,7 +64,7 @@ def test_a_mapping_is_read_to_its_end_then_loaded_checked_grouped_and_sorted(
     assert len(shares) > 2
 
 
-def test_the_share_of_a_query_is_told_while_it_runs(tmp_path: Path) -> None:
+def test_the_progress_of_a_query_is_reported_while_it_runs(tmp_path: Path) -> None:
     stop = PlanningStop()
     database = Database(tmp_path / "spill", stop, threads=1)
     stop.begin_stage("Sorting", single_query=True)

@@ -81,12 +81,12 @@ def test_any_text_in_csv_comes_back(
     header = ["contact_id", "owner_id", "message_id", "deal_id", "A", "B"]
     first = f"sep={delimiter}{dialect['lineterminator']}" if encoding_given else ""
     text = first + as_csv(header, rows, delimiter=delimiter, **dialect)
-    desk = MappingPlanner(tmp_path)
-    found = packed.plan(desk, text, "mapping.csv")
+    planner = MappingPlanner(tmp_path)
+    found = packed.plan(planner, text, "mapping.csv")
     back = [(row["bulklink_row"], row["A"], row["B"]) for row in found.plan]
     back += [(int(row["bulklink_row"]), row["A"], row["B"]) for row in found.rejects]
     assert sorted(back) == [(n, a, b) for n, (a, b, _) in enumerate(notes, 1)]
-    desk.close()
+    planner.close()
 
 
 @ROUGH
@@ -110,13 +110,13 @@ def test_any_text_in_jsonl_comes_back(
         )
         for n, (a, b, good) in enumerate(notes)
     ]
-    desk = MappingPlanner(tmp_path)
-    found = packed.plan(desk, "\n".join(lines), "mapping.jsonl")
+    planner = MappingPlanner(tmp_path)
+    found = packed.plan(planner, "\n".join(lines), "mapping.jsonl")
     back = {row["bulklink_row"]: (row["A"], row["B"]) for row in found.plan}
     lost = {int(row["bulklink_row"]): (row["A"], row["B"]) for row in found.rejects}
     assert back == {n: (a, b) for n, (a, b, good) in enumerate(notes, 1) if good}
     assert lost == {n: (a, b or "") for n, (a, b, good) in enumerate(notes, 1) if not good}
-    desk.close()
+    planner.close()
 
 
 SHEET_TEXT = st.text(
@@ -136,12 +136,12 @@ def test_any_text_in_a_sheet_comes_back(
 ) -> None:
     rows = [["1" if good else "x", "2", f"m{n}", "5", a, b] for n, (a, b, good) in enumerate(notes)]
     header = ["contact_id", "owner_id", "message_id", "deal_id", "A", "B"]
-    desk = MappingPlanner(tmp_path)
-    found = desk.plan(PACKERS[suffix](workbook([header, *rows])), name="mapping.xlsx" + suffix)
+    planner = MappingPlanner(tmp_path)
+    found = planner.plan(PACKERS[suffix](workbook([header, *rows])), name="mapping.xlsx" + suffix)
     back = [(row["bulklink_row"], row["A"], row["B"]) for row in found.plan]
     back += [(int(row["bulklink_row"]), row["A"], row["B"]) for row in found.rejects]
     assert sorted(back) == [(n, a, b) for n, (a, b, _) in enumerate(notes, 1)]
-    desk.close()
+    planner.close()
 
 
 COLUMNS = HEADER.strip().split(",")
@@ -177,9 +177,9 @@ every_format = pytest.mark.parametrize(
 
 @every_format
 def test_plan_and_rejects_are_the_whole_input(
-    desk: MappingPlanner, suffix: str, content: bytes, encoding: str | None
+    planner: MappingPlanner, suffix: str, content: bytes, encoding: str | None
 ) -> None:
-    found = desk.plan(content, MappingOptions(Op.LINK, encoding=encoding), f"m{suffix}")
+    found = planner.plan(content, MappingOptions(Op.LINK, encoding=encoding), f"m{suffix}")
     planned = [row["bulklink_row"] for row in found.plan]
     refused = [int(row["bulklink_row"]) for row in found.rejects]
     assert sorted(planned + refused) == list(range(1, 6))
@@ -188,12 +188,12 @@ def test_plan_and_rejects_are_the_whole_input(
 
 @every_format
 def test_rejects_that_were_mended_are_a_mapping_again(
-    desk: MappingPlanner, suffix: str, content: bytes, encoding: str | None
+    planner: MappingPlanner, suffix: str, content: bytes, encoding: str | None
 ) -> None:
-    found = desk.plan(content, MappingOptions(Op.LINK, encoding=encoding), f"m{suffix}")
+    found = planner.plan(content, MappingOptions(Op.LINK, encoding=encoding), f"m{suffix}")
     assert len(found.rejects) == 3
-    mended = (desk.folder / "rejects.csv").read_text("utf-8").replace("x,2,a", "7,2,a", 1)
-    again = desk.plan(mended.replace("1,2,c,6", "1,2,d,6"), name="mended.csv")
+    mended = (planner.folder / "rejects.csv").read_text("utf-8").replace("x,2,a", "7,2,a", 1)
+    again = planner.plan(mended.replace("1,2,c,6", "1,2,d,6"), name="mended.csv")
     assert [(m.contact_id, m.message_id, m.deal_id) for m in again.sealed_messages] == [
         ("1", "c", "5"),
         ("1", "d", "6"),
@@ -202,12 +202,12 @@ def test_rejects_that_were_mended_are_a_mapping_again(
     assert [row["Note"] for row in again.plan] == ["p", "q\tr|s", 'n, "1"; é']
 
 
-def test_rejects_are_rfc_4180(desk: MappingPlanner) -> None:
-    found = desk.plan(f'{HEADER}x,2,a,5,"say ""hi"""\n')
+def test_rejects_are_rfc_4180(planner: MappingPlanner) -> None:
+    found = planner.plan(f'{HEADER}x,2,a,5,"say ""hi"""\n')
     assert found.rejected == 1
     assert found.rejects[0]["bulklink_line"] == "2"
-    written = (desk.folder / "rejects.csv").read_bytes()
-    assert written.endswith(b'x,2,a,5,"say ""hi""",' + _reject_line(desk) + b"\r\n")
+    written = (planner.folder / "rejects.csv").read_bytes()
+    assert written.endswith(b'x,2,a,5,"say ""hi""",' + _reject_line(planner) + b"\r\n")
 
 
 def _reject_line(planner: MappingPlanner) -> bytes:
@@ -217,14 +217,14 @@ def _reject_line(planner: MappingPlanner) -> bytes:
 
 @pytest.mark.parametrize("form", ["csv", "xlsx"])
 def test_cells_that_were_disarmed_for_a_spreadsheet_come_back(
-    desk: MappingPlanner, form: str
+    planner: MappingPlanner, form: str
 ) -> None:
     header = ["contact_id", "owner_id", "message_id", "deal_id", "'=Sum", "bulklink_disarmed"]
     row = ['="1"', '="2"', '="m"', '="5"', "'=1+1", "yes"]
     content = workbook([header, row]) if form == "xlsx" else as_csv(header, [row])
-    found = desk.plan(content, name=f"mapping.{form}")
+    found = planner.plan(content, name=f"mapping.{form}")
     assert found.plan[0]["contact_id"] == "1"
     assert found.plan[0]["=Sum"] == "=1+1"
-    plain = desk.plan(as_csv(header[:5], [row[:5]]), name="plain.csv")
+    plain = planner.plan(as_csv(header[:5], [row[:5]]), name="plain.csv")
     assert plain.plan[0]["contact_id"] == '="1"'
     assert plain.plan[0]["'=Sum"] == "'=1+1"

@@ -44,7 +44,7 @@ GOOD_CELLS = [
 
 
 @pytest.fixture(scope="module")
-def cleaned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlannedMapping]:
+def cleaned_ids(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlannedMapping]:
     """One mapping with a row for each cell that is an id when it is stripped."""
     planner = MappingPlanner(tmp_path_factory.mktemp("good"))
     rows = [[cell, cell, f" m{n}", cell, cell] for n, (cell, _) in enumerate(GOOD_CELLS, 1)]
@@ -58,11 +58,11 @@ def cleaned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlannedMapping
     ids=[repr(cell[:25]) for cell, _ in GOOD_CELLS],
 )
 def test_what_stands_around_an_id_is_stripped_and_comes_back_with_the_users_cell(
-    cleaned: PlannedMapping, row: int, cell: str, sent: str
+    cleaned_ids: PlannedMapping, row: int, cell: str, sent: str
 ) -> None:
-    (message,) = [message for message in cleaned.sealed_messages if message.row == row]
+    (message,) = [message for message in cleaned_ids.sealed_messages if message.row == row]
     assert message == Message(row, Op.LINK, sent, sent, f"m{row}", sent)
-    (kept,) = [one for one in cleaned.plan if one["bulklink_row"] == row]
+    (kept,) = [one for one in cleaned_ids.plan if one["bulklink_row"] == row]
     assert kept["contact_id"] == kept["deal_id"] == kept["Note"] == cell
 
 
@@ -93,7 +93,7 @@ BAD_CELLS = [
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlannedMapping]:
+def refused_ids(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlannedMapping]:
     """One mapping with a row for each bad cell."""
     planner = MappingPlanner(tmp_path_factory.mktemp("bad"))
     header = HEADER.strip().split(",")
@@ -110,10 +110,10 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlannedMapping]
     ids=[f"{column}-{cell[:20]!r}" for column, cell, _ in BAD_CELLS],
 )
 def test_a_bad_cell_is_refused_with_its_reason_and_its_column(
-    judged: PlannedMapping, row: int, column: str, cell: str, reason: str
+    refused_ids: PlannedMapping, row: int, column: str, cell: str, reason: str
 ) -> None:
-    assert judged.reasons[row] == (reason, column)
-    fault = judged.faults[row - 1]
+    assert refused_ids.reasons[row] == (reason, column)
+    fault = refused_ids.faults[row - 1]
     assert (fault.row, fault.raw) == (row, cell)
     assert column in fault.message
 
@@ -124,9 +124,11 @@ def test_a_bad_cell_is_refused_with_its_reason_and_its_column(
     ids=["letters-like-an-exponent", "zeros", "rounded-like", "longest", "hex"],
 )
 def test_a_message_id_is_letters_and_digits_and_never_suspected(
-    desk: MappingPlanner, message_id: str
+    planner: MappingPlanner, message_id: str
 ) -> None:
-    assert desk.plan(f"{HEADER}1,2,{message_id},3,\n").sealed_messages[0].message_id == message_id
+    assert (
+        planner.plan(f"{HEADER}1,2,{message_id},3,\n").sealed_messages[0].message_id == message_id
+    )
 
 
 def mapping_with_zeros(count: int, zeros: int) -> str:
@@ -137,54 +139,58 @@ def mapping_with_zeros(count: int, zeros: int) -> str:
     return HEADER + "".join(f"1,2,m{n},{deal},\n" for n, deal in enumerate(deals, 1))
 
 
-def test_one_in_a_hundred_round_ids_is_chance_and_is_warned_of(desk: MappingPlanner) -> None:
-    found = desk.plan(mapping_with_zeros(100, 1))
+def test_one_in_a_hundred_round_ids_is_chance_and_is_warned_of(planner: MappingPlanner) -> None:
+    found = planner.plan(mapping_with_zeros(100, 1))
     assert found.rejected == 0
     assert len(found.warnings) == 1
     assert "1 of 100 19-digit ids in deal_id" in found.warnings[0]
 
 
-def test_more_than_one_in_a_hundred_round_ids_are_refused(desk: MappingPlanner) -> None:
-    found = desk.plan(mapping_with_zeros(100, 2))
+def test_more_than_one_in_a_hundred_round_ids_are_refused(planner: MappingPlanner) -> None:
+    found = planner.plan(mapping_with_zeros(100, 2))
     assert {reason for reason, _ in found.reasons.values()} == {"rounded-id"}
     assert found.rejected == 2
     assert found.warnings == ()
 
 
-def test_the_share_of_round_ids_is_counted_for_each_length_apart(desk: MappingPlanner) -> None:
+def test_the_share_of_round_ids_is_counted_for_each_length_apart(planner: MappingPlanner) -> None:
     text = mapping_with_zeros(100, 1) + "1,2,short,1234567890123450,\n"
-    assert desk.plan(text).reasons == {101: ("rounded-id", "deal_id")}
+    assert planner.plan(text).reasons == {101: ("rounded-id", "deal_id")}
 
 
-def test_round_ids_can_be_allowed(desk: MappingPlanner) -> None:
-    found = desk.plan(mapping_with_zeros(100, 50), MappingOptions(op=Op.LINK, allow_round_ids=True))
+def test_round_ids_can_be_allowed(planner: MappingPlanner) -> None:
+    found = planner.plan(
+        mapping_with_zeros(100, 50), MappingOptions(op=Op.LINK, allow_round_ids=True)
+    )
     assert (found.rejected, found.messages) == (0, 100)
 
 
 def test_scientific_notation_is_refused_even_where_round_ids_are_allowed(
-    desk: MappingPlanner,
+    planner: MappingPlanner,
 ) -> None:
-    found = desk.plan(f"{HEADER}1,2,m,4E+18,\n", MappingOptions(op=Op.LINK, allow_round_ids=True))
+    found = planner.plan(
+        f"{HEADER}1,2,m,4E+18,\n", MappingOptions(op=Op.LINK, allow_round_ids=True)
+    )
     assert found.reasons == {1: ("rounded-id", "deal_id")}
 
 
-def test_the_deal_of_an_unlink_is_the_users_own_and_never_checked(desk: MappingPlanner) -> None:
-    found = desk.plan(f"{HEADER}1,2,m,no deal at all,x\n", UNLINK)
+def test_the_deal_of_an_unlink_is_the_users_own_and_never_checked(planner: MappingPlanner) -> None:
+    found = planner.plan(f"{HEADER}1,2,m,no deal at all,x\n", UNLINK)
     assert found.sealed_messages == [Message(1, Op.UNLINK, "1", "2", "m")]
     assert found.plan[0]["deal_id"] == "no deal at all"
     assert found.plan[0]["bulklink_deal_id"] is None
 
 
-def test_an_unlink_needs_no_deal_column(desk: MappingPlanner) -> None:
-    assert desk.plan("contact_id,owner_id,message_id\n1,2,m\n", UNLINK).messages == 1
+def test_an_unlink_needs_no_deal_column(planner: MappingPlanner) -> None:
+    assert planner.plan("contact_id,owner_id,message_id\n1,2,m\n", UNLINK).messages == 1
 
 
 @pytest.mark.parametrize("deal", ["5", " zcrm_5", "none of yours", ""])
 def test_the_deal_of_an_unlink_row_in_a_mixed_mapping_comes_back_untouched(
-    desk: MappingPlanner, deal: str
+    planner: MappingPlanner, deal: str
 ) -> None:
     header = "op,contact_id,owner_id,message_id,deal_id\n"
-    found = desk.plan(f"{header}unlink,1,2,m,{deal}\nlink,1,2,n,5\n", MIXED)
+    found = planner.plan(f"{header}unlink,1,2,m,{deal}\nlink,1,2,n,5\n", MIXED)
     assert found.plan[0]["deal_id"] == deal
     assert found.sealed_messages[0] == Message(1, Op.UNLINK, "1", "2", "m")
 
@@ -206,9 +212,9 @@ def test_the_deal_of_an_unlink_row_in_a_mixed_mapping_comes_back_untouched(
     ],
 )
 def test_the_op_column_decides_or_must_not_contradict(
-    desk: MappingPlanner, stated: str, reading: MappingOptions, reason: str | None
+    planner: MappingPlanner, stated: str, reading: MappingOptions, reason: str | None
 ) -> None:
-    found = desk.plan(f"op,{HEADER}{stated},1,2,m,3,\n", reading)
+    found = planner.plan(f"op,{HEADER}{stated},1,2,m,3,\n", reading)
     assert found.reasons == ({1: (reason, "op")} if reason else {})
 
 
@@ -227,15 +233,17 @@ def test_the_op_column_decides_or_must_not_contradict(
     ],
 )
 def test_a_message_that_is_to_go_two_ways_is_a_conflict(
-    desk: MappingPlanner, rows: list[str], *, conflict: bool
+    planner: MappingPlanner, rows: list[str], *, conflict: bool
 ) -> None:
     text = "op,contact_id,owner_id,message_id,deal_id\n" + "\n".join(rows)
-    reasons = [reason for reason, _ in desk.plan(text, MIXED).reasons.values()]
+    reasons = [reason for reason, _ in planner.plan(text, MIXED).reasons.values()]
     assert reasons.count("conflict") == (2 if conflict else 0)
 
 
-def test_all_rows_of_a_conflict_are_refused_and_each_names_the_others(desk: MappingPlanner) -> None:
-    found = desk.plan(f"{HEADER}1,2,m,5,\n1,2,m,6,\n1,2,ok,5,\n1,2,m,5,\n")
+def test_all_rows_of_a_conflict_are_refused_and_each_names_the_others(
+    planner: MappingPlanner,
+) -> None:
+    found = planner.plan(f"{HEADER}1,2,m,5,\n1,2,m,6,\n1,2,ok,5,\n1,2,m,5,\n")
     assert [(fault.row, fault.reason) for fault in found.faults] == [
         (1, "conflict"),
         (2, "conflict"),
@@ -249,23 +257,23 @@ def test_all_rows_of_a_conflict_are_refused_and_each_names_the_others(desk: Mapp
 
 
 def test_a_large_conflict_names_twenty_rows_and_the_number_of_the_rest(
-    desk: MappingPlanner,
+    planner: MappingPlanner,
 ) -> None:
-    found = desk.plan(HEADER + "".join(f"1,2,m,{deal},\n" for deal in range(1, 41)))
+    found = planner.plan(HEADER + "".join(f"1,2,m,{deal},\n" for deal in range(1, 41)))
     assert found.rejected == 40
     named = ", ".join(str(row) for row in range(2, 22))
     assert found.faults[0].message.endswith(f"rows {named} and 19 more")
     assert found.faults[39].message.endswith(", 20 and 19 more")
 
 
-def test_an_invalid_row_neither_conflicts_nor_repeats(desk: MappingPlanner) -> None:
-    found = desk.plan(f"op,{HEADER}link,1,2,m,x,\nlink,1,2,m,5,\nlink,1,2,m,5,\n", LINK)
+def test_an_invalid_row_neither_conflicts_nor_repeats(planner: MappingPlanner) -> None:
+    found = planner.plan(f"op,{HEADER}link,1,2,m,x,\nlink,1,2,m,5,\nlink,1,2,m,5,\n", LINK)
     assert found.reasons == {1: ("bad-id", "deal_id")}
     assert [(one.row, one.duplicate_of) for one in found.duplicate_rows] == [(3, 2)]
 
 
-def test_a_duplicate_is_in_the_plan_marked_and_not_sent(desk: MappingPlanner) -> None:
-    found = desk.plan(f"{HEADER}1,2,m,5,a\n1,2,m,5,b\n'1,2,m,5,c\n")
+def test_a_duplicate_is_in_the_plan_marked_and_not_sent(planner: MappingPlanner) -> None:
+    found = planner.plan(f"{HEADER}1,2,m,5,a\n1,2,m,5,b\n'1,2,m,5,c\n")
     assert [message.row for message in found.sealed_messages] == [1]
     assert [(row["bulklink_duplicate_of"], row["Note"]) for row in found.plan] == [
         (None, "a"),
@@ -275,15 +283,15 @@ def test_a_duplicate_is_in_the_plan_marked_and_not_sent(desk: MappingPlanner) ->
     assert (found.duplicates, found.rejected, found.messages) == (2, 0, 1)
 
 
-def test_names_play_no_part_in_duplicates(desk: MappingPlanner) -> None:
+def test_names_play_no_part_in_duplicates(planner: MappingPlanner) -> None:
     header = "contact_id,owner_id,message_id,deal_id,deal_name\n"
-    found = desk.plan(f"{header}1,2,m,5,One\n1,2,m,5,Other\n")
+    found = planner.plan(f"{header}1,2,m,5,One\n1,2,m,5,Other\n")
     assert (found.duplicates, found.rejected) == (1, 0)
     assert found.sealed_messages[0].deal_name == "One"
 
 
-def test_a_refused_row_keeps_what_could_be_read_of_it(desk: MappingPlanner) -> None:
-    found = desk.plan(f"{HEADER}1,x,m,5,\nbroken\n")
+def test_a_refused_row_keeps_what_could_be_read_of_it(planner: MappingPlanner) -> None:
+    found = planner.plan(f"{HEADER}1,x,m,5,\nbroken\n")
     first, second = found.refused_rows
     assert (first.op, first.contact_id, first.owner_id) == (Op.LINK, "1", None)
     assert (first.message_id, first.deal_id, first.reason) == ("m", "5", "bad-id")
@@ -303,19 +311,19 @@ def test_a_refused_row_keeps_what_could_be_read_of_it(desk: MappingPlanner) -> N
     ],
 )
 def test_rows_that_do_not_match_only_are_no_part_of_the_run(
-    desk: MappingPlanner, only: tuple[tuple[str, str | None], ...], rows: list[int]
+    planner: MappingPlanner, only: tuple[tuple[str, str | None], ...], rows: list[int]
 ) -> None:
     text = (
         "contact_id,owner_id,message_id,deal_id,Note,accept\n"
         "1,2,a,5,a,yes\n1,2,b,5,b,no\n1,2,c,zcrm_6,b, yes \n1,2,d,7,,\n"
     )
-    found = desk.plan(text, MappingOptions(op=Op.LINK, only=only))
+    found = planner.plan(text, MappingOptions(op=Op.LINK, only=only))
     assert [message.row for message in found.sealed_messages] == rows
     assert (found.rows, found.left_out) == (len(rows), 4 - len(rows))
 
 
-def test_a_broken_record_stays_in_the_run_whatever_only_says(desk: MappingPlanner) -> None:
-    found = desk.plan(
+def test_a_broken_record_stays_in_the_run_whatever_only_says(planner: MappingPlanner) -> None:
+    found = planner.plan(
         f"{HEADER}1,2,a,5,no\nx\n1,2,a,x,no\n", MappingOptions(op=Op.LINK, only=(("Note", "yes"),))
     )
     assert found.reasons == {2: ("broken-record", None)}
@@ -332,20 +340,20 @@ def test_a_broken_record_stays_in_the_run_whatever_only_says(desk: MappingPlanne
     ],
     ids=["no-column", "empty", "spaces", "filled"],
 )
-def test_a_default_fills_what_is_missing(desk: MappingPlanner, text: str, owner: str) -> None:
-    found = desk.plan(text, MappingOptions(op=Op.LINK, defaults=(("owner_id", "77"),)))
+def test_a_default_fills_what_is_missing(planner: MappingPlanner, text: str, owner: str) -> None:
+    found = planner.plan(text, MappingOptions(op=Op.LINK, defaults=(("owner_id", "77"),)))
     assert found.sealed_messages[0].owner_id == owner
 
 
-def test_a_default_leaves_the_users_cell_as_it_was(desk: MappingPlanner) -> None:
+def test_a_default_leaves_the_users_cell_as_it_was(planner: MappingPlanner) -> None:
     text = "contact_id,message_id,deal_id,owner_id\n1,m,5,\n1,n,5,zcrm_8\n"
-    found = desk.plan(text, MappingOptions(op=Op.LINK, defaults=(("owner_id", "8"),)))
+    found = planner.plan(text, MappingOptions(op=Op.LINK, defaults=(("owner_id", "8"),)))
     assert [row["owner_id"] for row in found.plan] == ["", "zcrm_8"]
 
 
-def test_names_are_taken_from_the_mapping_and_empty_ones_are_none(desk: MappingPlanner) -> None:
+def test_names_are_taken_from_the_mapping_and_empty_ones_are_none(planner: MappingPlanner) -> None:
     header = "contact_id,owner_id,message_id,deal_id,Owner Name,deal name\n"
-    found = desk.plan(f"{header}1,2,m,5, Ann ,\n1,2,n,5,,   \n")
+    found = planner.plan(f"{header}1,2,m,5, Ann ,\n1,2,n,5,,   \n")
     assert [(m.owner_name, m.deal_name) for m in found.sealed_messages] == [
         ("Ann", None),
         (None, None),

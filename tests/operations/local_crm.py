@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from bulklink import Connection, Job, Op
 from bulklink.emulator.crm import Crm
 from bulklink.emulator.http import Answer, Request
-from bulklink.emulator.server import create_app_for
+from bulklink.emulator.server import create_app
 from bulklink.emulator.world import World
 from bulklink.emulator.worldfile import parse_world
 
@@ -90,7 +90,7 @@ class LocalCrm(Crm):
 async def local_crm() -> AsyncIterator[LocalCrm]:
     """Serve one."""
     crm = LocalCrm()
-    async with TestServer(create_app_for(crm)) as server:
+    async with TestServer(create_app(crm)) as server:
         crm.url = str(server.make_url("")).rstrip("/")
         try:
             yield crm

@@ -28,9 +28,9 @@ def result(row: int, status: Status = Status.DONE, message: str = "") -> bytes:
 
 
 @pytest.fixture
-def run(finished: Path, tmp_path: Path) -> RunFolder:
+def run(finished_run: Path, tmp_path: Path) -> RunFolder:
     """A finished run: three done, one duplicate, one rejected."""
-    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
     run = RunFolder(tmp_path / "run")
     (mapping,) = run.read().inputs
     mapping = msgspec.structs.replace(mapping, name=str(tmp_path / "m.csv"))
@@ -39,7 +39,7 @@ def run(finished: Path, tmp_path: Path) -> RunFolder:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Such a run and its mapping, to be copied."""
     tmp_path = tmp_path_factory.mktemp("finished")
     mapping = tmp_path / "m.csv"
@@ -102,7 +102,7 @@ def _alter_plan(run: RunFolder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "expected", "said"),
+    ("change", "expected", "expected_text"),
     [
         (_alter_plan, ("differs", "ok", "ok"), "SHA-256"),
         (lambda run: run.ledger.unlink(), ("ok", "missing", "differs"), "0 of 5 rows"),
@@ -116,14 +116,17 @@ def _alter_plan(run: RunFolder) -> None:
     ids=["plan", "no-ledger", "edited", "cut", "added", "twice", "other-email", "other-row"],
 )
 def test_what_was_changed_is_found(
-    run: RunFolder, change: Callable[[RunFolder], None], expected: tuple[str, ...], said: str
+    run: RunFolder,
+    change: Callable[[RunFolder], None],
+    expected: tuple[str, ...],
+    expected_text: str,
 ) -> None:
     change(run)
     proof = check_run(run)
     assert not proof.ok
     assert verdicts(proof) == expected
     details = (proof.plan.detail, proof.ledger.detail, proof.accounting.detail)
-    assert said in " ".join(details)
+    assert expected_text in " ".join(details)
 
 
 def test_a_mapping_that_is_gone_is_no_difference_and_a_changed_one_is(

@@ -61,7 +61,7 @@ def test_unlinks_of_long_ids_take_more_calls(tmp_path: Path) -> None:
     assert plan_result.calls.lookup_at_least == 1
 
 
-def test_grouping_by_contact_saves_what_is_foretold(tmp_path: Path) -> None:
+def test_grouping_by_contact_saves_the_estimated_calls(tmp_path: Path) -> None:
     path = write_mapping(tmp_path, [(c, o, 5) for c in range(10) for o in (1, 2, 3)])
     apart = plan_mapping(path)
     together = plan_mapping(path, group_by=GroupBy.CONTACT)
@@ -90,7 +90,7 @@ def test_what_limits_a_run_is_named(
     assert plan_result.estimate.bottleneck is limit
 
 
-def test_credits_are_told_as_windows_of_a_day(tmp_path: Path) -> None:
+def test_credits_are_estimated_in_24_hour_windows(tmp_path: Path) -> None:
     path = write_mapping(tmp_path, [(c, 1, 1) for c in range(1, 1000)])
     plan_result = plan_mapping(path, edition=Edition.STANDARD, users=4)
     assert plan_result.estimate.daily_credits == 51_000
@@ -112,7 +112,7 @@ def test_credits_are_told_as_windows_of_a_day(tmp_path: Path) -> None:
         (None, 10, None),
     ],
 )
-def test_credits_of_a_day_by_edition_and_users(
+def test_credits_of_24_hours_by_edition_and_users(
     edition: Edition | None, users: int, expected: int | None
 ) -> None:
     assert edition_credits(edition, users) == expected

@@ -105,7 +105,7 @@ def test_of_two_rows_about_one_email_the_last_that_may_have_moved_it_counts(
     }
 
 
-def test_of_emails_in_doubt_the_wanted_deal_is_told(tmp_path: Path) -> None:
-    doubt = Status.IN_DOUBT
-    results = (result(1), result(2, status=doubt), result(3, Op.UNLINK, doubt))
+def test_the_expected_deal_of_an_email_in_doubt_is_its_target(tmp_path: Path) -> None:
+    in_doubt = Status.IN_DOUBT
+    results = (result(1), result(2, status=in_doubt), result(3, Op.UNLINK, in_doubt))
     assert expected_deals(tmp_path, *results, in_doubt=True) == {2: B, 3: NONE}

@@ -87,7 +87,7 @@ def test_every_row_is_there_once_as_it_was_with_its_last_result(
                 ledger.write(
                     result_line(TS, Result(row, Op.LINK, "1", "2", "m", "5", Status(status)))
                 )
-        said = export_run(run, folder / "out.csv")
+        result = export_run(run, folder / "out.csv")
         header, back = read(folder / "out.csv")
         assert header == [*IDS, *headers, *OURS]
         assert [tuple(row[:6]) for row in back] == rows
@@ -97,8 +97,8 @@ def test_every_row_is_there_once_as_it_was_with_its_last_result(
         replayed = replay(run.ledger)
         states = [replayed.status(n) or "pending" for n in range(1, len(rows) + 1)]
         assert [row[6] for row in back] == states
-        assert said.rows == len(rows)
-        assert said.counts == {state: states.count(state) for state in states}
+        assert result.rows == len(rows)
+        assert result.counts == {state: states.count(state) for state in states}
 
 
 @ROUGH

@@ -30,13 +30,13 @@ STEPS = 10
 
 
 @pytest.fixture
-def run(finished: Path, tmp_path: Path) -> RunFolder:
+def run(finished_run: Path, tmp_path: Path) -> RunFolder:
     """A finished run that is full of a customer's name."""
-    return RunFolder(shutil.copytree(finished, tmp_path / "run"))
+    return RunFolder(shutil.copytree(finished_run, tmp_path / "run"))
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Such a run, to be copied."""
     tmp_path = tmp_path_factory.mktemp("finished")
     lines = [f"{n},2,m{n},{n % 3},{SECRET} {n},{SECRET} & Sons,{SECRET}@home" for n in range(1, 9)]

@@ -22,7 +22,7 @@ def test_texts_serve_for_enumerations_and_paths() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "expected_text"),
     [
         ({"op": "lnk"}, "'lnk' is no value of op.\nGive one of: link, unlink, relink."),
         ({"mappings": "m.csv"}, 'Give a tuple of paths, such as \\("mapping.csv",\\).'),
@@ -41,10 +41,12 @@ def test_texts_serve_for_enumerations_and_paths() -> None:
     ],
     ids=str,
 )
-def test_a_value_that_no_job_can_have_is_refused(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_a_value_that_no_job_can_have_is_refused(
+    options: dict[str, Any], expected_text: str
+) -> None:
+    with pytest.raises(UsageError, match=expected_text):
         Job(**({"mappings": ("m.csv",)} | options))
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=expected_text):
         msgspec.structs.replace(Job(mappings=("m.csv",)), **options)
 
 

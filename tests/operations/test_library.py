@@ -68,9 +68,9 @@ def assert_stopped(folder: Path) -> RunResult:
 async def test_a_gentle_stop_records_what_is_in_flight_and_the_run_can_be_resumed(
     crm: LocalCrm, tmp_path: Path
 ) -> None:
-    stopping = StopController()
-    task = await start_run(crm, tmp_path, stop=stopping)
-    stopping.interrupt()
+    stop = StopController()
+    task = await start_run(crm, tmp_path, stop=stop)
+    stop.interrupt()
     crm.gate.set()
     summary = await task
     assert summary == assert_stopped(tmp_path / "run")
@@ -118,7 +118,7 @@ async def test_a_cancelled_run_leaves_in_doubt_what_was_in_flight_and_resume_set
 
 
 class BlockingStdin(io.BytesIO):
-    """A mapping that does not end before it is told to."""
+    """A mapping that does not end before the test lets it."""
 
     def __init__(self) -> None:
         super().__init__(b"contact_id,owner_id,message_id,deal_id\n1,2,a,3\n")
@@ -135,18 +135,18 @@ class BlockingStdin(io.BytesIO):
 async def test_stopped_while_the_mapping_is_checked_nothing_is_left(
     crm: LocalCrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gentle: bool
 ) -> None:
-    given, stopping = BlockingStdin(), StopController()
+    given, stop = BlockingStdin(), StopController()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(given))
 
     class Ends(RunCallbacks):
         def on_phase(self, text: str) -> None:
-            stopping.on_stop(given.may_end.set)  # behind that which interrupts the check
+            stop.on_stop(given.may_end.set)  # behind that which interrupts the check
 
     asked = Job(mappings=("-",), format="csv", runs_dir=tmp_path / "runs")
-    task = asyncio.create_task(run(asked, crm.connection, callbacks=Ends(), stop=stopping))
+    task = asyncio.create_task(run(asked, crm.connection, callbacks=Ends(), stop=stop))
     await asyncio.to_thread(given.read_started.wait, 20)
     if gentle:
-        stopping.interrupt()
+        stop.interrupt()
     else:
         task.cancel()
     with pytest.raises(InterruptedPlanningError if gentle else asyncio.CancelledError):
@@ -161,7 +161,7 @@ class MistakeError(Exception):
 
 
 class RaisingCallbacks(RunCallbacks):
-    """Raises in one of its call-backs, and keeps what it was told."""
+    """Raises in one of its callbacks, and records the calls."""
 
     def __init__(self, name: str) -> None:
         self.calls: list[str] = []
@@ -181,13 +181,13 @@ class RaisingCallbacks(RunCallbacks):
 async def test_a_call_back_that_raises_stops_the_run_in_good_order_and_its_error_is_raised(
     crm: LocalCrm, tmp_path: Path, name: str
 ) -> None:
-    watch = RaisingCallbacks(name)
+    callbacks = RaisingCallbacks(name)
     asked = two_calls(tmp_path, FOREIGN if name == "on_failure" else DEAL)
     with pytest.raises(MistakeError, match=name):
-        await run(asked, crm.connection, callbacks=watch)
+        await run(asked, crm.connection, callbacks=callbacks)
     result = assert_stopped(tmp_path / "run")
-    assert watch.calls.count(name) == 1
-    assert watch.calls[-1] == name, "no other is called"
+    assert callbacks.calls.count(name) == 1
+    assert callbacks.calls[-1] == name, "no other is called"
     assert (result.counts["pending"] == 0) is (crm.state.calls["link"] == 2)
     assert result.counts[Status.DONE] == crm.linked
     record = RunFolder(tmp_path / "run").read()
@@ -212,11 +212,11 @@ def test_a_question_whose_call_back_raises_is_answered_with_no() -> None:
         def confirm(self, question: ConfirmationRequest) -> bool:
             raise MistakeError
 
-    stopping = StopController()
-    call_backs = GuardedCallbacks(Asked(), stopping)
+    stop = StopController()
+    call_backs = GuardedCallbacks(Asked(), stop)
     assert call_backs.can_ask
     assert not call_backs.confirm(ConfirmationRequest(None, None, "link", 1))
-    assert stopping.reason is not None
+    assert stop.reason is not None
 
 
 async def test_call_backs_are_called_on_the_event_loop(crm: LocalCrm, tmp_path: Path) -> None:
@@ -232,10 +232,12 @@ async def test_call_backs_are_called_on_the_event_loop(crm: LocalCrm, tmp_path: 
         def on_progress(self, progress: RunProgress) -> None:
             self.threads.add(threading.get_ident())
 
-    watch = Notes()
-    await run(job(tmp_path, only=(("message_id", message(1)),)), crm.connection, callbacks=watch)
-    assert watch.warned == ["--only leaves out 29 rows."]
-    assert watch.threads == {threading.get_ident()}
+    callbacks = Notes()
+    await run(
+        job(tmp_path, only=(("message_id", message(1)),)), crm.connection, callbacks=callbacks
+    )
+    assert callbacks.warned == ["--only leaves out 29 rows."]
+    assert callbacks.threads == {threading.get_ident()}
 
 
 async def test_signals_logging_and_standard_output_are_the_programs_own(
@@ -300,7 +302,7 @@ def test_ctrl_c_in_a_program_without_handlers_of_its_own_cancels_the_run(tmp_pat
     assert_stopped(tmp_path / "run")
 
 
-async def test_a_resume_keeps_what_the_run_was_asked_for_but_not_what_was_for_one_call(
+async def test_a_resume_keeps_the_options_of_the_run_but_not_those_of_one_command(
     crm: LocalCrm, tmp_path: Path
 ) -> None:
     asked = job(tmp_path, batch_size=3, max_credits=5, yes=True)

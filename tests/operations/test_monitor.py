@@ -1,4 +1,4 @@
-"""What is measured of a command is told as it is now, and as far as it can be told."""
+"""Metrics of a command: current values, as far as they are known."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class FakeRun:
         return self.now
 
     async def send(self, seconds: float, in_flight: int = 10) -> Metrics:
-        """Send so long, and return what is told at the end."""
+        """Send for n seconds and return the metrics at the end."""
         for _ in range(int(seconds * 2)):
             left_at = [self._leave() for _ in range(in_flight)]
             self.now += 0.5
@@ -67,17 +67,22 @@ class FakeRun:
 
 
 async def test_rate_time_left_and_calls_in_flight_are_those_of_now() -> None:
-    gauge = await FakeRun(40_000).send(20)
-    assert gauge.rate == pytest.approx(400)
-    assert gauge.seconds_left == pytest.approx((40_000 - 8_000) / 400)
-    assert (gauge.in_flight, gauge.allowed_in_flight, gauge.max_in_flight, gauge.credits_spent) == (
+    metrics = await FakeRun(40_000).send(20)
+    assert metrics.rate == pytest.approx(400)
+    assert metrics.seconds_left == pytest.approx((40_000 - 8_000) / 400)
+    assert (
+        metrics.in_flight,
+        metrics.allowed_in_flight,
+        metrics.max_in_flight,
+        metrics.credits_spent,
+    ) == (
         10,
         10,
         10,
         400,
     )
-    assert gauge.limited_by is LimitedBy.IN_FLIGHT
-    assert (gauge.credits_left, gauge.credits_spendable, gauge.credits_last_for) == (
+    assert metrics.limited_by is LimitedBy.IN_FLIGHT
+    assert (metrics.credits_left, metrics.credits_spendable, metrics.credits_last_for) == (
         None,
         None,
         None,
@@ -85,9 +90,9 @@ async def test_rate_time_left_and_calls_in_flight_are_those_of_now() -> None:
 
 
 async def test_the_first_seconds_tell_no_rate_and_no_time_left() -> None:
-    gauge = await FakeRun(40_000).send(4)
-    assert (gauge.rate, gauge.seconds_left) == (None, None)
-    assert gauge.in_flight == 10
+    metrics = await FakeRun(40_000).send(4)
+    assert (metrics.rate, metrics.seconds_left) == (None, None)
+    assert metrics.in_flight == 10
 
 
 async def test_a_wait_for_credits_slows_no_pace() -> None:
@@ -107,16 +112,16 @@ async def test_what_was_done_before_the_pace_began_is_no_part_of_it() -> None:
     assert (await command.send(10)).rate == pytest.approx(400)
 
 
-async def test_credits_that_run_out_first_are_told_by_the_emails_that_they_last_for() -> None:
+async def test_credits_that_run_out_first_are_reported_as_the_emails_they_last_for() -> None:
     command = FakeRun(40_000, CreditLimits(per_invocation=500))
-    gauge = await command.send(20)
-    assert (gauge.credits_spendable, gauge.credits_last_for) == (100, 2000)
+    metrics = await command.send(20)
+    assert (metrics.credits_spendable, metrics.credits_last_for) == (100, 2000)
 
 
 async def test_credits_that_last_for_all_are_no_news() -> None:
     command = FakeRun(40_000, CreditLimits(per_invocation=5000))
-    gauge = await command.send(20)
-    assert (gauge.credits_spendable, gauge.credits_last_for) == (4600, None)
+    metrics = await command.send(20)
+    assert (metrics.credits_spendable, metrics.credits_last_for) == (4600, None)
 
 
 async def test_what_limits_follows_what_was_lately() -> None:

@@ -1,4 +1,4 @@
-"""How fast it goes is told from what was done lately, once there is something to tell."""
+"""The rate of a run is estimated from recent results, once there are enough."""
 
 from __future__ import annotations
 
@@ -26,31 +26,33 @@ def estimator_after(
     ("seconds", "a_second", "is_known"),
     [(4.5, 1000, False), (5, 1000, True), (5, 4, False), (59, 0.5, False), (61, 0.5, True)],
 )
-def test_nothing_is_told_from_too_little(seconds: float, a_second: float, is_known: bool) -> None:
+def test_no_rate_is_estimated_from_too_few_samples(
+    seconds: float, a_second: float, is_known: bool
+) -> None:
     assert (estimator_after(seconds, a_second).rate is not None) is is_known
 
 
-def test_what_was_never_done_is_not_told_however_long_it_takes() -> None:
+def test_no_time_left_is_estimated_without_a_result() -> None:
     assert estimator_after(3600, 0).seconds_for(10) is None
 
 
 def test_the_time_left_is_what_the_rest_takes_at_this_rate() -> None:
-    pace = estimator_after(60, 400)
-    assert pace.rate == pytest.approx(400, rel=0.01)
-    assert pace.seconds_for(40_000) == pytest.approx(100, rel=0.01)
+    estimator = estimator_after(60, 400)
+    assert estimator.rate == pytest.approx(400, rel=0.01)
+    assert estimator.seconds_for(40_000) == pytest.approx(100, rel=0.01)
 
 
 def test_what_was_lately_counts_most() -> None:
-    pace = estimator_after(120, 100, estimator_after(600, 1000))
-    assert pace.rate == pytest.approx(100, rel=1.3)
-    assert estimator_after(300, 100, pace).rate == pytest.approx(100, rel=0.05)
+    estimator = estimator_after(120, 100, estimator_after(600, 1000))
+    assert estimator.rate == pytest.approx(100, rel=1.3)
+    assert estimator_after(300, 100, estimator).rate == pytest.approx(100, rel=0.05)
 
 
 def test_the_time_left_does_not_jump_when_a_rate_is_steady() -> None:
-    pace, times_left = RateEstimator(), []
+    estimator, times_left = RateEstimator(), []
     for second in range(240):
-        estimator_after(1, 37, pace)
-        if (left := pace.seconds_for(100_000 - 37 * second)) is not None:
+        estimator_after(1, 37, estimator)
+        if (left := estimator.seconds_for(100_000 - 37 * second)) is not None:
             times_left.append(left)
     assert all(
         abs(later - earlier) < 0.03 * earlier for earlier, later in pairwise(times_left[60:])
@@ -58,6 +60,6 @@ def test_the_time_left_does_not_jump_when_a_rate_is_steady() -> None:
 
 
 def test_credits_last_for_as_many_emails_as_they_lately_did() -> None:
-    pace = estimator_after(60, 400)
-    assert pace.items_for(500) == pytest.approx(10_000, rel=0.01)
+    estimator = estimator_after(60, 400)
+    assert estimator.items_for(500) == pytest.approx(10_000, rel=0.01)
     assert RateEstimator().items_for(500) is None

@@ -36,7 +36,7 @@ def sum_of(calls: CallCounts) -> int:
 
 
 class RecordingCallbacks(RunCallbacks):
-    """Keeps what it is told."""
+    """Records what it is called with."""
 
     def __init__(self, answer: bool | None = None) -> None:
         self.can_ask = answer is not None
@@ -65,22 +65,22 @@ class RecordingCallbacks(RunCallbacks):
 
 
 async def test_a_program_sees_the_run_go_on(tmp_path: Path, connection: Connection) -> None:
-    watch = RecordingCallbacks()
-    summary = await run(job(tmp_path), connection, callbacks=watch)
+    callbacks = RecordingCallbacks()
+    summary = await run(job(tmp_path), connection, callbacks=callbacks)
     assert (summary.counts["done"], summary.exit_code) == (30, 0)
-    assert watch.phases == [
+    assert callbacks.phases == [
         "Checking the mapping",
         "Looking up the org",
         "Looking up names",
         "Sending",
     ]
-    settled = [progress.settled for progress in watch.progress_calls]
+    settled = [progress.settled for progress in callbacks.progress_calls]
     assert settled == sorted(settled)
-    assert settled[-1] == watch.progress_calls[-1].rows == 30
-    gauge = watch.progress_calls[-1].metrics
-    assert (gauge.credits_spent, gauge.max_in_flight) == (sum_of(summary.calls), 20)
+    assert settled[-1] == callbacks.progress_calls[-1].rows == 30
+    metrics = callbacks.progress_calls[-1].metrics
+    assert (metrics.credits_spent, metrics.max_in_flight) == (sum_of(summary.calls), 20)
     # It was over too soon to tell how long it takes.
-    assert (gauge.rate, gauge.seconds_left) == (None, None)
+    assert (metrics.rate, metrics.seconds_left) == (None, None)
 
 
 async def test_the_timeline_has_all_that_was_settled_and_all_calls_of_all_commands(
@@ -108,9 +108,9 @@ async def test_what_failed_before_is_counted_by_code_and_what_is_sent_again_is_t
     with (tmp_path / f"mapping-2-{FOREIGN}.csv").open("a", encoding="utf-8") as file:
         file.write(f"{CONTACT},{OWNER},{'f' * 64},{DEAL}\n")
     await run(asked, connection)
-    watch = RecordingCallbacks()
-    await retry(tmp_path / "run", connection, code="NOT_ALLOWED", callbacks=watch)
-    first, last = watch.progress_calls[0], watch.progress_calls[-1]
+    callbacks = RecordingCallbacks()
+    await retry(tmp_path / "run", connection, code="NOT_ALLOWED", callbacks=callbacks)
+    first, last = callbacks.progress_calls[0], callbacks.progress_calls[-1]
     (other,) = first.failure_codes
     assert other != "NOT_ALLOWED"
     assert (first.settled, first.failure_codes) == (1, {other: 1})
@@ -120,11 +120,11 @@ async def test_what_failed_before_is_counted_by_code_and_what_is_sent_again_is_t
 async def test_rows_for_another_contacts_deal_are_warned_of_and_named_as_they_fail(
     tmp_path: Path, connection: Connection
 ) -> None:
-    watch = RecordingCallbacks()
-    summary = await run(job(tmp_path, rows=2, deal=FOREIGN), connection, callbacks=watch)
+    callbacks = RecordingCallbacks()
+    summary = await run(job(tmp_path, rows=2, deal=FOREIGN), connection, callbacks=callbacks)
     assert summary.counts["failed"] == 2
-    assert {result.code for result in watch.failed} == {"NOT_ALLOWED"}
-    assert "2 rows link an email to a deal of another contact (row 1, 2)" in watch.warnings[0]
+    assert {result.code for result in callbacks.failed} == {"NOT_ALLOWED"}
+    assert "2 rows link an email to a deal of another contact (row 1, 2)" in callbacks.warnings[0]
 
 
 async def test_a_sealed_plan_is_sent_as_it_was_approved(
@@ -177,10 +177,10 @@ LIVE = Org("1", "Acme", "Production")
     ids=["--yes", "a person says yes", "a sandbox with nobody to ask"],
 )
 def test_an_org_may_be_changed(org: Org, yes: bool, answer: bool | None) -> None:
-    watch = RecordingCallbacks(answer)
-    confirm_changes(org, RECORD, Job(mappings=("m",), yes=yes), UNREACHABLE, watch)
+    callbacks = RecordingCallbacks(answer)
+    confirm_changes(org, RECORD, Job(mappings=("m",), yes=yes), UNREACHABLE, callbacks)
     if answer:
-        assert watch.questions == [ConfirmationRequest("Acme", "Production", "link", 12_040)]
+        assert callbacks.questions == [ConfirmationRequest("Acme", "Production", "link", 12_040)]
 
 
 @pytest.mark.parametrize(

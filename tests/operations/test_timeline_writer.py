@@ -95,7 +95,7 @@ async def test_a_wait_for_credits_is_one_stretch(tmp_path: Path) -> None:
     assert wait.seconds - 0.5 == wait.waited == 2499.5
 
 
-async def test_a_timeline_that_cannot_be_written_is_told_of_once(tmp_path: Path) -> None:
+async def test_a_timeline_that_cannot_be_written_causes_one_warning(tmp_path: Path) -> None:
     path = tmp_path / "timeline.jsonl"
     path.mkdir()
     run = FakeRun(path)

@@ -58,7 +58,7 @@ def test_profiles_are_named_in_order_and_other_files_are_none(tmp_path: Path) ->
     assert profiles.names() == ["default", "test"]
 
 
-def test_an_unknown_profile_is_told_with_those_that_are_known(tmp_path: Path) -> None:
+def test_the_error_of_an_unknown_profile_lists_the_known_ones(tmp_path: Path) -> None:
     profiles = Profiles(tmp_path)
     profiles.save("prod", FULL)
     with pytest.raises(ConfigError) as caught:
@@ -80,7 +80,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("content", BAD.values(), ids=BAD)
-def test_a_profile_that_is_wrong_is_told_with_its_file(tmp_path: Path, content: str) -> None:
+def test_the_error_of_a_wrong_profile_names_its_file(tmp_path: Path, content: str) -> None:
     profiles = Profiles(tmp_path)
     profiles.file("bad").parent.mkdir()
     profiles.file("bad").write_text(content, "utf-8")
@@ -100,7 +100,7 @@ def test_upper_and_lower_case_name_the_same_profile() -> None:
     assert normalize_profile_name(" Prod-EU.1 ") == "prod-eu.1"
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     with pytest.raises(ConfigError, match="cannot be written"):
         Profiles(tmp_path / "taken").save("prod", FULL)

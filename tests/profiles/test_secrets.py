@@ -30,7 +30,7 @@ posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no file mod
 
 
 @pytest.fixture(autouse=True)
-def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def isolated_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Give the tests a keyring of their own."""
     monkeypatch.setenv("TEST_KEYRING", str(tmp_path / "keyring.json"))
     before = keyring.get_keyring()
@@ -40,30 +40,30 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(params=list(SecretBackend))
-def vault(request: pytest.FixtureRequest, tmp_path: Path) -> SecretStore:
+def secret_store(request: pytest.FixtureRequest, tmp_path: Path) -> SecretStore:
     return secret_store_for(request.param, tmp_path)
 
 
-def test_secrets_come_back_as_they_were_kept(vault: SecretStore) -> None:
-    vault.save("prod", KEPT)
-    vault.save("test", Credentials("a", "b", "c"))
-    assert vault.load("prod") == KEPT
+def test_secrets_come_back_as_they_were_kept(secret_store: SecretStore) -> None:
+    secret_store.save("prod", KEPT)
+    secret_store.save("test", Credentials("a", "b", "c"))
+    assert secret_store.load("prod") == KEPT
 
 
 def test_secrets_that_are_removed_are_gone_and_removing_them_again_is_fine(
-    vault: SecretStore,
+    secret_store: SecretStore,
 ) -> None:
-    vault.save("prod", KEPT)
-    vault.remove("prod")
-    vault.remove("prod")
+    secret_store.save("prod", KEPT)
+    secret_store.remove("prod")
+    secret_store.remove("prod")
     with pytest.raises(ConfigError, match="'prod' cannot be read") as caught:
-        vault.load("prod")
+        secret_store.load("prod")
     assert "auth login --profile prod" in caught.value.advice
 
 
-def test_where_secrets_are_is_told_without_them(vault: SecretStore) -> None:
-    vault.save("prod", KEPT)
-    location = vault.location("prod")
+def test_the_location_of_secrets_contains_no_secret(secret_store: SecretStore) -> None:
+    secret_store.save("prod", KEPT)
+    location = secret_store.location("prod")
     assert "prod" in location
     assert "hush" not in location
 
@@ -94,7 +94,7 @@ def test_a_file_of_secrets_that_others_may_read_is_refused(tmp_path: Path, mode:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"client_id":1}', b"\xff\xfe"], ids=repr)
-def test_a_file_of_secrets_that_is_broken_is_told_without_its_content(
+def test_the_error_of_a_broken_secrets_file_does_not_show_its_content(
     tmp_path: Path, content: bytes
 ) -> None:
     FileSecretStore(tmp_path).save("prod", KEPT)
@@ -104,11 +104,11 @@ def test_a_file_of_secrets_that_is_broken_is_told_without_its_content(
         FileSecretStore(tmp_path).load("prod")
 
 
-@pytest.mark.parametrize("system", [FailKeyring, NullKeyring, LockedKeyring])
+@pytest.mark.parametrize("backend", [FailKeyring, NullKeyring, LockedKeyring])
 def test_a_keyring_that_does_not_serve_is_found_out_before_secrets_are_given_to_it(
-    system: type[KeyringBackend],
+    backend: type[KeyringBackend],
 ) -> None:
-    keyring.set_keyring(system())
+    keyring.set_keyring(backend())
     trouble = KeyringSecretStore().unavailable_reason()
     assert trouble is not None
     assert "keyring" in trouble
@@ -127,7 +127,7 @@ def test_what_a_keyring_says_when_it_fails_is_not_repeated() -> None:
     assert caught.value.__suppress_context__
 
 
-def test_a_keyring_that_is_locked_later_is_told_with_what_to_do() -> None:
+def test_the_error_of_a_keyring_that_is_locked_later_says_what_to_do() -> None:
     KeyringSecretStore().save("prod", KEPT)
     keyring.set_keyring(LockedKeyring())
     with pytest.raises(ConfigError, match="does not serve") as caught:
@@ -145,7 +145,7 @@ def test_a_keyring_that_is_locked_later_is_told_with_what_to_do() -> None:
         (True, "none", True, SecretBackend.FILE),
     ],
 )
-def test_secrets_go_to_the_keyring_where_there_is_one_and_a_file_is_not_asked_for(
+def test_secrets_go_to_the_keyring_unless_it_is_unavailable_or_a_file_is_requested(
     *, plain_file: bool, trouble: str | None, windows: bool, place: SecretBackend
 ) -> None:
     assert (
@@ -154,7 +154,7 @@ def test_secrets_go_to_the_keyring_where_there_is_one_and_a_file_is_not_asked_fo
     )
 
 
-def test_on_windows_a_file_has_to_be_asked_for() -> None:
+def test_on_windows_a_secrets_file_must_be_requested() -> None:
     with pytest.raises(ConfigError) as caught:
         choose_secret_backend(plain_file=False, unavailable_reason="No keyring.", windows=True)
     assert "--plain-file" in caught.value.advice

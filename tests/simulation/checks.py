@@ -1,4 +1,4 @@
-"""The ledger and the CRM, compared message by message with promises 1, 2 and 4 of a run."""
+"""Ledger compared with the CRM, message by message, after a run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from itertools import groupby
@@ -16,7 +17,7 @@ from bulklink.engine.quota.budget import CreditLimits
 from bulklink.errors import StoppedBy
 from bulklink.models import Message, Op
 from tests.simulation.scenarios import Scenario
-from tests.simulation.simulator import NO_FAILURE_LIMIT, SimulatedRun
+from tests.simulation.simulator import NO_FAILURE_LIMIT, Case, SimulatedRun
 
 _ALLOWED_STOPS = (
     StoppedBy.NO_ANSWER,
@@ -26,7 +27,7 @@ _ALLOWED_STOPS = (
     StoppedBy.MAX_FAILURES,
     StoppedBy.CANARY,
 )
-"""What may stop a command that nothing struck: the server takes no more, or too much failed."""
+"""Stops of a command that is not interrupted: the server takes no more, or too much failed."""
 _TOLERANCE = 0.002
 _DAY_SECONDS = 86_400.0
 _SUCCESS_STATUSES = ("done", "unchanged")
@@ -34,7 +35,7 @@ Line = dict[str, Any]
 
 
 def find_violations(scenario: Scenario, outcome: SimulatedRun) -> list[str]:
-    """Return what is not as promised, in words; nothing if all is."""
+    """Return the broken guarantees, in words."""
     checker = _Checker(scenario, outcome)
     return [
         *outcome.violations,
@@ -46,18 +47,32 @@ def find_violations(scenario: Scenario, outcome: SimulatedRun) -> list[str]:
     ]
 
 
+@dataclass
 class _Checker:
-    def __init__(self, scenario: Scenario, outcome: SimulatedRun) -> None:
-        self._case, self._commands = scenario.case, scenario.commands
-        self._outcome = outcome
-        self._lines = outcome.lines()
-        self._calls = {line["call"]: line for line in self._lines if line["event"] == "call"}
-        self._changes: dict[str, list[ChangeRecord]] = {}
-        for change in outcome.crm.state.change_log:
-            self._changes.setdefault(change.message_id, []).append(change)
+    _scenario: Scenario
+    _outcome: SimulatedRun
+
+    @property
+    def _case(self) -> Case:
+        return self._scenario.case
+
+    @cached_property
+    def _lines(self) -> list[Line]:
+        return self._outcome.lines()
+
+    @cached_property
+    def _calls(self) -> dict[int, Line]:
+        return {line["call"]: line for line in self._lines if line["event"] == "call"}
+
+    @cached_property
+    def _changes(self) -> dict[str, list[ChangeRecord]]:
+        changes: dict[str, list[ChangeRecord]] = {}
+        for change in self._outcome.crm.state.change_log:
+            changes.setdefault(change.message_id, []).append(change)
+        return changes
 
     def check_accounting(self) -> Iterator[str]:
-        """Promise 1: a run that reached its end has a result for each row."""
+        """Guarantee 1: a run that is finished has a result for each row."""
         reason = self._outcome.stop.reason
         if reason is not None:
             if reason.stopped_by not in _ALLOWED_STOPS:
@@ -66,16 +81,16 @@ class _Checker:
                 reason.stopped_by is StoppedBy.MAX_FAILURES
                 and self._case.max_failures == NO_FAILURE_LIMIT
             ):
-                yield "stopped for failures, however many it takes"
+                yield "stopped for failures without a failure limit"
             if reason.stopped_by is StoppedBy.CANARY and not self._case.canary:
-                yield "stopped by a canary that it has not"
+                yield "stopped by a canary without having one"
             return
         for message in self._case.messages:
             if message.row not in self._outcome.results:
                 yield f"row {message.row} was lost"
 
     def check_statuses(self) -> Iterator[str]:
-        """Promise 2: each status holds in the CRM at its `ts`."""
+        """Guarantee 2: each status holds in the CRM at its `ts`."""
         by_row = {message.row: message for message in self._case.messages}
         last_result_at: dict[int, float] = {}
         for index, line in enumerate(self._lines):
@@ -92,7 +107,7 @@ class _Checker:
 
     @cached_property
     def _corrected_by_canary(self) -> set[int]:
-        """Places of results that the canary corrected: the server did not do what it answered."""
+        """Line numbers of results that the canary corrected: the server had ignored the call."""
         last_index: dict[int, int] = {}
         corrected = set()
         for index, line in enumerate(self._lines):
@@ -116,13 +131,13 @@ class _Checker:
             if change.author == "somebody" and change.at <= at + _TOLERANCE
         ]
         if any(change.at > at - self._case.settle_after - _TOLERANCE for change in foreign_changes):
-            return  # edits by others within that time are outside the promise
+            return  # edits by others within that time are outside the guarantee
         own_changes = [
             change for change in changes if change.author == "call" and change.at <= at + _TOLERANCE
         ]
         current_deal_id = self._deal_at(message, line)
         if status in _SUCCESS_STATUSES and current_deal_id != message.deal_id:
-            yield "it is not as wanted"
+            yield "it is not on the target deal"
         if status == "unchanged" and own_changes:
             yield "this run changed it"
         if "current_deal_id" in line and current_deal_id != line["current_deal_id"]:
@@ -132,7 +147,7 @@ class _Checker:
             and current_deal_id == message.deal_id
             and (own_changes or not code.isupper())
         ):
-            yield "it is as wanted"
+            yield "it is on the target deal"
         if code == "changed-since" and message.guard_allows(current_deal_id):
             yield "its guard lets it be changed"
         if code == "already-linked" and (current_deal_id is None or own_changes):
@@ -157,15 +172,15 @@ class _Checker:
         call = self._calls.get(line["call"]) if line["call"] is not None else None
         if call is None:
             if status != "in_doubt" or self._case.read_back:
-                yield "no call told it"
+                yield "it names no call"
             return
         if message.row not in call["rows"]:
-            yield "the call that told it did not carry it"
+            yield "its call did not carry the row"
         reads = call["op"] == "read"
         if status == "done" and reads != (code == "settled-by-read"):
-            yield "its code does not say how it is known"
+            yield "its code does not show how it is known"
         if status == "unchanged" and not reads:
-            yield "no read shows that it was so already"
+            yield "no read shows that it was on the target deal already"
         is_knowable = self._case.read_back and self._case.all_listed and not self._was_throttled
         if status == "in_doubt" and not self._case.faults and is_knowable:
             yield "it can be known"
@@ -178,18 +193,18 @@ class _Checker:
         return self._outcome.crm.state.answered_429 > 0
 
     def check_order(self) -> Iterator[str]:
-        """Promise 5: each request has one line, and each line of a result follows its call's."""
+        """Guarantee 5: each request has one line, and each result follows the line of its call."""
         sent = sum("/oauth/" not in target for _, target in self._outcome.requests)
         call_lines = len([line for line in self._lines if line["event"] == "call"])
         unsent = [line["call"] for line in self._lines if line["event"] == "unsent"]
         recorded = call_lines - len(unsent)
-        was_interrupted = any(life.interruption for life in self._commands)
+        was_interrupted = any(command.interruption for command in self._scenario.commands)
         if sent > recorded or (sent < recorded and not was_interrupted):
             yield f"{sent} requests left, the ledger has {recorded}"
         if len(set(unsent)) != len(unsent) or not set(unsent) <= self._calls.keys():
             yield f"lines of {unsent} are taken back"
         if len(self._calls) != call_lines:
-            yield "a number of a call stands twice"
+            yield "two calls have the same number"
         calls_so_far: set[int] = set()
         for line in self._lines:
             if line["event"] == "call":
@@ -198,9 +213,9 @@ class _Checker:
                 yield f"{line} comes before its call"
 
     def check_credits(self) -> Iterator[str]:
-        """No command spends more than it may, nor all together in any 24 hours.
+        """Check the credits of each command, and of all together in any 24 hours.
 
-        Only calls that finish relinks may go beyond, and no call at all where nothing is torn.
+        Only calls that finish relinks may exceed a limit.
         """
         limits = self._case.limits
         for budget in self._outcome.budgets:
@@ -220,17 +235,17 @@ class _Checker:
 
     @property
     def _calls_finishing_relinks(self) -> int:
-        return sum(book.unreserved_finishes for book in self._outcome.budgets)
+        return sum(budget.unreserved_finishes for budget in self._outcome.budgets)
 
     def check_fewest_calls(self) -> Iterator[str]:
-        """Promise 4: without failures, the fewest link and unlink calls."""
+        """Guarantee 4: without failures, the fewest link and unlink calls."""
         results = self._outcome.results
         if self._case.faults or self._was_throttled or self._outcome.commands_run > 1:
             return
         if any(line["status"] not in _SUCCESS_STATUSES for line in results.values()):
             return
         if self._case.limits != CreditLimits():
-            return  # a contact that must wait finishes its relinks first, in calls of their own
+            return  # a contact that waits for credits finishes its relinks in calls of their own
         if len(results) < len(self._case.messages) or self._has_retried_call():
             return
         links, unlinks = self._fewest_calls(results)
@@ -255,7 +270,7 @@ class _Checker:
                     continue
                 owner_key = "" if self._case.by_contact else owner_id
                 linked[contact_id, owner_key] += message.op is not Op.UNLINK
-                previous_deal_id = line.get("previous_deal_id", "not known")
+                previous_deal_id = line.get("previous_deal_id", "unknown")
                 needs_unlink = message.op is Op.UNLINK or (
                     message.op is Op.RELINK and previous_deal_id is not None
                 )

@@ -1,4 +1,4 @@
-"""What a command that only reads meets here: the emulated CRM, its clock, files without threads."""
+"""Environment of a read-only command: emulated CRM, virtual clock, synchronous files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.virtual import now
 
 
 class _SynchronousFiles:
-    """Files that are written at once: threads and a virtual clock do not go together."""
+    """Files written without a thread: threads and a virtual clock do not go together."""
 
     def __init__(self, ledger: Path, answers: Path) -> None:
         self._disk = DiskLedgerFiles(ledger, answers, sync=False)
@@ -36,7 +36,12 @@ class _SynchronousFiles:
 async def simulated_environment(
     crm: Crm, on_request: Callable[[], None] = lambda: None
 ) -> AsyncIterator[Environment]:
-    """Lend the surroundings of a command whose CRM is emulated; it may be told of each request."""
+    """Yield the environment of a command whose CRM is emulated.
+
+    Args:
+        crm: the emulated CRM.
+        on_request: called when a request leaves.
+    """
     async with anyio.create_task_group() as servers:
         machine = Machine(SimulatedCommand(), lambda: None, random.Random(1), b"", 0.0)
 

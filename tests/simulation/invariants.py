@@ -1,9 +1,10 @@
-"""What is held against the promises while a run goes on: each request, and the end of each life."""
+"""Invariants checked while a run goes on: each request, and the end of each command."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -28,51 +29,56 @@ _GRACEFUL_STOPS = (
 )
 
 
+@dataclass(slots=True)
 class InvariantMonitor:
-    """Watches one life.
+    """Monitor of one command.
 
     Args:
-        case: what the life works on.
-        machine: that it runs on.
-        told: what the ledger said at its start; kept up to date by the run.
-        stopping: tells whether it was stopped.
-        lies: takes each broken promise, in words.
+        case: what the command works on.
+        machine: the machine it runs on.
+        ledger_state: state of the ledger at its start; the command keeps it up to date.
+        stop: its stop controller.
+        violations: takes each violation, in words.
     """
 
-    def __init__(
-        self,
-        case: Case,
-        machine: Machine,
-        ledger_state: LedgerState,
-        stop: StopController,
-        violations: list[str],
-    ) -> None:
-        self._case = case
-        self._messages = {(m.contact_id, m.message_id): m for m in case.messages}
-        self._ops = {m.row: m.op for m in case.messages}
-        self._machine = machine
-        self._ledger_state = ledger_state
-        self._stop = stop
-        self._violations = violations
-        self._read_offset = len(machine.flushed)
-        self._unsent_call_lines: Counter[tuple[str, str | None, tuple[int, ...]]] = Counter()
-        self._open_at_start = set(ledger_state.open_rows)
-        resumed_rows = {
+    case: Case
+    machine: Machine
+    ledger_state: LedgerState
+    stop: StopController
+    violations: list[str]
+    _messages: dict[tuple[str, str], Message] = field(init=False)
+    _ops: dict[int, Op] = field(init=False)
+    _read_offset: int = field(init=False)
+    _unsent_call_lines: Counter[tuple[str, str | None, tuple[int, ...]]] = field(
+        default_factory=Counter, init=False
+    )
+    _open_at_start: set[int] = field(init=False)
+    _relinks_to_finish: set[int] = field(init=False)
+    _snapshots: set[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        messages, open_rows = self.case.messages, self.ledger_state.open_rows
+        self._messages = {(m.contact_id, m.message_id): m for m in messages}
+        self._ops = {m.row: m.op for m in messages}
+        self._read_offset = len(self.machine.flushed)
+        self._open_at_start = set(open_rows)
+        self._relinks_to_finish = {
             m.row
-            for m in case.messages
-            if m.row in ledger_state.open_rows or ledger_state.is_retry(m.row)
+            for m in messages
+            if m.op is Op.RELINK and (m.row in open_rows or self.ledger_state.is_retry(m.row))
         }
-        self._relinks_to_finish = {row for row in resumed_rows if self._ops[row] is Op.RELINK}
         self._snapshots = {
-            row
-            for row, open_row in ledger_state.open_rows.items()
-            if open_row.previous_deal is not None
+            row for row, open_row in open_rows.items() if open_row.previous_deal is not None
         }
 
     def check_request(self, method: str, target: str, body: bytes, *, was_running: bool) -> None:
-        """Check promise 3 as a request leaves: its lines are on disk, nothing done is in it.
+        """Check guarantee 3 as a request leaves: its lines are on disk, no settled row is in it.
 
-        `was_running` tells that the run was not stopped: after that, relinks are finished at most.
+        Args:
+            method: HTTP method.
+            target: path and query.
+            body: the body, if any.
+            was_running: whether the run was not stopped; after a stop, calls only finish relinks.
         """
         path, _, query = target.partition("?")
         if "/oauth/" in path:
@@ -87,26 +93,26 @@ class InvariantMonitor:
         rows = tuple(sorted(message.row for message in messages))
         call_key = (op, contact_id, rows)
         if not self._unsent_call_lines[call_key]:
-            self._violations.append(f"{op} of rows {rows} left without its call line on disk")
+            self.violations.append(f"{op} of rows {rows} left without its call line on disk")
         self._unsent_call_lines[call_key] -= 1
         for message in messages:
-            if not self._ledger_state.is_unfinished(message.row):
-                self._violations.append(f"row {message.row} is settled and was in a {op} again")
+            if not self.ledger_state.is_unfinished(message.row):
+                self.violations.append(f"row {message.row} is settled and was in a {op} again")
             if self._needs_snapshot(message) and message.row not in self._snapshots:
-                self._violations.append(
+                self.violations.append(
                     f"row {message.row} was in a {op} without its snapshot on disk"
                 )
 
         if not was_running and not self._can_finish_relinks(op, contact_id, rows):
-            reason = self._stop.reason
-            self._violations.append(f"{op} {rows} of {contact_id} left after a stop: {reason}")
+            reason = self.stop.reason
+            self.violations.append(f"{op} {rows} of {contact_id} left after a stop: {reason}")
 
     def _can_finish_relinks(self, op: str, contact_id: str | None, rows: tuple[int, ...]) -> bool:
-        """Tell whether a request can finish relinks: all that may leave after a stop.
+        """Return whether a request can finish relinks: only such may leave after a stop.
 
-        A link that was made ready before may carry others too.
+        A link that was prepared before may carry others too.
         """
-        contact_rows = {m.row for m in self._case.messages if m.contact_id == contact_id}
+        contact_rows = {m.row for m in self.case.messages if m.contact_id == contact_id}
         match op:
             case "link":
                 return not self._relinks_to_finish.isdisjoint(rows)
@@ -115,29 +121,29 @@ class InvariantMonitor:
         return False
 
     def check_end(self, was_unlinked_by_run: Callable[[Message], bool]) -> None:
-        """Check the end of a life that nothing cut off."""
-        reason = self._stop.reason
+        """Check the end of a command that was not killed."""
+        reason = self.stop.reason
         stopped_by = reason.stopped_by if reason else None
         if stopped_by is StoppedBy.LEDGER:
             return
         ledger_counts: Counter[str] = Counter()
         last_statuses: dict[int, str] = {}
-        for line in self._lines(self._machine.written):
+        for line in self._lines(self.machine.written):
             if line["event"] == "result":
                 last_statuses[line["row"]] = line["status"]
         ledger_counts.update(last_statuses.values())
-        run_counts = {str(status): n for status, n in self._ledger_state.counts.items() if n}
+        run_counts = {str(status): n for status, n in self.ledger_state.counts.items() if n}
         if ledger_counts != run_counts:
-            self._violations.append(
-                f"the ledger tells {dict(ledger_counts)}, the run counted {run_counts}"
+            self.violations.append(
+                f"the ledger has {dict(ledger_counts)}, the run counted {run_counts}"
             )
-        if stopped_by in _GRACEFUL_STOPS and not self._stop.quota_exhausted:
+        if stopped_by in _GRACEFUL_STOPS and not self.stop.quota_exhausted:
             self._check_no_torn_relinks(was_unlinked_by_run)
 
     def _check_no_torn_relinks(self, was_unlinked_by_run: Callable[[Message], bool]) -> None:
-        """Check that no relink lies between its halves after a gentle stop."""
+        """Check that no relink is left between its halves after a graceful stop."""
         previous_deals: dict[int, str | None] = {}
-        for line in self._lines(self._machine.written):
+        for line in self._lines(self.machine.written):
             if line["event"] == "snapshot":
                 previous_deals[line["row"]] = line["previous_deal_id"]
             elif line["event"] == "result":
@@ -145,26 +151,26 @@ class InvariantMonitor:
         for message in self._messages.values():
             previous_deal_id = previous_deals.get(message.row)
             if message.row in self._open_at_start:
-                continue  # by what struck an earlier life; this one may not have come to it
+                continue  # interrupted in an earlier command; this one may not have reached it
             if (
                 message.op is Op.RELINK
                 and previous_deal_id is not None
                 and was_unlinked_by_run(message)
             ):
-                self._violations.append(
+                self.violations.append(
                     f"row {message.row} was on {previous_deal_id} and is torn by a stop"
                 )
 
     def _needs_snapshot(self, message: Message) -> bool:
-        """Tell whether its snapshot comes before its first write; what no page lists has none."""
+        """Return whether its snapshot precedes its first write; an unlisted email has none."""
         if message.from_deal_id is not None or (
-            message.op is Op.RELINK and not self._case.no_put_back
+            message.op is Op.RELINK and not self.case.no_put_back
         ):
             return True
-        return self._case.reads_first(message.op) and self._case.all_listed
+        return self.case.reads_first(message.op) and self.case.all_listed
 
     def _read_flushed_lines(self) -> None:
-        flushed = self._machine.flushed
+        flushed = self.machine.flushed
         for line in self._lines(flushed[self._read_offset :]):
             if line["event"] in ("call", "unsent"):
                 rows = () if line["op"] == "read" else tuple(sorted(line["rows"]))

@@ -1,4 +1,4 @@
-"""The machine that bulklink runs on: its disk, its power, and what ends the life of a process."""
+"""Simulated machine: disk, power, and interruptions of a process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import errno
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -16,25 +16,29 @@ from bulklink.ledger.writer import DiskLedgerFiles
 
 
 class Interruption(StrEnum):
-    """What happens to a process."""
+    """What interrupts a process."""
 
     POWER_LOSS = "power"
-    """The machine loses its power, and what was written but not flushed."""
+    """The machine loses power, and what was written but not flushed is lost."""
     KILL = "kill"
     """The process is killed; what was written stays."""
     DISK_ERROR = "disk"
     """The disk refuses one write or one flush."""
     CTRL_C = "stop"
-    """A person presses Ctrl-C once."""
+    """The user presses Ctrl-C once."""
 
 
 @dataclass(frozen=True)
 class SimulatedCommand:
-    """One command on a run: the first one, a resume or a retry, and what strikes it.
+    """One command on a run (first, resume or retry) and what interrupts it.
 
-    `at_event` is the event that it strikes at: a request leaves, an answer comes, bytes are
-    written, a file is flushed. `loop_passes` is how many passes of the event loop after that, so
-    that any await can be met. `next_pause` is seconds before the life.
+    Args:
+        interruption: what interrupts it; None for nothing.
+        at_event: number of the event, from 1, at which it does: a request leaves, an answer
+            arrives, bytes are written, a file is flushed.
+        loop_passes: passes of the event loop after that event, so that any await can be hit.
+        retry: whether failed rows and those in doubt are sent again.
+        pause: seconds before the command.
     """
 
     interruption: Interruption | None = None
@@ -44,48 +48,47 @@ class SimulatedCommand:
     pause: float = 0.0
 
 
+@dataclass(slots=True)
 class Machine:
-    """Runs one life.
+    """The machine that runs one command.
 
     Args:
-        life: what strikes it.
+        command: the command and its interruption.
         on_stop: does what Ctrl-C does.
-        chance: decides how much of a torn write stays.
-        ledger: what the ledger holds at the start.
-        disk_seconds: that a write takes.
+        rng: decides how much of a torn write stays.
+        ledger: content of the ledger at the start.
+        disk_seconds: duration of a write.
     """
 
-    def __init__(
-        self,
-        command: SimulatedCommand = SimulatedCommand(),
-        on_stop: Callable[[], None] = lambda: None,
-        rng: random.Random | None = None,
-        ledger: bytes = b"",
-        disk_seconds: float = 0.0,
-    ) -> None:
-        self._command = command
-        self._on_stop = on_stop
-        self._rng = rng or random.Random(0)
-        self._events_left = command.at_event
-        self._disk_fails = False
+    command: SimulatedCommand = SimulatedCommand()
+    on_stop: Callable[[], None] = lambda: None
+    rng: random.Random = field(default_factory=lambda: random.Random(0))
+    ledger: InitVar[bytes] = b""
+    disk_seconds: float = 0.0
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope, init=False)
+    is_off: bool = field(default=False, init=False)
+    was_interrupted: bool = field(default=False, init=False)
+    _events_left: int = field(init=False)
+    _disk_fails: bool = field(default=False, init=False)
+    _contents: list[bytearray] = field(init=False)
+    _flushed: list[int] = field(init=False)
+    _open_files: int = field(default=0, init=False)
+
+    def __post_init__(self, ledger: bytes) -> None:
+        self._events_left = self.command.at_event
         self._contents = [bytearray(ledger), bytearray()]
         self._flushed = [len(ledger), 0]
-        self._open_files = 0
-        self.disk_seconds = disk_seconds
-        self.scope = anyio.CancelScope()
-        self.is_off = False
-        self.was_interrupted = False
 
     def record_event(self) -> None:
-        """Note an event; the strike may follow."""
-        if self._command.interruption is None or self.was_interrupted:
+        """Count an event; the interruption may follow."""
+        if self.command.interruption is None or self.was_interrupted:
             return
         self._events_left -= 1
         if self._events_left == 0:
-            self._interrupt_after(self._command.loop_passes)
+            self._interrupt_after(self.command.loop_passes)
 
     def disarm(self) -> None:
-        """Note that the life ended by itself: nothing strikes it any more."""
+        """Disable the interruption: the command has ended by itself."""
         self._events_left = -1
 
     def _interrupt_after(self, passes: int) -> None:
@@ -96,38 +99,38 @@ class Machine:
 
     def _interrupt(self) -> None:
         self.was_interrupted = True
-        match self._command.interruption:
+        match self.command.interruption:
             case Interruption.POWER_LOSS | Interruption.KILL:
                 self.is_off = True
                 self.scope.cancel()
             case Interruption.DISK_ERROR:
                 self._disk_fails = True
             case Interruption.CTRL_C:
-                self._on_stop()
+                self.on_stop()
 
     async def wait_forever_if_off(self) -> None:
-        """Go on only while the machine does."""
+        """Block forever once the machine is off."""
         if self.is_off:
             await anyio.sleep_forever()
 
     @property
     def flushed(self) -> bytes:
-        """What the ledger holds for certain."""
+        """The part of the ledger that is safe on disk."""
         return bytes(self._contents[0][: self._flushed[0]])
 
     @property
     def written(self) -> bytes:
-        """What a reader of the ledger sees now."""
+        """The ledger as a reader sees it now."""
         return bytes(self._contents[0])
 
     def surviving_ledger(self) -> bytes:
-        """Return what the next life finds in the ledger."""
+        """Return the ledger the next command finds."""
         content, flushed = self.written, self._flushed[0]
-        if self._command.interruption is not Interruption.POWER_LOSS or not self.is_off:
+        if self.command.interruption is not Interruption.POWER_LOSS or not self.is_off:
             return content
-        return content[: flushed + self._rng.randint(0, len(content) - flushed)]
+        return content[: flushed + self.rng.randint(0, len(content) - flushed)]
 
-    # What follows is `bulklink.ledger.writer.System`.
+    # The methods of `bulklink.ledger.writer.System` follow.
 
     def open(self, path: Path, flags: int, mode: int, /) -> int:
         del path, flags, mode
@@ -138,13 +141,13 @@ class Machine:
         self.record_event()
         if self._disk_fails:
             self._disk_fails = False
-            self._contents[file] += content[: self._rng.randrange(len(content))]
+            self._contents[file] += content[: self.rng.randrange(len(content))]
             raise OSError(errno.ENOSPC, "No space left on device")
         if not self.is_off:
             self._contents[file] += content
         elif self._events_left == 0:
-            self._events_left = -1  # the write that the strike tears
-            self._contents[file] += content[: self._rng.randrange(len(content))]
+            self._events_left = -1  # the write that the interruption tears
+            self._contents[file] += content[: self.rng.randrange(len(content))]
         return len(content)
 
     def fsync(self, file: int, /) -> None:
@@ -160,7 +163,7 @@ class Machine:
 
 
 class MachineFiles:
-    """The two files of a run on such a machine: the real code that writes, without its thread."""
+    """The two files of a run on a simulated machine: the real writer without its thread."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine

@@ -1,4 +1,4 @@
-"""What a seed stands for: a world, a mapping, how the CRM behaves, and what strikes the run."""
+"""Random scenarios: a world, a mapping, behaviour of the CRM, commands; all follow from a seed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.simulation.simulator import (
     message,
     simulate,
 )
-from tests.virtual import VirtualLoop
+from tests.virtual import run_virtual
 
 _LOST_RESPONSE_FAULTS = (
     "lost-request", "lost-answer", "500", "500-applied", "502", "503", "html", "html-200",
@@ -44,7 +44,13 @@ _READ_FAULTS = ("stale", "stale", "hidden", "edited", "edited")
 
 @dataclass(frozen=True)
 class Scenario:
-    """All that follows from a seed."""
+    """A case and the commands on it.
+
+    Args:
+        seed: the seed that it was drawn from.
+        case: what is run.
+        commands: the commands on the run, one after the other.
+    """
 
     seed: int
     case: Case
@@ -52,7 +58,7 @@ class Scenario:
 
 
 def draw_scenario(seed: int) -> Scenario:
-    """Draw a scenario: everything in it follows from the seed."""
+    """Draw a scenario; all of it follows from the seed."""
     rng, snapshot_rng = random.Random(seed), random.Random(f"{seed} snapshot")
     emails, messages, deals = _draw_world(rng)
     snapshot = snapshot_rng.choice((None, None, None, True, True, False))
@@ -80,13 +86,13 @@ def draw_scenario(seed: int) -> Scenario:
         look_up=rng.random() < 0.7,
     )
     commands = _draw_commands(rng)
-    # Of a chance of its own, so that a seed stands for the same as before in all else.
+    # A generator of its own for each: a seed then keeps its meaning in everything else.
     scenario = _with_credit_limits(Scenario(seed, case, commands), random.Random(f"credits {seed}"))
     return _with_failure_limit(scenario, random.Random(f"failures {seed}"))
 
 
 def _with_failure_limit(scenario: Scenario, rng: random.Random) -> Scenario:
-    """Draw what the run takes in failures, refusals that go beyond it, and a canary."""
+    """Draw a failure limit, a canary, and refusals that exceed them."""
     case = scenario.case
     if rng.random() < 0.3:
         case.max_failures = rng.choice(
@@ -110,7 +116,7 @@ def _with_failure_limit(scenario: Scenario, rng: random.Random) -> Scenario:
 
 
 def _with_credit_limits(scenario: Scenario, rng: random.Random) -> Scenario:
-    """Draw what the run may spend; where it stops for that, it is resumed until it is through."""
+    """Draw credit limits, and commands that resume a run stopped by them until it is finished."""
     if rng.random() < 0.75:
         return scenario
     case = scenario.case
@@ -127,25 +133,19 @@ def _with_credit_limits(scenario: Scenario, rng: random.Random) -> Scenario:
 
 
 MAX_VIRTUAL_SECONDS = 100 * 86_400.0
-"""Seconds of virtual time after which a scenario has hung."""
+"""Seconds of virtual time after which a scenario counts as hung."""
 
 
 def run_scenario(scenario: Scenario, folder: Path) -> SimulatedRun:
-    """Run a scenario on a loop of its own.
+    """Run a scenario on a virtual loop of its own.
 
     Raises:
         TimeoutError: if it does not end.
     """
-    loop = VirtualLoop()
-    asyncio.set_event_loop(loop)
-    coroutine = simulate(
+    run = simulate(
         scenario.case, random_seed=scenario.seed, commands=scenario.commands, folder=folder
     )
-    try:
-        return loop.run_until_complete(asyncio.wait_for(coroutine, MAX_VIRTUAL_SECONDS))
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()
+    return run_virtual(asyncio.wait_for(run, MAX_VIRTUAL_SECONDS))
 
 
 def _draw_world(
@@ -173,15 +173,17 @@ def _with_guards(
     messages: list[Message], emails: list[dict[str, Any]], rng: random.Random
 ) -> list[Message]:
     """Give some unlinks and relinks a guard: mostly the deal that each is on."""
-    present_deals = {one["message_id"]: one["deal_id"] or NO_DEAL for one in emails}
+    present_deals = {entry["message_id"]: entry["deal_id"] or NO_DEAL for entry in emails}
     all_deals = sorted({*present_deals.values(), NO_DEAL})
     guarded = []
-    for one in messages:
-        guard = rng.choice((present_deals[one.message_id], None, rng.choice(all_deals)))
+    for drawn in messages:
+        guard = rng.choice((present_deals[drawn.message_id], None, rng.choice(all_deals)))
         if guard is not None and rng.random() < 0.2:
             guard += GUARD_SEPARATOR + NO_DEAL
-        is_unguarded = one.op is Op.LINK
-        guarded.append(one if is_unguarded else msgspec.structs.replace(one, from_deal_id=guard))
+        is_unguarded = drawn.op is Op.LINK
+        guarded.append(
+            drawn if is_unguarded else msgspec.structs.replace(drawn, from_deal_id=guard)
+        )
     return guarded
 
 
@@ -216,7 +218,7 @@ def _draw_settings(rng: random.Random) -> Settings:
 
 
 def _draw_limits(rng: random.Random) -> dict[str, Any]:
-    """Draw what makes a server answer 429."""
+    """Draw the limits of a server that answers 429."""
     return {
         "latency": 0.3,
         "concurrency": rng.choice((1, 2, 5)),
@@ -231,7 +233,7 @@ def _draw_limits(rng: random.Random) -> dict[str, Any]:
 
 
 def _draw_faults(rng: random.Random, settle_after: float) -> tuple[Fault, ...]:
-    """Draw faults; what is late, slow and stale is together within what a run allows for."""
+    """Draw faults; late, slow and stale answers together stay within `settle_after`."""
     if rng.random() < 0.2:
         return ()
     kinds = {rng.choice(_LOST_RESPONSE_FAULTS) for _ in range(rng.choice((0, 1, 1, 2)))}
@@ -257,7 +259,7 @@ def _draw_fault(kind: str, rng: random.Random, settle_after: float) -> Fault:
 
 
 def _draw_commands(rng: random.Random) -> tuple[SimulatedCommand, ...]:
-    """Draw the commands on a run: the last ones end by themselves, and a retry may follow."""
+    """Draw the commands on a run: the last ones are not interrupted, and a retry may follow."""
     commands: list[SimulatedCommand] = []
     if rng.random() < 0.65:
         for _ in range(rng.choice((1, 1, 2, 3, 5))):

@@ -21,7 +21,7 @@ _MAX_FAILED_SEEDS = 10
 
 
 def check_seed(seed: int) -> list[str]:
-    """Play a seed and return what is not as promised; an error counts."""
+    """Play a seed and return the broken guarantees; an error counts."""
     with tempfile.TemporaryDirectory(dir=_memory_folder()) as folder:
         scenario = draw_scenario(seed)
         try:
@@ -70,16 +70,18 @@ def _check_seeds(first: int, seeds: int) -> int:
 
 
 def _show_seed(seed: int) -> int:
-    """Play one seed and print what is drawn, what came and what is wrong."""
+    """Play one seed and print what was drawn, the ledger's digest and what is wrong."""
     scenario = draw_scenario(seed)
-    print(f"faults: {scenario.case.faults}\nlives: {scenario.commands}\n{scenario.case.settings}")
+    print(
+        f"faults: {scenario.case.faults}\ncommands: {scenario.commands}\n{scenario.case.settings}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         outcome = run_scenario(scenario, Path(folder))
     violations = find_violations(scenario, outcome)
     print(f"{len(outcome.ledger.splitlines())} lines, ledger {_digest(outcome)}")
     for violation in violations[:_MAX_VIOLATIONS_SHOWN]:
         print(f"wrong: {violation}")
-    print(f"seed {seed}: {len(violations)} promises broken")
+    print(f"seed {seed}: {len(violations)} guarantees broken")
     return len(violations)
 
 

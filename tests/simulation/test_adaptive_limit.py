@@ -7,8 +7,8 @@ import pytest
 from tests.simulation.traffic import Org, TrafficResult, simulate_traffic
 
 ORGS = {
-    "a cap that nobody told": (Org(10, 5, duration=120), 5),
-    "a cap far below what was told": (Org(25, 3, duration=120), 3),
+    "a cap below the configured limit": (Org(10, 5, duration=120), 5),
+    "a cap far below the configured limit": (Org(25, 3, duration=120), 3),
     "a cap shared with a program that comes and goes": (
         Org(10, 10, background_calls=((20, 5), (50, 0), (80, 5)), duration=120),
         5,
@@ -27,7 +27,7 @@ ORGS = {
         ),
         9,
     ),
-    "a cap that nobody told, in words that tell nothing": (
+    "a cap below the configured limit, with 429s that explain nothing": (
         Org(25, 18, explains_429=False, duration=120),
         18,
     ),
@@ -68,7 +68,7 @@ SILENT_PENALTY_ORGS = {
         Org(20, 12, latency=1.0, penalty=10.0, explains_429=False, duration=900),
         180,
     ),
-    "unannounced 10 s, far below what was told": (
+    "unannounced 10 s, far below the configured limit": (
         Org(25, 3, latency=1.0, penalty=10.0, duration=900),
         240,
     ),

@@ -15,11 +15,11 @@ from bulklink.engine.failure_limit import MaxFailures
 from bulklink.errors import StoppedBy
 from bulklink.models import Op
 from bulklink.runs.record import CanaryState
+from tests.simulation.cases import count_statuses, make_case, stopped_by
 from tests.simulation.checks import find_violations
 from tests.simulation.machine import SimulatedCommand
 from tests.simulation.scenarios import Scenario
-from tests.simulation.simulator import OWNERS, Case, SimulatedRun, deal, simulate
-from tests.simulation.test_send import count_statuses, make_case
+from tests.simulation.simulator import OWNERS, Case, deal, simulate
 from tests.virtual import now
 
 
@@ -31,12 +31,8 @@ def one_email_per_contact(contacts: int, op: Op = Op.LINK, **options: Any) -> Ca
     )
 
 
-def stopped_by(outcome: SimulatedRun) -> StoppedBy | None:
-    return outcome.stop.reason.stopped_by if outcome.stop.reason else None
-
-
 def find_fault_seed(reads: int) -> int:
-    """Return a seed by which a fault spares so many reads, and meets as many after them."""
+    """Return a seed by which a fault spares the first n reads, and hits the next n."""
 
     def hit_reads(seed: int) -> list[bool]:
         fault = Fault("CANNOT_PROCESS", share=0.5, seed=seed)
@@ -46,7 +42,7 @@ def find_fault_seed(reads: int) -> int:
 
 
 @pytest.mark.parametrize("in_flight", [1, 5, 20])
-async def test_contacts_are_read_back_side_by_side_within_the_calls_in_flight(
+async def test_contacts_are_read_back_concurrently_within_the_calls_in_flight(
     in_flight: int,
 ) -> None:
     settings = Settings(latency=0.5, concurrency=in_flight)
@@ -59,7 +55,7 @@ async def test_contacts_are_read_back_side_by_side_within_the_calls_in_flight(
     assert outcome.crm.state.answered_429 == 0
 
 
-async def test_what_lags_behind_is_read_again_after_one_wait_for_all() -> None:
+async def test_stale_reads_are_repeated_after_one_wait_for_all() -> None:
     faults = [Fault("stale", op="read", seconds=9.0)]
     settings = Settings(latency=0.5)
     began = now()
@@ -71,23 +67,23 @@ async def test_what_lags_behind_is_read_again_after_one_wait_for_all() -> None:
 
 
 @pytest.mark.parametrize("op", list(Op))
-async def test_a_server_that_ignores_what_it_answers_is_caught_and_the_ledger_ends_true(
+async def test_a_server_that_ignores_calls_is_caught_and_the_ledger_ends_correct(
     op: Op, tmp_path: Path
 ) -> None:
     ignored = Fault("ignored", op="unlink" if op is Op.UNLINK else "link", count=5)
-    lives = (SimulatedCommand(), SimulatedCommand(), SimulatedCommand(retry=True))
+    commands = (SimulatedCommand(), SimulatedCommand(), SimulatedCommand(retry=True))
     case = one_email_per_contact(
         300, op, canary=5, faults=[ignored], settings=Settings(latency=0.2)
     )
-    once = await simulate(case)
-    assert stopped_by(once) is StoppedBy.CANARY
-    assert count_statuses(once) == {"failed": 5}
-    assert {line["code"] for line in once.results.values()} == {"not-applied"}
-    assert once.calls["link" if op is not Op.UNLINK else "unlink"] == 5
-    assert find_violations(Scenario(0, case, (SimulatedCommand(),)), once) == []
-    whole = await simulate(case, commands=lives, folder=tmp_path)
-    assert count_statuses(whole) == {"done": 300}
-    assert find_violations(Scenario(0, case, lives), whole) == []
+    first = await simulate(case)
+    assert stopped_by(first) is StoppedBy.CANARY
+    assert count_statuses(first) == {"failed": 5}
+    assert {line["code"] for line in first.results.values()} == {"not-applied"}
+    assert first.calls["link" if op is not Op.UNLINK else "unlink"] == 5
+    assert find_violations(Scenario(0, case, (SimulatedCommand(),)), first) == []
+    complete = await simulate(case, commands=commands, folder=tmp_path)
+    assert count_statuses(complete) == {"done": 300}
+    assert find_violations(Scenario(0, case, commands), complete) == []
 
 
 class CaseWithReachableCrm(Case):
@@ -100,8 +96,8 @@ class CaseWithReachableCrm(Case):
         return self.last_crm
 
 
-async def test_after_a_yes_what_was_read_before_the_question_is_read_anew() -> None:
-    """Waiting for a person takes minutes, in which somebody can move what was not sent yet."""
+async def test_after_a_yes_emails_read_before_the_prompt_are_read_again() -> None:
+    """The user takes minutes, in which others can move what was not sent yet."""
     ignored = Fault("ignored", op="link", count=1)
     groups = [(0, OWNERS[0], Op.RELINK, 45)]
     case = CaseWithReachableCrm(
@@ -124,7 +120,7 @@ async def test_after_a_yes_what_was_read_before_the_question_is_read_anew() -> N
 
 
 @pytest.mark.parametrize("answer", [lambda: False, None])
-async def test_after_a_no_or_without_anybody_nothing_more_is_sent(answer: Any) -> None:
+async def test_after_a_no_or_without_a_terminal_nothing_more_is_sent(answer: Any) -> None:
     ignored = Fault("ignored", op="link", count=1)
     groups = [(0, OWNERS[0], Op.RELINK, 45), (1, OWNERS[0], Op.RELINK, 5)]
     case = make_case(groups, present_deal="other", canary=5, faults=[ignored], answer_prompt=answer)
@@ -135,7 +131,7 @@ async def test_after_a_no_or_without_anybody_nothing_more_is_sent(answer: Any) -
     assert outcome.canary_records[-1].state is CanaryState.STOPPED
 
 
-async def test_a_yes_lets_failures_be_counted_anew() -> None:
+async def test_a_yes_resets_the_count_of_failures() -> None:
     ignored = Fault("ignored", op="link", count=5)
     case = one_email_per_contact(60, canary=5, faults=[ignored], max_failures=MaxFailures(count=3))
     case.answer_prompt = lambda: True
@@ -144,11 +140,8 @@ async def test_a_yes_lets_failures_be_counted_anew() -> None:
     assert count_statuses(outcome) == {"failed": 5, "done": 55}
 
 
-async def test_an_early_read_alone_corrects_nothing(tmp_path: Path) -> None:
-    """It differs, and the second read that could be believed is refused: ask, but record nothing.
-
-    What was answered stays as it was answered.
-    """
+async def test_a_read_that_may_be_stale_corrects_nothing(tmp_path: Path) -> None:
+    """It differs, and the later read that could be trusted is refused: stop, but keep results."""
     faults = [
         Fault("stale", op="read", seconds=9.0, count=3),
         Fault("CANNOT_PROCESS", op="read", share=0.5, seed=find_fault_seed(3)),

@@ -1,4 +1,4 @@
-"""Credits on the virtual clock: caps, days, reserves, and a CRM that has none left."""
+"""Credits on the virtual clock: limits of a command and of 24 hours, reserves, an empty CRM."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from bulklink.engine.quota.budget import CreditLimits
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.models import Op
+from tests.simulation.cases import count_statuses, make_case, stopped_by
 from tests.simulation.machine import SimulatedCommand
 from tests.simulation.simulator import OWNERS, Case, SimulatedRun, simulate
-from tests.simulation.test_send import count_statuses, make_case
 from tests.virtual import now
 
 DAY = 86_400.0
 
 
 def link_case(contacts: int, **options: Any) -> Case:
-    """A call for each contact."""
+    """Return a case that takes a call for each contact."""
     return make_case([(n, OWNERS[0], Op.LINK, 2) for n in range(contacts)], **options)
 
 
 def relink_case(contacts: int, emails: int = 2, **options: Any) -> Case:
-    """A read, an unlink and a link for each contact."""
+    """Return a case that takes a read, an unlink and a link for each contact."""
     groups = [(n, OWNERS[0], Op.RELINK, emails) for n in range(contacts)]
     return make_case(groups, present_deal="other", **options)
 
 
 def count_calls(outcome: SimulatedRun) -> int:
-    """What the CRM counted."""
+    """Return the calls that the CRM counted."""
     counts = outcome.crm.state.calls
     return sum(count for kind, count in counts.items() if kind != "token")
 
 
 def max_requests_per_day(outcome: SimulatedRun) -> int:
-    """The most requests in any 24 hours, token requests apart."""
+    """Return the most requests in any 24 hours, token requests excluded."""
     times = outcome.api_request_times
     return max(sum(end - DAY < time <= end for time in times) for end in times)
 
@@ -50,57 +50,51 @@ def torn_rows(case: Case, outcome: SimulatedRun) -> list[int]:
     return [m.row for m in case.messages if outcome.deal_of(m) is None]
 
 
-def stopped_by(outcome: SimulatedRun) -> StoppedBy | None:
-    return outcome.stop.reason.stopped_by if outcome.stop.reason else None
-
-
-@pytest.mark.parametrize("most", [1, 2, 7, 30])
-async def test_a_command_spends_no_more_than_it_may_and_all_of_it(
-    most: int, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("limit", [1, 2, 7, 30])
+async def test_a_command_spends_its_limit_and_no_more(limit: int, tmp_path: Path) -> None:
     case = link_case(
-        30, look_up=True, limits=CreditLimits(per_invocation=most), settings=Settings(latency=0.3)
+        30, look_up=True, limits=CreditLimits(per_invocation=limit), settings=Settings(latency=0.3)
     )
     outcome = await simulate(case)
     assert stopped_by(outcome) is StoppedBy.MAX_CREDITS
     assert outcome.stop.reason is not None
     assert outcome.stop.reason.resume_at is None
-    assert count_calls(outcome) == most
-    assert count_statuses(outcome).total() == 2 * (most - 1)
+    assert count_calls(outcome) == limit
+    assert count_statuses(outcome).total() == 2 * (limit - 1)
 
 
 @pytest.mark.parametrize("emails", [2, 45])
 @pytest.mark.parametrize("in_flight", [1, 10])
-async def test_no_relink_is_torn_by_a_cap_wherever_it_falls(
+async def test_no_relink_is_torn_by_a_limit_of_any_size(
     in_flight: int, emails: int, tmp_path: Path
 ) -> None:
-    for most in range(1, 16):
-        lives = [SimulatedCommand() for _ in range(60)]
+    for limit in range(1, 16):
+        commands = [SimulatedCommand() for _ in range(60)]
         case = relink_case(
             3,
             emails,
             in_flight=in_flight,
-            limits=CreditLimits(per_invocation=most),
+            limits=CreditLimits(per_invocation=limit),
             settings=Settings(latency=0.3),
         )
-        once = await simulate(case)
-        assert count_calls(once) <= most
-        assert torn_rows(case, once) == []
-        if most >= 12 and emails == 2:  # what all contacts read at once, and a unit of three
-            outcome = await simulate(case, commands=lives, folder=tmp_path)
+        first = await simulate(case)
+        assert count_calls(first) <= limit
+        assert torn_rows(case, first) == []
+        if limit >= 12 and emails == 2:  # the reads of all contacts, and three for one of them
+            outcome = await simulate(case, commands=commands, folder=tmp_path)
             assert count_statuses(outcome) == {"done": 3 * emails}
 
 
-async def test_runs_of_a_day_share_its_credits_and_a_later_day_has_new_ones(
+async def test_runs_within_24_hours_share_credits_and_later_runs_have_new_ones(
     tmp_path: Path,
 ) -> None:
-    lives = [
+    commands = [
         SimulatedCommand(),
         SimulatedCommand(pause=60),
         *[SimulatedCommand(pause=DAY + 60) for _ in range(2)],
     ]
     case = link_case(50, limits=CreditLimits(per_day=20), settings=Settings(latency=0.3))
-    outcome = await simulate(case, commands=lives, folder=tmp_path)
+    outcome = await simulate(case, commands=commands, folder=tmp_path)
     assert count_statuses(outcome) == {"done": 100}
     assert max_requests_per_day(outcome) == 20
 
@@ -114,7 +108,7 @@ async def test_a_run_that_waits_spends_no_more_in_any_24_hours_and_ends() -> Non
     assert max_requests_per_day(outcome) == 25
 
 
-async def test_what_is_reserved_is_left_as_the_crm_counts() -> None:
+async def test_the_reserve_is_left_by_the_count_of_the_crm() -> None:
     settings = Settings(latency=0.3, credits=100)
     case = link_case(200, limits=CreditLimits(reserve=20), settings=settings)
     outcome = await simulate(case)
@@ -123,7 +117,7 @@ async def test_what_is_reserved_is_left_as_the_crm_counts() -> None:
     assert outcome.crm.state.answered_429 == 0
 
 
-async def test_before_the_crm_tells_the_reserve_is_kept_by_counting() -> None:
+async def test_before_the_crm_reports_credits_left_the_reserve_is_kept_by_counting() -> None:
     case = link_case(
         200,
         limits=CreditLimits(reserve=60, per_day_if_unreported=40),
@@ -135,8 +129,8 @@ async def test_before_the_crm_tells_the_reserve_is_kept_by_counting() -> None:
 
 
 @pytest.mark.parametrize("credits_", range(50, 66, 3))
-async def test_no_relink_is_torn_where_the_crm_tells_what_is_left(credits_: int) -> None:
-    """It tells so from half of them on: by then the run may have begun what takes 24."""
+async def test_no_relink_is_torn_if_the_crm_reports_credits_left(credits_: int) -> None:
+    """It does from half of them on: by then the run may have begun relinks that take 24."""
     settings = Settings(latency=0.3, credits=credits_)
     case = relink_case(40, settings=settings, in_flight=4)
     outcome = await simulate(case)
@@ -149,10 +143,10 @@ async def test_no_relink_is_torn_where_the_crm_tells_what_is_left(credits_: int)
     list(product(["current", "old"], ["told", "same"], ["off", "on"])),
 )
 @pytest.mark.parametrize("in_flight", [1, 4, 10])
-async def test_credits_that_go_without_a_word_are_found_out_with_few_calls(
+async def test_credits_that_run_out_unreported_are_detected_with_few_calls(
     body: Any, text: Any, retry_after: Any, in_flight: int
 ) -> None:
-    """Others spend them, so that what was told is too much."""
+    """Other programs spend them, so that the last report is too high."""
     settings = Settings(
         latency=0.3,
         credits=100,
@@ -167,14 +161,14 @@ async def test_credits_that_go_without_a_word_are_found_out_with_few_calls(
 
 
 @pytest.mark.parametrize("text", ["told", "same"])
-async def test_too_many_calls_in_flight_are_not_taken_for_credits(text: Any) -> None:
+async def test_too_many_calls_in_flight_are_not_taken_for_used_up_credits(text: Any) -> None:
     settings = Settings(latency=0.5, concurrency=3, too_many_text=text)
     outcome = await simulate(link_case(60, settings=settings, in_flight=10))
     assert outcome.stop.reason is None
     assert count_statuses(outcome) == {"done": 120}
 
 
-async def test_a_crm_without_credits_is_waited_for_until_they_are_a_day_old() -> None:
+async def test_a_run_waits_until_used_credits_are_24_hours_old() -> None:
     settings = Settings(latency=0.3, credits=30)
     began = now()
     outcome = await simulate(link_case(50, settings=settings, wait_for_credits=True))
@@ -185,11 +179,11 @@ async def test_a_crm_without_credits_is_waited_for_until_they_are_a_day_old() ->
 
 async def test_a_resume_before_its_time_costs_one_call(tmp_path: Path) -> None:
     settings = Settings(latency=0.3, credits=30, too_many_text="same")
-    lives = [SimulatedCommand(), *[SimulatedCommand(pause=60) for _ in range(5)]]
-    once = await simulate(link_case(50, settings=settings))
-    outcome = await simulate(link_case(50, settings=settings), commands=lives, folder=tmp_path)
+    commands = [SimulatedCommand(), *[SimulatedCommand(pause=60) for _ in range(5)]]
+    first = await simulate(link_case(50, settings=settings))
+    outcome = await simulate(link_case(50, settings=settings), commands=commands, folder=tmp_path)
     assert stopped_by(outcome) is StoppedBy.CREDITS
-    assert count_calls(outcome) - count_calls(once) <= 5
+    assert count_calls(outcome) - count_calls(first) <= 5
 
 
 @pytest.mark.parametrize("op", [Op.LINK, Op.RELINK])
@@ -207,7 +201,7 @@ async def test_ctrl_c_ends_the_wait_at_once(op: Op, by_crm: bool) -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(work)
         await anyio.sleep(1_000)
-        stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
+        stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "Ctrl-C"))
     ((outcome, at),) = ended
     assert stopped_by(outcome) is StoppedBy.INTERRUPTED
     assert at - began < 1_001

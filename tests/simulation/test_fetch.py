@@ -27,7 +27,7 @@ from bulklink.zoho.transport import ANSWER_TIMEOUT_SECONDS
 from tests.simulation.environment import simulated_environment
 from tests.simulation.scenarios import draw_scenario
 from tests.simulation.simulator import CONNECTION, OWNERS, Case, contact, email
-from tests.virtual import VirtualLoop
+from tests.virtual import run_virtual
 
 SEEDS = 60
 CONTACTS = 30
@@ -39,11 +39,7 @@ def test_what_is_fetched_is_whole_in_order_and_there_once(first: int, tmp_path: 
     for seed in range(first, first + 20):
         folder = FetchFolder(tmp_path / str(seed))
         folder.path.mkdir()
-        loop = VirtualLoop()
-        try:
-            stops += loop.run_until_complete(_check_fetch(seed, folder))
-        finally:
-            loop.close()
+        stops += run_virtual(_check_fetch(seed, folder))
     assert stops > 5
 
 
@@ -87,14 +83,14 @@ async def _check_fetch(seed: int, folder: FetchFolder) -> int:
 async def _run_command(
     crm: Crm, folder: FetchFolder, contacts: int, stop: StopController, stop_at: int
 ) -> tuple[UnreadContact, ...]:
-    """Run the command once; it is told to stop at some request, 0 for none."""
+    """Run the command once, stopped at request number `stop_at`; 0 for never."""
     requests = 0
 
     def count_request() -> None:
         nonlocal requests
         requests += 1
         if requests == stop_at:
-            stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "It was told to stop."))
+            stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "Ctrl-C"))
 
     async with simulated_environment(crm, count_request) as environment:
         fetcher = Fetcher(folder, FetchRecord(contacts, ""), RunCallbacks(), stop)
@@ -103,7 +99,7 @@ async def _run_command(
 
 
 def _truncate_lines(folder: FetchFolder, rng: random.Random) -> None:
-    """Lose the end of what was written, as a kill or the power does."""
+    """Lose the end of what was written, as a kill or a loss of power does."""
     content = folder.log.read_bytes()
     if content and rng.random() < 0.5:
         folder.log.write_bytes(content[: rng.randint(0, len(content))])
@@ -128,13 +124,15 @@ class _WarningCallbacks(RunCallbacks):
 
 async def test_one_notice_says_that_the_crm_takes_fewer_reads_at_once(tmp_path: Path) -> None:
     crm = _make_crm(Settings(latency=0.3, concurrency=3), tmp_path)
-    watch = _WarningCallbacks()
-    async with simulated_environment(crm) as around:
-        fetcher = Fetcher(FetchFolder(tmp_path), FetchRecord(CONTACTS, ""), watch, StopController())
-        await fetcher.run(Job(mappings=(), rate=None, concurrency=10), CONNECTION, around)
+    callbacks = _WarningCallbacks()
+    async with simulated_environment(crm) as environment:
+        fetcher = Fetcher(
+            FetchFolder(tmp_path), FetchRecord(CONTACTS, ""), callbacks, StopController()
+        )
+        await fetcher.run(Job(mappings=(), rate=None, concurrency=10), CONNECTION, environment)
     assert fetcher.progress.contacts_read == CONTACTS
-    assert [text for text in watch.texts if "too many requests" in text] == watch.texts
-    assert len(watch.texts) == 1
+    (text,) = callbacks.texts
+    assert "too many requests" in text
 
 
 async def test_a_read_without_an_answer_in_time_holds_its_place_while_the_crm_is_at_work(
@@ -143,11 +141,11 @@ async def test_a_read_without_an_answer_in_time_holds_its_place_while_the_crm_is
     crm = _make_crm(Settings(latency=0.3, concurrency=4), tmp_path)
     slow = Fault(FaultKind.SLOW, op="read", count=4, seconds=ANSWER_TIMEOUT_SECONDS + 5)
     crm.state.faults = FaultRegistry([slow])
-    async with simulated_environment(crm) as around:
+    async with simulated_environment(crm) as environment:
         fetcher = Fetcher(
             FetchFolder(tmp_path), FetchRecord(CONTACTS, ""), RunCallbacks(), StopController()
         )
-        await fetcher.run(Job(mappings=(), rate=None, concurrency=4), CONNECTION, around)
+        await fetcher.run(Job(mappings=(), rate=None, concurrency=4), CONNECTION, environment)
     assert fetcher.progress.contacts_read == CONTACTS
     assert crm.state.answered_429 == 0
 

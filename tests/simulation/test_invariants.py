@@ -13,10 +13,10 @@ SEEDS = 1_200
 _SEEDS_PER_TEST = 30
 REGRESSION_SEEDS = (
     89,  # a relink in doubt after its unlink, torn by Ctrl-C
-    332,  # refused after a lost answer: it was on its deal and was said to have failed
+    332,  # refused after a lost answer: it was on its deal and was reported as failed
     401,  # the same, refused for the whole call
     843,  # in doubt, then found as wanted by a retry: said to be unchanged
-    17,  # a snapshot refused: no call told it
+    17,  # a snapshot refused: its result named no call
     9877,  # unlinked by somebody while Ctrl-C ended the run: the check was wrong
     55098,  # the disk failed after a fatal answer: the run did not say so, and did not add up
     701653,  # on its deal by a call that named nobody, then refused alone: said to have failed
@@ -46,5 +46,5 @@ def _assert_no_violations(seed: int) -> None:
 def test_a_seed_is_repeated_to_the_byte_by_one_command() -> None:
     command = [sys.executable, "-m", "tests.simulation.soak", "--seed", "89"]
     outputs = [subprocess.run(command, capture_output=True, check=True).stdout for _ in range(2)]
-    assert b"0 promises broken" in outputs[0]
+    assert b"0 guarantees broken" in outputs[0]
     assert outputs[0] == outputs[1]

@@ -1,4 +1,4 @@
-"""What a run does in each situation, seen from the CRM and from the ledger."""
+"""Behaviour of a run in each situation, by the CRM and by the ledger."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -17,50 +17,11 @@ from bulklink.emulator.settings import MixedAnswer, Settings
 from bulklink.engine.dispatch import worker_count
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError, StoppedBy
-from bulklink.models import Message, Op
+from bulklink.models import Op
+from tests.simulation.cases import count_statuses, make_case
 from tests.simulation.machine import Interruption, SimulatedCommand
-from tests.simulation.simulator import (
-    MODULE,
-    OWNERS,
-    Case,
-    contact,
-    deal,
-    email,
-    message,
-    simulate,
-)
-from tests.virtual import VirtualLoop, now
-
-
-def make_case(
-    groups: list[tuple[int, str, Op, int]], present_deal: str | None = None, **options: Any
-) -> Case:
-    """Return a case with, for each group, so many emails of a contact and owner to change."""
-    emails: list[dict[str, Any]] = []
-    messages: list[Message] = []
-    deals: dict[str, str] = {}
-    for number, owner, op, count in groups:
-        deals[deal(number)] = contact(number)
-        deals[deal(100 + number)] = contact(number)
-        for _ in range(count):
-            present = deal(100 + number) if present_deal == "other" else present_deal
-            emails.append(email(len(emails), contact(number), owner, present))
-            messages.append(message(len(emails), emails[-1], op, deal(number)))
-    return Case(emails, messages, deals, **options)
-
-
-def count_statuses(outcome: Any) -> Counter[str]:
-    return Counter(result["status"] for result in outcome.results.values())
-
-
-def simulate_sync(case: Case) -> Any:
-    """Run a case from a test that is no coroutine."""
-    loop = VirtualLoop()
-    try:
-        return loop.run_until_complete(simulate(case))
-    finally:
-        loop.close()
-
+from tests.simulation.simulator import MODULE, OWNERS, Case, contact, deal, message, simulate
+from tests.virtual import now, run_virtual
 
 GROUPS = st.lists(
     st.tuples(
@@ -76,32 +37,33 @@ GROUPS = st.lists(
 def test_a_run_takes_the_fewest_calls_over_what_the_snapshot_leaves(
     groups: list[tuple[int, str, Op, int]], size: int, data: st.DataObject
 ) -> None:
-    """Promise 4: links and relinks of a group share calls, unlink halves are packed apart."""
+    """Guarantee 4: links and relinks of a group share calls, unlink halves have calls apart."""
     case = make_case(groups, batch_size=size, snapshot=True)
-    places = [("no", None), ("wanted", 0), ("another", 100)]
-    left: Counter[tuple[str, str, str]] = Counter()
+    deal_numbers = {"none": None, "target": 0, "other": 100}
+    items_to_send: Counter[tuple[str, str, str]] = Counter()
     expected_statuses: Counter[str] = Counter()
-    for one, wanted in zip(case.emails, case.messages, strict=True):
-        place, number = data.draw(st.sampled_from(places))
-        contact_number = _contact_number(one["contact_id"])
-        one["deal_id"] = None if number is None else deal(number + contact_number)
-        group = (one["contact_id"], one["owner_id"])
-        match wanted.op, place:
-            case (Op.LINK | Op.RELINK, "wanted") | (Op.UNLINK, "no"):
+    for email, message_ in zip(case.emails, case.messages, strict=True):
+        present_deal = data.draw(st.sampled_from(list(deal_numbers)))
+        number = deal_numbers[present_deal]
+        contact_number = _contact_number(email["contact_id"])
+        email["deal_id"] = None if number is None else deal(number + contact_number)
+        group = (email["contact_id"], email["owner_id"])
+        match message_.op, present_deal:
+            case (Op.LINK | Op.RELINK, "target") | (Op.UNLINK, "none"):
                 expected_statuses["unchanged"] += 1
-            case Op.LINK, "another":
+            case Op.LINK, "other":
                 expected_statuses["failed"] += 1
             case op, _:
                 expected_statuses["done"] += 1
-                left[*group, "link"] += op is not Op.UNLINK
-                left[*group, "unlink"] += op is not Op.LINK and place != "no"
-    outcome = simulate_sync(case)
+                items_to_send[*group, "link"] += op is not Op.UNLINK
+                items_to_send[*group, "unlink"] += op is not Op.LINK and present_deal != "none"
+    outcome = run_virtual(simulate(case))
     for kind in ("link", "unlink"):
-        least = sum(math.ceil(many / size) for (*_, of), many in left.items() if of == kind)
-        assert outcome.calls[kind] == least
-    assert count_statuses(outcome) == {
-        status: many for status, many in expected_statuses.items() if many
-    }
+        fewest = sum(
+            math.ceil(count / size) for (*_, of), count in items_to_send.items() if of == kind
+        )
+        assert outcome.calls[kind] == fewest
+    assert count_statuses(outcome) == +expected_statuses
 
 
 async def test_grouped_by_contact_several_owners_share_a_link_call() -> None:
@@ -134,10 +96,10 @@ async def test_an_email_refused_alone_is_read_back_after_calls_that_named_nobody
     messages = [*case.messages[:-1], message(20, case.emails[-1], Op.LINK, deal(7))]
     refused = [Fault("NOT_ALLOWED", op="link", share=0.5)]
     outcome = await simulate(Case(case.emails, messages, deals, case.settings, refused))
-    is_on_its_deal = {one.row for one in messages if outcome.deal_of(one) is not None}
-    done = {row for row, one in outcome.results.items() if one["status"] == "done"}
-    assert done == is_on_its_deal
-    assert 0 < len(is_on_its_deal) < 20
+    linked_rows = {sent.row for sent in messages if outcome.deal_of(sent) is not None}
+    done_rows = {row for row, result in outcome.results.items() if result["status"] == "done"}
+    assert done_rows == linked_rows
+    assert 0 < len(linked_rows) < 20
     assert outcome.calls["read"] == 2
 
 
@@ -186,10 +148,10 @@ async def test_a_forbidden_contact_fails_alone_wherever_it_stands_however_many_c
         assert count_statuses(outcome) == {"done": 6, "failed": emails}
 
 
-@pytest.mark.parametrize("strike", [Interruption.CTRL_C, Interruption.KILL])
+@pytest.mark.parametrize("interruption", [Interruption.CTRL_C, Interruption.KILL])
 @pytest.mark.parametrize("op", list(Op))
 async def test_a_forbidden_contact_does_not_stop_a_run_again_at_its_resume(
-    op: Op, strike: Interruption, tmp_path: Path
+    op: Op, interruption: Interruption, tmp_path: Path
 ) -> None:
     """Wherever the first command ends, also where the forbidden contact alone is left open."""
     kind = "unlink" if op is Op.UNLINK else "link"
@@ -202,7 +164,7 @@ async def test_a_forbidden_contact_does_not_stop_a_run_again_at_its_resume(
             )
             outcome = await simulate(
                 case,
-                commands=[SimulatedCommand(strike, at_event=at), SimulatedCommand()],
+                commands=[SimulatedCommand(interruption, at_event=at), SimulatedCommand()],
                 folder=tmp_path,
             )
             assert outcome.stop.reason is None, outcome.stop.reason
@@ -341,17 +303,15 @@ async def test_a_stop_finishes_relinks_between_their_halves_and_leaves_the_rest(
 
     def on_request(method: str) -> None:
         if method == "DELETE":
-            stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
+            stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "Ctrl-C"))
 
     outcome = await simulate(case, stop=stop, on_request=on_request)
     assert outcome.stop.reason is not None
     assert 0 < len(outcome.results) < 400
     assert set(count_statuses(outcome)) == {"done"}
-    for wanted in case.messages:
-        expected = wanted.deal_id if wanted.row in outcome.results else None
-        assert outcome.deal_of(wanted) == (
-            expected or deal(100 + _contact_number(wanted.contact_id))
-        )
+    for sent in case.messages:
+        target = sent.deal_id if sent.row in outcome.results else None
+        assert outcome.deal_of(sent) == (target or deal(100 + _contact_number(sent.contact_id)))
 
 
 def _contact_number(contact_id: str) -> int:
@@ -367,8 +327,8 @@ async def test_single_endpoints_take_batches_of_one() -> None:
     assert len(single) == 2
 
 
-def test_the_module_id_of_the_org_is_sent() -> None:
-    outcome = simulate_sync(make_case([(0, OWNERS[0], Op.LINK, 1)]))
+async def test_the_module_id_of_the_org_is_sent() -> None:
+    outcome = await simulate(make_case([(0, OWNERS[0], Op.LINK, 1)]))
     assert outcome.crm.world.module_id == MODULE
     assert count_statuses(outcome) == {"done": 1}
 
@@ -380,8 +340,8 @@ async def test_a_link_refused_after_a_lost_answer_is_read_back() -> None:
     ]
     case = make_case([(n, OWNERS[0], Op.LINK, 1) for n in range(3)], faults=faults)
     outcome = await simulate(case)
-    written = [line for line in outcome.lines() if line.get("op") == "link" and "attempt" in line]
-    assert [line["attempt"] for line in written if line["contact_id"] == contact(0)] == [1, 2]
+    calls = [line for line in outcome.lines() if line.get("op") == "link" and "attempt" in line]
+    assert [line["attempt"] for line in calls if line["contact_id"] == contact(0)] == [1, 2]
     assert {(r["status"], r["code"]) for r in outcome.results.values()} == {
         ("done", "SUCCESS"),
         ("done", "settled-by-read"),
@@ -393,7 +353,7 @@ async def test_an_unlink_that_lands_late_is_settled_before_the_link() -> None:
     case = make_case([(0, OWNERS[0], Op.RELINK, 3)], present_deal="other", faults=[fault])
     outcome = await simulate(case)
     assert count_statuses(outcome) == {"done": 3}
-    assert [outcome.deal_of(one) for one in case.messages] == [deal(0)] * 3
+    assert [outcome.deal_of(sent) for sent in case.messages] == [deal(0)] * 3
 
 
 async def test_a_read_that_shows_the_past_is_not_believed_too_soon() -> None:
@@ -414,7 +374,7 @@ async def test_ctrl_c_settles_a_relink_whose_unlink_is_in_doubt() -> None:
 
     def on_request(method: str) -> None:
         if method == "DELETE":
-            stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
+            stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "Ctrl-C"))
 
     outcome = await simulate(case, stop=stop, on_request=on_request)
     assert count_statuses(outcome) == {"done": 3}
@@ -439,13 +399,13 @@ async def test_reads_refused_with_no_other_call_in_flight_stop_the_run_for_credi
 
 
 def stop_at_request(request_number: int, stop: StopController) -> Callable[[str], None]:
-    """Return what presses Ctrl-C at such a request."""
+    """Return a callback that presses Ctrl-C at the nth request."""
     request_count = Counter[str]()
 
     def on_request(method: str) -> None:
         request_count["all"] += 1
         if request_count["all"] == request_number:
-            stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
+            stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "Ctrl-C"))
 
     return on_request
 
@@ -491,13 +451,16 @@ async def test_a_contact_with_very_many_emails_leaves_half_of_the_places_to_othe
     """Alone it takes all places; nobody waits for its end."""
     groups = [(0, OWNERS[0], Op.LINK, 160), *((n, OWNERS[0], Op.LINK, 1) for n in range(1, 61))]
     case = make_case(groups, settings=Settings(latency=0.5), batch_size=1, in_flight=10)
-    at: list[float] = []
-    outcome = await simulate(case, on_request=lambda method: at.append(now()))
-    whose = [target.split("/")[4] for _, target in outcome.requests[1:]]
-    left = list(zip(at[1:], whose, strict=True))
-    most = [sum(t - 0.499 < u <= t and c == contact(0) for u, c in left) for t, _ in left]
-    last_other = max(n for n, (_, one) in enumerate(left) if one != contact(0))
-    while_others_wait = most[20 : last_other - 20]  # the first calls had no others beside them
+    sent_at: list[float] = []
+    outcome = await simulate(case, on_request=lambda method: sent_at.append(now()))
+    contact_ids = [target.split("/")[4] for _, target in outcome.requests[1:]]
+    calls = list(zip(sent_at[1:], contact_ids, strict=True))
+    in_flight = [
+        sum(at - 0.499 < other_at <= at and id_ == contact(0) for other_at, id_ in calls)
+        for at, _ in calls
+    ]
+    last_other = max(n for n, (_, id_) in enumerate(calls) if id_ != contact(0))
+    while_others_wait = in_flight[20 : last_other - 20]  # no others are sent with the first calls
     assert max(while_others_wait) == 5
-    assert max(most[last_other + 10 :]) == 10
+    assert max(in_flight[last_other + 10 :]) == 10
     assert count_statuses(outcome) == {"done": 220}

@@ -1,4 +1,4 @@
-"""What a run makes of the deal that each email is on before it is changed."""
+"""Snapshots: what a run makes of the deal that an email is on before it is changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ import pytest
 from bulklink.emulator.faults import Fault
 from bulklink.emulator.settings import Settings
 from bulklink.models import Op
-from tests.simulation.simulator import OWNERS, Case, contact, deal, email, message, simulate
+from tests.simulation.simulator import (
+    OWNERS,
+    Case,
+    SimulatedRun,
+    contact,
+    deal,
+    email,
+    message,
+    simulate,
+)
 
 WANTED, OTHER = deal(0), deal(1)
 HIDDEN = (Fault("hidden"),)
@@ -31,7 +40,7 @@ def make_case(op: Op, *present_deals: str | None, guard: str | None = None, **op
     return Case(emails, messages, {WANTED: contact(0), OTHER: contact(0)}, **options)
 
 
-def statuses_and_codes(outcome: Any) -> list[tuple[str, str | None]]:
+def statuses_and_codes(outcome: SimulatedRun) -> list[tuple[str, str | None]]:
     return [(line["status"], line["code"]) for _, line in sorted(outcome.results.items())]
 
 

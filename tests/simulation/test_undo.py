@@ -27,13 +27,13 @@ from tests.simulation.checks import find_violations
 from tests.simulation.machine import SimulatedCommand
 from tests.simulation.scenarios import Scenario, draw_scenario
 from tests.simulation.simulator import Case, SimulatedRun, simulate
-from tests.virtual import VirtualLoop, now
+from tests.virtual import now, run_virtual
 
 SEEDS = 150
 _SEEDS_PER_TEST = 30
 _SETTLE_SECONDS = 2000.0
 _ALLOWED_STOPS = (StoppedBy.NO_ANSWER, StoppedBy.FATAL, StoppedBy.CREDITS, StoppedBy.MAX_CREDITS)
-"""What may stop an undo: the server takes no more."""
+"""Stops of an undo: the server takes no more."""
 _FAULT_KINDS = ("lost-answer", "lost-request", "500", "500-applied", "stale", "edited", "truncated")
 
 
@@ -41,27 +41,19 @@ _FAULT_KINDS = ("lost-answer", "lost-request", "500", "500-applied", "stale", "e
 def test_an_undo_brings_back_what_its_snapshot_read_and_touches_no_other(
     first: int, tmp_path: Path
 ) -> None:
-    back = 0
+    undone = 0
     for seed in range(first, first + _SEEDS_PER_TEST):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        lies, undone = check_undo_of_seed(seed, folder)
-        back += undone
-        if lies:
-            pytest.fail(f"seed {seed}: {lies[0]}", pytrace=False)
-    assert back > 50
-
-
-def check_undo_of_seed(seed: int, folder: Path) -> tuple[list[str], int]:
-    """Play the run of a seed, its undo, and return the broken promises and what came back."""
-    loop = VirtualLoop()
-    try:
-        return loop.run_until_complete(_run_and_undo(seed, folder))
-    finally:
-        loop.close()
+        violations, message_count = run_virtual(_run_and_undo(seed, folder))
+        undone += message_count
+        if violations:
+            pytest.fail(f"seed {seed}: {violations[0]}", pytrace=False)
+    assert undone > 50
 
 
 async def _run_and_undo(seed: int, folder: Path) -> tuple[list[str], int]:
+    """Play the run of a seed and its undo; return the violations and the messages undone."""
     rng = random.Random(f"{seed} undo")
     scenario = _renumber_messages(draw_scenario(seed))
     commands = scenario.commands[: rng.randint(1, len(scenario.commands))]
@@ -94,7 +86,7 @@ async def _run_and_undo(seed: int, folder: Path) -> tuple[list[str], int]:
         case, random_seed=seed, commands=undo.commands, folder=folder, crm=first.crm
     )
     await asyncio.sleep(_SETTLE_SECONDS)
-    checker = _UndoChecker(scenario.case, first, second, {change.row: change for change in changes})
+    checker = _UndoChecker(scenario.case, second, {change.row: change for change in changes})
     violations = find_violations(undo, second) if messages else []
     violations += checker.check_safety()
     violations += checker.check_completeness() if not faults else []
@@ -111,7 +103,7 @@ def _renumber_messages(scenario: Scenario) -> Scenario:
 
 
 def _edit_links(case: Case, outcome: SimulatedRun, rng: random.Random) -> None:
-    """Let somebody change some emails between the run and its undo."""
+    """Let another user change some emails between the run and its undo."""
     share = rng.choice((0.0, 0.2))
     for message in case.messages:
         if rng.random() < share:
@@ -151,7 +143,7 @@ def _to_message(change: AppliedChange, undo_step: UndoStep) -> Message:
 
 
 def read_ledger_naively(case: Case, outcome: SimulatedRun) -> list[AppliedChange]:
-    """Read a ledger line by line, as anybody would, for what the run did with each row."""
+    """Return what the run did with each row, by reading the ledger line by line."""
     lines = outcome.lines()
     unsent = {line["call"] for line in lines if line["event"] == "unsent"}
     results: dict[int, dict[str, Any]] = {}
@@ -202,37 +194,24 @@ def _applied_change(
 
 
 class _UndoChecker:
-    """Holds an undo against what the run did, by what the CRM itself noted.
+    """Compares an undo with its run, by the change log of the CRM.
 
     Args:
-        case: of the run.
-        first: the run.
-        second: its undo.
-        done: what the run did with each row.
+        case: the case of the run.
+        undo: its undo, on the same CRM.
+        changes_by_row: what the run did with each row.
     """
 
     def __init__(
-        self,
-        case: Case,
-        first: SimulatedRun,
-        second: SimulatedRun,
-        changes_by_row: dict[int, AppliedChange],
+        self, case: Case, undo: SimulatedRun, changes_by_row: dict[int, AppliedChange]
     ) -> None:
-        self._case, self._first, self._second, self._changes_by_row = (
-            case,
-            first,
-            second,
-            changes_by_row,
-        )
-        applied = list(first.crm.state.change_log)
-        self._changes_before_undo = [change for change in applied if change.at < second.started_at]
-        self._changes_since_undo = [change for change in applied if change.at >= second.started_at]
-        self._initial_deals = {
-            world_email["message_id"]: world_email["deal_id"] for world_email in case.emails
-        }
+        self._case, self._undo, self._changes_by_row = case, undo, changes_by_row
+        applied = list(undo.crm.state.change_log)
+        self._changes_before_undo = [change for change in applied if change.at < undo.started_at]
+        self._changes_since_undo = [change for change in applied if change.at >= undo.started_at]
 
     def check_safety(self) -> list[str]:
-        """Return what the undo touched and was not to touch."""
+        """Return the changes that the undo had no right to make."""
         rows = {message.message_id: message.row for message in self._case.messages}
         violations = []
         for change in self._changes_since_undo:
@@ -254,7 +233,7 @@ class _UndoChecker:
         return violations + self._check_moved_since(rows)
 
     def _check_moved_since(self, rows: dict[str, int]) -> list[str]:
-        """Return emails that somebody moved after the run, and the undo moved again."""
+        """Return the emails that another user moved after the run, and the undo moved again."""
         violations = []
         for message_id, row in rows.items():
             earlier_changes = [c for c in self._changes_before_undo if c.message_id == message_id]
@@ -267,7 +246,7 @@ class _UndoChecker:
                 or earlier_changes[-1].author == "call"
             ):
                 continue
-            # What a read showed may have been put there by somebody: the ledger cannot tell.
+            # A read may have shown the edit of another user: the ledger does not know.
             expected_deals = {own_targets[-1], self._changes_by_row[row].deal_id}
             if self._changes_by_row[row].status in (None, Status.IN_DOUBT):
                 expected_deals.add(None)
@@ -276,8 +255,8 @@ class _UndoChecker:
         return violations
 
     def check_completeness(self) -> list[str]:
-        """Return what did not come back though the snapshot read it and nobody else touched it."""
-        reason = self._second.stop.reason
+        """Return the emails with a snapshot, untouched by others, that were not brought back."""
+        reason = self._undo.stop.reason
         if reason is not None:
             return [] if reason.stopped_by in _ALLOWED_STOPS else [str(reason)]
         edited_by_others = {
@@ -285,6 +264,7 @@ class _UndoChecker:
             for c in (*self._changes_before_undo, *self._changes_since_undo)
             if c.author == "somebody"
         }
+        initial_deals = {email["message_id"]: email["deal_id"] for email in self._case.emails}
         violations = []
         for message in self._case.messages:
             run_change = self._changes_by_row.get(message.row)
@@ -294,9 +274,9 @@ class _UndoChecker:
                 or message.message_id in edited_by_others
             ):
                 continue
-            current_deal_id = self._second.deal_of(message)
-            if current_deal_id != self._initial_deals[message.message_id]:
-                result = self._second.results.get(message.row)
+            current_deal_id = self._undo.deal_of(message)
+            if current_deal_id != initial_deals[message.message_id]:
+                result = self._undo.results.get(message.row)
                 violations.append(
                     f"row {message.row} was not brought back: {run_change}, {result},"
                     f" {current_deal_id}"
@@ -309,28 +289,22 @@ def test_what_a_run_did_is_read_from_plan_and_ledger_as_anybody_would(
     seed: int, tmp_path: Path
 ) -> None:
     scenario = _renumber_messages(draw_scenario(seed))
-    loop = VirtualLoop()
-    try:
-        outcome = loop.run_until_complete(
-            simulate(
-                scenario.case, random_seed=seed, commands=scenario.commands[:2], folder=tmp_path
-            )
-        )
-    finally:
-        loop.close()
+    outcome = run_virtual(
+        simulate(scenario.case, random_seed=seed, commands=scenario.commands[:2], folder=tmp_path)
+    )
     folder = RunFolder(tmp_path)
     folder.ledger.write_bytes(outcome.ledger + b'{"event":"resu')
     _seal_plan(scenario.case, tmp_path)
-    found = sorted(
-        applied_changes(folder, tmp_path / "spill", PlanningStop()), key=lambda one: one.row
+    changes = sorted(
+        applied_changes(folder, tmp_path / "spill", PlanningStop()), key=lambda change: change.row
     )
-    plain = read_ledger_naively(scenario.case, outcome)
+    naive_changes = read_ledger_naively(scenario.case, outcome)
     for settled in (False, True):
-        assert [undo_step_for(one, include_settled=settled) for one in found] == [
-            undo_step_for(one, include_settled=settled) for one in plain
+        assert [undo_step_for(change, include_settled=settled) for change in changes] == [
+            undo_step_for(change, include_settled=settled) for change in naive_changes
         ]
-    assert [one.message_id for one in found] == [one.message_id for one in plain]
-    assert {one.owner_name for one in found} <= {one.owner_name for one in plain}
+    assert [c.message_id for c in changes] == [c.message_id for c in naive_changes]
+    assert {c.owner_name for c in changes} <= {c.owner_name for c in naive_changes}
 
 
 def _seal_plan(case: Case, folder: Path) -> None:

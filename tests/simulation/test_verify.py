@@ -24,7 +24,7 @@ from bulklink.runs.record import Invocation, RunRecord
 from tests.simulation.environment import simulated_environment
 from tests.simulation.scenarios import Scenario, draw_scenario
 from tests.simulation.simulator import CONNECTION, SimulatedRun, simulate
-from tests.virtual import VirtualLoop, now
+from tests.virtual import now, run_virtual
 
 SEEDS = 60
 _SETTLE_SECONDS = 2000.0
@@ -36,11 +36,7 @@ def test_verify_finds_every_planted_difference_and_invents_none(first: int, tmp_
     for seed in range(first, first + 20):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        loop = VirtualLoop()
-        try:
-            planted += loop.run_until_complete(_check_verify(draw_scenario(seed), folder))
-        finally:
-            loop.close()
+        planted += run_virtual(_check_verify(draw_scenario(seed), folder))
     assert planted > 10
 
 

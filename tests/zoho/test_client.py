@@ -60,17 +60,17 @@ async def test_only_a_body_has_a_content_type(
     assert transport.sent[0].headers.get("Content-Type") == content_type
 
 
-async def test_an_answer_comes_back_as_it_is_with_the_token_it_was_asked_with() -> None:
-    said = Answer(429, b'{"code":"TOO_MANY_REQUESTS"}', 7.0)
-    received = await send(FakeTransport(said), PAGE)
-    assert received.outcome == said
+async def test_an_answer_comes_back_unchanged_with_the_token_of_its_request() -> None:
+    outcome = Answer(429, b'{"code":"TOO_MANY_REQUESTS"}', 7.0)
+    received = await send(FakeTransport(outcome), PAGE)
+    assert received.outcome == outcome
     assert received.token.access_token == SECRET
     assert SECRET not in repr(received)
 
 
 async def test_silence_comes_back_as_it_is() -> None:
-    said = NoResponse("the connection broke")
-    assert (await send(FakeTransport(said), LINK)).outcome == said
+    outcome = NoResponse("the connection broke")
+    assert (await send(FakeTransport(outcome), LINK)).outcome == outcome
 
 
 async def test_a_token_that_a_server_repeats_is_blotted_out() -> None:

@@ -216,7 +216,7 @@ def listing(*entries: Any, info: Any = LAST) -> EmailListPage:
     return parsed_listing
 
 
-def test_an_email_is_told_as_zoho_shows_it() -> None:
+def test_an_email_is_parsed_as_zoho_shows_it() -> None:
     (found,) = listing(email(linked_record=RECORD)).emails
     assert found == ListedEmail(
         "a1",
@@ -229,7 +229,7 @@ def test_an_email_is_told_as_zoho_shows_it() -> None:
     )
 
 
-def test_what_is_missing_is_not_told() -> None:
+def test_missing_fields_of_an_email_are_unset() -> None:
     (found,) = listing({"message_id": "a1"}).emails
     assert found == ListedEmail("a1")
     assert found.deal is msgspec.UNSET
@@ -240,7 +240,7 @@ def test_an_email_on_no_deal_is_so() -> None:
 
 
 @pytest.mark.parametrize("sent", [None, "true", 1, []])
-def test_a_direction_that_is_no_truth_value_is_not_told(sent: object) -> None:
+def test_a_direction_that_is_not_a_boolean_is_none(sent: object) -> None:
     assert listing(email(sent=sent)).emails[0].received is None
 
 
@@ -260,7 +260,7 @@ def test_entries_without_a_message_id_are_counted() -> None:
         ({**INFO, "more_records": "yes"}, None, False),
     ],
 )
-def test_the_next_page_is_asked_for_as_the_answer_says(
+def test_the_next_page_is_the_one_the_answer_names(
     info: Any, following: str | None, cut: bool
 ) -> None:
     found = listing(email(), info=info)

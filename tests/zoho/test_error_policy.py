@@ -145,7 +145,7 @@ DAY = "Many requests fired than the allowed limit for the past 24 hours"
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "expected"),
     [
         ({"code": 429, "error": "TOO_MANY_REQUESTS", "error_info": DAY}, ThrottleReason.CREDITS),
         ({"code": "TOO_MANY_REQUESTS", "message": DAY, "status": "error"}, ThrottleReason.CREDITS),
@@ -168,10 +168,10 @@ DAY = "Many requests fired than the allowed limit for the past 24 hours"
     ],
 )
 def test_words_that_mean_one_thing_tell_it_and_others_tell_nothing(
-    body: object, said: ThrottleReason | None
+    body: object, expected: ThrottleReason | None
 ) -> None:
     response = answer(body, 429)
-    assert throttle_reason(response) is said
+    assert throttle_reason(response) is expected
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe\x00", b"<html>429</html>", b"x" * 100_000])

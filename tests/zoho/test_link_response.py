@@ -76,7 +76,7 @@ def has_no_success(parsed: ParsedAnswer) -> bool:
 
 
 @pytest.mark.parametrize("text", [LINKED, UNLINKED, OPENAPI, "", "error: not linked"], ids=repr)
-def test_success_of_each_email_is_told_by_its_code_whatever_the_wording(text: str) -> None:
+def test_the_code_decides_the_success_of_an_email_whatever_the_wording(text: str) -> None:
     reading = parse({"Emails": [success(m, text) for m in SENT]})
     assert codes(reading) == {"a1": "SUCCESS", "b2": "SUCCESS", "c3": "SUCCESS"}
     assert reading.call_verdict is None
@@ -303,7 +303,7 @@ UNTELLABLE = {
 
 @pytest.mark.parametrize("status", [200, 207, 400])
 @pytest.mark.parametrize("entries", UNTELLABLE.values(), ids=UNTELLABLE)
-def test_what_cannot_be_told_names_nobody_and_is_no_success(
+def test_an_unreadable_entry_names_no_email_and_is_not_a_success(
     entries: list[Any], status: int
 ) -> None:
     reading = parse({"Emails": entries}, status)
@@ -322,7 +322,7 @@ def test_an_error_for_an_email_never_sent_does_not_speak_of_the_call() -> None:
     assert reading.call_verdict is None
 
 
-def test_an_unnamed_error_beside_an_item_in_doubt_condemns_none_of_two() -> None:
+def test_an_unnamed_error_with_an_item_in_doubt_fails_neither() -> None:
     reading = parse({"Emails": [success("a1"), error("INVALID_DATA")]}, 207)
     assert codes(reading) == {"a1": "SUCCESS"}
 
@@ -470,7 +470,7 @@ def test_the_eleventh_item_is_not_taken_for_the_second() -> None:
     assert codes(reading) == {"m10": "INVALID_DATA"}
 
 
-def test_an_id_of_digits_is_told_from_its_neighbours_even_as_a_number() -> None:
+def test_an_id_of_digits_is_matched_exactly_even_as_a_number() -> None:
     sent = ["12", "012", "120"]
     reading = parse({"Emails": [success("012"), error(message_id=12)]}, 207, sent)
     assert codes(reading).get("012") == "SUCCESS"

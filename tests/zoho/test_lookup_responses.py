@@ -110,20 +110,20 @@ def test_a_module_without_an_id_tells_none(wrong: Any) -> None:
 
 
 def test_names_of_deals_are_read_by_id_and_missing_deals_are_absent() -> None:
-    said = answer(
+    response = answer(
         {
             "data": [{"id": "71", "Deal_Name": "Ä"}, {"id": "72", "Deal_Name": "B"}],
             "info": {"more_records": False},
         }
     )
-    assert parse_deals(said) == [DealDetails("71", "Ä"), DealDetails("72", "B")]
+    assert parse_deals(response) == [DealDetails("71", "Ä"), DealDetails("72", "B")]
 
 
-def test_a_deals_contact_and_stage_are_read_where_they_are_told() -> None:
+def test_a_deals_contact_and_stage_are_parsed_if_present() -> None:
     deal = {"id": "71", "Deal_Name": "A", "Stage": "Closed Won"}
     contact = {"name": "Ana", "id": "5843104000004382000"}
-    said = answer({"data": [deal | {"Contact_Name": contact}, deal | {"Contact_Name": None}]})
-    assert parse_deals(said) == [
+    response = answer({"data": [deal | {"Contact_Name": contact}, deal | {"Contact_Name": None}]})
+    assert parse_deals(response) == [
         DealDetails("71", "A", "5843104000004382000", "Closed Won"),
         DealDetails("71", "A", None, "Closed Won"),
     ]
@@ -131,8 +131,8 @@ def test_a_deals_contact_and_stage_are_read_where_they_are_told() -> None:
 
 def test_names_of_users_are_read_by_id() -> None:
     user = {"id": "22", "full_name": "Patricia Boyle", "email": "p@x.com", "status": "active"}
-    said = answer({"users": [user], "info": {"more_records": True}})
-    assert parse_user_names(said) == NamesPage({"22": "Patricia Boyle"}, has_more=True)
+    response = answer({"users": [user], "info": {"more_records": True}})
+    assert parse_user_names(response) == NamesPage({"22": "Patricia Boyle"}, has_more=True)
 
 
 def test_no_content_means_that_nothing_is_there() -> None:
@@ -142,14 +142,14 @@ def test_no_content_means_that_nothing_is_there() -> None:
 
 @pytest.mark.parametrize("name", [None, "", 7, ["A"], {}], ids=repr)
 def test_a_deal_without_a_name_is_absent(name: Any) -> None:
-    said = answer({"data": [{"id": "71", "Deal_Name": name}, {"id": "72", "Deal_Name": "B"}]})
-    assert parse_deals(said) == [DealDetails("72", "B")]
+    response = answer({"data": [{"id": "71", "Deal_Name": name}, {"id": "72", "Deal_Name": "B"}]})
+    assert parse_deals(response) == [DealDetails("72", "B")]
 
 
 @pytest.mark.parametrize("info", [None, [], "x", {}, {"more_records": "true"}], ids=repr)
 def test_only_more_records_true_means_a_next_page(info: Any) -> None:
-    said = answer({"users": [], "info": info})
-    assert parse_user_names(said) == NamesPage({}, has_more=False)
+    response = answer({"users": [], "info": info})
+    assert parse_user_names(response) == NamesPage({}, has_more=False)
 
 
 @pytest.mark.parametrize("reader", [reader for reader, _ in READERS.values()], ids=READERS)

@@ -65,11 +65,11 @@ def test_a_link_names_a_deal_and_an_owner_for_each_email_in_the_order_given() ->
     items = body_of(requests.link_request([first, second], [("7", "X"), ("8", "Y")], MODULE))[
         "Emails"
     ]
-    said = [
+    sent_items = [
         (i["message_id"], i["owner"], i["linked_record"]["id"], i["linked_record"]["name"])
         for i in items
     ]
-    assert said == [
+    assert sent_items == [
         ("a1", {"name": "Ana", "id": "1"}, "7", "X"),
         ("b2", {"name": "Ben", "id": "2"}, "8", "Y"),
     ]
@@ -185,13 +185,13 @@ def test_users_are_looked_up_page_by_page_whatever_their_state(page: int) -> Non
     assert query["page"] == [str(page)]
 
 
-def test_the_first_page_of_emails_is_asked_for_without_an_index() -> None:
+def test_the_first_page_of_emails_is_requested_without_an_index() -> None:
     assert requests.emails_page_request("11", None) == Request(
         CallKind.READ, "GET", "/crm/v8/Contacts/11/Emails"
     )
 
 
-def test_a_later_page_of_emails_is_asked_for_with_its_index() -> None:
+def test_a_later_page_of_emails_is_requested_with_its_index() -> None:
     target = requests.emails_page_request("11", "77af02").target
     assert target == "/crm/v8/Contacts/11/Emails?index=77af02"
 

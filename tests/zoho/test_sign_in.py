@@ -138,15 +138,15 @@ REFUSALS: dict[str, tuple[Answer, tuple[str, ...], ExitCode]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("grant", "said", "code"), REFUSALS.values(), ids=REFUSALS)
+@pytest.mark.parametrize(("grant", "expected_words", "code"), REFUSALS.values(), ids=REFUSALS)
 async def test_each_refusal_has_a_message_of_its_own(
-    grant: Answer, said: tuple[str, ...], code: ExitCode
+    grant: Answer, expected_words: tuple[str, ...], code: ExitCode
 ) -> None:
     error = await sign_in_error(Zoho(grant))
     assert error.exit_code is code
     assert error.where == "https://accounts.zoho.eu/oauth/v2/token"
     assert error.advice
-    assert [word for word in said if word not in str(error)] == []
+    assert [word for word in expected_words if word not in str(error)] == []
 
 
 @pytest.mark.parametrize(
@@ -159,8 +159,8 @@ async def test_a_code_is_sent_once_since_it_works_once(outcome: Answer | NoRespo
 
 
 async def test_what_repeats_the_secrets_shows_none() -> None:
-    said = {"error": "invalid_code", "error_description": " ".join(SECRETS[:2])}
-    assert "[secret]" in str(await sign_in_error(Zoho(answer(said))))
+    body = {"error": "invalid_code", "error_description": " ".join(SECRETS[:2])}
+    assert "[secret]" in str(await sign_in_error(Zoho(answer(body))))
 
 
 NEEDED = {
@@ -202,14 +202,14 @@ WITHOUT = {"users": "ZohoCRM.users.READ", "org": "ZohoCRM.org.READ"}
 
 
 @pytest.mark.parametrize(("path", "scope"), WITHOUT.items(), ids=WITHOUT)
-async def test_a_scope_that_a_run_can_do_without_is_told_of(path: str, scope: str) -> None:
+async def test_a_missing_optional_scope_is_reported(path: str, scope: str) -> None:
     found = await sign_in_with(Zoho(lookups={path: NO_SCOPE}))
     assert list(found.missing_scopes) == [scope]
     assert scope not in found.scopes
 
 
 @pytest.mark.parametrize(
-    "said",
+    "expected_words",
     [
         answer({"code": "INVALID_DATA", "status": "error", "message": "no"}, 400),
         answer({"code": "NO_PERMISSION", "status": "error", "message": "no"}, 403),
@@ -218,8 +218,8 @@ async def test_a_scope_that_a_run_can_do_without_is_told_of(path: str, scope: st
     ],
     ids=["unknown contact", "no permission", "404", "429"],
 )
-async def test_another_refusal_of_a_look_up_says_nothing_of_scopes(said: Answer) -> None:
-    found = await sign_in_with(Zoho(lookups={"Contacts/1/Emails": said}))
+async def test_another_refusal_of_a_look_up_says_nothing_of_scopes(expected_words: Answer) -> None:
+    found = await sign_in_with(Zoho(lookups={"Contacts/1/Emails": expected_words}))
     assert found.scopes == SCOPES
 
 
@@ -229,7 +229,7 @@ async def test_scopes_that_the_accounts_server_names_are_kept() -> None:
     assert found.scopes == ("ZohoCRM.modules.ALL", "ZohoCRM.settings.ALL", "ZohoCRM.users.READ")
 
 
-async def test_a_fresh_token_that_the_crm_refuses_is_told_and_not_renewed() -> None:
+async def test_a_fresh_token_that_the_crm_refuses_is_an_error_and_not_renewed() -> None:
     refusal = answer({"code": "INVALID_TOKEN", "status": "error", "message": "no"}, 401)
     zoho = Zoho(lookups={"org": refusal})
     assert "environment" in (await sign_in_error(zoho)).advice
@@ -237,12 +237,14 @@ async def test_a_fresh_token_that_the_crm_refuses_is_told_and_not_renewed() -> N
 
 
 @pytest.mark.parametrize(
-    "said",
+    "expected_words",
     [NoResponse("the host name is not known", sent=False), Answer(200, b"<html>")],
     ids=["silence", "html"],
 )
-async def test_an_api_that_is_not_there_ends_the_sign_in(said: Answer | NoResponse) -> None:
-    zoho = Zoho(lookups={"org": said})
+async def test_an_api_that_is_not_there_ends_the_sign_in(
+    expected_words: Answer | NoResponse,
+) -> None:
+    zoho = Zoho(lookups={"org": expected_words})
     assert isinstance(await sign_in_error(zoho), RunStoppedError)
     assert zoho.asked("/revoke")
 

@@ -75,7 +75,7 @@ def make_tokens(
 # Asking
 
 
-async def test_a_token_is_asked_for_with_the_fields_of_the_api_in_a_form_body() -> None:
+async def test_a_token_request_is_a_form_with_the_fields_of_the_api() -> None:
     transport = FakeTransport(token_answer())
     token = await make_tokens(transport).current()
     (sent,) = transport.sent
@@ -97,7 +97,7 @@ async def test_no_secret_is_in_the_address_or_the_headers() -> None:
     assert not any(secret in seen for secret in CREDENTIALS.values())
 
 
-async def test_a_token_in_use_is_not_asked_for_again() -> None:
+async def test_a_valid_token_is_not_requested_again() -> None:
     transport = NumberedTokenTransport(token_answer())
     kept = make_tokens(transport)
     assert [(await kept.current()).access_token for _ in range(5)] == ["1000.fresh.1"] * 5
@@ -124,7 +124,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
-async def test_an_answer_without_a_token_stops_the_run_and_is_asked_for_once(
+async def test_an_answer_without_a_token_stops_the_run_after_one_request(
     refusal: Answer,
 ) -> None:
     transport = FakeTransport(refusal)
@@ -147,7 +147,9 @@ async def test_the_refusal_says_what_the_accounts_server_said(refusal: Answer, s
 
 
 @pytest.mark.parametrize("failure", [NoResponse("the connection broke"), Answer(500), Answer(503)])
-async def test_a_failing_accounts_server_is_asked_once_more(failure: Answer | NoResponse) -> None:
+async def test_a_request_to_a_failing_accounts_server_is_retried_once(
+    failure: Answer | NoResponse,
+) -> None:
     transport = FakeTransport(failure, token_answer())
     assert (await make_tokens(transport).current()).access_token == "1000.fresh"
     assert len(transport.sent) == 2

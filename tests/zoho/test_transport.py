@@ -1,4 +1,4 @@
-"""The network, over real sockets: a request leaves once, and what came back is told as it is."""
+"""The transport over real sockets: a request leaves once, and its answer is returned unchanged."""
 
 from __future__ import annotations
 
@@ -227,12 +227,12 @@ async def test_a_redirect_is_an_answer_and_is_not_followed(status: int) -> None:
 
 
 def assert_says_nothing_secret(outcome: object) -> None:
-    said = repr(outcome)
-    assert SECRET not in said
-    assert "http:" not in said
-    assert "https:" not in said
-    assert "/crm" not in said
-    assert "127.0.0.1" not in said
+    text = repr(outcome)
+    assert SECRET not in text
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "/crm" not in text
+    assert "127.0.0.1" not in text
 
 
 BROKEN = {
@@ -322,7 +322,7 @@ async def test_retry_after_is_read_in_seconds(value: str, seconds: float | None)
     assert outcome == Answer(429, b"", seconds)
 
 
-async def test_without_retry_after_none_is_told() -> None:
+async def test_without_the_header_retry_after_is_none() -> None:
     assert await outcome_of(EMPTY_OK) == Answer(200, b"{}", None)
 
 

@@ -1,4 +1,4 @@
-"""The command before and after a sign-in, and a scripted CRM that exchanges codes."""
+"""Fixtures of the sign-in tests: the command before and after it, a CRM that exchanges codes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tests.e2e.world import World
 
 
 @pytest.fixture
-def visitor(bulklink: Command, emulator: Emulator) -> Command:
-    """Return the command as it is before the first sign-in, beside the emulator."""
+def signed_out(bulklink: Command, emulator: Emulator) -> Command:
+    """Return the command before the first sign-in, with the address of the emulator."""
     return bulklink.with_env(**api_env(emulator.url))
 
 
 @pytest.fixture
-def member(visitor: Command) -> Command:
+def signed_in(signed_out: Command) -> Command:
     """Return the command after a sign-in, with nothing in the environment."""
-    result = visitor.with_env(**SIGN_IN_ENV)("auth", "login")
+    result = signed_out.with_env(**SIGN_IN_ENV)("auth", "login")
     assert result.code == 0, result
-    return Command(visitor.folder)
+    return Command(signed_out.folder)
 
 
 @pytest.fixture
@@ -43,5 +43,5 @@ def zoho(standin: StandIn, world: World) -> StandIn:
 
 @pytest.fixture
 def url(emulator: Emulator) -> str:
-    """Return where the emulator is."""
+    """Return the address of the emulator."""
     return emulator.url

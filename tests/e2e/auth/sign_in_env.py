@@ -1,4 +1,4 @@
-"""What a sign-in is given, and what it leaves behind."""
+"""Input of a sign-in, and the files it leaves."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def stored_kinds(folder: Path) -> set[str]:
-    """Return what a sign-in left behind, by the folder each file is in."""
+    """Return the folders in which a sign-in left files."""
     return {path.parent.name for path in files(folder) if path.suffix in (".toml", ".json")}
 
 

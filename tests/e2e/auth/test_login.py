@@ -30,8 +30,8 @@ from tests.e2e.servers import Emulator, ReceivedRequest, Reply, StandIn, serve_w
 from tests.e2e.world import Contact, World
 
 
-def test_a_code_from_standard_input_signs_in_and_says_to_what(visitor: Command) -> None:
-    result = visitor.run_in_subprocess("auth", "login", "--stdin", "--json", stdin=CODE)
+def test_a_code_from_standard_input_signs_in_and_says_to_what(signed_out: Command) -> None:
+    result = signed_out.run_in_subprocess("auth", "login", "--stdin", "--json", stdin=CODE)
     assert result.code == 0, result
     entry = result.object
     assert entry["profile"] == "default"
@@ -52,37 +52,37 @@ def test_a_code_from_standard_input_signs_in_and_says_to_what(visitor: Command) 
     ids=["json", "lines"],
 )  # fmt: skip
 def test_standard_input_is_json_or_lines_and_goes_before_the_environment(
-    visitor: Command, given: str
+    signed_out: Command, given: str
 ) -> None:
-    command = visitor.with_env(BULKLINK_CLIENT_ID="other", BULKLINK_GRANT_CODE="other")
+    command = signed_out.with_env(BULKLINK_CLIENT_ID="other", BULKLINK_GRANT_CODE="other")
     assert command.run_in_subprocess("auth", "login", "--stdin", stdin=given).code == 0
 
 
-def test_the_environment_signs_in_too_and_says_what_to_try_next(visitor: Command) -> None:
-    result = visitor.with_env(**SIGN_IN_ENV)("auth", "login", "--profile", "Test")
+def test_the_environment_signs_in_too_and_says_what_to_try_next(signed_out: Command) -> None:
+    result = signed_out.with_env(**SIGN_IN_ENV)("auth", "login", "--profile", "Test")
     assert result.code == 0, result
     assert "bulklink link mapping.csv --profile test" in result.out
 
 
 def test_a_run_after_a_sign_in_asks_for_no_other_token(
-    member: Command, emulator: Emulator, contact: Contact
+    signed_in: Command, emulator: Emulator, contact: Contact
 ) -> None:
     before = emulator.state()["calls"]["token"]
-    write_mapping(member.folder / "m.csv", rows(contact.free[:2], contact.a))
-    result = member("link", "m.csv", "--json")
+    write_mapping(signed_in.folder / "m.csv", rows(contact.free[:2], contact.a))
+    result = signed_in("link", "m.csv", "--json")
     assert result.code == 0, result
     assert emulator.state()["calls"]["token"] == before
 
 
 @posix_only
-def test_what_is_stored_is_for_its_owner_alone(member: Command) -> None:
-    assert stored_kinds(member.folder) == {"profiles", "secrets", "tokens"}
-    modes = {stat.S_IMODE(path.stat().st_mode) for path in files(member.folder)}
+def test_what_is_stored_is_for_its_owner_alone(signed_in: Command) -> None:
+    assert stored_kinds(signed_in.folder) == {"profiles", "secrets", "tokens"}
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in files(signed_in.folder)}
     assert modes == {0o600}
 
 
 @pytest.mark.parametrize(
-    ("changed", "code", "said"),
+    ("changed", "code", "expected_text"),
     [
         ({"BULKLINK_GRANT_CODE": "ended"}, 2, "3 to 10 minutes"),
         ({"BULKLINK_CLIENT_ID": "elsewhere"}, 2, "another data centre"),
@@ -93,21 +93,23 @@ def test_what_is_stored_is_for_its_owner_alone(member: Command) -> None:
     ],
     ids=["code", "client", "secret", "missing", "closed port", "no place"],
 )
-def test_each_fault_of_a_sign_in_is_told_and_stores_nothing(
-    visitor: Command, changed: dict[str, str], code: int, said: str
+def test_each_failure_of_a_sign_in_is_shown_and_stores_nothing(
+    signed_out: Command, changed: dict[str, str], code: int, expected_text: str
 ) -> None:
-    result = visitor.with_env(**{**SIGN_IN_ENV, **changed})("auth", "login", "--json")
+    result = signed_out.with_env(**{**SIGN_IN_ENV, **changed})("auth", "login", "--json")
     assert result.code == code, result
     shown = result.error
-    assert said in " ".join(shown.values())
+    assert expected_text in " ".join(shown.values())
     assert shown["where"]
     assert shown["advice"]
-    assert stored_kinds(visitor.folder) == set()
+    assert stored_kinds(signed_out.folder) == set()
 
 
 @pytest.mark.parametrize("given", ["", '{"client_secret":7}'], ids=repr)
-def test_standard_input_without_what_is_needed_is_told(visitor: Command, given: str) -> None:
-    result = visitor.run_in_subprocess("auth", "login", "--stdin", "--json", stdin=given)
+def test_standard_input_without_the_credentials_is_an_error(
+    signed_out: Command, given: str
+) -> None:
+    result = signed_out.run_in_subprocess("auth", "login", "--stdin", "--json", stdin=given)
     assert result.code == 2, result
     assert result.error["where"] == "standard input"
 
@@ -128,7 +130,7 @@ def test_scopes_too_few_are_named_and_nothing_is_stored(
     assert stored_kinds(bulklink.folder) == set()
 
 
-def test_throttled_is_told_with_exit_code_3(bulklink: Command, zoho: StandIn) -> None:
+def test_throttling_ends_with_exit_code_3(bulklink: Command, zoho: StandIn) -> None:
     async def throttle(seen: ReceivedRequest) -> Reply | None:
         return Reply(400, THROTTLED) if seen.kind == "token" else None
 
@@ -176,7 +178,7 @@ def test_a_demo_is_given_no_profile(bulklink: Command) -> None:
     assert result.code == 0, result
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_a_code_is_used_up(
+def test_a_folder_that_cannot_be_written_is_an_error_before_a_code_is_used(
     bulklink: Command, zoho: StandIn
 ) -> None:
     (bulklink.folder / "config").touch()

@@ -15,31 +15,31 @@ from tests.e2e.command import Command, rows, write_mapping
 from tests.e2e.world import Contact, World
 
 
-def test_a_profile_that_is_there_is_replaced_only_by_force(member: Command, url: str) -> None:
-    before = refresh_token(member.folder)
-    again = member.with_env(**api_env(url), **SIGN_IN_ENV)
+def test_a_profile_that_is_there_is_replaced_only_by_force(signed_in: Command, url: str) -> None:
+    before = refresh_token(signed_in.folder)
+    again = signed_in.with_env(**api_env(url), **SIGN_IN_ENV)
     result = again("auth", "login", "--json")
     assert result.code == 2, result
     assert result.error["code"] == "not-confirmed"
     assert "--force" in result.error["advice"]
-    assert refresh_token(member.folder) == before
+    assert refresh_token(signed_in.folder) == before
     assert again("auth", "login", "--force").code == 0
-    assert refresh_token(member.folder) != before
+    assert refresh_token(signed_in.folder) != before
 
 
 @pytest.mark.parametrize("command", [("link", "m.csv"), ("auth", "status"), ("auth", "logout")])
-def test_an_unknown_profile_is_told_with_those_that_are_known(
-    member: Command, command: tuple[str, ...]
+def test_the_error_of_an_unknown_profile_lists_the_known_ones(
+    signed_in: Command, command: tuple[str, ...]
 ) -> None:
-    result = member(*command, "--profile", "prod", "--json")
+    result = signed_in(*command, "--profile", "prod", "--json")
     assert result.code == 2, result
     assert "Known are: default." in result.error["advice"]
-    assert member.with_env(BULKLINK_PROFILE="prod")(*command, "--json").code == 2
+    assert signed_in.with_env(BULKLINK_PROFILE="prod")(*command, "--json").code == 2
 
 
-def test_a_job_file_names_a_profile(visitor: Command, contact: Contact) -> None:
-    assert visitor.with_env(**SIGN_IN_ENV)("auth", "login", "--profile", "test").code == 0
-    command = Command(visitor.folder)
+def test_a_job_file_names_a_profile(signed_out: Command, contact: Contact) -> None:
+    assert signed_out.with_env(**SIGN_IN_ENV)("auth", "login", "--profile", "test").code == 0
+    command = Command(signed_out.folder)
     write_mapping(command.folder / "m.csv", rows(contact.free[:2], contact.a))
     job = 'op = "link"\nmapping = "m.csv"\nprofile = "{}"\n'
     (command.folder / "job.toml").write_text(job.format("test"), "utf-8")
@@ -67,14 +67,19 @@ def with_options(command: Command, name: str, options: str) -> None:
 )
 @pytest.mark.parametrize("named_by", ["default", "job"])
 def test_a_profile_has_defaults_of_options_that_anything_nearer_beats(
-    visitor: Command, arguments: list[str], env: dict[str, str], job: str, calls: int, named_by: str
+    signed_out: Command,
+    arguments: list[str],
+    env: dict[str, str],
+    job: str,
+    calls: int,
+    named_by: str,
 ) -> None:
     wrong, right = ("5", "2") if named_by == "job" else ("2", "5")
     for name, size in (("default", wrong), ("test", right)):
-        assert visitor.with_env(**SIGN_IN_ENV)("auth", "login", "--profile", name).code == 0
-        with_options(visitor, name, f'batch_size = {size}\nyes = true\nrate = "off"')
+        assert signed_out.with_env(**SIGN_IN_ENV)("auth", "login", "--profile", name).code == 0
+        with_options(signed_out, name, f'batch_size = {size}\nyes = true\nrate = "off"')
     contact = World().add(free=12)
-    command = Command(visitor.folder, env)
+    command = Command(signed_out.folder, env)
     write_mapping(command.folder / "m.csv", rows(contact.free, contact.a))
     profile = 'profile = "test"\n' if named_by == "job" else ""
     text = f'op = "link"\nmapping = "m.csv"\n{profile}{job}'
@@ -85,23 +90,23 @@ def test_a_profile_has_defaults_of_options_that_anything_nearer_beats(
 
 
 @pytest.mark.parametrize("options", ["btch_size = 2", "batch_size = 21", "yes = 'x'"])
-def test_a_wrong_option_in_a_profile_is_told_with_file_line_and_key(
-    member: Command, options: str
+def test_the_error_of_a_wrong_option_in_a_profile_names_file_line_and_key(
+    signed_in: Command, options: str
 ) -> None:
-    with_options(member, "default", options)
-    result = member("link", "m.csv", "--json")
+    with_options(signed_in, "default", options)
+    result = signed_in("link", "m.csv", "--json")
     assert result.code == 2, result
-    file = member.folder / "config" / "bulklink" / "profiles" / "default.toml"
+    file = signed_in.folder / "config" / "bulklink" / "profiles" / "default.toml"
     key = options.split(maxsplit=1)[0]
     line = file.read_text("utf-8").splitlines().index(options) + 1
     assert result.error["where"] == f"{file}:{line}, key {key}"
 
 
-def test_an_option_of_another_command_does_no_harm_in_a_profile(member: Command) -> None:
-    with_options(member, "default", 'code = "NOT_ALLOWED"')
+def test_an_option_of_another_command_does_no_harm_in_a_profile(signed_in: Command) -> None:
+    with_options(signed_in, "default", 'code = "NOT_ALLOWED"')
     contact = World().add(free=1)
-    write_mapping(member.folder / "m.csv", rows(contact.free, contact.a))
-    assert member("link", "m.csv", "--dry-run").code == 0
+    write_mapping(signed_in.folder / "m.csv", rows(contact.free, contact.a))
+    assert signed_in("link", "m.csv", "--dry-run").code == 0
 
 
 def test_every_command_that_contacts_the_crm_takes_a_profile_and_a_log() -> None:

@@ -39,7 +39,7 @@ def test_no_secret_is_on_the_screen_or_in_any_file_but_the_stores(
     assert holding == {"secrets", "tokens"}
 
 
-def test_a_traceback_that_is_asked_for_holds_no_secret(bulklink: Command, zoho: StandIn) -> None:
+def test_a_requested_traceback_holds_no_secret(bulklink: Command, zoho: StandIn) -> None:
     async def refuse(seen: ReceivedRequest) -> Reply | None:
         return Reply(200, {"error": "invalid_code", "error_description": seen.body})
 
@@ -75,9 +75,7 @@ def test_the_keyring_keeps_the_secrets_where_there_is_one(bulklink: Command, zoh
     assert (bulklink.folder / "the-keyring").read_text() == "{}"
 
 
-def test_a_plain_file_is_taken_in_place_of_the_keyring_if_asked_for(
-    bulklink: Command, zoho: StandIn
-) -> None:
+def test_a_secrets_file_replaces_the_keyring_if_requested(bulklink: Command, zoho: StandIn) -> None:
     command = keyring(signing_in_command(bulklink, zoho.url))
     assert command.run_in_subprocess("auth", "login").code == 0
     result = command.run_in_subprocess("auth", "login", "--plain-file", "--force", "--json")
@@ -86,7 +84,7 @@ def test_a_plain_file_is_taken_in_place_of_the_keyring_if_asked_for(
     assert refresh_token(bulklink.folder) == REFRESH
 
 
-def test_a_keyring_that_does_not_serve_is_told_and_a_file_taken(
+def test_an_unavailable_keyring_causes_a_warning_and_a_file_is_used(
     bulklink: Command, zoho: StandIn
 ) -> None:
     result = keyring(signing_in_command(bulklink, zoho.url), "LockedKeyring").run_in_subprocess(

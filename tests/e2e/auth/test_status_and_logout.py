@@ -17,26 +17,26 @@ from tests.e2e.command import Command
 from tests.e2e.servers import Emulator, ReceivedRequest, Reply, StandIn, error
 
 
-def test_status_tells_all_profiles_and_whether_each_works(member: Command, url: str) -> None:
+def test_status_tells_all_profiles_and_whether_each_works(signed_in: Command, url: str) -> None:
     assert (
-        member.with_env(**api_env(url), **SIGN_IN_ENV)("auth", "login", "--profile", "test").code
+        signed_in.with_env(**api_env(url), **SIGN_IN_ENV)("auth", "login", "--profile", "test").code
         == 0
     )
-    result = member("auth", "status", "--json")
+    result = signed_in("auth", "status", "--json")
     assert result.code == 0, result
     assert [one["profile"] for one in result.object["profiles"]] == ["default", "test"]
     for entry in result.object["profiles"]:
         assert entry["works"] is True
         assert entry["token_ends"].endswith("Z")
         assert entry["api_url"] == url
-    one = member("auth", "status", "--profile", "test", "--json").object["profiles"]
+    one = signed_in("auth", "status", "--profile", "test", "--json").object["profiles"]
     assert [entry["profile"] for entry in one] == ["test"]
 
 
-def test_status_asks_for_no_token_while_one_is_kept(member: Command, emulator: Emulator) -> None:
+def test_status_asks_for_no_token_while_one_is_kept(signed_in: Command, emulator: Emulator) -> None:
     before = emulator.state()["calls"]["token"]
-    assert member("auth", "status").code == 0
-    assert member("auth", "status").code == 0
+    assert signed_in("auth", "status").code == 0
+    assert signed_in("auth", "status").code == 0
     assert emulator.state()["calls"]["token"] == before
 
 
@@ -57,11 +57,13 @@ def test_status_renews_a_kept_token_that_is_refused_once(bulklink: Command, zoho
     assert len(zoho.requests_of("token")) == 1
 
 
-def test_status_of_a_revoked_sign_in_says_what_to_do(member: Command, emulator: Emulator) -> None:
-    revoke(emulator, refresh_token(member.folder))
-    for file in (member.folder / "state" / "bulklink" / "tokens").glob("*.json"):
+def test_status_of_a_revoked_sign_in_says_what_to_do(
+    signed_in: Command, emulator: Emulator
+) -> None:
+    revoke(emulator, refresh_token(signed_in.folder))
+    for file in (signed_in.folder / "state" / "bulklink" / "tokens").glob("*.json"):
         file.unlink()
-    result = member("auth", "status")
+    result = signed_in("auth", "status")
     assert result.code == 1, result
     assert "bulklink auth login" in " ".join(result.out.split())
 
@@ -73,33 +75,33 @@ def test_status_without_any_profile_ends_with_1(bulklink: Command) -> None:
     assert bulklink("auth", "status", "--json").object == {"profiles": []}
 
 
-def test_status_of_a_broken_profile_is_told_beside_the_others(member: Command) -> None:
-    (member.folder / "config" / "bulklink" / "profiles" / "bad.toml").write_text("x", "utf-8")
-    result = member("auth", "status", "--json")
+def test_the_status_of_a_broken_profile_is_shown_with_the_others(signed_in: Command) -> None:
+    (signed_in.folder / "config" / "bulklink" / "profiles" / "bad.toml").write_text("x", "utf-8")
+    result = signed_in("auth", "status", "--json")
     assert result.code == 1
     assert [one["works"] for one in result.object["profiles"]] == [False, True]
 
 
 def test_signing_out_revokes_at_zoho_and_removes_everything(
-    member: Command, emulator: Emulator, url: str
+    signed_in: Command, emulator: Emulator, url: str
 ) -> None:
-    token = refresh_token(member.folder)
-    result = member("auth", "logout", "--json")
+    token = refresh_token(signed_in.folder)
+    result = signed_in("auth", "logout", "--json")
     assert result.code == 0, result
     assert result.object == {"profile": "default", "revoked": True, "removed": True}
-    assert stored_kinds(member.folder) == set()
+    assert stored_kinds(signed_in.folder) == set()
     client = {"BULKLINK_CLIENT_ID": "demo", "BULKLINK_CLIENT_SECRET": "demo"}
-    again = member.with_env(**api_env(url), **client, BULKLINK_REFRESH_TOKEN=token)
+    again = signed_in.with_env(**api_env(url), **client, BULKLINK_REFRESH_TOKEN=token)
     assert again("auth", "login").code == 2
 
 
 def test_signing_out_of_what_zoho_has_ended_already_is_fine(
-    member: Command, emulator: Emulator
+    signed_in: Command, emulator: Emulator
 ) -> None:
-    revoke(emulator, refresh_token(member.folder))
-    result = member("auth", "logout")
+    revoke(emulator, refresh_token(signed_in.folder))
+    result = signed_in("auth", "logout")
     assert result.code == 0, result
-    assert stored_kinds(member.folder) == set()
+    assert stored_kinds(signed_in.folder) == set()
 
 
 @pytest.mark.parametrize(
@@ -127,8 +129,8 @@ def test_what_cannot_be_revoked_is_removed_only_by_force(
     assert stored_kinds(bulklink.folder) == set()
 
 
-def test_a_profile_without_its_secrets_is_removed_only_by_force(member: Command) -> None:
-    (member.folder / "config" / "bulklink" / "secrets" / "default.json").unlink()
-    assert member("auth", "logout").code == 2
-    assert member("auth", "logout", "--force").code == 0
-    assert member("auth", "status").code == 1
+def test_a_profile_without_its_secrets_is_removed_only_by_force(signed_in: Command) -> None:
+    (signed_in.folder / "config" / "bulklink" / "secrets" / "default.json").unlink()
+    assert signed_in("auth", "logout").code == 2
+    assert signed_in("auth", "logout", "--force").code == 0
+    assert signed_in("auth", "status").code == 1

@@ -1,4 +1,4 @@
-"""At a terminal: what a person is told and asked, and Ctrl-C at every question."""
+"""Sign-in at a terminal: prompts and messages, and Ctrl-C at every prompt."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tests.e2e.auth.sign_in_env import (
     refresh_token,
     stored_kinds,
 )
-from tests.e2e.auth.terminal import at_terminal
 from tests.e2e.command import Command
 from tests.e2e.servers import SECRET, StandIn
+from tests.e2e.terminals import at_terminal
 
 pytestmark = posix_only
 
 
-def test_a_person_is_led_through_the_self_client(visitor: Command, zoho: StandIn) -> None:
-    command = visitor.with_env(**api_env(zoho.url))
+def test_a_person_is_led_through_the_self_client(signed_out: Command, zoho: StandIn) -> None:
+    command = signed_out.with_env(**api_env(zoho.url))
     with at_terminal(command, "auth", "login", "--dc", "eu") as screen:
         screen.expect("https://api-console.zoho.eu")
         screen.expect(",".join(SCOPES))
@@ -40,7 +40,7 @@ def test_a_person_is_led_through_the_self_client(visitor: Command, zoho: StandIn
     assert parse_qs(zoho.requests_of("token")[0].body)["client_secret"] == [SECRET]
 
 
-def test_the_data_centre_is_asked_for_and_decides_the_console(bulklink: Command) -> None:
+def test_the_data_centre_is_prompted_for_and_decides_the_console(bulklink: Command) -> None:
     with at_terminal(bulklink, "auth", "login") as screen:
         screen.expect("Data centre")
         screen.type("au")
@@ -55,25 +55,25 @@ def test_the_data_centre_is_asked_for_and_decides_the_console(bulklink: Command)
 
 @pytest.mark.parametrize("answers", range(3), ids=["client-id", "client-secret", "code"])
 def test_ctrl_c_at_any_question_ends_with_130_and_stores_nothing(
-    visitor: Command, answers: int
+    signed_out: Command, answers: int
 ) -> None:
-    with at_terminal(visitor, "auth", "login") as screen:
+    with at_terminal(signed_out, "auth", "login") as screen:
         for question in ("Client ID: ", "Client Secret (not shown): ", "Code: ")[:answers]:
             screen.expect(question)
             screen.type("demo")
         screen.expect(("Client ID: ", "Client Secret (not shown): ", "Code: ")[answers])
         assert screen.interrupt() == 130
-    assert stored_kinds(visitor.folder) == set()
+    assert stored_kinds(signed_out.folder) == set()
     assert "Traceback" not in screen.output
 
 
-@pytest.mark.parametrize(("said", "code"), [("n", 2), ("y", 0)], ids=["no", "yes"])
-def test_replacing_a_profile_is_asked_at_a_terminal(
-    member: Command, url: str, said: str, code: int
+@pytest.mark.parametrize(("reply", "code"), [("n", 2), ("y", 0)], ids=["no", "yes"])
+def test_replacing_a_profile_needs_a_yes_at_a_terminal(
+    signed_in: Command, url: str, reply: str, code: int
 ) -> None:
-    before = refresh_token(member.folder)
-    with at_terminal(member.with_env(**api_env(url), **SIGN_IN_ENV), "auth", "login") as screen:
+    before = refresh_token(signed_in.folder)
+    with at_terminal(signed_in.with_env(**api_env(url), **SIGN_IN_ENV), "auth", "login") as screen:
         screen.expect("Replace it?")
-        screen.type(said)
+        screen.type(reply)
         assert screen.end() == code
-    assert (refresh_token(member.folder) == before) is (said == "n")
+    assert (refresh_token(signed_in.folder) == before) is (reply == "n")

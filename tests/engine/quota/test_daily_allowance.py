@@ -40,20 +40,20 @@ async def spend(budget: Budget, allowance: DailyAllowance, calls: int) -> None:
 
 
 @pytest.mark.parametrize("others", [0, 300])
-async def test_the_day_leaves_what_neither_this_run_nor_others_spent(others: int) -> None:
-    day, book = InMemoryDailyUsage(), Budget(CreditLimits(per_day=1000))
-    purse = DailyAllowance(book, lambda: NOW)
-    await purse.open(day)
+async def test_the_24_hour_allowance_is_what_neither_this_run_nor_others_spent(others: int) -> None:
+    day, budget = InMemoryDailyUsage(), Budget(CreditLimits(per_day=1000))
+    allowance = DailyAllowance(budget, lambda: NOW)
+    await allowance.open(day)
     day.file.take(AllowanceRequest(minute_of(NOW), others, 1))
-    await spend(book, purse, 120)
-    await purse.refresh_budget()
-    assert book.spendable == 1000 - 120 - others
-    await spend(book, purse, 70)
-    assert book.spendable == 1000 - 190 - others
-    await purse.close()
+    await spend(budget, allowance, 120)
+    await allowance.refresh_budget()
+    assert budget.spendable == 1000 - 120 - others
+    await spend(budget, allowance, 70)
+    assert budget.spendable == 1000 - 190 - others
+    await allowance.close()
 
 
-async def test_the_day_is_asked_one_thing_at_a_time() -> None:
+async def test_daily_usage_serves_one_request_at_a_time() -> None:
     """Its file has one connection, and what is asked of it is asked in threads."""
 
     class Alone(InMemoryDailyUsage):
@@ -74,21 +74,21 @@ async def test_the_day_is_asked_one_thing_at_a_time() -> None:
                 await anyio.lowlevel.checkpoint()
             self.busy = False
 
-    purse = DailyAllowance(Budget(CreditLimits(per_day=1000)), lambda: NOW)
+    allowance = DailyAllowance(Budget(CreditLimits(per_day=1000)), lambda: NOW)
     async with anyio.create_task_group() as group:
-        group.start_soon(purse.open, Alone())
+        group.start_soon(allowance.open, Alone())
         await anyio.lowlevel.checkpoint()
-        group.start_soon(purse.refresh_budget)
-        group.start_soon(purse.free_at, 5)
-        group.start_soon(purse.ensure_granted, 500)
-        group.start_soon(purse.close)
+        group.start_soon(allowance.refresh_budget)
+        group.start_soon(allowance.free_at, 5)
+        group.start_soon(allowance.ensure_granted, 500)
+        group.start_soon(allowance.close)
 
 
-async def test_without_a_limit_a_day_nothing_is_told() -> None:
-    book = Budget(CreditLimits())
-    purse = DailyAllowance(book, lambda: NOW)
-    await purse.refresh_budget()
-    await purse.open(InMemoryDailyUsage())
-    await purse.refresh_budget()
-    assert book.spendable is None
-    await purse.close()
+async def test_without_a_daily_limit_the_budget_has_no_limit() -> None:
+    budget = Budget(CreditLimits())
+    allowance = DailyAllowance(budget, lambda: NOW)
+    await allowance.refresh_budget()
+    await allowance.open(InMemoryDailyUsage())
+    await allowance.refresh_budget()
+    assert budget.spendable is None
+    await allowance.close()

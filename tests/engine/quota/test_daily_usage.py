@@ -67,7 +67,7 @@ def test_a_clock_that_was_days_ahead_leaves_nothing_behind_for_ever() -> None:
     )
 
 
-def test_credits_are_free_when_they_are_a_day_old() -> None:
+def test_credits_are_free_again_after_24_hours() -> None:
     spent = [(NOW, 10), (NOW + 3, 5)]
     assert free_at(spent, 10) == (NOW + WINDOW_MINUTES + 1) * 60
     assert free_at(spent, 11) == (NOW + WINDOW_MINUTES + 4) * 60

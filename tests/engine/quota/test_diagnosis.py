@@ -44,30 +44,30 @@ def test_words_and_headers_tell_where_they_tell_anything(
 
 
 @pytest.mark.parametrize("most", [1, 2, 5, 10, 25])
-@pytest.mark.parametrize("said", ["", "for the past 24 hours"])
-def test_at_most_as_many_calls_are_wasted_as_may_be_in_flight(most: int, said: str) -> None:
+@pytest.mark.parametrize("answer_text", ["", "for the past 24 hours"])
+def test_at_most_as_many_calls_are_wasted_as_may_be_in_flight(most: int, answer_text: str) -> None:
     """Credits go while all calls are in flight, and no header tells: the worst case."""
-    doubt, wasted = (
+    suspicion, wasted = (
         QuotaSuspicion(most, first_refusal_decides=False),
         -1,
     )  # the first refusal is none too many
-    busy = Answer(429, f'{{"code":"TOO_MANY_REQUESTS","message":"{said}"}}'.encode())
+    busy = Answer(429, f'{{"code":"TOO_MANY_REQUESTS","message":"{answer_text}"}}'.encode())
     number, gone = 0, False
     for _ in range(most):
         number += 1
-        doubt.on_start(number)
-    flying = list(doubt.in_flight)
+        suspicion.on_start(number)
+    in_flight = list(suspicion.in_flight)
     while not gone:
-        for one in flying:
-            doubt.in_flight.discard(one)
-            cause, pause = doubt.on_refused(one, busy, required=1, previously_left=None)
+        for one in in_flight:
+            suspicion.in_flight.discard(one)
+            cause, pause = suspicion.on_refused(one, busy, required=1, previously_left=None)
             wasted, gone = wasted + 1, cause is RefusalCause.CREDITS
             assert pause > 0
         number += 1
-        free = doubt.may_start
-        doubt.on_start(number)
-        assert (free, doubt.may_start) == (True, False)
-        flying = [number]
+        free = suspicion.may_start
+        suspicion.on_start(number)
+        assert (free, suspicion.may_start) == (True, False)
+        in_flight = [number]
     assert wasted <= most
 
 
@@ -96,8 +96,8 @@ def test_a_refusal_that_too_many_in_flight_explain_raises_no_doubt() -> None:
 
 
 def test_doubts_that_come_to_nothing_are_not_raised_for_ever() -> None:
-    doubt = QuotaSuspicion(10, first_refusal_decides=False)
-    causes = [refuse_then_succeed(doubt, 2 * n + 1, explained=False) for n in range(5)]
+    suspicion = QuotaSuspicion(10, first_refusal_decides=False)
+    causes = [refuse_then_succeed(suspicion, 2 * n + 1, explained=False) for n in range(5)]
     assert causes == [RefusalCause.SUSPECTED] * 3 + [RefusalCause.IN_FLIGHT] * 2
 
 
@@ -108,18 +108,18 @@ def test_credits_that_go_during_a_probe_are_found_out_with_as_few_calls(
     most: int, part: float, explained: bool, doubted: int
 ) -> None:
     """Calls that too many in flight explain are refused first, then those that leave alone."""
-    doubt, number = QuotaSuspicion(most, first_refusal_decides=False), 0
+    suspicion, number = QuotaSuspicion(most, first_refusal_decides=False), 0
     for _ in range(doubted):
-        refuse_then_succeed(doubt, number + 1, explained=False)
+        refuse_then_succeed(suspicion, number + 1, explained=False)
         number += 2
-    flying = [number + 1 + n for n in range(max(1, int(most * part)))]
-    for number in flying:
-        doubt.on_start(number)
+    in_flight = [number + 1 + n for n in range(max(1, int(most * part)))]
+    for number in in_flight:
+        suspicion.on_start(number)
     wasted, gone = -1, False
     while not gone:
-        for one in flying:
-            doubt.in_flight.discard(one)
-            cause, _ = doubt.on_refused(
+        for one in in_flight:
+            suspicion.in_flight.discard(one)
+            cause, _ = suspicion.on_refused(
                 one,
                 Answer(429),
                 required=1,
@@ -129,54 +129,57 @@ def test_credits_that_go_during_a_probe_are_found_out_with_as_few_calls(
             wasted, gone = wasted + 1, cause is RefusalCause.CREDITS
         explained = False
         number += 1
-        doubt.on_start(number)
-        flying = [number]
+        suspicion.on_start(number)
+        in_flight = [number]
     assert wasted <= most
 
 
 def test_a_call_that_left_after_a_refusal_and_got_through_clears_the_suspicion() -> None:
-    doubt, busy = QuotaSuspicion(10, first_refusal_decides=False), Answer(429)
+    suspicion, busy = QuotaSuspicion(10, first_refusal_decides=False), Answer(429)
     for number in (1, 2, 3):
-        doubt.on_start(number)
-    doubt.in_flight.discard(2)
-    doubt.on_refused(2, busy, required=1, previously_left=None)
-    doubt.in_flight.discard(1)
-    doubt.on_accepted(1)
-    assert doubt.suspected, "it left before: it got the credit that the other did not get"
-    doubt.in_flight.discard(3)
-    doubt.on_start(4)
-    doubt.in_flight.discard(4)
-    doubt.on_accepted(4)
-    assert not doubt.suspected
+        suspicion.on_start(number)
+    suspicion.in_flight.discard(2)
+    suspicion.on_refused(2, busy, required=1, previously_left=None)
+    suspicion.in_flight.discard(1)
+    suspicion.on_accepted(1)
+    assert suspicion.suspected, "it left before: it got the credit that the other did not get"
+    suspicion.in_flight.discard(3)
+    suspicion.on_start(4)
+    suspicion.in_flight.discard(4)
+    suspicion.on_accepted(4)
+    assert not suspicion.suspected
 
 
 def test_after_credits_were_out_one_refusal_is_enough_to_know() -> None:
-    doubt = QuotaSuspicion(10, first_refusal_decides=True)
-    doubt.on_start(1)
-    doubt.in_flight.discard(1)
+    suspicion = QuotaSuspicion(10, first_refusal_decides=True)
+    suspicion.on_start(1)
+    suspicion.in_flight.discard(1)
     assert (
-        doubt.on_refused(1, Answer(429), required=1, previously_left=None)[0]
+        suspicion.on_refused(1, Answer(429), required=1, previously_left=None)[0]
         is RefusalCause.CREDITS
     )
 
 
-def test_after_credits_were_out_too_many_calls_in_flight_are_still_told_apart() -> None:
-    doubt = QuotaSuspicion(10, first_refusal_decides=True)
-    doubt.on_start(1)
-    doubt.in_flight.discard(1)
-    said = Answer(429, b'{"message":"concurrency limit reached"}')
-    assert doubt.on_refused(1, said, required=1, previously_left=None)[0] is RefusalCause.IN_FLIGHT
+def test_after_credits_ran_out_too_many_calls_in_flight_are_still_recognised() -> None:
+    suspicion = QuotaSuspicion(10, first_refusal_decides=True)
+    suspicion.on_start(1)
+    suspicion.in_flight.discard(1)
+    answer = Answer(429, b'{"message":"concurrency limit reached"}')
+    assert (
+        suspicion.on_refused(1, answer, required=1, previously_left=None)[0]
+        is RefusalCause.IN_FLIGHT
+    )
 
 
 def test_a_refusal_without_a_word_after_a_long_pause_says_that_credits_are_gone() -> None:
     """No crowd lasts so long, and more pauses of that length would take a run's patience."""
-    doubt = QuotaSuspicion(10, first_refusal_decides=False)
+    suspicion = QuotaSuspicion(10, first_refusal_decides=False)
     for number in (1, 2):
-        doubt.on_start(number)
+        suspicion.on_start(number)
     causes = []
     for number, waited in ((1, 0.0), (2, 31.0)):
-        doubt.in_flight.discard(number)
-        cause_and_wait = doubt.on_refused(
+        suspicion.in_flight.discard(number)
+        cause_and_wait = suspicion.on_refused(
             number,
             Answer(429),
             required=1,

@@ -1,4 +1,4 @@
-"""The policy of calls in flight: what it makes of what it is told, and when."""
+"""The adaptive limit of calls in flight: how it reacts to refusals and successes, and when."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def after_probe(limit: AdaptiveLimit, at: float) -> AdaptiveLimit:
     return adaptive.on_accepted(limit, at, at + 0.5)
 
 
-def test_it_starts_with_all_that_is_told() -> None:
+def test_it_starts_at_the_configured_limit() -> None:
     assert adaptive.initial_limit(25).limit == 25
 
 

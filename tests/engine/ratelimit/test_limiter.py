@@ -81,7 +81,7 @@ async def test_a_stop_ends_a_pause() -> None:
         before = now()
         group.start_soon(wait)
         await anyio.sleep(1)
-        stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
+        stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "Ctrl-C"))
     assert now() - before < 2
 
 

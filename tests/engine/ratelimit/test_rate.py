@@ -135,7 +135,7 @@ async def test_a_stop_wakes_all_who_wait_for_their_slot() -> None:
         for _ in range(5):
             group.start_soon(wait)
         await anyio.sleep(1)
-        stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "told"))
+        stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "Ctrl-C"))
     assert len(halted) == 5
     assert max(halted) < 2
 

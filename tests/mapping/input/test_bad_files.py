@@ -77,15 +77,19 @@ ROW = "1,2,m,5,\n"
     ],
 )
 def test_a_mapping_that_cannot_be_read_says_what_where_and_what_to_do(
-    desk: MappingPlanner, content: str | bytes, reading: MappingOptions, message: str, advice: str
+    planner: MappingPlanner,
+    content: str | bytes,
+    reading: MappingOptions,
+    message: str,
+    advice: str,
 ) -> None:
-    name = desk.write(content)
+    name = planner.write(content)
     with pytest.raises(BadFileError) as raised:
-        desk.plan_files([name], reading)
+        planner.plan_files([name], reading)
     assert message in raised.value.message
     assert advice in raised.value.advice
     assert name in raised.value.where or raised.value.where.startswith("--only")
-    assert list(desk.scratch.iterdir()) == []
+    assert list(planner.scratch.iterdir()) == []
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -100,11 +104,11 @@ def test_a_folder_is_no_mapping(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
-def test_a_file_that_may_not_be_read_is_named(desk: MappingPlanner) -> None:
-    name = desk.write(HEADER + ROW)
+def test_a_file_that_may_not_be_read_is_named(planner: MappingPlanner) -> None:
+    name = planner.write(HEADER + ROW)
     Path(name).chmod(0)
     with pytest.raises(BadFileError, match="cannot be read"):
-        desk.plan_files([name])
+        planner.plan_files([name])
 
 
 @pytest.mark.parametrize(
@@ -112,16 +116,16 @@ def test_a_file_that_may_not_be_read_is_named(desk: MappingPlanner) -> None:
     [(["x.txt"], None), (["-"], None), (["x.txt"], "xml"), (["-", "-"], "csv"), ([], None)],
     ids=["no-suffix-that-tells", "standard-input", "unknown-format", "twice", "none"],
 )
-def test_a_format_that_cannot_be_told_is_wrong_usage(
-    desk: MappingPlanner, names: list[str], wanted: str | None
+def test_a_format_that_cannot_be_detected_is_a_usage_error(
+    planner: MappingPlanner, names: list[str], wanted: str | None
 ) -> None:
-    paths = [name if name == "-" else desk.write("x", name) for name in names]
+    paths = [name if name == "-" else planner.write("x", name) for name in names]
     with pytest.raises(UsageError):
         find_sources(paths, wanted)
 
 
-def test_the_name_tells_the_format_and_the_option_tells_the_rest(desk: MappingPlanner) -> None:
-    names = [desk.write("x", name) for name in ("a.CSV", "b.ndjson", "c.txt")]
+def test_the_name_tells_the_format_and_the_option_tells_the_rest(planner: MappingPlanner) -> None:
+    names = [planner.write("x", name) for name in ("a.CSV", "b.ndjson", "c.txt")]
     assert [source.format for source in find_sources([*names, "-"], "jsonl")] == [
         InputFormat.CSV,
         InputFormat.JSONL,
@@ -130,25 +134,25 @@ def test_the_name_tells_the_format_and_the_option_tells_the_rest(desk: MappingPl
     ]
 
 
-def test_standard_input_is_read_like_a_file(desk: MappingPlanner) -> None:
+def test_standard_input_is_read_like_a_file(planner: MappingPlanner) -> None:
     given = io.BytesIO((HEADER + ROW).encode())
-    found = desk.plan_files(["-"], format="csv", standard_input=given)
+    found = planner.plan_files(["-"], format="csv", standard_input=given)
     assert [row["bulklink_file"] for row in found.plan] == ["-"]
 
 
-def test_an_empty_standard_input_is_refused(desk: MappingPlanner) -> None:
+def test_an_empty_standard_input_is_refused(planner: MappingPlanner) -> None:
     with pytest.raises(BadFileError, match="nothing in it"):
-        desk.plan_files(["-"], format="jsonl", standard_input=io.BytesIO())
+        planner.plan_files(["-"], format="jsonl", standard_input=io.BytesIO())
 
 
 if sys.platform != "win32":
 
-    def test_a_named_pipe_is_read_once(desk: MappingPlanner) -> None:
-        pipe = desk.folder / "pipe.csv"
+    def test_a_named_pipe_is_read_once(planner: MappingPlanner) -> None:
+        pipe = planner.folder / "pipe.csv"
         os.mkfifo(pipe)
         writer = threading.Thread(target=pipe.write_text, args=(HEADER + ROW,))
         writer.start()
-        assert desk.plan_files([str(pipe)]).messages == 1
+        assert planner.plan_files([str(pipe)]).messages == 1
         writer.join()
 
 
@@ -164,10 +168,10 @@ if sys.platform != "win32":
     ids=["no-such-column", "twice", "default-of-no-column", "rounded-default", "bad-default"],
 )
 def test_options_about_columns_that_make_no_sense_are_wrong_usage(
-    desk: MappingPlanner, reading: MappingOptions
+    planner: MappingPlanner, reading: MappingOptions
 ) -> None:
     with pytest.raises(UsageError):
-        desk.plan(HEADER + ROW, reading)
+        planner.plan(HEADER + ROW, reading)
 
 
 @pytest.mark.parametrize(
@@ -181,10 +185,10 @@ def test_options_about_columns_that_make_no_sense_are_wrong_usage(
     ids=["case-and-spaces", "renamed", "renamed-in-any-case", "chosen-of-two"],
 )
 def test_headers_are_found_or_named(
-    desk: MappingPlanner, header: str, columns: tuple[tuple[str, str], ...]
+    planner: MappingPlanner, header: str, columns: tuple[tuple[str, str], ...]
 ) -> None:
     cells = "1,2,m,5" + ",9" * (header.count(",") - 3)
-    found = desk.plan(f"{header}{cells}\n", MappingOptions(Op.LINK, columns=columns))
+    found = planner.plan(f"{header}{cells}\n", MappingOptions(Op.LINK, columns=columns))
     assert found.sealed_messages[0].contact_id == "1"
 
 
@@ -198,19 +202,19 @@ def test_headers_are_found_or_named(
     ids=["only-alike", "only-the-same", "column-alike"],
 )
 def test_a_header_that_may_be_several_is_not_guessed(
-    desk: MappingPlanner, header: str, reading: MappingOptions, message: str, advice: str
+    planner: MappingPlanner, header: str, reading: MappingOptions, message: str, advice: str
 ) -> None:
-    name = desk.write(f"contact_id,owner_id,message_id,deal_id,{header}\n1,2,m,5,x,y\n")
+    name = planner.write(f"contact_id,owner_id,message_id,deal_id,{header}\n1,2,m,5,x,y\n")
     with pytest.raises(BadFileError) as raised:
-        desk.plan_files([name], reading)
+        planner.plan_files([name], reading)
     assert message in raised.value.message
     assert advice in raised.value.advice
     assert raised.value.where in (name, "--only")
 
 
-def test_a_header_as_it_is_written_beats_those_that_are_alike(desk: MappingPlanner) -> None:
+def test_a_header_as_it_is_written_beats_those_that_are_alike(planner: MappingPlanner) -> None:
     text = "contact_id,owner_id,message_id,deal_id,Note,note\n1,2,m,5,,y\n"
-    assert desk.plan(text, MappingOptions(Op.LINK, only=(("note", "y"),))).messages == 1
+    assert planner.plan(text, MappingOptions(Op.LINK, only=(("note", "y"),))).messages == 1
 
 
 @pytest.mark.parametrize(
@@ -222,24 +226,24 @@ def test_a_header_as_it_is_written_beats_those_that_are_alike(desk: MappingPlann
     ids=["two", "one"],
 )
 def test_a_missing_column_is_answered_with_the_nearest_headers(
-    desk: MappingPlanner, headers: str, named: str
+    planner: MappingPlanner, headers: str, named: str
 ) -> None:
     with pytest.raises(BadFileError, match="no column contact_id") as raised:
-        desk.plan(f"{headers}\n{headers}\n")
+        planner.plan(f"{headers}\n{headers}\n")
     assert all(part in raised.value.advice for part in named.split(", "))
 
 
-def test_an_unknown_column_is_answered_with_the_nearest(desk: MappingPlanner) -> None:
+def test_an_unknown_column_is_answered_with_the_nearest(planner: MappingPlanner) -> None:
     with pytest.raises(UsageError) as raised:
-        desk.plan(HEADER + ROW, MappingOptions(Op.LINK, columns=(("contactid", "x"),)))
+        planner.plan(HEADER + ROW, MappingOptions(Op.LINK, columns=(("contactid", "x"),)))
     assert raised.value.advice.startswith("The nearest is contact_id. The columns are op, ")
 
 
 def test_a_missing_column_in_an_encoding_that_was_given_asks_for_it_too(
-    desk: MappingPlanner,
+    planner: MappingPlanner,
 ) -> None:
     with pytest.raises(BadFileError, match="no column") as raised:
-        desk.plan("a,b\n1,2\n", MappingOptions(Op.LINK, encoding="cp1252"))
+        planner.plan("a,b\n1,2\n", MappingOptions(Op.LINK, encoding="cp1252"))
     assert "--encoding" in raised.value.advice
 
 

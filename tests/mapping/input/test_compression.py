@@ -40,10 +40,10 @@ packed = pytest.mark.parametrize(("suffix", "pack"), PACKERS.items(), ids=PACKER
 
 @packed
 def test_a_compressed_file_is_read_and_hashed_as_it_was_given(
-    desk: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes]
+    planner: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes]
 ) -> None:
     given = pack(TEXT)
-    checked = desk.check([desk.write(given, f"m.CSV{suffix.upper()}")])
+    checked = planner.check([planner.write(given, f"m.CSV{suffix.upper()}")])
     assert checked.messages == 2
     (input_file,) = checked.inputs
     assert (input_file.sha256, input_file.bytes) == (hashlib.sha256(given).hexdigest(), len(given))
@@ -51,39 +51,39 @@ def test_a_compressed_file_is_read_and_hashed_as_it_was_given(
 
 @packed
 def test_a_regular_file_that_is_compressed_is_read_by_duckdb_itself(
-    desk: MappingPlanner, empty: io.BytesIO, suffix: str, pack: Callable[[bytes], bytes]
+    planner: MappingPlanner, empty_stdin: io.BytesIO, suffix: str, pack: Callable[[bytes], bytes]
 ) -> None:
-    (source,) = find_sources([desk.write(pack(TEXT), f"m.csv{suffix}")])
-    prepared = prepare_input(source, LINK, desk.scratch, empty, PlanningStop())
+    (source,) = find_sources([planner.write(pack(TEXT), f"m.csv{suffix}")])
+    prepared = prepare_input(source, LINK, planner.scratch, empty_stdin, PlanningStop())
     assert not prepared.csv_input.staged
     prepared.discard()
 
 
 @packed
 def test_several_compressed_parts_are_one_file(
-    desk: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes]
+    planner: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes]
 ) -> None:
     parts = pack(TEXT) + pack(b"") + pack(b"1,2,c,5,z\n")
-    found = desk.plan(parts, name=f"m.csv{suffix}")
+    found = planner.plan(parts, name=f"m.csv{suffix}")
     assert [row["Note"] for row in found.plan] == ["x", "y", "z"]
 
 
 @packed
 @pytest.mark.parametrize("kept", [3, 12, -9, -1])
 def test_a_compressed_file_that_is_cut_off_is_refused(
-    desk: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes], kept: int
+    planner: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes], kept: int
 ) -> None:
-    name = desk.write(pack(TEXT)[:kept], f"m.csv{suffix}")
+    name = planner.write(pack(TEXT)[:kept], f"m.csv{suffix}")
     with pytest.raises(BadFileError, match="cut off") as raised:
-        desk.plan_files([name])
+        planner.plan_files([name])
     assert raised.value.where == name
-    assert list(desk.scratch.iterdir()) == []
+    assert list(planner.scratch.iterdir()) == []
 
 
 @packed
 @pytest.mark.parametrize("how", ["plain", "inside", "behind"])
 def test_a_compressed_file_that_is_damaged_is_refused(
-    desk: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes], how: str
+    planner: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes], how: str
 ) -> None:
     given = pack(b"".join(b"%d,2,%d,5,x\n" % (n, n * n) for n in range(1000)))
     damaged = {
@@ -92,16 +92,16 @@ def test_a_compressed_file_that_is_damaged_is_refused(
         "behind": given + b"something else",
     }[how]
     with pytest.raises(BadFileError, match="damaged"):
-        desk.plan(damaged, name=f"m.csv{suffix}")
+        planner.plan(damaged, name=f"m.csv{suffix}")
 
 
 @packed
 def test_the_inner_end_of_the_name_tells_the_format(
-    desk: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes]
+    planner: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes]
 ) -> None:
     line = b'{"contact_id":1,"owner_id":2,"message_id":"m","deal_id":5}'
-    assert desk.plan(pack(line), name=f"m.jsonl{suffix}").messages == 1
-    bare = desk.write(pack(TEXT), f"m{suffix}")
+    assert planner.plan(pack(line), name=f"m.jsonl{suffix}").messages == 1
+    bare = planner.write(pack(TEXT), f"m{suffix}")
     with pytest.raises(UsageError):
         find_sources([bare])
     assert find_sources([bare], "csv")[0].format is InputFormat.CSV
@@ -109,30 +109,30 @@ def test_the_inner_end_of_the_name_tells_the_format(
 
 @packed
 def test_a_compressed_file_of_nothing_is_empty(
-    desk: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes]
+    planner: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes]
 ) -> None:
     with pytest.raises(BadFileError, match="empty"):
-        desk.plan(pack(b""), name=f"m.csv{suffix}")
+        planner.plan(pack(b""), name=f"m.csv{suffix}")
 
 
 @packed
-def test_what_is_compressed_under_another_name_is_told(
-    desk: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes]
+def test_the_error_of_a_compressed_file_with_another_extension_names_the_right_one(
+    planner: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes]
 ) -> None:
     with pytest.raises(BadFileError, match="compressed") as raised:
-        desk.plan(pack(TEXT), name="m.csv")
+        planner.plan(pack(TEXT), name="m.csv")
     assert suffix in raised.value.advice
 
 
 @packed
 def test_a_large_file_is_unpacked_in_little_memory(
-    desk: MappingPlanner, empty: io.BytesIO, suffix: str, pack: Callable[[bytes], bytes]
+    planner: MappingPlanner, empty_stdin: io.BytesIO, suffix: str, pack: Callable[[bytes], bytes]
 ) -> None:
     (source,) = find_sources(
-        [desk.write(pack(TEXT + b"1,2,c,5,z\n" * 4_000_000), f"m.csv{suffix}")]
+        [planner.write(pack(TEXT + b"1,2,c,5,z\n" * 4_000_000), f"m.csv{suffix}")]
     )
     tracemalloc.start()
-    content = load_content(source, LINK, desk.scratch, empty, PlanningStop())
+    content = load_content(source, LINK, planner.scratch, empty_stdin, PlanningStop())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert Path(content.path).stat().st_size > 40_000_000

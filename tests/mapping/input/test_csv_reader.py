@@ -44,23 +44,23 @@ GOOD = "1,2,a,5,x\n"
     ("end", "bom"), [("\n", b""), ("\r\n", b"\xef\xbb\xbf")], ids=["lf", "crlf-and-bom"]
 )
 def test_rows_and_lines_are_the_true_ones(
-    desk: MappingPlanner,
+    planner: MappingPlanner,
     text: str,
     sent: list[tuple[int, int]],
     faults: list[tuple[int, int]],
     end: str,
     bom: bytes,
 ) -> None:
-    found = desk.plan(bom + (HEADER + text).replace("\n", end).encode())
+    found = planner.plan(bom + (HEADER + text).replace("\n", end).encode())
     assert [(row["bulklink_row"], row["bulklink_line"]) for row in found.plan] == sent
     assert [(fault.row, fault.line) for fault in found.faults] == faults
     assert all(fault.reason == "broken-record" for fault in found.faults)
 
 
 def test_an_unclosed_quote_is_one_fault_where_it_opens_and_nothing_behind_it_is_read(
-    desk: MappingPlanner,
+    planner: MappingPlanner,
 ) -> None:
-    found = desk.plan(f'{HEADER}{GOOD}1,2,b,5,"open\n1,2,c,5,\n1,2,d,5,\n')
+    found = planner.plan(f'{HEADER}{GOOD}1,2,b,5,"open\n1,2,c,5,\n1,2,d,5,\n')
     assert found.unclosed_quote is not None
     assert (found.unclosed_quote.row, found.unclosed_quote.line) == (2, 3)
     assert found.unclosed_quote.raw == '1,2,b,5,"open'
@@ -68,27 +68,27 @@ def test_an_unclosed_quote_is_one_fault_where_it_opens_and_nothing_behind_it_is_
     assert found.rows == 2
 
 
-def test_a_quote_that_is_open_for_a_mebibyte_counts_as_unclosed(desk: MappingPlanner) -> None:
+def test_a_quote_that_is_open_for_a_mebibyte_counts_as_unclosed(planner: MappingPlanner) -> None:
     lines = "1,2,c,5,filler filler filler\n" * 40_000
-    found = desk.plan(f'{HEADER}{GOOD}1,2,b,5,"open\n{lines}1,2,d,5,"\n')
+    found = planner.plan(f'{HEADER}{GOOD}1,2,b,5,"open\n{lines}1,2,d,5,"\n')
     assert found.unclosed_quote is not None
     assert (found.unclosed_quote.row, found.rows) == (2, 2)
 
 
 def test_a_row_behind_an_unclosed_quote_in_an_earlier_file_keeps_its_number(
-    desk: MappingPlanner,
+    planner: MappingPlanner,
 ) -> None:
-    first = desk.write(f'{HEADER}{GOOD}"', "a.csv")
-    second = desk.write(f"{HEADER}1,2,b,5,x\n", "b.csv")
-    found = desk.plan_files([first, second])
+    first = planner.write(f'{HEADER}{GOOD}"', "a.csv")
+    second = planner.write(f"{HEADER}1,2,b,5,x\n", "b.csv")
+    found = planner.plan_files([first, second])
     assert found.unclosed_quote is not None
     assert found.unclosed_quote.row == 2
     assert [message.row for message in found.sealed_messages] == [1, 3]
 
 
-def test_bytes_that_are_not_utf8_are_a_fault_of_their_record(desk: MappingPlanner) -> None:
+def test_bytes_that_are_not_utf8_are_a_fault_of_their_record(planner: MappingPlanner) -> None:
     content = HEADER.encode() + b"1,2,a,5,caf\xe9\n1,2,b,5,ok\n"
-    found = desk.plan(content)
+    found = planner.plan(content)
     assert found.reasons == {1: ("bad-encoding", None)}
     assert "e9" in found.faults[0].message
     assert [message.row for message in found.sealed_messages] == [2]
@@ -96,10 +96,10 @@ def test_bytes_that_are_not_utf8_are_a_fault_of_their_record(desk: MappingPlanne
 
 
 def test_a_line_beyond_a_mebibyte_is_a_broken_record_and_the_next_one_is_read(
-    desk: MappingPlanner,
+    planner: MappingPlanner,
 ) -> None:
     content = f"{HEADER}1,2,a,5,{'x' * (1 << 20)}\n1,2,b,5,ok\n"
-    found = desk.plan(content)
+    found = planner.plan(content)
     assert found.reasons == {1: ("broken-record", None)}
     assert "1024 KiB" in found.faults[0].message
     assert [row["bulklink_line"] for row in found.plan] == [3]
@@ -108,25 +108,25 @@ def test_a_line_beyond_a_mebibyte_is_a_broken_record_and_the_next_one_is_read(
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL], ids=["regular", "quoted"])
 def test_a_cell_just_short_of_a_mebibyte_comes_back_whole(
-    desk: MappingPlanner, quoting: int
+    planner: MappingPlanner, quoting: int
 ) -> None:
     long = "x" * (400 << 10)
     header = HEADER.strip().split(",")
-    found = desk.plan(as_csv(header, [["1", "2", "a", "5", long]], quoting=quoting))
+    found = planner.plan(as_csv(header, [["1", "2", "a", "5", long]], quoting=quoting))
     assert found.plan[0]["Note"] == long
 
 
 def test_several_files_are_one_mapping_united_by_the_names_of_their_columns(
-    desk: MappingPlanner,
+    planner: MappingPlanner,
 ) -> None:
-    first = desk.write(f"{HEADER}1,2,a,5,n1\nbroken\n", "a.csv")
-    second = desk.write(
+    first = planner.write(f"{HEADER}1,2,a,5,n1\nbroken\n", "a.csv")
+    second = planner.write(
         "\ufeffMessage ID,Extra,Contact ID,Owner ID,Deal ID\nb,e1,1,2,x\nc,e2,1,2,5\n", "b.csv"
     )
-    third = desk.write(
+    third = planner.write(
         '{"contact_id":1,"owner_id":2,"message_id":"d","deal_id":5,"Note":"n4"}', "c.jsonl"
     )
-    found = desk.plan_files([first, second, third])
+    found = planner.plan_files([first, second, third])
     assert [(row["bulklink_row"], row["bulklink_line"]) for row in found.plan] == [
         (1, 2),
         (4, 3),
@@ -145,17 +145,17 @@ def test_several_files_are_one_mapping_united_by_the_names_of_their_columns(
 
 
 def test_a_header_that_is_quoted_over_two_lines_shifts_the_lines_behind_it(
-    desk: MappingPlanner,
+    planner: MappingPlanner,
 ) -> None:
-    found = desk.plan('contact_id,owner_id,message_id,deal_id,"my\nnote"\n1,2,a,5,x\n')
+    found = planner.plan('contact_id,owner_id,message_id,deal_id,"my\nnote"\n1,2,a,5,x\n')
     assert found.plan[0]["bulklink_line"] == 3
     assert found.plan[0]["my\nnote"] == "x"
 
 
 def test_headers_that_repeat_or_are_empty_are_carried_under_names_of_their_own(
-    desk: MappingPlanner,
+    planner: MappingPlanner,
 ) -> None:
-    found = desk.plan(
+    found = planner.plan(
         "contact_id,owner_id,message_id,deal_id,Note,note,,Note,\n1,2,a,5,p,q,r,s,t\n"
     )
     assert [
@@ -169,38 +169,45 @@ def test_headers_that_repeat_or_are_empty_are_carried_under_names_of_their_own(
     ]
 
 
-def test_columns_that_bulklink_wrote_are_ignored(desk: MappingPlanner) -> None:
-    found = desk.plan(f"bulklink_row,BULKLINK_reason,{HEADER}9,conflict,1,2,a,5,x\n")
+def test_columns_that_bulklink_wrote_are_ignored(planner: MappingPlanner) -> None:
+    found = planner.plan(f"bulklink_row,BULKLINK_reason,{HEADER}9,conflict,1,2,a,5,x\n")
     assert found.sealed_messages[0].row == 1
     assert [name for name in found.plan[0] if "reason" in name.lower()] == []
 
 
-def test_a_mapping_of_one_column_and_defaults_can_be_read(desk: MappingPlanner) -> None:
+def test_a_mapping_of_one_column_and_defaults_can_be_read(planner: MappingPlanner) -> None:
     defaults = (("contact_id", "1"), ("owner_id", "2"), ("deal_id", "5"))
-    found = desk.plan('message_id\na\n\n" "\nb\n', MappingOptions(op=Op.LINK, defaults=defaults))
+    found = planner.plan('message_id\na\n\n" "\nb\n', MappingOptions(op=Op.LINK, defaults=defaults))
     assert [m.message_id for m in found.sealed_messages] == ["a", "b"]
     assert found.reasons == {2: ("missing-value", "message_id")}
 
 
-def test_an_unclosed_quote_in_a_later_file_has_its_row_over_all_files(desk: MappingPlanner) -> None:
-    names = [desk.write(HEADER + GOOD, "a.csv"), desk.write(f'{HEADER}{GOOD}1,2,c,5,"\n', "b.csv")]
-    unclosed = desk.plan_files(names).unclosed_quote
+def test_an_unclosed_quote_in_a_later_file_has_its_row_over_all_files(
+    planner: MappingPlanner,
+) -> None:
+    names = [
+        planner.write(HEADER + GOOD, "a.csv"),
+        planner.write(f'{HEADER}{GOOD}1,2,c,5,"\n', "b.csv"),
+    ]
+    unclosed = planner.plan_files(names).unclosed_quote
     assert unclosed is not None
     assert (unclosed.row, unclosed.file, unclosed.line) == (3, names[1], 3)
 
 
-def test_characters_that_a_staging_file_is_built_of_come_back(desk: MappingPlanner) -> None:
+def test_characters_that_a_staging_file_is_built_of_come_back(planner: MappingPlanner) -> None:
     odd = ["\x1f", "\x01n", "\x01", "a\x1fb\x01c", "\0", "\r", "\n", "\x01a\x01b", "\x01fx"]
     rows = [["1", "2", f"m{n}", "5", cell] for n, cell in enumerate(odd)]
-    found = desk.plan(as_csv(HEADER.strip().split(","), rows, quoting=csv.QUOTE_ALL))
+    found = planner.plan(as_csv(HEADER.strip().split(","), rows, quoting=csv.QUOTE_ALL))
     assert [row["Note"] for row in found.plan] == odd
 
 
-def test_rejects_name_each_fault_by_the_file_and_header_it_stands_in(desk: MappingPlanner) -> None:
-    first = desk.write("Contact ID,owner_id,message_id,deal_id\nx,2,m,5\n", "a.csv")
-    second = desk.write("contact_id,owner_id,message_id,deal_id\n1,2,n,5\ny,2,m,5\n", "b.csv")
-    said = [list(row.values())[4:] for row in desk.plan_files([first, second]).rejects]
-    assert said == [
+def test_rejects_name_each_fault_by_the_file_and_header_it_stands_in(
+    planner: MappingPlanner,
+) -> None:
+    first = planner.write("Contact ID,owner_id,message_id,deal_id\nx,2,m,5\n", "a.csv")
+    second = planner.write("contact_id,owner_id,message_id,deal_id\n1,2,n,5\ny,2,m,5\n", "b.csv")
+    reject_cells = [list(row.values())[4:] for row in planner.plan_files([first, second]).rejects]
+    assert reject_cells == [
         [first, "1", "2", "Contact ID", "bad-id", "x"],
         [second, "3", "3", "contact_id", "bad-id", "y"],
     ]

@@ -1,4 +1,4 @@
-"""CSV with other delimiters: found by itself, told by its first line, or given."""
+"""CSV with other delimiters: detected, declared in the first line, or given."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ ROWS = [["1", "2", "a", "5", "x"], ["1", "2", "b", "5", "y, ;\t| z"]]
 
 @pytest.mark.parametrize("delimiter", [",", *OTHERS])
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL], ids=["plain", "quoted"])
-def test_the_delimiter_is_found(desk: MappingPlanner, delimiter: str, quoting: int) -> None:
-    found = desk.plan(as_csv(COLUMNS, ROWS, delimiter=delimiter, quoting=quoting))
+def test_the_delimiter_is_found(planner: MappingPlanner, delimiter: str, quoting: int) -> None:
+    found = planner.plan(as_csv(COLUMNS, ROWS, delimiter=delimiter, quoting=quoting))
     assert [message.message_id for message in found.sealed_messages] == ["a", "b"]
     assert [row["Note"] for row in found.plan] == ["x", "y, ;\t| z"]
 
@@ -34,22 +34,24 @@ def test_the_delimiter_is_found(desk: MappingPlanner, delimiter: str, quoting: i
 @pytest.mark.parametrize("delimiter", OTHERS)
 @pytest.mark.parametrize("first", ["", "sep={}\n"], ids=["found", "told"])
 def test_a_regular_file_of_any_delimiter_is_read_by_duckdb_itself(
-    desk: MappingPlanner, empty: io.BytesIO, delimiter: str, first: str
+    planner: MappingPlanner, empty_stdin: io.BytesIO, delimiter: str, first: str
 ) -> None:
     text = first.format(delimiter) + as_csv(COLUMNS, ROWS[:1], delimiter=delimiter)
-    (source,) = find_sources([desk.write(text)])
-    assert not prepare_input(source, LINK, desk.scratch, empty, PlanningStop()).csv_input.staged
+    (source,) = find_sources([planner.write(text)])
+    assert not prepare_input(
+        source, LINK, planner.scratch, empty_stdin, PlanningStop()
+    ).csv_input.staged
 
 
 @pytest.mark.parametrize("delimiter", [",", *OTHERS, "^", "\x1f"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["lf", "crlf"])
 @pytest.mark.parametrize("bom", ["", "\ufeff"], ids=["plain", "bom"])
 def test_a_first_line_tells_the_delimiter_and_is_no_header(
-    desk: MappingPlanner, delimiter: str, end: str, bom: str
+    planner: MappingPlanner, delimiter: str, end: str, bom: str
 ) -> None:
     text = as_csv(COLUMNS, [["1", "2", "a", "5", "x"], ["x", "2", "b", "5", ""]])
     text = text.replace(",", delimiter).replace("\r\n", end)
-    found = desk.plan(f"{bom}sep={delimiter}{end}{text}")
+    found = planner.plan(f"{bom}sep={delimiter}{end}{text}")
     assert [(row["bulklink_row"], row["bulklink_line"]) for row in found.plan] == [(1, 3)]
     assert [(fault.row, fault.line, fault.column) for fault in found.faults] == [
         (2, 4, "contact_id")
@@ -58,41 +60,39 @@ def test_a_first_line_tells_the_delimiter_and_is_no_header(
 
 @pytest.mark.parametrize("first", ['"sep=;"\r\n', "SEP=;\n", "sep=;\n"])
 def test_lines_are_true_behind_a_telling_line_and_quoted_line_breaks(
-    desk: MappingPlanner, first: str
+    planner: MappingPlanner, first: str
 ) -> None:
     text = first + HEADER.replace(",", ";") + '1;2;a;5;"x\ny"\n\nbroken\n1;2;b;5;\n'
-    found = desk.plan(text)
+    found = planner.plan(text)
     assert [(row["bulklink_row"], row["bulklink_line"]) for row in found.plan] == [(1, 3), (3, 7)]
     assert [(fault.row, fault.line) for fault in found.faults] == [(2, 6)]
 
 
-@pytest.mark.parametrize(
-    "delimiter", [",", ";", "|", "tab", "TAB", "\t", ":", "~"], ids=lambda said: repr(said)
-)
-def test_the_option_says_what_parts_the_cells(desk: MappingPlanner, delimiter: str) -> None:
+@pytest.mark.parametrize("delimiter", [",", ";", "|", "tab", "TAB", "\t", ":", "~"], ids=repr)
+def test_the_option_says_what_parts_the_cells(planner: MappingPlanner, delimiter: str) -> None:
     mark = "\t" if delimiter.lower() == "tab" else delimiter
     text = f'"a;b|c,d:e~"{mark}' + HEADER.replace(",", mark) + f"n{mark}" + mark.join("12m5o")
-    found = desk.plan(text, MappingOptions(Op.LINK, delimiter=delimiter))
+    found = planner.plan(text, MappingOptions(Op.LINK, delimiter=delimiter))
     assert found.messages == 1
     assert found.plan[0]["Note"] == "o"
 
 
-def test_the_option_beats_what_the_first_line_tells(desk: MappingPlanner) -> None:
-    found = desk.plan(f"sep=;\n{HEADER}1,2,a,5,x\n", MappingOptions(Op.LINK, delimiter=","))
+def test_the_option_beats_what_the_first_line_tells(planner: MappingPlanner) -> None:
+    found = planner.plan(f"sep=;\n{HEADER}1,2,a,5,x\n", MappingOptions(Op.LINK, delimiter=","))
     assert [row["bulklink_line"] for row in found.plan] == [3]
 
 
 @pytest.mark.parametrize("delimiter", ["", ";;", "a", '"', "\n", "\r", "é", "\0", " ", "\x01"])
-def test_what_cannot_part_cells_is_wrong_usage(desk: MappingPlanner, delimiter: str) -> None:
+def test_what_cannot_part_cells_is_wrong_usage(planner: MappingPlanner, delimiter: str) -> None:
     with pytest.raises(UsageError) as raised:
-        desk.plan(HEADER, MappingOptions(Op.LINK, delimiter=delimiter))
+        planner.plan(HEADER, MappingOptions(Op.LINK, delimiter=delimiter))
     assert raised.value.where == "--delimiter"
 
 
-def test_a_delimiter_that_cannot_be_told_is_asked_for(desk: MappingPlanner) -> None:
-    name = desk.write("A;B,C\n1;2,3\n")
+def test_a_delimiter_that_cannot_be_detected_must_be_given(planner: MappingPlanner) -> None:
+    name = planner.write("A;B,C\n1;2,3\n")
     with pytest.raises(BadFileError, match="cannot be told") as raised:
-        desk.plan_files([name])
+        planner.plan_files([name])
     assert raised.value.where == name
     assert raised.value.advice == "Give --delimiter ',' or --delimiter ';'."
 
@@ -107,37 +107,40 @@ def test_a_delimiter_that_cannot_be_told_is_asked_for(desk: MappingPlanner) -> N
     ids=["commas-in-a-header", "renamed", "quoted-delimiters"],
 )
 def test_headers_that_are_known_tell_delimiters_apart(
-    desk: MappingPlanner, header: str, record: str
+    planner: MappingPlanner, header: str, record: str
 ) -> None:
     columns = (("contact_id", "Contact"),) if "Contact;" in header else ()
     assert (
-        desk.plan(f"{header}\n{record}\n", MappingOptions(Op.LINK, columns=columns)).messages == 1
+        planner.plan(f"{header}\n{record}\n", MappingOptions(Op.LINK, columns=columns)).messages
+        == 1
     )
 
 
-def test_records_tell_delimiters_apart_where_headers_do_not(desk: MappingPlanner) -> None:
-    name = desk.write("a;b,c\n1,2\n3;,4\n")
+def test_records_tell_delimiters_apart_where_headers_do_not(planner: MappingPlanner) -> None:
+    name = planner.write("a;b,c\n1,2\n3;,4\n")
     with pytest.raises(BadFileError, match="no column") as raised:
-        desk.plan_files([name])
+        planner.plan_files([name])
     assert "'a;b', 'c'" in raised.value.advice
 
 
-def test_a_record_of_empty_cells_parted_by_tabs_is_no_blank_line(desk: MappingPlanner) -> None:
-    found = desk.plan(HEADER.replace(",", "\t") + "\t\t\t\t\n \n1\t2\ta\t5\t\n")
+def test_a_record_of_empty_cells_parted_by_tabs_is_no_blank_line(planner: MappingPlanner) -> None:
+    found = planner.plan(HEADER.replace(",", "\t") + "\t\t\t\t\n \n1\t2\ta\t5\t\n")
     assert found.reasons == {1: ("missing-value", "contact_id")}
     assert [row["bulklink_line"] for row in found.plan] == [4]
 
 
-def test_a_header_of_one_cell_that_holds_signs_asks_for_the_delimiter(desk: MappingPlanner) -> None:
+def test_a_header_of_one_cell_that_holds_signs_asks_for_the_delimiter(
+    planner: MappingPlanner,
+) -> None:
     with pytest.raises(BadFileError, match="no column contact_id") as raised:
-        desk.plan((HEADER + "1,2,a,5,").replace(",", "^"))
+        planner.plan((HEADER + "1,2,a,5,").replace(",", "^"))
     assert "--delimiter" in raised.value.advice
 
 
-def test_each_file_has_a_delimiter_of_its_own(desk: MappingPlanner) -> None:
+def test_each_file_has_a_delimiter_of_its_own(planner: MappingPlanner) -> None:
     names = [
-        desk.write(as_csv(COLUMNS, [["1", "2", mark, "5", "n"]], delimiter=part), f"{mark}.csv")
+        planner.write(as_csv(COLUMNS, [["1", "2", mark, "5", "n"]], delimiter=part), f"{mark}.csv")
         for part, mark in zip((",", *OTHERS), "abcd", strict=True)
     ]
-    found = desk.plan_files(names)
+    found = planner.plan_files(names)
     assert [row["message_id"] for row in found.plan] == list("abcd")

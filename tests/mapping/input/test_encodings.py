@@ -32,18 +32,18 @@ def mapping_options(encoding: str) -> MappingOptions:
 )
 @pytest.mark.parametrize("note", ["Note", "Prénom"], ids=["ascii-header", "header"])
 def test_an_encoding_that_is_recognised_is_named_and_read_when_it_is_given(
-    desk: MappingPlanner, encoding: str, option: str, shown: str, note: str
+    planner: MappingPlanner, encoding: str, option: str, shown: str, note: str
 ) -> None:
     content = (HEADER.replace("Note", note) + ROWS).encode(encoding)
-    name = desk.write(content)
-    said = ""
+    name = planner.write(content)
+    message = ""
     try:
-        said = " ".join(fault.message for fault in desk.plan_files([name]).faults)
+        message = " ".join(fault.message for fault in planner.plan_files([name]).faults)
     except BadFileError as error:
-        said = f"{error.message} {error.advice}"
-    assert shown in said
-    assert f"--encoding {option}" in said
-    found = desk.plan_files([name], mapping_options(option))
+        message = f"{error.message} {error.advice}"
+    assert shown in message
+    assert f"--encoding {option}" in message
+    found = planner.plan_files([name], mapping_options(option))
     assert [row[note] for row in found.plan] == ["café “x” €", "y"]
 
 
@@ -51,18 +51,22 @@ def test_an_encoding_that_is_recognised_is_named_and_read_when_it_is_given(
     "encoding",
     ["utf-8", "UTF8", "utf-8-sig", "latin-1", "cp1252", "UTF_16", "mac-roman", "utf-7", "cp850"],
 )
-def test_a_text_is_read_in_the_encoding_that_is_given(desk: MappingPlanner, encoding: str) -> None:
+def test_a_text_is_read_in_the_encoding_that_is_given(
+    planner: MappingPlanner, encoding: str
+) -> None:
     text = HEADER + '1,2,a,5,"né\n""x"""\nx,2,b,5,é\n'
-    found = desk.plan(text.encode(encoding), mapping_options(encoding))
+    found = planner.plan(text.encode(encoding), mapping_options(encoding))
     assert [row["Note"] for row in found.plan] == ['né\n"x"']
     assert [(row["Note"], row["bulklink_line"]) for row in found.rejects] == [("é", "4")]
 
 
 @pytest.mark.parametrize("encoding", ["shift_jis", "big5", "gb18030", "euc-kr", "iso2022_jp"])
 def test_encodings_of_several_bytes_a_character_are_read(
-    desk: MappingPlanner, encoding: str
+    planner: MappingPlanner, encoding: str
 ) -> None:
-    found = desk.plan((HEADER + "1,2,a,5,日本\n" * 3).encode(encoding), mapping_options(encoding))
+    found = planner.plan(
+        (HEADER + "1,2,a,5,日本\n" * 3).encode(encoding), mapping_options(encoding)
+    )
     assert {row["Note"] for row in found.plan} == {"日本"}
 
 
@@ -76,10 +80,10 @@ def test_encodings_of_several_bytes_a_character_are_read(
     ],
 )
 def test_bytes_that_are_no_text_in_it_are_a_fault_of_their_record(
-    desk: MappingPlanner, encoding: str, bad: bytes, seen: str
+    planner: MappingPlanner, encoding: str, bad: bytes, seen: str
 ) -> None:
     parts = [text.encode(encoding) for text in (HEADER + "1,2,a,5,x", "y\n1,2,b,5,z\n")]
-    found = desk.plan(parts[0] + bad + parts[1], mapping_options(encoding))
+    found = planner.plan(parts[0] + bad + parts[1], mapping_options(encoding))
     assert found.reasons == {1: ("bad-encoding", None)}
     assert found.faults[0].message == f"the record is not {encoding} text (bytes {seen})"
     assert found.faults[0].raw == "1,2,a,5,x" + "\ufffd" * len(bad) + "y"
@@ -87,13 +91,13 @@ def test_bytes_that_are_no_text_in_it_are_a_fault_of_their_record(
 
 
 def test_a_line_of_json_in_another_encoding_is_read_and_a_bad_one_is_a_fault(
-    desk: MappingPlanner,
+    planner: MappingPlanner,
 ) -> None:
     line = json.dumps(
         {"contact_id": 1, "owner_id": 2, "message_id": "m", "deal_id": 5, "Note": "é"},
         ensure_ascii=False,
     )
-    found = desk.plan(
+    found = planner.plan(
         line.encode("cp1252") + b'\n{"a":"\x81"}\n', mapping_options("cp1252"), name="a.jsonl"
     )
     assert [row["Note"] for row in found.plan] == ["é"]
@@ -101,7 +105,7 @@ def test_a_line_of_json_in_another_encoding_is_read_and_a_bad_one_is_a_fault(
 
 
 @pytest.mark.parametrize(
-    ("said", "near"),
+    ("message", "near"),
     [
         ("utf-61", "utf-16"),
         ("cp1225", "cp12"),
@@ -116,10 +120,10 @@ def test_a_line_of_json_in_another_encoding_is_read_and_a_bad_one_is_a_fault(
     ],
 )
 def test_an_encoding_that_there_is_not_is_wrong_usage(
-    desk: MappingPlanner, said: str, near: str
+    planner: MappingPlanner, message: str, near: str
 ) -> None:
     with pytest.raises(UsageError) as raised:
-        desk.plan(HEADER + ROWS, mapping_options(said))
+        planner.plan(HEADER + ROWS, mapping_options(message))
     assert raised.value.where == "--encoding"
     assert any(one in raised.value.advice for one in near.split("|"))
     assert len(raised.value.message) < 200
@@ -129,28 +133,30 @@ def test_an_encoding_that_there_is_not_is_wrong_usage(
     ("mark", "encoding"), [(codecs.BOM_UTF8, "cp1252"), (b"", "utf-16-le"), (b"", "utf-32")]
 )
 def test_a_file_that_is_plainly_utf8_is_not_read_as_anything_else(
-    desk: MappingPlanner, mark: bytes, encoding: str
+    planner: MappingPlanner, mark: bytes, encoding: str
 ) -> None:
     with pytest.raises(BadFileError, match="looks like UTF-8") as raised:
-        desk.plan(mark + HEADER.encode() + ROWS.encode(), mapping_options(encoding))
+        planner.plan(mark + HEADER.encode() + ROWS.encode(), mapping_options(encoding))
     assert raised.value.advice == "Leave --encoding out."
 
 
-def test_utf16_that_does_not_say_its_order_asks_for_it(desk: MappingPlanner) -> None:
+def test_utf16_that_does_not_say_its_order_asks_for_it(planner: MappingPlanner) -> None:
     with pytest.raises(BadFileError, match="cannot be read as utf-16") as raised:
-        desk.plan((HEADER + ROWS).encode("utf-16-le"), mapping_options("utf-16"))
+        planner.plan((HEADER + ROWS).encode("utf-16-le"), mapping_options("utf-16"))
     assert "--encoding utf-16-le" in raised.value.advice
 
 
-def test_a_header_that_is_not_in_the_encoding_given_is_told(desk: MappingPlanner) -> None:
+def test_the_error_of_a_header_in_another_encoding_suggests_the_option(
+    planner: MappingPlanner,
+) -> None:
     content = HEADER.replace("Note", "é").encode() + b"1,2,a,5,\n"
     with pytest.raises(BadFileError, match="header cannot be read") as raised:
-        desk.plan(content, mapping_options("ascii"))
+        planner.plan(content, mapping_options("ascii"))
     assert raised.value.advice == "Check --encoding."
 
 
-def test_one_bad_record_among_utf8_is_not_said_to_be_cp1252(desk: MappingPlanner) -> None:
-    found = desk.plan(HEADER.encode() + "1,2,a,5,é".encode() + b"\xe9\n1,2,b,5,\n")
+def test_one_bad_record_among_utf8_is_not_said_to_be_cp1252(planner: MappingPlanner) -> None:
+    found = planner.plan(HEADER.encode() + "1,2,a,5,é".encode() + b"\xe9\n1,2,b,5,\n")
     assert found.reasons == {1: ("bad-encoding", None)}
     assert "CP1252" not in found.faults[0].message
 
@@ -159,12 +165,12 @@ def test_one_bad_record_among_utf8_is_not_said_to_be_cp1252(desk: MappingPlanner
     ("start", "what"),
     [(b"PK\x03\x04", "zip"), (b"\xd0\xcf\x11\xe0", "workbook"), (b"PAR1", "Parquet")],
 )
-def test_what_is_no_text_is_named(desk: MappingPlanner, start: bytes, what: str) -> None:
+def test_what_is_no_text_is_named(planner: MappingPlanner, start: bytes, what: str) -> None:
     with pytest.raises(BadFileError, match=what):
-        desk.plan(start + bytes(range(200)))
+        planner.plan(start + bytes(range(200)))
 
 
-def test_standard_input_in_another_encoding_is_read(desk: MappingPlanner) -> None:
+def test_standard_input_in_another_encoding_is_read(planner: MappingPlanner) -> None:
     given = io.BytesIO((HEADER + ROWS).encode("utf-16"))
-    found = desk.plan_files(["-"], mapping_options("utf-16"), format="csv", standard_input=given)
+    found = planner.plan_files(["-"], mapping_options("utf-16"), format="csv", standard_input=given)
     assert found.messages == 2

@@ -17,8 +17,8 @@ def line(**values: object) -> str:
     return json.dumps({"contact_id": 1, "owner_id": "2", "message_id": "m", "deal_id": 5} | values)
 
 
-def test_whole_numbers_are_taken_by_their_digits(desk: MappingPlanner) -> None:
-    found = desk.plan(
+def test_whole_numbers_are_taken_by_their_digits(planner: MappingPlanner) -> None:
+    found = planner.plan(
         f'{{"contact_id":{FIFTY},"owner_id":2,"message_id":77,"deal_id":5}}', name="a.jsonl"
     )
     message = found.sealed_messages[0]
@@ -42,19 +42,19 @@ def test_whole_numbers_are_taken_by_their_digits(desk: MappingPlanner) -> None:
     ],
 )
 def test_ids_of_any_json_type_are_judged_by_the_rules_of_text(
-    desk: MappingPlanner, value: str, reason: str | None
+    planner: MappingPlanner, value: str, reason: str | None
 ) -> None:
     text = f'{{"contact_id":{value},"owner_id":2,"message_id":"m","deal_id":5}}'
-    found = desk.plan(text, name="a.jsonl")
+    found = planner.plan(text, name="a.jsonl")
     assert found.reasons == ({1: (reason, "contact_id")} if reason else {})
 
 
 @pytest.mark.parametrize("value", ["true", "1e5", "[]"])
 def test_a_message_id_that_only_looks_like_letters_and_digits_is_refused(
-    desk: MappingPlanner, value: str
+    planner: MappingPlanner, value: str
 ) -> None:
     text = f'{{"contact_id":1,"owner_id":2,"message_id":{value},"deal_id":5}}'
-    assert 1 in desk.plan(text, name="a.jsonl").reasons
+    assert 1 in planner.plan(text, name="a.jsonl").reasons
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_a_message_id_that_only_looks_like_letters_and_digits_is_refused(
     ["[]", "1", '"x"', "{", '{"a":1}}', '{"a":NaN}', '{"a":1,"a":2}', "[" * 100_000, "{'a':1}"],
     ids=["list", "number", "text", "cut", "too-much", "nan", "key-twice", "too-deep", "python"],
 )
-def test_a_line_that_is_no_object_is_a_broken_record(desk: MappingPlanner, broken: str) -> None:
-    found = desk.plan(f"{line()}\n\n{broken}\n{line(message_id='n')}\n", name="a.jsonl")
+def test_a_line_that_is_no_object_is_a_broken_record(planner: MappingPlanner, broken: str) -> None:
+    found = planner.plan(f"{line()}\n\n{broken}\n{line(message_id='n')}\n", name="a.jsonl")
     assert found.reasons == {2: ("broken-record", None)}
     assert found.faults[0].line == 3
     assert [row["bulklink_row"] for row in found.plan] == [1, 3]
@@ -72,36 +72,38 @@ def test_a_line_that_is_no_object_is_a_broken_record(desk: MappingPlanner, broke
 @pytest.mark.parametrize(
     "broken", [b'{"a":"\xff"}', b'{"a":"\\ud800"}'], ids=["bytes", "half-a-pair"]
 )
-def test_a_line_that_is_not_text_is_a_fault_of_its_own(desk: MappingPlanner, broken: bytes) -> None:
-    found = desk.plan(line().encode() + b"\n" + broken, name="a.ndjson")
+def test_a_line_that_is_not_text_is_a_fault_of_its_own(
+    planner: MappingPlanner, broken: bytes
+) -> None:
+    found = planner.plan(line().encode() + b"\n" + broken, name="a.ndjson")
     assert found.reasons == {2: ("bad-encoding", None)}
 
 
-def test_the_users_values_come_back_as_text_or_compact_json(desk: MappingPlanner) -> None:
+def test_the_users_values_come_back_as_text_or_compact_json(planner: MappingPlanner) -> None:
     own = '"t":" a ","i":007.0,"n":null,"l":[1.50, {"k": 1e5}],"b":true'.replace("007.0", "70")
     text = f'{{"contact_id":1,"owner_id":2,"message_id":"m","deal_id":5,{own}}}'
-    (row,) = desk.plan(text, name="a.jsonl").plan
+    (row,) = planner.plan(text, name="a.jsonl").plan
     assert [row[key] for key in "tinlb"] == [" a ", "70", None, '[1.50,{"k":1e5}]', "true"]
 
 
-def test_columns_are_the_keys_of_all_lines_in_their_order(desk: MappingPlanner) -> None:
-    found = desk.plan(f"{line()}\n{line(message_id='n', x='1')}\n", name="a.jsonl")
+def test_columns_are_the_keys_of_all_lines_in_their_order(planner: MappingPlanner) -> None:
+    found = planner.plan(f"{line()}\n{line(message_id='n', x='1')}\n", name="a.jsonl")
     assert [row["x"] for row in found.plan] == [None, "1"]
 
 
-def test_two_keys_for_one_column_are_refused(desk: MappingPlanner) -> None:
+def test_two_keys_for_one_column_are_refused(planner: MappingPlanner) -> None:
     with pytest.raises(BadFileError, match="Several headers are the column contact_id"):
-        desk.plan(
+        planner.plan(
             '{"contact_id":1,"Contact ID":2,"owner_id":1,"message_id":"m"}', UNLINK, "a.jsonl"
         )
 
 
-def test_objects_whose_keys_are_data_are_refused(desk: MappingPlanner) -> None:
+def test_objects_whose_keys_are_data_are_refused(planner: MappingPlanner) -> None:
     with pytest.raises(BadFileError, match="more than 1,000 different keys"):
-        desk.plan("\n".join(f'{{"k{n}":1}}' for n in range(1002)), name="a.jsonl")
+        planner.plan("\n".join(f'{{"k{n}":1}}' for n in range(1002)), name="a.jsonl")
 
 
-def test_a_file_without_one_readable_line_shows_its_faults(desk: MappingPlanner) -> None:
-    found = desk.plan("no\nnope\n", name="a.jsonl")
+def test_a_file_without_one_readable_line_shows_its_faults(planner: MappingPlanner) -> None:
+    found = planner.plan("no\nnope\n", name="a.jsonl")
     assert {reason for reason, _ in found.reasons.values()} == {"broken-record"}
     assert found.messages == 0

@@ -33,26 +33,28 @@ def plan_workbook(
     return planner.plan(workbook([COLUMNS, *rows]), mapping_options, "m.xlsx")
 
 
-def test_texts_are_read_from_the_first_sheet(desk: MappingPlanner) -> None:
-    found = plan_workbook(desk, ["5843104000000424162", "2", "8937fb4a", "5", ' "a"\nb, c '])
+def test_texts_are_read_from_the_first_sheet(planner: MappingPlanner) -> None:
+    found = plan_workbook(planner, ["5843104000000424162", "2", "8937fb4a", "5", ' "a"\nb, c '])
     assert found.sealed_messages[0].contact_id == "5843104000000424162"
     assert found.plan[0]["Note"] == ' "a"\nb, c '
 
 
 @pytest.mark.parametrize("name", ["m.XLSX", "m.xlsx.gz"])
-def test_a_workbook_is_hashed_as_it_was_given(desk: MappingPlanner, name: str) -> None:
+def test_a_workbook_is_hashed_as_it_was_given(planner: MappingPlanner, name: str) -> None:
     given = workbook([COLUMNS, GOOD])
     given = gzip.compress(given) if name.endswith(".gz") else given
-    checked = desk.check([desk.write(given, name)], MappingOptions(Op.LINK, encoding="utf-16"))
+    checked = planner.check(
+        [planner.write(given, name)], MappingOptions(Op.LINK, encoding="utf-16")
+    )
     assert checked.inputs[0].sha256 == hashlib.sha256(given).hexdigest()
     assert (checked.inputs[0].bytes, checked.messages) == (len(given), 1)
 
 
 def test_lines_are_the_rows_of_the_sheet_and_empty_rows_are_blank_lines(
-    desk: MappingPlanner,
+    planner: MappingPlanner,
 ) -> None:
     rows = [COLUMNS, GOOD, [], ["", " "], ["x", *GOOD[1:]], ["1", "2", "b", "5", ""]]
-    found = desk.plan(workbook(rows, first_row=4, first_column=2), name="m.xlsx")
+    found = planner.plan(workbook(rows, first_row=4, first_column=2), name="m.xlsx")
     assert [(row["bulklink_row"], row["bulklink_line"]) for row in found.plan] == [(1, 5), (3, 9)]
     (fault,) = found.faults
     assert (fault.row, fault.line, fault.column) == (2, 8, "contact_id")
@@ -63,17 +65,19 @@ def test_lines_are_the_rows_of_the_sheet_and_empty_rows_are_blank_lines(
     "digits", ["5843104000000424162", "5.8431040000004E+18", "1000000000000000", "1e400", "1.5"]
 )
 def test_a_number_that_a_spreadsheet_rounds_is_no_id_and_its_cell_is_named(
-    desk: MappingPlanner, digits: str
+    planner: MappingPlanner, digits: str
 ) -> None:
-    found = plan_workbook(desk, GOOD, ["1", number(digits), "b", "5", "n"])
+    found = plan_workbook(planner, GOOD, ["1", number(digits), "b", "5", "n"])
     assert found.reasons == {2: ("rounded-id", "owner_id")}
     assert found.faults[0].message.startswith("owner_id in cell B3 is ")
     assert found.faults[0].message.endswith("export ids as text, not as numbers")
 
 
-def test_whole_numbers_of_up_to_15_digits_are_taken_by_their_digits(desk: MappingPlanner) -> None:
+def test_whole_numbers_of_up_to_15_digits_are_taken_by_their_digits(
+    planner: MappingPlanner,
+) -> None:
     found = plan_workbook(
-        desk, [number("999999999999999"), number("2.0"), number("77"), number("5E3"), ""]
+        planner, [number("999999999999999"), number("2.0"), number("77"), number("5E3"), ""]
     )
     (message,) = found.sealed_messages
     assert (message.contact_id, message.owner_id) == ("999999999999999", "2")
@@ -102,22 +106,22 @@ def test_whole_numbers_of_up_to_15_digits_are_taken_by_their_digits(desk: Mappin
     ],
 )  # fmt: skip
 def test_the_users_cells_come_back_as_readable_text(
-    desk: MappingPlanner, cell: str, text: str
+    planner: MappingPlanner, cell: str, text: str
 ) -> None:
-    found = plan_workbook(desk, [*GOOD[:4], cell], ["x", "2", "b", "5", cell])
+    found = plan_workbook(planner, [*GOOD[:4], cell], ["x", "2", "b", "5", cell])
     assert [row["Note"] for row in [*found.plan, *found.rejects]] == [text, text]
 
 
 @pytest.mark.parametrize("cell", [yes(), number("45000", DATE)], ids=["true", "date"])
-def test_what_is_no_number_is_no_id(desk: MappingPlanner, cell: str) -> None:
-    found = plan_workbook(desk, [cell, *GOOD[1:]], [*GOOD[:2], cell, *GOOD[3:]])
+def test_what_is_no_number_is_no_id(planner: MappingPlanner, cell: str) -> None:
+    found = plan_workbook(planner, [cell, *GOOD[1:]], [*GOOD[:2], cell, *GOOD[3:]])
     assert found.reasons == {1: ("bad-id", "contact_id"), 2: ("bad-id", "message_id")}
 
 
-def test_a_tick_in_a_sheet_can_be_the_approval(desk: MappingPlanner) -> None:
+def test_a_tick_in_a_sheet_can_be_the_approval(planner: MappingPlanner) -> None:
     reading = MappingOptions(Op.LINK, only=(("Note", "TRUE"),))
     found = plan_workbook(
-        desk, [*GOOD[:4], yes()], ["1", "2", "b", "5", ""], mapping_options=reading
+        planner, [*GOOD[:4], yes()], ["1", "2", "b", "5", ""], mapping_options=reading
     )
     assert (found.messages, found.left_out) == (1, 1)
 
@@ -141,26 +145,26 @@ WHOLE = workbook([COLUMNS, GOOD])
     ids=["protected", "csv", "half", "cut", "damaged", "empty", "header-only", "title-above"],
 )
 def test_a_workbook_that_cannot_be_read_says_so(
-    desk: MappingPlanner, content: bytes, message: str
+    planner: MappingPlanner, content: bytes, message: str
 ) -> None:
-    name = desk.write(content, "m.xlsx")
+    name = planner.write(content, "m.xlsx")
     with pytest.raises(BadFileError, match=message) as raised:
-        desk.plan_files([name])
+        planner.plan_files([name])
     assert raised.value.where == name
     assert raised.value.advice
-    assert list(desk.scratch.iterdir()) == []
+    assert list(planner.scratch.iterdir()) == []
 
 
 def test_a_sheet_with_a_stray_cell_far_off_is_refused_before_it_fills_the_memory(
-    desk: MappingPlanner,
+    planner: MappingPlanner,
 ) -> None:
     rows = [COLUMNS, GOOD, [""] * 16_383 + ["x"]]
     with pytest.raises(BadFileError, match="reaches to cell XFD9003"):
-        desk.plan(workbook(rows, first_row=9001), name="m.xlsx")
+        planner.plan(workbook(rows, first_row=9001), name="m.xlsx")
 
 
-def test_a_row_beyond_a_mebibyte_is_a_broken_record(desk: MappingPlanner) -> None:
-    found = plan_workbook(desk, [*GOOD[:4], "x" * (1 << 20)], ["1", "2", "b", "5", "n"])
+def test_a_row_beyond_a_mebibyte_is_a_broken_record(planner: MappingPlanner) -> None:
+    found = plan_workbook(planner, [*GOOD[:4], "x" * (1 << 20)], ["1", "2", "b", "5", "n"])
     assert found.reasons == {1: ("broken-record", None)}
 
 

@@ -59,7 +59,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 @pytest.fixture(scope="module")
-def full(run: RunFolder) -> Report:
+def full_report(run: RunFolder) -> Report:
     return gather_report(run)
 
 
@@ -86,57 +86,57 @@ def read_embedded_rows(report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def test_every_row_is_counted_once_by_its_last_result(full: Report) -> None:
-    assert full.accounting.rows == MANY + 2
-    assert sum(full.accounting.by_status.values()) == full.accounting.rows
-    assert full.accounting.by_status == {
+def test_every_row_is_counted_once_by_its_last_result(full_report: Report) -> None:
+    assert full_report.accounting.rows == MANY + 2
+    assert sum(full_report.accounting.by_status.values()) == full_report.accounting.rows
+    assert full_report.accounting.by_status == {
         "done": 399,
         "failed": 151,
         "in_doubt": 50,
         "rejected": 1,
         "duplicate": 1,
     }
-    assert full.failures.rows == 201
-    assert full.refused.rows == 1
+    assert full_report.failures.rows == 201
+    assert full_report.refused.rows == 1
 
 
-def test_failures_are_counted_by_code_deal_and_owner(full: Report) -> None:
+def test_failures_are_counted_by_code_deal_and_owner(full_report: Report) -> None:
     told_of = expected_failures()
     codes = Counter(one.code or f"HTTP {one.http_status}" for one in told_of)
-    assert {one.label: one.count for one in group_by(full, "code").groups} == codes
+    assert {one.label: one.count for one in group_by(full_report, "code").groups} == codes
     deals = Counter(one.deal_id for one in told_of)
-    assert {one.label: one.count for one in group_by(full, "deal").groups} == deals
+    assert {one.label: one.count for one in group_by(full_report, "deal").groups} == deals
     owners = Counter(one.owner_id for one in told_of)
-    assert {one.label: one.count for one in group_by(full, "owner").groups} == owners
-    assert {one.label: one.name for one in group_by(full, "owner").groups} == {
+    assert {one.label: one.count for one in group_by(full_report, "owner").groups} == owners
+    assert {one.label: one.name for one in group_by(full_report, "owner").groups} == {
         owner: OWNERS[owner or ""] for owner in owners
     }
-    assert [one.count for one in group_by(full, "deal").groups] == sorted(
+    assert [one.count for one in group_by(full_report, "deal").groups] == sorted(
         deals.values(), reverse=True
     )
-    assert {one.in_doubt for one in group_by(full, "code").groups if one.label == "not-listed"} == {
-        50
-    }
+    assert {
+        one.in_doubt for one in group_by(full_report, "code").groups if one.label == "not-listed"
+    } == {50}
 
 
-def test_a_class_says_what_to_do_and_how_to_get_its_rows(full: Report) -> None:
-    told_of = {one.label: one for one in group_by(full, "code").groups}
+def test_a_class_says_what_to_do_and_how_to_get_its_rows(full_report: Report) -> None:
+    told_of = {one.label: one for one in group_by(full_report, "code").groups}
     assert told_of["NOT_ALLOWED"].advice.startswith("The contact is not on that deal")
-    run = full.identity.folder if full.identity else ""
+    run = full_report.identity.folder if full_report.identity else ""
     export = f"bulklink export {run} --status"
     assert told_of["NOT_ALLOWED"].command == f"{export} failed --code NOT_ALLOWED -o again.csv"
     assert told_of["not-listed"].command == f"{export} in_doubt --code not-listed -o again.csv"
     assert told_of["HTTP 400"].command == ""  # a row without a code has none to be chosen by
-    assert full.failures.command == f"{export} failed --status in_doubt -o again.csv"
-    (reason,) = full.refused.breakdowns[0].groups
+    assert full_report.failures.command == f"{export} failed --status in_doubt -o again.csv"
+    (reason,) = full_report.refused.breakdowns[0].groups
     assert (reason.label, reason.command) == (
         "bad-id",
         f"{export} rejected --code bad-id -o again.csv",
     )
 
 
-def test_each_row_is_in_the_page_once_with_all_that_is_known_of_it(full: Report) -> None:
-    rows = read_embedded_rows(full)
+def test_each_row_is_in_the_page_once_with_all_that_is_known_of_it(full_report: Report) -> None:
+    rows = read_embedded_rows(full_report)
     assert [one["row"] for one in rows] == sorted(
         [*(one.row for one in expected_failures()), MANY + 1]
     )
@@ -153,7 +153,7 @@ def test_each_row_is_in_the_page_once_with_all_that_is_known_of_it(full: Report)
         "text": "said of row 3",
         "time": "2026-11-22 12:00:00+00:00",
     }
-    for group in full.failures.breakdowns:
+    for group in full_report.failures.breakdowns:
         assert [one.embedded for one in group.groups] == [one.count for one in group.groups]
 
 
@@ -189,10 +189,10 @@ def test_classes_beyond_the_largest_are_summed(tmp_path: Path) -> None:
     assert (group.other_groups, group.other_rows) == (60, 60)
 
 
-def test_the_timeline_is_told_with_its_pause(full: Report) -> None:
-    assert full.charts is not None
-    assert full.charts.answered_429 == 30
-    drawn = msgspec.json.decode(full.charts.json)
+def test_the_timeline_shows_its_pause(full_report: Report) -> None:
+    assert full_report.charts is not None
+    assert full_report.charts.answered_429 == 30
+    drawn = msgspec.json.decode(full_report.charts.json)
     assert [fold["label"] for fold in drawn["folds"]] == ["2 d"]
     assert len(drawn["bins"]) == 60
     assert drawn["bins"][0]["rates"] == {"done": 18, "failed": 2}
@@ -212,7 +212,7 @@ def test_without_a_timeline_the_ledger_tells_when_emails_were_settled(tmp_path: 
     assert "were not kept for this run" in render_page(run)
 
 
-def test_a_planned_run_is_told_for_approval(tmp_path: Path) -> None:
+def test_the_report_of_a_planned_run_is_for_approval(tmp_path: Path) -> None:
     run = plan_run(tmp_path, [*ROWS[:90], BAD, ROWS[0]], op=Op.RELINK)
     report = gather_report(run)
     assert report.plan is not None
@@ -247,7 +247,7 @@ def test_a_refused_run_tells_the_reasons(tmp_path: Path) -> None:
     assert report.accounting.by_status["rejected"] == 2
 
 
-def test_a_copy_on_another_machine_is_told_alike(run: RunFolder, tmp_path: Path) -> None:
+def test_a_copy_on_another_machine_has_the_same_report(run: RunFolder, tmp_path: Path) -> None:
     shutil.copytree(run.path, tmp_path / "copy")
     copied = gather_report(RunFolder(tmp_path / "copy"))
     assert copied.accounting == gather_report(run).accounting
@@ -269,7 +269,7 @@ NAME = "Zebra"
 
 
 @pytest.fixture(scope="module")
-def marked(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def marked_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run that has a marker in all that tells whose it is."""
     folder = tmp_path_factory.mktemp(f"{NAME}-host")
     rows = [
@@ -305,13 +305,13 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return run
 
 
-def test_counts_alone_tell_nothing_of_anybody(marked: RunFolder) -> None:
-    everything = render_page(marked)
-    counts = render_page(marked, full=False)
+def test_counts_alone_tell_nothing_of_anybody(marked_run: RunFolder) -> None:
+    everything = render_page(marked_run)
+    counts = render_page(marked_run, full=False)
     for mark in (MARK, NAME):
         assert mark in everything
         assert mark.lower() not in counts.lower()
-    gathered = msgspec.json.encode(gather_report(marked, full=False)).decode().lower()
+    gathered = msgspec.json.encode(gather_report(marked_run, full=False)).decode().lower()
     assert MARK not in gathered
     assert NAME.lower() not in gathered
     assert 'id="kept"' not in counts
@@ -319,13 +319,13 @@ def test_counts_alone_tell_nothing_of_anybody(marked: RunFolder) -> None:
     assert "not-listed" in counts
 
 
-def test_counts_alone_add_up_as_the_whole_page_does(run: RunFolder, full: Report) -> None:
+def test_counts_alone_add_up_as_the_whole_page_does(run: RunFolder, full_report: Report) -> None:
     counts = gather_report(run, full=False)
-    assert counts.accounting == full.accounting
-    assert counts.calls == full.calls
-    assert counts.charts == full.charts
+    assert counts.accounting == full_report.accounting
+    assert counts.calls == full_report.calls
+    assert counts.charts == full_report.charts
     assert [[one.count for one in group.groups] for group in counts.failures.breakdowns] == [
-        [one.count for one in group.groups] for group in full.failures.breakdowns
+        [one.count for one in group.groups] for group in full_report.failures.breakdowns
     ]
     assert counts.commands.retry == "bulklink retry RUN"
 
@@ -347,7 +347,7 @@ def test_what_users_and_the_crm_say_is_shown_and_never_run(tmp_path: Path) -> No
     assert "7*7" in written
 
 
-def test_a_run_goes_on_while_it_is_told(tmp_path: Path) -> None:
+def test_a_run_that_goes_on_is_reported_as_running(tmp_path: Path) -> None:
     run = write_results(plan_run(tmp_path, ROWS[:9]), [result_of_row(1)], state=RunState.RUNNING)
     with run.run_lock():
         report = gather_report(run)
