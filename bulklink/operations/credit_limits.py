@@ -1,4 +1,4 @@
-"""What a job may spend of an org's credits, by its options and the org's licence. Pure."""
+"""Credit limits from a job's options and the org's licence. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DAILY_CREDITS = {
 
 
 def edition_credits(edition: Edition | None, users: int) -> int | None:
-    """Return the credits of an org in 24 hours, None where its edition is not known."""
+    """Return the credits of an org in 24 hours; None if its edition is unknown."""
     if edition is None:
         return None
     base, per_user, maximum = _DAILY_CREDITS[edition]
@@ -30,19 +30,19 @@ def edition_credits(edition: Edition | None, users: int) -> int | None:
 
 
 def daily_quota(job: Job, org: Org) -> int | None:
-    """Return the credits of an org in 24 hours by its licence or the job's edition, if known."""
+    """Return the credits of an org in 24 hours, by the job's edition or its licence, if known."""
     return edition_credits(job.edition or parse_edition(org.paid_type), org.users or 0)
 
 
 def credit_limits(job: Job, quota: int | None = None) -> CreditLimits:
-    """Return what a job may spend.
+    """Return the credit limits of a job.
 
-    As long as the CRM does not tell what is left, the reserve is kept by counting, from the org's
-    credits or, where they are not known, from what the job may spend a day.
+    As long as the CRM does not report what is left, the reserve is kept by counting: from the org's
+    credits or, if they are unknown, from what the job may spend in 24 hours.
 
     Args:
-        job: what is asked.
-        quota: the org's credits in 24 hours; None where they are not known.
+        job: options that limit credits.
+        quota: the org's credits in 24 hours; None if unknown.
     """
     daily_total = quota if quota is not None else job.credits_per_day
     unreported_limit = (
@@ -57,9 +57,13 @@ def credit_limits(job: Job, quota: int | None = None) -> CreditLimits:
 
 
 def credits_key(api_url: str, org_id: str | None) -> str:
-    """Return what an org's credits are counted under: its host and id, or the host alone.
+    """Return the key of an org's 24-hour usage: its host and id, or the host alone.
 
-    On this machine the port belongs to it: two local CRMs are two orgs.
+    On this machine the port is part of it: two local CRMs are two orgs.
+
+    Args:
+        api_url: address of the API.
+        org_id: id of the org; None if unknown.
     """
     url = urlsplit(api_url)
     host = url.netloc if is_loopback(api_url) else url.hostname or url.netloc
