@@ -98,11 +98,10 @@ async def _verify(
                     f"The run is not over (its state is {record.state}): what it has settled so"
                     " far is compared."
                 )
-            verifier = await anyio.to_thread.run_sync(
-                Verifier, folder, record, expected_links, verify_options, callbacks, stop
-            )
+            verifier = Verifier(folder, record, expected_links, verify_options, callbacks, stop)
+            cost = await anyio.to_thread.run_sync(verifier.count_cost)
             links_loaded = True
-            return await verifier.run(job, connection, real_environment())
+            return await verifier.run(cost, job, connection, real_environment())
         finally:
             expected_links.close()
 
