@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -31,7 +33,8 @@ from bulklink.runs.record import OrgRecord, RunRecord
 from bulklink.zoho.connection import Connection, is_loopback
 from bulklink.zoho.lookup_responses import DealDetails, Org
 
-T = TypeVar("T", bound=msgspec.Struct)
+T = TypeVar("T")
+_ROWS_AT_ONCE = 2048
 
 
 class RunOrigin(Protocol):
@@ -160,8 +163,7 @@ async def resolve_names(
             return None
         if foreign.rows:
             callbacks.on_warning(_foreign_deals_warning(foreign))
-        append_unknown_rows(folder.plan, folder.names, folder.rejects)
-    faults = _reject_unknown_rows(session, folder, counter)
+    faults = await _reject_unknown_rows(session, folder, counter)
     if faults:
         rejected = counter.counts[Status.REJECTED]
         if session.job.on_invalid is OnInvalid.STOP:
@@ -178,30 +180,17 @@ async def _look_up_names(
 ) -> ForeignDeals | None:
     """Look up the names that a plan lacks and write them to the run folder.
 
-    They are collected on disk, not in memory: there can be as many deals as messages.
-
     Returns:
         Rows that Zoho is likely to refuse; None if nothing had to be looked up.
     """
-    plan = SealedPlan(folder.plan)
-    owners = set(plan.owners_without_name())
-    total = len(owners) + plan.count_deals_without_name()
-    if not total:
+    lookup = _NameLookup(session.caller, folder, callbacks)
+    await session.environment.run_blocking(lookup.find_missing)
+    if not lookup.total:
         return None
-    folder.scratch.mkdir(mode=0o700, exist_ok=True)
-    lookup = _NameLookup(session.caller, folder.scratch, total, callbacks)
     async with session.environment.sample_periodically(lookup.report_progress):
-        await lookup.fetch_deals(plan.deals_without_name(), session.job.max_in_flight())
-        await lookup.fetch_owners(owners)
-    deal_names = ((deal.id, deal.name) for deal in lookup.saved_deals())
-    owner_names = ((owner.id, owner.name) for owner in lookup.saved_owners())
-    plan.write_names(deal_names, owner_names, folder.names)
-    deal_contacts = (
-        (deal.id, deal.contact_id) for deal in lookup.saved_deals() if deal.contact_id is not None
-    )
-    foreign = find_foreign_deals(folder.plan, deal_contacts)
-    folder.clear_scratch()
-    return foreign
+        await lookup.fetch_deals(session.job.max_in_flight())
+        await lookup.fetch_owners()
+    return await session.environment.run_blocking(lookup.write_names)
 
 
 class _OwnerName(msgspec.Struct, frozen=True):
@@ -211,57 +200,90 @@ class _OwnerName(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class _NameLookup:
-    """Names looked up so far, stored on disk.
+    """Names looked up so far, stored on disk: there can be as many deals as messages.
 
     Args:
         caller: makes the calls.
-        scratch: folder of the stored names.
-        total: names to look up.
+        folder: the run folder.
         callbacks: called with the progress.
+        total: names to look up.
+        done: names looked up so far.
     """
 
     caller: Caller
-    scratch: Path
-    total: int
+    folder: RunFolder
     callbacks: RunCallbacks
+    total: int = 0
     done: int = 0
+    _owner_ids: set[str] = field(init=False, default_factory=set)
+
+    @property
+    def _deal_ids(self) -> Path:
+        return self.folder.scratch / "deal-ids.txt"
 
     @property
     def _deals(self) -> Path:
-        return self.scratch / "deals.jsonl"
+        return self.folder.scratch / "deals.jsonl"
 
     @property
     def _owners(self) -> Path:
-        return self.scratch / "owners.jsonl"
+        return self.folder.scratch / "owners.jsonl"
 
-    async def fetch_deals(self, deal_ids: Iterator[str], max_in_flight: int) -> None:
-        """Look up deals."""
-        with self._deals.open("wb") as file:
+    def find_missing(self) -> None:
+        """Find the deals and owners that the plan names by their ids alone; blocks."""
+        plan = SealedPlan(self.folder.plan)
+        self._owner_ids = set(plan.owners_without_name())
+        self.total = len(self._owner_ids) + plan.count_deals_without_name()
+        if self.total:
+            self.folder.scratch.mkdir(mode=0o700, exist_ok=True)
+            with self._deal_ids.open("w", encoding="ascii") as file:
+                file.writelines(f"{deal_id}\n" for deal_id in plan.deals_without_name())
+
+    async def fetch_deals(self, max_in_flight: int) -> None:
+        """Look up the deals."""
+        with self._deal_ids.open(encoding="ascii") as deal_ids, self._deals.open("wb") as file:
             await look_up_deals(
                 self.caller,
-                deal_ids,
+                map(str.rstrip, deal_ids),
                 lambda deal: _write_record(file, deal),
                 at_once=max_in_flight,
                 on_batch=self._add_done,
             )
 
-    async def fetch_owners(self, owner_ids: set[str]) -> None:
-        """Look up users."""
+    async def fetch_owners(self) -> None:
+        """Look up the owners."""
         with self._owners.open("wb") as file:
 
             def save_owner(owner_id: str, name: str) -> None:
                 _write_record(file, _OwnerName(owner_id, name))
                 self._add_done(1)
 
-            await look_up_user_names(self.caller, owner_ids, save_owner)
+            await look_up_user_names(self.caller, self._owner_ids, save_owner)
 
-    def saved_deals(self) -> Iterator[DealDetails]:
-        """Yield the deals that exist."""
+    def write_names(self) -> ForeignDeals:
+        """Write the names file and the rejected rows to the run folder; blocks.
+
+        Returns:
+            Rows that Zoho is likely to refuse.
+        """
+        folder = self.folder
+        SealedPlan(folder.plan).write_names(
+            ((deal.id, deal.name) for deal in self._saved_deals()),
+            ((owner.id, owner.name) for owner in _read_records(self._owners, _OwnerName)),
+            folder.names,
+        )
+        deal_contacts = (
+            (deal.id, deal.contact_id)
+            for deal in self._saved_deals()
+            if deal.contact_id is not None
+        )
+        foreign = find_foreign_deals(folder.plan, deal_contacts)
+        folder.clear_scratch()
+        append_unknown_rows(folder.plan, folder.names, folder.rejects)
+        return foreign
+
+    def _saved_deals(self) -> Iterator[DealDetails]:
         return _read_records(self._deals, DealDetails)
-
-    def saved_owners(self) -> Iterator[_OwnerName]:
-        """Yield the users that exist."""
-        return _read_records(self._owners, _OwnerName)
 
     async def report_progress(self) -> None:
         """Report how many names were looked up."""
@@ -282,23 +304,30 @@ def _read_records(path: Path, record_type: type[T]) -> Iterator[T]:
             yield decoder.decode(line)
 
 
-def _reject_unknown_rows(
+async def _reject_unknown_rows(
     session: CrmSession, folder: RunFolder, counter: ResultCounter
 ) -> list[str]:
     """Reject rows whose deal or owner does not exist; return the first faults for the user."""
     ts = session.clock.timestamp()
     faults: list[str] = []
-    for row in SealedPlan(folder.plan).unknown_rows(folder.names):
-        text = f"The CRM shows no {_missing_record(row)}."
-        if counter.ledger_state.is_unfinished(row.row):
-            result = result_of(row, Status.REJECTED, code=row.code, message=text)
-            session.ledger.append(result_line(ts, result))
-            counter.add(result)
-        elif counter.ledger_state.status(row.row) is not Status.REJECTED:
-            continue  # its deal existed when it was sent; the names were looked up again since
-        if len(faults) < MAX_FAULTS_SHOWN:
-            faults.append(f"row {row.row}: {row.code}: {text}")
+    rows = SealedPlan(folder.plan).unknown_rows(folder.names)
+    read_rows = partial(_take, rows, _ROWS_AT_ONCE)
+    while batch := await session.environment.run_blocking(read_rows):
+        for row in batch:
+            text = f"The CRM shows no {_missing_record(row)}."
+            if counter.ledger_state.is_unfinished(row.row):
+                result = result_of(row, Status.REJECTED, code=row.code, message=text)
+                session.ledger.append(result_line(ts, result))
+                counter.add(result)
+            elif counter.ledger_state.status(row.row) is not Status.REJECTED:
+                continue  # its deal existed when it was sent; names were looked up again since
+            if len(faults) < MAX_FAULTS_SHOWN:
+                faults.append(f"row {row.row}: {row.code}: {text}")
     return faults
+
+
+def _take(items: Iterator[T], count: int) -> list[T]:
+    return list(islice(items, count))
 
 
 def _missing_record(row: UnknownRow) -> str:
