@@ -58,7 +58,7 @@ def _canary_stop_reason(result: CanaryResult, remaining: int, run_dir: str) -> R
     )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Delivery:
     """Sends messages and counts results until all are settled or too many have failed.
 

@@ -9,7 +9,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -105,8 +105,9 @@ class MetricsSampler:
     limiter: ConcurrencyLimiter
     quota: QuotaGate
     rate: float | None
-    done: Callable[[], int] = field(kw_only=True)
-    remaining: Callable[[], int] = field(kw_only=True)
+    _: KW_ONLY
+    done: Callable[[], int]
+    remaining: Callable[[], int]
     _samples: deque[MeterTotals] = field(
         init=False, default_factory=lambda: deque(maxlen=_SAMPLES_KEPT)
     )
@@ -197,6 +198,7 @@ class TimelineWriter:
     """
 
     path: Path
+    _: KW_ONLY
     earlier_seconds: float
     rate: float | None
     warn: Callable[[str], None]
@@ -298,7 +300,7 @@ def _is_idle(window: MeterInterval) -> bool:
     )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class RunMonitor:
     """Samples a run for its callbacks and timeline.
 

@@ -173,7 +173,13 @@ async def _resume_run(
             return status(folder)
         job = with_options(_load_job(record), _PER_CALL_DEFAULTS | options, LIMIT_OPTIONS)
         return await send(
-            folder, ledger_state, job, connection, callbacks, stop, real_environment()
+            folder,
+            ledger_state,
+            job=job,
+            connection=connection,
+            callbacks=callbacks,
+            stop=stop,
+            environment=real_environment(),
         )
 
 

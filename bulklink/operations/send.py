@@ -45,7 +45,6 @@ from bulklink.operations.session import CrmSession
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.hashes import ledger_hash
 from bulklink.runs.record import (
-    CanaryRecord,
     Invocation,
     LimitingFactor,
     OrgRecord,
@@ -64,6 +63,7 @@ _OUT_OF_CREDITS = (StoppedBy.CREDITS, StoppedBy.MAX_CREDITS)
 async def send(
     folder: RunFolder,
     ledger_state: LedgerState,
+    *,
     job: Job,
     connection: Connection,
     callbacks: RunCallbacks,
@@ -191,12 +191,12 @@ class _SendRun:
     def __post_init__(self) -> None:
         self.counter = ResultCounter(self.record.rows, self.ledger_state)
         self.delivery = Delivery(
-            self.counter,
-            self.job.max_failures,
-            self._save_canary,
-            self.callbacks,
-            self.stop,
-            str(self.folder.path),
+            counter=self.counter,
+            max_failures=self.job.max_failures,
+            save_canary=lambda canary: self._update(canary=canary),
+            callbacks=self.callbacks,
+            stop=self.stop,
+            run_dir=str(self.folder.path),
         )
         self.session = CrmSession(
             environment=self.environment,
@@ -293,21 +293,25 @@ class _SendRun:
             )
 
     def _make_monitor(self) -> RunMonitor:
-        counter = self.counter
+        counter, invocations = self.counter, self.record.invocations
         timeline = TimelineWriter(
             self.folder.timeline,
-            sum(invocation.seconds or 0.0 for invocation in self.record.invocations),
-            self.job.rate,
-            self.callbacks.on_warning,
-            self.environment.clock.timestamp,
-            self.environment.run_blocking,
+            earlier_seconds=sum(invocation.seconds or 0.0 for invocation in invocations),
+            rate=self.job.rate,
+            warn=self.callbacks.on_warning,
+            timestamp=self.environment.clock.timestamp,
+            run_blocking=self.environment.run_blocking,
         )
         sampler = self.session.metrics_sampler(
             done=lambda: sum(counter.invocation_counts.values()),
             remaining=lambda: counter.to_send,
         )
         return RunMonitor(
-            sampler, timeline, counter, self.callbacks, lambda: self.delivery.canary_running
+            sampler=sampler,
+            timeline=timeline,
+            counter=counter,
+            callbacks=self.callbacks,
+            is_canary_running=lambda: self.delivery.canary_running,
         )
 
     def _make_context(self, deals_module_id: str) -> RunContext:
@@ -343,9 +347,6 @@ class _SendRun:
             snapshot=self.job.needs_snapshot(message.op),
             no_put_back=self.job.accept_no_put_back,
         )
-
-    def _save_canary(self, canary: CanaryRecord) -> None:
-        self._update(canary=canary)
 
     def _on_wait(self, until: float | None) -> None:
         """Record and announce that the run is waiting for credits."""

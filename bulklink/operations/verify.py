@@ -20,7 +20,7 @@ from bulklink.operations.environment import real_environment
 from bulklink.operations.expected_links import ExpectedLinks
 from bulklink.operations.job import PACE_OPTIONS, Job, PaceOptions, with_options
 from bulklink.operations.preflight import check_same_host
-from bulklink.operations.verify_run import Verifier, VerifyOptions, VerifyResult, validate_options
+from bulklink.operations.verify_run import Verifier, VerifyOptions, VerifyResult
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.shell import bulklink_command
@@ -63,7 +63,7 @@ async def verify(
         LedgerError: if the ledger cannot be read.
         InterruptedPlanningError: if it was stopped before anything was read.
     """
-    verify_options = validate_options(VerifyOptions(in_doubt, sample, seed, read_pages))
+    verify_options = VerifyOptions(in_doubt, sample, seed, read_pages)
     job = with_options(None, pace, PACE_OPTIONS)
     work = partial(_verify, folder_of(run), verify_options, job, connection)
     return await run_guarded(work, callbacks, stop)

@@ -60,29 +60,27 @@ class VerifyOptions(msgspec.Struct, frozen=True):
     seed: int = 1
     read_pages: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse invalid options.
 
-def validate_options(options: VerifyOptions) -> VerifyOptions:
-    """Check options and return them.
-
-    Raises:
-        UsageError: if a sample is to be drawn of emails in doubt, or a value is out of range.
-    """
-    if options.in_doubt and options.sample is not None:
-        raise UsageError(
-            "A sample is drawn from what the ledger claims, and it claims nothing of emails in"
-            " doubt.",
-            where="--in-doubt, --sample",
-            advice="Leave one of them out.",
-        )
-    for name, value, minimum in (
-        *(("sample", options.sample, 1), ("seed", options.seed, 0)),
-        ("read_pages", options.read_pages, 1),
-    ):
-        if value is not None and value < minimum:
+        Raises:
+            UsageError: if a sample is to be drawn of emails in doubt, or a value is out of range.
+        """
+        if self.in_doubt and self.sample is not None:
             raise UsageError(
-                f"{value} is no value of {name}.", where=name, advice=f"Give {minimum} or more."
+                "A sample is drawn from what the ledger claims, and it claims nothing of emails in"
+                " doubt.",
+                where="--in-doubt, --sample",
+                advice="Leave one of them out.",
             )
-    return options
+        for name, value, minimum in (
+            *(("sample", self.sample, 1), ("seed", self.seed, 0)),
+            ("read_pages", self.read_pages, 1),
+        ):
+            if value is not None and value < minimum:
+                raise UsageError(
+                    f"{value} is no value of {name}.", where=name, advice=f"Give {minimum} or more."
+                )
 
 
 class VerifyCost(msgspec.Struct, frozen=True):

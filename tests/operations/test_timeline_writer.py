@@ -36,7 +36,13 @@ class FakeRun:
     def __init__(self, path: Path, before: float = 0.0) -> None:
         self.path = path
         self.warned: list[str] = []
-        self.writer = TimelineWriter(path, before, None, self.warned.append, lambda: TS)
+        self.writer = TimelineWriter(
+            path,
+            earlier_seconds=before,
+            rate=None,
+            warn=self.warned.append,
+            timestamp=lambda: TS,
+        )
         self.samples = self.calls = 0
         self.waited = 0.0
 

@@ -195,7 +195,14 @@ class Case:
     ) -> Delivery:
         """Return what sends the messages, as a run has it."""
         callbacks = ScriptedUser(self.answer_prompt)
-        return Delivery(counter, self.max_failures, canary_records.append, callbacks, stop, "here")
+        return Delivery(
+            counter=counter,
+            max_failures=self.max_failures,
+            save_canary=canary_records.append,
+            callbacks=callbacks,
+            stop=stop,
+            run_dir="here",
+        )
 
     @property
     def all_listed(self) -> bool:

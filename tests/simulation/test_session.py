@@ -90,7 +90,13 @@ async def test_a_sealed_plan_is_sent_through_a_day_without_credits(tmp_path: Pat
             environment, quota_gate=make_gate, sample_periodically=sample_hourly
         )
         result = await send(
-            folder, replay(folder.ledger), job, CONNECTION, RunCallbacks(), stop, environment
+            folder,
+            replay(folder.ledger),
+            job=job,
+            connection=CONNECTION,
+            callbacks=RunCallbacks(),
+            stop=stop,
+            environment=environment,
         )
     assert (result.state, result.counts[Status.DONE]) == (RunState.FINISHED, EMAILS)
     assert 24 * 3600 <= now() - started < 25 * 3600
