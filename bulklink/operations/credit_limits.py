@@ -5,28 +5,18 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from bulklink.engine.quota.budget import CreditLimits
-from bulklink.operations.job import Edition, Job, parse_edition
+from bulklink.operations.job import EDITION_LIMITS, Edition, Job, parse_edition
 from bulklink.zoho.connection import is_loopback
 from bulklink.zoho.lookup_responses import Org
-
-_DAILY_CREDITS = {
-    Edition.STANDARD: (50_000, 250, 100_000),
-    Edition.PROFESSIONAL: (50_000, 500, 3_000_000),
-    Edition.ENTERPRISE: (50_000, 1_000, 5_000_000),
-    Edition.ZOHO_ONE: (50_000, 1_000, 5_000_000),
-    Edition.ULTIMATE: (50_000, 2_000, None),
-    Edition.CRM_PLUS: (50_000, 2_000, None),
-}
-"""Credits in 24 hours by edition: for the org, for each user, and at most (Zoho's API limits)."""
 
 
 def edition_credits(edition: Edition | None, users: int) -> int | None:
     """Return the credits of an org in 24 hours; None if its edition is unknown."""
     if edition is None:
         return None
-    base, per_user, maximum = _DAILY_CREDITS[edition]
-    total = base + per_user * users
-    return total if maximum is None else min(total, maximum)
+    limits = EDITION_LIMITS[edition]
+    total = limits.org_credits + limits.user_credits * users
+    return total if limits.max_credits is None else min(total, limits.max_credits)
 
 
 def daily_quota(job: Job, org: Org) -> int | None:

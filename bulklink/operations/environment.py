@@ -39,7 +39,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         clock: the clocks and the random source.
         transport: opens what carries requests.
-        files: opens the ledger, the file of kept answers, and whether they are flushed to disk.
+        files: opens a ledger and its file of answers, by their paths; the flag tells whether
+            ledger lines are flushed to disk.
         token_store: keeps access tokens between runs; None keeps them in memory.
         daily_usage: opens the 24-hour usage counted under a key.
         limiter: makes the limiter of the calls in flight and per second.
