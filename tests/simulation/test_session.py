@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import anyio
 import msgspec
 
 from bulklink.engine.quota.gate import QuotaGate
@@ -62,18 +61,10 @@ def seal_plan(
 
 
 @asynccontextmanager
-async def sample_hourly(sample: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    """Call `sample` every hour while the block runs."""
-
-    async def sample_forever() -> None:
-        while True:
-            await sample()
-            await anyio.sleep(3600)
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(sample_forever)
-        yield
-        group.cancel_scope.cancel()
+async def sample_once(sample: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Call `sample` once before the block, not twice a second for a whole day."""
+    await sample()
+    yield
 
 
 async def test_a_sealed_plan_is_sent_through_a_day_without_credits(tmp_path: Path) -> None:
@@ -87,7 +78,7 @@ async def test_a_sealed_plan_is_sent_through_a_day_without_credits(tmp_path: Pat
 
     async with simulated_environment(crm) as environment:
         environment = msgspec.structs.replace(
-            environment, quota_gate=make_gate, sample_periodically=sample_hourly
+            environment, quota_gate=make_gate, sample_periodically=sample_once
         )
         result = await send(
             folder,
