@@ -156,22 +156,9 @@ def _begin_invocation(
 class _SendRun:
     """State and steps of one invocation that sends.
 
-    Args:
-        folder: the run folder.
-        record: `run.json` as it is on disk.
-        previous_record: `run.json` before this invocation.
-        started_at: monotonic seconds.
-        ledger_state: state of the ledger; kept up to date.
-        job: how to send the plan.
-        callbacks: callbacks of the run.
-        stop: stops the run.
-        connection: where the CRM is and how to sign in.
-        environment: network, disk and clock.
-
     Attributes:
-        counter: results of the run.
-        delivery: sends the messages.
-        session: contacts the CRM.
+        record: `run.json` as it is on disk; `previous_record` is the one before this invocation.
+        started_at: monotonic seconds.
     """
 
     folder: RunFolder
