@@ -1,48 +1,38 @@
-"""What a job may spend of an org's credits, by its options and the org's licence. Pure."""
+"""Credit limits from a job's options and the org's licence. Pure."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
 from bulklink.engine.quota.budget import CreditLimits
-from bulklink.operations.job import Edition, Job, parse_edition
+from bulklink.operations.job import EDITION_LIMITS, Edition, Job, parse_edition
 from bulklink.zoho.connection import is_loopback
 from bulklink.zoho.lookup_responses import Org
 
-_DAILY_CREDITS = {
-    Edition.STANDARD: (50_000, 250, 100_000),
-    Edition.PROFESSIONAL: (50_000, 500, 3_000_000),
-    Edition.ENTERPRISE: (50_000, 1_000, 5_000_000),
-    Edition.ZOHO_ONE: (50_000, 1_000, 5_000_000),
-    Edition.ULTIMATE: (50_000, 2_000, None),
-    Edition.CRM_PLUS: (50_000, 2_000, None),
-}
-"""Credits in 24 hours by edition: for the org, for each user, and at most (Zoho's API limits)."""
-
 
 def edition_credits(edition: Edition | None, users: int) -> int | None:
-    """Return the credits of an org in 24 hours, None where its edition is not known."""
+    """Return the credits of an org in 24 hours; None if its edition is unknown."""
     if edition is None:
         return None
-    base, per_user, maximum = _DAILY_CREDITS[edition]
-    total = base + per_user * users
-    return total if maximum is None else min(total, maximum)
+    limits = EDITION_LIMITS[edition]
+    total = limits.org_credits + limits.user_credits * users
+    return total if limits.max_credits is None else min(total, limits.max_credits)
 
 
 def daily_quota(job: Job, org: Org) -> int | None:
-    """Return the credits of an org in 24 hours by its licence or the job's edition, if known."""
+    """Return the credits of an org in 24 hours, by the job's edition or its licence, if known."""
     return edition_credits(job.edition or parse_edition(org.paid_type), org.users or 0)
 
 
 def credit_limits(job: Job, quota: int | None = None) -> CreditLimits:
-    """Return what a job may spend.
+    """Return the credit limits of a job.
 
-    As long as the CRM does not tell what is left, the reserve is kept by counting, from the org's
-    credits or, where they are not known, from what the job may spend a day.
+    As long as the CRM does not report what is left, the reserve is kept by counting: from the org's
+    credits or, if they are unknown, from what the job may spend in 24 hours.
 
     Args:
-        job: what is asked.
-        quota: the org's credits in 24 hours; None where they are not known.
+        job: options that limit credits.
+        quota: the org's credits in 24 hours; None if unknown.
     """
     daily_total = quota if quota is not None else job.credits_per_day
     unreported_limit = (
@@ -57,9 +47,13 @@ def credit_limits(job: Job, quota: int | None = None) -> CreditLimits:
 
 
 def credits_key(api_url: str, org_id: str | None) -> str:
-    """Return what an org's credits are counted under: its host and id, or the host alone.
+    """Return the key of an org's 24-hour usage: its host and id, or the host alone.
 
-    On this machine the port belongs to it: two local CRMs are two orgs.
+    On this machine the port is part of it: two local CRMs are two orgs.
+
+    Args:
+        api_url: address of the API.
+        org_id: id of the org; None if unknown.
     """
     url = urlsplit(api_url)
     host = url.netloc if is_loopback(api_url) else url.hostname or url.netloc

@@ -1,11 +1,11 @@
-"""Delivery in order: what was in flight, then the canary, then the rest."""
+"""Delivery of a plan: rows in flight first, then the canary, then the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import anyio
-import msgspec
 from anyio.abc import TaskGroup
 
 from bulklink.engine.canary import Canary
@@ -22,19 +22,19 @@ from bulklink.runs.record import CanaryRecord, CanaryState
 from bulklink.shell import bulklink_command
 
 DEFAULT_CANARY_MESSAGES = 20
-"""Messages that a canary tries where nothing else is asked for."""
+"""Messages of a canary by default."""
 MAX_MESSAGES_WITHOUT_CANARY = 200
-"""Messages that a run sends without a canary where nothing else is asked for."""
+"""Messages that a run sends without a canary by default."""
 
 
 def canary_size(record: CanaryRecord | None, requested: int | None, to_send: int) -> int:
-    """Return how many messages are to be tried before the rest; 0 for none.
+    """Return how many messages to send as a canary before the rest; 0 for none.
 
     Args:
-        record: what `run.json` keeps of a canary: what was tried to its end is not tried again,
-            what was not, is.
-        requested: messages that are asked for; None leaves it to the size of the run.
-        to_send: messages that are to be sent.
+        record: the canary in `run.json`: only an unfinished one is repeated; None if there was
+            none.
+        requested: messages that the job requests; None chooses by the size of the run.
+        to_send: messages that are left to send.
     """
     if record is not None:
         unfinished = record.state is CanaryState.TRYING
@@ -44,67 +44,12 @@ def canary_size(record: CanaryRecord | None, requested: int | None, to_send: int
     return DEFAULT_CANARY_MESSAGES if to_send > MAX_MESSAGES_WITHOUT_CANARY else 0
 
 
-class CanaryStep(msgspec.Struct, frozen=True):
-    """Lets a canary fly: has it kept how it goes, and asks where it does not pass.
-
-    Args:
-        save: keeps in `run.json` how it goes.
-        callbacks: can ask a person.
-        counter: tells how many messages are left.
-        run_dir: the run folder, for advice.
-    """
-
-    save: Callable[[CanaryRecord], None]
-    callbacks: RunCallbacks
-    counter: ResultCounter
-    run_dir: str
-
-    async def run(
-        self,
-        canary: Canary,
-        windows: Iterator[list[Message]],
-        task_group: TaskGroup,
-        context: RunContext,
-    ) -> CanaryState:
-        """Send the first messages and read them back; return how that went.
-
-        Args:
-            canary: that is to fly.
-            windows: contacts in the order of the plan.
-            task_group: works on what is left of those that were begun.
-            context: what the contacts share.
-        """
-        self.save(CanaryRecord(canary.min_messages))
-        result = await canary.run(windows, task_group)
-        if result is None:
-            return CanaryState.TRYING
-        state = (
-            CanaryState.PASSED if result.passed else await self._ask_to_continue(result, context)
-        )
-        self.save(CanaryRecord(canary.min_messages, state, result.summary))
-        return state
-
-    async def _ask_to_continue(self, result: CanaryResult, context: RunContext) -> CanaryState:
-        """Ask whether the rest is sent after all; nothing is in flight then."""
-        await context.ledger.commit()
-        if self.callbacks.can_ask and self.callbacks.confirm_after_canary(
-            result.summary, self.counter.to_send
-        ):
-            return CanaryState.CONFIRMED
-        if context.stop.reason is not None:
-            return CanaryState.TRYING  # ended at the question, which was not answered
-        context.stop.request(_canary_stop_reason(result, self.counter.to_send, self.run_dir))
-        return CanaryState.STOPPED
-
-
 def _canary_stop_reason(result: CanaryResult, remaining: int, run_dir: str) -> RunStoppedError:
     """Return why a run stops after its canary, and what to do."""
     advice = (
         f"Look at these emails in the CRM. Then {bulklink_command('resume', run_dir)} sends the"
-        " other"
-        f" {remaining:,} without another canary; {bulklink_command('retry', run_dir)} sends what"
-        " failed"
-        " too."
+        f" other {remaining:,} without another canary; {bulklink_command('retry', run_dir)} sends"
+        " what failed too."
     )
     return RunStoppedError(
         StoppedBy.CANARY,
@@ -113,45 +58,41 @@ def _canary_stop_reason(result: CanaryResult, remaining: int, run_dir: str) -> R
     )
 
 
+@dataclass(slots=True, kw_only=True)
 class Delivery:
-    """Sends messages and counts what becomes of them, until all are settled or too many fail.
+    """Sends messages and counts results until all are settled or too many have failed.
 
     Args:
-        counter: of the run, on top of what its ledger says.
-        max_failures: what this invocation takes in failures.
-        trial: lets a canary fly where one is due.
-        watch: call-backs.
-        stopping: is told when too many fail.
+        counter: results of the run.
+        max_failures: failures that this invocation accepts; None is the default limit.
+        save_canary: saves the state of the canary in `run.json`.
+        callbacks: called with failures and phases, and asked after a failed canary.
+        stop: stops the run; requested if too many messages fail.
         run_dir: the run folder, for advice.
     """
 
-    def __init__(
-        self,
-        counter: ResultCounter,
-        max_failures: MaxFailures | None,
-        canary_step: CanaryStep,
-        callbacks: RunCallbacks,
-        stop: StopController,
-        run_dir: str,
-    ) -> None:
-        self._counter = counter
-        self._failures = FailureCounter(max_failures)
-        self._canary_step = canary_step
-        self._callbacks = callbacks
-        self._stop = stop
-        self._run_dir = run_dir
-        self._canary: Canary | None = None
+    counter: ResultCounter
+    max_failures: MaxFailures | None
+    save_canary: Callable[[CanaryRecord], None]
+    callbacks: RunCallbacks
+    stop: StopController
+    run_dir: str
+    _failures: FailureCounter = field(init=False)
+    _canary: Canary | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self._failures = FailureCounter(self.max_failures)
 
     @property
     def canary_running(self) -> bool:
-        """Whether a canary flies."""
+        """Whether a canary is running."""
         return self._canary is not None
 
     def on_result(self, result: Result) -> None:
-        """Count a result; stop the run where too many failed."""
-        self._counter.add(result)
+        """Count a result; stop the run if too many have failed."""
+        self.counter.add(result)
         if result.status in (Status.FAILED, Status.IN_DOUBT):
-            self._callbacks.on_failure(result)
+            self.callbacks.on_failure(result)
         self._failures.add(result)
         if self._canary is not None:
             self._canary.add(result)  # it decides first, over a few messages
@@ -166,16 +107,16 @@ class Delivery:
         workers: int,
         get_canary_size: Callable[[], int],
     ) -> None:
-        """Send what is left to do, until the run stops.
+        """Send what is left of a plan, until the run stops.
 
         Args:
-            context: what all contacts share; tells `on_result` of each result.
-            read_plan: begins to return the messages of the plan, sorted by contact and owner.
-            workers: contacts worked on at once.
-            get_canary_size: tells how many messages are tried before the rest.
+            context: what all contacts share; it calls `on_result` with each result.
+            read_plan: begins to stream the messages of the plan, sorted by contact and owner.
+            workers: contacts that are processed at once.
+            get_canary_size: returns how many messages to send before the rest.
         """
         context.quota.on_wait(context.breaker.resolve_suspended)
-        ledger_state = self._counter.ledger_state
+        ledger_state = self.counter.ledger_state
         open_rows = frozenset(ledger_state.open_rows)
 
         def make_windows(is_selected: Callable[[int], bool]) -> Iterator[list[Message]]:
@@ -192,45 +133,75 @@ class Delivery:
             remaining = make_windows(
                 lambda row: row not in open_rows and ledger_state.is_unfinished(row)
             )
-            if self._stop.reason is None and (at_least := get_canary_size()):
-                await self._run_canary(remaining, at_least, context, task_group, workers)
+            if self.stop.reason is None and (min_messages := get_canary_size()):
+                await self._run_canary(remaining, min_messages, context, task_group, workers)
             await send_all(remaining, context, workers=workers)
 
     async def _run_canary(
         self,
         windows: Iterator[list[Message]],
-        at_least: int,
+        min_messages: int,
         context: RunContext,
         task_group: TaskGroup,
         workers: int,
     ) -> None:
-        """Send the first messages and read them back; the rest follows, or the run stops."""
+        """Run the canary; the rest follows, or the run stops."""
         self._canary = canary = Canary(
             context,
-            at_least,
+            min_messages,
             workers=workers,
             too_many_failed=lambda: self._failures.limit_exceeded,
             on_correction=self._on_correction,
-            on_phase=self._callbacks.on_phase,
+            on_phase=self.callbacks.on_phase,
         )
-        self._callbacks.on_phase(f"Trying the first {at_least:,} emails")
+        self.callbacks.on_phase(f"Trying the first {min_messages:,} emails")
         try:
-            outcome = await self._canary_step.run(canary, windows, task_group, context)
+            state = await self._canary_state(canary, windows, context, task_group)
         except BulklinkError as error:
             # The ledger or run.json cannot be written: what is in flight is ended all the same.
-            self._stop.request(error)
-            outcome = CanaryState.TRYING
+            self.stop.request(error)
+            state = CanaryState.TRYING
         self._canary = None
-        if outcome is CanaryState.CONFIRMED:
-            self._failures = FailureCounter(self._failures.max_failures)
+        if state is CanaryState.CONFIRMED:
+            self._failures = FailureCounter(self.max_failures)
         self._stop_for_failures()
-        canary.release_rest(read_again=outcome is CanaryState.CONFIRMED)
-        self._callbacks.on_phase("Sending")
+        canary.release_rest(read_again=state is CanaryState.CONFIRMED)
+        self.callbacks.on_phase("Sending")
+
+    async def _canary_state(
+        self,
+        canary: Canary,
+        windows: Iterator[list[Message]],
+        context: RunContext,
+        task_group: TaskGroup,
+    ) -> CanaryState:
+        """Run a canary, save its state, and ask for confirmation if it fails."""
+        self.save_canary(CanaryRecord(canary.min_messages))
+        result = await canary.run(windows, task_group)
+        if result is None:
+            return CanaryState.TRYING
+        state = (
+            CanaryState.PASSED if result.passed else await self._ask_to_continue(result, context)
+        )
+        self.save_canary(CanaryRecord(canary.min_messages, state, result.summary))
+        return state
+
+    async def _ask_to_continue(self, result: CanaryResult, context: RunContext) -> CanaryState:
+        """Ask whether to send the rest after a failed canary; nothing is in flight then."""
+        await context.ledger.commit()
+        if self.callbacks.can_ask and self.callbacks.confirm_after_canary(
+            result.summary, self.counter.to_send
+        ):
+            return CanaryState.CONFIRMED
+        if self.stop.reason is not None:
+            return CanaryState.TRYING  # stopped before the question was answered
+        self.stop.request(_canary_stop_reason(result, self.counter.to_send, self.run_dir))
+        return CanaryState.STOPPED
 
     def _on_correction(self, result: Result) -> None:
-        self._counter.correct(result)
-        self._callbacks.on_failure(result)
+        self.counter.correct(result)
+        self.callbacks.on_failure(result)
 
     def _stop_for_failures(self) -> None:
-        if self._failures.limit_exceeded and self._stop.reason is None:
-            self._stop.request(self._failures.stop_reason(self._run_dir))
+        if self._failures.limit_exceeded and self.stop.reason is None:
+            self.stop.request(self._failures.stop_reason(self.run_dir))

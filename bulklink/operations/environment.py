@@ -1,27 +1,52 @@
-"""What a run meets outside of itself: network, disk, clock."""
+"""Injected dependencies: clock, transport, files, tokens, daily usage, threads."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Protocol, TypeVar
 
+import anyio.to_thread
 import msgspec
 import platformdirs
 
 from bulklink.engine.clock import Clock
 from bulklink.engine.quota.daily_usage import DailyUsage, DailyUsageFile, ThreadedDailyUsage
+from bulklink.engine.quota.gate import QuotaGate
+from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
 from bulklink.ledger.writer import DiskLedgerFiles, LedgerFiles
+from bulklink.operations.cancellation import sample_periodically
 from bulklink.zoho.tokens import TokenStore
 from bulklink.zoho.transport import HttpTransport, Transport
 
+T = TypeVar("T")
 
-class Environment(msgspec.Struct, frozen=True):
-    """Network, disk and clock of a run; the tests bring a CRM and a clock of their own.
 
-    `daily_usage` returns the day's credits that are counted under a key.
+class ThreadRunner(Protocol):
+    """Runs blocking functions outside the event loop."""
+
+    async def __call__(self, function: Callable[[], T], /) -> T:
+        """Return what the function returns."""
+        ...
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """Clock, network and disk of a run; tests supply their own.
+
+    Args:
+        clock: the clocks and the random source.
+        transport: opens what carries requests.
+        files: opens a ledger and its file of answers, by their paths; the flag tells whether
+            ledger lines are flushed to disk.
+        token_store: keeps access tokens between runs; None keeps them in memory.
+        daily_usage: opens the 24-hour usage counted under a key.
+        limiter: makes the limiter of the calls in flight and per second.
+        quota_gate: makes the quota gate.
+        run_blocking: runs blocking functions, in threads.
+        sample_periodically: calls a function now and then while a block runs.
     """
 
     clock: Clock
@@ -29,10 +54,16 @@ class Environment(msgspec.Struct, frozen=True):
     files: Callable[[Path, Path, bool], LedgerFiles]
     token_store: TokenStore | None
     daily_usage: Callable[[str], DailyUsage]
+    limiter: Callable[..., ConcurrencyLimiter] = ConcurrencyLimiter
+    quota_gate: Callable[..., QuotaGate] = QuotaGate
+    run_blocking: ThreadRunner = anyio.to_thread.run_sync
+    sample_periodically: Callable[
+        [Callable[[], Awaitable[object]]], AbstractAsyncContextManager[None]
+    ] = sample_periodically
 
 
 def real_environment() -> Environment:
-    """Return the network, the disk and the clock of this machine."""
+    """Return the clock, network and disk of this machine."""
     state_folder = Path(platformdirs.user_state_dir("bulklink", appauthor=False))
     return Environment(
         clock=Clock(wall=time.time, monotonic=time.monotonic, random=random.random),

@@ -1,4 +1,4 @@
-"""What a plan will cost at least: calls by kind, credits, seconds."""
+"""Minimum cost of a plan: calls by kind, credits, seconds."""
 
 from __future__ import annotations
 
@@ -16,11 +16,19 @@ from bulklink.zoho.requests import MAX_DEAL_IDS_LENGTH, MAX_MESSAGES_PER_CALL
 ASSUMED_LATENCY = 0.5
 """Seconds that a call is assumed to take."""
 _DEALS_PER_LOOKUP = (MAX_DEAL_IDS_LENGTH + 1) // (19 + 1)
-"""Deals in one look-up, at Zoho's ids of 19 digits."""
+"""Deals of one look-up, with Zoho's ids of 19 digits."""
 
 
 class CallEstimate(msgspec.Struct, frozen=True):
-    """Calls by kind; `least` is what the messages need at 20 a call, whatever the options."""
+    """Estimated calls by kind.
+
+    Args:
+        link: link calls.
+        unlink: unlink calls.
+        read_at_least: minimum snapshot reads.
+        lookup_at_least: minimum look-ups.
+        least: fewest link and unlink calls at 20 messages a call, whatever the options.
+    """
 
     link: int
     unlink: int
@@ -30,19 +38,19 @@ class CallEstimate(msgspec.Struct, frozen=True):
 
     @property
     def credits(self) -> int:
-        """Credits that they cost at least: one a call."""
+        """Minimum credits: one a call."""
         return self.link + self.unlink + self.read_at_least + self.lookup_at_least
 
 
 def estimate_calls(shape: PlanStats, job: Job, *, module_known: bool) -> CallEstimate:
-    """Return the calls that a plan needs, if nothing has to be sent twice.
+    """Return the calls that a plan needs if nothing has to be retried.
 
-    Each message is counted as if it were to be changed: what the snapshot finds can only save.
+    Each message counts as if it were to be changed: the snapshot can only save calls.
 
     Args:
-        shape: of the plan.
-        job: gives the batch size and whether names are sent.
-        module_known: whether the id of the module Deals need not be looked up.
+        shape: statistics of the plan.
+        job: its batch size, and whether names are sent.
+        module_known: whether the id of the Deals module need not be looked up.
     """
     links = shape.link_calls(job.batch_size, by_contact=job.by_contact)
     lookups = 1 + (links > 0 and not module_known)
@@ -51,29 +59,29 @@ def estimate_calls(shape: PlanStats, job: Job, *, module_known: bool) -> CallEst
         lookups += shape.owners_without_name > 0
     return CallEstimate(
         link=links,
-        unlink=shape.unlink_calls(lambda lengths: _count_unlink_calls(lengths, job.batch_size)),
+        unlink=shape.unlink_calls(lambda lengths: _unlink_calls(lengths, job.batch_size)),
         read_at_least=_snapshot_pages(shape, job),
         lookup_at_least=lookups,
-        least=minimum_calls(shape, job),
+        least=_minimum_calls(shape, job),
     )
 
 
 def _snapshot_pages(shape: PlanStats, job: Job) -> int:
-    """Return the pages that the snapshot reads at least."""
+    """Return the minimum pages that the snapshot reads."""
     if job.snapshot is None:
         return shape.pages_of_unlinks
     return shape.pages_of_all if job.snapshot else 0
 
 
-def minimum_calls(shape: PlanStats, job: Job) -> int:
+def _minimum_calls(shape: PlanStats, job: Job) -> int:
     """Return the fewest link and unlink calls for a plan's messages and grouping, at 20 a call."""
     return shape.link_calls(MAX_MESSAGES_PER_CALL, by_contact=job.by_contact) + shape.unlink_calls(
-        _minimum_unlink_calls
+        _unlink_calls
     )
 
 
 class EstimatedBottleneck(StrEnum):
-    """What decides how long a run takes."""
+    """What limits the estimated duration of a run."""
 
     LATENCY = "the CRM's latency, call after call"
     IN_FLIGHT = "calls in flight"
@@ -82,12 +90,17 @@ class EstimatedBottleneck(StrEnum):
 
 
 class RunEstimate(msgspec.Struct, frozen=True):
-    """What a run is up against, as far as it can be known beforehand.
+    """Estimated time, credits and bottleneck of a run.
 
-    `daily_credits` is what the org has in 24 hours, None where its edition is not known;
-    `daily_allowance` is what all runs may spend of it. `days` counts windows of 24 hours,
-    `invocations` those that `--max-credits` makes of it. `saved_by_contact` is the link calls that
-    `--group-by contact` would save.
+    Args:
+        seconds: minimum duration.
+        bottleneck: what limits it.
+        in_flight: most calls in flight.
+        daily_credits: credits of the org in 24 hours; None if its edition is unknown.
+        daily_allowance: credits that all runs may spend in 24 hours; None if unlimited.
+        days: windows of 24 hours that the credits need.
+        invocations: invocations that `--max-credits` makes necessary.
+        saved_by_contact: link calls that `--group-by contact` would save.
     """
 
     seconds: float
@@ -103,12 +116,12 @@ class RunEstimate(msgspec.Struct, frozen=True):
 def estimate_run(
     shape: PlanStats, calls: CallEstimate, job: Job, *, latency: float, users: int
 ) -> RunEstimate:
-    """Return what a run is up against.
+    """Estimate the time, credits and bottleneck of a run.
 
     Args:
-        shape: of its plan.
-        calls: that it needs at least.
-        job: gives calls in flight, calls a second, batch size and edition.
+        shape: statistics of its plan.
+        calls: calls that it needs.
+        job: its calls in flight and per second, batch size and edition.
         latency: seconds a call.
         users: licensed users of the org, who add to its credits.
     """
@@ -137,7 +150,7 @@ def estimate_run(
 
 
 def _estimate_duration(calls: int, job: Job, latency: float) -> tuple[float, EstimatedBottleneck]:
-    """Return the seconds that so many calls take at least, and what they wait for."""
+    """Return the minimum seconds of some calls, and what limits them."""
     concurrency_seconds = calls * latency / job.max_in_flight()
     rate_seconds = calls / job.rate if job.rate else 0.0
     one_call_seconds = latency if calls else 0.0
@@ -152,13 +165,17 @@ def _estimate_duration(calls: int, job: Job, latency: float) -> tuple[float, Est
     )
 
 
-def _count_unlink_calls(lengths: Sequence[int], size: int) -> int:
-    if min(lengths) == max(lengths):
-        return unlink_calls_for_length(len(lengths), lengths[0], size)
-    return packed_unlink_calls(lengths, size)
+def _unlink_calls(lengths: Sequence[int], batch_size: int | None = None) -> int:
+    """Return the unlink calls of a group; without a batch size the fewest possible.
 
-
-def _minimum_unlink_calls(lengths: Sequence[int]) -> int:
+    Args:
+        lengths: lengths of the message ids.
+        batch_size: most messages a call; None for the fewest calls at Zoho's limit.
+    """
     if min(lengths) == max(lengths):
-        return unlink_calls_for_length(len(lengths), lengths[0])
-    return min_unlink_calls(len(lengths), sum(lengths))
+        return unlink_calls_for_length(
+            len(lengths), lengths[0], batch_size or MAX_MESSAGES_PER_CALL
+        )
+    if batch_size is None:
+        return min_unlink_calls(len(lengths), sum(lengths))
+    return packed_unlink_calls(lengths, batch_size)

@@ -6,17 +6,19 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from bulklink.atomic_files import atomic_replace, write_error
 from bulklink.duckdb_sql import literal
-from bulklink.engine.dispatch import process_all
+from bulklink.engine.breaker import ReadBreaker
 from bulklink.engine.pagination import PageReader
-from bulklink.engine.shutdown import StopController, StoppedError
-from bulklink.errors import BulklinkError, RunDirError
+from bulklink.engine.shutdown import StopController
+from bulklink.errors import RunDirError
 from bulklink.ledger.records import json_line
 from bulklink.ledger.state import repair_torn_line
 from bulklink.mapping.database import Database
@@ -26,13 +28,7 @@ from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.environment import Environment
 from bulklink.operations.job import Job
 from bulklink.operations.preflight import check_same_org
-from bulklink.operations.session import (
-    ReadSession,
-    open_read_session,
-    report_read_progress,
-    stop_on_error,
-)
-from bulklink.operations.verify_run import count_calls
+from bulklink.operations.session import NO_CALLS, CrmSession, read_contacts, run_read_session
 from bulklink.runs.folder import exclusive_lock
 from bulklink.runs.record import OrgRecord
 from bulklink.tables import Cell, TableColumn
@@ -42,7 +38,15 @@ from bulklink.zoho.link_response import AnswerVerdict
 
 
 class FetchRecord(msgspec.Struct, frozen=True):
-    """What a fetch is of: the same contacts of the same org can be gone on with."""
+    """Identity of a fetch: contacts, place and org that a resume must match.
+
+    Args:
+        contacts: number of contacts.
+        contacts_sha256: SHA-256 of their list, in hex.
+        api_url: address of the API.
+        data_centre: the data centre; None if only the address was given.
+        org: the org; None until it is looked up.
+    """
 
     contacts: int
     contacts_sha256: str
@@ -52,33 +56,37 @@ class FetchRecord(msgspec.Struct, frozen=True):
 
 
 class FetchFolder(msgspec.Struct, frozen=True):
-    """The folder of a fetch that has not come to its end."""
+    """Working folder of an unfinished fetch.
+
+    Args:
+        path: path of the folder.
+    """
 
     path: Path
 
     @property
     def contacts(self) -> Path:
-        """The contacts, one a line."""
+        """File of the contact ids, one a line."""
         return self.path / "contacts.txt"
 
     @property
     def record(self) -> Path:
-        """What the fetch is of."""
+        """File of the `FetchRecord`."""
         return self.path / "fetch.json"
 
     @property
     def log(self) -> Path:
-        """The emails as they came, and the calls."""
+        """File of the emails as they were read, and of the calls."""
         return self.path / "fetched.jsonl"
 
     @property
     def answers(self) -> Path:
-        """The answers that were no clean success."""
+        """File of the answers that are not a clean success."""
         return self.path / "answers.jsonl"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder and work in it alone.
+        """Create the folder and hold its lock.
 
         Raises:
             LockedError: if another process does.
@@ -97,7 +105,7 @@ class FetchFolder(msgspec.Struct, frozen=True):
             yield
 
     def read(self) -> FetchRecord | None:
-        """Return what is being fetched here, None if nothing is."""
+        """Return the record; None if there is none."""
         try:
             return msgspec.json.decode(self.record.read_bytes(), type=FetchRecord)
         except FileNotFoundError:
@@ -115,16 +123,16 @@ class FetchFolder(msgspec.Struct, frozen=True):
             temporary.write_bytes(msgspec.json.encode(record))
 
     def clear(self) -> None:
-        """Forget what was fetched, but stay."""
+        """Remove what was fetched, but keep the folder."""
         for path in (self.record, self.log, self.answers):
             path.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove the folder and all in it."""
+        """Remove the folder and everything in it."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def contact_ids(self) -> Iterator[tuple[int, str]]:
-        """Yield the contacts, numbered from 0."""
+        """Yield the contact ids, numbered from 0."""
         with self.contacts.open(encoding="ascii") as file:
             for number, line in enumerate(file):
                 yield number, line.rstrip("\n")
@@ -143,14 +151,26 @@ FETCH_COLUMNS = (
     TableColumn("direction"),
 )
 MAX_UNREAD_NAMED = 1000
-"""Contacts that could not be read, and are named."""
+"""Unread contacts to name in the result."""
 _MAX_SUBJECT_LENGTH = 32_767
-"""Characters: what a cell of a sheet holds."""
+"""Characters: the limit of a spreadsheet cell."""
 _MEMORY = "160MB"
+_UNREADABLE_LIST = AnswerVerdict(
+    "no-answer", "Nobody answered, or what came is no list of emails.", 0
+)
+_LIST_CUT = AnswerVerdict(
+    "list-cut", "The list says that there is more, and not how to ask for it.", 0
+)
 
 
 class UnreadContact(msgspec.Struct, frozen=True):
-    """A contact whose emails could not be read, and why."""
+    """A contact whose emails could not be read, and why.
+
+    Args:
+        contact_id: id of the contact.
+        code: code of the refusal, or of what went wrong.
+        message: the same in words.
+    """
 
     contact_id: str
     code: str
@@ -163,12 +183,11 @@ def email_line(
     """Return the line of one email.
 
     Args:
-        contact_number: of its contact.
-        invocation: the command that read it; lines of one that was killed on the contact do not
-            count.
-        position: of the email in the contact's list.
-        contact_id: of the contact.
-        email: as it was listed.
+        contact_number: number of its contact, from 0.
+        invocation: number of the command; lines of one killed amid the contact do not count.
+        position: position of the email in the contact's list, from 0.
+        contact_id: id of the contact.
+        email: the email as it was listed.
     """
     # For an email on no deal it says so: as a guard, an empty cell would guard nothing.
     deal = email.deal
@@ -216,21 +235,24 @@ class _FetchLine(msgspec.Struct):
 
 
 class FetchProgress:
-    """How far a fetch is, by its lines. Memory: a byte a contact.
+    """Progress of a fetch, rebuilt from its lines; one byte per contact.
+
+    Args:
+        folder: folder of the fetch.
+        contacts: number of contacts.
 
     Attributes:
-        invocation: the number of this command on it.
-        contacts_read: how many contacts were read.
+        invocation: number of this command on the fetch.
+        contacts_read: contacts read to the end.
+        contacts_unread: contacts that this command could not read.
         nameless: emails without a message id.
     """
 
     def __init__(self, folder: FetchFolder, contacts: int) -> None:
         self._read_flags = bytearray(contacts)
         self._unread_contacts: dict[int, UnreadContact] = {}
-        self.contacts_unread = 0
         self.invocation = 1
-        self.contacts_read = 0
-        self.nameless = 0
+        self.contacts_read = self.contacts_unread = self.nameless = 0
         repair_torn_line(folder.log, folder.path / "fetched.torn")
         decoder = msgspec.json.Decoder(_FetchLine)
         os.close(os.open(folder.log, os.O_RDONLY | os.O_CREAT, 0o600))
@@ -242,36 +264,37 @@ class FetchProgress:
                     self.mark_read(fetch_line.n, fetch_line.nameless)
 
     def is_read(self, contact_number: int) -> bool:
-        """Tell whether a contact was read."""
+        """Return whether a contact was read."""
         return self._read_flags[contact_number] != 0
 
     def mark_read(self, contact_number: int, nameless: int) -> None:
-        """Note a contact that was read."""
+        """Count a contact that was read."""
         self._read_flags[contact_number] = 1
         self.contacts_read += 1
         self.nameless += nameless
 
-    def mark_unread(self, contact_number: int, contact: UnreadContact) -> None:
-        """Note a contact that could not be read."""
+    def mark_unread(self, contact_number: int, contact_id: str, verdict: AnswerVerdict) -> None:
+        """Count a contact that could not be read."""
         self.contacts_unread += 1
         if len(self._unread_contacts) < MAX_UNREAD_NAMED:
+            contact = UnreadContact(contact_id, verdict.code, verdict.text)
             self._unread_contacts[contact_number] = contact
 
     @property
     def unread_contacts(self) -> tuple[UnreadContact, ...]:
-        """Contacts that could not be read, the first so many in the order asked for."""
+        """The first contacts that could not be read, in the requested order."""
         return tuple(contact for _, contact in sorted(self._unread_contacts.items()))
 
 
 class FetchTable:
-    """The table of all that was fetched, contact by contact as asked for, newest email first.
+    """Table of all fetched emails, contact by contact in the requested order, newest first.
 
     Args:
-        folder: of the fetch.
+        folder: folder of the fetch.
         stop: ends the work from another thread.
 
     Attributes:
-        counts: its emails: `emails` in all, `on_no_deal`, and `not_told` where no deal is told.
+        counts: counts of its emails: `emails` in total, `on_no_deal`, and `not_told` if unknown.
     """
 
     def __init__(self, folder: FetchFolder, stop: PlanningStop) -> None:
@@ -280,7 +303,7 @@ class FetchTable:
         self.counts: Counter[str] = Counter(emails=0, on_no_deal=0, not_told=0)
 
     def rows(self) -> Iterator[list[tuple[Cell, ...]]]:
-        """Stream its rows, some two thousand at a time."""
+        """Stream the rows, about two thousand at a time."""
         spill = self._folder.path / "spill"
         query = _TABLE_QUERY.format(lines=literal(str(self._folder.log)))
         with closing(Database(spill, self._stop, threads=1, memory=_MEMORY)) as database:
@@ -311,110 +334,92 @@ ORDER BY n, place
 """
 
 
-UNREADABLE_LIST = AnswerVerdict(
-    "no-answer", "Nobody answered, or what came is no list of emails.", 0
-)
-LIST_CUT = AnswerVerdict(
-    "list-cut", "The list says that there is more, and not how to ask for it.", 0
-)
-
-
+@dataclass(slots=True)
 class Fetcher:
-    """Reads contacts into the folder of a fetch, those that are not there yet.
+    """Reads the contacts that a fetch folder does not hold yet.
 
     Args:
-        folder: of the fetch.
-        record: what it is of.
-        watch: call-backs.
-        stopping: by which it can be stopped.
+        folder: folder of the fetch.
+        record: identity of the fetch.
+        callbacks: called with phases, cost, progress and warnings.
+        stop: stops the fetch.
 
     Attributes:
-        progress: how far it is.
+        progress: contacts read so far.
     """
 
-    def __init__(
-        self,
-        folder: FetchFolder,
-        record: FetchRecord,
-        callbacks: RunCallbacks,
-        stop: StopController,
-    ) -> None:
-        self._folder = folder
-        self._record = record
-        self._callbacks = callbacks
-        self._stop = stop
-        self.progress = FetchProgress(folder, record.contacts)
+    folder: FetchFolder
+    record: FetchRecord
+    callbacks: RunCallbacks
+    stop: StopController
+    progress: FetchProgress = field(init=False)
+    _breaker: ReadBreaker = field(init=False, default_factory=ReadBreaker)
+
+    def __post_init__(self) -> None:
+        self.progress = FetchProgress(self.folder, self.record.contacts)
 
     async def run(
         self, job: Job, connection: Connection, environment: Environment
     ) -> dict[str, int]:
-        """Read what is to be read; return the calls made, by kind.
+        """Read the contacts that are left; return the calls made, by kind.
 
         Args:
-            job: how many calls are made, and how fast.
+            job: limits of calls and credits.
             connection: where the CRM is and how to sign in.
             environment: network, disk and clock.
 
         Raises:
             RefusedError: if it is refused before any contact is read.
         """
-        log = self._folder.log
-        if self.progress.contacts_read:
-            self._callbacks.on_warning(
-                f"{self.progress.contacts_read:,} of {self._record.contacts:,} contacts were read"
-                " by an"
-                f" earlier command; to read them anew, remove {self._folder.path}."
+        contacts_read = self.progress.contacts_read
+        if contacts_read:
+            self.callbacks.on_warning(
+                f"{contacts_read:,} of {self.record.contacts:,} contacts were read by an earlier"
+                f" command; to read them anew, remove {self.folder.path}."
             )
-        remaining = self._record.contacts - self.progress.contacts_read
+        remaining = self.record.contacts - contacts_read
         description = "1 contact" if remaining == 1 else f"{remaining:,} contacts"
-        self._callbacks.on_cost(description, credits_at_least=remaining + (remaining > 0))
-        log_size = log.stat().st_size
-        answers, warn = self._folder.answers, self._callbacks.on_warning
-        if remaining:
-            with stop_on_error(self._stop):
-                async with open_read_session(
-                    log, answers, job, connection, self._stop, environment, warn
-                ) as session:
-                    await self._fetch_contacts(session)
-        return count_calls(log, log_size)
+        self.callbacks.on_cost(description, credits_at_least=remaining + (remaining > 0))
+        if not remaining:
+            return NO_CALLS.copy()
+        return await run_read_session(
+            self._fetch_contacts,
+            environment=environment,
+            connection=connection,
+            job=job,
+            stop=self.stop,
+            ledger_path=self.folder.log,
+            answers_path=self.folder.answers,
+            warn=self.callbacks.on_warning,
+        )
 
-    async def _fetch_contacts(self, session: ReadSession) -> None:
-        self._callbacks.on_phase("Looking up the org")
+    async def _fetch_contacts(self, session: CrmSession) -> None:
+        self.callbacks.on_phase("Looking up the org")
         org = await session.look_up_org()
-        check_same_org(self._record, org)
+        check_same_org(self.record, org)
         org_record = OrgRecord(org.id, org.name, org.type)
-        self._folder.write(msgspec.structs.replace(self._record, org=org_record))
-        self._callbacks.on_phase("Fetching")
+        self.folder.write(msgspec.structs.replace(self.record, org=org_record))
+        self.callbacks.on_phase("Fetching")
+        await read_contacts(
+            session,
+            (item for item in self.folder.contact_ids() if not self.progress.is_read(item[0])),
+            partial(self._read_contact, session),
+            callbacks=self.callbacks,
+            unit="contacts",
+            total=self.record.contacts,
+            count_done=lambda: self.progress.contacts_read + self.progress.contacts_unread,
+        )
 
-        async def read_contact(contact: tuple[int, str]) -> None:
-            with suppress(StoppedError):
-                try:
-                    await self._read_contact(*contact, session)
-                except BulklinkError as error:
-                    session.stop.request(error)
-
-        def contacts_done() -> int:
-            return self.progress.contacts_read + self.progress.contacts_unread
-
-        async with report_read_progress(
-            session, self._callbacks, "contacts", contacts_done, self._record.contacts
-        ):
-            remaining = (
-                item for item in self._folder.contact_ids() if not self.progress.is_read(item[0])
-            )
-            await process_all(remaining, read_contact, session.stop, workers=session.workers)
-
-    async def _read_contact(
-        self, contact_number: int, contact_id: str, session: ReadSession
-    ) -> None:
-        """Read all pages of one contact; its emails count when the last is read."""
-        pages = PageReader(contact_id, parse_email_list, session.caller, session.breaker)
+    async def _read_contact(self, session: CrmSession, contact: tuple[int, str]) -> None:
+        """Read all pages of one contact; its emails count when the last page is read."""
+        contact_number, contact_id = contact
+        pages = PageReader(contact_id, parse_email_list, session.caller, self._breaker)
         position = nameless = 0
         list_cut = False
         invocation = self.progress.invocation
         while (page := await pages.next_page()) is not None:
             for email in page.emails:
-                session.log.append(
+                session.ledger.append(
                     email_line(contact_number, invocation, position, contact_id, email)
                 )
                 position += 1
@@ -422,16 +427,15 @@ class Fetcher:
             list_cut = page.truncated
         verdict = _unread_verdict(pages, list_cut=list_cut)
         if verdict is None:
-            session.log.append(contact_line(contact_number, invocation, nameless))
+            session.ledger.append(contact_line(contact_number, invocation, nameless))
             self.progress.mark_read(contact_number, nameless)
         else:
-            session.log.append(unread_line(contact_number, invocation, contact_id, verdict))
-            contact = UnreadContact(contact_id, verdict.code, verdict.text)
-            self.progress.mark_unread(contact_number, contact)
+            session.ledger.append(unread_line(contact_number, invocation, contact_id, verdict))
+            self.progress.mark_unread(contact_number, contact_id, verdict)
 
 
 def _unread_verdict(pages: PageReader[EmailListPage], *, list_cut: bool) -> AnswerVerdict | None:
-    """Return why a contact was not read to its end, None if it was."""
+    """Return why a contact was not read to its end; None if it was."""
     if pages.failed:
-        return pages.refusal or UNREADABLE_LIST
-    return LIST_CUT if list_cut or not pages.complete else None
+        return pages.refusal or _UNREADABLE_LIST
+    return _LIST_CUT if list_cut or not pages.complete else None

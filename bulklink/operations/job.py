@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import EnumType, StrEnum
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import msgspec
 
@@ -116,15 +116,30 @@ class OnInvalid(StrEnum):
     SKIP = "skip"
 
 
-MAX_IN_FLIGHT_BY_EDITION = {
-    Edition.STANDARD: 10,
-    Edition.PROFESSIONAL: 15,
-    Edition.ENTERPRISE: 20,
-    Edition.ZOHO_ONE: 20,
-    Edition.ULTIMATE: 25,
-    Edition.CRM_PLUS: 25,
+class EditionLimits(NamedTuple):
+    """Zoho's API limits of an edition.
+
+    Args:
+        max_in_flight: calls that an app may have active at once.
+        org_credits: credits of the org in 24 hours, without users.
+        user_credits: further credits for each licensed user.
+        max_credits: most credits of the org; None is no limit.
+    """
+
+    max_in_flight: int
+    org_credits: int
+    user_credits: int
+    max_credits: int | None
+
+
+EDITION_LIMITS = {
+    Edition.STANDARD: EditionLimits(10, 50_000, 250, 100_000),
+    Edition.PROFESSIONAL: EditionLimits(15, 50_000, 500, 3_000_000),
+    Edition.ENTERPRISE: EditionLimits(20, 50_000, 1_000, 5_000_000),
+    Edition.ZOHO_ONE: EditionLimits(20, 50_000, 1_000, 5_000_000),
+    Edition.ULTIMATE: EditionLimits(25, 50_000, 2_000, None),
+    Edition.CRM_PLUS: EditionLimits(25, 50_000, 2_000, None),
 }
-"""Calls that an org's edition lets an app have active at once (Zoho's API limits)."""
 DEFAULT_MAX_IN_FLIGHT = 10
 
 
@@ -284,7 +299,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         if self.concurrency is not None:
             return self.concurrency
         edition = self.edition or parse_edition(paid_type)
-        return MAX_IN_FLIGHT_BY_EDITION[edition] if edition else DEFAULT_MAX_IN_FLIGHT
+        return EDITION_LIMITS[edition].max_in_flight if edition else DEFAULT_MAX_IN_FLIGHT
 
 
 def _convert(name: str, converter: Callable[[Any], Any], value: object) -> Any:

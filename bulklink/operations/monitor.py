@@ -1,6 +1,6 @@
 """Monitor of a run: its metrics, rate, remaining time, bottleneck and timeline.
 
-All that costs anything is done at a look, never for a call or an email.
+All of its work is done for a sample, none for a call or an email.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import anyio.to_thread
 
-from bulklink.engine.clock import Clock
 from bulklink.engine.metrics import (
     LimitedBy,
     MeterInterval,
@@ -26,21 +27,21 @@ from bulklink.engine.quota.gate import QuotaGate
 from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
 from bulklink.models import Status
 from bulklink.operations.callbacks import Metrics, ResultCounter, RunCallbacks
+from bulklink.operations.environment import ThreadRunner
 from bulklink.runs.timeline import TimelineInterval, append_interval
 
 _MIN_TIME_CONSTANT = 10.0
 _MAX_TIME_CONSTANT = 60.0
 _TIME_CONSTANT_SHARE = 0.2
-"""Seconds after which what was measured has faded to a third: a part of all that was measured."""
+"""Seconds after which a measurement counts a third: a share of all measured seconds."""
 _MIN_SECONDS = 5.0
 _MIN_ITEMS = 40
 _ALWAYS_ENOUGH_SECONDS = 60.0
-"""What must have been measured before anything is told: so many items in so many seconds, or any
-in a minute."""
+"""Minimum before a rate is reported: this many items in this many seconds, or any in a minute."""
 
 
 class RateEstimator:
-    """Items and calls in a time, what was lately counting most.
+    """Estimates items and calls per second, weighting recent work most.
 
     An item is an email that is settled or read, or a contact that is read.
     """
@@ -51,7 +52,7 @@ class RateEstimator:
         self._total_items = 0
 
     def add(self, seconds: float, items: int, calls: int) -> None:
-        """Add what was done in so many seconds."""
+        """Add the items and calls of some seconds."""
         self._total_seconds += seconds
         self._total_items += items
         time_constant = min(
@@ -64,74 +65,73 @@ class RateEstimator:
 
     @property
     def rate(self) -> float | None:
-        """Items a second; None until that can be told."""
+        """Items a second; None until enough was measured."""
         enough = self._total_seconds >= _MIN_SECONDS and self._total_items >= _MIN_ITEMS
         if not enough and not (self._total_seconds >= _ALWAYS_ENOUGH_SECONDS and self._total_items):
             return None
         return self._items / self._seconds
 
     def seconds_for(self, items: int) -> float | None:
-        """Return how long so many items take; None where that cannot be told."""
+        """Return the seconds that some items take; None if unknown."""
         rate = self.rate
         return items / rate if rate else None
 
     def items_for(self, calls: int) -> int | None:
-        """Return how many items so many calls are enough for; None where that cannot be told."""
+        """Return how many items some calls are enough for; None if unknown."""
         if self.rate is None or not self._calls:
             return None
         return int(calls * self._items / self._calls)
 
 
 _SAMPLES_KEPT = 11
-"""Looks that are kept: what was lately is five seconds."""
+"""Recent samples, over five seconds."""
 _SAMPLES_PER_USAGE_CHECK = 60
 
 
+@dataclass(slots=True)
 class MetricsSampler:
-    """Looks at the calls and the credits of a session.
+    """Samples the calls and credits of a session.
 
     Args:
-        measured: returns what was measured of the calls so far.
-        pacer: says how many may be in flight.
-        credits: says what may be spent.
-        rate: calls a second that are allowed; None is no limit.
-        done: returns how many emails (or contacts) are done by this command.
-        left: returns how many are to be done.
+        read_totals: returns what was measured of the calls so far.
+        limiter: limits the calls in flight.
+        quota: limits the credits.
+        rate: most calls a second; None is no limit.
+        done: returns how many emails (or contacts) this command has done.
+        remaining: returns how many are left to do.
     """
 
-    def __init__(
-        self,
-        read_totals: Callable[[], MeterTotals],
-        limiter: ConcurrencyLimiter,
-        quota: QuotaGate,
-        rate: float | None,
-        *,
-        done: Callable[[], int],
-        remaining: Callable[[], int],
-    ) -> None:
-        self._read_totals = read_totals
-        self._limiter = limiter
-        self._quota = quota
-        self._rate = rate
-        self._done = done
-        self._remaining = remaining
-        self._samples: deque[MeterTotals] = deque(maxlen=_SAMPLES_KEPT)
-        self._sample_count = 0
+    read_totals: Callable[[], MeterTotals]
+    limiter: ConcurrencyLimiter
+    quota: QuotaGate
+    rate: float | None
+    _: KW_ONLY
+    done: Callable[[], int]
+    remaining: Callable[[], int]
+    _samples: deque[MeterTotals] = field(
+        init=False, default_factory=lambda: deque(maxlen=_SAMPLES_KEPT)
+    )
+    _sample_count: int = field(init=False, default=0)
+    _rate_estimator: RateEstimator = field(init=False)
+    _totals_before: MeterTotals = field(init=False)
+    _done_before: int = field(init=False)
+
+    def __post_init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
-        """Measure the pace from now on: what went before was other work."""
+        """Restart the rate estimate; earlier work does not count."""
         self._rate_estimator = RateEstimator()
-        self._totals_before, self._done_before = self._read_totals(), self._done()
+        self._totals_before, self._done_before = self.read_totals(), self.done()
 
     async def sample(self) -> MeterTotals:
-        """Take in what is measured so far, and return it."""
-        budget = self._quota.budget
+        """Take one sample and return what was measured so far."""
+        budget = self.quota.budget
         limit_changed = (budget.daily_limit is None) is not (budget.day_call_limit is None)
         if limit_changed or self._sample_count % _SAMPLES_PER_USAGE_CHECK == 0:
-            await self._quota.allowance.refresh_budget()
+            await self.quota.allowance.refresh_budget()
         self._sample_count += 1
-        totals, done = self._read_totals(), self._done()
+        totals, done = self.read_totals(), self.done()
         self._samples.append(totals)
         window = interval_between(self._totals_before, totals)
         active_seconds = max(0.0, window.seconds - window.credit_wait)
@@ -140,16 +140,16 @@ class MetricsSampler:
         return totals
 
     def metrics(self) -> Metrics:
-        """Return what the last looks show."""
-        budget, remaining, waiting = self._quota.budget, self._remaining(), self._quota.is_waiting
+        """Return the current metrics."""
+        budget, remaining, waiting = self.quota.budget, self.remaining(), self.quota.is_waiting
         spendable = budget.spendable
         lasts_for = None if spendable is None else self._rate_estimator.items_for(spendable)
         return Metrics(
             rate=self._rate_estimator.rate,
             seconds_left=None if waiting else self._rate_estimator.seconds_for(remaining),
             in_flight=self._in_flight(),
-            allowed_in_flight=self._limiter.limit,
-            max_in_flight=self._limiter.max_in_flight,
+            allowed_in_flight=self.limiter.limit,
+            max_in_flight=self.limiter.max_in_flight,
             credits_spent=budget.sent,
             credits_left=budget.reported_left,
             credits_spendable=spendable,
@@ -163,14 +163,14 @@ class MetricsSampler:
         return interval_between(self._samples[-2], self._samples[-1]).in_flight
 
     def _limited_by(self) -> LimitedBy | None:
-        if self._quota.is_waiting:
+        if self.quota.is_waiting:
             return LimitedBy.CREDITS
-        if self._limiter.paused:
+        if self.limiter.paused:
             return LimitedBy.PAUSE
         if len(self._samples) < 2:
             return None
         limited_by = find_interval_bottleneck(
-            interval_between(self._samples[0], self._samples[-1]), self._rate
+            interval_between(self._samples[0], self._samples[-1]), self.rate
         )
         return None if limited_by is LimitedBy.NOTHING else limited_by
 
@@ -178,81 +178,82 @@ class MetricsSampler:
 _MIN_STRETCH_SECONDS = 1.0
 _NEGLIGIBLE = 0.01
 _STRETCHES_PER_RUN = 500
-"""A stretch lasts a second, or this part of the run so far: days make some thousand lines."""
+"""A stretch lasts a second, or this share of the run so far: days make about 1,000 lines."""
 
 
+@dataclass(slots=True)
 class TimelineWriter:
-    """Cuts what is measured into stretches and adds them to `timeline.jsonl`.
+    """Aggregates samples into stretches and appends them to `timeline.jsonl`.
 
     A wait for credits is one stretch. A timeline that cannot be written is given up: the run does
     not need it.
 
     Args:
-        path: of the timeline.
-        before: seconds that the run took in earlier invocations.
-        rate: calls a second that are allowed; None is no limit.
-        warn: told if it cannot be written.
+        path: path of the timeline.
+        earlier_seconds: seconds that earlier invocations of the run took.
+        rate: most calls a second; None is no limit.
+        warn: called if the timeline cannot be written.
+        timestamp: returns the time as the ledger writes it.
+        run_blocking: writes in a thread.
     """
 
-    def __init__(
-        self, path: Path, earlier_seconds: float, rate: float | None, warn: Callable[[str], None]
-    ) -> None:
-        self._path = path
-        self._earlier_seconds = earlier_seconds
-        self._rate = rate
-        self._warn = warn
-        self._disabled = False
-        self._first: MeterTotals | None = None
-        self._last: MeterTotals | None = None
-        self._last_settled: dict[Status, int] = {}
-        self._waiting = False
+    path: Path
+    _: KW_ONLY
+    earlier_seconds: float
+    rate: float | None
+    warn: Callable[[str], None]
+    timestamp: Callable[[], str]
+    run_blocking: ThreadRunner = anyio.to_thread.run_sync
+    _disabled: bool = field(init=False, default=False)
+    _first: MeterTotals | None = field(init=False, default=None)
+    _last: MeterTotals | None = field(init=False, default=None)
+    _last_settled: dict[Status, int] = field(init=False, default_factory=dict)
+    _waiting: bool = field(init=False, default=False)
 
     async def add_sample(
         self,
         totals: MeterTotals,
         settled: dict[Status, int],
         credits_left: int | None,
-        timestamp: Callable[[], str],
         *,
         waiting: bool,
     ) -> None:
-        """Take in what is measured so far; what makes a stretch is written.
+        """Add a sample; write the stretch that it completes.
 
         Args:
-            totals: what is measured of the calls.
+            totals: what was measured of the calls so far.
             settled: results of this invocation by status.
-            credits_left: what the org has left as the CRM told.
-            timestamp: returns the time as the ledger writes it.
+            credits_left: what the org has left as the CRM reported; None if unknown.
             waiting: whether the run waits for credits.
         """
         wait_changed, self._waiting = waiting is not self._waiting, waiting
         if self._is_due(totals, wait_changed=wait_changed):
-            stretch = self._end_stretch(totals, settled, credits_left, timestamp())
+            stretch = self._end_stretch(totals, settled, credits_left)
             if stretch is not None:
                 with self._disabled_on_error():
-                    await anyio.to_thread.run_sync(append_interval, self._path, stretch)
+                    await self.run_blocking(partial(append_interval, self.path, stretch))
 
     def close(
-        self, totals: MeterTotals, settled: dict[Status, int], credits_left: int | None, ts: str
+        self, totals: MeterTotals, settled: dict[Status, int], credits_left: int | None
     ) -> None:
-        """Write what is left; nothing is waited for, so that a stop at once has it too."""
-        stretch = self._end_stretch(totals, settled, credits_left, ts)
+        """Write the last stretch, without awaiting: an immediate stop has it too."""
+        stretch = self._end_stretch(totals, settled, credits_left)
         if stretch is not None:
             with self._disabled_on_error():
-                append_interval(self._path, stretch)
+                append_interval(self.path, stretch)
 
     def _is_due(self, totals: MeterTotals, *, wait_changed: bool) -> bool:
         if self._first is None or self._last is None:
             return True
         if self._waiting or wait_changed:
             return wait_changed
-        elapsed = self._earlier_seconds + totals.at - self._first.at
+        elapsed = self.earlier_seconds + totals.at - self._first.at
         return totals.at - self._last.at >= max(_MIN_STRETCH_SECONDS, elapsed / _STRETCHES_PER_RUN)
 
     def _end_stretch(
-        self, totals: MeterTotals, settled: dict[Status, int], credits_left: int | None, ts: str
+        self, totals: MeterTotals, settled: dict[Status, int], credits_left: int | None
     ) -> TimelineInterval | None:
-        """End a stretch and begin another; None where there is nothing to write."""
+        """End a stretch and begin another; None if there is nothing to write."""
         last, self._last = self._last, totals
         settled_before, self._last_settled = self._last_settled, settled.copy()
         if last is None:
@@ -267,7 +268,7 @@ class TimelineWriter:
             str(status): n - settled_before.get(status, 0) for status, n in settled.items()
         }
         return TimelineInterval(
-            ts=ts,
+            ts=self.timestamp(),
             seconds=round(window.seconds, 3),
             settled={status: n for status, n in new_results.items() if n},
             calls={str(kind): n for kind, n in window.ended.items()},
@@ -277,7 +278,7 @@ class TimelineWriter:
             latency=latencies_between(last, totals),
             credits_left=credits_left,
             waited=round(window.credit_wait, 3),
-            limited_by=find_interval_bottleneck(window, self._rate),
+            limited_by=find_interval_bottleneck(window, self.rate),
         )
 
     @contextmanager
@@ -286,8 +287,8 @@ class TimelineWriter:
             yield
         except OSError as error:
             self._disabled = True
-            self._warn(
-                f"{self._path.name} cannot be written: {error.strerror or error}. The run goes on"
+            self.warn(
+                f"{self.path.name} cannot be written: {error.strerror or error}. The run goes on"
                 " without it; the ledger is not touched by that."
             )
 
@@ -299,64 +300,45 @@ def _is_idle(window: MeterInterval) -> bool:
     )
 
 
+@dataclass(slots=True, kw_only=True)
 class RunMonitor:
-    """Looks now and then, and tells what is seen.
+    """Samples a run for its callbacks and timeline.
 
     Args:
-        observer: looks at the calls and the credits.
-        recorder: writes the timeline.
-        measured: returns what was measured of the calls so far.
-        credits: of the invocation.
-        counter: of the run.
-        trying: tells whether a canary flies.
-        watch: call-backs.
-        clock: tells the time.
-
-    Attributes:
-        sending: whether messages are sent, and not only looked up what they need.
+        sampler: samples the calls and credits.
+        timeline: timeline of the run.
+        counter: results of the run.
+        callbacks: called with the progress.
+        is_canary_running: returns whether a canary is running.
+        sending: whether messages are being sent; False during look-ups.
     """
 
-    def __init__(
-        self,
-        sampler: MetricsSampler,
-        timeline_writer: TimelineWriter,
-        read_totals: Callable[[], MeterTotals],
-        quota: QuotaGate,
-        counter: ResultCounter,
-        is_canary_running: Callable[[], bool],
-        callbacks: RunCallbacks,
-        clock: Clock,
-    ) -> None:
-        self.sending = False
-        self._sampler = sampler
-        self._timeline_writer = timeline_writer
-        self._read_totals = read_totals
-        self._quota = quota
-        self._counter = counter
-        self._is_canary_running = is_canary_running
-        self._callbacks = callbacks
-        self._clock = clock
+    sampler: MetricsSampler
+    timeline: TimelineWriter
+    counter: ResultCounter
+    callbacks: RunCallbacks
+    is_canary_running: Callable[[], bool]
+    sending: bool = False
 
     async def sample(self) -> None:
-        """Look once: whoever watches is told, and what makes a stretch of time is written."""
-        if not self.sending or self._is_canary_running():
-            self._sampler.restart()  # look-ups and a canary tell nothing of the pace of the rest
-        totals = await self._sampler.sample()
+        """Take one sample, report progress and write the timeline."""
+        if not self.sending or self.is_canary_running():
+            self.sampler.restart()  # look-ups and a canary say nothing about the rate of the rest
+        totals = await self.sampler.sample()
         if self.sending:
-            self._callbacks.on_progress(self._counter.progress(self._sampler.metrics()))
-        await self._timeline_writer.add_sample(
+            self.callbacks.on_progress(self.counter.progress(self.sampler.metrics()))
+        quota = self.sampler.quota
+        await self.timeline.add_sample(
             totals,
-            self._counter.invocation_counts,
-            self._quota.budget.reported_left,
-            self._clock.timestamp,
-            waiting=self._quota.is_waiting,
+            self.counter.invocation_counts,
+            quota.budget.reported_left,
+            waiting=quota.is_waiting,
         )
 
     def close(self) -> None:
-        """Write what is left of the timeline, without a wait."""
-        self._timeline_writer.close(
-            self._read_totals(),
-            self._counter.invocation_counts,
-            self._quota.budget.reported_left,
-            self._clock.timestamp(),
+        """Write the last stretch of the timeline."""
+        self.timeline.close(
+            self.sampler.read_totals(),
+            self.counter.invocation_counts,
+            self.sampler.quota.budget.reported_left,
         )

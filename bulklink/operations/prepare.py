@@ -1,4 +1,4 @@
-"""Preparing a run: check the mapping, seal the plan, open the ledger with what is never sent."""
+"""Preparation of a run: check the mapping, seal the plan, create the ledger."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from bulklink.ledger.records import Result, result_line, timestamp
 from bulklink.mapping.checked import CheckedMapping, check
 from bulklink.mapping.input.files import Source
 from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.plan_reader import UnknownRow
 from bulklink.mapping.plan_stats import PlanStats
 from bulklink.mapping.plan_writer import digest
-from bulklink.mapping.schema import MappingOptions, RowFault
+from bulklink.mapping.schema import DuplicateRow, MappingOptions, RefusedRow, RowFault
 from bulklink.models import Op, Status
 from bulklink.operations.estimate import (
     ASSUMED_LATENCY,
+    CallEstimate,
     estimate_calls,
     estimate_run,
-    minimum_calls,
 )
 from bulklink.operations.job import Job, OnInvalid
 from bulklink.runs.folder import RunFolder
@@ -35,12 +36,12 @@ MAX_FAULTS_SHOWN = 20
 
 
 class ExtraRows(msgspec.Struct, frozen=True):
-    """What a run holds beside its mapping.
+    """Rows and record fields that a run has in addition to its mapping.
 
     Args:
-        count: rows behind those of the mapping that are refused for reasons of their own.
-        results: streams what the ledger says of them.
-        record_fields: fields of the record.
+        count: rejected rows, numbered after those of the mapping.
+        results: streams their results.
+        record_fields: fields of `run.json`.
     """
 
     count: int
@@ -59,12 +60,12 @@ def check_mapping(
     *,
     guarded: tuple[Op, ...] = (Op.UNLINK, Op.RELINK),
 ) -> CheckedMapping:
-    """Read a job's mapping and check every row; to be closed when done.
+    """Read a job's mapping and check every row; the caller closes it.
 
     Args:
-        job: what is asked.
+        job: options of the mapping.
         inputs: the files.
-        scratch: a folder for temporary files.
+        scratch: folder of temporary files.
         stop: ends it from another thread.
         guarded: operations that `from_deal_id` guards.
 
@@ -93,28 +94,28 @@ def prepare_run(
     now: float,
     extra_rows: ExtraRows = NO_EXTRA_ROWS,
 ) -> RunRecord:
-    """Seal the plan of a checked mapping in a fresh run folder.
+    """Seal the plan of a checked mapping in a new run folder.
 
     Args:
         checked: the mapping.
-        job: what is asked.
-        folder: of the run, driven by this process.
+        job: options of the run.
+        folder: the run folder, locked by this process.
         now: seconds since 1970.
-        extra_rows: what the run holds beside the mapping.
+        extra_rows: what the run has in addition to the mapping.
 
     Returns:
         The record of the run, planned.
 
     Raises:
         InvalidRowsError: if rows are refused and the job stops at such rows.
-        UsageError: if it cannot be without a snapshot, as the job asks.
+        UsageError: if the job excludes a snapshot that the mapping needs.
         LedgerError: if the ledger cannot be written.
         InterruptedPlanningError: if it was ended from another thread.
     """
     record = new_record(
         job,
         timestamp(now),
-        inputs=tuple(InputRecord(i.name, i.sha256, i.bytes, i.records) for i in checked.inputs),
+        inputs=msgspec.convert(checked.inputs, tuple[InputRecord, ...], from_attributes=True),
         rows=checked.rows + extra_rows.count,
         left_out=checked.left_out,
         messages=checked.messages,
@@ -137,28 +138,29 @@ def prepare_run(
     create_ledger(
         folder.ledger, chain(_initial_results(checked), extra_rows.results()), timestamp(now)
     )
+    calls = estimate_calls(shape, job, module_known=False)
     sealed = record.replace(
         digest=digest(checked.inputs, job.plan_settings()),
         plan_sha256=sha256_of(folder.plan),
         **ledger_hash(folder.ledger),
         by_op={Op.LINK: shape.links, Op.UNLINK: shape.unlinks, Op.RELINK: shape.relinks},
-        least=minimum_calls(shape, job),
-        forecast=_forecast(shape, job),
+        least=calls.least,
+        forecast=_forecast(calls, shape, job),
     )
     folder.write(sealed)
     return sealed
 
 
 def check_snapshot(job: Job, *, guarded: int, relinks: int) -> None:
-    """Refuse to go without a snapshot where that could not be meant.
+    """Refuse to send guarded rows or relinks without a snapshot.
 
     Args:
-        job: what is asked.
+        job: options of the run.
         guarded: rows with a guard.
-        relinks: messages that are relinked.
+        relinks: messages to relink.
 
     Raises:
-        UsageError: if guards could not be looked at, or relinks not be put back.
+        UsageError: if guards could not be checked, or relinks not be put back.
     """
     if job.snapshot is not False:
         return
@@ -178,15 +180,14 @@ def check_snapshot(job: Job, *, guarded: int, relinks: int) -> None:
         )
 
 
-def _forecast(shape: PlanStats, job: Job) -> CallForecast:
-    calls = estimate_calls(shape, job, module_known=False)
+def _forecast(calls: CallEstimate, shape: PlanStats, job: Job) -> CallForecast:
     estimate = estimate_run(shape, calls, job, latency=ASSUMED_LATENCY, users=1)
     reads, lookups = calls.read_at_least, calls.lookup_at_least
     return CallForecast(calls.link, calls.unlink, reads, lookups, estimate.seconds)
 
 
 def is_refused(checked: CheckedMapping, job: Job) -> bool:
-    """Tell whether the rows of a mapping keep it from being sent."""
+    """Return whether a mapping cannot be sent because of its rows."""
     stops = checked.rejected > 0 and job.on_invalid is OnInvalid.STOP
     return stops or checked.unclosed_quote is not None
 
@@ -196,7 +197,7 @@ def invalid_rows_error(checked: CheckedMapping, fix: str) -> InvalidRowsError:
 
     Args:
         checked: the mapping.
-        fix: how to mend them, the beginning of a sentence.
+        fix: how to fix them, the beginning of a sentence.
     """
     first = list(islice(checked.faults(), MAX_FAULTS_SHOWN))
     faults = [f"{_location(f)}: row {f.row}: {f.reason}: {f.message}" for f in first]
@@ -238,13 +239,13 @@ def new_record(job: Job, ts: str, **fields: Any) -> RunRecord:
 
 
 def serialize_job(job: Job) -> dict[str, object]:
-    """Return all options of a job as `run.json` keeps them."""
+    """Return a job's options as stored in `run.json`."""
     options = msgspec.to_builtins(job, enc_hook=str)
     return {name: value for name, value in options.items() if value is not None}
 
 
 def create_ledger(path: Path, results: Iterable[Result], ts: str) -> None:
-    """Write what is known before anything is sent: refused rows and duplicates.
+    """Create the ledger with the results known before sending: rejected and duplicate rows.
 
     Raises:
         LedgerError: if it cannot be written.
@@ -263,20 +264,28 @@ def create_ledger(path: Path, results: Iterable[Result], ts: str) -> None:
         ) from None
 
 
+def result_of(row: RefusedRow | DuplicateRow | UnknownRow, status: Status, **fields: Any) -> Result:
+    """Return the result of a row that is never sent.
+
+    Args:
+        row: the row and its ids.
+        status: rejected or duplicate.
+        **fields: further fields of the result.
+    """
+    return Result(
+        row.row,
+        row.op,
+        row.contact_id,
+        row.owner_id,
+        row.message_id,
+        row.deal_id,
+        status,
+        **fields,
+    )
+
+
 def _initial_results(checked: CheckedMapping) -> Iterator[Result]:
     for row in checked.refused_rows():
-        yield Result(
-            row.row, row.op, row.contact_id, row.owner_id, row.message_id, row.deal_id,
-            Status.REJECTED, row.reason, message=row.message,
-        )  # fmt: skip
+        yield result_of(row, Status.REJECTED, code=row.reason, message=row.message)
     for duplicate in checked.duplicate_rows():
-        yield Result(
-            duplicate.row,
-            duplicate.op,
-            duplicate.contact_id,
-            duplicate.owner_id,
-            duplicate.message_id,
-            duplicate.deal_id,
-            Status.DUPLICATE,
-            duplicate_of=duplicate.duplicate_of,
-        )
+        yield result_of(duplicate, Status.DUPLICATE, duplicate_of=duplicate.duplicate_of)

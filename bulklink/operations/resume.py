@@ -1,4 +1,4 @@
-"""Sending what a run folder holds: a sealed plan, what is left of it, or what ended badly."""
+"""`apply`, `resume` and `retry`: sending from an existing run folder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import partial
 from os import PathLike
 from typing import Unpack
 
+import anyio.to_thread
 import msgspec
 
 from bulklink.engine.shutdown import StopController
@@ -28,6 +29,8 @@ from bulklink.zoho.connection import Connection
 
 _PER_CALL_DEFAULTS = LimitOptions(yes=False, max_credits=None)
 _RETRIED_STATUSES = (Status.FAILED, Status.IN_DOUBT)
+ShouldRetry = Callable[[Status, str | None], bool]
+"""Returns whether a row is sent again, by its status and code."""
 
 
 async def resume(
@@ -38,28 +41,34 @@ async def resume(
     stop: StopController | None = None,
     **options: Unpack[LimitOptions],
 ) -> RunResult:
-    """Go on with a run that stopped. What is known to be done is not sent again.
+    """Resume a run that stopped; what is done is not sent again.
 
     What was in flight is read back first. A finished run is left as it is.
 
     Args:
         run: the run folder.
         connection: where the CRM is and how to sign in.
-        callbacks: call-backs; None watches nothing.
-        stop: by which the run can be stopped from outside.
-        **options: options of `Job` that change how it is sent, never what. What is not given is as
-            the run was asked for; but `yes` and `max_credits` are for one call alone.
+        callbacks: callbacks of the run; None reports nothing.
+        stop: stops the run from outside; None if nothing does.
+        **options: options of `Job` that affect how it is sent, not what is sent. Those left out are
+            as in the run; but `yes` and `max_credits` are for one call alone.
 
     Returns:
         Where the run stands: finished, or stopped and why.
 
     Raises:
-        RunDirError: if this is no run that can go on.
-        LockedError: if another process drives it.
-        WrongOrgError: if it began elsewhere.
+        RunDirError: if this is not a run that can be resumed.
+        LockedError: if another process has locked it.
+        WrongOrgError: if it was started in another org.
         LedgerError: if the ledger cannot be trusted.
     """
-    work = partial(_resume_run, folder_of(run), _load_started_record, options, connection, None)
+    work = partial(
+        _resume_run,
+        folder=folder_of(run),
+        load_record=_load_started_record,
+        options=options,
+        connection=connection,
+    )
     return await run_guarded(work, callbacks, stop)
 
 
@@ -72,24 +81,23 @@ async def retry(
     stop: StopController | None = None,
     **options: Unpack[LimitOptions],
 ) -> RunResult:
-    """Send again what ended as failed or in doubt, and what is left to do.
+    """Retry what ended as failed or in doubt, and send what is left; otherwise as `resume`.
 
     Args:
         run: the run folder.
         connection: where the CRM is and how to sign in.
-        code: only rows with this code; None takes all.
-        callbacks: call-backs; None watches nothing.
-        stop: by which the run can be stopped from outside.
-        **options: options of `Job` that change how it is sent, never what. What is not given is as
-            the run was asked for; but `yes` and `max_credits` are for one call alone.
+        code: retry only rows with this code; None retries all.
+        callbacks: callbacks of the run; None reports nothing.
+        stop: stops the run from outside; None if nothing does.
+        **options: as for `resume`.
 
     Returns:
         Where the run stands: finished, or stopped and why.
 
     Raises:
-        RunDirError: if this is no run that can go on.
-        LockedError: if another process drives it.
-        WrongOrgError: if it began elsewhere.
+        RunDirError: if this is not a run that can be resumed.
+        LockedError: if another process has locked it.
+        WrongOrgError: if it was started in another org.
         LedgerError: if the ledger cannot be trusted.
     """
 
@@ -97,7 +105,12 @@ async def retry(
         return status in _RETRIED_STATUSES and code in (None, row_code)
 
     work = partial(
-        _resume_run, folder_of(run), _load_started_record, options, connection, should_retry
+        _resume_run,
+        folder=folder_of(run),
+        load_record=_load_started_record,
+        options=options,
+        connection=connection,
+        should_retry=should_retry,
     )
     return await run_guarded(work, callbacks, stop)
 
@@ -111,54 +124,78 @@ async def apply(
     stop: StopController | None = None,
     **options: Unpack[LimitOptions],
 ) -> RunResult:
-    """Send exactly the plan that was sealed in a run folder, and not sent yet.
+    """Send exactly the plan that was sealed in a run folder, and not sent yet; as `resume`.
 
     Args:
         run: the run folder.
         connection: where the CRM is and how to sign in.
-        expect: the digest that the plan must have; None takes any.
-        callbacks: call-backs; None watches nothing.
-        stop: by which the run can be stopped from outside.
-        **options: options of `Job` that change how it is sent, never what. What is not given is as
-            the run was asked for; but `yes` and `max_credits` are for one call alone.
+        expect: digest that the plan must have; None accepts any.
+        callbacks: callbacks of the run; None reports nothing.
+        stop: stops the run from outside; None if nothing does.
+        **options: as for `resume`.
 
     Returns:
         Where the run stands: finished, or stopped and why.
 
     Raises:
-        RunDirError: if there is no plan that waits to be sent.
-        DigestError: if it is not the plan that is expected.
-        LockedError: if another process drives the run.
+        RunDirError: if there is no plan to be sent.
+        DigestError: if it is not the expected plan.
+        LockedError: if another process has locked the run.
         LedgerError: if the ledger cannot be trusted.
     """
-    load_record = partial(_load_unsent_record, expect=expect)
-    work = partial(_resume_run, folder_of(run), load_record, options, connection, None)
+    work = partial(
+        _resume_run,
+        folder=folder_of(run),
+        load_record=partial(_load_unsent_record, expect=expect),
+        options=options,
+        connection=connection,
+    )
     return await run_guarded(work, callbacks, stop)
 
 
 async def _resume_run(
+    callbacks: RunCallbacks,
+    stop: StopController,
+    *,
     folder: RunFolder,
     load_record: Callable[[RunFolder], RunRecord],
     options: LimitOptions,
     connection: Connection,
-    should_retry: Callable[[Status, str | None], bool] | None,
-    callbacks: RunCallbacks,
-    stop: StopController,
+    should_retry: ShouldRetry | None = None,
 ) -> RunResult:
-    load_record(folder)  # before anything is made in a folder that may be no run's
+    load_record(folder)  # before a lock is made in a folder that may not be a run's
     with folder.run_lock():
-        record = load_record(folder)  # again: another process may have driven it until now
-        repair_torn_line(folder.ledger, folder.ledger_torn)
-        ledger_state = (
-            replay(folder.ledger, should_retry) if should_retry else replay(folder.ledger)
+        record = load_record(folder)  # again: another process may have changed it until now
+        ledger_state = await anyio.to_thread.run_sync(
+            _load_ledger_state, folder, record, should_retry
         )
-        if record.state is RunState.FINISHED and not ledger_state.retry_count:
+        if _is_done(record, ledger_state):
             return status(folder)
-        _check_plan(folder, record, ledger_state)
         job = with_options(_load_job(record), _PER_CALL_DEFAULTS | options, LIMIT_OPTIONS)
         return await send(
-            folder, ledger_state, job, connection, callbacks, stop, real_environment()
+            folder,
+            ledger_state,
+            job=job,
+            connection=connection,
+            callbacks=callbacks,
+            stop=stop,
+            environment=real_environment(),
         )
+
+
+def _load_ledger_state(
+    folder: RunFolder, record: RunRecord, should_retry: ShouldRetry | None
+) -> LedgerState:
+    """Repair and replay the ledger, and check it and the plan unless nothing is left to send."""
+    repair_torn_line(folder.ledger, folder.ledger_torn)
+    ledger_state = replay(folder.ledger, should_retry) if should_retry else replay(folder.ledger)
+    if not _is_done(record, ledger_state):
+        _check_plan(folder, record, ledger_state)
+    return ledger_state
+
+
+def _is_done(record: RunRecord, ledger_state: LedgerState) -> bool:
+    return record.state is RunState.FINISHED and not ledger_state.retry_count
 
 
 def _load_unsent_record(folder: RunFolder, expect: str | None) -> RunRecord:
@@ -207,7 +244,7 @@ def _load_sealed_record(folder: RunFolder) -> RunRecord:
 
 
 def _check_plan(folder: RunFolder, record: RunRecord, ledger_state: LedgerState) -> None:
-    """Refuse a plan that is not as it was sealed, or a ledger that is not of this plan."""
+    """Refuse a plan that is not as it was sealed, or a ledger of another plan."""
     if record.plan_sha256 is not None and sha256_of(folder.plan) != record.plan_sha256:
         raise DigestError(
             "The plan is not as it was sealed.",
@@ -230,5 +267,5 @@ def _check_plan(folder: RunFolder, record: RunRecord, ledger_state: LedgerState)
 
 
 def _load_job(record: RunRecord) -> Job:
-    """Return the job as it was asked for."""
+    """Return the job as recorded in `run.json`."""
     return msgspec.convert(record.asked, Job, dec_hook=lambda kind, value: kind(value))

@@ -66,7 +66,13 @@ async def _run(
             )
         ledger_state = replay(folder.ledger)
         return await send(
-            folder, ledger_state, job, connection, callbacks, stop, real_environment()
+            folder,
+            ledger_state,
+            job=job,
+            connection=connection,
+            callbacks=callbacks,
+            stop=stop,
+            environment=real_environment(),
         )
 
 

@@ -1,21 +1,20 @@
-"""Sending what is left of a sealed plan, from the pre-flight checks to the end of the run."""
+"""Sending the rest of a sealed plan, from the pre-flight checks to the end of the run."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
-import anyio.to_thread
 import msgspec
 
 from bulklink.engine.active_contacts import ActiveContacts
 from bulklink.engine.breaker import CircuitBreaker
-from bulklink.engine.caller import Caller
+from bulklink.engine.clock import Clock
 from bulklink.engine.context import RunContext, SendSettings
-from bulklink.engine.dispatch import worker_count
 from bulklink.engine.lookups import look_up_org
 from bulklink.engine.message_state import MessageState, initial_state
 from bulklink.engine.metrics import find_bottleneck
-from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
 from bulklink.engine.shutdown import StopController, StoppedError
 from bulklink.errors import (
     BulklinkError,
@@ -28,27 +27,24 @@ from bulklink.errors import (
 from bulklink.ledger.records import timestamp
 from bulklink.ledger.state import LedgerState, replay
 from bulklink.ledger.statistics import count_results
-from bulklink.ledger.writer import LedgerWriter, open_ledger
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.models import Message, Status
 from bulklink.operations.callbacks import ResultCounter, RunCallbacks
-from bulklink.operations.cancellation import sample_periodically
-from bulklink.operations.delivery import CanaryStep, Delivery, canary_size
+from bulklink.operations.delivery import Delivery, canary_size
 from bulklink.operations.environment import Environment
 from bulklink.operations.job import Job
-from bulklink.operations.monitor import MetricsSampler, RunMonitor, TimelineWriter
+from bulklink.operations.monitor import RunMonitor, TimelineWriter
 from bulklink.operations.preflight import (
-    NameResolver,
     check_same_host,
     check_same_org,
     confirm_changes,
     resolve_module_id,
+    resolve_names,
 )
-from bulklink.operations.session import QuotaSession, early_resume_warning
+from bulklink.operations.session import CrmSession
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.hashes import ledger_hash
 from bulklink.runs.record import (
-    CanaryRecord,
     Invocation,
     LimitingFactor,
     OrgRecord,
@@ -57,154 +53,63 @@ from bulklink.runs.record import (
     close_last_invocation,
 )
 from bulklink.runs.status import PENDING, RunResult, build_run_result, run_exit_code, status_counts
-from bulklink.zoho.client import Client
-from bulklink.zoho.connection import Connection, secrets_of
+from bulklink.zoho.connection import Connection
 from bulklink.zoho.http import CallKind
-from bulklink.zoho.lookup_responses import Org
-from bulklink.zoho.tokens import TokenProvider
 
-
-def end_invocation(
-    folder: RunFolder,
-    record: RunRecord,
-    counter: ResultCounter,
-    stop: StopController,
-    refusal: RefusedError | None,
-    previous_record: RunRecord,
-    now: float,
-    seconds: float,
-) -> RunResult:
-    """Write how an invocation ended and return where the run stands.
-
-    Args:
-        folder: of the run.
-        record: as it stands.
-        counter: the results of this invocation.
-        stop: why it stopped, if it did.
-        refusal: why it was refused, if it was.
-        previous_record: the record as the invocation found it.
-        now: seconds since 1970.
-        seconds: how long the invocation lasted.
-
-    Raises:
-        LedgerError: if the ledger does not hold what was done.
-    """
-    reason = stop.reason
-    if refusal and previous_record.invocations:
-        # It was not taken up again, and can be as before.
-        record = record.replace(
-            state=previous_record.state,
-            stopped_by=previous_record.stopped_by,
-            reason=previous_record.reason,
-            resume_at=previous_record.resume_at,
-            org=previous_record.org,
-        )
-    else:
-        record = record.replace(
-            state=RunState.REFUSED
-            if refusal
-            else RunState.STOPPED
-            if reason
-            else RunState.FINISHED,
-            stopped_by=reason.stopped_by if reason and not refusal else None,
-            reason=refusal.code if refusal else reason.message if reason else None,
-            resume_at=_resume_at(reason),
-        )
-    ledger_state = replay(folder.ledger)
-    counts = status_counts(record, ledger_state)
-    code = run_exit_code(record.state, record.stopped_by, counts)
-    *earlier, last = record.invocations
-    invocation = Invocation(
-        last.started, timestamp(now), round(seconds, 3), record.stopped_by, code
-    )
-    hashes = ledger_hash(folder.ledger)
-    record = record.replace(counts=counts, invocations=(*earlier, invocation), **hashes)
-    ledger_broken = reason is not None and reason.stopped_by is StoppedBy.LEDGER
-    try:
-        folder.write(record)
-    except RunDirError as error:
-        if not ledger_broken:
-            raise LedgerError(error.message, where=error.where, advice=error.advice) from None
-    summary = build_run_result(folder, record, ledger_state)
-    if not ledger_broken:
-        _check_accounting(record, counter, summary)
-    return summary
-
-
-def _resume_at(reason: RunStoppedError | None) -> str | None:
-    return timestamp(reason.resume_at) if reason and reason.resume_at is not None else None
-
-
-def _check_accounting(record: RunRecord, counter: ResultCounter, summary: RunResult) -> None:
-    """Hold what this process did against what the ledger holds: promise 1, checked at each end."""
-    recorded_counts = counter.counts
-    ledger_counts = {status: summary.counts[status] for status in Status}
-    pending = summary.counts[PENDING]
-    if (
-        recorded_counts != ledger_counts
-        or pending < 0
-        or (record.state is RunState.FINISHED and pending)
-    ):
-        raise LedgerError(
-            f"The ledger does not add up: it tells {ledger_counts} of {record.rows} rows, but"
-            f" {recorded_counts} were"
-            " recorded. This is a mistake in bulklink.",
-            where=summary.run_dir,
-            advice="Keep the run folder and report it; do not trust the counts.",
-        )
+_CALLS_PER_MESSAGE = 3
+_OUT_OF_CREDITS = (StoppedBy.CREDITS, StoppedBy.MAX_CREDITS)
 
 
 async def send(
     folder: RunFolder,
     ledger_state: LedgerState,
+    *,
     job: Job,
     connection: Connection,
     callbacks: RunCallbacks,
     stop: StopController,
     environment: Environment,
 ) -> RunResult:
-    """Send what is left to do of the sealed plan in a run folder that this process drives.
+    """Send the rest of the sealed plan in a run folder that this process has locked.
 
-    What stops the run on the way is in the summary, and in `stop.reason`.
+    What stops the run on the way is in the result, and in `stop.reason`.
 
     Args:
-        folder: of the run.
-        ledger_state: what its ledger says so far.
-        job: how it is to be sent.
+        folder: the run folder.
+        ledger_state: state of its ledger.
+        job: how to send it.
         connection: where the CRM is and how to sign in.
-        callbacks: call-backs.
-        stop: by which it can be stopped from outside.
+        callbacks: called with progress and failures, and asked for confirmation.
+        stop: stops the run.
         environment: network, disk and clock.
 
     Raises:
-        RefusedError: if it is refused before the first change.
+        RefusedError: if the run is refused before the first change.
         LedgerError: if the ledger does not say what was done.
     """
     previous_record = folder.read()
     check_same_host(previous_record, connection)
     clock = environment.clock
-    started = clock.monotonic()
-    record = previous_record.replace(
-        state=RunState.RUNNING,
-        stopped_by=None,
-        reason=None,
-        resume_at=None,
-        api_url=connection.api_url,
-        data_centre=connection.data_centre,
-        invocations=(
-            *close_last_invocation(previous_record.invocations, ledger_state.last_timestamp),
-            Invocation(started=timestamp(clock.wall())),
-        ),
-    )
+    started_at = clock.monotonic()
+    record = _begin_invocation(previous_record, ledger_state, connection, clock)
     folder.write(record)
     callbacks.on_start(str(folder.path))
-    session = _SendSession(
-        folder, previous_record, record, ledger_state, job, connection, callbacks, stop, environment
+    run = _SendRun(
+        folder=folder,
+        record=record,
+        previous_record=previous_record,
+        started_at=started_at,
+        ledger_state=ledger_state,
+        job=job,
+        callbacks=callbacks,
+        stop=stop,
+        connection=connection,
+        environment=environment,
     )
     refusal: RefusedError | None = None
     try:
         if record.messages:
-            await session.execute()
+            await run.execute()
     except RefusedError as error:
         refusal = error
     except StoppedError:
@@ -223,212 +128,180 @@ async def send(
         stop.interrupt()
         raise
     finally:
-        seconds = clock.monotonic() - started
-        summary = end_invocation(
-            folder,
-            session.record,
-            session.counter,
-            stop,
-            refusal,
-            previous_record,
-            clock.wall(),
-            seconds,
-        )
+        result = run.end(refusal)
     if refusal is not None:
         raise refusal
-    return summary
+    return result
 
 
-_OUT_OF_CREDITS = (StoppedBy.CREDITS, StoppedBy.MAX_CREDITS)
+def _begin_invocation(
+    record: RunRecord, ledger_state: LedgerState, connection: Connection, clock: Clock
+) -> RunRecord:
+    """Return the record of a run with a new invocation."""
+    return record.replace(
+        state=RunState.RUNNING,
+        stopped_by=None,
+        reason=None,
+        resume_at=None,
+        api_url=connection.api_url,
+        data_centre=connection.data_centre,
+        invocations=(
+            *close_last_invocation(record.invocations, ledger_state.last_timestamp),
+            Invocation(started=timestamp(clock.wall())),
+        ),
+    )
 
 
-class _SendSession:
-    """What the steps of one invocation share."""
+@dataclass(slots=True, kw_only=True)
+class _SendRun:
+    """State and steps of one invocation that sends.
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        previous_record: RunRecord,
-        record: RunRecord,
-        ledger_state: LedgerState,
-        job: Job,
-        connection: Connection,
-        callbacks: RunCallbacks,
-        stop: StopController,
-        environment: Environment,
-    ) -> None:
-        self.folder = folder
-        self.record = record
-        self.ledger_state = ledger_state
-        self.job = job
-        self.connection = connection
-        self.callbacks = callbacks
-        self.stop = stop
-        self.environment = environment
-        self.clock = environment.clock
-        self.counter = ResultCounter(record.rows, ledger_state)
-        run_dir = str(folder.path)
-        canary_step = CanaryStep(self._save_canary, callbacks, self.counter, run_dir)
+    Attributes:
+        record: `run.json` as it is on disk; `previous_record` is the one before this invocation.
+        started_at: monotonic seconds.
+    """
+
+    folder: RunFolder
+    record: RunRecord
+    previous_record: RunRecord
+    started_at: float
+    ledger_state: LedgerState
+    job: Job
+    callbacks: RunCallbacks
+    stop: StopController
+    connection: Connection
+    environment: Environment
+    counter: ResultCounter = field(init=False)
+    delivery: Delivery = field(init=False)
+    session: CrmSession = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.counter = ResultCounter(self.record.rows, self.ledger_state)
         self.delivery = Delivery(
-            self.counter, job.max_failures, canary_step, callbacks, stop, run_dir
+            counter=self.counter,
+            max_failures=self.job.max_failures,
+            save_canary=lambda canary: self._update(canary=canary),
+            callbacks=self.callbacks,
+            stop=self.stop,
+            run_dir=str(self.folder.path),
         )
-        self.limiter = ConcurrencyLimiter(
-            max_in_flight=job.max_in_flight(),
-            max_per_second=job.rate,
-            stop=stop,
-            clock=self.clock.monotonic,
-            random=self.clock.random,
-            notify=callbacks.on_warning,
-        )
-        stopped_for_credits = previous_record.stopped_by == StoppedBy.CREDITS
-        if (
-            stopped_for_credits
-            and previous_record.resume_at
-            and previous_record.resume_at > self.clock.timestamp()
-        ):
-            callbacks.on_warning(early_resume_warning(previous_record.resume_at))
-        self.quota_session = QuotaSession(
-            job,
-            connection,
-            stop,
-            environment,
-            stopped_for_credits=stopped_for_credits,
-            warn=callbacks.on_warning,
+        self.session = CrmSession(
+            environment=self.environment,
+            connection=self.connection,
+            job=self.job,
+            stop=self.stop,
+            ledger_path=self.folder.ledger,
+            answers_path=self.folder.answers,
+            sync=self.job.sync,
+            warn=self.callbacks.on_warning,
+            first_call=self.ledger_state.next_call,
+            stopped_for_credits=self.previous_record.stopped_by == StoppedBy.CREDITS,
             on_wait=self._on_wait,
-            messages_left=lambda: self.counter.pending,
+            calls_left=lambda: _CALLS_PER_MESSAGE * self.counter.pending,
         )
 
     async def execute(self) -> None:
-        """Do the whole run with its session and ledger open."""
-        files = self.environment.files(self.folder.ledger, self.folder.answers, self.job.sync)
-        store = self.environment.token_store
-        try:
-            async with (
-                self.environment.transport() as transport,
-                open_ledger(files) as ledger,
-                self.limiter,
-            ):
-                tokens = TokenProvider(self.connection, transport, store, self.clock.wall)
-                client = Client(tokens, transport, secrets_of(self.connection))
-                caller = Caller(
-                    client,
-                    ledger,
-                    self.limiter,
-                    self.quota_session.quota,
-                    self.stop,
-                    self.clock,
-                    first_call=self.ledger_state.next_call,
-                    settle_after=self.job.settle_after,
-                )
-                monitor = self._make_monitor(caller)
-                try:
-                    async with sample_periodically(monitor.sample):
-                        await self._run_steps(caller, ledger, monitor)
-                finally:
-                    monitor.close()
-                    self._record_bottleneck(caller)
-        finally:
+        """Send the rest of the plan in a session."""
+        self._warn_of_early_resume()
+        async with self.session:
+            monitor = self._make_monitor()
             try:
-                await self.quota_session.close()
+                async with self.environment.sample_periodically(monitor.sample):
+                    await self._run_steps(monitor)
             finally:
-                files.close()
+                monitor.close()
+                self._record_bottleneck()
 
-    async def _run_steps(self, caller: Caller, ledger: LedgerWriter, monitor: RunMonitor) -> None:
-        await self.quota_session.open_known_org(self.record.org.id if self.record.org else None)
-        self.callbacks.on_phase("Looking up the org")
-        org = await look_up_org(caller)
-        check_same_org(self.record, org)
-        await self.quota_session.open_org(org)
-        confirm_changes(org, self.record, self.job, self.connection, self.callbacks)
-        self._record_org(org)
-        deals_module_id = await resolve_module_id(self.record, self.connection, caller)
+    async def _run_steps(self, monitor: RunMonitor) -> None:
+        await self._prepare_org()
+        deals_module_id = await resolve_module_id(self.record, self.connection, self.session.caller)
         self.callbacks.on_phase("Looking up names")
-        resolver = NameResolver(self.folder, self.record, self.job, self.counter, self.callbacks)
-        names_path = await resolver.resolve(caller, ledger, self.clock.timestamp())
+        names_path = await resolve_names(
+            self.session, self.folder, self.record, self.counter, self.callbacks
+        )
         await self._load_failure_codes()
         self.callbacks.on_phase("Sending")
-        context = self._make_context(caller, ledger, deals_module_id)
         plan = SealedPlan(self.folder.plan)
         monitor.sending = True
         await monitor.sample()
         await self.delivery.send(
-            context,
+            self._make_context(deals_module_id),
             lambda: plan.chunks(names_path),
-            workers=worker_count(self.limiter.max_in_flight),
+            workers=self.session.workers,
             get_canary_size=lambda: canary_size(
                 self.record.canary, self.job.canary, self.counter.to_send
             ),
         )
         await monitor.sample()
 
+    async def _prepare_org(self) -> None:
+        """Look up the org, check it, count its credits and ask for confirmation."""
+        if self.record.org is not None and self.record.org.id is not None:
+            await self.session.use_known_org(self.record.org.id)
+        self.callbacks.on_phase("Looking up the org")
+        org = await look_up_org(self.session.caller)
+        check_same_org(self.record, org)
+        await self.session.use_org(org)
+        self._warn_of_uncounted_reserve()
+        confirm_changes(org, self.record, self.job, self.connection, self.callbacks)
+        self._update(org=OrgRecord(org.id, org.name, org.type))
+
     async def _load_failure_codes(self) -> None:
-        """Have the counter know by which codes failed what an earlier invocation left so."""
-        standing = self.ledger_state.final_counts
-        if standing[Status.FAILED] or standing[Status.IN_DOUBT]:
+        """Count the failures of earlier invocations by code."""
+        final_counts = self.ledger_state.final_counts
+        if final_counts[Status.FAILED] or final_counts[Status.IN_DOUBT]:
             self.callbacks.on_phase("Reading the ledger")
             count = partial(
                 count_results, self.folder.ledger, exclude=self.ledger_state.is_unfinished
             )
-            earlier_results = await anyio.to_thread.run_sync(count)
+            earlier_results = await self.environment.run_blocking(count)
             self.counter.failure_codes = {
                 failure.code: failure.count for failure in earlier_results.failures
             }
 
-    def _make_monitor(self, caller: Caller) -> RunMonitor:
-        rate, counter, quota = self.job.rate, self.counter, self.quota_session.quota
-        earlier_seconds = sum(invocation.seconds or 0.0 for invocation in self.record.invocations)
+    def _warn_of_early_resume(self) -> None:
+        resume_at = self.previous_record.resume_at
+        if (
+            self.session.stopped_for_credits
+            and resume_at
+            and resume_at > self.environment.clock.timestamp()
+        ):
+            self.callbacks.on_warning(
+                "The run stopped for want of credits, and there may be none before"
+                f" {resume_at}: its first call finds out."
+            )
+
+    def _warn_of_uncounted_reserve(self) -> None:
+        limits = self.session.quota.budget.limits
+        if limits.reserve and limits.per_day_if_unreported is None:
+            self.callbacks.on_warning(
+                "--reserve-credits is kept once the CRM tells what is left, from half of it on:"
+                " the org's credits are not known. --credits-per-day or --edition tells them."
+            )
+
+    def _make_monitor(self) -> RunMonitor:
+        counter, invocations = self.counter, self.record.invocations
+        timeline = TimelineWriter(
+            self.folder.timeline,
+            earlier_seconds=sum(invocation.seconds or 0.0 for invocation in invocations),
+            rate=self.job.rate,
+            warn=self.callbacks.on_warning,
+            timestamp=self.environment.clock.timestamp,
+            run_blocking=self.environment.run_blocking,
+        )
+        sampler = self.session.metrics_sampler(
+            done=lambda: sum(counter.invocation_counts.values()),
+            remaining=lambda: counter.to_send,
+        )
         return RunMonitor(
-            MetricsSampler(
-                caller.totals,
-                self.limiter,
-                quota,
-                rate,
-                done=lambda: sum(counter.invocation_counts.values()),
-                remaining=lambda: counter.to_send,
-            ),
-            TimelineWriter(self.folder.timeline, earlier_seconds, rate, self.callbacks.on_warning),
-            caller.totals,
-            quota,
-            counter,
-            lambda: self.delivery.canary_running,
-            self.callbacks,
-            self.clock,
+            sampler=sampler,
+            timeline=timeline,
+            counter=counter,
+            callbacks=self.callbacks,
+            is_canary_running=lambda: self.delivery.canary_running,
         )
 
-    def _save_canary(self, canary: CanaryRecord) -> None:
-        self.record = self.record.replace(canary=canary)
-        self.folder.write(self.record)
-
-    def _record_org(self, org: Org) -> None:
-        self.limiter.resize(self.job.max_in_flight(org.paid_type))
-        self.record = self.record.replace(org=OrgRecord(org.id, org.name, org.type))
-        self.folder.write(self.record)
-
-    def _record_bottleneck(self, caller: Caller) -> None:
-        """Have the record say what limited this invocation."""
-        figures = caller.meter.figures(self.job.rate, self.quota_session.quota.waited)
-        if figures is not None:
-            out_of_credits = (
-                self.stop.reason is not None and self.stop.reason.stopped_by in _OUT_OF_CREDITS
-            )
-            waiting = self.quota_session.quota.is_waiting  # it was ended while it waited
-            bottleneck = find_bottleneck(figures, out_of_credits=out_of_credits or waiting)
-            recorded_figures = msgspec.structs.asdict(figures) | {
-                "answered_429": self.quota_session.quota.refused_429,
-                "beyond_max_credits": self.quota_session.quota.budget.overrun,
-            }
-            self.record = self.record.replace(limited=LimitingFactor(bottleneck, recorded_figures))
-
-    def _on_wait(self, until: float | None) -> None:
-        """Have the folder and whoever watches know that the run waits for credits."""
-        resume_at = timestamp(until) if until is not None else None
-        self.record = self.record.replace(resume_at=resume_at)
-        self.folder.write(self.record)
-        self.callbacks.on_wait(until)
-
-    def _make_context(
-        self, caller: Caller, ledger: LedgerWriter, deals_module_id: str
-    ) -> RunContext:
+    def _make_context(self, deals_module_id: str) -> RunContext:
         job = self.job
         settings = SendSettings(
             batch_size=job.batch_size,
@@ -443,13 +316,13 @@ class _SendSession:
         breaker = CircuitBreaker(self.stop, map(CallKind, self.ledger_state.confirmed_kinds))
         return RunContext(
             settings=settings,
-            caller=caller,
-            quota=self.quota_session.quota,
-            ledger=ledger,
+            caller=self.session.caller,
+            quota=self.session.quota,
+            ledger=self.session.ledger,
             breaker=breaker,
             contacts=ActiveContacts(breaker, self.stop),
             stop=self.stop,
-            clock=self.clock,
+            clock=self.environment.clock,
             on_result=self.delivery.on_result,
             initial_state=self._make_message_state,
         )
@@ -460,4 +333,107 @@ class _SendSession:
             self.ledger_state,
             snapshot=self.job.needs_snapshot(message.op),
             no_put_back=self.job.accept_no_put_back,
+        )
+
+    def _on_wait(self, until: float | None) -> None:
+        """Record and announce that the run is waiting for credits."""
+        self._update(resume_at=None if until is None else timestamp(until))
+        self.callbacks.on_wait(until)
+
+    def _update(self, **changes: Any) -> None:
+        """Change fields of the record and write it."""
+        self.record = self.record.replace(**changes)
+        self.folder.write(self.record)
+
+    def _record_bottleneck(self) -> None:
+        """Record what limited this invocation; `end` writes it."""
+        quota = self.session.quota
+        figures = self.session.caller.meter.figures(self.job.rate, quota.waited)
+        if figures is None:
+            return
+        reason = self.stop.reason
+        out_of_credits = reason is not None and reason.stopped_by in _OUT_OF_CREDITS
+        # A wait that still goes on was cut short by the stop.
+        bottleneck = find_bottleneck(figures, out_of_credits=out_of_credits or quota.is_waiting)
+        recorded_figures = msgspec.structs.asdict(figures) | {
+            "answered_429": quota.refused_429,
+            "beyond_max_credits": quota.budget.overrun,
+        }
+        self.record = self.record.replace(limited=LimitingFactor(bottleneck, recorded_figures))
+
+    def end(self, refusal: RefusedError | None) -> RunResult:
+        """Record how the invocation ended and return where the run stands.
+
+        Args:
+            refusal: why it was refused; None if it was not.
+
+        Raises:
+            LedgerError: if the ledger does not hold what was done.
+        """
+        clock, reason = self.environment.clock, self.stop.reason
+        ended, seconds = timestamp(clock.wall()), round(clock.monotonic() - self.started_at, 3)
+        ledger_broken = reason is not None and reason.stopped_by is StoppedBy.LEDGER
+        record = _with_end_state(self.record, self.previous_record, reason, refusal)
+        ledger_state = replay(self.folder.ledger)
+        counts = status_counts(record, ledger_state)
+        exit_code = run_exit_code(record.state, record.stopped_by, counts)
+        *earlier, last = record.invocations
+        invocation = Invocation(last.started, ended, seconds, record.stopped_by, exit_code)
+        self.record = record
+        try:
+            self._update(
+                counts=counts,
+                invocations=(*earlier, invocation),
+                **ledger_hash(self.folder.ledger),
+            )
+        except RunDirError as error:
+            if not ledger_broken:
+                raise LedgerError(error.message, where=error.where, advice=error.advice) from None
+        result = build_run_result(self.folder, self.record, ledger_state)
+        if not ledger_broken:
+            _check_accounting(self.record, self.counter, result)
+        return result
+
+
+def _with_end_state(
+    record: RunRecord,
+    previous_record: RunRecord,
+    reason: RunStoppedError | None,
+    refusal: RefusedError | None,
+) -> RunRecord:
+    """Return the record with the state in which an invocation ended."""
+    if refusal and previous_record.invocations:
+        # It was not resumed, and can be as before.
+        return record.replace(
+            state=previous_record.state,
+            stopped_by=previous_record.stopped_by,
+            reason=previous_record.reason,
+            resume_at=previous_record.resume_at,
+            org=previous_record.org,
+        )
+    resume_at = reason.resume_at if reason else None
+    ended = record.replace(resume_at=None if resume_at is None else timestamp(resume_at))
+    if refusal:
+        return ended.replace(state=RunState.REFUSED, reason=refusal.code)
+    if reason:
+        return ended.replace(
+            state=RunState.STOPPED, stopped_by=reason.stopped_by, reason=reason.message
+        )
+    return ended.replace(state=RunState.FINISHED)
+
+
+def _check_accounting(record: RunRecord, counter: ResultCounter, result: RunResult) -> None:
+    """Check that the ledger agrees with the results counted by this process."""
+    ledger_counts = {status: result.counts[status] for status in Status}
+    pending = result.counts[PENDING]
+    if (
+        counter.counts != ledger_counts
+        or pending < 0
+        or (record.state is RunState.FINISHED and pending)
+    ):
+        raise LedgerError(
+            f"The ledger does not add up: it tells {ledger_counts} of {record.rows} rows, but"
+            f" {counter.counts} were recorded. This is a mistake in bulklink.",
+            where=result.run_dir,
+            advice="Keep the run folder and report it; do not trust the counts.",
         )

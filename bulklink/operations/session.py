@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
 
 import msgspec
 
-from bulklink.engine.breaker import ReadBreaker
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
-from bulklink.engine.dispatch import worker_count
+from bulklink.engine.dispatch import process_all, worker_count
 from bulklink.engine.lookups import look_up_org
 from bulklink.engine.quota.budget import CreditLimits
 from bulklink.engine.quota.gate import QuotaGate, QuotaPolicy
@@ -20,7 +22,6 @@ from bulklink.engine.shutdown import StopController, StoppedError
 from bulklink.errors import BulklinkError, ConfigError, RefusedError
 from bulklink.ledger.writer import LedgerWriter, open_ledger
 from bulklink.operations.callbacks import ReadProgress, RunCallbacks
-from bulklink.operations.cancellation import sample_periodically
 from bulklink.operations.credit_limits import credit_limits, credits_key, daily_quota
 from bulklink.operations.environment import Environment
 from bulklink.operations.job import Job, WhenCreditsOut
@@ -30,97 +31,179 @@ from bulklink.zoho.connection import Connection, secrets_of
 from bulklink.zoho.lookup_responses import Org
 from bulklink.zoho.tokens import TokenProvider
 
-_CALLS_PER_MESSAGE = 3
+T = TypeVar("T")
 
 
-class QuotaSession:
-    """The credits of an invocation, counted in the org's day once the org is known.
+@dataclass(slots=True, kw_only=True)
+class CrmSession:
+    """Everything a command needs to contact the CRM, open while its block runs.
+
+    Credits are counted in the 24-hour usage of the org once the org is known. At the end the
+    ledger is written, unspent credits are given back and the files are closed, in this order.
 
     Args:
-        job: what is asked.
-        connection: where the CRM is.
-        stopping: is told when credits are out.
-        around: clock, and where the day is counted.
-        doubted: whether the run stopped for want of credits before.
-        warn: told what a person should know.
-        waits: told until when the run waits for credits, and None when it goes on.
-        messages_left: returns how many messages are left to do; None where nobody knows.
+        environment: clock, network and disk.
+        connection: where the CRM is and how to sign in.
+        job: limits of calls and credits.
+        stop: stops the calls.
+        ledger_path: file of the ledger lines.
+        answers_path: file of the answers that are not a clean success.
+        sync: whether each call waits until its ledger line is flushed to disk.
+        warn: called with a warning for the user.
+        first_call: number of the first call in the ledger.
+        stopped_for_credits: whether the run stopped for lack of credits before.
+        on_wait: called when a wait for credits begins (with its end, seconds since 1970) and ends
+            (None).
+        calls_left: returns how many calls the run may still need; None if unknown.
+
+    Attributes:
+        limiter: limits the calls in flight and per second.
+        quota: limits the credits.
+        ledger: writes the ledger; set while the session is open.
+        caller: makes the calls; set while the session is open.
     """
 
-    def __init__(
+    environment: Environment
+    connection: Connection
+    job: Job
+    stop: StopController
+    ledger_path: Path
+    answers_path: Path
+    sync: bool = True
+    warn: Callable[[str], None] = lambda text: None
+    first_call: int = 1
+    stopped_for_credits: bool = False
+    on_wait: Callable[[float | None], None] = lambda until: None
+    calls_left: Callable[[], int] | None = None
+    limiter: ConcurrencyLimiter = field(init=False)
+    quota: QuotaGate = field(init=False)
+    ledger: LedgerWriter = field(init=False)
+    caller: Caller = field(init=False)
+    _usage_key: str | None = field(init=False, default=None)
+    _stack: AsyncExitStack = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.limiter = self.environment.limiter(
+            max_in_flight=self.job.max_in_flight(),
+            max_per_second=self.job.rate,
+            stop=self.stop,
+            clock=self.clock.monotonic,
+            random=self.clock.random,
+            notify=self.warn,
+        )
+        policy = QuotaPolicy(
+            credit_limits(self.job),
+            wait_for_credits=self.job.when_credits_out is WhenCreditsOut.WAIT,
+            max_in_flight=self.job.max_in_flight(),
+            exhausted_before=self.stopped_for_credits,
+        )
+        self.quota = self.environment.quota_gate(
+            policy,
+            self.stop,
+            wall=self.clock.wall,
+            monotonic=self.clock.monotonic,
+            on_wait_change=self.on_wait,
+            calls_left=self.calls_left,
+        )
+
+    async def __aenter__(self) -> Self:
+        """Open the session.
+
+        Raises:
+            LedgerError: at the end, if something could not be written.
+        """
+        async with AsyncExitStack() as stack:
+            files = self.environment.files(self.ledger_path, self.answers_path, self.sync)
+            stack.callback(files.close)
+            stack.push_async_callback(self._close_quota)
+            transport = await stack.enter_async_context(self.environment.transport())
+            self.ledger = await stack.enter_async_context(open_ledger(files))
+            await stack.enter_async_context(self.limiter)
+            tokens = TokenProvider(
+                self.connection, transport, self.environment.token_store, self.clock.wall
+            )
+            self.caller = Caller(
+                Client(tokens, transport, secrets_of(self.connection)),
+                self.ledger,
+                self.limiter,
+                self.quota,
+                self.stop,
+                self.clock,
+                first_call=self.first_call,
+                settle_after=self.job.settle_after,
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
         self,
-        job: Job,
-        connection: Connection,
-        stop: StopController,
-        environment: Environment,
-        *,
-        stopped_for_credits: bool = False,
-        warn: Callable[[str], None] = lambda text: None,
-        on_wait: Callable[[float | None], None] = lambda until: None,
-        messages_left: Callable[[], int] | None = None,
-    ) -> None:
-        self._job = job
-        self._connection = connection
-        self._environment = environment
-        self._warn = warn
-        self._usage_key: str | None = None
-        rules = QuotaPolicy(
-            credit_limits(job),
-            wait_for_credits=job.when_credits_out is WhenCreditsOut.WAIT,
-            max_in_flight=job.max_in_flight(),
-            exhausted_before=stopped_for_credits,
-        )
-        self.quota = QuotaGate(
-            rules,
-            stop,
-            wall=environment.clock.wall,
-            monotonic=environment.clock.monotonic,
-            on_wait_change=on_wait,
-            calls_left=None
-            if messages_left is None
-            else lambda: _CALLS_PER_MESSAGE * messages_left(),
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        return await self._stack.__aexit__(kind, error, trace)
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the environment."""
+        return self.environment.clock
+
+    @property
+    def workers(self) -> int:
+        """Contacts that are processed at once."""
+        return worker_count(self.limiter.max_in_flight)
+
+    def metrics_sampler(
+        self, *, done: Callable[[], int], remaining: Callable[[], int]
+    ) -> MetricsSampler:
+        """Return a sampler of this session's calls and credits.
+
+        Args:
+            done: returns how many emails (or contacts) are done.
+            remaining: returns how many are left to do.
+        """
+        return MetricsSampler(
+            self.caller.totals,
+            self.limiter,
+            self.quota,
+            self.job.rate,
+            done=done,
+            remaining=remaining,
         )
 
-    async def open_known_org(self, org_id: str | None) -> None:
-        """Count from the first call on, where the run has met its org before.
+    async def look_up_org(self) -> Org:
+        """Look up the org and apply its licence."""
+        org = await look_up_org(self.caller)
+        await self.use_org(org)
+        return org
 
-        Its licence is not known yet, so the reserve is not reckoned with: one call finds out.
+    async def use_org(self, org: Org) -> None:
+        """Apply the licence of the org; from now on count its credits, earlier calls included.
 
         Raises:
-            ConfigError: if the day has a limit and cannot be counted.
+            ConfigError: if the 24-hour usage has a limit and cannot be counted.
         """
-        if org_id is not None:
-            await self._open(
-                Org(org_id),
-                msgspec.structs.replace(credit_limits(self._job), per_day_if_unreported=None),
-            )
+        self.limiter.resize(self.job.max_in_flight(org.paid_type))
+        await self._open_quota(org.id, credit_limits(self.job, daily_quota(self.job, org)))
 
-    async def open_org(self, org: Org) -> None:
-        """Count from now on, with what was spent so far: the org is known.
+    async def use_known_org(self, org_id: str) -> None:
+        """Count the credits of the org that the run has used before, from the first call on.
+
+        Its licence is unknown until it is looked up, so the reserve does not count for that call.
 
         Raises:
-            ConfigError: if the day has a limit and cannot be counted.
+            ConfigError: if the 24-hour usage has a limit and cannot be counted.
         """
-        limits = credit_limits(self._job, daily_quota(self._job, org))
-        await self._open(org, limits)
-        if limits.reserve and limits.per_day_if_unreported is None:
-            self._warn(
-                "--reserve-credits is kept once the CRM tells what is left, from half of it on:"
-                " the org's credits are not known. --credits-per-day or --edition tells them."
-            )
+        limits = msgspec.structs.replace(credit_limits(self.job), per_day_if_unreported=None)
+        await self._open_quota(org_id, limits)
 
-    async def close(self) -> None:
-        """Give back what was not spent of the day's credits; after a second Ctrl-C it stays."""
-        with suppress(BulklinkError):
-            await self.quota.close()
-
-    async def _open(self, org: Org, limits: CreditLimits) -> None:
-        usage_key = credits_key(self._connection.api_url, org.id)
+    async def _open_quota(self, org_id: str | None, limits: CreditLimits) -> None:
+        usage_key = credits_key(self.connection.api_url, org_id)
         if usage_key == self._usage_key:
             self.quota.budget.limits = limits
             return
         try:
-            daily_usage = self._environment.daily_usage(usage_key)
+            daily_usage = self.environment.daily_usage(usage_key)
         except OSError as error:
             if limits.per_day is None and limits.per_day_if_unreported is None:
                 self.quota.budget.limits = limits
@@ -133,141 +216,125 @@ class QuotaSession:
         self._usage_key = usage_key
         await self.quota.open(daily_usage, limits)
 
-
-def early_resume_warning(resume_at: str) -> str:
-    """Tell that a run is resumed before its time."""
-    return (
-        f"The run stopped for want of credits, and there may be none before {resume_at}: its first"
-        " call finds out."
-    )
+    async def _close_quota(self) -> None:
+        """Give back unspent credits of the 24-hour usage; after a second Ctrl-C they stay taken."""
+        with suppress(BulklinkError):
+            await self.quota.close()
 
 
-class ReadSession(msgspec.Struct, frozen=True):
-    """What readers of contacts share.
+async def run_read_session(
+    steps: Callable[[CrmSession], Awaitable[None]],
+    *,
+    environment: Environment,
+    connection: Connection,
+    job: Job,
+    stop: StopController,
+    ledger_path: Path,
+    answers_path: Path,
+    warn: Callable[[str], None],
+) -> dict[str, int]:
+    """Run the steps of a command that only reads; return its requests by kind.
 
-    `log` takes their lines, those of calls among them; `workers` is how many contacts are read at
-    once.
-    """
-
-    caller: Caller
-    log: LedgerWriter
-    breaker: ReadBreaker
-    stop: StopController
-    clock: Clock
-    limiter: ConcurrencyLimiter
-    job: Job
-    spending: QuotaSession
-
-    @property
-    def workers(self) -> int:
-        """Contacts that are read at once."""
-        return worker_count(self.limiter.max_in_flight)
-
-    async def look_up_org(self) -> Org:
-        """Look up the org, and let its licence say how many calls may be in flight."""
-        org = await look_up_org(self.caller)
-        self.limiter.resize(self.job.max_in_flight(org.paid_type))
-        await self.spending.open_org(org)
-        return org
-
-
-def report_read_progress(
-    session: ReadSession,
-    callbacks: RunCallbacks,
-    unit: str,
-    count_done: Callable[[], int],
-    total: int,
-) -> AbstractAsyncContextManager[None]:
-    """Tell whoever watches how far a reading is, while the block reads.
+    An error that ends the reading early becomes the reason of `stop`.
 
     Args:
-        session: that reads.
-        callbacks: is told.
-        unit: is read.
-        count_done: returns how many of them are read.
-        total: how many there are.
+        steps: called with the open session.
+        environment: clock, network and disk.
+        connection: where the CRM is and how to sign in.
+        job: limits of calls and credits.
+        stop: stops the reading.
+        ledger_path: file of the calls and of what was read.
+        answers_path: file of the answers that are not a clean success.
+        warn: called with a warning for the user.
+
+    Raises:
+        RefusedError: if the command is refused before anything is read.
     """
-    observer = MetricsSampler(
-        session.caller.totals,
-        session.limiter,
-        session.spending.quota,
-        session.job.rate,
-        done=count_done,
-        remaining=lambda: total - count_done(),
+    session = CrmSession(
+        environment=environment,
+        connection=connection,
+        job=job,
+        stop=stop,
+        ledger_path=ledger_path,
+        answers_path=answers_path,
+        sync=False,  # reads change nothing
+        warn=warn,
     )
-
-    async def sample() -> None:
-        await observer.sample()
-        callbacks.on_read(ReadProgress(unit, count_done(), total, observer.metrics()))
-
-    return sample_periodically(sample)
-
-
-@contextmanager
-def stop_on_error(stop: StopController) -> Iterator[None]:
-    """Have what ends the reading told to `stop`; only a refusal goes on as an error."""
+    size = _size_of(ledger_path)
     try:
-        yield
+        async with session:
+            await steps(session)
     except StoppedError:
         pass
     except RefusedError:
         raise
     except BulklinkError as error:
         stop.request(error)
+    return _count_calls(ledger_path, size)
 
 
-@asynccontextmanager
-async def open_read_session(
-    log: Path,
-    answers: Path,
-    job: Job,
-    connection: Connection,
-    stop: StopController,
-    environment: Environment,
-    warn: Callable[[str], None],
-) -> AsyncIterator[ReadSession]:
-    """Open a session that reads.
+async def read_contacts(
+    session: CrmSession,
+    contacts: Iterable[T],
+    read_contact: Callable[[T], Awaitable[None]],
+    *,
+    callbacks: RunCallbacks,
+    unit: str,
+    total: int,
+    count_done: Callable[[], int],
+) -> None:
+    """Read contacts, several at once, until all are read or the run stops.
 
     Args:
-        log: the file that takes the lines.
-        answers: the file that takes answers which were no clean success.
-        job: how many calls are made, and how fast; it names no mapping.
-        connection: where the CRM is and how to sign in.
-        stop: by which it can be stopped.
-        environment: network, disk and clock.
-        warn: told what the user should know.
-
-    Raises:
-        LedgerError: at the end, if something could not be written.
+        session: open session.
+        contacts: the contacts.
+        read_contact: reads one of them; an error stops the run.
+        callbacks: `on_read` is called with the progress.
+        unit: what is counted: emails or contacts.
+        total: how many of them there are.
+        count_done: returns how many of them are read.
     """
-    clock = environment.clock
-    limiter = ConcurrencyLimiter(
-        max_in_flight=job.max_in_flight(),
-        max_per_second=job.rate,
-        stop=stop,
-        clock=clock.monotonic,
-        random=clock.random,
-        notify=warn,
-    )
-    spending = QuotaSession(job, connection, stop, environment)
-    files = environment.files(log, answers, False)  # noqa: FBT003 - not synced: reads change nothing
-    try:
-        async with environment.transport() as transport, open_ledger(files) as writer, limiter:
-            tokens = TokenProvider(connection, transport, environment.token_store, clock.wall)
-            client = Client(tokens, transport, secrets_of(connection))
-            caller = Caller(
-                client,
-                writer,
-                limiter,
-                spending.quota,
-                stop,
-                clock,
-                settle_after=job.settle_after,
-            )
-            breaker = ReadBreaker()
-            yield ReadSession(caller, writer, breaker, stop, clock, limiter, job, spending)
-    finally:
-        try:
-            await spending.close()
-        finally:
-            files.close()
+    sampler = session.metrics_sampler(done=count_done, remaining=lambda: total - count_done())
+
+    async def sample() -> None:
+        await sampler.sample()
+        callbacks.on_read(ReadProgress(unit, count_done(), total, sampler.metrics()))
+
+    async def read(contact: T) -> None:
+        with suppress(StoppedError):
+            try:
+                await read_contact(contact)
+            except BulklinkError as error:
+                session.stop.request(error)
+
+    async with session.environment.sample_periodically(sample):
+        await process_all(contacts, read, session.stop, workers=session.workers)
+
+
+def _size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+NO_CALLS = {"read": 0, "lookup": 0, "retried": 0}
+"""Requests by kind of a command that made none."""
+
+
+class _CallLine(msgspec.Struct):
+    event: str
+    op: str = ""
+    attempt: int = 1
+
+
+def _count_calls(path: Path, offset: int) -> dict[str, int]:
+    """Count the requests logged after an offset, by kind."""
+    calls = NO_CALLS.copy()
+    decoder = msgspec.json.Decoder(_CallLine)
+    with path.open("rb") as file:
+        file.seek(offset)
+        for line in file:
+            call_line = decoder.decode(line)
+            change = {"call": 1, "unsent": -1}.get(call_line.event, 0)
+            if call_line.op in calls:
+                calls[call_line.op] += change
+                calls["retried"] += change * (call_line.attempt > 1)
+    return calls

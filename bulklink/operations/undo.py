@@ -132,8 +132,15 @@ async def _undo(
             ledger_state = replay(folder.ledger)
             if undo_record.state is RunState.FINISHED:
                 return build_run_result(folder, undo_record, ledger_state)
-            environment = real_environment()
-            return await send(folder, ledger_state, job, connection, callbacks, stop, environment)
+            return await send(
+                folder,
+                ledger_state,
+                job=job,
+                connection=connection,
+                callbacks=callbacks,
+                stop=stop,
+                environment=real_environment(),
+            )
 
 
 def plan_undo(

@@ -20,7 +20,7 @@ from bulklink.operations.environment import real_environment
 from bulklink.operations.expected_links import ExpectedLinks
 from bulklink.operations.job import PACE_OPTIONS, Job, PaceOptions, with_options
 from bulklink.operations.preflight import check_same_host
-from bulklink.operations.verify_run import Verifier, VerifyOptions, VerifyResult, validate_options
+from bulklink.operations.verify_run import Verifier, VerifyOptions, VerifyResult
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.shell import bulklink_command
@@ -63,7 +63,7 @@ async def verify(
         LedgerError: if the ledger cannot be read.
         InterruptedPlanningError: if it was stopped before anything was read.
     """
-    verify_options = validate_options(VerifyOptions(in_doubt, sample, seed, read_pages))
+    verify_options = VerifyOptions(in_doubt, sample, seed, read_pages)
     job = with_options(None, pace, PACE_OPTIONS)
     work = partial(_verify, folder_of(run), verify_options, job, connection)
     return await run_guarded(work, callbacks, stop)
@@ -98,11 +98,10 @@ async def _verify(
                     f"The run is not over (its state is {record.state}): what it has settled so"
                     " far is compared."
                 )
-            verifier = await anyio.to_thread.run_sync(
-                Verifier, folder, record, expected_links, verify_options, callbacks, stop
-            )
+            verifier = Verifier(folder, record, expected_links, verify_options, callbacks, stop)
+            cost = await anyio.to_thread.run_sync(verifier.count_cost)
             links_loaded = True
-            return await verifier.run(job, connection, real_environment())
+            return await verifier.run(cost, job, connection, real_environment())
         finally:
             expected_links.close()
 

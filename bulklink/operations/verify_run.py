@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
+from functools import partial
 
 import msgspec
 
-from bulklink.engine.dispatch import process_all
+from bulklink.engine.breaker import ReadBreaker
 from bulklink.engine.pagination import PageReader
-from bulklink.engine.shutdown import StopController, StoppedError
-from bulklink.errors import BulklinkError, ExitCode, UsageError
+from bulklink.engine.shutdown import StopController
+from bulklink.errors import ExitCode, UsageError
 from bulklink.ledger.records import json_line
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.environment import Environment
@@ -21,12 +21,7 @@ from bulklink.operations.expected_links import ContactExpectations, ExpectedLink
 from bulklink.operations.job import Job
 from bulklink.operations.preflight import check_same_org
 from bulklink.operations.sampling import CONFIDENCE_PERCENT, draw_sample, max_wrong
-from bulklink.operations.session import (
-    ReadSession,
-    open_read_session,
-    report_read_progress,
-    stop_on_error,
-)
+from bulklink.operations.session import CrmSession, read_contacts, run_read_session
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.runs.status import run_exit_code
@@ -36,7 +31,7 @@ from bulklink.zoho.requests import EMAILS_PER_PAGE
 
 
 class VerifyFinding(StrEnum):
-    """What a look at the CRM says of one email."""
+    """Outcome of comparing one email with the CRM."""
 
     AS_RECORDED = "as-recorded"
     DIFFERENT = "different"
@@ -51,10 +46,13 @@ CHECKED_FINDINGS = frozenset(VerifyFinding) - {VerifyFinding.NOT_READ}
 
 
 class VerifyOptions(msgspec.Struct, frozen=True):
-    """What is to be verified, and how.
+    """What to verify, and how.
 
-    `sample` is how many emails are drawn, None for all; `seed` decides which. `in_doubt` looks at
-    the emails in doubt instead. `read_pages` of a contact are read at most, None for all.
+    Args:
+        in_doubt: verify the emails in doubt instead of the others.
+        sample: emails to draw; None verifies all.
+        seed: random seed of the sample.
+        read_pages: most pages to read of a contact; None reads all.
     """
 
     in_doubt: bool = False
@@ -62,33 +60,38 @@ class VerifyOptions(msgspec.Struct, frozen=True):
     seed: int = 1
     read_pages: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse invalid options.
 
-def validate_options(options: VerifyOptions) -> VerifyOptions:
-    """Return what is asked, where it can be.
-
-    Raises:
-        UsageError: if a sample is to be drawn of emails in doubt, or of less than one email.
-    """
-    if options.in_doubt and options.sample is not None:
-        raise UsageError(
-            "A sample is drawn from what the ledger claims, and it claims nothing of emails in"
-            " doubt.",
-            where="--in-doubt, --sample",
-            advice="Leave one of them out.",
-        )
-    for name, value, minimum in (
-        *(("sample", options.sample, 1), ("seed", options.seed, 0)),
-        ("read_pages", options.read_pages, 1),
-    ):
-        if value is not None and value < minimum:
+        Raises:
+            UsageError: if a sample is to be drawn of emails in doubt, or a value is out of range.
+        """
+        if self.in_doubt and self.sample is not None:
             raise UsageError(
-                f"{value} is no value of {name}.", where=name, advice=f"Give {minimum} or more."
+                "A sample is drawn from what the ledger claims, and it claims nothing of emails in"
+                " doubt.",
+                where="--in-doubt, --sample",
+                advice="Leave one of them out.",
             )
-    return options
+        for name, value, minimum in (
+            *(("sample", self.sample, 1), ("seed", self.seed, 0)),
+            ("read_pages", self.read_pages, 1),
+        ):
+            if value is not None and value < minimum:
+                raise UsageError(
+                    f"{value} is no value of {name}.", where=name, advice=f"Give {minimum} or more."
+                )
 
 
 class VerifyCost(msgspec.Struct, frozen=True):
-    """What a verification takes at least: emails to look for, their contacts, calls by kind."""
+    """Minimum cost of a verification.
+
+    Args:
+        emails: emails to look for.
+        contacts: contacts of these emails.
+        reads: read calls.
+        lookups: look-up calls.
+    """
 
     emails: int
     contacts: int
@@ -97,12 +100,18 @@ class VerifyCost(msgspec.Struct, frozen=True):
 
     @property
     def credits(self) -> int:
-        """Credits at least: one a call."""
+        """Minimum credits: one a call."""
         return self.reads + self.lookups
 
 
 class FindingDetail(msgspec.Struct, frozen=True):
-    """A finding that a person has to see; `actual_deal` is the deal that the CRM shows."""
+    """A finding to show the user, with the deal found in the CRM.
+
+    Args:
+        expected: the email and what the ledger says of it.
+        finding: outcome of the comparison.
+        actual_deal: the deal that the CRM shows; None for no deal, or if the email was not found.
+    """
 
     expected: ExpectedLink
     finding: VerifyFinding
@@ -110,10 +119,17 @@ class FindingDetail(msgspec.Struct, frozen=True):
 
 
 class SampleBound(msgspec.Struct, frozen=True):
-    """What a sample says of all emails that it was drawn from.
+    """Upper bound on wrong emails, derived from a sample.
 
-    At `confidence` no more than `wrong_at_most` of `population` are not as recorded. Drawn emails
-    that no page listed, or that could not be read, are counted as if they were wrong.
+    Drawn emails that no page listed, or that could not be read, count as wrong.
+
+    Args:
+        population: emails that the sample was drawn from.
+        drawn: sample size.
+        seed: random seed.
+        confidence: confidence level, 0 to 1.
+        wrong_at_most: upper bound on wrong emails of the population.
+        share_at_most: the same as a share of the population.
     """
 
     population: int
@@ -125,12 +141,23 @@ class SampleBound(msgspec.Struct, frozen=True):
 
 
 class VerifyResult(msgspec.Struct, frozen=True):
-    """What came out: what `--json` prints, but for `shown`.
+    """Result of a verification; `--json` prints all but `shown`.
 
-    `checked` are the emails that were looked for and whose contact could be read: those as
-    recorded, those different and those on no page. `not_read` are those of contacts that could not
-    be read. Of emails in doubt nothing is recorded: they are as wanted or not. `others` counts
-    emails that were seen beside a sample's.
+    Args:
+        run_dir: the run folder.
+        checked: emails whose contact was read: as recorded, different or not listed.
+        as_recorded: emails on the recorded deal.
+        different: emails on another deal.
+        not_listed: emails on no page of their contact.
+        not_read: emails whose contact could not be read.
+        as_wanted: emails in doubt on the intended deal.
+        not_as_wanted: emails in doubt on another deal.
+        others: findings about emails outside the sample.
+        sample: bound derived from the sample; None without one.
+        calls: requests by kind.
+        stopped_by: why it stopped; None if complete.
+        exit_code: exit code of the command; 1 if anything differs.
+        shown: the first findings of each kind.
     """
 
     run_dir: str
@@ -150,7 +177,7 @@ class VerifyResult(msgspec.Struct, frozen=True):
 
 
 def verify_start_line(ts: str, options: VerifyOptions, cost: VerifyCost) -> bytes:
-    """Return the line that begins a verification."""
+    """Return the first line of a verification."""
     fields = msgspec.to_builtins(options) | msgspec.to_builtins(cost)
     return json_line({"event": "verify", "ts": ts, **fields})
 
@@ -163,15 +190,15 @@ def finding_line(
     call: int | None,
     code: str | None,
 ) -> bytes:
-    """Return the line about one email: what the ledger says of it and what the CRM shows.
+    """Return the line of one email: what the ledger says of it and what the CRM shows.
 
     Args:
-        ts: now.
+        ts: time as the ledger writes it.
         expected: what the ledger says.
-        finding: what the look said.
-        actual_deal: the deal that the CRM shows.
-        call: the read that told it.
-        code: why it could not be read.
+        finding: outcome of the comparison.
+        actual_deal: the deal that the CRM shows; None for no deal.
+        call: number of the read call.
+        code: why the email was not read; None if it was.
     """
     fields = {
         "event": "finding",
@@ -194,80 +221,45 @@ def finding_line(
 
 
 def verify_end_line(ts: str, counts: dict[str, int]) -> bytes:
-    """Return the line that ends a verification, whatever ended it."""
+    """Return the last line of a verification, whatever ended it."""
     return json_line({"event": "verified", "ts": ts, "counts": counts})
 
 
-class _CallLine(msgspec.Struct):
-    event: str
-    op: str = ""
-    attempt: int = 1
-
-
-def count_calls(path: Path, offset: int) -> dict[str, int]:
-    """Count the requests whose lines stand behind a place of a file, by kind.
-
-    Args:
-        path: the file.
-        offset: bytes to pass over.
-    """
-    calls = {"read": 0, "lookup": 0, "retried": 0}
-    decoder = msgspec.json.Decoder(_CallLine)
-    with path.open("rb") as file:
-        file.seek(offset)
-        for line in file:
-            call_line = decoder.decode(line)
-            change = {"call": 1, "unsent": -1}.get(call_line.event, 0)
-            if call_line.op in calls:
-                calls[call_line.op] += change
-                calls["retried"] += change * (call_line.attempt > 1)
-    return calls
-
-
 MAX_SHOWN = 20
-"""Findings of a kind that are kept to be shown; all are in `verify.jsonl`."""
+"""Findings of each kind to show; all are in `verify.jsonl`."""
 
 
+@dataclass(slots=True)
 class Verifier:
-    """One verification.
+    """Verification of one run.
 
     Args:
-        folder: of the run.
-        record: of the run.
-        claims: what its ledger says.
-        asked: what is to be verified.
-        watch: call-backs.
-        stopping: by which it can be stopped.
+        folder: the run folder.
+        record: `run.json` of the run.
+        expected_links: what its ledger says of each email.
+        options: what to verify.
+        callbacks: called with phases, cost and progress.
+        stop: stops the verification.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        record: RunRecord,
-        expected_links: ExpectedLinks,
-        options: VerifyOptions,
-        callbacks: RunCallbacks,
-        stop: StopController,
-    ) -> None:
-        self._folder = folder
-        self._record = record
-        self._expected_links = expected_links
-        self._options = options
-        self._callbacks = callbacks
-        self._stop = stop
-        sample = options.sample
-        self._sampled = (
-            None if sample is None else draw_sample(expected_links.total, sample, options.seed)
-        )
-        self._counts: Counter[VerifyFinding] = Counter()
-        self._other_counts: Counter[VerifyFinding] = Counter()
-        self._details: dict[VerifyFinding, list[FindingDetail]] = {}
-        self._cost = self._count_cost()
+    folder: RunFolder
+    record: RunRecord
+    expected_links: ExpectedLinks
+    options: VerifyOptions
+    callbacks: RunCallbacks
+    stop: StopController
+    _sampled: frozenset[int] | None = field(init=False, default=None)
+    _cost: VerifyCost = field(init=False)
+    _counts: Counter[VerifyFinding] = field(init=False, default_factory=Counter)
+    _other_counts: Counter[VerifyFinding] = field(init=False, default_factory=Counter)
+    _details: dict[VerifyFinding, list[FindingDetail]] = field(init=False, default_factory=dict)
+    _breaker: ReadBreaker = field(init=False, default_factory=ReadBreaker)
 
-    def _contacts(self) -> Iterator[ContactExpectations]:
-        return self._expected_links.contacts(self._sampled)
-
-    def _count_cost(self) -> VerifyCost:
+    def count_cost(self) -> VerifyCost:
+        """Draw the sample and return the minimum cost; passes over all expected links."""
+        options, total = self.options, self.expected_links.total
+        if options.sample is not None:
+            self._sampled = draw_sample(total, options.sample, options.seed)
         emails = contacts = reads = 0
         for contact in self._contacts():
             emails += len(contact.to_check)
@@ -275,73 +267,76 @@ class Verifier:
             reads += -(-len(contact.to_check) // EMAILS_PER_PAGE)
         return VerifyCost(emails, contacts, reads, lookups=1 if reads else 0)
 
-    async def run(self, job: Job, connection: Connection, environment: Environment) -> VerifyResult:
-        """Read what has to be read, and tell what came out.
+    def _contacts(self) -> Iterator[ContactExpectations]:
+        return self.expected_links.contacts(self._sampled)
+
+    async def run(
+        self, cost: VerifyCost, job: Job, connection: Connection, environment: Environment
+    ) -> VerifyResult:
+        """Read the emails back and return the result.
 
         Args:
-            job: how many calls are made, and how fast.
+            cost: what `count_cost` returned.
+            job: limits of calls and credits.
             connection: where the CRM is and how to sign in.
             environment: network, disk and clock.
 
         Raises:
             RefusedError: if it is refused before any email is read.
         """
-        cost, log = self._cost, self._folder.verification
+        self._cost = cost
         description = f"{cost.emails:,} emails of {cost.contacts:,} contacts"
-        self._callbacks.on_cost(description, credits_at_least=cost.credits)
-        log_size = log.stat().st_size if log.exists() else 0
-        answers, warn = self._folder.verification_answers, self._callbacks.on_warning
-        with stop_on_error(self._stop):
-            async with open_read_session(
-                log, answers, job, connection, self._stop, environment, warn
-            ) as session:
-                await self._verify_contacts(session)
-        return self._result(count_calls(log, log_size))
+        self.callbacks.on_cost(description, credits_at_least=cost.credits)
+        calls = await run_read_session(
+            self._verify_contacts,
+            environment=environment,
+            connection=connection,
+            job=job,
+            stop=self.stop,
+            ledger_path=self.folder.verification,
+            answers_path=self.folder.verification_answers,
+            warn=self.callbacks.on_warning,
+        )
+        return self._result(calls)
 
-    async def _verify_contacts(self, session: ReadSession) -> None:
-        session.log.append(verify_start_line(session.clock.timestamp(), self._options, self._cost))
+    async def _verify_contacts(self, session: CrmSession) -> None:
+        ledger, clock = session.ledger, session.clock
+        ledger.append(verify_start_line(clock.timestamp(), self.options, self._cost))
         try:
             if self._cost.emails:
-                self._callbacks.on_phase("Looking up the org")
-                check_same_org(self._record, await session.look_up_org())
+                self.callbacks.on_phase("Looking up the org")
+                check_same_org(self.record, await session.look_up_org())
                 await self._wait_for_consistency(session)
-                self._callbacks.on_phase("Reading")
-                await self._read_contacts(session)
+                self.callbacks.on_phase("Reading")
+                await read_contacts(
+                    session,
+                    self._contacts(),
+                    partial(self._check_contact, session),
+                    callbacks=self.callbacks,
+                    unit="emails",
+                    total=self._cost.emails,
+                    count_done=self._counts.total,
+                )
         finally:
             counts = {str(finding): count for finding, count in self._counts.items()}
-            session.log.append(verify_end_line(session.clock.timestamp(), counts))
+            ledger.append(verify_end_line(clock.timestamp(), counts))
 
-    async def _wait_for_consistency(self, session: ReadSession) -> None:
-        """Wait where the ledger is so young that a list may still show what was before."""
-        age = session.clock.wall() - self._expected_links.last_result_at
+    async def _wait_for_consistency(self, session: CrmSession) -> None:
+        """Wait if the ledger is so recent that a list may still show an earlier state."""
+        age = session.clock.wall() - self.expected_links.last_result_at
         settle_after = session.job.settle_after
         if age < settle_after:
-            self._callbacks.on_phase("Waiting for what was just sent to settle")
+            self.callbacks.on_phase("Waiting for what was just sent to settle")
             await session.stop.sleep(min(settle_after, settle_after - age))
 
-    async def _read_contacts(self, session: ReadSession) -> None:
-        async def check_contact(contact: ContactExpectations) -> None:
-            with suppress(StoppedError):
-                try:
-                    await self._check_contact(contact, session)
-                except BulklinkError as error:
-                    session.stop.request(error)
-
-        async with report_read_progress(
-            session, self._callbacks, "emails", self._counts.total, self._cost.emails
-        ):
-            await process_all(
-                self._contacts(), check_contact, session.stop, workers=session.workers
-            )
-
-    async def _check_contact(self, contact: ContactExpectations, session: ReadSession) -> None:
-        """Read a contact's pages until all emails that are looked for are seen."""
+    async def _check_contact(self, session: CrmSession, contact: ContactExpectations) -> None:
+        """Read a contact's pages until all its emails to check are found."""
         pages = PageReader(
             contact.contact_id,
             parse_links_page,
             session.caller,
-            session.breaker,
-            max_pages=self._options.read_pages,
+            self._breaker,
+            max_pages=self.options.read_pages,
         )
         missing_ids, seen_ids = set(contact.to_check), set[str]()
         while missing_ids and (page := await pages.next_page()) is not None:
@@ -354,7 +349,7 @@ class Verifier:
                     expected, finding, actual_deal, sampled=message_id in missing_ids
                 )
                 missing_ids.discard(message_id)
-                session.log.append(
+                session.ledger.append(
                     finding_line(ts, expected, finding, actual_deal, pages.last_call, None)
                 )
         finding = VerifyFinding.NOT_LISTED if pages.complete else VerifyFinding.NOT_READ
@@ -362,11 +357,11 @@ class Verifier:
             expected = contact.links[message_id]
             self._record_finding(expected, finding, None, sampled=True)
             ts, code = session.clock.timestamp(), _not_seen_code(pages)
-            session.log.append(finding_line(ts, expected, finding, None, pages.last_call, code))
+            session.ledger.append(finding_line(ts, expected, finding, None, pages.last_call, code))
 
     def _classify(self, expected: ExpectedLink, actual_deal: LinkedDeal | None) -> VerifyFinding:
         matches = (actual_deal.id if actual_deal else None) == expected.deal_id
-        if self._options.in_doubt:
+        if self.options.in_doubt:
             return VerifyFinding.AS_WANTED if matches else VerifyFinding.NOT_AS_WANTED
         return VerifyFinding.AS_RECORDED if matches else VerifyFinding.DIFFERENT
 
@@ -385,9 +380,9 @@ class Verifier:
                 details.append(FindingDetail(expected, finding, actual_deal))
 
     def _result(self, calls: dict[str, int]) -> VerifyResult:
-        counts, reason = self._counts, self._stop.reason
+        counts, reason = self._counts, self.stop.reason
         return VerifyResult(
-            run_dir=str(self._folder.path),
+            run_dir=str(self.folder.path),
             checked=sum(counts[finding] for finding in CHECKED_FINDINGS),
             as_recorded=counts[VerifyFinding.AS_RECORDED],
             different=counts[VerifyFinding.DIFFERENT],
@@ -406,32 +401,32 @@ class Verifier:
         )
 
     def _sample_bound(self) -> SampleBound | None:
-        """Bound how many are wrong; a sample that was not read to its end says nothing."""
+        """Bound how many emails are wrong; a sample that was not read to its end gives no bound."""
         if self._sampled is None:
             return None
-        population, sample_size = self._expected_links.total, len(self._sampled)
+        population, sample_size = self.expected_links.total, len(self._sampled)
         wrong_at_most = max_wrong(
             population, sample_size, sample_size - self._counts[VerifyFinding.AS_RECORDED]
         )
         return SampleBound(
             population=population,
             drawn=sample_size,
-            seed=self._options.seed,
+            seed=self.options.seed,
             confidence=CONFIDENCE_PERCENT / 100,
             wrong_at_most=wrong_at_most,
             share_at_most=wrong_at_most / population if population else 0.0,
         )
 
     def _exit_code(self) -> int:
-        if self._stop.reason is not None:
-            return int(run_exit_code(RunState.STOPPED, self._stop.reason.stopped_by, {}) or 0)
+        if self.stop.reason is not None:
+            return int(run_exit_code(RunState.STOPPED, self.stop.reason.stopped_by, {}) or 0)
         bad = (VerifyFinding.DIFFERENT, VerifyFinding.NOT_READ)
         wrong = any(self._counts[finding] or self._other_counts[finding] for finding in bad)
         return ExitCode.ROWS_NOT_DONE if wrong else ExitCode.OK
 
 
 def _not_seen_code(pages: PageReader[LinksPage]) -> str | None:
-    """Return why emails were not seen: a code where pages are left, None where none is."""
+    """Return why emails were not found: a code if pages are left, None if all were read."""
     if pages.complete:
         return None
     if not pages.failed:

@@ -36,7 +36,13 @@ class FakeRun:
     def __init__(self, path: Path, before: float = 0.0) -> None:
         self.path = path
         self.warned: list[str] = []
-        self.writer = TimelineWriter(path, before, None, self.warned.append)
+        self.writer = TimelineWriter(
+            path,
+            earlier_seconds=before,
+            rate=None,
+            warn=self.warned.append,
+            timestamp=lambda: TS,
+        )
         self.samples = self.calls = 0
         self.waited = 0.0
 
@@ -45,10 +51,10 @@ class FakeRun:
             self.samples += 1
             self.calls += not waits
             self.waited += 0.5 if waits else 0.0
-            await self.writer.add_sample(*self._sample(), lambda: TS, waiting=waits)
+            await self.writer.add_sample(*self._sample(), waiting=waits)
 
     def end(self) -> list[TimelineInterval]:
-        self.writer.close(*self._sample(), TS)
+        self.writer.close(*self._sample())
         return list(read_timeline(self.path))
 
     def _sample(self) -> tuple[MeterTotals, dict[Status, int], int | None]:

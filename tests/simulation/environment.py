@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 
@@ -17,6 +18,8 @@ from bulklink.zoho.transport import Transport
 from tests.simulation.machine import Machine, SimulatedCommand
 from tests.simulation.simulator import CrmTransport, InMemoryDailyUsage
 from tests.virtual import now
+
+T = TypeVar("T")
 
 
 class _SynchronousFiles:
@@ -30,6 +33,11 @@ class _SynchronousFiles:
 
     def close(self) -> None:
         self._disk.close()
+
+
+async def run_directly(function: Callable[[], T]) -> T:
+    """Run a blocking function without a thread."""
+    return function()
 
 
 @asynccontextmanager
@@ -55,5 +63,6 @@ async def simulated_environment(
             files=lambda ledger, answers, sync: _SynchronousFiles(ledger, answers),
             token_store=None,
             daily_usage=lambda key: InMemoryDailyUsage(),
+            run_blocking=run_directly,
         )
         servers.cancel_scope.cancel()

@@ -39,7 +39,7 @@ from bulklink.ledger.state import LedgerState, repair_torn_line, replay
 from bulklink.ledger.writer import open_ledger
 from bulklink.models import Message, Op, Status
 from bulklink.operations.callbacks import ResultCounter, RunCallbacks
-from bulklink.operations.delivery import CanaryStep, Delivery, canary_size
+from bulklink.operations.delivery import Delivery, canary_size
 from bulklink.runs.record import CanaryRecord
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, Credentials
@@ -195,8 +195,14 @@ class Case:
     ) -> Delivery:
         """Return what sends the messages, as a run has it."""
         callbacks = ScriptedUser(self.answer_prompt)
-        canary_step = CanaryStep(canary_records.append, callbacks, counter, "here")
-        return Delivery(counter, self.max_failures, canary_step, callbacks, stop, "here")
+        return Delivery(
+            counter=counter,
+            max_failures=self.max_failures,
+            save_canary=canary_records.append,
+            callbacks=callbacks,
+            stop=stop,
+            run_dir="here",
+        )
 
     @property
     def all_listed(self) -> bool:

@@ -122,7 +122,8 @@ async def _verify(
         verifier = Verifier(
             folder, record, expected_links, options, RunCallbacks(), StopController()
         )
-        return await verifier.run(Job(mappings=(), rate=None), CONNECTION, environment)
+        job = Job(mappings=(), rate=None)
+        return await verifier.run(verifier.count_cost(), job, CONNECTION, environment)
 
 
 def _read_findings(folder: Path) -> dict[str, str]:
