@@ -1,4 +1,4 @@
-"""The option `--profile`: the connection that a command makes, and defaults of its options."""
+"""`--profile` and `--log`, and the connection that a command uses."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from bulklink.zoho.connection import Connection
 
 DEFAULT_SOURCES = (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
-"""Where a value comes from that a job file goes before: the program, or a profile."""
+"""Sources of values that a job file overrides: the program and a profile."""
 
 
 def _load_profile_defaults(
     ctx: click.Context, _: click.Parameter, profile: str | None
 ) -> str | None:
-    """Have the profile's defaults in place before other options are looked at."""
+    """Set the profile's defaults before other options are parsed."""
     if not ctx.resilient_parsing:
         ctx.default_map = _profile_defaults(ctx, profile)
     return profile
@@ -49,9 +49,9 @@ connection_options = combine_options(profile_option, log_option)
 
 
 def connection_from_options(options: Mapping[str, Any]) -> Connection:
-    """Return the connection that the environment and the profile of a command make.
+    """Return the connection of a command, from the environment and its profile.
 
-    From here on its requests are logged, if that was asked for.
+    With `--log` its requests are logged from here on.
 
     Raises:
         ConfigError: if something is missing or wrong, or the log cannot be written.
@@ -63,16 +63,21 @@ def connection_from_options(options: Mapping[str, Any]) -> Connection:
     return load_connection(options["profile"])
 
 
+def module_id_is_set() -> bool:
+    """Return whether the environment names the id of the Deals module."""
+    return bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
+
+
 def apply_job_profile(
     profile: str, job_path: str, ctx: click.Context, options: dict[str, Any]
 ) -> None:
-    """Use the profile that a job file names, unless a nearer place names one.
+    """Use the profile named by a job file unless the command line or environment names one.
 
     Args:
         profile: the profile.
         job_path: the job file.
         ctx: the context of the command.
-        options: its options, changed in place: defaults come from this profile alone.
+        options: its options, changed in place; defaults come from this profile alone.
 
     Raises:
         ConfigError: if there is no such profile, or something in it is wrong.
@@ -88,7 +93,7 @@ def apply_job_profile(
 
 
 def _profile_defaults(ctx: click.Context, profile: str | None) -> dict[str, Any] | None:
-    """Return the defaults that a profile has for the options of a command, by their parameters.
+    """Return the defaults that a profile has for the options of a command, by parameter.
 
     Raises:
         ConfigError: if there is no such profile, or a key or value of its options is wrong.
@@ -126,7 +131,7 @@ def _defaults_by_parameter(
 
 
 def _all_option_keys(root: click.Command) -> set[str]:
-    """Return the keys of the options of all commands: a profile serves every one of them."""
+    """Return the keys of all commands' options: a profile serves all of them."""
     commands = root.commands.values() if isinstance(root, click.Group) else (root,)
     params = (param for command in commands for param in command.params)
     return {option_key(p) for p in params if isinstance(p, click.Option)} - {"profile"}

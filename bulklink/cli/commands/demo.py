@@ -21,7 +21,7 @@ _STOP_SECONDS = 10
 @click.command("demo")
 @common_options
 @click.pass_context
-def demo(ctx: click.Context, /, *, as_json: bool, debug: bool) -> int:
+def demo(ctx: click.Context, /, *, as_json: bool) -> int:
     """Link the emails of a sample mapping in a local CRM.
 
     The first thing to try. The local CRM is started for it and stopped behind it; nothing leaves
@@ -31,7 +31,6 @@ def demo(ctx: click.Context, /, *, as_json: bool, debug: bool) -> int:
     Example:
       bulklink demo
     """
-    del debug  # read where errors are shown
     from bulklink.cli.commands.send import run  # noqa: PLC0415 - not for --help
     from bulklink.cli.run_summary import HIDE_NEXT_STEPS  # noqa: PLC0415 - not for --help
 

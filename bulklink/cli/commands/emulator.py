@@ -111,7 +111,6 @@ def emulator(
     faults: tuple[str, ...],
     *,
     as_json: bool,
-    debug: bool,
     **options: object,
 ) -> None:
     """Serve a local Zoho CRM that behaves as documented.
@@ -127,7 +126,7 @@ def emulator(
       bulklink emulator --port 8080
       bulklink emulator --world world.json --latency 0.5 --fault lost-answer,op=link,share=0.05
     """
-    del as_json, debug  # its one line is JSON; both are read where errors are shown
+    del as_json  # its one line is JSON; read where errors are shown
     # aiohttp takes a quarter of a second to import: not for --help.
     from bulklink.emulator.builtin_world import builtin_world  # noqa: PLC0415
     from bulklink.emulator.faults import FaultError, parse_fault  # noqa: PLC0415

@@ -73,9 +73,7 @@ _COUNT = WholeNumber(min=1)
     help="Characters of a message id.",
 )
 @common_options
-def generate(
-    out: Path, kind: str, *, force: bool, as_json: bool, debug: bool, **recipe: float
-) -> int:
+def generate(out: Path, kind: str, *, force: bool, as_json: bool, **recipe: float) -> int:
     """Write a synthetic CRM world and a mapping for it.
 
     For rehearsals at any size: `bulklink emulator --world` serves the world. The mapping fits link,
@@ -86,7 +84,6 @@ def generate(
       bulklink generate --messages 1000 --contacts 50 --out rehearsal
       bulklink generate --messages 1000 --contacts 50 --linked-wrong 0.5 --out rehearsal
     """
-    del debug  # read where errors are shown
     from bulklink.emulator import generate as writer  # noqa: PLC0415 - not for --help
     from bulklink.emulator.synthetic import Recipe  # noqa: PLC0415 - not for --help
 
