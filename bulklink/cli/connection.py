@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from bulklink.cli.completion import ProfileName
+from bulklink.cli.job_file import convert_value, unknown_key_error
 from bulklink.cli.options import combine_options, option, option_key
 
 if TYPE_CHECKING:
     from bulklink.zoho.connection import Connection
-
-DEFAULT_SOURCES = (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
-"""Sources of values that a job file overrides: the program and a profile."""
 
 
 def _load_profile_defaults(
@@ -68,30 +65,6 @@ def module_id_is_set() -> bool:
     return bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
 
 
-def apply_job_profile(
-    profile: str, job_path: str, ctx: click.Context, options: dict[str, Any]
-) -> None:
-    """Use the profile named by a job file unless the command line or environment names one.
-
-    Args:
-        profile: the profile.
-        job_path: the job file.
-        ctx: the context of the command.
-        options: its options, changed in place; defaults come from this profile alone.
-
-    Raises:
-        ConfigError: if there is no such profile, or something in it is wrong.
-    """
-    if ctx.get_parameter_source("profile") not in DEFAULT_SOURCES:
-        return
-    # The command once more, as if nothing but this profile had been given to it.
-    args = ["--profile", profile, "--", job_path]
-    with ctx.command.make_context(ctx.info_name, args, parent=ctx.parent) as profile_ctx:
-        for name in options.keys() & profile_ctx.params.keys():
-            if ctx.get_parameter_source(name) in DEFAULT_SOURCES:
-                options[name] = profile_ctx.params[name]
-
-
 def _profile_defaults(ctx: click.Context, profile: str | None) -> dict[str, Any] | None:
     """Return the defaults that a profile has for the options of a command, by parameter.
 
@@ -115,8 +88,6 @@ def _profile_defaults(ctx: click.Context, profile: str | None) -> dict[str, Any]
 def _defaults_by_parameter(
     ctx: click.Context, stored_options: Mapping[str, Any], path: str
 ) -> dict[str, Any]:
-    from bulklink.cli.arguments import convert_value, unknown_key_error  # noqa: PLC0415 - not for --help
-
     params = {option_key(p): p for p in ctx.command.params if isinstance(p, click.Option)}
     known_keys = _all_option_keys(ctx.find_root().command)
     defaults: dict[str, Any] = {}

@@ -26,7 +26,7 @@ EDITIONS = ("standard", "professional", "enterprise", "zoho-one", "ultimate", "c
 
 
 def option(name: str, *other_names: str, **attributes: Any) -> Callable[[F], F]:
-    """Return a click option that an environment variable of its own name can set too."""
+    """Return a click option that its own environment variable can set too."""
     variable = "BULKLINK_" + name.lstrip("-").split("/")[0].replace("-", "_").upper()
     return click.option(name, *other_names, envvar=variable, **attributes)
 
@@ -38,7 +38,7 @@ def option_key(param: click.Option) -> str:
 
 
 def combine_options(*options: Callable[[F], F]) -> Callable[[F], F]:
-    """Return one decorator for several options, shown in this order."""
+    """Return one decorator for several options, listed in this order."""
 
     def decorate(function: F) -> F:
         for add_option in reversed(options):

@@ -143,7 +143,7 @@ class ProgressDisplay(WarningDisplay):
         )
 
     def on_cost(self, description: str, *, credits_at_least: int) -> None:
-        """Show what is read and what it costs, before its first call."""
+        """Show what will be read and its minimum cost."""
         if not self._quiet:
             note(
                 f"{description}: at least {credits_at_least:,} calls, {credits_at_least:,} credits."
@@ -239,14 +239,14 @@ def _is_new_work(view: ProgressView, previous: ProgressView) -> bool:
 
 
 class Operation(Protocol[T_co]):
-    """An operation that is not yet told who watches and who stops it."""
+    """An operation that lacks only its callbacks and its stop controller."""
 
     def __call__(self, *, callbacks: RunCallbacks, stop: StopController) -> Awaitable[T_co]:
         """Run the operation."""
 
 
 def in_thread(function: Callable[..., T]) -> Operation[T]:
-    """Return a function that blocks as an operation, which runs it in a thread."""
+    """Return an operation that runs a blocking function in a thread."""
 
     async def run(*, callbacks: RunCallbacks, stop: StopController) -> T:
         return await anyio.to_thread.run_sync(partial(function, callbacks=callbacks, stop=stop))

@@ -46,7 +46,7 @@ def demo(ctx: click.Context, /, *, as_json: bool) -> int:
 
 
 def _jobs_folder() -> Path:
-    """Return the shipped jobs: in an installed package beside the code, else in the checkout."""
+    """Return the folder of the sample jobs, of the installed package or the checkout."""
     package = Path(__file__).resolve().parents[2]
     installed = package / "_jobs"
     return installed if installed.is_dir() else package.parent / "jobs"
@@ -67,7 +67,7 @@ def _connection_variables(url: str) -> dict[str, str]:
 
 @contextmanager
 def _run_emulator(world: Path) -> Iterator[str]:
-    """Serve a world in a process of its own, which a Ctrl-C at the terminal does not reach."""
+    """Serve a world in a process of its own, which Ctrl-C at the terminal does not reach."""
     import subprocess  # noqa: PLC0415 - not for --help
 
     import orjson  # noqa: PLC0415 - not for --help

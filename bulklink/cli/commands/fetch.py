@@ -82,7 +82,7 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
 
 
 def _progress_override(output: str, progress: str) -> dict[str, str]:
-    """Draw nothing where the rows themselves go to the terminal."""
+    """Replace the bar by lines if the rows themselves go to the terminal."""
     rows_on_terminal = output == "-" and sys.stdout.isatty()
     return {"progress": "lines"} if rows_on_terminal and progress != "none" else {}
 

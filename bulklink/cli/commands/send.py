@@ -101,7 +101,7 @@ def run(ctx: click.Context, /, job: tuple[str, ...], **options: Any) -> int:
       bulklink run job.toml
       bulklink run mixed.csv
     """
-    from bulklink.cli.arguments import apply_job_file  # noqa: PLC0415 - not for --help
+    from bulklink.cli.job_file import apply_job_file  # noqa: PLC0415 - not for --help
 
     files = [name for name in job if name.lower().endswith(".toml")]
     if files and len(job) > 1:
