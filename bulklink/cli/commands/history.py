@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bulklink.cli.console import note, print_json
 from bulklink.cli.options import common_options, option, runs_dir_option
 from bulklink.errors import ExitCode
+
+if TYPE_CHECKING:
+    from bulklink.operations.history import HistoryEvent
 
 _MAX_TEXT_LENGTH = 200
 
@@ -55,7 +58,7 @@ def _flatten(event: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in event.items() if value is not None} | details
 
 
-def _print_events(events: Sequence[Any]) -> None:
+def _print_events(events: Sequence[HistoryEvent]) -> None:
     run_dir = ""
     for event in events:
         if event.run_dir != run_dir:
@@ -65,7 +68,7 @@ def _print_events(events: Sequence[Any]) -> None:
         click.echo(f"  {event.ts}  row {event.row}: {_describe_event(event)}")
 
 
-def _describe_event(event: Any) -> str:
+def _describe_event(event: HistoryEvent) -> str:
     details = event.details
     match event.event:
         case "planned":
@@ -74,7 +77,7 @@ def _describe_event(event: Any) -> str:
             attempt_text = (
                 f", attempt {details['attempt']}" if details.get("attempt", 1) > 1 else ""
             )
-            batch_text = f" of {event.emails} emails" if event.emails > 1 else ""
+            batch_text = f" of {event.emails} emails" if event.emails and event.emails > 1 else ""
             return f"call {details['call']}: {event.sent}{batch_text}{attempt_text}"
         case "unsent":
             return f"call {details['call']} did not leave: the run was stopped"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +25,9 @@ from bulklink.cli.options import (
     snapshot_options,
 )
 from bulklink.cli.param_types import Number, OneOf, WholeNumber
+
+if TYPE_CHECKING:
+    from bulklink.operations.job import Job
 
 
 @click.command("plan")
@@ -73,7 +76,7 @@ def plan(mapping: tuple[str, ...], run_dir: Path | None, **options: Any) -> int:
     return plan_and_show(job, options, **settings)
 
 
-def plan_and_show(job: Any, options: Mapping[str, Any], **settings: Any) -> int:
+def plan_and_show(job: Job, options: Mapping[str, Any], **settings: Any) -> int:
     """Plan a job, show the plan and return the exit code."""
     from bulklink.cli.plan_summary import show_plan_result  # noqa: PLC0415 - not for --help
     from bulklink.cli.progress import in_thread, run_with_progress  # noqa: PLC0415 - not for --help
