@@ -1,6 +1,7 @@
-"""bulklink links and unlinks the emails of Zoho CRM contacts to deals in bulk.
+"""Bulk linking and unlinking of the emails of Zoho CRM contacts to deals.
 
-What a program needs is here, by the words of the command line; docs/library.md tells the story.
+The public interface is what this package exports, described in docs/library.md; its modules are
+private.
 """
 
 from __future__ import annotations
@@ -8,77 +9,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from bulklink.engine.failure_limit import MaxFailures
-    from bulklink.engine.metrics import LimitedBy
-    from bulklink.engine.shutdown import StopController
-    from bulklink.errors import (
-        BadFileError,
-        BulklinkError,
-        ConfigError,
-        DigestError,
-        ExitCode,
-        InterruptedPlanningError,
-        InvalidRowsError,
-        LedgerError,
-        LockedError,
-        NotConfirmedError,
-        RefusedError,
-        RunDirError,
-        RunStoppedError,
-        StoppedBy,
-        UsageError,
-        WrongOrgError,
-    )
-    from bulklink.ledger.records import Result
-    from bulklink.mapping.interrupt import PlanningStage, PlanningStop
-    from bulklink.models import Op, Status
-    from bulklink.operations.callbacks import (
-        ConfirmationRequest,
-        Metrics,
-        ReadProgress,
-        RunCallbacks,
-        RunProgress,
-    )
-    from bulklink.operations.check import CheckResult, check_run
-    from bulklink.operations.export import ExportResult, export
-    from bulklink.operations.fetch import FetchResult, fetch
-    from bulklink.operations.forget import forget
-    from bulklink.operations.history import HistoryEvent, history
-    from bulklink.operations.job import (
-        Edition,
-        GroupBy,
-        Job,
-        LimitOptions,
-        OnInvalid,
-        PaceOptions,
-        SendOptions,
-        WhenCreditsOut,
-    )
-    from bulklink.operations.plan import PlanResult, plan
-    from bulklink.operations.report.write import ReportResult, report
-    from bulklink.operations.resume import apply, resume, retry
-    from bulklink.operations.run import run
-    from bulklink.operations.undo import plan_undo, undo
-    from bulklink.operations.verify import verify
-    from bulklink.operations.verify_run import VerifyFinding, VerifyResult
-    from bulklink.profiles.resolve import load_connection
-    from bulklink.runs.record import ForgetResult, RunState
-    from bulklink.runs.status import CallCounts, RunResult, status, statuses
-    from bulklink.zoho.connection import Connection
-
 _EXPORTS = {
     "bulklink.engine.failure_limit": "MaxFailures",
     "bulklink.engine.metrics": "LimitedBy",
     "bulklink.engine.shutdown": "StopController",
     "bulklink.errors": (
-        "BadFileError BulklinkError ConfigError DigestError ExitCode"
-        " InterruptedPlanningError InvalidRowsError LedgerError LockedError"
-        " NotConfirmedError RefusedError RunDirError RunStoppedError StoppedBy UsageError"
-        " WrongOrgError"
+        "BadFileError BulklinkError ConfigError DigestError ExitCode InterruptedPlanningError"
+        " InvalidRowsError LedgerError LockedError NotConfirmedError RefusedError RunDirError"
+        " RunStoppedError StoppedBy UsageError WrongOrgError"
     ),
     "bulklink.ledger.records": "Result",
-    "bulklink.mapping.interrupt": "PlanningStage PlanningStop",
+    "bulklink.mapping.interrupt": "PlanningStage",
     "bulklink.models": "Op Status",
     "bulklink.operations.callbacks": (
         "ConfirmationRequest Metrics ReadProgress RunCallbacks RunProgress"
@@ -95,93 +36,93 @@ _EXPORTS = {
     "bulklink.operations.report.write": "ReportResult report",
     "bulklink.operations.resume": "apply resume retry",
     "bulklink.operations.run": "run",
+    "bulklink.operations.statuses": "statuses",
     "bulklink.operations.undo": "plan_undo undo",
     "bulklink.operations.verify": "verify",
     "bulklink.operations.verify_run": "VerifyFinding VerifyResult",
     "bulklink.profiles.resolve": "load_connection",
     "bulklink.runs.record": "ForgetResult RunState",
-    "bulklink.runs.status": "CallCounts RunResult status statuses",
+    "bulklink.runs.status": "CallCounts RunResult status",
     "bulklink.zoho.connection": "Connection",
 }
-_MODULE_BY_NAME = {name: room for room, names in _EXPORTS.items() for name in names.split()}
+"""Public names by module; each module is imported when one of its names is first used."""
+_MODULE_BY_NAME = {name: module for module, names in _EXPORTS.items() for name in names.split()}
+__all__ = sorted(_MODULE_BY_NAME)  # noqa: PLE0605 - the names stand above
 
-__all__ = [
-    "BadFileError",
-    "BulklinkError",
-    "CallCounts",
-    "CheckResult",
-    "ConfigError",
-    "ConfirmationRequest",
-    "Connection",
-    "DigestError",
-    "Edition",
-    "ExitCode",
-    "ExportResult",
-    "FetchResult",
-    "ForgetResult",
-    "GroupBy",
-    "HistoryEvent",
-    "InterruptedPlanningError",
-    "InvalidRowsError",
-    "Job",
-    "LedgerError",
-    "LimitOptions",
-    "LimitedBy",
-    "LockedError",
-    "MaxFailures",
-    "Metrics",
-    "NotConfirmedError",
-    "OnInvalid",
-    "Op",
-    "PaceOptions",
-    "PlanResult",
-    "PlanningStage",
-    "PlanningStop",
-    "ReadProgress",
-    "RefusedError",
-    "ReportResult",
-    "Result",
-    "RunCallbacks",
-    "RunDirError",
-    "RunProgress",
-    "RunResult",
-    "RunState",
-    "RunStoppedError",
-    "SendOptions",
-    "Status",
-    "StopController",
-    "StoppedBy",
-    "UsageError",
-    "VerifyFinding",
-    "VerifyResult",
-    "WhenCreditsOut",
-    "WrongOrgError",
-    "apply",
-    "check_run",
-    "export",
-    "fetch",
-    "forget",
-    "history",
-    "load_connection",
-    "plan",
-    "plan_undo",
-    "report",
-    "resume",
-    "retry",
-    "run",
-    "status",
-    "statuses",
-    "undo",
-    "verify",
-]
+if TYPE_CHECKING:  # the same for type checkers, which read literal imports alone
+    from bulklink.engine.failure_limit import MaxFailures as MaxFailures
+    from bulklink.engine.metrics import LimitedBy as LimitedBy
+    from bulklink.engine.shutdown import StopController as StopController
+    from bulklink.errors import BadFileError as BadFileError
+    from bulklink.errors import BulklinkError as BulklinkError
+    from bulklink.errors import ConfigError as ConfigError
+    from bulklink.errors import DigestError as DigestError
+    from bulklink.errors import ExitCode as ExitCode
+    from bulklink.errors import InterruptedPlanningError as InterruptedPlanningError
+    from bulklink.errors import InvalidRowsError as InvalidRowsError
+    from bulklink.errors import LedgerError as LedgerError
+    from bulklink.errors import LockedError as LockedError
+    from bulklink.errors import NotConfirmedError as NotConfirmedError
+    from bulklink.errors import RefusedError as RefusedError
+    from bulklink.errors import RunDirError as RunDirError
+    from bulklink.errors import RunStoppedError as RunStoppedError
+    from bulklink.errors import StoppedBy as StoppedBy
+    from bulklink.errors import UsageError as UsageError
+    from bulklink.errors import WrongOrgError as WrongOrgError
+    from bulklink.ledger.records import Result as Result
+    from bulklink.mapping.interrupt import PlanningStage as PlanningStage
+    from bulklink.models import Op as Op
+    from bulklink.models import Status as Status
+    from bulklink.operations.callbacks import ConfirmationRequest as ConfirmationRequest
+    from bulklink.operations.callbacks import Metrics as Metrics
+    from bulklink.operations.callbacks import ReadProgress as ReadProgress
+    from bulklink.operations.callbacks import RunCallbacks as RunCallbacks
+    from bulklink.operations.callbacks import RunProgress as RunProgress
+    from bulklink.operations.check import CheckResult as CheckResult
+    from bulklink.operations.check import check_run as check_run
+    from bulklink.operations.export import ExportResult as ExportResult
+    from bulklink.operations.export import export as export
+    from bulklink.operations.fetch import FetchResult as FetchResult
+    from bulklink.operations.fetch import fetch as fetch
+    from bulklink.operations.forget import forget as forget
+    from bulklink.operations.history import HistoryEvent as HistoryEvent
+    from bulklink.operations.history import history as history
+    from bulklink.operations.job import Edition as Edition
+    from bulklink.operations.job import GroupBy as GroupBy
+    from bulklink.operations.job import Job as Job
+    from bulklink.operations.job import LimitOptions as LimitOptions
+    from bulklink.operations.job import OnInvalid as OnInvalid
+    from bulklink.operations.job import PaceOptions as PaceOptions
+    from bulklink.operations.job import SendOptions as SendOptions
+    from bulklink.operations.job import WhenCreditsOut as WhenCreditsOut
+    from bulklink.operations.plan import PlanResult as PlanResult
+    from bulklink.operations.plan import plan as plan
+    from bulklink.operations.report.write import ReportResult as ReportResult
+    from bulklink.operations.report.write import report as report
+    from bulklink.operations.resume import apply as apply
+    from bulklink.operations.resume import resume as resume
+    from bulklink.operations.resume import retry as retry
+    from bulklink.operations.run import run as run
+    from bulklink.operations.statuses import statuses as statuses
+    from bulklink.operations.undo import plan_undo as plan_undo
+    from bulklink.operations.undo import undo as undo
+    from bulklink.operations.verify import verify as verify
+    from bulklink.operations.verify_run import VerifyFinding as VerifyFinding
+    from bulklink.operations.verify_run import VerifyResult as VerifyResult
+    from bulklink.profiles.resolve import load_connection as load_connection
+    from bulklink.runs.record import ForgetResult as ForgetResult
+    from bulklink.runs.record import RunState as RunState
+    from bulklink.runs.status import CallCounts as CallCounts
+    from bulklink.runs.status import RunResult as RunResult
+    from bulklink.runs.status import status as status
+    from bulklink.zoho.connection import Connection as Connection
+else:
 
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first used: `bulklink --help` needs none of them."""
+        if name in _MODULE_BY_NAME:
+            return getattr(import_module(_MODULE_BY_NAME[name]), name)
+        raise AttributeError(f"module 'bulklink' has no attribute {name!r}")
 
-def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is: `bulklink --help` needs none of it."""
-    if name in _MODULE_BY_NAME:
-        return getattr(import_module(_MODULE_BY_NAME[name]), name)
-    raise AttributeError(f"module 'bulklink' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+    def __dir__() -> list[str]:
+        return __all__

@@ -1,4 +1,4 @@
-"""The tree of commands, in the order in which a newcomer meets them."""
+"""Command tree, grouped by task."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ SECTIONS = {
     "Files": (fetch, export, report, forget),
     "A local CRM": (emulator, generate),
 }
+"""Help headings and their commands, in order."""
 
 
 class SectionedGroup(click.Group):
-    """A group whose help lists its commands under headings."""
+    """Command group that lists its commands under headings."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a list for each heading, all with columns of the same width."""
@@ -41,7 +42,7 @@ class SectionedGroup(click.Group):
             with formatter.section(heading):
                 formatter.write_dl(
                     [
-                        (f"{command_name(command):<{width}}", command.get_short_help_str(limit))
+                        (f"{command.name or '':<{width}}", command.get_short_help_str(limit))
                         for command in commands
                     ]
                 )
@@ -67,11 +68,6 @@ def cli() -> None:
       bulklink plan --op link mapping.csv
       bulklink link mapping.csv
     """
-
-
-def command_name(command: click.Command) -> str:
-    """Return the name by which a command is typed."""
-    return command.name or ""
 
 
 for _commands in SECTIONS.values():

@@ -1,6 +1,6 @@
-"""What the Tab key offers: run folders, profiles and files, in the ways of three shells.
+"""Shell completion for bash, zsh and fish.
 
-A Tab is to be answered at once: nothing here imports what reads a run folder for good.
+Tab must be answered at once: nothing here imports the modules that read run folders.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from click.shell_completion import (
 from bulklink.cli.param_types import LineSeparatedText
 
 COMPLETION_VARIABLE = "_BULKLINK_COMPLETE"
-"""The environment variable by which a shell asks."""
+"""Environment variable by which a shell requests completion."""
 _MAX_RUNS = 100
 _Item = CompletionItem[str]
 
 
 class BashCompleter(BashComplete):
-    """bash, which quotes paths only where it is told that they are file names."""
+    """Bash completion that quotes file names."""
 
     source_template = BashComplete.source_template.replace(
         "COMPREPLY+=($value)",
@@ -39,13 +39,13 @@ class BashCompleter(BashComplete):
     )
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """Return the words before the one to complete, and that; bash makes a word of each `=`."""
+        """Return the previous words and the incomplete one; bash makes a word of each `=`."""
         args, incomplete = super().get_completion_args()
         return [word for word in args if word != "="], incomplete
 
 
 class FishCompleter(FishComplete):
-    """fish, where a value may hold commas, as `contact,owner` does, and keeps its place."""
+    """Fish completion whose values may contain commas, as `contact,owner` does, and keep order."""
 
     source_template = FishComplete.source_template.replace(
         'string split ","', 'string split --max 1 ","'
@@ -58,12 +58,13 @@ _SHELLS: dict[str, type[ShellComplete]] = {
     "fish": FishCompleter,
 }
 SHELLS = tuple(_SHELLS)
+"""Shells with completion."""
 for _shell in (BashCompleter, FishCompleter):
     add_completion_class(_shell)
 
 
 class RunPath(click.Path):
-    """The folder of a run; completed by those below the runs folder, the last changed first."""
+    """A run folder; completed with those below the runs folder, the last changed first."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
@@ -71,7 +72,7 @@ class RunPath(click.Path):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[_Item]:
-        """Return the runs whose path or name begins so; else have the shell complete folders."""
+        """Return the runs whose path or name starts so; else have the shell complete folders."""
         del param
         runs_dir = ctx.params.get("runs_dir") or os.environ.get("BULKLINK_RUNS_DIR") or "runs"
         items = list(_complete_runs(Path(runs_dir), incomplete))
@@ -98,7 +99,7 @@ class ProfileName(LineSeparatedText):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[_Item]:
-        """Return the profiles whose name begins so."""
+        """Return the profiles whose name starts so."""
         from bulklink.profiles.names import config_folder, profile_names  # noqa: PLC0415 - on Tab
 
         del ctx, param
@@ -107,7 +108,7 @@ class ProfileName(LineSeparatedText):
 
 
 class FileName(LineSeparatedText):
-    """The name of a file, or a word such as `-` that stands for one; the shell completes it."""
+    """A file name, or a word such as `-` instead; the shell completes it."""
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -118,17 +119,17 @@ class FileName(LineSeparatedText):
 
 
 def completion_script(shell: str, cli: click.Command) -> str:
-    """Return the script that has a shell complete a command line."""
+    """Return the completion script of a shell."""
     return _SHELLS[shell](cli, {}, "bulklink", COMPLETION_VARIABLE).source()
 
 
 def is_completion_request(env: Mapping[str, str]) -> bool:
-    """Tell whether a shell asks for completion."""
+    """Return whether a shell requests completion."""
     return bool(env.get(COMPLETION_VARIABLE))
 
 
 def run_completion(cli: click.Command) -> int:
-    """Answer a shell, without a word into its prompt if that goes wrong."""
+    """Answer a completion request; write nothing into the prompt if that fails."""
     with suppress(Exception):
         try:
             cli.main(prog_name="bulklink", complete_var=COMPLETION_VARIABLE, standalone_mode=False)
@@ -149,7 +150,7 @@ def _complete_runs(runs_dir: Path, incomplete: str) -> Iterator[_Item]:
 
 
 def _describe_run(record_path: Path) -> str | None:
-    """Return op and state of a run, None where its record cannot be read."""
+    """Return op and state of a run; None if its record cannot be read."""
     try:
         content: Any = json.loads(record_path.read_bytes())
         stopped_by = f" ({content['stopped_by']})" if content.get("stopped_by") else ""

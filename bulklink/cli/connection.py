@@ -1,4 +1,4 @@
-"""The option `--profile`: the connection that a command makes, and defaults of its options."""
+"""`--profile` and `--log`, and the connection that a command uses."""
 
 from __future__ import annotations
 
@@ -8,22 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from bulklink.cli.completion import ProfileName
+from bulklink.cli.job_file import convert_value, unknown_key_error
 from bulklink.cli.options import combine_options, option, option_key
 
 if TYPE_CHECKING:
     from bulklink.zoho.connection import Connection
 
-DEFAULT_SOURCES = (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
-"""Where a value comes from that a job file goes before: the program, or a profile."""
-
 
 def _load_profile_defaults(
     ctx: click.Context, _: click.Parameter, profile: str | None
 ) -> str | None:
-    """Have the profile's defaults in place before other options are looked at."""
+    """Set the profile's defaults before other options are parsed."""
     if not ctx.resilient_parsing:
         ctx.default_map = _profile_defaults(ctx, profile)
     return profile
@@ -49,9 +46,9 @@ connection_options = combine_options(profile_option, log_option)
 
 
 def connection_from_options(options: Mapping[str, Any]) -> Connection:
-    """Return the connection that the environment and the profile of a command make.
+    """Return the connection of a command, from the environment and its profile.
 
-    From here on its requests are logged, if that was asked for.
+    With `--log` its requests are logged from here on.
 
     Raises:
         ConfigError: if something is missing or wrong, or the log cannot be written.
@@ -63,32 +60,13 @@ def connection_from_options(options: Mapping[str, Any]) -> Connection:
     return load_connection(options["profile"])
 
 
-def apply_job_profile(
-    profile: str, job_path: str, ctx: click.Context, options: dict[str, Any]
-) -> None:
-    """Use the profile that a job file names, unless a nearer place names one.
-
-    Args:
-        profile: the profile.
-        job_path: the job file.
-        ctx: the context of the command.
-        options: its options, changed in place: defaults come from this profile alone.
-
-    Raises:
-        ConfigError: if there is no such profile, or something in it is wrong.
-    """
-    if ctx.get_parameter_source("profile") not in DEFAULT_SOURCES:
-        return
-    # The command once more, as if nothing but this profile had been given to it.
-    args = ["--profile", profile, "--", job_path]
-    with ctx.command.make_context(ctx.info_name, args, parent=ctx.parent) as profile_ctx:
-        for name in options.keys() & profile_ctx.params.keys():
-            if ctx.get_parameter_source(name) in DEFAULT_SOURCES:
-                options[name] = profile_ctx.params[name]
+def module_id_is_set() -> bool:
+    """Return whether the environment names the id of the Deals module."""
+    return bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
 
 
 def _profile_defaults(ctx: click.Context, profile: str | None) -> dict[str, Any] | None:
-    """Return the defaults that a profile has for the options of a command, by their parameters.
+    """Return the defaults that a profile has for the options of a command, by parameter.
 
     Raises:
         ConfigError: if there is no such profile, or a key or value of its options is wrong.
@@ -110,8 +88,6 @@ def _profile_defaults(ctx: click.Context, profile: str | None) -> dict[str, Any]
 def _defaults_by_parameter(
     ctx: click.Context, stored_options: Mapping[str, Any], path: str
 ) -> dict[str, Any]:
-    from bulklink.cli.arguments import convert_value, unknown_key_error  # noqa: PLC0415 - not for --help
-
     params = {option_key(p): p for p in ctx.command.params if isinstance(p, click.Option)}
     known_keys = _all_option_keys(ctx.find_root().command)
     defaults: dict[str, Any] = {}
@@ -126,7 +102,7 @@ def _defaults_by_parameter(
 
 
 def _all_option_keys(root: click.Command) -> set[str]:
-    """Return the keys of the options of all commands: a profile serves every one of them."""
+    """Return the keys of all commands' options: a profile serves all of them."""
     commands = root.commands.values() if isinstance(root, click.Group) else (root,)
     params = (param for command in commands for param in command.params)
     return {option_key(p) for p in params if isinstance(p, click.Option)} - {"profile"}

@@ -1,11 +1,11 @@
-"""What a person sees: errors and warnings on standard error, results on standard output."""
+"""Terminal output: notes, warnings, errors, tables."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from textwrap import indent, wrap
@@ -28,12 +28,12 @@ def _write_stderr(text: str) -> None:
 
 
 def colour_setting() -> bool | None:
-    """Tell click whether to colour: never where NO_COLOR is set, else where there is a terminal."""
+    """Return False if NO_COLOR is set, None to colour at a terminal only."""
     return False if os.environ.get("NO_COLOR") else None
 
 
 class _NoteOutput:
-    """Where notes go."""
+    """Destination of notes."""
 
     def __init__(self) -> None:
         self.write: Callable[[str], object] = _write_stderr
@@ -44,7 +44,7 @@ _note_output = _NoteOutput()
 
 @contextmanager
 def redirect_notes(write: Callable[[str], object]) -> Iterator[None]:
-    """Have notes and warnings said by somebody else meanwhile, such as what draws a live view."""
+    """Send notes and warnings to `write` while the block runs."""
     previous, _note_output.write = _note_output.write, write
     try:
         yield
@@ -53,27 +53,22 @@ def redirect_notes(write: Callable[[str], object]) -> Iterator[None]:
 
 
 def note(text: str) -> None:
-    """Tell a person something beside the result; if nobody can read it, the command goes on."""
+    """Write a note to standard error; if it cannot be written, the command goes on."""
     with suppress(OSError):
         _note_output.write(text)
 
 
 def warn(text: str) -> None:
-    """Tell a person what deserves a look."""
+    """Write a warning to standard error."""
     note(f"{click.style('warning:', fg='yellow')} {text}")
 
 
 def show_error(error: BulklinkError, *, as_json: bool) -> None:
-    """Show what is wrong, where, and what to do; as JSON on standard output if asked for."""
+    """Show an error with its place and advice; with `as_json` on standard output."""
     for fault in error.faults if isinstance(error, InvalidRowsError) else ():
         note(f"  {fault}")
     if as_json:
-        content = {
-            "code": error.code,
-            "where": error.where,
-            "message": error.message,
-            "advice": error.advice,
-        }
+        content = {"code": error.code, **error_object(error)}
         print_json({"error": content, "exit_code": int(error.exit_code)})
         return
     where = f"{error.where}: " if error.where else ""
@@ -82,8 +77,39 @@ def show_error(error: BulklinkError, *, as_json: bool) -> None:
         note(indent(error.advice, "  "))
 
 
+def error_object(error: BulklinkError) -> dict[str, str]:
+    """Return an error as JSON output has it, without its code."""
+    return {"where": error.where, "message": error.message, "advice": error.advice}
+
+
+def can_ask() -> bool:
+    """Return whether the user can be asked: standard input and error are terminals."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def format_columns(rows: Sequence[Sequence[str]], right_aligned: Collection[int]) -> Iterator[str]:
+    """Yield rows as indented lines with aligned columns.
+
+    Args:
+        rows: texts of equal number.
+        right_aligned: indices of the columns that are aligned right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (
+            cell.rjust(width) if index in right_aligned else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        yield "  ".join(("", *cells)).rstrip()
+
+
+def format_counts(counts: Mapping[str, int], *, always: Collection[str]) -> str:
+    """Return counts as a table, without those that are 0 and not always shown."""
+    return format_table({name: n for name, n in counts.items() if n or name in always})
+
+
 def format_table(rows: Mapping[str, object]) -> str:
-    """Return names and values in two columns, numbers with thousands marks."""
+    """Return names and values in two columns, numbers with thousands separators."""
     texts = {
         name: f"{value:,}" if isinstance(value, int | float) else str(value)
         for name, value in rows.items()
@@ -99,12 +125,12 @@ def format_table(rows: Mapping[str, object]) -> str:
 
 
 def format_local_time(timestamp: str) -> str:
-    """Return a time of a file, which is UTC, as local time with its offset."""
+    """Return a UTC timestamp as local time with its offset."""
     return datetime.fromisoformat(timestamp).astimezone().isoformat(" ", "seconds")
 
 
 def wrap_text(text: str, margin: str = "") -> list[str]:
-    """Return a text in lines that fit the terminal, the later ones set in; whole without one.
+    """Return a text in lines that fit the terminal, the later ones indented; whole without one.
 
     Args:
         text: one paragraph. Words are never cut: ids and paths stay whole.

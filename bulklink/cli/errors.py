@@ -1,4 +1,4 @@
-"""Errors at the command line: exit codes, one form of message, what click finds, likely typos."""
+"""Errors and exit codes of a command line, usage errors, warnings about misspelt variables."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _EXAMPLES = re.compile(r"^\s*Examples?:\n((?:[ \t]+bulklink.*\n?)+)", re.MULTILI
 
 
 def usage_error(error: click.ClickException, cli: click.Command, args: list[str]) -> UsageError:
-    """Return an error of click's as one of bulklink's.
+    """Return an error of click as a bulklink error.
 
     Args:
-        error: what click found.
-        cli: the tree of commands.
-        args: the words behind `bulklink`, which tell the command where the error does not.
+        error: the error of click.
+        cli: the command tree.
+        args: the words after `bulklink`, which name the command if the error does not.
     """
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     command = ctx.command_path if ctx else _command_path(cli, args)
@@ -40,7 +40,7 @@ def usage_error(error: click.ClickException, cli: click.Command, args: list[str]
 
 
 def examples_of(command: click.Command) -> list[str]:
-    """Return the commands that the help of a command gives as examples."""
+    """Return the example commands in the help of a command."""
     return [
         line.strip()
         for block in _EXAMPLES.findall((command.help or "") + "\n")
@@ -77,7 +77,7 @@ def _message(error: click.ClickException) -> str:
 
 
 def _where(error: click.ClickException, ctx: click.Context | None, command: str) -> str:
-    """Return the environment variable that a value came from; else the command and its part."""
+    """Return the environment variable of a bad value, else the command and the parameter."""
     match error:
         case click.MissingParameter():
             return command
@@ -111,12 +111,12 @@ def _advice(error: click.ClickException, ctx: click.Context | None, command: str
 
 
 def _option_names(param: click.Parameter) -> list[str]:
-    """Return the names of an option as they are typed."""
+    """Return the names of an option as they are typed; none of an argument."""
     return [*param.opts, *param.secondary_opts] if isinstance(param, click.Option) else []
 
 
 def _param_name(param: click.Parameter) -> str:
-    """Return an option by its long name, an argument as the usage line has it."""
+    """Return the long name of an option, or an argument as in the usage line."""
     if isinstance(param, click.Option):
         return max(param.opts, key=len)
     return param.human_readable_name
@@ -135,15 +135,15 @@ CONNECTION_VARIABLES = (
     "BULKLINK_API_URL",
     "BULKLINK_ACCOUNTS_URL",
 )
-"""The variables that say where the CRM is and how to sign in."""
+"""Environment variables of the connection."""
 
 
 def misspelling_warnings(names: Iterable[str], cli: click.Command) -> Iterator[str]:
-    """Yield a sentence for each name that is like a variable of bulklink's and is none.
+    """Yield a warning for each environment variable that resembles a known one.
 
     Args:
-        names: of the variables of the environment.
-        cli: the tree of commands, whose options have variables.
+        names: names of the environment variables.
+        cli: the command tree, whose options have variables.
     """
     suffixes = [name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)]
     variables = {*CONNECTION_VARIABLES, *_option_variables(cli)} if suffixes else set()
@@ -170,11 +170,11 @@ _TRUE_VALUES = ("1", "true", "t", "yes", "y", "on")
 
 
 def run_command_line(cli: click.Command, received_signals: Sequence[int]) -> int:
-    """Run a command line to its end, and say what is wrong if something is.
+    """Run the command line in `sys.argv`, report any error and return the exit code.
 
     Args:
-        cli: the tree of commands; what they are given stands in `sys.argv`.
-        received_signals: the signals that a person has sent so far.
+        cli: the command tree.
+        received_signals: signals received so far; changed meanwhile.
 
     Returns:
         The exit code.
@@ -204,7 +204,7 @@ def run_command_line(cli: click.Command, received_signals: Sequence[int]) -> int
 
 
 def _report_error(error: BulklinkError) -> int:
-    """Show an error, as JSON where the command was asked for that, and return its exit code."""
+    """Show an error, as JSON with --json, and return its exit code."""
     if _is_option_set("--debug", "BULKLINK_DEBUG"):
         import traceback  # noqa: PLC0415 - seldom needed
 
@@ -246,19 +246,19 @@ def _wrap_error(error: Exception) -> BulklinkError:
 
 
 def _is_option_set(option: str, variable: str) -> bool:
-    """Tell whether an option is set, also where the command line could not be understood."""
+    """Return whether an option is set, even if the command line is invalid."""
     return option in sys.argv[1:] or os.environ.get(variable, "").strip().lower() in _TRUE_VALUES
 
 
 def _escape_unencodable_characters() -> None:
-    """Have signs that a terminal's encoding lacks shown by their code, not end the command."""
+    """Show characters that the encoding of the terminal lacks as escapes instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _discard_stdout() -> None:
-    """Have nothing more written to standard output, whose end Python flushes when it exits."""
+    """Redirect standard output to nowhere, so that the flush at exit cannot fail."""
     with suppress(OSError, ValueError):
         devnull = os.open(os.devnull, os.O_WRONLY)
         os.dup2(devnull, sys.stdout.fileno())

@@ -1,22 +1,170 @@
-"""Where in a TOML file a key stands: tomllib reads values and forgets their lines."""
+"""TOML job files: their options, and line numbers of keys for error messages."""
 
 from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import click
+from click.core import ParameterSource
+
+from bulklink.cli.errors import MIN_SIMILARITY
+from bulklink.cli.options import option_key
+from bulklink.cli.param_types import BadChoice
+from bulklink.errors import ConfigError
+from bulklink.suggestions import close_matches, did_you_mean
+
+_DEFAULT_SOURCES = (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+"""Sources of values that a job file overrides: the program and a profile."""
+_MAPPING = "mapping"
+_OP = "op"
+_OPS = ("link", "relink", "unlink")
+_PROFILE = "profile"
 _TABLE_HEADER = re.compile(r"\s*\[")
 
 
-def key_location(path: str, key: str, table: str = "") -> str:
-    """Return `FILE:LINE, key KEY`, without the line where it cannot be told.
+def apply_job_file(path: Path, ctx: click.Context, options: dict[str, Any]) -> tuple[str, ...]:
+    """Fill options from a job file where neither command line nor environment sets them.
 
     Args:
-        path: the file; it can be read as TOML.
-        key: a key of it.
-        table: the table that it stands in; empty for none.
+        path: the job file, TOML; keys are option names with `_`, `op` and `mapping`.
+        ctx: the context of the command, which knows its options and where each came from.
+        options: the command's options, changed in place.
+
+    Returns:
+        The mappings that the job file names, relative to itself.
+
+    Raises:
+        ConfigError: if the file cannot be read, or a key or value is wrong.
+    """
+    content = _read_job_file(path)
+    known_params = {
+        option_key(param): param for param in ctx.command.params if isinstance(param, click.Option)
+    }
+    if isinstance(content.get(_PROFILE), str):
+        _apply_job_profile(content[_PROFILE], str(path), ctx, options)
+    for key, value in content.items():
+        if key == _OP:
+            options[_OP] = _parse_op(value, str(path))
+        elif key in known_params:
+            name = known_params[key].name or ""
+            if ctx.get_parameter_source(name) in _DEFAULT_SOURCES:
+                options[name] = convert_value(known_params[key], value, str(path), ctx)
+        elif key != _MAPPING:
+            raise unknown_key_error(str(path), key, {_OP, _MAPPING, *known_params})
+    return _mapping_paths(content.get(_MAPPING), path)
+
+
+def _read_job_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The job file cannot be read: {getattr(error, 'strerror', None) or error}.",
+            where=str(path),
+            advice="Check the path; a job file is TOML in UTF-8.",
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"This is not TOML: {error}.",
+            where=str(path),
+            advice="Mend the place that it names; texts stand in quotes.",
+        ) from None
+
+
+def convert_value(
+    param: click.Option, value: Any, path: str, ctx: click.Context, table: str = ""
+) -> Any:
+    """Return the value that a file, or a table of it, sets an option to.
+
+    Raises:
+        ConfigError: if it is not a valid value of the option.
+    """
+    key = option_key(param)
+    if param.is_flag:
+        if not isinstance(value, bool):
+            raise _config_error(path, key, "It is on or off", "Write true or false.", table)
+        return value
+    if isinstance(value, list) != param.multiple:
+        problem = "It is a list" if param.multiple else "It is one value"
+        raise _config_error(path, key, problem, "[…] is a list.", table)
+    try:
+        if param.multiple:
+            return tuple(param.type.convert(str(item), param, ctx) for item in value)
+        return param.type.convert(str(value), param, ctx)
+    except click.BadParameter as error:
+        advice = did_you_mean(error.suggestions) if isinstance(error, BadChoice) else ""
+        advice += f"`bulklink run --help` tells what --{key.replace('_', '-')} takes."
+        raise _config_error(path, key, error.message.rstrip("."), advice, table) from None
+
+
+def _parse_op(value: object, path: str) -> str:
+    if value not in _OPS:
+        raise _config_error(path, _OP, f"{value!r} is no op", f"Write one of: {', '.join(_OPS)}.")
+    return str(value)
+
+
+def _mapping_paths(value: object, path: Path) -> tuple[str, ...]:
+    names: list[Any] = value if isinstance(value, list) else [value]
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise _config_error(
+            str(path), _MAPPING, "It names no mapping", "Write a path, or a list of paths."
+        )
+    return tuple(str(path.parent / name) if name != "-" else name for name in names)
+
+
+def unknown_key_error(
+    path: str, key: str, known_keys: Iterable[str], table: str = ""
+) -> ConfigError:
+    """Return an error for a key of a file, or of a table of it, that is no option."""
+    names = sorted(known_keys)
+    suggestion = did_you_mean(close_matches(key, names, cutoff=MIN_SIMILARITY))
+    advice = f"{suggestion}Known are: {_join_sorted(names)}."
+    return _config_error(path, key, f"{key!r} is not known", advice, table)
+
+
+def _config_error(path: str, key: str, problem: str, advice: str, table: str = "") -> ConfigError:
+    return ConfigError(f"{problem}.", where=key_location(path, key, table), advice=advice)
+
+
+def _join_sorted(names: Any) -> str:
+    return ", ".join(sorted(names))
+
+
+def _apply_job_profile(
+    profile: str, job_path: str, ctx: click.Context, options: dict[str, Any]
+) -> None:
+    """Use the profile named by a job file unless the command line or environment names one.
+
+    Args:
+        profile: the profile.
+        job_path: the job file.
+        ctx: the context of the command.
+        options: its options, changed in place; defaults come from this profile alone.
+
+    Raises:
+        ConfigError: if there is no such profile, or something in it is wrong.
+    """
+    if ctx.get_parameter_source("profile") not in _DEFAULT_SOURCES:
+        return
+    # The command once more, as if nothing but this profile had been given to it.
+    args = ["--profile", profile, "--", job_path]
+    with ctx.command.make_context(ctx.info_name, args, parent=ctx.parent) as profile_ctx:
+        for name in options.keys() & profile_ctx.params.keys():
+            if ctx.get_parameter_source(name) in _DEFAULT_SOURCES:
+                options[name] = profile_ctx.params[name]
+
+
+def key_location(path: str, key: str, table: str = "") -> str:
+    """Return `FILE:LINE, key KEY`, without the line if it is unknown.
+
+    Args:
+        path: a valid TOML file.
+        key: one of its keys.
+        table: the table of the key; empty for none.
     """
     try:
         line = find_key_line(Path(path).read_text(encoding="utf-8"), key, table)
@@ -28,8 +176,8 @@ def key_location(path: str, key: str, table: str = "") -> str:
 def find_key_line(text: str, key: str, table: str = "") -> int | None:
     """Return the line on which a key begins, counted from 1; None if it is written unusually.
 
-    A line that only looks like the key, in a text of several lines or another table, is not it: the
-    file is read up to there, with a short value in its place, to see what it means.
+    A line that only looks like the key may be part of a multi-line text or of another table: the
+    file is parsed up to it, with a short value in its place, to see what it means.
     """
     lines = text.splitlines()
     key_pattern = re.compile(rf"""\s*\[*\s*["']?{re.escape(key)}["']?\s*[=.\]]""")

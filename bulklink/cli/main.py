@@ -1,4 +1,4 @@
-"""The command `bulklink`: it ends with the code that the README lists, whatever happens."""
+"""Entry point of the command `bulklink`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_INTERRUPTED = 130
+from bulklink.errors import ExitCode
 
 
 def main() -> None:
@@ -22,36 +22,35 @@ def main() -> None:
 
             code = run_command_line(cli, received_signals)
         except KeyboardInterrupt:
-            code = _INTERRUPTED
+            code = ExitCode.INTERRUPTED
     sys.exit(code)
 
 
 @contextmanager
 def _handle_interrupts() -> Iterator[list[int]]:
-    """Have Ctrl-C raise, as Python does, but end the process while something is imported.
+    """Raise KeyboardInterrupt at Ctrl-C, but end the process while something is imported.
 
-    Libraries in C++ do not survive it in their import. What was pressed is kept: some make an error
-    of their own of it.
+    Libraries in C++ do not survive it in their import. Received signals are kept: some libraries
+    turn them into an error of their own.
     """
     received_signals: list[int] = []
 
     def on_interrupt(signum: int, frame: FrameType | None) -> None:
         received_signals.append(signum)
         if _is_importing(frame):
-            os._exit(_INTERRUPTED)
+            os._exit(ExitCode.INTERRUPTED)
         raise KeyboardInterrupt
 
     previous_handler = signal.getsignal(signal.SIGINT)
-    if (
-        previous_handler is not signal.default_int_handler
-    ):  # ignored, or a program's that calls this
+    if previous_handler is not signal.default_int_handler:  # ignored, or a calling program's
         yield received_signals
         return
     signal.signal(signal.SIGINT, on_interrupt)
     try:
         yield received_signals
     finally:
-        signal.signal(signal.SIGINT, previous_handler)
+        if signal.getsignal(signal.SIGINT) is on_interrupt:  # ignored after an immediate stop
+            signal.signal(signal.SIGINT, previous_handler)
 
 
 def _is_importing(frame: FrameType | None) -> bool:

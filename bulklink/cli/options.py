@@ -1,4 +1,4 @@
-"""The options that commands share, each also an environment variable `BULKLINK_<OPTION>`."""
+"""Shared command options; each has an environment variable `BULKLINK_<OPTION>`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from bulklink.cli.param_types import (
 
 F = TypeVar("F", bound=Callable[..., Any])
 EDITIONS = ("standard", "professional", "enterprise", "zoho-one", "ultimate", "crm-plus")
+"""Editions accepted by --edition."""
 
 
 def option(name: str, *other_names: str, **attributes: Any) -> Callable[[F], F]:
-    """Return a click option that an environment variable of its own name can set too."""
+    """Return a click option that its own environment variable can set too."""
     variable = "BULKLINK_" + name.lstrip("-").split("/")[0].replace("-", "_").upper()
     return click.option(name, *other_names, envvar=variable, **attributes)
 
@@ -37,7 +38,7 @@ def option_key(param: click.Option) -> str:
 
 
 def combine_options(*options: Callable[[F], F]) -> Callable[[F], F]:
-    """Return one decorator for several options, shown in this order."""
+    """Return one decorator for several options, listed in this order."""
 
     def decorate(function: F) -> F:
         for add_option in reversed(options):
@@ -49,7 +50,12 @@ def combine_options(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 common_options = combine_options(
     option("--json", "as_json", is_flag=True, help="Print one JSON object, nothing else."),
-    option("--debug", is_flag=True, help="Show where in the program an error came from."),
+    option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,  # read where errors are shown
+        help="Show where in the program an error came from.",
+    ),
 )
 
 delimiter_option = option(

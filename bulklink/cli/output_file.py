@@ -1,4 +1,4 @@
-"""Files that commands write for users: their options, and what is checked beforehand."""
+"""Output file options and checks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ output_file_options = combine_options(
 
 
 def output_target(output: str, *, as_json: bool) -> str | BinaryIO:
-    """Return where the rows of a command go: a file, or standard output for `-`.
+    """Return the target of a command's rows: a file, or standard output for `-`.
 
     Raises:
         UsageError: if standard output is wanted for the JSON object too.
@@ -54,5 +54,5 @@ def output_target(output: str, *, as_json: bool) -> str | BinaryIO:
 
 
 def output_file_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a file is written, of the options of a command."""
+    """Return the keyword arguments of a command's output file options."""
     return {name: options[name] for name in ("format_", "spreadsheet", "force")}

@@ -1,4 +1,4 @@
-"""How values of options are written: choices, numbers, pairs, several values one per line."""
+"""Click parameter types."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bulklink.suggestions import close_matches
 
 
 class BadChoice(click.BadParameter):
-    """Raised when a value is none of an option's; `suggestions` are those that it resembles."""
+    """Raised when a value is not among the choices; `suggestions` are the closest ones."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class BadChoice(click.BadParameter):
 
 
 class OneOf(click.Choice[str]):
-    """One of some words; of a misspelt one it is said which was probably meant."""
+    """One of several words; the closest ones are suggested for a misspelt word."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the word."""
@@ -38,7 +38,7 @@ class OneOf(click.Choice[str]):
 
 
 class WholeNumber(click.IntRange):
-    """A whole number, between two others where they are given."""
+    """A whole number, optionally in a range."""
 
     name = "N"
 
@@ -47,7 +47,7 @@ class WholeNumber(click.IntRange):
 
 
 class Number(click.FloatRange):
-    """A number, between two others where they are given."""
+    """A number, optionally in a range."""
 
     name = "N"
 
@@ -56,7 +56,7 @@ class Number(click.FloatRange):
 
 
 def _format_range(minimum: float | None, maximum: float | None, *, min_open: bool) -> str:
-    """Return what is allowed in words, where click would write 0<x<=60."""
+    """Return an allowed range in words, instead of click's 0<x<=60."""
     match minimum, maximum:
         case None, None:
             return ""
@@ -73,14 +73,18 @@ def _format_range(minimum: float | None, maximum: float | None, *, min_open: boo
 
 
 class LineSeparatedText(click.ParamType[Any]):
-    """A text; several in one environment variable stand one per line."""
+    """Text; an environment variable holds one value per line."""
 
     name = "text"
     envvar_list_splitter: ClassVar[str] = "\n"
 
 
 class ColumnPair(LineSeparatedText):
-    """`COLUMN=VALUE`; the value may be left out where `bare` says so."""
+    """`COLUMN=VALUE`.
+
+    Args:
+        value_optional: accept a column without a value.
+    """
 
     name = "column=value"
 
@@ -93,7 +97,7 @@ class ColumnPair(LineSeparatedText):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> tuple[str, str | None]:
-        """Split at the first `=`."""
+        """Split the text at the first `=`."""
         if isinstance(value, tuple):
             return value
         column, equals, text = value.partition("=")
@@ -108,7 +112,7 @@ class MemorySize(click.ParamType[Any]):
     name = "size"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the size as the engine takes it; as it is where a shell completes a line."""
+        """Return the size in DuckDB's notation; unchanged while a shell completes a line."""
         if ctx is not None and ctx.resilient_parsing:
             return value
         from bulklink.operations.job import parse_memory  # noqa: PLC0415 - not for --help
@@ -120,7 +124,13 @@ class MemorySize(click.ParamType[Any]):
 
 
 class NumberOrWord(click.ParamType[Any]):
-    """A number above 0, or a word that stands for none."""
+    """A number above 0, or a word for None.
+
+    Args:
+        word: the word.
+        whole: accept whole numbers only.
+        maximum: highest number.
+    """
 
     def __init__(self, word: str, *, whole: bool, maximum: float) -> None:
         self._word = word
@@ -129,7 +139,7 @@ class NumberOrWord(click.ParamType[Any]):
         self.name = f"number|{word}"
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """Return how the value is written: the word as it is typed."""
+        """Return the metavar, with the word as it is typed."""
         del param, ctx
         return f"N|{self._word}"
 
@@ -156,7 +166,7 @@ class NumberOrWord(click.ParamType[Any]):
 
 
 class FailureTolerance(click.ParamType[Any]):
-    """How much may fail: a number, a share such as 5%, or off."""
+    """Maximum failures: a number, a percentage such as 5%, or `off`."""
 
     name = "failures"
 

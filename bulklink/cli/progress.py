@@ -1,4 +1,4 @@
-"""What a person sees of a command while it goes on: a live view, lines, or nothing."""
+"""Live progress of a command: bar, lines or nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import anyio.to_thread
 import click
@@ -18,14 +18,14 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from bulklink.cli.console import format_local_time, note, redirect_notes, warn
+from bulklink.cli.callbacks import WarningDisplay
+from bulklink.cli.console import can_ask, format_local_time, note, redirect_notes, warn
 from bulklink.cli.progress_view import ProgressView, render_lines, render_one_line
-from bulklink.cli.run_summary import show_run
-from bulklink.cli.signals import run_with_signals
+from bulklink.cli.signals import stop_on_signals
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError
 from bulklink.ledger.records import Result
-from bulklink.mapping.interrupt import PlanningStage, PlanningStop
+from bulklink.mapping.interrupt import PlanningStage
 from bulklink.models import Status
 from bulklink.operations.callbacks import (
     ConfirmationRequest,
@@ -33,17 +33,17 @@ from bulklink.operations.callbacks import (
     RunCallbacks,
     RunProgress,
 )
-from bulklink.operations.cancellation import make_planning_stop, report_planning
-from bulklink.runs.status import RunResult
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 LINE_SECONDS = 10.0
+"""Interval between progress lines."""
 REDRAW_SECONDS = 0.9
-"""Between two pictures of one phase: figures that change more often are no calmer to read."""
+"""Minimum interval between two pictures of one phase; faster changes are hard to read."""
 
 
 class _RenderedView:
-    """A view as rich draws it."""
+    """Progress view as a rich renderable."""
 
     def __init__(self, view: ProgressView) -> None:
         self._view = view
@@ -53,14 +53,14 @@ class _RenderedView:
         yield from render_lines(self._view, options.max_width)
 
 
-class ProgressDisplay(RunCallbacks):
-    """Shows on standard error how far a command is.
+class ProgressDisplay(WarningDisplay):
+    """Callbacks that show progress on standard error.
 
     Args:
-        style: auto, bar, lines or none. A bar where none can be drawn is lines.
+        style: auto, bar, lines or none; lines replace a bar that cannot be drawn.
         verbose: name each email that fails.
         quiet: show neither progress nor warnings.
-        stopping: told when a person ends the run at the question.
+        stop: interrupted when the user presses Ctrl-C at a question.
         clock: monotonic seconds.
     """
 
@@ -73,11 +73,11 @@ class ProgressDisplay(RunCallbacks):
         stop: StopController,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(quiet=quiet)
         terminal = sys.stderr.isatty()
         self._console = Console(stderr=True, force_terminal=terminal, highlight=False)
-        self._style = "none" if quiet else self._resolve_style(style, terminal=terminal)
+        self._style = "none" if quiet else _resolve_style(style, self._console, terminal=terminal)
         self._verbose = verbose
-        self._quiet = quiet
         self._stop = stop
         self._clock = clock
         self._next_line = clock() + LINE_SECONDS
@@ -86,7 +86,7 @@ class ProgressDisplay(RunCallbacks):
         self._has_progress = False
         self._live: Live | None = None
         self._live_context = ExitStack()
-        self.can_ask = sys.stdin.isatty() and terminal
+        self.can_ask = can_ask()
 
     def __enter__(self) -> Self:
         self._start_live()
@@ -100,13 +100,8 @@ class ProgressDisplay(RunCallbacks):
     ) -> None:
         self._stop_live()
 
-    def on_warning(self, text: str) -> None:
-        """Show a warning."""
-        if not self._quiet:
-            warn(text)
-
     def on_phase(self, text: str) -> None:
-        """Show what the command does now."""
+        """Show the new phase."""
         if self._has_progress:
             self._update_view(replace(self._view, phase=text))
         else:
@@ -115,7 +110,7 @@ class ProgressDisplay(RunCallbacks):
             note(f"{text} …")
 
     def on_planning(self, stage: PlanningStage) -> None:
-        """Show what planning does now."""
+        """Show the stage of planning."""
         self._update_view(ProgressView(stage.name, fraction=stage.share, total_bytes=stage.size))
 
     def on_wait(self, until: float | None) -> None:
@@ -132,7 +127,7 @@ class ProgressDisplay(RunCallbacks):
             )
 
     def on_progress(self, progress: RunProgress) -> None:
-        """Show how far the run is."""
+        """Show the progress of the run."""
         self._has_progress = True
         self._update_view(
             replace(
@@ -148,14 +143,14 @@ class ProgressDisplay(RunCallbacks):
         )
 
     def on_cost(self, description: str, *, credits_at_least: int) -> None:
-        """Show what is read and what it costs, before its first call."""
+        """Show what will be read and its minimum cost."""
         if not self._quiet:
             note(
                 f"{description}: at least {credits_at_least:,} calls, {credits_at_least:,} credits."
             )
 
     def on_read(self, progress: ReadProgress) -> None:
-        """Show how far a reading is."""
+        """Show the progress of reading."""
         metrics = progress.metrics if progress.metrics.max_in_flight else None
         done, total = progress.done, progress.total
         self._update_view(
@@ -163,7 +158,7 @@ class ProgressDisplay(RunCallbacks):
         )
 
     def on_failure(self, result: Result) -> None:
-        """Name a message that failed or is in doubt."""
+        """Show a message that failed or is in doubt."""
         if self._verbose:
             note(
                 f"row {result.row}: {result.status} {result.code}: contact {result.contact_id},"
@@ -171,12 +166,12 @@ class ProgressDisplay(RunCallbacks):
             )
 
     def confirm_after_canary(self, summary: str, remaining: int) -> bool:
-        """Ask a person whether the rest is sent after a canary that did not pass."""
+        """Ask whether to continue after a failed canary."""
         warn(summary)
         return self._ask(f"Send the other {remaining:,} emails all the same?")
 
     def confirm(self, request: ConfirmationRequest) -> bool:
-        """Ask a person before an org is changed."""
+        """Ask before an org is changed."""
         org = request.org_name or "an org whose name cannot be read"
         kind = request.org_type or "type not known"
         return self._ask(f"{request.op}: change {request.messages:,} emails of {org} ({kind})?")
@@ -191,16 +186,8 @@ class ProgressDisplay(RunCallbacks):
         finally:
             self._start_live()
 
-    def _resolve_style(self, style: str, *, terminal: bool) -> str:
-        """Return the style that is possible of the one that is wanted."""
-        utf8 = self._console.encoding.startswith("utf")
-        if style in ("auto", "bar"):
-            can_draw = terminal and utf8 and not self._console.is_dumb_terminal
-            return "bar" if can_draw else "lines"
-        return style
-
     def _start_live(self) -> None:
-        """Begin to draw; notes are said above what is drawn."""
+        """Start drawing; notes appear above the view."""
         if self._style != "bar":
             return
         live = Live(
@@ -221,7 +208,7 @@ class ProgressDisplay(RunCallbacks):
             self._live_context.close()
 
     def _print_above(self, text: str) -> None:
-        """Say something above the view, whole: what is too wide for the terminal is not broken."""
+        """Print a text above the view; lines too wide for the terminal are not broken."""
         self._console.print(Text.from_ansi(text), soft_wrap=True)
 
     def _update_view(self, view: ProgressView) -> None:
@@ -229,7 +216,7 @@ class ProgressDisplay(RunCallbacks):
         if self._live is not None:
             if _is_new_work(view, previous) or self._clock() >= self._next_redraw:
                 self._next_redraw = self._clock() + REDRAW_SECONDS
-                with suppress(OSError):  # nobody can see it any more: the command goes on
+                with suppress(OSError):  # the terminal is gone: the command goes on
                     self._live.update(_RenderedView(view), refresh=True)
         elif self._style == "lines" and self._clock() >= self._next_line:
             self._next_line = self._clock() + LINE_SECONDS
@@ -237,59 +224,60 @@ class ProgressDisplay(RunCallbacks):
                 note(render_one_line(view))
 
 
+def _resolve_style(style: str, console: Console, *, terminal: bool) -> str:
+    """Return the style, with lines instead of a bar that cannot be drawn."""
+    if style in ("auto", "bar"):
+        utf8 = console.encoding.startswith("utf")
+        return "bar" if terminal and utf8 and not console.is_dumb_terminal else "lines"
+    return style
+
+
 def _is_new_work(view: ProgressView, previous: ProgressView) -> bool:
-    """Tell whether a view is of other work than the one before, not of the same a moment later."""
+    """Return whether a view is of other work than the previous one."""
     work = (view.phase, view.waiting_until, view.done is None)
     return work != (previous.phase, previous.waiting_until, previous.done is None)
 
 
-def run_and_show(
-    operation: Callable[[RunCallbacks, StopController], Awaitable[RunResult]],
-    options: Mapping[str, Any],
-) -> int:
-    """Do some work on a run with the screen that options ask for; return the exit code."""
-    result, reason = run_with_progress(operation, options)
-    show_run(result, reason, as_json=options["as_json"])
-    return int(result.exit_code or 0)
+class Operation(Protocol[T_co]):
+    """An operation that lacks only its callbacks and its stop controller."""
+
+    def __call__(self, *, callbacks: RunCallbacks, stop: StopController) -> Awaitable[T_co]:
+        """Run the operation."""
+
+
+def in_thread(function: Callable[..., T]) -> Operation[T]:
+    """Return an operation that runs a blocking function in a thread."""
+
+    async def run(*, callbacks: RunCallbacks, stop: StopController) -> T:
+        return await anyio.to_thread.run_sync(partial(function, callbacks=callbacks, stop=stop))
+
+    return run
 
 
 def run_with_progress(
-    operation: Callable[[RunCallbacks, StopController], Awaitable[T]], options: Mapping[str, Any]
+    operation: Operation[T], options: Mapping[str, Any]
 ) -> tuple[T, RunStoppedError | None]:
-    """Do some work with the screen that options ask for; return what came of it.
+    """Run an operation with the progress display that the options ask for.
 
     Returns:
-        What the work returned, and the reason why it was stopped, if it was.
-    """
+        The result, and why the operation stopped early; None if it did not.
 
-    async def run_operation(stop: StopController) -> tuple[T, RunStoppedError | None]:
+    Raises:
+        InterruptedPlanningError: if a signal stopped it before there was a run.
+        RunStoppedError: if a second signal stopped it immediately.
+    """
+    return anyio.run(_run, operation, options)
+
+
+async def _run(
+    operation: Operation[T], options: Mapping[str, Any]
+) -> tuple[T, RunStoppedError | None]:
+    stop = StopController()
+    async with stop_on_signals(stop):
         with ProgressDisplay(
             options["progress"],
             verbose=options.get("verbose", False),
             quiet=options["quiet"],
             stop=stop,
         ) as display:
-            return await operation(display, stop), stop.reason
-
-    return run_with_signals(run_operation)
-
-
-def plan_with_progress(
-    work: Callable[[RunCallbacks, PlanningStop], T], options: Mapping[str, Any]
-) -> T:
-    """Plan in a thread with the screen that options ask for, and return what came of it.
-
-    Args:
-        work: is given what it tells of itself, and what ends it.
-        options: of the command.
-
-    Raises:
-        InterruptedPlanningError: if a signal ended it.
-    """
-
-    async def run_planning(callbacks: RunCallbacks, stop: StopController) -> T:
-        thread_stop = make_planning_stop(stop)
-        async with report_planning(thread_stop, callbacks):
-            return await anyio.to_thread.run_sync(partial(work, callbacks, thread_stop))
-
-    return run_with_progress(run_planning, options)[0]
+            return await operation(callbacks=display, stop=stop), stop.reason

@@ -1,4 +1,4 @@
-"""What a person sees of a command while it goes on: lines of text, by a value and a width."""
+"""Progress of a command as lines of text. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.text import Text
 from bulklink.operations.callbacks import Metrics
 
 _NARROW_WIDTH = 80
-"""Below this width shorter words are taken."""
+"""Width in columns below which shorter words are used."""
 _MIN_BAR_WIDTH, _MAX_BAR_WIDTH = 8, 100
 _MAX_CODES = 5
 _MAX_CODE_LENGTH = 32
@@ -22,20 +22,22 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 @dataclass(frozen=True, slots=True)
 class ProgressView:
-    """All that is shown.
+    """Everything the progress display shows.
+
+    Of `done` and `fraction` at most one is set.
 
     Args:
-        phase: what the command does now.
+        phase: current phase of the command.
         unit: what is counted.
-        done: how many are done; None where that is not counted.
+        done: how many are done; None if nothing is counted.
         total: how many there are.
-        fraction: the part that is done, where nothing is counted.
-        total_bytes: bytes that are read from end to end, where that is what it does.
-        metrics: what is measured; None where nothing is.
+        fraction: the part that is done, if nothing is counted; None if it is unknown.
+        total_bytes: bytes of the file that is read from end to end; None if none is.
+        metrics: current metrics; None if there are none.
         failed: emails that failed.
-        in_doubt: emails that are in doubt.
-        codes: of both, by code.
-        waiting_until: when there may be credits again, where they are waited for.
+        in_doubt: emails in doubt.
+        codes: counts of both, by code.
+        waiting_until: when credits are expected, as text; None if there is no wait for credits.
     """
 
     phase: str
@@ -52,10 +54,10 @@ class ProgressView:
 
 
 def render_lines(view: ProgressView, width: int) -> Iterator[Text]:
-    """Yield the lines of a view; none is wider than `width` if a word is not, and no number is cut.
+    """Yield the lines of a view, no wider than `width` unless a word is; no number is cut.
 
     Args:
-        view: what is shown.
+        view: what to show.
         width: columns of the terminal.
     """
     narrow = width < _NARROW_WIDTH
@@ -68,7 +70,7 @@ def render_lines(view: ProgressView, width: int) -> Iterator[Text]:
 
 
 def render_one_line(view: ProgressView) -> str:
-    """Return the same figures in one line of any length, for where there is no terminal."""
+    """Return the same figures in one line of any length, for output without a terminal."""
     pieces = [*_count_figures(view), *_time_left_figures(view)]
     if view.metrics is not None:
         pieces += _metric_figures(view.metrics, view.unit, narrow=False)
@@ -80,7 +82,7 @@ def render_one_line(view: ProgressView) -> str:
 
 
 def _head_lines(view: ProgressView, width: int) -> Iterator[Text]:
-    """Yield the line with the bar, which takes what room there is."""
+    """Yield the line with the bar, which fills the remaining width."""
     if view.waiting_until is not None:
         yield from _flow([f"Waiting for credits until {view.waiting_until}"], width, "yellow")
     figures = [*_count_figures(view), *_time_left_figures(view)]
@@ -128,7 +130,7 @@ def _time_left_figures(view: ProgressView) -> Iterator[str]:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a time that is only about right, in so coarse steps that it does not flicker."""
+    """Return an approximate duration, in steps coarse enough not to flicker."""
     if seconds < 9.5:
         return f"{max(1, round(seconds))}s"
     if seconds < _MINUTE - 2.5:
@@ -160,7 +162,7 @@ def _metric_figures(metrics: Metrics, unit: str, *, narrow: bool) -> Iterator[st
 
 
 def _credit_figures(metrics: Metrics) -> Iterator[str]:
-    """Yield what is spent and left to spend, and what the org has left where that is more."""
+    """Yield credits spent and left to spend, and the org's credits if they differ."""
     org_credits, spendable = metrics.credits_left, metrics.credits_spendable
     spent_text = (
         f"{metrics.credits_spent:,} {'credit' if metrics.credits_spent == 1 else 'credits'} spent"
@@ -200,7 +202,7 @@ def _credits_last_lines(view: ProgressView) -> Iterator[str]:
 
 
 def _round_to_two_digits(number: int) -> int:
-    """Return a number with two digits that count."""
+    """Return a number rounded down to two significant digits."""
     scale: int = 10 ** max(0, len(str(number)) - 2)
     return number // scale * scale
 
@@ -221,7 +223,7 @@ def _lower_first(text: str) -> str:
 def _flow(
     pieces: Sequence[str], width: int, style: str = "", separator: str = _SEPARATOR
 ) -> Iterator[Text]:
-    """Yield pieces in as few lines as they need; only one that is too wide by itself is broken."""
+    """Yield pieces in as few lines as possible; only a piece wider than a line is broken."""
     line = ""
     for piece in pieces:
         if line and len(line) + len(separator) + len(piece) <= width:

@@ -1,4 +1,4 @@
-"""`--log FILE`: a JSON line for each request, without tokens, names, queries and bodies."""
+"""`--log FILE`: one JSON line per request, without tokens, names, queries and bodies."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from bulklink.zoho.request_log import LOGGER, RequestLogRecord
 
 
 def start_request_log(path: Path | None) -> None:
-    """Have the requests of the current command added to a file that its owner alone can read.
+    """Append the requests of the current command to a file that only its owner can read.
 
     Args:
-        path: of the file; None logs nothing.
+        path: the file; None logs nothing.
 
     Raises:
         ConfigError: if it cannot be written.
@@ -43,20 +43,20 @@ def start_request_log(path: Path | None) -> None:
 
 
 class _RequestLogHandler(logging.StreamHandler[IO[str]]):
-    """Writes a line a request until the command ends, or the file cannot be written."""
+    """Logging handler that writes one JSON line per request."""
 
     def __init__(self, file: IO[str], path: Path) -> None:
         super().__init__(file)
         self._path = path
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line of a request."""
+        """Return a request as a JSON line."""
         entry: RequestLogRecord = record.noted  # type: ignore[attr-defined]
         fields = {"ts": timestamp(record.created), **msgspec.structs.asdict(entry)}
         return msgspec.json.encode(fields).decode()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Say once that the log has ended; the command goes on without it."""
+        """Warn once that the log has ended; the command goes on without it."""
         del record
         LOGGER.removeHandler(self)
         warn(f"{self._path} cannot be written any more: the log ends here.")

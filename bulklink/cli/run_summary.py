@@ -1,4 +1,4 @@
-"""Summary of a run: accounting, commonest failures, check of its files, the next command."""
+"""Summary of a run for the terminal: accounting, failures, check of its files, next steps."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from bulklink.cli.console import (
+    format_columns,
     format_local_time,
     format_table,
     note,
@@ -37,15 +38,15 @@ _ROWS = "rows"
 
 
 def accounting_lines(result: RunResult, record: RunRecord, *, explain: bool) -> Iterator[str]:
-    """Yield the rows of each status, which add up to those of the run, and what failed most.
+    """Yield row counts by status, which add up to those of the run, and the commonest failures.
 
-    The ledger is looked through only where that is needed: of a run of one op in which nothing
-    failed, the counts say all.
+    The ledger is read only if it is needed: for a run of one op without failures the counts say
+    everything.
 
     Args:
         result: where the run stands.
         record: of the run.
-        explain: name the commonest failures with what to do about each, and a row to look at.
+        explain: yield the commonest failures with advice and an example of each.
     """
     mixed = result.op == _MIXED
     failed = result.counts[Status.FAILED] or result.counts[Status.IN_DOUBT]
@@ -67,19 +68,16 @@ def accounting_lines(result: RunResult, record: RunRecord, *, explain: bool) -> 
 
 
 def _op_table_lines(accounting: Accounting) -> Iterator[str]:
-    """Yield a table of status and op, whose lines and columns add up."""
-    lines = [["", *accounting.ops, "all"]]
+    """Yield a table of status by op, whose rows and columns add up."""
+    rows_by_op = [["", *accounting.ops, "all"]]
     status_lines = [(line.status, line.by_op, line.rows) for line in accounting.lines]
     for name, by_op, rows in (*status_lines, (_ROWS, accounting.sums, accounting.rows)):
-        lines.append([name, *("?" if n is None else f"{n:,}" for n in by_op), f"{rows:,}"])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for name, *numbers in lines:
-        aligned = (f"{n:>{width}}" for n, width in zip(numbers, widths[1:], strict=True))
-        yield "  ".join(["", f"{name:<{widths[0]}}", *aligned]).rstrip()
+        rows_by_op.append([name, *("?" if n is None else f"{n:,}" for n in by_op), f"{rows:,}"])
+    yield from format_columns(rows_by_op, right_aligned=range(1, len(rows_by_op[0])))
 
 
 def _failure_lines(failures: list[FailureCount]) -> Iterator[str]:
-    """Yield the commonest codes: how many, what to do, and a row to look at."""
+    """Yield the commonest codes: count, advice and an example."""
     if not failures:
         return
     yield "Failed or in doubt:"
@@ -93,13 +91,13 @@ def _failure_lines(failures: list[FailureCount]) -> Iterator[str]:
 
 
 HIDE_NEXT_STEPS = "bulklink.no_steps"
-"""Set in the `meta` of a command's context whose CRM is gone when the summary is read."""
+"""Key in the `meta` of a command's context: its CRM is gone when the summary is read."""
 _SAMPLE_SIZE = 299
 _Step = tuple[str, tuple[str, ...]]
 
 
 def next_steps(result: RunResult, record: RunRecord) -> Iterator[str]:
-    """Yield what can be done next: what for, and below it the command, ready to be typed."""
+    """Yield suggested next commands, each below its purpose."""
     ctx = click.get_current_context(silent=True)
     if ctx is not None and ctx.meta.get(HIDE_NEXT_STEPS):
         return
@@ -149,7 +147,7 @@ _STATUS_TEXTS = {CheckStatus.MISSING: "not there", CheckStatus.NOT_YET: "nothing
 
 
 def check_object(check_result: CheckResult) -> dict[str, Any]:
-    """Return what was found as JSON has it; `ok` tells whether nothing differs."""
+    """Return the result of a check as JSON output has it; `ok` is whether nothing differs."""
     content: dict[str, Any] = msgspec.to_builtins(check_result)
     return {"ok": check_result.ok, **content}
 
@@ -190,19 +188,28 @@ def show_run(
     *,
     as_json: bool,
     check_result: CheckResult | None = None,
-) -> None:
-    """Show where a run stands: torn relinks first, then the reason where it stopped."""
+) -> int:
+    """Show where a run stands, detached relinks first; return its exit code, 0 while it goes on.
+
+    Args:
+        result: where the run stands.
+        reason: why it stopped early; None if it did not.
+        as_json: print one JSON object.
+        check_result: result of checking its files; None if they were not checked.
+    """
     for line in _detached_relink_lines(result) if result.op in _RELINK_OPS else ():
         click.secho(line, fg="red", bold=True, err=as_json)
     if reason is not None:
         show_error(reason, as_json=False)
     if as_json:
         print_json(_run_object(result, check_result))
-        return
-    record = RunFolder(Path(result.run_dir)).read()
-    explain = reason is None or reason.stopped_by not in (StoppedBy.MAX_FAILURES, StoppedBy.CANARY)
-    for line in _summary_lines(result, record, check_result, explain=explain):
-        click.echo(line)
+    else:
+        explained = (StoppedBy.MAX_FAILURES, StoppedBy.CANARY)
+        explain = reason is None or reason.stopped_by not in explained
+        record = RunFolder(Path(result.run_dir)).read()
+        for line in _summary_lines(result, record, check_result, explain=explain):
+            click.echo(line)
+    return int(result.exit_code or 0)
 
 
 def _summary_lines(
@@ -213,8 +220,8 @@ def _summary_lines(
     Args:
         result: where the run stands.
         record: of the run.
-        check_result: what was found where it was checked.
-        explain: say of the commonest failures what to do; the reason of a stop has said so.
+        check_result: result of checking its files; None if they were not checked.
+        explain: yield advice on the commonest failures; the reason of a stop includes it.
     """
     yield _headline(result)
     yield from accounting_lines(result, record, explain=explain)
@@ -251,7 +258,7 @@ def _time_lines(record: RunRecord) -> Iterator[str]:
 
 
 def _forecast_lines(record: RunRecord) -> Iterator[str]:
-    """Yield what was forecast, to stand below what was made."""
+    """Yield the calls and seconds that were forecast, shown below the actual ones."""
     forecast = record.forecast
     if forecast is not None:
         yield (
@@ -275,7 +282,7 @@ def _limit_lines(record: RunRecord) -> Iterator[str]:
 
 
 def _resume_lines(result: RunResult) -> Iterator[str]:
-    """Yield when a run can go on that waits for credits, or stopped for them."""
+    """Yield when credits are expected, for a run that waits or stopped for them."""
     if result.resume_at is not None:
         yield f"Credits are expected at {format_local_time(result.resume_at)}."
 
@@ -283,7 +290,7 @@ def _resume_lines(result: RunResult) -> Iterator[str]:
 def show_runs(
     results: Sequence[RunResult], *, as_json: bool, check_results: Sequence[CheckResult] = ()
 ) -> None:
-    """Show a line for each run, and behind it what was found where it was checked."""
+    """Show a line for each run, followed by the result of its check."""
     pairs = list(zip_longest(results, check_results))
     if as_json:
         print_json({"runs": [_run_object(result, check_result) for result, check_result in pairs]})
@@ -298,13 +305,13 @@ def show_runs(
 
 
 def _run_object(result: RunResult, check_result: CheckResult | None) -> dict[str, Any]:
-    """Return the object of a run, with what was found where it was checked."""
+    """Return a run as JSON output has it, with the result of its check."""
     content: dict[str, Any] = msgspec.to_builtins(result)
     return content if check_result is None else content | {"check": check_object(check_result)}
 
 
 def _canary_lines(record: RunRecord) -> Iterator[str]:
-    """Yield how the canary went, where there was one."""
+    """Yield the outcome of the canary, if there was one."""
     canary = record.canary
     if canary is not None:
         outcome = canary.found or f"the first {canary.messages:,} emails; not over."
@@ -312,7 +319,7 @@ def _canary_lines(record: RunRecord) -> Iterator[str]:
 
 
 def _detached_relink_lines(result: RunResult) -> Iterator[str]:
-    """Yield which relinks left an email off the deal it was on, and what to do about it."""
+    """Yield the relinks that left an email off its deal, with advice."""
     run_dir = result.run_dir
     detached = load_detached_relinks(RunFolder(Path(run_dir)))
     if detached.not_put_back:

@@ -1,75 +1,77 @@
-"""Ctrl-C and SIGTERM: the first lets what is in flight end, the second stops at once."""
+"""Graceful stop at the first SIGINT or SIGTERM, immediate stop at the second."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
-from typing import TypeVar
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 import anyio
+from anyio.abc import TaskStatus
 
 from bulklink.cli.console import note
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode, InterruptedPlanningError, RunStoppedError, StoppedBy
 
-T = TypeVar("T")
 _STOP_REASONS = {signal.SIGINT: StoppedBy.INTERRUPTED, signal.SIGTERM: StoppedBy.TERMINATED}
 _EXIT_CODES = {
     StoppedBy.INTERRUPTED: ExitCode.INTERRUPTED,
     StoppedBy.TERMINATED: ExitCode.TERMINATED,
 }
+_SignalHandler = Callable[[signal.Signals], None]
 
 
-def run_with_signals(work: Callable[[StopController], Awaitable[T]]) -> T:
-    """Run some work that signals can stop.
+@asynccontextmanager
+async def stop_on_signals(stop: StopController) -> AsyncIterator[None]:
+    """Stop the block gracefully at the first SIGINT or SIGTERM, immediately at the second.
 
     Args:
-        work: is given what tells it to stop.
+        stop: stops the block gracefully, whatever stopped it before.
 
     Raises:
         InterruptedPlanningError: if it was stopped before there was a run.
-        RunStoppedError: if it was stopped at once.
+        RunStoppedError: if it was stopped immediately.
     """
-    return anyio.run(_run_with_signals, work)
-
-
-async def _run_with_signals(work: Callable[[StopController], Awaitable[T]]) -> T:
-    stop, scope = StopController(), anyio.CancelScope()
     received_signals: list[signal.Signals] = []
-    with _signal_handlers(
-        partial(_on_signal, stop, scope, received_signals), received_signals=received_signals
-    ):
+    scope = anyio.CancelScope()
+    failure: BaseException | None = None
+
+    def on_signal(number: signal.Signals) -> None:
+        received_signals.append(number)
+        if len(received_signals) > 1:
+            scope.cancel()
+            return
+        note("Stopping: what is in flight is finished and recorded. Once more stops at once.")
+        stop.interrupt(_STOP_REASONS[number])
+
+    async with anyio.create_task_group() as group:
+        await group.start(_receive_signals, on_signal, received_signals)
         with scope:
             try:
-                return await work(stop)
-            except InterruptedPlanningError as error:
-                error.exit_code = _exit_code(stop)
+                yield
+            except anyio.get_cancelled_exc_class():
                 raise
-        stopped_error = RunStoppedError(
-            StoppedBy.INTERRUPTED,
-            "Stopped at once: what was in flight is not settled.",
-            advice="`bulklink status` shows where the run stands.",
-        )
-        stopped_error.exit_code = _exit_code(stop)
-        raise stopped_error
+            except BaseException as error:  # raised as it is, not in a group
+                failure = error
+        group.cancel_scope.cancel()
+    if scope.cancelled_caught:
+        failure = _immediate_stop_error(stop)
+    elif isinstance(failure, InterruptedPlanningError):
+        failure.exit_code = _exit_code(stop)
+    if failure is not None:
+        raise failure
 
 
-def _on_signal(
-    stop: StopController,
-    scope: anyio.CancelScope,
-    received_signals: list[signal.Signals],
-    number: signal.Signals,
-) -> None:
-    """Stop gently at the first signal, whatever stopped the run before it, and at once after."""
-    received_signals.append(number)
-    if len(received_signals) > 1:
-        scope.cancel()
-        return
-    note("Stopping: what is in flight is finished and recorded. Once more stops at once.")
-    stop.interrupt(_STOP_REASONS[number])
+def _immediate_stop_error(stop: StopController) -> RunStoppedError:
+    error = RunStoppedError(
+        StoppedBy.INTERRUPTED,
+        "Stopped at once: what was in flight is not settled.",
+        advice="`bulklink status` shows where the run stands.",
+    )
+    error.exit_code = _exit_code(stop)
+    return error
 
 
 def _exit_code(stop: StopController) -> ExitCode:
@@ -77,28 +79,40 @@ def _exit_code(stop: StopController) -> ExitCode:
     return _EXIT_CODES.get(stopped_by, ExitCode.INTERRUPTED)
 
 
-@contextmanager
-def _signal_handlers(
-    on_signal: Callable[[signal.Signals], None], *, received_signals: Sequence[signal.Signals]
-) -> Iterator[None]:
-    """Have signals handled on the event loop; where it cannot (Windows), by way of Python's own.
+async def _receive_signals(
+    on_signal: _SignalHandler,
+    received_signals: Sequence[signal.Signals],
+    *,
+    task_status: TaskStatus[None],
+) -> None:
+    with _previous_handlers_restored(received_signals):
+        if sys.platform == "win32":
+            _handle_signals_on_windows(on_signal)
+            task_status.started()
+            await anyio.sleep_forever()
+        else:
+            with anyio.open_signal_receiver(*_STOP_REASONS) as signals:
+                task_status.started()
+                async for number in signals:
+                    on_signal(number)
 
-    After a stop at once further ones are ignored: the process is about to end with its exit code,
-    and an impatient Ctrl-C more must not take that from it.
-    """
+
+def _handle_signals_on_windows(on_signal: _SignalHandler) -> None:
+    """Handle signals on the event loop, which has no handlers of its own on Windows."""
     loop = asyncio.get_running_loop()
-    previous_handlers = {number: signal.getsignal(number) for number in _STOP_REASONS}
     for number in _STOP_REASONS:
-        try:
-            loop.add_signal_handler(number, on_signal, number)
-        except NotImplementedError:
-            signal.signal(
-                number, lambda n, _: loop.call_soon_threadsafe(on_signal, signal.Signals(n))
-            )
+        signal.signal(number, lambda n, _: loop.call_soon_threadsafe(on_signal, signal.Signals(n)))
+
+
+@contextmanager
+def _previous_handlers_restored(received_signals: Sequence[signal.Signals]) -> Iterator[None]:
+    """Restore signal handlers after the block; after an immediate stop, ignore further signals.
+
+    The process is about to end with its exit code then, and an impatient Ctrl-C must not change it.
+    """
+    previous_handlers = {number: signal.getsignal(number) for number in _STOP_REASONS}
     try:
         yield
     finally:
         for number, handler in previous_handlers.items():
-            with suppress(NotImplementedError):
-                loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN if len(received_signals) > 1 else handler)

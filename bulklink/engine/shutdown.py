@@ -25,7 +25,8 @@ class StoppedError(Exception):
 class StopController:
     """Stops a run, gracefully or immediately.
 
-    One for each run; its methods are for the thread of the event loop.
+    One for each run; its methods are for the thread of the event loop. While it stops `plan` or
+    `plan_undo`, any thread may call `interrupt`, and a signal handler.
 
     After a graceful stop (the user, the system, too many failures, credits) no new work starts, but
     a relink between its halves is completed. After an immediate one (the server accepts no more,

@@ -55,7 +55,7 @@ class PlanningStop:
 
     def __init__(self) -> None:
         self._interrupted = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may interrupt a look at the stage
         self._connections: set[duckdb.DuckDBPyConnection] = set()
         self._name = ""
         self._size: int | None = None

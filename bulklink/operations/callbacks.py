@@ -1,4 +1,4 @@
-"""What a program or the command line sees of a run while it goes on."""
+"""Callbacks of a run and the values they receive."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ _MAX_CODES = 200
 
 
 class Metrics(msgspec.Struct, frozen=True):
-    """What is measured of the calls and the credits of a command right now.
+    """Current metrics of a command's calls and credits.
 
     Args:
-        rate: emails (or contacts) a second, lately; None until that can be told.
-        seconds_left: that the rest takes at that rate; None until that can be told.
+        rate: emails (or contacts) a second, recently; None until it is known.
+        seconds_left: seconds that the rest takes at that rate; None until it is known.
         in_flight: calls in flight, the mean of the last seconds.
         allowed_in_flight: calls that may be in flight now; a CRM that refuses calls lowers it.
-        max_in_flight: the most that may ever be in flight.
+        max_in_flight: the most calls that may ever be in flight.
         credits_spent: credits that this command spent.
-        credits_left: what the org has left as the CRM told; None where it did not.
-        credits_spendable: what this command may still spend before the first of the limits that are
-            known is reached: --max-credits, those of the day, the org's; None where none is known.
-        credits_last_for: the emails that these credits are enough for, where that is not all; else
-            None.
-        limited_by: what it cannot go faster for now; None until that can be told.
+        credits_left: credits that the org has left as the CRM reports; None if it did not.
+        credits_spendable: credits that this command may still spend before it reaches the first
+            known limit: --max-credits, the 24-hour limits, the org's; None if none is known.
+        credits_last_for: emails that these credits are enough for; None if they last for all.
+        limited_by: what limits the rate at present; None until it is known.
     """
 
     rate: float | None = None
@@ -46,13 +45,13 @@ class Metrics(msgspec.Struct, frozen=True):
 
 
 class RunProgress(msgspec.Struct, frozen=True):
-    """How far a run is.
+    """Progress of a run.
 
     Args:
-        rows: of the run in all.
-        counts: those settled by status; what is to be sent again is not among them.
-        failure_codes: those that failed or are in doubt, by code.
-        metrics: what is measured.
+        rows: all rows of the run.
+        counts: settled rows by status, without those that will be sent again.
+        failure_codes: failed and in-doubt rows by code.
+        metrics: current metrics.
     """
 
     rows: int
@@ -62,18 +61,18 @@ class RunProgress(msgspec.Struct, frozen=True):
 
     @property
     def settled(self) -> int:
-        """Rows whose fate is known, or known to be unknowable."""
+        """Rows that have a final status."""
         return sum(self.counts.values())
 
 
 class ReadProgress(msgspec.Struct, frozen=True):
-    """How far a reading of the CRM is.
+    """Progress of reading from the CRM.
 
     Args:
-        unit: is read: emails, contacts or names.
-        done: how many of them are read.
+        unit: what is read: emails, contacts or names.
+        done: how many of them have been read.
         total: how many there are to read.
-        metrics: what is measured; its rate is of what is read.
+        metrics: current metrics; the rate is of what is read.
     """
 
     unit: str
@@ -83,7 +82,14 @@ class ReadProgress(msgspec.Struct, frozen=True):
 
 
 class ConfirmationRequest(msgspec.Struct, frozen=True):
-    """What a person is asked before an org is changed; fields are None where not known."""
+    """What the user is asked to confirm before an org is changed.
+
+    Args:
+        org_name: name of the org; None if it is unknown.
+        org_type: type of the org, such as production; None if it is unknown.
+        op: operation, or undo.
+        messages: emails to be changed.
+    """
 
     org_name: str | None
     org_type: str | None
@@ -92,48 +98,50 @@ class ConfirmationRequest(msgspec.Struct, frozen=True):
 
 
 class RunCallbacks:
-    """Call-backs of a run; this one does nothing, override what is of interest.
+    """Callbacks of a run; override the ones you need.
 
-    All are called on the event loop and must not block it; `confirm` and `confirm_after_canary`
-    may, nothing is in flight then. Where one raises, the run stops as `StopController.interrupt`
-    has it, no other is called, and the error goes to whoever started the run, when it has ended.
+    A function that is awaited calls them on the event loop, which they must not block; `confirm`
+    and `confirm_after_canary` may, nothing is in flight then. A function that blocks calls them in
+    the thread of its caller. If one raises, the run stops as after `StopController.interrupt`, no
+    other is called, and the error is raised to the caller once the run has ended.
     """
 
     #: Whether `confirm` can ask anybody; if not, a change to a live org needs `Job.yes`.
     can_ask = False
 
     def on_start(self, run_dir: str) -> None:
-        """Told the run folder when its plan is sealed: from here on the run can be resumed."""
+        """Called with the run folder once the plan is sealed; it can be resumed from then on."""
 
     def on_warning(self, text: str) -> None:
-        """Told of what a person should know, but what does not stop the run."""
+        """Called with a warning for the user."""
 
     def on_phase(self, text: str) -> None:
-        """Told what the run does now: checking, looking up, sending."""
+        """Called when a new phase begins."""
 
     def on_progress(self, progress: RunProgress) -> None:
-        """Told every half second while messages are sent, and once at the end."""
+        """Called every half second while sending, and once at the end."""
 
     def on_cost(self, description: str, *, credits_at_least: int) -> None:
-        """Told what is read and what it costs, before its first call; a call costs one credit."""
+        """Called before the first call with what will be read and its minimum cost in credits."""
 
     def on_planning(self, stage: PlanningStage) -> None:
-        """Told every half second what is done while a mapping is checked and its plan made."""
+        """Called every half second while planning."""
 
     def on_read(self, progress: ReadProgress) -> None:
-        """Told every half second how far it is while the CRM is read, or names are looked up."""
+        """Called every half second while reading or looking up names."""
 
     def on_wait(self, until: float | None) -> None:
-        """Told until when the run waits for credits, and None when it goes on.
+        """Called when a wait for credits begins, and with None when it ends.
 
-        Seconds since 1970; they may be there later still.
+        Args:
+            until: expected end of the wait, in seconds since 1970.
         """
 
     def on_failure(self, result: Result) -> None:
-        """Told of each message that failed or is in doubt."""
+        """Called for each message that failed or is in doubt."""
 
     def confirm_after_canary(self, summary: str, remaining: int) -> bool:
-        """Asked whether the run goes on after a canary that did not pass; may block, as `confirm`.
+        """Return whether to continue after a failed canary; may block.
 
         Args:
             summary: what the canary found, in words.
@@ -143,21 +151,21 @@ class RunCallbacks:
         return False
 
     def confirm(self, request: ConfirmationRequest) -> bool:
-        """Asked before an org that is not on this machine is changed."""
+        """Return whether to change an org that is not on this machine; may block."""
         del request
         return False
 
 
 class ResultCounter:
-    """Counts results on top of what the ledger holds, and lets no row be settled twice.
+    """Counts results on top of the ledger and rejects a second result for a row.
 
     Args:
-        rows: of the run.
+        rows: all rows of the run.
         ledger_state: what the ledger says; kept up to date.
 
     Attributes:
-        invocation_counts: that were added, by status.
-        failure_codes: of the rows that failed or are in doubt and are not sent again.
+        invocation_counts: results that were added, by status.
+        failure_codes: rows that failed or are in doubt and are not sent again, by code.
     """
 
     def __init__(self, rows: int, ledger_state: LedgerState) -> None:
@@ -168,24 +176,24 @@ class ResultCounter:
 
     @property
     def counts(self) -> dict[Status, int]:
-        """The rows of each status."""
+        """Rows by status."""
         return self.ledger_state.counts
 
     @property
     def pending(self) -> int:
-        """The rows without a result."""
+        """Rows without a result."""
         return self._rows - sum(self.counts.values())
 
     @property
     def to_send(self) -> int:
-        """Rows that are to be sent, again or for the first time."""
+        """Rows to send, for the first time or again."""
         return self._rows - sum(self.counts.values()) + self.ledger_state.retry_count
 
     def add(self, result: Result) -> None:
         """Count a result.
 
         Raises:
-            RuntimeError: if its row was settled already, which would be a mistake in bulklink.
+            RuntimeError: if its row was settled already, which would be a bug in bulklink.
         """
         if not self.ledger_state.is_unfinished(result.row):
             raise RuntimeError(f"row {result.row} was settled twice")
@@ -193,7 +201,7 @@ class ResultCounter:
         self._count(result)
 
     def correct(self, result: Result) -> None:
-        """Count a result in the place of the one that its row has: a read showed otherwise."""
+        """Count a result instead of the one that its row has: a read showed otherwise."""
         self.ledger_state.record_result(result.row, result.status, is_correction=True)
         self._count(result)
 
@@ -206,7 +214,7 @@ class ResultCounter:
             self.failure_codes[code] = self.failure_codes.get(code, 0) + 1
 
     def progress(self, metrics: Metrics) -> RunProgress:
-        """Return how far the run is, with what is measured."""
+        """Return the progress of the run with current metrics."""
         return RunProgress(
             self._rows, self.ledger_state.final_counts, self.failure_codes.copy(), metrics
         )

@@ -1,14 +1,17 @@
-"""Work that ends in good order when it is cancelled or a callback raises."""
+"""Running work so that cancellation and failing callbacks shut it down cleanly."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Generic, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
 
 import anyio
+import anyio.from_thread
+import anyio.to_thread
 
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import (
@@ -22,8 +25,12 @@ from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
 
 T = TypeVar("T")
+PlanningWork = Callable[[PlanningStop, Callable[[str], None]], T]
+"""Planning in a thread: called with what ends it, and with a function that reports a warning."""
+SAMPLE_SECONDS = 0.5
+"""Interval between two samples."""
 _CALLBACK_NAMES = [
-    name for name, one in vars(RunCallbacks).items() if callable(one) and name[0] != "_"
+    name for name, member in vars(RunCallbacks).items() if callable(member) and name[0] != "_"
 ]
 
 
@@ -32,27 +39,27 @@ async def run_guarded(
     callbacks: RunCallbacks | None,
     stop: StopController | None,
 ) -> T:
-    """Do some work for a program.
+    """Run work in a child task with guarded callbacks.
 
-    A call-back that raises stops the work as `StopController.interrupt` does; its error is raised
-    when the work has ended. Where the task is cancelled, the work stops at once, but threads that
-    it has at work end first, and what is known is recorded.
+    A callback that raises stops the work as `StopController.interrupt` does; its error is raised
+    when the work has ended. Where the task is cancelled, the work stops at once, but its threads
+    end first, and what is known is recorded.
 
     Args:
-        work: is given call-backs that never raise, and what tells it to stop.
-        callbacks: the program's call-backs; None watches nothing.
-        stop: what the program stops it by; None if by nothing.
+        work: called with callbacks that never raise, and with what stops it.
+        callbacks: the program's callbacks; None reports nothing.
+        stop: the program's stop controller; None if nothing stops it.
 
     Returns:
         What the work returns.
 
     Raises:
-        Exception: the first that a call-back raised.
+        Exception: the first that a callback raised.
     """
     stop = stop or StopController()
     guarded_callbacks = GuardedCallbacks(callbacks or RunCallbacks(), stop)
     try:
-        result = await _ChildTask(partial(work, guarded_callbacks, stop), stop).wait()
+        result = await _run_in_child_task(partial(work, guarded_callbacks, stop), stop)
     except (InterruptedPlanningError, NotConfirmedError):
         if guarded_callbacks.error is not None:
             raise guarded_callbacks.error from None  # it ended for nothing else
@@ -64,32 +71,50 @@ async def run_guarded(
     return result
 
 
-def make_planning_stop(
-    stop: StopController | None, plan_stop: PlanningStop | None = None
-) -> PlanningStop:
-    """Return the switch of some planning in a thread that stops when a run does.
+async def _run_in_child_task(work: Callable[[], Awaitable[T]], stop: StopController) -> T:
+    """Run work in a child task, so that a cancellation waits for its threads.
 
-    Args:
-        stop: of the run; None if nothing else stops it.
-        plan_stop: the switch; None makes one.
+    There a cancellation comes from the task group, which waits for threads; a task that is
+    cancelled itself would leave them at work in a folder that is being removed.
     """
-    plan_stop = plan_stop or PlanningStop()
-    if stop is not None:
-        stop.on_stop(plan_stop.interrupt)
-        if stop.reason is not None:
-            plan_stop.interrupt()
-    return plan_stop
+    ended = anyio.Event()
+    result: T
+    error: BaseException | None = None
+
+    async def run() -> None:
+        nonlocal result, error
+        try:
+            result = await work()
+        except BaseException as raised:
+            error = raised
+            if isinstance(raised, anyio.get_cancelled_exc_class()):
+                raise
+        finally:
+            ended.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        try:
+            await ended.wait()
+        except anyio.get_cancelled_exc_class():
+            stop.interrupt()  # it ends threads too
+            raise
+    if error is not None:
+        raise error
+    return result
 
 
 class GuardedCallbacks(RunCallbacks):
-    """Call-backs of a program, until one of them raises: then the run stops, and no more is told.
+    """Wraps callbacks: the first one that raises stops the run and silences the others.
+
+    Callbacks are looked up when it is made, on the class or on the object.
 
     Args:
-        callbacks: the program's.
-        stop: is asked to stop the run.
+        callbacks: the program's callbacks.
+        stop: stops the run.
 
     Attributes:
-        error: what was raised.
+        error: the exception that a callback raised; None if none did.
     """
 
     def __init__(self, callbacks: RunCallbacks, stop: StopController) -> None:
@@ -112,53 +137,11 @@ class GuardedCallbacks(RunCallbacks):
             return False
 
 
-class _ChildTask(Generic[T]):
-    """Some work in a task of its own.
-
-    There a cancellation comes by the task group, which waits for threads that are at work; a task
-    that is cancelled itself would leave them behind, at work in a folder that is cleaned up.
-    """
-
-    def __init__(self, work: Callable[[], Awaitable[T]], stop: StopController) -> None:
-        self._work = work
-        self._stop = stop
-        self._ended = anyio.Event()
-        self._results: list[T] = []
-        self._error: BaseException | None = None
-
-    async def wait(self) -> T:
-        """Do it and return what it returns."""
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._run)
-            try:
-                await self._ended.wait()
-            except asyncio.CancelledError:
-                self._stop.interrupt()  # it ends threads too
-                raise
-        if self._error is not None:
-            raise self._error
-        return self._results[0]
-
-    async def _run(self) -> None:
-        try:
-            self._results.append(await self._work())
-        except BaseException as error:
-            self._error = error
-            if isinstance(error, asyncio.CancelledError):
-                raise
-        finally:
-            self._ended.set()
-
-
-SAMPLE_SECONDS = 0.5
-"""Between two looks."""
-
-
 @asynccontextmanager
 async def sample_periodically(sample: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    """Have something looked at every half second while the block runs.
+    """Call `sample` every half second while the block runs.
 
-    What the block raises is raised as it is, not in a group.
+    An exception of the block is raised as it is, not in a group.
     """
     failure: Exception | None = None
 
@@ -178,18 +161,82 @@ async def sample_periodically(sample: Callable[[], Awaitable[object]]) -> AsyncI
         raise failure
 
 
-def report_planning(
-    stop: PlanningStop, callbacks: RunCallbacks
-) -> AbstractAsyncContextManager[None]:
-    """Tell whoever watches how far a planning in another thread is, while the block waits for it.
+def make_planning_stop(stop: StopController | None) -> PlanningStop:
+    """Return a PlanningStop that is triggered when the run stops; None never stops."""
+    planning_stop = PlanningStop()
+    if stop is not None:
+        stop.on_stop(planning_stop.interrupt)  # first: another thread may stop it at any time
+        if stop.reason is not None:
+            planning_stop.interrupt()
+    return planning_stop
+
+
+async def run_planning(work: PlanningWork[T], callbacks: RunCallbacks, stop: StopController) -> T:
+    """Run planning in a thread; report its stages and warnings on the event loop.
+
+    DuckDB does not look at signals, and the event loop must.
 
     Args:
-        stop: that the planning was given.
-        callbacks: is told.
+        work: the planning.
+        callbacks: `on_planning` is called every half second, `on_warning` with each warning.
+        stop: ends it.
+
+    Raises:
+        InterruptedPlanningError: if `stop` ended it.
     """
+    planning_stop = make_planning_stop(stop)
 
     async def report_stage() -> None:
-        if (stage := stop.stage) is not None:
-            callbacks.on_planning(stage)
+        _report_stage(planning_stop, callbacks)
 
-    return sample_periodically(report_stage)
+    def warn(text: str) -> None:
+        anyio.from_thread.run_sync(callbacks.on_warning, text)
+
+    async with sample_periodically(report_stage):
+        return await anyio.to_thread.run_sync(work, planning_stop, warn)
+
+
+def run_blocking_planning(
+    work: PlanningWork[T], callbacks: RunCallbacks | None, stop: StopController | None
+) -> T:
+    """Run planning in a thread and wait; report its stages and warnings from the calling thread.
+
+    What is raised in the calling thread meanwhile, by a callback or as KeyboardInterrupt, ends the
+    planning first.
+
+    Args:
+        work: the planning.
+        callbacks: `on_planning` is called every half second, `on_warning` with each warning.
+        stop: ends it; any thread may interrupt it.
+
+    Raises:
+        InterruptedPlanningError: if `stop` ended it.
+    """
+    callbacks = callbacks or RunCallbacks()
+    planning_stop = make_planning_stop(stop)
+    warnings: SimpleQueue[str] = SimpleQueue()
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        future = executor.submit(work, planning_stop, warnings.put)
+        try:
+            while wait([future], SAMPLE_SECONDS).not_done:
+                _report_stage(planning_stop, callbacks)
+                _report_warnings(warnings, callbacks)
+            _report_warnings(warnings, callbacks)
+        except BaseException:
+            planning_stop.interrupt()
+            raise
+        return future.result()
+
+
+def _report_stage(planning_stop: PlanningStop, callbacks: RunCallbacks) -> None:
+    if (stage := planning_stop.stage) is not None:
+        callbacks.on_planning(stage)
+
+
+def _report_warnings(warnings: SimpleQueue[str], callbacks: RunCallbacks) -> None:
+    while True:
+        try:
+            text = warnings.get_nowait()
+        except Empty:
+            return
+        callbacks.on_warning(text)

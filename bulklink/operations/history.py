@@ -16,6 +16,7 @@ from bulklink.errors import BulklinkError, RunDirError, UsageError
 from bulklink.ledger.search import find_answers, find_message_lines
 from bulklink.mapping.database import Database, open_database
 from bulklink.mapping.plan_reader import PlannedRow, find_planned_rows
+from bulklink.operations.callbacks import RunCallbacks
 from bulklink.runs.folder import RunFolder, list_run_folders
 
 _MESSAGE_ID = re.compile("[0-9A-Za-z]{1,500}")
@@ -69,7 +70,7 @@ def history(
     runs_dir: str | PathLike[str] = "runs",
     *,
     contact_id: str | None = None,
-    warn: Callable[[str], None] = lambda text: None,
+    callbacks: RunCallbacks | None = None,
 ) -> list[HistoryEvent]:
     """Return the events of one email in all runs below a folder, oldest first.
 
@@ -77,7 +78,7 @@ def history(
         message_id: message id of the email.
         runs_dir: folder of the run folders.
         contact_id: only events of this contact; message ids may repeat among contacts.
-        warn: called with each run that cannot be read.
+        callbacks: `on_warning` is called with each run that cannot be read; None for none.
 
     Returns:
         The events; empty for an email in no run.
@@ -92,7 +93,7 @@ def history(
             where="MESSAGE_ID",
             advice="Give its letters and digits alone.",
         )
-    root = Path(runs_dir)
+    callbacks, root = callbacks or RunCallbacks(), Path(runs_dir)
     if not root.is_dir():
         raise RunDirError(
             "There is no such folder.", where=str(root), advice="Name it with --runs-dir."
@@ -106,7 +107,7 @@ def history(
             try:
                 events += list(_run_events(folder, message_id, contact_id, database))
             except BulklinkError as error:
-                warn(f"{error.where}: {error.message}")
+                callbacks.on_warning(f"{error.where}: {error.message}")
     return sorted(events, key=lambda event: event.ts)
 
 

@@ -1,4 +1,4 @@
-"""A job: what to do with which mapping, its groups of options and the values they may have."""
+"""Job options: defaults, allowed ranges, and the groups that functions take."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _MIN_MEMORY_MB = 64
 
 
 def check_ranges(options: Mapping[str, Any]) -> None:
-    """Refuse numbers that no job can have.
+    """Refuse numbers that are out of range.
 
     Args:
         options: values by the names of `Job`; None is no value.
 
     Raises:
-        UsageError: if there is one.
+        UsageError: if one is out of range.
     """
     for name, (minimum, maximum) in _RANGES.items():
         value = options.get(name)
@@ -58,13 +58,13 @@ def check_ranges(options: Mapping[str, Any]) -> None:
 
 
 def parse_memory(text: str) -> str:
-    """Return an amount of memory as DuckDB takes it.
+    """Parse an amount of memory into DuckDB's notation.
 
     Args:
         text: such as 512MB or 2 GiB, at least 64MB.
 
     Raises:
-        UsageError: if it is none.
+        UsageError: if it is not an amount of at least 64MB.
     """
     match = re.fullmatch(r"(\d{1,6})\s*(MB|MIB|GB|GIB)", text.strip().upper())
     if match is None or int(match[1]) * _UNIT_MEGABYTES[match[2]] < _MIN_MEMORY_MB:
@@ -103,7 +103,7 @@ class GroupBy(StrEnum):
 
 
 class WhenCreditsOut(StrEnum):
-    """What a run does where credits are out: stop, to be resumed, or wait."""
+    """What a run does when credits are out: stop, to be resumed, or wait."""
 
     STOP = "stop"
     WAIT = "wait"
@@ -163,7 +163,7 @@ _CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A job: mappings and what is to be done with them.
+    """A job: mappings and what to do with them.
 
     Each option is the command line's, of the same name with `_`. Where a value has a type of
     bulklink's own, or is a path, its text serves too: `op="link"`.
@@ -172,7 +172,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         mappings: paths, or `-` for standard input.
         op: what is done with every row; None leaves it to the mapping's column `op`.
         format: `csv` or `jsonl` where a name does not tell.
-        delimiter: what parts the cells of CSV files; None finds it.
+        delimiter: delimiter of CSV files; None detects it.
         encoding: the encoding of CSV and JSONL files; None is UTF-8.
         columns: (column, header) pairs that rename headers.
         defaults: (column, value) pairs that fill what is missing.
@@ -198,7 +198,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         yes: change an org that is not a sandbox without a question.
         read_back: settle what is in doubt by reading links back; without it, it stays in doubt.
         read_pages: pages of a contact's emails that are read at most.
-        settle_after: seconds after a call before a read is believed that shows it not applied.
+        settle_after: seconds after a call before a read that shows no change is trusted.
         snapshot: read the deal that each email is on before it is changed; None does so for
             unlinks and relinks.
         accept_no_put_back: send relinks too of emails whose deal is not known beforehand, which
@@ -249,10 +249,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     canary: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse values that no job can have.
+        """Convert values and refuse invalid ones.
 
         Raises:
-            UsageError: if there is one.
+            UsageError: if a value is invalid.
         """
         for name, converter in _CONVERTERS.items():
             value = getattr(self, name)
@@ -321,7 +321,17 @@ def parse_edition(paid_type: str | None) -> Edition | None:
 
 
 class PaceOptions(TypedDict, total=False):
-    """How many calls are made, and how fast; each as `Job` tells it."""
+    """Options of `Job` that affect how many calls are made, and how fast.
+
+    Args:
+        concurrency: most calls in flight; None takes the edition's.
+        edition: the org's edition; None takes it from the org's licence.
+        rate: most calls a second; None is no limit.
+        settle_after: seconds after a call before a read that shows no change is trusted.
+        max_credits: requests that this call may make; None is no limit.
+        credits_per_day: requests of all runs on the org from this machine in 24 hours.
+        reserve_credits: credits that are left for others.
+    """
 
     concurrency: int | None
     edition: Edition | None
@@ -333,7 +343,17 @@ class PaceOptions(TypedDict, total=False):
 
 
 class LimitOptions(PaceOptions, total=False):
-    """How a sealed plan is sent, never what of it; each as `Job` tells it."""
+    """Options of `Job` that affect how a plan is sent, not what is sent; adds to `PaceOptions`.
+
+    Args:
+        sync: flush the ledger to disk before each call; False is for load runs.
+        yes: change an org that is not a sandbox without confirmation.
+        read_back: settle what is in doubt by reading links back.
+        read_pages: pages of a contact's emails that are read at most.
+        max_failures: failures after which the run stops; None is the default limit.
+        when_credits_out: stop where credits are out, or wait for them.
+        canary: messages that are sent and read back before the rest; 0 is none.
+    """
 
     sync: bool
     yes: bool
@@ -345,7 +365,17 @@ class LimitOptions(PaceOptions, total=False):
 
 
 class SendOptions(LimitOptions, total=False):
-    """How emails are sent that come from elsewhere than a mapping; each as `Job` tells it."""
+    """Options of `Job` for emails that do not come from a mapping; adds to `LimitOptions`.
+
+    Args:
+        batch_size: most messages a call, 1 to 20.
+        group_by: what the emails of one link call have in common.
+        single_endpoint: send a batch of one to the single-email endpoint.
+        names: send names beside ids, and look missing ones up.
+        memory: what planning holds in memory at most, such as `512MB`.
+        run_dir: the run folder, missing or empty; None makes one below `runs_dir`.
+        runs_dir: where run folders go.
+    """
 
     batch_size: int
     group_by: GroupBy

@@ -1,4 +1,4 @@
-"""`plan`: check a mapping and say what it will cost, without a connection."""
+"""Planning: check a mapping and estimate its cost, without a connection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from bulklink.mapping.input.files import Source, check_readable, find_sources
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_writer import PLAN_FILE, digest
 from bulklink.models import Op
-from bulklink.operations.cancellation import make_planning_stop
+from bulklink.operations.callbacks import RunCallbacks
+from bulklink.operations.cancellation import run_blocking_planning
 from bulklink.operations.estimate import (
     ASSUMED_LATENCY,
     CallEstimate,
@@ -39,9 +40,22 @@ from bulklink.runs.folder import RunFolder, create_run_folder
 
 
 class PlanResult(msgspec.Struct, frozen=True):
-    """What `bulklink plan` tells; `estimate` is for the screen alone.
+    """Result of planning; `estimate` is not part of the JSON output.
 
-    `compare` is what the plan would change, None where no emails were given to compare with.
+    Args:
+        op: operation of the run, or `mixed`.
+        run_dir: folder of the sealed plan; None if it is not sealed.
+        rows: rows of the mapping.
+        messages: emails to send.
+        rejected: refused rows.
+        duplicate: rows that repeat an earlier one.
+        groups: groups of emails that can share a call.
+        calls: estimated calls by kind.
+        credits_at_least: minimum credits.
+        seconds_at_least: minimum duration in seconds.
+        digest: SHA-256 of content and settings, for `apply(expect=)`.
+        estimate: minimum duration and what limits it, share of the org's credits.
+        compare: changes compared with fetched emails; None without such a file.
     """
 
     op: str
@@ -66,24 +80,24 @@ def plan(
     users: int = 1,
     module_known: bool = False,
     compare_with: str | None = None,
-    warn: Callable[[str], None] = lambda text: None,
+    callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
-    plan_stop: PlanningStop | None = None,
 ) -> PlanResult:
-    """Check a job's mapping and say what it will cost at least. No connection is opened.
+    """Check a job's mapping and estimate what it will cost at least. No connection is opened.
 
-    With `job.run_dir` the plan is sealed there; without it no file is left behind. It blocks, so a
-    program with an event loop has it done in a thread.
+    With `job.run_dir` the plan is sealed there; without it no file is left behind. It blocks: the
+    work is done in a thread, while the calling thread waits and calls the callbacks. A
+    KeyboardInterrupt in the calling thread ends the work too.
 
     Args:
-        job: what is asked.
+        job: the job.
         latency: seconds that a call is assumed to take.
         users: licensed users of the org, who add to its credits a day.
         module_known: whether the id of the module Deals need not be looked up.
         compare_with: a file of fetched emails, to tell what the mapping would change.
-        warn: told what a person should know of the mapping.
-        stop: by which it can be stopped from the thread of an event loop.
-        plan_stop: by which any thread can see how far it is, and stop it; None makes one.
+        callbacks: `on_planning` is called twice a second, `on_warning` with each warning about the
+            mapping, both in the calling thread; None reports nothing.
+        stop: ends it; any thread may call its `interrupt`, and a signal handler.
 
     Returns:
         What it will cost, and the digest of the plan.
@@ -97,21 +111,32 @@ def plan(
     inputs = find_sources(job.mappings, job.format)
     if compare_with is not None:
         check_readable(compare_with)
-    plan_stop = make_planning_stop(stop, plan_stop)
     make_result = partial(make_plan_result, latency=latency, users=users, module_known=module_known)
+    work = partial(_plan, job, inputs, compare_with, make_result)
+    return run_blocking_planning(work, callbacks, stop)
+
+
+def _plan(
+    job: Job,
+    inputs: tuple[Source, ...],
+    compare_with: str | None,
+    make_result: Callable[[CheckedMapping, Job, RunFolder | None], PlanResult],
+    stop: PlanningStop,
+    warn: Callable[[str], None],
+) -> PlanResult:
     with tempfile.TemporaryDirectory(prefix="bulklink-") as temporary:
         scratch = Path(temporary)
         if job.run_dir is not None:
             with (
                 new_run_folder(job) as folder,
-                checked_mapping(folder, job, inputs, plan_stop) as checked,
+                checked_mapping(folder, job, inputs, stop) as checked,
             ):
                 _warn(checked, warn)
                 prepare_run(checked, job, folder, time.time())
                 result = make_result(checked, job, folder)
             plan_path = folder.plan
         else:
-            with check_mapping(job, inputs, scratch, plan_stop) as checked:
+            with check_mapping(job, inputs, scratch, stop) as checked:
                 _warn(checked, warn)
                 _check_unsealed(checked, job)
                 result = make_result(checked, job, None)
@@ -121,7 +146,7 @@ def plan(
         if compare_with is None:
             return result
         comparison = compare(
-            plan_path, compare_with, scratch, memory=job.memory, stop=plan_stop, warn=warn
+            plan_path, compare_with, scratch, memory=job.memory, stop=stop, warn=warn
         )
         return msgspec.structs.replace(result, compare=comparison)
 
@@ -134,11 +159,11 @@ def _check_unsealed(checked: CheckedMapping, job: Job) -> None:
 
 @contextmanager
 def new_run_folder(job: Job, name: str | None = None) -> Iterator[RunFolder]:
-    """Make the run folder of a job and drive it; one that comes to no plan is emptied again.
+    """Create and lock a job's run folder; discard it if no plan is made.
 
     Args:
-        job: what is asked.
-        name: part of a name that is made; None takes the op.
+        job: the job.
+        name: part of a generated name; None takes the op.
 
     Raises:
         RunDirError: if it cannot be made.
@@ -189,8 +214,8 @@ def make_plan_result(
 
     Args:
         checked: the mapping.
-        job: what is asked.
-        folder: where it is sealed, if it is.
+        job: the job.
+        folder: folder of the sealed plan; None if it is not sealed.
         latency: seconds that a call is assumed to take.
         users: licensed users of the org.
         module_known: whether the id of the module Deals need not be looked up.

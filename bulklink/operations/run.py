@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
-
-import anyio.from_thread
-import anyio.to_thread
 
 from bulklink.engine.shutdown import StopController
 from bulklink.ledger.state import replay
 from bulklink.mapping.input.files import Source, find_sources
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
-from bulklink.operations.cancellation import make_planning_stop, report_planning, run_guarded
+from bulklink.operations.cancellation import run_guarded, run_planning
 from bulklink.operations.environment import real_environment
 from bulklink.operations.job import Job
 from bulklink.operations.plan import checked_mapping, new_run_folder
@@ -57,13 +55,9 @@ async def _run(
     job: Job, connection: Connection, callbacks: RunCallbacks, stop: StopController
 ) -> RunResult:
     inputs = find_sources(job.mappings, job.format)
-    plan_stop = make_planning_stop(stop)
     with new_run_folder(job) as folder:
         callbacks.on_phase("Checking the mapping")
-        async with report_planning(plan_stop, callbacks):
-            await anyio.to_thread.run_sync(
-                _prepare_in_thread, job, folder, inputs, plan_stop, callbacks
-            )
+        await run_planning(partial(_prepare, job, folder, inputs), callbacks, stop)
         ledger_state = replay(folder.ledger)
         return await send(
             folder,
@@ -76,18 +70,16 @@ async def _run(
         )
 
 
-def _prepare_in_thread(
+def _prepare(
     job: Job,
     folder: RunFolder,
     inputs: tuple[Source, ...],
     stop: PlanningStop,
-    callbacks: RunCallbacks,
+    warn: Callable[[str], None],
 ) -> None:
-    """Prepare in a thread: DuckDB does not look at signals, and the event loop must."""
     with checked_mapping(folder, job, inputs, stop) as checked:
         for text in checked.warnings:
-            anyio.from_thread.run_sync(callbacks.on_warning, text)
+            warn(text)
         if checked.left_out:
-            warning = f"--only leaves out {checked.left_out:,} rows."
-            anyio.from_thread.run_sync(callbacks.on_warning, warning)
+            warn(f"--only leaves out {checked.left_out:,} rows.")
         prepare_run(checked, job, folder, time.time())

@@ -10,7 +10,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack
 
-import anyio.to_thread
 import msgspec
 
 from bulklink.engine.shutdown import StopController
@@ -22,7 +21,7 @@ from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_writer import digest
 from bulklink.models import Op, Status
 from bulklink.operations.callbacks import RunCallbacks
-from bulklink.operations.cancellation import make_planning_stop, report_planning, run_guarded
+from bulklink.operations.cancellation import run_blocking_planning, run_guarded, run_planning
 from bulklink.operations.environment import real_environment
 from bulklink.operations.estimate import CallEstimate, EstimatedBottleneck, RunEstimate
 from bulklink.operations.job import MIXED, SEND_OPTIONS, Job, OnInvalid, SendOptions, with_options
@@ -68,7 +67,6 @@ async def undo(
     connection: Connection,
     *,
     include_settled: bool = False,
-    warn: Callable[[str], None] = lambda text: None,
     callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
     **options: Unpack[SendOptions],
@@ -81,8 +79,8 @@ async def undo(
         run: run folder.
         connection: where the CRM is and how to sign in.
         include_settled: whether to undo links that might not be the run's.
-        warn: called before sending with what is not undone, and why.
-        callbacks: receives progress and events; None for none.
+        callbacks: receives progress and events; None for none. `on_warning` is called before
+            sending with what is not undone, and why.
         stop: stops the undo from outside.
         **options: options of `Job`: how it is sent, and where the folder of the undo is.
 
@@ -97,7 +95,7 @@ async def undo(
     """
     source = folder_of(run)
     job = _undo_job(with_options(None, options, SEND_OPTIONS), source)
-    work = partial(_undo, source, job, connection, include_settled=include_settled, warn=warn)
+    work = partial(_undo, source, job, connection, include_settled=include_settled)
     return await run_guarded(work, callbacks, stop)
 
 
@@ -109,26 +107,27 @@ async def _undo(
     stop: StopController,
     *,
     include_settled: bool,
-    warn: Callable[[str], None],
 ) -> RunResult | None:
-    plan_stop = make_planning_stop(stop)
     record = source.read()
     check_same_host(record, connection)
     callbacks.on_phase("Looking at what the run did")
     with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
-        build_plan = partial(
-            build_undo_plan, source, Path(scratch), include_settled=include_settled, stop=plan_stop
+        undo_plan = await run_planning(
+            lambda planning_stop, _: build_undo_plan(
+                source, Path(scratch), include_settled=include_settled, stop=planning_stop
+            ),
+            callbacks,
+            stop,
         )
-        async with report_planning(plan_stop, callbacks):
-            undo_plan = await anyio.to_thread.run_sync(build_plan)
         if not undo_plan.rows and not undo_plan.not_undone:
             return None
         for text in undo_plan.warnings():
-            warn(text)
+            callbacks.on_warning(text)
         with new_run_folder(job, "undo") as folder:
-            seal = partial(_seal, undo_plan, source, record, job, folder, plan_stop)
-            async with report_planning(plan_stop, callbacks):
-                undo_record = await anyio.to_thread.run_sync(seal)
+            seal = partial(_seal, undo_plan, source, record, job, folder)
+            undo_record = await run_planning(
+                lambda planning_stop, _: seal(planning_stop), callbacks, stop
+            )
             ledger_state = replay(folder.ledger)
             if undo_record.state is RunState.FINISHED:
                 return build_run_result(folder, undo_record, ledger_state)
@@ -148,22 +147,22 @@ def plan_undo(
     *,
     include_settled: bool = False,
     module_known: bool = False,
-    warn: Callable[[str], None] = lambda text: None,
+    callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
-    plan_stop: PlanningStop | None = None,
     **options: Unpack[SendOptions],
 ) -> PlanResult:
     """Return what an undo would do, and its minimum cost. No connection is opened.
 
-    With `run_dir` it is sealed there, to be sent by `apply`. It blocks, as `plan` does.
+    With `run_dir` it is sealed there, to be sent by `apply`. It blocks, and calls the callbacks, as
+    `plan` does.
 
     Args:
         run: run folder.
         include_settled: whether to undo links that might not be the run's.
         module_known: whether the id of the module Deals is known without a look-up.
-        warn: called with what is not undone, and why.
-        stop: stops it from the thread of an event loop.
-        plan_stop: shows its progress to any thread, and stops it; None makes one.
+        callbacks: `on_planning` is called twice a second, `on_warning` with what is not undone,
+            and why, both in the calling thread; None for none.
+        stop: stops it; any thread may call its `interrupt`, and a signal handler.
         **options: options of `Job`: how it is to be sent, and where it is sealed.
 
     Returns:
@@ -175,23 +174,44 @@ def plan_undo(
         LedgerError: if a ledger cannot be trusted.
         InterruptedPlanningError: if `stop` ended it.
     """
-    plan_stop, source = make_planning_stop(stop, plan_stop), folder_of(run)
+    source = folder_of(run)
     record = source.read()
     job = _undo_job(with_options(None, options, SEND_OPTIONS), source)
+    work = partial(
+        _plan_undo,
+        source,
+        record,
+        job,
+        include_settled=include_settled,
+        module_known=module_known,
+    )
+    return run_blocking_planning(work, callbacks, stop)
+
+
+def _plan_undo(
+    source: RunFolder,
+    record: RunRecord,
+    job: Job,
+    stop: PlanningStop,
+    warn: Callable[[str], None],
+    *,
+    include_settled: bool,
+    module_known: bool,
+) -> PlanResult:
     with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
         undo_plan = build_undo_plan(
-            source, Path(scratch), include_settled=include_settled, stop=plan_stop
+            source, Path(scratch), include_settled=include_settled, stop=stop
         )
         for text in undo_plan.warnings():
             warn(text)
         not_undone = undo_plan.not_undone
         if job.run_dir is not None and undo_plan.rows + not_undone:
             with new_run_folder(job, "undo") as folder:
-                _seal(undo_plan, source, record, job, folder, plan_stop)
+                _seal(undo_plan, source, record, job, folder, stop)
         if not undo_plan.rows:
             return _empty_plan_result(job, not_undone)
         inputs = _undo_sources(undo_plan, source)
-        with check_mapping(job, inputs, Path(scratch), plan_stop, guarded=tuple(Op)) as checked:
+        with check_mapping(job, inputs, Path(scratch), stop, guarded=tuple(Op)) as checked:
             plan_result = make_plan_result(checked, job, None, module_known=module_known)
         rows, run_dir = plan_result.rows + not_undone, str(job.run_dir) if job.run_dir else None
         return msgspec.structs.replace(plan_result, rows=rows, rejected=not_undone, run_dir=run_dir)

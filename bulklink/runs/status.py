@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 
 import msgspec
 
-from bulklink.errors import BulklinkError, ExitCode, StoppedBy
+from bulklink.errors import ExitCode, StoppedBy
 from bulklink.ledger.state import LedgerState, OpenRow, replay
 from bulklink.models import Op, Status
-from bulklink.runs.folder import RunFolder, folder_of, list_run_folders
+from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.record import RunRecord, RunState, close_last_invocation
 
 PENDING = "pending"
@@ -86,31 +85,6 @@ def status(run: str | PathLike[str]) -> RunResult:
     resume_at = None if killed else record.resume_at
     record = record.replace(state=state, stopped_by=stopped_by, resume_at=resume_at)
     return build_run_result(folder, record, replay(folder.ledger))
-
-
-def statuses(
-    runs_dir: str | PathLike[str] = "runs", *, warn: Callable[[str], None] | None = None
-) -> list[RunResult]:
-    """Return the states of all runs in a folder, sorted by the names of their folders.
-
-    Args:
-        runs_dir: parent of the run folders.
-        warn: called with a text for each run that cannot be read, which is left out; without it
-            such a run raises.
-
-    Raises:
-        RunDirError: if a `run.json` is damaged.
-        LedgerError: if a ledger is damaged.
-    """
-    results: list[RunResult] = []
-    for folder in list_run_folders(Path(runs_dir)):
-        try:
-            results.append(status(folder))
-        except BulklinkError as error:
-            if warn is None:
-                raise
-            warn(f"{error.where}: {error.message}")
-    return results
 
 
 def build_run_result(folder: RunFolder, record: RunRecord, ledger_state: LedgerState) -> RunResult:

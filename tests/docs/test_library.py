@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib.util
 import inspect
 import re
@@ -10,6 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any, is_typeddict
 
 import pytest
 
@@ -21,6 +23,27 @@ DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "library.md").read_text("utf-8")
 PROGRAM, CONNECTIONS, NOTEBOOK = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 VALUES = {name: getattr(bulklink, name) for name in bulklink.__all__}
+INIT = Path(bulklink.__file__)
+
+
+def fields_of(value: Any) -> list[str]:
+    """Return the fields of a value type; none of another class."""
+    if is_typeddict(value):
+        return list(value.__annotations__)
+    if dataclasses.is_dataclass(value):
+        return [field.name for field in dataclasses.fields(value)]
+    return [*getattr(value, "__struct_fields__", getattr(value, "_fields", ()))]
+
+
+def doc_of(value: Any) -> str:
+    """Return the docstring of a type; that of a group of options has those of the others too."""
+    if is_typeddict(value):
+        groups = (bulklink.PaceOptions, bulklink.LimitOptions, bulklink.SendOptions)
+        return "".join(group.__doc__ or "" for group in groups)
+    return value.__doc__ or ""
+
+
+VALUE_TYPES = {name: doc_of(value) for name, value in VALUES.items() if fields_of(value)}
 FUNCTIONS = {name: value for name, value in VALUES.items() if inspect.isfunction(value)}
 
 
@@ -116,7 +139,7 @@ def test_every_public_name_is_documented_and_can_be_imported() -> None:
         assert value.__name__ == name
         assert value.__doc__, name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        bulklink.nothing  # noqa: B018 - it is what raises
+        bulklink.nothing  # type: ignore[attr-defined]  # noqa: B018 - it is what raises
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -127,6 +150,18 @@ def test_every_argument_result_and_error_of_a_function_is_documented(name: str) 
         assert f" {argument}: " in arguments or f"**{argument}: " in arguments, argument
     assert "Raises:" in doc
     assert f"`{name}(" in TEXT
+
+
+@pytest.mark.parametrize("name", VALUE_TYPES)
+def test_every_field_of_a_value_type_is_documented(name: str) -> None:
+    arguments = VALUE_TYPES[name].partition("Args:")[2]
+    missing = {field for field in fields_of(VALUES[name]) if f" {field}: " not in arguments}
+    assert missing == set()
+
+
+def test_type_checkers_see_the_names_that_can_be_had() -> None:
+    imported = re.findall(r"from (\S+) import (\w+) as \2$", INIT.read_text("utf-8"), re.MULTILINE)
+    assert {name: module for module, name in imported} == bulklink._MODULE_BY_NAME
 
 
 def test_every_callback_is_documented() -> None:

@@ -1,1 +1,1 @@
-"""One module a command: parse, call the operation, show the result."""
+"""Commands, one module each: parse options, call the operation, show the result."""

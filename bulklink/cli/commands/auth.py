@@ -74,7 +74,6 @@ def login(**options: Any) -> int:
       bulklink auth login --profile test --dc eu --environment sandbox
       bulklink auth login --dc eu --stdin < self_client.json
     """
-    del options["debug"]  # read where errors are shown
     from bulklink.cli.commands.auth_login import login_profile  # noqa: PLC0415 - not for --help
     from bulklink.cli.request_log import start_request_log  # noqa: PLC0415 - not for --help
 
@@ -86,7 +85,7 @@ def login(**options: Any) -> int:
 @option("--profile", type=ProfileName(), metavar="NAME", help="Only this profile; else all.")
 @log_option
 @common_options
-def auth_status(profile: str | None, log: Path | None, *, as_json: bool, debug: bool) -> int:
+def auth_status(profile: str | None, log: Path | None, *, as_json: bool) -> int:
     """Show what is stored, where, and whether it works. No secret is shown.
 
     Each profile costs one call, and an access token if none is kept. Exit code 0: all that are
@@ -97,7 +96,6 @@ def auth_status(profile: str | None, log: Path | None, *, as_json: bool, debug: 
       bulklink auth status
       bulklink auth status --profile test --json
     """
-    del debug  # read where errors are shown
     from bulklink.cli.commands.auth_status import show_status  # noqa: PLC0415 - not for --help
     from bulklink.cli.request_log import start_request_log  # noqa: PLC0415 - not for --help
 
@@ -110,9 +108,7 @@ def auth_status(profile: str | None, log: Path | None, *, as_json: bool, debug: 
 @option("--force", is_flag=True, help="Remove it here even if it cannot be revoked at Zoho.")
 @log_option
 @common_options
-def logout(
-    profile: str | None, log: Path | None, *, force: bool, as_json: bool, debug: bool
-) -> int:
+def logout(profile: str | None, log: Path | None, *, force: bool, as_json: bool) -> int:
     """Revoke a profile's token at Zoho, and remove it from here.
 
     For a machine that shall contact the org no more: the profile goes with its secrets.
@@ -122,7 +118,6 @@ def logout(
       bulklink auth logout
       bulklink auth logout --profile test
     """
-    del debug  # read where errors are shown
     from bulklink.cli.commands.auth_status import sign_out  # noqa: PLC0415 - not for --help
     from bulklink.cli.request_log import start_request_log  # noqa: PLC0415 - not for --help
 

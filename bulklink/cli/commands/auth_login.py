@@ -1,4 +1,4 @@
-"""Interactive sign-in: Zoho's self client, the data centre, where the secrets go."""
+"""Interactive sign-in of `bulklink auth login`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import anyio
 import click
 
 from bulklink.cli.commands.auth_status import show_profile
-from bulklink.cli.console import note, warn
+from bulklink.cli.console import can_ask, note, warn
 from bulklink.cli.param_types import OneOf
 from bulklink.errors import ConfigError, ExitCode, NotConfirmedError
 from bulklink.ledger.records import timestamp
@@ -23,7 +23,6 @@ from bulklink.zoho.connection import Connection
 from bulklink.zoho.data_centres import DATA_CENTRES, ENVIRONMENTS, accounts_address, console_address
 from bulklink.zoho.error_policy import SCOPES
 from bulklink.zoho.sign_in import SelfClient, SignInResult, sign_in
-from bulklink.zoho.tokens import TokenStore
 
 _VARIABLES = {
     "client_id": "BULKLINK_CLIENT_ID",
@@ -33,10 +32,11 @@ _VARIABLES = {
 }
 _MAX_INPUT_BYTES = 100_000
 SignInInputs = dict[str, str]
+"""Credentials by name; empty if missing."""
 
 
 def collect_inputs(client_id: str | None, *, stdin: bool) -> SignInInputs:
-    """Return what standard input, options and environment give; input goes first."""
+    """Return the credentials from standard input, options and environment, in this order."""
     inputs = {key: os.environ.get(variable, "").strip() for key, variable in _VARIABLES.items()}
     inputs["client_id"] = (client_id or "").strip()
     if inputs["code"]:
@@ -52,10 +52,10 @@ def collect_inputs(client_id: str | None, *, stdin: bool) -> SignInInputs:
 
 
 def _parse_inputs(text: str) -> SignInInputs:
-    """Read a JSON object or NAME=VALUE lines; what they hold beside is left alone.
+    """Parse a JSON object or NAME=VALUE lines; other keys are ignored.
 
     Raises:
-        ConfigError: if it is neither.
+        ConfigError: if it has none of the credentials.
     """
     try:
         content = json.loads(text)
@@ -74,10 +74,10 @@ def _parse_inputs(text: str) -> SignInInputs:
 
 
 def missing_inputs(inputs: SignInInputs, *, can_ask: bool) -> list[str]:
-    """Return what has to be asked for.
+    """Return the names of the credentials to ask for.
 
     Raises:
-        ConfigError: if that is something, and nobody can be asked.
+        ConfigError: if some are missing and nobody can be asked.
     """
     required_keys = ["client_id", "client_secret"]
     required_keys += [] if inputs["refresh_token"] else ["code"]
@@ -94,7 +94,7 @@ def missing_inputs(inputs: SignInInputs, *, can_ask: bool) -> list[str]:
 def prompt_self_client(
     inputs: SignInInputs, missing_keys: list[str], connection: Connection
 ) -> SelfClient:
-    """Return the self client's data, of which what is missing is asked for."""
+    """Return the credentials of the self client; ask for missing ones."""
     values = dict(inputs)
     if missing_keys:
         _print_instructions(connection, values)
@@ -112,7 +112,7 @@ def prompt_self_client(
 
 
 def _print_instructions(connection: Connection, inputs: Mapping[str, str]) -> None:
-    """Say what to do in the console of the data centre."""
+    """Write what to do in the API console of the data centre."""
     console = (
         console_address(connection.data_centre) if connection.data_centre else "Zoho's API console"
     )
@@ -142,14 +142,14 @@ def login_profile(
     force: bool,
     as_json: bool,
 ) -> int:
-    """Sign in as the options say, ask for what is missing, store it and return the exit code."""
+    """Sign in, ask for what is missing, store a profile and return the exit code."""
     name, profiles = normalize_profile_name(profile or DEFAULT_PROFILE), Profiles(config_folder())
-    can_ask = sys.stdin.isatty() and sys.stderr.isatty() and not stdin
+    can_prompt = can_ask() and not stdin
     check_writable(config_folder())
-    _confirm_replacement(name, profiles, force=force, can_ask=can_ask)
+    _confirm_replacement(name, profiles, force=force, can_ask=can_prompt)
     inputs = collect_inputs(client_id, stdin=stdin)
-    missing_keys = missing_inputs(inputs, can_ask=can_ask)
-    connection = _resolve_connection(dc, environment, can_ask=can_ask)
+    missing_keys = missing_inputs(inputs, can_ask=can_prompt)
+    connection = _resolve_connection(dc, environment, can_ask=can_prompt)
     secret_backend = _select_secret_backend(plain_file=plain_file)
     client = prompt_self_client(inputs, missing_keys, connection)
     runtime = real_environment()
@@ -162,10 +162,10 @@ def login_profile(
 
 
 def _confirm_replacement(name: str, profiles: Profiles, *, force: bool, can_ask: bool) -> None:
-    """Let pass only what replaces no profile, or is meant to.
+    """Ask before a profile is replaced.
 
     Raises:
-        NotConfirmedError: if it is not.
+        NotConfirmedError: if it is not to be replaced.
     """
     if force or name not in profiles.names():
         return
@@ -184,7 +184,7 @@ def _confirm_replacement(name: str, profiles: Profiles, *, force: bool, can_ask:
 
 
 def _select_secret_backend(*, plain_file: bool) -> SecretBackend:
-    """Return where secrets will be kept, and say so where it is not where they should be."""
+    """Return where to keep secrets; note it if the keyring is unavailable."""
     unavailable_reason = None if plain_file else KeyringSecretStore().unavailable_reason()
     backend = choose_secret_backend(
         plain_file=plain_file, unavailable_reason=unavailable_reason, windows=os.name == "nt"
@@ -195,10 +195,10 @@ def _select_secret_backend(*, plain_file: bool) -> SecretBackend:
 
 
 def _resolve_connection(dc: str | None, environment: str | None, *, can_ask: bool) -> Connection:
-    """Return where the CRM is, asked for where nothing tells.
+    """Return the endpoint of the CRM; ask for an unknown data centre.
 
     Raises:
-        ConfigError: if that is not known, or something does not fit.
+        ConfigError: if it is unknown, or the options do not fit.
     """
     urls = {name: os.environ.get(name, "").strip() for name in _URL_VARIABLES}
     location_unknown = dc is None and not urls["BULKLINK_API_URL"]
@@ -230,7 +230,7 @@ async def _sign_in(
 def _store_sign_in(
     name: str, sign_in_result: SignInResult, secret_backend: SecretBackend, environment: Environment
 ) -> Profile:
-    """Store a sign-in: its secrets, its access token, and last the profile."""
+    """Store a sign-in: secrets, profile and access token."""
     folder = config_folder()
     profiles, connection, org = Profiles(folder), sign_in_result.connection, sign_in_result.org
     previous = _previous_profile(name, profiles)
@@ -253,12 +253,13 @@ def _store_sign_in(
     profiles.save(name, profile)
     if previous and previous.secrets is not secret_backend:
         _remove_previous_secrets(name, previous)
-    _store_token(environment.token_store, sign_in_result)
+    if environment.token_store is not None:
+        environment.token_store.save(connection, sign_in_result.token)
     return profile
 
 
 def _remove_previous_secrets(name: str, previous: Profile) -> None:
-    """Remove the secrets of a profile that was replaced from where they were."""
+    """Remove the secrets of a replaced profile from their former place."""
     try:
         secret_store_for(previous.secrets, config_folder()).remove(name)
     except ConfigError as error:
@@ -266,18 +267,13 @@ def _remove_previous_secrets(name: str, previous: Profile) -> None:
 
 
 def _custom_accounts_url(connection: Connection) -> str | None:
-    """Return the accounts server, where it is not the one of the data centre."""
+    """Return the accounts server; None if it is the one of the data centre."""
     default_url = accounts_address(connection.data_centre) if connection.data_centre else None
     return None if connection.accounts_url == default_url else connection.accounts_url
 
 
-def _store_token(store: TokenStore | None, sign_in_result: SignInResult) -> None:
-    if store is not None:
-        store.save(sign_in_result.connection, sign_in_result.token)
-
-
 def _previous_profile(name: str, profiles: Profiles) -> Profile | None:
-    """Return the profile that is replaced, if there is one that can be read."""
+    """Return the profile to be replaced; None if there is none or it cannot be read."""
     try:
         return profiles.load(name)
     except ConfigError:

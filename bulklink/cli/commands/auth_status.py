@@ -1,16 +1,15 @@
-"""What `bulklink auth` shows of the profiles that are stored, and how it signs out of one."""
+"""Stored profiles: show, check, sign out."""
 
 from __future__ import annotations
 
 import os
-import sys
 from datetime import datetime
 from typing import Any
 
 import anyio
 import click
 
-from bulklink.cli.console import format_table, note, print_json, warn
+from bulklink.cli.console import can_ask, error_object, format_table, note, print_json, warn
 from bulklink.errors import BulklinkError, ConfigError, ExitCode, RunStoppedError
 from bulklink.ledger.records import timestamp
 from bulklink.operations.environment import Environment, real_environment
@@ -26,7 +25,7 @@ _CREDENTIAL_VARIABLES = ("BULKLINK_ACCESS_TOKEN", "BULKLINK_CLIENT_ID", "BULKLIN
 
 
 def show_profile(name: str, profile: Profile, *, as_json: bool) -> None:
-    """Show a profile that was just made."""
+    """Show a new profile."""
     entry = _profile_entry(name, profile)
     if as_json:
         print_json(entry)
@@ -41,7 +40,7 @@ def show_profile(name: str, profile: Profile, *, as_json: bool) -> None:
 
 
 def show_status(profile_name: str | None, *, as_json: bool) -> int:
-    """Show one profile, or all, with whether each works; return the exit code."""
+    """Show one profile or all, and whether each works; return the exit code."""
     profiles = Profiles(config_folder())
     names = [normalize_profile_name(profile_name)] if profile_name else profiles.names()
     if profile_name and names[0] not in profiles.names():
@@ -91,7 +90,7 @@ def sign_out(profile_name: str | None, *, force: bool, as_json: bool) -> int:
 async def _check_profiles(
     names: list[str], profiles: Profiles, environment: Environment
 ) -> list[dict[str, Any]]:
-    """Return what is to be said of each profile."""
+    """Return the entry of each profile, with whether it works."""
     entries = []
     async with environment.transport() as transport:
         for name in names:
@@ -107,13 +106,13 @@ async def _check_profiles(
                 )
                 entry |= _health_entry(health)
             except ConfigError as error:
-                entry |= {"works": False, "token_ends": None, "problem": _problem_object(error)}
+                entry |= {"works": False, "token_ends": None, "problem": error_object(error)}
             entries.append(entry)
     return entries
 
 
 def _profile_entry(name: str, profile: Profile) -> dict[str, Any]:
-    """Return what is stored of a profile, without secrets."""
+    """Return the stored fields of a profile, without secrets."""
     connection = Connection.endpoint_from(profile.variables())
     return {
         "profile": name,
@@ -138,7 +137,7 @@ def _profile_entry(name: str, profile: Profile) -> dict[str, Any]:
 
 def _health_entry(health: ConnectionHealth) -> dict[str, Any]:
     token_ends = None if health.token_ends_at is None else timestamp(health.token_ends_at)
-    problem = _problem_object(health.problem) if health.problem else None
+    problem = error_object(health.problem) if health.problem else None
     entry: dict[str, Any] = {"works": problem is None, "token_ends": token_ends, "problem": problem}
     if health.org is not None and health.org.id:
         org = health.org
@@ -146,12 +145,8 @@ def _health_entry(health: ConnectionHealth) -> dict[str, Any]:
     return entry
 
 
-def _problem_object(error: BulklinkError) -> dict[str, str]:
-    return {"where": error.where, "message": error.message, "advice": error.advice}
-
-
 def _profile_rows(entry: dict[str, Any]) -> dict[str, object]:
-    """Return the lines of a profile for the screen."""
+    """Return the rows of a profile for the terminal."""
     rows: dict[str, object] = {}
     if "org" in entry:
         rows = {
@@ -194,14 +189,14 @@ async def _revoke_token(connection: Connection, environment: Environment) -> Non
 
 
 def _confirm_unrevoked_removal(name: str, error: BulklinkError, *, force: bool) -> None:
-    """Let pass what cannot be revoked only if it is to be removed all the same.
+    """Ask whether to remove a profile whose token cannot be revoked.
 
     Raises:
-        BulklinkError: what went wrong, with what to do, if it is not.
+        BulklinkError: if it is not to be removed: the error of the revocation, with advice.
     """
     if force:
         return
-    if sys.stdin.isatty() and sys.stderr.isatty():
+    if can_ask():
         warn(f"{error.message} ({error.where})")
         if click.confirm(f"Remove the profile {name!r} from here all the same?", err=True):
             return

@@ -21,7 +21,7 @@ _STOP_SECONDS = 10
 @click.command("demo")
 @common_options
 @click.pass_context
-def demo(ctx: click.Context, /, *, as_json: bool, debug: bool) -> int:
+def demo(ctx: click.Context, /, *, as_json: bool) -> int:
     """Link the emails of a sample mapping in a local CRM.
 
     The first thing to try. The local CRM is started for it and stopped behind it; nothing leaves
@@ -31,7 +31,6 @@ def demo(ctx: click.Context, /, *, as_json: bool, debug: bool) -> int:
     Example:
       bulklink demo
     """
-    del debug  # read where errors are shown
     from bulklink.cli.commands.send import run  # noqa: PLC0415 - not for --help
     from bulklink.cli.run_summary import HIDE_NEXT_STEPS  # noqa: PLC0415 - not for --help
 
@@ -47,7 +46,7 @@ def demo(ctx: click.Context, /, *, as_json: bool, debug: bool) -> int:
 
 
 def _jobs_folder() -> Path:
-    """Return the shipped jobs: in an installed package beside the code, else in the checkout."""
+    """Return the folder of the sample jobs, of the installed package or the checkout."""
     package = Path(__file__).resolve().parents[2]
     installed = package / "_jobs"
     return installed if installed.is_dir() else package.parent / "jobs"
@@ -68,7 +67,7 @@ def _connection_variables(url: str) -> dict[str, str]:
 
 @contextmanager
 def _run_emulator(world: Path) -> Iterator[str]:
-    """Serve a world in a process of its own, which a Ctrl-C at the terminal does not reach."""
+    """Serve a world in a process of its own, which Ctrl-C at the terminal does not reach."""
     import subprocess  # noqa: PLC0415 - not for --help
 
     import orjson  # noqa: PLC0415 - not for --help

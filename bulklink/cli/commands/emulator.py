@@ -20,7 +20,7 @@ _Command = Callable[..., None]
 
 
 def _param_type(hint: Any) -> click.ParamType[Any]:
-    """Return how an option of this annotation is read from the command line."""
+    """Return the parameter type of an annotation."""
     choices = [arg for arg in get_args(hint) if arg is not NoneType]
     if get_origin(hint) is Literal:
         return OneOf([str(choice) for choice in choices])
@@ -50,10 +50,10 @@ def _setting_options(command: _Command) -> _Command:
 
 
 def _parse_settings(options: dict[str, Any]) -> Settings:
-    """Make the settings of the options that were given.
+    """Return the settings of the options.
 
     Raises:
-        UsageError: where a value cannot be.
+        UsageError: if a value is invalid.
     """
     values = {name: value for name, value in options.items() if value is not None}
     for name, hint in get_type_hints(Settings).items():
@@ -111,7 +111,6 @@ def emulator(
     faults: tuple[str, ...],
     *,
     as_json: bool,
-    debug: bool,
     **options: object,
 ) -> None:
     """Serve a local Zoho CRM that behaves as documented.
@@ -127,7 +126,7 @@ def emulator(
       bulklink emulator --port 8080
       bulklink emulator --world world.json --latency 0.5 --fault lost-answer,op=link,share=0.05
     """
-    del as_json, debug  # its one line is JSON; both are read where errors are shown
+    del as_json  # its one line is JSON; read where errors are shown
     # aiohttp takes a quarter of a second to import: not for --help.
     from bulklink.emulator.builtin_world import builtin_world  # noqa: PLC0415
     from bulklink.emulator.faults import FaultError, parse_fault  # noqa: PLC0415
@@ -151,7 +150,7 @@ def emulator(
 def _translate_error(
     caught: type[Exception], raised: type[RefusedError], where: str, advice: str
 ) -> Iterator[None]:
-    """Turn an error of the emulator into one that a person reads and that exits with 2."""
+    """Turn an error of the emulator into a bulklink error with exit code 2."""
     try:
         yield
     except caught as error:

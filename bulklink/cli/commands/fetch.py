@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bulklink.cli.completion import FileName
 from bulklink.cli.connection import connection_from_options, connection_options
-from bulklink.cli.console import format_table, note, print_json, show_error
+from bulklink.cli.console import format_counts, note, print_json, show_error
 from bulklink.cli.options import (
     column_option,
     combine_options,
@@ -62,29 +63,26 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
     """
     from bulklink.cli.arguments import pace_arguments  # noqa: PLC0415 - not for --help
     from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
-    from bulklink.operations.fetch import fetch as read  # noqa: PLC0415 - not for --help
+    from bulklink.operations.fetch import fetch as fetch_emails  # noqa: PLC0415 - not for --help
 
     target = output_target(output, as_json=as_json)
-    connection, pace = connection_from_options(options), pace_arguments(options)
-    result, reason = run_with_progress(
-        lambda callbacks, stop: read(
-            contacts,
-            target,
-            connection,
-            **{name: options[name] for name in _MAPPING_OPTIONS},
-            **output_file_arguments(options),
-            callbacks=callbacks,
-            stop=stop,
-            **pace,
-        ),
-        options | _progress_override(output, options["progress"]),
+    work = partial(
+        fetch_emails,
+        contacts,
+        target,
+        connection_from_options(options),
+        **{name: options[name] for name in _MAPPING_OPTIONS},
+        **output_file_arguments(options),
+        **pace_arguments(options),
     )
+    options |= _progress_override(output, options["progress"])
+    result, reason = run_with_progress(work, options)
     _show_result(result, reason, output, as_json=as_json)
     return result.exit_code
 
 
 def _progress_override(output: str, progress: str) -> dict[str, str]:
-    """Draw nothing where the rows themselves go to the terminal."""
+    """Replace the bar by lines if the rows themselves go to the terminal."""
     rows_on_terminal = output == "-" and sys.stdout.isatty()
     return {"progress": "lines"} if rows_on_terminal and progress != "none" else {}
 
@@ -110,9 +108,7 @@ def _show_result(
         "deal not told": result.not_told,
         "left out, without a message id": result.nameless,
     }
-    note(
-        format_table({name: n for name, n in counts.items() if n or name in ("contacts", "emails")})
-    )
+    note(format_counts(counts, always=("contacts", "emails")))
     if reason is not None:
         if output == "-" or not result.read:
             note("Not finished: nothing is kept.")

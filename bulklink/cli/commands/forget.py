@@ -16,7 +16,7 @@ from bulklink.errors import ExitCode
 @click.argument("run", type=RunPath())
 @option("--force", is_flag=True, help="Also where the run has not reached its end.")
 @common_options
-def forget(run: Path, *, force: bool, as_json: bool, debug: bool) -> int:
+def forget(run: Path, *, force: bool, as_json: bool) -> int:
     """Drop your columns, names and answers from RUN, for good.
 
     For run folders that are kept when the data of customers must go. Ids, statuses, codes, counts
@@ -27,7 +27,6 @@ def forget(run: Path, *, force: bool, as_json: bool, debug: bool) -> int:
     Example:
       bulklink forget runs/20261122T101500Z-link-3f2a
     """
-    del debug  # read where errors are shown
     import msgspec  # noqa: PLC0415 - not for --help
 
     from bulklink.operations.forget import forget as drop  # noqa: PLC0415 - not for --help

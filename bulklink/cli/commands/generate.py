@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -11,6 +12,9 @@ from bulklink.cli.console import print_json
 from bulklink.cli.options import common_options
 from bulklink.cli.param_types import Number, OneOf, WholeNumber
 from bulklink.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from bulklink.emulator.synthetic import Recipe
 
 _SHARE = Number(0, 1)
 _COUNT = WholeNumber(min=1)
@@ -73,9 +77,7 @@ _COUNT = WholeNumber(min=1)
     help="Characters of a message id.",
 )
 @common_options
-def generate(
-    out: Path, kind: str, *, force: bool, as_json: bool, debug: bool, **recipe: float
-) -> int:
+def generate(out: Path, kind: str, *, force: bool, as_json: bool, **recipe: float) -> int:
     """Write a synthetic CRM world and a mapping for it.
 
     For rehearsals at any size: `bulklink emulator --world` serves the world. The mapping fits link,
@@ -86,26 +88,13 @@ def generate(
       bulklink generate --messages 1000 --contacts 50 --out rehearsal
       bulklink generate --messages 1000 --contacts 50 --linked-wrong 0.5 --out rehearsal
     """
-    del debug  # read where errors are shown
     from bulklink.emulator import generate as writer  # noqa: PLC0415 - not for --help
-    from bulklink.emulator.synthetic import Recipe  # noqa: PLC0415 - not for --help
 
-    try:
-        world_recipe = Recipe(**recipe)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise UsageError(
-            f"{error}.",
-            where="bulklink generate",
-            advice="`bulklink generate --help` lists the knobs.",
-        ) from None
     file_format: Literal["csv", "jsonl"] = "jsonl" if kind == "jsonl" else "csv"
-    existing = [out / name for name in writer.file_names(file_format) if (out / name).exists()]
-    if existing and not force:
-        raise UsageError(
-            "The file is there already.",
-            where=str(existing[0]),
-            advice="Add --force, or name another --out.",
-        )
+    files = [out / name for name in writer.file_names(file_format)]
+    world_recipe = _make_recipe(recipe)
+    if not force:
+        _check_missing(files)
     try:
         writer.generate(world_recipe, out, file_format)
     except OSError as error:
@@ -114,9 +103,31 @@ def generate(
             where=str(out),
             advice="Name a folder that you may write to, on a disk with room.",
         ) from None
-    files = [str(out / name) for name in writer.file_names(file_format)]
     if as_json:
-        print_json({"files": files, "exit_code": 0})
+        print_json({"files": [*map(str, files)], "exit_code": 0})
     else:
-        click.echo("\n".join(files))
+        click.echo("\n".join(map(str, files)))
     return ExitCode.OK
+
+
+def _make_recipe(values: Mapping[str, float]) -> Recipe:
+    from bulklink.emulator.synthetic import Recipe  # noqa: PLC0415 - not for --help
+
+    try:
+        return Recipe(**values)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise UsageError(
+            f"{error}.",
+            where="bulklink generate",
+            advice="`bulklink generate --help` lists the knobs.",
+        ) from None
+
+
+def _check_missing(files: Iterable[Path]) -> None:
+    for path in files:
+        if path.exists():
+            raise UsageError(
+                "The file is there already.",
+                where=str(path),
+                advice="Add --force, or name another --out.",
+            )

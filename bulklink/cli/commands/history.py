@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bulklink.cli.console import note, print_json, warn
+from bulklink.cli.console import note, print_json
 from bulklink.cli.options import common_options, option, runs_dir_option
 from bulklink.errors import ExitCode
+
+if TYPE_CHECKING:
+    from bulklink.operations.history import HistoryEvent
 
 _MAX_TEXT_LENGTH = 200
 
@@ -20,9 +23,7 @@ _MAX_TEXT_LENGTH = 200
 @option("--contact", metavar="CONTACT_ID", help="Only as an email of this contact.")
 @runs_dir_option
 @common_options
-def history(
-    message_id: str, runs_dir: Path, *, contact: str | None, as_json: bool, debug: bool
-) -> int:
+def history(message_id: str, runs_dir: Path, *, contact: str | None, as_json: bool) -> int:
     """Tell what happened to one email in all runs.
 
     For the question why an email is where it is: when it was planned, every call that carried it,
@@ -34,15 +35,16 @@ def history(
       bulklink history 8937fb4a
       bulklink history 8937fb4a --runs-dir runs
     """
-    del debug  # read where errors are shown
     import msgspec  # noqa: PLC0415 - not for --help
 
-    from bulklink.operations.history import history as told_of  # noqa: PLC0415 - not for --help
+    from bulklink.cli.callbacks import WarningDisplay  # noqa: PLC0415 - not for --help
+    from bulklink.operations.history import history as load_events  # noqa: PLC0415 - not for --help
 
-    events = told_of(message_id.strip(), runs_dir, contact_id=contact, warn=warn)
+    message_id = message_id.strip()
+    events = load_events(message_id, runs_dir, contact_id=contact, callbacks=WarningDisplay())
     if as_json:
         event_objects = [_flatten(msgspec.to_builtins(event)) for event in events]
-        print_json({"message_id": message_id.strip(), "events": event_objects, "exit_code": 0})
+        print_json({"message_id": message_id, "events": event_objects, "exit_code": 0})
         return ExitCode.OK
     if not events:
         note(f"No run below {runs_dir} knows this email.")
@@ -51,12 +53,12 @@ def history(
 
 
 def _flatten(event: dict[str, Any]) -> dict[str, Any]:
-    """Put the rest of a line beside what every event has; what does not concern it is left out."""
+    """Merge the details of an event into it; leave out fields that are None."""
     details: dict[str, Any] = event.pop("details")
     return {key: value for key, value in event.items() if value is not None} | details
 
 
-def _print_events(events: Sequence[Any]) -> None:
+def _print_events(events: Sequence[HistoryEvent]) -> None:
     run_dir = ""
     for event in events:
         if event.run_dir != run_dir:
@@ -66,7 +68,7 @@ def _print_events(events: Sequence[Any]) -> None:
         click.echo(f"  {event.ts}  row {event.row}: {_describe_event(event)}")
 
 
-def _describe_event(event: Any) -> str:
+def _describe_event(event: HistoryEvent) -> str:
     details = event.details
     match event.event:
         case "planned":
@@ -75,7 +77,7 @@ def _describe_event(event: Any) -> str:
             attempt_text = (
                 f", attempt {details['attempt']}" if details.get("attempt", 1) > 1 else ""
             )
-            batch_text = f" of {event.emails} emails" if event.emails > 1 else ""
+            batch_text = f" of {event.emails} emails" if event.emails and event.emails > 1 else ""
             return f"call {details['call']}: {event.sent}{batch_text}{attempt_text}"
         case "unsent":
             return f"call {details['call']} did not leave: the run was stopped"
@@ -114,6 +116,6 @@ def _format_deal(deal_id: str | None, name: str | None) -> str:
 
 
 def _truncate(text: str) -> str:
-    """Show the beginning of a text in one line."""
+    """Return the beginning of a text, in one line."""
     line = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
     return line if len(line) <= _MAX_TEXT_LENGTH else line[:_MAX_TEXT_LENGTH] + "…"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bulklink.cli.completion import FileName
+from bulklink.cli.connection import module_id_is_set
 from bulklink.cli.options import (
     combine_options,
     common_options,
@@ -24,7 +25,9 @@ from bulklink.cli.options import (
     snapshot_options,
 )
 from bulklink.cli.param_types import Number, OneOf, WholeNumber
-from bulklink.errors import ExitCode
+
+if TYPE_CHECKING:
+    from bulklink.operations.job import Job
 
 
 @click.command("plan")
@@ -73,18 +76,12 @@ def plan(mapping: tuple[str, ...], run_dir: Path | None, **options: Any) -> int:
     return plan_and_show(job, options, **settings)
 
 
-def plan_and_show(job: Any, options: Mapping[str, Any], **settings: Any) -> int:
-    """Plan a job, show what it will cost and return the exit code."""
+def plan_and_show(job: Job, options: Mapping[str, Any], **settings: Any) -> int:
+    """Plan a job, show the plan and return the exit code."""
     from bulklink.cli.plan_summary import show_plan_result  # noqa: PLC0415 - not for --help
-    from bulklink.cli.progress import plan_with_progress  # noqa: PLC0415 - not for --help
+    from bulklink.cli.progress import in_thread, run_with_progress  # noqa: PLC0415 - not for --help
     from bulklink.operations.plan import plan as plan_job  # noqa: PLC0415 - not for --help
 
-    module_known = bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
-    result = plan_with_progress(
-        lambda callbacks, stop: plan_job(
-            job, module_known=module_known, warn=callbacks.on_warning, plan_stop=stop, **settings
-        ),
-        options,
-    )
-    show_plan_result(result, as_json=options["as_json"])
-    return ExitCode.ROWS_NOT_DONE if result.rejected else ExitCode.OK
+    work = partial(plan_job, job, module_known=module_id_is_set(), **settings)
+    result, _ = run_with_progress(in_thread(work), options)
+    return show_plan_result(result, as_json=options["as_json"])

@@ -30,15 +30,7 @@ from bulklink.errors import ExitCode
 )
 @option("--force", is_flag=True, help="Replace a file that is there; RUN/report.html always is.")
 @common_options
-def report(
-    run: Path,
-    output: str | None,
-    *,
-    counts_only: bool,
-    force: bool,
-    as_json: bool,
-    debug: bool,
-) -> int:
+def report(run: Path, output: str | None, *, counts_only: bool, force: bool, as_json: bool) -> int:
     """Write a page about a run that needs no network.
 
     It is RUN/report.html. Of a planned run it is the page that a customer approves: what will be
@@ -52,7 +44,6 @@ def report(
       bulklink report runs/20261122T101500Z-link-3f2a
       bulklink report runs/20261122T101500Z-link-3f2a --counts-only -o counts.html
     """
-    del debug  # read where errors are shown
     from bulklink.operations.report.write import report as write  # noqa: PLC0415 - not for --help
 
     target = None if output is None else output_target(output, as_json=as_json)

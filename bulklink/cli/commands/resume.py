@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +43,9 @@ def apply_plan(run: Path, expect: str | None, **options: Any) -> int:
       bulklink apply approved
       bulklink apply approved --expect DIGEST
     """
-    from functools import partial  # noqa: PLC0415 - not for --help
+    from bulklink.operations.resume import apply as apply_to_run  # noqa: PLC0415 - not for --help
 
-    from bulklink.operations.resume import apply as send_plan  # noqa: PLC0415 - not for --help
-
-    return _continue_run(partial(send_plan, expect=expect), run, options)
+    return _continue_run(partial(apply_to_run, expect=expect), run, options)
 
 
 @click.command("resume")
@@ -61,9 +61,9 @@ def resume(run: Path, **options: Any) -> int:
     Example:
       bulklink resume runs/20261122T101500Z-link-3f2a
     """
-    from bulklink.operations.resume import resume as go_on  # noqa: PLC0415 - not for --help
+    from bulklink.operations.resume import resume as resume_run  # noqa: PLC0415 - not for --help
 
-    return _continue_run(go_on, run, options)
+    return _continue_run(resume_run, run, options)
 
 
 @click.command("retry")
@@ -81,22 +81,17 @@ def retry(run: Path, code: str | None, **options: Any) -> int:
       bulklink retry runs/20261122T101500Z-link-3f2a
       bulklink retry runs/20261122T101500Z-link-3f2a --code NOT_ALLOWED
     """
-    from functools import partial  # noqa: PLC0415 - not for --help
+    from bulklink.operations.resume import retry as retry_run  # noqa: PLC0415 - not for --help
 
-    from bulklink.operations.resume import retry as send_again  # noqa: PLC0415 - not for --help
-
-    return _continue_run(partial(send_again, code=code), run, options)
+    return _continue_run(partial(retry_run, code=code), run, options)
 
 
-def _continue_run(operation: Any, run: Path, options: dict[str, Any]) -> int:
+def _continue_run(operation: Callable[..., Any], run: Path, options: dict[str, Any]) -> int:
     from bulklink.cli.arguments import limit_arguments  # noqa: PLC0415 - not for --help
-    from bulklink.cli.progress import run_and_show  # noqa: PLC0415 - not for --help
+    from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
+    from bulklink.cli.run_summary import show_run  # noqa: PLC0415 - not for --help
 
     connection = connection_from_options(options)
-    limits = limit_arguments(options)
-    return run_and_show(
-        lambda callbacks, stop: operation(
-            run, connection, callbacks=callbacks, stop=stop, **limits
-        ),
-        options,
-    )
+    operation = partial(operation, run, connection, **limit_arguments(options))
+    result, reason = run_with_progress(operation, options)
+    return show_run(result, reason, as_json=options["as_json"])

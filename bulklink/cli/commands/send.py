@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def run(ctx: click.Context, /, job: tuple[str, ...], **options: Any) -> int:
       bulklink run job.toml
       bulklink run mixed.csv
     """
-    from bulklink.cli.arguments import apply_job_file  # noqa: PLC0415 - not for --help
+    from bulklink.cli.job_file import apply_job_file  # noqa: PLC0415 - not for --help
 
     files = [name for name in job if name.lower().endswith(".toml")]
     if files and len(job) > 1:
@@ -114,19 +115,13 @@ def run(ctx: click.Context, /, job: tuple[str, ...], **options: Any) -> int:
 def _plan_or_run(mappings: tuple[str, ...], options: dict[str, Any]) -> int:
     from bulklink.cli.arguments import job_from_options  # noqa: PLC0415 - not for --help
     from bulklink.cli.commands.plan import plan_and_show  # noqa: PLC0415 - not for --help
+    from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
+    from bulklink.cli.run_summary import show_run  # noqa: PLC0415 - not for --help
+    from bulklink.operations.run import run as run_job  # noqa: PLC0415 - not for --help
 
     job = job_from_options(mappings, options)
     if options["dry_run"]:
         return plan_and_show(job, options)
-    return _run_job(job, options)
-
-
-def _run_job(job: Any, options: dict[str, Any]) -> int:
-    from bulklink.cli.progress import run_and_show  # noqa: PLC0415 - not for --help
-    from bulklink.operations.run import run as run_to_end  # noqa: PLC0415 - not for --help
-
     connection = connection_from_options(options)
-    return run_and_show(
-        lambda callbacks, stop: run_to_end(job, connection, callbacks=callbacks, stop=stop),
-        options,
-    )
+    result, reason = run_with_progress(partial(run_job, job, connection), options)
+    return show_run(result, reason, as_json=options["as_json"])

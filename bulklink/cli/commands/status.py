@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from bulklink.cli.completion import RunPath
-from bulklink.cli.console import warn
 from bulklink.cli.options import common_options, option, runs_dir_option
 from bulklink.errors import ExitCode
 
@@ -22,7 +20,7 @@ from bulklink.errors import ExitCode
 )
 @runs_dir_option
 @common_options
-def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool, debug: bool) -> int:
+def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool) -> int:
     """Show where RUN stands, or all runs.
 
     At any time: while it runs, after it stopped and after it was killed. --check proves that the
@@ -35,29 +33,20 @@ def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool, debu
       bulklink status
       bulklink status runs/20261122T101500Z-link-3f2a --check
     """
-    del debug  # read where errors are shown
+    from bulklink.cli.callbacks import WarningDisplay  # noqa: PLC0415 - not for --help
     from bulklink.cli.run_summary import show_run, show_runs  # noqa: PLC0415 - not for --help
-    from bulklink.runs.status import status, statuses  # noqa: PLC0415 - not for --help
+    from bulklink.operations.statuses import statuses  # noqa: PLC0415 - not for --help
+    from bulklink.runs.status import status  # noqa: PLC0415 - not for --help
 
-    results = [status(run)] if run is not None else statuses(runs_dir, warn=warn)
-    check_results = [_check_run(result.run_dir) for result in results] if check else []
-    if run is not None:
-        show_run(
-            results[0],
-            None,
-            as_json=as_json,
-            check_result=check_results[0] if check_results else None,
-        )
-    else:
+    results = [status(run)] if run is not None else statuses(runs_dir, callbacks=WarningDisplay())
+    check_results = []
+    if check:
+        from bulklink.operations.check import check_run  # noqa: PLC0415 - only with --check
+
+        check_results = [check_run(result.run_dir) for result in results]
+    if run is None:
         show_runs(results, as_json=as_json, check_results=check_results)
-    return (
-        ExitCode.OK
-        if all(check_result.ok for check_result in check_results)
-        else ExitCode.ROWS_NOT_DONE
-    )
-
-
-def _check_run(run: str) -> Any:
-    from bulklink.operations.check import check_run  # noqa: PLC0415 - only with --check
-
-    return check_run(run)
+    else:
+        show_run(results[0], None, as_json=as_json, check_result=next(iter(check_results), None))
+    all_ok = all(check_result.ok for check_result in check_results)
+    return ExitCode.OK if all_ok else ExitCode.ROWS_NOT_DONE

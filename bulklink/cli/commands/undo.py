@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bulklink.cli.completion import RunPath
-from bulklink.cli.connection import connection_from_options, connection_options
+from bulklink.cli.connection import (
+    connection_from_options,
+    connection_options,
+    module_id_is_set,
+)
 from bulklink.cli.console import note, print_json
 from bulklink.cli.options import (
     combine_options,
@@ -52,62 +56,52 @@ def undo(run: Path, **options: Any) -> int:
 
     arguments = send_arguments(options)
     if options["dry_run"]:
-        return _show_undo_plan(run, arguments, options)
+        return _plan_undo(run, arguments, options)
     return _run_undo(run, arguments, options)
 
 
-def _show_undo_plan(run: Path, arguments: SendOptions, options: dict[str, Any]) -> int:
+def _plan_undo(run: Path, arguments: SendOptions, options: dict[str, Any]) -> int:
     from bulklink.cli.plan_summary import show_plan_result  # noqa: PLC0415 - not for --help
-    from bulklink.cli.progress import plan_with_progress  # noqa: PLC0415 - not for --help
+    from bulklink.cli.progress import in_thread, run_with_progress  # noqa: PLC0415 - not for --help
     from bulklink.operations.undo import plan_undo  # noqa: PLC0415 - not for --help
 
-    module_known = bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
-    result = plan_with_progress(
-        lambda callbacks, stop: plan_undo(
-            run,
-            include_settled=options["include_settled"],
-            module_known=module_known,
-            warn=note,
-            plan_stop=stop,
-            **arguments,
-        ),
-        options,
+    work = partial(
+        plan_undo,
+        run,
+        include_settled=options["include_settled"],
+        module_known=module_id_is_set(),
+        **arguments,
     )
+    result, _ = run_with_progress(in_thread(work), options)
     if not result.rows:
-        note(f"{run} changed nothing: there is nothing to undo.")
-    show_plan_result(result, as_json=options["as_json"], snapshot_optional=False)
-    return ExitCode.ROWS_NOT_DONE if result.rejected else ExitCode.OK
+        _note_nothing_to_undo(run)
+    return show_plan_result(result, as_json=options["as_json"], snapshot_optional=False)
 
 
 def _run_undo(run: Path, arguments: SendOptions, options: dict[str, Any]) -> int:
     from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
     from bulklink.cli.run_summary import show_run  # noqa: PLC0415 - not for --help
-    from bulklink.operations.undo import undo as take_back  # noqa: PLC0415 - not for --help
+    from bulklink.operations.undo import undo as undo_run  # noqa: PLC0415 - not for --help
 
     connection = connection_from_options(options)
-    result, reason = run_with_progress(
-        lambda callbacks, stop: take_back(
-            run,
-            connection,
-            include_settled=options["include_settled"],
-            warn=note,
-            callbacks=callbacks,
-            stop=stop,
-            **arguments,
-        ),
-        options,
+    work = partial(
+        undo_run, run, connection, include_settled=options["include_settled"], **arguments
     )
+    result, reason = run_with_progress(work, options)
     if result is None:
-        return _show_nothing_to_undo(run, as_json=options["as_json"])
-    show_run(result, reason, as_json=options["as_json"])
-    return int(result.exit_code or 0)
+        return _show_empty_undo(run, as_json=options["as_json"])
+    return show_run(result, reason, as_json=options["as_json"])
 
 
-def _show_nothing_to_undo(run: Path, *, as_json: bool) -> int:
-    """Show that there was nothing to undo, as a run without rows."""
+def _show_empty_undo(run: Path, *, as_json: bool) -> int:
+    """Show an undo that has nothing to undo, as a run without rows."""
     from bulklink.operations.undo import EMPTY_UNDO  # noqa: PLC0415 - not for --help
 
-    note(f"{run} changed nothing: there is nothing to undo.")
+    _note_nothing_to_undo(run)
     if as_json:
         print_json(EMPTY_UNDO)
     return ExitCode.OK
+
+
+def _note_nothing_to_undo(run: Path) -> None:
+    note(f"{run} changed nothing: there is nothing to undo.")

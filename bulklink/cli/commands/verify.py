@@ -1,8 +1,9 @@
-"""`bulklink verify`: hold the ledger of a run against the CRM."""
+"""`bulklink verify`: compare the ledger of a run with the CRM."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import click
 
 from bulklink.cli.completion import RunPath
 from bulklink.cli.connection import connection_from_options, connection_options
-from bulklink.cli.console import format_table, note, print_json, show_error
+from bulklink.cli.console import format_counts, note, print_json, show_error
 from bulklink.cli.options import (
     combine_options,
     common_options,
@@ -78,20 +79,16 @@ def verify(run: Path, **options: Any) -> int:
     """
     from bulklink.cli.arguments import pace_arguments  # noqa: PLC0415 - not for --help
     from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
-    from bulklink.operations.verify import verify as hold_against  # noqa: PLC0415 - not for --help
+    from bulklink.operations.verify import verify as verify_run  # noqa: PLC0415 - not for --help
 
-    connection, pace = connection_from_options(options), pace_arguments(options)
-    result, reason = run_with_progress(
-        lambda callbacks, stop: hold_against(
-            run,
-            connection,
-            **{name: options[name] for name in _VERIFY_OPTIONS},
-            callbacks=callbacks,
-            stop=stop,
-            **pace,
-        ),
-        options,
+    work = partial(
+        verify_run,
+        run,
+        connection_from_options(options),
+        **{name: options[name] for name in _VERIFY_OPTIONS},
+        **pace_arguments(options),
     )
+    result, reason = run_with_progress(work, options)
     _show_result(result, reason, as_json=options["as_json"])
     return result.exit_code
 
@@ -141,10 +138,7 @@ def _summary_lines(result: VerifyResult) -> Iterator[str]:
         "on no page": result.not_listed,
         "not read": result.not_read,
     }
-    always_shown = ("checked", "as recorded", "different")
-    yield format_table(
-        {name: count for name, count in counts.items() if count or name in always_shown}
-    )
+    yield format_counts(counts, always=("checked", "as recorded", "different"))
     if result.others:
         other_counts = ", ".join(f"{n:,} {name}" for name, n in result.others.items())
         yield f"Seen beside them, and no part of the sample: {other_counts}."
@@ -168,7 +162,7 @@ def _format_bound(as_recorded: int, bound: SampleBound) -> str:
 
 
 def _format_percent(part: int, whole: int) -> str:
-    """Return a share with two digits, rounded up: it is a bound."""
+    """Return a percentage with two digits, rounded up because it is a bound."""
     if not part:
         return "0 %"
     scale = 1

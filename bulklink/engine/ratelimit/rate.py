@@ -9,8 +9,9 @@ from aiolimiter import AsyncLimiter
 
 from bulklink.engine.shutdown import StopController
 
-_LATENESS = 0.008
-"""Seconds by which a wake-up may be late without a loss of rate, where the promise allows it."""
+_CATCH_UP = 0.02
+"""Seconds of late wake-ups, or of no call to start, that are made up for, where the promise allows
+it."""
 _EPSILON = 1e-6
 
 
@@ -20,14 +21,14 @@ def burst_capacity(per_second: float) -> float:
     The promise: no second, its ends included, has more starts than the rate and a hundredth of it,
     or one call if that is more. A bucket of capacity c that leaks r calls a second lets at most
     r + c of them start in any second. What it holds beyond one call makes up for wake-ups that
-    are late: (c - 1) / r seconds.
+    are late, and for seconds in which no call came: (c - 1) / r of them.
 
     Args:
         per_second: calls that start in a second.
     """
     promised = math.floor(per_second + max(1.0, per_second / 100) + _EPSILON)
     largest = promised + 1 - per_second - _EPSILON
-    return min(1.0 + per_second * _LATENESS, largest)
+    return min(1.0 + per_second * _CATCH_UP, largest)
 
 
 class RateLimiter:

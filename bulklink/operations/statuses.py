@@ -1,0 +1,36 @@
+"""States of all runs in a folder."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from bulklink.errors import BulklinkError
+from bulklink.operations.callbacks import RunCallbacks
+from bulklink.runs.folder import list_run_folders
+from bulklink.runs.status import RunResult, status
+
+
+def statuses(
+    runs_dir: str | PathLike[str] = "runs", *, callbacks: RunCallbacks | None = None
+) -> list[RunResult]:
+    """Return the states of all runs in a folder, sorted by the names of their folders.
+
+    Args:
+        runs_dir: parent of the run folders.
+        callbacks: `on_warning` is called with each run that cannot be read, which is left out;
+            None raises instead.
+
+    Raises:
+        RunDirError: if a `run.json` is damaged.
+        LedgerError: if a ledger is damaged.
+    """
+    results: list[RunResult] = []
+    for folder in list_run_folders(Path(runs_dir)):
+        try:
+            results.append(status(folder))
+        except BulklinkError as error:
+            if callbacks is None:
+                raise
+            callbacks.on_warning(f"{error.where}: {error.message}")
+    return results

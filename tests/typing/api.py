@@ -1,0 +1,252 @@
+"""What a program writes with every public name; type-checked, never run."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import assert_type
+
+import bulklink
+from bulklink import (
+    BadFileError,
+    BulklinkError,
+    CallCounts,
+    CheckResult,
+    ConfigError,
+    ConfirmationRequest,
+    Connection,
+    DigestError,
+    Edition,
+    ExitCode,
+    ExportResult,
+    FetchResult,
+    ForgetResult,
+    GroupBy,
+    HistoryEvent,
+    InterruptedPlanningError,
+    InvalidRowsError,
+    Job,
+    LedgerError,
+    LimitedBy,
+    LimitOptions,
+    LockedError,
+    MaxFailures,
+    Metrics,
+    NotConfirmedError,
+    OnInvalid,
+    Op,
+    PaceOptions,
+    PlanningStage,
+    PlanResult,
+    ReadProgress,
+    RefusedError,
+    ReportResult,
+    Result,
+    RunCallbacks,
+    RunDirError,
+    RunProgress,
+    RunResult,
+    RunState,
+    RunStoppedError,
+    SendOptions,
+    Status,
+    StopController,
+    StoppedBy,
+    UsageError,
+    VerifyFinding,
+    VerifyResult,
+    WhenCreditsOut,
+    WrongOrgError,
+)
+
+
+class Log(RunCallbacks):
+    """Overrides every callback."""
+
+    can_ask = True
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def on_start(self, run_dir: str) -> None:
+        self.lines.append(run_dir)
+
+    def on_warning(self, text: str) -> None:
+        self.lines.append(text)
+
+    def on_phase(self, text: str) -> None:
+        self.lines.append(text)
+
+    def on_progress(self, progress: RunProgress) -> None:
+        assert_type(progress.settled, int)
+        assert_type(progress.counts[Status.DONE], int)
+        assert_type(progress.failure_codes.get("NOT_ALLOWED"), int | None)
+        self.log_metrics(progress.metrics)
+
+    def log_metrics(self, metrics: Metrics) -> None:
+        assert_type(metrics.rate, float | None)
+        assert_type(metrics.credits_spent, int)
+        assert_type(metrics.limited_by, LimitedBy | None)
+
+    def on_cost(self, description: str, *, credits_at_least: int) -> None:
+        self.lines.append(f"{description}: {credits_at_least}")
+
+    def on_planning(self, stage: PlanningStage) -> None:
+        assert_type(stage.name, str)
+        assert_type(stage.share, float | None)
+
+    def on_read(self, progress: ReadProgress) -> None:
+        assert_type((progress.unit, progress.done, progress.total), tuple[str, int, int])
+        assert_type(progress.metrics, Metrics)
+
+    def on_wait(self, until: float | None) -> None:
+        self.lines.append(str(until))
+
+    def on_failure(self, result: Result) -> None:
+        assert_type(result.row, int)
+        assert_type(result.status, Status)
+        assert_type(result.code, str | None)
+        assert_type(result.message, str)
+
+    def confirm_after_canary(self, summary: str, remaining: int) -> bool:
+        return remaining < 10 and "as recorded" in summary
+
+    def confirm(self, request: ConfirmationRequest) -> bool:
+        assert_type(request.org_name, str | None)
+        assert_type(request.op, str)
+        assert_type(request.messages, int)
+        return request.org_type == "sandbox"
+
+
+def jobs() -> None:
+    Job(mappings=("mapping.csv",), op=Op.LINK)
+    job = Job(
+        mappings=("a.csv", "-"),
+        op=Op.RELINK,
+        format="csv",
+        columns=(("contact_id", "Contact Id"),),
+        only=(("accept", "yes"), ("deal_id", None)),
+        on_invalid=OnInvalid.SKIP,
+        group_by=GroupBy.CONTACT,
+        concurrency=None,
+        edition=Edition.ENTERPRISE,
+        rate=None,
+        run_dir=Path("run"),
+        max_failures=MaxFailures(percent=5),
+        when_credits_out=WhenCreditsOut.WAIT,
+        canary=0,
+    )
+    assert_type(job.op, Op | None)
+    assert_type(job.run_dir, Path | None)
+    Job(op=Op.LINK)  # type: ignore[call-arg]
+    Job(mappings=("m.csv",), batch_sise=3)  # type: ignore[call-arg]
+
+
+def connections() -> Connection:
+    assert_type(Connection.from_environment(), Connection)
+    assert_type(
+        Connection.from_values(
+            dc="eu", client_id="id", client_secret="secret", refresh_token="token"
+        ),
+        Connection,
+    )
+    assert_type(bulklink.load_connection(), Connection)
+    return bulklink.load_connection("test")
+
+
+def planning(job: Job) -> None:
+    callbacks, stop = Log(), StopController()
+    forecast = bulklink.plan(job, latency=0.3, users=5, callbacks=callbacks, stop=stop)
+    assert_type(forecast, PlanResult)
+    assert_type(forecast.messages, int)
+    assert_type(forecast.calls.link, int)
+    assert_type(forecast.digest, str)
+    assert_type(bulklink.plan(job, compare_with="emails.csv", module_known=True), PlanResult)
+    options = SendOptions(run_dir=Path("back"), batch_size=5)
+    assert_type(bulklink.plan_undo("run", callbacks=callbacks, stop=stop, **options), PlanResult)
+    assert_type(bulklink.plan_undo(Path("run"), include_settled=True), PlanResult)
+    bulklink.plan(job, warn=print)  # type: ignore[call-arg]
+    bulklink.plan(job, batch_size=3)  # type: ignore[call-arg]
+
+
+async def sending(job: Job, connection: Connection) -> None:
+    callbacks, stop = Log(), StopController()
+    result = await bulklink.run(job, connection, callbacks=callbacks, stop=stop)
+    assert_type(result, RunResult)
+    assert_type(result.state, RunState)
+    assert_type(result.counts["pending"], int)
+    assert_type(result.calls, CallCounts)
+    assert_type(result.exit_code, int | None)
+    limits = LimitOptions(yes=True, max_credits=1000, rate=None, canary=50)
+    assert_type(await bulklink.resume("run", connection, **limits), RunResult)
+    assert_type(await bulklink.retry("run", connection, code="X", stop=stop), RunResult)
+    assert_type(await bulklink.apply("run", connection, expect=None, **limits), RunResult)
+    undone = await bulklink.undo("run", connection, callbacks=callbacks, stop=stop, batch_size=5)
+    assert_type(undone, RunResult | None)
+    await bulklink.resume("run", connection, batch_size=5)  # type: ignore[call-arg]
+    await bulklink.undo("run", connection, warn=print)  # type: ignore[call-arg]
+
+
+async def reading(connection: Connection) -> None:
+    pace = PaceOptions(concurrency=5, rate=20.0, settle_after=1.0)
+    callbacks, stop = Log(), StopController()
+    check = await bulklink.verify("run", connection, sample=299, callbacks=callbacks, **pace)
+    assert_type(check, VerifyResult)
+    assert_type(check.exit_code, int)
+    assert_type(VerifyFinding.DIFFERENT in VerifyFinding, bool)
+    fetched = await bulklink.fetch(("1", "@ids.txt"), "emails.csv", connection, stop=stop, **pace)
+    assert_type(fetched, FetchResult)
+    assert_type(fetched.emails, int)
+    await bulklink.fetch(("1",), io.BytesIO(), connection, format_="jsonl")
+    await bulklink.verify("run", connection, canary=3)  # type: ignore[call-arg]
+
+
+def folders() -> None:
+    callbacks = Log()
+    assert_type(bulklink.status("run"), RunResult)
+    assert_type(bulklink.statuses("runs", callbacks=callbacks), list[RunResult])
+    check = bulklink.check_run(Path("run"))
+    assert_type(check, CheckResult)
+    assert_type(check.ok, bool)
+    exported = bulklink.export("run", "results.xlsx", status=(Status.FAILED, "in_doubt"))
+    assert_type(exported, ExportResult)
+    assert_type(exported.counts, dict[str, int])
+    assert_type(bulklink.report("run", counts_only=True), ReportResult)
+    events = bulklink.history("8937fb4a", "runs", contact_id="1", callbacks=callbacks)
+    assert_type(events, list[HistoryEvent])
+    assert_type(bulklink.forget("run", force=True), ForgetResult)
+    bulklink.statuses(warn=print)  # type: ignore[call-arg]
+
+
+def stopping() -> None:
+    stop = StopController()
+    stop.interrupt()
+    stop.interrupt(StoppedBy.TERMINATED)
+    assert_type(stop.reason, RunStoppedError | None)
+    if stop.reason is not None:
+        assert_type(stop.reason.stopped_by, StoppedBy)
+
+
+def errors(job: Job) -> int:
+    try:
+        bulklink.plan(job)
+    except InvalidRowsError as error:
+        assert_type(error.faults, tuple[str, ...])
+    except (
+        BadFileError,
+        ConfigError,
+        DigestError,
+        LockedError,
+        UsageError,
+        WrongOrgError,
+    ) as error:
+        assert_type(error.where, str)
+    except (InterruptedPlanningError, NotConfirmedError, RunDirError, RefusedError) as error:
+        assert_type(error.advice, str)
+    except LedgerError as error:
+        assert_type(error.message, str)
+    except BulklinkError as error:
+        assert_type(error.code, str)
+        assert_type(error.exit_code, ExitCode)
+        return error.exit_code
+    return ExitCode.OK
