@@ -178,3 +178,10 @@ class RunStoppedError(BulklinkError):
         super().__init__(message, where=where, advice=advice)
         self.stopped_by = stopped_by
         self.resume_at = resume_at
+
+
+class StoppedError(Exception):
+    """Raised where a call would have started after the run was stopped.
+
+    It only unwinds a task, and leaves no function of the library.
+    """

@@ -21,7 +21,7 @@ from rich.text import Text
 from bulklink.cli.callbacks import WarningDisplay
 from bulklink.cli.console import can_ask, format_local_time, note, redirect_notes, warn
 from bulklink.cli.progress_view import ProgressView, render_lines, render_one_line
-from bulklink.cli.signals import stop_on_signals
+from bulklink.cli.signals import run_with_signals
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError
 from bulklink.ledger.records import Result
@@ -273,11 +273,14 @@ async def _run(
     operation: Operation[T], options: Mapping[str, Any]
 ) -> tuple[T, RunStoppedError | None]:
     stop = StopController()
-    async with stop_on_signals(stop):
+
+    async def run_displayed() -> T:
         with ProgressDisplay(
             options["progress"],
             verbose=options.get("verbose", False),
             quiet=options["quiet"],
             stop=stop,
         ) as display:
-            return await operation(callbacks=display, stop=stop), stop.reason
+            return await operation(callbacks=display, stop=stop)
+
+    return await run_with_signals(run_displayed, stop), stop.reason

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
 
 import anyio
 from anyio.abc import TaskStatus
@@ -14,7 +15,9 @@ from anyio.abc import TaskStatus
 from bulklink.cli.console import note
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode, InterruptedPlanningError, RunStoppedError, StoppedBy
+from bulklink.task_group import task_group
 
+T = TypeVar("T")
 _STOP_REASONS = {signal.SIGINT: StoppedBy.INTERRUPTED, signal.SIGTERM: StoppedBy.TERMINATED}
 _EXIT_CODES = {
     StoppedBy.INTERRUPTED: ExitCode.INTERRUPTED,
@@ -23,12 +26,12 @@ _EXIT_CODES = {
 _SignalHandler = Callable[[signal.Signals], None]
 
 
-@asynccontextmanager
-async def stop_on_signals(stop: StopController) -> AsyncIterator[None]:
-    """Stop the block gracefully at the first SIGINT or SIGTERM, immediately at the second.
+async def run_with_signals(work: Callable[[], Awaitable[T]], stop: StopController) -> T:
+    """Run some work that the first SIGINT or SIGTERM stops gracefully, the second immediately.
 
     Args:
-        stop: stops the block gracefully, whatever stopped it before.
+        work: what is run.
+        stop: stops the work gracefully, whatever stopped it before.
 
     Raises:
         InterruptedPlanningError: if it was stopped before there was a run.
@@ -36,7 +39,6 @@ async def stop_on_signals(stop: StopController) -> AsyncIterator[None]:
     """
     received_signals: list[signal.Signals] = []
     scope = anyio.CancelScope()
-    failure: BaseException | None = None
 
     def on_signal(number: signal.Signals) -> None:
         received_signals.append(number)
@@ -46,22 +48,17 @@ async def stop_on_signals(stop: StopController) -> AsyncIterator[None]:
         note("Stopping: what is in flight is finished and recorded. Once more stops at once.")
         stop.interrupt(_STOP_REASONS[number])
 
-    async with anyio.create_task_group() as group:
+    async with task_group() as group:
         await group.start(_receive_signals, on_signal, received_signals)
-        with scope:
-            try:
-                yield
-            except anyio.get_cancelled_exc_class():
-                raise
-            except BaseException as error:  # raised as it is, not in a group
-                failure = error
-        group.cancel_scope.cancel()
-    if scope.cancelled_caught:
-        failure = _immediate_stop_error(stop)
-    elif isinstance(failure, InterruptedPlanningError):
-        failure.exit_code = _exit_code(stop)
-    if failure is not None:
-        raise failure
+        try:
+            with scope:
+                return await work()
+        except InterruptedPlanningError as error:
+            error.exit_code = _exit_code(stop)
+            raise
+        finally:
+            group.cancel_scope.cancel()
+    raise _immediate_stop_error(stop)
 
 
 def _immediate_stop_error(stop: StopController) -> RunStoppedError:

@@ -16,10 +16,9 @@ from bulklink.engine.contact import ContactSender
 from bulklink.engine.context import RunContext
 from bulklink.engine.dispatch import process_all
 from bulklink.engine.pagination import PageReader
-from bulklink.engine.shutdown import StoppedError
 from bulklink.engine.signal import Signal
 from bulklink.engine.transitions import SETTLED_BY_READ
-from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
+from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy, StoppedError
 from bulklink.ledger.records import Result, result_line
 from bulklink.ledger.state import NOT_APPLIED
 from bulklink.models import Message, Status

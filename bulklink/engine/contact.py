@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
-import anyio
 import msgspec
 
 from bulklink.engine.batching import cut_batches, first_batches
@@ -21,11 +20,11 @@ from bulklink.engine.pagination import PageReader
 from bulklink.engine.quota.budget import Reservation
 from bulklink.engine.quota.gate import RELINK_RESERVE, QuotaShortageError
 from bulklink.engine.retry import is_inconclusive
-from bulklink.engine.shutdown import StoppedError
 from bulklink.engine.transitions import ON_RESULT, leave_in_doubt, on_read, on_read_failed
-from bulklink.errors import BulklinkError
+from bulklink.errors import BulklinkError, StoppedError
 from bulklink.ledger.records import result_line, snapshot_line, step_line
 from bulklink.models import Message, Op, Status
+from bulklink.task_group import task_group
 from bulklink.zoho import requests
 from bulklink.zoho.email_pages import parse_links_page
 from bulklink.zoho.error_policy import AnswerClass, classify_error
@@ -226,7 +225,7 @@ class ContactSender:
         if len(batches) == 1:
             await self._run_step(self._send, batches[0], step)
         else:
-            async with anyio.create_task_group() as group:
+            async with task_group() as group:
                 for batch in batches:
                     group.start_soon(self._run_step, self._send, batch, step)
 

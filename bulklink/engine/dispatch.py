@@ -17,6 +17,7 @@ from bulklink.engine.context import RunContext
 from bulklink.engine.shutdown import StopController
 from bulklink.engine.signal import Signal
 from bulklink.models import Message, Op
+from bulklink.task_group import task_group
 from bulklink.zoho.requests import MAX_MESSAGE_IDS_LENGTH
 
 T = TypeVar("T")
@@ -82,7 +83,7 @@ async def process_all(
                 if size_limiter is not None:
                     size_limiter.release(item)
 
-    async with anyio.create_task_group() as group:
+    async with task_group() as group:
         for _ in range(workers):
             group.start_soon(worker, receiver.clone())
         receiver.close()

@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
-import anyio
-
 from bulklink.engine.breaker import fatal_error
 from bulklink.engine.caller import Caller, CallOutcome
 from bulklink.engine.retry import is_inconclusive
-from bulklink.engine.shutdown import StoppedError
 from bulklink.errors import RunStoppedError, StoppedBy
+from bulklink.task_group import task_group
 from bulklink.zoho import requests
 from bulklink.zoho.error_policy import AnswerClass, classify_error
 from bulklink.zoho.http import Answer, Request
@@ -78,24 +76,17 @@ async def look_up_deals(
         RunStoppedError: if they cannot be read.
     """
     batches = deal_batches(ids)
-    failures: list[Exception] = []
 
     async def look_up_batch(batch: Sequence[str]) -> None:
-        try:
-            batch_deals = await _call(caller, requests.deals_request(batch), parse_deals, "deals")
-        except (RunStoppedError, StoppedError) as error:
-            failures.append(error)
-            return
+        batch_deals = await _call(caller, requests.deals_request(batch), parse_deals, "deals")
         for deal in batch_deals:
             on_deal(deal)
         on_batch(len(batch))
 
     while wave := list(islice(batches, at_once)):
-        async with anyio.create_task_group() as group:
+        async with task_group() as group:
             for batch in wave:
                 group.start_soon(look_up_batch, batch)
-        if failures:
-            raise failures[0]
 
 
 async def look_up_user_names(

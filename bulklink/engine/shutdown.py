@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import anyio
 
-from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
+from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy, StoppedError
 
 _GRACEFUL = (
     StoppedBy.INTERRUPTED,
@@ -16,10 +16,6 @@ _GRACEFUL = (
     StoppedBy.MAX_CREDITS,
     StoppedBy.CANARY,
 )
-
-
-class StoppedError(Exception):
-    """Raised when a call would start after the run was stopped; never leaves the engine."""
 
 
 class StopController:

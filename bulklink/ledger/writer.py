@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import anyio
 import anyio.to_thread
+from anyio.abc import TaskGroup
 
 from bulklink.errors import LedgerError
+from bulklink.task_group import task_group
 
 LAG_SECONDS = 0.1
 """Longest time an uncommitted line stays in memory."""
@@ -111,12 +113,39 @@ class _Batch:
 
 @dataclass(slots=True)
 class LedgerWriter:
-    """Queue of lines from many tasks; `open_ledger` makes it and runs the task that writes."""
+    """Queue of lines from many tasks, and the one task that writes them while its block runs.
+
+    At the end of the block all queued lines are written, even after errors.
+    """
 
     _files: LedgerFiles
     _batch: _Batch = field(default_factory=_Batch, init=False)
     _closing: bool = field(default=False, init=False)
     _write_error: OSError | None = field(default=None, init=False)
+    _group: AbstractAsyncContextManager[TaskGroup] = field(default_factory=task_group, init=False)
+    _done: anyio.Event = field(default_factory=anyio.Event, init=False)
+
+    async def __aenter__(self) -> Self:
+        group = await self._group.__aenter__()
+        group.start_soon(self._run_shielded)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        self.close()
+        with anyio.CancelScope(shield=True):
+            await self._done.wait()
+        return await self._group.__aexit__(kind, error, trace)
+
+    async def _run_shielded(self) -> None:
+        """Write until `close`: a cancelled run still has results to record."""
+        with anyio.CancelScope(shield=True):
+            await self.run()
+        self._done.set()
 
     def append(self, *lines: bytes) -> None:
         """Queue lines, which are on disk about 100 ms later.
@@ -177,34 +206,3 @@ class LedgerWriter:
                 where="ledger.jsonl",
                 advice="Make room or mend the disk. What was in flight is not yet settled.",
             ) from self._write_error
-
-
-@asynccontextmanager
-async def open_ledger(files: LedgerFiles) -> AsyncIterator[LedgerWriter]:
-    """Run a writer over these files; at the end all queued lines are written, even on errors.
-
-    Raises:
-        LedgerError: at the end, if something could not be written.
-    """
-    writer = LedgerWriter(files)
-    done = anyio.Event()
-
-    async def write() -> None:
-        # A cancelled run still has results to record: only `close` ends this task.
-        with anyio.CancelScope(shield=True):
-            await writer.run()
-        done.set()
-
-    try:
-        async with anyio.create_task_group() as group:
-            group.start_soon(write)
-            try:
-                yield writer
-            finally:
-                writer.close()
-                with anyio.CancelScope(shield=True):
-                    await done.wait()
-    except BaseExceptionGroup as group_error:
-        # The writing task raises nothing: what the group wraps is the one error of our user.
-        raise group_error.exceptions[0] from None
-    writer.append()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from queue import Empty, SimpleQueue
+from types import TracebackType
 from typing import Any, TypeVar
 
 import anyio
@@ -23,6 +24,7 @@ from bulklink.errors import (
 )
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
+from bulklink.task_group import task_group
 
 T = TypeVar("T")
 PlanningWork = Callable[[PlanningStop, Callable[[str], None]], T]
@@ -92,7 +94,7 @@ async def _run_in_child_task(work: Callable[[], Awaitable[T]], stop: StopControl
         finally:
             ended.set()
 
-    async with anyio.create_task_group() as group:
+    async with task_group() as group:
         group.start_soon(run)
         try:
             await ended.wait()
@@ -137,28 +139,35 @@ class GuardedCallbacks(RunCallbacks):
             return False
 
 
-@asynccontextmanager
-async def sample_periodically(sample: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    """Call `sample` every half second while the block runs.
+class PeriodicSampling(AbstractAsyncContextManager[None]):
+    """Calls `sample` every half second while the block runs.
 
-    An exception of the block is raised as it is, not in a group.
+    Args:
+        sample: what is called; an error of it ends the block.
     """
-    failure: Exception | None = None
 
-    async def sample_forever() -> None:
+    def __init__(self, sample: Callable[[], Awaitable[object]]) -> None:
+        self._sample = sample
+        self._group = task_group()
+
+    async def __aenter__(self) -> None:
+        group = await self._group.__aenter__()
+        self._scope = group.cancel_scope
+        group.start_soon(self._sample_forever)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        self._scope.cancel()
+        return await self._group.__aexit__(kind, error, trace)
+
+    async def _sample_forever(self) -> None:
         while True:
-            await sample()
+            await self._sample()
             await anyio.sleep(SAMPLE_SECONDS)
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(sample_forever)
-        try:
-            yield
-        except Exception as error:
-            failure = error
-        group.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
 
 
 def make_planning_stop(stop: StopController | None) -> PlanningStop:
@@ -192,7 +201,7 @@ async def run_planning(work: PlanningWork[T], callbacks: RunCallbacks, stop: Sto
     def warn(text: str) -> None:
         anyio.from_thread.run_sync(callbacks.on_warning, text)
 
-    async with sample_periodically(report_stage):
+    async with PeriodicSampling(report_stage):
         return await anyio.to_thread.run_sync(work, planning_stop, warn)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import anyio
 from anyio.abc import TaskGroup
 
 from bulklink.engine.canary import Canary
@@ -20,6 +19,7 @@ from bulklink.models import Message, Status
 from bulklink.operations.callbacks import ResultCounter, RunCallbacks
 from bulklink.runs.record import CanaryRecord, CanaryState
 from bulklink.shell import bulklink_command
+from bulklink.task_group import task_group
 
 DEFAULT_CANARY_MESSAGES = 20
 """Messages of a canary by default."""
@@ -124,17 +124,17 @@ class Delivery:
             settings = context.settings
             return contact_windows(chunks, settings.batch_size, by_contact=settings.by_contact)
 
-        async with anyio.create_task_group() as task_group:
+        async with task_group() as group:
             if open_rows:
                 # What an earlier invocation left in flight comes first: relinks can be torn there.
                 await send_first(
-                    make_windows(open_rows.__contains__), context, task_group, workers=workers
+                    make_windows(open_rows.__contains__), context, group, workers=workers
                 )
             remaining = make_windows(
                 lambda row: row not in open_rows and ledger_state.is_unfinished(row)
             )
             if self.stop.reason is None and (min_messages := get_canary_size()):
-                await self._run_canary(remaining, min_messages, context, task_group, workers)
+                await self._run_canary(remaining, min_messages, context, group, workers)
             await send_all(remaining, context, workers=workers)
 
     async def _run_canary(

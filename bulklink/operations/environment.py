@@ -18,7 +18,7 @@ from bulklink.engine.quota.daily_usage import DailyUsage, DailyUsageFile, Thread
 from bulklink.engine.quota.gate import QuotaGate
 from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
 from bulklink.ledger.writer import DiskLedgerFiles, LedgerFiles
-from bulklink.operations.cancellation import sample_periodically
+from bulklink.operations.cancellation import PeriodicSampling
 from bulklink.zoho.tokens import TokenStore
 from bulklink.zoho.transport import HttpTransport, Transport
 
@@ -59,7 +59,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     run_blocking: ThreadRunner = anyio.to_thread.run_sync
     sample_periodically: Callable[
         [Callable[[], Awaitable[object]]], AbstractAsyncContextManager[None]
-    ] = sample_periodically
+    ] = PeriodicSampling
 
 
 def real_environment() -> Environment:

@@ -15,7 +15,7 @@ from bulklink.engine.context import RunContext, SendSettings
 from bulklink.engine.lookups import look_up_org
 from bulklink.engine.message_state import MessageState, initial_state
 from bulklink.engine.metrics import find_bottleneck
-from bulklink.engine.shutdown import StopController, StoppedError
+from bulklink.engine.shutdown import StopController
 from bulklink.errors import (
     BulklinkError,
     LedgerError,
@@ -23,6 +23,7 @@ from bulklink.errors import (
     RunDirError,
     RunStoppedError,
     StoppedBy,
+    StoppedError,
 )
 from bulklink.ledger.records import timestamp
 from bulklink.ledger.state import LedgerState, replay

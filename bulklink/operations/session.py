@@ -18,9 +18,9 @@ from bulklink.engine.lookups import look_up_org
 from bulklink.engine.quota.budget import CreditLimits
 from bulklink.engine.quota.gate import QuotaGate, QuotaPolicy
 from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
-from bulklink.engine.shutdown import StopController, StoppedError
-from bulklink.errors import BulklinkError, ConfigError, RefusedError
-from bulklink.ledger.writer import LedgerWriter, open_ledger
+from bulklink.engine.shutdown import StopController
+from bulklink.errors import BulklinkError, ConfigError, RefusedError, StoppedError
+from bulklink.ledger.writer import LedgerWriter
 from bulklink.operations.callbacks import ReadProgress, RunCallbacks
 from bulklink.operations.credit_limits import credit_limits, credits_key, daily_quota
 from bulklink.operations.environment import Environment
@@ -117,7 +117,7 @@ class CrmSession:
             stack.callback(files.close)
             stack.push_async_callback(self._close_quota)
             transport = await stack.enter_async_context(self.environment.transport())
-            self.ledger = await stack.enter_async_context(open_ledger(files))
+            self.ledger = await stack.enter_async_context(LedgerWriter(files))
             await stack.enter_async_context(self.limiter)
             tokens = TokenProvider(
                 self.connection, transport, self.environment.token_store, self.clock.wall

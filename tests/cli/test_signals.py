@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from bulklink.cli.signals import stop_on_signals
+from bulklink.cli.signals import run_with_signals
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError, StoppedBy
 
@@ -19,10 +19,9 @@ T = TypeVar("T")
 TOO_MANY = RunStoppedError(StoppedBy.MAX_FAILURES, "Too many emails failed.")
 
 
-async def run_with_signals(work: Callable[[StopController], Awaitable[T]]) -> T:
+async def run_stoppable(work: Callable[[StopController], Awaitable[T]]) -> T:
     stop = StopController()
-    async with stop_on_signals(stop):
-        return await work(stop)
+    return await run_with_signals(lambda: work(stop), stop)
 
 
 async def press(stop: StopController) -> None:
@@ -42,7 +41,7 @@ def test_the_first_ctrl_c_after_a_stop_for_failures_lets_what_is_in_flight_finis
         assert stop.reason is TOO_MANY
         return "finished"
 
-    assert anyio.run(run_with_signals, finishing) == "finished"
+    assert anyio.run(run_stoppable, finishing) == "finished"
 
 
 def test_the_second_ends_it_at_once() -> None:
@@ -53,4 +52,4 @@ def test_the_second_ends_it_at_once() -> None:
         await anyio.sleep_forever()
 
     with pytest.raises(RunStoppedError, match="at once"):
-        anyio.run(run_with_signals, finishing)
+        anyio.run(run_stoppable, finishing)

@@ -20,7 +20,7 @@ from bulklink.engine.quota.gate import QuotaGate, QuotaPolicy
 from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
 from bulklink.engine.shutdown import StopController
 from bulklink.ledger.records import Result
-from bulklink.ledger.writer import open_ledger
+from bulklink.ledger.writer import LedgerWriter
 from bulklink.models import Message, Op
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection
@@ -189,7 +189,7 @@ async def engine_run(
     policy = QuotaPolicy(CreditLimits(per_invocation=max_credits))
     quota = QuotaGate(policy, stop, wall=now, monotonic=now)
     breaker = CircuitBreaker(stop)
-    async with open_ledger(files) as ledger, limiter:
+    async with LedgerWriter(files) as ledger, limiter:
         client = Client(TokenProvider(connection, crm, None, now), crm)
         run = EngineRun(
             RunContext(

@@ -10,8 +10,8 @@ import pytest
 
 from bulklink.engine.active_contacts import ActiveContacts
 from bulklink.engine.breaker import CircuitBreaker, ReadBreaker
-from bulklink.engine.shutdown import StopController, StoppedError
-from bulklink.errors import RunStoppedError, StoppedBy
+from bulklink.engine.shutdown import StopController
+from bulklink.errors import RunStoppedError, StoppedBy, StoppedError
 from bulklink.zoho.http import CallKind
 from bulklink.zoho.link_response import AnswerVerdict
 

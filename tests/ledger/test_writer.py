@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from bulklink.errors import LedgerError
-from bulklink.ledger.writer import open_ledger
+from bulklink.ledger.writer import LedgerWriter
 from tests.virtual import now
 
 
@@ -38,7 +38,7 @@ class SlowDisk:
 
 async def test_a_committed_line_is_on_disk_with_all_that_were_taken_before_it() -> None:
     disk = SlowDisk()
-    async with open_ledger(disk) as ledger:
+    async with LedgerWriter(disk) as ledger:
         ledger.append(b"snapshot\n")
         await ledger.commit(b"call\n")
         assert disk.ledger == b"snapshot\ncall\n"
@@ -46,7 +46,7 @@ async def test_a_committed_line_is_on_disk_with_all_that_were_taken_before_it() 
 
 async def test_a_line_that_nobody_waits_for_is_on_disk_about_100_ms_later() -> None:
     disk = SlowDisk()
-    async with open_ledger(disk) as ledger:
+    async with LedgerWriter(disk) as ledger:
         before = now()
         ledger.append(b"result\n")
         await anyio.sleep(1)
@@ -56,7 +56,7 @@ async def test_a_line_that_nobody_waits_for_is_on_disk_about_100_ms_later() -> N
 
 async def test_one_flush_serves_all_calls_that_wait() -> None:
     disk = SlowDisk()
-    async with open_ledger(disk) as ledger, anyio.create_task_group() as group:
+    async with LedgerWriter(disk) as ledger, anyio.create_task_group() as group:
         for number in range(50):
             group.start_soon(ledger.commit, b"call %d\n" % number)
     assert len(disk.writes) <= 3
@@ -65,7 +65,7 @@ async def test_one_flush_serves_all_calls_that_wait() -> None:
 
 async def test_lines_keep_the_order_in_which_they_were_taken() -> None:
     disk = SlowDisk()
-    async with open_ledger(disk) as ledger:
+    async with LedgerWriter(disk) as ledger:
 
         async def task(name: int) -> None:
             for number in range(20):
@@ -86,7 +86,7 @@ async def test_lines_keep_the_order_in_which_they_were_taken() -> None:
 async def test_what_was_taken_is_written_also_when_the_run_is_cancelled() -> None:
     disk = SlowDisk()
     with anyio.CancelScope() as scope:
-        async with open_ledger(disk) as ledger:
+        async with LedgerWriter(disk) as ledger:
             ledger.append(b"result\n")
             ledger.append_answer(b"answer\n")
             scope.cancel()
@@ -99,7 +99,7 @@ async def test_a_full_disk_fails_all_waiting_and_all_later_commits() -> None:
     disk = SlowDisk(fails_at=1)
     errors_seen: list[str] = []
     with pytest.raises(LedgerError, match="No space left"):
-        async with open_ledger(disk) as ledger:
+        async with LedgerWriter(disk) as ledger:
             await ledger.commit(b"call 1\n")
 
             async def wait(number: int) -> None:
@@ -118,6 +118,6 @@ async def test_a_full_disk_fails_all_waiting_and_all_later_commits() -> None:
 
 async def test_an_error_of_the_run_comes_out_as_it_is() -> None:
     with pytest.raises(KeyError, match="mine"):
-        async with open_ledger(SlowDisk()) as ledger:
+        async with LedgerWriter(SlowDisk()) as ledger:
             ledger.append(b"result\n")
             raise KeyError("mine")

@@ -33,10 +33,10 @@ from bulklink.engine.quota.budget import Budget, CreditLimits
 from bulklink.engine.quota.daily_usage import AllowanceRequest, DailyUsage, DailyUsageFile
 from bulklink.engine.quota.gate import QuotaGate, QuotaPolicy
 from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
-from bulklink.engine.shutdown import StopController, StoppedError
-from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
+from bulklink.engine.shutdown import StopController
+from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy, StoppedError
 from bulklink.ledger.state import LedgerState, repair_torn_line, replay
-from bulklink.ledger.writer import open_ledger
+from bulklink.ledger.writer import LedgerWriter
 from bulklink.models import Message, Op, Status
 from bulklink.operations.callbacks import ResultCounter, RunCallbacks
 from bulklink.operations.delivery import Delivery, canary_size
@@ -407,7 +407,7 @@ async def _send_messages(
     rules = QuotaPolicy(case.limits, case.wait_for_credits, case.in_flight, quota_suspected)
     quota = QuotaGate(rules, stop, wall=now, monotonic=now)
     try:
-        async with open_ledger(MachineFiles(machine)) as ledger, limiter:
+        async with LedgerWriter(MachineFiles(machine)) as ledger, limiter:
             client = Client(tokens, transport)
             await quota.open(daily_usage, case.limits)
             caller = Caller(

@@ -14,9 +14,9 @@ from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
 from bulklink.engine.quota.gate import QuotaGate, QuotaPolicy
 from bulklink.engine.ratelimit.limiter import Attempt, ConcurrencyLimiter
-from bulklink.engine.shutdown import StopController, StoppedError
-from bulklink.errors import RunStoppedError
-from bulklink.ledger.writer import open_ledger
+from bulklink.engine.shutdown import StopController
+from bulklink.errors import RunStoppedError, StoppedError
+from bulklink.ledger.writer import LedgerWriter
 from bulklink.zoho.client import Client
 from bulklink.zoho.http import Answer, NoResponse
 from bulklink.zoho.requests import emails_page_request
@@ -148,7 +148,7 @@ async def _run_client(org: Org, rng: random.Random, fixed_limit: int | None) -> 
     async with anyio.create_task_group() as servers:
         transport = _RecordingTransport(case, servers, machine, result)
         tokens = TokenProvider(CONNECTION, transport, None, now)
-        async with open_ledger(MachineFiles(machine)) as ledger, limiter:
+        async with LedgerWriter(MachineFiles(machine)) as ledger, limiter:
             clock = Clock(wall=now, monotonic=now, random=rng.random)
             quota = QuotaGate(QuotaPolicy(), stop, wall=now, monotonic=now)
             client = Client(tokens, transport)

@@ -19,8 +19,9 @@ from bulklink.engine.quota.budget import (
 )
 from bulklink.engine.quota.daily_usage import WINDOW_MINUTES, DailyAllowance, DailyUsage
 from bulklink.engine.quota.diagnosis import QuotaSuspicion, RefusalCause
-from bulklink.engine.shutdown import StopController, StoppedError
+from bulklink.engine.shutdown import StopController
 from bulklink.engine.signal import Signal
+from bulklink.errors import StoppedError
 from bulklink.zoho.http import Answer, NoResponse
 
 CLOCK_CHECK_SECONDS = 15.0

@@ -15,6 +15,7 @@ from bulklink.engine.ratelimit import adaptive
 from bulklink.engine.ratelimit.fair_queue import FairQueue
 from bulklink.engine.ratelimit.rate import RateLimiter
 from bulklink.engine.shutdown import StopController
+from bulklink.task_group import task_group
 
 _MIN_READY_AHEAD = 2
 _SLOTS_PER_READY = 4
@@ -147,20 +148,20 @@ class ConcurrencyLimiter:
         self._ready: FairQueue[Waiter] = FairQueue()
         self._admitted = ContactCounter()
         self._in_flight = ContactCounter()
+        self._group = task_group()
         self._timers: TaskGroup | None = None
         self._timer_is_set = False
         stop.on_stop(self._wake_stopped)
 
     async def __aenter__(self) -> Self:
-        self._timers = anyio.create_task_group()
-        await self._timers.__aenter__()
+        self._timers = await self._group.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
         """End the timers; an error of the block is raised as it is, not in a group."""
         if self._timers is not None:
             self._timers.cancel_scope.cancel()
-            await self._timers.__aexit__(None, None, None)
+            await self._group.__aexit__(None, None, None)
 
     @property
     def max_in_flight(self) -> int:

@@ -6,8 +6,8 @@ import anyio
 import pytest
 
 from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
-from bulklink.engine.shutdown import StopController, StoppedError
-from bulklink.errors import RunStoppedError, StoppedBy
+from bulklink.engine.shutdown import StopController
+from bulklink.errors import RunStoppedError, StoppedBy, StoppedError
 from tests.virtual import now
 
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulklink.engine.ratelimit.rate import RateLimiter, burst_capacity
-from bulklink.engine.shutdown import StopController, StoppedError
-from bulklink.errors import RunStoppedError, StoppedBy
+from bulklink.engine.shutdown import StopController
+from bulklink.errors import RunStoppedError, StoppedBy, StoppedError
 from tests.virtual import VirtualLoop, now
 
 Starts = list[float]
