@@ -19,6 +19,7 @@ import pytest
 from bulklink import (
     InterruptedPlanningError,
     Job,
+    MaxFailures,
     Result,
     RunCallbacks,
     RunProgress,
@@ -267,7 +268,13 @@ async def test_signals_logging_and_standard_output_are_the_programs_own(
 
 async def test_two_runs_go_on_at_once_in_one_loop(crm: LocalCrm, tmp_path: Path) -> None:
     linked = msgspec.structs.replace(job(tmp_path, rows=20), run_dir=tmp_path / "runs" / "a")
-    failing = job(tmp_path, rows=30, deal=FOREIGN, run_dir=tmp_path / "runs" / "b")
+    failing = job(
+        tmp_path,
+        rows=30,
+        deal=FOREIGN,
+        run_dir=tmp_path / "runs" / "b",
+        max_failures=MaxFailures(percent=100),
+    )
     await asyncio.gather(*(run(one, crm.connection) for one in (linked, failing)))
     a, b = statuses(tmp_path / "runs")
     assert (a.counts[Status.DONE], b.counts[Status.FAILED]) == (20, 30)
