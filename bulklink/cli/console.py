@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from textwrap import indent, wrap
 from typing import Any
 
@@ -122,11 +121,6 @@ def format_table(rows: Mapping[str, object]) -> str:
         f"  {name:<{width}}  {value:>{number_width if isinstance(rows[name], int | float) else 0}}"
         for name, value in texts.items()
     )
-
-
-def format_local_time(timestamp: str) -> str:
-    """Return a UTC timestamp as local time with its offset."""
-    return datetime.fromisoformat(timestamp).astimezone().isoformat(" ", "seconds")
 
 
 def wrap_text(text: str, margin: str = "") -> list[str]:

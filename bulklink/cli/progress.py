@@ -19,12 +19,13 @@ from rich.live import Live
 from rich.text import Text
 
 from bulklink.cli.callbacks import WarningDisplay
-from bulklink.cli.console import can_ask, format_local_time, note, redirect_notes, warn
+from bulklink.cli.console import can_ask, note, redirect_notes, warn
 from bulklink.cli.progress_view import ProgressView, render_lines, render_one_line
 from bulklink.cli.signals import run_with_signals
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError
 from bulklink.ledger.records import Result
+from bulklink.local_time import format_local_time
 from bulklink.mapping.interrupt import PlanningStage
 from bulklink.models import Status
 from bulklink.operations.callbacks import (
@@ -238,14 +239,14 @@ def _is_new_work(view: ProgressView, previous: ProgressView) -> bool:
     return work != (previous.phase, previous.waiting_until, previous.done is None)
 
 
-class Operation(Protocol[T_co]):
+class WatchedOperation(Protocol[T_co]):
     """An operation that lacks only its callbacks and its stop controller."""
 
     def __call__(self, *, callbacks: RunCallbacks, stop: StopController) -> Awaitable[T_co]:
         """Run the operation."""
 
 
-def in_thread(function: Callable[..., T]) -> Operation[T]:
+def in_thread(function: Callable[..., T]) -> WatchedOperation[T]:
     """Return an operation that runs a blocking function in a thread."""
 
     async def run(*, callbacks: RunCallbacks, stop: StopController) -> T:
@@ -255,7 +256,7 @@ def in_thread(function: Callable[..., T]) -> Operation[T]:
 
 
 def run_with_progress(
-    operation: Operation[T], options: Mapping[str, Any]
+    operation: WatchedOperation[T], options: Mapping[str, Any]
 ) -> tuple[T, RunStoppedError | None]:
     """Run an operation with the progress display that the options ask for.
 
@@ -270,7 +271,7 @@ def run_with_progress(
 
 
 async def _run(
-    operation: Operation[T], options: Mapping[str, Any]
+    operation: WatchedOperation[T], options: Mapping[str, Any]
 ) -> tuple[T, RunStoppedError | None]:
     stop = StopController()
 

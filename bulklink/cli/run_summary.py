@@ -12,7 +12,6 @@ import msgspec
 
 from bulklink.cli.console import (
     format_columns,
-    format_local_time,
     format_table,
     note,
     print_json,
@@ -23,6 +22,7 @@ from bulklink.engine.failure_limit import example_text, explain_code
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.html_report.model import Accounting
 from bulklink.ledger.statistics import FailureCount, ResultCounts, count_results
+from bulklink.local_time import format_local_time
 from bulklink.models import Status
 from bulklink.operations import wording
 from bulklink.operations.check import CheckItem, CheckResult, CheckStatus

@@ -12,7 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bulklink.html_report.model import Report
 from bulklink.html_report.rows import MAX_ROWS_PER_GROUP, escape_json
-from bulklink.html_report.timeline import format_local_time, humanize_duration
+from bulklink.html_report.timeline import humanize_duration
+from bulklink.local_time import format_local_time
 
 PLOT_STYLE = """:where(.plot) {
   --plot-background: white;

@@ -7,7 +7,7 @@ from datetime import tzinfo
 
 import msgspec
 
-from bulklink.html_report.timeline import format_local_time
+from bulklink.local_time import format_local_time
 
 MAX_ROWS_PER_GROUP = 1000
 """Rows of one group shown at most."""

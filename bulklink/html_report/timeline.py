@@ -187,16 +187,6 @@ def _round_moments(segment: AxisSegment, step: int, zone: tzinfo | None) -> Iter
         moment += step
 
 
-def format_local_time(ts: str, zone: tzinfo | None) -> str:
-    """Return a time of the ledger as local time, to the second.
-
-    Args:
-        ts: time, as the ledger writes it.
-        zone: time zone; None for this machine's.
-    """
-    return datetime.fromisoformat(ts).astimezone(zone).isoformat(" ", "seconds")
-
-
 def _local_time(moment: float, zone: tzinfo | None) -> datetime:
     return datetime.fromtimestamp(moment, zone).astimezone(zone)
 

@@ -16,7 +16,7 @@ from bulklink.operations.undo_plan import (
 )
 
 A, B = "11", "22"
-DONE, FAILED, DOUBT = Status.DONE, Status.FAILED, Status.IN_DOUBT
+DONE, FAILED, IN_DOUBT = Status.DONE, Status.FAILED, Status.IN_DOUBT
 SEEN: dict[str, Any] = {"has_snapshot": True, "may_have_changed": True}
 
 
@@ -32,9 +32,13 @@ def undo_step(op: Op, **fields: Any) -> UndoStep | NotUndone | None:
         (Op.UNLINK, {"status": DONE, "original_deal_id": A}, UndoStep(Op.LINK, "none", A)),
         (Op.RELINK, {"status": DONE, "original_deal_id": A}, UndoStep(Op.RELINK, B, A)),
         (Op.RELINK, {"status": DONE}, UndoStep(Op.UNLINK, B)),
-        (Op.LINK, {"status": DOUBT}, UndoStep(Op.UNLINK, B)),
-        (Op.UNLINK, {"status": DOUBT, "original_deal_id": A}, UndoStep(Op.LINK, "none", A)),
-        (Op.RELINK, {"status": DOUBT, "original_deal_id": A}, UndoStep(Op.RELINK, f"{B}|none", A)),
+        (Op.LINK, {"status": IN_DOUBT}, UndoStep(Op.UNLINK, B)),
+        (Op.UNLINK, {"status": IN_DOUBT, "original_deal_id": A}, UndoStep(Op.LINK, "none", A)),
+        (
+            Op.RELINK,
+            {"status": IN_DOUBT, "original_deal_id": A},
+            UndoStep(Op.RELINK, f"{B}|none", A),
+        ),
         (Op.RELINK, {"status": None, "original_deal_id": A}, UndoStep(Op.RELINK, f"{B}|none", A)),
         (Op.RELINK, {"status": None}, UndoStep(Op.UNLINK, B)),
     ],
@@ -83,7 +87,7 @@ def test_the_first_snapshot_counts_where_a_retry_took_another() -> None:
     "known",
     [
         {"status": Status.UNCHANGED, "has_snapshot": True},
-        {"status": DOUBT},
+        {"status": IN_DOUBT},
         {"status": None},
         {"status": FAILED, "code": "changed-since", "has_snapshot": True, "current_deal_id": "33"},
     ],
@@ -104,7 +108,7 @@ def test_what_the_run_did_not_change_is_no_part_of_the_undo(op: Op, known: dict[
             NotUndoneReason.SETTLED_BY_READ,
             UndoStep(Op.UNLINK, B),
         ),
-        (Op.LINK, {"status": DOUBT}, NotUndoneReason.IN_DOUBT, UndoStep(Op.UNLINK, B)),
+        (Op.LINK, {"status": IN_DOUBT}, NotUndoneReason.IN_DOUBT, UndoStep(Op.UNLINK, B)),
         (Op.LINK, {"status": None}, NotUndoneReason.IN_DOUBT, UndoStep(Op.UNLINK, B)),
     ],
 )

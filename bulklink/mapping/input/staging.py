@@ -74,7 +74,7 @@ class StagedFile(msgspec.Struct, frozen=True):
     first_column: int | None = None
 
 
-def escape_cell(text: str) -> str:
+def escape_staged_cell(text: str) -> str:
     """Escape a cell for a staging file."""
     return text.translate(_ESCAPE_TABLE) if _ESCAPED.search(text) else text
 
@@ -118,12 +118,12 @@ def _cells_text(cells: list[str]) -> str:
     no_separator_in_cells = joined.count(CELL_SEPARATOR) == len(cells) - 1
     if no_separator_in_cells and not _ESCAPED_BUT_SEPARATOR.search(joined):
         return joined
-    return CELL_SEPARATOR.join(map(escape_cell, cells))
+    return CELL_SEPARATOR.join(map(escape_staged_cell, cells))
 
 
 def _fault_line(line: int, record: BrokenRecord) -> str:
     parts = (str(line), record.reason, record.message, record.raw)
-    return CELL_SEPARATOR.join(map(escape_cell, parts)) + "\n"
+    return CELL_SEPARATOR.join(map(escape_staged_cell, parts)) + "\n"
 
 
 def stage_jsonl(content: InputContent, target: Path, stop: PlanningStop) -> StagedFile:
@@ -173,7 +173,7 @@ def stage_sheet(content: InputContent, target: Path, stop: PlanningStop) -> Stag
 
 def _sheet_cell(value: SheetCell) -> str:
     kind, text = sheet_cell_text(value)
-    return (ESCAPE_CHAR + kind if kind else "") + escape_cell(text)
+    return (ESCAPE_CHAR + kind if kind else "") + escape_staged_cell(text)
 
 
 def _unescaped_sheet_cell(value: SheetCell) -> str:
@@ -195,4 +195,4 @@ def _json_cell(value: Any) -> str:
     if value is None:
         return NULL_CELL
     kind, text = json_cell_text(value)
-    return (ESCAPE_CHAR + kind if kind else "") + escape_cell(text)
+    return (ESCAPE_CHAR + kind if kind else "") + escape_staged_cell(text)
