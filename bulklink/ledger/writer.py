@@ -116,6 +116,9 @@ class LedgerWriter:
     """Queue of lines from many tasks, and the one task that writes them while its block runs.
 
     At the end of the block all queued lines are written, even after errors.
+
+    Raises:
+        LedgerError: at the end, if something could not be written.
     """
 
     _files: LedgerFiles
@@ -139,7 +142,10 @@ class LedgerWriter:
         self.close()
         with anyio.CancelScope(shield=True):
             await self._done.wait()
-        return await self._group.__aexit__(kind, error, trace)
+        handled = await self._group.__aexit__(kind, error, trace)
+        if error is None:
+            self._raise_write_error()
+        return handled
 
     async def _run_shielded(self) -> None:
         """Write until `close`: a cancelled run still has results to record."""

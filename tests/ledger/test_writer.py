@@ -121,3 +121,9 @@ async def test_an_error_of_the_run_comes_out_as_it_is() -> None:
         async with LedgerWriter(SlowDisk()) as ledger:
             ledger.append(b"result\n")
             raise KeyError("mine")
+
+
+async def test_lines_that_cannot_be_written_at_the_end_are_an_error_of_the_end() -> None:
+    with pytest.raises(LedgerError, match="No space left"):
+        async with LedgerWriter(SlowDisk(fails_at=0)) as ledger:
+            ledger.append(b"result\n")
