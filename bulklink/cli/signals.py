@@ -26,6 +26,21 @@ _EXIT_CODES = {
 _SignalHandler = Callable[[signal.Signals], None]
 
 
+def run_cancellable(function: Callable[..., Awaitable[T]], *args: object) -> T:
+    """Run a coroutine function; Ctrl-C cancels it and raises KeyboardInterrupt when it has ended.
+
+    For commands with nothing to finish first. A handler that raises at once, wherever the loop is,
+    would raise in a task of a library too, whose error nobody takes.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if callable(handler):
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # the loop then takes its place
+    try:
+        return anyio.run(function, *args)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 async def run_with_signals(work: Callable[[], Awaitable[T]], stop: StopController) -> T:
     """Run some work that the first SIGINT or SIGTERM stops gracefully, the second immediately.
 

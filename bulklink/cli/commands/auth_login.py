@@ -7,12 +7,12 @@ import os
 import sys
 from collections.abc import Mapping
 
-import anyio
 import click
 
 from bulklink.cli.commands.auth_status import show_profile
 from bulklink.cli.console import can_ask, note, warn
 from bulklink.cli.param_types import OneOf
+from bulklink.cli.signals import run_cancellable
 from bulklink.errors import ConfigError, ExitCode, NotConfirmedError
 from bulklink.ledger.records import timestamp
 from bulklink.operations.environment import Environment, real_environment
@@ -153,7 +153,7 @@ def login_profile(
     secret_backend = _select_secret_backend(plain_file=plain_file)
     client = prompt_self_client(inputs, missing_keys, connection)
     runtime = real_environment()
-    sign_in_result = anyio.run(_sign_in, connection, client, runtime)
+    sign_in_result = run_cancellable(_sign_in, connection, client, runtime)
     stored_profile = _store_sign_in(name, sign_in_result, secret_backend, runtime)
     for scope, consequence in sign_in_result.missing_scopes.items():
         warn(f"The token has not the scope {scope}: {consequence}.")

@@ -6,10 +6,10 @@ import os
 from datetime import datetime
 from typing import Any
 
-import anyio
 import click
 
 from bulklink.cli.console import can_ask, error_object, format_table, note, print_json, warn
+from bulklink.cli.signals import run_cancellable
 from bulklink.errors import BulklinkError, ConfigError, ExitCode, RunStoppedError
 from bulklink.ledger.records import timestamp
 from bulklink.operations.environment import Environment, real_environment
@@ -45,7 +45,7 @@ def show_status(profile_name: str | None, *, as_json: bool) -> int:
     names = [normalize_profile_name(profile_name)] if profile_name else profiles.names()
     if profile_name and names[0] not in profiles.names():
         raise profiles.unknown_profile_error(names[0])
-    entries = anyio.run(_check_profiles, names, profiles, real_environment())
+    entries = run_cancellable(_check_profiles, names, profiles, real_environment())
     set_variables = [name for name in _CREDENTIAL_VARIABLES if os.environ.get(name, "").strip()]
     if set_variables:
         note(f"The environment sets {', '.join(set_variables)}: that goes before any profile.")
@@ -68,7 +68,7 @@ def sign_out(profile_name: str | None, *, force: bool, as_json: bool) -> int:
     revoked, connection = True, None
     try:
         connection = load_stored_connection(name, profile, folder)
-        anyio.run(_revoke_token, connection, environment)
+        run_cancellable(_revoke_token, connection, environment)
     except (ConfigError, RunStoppedError) as error:
         revoked = False
         _confirm_unrevoked_removal(name, error, force=force)
