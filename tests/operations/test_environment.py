@@ -199,3 +199,14 @@ def test_no_module_takes_what_the_environment_gives(package: str) -> None:
         if path != "operations/environment.py"
     }
     assert {path: names for path, names in users.items() if names} == {}
+
+
+def test_only_one_module_reads_the_clock_of_the_machine() -> None:
+    """The terminal's view has it as the default of an argument; the emulator stands beside."""
+    clocks = {"time.time", "time.monotonic", "time.perf_counter", "datetime.now", "random.random"}
+    users = {
+        path
+        for path, module in parse_modules()
+        if names_used(module) & clocks and not path.startswith("emulator/")
+    }
+    assert users == {"engine/clock.py", "cli/progress.py"}
