@@ -1,11 +1,12 @@
-"""Use of an org's limit on calls in flight: policies by org, and real runs.
+"""Use of an org's limits: policies of calls in flight by org, real runs, and calls a second.
 
 The policies run on a virtual clock against the emulator in process, so that machine and load do
 not matter: a fixed limit as configured, the best fixed limit in hindsight, and the adaptive one.
 The real runs send 2,000 link calls over a socket, ledger on disk, timed from the first call to the
-last, and a bare aiohttp loop sends the same.
+last, and a bare aiohttp loop sends the same. The rates are those of four limiters on a virtual
+clock that wakes late.
 
-    python benchmarks/limits.py [--real] [--write]
+    python benchmarks/limits.py [--real | --rates] [--write]
 """
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ import asyncio
 import csv
 import json
 import multiprocessing
+import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
+from aiolimiter import AsyncLimiter
 from servers import BULKLINK, emulator_environment, serve
 from tables import put_table, table
 
@@ -39,6 +42,12 @@ FIXED_LIMITS = (1, 2, 3, 4, 5, 7, 10, 12, 15, 18, 20, 25)
 """Fixed limits of which the best is taken."""
 LEARNING_SECONDS = 300.0
 """Seconds after which calls count, in orgs that are simulated for longer."""
+RATES = (1, 10, 50, 500, 5_000)
+WAITING_CALLS = 100
+LATE_SECONDS = 0.008
+"""How late the clock wakes, at most: each time anew, between nothing and this."""
+VERY_LATE_SECONDS = 0.3
+"""The same on a machine that has too much to do."""
 OWNER, DEAL, FIRST = "5843104000000424672", "5843104000004382122", 5843104000000100000
 
 
@@ -204,10 +213,104 @@ def body(row: dict[str, str]) -> bytes:
     return json.dumps({"Emails": [email]}).encode()
 
 
+class Schedule:
+    """Calls at the moments of a schedule (GCRA), without aiolimiter.
+
+    Args:
+        rate: calls a second.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._interval = 1 / rate
+        self._next_at = 0.0
+
+    async def acquire(self) -> None:
+        """Take the next moment of the schedule and wait for it."""
+        now = asyncio.get_running_loop().time()
+        due = max(now, self._next_at)
+        self._next_at = due + self._interval
+        await asyncio.sleep(due - now)
+
+
+Acquire = Callable[[], Awaitable[None]]
+
+
+def rate_limiters(rate: float) -> dict[str, Callable[[], Acquire]]:
+    """Return what makes each limiter, by its description."""
+    from bulklink.engine.ratelimit.rate import RateLimiter
+    from bulklink.engine.shutdown import StopController
+
+    return {
+        "`AsyncLimiter(rate, 1)`": lambda: AsyncLimiter(rate, 1).acquire,
+        "`AsyncLimiter(1, 1 / rate)`": lambda: AsyncLimiter(1, 1 / rate).acquire,
+        "a schedule (GCRA), no aiolimiter": lambda: Schedule(rate).acquire,
+        "bulklink's `RateLimiter`": lambda: RateLimiter(rate, StopController()).acquire,
+    }
+
+
+def rate_table() -> str:
+    """Return the table limiter by rate: starts in a second, and use, as the clock wakes late."""
+    rows = []
+    for rate in RATES:
+        promise = int(rate + max(1, rate / 100))
+        for name, make_acquire in rate_limiters(rate).items():
+            seconds = max(10.0, 100 / rate)
+            starts = start_times(make_acquire, seconds, LATE_SECONDS)
+            steady = [moment for moment in starts if moment - starts[0] > 1.0]
+            use = (len(steady) - 1) / (steady[-1] - steady[0]) / rate
+            very_late = max_per_second(start_times(make_acquire, seconds, VERY_LATE_SECONDS))
+            counts = [mark_beyond(count, promise) for count in (max_per_second(starts), very_late)]
+            rows.append([f"{rate:,}", name, f"{promise:,}", counts[0], f"{use:.3f}", counts[1]])
+    header = ["calls a second", "limiter", "promise", "most in a second", "use of the rate"]
+    return table([*header, "most in a second, 0.3 s late"], rows)
+
+
+def mark_beyond(count: int, promise: int) -> str:
+    """Return a count, in bold if it breaks the promise."""
+    return f"**{count:,}**" if count > promise else f"{count:,}"
+
+
+def start_times(
+    make_acquire: Callable[[], Acquire], seconds: float, max_lateness: float
+) -> list[float]:
+    """Return when calls start, of which many wait all the time, as the clock wakes late."""
+    from tests.virtual import VirtualLoop
+
+    rng = random.Random(1)
+    loop = VirtualLoop(lambda: rng.uniform(0.0, max_lateness))
+    starts: list[float] = []
+
+    async def wait_and_start(acquire: Acquire, end: float) -> None:
+        while loop.time() < end:
+            await acquire()
+            starts.append(loop.time())
+
+    async def run() -> None:
+        acquire, end = make_acquire(), loop.time() + seconds
+        await asyncio.gather(*(wait_and_start(acquire, end) for _ in range(WAITING_CALLS)))
+
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.close()
+    return starts
+
+
+def max_per_second(starts: Sequence[float]) -> int:
+    """Return the most starts in any second, its ends included."""
+    most = first = 0
+    for number, moment in enumerate(starts):
+        while starts[first] < moment - 1.0:
+            first += 1
+        most = max(most, number - first + 1)
+    return most
+
+
 def main() -> None:
     """Measure, print, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--real", action="store_true", help="run over a socket, ledger on disk")
+    parser.add_argument("--rates", action="store_true", help="compare limiters of calls a second")
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
     arguments = parser.parse_args()
     if arguments.real:
@@ -215,6 +318,8 @@ def main() -> None:
         header += ["run to bare loop", "run to N·L/C", "calls sent again"]
         lines = [measure_real_run(c, latency) for c in (10, 25) for latency in (0.05, 0.2)]
         name, text = "full-use", table(header, lines)
+    elif arguments.rates:
+        name, text = "rates", rate_table()
     else:
         name, text = "limits", policy_table()
     print(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 
@@ -28,3 +29,8 @@ class Clock(msgspec.Struct, frozen=True):
     def timestamp(self) -> str:
         """Return the present time in the ledger's format."""
         return timestamp(self.wall())
+
+
+def real_clock() -> Clock:
+    """Return the clocks and the randomness of this machine."""
+    return Clock(wall=time.time, monotonic=time.monotonic, random=random.random)

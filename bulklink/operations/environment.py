@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -13,7 +11,7 @@ import anyio.to_thread
 import msgspec
 import platformdirs
 
-from bulklink.engine.clock import Clock
+from bulklink.engine.clock import Clock, real_clock
 from bulklink.engine.quota.daily_usage import DailyUsage, DailyUsageFile, ThreadedDailyUsage
 from bulklink.engine.quota.gate import QuotaGate
 from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
@@ -34,7 +32,12 @@ class ThreadRunner(Protocol):
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """Clock, network and disk of a run; tests supply their own.
+    """Clock, network and disk of a verb; tests supply their own.
+
+    Each verb that contacts the CRM takes one as `environment`, and is given `real_environment()`
+    where it is None; a verb that only tells the time takes its `clock`. Neither is a public name.
+    Scratch files are not part of it: `tempfile` puts them where TMPDIR says, they go with the
+    block that made them, and no result depends on them.
 
     Args:
         clock: the clocks and the random source.
@@ -66,7 +69,7 @@ def real_environment() -> Environment:
     """Return the clock, network and disk of this machine."""
     state_folder = Path(platformdirs.user_state_dir("bulklink", appauthor=False))
     return Environment(
-        clock=Clock(wall=time.time, monotonic=time.monotonic, random=random.random),
+        clock=real_clock(),
         transport=HttpTransport,
         files=lambda ledger, answers, sync: DiskLedgerFiles(ledger, answers, sync=sync),
         token_store=TokenStore(state_folder / "tokens"),

@@ -26,7 +26,7 @@ from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_writer import PLAN_FILE
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop, run_guarded
-from bulklink.operations.environment import real_environment
+from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.fetch_run import (
     FETCH_COLUMNS,
     Fetcher,
@@ -176,6 +176,7 @@ async def fetch(
     force: bool = False,
     callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
+    environment: Environment | None = None,
     **pace: Unpack[PaceOptions],
 ) -> FetchResult:
     """Read all emails of contacts and write them as one table once all are read.
@@ -197,6 +198,7 @@ async def fetch(
             contacts.
         callbacks: receives progress and events; None for none.
         stop: stops it from outside.
+        environment: network, disk and clock; None is this machine's, others are for tests.
         **pace: options of `Job`: limits on calls and their rate.
 
     Returns:
@@ -218,17 +220,26 @@ async def fetch(
     mapping_job = Job(mappings=tuple(from_mapping), **mapping_options) if from_mapping else None
     selection = ContactSelection(tuple(contacts), mapping_job)
     job = with_options(None, pace, PACE_OPTIONS)
+    environment = environment or real_environment()
 
     async def work(callbacks: RunCallbacks, stop: StopController) -> FetchResult:
         plan_stop = make_planning_stop(stop)
         return await _Fetch(
-            selection, table_output, job, connection, force, callbacks, stop, plan_stop
+            selection=selection,
+            table_output=table_output,
+            job=job,
+            connection=connection,
+            environment=environment,
+            force=force,
+            callbacks=callbacks,
+            stop=stop,
+            plan_stop=plan_stop,
         ).run()
 
     return await run_guarded(work, callbacks, stop)
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, kw_only=True)
 class _Fetch:
     """One invocation of a fetch: it records the contacts, reads them, and writes the table."""
 
@@ -236,6 +247,7 @@ class _Fetch:
     table_output: TableOutput
     job: Job
     connection: Connection
+    environment: Environment
     force: bool
     callbacks: RunCallbacks
     stop: StopController
@@ -247,7 +259,7 @@ class _Fetch:
             self.callbacks.on_phase("Reading which contacts")
             record = await anyio.to_thread.run_sync(self._begin_or_resume, folder)
             fetcher = Fetcher(folder, record, self.callbacks, self.stop)
-            calls = await fetcher.run(self.job, self.connection, real_environment())
+            calls = await fetcher.run(self.job, self.connection, self.environment)
             table = FetchTable(folder, self.plan_stop)
             if self.stop.reason is None:
                 await self._write(table)

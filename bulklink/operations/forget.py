@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from os import PathLike
 from typing import Any
 
 import msgspec
 
+from bulklink.engine.clock import Clock, real_clock
 from bulklink.errors import RunDirError
-from bulklink.ledger.records import timestamp
 from bulklink.ledger.redact import redact_ledger
 from bulklink.ledger.state import repair_torn_line, replay
 from bulklink.mapping.plan_reader import forget_columns
@@ -25,7 +24,7 @@ _USER_OPTIONS = ("columns", "only", "keep")
 
 
 def forget(
-    run: str | PathLike[str], *, force: bool = False, now: float | None = None
+    run: str | PathLike[str], *, force: bool = False, clock: Clock | None = None
 ) -> ForgetResult:
     """Drop the user's columns and names from a run folder.
 
@@ -35,7 +34,7 @@ def forget(
     Args:
         run: run folder.
         force: whether to forget a run that has not ended.
-        now: seconds since 1970; None for the clock.
+        clock: tells the time; None is this machine's, others are for tests.
 
     Returns:
         The hashes before and after, as in `run.json`.
@@ -51,7 +50,7 @@ def forget(
     )  # before a lock file is made in a folder of something else
     with folder.run_lock(), folder.verify_lock():
         _check_can_forget(folder, force=force)
-        for _ in forget_in_steps(folder, timestamp(time.time() if now is None else now)):
+        for _ in forget_in_steps(folder, (clock or real_clock()).timestamp()):
             pass
         return folder.read().forgotten[-1]
 

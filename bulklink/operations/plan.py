@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -12,6 +11,7 @@ from secrets import token_hex
 
 import msgspec
 
+from bulklink.engine.clock import Clock, real_clock
 from bulklink.engine.shutdown import StopController
 from bulklink.mapping.checked import CheckedMapping
 from bulklink.mapping.compare import Comparison, compare
@@ -82,6 +82,7 @@ def plan(
     compare_with: str | None = None,
     callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
+    clock: Clock | None = None,
 ) -> PlanResult:
     """Check a job's mapping and estimate what it will cost at least. No connection is opened.
 
@@ -98,6 +99,7 @@ def plan(
         callbacks: `on_planning` is called twice a second, `on_warning` with each warning about the
             mapping, both in the calling thread; None reports nothing.
         stop: ends it; any thread may call its `interrupt`, and a signal handler.
+        clock: tells the time; None is this machine's, others are for tests.
 
     Returns:
         What it will cost, and the digest of the plan.
@@ -112,7 +114,7 @@ def plan(
     if compare_with is not None:
         check_readable(compare_with)
     make_result = partial(make_plan_result, latency=latency, users=users, module_known=module_known)
-    work = partial(_plan, job, inputs, compare_with, make_result)
+    work = partial(_plan, job, inputs, compare_with, make_result, clock or real_clock())
     return run_blocking_planning(work, callbacks, stop)
 
 
@@ -121,6 +123,7 @@ def _plan(
     inputs: tuple[Source, ...],
     compare_with: str | None,
     make_result: Callable[[CheckedMapping, Job, RunFolder | None], PlanResult],
+    clock: Clock,
     stop: PlanningStop,
     warn: Callable[[str], None],
 ) -> PlanResult:
@@ -128,11 +131,11 @@ def _plan(
         scratch = Path(temporary)
         if job.run_dir is not None:
             with (
-                new_run_folder(job) as folder,
+                new_run_folder(job, clock) as folder,
                 checked_mapping(folder, job, inputs, stop) as checked,
             ):
                 _warn(checked, warn)
-                prepare_run(checked, job, folder, time.time())
+                prepare_run(checked, job, folder, clock.wall())
                 result = make_result(checked, job, folder)
             plan_path = folder.plan
         else:
@@ -158,18 +161,21 @@ def _check_unsealed(checked: CheckedMapping, job: Job) -> None:
 
 
 @contextmanager
-def new_run_folder(job: Job, name: str | None = None) -> Iterator[RunFolder]:
+def new_run_folder(job: Job, clock: Clock, name: str | None = None) -> Iterator[RunFolder]:
     """Create and lock a job's run folder; discard it if no plan is made.
 
     Args:
         job: the job.
+        clock: tells the time, which is part of a generated name.
         name: part of a generated name; None takes the op.
 
     Raises:
         RunDirError: if it cannot be made.
     """
     name = name or job.op_name
-    folder = create_run_folder(job.run_dir, job.runs_dir, name, time.time(), token_hex(2))
+    # The clock's own random numbers may repeat, from one process to the next; a name must not.
+    tag = token_hex(2)
+    folder = create_run_folder(job.run_dir, job.runs_dir, name, clock.wall(), tag)
     try:
         with folder.run_lock():
             yield folder

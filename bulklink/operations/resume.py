@@ -17,7 +17,7 @@ from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.models import Status
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import run_guarded
-from bulklink.operations.environment import real_environment
+from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.job import LIMIT_OPTIONS, Job, LimitOptions, with_options
 from bulklink.operations.send import send
 from bulklink.runs.folder import RunFolder, folder_of
@@ -39,6 +39,7 @@ async def resume(
     *,
     callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
+    environment: Environment | None = None,
     **options: Unpack[LimitOptions],
 ) -> RunResult:
     """Resume a run that stopped; what is done is not sent again.
@@ -50,6 +51,7 @@ async def resume(
         connection: where the CRM is and how to sign in.
         callbacks: callbacks of the run; None reports nothing.
         stop: stops the run from outside; None if nothing does.
+        environment: network, disk and clock; None is this machine's, others are for tests.
         **options: options of `Job` that affect how it is sent, not what is sent. Those left out are
             as in the run; but `yes` and `max_credits` are for one call alone.
 
@@ -68,6 +70,7 @@ async def resume(
         load_record=_load_started_record,
         options=options,
         connection=connection,
+        environment=environment or real_environment(),
     )
     return await run_guarded(work, callbacks, stop)
 
@@ -79,6 +82,7 @@ async def retry(
     code: str | None = None,
     callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
+    environment: Environment | None = None,
     **options: Unpack[LimitOptions],
 ) -> RunResult:
     """Retry what ended as failed or in doubt, and send what is left; otherwise as `resume`.
@@ -89,6 +93,7 @@ async def retry(
         code: retry only rows with this code; None retries all.
         callbacks: callbacks of the run; None reports nothing.
         stop: stops the run from outside; None if nothing does.
+        environment: network, disk and clock; None is this machine's, others are for tests.
         **options: as for `resume`.
 
     Returns:
@@ -110,6 +115,7 @@ async def retry(
         load_record=_load_started_record,
         options=options,
         connection=connection,
+        environment=environment or real_environment(),
         should_retry=should_retry,
     )
     return await run_guarded(work, callbacks, stop)
@@ -122,6 +128,7 @@ async def apply(
     expect: str | None = None,
     callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
+    environment: Environment | None = None,
     **options: Unpack[LimitOptions],
 ) -> RunResult:
     """Send exactly the plan that was sealed in a run folder, and not sent yet; as `resume`.
@@ -132,6 +139,7 @@ async def apply(
         expect: digest that the plan must have; None accepts any.
         callbacks: callbacks of the run; None reports nothing.
         stop: stops the run from outside; None if nothing does.
+        environment: network, disk and clock; None is this machine's, others are for tests.
         **options: as for `resume`.
 
     Returns:
@@ -149,6 +157,7 @@ async def apply(
         load_record=partial(_load_unsent_record, expect=expect),
         options=options,
         connection=connection,
+        environment=environment or real_environment(),
     )
     return await run_guarded(work, callbacks, stop)
 
@@ -161,6 +170,7 @@ async def _resume_run(
     load_record: Callable[[RunFolder], RunRecord],
     options: LimitOptions,
     connection: Connection,
+    environment: Environment,
     should_retry: ShouldRetry | None = None,
 ) -> RunResult:
     load_record(folder)  # before a lock is made in a folder that may not be a run's
@@ -179,7 +189,7 @@ async def _resume_run(
             connection=connection,
             callbacks=callbacks,
             stop=stop,
-            environment=real_environment(),
+            environment=environment,
         )
 
 

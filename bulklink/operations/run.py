@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 
+from bulklink.engine.clock import Clock
 from bulklink.engine.shutdown import StopController
 from bulklink.ledger.state import replay
 from bulklink.mapping.input.files import Source, find_sources
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import run_guarded, run_planning
-from bulklink.operations.environment import real_environment
+from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.job import Job
 from bulklink.operations.plan import checked_mapping, new_run_folder
 from bulklink.operations.prepare import prepare_run
@@ -28,6 +28,7 @@ async def run(
     *,
     callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
+    environment: Environment | None = None,
 ) -> RunResult:
     """Check a job's mapping, seal its plan in a run folder and send it.
 
@@ -39,6 +40,7 @@ async def run(
         connection: where the CRM is and how to sign in.
         callbacks: call-backs; None watches nothing.
         stop: by which the run can be stopped from outside.
+        environment: network, disk and clock; None is this machine's, others are for tests.
 
     Returns:
         Where the run stands: finished, or stopped and why.
@@ -48,16 +50,22 @@ async def run(
         InterruptedPlanningError: if it was stopped before the plan was sealed; nothing is left.
         LedgerError: if the ledger cannot be trusted.
     """
-    return await run_guarded(partial(_run, job, connection), callbacks, stop)
+    work = partial(_run, job, connection, environment or real_environment())
+    return await run_guarded(work, callbacks, stop)
 
 
 async def _run(
-    job: Job, connection: Connection, callbacks: RunCallbacks, stop: StopController
+    job: Job,
+    connection: Connection,
+    environment: Environment,
+    callbacks: RunCallbacks,
+    stop: StopController,
 ) -> RunResult:
     inputs = find_sources(job.mappings, job.format)
-    with new_run_folder(job) as folder:
+    with new_run_folder(job, environment.clock) as folder:
         callbacks.on_phase("Checking the mapping")
-        await run_planning(partial(_prepare, job, folder, inputs), callbacks, stop)
+        prepare = partial(_prepare, job, folder, inputs, environment.clock)
+        await run_planning(prepare, callbacks, stop)
         ledger_state = replay(folder.ledger)
         return await send(
             folder,
@@ -66,7 +74,7 @@ async def _run(
             connection=connection,
             callbacks=callbacks,
             stop=stop,
-            environment=real_environment(),
+            environment=environment,
         )
 
 
@@ -74,6 +82,7 @@ def _prepare(
     job: Job,
     folder: RunFolder,
     inputs: tuple[Source, ...],
+    clock: Clock,
     stop: PlanningStop,
     warn: Callable[[str], None],
 ) -> None:
@@ -82,4 +91,4 @@ def _prepare(
             warn(text)
         if checked.left_out:
             warn(f"--only leaves out {checked.left_out:,} rows.")
-        prepare_run(checked, job, folder, time.time())
+        prepare_run(checked, job, folder, clock.wall())

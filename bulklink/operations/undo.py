@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from os import PathLike
@@ -12,9 +11,9 @@ from typing import Any, Unpack
 
 import msgspec
 
+from bulklink.engine.clock import Clock, real_clock
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode
-from bulklink.ledger.records import timestamp
 from bulklink.ledger.state import replay
 from bulklink.mapping.input.files import InputFormat, Source
 from bulklink.mapping.interrupt import PlanningStop
@@ -22,7 +21,7 @@ from bulklink.mapping.plan_writer import digest
 from bulklink.models import Op, Status
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import run_blocking_planning, run_guarded, run_planning
-from bulklink.operations.environment import real_environment
+from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.estimate import CallEstimate, EstimatedBottleneck, RunEstimate
 from bulklink.operations.job import MIXED, SEND_OPTIONS, Job, OnInvalid, SendOptions, with_options
 from bulklink.operations.plan import PlanResult, checked_mapping, make_plan_result, new_run_folder
@@ -69,6 +68,7 @@ async def undo(
     include_settled: bool = False,
     callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
+    environment: Environment | None = None,
     **options: Unpack[SendOptions],
 ) -> RunResult | None:
     """Put every email that a run changed back as it was, by a new run.
@@ -82,6 +82,7 @@ async def undo(
         callbacks: receives progress and events; None for none. `on_warning` is called before
             sending with what is not undone, and why.
         stop: stops the undo from outside.
+        environment: network, disk and clock; None is this machine's, others are for tests.
         **options: options of `Job`: how it is sent, and where the folder of the undo is.
 
     Returns:
@@ -95,7 +96,14 @@ async def undo(
     """
     source = folder_of(run)
     job = _undo_job(with_options(None, options, SEND_OPTIONS), source)
-    work = partial(_undo, source, job, connection, include_settled=include_settled)
+    work = partial(
+        _undo,
+        source,
+        job,
+        connection,
+        environment or real_environment(),
+        include_settled=include_settled,
+    )
     return await run_guarded(work, callbacks, stop)
 
 
@@ -103,6 +111,7 @@ async def _undo(
     source: RunFolder,
     job: Job,
     connection: Connection,
+    environment: Environment,
     callbacks: RunCallbacks,
     stop: StopController,
     *,
@@ -123,8 +132,8 @@ async def _undo(
             return None
         for text in undo_plan.warnings():
             callbacks.on_warning(text)
-        with new_run_folder(job, "undo") as folder:
-            seal = partial(_seal, undo_plan, source, record, job, folder)
+        with new_run_folder(job, environment.clock, "undo") as folder:
+            seal = partial(_seal, undo_plan, source, record, job, folder, environment.clock)
             undo_record = await run_planning(
                 lambda planning_stop, _: seal(planning_stop), callbacks, stop
             )
@@ -138,7 +147,7 @@ async def _undo(
                 connection=connection,
                 callbacks=callbacks,
                 stop=stop,
-                environment=real_environment(),
+                environment=environment,
             )
 
 
@@ -149,6 +158,7 @@ def plan_undo(
     module_known: bool = False,
     callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
+    clock: Clock | None = None,
     **options: Unpack[SendOptions],
 ) -> PlanResult:
     """Return what an undo would do, and its minimum cost. No connection is opened.
@@ -163,6 +173,7 @@ def plan_undo(
         callbacks: `on_planning` is called twice a second, `on_warning` with what is not undone,
             and why, both in the calling thread; None for none.
         stop: stops it; any thread may call its `interrupt`, and a signal handler.
+        clock: tells the time; None is this machine's, others are for tests.
         **options: options of `Job`: how it is to be sent, and where it is sealed.
 
     Returns:
@@ -182,6 +193,7 @@ def plan_undo(
         source,
         record,
         job,
+        clock or real_clock(),
         include_settled=include_settled,
         module_known=module_known,
     )
@@ -192,6 +204,7 @@ def _plan_undo(
     source: RunFolder,
     record: RunRecord,
     job: Job,
+    clock: Clock,
     stop: PlanningStop,
     warn: Callable[[str], None],
     *,
@@ -206,8 +219,8 @@ def _plan_undo(
             warn(text)
         not_undone = undo_plan.not_undone
         if job.run_dir is not None and undo_plan.rows + not_undone:
-            with new_run_folder(job, "undo") as folder:
-                _seal(undo_plan, source, record, job, folder, stop)
+            with new_run_folder(job, clock, "undo") as folder:
+                _seal(undo_plan, source, record, job, folder, clock, stop)
         if not undo_plan.rows:
             return _empty_plan_result(job, not_undone)
         inputs = _undo_sources(undo_plan, source)
@@ -267,6 +280,7 @@ def _seal(
     source_record: RunRecord,
     job: Job,
     folder: RunFolder,
+    clock: Clock,
     stop: PlanningStop,
 ) -> RunRecord:
     """Seal the inverse in a new run folder; the run is finished if nothing can be undone."""
@@ -287,15 +301,14 @@ def _seal(
         },
     )
     if not undo_plan.rows:
-        return _seal_without_plan(job, folder, extra_rows)
+        return _seal_without_plan(job, folder, extra_rows, clock.timestamp())
     inputs = _undo_sources(undo_plan, source)
     with checked_mapping(folder, job, inputs, stop, guarded=tuple(Op)) as checked:
-        return prepare_run(checked, job, folder, time.time(), extra_rows)
+        return prepare_run(checked, job, folder, clock.wall(), extra_rows)
 
 
-def _seal_without_plan(job: Job, folder: RunFolder, extra_rows: ExtraRows) -> RunRecord:
+def _seal_without_plan(job: Job, folder: RunFolder, extra_rows: ExtraRows, now: str) -> RunRecord:
     """Write a finished run with nothing but the rows that are not undone."""
-    now = timestamp(time.time())
     create_ledger(folder.ledger, extra_rows.results(), now)
     record = new_record(
         job,

@@ -16,7 +16,7 @@ from bulklink.ledger.state import repair_torn_line, replay
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import run_guarded
-from bulklink.operations.environment import real_environment
+from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.expected_links import ExpectedLinks
 from bulklink.operations.job import PACE_OPTIONS, Job, PaceOptions, with_options
 from bulklink.operations.preflight import check_same_host
@@ -37,6 +37,7 @@ async def verify(
     read_pages: int | None = None,
     callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
+    environment: Environment | None = None,
     **pace: Unpack[PaceOptions],
 ) -> VerifyResult:
     """Compare the ledger of a run with the CRM. Neither ledger nor `run.json` is changed.
@@ -50,6 +51,7 @@ async def verify(
         read_pages: limit on the pages read of each contact; None for no limit.
         callbacks: receives progress and events; None for none.
         stop: stops it from outside.
+        environment: network, disk and clock; None is this machine's, others are for tests.
         **pace: options of `Job`: limits on calls and their rate.
 
     Returns:
@@ -65,7 +67,14 @@ async def verify(
     """
     verify_options = VerifyOptions(in_doubt, sample, seed, read_pages)
     job = with_options(None, pace, PACE_OPTIONS)
-    work = partial(_verify, folder_of(run), verify_options, job, connection)
+    work = partial(
+        _verify,
+        folder_of(run),
+        verify_options,
+        job,
+        connection,
+        environment or real_environment(),
+    )
     return await run_guarded(work, callbacks, stop)
 
 
@@ -74,6 +83,7 @@ async def _verify(
     verify_options: VerifyOptions,
     job: Job,
     connection: Connection,
+    environment: Environment,
     callbacks: RunCallbacks,
     stop: StopController,
 ) -> VerifyResult:
@@ -101,7 +111,7 @@ async def _verify(
             verifier = Verifier(folder, record, expected_links, verify_options, callbacks, stop)
             cost = await anyio.to_thread.run_sync(verifier.count_cost)
             links_loaded = True
-            return await verifier.run(cost, job, connection, real_environment())
+            return await verifier.run(cost, job, connection, environment)
         finally:
             expected_links.close()
 

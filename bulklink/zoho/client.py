@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
+import anyio
 import msgspec
 
 from bulklink.zoho.http import Answer, NoResponse, Request
@@ -58,9 +58,9 @@ class Client:
         if request.body is not None:
             headers |= _JSON_HEADERS
         url = f"{token.api_url}{request.target}"
-        started = time.monotonic()
+        started = anyio.current_time()
         outcome = await self.transport.send(request.method, url, headers, request.body)
-        log_request(request.method, url, outcome, time.monotonic() - started, reference)
+        log_request(request.method, url, outcome, anyio.current_time() - started, reference)
         secrets = (token.access_token, *self.secrets)
         return ClientResponse(_redact(secrets, outcome), token)
 

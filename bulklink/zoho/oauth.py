@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -127,9 +126,9 @@ class AccountsServer:
         )
 
     async def _post(self, url: str, form: Mapping[str, str]) -> Answer | NoResponse:
-        started = time.monotonic()
+        started = anyio.current_time()
         outcome = await self.transport.send("POST", url, _FORM_HEADERS, urlencode(form).encode())
-        log_request("POST", url, outcome, time.monotonic() - started)
+        log_request("POST", url, outcome, anyio.current_time() - started)
         return outcome
 
 

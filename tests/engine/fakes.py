@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
 import orjson
 
 from bulklink.engine.active_contacts import ActiveContacts
@@ -126,12 +127,15 @@ class ScriptedCrm(FakeTransport):
 
 @dataclass(slots=True)
 class LedgerInMemory:
-    """The two files of a run."""
+    """The two files of a run; a write takes `write_seconds`."""
 
     ledger: bytes = b""
     answers: bytes = b""
+    write_seconds: float = 0.0
 
     async def write(self, ledger: bytes, answers: bytes) -> None:
+        if self.write_seconds:
+            await anyio.sleep(self.write_seconds)
         self.ledger += ledger
         self.answers += answers
 

@@ -10,6 +10,7 @@ import duckdb
 import orjson
 import pytest
 
+from bulklink.engine.clock import Clock
 from bulklink.errors import LedgerError, LockedError, RunDirError
 from bulklink.ledger.records import Result, answer_line, result_line, snapshot_line
 from bulklink.ledger.state import replay
@@ -27,6 +28,11 @@ TS = "2026-11-22T10:15:00.000Z"
 NOW = 1_800_000_000.0
 SECRET = "Schmidt"
 STEPS = 10
+
+
+def clock_at(moment: float) -> Clock:
+    """Return a clock that stands still."""
+    return Clock(wall=lambda: moment, monotonic=lambda: moment, random=lambda: 0.5)
 
 
 @pytest.fixture
@@ -120,7 +126,7 @@ def test_names_columns_and_texts_are_gone_and_ids_are_as_they_were(run: RunFolde
     assert SECRET in read_all_text(run)
     before = sha256_of(run.plan), sha256_of(run.ledger)
     ids = [(m.row, m.message_id) for m in messages(run)]
-    forget(run, now=NOW)
+    forget(run, clock=clock_at(NOW))
     assert_forgotten(run, before, ids)
 
 
@@ -133,7 +139,7 @@ def test_it_can_be_killed_after_each_step_and_done_again(run: RunFolder, steps: 
     proof = check_run(run)
     assert not proof.ok
     assert "run it again" in proof.plan.detail
-    forget(run, now=NOW)
+    forget(run, clock=clock_at(NOW))
     assert_forgotten(run, before, ids)
 
 
@@ -142,9 +148,9 @@ def test_no_step_is_left_out_above(run: RunFolder) -> None:
 
 
 def test_a_second_time_changes_nothing_but_says_so(run: RunFolder) -> None:
-    forget(run, now=NOW)
+    forget(run, clock=clock_at(NOW))
     plan_file, ledger = messages(run), run.ledger.read_bytes()
-    forget(run, now=NOW + 1)
+    forget(run, clock=clock_at(NOW + 1))
     assert messages(run) == plan_file
     assert run.ledger.read_bytes() == ledger
     assert len(run.read().forgotten) == 2
@@ -157,18 +163,18 @@ def test_a_run_that_has_not_ended_is_forgotten_only_if_that_is_said(
 ) -> None:
     run.write(run.read().replace(state=state))
     with pytest.raises(RunDirError, match="not reached its end") as refused:
-        forget(run, now=NOW)
+        forget(run, clock=clock_at(NOW))
     assert "--force" in refused.value.advice
     assert SECRET in read_all_text(run)
-    forget(run, now=NOW, force=True)
+    forget(run, clock=clock_at(NOW), force=True)
     assert SECRET not in read_all_text(run)
 
 
 def test_a_run_that_is_driven_or_verified_is_left_alone(run: RunFolder) -> None:
     with run.run_lock(), pytest.raises(LockedError, match="drives"):
-        forget(run, now=NOW, force=True)
+        forget(run, clock=clock_at(NOW), force=True)
     with run.verify_lock(), pytest.raises(LockedError, match="verifies"):
-        forget(run, now=NOW, force=True)
+        forget(run, clock=clock_at(NOW), force=True)
     assert SECRET in read_all_text(run)
 
 
@@ -176,11 +182,11 @@ def test_a_damaged_ledger_is_left_as_it_is(run: RunFolder) -> None:
     run.ledger.write_bytes(run.ledger.read_bytes() + b"{\n")
     kept = run.record.read_bytes(), run.ledger.read_bytes()
     with pytest.raises(LedgerError, match="no ledger line"):
-        forget(run, now=NOW)
+        forget(run, clock=clock_at(NOW))
     assert (run.record.read_bytes(), run.ledger.read_bytes()) == kept
 
 
 def test_what_is_no_run_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(RunDirError, match=r"run\.json"):
-        forget(RunFolder(tmp_path), now=NOW)
+        forget(RunFolder(tmp_path), clock=clock_at(NOW))
     assert list(tmp_path.iterdir()) == []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from bulklink.zoho import requests
 from bulklink.zoho.client import Client, ClientResponse
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.http import Answer, NoResponse, Request
+from bulklink.zoho.request_log import LOGGER
 from bulklink.zoho.tokens import TokenProvider
 from tests.zoho.fakes import FakeTransport, ManualClock, message
 
@@ -86,3 +89,16 @@ async def test_being_ready_sends_nothing_with_a_token_at_hand() -> None:
     transport = FakeTransport(Answer(500))
     assert (await client_of(transport).tokens.current()).api_url == "https://www.zohoapis.eu"
     assert transport.sent == []
+
+
+async def test_the_log_has_the_duration_of_each_request(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, LOGGER.name)
+    connection = Connection.from_values(
+        dc="eu", client_id="id", client_secret=SECRET, refresh_token=SECRET
+    )
+    grant = Answer(200, b'{"access_token": "token", "expires_in": 3600}')
+    transport = FakeTransport(grant, Answer(200, b"{}"))
+    client = Client(TokenProvider(connection, transport, None, ManualClock()), transport)
+    await client.send(PAGE, await client.tokens.current())
+    durations = [vars(record)["noted"].duration for record in caplog.records]
+    assert durations == pytest.approx([0.1, 0.1], abs=0.001)  # what the fake takes, in virtual time

@@ -141,6 +141,7 @@ def login_profile(
     plain_file: bool,
     force: bool,
     as_json: bool,
+    runtime: Environment | None = None,
 ) -> int:
     """Sign in, ask for what is missing, store a profile and return the exit code."""
     name, profiles = normalize_profile_name(profile or DEFAULT_PROFILE), Profiles(config_folder())
@@ -152,7 +153,7 @@ def login_profile(
     connection = _resolve_connection(dc, environment, can_ask=can_prompt)
     secret_backend = _select_secret_backend(plain_file=plain_file)
     client = prompt_self_client(inputs, missing_keys, connection)
-    runtime = real_environment()
+    runtime = runtime or real_environment()
     sign_in_result = run_cancellable(_sign_in, connection, client, runtime)
     stored_profile = _store_sign_in(name, sign_in_result, secret_backend, runtime)
     for scope, consequence in sign_in_result.missing_scopes.items():

@@ -39,13 +39,15 @@ def show_profile(name: str, profile: Profile, *, as_json: bool) -> None:
     )
 
 
-def show_status(profile_name: str | None, *, as_json: bool) -> int:
+def show_status(
+    profile_name: str | None, *, as_json: bool, environment: Environment | None = None
+) -> int:
     """Show one profile or all, and whether each works; return the exit code."""
     profiles = Profiles(config_folder())
     names = [normalize_profile_name(profile_name)] if profile_name else profiles.names()
     if profile_name and names[0] not in profiles.names():
         raise profiles.unknown_profile_error(names[0])
-    entries = run_cancellable(_check_profiles, names, profiles, real_environment())
+    entries = run_cancellable(_check_profiles, names, profiles, environment or real_environment())
     set_variables = [name for name in _CREDENTIAL_VARIABLES if os.environ.get(name, "").strip()]
     if set_variables:
         note(f"The environment sets {', '.join(set_variables)}: that goes before any profile.")
@@ -60,9 +62,15 @@ def show_status(profile_name: str | None, *, as_json: bool) -> int:
     return ExitCode.OK if all_work else ExitCode.ROWS_NOT_DONE
 
 
-def sign_out(profile_name: str | None, *, force: bool, as_json: bool) -> int:
+def sign_out(
+    profile_name: str | None,
+    *,
+    force: bool,
+    as_json: bool,
+    environment: Environment | None = None,
+) -> int:
     """Revoke and remove a profile; return the exit code."""
-    folder, environment = config_folder(), real_environment()
+    folder, environment = config_folder(), environment or real_environment()
     name, profiles = normalize_profile_name(profile_name or DEFAULT_PROFILE), Profiles(folder)
     profile = profiles.load(name)
     revoked, connection = True, None

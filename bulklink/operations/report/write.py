@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
@@ -10,6 +9,7 @@ from typing import BinaryIO
 import msgspec
 
 from bulklink.atomic_files import atomic_replace
+from bulklink.engine.clock import Clock, real_clock
 from bulklink.html_report.render import render_report
 from bulklink.operations.report.collect import collect_report
 from bulklink.runs.folder import RunFolder, folder_of
@@ -34,6 +34,7 @@ def report(
     *,
     counts_only: bool = False,
     force: bool = False,
+    clock: Clock | None = None,
 ) -> ReportResult:
     """Write the HTML report of a run: one file, readable only by its owner, without network use.
 
@@ -45,6 +46,7 @@ def report(
             replaced each time.
         counts_only: whether to leave out all ids and names, and the texts of the CRM.
         force: whether to replace an existing file.
+        clock: tells the time; None is this machine's, others are for tests.
 
     Raises:
         UsageError: if the file exists, or its folder is missing.
@@ -53,21 +55,22 @@ def report(
     """
     folder = folder_of(run)
     folder.read()  # nothing is written next to what is no run
+    now = (clock or real_clock()).wall()
     target = folder.html_report if output is None else output
     if isinstance(target, str | PathLike):
         path = Path(target)
         check_can_create(path, force=force or _is_default_page(path, folder))
-        page = _render_page(folder, counts_only=counts_only)
+        page = _render_page(folder, now, counts_only=counts_only)
         with atomic_replace(path) as temporary:
             temporary.write_bytes(page)
         return ReportResult(str(path), len(page))
-    page = _render_page(folder, counts_only=counts_only)
+    page = _render_page(folder, now, counts_only=counts_only)
     target.write(page)
     return ReportResult(None, len(page))
 
 
-def _render_page(folder: RunFolder, *, counts_only: bool) -> bytes:
-    return render_report(collect_report(folder, time.time(), full=not counts_only)).encode()
+def _render_page(folder: RunFolder, now: float, *, counts_only: bool) -> bytes:
+    return render_report(collect_report(folder, now, full=not counts_only)).encode()
 
 
 def _is_default_page(path: Path, folder: RunFolder) -> bool:
