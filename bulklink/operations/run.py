@@ -54,11 +54,14 @@ async def run(
 async def _run(
     job: Job, connection: Connection, callbacks: RunCallbacks, stop: StopController
 ) -> RunResult:
+    environment = real_environment()
     inputs = find_sources(job.mappings, job.format)
     with new_run_folder(job) as folder:
         callbacks.on_phase("Checking the mapping")
-        await run_planning(partial(_prepare, job, folder, inputs), callbacks, stop)
-        ledger_state = replay(folder.ledger)
+        await run_planning(
+            partial(_prepare, job, folder, inputs), callbacks, stop, environment.run_blocking
+        )
+        ledger_state = await environment.run_blocking(partial(replay, folder.ledger))
         return await send(
             folder,
             ledger_state,
@@ -66,7 +69,7 @@ async def _run(
             connection=connection,
             callbacks=callbacks,
             stop=stop,
-            environment=real_environment(),
+            environment=environment,
         )
 
 

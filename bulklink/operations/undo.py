@@ -108,6 +108,7 @@ async def _undo(
     *,
     include_settled: bool,
 ) -> RunResult | None:
+    environment = real_environment()
     record = source.read()
     check_same_host(record, connection)
     callbacks.on_phase("Looking at what the run did")
@@ -118,6 +119,7 @@ async def _undo(
             ),
             callbacks,
             stop,
+            environment.run_blocking,
         )
         if not undo_plan.rows and not undo_plan.not_undone:
             return None
@@ -126,9 +128,12 @@ async def _undo(
         with new_run_folder(job, "undo") as folder:
             seal = partial(_seal, undo_plan, source, record, job, folder)
             undo_record = await run_planning(
-                lambda planning_stop, _: seal(planning_stop), callbacks, stop
+                lambda planning_stop, _: seal(planning_stop),
+                callbacks,
+                stop,
+                environment.run_blocking,
             )
-            ledger_state = replay(folder.ledger)
+            ledger_state = await environment.run_blocking(partial(replay, folder.ledger))
             if undo_record.state is RunState.FINISHED:
                 return build_run_result(folder, undo_record, ledger_state)
             return await send(
@@ -138,7 +143,7 @@ async def _undo(
                 connection=connection,
                 callbacks=callbacks,
                 stop=stop,
-                environment=real_environment(),
+                environment=environment,
             )
 
 

@@ -1,0 +1,129 @@
+"""A stop is answered while a thread works, whatever it works at."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import anyio.from_thread
+import anyio.to_thread
+import msgspec
+import pytest
+
+from bulklink import Connection, Job, RunCallbacks, RunResult, RunState, StopController, plan
+from bulklink.ledger.state import replay
+from bulklink.operations.environment import Environment, real_environment
+from bulklink.operations.send import send
+from bulklink.runs.folder import RunFolder
+from tests.guard import off_loop
+from tests.operations.local_crm import EMAILS, job, local_crm
+
+T = TypeVar("T")
+_CALLS = 8
+"""Calls to threads of a run that is not stopped: names are found, written and checked in three or
+four, the plan is read in two."""
+_ENDING = 2
+"""Passes over the ledger at the end of a run: its counts, and its hash."""
+
+
+class StoppingThreads:
+    """Threads, one of which works until the event loop has answered a stop.
+
+    Args:
+        stop: stopped while the thread works.
+        number: number of the call, from 1, that goes to that thread; 0 for none.
+    """
+
+    def __init__(self, stop: StopController, number: int) -> None:
+        self.calls = 0
+        self.stop = stop
+        self._number = number
+        self._answered = threading.Event()
+
+    async def __call__(self, function: Callable[[], T]) -> T:
+        self.calls += 1
+        if self.calls != self._number:
+            return await anyio.to_thread.run_sync(function)
+        return await anyio.to_thread.run_sync(self._work_until_stopped, function)
+
+    def _work_until_stopped(self, function: Callable[[], T]) -> T:
+        anyio.from_thread.run_sync(self._answer)
+        assert self._answered.wait(20)
+        return function()
+
+    def _answer(self) -> None:
+        self.stop.interrupt()
+        self._answered.set()
+
+
+@asynccontextmanager
+async def sample_once(sample: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Call `sample` before the block, so that each run gives threads the same calls."""
+    await sample()
+    yield
+
+
+async def send_plan(
+    folder: RunFolder, asked: Job, connection: Connection, threads: StoppingThreads | None = None
+) -> RunResult:
+    """Send what is left of a sealed plan."""
+    environment: Environment = real_environment()
+    stop = StopController()
+    if threads is not None:
+        stop = threads.stop
+        environment = msgspec.structs.replace(
+            environment, run_blocking=threads, sample_periodically=sample_once
+        )
+    return await send(
+        folder,
+        await off_loop(replay, folder.ledger),
+        job=asked,
+        connection=connection,
+        callbacks=RunCallbacks(),
+        stop=stop,
+        environment=environment,
+    )
+
+
+def _seal(path: Path) -> Job:
+    path.mkdir()
+    asked = job(path)
+    plan(asked)
+    return asked
+
+
+async def _stop_at(number: int, path: Path) -> tuple[int, RunResult]:
+    """Send a plan, stopped at a call to a thread, and the rest of it; return calls and result."""
+    asked = await off_loop(_seal, path)
+    threads = StoppingThreads(StopController(), number)
+    async with local_crm() as crm:
+        result = await send_plan(RunFolder(path / "run"), asked, crm.connection, threads)
+        if result.state is RunState.STOPPED:
+            finished = await send_plan(RunFolder(path / "run"), asked, crm.connection)
+            assert finished.state is RunState.FINISHED
+        assert crm.linked == EMAILS
+    return threads.calls, result
+
+
+async def test_a_run_gives_threads_its_passes_over_plan_and_ledger(tmp_path: Path) -> None:
+    calls, result = await _stop_at(0, tmp_path / "run")
+    assert (calls, result.state) == (_CALLS, RunState.FINISHED)
+
+
+@pytest.mark.parametrize("number", range(1, _CALLS - _ENDING + 1))
+async def test_a_stop_is_answered_while_names_are_looked_up_or_the_plan_is_read(
+    number: int, tmp_path: Path
+) -> None:
+    _, result = await _stop_at(number, tmp_path / "run")
+    assert (result.state, result.stopped_by) == (RunState.STOPPED, "interrupted")
+
+
+@pytest.mark.parametrize("number", range(_CALLS - _ENDING + 1, _CALLS + 1))
+async def test_a_stop_is_answered_at_the_end_where_all_was_sent(
+    number: int, tmp_path: Path
+) -> None:
+    _, result = await _stop_at(number, tmp_path / "run")
+    assert result.state is RunState.FINISHED
