@@ -46,6 +46,7 @@ class ReadAhead(Generic[T]):
         self._max_size = max_size
         self._ready: deque[T] = deque()
         self._error: Exception | None = None
+        self._ended = False
 
     async def next(self) -> T | None:
         """Return the next item; None at the end.
@@ -53,10 +54,11 @@ class ReadAhead(Generic[T]):
         Raises:
             StoppedError: from when a stop interrupted the reading on.
         """
-        if not self._ready:
+        if not self._ready and not self._ended:
             if self._error is not None:
                 raise self._error
             self._ready.extend(await self._run_blocking(self._read))
+            self._ended = not self._ready
         return self._ready.popleft() if self._ready else None
 
     def _read(self) -> list[T]:
