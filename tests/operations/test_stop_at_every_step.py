@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from bulklink import Connection, Job, RunCallbacks, RunResult, RunState, StopController, plan
+from bulklink.errors import InterruptedPlanningError, StoppedError
 from bulklink.ledger.state import replay
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.send import send
@@ -26,6 +27,8 @@ T = TypeVar("T")
 _CALLS = 7
 """Calls to threads of a run: names are found, written and checked, the plan is read in two, and
 the ending. The timeline is not among them, as it depends on how long a run takes."""
+_END_OF_PLAN = 5
+"""The call that finds that all of the plan was read: there is nothing to interrupt."""
 _ENDING = 2
 """Passes over the ledger at the end of a run: its counts, and its hash."""
 
@@ -36,10 +39,15 @@ class StoppingThreads:
     Args:
         stop: stopped while the thread works.
         number: number of the call, from 1, that goes to that thread; 0 for none.
+
+    Attributes:
+        calls: calls so far.
+        interrupted: whether the stop interrupted that call.
     """
 
     def __init__(self, stop: StopController, number: int) -> None:
         self.calls = 0
+        self.interrupted = False
         self.stop = stop
         self._number = number
         self._answered = threading.Event()
@@ -54,7 +62,11 @@ class StoppingThreads:
     def _work_until_stopped(self, function: Callable[[], T]) -> T:
         anyio.from_thread.run_sync(self._answer)
         assert self._answered.wait(20)
-        return function()
+        try:
+            return function()
+        except (InterruptedPlanningError, StoppedError):
+            self.interrupted = True
+            raise
 
     def _answer(self) -> None:
         self.stop.interrupt()
@@ -97,8 +109,8 @@ def _seal(path: Path) -> Job:
     return asked
 
 
-async def _stop_at(number: int, path: Path) -> tuple[int, RunResult]:
-    """Send a plan, stopped at a call to a thread, and the rest of it; return calls and result."""
+async def _stop_at(number: int, path: Path) -> tuple[StoppingThreads, RunResult]:
+    """Send a plan, stopped at a call to a thread, and the rest of it."""
     asked = await off_loop(_seal, path)
     threads = StoppingThreads(StopController(), number)
     async with local_crm() as crm:
@@ -107,20 +119,21 @@ async def _stop_at(number: int, path: Path) -> tuple[int, RunResult]:
             finished = await send_plan(RunFolder(path / "run"), asked, crm.connection)
             assert finished.state is RunState.FINISHED
         assert crm.linked == EMAILS
-    return threads.calls, result
+    return threads, result
 
 
 async def test_a_run_gives_threads_its_passes_over_plan_and_ledger(tmp_path: Path) -> None:
-    calls, result = await _stop_at(0, tmp_path / "run")
-    assert (calls, result.state) == (_CALLS, RunState.FINISHED)
+    threads, result = await _stop_at(0, tmp_path / "run")
+    assert (threads.calls, result.state) == (_CALLS, RunState.FINISHED)
 
 
 @pytest.mark.parametrize("number", range(1, _CALLS - _ENDING + 1))
 async def test_a_stop_is_answered_while_names_are_looked_up_or_the_plan_is_read(
     number: int, tmp_path: Path
 ) -> None:
-    _, result = await _stop_at(number, tmp_path / "run")
+    threads, result = await _stop_at(number, tmp_path / "run")
     assert (result.state, result.stopped_by) == (RunState.STOPPED, "interrupted")
+    assert threads.interrupted is (number != _END_OF_PLAN)
 
 
 @pytest.mark.parametrize("number", range(_CALLS - _ENDING + 1, _CALLS + 1))
