@@ -63,17 +63,22 @@ class Server(asyncio.Protocol):
         """Answer each request that is complete."""
         self._received += data
         while (end := self._received.find(b"\r\n\r\n")) >= 0:
-            head = self._received[:end].lower()
-            length = re.search(rb"content-length: (\d+)", head)
+            length = re.search(rb"content-length: (\d+)", self._received[:end].lower())
             total = end + 4 + (int(length[1]) if length else 0)
             if len(self._received) < total:
                 return
-            body, self._received = self._received[end + 4 : total], self._received[total:]
-            self._answer(body)
+            head, body = self._received[:end], self._received[end + 4 : total]
+            self._received = self._received[total:]
+            self._answer(head, body)
 
-    def _answer(self, body: bytes) -> None:
-        entries = b",".join(self._entry % m for m in self._message.findall(body))
-        answer = b'{"Emails":[%s]}' % entries if body else self._org
+    def _answer(self, head: bytes, body: bytes) -> None:
+        del head
+        self._write(self._linked(self._message.findall(body)) if body else self._org)
+
+    def _linked(self, messages: list[bytes]) -> bytes:
+        return b'{"Emails":[%s]}' % b",".join(self._entry % m for m in messages)
+
+    def _write(self, answer: bytes) -> None:
         assert isinstance(self._transport, asyncio.Transport)
         self._transport.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bulklink.blocking import guard_blocking
+from tests.guard import refuse_on_event_loop
 from tests.virtual import loop_factories
 
 _VIRTUAL_TIME_FOLDERS = ("engine", "ledger", "ratelimit", "simulation")
@@ -30,3 +33,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return the processors and one: some tests wait for commands that they started."""
     del config
     return (os.cpu_count() or 1) + 1
+
+
+@pytest.fixture(autouse=True)
+def guarded_event_loop() -> Iterator[None]:
+    """Fail blocking work on the thread of an event loop."""
+    guard_blocking(refuse_on_event_loop)
+    yield
+    guard_blocking(None)

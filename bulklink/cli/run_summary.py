@@ -199,7 +199,7 @@ def show_run(
     """
     for line in _detached_relink_lines(result) if result.op in _RELINK_OPS else ():
         click.secho(line, fg="red", bold=True, err=as_json)
-    if reason is not None:
+    if reason is not None and result.state is not RunState.FINISHED:  # a stop may come too late
         show_error(reason, as_json=False)
     if as_json:
         print_json(_run_object(result, check_result))

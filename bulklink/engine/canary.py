@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -14,14 +15,14 @@ from bulklink.engine.breaker import ReadBreaker
 from bulklink.engine.canary_result import CanaryResult, ObservedLink, ReadBackResult, build_result
 from bulklink.engine.contact import ContactSender
 from bulklink.engine.context import RunContext
-from bulklink.engine.dispatch import process_all
+from bulklink.engine.dispatch import NextWindow, process_all
 from bulklink.engine.pagination import PageReader
 from bulklink.engine.signal import Signal
 from bulklink.engine.transitions import SETTLED_BY_READ
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy, StoppedError
 from bulklink.ledger.records import Result, result_line
 from bulklink.ledger.state import NOT_APPLIED
-from bulklink.models import Message, Status
+from bulklink.models import Status
 from bulklink.zoho.email_pages import LinksPage, parse_links_page
 
 
@@ -77,7 +78,12 @@ class ReadBackComparer:
             list(contact_results) for _, contact_results in groupby(ordered, key=_contact_id)
         ]
         stop = self.context.stop
-        await process_all(contacts, self._read_contact, stop, workers=self.workers)
+        remaining = iter(contacts)
+
+        async def next_contact() -> list[Result] | None:
+            return next(remaining, None)
+
+        await process_all(next_contact, self._read_contact, stop, workers=self.workers)
         stop.check()
 
     async def _read_contact(self, results: Sequence[Result]) -> None:
@@ -181,17 +187,16 @@ class Canary:
         self._read_again = self._read_again or read_again
         self._released.set()
 
-    async def run(
-        self, windows: Iterator[list[Message]], task_group: TaskGroup
-    ) -> CanaryResult | None:
+    async def run(self, next_window: NextWindow, task_group: TaskGroup) -> CanaryResult | None:
         """Send the first messages and read them back; None if the run stops meanwhile.
 
         Args:
-            windows: contacts in the order of the plan; those started are consumed.
+            next_window: returns the next contact in the order of the plan; None at the end.
             task_group: runs the rest of those contacts until the end of the run.
         """
         self.on_phase(f"Trying the first {self.min_messages:,} emails")
-        await self._send_first(windows, task_group)
+        with suppress(StoppedError):
+            await self._send_first(next_window, task_group)
         if self.context.stop.reason is not None or not self._results:
             return None
         self.on_phase("Reading them back")
@@ -203,9 +208,9 @@ class Canary:
             self.context.stop.request(error)
             return None
 
-    async def _send_first(self, windows: Iterator[list[Message]], task_group: TaskGroup) -> None:
+    async def _send_first(self, next_window: NextWindow, task_group: TaskGroup) -> None:
         """Start contacts until enough messages are settled; a suspended one does not count."""
-        for window in windows:
+        while (window := await next_window()) is not None:
             missing = self.min_messages - self._planned_count()
             contact_id = window[0].contact_id
             self._planned_counts[contact_id] = min(len(window), missing)

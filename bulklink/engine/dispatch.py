@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -16,11 +17,14 @@ from bulklink.engine.contact import ContactSender
 from bulklink.engine.context import RunContext
 from bulklink.engine.shutdown import StopController
 from bulklink.engine.signal import Signal
+from bulklink.errors import StoppedError
 from bulklink.models import Message, Op
 from bulklink.task_group import task_group
 from bulklink.zoho.requests import MAX_MESSAGE_IDS_LENGTH
 
 T = TypeVar("T")
+NextWindow = Callable[[], Awaitable[list[Message] | None]]
+"""Returns the next messages of one contact; None at the end."""
 MAX_WINDOW_MESSAGES = 10_000
 """Messages of one contact that are sent together: its pages are read once for all of them."""
 _CONTACTS_PER_SLOT = 2
@@ -56,7 +60,7 @@ class SizeLimiter(Generic[T]):
 
 
 async def process_all(
-    items: Iterable[T],
+    next_item: Callable[[], Awaitable[T | None]],
     process: Callable[[T], Awaitable[None]],
     stop: StopController,
     *,
@@ -68,7 +72,7 @@ async def process_all(
     Memory: `workers` items in progress and as many waiting.
 
     Args:
-        items: of one contact each.
+        next_item: returns the next item, of one contact; None at the end.
         process: processes one item.
         stop: stops the run.
         workers: items processed at once.
@@ -87,22 +91,30 @@ async def process_all(
         for _ in range(workers):
             group.start_soon(worker, receiver.clone())
         receiver.close()
-        await _feed(items, sender, stop, size_limiter)
+        await _feed(next_item, sender, stop, size_limiter)
 
 
 async def _feed(
-    items: Iterable[T],
+    next_item: Callable[[], Awaitable[T | None]],
     sender: MemoryObjectSendStream[T],
     stop: StopController,
     size_limiter: SizeLimiter[T] | None,
 ) -> None:
     async with sender:
-        for item in items:
+        while (item := await _unless_stopped(next_item)) is not None:
             if size_limiter is not None:
                 await size_limiter.acquire(item)
             if stop.reason is not None:
                 return
             await sender.send(item)
+
+
+async def _unless_stopped(next_item: Callable[[], Awaitable[T | None]]) -> T | None:
+    """Return the next item; None if the run stopped while it was read."""
+    try:
+        return await next_item()
+    except StoppedError:
+        return None
 
 
 def contact_windows(
@@ -137,41 +149,44 @@ def contact_windows(
         yield window
 
 
-def order_fairly(
-    windows: Iterable[list[Message]],
-    in_progress: Mapping[str, int],
-    *,
-    max_per_contact: int,
-    lookahead: int,
-    max_messages: int,
-) -> Iterator[list[Message]]:
-    """Yield windows in order, deferring contacts that already have their share in progress.
+@dataclass(slots=True, kw_only=True)
+class FairOrder:
+    """Windows in order, but contacts that already have their share in progress are deferred.
 
     So a contact with very many emails does not take all workers while others have work. If no other
     contact is in sight, it takes more than its share.
 
     Args:
-        windows: in the order of the plan.
+        next_window: returns the next window in the order of the plan; None at the end.
         in_progress: windows in progress by contact; it changes meanwhile.
         max_per_contact: windows of one contact in progress while others wait.
         lookahead: windows to choose from.
         max_messages: messages of these together, about.
     """
-    upcoming, waiting = iter(windows), list[list[Message]]()
-    while True:
-        while len(waiting) < lookahead and sum(map(len, waiting)) < max_messages:
-            window = next(upcoming, None)
+
+    next_window: NextWindow
+    in_progress: Mapping[str, int]
+    max_per_contact: int
+    lookahead: int
+    max_messages: int
+    _waiting: list[list[Message]] = field(default_factory=list, init=False)
+
+    async def next(self) -> list[Message] | None:
+        """Return the next window to start; None at the end."""
+        waiting = self._waiting
+        while len(waiting) < self.lookahead and sum(map(len, waiting)) < self.max_messages:
+            window = await self.next_window()
             if window is None:
                 break
             waiting.append(window)
         if not waiting:
-            return
+            return None
         eligible = (
             index
             for index, candidate in enumerate(waiting)
-            if in_progress.get(candidate[0].contact_id, 0) < max_per_contact
+            if self.in_progress.get(candidate[0].contact_id, 0) < self.max_per_contact
         )
-        yield waiting.pop(next(eligible, 0))
+        return waiting.pop(next(eligible, 0))
 
 
 def _split_full_batches(
@@ -210,7 +225,7 @@ def worker_count(in_flight: int) -> int:
 
 
 async def send_all(
-    windows: Iterable[list[Message]],
+    next_window: NextWindow,
     context: RunContext,
     *,
     workers: int,
@@ -222,7 +237,8 @@ async def send_all(
     together, and as many again to choose from.
 
     Args:
-        windows: messages of one contact each, as `contact_windows` yields them.
+        next_window: returns the next messages of one contact, as `contact_windows` yields them;
+            None at the end.
         context: shared by all contacts of the run.
         workers: windows in progress at once.
         others_follow: whether contacts follow after these.
@@ -233,35 +249,41 @@ async def send_all(
         await ContactSender(window, context).run()
         contacts.end(window[0].contact_id)
 
-    def started_windows() -> Iterator[list[Message]]:
+    fair_order = FairOrder(
+        next_window=next_window,
+        in_progress=contacts.windows,
+        max_per_contact=_MAX_WINDOWS_PER_CONTACT,
+        lookahead=workers,
+        max_messages=MAX_MESSAGES_IN_MEMORY,
+    )
+
+    async def start_window() -> list[Message] | None:
         """Record each contact as its window starts, and the end of the windows."""
-        for window in order_fairly(
-            windows,
-            contacts.windows,
-            max_per_contact=_MAX_WINDOWS_PER_CONTACT,
-            lookahead=workers,
-            max_messages=MAX_MESSAGES_IN_MEMORY,
-        ):
+        window = await fair_order.next()
+        if window is None:
+            contacts.all_started(others_follow=others_follow)
+        else:
             contacts.start(window[0].contact_id)
-            yield window
-        contacts.all_started(others_follow=others_follow)
+        return window
 
     size_limiter = SizeLimiter[list[Message]](MAX_MESSAGES_IN_MEMORY, len)
     await process_all(
-        started_windows(), send_window, context.stop, workers=workers, size_limiter=size_limiter
+        start_window, send_window, context.stop, workers=workers, size_limiter=size_limiter
     )
 
 
 async def send_first(
-    windows: Iterable[list[Message]], context: RunContext, task_group: TaskGroup, *, workers: int
+    next_window: NextWindow, context: RunContext, task_group: TaskGroup, *, workers: int
 ) -> None:
     """Send windows before others, until each is settled or suspended.
 
     Args:
-        windows: messages of one contact each.
+        next_window: as for `send_all`.
         context: shared by all contacts of the run.
         task_group: runs the suspended ones after this returns.
         workers: windows in progress at once.
     """
-    task_group.start_soon(partial(send_all, windows, context, workers=workers, others_follow=True))
+    task_group.start_soon(
+        partial(send_all, next_window, context, workers=workers, others_follow=True)
+    )
     await context.contacts.wait_ended_or_suspended()

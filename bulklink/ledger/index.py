@@ -60,13 +60,17 @@ class _LineIndex(Generic[_Line]):
 
     Args:
         path: the ledger; a missing one is empty.
+        check: called now and then while the ledger is indexed; what it raises ends that.
 
     Raises:
         LedgerError: if a line is damaged.
     """
 
-    def __init__(self, path: Path, line_type: type[_Line]) -> None:
+    def __init__(
+        self, path: Path, line_type: type[_Line], check: Callable[[], None] = lambda: None
+    ) -> None:
         self._path = path
+        self._check = check
         # The offset of the row's line plus one: 0 is a row without a line.
         self._positions = RowArray("Q")
         self._decode: Callable[[bytes], _Line] = msgspec.json.Decoder(line_type).decode
@@ -87,7 +91,7 @@ class _LineIndex(Generic[_Line]):
 
     def _scan(self) -> None:
         decode = msgspec.json.Decoder(_LineHeader).decode
-        for offset, header in decode_lines(self._path, decode):
+        for offset, header in decode_lines(self._path, decode, self._check):
             self._add(header.event, header.row, offset + 1)
 
     def __contains__(self, row: int) -> bool:
@@ -134,8 +138,8 @@ class _LineIndex(Generic[_Line]):
 class ResultIndex(_LineIndex[RecordedResult]):
     """Last result of each row of a ledger; close it when done."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, RecordedResult)
+    def __init__(self, path: Path, check: Callable[[], None] = lambda: None) -> None:
+        super().__init__(path, RecordedResult, check)
 
     def _add(self, event: str, row: int, position: int) -> None:
         if event == "result":
@@ -160,8 +164,8 @@ class SnapshotIndex(_LineIndex[Snapshot]):
     A retry takes other snapshots later.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, Snapshot)
+    def __init__(self, path: Path, check: Callable[[], None] = lambda: None) -> None:
+        super().__init__(path, Snapshot, check)
 
     def _add(self, event: str, row: int, position: int) -> None:
         if event == "snapshot" and row not in self:

@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 import msgspec
 import orjson
 
+from bulklink.blocking import blocks
 from bulklink.errors import LedgerError
 from bulklink.models import Op, Status
 
 _MAX_TEXT_LENGTH = 300
 _MAX_ANSWER_LENGTH = 8 * 1024
+_LINES_PER_CHECK = 4096
 _OPTIONAL_FIELDS = ("previous_deal_id", "previous_deal_name", "current_deal_id", "duplicate_of")
 
 json_line = partial(orjson.dumps, option=orjson.OPT_APPEND_NEWLINE)
@@ -170,7 +172,9 @@ def _line(event: str, ts: str, **fields: Any) -> bytes:
 
 
 def decode_lines(
-    path: Path, decode: Callable[[bytes], _DecodedLine]
+    path: Path,
+    decode: Callable[[bytes], _DecodedLine],
+    check: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, _DecodedLine]]:
     """Yield each line of a ledger, decoded, with its offset in bytes.
 
@@ -179,10 +183,12 @@ def decode_lines(
     Args:
         path: the ledger; a missing one is empty.
         decode: decodes one line; a ValueError means that it is damaged.
+        check: called every few thousand lines; what it raises ends the pass.
 
     Raises:
         LedgerError: if a line is damaged.
     """
+    blocks("a pass over a ledger")
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -198,6 +204,8 @@ def decode_lines(
                 raise _damaged_line_error(path, number, error) from None
             yield offset, decoded
             offset += len(line)
+            if not number % _LINES_PER_CHECK:
+                check()
 
 
 def _damaged_line_error(path: Path, number: int, error: ValueError) -> LedgerError:

@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 
+from bulklink.blocking import blocks
+
 _BLOCK = 16 << 20
 _CALL_EVENTS = ("call", "unsent")
 
@@ -64,6 +66,7 @@ def _decode_lines(path: Path, needles: Sequence[bytes]) -> Iterator[dict[str, An
 
 def _find_lines(path: Path, needles: Sequence[bytes]) -> Iterator[bytes]:
     """Yield the whole lines that contain any of some byte strings."""
+    blocks("a pass over a ledger")
     try:
         file = path.open("rb")
     except FileNotFoundError:

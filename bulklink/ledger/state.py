@@ -223,7 +223,10 @@ class _Line(msgspec.Struct):
 
 
 def replay(
-    path: Path, should_retry: Callable[[Status, str | None], bool] = lambda status, code: False
+    path: Path,
+    should_retry: Callable[[Status, str | None], bool] = lambda status, code: False,
+    *,
+    check: Callable[[], None] = lambda: None,
 ) -> LedgerState:
     """Return the state that a ledger records.
 
@@ -232,13 +235,14 @@ def replay(
     Args:
         path: the ledger; a missing one is empty.
         should_retry: whether to retry a row, by status and code of its result.
+        check: called now and then; what it raises ends the replay.
 
     Raises:
         LedgerError: if a line is damaged.
     """
     ledger_state = LedgerState()
     calls = dict.fromkeys(CallTotals.__struct_fields__, 0)
-    for _, line in decode_lines(path, msgspec.json.Decoder(_Line).decode):
+    for _, line in decode_lines(path, msgspec.json.Decoder(_Line).decode, check):
         ledger_state.last_timestamp = line.ts
         match line.event:
             case "result" if line.status is not None:

@@ -94,7 +94,10 @@ class _ResultGroups:
 
 
 def count_results(
-    path: Path, *, exclude: Callable[[int], bool] = lambda row: False
+    path: Path,
+    *,
+    exclude: Callable[[int], bool] = lambda row: False,
+    check: Callable[[], None] = lambda: None,
 ) -> ResultCounts:
     """Count the last results of a ledger in one pass.
 
@@ -103,12 +106,13 @@ def count_results(
     Args:
         path: the ledger; a missing one is empty.
         exclude: whether to leave a row out.
+        check: called now and then; what it raises ends the pass.
 
     Raises:
         LedgerError: if a line is damaged.
     """
     groups = _ResultGroups()
-    for _, result in decode_lines(path, _result_decoder()):
+    for _, result in decode_lines(path, _result_decoder(), check):
         if result is not None and not exclude(result.row):
             groups.add(result)
     return ResultCounts(_count_by_op(groups), _count_failures(groups, path))

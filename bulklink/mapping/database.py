@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from bulklink.blocking import blocks
 from bulklink.errors import RunDirError
 from bulklink.mapping.interrupt import PlanningStop, interrupted_planning_error
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 PLANNING_MEMORY = "512MB"
 #: Rows of a batch: DuckDB's own vector size, of which a multiple adds nothing.
 BATCH_ROWS = 2048
+_DUCKDB = "DuckDB"
 
 
 @contextmanager
@@ -56,6 +58,7 @@ class Database:
         threads: int | None = None,
         memory: str = PLANNING_MEMORY,
     ) -> None:
+        blocks(_DUCKDB)
         self._stop = stop
         self._connection = duckdb.connect(
             config={
@@ -84,14 +87,14 @@ class Database:
 
     def execute(self, sql: str) -> int:
         """Run one statement and return the number of rows it wrote, 0 if it reports none."""
-        self._stop.check()
+        self._begin()
         with translate_errors():
             row = self._connection.execute(sql).fetchone()
         return int(row[0]) if row and isinstance(row[0], int) else 0
 
     def fetch_one(self, sql: str) -> tuple[Any, ...]:
         """Run a query of exactly one row and return the row."""
-        self._stop.check()
+        self._begin()
         with translate_errors():
             row = self._connection.execute(sql).fetchone()
         if row is None:
@@ -100,7 +103,7 @@ class Database:
 
     def batches(self, sql: str) -> Iterator[list[tuple[Any, ...]]]:
         """Run a query and stream its rows in batches of at most `BATCH_ROWS`."""
-        self._stop.check()
+        self._begin()
         cursor = self._connection.cursor()
         self._stop.add_connection(cursor)
         try:
@@ -109,7 +112,7 @@ class Database:
                 cursor.execute(sql)
                 while batch := cursor.fetchmany(BATCH_ROWS):
                     yield batch
-                    self._stop.check()
+                    self._begin()
         finally:
             self._stop.remove_connection(cursor)
             cursor.close()
@@ -121,7 +124,7 @@ class Database:
 
     def insert(self, table: str, rows: Sequence[tuple[str | None, ...]]) -> None:
         """Insert a batch of rows of texts into a table with as many columns."""
-        self._stop.check()
+        self._begin()
         columns = [list(column) for column in zip(*rows, strict=True)]
         values = ", ".join(f"unnest(${number}::VARCHAR[])" for number in range(1, len(columns) + 1))
         with translate_errors():
@@ -132,6 +135,10 @@ class Database:
         iterator = iter(rows)
         while batch := list(islice(iterator, BATCH_ROWS)):
             self.insert(table, batch)
+
+    def _begin(self) -> None:
+        blocks(_DUCKDB)
+        self._stop.check()
 
     def close(self) -> None:
         """Close the database and drop its data."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import msgspec
 
+from bulklink.atomic_files import atomic_replace
 from bulklink.duckdb_sql import literal
 from bulklink.errors import LedgerError, RunDirError
 from bulklink.mapping import faults
@@ -127,10 +128,13 @@ class SealedPlan:
             for table, pairs in (("deals", deals), ("owners", owners)):
                 database.execute(f"CREATE TABLE {table} (id VARCHAR, name VARCHAR)")
                 database.insert_all(table, pairs)
-            write_parquet(
-                database, _NAMES_SQL.format(plan=plan_relation(database, self.path)), path
-            )
-            return int(database.fetch_one(_REFUSED_COUNT_SQL.format(names=literal(str(path))))[0])
+            # The file appears as the last step: nothing after it can be interrupted.
+            with atomic_replace(path) as names:
+                write_parquet(
+                    database, _NAMES_SQL.format(plan=plan_relation(database, self.path)), names
+                )
+                refused = _REFUSED_COUNT_SQL.format(names=literal(str(names)))
+                return int(database.fetch_one(refused)[0])
 
     def unknown_rows(self, names: Path) -> Iterator[UnknownRow]:
         """Stream the messages whose deal or owner does not exist, in the order of the plan."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bulklink.mapping.database import Database
     from bulklink.mapping.headers import MappingColumn
     from bulklink.mapping.input.prepare import PreparedInput
+    from bulklink.mapping.interrupt import PlanningStop
 
 REJECTS_FILE = "rejects.csv"
 REJECT_COLUMNS = tuple(
@@ -286,14 +287,17 @@ class ForeignDeals(msgspec.Struct, frozen=True):
     first_rows: tuple[int, ...]
 
 
-def find_foreign_deals(plan: Path, contacts: Iterable[tuple[str, str]]) -> ForeignDeals:
+def find_foreign_deals(
+    plan: Path, contacts: Iterable[tuple[str, str]], stop: PlanningStop | None = None
+) -> ForeignDeals:
     """Find rows whose deal belongs to another contact; contact roles are not considered.
 
     Args:
         plan: the sealed plan.
         contacts: pairs of a deal and its contact, as far as they were looked up.
+        stop: interrupts the query.
     """
-    with open_database(spill_folder(plan), memory="256MB") as database:
+    with open_database(spill_folder(plan), memory="256MB", stop=stop) as database:
         database.execute("CREATE TABLE contacts (id VARCHAR, contact_id VARCHAR)")
         database.insert_all("contacts", contacts)
         count, first_rows = database.fetch_one(

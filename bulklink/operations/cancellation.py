@@ -11,9 +11,8 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import anyio
-import anyio.from_thread
-import anyio.to_thread
 
+from bulklink.blocking import ThreadRunner
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import (
     BulklinkError,
@@ -180,7 +179,12 @@ def make_planning_stop(stop: StopController | None) -> PlanningStop:
     return planning_stop
 
 
-async def run_planning(work: PlanningWork[T], callbacks: RunCallbacks, stop: StopController) -> T:
+async def run_planning(
+    work: PlanningWork[T],
+    callbacks: RunCallbacks,
+    stop: StopController,
+    run_blocking: ThreadRunner,
+) -> T:
     """Run planning in a thread; report its stages and warnings on the event loop.
 
     DuckDB does not look at signals, and the event loop must.
@@ -189,20 +193,23 @@ async def run_planning(work: PlanningWork[T], callbacks: RunCallbacks, stop: Sto
         work: the planning.
         callbacks: `on_planning` is called every half second, `on_warning` with each warning.
         stop: ends it.
+        run_blocking: runs blocking functions in threads.
 
     Raises:
         InterruptedPlanningError: if `stop` ended it.
     """
     planning_stop = make_planning_stop(stop)
+    warnings: SimpleQueue[str] = SimpleQueue()
 
-    async def report_stage() -> None:
+    async def report() -> None:
         _report_stage(planning_stop, callbacks)
+        _report_warnings(warnings, callbacks)
 
-    def warn(text: str) -> None:
-        anyio.from_thread.run_sync(callbacks.on_warning, text)
-
-    async with PeriodicSampling(report_stage):
-        return await anyio.to_thread.run_sync(work, planning_stop, warn)
+    try:
+        async with PeriodicSampling(report):
+            return await run_blocking(partial(work, planning_stop, warnings.put))
+    finally:
+        _report_warnings(warnings, callbacks)
 
 
 def run_blocking_planning(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from anyio.abc import TaskGroup
 
+from bulklink.blocking import ThreadRunner, run_inline
 from bulklink.engine.canary import Canary
 from bulklink.engine.canary_result import CanaryResult
 from bulklink.engine.context import RunContext
-from bulklink.engine.dispatch import contact_windows, send_all, send_first
+from bulklink.engine.dispatch import NextWindow, contact_windows, send_all, send_first
 from bulklink.engine.failure_limit import FailureCounter, MaxFailures
+from bulklink.engine.read_ahead import ReadAhead
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
 from bulklink.ledger.records import Result
@@ -106,6 +108,7 @@ class Delivery:
         *,
         workers: int,
         get_canary_size: Callable[[], int],
+        run_blocking: ThreadRunner = run_inline,
     ) -> None:
         """Send what is left of a plan, until the run stops.
 
@@ -114,23 +117,25 @@ class Delivery:
             read_plan: begins to stream the messages of the plan, sorted by contact and owner.
             workers: contacts that are processed at once.
             get_canary_size: returns how many messages to send before the rest.
+            run_blocking: reads the plan.
         """
         context.quota.on_wait(context.breaker.resolve_suspended)
         ledger_state = self.counter.ledger_state
         open_rows = frozenset(ledger_state.open_rows)
 
-        def make_windows(is_selected: Callable[[int], bool]) -> Iterator[list[Message]]:
+        def read_windows(is_selected: Callable[[int], bool]) -> NextWindow:
             chunks = ([m for m in chunk if is_selected(m.row)] for chunk in read_plan())
             settings = context.settings
-            return contact_windows(chunks, settings.batch_size, by_contact=settings.by_contact)
+            windows = contact_windows(chunks, settings.batch_size, by_contact=settings.by_contact)
+            return ReadAhead(windows, run_blocking, size_of=len).next
 
         async with task_group() as group:
             if open_rows:
                 # What an earlier invocation left in flight comes first: relinks can be torn there.
                 await send_first(
-                    make_windows(open_rows.__contains__), context, group, workers=workers
+                    read_windows(open_rows.__contains__), context, group, workers=workers
                 )
-            remaining = make_windows(
+            remaining = read_windows(
                 lambda row: row not in open_rows and ledger_state.is_unfinished(row)
             )
             if self.stop.reason is None and (min_messages := get_canary_size()):
@@ -139,7 +144,7 @@ class Delivery:
 
     async def _run_canary(
         self,
-        windows: Iterator[list[Message]],
+        next_window: NextWindow,
         min_messages: int,
         context: RunContext,
         task_group: TaskGroup,
@@ -156,7 +161,7 @@ class Delivery:
         )
         self.callbacks.on_phase(f"Trying the first {min_messages:,} emails")
         try:
-            state = await self._canary_state(canary, windows, context, task_group)
+            state = await self._canary_state(canary, next_window, context, task_group)
         except BulklinkError as error:
             # The ledger or run.json cannot be written: what is in flight is ended all the same.
             self.stop.request(error)
@@ -171,13 +176,13 @@ class Delivery:
     async def _canary_state(
         self,
         canary: Canary,
-        windows: Iterator[list[Message]],
+        next_window: NextWindow,
         context: RunContext,
         task_group: TaskGroup,
     ) -> CanaryState:
         """Run a canary, save its state, and ask for confirmation if it fails."""
         self.save_canary(CanaryRecord(canary.min_messages))
-        result = await canary.run(windows, task_group)
+        result = await canary.run(next_window, task_group)
         if result is None:
             return CanaryState.TRYING
         state = (

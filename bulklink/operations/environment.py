@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import anyio.to_thread
 import msgspec
 import platformdirs
 
+from bulklink.blocking import ThreadRunner
 from bulklink.engine.clock import Clock, real_clock
 from bulklink.engine.quota.daily_usage import DailyUsage, DailyUsageFile, ThreadedDailyUsage
 from bulklink.engine.quota.gate import QuotaGate
@@ -19,16 +19,6 @@ from bulklink.ledger.writer import DiskLedgerFiles, LedgerFiles
 from bulklink.operations.cancellation import PeriodicSampling
 from bulklink.zoho.tokens import TokenStore
 from bulklink.zoho.transport import HttpTransport, Transport
-
-T = TypeVar("T")
-
-
-class ThreadRunner(Protocol):
-    """Runs blocking functions outside the event loop."""
-
-    async def __call__(self, function: Callable[[], T], /) -> T:
-        """Return what the function returns."""
-        ...
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +38,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         daily_usage: opens the 24-hour usage counted under a key.
         limiter: makes the limiter of the calls in flight and per second.
         quota_gate: makes the quota gate.
-        run_blocking: runs blocking functions, in threads.
+        run_blocking: runs blocking functions, in threads: the only way for a coroutine to DuckDB,
+            passes over ledger or plan, hashing, and spreadsheets.
         sample_periodically: calls a function now and then while a block runs.
     """
 

@@ -125,7 +125,7 @@ class ExpectedLinks:
         self._database.execute(_CREATE_RESULTS)
         deal_id_of = in_doubt_deal_id if in_doubt else recorded_deal_id
         batch: list[tuple[str | None, ...]] = []
-        with ResultIndex(ledger) as outcomes:
+        with ResultIndex(ledger, self._stop.check) as outcomes:
             for row in outcomes.rows(1):
                 outcome = outcomes.of(row)
                 if outcome is None or outcome.status in NEVER_SENT:

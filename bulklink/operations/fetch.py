@@ -7,15 +7,15 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, Unpack
 
-import anyio.from_thread
-import anyio.to_thread
 import msgspec
 
+from bulklink.blocking import ThreadRunner
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode, InterruptedPlanningError, UsageError
 from bulklink.mapping import contact_ids
@@ -25,7 +25,7 @@ from bulklink.mapping.input.files import find_sources, unreadable_file_error
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_writer import PLAN_FILE
 from bulklink.operations.callbacks import RunCallbacks
-from bulklink.operations.cancellation import make_planning_stop, run_guarded
+from bulklink.operations.cancellation import make_planning_stop, run_guarded, run_planning
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.fetch_run import (
     FETCH_COLUMNS,
@@ -257,18 +257,27 @@ class _Fetch:
         path = self.table_output.path
         with _work_folder(None if path is None else Path(f"{path}.fetching")) as folder:
             self.callbacks.on_phase("Reading which contacts")
-            record = await anyio.to_thread.run_sync(self._begin_or_resume, folder)
-            fetcher = Fetcher(folder, record, self.callbacks, self.stop)
+            record = await run_planning(
+                partial(self._begin_or_resume, folder),
+                self.callbacks,
+                self.stop,
+                self.environment.run_blocking,
+            )
+            fetcher = await self.environment.run_blocking(
+                partial(Fetcher, folder, record, self.callbacks, self.stop)
+            )
             calls = await fetcher.run(self.job, self.connection, self.environment)
             table = FetchTable(folder, self.plan_stop)
             if self.stop.reason is None:
-                await self._write(table)
+                await self._write(table, self.environment.run_blocking)
                 folder.remove()
             return self._result(record, fetcher.progress, table, calls)
 
-    def _begin_or_resume(self, folder: FetchFolder) -> FetchRecord:
+    def _begin_or_resume(
+        self, folder: FetchFolder, stop: PlanningStop, warn: Callable[[str], None]
+    ) -> FetchRecord:
         """Begin a fetch, or continue an unfinished one of the same contacts."""
-        record = self._record_contacts(folder)
+        record = self._record_contacts(folder, stop, warn)
         existing = folder.read()
         if existing is not None and not FetchProgress(folder, existing.contacts).contacts_read:
             existing = None  # nothing is lost
@@ -287,11 +296,10 @@ class _Fetch:
         check_same_host(existing, self.connection)
         return existing
 
-    def _record_contacts(self, folder: FetchFolder) -> FetchRecord:
-        def warn(text: str) -> None:
-            anyio.from_thread.run_sync(self.callbacks.on_warning, text)
-
-        ids = self.selection.ids(folder.path, self.plan_stop, warn)
+    def _record_contacts(
+        self, folder: FetchFolder, stop: PlanningStop, warn: Callable[[str], None]
+    ) -> FetchRecord:
+        ids = self.selection.ids(folder.path, stop, warn)
         contacts = write_unique_contacts(ids, folder.contacts)
         return FetchRecord(
             contacts,
@@ -300,10 +308,10 @@ class _Fetch:
             self.connection.data_centre,
         )
 
-    async def _write(self, table: FetchTable) -> None:
+    async def _write(self, table: FetchTable, run_blocking: ThreadRunner) -> None:
         self.callbacks.on_phase("Writing")
         try:
-            await anyio.to_thread.run_sync(_write_table, table, self.table_output)
+            await run_blocking(partial(_write_table, table, self.table_output))
         except InterruptedPlanningError as error:
             error.message = "Stopped while the file was written; the same command goes on."
             raise

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from bulklink.atomic_files import atomic_replace, write_error
+from bulklink.blocking import blocks
 from bulklink.duckdb_sql import literal
 from bulklink.engine.breaker import ReadBreaker
 from bulklink.engine.pagination import PageReader
@@ -251,6 +252,7 @@ class FetchProgress:
     def __init__(self, folder: FetchFolder, contacts: int) -> None:
         self._read_flags = bytearray(contacts)
         self._unread_contacts: dict[int, UnreadContact] = {}
+        blocks("a pass over a log")
         self.invocation = 1
         self.contacts_read = self.contacts_unread = self.nameless = 0
         repair_torn_line(folder.log, folder.path / "fetched.torn")

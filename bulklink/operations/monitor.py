@@ -13,8 +13,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
 
-import anyio.to_thread
-
+from bulklink.blocking import ThreadRunner
 from bulklink.engine.metrics import (
     LimitedBy,
     MeterInterval,
@@ -27,7 +26,6 @@ from bulklink.engine.quota.gate import QuotaGate
 from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
 from bulklink.models import Status
 from bulklink.operations.callbacks import Metrics, ResultCounter, RunCallbacks
-from bulklink.operations.environment import ThreadRunner
 from bulklink.runs.timeline import TimelineInterval, append_interval
 
 _MIN_TIME_CONSTANT = 10.0
@@ -203,7 +201,7 @@ class TimelineWriter:
     rate: float | None
     warn: Callable[[str], None]
     timestamp: Callable[[], str]
-    run_blocking: ThreadRunner = anyio.to_thread.run_sync
+    run_blocking: ThreadRunner
     _disabled: bool = field(init=False, default=False)
     _first: MeterTotals | None = field(init=False, default=None)
     _last: MeterTotals | None = field(init=False, default=None)

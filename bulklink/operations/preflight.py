@@ -16,6 +16,7 @@ from bulklink.engine.caller import Caller
 from bulklink.engine.lookups import look_up_deals, look_up_module_id, look_up_user_names
 from bulklink.errors import InvalidRowsError, NotConfirmedError, WrongOrgError
 from bulklink.ledger.records import result_line
+from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_reader import SealedPlan, UnknownRow
 from bulklink.mapping.rejects import ForeignDeals, append_unknown_rows, find_foreign_deals
 from bulklink.models import Op, Status
@@ -183,14 +184,14 @@ async def _look_up_names(
     Returns:
         Rows that Zoho is likely to refuse; None if nothing had to be looked up.
     """
-    lookup = _NameLookup(session.caller, folder, callbacks)
-    await session.environment.run_blocking(lookup.find_missing)
+    lookup = _NameLookup(session.caller, folder, callbacks, session.interrupt)
+    await session.run_blocking(lookup.find_missing)
     if not lookup.total:
         return None
     async with session.environment.sample_periodically(lookup.report_progress):
         await lookup.fetch_deals(session.job.max_in_flight())
         await lookup.fetch_owners()
-    return await session.environment.run_blocking(lookup.write_names)
+    return await session.run_blocking(lookup.write_names)
 
 
 class _OwnerName(msgspec.Struct, frozen=True):
@@ -206,6 +207,7 @@ class _NameLookup:
         caller: makes the calls.
         folder: the run folder.
         callbacks: called with the progress.
+        interrupt: interrupts `find_missing` and `write_names`.
         total: names to look up.
         done: names looked up so far.
     """
@@ -213,6 +215,7 @@ class _NameLookup:
     caller: Caller
     folder: RunFolder
     callbacks: RunCallbacks
+    interrupt: PlanningStop
     total: int = 0
     done: int = 0
     _owner_ids: set[str] = field(init=False, default_factory=set)
@@ -231,7 +234,7 @@ class _NameLookup:
 
     def find_missing(self) -> None:
         """Find the deals and owners that the plan names by their ids alone; blocks."""
-        plan = SealedPlan(self.folder.plan)
+        plan = SealedPlan(self.folder.plan, self.interrupt)
         self._owner_ids = set(plan.owners_without_name())
         self.total = len(self._owner_ids) + plan.count_deals_without_name()
         if self.total:
@@ -267,17 +270,18 @@ class _NameLookup:
             Rows that Zoho is likely to refuse.
         """
         folder = self.folder
-        SealedPlan(folder.plan).write_names(
-            ((deal.id, deal.name) for deal in self._saved_deals()),
-            ((owner.id, owner.name) for owner in _read_records(self._owners, _OwnerName)),
-            folder.names,
-        )
         deal_contacts = (
             (deal.id, deal.contact_id)
             for deal in self._saved_deals()
             if deal.contact_id is not None
         )
-        foreign = find_foreign_deals(folder.plan, deal_contacts)
+        foreign = find_foreign_deals(folder.plan, deal_contacts, self.interrupt)
+        # Last of what can be interrupted: where the file is, a resume looks nothing up.
+        SealedPlan(folder.plan, self.interrupt).write_names(
+            ((deal.id, deal.name) for deal in self._saved_deals()),
+            ((owner.id, owner.name) for owner in _read_records(self._owners, _OwnerName)),
+            folder.names,
+        )
         folder.clear_scratch()
         append_unknown_rows(folder.plan, folder.names, folder.rejects)
         return foreign
@@ -310,9 +314,9 @@ async def _reject_unknown_rows(
     """Reject rows whose deal or owner does not exist; return the first faults for the user."""
     ts = session.clock.timestamp()
     faults: list[str] = []
-    rows = SealedPlan(folder.plan).unknown_rows(folder.names)
+    rows = SealedPlan(folder.plan, session.interrupt).unknown_rows(folder.names)
     read_rows = partial(_take, rows, _ROWS_AT_ONCE)
-    while batch := await session.environment.run_blocking(read_rows):
+    while batch := await session.run_blocking(read_rows):
         for row in batch:
             text = f"The CRM shows no {_missing_record(row)}."
             if counter.ledger_state.is_unfinished(row.row):

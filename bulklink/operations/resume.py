@@ -7,16 +7,16 @@ from functools import partial
 from os import PathLike
 from typing import Unpack
 
-import anyio.to_thread
 import msgspec
 
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import DigestError, RunDirError
 from bulklink.ledger.state import LedgerState, repair_torn_line, replay
+from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.models import Status
 from bulklink.operations.callbacks import RunCallbacks
-from bulklink.operations.cancellation import run_guarded
+from bulklink.operations.cancellation import make_planning_stop, run_guarded
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.job import LIMIT_OPTIONS, Job, LimitOptions, with_options
 from bulklink.operations.send import send
@@ -176,11 +176,12 @@ async def _resume_run(
     load_record(folder)  # before a lock is made in a folder that may not be a run's
     with folder.run_lock():
         record = load_record(folder)  # again: another process may have changed it until now
-        ledger_state = await anyio.to_thread.run_sync(
-            _load_ledger_state, folder, record, should_retry
+        interrupt = make_planning_stop(stop)
+        ledger_state = await environment.run_blocking(
+            partial(_load_ledger_state, folder, record, should_retry, interrupt)
         )
         if _is_done(record, ledger_state):
-            return status(folder)
+            return await environment.run_blocking(partial(status, folder))
         job = with_options(_load_job(record), _PER_CALL_DEFAULTS | options, LIMIT_OPTIONS)
         return await send(
             folder,
@@ -194,14 +195,22 @@ async def _resume_run(
 
 
 def _load_ledger_state(
-    folder: RunFolder, record: RunRecord, should_retry: ShouldRetry | None
+    folder: RunFolder,
+    record: RunRecord,
+    should_retry: ShouldRetry | None,
+    interrupt: PlanningStop,
 ) -> LedgerState:
     """Repair and replay the ledger, and check it and the plan unless nothing is left to send."""
     repair_torn_line(folder.ledger, folder.ledger_torn)
-    ledger_state = replay(folder.ledger, should_retry) if should_retry else replay(folder.ledger)
+    ledger_state = replay(folder.ledger, should_retry or _never, check=interrupt.check)
     if not _is_done(record, ledger_state):
-        _check_plan(folder, record, ledger_state)
+        _check_plan(folder, record, ledger_state, interrupt)
     return ledger_state
+
+
+def _never(status: Status, code: str | None) -> bool:
+    del status, code
+    return False
 
 
 def _is_done(record: RunRecord, ledger_state: LedgerState) -> bool:
@@ -253,7 +262,9 @@ def _load_sealed_record(folder: RunFolder) -> RunRecord:
     return record
 
 
-def _check_plan(folder: RunFolder, record: RunRecord, ledger_state: LedgerState) -> None:
+def _check_plan(
+    folder: RunFolder, record: RunRecord, ledger_state: LedgerState, interrupt: PlanningStop
+) -> None:
     """Refuse a plan that is not as it was sealed, or a ledger of another plan."""
     if record.plan_sha256 is not None and sha256_of(folder.plan) != record.plan_sha256:
         raise DigestError(
@@ -263,7 +274,7 @@ def _check_plan(folder: RunFolder, record: RunRecord, ledger_state: LedgerState)
         )
     if not record.invocations:
         return
-    for chunk in SealedPlan(folder.plan).chunks():
+    for chunk in SealedPlan(folder.plan, interrupt).chunks():
         for message in chunk:
             if (
                 ledger_state.sample_message_ids.get(message.row, message.message_id)

@@ -64,9 +64,13 @@ async def _run(
     inputs = find_sources(job.mappings, job.format)
     with new_run_folder(job, environment.clock) as folder:
         callbacks.on_phase("Checking the mapping")
-        prepare = partial(_prepare, job, folder, inputs, environment.clock)
-        await run_planning(prepare, callbacks, stop)
-        ledger_state = replay(folder.ledger)
+        await run_planning(
+            partial(_prepare, job, folder, inputs, environment.clock),
+            callbacks,
+            stop,
+            environment.run_blocking,
+        )
+        ledger_state = await environment.run_blocking(partial(replay, folder.ledger))
         return await send(
             folder,
             ledger_state,

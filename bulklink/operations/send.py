@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import anyio
 import msgspec
 
 from bulklink.engine.active_contacts import ActiveContacts
@@ -129,7 +130,8 @@ async def send(
         stop.interrupt()
         raise
     finally:
-        result = run.end(refusal)
+        with anyio.CancelScope(shield=True):
+            result = await run.end(refusal)
     if refusal is not None:
         raise refusal
     return result
@@ -222,7 +224,7 @@ class _SendRun:
         )
         await self._load_failure_codes()
         self.callbacks.on_phase("Sending")
-        plan = SealedPlan(self.folder.plan)
+        plan = SealedPlan(self.folder.plan, self.session.interrupt)
         monitor.sending = True
         await monitor.sample()
         await self.delivery.send(
@@ -232,6 +234,7 @@ class _SendRun:
             get_canary_size=lambda: canary_size(
                 self.record.canary, self.job.canary, self.counter.to_send
             ),
+            run_blocking=self.session.run_blocking,
         )
         await monitor.sample()
 
@@ -253,9 +256,12 @@ class _SendRun:
         if final_counts[Status.FAILED] or final_counts[Status.IN_DOUBT]:
             self.callbacks.on_phase("Reading the ledger")
             count = partial(
-                count_results, self.folder.ledger, exclude=self.ledger_state.is_unfinished
+                count_results,
+                self.folder.ledger,
+                exclude=self.ledger_state.is_unfinished,
+                check=self.session.interrupt.check,
             )
-            earlier_results = await self.environment.run_blocking(count)
+            earlier_results = await self.session.run_blocking(count)
             self.counter.failure_codes = {
                 failure.code: failure.count for failure in earlier_results.failures
             }
@@ -362,7 +368,7 @@ class _SendRun:
         }
         self.record = self.record.replace(limited=LimitingFactor(bottleneck, recorded_figures))
 
-    def end(self, refusal: RefusedError | None) -> RunResult:
+    async def end(self, refusal: RefusedError | None) -> RunResult:
         """Record how the invocation ended and return where the run stands.
 
         Args:
@@ -375,7 +381,9 @@ class _SendRun:
         ended, seconds = timestamp(clock.wall()), round(clock.monotonic() - self.started_at, 3)
         ledger_broken = reason is not None and reason.stopped_by is StoppedBy.LEDGER
         record = _with_end_state(self.record, self.previous_record, reason, refusal)
-        ledger_state = replay(self.folder.ledger)
+        run_blocking, ledger = self.environment.run_blocking, self.folder.ledger
+        ledger_state = await run_blocking(partial(replay, ledger))
+        hash_fields = await run_blocking(partial(ledger_hash, ledger))
         counts = status_counts(record, ledger_state)
         exit_code = run_exit_code(record.state, record.stopped_by, counts)
         *earlier, last = record.invocations
@@ -385,7 +393,7 @@ class _SendRun:
             self._update(
                 counts=counts,
                 invocations=(*earlier, invocation),
-                **ledger_hash(self.folder.ledger),
+                **hash_fields,
             )
         except RunDirError as error:
             if not ledger_broken:

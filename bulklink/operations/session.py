@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 import msgspec
 
+from bulklink.blocking import blocks
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
 from bulklink.engine.dispatch import process_all, worker_count
@@ -18,10 +20,19 @@ from bulklink.engine.lookups import look_up_org
 from bulklink.engine.quota.budget import CreditLimits
 from bulklink.engine.quota.gate import QuotaGate, QuotaPolicy
 from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
+from bulklink.engine.read_ahead import ReadAhead
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import BulklinkError, ConfigError, RefusedError, StoppedError
+from bulklink.errors import (
+    BulklinkError,
+    ConfigError,
+    InterruptedPlanningError,
+    RefusedError,
+    StoppedError,
+)
 from bulklink.ledger.writer import LedgerWriter
+from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import ReadProgress, RunCallbacks
+from bulklink.operations.cancellation import make_planning_stop
 from bulklink.operations.credit_limits import credit_limits, credits_key, daily_quota
 from bulklink.operations.environment import Environment
 from bulklink.operations.job import Job, WhenCreditsOut
@@ -57,6 +68,7 @@ class CrmSession:
         calls_left: returns how many calls the run may still need; None if unknown.
 
     Attributes:
+        interrupt: interrupts blocking functions when the run stops.
         limiter: limits the calls in flight and per second.
         quota: limits the credits.
         ledger: writes the ledger; set while the session is open.
@@ -75,6 +87,7 @@ class CrmSession:
     stopped_for_credits: bool = False
     on_wait: Callable[[float | None], None] = lambda until: None
     calls_left: Callable[[], int] | None = None
+    interrupt: PlanningStop = field(init=False)
     limiter: ConcurrencyLimiter = field(init=False)
     quota: QuotaGate = field(init=False)
     ledger: LedgerWriter = field(init=False)
@@ -83,6 +96,7 @@ class CrmSession:
     _stack: AsyncExitStack = field(init=False)
 
     def __post_init__(self) -> None:
+        self.interrupt = make_planning_stop(self.stop)
         self.limiter = self.environment.limiter(
             max_in_flight=self.job.max_in_flight(),
             max_per_second=self.job.rate,
@@ -142,6 +156,17 @@ class CrmSession:
         trace: TracebackType | None,
     ) -> bool | None:
         return await self._stack.__aexit__(kind, error, trace)
+
+    async def run_blocking(self, function: Callable[[], T]) -> T:
+        """Run a blocking function, which `interrupt` interrupts, and return its result.
+
+        Raises:
+            StoppedError: if the run was stopped meanwhile.
+        """
+        try:
+            return await self.environment.run_blocking(function)
+        except InterruptedPlanningError:
+            raise StoppedError from None
 
     @property
     def clock(self) -> Clock:
@@ -270,29 +295,31 @@ async def run_read_session(
         raise
     except BulklinkError as error:
         stop.request(error)
-    return _count_calls(ledger_path, size)
+    return await environment.run_blocking(partial(_count_calls, ledger_path, size))
 
 
 async def read_contacts(
     session: CrmSession,
-    contacts: Iterable[T],
+    contacts: Iterator[T],
     read_contact: Callable[[T], Awaitable[None]],
     *,
     callbacks: RunCallbacks,
     unit: str,
     total: int,
     count_done: Callable[[], int],
+    size_of: Callable[[T], int] = lambda contact: 1,
 ) -> None:
     """Read contacts, several at once, until all are read or the run stops.
 
     Args:
         session: open session.
-        contacts: the contacts.
+        contacts: yields the contacts; it is read in threads.
         read_contact: reads one of them; an error stops the run.
         callbacks: `on_read` is called with the progress.
         unit: what is counted: emails or contacts.
         total: how many of them there are.
         count_done: returns how many of them are read.
+        size_of: returns the size of a contact in memory, in emails.
     """
     sampler = session.metrics_sampler(done=count_done, remaining=lambda: total - count_done())
 
@@ -308,7 +335,8 @@ async def read_contacts(
                 session.stop.request(error)
 
     async with session.environment.sample_periodically(sample):
-        await process_all(contacts, read, session.stop, workers=session.workers)
+        ahead = ReadAhead(contacts, session.run_blocking, size_of=size_of)
+        await process_all(ahead.next, read, session.stop, workers=session.workers)
 
 
 def _size_of(path: Path) -> int:
@@ -328,6 +356,7 @@ class _CallLine(msgspec.Struct):
 def _count_calls(path: Path, offset: int) -> dict[str, int]:
     """Count the requests logged after an offset, by kind."""
     calls = NO_CALLS.copy()
+    blocks("a pass over a log")
     decoder = msgspec.json.Decoder(_CallLine)
     with path.open("rb") as file:
         file.seek(offset)

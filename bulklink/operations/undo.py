@@ -127,6 +127,7 @@ async def _undo(
             ),
             callbacks,
             stop,
+            environment.run_blocking,
         )
         if not undo_plan.rows and not undo_plan.not_undone:
             return None
@@ -135,9 +136,12 @@ async def _undo(
         with new_run_folder(job, environment.clock, "undo") as folder:
             seal = partial(_seal, undo_plan, source, record, job, folder, environment.clock)
             undo_record = await run_planning(
-                lambda planning_stop, _: seal(planning_stop), callbacks, stop
+                lambda planning_stop, _: seal(planning_stop),
+                callbacks,
+                stop,
+                environment.run_blocking,
             )
-            ledger_state = replay(folder.ledger)
+            ledger_state = await environment.run_blocking(partial(replay, folder.ledger))
             if undo_record.state is RunState.FINISHED:
                 return build_run_result(folder, undo_record, ledger_state)
             return await send(

@@ -195,11 +195,11 @@ def applied_changes(folder: RunFolder, spill: Path, stop: PlanningStop) -> Itera
         LedgerError: if a line of the ledger is damaged.
         InterruptedPlanningError: if `stop` ended it.
     """
-    open_rows = replay(folder.ledger).open_rows
+    open_rows = replay(folder.ledger, check=stop.check).open_rows
     with (
         closing(Database(spill, stop, threads=1, memory=_MEMORY)) as database,
-        ResultIndex(folder.ledger) as outcomes,
-        SnapshotIndex(folder.ledger) as snapshots,
+        ResultIndex(folder.ledger, stop.check) as outcomes,
+        SnapshotIndex(folder.ledger, stop.check) as snapshots,
     ):
         plan = plan_relation_with_names(database, folder.plan, folder.names)
         for cells in database.rows(_SELECT_MESSAGES.format(plan=plan)):

@@ -8,14 +8,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Unpack
 
-import anyio.to_thread
-
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunDirError
 from bulklink.ledger.state import repair_torn_line, replay
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
-from bulklink.operations.cancellation import run_guarded
+from bulklink.operations.cancellation import make_planning_stop, run_guarded
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.expected_links import ExpectedLinks
 from bulklink.operations.job import PACE_OPTIONS, Job, PaceOptions, with_options
@@ -89,18 +87,12 @@ async def _verify(
 ) -> VerifyResult:
     record = _read_sent_record(folder)
     check_same_host(record, connection)
-    plan_stop, links_loaded = PlanningStop(), False
-
-    def interrupt() -> None:
-        if not links_loaded:  # later the expected links are read until the work stops
-            plan_stop.interrupt()
-
-    stop.on_stop(interrupt)
+    interrupt = make_planning_stop(stop)
     with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch, folder.verify_lock():
         callbacks.on_phase("Reading the ledger")
         repair_torn_line(folder.verification, folder.verification_torn)
-        expected_links = await anyio.to_thread.run_sync(
-            _load_expected_links, folder, verify_options, Path(scratch), plan_stop
+        expected_links = await environment.run_blocking(
+            partial(_load_expected_links, folder, verify_options, Path(scratch), interrupt)
         )
         try:
             if record.state in (RunState.RUNNING, RunState.STOPPED):
@@ -109,8 +101,7 @@ async def _verify(
                     " far is compared."
                 )
             verifier = Verifier(folder, record, expected_links, verify_options, callbacks, stop)
-            cost = await anyio.to_thread.run_sync(verifier.count_cost)
-            links_loaded = True
+            cost = await environment.run_blocking(verifier.count_cost)
             return await verifier.run(cost, job, connection, environment)
         finally:
             expected_links.close()
@@ -130,7 +121,7 @@ def _read_sent_record(folder: RunFolder) -> RunRecord:
 def _load_expected_links(
     folder: RunFolder, verify_options: VerifyOptions, scratch: Path, stop: PlanningStop
 ) -> ExpectedLinks:
-    ledger_state = replay(folder.ledger)
+    ledger_state = replay(folder.ledger, check=stop.check)
     return ExpectedLinks(
         folder.ledger,
         frozenset(ledger_state.open_rows),

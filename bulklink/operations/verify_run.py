@@ -316,6 +316,7 @@ class Verifier:
                     unit="emails",
                     total=self._cost.emails,
                     count_done=self._counts.total,
+                    size_of=lambda contact: len(contact.links),
                 )
         finally:
             counts = {str(finding): count for finding, count in self._counts.items()}

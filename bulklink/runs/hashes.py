@@ -6,6 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from bulklink.blocking import blocks
+
 _BLOCK = 1 << 20
 
 
@@ -16,6 +18,7 @@ def sha256_of(path: Path, length: int | None = None) -> str:
         path: the file.
         length: hash only this many bytes from the start; None for the whole file.
     """
+    blocks("hashing a file")
     digest = hashlib.sha256()
     with path.open("rb") as file:
         if length is None:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from bulklink.blocking import blocks
 from bulklink.errors import UsageError
 from bulklink.tables.formats import Table, TableColumn, TableFormat, format_for
 from bulklink.tables.writer import check_file_path, stream_table, write_table
@@ -37,6 +38,7 @@ class TableOutput(msgspec.Struct, frozen=True):
         Args:
             columns: columns of the table.
         """
+        blocks("writing a table")
         if isinstance(self.target, Path):
             return write_table(self.target, self.table_format, columns)
         return stream_table(self.target, self.table_format, columns)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 
+from bulklink.blocking import blocks
 from bulklink.duckdb_sql import identifier, literal
 from bulklink.tables.formats import Table, TableColumn
 from bulklink.tables.text import JsonlTable
@@ -26,6 +27,7 @@ def parquet_table(path: Path, columns: Sequence[TableColumn]) -> Iterator[Table]
         path: an existing, empty file.
         columns: columns of the table.
     """
+    blocks("DuckDB")
     with tempfile.TemporaryDirectory(prefix="bulklink-", dir=path.parent) as folder:
         rows_path = Path(folder) / "rows.jsonl"
         names = [f"c{index}" for index in range(len(columns))]

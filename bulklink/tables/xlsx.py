@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from bulklink.blocking import blocks
 from bulklink.errors import UsageError
 from bulklink.tables.formats import Cell, Table, TableColumn
 
@@ -29,6 +30,7 @@ def xlsx_table(path: Path, columns: Sequence[TableColumn]) -> Iterator[Table]:
     Raises:
         UsageError: if the table does not fit into a sheet.
     """
+    blocks("writing a workbook")
     if len(columns) > _MAX_SHEET_COLUMNS:
         raise sheet_limit_error(path, f"A sheet has no more than {_MAX_SHEET_COLUMNS:,} columns.")
     with tempfile.TemporaryDirectory(prefix="bulklink-", dir=path.parent) as folder:

@@ -16,8 +16,9 @@ from bulklink.engine.batching import (
     unlink_batches,
     unlink_calls_for_length,
 )
-from bulklink.engine.dispatch import contact_windows, order_fairly
+from bulklink.engine.dispatch import FairOrder, contact_windows
 from bulklink.models import Message, Op
+from tests.virtual import run_virtual
 
 SIZES = st.integers(1, 20)
 
@@ -142,9 +143,19 @@ def test_in_fair_order_every_window_comes_once_and_none_takes_more_than_its_shar
     ]
     at_work = Counter[str]()
     came: list[list[Message]] = []
-    for window in order_fairly(
-        windows, at_work, max_per_contact=share, lookahead=ahead, max_messages=10**6
-    ):
+    remaining = iter(windows)
+
+    async def next_window() -> list[Message] | None:
+        return next(remaining, None)
+
+    order = FairOrder(
+        next_window=next_window,
+        in_progress=at_work,
+        max_per_contact=share,
+        lookahead=ahead,
+        max_messages=10**6,
+    )
+    while (window := run_virtual(order.next())) is not None:
         whose = window[0].contact_id
         if at_work[whose] >= share:  # only where no other is in sight
             left = [one for one in windows if one not in came]

@@ -40,6 +40,7 @@ from bulklink import (
 from bulklink.operations.callbacks import ConfirmationRequest
 from bulklink.operations.cancellation import GuardedCallbacks
 from bulklink.runs.folder import RunFolder
+from tests.guard import off_loop
 from tests.operations.local_crm import DEAL, EMAILS, FOREIGN, LocalCrm, job, local_crm, message
 
 
@@ -56,9 +57,9 @@ async def start_run(crm: LocalCrm, folder: Path, **options: Any) -> asyncio.Task
     return task
 
 
-def assert_stopped(folder: Path) -> RunResult:
+async def assert_stopped(folder: Path) -> RunResult:
     """Return where a run stands that was stopped and is driven by nobody."""
-    result = status(folder)
+    result = await off_loop(status, folder)
     assert (result.state, result.stopped_by) == (RunState.STOPPED, StoppedBy.INTERRUPTED)
     assert sum(result.counts.values()) == result.rows == EMAILS
     with RunFolder(folder).run_lock():
@@ -74,7 +75,7 @@ async def test_a_gentle_stop_records_what_is_in_flight_and_the_run_can_be_resume
     stop.interrupt()
     crm.gate.set()
     summary = await task
-    assert summary == assert_stopped(tmp_path / "run")
+    assert summary == await assert_stopped(tmp_path / "run")
     assert summary.exit_code == 130
     assert summary.counts[Status.DONE] == crm.linked == 20
     finished = await resume(summary.run_dir, crm.connection)
@@ -110,7 +111,7 @@ async def test_a_cancelled_run_leaves_in_doubt_what_was_in_flight_and_resume_set
     await cancelled(task)
     ours = {one for one in asyncio.all_tasks() - before if "bulklink" in repr(one)}
     assert {one for one in ours if "local_crm" not in repr(one)} == set()
-    result = assert_stopped(tmp_path / "run")
+    result = await assert_stopped(tmp_path / "run")
     assert (result.counts[Status.DONE], result.counts["pending"]) == (0, EMAILS)
     crm.gate.set()
     finished = await resume(tmp_path / "run", crm.connection, settle_after=0)
@@ -186,7 +187,7 @@ async def test_a_call_back_that_raises_stops_the_run_in_good_order_and_its_error
     asked = two_calls(tmp_path, FOREIGN if name == "on_failure" else DEAL)
     with pytest.raises(MistakeError, match=name):
         await run(asked, crm.connection, callbacks=callbacks)
-    result = assert_stopped(tmp_path / "run")
+    result = await assert_stopped(tmp_path / "run")
     assert callbacks.calls.count(name) == 1
     assert callbacks.calls[-1] == name, "no other is called"
     assert (result.counts["pending"] == 0) is (crm.state.calls["link"] == 2)
@@ -276,7 +277,7 @@ async def test_two_runs_go_on_at_once_in_one_loop(crm: LocalCrm, tmp_path: Path)
         max_failures=MaxFailures(percent=100),
     )
     await asyncio.gather(*(run(one, crm.connection) for one in (linked, failing)))
-    a, b = statuses(tmp_path / "runs")
+    a, b = await off_loop(statuses, tmp_path / "runs")
     assert (a.counts[Status.DONE], b.counts[Status.FAILED]) == (20, 30)
     assert crm.linked == 20
 
@@ -306,7 +307,7 @@ def test_ctrl_c_in_a_program_without_handlers_of_its_own_cancels_the_run(tmp_pat
 
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(program())
-    assert_stopped(tmp_path / "run")
+    asyncio.run(assert_stopped(tmp_path / "run"))
 
 
 async def test_a_resume_keeps_the_options_of_the_run_but_not_those_of_one_command(

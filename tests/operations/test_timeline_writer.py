@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anyio.to_thread
+
 from bulklink.engine.metrics import MeterTotals
 from bulklink.models import Status
 from bulklink.operations.monitor import TimelineWriter
@@ -42,6 +44,7 @@ class FakeRun:
             rate=None,
             warn=self.warned.append,
             timestamp=lambda: TS,
+            run_blocking=anyio.to_thread.run_sync,
         )
         self.samples = self.calls = 0
         self.waited = 0.0

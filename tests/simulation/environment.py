@@ -6,10 +6,10 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import anyio
 
+from bulklink.blocking import run_inline
 from bulklink.emulator.crm import Crm
 from bulklink.engine.clock import Clock
 from bulklink.ledger.writer import DiskLedgerFiles
@@ -18,8 +18,6 @@ from bulklink.zoho.transport import Transport
 from tests.simulation.machine import Machine, SimulatedCommand
 from tests.simulation.simulator import CrmTransport, InMemoryDailyUsage
 from tests.virtual import now
-
-T = TypeVar("T")
 
 
 class _SynchronousFiles:
@@ -33,11 +31,6 @@ class _SynchronousFiles:
 
     def close(self) -> None:
         self._disk.close()
-
-
-async def run_directly(function: Callable[[], T]) -> T:
-    """Run a blocking function without a thread."""
-    return function()
 
 
 @asynccontextmanager
@@ -63,6 +56,6 @@ async def simulated_environment(
             files=lambda ledger, answers, sync: _SynchronousFiles(ledger, answers),
             token_store=None,
             daily_usage=lambda key: InMemoryDailyUsage(),
-            run_blocking=run_directly,
+            run_blocking=run_inline,
         )
         servers.cancel_scope.cancel()

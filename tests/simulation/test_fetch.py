@@ -24,6 +24,7 @@ from bulklink.operations.fetch_run import (
 )
 from bulklink.operations.job import Job
 from bulklink.zoho.transport import ANSWER_TIMEOUT_SECONDS
+from tests.guard import off_loop
 from tests.simulation.environment import simulated_environment
 from tests.simulation.scenarios import draw_scenario
 from tests.simulation.simulator import CONNECTION, OWNERS, Case, contact, email
@@ -62,9 +63,10 @@ async def _check_fetch(seed: int, folder: FetchFolder) -> int:
         stops += 1
         _truncate_lines(folder, rng)
         await asyncio.sleep(1000)
+    table = FetchTable(folder, PlanningStop())
     fetched_rows = [
         (str(row[0]), str(row[3]), str(row[5]))
-        for rows in FetchTable(folder, PlanningStop()).rows()
+        for rows in await off_loop(lambda: list(table.rows()))
         for row in rows
     ]
     unread_contacts = {item.contact_id for item in unread}
@@ -93,7 +95,7 @@ async def _run_command(
             stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "Ctrl-C"))
 
     async with simulated_environment(crm, count_request) as environment:
-        fetcher = Fetcher(folder, FetchRecord(contacts, ""), RunCallbacks(), stop)
+        fetcher = await off_loop(Fetcher, folder, FetchRecord(contacts, ""), RunCallbacks(), stop)
         await fetcher.run(Job(mappings=(), rate=None), CONNECTION, environment)
     return fetcher.progress.unread_contacts
 
@@ -126,8 +128,8 @@ async def test_one_notice_says_that_the_crm_takes_fewer_reads_at_once(tmp_path: 
     crm = _make_crm(Settings(latency=0.3, concurrency=3), tmp_path)
     callbacks = _WarningCallbacks()
     async with simulated_environment(crm) as environment:
-        fetcher = Fetcher(
-            FetchFolder(tmp_path), FetchRecord(CONTACTS, ""), callbacks, StopController()
+        fetcher = await off_loop(
+            Fetcher, FetchFolder(tmp_path), FetchRecord(CONTACTS, ""), callbacks, StopController()
         )
         await fetcher.run(Job(mappings=(), rate=None, concurrency=10), CONNECTION, environment)
     assert fetcher.progress.contacts_read == CONTACTS
@@ -142,8 +144,12 @@ async def test_a_read_without_an_answer_in_time_holds_its_place_while_the_crm_is
     slow = Fault(FaultKind.SLOW, op="read", count=4, seconds=ANSWER_TIMEOUT_SECONDS + 5)
     crm.state.faults = FaultRegistry([slow])
     async with simulated_environment(crm) as environment:
-        fetcher = Fetcher(
-            FetchFolder(tmp_path), FetchRecord(CONTACTS, ""), RunCallbacks(), StopController()
+        fetcher = await off_loop(
+            Fetcher,
+            FetchFolder(tmp_path),
+            FetchRecord(CONTACTS, ""),
+            RunCallbacks(),
+            StopController(),
         )
         await fetcher.run(Job(mappings=(), rate=None, concurrency=4), CONNECTION, environment)
     assert fetcher.progress.contacts_read == CONTACTS

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from bulklink.blocking import run_inline
 from bulklink.engine.quota.gate import QuotaGate
 from bulklink.engine.shutdown import StopController
 from bulklink.ledger.state import replay
@@ -21,6 +22,7 @@ from bulklink.operations.send import send
 from bulklink.operations.session import CrmSession
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunState
+from tests.guard import off_loop
 from tests.simulation.environment import simulated_environment
 from tests.simulation.simulator import CONNECTION, OWNERS, Case, contact, deal, email
 from tests.virtual import now
@@ -69,7 +71,9 @@ async def sample_once(sample: Callable[[], Awaitable[object]]) -> AsyncIterator[
 
 async def test_a_sealed_plan_is_sent_through_a_day_without_credits(tmp_path: Path) -> None:
     case = make_case()
-    folder, job = seal_plan(case, tmp_path, credits_per_day=8, when_credits_out=WhenCreditsOut.WAIT)
+    folder, job = await off_loop(
+        seal_plan, case, tmp_path, credits_per_day=8, when_credits_out=WhenCreditsOut.WAIT
+    )
     crm, stop, started, gates = case.make_crm(), StopController(), now(), []
 
     def make_gate(*arguments: Any, **options: Any) -> QuotaGate:
@@ -82,7 +86,7 @@ async def test_a_sealed_plan_is_sent_through_a_day_without_credits(tmp_path: Pat
         )
         result = await send(
             folder,
-            replay(folder.ledger),
+            await off_loop(replay, folder.ledger),
             job=job,
             connection=CONNECTION,
             callbacks=RunCallbacks(),
@@ -103,8 +107,10 @@ async def test_names_are_looked_up_without_reading_the_plan_on_the_event_loop(
     tmp_path: Path,
 ) -> None:
     case = make_case()
-    folder, job = seal_plan(case, tmp_path, {contact(0): _UNKNOWN_DEAL}, on_invalid=OnInvalid.SKIP)
-    record, counter = folder.read(), ResultCounter(EMAILS, replay(folder.ledger))
+    folder, job = await off_loop(
+        seal_plan, case, tmp_path, {contact(0): _UNKNOWN_DEAL}, on_invalid=OnInvalid.SKIP
+    )
+    record, counter = folder.read(), ResultCounter(EMAILS, await off_loop(replay, folder.ledger))
     hidden = folder.plan.with_suffix(".hidden")
 
     def hide_plan() -> None:
@@ -114,7 +120,7 @@ async def test_names_are_looked_up_without_reading_the_plan_on_the_event_loop(
     async def run_blocking(function: Callable[[], T]) -> T:
         hidden.rename(folder.plan)
         try:
-            return function()
+            return await run_inline(function)
         finally:
             hide_plan()
 
@@ -132,6 +138,6 @@ async def test_names_are_looked_up_without_reading_the_plan_on_the_event_loop(
             names = await resolve_names(session, folder, record, counter, RunCallbacks())
     assert names == folder.names
     assert counter.counts[Status.REJECTED] == EMAILS // 3
-    assert replay(folder.ledger).counts[Status.REJECTED] == EMAILS // 3
+    assert (await off_loop(replay, folder.ledger)).counts[Status.REJECTED] == EMAILS // 3
     assert len(folder.rejects.read_text().splitlines()) == 1 + EMAILS // 3
     assert not folder.scratch.exists()

@@ -21,6 +21,7 @@ from bulklink.operations.job import Job
 from bulklink.operations.verify_run import Verifier, VerifyOptions, VerifyResult
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import Invocation, RunRecord
+from tests.guard import off_loop
 from tests.simulation.environment import simulated_environment
 from tests.simulation.scenarios import Scenario, draw_scenario
 from tests.simulation.simulator import CONNECTION, SimulatedRun, simulate
@@ -46,8 +47,9 @@ async def _check_verify(scenario: Scenario, folder: Path) -> int:
     outcome = await simulate(scenario.case, random_seed=scenario.seed)
     await asyncio.sleep(_SETTLE_SECONDS)  # what was late has landed, credits are back
     (folder / "ledger.jsonl").write_bytes(outcome.ledger)
-    ledger_state = replay(folder / "ledger.jsonl")
-    expected_links = ExpectedLinks(
+    ledger_state = await off_loop(replay, folder / "ledger.jsonl")
+    expected_links = await off_loop(
+        ExpectedLinks,
         folder / "ledger.jsonl",
         frozenset(ledger_state.open_rows),
         in_doubt=False,
@@ -55,7 +57,7 @@ async def _check_verify(scenario: Scenario, folder: Path) -> int:
         stop=PlanningStop(),
     )
     try:
-        contacts = list(expected_links.contacts())
+        contacts = await off_loop(lambda: list(expected_links.contacts()))
         expected_by_message = {item.message_id: item for c in contacts for item in c.links.values()}
         for item in expected_by_message.values():
             if rng.random() < 0.2:
@@ -123,7 +125,7 @@ async def _verify(
             folder, record, expected_links, options, RunCallbacks(), StopController()
         )
         job = Job(mappings=(), rate=None)
-        return await verifier.run(verifier.count_cost(), job, CONNECTION, environment)
+        return await verifier.run(await off_loop(verifier.count_cost), job, CONNECTION, environment)
 
 
 def _read_findings(folder: Path) -> dict[str, str]:

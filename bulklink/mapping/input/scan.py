@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bulklink.blocking import blocks
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -82,6 +84,7 @@ def scan_file(
         stop: stops the pass.
         delimiter: its delimiter.
     """
+    blocks("hashing a mapping")
     digest = hashlib.sha256()
     size = 0
     tally = _Tally(delimiter=delimiter.encode())

@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 
 import python_calamine
 
+from bulklink.blocking import blocks
 from bulklink.errors import BadFileError
 from bulklink.mapping.input.jsonl_reader import FLOAT_CELL, OTHER_CELL
 
@@ -48,6 +49,7 @@ class Sheet:
     """
 
     def __init__(self, content: InputContent, stop: PlanningStop) -> None:
+        blocks("loading a workbook")
         self._name = name = content.source.name
         with _translate_errors(name):
             _refuse_protected(content.path, name)

@@ -1,0 +1,144 @@
+"""A stop is answered while a thread works, whatever it works at."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import anyio.from_thread
+import anyio.to_thread
+import msgspec
+import pytest
+
+from bulklink import Connection, Job, RunCallbacks, RunResult, RunState, StopController, plan
+from bulklink.errors import InterruptedPlanningError, StoppedError
+from bulklink.ledger.state import replay
+from bulklink.operations.environment import Environment, real_environment
+from bulklink.operations.send import send
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.timeline import append_interval
+from tests.guard import off_loop
+from tests.operations.local_crm import EMAILS, job, local_crm
+
+T = TypeVar("T")
+_CALLS = 7
+"""Calls to threads of a run: names are found, written and checked, the plan is read in two, and
+the ending. The timeline is not among them, as it depends on how long a run takes."""
+_END_OF_PLAN = 5
+"""The call that finds that all of the plan was read: there is nothing to interrupt."""
+_ENDING = 2
+"""Passes over the ledger at the end of a run: its counts, and its hash."""
+
+
+class StoppingThreads:
+    """Threads, one of which works until the event loop has answered a stop.
+
+    Args:
+        stop: stopped while the thread works.
+        number: number of the call, from 1, that goes to that thread; 0 for none.
+
+    Attributes:
+        calls: calls so far.
+        interrupted: whether the stop interrupted that call.
+    """
+
+    def __init__(self, stop: StopController, number: int) -> None:
+        self.calls = 0
+        self.interrupted = False
+        self.stop = stop
+        self._number = number
+        self._answered = threading.Event()
+
+    async def __call__(self, function: Callable[[], T]) -> T:
+        is_timeline = getattr(function, "func", None) is append_interval
+        self.calls += not is_timeline
+        if is_timeline or self.calls != self._number:
+            return await anyio.to_thread.run_sync(function)
+        return await anyio.to_thread.run_sync(self._work_until_stopped, function)
+
+    def _work_until_stopped(self, function: Callable[[], T]) -> T:
+        anyio.from_thread.run_sync(self._answer)
+        assert self._answered.wait(20)
+        try:
+            return function()
+        except (InterruptedPlanningError, StoppedError):
+            self.interrupted = True
+            raise
+
+    def _answer(self) -> None:
+        self.stop.interrupt()
+        self._answered.set()
+
+
+@asynccontextmanager
+async def sample_once(sample: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Call `sample` before the block, so that each run gives threads the same calls."""
+    await sample()
+    yield
+
+
+async def send_plan(
+    folder: RunFolder, asked: Job, connection: Connection, threads: StoppingThreads | None = None
+) -> RunResult:
+    """Send what is left of a sealed plan."""
+    environment: Environment = real_environment()
+    stop = StopController()
+    if threads is not None:
+        stop = threads.stop
+        environment = msgspec.structs.replace(
+            environment, run_blocking=threads, sample_periodically=sample_once
+        )
+    return await send(
+        folder,
+        await off_loop(replay, folder.ledger),
+        job=asked,
+        connection=connection,
+        callbacks=RunCallbacks(),
+        stop=stop,
+        environment=environment,
+    )
+
+
+def _seal(path: Path) -> Job:
+    path.mkdir()
+    asked = job(path)
+    plan(asked)
+    return asked
+
+
+async def _stop_at(number: int, path: Path) -> tuple[StoppingThreads, RunResult]:
+    """Send a plan, stopped at a call to a thread, and the rest of it."""
+    asked = await off_loop(_seal, path)
+    threads = StoppingThreads(StopController(), number)
+    async with local_crm() as crm:
+        result = await send_plan(RunFolder(path / "run"), asked, crm.connection, threads)
+        if result.state is RunState.STOPPED:
+            finished = await send_plan(RunFolder(path / "run"), asked, crm.connection)
+            assert finished.state is RunState.FINISHED
+        assert crm.linked == EMAILS
+    return threads, result
+
+
+async def test_a_run_gives_threads_its_passes_over_plan_and_ledger(tmp_path: Path) -> None:
+    threads, result = await _stop_at(0, tmp_path / "run")
+    assert (threads.calls, result.state) == (_CALLS, RunState.FINISHED)
+
+
+@pytest.mark.parametrize("number", range(1, _CALLS - _ENDING + 1))
+async def test_a_stop_is_answered_while_names_are_looked_up_or_the_plan_is_read(
+    number: int, tmp_path: Path
+) -> None:
+    threads, result = await _stop_at(number, tmp_path / "run")
+    assert (result.state, result.stopped_by) == (RunState.STOPPED, "interrupted")
+    assert threads.interrupted is (number != _END_OF_PLAN)
+
+
+@pytest.mark.parametrize("number", range(_CALLS - _ENDING + 1, _CALLS + 1))
+async def test_a_stop_is_answered_at_the_end_where_all_was_sent(
+    number: int, tmp_path: Path
+) -> None:
+    _, result = await _stop_at(number, tmp_path / "run")
+    assert result.state is RunState.FINISHED

@@ -1,0 +1,132 @@
+"""Blocking work stays off the event loop, and the guard of the tests sees where it does not."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import anyio.to_thread
+import pytest
+
+import bulklink
+from bulklink.blocking import run_inline
+from bulklink.ledger.index import ResultIndex
+from bulklink.ledger.search import find_message_lines
+from bulklink.ledger.state import replay
+from bulklink.ledger.statistics import count_results
+from bulklink.mapping.database import Database
+from bulklink.mapping.input.files import InputContent, InputFormat, Source
+from bulklink.mapping.input.scan import scan_file
+from bulklink.mapping.input.xlsx_reader import Sheet
+from bulklink.mapping.interrupt import PlanningStop
+from bulklink.operations.fetch_run import FetchFolder, FetchProgress
+from bulklink.runs.hashes import sha256_of
+from bulklink.tables import resolve_output
+from tests.guard import EventLoopBlockedError
+
+
+def _use_database(folder: Path) -> None:
+    with closing(Database(folder / "spill", PlanningStop())) as database:
+        database.execute("SELECT 1")
+
+
+def _write_table(folder: Path) -> None:
+    with resolve_output(folder / "table.xlsx").open(()):
+        pass
+
+
+def _load_workbook(folder: Path) -> None:
+    _write_table(folder)
+    path = folder / "table.xlsx"
+    source = Source(str(path), path, InputFormat.XLSX)
+    Sheet(InputContent(source, path, (0, 0), path), PlanningStop())
+
+
+WORK: dict[str, Callable[[Path], object]] = {
+    "replay": lambda folder: replay(folder / "file"),
+    "count_results": lambda folder: count_results(folder / "file"),
+    "index": lambda folder: ResultIndex(folder / "file").close(),
+    "search": lambda folder: list(find_message_lines(folder / "file", "m", [1])),
+    "hash": lambda folder: sha256_of(folder / "file"),
+    "scan": lambda folder: scan_file(folder / "file", 0, 1, PlanningStop()),
+    "DuckDB": _use_database,
+    "table": _write_table,
+    "workbook": _load_workbook,
+    "fetch log": lambda folder: FetchProgress(FetchFolder(folder), 1),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with an empty file."""
+    (tmp_path / "file").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", WORK)
+async def test_blocking_work_on_the_event_loop_fails_a_test(name: str, folder: Path) -> None:
+    with pytest.raises(EventLoopBlockedError):
+        WORK[name](folder)
+
+
+@pytest.mark.parametrize("name", WORK)
+async def test_blocking_work_in_a_thread_is_let_through(name: str, folder: Path) -> None:
+    await anyio.to_thread.run_sync(WORK[name], folder)
+
+
+@pytest.mark.parametrize("name", WORK)
+async def test_blocking_work_by_the_door_of_a_virtual_clock_is_let_through(
+    name: str, folder: Path
+) -> None:
+    await run_inline(lambda: WORK[name](folder))
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_blocking_work_without_an_event_loop_is_let_through(name: str, folder: Path) -> None:
+    WORK[name](folder)
+
+
+async def test_rows_that_a_thread_began_to_read_are_not_read_on_the_event_loop(
+    folder: Path,
+) -> None:
+    stop = PlanningStop()
+    database = await anyio.to_thread.run_sync(lambda: Database(folder / "spill", stop))
+    with closing(database):
+        batches = database.batches("SELECT * FROM range(10000)")
+        await anyio.to_thread.run_sync(next, batches)
+        with pytest.raises(EventLoopBlockedError):
+            next(batches)
+
+
+_THREADS = {
+    "operations/environment.py",  # the door
+    "ledger/writer.py",  # files of the environment
+    "engine/quota/daily_usage.py",  # usage file of the environment
+    "cli/progress.py",  # operations that are no coroutines
+}
+
+
+def test_threads_are_started_by_the_door_and_by_the_disk_of_the_environment() -> None:
+    package = Path(bulklink.__file__).parent
+    users = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if {"anyio.to_thread", "anyio.from_thread"} & set(_imported(path))
+    }
+    assert users == _THREADS
+
+
+def _imported(path: Path) -> list[str]:
+    tree = ast.parse(path.read_text())
+    names = [
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    ]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
