@@ -207,9 +207,11 @@ async def run_planning(
 
     try:
         async with PeriodicSampling(report):
-            return await run_blocking(partial(work, planning_stop, warnings.put))
+            result = await run_blocking(partial(work, planning_stop, warnings.put))
     finally:
         _report_warnings(warnings, callbacks)
+    planning_stop.check()  # a callback that raised at the last warning stops it too
+    return result
 
 
 def run_blocking_planning(
