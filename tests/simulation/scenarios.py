@@ -83,8 +83,8 @@ def draw_scenario(seed: int) -> Scenario:
         snapshot=snapshot,
         no_put_back=snapshot is False or snapshot_rng.random() < 0.2,
         disk_seconds=rng.choice((0.0, 0.004)),
-        look_up=rng.random() < 0.7,
     )
+    rng.random()  # once drawn for a look-up of the org, which every run makes
     commands = _draw_commands(rng)
     # A generator of its own for each: a seed then keeps its meaning in everything else.
     scenario = _with_credit_limits(Scenario(seed, case, commands), random.Random(f"credits {seed}"))
