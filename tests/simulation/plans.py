@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cache, lru_cache
 from pathlib import Path
 
+from bulklink.duckdb_sql import literal
 from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_layout import OWN_COLUMNS, PlanLayout, VirtualColumn, write_parquet
@@ -84,29 +85,28 @@ def _seal(messages: tuple[Message, ...], *, in_order: bool) -> SimulatedPlan:
     rows = []
     for message in sorted(messages, key=lambda m: (m.contact_id, m.owner_id, m.row)):
         group = groups.setdefault((message.contact_id, message.owner_id), len(groups) + 1)
-        fields = {"group": str(group), "duplicate_of": None}
-        rows.append([fields.get(n) or _text(getattr(message, n, None)) for n in _STORED_COLUMNS])
-    database = _database()
+        fields = {"group": group, "duplicate_of": None}
+        values = [fields.get(name, getattr(message, name, None)) for name in _STORED_COLUMNS]
+        rows.append(f"({', '.join(map(_value_sql, values))})")
+    if not in_order:
+        rows.reverse()
     path = Path(_folder().name) / f"{_seal.cache_info().misses}.parquet"
-    columns = ", ".join(f"{name} VARCHAR" for name in _QUOTED_COLUMNS)
-    database.execute(f"CREATE TABLE rows ({columns})")
-    database.insert_all("rows", map(tuple, rows if in_order else reversed(rows)))
+    query = f"SELECT {_SELECTED} FROM (VALUES {', '.join(rows)}) AS rows ({_COLUMNS})"
     layout = PlanLayout((), (), _VIRTUAL_COLUMNS)
-    write_parquet(database, f"SELECT {_SELECTED} FROM rows", path, layout.metadata_option())
-    database.execute("DROP TABLE rows")
+    write_parquet(_database(), query, path, layout.metadata_option())
     return SimulatedPlan(path)
 
 
 _STORED_COLUMNS = [name for name in OWN_COLUMNS if name not in _VIRTUAL_COLUMNS]
-_QUOTED_COLUMNS = [f'"{name}"' for name in _STORED_COLUMNS]
+_COLUMNS = ", ".join(f'"{name}"' for name in _STORED_COLUMNS)
 _SELECTED = ", ".join(
     f'"{name}"::{"BIGINT" if name in _NUMBERS else "VARCHAR"} AS {OWN_PREFIX}{name}'
     for name in _STORED_COLUMNS
 )
 
 
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+def _value_sql(value: object) -> str:
+    return "NULL" if value is None else literal(str(value))
 
 
 @cache

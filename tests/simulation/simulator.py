@@ -314,7 +314,7 @@ class _Simulation:
         with machine.scope:
             try:
                 await self._send(machine, monitor, servers)
-            except BulklinkError as error:
+            except (BulklinkError, ExceptionGroup) as error:
                 await machine.wait_forever_if_off()  # nobody sees what a killed process raises
                 outcome.violations.append(f"send raised {error!r}")
         machine.disarm()
