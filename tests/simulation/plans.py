@@ -91,9 +91,10 @@ def _seal(messages: tuple[Message, ...], *, in_order: bool) -> SimulatedPlan:
     if not in_order:
         rows.reverse()
     path = Path(_folder().name) / f"{_seal.cache_info().misses}.parquet"
-    query = f"SELECT {_SELECTED} FROM (VALUES {', '.join(rows)}) AS rows ({_COLUMNS})"
+    rows_sql = ", ".join(rows or [f"({', '.join('NULL' for _ in _STORED_COLUMNS)})"])
+    source = f"(VALUES {rows_sql}) AS rows ({_COLUMNS}) WHERE row IS NOT NULL"
     layout = PlanLayout((), (), _VIRTUAL_COLUMNS)
-    write_parquet(_database(), query, path, layout.metadata_option())
+    write_parquet(_database(), f"SELECT {_SELECTED} FROM {source}", path, layout.metadata_option())
     return SimulatedPlan(path)
 
 

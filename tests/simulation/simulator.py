@@ -88,6 +88,8 @@ class Case:
     disk_seconds: float = 0.0
     limits: CreditLimits = field(default_factory=CreditLimits)
     wait_for_credits: bool = False
+    paid_type: str = "enterprise"
+    """The edition by the org's licence; one that is unknown says nothing of its credits."""
     names_in_plan: bool = True
     """Whether the plan has the names of deals and owners; if not, they are looked up."""
     plan_in_order: bool = True
@@ -149,8 +151,7 @@ class Case:
         world = parse_world(
             {
                 "module_id": MODULE,
-                # Of no edition that is known: the limits of credits are those of the case alone.
-                "org": {"license_details": {"paid_type": "unknown"}},
+                "org": {"license_details": {"paid_type": self.paid_type}},
                 "users": [{"id": o, "full_name": f"User {o}", "email": ""} for o in OWNERS],
                 "contacts": [{"id": c, "name": f"Contact {c}", "email": ""} for c in contacts],
                 "deals": [

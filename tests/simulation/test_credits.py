@@ -119,6 +119,7 @@ async def test_before_the_crm_reports_credits_left_the_reserve_is_kept_by_counti
     case = link_case(
         200,
         limits=CreditLimits(reserve=60, per_day_if_unreported=40),
+        paid_type="unknown",
         settings=Settings(latency=0.3),
     )
     outcome = await simulate(case)
