@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from anyio.abc import TaskGroup
 
-from bulklink.blocking import ThreadRunner, run_inline
+from bulklink.blocking import ThreadRunner
 from bulklink.engine.canary import Canary
 from bulklink.engine.canary_result import CanaryResult
 from bulklink.engine.context import RunContext
@@ -108,7 +108,7 @@ class Delivery:
         *,
         workers: int,
         get_canary_size: Callable[[], int],
-        run_blocking: ThreadRunner = run_inline,
+        run_blocking: ThreadRunner,
     ) -> None:
         """Send what is left of a plan, until the run stops.
 

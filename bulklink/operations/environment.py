@@ -16,6 +16,8 @@ from bulklink.engine.quota.daily_usage import DailyUsage, DailyUsageFile, Thread
 from bulklink.engine.quota.gate import QuotaGate
 from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
 from bulklink.ledger.writer import DiskLedgerFiles, LedgerFiles
+from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.operations.cancellation import PeriodicSampling
 from bulklink.zoho.tokens import TokenStore
 from bulklink.zoho.transport import HttpTransport, Transport
@@ -38,6 +40,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         daily_usage: opens the 24-hour usage counted under a key.
         limiter: makes the limiter of the calls in flight and per second.
         quota_gate: makes the quota gate.
+        open_plan: opens a sealed plan by its path, to be read until it is interrupted.
         run_blocking: runs blocking functions, in threads: the only way for a coroutine to DuckDB,
             passes over ledger or plan, hashing, and spreadsheets.
         sample_periodically: calls a function now and then while a block runs.
@@ -50,6 +53,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     daily_usage: Callable[[str], DailyUsage]
     limiter: Callable[..., ConcurrencyLimiter] = ConcurrencyLimiter
     quota_gate: Callable[..., QuotaGate] = QuotaGate
+    open_plan: Callable[[Path, PlanningStop], SealedPlan] = SealedPlan
     run_blocking: ThreadRunner = anyio.to_thread.run_sync
     sample_periodically: Callable[
         [Callable[[], Awaitable[object]]], AbstractAsyncContextManager[None]

@@ -184,7 +184,8 @@ async def _look_up_names(
     Returns:
         Rows that Zoho is likely to refuse; None if nothing had to be looked up.
     """
-    lookup = _NameLookup(session.caller, folder, callbacks, session.interrupt)
+    plan = session.environment.open_plan(folder.plan, session.interrupt)
+    lookup = _NameLookup(session.caller, folder, plan, callbacks, session.interrupt)
     await session.run_blocking(lookup.find_missing)
     if not lookup.total:
         return None
@@ -206,6 +207,7 @@ class _NameLookup:
     Args:
         caller: makes the calls.
         folder: the run folder.
+        plan: its sealed plan.
         callbacks: called with the progress.
         interrupt: interrupts `find_missing` and `write_names`.
         total: names to look up.
@@ -214,6 +216,7 @@ class _NameLookup:
 
     caller: Caller
     folder: RunFolder
+    plan: SealedPlan
     callbacks: RunCallbacks
     interrupt: PlanningStop
     total: int = 0
@@ -234,13 +237,12 @@ class _NameLookup:
 
     def find_missing(self) -> None:
         """Find the deals and owners that the plan names by their ids alone; blocks."""
-        plan = SealedPlan(self.folder.plan, self.interrupt)
-        self._owner_ids = set(plan.owners_without_name())
-        self.total = len(self._owner_ids) + plan.count_deals_without_name()
+        self._owner_ids = set(self.plan.owners_without_name())
+        self.total = len(self._owner_ids) + self.plan.count_deals_without_name()
         if self.total:
             self.folder.scratch.mkdir(mode=0o700, exist_ok=True)
             with self._deal_ids.open("w", encoding="ascii") as file:
-                file.writelines(f"{deal_id}\n" for deal_id in plan.deals_without_name())
+                file.writelines(f"{deal_id}\n" for deal_id in self.plan.deals_without_name())
 
     async def fetch_deals(self, max_in_flight: int) -> None:
         """Look up the deals."""
@@ -277,7 +279,7 @@ class _NameLookup:
         )
         foreign = find_foreign_deals(folder.plan, deal_contacts, self.interrupt)
         # Last of what can be interrupted: where the file is, a resume looks nothing up.
-        SealedPlan(folder.plan, self.interrupt).write_names(
+        self.plan.write_names(
             ((deal.id, deal.name) for deal in self._saved_deals()),
             ((owner.id, owner.name) for owner in _read_records(self._owners, _OwnerName)),
             folder.names,
@@ -314,7 +316,8 @@ async def _reject_unknown_rows(
     """Reject rows whose deal or owner does not exist; return the first faults for the user."""
     ts = session.clock.timestamp()
     faults: list[str] = []
-    rows = SealedPlan(folder.plan, session.interrupt).unknown_rows(folder.names)
+    plan = session.environment.open_plan(folder.plan, session.interrupt)
+    rows = plan.unknown_rows(folder.names)
     read_rows = partial(_take, rows, _ROWS_AT_ONCE)
     while batch := await session.run_blocking(read_rows):
         for row in batch:

@@ -29,7 +29,6 @@ from bulklink.errors import (
 from bulklink.ledger.records import timestamp
 from bulklink.ledger.state import LedgerState, replay
 from bulklink.ledger.statistics import count_results
-from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.models import Message, Status
 from bulklink.operations.callbacks import ResultCounter, RunCallbacks
 from bulklink.operations.delivery import Delivery, canary_size
@@ -224,7 +223,7 @@ class _SendRun:
         )
         await self._load_failure_codes()
         self.callbacks.on_phase("Sending")
-        plan = SealedPlan(self.folder.plan, self.session.interrupt)
+        plan = self.environment.open_plan(self.folder.plan, self.session.interrupt)
         monitor.sending = True
         await monitor.sample()
         await self.delivery.send(

@@ -1,23 +1,128 @@
-"""Environment of a read-only command: emulated CRM, virtual clock, synchronous files."""
+"""Environment of a simulated command: emulated CRM, virtual clock, no threads."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
+from anyio.abc import TaskGroup
 
 from bulklink.blocking import run_inline
 from bulklink.emulator.crm import Crm
+from bulklink.emulator.http import Answer as WireAnswer
+from bulklink.emulator.http import DeliveryMode
+from bulklink.emulator.http import Request as WireRequest
 from bulklink.engine.clock import Clock
+from bulklink.engine.quota.daily_usage import AllowanceRequest, DailyUsage, DailyUsageFile
 from bulklink.ledger.writer import DiskLedgerFiles
 from bulklink.operations.environment import Environment
-from bulklink.zoho.transport import Transport
-from tests.simulation.machine import Machine, SimulatedCommand
-from tests.simulation.simulator import CrmTransport, InMemoryDailyUsage
+from bulklink.zoho.http import Answer, NoResponse
+from bulklink.zoho.transport import ANSWER_TIMEOUT_SECONDS, Transport
+from tests.simulation.machine import Machine, MachineFiles, SimulatedCommand
 from tests.virtual import now
+
+
+class CrmTransport:
+    """Carries requests to an emulated CRM without a network; the CRM outlives a power cut."""
+
+    def __init__(
+        self,
+        crm: Crm,
+        servers: TaskGroup,
+        machine: Machine,
+        on_request: Callable[..., None],
+        is_running: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._crm = crm
+        self._servers = servers
+        self._machine = machine
+        self._on_request = on_request
+        self._is_running = is_running
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Answer | NoResponse:
+        was_running = self._is_running()  # at the moment that it leaves; a strike may come with it
+        self._machine.record_event()
+        await self._machine.wait_forever_if_off()
+        target = url.removeprefix("http://crm")
+        self._on_request(method, target, body or b"", was_running=was_running)
+        path, _, query = target.partition("?")
+        lowercase_headers = {name.lower(): value for name, value in headers.items()}
+        answers: list[WireAnswer] = []
+        answered = anyio.Event()
+
+        async def serve() -> None:
+            answers.append(
+                await self._crm.handle(
+                    WireRequest(method, path, query, lowercase_headers, body or b"")
+                )
+            )
+            answered.set()
+
+        self._servers.start_soon(serve)
+        with anyio.move_on_after(ANSWER_TIMEOUT_SECONDS):
+            await answered.wait()
+        self._machine.record_event()
+        await self._machine.wait_forever_if_off()
+        return (
+            _to_client_answer(answers[0])
+            if answers
+            else NoResponse("no answer in time", timed_out=True)
+        )
+
+
+def _to_client_answer(answer: WireAnswer) -> Answer | NoResponse:
+    if answer.delivery is not DeliveryMode.DELIVERED:
+        return NoResponse("the connection broke")
+    retry_after = answer.headers.get("Retry-After")
+    credits_left = answer.headers.get("X-API-CREDITS-REMAINING")
+    return Answer(
+        answer.status,
+        bytes(answer.body),
+        retry_after=float(retry_after) if retry_after else None,
+        credits_left=int(credits_left) if credits_left else None,
+    )
+
+
+class InMemoryDailyUsage:
+    """The day's credits, without a thread and a disk."""
+
+    def __init__(self) -> None:
+        self._file = DailyUsageFile(None, "org")
+
+    async def take(self, request: AllowanceRequest) -> int:
+        return self._file.take(request)
+
+    async def spent_by_minute(self, minute: int) -> list[tuple[int, int]]:
+        return self._file.spent_by_minute(minute)
+
+    def close(self) -> None:
+        pass  # the next life counts on
+
+    def __del__(self) -> None:
+        self._file.close()
+
+
+class _MachineDailyUsage:
+    """The day's credits as one machine reaches them: a machine that is off gives nothing back."""
+
+    def __init__(self, daily_usage: DailyUsage, machine: Machine) -> None:
+        self._daily_usage = daily_usage
+        self._machine = machine
+
+    async def take(self, request: AllowanceRequest) -> int:
+        return 0 if self._machine.is_off else await self._daily_usage.take(request)
+
+    async def spent_by_minute(self, minute: int) -> list[tuple[int, int]]:
+        return await self._daily_usage.spent_by_minute(minute)
+
+    def close(self) -> None:
+        self._daily_usage.close()
 
 
 class _SynchronousFiles:
@@ -34,10 +139,54 @@ class _SynchronousFiles:
 
 
 @asynccontextmanager
+async def _never_sample(sample: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    del sample  # twice a second, for days
+    yield
+
+
+@asynccontextmanager
+async def _provide(transport: Transport) -> AsyncIterator[Transport]:
+    yield transport
+
+
+def machine_environment(
+    machine: Machine,
+    transport: Transport,
+    *,
+    random: Callable[[], float],
+    daily_usage: DailyUsage,
+    **options: Any,
+) -> Environment:
+    """Return the environment of a command that runs on a simulated machine.
+
+    Args:
+        machine: its disk and power.
+        transport: carries requests.
+        random: the random source.
+        daily_usage: the day's credits, which outlive the machine.
+        options: other fields of `Environment`.
+    """
+
+    def open_transport() -> AbstractAsyncContextManager[Transport]:
+        return _provide(transport)
+
+    return Environment(
+        clock=Clock(wall=now, monotonic=now, random=random),
+        transport=open_transport,
+        files=lambda ledger, answers, sync: MachineFiles(machine, ledger),
+        token_store=None,
+        daily_usage=lambda key: _MachineDailyUsage(daily_usage, machine),
+        run_blocking=run_inline,
+        sample_periodically=_never_sample,
+        **options,
+    )
+
+
+@asynccontextmanager
 async def simulated_environment(
     crm: Crm, on_request: Callable[[], None] = lambda: None
 ) -> AsyncIterator[Environment]:
-    """Yield the environment of a command whose CRM is emulated.
+    """Yield the environment of a command whose CRM is emulated and whose files are real.
 
     Args:
         crm: the emulated CRM.

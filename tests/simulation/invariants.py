@@ -124,6 +124,8 @@ class InvariantMonitor:
         """Check the end of a command that was not killed."""
         reason = self.stop.reason
         stopped_by = reason.stopped_by if reason else None
+        if reason is not None and stopped_by is StoppedBy.INTERNAL:
+            self.violations.append(f"its error has no name: {reason.message}")
         if stopped_by is StoppedBy.LEDGER:
             return
         ledger_counts: Counter[str] = Counter()

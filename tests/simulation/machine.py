@@ -163,10 +163,16 @@ class Machine:
 
 
 class MachineFiles:
-    """The two files of a run on a simulated machine: the real writer without its thread."""
+    """The two files of a run on a simulated machine: the real writer without its thread.
 
-    def __init__(self, machine: Machine) -> None:
+    Args:
+        machine: the machine.
+        copy: file that gets the ledger when it is closed, for what reads it then; None for none.
+    """
+
+    def __init__(self, machine: Machine, copy: Path | None = None) -> None:
         self._machine = machine
+        self._copy = copy
         self._files = DiskLedgerFiles(Path("ledger"), Path("answers"), system=machine)
 
     async def write(self, ledger: bytes, answers: bytes) -> None:
@@ -175,3 +181,5 @@ class MachineFiles:
 
     def close(self) -> None:
         self._files.close()
+        if self._copy is not None:
+            self._copy.write_bytes(self._machine.written)

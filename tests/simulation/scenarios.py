@@ -39,6 +39,8 @@ _REFUSAL_FAULTS = (
     "OAUTH_SCOPE_MISMATCH", "INVALID_MODULE", "CANNOT_PROCESS",
 )  # fmt: skip
 _MASS_REFUSAL_FAULTS = ("INVALID_DATA", "NOT_ALLOWED", "NO_PERMISSION")
+_MISSING_NAMES_SHARE = 0.05
+_UNREADABLE_PLAN_SHARE = 0.02
 _READ_FAULTS = ("stale", "stale", "hidden", "edited", "edited")
 
 
@@ -83,12 +85,20 @@ def draw_scenario(seed: int) -> Scenario:
         snapshot=snapshot,
         no_put_back=snapshot is False or snapshot_rng.random() < 0.2,
         disk_seconds=rng.choice((0.0, 0.004)),
-        look_up=rng.random() < 0.7,
     )
+    rng.random()  # once drawn for a look-up of the org, which every run makes
     commands = _draw_commands(rng)
     # A generator of its own for each: a seed then keeps its meaning in everything else.
     scenario = _with_credit_limits(Scenario(seed, case, commands), random.Random(f"credits {seed}"))
-    return _with_failure_limit(scenario, random.Random(f"failures {seed}"))
+    scenario = _with_failure_limit(scenario, random.Random(f"failures {seed}"))
+    _draw_plan(scenario.case, random.Random(f"plan {seed}"))
+    return scenario
+
+
+def _draw_plan(case: Case, rng: random.Random) -> None:
+    """Draw whether the plan has names, and seldom one that cannot be read."""
+    case.names_in_plan = rng.random() >= _MISSING_NAMES_SHARE
+    case.plan_in_order = len(case.messages) < 2 or rng.random() >= _UNREADABLE_PLAN_SHARE
 
 
 def _with_failure_limit(scenario: Scenario, rng: random.Random) -> Scenario:

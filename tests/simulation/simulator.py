@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,44 +12,34 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import orjson
 from anyio.abc import TaskGroup
 
 from bulklink.emulator.crm import Crm
 from bulklink.emulator.faults import Fault
-from bulklink.emulator.http import Answer as WireAnswer
-from bulklink.emulator.http import DeliveryMode
-from bulklink.emulator.http import Request as WireRequest
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.worldfile import parse_world
-from bulklink.engine.active_contacts import ActiveContacts
-from bulklink.engine.breaker import CircuitBreaker
-from bulklink.engine.caller import Caller
-from bulklink.engine.clock import Clock
-from bulklink.engine.context import RunContext, SendSettings
-from bulklink.engine.dispatch import worker_count
 from bulklink.engine.failure_limit import MaxFailures
-from bulklink.engine.lookups import look_up_org
-from bulklink.engine.message_state import initial_state
 from bulklink.engine.quota.budget import Budget, CreditLimits
-from bulklink.engine.quota.daily_usage import AllowanceRequest, DailyUsage, DailyUsageFile
-from bulklink.engine.quota.gate import QuotaGate, QuotaPolicy
-from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
+from bulklink.engine.quota.gate import QuotaGate
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy, StoppedError
+from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
+from bulklink.ledger.records import timestamp
 from bulklink.ledger.state import LedgerState, repair_torn_line, replay
-from bulklink.ledger.writer import LedgerWriter
 from bulklink.models import Message, Op, Status
-from bulklink.operations.callbacks import ResultCounter, RunCallbacks
-from bulklink.operations.delivery import Delivery, canary_size
-from bulklink.runs.record import CanaryRecord
-from bulklink.zoho.client import Client
+from bulklink.operations.callbacks import RunCallbacks
+from bulklink.operations.job import GroupBy, Job, WhenCreditsOut
+from bulklink.operations.prepare import new_record
+from bulklink.operations.send import send
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.record import CanaryRecord, RunRecord, RunState
 from bulklink.zoho.connection import Connection, Credentials
-from bulklink.zoho.http import Answer, CallKind, NoResponse
-from bulklink.zoho.tokens import TokenProvider
-from bulklink.zoho.transport import ANSWER_TIMEOUT_SECONDS
+from tests.guard import inline
+from tests.simulation.environment import CrmTransport, InMemoryDailyUsage, machine_environment
 from tests.simulation.invariants import InvariantMonitor
-from tests.simulation.machine import Machine, MachineFiles, SimulatedCommand
+from tests.simulation.machine import Machine, SimulatedCommand
+from tests.simulation.plans import SimulatedPlan, memory_folder, seal_plan
 from tests.virtual import now
 
 NO_FAILURE_LIMIT = MaxFailures(percent=100)
@@ -61,88 +53,6 @@ def contact(number: int) -> str:
 
 def deal(number: int) -> str:
     return str(5843104000004400000 + number)
-
-
-class CrmTransport:
-    """Carries requests to an emulated CRM without a network; the CRM outlives a power cut."""
-
-    def __init__(
-        self,
-        crm: Crm,
-        servers: TaskGroup,
-        machine: Machine,
-        on_request: Callable[..., None],
-        is_running: Callable[[], bool] = lambda: True,
-    ) -> None:
-        self._crm = crm
-        self._servers = servers
-        self._machine = machine
-        self._on_request = on_request
-        self._is_running = is_running
-
-    async def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
-    ) -> Answer | NoResponse:
-        was_running = self._is_running()  # at the moment that it leaves; a strike may come with it
-        self._machine.record_event()
-        await self._machine.wait_forever_if_off()
-        target = url.removeprefix("http://crm")
-        self._on_request(method, target, body or b"", was_running=was_running)
-        path, _, query = target.partition("?")
-        lowercase_headers = {name.lower(): value for name, value in headers.items()}
-        answers: list[WireAnswer] = []
-        answered = anyio.Event()
-
-        async def serve() -> None:
-            answers.append(
-                await self._crm.handle(
-                    WireRequest(method, path, query, lowercase_headers, body or b"")
-                )
-            )
-            answered.set()
-
-        self._servers.start_soon(serve)
-        with anyio.move_on_after(ANSWER_TIMEOUT_SECONDS):
-            await answered.wait()
-        self._machine.record_event()
-        await self._machine.wait_forever_if_off()
-        return (
-            _to_client_answer(answers[0])
-            if answers
-            else NoResponse("no answer in time", timed_out=True)
-        )
-
-
-def _to_client_answer(answer: WireAnswer) -> Answer | NoResponse:
-    if answer.delivery is not DeliveryMode.DELIVERED:
-        return NoResponse("the connection broke")
-    retry_after = answer.headers.get("Retry-After")
-    credits_left = answer.headers.get("X-API-CREDITS-REMAINING")
-    return Answer(
-        answer.status,
-        bytes(answer.body),
-        retry_after=float(retry_after) if retry_after else None,
-        credits_left=int(credits_left) if credits_left else None,
-    )
-
-
-class InMemoryDailyUsage:
-    """The day's credits, without a thread and a disk."""
-
-    def __init__(self) -> None:
-        self._file = DailyUsageFile(None, "org")
-
-    async def take(self, request: AllowanceRequest) -> int:
-        return self._file.take(request)
-
-    async def spent_by_minute(self, minute: int) -> list[tuple[int, int]]:
-        return self._file.spent_by_minute(minute)
-
-    def close(self) -> None:
-        pass  # the next life counts on
-
-    def __del__(self) -> None:
-        self._file.close()
 
 
 class ScriptedUser(RunCallbacks):
@@ -179,8 +89,12 @@ class Case:
     disk_seconds: float = 0.0
     limits: CreditLimits = field(default_factory=CreditLimits)
     wait_for_credits: bool = False
-    look_up: bool = False
-    """Whether the org is looked up first, as a run does."""
+    paid_type: str = "enterprise"
+    """The edition by the org's licence; one that is unknown says nothing of its credits."""
+    names_in_plan: bool = True
+    """Whether the plan has the names of deals and owners; if not, they are looked up."""
+    plan_in_order: bool = True
+    """Whether the sealed plan can be read to its end."""
     max_failures: MaxFailures | None = NO_FAILURE_LIMIT
     canary: int = 0
     answer_prompt: Callable[[], bool] | None = None
@@ -190,19 +104,42 @@ class Case:
         """Tell whether the present link is read before this is done."""
         return op is not Op.LINK if self.snapshot is None else self.snapshot
 
-    def make_delivery(
-        self, counter: ResultCounter, stop: StopController, canary_records: list[CanaryRecord]
-    ) -> Delivery:
-        """Return what sends the messages, as a run has it."""
-        callbacks = ScriptedUser(self.answer_prompt)
-        return Delivery(
-            counter=counter,
+    def make_job(self) -> Job:
+        """Return the job whose plan this is."""
+        limits = self.limits
+        per_day = limits.per_day
+        if per_day is None and limits.per_day_if_unreported is not None:
+            per_day = limits.per_day_if_unreported + limits.reserve
+        return Job(
+            mappings=("mapping.csv",),
+            allow_round_ids=True,
+            yes=True,
+            batch_size=self.batch_size,
+            group_by=GroupBy.CONTACT if self.by_contact else GroupBy.CONTACT_AND_OWNER,
+            single_endpoint=self.single_endpoint,
+            concurrency=self.in_flight,
+            rate=self.rate,
+            read_back=self.read_back,
+            read_pages=self.read_pages,
+            settle_after=self.settle_after,
+            snapshot=self.snapshot,
+            accept_no_put_back=self.no_put_back,
             max_failures=self.max_failures,
-            save_canary=canary_records.append,
-            callbacks=callbacks,
-            stop=stop,
-            run_dir="here",
+            canary=self.canary,
+            max_credits=limits.per_invocation,
+            credits_per_day=per_day,
+            reserve_credits=limits.reserve,
+            when_credits_out=WhenCreditsOut.WAIT if self.wait_for_credits else WhenCreditsOut.STOP,
         )
+
+    def seal_plan(self) -> SimulatedPlan:
+        """Return the sealed plan of the messages."""
+        messages = self.messages
+        if not self.names_in_plan:
+            messages = [
+                msgspec.structs.replace(m, owner_name=None, deal_name=None) for m in messages
+            ]
+        return seal_plan(messages, in_order=self.plan_in_order)
 
     @property
     def all_listed(self) -> bool:
@@ -215,6 +152,7 @@ class Case:
         world = parse_world(
             {
                 "module_id": MODULE,
+                "org": {"license_details": {"paid_type": self.paid_type}},
                 "users": [{"id": o, "full_name": f"User {o}", "email": ""} for o in OWNERS],
                 "contacts": [{"id": c, "name": f"Contact {c}", "email": ""} for c in contacts],
                 "deals": [
@@ -244,8 +182,8 @@ class SimulatedRun:
     commands_run: int = 0
     violations: list[str] = field(default_factory=list)
     budgets: list[Budget] = field(default_factory=list)
-    canary_records: list[CanaryRecord] = field(default_factory=list)
-    """What `run.json` kept of the canary, the last one last."""
+    records: list[RunRecord] = field(default_factory=list)
+    """What was written to `run.json`, the last one last."""
     daily_usage: InMemoryDailyUsage = field(default_factory=lambda: InMemoryDailyUsage())
 
     def lines(self) -> list[dict[str, Any]]:
@@ -259,8 +197,15 @@ class SimulatedRun:
 
     @property
     def calls(self) -> Counter[str]:
-        """Call lines by op."""
-        return Counter(line["op"] for line in self.lines() if line["event"] == "call")
+        """Call lines by op, without look-ups."""
+        ops = Counter(line["op"] for line in self.lines() if line["event"] == "call")
+        del ops["lookup"]
+        return ops
+
+    @property
+    def canary_records(self) -> list[CanaryRecord]:
+        """What `run.json` held of the canary, the last one last."""
+        return [record.canary for record in self.records if record.canary is not None]
 
     def deal_of(self, message: Message) -> str | None:
         """Return the deal on which the CRM has a message now."""
@@ -275,6 +220,25 @@ class SimulatedRun:
         """Return the deal on which the CRM had a message at some time."""
         view = self.crm.state.view_at(message.contact_id, at)
         return view.deal_of(view.mailbox.by_id[message.message_id])
+
+
+class SimulatedFolder(RunFolder, frozen=True, kw_only=True):
+    """The folder of a run whose `run.json` is on a simulated machine.
+
+    Args:
+        machine: the machine.
+        records: what was written to `run.json`.
+    """
+
+    machine: Machine
+    records: list[RunRecord]
+
+    def read(self) -> RunRecord:
+        return msgspec.json.decode(msgspec.json.encode(self.records[-1]), type=RunRecord)
+
+    def write(self, record: RunRecord) -> None:
+        if not self.machine.is_off:
+            self.records.append(record)
 
 
 async def simulate(
@@ -295,178 +259,120 @@ async def simulate(
         random_seed: of the jitter, and of what is torn.
         on_request: sees the method of each request.
         commands: the commands, one after the other, and what strikes each.
-        folder: where the ledger is mended between two lives.
+        folder: where the run folder is while it runs; None for one in memory.
         crm: the one that is left by an earlier run; None makes the case's own.
     """
     outcome = SimulatedRun(crm or case.make_crm(), stop or StopController(), now())
-    rng = random.Random(random_seed)
-    async with anyio.create_task_group() as servers:
-        for number, command in enumerate(commands):
-            await anyio.sleep(command.pause)
-            ledger_state = _recover_ledger(outcome, folder, number, retry=command.retry)
-            is_finished = number > 0 and outcome.stop.reason is None and not ledger_state.open_rows
-            if is_finished and not ledger_state.retry_count:
-                continue
-            await _run_command(case, outcome, ledger_state, command, rng, servers, on_request, stop)
-        servers.cancel_scope.cancel()
+    with tempfile.TemporaryDirectory(dir=folder or memory_folder(), prefix="run-") as path:
+        run = _Simulation(case, outcome, Path(path), random.Random(random_seed), on_request, stop)
+        run.prepare()
+        async with anyio.create_task_group() as servers:
+            for command in commands:
+                await anyio.sleep(command.pause)
+                await run.run_command(command, servers)
+            servers.cancel_scope.cancel()
     return outcome
 
 
-def _recover_ledger(
-    outcome: SimulatedRun, folder: Path | None, number: int, *, retry: bool
-) -> LedgerState:
-    """Mend the ledger and read it, as a resume or a retry does."""
-    if folder is None:
-        return LedgerState()
-    path = folder / f"ledger-{number}.jsonl"
-    path.write_bytes(outcome.ledger)
-    repair_torn_line(path, folder / "ledger.torn")
-    outcome.ledger = path.read_bytes()
-    retried_statuses = (Status.FAILED, Status.IN_DOUBT)
-    return replay(path, lambda status, code: status in retried_statuses) if retry else replay(path)
+@dataclass
+class _Simulation:
+    """The commands on one run, each on a machine of its own."""
 
+    _case: Case
+    _outcome: SimulatedRun
+    _path: Path
+    _rng: random.Random
+    _on_request: Callable[[str], None]
+    _stop: StopController | None
+    _plan: SimulatedPlan = field(init=False)
 
-async def _run_command(
-    case: Case,
-    outcome: SimulatedRun,
-    ledger_state: LedgerState,
-    command: SimulatedCommand,
-    rng: random.Random,
-    servers: TaskGroup,
-    on_request: Callable[[str], None],
-    stop: StopController | None,
-) -> None:
-    """Run one command on a machine of its own, and hold what it leaves against the promises."""
-    previous_reason = outcome.stop.reason
-    outcome.stop = command_stop = stop or StopController()
-    outcome.commands_run += 1
-
-    def ctrl_c() -> None:
-        command_stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "It was told to stop."))
-
-    machine = Machine(command, ctrl_c, rng, outcome.ledger, case.disk_seconds)
-    monitor = InvariantMonitor(case, machine, ledger_state, command_stop, outcome.violations)
-
-    def record_request(method: str, target: str, body: bytes, *, was_running: bool) -> None:
-        outcome.requests.append((method, target))
-        if "/oauth/" not in target:
-            outcome.api_request_times.append(now())
-        on_request(method)
-        monitor.check_request(method, target, body, was_running=was_running)
-
-    transport = CrmTransport(
-        outcome.crm, servers, machine, record_request, lambda: command_stop.reason is None
-    )
-    with machine.scope:
-        await _send_messages(
-            case,
-            command_stop,
-            ledger_state,
-            machine,
-            transport,
-            rng.random,
-            outcome.daily_usage,
-            outcome.budgets,
-            outcome.canary_records,
-            quota_suspected=previous_reason is not None
-            and previous_reason.stopped_by is StoppedBy.CREDITS,
+    def prepare(self) -> None:
+        """Make the run folder as planning leaves it."""
+        case, folder = self._case, RunFolder(self._path)
+        folder.ledger.write_bytes(b"")
+        self._plan = case.seal_plan()
+        shutil.copyfile(self._plan.path, folder.plan)
+        count = len(case.messages)
+        by_op = dict(Counter(message.op for message in case.messages))
+        record = new_record(
+            case.make_job(), timestamp(now()), inputs=(), rows=count, messages=count, by_op=by_op
         )
-    machine.disarm()
-    outcome.ledger = machine.surviving_ledger()
-    if machine.is_off:
-        outcome.crashes += 1
-        command_stop.request(RunStoppedError(StoppedBy.KILLED, "It was killed."))
-    else:
-        monitor.check_end(outcome.was_unlinked_by_run)
+        self._outcome.records.append(record)
 
+    async def run_command(self, command: SimulatedCommand, servers: TaskGroup) -> None:
+        """Run one command, unless nothing is left to do, and check what it leaves."""
+        outcome = self._outcome
+        ledger_state = self._load_ledger(retry=command.retry)
+        if outcome.records[-1].state is RunState.FINISHED and not ledger_state.retry_count:
+            return
+        outcome.stop = stop = self._stop or StopController()
+        outcome.commands_run += 1
 
-async def _send_messages(
-    case: Case,
-    stop: StopController,
-    ledger_state: LedgerState,
-    machine: Machine,
-    transport: CrmTransport,
-    jitter: Callable[[], float],
-    daily_usage: DailyUsage,
-    budgets: list[Budget],
-    canary_records: list[CanaryRecord],
-    *,
-    quota_suspected: bool,
-) -> None:
-    """Do what one command does: begin, or go on with what is left."""
-    clock = Clock(wall=now, monotonic=now, random=jitter)
-    tokens = TokenProvider(CONNECTION, transport, None, now)
-    limiter = ConcurrencyLimiter(
-        max_in_flight=case.in_flight,
-        max_per_second=case.rate,
-        stop=stop,
-        clock=now,
-        random=jitter,
-    )
-    counter = ResultCounter(len(case.messages), ledger_state)
-    rules = QuotaPolicy(case.limits, case.wait_for_credits, case.in_flight, quota_suspected)
-    quota = QuotaGate(rules, stop, wall=now, monotonic=now)
-    try:
-        async with LedgerWriter(MachineFiles(machine)) as ledger, limiter:
-            client = Client(tokens, transport)
-            await quota.open(daily_usage, case.limits)
-            caller = Caller(
-                client,
-                ledger,
-                limiter,
-                quota,
-                stop,
-                clock,
-                first_call=ledger_state.next_call,
-                settle_after=case.settle_after,
+        def ctrl_c() -> None:
+            stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "It was told to stop."))
+
+        machine = Machine(command, ctrl_c, self._rng, outcome.ledger, self._case.disk_seconds)
+        monitor = InvariantMonitor(self._case, machine, ledger_state, stop, outcome.violations)
+        with machine.scope:
+            try:
+                await self._send(machine, monitor, servers)
+            except (BulklinkError, ExceptionGroup) as error:
+                await machine.wait_forever_if_off()  # nobody sees what a killed process raises
+                outcome.violations.append(f"send raised {error!r}")
+        machine.disarm()
+        outcome.ledger = machine.surviving_ledger()
+        RunFolder(self._path).ledger.write_bytes(outcome.ledger)
+        if machine.is_off:
+            outcome.crashes += 1
+            stop.request(RunStoppedError(StoppedBy.KILLED, "It was killed."))
+        else:
+            monitor.check_end(outcome.was_unlinked_by_run)
+
+    def _load_ledger(self, *, retry: bool) -> LedgerState:
+        """Repair the ledger and replay it, as a resume or a retry does."""
+        folder = RunFolder(self._path)
+        repair_torn_line(folder.ledger, folder.ledger_torn)
+        self._outcome.ledger = folder.ledger.read_bytes()
+        if not retry:
+            return inline(replay)(folder.ledger)
+        retried_statuses = (Status.FAILED, Status.IN_DOUBT)
+        return inline(replay)(folder.ledger, lambda status, code: status in retried_statuses)
+
+    async def _send(self, machine: Machine, monitor: InvariantMonitor, servers: TaskGroup) -> None:
+        case, outcome, stop = self._case, self._outcome, monitor.stop
+        gates: list[QuotaGate] = []
+
+        def record_request(method: str, target: str, body: bytes, *, was_running: bool) -> None:
+            outcome.requests.append((method, target))
+            if "/oauth/" not in target:
+                outcome.api_request_times.append(now())
+            self._on_request(method)
+            monitor.check_request(method, target, body, was_running=was_running)
+
+        def make_gate(*arguments: Any, **options: Any) -> QuotaGate:
+            gates.append(QuotaGate(*arguments, **options))
+            return gates[-1]
+
+        environment = machine_environment(
+            machine,
+            CrmTransport(outcome.crm, servers, machine, record_request, lambda: not stop.reason),
+            random=self._rng.random,
+            daily_usage=outcome.daily_usage,
+            quota_gate=make_gate,
+            open_plan=lambda path, interrupt: self._plan,
+        )
+        try:
+            await send(
+                SimulatedFolder(self._path, machine=machine, records=outcome.records),
+                monitor.ledger_state,
+                job=case.make_job(),
+                connection=_SENDING_CONNECTION,
+                callbacks=ScriptedUser(case.answer_prompt),
+                stop=stop,
+                environment=environment,
             )
-            delivery = case.make_delivery(counter, stop, canary_records)
-            breaker = CircuitBreaker(stop, map(CallKind, ledger_state.confirmed_kinds))
-            context = RunContext(
-                SendSettings(
-                    batch_size=case.batch_size,
-                    by_contact=case.by_contact,
-                    single_endpoint=case.single_endpoint,
-                    send_names=True,
-                    module_id=MODULE,
-                    read_back=case.read_back,
-                    read_pages=case.read_pages,
-                    settle_after=case.settle_after,
-                ),
-                caller,
-                quota,
-                ledger,
-                breaker,
-                ActiveContacts(breaker, stop),
-                stop,
-                clock,
-                delivery.on_result,
-                lambda message: initial_state(
-                    message,
-                    ledger_state,
-                    snapshot=case.reads_first(message.op),
-                    no_put_back=case.no_put_back,
-                ),
-            )
-            if case.look_up:
-                await look_up_org(caller)
-            ordered = sorted(case.messages, key=lambda m: (m.contact_id, m.owner_id, m.row))
-            await delivery.send(
-                context,
-                lambda: iter([ordered]),
-                workers=worker_count(case.in_flight),
-                get_canary_size=lambda: canary_size(
-                    canary_records[-1] if canary_records else None, case.canary, counter.to_send
-                ),
-            )
-    except StoppedError:
-        pass
-    except BulklinkError as error:
-        stop.request(error)
-    finally:
-        budgets.append(quota.budget)
-        if not machine.is_off:
-            await quota.close()
+        finally:
+            outcome.budgets += [gate.budget for gate in gates]
 
 
 CONNECTION = Connection(
@@ -477,6 +383,7 @@ CONNECTION = Connection(
     api_url_given=True,
     credentials=Credentials("demo", "demo", "demo"),
 )
+_SENDING_CONNECTION = msgspec.structs.replace(CONNECTION, module_id=MODULE)
 
 
 def message(row: int, email: Mapping[str, Any], op: Op, deal_id: str | None) -> Message:

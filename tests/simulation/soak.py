@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import multiprocessing
-import os
 import sys
 import tempfile
 import time
@@ -13,6 +12,7 @@ import traceback
 from pathlib import Path
 
 from tests.simulation.checks import find_violations
+from tests.simulation.plans import memory_folder
 from tests.simulation.scenarios import draw_scenario, run_scenario
 from tests.simulation.simulator import SimulatedRun
 
@@ -22,7 +22,7 @@ _MAX_FAILED_SEEDS = 10
 
 def check_seed(seed: int) -> list[str]:
     """Play a seed and return the broken guarantees; an error counts."""
-    with tempfile.TemporaryDirectory(dir=_memory_folder()) as folder:
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
         scenario = draw_scenario(seed)
         try:
             return find_violations(scenario, run_scenario(scenario, Path(folder)))
@@ -33,12 +33,6 @@ def check_seed(seed: int) -> list[str]:
 def format_repeat_command(seed: int) -> str:
     """Return the command that repeats a seed."""
     return f"python -m tests.simulation.soak --seed {seed}"
-
-
-def _memory_folder() -> str | None:
-    """Return a folder in memory where there is one: a simulation needs no disk."""
-    shared = "/dev/shm"
-    return shared if os.access(shared, os.W_OK) else None
 
 
 def _check_numbered_seed(seed: int) -> tuple[int, list[str]]:

@@ -52,9 +52,7 @@ def torn_rows(case: Case, outcome: SimulatedRun) -> list[int]:
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 30])
 async def test_a_command_spends_its_limit_and_no_more(limit: int, tmp_path: Path) -> None:
-    case = link_case(
-        30, look_up=True, limits=CreditLimits(per_invocation=limit), settings=Settings(latency=0.3)
-    )
+    case = link_case(30, limits=CreditLimits(per_invocation=limit), settings=Settings(latency=0.3))
     outcome = await simulate(case)
     assert stopped_by(outcome) is StoppedBy.MAX_CREDITS
     assert outcome.stop.reason is not None
@@ -121,6 +119,7 @@ async def test_before_the_crm_reports_credits_left_the_reserve_is_kept_by_counti
     case = link_case(
         200,
         limits=CreditLimits(reserve=60, per_day_if_unreported=40),
+        paid_type="unknown",
         settings=Settings(latency=0.3),
     )
     outcome = await simulate(case)

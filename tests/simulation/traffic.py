@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import anyio
 from anyio.abc import TaskGroup
 
 from bulklink.emulator.settings import Settings
 from bulklink.engine.caller import Caller
-from bulklink.engine.clock import Clock
-from bulklink.engine.quota.gate import QuotaGate, QuotaPolicy
 from bulklink.engine.ratelimit.limiter import Attempt, ConcurrencyLimiter
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError, StoppedError
-from bulklink.ledger.writer import LedgerWriter
-from bulklink.zoho.client import Client
+from bulklink.operations.job import Job
+from bulklink.operations.session import CrmSession
+from bulklink.task_group import task_group
 from bulklink.zoho.http import Answer, NoResponse
 from bulklink.zoho.requests import emails_page_request
-from bulklink.zoho.tokens import TokenProvider
-from tests.simulation.machine import Machine, MachineFiles
-from tests.simulation.simulator import CONNECTION, OWNERS, Case, CrmTransport, contact, email
+from tests.simulation.environment import CrmTransport, InMemoryDailyUsage, machine_environment
+from tests.simulation.machine import Machine
+from tests.simulation.simulator import CONNECTION, OWNERS, Case, contact, email
 from tests.virtual import VirtualLoop, now
 
 CONTACTS = 40
@@ -137,29 +139,28 @@ class _RecordingTransport(CrmTransport):
 async def _run_client(org: Org, rng: random.Random, fixed_limit: int | None) -> TrafficResult:
     case = Case([email(n, contact(n), OWNERS[0]) for n in range(CONTACTS)], [], {})
     case.settings = org.settings()
-    stop, machine, result = StopController(), Machine(), TrafficResult()
-    limiter = (ConcurrencyLimiter if fixed_limit is None else FixedLimiter)(
-        max_in_flight=fixed_limit or org.client_limit,
-        max_per_second=None,
-        stop=stop,
-        clock=now,
-        random=rng.random,
-    )
+    machine, result = Machine(), TrafficResult()
     async with anyio.create_task_group() as servers:
-        transport = _RecordingTransport(case, servers, machine, result)
-        tokens = TokenProvider(CONNECTION, transport, None, now)
-        async with LedgerWriter(MachineFiles(machine)) as ledger, limiter:
-            clock = Clock(wall=now, monotonic=now, random=rng.random)
-            quota = QuotaGate(QuotaPolicy(), stop, wall=now, monotonic=now)
-            client = Client(tokens, transport)
-            caller = Caller(client, ledger, limiter, quota, stop, clock)
-            try:
+        session = CrmSession(
+            environment=machine_environment(
+                machine,
+                _RecordingTransport(case, servers, machine, result),
+                random=rng.random,
+                daily_usage=InMemoryDailyUsage(),
+                limiter=ConcurrencyLimiter if fixed_limit is None else FixedLimiter,
+            ),
+            connection=CONNECTION,
+            job=Job(mappings=(), concurrency=fixed_limit or org.client_limit, rate=None),
+            stop=StopController(),
+            ledger_path=Path(os.devnull),
+            answers_path=Path(os.devnull),
+        )
+        with suppress(RunStoppedError, StoppedError):  # the client gave up: that is all it made
+            async with session:
                 with anyio.move_on_after(org.duration):
-                    async with anyio.create_task_group() as group:
+                    async with task_group() as group:
                         for n in range(CONTACTS):
-                            group.start_soon(_read_repeatedly, caller, contact(n))
-            except* (RunStoppedError, StoppedError):
-                pass  # the client gave up: that is all it made
+                            group.start_soon(_read_repeatedly, session.caller, contact(n))
         servers.cancel_scope.cancel()
     return result
 
