@@ -21,8 +21,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sending import PER_CALL, Server, write_mapping
-from servers import serve, token_environment
+from servers import PER_CALL, Server, serve, token_environment, write_mapping
 from tables import put_table, table
 
 if TYPE_CHECKING:

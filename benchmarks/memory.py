@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from servers import BULKLINK, serve, token_environment
+from servers import BULKLINK, serve, token_environment, write_mapping
 
 assert sys.platform != "win32", "Windows does not report the memory of child processes"
 _KB = 1 if sys.platform == "darwin" else 1024
@@ -24,8 +24,6 @@ _KB = 1 if sys.platform == "darwin" else 1024
 
 def seal(messages: int, folder: Path) -> Path:
     """Seal a plan of n links; return its run folder."""
-    from sending import write_mapping
-
     mapping, run = folder / "mapping.csv", folder / str(messages)
     write_mapping(mapping, messages)
     plan = [*BULKLINK, "plan", "--op", "link", "--no-names", "--run-dir", str(run), str(mapping)]

@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import csv
 import json
-import re
 import resource
 import statistics
 import subprocess
@@ -23,10 +22,17 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from servers import BULKLINK, MODULE, serve, token_environment
+from servers import (
+    BULKLINK,
+    MODULE,
+    PER_CALL,
+    Server,
+    serve,
+    token_environment,
+    write_mapping,
+)
 
 assert sys.platform != "win32", "Windows does not report the CPU time of child processes"
-PER_CALL = 20
 IN_FLIGHT = 50
 SERVER = (sys.executable, __file__, "--serve")
 """Command of the server that answers at once."""
@@ -42,48 +48,6 @@ class Figures(NamedTuple):
 
     seconds: float
     cpu: float
-
-
-class Server(asyncio.Protocol):
-    """Answers every link call with success for each message, at once."""
-
-    _message = re.compile(rb'"message_id":"(\w+)"')
-    _entry = (
-        b'{"code":"SUCCESS","details":{"message_id":"%s"},'
-        b'"message":"email has been linked with the deal successfully","status":"success"}'
-    )
-    _org = b'{"org":[{"id":"1","company_name":"Bench","type":"Sandbox"}]}'
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the connection."""
-        self._transport = transport
-        self._received = b""
-
-    def data_received(self, data: bytes) -> None:
-        """Answer each request that is complete."""
-        self._received += data
-        while (end := self._received.find(b"\r\n\r\n")) >= 0:
-            length = re.search(rb"content-length: (\d+)", self._received[:end].lower())
-            total = end + 4 + (int(length[1]) if length else 0)
-            if len(self._received) < total:
-                return
-            head, body = self._received[:end], self._received[end + 4 : total]
-            self._received = self._received[total:]
-            self._answer(head, body)
-
-    def _answer(self, head: bytes, body: bytes) -> None:
-        del head
-        self._write(self._linked(self._message.findall(body)) if body else self._org)
-
-    def _linked(self, messages: list[bytes]) -> bytes:
-        return b'{"Emails":[%s]}' % b",".join(self._entry % m for m in messages)
-
-    def _write(self, answer: bytes) -> None:
-        assert isinstance(self._transport, asyncio.Transport)
-        self._transport.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-            % (len(answer), answer)
-        )
 
 
 async def serve_forever() -> None:
@@ -129,16 +93,6 @@ def _item(row: dict[str, str]) -> dict[str, object]:
         "owner": {"id": row["owner_id"]},
         "linked_record": {"module": module, "id": row["deal_id"]},
     }
-
-
-def write_mapping(path: Path, messages: int) -> None:
-    """Write a mapping of full groups: 20 messages a contact."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["contact_id", "owner_id", "message_id", "deal_id"])
-        for n in range(messages):
-            contact = 5843104000000100000 + n // PER_CALL
-            writer.writerow([contact, 5843104000000424672, f"{n:064x}", 5843104000004382122])
 
 
 def measure_command(command: list[str], env: dict[str, str]) -> Figures:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -11,10 +14,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 BULKLINK = (sys.executable, "-m", "bulklink")
 MODULE = "5843104000000002181"
 """Id of the Deals module in `token_environment`."""
+PER_CALL = 20
+"""Messages a call."""
 
 
 @contextmanager
@@ -46,3 +52,55 @@ def emulator_environment(url: str) -> dict[str, str]:
         "BULKLINK_CLIENT_SECRET": "demo",
         "BULKLINK_REFRESH_TOKEN": "demo",
     }
+
+
+class Server(asyncio.Protocol):
+    """Answers every link call with success for each message, at once."""
+
+    _message = re.compile(rb'"message_id":"(\w+)"')
+    _entry = (
+        b'{"code":"SUCCESS","details":{"message_id":"%s"},'
+        b'"message":"email has been linked with the deal successfully","status":"success"}'
+    )
+    _org = b'{"org":[{"id":"1","company_name":"Bench","type":"Sandbox"}]}'
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the connection."""
+        self._transport = transport
+        self._received = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Answer each request that is complete."""
+        self._received += data
+        while (end := self._received.find(b"\r\n\r\n")) >= 0:
+            length = re.search(rb"content-length: (\d+)", self._received[:end].lower())
+            total = end + 4 + (int(length[1]) if length else 0)
+            if len(self._received) < total:
+                return
+            head, body = self._received[:end], self._received[end + 4 : total]
+            self._received = self._received[total:]
+            self._answer(head, body)
+
+    def _answer(self, head: bytes, body: bytes) -> None:
+        del head
+        self._write(self._linked(self._message.findall(body)) if body else self._org)
+
+    def _linked(self, messages: list[bytes]) -> bytes:
+        return b'{"Emails":[%s]}' % b",".join(self._entry % m for m in messages)
+
+    def _write(self, answer: bytes) -> None:
+        assert isinstance(self._transport, asyncio.Transport)
+        self._transport.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+            % (len(answer), answer)
+        )
+
+
+def write_mapping(path: Path, messages: int) -> None:
+    """Write a mapping of full groups: 20 messages a contact."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["contact_id", "owner_id", "message_id", "deal_id"])
+        for n in range(messages):
+            contact = 5843104000000100000 + n // PER_CALL
+            writer.writerow([contact, 5843104000000424672, f"{n:064x}", 5843104000004382122])

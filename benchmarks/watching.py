@@ -74,7 +74,8 @@ def run_at_terminal(command: list[str], env: dict[str, str]) -> tuple[float, byt
 
 def measure(messages: int, rate: str, rounds: int) -> tuple[list[float], list[float], list[float]]:
     """Return the CPU seconds of each run without and with a view, and the view's share in it."""
-    from sending import SERVER, write_mapping
+    from sending import SERVER
+    from servers import write_mapping
 
     cpu_by_style: dict[str, list[float]] = {style: [] for style in STYLES}
     shares = []

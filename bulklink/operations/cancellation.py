@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractAsyncContextManager
@@ -11,6 +12,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import anyio
+import anyio.from_thread
 
 from bulklink.blocking import ThreadRunner
 from bulklink.engine.shutdown import StopController
@@ -199,19 +201,20 @@ async def run_planning(
         InterruptedPlanningError: if `stop` ended it.
     """
     planning_stop = make_planning_stop(stop)
-    warnings: SimpleQueue[str] = SimpleQueue()
+    loop_thread = threading.get_ident()
 
-    async def report() -> None:
+    def warn(text: str) -> None:
+        """Report a warning before the planning goes on: its callback may stop it."""
+        if threading.get_ident() == loop_thread:
+            callbacks.on_warning(text)
+        else:
+            anyio.from_thread.run_sync(callbacks.on_warning, text)
+
+    async def report_stage() -> None:
         _report_stage(planning_stop, callbacks)
-        _report_warnings(warnings, callbacks)
 
-    try:
-        async with PeriodicSampling(report):
-            result = await run_blocking(partial(work, planning_stop, warnings.put))
-    finally:
-        _report_warnings(warnings, callbacks)
-    planning_stop.check()  # a callback that raised at the last warning stops it too
-    return result
+    async with PeriodicSampling(report_stage):
+        return await run_blocking(partial(work, planning_stop, warn))
 
 
 def run_blocking_planning(
