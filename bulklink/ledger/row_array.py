@@ -24,13 +24,18 @@ class RowArray:
         return len(self._numbers)
 
     def __getitem__(self, row: int) -> int:
-        return self._numbers[row] if row < len(self._numbers) else 0
+        try:
+            return self._numbers[row]
+        except IndexError:
+            return 0
 
     def __setitem__(self, row: int, number: int) -> None:
-        missing = row + 1 - len(self._numbers)
-        if missing > 0:
+        try:
+            self._numbers[row] = number
+        except IndexError:
+            missing = row + 1 - len(self._numbers)
             self._numbers.frombytes(bytes(self._numbers.itemsize * (missing + _SPARE_ROWS)))
-        self._numbers[row] = number
+            self._numbers[row] = number
 
     def find(self, number: int) -> int:
         """Return the first row with a number, -1 if none has it."""
