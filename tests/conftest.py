@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from bulklink.blocking import guard_blocking
 from tests.guard import refuse_on_event_loop
 from tests.virtual import loop_factories
 
+# A machine at work makes no example wrong.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 _VIRTUAL_TIME_FOLDERS = ("engine", "ledger", "ratelimit", "simulation")
 
 
