@@ -109,13 +109,21 @@ _THREADS = {
 
 
 def test_threads_are_started_by_the_door_and_by_the_disk_of_the_environment() -> None:
+    assert users_of("anyio.to_thread") == _THREADS
+
+
+def test_a_thread_calls_back_to_the_loop_with_a_warning_of_planning_alone() -> None:
+    assert users_of("anyio.from_thread") == {"operations/cancellation.py"}
+
+
+def users_of(module: str) -> set[str]:
+    """Return the modules of the package that import a module."""
     package = Path(bulklink.__file__).parent
-    users = {
+    return {
         path.relative_to(package).as_posix()
         for path in package.rglob("*.py")
-        if {"anyio.to_thread", "anyio.from_thread"} & set(_imported(path))
+        if module in _imported(path)
     }
-    assert users == _THREADS
 
 
 def _imported(path: Path) -> list[str]:
