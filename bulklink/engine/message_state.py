@@ -52,7 +52,7 @@ class MessageState:
         last_call: number of the last call that concerned it.
         await_consistency: whether READ_BACK waits until a read that shows no change can be trusted.
         split_id: messages with different ids share no call; a refused batch was split into them.
-        link_refusal: why its link was refused, while it is put back.
+        refusal: why its link or unlink was refused, while it is read back or put back.
         result: its final result, until it is recorded.
     """
 
@@ -73,7 +73,7 @@ class MessageState:
     last_call: int | None = field(default=None, init=False)
     await_consistency: bool = field(default=False, init=False)
     split_id: int = field(default=0, init=False)
-    link_refusal: AnswerVerdict | None = field(default=None, init=False)
+    refusal: AnswerVerdict | None = field(default=None, init=False)
     result: Result | None = field(default=None, init=False)
 
     def __post_init__(self, snapshot: bool, no_put_back: bool) -> None:
@@ -117,7 +117,7 @@ class MessageState:
         self.sends, self.split_id = 0, 0
         self.uncertain = self.answer_lost = False
         if phase is not NextStep.PUT_BACK:
-            self.link_refusal = None
+            self.refusal = None
 
     def request_read_back(self, *, await_consistency: bool = True) -> None:
         """Settle the current phase by reading the link back.
@@ -193,10 +193,10 @@ def initial_state(
     elif ledger_state.is_retry(message.row):
         state.attempts = ledger_state.earlier_attempts(message.row)
         state.uncertain = ledger_state.status(message.row) is Status.IN_DOUBT and state.attempts > 0
+        state.answer_lost = state.uncertain
         if state.uncertain and snapshot:
             state.await_consistency = True
         elif state.uncertain:
-            state.answer_lost = True
             state.request_read_back()
     return state
 
@@ -218,7 +218,8 @@ def _resume(state: MessageState, open_row: OpenRow) -> None:
     elif open_row.unlinked:
         state.next_step = NextStep.LINK
     else:
-        state.uncertain = state.await_consistency = open_row.may_have_changed
+        state.uncertain = state.answer_lost = open_row.may_have_changed
+        state.await_consistency = open_row.may_have_changed
 
 
 def _deal_id(deal: LinkedDeal | msgspec.UnsetType | None) -> str | None:

@@ -36,7 +36,7 @@ def on_read(
     """
     state.last_call = call
     if not listed and state.next_step is NextStep.SNAPSHOT and state.allow_unlisted:
-        state.start_phase(state.phase)
+        state.next_step = state.phase  # as uncertain as it was: the read says nothing about it
     elif not listed and (refusal := _refusal_when_alone(state)):
         _on_link_refused(state, refusal)
     elif not listed:
@@ -49,7 +49,11 @@ def on_read(
 
 def on_unlink_result(state: MessageState, verdict: AnswerVerdict) -> None:
     """Apply the result of an unlink call."""
-    if not verdict.success:
+    if not verdict.success and state.uncertain:
+        # It may be off its deal by a call whose answer was lost: then the CRM refuses another.
+        state.refusal = verdict
+        state.request_read_back()
+    elif not verdict.success:
         state.end(Status.FAILED, verdict=verdict, text=_refusal_text(verdict))
     elif state.message.op is Op.UNLINK:
         state.end(Status.DONE, verdict=verdict)
@@ -62,11 +66,11 @@ def on_link_result(state: MessageState, verdict: AnswerVerdict) -> None:
     if verdict.success:
         state.end(Status.DONE, verdict=verdict)
     elif verdict.code == Code.ALREADY_LINKED:
-        state.link_refusal = verdict
+        state.refusal = verdict
         state.request_read_back(await_consistency=state.uncertain or state.unlinked)
     elif state.uncertain:
         # It may be on its deal by a call of this run that was lost, or refused without a name.
-        state.link_refusal = verdict
+        state.refusal = verdict
         state.request_read_back()
     else:
         _on_link_refused(state, verdict)
@@ -79,7 +83,7 @@ def on_put_back_result(state: MessageState, verdict: AnswerVerdict) -> None:
     elif verdict.code == Code.ALREADY_LINKED or state.uncertain:
         state.request_read_back()
     else:
-        refusal, second_refusal = _refusal_code(state.link_refusal), _refusal_code(verdict)
+        refusal, second_refusal = _refusal_code(state.refusal), _refusal_code(verdict)
         _fail_put_back(
             state,
             f"The link was refused ({refusal}), and so was putting it back ({second_refusal}).",
@@ -111,7 +115,7 @@ def on_read_failed(state: MessageState, verdict: AnswerVerdict | None, call: int
 
 def leave_in_doubt(state: MessageState) -> None:
     """End a message in doubt, because read-backs are turned off."""
-    verdict = state.link_refusal if state.phase is NextStep.LINK else None
+    verdict = state.refusal if state.phase is not NextStep.PUT_BACK else None
     text = "It was not read back, as --read-back never says."
     state.end(Status.IN_DOUBT, "" if verdict else NO_ANSWER, verdict=verdict, text=text)
 
@@ -155,7 +159,7 @@ def _deal_text(deal_id: str) -> str:
 
 def _fail_on_other_deal(state: MessageState, code: str, deal: LinkedDeal) -> None:
     text = f"It is on deal {deal.id}. {advice_for_code(Code.ALREADY_LINKED)}"
-    state.end(Status.FAILED, code, verdict=state.link_refusal, text=text, current=deal)
+    state.end(Status.FAILED, code, verdict=state.refusal, text=text, current=deal)
 
 
 def _on_unlink_read_back(state: MessageState, deal: LinkedDeal | None) -> None:
@@ -163,6 +167,10 @@ def _on_unlink_read_back(state: MessageState, deal: LinkedDeal | None) -> None:
         state.end(Status.DONE, SETTLED_BY_READ, current=deal)
     elif deal is not None and not state.message.guard_allows(deal.id):
         _fail_changed_since(state, deal)
+    elif deal is not None and state.refusal:
+        state.end(
+            Status.FAILED, verdict=state.refusal, text=_refusal_text(state.refusal), current=deal
+        )
     elif deal is not None:
         _resend_or_fail(state, NextStep.UNLINK, deal)
     elif state.message.op is Op.UNLINK:
@@ -184,12 +192,8 @@ def _on_link_read_back(state: MessageState, deal: LinkedDeal | None) -> None:
         _fail_changed_since(state, deal)
     elif deal is not None:
         _fail_on_other_deal(state, Code.ALREADY_LINKED, deal)
-    elif (
-        state.await_consistency
-        and state.link_refusal
-        and state.link_refusal.code != Code.ALREADY_LINKED
-    ):
-        _on_link_refused(state, state.link_refusal)
+    elif state.await_consistency and state.refusal and state.refusal.code != Code.ALREADY_LINKED:
+        _on_link_refused(state, state.refusal)
     else:
         _resend_or_fail(state, NextStep.LINK, None)
 
@@ -228,18 +232,20 @@ def _resend_or_fail(state: MessageState, phase: NextStep, deal: LinkedDeal | Non
         return
     if state.sends < MAX_SENDS:
         state.next_step = phase
+        if phase is NextStep.UNLINK:
+            state.uncertain = False  # the CRM may refuse it: that it is not applied is certain
         return
     verdict = AnswerVerdict(
         NO_ANSWER, "It was sent several times and a read shows it not applied.", 0
     )
     if phase is NextStep.LINK:
-        _on_link_refused(state, state.link_refusal or verdict)
+        _on_link_refused(state, state.refusal or verdict)
     else:
         state.end(Status.FAILED, NO_ANSWER, text=verdict.text, current=deal)
 
 
 def _on_link_refused(state: MessageState, verdict: AnswerVerdict) -> None:
-    state.link_refusal = verdict
+    state.refusal = verdict
     if state.unlinked and isinstance(state.previous_deal, LinkedDeal):
         state.start_phase(NextStep.PUT_BACK)
     else:
@@ -259,12 +265,12 @@ def _refusal_when_alone(state: MessageState) -> AnswerVerdict | None:
         or state.phase is not NextStep.LINK
     ):
         return None
-    refusal = state.link_refusal
+    refusal = state.refusal
     return None if refusal is None or refusal.code == Code.ALREADY_LINKED else refusal
 
 
 def _fail_after_put_back(state: MessageState) -> None:
-    verdict = state.link_refusal
+    verdict = state.refusal
     text = f"{_refusal_text(verdict)} It is back on the deal it was on." if verdict else ""
     previous = state.previous_deal if isinstance(state.previous_deal, LinkedDeal) else None
     state.end(Status.FAILED, verdict=verdict, text=text, current=previous)
@@ -273,9 +279,7 @@ def _fail_after_put_back(state: MessageState) -> None:
 def _fail_put_back(
     state: MessageState, text: str, current: LinkedDeal | msgspec.UnsetType | None = msgspec.UNSET
 ) -> None:
-    state.end(
-        Status.FAILED, PUT_BACK_FAILED, verdict=state.link_refusal, text=text, current=current
-    )
+    state.end(Status.FAILED, PUT_BACK_FAILED, verdict=state.refusal, text=text, current=current)
 
 
 def _refusal_text(verdict: AnswerVerdict) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bulklink.engine.message_state import MessageState, NextStep
+from bulklink.engine.message_state import MessageState, NextStep, initial_state
 from bulklink.engine.transitions import ON_RESULT, on_read
-from bulklink.models import Message, Op
+from bulklink.ledger.state import LedgerState
+from bulklink.models import Message, Op, Status
 from bulklink.zoho.email_pages import LinkedDeal
 from bulklink.zoho.link_response import AnswerVerdict
 from tests.engine.fakes import DEAL, OTHER_DEAL, THIRD_DEAL, email
@@ -228,3 +229,39 @@ def test_a_result_tells_the_deals_before_and_after_and_where_that_was_seen() -> 
     assert (state.result.call, state.result.attempts) == (7, 0)
     assert OTHER_DEAL in state.result.message
     assert THIRD_DEAL in state.result.message
+
+
+@pytest.mark.parametrize(
+    ("deal_id", "expected"), [(None, "done settled-by-read"), (OTHER_DEAL, "failed NOT_ALLOWED")]
+)
+def test_an_unlink_refused_after_a_lost_answer_is_read_back(
+    deal_id: str | None, expected: str
+) -> None:
+    state = MessageState(UNLINK, snapshot=False)
+    state.record_send(1, 2, answer_lost=True)
+    ON_RESULT[NextStep.UNLINK](state, NOT_ALLOWED)
+    assert outcome(state) == "READ_BACK"
+    assert read(state, deal_id) == expected
+
+
+def test_an_unlink_refused_after_a_read_showed_it_not_applied_fails_at_once() -> None:
+    state = in_doubt(UNLINK)
+    assert read(state, OTHER_DEAL) == "UNLINK"
+    ON_RESULT[NextStep.UNLINK](state, NOT_ALLOWED)
+    assert outcome(state) == "failed NOT_ALLOWED"
+
+
+@pytest.mark.parametrize("message", [LINK, UNLINK], ids=["link", "unlink"])
+def test_an_email_in_doubt_that_no_page_lists_stays_in_doubt_when_a_retry_is_refused(
+    message: Message,
+) -> None:
+    ledger_state = LedgerState()
+    ledger_state.record_result(1, Status.IN_DOUBT, retry=True, attempts=1)
+    state = initial_state(message, ledger_state, snapshot=True)
+    on_read(state, listed=False, deal=None, call=7)
+    assert outcome(state) == message.op.name
+    state.record_send(8, 1, answer_lost=False)
+    ON_RESULT[state.next_step](state, NOT_ALLOWED)
+    assert outcome(state) == "READ_BACK"
+    on_read(state, listed=False, deal=None, call=9)
+    assert outcome(state) == "in_doubt not-listed"
