@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from urllib.parse import urlsplit
+
+import msgspec
 
 from bulklink.engine.quota.budget import CreditLimits
 from bulklink.operations.job import EDITION_LIMITS, Edition, Job, parse_edition
-from bulklink.zoho.connection import is_loopback
+from bulklink.zoho.connection import Connection, is_loopback
 from bulklink.zoho.lookup_responses import Org
 
 
@@ -46,15 +49,26 @@ def credit_limits(job: Job, quota: int | None = None) -> CreditLimits:
     )
 
 
-def credits_key(api_url: str, org_id: str | None) -> str:
-    """Return the key of an org's 24-hour usage: its host and id, or the host alone.
+def usage_key(api_url: str, org_id: str) -> str:
+    """Return the key of an org in the 24-hour usage: its host and id.
 
     On this machine the port is part of it: two local CRMs are two orgs.
 
     Args:
         api_url: address of the API.
-        org_id: id of the org; None if unknown.
+        org_id: id of the org.
     """
     url = urlsplit(api_url)
     host = url.netloc if is_loopback(api_url) else url.hostname or url.netloc
-    return f"{host} {org_id}" if org_id else host
+    return f"{host} {org_id}"
+
+
+def connection_key(connection: Connection) -> str:
+    """Return the key of a connection in the 24-hour usage: a hash of its host and who signs in.
+
+    Access tokens change every hour, so those given alone do not tell who signs in.
+    """
+    credentials = connection.credentials
+    sign_in = (credentials.client_id, credentials.refresh_token) if credentials else ()
+    parts = (usage_key(connection.api_url, ""), *sign_in)
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()

@@ -37,7 +37,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         files: opens a ledger and its file of answers, by their paths; the flag tells whether
             ledger lines are flushed to disk.
         token_store: keeps access tokens between runs; None keeps them in memory.
-        daily_usage: opens the 24-hour usage counted under a key.
+        daily_usage: opens the 24-hour usage, by the key of the connection that is to spend.
         limiter: makes the limiter of the calls in flight and per second.
         quota_gate: makes the quota gate.
         open_plan: opens a sealed plan by its path, to be read until it is interrupted.

@@ -33,7 +33,7 @@ from bulklink.ledger.writer import LedgerWriter
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import ReadProgress, RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop
-from bulklink.operations.credit_limits import credit_limits, credits_key, daily_quota
+from bulklink.operations.credit_limits import connection_key, credit_limits, daily_quota, usage_key
 from bulklink.operations.environment import Environment
 from bulklink.operations.job import Job, WhenCreditsOut
 from bulklink.operations.monitor import MetricsSampler
@@ -49,7 +49,7 @@ T = TypeVar("T")
 class CrmSession:
     """Everything a command needs to contact the CRM, open while its block runs.
 
-    Credits are counted in the 24-hour usage of the org once the org is known. At the end the
+    Credits are counted in the 24-hour usage, from the first call on. At the end the
     ledger is written, unspent credits are given back and the files are closed, in this order.
 
     Args:
@@ -92,7 +92,6 @@ class CrmSession:
     quota: QuotaGate = field(init=False)
     ledger: LedgerWriter = field(init=False)
     caller: Caller = field(init=False)
-    _usage_key: str | None = field(init=False, default=None)
     _stack: AsyncExitStack = field(init=False)
 
     def __post_init__(self) -> None:
@@ -124,6 +123,7 @@ class CrmSession:
         """Open the session.
 
         Raises:
+            ConfigError: if the 24-hour usage has a limit and cannot be counted.
             LedgerError: at the end, if something could not be written.
         """
         async with AsyncExitStack() as stack:
@@ -146,6 +146,7 @@ class CrmSession:
                 first_call=self.first_call,
                 settle_after=self.job.settle_after,
             )
+            await self._open_quota()
             self._stack = stack.pop_all()
         return self
 
@@ -203,43 +204,43 @@ class CrmSession:
         return org
 
     async def use_org(self, org: Org) -> None:
-        """Apply the licence of the org; from now on count its credits, earlier calls included.
-
-        Raises:
-            ConfigError: if the 24-hour usage has a limit and cannot be counted.
-        """
+        """Apply the licence of the org, and count its credits, those of earlier calls included."""
         self.limiter.resize(self.job.max_in_flight(org.paid_type))
-        await self._open_quota(org.id, credit_limits(self.job, daily_quota(self.job, org)))
+        limits = credit_limits(self.job, daily_quota(self.job, org))
+        if org.id is None:
+            self.quota.budget.limits = limits
+        else:
+            await self._count_for(org.id, limits)
 
     async def use_known_org(self, org_id: str) -> None:
-        """Count the credits of the org that the run has used before, from the first call on.
+        """Count the credits of the org that the run has used before, from the first call on."""
+        await self._count_for(org_id, self.quota.budget.limits)
 
-        Its licence is unknown until it is looked up, so the reserve does not count for that call.
+    async def _count_for(self, org_id: str, limits: CreditLimits) -> None:
+        await self.quota.use_org(usage_key(self.connection.api_url, org_id), limits)
+
+    async def _open_quota(self) -> None:
+        """Open the 24-hour usage.
+
+        The licence of the org is unknown until it is looked up, so the reserve does not count for
+        that call.
 
         Raises:
-            ConfigError: if the 24-hour usage has a limit and cannot be counted.
+            ConfigError: if the usage has a limit and cannot be counted.
         """
-        limits = msgspec.structs.replace(credit_limits(self.job), per_day_if_unreported=None)
-        await self._open_quota(org_id, limits)
-
-    async def _open_quota(self, org_id: str | None, limits: CreditLimits) -> None:
-        usage_key = credits_key(self.connection.api_url, org_id)
-        if usage_key == self._usage_key:
-            self.quota.budget.limits = limits
-            return
+        limits = credit_limits(self.job)
+        limits_of_look_up = msgspec.structs.replace(limits, per_day_if_unreported=None)
         try:
-            daily_usage = self.environment.daily_usage(usage_key)
+            daily_usage = self.environment.daily_usage(connection_key(self.connection))
         except OSError as error:
-            if limits.per_day is None and limits.per_day_if_unreported is None:
-                self.quota.budget.limits = limits
+            if limits.per_day is None and not limits.reserve:
                 return
             raise ConfigError(
                 f"The credits of 24 hours cannot be counted: {error}.",
                 where="--credits-per-day, --reserve-credits",
                 advice="Make the folder for the state of programs writable (XDG_STATE_HOME).",
             ) from None
-        self._usage_key = usage_key
-        await self.quota.open(daily_usage, limits)
+        await self.quota.open(daily_usage, limits_of_look_up)
 
     async def _close_quota(self) -> None:
         """Give back unspent credits of the 24-hour usage; after a second Ctrl-C they stay taken."""

@@ -100,12 +100,19 @@ def test_two_commands_share_the_24_hour_limit_and_a_third_makes_no_call(
         codes = {wait_for_exit(one).code, wait_for_exit(two).code}
     assert codes <= {0, 4}
     assert 4 in codes
-    # The org is known after its look-up: only then is the day's file of that org looked at.
     assert 15 <= count_credits(local_emulator) <= 20
     for run in ("a", "b"):
         if command("status", run, "--json").object["state"] == "stopped":
             assert command("resume", run, "--json").code == 4
     assert count_credits(local_emulator) <= 20, "the day is asked before the CRM is"
+
+
+def test_a_new_run_makes_no_call_once_the_24_hour_limit_is_spent(
+    command: Command, local_emulator: Emulator
+) -> None:
+    options = ("--credits-per-day", "5", "--json")
+    assert [command("link", "link.csv", *options).code for _ in range(3)] == [4, 4, 4]
+    assert count_credits(local_emulator) == 5
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from bulklink.engine.quota.budget import CreditLimits
-from bulklink.operations.credit_limits import credit_limits, credits_key, daily_quota
+from bulklink.operations.credit_limits import connection_key, credit_limits, daily_quota, usage_key
 from bulklink.operations.job import Edition, Job
+from bulklink.zoho.connection import Connection
 from bulklink.zoho.lookup_responses import Org
 
 
@@ -57,9 +58,24 @@ def test_the_orgs_credits_are_those_of_its_edition_and_users() -> None:
     [
         ("https://www.zohoapis.eu", "77", "www.zohoapis.eu 77"),
         ("https://www.zohoapis.eu:443", "77", "www.zohoapis.eu 77"),
-        ("https://sandbox.zohoapis.eu", None, "sandbox.zohoapis.eu"),
+        ("https://sandbox.zohoapis.eu", "77", "sandbox.zohoapis.eu 77"),
         ("http://127.0.0.1:8080", "77", "127.0.0.1:8080 77"),
     ],
 )
-def test_an_org_is_counted_under_its_host_and_id(url: str, org_id: str | None, key: str) -> None:
-    assert credits_key(url, org_id) == key
+def test_an_org_is_counted_under_its_host_and_id(url: str, org_id: str, key: str) -> None:
+    assert usage_key(url, org_id) == key
+
+
+def test_a_connection_is_known_by_its_host_and_who_signs_in() -> None:
+    options = {"client_id": "id", "client_secret": "secret", "refresh_token": "token"}
+    connections = [
+        Connection.from_values(dc="eu", **options),
+        Connection.from_values(dc="us", **options),
+        Connection.from_values(dc="eu", **options | {"client_id": "other"}),
+        Connection.from_values(dc="eu", **options | {"refresh_token": "other"}),
+        Connection.from_values(dc="eu", access_token="short-lived"),
+    ]
+    assert len({connection_key(connection) for connection in connections}) == len(connections)
+    assert not any("token" in connection_key(connection) for connection in connections)
+    changed = Connection.from_values(dc="eu", **options | {"client_secret": "renewed"})
+    assert connection_key(changed) == connection_key(connections[0])

@@ -93,7 +93,7 @@ class InMemoryDailyUsage:
     """The day's credits, without a thread and a disk."""
 
     def __init__(self) -> None:
-        self._file = DailyUsageFile(None, "org")
+        self._file = DailyUsageFile(None, "connection")
 
     async def take(self, request: AllowanceRequest) -> int:
         return self._file.take(request)

@@ -3,6 +3,10 @@
 SQLite's locks and journal keep the file whole whatever ends a process. Credits are counted before
 they are spent, so a process that is killed leaves too much counted, never too little. They count in
 the minute in which they were taken.
+
+Credits belong to an org, but which org a connection leads to is known only after a call. The file
+remembers the org of each connection, so that the next command's first call counts there; what a
+connection spends before its org is known is counted under the connection, and moved.
 """
 
 from __future__ import annotations
@@ -24,9 +28,10 @@ from bulklink.errors import RunStoppedError, StoppedBy
 WINDOW_MINUTES = 24 * 60
 _LOCK_SECONDS = 30.0
 _SHARE_DIVISOR = 10
-_TABLE = (
+_TABLES = (
     "CREATE TABLE IF NOT EXISTS spent (org TEXT, minute INTEGER, credits INTEGER,"
-    " PRIMARY KEY (org, minute)) WITHOUT ROWID"
+    " PRIMARY KEY (org, minute)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS org_of (connection TEXT PRIMARY KEY, org TEXT) WITHOUT ROWID",
 )
 BLOCK_SIZE = 50
 """Credits taken at once; a process that is killed leaves them counted."""
@@ -45,6 +50,9 @@ class AllowanceRequest(msgspec.Struct, frozen=True):
         returned: credits given back first.
         returned_minute: minute in which these were taken.
         limit: credits that all runs may spend; None is no limit.
+        org: key of the org whose credits are counted; None if it is not known yet.
+        counted: credits counted for this process so far, apart from `returned`: they move to `org`
+            when it is found to be another than was thought.
     """
 
     minute: int
@@ -54,6 +62,8 @@ class AllowanceRequest(msgspec.Struct, frozen=True):
     returned: int = 0
     returned_minute: int = 0
     limit: int | None = None
+    org: str | None = None
+    counted: int = 0
 
 
 class DailyUsage(Protocol):
@@ -77,17 +87,18 @@ class DailyUsageFile:
 
     Args:
         path: of the file, created with mode 0600 if missing; None keeps it in memory.
-        org: whose credits are counted.
+        connection: key of the connection that spends the credits.
 
     Raises:
         OSError: if the file cannot be opened, or is not a database.
     """
 
-    def __init__(self, path: Path | None, org: str) -> None:
+    def __init__(self, path: Path | None, connection: str) -> None:
         if path is not None:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._org = org
+        self._connection = connection
+        self._org: str | None = None
         self._database = sqlite3.connect(
             path or ":memory:",
             timeout=_LOCK_SECONDS,
@@ -95,7 +106,8 @@ class DailyUsageFile:
             check_same_thread=False,  # one thread at a time
         )
         try:
-            self._database.execute(_TABLE)
+            for table in _TABLES:
+                self._database.execute(table)
         except sqlite3.Error as error:
             self._database.close()
             raise OSError(f"{path}: {error}") from None
@@ -105,6 +117,8 @@ class DailyUsageFile:
         with self._transaction():
             self._drop_expired(request.minute)
             self._give_back(request.returned_minute, request.returned)
+            if request.org is not None and request.org != self._org:
+                self._move_to_org(request.org, request)
             self._add(request.minute, request.already_spent)
             taken = _granted_amount(
                 request, None if request.limit is None else request.limit - self._total_spent()
@@ -117,7 +131,8 @@ class DailyUsageFile:
         with self._transaction():
             self._drop_expired(minute)
             rows = self._database.execute(
-                "SELECT minute, credits FROM spent WHERE org = ? ORDER BY minute", (self._org,)
+                "SELECT minute, credits FROM spent WHERE org = ? ORDER BY minute",
+                (self._account(),),
             )
             return [(int(spent_minute), int(credits_)) for spent_minute, credits_ in rows]
 
@@ -135,6 +150,38 @@ class DailyUsageFile:
             raise
         self._database.execute("COMMIT")
 
+    def _account(self) -> str:
+        """Return the key under which credits are counted: the org's, or the connection's."""
+        return self._org or self._remembered_org() or self._connection
+
+    def _remembered_org(self) -> str | None:
+        row = self._database.execute(
+            "SELECT org FROM org_of WHERE connection = ?", (self._connection,)
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def _move_to_org(self, org: str, request: AllowanceRequest) -> None:
+        """Remember the org of the connection, and count there what was counted elsewhere."""
+        remembered_org = self._remembered_org()
+        if remembered_org is None:
+            self._move_all(self._connection, org)
+        self._org = org
+        if remembered_org not in (None, org):
+            self._add(request.minute, request.counted)
+        self._database.execute(
+            "INSERT INTO org_of VALUES (?, ?) ON CONFLICT (connection)"
+            " DO UPDATE SET org = excluded.org",
+            (self._connection, org),
+        )
+
+    def _move_all(self, account: str, org: str) -> None:
+        self._database.execute(
+            "INSERT INTO spent SELECT ?, minute, credits FROM spent WHERE org = ?"
+            " ON CONFLICT (org, minute) DO UPDATE SET credits = credits + excluded.credits",
+            (org, account),
+        )
+        self._database.execute("DELETE FROM spent WHERE org = ?", (account,))
+
     def _drop_expired(self, minute: int) -> None:
         """Drop minutes 24 hours old, and those that a clock far ahead has left."""
         self._database.execute(
@@ -147,18 +194,18 @@ class DailyUsageFile:
             self._database.execute(
                 "INSERT INTO spent VALUES (?, ?, ?) ON CONFLICT (org, minute)"
                 " DO UPDATE SET credits = credits + excluded.credits",
-                (self._org, minute, amount),
+                (self._account(), minute, amount),
             )
 
     def _give_back(self, minute: int, amount: int) -> None:
         self._database.execute(
             "UPDATE spent SET credits = MAX(0, credits - ?) WHERE org = ? AND minute = ?",
-            (amount, self._org, minute),
+            (amount, self._account(), minute),
         )
 
     def _total_spent(self) -> int:
         row = self._database.execute(
-            "SELECT COALESCE(SUM(credits), 0) FROM spent WHERE org = ?", (self._org,)
+            "SELECT COALESCE(SUM(credits), 0) FROM spent WHERE org = ?", (self._account(),)
         )
         return int(row.fetchone()[0])
 
@@ -253,6 +300,7 @@ class DailyAllowance:
         self._lock = anyio.Lock()  # one at a time: the file has one connection
         self._minute = 0
         self._refused_request: tuple[int, int] | None = None
+        self._org: str | None = None
 
     @property
     def has_limit(self) -> bool:
@@ -263,6 +311,16 @@ class DailyAllowance:
         """Start counting, with what was spent before."""
         async with self._lock:
             self._usage = usage
+            await self._sync_usage(wanted=self._block_size, minimum=0)
+
+    async def use_org(self, org: str) -> None:
+        """Count for an org from now on, what was counted so far included.
+
+        Args:
+            org: key of the org.
+        """
+        async with self._lock:
+            self._org, self._refused_request = org, None
             await self._sync_usage(wanted=self._block_size, minimum=0)
 
     async def ensure_granted(self, required: int) -> None:
@@ -334,8 +392,17 @@ class DailyAllowance:
         if returned_minute and minute != returned_minute:
             returned += budget.unsent + budget.reserved
             already_spent += budget.unsent + budget.reserved
+        counted = budget.sent + budget.unsent + budget.reserved - already_spent
         budget.granted, self._minute = 0, minute
         request = AllowanceRequest(
-            minute, wanted, minimum, already_spent, returned, returned_minute, budget.daily_limit
+            minute,
+            wanted,
+            minimum,
+            already_spent,
+            returned,
+            returned_minute,
+            budget.daily_limit,
+            self._org,
+            counted,
         )
         budget.granted += await usage.take(request)

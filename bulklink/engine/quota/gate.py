@@ -222,14 +222,24 @@ class QuotaGate:
         return self._suspicion.refused_429
 
     async def open(self, usage: DailyUsage, limits: CreditLimits) -> None:
-        """Start counting in the org's 24-hour usage, once the org is known.
+        """Start counting in the 24-hour usage, before the first call.
 
         Args:
-            usage: of the org in 24 hours.
-            limits: of the invocation, now that the org is known.
+            usage: of the connection in 24 hours.
+            limits: of the invocation, as far as they are known without the org.
         """
         self.budget.limits = limits
         await self.allowance.open(usage)
+
+    async def use_org(self, org: str, limits: CreditLimits) -> None:
+        """Count in the 24-hour usage of the org, once it is known.
+
+        Args:
+            org: key of the org in the usage.
+            limits: of the invocation.
+        """
+        self.budget.limits = limits
+        await self.allowance.use_org(org)
 
     async def close(self) -> None:
         """Return the credits taken of the daily quota and not spent."""

@@ -57,6 +57,39 @@ def test_orgs_are_counted_apart() -> None:
     assert DailyUsageFile(None, "b").spent_by_minute(NOW) == []
 
 
+def test_what_a_connection_spends_before_its_org_is_known_counts_for_the_org(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "credits.sqlite3"
+    first, at_the_same_time = (DailyUsageFile(path, "connection") for _ in range(2))
+    first.take(AllowanceRequest(NOW, 3, 1))
+    at_the_same_time.take(AllowanceRequest(NOW, 5, 1))
+    first.take(AllowanceRequest(NOW, 2, 1, org="org", counted=3))
+    assert first.spent_by_minute(NOW) == at_the_same_time.spent_by_minute(NOW) == [(NOW, 10)]
+    at_the_same_time.take(AllowanceRequest(NOW, 0, 0, returned=4, returned_minute=NOW))
+    assert first.spent_by_minute(NOW) == [(NOW, 6)]
+
+
+def test_the_org_of_a_connection_is_remembered(tmp_path: Path) -> None:
+    path = tmp_path / "credits.sqlite3"
+    DailyUsageFile(path, "connection").take(AllowanceRequest(NOW, 7, 1, org="org"))
+    next_run, other_connection = (DailyUsageFile(path, key) for key in ("connection", "other"))
+    assert next_run.spent_by_minute(NOW) == [(NOW, 7)]
+    assert next_run.take(AllowanceRequest(NOW, 1, 1, limit=7)) == 0
+    other_connection.take(AllowanceRequest(NOW, 1, 1, org="org"))
+    assert other_connection.spent_by_minute(NOW) == [(NOW, 8)]
+
+
+def test_a_connection_that_leads_to_another_org_now_counts_there(tmp_path: Path) -> None:
+    path = tmp_path / "credits.sqlite3"
+    DailyUsageFile(path, "connection").take(AllowanceRequest(NOW, 7, 1, org="former"))
+    day = DailyUsageFile(path, "connection")
+    taken = day.take(AllowanceRequest(NOW, 1, 1))
+    day.take(AllowanceRequest(NOW, 5, 1, org="org", counted=taken))
+    day.take(AllowanceRequest(NOW, 5, 1, org="org", counted=taken + 5))
+    assert day.spent_by_minute(NOW) == [(NOW, 11)]
+
+
 def test_a_clock_that_was_days_ahead_leaves_nothing_behind_for_ever() -> None:
     day = DailyUsageFile(None, "org")
     take(day, 500, NOW + 10 * WINDOW_MINUTES, daily_limit=None)
