@@ -118,7 +118,8 @@ class LedgerWriter:
     At the end of the block all queued lines are written, even after errors.
 
     Raises:
-        LedgerError: at the end, if something could not be written.
+        LedgerError: at the end, if something could not be written; also in place of an error that
+            ended the block.
     """
 
     _files: LedgerFiles
@@ -143,7 +144,7 @@ class LedgerWriter:
         with anyio.CancelScope(shield=True):
             await self._done.wait()
         handled = await self._group.__aexit__(kind, error, trace)
-        if error is None:
+        if error is None or (isinstance(error, Exception) and not isinstance(error, LedgerError)):
             self._raise_write_error()
         return handled
 

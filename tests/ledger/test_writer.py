@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from bulklink.errors import LedgerError
+from bulklink.errors import LedgerError, StoppedError
 from bulklink.ledger.writer import LedgerWriter
 from tests.virtual import now
 
@@ -127,3 +127,13 @@ async def test_lines_that_cannot_be_written_at_the_end_are_an_error_of_the_end()
     with pytest.raises(LedgerError, match="No space left"):
         async with LedgerWriter(SlowDisk(fails_at=0)) as ledger:
             ledger.append(b"result\n")
+
+
+@pytest.mark.parametrize("error", [StoppedError(), RuntimeError("a mistake")])
+async def test_lines_that_cannot_be_written_matter_more_than_the_error_that_ended_the_block(
+    error: Exception,
+) -> None:
+    with pytest.raises(LedgerError, match="No space left on device"):
+        async with LedgerWriter(SlowDisk(fails_at=0)) as ledger:
+            ledger.append(b"result\n")
+            raise error
