@@ -6,14 +6,26 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio.from_thread
 import anyio.to_thread
 import msgspec
 import pytest
 
-from bulklink import Connection, Job, RunCallbacks, RunResult, RunState, StopController, plan
+from bulklink import (
+    Connection,
+    Job,
+    RunCallbacks,
+    RunResult,
+    RunState,
+    StopController,
+    fetch,
+    plan,
+    resume,
+    undo,
+    verify,
+)
 from bulklink.errors import InterruptedPlanningError, StoppedError
 from bulklink.ledger.state import replay
 from bulklink.operations.environment import Environment, real_environment
@@ -21,7 +33,7 @@ from bulklink.operations.send import send
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.timeline import append_interval
 from tests.guard import off_loop
-from tests.operations.local_crm import EMAILS, job, local_crm
+from tests.operations.local_crm import CONTACT, EMAILS, job, local_crm
 
 T = TypeVar("T")
 _CALLS = 7
@@ -142,3 +154,56 @@ async def test_a_stop_is_answered_at_the_end_where_all_was_sent(
 ) -> None:
     _, result = await _stop_at(number, tmp_path / "run")
     assert result.state is RunState.FINISHED
+
+
+async def _verify(path: Path, connection: Connection, **options: Any) -> bool:
+    result = await verify(path / "run", connection, settle_after=0, **options)
+    return result.stopped_by is None
+
+
+async def _undo(path: Path, connection: Connection, **options: Any) -> bool:
+    folder = path / "undo"
+    if RunFolder(folder).record.exists():
+        return (await resume(folder, connection, **options)).state is RunState.FINISHED
+    result = await undo(path / "run", connection, run_dir=folder, settle_after=0, **options)
+    return result is not None and result.state is RunState.FINISHED
+
+
+async def _fetch(path: Path, connection: Connection, **options: Any) -> bool:
+    result = await fetch([CONTACT], path / "emails.csv", connection, **options)
+    return result.stopped_by is None
+
+
+async def _stop_verb_at(
+    number: int, verb: Callable[..., Awaitable[bool]], path: Path
+) -> tuple[int, bool]:
+    """Send a plan, call a verb that is stopped at a call to a thread, and call it again.
+
+    Returns:
+        Calls to threads, and whether the stop was too late to end the verb.
+    """
+    asked = await off_loop(_seal, path)
+    threads = StoppingThreads(StopController(), number)
+    environment = msgspec.structs.replace(
+        real_environment(), run_blocking=threads, sample_periodically=sample_once
+    )
+    async with local_crm() as crm:
+        await send_plan(RunFolder(path / "run"), asked, crm.connection)
+        try:
+            complete = await verb(path, crm.connection, stop=threads.stop, environment=environment)
+        except InterruptedPlanningError:
+            complete = False
+        assert complete or await verb(path, crm.connection)
+    return threads.calls, complete
+
+
+@pytest.mark.parametrize("verb", [_verify, _undo, _fetch], ids=["verify", "undo", "fetch"])
+async def test_a_verb_is_stopped_at_any_of_its_threads_and_called_again(
+    verb: Callable[..., Awaitable[bool]], tmp_path: Path
+) -> None:
+    calls, complete = await _stop_verb_at(0, verb, tmp_path / "0")
+    assert complete
+    stopped = 0
+    for number in range(1, calls + 1):
+        stopped += not (await _stop_verb_at(number, verb, tmp_path / str(number)))[1]
+    assert stopped > 0
