@@ -55,9 +55,16 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def run_virtual(coroutine: Coroutine[Any, Any, _T]) -> _T:
-    """Run a coroutine on a virtual loop of its own, from a test that is not a coroutine."""
-    loop = VirtualLoop()
+def run_virtual(
+    coroutine: Coroutine[Any, Any, _T], lateness: Callable[[], float] = lambda: 0.0
+) -> _T:
+    """Run a coroutine on a virtual loop of its own, from a test that is not a coroutine.
+
+    Args:
+        coroutine: to run.
+        lateness: returns the seconds that the next wake-up is late.
+    """
+    loop = VirtualLoop(lateness)
     try:
         return loop.run_until_complete(coroutine)
     finally:

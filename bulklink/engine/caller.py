@@ -26,6 +26,7 @@ from bulklink.zoho.error_policy import AnswerClass, classify_error
 from bulklink.zoho.http import Answer, CallKind, NoResponse, Request
 from bulklink.zoho.link_response import parse_refusal
 from bulklink.zoho.request_log import CallReference
+from bulklink.zoho.tokens import Token
 
 MAX_UNANSWERED = 5
 """Requests in a row without an answer after which the run stops."""
@@ -182,10 +183,7 @@ class Caller:
             await self._client.tokens.current()
             await self._ledger.commit(call_line(self._clock.timestamp(), line))
             async with self._record_if_unsent(line):
-                await self._limiter.acquire_slot(attempt)
-                token = await self._client.tokens.current()  # one can have ended meanwhile
-                await self._quota.wait_to_start(credit)
-                await self._limiter.start(attempt)
+                token = await self._wait_to_leave(attempt, credit)
             started_at = self.meter.call_started()
             try:
                 call_tag = CallReference(line.call, line.attempt)
@@ -200,12 +198,29 @@ class Caller:
                 busy=_is_busy(response),
                 explained_by_concurrency=explained_by_concurrency,
             )
-            self._report_to_limiter(attempt, response, credit.cause)
+            self._report_to_limiter(attempt, response, credit)
         if isinstance(response, Answer) and response.ok:
             # The next call starts before this answer is parsed, so that its slot is not empty
             # meanwhile. A refusal is parsed first: it may stop the run.
             await anyio.lowlevel.cancel_shielded_checkpoint()
         return received
+
+    async def _wait_to_leave(self, attempt: Attempt, credit: Credit) -> Token:
+        """Wait until a call may leave, and return its token; it leaves right after.
+
+        A refusal that comes meanwhile sends it back: quota and limiter are asked once more with no
+        `await` before the request, so that after a refusal one call leaves alone.
+        """
+        while True:
+            await self._quota.wait_to_start(credit)
+            await self._limiter.acquire_slot(attempt)
+            token = await self._client.tokens.current()  # one can have ended meanwhile
+            await self._limiter.wait_for_rate(attempt.queued_call)
+            if self._quota.may_start() and self._limiter.may_start(attempt):
+                self._quota.start(credit)
+                self._limiter.start(attempt)
+                return token
+            self._limiter.return_slot(attempt)
 
     def totals(self) -> MeterTotals:
         """Return the totals measured so far."""
@@ -216,15 +231,17 @@ class Caller:
         )
 
     def _report_to_limiter(
-        self, attempt: Attempt, response: Answer | NoResponse, cause: RefusalCause | None
+        self, attempt: Attempt, response: Answer | NoResponse, credit: Credit
     ) -> None:
         """Report the outcome of a call, which decides how many may be in flight."""
         if isinstance(response, NoResponse):
             attempt.hold_after = self._settle_after if response.timed_out else 0.0
         elif not _is_busy(response):
             self._limiter.report_accepted(attempt)
-        elif cause is not RefusalCause.CREDITS:
-            self._limiter.report_refused(attempt, response.retry_after)
+        elif credit.cause is not RefusalCause.CREDITS:
+            self._limiter.report_refused(
+                attempt, response.retry_after, longest_pause=credit.longest_pause
+            )
 
     def _new_line(
         self, kind: CallKind, attempt: int, contact_id: str | None, rows: Sequence[int]

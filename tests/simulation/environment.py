@@ -34,14 +34,28 @@ class CrmTransport:
         crm: Crm,
         servers: TaskGroup,
         machine: Machine,
-        on_request: Callable[..., None],
+        on_request: Callable[..., Callable[[int | None], None] | None],
         is_running: Callable[[], bool] = lambda: True,
+        *,
+        reports_credits: bool = True,
     ) -> None:
+        """Carry requests.
+
+        Args:
+            crm: answers them.
+            servers: runs the work on each, whatever becomes of the client.
+            machine: power of the client.
+            on_request: called as a request leaves; what it returns is called with the status of
+                the answer, None for none.
+            is_running: whether the run was not stopped.
+            reports_credits: whether answers tell what is left of the org's credits.
+        """
         self._crm = crm
         self._servers = servers
         self._machine = machine
         self._on_request = on_request
         self._is_running = is_running
+        self._reports_credits = reports_credits
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
@@ -50,7 +64,7 @@ class CrmTransport:
         self._machine.record_event()
         await self._machine.wait_forever_if_off()
         target = url.removeprefix("http://crm")
-        self._on_request(method, target, body or b"", was_running=was_running)
+        on_answer = self._on_request(method, target, body or b"", was_running=was_running)
         path, _, query = target.partition("?")
         lowercase_headers = {name.lower(): value for name, value in headers.items()}
         answers: list[WireAnswer] = []
@@ -69,14 +83,17 @@ class CrmTransport:
             await answered.wait()
         self._machine.record_event()
         await self._machine.wait_forever_if_off()
-        return (
-            _to_client_answer(answers[0])
+        answer = (
+            _to_client_answer(answers[0], reports_credits=self._reports_credits)
             if answers
             else NoResponse("no answer in time", timed_out=True)
         )
+        if on_answer is not None:
+            on_answer(answer.status if isinstance(answer, Answer) else None)
+        return answer
 
 
-def _to_client_answer(answer: WireAnswer) -> Answer | NoResponse:
+def _to_client_answer(answer: WireAnswer, *, reports_credits: bool) -> Answer | NoResponse:
     if answer.delivery is not DeliveryMode.DELIVERED:
         return NoResponse("the connection broke")
     retry_after = answer.headers.get("Retry-After")
@@ -85,7 +102,7 @@ def _to_client_answer(answer: WireAnswer) -> Answer | NoResponse:
         answer.status,
         bytes(answer.body),
         retry_after=float(retry_after) if retry_after else None,
-        credits_left=int(credits_left) if credits_left else None,
+        credits_left=int(credits_left) if credits_left and reports_credits else None,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -55,6 +56,8 @@ class InvariantMonitor:
     _open_at_start: set[int] = field(init=False)
     _relinks_to_finish: set[int] = field(init=False)
     _snapshots: set[int] = field(init=False)
+    _was_refused: bool = field(default=False, init=False)
+    _out_since_refusal: set[object] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         messages, open_rows = self.case.messages, self.ledger_state.open_rows
@@ -106,6 +109,33 @@ class InvariantMonitor:
         if not was_running and not self._can_finish_relinks(op, contact_id, rows):
             reason = self.stop.reason
             self.violations.append(f"{op} {rows} of {contact_id} left after a stop: {reason}")
+
+    def check_alone(self, method: str, target: str) -> Callable[[int | None], None]:
+        """Check that after a 429 one call leaves alone, until one that left after it is accepted.
+
+        Args:
+            method: HTTP method of the request that leaves.
+            target: its path and query.
+
+        Returns:
+            Takes the status of its answer, None for none.
+        """
+        request = object()
+        if self._was_refused:
+            if self._out_since_refusal:
+                self.violations.append(f"{method} {target} left after a 429 beside another call")
+            self._out_since_refusal.add(request)
+
+        def on_answer(status: int | None) -> None:
+            left_after_refusal = request in self._out_since_refusal
+            self._out_since_refusal.discard(request)
+            if status == HTTPStatus.TOO_MANY_REQUESTS:
+                self._was_refused = True
+            elif status is not None and left_after_refusal:
+                self._was_refused = False
+                self._out_since_refusal.clear()
+
+        return on_answer
 
     def _can_finish_relinks(self, op: str, contact_id: str | None, rows: tuple[int, ...]) -> bool:
         """Return whether a request can finish relinks: only such may leave after a stop.

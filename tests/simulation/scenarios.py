@@ -52,11 +52,13 @@ class Scenario:
         seed: the seed that it was drawn from.
         case: what is run.
         commands: the commands on the run, one after the other.
+        latest: seconds that a wake-up is late at most, as on a busy machine.
     """
 
     seed: int
     case: Case
     commands: tuple[SimulatedCommand, ...]
+    latest: float = 0.0
 
 
 def draw_scenario(seed: int) -> Scenario:
@@ -92,7 +94,8 @@ def draw_scenario(seed: int) -> Scenario:
     scenario = _with_credit_limits(Scenario(seed, case, commands), random.Random(f"credits {seed}"))
     scenario = _with_failure_limit(scenario, random.Random(f"failures {seed}"))
     _draw_plan(scenario.case, random.Random(f"plan {seed}"))
-    return scenario
+    scenario.case.reports_credits = random.Random(f"reports {seed}").random() < 0.7
+    return replace(scenario, latest=random.Random(f"late {seed}").choice((0.0, 0.0, 0.02, 0.5)))
 
 
 def _draw_plan(case: Case, rng: random.Random) -> None:
@@ -155,7 +158,10 @@ def run_scenario(scenario: Scenario, folder: Path) -> SimulatedRun:
     run = simulate(
         scenario.case, random_seed=scenario.seed, commands=scenario.commands, folder=folder
     )
-    return run_virtual(asyncio.wait_for(run, MAX_VIRTUAL_SECONDS))
+    rng = random.Random(f"late wake-ups {scenario.seed}")
+    return run_virtual(
+        asyncio.wait_for(run, MAX_VIRTUAL_SECONDS), lambda: scenario.latest * rng.random() ** 4
+    )
 
 
 def _draw_world(

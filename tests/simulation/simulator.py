@@ -89,6 +89,7 @@ class Case:
     disk_seconds: float = 0.0
     limits: CreditLimits = field(default_factory=CreditLimits)
     wait_for_credits: bool = False
+    reports_credits: bool = True
     paid_type: str = "enterprise"
     """The edition by the org's licence; one that is unknown says nothing of its credits."""
     names_in_plan: bool = True
@@ -342,12 +343,15 @@ class _Simulation:
         case, outcome, stop = self._case, self._outcome, monitor.stop
         gates: list[QuotaGate] = []
 
-        def record_request(method: str, target: str, body: bytes, *, was_running: bool) -> None:
+        def record_request(
+            method: str, target: str, body: bytes, *, was_running: bool
+        ) -> Callable[[int | None], None] | None:
             outcome.requests.append((method, target))
             if "/oauth/" not in target:
                 outcome.api_request_times.append(now())
             self._on_request(method)
             monitor.check_request(method, target, body, was_running=was_running)
+            return None if "/oauth/" in target else monitor.check_alone(method, target)
 
         def make_gate(*arguments: Any, **options: Any) -> QuotaGate:
             gates.append(QuotaGate(*arguments, **options))
@@ -355,7 +359,14 @@ class _Simulation:
 
         environment = machine_environment(
             machine,
-            CrmTransport(outcome.crm, servers, machine, record_request, lambda: not stop.reason),
+            CrmTransport(
+                outcome.crm,
+                servers,
+                machine,
+                record_request,
+                lambda: not stop.reason,
+                reports_credits=case.reports_credits,
+            ),
             random=self._rng.random,
             daily_usage=outcome.daily_usage,
             quota_gate=make_gate,

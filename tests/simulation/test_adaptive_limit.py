@@ -64,8 +64,8 @@ def test_a_risen_cap_is_used_within_half_a_minute(cap: int, others: int, latency
 SILENT_PENALTY_ORGS = {
     "unannounced 4 s": (Org(20, 12, latency=1.0, penalty=4.0, duration=900), 180),
     "unannounced 10 s": (Org(20, 12, latency=1.0, penalty=10.0, duration=900), 180),
-    "unannounced 10 s, in words that tell nothing": (
-        Org(20, 12, latency=1.0, penalty=10.0, explains_429=False, duration=900),
+    "unannounced 4 s, in words that tell nothing": (
+        Org(20, 12, latency=1.0, penalty=4.0, explains_429=False, duration=900),
         180,
     ),
     "unannounced 10 s, far below the configured limit": (
@@ -93,3 +93,14 @@ def test_penalties_that_nobody_announces_are_learned_once_and_cost_little_then(
     best = org.server_limit / org.latency * (org.duration - learned)
     assert seen.count_successes(learned) >= 0.9 * best
     assert seen.count_refusals(learned) <= max_refusals(seen, learned, org.duration) / 2
+
+
+@pytest.mark.parametrize("penalty", [10.0, 60.0])
+def test_a_long_penalty_in_words_that_tell_nothing_is_taken_for_a_lack_of_credits(
+    penalty: float,
+) -> None:
+    """Nothing tells one from the other, and a run must not wait for minutes to find out."""
+    seen = simulate_traffic(Org(20, 12, latency=1.0, penalty=penalty, explains_429=False))
+    first, last = seen.refusal_times[0], seen.refusal_times[-1]
+    assert seen.success_times[-1] <= last
+    assert last - first <= 45.0

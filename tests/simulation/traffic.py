@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from collections.abc import Mapping, Sequence
@@ -88,7 +89,9 @@ class FixedLimiter(ConcurrencyLimiter):
     def report_accepted(self, attempt: Attempt) -> None:
         self._consecutive_refusals = 0
 
-    def report_refused(self, attempt: Attempt, retry_after: float | None) -> None:
+    def report_refused(
+        self, attempt: Attempt, retry_after: float | None, *, longest_pause: float = math.inf
+    ) -> None:
         self._consecutive_refusals += 1
         wait = self._random() * min(30.0, 0.5 * 2.0**self._consecutive_refusals)
         if retry_after is not None:

@@ -6,6 +6,7 @@ call alone does: if it is refused with no other in flight, concurrency cannot be
 
 from __future__ import annotations
 
+import math
 from enum import Enum, auto
 
 import msgspec
@@ -18,8 +19,9 @@ LONGEST_PENALTY = 3_600
 PLENTY = 100
 """Credits left at which quota cannot be the cause, whatever a call costs."""
 MAX_PROBES = 3
-LONG_PAUSE = 30.0
-"""Seconds without a call after which the refusal of one call alone is decisive."""
+DOUBT_SECONDS = 38.0
+"""Seconds after which a suspicion is settled by the next call alone, waits that the server asked
+for not counted."""
 _PAUSES = (1.0, 5.0, 20.0)
 _QUIET_SECONDS = 5.0
 """Seconds without a call after which concurrency no longer explains a refusal."""
@@ -50,6 +52,7 @@ class RefusalEvidence(msgspec.Struct, frozen=True):
         probes: of these, calls that were alone.
         max_in_flight: calls in flight at once, at most.
         since_last_refusal: seconds since the 429 before, without an answer between.
+        overdue: whether the suspicion has lasted long enough.
     """
 
     wording: ThrottleReason | None = None
@@ -62,6 +65,21 @@ class RefusalEvidence(msgspec.Struct, frozen=True):
     probes: int = 0
     max_in_flight: int = 10
     since_last_refusal: float = 0.0
+    overdue: bool = False
+
+
+class Diagnosis(msgspec.Struct, frozen=True):
+    """Cause of a 429, and how long calls wait.
+
+    Args:
+        cause: of the 429.
+        pause: seconds before the next call alone, at least.
+        longest_pause: seconds before the next call, at most, unless the server asks for more.
+    """
+
+    cause: RefusalCause
+    pause: float
+    longest_pause: float = math.inf
 
 
 def diagnose_refusal(evidence: RefusalEvidence) -> RefusalCause:
@@ -80,11 +98,8 @@ def diagnose_refusal(evidence: RefusalEvidence) -> RefusalCause:
         return RefusalCause.CREDITS
     if evidence.wording is ThrottleReason.IN_FLIGHT:
         return RefusalCause.IN_FLIGHT
-    quiet_long_enough = evidence.since_last_refusal >= LONG_PAUSE
     decisive = (
-        evidence.wording is ThrottleReason.CREDITS
-        or quiet_long_enough
-        or probes_left(evidence) <= 0
+        evidence.wording is ThrottleReason.CREDITS or evidence.overdue or probes_left(evidence) <= 0
     )
     return RefusalCause.CREDITS if evidence.alone and decisive else RefusalCause.SUSPECTED
 
@@ -127,6 +142,8 @@ class QuotaSuspicion:
         self._probe_number = 0
         self._refusals = self._probes = 0
         self._last_before_refusal = 0
+        self._last_refusal_at = 0.0
+        self._settled_at = 0.0
         self._false_alarms = 0
 
     @property
@@ -159,9 +176,9 @@ class QuotaSuspicion:
         required: int,
         previously_left: int | None,
         explained_by_concurrency: bool = False,
-        since_last_refusal: float = 0.0,
-    ) -> tuple[RefusalCause, float]:
-        """Record a 429; return its cause, and the seconds before the next call alone.
+        now: float = 0.0,
+    ) -> Diagnosis:
+        """Record a 429, and diagnose it.
 
         Args:
             number: of the call among those started.
@@ -169,15 +186,12 @@ class QuotaSuspicion:
             required: credits of the call and of what must follow it.
             previously_left: credits left by an earlier answer.
             explained_by_concurrency: whether too many calls in flight explain it.
-            since_last_refusal: seconds since the refusal before; ignored after an accepted call.
+            now: monotonic seconds.
         """
         if not self._refusals:
             self._last_before_refusal = max((number, *self.in_flight))
-            since_last_refusal = 0.0
-        # A call with a slot from before the suspicion was alone too, if no other is in flight.
-        alone = number == self._probe_number or (
-            since_last_refusal >= LONG_PAUSE and not self.in_flight
-        )
+            self._last_refusal_at, self._settled_at = now, now + DOUBT_SECONDS
+        alone = number == self._probe_number
         self.refused_429 += 1
         self._refusals += 1
         self._probes += alone
@@ -191,9 +205,14 @@ class QuotaSuspicion:
             refusals=self._refusals,
             probes=self._probes,
             max_in_flight=self._max_in_flight,
-            since_last_refusal=since_last_refusal,
+            since_last_refusal=now - self._last_refusal_at,
+            overdue=now >= self._settled_at,
         )
+        self._last_refusal_at = now
+        self._settled_at += answer.retry_after or 0.0
         cause = diagnose_refusal(evidence)
+        if cause is RefusalCause.IN_FLIGHT:
+            return Diagnosis(cause, pause_before_probe(evidence))
         if cause is RefusalCause.SUSPECTED and alone and self._first_refusal_decides:
             cause = RefusalCause.CREDITS
         if cause is RefusalCause.SUSPECTED and self._tolerates(
@@ -203,7 +222,20 @@ class QuotaSuspicion:
         if cause is RefusalCause.CREDITS:
             self._false_alarms = 0
         self.suspected = self.suspected or cause is RefusalCause.SUSPECTED
-        return cause, pause_before_probe(evidence)
+        return self._limit_pause(cause, evidence, max(0.0, self._settled_at - now))
+
+    @staticmethod
+    def _limit_pause(cause: RefusalCause, evidence: RefusalEvidence, left: float) -> Diagnosis:
+        """Return a diagnosis whose pause ends when the suspicion is to be settled, if not before.
+
+        Args:
+            cause: of the refusal.
+            evidence: of the refusal.
+            left: seconds until the suspicion is to be settled.
+        """
+        pause = min(pause_before_probe(evidence), max(left, _PAUSES[0]))
+        says_credits = evidence.wording is ThrottleReason.CREDITS
+        return Diagnosis(cause, pause, pause if says_credits else max(left, pause))
 
     def _tolerates(self, evidence: RefusalEvidence, *, explained_by_concurrency: bool) -> bool:
         """Return whether a refusal that says nothing raises no suspicion yet.
@@ -213,6 +245,7 @@ class QuotaSuspicion:
         """
         if (
             self.suspected
+            or evidence.overdue
             or evidence.wording is ThrottleReason.CREDITS
             or 2 * self._refusals > self._max_in_flight
         ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -145,12 +146,14 @@ class Credit:
         completes_relink: whether it completes a relink.
         number: of the request among those started; None before.
         cause: why it was refused; None if it was not.
+        longest_pause: seconds before the next call, at most, if it was refused.
     """
 
     required: int
     completes_relink: bool
     number: int | None = None
     cause: RefusalCause | None = None
+    longest_pause: float = math.inf
 
 
 class QuotaShortageError(StoppedError):
@@ -195,7 +198,6 @@ class QuotaGate:
         )
         self._quota_wait = QuotaWait(wall, monotonic, on_wait_change)
         self._probe_at = 0.0
-        self._last_refusal_at = 0.0
         self._clock_watched = False
         self._changed = Signal()
         self._on_wait: list[Callable[[], None]] = []
@@ -277,7 +279,7 @@ class QuotaGate:
             self._changed.notify()
 
     async def wait_to_start(self, credit: Credit) -> None:
-        """Wait while the CRM accepts no call; the call of this credit is sent right after.
+        """Wait until the CRM may accept the call of this credit.
 
         Raises:
             StoppedError: if the run was stopped.
@@ -285,14 +287,23 @@ class QuotaGate:
         while True:
             await self.allowance.ensure_granted(0)
             self._stop.check(completes_relink=credit.completes_relink)
+            if self.may_start():
+                return
             if self._stop.quota_exhausted:
                 await self._wait_step()
             elif not self._suspicion.may_start:
                 await self._wait_for_change(CLOCK_CHECK_SECONDS)
-            elif self._suspicion.suspected and (delay := self._probe_at - self._monotonic()) > 0:
-                await self._wait_for_change(delay)
             else:
-                break
+                await self._wait_for_change(self._probe_at - self._monotonic())
+
+    def may_start(self) -> bool:
+        """Return whether a call may start now: under suspicion, one alone and after a pause."""
+        if self._stop.quota_exhausted or not self._suspicion.may_start:
+            return False
+        return not self._suspicion.suspected or self._monotonic() >= self._probe_at
+
+    def start(self, credit: Credit) -> None:
+        """Spend a credit; its call is sent right after."""
         credit.number = self.budget.start_call()
         self._suspicion.on_start(credit.number)
 
@@ -304,7 +315,7 @@ class QuotaGate:
         busy: bool,
         explained_by_concurrency: bool = False,
     ) -> None:
-        """Record the response to a call; sets `credit.cause` if it is a 429.
+        """Record the response to a call; sets the credit's cause and pause if it is a 429.
 
         Args:
             credit: of the call.
@@ -320,20 +331,18 @@ class QuotaGate:
                 self._suspicion.on_accepted(number)
             else:
                 now = self._monotonic()
-                since_last_refusal, self._last_refusal_at = now - self._last_refusal_at, now
-                cause, pause = self._suspicion.on_refused(
+                diagnosis = self._suspicion.on_refused(
                     number,
                     response,
                     required=credit.required,
                     previously_left=previously_left,
                     explained_by_concurrency=explained_by_concurrency,
-                    since_last_refusal=since_last_refusal,
+                    now=now,
                 )
-                credit.cause = cause
-                if cause is RefusalCause.CREDITS:
+                credit.cause, credit.longest_pause = diagnosis.cause, diagnosis.longest_pause
+                self._probe_at = now + max(diagnosis.pause, (response.retry_after or 0.0) + 1.0)
+                if diagnosis.cause is RefusalCause.CREDITS:
                     await self._on_exhausted(response.retry_after)
-                pause = max(pause, (response.retry_after or 0.0) + 1.0)
-                self._probe_at = self._monotonic() + pause
         self._changed.notify()
 
     def on_wait(self, action: Callable[[], None]) -> None:

@@ -21,8 +21,6 @@ _GROWTH = 4.0
 """How pauses grow while refusals persist."""
 _AFTER_RETRY_AFTER = 1.0
 """Seconds added: at exactly the given time a sister API refuses, and lengthens the penalty."""
-_SHORTEST_PROBE = 0.05
-_LONGEST_PROBE = 1.0
 _SMOOTHING = 0.1
 _LONGEST_STEP = 1.0
 _CALLS_PER_REFUSAL = 120
@@ -44,10 +42,10 @@ _DECAY = 0.9
 _NEGLIGIBLE = 0.5
 """Seconds below which a penalty is as good as none."""
 _INTERVAL_FACTOR = 12.0
-_HIGH_COST = 4.5
+_HIGH_COST = 3.0
 _HIGH_COST_FACTOR = 40.0
 """An increase waits a multiple of what a refused one costs, and a larger one of the cost beyond
-4.5 s: below that the cost is our own pauses, not a penalty. At little cost a raised server limit is
+3 s: below that the cost is our own pauses, not a penalty. At little cost a raised server limit is
 found within half a minute."""
 
 
@@ -56,7 +54,7 @@ class Probe(Enum):
 
     NONE = "all calls start"
     NEXT = "the next call starts alone"
-    IN_FLIGHT = "it has started"
+    IN_FLIGHT = "it has a slot; no other call starts before its outcome is known"
 
 
 class AdaptiveLimit(msgspec.Struct, frozen=True):
@@ -68,21 +66,18 @@ class AdaptiveLimit(msgspec.Struct, frozen=True):
         known_good: calls the server accepted without a refusal; the limit grows back to it.
         paused_until: no call starts before.
         probe: whether a single call tests the server.
-        probe_ends_at: when the probe counts as accepted.
         cut_at: when the limit was cut; refusals of calls started before do not cut it again.
         accepted: calls in flight that were not refused then.
         min_limit: floor of that cut.
         first_known_good: `known_good` after the first refusals of the episode.
         episode_began: when the episode of refusals began, None outside one.
         refusals: calls refused in the episode.
-        paused_seconds: seconds of its pauses.
         back_off: seconds of its last pause without Retry-After.
         locked_out: whether a probe was refused in the episode.
         penalty: seconds that one refusal costs without a Retry-After, 0 for none.
         extra_slots: slots opened beyond what was known to be good.
         next_increase_at: when the next slot may be opened.
         latency: seconds of a call, smoothed.
-        refusal_latency: seconds until a refusal comes, smoothed.
     """
 
     ceiling: int
@@ -90,21 +85,18 @@ class AdaptiveLimit(msgspec.Struct, frozen=True):
     known_good: int
     paused_until: float = 0.0
     probe: Probe = Probe.NONE
-    probe_ends_at: float = 0.0
     cut_at: float = -math.inf
     accepted: int = 0
     min_limit: int = 1
     first_known_good: int = 1
     episode_began: float | None = None
     refusals: int = 0
-    paused_seconds: float = 0.0
     back_off: float = 0.0
     locked_out: bool = False
     penalty: float = 0.0
     extra_slots: int = 0
     next_increase_at: float = 0.0
     latency: float = 0.5
-    refusal_latency: float = 0.0
 
 
 def initial_limit(ceiling: int) -> AdaptiveLimit:
@@ -133,33 +125,12 @@ def may_start(state: AdaptiveLimit, in_flight: int, now: float) -> bool:
 
 def on_slot_granted(state: AdaptiveLimit) -> AdaptiveLimit:
     """Record that a call was given a slot: a probe starts alone."""
-    if state.probe is not Probe.NEXT:
-        return state
-    return _replace(state, probe=Probe.IN_FLIGHT, probe_ends_at=math.inf)
+    return _replace(state, probe=Probe.IN_FLIGHT) if state.probe is Probe.NEXT else state
 
 
-def on_start(state: AdaptiveLimit, now: float) -> AdaptiveLimit:
-    """Record that a call starts."""
-    if state.probe is not Probe.IN_FLIGHT or state.probe_ends_at < math.inf:
-        return state
-    seconds = min(max(2 * state.refusal_latency, _SHORTEST_PROBE), _LONGEST_PROBE)
-    if state.locked_out or state.penalty:
-        seconds = _LONGEST_PROBE  # a slow refusal taken for none costs too much here
-    return _replace(state, probe_ends_at=now + seconds)
-
-
-def on_no_outcome(state: AdaptiveLimit, now: float) -> AdaptiveLimit:
-    """Record that a call ended without an outcome: if it was a probe, the next call is one."""
-    if state.probe is Probe.IN_FLIGHT and now < state.probe_ends_at:
-        return _replace(state, probe=Probe.NEXT)
-    return state
-
-
-def accept_overdue_probe(state: AdaptiveLimit, now: float) -> AdaptiveLimit:
-    """Take a probe as accepted once it was not refused in time."""
-    if state.probe is Probe.IN_FLIGHT and now >= state.probe_ends_at:
-        return _end_probe(state)
-    return state
+def on_probe_lost(state: AdaptiveLimit) -> AdaptiveLimit:
+    """Record that a probe was not sent, or not answered: the next call is one."""
+    return _replace(state, probe=Probe.NEXT) if state.probe is Probe.IN_FLIGHT else state
 
 
 def increase_if_due(state: AdaptiveLimit, now: float) -> AdaptiveLimit:
@@ -184,7 +155,7 @@ def next_change_at(state: AdaptiveLimit, now: float) -> float | None:
     if now < state.paused_until:
         return state.paused_until
     if state.probe is Probe.IN_FLIGHT:
-        return state.probe_ends_at if state.probe_ends_at < math.inf else None
+        return None
     if state.episode_began is None and state.known_good <= state.limit < state.ceiling:
         return state.next_increase_at
     return None
@@ -200,9 +171,9 @@ def on_accepted(state: AdaptiveLimit, started_at: float, now: float) -> Adaptive
     """
     latency = state.latency + _SMOOTHING * (now - started_at - state.latency)
     state = _replace(state, latency=latency)
-    if state.episode_began is not None and started_at >= state.cut_at and now >= state.paused_until:
-        state = _end_episode(_end_probe(state), now)
-    if state.limit < state.known_good and state.probe is Probe.NONE and started_at >= state.cut_at:
+    if state.episode_began is not None and started_at > state.cut_at:
+        state = _end_episode(_end_probe(state), now, cost=now - state.episode_began)
+    if state.limit < state.known_good and state.probe is Probe.NONE and started_at > state.cut_at:
         state = _replace(state, limit=state.limit + 1)
     return state
 
@@ -214,6 +185,7 @@ def on_refused(
     now: float,
     retry_after: float | None,
     jitter: float,
+    longest_pause: float = math.inf,
 ) -> AdaptiveLimit:
     """Record that a call was refused because too many were in flight.
 
@@ -224,12 +196,10 @@ def on_refused(
         now: when the refusal came.
         retry_after: seconds the server asks for, None if it does not.
         jitter: a random number from 0 to 1.
+        longest_pause: seconds to pause at most, unless the server asks for more.
     """
-    refusal_latency = state.refusal_latency + _SMOOTHING * (
-        now - started_at - state.refusal_latency
-    )
-    state = _replace(state, refusal_latency=refusal_latency, refusals=state.refusals + 1)
-    if started_at < state.cut_at:
+    state = _replace(state, refusals=state.refusals + 1)
+    if started_at <= state.cut_at:
         known_good = max(state.min_limit, state.known_good - 1)
         limit = min(state.limit, known_good)
         state = _replace(
@@ -240,10 +210,10 @@ def on_refused(
             accepted=state.accepted - 1,
         )
         if state.penalty:  # this call lengthened it
-            state = _back_off(state, now, 0.0, jitter)
+            state = _back_off(state, now, 0.0, jitter, longest_pause)
     else:
         state = _reduce(state, in_flight - 1, now, unannounced=retry_after is None)
-        state = _back_off(state, now, state.back_off, jitter)
+        state = _back_off(state, now, state.back_off, jitter, longest_pause)
     if retry_after is not None:
         state = _pause(_replace(state, penalty=0.0), now, retry_after + _AFTER_RETRY_AFTER)
     return state
@@ -260,7 +230,7 @@ def explains_refusal(state: AdaptiveLimit, started_at: float, in_flight: int) ->
         started_at: when the call started.
         in_flight: most calls in flight since then, itself included.
     """
-    return in_flight > state.known_good or started_at < state.cut_at
+    return in_flight > state.known_good or started_at <= state.cut_at
 
 
 def _reduce(state: AdaptiveLimit, accepted: int, now: float, *, unannounced: bool) -> AdaptiveLimit:
@@ -289,7 +259,9 @@ def _reduce(state: AdaptiveLimit, accepted: int, now: float, *, unannounced: boo
     )
 
 
-def _back_off(state: AdaptiveLimit, now: float, last_pause: float, jitter: float) -> AdaptiveLimit:
+def _back_off(
+    state: AdaptiveLimit, now: float, last_pause: float, jitter: float, longest_pause: float
+) -> AdaptiveLimit:
     """Pause longer than the last time, and at least for the penalty if there is one."""
     if state.locked_out or state.penalty:
         back_off = next_pause(state.penalty, state.refusals, last_pause)
@@ -297,14 +269,12 @@ def _back_off(state: AdaptiveLimit, now: float, last_pause: float, jitter: float
     else:
         back_off = min(last_pause * _GROWTH, LONGEST_PAUSE) or _FIRST_BACK_OFF
         seconds = back_off * (0.75 + 0.5 * jitter)
+    back_off, seconds = min(back_off, longest_pause), min(seconds, longest_pause)
     return _pause(_replace(state, back_off=back_off), now, seconds)
 
 
 def _pause(state: AdaptiveLimit, now: float, seconds: float) -> AdaptiveLimit:
-    added = now + seconds - max(state.paused_until, now)
-    if added <= 0:
-        return state
-    return _replace(state, paused_until=now + seconds, paused_seconds=state.paused_seconds + added)
+    return _replace(state, paused_until=max(state.paused_until, now + seconds))
 
 
 def _end_probe(state: AdaptiveLimit) -> AdaptiveLimit:
@@ -322,10 +292,15 @@ def _end_probe(state: AdaptiveLimit) -> AdaptiveLimit:
     return _replace(state, probe=Probe.NONE, limit=limit if state.extra_slots else 1)
 
 
-def _end_episode(state: AdaptiveLimit, now: float) -> AdaptiveLimit:
-    """End the episode: set when the next slot may be opened, so that refusals stay few."""
+def _end_episode(state: AdaptiveLimit, now: float, *, cost: float) -> AdaptiveLimit:
+    """End the episode: set when the next slot may be opened, so that refusals stay few.
+
+    Args:
+        state: of the limit.
+        now: when the episode ends.
+        cost: seconds that it took, in which no call but the probe was sent.
+    """
     calls = _CALLS_PER_REFUSAL * state.latency / state.known_good
-    cost = state.paused_seconds
     if state.penalty:  # the first episode cost more, to learn it
         cost = min(cost, add_jitter(state.penalty, 1.0))
     wait = max(state.refusals * min(calls, _SECONDS_PER_REFUSAL), increase_interval(cost))
@@ -334,7 +309,6 @@ def _end_episode(state: AdaptiveLimit, now: float) -> AdaptiveLimit:
         state,
         episode_began=None,
         refusals=0,
-        paused_seconds=0.0,
         back_off=0.0,
         extra_slots=0,
         next_increase_at=now + wait,

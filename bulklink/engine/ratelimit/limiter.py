@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -40,13 +41,27 @@ class QueuedCall:
     completes_relink: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place among the calls in flight.
+
+    Args:
+        refusals: refusals before it was given; one more makes it void for a call that has not
+            started.
+        is_probe: whether its call tests the server alone.
+    """
+
+    refusals: int
+    is_probe: bool
+
+
 @dataclass(slots=True)
 class Attempt:
     """One attempt of a call, from its preparation to its answer.
 
     Args:
         queued_call: the call it belongs to.
-        has_slot: whether it holds a slot among the calls in flight.
+        slot: its place among the calls in flight, if it has one.
         started_at: when it started, None before.
         peak_in_flight: most calls in flight since then, itself included.
         outcome_reported: whether the limiter knows its outcome.
@@ -55,7 +70,7 @@ class Attempt:
     """
 
     queued_call: QueuedCall
-    has_slot: bool = False
+    slot: Slot | None = None
     started_at: float | None = None
     peak_in_flight: int = 0
     outcome_reported: bool = False
@@ -70,15 +85,17 @@ class Waiter:
         queued_call: the call.
         wake_up: set when it has what it waits for, or the run stops.
         granted: whether it has what it waits for.
+        slot: the slot that it waited for.
     """
 
     queued_call: QueuedCall
     wake_up: anyio.Event = field(default_factory=anyio.Event)
     granted: bool = False
+    slot: Slot | None = None
 
-    def grant(self) -> None:
+    def grant(self, slot: Slot | None = None) -> None:
         """Give it what it waits for."""
-        self.granted = True
+        self.granted, self.slot = True, slot
         self.wake_up.set()
 
 
@@ -114,6 +131,8 @@ class ConcurrencyLimiter:
 
     A call is admitted, prepared (its line goes to disk), given a slot and started, so that no slot
     is empty while the disk works. Few calls are prepared ahead of the slots, and none in a pause.
+    A refusal takes the slots of all calls that have not started, so that after the pause one call
+    leaves alone, whoever held a slot before.
     The oldest call goes first; while calls of other contacts wait, a contact has at most half of
     the calls admitted and half of the slots. Refusals lower the limit, as `adaptive` decides.
 
@@ -143,6 +162,7 @@ class ConcurrencyLimiter:
         self._random = random
         self._notify = notify
         self._last_sequence = 0
+        self._refusals = 0
         self._paused_seconds = 0.0
         self._waiting: FairQueue[Waiter] = FairQueue()
         self._ready: FairQueue[Waiter] = FairQueue()
@@ -217,8 +237,8 @@ class ConcurrencyLimiter:
             self._stop.check(completes_relink=queued_call.completes_relink)
             yield attempt
         finally:
-            if attempt.has_slot and not attempt.outcome_reported:
-                self._adaptive = adaptive.on_no_outcome(self._adaptive, self._clock())
+            if attempt.slot and attempt.slot.is_probe and not attempt.outcome_reported:
+                self._adaptive = adaptive.on_probe_lost(self._adaptive)
             if attempt.hold_after:
                 # The call's own task goes on; only the slot waits.
                 self._start_timer(attempt.hold_after, partial(self._release, attempt))
@@ -237,28 +257,38 @@ class ConcurrencyLimiter:
         within_share = contact_in_flight < self._contact_share or self._is_alone(
             queued_call.contact_id
         )
-        if self._ready or not within_share or not self._may_start():
-            await self._wait_in(self._ready, queued_call)
+        if self._ready or not within_share or not self._may_grant_slot():
+            attempt.slot = await self._wait_in(self._ready, queued_call)
         else:
-            self._grant_slot(queued_call)
-        attempt.has_slot = True
+            attempt.slot = self._grant_slot(queued_call)
 
-    async def start(self, attempt: Attempt) -> None:
-        """Wait for the moment to start; the request is sent right after.
+    async def wait_for_rate(self, queued_call: QueuedCall) -> None:
+        """Wait until the rate lets a call start.
 
         Raises:
             StoppedError: if the run was stopped.
         """
-        queued_call = attempt.queued_call
-        await self._wait_for_rate(queued_call)
-        while (delay := self._adaptive.paused_until - self._clock()) > 0:
-            # It keeps its slot: to the quota gate it is in flight already.
-            await self._stop.sleep(delay, completes_relink=queued_call.completes_relink)
-            await self._wait_for_rate(queued_call)
+        if self._rate is None:
+            self._stop.check(completes_relink=queued_call.completes_relink)
+        else:
+            await self._rate.acquire(completes_relink=queued_call.completes_relink)
+
+    def may_start(self, attempt: Attempt) -> bool:
+        """Return whether an attempt may start now: no call was refused since it got its slot."""
+        slot = attempt.slot
+        return slot is not None and slot.refusals == self._refusals and not self.paused
+
+    def start(self, attempt: Attempt) -> None:
+        """Record that an attempt starts; the request is sent right after."""
         attempt.started_at = self._clock()
         attempt.peak_in_flight = self._in_flight.total
-        self._adaptive = adaptive.on_start(self._adaptive, attempt.started_at)
-        self._set_timer()
+
+    def return_slot(self, attempt: Attempt) -> None:
+        """Take back the slot of an attempt that may not start."""
+        if attempt.slot is not None:
+            self._take_back(attempt.slot, attempt.queued_call.contact_id)
+            attempt.slot = None
+            self._dispatch()
 
     def report_accepted(self, attempt: Attempt) -> None:
         """Record that the server accepted a call and answered it."""
@@ -274,20 +304,30 @@ class ConcurrencyLimiter:
             self._adaptive, attempt.started_at, in_flight
         )
 
-    def report_refused(self, attempt: Attempt, retry_after: float | None) -> None:
+    def report_refused(
+        self, attempt: Attempt, retry_after: float | None, *, longest_pause: float = math.inf
+    ) -> None:
         """Record that the server refused a call because too many were in flight.
 
         Args:
             attempt: of the call.
             retry_after: seconds the server asks for, None if it does not.
+            longest_pause: seconds to pause at most, unless the server asks for more.
         """
         if attempt.started_at is None:
             return
         attempt.outcome_reported = True
+        self._refusals += 1
         previous, in_flight = self._adaptive, max(attempt.peak_in_flight, self._in_flight.total)
         now = self._clock()
         self._adaptive = adaptive.on_refused(
-            previous, attempt.started_at, in_flight, now, retry_after, self._random()
+            previous,
+            attempt.started_at,
+            in_flight,
+            now,
+            retry_after,
+            self._random(),
+            longest_pause,
         )
         added = self._adaptive.paused_until - max(previous.paused_until, now)
         self._paused_seconds += max(0.0, added)
@@ -297,17 +337,18 @@ class ConcurrencyLimiter:
                 " all wait for a moment and go on with fewer."
             )
 
-    async def _wait_for_rate(self, queued_call: QueuedCall) -> None:
-        if self._rate is None:
-            self._stop.check(completes_relink=queued_call.completes_relink)
-        else:
-            await self._rate.acquire(completes_relink=queued_call.completes_relink)
-
-    def _grant_slot(self, queued_call: QueuedCall) -> None:
+    def _grant_slot(self, queued_call: QueuedCall) -> Slot:
+        slot = Slot(self._refusals, self._adaptive.probe is adaptive.Probe.NEXT)
         self._in_flight.add(queued_call.contact_id)
         self._adaptive = adaptive.on_slot_granted(self._adaptive)
+        return slot
 
-    async def _wait_in(self, queue: FairQueue[Waiter], queued_call: QueuedCall) -> None:
+    def _take_back(self, slot: Slot, contact_id: str) -> None:
+        self._in_flight.remove(contact_id)
+        if slot.is_probe:
+            self._adaptive = adaptive.on_probe_lost(self._adaptive)
+
+    async def _wait_in(self, queue: FairQueue[Waiter], queued_call: QueuedCall) -> Slot | None:
         """Wait until `_dispatch` grants what the queue waits for, or the run stops."""
         waiter = Waiter(queued_call)
         queue.put(queued_call.sequence, queued_call.contact_id, waiter)
@@ -319,34 +360,33 @@ class ConcurrencyLimiter:
         except BaseException:
             self._withdraw(queue, waiter)
             raise
+        return waiter.slot
 
     def _withdraw(self, queue: FairQueue[Waiter], waiter: Waiter) -> None:
         """Give back what was granted to a call that was cancelled before it took it."""
         contact_id = waiter.queued_call.contact_id
         if not waiter.granted:
             queue.remove(waiter.queued_call.sequence, contact_id)
-        elif queue is self._waiting:
+        elif waiter.slot is None:
             self._admitted.remove(contact_id)
         else:
-            self._in_flight.remove(contact_id)
+            self._take_back(waiter.slot, contact_id)
         self._dispatch()
 
     def _release(self, attempt: Attempt) -> None:
         self._admitted.remove(attempt.queued_call.contact_id)
-        if attempt.has_slot:
+        if attempt.slot is not None:
             self._in_flight.remove(attempt.queued_call.contact_id)
         self._dispatch()
 
     def _dispatch(self) -> None:
         """Give free slots to prepared calls, then admit those that wait to be."""
-        self._adaptive = adaptive.accept_overdue_probe(self._adaptive, self._clock())
-        while self._may_start() and (
+        while self._may_grant_slot() and (
             ready_waiter := self._ready.take(
                 self._in_flight.by_contact, self._contact_share, self._is_alone
             )
         ):
-            self._grant_slot(ready_waiter.queued_call)
-            ready_waiter.grant()
+            ready_waiter.grant(self._grant_slot(ready_waiter.queued_call))
         share = -(-(self.limit + self._ready_ahead) // 2)
         while self._may_prepare() and (
             next_waiter := self._waiting.take(self._admitted.by_contact, share)
@@ -369,7 +409,7 @@ class ConcurrencyLimiter:
     def _ready_ahead(self) -> int:
         return _MIN_READY_AHEAD + self.limit // _SLOTS_PER_READY
 
-    def _may_start(self) -> bool:
+    def _may_grant_slot(self) -> bool:
         now, in_flight = self._clock(), self._in_flight.total
         if in_flight >= self.limit:
             self._adaptive = adaptive.increase_if_due(self._adaptive, now)

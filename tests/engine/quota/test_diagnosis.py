@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bulklink.engine.quota.diagnosis import (
+    DOUBT_SECONDS,
     QuotaSuspicion,
     RefusalCause,
     RefusalEvidence,
@@ -60,9 +61,9 @@ def test_at_most_as_many_calls_are_wasted_as_may_be_in_flight(most: int, answer_
     while not gone:
         for one in in_flight:
             suspicion.in_flight.discard(one)
-            cause, pause = suspicion.on_refused(one, busy, required=1, previously_left=None)
-            wasted, gone = wasted + 1, cause is RefusalCause.CREDITS
-            assert pause > 0
+            diagnosis = suspicion.on_refused(one, busy, required=1, previously_left=None)
+            wasted, gone = wasted + 1, diagnosis.cause is RefusalCause.CREDITS
+            assert diagnosis.pause > 0
         number += 1
         free = suspicion.may_start
         suspicion.on_start(number)
@@ -75,13 +76,13 @@ def refuse_then_succeed(suspicion: QuotaSuspicion, first: int, *, explained: boo
     """Have a call refused that says nothing, and one after it get through; return the cause."""
     suspicion.on_start(first)
     suspicion.in_flight.discard(first)
-    cause, _ = suspicion.on_refused(
+    diagnosis = suspicion.on_refused(
         first, Answer(429), required=1, previously_left=None, explained_by_concurrency=explained
     )
     suspicion.on_start(first + 1)
     suspicion.in_flight.discard(first + 1)
     suspicion.on_accepted(first + 1)
-    return cause
+    return diagnosis.cause
 
 
 def test_a_refusal_that_too_many_in_flight_explain_raises_no_doubt() -> None:
@@ -119,14 +120,14 @@ def test_credits_that_go_during_a_probe_are_found_out_with_as_few_calls(
     while not gone:
         for one in in_flight:
             suspicion.in_flight.discard(one)
-            cause, _ = suspicion.on_refused(
+            diagnosis = suspicion.on_refused(
                 one,
                 Answer(429),
                 required=1,
                 previously_left=None,
                 explained_by_concurrency=explained,
             )
-            wasted, gone = wasted + 1, cause is RefusalCause.CREDITS
+            wasted, gone = wasted + 1, diagnosis.cause is RefusalCause.CREDITS
         explained = False
         number += 1
         suspicion.on_start(number)
@@ -155,7 +156,7 @@ def test_after_credits_were_out_one_refusal_is_enough_to_know() -> None:
     suspicion.on_start(1)
     suspicion.in_flight.discard(1)
     assert (
-        suspicion.on_refused(1, Answer(429), required=1, previously_left=None)[0]
+        suspicion.on_refused(1, Answer(429), required=1, previously_left=None).cause
         is RefusalCause.CREDITS
     )
 
@@ -166,26 +167,34 @@ def test_after_credits_ran_out_too_many_calls_in_flight_are_still_recognised() -
     suspicion.in_flight.discard(1)
     answer = Answer(429, b'{"message":"concurrency limit reached"}')
     assert (
-        suspicion.on_refused(1, answer, required=1, previously_left=None)[0]
+        suspicion.on_refused(1, answer, required=1, previously_left=None).cause
         is RefusalCause.IN_FLIGHT
     )
 
 
-def test_a_refusal_without_a_word_after_a_long_pause_says_that_credits_are_gone() -> None:
-    """No crowd lasts so long, and more pauses of that length would take a run's patience."""
-    suspicion = QuotaSuspicion(10, first_refusal_decides=False)
-    for number in (1, 2):
+@pytest.mark.parametrize("explained", [False, True])
+@pytest.mark.parametrize("retry_after", [None, 60.0])
+def test_a_suspicion_is_settled_in_time_beyond_what_the_server_asks_for(
+    explained: bool, retry_after: float | None
+) -> None:
+    """However many calls may be in flight, and whatever the limiter would wait by itself."""
+    suspicion, now, number = QuotaSuspicion(1_000, first_refusal_decides=False), 0.0, 0
+    cause = RefusalCause.IN_FLIGHT
+    refusals = 0
+    while cause is not RefusalCause.CREDITS:
+        number, refusals = number + 1, refusals + 1
         suspicion.on_start(number)
-    causes = []
-    for number, waited in ((1, 0.0), (2, 31.0)):
         suspicion.in_flight.discard(number)
-        cause_and_wait = suspicion.on_refused(
+        diagnosis = suspicion.on_refused(
             number,
-            Answer(429),
+            Answer(429, retry_after=retry_after),
             required=1,
             previously_left=None,
-            explained_by_concurrency=True,
-            since_last_refusal=waited,
+            explained_by_concurrency=explained,
+            now=now,
         )
-        causes.append(cause_and_wait[0])
-    assert causes == [RefusalCause.IN_FLIGHT, RefusalCause.CREDITS]
+        cause = diagnosis.cause
+        assert diagnosis.pause <= diagnosis.longest_pause
+        now += max(min(300.0, diagnosis.longest_pause), retry_after or 0.0)
+    assert now <= 3 * DOUBT_SECONDS + refusals * (retry_after or 0.0)
+    assert refusals <= 5

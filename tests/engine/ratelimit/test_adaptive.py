@@ -20,7 +20,7 @@ def after_refusal(
 
 def after_probe(limit: AdaptiveLimit, at: float) -> AdaptiveLimit:
     """Let the trial call leave and be answered."""
-    limit = adaptive.on_start(adaptive.on_slot_granted(limit), at)
+    limit = adaptive.on_slot_granted(limit)
     return adaptive.on_accepted(limit, at, at + 0.5)
 
 
@@ -43,9 +43,11 @@ def test_all_wait_and_then_one_leaves_alone() -> None:
     known = after_refusal(adaptive.initial_limit(10), in_flight=10, at=1.0)
     assert not adaptive.may_start(known, 0, 1.01)
     assert adaptive.may_start(known, 0, 1.5)
-    known = adaptive.on_start(adaptive.on_slot_granted(known), 1.5)
+    known = adaptive.on_slot_granted(known)
     assert not adaptive.may_start(known, 1, 1.5)
-    assert adaptive.may_start(adaptive.accept_overdue_probe(known, 3.0), 1, 3.0)
+    assert not adaptive.may_start(known, 1, 60.0), "however long its answer takes"
+    assert adaptive.may_start(adaptive.on_probe_lost(known), 0, 60.0)
+    assert adaptive.may_start(adaptive.on_accepted(known, 1.5, 60.0), 0, 60.0)
 
 
 def test_retry_after_is_obeyed_with_a_second_more() -> None:
@@ -86,7 +88,7 @@ def test_pauses_grow_only_while_refusals_persist() -> None:
         known = after_refusal(known, in_flight=known.limit, at=at)
         pauses.append(known.paused_until - at)
         at = known.paused_until + 1.0
-        known = adaptive.on_start(adaptive.on_slot_granted(known), at)
+        known = adaptive.on_slot_granted(known)
     assert pauses == sorted(pauses)
     known = adaptive.on_accepted(known, at, at + 1.0)
     at += 10.0
@@ -98,7 +100,7 @@ def probe_until_accepted(limit: AdaptiveLimit, at: float, until: float) -> Adapt
     length = until - at
     while True:
         at = limit.paused_until + 0.01
-        limit = adaptive.on_start(adaptive.on_slot_granted(limit), at)
+        limit = adaptive.on_slot_granted(limit)
         if at > until:
             return adaptive.on_accepted(limit, at, at + 0.5)
         length, until = 2 * length, at + 2 * length
@@ -176,11 +178,11 @@ def test_whatever_happens_it_stays_between_one_call_and_the_ceiling(
         if event == "r":
             known = after_refusal(known, in_flight=in_flight, at=now, left_at=now - later / 2)
         elif event == "g":
-            known = adaptive.on_start(adaptive.on_slot_granted(known), now)
+            known = adaptive.on_slot_granted(known)
         elif event == "a":
             known = adaptive.on_accepted(known, now - later, now)
         else:
-            known = adaptive.accept_overdue_probe(adaptive.increase_if_due(known, now), now)
+            known = adaptive.on_probe_lost(adaptive.increase_if_due(known, now))
         assert 1 <= known.limit <= ceiling
         assert 1 <= known.known_good <= ceiling
         assert known.paused_until - now <= 400

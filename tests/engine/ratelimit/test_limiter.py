@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 import pytest
 
-from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
+from bulklink.engine.ratelimit.limiter import Attempt, ConcurrencyLimiter
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError, StoppedBy, StoppedError
 from tests.virtual import now
@@ -19,14 +20,22 @@ def make_limiter(
     )
 
 
+async def leave(limiter: ConcurrencyLimiter, attempt: Attempt) -> None:
+    """Wait until a call may leave, as the caller does."""
+    while not limiter.may_start(attempt):
+        limiter.return_slot(attempt)
+        await limiter.acquire_slot(attempt)
+        await limiter.wait_for_rate(attempt.queued_call)
+    limiter.start(attempt)
+
+
 async def start_times(limiter: ConcurrencyLimiter, calls: int, seconds: float = 0.0) -> list[float]:
     """Make calls at once, each so long, and return when each started."""
     times: list[float] = []
 
     async def call() -> None:
         async with limiter.attempt(limiter.new_call()) as turn:
-            await limiter.acquire_slot(turn)
-            await limiter.start(turn)
+            await leave(limiter, turn)
             times.append(now())
             await anyio.sleep(seconds)
 
@@ -53,8 +62,7 @@ async def test_never_more_in_flight_than_allowed() -> None:
 async def refuse_call(limiter: ConcurrencyLimiter, retry_after: float | None = None) -> None:
     """Make a call that the server refuses because too many are in flight."""
     async with limiter.attempt(limiter.new_call()) as turn:
-        await limiter.acquire_slot(turn)
-        await limiter.start(turn)
+        await leave(limiter, turn)
         limiter.report_refused(turn, retry_after)
 
 
@@ -88,8 +96,7 @@ async def test_a_stop_ends_a_pause() -> None:
 async def test_a_call_keeps_its_slot_for_the_time_it_is_told() -> None:
     async with make_limiter(in_flight=1) as limiter:
         async with limiter.attempt(limiter.new_call()) as attempt:
-            await limiter.acquire_slot(attempt)
-            await limiter.start(attempt)
+            await leave(limiter, attempt)
             attempt.hold_after = 5.0
         ended = now()
         (began,) = await start_times(limiter, 1)
@@ -101,3 +108,43 @@ async def test_what_the_block_raises_is_raised_as_it_is() -> None:
         async with make_limiter() as limiter:
             await refuse_call(limiter, 600.0)
             raise StoppedError
+
+
+async def test_after_a_refusal_one_call_leaves_until_it_is_answered_whoever_held_a_slot() -> None:
+    """Calls that have a slot and wait for the rate when the refusal comes are sent back."""
+    in_flight, most_in_flight, times = 0, 0, list[float]()
+
+    async def call(limiter: ConcurrencyLimiter, seconds: float) -> None:
+        nonlocal in_flight, most_in_flight
+        async with limiter.attempt(limiter.new_call()) as attempt:
+            await leave(limiter, attempt)
+            in_flight += 1
+            times.append(now())
+            most_in_flight = max(most_in_flight, in_flight)
+            await anyio.sleep(seconds)
+            in_flight -= 1
+            limiter.report_accepted(attempt)
+
+    async with make_limiter(in_flight=8, rate=1.0) as limiter, anyio.create_task_group() as group:
+        await start_times(limiter, 1)
+        for _ in range(3):
+            group.start_soon(call, limiter, 30.0)
+        await anyio.lowlevel.checkpoint()
+        refused = Attempt(limiter.new_call(), started_at=now(), peak_in_flight=8)
+        limiter.report_refused(refused, None)
+        await anyio.sleep(25.0)
+        assert (len(times), most_in_flight) == (1, 1)
+    assert len(times) == 3
+
+
+async def test_a_probe_that_is_cancelled_before_it_leaves_is_followed_by_another() -> None:
+    async with make_limiter() as limiter:
+        await refuse_call(limiter)
+        await anyio.sleep(1.0)
+        with anyio.CancelScope() as scope:
+            async with limiter.attempt(limiter.new_call()) as attempt:
+                await limiter.acquire_slot(attempt)
+                scope.cancel()
+                await anyio.lowlevel.checkpoint()
+        with anyio.fail_after(5):
+            assert len(await start_times(limiter, 1)) == 1
