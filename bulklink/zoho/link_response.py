@@ -20,6 +20,7 @@ from bulklink.zoho.http import Answer
 
 _INDEX = re.compile(r"(?:Emails|message_ids)\[(\d{1,6})\]")
 _MAX_TEXT_LENGTH = 300
+_CODES = frozenset(Code)
 
 
 class AnswerVerdict(msgspec.Struct, frozen=True):
@@ -96,7 +97,7 @@ def parse_refusal(answer: Answer) -> AnswerVerdict:
     """Return the error that an unsuccessful answer reports for its call; never SUCCESS."""
     entry = next((o for o in _objects(parse_json(answer.body)) if _code(o)), {})
     code = _code(entry)
-    return AnswerVerdict("" if code == Code.SUCCESS else code, _text(entry), answer.status)
+    return _masked_verdict("" if code == Code.SUCCESS else code, entry, answer)
 
 
 def parse_json(body: bytes) -> Any:
@@ -170,12 +171,19 @@ def _verdict(
 ) -> AnswerVerdict | None:
     code, status = _code(entry), entry.get("status")
     if code and status in ("success" if code == Code.SUCCESS else "error", None):
-        return AnswerVerdict(code, _text(entry), answer.status)
+        return _masked_verdict(code, entry, answer)
     if echo_deal_id is not None and answer.ok and not code and status is None:
         record = entry.get("linked_record")
         if isinstance(record, dict) and parse_id(record.get("id")) == echo_deal_id:
             return AnswerVerdict(Code.SUCCESS, "", answer.status)
     return None
+
+
+def _masked_verdict(code: str, entry: dict[str, Any], answer: Answer) -> AnswerVerdict:
+    """Return a verdict without secrets: it is written and shown. A code of Zoho's has none."""
+    shown_code = code if code in _CODES else answer.mask(code)
+    text = answer.mask(_text(entry))[:_MAX_TEXT_LENGTH]
+    return AnswerVerdict(shown_code, text, answer.status)
 
 
 def _verdicts_by_message(
@@ -236,5 +244,5 @@ def _text(entry: dict[str, Any]) -> str:
     for key in ("message", "error_info", "error_description"):
         value = entry.get(key)
         if isinstance(value, str):
-            return value[:_MAX_TEXT_LENGTH]
+            return value[: 2 * _MAX_TEXT_LENGTH]  # a secret at the end is masked before the cut
     return ""

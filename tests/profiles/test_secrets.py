@@ -25,7 +25,7 @@ from bulklink.profiles.secrets import (
 from bulklink.zoho.connection import Credentials
 from tests.profiles.keyrings import FileKeyring, LockedKeyring
 
-KEPT = Credentials("1000.ID", 'hush"Ä', "1000.refresh")
+KEPT = Credentials("1000.ID", 'hush"secret', "1000.refresh")
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")
 
 

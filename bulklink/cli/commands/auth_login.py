@@ -225,7 +225,7 @@ async def _sign_in(
     connection: Connection, client: SelfClient, environment: Environment
 ) -> SignInResult:
     async with environment.transport() as transport:
-        return await sign_in(connection, client, transport, environment.clock.wall)
+        return await sign_in(connection, client, transport, environment.clock.wall, warn)
 
 
 def _store_sign_in(

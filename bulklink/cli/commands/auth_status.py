@@ -110,7 +110,7 @@ async def _check_profiles(
                 if environment.token_store is None:
                     raise TypeError("a command has a store of tokens")
                 health = await check_connection(
-                    connection, transport, environment.token_store, environment.clock.wall
+                    connection, transport, environment.token_store, environment.clock.wall, warn
                 )
                 entry |= _health_entry(health)
             except ConfigError as error:
