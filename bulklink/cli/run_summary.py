@@ -199,8 +199,8 @@ def show_run(
         as_json: print one JSON object.
         check_result: result of checking its files; None if they were not checked.
     """
-    for line in _detached_relink_lines(result) if result.op in _RELINK_OPS else ():
-        print_line(Styled(line, "red", bold=True), err=as_json)
+    for text in _detached_relink_lines(result) if result.op in _RELINK_OPS else ():
+        print_line(Styled(text, "red", bold=True), err=as_json)
     if reason is not None and result.state is not RunState.FINISHED:  # a stop may come too late
         show_error(reason, as_json=False)
     if as_json:

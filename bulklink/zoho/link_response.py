@@ -9,6 +9,7 @@ the caller finds out by reading the link back.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ from bulklink.zoho.error_codes import Code
 from bulklink.zoho.http import Answer
 
 _INDEX = re.compile(r"(?:Emails|message_ids)\[(\d{1,6})\]")
+MAX_NAME_LENGTH = 255
+"""Characters of a name in a link, by Zoho's schema."""
+_MAX_ID_LENGTH = 500
 _MAX_TEXT_LENGTH = 300
 _CODES = frozenset(Code)
 
@@ -109,15 +113,35 @@ def parse_json(body: bytes) -> Any:
 
 
 def parse_id(value: object) -> str | None:
-    """Return an id of an answer as text: a string or an integer's digits, else None."""
+    """Return an id of an answer as text: a string or an integer's digits, else None.
+
+    So is a string that is longer than any id of Zoho's.
+    """
     if isinstance(value, str):
-        return value or None
+        return parse_text(value, _MAX_ID_LENGTH)
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def parse_text(value: object) -> str | None:
-    """Return a text of an answer; None for an empty one and for any other value."""
-    return value if isinstance(value, str) and value else None
+def parse_text(value: object, max_length: int = sys.maxsize) -> str | None:
+    """Return a text of an answer; None for an empty or longer one and for any other value."""
+    return value if isinstance(value, str) and 0 < len(value) <= max_length else None
+
+
+def parse_name(value: object) -> str | None:
+    """Return a name of an answer; None for one that no link can hold.
+
+    A name is sent as it is or not at all: its beginning would be another name.
+    """
+    return parse_text(value, MAX_NAME_LENGTH)
+
+
+def parse_label(value: object, answer: Answer) -> str | None:
+    """Return a text of an answer that is only shown: without secrets, and cut."""
+    text = parse_text(value)
+    if text is None:
+        return None
+    label = answer.mask(text[: 2 * MAX_NAME_LENGTH])
+    return label if len(label) <= MAX_NAME_LENGTH else f"{label[: MAX_NAME_LENGTH - 1]}…"
 
 
 def _entries(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -88,7 +88,7 @@ def _error_reply(text: str) -> Reply:
     return Reply(400, entry)
 
 
-_ESCAPES = (
+_ESCAPES: tuple[Callable[[str], str], ...] = (
     lambda text: "".join(f"\\u{ord(c):04x}" for c in text),
     lambda text: "".join(f"%{ord(c):02x}" for c in text),
     lambda text: b64encode(text.encode()).decode()[:16],

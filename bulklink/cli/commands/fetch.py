@@ -94,8 +94,8 @@ def _show_result(
 
     if reason is not None:
         show_error(reason, as_json=False)
-    for line in _unread_lines(result):
-        note(line)
+    for text in _unread_lines(result):
+        note(text)
     if as_json:
         print_json({"file": output, **msgspec.to_builtins(result)})
         return
