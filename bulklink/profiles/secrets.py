@@ -207,7 +207,10 @@ def _decode_credentials(content: bytes, name: str, where: str) -> Credentials:
         credentials = msgspec.json.decode(content, type=Credentials)
     except (msgspec.DecodeError, RecursionError):
         raise _unreadable_error(name, where, "they are not well-formed") from None
-    if not all(map(is_sign_in_text, msgspec.structs.astuple(credentials))):
+    texts = msgspec.structs.astuple(credentials)
+    if not all(texts):
+        raise _unreadable_error(name, where, "they are not all there")
+    if not all(map(is_sign_in_text, texts)):
         raise _unreadable_error(name, where, "they hold characters that no secret of Zoho's has")
     return credentials
 

@@ -22,7 +22,9 @@ from bulklink.zoho.transport import Transport
 _RETRY_DELAY_SECONDS = 2.0
 _MAX_TEXT_LENGTH = 300
 _DEFAULT_LIFETIME_SECONDS = 3600.0
-_MIN_LIFETIME_SECONDS, _MAX_LIFETIME_SECONDS = 60.0, 86_400.0
+_MIN_LIFETIME_SECONDS = 60.0
+MAX_LIFETIME_SECONDS = 86_400.0
+"""Longest time that an access token is used; Zoho's are valid for an hour."""
 _FORM_HEADERS = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -175,7 +177,7 @@ def _parse_lifetime(value: object) -> float:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return _DEFAULT_LIFETIME_SECONDS
-    return float(max(_MIN_LIFETIME_SECONDS, min(value, _MAX_LIFETIME_SECONDS)))
+    return float(max(_MIN_LIFETIME_SECONDS, min(value, MAX_LIFETIME_SECONDS)))
 
 
 def _refusal_reason(content: Any, status: int) -> TokenRefusalReason:

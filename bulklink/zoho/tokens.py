@@ -17,7 +17,13 @@ from bulklink.atomic_files import atomic_replace
 from bulklink.errors import RunDirError, RunStoppedError, StoppedBy
 from bulklink.zoho.connection import Connection, Credentials, is_sign_in_text
 from bulklink.zoho.http import NoResponse
-from bulklink.zoho.oauth import AccountsServer, TokenGrant, TokenRefusal, TokenRefusalReason
+from bulklink.zoho.oauth import (
+    MAX_LIFETIME_SECONDS,
+    AccountsServer,
+    TokenGrant,
+    TokenRefusal,
+    TokenRefusalReason,
+)
 from bulklink.zoho.transport import Transport
 
 _EXPIRY_MARGIN_SECONDS = 60.0
@@ -73,7 +79,8 @@ class TokenStore:
     def load(self, connection: Connection, now: float) -> Token | None:
         """Return the stored token of these credentials, None without one that may be used.
 
-        It may not be where it has ended, or where its file names a host that is not to have it.
+        It may not be where it has ended, or where its file says what no file of ours does: a host
+        that is not to have it, or an end too far away.
 
         Args:
             connection: a connection with credentials.
@@ -84,7 +91,7 @@ class TokenStore:
         except (OSError, ValueError, RecursionError):
             return None
         usable = is_sign_in_text(token.access_token) and connection.accepts_api_url(token.api_url)
-        return token if usable and token.ends_at > now else None
+        return token if usable and now < token.ends_at <= now + MAX_LIFETIME_SECONDS else None
 
     def remove(self, connection: Connection) -> None:
         """Remove the stored token of these credentials, if there is one."""

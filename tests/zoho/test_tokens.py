@@ -25,6 +25,7 @@ CREDENTIALS = {
 }
 GIVEN = "1000.given.token"
 EU = {"BULKLINK_DC": "eu"}
+SOON = ManualClock()() + 1800
 SECRETS = (*CREDENTIALS.values(), GIVEN, "1000.fresh", "1000.fresh.1")
 THROTTLED = answer(
     {
@@ -559,13 +560,14 @@ async def test_a_host_of_zohos_and_none_at_all_bring_no_warning(api_domain: obje
 @pytest.mark.parametrize(
     "stored",
     [
-        Token("1000.stored", "https://www.example.com", 2e9),
-        Token("1000.stored", "https://www.zohoapis.eu@example.com", 2e9),
-        Token("1000.stored\r\nX-Other: 1", "https://www.zohoapis.eu", 2e9),
-        Token("1000.stored", "not an address", 2e9),
-        Token("1000.stored", "", 2e9),
+        Token("1000.stored", "https://www.example.com", SOON),
+        Token("1000.stored", "https://www.zohoapis.eu@example.com", SOON),
+        Token("1000.stored\r\nX-Other: 1", "https://www.zohoapis.eu", SOON),
+        Token("1000.stored", "not an address", SOON),
+        Token("1000.stored", "", SOON),
+        Token("1000.stored", "https://www.zohoapis.eu", 1e300),
     ],
-    ids=["foreign", "user", "line-break", "no-address", "empty"],
+    ids=["foreign", "user", "line-break", "no-address", "empty", "for-ever"],
 )
 async def test_a_stored_token_that_no_request_may_have_is_asked_for_anew(
     tmp_path: Path, stored: Token
@@ -577,7 +579,7 @@ async def test_a_stored_token_that_no_request_may_have_is_asked_for_anew(
 
 
 async def test_a_stored_token_of_another_data_centre_of_zohos_is_used(tmp_path: Path) -> None:
-    store, stored = TokenStore(tmp_path), Token("1000.stored", "https://www.zohoapis.in", 2e9)
+    store, stored = TokenStore(tmp_path), Token("1000.stored", "https://www.zohoapis.in", SOON)
     store.save(connect(), stored)
     assert await make_tokens(FakeTransport(), store=store).current() == stored
 
