@@ -68,8 +68,9 @@ class Client:
         return ClientResponse(outcome, token)
 
     def _mask(self, access_token: str) -> SecretMask:
-        """Return the mask of a request's secrets; making one takes a while."""
+        """Return the mask of a request's secrets, and of the tokens before; making one is slow."""
         mask = self._masks.get(access_token)
         if mask is None:
-            mask = self._masks[access_token] = SecretMask(access_token, *self.secrets)
+            mask = SecretMask(access_token, *self._masks, *self.secrets)
+            self._masks[access_token] = mask
         return mask

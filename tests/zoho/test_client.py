@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import msgspec
 import pytest
 
 from bulklink.zoho import requests
@@ -88,6 +89,17 @@ async def test_a_token_that_a_server_repeats_stays_in_the_data_and_is_masked_in_
     verdict = parse_refusal(outcome)
     assert (verdict.code, verdict.text) == ("[secret]", "[secret]")
     assert SECRET not in repr(outcome.mask)
+
+
+async def test_a_token_of_before_is_masked_too() -> None:
+    transport = FakeTransport(Answer(200, b"{}"), Answer(400, SECRET.encode()))
+    client = client_of(transport)
+    token = await client.tokens.current()
+    await client.send(PAGE, token)
+    later = msgspec.structs.replace(token, access_token="1000.another.token.of.this.run")
+    outcome = (await client.send(PAGE, later)).outcome
+    assert isinstance(outcome, Answer)
+    assert outcome.excerpt(100) == "[secret]"
 
 
 @pytest.mark.parametrize("before", range(270, 310, 4))
