@@ -16,7 +16,7 @@ def format_command(*words: object) -> str:
 
 
 def _quote(argument: str) -> str:
-    """Return a word quoted for a shell; `$'…'` of bash, zsh and fish-like shells has escapes."""
+    """Return a word quoted for a shell; `$'…'` of bash and zsh has escapes."""
     if argument.isprintable():
         return shlex.quote(argument)
     escapes = (
