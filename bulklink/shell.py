@@ -10,7 +10,24 @@ import subprocess
 def format_command(*words: object) -> str:
     """Return a command as it is typed in this system's shell, quoted where necessary."""
     arguments = list(map(str, words))
-    return subprocess.list2cmdline(arguments) if os.name == "nt" else shlex.join(arguments)
+    if os.name == "nt":
+        return subprocess.list2cmdline(arguments)
+    return " ".join(map(_quote, arguments))
+
+
+def _quote(argument: str) -> str:
+    """Return a word quoted for a shell; `$'…'` of bash and zsh has escapes."""
+    if argument.isprintable():
+        return shlex.quote(argument)
+    escapes = (
+        "\\\\" if c == "\\" else "\\'" if c == "'" else c if c.isprintable() else _escape_bytes(c)
+        for c in argument
+    )
+    return f"$'{''.join(escapes)}'"
+
+
+def _escape_bytes(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
 def bulklink_command(*words: object) -> str:

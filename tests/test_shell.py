@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
+import subprocess
 
 import pytest
 
@@ -23,3 +25,15 @@ def test_a_path_with_a_space_is_one_word_for_the_shell() -> None:
         f"`{format_command('bulklink', 'resume', 'my runs/x')}`"
         in FailureCounter().stop_reason("my runs/x").advice
     )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="quoted for another shell there")
+@pytest.mark.parametrize("path", ["a\nb", "a'b\\\x1b[2Jc", "é\u202ex y", os.fsdecode(b"x\xffy")])
+def test_a_path_that_would_act_in_the_terminal_is_typed_in_escapes(path: str) -> None:
+    command = format_command("printf", "%s", path)
+    assert command.isprintable()
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("needs bash")
+    typed = subprocess.run([bash, "-c", command], capture_output=True, check=True)
+    assert typed.stdout == os.fsencode(path)

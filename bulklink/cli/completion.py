@@ -23,6 +23,7 @@ from click.shell_completion import (
 )
 
 from bulklink.cli.param_types import LineSeparatedText
+from bulklink.visible_text import escape_controls
 
 COMPLETION_VARIABLE = "_BULKLINK_COMPLETE"
 """Environment variable by which a shell requests completion."""
@@ -143,6 +144,8 @@ def _complete_runs(runs_dir: Path, incomplete: str) -> Iterator[_Item]:
     with suppress(OSError):
         for folder in runs_dir.iterdir():
             if str(folder).startswith(incomplete) or folder.name.startswith(incomplete):
+                if not str(folder).isprintable():  # it would act in the terminal
+                    continue
                 with suppress(OSError):  # no run folder
                     modified_at[folder] = (folder / "run.json").stat().st_mtime
     for folder in sorted(modified_at, key=modified_at.__getitem__, reverse=True)[:_MAX_RUNS]:
@@ -154,6 +157,6 @@ def _describe_run(record_path: Path) -> str | None:
     try:
         content: Any = json.loads(record_path.read_bytes())
         stopped_by = f" ({content['stopped_by']})" if content.get("stopped_by") else ""
-        return f"{content['op']} {content['state']}{stopped_by}"
+        return escape_controls(f"{content['op']} {content['state']}{stopped_by}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

@@ -1,25 +1,103 @@
-"""Terminal output: notes, warnings, errors, tables."""
+"""Terminal output: lines, notes, warnings, errors, questions, tables.
+
+Every command prints through this module, where each line is made harmless.
+"""
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from textwrap import indent, wrap
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import click
 
 from bulklink.errors import BulklinkError, InvalidRowsError
+from bulklink.visible_text import escape_controls, escape_json_controls
+
+
+@dataclass(frozen=True, slots=True)
+class Styled:
+    """A text in a colour or in bold.
+
+    Args:
+        text: the text.
+        colour: its colour; None for the terminal's.
+        bold: whether it is bold.
+    """
+
+    text: str
+    colour: str | None = None
+    bold: bool = False
+
+
+Line = str | Styled | tuple[str | Styled, ...]
+"""One line of output, or its parts. Whatever the texts hold, it stays one line and does no more."""
+
+
+def print_line(line: Line, *, err: bool = False) -> None:
+    """Print a line on standard output.
+
+    Args:
+        line: the line.
+        err: print it on standard error.
+    """
+    click.echo(_render(line), err=err, color=colour_setting())
 
 
 def print_json(content: Mapping[str, Any]) -> None:
     """Print one JSON object on standard output."""
     import orjson  # noqa: PLC0415 - not for --help
 
-    click.echo(orjson.dumps(content, default=str))  # UTF-8, whatever the terminal's encoding is
+    json = escape_json_controls(orjson.dumps(content, default=str).decode())
+    click.echo(json.encode())  # UTF-8, whatever the terminal's encoding is
+
+
+def _render(line: Line) -> str:
+    """Return a line as it is written: what it holds is escaped, and styles are our own."""
+    parts = line if isinstance(line, tuple) else (line,)
+    return "".join(
+        click.style(escape_controls(part.text), fg=part.colour, bold=part.bold or None)
+        if isinstance(part, Styled)
+        else escape_controls(part)
+        for part in parts
+    )
+
+
+def stdout_stream() -> BinaryIO:
+    """Return standard output for rows: as they are, but harmless at a terminal."""
+    if sys.stdout.isatty():
+        return cast("BinaryIO", _TerminalStream(sys.stdout.buffer))
+    return sys.stdout.buffer
+
+
+class _TerminalStream(io.RawIOBase):
+    """Stream of UTF-8 that escapes characters which act, but line breaks and tabs."""
+
+    def __init__(self, terminal: BinaryIO) -> None:
+        self._terminal = terminal
+        self._decoder = getincrementaldecoder("utf-8")("backslashreplace")
+        self._rest = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        view = memoryview(content)
+        text = self._rest + self._decoder.decode(view)
+        self._rest = "\r" if text.endswith("\r") else ""
+        text = text.removesuffix("\r").replace("\r\n", "\n")
+        self._terminal.write(escape_json_controls(text).encode())
+        return view.nbytes
+
+    def flush(self) -> None:
+        self._terminal.flush()
 
 
 def _write_stderr(text: str) -> None:
@@ -43,7 +121,7 @@ _note_output = _NoteOutput()
 
 @contextmanager
 def redirect_notes(write: Callable[[str], object]) -> Iterator[None]:
-    """Send notes and warnings to `write` while the block runs."""
+    """Send notes and warnings, as they are written, to `write` while the block runs."""
     previous, _note_output.write = _note_output.write, write
     try:
         yield
@@ -51,15 +129,21 @@ def redirect_notes(write: Callable[[str], object]) -> Iterator[None]:
         _note_output.write = previous
 
 
-def note(text: str) -> None:
+def note(line: Line) -> None:
     """Write a note to standard error; if it cannot be written, the command goes on."""
     with suppress(OSError):
-        _note_output.write(text)
+        _note_output.write(_render(line))
+
+
+def note_lines(text: str) -> None:
+    """Write a text of our own, of several lines, to standard error."""
+    for line in text.split("\n"):
+        note(line)
 
 
 def warn(text: str) -> None:
     """Write a warning to standard error."""
-    note(f"{click.style('warning:', fg='yellow')} {text}")
+    note((Styled("warning:", "yellow"), f" {text}"))
 
 
 def show_error(error: BulklinkError, *, as_json: bool) -> None:
@@ -71,9 +155,32 @@ def show_error(error: BulklinkError, *, as_json: bool) -> None:
         print_json({"error": content, "exit_code": int(error.exit_code)})
         return
     where = f"{error.where}: " if error.where else ""
-    note(f"{click.style('error:', fg='red', bold=True)} {where}{error.message}")
+    note((Styled("error:", "red", bold=True), f" {where}{error.message}"))
     if error.advice:
-        note(indent(error.advice, "  "))
+        note_lines(indent(error.advice, "  "))
+
+
+def confirm(question: str) -> bool:
+    """Ask a question on standard error and return whether the answer is yes.
+
+    Raises:
+        click.Abort: at Ctrl-C, and at the end of the input.
+    """
+    return click.confirm(escape_controls(question), err=True)
+
+
+def ask(label: str, **options: Any) -> str:
+    """Ask for a text on standard error.
+
+    Args:
+        label: what to type.
+        options: keyword arguments of `click.prompt`.
+
+    Raises:
+        click.Abort: at Ctrl-C, and at the end of the input.
+    """
+    answer: str = click.prompt(escape_controls(label), err=True, **options)
+    return answer
 
 
 def error_object(error: BulklinkError) -> dict[str, str]:
@@ -93,6 +200,7 @@ def format_columns(rows: Sequence[Sequence[str]], right_aligned: Collection[int]
         rows: texts of equal number.
         right_aligned: indices of the columns that are aligned right.
     """
+    rows = [[escape_controls(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (
@@ -102,25 +210,24 @@ def format_columns(rows: Sequence[Sequence[str]], right_aligned: Collection[int]
         yield "  ".join(("", *cells)).rstrip()
 
 
-def format_counts(counts: Mapping[str, int], *, always: Collection[str]) -> str:
-    """Return counts as a table, without those that are 0 and not always shown."""
-    return format_table({name: n for name, n in counts.items() if n or name in always})
+def count_lines(counts: Mapping[str, int], *, always: Collection[str]) -> Iterator[Line]:
+    """Yield counts as a table, without those that are 0 and not always shown."""
+    return table_lines({name: n for name, n in counts.items() if n or name in always})
 
 
-def format_table(rows: Mapping[str, object]) -> str:
-    """Return names and values in two columns, numbers with thousands separators."""
-    texts = {
-        name: f"{value:,}" if isinstance(value, int | float) else str(value)
-        for name, value in rows.items()
-    }
-    width = max(map(len, texts))
-    number_width = max(
-        (len(v) for n, v in texts.items() if isinstance(rows[n], int | float)), default=0
-    )
-    return "\n".join(
-        f"  {name:<{width}}  {value:>{number_width if isinstance(rows[name], int | float) else 0}}"
-        for name, value in texts.items()
-    )
+def table_lines(rows: Mapping[str, int | float | Line]) -> Iterator[Line]:
+    """Yield names and values in two columns, numbers with thousands separators."""
+    if not rows:
+        return
+    numbers = {name: f"{n:,}" for name, n in rows.items() if isinstance(n, int | float)}
+    width = max(map(len, rows))
+    number_width = max(map(len, numbers.values()), default=0)
+    for name, value in rows.items():
+        if isinstance(value, int | float):
+            yield f"  {name:<{width}}  {numbers[name]:>{number_width}}"
+        else:
+            parts = value if isinstance(value, tuple) else (value,)
+            yield (f"  {name:<{width}}  ", *parts)
 
 
 def wrap_text(text: str, margin: str = "") -> list[str]:

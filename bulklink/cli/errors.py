@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from bulklink.cli.completion import is_completion_request, run_completion
-from bulklink.cli.console import colour_setting, note, show_error, warn
+from bulklink.cli.console import colour_setting, note_lines, show_error, warn
 from bulklink.cli.param_types import BadChoice
 from bulklink.errors import BulklinkError, ExitCode, OutputError, UsageError
 from bulklink.suggestions import close_matches, did_you_mean
@@ -208,7 +208,7 @@ def _report_error(error: BulklinkError) -> int:
     if _is_option_set("--debug", "BULKLINK_DEBUG"):
         import traceback  # noqa: PLC0415 - seldom needed
 
-        traceback.print_exception(error)
+        note_lines("".join(traceback.format_exception(error)).rstrip("\n"))
     stdout_usable = not isinstance(error, OutputError)
     try:
         show_error(error, as_json=stdout_usable and _is_option_set("--json", "BULKLINK_JSON"))
@@ -221,7 +221,7 @@ def _report_error(error: BulklinkError) -> int:
 def _report_missing_command(error: click.exceptions.NoArgsIsHelpError, cli: click.Command) -> int:
     if _is_option_set("--json", "BULKLINK_JSON"):
         return _report_error(usage_error(error, cli, sys.argv[1:]))
-    note(error.format_message())
+    note_lines(error.format_message())
     return ExitCode.REFUSED
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from bulklink.cli.options import option_key
 from bulklink.cli.param_types import BadChoice
 from bulklink.errors import ConfigError
 from bulklink.suggestions import close_matches, did_you_mean
+from bulklink.toml_text import TomlError, parse_toml
 
 _DEFAULT_SOURCES = (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
 """Sources of values that a job file overrides: the program and a profile."""
@@ -60,18 +60,18 @@ def apply_job_file(path: Path, ctx: click.Context, options: dict[str, Any]) -> t
 
 def _read_job_file(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"The job file cannot be read: {getattr(error, 'strerror', None) or error}.",
+            f"The job file cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8'}.",
             where=str(path),
             advice="Check the path; a job file is TOML in UTF-8.",
         ) from None
-    except tomllib.TOMLDecodeError as error:
+    except TomlError as error:
         raise ConfigError(
-            f"This is not TOML: {error}.",
+            f"The job file cannot be read: {error.reason}.",
             where=str(path),
-            advice="Mend the place that it names; texts stand in quotes.",
+            advice="Mend that place; texts stand in quotes.",
         ) from None
 
 
@@ -84,6 +84,8 @@ def convert_value(
         ConfigError: if it is not a valid value of the option.
     """
     key = option_key(param)
+    if any("\0" in str(item) for item in (value if isinstance(value, list) else [value])):
+        raise _config_error(path, key, "It holds a NUL character", "Write it without.", table)
     if param.is_flag:
         if not isinstance(value, bool):
             raise _config_error(path, key, "It is on or off", "Write true or false.", table)
@@ -199,8 +201,8 @@ def find_key_line(text: str, key: str, table: str = "") -> int | None:
 
 def _parse_lines(lines: list[str]) -> dict[str, Any] | None:
     try:
-        return tomllib.loads("\n".join(lines))
-    except tomllib.TOMLDecodeError:
+        return parse_toml("\n".join(lines))
+    except TomlError:
         return None
 
 

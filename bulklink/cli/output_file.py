@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from bulklink.cli.completion import FileName
+from bulklink.cli.console import stdout_stream
 from bulklink.cli.options import combine_options, option
 from bulklink.cli.param_types import OneOf
 from bulklink.errors import UsageError
@@ -50,7 +50,7 @@ def output_target(output: str, *, as_json: bool) -> str | BinaryIO:
             where="--json",
             advice="Name a file, or leave one of them out.",
         )
-    return sys.stdout.buffer
+    return stdout_stream()
 
 
 def output_file_arguments(options: Mapping[str, Any]) -> dict[str, Any]:

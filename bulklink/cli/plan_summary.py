@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import click
 import msgspec
 
-from bulklink.cli.console import format_columns, format_table, print_json
+from bulklink.cli.console import Line, format_columns, print_json, print_line, table_lines
 from bulklink.errors import ExitCode
 from bulklink.mapping.compare import Comparison
 from bulklink.operations.plan import PlanResult
@@ -35,14 +34,14 @@ def show_plan_result(result: PlanResult, *, as_json: bool, snapshot_optional: bo
         print_json(content)
     else:
         for line in _summary_lines(result, snapshot_optional=snapshot_optional):
-            click.echo(line)
+            print_line(line)
     return ExitCode.ROWS_NOT_DONE if result.rejected else ExitCode.OK
 
 
-def _summary_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[str]:
+def _summary_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[Line]:
     calls = result.calls
     yield f"{result.op}: {result.messages:,} emails in {result.groups:,} groups"
-    yield format_table(
+    yield from table_lines(
         {
             "rows": result.rows,
             "rejected": result.rejected,

@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from bulklink.cli.callbacks import WarningDisplay
-from bulklink.cli.console import can_ask, note, redirect_notes, warn
+from bulklink.cli.console import can_ask, confirm, note, redirect_notes, warn
 from bulklink.cli.progress_view import ProgressView, render_lines, render_one_line
 from bulklink.cli.signals import run_with_signals
 from bulklink.engine.shutdown import StopController
@@ -180,7 +180,7 @@ class ProgressDisplay(WarningDisplay):
     def _ask(self, question: str) -> bool:
         self._stop_live()
         try:
-            return click.confirm(question, err=True)
+            return confirm(question)
         except click.Abort:
             self._stop.interrupt()
             return False

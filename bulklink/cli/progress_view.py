@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from textwrap import wrap
 
 from rich.filesize import decimal
 from rich.text import Text
 
 from bulklink.operations.callbacks import Metrics
+from bulklink.visible_text import escape_controls
 
 _NARROW_WIDTH = 80
 """Width in columns below which shorter words are used."""
@@ -61,6 +62,7 @@ def render_lines(view: ProgressView, width: int) -> Iterator[Text]:
         width: columns of the terminal.
     """
     narrow = width < _NARROW_WIDTH
+    view = replace(view, phase=escape_controls(view.phase))
     yield from _head_lines(view, width)
     if view.metrics is not None:
         yield from _flow(list(_metric_figures(view.metrics, view.unit, narrow=narrow)), width)
@@ -192,6 +194,7 @@ def _failure_pieces(view: ProgressView) -> Iterator[str]:
 
 
 def _truncate_code(code: str) -> str:
+    code = escape_controls(code)
     return code if len(code) <= _MAX_CODE_LENGTH else f"{code[: _MAX_CODE_LENGTH - 1]}…"
 
 

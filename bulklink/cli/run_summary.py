@@ -11,11 +11,14 @@ import click
 import msgspec
 
 from bulklink.cli.console import (
+    Line,
+    Styled,
     format_columns,
-    format_table,
     note,
     print_json,
+    print_line,
     show_error,
+    table_lines,
     wrap_text,
 )
 from bulklink.engine.failure_limit import example_text, explain_code
@@ -37,7 +40,7 @@ _MAX_FAILURES_SHOWN = 5
 _ROWS = "rows"
 
 
-def accounting_lines(result: RunResult, record: RunRecord, *, explain: bool) -> Iterator[str]:
+def accounting_lines(result: RunResult, record: RunRecord, *, explain: bool) -> Iterator[Line]:
     """Yield row counts by status, which add up to those of the run, and the commonest failures.
 
     The ledger is read only if it is needed: for a run of one op without failures the counts say
@@ -62,7 +65,7 @@ def accounting_lines(result: RunResult, record: RunRecord, *, explain: bool) -> 
         )
     else:
         counts = {name: n for name, n in result.counts.items() if n}
-        yield format_table(counts | {_ROWS: result.rows})
+        yield from table_lines(counts | {_ROWS: result.rows})
     if explain:
         yield from _failure_lines(result_counts.failures)
 
@@ -152,7 +155,7 @@ def check_object(check_result: CheckResult) -> dict[str, Any]:
     return {"ok": check_result.ok, **content}
 
 
-def check_lines(check_result: CheckResult) -> Iterator[str]:
+def check_lines(check_result: CheckResult) -> Iterator[Line]:
     """Yield a line for each part that was checked."""
     items = {
         "plan": check_result.plan,
@@ -163,7 +166,7 @@ def check_lines(check_result: CheckResult) -> Iterator[str]:
     width = max(map(len, items))
     yield "Check:"
     for name, item in items.items():
-        yield f"  {name:<{width}}  {_format_item(item)}"
+        yield (f"  {name:<{width}}  ", *_item_parts(item))
     for redaction in check_result.forgotten:
         if redaction.complete:
             yield f"  Columns and names were forgotten at {redaction.at}; before that:"
@@ -171,11 +174,10 @@ def check_lines(check_result: CheckResult) -> Iterator[str]:
             yield f"    ledger  {redaction.ledger_before}"
 
 
-def _format_item(item: CheckItem) -> str:
-    status_text = click.style(
-        _STATUS_TEXTS.get(item.verdict, item.verdict), fg=_STATUS_COLOURS.get(item.verdict)
-    )
-    return f"{status_text}: {item.detail}" if item.detail else status_text
+def _item_parts(item: CheckItem) -> tuple[Styled, str]:
+    status_text = _STATUS_TEXTS.get(item.verdict, item.verdict)
+    styled = Styled(status_text, _STATUS_COLOURS.get(item.verdict))
+    return styled, f": {item.detail}" if item.detail else ""
 
 
 _RELINK_OPS = ("relink", "mixed")
@@ -197,8 +199,8 @@ def show_run(
         as_json: print one JSON object.
         check_result: result of checking its files; None if they were not checked.
     """
-    for line in _detached_relink_lines(result) if result.op in _RELINK_OPS else ():
-        click.secho(line, fg="red", bold=True, err=as_json)
+    for text in _detached_relink_lines(result) if result.op in _RELINK_OPS else ():
+        print_line(Styled(text, "red", bold=True), err=as_json)
     if reason is not None and result.state is not RunState.FINISHED:  # a stop may come too late
         show_error(reason, as_json=False)
     if as_json:
@@ -208,13 +210,13 @@ def show_run(
         explain = reason is None or reason.stopped_by not in explained
         record = RunFolder(Path(result.run_dir)).read()
         for line in _summary_lines(result, record, check_result, explain=explain):
-            click.echo(line)
+            print_line(line)
     return int(result.exit_code or 0)
 
 
 def _summary_lines(
     result: RunResult, record: RunRecord, check_result: CheckResult | None, *, explain: bool
-) -> Iterator[str]:
+) -> Iterator[Line]:
     """Yield the lines of a summary, none wider than the terminal but paths and commands.
 
     Args:
@@ -299,9 +301,9 @@ def show_runs(
         note("No runs there.")
     for result, check_result in pairs:
         counts = ", ".join(f"{n:,} {name}" for name, n in result.counts.items() if n)
-        click.echo(f"{result.run_dir}  {result.op}  {_format_state(result)}  {counts}")
+        print_line(f"{result.run_dir}  {result.op}  {_format_state(result)}  {counts}")
         for line in check_lines(check_result) if check_result else ():
-            click.echo(f"  {line}")
+            print_line(("  ", *line) if isinstance(line, tuple) else f"  {line}")
 
 
 def _run_object(result: RunResult, check_result: CheckResult | None) -> dict[str, Any]:
@@ -343,10 +345,10 @@ def _format_rows(rows: Mapping[int, str | None]) -> str:
     return ", ".join(texts) + (f" and {omitted:,} more" if omitted else "")
 
 
-def _headline(result: RunResult) -> str:
+def _headline(result: RunResult) -> Styled:
     colour = {RunState.FINISHED: "green", RunState.STOPPED: "red"}.get(result.state)
     text = f"{result.op}: {_format_state(result)}"
-    return click.style(text, fg=colour) if result.exit_code else click.style(text, fg="green")
+    return Styled(text, colour if result.exit_code else "green")
 
 
 def _format_state(result: RunResult) -> str:

@@ -19,7 +19,13 @@ from bulklink.engine.ratelimit.limiter import Attempt, ConcurrencyLimiter, Queue
 from bulklink.engine.retry import AttemptHistory, RetryAction, decide_retry
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import LedgerError, RunStoppedError, StoppedBy
-from bulklink.ledger.records import CallLine, answer_line, call_line, unsent_line
+from bulklink.ledger.records import (
+    MAX_ANSWER_LENGTH,
+    CallLine,
+    answer_line,
+    call_line,
+    unsent_line,
+)
 from bulklink.ledger.writer import LedgerWriter
 from bulklink.zoho.client import Client, ClientResponse
 from bulklink.zoho.error_policy import AnswerClass, classify_error
@@ -170,7 +176,7 @@ class Caller:
         if isinstance(response, NoResponse):
             status, body = None, response.reason
         else:
-            status, body = response.status, response.body.decode("utf-8", "replace")
+            status, body = response.status, response.excerpt(MAX_ANSWER_LENGTH)
         self._ledger.append_answer(
             answer_line(self._clock.timestamp(), call_outcome.call, call_outcome.kind, status, body)
         )

@@ -90,14 +90,14 @@ async def look_up_deals(
 
 
 async def look_up_user_names(
-    caller: Caller, user_ids: set[str], on_name: Callable[[str, str], None]
+    caller: Caller, user_ids: set[str], on_name: Callable[[str, str | None], None]
 ) -> None:
     """Look up names of users, page by page until all are listed.
 
     Args:
         caller: makes the calls.
         user_ids: of the users.
-        on_name: called with (id, name) of each that exists.
+        on_name: called with (id, name) of each that exists; None for a name that is too long.
 
     Raises:
         RunStoppedError: if they cannot be read.

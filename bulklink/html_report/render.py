@@ -14,6 +14,7 @@ from bulklink.html_report.model import Report
 from bulklink.html_report.rows import MAX_ROWS_PER_GROUP, escape_json
 from bulklink.html_report.timeline import humanize_duration
 from bulklink.local_time import format_local_time
+from bulklink.visible_text import escape_controls
 
 PLOT_STYLE = """:where(.plot) {
   --plot-background: white;
@@ -34,8 +35,8 @@ _PACKAGE_FILES = files("bulklink.html_report")
 def render_report(report: Report, zone: tzinfo | None = None) -> str:
     """Return the report as HTML.
 
-    All texts are escaped, scripts and styles are allowed by their hashes only, and nothing may be
-    fetched.
+    All texts are escaped, also characters that would act where they are shown. Scripts and styles
+    are allowed by their hashes only, and nothing may be fetched.
 
     Args:
         report: report model.
@@ -44,6 +45,7 @@ def render_report(report: Report, zone: tzinfo | None = None) -> str:
     env = Environment(
         loader=PackageLoader("bulklink.html_report"),
         autoescape=True,
+        finalize=_finalize,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -64,6 +66,11 @@ def render_report(report: Report, zone: tzinfo | None = None) -> str:
         charts=_script_data(report.charts.json if report.charts else None),
         rows=_script_data(report.embedded_rows),
     )
+
+
+def _finalize(value: object) -> object:
+    """Return a value as the page shows it; what is marked as safe is no text of a user's."""
+    return escape_controls(value) if type(value) is str else value
 
 
 def _needs_scripts(report: Report) -> bool:

@@ -8,6 +8,7 @@ from datetime import tzinfo
 import msgspec
 
 from bulklink.local_time import format_local_time
+from bulklink.visible_text import escape_controls
 
 MAX_ROWS_PER_GROUP = 1000
 """Rows of one group shown at most."""
@@ -102,9 +103,11 @@ class EmbeddedRows:
             *(("op", row.op), ("contact", row.contact), ("owner", row.owner), ("deal", row.deal)),
             *(("status", row.status), ("code", row.code), ("text", row.text), ("time", when)),
         ]
-        cost = len(_escaped_json(row.message)) + 12
+        message = _visible(row.message)
+        cost = len(_escaped_json(message)) + 12
         indexes: dict[str, int | str | None] = {}
-        for name, text in texts:
+        for name, raw_text in texts:
+            text = _visible(raw_text)
             if text is None:
                 indexes[name] = None
                 cost += 5
@@ -115,8 +118,12 @@ class EmbeddedRows:
                 cost += len(_escaped_json(text)) + 1
             indexes[name] = index = known_texts[text]
             cost += len(str(index)) + 1
-        cells = indexes | {"row": row.row, "message": row.message}
+        cells = indexes | {"row": row.row, "message": message}
         return cost, [cells[column] for column in EMBEDDED_COLUMNS]
+
+
+def _visible(text: str | None) -> str | None:
+    return None if text is None else escape_controls(text)
 
 
 def _escaped_json(text: str | None) -> bytes:

@@ -16,7 +16,8 @@ from bulklink.errors import LedgerError
 from bulklink.models import Op, Status
 
 _MAX_TEXT_LENGTH = 300
-_MAX_ANSWER_LENGTH = 8 * 1024
+MAX_ANSWER_LENGTH = 8 * 1024
+"""Characters of a stored answer."""
 _LINES_PER_CHECK = 4096
 _OPTIONAL_FIELDS = ("previous_deal_id", "previous_deal_name", "current_deal_id", "duplicate_of")
 
@@ -151,7 +152,7 @@ def result_line(ts: str, result: Result) -> bytes:
 def answer_line(ts: str, call: int, op: str, http_status: int | None, body: str) -> bytes:
     """Return a line of `answers.jsonl`: an answer other than a clean success, as received."""
     content = {"ts": ts, "call": call, "op": op, "http_status": http_status}
-    content["body"] = body[:_MAX_ANSWER_LENGTH]
+    content["body"] = body[:MAX_ANSWER_LENGTH]
     return json_line(content)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -32,6 +32,7 @@ from bulklink.operations.session import CrmSession
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import OrgRecord, RunRecord
 from bulklink.zoho.connection import Connection, is_loopback
+from bulklink.zoho.link_response import MAX_NAME_LENGTH
 from bulklink.zoho.lookup_responses import DealDetails, Org
 
 T = TypeVar("T")
@@ -192,12 +193,18 @@ async def _look_up_names(
     async with session.environment.sample_periodically(lookup.report_progress):
         await lookup.fetch_deals(session.job.max_in_flight())
         await lookup.fetch_owners()
+    if lookup.overlong:
+        callbacks.on_warning(
+            f"{lookup.overlong:,} names in the CRM have more than {MAX_NAME_LENGTH} characters,"
+            " which no link can hold. Rows without a name of their own are refused for them: put"
+            " a shorter name into the mapping, or leave names out with --no-names."
+        )
     return await session.run_blocking(lookup.write_names)
 
 
 class _OwnerName(msgspec.Struct, frozen=True):
     id: str
-    name: str
+    name: str | None
 
 
 @dataclass(slots=True)
@@ -212,6 +219,7 @@ class _NameLookup:
         interrupt: interrupts `find_missing` and `write_names`.
         total: names to look up.
         done: names looked up so far.
+        overlong: names that are too long to be sent.
     """
 
     caller: Caller
@@ -221,6 +229,7 @@ class _NameLookup:
     interrupt: PlanningStop
     total: int = 0
     done: int = 0
+    overlong: int = 0
     _owner_ids: set[str] = field(init=False, default_factory=set)
 
     @property
@@ -250,7 +259,7 @@ class _NameLookup:
             await look_up_deals(
                 self.caller,
                 map(str.rstrip, deal_ids),
-                lambda deal: _write_record(file, deal),
+                lambda deal: self._save(file, deal),
                 at_once=max_in_flight,
                 on_batch=self._add_done,
             )
@@ -259,8 +268,8 @@ class _NameLookup:
         """Look up the owners."""
         with self._owners.open("wb") as file:
 
-            def save_owner(owner_id: str, name: str) -> None:
-                _write_record(file, _OwnerName(owner_id, name))
+            def save_owner(owner_id: str, name: str | None) -> None:
+                self._save(file, _OwnerName(owner_id, name))
                 self._add_done(1)
 
             await look_up_user_names(self.caller, self._owner_ids, save_owner)
@@ -280,8 +289,8 @@ class _NameLookup:
         foreign = find_foreign_deals(folder.plan, deal_contacts, self.interrupt)
         # Last of what can be interrupted: where the file is, a resume looks nothing up.
         self.plan.write_names(
-            ((deal.id, deal.name) for deal in self._saved_deals()),
-            ((owner.id, owner.name) for owner in _read_records(self._owners, _OwnerName)),
+            _usable_names(self._saved_deals()),
+            _usable_names(_read_records(self._owners, _OwnerName)),
             folder.names,
         )
         folder.clear_scratch()
@@ -295,12 +304,16 @@ class _NameLookup:
         """Report how many names were looked up."""
         self.callbacks.on_read(ReadProgress("names", self.done, self.total))
 
+    def _save(self, file: BinaryIO, record: DealDetails | _OwnerName) -> None:
+        self.overlong += record.name is None
+        file.write(msgspec.json.encode(record) + b"\n")
+
     def _add_done(self, count: int) -> None:
         self.done += count
 
 
-def _write_record(file: BinaryIO, record: msgspec.Struct) -> None:
-    file.write(msgspec.json.encode(record) + b"\n")
+def _usable_names(records: Iterable[DealDetails | _OwnerName]) -> Iterator[tuple[str, str]]:
+    return ((record.id, record.name) for record in records if record.name is not None)
 
 
 def _read_records(path: Path, record_type: type[T]) -> Iterator[T]:

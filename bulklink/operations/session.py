@@ -134,7 +134,11 @@ class CrmSession:
             self.ledger = await stack.enter_async_context(LedgerWriter(files))
             await stack.enter_async_context(self.limiter)
             tokens = TokenProvider(
-                self.connection, transport, self.environment.token_store, self.clock.wall
+                self.connection,
+                transport,
+                self.environment.token_store,
+                self.clock.wall,
+                warn=self.warn,
             )
             self.caller = Caller(
                 Client(tokens, transport, secrets_of(self.connection)),

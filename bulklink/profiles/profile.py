@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tomllib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,7 +17,10 @@ from bulklink.atomic_files import atomic_replace
 from bulklink.errors import ConfigError
 from bulklink.profiles.names import profile_names, profiles_folder
 from bulklink.suggestions import close_matches, did_you_mean
+from bulklink.toml_text import TomlError, parse_toml
 from bulklink.zoho.connection import Connection
+
+_QUOTED = re.compile(r"`([^`]*)`")
 
 
 class SecretBackend(StrEnum):
@@ -107,15 +110,17 @@ class Profiles:
         """
         path = self.file(name)
         try:
-            profile = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Profile)
+            profile = msgspec.convert(parse_toml(path.read_text("utf-8")), Profile)
             Connection.endpoint_from(profile.variables())
         except FileNotFoundError:
             raise self.unknown_profile_error(name) from None
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8"
             raise _profile_error(path, f"The profile cannot be read: {reason}") from None
-        except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-            raise _profile_error(path, f"The profile is not well-formed: {error}") from None
+        except TomlError as error:
+            raise _profile_error(path, f"The profile cannot be read: {error.reason}") from None
+        except msgspec.ValidationError as error:
+            raise _profile_error(path, _describe_mismatch(str(error))) from None
         except ConfigError as error:
             raise _profile_error(path, error.message.rstrip(".")) from None
         return profile
@@ -196,6 +201,17 @@ def _write_error(path: Path, reason: str) -> ConfigError:
         where=str(path),
         advice="Check that you may write there, and that it has room.",
     )
+
+
+def _describe_mismatch(text: str) -> str:
+    """Return what is wrong with the fields of a profile, from msgspec's text."""
+    names = _QUOTED.findall(text)
+    key = names[-1].removeprefix("$.") if names else ""
+    if "unknown field" in text:
+        return f"The profile has a key that is not known: {key}"
+    if "missing required field" in text:
+        return f"The profile has no key {key}"
+    return f"The profile has a wrong value at {key}" if key else "The profile is not well-formed"
 
 
 def _profile_error(path: Path, message: str) -> ConfigError:

@@ -13,7 +13,7 @@ import msgspec
 from bulklink.errors import ConfigError
 from bulklink.profiles.profile import SecretBackend, remove_file, write_private_file
 from bulklink.shell import format_command
-from bulklink.zoho.connection import Credentials
+from bulklink.zoho.connection import Credentials, is_sign_in_text
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
@@ -204,9 +204,15 @@ def _system_keyring() -> KeyringBackend:
 
 def _decode_credentials(content: bytes, name: str, where: str) -> Credentials:
     try:
-        return msgspec.json.decode(content, type=Credentials)
-    except msgspec.DecodeError:
+        credentials = msgspec.json.decode(content, type=Credentials)
+    except (msgspec.DecodeError, RecursionError):
         raise _unreadable_error(name, where, "they are not well-formed") from None
+    texts = msgspec.structs.astuple(credentials)
+    if not all(texts):
+        raise _unreadable_error(name, where, "they are not all there")
+    if not all(map(is_sign_in_text, texts)):
+        raise _unreadable_error(name, where, "they hold characters that no secret of Zoho's has")
+    return credentials
 
 
 def _unreadable_error(name: str, where: str, reason: str) -> ConfigError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 import msgspec
 
 from bulklink.zoho.http import Answer, NoResponse, Request
 from bulklink.zoho.request_log import CallReference, log_request
+from bulklink.zoho.secret_mask import SecretMask
 from bulklink.zoho.tokens import Token, TokenProvider
 from bulklink.zoho.transport import Transport
 
@@ -37,12 +38,13 @@ class Client:
     Args:
         tokens: access token of the run.
         transport: sends the requests.
-        secrets: redacted in answers, like the access token.
+        secrets: masked in texts of answers, like the access token.
     """
 
     tokens: TokenProvider
     transport: Transport
     secrets: tuple[str, ...] = ()
+    _masks: dict[str, SecretMask] = field(default_factory=dict, init=False)
 
     async def send(
         self, request: Request, token: Token, reference: CallReference | None = None
@@ -61,15 +63,14 @@ class Client:
         started = anyio.current_time()
         outcome = await self.transport.send(request.method, url, headers, request.body)
         log_request(request.method, url, outcome, anyio.current_time() - started, reference)
-        secrets = (token.access_token, *self.secrets)
-        return ClientResponse(_redact(secrets, outcome), token)
+        if isinstance(outcome, Answer):
+            outcome = msgspec.structs.replace(outcome, mask=self._mask(token.access_token))
+        return ClientResponse(outcome, token)
 
-
-def _redact(secrets: tuple[str, ...], outcome: Answer | NoResponse) -> Answer | NoResponse:
-    """Replace secrets that a server repeats."""
-    if isinstance(outcome, NoResponse):
-        return outcome
-    body = outcome.body
-    for secret in secrets:
-        body = body.replace(secret.encode(), b"[secret]")
-    return outcome if body is outcome.body else msgspec.structs.replace(outcome, body=body)
+    def _mask(self, access_token: str) -> SecretMask:
+        """Return the mask of a request's secrets, and of the tokens before; making one is slow."""
+        mask = self._masks.get(access_token)
+        if mask is None:
+            mask = SecretMask(access_token, *self._masks, *self.secrets)
+            self._masks[access_token] = mask
+        return mask

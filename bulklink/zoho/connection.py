@@ -16,7 +16,8 @@ from bulklink.zoho.data_centres import (
     ENVIRONMENTS,
     accounts_address,
     api_address,
-    api_address_for_domain,
+    api_addresses,
+    find_api_address,
 )
 
 _CREDENTIALS = ("BULKLINK_CLIENT_ID", "BULKLINK_CLIENT_SECRET", "BULKLINK_REFRESH_TOKEN")
@@ -169,22 +170,43 @@ class Connection(msgspec.Struct, frozen=True):
         )
 
     def api_url_from(self, api_domain: object) -> str:
-        """Return the API address to use with a token.
+        """Return the API address to use with a token: the connection's own if in doubt.
 
         Args:
             api_domain: the production host that the accounts server names with the token; a sandbox
                 or developer environment has another.
         """
-        if self.api_url_given or not isinstance(api_domain, str):
+        return self._api_url_named(api_domain) or self.api_url
+
+    def is_foreign_api_domain(self, api_domain: object) -> bool:
+        """Return whether an accounts server names a host that is not to have the token.
+
+        One on this machine may name an API on this machine; all others may name Zoho's hosts only.
+        """
+        return self._api_url_named(api_domain) is None
+
+    def _api_url_named(self, api_domain: object) -> str | None:
+        if self.api_url_given or api_domain is None:
             return self.api_url
+        if not isinstance(api_domain, str):
+            return None
+        return find_api_address(api_domain, self.environment) or self._local_address(api_domain)
+
+    def accepts_api_url(self, api_url: str) -> bool:
+        """Return whether a stored token may be sent to an address."""
+        if self.api_url_given or api_url == self.api_url:
+            return api_url == self.api_url
+        return api_url in api_addresses(self.environment) or bool(self._local_address(api_url))
+
+    def _local_address(self, address: str) -> str | None:
+        """Return an address on this machine that an accounts server on it names, else None."""
+        if self.accounts_url is None or not is_loopback(self.accounts_url):
+            return None
         try:
-            parts = urlsplit(api_domain)
-        except ValueError:
-            return self.api_url
-        host = parts.hostname or ""
-        if not host.startswith("www.") or parts.scheme != "https":
-            return self.api_url
-        return api_address_for_domain(host.removeprefix("www."), self.environment)
+            api_url = _parse_address(address, "api_domain")
+        except ConfigError:
+            return None
+        return api_url if is_loopback(api_url) else None
 
 
 def secrets_of(connection: Connection) -> tuple[str, ...]:
@@ -223,32 +245,43 @@ def _one_of(variables: Mapping[str, str], name: str, allowed: tuple[str, ...]) -
 
 def _address(variables: Mapping[str, str], name: str) -> str | None:
     value = variables.get(name)
-    if value is None:
-        return None
+    return None if value is None else _parse_address(value, name)
+
+
+def _parse_address(value: str, where: str) -> str:
+    """Return scheme, host and port of an address, in one spelling.
+
+    Raises:
+        ConfigError: if it has more parts, or is not one that a token may be sent to.
+    """
     try:
         parts = urlsplit(value)
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+    # `urlsplit` drops line breaks and tabs; a host in other letters can look like Zoho's.
+    is_plain = value.isascii() and value.isprintable() and " " not in value and "\\" not in value
+    is_address = parts.scheme in ("http", "https") and parts.hostname and parts.path in ("", "/")
+    if not is_plain or not is_address or port == 0:
         raise ConfigError(
             "It is not an address of scheme, host and port.",
-            where=name,
+            where=where,
             advice="Write it like https://www.zohoapis.com or http://127.0.0.1:8080.",
         )
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if "@" in parts.netloc or parts.query or parts.fragment:
         raise ConfigError(
             "An address holds no user, query or fragment here.",
-            where=name,
+            where=where,
             advice="Write it like https://www.zohoapis.com.",
         )
     if parts.scheme == "http" and not is_loopback(value):
         raise ConfigError(
             f"Plain http would show the access token to all on the way to {parts.hostname}.",
-            where=name,
+            where=where,
             advice="Use https; http is for addresses on this machine only.",
         )
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    hostname = parts.hostname or ""
+    host = f"[{hostname}]" if ":" in hostname else hostname
     return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
 
 
@@ -263,7 +296,32 @@ def _credentials(variables: Mapping[str, str]) -> Credentials | None:
             where=", ".join(missing),
             advice="Set what is missing, or unset the others and give BULKLINK_ACCESS_TOKEN.",
         )
+    for name, value in zip(_CREDENTIALS, values, strict=True):
+        check_sign_in_text(value or "", name)
     return Credentials(*(value or "" for value in values))
+
+
+def check_sign_in_text(text: str, where: str) -> None:
+    """Refuse a token, secret or id that has characters which none of Zoho's has.
+
+    Args:
+        text: the token, secret or id; it is not shown.
+        where: variable or file that has it.
+
+    Raises:
+        ConfigError: if it has such characters.
+    """
+    if not is_sign_in_text(text):
+        raise ConfigError(
+            "It holds characters that no token, secret or id has, such as line breaks or spaces.",
+            where=where,
+            advice="Copy it again, alone.",
+        )
+
+
+def is_sign_in_text(text: str) -> bool:
+    """Return whether a token, secret or id has only characters that one of Zoho's can have."""
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def _module_id(variables: Mapping[str, str]) -> str | None:
@@ -278,13 +336,7 @@ def _module_id(variables: Mapping[str, str]) -> str | None:
 
 
 def _check_sign_in(connection: Connection) -> None:
-    token = connection.access_token or ""
-    if not (token.isascii() and (token.isprintable() or not token)):
-        raise ConfigError(
-            "It holds characters that no token has, such as line breaks.",
-            where="BULKLINK_ACCESS_TOKEN",
-            advice="Copy the token again, alone.",
-        )
+    check_sign_in_text(connection.access_token or "", "BULKLINK_ACCESS_TOKEN")
     if connection.access_token is None and connection.credentials is None:
         raise ConfigError(
             "There is no access token and nothing to ask for one with.",

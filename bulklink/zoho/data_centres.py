@@ -42,9 +42,24 @@ def console_address(data_centre: str) -> str:
 
 def api_address(data_centre: str, environment: str) -> str:
     """Return the API address of an environment."""
-    return api_address_for_domain(_API[data_centre], environment)
+    return f"https://{_PREFIXES[environment]}.{_API[data_centre]}"
 
 
-def api_address_for_domain(domain: str, environment: str) -> str:
-    """Return the API address of an environment below a domain such as `zohoapis.eu`."""
-    return f"https://{_PREFIXES[environment]}.{domain}"
+def api_addresses(environment: str) -> frozenset[str]:
+    """Return the API addresses of an environment in all data centres."""
+    return frozenset(api_address(data_centre, environment) for data_centre in _API)
+
+
+def find_api_address(address: str, environment: str) -> str | None:
+    """Return the API address of an environment, given that of any; None if it is not Zoho's.
+
+    Args:
+        address: an address of any origin. Only one that is spelt like Zoho's is taken, without
+            user, port or path.
+        environment: production, sandbox or developer.
+    """
+    spelling = address.lower().removesuffix("/")
+    for data_centre in _API:
+        if any(spelling == api_address(data_centre, name) for name in ENVIRONMENTS):
+            return api_address(data_centre, environment)
+    return None

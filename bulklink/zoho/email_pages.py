@@ -7,7 +7,11 @@ from typing import Any
 import msgspec
 
 from bulklink.zoho.http import Answer
-from bulklink.zoho.link_response import parse_id, parse_json, parse_text
+from bulklink.zoho.link_response import parse_id, parse_json, parse_name, parse_text
+
+_MAX_INDEX_LENGTH = 2000
+"""Characters of the index of a page, which is part of an address."""
+_MAX_TIME_LENGTH = 100
 
 
 class LinkedDeal(msgspec.Struct, frozen=True):
@@ -17,7 +21,7 @@ class LinkedDeal(msgspec.Struct, frozen=True):
 
     Args:
         id: id of the deal.
-        name: its name, None where the CRM gives none.
+        name: its name, None where the CRM gives none that can be sent.
     """
 
     id: str
@@ -83,14 +87,15 @@ def _deal(record: Any) -> LinkedDeal | None:
     deal_id, name, module = parse_id(record.get("id")), record.get("name"), record.get("module")
     if isinstance(module, dict) and module.get("api_name", "Deals") != "Deals":
         return None
-    return LinkedDeal(deal_id, name if isinstance(name, str) else None) if deal_id else None
+    return LinkedDeal(deal_id, parse_name(name)) if deal_id else None
 
 
 def _parse_next_index(info: Any) -> str | None:
     """Return the index of the next page from the `info` of this one; None on the last."""
     if not isinstance(info, dict) or info.get("more_records") is not True:
         return None
-    return parse_id(info.get("next_index"))
+    index = info.get("next_index")
+    return parse_text(index, _MAX_INDEX_LENGTH) if isinstance(index, str) else parse_id(index)
 
 
 class ListedEmail(msgspec.Struct, frozen=True):
@@ -161,9 +166,9 @@ def _email(entry: Any) -> ListedEmail | None:
     return ListedEmail(
         message_id,
         owner_id=parse_id(owner.get("id")),
-        owner_name=parse_text(owner.get("name")),
+        owner_name=parse_name(owner.get("name")),
         deal=_parse_link(entry),
         subject=parse_text(entry.get("subject")),
-        time=parse_text(entry.get("time")),
+        time=parse_text(entry.get("time"), _MAX_TIME_LENGTH),
         received=not sent if isinstance(sent, bool) else None,
     )

@@ -35,7 +35,11 @@ class ConnectionHealth(msgspec.Struct, frozen=True):
 
 
 async def check_connection(
-    connection: Connection, transport: Transport, store: TokenStore, clock: Callable[[], float]
+    connection: Connection,
+    transport: Transport,
+    store: TokenStore,
+    clock: Callable[[], float],
+    warn: Callable[[str], None] = lambda text: None,
 ) -> ConnectionHealth:
     """Check whether a connection works.
 
@@ -47,11 +51,11 @@ async def check_connection(
         transport: sends the requests.
         store: stores the access token.
         clock: seconds since 1970.
+        warn: called with a warning if the accounts server names a host that is not Zoho's.
     """
     stored = store.load(connection, clock())
-    client = Client(
-        TokenProvider(connection, transport, store, clock), transport, secrets_of(connection)
-    )
+    tokens = TokenProvider(connection, transport, store, clock, warn=warn)
+    client = Client(tokens, transport, secrets_of(connection))
     try:
         received = await client.send(requests.org_request(), await client.tokens.current())
         if stored is not None and classify_outcome(received.outcome) is AnswerClass.TOKEN:

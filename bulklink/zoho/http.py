@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+from bulklink.zoho.secret_mask import SecretMask
+
 
 class CallKind(StrEnum):
     """Kind of a request; the `op` of its ledger line."""
@@ -46,17 +48,28 @@ class Answer(msgspec.Struct, frozen=True):
         retry_after: seconds of the header Retry-After, None without one.
         credits_left: API credits that the org has left, None where the answer does not say; Zoho
             sends it once half of them are used.
+        mask: takes the secrets of its request out of texts; the body is as received.
     """
 
     status: int
     body: bytes = b""
     retry_after: float | None = None
     credits_left: int | None = None
+    mask: SecretMask = SecretMask()
 
     @property
     def ok(self) -> bool:
         """Whether the HTTP status means success."""
         return 200 <= self.status < 300
+
+    def excerpt(self, length: int) -> str:
+        """Return the beginning of the body, without secrets, to be written or shown.
+
+        Args:
+            length: characters at most.
+        """
+        text = self.body[: 8 * length].decode("utf-8", "replace")[: 2 * length]
+        return self.mask(text)[:length]
 
 
 class NoResponse(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ the caller finds out by reading the link back.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,7 +20,11 @@ from bulklink.zoho.error_codes import Code
 from bulklink.zoho.http import Answer
 
 _INDEX = re.compile(r"(?:Emails|message_ids)\[(\d{1,6})\]")
+MAX_NAME_LENGTH = 255
+"""Characters of a name in a link, by Zoho's schema."""
+_MAX_ID_LENGTH = 500
 _MAX_TEXT_LENGTH = 300
+_CODES = frozenset(Code)
 
 
 class AnswerVerdict(msgspec.Struct, frozen=True):
@@ -96,7 +101,7 @@ def parse_refusal(answer: Answer) -> AnswerVerdict:
     """Return the error that an unsuccessful answer reports for its call; never SUCCESS."""
     entry = next((o for o in _objects(parse_json(answer.body)) if _code(o)), {})
     code = _code(entry)
-    return AnswerVerdict("" if code == Code.SUCCESS else code, _text(entry), answer.status)
+    return _masked_verdict("" if code == Code.SUCCESS else code, entry, answer)
 
 
 def parse_json(body: bytes) -> Any:
@@ -108,15 +113,35 @@ def parse_json(body: bytes) -> Any:
 
 
 def parse_id(value: object) -> str | None:
-    """Return an id of an answer as text: a string or an integer's digits, else None."""
+    """Return an id of an answer as text: a string or an integer's digits, else None.
+
+    So is a string that is longer than any id of Zoho's.
+    """
     if isinstance(value, str):
-        return value or None
+        return parse_text(value, _MAX_ID_LENGTH)
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def parse_text(value: object) -> str | None:
-    """Return a text of an answer; None for an empty one and for any other value."""
-    return value if isinstance(value, str) and value else None
+def parse_text(value: object, max_length: int = sys.maxsize) -> str | None:
+    """Return a text of an answer; None for an empty or longer one and for any other value."""
+    return value if isinstance(value, str) and 0 < len(value) <= max_length else None
+
+
+def parse_name(value: object) -> str | None:
+    """Return a name of an answer; None for one that no link can hold.
+
+    A name is sent as it is or not at all: its beginning would be another name.
+    """
+    return parse_text(value, MAX_NAME_LENGTH)
+
+
+def parse_label(value: object, answer: Answer) -> str | None:
+    """Return a text of an answer that is only shown: without secrets, and cut."""
+    text = parse_text(value)
+    if text is None:
+        return None
+    label = answer.mask(text[: 2 * MAX_NAME_LENGTH])
+    return label if len(label) <= MAX_NAME_LENGTH else f"{label[: MAX_NAME_LENGTH - 1]}…"
 
 
 def _entries(
@@ -170,12 +195,19 @@ def _verdict(
 ) -> AnswerVerdict | None:
     code, status = _code(entry), entry.get("status")
     if code and status in ("success" if code == Code.SUCCESS else "error", None):
-        return AnswerVerdict(code, _text(entry), answer.status)
+        return _masked_verdict(code, entry, answer)
     if echo_deal_id is not None and answer.ok and not code and status is None:
         record = entry.get("linked_record")
         if isinstance(record, dict) and parse_id(record.get("id")) == echo_deal_id:
             return AnswerVerdict(Code.SUCCESS, "", answer.status)
     return None
+
+
+def _masked_verdict(code: str, entry: dict[str, Any], answer: Answer) -> AnswerVerdict:
+    """Return a verdict without secrets: it is written and shown. A code of Zoho's has none."""
+    shown_code = code if code in _CODES else answer.mask(code)
+    text = answer.mask(_text(entry))[:_MAX_TEXT_LENGTH]
+    return AnswerVerdict(shown_code, text, answer.status)
 
 
 def _verdicts_by_message(
@@ -236,5 +268,5 @@ def _text(entry: dict[str, Any]) -> str:
     for key in ("message", "error_info", "error_description"):
         value = entry.get(key)
         if isinstance(value, str):
-            return value[:_MAX_TEXT_LENGTH]
+            return value[: 2 * _MAX_TEXT_LENGTH]  # a secret at the end is masked before the cut
     return ""

@@ -9,7 +9,7 @@ import msgspec
 
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.zoho.http import Answer
-from bulklink.zoho.link_response import parse_id, parse_json, parse_text
+from bulklink.zoho.link_response import parse_id, parse_json, parse_label, parse_name
 from bulklink.zoho.requests import MAX_DEAL_IDS_LENGTH
 
 
@@ -40,11 +40,11 @@ class NamesPage(msgspec.Struct, frozen=True):
     """One page of names by id.
 
     Args:
-        names: name by id.
+        names: name by id; None for one that is too long to be sent.
         has_more: whether there is another page.
     """
 
-    names: dict[str, str]
+    names: dict[str, str | None]
     has_more: bool = False
 
 
@@ -55,13 +55,13 @@ class DealDetails(msgspec.Struct, frozen=True):
 
     Args:
         id: id of the deal.
-        name: its name.
+        name: its name; None for one that is too long to be sent.
         contact_id: id of its contact, None without one.
         stage: its stage, None without one.
     """
 
     id: str
-    name: str
+    name: str | None
     contact_id: str | None = None
     stage: str | None = None
 
@@ -75,9 +75,9 @@ def parse_org(answer: Answer) -> Org | None:
     licence = licence if isinstance(licence, dict) else {}
     return Org(
         parse_id(org.get("id")),
-        parse_text(org.get("company_name")),
-        parse_text(org.get("type")),
-        parse_text(licence.get("paid_type")),
+        parse_label(org.get("company_name"), answer),
+        parse_label(org.get("type"), answer),
+        parse_label(licence.get("paid_type"), answer),
         _count(licence.get("users_license_purchased")),
     )
 
@@ -113,7 +113,9 @@ def parse_deals(answer: Answer) -> list[DealDetails] | None:
     if answer.status == 204:
         return []
     records = _records(answer, "data")
-    return None if records is None else [deal for deal in map(_deal, records) if deal]
+    if records is None:
+        return None
+    return [deal for record in records if (deal := _deal(record, answer))]
 
 
 def parse_user_names(answer: Answer) -> NamesPage | None:
@@ -135,13 +137,13 @@ def deal_batches(ids: Iterator[str]) -> Iterator[Sequence[str]]:
         yield batch
 
 
-def _deal(record: dict[str, Any]) -> DealDetails | None:
-    deal_id, name = parse_id(record.get("id")), parse_text(record.get("Deal_Name"))
+def _deal(record: dict[str, Any], answer: Answer) -> DealDetails | None:
+    deal_id, name = parse_id(record.get("id")), record.get("Deal_Name")
     contact = record.get("Contact_Name")
     contact_id = parse_id(contact.get("id")) if isinstance(contact, dict) else None
     return (
-        DealDetails(deal_id, name, contact_id, parse_text(record.get("Stage")))
-        if deal_id and name
+        DealDetails(deal_id, parse_name(name), contact_id, parse_label(record.get("Stage"), answer))
+        if deal_id and isinstance(name, str) and name
         else None
     )
 
@@ -152,11 +154,11 @@ def _names(answer: Answer, key: str, name_field: str) -> NamesPage | None:
     records = _records(answer, key)
     if records is None:
         return None
-    names = {}
+    names: dict[str, str | None] = {}
     for record in records:
         record_id, name = parse_id(record.get("id")), record.get(name_field)
         if record_id and isinstance(name, str) and name:
-            names[record_id] = name
+            names[record_id] = parse_name(name)
     info = parse_json(answer.body).get("info")
     return NamesPage(names, isinstance(info, dict) and info.get("more_records") is True)
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlencode
 
 import anyio
 import msgspec
 
 from bulklink.errors import RunStoppedError, StoppedBy
+from bulklink.zoho.connection import is_sign_in_text
 from bulklink.zoho.http import Answer, NoResponse
 from bulklink.zoho.link_response import parse_json
 from bulklink.zoho.request_log import log_request
+from bulklink.zoho.secret_mask import SecretMask
 from bulklink.zoho.transport import Transport
 
 _RETRY_DELAY_SECONDS = 2.0
+_MAX_TEXT_LENGTH = 300
 _DEFAULT_LIFETIME_SECONDS = 3600.0
+_MIN_LIFETIME_SECONDS = 60.0
+MAX_LIFETIME_SECONDS = 86_400.0
+"""Longest time that an access token is used; Zoho's are valid for an hour."""
 _FORM_HEADERS = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -92,7 +98,7 @@ class AccountsServer:
         if isinstance(outcome, NoResponse) or outcome.status >= 500:
             await anyio.sleep(_RETRY_DELAY_SECONDS)
             outcome = await self._post(self.token_url, form)
-        return _parse_token_answer(outcome, form)
+        return _parse_token_answer(outcome)
 
     async def exchange_code(
         self, client_id: str, client_secret: str, code: str
@@ -100,7 +106,7 @@ class AccountsServer:
         """Exchange a code, without a retry: a code works once."""
         form = {"client_id": client_id, "client_secret": client_secret}
         form |= {"code": code, "grant_type": "authorization_code"}
-        return _parse_token_answer(await self._post(self.token_url, form), form)
+        return _parse_token_answer(await self._post(self.token_url, form))
 
     async def revoke(self, refresh_token: str) -> None:
         """Revoke a refresh token with its access tokens; an invalid one counts as revoked.
@@ -117,7 +123,7 @@ class AccountsServer:
             error = content.get("error") if isinstance(content, dict) else None
             if error == "invalid_token" or (outcome.ok and isinstance(content, dict) and not error):
                 return
-            reason = _error_text(content, outcome.status, (refresh_token,))
+            reason = _error_text(content, outcome)
         raise RunStoppedError(
             StoppedBy.NO_ANSWER,
             f"The token could not be revoked: {reason}.",
@@ -129,29 +135,49 @@ class AccountsServer:
         started = anyio.current_time()
         outcome = await self.transport.send("POST", url, _FORM_HEADERS, urlencode(form).encode())
         log_request("POST", url, outcome, anyio.current_time() - started)
-        return outcome
+        if isinstance(outcome, NoResponse):
+            return outcome
+        secrets = (text for name, text in form.items() if name != "grant_type")
+        return msgspec.structs.replace(outcome, mask=SecretMask(*secrets))
 
 
-def _parse_token_answer(
-    outcome: Answer | NoResponse, form: Mapping[str, str]
-) -> TokenGrant | TokenRefusal | NoResponse:
+def _parse_token_answer(outcome: Answer | NoResponse) -> TokenGrant | TokenRefusal | NoResponse:
     """Parse a token answer; errors come with HTTP 200 too, so the body decides."""
     if isinstance(outcome, NoResponse):
         return outcome
     content = parse_json(outcome.body)
     access_token = content.get("access_token") if isinstance(content, dict) else None
     if not outcome.ok or not isinstance(access_token, str) or not access_token:
-        secrets = tuple(text for name, text in form.items() if name != "grant_type")
-        message = _error_text(content, outcome.status, secrets)
+        message = _error_text(content, outcome)
         return TokenRefusal(_refusal_reason(content, outcome.status), message)
-    lifetime, scope = content.get("expires_in"), content.get("scope")
+    if not is_sign_in_text(access_token):
+        message = "the access token in the answer holds characters that no token has"
+        return TokenRefusal(TokenRefusalReason.OTHER, message)
+    refresh_token, scope = content.get("refresh_token"), content.get("scope")
     return TokenGrant(
         access_token,
         content.get("api_domain"),
-        float(lifetime) if isinstance(lifetime, int | float) else _DEFAULT_LIFETIME_SECONDS,
-        content.get("refresh_token") if isinstance(content.get("refresh_token"), str) else None,
+        _parse_lifetime(content.get("expires_in")),
+        refresh_token if _is_token(refresh_token) else None,
         tuple(scope.replace(",", " ").split()) if isinstance(scope, str) else (),
     )
+
+
+def _is_token(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and is_sign_in_text(value)
+
+
+def _parse_lifetime(value: object) -> float:
+    """Return the seconds that a token is valid for, whatever the server writes.
+
+    A lifetime of seconds would have every call ask for another token, which Zoho gives ten of in
+    ten minutes.
+    """
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 15:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return _DEFAULT_LIFETIME_SECONDS
+    return float(max(_MIN_LIFETIME_SECONDS, min(value, MAX_LIFETIME_SECONDS)))
 
 
 def _refusal_reason(content: Any, status: int) -> TokenRefusalReason:
@@ -166,12 +192,11 @@ def _refusal_reason(content: Any, status: int) -> TokenRefusalReason:
     )
 
 
-def _error_text(content: Any, status: int, secrets: tuple[str, ...]) -> str:
-    """Return the server's error message with secrets removed."""
+def _error_text(content: Any, answer: Answer) -> str:
+    """Return the server's error message with secrets masked."""
     if not isinstance(content, dict):
-        return f"the answer (HTTP {status}) is not one of Zoho's accounts server"
+        return f"the answer (HTTP {answer.status}) is not one of Zoho's accounts server"
     texts = [content.get(key) for key in ("error", "error_description")]
     message = ": ".join(text for text in texts if isinstance(text, str))
-    for secret in filter(None, secrets):
-        message = message.replace(secret, "[secret]")
-    return message[:300] or f"HTTP {status}"
+    masked = answer.mask(message[: 2 * _MAX_TEXT_LENGTH])[:_MAX_TEXT_LENGTH]
+    return masked or f"HTTP {answer.status}"

@@ -12,6 +12,7 @@ from bulklink.zoho.client import Client
 from bulklink.zoho.connection import (
     Connection,
     Credentials,
+    check_sign_in_text,
     no_accounts_url_error,
     secrets_of,
 )
@@ -110,7 +111,11 @@ class SignInResult(msgspec.Struct, frozen=True):
 
 
 async def sign_in(
-    endpoint: Connection, self_client: SelfClient, transport: Transport, clock: Callable[[], float]
+    endpoint: Connection,
+    self_client: SelfClient,
+    transport: Transport,
+    clock: Callable[[], float],
+    warn: Callable[[str], None] = lambda text: None,
 ) -> SignInResult:
     """Request tokens, and check their scopes with a look-up for each.
 
@@ -121,13 +126,16 @@ async def sign_in(
         self_client: self client of Zoho's API console.
         transport: sends the requests.
         clock: seconds since 1970.
+        warn: called with a warning if the accounts server names a host that is not Zoho's.
 
     Raises:
-        ConfigError: if code, token, client or environment is refused, or a scope is missing.
+        ConfigError: if code, token, client or environment is refused, has characters that none of
+            Zoho's has, or a scope is missing.
         RunStoppedError: if there is no answer, or too many tokens were requested.
     """
     if endpoint.accounts_url is None:
         raise no_accounts_url_error()
+    _check_texts(self_client)
     accounts = AccountsServer(endpoint.accounts_url, transport)
     grant = await _request_grant(accounts, self_client)
     refresh_token = self_client.refresh_token or grant.refresh_token
@@ -139,7 +147,7 @@ async def sign_in(
         )
     credentials = Credentials(self_client.client_id, self_client.client_secret, refresh_token)
     connection = msgspec.structs.replace(endpoint, credentials=credentials)
-    token = token_from_grant(grant, connection, clock())
+    token = token_from_grant(grant, connection, clock(), warn)
     client = Client(
         TokenProvider(connection, transport, None, clock, token), transport, secrets_of(connection)
     )
@@ -152,6 +160,18 @@ async def sign_in(
         raise
     missing_scopes = {scope: _OPTIONAL_SCOPES[scope] for scope in SCOPES if scope not in scopes}
     return SignInResult(connection, token, org, grant.scopes or scopes, missing_scopes)
+
+
+def _check_texts(self_client: SelfClient) -> None:
+    """Refuse credentials that cannot be Zoho's, before one that works once is sent."""
+    texts = {
+        "client id": self_client.client_id,
+        "client secret": self_client.client_secret,
+        "code": self_client.code,
+        "refresh token": self_client.refresh_token,
+    }
+    for name, text in texts.items():
+        check_sign_in_text(text or "", name)
 
 
 async def _request_grant(accounts: AccountsServer, self_client: SelfClient) -> TokenGrant:

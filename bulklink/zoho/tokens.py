@@ -15,12 +15,19 @@ import orjson
 
 from bulklink.atomic_files import atomic_replace
 from bulklink.errors import RunDirError, RunStoppedError, StoppedBy
-from bulklink.zoho.connection import Connection, Credentials
+from bulklink.zoho.connection import Connection, Credentials, is_sign_in_text
 from bulklink.zoho.http import NoResponse
-from bulklink.zoho.oauth import AccountsServer, TokenGrant, TokenRefusal, TokenRefusalReason
+from bulklink.zoho.oauth import (
+    MAX_LIFETIME_SECONDS,
+    AccountsServer,
+    TokenGrant,
+    TokenRefusal,
+    TokenRefusalReason,
+)
 from bulklink.zoho.transport import Transport
 
 _EXPIRY_MARGIN_SECONDS = 60.0
+_MAX_DOMAIN_LENGTH = 100
 _LOCK_ATTEMPTS = 300
 _LOCK_PAUSE = 0.1
 _ADVICE = {
@@ -70,7 +77,10 @@ class TokenStore:
     folder: Path
 
     def load(self, connection: Connection, now: float) -> Token | None:
-        """Return the stored token of these credentials, None if it has ended or is missing.
+        """Return the stored token of these credentials, None without one that may be used.
+
+        It may not be where it has ended, or where its file says what no file of ours does: a host
+        that is not to have it, or an end too far away.
 
         Args:
             connection: a connection with credentials.
@@ -80,7 +90,8 @@ class TokenStore:
             token = msgspec.json.decode(self._file(connection).read_bytes(), type=Token)
         except (OSError, ValueError, RecursionError):
             return None
-        return token if token.ends_at > now else None
+        usable = is_sign_in_text(token.access_token) and connection.accepts_api_url(token.api_url)
+        return token if usable and now < token.ends_at <= now + MAX_LIFETIME_SECONDS else None
 
     def remove(self, connection: Connection) -> None:
         """Remove the stored token of these credentials, if there is one."""
@@ -129,6 +140,8 @@ class TokenProvider:
         store: stores the token between runs; None to store nothing.
         clock: seconds since 1970.
         initial_token: a token at hand, used until it is refused or ends.
+        warn: called with a warning if the accounts server names a host that is not to have the
+            token.
     """
 
     def __init__(
@@ -138,6 +151,7 @@ class TokenProvider:
         store: TokenStore | None,
         clock: Callable[[], float],
         initial_token: Token | None = None,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._connection = connection
         self._transport = transport
@@ -145,6 +159,7 @@ class TokenProvider:
         self._clock = clock
         self._lock = anyio.Lock()
         self._error: RunStoppedError | None = None
+        self._warn = warn
         self._token = initial_token
         if connection.access_token is not None:
             self._token = Token(connection.access_token, connection.api_url, float("inf"))
@@ -230,18 +245,30 @@ class TokenProvider:
                 where=server.token_url,
                 advice=_ADVICE[outcome.reason],
             )
-        return token_from_grant(outcome, self._connection, self._clock())
+        return token_from_grant(outcome, self._connection, self._clock(), self._warn)
 
 
-def token_from_grant(grant: TokenGrant, connection: Connection, now: float) -> Token:
+def token_from_grant(
+    grant: TokenGrant, connection: Connection, now: float, warn: Callable[[str], None]
+) -> Token:
     """Return the token of a grant, which ends a little earlier than on the server.
 
     Args:
         grant: tokens issued by the accounts server.
         connection: the connection of the request.
         now: seconds since 1970.
+        warn: called with a warning if the grant names a host that is not to have the token.
     """
+    if connection.is_foreign_api_domain(grant.api_domain):
+        warn(
+            f"The accounts server names {_excerpt(grant.api_domain)} as the API, which is none of"
+            f" Zoho's hosts: the token goes to {connection.api_url} alone."
+        )
     usable_seconds = grant.lifetime - min(_EXPIRY_MARGIN_SECONDS, grant.lifetime / 10)
     return Token(
         grant.access_token, connection.api_url_from(grant.api_domain), now + usable_seconds
     )
+
+
+def _excerpt(api_domain: object) -> str:
+    return repr(api_domain)[:_MAX_DOMAIN_LENGTH]

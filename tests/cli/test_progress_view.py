@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bulklink.cli.progress_view import ProgressView, format_duration, render_lines, render_one_line
 from bulklink.engine.metrics import LimitedBy
 from bulklink.operations.callbacks import Metrics
+from tests.hostile_text import HOSTILE, HOSTILE_TEXTS, find_acting_characters
 
 GAUGE = Metrics(
     rate=1240.4,
@@ -200,3 +201,9 @@ def test_a_time_is_off_by_a_twelfth_at_most(seconds: float) -> None:
         int(n) * units[unit] for n, unit in re.findall(r"(\d+)([dhms])", format_duration(seconds))
     )
     assert abs(shown_seconds - seconds) <= max(0.5, seconds / 4 if seconds < 60 else seconds / 12)
+
+
+def test_no_text_of_a_server_acts_in_the_view() -> None:
+    view = replace(SENDING, phase=HOSTILE, codes=dict.fromkeys(HOSTILE_TEXTS.values(), 1))
+    lines = plain_lines(view, 80)
+    assert [find_acting_characters(line, allowed="") for line in lines] == [[]] * len(lines)

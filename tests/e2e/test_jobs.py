@@ -161,3 +161,26 @@ def test_a_wrong_op_or_mapping_is_named_with_its_line(
     (bulklink.folder / "job.toml").write_text(text, "utf-8")
     result = bulklink("run", "job.toml", "--json")
     assert (result.code, result.error["where"]) == (2, where)
+
+
+@pytest.mark.parametrize(
+    ("line", "where", "says"),
+    [
+        ("rate = ", "job.toml", "line 3"),
+        ("rate = " + "[" * 5000, "job.toml", "nested too deeply"),
+        ("rate = " + "9" * 5000, "job.toml", "too long"),
+        ('run_dir = "a\\u0000b"', "job.toml:3, key run_dir", "NUL"),
+        ('log = "a\\u0000b"', "job.toml:3, key log", "NUL"),
+        ('only = ["a=b", "c\\u0000=d"]', "job.toml:3, key only", "NUL"),
+        ("rate = nan", "job.toml:3, key rate", "nan"),
+        ("concurrency = {a = 1}", "job.toml:3, key concurrency", "a"),
+    ],
+)
+def test_a_job_file_that_cannot_be_read_says_where_in_our_own_words(
+    bulklink: Command, line: str, where: str, says: str
+) -> None:
+    (bulklink.folder / "job.toml").write_text(f'op = "link"\nmapping = "m.csv"\n{line}\n', "utf-8")
+    result = bulklink("run", "job.toml", "--json")
+    assert result.code == 2, result
+    assert result.error["where"] == where
+    assert says in result.error["message"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -87,6 +88,13 @@ def _error_reply(text: str) -> Reply:
     return Reply(400, entry)
 
 
+_ESCAPES: tuple[Callable[[str], str], ...] = (
+    lambda text: "".join(f"\\u{ord(c):04x}" for c in text),
+    lambda text: "".join(f"%{ord(c):02x}" for c in text),
+    lambda text: b64encode(text.encode()).decode()[:16],
+)
+
+
 async def _as_documented(_: ReceivedRequest) -> Reply | None:
     return None
 
@@ -98,6 +106,20 @@ async def _echo(request: ReceivedRequest) -> Reply | None:
 
 async def _name_all(request: ReceivedRequest) -> Reply | None:
     return _error_reply(" ".join(SECRETS)) if request.kind == "link" else None
+
+
+async def _name_all_in_escapes(request: ReceivedRequest) -> Reply | None:
+    escaped = "".join(f"\\u{ord(c):04x}" for c in " ".join(SECRETS))
+    body = f'{{"code":"INVALID_DATA","message":"{escaped}","details":{{"x":"{escaped}"}}}}'
+    return Reply(400, body.encode()) if request.kind == "link" else None
+
+
+async def _name_all_encoded(request: ReceivedRequest) -> Reply | None:
+    text = " ".join(SECRETS)
+    percent = "".join(f"%{ord(c):02x}" for c in text)
+    code = [*text]
+    reply = {"code": percent, "message": b64encode(text.encode()).decode(), "details": code}
+    return Reply(400, reply) if request.kind == "link" else None
 
 
 async def _echo_html(request: ReceivedRequest) -> Reply | None:
@@ -118,10 +140,21 @@ async def _echo_token(request: ReceivedRequest) -> Reply | None:
         (_echo, ("--debug", "-v"), {}),
         (_echo, (), {"BULKLINK_ACCESS_TOKEN": TOKEN}),
         (_name_all, (), {}),
+        (_name_all_in_escapes, ("--debug", "-v"), {}),
+        (_name_all_encoded, ("--debug", "-v"), {}),
         (_echo_html, ("--debug",), {}),
         (_echo_token, ("--debug",), {}),
     ],
-    ids=["success", "refused", "refused-with-a-given-token", "all-named", "html", "no-token"],
+    ids=[
+        "success",
+        "refused",
+        "refused-with-a-given-token",
+        "all-named",
+        "escaped",
+        "encoded",
+        "html",
+        "no-token",
+    ],
 )
 def test_no_secret_is_in_any_file_or_output(
     bulklink: Command,
@@ -139,6 +172,35 @@ def test_no_secret_is_in_any_file_or_output(
     with ensure_terminated(command.start("link", "m.csv", "--run-dir", "x", *quick)) as process:
         out, err = process.communicate(timeout=TIMEOUT)
     assert standin.requests_of("token") or env
-    assert not find_secrets(out + err, *SECRETS)
+    notations = [*SECRETS, *(escape(s) for s in SECRETS for escape in _ESCAPES)]
+    assert not find_secrets(out + err, *notations)
     for file in (bulklink.folder / "x").iterdir():
-        assert not find_secrets(file.read_bytes(), *SECRETS), file
+        assert not find_secrets(file.read_bytes(), *notations), file
+
+
+@pytest.mark.parametrize("secret", ["demo", SECRET], ids=["short", "long"])
+def test_a_name_that_holds_a_secret_is_sent_and_recorded_as_it_is(
+    bulklink: Command, standin: StandIn, world: World, secret: str
+) -> None:
+    contact = world.add(linked=1)
+    name = f"Product {secret}"
+
+    async def rename(request: ReceivedRequest) -> Reply | None:
+        if request.kind == "deals":
+            deals = [{"id": deal, "Deal_Name": name} for deal in request.query["ids"].split(",")]
+            return Reply(200, {"data": deals, "info": {"more_records": False}})
+        if request.kind == "read" and request.number == 1:
+            deal = {"id": contact.a, "name": name, "module": {"api_name": "Deals", "id": "5"}}
+            email = {"message_id": contact.linked[0].message, "linked_record": deal}
+            return Reply(200, {"Emails": [email], "info": {"more_records": False}})
+        return None
+
+    standin.script = rename
+    write_mapping(bulklink.folder / "m.csv", rows(contact.linked, contact.b))
+    env = standin.env(BULKLINK_CLIENT_SECRET=secret)
+    run = audit_run(
+        bulklink.with_env(**env)("relink", "m.csv", "--json", "--canary", "0"), bulklink.folder, 1
+    )
+    (request,) = standin.requests_of("link")
+    assert [item["linked_record"]["name"] for item in request.body["Emails"]] == [name]
+    assert run.result(contact.linked[0].message)["previous_deal_name"] == name

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulklink.html_report.rows import EmbeddedRow, EmbeddedRows, escape_json
+from bulklink.visible_text import escape_controls
 
 
 def row(number: int, **changes: str | None) -> EmbeddedRow:
@@ -51,7 +52,7 @@ def test_rows_are_read_back_as_they_were_in_the_order_of_the_mapping(
     found = read_rows(kept) if rows else []
     assert [one["row"] for one in found] == sorted(rows)
     assert [(one["code"], one["text"], one["deal"]) for one in found] == [
-        rows[n] for n in sorted(rows)
+        tuple(cell and escape_controls(cell) for cell in rows[n]) for n in sorted(rows)
     ]
     assert all(one["time"] == "2026-11-22 10:15:00+00:00" for one in found)
 

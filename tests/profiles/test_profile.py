@@ -104,3 +104,42 @@ def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     with pytest.raises(ConfigError, match="cannot be written"):
         Profiles(tmp_path / "taken").save("prod", FULL)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("client_id = 5\nsecrets = 'file'", "client_id"),
+        ("client_id = 'a'\nsecrets = 'file'\nscopes = [1]", "scopes[0]"),
+        ("client_id = 'a'\nsecrets = 'file'\norg = {id = 5}", "org.id"),
+        ("client_id = 'a'\nsecrets = 'file'\noptions = 5", "options"),
+        ("client_id = 'a'\nsecrets = 'purse'", "secrets"),
+        ("secrets = 'file'", "no key client_id"),
+        ("client_id = 'a'\nsecrets = 'file'\nnonsense = 1", "not known: nonsense"),
+        ("client_id = 'a'\nsecrets = file", "line 2"),
+        ("a = " + "[" * 5000, "nested too deeply"),
+        ("a = " + "9" * 5000, "too long"),
+        ("client_id = 'a'\nsecrets = 'file'\napi_url = 'https://z.com@x'", "user"),
+        ("client_id = 'a'\nsecrets = 'file'\naccounts_url = 'http://x.example'", "x.example"),
+        ("client_id = 'a'\nsecrets = 'file'\nenvironment = 'x'", "'x' is not known"),
+    ],
+)
+def test_a_wrong_field_of_a_profile_is_named_in_our_own_words(
+    tmp_path: Path, content: str, says: str
+) -> None:
+    profiles = Profiles(tmp_path)
+    profiles.file("bad").parent.mkdir()
+    profiles.file("bad").write_text(content, "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        profiles.load("bad")
+    assert says in caught.value.message
+    assert caught.value.where == str(profiles.file("bad"))
+    assert "`" not in caught.value.message
+
+
+def test_a_folder_in_the_place_of_a_profile_is_named(tmp_path: Path) -> None:
+    profiles = Profiles(tmp_path)
+    profiles.file("bad").mkdir(parents=True)
+    with pytest.raises(ConfigError) as caught:
+        profiles.load("bad")
+    assert caught.value.where == str(profiles.file("bad"))

@@ -25,7 +25,7 @@ from bulklink.profiles.secrets import (
 from bulklink.zoho.connection import Credentials
 from tests.profiles.keyrings import FileKeyring, LockedKeyring
 
-KEPT = Credentials("1000.ID", 'hush"Ä', "1000.refresh")
+KEPT = Credentials("1000.ID", 'hush"secret', "1000.refresh")
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")
 
 
@@ -158,3 +158,27 @@ def test_on_windows_a_secrets_file_must_be_requested() -> None:
     with pytest.raises(ConfigError) as caught:
         choose_secret_backend(plain_file=False, unavailable_reason="No keyring.", windows=True)
     assert "--plain-file" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"client_id":"1000\\nX","client_secret":"b","refresh_token":"c"}',
+        '{"client_id":"1000","client_secret":"\u0443","refresh_token":"c"}'.encode(),
+        b'{"client_id":"1000","client_secret":"b","refresh_token":"c d"}',
+        b'{"client_id":"","client_secret":"b","refresh_token":"c"}',
+        b'{"client_id":5,"client_secret":"b","refresh_token":"c"}',
+        b"[" * 100_000,
+        b"[]",
+        b"",
+    ],
+    ids=["line-break", "look-alike", "space", "empty", "number", "deep", "list", "nothing"],
+)
+def test_a_file_of_secrets_that_cannot_be_zohos_is_named(tmp_path: Path, content: bytes) -> None:
+    FileSecretStore(tmp_path).save("prod", KEPT)
+    (file,) = (tmp_path / "secrets").iterdir()
+    file.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        FileSecretStore(tmp_path).load("prod")
+    assert caught.value.where == str(file)
+    assert "1000" not in str(caught.value)

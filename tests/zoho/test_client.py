@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 
+import msgspec
 import pytest
 
 from bulklink.zoho import requests
 from bulklink.zoho.client import Client, ClientResponse
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.http import Answer, NoResponse, Request
+from bulklink.zoho.link_response import parse_refusal
 from bulklink.zoho.request_log import LOGGER
 from bulklink.zoho.tokens import TokenProvider
 from tests.zoho.fakes import FakeTransport, ManualClock, message
@@ -66,7 +68,9 @@ async def test_only_a_body_has_a_content_type(
 async def test_an_answer_comes_back_unchanged_with_the_token_of_its_request() -> None:
     outcome = Answer(429, b'{"code":"TOO_MANY_REQUESTS"}', 7.0)
     received = await send(FakeTransport(outcome), PAGE)
-    assert received.outcome == outcome
+    assert isinstance(received.outcome, Answer)
+    assert (received.outcome.status, received.outcome.retry_after) == (429, 7.0)
+    assert received.outcome.body == outcome.body
     assert received.token.access_token == SECRET
     assert SECRET not in repr(received)
 
@@ -76,13 +80,35 @@ async def test_silence_comes_back_as_it_is() -> None:
     assert (await send(FakeTransport(outcome), LINK)).outcome == outcome
 
 
-async def test_a_token_that_a_server_repeats_is_blotted_out() -> None:
-    body = f'{{"header":"Zoho-oauthtoken {SECRET}","again":"{SECRET}","code":"X"}}'.encode()
-    received = await send(FakeTransport(Answer(400, body, 3.0)), PAGE)
-    assert isinstance(received.outcome, Answer)
-    assert SECRET.encode() not in received.outcome.body
-    assert b'"code":"X"' in received.outcome.body
-    assert (received.outcome.status, received.outcome.retry_after) == (400, 3.0)
+async def test_a_token_that_a_server_repeats_stays_in_the_data_and_is_masked_in_texts() -> None:
+    body = f'{{"code":"{SECRET}","message":"{SECRET}","name":"{SECRET}"}}'.encode()
+    outcome = (await send(FakeTransport(Answer(400, body, 3.0)), PAGE)).outcome
+    assert isinstance(outcome, Answer)
+    assert outcome.body == body
+    assert SECRET not in outcome.excerpt(1000)
+    verdict = parse_refusal(outcome)
+    assert (verdict.code, verdict.text) == ("[secret]", "[secret]")
+    assert SECRET not in repr(outcome.mask)
+
+
+async def test_a_token_of_before_is_masked_too() -> None:
+    transport = FakeTransport(Answer(200, b"{}"), Answer(400, SECRET.encode()))
+    client = client_of(transport)
+    token = await client.tokens.current()
+    await client.send(PAGE, token)
+    later = msgspec.structs.replace(token, access_token="1000.another.token.of.this.run")
+    outcome = (await client.send(PAGE, later)).outcome
+    assert isinstance(outcome, Answer)
+    assert outcome.excerpt(100) == "[secret]"
+
+
+@pytest.mark.parametrize("before", range(270, 310, 4))
+async def test_a_text_is_masked_before_it_is_cut(before: int) -> None:
+    body = f'{{"code":"X","message":"{"m" * before}{SECRET}"}}'.encode()
+    outcome = (await send(FakeTransport(Answer(400, body)), PAGE)).outcome
+    assert isinstance(outcome, Answer)
+    assert SECRET[:4] not in parse_refusal(outcome).text
+    assert SECRET[:4] not in outcome.excerpt(before + 30)
 
 
 async def test_being_ready_sends_nothing_with_a_token_at_hand() -> None:

@@ -16,6 +16,7 @@ CREDENTIALS = {
     "BULKLINK_REFRESH_TOKEN": "1000.refresh",
 }
 US = {"BULKLINK_DC": "us"}
+EU = {"BULKLINK_DC": "eu"}
 CENTRES = {
     "us": ("https://accounts.zoho.com", "https://www.zohoapis.com"),
     "eu": ("https://accounts.zoho.eu", "https://www.zohoapis.eu"),
@@ -236,7 +237,14 @@ def test_what_is_not_scheme_host_and_port_is_refused(name: str, address: str) ->
         "https://www.zohoapis.com/crm/v8",
         "https://www.zohoapis.com?x=1",
         "https://user:hush@www.zohoapis.com",
+        "https://@www.zohoapis.com",
+        "https://www.zohoapis.com\\@example.com",
+        "https://www.z\u043ehoapis.com",
+        "https://www.zoho\napis.com",
+        "https://www.zohoapis.com:0",
+        "https://www.zohoapis.com:99999",
     ],
+    ids=ascii,
 )
 def test_the_refusal_of_an_address_says_what_to_write(address: str) -> None:
     assert "http" in refusal(**TOKEN, BULKLINK_API_URL=address).advice
@@ -264,6 +272,19 @@ def test_a_module_id_of_anything_else_is_refused(module_id: str) -> None:
     error = refusal(**US, **TOKEN, BULKLINK_DEALS_MODULE_ID=module_id)
     assert error.where == "BULKLINK_DEALS_MODULE_ID"
     assert error.advice
+
+
+@pytest.mark.parametrize("name", ["CLIENT_ID", "CLIENT_SECRET", "REFRESH_TOKEN", "ACCESS_TOKEN"])
+@pytest.mark.parametrize(
+    "text", ["hu\nsh", "hu sh", "hu\x1b[31msh", "hu\u202esh", "h\u0443sh", "hu\udcffsh"], ids=ascii
+)
+def test_what_no_token_or_secret_can_be_is_refused_by_its_variable_and_not_shown(
+    name: str, text: str
+) -> None:
+    error = refusal(**{**US, **CREDENTIALS, f"BULKLINK_{name}": text})
+    assert error.where == f"BULKLINK_{name}"
+    assert error.advice
+    assert text not in str(error)
 
 
 @pytest.mark.parametrize("secret", ["hush\r\nX-Other: 1", "hu\nsh", "hu\x00sh"], ids=repr)
@@ -323,6 +344,59 @@ def test_a_given_api_address_beats_the_api_domain_of_a_token() -> None:
 )
 def test_an_api_domain_that_is_none_leaves_the_address_as_it_is(api_domain: object) -> None:
     assert connect(**US, **CREDENTIALS).api_url_from(api_domain) == "https://www.zohoapis.com"
+
+
+FOREIGN_DOMAINS = [
+    "https://www.example.com",
+    "https://www.zohoapis.com.example.com",
+    "https://www.zohoapis.com@example.com",
+    "https://www.zohoapis.com:hush@example.com",
+    "https://example.com/www.zohoapis.com",
+    "https://example.com#www.zohoapis.com",
+    "https://example.com\\@www.zohoapis.com",
+    "https://www.zohoapis.com\\.example.com",
+    "https://www.zohoapis.com:8443",
+    "https://www.zohoapis.com.",
+    "https://www.zohoapis.com/crm",
+    "https://www.zohoapis.example",
+    "https://zohoapis.com",
+    "https://evil.zohoapis.com",
+    "https://wwww.zohoapis.com",
+    "https://www.z\u043ehoapis.com",
+    "https://www.xn--zhoapis-5nf.com",
+    "https://www.zohoapis.com\n.example.com",
+    " https://www.zohoapis.com",
+    "http://www.zohoapis.com",
+    "//www.zohoapis.com",
+    "www.zohoapis.com",
+    "http://127.0.0.1:8080",
+    "https://localhost",
+    "https://169.254.169.254",
+]
+
+
+@pytest.mark.parametrize("api_domain", FOREIGN_DOMAINS, ids=ascii)
+def test_only_zohos_hosts_may_be_named_by_an_accounts_server(api_domain: str) -> None:
+    found = connect(**EU, **CREDENTIALS)
+    assert found.is_foreign_api_domain(api_domain)
+    assert found.api_url_from(api_domain) == "https://www.zohoapis.eu"
+    assert not found.accepts_api_url(api_domain)
+
+
+@pytest.mark.parametrize("spelling", ["HTTPS://WWW.ZOHOAPIS.IN", "https://www.zohoapis.in/"])
+def test_a_host_of_zohos_is_known_in_any_spelling(spelling: str) -> None:
+    found = connect(**EU, **CREDENTIALS)
+    assert not found.is_foreign_api_domain(spelling)
+    assert found.api_url_from(spelling) == "https://www.zohoapis.in"
+
+
+def test_an_accounts_server_on_this_machine_may_name_an_api_on_it() -> None:
+    found = connect(**EU, **CREDENTIALS, BULKLINK_ACCOUNTS_URL="http://127.0.0.1:8080")
+    assert found.api_url_from("http://127.0.0.1:9090") == "http://127.0.0.1:9090"
+    assert found.accepts_api_url("http://127.0.0.1:9090")
+    for foreign in ("http://127.0.0.1@example.com", "http://10.0.0.1", "https://example.com"):
+        assert found.is_foreign_api_domain(foreign)
+        assert not found.accepts_api_url(foreign)
 
 
 def test_a_connection_shows_no_secret() -> None:

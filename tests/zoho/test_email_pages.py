@@ -293,3 +293,20 @@ def test_it_says_of_each_deal_what_the_reader_of_links_says(entries: list[Any]) 
     assert page is not None
     links = {e.message_id: e.deal for e in found.emails if e.deal is not msgspec.UNSET}
     assert links == page.links
+
+
+def test_what_is_longer_than_anything_of_zohos_is_not_taken() -> None:
+    long_deal = {**RECORD, "name": "n" * 256}
+    long_fields = {"time": "2" * 5000, "owner": {"id": "7", "name": "n" * 256}}
+    (found,) = listing(email(linked_record=long_deal, **long_fields)).emails
+    assert found.deal == LinkedDeal(DEAL.id, None)
+    assert (found.owner_name, found.time) == (None, None)
+    assert listing(email("a" * 501)).nameless == 1
+    assert listing(info={**INFO, "next_index": "x" * 2001}).truncated
+
+
+def test_what_is_as_long_as_zoho_allows_is_taken() -> None:
+    (found,) = listing(email("a" * 500, linked_record={**RECORD, "name": "n" * 255})).emails
+    assert found.message_id == "a" * 500
+    assert found.deal == LinkedDeal(DEAL.id, "n" * 255)
+    assert listing(info={**INFO, "next_index": "x" * 2000}).next_index == "x" * 2000

@@ -6,6 +6,7 @@ import json
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from bulklink.zoho.lookup_responses import (
     parse_org,
     parse_user_names,
 )
+from bulklink.zoho.secret_mask import SecretMask
 from tests.zoho.fakes import answer
 
 ORG = {
@@ -216,3 +218,20 @@ def test_ids_of_one_length_take_the_fewest_look_ups(length: int, count: int) -> 
 def test_ids_of_nineteen_digits_go_out_by_fifty_one() -> None:
     batches = list(deal_batches(iter([f"{n:019d}" for n in range(120)])))
     assert [len(batch) for batch in batches] == [51, 51, 18]
+
+
+def test_a_name_that_no_link_can_hold_is_no_name_and_its_record_exists() -> None:
+    deals = parse_deals(answer({"data": [{"id": "7", "Deal_Name": "n" * 256}]}))
+    assert deals == [DealDetails("7", None)]
+    users = parse_user_names(answer({"users": [{"id": "8", "full_name": "n" * 256}]}))
+    assert users is not None
+    assert users.names == {"8": None}
+
+
+def test_a_text_that_is_only_shown_is_cut_and_has_no_secret() -> None:
+    secret = "1000.0123456789abcdef"
+    content = {"org": [{"id": "5", "company_name": "n" * 1000, "type": f"Sandbox {secret}"}]}
+    org = parse_org(msgspec.structs.replace(answer(content), mask=SecretMask(secret)))
+    assert org is not None
+    assert org.name == "n" * 254 + "…"
+    assert org.type == "Sandbox [secret]"

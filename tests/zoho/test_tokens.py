@@ -25,6 +25,7 @@ CREDENTIALS = {
 }
 GIVEN = "1000.given.token"
 EU = {"BULKLINK_DC": "eu"}
+SOON = ManualClock()() + 1800
 SECRETS = (*CREDENTIALS.values(), GIVEN, "1000.fresh", "1000.fresh.1")
 THROTTLED = answer(
     {
@@ -529,3 +530,87 @@ async def test_the_tokens_of_a_run_show_no_secret() -> None:
     )
     await kept.current()
     assert not any(secret in repr(kept) for secret in SECRETS)
+
+
+def warned_tokens(transport: FakeTransport) -> tuple[TokenProvider, list[str]]:
+    warnings: list[str] = []
+    tokens = TokenProvider(connect(), transport, None, ManualClock(), warn=warnings.append)
+    return tokens, warnings
+
+
+@pytest.mark.parametrize("api_domain", ["https://www.example.com", 7, "x" * 5000], ids=repr)
+async def test_a_host_that_is_not_zohos_is_named_in_a_warning_and_never_has_the_token(
+    api_domain: object,
+) -> None:
+    tokens, warnings = warned_tokens(FakeTransport(token_answer(api_domain=api_domain)))
+    assert (await tokens.current()).api_url == "https://www.zohoapis.eu"
+    (warning,) = warnings
+    assert str(api_domain)[:50] in warning
+    assert "https://www.zohoapis.eu" in warning
+    assert len(warning) < 400
+
+
+@pytest.mark.parametrize("api_domain", [None, "https://www.zohoapis.com"])
+async def test_a_host_of_zohos_and_none_at_all_bring_no_warning(api_domain: object) -> None:
+    tokens, warnings = warned_tokens(FakeTransport(token_answer(api_domain=api_domain)))
+    await tokens.current()
+    assert warnings == []
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        Token("1000.stored", "https://www.example.com", SOON),
+        Token("1000.stored", "https://www.zohoapis.eu@example.com", SOON),
+        Token("1000.stored\r\nX-Other: 1", "https://www.zohoapis.eu", SOON),
+        Token("1000.stored", "not an address", SOON),
+        Token("1000.stored", "", SOON),
+        Token("1000.stored", "https://www.zohoapis.eu", 1e300),
+    ],
+    ids=["foreign", "user", "line-break", "no-address", "empty", "for-ever"],
+)
+async def test_a_stored_token_that_no_request_may_have_is_asked_for_anew(
+    tmp_path: Path, stored: Token
+) -> None:
+    store = TokenStore(tmp_path)
+    store.save(connect(), stored)
+    token = await make_tokens(FakeTransport(token_answer()), store=store).current()
+    assert (token.access_token, token.api_url) == ("1000.fresh", "https://www.zohoapis.eu")
+
+
+async def test_a_stored_token_of_another_data_centre_of_zohos_is_used(tmp_path: Path) -> None:
+    store, stored = TokenStore(tmp_path), Token("1000.stored", "https://www.zohoapis.in", SOON)
+    store.save(connect(), stored)
+    assert await make_tokens(FakeTransport(), store=store).current() == stored
+
+
+@pytest.mark.parametrize(
+    "token", ["1000\r\nX-Other: 1", "1000 x", "1000\x00", "1000\u0430"], ids=ascii
+)
+async def test_an_access_token_that_no_header_can_hold_is_no_token(token: str) -> None:
+    with pytest.raises(RunStoppedError, match="characters that no token has") as caught:
+        await make_tokens(FakeTransport(token_answer(token))).current()
+    assert caught.value.where == "https://accounts.zoho.eu/oauth/v2/token"
+    assert token not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lasts", "seconds"),
+    [
+        ("3600", 3600),
+        (7200, 7200),
+        (None, 3600),
+        ("soon", 3600),
+        (0, 60),
+        (-5, 60),
+        (1e300, 86_400),
+    ],
+    ids=repr,
+)
+async def test_a_lifetime_is_a_number_or_its_text_between_a_minute_and_a_day(
+    lasts: object, seconds: float
+) -> None:
+    clock = ManualClock()
+    tokens = make_tokens(FakeTransport(token_answer(expires_in=lasts)), clock=clock)
+    left = (await tokens.current()).ends_at - clock()
+    assert left == seconds - min(60, seconds / 10)

@@ -7,10 +7,8 @@ import os
 import sys
 from collections.abc import Mapping
 
-import click
-
 from bulklink.cli.commands.auth_status import show_profile
-from bulklink.cli.console import can_ask, note, warn
+from bulklink.cli.console import ask, can_ask, confirm, note, warn
 from bulklink.cli.param_types import OneOf
 from bulklink.cli.signals import run_cancellable
 from bulklink.errors import ConfigError, ExitCode, NotConfirmedError
@@ -102,7 +100,7 @@ def prompt_self_client(
     for key in missing_keys:
         hidden = key == "client_secret"
         label = f"{labels[key]} (not shown)" if hidden else labels[key]
-        values[key] = click.prompt(label, hide_input=hidden, err=True).strip()
+        values[key] = ask(label, hide_input=hidden).strip()
     return SelfClient(
         values["client_id"],
         values["client_secret"],
@@ -121,7 +119,8 @@ def _print_instructions(connection: Connection, inputs: Mapping[str, str]) -> No
         note("2. Client ID and Client Secret stand in its tab Client Secret.")
     if not inputs["code"] and not inputs["refresh_token"]:
         note("3. In its tab Generate Code, paste these scopes, all in one line:")
-        note(f"\n{','.join(SCOPES)}\n")
+        for line in ("", ",".join(SCOPES), ""):
+            note(line)
         note(
             "   Choose 10 minutes, write any description, press Create, and choose the CRM org"
             f" ({connection.environment})."
@@ -176,7 +175,7 @@ def _confirm_replacement(name: str, profiles: Profiles, *, force: bool, can_ask:
             where=str(profiles.file(name)),
             advice="Add --force to replace it, or give another --profile.",
         )
-    if not click.confirm(f"There is a profile {name!r} already. Replace it?", err=True):
+    if not confirm(f"There is a profile {name!r} already. Replace it?"):
         raise NotConfirmedError(
             "The profile was left as it is.",
             where=str(profiles.file(name)),
@@ -211,11 +210,9 @@ def _resolve_connection(dc: str | None, environment: str | None, *, can_ask: boo
         )
     if location_unknown:
         note("Where does the org live? The address of the CRM tells: crm.zoho.eu is eu.")
-        dc = click.prompt("Data centre", type=OneOf(DATA_CENTRES), err=True)
+        dc = ask("Data centre", type=OneOf(DATA_CENTRES))
         if environment is None:
-            environment = click.prompt(
-                "Environment", type=OneOf(ENVIRONMENTS), default="production", err=True
-            )
+            environment = ask("Environment", type=OneOf(ENVIRONMENTS), default="production")
     return Connection.endpoint_from(
         {"BULKLINK_DC": dc or "", "BULKLINK_ENVIRONMENT": environment or "", **urls}
     )
@@ -225,7 +222,7 @@ async def _sign_in(
     connection: Connection, client: SelfClient, environment: Environment
 ) -> SignInResult:
     async with environment.transport() as transport:
-        return await sign_in(connection, client, transport, environment.clock.wall)
+        return await sign_in(connection, client, transport, environment.clock.wall, warn)
 
 
 def _store_sign_in(

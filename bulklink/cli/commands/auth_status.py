@@ -6,9 +6,18 @@ import os
 from datetime import datetime
 from typing import Any
 
-import click
-
-from bulklink.cli.console import can_ask, error_object, format_table, note, print_json, warn
+from bulklink.cli.console import (
+    Line,
+    Styled,
+    can_ask,
+    confirm,
+    error_object,
+    note,
+    print_json,
+    print_line,
+    table_lines,
+    warn,
+)
 from bulklink.cli.signals import run_cancellable
 from bulklink.errors import BulklinkError, ConfigError, ExitCode, RunStoppedError
 from bulklink.ledger.records import timestamp
@@ -30,10 +39,10 @@ def show_profile(name: str, profile: Profile, *, as_json: bool) -> None:
     if as_json:
         print_json(entry)
         return
-    click.secho(f"Signed in to {_format_org(entry)}.", fg="green")
-    click.echo(format_table(_profile_rows(entry)))
+    print_line(Styled(f"Signed in to {_format_org(entry)}.", "green"))
+    _print_table(entry)
     profile_option = "" if name == DEFAULT_PROFILE else f" --profile {name}"
-    click.echo(
+    print_line(
         f"Try it: bulklink auth status{profile_option}; then: bulklink link"
         f" mapping.csv{profile_option}"
     )
@@ -56,8 +65,8 @@ def show_status(
     elif not entries:
         note("No profile is stored. `bulklink auth login` makes one.")
     for entry in [] if as_json else entries:
-        click.secho(entry["profile"], bold=True)
-        click.echo(format_table(_profile_rows(entry)))
+        print_line(Styled(entry["profile"], bold=True))
+        _print_table(entry)
     all_work = bool(entries) and all(entry["works"] for entry in entries)
     return ExitCode.OK if all_work else ExitCode.ROWS_NOT_DONE
 
@@ -84,9 +93,9 @@ def sign_out(
     if as_json:
         print_json({"profile": name, "revoked": revoked, "removed": True})
     elif revoked:
-        click.echo(f"Signed out: the token of the profile {name!r} is revoked and removed.")
+        print_line(f"Signed out: the token of the profile {name!r} is revoked and removed.")
     else:
-        click.echo(f"The profile {name!r} is removed from here alone.")
+        print_line(f"The profile {name!r} is removed from here alone.")
     if not revoked:
         warn(
             "Its token was not revoked: whoever has it can use it. End it in Zoho's API console,"
@@ -110,7 +119,7 @@ async def _check_profiles(
                 if environment.token_store is None:
                     raise TypeError("a command has a store of tokens")
                 health = await check_connection(
-                    connection, transport, environment.token_store, environment.clock.wall
+                    connection, transport, environment.token_store, environment.clock.wall, warn
                 )
                 entry |= _health_entry(health)
             except ConfigError as error:
@@ -153,9 +162,14 @@ def _health_entry(health: ConnectionHealth) -> dict[str, Any]:
     return entry
 
 
-def _profile_rows(entry: dict[str, Any]) -> dict[str, object]:
+def _print_table(entry: dict[str, Any]) -> None:
+    for line in table_lines(_profile_rows(entry)):
+        print_line(line)
+
+
+def _profile_rows(entry: dict[str, Any]) -> dict[str, Line]:
     """Return the rows of a profile for the terminal."""
-    rows: dict[str, object] = {}
+    rows: dict[str, Line] = {}
     if "org" in entry:
         rows = {
             "org": _format_org(entry),
@@ -163,22 +177,20 @@ def _profile_rows(entry: dict[str, Any]) -> dict[str, object]:
             f" {entry['api_url']}",
             "client id": entry["client_id"],
             "secrets": f"{entry['secrets']}: {entry['secrets_in']}",
-            "scopes": "\n".join(entry["scopes"]).replace("\n", ", "),
+            "scopes": ", ".join(entry["scopes"]),
         }
     if "works" in entry:
         rows["works"] = _describe_health(entry)
     return rows
 
 
-def _describe_health(entry: dict[str, Any]) -> str:
+def _describe_health(entry: dict[str, Any]) -> Line:
     problem = entry["problem"]
     if problem:
-        return click.style("no: ", fg="red") + f"{problem['message']} {problem['advice']}"
+        return Styled("no: ", "red"), f"{problem['message']} {problem['advice']}"
     token_ends = datetime.fromisoformat(entry["token_ends"]).astimezone()
-    return (
-        click.style("yes", fg="green")
-        + f"; the access token lasts until {token_ends:%Y-%m-%d %H:%M %z}"
-    )
+    until = f"; the access token lasts until {token_ends:%Y-%m-%d %H:%M %z}"
+    return Styled("yes", "green"), until
 
 
 def _format_org(entry: dict[str, Any]) -> str:
@@ -206,7 +218,7 @@ def _confirm_unrevoked_removal(name: str, error: BulklinkError, *, force: bool) 
         return
     if can_ask():
         warn(f"{error.message} ({error.where})")
-        if click.confirm(f"Remove the profile {name!r} from here all the same?", err=True):
+        if confirm(f"Remove the profile {name!r} from here all the same?"):
             return
     error.advice = "Nothing was removed. Try again later, or add --force to remove it here alone."
     raise error

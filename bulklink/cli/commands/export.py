@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from bulklink.cli.completion import RunPath
-from bulklink.cli.console import format_table, note, print_json
+from bulklink.cli.console import note, print_json, table_lines
 from bulklink.cli.options import common_options, option
 from bulklink.cli.output_file import output_file_arguments, output_file_options, output_target
 from bulklink.cli.param_types import LineSeparatedText, OneOf
@@ -69,6 +69,6 @@ def export(run: Path, output: str, *, as_json: bool, **options: Any) -> int:
         print_json(content | {"exit_code": 0})
     else:
         note(f"{result.rows:,} rows written{'' if output == '-' else f' to {output}'}")
-        if result.counts:
-            note(format_table(result.counts))
+        for line in table_lines(result.counts):
+            note(line)
     return ExitCode.OK

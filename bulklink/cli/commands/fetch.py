@@ -11,7 +11,7 @@ import click
 
 from bulklink.cli.completion import FileName
 from bulklink.cli.connection import connection_from_options, connection_options
-from bulklink.cli.console import format_counts, note, print_json, show_error
+from bulklink.cli.console import count_lines, note, print_json, show_error
 from bulklink.cli.options import (
     column_option,
     combine_options,
@@ -94,8 +94,8 @@ def _show_result(
 
     if reason is not None:
         show_error(reason, as_json=False)
-    for line in _unread_lines(result):
-        note(line)
+    for text in _unread_lines(result):
+        note(text)
     if as_json:
         print_json({"file": output, **msgspec.to_builtins(result)})
         return
@@ -108,7 +108,8 @@ def _show_result(
         "deal not told": result.not_told,
         "left out, without a message id": result.nameless,
     }
-    note(format_counts(counts, always=("contacts", "emails")))
+    for line in count_lines(counts, always=("contacts", "emails")):
+        note(line)
     if reason is not None:
         if output == "-" or not result.read:
             note("Not finished: nothing is kept.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from bulklink.cli.completion import RunPath
-from bulklink.cli.console import print_json
+from bulklink.cli.console import print_json, print_line
 from bulklink.cli.options import common_options, option
 from bulklink.errors import ExitCode
 
@@ -36,7 +36,7 @@ def forget(run: Path, *, force: bool, as_json: bool) -> int:
         content = msgspec.to_builtins(result)
         print_json({"run_dir": str(run), "forgotten": content, "exit_code": 0})
     else:
-        click.echo(f"Columns, names and answers of {run} are dropped; ids and results are left.")
-        click.echo(f"  plan    {result.plan_before} is now {result.plan_after}")
-        click.echo(f"  ledger  {result.ledger_before} is now {result.ledger_after}")
+        print_line(f"Columns, names and answers of {run} are dropped; ids and results are left.")
+        print_line(f"  plan    {result.plan_before} is now {result.plan_after}")
+        print_line(f"  ledger  {result.ledger_before} is now {result.ledger_after}")
     return ExitCode.OK

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from bulklink.cli.console import print_json
+from bulklink.cli.console import print_json, print_line
 from bulklink.cli.options import common_options
 from bulklink.cli.param_types import Number, OneOf, WholeNumber
 from bulklink.errors import ExitCode, UsageError
@@ -106,7 +106,8 @@ def generate(out: Path, kind: str, *, force: bool, as_json: bool, **recipe: floa
     if as_json:
         print_json({"files": [*map(str, files)], "exit_code": 0})
     else:
-        click.echo("\n".join(map(str, files)))
+        for file in files:
+            print_line(str(file))
     return ExitCode.OK
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bulklink.cli.console import note, print_json
+from bulklink.cli.console import Styled, note, print_json, print_line
 from bulklink.cli.options import common_options, option, runs_dir_option
 from bulklink.errors import ExitCode
 
@@ -64,8 +64,8 @@ def _print_events(events: Sequence[HistoryEvent]) -> None:
         if event.run_dir != run_dir:
             run_dir = event.run_dir
             undo = f" (undo of {event.undo_of})" if event.undo_of else ""
-            click.secho(run_dir + undo, bold=True)
-        click.echo(f"  {event.ts}  row {event.row}: {_describe_event(event)}")
+            print_line(Styled(run_dir + undo, bold=True))
+        print_line(f"  {event.ts}  row {event.row}: {_describe_event(event)}")
 
 
 def _describe_event(event: HistoryEvent) -> str:
@@ -116,6 +116,6 @@ def _format_deal(deal_id: str | None, name: str | None) -> str:
 
 
 def _truncate(text: str) -> str:
-    """Return the beginning of a text, in one line."""
-    line = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+    """Return the beginning of a text, without runs of spaces."""
+    line = " ".join(text.split())
     return line if len(line) <= _MAX_TEXT_LENGTH else line[:_MAX_TEXT_LENGTH] + "…"

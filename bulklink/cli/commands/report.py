@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from bulklink.cli.completion import FileName, RunPath
-from bulklink.cli.console import note, print_json
+from bulklink.cli.console import note, print_json, print_line
 from bulklink.cli.options import common_options, option
 from bulklink.cli.output_file import output_target
 from bulklink.errors import ExitCode
@@ -52,7 +52,7 @@ def report(run: Path, output: str | None, *, counts_only: bool, force: bool, as_
         content = {"report": result.path, "bytes": result.bytes, "counts_only": counts_only}
         print_json(content | {"exit_code": 0})
     elif result.path is not None:
-        click.echo(result.path)
+        print_line(str(result.path))
         if not counts_only:
             note("It has ids and names: --counts-only makes one that is safe to send on.")
     return ExitCode.OK

@@ -11,7 +11,7 @@ import click
 
 from bulklink.cli.completion import RunPath
 from bulklink.cli.connection import connection_from_options, connection_options
-from bulklink.cli.console import format_counts, note, print_json, show_error
+from bulklink.cli.console import Line, count_lines, note, print_json, print_line, show_error
 from bulklink.cli.options import (
     combine_options,
     common_options,
@@ -106,7 +106,7 @@ def _show_result(result: VerifyResult, reason: RunStoppedError | None, *, as_jso
         print_json(content)
         return
     for line in _summary_lines(result):
-        click.echo(line)
+        print_line(line)
 
 
 def _describe_finding(detail: FindingDetail) -> str:
@@ -128,7 +128,7 @@ def _format_deal(deal_id: str | None) -> str:
     return f"on deal {deal_id}" if deal_id else "on no deal"
 
 
-def _summary_lines(result: VerifyResult) -> Iterator[str]:
+def _summary_lines(result: VerifyResult) -> Iterator[Line]:
     counts = {
         "checked": result.checked,
         "as recorded": result.as_recorded,
@@ -138,7 +138,7 @@ def _summary_lines(result: VerifyResult) -> Iterator[str]:
         "on no page": result.not_listed,
         "not read": result.not_read,
     }
-    yield format_counts(counts, always=("checked", "as recorded", "different"))
+    yield from count_lines(counts, always=("checked", "as recorded", "different"))
     if result.others:
         other_counts = ", ".join(f"{n:,} {name}" for name, n in result.others.items())
         yield f"Seen beside them, and no part of the sample: {other_counts}."

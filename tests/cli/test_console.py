@@ -1,0 +1,146 @@
+"""What every command prints with: each line stays one line and does nothing."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bulklink
+from bulklink.cli import console
+from bulklink.cli.console import (
+    Styled,
+    format_columns,
+    note,
+    print_json,
+    print_line,
+    show_error,
+    stdout_stream,
+    table_lines,
+    warn,
+)
+from bulklink.errors import ConfigError, InvalidRowsError
+from tests.hostile_text import HOSTILE, HOSTILE_TEXTS, find_acting_characters, without_styles
+
+CLI = Path(bulklink.__file__).parent / "cli"
+PRINTING = {"echo", "secho", "echo_via_pager", "confirm", "prompt", "style", "print_exception"}
+PRINTERS = {
+    "console.py",
+    "commands/completion.py",  # prints a script of its own to standard output
+}
+
+
+class Terminal(io.TextIOWrapper):
+    """A stream that is a terminal, and keeps what is written to it."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8", newline="")
+
+    def isatty(self) -> bool:
+        return True
+
+    @property
+    def text(self) -> str:
+        self.flush()
+        assert isinstance(self.buffer, io.BytesIO)
+        return self.buffer.getvalue().decode()
+
+
+@contextlib.contextmanager
+def terminal() -> Iterator[Terminal]:
+    """Make a terminal standard output and standard error."""
+    made = Terminal()
+    with contextlib.redirect_stdout(made), contextlib.redirect_stderr(made):
+        yield made
+
+
+def printing_calls(path: Path) -> set[str]:
+    """Return the calls of a module that print, or style what is printed."""
+    calls = set[str]()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        match node:
+            case ast.Call(func=ast.Name(id="print")):
+                calls.add("print")
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="click" | "traceback"), attr=name)):
+                calls |= {name} & PRINTING
+            case _:
+                pass
+    return calls
+
+
+def test_only_one_module_prints() -> None:
+    printing = {
+        str(path.relative_to(CLI)): calls
+        for path in CLI.rglob("*.py")
+        if (calls := printing_calls(path))
+    }
+    assert printing.keys() == PRINTERS, printing
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS.values(), ids=HOSTILE_TEXTS)
+def test_no_text_acts_in_a_line_of_any_kind(text: str) -> None:
+    with terminal() as screen:
+        error = ConfigError(f"It is {text}.", where=f"a{text}", advice=f"Do {text}.")
+        rows = InvalidRowsError("They are refused.", faults=(f"row 1: {text}",))
+        print_line(f"a{text}b")
+        print_line(Styled(text, "red", bold=True))
+        note(text)
+        warn(text)
+        show_error(error, as_json=False)
+        show_error(error, as_json=True)
+        show_error(rows, as_json=False)
+        for line in (*table_lines({text: 5, "b": text}), *format_columns([[text, "b"]], ())):
+            print_line(line)
+        assert find_acting_characters(without_styles(screen.text)) == []
+
+
+def test_a_text_is_never_more_than_its_line() -> None:
+    with terminal() as screen:
+        print_line(f"a{HOSTILE}")
+        note(HOSTILE)
+        warn(HOSTILE)
+        assert len(screen.text.splitlines()) == 3
+
+
+def test_our_own_colours_are_left() -> None:
+    with terminal() as screen:
+        print_line((Styled("error:", "red"), " \x1b[31mfaked"))
+        assert screen.text == "\x1b[31merror:\x1b[0m \\x1b[31mfaked\n"
+
+
+def test_json_is_exact_and_does_nothing() -> None:
+    with terminal() as screen:
+        print_json({"text": HOSTILE, "plain": "Žluťoučký"})
+        assert json.loads(screen.text) == {"text": HOSTILE, "plain": "Žluťoučký"}
+        assert find_acting_characters(screen.text) == []
+        assert "Žluťoučký" in screen.text
+
+
+def test_questions_do_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with terminal() as screen:
+        monkeypatch.setattr(sys, "stdin", io.StringIO("y\nus\n"))
+        assert console.confirm(f"Change {HOSTILE}?")
+        assert console.ask(f"Centre of {HOSTILE}") == "us"
+        assert find_acting_characters(without_styles(screen.text)) == []
+
+
+def test_rows_at_a_terminal_are_harmless_in_whatever_pieces_they_come() -> None:
+    with terminal() as screen:
+        stream = stdout_stream()
+        for byte in f'1,"{HOSTILE}"\r\n2,é\r\n'.encode():
+            stream.write(bytes([byte]))
+        stream.flush()
+        assert find_acting_characters(screen.text) == []
+        assert screen.text.endswith("\n2,é\n")
+
+
+def test_rows_elsewhere_are_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", file)
+    assert stdout_stream() is file.buffer

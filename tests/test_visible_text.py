@@ -1,0 +1,51 @@
+"""Texts from anywhere: shown in one line that does nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulklink.visible_text import escape_controls, escape_json_controls
+from tests.hostile_text import HOSTILE_TEXTS, find_acting_characters
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS.values(), ids=HOSTILE_TEXTS)
+def test_what_acts_is_shown_as_an_escape(text: str) -> None:
+    shown = escape_controls(f"a{text}b")
+    assert find_acting_characters(shown, allowed="") == []
+    assert "\\" in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Žluťoučký kůň",
+        "日本語",
+        "שלום",
+        "می‌خواهم",
+        "👩‍👩‍👧",
+        "a\u00a0b\u3000c",
+        "[bold]x[/bold]",
+        "C:\\new",
+    ],
+)
+def test_other_texts_stay_as_they_are(text: str) -> None:
+    assert escape_controls(text) == text
+
+
+@given(st.text(st.characters()))
+def test_any_text_becomes_one_line_that_does_nothing_and_is_escaped_once(text: str) -> None:
+    shown = escape_controls(text)
+    assert find_acting_characters(shown, allowed="") == []
+    assert len(shown.splitlines()) <= 1
+    assert escape_controls(shown) == shown
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_json_keeps_its_meaning(text: str) -> None:
+    shown = escape_json_controls(json.dumps([text], ensure_ascii=False))
+    assert json.loads(shown) == [text]
+    assert find_acting_characters(shown, allowed="") == []
