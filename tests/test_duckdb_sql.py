@@ -131,7 +131,8 @@ def test_links_are_removed_with_their_database_and_never_what_they_lead_to(tmp_p
 
 
 FILE_SQL = re.compile(
-    r"\b(?:read_\w+|parquet_\w+|sniff_csv|glob)\(|\bCOPY \(|\bATTACH (?!':memory:')|(?<!DISTINCT )\bFROM '"
+    r"\b(?:read_\w+|parquet_\w+|sniff_csv|glob)\(|\bCOPY \(|\bATTACH (?!':memory:')"
+    r"|(?<!DISTINCT )\bFROM '"
 )
 """SQL that names a file."""
 

@@ -13,13 +13,30 @@ from typing import Any
 import click
 
 from bulklink.errors import BulklinkError, InvalidRowsError
+from bulklink.file_names import file_name_text
 
 
 def print_json(content: Mapping[str, Any]) -> None:
-    """Print one JSON object on standard output."""
+    """Print one JSON object on standard output, in UTF-8 whatever the locale is."""
     import orjson  # noqa: PLC0415 - not for --help
 
-    click.echo(orjson.dumps(content, default=str))  # UTF-8, whatever the terminal's encoding is
+    try:
+        line = orjson.dumps(content, default=str)
+    except TypeError:  # the name of a file is not UTF-8
+        line = orjson.dumps(_with_encodable_texts(content))
+    click.echo(line)
+
+
+def _with_encodable_texts(content: Any) -> Any:
+    match content:
+        case Mapping():
+            return {key: _with_encodable_texts(value) for key, value in content.items()}
+        case list() | tuple():
+            return [*map(_with_encodable_texts, content)]
+        case str() | os.PathLike():
+            return file_name_text(content)
+        case _:
+            return content
 
 
 def _write_stderr(text: str) -> None:

@@ -144,7 +144,7 @@ def compare(
 
 
 def _fetched_parquet_sql(database: Database, name: str) -> str:
-    check_readable(name)
+    check_readable(Path(name))
     relation = database.files.read_parquet(Path(name))
     try:
         columns = [row[0] for row in database.rows(f"DESCRIBE FROM {relation}")]

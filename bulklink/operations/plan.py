@@ -112,7 +112,7 @@ def plan(
     """
     inputs = find_sources(job.mappings, job.format)
     if compare_with is not None:
-        check_readable(compare_with)
+        check_readable(Path(compare_with))
     make_result = partial(make_plan_result, latency=latency, users=users, module_known=module_known)
     work = partial(_plan, job, inputs, compare_with, make_result, clock or real_clock())
     return run_blocking_planning(work, callbacks, stop)
