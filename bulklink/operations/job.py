@@ -13,7 +13,6 @@ import msgspec
 
 from bulklink.engine.failure_limit import MaxFailures
 from bulklink.errors import UsageError
-from bulklink.file_names import file_name_text
 from bulklink.models import Op
 from bulklink.zoho.requests import MAX_MESSAGES_PER_CALL
 
@@ -326,7 +325,7 @@ def _check_text(name: str, value: object) -> None:
         msgspec.json.encode(value)
     except UnicodeEncodeError:
         raise UsageError(
-            f"{file_name_text(str(value))} is not text in the encoding of this locale.",
+            "It has bytes that are no text in the encoding of this locale.",
             where=name,
             advice="Type it in a terminal of the same encoding, or put it into a job file.",
         ) from None

@@ -172,7 +172,7 @@ def check_readable(path: Path) -> None:
 
 def unreadable_file_error(name: str, error: Exception) -> BadFileError:
     """Build the error of a file that cannot be read, with the reason of the system."""
-    reason = getattr(error, "strerror", None) or str(error)
+    reason = getattr(error, "strerror", None) or "no file here can have this name"
     return BadFileError(
         f"The file cannot be read: {reason}.",
         where=name,
