@@ -134,7 +134,7 @@ async def _undo(
             return None
         for text in undo_plan.warnings():
             callbacks.on_warning(text)
-        with new_run_folder(job, environment.clock, "undo") as folder:
+        with new_run_folder(job, environment.clock, callbacks.on_warning, "undo") as folder:
             seal = partial(_seal, undo_plan, source, record, job, folder, environment.clock)
             undo_record = await run_planning(
                 lambda planning_stop, _: seal(planning_stop),
@@ -224,7 +224,7 @@ def _plan_undo(
             warn(text)
         not_undone = undo_plan.not_undone
         if job.run_dir is not None and undo_plan.rows + not_undone:
-            with new_run_folder(job, clock, "undo") as folder:
+            with new_run_folder(job, clock, warn, "undo") as folder:
                 _seal(undo_plan, source, record, job, folder, clock, stop)
         if not undo_plan.rows:
             return _empty_plan_result(job, not_undone)

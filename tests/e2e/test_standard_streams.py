@@ -105,7 +105,7 @@ def test_a_standard_input_that_cannot_be_read_is_named(sent: Command) -> None:
 
 @pytest.fixture(params=["utf-8", "ascii"])
 def in_locale(request: pytest.FixtureRequest, bulklink: Command) -> Command:
-    """Return the command in a folder with a mapping of two names, in a locale of UTF-8 or of ASCII."""
+    """Return the command beside mappings with such names, in a locale of UTF-8 or of ASCII."""
     for name in (b"caf\xc3\xa9", b"\xff[x]"):
         path = Path(bulklink.folder, os.fsdecode(name) + ".csv")
         path.write_text("contact_id,owner_id,message_id,deal_id\n1,2,ab,3\n")
