@@ -41,7 +41,7 @@ def _convert(rows_path: Path, path: Path, columns: Sequence[TableColumn]) -> Non
     selected = [f"c{index} AS {identifier(column.name)}" for index, column in enumerate(columns)]
     options = ("FORMAT parquet", f"ROW_GROUP_SIZE {_ROW_GROUP_ROWS}")
     with closing(DuckDBFiles()) as files:
-        config = {
+        config: dict[str, str | bool | int | float | list[str]] = {
             "threads": 1,
             "memory_limit": _MEMORY,
             "temp_directory": files.spill_folder(rows_path.with_name("spill")),
