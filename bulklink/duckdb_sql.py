@@ -151,5 +151,5 @@ def _link_error(path: Path, error: OSError) -> RunDirError:
         f"No temporary link to it can be made: {error.strerror or error}.",
         where=str(path),
         advice=f"Check that the temporary folder {tempfile.gettempdir()} can be written to and has"
-        " room; TMPDIR names another.",
+        " room (TMPDIR names another), and that the whole path is not too long.",
     )

@@ -118,6 +118,7 @@ def test_where_no_link_can_be_made_the_error_names_the_file(files: DuckDBFiles) 
         files.read_parquet(Path("/" + "n/" * 3000))
     assert failure.value.where.startswith("/n/n/")
     assert "TMPDIR" in failure.value.advice
+    assert "too long" in failure.value.advice
 
 
 def test_links_are_removed_with_their_database_and_never_what_they_lead_to(tmp_path: Path) -> None:
