@@ -81,6 +81,8 @@ def files(
         decoy_rows = [*rows(contact.free[:4], contact.b, Note="decoy"), bad]
         write_mapping(decoys.path(suffix), decoy_rows)
         write_mapping(folder / name / f"{decoy_name}{suffix}", decoy_rows)
+    for suffix in (".csv", ".parquet", ".xlsx"):
+        decoys.path(f"-fetched{suffix}").write_text("decoy")
     planned = connected_command(*LINK, decoys(".csv"), "--run-dir", decoys("-run"), *SKIP)
     assert planned.object["messages"] == 4
     before = {path: path.read_bytes() for path in (folder / decoy_name).rglob("*.*")}
