@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import time
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 #: On Windows a file that another program has open cannot be replaced; it is retried.
 _REPLACE_ATTEMPTS = 10
 _RETRY_DELAY_SECONDS = 0.1
+#: File systems take 255 bytes; a longer name leaves no room for the suffix.
+_MAX_NAME_BYTES = 240
 
 
 def temporary_path(folder: Path, suffix: str = "") -> Path:
@@ -35,7 +38,7 @@ def atomic_replace(path: Path, error_class: type[RefusedError] = RunDirError) ->
     Raises:
         RunDirError: if it cannot be written; or an error of another class that was asked for.
     """
-    temporary = path.with_name(path.name + ".partial")
+    temporary = path.with_name(_temporary_name(path.name))
     try:
         temporary.unlink(missing_ok=True)
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -46,6 +49,13 @@ def atomic_replace(path: Path, error_class: type[RefusedError] = RunDirError) ->
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _temporary_name(name: str) -> str:
+    encoded = os.fsencode(name)
+    if len(encoded) > _MAX_NAME_BYTES:
+        name = hashlib.sha256(encoded).hexdigest()
+    return name + ".partial"
 
 
 def write_error(

@@ -1,13 +1,155 @@
-"""Quoting for DuckDB's SQL."""
+"""SQL for DuckDB: quoting of texts and names, and files under names of bulklink's own."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+
+from bulklink.errors import RunDirError
+
+#: Names of folders do not become columns.
+_NO_PARTITIONS = "hive_partitioning = false"
+#: Besides letters and digits, what the path of the folder of links may consist of.
+_PLAIN_CHARACTERS = frozenset(" ._-" + os.sep) | (frozenset(":~") if os.name == "nt" else set())
+_USUAL_TEMPORARY_FOLDERS = ("/tmp", "/var/tmp")  # noqa: S108 - a private folder is made there
+
 
 def literal(text: str) -> str:
-    """Quote a text as an SQL literal."""
+    """Quote a text as an SQL literal. Paths go through `DuckDBFiles`."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def identifier(name: str) -> str:
     """Quote a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+class DuckDBFiles:
+    """The files of one database, which DuckDB opens by links in a private folder.
+
+    In a path, DuckDB takes `*`, `?` and `[` for a pattern, expands `~`, guesses formats, and makes
+    columns of folders such as `a=b`; what is not UTF-8 it does not take at all. It is given
+    only names that bulklink makes, so that the file it opens is the one that was named.
+
+    Raises:
+        RunDirError: if no folder for the links can be made.
+    """
+
+    def __init__(self) -> None:
+        folder = _plain_temporary_folder()
+        try:
+            self._folder = tempfile.mkdtemp(prefix="bulklink-", dir=folder)
+        except OSError as error:
+            raise _link_error(Path(folder), error) from None
+        self._numbers = count(1)
+        self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+
+    def spill_folder(self, folder: Path) -> str:
+        """Return the name of a folder that DuckDB may create; its parent exists."""
+        return str(Path(self._link(folder.parent), folder.name))
+
+    def read_csv(self, path: Path, options: Mapping[str, str]) -> str:
+        """Build the relation of a CSV file.
+
+        Args:
+            path: the file.
+            options: options of `read_csv`, as SQL.
+        """
+        arguments = ", ".join(f"{option} = {value}" for option, value in options.items())
+        return f"read_csv({self._source(path)}, {arguments}, {_NO_PARTITIONS})"
+
+    def read_json(self, path: Path, types: Mapping[str, str], *, skip_errors: bool = False) -> str:
+        """Build the relation of a JSONL file.
+
+        Args:
+            path: the file.
+            types: types of the columns, by their names.
+            skip_errors: leave out what is not JSON, instead of failing.
+        """
+        columns = ", ".join(f"{identifier(name)}: '{kind}'" for name, kind in types.items())
+        return (
+            f"read_json({self._source(path)}, format = 'newline_delimited', "
+            f"columns = {{{columns}}}, ignore_errors = {skip_errors}, {_NO_PARTITIONS})"
+        )
+
+    def read_parquet(self, path: Path) -> str:
+        """Build the relation of a Parquet file."""
+        return f"read_parquet({self._source(path)}, {_NO_PARTITIONS})"
+
+    def parquet_metadata(self, path: Path) -> str:
+        """Build the relation of the keys and values in the metadata of a Parquet file."""
+        return f"parquet_kv_metadata({self._source(path)})"
+
+    def copy(self, query: str, path: Path, *options: str) -> str:
+        """Build the statement that writes the rows of a query to a file.
+
+        Args:
+            query: a SELECT.
+            path: the file; it is made if it is missing, for its owner alone.
+            options: options of COPY.
+        """
+        path.touch(mode=0o600)  # DuckDB makes no file behind a link
+        # DuckDB would write to a file beside the link, and put that in the place of the link.
+        settings = ", ".join([*options, "USE_TMP_FILE false"])
+        return f"COPY ({query}) TO {literal(self._link(path))} ({settings})"
+
+    def close(self) -> None:
+        """Remove the links."""
+        self._remove()
+
+    def _source(self, path: Path) -> str:
+        name = self._link(path)
+        # Without a link, which Windows may not permit, the path itself is read as a pattern.
+        return literal(name if name.startswith(self._folder) else name.replace("[", "[[]"))
+
+    def _link(self, path: Path) -> str:
+        """Return the name of a new link; where Windows permits none, the path."""
+        link = Path(self._folder, str(next(self._numbers)))
+        try:
+            target = path.absolute()  # `..` stays, which may lie behind a link of the user's
+            link.symlink_to(target)
+        except OSError as error:
+            if os.name == "nt":
+                return str(target)
+            raise _link_error(path, error) from None
+        return str(link)
+
+
+def _plain_temporary_folder() -> str:
+    """Return a temporary folder whose path DuckDB takes as it is.
+
+    Raises:
+        RunDirError: if there is none.
+    """
+    folder = tempfile.gettempdir()
+    for path in (folder, *_USUAL_TEMPORARY_FOLDERS):
+        if _is_plain(path) and os.access(path, os.W_OK | os.X_OK):
+            return path
+    raise RunDirError(
+        "The path of the temporary folder has characters that DuckDB takes for a pattern.",
+        where=folder,
+        advice="Set TMPDIR to a folder whose path has only letters, digits, '.', '_' and '-'.",
+    )
+
+
+def _is_plain(path: str) -> bool:
+    # DuckDB opens names as UTF-8, whatever the locale's encoding is; Windows' are neither.
+    return (
+        Path(path).is_absolute()
+        and (os.name == "nt" or path.isascii())
+        and all(character.isalnum() or character in _PLAIN_CHARACTERS for character in path)
+    )
+
+
+def _link_error(path: Path, error: OSError) -> RunDirError:
+    return RunDirError(
+        f"No temporary link to it can be made: {error.strerror or error}.",
+        where=str(path),
+        advice=f"Check that the temporary folder {tempfile.gettempdir()} can be written to and has"
+        " room (TMPDIR names another), and that the whole path is not too long.",
+    )

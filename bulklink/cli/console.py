@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, cast
 import click
 
 from bulklink.errors import BulklinkError, InvalidRowsError
+from bulklink.file_names import file_name_text
 from bulklink.visible_text import escape_controls, escape_json_controls
 
 
@@ -52,11 +53,26 @@ def print_line(line: Line, *, err: bool = False) -> None:
 
 
 def print_json(content: Mapping[str, Any]) -> None:
-    """Print one JSON object on standard output."""
+    """Print one JSON object on standard output, in UTF-8 whatever the locale is."""
     import orjson  # noqa: PLC0415 - not for --help
 
-    json = escape_json_controls(orjson.dumps(content, default=str).decode())
-    click.echo(json.encode())  # UTF-8, whatever the terminal's encoding is
+    try:
+        json = orjson.dumps(content, default=str)
+    except TypeError:  # the name of a file is not UTF-8
+        json = orjson.dumps(_with_encodable_texts(content))
+    click.echo(escape_json_controls(json.decode()).encode())
+
+
+def _with_encodable_texts(content: Any) -> Any:
+    match content:
+        case Mapping():
+            return {key: _with_encodable_texts(value) for key, value in content.items()}
+        case list() | tuple():
+            return [*map(_with_encodable_texts, content)]
+        case str() | os.PathLike():
+            return file_name_text(content)
+        case _:
+            return content
 
 
 def _render(line: Line) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 
 import click
 from click.core import ParameterSource
@@ -16,6 +14,7 @@ from click.core import ParameterSource
 from bulklink.cli.completion import is_completion_request, run_completion
 from bulklink.cli.console import colour_setting, note_lines, show_error, warn
 from bulklink.cli.param_types import BadChoice
+from bulklink.cli.standard_streams import discard_stdout, prepare_streams
 from bulklink.errors import BulklinkError, ExitCode, OutputError, UsageError
 from bulklink.suggestions import close_matches, did_you_mean
 
@@ -179,7 +178,7 @@ def run_command_line(cli: click.Command, received_signals: Sequence[int]) -> int
     Returns:
         The exit code.
     """
-    _escape_unencodable_characters()
+    prepare_streams()
     if is_completion_request(os.environ):
         return run_completion(cli)
     if not _is_option_set("--quiet", "BULKLINK_QUIET") and "-q" not in sys.argv:
@@ -194,7 +193,7 @@ def run_command_line(cli: click.Command, received_signals: Sequence[int]) -> int
     except (click.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
     except SystemExit:  # how click ends when nobody reads standard output any more
-        _discard_stdout()
+        discard_stdout()
         return ExitCode.OUTPUT_CLOSED
     except BulklinkError as error:
         return _report_error(error)
@@ -214,7 +213,7 @@ def _report_error(error: BulklinkError) -> int:
         show_error(error, as_json=stdout_usable and _is_option_set("--json", "BULKLINK_JSON"))
     except OSError:  # standard output cannot take the JSON object either
         show_error(error, as_json=False)
-        _discard_stdout()
+        discard_stdout()
     return error.exit_code
 
 
@@ -233,7 +232,7 @@ def _wrap_error(error: Exception) -> BulklinkError:
             advice="Make room, or send it elsewhere. What the command did besides stands:"
             " `bulklink status` shows where a run is.",
         )
-        _discard_stdout()
+        discard_stdout()
     else:
         bulklink_error = BulklinkError(
             f"A mistake in bulklink: {type(error).__name__}: {error}",
@@ -248,18 +247,3 @@ def _wrap_error(error: Exception) -> BulklinkError:
 def _is_option_set(option: str, variable: str) -> bool:
     """Return whether an option is set, even if the command line is invalid."""
     return option in sys.argv[1:] or os.environ.get(variable, "").strip().lower() in _TRUE_VALUES
-
-
-def _escape_unencodable_characters() -> None:
-    """Show characters that the encoding of the terminal lacks as escapes instead of failing."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _discard_stdout() -> None:
-    """Redirect standard output to nowhere, so that the flush at exit cannot fail."""
-    with suppress(OSError, ValueError):
-        devnull = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(devnull, sys.stdout.fileno())
-        os.close(devnull)

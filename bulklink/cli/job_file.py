@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -93,6 +94,8 @@ def convert_value(
     if isinstance(value, list) != param.multiple:
         problem = "It is a list" if param.multiple else "It is one value"
         raise _config_error(path, key, problem, "[…] is a list.", table)
+    if isinstance(param.type, click.Path):
+        _check_file_name(str(value), path, key, table)
     try:
         if param.multiple:
             return tuple(param.type.convert(str(item), param, ctx) for item in value)
@@ -101,6 +104,17 @@ def convert_value(
         advice = did_you_mean(error.suggestions) if isinstance(error, BadChoice) else ""
         advice += f"`bulklink run --help` tells what --{key.replace('_', '-')} takes."
         raise _config_error(path, key, error.message.rstrip("."), advice, table) from None
+
+
+def _check_file_name(name: str, path: str, key: str, table: str = "") -> None:
+    """Refuse what no file can be called: the system takes no NUL, and bytes of the locale only."""
+    try:
+        valid = b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        valid = False
+    if not valid:
+        problem = f"No file can be called {name!r} in this locale"
+        raise _config_error(path, key, problem, "Rename it, or set LC_ALL=C.UTF-8.", table)
 
 
 def _parse_op(value: object, path: str) -> str:
@@ -115,6 +129,8 @@ def _mapping_paths(value: object, path: Path) -> tuple[str, ...]:
         raise _config_error(
             str(path), _MAPPING, "It names no mapping", "Write a path, or a list of paths."
         )
+    for name in names:
+        _check_file_name(name, str(path), _MAPPING)
     return tuple(str(path.parent / name) if name != "-" else name for name in names)
 
 

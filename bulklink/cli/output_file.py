@@ -9,6 +9,7 @@ from bulklink.cli.completion import FileName
 from bulklink.cli.console import stdout_stream
 from bulklink.cli.options import combine_options, option
 from bulklink.cli.param_types import OneOf
+from bulklink.cli.standard_streams import is_stdout_closed
 from bulklink.errors import UsageError
 
 output_file_options = combine_options(
@@ -40,7 +41,7 @@ def output_target(output: str, *, as_json: bool) -> str | BinaryIO:
     """Return the target of a command's rows: a file, or standard output for `-`.
 
     Raises:
-        UsageError: if standard output is wanted for the JSON object too.
+        UsageError: if standard output is wanted for the JSON object too, or is closed.
     """
     if output != "-":
         return output
@@ -50,6 +51,8 @@ def output_target(output: str, *, as_json: bool) -> str | BinaryIO:
             where="--json",
             advice="Name a file, or leave one of them out.",
         )
+    if is_stdout_closed():
+        raise UsageError("Standard output is closed.", where="-", advice="Name a file, or open it.")
     return stdout_stream()
 
 

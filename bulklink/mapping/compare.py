@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 import msgspec
 
-from bulklink.duckdb_sql import identifier, literal
+from bulklink.duckdb_sql import identifier
 from bulklink.errors import BadFileError
 from bulklink.mapping.checked import check
 from bulklink.mapping.database import Database
@@ -23,7 +24,6 @@ from bulklink.models import GUARD_SEPARATOR, NO_DEAL, Op
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from bulklink.mapping.interrupt import PlanningStop
 
@@ -144,9 +144,10 @@ def compare(
 
 
 def _fetched_parquet_sql(database: Database, name: str) -> str:
-    check_readable(name)
+    check_readable(Path(name))
+    relation = database.files.read_parquet(Path(name))
     try:
-        columns = [row[0] for row in database.rows(f"DESCRIBE FROM read_parquet({literal(name)})")]
+        columns = [row[0] for row in database.rows(f"DESCRIBE FROM {relation}")]
     except duckdb.Error:
         raise BadFileError(
             "This is no Parquet file.", where=name, advice="Give a file that fetch wrote."
@@ -158,7 +159,7 @@ def _fetched_parquet_sql(database: Database, name: str) -> str:
     return (
         f"(SELECT contact_id::VARCHAR AS contact_id, owner_id::VARCHAR AS owner_id, "
         f"message_id::VARCHAR AS message_id, {GUARD}::VARCHAR AS present, "
-        f"{deal_name}::VARCHAR AS deal_name FROM read_parquet({literal(name)}))"
+        f"{deal_name}::VARCHAR AS deal_name FROM {relation})"
     )
 
 

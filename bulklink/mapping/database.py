@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from bulklink.blocking import blocks
+from bulklink.duckdb_sql import DuckDBFiles
 from bulklink.errors import RunDirError
 from bulklink.mapping.interrupt import PlanningStop, interrupted_planning_error
 
@@ -31,9 +32,9 @@ def translate_errors() -> Iterator[None]:
         yield
     except duckdb.InterruptException:
         raise interrupted_planning_error() from None
-    except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+    except (duckdb.OutOfMemoryException, duckdb.IOException):
         raise RunDirError(
-            "The plan cannot be made: " + str(error).splitlines()[0][:300],
+            "The plan cannot be made: memory or disk space ran out.",
             where="--memory, --run-dir",
             advice="Give it more by --memory, or make room on the disks of the run folder and of"
             " the temporary folder.",
@@ -48,6 +49,9 @@ class Database:
         stop: interrupts the running query.
         threads: threads of a query; None for at most four of the machine's.
         memory: DuckDB's memory limit, such as `512MB`.
+
+    Attributes:
+        files: the files that its queries read and write.
     """
 
     def __init__(
@@ -60,11 +64,12 @@ class Database:
     ) -> None:
         blocks(_DUCKDB)
         self._stop = stop
+        self.files = DuckDBFiles()
         self._connection = duckdb.connect(
             config={
                 "threads": threads or min(4, os.cpu_count() or 1),
                 "memory_limit": memory,
-                "temp_directory": str(spill),
+                "temp_directory": self.files.spill_folder(spill),
                 # Row numbers and the order of the sealed plan depend on this.
                 "preserve_insertion_order": True,
                 "autoinstall_known_extensions": False,
@@ -144,6 +149,7 @@ class Database:
         """Close the database and drop its data."""
         self._stop.remove_connection(self._connection)
         self._connection.close()
+        self.files.close()
 
 
 def spill_folder(path: Path) -> Path:

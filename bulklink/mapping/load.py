@@ -293,7 +293,7 @@ class StagedTable:
         if csv_input.staged:
             values |= {"line": "line::BIGINT", "fault": "unescaped(reason)"}
             values |= {column: f"unescaped({column})" for column in ("message", "raw")}
-        source = _read_csv_sql(csv_input)
+        source = self.database.files.read_csv(csv_input.path, _csv_options(csv_input))
         for layer in (_plain_id_sql, _cleaned_id_sql, _id_number_sql):
             parts = ", ".join(layer(column, cell, csv_input) for column, cell in ids.items())
             source = f"(SELECT *, {parts} FROM {source})" if parts else source
@@ -331,12 +331,12 @@ def _stored_cell_sql(column: MappingColumn, number: int, csv_input: CsvInput) ->
     return cell
 
 
-def _read_csv_sql(csv_input: CsvInput) -> str:
-    """Build the call that reads a file as text, with nothing left for DuckDB to detect."""
+def _csv_options(csv_input: CsvInput) -> dict[str, str]:
+    """Return the options to read a file as text, with nothing left for DuckDB to detect."""
     cells = [f"f{place}" for place in range(csv_input.cells)]
     names = [*LEADING_COLUMNS, *cells] if csv_input.staged else cells
     types = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
-    options = {
+    return {
         "auto_detect": "false",
         "header": "false",
         "quote": "''",
@@ -351,5 +351,3 @@ def _read_csv_sql(csv_input: CsvInput) -> str:
         "null_padding": "true" if csv_input.staged else "false",
         "new_line": literal("\\r\\n" if csv_input.crlf else "\\n"),
     }
-    arguments = ", ".join(f"{option} = {value}" for option, value in options.items())
-    return f"read_csv({literal(str(csv_input.path))}, {arguments})"

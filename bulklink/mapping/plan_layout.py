@@ -82,7 +82,7 @@ def load_layout(database: Database, plan: Path) -> PlanLayout:
     Raises:
         RunDirError: if the file has no layout.
     """
-    query = f"SELECT key, value FROM parquet_kv_metadata({literal(str(plan))})"
+    query = f"SELECT key, value FROM {database.files.parquet_metadata(plan)}"
     try:
         metadata = {bytes(key).decode(): bytes(value) for key, value in database.rows(query)}
     except duckdb.InvalidInputException:  # not Parquet, or truncated
@@ -108,7 +108,7 @@ def plan_relation(database: Database, plan: Path) -> str:
     stored_columns = ", ".join(
         OWN_PREFIX + name for name in OWN_COLUMNS if name not in virtual_columns
     )
-    source = f"read_parquet({literal(str(plan))})"
+    source = database.files.read_parquet(plan)
     return f"(SELECT {', '.join(columns)}, * EXCLUDE ({stored_columns}) FROM {source})"
 
 
@@ -121,10 +121,9 @@ def write_parquet(database: Database, query: str, path: Path, *options: str) -> 
         path: the file.
         options: further options of COPY.
     """
-    settings = ("FORMAT parquet", "USE_TMP_FILE false", f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}")
+    settings = ("FORMAT parquet", f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}")
     with atomic_replace(path) as temporary:
-        target = literal(str(temporary))
-        database.execute(f"COPY ({query}) TO {target} ({', '.join([*settings, *options])})")
+        database.execute(database.files.copy(query, temporary, *settings, *options))
 
 
 def plan_relation_with_names(database: Database, plan: Path, names: Path) -> str:
@@ -144,5 +143,5 @@ def plan_relation_with_names(database: Database, plan: Path, names: Path) -> str
     )
     return (
         f"(SELECT plan.* REPLACE ({replaced}) FROM {relation} AS plan "
-        f"POSITIONAL JOIN read_parquet({literal(str(names))}) AS names)"
+        f"POSITIONAL JOIN {database.files.read_parquet(names)} AS names)"
     )

@@ -133,7 +133,7 @@ class SealedPlan:
                 write_parquet(
                     database, _NAMES_SQL.format(plan=plan_relation(database, self.path)), names
                 )
-                refused = _REFUSED_COUNT_SQL.format(names=literal(str(names)))
+                refused = _REFUSED_COUNT_SQL.format(names=database.files.read_parquet(names))
                 return int(database.fetch_one(refused)[0])
 
     def unknown_rows(self, names: Path) -> Iterator[UnknownRow]:
@@ -173,7 +173,7 @@ class SealedPlan:
         return (
             f"SELECT {front}, {columns}, coalesce(plan.bulklink_deal_name, names.deal_name), "
             f"plan.{_GUARD}, plan.bulklink_duplicate_of, names.refused FROM {plan} AS plan "
-            f"POSITIONAL JOIN read_parquet({literal(str(names))}) AS names"
+            f"POSITIONAL JOIN {database.files.read_parquet(names)} AS names"
         )
 
 
@@ -203,7 +203,7 @@ LEFT JOIN owners ON owners.id = plan.bulklink_owner_id AND plan.bulklink_owner_n
 ORDER BY plan.bulklink_group, plan.bulklink_row
 """
 _REFUSED_COUNT_SQL = """
-SELECT count(*) FROM read_parquet({names}) WHERE refused IS NOT NULL AND NOT duplicate
+SELECT count(*) FROM {names} WHERE refused IS NOT NULL AND NOT duplicate
 """
 
 

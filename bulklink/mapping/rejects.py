@@ -38,6 +38,10 @@ REJECT_COLUMNS = tuple(
 #: Rows of the mapping in one query, if there are conflicts.
 _SLICE_ROWS = 100_000
 _COPY_BYTES = 1 << 20
+_REJECTS_OPTIONS = (
+    *("FORMAT csv", "HEADER false", "DELIMITER ','", "QUOTE '\"'", "ESCAPE '\"'", "NULLSTR ''"),
+    "NEW_LINE '\\r\\n'",
+)
 
 DUPLICATES_SQL = (
     "SELECT row, op, contact_id, owner_id, message_id, deal_id, first FROM good WHERE repeated "
@@ -239,12 +243,9 @@ def write_rejects(
         file.write(header.getvalue().encode())
         for first, last in _slices(database):
             part = temporary_path(scratch)
-            database.execute(
-                f"COPY (SELECT {selected} FROM ({_faulty_rows_sql(columns, first, last)}) ORDER BY"
-                " row) "
-                f"TO {literal(str(part))} (FORMAT csv, HEADER false, DELIMITER ',', QUOTE '\"', "
-                "ESCAPE '\"', NULLSTR '', NEW_LINE '\\r\\n')"
-            )
+            rows = _faulty_rows_sql(columns, first, last)
+            query = f"SELECT {selected} FROM ({rows}) ORDER BY row"
+            database.execute(database.files.copy(query, part, *_REJECTS_OPTIONS))
             with part.open("rb") as part_file:
                 shutil.copyfileobj(part_file, file, _COPY_BYTES)
             part.unlink()
@@ -324,7 +325,7 @@ def _unknown_rows(database: Database, plan: Path, names: Path) -> Iterator[tuple
     query = (
         "SELECT bulklink_file, plan.bulklink_row, bulklink_line, refused, bulklink_deal_id, "
         f"bulklink_owner_id, plan.* FROM {plan_relation(database, plan)} AS plan "
-        f"POSITIONAL JOIN read_parquet({literal(str(names))}) AS names "
+        f"POSITIONAL JOIN {database.files.read_parquet(names)} AS names "
         "WHERE refused IS NOT NULL AND bulklink_duplicate_of IS NULL"
     )
     for values in database.rows(query):

@@ -15,7 +15,6 @@ import msgspec
 
 from bulklink.atomic_files import atomic_replace, write_error
 from bulklink.blocking import blocks
-from bulklink.duckdb_sql import literal
 from bulklink.engine.breaker import ReadBreaker
 from bulklink.engine.pagination import PageReader
 from bulklink.engine.shutdown import StopController
@@ -307,8 +306,9 @@ class FetchTable:
     def rows(self) -> Iterator[list[tuple[Cell, ...]]]:
         """Stream the rows, about two thousand at a time."""
         spill = self._folder.path / "spill"
-        query = _TABLE_QUERY.format(lines=literal(str(self._folder.log)))
         with closing(Database(spill, self._stop, threads=1, memory=_MEMORY)) as database:
+            lines = database.files.read_json(self._folder.log, _LINE_TYPES)
+            query = _TABLE_QUERY.format(lines=lines)
             for batch in database.batches(query):
                 for row in batch:
                     self.counts["emails"] += 1
@@ -317,16 +317,16 @@ class FetchTable:
                 yield batch
 
 
+_LINE_TYPES = {"n": "BIGINT", "life": "BIGINT", "place": "BIGINT"} | dict.fromkeys(
+    (
+        *("event", "contact_id", "owner_id", "owner_name", "message_id", "from_deal_id"),
+        *("from_deal_name", "subject", "time", "direction"),
+    ),
+    "VARCHAR",
+)
 #: An email may be listed twice, where new ones came while the pages were read.
 _TABLE_QUERY = """
-WITH lines AS (
-    SELECT * FROM read_json({lines}, format = 'newline_delimited', columns = {{
-        event: 'VARCHAR', n: 'BIGINT', life: 'BIGINT', place: 'BIGINT', contact_id: 'VARCHAR',
-        owner_id: 'VARCHAR', owner_name: 'VARCHAR', message_id: 'VARCHAR',
-        from_deal_id: 'VARCHAR', from_deal_name: 'VARCHAR', subject: 'VARCHAR', time: 'VARCHAR',
-        direction: 'VARCHAR'
-    }})
-)
+WITH lines AS (SELECT * FROM {lines})
 SELECT emails.contact_id, owner_id, owner_name, message_id, NULL, from_deal_id, from_deal_name,
     subject, time, direction
 FROM (SELECT * FROM lines WHERE event = 'email') AS emails

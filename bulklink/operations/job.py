@@ -162,6 +162,9 @@ _CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
+_TEXTS = ("delimiter", "encoding", "columns", "defaults", "only", "keep")
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A job: mappings and what to do with them.
 
@@ -258,6 +261,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if value is not None:
                 msgspec.structs.force_setattr(self, name, _convert(name, converter, value))
+        for name in _TEXTS:
+            _check_text(name, getattr(self, name))
         check_ranges(msgspec.structs.asdict(self))
 
     @property
@@ -312,6 +317,18 @@ def _convert(name: str, converter: Callable[[Any], Any], value: object) -> Any:
         if isinstance(converter, EnumType):
             advice = f"Give one of: {', '.join(converter)}."
         raise UsageError(f"{value!r} is no value of {name}.", where=name, advice=advice) from None
+
+
+def _check_text(name: str, value: object) -> None:
+    """Refuse what UTF-8 cannot hold: a command line's bytes that the locale does not know."""
+    try:
+        msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        raise UsageError(
+            "It has bytes that are no text in the encoding of this locale.",
+            where=name,
+            advice="Type it in a terminal of the same encoding, or put it into a job file.",
+        ) from None
 
 
 def parse_edition(paid_type: str | None) -> Edition | None:

@@ -112,7 +112,7 @@ def plan(
     """
     inputs = find_sources(job.mappings, job.format)
     if compare_with is not None:
-        check_readable(compare_with)
+        check_readable(Path(compare_with))
     make_result = partial(make_plan_result, latency=latency, users=users, module_known=module_known)
     work = partial(_plan, job, inputs, compare_with, make_result, clock or real_clock())
     return run_blocking_planning(work, callbacks, stop)
@@ -131,7 +131,7 @@ def _plan(
         scratch = Path(temporary)
         if job.run_dir is not None:
             with (
-                new_run_folder(job, clock) as folder,
+                new_run_folder(job, clock, warn) as folder,
                 checked_mapping(folder, job, inputs, stop) as checked,
             ):
                 _warn(checked, warn)
@@ -161,12 +161,15 @@ def _check_unsealed(checked: CheckedMapping, job: Job) -> None:
 
 
 @contextmanager
-def new_run_folder(job: Job, clock: Clock, name: str | None = None) -> Iterator[RunFolder]:
+def new_run_folder(
+    job: Job, clock: Clock, warn: Callable[[str], None], name: str | None = None
+) -> Iterator[RunFolder]:
     """Create and lock a job's run folder; discard it if no plan is made.
 
     Args:
         job: the job.
         clock: tells the time, which is part of a generated name.
+        warn: called if others cannot be kept out of the folder.
         name: part of a generated name; None takes the op.
 
     Raises:
@@ -177,6 +180,12 @@ def new_run_folder(job: Job, clock: Clock, name: str | None = None) -> Iterator[
     tag = token_hex(2)
     folder = create_run_folder(job.run_dir, job.runs_dir, name, clock.wall(), tag)
     try:
+        if not folder.make_private():
+            warn(
+                f"Others may read {folder.path}, which will hold ids, names and the columns of the"
+                " mapping: its file system keeps no mode of its own for it. Give --run-dir or"
+                " --runs-dir a place that only you can reach."
+            )
         with folder.run_lock():
             yield folder
     finally:

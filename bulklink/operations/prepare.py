@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from bulklink.errors import InvalidRowsError, LedgerError, UsageError
+from bulklink.file_names import file_name_text
 from bulklink.ledger.records import Result, result_line, timestamp
 from bulklink.mapping.checked import CheckedMapping, check
 from bulklink.mapping.input.files import Source
@@ -240,7 +241,10 @@ def new_record(job: Job, ts: str, **fields: Any) -> RunRecord:
 
 def serialize_job(job: Job) -> dict[str, object]:
     """Return a job's options as stored in `run.json`."""
-    options = msgspec.to_builtins(job, enc_hook=str)
+    mappings = tuple(map(file_name_text, job.mappings))
+    options = msgspec.to_builtins(
+        msgspec.structs.replace(job, mappings=mappings), enc_hook=file_name_text
+    )
     return {name: value for name, value in options.items() if value is not None}
 
 

@@ -62,7 +62,7 @@ async def _run(
     stop: StopController,
 ) -> RunResult:
     inputs = find_sources(job.mappings, job.format)
-    with new_run_folder(job, environment.clock) as folder:
+    with new_run_folder(job, environment.clock, callbacks.on_warning) as folder:
         callbacks.on_phase("Checking the mapping")
         await run_planning(
             partial(_prepare, job, folder, inputs, environment.clock),

@@ -14,6 +14,7 @@ import msgspec
 from bulklink.engine.clock import Clock, real_clock
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode
+from bulklink.file_names import file_name_text
 from bulklink.ledger.state import replay
 from bulklink.mapping.input.files import InputFormat, Source
 from bulklink.mapping.interrupt import PlanningStop
@@ -133,7 +134,7 @@ async def _undo(
             return None
         for text in undo_plan.warnings():
             callbacks.on_warning(text)
-        with new_run_folder(job, environment.clock, "undo") as folder:
+        with new_run_folder(job, environment.clock, callbacks.on_warning, "undo") as folder:
             seal = partial(_seal, undo_plan, source, record, job, folder, environment.clock)
             undo_record = await run_planning(
                 lambda planning_stop, _: seal(planning_stop),
@@ -223,7 +224,7 @@ def _plan_undo(
             warn(text)
         not_undone = undo_plan.not_undone
         if job.run_dir is not None and undo_plan.rows + not_undone:
-            with new_run_folder(job, clock, "undo") as folder:
+            with new_run_folder(job, clock, warn, "undo") as folder:
                 _seal(undo_plan, source, record, job, folder, clock, stop)
         if not undo_plan.rows:
             return _empty_plan_result(job, not_undone)
@@ -258,7 +259,7 @@ def _empty_plan_result(job: Job, not_undone: int) -> PlanResult:
 
 def _mapping_name(source: RunFolder) -> str:
     """Return the name of the inverse of a run, in place of a mapping's."""
-    return f"undo of {source.path}"
+    return f"undo of {file_name_text(source.path)}"
 
 
 def _undo_sources(undo_plan: UndoPlan, source: RunFolder) -> tuple[Source, ...]:
@@ -295,7 +296,7 @@ def _seal(
         results=partial(rejected_results, undo_plan),
         record_fields={
             "undo_of": UndoneRun(
-                run_dir=str(source.path.absolute()),
+                run_dir=file_name_text(source.path.absolute()),
                 org=source_record.org.id if source_record.org else None,
                 digest=source_record.digest,
             ),

@@ -15,6 +15,7 @@ import tomli_w
 
 from bulklink.atomic_files import atomic_replace
 from bulklink.errors import ConfigError
+from bulklink.private_files import is_private
 from bulklink.profiles.names import profile_names, profiles_folder
 from bulklink.suggestions import close_matches, did_you_mean
 from bulklink.toml_text import TomlError, parse_toml
@@ -169,8 +170,13 @@ def check_writable(folder: Path) -> None:
         raise _write_error(folder, "you may not write there")
 
 
-def write_private_file(path: Path, content: bytes) -> None:
+def write_private_file(path: Path, content: bytes, *, secret: bool = False) -> None:
     """Write a file that only its owner can read, in a folder of mode 0700.
+
+    Args:
+        path: the file.
+        content: what it is to hold.
+        secret: whether to write nothing where others could read it.
 
     Raises:
         ConfigError: if it cannot be written.
@@ -178,6 +184,8 @@ def write_private_file(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with atomic_replace(path, ConfigError) as temporary:
+            if secret and not is_private(temporary):
+                raise _exposed_error(path.parent)
             temporary.write_bytes(content)
     except OSError as error:
         raise _write_error(path, error.strerror or str(error)) from None
@@ -212,6 +220,15 @@ def _describe_mismatch(text: str) -> str:
     if "missing required field" in text:
         return f"The profile has no key {key}"
     return f"The profile has a wrong value at {key}" if key else "The profile is not well-formed"
+
+
+def _exposed_error(folder: Path) -> ConfigError:
+    return ConfigError(
+        "Others may read every file here: the file system has no modes. No secret was written.",
+        where=str(folder),
+        advice="Use the system keyring, without --plain-file; or set XDG_CONFIG_HOME to a folder of"
+        " another file system; or give the secrets as BULKLINK_… variables.",
+    )
 
 
 def _profile_error(path: Path, message: str) -> ConfigError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from bulklink.errors import ConfigError
+from bulklink.private_files import is_private
 from bulklink.profiles.profile import SecretBackend, remove_file, write_private_file
 from bulklink.shell import format_command
 from bulklink.zoho.connection import Credentials, is_sign_in_text
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 
 _SERVICE = "bulklink"
 _PROBE = ".probe"
-"""Entry of the keyring test; not a valid name of a profile."""
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+"""Name of the entry or file that tests a store; not a valid name of a profile."""
 
 
 class SecretStore(Protocol):
@@ -56,7 +54,17 @@ class FileSecretStore:
         Raises:
             ConfigError: if they cannot be written.
         """
-        write_private_file(self._file(name), msgspec.json.encode(credentials))
+        write_private_file(self._file(name), msgspec.json.encode(credentials), secret=True)
+
+    def check(self) -> None:
+        """Check that secrets can be written, before a sign-in brings some.
+
+        Raises:
+            ConfigError: if they cannot be written, or others could read them.
+        """
+        probe = self._file(_PROBE)
+        write_private_file(probe, b"", secret=True)
+        remove_file(probe)
 
     def load(self, name: str) -> Credentials:
         """Read a profile's secrets.
@@ -66,19 +74,20 @@ class FileSecretStore:
         """
         path = self._file(name)
         try:
-            mode = path.stat().st_mode
+            private = is_private(path)
             content = path.read_bytes()
         except OSError as error:
             raise _unreadable_error(
                 name, str(path), error.strerror or "it cannot be read"
             ) from None
-        if os.name != "nt" and mode & _OTHERS:
+        if not private:
             raise ConfigError(
                 "Others on this machine may read these secrets.",
                 where=str(path),
                 advice=f"Close it with `{format_command('chmod', 600, path)}`; if somebody may"
                 " have read it,"
-                " `bulklink auth logout` and sign in again.",
+                " `bulklink auth logout` and sign in again. Where chmod has no effect, sign in with"
+                " the system keyring, or set XDG_CONFIG_HOME to a folder of another file system.",
             )
         return _decode_credentials(content, name, str(path))
 

@@ -14,6 +14,7 @@ import msgspec
 
 from bulklink.atomic_files import write_error
 from bulklink.errors import LockedError, RunDirError
+from bulklink.private_files import make_folder_private
 from bulklink.runs.record import RunRecord, read_record, write_record
 from bulklink.shell import bulklink_command
 
@@ -128,6 +129,10 @@ class RunFolder(msgspec.Struct, frozen=True):
         """Remove the temporary files."""
         shutil.rmtree(self.scratch, ignore_errors=True)
 
+    def make_private(self) -> bool:
+        """Keep others out of the folder, and return whether that worked."""
+        return make_folder_private(self.path)
+
     def discard(self, *, keep: bool) -> None:
         """Remove the files of a run without a plan, and the folder too unless `keep`."""
         for path in self.path.iterdir():
@@ -237,7 +242,6 @@ def create_run_folder(
                 advice="Give a folder that is missing or empty.",
             )
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.chmod(0o700)
         with os.fdopen(os.open(path / ".gitignore", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             file.write("*\n")
     except OSError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from bulklink.blocking import blocks
-from bulklink.duckdb_sql import identifier, literal
+from bulklink.duckdb_sql import DuckDBFiles, identifier
 from bulklink.tables.formats import Table, TableColumn
 from bulklink.tables.text import JsonlTable
 
@@ -33,26 +33,22 @@ def parquet_table(path: Path, columns: Sequence[TableColumn]) -> Iterator[Table]
         names = [f"c{index}" for index in range(len(columns))]
         with rows_path.open("wb", buffering=1 << 20) as file:
             yield JsonlTable(file, names)
-        _copy(path, folder, _select_query(columns, rows_path))
+        _convert(rows_path, path, columns)
 
 
-def _copy(path: Path, folder: str, query: str) -> None:
-    with closing(
-        duckdb.connect(config={"threads": 1, "memory_limit": _MEMORY, "temp_directory": folder})
-    ) as connection:
-        connection.execute(
-            f"COPY ({query}) TO {literal(str(path))} "
-            f"(FORMAT parquet, USE_TMP_FILE false, ROW_GROUP_SIZE {_ROW_GROUP_ROWS})"
-        )
-
-
-def _select_query(columns: Sequence[TableColumn], rows_path: Path) -> str:
+def _convert(rows_path: Path, path: Path, columns: Sequence[TableColumn]) -> None:
+    types = {f"c{index}": _type(column) for index, column in enumerate(columns)}
     selected = [f"c{index} AS {identifier(column.name)}" for index, column in enumerate(columns)]
-    types = [f"c{index}: '{_type(column)}'" for index, column in enumerate(columns)]
-    return (
-        f"SELECT {', '.join(selected)} FROM read_json({literal(str(rows_path))}, "
-        f"format = 'newline_delimited', columns = {{{', '.join(types)}}})"
-    )
+    options = ("FORMAT parquet", f"ROW_GROUP_SIZE {_ROW_GROUP_ROWS}")
+    with closing(DuckDBFiles()) as files:
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "threads": 1,
+            "memory_limit": _MEMORY,
+            "temp_directory": files.spill_folder(rows_path.with_name("spill")),
+        }
+        query = f"SELECT {', '.join(selected)} FROM {files.read_json(rows_path, types)}"
+        with closing(duckdb.connect(config=config)) as connection:
+            connection.execute(files.copy(query, path, *options))
 
 
 def _type(column: TableColumn) -> str:

@@ -15,6 +15,7 @@ import orjson
 
 from bulklink.atomic_files import atomic_replace
 from bulklink.errors import RunDirError, RunStoppedError, StoppedBy
+from bulklink.private_files import make_folder_private
 from bulklink.zoho.connection import Connection, Credentials, is_sign_in_text
 from bulklink.zoho.http import NoResponse
 from bulklink.zoho.oauth import (
@@ -99,11 +100,15 @@ class TokenStore:
             self._file(connection).unlink(missing_ok=True)
 
     def save(self, connection: Connection, token: Token) -> None:
-        """Store a token; a failure is ignored, as it costs the next run no more than a refresh."""
+        """Store a token, unless others could read it.
+
+        A failure is ignored, as it costs the next run no more than a refresh.
+        """
         with suppress(OSError, RunDirError):
             self._make_folder()
-            with atomic_replace(self._file(connection)) as temporary:
-                temporary.write_bytes(msgspec.json.encode(token))
+            if make_folder_private(self.folder):
+                with atomic_replace(self._file(connection)) as temporary:
+                    temporary.write_bytes(msgspec.json.encode(token))
 
     @asynccontextmanager
     async def refresh_lock(self, connection: Connection) -> AsyncIterator[None]:

@@ -75,6 +75,12 @@ def test_a_workbook_has_text_cells(tmp_path: Path, rows: list[tuple[str, str, in
     assert [tuple(row) for row in read] == [("message id", "Note", "row"), *rows]
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".xlsx"])
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path: Path, suffix: str) -> None:
+    path = write_rows(tmp_path / ("n" * (255 - len(suffix)) + suffix), [("a", "b", 1)])
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_file_is_its_owners_alone_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     for name in ("t.csv", "t.jsonl.gz", "t.parquet", "t.xlsx"):
         path = write_rows(tmp_path / name, [("a", "b", 1)])

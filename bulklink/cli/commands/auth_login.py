@@ -16,7 +16,12 @@ from bulklink.ledger.records import timestamp
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.profiles.names import DEFAULT_PROFILE, config_folder, normalize_profile_name
 from bulklink.profiles.profile import Profile, ProfileOrg, Profiles, SecretBackend, check_writable
-from bulklink.profiles.secrets import KeyringSecretStore, choose_secret_backend, secret_store_for
+from bulklink.profiles.secrets import (
+    FileSecretStore,
+    KeyringSecretStore,
+    choose_secret_backend,
+    secret_store_for,
+)
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.data_centres import DATA_CENTRES, ENVIRONMENTS, accounts_address, console_address
 from bulklink.zoho.error_policy import SCOPES
@@ -189,6 +194,8 @@ def _select_secret_backend(*, plain_file: bool) -> SecretBackend:
     backend = choose_secret_backend(
         plain_file=plain_file, unavailable_reason=unavailable_reason, windows=os.name == "nt"
     )
+    if backend is SecretBackend.FILE:
+        FileSecretStore(config_folder()).check()
     if unavailable_reason:
         note(f"{unavailable_reason} The secrets will be kept in a file that only you can read.")
     return backend

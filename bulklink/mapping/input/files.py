@@ -18,6 +18,7 @@ import msgspec
 
 from bulklink.atomic_files import temporary_path
 from bulklink.errors import BadFileError, UsageError
+from bulklink.file_names import file_name_text
 from bulklink.mapping.input.encodings import UTF8, parse_encoding, recode_to_utf8
 
 if sys.version_info >= (3, 14):
@@ -80,7 +81,7 @@ class Source(msgspec.Struct, frozen=True):
     """One input of a mapping.
 
     Args:
-        name: the input as the user named it.
+        name: the input as the user named it, as text that UTF-8 can hold.
         path: its path; None for standard input.
         format: its format.
         compression: its compression; None if it is not compressed.
@@ -121,8 +122,8 @@ def find_sources(names: Iterable[str], format: str | None = None) -> tuple[Sourc
 def _source(name: str, format_option: str | None) -> Source:
     if name == STANDARD_INPUT:
         return Source(name=name, path=None, format=_format(name, None, format_option))
-    path = Path(name)
-    check_readable(name)
+    path, name = Path(name), file_name_text(name)
+    check_readable(path)
     suffix, compression = path.suffix.lower(), None
     if suffix in list(Compression):
         suffix, compression = Path(path.stem).suffix.lower(), Compression(suffix)
@@ -144,13 +145,13 @@ def _format(name: str, suffix: str | None, format_option: str | None) -> InputFo
     )
 
 
-def check_readable(name: str) -> None:
+def check_readable(path: Path) -> None:
     """Raise BadFileError unless the path is a readable, non-empty file.
 
     Raises:
         BadFileError: if it is not.
     """
-    path = Path(name)
+    name = str(path)
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -171,7 +172,7 @@ def check_readable(name: str) -> None:
 
 def unreadable_file_error(name: str, error: Exception) -> BadFileError:
     """Build the error of a file that cannot be read, with the reason of the system."""
-    reason = getattr(error, "strerror", None) or str(error)
+    reason = getattr(error, "strerror", None) or "no file here can have this name"
     return BadFileError(
         f"The file cannot be read: {reason}.",
         where=name,

@@ -54,9 +54,10 @@ class Sheet:
         with _translate_errors(name):
             _refuse_protected(content.path, name)
             _refuse_too_large(content.path, name, stop)
-            self._sheet = python_calamine.CalamineWorkbook.from_path(
-                content.path
-            ).get_sheet_by_index(0)
+            # Of a path, the reader would take only what is UTF-8.
+            with content.path.open("rb") as file:
+                workbook = python_calamine.CalamineWorkbook.from_filelike(file)
+            self._sheet = workbook.get_sheet_by_index(0)
 
     @property
     def first_column(self) -> int:

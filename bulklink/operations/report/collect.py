@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bulklink.errors import RunDirError, StoppedBy
+from bulklink.file_names import file_name_text
 from bulklink.html_report.model import (
     Accounting,
     AccountingLine,
@@ -243,7 +244,7 @@ def run_identity(folder: RunFolder, record: RunRecord) -> RunIdentity:
     """Return whose run it is: folder, org, host, files."""
     org = record.org
     return RunIdentity(
-        folder=str(folder.path),
+        folder=file_name_text(folder.path),
         org_id=org.id if org else None,
         org_name=org.name if org else None,
         api_url=record.api_url,

@@ -330,7 +330,7 @@ class ResultTables:
         self._database = database
         lines = _count_lines(ledger)
         database.execute(
-            _CREATE_RESULTS.format(lines=_results_relation(ledger, _RESULT_TYPES, lines))
+            _CREATE_RESULTS.format(lines=_results_relation(database, ledger, _RESULT_TYPES, lines))
         )
         finding_lines = (
             "SELECT line FROM results WHERE status IN ('failed', 'in_doubt', 'rejected')"
@@ -339,7 +339,8 @@ class ResultTables:
             lines = 0
         database.execute(
             _CREATE_FINDINGS.format(
-                lines=_results_relation(ledger, _FINDING_TYPES, lines), finding_lines=finding_lines
+                lines=_results_relation(database, ledger, _FINDING_TYPES, lines),
+                finding_lines=finding_lines,
             )
         )
 
@@ -385,16 +386,15 @@ def _count_lines(path: Path) -> int:
         return 0
 
 
-def _results_relation(path: Path, columns: dict[str, str], lines: int) -> str:
+def _results_relation(database: Database, path: Path, columns: dict[str, str], lines: int) -> str:
     """Select the results among the first lines of a ledger, with the number of each line."""
     if not lines:
         null_columns = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in columns.items())
         return f"(SELECT NULL::BIGINT AS line, {null_columns} WHERE false)"
-    struct = ", ".join(f"\"{name}\": '{kind}'" for name, kind in columns.items())
+    ledger_lines = database.files.read_json(path, columns, skip_errors=True)
     return (
-        "(SELECT * FROM (SELECT row_number() OVER () AS line, * FROM read_json("
-        f"{literal(str(path))}, format = 'newline_delimited', ignore_errors = true, "
-        f"columns = {{{struct}}})) WHERE event = 'result' AND line <= {lines})"
+        f"(SELECT * FROM (SELECT row_number() OVER () AS line, * FROM {ledger_lines}) "
+        f"WHERE event = 'result' AND line <= {lines})"
     )
 
 
