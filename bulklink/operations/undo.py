@@ -17,7 +17,7 @@ from bulklink.errors import ExitCode
 from bulklink.ledger.state import replay
 from bulklink.mapping.input.files import InputFormat, Source
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.plan_writer import digest
+from bulklink.mapping.plan_digest import NO_ROWS
 from bulklink.models import Op, Status
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import run_blocking_planning, run_guarded, run_planning
@@ -91,6 +91,7 @@ async def undo(
     Raises:
         RunDirError: if this is no run, or the folder of the undo cannot be made.
         LockedError: if a process drives the run.
+        DigestError: if the plan or the names of the run are not those that it sent.
         WrongOrgError: if it was another org's.
         LedgerError: if a ledger cannot be trusted.
     """
@@ -186,6 +187,7 @@ def plan_undo(
     Raises:
         RunDirError: if this is no run.
         LockedError: if a process drives the run.
+        DigestError: if the plan or the names of the run are not those that it sent.
         LedgerError: if a ledger cannot be trusted.
         InterruptedPlanningError: if `stop` ended it.
     """
@@ -222,14 +224,16 @@ def _plan_undo(
         for text in undo_plan.warnings():
             warn(text)
         not_undone = undo_plan.not_undone
+        digest = None
         if job.run_dir is not None and undo_plan.rows + not_undone:
             with new_run_folder(job, clock, "undo") as folder:
-                _seal(undo_plan, source, record, job, folder, clock, stop)
+                sealed = _seal(undo_plan, source, record, job, folder, clock, stop)
+            digest = sealed.digest
         if not undo_plan.rows:
             return _empty_plan_result(job, not_undone)
         inputs = _undo_sources(undo_plan, source)
         with check_mapping(job, inputs, Path(scratch), stop, guarded=tuple(Op)) as checked:
-            plan_result = make_plan_result(checked, job, None, module_known=module_known)
+            plan_result = make_plan_result(checked, job, digest, None, module_known=module_known)
         rows, run_dir = plan_result.rows + not_undone, str(job.run_dir) if job.run_dir else None
         return msgspec.structs.replace(plan_result, rows=rows, rejected=not_undone, run_dir=run_dir)
 
@@ -251,7 +255,7 @@ def _empty_plan_result(job: Job, not_undone: int) -> PlanResult:
         calls=calls,
         credits_at_least=0,
         seconds_at_least=0.0,
-        digest=digest((), job.plan_settings()),
+        digest=NO_ROWS.digest(job.plan_settings(())),
         estimate=estimate,
     )
 
