@@ -384,6 +384,8 @@ class SendOptions(LimitOptions, total=False):
 PACE_OPTIONS = frozenset(PaceOptions.__optional_keys__)
 LIMIT_OPTIONS = frozenset(LimitOptions.__optional_keys__)
 SEND_OPTIONS = frozenset(SendOptions.__optional_keys__)
+PER_CALL_OPTIONS = frozenset({"yes", "max_credits", "run_dir", "runs_dir"})
+"""Options that what goes on with something does not keep: they are for one call alone."""
 _DEFAULT_JOB = Job(mappings=())
 
 

@@ -241,9 +241,17 @@ def new_record(job: Job, ts: str, **fields: Any) -> RunRecord:
 
 
 def serialize_job(job: Job) -> dict[str, object]:
-    """Return a job's options as stored in `run.json`."""
+    """Return a job's options as stored in `run.json`.
+
+    None is left out, unless it is a value that differs from the default.
+    """
     options = msgspec.to_builtins(job, enc_hook=str)
-    return {name: value for name, value in options.items() if value is not None}
+    default = Job(mappings=())
+    return {
+        name: value
+        for name, value in options.items()
+        if value is not None or getattr(default, name) is not None
+    }
 
 
 def create_ledger(path: Path, results: Iterable[Result], ts: str) -> None:

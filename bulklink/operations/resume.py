@@ -16,7 +16,12 @@ from bulklink.models import Status
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop, run_guarded
 from bulklink.operations.environment import Environment, real_environment
-from bulklink.operations.job import LIMIT_OPTIONS, LimitOptions, with_options
+from bulklink.operations.job import (
+    LIMIT_OPTIONS,
+    Job,
+    LimitOptions,
+    with_options,
+)
 from bulklink.operations.seal import check_seal, has_former_digest, load_job
 from bulklink.operations.send import send
 from bulklink.runs.folder import RunFolder, folder_of
@@ -162,6 +167,16 @@ async def apply(
         environment=environment or real_environment(),
     )
     return await run_guarded(work, callbacks, stop)
+
+
+def unset_options(run: str | PathLike[str]) -> frozenset[str]:
+    """Return the options of a run that are as by default, which a profile may set.
+
+    Raises:
+        RunDirError: if this is no run folder.
+    """
+    job, default = load_job(folder_of(run).read()), Job(mappings=())
+    return frozenset(name for name in LIMIT_OPTIONS if getattr(job, name) == getattr(default, name))
 
 
 async def _resume_run(

@@ -23,7 +23,15 @@ from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import run_blocking_planning, run_guarded, run_planning
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.estimate import CallEstimate, EstimatedBottleneck, RunEstimate
-from bulklink.operations.job import MIXED, SEND_OPTIONS, Job, OnInvalid, SendOptions, with_options
+from bulklink.operations.job import (
+    MIXED,
+    PER_CALL_OPTIONS,
+    SEND_OPTIONS,
+    Job,
+    OnInvalid,
+    SendOptions,
+    with_options,
+)
 from bulklink.operations.plan import PlanResult, checked_mapping, make_plan_result, new_run_folder
 from bulklink.operations.preflight import check_same_host
 from bulklink.operations.prepare import (
@@ -33,6 +41,7 @@ from bulklink.operations.prepare import (
     new_record,
     prepare_run,
 )
+from bulklink.operations.seal import load_job
 from bulklink.operations.send import send
 from bulklink.operations.undo_plan import (
     UndoPlan,
@@ -83,7 +92,9 @@ async def undo(
             sending with what is not undone, and why.
         stop: stops the undo from outside.
         environment: network, disk and clock; None is this machine's, others are for tests.
-        **options: options of `Job`: how it is sent, and where the folder of the undo is.
+        **options: options of `Job`: how it is sent, and where the folder of the undo is. Those
+            left out are as in the run; but `yes`, `max_credits`, `run_dir` and `runs_dir` are for
+            one call alone.
 
     Returns:
         Where the undo stands; None if there is nothing to undo.
@@ -96,7 +107,7 @@ async def undo(
         LedgerError: if a ledger cannot be trusted.
     """
     source = folder_of(run)
-    job = _undo_job(with_options(None, options, SEND_OPTIONS), source)
+    job = _undo_job(source, source.read(), options)
     work = partial(
         _undo,
         source,
@@ -179,7 +190,7 @@ def plan_undo(
             and why, both in the calling thread; None for none.
         stop: stops it; any thread may call its `interrupt`, and a signal handler.
         clock: tells the time; None is this machine's, others are for tests.
-        **options: options of `Job`: how it is to be sent, and where it is sealed.
+        **options: options of `Job`: how it is to be sent, and where it is sealed; as for `undo`.
 
     Returns:
         The cost; `rejected` counts the rows that are not undone.
@@ -193,7 +204,7 @@ def plan_undo(
     """
     source = folder_of(run)
     record = source.read()
-    job = _undo_job(with_options(None, options, SEND_OPTIONS), source)
+    job = _undo_job(source, record, options)
     work = partial(
         _plan_undo,
         source,
@@ -269,16 +280,33 @@ def _undo_sources(undo_plan: UndoPlan, source: RunFolder) -> tuple[Source, ...]:
     return (Source(_mapping_name(source), undo_plan.mapping, InputFormat.CSV),)
 
 
-def _undo_job(job: Job, source: RunFolder) -> Job:
-    """Return the job that sends the inverse: a snapshot of each email precedes its change."""
+def _undo_job(source: RunFolder, record: RunRecord, options: SendOptions) -> Job:
+    """Return the job that sends the inverse: a snapshot of each email precedes its change.
+
+    Args:
+        source: the run.
+        record: its record; the options of sending that are not given anew are the run's.
+        options: those that are given.
+    """
     return msgspec.structs.replace(
-        job,
+        with_options(_sending_options(record), options, SEND_OPTIONS),
         mappings=(_mapping_name(source),),
         op=None,
         allow_round_ids=True,
         on_invalid=OnInvalid.SKIP,
         snapshot=True,
         accept_no_put_back=False,
+    )
+
+
+def _sending_options(record: RunRecord) -> Job:
+    """Return a job with the options of sending of a run: not its mapping, nor where its folder is.
+
+    The folder may come from somebody else, so it does not say where others are made.
+    """
+    asked = load_job(record)
+    return Job(
+        mappings=(), **{name: getattr(asked, name) for name in SEND_OPTIONS - PER_CALL_OPTIONS}
     )
 
 

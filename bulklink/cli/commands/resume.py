@@ -45,7 +45,21 @@ def apply_plan(run: Path, expect: str | None, **options: Any) -> int:
     """
     from bulklink.operations.resume import apply as apply_to_run  # noqa: PLC0415 - not for --help
 
-    return _continue_run(partial(apply_to_run, expect=expect), run, options)
+    defaults = _profile_defaults(run, options)
+    return _continue_run(partial(apply_to_run, expect=expect, **defaults), run, options)
+
+
+def _profile_defaults(run: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the profile's options, as far as the plan has none of its own."""
+    from bulklink.cli.arguments import (  # noqa: PLC0415 - not for --help
+        limit_arguments,
+        profile_options,
+    )
+    from bulklink.operations.resume import unset_options  # noqa: PLC0415 - not for --help
+
+    limits = limit_arguments(profile_options(options))
+    unset = unset_options(run) if limits else ()
+    return {name: value for name, value in limits.items() if name in unset}
 
 
 @click.command("resume")
@@ -87,11 +101,14 @@ def retry(run: Path, code: str | None, **options: Any) -> int:
 
 
 def _continue_run(operation: Callable[..., Any], run: Path, options: dict[str, Any]) -> int:
-    from bulklink.cli.arguments import limit_arguments  # noqa: PLC0415 - not for --help
+    from bulklink.cli.arguments import (  # noqa: PLC0415 - not for --help
+        given_options,
+        limit_arguments,
+    )
     from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
     from bulklink.cli.run_summary import show_run  # noqa: PLC0415 - not for --help
 
     connection = connection_from_options(options)
-    operation = partial(operation, run, connection, **limit_arguments(options))
+    operation = partial(operation, run, connection, **limit_arguments(given_options(options)))
     result, reason = run_with_progress(operation, options)
     return show_run(result, reason, as_json=options["as_json"])

@@ -52,9 +52,12 @@ def undo(run: Path, **options: Any) -> int:
       bulklink undo runs/20261122T101500Z-link-3f2a --dry-run
       bulklink undo runs/20261122T101500Z-link-3f2a
     """
-    from bulklink.cli.arguments import send_arguments  # noqa: PLC0415 - not for --help
+    from bulklink.cli.arguments import (  # noqa: PLC0415 - not for --help
+        given_options,
+        send_arguments,
+    )
 
-    arguments = send_arguments(options)
+    arguments = send_arguments(given_options(options))
     if options["dry_run"]:
         return _plan_undo(run, arguments, options)
     return _run_undo(run, arguments, options)
