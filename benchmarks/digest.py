@@ -2,7 +2,7 @@
 
     python benchmarks/digest.py [ROWS] [--rounds N] [--write]
 
-Planning (check, write rejects, count, seal) and hashing the sealed plan are run in turn.
+What `bulklink plan --run-dir` does, the digest included, and the digest alone are run in turn.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
-from planning import plan_mapping, write_mapping
+from planning import write_mapping
 from tables import put_table, table
 
+from bulklink import Job, OnInvalid, Op, plan
 from bulklink.mapping.plan_digest import read_plan_content
 
 COLUMNS = ("rows", "plan", "digest", "digest : plan, wall", "digest : plan, CPU")
@@ -35,9 +37,16 @@ def measure_size(rows: int, rounds: int) -> list[str]:
         folder, path = Path(name), Path(name) / "mapping.csv"
         write_mapping(path, rows, quoted=False)
         plans, digests = [], []
-        for _ in range(rounds):
-            plans.append(measure(lambda: plan_mapping(path, folder)))
-            digests.append(measure(lambda: read_plan_content(folder / "plan.parquet")))
+        for number in range(rounds):
+            job = Job(
+                mappings=(str(path),),
+                op=Op.LINK,
+                on_invalid=OnInvalid.SKIP,
+                run_dir=folder / f"run-{number}",
+            )
+            plans.append(measure(partial(plan, job)))
+            sealed = folder / f"run-{number}" / "plan.parquet"
+            digests.append(measure(partial(read_plan_content, sealed)))
             print(f"  plan {plans[-1][0]:.2f} s, digest {digests[-1][0]:.2f} s")
     (plan_wall, plan_cpu), (wall, cpu) = (
         (median(w for w, _ in each), median(c for _, c in each)) for each in (plans, digests)

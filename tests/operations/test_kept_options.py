@@ -125,7 +125,11 @@ async def test_what_was_for_one_call_is_not_kept(tmp_path: Path, connection: Con
 async def test_an_undo_is_sent_as_its_run_was_and_does_not_read_its_mapping(
     tmp_path: Path, connection: Connection
 ) -> None:
-    mapping = {"only": (("message_id", None),), "defaults": (("deal_name", "N"),), "keep": ()}
+    mapping: dict[str, Any] = {
+        "only": (("message_id", None),),
+        "defaults": (("deal_name", "N"),),
+        "keep": (),
+    }
     begun_with = BEGUN | {"names": True}  # this CRM wants them
     asked = job(tmp_path, **begun_with, **mapping, yes=True)
     ended = await run(asked, connection)
@@ -136,7 +140,7 @@ async def test_an_undo_is_sent_as_its_run_was_and_does_not_read_its_mapping(
     assert {name: undone[name] for name in BEGUN} == {name: begun[name] for name in BEGUN} | {
         "rate": 3.0
     }
-    assert (undone["yes"], *undone["only"], *undone["defaults"]) == (False,)
+    assert not any(undone[name] for name in ("yes", "only", "defaults"))
 
 
 async def test_an_unfinished_fetch_goes_on_at_its_own_pace_into_the_same_kind_of_file(

@@ -36,7 +36,8 @@ def apply_plan(run: Path, expect: str | None, **options: Any) -> int:
 
     For changes that somebody approves first: RUN is the folder of the plan, sent long after and on
     another machine if need be. --expect refuses any other plan than the one with the digest that
-    `bulklink plan` printed.
+    `bulklink plan` printed; it is computed from the plan before anything is sent. Options are as
+    the plan was sealed with, unless given anew.
 
     \b
     Examples:
@@ -69,7 +70,8 @@ def resume(run: Path, **options: Any) -> int:
     """Go on with RUN after it stopped, was killed or lost power.
 
     What is known to be done is not sent again; what was in flight is read back first. It needs
-    neither the mapping nor the same machine. A finished run is left as it is.
+    neither the mapping nor the same machine. Options are as the run was begun with, unless given
+    anew; the defaults shown below are those of a new run. A finished run is left as it is.
 
     \b
     Example:
@@ -88,7 +90,7 @@ def retry(run: Path, code: str | None, **options: Any) -> int:
     """Send again what failed or is in doubt in RUN.
 
     For a run whose cause of failure is mended, such as a missing permission. What is left to do is
-    sent too.
+    sent too. Options are as the run was begun with, unless given anew.
 
     \b
     Examples:
