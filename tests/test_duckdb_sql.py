@@ -160,7 +160,7 @@ def ways_to_a_file(tree: ast.Module) -> Iterator[str]:
             case ast.Call(func=ast.Name(id="literal"), args=[ast.Call(func=ast.Name(id="str"))]):
                 yield ast.unparse(node)
             case ast.Call(func=ast.Attribute(value=ast.Name(id="duckdb"), attr=name)):
-                if name != "connect" or node.args:
+                if not name.endswith("Error") and (name != "connect" or node.args):
                     yield ast.unparse(node)
             case ast.Attribute(attr="read_csv" | "read_json" | "read_parquet", value=source):
                 if not ast.unparse(source).endswith("files"):

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, cast
+
+import click
+from click.core import ParameterSource
 
 from bulklink.engine.failure_limit import MaxFailures
 from bulklink.models import Op
 from bulklink.operations.job import (
-    Edition,
-    GroupBy,
+    LIMIT_OPTIONS,
+    PACE_OPTIONS,
+    PER_CALL_OPTIONS,
+    SEND_OPTIONS,
     Job,
     LimitOptions,
     OnInvalid,
     PaceOptions,
     SendOptions,
-    WhenCreditsOut,
 )
+
+_GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+_CONVERTERS: Mapping[str, Callable[[Any], object]] = {
+    "sync": lambda word: word == "on",
+    "read_back": lambda word: word == "auto",
+    "max_failures": lambda limits: MaxFailures(**limits),
+}
+_NONE_IS_A_VALUE = ("concurrency", "rate")
+"""Options with a word that stands for None: auto and off."""
 
 
 def job_from_options(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
@@ -41,53 +53,54 @@ def job_from_options(mappings: tuple[str, ...], options: Mapping[str, Any]) -> J
     )
 
 
+def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are given to the current command, by command line or environment.
+
+    What goes on with something keeps the others as that was begun; so the profile counts for
+    options alone that are for one call.
+    """
+    profile = profile_options(options)
+    for_one_call = {name: profile[name] for name in PER_CALL_OPTIONS & profile.keys()}
+    return for_one_call | _options_from(options, _GIVEN)
+
+
+def profile_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that the profile gives to the current command."""
+    return _options_from(options, (ParameterSource.DEFAULT_MAP,))
+
+
+def _options_from(
+    options: Mapping[str, Any], sources: Collection[ParameterSource]
+) -> dict[str, Any]:
+    source_of = click.get_current_context().get_parameter_source
+    return {name: value for name, value in options.items() if source_of(name) in sources}
+
+
 def send_arguments(options: Mapping[str, Any]) -> SendOptions:
     """Return the options for sending emails, whatever they come from."""
-    return {
-        "batch_size": options["batch_size"],
-        "group_by": GroupBy(options["group_by"]),
-        "single_endpoint": options["single_endpoint"],
-        "names": not options["no_names"],
-        "memory": options["memory"],
-        "run_dir": options.get("run_dir"),
-        "runs_dir": options.get("runs_dir", Path("runs")),
-        **limit_arguments(options),
-    }
+    arguments = _arguments(options, SEND_OPTIONS)
+    if "no_names" in options:
+        arguments["names"] = not options["no_names"]
+    return cast("SendOptions", arguments)
 
 
 def limit_arguments(options: Mapping[str, Any]) -> LimitOptions:
     """Return the options that affect how a plan is sent, not what is sent."""
-    max_failures, when_credits_out = options.get("max_failures"), options.get("when_credits_out")
-    limits: LimitOptions = {
-        "sync": options.get("sync", "on") == "on",
-        "yes": options.get("yes", False),
-        "read_back": options.get("read_back", "auto") == "auto",
-        "read_pages": options.get("read_pages", 200),
-        "max_failures": MaxFailures(**max_failures) if max_failures else None,
-    }
-    if when_credits_out:
-        limits["when_credits_out"] = WhenCreditsOut(when_credits_out)
-    if "canary" in options:
-        limits["canary"] = options["canary"]
-    return {**limits, **pace_arguments(options)}
+    return cast("LimitOptions", _arguments(options, LIMIT_OPTIONS))
 
 
 def pace_arguments(options: Mapping[str, Any]) -> PaceOptions:
-    """Return the options that affect how many calls are made, how fast, and what they may spend.
+    """Return the options that affect how many calls are made, how fast, and what they may spend."""
+    return cast("PaceOptions", _arguments(options, PACE_OPTIONS))
 
-    Credit limits that are not set are left out, so that a resume keeps the run's own; only
-    `max_credits` is for one command alone.
-    """
-    edition = options.get("edition")
-    pace: PaceOptions = {
-        "concurrency": options["concurrency"],
-        "edition": Edition(edition) if edition else None,
-        "rate": options["rate"],
-        "settle_after": options.get("settle_after", 10.0),
-        "max_credits": options.get("max_credits"),
+
+def _arguments(options: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Return some options as a job has them, without those that have no value."""
+    values = {
+        name: options[name]
+        for name in names & options.keys()
+        if options[name] is not None or name in _NONE_IS_A_VALUE
     }
-    if options.get("credits_per_day") is not None:
-        pace["credits_per_day"] = options["credits_per_day"]
-    if options.get("reserve_credits") is not None:
-        pace["reserve_credits"] = options["reserve_credits"]
-    return pace
+    return values | {
+        name: convert(values[name]) for name, convert in _CONVERTERS.items() if name in values
+    }

@@ -159,6 +159,7 @@ def check_lines(check_result: CheckResult) -> Iterator[Line]:
     """Yield a line for each part that was checked."""
     items = {
         "plan": check_result.plan,
+        "names": check_result.names,
         "ledger": check_result.ledger,
         "accounting": check_result.accounting,
     }

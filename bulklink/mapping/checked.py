@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.headers import MappingColumn
     from bulklink.mapping.input.files import Source
+    from bulklink.mapping.plan_digest import RowHashes
 
 LOADING = "Loading its rows"
 CHECKING = "Checking its rows"
@@ -273,6 +274,12 @@ class CheckedMapping:
         self._group()
         self.stop.begin_stage(SORTING, single_query=True)
         self.plan_writer.write(self.database, folder)
+
+    def hash_plan(self) -> RowHashes:
+        """Hash the rows of the plan, which need not be sealed."""
+        self._group()
+        self.stop.begin_stage(SORTING, single_query=True)
+        return self.plan_writer.hash(self.database)
 
     def write_rejects(self, folder: Path) -> None:
         """Write `rejects.csv` into a folder: every refused row, as a mapping to fix and reuse."""

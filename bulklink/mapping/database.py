@@ -12,9 +12,11 @@ import duckdb
 from bulklink.blocking import blocks
 from bulklink.duckdb_sql import DuckDBFiles
 from bulklink.errors import RunDirError
+from bulklink.mapping.arrow_stream import column_bytes
 from bulklink.mapping.interrupt import PlanningStop, interrupted_planning_error
 
 if TYPE_CHECKING:
+    import ctypes
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
@@ -126,6 +128,28 @@ class Database:
         """Run a query and stream its rows one by one."""
         for batch in self.batches(sql):
             yield from batch
+
+    def column_bytes(self, sql: str) -> Iterator[list[ctypes.Array[ctypes.c_char]]]:
+        """Run a query and stream its columns as bytes, which are valid until the next batch.
+
+        Args:
+            sql: query whose columns are INTEGER, BIGINT or VARCHAR and never NULL.
+        """
+        self._begin()
+        cursor = self._connection.cursor()
+        self._stop.add_connection(cursor)
+        try:
+            with translate_errors():
+                cursor.execute("USE plan")
+                for batch in column_bytes(cursor.sql(sql)):
+                    yield batch
+                    self._begin()
+        except duckdb.Error:
+            self._stop.check()  # the stream does not tell an interrupt from other errors
+            raise
+        finally:
+            self._stop.remove_connection(cursor)
+            cursor.close()
 
     def insert(self, table: str, rows: Sequence[tuple[str | None, ...]]) -> None:
         """Insert a batch of rows of texts into a table with as many columns."""

@@ -69,6 +69,31 @@ class PlanLayout(msgspec.Struct, frozen=True):
     known: tuple[str | None, ...]
     elsewhere: dict[str, VirtualColumn] = {}
 
+    @property
+    def constants(self) -> dict[str, str | None]:
+        """Value of each column that has one value in every row, and is not written."""
+        return {
+            name: column.value
+            for name, column in self.elsewhere.items()
+            if column.same_as is None and column.rows_before is None
+        }
+
+    def relation(self, source: str) -> str:
+        """Build the SQL relation of a plan: bulklink's columns in order, then the user's.
+
+        Args:
+            source: SQL of what is written to the file, or will be.
+        """
+        columns = [
+            f"{self.elsewhere[name].sql() if name in self.elsewhere else OWN_PREFIX + name} AS"
+            f" {OWN_PREFIX}{name}"
+            for name in OWN_COLUMNS
+        ]
+        stored_columns = ", ".join(
+            OWN_PREFIX + name for name in OWN_COLUMNS if name not in self.elsewhere
+        )
+        return f"(SELECT {', '.join(columns)}, * EXCLUDE ({stored_columns}) FROM {source})"
+
     def metadata_option(self) -> str:
         """Build the option of COPY that writes the layout into the file."""
         parts = msgspec.structs.asdict(self).items()
@@ -99,17 +124,7 @@ def load_layout(database: Database, plan: Path) -> PlanLayout:
 
 def plan_relation(database: Database, plan: Path) -> str:
     """Build the SQL relation of a sealed plan: bulklink's columns in order, then the user's."""
-    virtual_columns = load_layout(database, plan).elsewhere
-    columns = [
-        f"{virtual_columns[name].sql() if name in virtual_columns else OWN_PREFIX + name} AS"
-        f" {OWN_PREFIX}{name}"
-        for name in OWN_COLUMNS
-    ]
-    stored_columns = ", ".join(
-        OWN_PREFIX + name for name in OWN_COLUMNS if name not in virtual_columns
-    )
-    source = database.files.read_parquet(plan)
-    return f"(SELECT {', '.join(columns)}, * EXCLUDE ({stored_columns}) FROM {source})"
+    return load_layout(database, plan).relation(database.files.read_parquet(plan))
 
 
 def write_parquet(database: Database, query: str, path: Path, *options: str) -> None:

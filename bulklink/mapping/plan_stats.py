@@ -96,6 +96,16 @@ class PlanStats(msgspec.Struct, frozen=True):
     unlink_sizes: tuple[tuple[int, int, int], ...]
     mixed_unlinks: Callable[[], Iterator[list[int]]]
 
+    @property
+    def messages(self) -> dict[Op, int]:
+        """Messages of each operation."""
+        return {Op.LINK: self.links, Op.UNLINK: self.unlinks, Op.RELINK: self.relinks}
+
+    @property
+    def ops(self) -> tuple[Op, ...]:
+        """Operations that it has messages of."""
+        return tuple(op for op, messages in self.messages.items() if messages)
+
     def link_calls(self, batch_size: int, *, by_contact: bool = False) -> int:
         """Count the link calls that the groups need.
 

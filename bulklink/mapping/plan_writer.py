@@ -1,17 +1,15 @@
-"""Writer of plan.parquet; digest of a plan."""
+"""Writer of plan.parquet."""
 
 # ruff: noqa: S608
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from bulklink.duckdb_sql import identifier, literal
 from bulklink.mapping.load import CHANGED_ID, CHANGED_NAME, TEXT_ID
+from bulklink.mapping.plan_digest import RowHashes, hash_rows
 from bulklink.mapping.plan_layout import OWN_COLUMNS, PlanLayout, VirtualColumn, write_parquet
 from bulklink.mapping.rejects import verbatim_cell_sql
 from bulklink.mapping.schema import (
@@ -24,13 +22,13 @@ from bulklink.mapping.schema import (
 from bulklink.mapping.validate import name_sql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from bulklink.mapping.database import Database
     from bulklink.mapping.headers import MappingColumn
     from bulklink.mapping.rejects import MappingFiles
-    from bulklink.mapping.schema import InputFile, MappingOptions
+    from bulklink.mapping.schema import MappingOptions
     from bulklink.mapping.validate import RowStatistics
 
 PLAN_FILE = "plan.parquet"
@@ -70,6 +68,12 @@ class PlanWriter:
             f"DICTIONARY_SIZE_LIMIT {MAX_DICTIONARY_VALUES}",
             layout.metadata_option(),
         )
+
+    def hash(self, database: Database) -> RowHashes:
+        """Hash the rows of the plan as `write` would write them."""
+        layout = self._layout()
+        relation = layout.relation(f"({self._plan_sql(layout)})")
+        return hash_rows(database, relation, layout.constants)
 
     def _layout(self) -> PlanLayout:
         headers = tuple(column.header for column in self.columns)
@@ -188,17 +192,3 @@ def unique_column_names(headers: Sequence[str]) -> list[str]:
         taken.add(name.casefold())
         names.append(name)
     return names
-
-
-def digest(inputs: Iterable[InputFile], settings: Mapping[str, object]) -> str:
-    """Compute a plan's digest.
-
-    Args:
-        inputs: files of the mapping; their contents count, their names do not.
-        settings: options that the plan depends on, as JSON values.
-
-    Returns:
-        A SHA-256 in hexadecimal, the same for the same contents and settings.
-    """
-    payload = {"inputs": [file.sha256 for file in inputs], "settings": dict(settings)}
-    return hashlib.sha256(msgspec.json.encode(payload, order="deterministic")).hexdigest()

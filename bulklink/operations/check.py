@@ -15,7 +15,9 @@ from bulklink.ledger.index import RecordedResult, ResultIndex
 from bulklink.ledger.row_array import RowArray
 from bulklink.ledger.state import replay
 from bulklink.mapping.original_rows import PlannedIds, stream_planned_ids
+from bulklink.mapping.plan_digest import read_plan_content
 from bulklink.models import Status
+from bulklink.operations.seal import has_former_digest, plan_digest
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import sha256_of, whole_lines_length
 from bulklink.runs.record import ForgetResult, InputRecord, RunRecord, RunState
@@ -50,7 +52,8 @@ class CheckResult(msgspec.Struct, frozen=True):
     """Outcome of checking a run.
 
     Args:
-        plan: check of the plan file.
+        plan: check of the plan file, and of the digest over its rows and options.
+        names: check of the names that were looked up.
         ledger: check of the ledger file.
         accounting: check of the row counts.
         mappings: check of each input, by name; a missing input is not a difference.
@@ -58,6 +61,7 @@ class CheckResult(msgspec.Struct, frozen=True):
     """
 
     plan: CheckItem
+    names: CheckItem
     ledger: CheckItem
     accounting: CheckItem
     mappings: dict[str, CheckItem]
@@ -66,7 +70,7 @@ class CheckResult(msgspec.Struct, frozen=True):
     @property
     def ok(self) -> bool:
         """Whether nothing differs, and nothing that a run must have is missing."""
-        required_items = (self.plan, self.ledger, self.accounting)
+        required_items = (self.plan, self.names, self.ledger, self.accounting)
         return all(
             item.verdict in (CheckStatus.OK, CheckStatus.NOT_YET) for item in required_items
         ) and all(item.verdict is not CheckStatus.DIFFERS for item in self.mappings.values())
@@ -101,6 +105,7 @@ def _check_files(folder: RunFolder, record: RunRecord) -> CheckResult:
     plan_item = _check_plan(folder, record)
     return CheckResult(
         plan=plan_item,
+        names=_check_names(folder, record),
         ledger=_check_ledger(folder, record),
         accounting=_check_accounting(folder, record, plan_ok=plan_item.verdict is CheckStatus.OK),
         mappings={
@@ -113,9 +118,27 @@ def _check_files(folder: RunFolder, record: RunRecord) -> CheckResult:
 def _check_plan(folder: RunFolder, record: RunRecord) -> CheckItem:
     if any(not forget_result.complete for forget_result in record.forgotten):
         return CheckItem(CheckStatus.DIFFERS, "forget was begun and not ended: run it again")
-    if record.plan_sha256 is None:
+    if record.plan_sha256 is None or record.digest is None:
+        if folder.plan.exists():
+            return CheckItem(CheckStatus.DIFFERS, "no hash of it is recorded")
         return CheckItem(CheckStatus.NOT_YET, "the run came to no plan")
-    return _check_hash(folder.plan, record.plan_sha256)
+    file_item = _check_hash(folder.plan, record.plan_sha256)
+    if file_item.verdict is not CheckStatus.OK or has_former_digest(record):
+        return file_item
+    digest = plan_digest(record, read_plan_content(folder.plan))
+    if digest == record.digest:
+        return file_item
+    return CheckItem(CheckStatus.DIFFERS, f"digest {digest}, recorded {record.digest}")
+
+
+def _check_names(folder: RunFolder, record: RunRecord) -> CheckItem:
+    if not folder.names.exists():
+        return CheckItem(CheckStatus.NOT_YET, "no names are kept")
+    if record.names_sha256 is not None:
+        return _check_hash(folder.names, record.names_sha256)
+    if has_former_digest(record):
+        return CheckItem(CheckStatus.NOT_YET, "no hash is recorded")
+    return CheckItem(CheckStatus.DIFFERS, "the run has not written them")
 
 
 def _check_hash(path: Path, sha256: str) -> CheckItem:

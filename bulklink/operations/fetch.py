@@ -38,13 +38,14 @@ from bulklink.operations.fetch_run import (
 )
 from bulklink.operations.job import PACE_OPTIONS, Job, PaceOptions, with_options
 from bulklink.operations.preflight import check_same_host
-from bulklink.operations.prepare import check_mapping
+from bulklink.operations.prepare import check_mapping, serialize_job
 from bulklink.runs.hashes import sha256_of
 from bulklink.runs.record import RunState
 from bulklink.runs.status import run_exit_code
 from bulklink.tables import FileType, TableOutput, resolve_output
 from bulklink.zoho.connection import Connection
 
+_PER_CALL_DEFAULTS = PaceOptions(max_credits=None)
 _READABLE_REASONS = (BAD_OP, CONFLICT)
 """Faults of a row that still names its contact."""
 _PLACEHOLDERS = (("op", "unlink"), ("owner_id", "1"), ("message_id", "x"), ("deal_id", "1"))
@@ -199,7 +200,9 @@ async def fetch(
         callbacks: receives progress and events; None for none.
         stop: stops it from outside.
         environment: network, disk and clock; None is this machine's, others are for tests.
-        **pace: options of `Job`: limits on calls and their rate.
+        **pace: options of `Job`: limits on calls and their rate. Those left out are as the
+            unfinished fetch was begun, and so are `format_` and `spreadsheet`; but `max_credits` is
+            for one call alone.
 
     Returns:
         The result; if `stopped_by` is set, no file was written.
@@ -211,6 +214,8 @@ async def fetch(
         WrongOrgError: if an unfinished fetch is of another org.
         InterruptedPlanningError: if it was stopped before it read a contact.
     """
+    begun = (None if force else _unfinished_fetch(output)) or FetchRecord(0, "")
+    format_, spreadsheet = format_ or begun.format, spreadsheet or begun.spreadsheet
     table_output = resolve_output(output, format_, spreadsheet=spreadsheet, force=force)
     mapping_options: dict[str, Any] = {
         "columns": columns,
@@ -219,7 +224,10 @@ async def fetch(
     }
     mapping_job = Job(mappings=tuple(from_mapping), **mapping_options) if from_mapping else None
     selection = ContactSelection(tuple(contacts), mapping_job)
-    job = with_options(None, pace, PACE_OPTIONS)
+    job = with_options(_begun_job(begun), _PER_CALL_DEFAULTS | pace, PACE_OPTIONS)
+    asked = FetchRecord(
+        0, "", pace=begun.pace or _serialize_pace(job), format=format_, spreadsheet=spreadsheet
+    )
     environment = environment or real_environment()
 
     async def work(callbacks: RunCallbacks, stop: StopController) -> FetchResult:
@@ -228,6 +236,7 @@ async def fetch(
             selection=selection,
             table_output=table_output,
             job=job,
+            asked=asked,
             connection=connection,
             environment=environment,
             force=force,
@@ -246,6 +255,7 @@ class _Fetch:
     selection: ContactSelection
     table_output: TableOutput
     job: Job
+    asked: FetchRecord
     connection: Connection
     environment: Environment
     force: bool
@@ -255,7 +265,7 @@ class _Fetch:
 
     async def run(self) -> FetchResult:
         path = self.table_output.path
-        with _work_folder(None if path is None else Path(f"{path}.fetching")) as folder:
+        with _work_folder(None if path is None else _work_path(path)) as folder:
             self.callbacks.on_phase("Reading which contacts")
             record = await run_planning(
                 partial(self._begin_or_resume, folder),
@@ -301,11 +311,12 @@ class _Fetch:
     ) -> FetchRecord:
         ids = self.selection.ids(folder.path, stop, warn)
         contacts = write_unique_contacts(ids, folder.contacts)
-        return FetchRecord(
-            contacts,
-            sha256_of(folder.contacts),
-            self.connection.api_url,
-            self.connection.data_centre,
+        return msgspec.structs.replace(
+            self.asked,
+            contacts=contacts,
+            contacts_sha256=sha256_of(folder.contacts),
+            api_url=self.connection.api_url,
+            data_centre=self.connection.data_centre,
         )
 
     async def _write(self, table: FetchTable, run_blocking: ThreadRunner) -> None:
@@ -339,6 +350,32 @@ class _Fetch:
             stopped_by=reason.stopped_by if reason else None,
             exit_code=int(exit_code),
         )
+
+
+def _work_path(path: Path) -> Path:
+    return Path(f"{path}.fetching")
+
+
+def _unfinished_fetch(output: str | PathLike[str] | BinaryIO) -> FetchRecord | None:
+    """Return the record of an unfinished fetch into a file; None if there is none."""
+    if not isinstance(output, str | PathLike):
+        return None
+    return FetchFolder(_work_path(Path(output))).read()
+
+
+def has_unfinished_fetch(output: str | PathLike[str] | BinaryIO) -> bool:
+    """Return whether a fetch into a file was begun and not finished."""
+    return _unfinished_fetch(output) is not None
+
+
+def _serialize_pace(job: Job) -> dict[str, Any]:
+    """Return the options of a fetch as `fetch.json` has them."""
+    asked = serialize_job(job)
+    return {name: asked[name] for name in PACE_OPTIONS & asked.keys()}
+
+
+def _begun_job(record: FetchRecord) -> Job:
+    return msgspec.convert({"mappings": (), **record.pace}, Job)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -38,7 +39,7 @@ from bulklink.zoho.link_response import AnswerVerdict
 
 
 class FetchRecord(msgspec.Struct, frozen=True):
-    """Identity of a fetch: contacts, place and org that a resume must match.
+    """Identity of a fetch: contacts, place and org that a resume must match; and its options.
 
     Args:
         contacts: number of contacts.
@@ -46,6 +47,9 @@ class FetchRecord(msgspec.Struct, frozen=True):
         api_url: address of the API.
         data_centre: the data centre; None if only the address was given.
         org: the org; None until it is looked up.
+        pace: options of `Job` that it was begun with.
+        format: file type that was asked for; None if the suffix tells.
+        spreadsheet: whether the file is for a spreadsheet.
     """
 
     contacts: int
@@ -53,6 +57,9 @@ class FetchRecord(msgspec.Struct, frozen=True):
     api_url: str | None = None
     data_centre: str | None = None
     org: OrgRecord | None = None
+    pace: dict[str, Any] = {}
+    format: str | None = None
+    spreadsheet: bool = False
 
 
 class FetchFolder(msgspec.Struct, frozen=True):

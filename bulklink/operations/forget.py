@@ -12,7 +12,9 @@ from bulklink.engine.clock import Clock, real_clock
 from bulklink.errors import RunDirError
 from bulklink.ledger.redact import redact_ledger
 from bulklink.ledger.state import repair_torn_line, replay
+from bulklink.mapping.plan_digest import read_plan_content
 from bulklink.mapping.plan_reader import forget_columns
+from bulklink.operations.seal import has_former_digest, plan_digest
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import ledger_hash, sha256_of
 from bulklink.runs.record import ForgetResult, RunRecord, RunState
@@ -117,17 +119,29 @@ def _record_end(folder: RunFolder, record: RunRecord) -> None:
         dict(ledger_hash(folder.ledger)) if folder.ledger.exists() else {}
     )
     *earlier, last = record.forgotten
+    was_sealed = last.plan_before in (None, record.plan_sha256)
     completed = msgspec.structs.replace(
         last, plan_after=plan_sha256, ledger_after=ledger_fields.get("ledger_sha256"), complete=True
     )
     folder.write(
         record.replace(
             asked=_redact_options(record.asked),
-            plan_sha256=plan_sha256,
+            names_sha256=None,
             forgotten=(*earlier, completed),
+            **(_plan_fields(folder, record) if was_sealed else {}),
             **ledger_fields,
         )
     )
+
+
+def _plan_fields(folder: RunFolder, record: RunRecord) -> dict[str, str]:
+    """Return the hashes of the plan without names; none where it was not as sealed before."""
+    if not folder.plan.is_file():
+        return {}
+    fields = {"plan_sha256": sha256_of(folder.plan)}
+    if not has_former_digest(record):
+        fields["digest"] = plan_digest(record, read_plan_content(folder.plan))
+    return fields
 
 
 def _redact_options(options: dict[str, Any]) -> dict[str, Any]:

@@ -279,23 +279,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         """Tell whether the deal that an email is on is read before this is done to it."""
         return op is not Op.LINK if self.snapshot is None else self.snapshot
 
-    def plan_settings(self) -> dict[str, Any]:
-        """Return the options that decide what is sent: with the content, they make the digest."""
+    def plan_settings(self, ops: Collection[str]) -> dict[str, Any]:
+        """Return the options that change what is sent: with the rows, they make the digest.
+
+        Args:
+            ops: operations that the plan has messages of.
+        """
         return {
-            "op": self.op_name,
-            "delimiter": self.delimiter,
-            "encoding": self.encoding,
-            "columns": dict(self.columns),
-            "defaults": dict(self.defaults),
-            "only": [list(pair) for pair in self.only],
-            "keep": self.keep,
-            "allow_round_ids": self.allow_round_ids,
-            "on_invalid": self.on_invalid,
             "batch_size": self.batch_size,
             "group_by": self.group_by,
             "single_endpoint": self.single_endpoint,
             "names": self.names,
-            "snapshot": [op for op in (self.op and [self.op]) or Op if self.needs_snapshot(op)],
+            "snapshot": [op for op in Op if op in ops and self.needs_snapshot(op)],
             "accept_no_put_back": self.accept_no_put_back,
         }
 
@@ -406,6 +401,8 @@ class SendOptions(LimitOptions, total=False):
 PACE_OPTIONS = frozenset(PaceOptions.__optional_keys__)
 LIMIT_OPTIONS = frozenset(LimitOptions.__optional_keys__)
 SEND_OPTIONS = frozenset(SendOptions.__optional_keys__)
+PER_CALL_OPTIONS = frozenset({"yes", "max_credits", "run_dir", "runs_dir"})
+"""Options that what goes on with something does not keep: they are for one call alone."""
 _DEFAULT_JOB = Job(mappings=())
 
 

@@ -17,7 +17,7 @@ from bulklink.mapping.checked import CheckedMapping
 from bulklink.mapping.compare import Comparison, compare
 from bulklink.mapping.input.files import Source, check_readable, find_sources
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.plan_writer import PLAN_FILE, digest
+from bulklink.mapping.plan_writer import PLAN_FILE
 from bulklink.models import Op
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import run_blocking_planning
@@ -53,7 +53,7 @@ class PlanResult(msgspec.Struct, frozen=True):
         calls: estimated calls by kind.
         credits_at_least: minimum credits.
         seconds_at_least: minimum duration in seconds.
-        digest: SHA-256 of content and settings, for `apply(expect=)`.
+        digest: SHA-256 of rows and options, for `apply(expect=)`.
         estimate: minimum duration and what limits it, share of the org's credits.
         compare: changes compared with fetched emails; None without such a file.
     """
@@ -122,7 +122,7 @@ def _plan(
     job: Job,
     inputs: tuple[Source, ...],
     compare_with: str | None,
-    make_result: Callable[[CheckedMapping, Job, RunFolder | None], PlanResult],
+    make_result: Callable[[CheckedMapping, Job, str | None, RunFolder | None], PlanResult],
     clock: Clock,
     stop: PlanningStop,
     warn: Callable[[str], None],
@@ -135,14 +135,14 @@ def _plan(
                 checked_mapping(folder, job, inputs, stop) as checked,
             ):
                 _warn(checked, warn)
-                prepare_run(checked, job, folder, clock.wall())
-                result = make_result(checked, job, folder)
+                record = prepare_run(checked, job, folder, clock.wall())
+                result = make_result(checked, job, record.digest, folder)
             plan_path = folder.plan
         else:
             with check_mapping(job, inputs, scratch, stop) as checked:
                 _warn(checked, warn)
                 _check_unsealed(checked, job)
-                result = make_result(checked, job, None)
+                result = make_result(checked, job, None, None)
                 if compare_with is not None:
                     checked.seal(scratch)
             plan_path = scratch / PLAN_FILE
@@ -219,6 +219,7 @@ def _warn(checked: CheckedMapping, warn: Callable[[str], None]) -> None:
 def make_plan_result(
     checked: CheckedMapping,
     job: Job,
+    digest: str | None,
     folder: RunFolder | None,
     *,
     latency: float = ASSUMED_LATENCY,
@@ -230,6 +231,7 @@ def make_plan_result(
     Args:
         checked: the mapping.
         job: the job.
+        digest: digest of the sealed plan; None if it is not sealed.
         folder: folder of the sealed plan; None if it is not sealed.
         latency: seconds that a call is assumed to take.
         users: licensed users of the org.
@@ -249,6 +251,6 @@ def make_plan_result(
         calls=calls,
         credits_at_least=calls.credits,
         seconds_at_least=estimate.seconds,
-        digest=digest(checked.inputs, job.plan_settings()),
+        digest=digest or checked.hash_plan().digest(job.plan_settings(shape.ops)),
         estimate=estimate,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -30,6 +30,7 @@ from bulklink.operations.job import Job, OnInvalid
 from bulklink.operations.prepare import MAX_FAULTS_SHOWN, result_of
 from bulklink.operations.session import CrmSession
 from bulklink.runs.folder import RunFolder
+from bulklink.runs.hashes import sha256_of
 from bulklink.runs.record import OrgRecord, RunRecord
 from bulklink.zoho.connection import Connection, is_loopback
 from bulklink.zoho.link_response import MAX_NAME_LENGTH
@@ -139,6 +140,7 @@ async def resolve_names(
     record: RunRecord,
     counter: ResultCounter,
     callbacks: RunCallbacks,
+    save_names_hash: Callable[[str], None] = lambda sha256: None,
 ) -> Path | None:
     """Look up missing names, reject rows whose deal or owner does not exist; return the names file.
 
@@ -148,6 +150,7 @@ async def resolve_names(
         record: `run.json` of the run.
         counter: results of the run; rejected rows are added.
         callbacks: called with progress and warnings.
+        save_names_hash: records the hash of the names, before their file appears.
 
     Returns:
         The file with the names of each row; None if none is needed.
@@ -160,7 +163,7 @@ async def resolve_names(
     if not session.job.names:
         return None
     if not folder.names.exists():
-        foreign = await _look_up_names(session, folder, callbacks)
+        foreign = await _look_up_names(session, folder, callbacks, save_names_hash)
         if foreign is None:
             return None
         if foreign.rows:
@@ -178,7 +181,10 @@ async def resolve_names(
 
 
 async def _look_up_names(
-    session: CrmSession, folder: RunFolder, callbacks: RunCallbacks
+    session: CrmSession,
+    folder: RunFolder,
+    callbacks: RunCallbacks,
+    save_names_hash: Callable[[str], None],
 ) -> ForeignDeals | None:
     """Look up the names that a plan lacks and write them to the run folder.
 
@@ -199,7 +205,7 @@ async def _look_up_names(
             " which no link can hold. Rows without a name of their own are refused for them: put"
             " a shorter name into the mapping, or leave names out with --no-names."
         )
-    return await session.run_blocking(lookup.write_names)
+    return await session.run_blocking(partial(lookup.write_names, save_names_hash))
 
 
 class _OwnerName(msgspec.Struct, frozen=True):
@@ -274,13 +280,17 @@ class _NameLookup:
 
             await look_up_user_names(self.caller, self._owner_ids, save_owner)
 
-    def write_names(self) -> ForeignDeals:
+    def write_names(self, save_hash: Callable[[str], None]) -> ForeignDeals:
         """Write the names file and the rejected rows to the run folder; blocks.
+
+        Args:
+            save_hash: records the SHA-256 of the names, before their file is where a resume finds
+                it: a file without a recorded hash is not this run's.
 
         Returns:
             Rows that Zoho is likely to refuse.
         """
-        folder = self.folder
+        folder, written = self.folder, self.folder.scratch / "names.parquet"
         deal_contacts = (
             (deal.id, deal.contact_id)
             for deal in self._saved_deals()
@@ -291,8 +301,10 @@ class _NameLookup:
         self.plan.write_names(
             _usable_names(self._saved_deals()),
             _usable_names(_read_records(self._owners, _OwnerName)),
-            folder.names,
+            written,
         )
+        save_hash(sha256_of(written))
+        written.replace(folder.names)
         folder.clear_scratch()
         append_unknown_rows(folder.plan, folder.names, folder.rejects)
         return foreign

@@ -17,9 +17,9 @@ from bulklink.ledger.records import Result, result_line, timestamp
 from bulklink.mapping.checked import CheckedMapping, check
 from bulklink.mapping.input.files import Source
 from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.plan_digest import DIGEST_VERSION, read_plan_content
 from bulklink.mapping.plan_reader import UnknownRow
 from bulklink.mapping.plan_stats import PlanStats
-from bulklink.mapping.plan_writer import digest
 from bulklink.mapping.schema import DuplicateRow, MappingOptions, RefusedRow, RowFault
 from bulklink.models import Op, Status
 from bulklink.operations.estimate import (
@@ -140,11 +140,13 @@ def prepare_run(
         folder.ledger, chain(_initial_results(checked), extra_rows.results()), timestamp(now)
     )
     calls = estimate_calls(shape, job, module_known=False)
+    content = read_plan_content(folder.plan, checked.stop)
     sealed = record.replace(
-        digest=digest(checked.inputs, job.plan_settings()),
+        digest=content.hashes.digest(job.plan_settings(content.messages)),
+        digest_version=DIGEST_VERSION,
         plan_sha256=sha256_of(folder.plan),
         **ledger_hash(folder.ledger),
-        by_op={Op.LINK: shape.links, Op.UNLINK: shape.unlinks, Op.RELINK: shape.relinks},
+        by_op=dict(shape.messages),
         least=calls.least,
         forecast=_forecast(calls, shape, job),
     )
@@ -240,12 +242,20 @@ def new_record(job: Job, ts: str, **fields: Any) -> RunRecord:
 
 
 def serialize_job(job: Job) -> dict[str, object]:
-    """Return a job's options as stored in `run.json`."""
+    """Return a job's options as stored in `run.json`.
+
+    None is left out, unless it is a value that differs from the default.
+    """
     mappings = tuple(map(file_name_text, job.mappings))
     options = msgspec.to_builtins(
         msgspec.structs.replace(job, mappings=mappings), enc_hook=file_name_text
     )
-    return {name: value for name, value in options.items() if value is not None}
+    default = Job(mappings=())
+    return {
+        name: value
+        for name, value in options.items()
+        if value is not None or getattr(default, name) is not None
+    }
 
 
 def create_ledger(path: Path, results: Iterable[Result], ts: str) -> None:

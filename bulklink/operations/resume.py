@@ -7,8 +7,6 @@ from functools import partial
 from os import PathLike
 from typing import Unpack
 
-import msgspec
-
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import DigestError, RunDirError
 from bulklink.ledger.state import LedgerState, repair_torn_line, replay
@@ -18,15 +16,24 @@ from bulklink.models import Status
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop, run_guarded
 from bulklink.operations.environment import Environment, real_environment
-from bulklink.operations.job import LIMIT_OPTIONS, Job, LimitOptions, with_options
+from bulklink.operations.job import (
+    LIMIT_OPTIONS,
+    Job,
+    LimitOptions,
+    with_options,
+)
+from bulklink.operations.seal import check_seal, has_former_digest, load_job
 from bulklink.operations.send import send
 from bulklink.runs.folder import RunFolder, folder_of
-from bulklink.runs.hashes import sha256_of
 from bulklink.runs.record import RunRecord, RunState
-from bulklink.runs.status import RunResult, status
+from bulklink.runs.status import PENDING, RunResult, status, status_counts
 from bulklink.shell import bulklink_command
 from bulklink.zoho.connection import Connection
 
+_FORMER_DIGEST = (
+    "This run was begun by an earlier version, whose digest does not cover the rows of the plan: it"
+    " goes on with the plan whose hash run.json has."
+)
 _PER_CALL_DEFAULTS = LimitOptions(yes=False, max_credits=None)
 _RETRIED_STATUSES = (Status.FAILED, Status.IN_DOUBT)
 ShouldRetry = Callable[[Status, str | None], bool]
@@ -162,6 +169,16 @@ async def apply(
     return await run_guarded(work, callbacks, stop)
 
 
+def unset_options(run: str | PathLike[str]) -> frozenset[str]:
+    """Return the options of a run that are as by default, which a profile may set.
+
+    Raises:
+        RunDirError: if this is no run folder.
+    """
+    job, default = load_job(folder_of(run).read()), Job(mappings=())
+    return frozenset(name for name in LIMIT_OPTIONS if getattr(job, name) == getattr(default, name))
+
+
 async def _resume_run(
     callbacks: RunCallbacks,
     stop: StopController,
@@ -182,7 +199,9 @@ async def _resume_run(
         )
         if _is_done(record, ledger_state):
             return await environment.run_blocking(partial(status, folder))
-        job = with_options(_load_job(record), _PER_CALL_DEFAULTS | options, LIMIT_OPTIONS)
+        if has_former_digest(record):
+            callbacks.on_warning(_FORMER_DIGEST)
+        job = with_options(load_job(record), _PER_CALL_DEFAULTS | options, LIMIT_OPTIONS)
         return await send(
             folder,
             ledger_state,
@@ -204,7 +223,8 @@ def _load_ledger_state(
     repair_torn_line(folder.ledger, folder.ledger_torn)
     ledger_state = replay(folder.ledger, should_retry or _never, check=interrupt.check)
     if not _is_done(record, ledger_state):
-        _check_plan(folder, record, ledger_state, interrupt)
+        check_seal(folder, record, ledger_state, interrupt)
+        _check_ledger(folder, record, ledger_state, interrupt)
     return ledger_state
 
 
@@ -214,7 +234,9 @@ def _never(status: Status, code: str | None) -> bool:
 
 
 def _is_done(record: RunRecord, ledger_state: LedgerState) -> bool:
-    return record.state is RunState.FINISHED and not ledger_state.retry_count
+    """Return whether nothing is left to send, by the ledger too and not by `run.json` alone."""
+    pending = status_counts(record, ledger_state)[PENDING]
+    return record.state is RunState.FINISHED and not pending and not ledger_state.retry_count
 
 
 def _load_unsent_record(folder: RunFolder, expect: str | None) -> RunRecord:
@@ -262,16 +284,10 @@ def _load_sealed_record(folder: RunFolder) -> RunRecord:
     return record
 
 
-def _check_plan(
+def _check_ledger(
     folder: RunFolder, record: RunRecord, ledger_state: LedgerState, interrupt: PlanningStop
 ) -> None:
-    """Refuse a plan that is not as it was sealed, or a ledger of another plan."""
-    if record.plan_sha256 is not None and sha256_of(folder.plan) != record.plan_sha256:
-        raise DigestError(
-            "The plan is not as it was sealed.",
-            where=str(folder.plan),
-            advice="Make the plan again in another run folder.",
-        )
+    """Refuse the ledger of another plan."""
     if not record.invocations:
         return
     for chunk in SealedPlan(folder.plan, interrupt).chunks():
@@ -285,8 +301,3 @@ def _check_plan(
                     where=str(folder.path),
                     advice="Put back the files of the run; nothing was sent.",
                 )
-
-
-def _load_job(record: RunRecord) -> Job:
-    """Return the job as recorded in `run.json`."""
-    return msgspec.convert(record.asked, Job, dec_hook=lambda kind, value: kind(value))

@@ -219,7 +219,12 @@ class _SendRun:
         deals_module_id = await resolve_module_id(self.record, self.connection, self.session.caller)
         self.callbacks.on_phase("Looking up names")
         names_path = await resolve_names(
-            self.session, self.folder, self.record, self.counter, self.callbacks
+            self.session,
+            self.folder,
+            self.record,
+            self.counter,
+            self.callbacks,
+            save_names_hash=lambda sha256: self._update(names_sha256=sha256),
         )
         await self._load_failure_codes()
         self.callbacks.on_phase("Sending")

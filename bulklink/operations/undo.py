@@ -18,13 +18,21 @@ from bulklink.file_names import file_name_text
 from bulklink.ledger.state import replay
 from bulklink.mapping.input.files import InputFormat, Source
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.plan_writer import digest
+from bulklink.mapping.plan_digest import NO_ROWS
 from bulklink.models import Op, Status
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import run_blocking_planning, run_guarded, run_planning
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.estimate import CallEstimate, EstimatedBottleneck, RunEstimate
-from bulklink.operations.job import MIXED, SEND_OPTIONS, Job, OnInvalid, SendOptions, with_options
+from bulklink.operations.job import (
+    MIXED,
+    PER_CALL_OPTIONS,
+    SEND_OPTIONS,
+    Job,
+    OnInvalid,
+    SendOptions,
+    with_options,
+)
 from bulklink.operations.plan import PlanResult, checked_mapping, make_plan_result, new_run_folder
 from bulklink.operations.preflight import check_same_host
 from bulklink.operations.prepare import (
@@ -34,6 +42,7 @@ from bulklink.operations.prepare import (
     new_record,
     prepare_run,
 )
+from bulklink.operations.seal import load_job
 from bulklink.operations.send import send
 from bulklink.operations.undo_plan import (
     UndoPlan,
@@ -84,7 +93,9 @@ async def undo(
             sending with what is not undone, and why.
         stop: stops the undo from outside.
         environment: network, disk and clock; None is this machine's, others are for tests.
-        **options: options of `Job`: how it is sent, and where the folder of the undo is.
+        **options: options of `Job`: how it is sent, and where the folder of the undo is. Those
+            left out are as in the run; but `yes`, `max_credits`, `run_dir` and `runs_dir` are for
+            one call alone.
 
     Returns:
         Where the undo stands; None if there is nothing to undo.
@@ -92,11 +103,12 @@ async def undo(
     Raises:
         RunDirError: if this is no run, or the folder of the undo cannot be made.
         LockedError: if a process drives the run.
+        DigestError: if the plan or the names of the run are not those that it sent.
         WrongOrgError: if it was another org's.
         LedgerError: if a ledger cannot be trusted.
     """
     source = folder_of(run)
-    job = _undo_job(with_options(None, options, SEND_OPTIONS), source)
+    job = _undo_job(source, source.read(), options)
     work = partial(
         _undo,
         source,
@@ -179,7 +191,7 @@ def plan_undo(
             and why, both in the calling thread; None for none.
         stop: stops it; any thread may call its `interrupt`, and a signal handler.
         clock: tells the time; None is this machine's, others are for tests.
-        **options: options of `Job`: how it is to be sent, and where it is sealed.
+        **options: options of `Job`: how it is to be sent, and where it is sealed; as for `undo`.
 
     Returns:
         The cost; `rejected` counts the rows that are not undone.
@@ -187,12 +199,13 @@ def plan_undo(
     Raises:
         RunDirError: if this is no run.
         LockedError: if a process drives the run.
+        DigestError: if the plan or the names of the run are not those that it sent.
         LedgerError: if a ledger cannot be trusted.
         InterruptedPlanningError: if `stop` ended it.
     """
     source = folder_of(run)
     record = source.read()
-    job = _undo_job(with_options(None, options, SEND_OPTIONS), source)
+    job = _undo_job(source, record, options)
     work = partial(
         _plan_undo,
         source,
@@ -223,14 +236,16 @@ def _plan_undo(
         for text in undo_plan.warnings():
             warn(text)
         not_undone = undo_plan.not_undone
+        digest = None
         if job.run_dir is not None and undo_plan.rows + not_undone:
             with new_run_folder(job, clock, warn, "undo") as folder:
-                _seal(undo_plan, source, record, job, folder, clock, stop)
+                sealed = _seal(undo_plan, source, record, job, folder, clock, stop)
+            digest = sealed.digest
         if not undo_plan.rows:
             return _empty_plan_result(job, not_undone)
         inputs = _undo_sources(undo_plan, source)
         with check_mapping(job, inputs, Path(scratch), stop, guarded=tuple(Op)) as checked:
-            plan_result = make_plan_result(checked, job, None, module_known=module_known)
+            plan_result = make_plan_result(checked, job, digest, None, module_known=module_known)
         rows, run_dir = plan_result.rows + not_undone, str(job.run_dir) if job.run_dir else None
         return msgspec.structs.replace(plan_result, rows=rows, rejected=not_undone, run_dir=run_dir)
 
@@ -252,7 +267,7 @@ def _empty_plan_result(job: Job, not_undone: int) -> PlanResult:
         calls=calls,
         credits_at_least=0,
         seconds_at_least=0.0,
-        digest=digest((), job.plan_settings()),
+        digest=NO_ROWS.digest(job.plan_settings(())),
         estimate=estimate,
     )
 
@@ -266,16 +281,33 @@ def _undo_sources(undo_plan: UndoPlan, source: RunFolder) -> tuple[Source, ...]:
     return (Source(_mapping_name(source), undo_plan.mapping, InputFormat.CSV),)
 
 
-def _undo_job(job: Job, source: RunFolder) -> Job:
-    """Return the job that sends the inverse: a snapshot of each email precedes its change."""
+def _undo_job(source: RunFolder, record: RunRecord, options: SendOptions) -> Job:
+    """Return the job that sends the inverse: a snapshot of each email precedes its change.
+
+    Args:
+        source: the run.
+        record: its record; the options of sending that are not given anew are the run's.
+        options: those that are given.
+    """
     return msgspec.structs.replace(
-        job,
+        with_options(_sending_options(record), options, SEND_OPTIONS),
         mappings=(_mapping_name(source),),
         op=None,
         allow_round_ids=True,
         on_invalid=OnInvalid.SKIP,
         snapshot=True,
         accept_no_put_back=False,
+    )
+
+
+def _sending_options(record: RunRecord) -> Job:
+    """Return a job with the options of sending of a run: not its mapping, nor where its folder is.
+
+    The folder may come from somebody else, so it does not say where others are made.
+    """
+    asked = load_job(record)
+    return Job(
+        mappings=(), **{name: getattr(asked, name) for name in SEND_OPTIONS - PER_CALL_OPTIONS}
     )
 
 

@@ -22,6 +22,7 @@ from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_layout import plan_relation_with_names
 from bulklink.mapping.rejects import REJECT_COLUMNS
 from bulklink.models import GUARD_SEPARATOR, NEVER_SENT, NO_DEAL, Op, Status
+from bulklink.operations.seal import check_sealed_files
 from bulklink.runs.folder import RunFolder
 
 UNDO_COLUMNS = (
@@ -317,6 +318,7 @@ def build_undo_plan(
 
     Raises:
         LockedError: if a process drives the run.
+        DigestError: if its plan or its names are not those that it sent.
         LedgerError: if its ledger is damaged.
         InterruptedPlanningError: if `stop` ended it.
     """
@@ -349,7 +351,8 @@ def build_undo_plan(
 
 
 def _changes_to_undo(source: RunFolder, spill: Path, stop: PlanningStop) -> Iterator[AppliedChange]:
-    if not source.read().invocations or not source.plan.is_file():
+    record = source.read()
+    if not record.invocations or not source.plan.is_file():
         return iter(())
     if source.is_running():
         raise LockedError(
@@ -357,6 +360,7 @@ def _changes_to_undo(source: RunFolder, spill: Path, stop: PlanningStop) -> Iter
             where=str(source.path),
             advice="Wait until it ends, or stop it; then undo it.",
         )
+    check_sealed_files(source, record)
     return applied_changes(source, spill, stop)
 
 

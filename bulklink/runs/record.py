@@ -202,8 +202,10 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         resume_at: when a run that stopped for credits, or waits for them, can continue; RFC 3339.
         forecast: estimate at planning time.
         limited: what limited the last invocation.
-        digest: digest of the plan's content and settings.
+        digest: digest of the plan's rows and of the options that belong to it.
+        digest_version: kind of digest; 1 is that of folders that do not name it.
         plan_sha256: SHA-256 of the sealed file, in hex.
+        names_sha256: SHA-256 of the names that were looked up, in hex; None if none were.
         ledger_sha256: SHA-256 of the ledger's whole lines when the plan was sealed or the last
             invocation ended, in hex.
         ledger_bytes: length of these lines in bytes.
@@ -234,7 +236,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     forecast: CallForecast | None = None
     limited: LimitingFactor | None = None
     digest: str | None = None
+    digest_version: int = 1
     plan_sha256: str | None = None
+    names_sha256: str | None = None
     ledger_sha256: str | None = None
     ledger_bytes: int | None = None
     rows: int = 0

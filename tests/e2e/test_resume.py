@@ -301,7 +301,9 @@ def test_without_reading_back_what_is_in_doubt_stays_so(
     assert {line["code"] for line in run.results.values()} == {"no-answer"}
     assert run.calls["read"] == 0
     standin.script = _refuse_message("", 0)
-    result = bulklink.with_env(**standin.env())("retry", "here", "--json", *QUICK)
+    again = bulklink.with_env(**standin.env())
+    assert again("retry", "here", "--json", *QUICK).object["counts"]["in_doubt"] == 3
+    result = again("retry", "here", "--json", "--read-back", "auto", *QUICK)
     assert result.object["counts"]["done"] == 3
     assert set(standin.links().values()) == {None}
 

@@ -10,8 +10,7 @@ import pytest
 
 from bulklink.errors import LedgerError, RunDirError
 from bulklink.mapping.plan_reader import SealedPlan
-from bulklink.mapping.plan_writer import digest
-from bulklink.mapping.schema import InputFile, MappingOptions
+from bulklink.mapping.schema import MappingOptions
 from bulklink.models import Message, Op
 from tests.mapping.planner import HEADER, MIXED, RELINK, UNLINK, MappingPlanner
 
@@ -219,17 +218,6 @@ def test_duplicates_and_refused_rows_need_no_calls(planner: MappingPlanner) -> N
     rows = "1,2,a,5,\n1,2,a,5,\n1,2,x-,5,\n1,2,c,5,\n1,2,c,6,\n"
     shape = planner.plan(HEADER + rows, RELINK).shape
     assert (shape.groups, shape.relinks, shape.link_calls(1)) == (1, 1, 1)
-
-
-def test_a_digest_depends_on_contents_and_settings_alone() -> None:
-    here = [InputFile("a.csv", "11", 5, 1), InputFile("b.csv", "22", 5, 1)]
-    there = [InputFile("/else/x.csv", "11", 5, 1), InputFile("-", "22", 5, 1)]
-    settings = {"op": "link", "batch_size": 20}
-    same = digest(here, settings)
-    assert len(same) == 64
-    assert digest(there, dict(reversed(settings.items()))) == same
-    assert digest(reversed(here), settings) != same
-    assert digest(here, settings | {"batch_size": 1}) != same
 
 
 def test_the_same_file_has_the_same_hash_on_every_way_in(planner: MappingPlanner) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from bulklink import RunStoppedError, StopController, apply, plan
 from bulklink.errors import StoppedBy
+from bulklink.mapping.plan_digest import read_plan_content
+from bulklink.operations.seal import plan_digest
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.hashes import sha256_of
 from tests.operations.local_crm import CONTACT, DEAL, OWNER, job, local_crm, message
@@ -48,6 +50,7 @@ def reversed_plan(tmp_path: Path) -> RunFolder:
     turned.replace(folder.plan)
     content = json.loads((folder.path / "run.json").read_bytes())
     content["plan_sha256"] = sha256_of(folder.plan)
+    content["digest"] = plan_digest(folder.read(), read_plan_content(folder.plan))
     (folder.path / "run.json").write_text(json.dumps(content))
     return folder
 

@@ -52,8 +52,9 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
 
     For making a mapping, and for knowing where emails were before they are changed. CONTACTS are
     ids, @FILE for a file with an id a line, or - for such a list from standard input. The file
-    appears when all is read. Stopped or killed, the same command goes on. With deal_id filled in,
-    the file is a mapping; from_deal_id (none: on no deal) guards it.
+    appears when all is read. Stopped or killed, the same command goes on, with the options that it
+    was begun with unless they are given anew. With deal_id filled in, the file is a mapping;
+    from_deal_id (none: on no deal) guards it.
 
     \b
     Examples:
@@ -61,11 +62,20 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
       bulklink fetch @contacts.txt -o emails.xlsx
       bulklink fetch --from-mapping mapping.csv -o emails.parquet
     """
-    from bulklink.cli.arguments import pace_arguments  # noqa: PLC0415 - not for --help
+    from bulklink.cli.arguments import (  # noqa: PLC0415 - not for --help
+        given_options,
+        pace_arguments,
+    )
     from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
-    from bulklink.operations.fetch import fetch as fetch_emails  # noqa: PLC0415 - not for --help
+    from bulklink.operations.fetch import (  # noqa: PLC0415 - not for --help
+        fetch as fetch_emails,
+    )
+    from bulklink.operations.fetch import (  # noqa: PLC0415 - not for --help
+        has_unfinished_fetch,
+    )
 
     target = output_target(output, as_json=as_json)
+    goes_on = not options["force"] and has_unfinished_fetch(target)
     work = partial(
         fetch_emails,
         contacts,
@@ -73,7 +83,7 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
         connection_from_options(options),
         **{name: options[name] for name in _MAPPING_OPTIONS},
         **output_file_arguments(options),
-        **pace_arguments(options),
+        **pace_arguments(given_options(options) if goes_on else options),
     )
     options |= _progress_override(output, options["progress"])
     result, reason = run_with_progress(work, options)

@@ -36,7 +36,8 @@ def apply_plan(run: Path, expect: str | None, **options: Any) -> int:
 
     For changes that somebody approves first: RUN is the folder of the plan, sent long after and on
     another machine if need be. --expect refuses any other plan than the one with the digest that
-    `bulklink plan` printed.
+    `bulklink plan` printed; it is computed from the plan before anything is sent. Options are as
+    the plan was sealed with, unless given anew.
 
     \b
     Examples:
@@ -45,7 +46,21 @@ def apply_plan(run: Path, expect: str | None, **options: Any) -> int:
     """
     from bulklink.operations.resume import apply as apply_to_run  # noqa: PLC0415 - not for --help
 
-    return _continue_run(partial(apply_to_run, expect=expect), run, options)
+    defaults = _profile_defaults(run, options)
+    return _continue_run(partial(apply_to_run, expect=expect, **defaults), run, options)
+
+
+def _profile_defaults(run: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the profile's options, as far as the plan has none of its own."""
+    from bulklink.cli.arguments import (  # noqa: PLC0415 - not for --help
+        limit_arguments,
+        profile_options,
+    )
+    from bulklink.operations.resume import unset_options  # noqa: PLC0415 - not for --help
+
+    limits = limit_arguments(profile_options(options))
+    unset = unset_options(run) if limits else ()
+    return {name: value for name, value in limits.items() if name in unset}
 
 
 @click.command("resume")
@@ -55,7 +70,8 @@ def resume(run: Path, **options: Any) -> int:
     """Go on with RUN after it stopped, was killed or lost power.
 
     What is known to be done is not sent again; what was in flight is read back first. It needs
-    neither the mapping nor the same machine. A finished run is left as it is.
+    neither the mapping nor the same machine. Options are as the run was begun with, unless given
+    anew; the defaults shown below are those of a new run. A finished run is left as it is.
 
     \b
     Example:
@@ -74,7 +90,7 @@ def retry(run: Path, code: str | None, **options: Any) -> int:
     """Send again what failed or is in doubt in RUN.
 
     For a run whose cause of failure is mended, such as a missing permission. What is left to do is
-    sent too.
+    sent too. Options are as the run was begun with, unless given anew.
 
     \b
     Examples:
@@ -87,11 +103,14 @@ def retry(run: Path, code: str | None, **options: Any) -> int:
 
 
 def _continue_run(operation: Callable[..., Any], run: Path, options: dict[str, Any]) -> int:
-    from bulklink.cli.arguments import limit_arguments  # noqa: PLC0415 - not for --help
+    from bulklink.cli.arguments import (  # noqa: PLC0415 - not for --help
+        given_options,
+        limit_arguments,
+    )
     from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
     from bulklink.cli.run_summary import show_run  # noqa: PLC0415 - not for --help
 
     connection = connection_from_options(options)
-    operation = partial(operation, run, connection, **limit_arguments(options))
+    operation = partial(operation, run, connection, **limit_arguments(given_options(options)))
     result, reason = run_with_progress(operation, options)
     return show_run(result, reason, as_json=options["as_json"])

@@ -44,17 +44,20 @@ def undo(run: Path, **options: Any) -> int:
     For a run that was wrong; the undo is a run of its own. Linked emails are unlinked, unlinked
     ones put back, relinked ones returned. An email is changed only if it still is as RUN left it;
     what somebody changed since is left alone and fails as changed-since. Says first what cannot be
-    undone, and why. --dry-run shows all that and sends nothing; with --run-dir it seals the plan
-    for `bulklink apply`.
+    undone, and why. Options of sending are as RUN was begun with, unless given anew. --dry-run
+    shows all that and sends nothing; with --run-dir it seals the plan for `bulklink apply`.
 
     \b
     Examples:
       bulklink undo runs/20261122T101500Z-link-3f2a --dry-run
       bulklink undo runs/20261122T101500Z-link-3f2a
     """
-    from bulklink.cli.arguments import send_arguments  # noqa: PLC0415 - not for --help
+    from bulklink.cli.arguments import (  # noqa: PLC0415 - not for --help
+        given_options,
+        send_arguments,
+    )
 
-    arguments = send_arguments(options)
+    arguments = send_arguments(given_options(options))
     if options["dry_run"]:
         return _plan_undo(run, arguments, options)
     return _run_undo(run, arguments, options)

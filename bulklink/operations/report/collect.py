@@ -29,6 +29,7 @@ from bulklink.html_report.model import (
 from bulklink.html_report.rows import MAX_EMBEDDED_BYTES, EmbeddedRows
 from bulklink.html_report.timeline import ChartData, Measurement, build_chart_data
 from bulklink.ledger.records import timestamp
+from bulklink.ledger.state import replay
 from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import Op, Status
@@ -41,6 +42,7 @@ from bulklink.operations.report.failures import (
     rows_to_embed,
 )
 from bulklink.operations.report.plan import collect_plan_summary
+from bulklink.operations.seal import check_seal
 from bulklink.operations.wording import beyond_max_credits, can_be_undone, describe_limit
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import Invocation, RunRecord, RunState
@@ -156,10 +158,13 @@ def collect_report(
 
     Raises:
         RunDirError: if this is no run folder.
+        DigestError: if it is a plan still to be sent, and not as it was sealed.
         LedgerError: if its ledger is damaged.
     """
     summary = status(folder.path)
     record = folder.read()
+    if record.state is RunState.PLANNED and folder.plan.is_file():
+        check_seal(folder, record, replay(folder.ledger))  # somebody approves what the page shows
     with (
         tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
         closing(Database(Path(scratch) / "spill", PlanningStop(), memory=_MEMORY)) as database,

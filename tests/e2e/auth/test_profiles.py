@@ -89,6 +89,19 @@ def test_a_profile_has_defaults_of_options_that_anything_nearer_beats(
     assert result.object["calls"]["link"] == calls
 
 
+def test_a_profile_limits_what_goes_on_only_where_the_plan_has_no_limit_of_its_own(
+    signed_in: Command, contact: Contact
+) -> None:
+    write_mapping(signed_in.folder / "m.csv", rows(contact.free[:4], contact.a))
+    plan = ("plan", "--op", "link", "m.csv", "--reserve-credits", "3")
+    signed_in(*plan, "--run-dir", "run")
+    with_options(signed_in, "default", "max_credits = 2\nreserve_credits = 7\nsync = 'off'")
+    stopped = signed_in("apply", "run", "--json")
+    assert (stopped.code, stopped.object["stopped_by"]) == (4, "max-credits")
+    assert signed_in("resume", "run", "--json").object["stopped_by"] == "max-credits"
+    assert signed_in("resume", "run", "--max-credits", "50").code == 0
+
+
 @pytest.mark.parametrize("options", ["btch_size = 2", "batch_size = 21", "yes = 'x'"])
 def test_the_error_of_a_wrong_option_in_a_profile_names_file_line_and_key(
     signed_in: Command, options: str

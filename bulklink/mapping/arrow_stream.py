@@ -1,0 +1,130 @@
+"""Columns of a query's result as raw bytes, by the Arrow C stream interface.
+
+DuckDB speaks that interface without pyarrow, and bytes that are only hashed need no Python object
+for each cell.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CAPSULE_NAME = b"arrow_array_stream"
+_TEXT = b"u"
+_ITEM_BYTES = {b"i": 4, b"l": 8}
+"""Arrow's formats of 32 and 64 bit integers, and their sizes."""
+
+
+class _Schema(ctypes.Structure):
+    """`struct ArrowSchema`."""
+
+
+class _Array(ctypes.Structure):
+    """`struct ArrowArray`."""
+
+
+class _Stream(ctypes.Structure):
+    """`struct ArrowArrayStream`."""
+
+
+_Schema._fields_ = [
+    ("format", ctypes.c_char_p),
+    ("name", ctypes.c_char_p),
+    ("metadata", ctypes.c_void_p),
+    ("flags", ctypes.c_int64),
+    ("n_children", ctypes.c_int64),
+    ("children", ctypes.POINTER(ctypes.POINTER(_Schema))),
+    ("dictionary", ctypes.c_void_p),
+    ("release", ctypes.CFUNCTYPE(None, ctypes.POINTER(_Schema))),
+    ("private_data", ctypes.c_void_p),
+]
+_Array._fields_ = [
+    ("length", ctypes.c_int64),
+    ("null_count", ctypes.c_int64),
+    ("offset", ctypes.c_int64),
+    ("n_buffers", ctypes.c_int64),
+    ("n_children", ctypes.c_int64),
+    ("buffers", ctypes.POINTER(ctypes.c_void_p)),
+    ("children", ctypes.POINTER(ctypes.POINTER(_Array))),
+    ("dictionary", ctypes.c_void_p),
+    ("release", ctypes.CFUNCTYPE(None, ctypes.POINTER(_Array))),
+    ("private_data", ctypes.c_void_p),
+]
+_Stream._fields_ = [
+    (
+        "get_schema",
+        ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Stream), ctypes.POINTER(_Schema)),
+    ),
+    ("get_next", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Stream), ctypes.POINTER(_Array))),
+    ("get_last_error", ctypes.CFUNCTYPE(ctypes.c_char_p, ctypes.POINTER(_Stream))),
+    ("release", ctypes.CFUNCTYPE(None, ctypes.POINTER(_Stream))),
+    ("private_data", ctypes.c_void_p),
+]
+
+
+def column_bytes(relation: duckdb.DuckDBPyRelation) -> Iterator[list[ctypes.Array[ctypes.c_char]]]:
+    """Stream the columns of a relation in batches of rows.
+
+    Args:
+        relation: query whose columns are INTEGER, BIGINT or VARCHAR and never NULL.
+
+    Yields:
+        For each column the values of a batch, one after another: integers in the byte order of
+        this machine, texts in UTF-8. They are valid until the next batch.
+
+    Raises:
+        duckdb.Error: if the query fails or is interrupted.
+    """
+    capsule = relation.__arrow_c_stream__()  # owns the stream
+    get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    get_pointer.restype = ctypes.c_void_p
+    get_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+    stream = _Stream.from_address(get_pointer(capsule, _CAPSULE_NAME))
+    formats = _column_formats(stream)
+    while (batch := _next_batch(stream)) is not None:
+        try:
+            yield [_column(batch.children[n].contents, form) for n, form in enumerate(formats)]
+        finally:
+            batch.release(batch)
+
+
+def _column_formats(stream: Any) -> list[bytes]:
+    schema = _Schema()
+    _check(stream, stream.get_schema(stream, schema))
+    try:
+        formats = [schema.children[n].contents.format for n in range(schema.n_children)]
+    finally:
+        schema.release(schema)
+    if not {*formats} <= {_TEXT, *_ITEM_BYTES}:
+        raise duckdb.NotSupportedError(f"columns in the formats {formats}")
+    return formats
+
+
+def _next_batch(stream: Any) -> Any:
+    batch = _Array()
+    _check(stream, stream.get_next(stream, batch))
+    return batch if batch.release else None  # released: the end of the stream
+
+
+def _check(stream: Any, error_number: int) -> None:
+    if error_number:
+        raise duckdb.Error(stream.get_last_error(stream))
+
+
+def _column(column: Any, form: bytes) -> ctypes.Array[ctypes.c_char]:
+    start, end, data = column.offset, column.offset + column.length, column.buffers[1]
+    item_bytes = _ITEM_BYTES.get(form)
+    if item_bytes is not None:
+        start, end = start * item_bytes, end * item_bytes
+    elif column.length:
+        offsets = (ctypes.c_int32 * (end + 1)).from_address(data)
+        start, end, data = offsets[start], offsets[end], column.buffers[2]
+    if start == end:
+        return (ctypes.c_char * 0)()
+    values: ctypes.Array[ctypes.c_char] = (ctypes.c_char * (end - start)).from_address(data + start)
+    return values

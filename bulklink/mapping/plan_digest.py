@@ -1,0 +1,164 @@
+"""Digest of a plan: what is sent, row by row, and the options that belong to it.
+
+Each column is a SHA-256 of the lengths of its values and one of the values themselves, in the order
+of the plan. So the digest depends on nothing but the content: neither on how the file is written,
+nor on memory, threads or the version of DuckDB.
+"""
+
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import msgspec
+
+from bulklink.errors import RunDirError
+from bulklink.mapping.database import Database, open_database, spill_folder
+from bulklink.mapping.plan_layout import load_layout, plan_relation
+from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS, OWN_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from bulklink.mapping.interrupt import PlanningStop
+
+DIGEST_VERSION = 2
+"""Kind of digest: the first was over the files of the mapping and the options to read them."""
+_NUMBERS = ("row", "duplicate_of")
+_TEXTS = ("op", *ID_COLUMNS, *NAME_COLUMNS, GUARD)
+_MEMORY = "256MB"
+_NUMBER_BYTES = 8
+_NO_VALUE = -1
+"""Stands for the length of a missing value; an empty text has the length 0."""
+_REPEATED_ROWS = 2048
+
+
+class RowHashes(msgspec.Struct, frozen=True):
+    """Hashes of the rows of a plan, in its order.
+
+    Args:
+        rows: number of rows, duplicates included.
+        columns: SHA-256 of the lengths and of the values of each column, in hex.
+    """
+
+    rows: int
+    columns: dict[str, tuple[str, str]]
+
+    def digest(self, settings: Mapping[str, Any]) -> str:
+        """Return the digest of the plan, a SHA-256 in hex.
+
+        Args:
+            settings: options that belong to the plan, as JSON values.
+        """
+        content = {
+            "version": DIGEST_VERSION,
+            "rows": self.rows,
+            "columns": self.columns,
+            "settings": dict(settings),
+        }
+        return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
+
+
+NO_ROWS = RowHashes(0, {})
+"""Hashes of a plan without rows."""
+
+
+class PlanContent(msgspec.Struct, frozen=True):
+    """Content of a sealed plan.
+
+    Args:
+        hashes: hashes of its rows.
+        messages: rows that are sent, by op.
+    """
+
+    hashes: RowHashes
+    messages: dict[str, int]
+
+
+def read_plan_content(plan: Path, stop: PlanningStop | None = None) -> PlanContent:
+    """Read and hash a sealed plan.
+
+    Args:
+        plan: its file.
+        stop: stops the work from another thread.
+
+    Raises:
+        RunDirError: if it is not a plan, or damaged.
+        InterruptedPlanningError: if `stop` stopped it.
+    """
+    with open_database(spill_folder(plan), memory=_MEMORY, stop=stop) as database:
+        try:
+            relation = plan_relation(database, plan)
+            constants = load_layout(database, plan).constants
+            hashes = hash_rows(database, relation, constants)
+            messages = {str(op): int(rows) for op, rows in database.rows(_messages_sql(relation))}
+        except duckdb.Error:
+            raise RunDirError(
+                "The plan is damaged.",
+                where=str(plan),
+                advice="Put the file back from a copy, or make the plan again.",
+            ) from None
+    return PlanContent(hashes, messages)
+
+
+def _messages_sql(relation: str) -> str:
+    return (
+        f"SELECT {OWN_PREFIX}op, count(*) FROM {relation} "
+        f"WHERE {OWN_PREFIX}duplicate_of IS NULL GROUP BY {OWN_PREFIX}op"
+    )
+
+
+def hash_rows(database: Database, relation: str, constants: Mapping[str, str | None]) -> RowHashes:
+    """Hash the rows of a plan in the order of sending.
+
+    Args:
+        database: database to query with.
+        relation: SQL of the plan's rows.
+        constants: value of each column that has the same in every row, as far as known.
+    """
+    known = {name: constants[name] for name in _TEXTS if name in constants}
+    stored = [name for name in (*_NUMBERS, *_TEXTS) if name not in known]
+    lengths, values = ({name: hashlib.sha256() for name in stored} for _ in range(2))
+    expressions = [*map(_length_sql, stored), *map(_value_sql, stored)]
+    rows = 0
+    for batch in database.column_bytes(f"SELECT {', '.join(expressions)} FROM {relation}"):
+        rows += len(batch[0]) // struct.calcsize("i")
+        for sha256, column in zip((*lengths.values(), *values.values()), batch, strict=True):
+            sha256.update(column)
+    columns = {name: (lengths[name].hexdigest(), values[name].hexdigest()) for name in stored}
+    return RowHashes(
+        rows, columns | {name: _hash_repeated(value, rows) for name, value in known.items()}
+    )
+
+
+def _length_sql(name: str) -> str:
+    column = OWN_PREFIX + name
+    length = _NUMBER_BYTES if name in _NUMBERS else f"strlen({column}::VARCHAR)"
+    return f"CASE WHEN {column} IS NULL THEN {_NO_VALUE} ELSE {length} END::INTEGER"
+
+
+def _value_sql(name: str) -> str:
+    column = OWN_PREFIX + name
+    is_number = name in _NUMBERS
+    return f"coalesce({column}::BIGINT, 0)" if is_number else f"coalesce({column}::VARCHAR, '')"
+
+
+def _hash_repeated(value: str | None, rows: int) -> tuple[str, str]:
+    """Hash a column that has one value in every row, as `hash_rows` hashes others."""
+    text = (value or "").encode()
+    length = struct.pack("i", _NO_VALUE if value is None else len(text))
+    return _sha256_of_repeated(length, rows), _sha256_of_repeated(text, rows)
+
+
+def _sha256_of_repeated(item: bytes, count: int) -> str:
+    sha256 = hashlib.sha256()
+    block = item * _REPEATED_ROWS
+    for _ in range(count // _REPEATED_ROWS):
+        sha256.update(block)
+    sha256.update(item * (count % _REPEATED_ROWS))
+    return sha256.hexdigest()

@@ -1,0 +1,152 @@
+"""What goes on with something keeps the options that it was begun with, unless given anew."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import click
+import pytest
+
+import bulklink
+from bulklink import Edition, MaxFailures, WhenCreditsOut
+from bulklink.cli.app import cli
+from bulklink.cli.arguments import (
+    given_options,
+    limit_arguments,
+    pace_arguments,
+    send_arguments,
+)
+from bulklink.cli.options import option_key
+from bulklink.operations.job import LIMIT_OPTIONS, PACE_OPTIONS, SEND_OPTIONS, Job
+from tests.cli.command_tree import parse_context
+
+COMMANDS: dict[str, tuple[list[str], Any, frozenset[str]]] = {
+    "apply": (["RUN"], limit_arguments, LIMIT_OPTIONS),
+    "resume": (["RUN"], limit_arguments, LIMIT_OPTIONS),
+    "retry": (["RUN"], limit_arguments, LIMIT_OPTIONS),
+    "undo": (["RUN"], send_arguments, SEND_OPTIONS),
+    "fetch": (["1", "-o", "f.csv"], pace_arguments, PACE_OPTIONS),
+}
+"""Commands that go on with something: their arguments, and what their function takes."""
+
+KEPT: dict[str, tuple[str | None, str, object]] = {
+    "concurrency": ("3", "concurrency", 3),
+    "edition": ("ultimate", "edition", Edition.ULTIMATE),
+    "rate": ("7.5", "rate", 7.5),
+    "read_back": ("never", "read_back", False),
+    "read_pages": ("9", "read_pages", 9),
+    "settle_after": ("2", "settle_after", 2.0),
+    "credits_per_day": ("50", "credits_per_day", 50),
+    "reserve_credits": ("5", "reserve_credits", 5),
+    "when_credits_out": ("wait", "when_credits_out", WhenCreditsOut.WAIT),
+    "max_failures": ("3%", "max_failures", MaxFailures(percent=3.0)),
+    "sync": ("off", "sync", False),
+    "canary": ("4", "canary", 4),
+    "batch_size": ("6", "batch_size", 6),
+    "group_by": ("contact", "group_by", "contact"),
+    "single_endpoint": (None, "single_endpoint", True),
+    "no_names": (None, "names", False),
+    "memory": ("64MB", "memory", "64MB"),
+}
+"""Options that are kept: a text for the command line, the name in `Job`, the value there."""
+FOR_ONE_CALL: dict[str, tuple[str | None, str, object]] = {
+    "yes": (None, "yes", True),
+    "max_credits": ("8", "max_credits", 8),
+    "run_dir": ("here", "run_dir", "here"),
+    "runs_dir": ("there", "runs_dir", "there"),
+}
+"""Options of `Job` that are for one call alone."""
+DEFAULTS_GIVEN = {
+    "concurrency": ("auto", None),
+    "rate": ("off", None),
+    "sync": ("on", True),
+    "read_back": ("auto", True),
+    "when_credits_out": ("stop", WhenCreditsOut.STOP),
+    "max_failures": ("off", MaxFailures(percent=100.0)),
+    "settle_after": ("10", 10.0),
+    "batch_size": ("20", 20),
+}
+"""Words that stand for no limit or for the default: given, they count like any other value."""
+NOT_OF_A_JOB = {
+    *("json", "debug", "profile", "log", "progress", "verbose", "quiet"),  # display, connection
+    *("expect", "code", "dry_run", "include_settled"),  # what this one command does
+    *("from_mapping", "column", "delimiter", "encoding"),  # which contacts: compared by a hash
+    *("output", "format", "spreadsheet", "force"),  # the file: see tests/e2e/test_fetch.py
+}
+"""Options that a run, or the reading of a fetch, is not begun with."""
+OPTIONS = KEPT | FOR_ONE_CALL
+
+
+def _params(command: str) -> dict[str, click.Option]:
+    options = [p for p in cli.commands[command].params if isinstance(p, click.Option)]
+    return {option_key(param): param for param in options}
+
+
+def _passed_on(command: str, *words: str) -> dict[str, Any]:
+    """Return what a command line passes on to the function of the command."""
+    arguments, convert, _ = COMMANDS[command]
+    with parse_context(["bulklink", command, *arguments, *words]) as ctx:
+        passed_on: dict[str, Any] = convert(given_options(ctx.params))
+    return passed_on
+
+
+PAIRS = [(command, key) for command in COMMANDS for key in OPTIONS if key in _params(command)]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_option_of_what_goes_on_is_known_here(command: str) -> None:
+    assert _params(command).keys() <= OPTIONS.keys() | NOT_OF_A_JOB
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_is_not_given_is_not_passed_on(command: str) -> None:
+    assert _passed_on(command) == {}
+
+
+@pytest.mark.parametrize(("command", "key"), PAIRS)
+def test_an_option_on_the_command_line_is_passed_on_alone(command: str, key: str) -> None:
+    text, name, value = OPTIONS[key]
+    words = [f"--{key.replace('_', '-')}", *([text] if text is not None else [])]
+    passed_on = _passed_on(command, *words)
+    assert passed_on.keys() == {name}
+    assert getattr(Job(mappings=(), **passed_on), name) == getattr(
+        Job(mappings=(), **{name: value}),  # type: ignore[arg-type]
+        name,
+    )
+
+
+@pytest.mark.parametrize(("command", "key"), PAIRS)
+def test_an_option_in_the_environment_is_passed_on_alone(
+    command: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, name, _ = OPTIONS[key]
+    monkeypatch.setenv(f"BULKLINK_{key.upper()}", text or "1")
+    words = [f"--{key.replace('_', '-')}", *([text] if text is not None else [])]
+    by_environment = _passed_on(command)
+    monkeypatch.delenv(f"BULKLINK_{key.upper()}")
+    assert by_environment == _passed_on(command, *words)
+    assert by_environment.keys() == {name}
+
+
+@pytest.mark.parametrize(("command", "key"), [p for p in PAIRS if p[1] in DEFAULTS_GIVEN])
+def test_a_default_that_is_given_is_passed_on(command: str, key: str) -> None:
+    text, value = DEFAULTS_GIVEN[key]
+    assert _passed_on(command, f"--{key.replace('_', '-')}", text) == {OPTIONS[key][1]: value}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_function_of_a_command_takes_all_that_is_passed_on(command: str) -> None:
+    _, _, taken = COMMANDS[command]
+    function = getattr(bulklink, command)
+    (options,) = (
+        parameter
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD
+    )
+    assert {OPTIONS[key][1] for cmd, key in PAIRS if cmd == command} <= taken
+    assert options.annotation.startswith("Unpack")
+
+
+def test_all_options_of_sending_are_in_the_table() -> None:
+    assert {name for _, name, _ in OPTIONS.values()} == SEND_OPTIONS

@@ -1,0 +1,165 @@
+"""A run keeps the options that it was begun with: in its record, in a resume, in its undo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from bulklink import (
+    Connection,
+    Job,
+    MaxFailures,
+    apply,
+    fetch,
+    plan,
+    plan_undo,
+    resume,
+    retry,
+    run,
+    undo,
+)
+from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
+from bulklink.operations.environment import Environment, real_environment
+from bulklink.operations.job import PER_CALL_OPTIONS, SEND_OPTIONS
+from bulklink.operations.prepare import new_record, serialize_job
+from bulklink.operations.seal import load_job
+from bulklink.runs.folder import RunFolder
+from tests.guard import off_loop
+from tests.operations.local_crm import CONTACT, OTHER, LocalCrm, job
+
+BEGUN: dict[str, Any] = {
+    "batch_size": 3,
+    "group_by": "contact",
+    "single_endpoint": True,
+    "names": False,
+    "concurrency": 1,
+    "edition": "standard",
+    "rate": None,
+    "memory": "128MB",
+    "sync": False,
+    "read_back": False,
+    "read_pages": 50,
+    "settle_after": 0.5,
+    "max_failures": MaxFailures(percent=100),
+    "credits_per_day": 900,
+    "reserve_credits": 10,
+    "when_credits_out": "wait",
+    "canary": 0,
+}
+"""A value other than the default for each option of sending that is kept."""
+
+
+def test_each_option_that_is_kept_has_a_value_here_that_is_not_the_default() -> None:
+    assert BEGUN.keys() == SEND_OPTIONS - PER_CALL_OPTIONS
+    begun, default = Job(mappings=(), **BEGUN), Job(mappings=())
+    assert not [name for name in BEGUN if getattr(begun, name) == getattr(default, name)]
+
+
+@pytest.mark.parametrize("name", BEGUN)
+def test_a_record_gives_back_each_option(name: str) -> None:
+    asked = Job(mappings=("m.csv",), **{name: BEGUN[name]})
+    record = new_record(asked, "2026-11-22T10:15:00.000Z", inputs=())
+    saved = msgspec.json.decode(msgspec.json.encode(record), type=type(record))
+    assert load_job(saved) == asked
+
+
+class Limiters:
+    """Makes limiters and records what they were asked to keep to."""
+
+    def __init__(self) -> None:
+        self.limits: list[tuple[int, float | None]] = []
+        environment: Environment = real_environment()
+        self.environment = msgspec.structs.replace(environment, limiter=self._make)
+
+    def _make(self, **options: Any) -> ConcurrencyLimiter:
+        self.limits.append((options["max_in_flight"], options["max_per_second"]))
+        return ConcurrencyLimiter(**options)
+
+
+LIMITS: dict[str, Any] = {"concurrency": 2, "rate": None, "canary": 0}
+
+
+async def _stopped(tmp_path: Path, connection: Connection) -> RunFolder:
+    await run(job(tmp_path, batch_size=10, max_credits=5, **LIMITS), connection)
+    return RunFolder(tmp_path / "run")
+
+
+GOING_ON: dict[str, Callable[..., Any]] = {"resume": resume, "retry": retry, "undo": undo}
+
+
+@pytest.mark.parametrize("name", GOING_ON)
+@pytest.mark.parametrize(
+    ("given", "limits"),
+    [({}, (2, None)), ({"concurrency": None}, (10, None)), ({"rate": 400.0}, (2, 400.0))],
+    ids=["nothing given", "auto given", "a rate given"],
+)
+async def test_a_begun_run_goes_on_at_its_own_pace_unless_given_another(
+    name: str,
+    given: dict[str, Any],
+    limits: tuple[int, float | None],
+    tmp_path: Path,
+    connection: Connection,
+) -> None:
+    folder, limiters = await _stopped(tmp_path, connection), Limiters()
+    here = {"run_dir": tmp_path / "back"} if name == "undo" else {}
+    await GOING_ON[name](folder, connection, environment=limiters.environment, **given, **here)
+    assert limiters.limits == [limits]
+
+
+async def test_a_plan_is_applied_at_its_own_pace(tmp_path: Path, connection: Connection) -> None:
+    await off_loop(plan, job(tmp_path, **LIMITS))
+    limiters = Limiters()
+    await apply(tmp_path / "run", connection, environment=limiters.environment)
+    assert limiters.limits == [(2, None)]
+
+
+async def test_what_was_for_one_call_is_not_kept(tmp_path: Path, connection: Connection) -> None:
+    folder = await _stopped(tmp_path, connection)
+    assert (await resume(folder, connection)).counts["done"] == 30
+
+
+async def test_an_undo_is_sent_as_its_run_was_and_does_not_read_its_mapping(
+    tmp_path: Path, connection: Connection
+) -> None:
+    mapping: dict[str, Any] = {
+        "only": (("message_id", None),),
+        "defaults": (("deal_name", "N"),),
+        "keep": (),
+    }
+    begun_with = BEGUN | {"names": True}  # this CRM wants them
+    asked = job(tmp_path, **begun_with, **mapping, yes=True)
+    ended = await run(asked, connection)
+    assert ended.counts["done"] == 30, ended
+    await off_loop(plan_undo, tmp_path / "run", run_dir=tmp_path / "back", rate=3.0)
+    undone = serialize_job(load_job(RunFolder(tmp_path / "back").read()))
+    begun = serialize_job(asked)
+    assert {name: undone[name] for name in BEGUN} == {name: begun[name] for name in BEGUN} | {
+        "rate": 3.0
+    }
+    assert not any(undone[name] for name in ("yes", "only", "defaults"))
+
+
+async def test_an_unfinished_fetch_goes_on_at_its_own_pace_into_the_same_kind_of_file(
+    tmp_path: Path, connection: Connection, crm: LocalCrm
+) -> None:
+    file = tmp_path / "emails"
+    first = await fetch(
+        [CONTACT, OTHER],
+        file,
+        connection,
+        format_="csv",
+        spreadsheet=True,
+        concurrency=1,
+        rate=None,
+        max_credits=3,
+    )
+    assert first.stopped_by == "max-credits"
+    limiters = Limiters()
+    result = await fetch([CONTACT, OTHER], file, connection, environment=limiters.environment)
+    assert (result.stopped_by, limiters.limits) == (None, [(1, None)])
+    assert f'="{CONTACT}"' in file.read_text("utf-8").replace('""', '"')
+    assert crm.linked == 0
