@@ -10,7 +10,7 @@ from typing import Unpack
 import msgspec
 
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import DigestError, RunDirError
+from bulklink.errors import DigestError, LedgerError, RunDirError, StoppedBy, UsageError
 from bulklink.ledger.state import LedgerState, repair_torn_line, replay
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_reader import SealedPlan
@@ -19,11 +19,12 @@ from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop, run_guarded
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.job import LIMIT_OPTIONS, Job, LimitOptions, with_options
+from bulklink.operations.preflight import check_same_host
 from bulklink.operations.send import send
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import sha256_of
 from bulklink.runs.record import RunRecord, RunState
-from bulklink.runs.status import RunResult, status
+from bulklink.runs.status import PENDING, RunResult, status, status_counts
 from bulklink.shell import bulklink_command
 from bulklink.zoho.connection import Connection
 
@@ -173,16 +174,19 @@ async def _resume_run(
     environment: Environment,
     should_retry: ShouldRetry | None = None,
 ) -> RunResult:
-    load_record(folder)  # before a lock is made in a folder that may not be a run's
+    # Before a lock is made in a folder that may not be a run's, or is another host's.
+    check_same_host(load_record(folder), connection)
     with folder.run_lock():
         record = load_record(folder)  # again: another process may have changed it until now
+        check_same_host(record, connection)
         interrupt = make_planning_stop(stop)
         ledger_state = await environment.run_blocking(
             partial(_load_ledger_state, folder, record, should_retry, interrupt)
         )
         if _is_done(record, ledger_state):
             return await environment.run_blocking(partial(status, folder))
-        job = with_options(_load_job(record), _PER_CALL_DEFAULTS | options, LIMIT_OPTIONS)
+        repair_torn_line(folder.ledger, folder.ledger_torn)
+        job = with_options(_load_job(folder, record), _PER_CALL_DEFAULTS | options, LIMIT_OPTIONS)
         return await send(
             folder,
             ledger_state,
@@ -200,12 +204,42 @@ def _load_ledger_state(
     should_retry: ShouldRetry | None,
     interrupt: PlanningStop,
 ) -> LedgerState:
-    """Repair and replay the ledger, and check it and the plan unless nothing is left to send."""
-    repair_torn_line(folder.ledger, folder.ledger_torn)
-    ledger_state = replay(folder.ledger, should_retry or _never, check=interrupt.check)
+    """Replay the ledger and check it; and the plan, unless nothing is left to send."""
+    ledger_state = replay(
+        folder.ledger,
+        should_retry or _never,
+        checkpoint=record.checkpoint,
+        check=interrupt.check,
+    )
+    _check_ledger_end(folder, record, ledger_state)
     if not _is_done(record, ledger_state):
         _check_plan(folder, record, ledger_state, interrupt)
     return ledger_state
+
+
+def _check_ledger_end(folder: RunFolder, record: RunRecord, ledger_state: LedgerState) -> None:
+    """Refuse a ledger that contradicts the state of its run, while nobody writes it.
+
+    Raises:
+        LedgerError: if it goes on after the run ended, or a finished run has rows without a result.
+    """
+    pending = status_counts(record, ledger_state)[PENDING]
+    recorded_bytes = record.ledger_bytes
+    may_go_on = record.state is RunState.RUNNING or record.stopped_by == StoppedBy.LEDGER
+    if pending < 0 or (record.state is RunState.FINISHED and pending):
+        raise LedgerError(
+            f"run.json says that the run is {record.state} and has {record.rows:,} rows; the ledger"
+            f" has the results of {record.rows - pending:,}.",
+            where=str(folder.ledger),
+            advice="Put ledger.jsonl and run.json back from one copy.",
+        )
+    if not may_go_on and recorded_bytes is not None and ledger_state.length > recorded_bytes:
+        raise LedgerError(
+            f"{ledger_state.length - recorded_bytes:,} bytes were added to it since the run"
+            " stopped.",
+            where=str(folder.ledger),
+            advice="Put ledger.jsonl and run.json back from one copy.",
+        )
 
 
 def _never(status: Status, code: str | None) -> bool:
@@ -287,6 +321,14 @@ def _check_plan(
                 )
 
 
-def _load_job(record: RunRecord) -> Job:
+def _load_job(folder: RunFolder, record: RunRecord) -> Job:
     """Return the job as recorded in `run.json`."""
-    return msgspec.convert(record.asked, Job, dec_hook=lambda kind, value: kind(value))
+    try:
+        return msgspec.convert(record.asked, Job, dec_hook=lambda kind, value: kind(value))
+    except (ValueError, TypeError, OverflowError, UsageError):
+        raise RunDirError(
+            "The options in run.json are not as bulklink writes them: asked has a wrong type or"
+            " value.",
+            where=str(folder.record),
+            advice="Put it back from a copy.",
+        ) from None

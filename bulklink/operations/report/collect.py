@@ -12,7 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from bulklink.errors import RunDirError, StoppedBy
+from bulklink.errors import StoppedBy
 from bulklink.html_report.model import (
     Accounting,
     AccountingLine,
@@ -80,14 +80,7 @@ def collect_chart_data(
     Raises:
         RunDirError: if the timeline cannot be read.
     """
-    try:
-        chart_data = build_chart_data(map(_measurement, read_timeline(folder.timeline)), zone)
-    except OSError as error:
-        raise RunDirError(
-            f"The timeline cannot be read: {error.strerror or error}.",
-            where=str(folder.timeline),
-            advice="See that you may read it, or move it away: the page does without.",
-        ) from None
+    chart_data = build_chart_data(map(_measurement, read_timeline(folder.timeline)), zone)
     return chart_data or build_chart_data(_measurements_from_ledger(results), zone)
 
 
@@ -157,7 +150,7 @@ def collect_report(
         RunDirError: if this is no run folder.
         LedgerError: if its ledger is damaged.
     """
-    summary = status(folder.path)
+    summary = status(folder.path, check_ledger=True)
     record = folder.read()
     with (
         tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
