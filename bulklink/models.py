@@ -6,6 +6,9 @@ from enum import StrEnum
 
 import msgspec
 
+MAX_ROWS = 100_000_000
+"""Rows of a run at most; memory is set aside by row number, which a file could make up."""
+
 
 class Op(StrEnum):
     """Operation on one email."""

@@ -23,6 +23,8 @@ from click.shell_completion import (
 )
 
 from bulklink.cli.param_types import LineSeparatedText
+from bulklink.errors import BulklinkError
+from bulklink.folder_files import read_small_file
 from bulklink.visible_text import escape_controls
 
 COMPLETION_VARIABLE = "_BULKLINK_COMPLETE"
@@ -147,7 +149,7 @@ def _complete_runs(runs_dir: Path, incomplete: str) -> Iterator[_Item]:
                 if not str(folder).isprintable():  # it would act in the terminal
                     continue
                 with suppress(OSError):  # no run folder
-                    modified_at[folder] = (folder / "run.json").stat().st_mtime
+                    modified_at[folder] = (folder / "run.json").lstat().st_mtime
     for folder in sorted(modified_at, key=modified_at.__getitem__, reverse=True)[:_MAX_RUNS]:
         yield CompletionItem(str(folder), help=_describe_run(folder / "run.json"))
 
@@ -155,8 +157,16 @@ def _complete_runs(runs_dir: Path, incomplete: str) -> Iterator[_Item]:
 def _describe_run(record_path: Path) -> str | None:
     """Return op and state of a run; None if its record cannot be read."""
     try:
-        content: Any = json.loads(record_path.read_bytes())
+        content: Any = json.loads(read_small_file(record_path))
         stopped_by = f" ({content['stopped_by']})" if content.get("stopped_by") else ""
         return escape_controls(f"{content['op']} {content['state']}{stopped_by}")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (
+        BulklinkError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ):
         return None

@@ -267,7 +267,7 @@ class Span:
 
     def join(self, following: Span) -> None:
         """Merge the following span into this one."""
-        self.ended = following.ended
+        self.ended = max(self.ended, following.ended)
         self.active_seconds += following.active_seconds
         self.measured_seconds += following.measured_seconds
         self.in_flight += following.in_flight

@@ -14,9 +14,17 @@ from typing import Generic, Self, TypeVar
 
 import msgspec
 
-from bulklink.errors import LedgerError
-from bulklink.ledger.records import Result, decode_lines
-from bulklink.ledger.row_array import RowArray
+from bulklink.folder_files import MAX_LINE_BYTES, open_to_read
+from bulklink.ledger.checkpoint import NO_CHECKPOINT, LedgerCheckpoint, LedgerDigest
+from bulklink.ledger.records import (
+    Result,
+    RowNumber,
+    UtcTime,
+    damaged_line_error,
+    decode_lines,
+    line_number,
+)
+from bulklink.ledger.row_array import InvalidLineError, RowArray
 
 _BLOCK = 4096
 
@@ -42,7 +50,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     """
 
     event: str
-    row: int = 0
+    row: RowNumber
     previous_deal_id: str | None = None
     previous_deal_name: str | None = None
 
@@ -52,7 +60,8 @@ _Line = TypeVar("_Line", RecordedResult, Snapshot)
 
 class _LineHeader(msgspec.Struct):
     event: str
-    row: int = 0
+    ts: UtcTime
+    row: RowNumber | None = None
 
 
 class _LineIndex(Generic[_Line]):
@@ -61,23 +70,30 @@ class _LineIndex(Generic[_Line]):
     Args:
         path: the ledger; a missing one is empty.
         check: called now and then while the ledger is indexed; what it raises ends that.
+        checkpoint: what the ledger must begin with, and the rows that it may name.
 
     Raises:
-        LedgerError: if a line is damaged.
+        LedgerError: if a line is damaged, or the ledger does not begin with the checkpoint.
     """
 
     def __init__(
-        self, path: Path, line_type: type[_Line], check: Callable[[], None] = lambda: None
+        self,
+        path: Path,
+        line_type: type[_Line],
+        check: Callable[[], None] = lambda: None,
+        checkpoint: LedgerCheckpoint = NO_CHECKPOINT,
     ) -> None:
         self._path = path
         self._check = check
+        self._checkpoint = checkpoint
         # The offset of the row's line plus one: 0 is a row without a line.
-        self._positions = RowArray("Q")
+        self._positions = RowArray("Q", checkpoint.rows)
         self._decode: Callable[[bytes], _Line] = msgspec.json.Decoder(line_type).decode
         self._file: FileIO | None = None
         try:
-            self._file = path.open("rb", buffering=0)
+            self._file = open_to_read(path)
         except FileNotFoundError:
+            LedgerDigest(path, checkpoint).end()
             return
         try:
             self._scan()
@@ -91,8 +107,14 @@ class _LineIndex(Generic[_Line]):
 
     def _scan(self) -> None:
         decode = msgspec.json.Decoder(_LineHeader).decode
-        for offset, header in decode_lines(self._path, decode, self._check):
-            self._add(header.event, header.row, offset + 1)
+        digest = LedgerDigest(self._path, self._checkpoint)
+        offset = 0
+        try:
+            for offset, header in decode_lines(self._path, decode, self._check, digest):
+                if header.row is not None:
+                    self._add(header.event, header.row, offset + 1)
+        except InvalidLineError:
+            raise damaged_line_error(self._path, line_number(self._path, offset)) from None
 
     def __contains__(self, row: int) -> bool:
         return self._positions[row] != 0
@@ -107,16 +129,15 @@ class _LineIndex(Generic[_Line]):
             return None
         self._file.seek(self._positions[row] - 1)
         line = self._file.read(_BLOCK)
-        while b"\n" not in line and (more := self._file.read(_BLOCK)):
+        while (
+            b"\n" not in line and len(line) <= MAX_LINE_BYTES and (more := self._file.read(_BLOCK))
+        ):
             line += more
         try:
             return self._decode(line.partition(b"\n")[0])
-        except msgspec.DecodeError as error:
-            raise LedgerError(
-                f"The line of row {row} cannot be read: {error}.",
-                where=str(self._path),
-                advice="Put the file back from a copy.",
-            ) from None
+        except (ValueError, RecursionError):
+            number = line_number(self._path, self._positions[row] - 1)
+            raise damaged_line_error(self._path, number) from None
 
     def close(self) -> None:
         """Close the ledger."""
@@ -138,8 +159,13 @@ class _LineIndex(Generic[_Line]):
 class ResultIndex(_LineIndex[RecordedResult]):
     """Last result of each row of a ledger; close it when done."""
 
-    def __init__(self, path: Path, check: Callable[[], None] = lambda: None) -> None:
-        super().__init__(path, RecordedResult, check)
+    def __init__(
+        self,
+        path: Path,
+        check: Callable[[], None] = lambda: None,
+        checkpoint: LedgerCheckpoint = NO_CHECKPOINT,
+    ) -> None:
+        super().__init__(path, RecordedResult, check, checkpoint)
 
     def _add(self, event: str, row: int, position: int) -> None:
         if event == "result":
@@ -164,8 +190,13 @@ class SnapshotIndex(_LineIndex[Snapshot]):
     A retry takes other snapshots later.
     """
 
-    def __init__(self, path: Path, check: Callable[[], None] = lambda: None) -> None:
-        super().__init__(path, Snapshot, check)
+    def __init__(
+        self,
+        path: Path,
+        check: Callable[[], None] = lambda: None,
+        checkpoint: LedgerCheckpoint = NO_CHECKPOINT,
+    ) -> None:
+        super().__init__(path, Snapshot, check, checkpoint)
 
     def _add(self, event: str, row: int, position: int) -> None:
         if event == "snapshot" and row not in self:

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import orjson
 
-from bulklink.blocking import blocks
 from bulklink.errors import LedgerError
-from bulklink.models import Op, Status
+from bulklink.folder_files import line_blocks, split_lines
+from bulklink.ledger.checkpoint import LedgerDigest
+from bulklink.models import MAX_ROWS, Op, Status
 
 _MAX_TEXT_LENGTH = 300
 MAX_ANSWER_LENGTH = 8 * 1024
 """Characters of a stored answer."""
-_LINES_PER_CHECK = 4096
+_MAX_COUNT = 1 << 53
+_FIRST_YEAR, _LAST_YEAR = 1970, 3000
 _OPTIONAL_FIELDS = ("previous_deal_id", "previous_deal_name", "current_deal_id", "duplicate_of")
 
 json_line = partial(orjson.dumps, option=orjson.OPT_APPEND_NEWLINE)
 """Return a value as one line of JSON."""
 
+RowNumber = Annotated[int, msgspec.Meta(ge=1, le=MAX_ROWS)]
+"""A row number as a ledger may hold it."""
+Count = Annotated[int, msgspec.Meta(ge=0, le=_MAX_COUNT)]
+"""A number of calls, attempts or bytes as a file may hold it."""
+UtcTime = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A time as a ledger may hold it: RFC 3339 with a time zone."""
 
 _DecodedLine = TypeVar("_DecodedLine")
 
@@ -53,7 +61,7 @@ class Result(msgspec.Struct, frozen=True):
         duplicate_of: first row with the same email.
     """
 
-    row: int
+    row: RowNumber
     op: Op | None
     contact_id: str | None
     owner_id: str | None
@@ -61,14 +69,14 @@ class Result(msgspec.Struct, frozen=True):
     deal_id: str | None
     status: Status
     code: str | None = None
-    http_status: int | None = None
+    http_status: Count | None = None
     message: str = ""
-    attempts: int = 0
-    call: int | None = None
+    attempts: Count = 0
+    call: Count | None = None
     previous_deal_id: str | msgspec.UnsetType | None = msgspec.UNSET
     previous_deal_name: str | msgspec.UnsetType | None = msgspec.UNSET
     current_deal_id: str | msgspec.UnsetType | None = msgspec.UNSET
-    duplicate_of: int | msgspec.UnsetType = msgspec.UNSET
+    duplicate_of: RowNumber | msgspec.UnsetType = msgspec.UNSET
 
 
 def failure_code(result: Result) -> str:
@@ -96,8 +104,29 @@ class CallLine(msgspec.Struct, frozen=True):
 
 def timestamp(seconds: float) -> str:
     """Return seconds since 1970 as RFC 3339 in UTC with milliseconds."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return format_time(datetime.fromtimestamp(seconds, UTC))
+
+
+def format_time(moment: datetime) -> str:
+    """Return a time with a time zone as RFC 3339 in UTC with milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_time(text: str) -> datetime:
+    """Return a time of a file as bulklink writes it: RFC 3339 in UTC.
+
+    Raises:
+        ValueError: if it is no such time, or of another age.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.utcoffset() != timedelta() or not is_plausible(moment):
+        raise ValueError(text)
+    return moment
+
+
+def is_plausible(moment: datetime) -> bool:
+    """Return whether a time can be that of a run."""
+    return _FIRST_YEAR <= moment.year < _LAST_YEAR
 
 
 def call_line(ts: str, line: CallLine) -> bytes:
@@ -176,6 +205,7 @@ def decode_lines(
     path: Path,
     decode: Callable[[bytes], _DecodedLine],
     check: Callable[[], None] = lambda: None,
+    digest: LedgerDigest | None = None,
 ) -> Iterator[tuple[int, _DecodedLine]]:
     """Yield each line of a ledger, decoded, with its offset in bytes.
 
@@ -183,35 +213,45 @@ def decode_lines(
 
     Args:
         path: the ledger; a missing one is empty.
-        decode: decodes one line; a ValueError means that it is damaged.
+        decode: decodes one line, without its newline; a ValueError means that it is damaged.
         check: called every few thousand lines; what it raises ends the pass.
+        digest: gets all lines, and compares them with its checkpoint.
 
     Raises:
-        LedgerError: if a line is damaged.
+        LedgerError: if a line is damaged, or the ledger does not begin with the checkpoint.
+        RunDirError: if it is not a regular file, or cannot be read.
     """
-    blocks("a pass over a ledger")
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return
-    offset = 0
-    with file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                return
+    digest = digest or LedgerDigest(path)
+    offset = number = 0
+    for block in line_blocks(path, error_class=LedgerError):
+        digest.add(block)
+        for line in split_lines(block):
+            number += 1
             try:
                 decoded = decode(line)
-            except ValueError as error:
-                raise _damaged_line_error(path, number, error) from None
+            except (ValueError, RecursionError):
+                raise damaged_line_error(path, number) from None
             yield offset, decoded
-            offset += len(line)
-            if not number % _LINES_PER_CHECK:
-                check()
+            offset += len(line) + 1
+        check()
+    digest.end()
 
 
-def _damaged_line_error(path: Path, number: int, error: ValueError) -> LedgerError:
+def line_number(path: Path, offset: int) -> int:
+    """Return the number of the line that begins at an offset, from 1."""
+    number = 1
+    for block in line_blocks(path):
+        number += block.count(b"\n", 0, offset)
+        offset -= len(block)
+        if offset <= 0:
+            break
+    return number
+
+
+def damaged_line_error(path: Path, number: int) -> LedgerError:
+    """Return the error about a line that bulklink did not write."""
     return LedgerError(
-        f"This is no ledger line: {error}.",
+        "This is no ledger line of this run.",
         where=f"{path}:{number}",
         advice="Put the file back from a copy; without one, keep it and report this: nothing that"
         " it says behind that line is known.",

@@ -34,7 +34,7 @@ def redact_ledger(path: Path) -> None:
 
 def _redact_line(line: bytes) -> bytes:
     if b'"message":' not in line and _DEAL_NAME_KEY.encode() not in line:
-        return line
+        return line + b"\n"
     fields = orjson.loads(line)
     fields.pop(_DEAL_NAME_KEY, None)
     if "message" in fields:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from array import array
 
+from bulklink.models import MAX_ROWS
+
 _SPARE_ROWS = 1 << 16
+
+
+class InvalidLineError(ValueError):
+    """Raised where a line is not one of its run; whoever reads the ledger names the line."""
 
 
 class RowArray:
@@ -12,12 +18,14 @@ class RowArray:
 
     Args:
         typecode: how large numbers may be, as for `array.array`: `B` takes one byte a row.
+        rows: the highest row; the array is never longer.
     """
 
-    __slots__ = ("_numbers",)
+    __slots__ = ("_numbers", "_rows")
 
-    def __init__(self, typecode: str) -> None:
+    def __init__(self, typecode: str, rows: int = MAX_ROWS) -> None:
         self._numbers = array(typecode)
+        self._rows = rows
 
     def __len__(self) -> int:
         """Return one more than the highest row that may have a number."""
@@ -33,8 +41,11 @@ class RowArray:
         try:
             self._numbers[row] = number
         except IndexError:
-            missing = row + 1 - len(self._numbers)
-            self._numbers.frombytes(bytes(self._numbers.itemsize * (missing + _SPARE_ROWS)))
+            if row > self._rows:
+                raise InvalidLineError from None
+            length = min(row + _SPARE_ROWS, self._rows) + 1
+            missing = length - len(self._numbers)
+            self._numbers.frombytes(bytes(self._numbers.itemsize * missing))
             self._numbers[row] = number
 
     def find(self, number: int) -> int:

@@ -6,11 +6,13 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 
-from bulklink.blocking import blocks
+from bulklink.errors import LedgerError
+from bulklink.folder_files import line_blocks
+from bulklink.ledger.records import Count, RowNumber, UtcTime
 
-_BLOCK = 16 << 20
 _CALL_EVENTS = ("call", "unsent")
 
 
@@ -54,32 +56,48 @@ def find_answers(path: Path, calls: Collection[int]) -> Iterator[dict[str, Any]]
             yield line
 
 
+class _SearchedLine(msgspec.Struct):
+    """Types of the fields that are used of a line, whatever its event is."""
+
+    ts: UtcTime
+    event: str = ""
+    row: RowNumber | None = None
+    rows: list[RowNumber] = []
+    call: Count | None = None
+    attempt: Count = 1
+    attempts: Count = 0
+    op: str | None = None
+    contact_id: str | None = None
+    deal_id: str | None = None
+    message_id: str | None = None
+    status: str | None = None
+    code: str | None = None
+    http_status: Count | None = None
+    message: str = ""
+    body: str = ""
+    previous_deal_id: str | None = None
+    previous_deal_name: str | None = None
+    current_deal_id: str | None = None
+    duplicate_of: RowNumber | None = None
+
+
 def _decode_lines(path: Path, needles: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    check_types = msgspec.json.Decoder(_SearchedLine).decode
     for raw in _find_lines(path, needles):
         try:
+            check_types(raw)
             line = orjson.loads(raw)
-        except orjson.JSONDecodeError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(line, dict):
-            yield line
+        yield line
 
 
 def _find_lines(path: Path, needles: Sequence[bytes]) -> Iterator[bytes]:
     """Yield the whole lines that contain any of some byte strings."""
-    blocks("a pass over a ledger")
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return
-    with file:
-        partial = b""
-        while block := file.read(_BLOCK):
-            block = partial + block
-            end = block.rfind(b"\n") + 1
-            block, partial = block[:end], block[end:]
-            starts = {start for needle in needles for start in _line_starts(block, needle)}
-            for start in sorted(starts):
-                yield block[start : block.index(b"\n", start)]
+    for block in line_blocks(path, error_class=LedgerError):
+        starts = {start for needle in needles for start in _line_starts(block, needle)}
+        for start in sorted(starts):
+            yield block[start : block.index(b"\n", start)]
 
 
 def _line_starts(block: bytes, needle: bytes) -> Iterator[int]:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from bulklink.errors import LedgerError
-from bulklink.ledger.records import decode_lines
-from bulklink.ledger.row_array import RowArray
-from bulklink.models import Status
+from bulklink.folder_files import MAX_LINE_BYTES, open_to_append, open_to_repair
+from bulklink.ledger.checkpoint import NO_CHECKPOINT, LedgerCheckpoint, LedgerDigest
+from bulklink.ledger.records import (
+    Count,
+    RowNumber,
+    UtcTime,
+    decode_lines,
+    format_time,
+    is_plausible,
+)
+from bulklink.ledger.row_array import InvalidLineError, RowArray
+from bulklink.models import MAX_ROWS, Status
 
 PUT_BACK_FAILED = "put-back-failed"
 """Code of a relink that is off the deal it was on, and could be neither linked nor put back."""
@@ -25,7 +36,6 @@ _STATUS_MASK = 0x07
 _FINAL_STATUSES = (Status.DONE, Status.UNCHANGED, Status.REJECTED, Status.DUPLICATE)
 _MAX_RESETTLED_ROWS = 20
 _SAMPLE_SIZE = 1000
-_TAIL_BYTES = 1 << 20
 
 
 class CallTotals(msgspec.Struct, frozen=True):
@@ -78,14 +88,17 @@ class OpenRow(msgspec.Struct):
 class _PackedStates:
     """Status and retry flag of each row, four bits a row."""
 
-    def __init__(self) -> None:
-        self._packed = RowArray("B")
+    def __init__(self, rows: int) -> None:
+        self._packed = RowArray("B", rows // 2)
+        self._rows = rows
 
     def __getitem__(self, row: int) -> int:
         index, high = divmod(row, 2)
         return self._packed[index] >> 4 if high else self._packed[index] & 0x0F
 
     def __setitem__(self, row: int, state: int) -> None:
+        if row > self._rows:
+            raise InvalidLineError
         index, high = divmod(row, 2)
         neighbour = self._packed[index] & (0x0F if high else 0xF0)
         self._packed[index] = neighbour | (state << 4 if high else state)
@@ -112,6 +125,9 @@ class LedgerState:
         sample_message_ids: message ids of the first rows with a result, to recognise the plan.
         confirmed_kinds: kinds of call that succeeded, or were shown to have been applied.
         resettled_rows: the first rows with another result after a final one.
+        rows: the highest row number of the run.
+        length: length of the ledger's whole lines in bytes.
+        sha256: their SHA-256 in hex; empty before the replay has ended.
     """
 
     open_rows: dict[int, OpenRow] = field(default_factory=dict)
@@ -123,10 +139,16 @@ class LedgerState:
     sample_message_ids: dict[int, str] = field(default_factory=dict)
     confirmed_kinds: set[str] = field(default_factory=set)
     resettled_rows: list[int] = field(default_factory=list)
-    _states: _PackedStates = field(default_factory=_PackedStates, init=False)
+    rows: int = MAX_ROWS
+    length: int = 0
+    sha256: str = ""
+    _states: _PackedStates = field(init=False)
     _retry_attempts: dict[int, int] = field(default_factory=dict, init=False)
     _retry_counts: dict[Status, int] = field(default_factory=_no_rows, init=False)
     _in_doubt_attempts: dict[int, int] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._states = _PackedStates(self.rows)
 
     def status(self, row: int) -> Status | None:
         """Return the status of a row, None while it has no result."""
@@ -199,6 +221,8 @@ class LedgerState:
     def open_row(self, row: int) -> OpenRow:
         """Return the state of a row since its last result, new if there is none."""
         if row not in self.open_rows:
+            if not 1 <= row <= self.rows:
+                raise InvalidLineError
             attempts = self._in_doubt_attempts.get(row, 0)
             self.open_rows[row] = OpenRow(
                 attempts=attempts or self.earlier_attempts(row), may_have_changed=attempts > 0
@@ -208,13 +232,13 @@ class LedgerState:
 
 class _Line(msgspec.Struct):
     event: str
-    ts: str
-    row: int = 0
-    rows: list[int] = []
-    call: int | None = None
+    ts: UtcTime
+    row: RowNumber | None = None
+    rows: list[RowNumber] = []
+    call: Count | None = None
     op: str | None = None
-    attempt: int = 1
-    attempts: int = 0
+    attempt: Count = 1
+    attempts: Count = 0
     status: Status | None = None
     code: str | None = None
     message_id: str | None = None
@@ -226,6 +250,7 @@ def replay(
     path: Path,
     should_retry: Callable[[Status, str | None], bool] = lambda status, code: False,
     *,
+    checkpoint: LedgerCheckpoint = NO_CHECKPOINT,
     check: Callable[[], None] = lambda: None,
 ) -> LedgerState:
     """Return the state that a ledger records.
@@ -235,53 +260,88 @@ def replay(
     Args:
         path: the ledger; a missing one is empty.
         should_retry: whether to retry a row, by status and code of its result.
+        checkpoint: what the ledger must begin with, and the rows that it may name.
         check: called now and then; what it raises ends the replay.
 
     Raises:
-        LedgerError: if a line is damaged.
+        LedgerError: if a line is damaged, or the ledger does not begin with the checkpoint.
     """
-    ledger_state = LedgerState()
+    ledger_state = LedgerState(rows=checkpoint.rows)
+    digest = LedgerDigest(path, checkpoint)
     calls = dict.fromkeys(CallTotals.__struct_fields__, 0)
-    for _, line in decode_lines(path, msgspec.json.Decoder(_Line).decode, check):
-        ledger_state.last_timestamp = line.ts
-        match line.event:
-            case "result" if line.status is not None:
-                retry = should_retry(line.status, line.code)
-                ledger_state.record_result(
-                    line.row,
-                    line.status,
-                    retry=retry,
-                    attempts=line.attempts,
-                    is_correction=line.code == NOT_APPLIED,
-                )
-                if line.status is Status.DONE:
-                    ledger_state.confirmed_kinds.add("unlink" if line.op == "unlink" else "link")
-                if line.code == PUT_BACK_FAILED:
-                    ledger_state.not_put_back[line.row] = line.previous_deal_id
-                if (
-                    len(ledger_state.sample_message_ids) < _SAMPLE_SIZE
-                    and line.message_id is not None
-                ):
-                    ledger_state.sample_message_ids[line.row] = line.message_id
-            case "call" if line.call is not None and line.op in calls:
-                ledger_state.next_call = max(ledger_state.next_call, line.call + 1)
-                calls[line.op] += 1
-                calls["retried"] += line.attempt > 1
-                _apply_call(ledger_state, line)
-            case "unsent" if line.op in calls:
-                calls[line.op] -= 1
-                calls["retried"] -= line.attempt > 1
-                _revert_call(ledger_state, line)
-            case "snapshot":
-                open_row = ledger_state.open_row(line.row)
-                open_row.previous_deal = (line.previous_deal_id, line.previous_deal_name)
-                ledger_state.confirmed_kinds.add("read")
-            case "step":
-                ledger_state.confirmed_kinds.add("unlink")
-                open_row = ledger_state.open_row(line.row)
-                open_row.unlinked, open_row.last_op = True, None
+    decode = msgspec.json.Decoder(_Line).decode
+
+    def apply(raw: bytes) -> datetime:
+        line = decode(raw)
+        _apply_line(ledger_state, line, calls, should_retry)
+        return line.ts
+
+    last_line = deque(decode_lines(path, apply, check, digest), maxlen=1)
+    if last_line:
+        ledger_state.last_timestamp = format_time(last_line[0][1])
     ledger_state.calls = CallTotals(**calls)
+    ledger_state.length, ledger_state.sha256 = digest.length, digest.sha256
     return ledger_state
+
+
+def _apply_line(
+    ledger_state: LedgerState,
+    line: _Line,
+    calls: dict[str, int],
+    should_retry: Callable[[Status, str | None], bool],
+) -> None:
+    """Apply one line.
+
+    Raises:
+        InvalidLineError: if it lacks its row, names one that the run does not have, or has the
+            time of another age.
+    """
+    if not is_plausible(line.ts):
+        raise InvalidLineError
+    match line.event:
+        case "result" if line.status is not None and line.row is not None:
+            _apply_result(ledger_state, line.row, line.status, line, should_retry)
+        case "call" if line.call is not None and line.op in calls:
+            ledger_state.next_call = max(ledger_state.next_call, line.call + 1)
+            calls[line.op] += 1
+            calls["retried"] += line.attempt > 1
+            _apply_call(ledger_state, line)
+        case "unsent" if line.op in calls:
+            calls[line.op] -= 1
+            calls["retried"] -= line.attempt > 1
+            _revert_call(ledger_state, line)
+        case "snapshot" if line.row is not None:
+            open_row = ledger_state.open_row(line.row)
+            open_row.previous_deal = (line.previous_deal_id, line.previous_deal_name)
+            ledger_state.confirmed_kinds.add("read")
+        case "step" if line.row is not None:
+            ledger_state.confirmed_kinds.add("unlink")
+            open_row = ledger_state.open_row(line.row)
+            open_row.unlinked, open_row.last_op = True, None
+        case "result" | "call" | "unsent" | "snapshot" | "step":
+            raise InvalidLineError
+
+
+def _apply_result(
+    ledger_state: LedgerState,
+    row: int,
+    status: Status,
+    line: _Line,
+    should_retry: Callable[[Status, str | None], bool],
+) -> None:
+    ledger_state.record_result(
+        row,
+        status,
+        retry=should_retry(status, line.code),
+        attempts=line.attempts,
+        is_correction=line.code == NOT_APPLIED,
+    )
+    if status is Status.DONE:
+        ledger_state.confirmed_kinds.add("unlink" if line.op == "unlink" else "link")
+    if line.code == PUT_BACK_FAILED:
+        ledger_state.not_put_back[row] = line.previous_deal_id
+    if len(ledger_state.sample_message_ids) < _SAMPLE_SIZE and line.message_id is not None:
+        ledger_state.sample_message_ids[row] = line.message_id
 
 
 def repair_torn_line(path: Path, torn_path: Path) -> None:
@@ -290,27 +350,31 @@ def repair_torn_line(path: Path, torn_path: Path) -> None:
     A kill or a full disk leaves such a line.
 
     Args:
-        path: a file of lines; a missing one is not created.
+        path: a file of lines within their limit; a missing one is not created.
         torn_path: the file to which the torn line is appended.
 
     Raises:
+        RunDirError: if one of the files is not a regular file, or has several names.
         LedgerError: if one of the files cannot be written.
     """
     try:
-        with path.open("r+b") as file:
+        with open_to_repair(path) as file:
             size = file.seek(0, os.SEEK_END)
-            start = max(0, size - _TAIL_BYTES)
+            start = max(0, size - MAX_LINE_BYTES - 1)
             file.seek(start)
-            tail = file.read()
+            tail = file.readall()
             whole_length = tail.rfind(b"\n") + 1
             if whole_length == len(tail):
                 return
-            with os.fdopen(
-                os.open(torn_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "wb"
-            ) as torn_file:
+            if start and not whole_length:
+                raise LedgerError(
+                    f"The last line is longer than {MAX_LINE_BYTES >> 20} MiB.",
+                    where=str(path),
+                    advice="bulklink writes no such line: put the file back from a copy.",
+                )
+            with os.fdopen(open_to_append(torn_path), "wb") as torn_file:
                 torn_file.write(tail[whole_length:] + b"\n")
             file.truncate(start + whole_length)
-            file.flush()
             os.fsync(file.fileno())
     except FileNotFoundError:
         return

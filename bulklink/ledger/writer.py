@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from bulklink.errors import LedgerError
+from bulklink.folder_files import FileSystem, is_open_at, open_to_append
 from bulklink.task_group import task_group
 
 LAG_SECONDS = 0.1
@@ -36,26 +38,6 @@ class LedgerFiles(Protocol):
         ...
 
 
-class FileSystem(Protocol):
-    """System calls of the writer; replaced in tests."""
-
-    def open(self, path: Path, flags: int, mode: int, /) -> int:
-        """Open a file and return its descriptor."""
-        ...
-
-    def write(self, file: int, content: memoryview, /) -> int:
-        """Write and return the number of bytes written."""
-        ...
-
-    def fsync(self, file: int, /) -> None:
-        """Flush a file to disk."""
-        ...
-
-    def close(self, file: int, /) -> None:
-        """Close a file."""
-        ...
-
-
 class DiskLedgerFiles:
     """`ledger.jsonl` and `answers.jsonl` of a run folder, written in a worker thread.
 
@@ -64,14 +46,22 @@ class DiskLedgerFiles:
         answers: path of the stored answers; they may be lost in a power cut.
         sync: False leaves flushing to the system, for load tests.
         system: system calls.
+
+    Raises:
+        RunDirError: if one of them is not a regular file, has several names, or cannot be written.
     """
 
     def __init__(
         self, ledger: Path, answers: Path, *, sync: bool = True, system: FileSystem = os
     ) -> None:
         self._system = system
-        self._ledger = self._append_to(ledger)
-        self._answers = self._append_to(answers)
+        self._path = ledger
+        self._ledger = open_to_append(ledger, system)
+        try:
+            self._answers = open_to_append(answers, system)
+        except BaseException:
+            system.close(self._ledger)
+            raise
         self._sync = sync
 
     async def write(self, ledger: bytes, answers: bytes) -> None:
@@ -84,15 +74,14 @@ class DiskLedgerFiles:
         self._write_all(self._ledger, ledger)
         if self._sync and ledger:
             self._system.fsync(self._ledger)
+        # After the write and before the calls in it leave: none leaves without a ledger.
+        if not is_open_at(self._ledger, self._path, self._system):
+            raise FileNotFoundError(errno.ENOENT, "it was moved or deleted while in use")
 
     def close(self) -> None:
         """Close both files."""
         self._system.close(self._ledger)
         self._system.close(self._answers)
-
-    def _append_to(self, path: Path) -> int:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
-        return self._system.open(path, flags, 0o600)
 
     def _write_all(self, file: int, content: bytes) -> None:
         view = memoryview(content)
@@ -211,5 +200,6 @@ class LedgerWriter:
             raise LedgerError(
                 f"The ledger cannot be written: {self._write_error.strerror or self._write_error}.",
                 where="ledger.jsonl",
-                advice="Make room or mend the disk. What was in flight is not yet settled.",
+                advice="Make room, mend the disk, or put the folder back where it was. What was in"
+                " flight is not yet settled.",
             ) from self._write_error

@@ -13,7 +13,7 @@ import msgspec
 from bulklink.duckdb_sql import identifier
 from bulklink.errors import BadFileError
 from bulklink.mapping.checked import check
-from bulklink.mapping.database import Database
+from bulklink.mapping.database import DamagedTableError, Database
 from bulklink.mapping.headers import suggest_headers
 from bulklink.mapping.input.files import check_readable, find_sources
 from bulklink.mapping.original_rows import load_user_columns
@@ -148,7 +148,7 @@ def _fetched_parquet_sql(database: Database, name: str) -> str:
     relation = database.files.read_parquet(Path(name))
     try:
         columns = [row[0] for row in database.rows(f"DESCRIBE FROM {relation}")]
-    except duckdb.Error:
+    except (duckdb.Error, DamagedTableError):
         raise BadFileError(
             "This is no Parquet file.", where=name, advice="Give a file that fetch wrote."
         ) from None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from bulklink.atomic_files import temporary_path
 from bulklink.blocking import blocks
 from bulklink.duckdb_sql import DuckDBFiles
 from bulklink.errors import RunDirError
@@ -25,6 +26,12 @@ PLANNING_MEMORY = "512MB"
 #: Rows of a batch: DuckDB's own vector size, of which a multiple adds nothing.
 BATCH_ROWS = 2048
 _DUCKDB = "DuckDB"
+#: What DuckDB raises for a Parquet file with damaged pages; `Error` itself is thrift's.
+_DAMAGE = (duckdb.Error, duckdb.InvalidInputException, duckdb.SerializationException)
+
+
+class DamagedTableError(RunDirError):
+    """Raised where a table that bulklink wrote cannot be read to its end."""
 
 
 @contextmanager
@@ -40,6 +47,21 @@ def translate_errors() -> Iterator[None]:
             where="--memory, --run-dir",
             advice="Give it more by --memory, or make room on the disks of the run folder and of"
             " the temporary folder.",
+        ) from None
+
+
+@contextmanager
+def _translate_damage() -> Iterator[None]:
+    """Translate DuckDB's errors about damaged files into bulklink's."""
+    try:
+        yield
+    except duckdb.Error as error:
+        if type(error) not in _DAMAGE:
+            raise
+        raise DamagedTableError(
+            "A table of the run is damaged, or not as bulklink wrote it.",
+            where="plan.parquet, names.parquet",
+            advice="Put the files of the run folder back from a copy.",
         ) from None
 
 
@@ -93,16 +115,20 @@ class Database:
         stop.add_connection(self._connection)
 
     def execute(self, sql: str) -> int:
-        """Run one statement and return the number of rows it wrote, 0 if it reports none."""
+        """Run one statement and return the number of rows it wrote, 0 if it reports none.
+
+        Raises:
+            DamagedTableError: if a file that it reads is damaged.
+        """
         self._begin()
-        with translate_errors():
+        with _translate_damage(), translate_errors():
             row = self._connection.execute(sql).fetchone()
         return int(row[0]) if row and isinstance(row[0], int) else 0
 
     def fetch_one(self, sql: str) -> tuple[Any, ...]:
         """Run a query of exactly one row and return the row."""
         self._begin()
-        with translate_errors():
+        with _translate_damage(), translate_errors():
             row = self._connection.execute(sql).fetchone()
         if row is None:
             raise LookupError("a query for one row had none")
@@ -114,7 +140,7 @@ class Database:
         cursor = self._connection.cursor()
         self._stop.add_connection(cursor)
         try:
-            with translate_errors():
+            with _translate_damage(), translate_errors():
                 cursor.execute("USE plan")
                 cursor.execute(sql)
                 while batch := cursor.fetchmany(BATCH_ROWS):
@@ -177,8 +203,8 @@ class Database:
 
 
 def spill_folder(path: Path) -> Path:
-    """Return the spill folder of a database that works on a file: next to the file."""
-    return path.with_name(path.name + ".spill")
+    """Return a new spill folder for a database that works on a file: next to the file."""
+    return temporary_path(path.parent, f".{path.name}.spill")
 
 
 @contextmanager

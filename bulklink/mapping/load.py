@@ -18,9 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import duckdb
-
 from bulklink.duckdb_sql import literal
+from bulklink.mapping.database import DamagedTableError
 from bulklink.mapping.input.jsonl_reader import FLOAT_CELL, OTHER_CELL
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
 from bulklink.mapping.input.staging import (
@@ -267,7 +266,7 @@ class StagedTable:
         self.database.execute("BEGIN")
         try:
             count = self.database.execute(self._insert_sql(csv_input, number))
-        except duckdb.InvalidInputException:
+        except DamagedTableError:
             if csv_input.staged:
                 raise
             count = None

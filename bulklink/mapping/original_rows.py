@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import csv
+from io import BufferedReader, TextIOWrapper
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
 from bulklink.duckdb_sql import identifier
 from bulklink.errors import RunDirError
+from bulklink.folder_files import check_folder_file, open_to_read
 from bulklink.mapping.database import open_database, spill_folder
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
 from bulklink.mapping.plan_layout import load_layout, plan_relation
@@ -19,11 +21,14 @@ from bulklink.mapping.schema import GUARD, ID_COLUMNS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+    from typing import TextIO
 
 _MEMORY = "256MB"
 _ROW = "bulklink_row"
 #: `bulklink_raw` holds a whole record, each byte of it written with four characters at most.
 _MAX_CELL_CHARS = 4 * MAX_RECORD_BYTES
+_MAX_LINE_CHARS = 2 * _MAX_CELL_CHARS
+_MAX_ROW_DIGITS = 18
 
 Cells: TypeAlias = "tuple[str | None, ...]"
 
@@ -66,7 +71,7 @@ def load_user_columns(plan: Path) -> tuple[UserColumn, ...]:
     Raises:
         RunDirError: if there is no plan, or it has no layout.
     """
-    if not plan.is_file():
+    if not check_folder_file(plan):
         raise RunDirError(
             "There is no sealed plan.", where=str(plan), advice="Make the plan again."
         )
@@ -114,7 +119,7 @@ def stream_mapping_rows(
 def _stream_planned_rows(
     plan: Path, columns: Sequence[UserColumn], spill: Path
 ) -> Iterator[MappingRow]:
-    if not plan.is_file():
+    if not check_folder_file(plan):
         return
     selected = ", ".join([_ROW, *(identifier(column.name) for column in columns)])
     with open_database(spill, memory=_MEMORY) as database:
@@ -136,23 +141,56 @@ def stream_refused_rows(rejects: Path, columns: Sequence[UserColumn]) -> Iterato
         rejects: the refused rows; a missing file has none.
         columns: the columns to read.
     """
-    if not rejects.is_file():
+    try:
+        raw = open_to_read(rejects)
+    except FileNotFoundError:
         return
     csv.field_size_limit(_MAX_CELL_CHARS)
-    with rejects.open(encoding="utf-8", errors="replace", newline="") as file:
-        records = csv.reader(file)
+    with TextIOWrapper(BufferedReader(raw), "utf-8", errors="replace", newline="") as file:
+        records = _csv_records(file, rejects)
         header = next(records, [])
         if _ROW not in header:
             return
         number, places = header.index(_ROW), _column_indexes(header, [c.header for c in columns])
         last = 0
         for cells in records:
-            if len(cells) != len(header) or not cells[number].isdecimal():
+            cell = cells[number] if len(cells) == len(header) else ""
+            if not cell.isdecimal() or len(cell) > _MAX_ROW_DIGITS:
                 continue  # changed by the user
-            row = int(cells[number])
+            row = int(cell)
             if row > last:
                 last = row
                 yield MappingRow(row, tuple(None if p is None else cells[p] for p in places))
+
+
+def _csv_records(file: TextIO, path: Path) -> Iterator[list[str]]:
+    records = csv.reader(_bounded_lines(file, path))
+    while True:
+        try:
+            record = next(records, None)
+        except csv.Error:
+            raise _unreadable_rejects_error(f"{path}:{records.line_num}") from None
+        if record is None:
+            return
+        yield record
+
+
+def _bounded_lines(file: TextIO, path: Path) -> Iterator[str]:
+    """Yield the lines of a CSV file, none longer than a record can be."""
+    number = 0
+    while line := file.readline(_MAX_LINE_CHARS + 1):
+        number += 1
+        if len(line) > _MAX_LINE_CHARS:
+            raise _unreadable_rejects_error(f"{path}:{number}")
+        yield line
+
+
+def _unreadable_rejects_error(where: str) -> RunDirError:
+    return RunDirError(
+        "This is no record that bulklink wrote: a cell has no end, or the line is too long.",
+        where=where,
+        advice="Move the file away: the refused rows are then shown by their ids alone.",
+    )
 
 
 def _column_indexes(header: list[str], names: list[str]) -> list[int | None]:

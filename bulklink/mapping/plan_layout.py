@@ -15,7 +15,10 @@ import msgspec
 from bulklink.atomic_files import atomic_replace
 from bulklink.duckdb_sql import identifier, literal
 from bulklink.errors import RunDirError
+from bulklink.folder_files import check_folder_file
+from bulklink.mapping.database import DamagedTableError
 from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS, OWN_PREFIX
+from bulklink.models import MAX_ROWS, Op
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +32,7 @@ OWN_COLUMNS = (
     *("group", "duplicate_of"),
     GUARD,
 )
+_NUMBERS = ("row", "line", "group", "duplicate_of")
 #: Half of DuckDB's default, at hardly any cost of writing: a reader holds two row groups, so that
 #: a million rows take no more memory to send than a hundred thousand.
 ROW_GROUP_ROWS = 61_440
@@ -105,21 +109,59 @@ def load_layout(database: Database, plan: Path) -> PlanLayout:
     """Read the layout of a sealed plan.
 
     Raises:
-        RunDirError: if the file has no layout.
+        RunDirError: if the file has no layout, or not the columns of a plan.
     """
+    check_folder_file(plan)
     query = f"SELECT key, value FROM {database.files.parquet_metadata(plan)}"
     try:
         metadata = {bytes(key).decode(): bytes(value) for key, value in database.rows(query)}
-    except duckdb.InvalidInputException:  # not Parquet, or truncated
-        metadata = {}
-    if not metadata.keys() >= set(PlanLayout.__struct_fields__):
-        raise RunDirError(
-            "The plan is not one that bulklink sealed.",
+        fields = {key: msgspec.json.decode(metadata[key]) for key in PlanLayout.__struct_fields__}
+        layout = msgspec.convert(fields, PlanLayout)
+        relation = layout.relation(database.files.read_parquet(plan))
+        _check_columns(database, layout, relation)
+        _check_rows(database, relation)
+    except (duckdb.Error, DamagedTableError, KeyError, ValueError, RecursionError):
+        raise RunDirError(  # not Parquet, cut, another's
+            "The plan is not one that bulklink sealed, or it is damaged.",
             where=str(plan),
-            advice="Make the plan again.",
-        )
-    fields = {key: msgspec.json.decode(metadata[key]) for key in PlanLayout.__struct_fields__}
-    return msgspec.convert(fields, PlanLayout)
+            advice="Put the file back from a copy, or make the plan again.",
+        ) from None
+    return layout
+
+
+def _check_columns(database: Database, layout: PlanLayout, relation: str) -> None:
+    """Check the types of bulklink's columns.
+
+    Raises:
+        ValueError: if one has another type.
+    """
+    described = database.rows(f"DESCRIBE SELECT * FROM {relation}")
+    types = {row[0]: row[1] for row in described}
+    for name in OWN_COLUMNS:
+        kind = "BIGINT" if name in _NUMBERS and name not in layout.elsewhere else "VARCHAR"
+        if types[OWN_PREFIX + name] != kind and not (name in _NUMBERS and name in layout.elsewhere):
+            raise ValueError(name)
+
+
+def _check_rows(database: Database, relation: str) -> None:
+    """Check the columns that every reader relies on.
+
+    Raises:
+        ValueError: if a row has no number, operation or id, or one that no plan has.
+    """
+    ids = " OR ".join(
+        f"{OWN_PREFIX}{name} IS NULL" for name in ("contact_id", "owner_id", "message_id")
+    )
+    ops = ", ".join(literal(op) for op in Op)
+    (wrong,) = database.fetch_one(
+        f"SELECT count(*) FROM {relation} WHERE {ids}"
+        f" OR bulklink_op IS NULL OR bulklink_op NOT IN ({ops})"
+        f" OR bulklink_row IS NULL OR bulklink_row NOT BETWEEN 1 AND {MAX_ROWS}"
+        " OR bulklink_group IS NULL OR bulklink_group < 0"
+        f" OR bulklink_duplicate_of NOT BETWEEN 1 AND {MAX_ROWS}"
+    )
+    if wrong:
+        raise ValueError(wrong)
 
 
 def plan_relation(database: Database, plan: Path) -> str:
@@ -150,7 +192,7 @@ def plan_relation_with_names(database: Database, plan: Path, names: Path) -> str
         names: path of the names that were looked up; may be missing.
     """
     relation = plan_relation(database, plan)
-    if not names.is_file():
+    if not check_folder_file(names):
         return relation
     replaced = ", ".join(
         f"coalesce(plan.{OWN_PREFIX}{name}, names.{name}) AS {OWN_PREFIX}{name}"

@@ -12,6 +12,7 @@ import msgspec
 from bulklink.atomic_files import atomic_replace
 from bulklink.duckdb_sql import literal
 from bulklink.errors import LedgerError, RunDirError
+from bulklink.folder_files import check_folder_file
 from bulklink.mapping import faults
 from bulklink.mapping.database import Database, open_database, spill_folder
 from bulklink.mapping.interrupt import PlanningStop
@@ -63,7 +64,7 @@ class SealedPlan:
     """
 
     def __init__(self, path: Path, stop: PlanningStop | None = None) -> None:
-        if not path.is_file():
+        if not check_folder_file(path):
             raise RunDirError(
                 "There is no sealed plan.", where=str(path), advice="Make the plan again."
             )

@@ -14,6 +14,7 @@ import msgspec
 
 from bulklink.atomic_files import atomic_replace, temporary_path
 from bulklink.duckdb_sql import literal
+from bulklink.folder_files import check_folder_file, open_to_append
 from bulklink.mapping import faults
 from bulklink.mapping.database import Database, open_database, spill_folder
 from bulklink.mapping.input.xlsx_reader import column_letters
@@ -269,7 +270,7 @@ def append_unknown_rows(plan: Path, names: Path, rejects: Path) -> int:
     with open_database(spill_folder(plan), memory="128MB") as database:
         added = 0
         for row in _unknown_rows(database, plan, names):
-            if not added and not rejects.exists():
+            if not added and not check_folder_file(rejects):
                 _append(rejects, [*load_layout(database, plan).headers, *REJECT_COLUMNS])
             _append(rejects, row)
             added += 1
@@ -316,8 +317,8 @@ WHERE contacts.contact_id <> plan.bulklink_contact_id AND bulklink_op <> 'unlink
 
 
 def _append(rejects: Path, row: Iterable[Any]) -> None:
-    file = os.open(rejects, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    with os.fdopen(file, "a", encoding="utf-8", newline="") as stream:
+    file = open_to_append(rejects)
+    with os.fdopen(file, "w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerow(row)
 
 

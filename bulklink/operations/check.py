@@ -5,12 +5,14 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import partial
 from os import PathLike
 from pathlib import Path
 
 import msgspec
 
+from bulklink.errors import LedgerError
+from bulklink.folder_files import check_folder_file
+from bulklink.ledger.checkpoint import LedgerCheckpoint
 from bulklink.ledger.index import RecordedResult, ResultIndex
 from bulklink.ledger.row_array import RowArray
 from bulklink.ledger.state import replay
@@ -90,7 +92,6 @@ def check_run(run: str | PathLike[str]) -> CheckResult:
 
     Raises:
         RunDirError: if this is no run folder.
-        LedgerError: if the ledger is damaged.
     """
     folder = folder_of(run)
     record = folder.read()
@@ -153,13 +154,13 @@ def _check_hash(path: Path, sha256: str) -> CheckItem:
 def _check_ledger(folder: RunFolder, record: RunRecord) -> CheckItem:
     if record.ledger_sha256 is None or record.ledger_bytes is None:
         return CheckItem(CheckStatus.NOT_YET, "no hash is recorded")
+    if not check_folder_file(folder.ledger):
+        return CheckItem(CheckStatus.MISSING)
     length = whole_lines_length(folder.ledger)
     if length < record.ledger_bytes:
-        if not folder.ledger.exists():
-            return CheckItem(CheckStatus.MISSING)
         return CheckItem(CheckStatus.DIFFERS, f"{length:,} bytes, recorded {record.ledger_bytes:,}")
-    actual_sha256 = sha256_of(folder.ledger, record.ledger_bytes) if record.ledger_bytes else None
-    if actual_sha256 is not None and actual_sha256 != record.ledger_sha256:
+    actual_sha256 = sha256_of(folder.ledger, record.ledger_bytes)
+    if actual_sha256 != record.ledger_sha256:
         return CheckItem(
             CheckStatus.DIFFERS, f"SHA-256 {actual_sha256}, recorded {record.ledger_sha256}"
         )
@@ -181,17 +182,24 @@ def _check_mapping(input_record: InputRecord) -> CheckItem:
 
 def _check_accounting(folder: RunFolder, record: RunRecord, *, plan_ok: bool) -> CheckItem:
     """Check the counts, and every row if the plan can be trusted."""
-    ledger_state = replay(folder.ledger)
-    counts = status_counts(record, ledger_state)
-    faults = _count_faults(record, counts)
-    if ledger_state.resettled_rows:
-        rows = ", ".join(map(str, ledger_state.resettled_rows[:_MAX_ROWS_NAMED]))
-        faults.append(f"rows were settled twice: {rows}")
-    if plan_ok:
-        faults += _row_faults(folder, record)
+    try:
+        faults = _ledger_faults(folder, record)
+        if plan_ok:
+            faults += _row_faults(folder, record)
+    except LedgerError as error:
+        faults = [f"{error.where}: {error.message}"]
     if faults:
         return CheckItem(CheckStatus.DIFFERS, "; ".join(faults))
     return CheckItem(CheckStatus.OK)
+
+
+def _ledger_faults(folder: RunFolder, record: RunRecord) -> list[str]:
+    ledger_state = replay(folder.ledger, checkpoint=LedgerCheckpoint(record.last_row))
+    faults = _count_faults(record, status_counts(record, ledger_state))
+    if ledger_state.resettled_rows:
+        rows = ", ".join(map(str, ledger_state.resettled_rows[:_MAX_ROWS_NAMED]))
+        faults.append(f"rows were settled twice: {rows}")
+    return faults
 
 
 def _count_faults(record: RunRecord, counts: dict[str, int]) -> list[str]:
@@ -213,12 +221,14 @@ def _row_faults(folder: RunFolder, record: RunRecord) -> list[str]:
 
     The ledger is read once: a run that goes on appends to it meanwhile.
     """
-    planned_rows, mismatched, unplanned = _RowSet(), _RowSet(), 0
+    planned_rows, mismatched, unplanned = _RowSet(record.last_row), _RowSet(record.last_row), 0
     with (
-        ResultIndex(folder.ledger) as outcomes,
+        ResultIndex(folder.ledger, checkpoint=LedgerCheckpoint(record.last_row)) as outcomes,
         tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
     ):
         for row in stream_planned_ids(folder.plan, Path(scratch) / "spill"):
+            if row.row > record.last_row:
+                return [f"the plan has a row {row.row:,}, and the run {record.last_row:,} rows"]
             planned_rows.add(row.row)
             outcome = outcomes.of(row.row)
             if outcome is not None and not _matches_planned_row(outcome, row):
@@ -252,9 +262,13 @@ def _is_refused(outcome: RecordedResult | None) -> bool:
 class _RowSet:
     """Set of row numbers, a byte each, with its size and first few rows."""
 
-    present: RowArray = field(default_factory=partial(RowArray, "B"))
+    rows: int
+    present: RowArray = field(init=False)
     count: int = 0
     first: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.present = RowArray("B", self.rows)
 
     def add(self, row: int) -> None:
         self.count += not self.present[row]

@@ -116,7 +116,7 @@ class ExpectedLinks:
             self._load(ledger, open_rows, in_doubt=in_doubt)
             total, last_ts = self._database.fetch_one("SELECT count(*), max(ts) FROM expected")
             self.total = int(total)
-            self.last_result_at = datetime.fromisoformat(last_ts).timestamp() if last_ts else 0.0
+            self.last_result_at = _seconds_of(last_ts) if last_ts else 0.0
         except BaseException:
             self._database.close()
             raise
@@ -164,6 +164,11 @@ class ExpectedLinks:
     def close(self) -> None:
         """Drop the database."""
         self._database.close()
+
+
+def _seconds_of(ts: str) -> float:
+    """Return a time of a ledger in seconds since 1970."""
+    return msgspec.convert(ts, datetime).timestamp()
 
 
 def _result_cells(

@@ -114,7 +114,7 @@ def _write(
     exported_columns = plan_columns or FALLBACK_COLUMNS
     counts: dict[str, int] = {}
     with (
-        ResultIndex(folder.ledger) as outcomes,
+        ResultIndex(folder.ledger, checkpoint=record.checkpoint) as outcomes,
         tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
         table_output.open([*map(_table_column, exported_columns), *RESULT_COLUMNS]) as table,
     ):

@@ -18,6 +18,7 @@ import msgspec
 from bulklink.blocking import ThreadRunner
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode, InterruptedPlanningError, UsageError
+from bulklink.folder_files import check_folder_file
 from bulklink.mapping import contact_ids
 from bulklink.mapping.contact_ids import write_unique_contacts
 from bulklink.mapping.faults import BAD_OP, CONFLICT
@@ -390,7 +391,7 @@ def _work_folder(path: Path | None) -> Iterator[FetchFolder]:
         try:
             yield folder
         finally:
-            if not folder.record.exists():
+            if not check_folder_file(folder.record):
                 folder.remove()
 
 

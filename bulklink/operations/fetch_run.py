@@ -15,14 +15,21 @@ from typing import Any
 import msgspec
 
 from bulklink.atomic_files import atomic_replace, write_error
-from bulklink.blocking import blocks
 from bulklink.engine.breaker import ReadBreaker
 from bulklink.engine.pagination import PageReader
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunDirError
-from bulklink.ledger.records import json_line
+from bulklink.folder_files import (
+    check_folder_file,
+    create_file,
+    line_blocks,
+    open_to_append,
+    read_small_file,
+    split_lines,
+)
+from bulklink.ledger.records import Count, json_line
 from bulklink.ledger.state import repair_torn_line
-from bulklink.mapping.database import Database
+from bulklink.mapping.database import Database, spill_folder
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import NO_DEAL
 from bulklink.operations.callbacks import RunCallbacks
@@ -31,11 +38,14 @@ from bulklink.operations.job import Job
 from bulklink.operations.preflight import check_same_org
 from bulklink.operations.session import NO_CALLS, CrmSession, read_contacts, run_read_session
 from bulklink.runs.folder import exclusive_lock
-from bulklink.runs.record import OrgRecord
+from bulklink.runs.record import OrgRecord, Rows, check_address
 from bulklink.tables import Cell, TableColumn
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.email_pages import EmailListPage, ListedEmail, parse_email_list
 from bulklink.zoho.link_response import AnswerVerdict
+
+_GITIGNORE = ".gitignore"
+_REMOVE = "Remove its folder; then the same command fetches anew."
 
 
 class FetchRecord(msgspec.Struct, frozen=True):
@@ -52,7 +62,7 @@ class FetchRecord(msgspec.Struct, frozen=True):
         spreadsheet: whether the file is for a spreadsheet.
     """
 
-    contacts: int
+    contacts: Rows
     contacts_sha256: str
     api_url: str | None = None
     data_centre: str | None = None
@@ -87,6 +97,11 @@ class FetchFolder(msgspec.Struct, frozen=True):
         return self.path / "fetched.jsonl"
 
     @property
+    def log_torn(self) -> Path:
+        """File of the log's torn last lines, after a kill."""
+        return self.path / "fetched.torn"
+
+    @property
     def answers(self) -> Path:
         """File of the answers that are not a clean success."""
         return self.path / "answers.jsonl"
@@ -97,11 +112,15 @@ class FetchFolder(msgspec.Struct, frozen=True):
 
         Raises:
             LockedError: if another process does.
-            RunDirError: if it cannot be made.
+            RunDirError: if it cannot be made, or holds files that are no regular files with one
+                name.
         """
+        self._check_files()
         try:
             self.path.mkdir(mode=0o700, exist_ok=True)
-            (self.path / ".gitignore").write_text("*\n")
+            if not check_folder_file(self.path / _GITIGNORE):
+                with create_file(self.path / _GITIGNORE) as file:
+                    file.write(b"*\n")
         except OSError as error:
             raise write_error(self.path, error) from None
         with exclusive_lock(
@@ -111,18 +130,29 @@ class FetchFolder(msgspec.Struct, frozen=True):
         ):
             yield
 
+    def _check_files(self) -> None:
+        """Refuse a folder with anything but regular files of one name, before one is opened."""
+        names = ("lock", _GITIGNORE)
+        files = (self.contacts, self.record, self.log, self.log_torn, self.answers)
+        for path in (*files, *(self.path / name for name in names)):
+            check_folder_file(path, one_name=True)
+
     def read(self) -> FetchRecord | None:
-        """Return the record; None if there is none."""
+        """Return the record; None if there is none.
+
+        Raises:
+            RunDirError: if it cannot be read.
+        """
         try:
-            return msgspec.json.decode(self.record.read_bytes(), type=FetchRecord)
+            record = msgspec.json.decode(read_small_file(self.record), type=FetchRecord)
+            check_address(record.api_url)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.DecodeError) as error:
+        except (ValueError, RecursionError):
             raise RunDirError(
-                f"It cannot be read: {error}.",
-                where=str(self.record),
-                advice="Remove its folder; then the same command fetches anew.",
+                "It is not as bulklink writes it.", where=str(self.record), advice=_REMOVE
             ) from None
+        return record
 
     def write(self, record: FetchRecord) -> None:
         """Replace the record."""
@@ -140,9 +170,11 @@ class FetchFolder(msgspec.Struct, frozen=True):
 
     def contact_ids(self) -> Iterator[tuple[int, str]]:
         """Yield the contact ids, numbered from 0."""
-        with self.contacts.open(encoding="ascii") as file:
-            for number, line in enumerate(file):
-                yield number, line.rstrip("\n")
+        number = 0
+        for block in line_blocks(self.contacts):
+            for line in split_lines(block):
+                yield number, line.decode("ascii")
+                number += 1
 
 
 FETCH_COLUMNS = (
@@ -235,10 +267,22 @@ def unread_line(
 
 
 class _FetchLine(msgspec.Struct):
+    """Types of all fields of the log, which the table is made of too."""
+
     event: str
-    n: int = 0
-    life: int = 0
-    nameless: int = 0
+    n: Count = 0
+    life: Count = 0
+    place: Count = 0
+    nameless: Count = 0
+    contact_id: str | None = None
+    owner_id: str | None = None
+    owner_name: str | None = None
+    message_id: str | None = None
+    from_deal_id: str | None = None
+    from_deal_name: str | None = None
+    subject: str | None = None
+    time: str | None = None
+    direction: str | None = None
 
 
 class FetchProgress:
@@ -247,6 +291,9 @@ class FetchProgress:
     Args:
         folder: folder of the fetch.
         contacts: number of contacts.
+
+    Raises:
+        RunDirError: if a line of the log is damaged.
 
     Attributes:
         invocation: number of this command on the fetch.
@@ -258,18 +305,28 @@ class FetchProgress:
     def __init__(self, folder: FetchFolder, contacts: int) -> None:
         self._read_flags = bytearray(contacts)
         self._unread_contacts: dict[int, UnreadContact] = {}
-        blocks("a pass over a log")
         self.invocation = 1
         self.contacts_read = self.contacts_unread = self.nameless = 0
-        repair_torn_line(folder.log, folder.path / "fetched.torn")
-        decoder = msgspec.json.Decoder(_FetchLine)
-        os.close(os.open(folder.log, os.O_RDONLY | os.O_CREAT, 0o600))
-        with folder.log.open("rb") as file:
-            for line in file:
-                fetch_line = decoder.decode(line)
-                self.invocation = max(self.invocation, fetch_line.life + 1)
-                if fetch_line.event == "contact":
-                    self.mark_read(fetch_line.n, fetch_line.nameless)
+        decode = msgspec.json.Decoder(_FetchLine).decode
+        os.close(open_to_append(folder.log))
+        number = 0
+        for block in line_blocks(folder.log):
+            for line in split_lines(block):
+                number += 1
+                try:
+                    self._add(decode(line))
+                except (ValueError, IndexError, RecursionError):
+                    raise RunDirError(
+                        "This is no line of a fetch of these contacts.",
+                        where=f"{folder.log}:{number}",
+                        advice=_REMOVE,
+                    ) from None
+        repair_torn_line(folder.log, folder.log_torn)
+
+    def _add(self, line: _FetchLine) -> None:
+        self.invocation = max(self.invocation, line.life + 1)
+        if line.event == "contact" and not self.is_read(line.n):
+            self.mark_read(line.n, line.nameless)
 
     def is_read(self, contact_number: int) -> bool:
         """Return whether a contact was read."""
@@ -312,7 +369,8 @@ class FetchTable:
 
     def rows(self) -> Iterator[list[tuple[Cell, ...]]]:
         """Stream the rows, about two thousand at a time."""
-        spill = self._folder.path / "spill"
+        check_folder_file(self._folder.log)
+        spill = spill_folder(self._folder.log)
         with closing(Database(spill, self._stop, threads=1, memory=_MEMORY)) as database:
             lines = database.files.read_json(self._folder.log, _LINE_TYPES)
             query = _TABLE_QUERY.format(lines=lines)

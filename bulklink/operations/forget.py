@@ -81,8 +81,8 @@ def forget_in_steps(folder: RunFolder, ts: str) -> Iterator[str]:
     Raises:
         LedgerError: if the ledger is damaged; nothing is dropped then.
     """
+    replay(folder.ledger, checkpoint=folder.read().checkpoint)  # a damaged one is left as it is
     repair_torn_line(folder.ledger, folder.ledger_torn)
-    replay(folder.ledger)  # a damaged ledger is left as it is
     record = _record_start(folder, ts)
     yield "begun"
     redact_ledger(folder.ledger)
@@ -94,6 +94,7 @@ def forget_in_steps(folder: RunFolder, ts: str) -> Iterator[str]:
         path.unlink(missing_ok=True)
         yield path.name
     folder.clear_scratch()
+    folder.clear_spill()
     _record_end(folder, record)
     yield "ended"
 

@@ -147,17 +147,21 @@ def _line_events(
     details = {key: line[key] for key in _DETAIL_KEYS.get(name, ()) if key in line}
     line_event = partial(new_event, ts=line["ts"], event=name, details=details)
     if name in _CALL_EVENTS:
-        for row in line["rows"]:
+        for row in line.get("rows", ()):
             if row in rows:
                 yield line_event(**_ids(rows[row]), sent=line.get("op"), emails=len(line["rows"]))
-    elif line["row"] in rows:
+    elif line.get("row") in rows:
         yield line_event(**_ids(rows[line["row"]]))
-    elif name == "result" and contact_id in (None, line.get("contact_id")):
+    elif name == "result" and "row" in line and contact_id in (None, line.get("contact_id")):
         yield line_event(**{key: line.get(key) for key in _ID_KEYS})  # a refused row is in no plan
 
 
 def _with_answers(events: Sequence[HistoryEvent], answers_path: Path) -> Iterator[HistoryEvent]:
-    calls = {event.details["call"] for event in events if event.event == "call"}
+    calls = {
+        event.details["call"]
+        for event in events
+        if event.event == "call" and "call" in event.details
+    }
     answers = {
         answer["call"]: answer for answer in (find_answers(answers_path, calls) if calls else ())
     }

@@ -24,6 +24,7 @@ from bulklink.engine.metrics import (
 )
 from bulklink.engine.quota.gate import QuotaGate
 from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
+from bulklink.errors import RunDirError
 from bulklink.models import Status
 from bulklink.operations.callbacks import Metrics, ResultCounter, RunCallbacks
 from bulklink.runs.timeline import TimelineInterval, append_interval
@@ -283,11 +284,12 @@ class TimelineWriter:
     def _disabled_on_error(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
+        except (OSError, RunDirError) as error:
+            reason = error.message if isinstance(error, RunDirError) else f"{error.strerror}."
             self._disabled = True
             self.warn(
-                f"{self.path.name} cannot be written: {error.strerror or error}. The run goes on"
-                " without it; the ledger is not touched by that."
+                f"{self.path.name} cannot be written: {reason} The run goes on without it; the"
+                " ledger is not touched by that."
             )
 
 

@@ -203,7 +203,7 @@ def checked_mapping(
     guarded: tuple[Op, ...] = (Op.UNLINK, Op.RELINK),
 ) -> Iterator[CheckedMapping]:
     """Check a job's mapping with its temporary files in the run folder."""
-    folder.scratch.mkdir(mode=0o700)
+    folder.make_scratch()
     try:
         with check_mapping(job, inputs, folder.scratch, stop, guarded=guarded) as checked:
             yield checked

@@ -15,6 +15,7 @@ import msgspec
 from bulklink.engine.caller import Caller
 from bulklink.engine.lookups import look_up_deals, look_up_module_id, look_up_user_names
 from bulklink.errors import InvalidRowsError, NotConfirmedError, WrongOrgError
+from bulklink.folder_files import check_folder_file
 from bulklink.ledger.records import result_line
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_reader import SealedPlan, UnknownRow
@@ -162,7 +163,7 @@ async def resolve_names(
     """
     if not session.job.names:
         return None
-    if not folder.names.exists():
+    if not check_folder_file(folder.names):
         foreign = await _look_up_names(session, folder, callbacks, save_names_hash)
         if foreign is None:
             return None
@@ -255,7 +256,7 @@ class _NameLookup:
         self._owner_ids = set(self.plan.owners_without_name())
         self.total = len(self._owner_ids) + self.plan.count_deals_without_name()
         if self.total:
-            self.folder.scratch.mkdir(mode=0o700, exist_ok=True)
+            self.folder.make_scratch()
             with self._deal_ids.open("w", encoding="ascii") as file:
                 file.writelines(f"{deal_id}\n" for deal_id in self.plan.deals_without_name())
 

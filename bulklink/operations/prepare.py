@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from bulklink.errors import InvalidRowsError, LedgerError, UsageError
+from bulklink.errors import BadFileError, InvalidRowsError, LedgerError, UsageError
 from bulklink.file_names import file_name_text
+from bulklink.folder_files import create_file
 from bulklink.ledger.records import Result, result_line, timestamp
 from bulklink.mapping.checked import CheckedMapping, check
 from bulklink.mapping.input.files import Source
@@ -21,7 +22,7 @@ from bulklink.mapping.plan_digest import DIGEST_VERSION, read_plan_content
 from bulklink.mapping.plan_reader import UnknownRow
 from bulklink.mapping.plan_stats import PlanStats
 from bulklink.mapping.schema import DuplicateRow, MappingOptions, RefusedRow, RowFault
-from bulklink.models import Op, Status
+from bulklink.models import MAX_ROWS, Op, Status
 from bulklink.operations.estimate import (
     ASSUMED_LATENCY,
     CallEstimate,
@@ -110,9 +111,11 @@ def prepare_run(
     Raises:
         InvalidRowsError: if rows are refused and the job stops at such rows.
         UsageError: if the job excludes a snapshot that the mapping needs.
+        BadFileError: if there are more rows than a run can have.
         LedgerError: if the ledger cannot be written.
         InterruptedPlanningError: if it was ended from another thread.
     """
+    _check_size(checked.rows + checked.left_out + extra_rows.count)
     record = new_record(
         job,
         timestamp(now),
@@ -152,6 +155,15 @@ def prepare_run(
     )
     folder.write(sealed)
     return sealed
+
+
+def _check_size(rows: int) -> None:
+    if rows > MAX_ROWS:
+        raise BadFileError(
+            f"The mapping has {rows:,} rows, and a run {MAX_ROWS:,} at most.",
+            where="MAPPING",
+            advice="Send it as several mappings.",
+        )
 
 
 def check_snapshot(job: Job, *, guarded: int, relinks: int) -> None:
@@ -265,7 +277,7 @@ def create_ledger(path: Path, results: Iterable[Result], ts: str) -> None:
         LedgerError: if it cannot be written.
     """
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with create_file(path) as file:
             for result in results:
                 file.write(result_line(ts, result))
             file.flush()

@@ -8,7 +8,7 @@ from os import PathLike
 from typing import Unpack
 
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import DigestError, RunDirError
+from bulklink.errors import DigestError, LedgerError, RunDirError, StoppedBy
 from bulklink.ledger.state import LedgerState, repair_torn_line, replay
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_reader import SealedPlan
@@ -22,6 +22,7 @@ from bulklink.operations.job import (
     LimitOptions,
     with_options,
 )
+from bulklink.operations.preflight import check_same_host
 from bulklink.operations.seal import check_seal, has_former_digest, load_job
 from bulklink.operations.send import send
 from bulklink.runs.folder import RunFolder, folder_of
@@ -190,15 +191,18 @@ async def _resume_run(
     environment: Environment,
     should_retry: ShouldRetry | None = None,
 ) -> RunResult:
-    load_record(folder)  # before a lock is made in a folder that may not be a run's
+    # Before a lock is made in a folder that may not be a run's, or is another host's.
+    check_same_host(load_record(folder), connection)
     with folder.run_lock():
         record = load_record(folder)  # again: another process may have changed it until now
+        check_same_host(record, connection)
         interrupt = make_planning_stop(stop)
         ledger_state = await environment.run_blocking(
             partial(_load_ledger_state, folder, record, should_retry, interrupt)
         )
         if _is_done(record, ledger_state):
             return await environment.run_blocking(partial(status, folder))
+        repair_torn_line(folder.ledger, folder.ledger_torn)
         if has_former_digest(record):
             callbacks.on_warning(_FORMER_DIGEST)
         job = with_options(load_job(record), _PER_CALL_DEFAULTS | options, LIMIT_OPTIONS)
@@ -219,13 +223,43 @@ def _load_ledger_state(
     should_retry: ShouldRetry | None,
     interrupt: PlanningStop,
 ) -> LedgerState:
-    """Repair and replay the ledger, and check it and the plan unless nothing is left to send."""
-    repair_torn_line(folder.ledger, folder.ledger_torn)
-    ledger_state = replay(folder.ledger, should_retry or _never, check=interrupt.check)
+    """Replay the ledger and check it; and the plan, unless nothing is left to send."""
+    ledger_state = replay(
+        folder.ledger,
+        should_retry or _never,
+        checkpoint=record.checkpoint,
+        check=interrupt.check,
+    )
+    _check_ledger_end(folder, record, ledger_state)
     if not _is_done(record, ledger_state):
         check_seal(folder, record, ledger_state, interrupt)
         _check_ledger(folder, record, ledger_state, interrupt)
     return ledger_state
+
+
+def _check_ledger_end(folder: RunFolder, record: RunRecord, ledger_state: LedgerState) -> None:
+    """Refuse a ledger that contradicts the state of its run, while nobody writes it.
+
+    Raises:
+        LedgerError: if it goes on after the run ended, or a finished run has rows without a result.
+    """
+    pending = status_counts(record, ledger_state)[PENDING]
+    recorded_bytes = record.ledger_bytes
+    may_go_on = record.state is RunState.RUNNING or record.stopped_by == StoppedBy.LEDGER
+    if pending < 0 or (record.state is RunState.FINISHED and pending):
+        raise LedgerError(
+            f"run.json says that the run is {record.state} and has {record.rows:,} rows; the ledger"
+            f" has the results of {record.rows - pending:,}.",
+            where=str(folder.ledger),
+            advice="Put ledger.jsonl and run.json back from one copy.",
+        )
+    if not may_go_on and recorded_bytes is not None and ledger_state.length > recorded_bytes:
+        raise LedgerError(
+            f"{ledger_state.length - recorded_bytes:,} bytes were added to it since the run"
+            " stopped.",
+            where=str(folder.ledger),
+            advice="Put ledger.jsonl and run.json back from one copy.",
+        )
 
 
 def _never(status: Status, code: str | None) -> bool:

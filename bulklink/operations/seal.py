@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bulklink.errors import DigestError
+from bulklink.errors import DigestError, RunDirError, UsageError
 from bulklink.ledger.state import LedgerState
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_digest import DIGEST_VERSION, PlanContent, read_plan_content
@@ -18,8 +18,20 @@ _SEAL_AGAIN = "Seal it again: `bulklink plan` with the same mapping in another r
 
 
 def load_job(record: RunRecord) -> Job:
-    """Return the job as recorded in `run.json`."""
-    return msgspec.convert(record.asked, Job, dec_hook=lambda kind, value: kind(value))
+    """Return the job as recorded in `run.json`.
+
+    Raises:
+        RunDirError: if the options are not as bulklink writes them.
+    """
+    try:
+        return msgspec.convert(record.asked, Job, dec_hook=lambda kind, value: kind(value))
+    except (ValueError, TypeError, OverflowError, UsageError):
+        raise RunDirError(
+            "The options in run.json are not as bulklink writes them: asked has a wrong type or"
+            " value.",
+            where="run.json",
+            advice="Put it back from a copy.",
+        ) from None
 
 
 def has_former_digest(record: RunRecord) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -44,7 +45,6 @@ from bulklink.operations.preflight import (
 )
 from bulklink.operations.session import CrmSession
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.hashes import ledger_hash
 from bulklink.runs.record import (
     Invocation,
     LimitingFactor,
@@ -385,20 +385,22 @@ class _SendRun:
         ended, seconds = timestamp(clock.wall()), round(clock.monotonic() - self.started_at, 3)
         ledger_broken = reason is not None and reason.stopped_by is StoppedBy.LEDGER
         record = _with_end_state(self.record, self.previous_record, reason, refusal)
-        run_blocking, ledger = self.environment.run_blocking, self.folder.ledger
-        ledger_state = await run_blocking(partial(replay, ledger))
-        hash_fields = await run_blocking(partial(ledger_hash, ledger))
+        ledger_state = await self._replay_ledger(record, ended, seconds)
         counts = status_counts(record, ledger_state)
         exit_code = run_exit_code(record.state, record.stopped_by, counts)
         *earlier, last = record.invocations
         invocation = Invocation(last.started, ended, seconds, record.stopped_by, exit_code)
         self.record = record
+        ledger_fields: dict[str, Any] = {}
+        # A broken ledger without the calls of this invocation was put in the place of its own.
+        if not ledger_broken or ledger_state.next_call > self.ledger_state.next_call:
+            ledger_fields = {
+                "counts": counts,
+                "ledger_sha256": ledger_state.sha256,
+                "ledger_bytes": ledger_state.length,
+            }
         try:
-            self._update(
-                counts=counts,
-                invocations=(*earlier, invocation),
-                **hash_fields,
-            )
+            self._update(invocations=(*earlier, invocation), **ledger_fields)
         except RunDirError as error:
             if not ledger_broken:
                 raise LedgerError(error.message, where=error.where, advice=error.advice) from None
@@ -406,6 +408,35 @@ class _SendRun:
         if not ledger_broken:
             _check_accounting(self.record, self.counter, result)
         return result
+
+    async def _replay_ledger(self, record: RunRecord, ended: str, seconds: float) -> LedgerState:
+        """Return what the ledger says at the end.
+
+        Of a ledger that has gone, or was changed, nothing is recorded: `run.json` still says what
+        it must begin with.
+
+        Raises:
+            LedgerError: if it does not begin as it did at the start.
+        """
+        checkpoint = self.previous_record.checkpoint
+        read = partial(replay, self.folder.ledger, checkpoint=checkpoint)
+        try:
+            return await self.environment.run_blocking(read)
+        except LedgerError as error:
+            stopped_by = StoppedBy.LEDGER
+            *earlier, last = record.invocations
+            invocation = Invocation(last.started, ended, seconds, stopped_by, error.exit_code)
+            with suppress(RunDirError):  # the folder may have gone too
+                self._update(
+                    state=RunState.STOPPED,
+                    stopped_by=stopped_by,
+                    reason=error.message,
+                    invocations=(*earlier, invocation),
+                )
+            reason = self.stop.reason
+            if reason is not None and reason.stopped_by is stopped_by:
+                error.message = reason.message
+            raise
 
 
 def _with_end_state(

@@ -12,7 +12,6 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from bulklink.blocking import blocks
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
 from bulklink.engine.dispatch import process_all, worker_count
@@ -29,6 +28,7 @@ from bulklink.errors import (
     RefusedError,
     StoppedError,
 )
+from bulklink.folder_files import check_folder_file, line_blocks, split_lines
 from bulklink.ledger.writer import LedgerWriter
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import ReadProgress, RunCallbacks
@@ -345,7 +345,7 @@ async def read_contacts(
 
 
 def _size_of(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    return path.lstat().st_size if check_folder_file(path) else 0
 
 
 NO_CALLS = {"read": 0, "lookup": 0, "retried": 0}
@@ -361,11 +361,9 @@ class _CallLine(msgspec.Struct):
 def _count_calls(path: Path, offset: int) -> dict[str, int]:
     """Count the requests logged after an offset, by kind."""
     calls = NO_CALLS.copy()
-    blocks("a pass over a log")
     decoder = msgspec.json.Decoder(_CallLine)
-    with path.open("rb") as file:
-        file.seek(offset)
-        for line in file:
+    for block in line_blocks(path, start=offset):
+        for line in split_lines(block):
             call_line = decoder.decode(line)
             change = {"call": 1, "unsent": -1}.get(call_line.event, 0)
             if call_line.op in calls:

@@ -14,6 +14,7 @@ import msgspec
 
 from bulklink.atomic_files import atomic_replace
 from bulklink.errors import LockedError
+from bulklink.ledger.checkpoint import NO_CHECKPOINT, LedgerCheckpoint
 from bulklink.ledger.index import RecordedResult, ResultIndex, Snapshot, SnapshotIndex
 from bulklink.ledger.records import Result
 from bulklink.ledger.state import PUT_BACK_FAILED, OpenRow, replay
@@ -182,7 +183,12 @@ def _left_unlinked(change: AppliedChange) -> bool:
     return change.original_deal_id != (change.current_deal_id or change.last_snapshot_deal_id)
 
 
-def applied_changes(folder: RunFolder, spill: Path, stop: PlanningStop) -> Iterator[AppliedChange]:
+def applied_changes(
+    folder: RunFolder,
+    spill: Path,
+    stop: PlanningStop,
+    checkpoint: LedgerCheckpoint = NO_CHECKPOINT,
+) -> Iterator[AppliedChange]:
     """Stream what a run did to each email it reached, in plan order.
 
     A torn last line, left by a killed run, does not count. Memory: some bytes a row.
@@ -191,12 +197,13 @@ def applied_changes(folder: RunFolder, spill: Path, stop: PlanningStop) -> Itera
         folder: run folder.
         spill: folder for data that does not fit into memory; removed at the end.
         stop: interrupts the work from another thread.
+        checkpoint: what the ledger must begin with, and the rows that it may name.
 
     Raises:
-        LedgerError: if a line of the ledger is damaged.
+        LedgerError: if a line of the ledger is damaged, or it does not begin with the checkpoint.
         InterruptedPlanningError: if `stop` ended it.
     """
-    open_rows = replay(folder.ledger, check=stop.check).open_rows
+    open_rows = replay(folder.ledger, checkpoint=checkpoint, check=stop.check).open_rows
     with (
         closing(Database(spill, stop, threads=1, memory=_MEMORY)) as database,
         ResultIndex(folder.ledger, stop.check) as outcomes,
@@ -361,7 +368,7 @@ def _changes_to_undo(source: RunFolder, spill: Path, stop: PlanningStop) -> Iter
             advice="Wait until it ends, or stop it; then undo it.",
         )
     check_sealed_files(source, record)
-    return applied_changes(source, spill, stop)
+    return applied_changes(source, spill, stop, record.checkpoint)
 
 
 def rejected_results(undo_plan: UndoPlan) -> Iterator[Result]:

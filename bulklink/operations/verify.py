@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import ExitStack
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -88,23 +89,23 @@ async def _verify(
     record = _read_sent_record(folder)
     check_same_host(record, connection)
     interrupt = make_planning_stop(stop)
-    with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch, folder.verify_lock():
+    with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch, ExitStack() as stack:
         callbacks.on_phase("Reading the ledger")
-        repair_torn_line(folder.verification, folder.verification_torn)
+        folder.check_writable()
         expected_links = await environment.run_blocking(
-            partial(_load_expected_links, folder, verify_options, Path(scratch), interrupt)
+            partial(_load_expected_links, folder, record, verify_options, Path(scratch), interrupt)
         )
-        try:
-            if record.state in (RunState.RUNNING, RunState.STOPPED):
-                callbacks.on_warning(
-                    f"The run is not over (its state is {record.state}): what it has settled so"
-                    " far is compared."
-                )
-            verifier = Verifier(folder, record, expected_links, verify_options, callbacks, stop)
-            cost = await environment.run_blocking(verifier.count_cost)
-            return await verifier.run(cost, job, connection, environment)
-        finally:
-            expected_links.close()
+        stack.callback(expected_links.close)
+        stack.enter_context(folder.verify_lock())
+        repair_torn_line(folder.verification, folder.verification_torn)
+        if record.state in (RunState.RUNNING, RunState.STOPPED):
+            callbacks.on_warning(
+                f"The run is not over (its state is {record.state}): what it has settled so"
+                " far is compared."
+            )
+        verifier = Verifier(folder, record, expected_links, verify_options, callbacks, stop)
+        cost = await environment.run_blocking(verifier.count_cost)
+        return await verifier.run(cost, job, connection, environment)
 
 
 def _read_sent_record(folder: RunFolder) -> RunRecord:
@@ -119,9 +120,13 @@ def _read_sent_record(folder: RunFolder) -> RunRecord:
 
 
 def _load_expected_links(
-    folder: RunFolder, verify_options: VerifyOptions, scratch: Path, stop: PlanningStop
+    folder: RunFolder,
+    record: RunRecord,
+    verify_options: VerifyOptions,
+    scratch: Path,
+    stop: PlanningStop,
 ) -> ExpectedLinks:
-    ledger_state = replay(folder.ledger, check=stop.check)
+    ledger_state = replay(folder.ledger, checkpoint=record.checkpoint, check=stop.check)
     return ExpectedLinks(
         folder.ledger,
         frozenset(ledger_state.open_rows),

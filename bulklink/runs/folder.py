@@ -14,6 +14,7 @@ import msgspec
 
 from bulklink.atomic_files import write_error
 from bulklink.errors import LockedError, RunDirError
+from bulklink.folder_files import check_folder_file, check_subfolder, create_file, make_scratch
 from bulklink.private_files import make_folder_private
 from bulklink.runs.record import RunRecord, read_record, write_record
 from bulklink.shell import bulklink_command
@@ -105,12 +106,34 @@ class RunFolder(msgspec.Struct, frozen=True):
         )
 
     def read(self) -> RunRecord:
-        """Read `run.json`.
+        """Read `run.json`, after a look at all files of the folder; nothing is written.
 
         Raises:
-            RunDirError: if this is not a run folder.
+            RunDirError: if this is not a run folder, or it holds a link or anything else that is
+                not a regular file under the name of one of its files.
         """
+        for path in (*self._written_files, self.record, self.plan, self.names, self.html_report):
+            check_folder_file(path)
+        check_subfolder(self.scratch)
         return read_record(self.record)
+
+    @property
+    def _written_files(self) -> tuple[Path, ...]:
+        """Files that are changed in place."""
+        return (
+            *(self.ledger, self.ledger_torn, self.answers, self.timeline, self.rejects),
+            *(self.verification, self.verification_torn, self.verification_answers),
+            *(self.path / _RUN_LOCK, self.path / _VERIFY_LOCK),
+        )
+
+    def check_writable(self) -> None:
+        """Refuse a folder with files that have several names, before one is changed in place.
+
+        Raises:
+            RunDirError: if there is one, or one that is not a regular file.
+        """
+        for path in self._written_files:
+            check_folder_file(path, one_name=True)
 
     def write(self, record: RunRecord) -> None:
         """Replace `run.json`.
@@ -125,6 +148,14 @@ class RunFolder(msgspec.Struct, frozen=True):
         """Temporary files of planning and look-ups, removed when these end."""
         return self.path / "scratch"
 
+    def make_scratch(self) -> None:
+        """Make the folder of temporary files, empty.
+
+        Raises:
+            RunDirError: if it cannot be made.
+        """
+        make_scratch(self.scratch)
+
     def clear_scratch(self) -> None:
         """Remove the temporary files."""
         shutil.rmtree(self.scratch, ignore_errors=True)
@@ -133,10 +164,17 @@ class RunFolder(msgspec.Struct, frozen=True):
         """Keep others out of the folder, and return whether that worked."""
         return make_folder_private(self.path)
 
+    def clear_spill(self) -> None:
+        """Remove what queries of a killed process left behind."""
+        for path in self.path.glob("*.spill"):
+            shutil.rmtree(path, ignore_errors=True)
+
     def discard(self, *, keep: bool) -> None:
         """Remove the files of a run without a plan, and the folder too unless `keep`."""
+        if not self.path.is_dir():
+            return  # moved or deleted meanwhile
         for path in self.path.iterdir():
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
@@ -166,6 +204,7 @@ class RunFolder(msgspec.Struct, frozen=True):
             yield
 
     def _lock(self, name: str, verb: str) -> AbstractContextManager[None]:
+        self.check_writable()
         return exclusive_lock(
             self.path / name,
             f"Another process {verb} this run.",
@@ -176,6 +215,7 @@ class RunFolder(msgspec.Struct, frozen=True):
     def is_running(self) -> bool:
         """Return whether a process is running this run."""
         lock = _file_lock(self.path / _RUN_LOCK)
+        check_folder_file(self.path / _RUN_LOCK, one_name=True)
         try:
             lock.acquire()
         except filelock.Timeout:
@@ -197,8 +237,10 @@ def exclusive_lock(path: Path, message: str, *, advice: str) -> Iterator[None]:
 
     Raises:
         LockedError: if another process holds it.
-        RunDirError: if the folder cannot be written.
+        RunDirError: if the folder cannot be written, or the lock file is not a regular file with
+            one name.
     """
+    check_folder_file(path, one_name=True)
     lock = _file_lock(path)
     try:
         lock.acquire()
@@ -242,8 +284,8 @@ def create_run_folder(
                 advice="Give a folder that is missing or empty.",
             )
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(path / ".gitignore", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-            file.write("*\n")
+        with create_file(path / ".gitignore") as file:
+            file.write(b"*\n")
     except OSError as error:
         raise RunDirError(
             f"The run folder cannot be made: {error.strerror or error}.",

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from bulklink.blocking import blocks
+from bulklink.folder_files import open_to_read
 
 _BLOCK = 1 << 20
 
@@ -20,7 +21,7 @@ def sha256_of(path: Path, length: int | None = None) -> str:
     """
     blocks("hashing a file")
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_to_read(path) as file:
         if length is None:
             return hashlib.file_digest(file, "sha256").hexdigest()
         while length > 0 and (block := file.read(min(length, _BLOCK))):
@@ -32,7 +33,7 @@ def sha256_of(path: Path, length: int | None = None) -> str:
 def whole_lines_length(path: Path) -> int:
     """Return the length in bytes of a file's whole lines; 0 if the file is missing."""
     try:
-        file = path.open("rb")
+        file = open_to_read(path)
     except FileNotFoundError:
         return 0
     with file:

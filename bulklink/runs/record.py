@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from bulklink.atomic_files import atomic_replace
 from bulklink.errors import RunDirError, StoppedBy
+from bulklink.folder_files import read_small_file
+from bulklink.ledger.checkpoint import LedgerCheckpoint
+from bulklink.ledger.records import Count, parse_time
+from bulklink.models import MAX_ROWS
+from bulklink.runs.timeline import Seconds, SignedCount
+
+Rows = Annotated[int, msgspec.Meta(ge=0, le=MAX_ROWS)]
+"""A number of rows as `run.json` may hold it."""
 
 
 class RunState(StrEnum):
@@ -36,8 +45,8 @@ class InputRecord(msgspec.Struct, frozen=True):
 
     name: str
     sha256: str
-    bytes: int
-    records: int
+    bytes: Count
+    records: Count
 
 
 class OrgRecord(msgspec.Struct, frozen=True):
@@ -65,11 +74,11 @@ class CallForecast(msgspec.Struct, frozen=True):
         seconds: time to send them.
     """
 
-    link: int
-    unlink: int
-    read: int
-    lookup: int
-    seconds: float
+    link: Count
+    unlink: Count
+    read: Count
+    lookup: Count
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=1e15)]
 
     @property
     def credits(self) -> int:
@@ -86,7 +95,7 @@ class LimitingFactor(msgspec.Struct, frozen=True):
     """
 
     by: str
-    figures: dict[str, float | int | None]
+    figures: dict[str, Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)] | SignedCount | None]
 
 
 class Invocation(msgspec.Struct, frozen=True):
@@ -102,9 +111,9 @@ class Invocation(msgspec.Struct, frozen=True):
 
     started: str
     ended: str | None = None
-    seconds: float | None = None
+    seconds: Seconds | None = None
     stopped_by: str | None = None
-    exit_code: int | None = None
+    exit_code: Annotated[int, msgspec.Meta(ge=0, le=255)] | None = None
 
 
 def close_last_invocation(
@@ -148,7 +157,7 @@ class CanaryRecord(msgspec.Struct, frozen=True):
         found: its findings in words, None while it is tried.
     """
 
-    messages: int
+    messages: Rows
     state: CanaryState = CanaryState.TRYING
     found: str | None = None
 
@@ -240,13 +249,13 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     plan_sha256: str | None = None
     names_sha256: str | None = None
     ledger_sha256: str | None = None
-    ledger_bytes: int | None = None
-    rows: int = 0
-    left_out: int = 0
-    messages: int = 0
-    by_op: dict[str, int] = {}
-    least: int = 0
-    counts: dict[str, int] = {}
+    ledger_bytes: Count | None = None
+    rows: Rows = 0
+    left_out: Rows = 0
+    messages: Rows = 0
+    by_op: dict[str, Rows] = {}
+    least: Count = 0
+    counts: dict[str, SignedCount] = {}
     org: OrgRecord | None = None
     api_url: str | None = None
     data_centre: str | None = None
@@ -259,6 +268,31 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         """Return a copy with some fields changed."""
         return msgspec.structs.replace(self, **changes)
 
+    @property
+    def checkpoint(self) -> LedgerCheckpoint:
+        """What the ledger must begin with, and the rows that it may name.
+
+        While the run is being forgotten its ledger may be the one before or after.
+        """
+        if any(not entry.complete for entry in self.forgotten):
+            return LedgerCheckpoint(self.last_row)
+        return LedgerCheckpoint(self.last_row, self.ledger_bytes, self.ledger_sha256)
+
+    @property
+    def last_row(self) -> int:
+        """The highest row number that the run may have; rows that are left out have numbers too."""
+        return self.rows + self.left_out
+
+    def times(self) -> Iterator[str | None]:
+        """Yield all times of the record."""
+        yield self.created
+        yield self.resume_at
+        for invocation in self.invocations:
+            yield invocation.started
+            yield invocation.ended
+        for entry in self.forgotten:
+            yield entry.at
+
 
 def read_record(path: Path) -> RunRecord:
     """Read `run.json`.
@@ -267,19 +301,52 @@ def read_record(path: Path) -> RunRecord:
         RunDirError: if it is missing or not readable.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=RunRecord)
-    except (FileNotFoundError, NotADirectoryError):
+        content = read_small_file(path)
+    except FileNotFoundError:
         raise RunDirError(
             _missing_reason(path.parent),
             where=str(path.parent),
             advice="Give a folder that a run made; `bulklink status` lists those under runs.",
         ) from None
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    try:
+        record = msgspec.json.decode(content, type=RunRecord)
+        for time in record.times():
+            if time is not None:
+                parse_time(time)
+        check_address(record.api_url)
+    except (ValueError, RecursionError) as error:
         raise RunDirError(
-            f"run.json cannot be read: {error}.",
+            f"run.json is not as bulklink writes it{_place_of(error)}.",
             where=str(path),
-            advice="Put it back from a copy, and check that you may read it.",
+            advice="Put it back from a copy.",
         ) from None
+    return record
+
+
+def check_address(url: str | None) -> None:
+    """Check that an address can be taken apart.
+
+    Raises:
+        ValueError: if it cannot.
+    """
+    if url is not None:
+        _ = urlsplit(url).port
+
+
+def _place_of(error: Exception) -> str:
+    """Return where in the file an error is, if msgspec or `parse_time` tells."""
+    match error:
+        case msgspec.ValidationError():
+            _, _, place = str(error).partition(" - at `$.")
+            return f": {place.removesuffix('`')} has a wrong type or value" if place else ""
+        case msgspec.DecodeError():
+            return ": it is not JSON"
+        case _:
+            return (
+                ": a time or an address is wrong"
+                if isinstance(error, ValueError)
+                else ": nested too deep"
+            )
 
 
 def _missing_reason(folder: Path) -> str:

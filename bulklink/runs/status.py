@@ -8,6 +8,7 @@ from os import PathLike
 import msgspec
 
 from bulklink.errors import ExitCode, StoppedBy
+from bulklink.ledger.checkpoint import LedgerCheckpoint
 from bulklink.ledger.state import LedgerState, OpenRow, replay
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder, folder_of
@@ -64,15 +65,17 @@ class RunResult(msgspec.Struct, frozen=True):
     exit_code: int | None
 
 
-def status(run: str | PathLike[str]) -> RunResult:
+def status(run: str | PathLike[str], *, check_ledger: bool = False) -> RunResult:
     """Return the state of a run, also while it runs and after it was killed.
 
     Args:
         run: the run folder.
+        check_ledger: whether the ledger must begin as it was when the run last stopped; otherwise
+            it is taken as it is.
 
     Raises:
         RunDirError: if it is not a run folder.
-        LedgerError: if its ledger is damaged.
+        LedgerError: if its ledger is damaged, or not as it was.
     """
     folder = folder_of(run)
     record = folder.read()
@@ -84,7 +87,8 @@ def status(run: str | PathLike[str]) -> RunResult:
     stopped_by = StoppedBy.KILLED if killed else record.stopped_by
     resume_at = None if killed else record.resume_at
     record = record.replace(state=state, stopped_by=stopped_by, resume_at=resume_at)
-    return build_run_result(folder, record, replay(folder.ledger))
+    checkpoint = record.checkpoint if check_ledger else LedgerCheckpoint(record.last_row)
+    return build_run_result(folder, record, replay(folder.ledger, checkpoint=checkpoint))
 
 
 def build_run_result(folder: RunFolder, record: RunRecord, ledger_state: LedgerState) -> RunResult:
@@ -168,9 +172,11 @@ def load_detached_relinks(folder: RunFolder) -> DetachedRelinks:
     Raises:
         LedgerError: if its ledger is damaged.
     """
-    ledger_state = replay(folder.ledger)
+    record = folder.read()
+    ledger_state = replay(folder.ledger, checkpoint=LedgerCheckpoint(record.last_row))
     unfinished = _only_relinks(
         folder,
+        record.op,
         {
             row: open_row
             for row, open_row in ledger_state.open_rows.items()
@@ -186,9 +192,9 @@ def load_detached_relinks(folder: RunFolder) -> DetachedRelinks:
     )
 
 
-def _only_relinks(folder: RunFolder, rows: dict[int, OpenRow]) -> dict[int, OpenRow]:
+def _only_relinks(folder: RunFolder, op: str, rows: dict[int, OpenRow]) -> dict[int, OpenRow]:
     """Return the relinks among some rows: an unlink in flight is not followed by a link."""
-    if not rows or folder.read().op == Op.RELINK:
+    if not rows or op == Op.RELINK:
         return rows
     from bulklink.mapping.plan_reader import SealedPlan  # noqa: PLC0415 - DuckDB, seldom needed
 

@@ -8,10 +8,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
-_BINARY = getattr(os, "O_BINARY", 0)
+from bulklink.folder_files import line_blocks, open_to_append, split_lines
+from bulklink.ledger.records import Count, parse_time
+
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+"""A duration as a file may hold it."""
+Mean = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+"""A mean number of calls as a file may hold it."""
+SignedCount = Annotated[int, msgspec.Meta(ge=-(1 << 53), le=1 << 53)]
+"""A number that corrections may make negative, as a file may hold it."""
 
 
 class TimelineInterval(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,15 +41,15 @@ class TimelineInterval(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     ts: str
-    seconds: float
-    settled: dict[str, int]
-    calls: dict[str, int]
-    answered_429: int
-    in_flight: float
-    most_in_flight: float
-    latency: dict[float, int]
-    credits_left: int | None
-    waited: float
+    seconds: Seconds
+    settled: dict[str, SignedCount]
+    calls: dict[str, SignedCount]
+    answered_429: Count
+    in_flight: Mean
+    most_in_flight: Mean
+    latency: dict[Seconds, Count]
+    credits_left: SignedCount | None
+    waited: Seconds
     limited_by: str
 
 
@@ -48,11 +57,11 @@ def append_interval(path: Path, interval: TimelineInterval) -> None:
     """Append a line to a timeline; a torn last line, of a run that was killed, is ended first.
 
     Raises:
+        RunDirError: if it is not a regular file, or cannot be opened.
         OSError: if it cannot be written.
     """
     line = msgspec.json.encode(interval) + b"\n"
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _BINARY, 0o600)
-    with os.fdopen(descriptor, "r+b", buffering=0) as file:
+    with os.fdopen(open_to_append(path), "r+b", buffering=0) as file:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
             line = line if file.read(1) == b"\n" else b"\n" + line
@@ -62,23 +71,21 @@ def append_interval(path: Path, interval: TimelineInterval) -> None:
 def read_timeline(path: Path) -> Iterator[TimelineInterval]:
     """Yield the lines of a timeline, of all invocations of the run.
 
-    Torn lines, as a kill or a full disk leaves them, are skipped.
+    Torn lines, as a kill or a full disk leaves them, are skipped, and so is what bulklink did not
+    write.
 
     Args:
         path: the timeline; a missing one has no lines.
 
     Raises:
-        OSError: if it exists and cannot be read.
+        RunDirError: if it cannot be read, is not a regular file, or has too long a line.
     """
     decode = msgspec.json.Decoder(TimelineInterval).decode
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return
-    with file:
-        for line in file:
+    for block in line_blocks(path):
+        for line in split_lines(block):
             try:
                 interval = decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+                parse_time(interval.ts)
+            except (ValueError, RecursionError):
                 continue
             yield interval

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.hashes import ledger_hash
 from tests.e2e.audit import AuditedRun, assert_crm_matches, audit_run
 from tests.e2e.command import Command, CommandResult, ensure_terminated, row, rows, write_mapping
 from tests.e2e.servers import ReceivedRequest, Reply, StandIn, item_error
@@ -350,6 +352,8 @@ def test_a_deal_that_is_gone_is_refused_and_the_rest_goes_back(
             line["previous_deal_name"] = None
             line["previous_deal_id"] = UNKNOWN_ID if line["row"] == 1 else contact.a
     ledger.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    folder = RunFolder(ledger.parent)
+    folder.write(folder.read().replace(**ledger_hash(ledger)))
     back = undo_run(scripted_command)
     assert back.counts == {"done": 2, "rejected": 1}
     assert back.results[1]["code"] == "unknown-deal"

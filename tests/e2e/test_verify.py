@@ -269,7 +269,8 @@ def test_ctrl_c_ends_a_large_verification_as_well(bulklink: Command, standin: St
         )
     )
     record = RunRecord(
-        version="", op="link", asked={}, inputs=(), created="", state=RunState.FINISHED,
+        version="", op="link", asked={}, inputs=(), created="2026-11-22T10:00:00.000Z",
+        state=RunState.FINISHED, rows=42_000,
         api_url=standin.url, invocations=(Invocation("2026-11-22T10:00:00.000Z"),),
     )  # fmt: skip
     write_record(here / "run.json", record)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulklink.ledger import search
+from bulklink import folder_files
 from bulklink.ledger.records import (
     CallLine,
     Result,
@@ -71,7 +71,7 @@ def test_the_search_finds_what_reading_all_lines_finds(
 
 
 def test_a_line_across_two_blocks_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "_BLOCK", 64)
+    monkeypatch.setattr(folder_files, "_BLOCK_BYTES", 64)
     path = tmp_path / "ledger.jsonl"
     path.write_bytes(call([2]) + result(1) + result(2) + result(3))
     assert len(list(find_message_lines(path, "m2", {2}))) == 2

@@ -111,7 +111,7 @@ def _alter_plan(run: RunFolder) -> None:
         (_append(result(1)), ("ok", "differs", "differs"), "settled twice: 1"),
         (_append_and_finish(result(1)), ("ok", "ok", "differs"), "settled twice: 1"),
         (_append_and_finish(result(1, message="other")), ("ok", "ok", "differs"), "row 1"),
-        (_append_and_finish(result(9)), ("ok", "ok", "differs"), "row 9"),
+        (_append_and_finish(result(9)), ("ok", "ok", "differs"), "ledger.jsonl:6"),
     ],
     ids=["plan", "no-ledger", "edited", "cut", "added", "twice", "other-email", "other-row"],
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from bulklink import (
@@ -19,7 +21,7 @@ from bulklink import (
     plan,
     run,
 )
-from bulklink.errors import DigestError, NotConfirmedError, RunDirError, WrongOrgError
+from bulklink.errors import DigestError, LedgerError, NotConfirmedError, RunDirError, WrongOrgError
 from bulklink.operations.preflight import check_same_host, check_same_org, confirm_changes
 from bulklink.operations.resume import apply, retry
 from bulklink.runs.folder import RunFolder
@@ -27,6 +29,7 @@ from bulklink.runs.record import OrgRecord, RunRecord
 from bulklink.runs.status import CallCounts
 from bulklink.runs.timeline import read_timeline
 from bulklink.zoho.lookup_responses import Org
+from tests.guard import off_loop
 from tests.operations.local_crm import CONTACT, DEAL, FOREIGN, OWNER, LocalCrm, job, message
 
 
@@ -88,14 +91,14 @@ async def test_the_timeline_has_all_that_was_settled_and_all_calls_of_all_comman
 ) -> None:
     summary = await run(job(tmp_path, rows=2, deal=FOREIGN), connection)
     folder = RunFolder(tmp_path / "run")
-    first = list(read_timeline(folder.timeline))
+    first = await off_loop(list, read_timeline(folder.timeline))
     assert sum(one.settled.get("failed", 0) for one in first) == 2
     assert {str(k): sum(one.calls[k] for one in first) for k in first[0].calls} == {
         kind: getattr(summary.calls, kind) for kind in ("link", "unlink", "read", "lookup")
     }
     assert sum(sum(one.latency.values()) for one in first) == sum_of(summary.calls)
     summary = await retry(folder, connection)
-    stretches = list(read_timeline(folder.timeline))
+    stretches = await off_loop(list, read_timeline(folder.timeline))
     assert stretches[: len(first)] == first
     assert sum(one.settled.get("failed", 0) for one in stretches) == 4
     assert sum(sum(one.calls.values()) for one in stretches) == sum_of(summary.calls)
@@ -160,6 +163,12 @@ async def test_a_ledger_of_another_plan_is_refused(tmp_path: Path, connection: C
     folder = RunFolder(tmp_path / "run")
     content = folder.ledger.read_bytes().replace(message(0).encode(), message(9).encode())
     folder.ledger.write_bytes(content)
+    with pytest.raises(LedgerError, match="not as they were when the run last stopped"):
+        await retry(folder, connection)
+    record = orjson.loads(folder.record.read_bytes())
+    folder.record.write_bytes(
+        orjson.dumps(record | {"ledger_sha256": hashlib.sha256(content).hexdigest()})
+    )
     with pytest.raises(DigestError, match="differ at row 1"):
         await retry(folder, connection)
 

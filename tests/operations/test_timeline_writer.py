@@ -6,6 +6,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
+from bulklink.blocking import call_inline
 from bulklink.engine.metrics import MeterTotals
 from bulklink.models import Status
 from bulklink.operations.monitor import TimelineWriter
@@ -58,7 +59,7 @@ class FakeRun:
 
     def end(self) -> list[TimelineInterval]:
         self.writer.close(*self._sample())
-        return list(read_timeline(self.path))
+        return call_inline(lambda: list(read_timeline(self.path)))
 
     def _sample(self) -> tuple[MeterTotals, dict[Status, int], int | None]:
         counts = dict.fromkeys(Status, 0) | {Status.DONE: 20 * self.calls}

@@ -25,7 +25,7 @@ def test_an_unlink_in_flight_is_not_between_two_halves(tmp_path: Path) -> None:
     with check(find_sources([str(mapping)]), MappingOptions(op=None), tmp_path) as checked:
         checked.seal(tmp_path)
     folder = RunFolder(tmp_path)
-    folder.write(RunRecord(version="", op="mixed", asked={}, inputs=(), created=TS))
+    folder.write(RunRecord(version="", op="mixed", asked={}, inputs=(), created=TS, rows=2))
     lines = [snapshot_line(TS, row, "7", None, 1) for row in (1, 2)]
     folder.ledger.write_bytes(
         b"".join([*lines, call_line(TS, CallLine(2, "unlink", 1, "1", (1, 2)))])

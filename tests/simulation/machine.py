@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import random
+import stat
 from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
 from enum import StrEnum
@@ -13,6 +15,8 @@ from pathlib import Path
 import anyio
 
 from bulklink.ledger.writer import DiskLedgerFiles
+
+_REGULAR_FILE = os.stat_result((stat.S_IFREG | 0o600, 1, 1, 1, 0, 0, 0, 0, 0, 0))
 
 
 class Interruption(StrEnum):
@@ -130,12 +134,20 @@ class Machine:
             return content
         return content[: flushed + self.rng.randint(0, len(content) - flushed)]
 
-    # The methods of `bulklink.ledger.writer.System` follow.
+    # The methods of `bulklink.folder_files.FileSystem` follow.
 
     def open(self, path: Path, flags: int, mode: int, /) -> int:
         del path, flags, mode
         self._open_files += 1
         return self._open_files - 1
+
+    def fstat(self, file: int, /) -> os.stat_result:
+        del file
+        return _REGULAR_FILE
+
+    def lstat(self, path: Path, /) -> os.stat_result:
+        del path
+        return _REGULAR_FILE
 
     def write(self, file: int, content: memoryview, /) -> int:
         self.record_event()

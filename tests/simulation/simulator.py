@@ -295,8 +295,15 @@ class _Simulation:
         shutil.copyfile(self._plan.path, folder.plan)
         count = len(case.messages)
         by_op = dict(Counter(message.op for message in case.messages))
+        last_row = max((message.row for message in case.messages), default=0)
         record = new_record(
-            case.make_job(), timestamp(now()), inputs=(), rows=count, messages=count, by_op=by_op
+            case.make_job(),
+            timestamp(now()),
+            inputs=(),
+            rows=count,
+            left_out=max(0, last_row - count),
+            messages=count,
+            by_op=by_op,
         )
         self._outcome.records.append(record)
 

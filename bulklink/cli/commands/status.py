@@ -8,7 +8,7 @@ import click
 
 from bulklink.cli.completion import RunPath
 from bulklink.cli.options import common_options, option, runs_dir_option
-from bulklink.errors import ExitCode
+from bulklink.errors import ExitCode, LedgerError
 
 
 @click.command("status")
@@ -38,7 +38,15 @@ def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool) -> i
     from bulklink.operations.statuses import statuses  # noqa: PLC0415 - not for --help
     from bulklink.runs.status import status  # noqa: PLC0415 - not for --help
 
-    results = [status(run)] if run is not None else statuses(runs_dir, callbacks=WarningDisplay())
+    callbacks = WarningDisplay()
+    if run is None:
+        results = statuses(runs_dir, callbacks=callbacks)
+    else:
+        try:
+            results = [status(run, check_ledger=True)]
+        except LedgerError as error:
+            results = [status(run)]  # unless a line is damaged
+            callbacks.on_warning(f"{error.where}: {error.message}")
     check_results = []
     if check:
         from bulklink.operations.check import check_run  # noqa: PLC0415 - only with --check

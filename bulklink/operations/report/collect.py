@@ -12,7 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from bulklink.errors import RunDirError, StoppedBy
+from bulklink.errors import StoppedBy
 from bulklink.file_names import file_name_text
 from bulklink.html_report.model import (
     Accounting,
@@ -83,14 +83,7 @@ def collect_chart_data(
     Raises:
         RunDirError: if the timeline cannot be read.
     """
-    try:
-        chart_data = build_chart_data(map(_measurement, read_timeline(folder.timeline)), zone)
-    except OSError as error:
-        raise RunDirError(
-            f"The timeline cannot be read: {error.strerror or error}.",
-            where=str(folder.timeline),
-            advice="See that you may read it, or move it away: the page does without.",
-        ) from None
+    chart_data = build_chart_data(map(_measurement, read_timeline(folder.timeline)), zone)
     return chart_data or build_chart_data(_measurements_from_ledger(results), zone)
 
 
@@ -161,7 +154,7 @@ def collect_report(
         DigestError: if it is a plan still to be sent, and not as it was sealed.
         LedgerError: if its ledger is damaged.
     """
-    summary = status(folder.path)
+    summary = status(folder.path, check_ledger=True)
     record = folder.read()
     if record.state is RunState.PLANNED and folder.plan.is_file():
         check_seal(folder, record, replay(folder.ledger))  # somebody approves what the page shows

@@ -15,6 +15,7 @@ import msgspec
 
 from bulklink.duckdb_sql import literal
 from bulklink.engine.failure_limit import failure_advice
+from bulklink.folder_files import line_blocks
 from bulklink.html_report.model import Breakdown, FailureGroup, FailureSummary
 from bulklink.html_report.rows import MAX_ROWS_PER_GROUP, EmbeddedRow, EmbeddedRows
 from bulklink.mapping import faults
@@ -31,7 +32,6 @@ _FIELDS = {"code": "code", "deal": "deal_id", "owner": "owner_id"}
 _IS_REFUSED = "status = 'rejected'"
 _IS_FAILED = "status <> 'rejected'"
 _KNOWN_CODE = re.compile(r"[A-Z][A-Z_]{0,60}|[a-z][a-z-]{0,60}|HTTP \d{3}|no code|other codes")
-_BLOCK = 1 << 20
 _ROWS_AT_ONCE = 2048
 _RESULT_TYPES = {
     "event": "VARCHAR",
@@ -379,11 +379,7 @@ class ResultTables:
 
 def _count_lines(path: Path) -> int:
     """Count the lines of a ledger; lines added later have higher numbers."""
-    try:
-        with path.open("rb") as file:
-            return sum(block.count(b"\n") for block in iter(lambda: file.read(_BLOCK), b""))
-    except FileNotFoundError:
-        return 0
+    return sum(block.count(b"\n") for block in line_blocks(path))
 
 
 def _results_relation(database: Database, path: Path, columns: dict[str, str], lines: int) -> str:
@@ -415,6 +411,7 @@ _INSERT_BATCH = """
 INSERT INTO findings SELECT a::BIGINT, NULL, NULL, NULL, NULL, NULL, b, c, true, d, e FROM batch
 """
 _SELECT_SETTLED = """
-SELECT floor(epoch(ts::TIMESTAMPTZ))::BIGINT AS second, status, count(*) FROM results
-WHERE status NOT IN ('rejected', 'duplicate') GROUP BY second, status ORDER BY second
+SELECT floor(epoch(TRY_CAST(ts AS TIMESTAMPTZ)))::BIGINT AS second, status, count(*) FROM results
+WHERE status NOT IN ('rejected', 'duplicate') AND second BETWEEN 0 AND 32503680000
+GROUP BY second, status ORDER BY second
 """

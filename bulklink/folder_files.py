@@ -1,0 +1,318 @@
+"""Files of run and fetch folders: the one place that opens them.
+
+A folder may come from somebody else, so nothing in it is trusted. Links in it are not followed
+(the path of the folder itself may be one), only regular files are opened, a file that is changed in
+place has one name, and lines and small files have a size limit.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from io import FileIO
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from bulklink.blocking import blocks
+from bulklink.errors import BulklinkError, RunDirError
+
+MAX_LINE_BYTES = 1 << 20
+"""Longest line of a ledger, a timeline, a log, or a verification."""
+MAX_SMALL_FILE_BYTES = 16 << 20
+"""Size limit of a file that is read as a whole."""
+_BLOCK_BYTES = MAX_LINE_BYTES
+#: Windows has none of these but O_BINARY, which nothing else has. A link put there between the
+#: check and the opening is followed on Windows.
+_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_REPARSE_POINT = getattr(stat, "FILE_ATTRIBUTE_REPARSE_POINT", 0)
+_COPY_THE_FOLDER = (
+    "Copy the folder, with the files themselves and no links (`cp -RL`), and use the copy; a folder"
+    " from somebody else may hold such files on purpose."
+)
+
+
+class FileSystem(Protocol):
+    """System calls for files that are appended to; replaced in tests."""
+
+    def open(self, path: Path, flags: int, mode: int, /) -> int:
+        """Open a file and return its descriptor."""
+        ...
+
+    def fstat(self, file: int, /) -> os.stat_result:
+        """Return the status of an open file."""
+        ...
+
+    def lstat(self, path: Path, /) -> os.stat_result:
+        """Return the status of what a path names, without following a link."""
+        ...
+
+    def write(self, file: int, content: memoryview, /) -> int:
+        """Write and return the number of bytes written."""
+        ...
+
+    def fsync(self, file: int, /) -> None:
+        """Flush a file to disk."""
+        ...
+
+    def close(self, file: int, /) -> None:
+        """Close a file."""
+        ...
+
+
+def check_folder_file(path: Path, *, one_name: bool = False) -> bool:
+    """Return whether a file of a folder exists; nothing is opened.
+
+    Args:
+        path: the file.
+        one_name: whether to refuse a file with several names, because it is changed in place.
+
+    Raises:
+        RunDirError: if it is not a regular file, or has several names.
+    """
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _unreadable_error(path, error) from None
+    _check_status(path, status, one_name=one_name)
+    return True
+
+
+def check_subfolder(path: Path) -> None:
+    """Refuse a subfolder of a folder that is a link or a file.
+
+    Raises:
+        RunDirError: if it is.
+    """
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return  # missing; or what uses it fails
+    if not stat.S_ISDIR(status.st_mode) or _is_reparse_point(status):
+        raise RunDirError(
+            f"It is {_describe(status)}, not a folder.", where=str(path), advice=_COPY_THE_FOLDER
+        )
+
+
+def make_scratch(path: Path) -> None:
+    """Make a subfolder for temporary files; whatever it holds is removed.
+
+    Raises:
+        RunDirError: if it cannot be made, or is a link or a file.
+    """
+    check_subfolder(path)
+    shutil.rmtree(path, ignore_errors=True)
+    try:
+        path.mkdir(mode=0o700)
+    except OSError as error:
+        raise _unwritable_error(path, error) from None
+
+
+def open_to_read(path: Path) -> FileIO:
+    """Open a file of a folder to read it, without a buffer.
+
+    Raises:
+        FileNotFoundError: if it is missing.
+        RunDirError: if it is not a regular file, or cannot be read.
+    """
+    return FileIO(_open_checked(path, os.O_RDONLY, one_name=False), "r")
+
+
+def open_to_append(path: Path, system: FileSystem = os) -> int:
+    """Open a file of a folder to append to it, and return its descriptor; it is created if missing.
+
+    Args:
+        path: the file.
+        system: system calls.
+
+    Raises:
+        RunDirError: if it is not a regular file, has several names, or cannot be written.
+    """
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+    return _open_checked(path, flags, one_name=True, system=system)
+
+
+def open_to_repair(path: Path) -> FileIO:
+    """Open a file of a folder to cut its end off.
+
+    Raises:
+        FileNotFoundError: if it is missing.
+        RunDirError: if it is not a regular file, has several names, or cannot be written.
+    """
+    return FileIO(_open_checked(path, os.O_RDWR, one_name=True), "r+")
+
+
+def create_file(path: Path) -> BinaryIO:
+    """Create a file of a folder, readable by its owner alone.
+
+    Raises:
+        OSError: if there is one, or it cannot be created.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, 0o600), "wb")
+
+
+def is_open_at(file: int, path: Path, system: FileSystem = os) -> bool:
+    """Return whether a path still names an open file.
+
+    Args:
+        file: descriptor of the file.
+        path: where it was opened.
+        system: system calls.
+    """
+    try:
+        return os.path.samestat(system.fstat(file), system.lstat(path))
+    except OSError:
+        return False
+
+
+def read_small_file(path: Path) -> bytes:
+    """Return the content of a file of a folder.
+
+    Raises:
+        FileNotFoundError: if it is missing.
+        RunDirError: if it is too large, is not a regular file, or cannot be read.
+    """
+    with open_to_read(path) as file:
+        content = _read(file, MAX_SMALL_FILE_BYTES + 1, path)
+    if len(content) > MAX_SMALL_FILE_BYTES:
+        raise RunDirError(
+            f"It is larger than {MAX_SMALL_FILE_BYTES >> 20} MiB.",
+            where=str(path),
+            advice="bulklink writes no such file: put it back from a copy.",
+        )
+    return content
+
+
+def line_blocks(
+    path: Path, *, start: int = 0, error_class: type[BulklinkError] = RunDirError
+) -> Iterator[bytes]:
+    """Yield the whole lines of a file, about a MiB at a time; none if the file is missing.
+
+    A last line without a newline is left out.
+
+    Args:
+        path: the file.
+        start: offset of the first line, in bytes.
+        error_class: class of the error about a long line.
+
+    Raises:
+        RunDirError: if it is not a regular file, or cannot be read.
+        BulklinkError: of `error_class`, if a line is longer than `MAX_LINE_BYTES`.
+    """
+    blocks("a pass over a file of lines")
+    try:
+        file = open_to_read(path)
+    except FileNotFoundError:
+        return
+    lines, rest = 0, b""
+    with file:
+        file.seek(start)
+        while block := _read(file, _BLOCK_BYTES, path):
+            block = rest + block
+            if block.find(b"\n", 0, MAX_LINE_BYTES + 1) < 0 and len(block) > MAX_LINE_BYTES:
+                raise error_class(
+                    f"The line is longer than {MAX_LINE_BYTES >> 20} MiB.",
+                    where=f"{path}:{lines + 1}" if not start else str(path),
+                    advice="bulklink writes no such line: put the file back from a copy.",
+                )
+            end = block.rfind(b"\n") + 1
+            block, rest = block[:end], block[end:]
+            if block:
+                lines += block.count(b"\n")
+                yield block
+
+
+def split_lines(block: bytes) -> list[bytes]:
+    r"""Return the lines of a block, each without its `\n`."""
+    lines = block.split(b"\n")
+    lines.pop()
+    return lines
+
+
+def _open_checked(path: Path, flags: int, *, one_name: bool, system: FileSystem = os) -> int:
+    """Open a file and return its descriptor; what is not a regular file is not even opened."""
+    try:
+        try:
+            _check_status(path, system.lstat(path), one_name=one_name)
+        except FileNotFoundError:
+            if not flags & os.O_CREAT:
+                raise
+        file = system.open(path, flags | _FLAGS, 0o600)
+        try:
+            _check_status(path, system.fstat(file), one_name=one_name)
+        except BaseException:
+            system.close(file)
+            raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if flags & os.O_CREAT:
+            raise _unwritable_error(path, error) from None
+        raise FileNotFoundError(error.errno, error.strerror, str(path)) from None
+    except OSError as error:
+        error_of = _unreadable_error if flags == os.O_RDONLY else _unwritable_error
+        raise error_of(path, error) from None
+    return file
+
+
+def _check_status(path: Path, status: os.stat_result, *, one_name: bool) -> None:
+    if not stat.S_ISREG(status.st_mode) or _is_reparse_point(status):
+        raise RunDirError(
+            f"It is {_describe(status)}, not a regular file.",
+            where=str(path),
+            advice=_COPY_THE_FOLDER,
+        )
+    if one_name and status.st_nlink > 1:
+        raise RunDirError(
+            f"The file has {status.st_nlink:,} names (hard links), and would be changed under all"
+            " of them.",
+            where=str(path),
+            advice="Copy the folder and use the copy.",
+        )
+
+
+def _is_reparse_point(status: os.stat_result) -> bool:
+    """Return whether it is a link of Windows of any kind."""
+    return bool(getattr(status, "st_file_attributes", 0) & _REPARSE_POINT)
+
+
+def _describe(status: os.stat_result) -> str:
+    if stat.S_ISLNK(status.st_mode) or _is_reparse_point(status):
+        return "a symbolic link"
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFREG: "a file",
+    }
+    return kinds.get(stat.S_IFMT(status.st_mode), "a device")
+
+
+def _read(file: FileIO, size: int, path: Path) -> bytes:
+    """Read up to so many bytes; fewer only at the end of the file."""
+    parts = []
+    try:
+        while size > 0 and (part := file.read(size)):
+            parts.append(part)
+            size -= len(part)
+    except OSError as error:
+        raise _unreadable_error(path, error) from None
+    return b"".join(parts)
+
+
+def _unreadable_error(path: Path, error: OSError) -> RunDirError:
+    return RunDirError(
+        f"It cannot be read: {error.strerror or error}.",
+        where=str(path),
+        advice="Check that you may read it; or put it back from a copy.",
+    )
+
+
+def _unwritable_error(path: Path, error: OSError) -> RunDirError:
+    return RunDirError(
+        f"It cannot be written: {error.strerror or error}.",
+        where=str(path),
+        advice="Check that the folder exists, that you may write there, and that it has room.",
+    )

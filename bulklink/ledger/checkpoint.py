@@ -1,0 +1,103 @@
+"""What `run.json` recorded of a ledger when the run last stopped: the ledger must begin with it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from bulklink.errors import LedgerError
+from bulklink.folder_files import check_folder_file
+from bulklink.models import MAX_ROWS
+
+
+class LedgerCheckpoint(msgspec.Struct, frozen=True):
+    """The beginning of a ledger, and the rows that it may name.
+
+    Args:
+        rows: the highest row number of the run.
+        length: length of the recorded lines in bytes; None compares nothing.
+        sha256: their SHA-256 in hex; None compares nothing.
+    """
+
+    rows: int = MAX_ROWS
+    length: int | None = None
+    sha256: str | None = None
+
+
+NO_CHECKPOINT = LedgerCheckpoint()
+"""Nothing is recorded: any ledger begins with that."""
+
+
+@dataclass(slots=True)
+class LedgerDigest:
+    """SHA-256 of the lines of a ledger as they are read, compared with a checkpoint on the way.
+
+    Args:
+        path: the ledger.
+        checkpoint: what it must begin with.
+
+    Attributes:
+        length: bytes so far.
+    """
+
+    path: Path
+    checkpoint: LedgerCheckpoint = NO_CHECKPOINT
+    length: int = 0
+    _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 so far, in hex."""
+        return self._digest.hexdigest()
+
+    def add(self, block: bytes) -> None:
+        """Add the next whole lines.
+
+        Raises:
+            LedgerError: if they are not as recorded.
+        """
+        recorded = self.checkpoint.length
+        before, self.length = self.length, self.length + len(block)
+        if recorded is not None and before < recorded <= self.length:
+            self._digest.update(block[: recorded - before])
+            self._compare()
+            block = block[recorded - before :]
+        self._digest.update(block)
+
+    def end(self) -> None:
+        """Check that nothing recorded is missing at the end.
+
+        Raises:
+            LedgerError: if lines or the file are missing.
+        """
+        recorded = self.checkpoint.length
+        if recorded is not None and not check_folder_file(self.path):
+            raise _changed_error(self.path, "There is no ledger.")
+        if recorded is not None and self.length < recorded:
+            raise _changed_error(
+                self.path,
+                f"It is shorter than when the run last stopped: {self.length:,} bytes,"
+                f" {recorded:,} recorded in run.json.",
+            )
+        if recorded == 0 and self.checkpoint.sha256 != hashlib.sha256().hexdigest():
+            raise _changed_error(self.path, "run.json records a wrong SHA-256 for no lines.")
+
+    def _compare(self) -> None:
+        if self.checkpoint.sha256 is not None and self.sha256 != self.checkpoint.sha256:
+            raise _changed_error(
+                self.path,
+                f"Its first {self.checkpoint.length:,} bytes are not as they were when the run last"
+                " stopped: the SHA-256 is not the one in run.json.",
+            )
+
+
+def _changed_error(path: Path, message: str) -> LedgerError:
+    return LedgerError(
+        message,
+        where=str(path),
+        advice="Put ledger.jsonl and run.json back from one copy: what was done cannot be told from"
+        " these.",
+    )

@@ -1,0 +1,73 @@
+"""A run whose ledger is taken away while it is sent."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from bulklink import Connection, resume, retry, run
+from bulklink.errors import LedgerError
+from bulklink.runs.folder import RunFolder
+from tests.operations.local_crm import EMAILS, LocalCrm, job
+
+READY = 2
+"""Emails whose call is in flight or has its line on disk, when one is sent at a time."""
+
+
+async def run_until(path: Path, crm: LocalCrm, take_away: Callable[[], object]) -> LedgerError:
+    """Send one email at a time; take the ledger away while the first call is in flight."""
+    crm.gate.clear()
+    errors: list[LedgerError] = []
+
+    async def send() -> None:
+        with pytest.raises(LedgerError) as caught:
+            await run(job(path, batch_size=1, concurrency=1, canary=0), crm.connection)
+        errors.append(caught.value)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(send)
+        await crm.arrived.wait()
+        take_away()
+        crm.gate.set()
+    return errors[0]
+
+
+async def test_a_run_whose_folder_is_moved_stops_before_another_call(
+    crm: LocalCrm, connection: Connection, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    error = await run_until(tmp_path, crm, lambda: folder.rename(tmp_path / "moved"))
+    assert "moved or deleted" in error.message
+    assert crm.linked <= READY
+    assert not folder.exists()
+    (tmp_path / "moved").rename(folder)
+    result = await resume(folder, connection)
+    assert (result.state, crm.linked) == ("finished", EMAILS)
+
+
+async def test_a_run_whose_folder_is_deleted_stops_before_another_call(
+    crm: LocalCrm, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    error = await run_until(tmp_path, crm, lambda: shutil.rmtree(folder))
+    assert "moved or deleted" in error.message
+    assert crm.linked <= READY
+    assert not folder.exists()
+
+
+async def test_a_run_whose_ledger_was_deleted_is_not_gone_on_with(
+    crm: LocalCrm, connection: Connection, tmp_path: Path
+) -> None:
+    """Nobody knows what was done, and an empty ledger would have everything sent twice."""
+    await run_until(tmp_path, crm, (tmp_path / "run" / "ledger.jsonl").unlink)
+    record = RunFolder(tmp_path / "run").read()
+    assert (record.state, record.stopped_by) == ("stopped", "ledger")
+    sent = crm.linked
+    for go_on in (resume, retry):
+        with pytest.raises(LedgerError, match="no ledger"):
+            await go_on(tmp_path / "run", connection)
+    assert crm.linked == sent <= READY
