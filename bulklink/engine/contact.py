@@ -125,7 +125,7 @@ async def read_links(
         if pages.failed:
             on_read_failed(state, pages.refusal, pages.last_call)
         else:
-            on_read(state, listed=False, deal=None, call=pages.last_call)
+            on_read(state, listed=False, deal=None, call=pages.last_call, complete=pages.complete)
     on_advanced(unlisted)
 
 

@@ -24,7 +24,12 @@ ALREADY_LINKED = "already-linked"
 
 
 def on_read(
-    state: MessageState, *, listed: bool, deal: LinkedDeal | None, call: int | None
+    state: MessageState,
+    *,
+    listed: bool,
+    deal: LinkedDeal | None,
+    call: int | None,
+    complete: bool = True,
 ) -> None:
     """Apply a read of the contact's emails.
 
@@ -33,14 +38,18 @@ def on_read(
         listed: whether a page lists it.
         deal: the deal it is on, None for no deal.
         call: number of the read.
+        complete: whether all pages were read, if it is not listed.
     """
     state.last_call = call
     if not listed and state.next_step is NextStep.SNAPSHOT and state.allow_unlisted:
         state.next_step = state.phase  # as uncertain as it was: the read says nothing about it
-    elif not listed and (refusal := _refusal_when_alone(state)):
+    elif not listed and complete and (refusal := _refusal_of_unknown_email(state)):
         _on_link_refused(state, refusal)
     elif not listed:
-        state.end(Status.IN_DOUBT, NOT_LISTED, text="No page of the contact's emails lists it.")
+        text = "No page of the contact's emails lists it."
+        if state.next_step is NextStep.READ_BACK and state.refusal:
+            text += f" Its last call was refused: {_refusal_text(state.refusal)}"
+        state.end(Status.IN_DOUBT, NOT_LISTED, text=text)
     elif state.next_step is NextStep.SNAPSHOT:
         _on_snapshot(state, deal)
     else:
@@ -100,9 +109,7 @@ ON_RESULT: dict[NextStep, Callable[[MessageState, AnswerVerdict], None]] = {
 def on_read_failed(state: MessageState, verdict: AnswerVerdict | None, call: int | None) -> None:
     """Apply a read that returned no page: refused with `verdict`, or unanswered."""
     state.last_call = call
-    if refusal := _refusal_when_alone(state):
-        _on_link_refused(state, refusal)
-    elif state.next_step is NextStep.SNAPSHOT and verdict is not None and not state.uncertain:
+    if state.next_step is NextStep.SNAPSHOT and verdict is not None and not state.uncertain:
         state.end(Status.FAILED, verdict=verdict, text=_refusal_text(verdict))
     else:
         text = (
@@ -253,20 +260,11 @@ def _on_link_refused(state: MessageState, verdict: AnswerVerdict) -> None:
         state.end(Status.FAILED, verdict=verdict, text=_refusal_text(verdict) + suffix)
 
 
-def _refusal_when_alone(state: MessageState) -> AnswerVerdict | None:
-    """Return why the link was refused once the message was alone, after calls that named none.
-
-    One of those may have linked it all the same, which a read shows. If it cannot be read, the
-    refusal counts; after a lost answer it does not.
-    """
-    if (
-        state.answer_lost
-        or state.next_step is not NextStep.READ_BACK
-        or state.phase is not NextStep.LINK
-    ):
-        return None
+def _refusal_of_unknown_email(state: MessageState) -> AnswerVerdict | None:
+    """Return why a link was refused, if the refusal is that of an email that does not exist."""
+    is_link = state.next_step is NextStep.READ_BACK and state.phase is NextStep.LINK
     refusal = state.refusal
-    return None if refusal is None or refusal.code == Code.ALREADY_LINKED else refusal
+    return refusal if is_link and refusal and refusal.code == Code.INVALID_DATA else None
 
 
 def _fail_after_put_back(state: MessageState) -> None:

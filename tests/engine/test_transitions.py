@@ -157,14 +157,17 @@ def test_a_relink_that_is_found_back_on_its_deal_is_unlinked_once_more_and_no_mo
         assert read(state, OTHER_DEAL) == expected
 
 
-def test_a_link_refused_alone_after_calls_that_named_nobody_fails_where_no_page_lists_it() -> None:
+def test_a_link_refused_alone_after_calls_that_named_nobody_is_in_doubt_if_unlisted() -> None:
+    """One of those calls may have linked it."""
     state = MessageState(LINK, snapshot=False)
     state.record_send(1, 1, answer_lost=False)
     state.uncertain = True  # it was in a call that was refused without a name
     ON_RESULT[NextStep.LINK](state, NOT_ALLOWED)
     assert outcome(state) == "READ_BACK"
     on_read(state, listed=False, deal=None, call=7)
-    assert outcome(state) == "failed NOT_ALLOWED"
+    assert outcome(state) == "in_doubt not-listed"
+    assert state.result is not None
+    assert "the contact is not on the deal" in state.result.message
 
 
 def test_a_link_refused_after_a_lost_answer_stays_in_doubt_where_no_page_lists_it() -> None:
@@ -265,3 +268,18 @@ def test_an_email_in_doubt_that_no_page_lists_stays_in_doubt_when_a_retry_is_ref
     assert outcome(state) == "READ_BACK"
     on_read(state, listed=False, deal=None, call=9)
     assert outcome(state) == "in_doubt not-listed"
+
+
+@pytest.mark.parametrize(
+    ("complete", "expected"), [(True, "failed INVALID_DATA"), (False, "in_doubt not-listed")]
+)
+def test_a_link_refused_as_invalid_fails_if_no_page_of_all_lists_it(
+    complete: bool, expected: str
+) -> None:
+    """The email does not exist, so no earlier call can have linked it."""
+    state = MessageState(LINK, snapshot=False)
+    state.record_send(1, 1, answer_lost=False)
+    state.uncertain = True
+    ON_RESULT[NextStep.LINK](state, AnswerVerdict("INVALID_DATA", "invalid data", 400))
+    on_read(state, listed=False, deal=None, call=7, complete=complete)
+    assert outcome(state) == expected

@@ -24,6 +24,7 @@ REGRESSION_SEEDS = (
     711322,  # all waited for credits that contacts held which waited for them: it never ended
     4381,  # unlinked by the run, put on its deal by somebody: said to be unchanged
     1000621,  # stopped right after the look-up of the org: that call was never counted
+    1027814,  # refused alone, after calls that named nobody, and on no page: said to have failed
     1000755,  # an unlink in doubt that no page lists, refused by a retry: said to have failed
 )
 
