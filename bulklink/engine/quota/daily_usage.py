@@ -307,6 +307,11 @@ class DailyAllowance:
         """Whether the 24-hour usage is counted and has a limit."""
         return self._usage is not None and self._budget.daily_limit is not None
 
+    @property
+    def is_current(self) -> bool:
+        """Whether what was taken counts in the present minute."""
+        return self._usage is None or self._minute == minute_of(self._wall())
+
     async def open(self, usage: DailyUsage) -> None:
         """Start counting, with what was spent before."""
         async with self._lock:
@@ -374,10 +379,9 @@ class DailyAllowance:
 
     def _needs_no_request(self, required: int) -> bool:
         """Return whether enough is granted, or the same request was refused this minute."""
-        minute = minute_of(self._wall())
-        if self._usage is None or self._refused_request == (minute, required):
+        if self._usage is None or self._refused_request == (minute_of(self._wall()), required):
             return True
-        return self._budget.granted >= required and self._minute == minute
+        return self._budget.granted >= required and self.is_current
 
     async def _sync_usage(self, *, wanted: int, minimum: int) -> None:
         """Return what was granted, and take `wanted` credits, at least `minimum`.

@@ -297,8 +297,13 @@ class QuotaGate:
                 await self._wait_for_change(self._probe_at - self._monotonic())
 
     def may_start(self) -> bool:
-        """Return whether a call may start now: under suspicion, one alone and after a pause."""
+        """Return whether a call may start now: under suspicion, one alone and after a pause.
+
+        Its credit must count in the present minute, so `wait_to_start` comes first.
+        """
         if self._stop.quota_exhausted or not self._suspicion.may_start:
+            return False
+        if not self.allowance.is_current:
             return False
         return not self._suspicion.suspected or self._monotonic() >= self._probe_at
 

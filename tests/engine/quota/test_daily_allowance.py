@@ -12,6 +12,8 @@ from bulklink.engine.quota.daily_usage import (
     DailyUsageFile,
     minute_of,
 )
+from bulklink.engine.quota.gate import QuotaGate, QuotaPolicy
+from bulklink.engine.shutdown import StopController
 
 NOW = 1_800_000_000.0
 
@@ -92,3 +94,25 @@ async def test_without_a_daily_limit_the_budget_has_no_limit() -> None:
     await allowance.refresh_budget()
     assert budget.spendable is None
     await allowance.close()
+
+
+async def test_a_credit_counts_in_the_minute_in_which_its_call_leaves() -> None:
+    """A call can wait for its slot long after it took its credit."""
+    day, time = InMemoryDailyUsage(), [NOW]
+    gate = QuotaGate(
+        QuotaPolicy(CreditLimits(per_day=5)),
+        StopController(),
+        wall=lambda: time[0],
+        monotonic=lambda: time[0],
+    )
+    await gate.open(day, CreditLimits(per_day=5))
+    async with gate.credit() as credit:
+        await gate.wait_to_start(credit)
+        time[0] += 300.0
+        assert not gate.may_start()
+        await gate.wait_to_start(credit)
+        assert gate.may_start()
+        gate.start(credit)
+    await gate.allowance.ensure_granted(0)
+    later = minute_of(time[0])
+    assert day.file.spent_by_minute(later)[0][0] == later
