@@ -15,7 +15,7 @@ test: $(VENV)/.installed-dev
 
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.simulation.soak --seeds 30000
-	BULKLINK_TEST_KILLS=20 $(BIN)/pytest -n auto tests/crash
+	BULKLINK_TEST_KILLS=20 BULKLINK_TEST_COMMANDS=99 $(BIN)/pytest -n auto tests/crash tests/hostile
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -38,24 +38,28 @@ def atomic_replace(path: Path, error_class: type[RefusedError] = RunDirError) ->
     Raises:
         RunDirError: if it cannot be written; or an error of another class that was asked for.
     """
-    temporary = path.with_name(_temporary_name(path.name))
+    temporary = None
     try:
-        temporary.unlink(missing_ok=True)
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        temporary = _create_temporary(path)
         yield temporary
         _replace(temporary, path)
     except OSError as error:
         raise write_error(path, error, error_class) from None
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
-def _temporary_name(name: str) -> str:
-    encoded = os.fsencode(name)
-    if len(encoded) > _MAX_NAME_BYTES:
-        name = hashlib.sha256(encoded).hexdigest()
-    return name + ".partial"
+def _create_temporary(path: Path) -> Path:
+    """Create an empty file beside a path, named after it; what exists is left alone."""
+    encoded = os.fsencode(path.name)
+    name = hashlib.sha256(encoded).hexdigest() if len(encoded) > _MAX_NAME_BYTES else path.name
+    temporary = path.with_name(f"{name}.partial")
+    if os.path.lexists(temporary):  # somebody's file, or left by a process that was killed
+        temporary = temporary_path(path.parent, ".partial")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    return temporary
 
 
 def write_error(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from itertools import cycle, islice
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,16 @@ from tests.hostile.tamperings import TAMPERINGS, Tampering
 
 _CODES = {ExitCode.OK, ExitCode.ROWS_NOT_DONE, ExitCode.REFUSED, ExitCode.STOPPED, ExitCode.CREDITS}
 _OUTSIDE = b"mine\n"
+_COMMANDS_EACH = int(os.environ.get("BULKLINK_TEST_COMMANDS", "4"))
+"""Commands that each tampering is tried with, in turn; `make soak` tries all."""
+
+
+def _with_commands() -> Iterator[tuple[Tampering, list[str]]]:
+    turn = cycle(COMMANDS)
+    for tampering in TAMPERINGS:
+        names = list(islice(turn, min(_COMMANDS_EACH, len(COMMANDS))))
+        next(turn)  # or the same commands would meet the same kinds of tampering
+        yield tampering, names
 
 
 @pytest.mark.parametrize("kind", ["planned", "stopped", "killed", "finished"])
@@ -24,13 +37,17 @@ def test_a_good_folder_is_refused_by_no_reader(
         assert result.code in (0, 1), (name, result)
 
 
-@pytest.mark.parametrize("tampering", TAMPERINGS, ids=lambda tampering: tampering.name)
+@pytest.mark.parametrize(
+    ("tampering", "names"),
+    [pytest.param(*pair, id=pair[0].name) for pair in _with_commands()],
+)
 def test_a_folder_that_was_tampered_with_ends_in_a_clear_refusal(
     good_folders: GoodFolders,
     tampering: Tampering,
+    names: list[str],
     tmp_path: Path,
 ) -> None:
-    for name in COMMANDS:
+    for name in names:
         folder = tmp_path / name
         command = good_folders.copy(tampering.kind, folder)
         outside = folder / "outside" / "file"
