@@ -12,7 +12,7 @@ from bulklink.engine.retry import is_inconclusive
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.task_group import task_group
 from bulklink.zoho import requests
-from bulklink.zoho.error_policy import AnswerClass, classify_error
+from bulklink.zoho.error_policy import AnswerClass, classify_error, classify_outcome
 from bulklink.zoho.http import Answer, Request
 from bulklink.zoho.link_response import parse_refusal
 from bulklink.zoho.lookup_responses import (
@@ -124,7 +124,11 @@ def _parse_or_raise(
 ) -> T:
     """Return the parsed answer of a look-up without which nothing can be sent."""
     response = call_outcome.response
-    refusal = parse_refusal(response) if isinstance(response, Answer) and not response.ok else None
+    refusal = (
+        parse_refusal(response)
+        if isinstance(response, Answer) and classify_outcome(response) is not None
+        else None
+    )
     if not isinstance(response, Answer) or (refusal and is_inconclusive(refusal)):
         raise RunStoppedError(
             StoppedBy.NO_ANSWER,

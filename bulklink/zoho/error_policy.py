@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from bulklink.zoho.error_codes import Code
 from bulklink.zoho.http import Answer, NoResponse
-from bulklink.zoho.link_response import parse_refusal
+from bulklink.zoho.link_response import parse_flat_error, parse_refusal
 
 
 class AnswerClass(StrEnum):
@@ -57,6 +57,11 @@ _CLASS_BY_STATUS = {
     429: AnswerClass.THROTTLED,
 }
 
+_DECISIVE_STATUSES = frozenset({408, 429})
+_CLASSES_UNDER_SUCCESS = frozenset(
+    {AnswerClass.TOKEN, AnswerClass.THROTTLED, AnswerClass.SERVER_ERROR}
+)
+
 SCOPES = (
     "ZohoCRM.modules.emails.ALL",
     "ZohoCRM.modules.contacts.ALL",
@@ -98,27 +103,37 @@ _ADVICE = {
 def classify_error(status: int, code: str) -> AnswerClass:
     """Return how a run continues after an error.
 
-    The code decides; if it is empty or unknown, the status does. An unknown refusal fails the
-    messages of the call (class ITEM), never the run.
+    A status that says how far the call came decides, whatever code is beside it: 3xx, 408, 429,
+    5xx, and what is no status of HTTP. Under 2xx and the rest of 4xx the code decides; if it is
+    empty or unknown, the status does. An unknown refusal fails the messages of the call (class
+    ITEM), never the run.
 
     Args:
         status: HTTP status.
         code: Zoho's code, empty if the answer has none.
     """
-    if code in _CLASS_BY_CODE:
-        return _CLASS_BY_CODE[Code(code)]
-    if status in _CLASS_BY_STATUS:
-        return _CLASS_BY_STATUS[status]
-    if status >= 500:
+    if 300 <= status < 400:
+        return AnswerClass.FATAL
+    if status < 200 or status >= 500:
         return AnswerClass.SERVER_ERROR
-    return AnswerClass.FATAL if 300 <= status < 400 else AnswerClass.ITEM
+    if status in _DECISIVE_STATUSES or code not in _CLASS_BY_CODE:
+        return _CLASS_BY_STATUS.get(status, AnswerClass.ITEM)
+    return _CLASS_BY_CODE[Code(code)]
 
 
 def classify_outcome(outcome: Answer | NoResponse) -> AnswerClass | None:
-    """Return the class of a refusal; None for a success and without an answer."""
-    if isinstance(outcome, NoResponse) or outcome.ok:
+    """Return the class of a refusal; None for a success and without an answer.
+
+    An error of a whole call under 2xx is one where it says nothing of the call's content: the
+    token is refused, too many requests, a failure of Zoho's. Others are for who parses the content.
+    """
+    if isinstance(outcome, NoResponse):
         return None
-    return classify_error(outcome.status, parse_refusal(outcome).code)
+    if not outcome.ok:
+        return classify_error(outcome.status, parse_refusal(outcome).code)
+    error = parse_flat_error(outcome)
+    answer_class = classify_error(outcome.status, error.code) if error else None
+    return answer_class if answer_class in _CLASSES_UNDER_SUCCESS else None
 
 
 def advice_for_code(code: str) -> str:

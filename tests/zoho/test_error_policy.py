@@ -12,6 +12,7 @@ from bulklink.zoho.error_policy import (
     ThrottleReason,
     advice_for_code,
     classify_error,
+    classify_outcome,
     throttle_reason,
 )
 from bulklink.zoho.http import Answer
@@ -98,6 +99,64 @@ def test_without_a_known_code_the_status_decides(
     status: int, code: str, wanted: AnswerClass
 ) -> None:
     assert classify_error(status, code) is wanted
+
+
+ITEM, TOKEN, FATAL, COMMON, THROTTLED, SERVER = (
+    AnswerClass.ITEM,
+    AnswerClass.TOKEN,
+    AnswerClass.FATAL,
+    AnswerClass.FATAL_IF_COMMON,
+    AnswerClass.THROTTLED,
+    AnswerClass.SERVER_ERROR,
+)
+STATUSES = (101, 200, 207, 302, 400, 401, 403, 404, 405, 408, 409, 429, 500, 503, 600)
+BY_STATUS_ALONE = {101: SERVER, 302: FATAL, 408: SERVER, 429: THROTTLED}
+BY_STATUS_ALONE |= {500: SERVER, 503: SERVER, 600: SERVER}
+WITHOUT_A_CODE = {401: TOKEN, 403: COMMON, 404: COMMON, 405: FATAL}
+STATUS_AND_CODE = {
+    (status, code): BY_STATUS_ALONE.get(status, by_code or WITHOUT_A_CODE.get(status, ITEM))
+    for status in STATUSES
+    for code, by_code in {
+        "": None,
+        "NEVER_HEARD_OF": None,
+        "SUCCESS": None,
+        "NOT_ALLOWED": None,
+        "INVALID_TOKEN": TOKEN,
+        "OAUTH_SCOPE_MISMATCH": FATAL,
+        "NO_PERMISSION": COMMON,
+        "TOO_MANY_REQUESTS": THROTTLED,
+        "INTERNAL_ERROR": SERVER,
+    }.items()
+}
+
+
+@pytest.mark.parametrize(("pair", "wanted"), STATUS_AND_CODE.items(), ids=repr)
+def test_each_pair_of_status_and_code_has_one_class(
+    pair: tuple[int, str], wanted: AnswerClass
+) -> None:
+    assert classify_error(*pair) is wanted
+
+
+@pytest.mark.parametrize(
+    ("code", "wanted"),
+    [
+        ("INVALID_TOKEN", TOKEN),
+        ("AUTHENTICATION_FAILURE", TOKEN),
+        ("TOO_MANY_REQUESTS", THROTTLED),
+        ("INTERNAL_ERROR", SERVER),
+        ("INVALID_DATA", None),
+        ("NO_PERMISSION", None),
+        ("SUCCESS", None),
+        ("", None),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 202])
+def test_an_error_of_the_call_under_a_status_of_success_is_a_refusal_of_the_call(
+    status: int, code: str, wanted: AnswerClass | None
+) -> None:
+    content = {"code": code, "status": "error", "message": "no", "details": {}}
+    assert classify_outcome(answer(content, status)) is wanted
+    assert classify_outcome(answer({"Emails": [content]}, status)) is None
 
 
 @given(st.integers(100, 999), st.text())
