@@ -32,6 +32,7 @@ from bulklink.zoho.error_policy import AnswerClass, classify_outcome
 from bulklink.zoho.http import Answer, CallKind, NoResponse, Request
 from bulklink.zoho.link_response import parse_refusal
 from bulklink.zoho.request_log import CallReference
+from bulklink.zoho.throttling import stated_limit
 from bulklink.zoho.tokens import Token
 
 MAX_UNANSWERED = 5
@@ -246,7 +247,10 @@ class Caller:
             self._limiter.report_accepted(attempt)
         elif credit.cause is not RefusalCause.CREDITS:
             self._limiter.report_refused(
-                attempt, response.retry_after, longest_pause=credit.longest_pause
+                attempt,
+                response.retry_after,
+                longest_pause=credit.longest_pause,
+                stated=stated_limit(response),
             )
 
     def _new_line(

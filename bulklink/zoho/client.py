@@ -10,6 +10,7 @@ import msgspec
 from bulklink.zoho.http import Answer, NoResponse, Request
 from bulklink.zoho.request_log import CallReference, log_request
 from bulklink.zoho.secret_mask import SecretMask
+from bulklink.zoho.throttling import requested_wait
 from bulklink.zoho.tokens import Token, TokenProvider
 from bulklink.zoho.transport import Transport
 
@@ -64,7 +65,11 @@ class Client:
         outcome = await self.transport.send(request.method, url, headers, request.body)
         log_request(request.method, url, outcome, anyio.current_time() - started, reference)
         if isinstance(outcome, Answer):
-            outcome = msgspec.structs.replace(outcome, mask=self._mask(token.access_token))
+            outcome = msgspec.structs.replace(
+                outcome,
+                retry_after=requested_wait(outcome),
+                mask=self._mask(token.access_token),
+            )
         return ClientResponse(outcome, token)
 
     def _mask(self, access_token: str) -> SecretMask:

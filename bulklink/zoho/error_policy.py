@@ -1,13 +1,7 @@
-"""Error policy: how a run continues after an error code, and advice for the user.
-
-Zoho publishes no wording of a 429, and two shapes of its body are known; so the whole body is
-searched for words that can mean only the concurrency limit or only the daily credits. If it has
-none, headers and behaviour decide.
-"""
+"""Error policy: how a run continues after an error code, and advice for the user."""
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 
 from bulklink.zoho.error_codes import Code
@@ -139,31 +133,3 @@ def classify_outcome(outcome: Answer | NoResponse) -> AnswerClass | None:
 def advice_for_code(code: str) -> str:
     """Return advice for the user about a code; empty if there is none."""
     return _ADVICE.get(code, "")  # type: ignore[call-overload, no-any-return]
-
-
-_MAX_BYTES = 2_000
-
-
-class ThrottleReason(StrEnum):
-    """Limit that was exceeded."""
-
-    IN_FLIGHT = "in flight"
-    CREDITS = "credits"
-
-
-_WORDS = {
-    ThrottleReason.CREDITS: re.compile(
-        r"24[ -]?h(ou)?rs?|\bdays?\b|\bdaily\b|\bcredits?\b|\bquota\b"
-    ),
-    ThrottleReason.IN_FLIGHT: re.compile(
-        r"concurren|same time|simultaneous|in parallel|at once|in progress|\bactive\b"
-        r"|per (second|minute)"
-    ),
-}
-
-
-def throttle_reason(answer: Answer) -> ThrottleReason | None:
-    """Return the limit that the words of a 429 name; None if they name neither, or both."""
-    text = answer.body[:_MAX_BYTES].decode("utf-8", "replace").lower().replace("_", " ")
-    reasons = [reason for reason, words in _WORDS.items() if words.search(text)]
-    return reasons[0] if len(reasons) == 1 else None

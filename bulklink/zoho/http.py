@@ -45,7 +45,7 @@ class Answer(msgspec.Struct, frozen=True):
     Args:
         status: HTTP status.
         body: content as received.
-        retry_after: seconds of the header Retry-After, None without one.
+        retry_after: seconds that the answer asks to wait, at most 24 hours; None if it does not.
         credits_left: API credits that the org has left, None where the answer does not say; Zoho
             sends it once half of them are used.
         mask: takes the secrets of its request out of texts; the body is as received.

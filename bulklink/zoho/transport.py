@@ -8,9 +8,11 @@ from types import TracebackType
 from typing import Protocol, Self
 
 import aiohttp
+from multidict import CIMultiDictProxy
 from yarl import URL
 
 from bulklink.zoho.http import Answer, NoResponse
+from bulklink.zoho.throttling import parse_retry_after
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 ANSWER_TIMEOUT_SECONDS = 40.0
@@ -79,8 +81,8 @@ class HttpTransport:
                 return Answer(
                     response.status,
                     content,
-                    retry_after=_number(response.headers, "Retry-After"),
-                    credits_left=_number(response.headers, "X-API-CREDITS-REMAINING"),
+                    retry_after=_retry_after(response.headers),
+                    credits_left=_credits_left(response.headers),
                 )
         except UnicodeError:  # an address with a label that no host name can have
             return NoResponse("the host name is not known", sent=False)
@@ -104,10 +106,18 @@ async def _read_body(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(chunks)
 
 
-def _number(headers: Mapping[str, str], name: str) -> int | None:
-    """Return a header's whole number; a date in Retry-After is ignored (Zoho documents neither)."""
-    value = headers.get(name, "").strip()
-    return int(value) if value.isascii() and value.isdigit() and len(value) <= 15 else None
+def _retry_after(headers: CIMultiDictProxy[str]) -> float | None:
+    """Return the longest wait of the headers Retry-After; Zoho documents none."""
+    values = headers.getall("Retry-After", ())
+    waits = [parse_retry_after(value, headers.get("Date", "")) for value in values]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _credits_left(headers: CIMultiDictProxy[str]) -> int | None:
+    """Return the credits left by the header that tells them, the fewest of several."""
+    values = [value.strip() for value in headers.getall("X-API-CREDITS-REMAINING", ())]
+    counts = [int(v) for v in values if v.isascii() and v.isdigit() and len(v) <= 15]
+    return min(counts, default=None)
 
 
 def _reason(error: BaseException) -> str:

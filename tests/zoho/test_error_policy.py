@@ -1,4 +1,4 @@
-"""What a code or status of Zoho means, and the words of a 429."""
+"""What a code or status of Zoho means."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from hypothesis import strategies as st
 from bulklink.zoho.error_policy import (
     SCOPES,
     AnswerClass,
-    ThrottleReason,
     advice_for_code,
     classify_error,
     classify_outcome,
-    throttle_reason,
 )
-from bulklink.zoho.http import Answer
 from tests.zoho.fakes import answer
 
 CODES_ON_THE_PAGES = {
@@ -198,41 +195,3 @@ def test_what_is_no_known_error_has_no_advice(code: str) -> None:
 def test_the_advice_for_a_scope_names_every_scope_that_is_needed(scope: str) -> None:
     assert scope in SCOPES
     assert scope in advice_for_code("OAUTH_SCOPE_MISMATCH")
-
-
-DAY = "Many requests fired than the allowed limit for the past 24 hours"
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        ({"code": 429, "error": "TOO_MANY_REQUESTS", "error_info": DAY}, ThrottleReason.CREDITS),
-        ({"code": "TOO_MANY_REQUESTS", "message": DAY, "status": "error"}, ThrottleReason.CREDITS),
-        (
-            {"code": "TOO_MANY_REQUESTS", "message": "Daily API credit limit"},
-            ThrottleReason.CREDITS,
-        ),
-        (
-            {"code": "TOO_MANY_REQUESTS", "message": "concurrency limit reached"},
-            ThrottleReason.IN_FLIGHT,
-        ),
-        (
-            {"code": "TOO_MANY_REQUESTS", "message": "Calls active at once: 11"},
-            ThrottleReason.IN_FLIGHT,
-        ),
-        ({"code": "TOO_MANY_REQUESTS", "message": "Too many requests"}, None),
-        ({"code": "TOO_MANY_REQUESTS", "message": "concurrency or daily credits"}, None),
-        ({"code": "TOO_MANY_REQUESTS", "message": ""}, None),
-        ([], None),
-    ],
-)
-def test_words_that_mean_one_thing_tell_it_and_others_tell_nothing(
-    body: object, expected: ThrottleReason | None
-) -> None:
-    response = answer(body, 429)
-    assert throttle_reason(response) is expected
-
-
-@pytest.mark.parametrize("body", [b"", b"\xff\xfe\x00", b"<html>429</html>", b"x" * 100_000])
-def test_a_body_that_is_no_json_tells_nothing_and_is_no_trouble(body: bytes) -> None:
-    assert throttle_reason(Answer(429, body)) is None
