@@ -27,6 +27,9 @@ from bulklink.zoho.lookup_responses import (
 
 T = TypeVar("T")
 
+MAX_USER_PAGES = 1_000
+"""Most pages of users read: two hundred thousand users."""
+
 
 async def look_up_org(caller: Caller) -> Org:
     """Look up the org; if it may not be read, return an org of which nothing is known.
@@ -94,6 +97,9 @@ async def look_up_user_names(
 ) -> None:
     """Look up names of users, page by page until all are listed.
 
+    It ends at a page that lists no user but those seen before, and after 1,000 pages, whatever the
+    server says of more.
+
     Args:
         caller: makes the calls.
         user_ids: of the users.
@@ -102,15 +108,19 @@ async def look_up_user_names(
     Raises:
         RunStoppedError: if they cannot be read.
     """
-    page_number, remaining, has_more = 1, set(user_ids), bool(user_ids)
-    while remaining and has_more:
+    remaining, seen = set(user_ids), set[str]()
+    for page_number in range(1, MAX_USER_PAGES + 1):
+        if not remaining:
+            return
         names_page = await _call(
             caller, requests.users_request(page_number), parse_user_names, "users' names"
         )
         for user_id in names_page.names.keys() & remaining:
             remaining.remove(user_id)
             on_name(user_id, names_page.names[user_id])
-        page_number, has_more = page_number + 1, names_page.has_more and bool(names_page.names)
+        if not names_page.has_more or seen.issuperset(names_page.names):
+            return
+        seen.update(names_page.names)
 
 
 async def _call(
