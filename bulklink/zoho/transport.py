@@ -118,7 +118,7 @@ class HttpTransport:
                 )
         except UnicodeError:  # an address with a label that no host name can have
             return NoResponse("the host name is not known", sent=False)
-        except (*_CONNECT_ERRORS, _UnaskedError) as error:
+        except _CONNECT_ERRORS as error:
             return NoResponse(self._reason(error), sent=False)
         except (TimeoutError, aiohttp.ClientError, OSError, _TooLongError) as error:
             return NoResponse(self._reason(error), timed_out=isinstance(error, TimeoutError))
@@ -130,10 +130,6 @@ class HttpTransport:
             if isinstance(error, TimeoutError)
             else "the connection broke",
         )
-
-
-class _UnaskedError(aiohttp.ClientConnectionError):
-    """Raised when a new connection has an answer before the request has left."""
 
 
 class _HeadTooLongError(aiohttp.ClientError):
@@ -216,13 +212,9 @@ class _Connector(aiohttp.TCPConnector):
     async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
         """Return a new connection, or one of the pool that nothing has come on since."""
         connection = await super().connect(*args, **kwargs)
-        while _has_unread(connection):
-            is_new = not _handler_of(connection).idle
+        while (handler := _handler_of(connection)).idle and _has_unread(connection):
             connection.close()
-            if is_new:
-                raise _UnaskedError
             connection = await super().connect(*args, **kwargs)
-        handler = _handler_of(connection)
         handler.begin_request()
         connection.add_callback(handler.end_request)
         return connection
@@ -236,15 +228,12 @@ def _handler_of(connection: aiohttp.connector.Connection) -> _Handler:
 
 
 def _has_unread(connection: aiohttp.connector.Connection) -> bool:
-    """Return whether a connection has brought anything that no request has asked for.
+    """Return whether a connection of the pool has brought anything since its last answer.
 
     What the event loop has not come to yet is still in the socket.
     """
-    handler = _handler_of(connection)
-    if connection.transport is None or not handler.is_connected():
-        return handler.idle
-    if handler.should_close or not handler.idle:
-        return handler.should_close
+    if connection.transport is None or _handler_of(connection).should_close:
+        return True
     with selectors.DefaultSelector() as selector:
         selector.register(connection.transport.get_extra_info("socket"), selectors.EVENT_READ)
         return bool(selector.select(0))
@@ -298,7 +287,6 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (aiohttp.ClientSSLError, "no secure connection (TLS) could be made"),
     (aiohttp.ClientConnectorError, "nothing accepts connections there"),
     (aiohttp.ConnectionTimeoutError, "no connection in time"),
-    (_UnaskedError, "the server answers before it is asked"),
     (_HeadTooLongError, "an answer whose headers are longer than 1 MB"),
     (_TooLongError, "an answer of more than 8 MB"),
     (

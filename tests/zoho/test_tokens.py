@@ -82,6 +82,7 @@ async def test_a_token_request_is_a_form_with_the_fields_of_the_api() -> None:
     (sent,) = transport.sent
     assert (sent.method, sent.url) == ("POST", "https://accounts.zoho.eu/oauth/v2/token")
     assert sent.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert sent.headers["Connection"] == "close"
     assert sent.form == {
         "refresh_token": "1000.refresh.token",
         "client_id": "1000.CLIENTID",

@@ -231,6 +231,8 @@ async def test_an_answer_without_end_is_given_up_at_eight_megabytes() -> None:
         ("  30  ", 30.0),
         ("Wed, 21 Oct 2026 07:28:00 GMT", None),
         ("soon", None),
+        ("9" * 300, 86_400.0),
+        ("86401", 86_400.0),
         ("-5", None),
         ("", None),
         ("nan", None),
