@@ -207,7 +207,8 @@ class _Connector(aiohttp.TCPConnector):
     def __init__(self, *, limit: int, force_close: bool) -> None:
         super().__init__(limit=limit, force_close=force_close)
         # The class of connections has no public switch.
-        self._factory: partial[ResponseHandler] = partial(_Handler, loop=self._loop)
+        make: type[ResponseHandler] = _Handler
+        self._factory = partial(make, loop=self._loop)
 
     async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
         """Return a new connection, or one of the pool that nothing has come on since."""
