@@ -29,7 +29,9 @@ def admit(context: CallContext, kind: EndpointKind) -> Answer | None:
         state.credits.spend(load.credit_cost, context.now)
         return None
     state.penalty = extend_penalty(state.penalty, reason, context.now, settings.penalty)
-    return too_many_requests_answer(reason, _retry_seconds(context, reason), settings)
+    return too_many_requests_answer(
+        reason, _retry_seconds(context, reason), settings, context.limits
+    )
 
 
 def _current_load(context: CallContext, kind: EndpointKind) -> Load:

@@ -218,21 +218,40 @@ _MESSAGES = {
     LimitReason.IN_FLIGHT: "Many requests are being processed at the same time",
 }
 _GENERIC_MESSAGE = "Too many requests"
+_STATED_MESSAGE = "Rate limit exceeded. Please retry after the specified time."
+_IN_FLIGHT_WINDOW_SECONDS = 1
 
 
 def too_many_requests_answer(
-    reason: LimitReason, retry_seconds: float, settings: Settings
+    reason: LimitReason, retry_seconds: float, settings: Settings, limits: OrgLimits
 ) -> Answer:
     """Return a 429 with the body, text and headers of the settings."""
     text = _MESSAGES[reason] if settings.too_many_text == "told" else _GENERIC_MESSAGE
+    wait = max(1, int(retry_seconds + 0.999))
     if settings.too_many_body == "old":
         code = Code.TOO_MANY_REQUESTS.value
         answer = json_answer({"code": 429, "error": code, "error_info": text}, 429)
+    elif settings.too_many_body == "stated":
+        answer = error_answer(_stated_problem(reason, wait, settings, limits))
     else:
         answer = error_answer(Problem(Code.TOO_MANY_REQUESTS, message=text))
-    if settings.retry_after == "off":
-        return answer
-    return _with_header(answer, "Retry-After", str(max(1, int(retry_seconds + 0.999))))
+    return (
+        answer if settings.retry_after == "off" else _with_header(answer, "Retry-After", f"{wait}")
+    )
+
+
+def _stated_problem(
+    reason: LimitReason, wait: int, settings: Settings, limits: OrgLimits
+) -> Problem:
+    """Return the problem that states the limit, as the published sample does."""
+    is_credits = reason is LimitReason.CREDITS
+    details = {
+        "trace_id": f"{settings.seed:032x}",
+        "retry_after": wait,
+        "limit": limits.credits if is_credits else limits.in_flight,
+        "window": int(settings.credit_window) if is_credits else _IN_FLIGHT_WINDOW_SECONDS,
+    }
+    return Problem(Code.TOO_MANY_REQUESTS, details, _STATED_MESSAGE)
 
 
 def _with_header(answer: Answer, name: str, value: str) -> Answer:

@@ -151,7 +151,8 @@ class Settings:
     credit_window: float = _option(86_400.0, "Seconds of the rolling window of credits.")
     link_credits: int = _option(1, "Credits that a link or unlink call costs.")
     read_credits: int = _option(1, "Credits that reading emails costs.")
-    too_many_body: Literal["current", "old"] = _option("current", "The shape of a 429.")
+    # The sample of another call states the limit, its window and when to come again.
+    too_many_body: Literal["current", "old", "stated"] = _option("current", "The shape of a 429.")
     too_many_text: Literal["told", "same"] = _option(
         "told", "Whether the words of a 429 tell credits from concurrency."
     )

@@ -28,10 +28,11 @@ from bulklink.ledger.records import (
 )
 from bulklink.ledger.writer import LedgerWriter
 from bulklink.zoho.client import Client, ClientResponse
-from bulklink.zoho.error_policy import AnswerClass, classify_error
+from bulklink.zoho.error_policy import AnswerClass, classify_outcome
 from bulklink.zoho.http import Answer, CallKind, NoResponse, Request
 from bulklink.zoho.link_response import parse_refusal
 from bulklink.zoho.request_log import CallReference
+from bulklink.zoho.throttling import stated_limit
 from bulklink.zoho.tokens import Token
 
 MAX_UNANSWERED = 5
@@ -246,7 +247,10 @@ class Caller:
             self._limiter.report_accepted(attempt)
         elif credit.cause is not RefusalCause.CREDITS:
             self._limiter.report_refused(
-                attempt, response.retry_after, longest_pause=credit.longest_pause
+                attempt,
+                response.retry_after,
+                longest_pause=credit.longest_pause,
+                stated=stated_limit(response),
             )
 
     def _new_line(
@@ -287,9 +291,8 @@ class Caller:
         """Stop the run if the token is refused, or too many requests have no answer."""
         if isinstance(response, Answer):
             self._server_has_answered = True
-            refusal = parse_refusal(response) if not response.ok else None
-            if refusal and classify_error(response.status, refusal.code) is AnswerClass.TOKEN:
-                raise fatal_error(request.kind, refusal, "the access token")
+            if classify_outcome(response) is AnswerClass.TOKEN:
+                raise fatal_error(request.kind, parse_refusal(response), "the access token")
         if not exhausted:
             self._unanswered_in_row = 0
             return
@@ -316,17 +319,13 @@ def _maybe_applied(response: Answer | NoResponse) -> bool:
     """Return whether a call may have been applied though no answer says so."""
     if isinstance(response, NoResponse):
         return response.sent
-    return not response.ok and _answer_class(response) is AnswerClass.SERVER_ERROR
-
-
-def _answer_class(answer: Answer) -> AnswerClass:
-    return classify_error(answer.status, parse_refusal(answer).code)
+    answer_class = classify_outcome(response)
+    contradicts_itself = response.ok and answer_class is not None
+    return contradicts_itself or answer_class is AnswerClass.SERVER_ERROR
 
 
 def _is_busy(response: Answer | NoResponse) -> bool:
-    if isinstance(response, NoResponse) or response.ok:
-        return False
-    return _answer_class(response) is AnswerClass.THROTTLED
+    return classify_outcome(response) is AnswerClass.THROTTLED
 
 
 def _no_answer_error(response: Answer | NoResponse, in_a_row: int) -> RunStoppedError:

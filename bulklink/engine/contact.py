@@ -45,10 +45,14 @@ def parse_write_response(
     """Parse the response to a link or unlink call; without an answer no message is named."""
     if isinstance(call_outcome.response, NoResponse):
         return ParsedAnswer({})
-    is_single_call = len(batch) == 1 and settings.single_endpoint and step is not NextStep.UNLINK
+    is_single_call = len(batch) == 1 and settings.single_endpoint
+    is_single_link = is_single_call and step is not NextStep.UNLINK
     ids = [state.message.message_id for state in batch]
     return parse_answer(
-        ids, call_outcome.response, echo_deal_id=batch[0].link_target[0] if is_single_call else None
+        ids,
+        call_outcome.response,
+        single=is_single_call,
+        echo_deal_id=batch[0].link_target[0] if is_single_link else None,
     )
 
 

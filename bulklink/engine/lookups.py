@@ -12,7 +12,7 @@ from bulklink.engine.retry import is_inconclusive
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.task_group import task_group
 from bulklink.zoho import requests
-from bulklink.zoho.error_policy import AnswerClass, classify_error
+from bulklink.zoho.error_policy import AnswerClass, classify_error, classify_outcome
 from bulklink.zoho.http import Answer, Request
 from bulklink.zoho.link_response import parse_refusal
 from bulklink.zoho.lookup_responses import (
@@ -26,6 +26,9 @@ from bulklink.zoho.lookup_responses import (
 )
 
 T = TypeVar("T")
+
+MAX_USER_PAGES = 1_000
+"""Most pages of users read: two hundred thousand users."""
 
 
 async def look_up_org(caller: Caller) -> Org:
@@ -94,6 +97,9 @@ async def look_up_user_names(
 ) -> None:
     """Look up names of users, page by page until all are listed.
 
+    It ends at a page that lists no user but those seen before, and after 1,000 pages, whatever the
+    server says of more.
+
     Args:
         caller: makes the calls.
         user_ids: of the users.
@@ -102,15 +108,19 @@ async def look_up_user_names(
     Raises:
         RunStoppedError: if they cannot be read.
     """
-    page_number, remaining, has_more = 1, set(user_ids), bool(user_ids)
-    while remaining and has_more:
+    remaining, seen = set(user_ids), set[str]()
+    for page_number in range(1, MAX_USER_PAGES + 1):
+        if not remaining:
+            return
         names_page = await _call(
             caller, requests.users_request(page_number), parse_user_names, "users' names"
         )
         for user_id in names_page.names.keys() & remaining:
             remaining.remove(user_id)
             on_name(user_id, names_page.names[user_id])
-        page_number, has_more = page_number + 1, names_page.has_more and bool(names_page.names)
+        if not names_page.has_more or seen.issuperset(names_page.names):
+            return
+        seen.update(names_page.names)
 
 
 async def _call(
@@ -124,7 +134,11 @@ def _parse_or_raise(
 ) -> T:
     """Return the parsed answer of a look-up without which nothing can be sent."""
     response = call_outcome.response
-    refusal = parse_refusal(response) if isinstance(response, Answer) and not response.ok else None
+    refusal = (
+        parse_refusal(response)
+        if isinstance(response, Answer) and classify_outcome(response) is not None
+        else None
+    )
     if not isinstance(response, Answer) or (refusal and is_inconclusive(refusal)):
         raise RunStoppedError(
             StoppedBy.NO_ANSWER,

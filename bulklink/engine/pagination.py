@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -23,20 +23,31 @@ class AnyPage(Protocol):
         """Index of the next page; None on the last."""
         ...
 
+    @property
+    def message_ids(self) -> Collection[str]:
+        """Ids of the emails listed."""
+        ...
+
 
 P = TypeVar("P", bound=AnyPage)
+
+MAX_PAGES = 10_000
+"""Most pages read of a contact: a hundred thousand emails."""
 
 
 @dataclass(slots=True)
 class PageReader(Generic[P]):
     """Reads the pages of one contact, each at most once.
 
+    Reading ends at the last page, and at a page that lists no email but those seen before: a server
+    that says for ever that there are more would be read for ever.
+
     Args:
         contact_id: whose emails are read.
         parse_page: parses a page; returns None if the answer is not a page.
         caller: makes the calls.
         breaker: decides what a refusal means.
-        max_pages: most pages read; None reads all.
+        max_pages: most pages read; None for as many as are ever read of a contact.
         completes_relink: whether the reads serve relinks, which a graceful stop must not tear.
         reservation: credits reserved to complete relinks of the contact.
 
@@ -60,7 +71,8 @@ class PageReader(Generic[P]):
     complete: bool = field(default=False, init=False)
     _next_index: str | None = field(default=None, init=False)
     _requested: set[str | None] = field(default_factory=set, init=False)
-    """Indexes of the pages read: a server that repeats one would be read for ever."""
+    """Indexes of the pages read."""
+    _seen: set[str] = field(default_factory=set, init=False)
 
     async def next_page(self, rows: Sequence[int] = ()) -> P | None:
         """Return the next page, or None at the end or on failure.
@@ -72,9 +84,10 @@ class PageReader(Generic[P]):
             StoppedError: if the run was stopped.
             RunStoppedError: if no read can succeed.
         """
-        limit_reached = self.max_pages is not None and len(self._requested) >= self.max_pages
+        limit_reached = len(self._requested) >= (self.max_pages or MAX_PAGES)
         if self.failed or self.complete or limit_reached or self._next_index in self._requested:
             return None
+        is_first = not self._requested
         self._requested.add(self._next_index)
         call_outcome = await self.caller.make(
             emails_page_request(self.contact_id, self._next_index),
@@ -85,9 +98,13 @@ class PageReader(Generic[P]):
         )
         self.last_call = call_outcome.call
         page = await self._process_response(call_outcome)
-        if page is not None:
-            self._next_index = page.next_index
-            self.complete = self._next_index is None
+        if page is None:
+            return None
+        self.complete = page.next_index is None
+        if not self.complete and not is_first and self._seen.issuperset(page.message_ids):
+            return None
+        self._next_index = page.next_index
+        self._seen.update(page.message_ids)
         return page
 
     async def _process_response(self, call_outcome: CallOutcome) -> P | None:

@@ -6,9 +6,9 @@ from enum import Enum
 
 import msgspec
 
-from bulklink.zoho.error_policy import AnswerClass, classify_error
+from bulklink.zoho.error_policy import AnswerClass, classify_error, classify_outcome
 from bulklink.zoho.http import Answer, NoResponse
-from bulklink.zoho.link_response import AnswerVerdict, parse_refusal
+from bulklink.zoho.link_response import AnswerVerdict
 
 MAX_ATTEMPTS = 6
 MAX_SECONDS = 120.0
@@ -85,9 +85,7 @@ def decide_retry(
         return (
             _retry_or_give_up(history, jitter) if may_retry else RetryDecision(RetryAction.GIVE_UP)
         )
-    if response.ok:
-        return RetryDecision(RetryAction.ACCEPT)
-    match classify_error(response.status, parse_refusal(response).code):
+    match classify_outcome(response):
         case AnswerClass.TOKEN:
             return RetryDecision(RetryAction.ACCEPT if history.token_renewed else RetryAction.RENEW)
         case AnswerClass.THROTTLED:

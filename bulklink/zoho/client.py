@@ -8,8 +8,10 @@ import anyio
 import msgspec
 
 from bulklink.zoho.http import Answer, NoResponse, Request
+from bulklink.zoho.link_response import parse_json
 from bulklink.zoho.request_log import CallReference, log_request
 from bulklink.zoho.secret_mask import SecretMask
+from bulklink.zoho.throttling import requested_wait
 from bulklink.zoho.tokens import Token, TokenProvider
 from bulklink.zoho.transport import Transport
 
@@ -26,6 +28,17 @@ class ClientResponse(msgspec.Struct, frozen=True):
 
     outcome: Answer | NoResponse
     token: Token
+
+
+def is_stray(answer: Answer) -> bool:
+    """Return whether an answer to a read is the late answer to another one.
+
+    It repeats that and holds records; lists of nothing are all alike.
+    """
+    content = parse_json(answer.body) if answer.repeated and answer.ok else None
+    return isinstance(content, dict) and any(
+        isinstance(value, list) and value for value in content.values()
+    )
 
 
 @dataclass(slots=True, repr=False)
@@ -62,9 +75,15 @@ class Client:
         url = f"{token.api_url}{request.target}"
         started = anyio.current_time()
         outcome = await self.transport.send(request.method, url, headers, request.body)
-        log_request(request.method, url, outcome, anyio.current_time() - started, reference)
+        if isinstance(outcome, Answer) and not request.kind.is_write and is_stray(outcome):
+            outcome = NoResponse("the answer to another request came")
         if isinstance(outcome, Answer):
-            outcome = msgspec.structs.replace(outcome, mask=self._mask(token.access_token))
+            outcome = msgspec.structs.replace(
+                outcome,
+                retry_after=requested_wait(outcome),
+                mask=self._mask(token.access_token),
+            )
+        log_request(request.method, url, outcome, anyio.current_time() - started, reference)
         return ClientResponse(outcome, token)
 
     def _mask(self, access_token: str) -> SecretMask:

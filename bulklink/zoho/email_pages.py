@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -40,6 +41,11 @@ class LinksPage(msgspec.Struct, frozen=True):
 
     links: dict[str, LinkedDeal | None]
     next_index: str | None = None
+
+    @property
+    def message_ids(self) -> Collection[str]:
+        """Ids of the emails listed."""
+        return self.links.keys()
 
 
 def parse_links_page(answer: Answer) -> LinksPage | None:
@@ -134,6 +140,11 @@ class EmailListPage(msgspec.Struct, frozen=True):
     nameless: int = 0
     truncated: bool = False
     next_index: str | None = None
+
+    @property
+    def message_ids(self) -> Collection[str]:
+        """Ids of the emails listed."""
+        return [email.message_id for email in self.emails]
 
 
 def parse_email_list(answer: Answer) -> EmailListPage | None:

@@ -1,18 +1,12 @@
-"""Error policy: how a run continues after an error code, and advice for the user.
-
-Zoho publishes no wording of a 429, and two shapes of its body are known; so the whole body is
-searched for words that can mean only the concurrency limit or only the daily credits. If it has
-none, headers and behaviour decide.
-"""
+"""Error policy: how a run continues after an error code, and advice for the user."""
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 
 from bulklink.zoho.error_codes import Code
 from bulklink.zoho.http import Answer, NoResponse
-from bulklink.zoho.link_response import parse_refusal
+from bulklink.zoho.link_response import parse_flat_error, parse_refusal
 
 
 class AnswerClass(StrEnum):
@@ -57,6 +51,11 @@ _CLASS_BY_STATUS = {
     429: AnswerClass.THROTTLED,
 }
 
+_DECISIVE_STATUSES = frozenset({408, 429})
+_CLASSES_UNDER_SUCCESS = frozenset(
+    {AnswerClass.TOKEN, AnswerClass.THROTTLED, AnswerClass.SERVER_ERROR}
+)
+
 SCOPES = (
     "ZohoCRM.modules.emails.ALL",
     "ZohoCRM.modules.contacts.ALL",
@@ -98,57 +97,39 @@ _ADVICE = {
 def classify_error(status: int, code: str) -> AnswerClass:
     """Return how a run continues after an error.
 
-    The code decides; if it is empty or unknown, the status does. An unknown refusal fails the
-    messages of the call (class ITEM), never the run.
+    A status that says how far the call came decides, whatever code is beside it: 3xx, 408, 429,
+    5xx, and what is no status of HTTP. Under 2xx and the rest of 4xx the code decides; if it is
+    empty or unknown, the status does. An unknown refusal fails the messages of the call (class
+    ITEM), never the run.
 
     Args:
         status: HTTP status.
         code: Zoho's code, empty if the answer has none.
     """
-    if code in _CLASS_BY_CODE:
-        return _CLASS_BY_CODE[Code(code)]
-    if status in _CLASS_BY_STATUS:
-        return _CLASS_BY_STATUS[status]
-    if status >= 500:
+    if 300 <= status < 400:
+        return AnswerClass.FATAL
+    if status < 200 or status >= 500:
         return AnswerClass.SERVER_ERROR
-    return AnswerClass.FATAL if 300 <= status < 400 else AnswerClass.ITEM
+    if status in _DECISIVE_STATUSES or code not in _CLASS_BY_CODE:
+        return _CLASS_BY_STATUS.get(status, AnswerClass.ITEM)
+    return _CLASS_BY_CODE[Code(code)]
 
 
 def classify_outcome(outcome: Answer | NoResponse) -> AnswerClass | None:
-    """Return the class of a refusal; None for a success and without an answer."""
-    if isinstance(outcome, NoResponse) or outcome.ok:
+    """Return the class of a refusal; None for a success and without an answer.
+
+    An error of a whole call under 2xx is one where it says nothing of the call's content: the
+    token is refused, too many requests, a failure of Zoho's. Others are for who parses the content.
+    """
+    if isinstance(outcome, NoResponse):
         return None
-    return classify_error(outcome.status, parse_refusal(outcome).code)
+    if not outcome.ok:
+        return classify_error(outcome.status, parse_refusal(outcome).code)
+    error = parse_flat_error(outcome)
+    answer_class = classify_error(outcome.status, error.code) if error else None
+    return answer_class if answer_class in _CLASSES_UNDER_SUCCESS else None
 
 
 def advice_for_code(code: str) -> str:
     """Return advice for the user about a code; empty if there is none."""
     return _ADVICE.get(code, "")  # type: ignore[call-overload, no-any-return]
-
-
-_MAX_BYTES = 2_000
-
-
-class ThrottleReason(StrEnum):
-    """Limit that was exceeded."""
-
-    IN_FLIGHT = "in flight"
-    CREDITS = "credits"
-
-
-_WORDS = {
-    ThrottleReason.CREDITS: re.compile(
-        r"24[ -]?h(ou)?rs?|\bdays?\b|\bdaily\b|\bcredits?\b|\bquota\b"
-    ),
-    ThrottleReason.IN_FLIGHT: re.compile(
-        r"concurren|same time|simultaneous|in parallel|at once|in progress|\bactive\b"
-        r"|per (second|minute)"
-    ),
-}
-
-
-def throttle_reason(answer: Answer) -> ThrottleReason | None:
-    """Return the limit that the words of a 429 name; None if they name neither, or both."""
-    text = answer.body[:_MAX_BYTES].decode("utf-8", "replace").lower().replace("_", " ")
-    reasons = [reason for reason, words in _WORDS.items() if words.search(text)]
-    return reasons[0] if len(reasons) == 1 else None

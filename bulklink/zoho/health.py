@@ -84,9 +84,9 @@ def _org_or_empty(outcome: Answer | NoResponse, connection: Connection) -> Org:
     """
     if isinstance(outcome, NoResponse):
         raise no_response_error(outcome)
-    if outcome.ok:
-        return require_org(outcome)
     answer_class, code = classify_outcome(outcome), parse_refusal(outcome).code
+    if answer_class is None:
+        return require_org(outcome)
     if answer_class in _STOPPING_CLASSES:
         raise RunStoppedError(
             StoppedBy.FATAL if answer_class is AnswerClass.TOKEN else StoppedBy.NO_ANSWER,

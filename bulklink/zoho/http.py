@@ -45,9 +45,11 @@ class Answer(msgspec.Struct, frozen=True):
     Args:
         status: HTTP status.
         body: content as received.
-        retry_after: seconds of the header Retry-After, None without one.
+        retry_after: seconds that the answer asks to wait, at most 24 hours; None if it does not.
         credits_left: API credits that the org has left, None where the answer does not say; Zoho
             sends it once half of them are used.
+        repeated: whether it is the same as the answer before on its connection, which was to a
+            request to another address.
         mask: takes the secrets of its request out of texts; the body is as received.
     """
 
@@ -55,6 +57,7 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes = b""
     retry_after: float | None = None
     credits_left: int | None = None
+    repeated: bool = False
     mask: SecretMask = SecretMask()
 
     @property

@@ -4,6 +4,18 @@ Zoho documents no shape for a call of good and bad items, so every shape is read
 belongs to the message it names, by `details.message_id` or by the index in `details.json_path`,
 and by position only where position cannot matter. A message that no entry names has no verdict;
 the caller finds out by reading the link back.
+
+What an entry says counts by the status of the answer:
+
+| status | entries | success entries | error entries |
+|---|---|---|---|
+| 2xx | any | count | count |
+| 400 | successes alone | none counts: code and status contradict each other | |
+| 400 | at least one error | count | count |
+| others | any | none counts: the status is of the whole call | |
+
+A success that names no message counts at the endpoint for one message alone. Elsewhere it may be
+the late answer to another call.
 """
 
 from __future__ import annotations
@@ -24,6 +36,7 @@ MAX_NAME_LENGTH = 255
 """Characters of a name in a link, by Zoho's schema."""
 _MAX_ID_LENGTH = 500
 _MAX_TEXT_LENGTH = 300
+_MAX_FLAT_ERROR_BYTES = 4_096
 _CODES = frozenset(Code)
 
 
@@ -74,15 +87,25 @@ class _Entry(msgspec.Struct, frozen=True):
     is_only: bool
     """Whether it is the only entry of its item: an inner array can hold several."""
 
+    @property
+    def is_error(self) -> bool:
+        """Whether it reports an error."""
+        return self.verdict is not None and not self.verdict.success
+
 
 def parse_answer(
-    messages: Sequence[str], answer: Answer, *, echo_deal_id: str | None = None
+    messages: Sequence[str],
+    answer: Answer,
+    *,
+    single: bool = False,
+    echo_deal_id: str | None = None,
 ) -> ParsedAnswer:
     """Parse the answer to a call that carried these messages; never raises, never guesses.
 
     Args:
         messages: message ids in the order of the request.
         answer: the answer as received.
+        single: whether the call went to the endpoint for one message, which its address names.
         echo_deal_id: deal id of a single-email link; Zoho's sample of that call echoes the request
             in place of a verdict, and such an echo of the same deal is success.
     """
@@ -90,9 +113,12 @@ def parse_answer(
     if not answer.ok and answer.status != 400:
         return ParsedAnswer({}, parse_refusal(answer))
     entries = list(_entries(content, messages, answer, echo_deal_id))
+    if answer.status == 400 and not any(entry.is_error for entry in entries):
+        return ParsedAnswer({})
     by_message = _verdicts_by_message(entries, messages)
     unnamed = [entry for entry in entries if not entry.message_ids]
-    by_message |= _verdicts_by_position(unnamed, [m for m in messages if m not in by_message])
+    if single or not any(entry.verdict and entry.verdict.success for entry in unnamed):
+        by_message |= _verdicts_by_position(unnamed, [m for m in messages if m not in by_message])
     verdicts = {message: verdict for message, verdict in by_message.items() if verdict is not None}
     return ParsedAnswer(verdicts, None if by_message else _shared_error(unnamed))
 
@@ -102,6 +128,17 @@ def parse_refusal(answer: Answer) -> AnswerVerdict:
     entry = next((o for o in _objects(parse_json(answer.body)) if _code(o)), {})
     code = _code(entry)
     return _masked_verdict("" if code == Code.SUCCESS else code, entry, answer)
+
+
+def parse_flat_error(answer: Answer) -> AnswerVerdict | None:
+    """Return the error of a whole call, whatever the status; None if the answer is not one."""
+    if len(answer.body) > _MAX_FLAT_ERROR_BYTES:
+        return None
+    content = parse_json(answer.body)
+    code = _code(content) if isinstance(content, dict) else ""
+    if not code or code == Code.SUCCESS or content.get("status", "error") != "error":
+        return None
+    return _masked_verdict(code, content, answer)
 
 
 def parse_json(body: bytes) -> Any:

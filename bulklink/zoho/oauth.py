@@ -25,7 +25,8 @@ _DEFAULT_LIFETIME_SECONDS = 3600.0
 _MIN_LIFETIME_SECONDS = 60.0
 MAX_LIFETIME_SECONDS = 86_400.0
 """Longest time that an access token is used; Zoho's are valid for an hour."""
-_FORM_HEADERS = {"Content-Type": "application/x-www-form-urlencoded"}
+_FORM_HEADERS = {"Content-Type": "application/x-www-form-urlencoded", "Connection": "close"}
+"""Token requests are few; each has a connection of its own, on which no other's answer comes."""
 
 
 class TokenGrant(msgspec.Struct, frozen=True):

@@ -28,6 +28,7 @@ from bulklink.zoho.oauth import (
 from bulklink.zoho.transport import Transport
 
 _EXPIRY_MARGIN_SECONDS = 60.0
+_MIN_USE_SECONDS = 60.0
 _MAX_DOMAIN_LENGTH = 100
 _LOCK_ATTEMPTS = 300
 _LOCK_PAUSE = 0.1
@@ -258,6 +259,8 @@ def token_from_grant(
 ) -> Token:
     """Return the token of a grant, which ends a little earlier than on the server.
 
+    It is used for a minute at least: Zoho gives ten in ten minutes.
+
     Args:
         grant: tokens issued by the accounts server.
         connection: the connection of the request.
@@ -270,6 +273,7 @@ def token_from_grant(
             f" Zoho's hosts: the token goes to {connection.api_url} alone."
         )
     usable_seconds = grant.lifetime - min(_EXPIRY_MARGIN_SECONDS, grant.lifetime / 10)
+    usable_seconds = max(_MIN_USE_SECONDS, usable_seconds)
     return Token(
         grant.access_token, connection.api_url_from(grant.api_domain), now + usable_seconds
     )

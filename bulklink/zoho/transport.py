@@ -1,20 +1,36 @@
-"""HTTP transport: sends each request exactly once; the only user of aiohttp's client."""
+"""HTTP transport: sends each request exactly once; the only user of aiohttp's client.
+
+HTTP/1.1 tells an answer's request by the order on a connection alone. A server or proxy that sends
+an answer late, or twice, would have it taken for the answer to the next request. So a connection on
+which anything comes unasked is not used again; links, unlinks and reads have connections of their
+own, so that none is taken for another; and an answer that repeats the one before it is marked.
+"""
 
 from __future__ import annotations
 
-import asyncio
+import selectors
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from functools import partial
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from multidict import CIMultiDictProxy
 from yarl import URL
 
 from bulklink.zoho.http import Answer, NoResponse
+from bulklink.zoho.throttling import parse_retry_after
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 ANSWER_TIMEOUT_SECONDS = 40.0
 _MAX_BODY_BYTES = 8 * 1024 * 1024
+_MAX_HEAD_BYTES = 1024 * 1024
+_MAX_HEADER_BYTES = 64 * 1024
+_MAX_HEADERS = 1_000
+_METHODS = ("GET", "POST", "DELETE")
+_CLOSED_AFTERWARDS = "close"
 _CONNECT_ERRORS = (
     aiohttp.ClientConnectorError,
     aiohttp.ClientSSLError,
@@ -33,22 +49,21 @@ class Transport(Protocol):
 
 
 class HttpTransport:
-    """One aiohttp session for all requests of a run; use it with `async with`."""
+    """The connections of a run; use it with `async with`.
 
-    def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
+    Args:
+        answer_timeout: seconds from a request to the end of its answer.
+    """
+
+    def __init__(self, answer_timeout: float = ANSWER_TIMEOUT_SECONDS) -> None:
+        self._answer_timeout = answer_timeout
+        self._stack = AsyncExitStack()
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),  # the limiter is the limit
-            timeout=aiohttp.ClientTimeout(
-                total=ANSWER_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-        # aiohttp repeats an idempotent request by itself when a kept-alive connection drops, and
-        # offers no public switch. The ledger would not know of the second DELETE.
-        self._session._retry_connection = False  # noqa: SLF001
+        for name in (*_METHODS, _CLOSED_AFTERWARDS):
+            session = self._make_session(force_close=name == _CLOSED_AFTERWARDS)
+            self._sessions[name] = await self._stack.enter_async_context(session)
         return self
 
     async def __aexit__(
@@ -57,8 +72,24 @@ class HttpTransport:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._stack.aclose()
+
+    def _make_session(self, *, force_close: bool) -> aiohttp.ClientSession:
+        session = aiohttp.ClientSession(
+            connector=_Connector(limit=0, force_close=force_close),  # the limiter is the limit
+            timeout=aiohttp.ClientTimeout(
+                total=self._answer_timeout, sock_connect=CONNECT_TIMEOUT_SECONDS
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            response_class=_Response,
+            max_line_size=_MAX_HEADER_BYTES,
+            max_field_size=_MAX_HEADER_BYTES,
+            max_headers=_MAX_HEADERS,
+        )
+        # aiohttp repeats an idempotent request by itself when a kept-alive connection drops, and
+        # offers no public switch. The ledger would not know of the second DELETE.
+        session._retry_connection = False  # noqa: SLF001
+        return session
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
@@ -68,26 +99,160 @@ class HttpTransport:
         Errors of aiohttp become a NoResponse without their texts, which can hold addresses with
         secrets.
         """
-        if self._session is None:
+        if not self._sessions:
             raise RuntimeError("the transport is not open")
+        is_closed = headers.get("Connection") == _CLOSED_AFTERWARDS
+        session = self._sessions[_CLOSED_AFTERWARDS if is_closed else method]
         target = URL(url, encoded=True)
         try:
-            async with self._session.request(
+            async with session.request(
                 method, target, headers=headers, data=body, allow_redirects=False
             ) as response:
                 content = await _read_body(response)
                 return Answer(
                     response.status,
                     content,
-                    retry_after=_number(response.headers, "Retry-After"),
-                    credits_left=_number(response.headers, "X-API-CREDITS-REMAINING"),
+                    retry_after=_retry_after(response.headers),
+                    credits_left=_credits_left(response.headers),
+                    repeated=_is_repeated(response, content),
                 )
         except UnicodeError:  # an address with a label that no host name can have
             return NoResponse("the host name is not known", sent=False)
         except _CONNECT_ERRORS as error:
-            return NoResponse(_reason(error), sent=False)
+            return NoResponse(self._reason(error), sent=False)
         except (TimeoutError, aiohttp.ClientError, OSError, _TooLongError) as error:
-            return NoResponse(_reason(error), timed_out=isinstance(error, TimeoutError))
+            return NoResponse(self._reason(error), timed_out=isinstance(error, TimeoutError))
+
+    def _reason(self, error: BaseException) -> str:
+        return next(
+            (reason for kind, reason in _REASONS if isinstance(error, kind)),
+            f"no answer within {self._answer_timeout:.0f} seconds"
+            if isinstance(error, TimeoutError)
+            else "the connection broke",
+        )
+
+
+class _HeadTooLongError(aiohttp.ClientError):
+    """Raised when the headers of an answer are longer than any proxy makes them."""
+
+
+class _Received:
+    """What identifies an answer that a connection brought."""
+
+    def __init__(self, response: aiohttp.ClientResponse, content: bytes) -> None:
+        self._url = response.url
+        self._answer = (response.status, hash(content))
+
+    def is_same_to_another(self, other: _Received) -> bool:
+        """Return whether another address is answered the same."""
+        return self._url != other._url and self._answer == other._answer
+
+
+class _Handler(ResponseHandler):
+    """A connection that closes itself when anything comes that no request has asked for.
+
+    Attributes:
+        idle: whether it waits in the pool for its next request.
+        previous: the answer before.
+    """
+
+    idle = False
+    previous: _Received | None = None
+    _head_bytes: int | None = 0
+
+    def begin_request(self) -> None:
+        """Take the next bytes for the answer to a request."""
+        self.idle, self._head_bytes = False, 0
+
+    def end_request(self) -> None:
+        """Take the next bytes for something that nobody asked for."""
+        self.idle = True
+
+    def end_head(self) -> None:
+        """Record that the headers of the answer are read."""
+        self._head_bytes = None
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of an answer; end the connection where there is none to come."""
+        if self.idle and data:
+            self.close()
+            return
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > _MAX_HEAD_BYTES:
+                self.set_exception(_HeadTooLongError())
+                self.close()
+                return
+        super().data_received(data)
+
+
+class _Response(aiohttp.ClientResponse):
+    """An answer that knows its connection."""
+
+    handler: _Handler | None = None
+
+    async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        """Read the headers."""
+        handler = connection.protocol
+        self.handler = handler if isinstance(handler, _Handler) else None
+        started = await super().start(connection)
+        if self.handler is not None:
+            self.handler.end_head()
+        return started
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Pool of connections that gives out none with unread bytes."""
+
+    def __init__(self, *, limit: int, force_close: bool) -> None:
+        super().__init__(limit=limit, force_close=force_close)
+        # The class of connections has no public switch.
+        make: type[ResponseHandler] = _Handler
+        self._factory = partial(make, loop=self._loop)
+
+    async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
+        """Return a new connection, or one of the pool that nothing has come on since."""
+        connection = await super().connect(*args, **kwargs)
+        while (handler := _handler_of(connection)).idle and _has_unread(connection):
+            connection.close()
+            connection = await super().connect(*args, **kwargs)
+        handler.begin_request()
+        connection.add_callback(handler.end_request)
+        return connection
+
+
+def _handler_of(connection: aiohttp.connector.Connection) -> _Handler:
+    handler = connection.protocol
+    if not isinstance(handler, _Handler):
+        raise TypeError("a connection that another connector made")
+    return handler
+
+
+def _has_unread(connection: aiohttp.connector.Connection) -> bool:
+    """Return whether a connection of the pool has brought anything since its last answer.
+
+    What the event loop has not come to yet is still in the socket.
+    """
+    if connection.transport is None or _handler_of(connection).should_close:
+        return True
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection.transport.get_extra_info("socket"), selectors.EVENT_READ)
+        return bool(selector.select(0))
+
+
+def _is_repeated(response: aiohttp.ClientResponse, content: bytes) -> bool:
+    """Return whether an answer is the one before on its connection, to another address.
+
+    Its own may be still to come: the connection is not used again.
+    """
+    handler = response.handler if isinstance(response, _Response) else None
+    if handler is None:
+        return False
+    previous, handler.previous = handler.previous, _Received(response, content)
+    repeated = previous is not None and previous.is_same_to_another(handler.previous)
+    if repeated:
+        handler.force_close()
+    return repeated
 
 
 class _TooLongError(Exception):
@@ -104,21 +269,29 @@ async def _read_body(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(chunks)
 
 
-def _number(headers: Mapping[str, str], name: str) -> int | None:
-    """Return a header's whole number; a date in Retry-After is ignored (Zoho documents neither)."""
-    value = headers.get(name, "").strip()
-    return int(value) if value.isascii() and value.isdigit() and len(value) <= 15 else None
+def _retry_after(headers: CIMultiDictProxy[str]) -> float | None:
+    """Return the longest wait of the headers Retry-After; Zoho documents none."""
+    values = headers.getall("Retry-After", ())
+    waits = [parse_retry_after(value, headers.get("Date", "")) for value in values]
+    return max((wait for wait in waits if wait is not None), default=None)
 
 
-def _reason(error: BaseException) -> str:
-    reasons: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
-        (aiohttp.ClientConnectorDNSError, "the host name is not known"),
-        (aiohttp.ClientSSLError, "no secure connection (TLS) could be made"),
-        (aiohttp.ClientConnectorError, "nothing accepts connections there"),
-        (aiohttp.ConnectionTimeoutError, "no connection in time"),
-        (asyncio.TimeoutError, f"no answer within {ANSWER_TIMEOUT_SECONDS:.0f} seconds"),
-        (_TooLongError, "an answer of more than 8 MB"),
-    )
-    return next(
-        (reason for kind, reason in reasons if isinstance(error, kind)), "the connection broke"
-    )
+def _credits_left(headers: CIMultiDictProxy[str]) -> int | None:
+    """Return the credits left by the header that tells them, the fewest of several."""
+    values = [value.strip() for value in headers.getall("X-API-CREDITS-REMAINING", ())]
+    counts = [int(v) for v in values if v.isascii() and v.isdigit() and len(v) <= 15]
+    return min(counts, default=None)
+
+
+_REASONS: tuple[tuple[type[BaseException], str], ...] = (
+    (aiohttp.ClientConnectorDNSError, "the host name is not known"),
+    (aiohttp.ClientSSLError, "no secure connection (TLS) could be made"),
+    (aiohttp.ClientConnectorError, "nothing accepts connections there"),
+    (aiohttp.ConnectionTimeoutError, "no connection in time"),
+    (_HeadTooLongError, "an answer whose headers are longer than 1 MB"),
+    (_TooLongError, "an answer of more than 8 MB"),
+    (
+        aiohttp.ClientResponseError,
+        "an answer that is not HTTP/1.1, or has a header of more than 64 KB or more than 1,000",
+    ),
+)

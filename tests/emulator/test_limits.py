@@ -164,6 +164,31 @@ async def test_a_429_has_retry_after_only_with_the_option() -> None:
     assert (await crm.get("org")).status == 200
 
 
+async def test_a_429_can_state_its_limit_and_when_to_come_again() -> None:
+    crm = EmulatorClient(Settings(credits=1, credit_window=1440.0, too_many_body="stated"))
+    await crm.get("org")
+    refused = await crm.get("org")
+    assert refused.status == 429
+    assert "Retry-After" not in refused.answer.headers
+    details = refused.json["details"]
+    assert refused.json == {
+        "details": details,
+        "code": "TOO_MANY_REQUESTS",
+        "message": "Rate limit exceeded. Please retry after the specified time.",
+        "status": "error",
+    }
+    assert set(details) == {"trace_id", "retry_after", "limit", "window"}
+    assert (details["limit"], details["window"]) == (1, 1440)
+    crm.time.now += details["retry_after"]
+    assert (await crm.get("org")).status == 200
+
+
+async def test_a_429_for_calls_in_flight_can_state_its_limit_too() -> None:
+    busy = Settings(concurrency=3, background_in_flight=3, too_many_body="stated")
+    details = (await EmulatorClient(busy).get("org")).json["details"]
+    assert (details["limit"], details["window"], details["retry_after"]) == (3, 1, 1)
+
+
 async def test_a_penalty_refuses_at_its_very_end_and_lengthens_by_each_early_call() -> None:
     crm = EmulatorClient(
         Settings(credits=1, credit_window=1440.0, penalty=2000.0, retry_after="on")

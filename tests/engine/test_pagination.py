@@ -102,6 +102,43 @@ async def test_a_contact_with_as_many_pages_as_allowed_is_read_completely() -> N
     assert reader.complete
 
 
+NOTHING_NEW = {
+    "no email": {},
+    "the emails of the page before": {2: DEAL},
+    "emails of several pages before": {1: None, 2: DEAL},
+}
+
+
+@pytest.mark.parametrize("links", NOTHING_NEW.values(), ids=NOTHING_NEW)
+async def test_reading_ends_at_a_page_that_brings_nothing_new_whatever_it_says_of_more(
+    links: dict[int, str | None],
+) -> None:
+    crm = ScriptedCrm(
+        page({1: None}, "x1"), page({2: DEAL}, "x2"), page(links, "x3"), page({9: None}, "x4")
+    )
+    async with engine_run(crm) as run:
+        reader = reader_of(run)
+        assert await rows_read(reader) == [1, 2]
+        assert await reader.next_page() is None
+    assert len(crm.sent) == 3
+    assert not reader.complete
+    assert not reader.failed
+
+
+async def test_a_first_page_without_emails_does_not_end_the_reading() -> None:
+    async with engine_run(ScriptedCrm(page({}, "x1"), page({1: None}))) as run:
+        reader = reader_of(run)
+        assert await rows_read(reader) == [1]
+    assert reader.complete
+
+
+async def test_a_last_page_that_brings_nothing_new_completes_the_reading() -> None:
+    async with engine_run(ScriptedCrm(page({1: None}, "x1"), page({1: None}))) as run:
+        reader = reader_of(run)
+        await rows_read(reader)
+    assert reader.complete
+
+
 async def test_without_a_limit_all_pages_are_read() -> None:
     pages = [page({row: None}, f"x{row}") for row in range(1, 300)]
     async with engine_run(ScriptedCrm(*pages, page({300: None}))) as run:

@@ -35,6 +35,7 @@ from bulklink.operations.send import send
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import CanaryRecord, RunRecord, RunState
 from bulklink.zoho.connection import Connection, Credentials
+from bulklink.zoho.transport import Transport
 from tests.guard import inline
 from tests.simulation.environment import CrmTransport, InMemoryDailyUsage, machine_environment
 from tests.simulation.invariants import InvariantMonitor
@@ -251,6 +252,7 @@ async def simulate(
     commands: Sequence[SimulatedCommand] = (SimulatedCommand(),),
     folder: Path | None = None,
     crm: Crm | None = None,
+    wrap_transport: Callable[[Transport], Transport] = lambda transport: transport,
 ) -> SimulatedRun:
     """Run a case to its end, or until it stops.
 
@@ -262,10 +264,19 @@ async def simulate(
         commands: the commands, one after the other, and what strikes each.
         folder: where the run folder is while it runs; None for one in memory.
         crm: the one that is left by an earlier run; None makes the case's own.
+        wrap_transport: returns what carries requests in place of the transport to the CRM.
     """
     outcome = SimulatedRun(crm or case.make_crm(), stop or StopController(), now())
     with tempfile.TemporaryDirectory(dir=folder or memory_folder(), prefix="run-") as path:
-        run = _Simulation(case, outcome, Path(path), random.Random(random_seed), on_request, stop)
+        run = _Simulation(
+            case,
+            outcome,
+            Path(path),
+            random.Random(random_seed),
+            on_request,
+            stop,
+            wrap_transport,
+        )
         run.prepare()
         async with anyio.create_task_group() as servers:
             for command in commands:
@@ -285,6 +296,7 @@ class _Simulation:
     _rng: random.Random
     _on_request: Callable[[str], None]
     _stop: StopController | None
+    _wrap_transport: Callable[[Transport], Transport]
     _plan: SimulatedPlan = field(init=False)
 
     def prepare(self) -> None:
@@ -366,13 +378,15 @@ class _Simulation:
 
         environment = machine_environment(
             machine,
-            CrmTransport(
-                outcome.crm,
-                servers,
-                machine,
-                record_request,
-                lambda: not stop.reason,
-                reports_credits=case.reports_credits,
+            self._wrap_transport(
+                CrmTransport(
+                    outcome.crm,
+                    servers,
+                    machine,
+                    record_request,
+                    lambda: not stop.reason,
+                    reports_credits=case.reports_credits,
+                )
             ),
             random=self._rng.random,
             daily_usage=outcome.daily_usage,

@@ -139,7 +139,7 @@ async def test_no_relink_is_torn_if_the_crm_reports_credits_left(credits_: int) 
 
 @pytest.mark.parametrize(
     ("body", "text", "retry_after"),
-    list(product(["current", "old"], ["told", "same"], ["off", "on"])),
+    list(product(["current", "old", "stated"], ["told", "same"], ["off", "on"])),
 )
 @pytest.mark.parametrize("in_flight", [1, 4, 10])
 async def test_credits_that_run_out_unreported_are_detected_with_few_calls(
@@ -157,6 +157,16 @@ async def test_credits_that_run_out_unreported_are_detected_with_few_calls(
     outcome = await simulate(link_case(300, settings=settings, in_flight=in_flight))
     assert stopped_by(outcome) is StoppedBy.CREDITS
     assert outcome.crm.state.answered_429 <= 1 + in_flight
+
+
+@pytest.mark.parametrize("header", ["off", "on"])
+async def test_a_wait_that_the_body_asks_for_is_waited_out(header: Any) -> None:
+    settings = Settings(
+        latency=0.5, concurrency=3, penalty=60.0, too_many_body="stated", retry_after=header
+    )
+    outcome = await simulate(link_case(60, settings=settings, in_flight=10))
+    assert count_statuses(outcome) == {"done": 120}
+    assert outcome.crm.state.answered_429 <= 8
 
 
 @pytest.mark.parametrize("text", ["told", "same"])

@@ -23,6 +23,7 @@ from bulklink.operations.session import CrmSession
 from bulklink.task_group import task_group
 from bulklink.zoho.http import Answer, NoResponse
 from bulklink.zoho.requests import emails_page_request
+from bulklink.zoho.throttling import StatedLimit
 from tests.simulation.environment import CrmTransport, InMemoryDailyUsage, machine_environment
 from tests.simulation.machine import Machine
 from tests.simulation.simulator import CONNECTION, OWNERS, Case, contact, email
@@ -90,7 +91,12 @@ class FixedLimiter(ConcurrencyLimiter):
         self._consecutive_refusals = 0
 
     def report_refused(
-        self, attempt: Attempt, retry_after: float | None, *, longest_pause: float = math.inf
+        self,
+        attempt: Attempt,
+        retry_after: float | None,
+        *,
+        longest_pause: float = math.inf,
+        stated: StatedLimit | None = None,
     ) -> None:
         self._consecutive_refusals += 1
         wait = self._random() * min(30.0, 0.5 * 2.0**self._consecutive_refusals)

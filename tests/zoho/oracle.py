@@ -17,20 +17,31 @@ class Oracle:
     answer itself is the entry.
     """
 
-    def __init__(self, sent: list[str], content: Any, status: int, echo_of: str | None) -> None:
+    def __init__(
+        self, sent: list[str], content: Any, status: int, echo_of: str | None, *, single: bool
+    ) -> None:
         self._sent = sent
         self._echo_of = echo_of
         self._status = status
+        self._single = single
         tells_of_items = 200 <= status < 300 or status == 400
         self._entries = list(_flatten(_top(content))) if tells_of_items else []
 
     def may_be_success(self, message: str) -> bool:
-        """Whether something that can belong to the email says success, and nothing the contrary."""
+        """Whether something that can belong to the email says success, and nothing the contrary.
+
+        A 400 is the status of a call with a bad item: without one it contradicts itself. A success
+        without a name may be the answer to another call, unless the address named the email.
+        """
+        if self._status == 400 and not any(map(_is_error, self._entries)):
+            return False
         naming = self._entries_naming(message)
         if naming:
             return all(self._succeeds(e) and self._named_messages(e) == {message} for e in naming)
-        return self._unnamed_entries_match(message) and all(
-            map(self._succeeds, self._unnamed_entries())
+        return (
+            self._single
+            and self._unnamed_entries_match(message)
+            and all(map(self._succeeds, self._unnamed_entries()))
         )
 
     def may_have_failed(self, message: str) -> bool:

@@ -80,6 +80,46 @@ async def test_silence_comes_back_as_it_is() -> None:
     assert (await send(FakeTransport(outcome), LINK)).outcome == outcome
 
 
+RECORDS = b'{"Emails":[{"message_id":"a1"}],"info":{"more_records":false}}'
+
+
+@pytest.mark.parametrize("body", [RECORDS, b'{"users":[{"id":"1"}]}', b'{"data":[{"id":"1"}]}'])
+async def test_records_that_repeat_another_answer_are_no_answer_to_a_read(body: bytes) -> None:
+    repeated = Answer(200, body, repeated=True)
+    outcome = (await send(FakeTransport(repeated), PAGE)).outcome
+    assert outcome == NoResponse("the answer to another request came")
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Answer(200, RECORDS),
+        Answer(200, b'{"Emails":[],"info":{}}', repeated=True),
+        Answer(200, b"<html>", repeated=True),
+        Answer(204, repeated=True),
+        Answer(429, RECORDS, repeated=True),
+    ],
+    ids=["not repeated", "nothing listed", "no JSON", "no content", "a refusal"],
+)
+async def test_what_can_be_alike_for_two_reads_is_an_answer(outcome: Answer) -> None:
+    assert isinstance((await send(FakeTransport(outcome), PAGE)).outcome, Answer)
+
+
+async def test_an_answer_to_a_link_is_told_by_its_names_alone() -> None:
+    repeated = Answer(200, RECORDS, repeated=True)
+    assert isinstance((await send(FakeTransport(repeated), LINK)).outcome, Answer)
+
+
+@pytest.mark.parametrize(("header", "wait"), [(None, 60.0), (10.0, 60.0), (90.0, 90.0)])
+async def test_a_wait_that_the_body_asks_for_counts_like_the_header(
+    header: float | None, wait: float
+) -> None:
+    body = b'{"code":"TOO_MANY_REQUESTS","status":"error","details":{"retry_after":60}}'
+    outcome = (await send(FakeTransport(Answer(429, body, header)), PAGE)).outcome
+    assert isinstance(outcome, Answer)
+    assert outcome.retry_after == wait
+
+
 async def test_a_token_that_a_server_repeats_stays_in_the_data_and_is_masked_in_texts() -> None:
     body = f'{{"code":"{SECRET}","message":"{SECRET}","name":"{SECRET}"}}'.encode()
     outcome = (await send(FakeTransport(Answer(400, body, 3.0)), PAGE)).outcome

@@ -1,4 +1,4 @@
-"""What a code or status of Zoho means, and the words of a 429."""
+"""What a code or status of Zoho means."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from hypothesis import strategies as st
 from bulklink.zoho.error_policy import (
     SCOPES,
     AnswerClass,
-    ThrottleReason,
     advice_for_code,
     classify_error,
-    throttle_reason,
+    classify_outcome,
 )
-from bulklink.zoho.http import Answer
 from tests.zoho.fakes import answer
 
 CODES_ON_THE_PAGES = {
@@ -100,6 +98,64 @@ def test_without_a_known_code_the_status_decides(
     assert classify_error(status, code) is wanted
 
 
+ITEM, TOKEN, FATAL, COMMON, THROTTLED, SERVER = (
+    AnswerClass.ITEM,
+    AnswerClass.TOKEN,
+    AnswerClass.FATAL,
+    AnswerClass.FATAL_IF_COMMON,
+    AnswerClass.THROTTLED,
+    AnswerClass.SERVER_ERROR,
+)
+STATUSES = (101, 200, 207, 302, 400, 401, 403, 404, 405, 408, 409, 429, 500, 503, 600)
+BY_STATUS_ALONE = {101: SERVER, 302: FATAL, 408: SERVER, 429: THROTTLED}
+BY_STATUS_ALONE |= {500: SERVER, 503: SERVER, 600: SERVER}
+WITHOUT_A_CODE = {401: TOKEN, 403: COMMON, 404: COMMON, 405: FATAL}
+STATUS_AND_CODE = {
+    (status, code): BY_STATUS_ALONE.get(status, by_code or WITHOUT_A_CODE.get(status, ITEM))
+    for status in STATUSES
+    for code, by_code in {
+        "": None,
+        "NEVER_HEARD_OF": None,
+        "SUCCESS": None,
+        "NOT_ALLOWED": None,
+        "INVALID_TOKEN": TOKEN,
+        "OAUTH_SCOPE_MISMATCH": FATAL,
+        "NO_PERMISSION": COMMON,
+        "TOO_MANY_REQUESTS": THROTTLED,
+        "INTERNAL_ERROR": SERVER,
+    }.items()
+}
+
+
+@pytest.mark.parametrize(("pair", "wanted"), STATUS_AND_CODE.items(), ids=repr)
+def test_each_pair_of_status_and_code_has_one_class(
+    pair: tuple[int, str], wanted: AnswerClass
+) -> None:
+    assert classify_error(*pair) is wanted
+
+
+@pytest.mark.parametrize(
+    ("code", "wanted"),
+    [
+        ("INVALID_TOKEN", TOKEN),
+        ("AUTHENTICATION_FAILURE", TOKEN),
+        ("TOO_MANY_REQUESTS", THROTTLED),
+        ("INTERNAL_ERROR", SERVER),
+        ("INVALID_DATA", None),
+        ("NO_PERMISSION", None),
+        ("SUCCESS", None),
+        ("", None),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 202])
+def test_an_error_of_the_call_under_a_status_of_success_is_a_refusal_of_the_call(
+    status: int, code: str, wanted: AnswerClass | None
+) -> None:
+    content = {"code": code, "status": "error", "message": "no", "details": {}}
+    assert classify_outcome(answer(content, status)) is wanted
+    assert classify_outcome(answer({"Emails": [content]}, status)) is None
+
+
 @given(st.integers(100, 999), st.text())
 def test_every_answer_has_a_class(status: int, code: str) -> None:
     assert classify_error(status, code) in AnswerClass
@@ -139,41 +195,3 @@ def test_what_is_no_known_error_has_no_advice(code: str) -> None:
 def test_the_advice_for_a_scope_names_every_scope_that_is_needed(scope: str) -> None:
     assert scope in SCOPES
     assert scope in advice_for_code("OAUTH_SCOPE_MISMATCH")
-
-
-DAY = "Many requests fired than the allowed limit for the past 24 hours"
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        ({"code": 429, "error": "TOO_MANY_REQUESTS", "error_info": DAY}, ThrottleReason.CREDITS),
-        ({"code": "TOO_MANY_REQUESTS", "message": DAY, "status": "error"}, ThrottleReason.CREDITS),
-        (
-            {"code": "TOO_MANY_REQUESTS", "message": "Daily API credit limit"},
-            ThrottleReason.CREDITS,
-        ),
-        (
-            {"code": "TOO_MANY_REQUESTS", "message": "concurrency limit reached"},
-            ThrottleReason.IN_FLIGHT,
-        ),
-        (
-            {"code": "TOO_MANY_REQUESTS", "message": "Calls active at once: 11"},
-            ThrottleReason.IN_FLIGHT,
-        ),
-        ({"code": "TOO_MANY_REQUESTS", "message": "Too many requests"}, None),
-        ({"code": "TOO_MANY_REQUESTS", "message": "concurrency or daily credits"}, None),
-        ({"code": "TOO_MANY_REQUESTS", "message": ""}, None),
-        ([], None),
-    ],
-)
-def test_words_that_mean_one_thing_tell_it_and_others_tell_nothing(
-    body: object, expected: ThrottleReason | None
-) -> None:
-    response = answer(body, 429)
-    assert throttle_reason(response) is expected
-
-
-@pytest.mark.parametrize("body", [b"", b"\xff\xfe\x00", b"<html>429</html>", b"x" * 100_000])
-def test_a_body_that_is_no_json_tells_nothing_and_is_no_trouble(body: bytes) -> None:
-    assert throttle_reason(Answer(429, body)) is None

@@ -16,7 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulklink.zoho.http import Answer
-from bulklink.zoho.link_response import ParsedAnswer, parse_answer, parse_refusal
+from bulklink.zoho.link_response import (
+    ParsedAnswer,
+    parse_answer,
+    parse_flat_error,
+    parse_refusal,
+)
 from tests.zoho.fakes import answer
 from tests.zoho.oracle import Oracle
 
@@ -66,6 +71,11 @@ def parse(content: Any, status: int = 200, sent: list[str] = SENT) -> ParsedAnsw
     return parse_answer(sent, answer(content, status))
 
 
+def parse_single(content: Any, status: int = 200) -> ParsedAnswer:
+    """Parse the answer to the call that links one email, a1."""
+    return parse_answer(["a1"], answer(content, status), single=True, echo_deal_id=DEAL)
+
+
 def has_no_success(parsed: ParsedAnswer) -> bool:
     """Whether nothing in it, the call as a whole included, counts as success."""
     whole = parsed.call_verdict
@@ -94,15 +104,14 @@ def test_the_status_text_and_http_status_of_a_verdict_are_those_of_the_answer() 
 
 
 def test_the_single_link_is_linked_where_the_answer_echoes_the_request() -> None:
-    reading = parse_answer(["a1"], answer({"Emails": [ECHO]}), echo_deal_id=DEAL)
+    reading = parse_single({"Emails": [ECHO]})
     assert codes(reading) == {"a1": "SUCCESS"}
     assert reading.all_succeeded(["a1"])
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
 def test_the_single_link_is_linked_where_the_answer_says_success(named: bool) -> None:
-    content = {"Emails": [success("a1" if named else None, OPENAPI)]}
-    reading = parse_answer(["a1"], answer(content), echo_deal_id=DEAL)
+    reading = parse_single({"Emails": [success("a1" if named else None, OPENAPI)]})
     assert reading.all_succeeded(["a1"])
 
 
@@ -282,12 +291,82 @@ def test_the_text_of_an_unnamed_error_is_not_put_to_an_email_that_it_may_not_con
     assert not {verdict.text for verdict in reading.verdicts.values()} & set(texts)
 
 
-def test_unnamed_successes_for_all_are_success_for_all() -> None:
-    assert parse({"Emails": [success()] * 3}).all_succeeded(SENT)
+@pytest.mark.parametrize("sent", [["a1"], SENT], ids=["batch of one", "batch of three"])
+@pytest.mark.parametrize("nested", [False, True], ids=["objects", "arrays"])
+@pytest.mark.parametrize("status", [200, 207, 400])
+def test_a_success_that_names_nobody_may_be_the_answer_to_another_call(
+    status: int, nested: bool, sent: list[str]
+) -> None:
+    entry: Any = [success()] if nested else success()
+    for content in ({"Emails": [entry] * len(sent)}, [entry] * len(sent), success()):
+        reading = parse(content, status, sent)
+        assert reading.verdicts == {}
+        assert reading.call_verdict is None
+
+
+def test_a_success_that_names_nobody_leaves_those_that_are_named_their_verdicts() -> None:
+    assert codes(parse({"Emails": [success("a1"), success(), error(message_id="c3")]}, 207)) == {
+        "a1": "SUCCESS",
+        "c3": "INVALID_DATA",
+    }
+
+
+ALL_SUCCESS: dict[str, Any] = {
+    "a batch": {"Emails": [success(m) for m in SENT]},
+    "inner arrays": {"Emails": [[success(m)] for m in SENT]},
+    "one of them": {"Emails": [success("b2")]},
+    "by their paths": {
+        "Emails": [{**success(), "details": {"json_path": f"Emails[{n}]"}} for n in range(3)]
+    },
+    "empty arrays beside": {"Emails": [success("a1"), [], []]},
+    "an object": success("a1"),
+    "beside what says nothing": {"Emails": [success("a1"), {"code": "SUCCESS", "status": "error"}]},
+}
+
+
+@pytest.mark.parametrize("content", ALL_SUCCESS.values(), ids=ALL_SUCCESS)
+def test_successes_alone_contradict_the_status_400(content: Any) -> None:
+    reading = parse(content, 400)
+    assert reading.verdicts == {}
+    assert reading.call_verdict is None
+
+
+def test_a_single_call_of_success_under_400_says_nothing() -> None:
+    assert parse_single({"Emails": [success("a1")]}, 400).verdicts == {}
+    assert parse_single(success(), 400).verdicts == {}
+
+
+@pytest.mark.parametrize("status", [200, 207, 400])
+def test_a_success_beside_an_error_counts_under_every_status_of_a_mixed_answer(status: int) -> None:
+    assert codes(parse({"Emails": [success("a1"), [error(message_id="b2")]]}, status)) == {
+        "a1": "SUCCESS",
+        "b2": "INVALID_DATA",
+    }
+
+
+FLAT_ERRORS = ["INVALID_TOKEN", "TOO_MANY_REQUESTS", "INTERNAL_ERROR", "NOT_ALLOWED"]
+
+
+@pytest.mark.parametrize("code", FLAT_ERRORS)
+@pytest.mark.parametrize("status", [200, 202, 400, 500])
+def test_a_flat_error_is_found_whatever_the_status(status: int, code: str) -> None:
+    found = parse_flat_error(answer(error(code), status))
+    assert found is not None
+    assert (found.code, found.http_status) == (code, status)
+
+
+NO_FLAT_ERRORS: list[Any] = [success(), {**error(), "status": "success"}, [error()], {}, None]
+NO_FLAT_ERRORS += [{"Emails": [error()]}, {"code": "SUCCESS", "status": "error"}, {"status": "x"}]
+
+
+@pytest.mark.parametrize("content", NO_FLAT_ERRORS, ids=repr)
+def test_what_is_no_flat_error_is_none(content: Any) -> None:
+    assert parse_flat_error(answer(content)) is None
 
 
 UNTELLABLE = {
     "fewer than the emails": [success(), success()],
+    "as many as the emails": [success()] * 3,
     "more than the emails": [success()] * 4,
     "not all the same": [success(), error(), success()],
     "different errors": [error("NOT_ALLOWED"), error("INVALID_DATA"), error("NOT_ALLOWED")],
@@ -450,14 +529,12 @@ ECHOES_OF_SOMETHING_ELSE = {
 
 @pytest.mark.parametrize("entries", ECHOES_OF_SOMETHING_ELSE.values(), ids=ECHOES_OF_SOMETHING_ELSE)
 def test_only_an_echo_of_the_request_is_success(entries: list[Any]) -> None:
-    assert has_no_success(parse_answer(["a1"], answer({"Emails": entries}), echo_deal_id=DEAL))
+    assert has_no_success(parse_single({"Emails": entries}))
 
 
 def test_an_echo_under_an_error_status_is_no_success() -> None:
     for status in (400, 403, 500):
-        assert has_no_success(
-            parse_answer(["a1"], answer({"Emails": [ECHO]}, status), echo_deal_id=DEAL)
-        )
+        assert has_no_success(parse_single({"Emails": [ECHO]}, status))
 
 
 def test_an_echo_counts_only_where_the_call_is_a_single_link() -> None:
@@ -528,6 +605,8 @@ def test_named_entries_are_read_right_in_any_order_and_shape(
     case: tuple[list[str], dict[str, str], list[Any]], status: int
 ) -> None:
     sent, wanted, entries = case
+    if status == 400 and set(wanted.values()) == {"SUCCESS"}:
+        wanted = {}
     reading = parse({"Emails": entries}, status, sent)
     assert codes(reading) == wanted
     assert all(verdict.http_status == status for verdict in reading.verdicts.values())
@@ -626,14 +705,13 @@ STATUS = st.sampled_from([200, 200, 202, 207, 400, 400, 401, 403, 404, 429, 500]
     PLAUSIBLE | mutations() | ANY_JSON,
     STATUS,
     st.permutations(SENT).map(list) | st.just(["a1"]),
-    st.none() | st.just(DEAL),
+    st.sampled_from(["many", "single unlink", "single link"]),
 )
-def test_no_verdict_is_a_guess(
-    content: Any, status: int, sent: list[str], echo_of: str | None
-) -> None:
-    echo = echo_of if len(sent) == 1 else None
-    reading = parse_answer(sent, answer(content, status), echo_deal_id=echo)
-    oracle = Oracle(sent, content, status, echo)
+def test_no_verdict_is_a_guess(content: Any, status: int, sent: list[str], endpoint: str) -> None:
+    single = len(sent) == 1 and endpoint != "many"
+    echo = DEAL if single and endpoint == "single link" else None
+    reading = parse_answer(sent, answer(content, status), single=single, echo_deal_id=echo)
+    oracle = Oracle(sent, content, status, echo, single=single)
     assert set(reading.verdicts) <= set(sent)
     assert reading.call_verdict is None or not reading.call_verdict.success
     for message, verdict in reading.verdicts.items():

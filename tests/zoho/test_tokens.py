@@ -82,6 +82,7 @@ async def test_a_token_request_is_a_form_with_the_fields_of_the_api() -> None:
     (sent,) = transport.sent
     assert (sent.method, sent.url) == ("POST", "https://accounts.zoho.eu/oauth/v2/token")
     assert sent.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert sent.headers["Connection"] == "close"
     assert sent.form == {
         "refresh_token": "1000.refresh.token",
         "client_id": "1000.CLIENTID",
@@ -613,4 +614,14 @@ async def test_a_lifetime_is_a_number_or_its_text_between_a_minute_and_a_day(
     clock = ManualClock()
     tokens = make_tokens(FakeTransport(token_answer(expires_in=lasts)), clock=clock)
     left = (await tokens.current()).ends_at - clock()
-    assert left == seconds - min(60, seconds / 10)
+    assert left == max(60, seconds - min(60, seconds / 10))
+
+
+@pytest.mark.parametrize("lasts", [0, 1, 60, -(10**9), "7"], ids=repr)
+async def test_a_token_of_seconds_costs_ten_requests_in_ten_minutes_at_most(lasts: object) -> None:
+    clock, crm = ManualClock(), FakeTransport(token_answer(expires_in=lasts))
+    tokens = make_tokens(crm, clock=clock)
+    for _ in range(600):
+        await tokens.current()
+        clock.now += 1
+    assert len(crm.sent) <= 10

@@ -11,8 +11,8 @@ from enum import Enum, auto
 
 import msgspec
 
-from bulklink.zoho.error_policy import ThrottleReason, throttle_reason
 from bulklink.zoho.http import Answer
+from bulklink.zoho.throttling import ThrottleReason, throttle_reason
 
 LONGEST_PENALTY = 3_600
 """Seconds of Retry-After beyond which only quota can be the cause."""

@@ -17,6 +17,7 @@ from bulklink.engine.ratelimit.fair_queue import FairQueue
 from bulklink.engine.ratelimit.rate import RateLimiter
 from bulklink.engine.shutdown import StopController
 from bulklink.task_group import task_group
+from bulklink.zoho.throttling import StatedLimit
 
 _MIN_READY_AHEAD = 2
 _SLOTS_PER_READY = 4
@@ -305,7 +306,12 @@ class ConcurrencyLimiter:
         )
 
     def report_refused(
-        self, attempt: Attempt, retry_after: float | None, *, longest_pause: float = math.inf
+        self,
+        attempt: Attempt,
+        retry_after: float | None,
+        *,
+        longest_pause: float = math.inf,
+        stated: StatedLimit | None = None,
     ) -> None:
         """Record that the server refused a call because too many were in flight.
 
@@ -313,6 +319,7 @@ class ConcurrencyLimiter:
             attempt: of the call.
             retry_after: seconds the server asks for, None if it does not.
             longest_pause: seconds to pause at most, unless the server asks for more.
+            stated: the limit as the server states it, to be shown.
         """
         if attempt.started_at is None:
             return
@@ -332,10 +339,7 @@ class ConcurrencyLimiter:
         added = self._adaptive.paused_until - max(previous.paused_until, now)
         self._paused_seconds += max(0.0, added)
         if previous.episode_began is None and not previous.extra_slots:
-            self._notify(
-                f"The CRM says that there are too many requests, with {in_flight} calls in flight:"
-                " all wait for a moment and go on with fewer."
-            )
+            self._notify(_refusal_notice(in_flight, retry_after, stated))
 
     def _grant_slot(self, queued_call: QueuedCall) -> Slot:
         slot = Slot(self._refusals, self._adaptive.probe is adaptive.Probe.NEXT)
@@ -446,6 +450,15 @@ class ConcurrencyLimiter:
         for waiter in (*self._waiting.entries(), *self._ready.entries()):
             if self._stop.forbids_start(completes_relink=waiter.queued_call.completes_relink):
                 waiter.wake_up.set()
+
+
+def _refusal_notice(in_flight: int, retry_after: float | None, stated: StatedLimit | None) -> str:
+    says = "too many requests" if stated is None else f"too many requests (it allows {stated})"
+    wait = "a moment" if retry_after is None else f"the {retry_after:,.0f} s that it asks for"
+    return (
+        f"The CRM says that there are {says}, with {in_flight} calls in flight: all wait for {wait}"
+        " and go on with fewer."
+    )
 
 
 async def _call_later(seconds: float, action: Callable[[], None]) -> None:

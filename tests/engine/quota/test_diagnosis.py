@@ -13,8 +13,8 @@ from bulklink.engine.quota.diagnosis import (
     RefusalEvidence,
     diagnose_refusal,
 )
-from bulklink.zoho.error_policy import ThrottleReason
 from bulklink.zoho.http import Answer
+from bulklink.zoho.throttling import ThrottleReason
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import anyio
 import anyio.lowlevel
 import pytest
@@ -9,14 +11,22 @@ import pytest
 from bulklink.engine.ratelimit.limiter import Attempt, ConcurrencyLimiter
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError, StoppedBy, StoppedError
+from bulklink.zoho.throttling import StatedLimit
 from tests.virtual import now
 
 
 def make_limiter(
-    in_flight: int = 1000, rate: float | None = None, stop: StopController | None = None
+    in_flight: int = 1000,
+    rate: float | None = None,
+    stop: StopController | None = None,
+    notify: Callable[[str], None] = lambda text: None,
 ) -> ConcurrencyLimiter:
     return ConcurrencyLimiter(
-        max_in_flight=in_flight, max_per_second=rate, stop=stop or StopController(), clock=now
+        max_in_flight=in_flight,
+        max_per_second=rate,
+        stop=stop or StopController(),
+        clock=now,
+        notify=notify,
     )
 
 
@@ -73,6 +83,28 @@ async def test_retry_after_is_obeyed_and_a_second_added() -> None:
         first, *others = [moment - before for moment in await start_times(limiter, 5)]
     assert 21.0 <= first < 21.01
     assert all(moment > first for moment in others)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "stated", "words"),
+    [
+        (None, None, ["all wait for a moment"]),
+        (60.0, None, ["all wait for the 60 s that it asks for"]),
+        (60.0, StatedLimit(100, 60.0), ["it allows 100 calls in 60 s", "the 60 s that it asks"]),
+    ],
+)
+async def test_a_refusal_is_shown_with_the_limit_and_the_wait_that_it_states(
+    retry_after: float | None, stated: StatedLimit | None, words: list[str]
+) -> None:
+    notices: list[str] = []
+    async with (
+        make_limiter(notify=notices.append) as limiter,
+        limiter.attempt(limiter.new_call()) as turn,
+    ):
+        await leave(limiter, turn)
+        limiter.report_refused(turn, retry_after, stated=stated)
+    (notice,) = notices
+    assert [word for word in words if word not in notice] == []
 
 
 async def test_a_stop_ends_a_pause() -> None:

@@ -1,0 +1,66 @@
+"""Look-ups of users: which page is asked for next, and where they end whatever the server says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bulklink.engine.lookups import MAX_USER_PAGES, look_up_user_names
+from bulklink.zoho.http import Answer
+from tests.engine.fakes import ScriptedCrm, engine_run
+from tests.zoho.fakes import answer
+
+
+def users_page(*numbers: int, more: object = True) -> Answer:
+    """Return a page of users whose ids are these numbers."""
+    users = [{"id": f"{number}", "full_name": f"User {number}"} for number in numbers]
+    return answer({"users": users, "info": {"more_records": more}})
+
+
+class EndlessUsers(ScriptedCrm):
+    """Lists another user on every page, and says for ever that there are more."""
+
+    async def send(self, *args: Any) -> Any:
+        self.answers = [users_page(len(self.sent) + 1)]
+        return await super().send(*args)
+
+
+async def look_up(crm: ScriptedCrm, *numbers: int) -> dict[str, str | None]:
+    names: dict[str, str | None] = {}
+    async with engine_run(crm) as run:
+        await look_up_user_names(
+            run.context.caller,
+            {f"{number}" for number in numbers},
+            lambda user_id, name: names.update({user_id: name}),
+        )
+    return names
+
+
+async def test_pages_are_read_until_all_users_are_named() -> None:
+    crm = ScriptedCrm(users_page(1, 2), users_page(3, 4), users_page(5))
+    assert await look_up(crm, 2, 4) == {"2": "User 2", "4": "User 4"}
+    assert len(crm.sent) == 2
+
+
+async def test_no_page_is_read_for_no_user() -> None:
+    crm = ScriptedCrm(users_page(1))
+    assert await look_up(crm) == {}
+    assert crm.sent == []
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    [users_page(1, 2), users_page(2), users_page(), Answer(204)],
+    ids=["the same", "some of them", "none", "no content"],
+)
+async def test_a_page_that_brings_no_new_user_ends_the_look_up(repeated: Answer) -> None:
+    crm = ScriptedCrm(users_page(1, 2), repeated)
+    assert await look_up(crm, 1, 9) == {"1": "User 1"}
+    assert len(crm.sent) == 2
+
+
+async def test_a_number_of_pages_ends_the_look_up() -> None:
+    crm = EndlessUsers(users_page(1))
+    assert await look_up(crm, 1, 0) == {"1": "User 1"}
+    assert len(crm.sent) == MAX_USER_PAGES
