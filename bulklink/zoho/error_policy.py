@@ -67,7 +67,7 @@ SCOPES = (
 
 _ADVICE = {
     Code.INVALID_DATA: "A value or its type is wrong: check the ids of the row.",
-    Code.MANDATORY_NOT_FOUND: "A field is missing: see json_path in answers.jsonl.",
+    Code.MANDATORY_NOT_FOUND: "A field is missing: the message names it, if the CRM does.",
     Code.INVALID_MODULE: "Emails are linked to the module Deals only.",
     Code.FEATURE_NOT_SUPPORTED: "The org needs the Standard edition or above.",
     Code.NOT_ALLOWED: "The contact is not on that deal: add it to the deal first.",

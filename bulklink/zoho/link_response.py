@@ -32,6 +32,7 @@ from bulklink.zoho.error_codes import Code
 from bulklink.zoho.http import Answer
 
 _INDEX = re.compile(r"(?:Emails|message_ids)\[(\d{1,6})\]")
+_PATH_INDEX = re.compile(r"^Emails\[\d+\]\.?|\[\d+\]")
 MAX_NAME_LENGTH = 255
 """Characters of a name in a link, by Zoho's schema."""
 _MAX_ID_LENGTH = 500
@@ -302,8 +303,33 @@ def _code(entry: dict[str, Any]) -> str:
 
 
 def _text(entry: dict[str, Any]) -> str:
-    for key in ("message", "error_info", "error_description"):
-        value = entry.get(key)
-        if isinstance(value, str):
-            return value[: 2 * _MAX_TEXT_LENGTH]  # a secret at the end is masked before the cut
-    return ""
+    """Return the message of an entry with what its details name; twice as long as is kept.
+
+    A secret at the end is masked before the cut.
+    """
+    texts = (entry.get(key) for key in ("message", "error_info", "error_description"))
+    text = next((value for value in texts if isinstance(value, str)), "")
+    named = _named_in_details(entry.get("details"))
+    shown = f"{text} ({named})" if text and named else text or named
+    return shown[: 2 * _MAX_TEXT_LENGTH]
+
+
+def _named_in_details(details: object) -> str:
+    """Return the field, type and permissions that the details of an error name.
+
+    The index of a path is left out: the row says which email it is, and rows with the same error
+    then have the same text.
+    """
+    if not isinstance(details, dict):
+        return ""
+    path = parse_text(details.get("json_path")) or ""
+    field = _PATH_INDEX.sub("", path) or parse_text(details.get("api_name"))
+    permissions = details.get("permissions")
+    lacking = permissions if isinstance(permissions, list) else [permissions]
+    parts = {
+        "field": field,
+        "parameter": parse_text(details.get("param_name")),
+        "expected": parse_text(details.get("expected_data_type")),
+        "permissions": ", ".join(name for name in lacking if parse_text(name)),
+    }
+    return "; ".join(f"{label} {value}" for label, value in parts.items() if value)

@@ -40,7 +40,7 @@ CODES_OF_THE_WHOLE_API = {
 ALL_CODES = CODES_ON_THE_PAGES | CODES_OF_THE_WHOLE_API
 ADVICE_SAYS = {
     "INVALID_DATA": "type",
-    "MANDATORY_NOT_FOUND": "json_path",
+    "MANDATORY_NOT_FOUND": "the message names it",
     "INVALID_MODULE": "Deals",
     "FEATURE_NOT_SUPPORTED": "Standard",
     "NOT_ALLOWED": "contact is not on that deal",

@@ -141,7 +141,7 @@ def test_the_400_of_the_openapi_names_each_item_by_the_index_in_its_path() -> No
     }
     reading = parse(content, 400)
     assert codes(reading) == {"a1": "MANDATORY_NOT_FOUND", "b2": "INVALID_DATA"}
-    assert reading.verdicts["a1"].text == "message_id is mandatory"
+    assert reading.verdicts["a1"].text == "message_id is mandatory (field message_id)"
 
 
 def test_an_unlink_s_400_names_each_item_by_the_index_in_its_path() -> None:
@@ -736,3 +736,26 @@ def test_a_truncated_answer_is_no_success(content: Any, kept: int, status: int) 
     body = json.dumps({"Emails": content}).encode()
     cut = body[: min(kept, len(body) - 1)]
     assert has_no_success(parse_answer(SENT, Answer(status, cut)))
+
+
+@pytest.mark.parametrize(
+    ("details", "text"),
+    [
+        ({"json_path": "Emails[1].linked_record.id"}, "invalid data (field linked_record.id)"),
+        ({"json_path": "message_ids[2]"}, "invalid data (field message_ids)"),
+        ({"api_name": "owner.name"}, "invalid data (field owner.name)"),
+        (
+            {"api_name": "id", "expected_data_type": "bigint"},
+            "invalid data (field id; expected bigint)",
+        ),
+        (
+            {"permissions": ["Crm_Implied_View_Potentials", 7]},
+            "invalid data (permissions Crm_Implied_View_Potentials)",
+        ),
+        ({"permissions": "Crm_View"}, "invalid data (permissions Crm_View)"),
+        ({"param_name": "type"}, "invalid data (parameter type)"),
+        ({"api_name": 5, "permissions": {}}, "invalid data"),
+    ],
+)
+def test_an_error_says_what_its_details_name(details: dict[str, Any], text: str) -> None:
+    assert parse_refusal(answer(error(**details), 400)).text == text
