@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol, Self
@@ -10,7 +11,14 @@ from typing import Protocol, Self
 import aiohttp
 from yarl import URL
 
+from bulklink.zoho.connect_errors import (
+    certificate_failure,
+    invalid_proxy,
+    proxy_refusal,
+    unreachable_proxy,
+)
 from bulklink.zoho.http import Answer, NoResponse
+from bulklink.zoho.proxies import Proxy, ProxyError, find_proxy
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 ANSWER_TIMEOUT_SECONDS = 40.0
@@ -33,10 +41,15 @@ class Transport(Protocol):
 
 
 class HttpTransport:
-    """One aiohttp session for all requests of a run; use it with `async with`."""
+    """One aiohttp session for all requests of a run; use it with `async with`.
+
+    Proxies are those of the environment. aiohttp could read them itself (`trust_env`), but would
+    also take passwords from .netrc, and send loopback addresses through a proxy.
+    """
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
+        self._proxies: dict[str, Proxy | None] = {}
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -72,8 +85,15 @@ class HttpTransport:
             raise RuntimeError("the transport is not open")
         target = URL(url, encoded=True)
         try:
+            proxy = self._proxy_for(target)
             async with self._session.request(
-                method, target, headers=headers, data=body, allow_redirects=False
+                method,
+                target,
+                headers=headers,
+                data=body,
+                allow_redirects=False,
+                proxy=proxy.url if proxy else None,
+                proxy_headers=_proxy_headers(proxy),
             ) as response:
                 content = await _read_body(response)
                 return Answer(
@@ -82,12 +102,40 @@ class HttpTransport:
                     retry_after=_number(response.headers, "Retry-After"),
                     credits_left=_number(response.headers, "X-API-CREDITS-REMAINING"),
                 )
+        except ProxyError as error:
+            return invalid_proxy(error)
         except UnicodeError:  # an address with a label that no host name can have
             return NoResponse("the host name is not known", sent=False)
+        except aiohttp.ClientConnectorCertificateError as error:
+            return certificate_failure(error.certificate_error)
+        except aiohttp.ClientHttpProxyError as error:
+            return proxy_refusal(self._proxy_address(target), error.status)
+        except aiohttp.ClientProxyConnectionError:
+            return unreachable_proxy(self._proxy_address(target))
         except _CONNECT_ERRORS as error:
             return NoResponse(_reason(error), sent=False)
         except (TimeoutError, aiohttp.ClientError, OSError, _TooLongError) as error:
             return NoResponse(_reason(error), timed_out=isinstance(error, TimeoutError))
+
+    def _proxy_for(self, target: URL) -> Proxy | None:
+        """Return the proxy for an address, looked up once for each host.
+
+        Raises:
+            ProxyError: if a variable is not the address of a proxy.
+        """
+        origin = f"{target.scheme}://{target.raw_authority}"
+        if origin not in self._proxies:
+            self._proxies[origin] = find_proxy(origin, os.environ)
+        return self._proxies[origin]
+
+    def _proxy_address(self, target: URL) -> str:
+        proxy = self._proxy_for(target)
+        return proxy.address if proxy is not None else ""
+
+
+def _proxy_headers(proxy: Proxy | None) -> dict[str, str] | None:
+    authorization = proxy and proxy.authorization
+    return {"Proxy-Authorization": authorization} if authorization else None
 
 
 class _TooLongError(Exception):
