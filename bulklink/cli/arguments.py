@@ -75,8 +75,8 @@ def limit_arguments(options: Mapping[str, Any]) -> LimitOptions:
 def pace_arguments(options: Mapping[str, Any]) -> PaceOptions:
     """Return the options that affect how many calls are made, how fast, and what they may spend.
 
-    Credit limits that are not set are left out, so that a resume keeps the run's own; only
-    `max_credits` is for one command alone.
+    Credit limits and an outage that are not set are left out, so that a resume keeps the run's
+    own; only `max_credits` is for one command alone.
     """
     edition = options.get("edition")
     pace: PaceOptions = {
@@ -86,6 +86,8 @@ def pace_arguments(options: Mapping[str, Any]) -> PaceOptions:
         "settle_after": options.get("settle_after", 10.0),
         "max_credits": options.get("max_credits"),
     }
+    if options.get("outage") is not None:
+        pace["outage"] = options["outage"]
     if options.get("credits_per_day") is not None:
         pace["credits_per_day"] = options["credits_per_day"]
     if options.get("reserve_credits") is not None:
