@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 _EXPORTS = {
     "bulklink.engine.failure_limit": "MaxFailures",
     "bulklink.engine.metrics": "LimitedBy",
+    "bulklink.engine.outage": "Outage",
     "bulklink.engine.shutdown": "StopController",
     "bulklink.errors": (
         "BadFileError BulklinkError ConfigError DigestError ExitCode InterruptedPlanningError"
@@ -52,6 +53,7 @@ __all__ = sorted(_MODULE_BY_NAME)  # noqa: PLE0605 - the names stand above
 if TYPE_CHECKING:  # the same for type checkers, which read literal imports alone
     from bulklink.engine.failure_limit import MaxFailures as MaxFailures
     from bulklink.engine.metrics import LimitedBy as LimitedBy
+    from bulklink.engine.outage import Outage as Outage
     from bulklink.engine.shutdown import StopController as StopController
     from bulklink.errors import BadFileError as BadFileError
     from bulklink.errors import BulklinkError as BulklinkError

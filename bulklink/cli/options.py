@@ -11,6 +11,7 @@ import click
 from bulklink.cli.completion import FolderPath
 from bulklink.cli.param_types import (
     ColumnPair,
+    Duration,
     FailureTolerance,
     LineSeparatedText,
     MemorySize,
@@ -238,6 +239,14 @@ settle_after_option = option(
     help="Seconds after a call before a read is believed that shows it not applied.",
 )
 
+outage_option = option(
+    "--outage",
+    type=Duration(),
+    metavar="TIME",
+    help="How long to wait while no call is answered, such as 30s, 5m (the default) or 1h; then the"
+    " command stops and can be resumed. 0 does not wait.",
+)
+
 limit_options = combine_options(
     pace_options,
     option("--yes", is_flag=True, help="Change an org that is not a sandbox without a question."),
@@ -256,6 +265,7 @@ limit_options = combine_options(
         help="Most pages of a contact's emails that are read, 10 emails each.",
     ),
     settle_after_option,
+    outage_option,
     credit_options,
     option(
         "--when-credits-out",

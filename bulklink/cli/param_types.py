@@ -123,6 +123,30 @@ class MemorySize(click.ParamType[Any]):
             self.fail(error.message, param, ctx)
 
 
+class Duration(click.ParamType[Any]):
+    """A duration, such as 30s, 5m or 1h."""
+
+    name = "time"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | float:
+        """Return the seconds; unchanged while a shell completes a line."""
+        if ctx is not None and ctx.resilient_parsing:
+            return value
+        from bulklink.operations.job import (  # noqa: PLC0415 - not for --help
+            check_ranges,
+            parse_duration,
+        )
+
+        try:
+            seconds = parse_duration(value)
+            check_ranges({"outage": seconds})
+        except UsageError as error:
+            self.fail(f"{error.message} {error.advice}", param, ctx)
+        return seconds
+
+
 class NumberOrWord(click.ParamType[Any]):
     """A number above 0, or a word for None.
 

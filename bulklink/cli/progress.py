@@ -22,6 +22,7 @@ from bulklink.cli.callbacks import WarningDisplay
 from bulklink.cli.console import can_ask, confirm, note, redirect_notes, warn
 from bulklink.cli.progress_view import ProgressView, render_lines, render_one_line
 from bulklink.cli.signals import run_with_signals
+from bulklink.engine.outage import Outage
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError
 from bulklink.ledger.records import Result
@@ -119,13 +120,25 @@ class ProgressDisplay(WarningDisplay):
         if until is None:
             self._update_view(replace(self._view, waiting_until=None))
             return
-        local_until = format_local_time(datetime.fromtimestamp(until, UTC).isoformat())
+        local_until = _format_local(until)
         self._update_view(replace(self._view, waiting_until=local_until))
         if self._style != "bar" and not self._quiet:
             note(
                 f"Waiting for credits until {local_until}. Ctrl-C stops; `bulklink resume` goes on"
                 " later."
             )
+
+    def on_outage(self, outage: Outage | None) -> None:
+        """Show that no call is answered, and until when the command waits."""
+        if outage is None:
+            self._update_view(replace(self._view, outage=None))
+            text = "The CRM answers again."
+        else:
+            text = f"No answer ({outage.reason}): waiting until {_format_local(outage.until)}."
+            self._update_view(replace(self._view, outage=text.rstrip(".")))
+            text += " Ctrl-C stops; what is not done can be resumed."
+        if self._style != "bar" and not self._quiet:
+            note(text)
 
     def on_progress(self, progress: RunProgress) -> None:
         """Show the progress of the run."""
@@ -225,6 +238,10 @@ class ProgressDisplay(WarningDisplay):
                 note(render_one_line(view))
 
 
+def _format_local(seconds: float) -> str:
+    return format_local_time(datetime.fromtimestamp(seconds, UTC).isoformat())
+
+
 def _resolve_style(style: str, console: Console, *, terminal: bool) -> str:
     """Return the style, with lines instead of a bar that cannot be drawn."""
     if style in ("auto", "bar"):
@@ -235,8 +252,11 @@ def _resolve_style(style: str, console: Console, *, terminal: bool) -> str:
 
 def _is_new_work(view: ProgressView, previous: ProgressView) -> bool:
     """Return whether a view is of other work than the previous one."""
-    work = (view.phase, view.waiting_until, view.done is None)
-    return work != (previous.phase, previous.waiting_until, previous.done is None)
+    return _work_of(view) != _work_of(previous)
+
+
+def _work_of(view: ProgressView) -> tuple[object, ...]:
+    return view.phase, view.waiting_until, view.outage, view.done is None
 
 
 class WatchedOperation(Protocol[T_co]):

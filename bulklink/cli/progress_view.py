@@ -39,6 +39,7 @@ class ProgressView:
         in_doubt: emails in doubt.
         codes: counts of both, by code.
         waiting_until: when credits are expected, as text; None if there is no wait for credits.
+        outage: that no call is answered, and until when the command waits; None if calls are.
     """
 
     phase: str
@@ -52,6 +53,7 @@ class ProgressView:
     in_doubt: int = 0
     codes: Mapping[str, int] = field(default_factory=dict)
     waiting_until: str | None = None
+    outage: str | None = None
 
 
 def render_lines(view: ProgressView, width: int) -> Iterator[Text]:
@@ -73,7 +75,8 @@ def render_lines(view: ProgressView, width: int) -> Iterator[Text]:
 
 def render_one_line(view: ProgressView) -> str:
     """Return the same figures in one line of any length, for output without a terminal."""
-    pieces = [*_count_figures(view), *_time_left_figures(view)]
+    pieces = [] if view.outage is None else [view.outage]
+    pieces += [*_count_figures(view), *_time_left_figures(view)]
     if view.metrics is not None:
         pieces += _metric_figures(view.metrics, view.unit, narrow=False)
     pieces += [
@@ -87,6 +90,8 @@ def _head_lines(view: ProgressView, width: int) -> Iterator[Text]:
     """Yield the line with the bar, which fills the remaining width."""
     if view.waiting_until is not None:
         yield from _flow([f"Waiting for credits until {view.waiting_until}"], width, "yellow")
+    if view.outage is not None:
+        yield from _flow([escape_controls(view.outage)], width, "yellow")
     figures = [*_count_figures(view), *_time_left_figures(view)]
     fraction = _fraction_done(view)
     used_width = len(view.phase) + sum(2 + len(figure) for figure in figures)
@@ -127,7 +132,8 @@ def _count_figures(view: ProgressView) -> Iterator[str]:
 
 def _time_left_figures(view: ProgressView) -> Iterator[str]:
     seconds_left = view.metrics.seconds_left if view.metrics else None
-    if seconds_left is not None and view.waiting_until is None and seconds_left > 0:
+    waits = view.waiting_until is not None or view.outage is not None
+    if seconds_left is not None and not waits and seconds_left > 0:
         yield f"{format_duration(seconds_left)} left"
 
 

@@ -1,4 +1,7 @@
-"""Graceful stop at the first SIGINT or SIGTERM, immediate stop at the second."""
+"""Graceful stop at the first SIGINT, SIGTERM or SIGHUP, immediate stop at another one.
+
+A SIGHUP never stops at once: shell and system both send one when a terminal is closed.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,15 @@ import anyio
 from anyio.abc import TaskStatus
 
 from bulklink.cli.console import note
+from bulklink.cli.standard_streams import discard_closed_terminals
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode, InterruptedPlanningError, RunStoppedError, StoppedBy
 from bulklink.task_group import task_group
 
 T = TypeVar("T")
 _STOP_REASONS = {signal.SIGINT: StoppedBy.INTERRUPTED, signal.SIGTERM: StoppedBy.TERMINATED}
+_HANGUP = getattr(signal, "SIGHUP", None)
+"""The terminal is closed; None on Windows, which has no such signal."""
 _EXIT_CODES = {
     StoppedBy.INTERRUPTED: ExitCode.INTERRUPTED,
     StoppedBy.TERMINATED: ExitCode.TERMINATED,
@@ -42,7 +48,7 @@ def run_cancellable(function: Callable[..., Awaitable[T]], *args: object) -> T:
 
 
 async def run_with_signals(work: Callable[[], Awaitable[T]], stop: StopController) -> T:
-    """Run some work that the first SIGINT or SIGTERM stops gracefully, the second immediately.
+    """Run some work that the first signal stops gracefully, the second immediately.
 
     Args:
         work: what is run.
@@ -56,12 +62,14 @@ async def run_with_signals(work: Callable[[], Awaitable[T]], stop: StopControlle
     scope = anyio.CancelScope()
 
     def on_signal(number: signal.Signals) -> None:
+        if number == _HANGUP and received_signals:
+            return
         received_signals.append(number)
         if len(received_signals) > 1:
             scope.cancel()
             return
         note("Stopping: what is in flight is finished and recorded. Once more stops at once.")
-        stop.interrupt(_STOP_REASONS[number])
+        stop.interrupt(_STOP_REASONS.get(number, StoppedBy.TERMINATED))
 
     async with task_group() as group:
         await group.start(_receive_signals, on_signal, received_signals)
@@ -73,6 +81,8 @@ async def run_with_signals(work: Callable[[], Awaitable[T]], stop: StopControlle
             raise
         finally:
             group.cancel_scope.cancel()
+            if _HANGUP in received_signals:
+                discard_closed_terminals()
     raise _immediate_stop_error(stop)
 
 
@@ -103,10 +113,16 @@ async def _receive_signals(
             task_status.started()
             await anyio.sleep_forever()
         else:
-            with anyio.open_signal_receiver(*_STOP_REASONS) as signals:
+            with anyio.open_signal_receiver(*_handled_signals()) as signals:
                 task_status.started()
                 async for number in signals:
                     on_signal(number)
+
+
+def _handled_signals() -> list[signal.Signals]:
+    """Return the signals that stop the work: not a SIGHUP that `nohup` has made ignored."""
+    hangup = [] if _HANGUP is None or signal.getsignal(_HANGUP) is signal.SIG_IGN else [_HANGUP]
+    return [*_STOP_REASONS, *hangup]
 
 
 def _handle_signals_on_windows(on_signal: _SignalHandler) -> None:
@@ -122,7 +138,7 @@ def _previous_handlers_restored(received_signals: Sequence[signal.Signals]) -> I
 
     The process is about to end with its exit code then, and an impatient Ctrl-C must not change it.
     """
-    previous_handlers = {number: signal.getsignal(number) for number in _STOP_REASONS}
+    previous_handlers = {number: signal.getsignal(number) for number in _handled_signals()}
     try:
         yield
     finally:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import stat
 import sys
 from contextlib import suppress
+from typing import TextIO
 
 from bulklink.file_names import file_name_text
 
@@ -37,9 +39,22 @@ def is_stdout_closed() -> bool:
 
 def discard_stdout() -> None:
     """Redirect standard output to nowhere, so that the flush at exit cannot fail."""
+    _discard(sys.stdout)
+
+
+def discard_closed_terminals() -> None:
+    """Redirect standard output and error to nowhere where their terminal was closed."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            # A closed terminal is a device still, but no terminal.
+            if stat.S_ISCHR(os.fstat(stream.fileno()).st_mode) and not stream.isatty():
+                _discard(stream)
+
+
+def _discard(stream: TextIO) -> None:
     with suppress(OSError, ValueError):
         devnull = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(devnull, sys.stdout.fileno())
+        os.dup2(devnull, stream.fileno())
         os.close(devnull)
 
 

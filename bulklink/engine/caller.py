@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio.lowlevel
 import msgspec
@@ -12,13 +12,14 @@ import msgspec
 from bulklink.engine.breaker import fatal_error
 from bulklink.engine.clock import Clock
 from bulklink.engine.metrics import CallMeter, MeterTotals
+from bulklink.engine.outage import OutageGate
 from bulklink.engine.quota.budget import Reservation
 from bulklink.engine.quota.diagnosis import RefusalCause
 from bulklink.engine.quota.gate import Credit, QuotaGate, QuotaShortageError
 from bulklink.engine.ratelimit.limiter import Attempt, ConcurrencyLimiter, QueuedCall
 from bulklink.engine.retry import AttemptHistory, RetryAction, decide_retry
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import LedgerError, RunStoppedError, StoppedBy
+from bulklink.errors import LedgerError, RunStoppedError, StoppedBy, StoppedError
 from bulklink.ledger.records import (
     MAX_ANSWER_LENGTH,
     CallLine,
@@ -27,13 +28,14 @@ from bulklink.ledger.records import (
     unsent_line,
 )
 from bulklink.ledger.writer import LedgerWriter
+from bulklink.zoho import requests
 from bulklink.zoho.client import Client, ClientResponse
 from bulklink.zoho.error_policy import AnswerClass, classify_outcome
 from bulklink.zoho.http import Answer, CallKind, NoResponse, Request
 from bulklink.zoho.link_response import parse_refusal
 from bulklink.zoho.request_log import CallReference
 from bulklink.zoho.throttling import stated_limit
-from bulklink.zoho.tokens import Token
+from bulklink.zoho.tokens import Token, TokenUnavailableError
 
 MAX_UNANSWERED = 5
 """Requests in a row without an answer after which the run stops."""
@@ -65,6 +67,7 @@ class Caller:
         ledger: takes the `call` line before a request is sent, and answers worth keeping.
         limiter: limits the calls in flight.
         quota: has the credits.
+        outage: holds the calls back while none is answered.
         stop: stops the run.
         clock: clocks and randomness.
         first_call: number of the first call in the ledger.
@@ -81,6 +84,7 @@ class Caller:
         ledger: LedgerWriter,
         limiter: ConcurrencyLimiter,
         quota: QuotaGate,
+        outage: OutageGate,
         stop: StopController,
         clock: Clock,
         *,
@@ -91,6 +95,7 @@ class Caller:
         self._ledger = ledger
         self._limiter = limiter
         self._quota = quota
+        self._outage = outage
         self._stop = stop
         self._clock = clock
         self._next_call = first_call
@@ -112,7 +117,8 @@ class Caller:
     ) -> CallOutcome:
         """Send a request until it has a final answer, or its attempts are used up.
 
-        An unlink that may have been applied is not retried here: it is read back first.
+        An unlink that may have been applied is not retried here: it is read back first. During an
+        outage it waits, and attempts that met one are not counted.
 
         Args:
             request: to send.
@@ -129,27 +135,45 @@ class Caller:
             RunStoppedError: if the token is refused or no server answers.
             LedgerError: if its line cannot be written; then it was not sent.
         """
-        progress = _CallProgress(self._clock.monotonic(), self._quota.waited)
+        progress = _CallProgress(reserve)
         queued_call = self._limiter.new_call(contact_id, completes_relink=completes_relink)
         while True:
-            progress.sends += 1
             try:
+                if self._outage.is_closed:
+                    await self._wait_out_outage(queued_call, reservation)
                 async with self._quota.credit(
                     reservation=reservation,
-                    reserve=0 if progress.last_outcome else reserve,
+                    reserve=progress.reserve,
                     completes_relink=completes_relink,
                 ) as credit:
+                    progress.reserve = 0
                     line = self._new_line(
-                        request.kind, earlier_attempts + progress.sends, contact_id, rows
+                        request.kind,
+                        earlier_attempts + self._attempts(progress) + 1,
+                        contact_id,
+                        rows,
                     )
-                    received = await self._send_once(request, line, queued_call, credit)
+                    received = await self._send_once(request, line, queued_call, credit, progress)
             except QuotaShortageError:
                 if progress.last_outcome is None:
                     raise
                 return progress.last_outcome
+            except _HeldBackError:
+                continue
+            except TokenUnavailableError:
+                if not self._begins_outage():
+                    raise
+                continue
             response = received.outcome
+            progress.sends += 1
+            if progress.unanswered:
+                await self._settle_outage(queued_call, reservation, progress)
             progress.last_outcome = call_outcome = CallOutcome(
-                line.call, progress.sends, request.kind, response, progress.answer_lost
+                line.call,
+                self._attempts(progress),
+                request.kind,
+                response,
+                progress.answer_lost,
             )
             if isinstance(response, NoResponse) or not response.ok:
                 self.record_answer(call_outcome)
@@ -166,8 +190,7 @@ class Caller:
                     )
                     return call_outcome
                 case RetryAction.RENEW:
-                    progress.token_renewed = True
-                    await self._client.tokens.renew(received.token)
+                    progress.token_renewed = await self._renew_token(received.token)
                 case RetryAction.RETRY:
                     await self._stop.sleep(decision.delay, completes_relink=completes_relink)
 
@@ -182,15 +205,88 @@ class Caller:
             answer_line(self._clock.timestamp(), call_outcome.call, call_outcome.kind, status, body)
         )
 
+    async def _wait_out_outage(
+        self, queued_call: QueuedCall, reservation: Reservation | None
+    ) -> None:
+        """Wait until there is no outage; one call after the other tries alone meanwhile.
+
+        Raises:
+            StoppedError: if the run was stopped.
+            QuotaShortageError: as for `make`.
+            RunStoppedError: if the outage has lasted too long.
+        """
+        completes_relink = queued_call.completes_relink
+        while await self._outage.wait_turn(completes_relink=completes_relink):
+            with self._outage.trial(completes_relink=completes_relink):
+                await self._try_alone(queued_call, reservation)
+
+    async def _try_alone(self, queued_call: QueuedCall, reservation: Reservation | None) -> None:
+        """Look the org up, which changes nothing, to learn whether calls are answered."""
+        trial = _CallProgress(is_trial=True)
+        async with self._quota.credit(
+            reservation=reservation, completes_relink=queued_call.completes_relink
+        ) as credit:
+            request = requests.org_request()
+            line = self._new_line(request.kind, 1, None, ())
+            try:
+                received = await self._send_once(request, line, queued_call, credit, trial)
+            except TokenUnavailableError as error:
+                self._outage.record_failed_trial(error.reason)
+                return
+        if trial.unanswered:
+            self._outage.record_failed_trial(_no_answer_reason(received.outcome))
+
+    async def _settle_outage(
+        self, queued_call: QueuedCall, reservation: Reservation | None, progress: _CallProgress
+    ) -> None:
+        """After a call without an answer, wait until it is known whether it met an outage."""
+        with contextlib.suppress(StoppedError):  # what stops it is noticed by the next step
+            await self._wait_out_outage(queued_call, reservation)
+        if self._outage.was_outage(progress.unanswered[-1]):
+            progress.started = None
+
+    def _attempts(self, progress: _CallProgress) -> int:
+        """Return the attempts of a call without those that met an outage."""
+        return progress.sends - sum(map(self._outage.was_outage, progress.unanswered))
+
+    def _begins_outage(self) -> bool:
+        """Hold all calls back since there is no token; return False if none may wait for one."""
+        self._outage.record_silence(concerns_all=True)
+        return self._outage.is_closed
+
+    async def _renew_token(self, refused: Token) -> bool:
+        """Renew the token; return False if that has to wait for the end of an outage."""
+        try:
+            await self._client.tokens.renew(refused)
+        except TokenUnavailableError:
+            if not self._begins_outage():
+                raise
+            return False
+        return True
+
     async def _send_once(
-        self, request: Request, line: CallLine, queued_call: QueuedCall, credit: Credit
+        self,
+        request: Request,
+        line: CallLine,
+        queued_call: QueuedCall,
+        credit: Credit,
+        progress: _CallProgress,
     ) -> ClientResponse:
-        """Send the request once, after its line is on disk."""
+        """Send the request once, after its line is on disk.
+
+        Raises:
+            _HeldBackError: if an outage began before it left.
+        """
         async with self._limiter.attempt(queued_call) as attempt:
             await self._client.tokens.current()
+            if self._outage.is_closed and not progress.is_trial:
+                raise _HeldBackError
             await self._ledger.commit(call_line(self._clock.timestamp(), line))
             async with self._record_if_unsent(line):
-                token = await self._wait_to_leave(attempt, credit)
+                token = await self._wait_to_leave(attempt, credit, is_trial=progress.is_trial)
+            if progress.started is None:
+                progress.started = self._clock.monotonic()
+                progress.waited_before = self._quota.waited
             started_at = self.meter.call_started()
             try:
                 call_tag = CallReference(line.call, line.attempt)
@@ -198,6 +294,10 @@ class Caller:
             finally:
                 self.meter.call_ended(request.kind, started_at)
             response = received.outcome
+            if _is_answered(response):
+                self._outage.record_answer()
+            else:
+                progress.unanswered.append(self._outage.record_silence())
             explained_by_concurrency = self._limiter.explains_refusal(attempt)
             await self._quota.on_response(
                 credit,
@@ -212,17 +312,20 @@ class Caller:
             await anyio.lowlevel.cancel_shielded_checkpoint()
         return received
 
-    async def _wait_to_leave(self, attempt: Attempt, credit: Credit) -> Token:
+    async def _wait_to_leave(self, attempt: Attempt, credit: Credit, *, is_trial: bool) -> Token:
         """Wait until a call may leave, and return its token; it leaves right after.
 
         A refusal that comes meanwhile sends it back: quota and limiter are asked once more with no
-        `await` before the request, so that after a refusal one call leaves alone.
+        `await` before the request, so that after a refusal one call leaves alone. So it is with an
+        outage, during which none but a trial leaves.
         """
         while True:
             await self._quota.wait_to_start(credit)
             await self._limiter.acquire_slot(attempt)
             token = await self._client.tokens.current()  # one can have ended meanwhile
             await self._limiter.wait_for_rate(attempt.queued_call)
+            if self._outage.is_closed and not is_trial:
+                raise _HeldBackError
             if self._quota.may_start() and self._limiter.may_start(attempt):
                 self._quota.start(credit)
                 self._limiter.start(attempt)
@@ -275,11 +378,10 @@ class Caller:
         self, progress: _CallProgress, request: Request, response: Answer | NoResponse
     ) -> AttemptHistory:
         progress.busy_answers += _is_busy(response)
+        now, waited = self._clock.monotonic(), self._quota.waited - progress.waited_before
         return AttemptHistory(
-            count=progress.sends - progress.busy_answers,
-            elapsed=self._clock.monotonic()
-            - progress.started
-            - (self._quota.waited - progress.waited_before),
+            count=self._attempts(progress) - progress.busy_answers,
+            elapsed=0.0 if progress.started is None else now - progress.started - waited,
             token_renewed=progress.token_renewed,
             repeatable=request.kind is not CallKind.UNLINK,
             never_answered=not self._server_has_answered and isinstance(response, NoResponse),
@@ -289,6 +391,8 @@ class Caller:
         self, response: Answer | NoResponse, request: Request, *, exhausted: bool
     ) -> None:
         """Stop the run if the token is refused, or too many requests have no answer."""
+        if isinstance(response, NoResponse) and response.cure:
+            raise _no_answer_error(response, 1)
         if isinstance(response, Answer):
             self._server_has_answered = True
             if classify_outcome(response) is AnswerClass.TOKEN:
@@ -306,13 +410,22 @@ class Caller:
 
 @dataclass(slots=True)
 class _CallProgress:
-    started: float
-    waited_before: float
+    reserve: int = 0
+    started: float | None = None
+    """When its first attempt left, or the first since an outage."""
+    waited_before: float = 0.0
     last_outcome: CallOutcome | None = None
     sends: int = 0
     busy_answers: int = 0
     token_renewed: bool = False
     answer_lost: bool = False
+    is_trial: bool = False
+    unanswered: list[int] = field(default_factory=list)
+    """The streaks of its attempts without an answer."""
+
+
+class _HeldBackError(Exception):
+    """Raised where a call would have left during an outage."""
 
 
 def _maybe_applied(response: Answer | NoResponse) -> bool:
@@ -324,21 +437,32 @@ def _maybe_applied(response: Answer | NoResponse) -> bool:
     return contradicts_itself or answer_class is AnswerClass.SERVER_ERROR
 
 
+def _is_answered(response: Answer | NoResponse) -> bool:
+    """Return whether the CRM answered, not a gateway in its place or nobody."""
+    if isinstance(response, NoResponse):
+        return bool(response.cure)  # that is no outage, and stops the run
+    return response.ok or classify_outcome(response) is not AnswerClass.SERVER_ERROR
+
+
 def _is_busy(response: Answer | NoResponse) -> bool:
     return classify_outcome(response) is AnswerClass.THROTTLED
 
 
-def _no_answer_error(response: Answer | NoResponse, in_a_row: int) -> RunStoppedError:
+def _no_answer_reason(response: Answer | NoResponse) -> str:
     if isinstance(response, NoResponse):
-        reason = response.reason
-    elif _is_busy(response):
-        reason = "the server says that there are too many requests"
-    else:
-        reason = f"the server fails with HTTP {response.status}"
+        return response.reason
+    if _is_busy(response):
+        return "the server says that there are too many requests"
+    return f"the server fails with HTTP {response.status}"
+
+
+def _no_answer_error(response: Answer | NoResponse, in_a_row: int) -> RunStoppedError:
+    reason = _no_answer_reason(response)
+    cure = response.cure if isinstance(response, NoResponse) else ""
     return RunStoppedError(
         StoppedBy.NO_ANSWER,
         f"The CRM does not answer: {reason} ({in_a_row} in a row, each tried several times)."
         if in_a_row > 1
         else f"The CRM does not answer: {reason}.",
-        advice="Check the address, the data centre and the network.",
+        advice=cure or "Check the address, the data centre and the network.",
     )

@@ -81,7 +81,7 @@ def decide_retry(
         jitter: a random number from 0 to 1.
     """
     if isinstance(response, NoResponse):
-        may_retry = not response.sent or history.repeatable
+        may_retry = not response.cure and (not response.sent or history.repeatable)
         return (
             _retry_or_give_up(history, jitter) if may_retry else RetryDecision(RetryAction.GIVE_UP)
         )

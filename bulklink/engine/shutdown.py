@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import anyio
 
+from bulklink.engine.signal import Signal
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy, StoppedError
 
 _GRACEFUL = (
@@ -32,12 +33,14 @@ class StopController:
         reason: why the run stops; None while it runs.
         quota_exhausted: whether no call can be made now, not even one that completes a relink,
             because the CRM has no credits left.
+        unreachable: whether no call is answered, so that none can complete a relink either.
     """
 
     def __init__(self) -> None:
         self.reason: RunStoppedError | None = None
         self.quota_exhausted = False
-        self._stopped = anyio.Event()
+        self.unreachable = False
+        self._changed = Signal()
         self._on_stop: list[Callable[[], None]] = []
 
     def on_stop(self, action: Callable[[], None]) -> None:
@@ -65,7 +68,7 @@ class StopController:
             reason = RunStoppedError(by, reason.message, where=reason.where, advice=reason.advice)
         if self.reason is None or _severity(reason) > _severity(self.reason):
             self.reason = reason
-        self._stopped.set()
+        self._changed.notify()
         for action in self._on_stop:
             action()
 
@@ -82,29 +85,43 @@ class StopController:
         """Return whether a call may not start; arguments as for `check`."""
         if self.reason is None:
             return False
-        return self.quota_exhausted or not (
-            completes_relink and self.reason.stopped_by in _GRACEFUL
+        return (
+            self.quota_exhausted
+            or self.unreachable
+            or not (completes_relink and self.reason.stopped_by in _GRACEFUL)
         )
 
     def mark_quota_exhausted(self) -> None:
         """Record that no call can be made now, not even one that completes a relink."""
         self.quota_exhausted = True
+        self._changed.notify()
 
     def mark_quota_available(self) -> None:
         """Record that calls can be made."""
         self.quota_exhausted = False
 
+    def mark_unreachable(self) -> None:
+        """Record that no call is answered, not even one that completes a relink."""
+        self.unreachable = True
+        self._changed.notify()
+
+    def mark_reachable(self) -> None:
+        """Record that calls are answered."""
+        self.unreachable = False
+
     async def sleep(self, seconds: float, *, completes_relink: bool = False) -> None:
-        """Sleep, or until the run stops unless the call `completes_relink`.
+        """Sleep, or until a stop forbids the call.
+
+        Args:
+            seconds: to sleep.
+            completes_relink: as for `check`.
 
         Raises:
             StoppedError: if the run was stopped.
         """
-        if completes_relink:
-            await anyio.sleep(seconds)
-        else:
-            with anyio.move_on_after(seconds):
-                await self._stopped.wait()
+        with anyio.move_on_after(seconds):
+            while not self.forbids_start(completes_relink=completes_relink):
+                await self._changed.wait()
         self.check(completes_relink=completes_relink)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from bulklink.engine.metrics import LimitedBy
+from bulklink.engine.outage import Outage
 from bulklink.ledger.records import Result, failure_code
 from bulklink.ledger.state import LedgerState
 from bulklink.ledger.statistics import OTHER_CODES
@@ -135,6 +136,13 @@ class RunCallbacks:
 
         Args:
             until: expected end of the wait, in seconds since 1970.
+        """
+
+    def on_outage(self, outage: Outage | None) -> None:
+        """Called when an outage begins, and with None when it ends.
+
+        Args:
+            outage: why there is no answer, and when the run stops if there is none by then.
         """
 
     def on_failure(self, result: Result) -> None:

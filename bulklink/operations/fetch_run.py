@@ -457,7 +457,7 @@ class Fetcher:
             stop=self.stop,
             ledger_path=self.folder.log,
             answers_path=self.folder.answers,
-            warn=self.callbacks.on_warning,
+            callbacks=self.callbacks,
         )
 
     async def _fetch_contacts(self, session: CrmSession) -> None:

@@ -12,22 +12,27 @@ from typing import Any, NamedTuple, TypedDict
 import msgspec
 
 from bulklink.engine.failure_limit import MaxFailures
+from bulklink.engine.outage import DEFAULT_MAX_OUTAGE
 from bulklink.errors import UsageError
 from bulklink.models import Op
 from bulklink.zoho.requests import MAX_MESSAGES_PER_CALL
 
 _MAX_CREDITS = 10**12
+MAX_OUTAGE = 7 * 86_400.0
+"""Seconds that an outage may be waited out, at most."""
 _RANGES: Mapping[str, tuple[float, float]] = {
     "batch_size": (1, MAX_MESSAGES_PER_CALL),
     "concurrency": (1, 1000),
     "read_pages": (1, 100_000),
     "settle_after": (0, 3600),
+    "outage": (0, MAX_OUTAGE),
     "max_credits": (1, _MAX_CREDITS),
     "credits_per_day": (1, _MAX_CREDITS),
     "reserve_credits": (0, _MAX_CREDITS),
     "canary": (0, 10_000),
 }
 MAX_RATE = 100_000
+_UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _UNIT_MEGABYTES = {"MB": 1, "MIB": 1, "GB": 1000, "GIB": 1024}
 _MIN_MEMORY_MB = 64
 
@@ -74,6 +79,28 @@ def parse_memory(text: str) -> str:
             advice="Write it as 512MB or 2GiB.",
         )
     return f"{match[1]}{match[2].replace('I', 'i')}"
+
+
+def parse_duration(value: float | str) -> float:
+    """Parse a duration into seconds.
+
+    Args:
+        value: seconds, or a text such as 90, 30s, 5m or 1h.
+
+    Raises:
+        UsageError: if it is not one.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    pattern = r"(\d{1,9}(?:\.\d{1,9})?)\s*([smh]?)"
+    match = re.fullmatch(pattern, str(value).strip().lower(), re.ASCII)
+    if match is None:
+        raise UsageError(
+            f"{value!r} is no time such as 30s, 5m or 1h.",
+            where="outage",
+            advice="Write it as 30s, 5m or 1h; 0 is off.",
+        )
+    return float(match[1]) * _UNIT_SECONDS[match[2]]
 
 
 def _invalid_value(name: str, value: object, advice: str) -> UsageError:
@@ -159,6 +186,7 @@ _CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
     "run_dir": Path,
     "runs_dir": Path,
     "memory": parse_memory,
+    "outage": parse_duration,
 }
 
 
@@ -202,6 +230,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         read_back: settle what is in doubt by reading links back; without it, it stays in doubt.
         read_pages: pages of a contact's emails that are read at most.
         settle_after: seconds after a call before a read that shows no change is trusted.
+        outage: seconds that the run waits while no call is answered, or a text such as `5m`; 0
+            does not wait.
         snapshot: read the deal that each email is on before it is changed; None does so for
             unlinks and relinks.
         accept_no_put_back: send relinks too of emails whose deal is not known beforehand, which
@@ -242,6 +272,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     read_back: bool = True
     read_pages: int = 200
     settle_after: float = 10.0
+    outage: float = DEFAULT_MAX_OUTAGE
     snapshot: bool | None = None
     accept_no_put_back: bool = False
     max_failures: MaxFailures | None = None
@@ -340,6 +371,7 @@ class PaceOptions(TypedDict, total=False):
         edition: the org's edition; None takes it from the org's licence.
         rate: most calls a second; None is no limit.
         settle_after: seconds after a call before a read that shows no change is trusted.
+        outage: seconds that is waited while no call is answered, or a text such as `5m`.
         max_credits: requests that this call may make; None is no limit.
         credits_per_day: requests of all runs on the org from this machine in 24 hours.
         reserve_credits: credits that are left for others.
@@ -349,6 +381,7 @@ class PaceOptions(TypedDict, total=False):
     edition: Edition | None
     rate: float | None
     settle_after: float
+    outage: float
     max_credits: int | None
     credits_per_day: int | None
     reserve_credits: int

@@ -199,6 +199,7 @@ class _SendRun:
             first_call=self.ledger_state.next_call,
             stopped_for_credits=self.previous_record.stopped_by == StoppedBy.CREDITS,
             on_wait=self._on_wait,
+            on_outage=self.callbacks.on_outage,
             calls_left=lambda: _CALLS_PER_MESSAGE * self.counter.pending,
         )
 

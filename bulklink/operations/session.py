@@ -16,6 +16,7 @@ from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
 from bulklink.engine.dispatch import process_all, worker_count
 from bulklink.engine.lookups import look_up_org
+from bulklink.engine.outage import Outage, OutageGate
 from bulklink.engine.quota.budget import CreditLimits
 from bulklink.engine.quota.gate import QuotaGate, QuotaPolicy
 from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
@@ -65,6 +66,7 @@ class CrmSession:
         stopped_for_credits: whether the run stopped for lack of credits before.
         on_wait: called when a wait for credits begins (with its end, seconds since 1970) and ends
             (None).
+        on_outage: called when no call is answered any more, and with None when one is.
         calls_left: returns how many calls the run may still need; None if unknown.
 
     Attributes:
@@ -86,6 +88,7 @@ class CrmSession:
     first_call: int = 1
     stopped_for_credits: bool = False
     on_wait: Callable[[float | None], None] = lambda until: None
+    on_outage: Callable[[Outage | None], None] = lambda outage: None
     calls_left: Callable[[], int] | None = None
     interrupt: PlanningStop = field(init=False)
     limiter: ConcurrencyLimiter = field(init=False)
@@ -145,6 +148,7 @@ class CrmSession:
                 self.ledger,
                 self.limiter,
                 self.quota,
+                OutageGate(self.job.outage, self.stop, self.clock, self.on_outage),
                 self.stop,
                 self.clock,
                 first_call=self.first_call,
@@ -261,7 +265,7 @@ async def run_read_session(
     stop: StopController,
     ledger_path: Path,
     answers_path: Path,
-    warn: Callable[[str], None],
+    callbacks: RunCallbacks,
 ) -> dict[str, int]:
     """Run the steps of a command that only reads; return its requests by kind.
 
@@ -275,7 +279,7 @@ async def run_read_session(
         stop: stops the reading.
         ledger_path: file of the calls and of what was read.
         answers_path: file of the answers that are not a clean success.
-        warn: called with a warning for the user.
+        callbacks: called with warnings, and with outages.
 
     Raises:
         RefusedError: if the command is refused before anything is read.
@@ -288,7 +292,8 @@ async def run_read_session(
         ledger_path=ledger_path,
         answers_path=answers_path,
         sync=False,  # reads change nothing
-        warn=warn,
+        warn=callbacks.on_warning,
+        on_outage=callbacks.on_outage,
     )
     size = _size_of(ledger_path)
     try:

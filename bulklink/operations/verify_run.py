@@ -295,7 +295,7 @@ class Verifier:
             stop=self.stop,
             ledger_path=self.folder.verification,
             answers_path=self.folder.verification_answers,
-            warn=self.callbacks.on_warning,
+            callbacks=self.callbacks,
         )
         return self._result(calls)
 

@@ -72,7 +72,8 @@ def no_response_error(outcome: NoResponse) -> RunStoppedError:
     return RunStoppedError(
         StoppedBy.NO_ANSWER,
         f"The CRM does not answer: {outcome.reason}.",
-        advice="Check the network, and BULKLINK_API_URL if it is set; then try again.",
+        advice=outcome.cure
+        or "Check the network, and BULKLINK_API_URL if it is set; then try again.",
     )
 
 

@@ -82,8 +82,10 @@ class NoResponse(msgspec.Struct, frozen=True):
         reason: what went wrong, for the user.
         sent: False only if the request was certainly not sent.
         timed_out: whether waiting ended by a time-out: the server may still work on the request.
+        cure: what the user can do, where trying again helps nothing; else empty.
     """
 
     reason: str
     sent: bool = True
     timed_out: bool = False
+    cure: str = ""

@@ -330,6 +330,6 @@ def _named_in_details(details: object) -> str:
         "field": field,
         "parameter": parse_text(details.get("param_name")),
         "expected": parse_text(details.get("expected_data_type")),
-        "permissions": ", ".join(name for name in lacking if parse_text(name)),
+        "permissions": ", ".join(text for name in lacking if (text := parse_text(name))),
     }
     return "; ".join(f"{label} {value}" for label, value in parts.items() if value)

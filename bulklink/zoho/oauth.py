@@ -57,6 +57,8 @@ class TokenRefusalReason(StrEnum):
     INVALID_CLIENT = "invalid_client"
     INVALID_SECRET = "invalid_client_secret"  # noqa: S105 - an error code, no secret
     THROTTLED = "throttled"
+    FOREIGN = "foreign"
+    """The answer is not one of Zoho's accounts server: it says nothing of the credentials."""
     OTHER = "other"
 
 
@@ -96,7 +98,7 @@ class AccountsServer:
         form = {"client_id": client_id, "client_secret": client_secret}
         form |= {"refresh_token": refresh_token, "grant_type": "refresh_token"}
         outcome = await self._post(self.token_url, form)
-        if isinstance(outcome, NoResponse) or outcome.status >= 500:
+        if not outcome.cure if isinstance(outcome, NoResponse) else outcome.status >= 500:
             await anyio.sleep(_RETRY_DELAY_SECONDS)
             outcome = await self._post(self.token_url, form)
         return _parse_token_answer(outcome)
@@ -147,6 +149,8 @@ def _parse_token_answer(outcome: Answer | NoResponse) -> TokenGrant | TokenRefus
     if isinstance(outcome, NoResponse):
         return outcome
     content = parse_json(outcome.body)
+    if outcome.status >= 500:  # it says nothing of the credentials, whoever wrote it
+        return NoResponse(f"the accounts server fails with HTTP {outcome.status}")
     access_token = content.get("access_token") if isinstance(content, dict) else None
     if not outcome.ok or not isinstance(access_token, str) or not access_token:
         message = _error_text(content, outcome)
@@ -184,7 +188,7 @@ def _parse_lifetime(value: object) -> float:
 def _refusal_reason(content: Any, status: int) -> TokenRefusalReason:
     """Return why no token was issued."""
     if not isinstance(content, dict):
-        return TokenRefusalReason.OTHER
+        return TokenRefusalReason.THROTTLED if status == 429 else TokenRefusalReason.FOREIGN
     error, description = (str(content.get(key, "")) for key in ("error", "error_description"))
     if status == 429 or error == "Access Denied" or "too many requests" in description.lower():
         return TokenRefusalReason.THROTTLED

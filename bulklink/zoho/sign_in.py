@@ -57,6 +57,10 @@ _ADVICE = {
         "Zoho gives ten tokens in ten minutes. Wait that long without asking, which makes it"
         " longer; then generate another code."
     ),
+    TokenRefusalReason.FOREIGN: (
+        "Something else answered in its place: check the network, a proxy on the way, and"
+        " BULKLINK_ACCOUNTS_URL if it is set."
+    ),
     TokenRefusalReason.OTHER: (
         "Check data centre, client id and client secret, and generate another code."
     ),
@@ -66,6 +70,7 @@ _MESSAGES = {
     TokenRefusalReason.INVALID_CLIENT: "The client id is not known there",
     TokenRefusalReason.INVALID_SECRET: "The client secret is not the one of this client id",
     TokenRefusalReason.THROTTLED: "Too many tokens were asked for",
+    TokenRefusalReason.FOREIGN: "No tokens were given",
     TokenRefusalReason.OTHER: "No tokens were given",
 }
 
@@ -195,7 +200,8 @@ async def _request_grant(accounts: AccountsServer, self_client: SelfClient) -> T
             StoppedBy.NO_ANSWER,
             f"The accounts server does not answer: {outcome.reason}.",
             where=accounts.token_url,
-            advice="Check the data centre and the network, and generate another code.",
+            advice=outcome.cure
+            or "Check the data centre and the network, and generate another code.",
         )
     raise _refusal_error(outcome, accounts)
 

@@ -45,8 +45,30 @@ _ADVICE = {
         "Zoho gives ten tokens in ten minutes: wait that long, and do not ask in between, which"
         " makes it longer."
     ),
+    TokenRefusalReason.FOREIGN: (
+        "Something else answered in its place: check the network, a proxy on the way, and"
+        " BULKLINK_ACCOUNTS_URL if it is set."
+    ),
     TokenRefusalReason.OTHER: "Check client id, client secret, refresh token and data centre.",
 }
+
+
+class TokenUnavailableError(RunStoppedError):
+    """Raised when the accounts server does not answer, which says nothing of the credentials.
+
+    Args:
+        reason: why, for the user.
+        where: address of the token endpoint.
+    """
+
+    def __init__(self, reason: str, *, where: str) -> None:
+        self.reason = f"no access token could be asked for, {reason}"
+        super().__init__(
+            StoppedBy.NO_ANSWER,
+            f"No access token could be asked for: {reason}.",
+            where=where,
+            advice="Check the data centre or BULKLINK_ACCOUNTS_URL and the network.",
+        )
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -165,6 +187,9 @@ class TokenProvider:
         self._clock = clock
         self._lock = anyio.Lock()
         self._error: RunStoppedError | None = None
+        self._refused: Token | None = None
+        self._failures = 0
+        self._last_failure: TokenUnavailableError | None = None
         self._warn = warn
         self._token = initial_token
         if connection.access_token is not None:
@@ -180,7 +205,7 @@ class TokenProvider:
         """
         token = self._token
         if token is None or self._has_ended(token):
-            return await self._replace(token)
+            return await self._replace(token or self._refused)
         return token
 
     async def renew(self, refused: Token) -> None:
@@ -197,15 +222,22 @@ class TokenProvider:
     async def _replace(self, refused: Token | None) -> Token:
         """Return a token other than `refused`.
 
-        A failure is raised for all waiting callers: another request would lengthen the server's
-        penalty.
+        A refusal is raised for all callers from then on: another request would lengthen the
+        server's penalty. That there is no answer is raised for those that wait meanwhile.
         """
+        failures = self._failures
         async with self._lock:
             if self._error is not None:
                 raise self._error
+            if self._last_failure is not None and failures != self._failures:
+                raise self._last_failure
             if self._token is None or self._token == refused:
                 try:
                     self._token = await self._load_or_request(refused)
+                except TokenUnavailableError as error:
+                    self._token, self._refused = None, refused
+                    self._failures, self._last_failure = self._failures + 1, error
+                    raise
                 except RunStoppedError as error:
                     self._error = error
                     raise
@@ -237,12 +269,14 @@ class TokenProvider:
         outcome = await server.refresh(
             credentials.client_id, credentials.client_secret, credentials.refresh_token
         )
+        if isinstance(outcome, NoResponse) and not outcome.cure:
+            raise TokenUnavailableError(outcome.reason, where=server.token_url)
         if isinstance(outcome, NoResponse):
             raise RunStoppedError(
                 StoppedBy.NO_ANSWER,
                 f"No access token could be asked for: {outcome.reason}.",
                 where=server.token_url,
-                advice="Check the data centre or BULKLINK_ACCOUNTS_URL and the network.",
+                advice=outcome.cure,
             )
         if isinstance(outcome, TokenRefusal):
             raise RunStoppedError(

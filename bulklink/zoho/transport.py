@@ -8,6 +8,7 @@ own, so that none is taken for another; and an answer that repeats the one befor
 
 from __future__ import annotations
 
+import os
 import selectors
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -20,7 +21,14 @@ from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from bulklink.zoho.connect_errors import (
+    certificate_failure,
+    invalid_proxy,
+    proxy_refusal,
+    unreachable_proxy,
+)
 from bulklink.zoho.http import Answer, NoResponse
+from bulklink.zoho.proxies import Proxy, ProxyError, find_proxy
 from bulklink.zoho.throttling import parse_retry_after
 
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -51,6 +59,9 @@ class Transport(Protocol):
 class HttpTransport:
     """The connections of a run; use it with `async with`.
 
+    Proxies are those of the environment. aiohttp could read them itself (`trust_env`), but would
+    also take passwords from .netrc, and send loopback addresses through a proxy.
+
     Args:
         answer_timeout: seconds from a request to the end of its answer.
     """
@@ -59,6 +70,7 @@ class HttpTransport:
         self._answer_timeout = answer_timeout
         self._stack = AsyncExitStack()
         self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._proxies: dict[str, Proxy | None] = {}
 
     async def __aenter__(self) -> Self:
         for name in (*_METHODS, _CLOSED_AFTERWARDS):
@@ -105,8 +117,15 @@ class HttpTransport:
         session = self._sessions[_CLOSED_AFTERWARDS if is_closed else method]
         target = URL(url, encoded=True)
         try:
+            proxy = self._proxy_for(target)
             async with session.request(
-                method, target, headers=headers, data=body, allow_redirects=False
+                method,
+                target,
+                headers=headers,
+                data=body,
+                allow_redirects=False,
+                proxy=proxy.url if proxy else None,
+                proxy_headers=_proxy_headers(proxy),
             ) as response:
                 content = await _read_body(response)
                 return Answer(
@@ -116,12 +135,35 @@ class HttpTransport:
                     credits_left=_credits_left(response.headers),
                     repeated=_is_repeated(response, content),
                 )
+        except ProxyError as error:
+            return invalid_proxy(error)
         except UnicodeError:  # an address with a label that no host name can have
             return NoResponse("the host name is not known", sent=False)
+        except aiohttp.ClientConnectorCertificateError as error:
+            return certificate_failure(error.certificate_error)
+        except aiohttp.ClientHttpProxyError as error:
+            return proxy_refusal(self._proxy_address(target), error.status)
+        except aiohttp.ClientProxyConnectionError:
+            return unreachable_proxy(self._proxy_address(target))
         except _CONNECT_ERRORS as error:
             return NoResponse(self._reason(error), sent=False)
         except (TimeoutError, aiohttp.ClientError, OSError, _TooLongError) as error:
             return NoResponse(self._reason(error), timed_out=isinstance(error, TimeoutError))
+
+    def _proxy_for(self, target: URL) -> Proxy | None:
+        """Return the proxy for an address, looked up once for each host.
+
+        Raises:
+            ProxyError: if a variable is not the address of a proxy.
+        """
+        origin = f"{target.scheme}://{target.raw_authority}"
+        if origin not in self._proxies:
+            self._proxies[origin] = find_proxy(origin, os.environ)
+        return self._proxies[origin]
+
+    def _proxy_address(self, target: URL) -> str:
+        proxy = self._proxy_for(target)
+        return proxy.address if proxy is not None else ""
 
     def _reason(self, error: BaseException) -> str:
         return next(
@@ -253,6 +295,11 @@ def _is_repeated(response: aiohttp.ClientResponse, content: bytes) -> bool:
     if repeated:
         handler.force_close()
     return repeated
+
+
+def _proxy_headers(proxy: Proxy | None) -> dict[str, str] | None:
+    authorization = proxy and proxy.authorization
+    return {"Proxy-Authorization": authorization} if authorization else None
 
 
 class _TooLongError(Exception):

@@ -39,6 +39,7 @@ KEPT: dict[str, tuple[str | None, str, object]] = {
     "settle_after": ("2", "settle_after", 2.0),
     "credits_per_day": ("50", "credits_per_day", 50),
     "reserve_credits": ("5", "reserve_credits", 5),
+    "outage": ("90s", "outage", 90.0),
     "when_credits_out": ("wait", "when_credits_out", WhenCreditsOut.WAIT),
     "max_failures": ("3%", "max_failures", MaxFailures(percent=3.0)),
     "sync": ("off", "sync", False),
@@ -65,6 +66,7 @@ DEFAULTS_GIVEN = {
     "when_credits_out": ("stop", WhenCreditsOut.STOP),
     "max_failures": ("off", MaxFailures(percent=100.0)),
     "settle_after": ("10", 10.0),
+    "outage": ("5m", 300.0),
     "batch_size": ("20", 20),
 }
 """Words that stand for no limit or for the default: given, they count like any other value."""

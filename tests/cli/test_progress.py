@@ -9,6 +9,7 @@ import pytest
 
 from bulklink.cli.console import note
 from bulklink.cli.progress import ProgressDisplay
+from bulklink.engine.outage import Outage
 from bulklink.engine.shutdown import StopController
 from bulklink.mapping.interrupt import PlanningStage
 from bulklink.models import Status
@@ -81,6 +82,23 @@ def test_a_wait_for_credits_is_said_once_however_long_it_is(
     assert first.startswith("Waiting for credits until 2027-01-15")
     assert rest[-1].endswith("50 of 100, 50 %, 3 credits spent")
     assert len(rest) <= 2
+
+
+def test_an_outage_is_said_at_its_begin_and_end_and_stands_in_every_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    progress_screen = ProgressScreen("lines")
+    with progress_screen.callbacks as callbacks:
+        callbacks.on_outage(Outage("the connection broke", 1_800_000_000.0))
+        progress_screen.advance(11)
+        callbacks.on_outage(None)
+        progress_screen.advance(11)
+    first, *during, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("No answer (the connection broke): waiting until 2027-01-15")
+    assert "Ctrl-C" in first
+    assert any("No answer (the connection broke)" in line for line in during)
+    assert "The CRM answers again." in during
+    assert "No answer" not in last
 
 
 @pytest.mark.parametrize(("style", "quiet"), [("none", False), ("bar", True), ("lines", True)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 import anyio
@@ -17,6 +17,15 @@ from bulklink.errors import RunStoppedError, StoppedBy
 
 T = TypeVar("T")
 TOO_MANY = RunStoppedError(StoppedBy.MAX_FAILURES, "Too many emails failed.")
+
+
+@pytest.fixture(autouse=True)
+def restored_handlers() -> Iterator[None]:
+    """An immediate stop leaves signals ignored, which processes started later would inherit."""
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    yield
+    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        signal.signal(number, handlers[number])
 
 
 async def run_stoppable(work: Callable[[StopController], Awaitable[T]]) -> T:
@@ -42,6 +51,40 @@ def test_the_first_ctrl_c_after_a_stop_for_failures_lets_what_is_in_flight_finis
         return "finished"
 
     assert anyio.run(run_stoppable, finishing) == "finished"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+@pytest.mark.parametrize("first", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_closed_terminal_never_ends_it_at_once(first: str) -> None:
+    async def finishing(stop: StopController) -> str:
+        heard = anyio.Event()
+        stop.on_stop(heard.set)
+        os.kill(os.getpid(), getattr(signal, first))
+        await heard.wait()
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGHUP)
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+        return "finished"
+
+    assert anyio.run(run_stoppable, finishing) == "finished"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+def test_a_sighup_that_nohup_ignores_stays_ignored() -> None:
+    async def finishing(stop: StopController) -> str:
+        os.kill(os.getpid(), signal.SIGHUP)
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        assert stop.reason is None
+        return "finished"
+
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert anyio.run(run_stoppable, finishing) == "finished"
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, previous)
 
 
 def test_the_second_ends_it_at_once() -> None:

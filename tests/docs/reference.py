@@ -44,10 +44,13 @@ STATES = {
 }
 STOPPED_BY = {
     StoppedBy.INTERRUPTED: "a person: Ctrl-C, or the end of the question",
-    StoppedBy.TERMINATED: "SIGTERM",
+    StoppedBy.TERMINATED: "SIGTERM, or SIGHUP: a closed terminal",
     StoppedBy.KILLED: "it was killed or lost its power; found by `bulklink status`",
     StoppedBy.FATAL: "an answer after which no call can succeed, such as a missing scope",
-    StoppedBy.NO_ANSWER: "five requests in a row without an answer, or the first of the run",
+    StoppedBy.NO_ANSWER: (
+        "no answer for the time of `--outage` or to the first call, or five calls in a row that"
+        " fail though others are answered"
+    ),
     StoppedBy.MAX_FAILURES: "too many emails failed or are in doubt: `--max-failures`",
     StoppedBy.CREDITS: "the credits of the org or of 24 hours are out; `resume_at` says until when",
     StoppedBy.MAX_CREDITS: "the credits of the command are spent: `--max-credits`",

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, AnyStr
 from unittest import mock
 
 import pytest
@@ -198,7 +198,7 @@ class _Keyboard(io.TextIOWrapper):
 
 
 @contextlib.contextmanager
-def ensure_terminated(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+def ensure_terminated(process: subprocess.Popen[AnyStr]) -> Iterator[subprocess.Popen[AnyStr]]:
     """Yield a process and end it afterwards."""
     try:
         yield process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -22,6 +23,7 @@ from tests.e2e.command import (
     write_mapping,
 )
 from tests.e2e.servers import StandIn, hold_calls
+from tests.e2e.terminals import start_watched
 from tests.e2e.world import World
 
 HELD = 5
@@ -45,8 +47,12 @@ def run_held_in_flight(
 
 @pytest.mark.parametrize(
     ("sent", "code", "stopped_by"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
-    ids=["SIGINT", "SIGTERM"],
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "terminated"),
+        (signal.SIGHUP, 143, "terminated"),
+    ],
+    ids=["SIGINT", "SIGTERM", "SIGHUP"],
 )
 def test_calls_in_flight_are_finished_and_recorded(
     bulklink: Command,
@@ -72,6 +78,25 @@ def test_calls_in_flight_are_finished_and_recorded(
     }
     assert_crm_matches(run, world.links(), standin.links())
     assert bulklink("status", "here", "--json").object == run.summary
+
+
+def test_a_terminal_that_is_closed_stops_the_run_in_good_order(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    standin.script = hold_calls(standin, "link")
+    write_mapping(bulklink.folder / "m.csv", free_rows([world.add(free=20) for _ in range(60)]))
+    arguments = ("link", "m.csv", "--canary", "0", "--run-dir", "here", "--concurrency", str(HELD))
+    watched = start_watched(bulklink.with_env(**standin.env()), 80, *arguments)
+    with ensure_terminated(watched.process) as process:
+        standin.wait_until(lambda: standin.in_flight["link"] == HELD)
+        os.close(watched.master)
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGHUP)  # the shell's, and the system's
+        standin.gate.set()
+        assert process.wait(30) == 143
+    shown = bulklink("status", "here", "--json").object
+    assert shown["stopped_by"] == "terminated"
+    assert shown["counts"]["done"] == 20 * len(standin.requests_of("link"))
 
 
 def test_a_second_ctrl_c_stops_at_once(bulklink: Command, standin: StandIn, world: World) -> None:

@@ -16,6 +16,7 @@ from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
 from bulklink.engine.context import RunContext, SendSettings
 from bulklink.engine.message_state import MessageState
+from bulklink.engine.outage import OutageGate
 from bulklink.engine.quota.budget import CreditLimits
 from bulklink.engine.quota.gate import QuotaGate, QuotaPolicy
 from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
@@ -176,6 +177,7 @@ async def engine_run(
     *,
     snapshot: bool = True,
     max_credits: int | None = None,
+    max_outage: float = 0.0,
     **settings: Any,
 ) -> AsyncIterator[EngineRun]:
     """Begin a run.
@@ -184,6 +186,7 @@ async def engine_run(
         crm: answers.
         snapshot: whether emails are read before they are changed.
         max_credits: credits that may be spent; None is no limit.
+        max_outage: seconds that an outage may last; 0 leaves each call to its own attempts.
         settings: fields of `SendSettings` that differ from the defaults of a run.
     """
     stop, files = StopController(), LedgerInMemory()
@@ -198,7 +201,15 @@ async def engine_run(
         run = EngineRun(
             RunContext(
                 settings=_send_settings(**settings),
-                caller=Caller(client, ledger, limiter, quota, stop, clock),
+                caller=Caller(
+                    client,
+                    ledger,
+                    limiter,
+                    quota,
+                    OutageGate(max_outage, stop, clock),
+                    stop,
+                    clock,
+                ),
                 quota=quota,
                 ledger=ledger,
                 breaker=breaker,

@@ -1,11 +1,15 @@
-"""A call and its ledger lines when the run stops."""
+"""A call and its ledger lines when the run stops, and in an outage."""
 
 from __future__ import annotations
 
 import anyio
 
 from bulklink.engine.contact import ContactSender
-from tests.engine.fakes import ScriptedCrm, email, engine_run
+from bulklink.errors import StoppedBy
+from bulklink.models import Op
+from bulklink.zoho.http import NoResponse
+from tests.engine.fakes import DEAL, LOST, ScriptedCrm, email, engine_run, page
+from tests.zoho.fakes import answer
 
 
 async def test_a_call_whose_line_goes_to_disk_as_the_run_stops_is_recorded_as_unsent() -> None:
@@ -18,3 +22,26 @@ async def test_a_call_whose_line_goes_to_disk_as_the_run_stops_is_recorded_as_un
             run.context.stop.interrupt()
     assert run.files.events == ["link", "unsent"]
     assert crm.sent == []
+
+
+async def test_a_certificate_that_is_not_trusted_stops_the_run_at_once() -> None:
+    cure = "Set SSL_CERT_FILE."
+    crm = ScriptedCrm(NoResponse("its issuer is unknown", sent=False, cure=cure))
+    async with engine_run(crm, snapshot=False, max_outage=300.0) as run:
+        await ContactSender([email(1)], run.context).run()
+        reason = run.context.stop.reason
+    assert len(crm.sent) == 1
+    assert run.results == {}
+    assert reason is not None
+    assert (reason.stopped_by, reason.advice) == (StoppedBy.NO_ANSWER, cure)
+    assert "its issuer is unknown" in reason.message
+
+
+async def test_an_unlink_that_met_an_outage_is_read_back_after_it() -> None:
+    crm = ScriptedCrm(page({1: DEAL}), *[LOST] * 6, answer({"org": [{}]}), page({1: None}))
+    async with engine_run(crm, max_outage=300.0) as run:
+        await ContactSender([email(1, Op.UNLINK)], run.context).run()
+    assert run.statuses == {1: "done settled-by-read"}
+    assert crm.methods.count("DELETE") == 1
+    paths = [request.url.rpartition("/")[2] for request in crm.sent]
+    assert paths[4:8] == ["org"] * 4

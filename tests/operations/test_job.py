@@ -78,3 +78,20 @@ def _accepted_by_job(name: str, number: int) -> bool:
 
 def test_the_options_of_functions_are_those_of_jobs() -> None:
     assert PACE_OPTIONS < LIMIT_OPTIONS < SEND_OPTIONS < set(Job.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [(0, 0), (90, 90), (1.5, 1.5), ("0", 0), ("30s", 30), (" 5M ", 300), ("1.5h", 5400), ("7", 7)],
+)
+def test_an_outage_is_seconds_or_a_text_with_its_unit(value: Any, seconds: float) -> None:
+    assert Job(mappings=(), outage=value).outage == seconds
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "m", "5 days", "-1", -1, "1e3", float("nan"), float("inf"), True, "1000h", "\u0665m"],
+)
+def test_what_is_no_time_is_refused(value: Any) -> None:
+    with pytest.raises(UsageError):
+        Job(mappings=(), outage=value)

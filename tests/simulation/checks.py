@@ -183,7 +183,8 @@ class _Checker:
         if status == "unchanged" and not reads:
             yield "no read shows that it was on the target deal already"
         is_knowable = self._case.read_back and self._case.all_listed and not self._was_throttled
-        if status == "in_doubt" and not self._case.faults and is_knowable:
+        waits = self._case.outage > 0 or not self._case.downtimes
+        if status == "in_doubt" and not self._case.faults and is_knowable and waits:
             yield "it can be known"
         reads = self._case.read_back or self._case.reads_first(message.op)
         if code == "settled-by-read" and not reads:
@@ -241,7 +242,8 @@ class _Checker:
     def check_fewest_calls(self) -> Iterator[str]:
         """Guarantee 4: without failures, the fewest link and unlink calls."""
         results = self._outcome.results
-        if self._case.faults or self._was_throttled or self._outcome.commands_run > 1:
+        case = self._case
+        if case.faults or case.downtimes or self._was_throttled or self._outcome.commands_run > 1:
             return
         if any(line["status"] not in _SUCCESS_STATUSES for line in results.values()):
             return

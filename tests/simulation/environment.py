@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,39 @@ from tests.simulation.machine import Machine, MachineFiles, SimulatedCommand
 from tests.virtual import now
 
 
+class Failure(StrEnum):
+    """How calls fail while the network is down."""
+
+    REFUSED = "refused"
+    """Nothing accepts connections; what was in flight is lost."""
+    SILENT = "silent"
+    """No answer until the time-out."""
+    GATEWAY = "gateway"
+    """Something on the way answers HTTP 503; what was in flight too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Downtime:
+    """A time in which nothing answers.
+
+    Args:
+        begins: seconds since the start.
+        seconds: how long it lasts.
+        failure: how calls fail meanwhile.
+        accounts_only: whether the accounts server alone is down.
+    """
+
+    begins: float
+    seconds: float
+    failure: Failure = Failure.REFUSED
+    accounts_only: bool = False
+
+    def covers(self, seconds: float, target: str) -> bool:
+        """Return whether a request to `target` meets it, by seconds since the start."""
+        concerns = not self.accounts_only or "/oauth/" in target
+        return concerns and self.begins <= seconds < self.begins + self.seconds
+
+
 class CrmTransport:
     """Carries requests to an emulated CRM without a network; the CRM outlives a power cut."""
 
@@ -38,6 +73,8 @@ class CrmTransport:
         is_running: Callable[[], bool] = lambda: True,
         *,
         reports_credits: bool = True,
+        downtimes: Sequence[Downtime] = (),
+        started_at: float = 0.0,
     ) -> None:
         """Carry requests.
 
@@ -49,6 +86,8 @@ class CrmTransport:
                 the answer, None for none.
             is_running: whether the run was not stopped.
             reports_credits: whether answers tell what is left of the org's credits.
+            downtimes: when nothing answers.
+            started_at: the start that they count from.
         """
         self._crm = crm
         self._servers = servers
@@ -56,6 +95,8 @@ class CrmTransport:
         self._on_request = on_request
         self._is_running = is_running
         self._reports_credits = reports_credits
+        self._downtimes = downtimes
+        self._started_at = started_at
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
@@ -65,6 +106,9 @@ class CrmTransport:
         await self._machine.wait_forever_if_off()
         target = url.removeprefix("http://crm")
         on_answer = self._on_request(method, target, body or b"", was_running=was_running)
+        failed = await self._fail(target)
+        if failed is not None:
+            return self._hand_over(failed, on_answer)
         path, _, query = target.partition("?")
         lowercase_headers = {name.lower(): value for name, value in headers.items()}
         answers: list[WireAnswer] = []
@@ -88,6 +132,36 @@ class CrmTransport:
             if answers
             else NoResponse("no answer in time", timed_out=True)
         )
+        downtime = self._downtime(target)
+        if downtime is not None and downtime.failure is Failure.GATEWAY:
+            answer = Answer(503, b"<html>")
+        elif downtime is not None:
+            answer = NoResponse("the connection broke")
+        return self._hand_over(answer, on_answer)
+
+    def _downtime(self, target: str) -> Downtime | None:
+        seconds = now() - self._started_at
+        return next((each for each in self._downtimes if each.covers(seconds, target)), None)
+
+    async def _fail(self, target: str) -> Answer | NoResponse | None:
+        """Return the outcome of a request that leaves while nothing answers, else None."""
+        match self._downtime(target):
+            case None:
+                return None
+            case Downtime(failure=Failure.REFUSED):
+                await anyio.sleep(0.01)
+                return NoResponse("nothing accepts connections there", sent=False)
+            case Downtime(failure=Failure.SILENT):
+                await anyio.sleep(ANSWER_TIMEOUT_SECONDS)
+                return NoResponse("no answer in time", timed_out=True)
+            case _:
+                await anyio.sleep(0.01)
+                return Answer(503, b"<html>")
+
+    @staticmethod
+    def _hand_over(
+        answer: Answer | NoResponse, on_answer: Callable[[int | None], None] | None
+    ) -> Answer | NoResponse:
         if on_answer is not None:
             on_answer(answer.status if isinstance(answer, Answer) else None)
         return answer

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 import orjson
 
+from bulklink.engine.outage import SUSPECT_AFTER
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import StoppedBy
 from bulklink.ledger.state import LedgerState
@@ -56,6 +57,9 @@ class InvariantMonitor:
     _open_at_start: set[int] = field(init=False)
     _relinks_to_finish: set[int] = field(init=False)
     _snapshots: set[int] = field(init=False)
+    _has_answered: bool = field(default=False, init=False)
+    _unanswered_in_row: int = field(default=0, init=False)
+    _out_in_outage: set[object] = field(default_factory=set, init=False)
     _was_refused: bool = field(default=False, init=False)
     _out_since_refusal: set[object] = field(default_factory=set, init=False)
 
@@ -106,12 +110,16 @@ class InvariantMonitor:
                     f"row {message.row} was in a {op} without its snapshot on disk"
                 )
 
-        if not was_running and not self._can_finish_relinks(op, contact_id, rows):
+        is_trial = op == "lookup" and self._in_outage
+        if not was_running and not is_trial and not self._can_finish_relinks(op, contact_id, rows):
             reason = self.stop.reason
             self.violations.append(f"{op} {rows} of {contact_id} left after a stop: {reason}")
 
     def check_alone(self, method: str, target: str) -> Callable[[int | None], None]:
-        """Check that after a 429 one call leaves alone, until one that left after it is accepted.
+        """Check that after a 429, and while none is answered, one call leaves alone.
+
+        After a 429 that is so until one that left after it is accepted; where three calls in a row
+        had no answer, until any has one.
 
         Args:
             method: HTTP method of the request that leaves.
@@ -121,12 +129,22 @@ class InvariantMonitor:
             Takes the status of its answer, None for none.
         """
         request = object()
+        if self._in_outage:
+            if self._out_in_outage:
+                self.violations.append(f"{method} {target} left in an outage beside another call")
+            self._out_in_outage.add(request)
         if self._was_refused:
             if self._out_since_refusal:
                 self.violations.append(f"{method} {target} left after a 429 beside another call")
             self._out_since_refusal.add(request)
 
         def on_answer(status: int | None) -> None:
+            self._out_in_outage.discard(request)
+            if status is None or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                self._unanswered_in_row += self._has_answered
+            else:
+                self._has_answered, self._unanswered_in_row = True, 0
+                self._out_in_outage.clear()
             left_after_refusal = request in self._out_since_refusal
             self._out_since_refusal.discard(request)
             if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -136,6 +154,10 @@ class InvariantMonitor:
                 self._out_since_refusal.clear()
 
         return on_answer
+
+    @property
+    def _in_outage(self) -> bool:
+        return self.case.outage > 0 and self._unanswered_in_row >= SUSPECT_AFTER
 
     def _can_finish_relinks(self, op: str, contact_id: str | None, rows: tuple[int, ...]) -> bool:
         """Return whether a request can finish relinks: only such may leave after a stop.
@@ -169,7 +191,9 @@ class InvariantMonitor:
             self.violations.append(
                 f"the ledger has {dict(ledger_counts)}, the run counted {run_counts}"
             )
-        if stopped_by in _GRACEFUL_STOPS and not self.stop.quota_exhausted:
+        if stopped_by in _GRACEFUL_STOPS and not (
+            self.stop.quota_exhausted or self.stop.unreachable
+        ):
             self._check_no_torn_relinks(was_unlinked_by_run)
 
     def _check_no_torn_relinks(self, was_unlinked_by_run: Callable[[Message], bool]) -> None:

@@ -15,6 +15,7 @@ from bulklink.emulator.settings import MixedAnswer, Settings
 from bulklink.engine.failure_limit import MaxFailures
 from bulklink.engine.quota.budget import CreditLimits
 from bulklink.models import GUARD_SEPARATOR, NO_DEAL, Message, Op
+from tests.simulation.environment import Downtime, Failure
 from tests.simulation.machine import Interruption, SimulatedCommand
 from tests.simulation.simulator import (
     NO_FAILURE_LIMIT,
@@ -94,8 +95,24 @@ def draw_scenario(seed: int) -> Scenario:
     scenario = _with_credit_limits(Scenario(seed, case, commands), random.Random(f"credits {seed}"))
     scenario = _with_failure_limit(scenario, random.Random(f"failures {seed}"))
     _draw_plan(scenario.case, random.Random(f"plan {seed}"))
+    _draw_downtimes(scenario.case, random.Random(f"downtimes {seed}"))
     scenario.case.reports_credits = random.Random(f"reports {seed}").random() < 0.7
     return replace(scenario, latest=random.Random(f"late {seed}").choice((0.0, 0.0, 0.02, 0.5)))
+
+
+def _draw_downtimes(case: Case, rng: random.Random) -> None:
+    """Draw times in which nothing answers, and how long the run waits meanwhile."""
+    if rng.random() < 0.2:
+        case.downtimes = [
+            Downtime(
+                rng.uniform(0.0, 60.0),
+                rng.choice((2.0, 10.0, 60.0, 400.0)),
+                rng.choice(list(Failure)),
+                accounts_only=rng.random() < 0.1,
+            )
+            for _ in range(rng.randint(1, 3))
+        ]
+        case.outage = rng.choice((0.0, 30.0, 300.0, 3600.0))
 
 
 def _draw_plan(case: Case, rng: random.Random) -> None:

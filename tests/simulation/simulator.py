@@ -37,7 +37,12 @@ from bulklink.runs.record import CanaryRecord, RunRecord, RunState
 from bulklink.zoho.connection import Connection, Credentials
 from bulklink.zoho.transport import Transport
 from tests.guard import inline
-from tests.simulation.environment import CrmTransport, InMemoryDailyUsage, machine_environment
+from tests.simulation.environment import (
+    CrmTransport,
+    Downtime,
+    InMemoryDailyUsage,
+    machine_environment,
+)
 from tests.simulation.invariants import InvariantMonitor
 from tests.simulation.machine import Machine, SimulatedCommand
 from tests.simulation.plans import SimulatedPlan, memory_folder, seal_plan
@@ -77,6 +82,10 @@ class Case:
     """Contact of each deal."""
     settings: Settings = field(default_factory=Settings)
     faults: Sequence[Fault] = ()
+    downtimes: Sequence[Downtime] = ()
+    """When nothing answers, counted from the start of the first command."""
+    outage: float = 300.0
+    """Seconds that a run waits while nothing answers."""
     batch_size: int = 20
     by_contact: bool = False
     single_endpoint: bool = False
@@ -124,6 +133,7 @@ class Case:
             read_back=self.read_back,
             read_pages=self.read_pages,
             settle_after=self.settle_after,
+            outage=self.outage,
             snapshot=self.snapshot,
             accept_no_put_back=self.no_put_back,
             max_failures=self.max_failures,
@@ -386,6 +396,8 @@ class _Simulation:
                     record_request,
                     lambda: not stop.reason,
                     reports_credits=case.reports_credits,
+                    downtimes=case.downtimes,
+                    started_at=outcome.started_at,
                 )
             ),
             random=self._rng.random,

@@ -41,7 +41,7 @@ def test_what_is_fetched_is_whole_in_order_and_there_once(first: int, tmp_path: 
         folder = FetchFolder(tmp_path / str(seed))
         folder.path.mkdir()
         stops += run_virtual(_check_fetch(seed, folder))
-    assert stops > 5
+    assert stops >= 5
 
 
 async def _check_fetch(seed: int, folder: FetchFolder) -> int:

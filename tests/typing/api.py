@@ -35,6 +35,7 @@ from bulklink import (
     NotConfirmedError,
     OnInvalid,
     Op,
+    Outage,
     PaceOptions,
     PlanningStage,
     PlanResult,
@@ -101,6 +102,10 @@ class Log(RunCallbacks):
 
     def on_wait(self, until: float | None) -> None:
         self.lines.append(str(until))
+
+    def on_outage(self, outage: Outage | None) -> None:
+        if outage is not None:
+            assert_type((outage.reason, outage.until), tuple[str, float])
 
     def on_failure(self, result: Result) -> None:
         assert_type(result.row, int)

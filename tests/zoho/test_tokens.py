@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.http import Answer, NoResponse
-from bulklink.zoho.tokens import Token, TokenProvider, TokenStore
+from bulklink.zoho.tokens import Token, TokenProvider, TokenStore, TokenUnavailableError
 from tests.zoho.fakes import FakeTransport, ManualClock, answer
 
 CREDENTIALS = {
@@ -625,3 +625,39 @@ async def test_a_token_of_seconds_costs_ten_requests_in_ten_minutes_at_most(last
         await tokens.current()
         clock.now += 1
     assert len(crm.sent) <= 10
+
+
+async def test_an_accounts_server_that_fails_blames_no_credentials_and_is_asked_again() -> None:
+    transport = FakeTransport(Answer(503), Answer(503), token_answer())
+    tokens = make_tokens(transport)
+    with pytest.raises(TokenUnavailableError, match="HTTP 503") as caught:
+        await tokens.current()
+    assert caught.value.stopped_by is StoppedBy.NO_ANSWER
+    assert not any(word in str(caught.value) for word in ("client", "secret", "refresh token"))
+    assert (await tokens.current()).access_token == "1000.fresh"
+
+
+async def test_those_that_wait_for_a_token_share_one_failure() -> None:
+    transport = FakeTransport(NoResponse("the connection broke"))
+    tokens = make_tokens(transport)
+    outcomes = await asyncio.gather(*(tokens.current() for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(outcome, TokenUnavailableError) for outcome in outcomes)
+    assert len(transport.sent) == 2
+
+
+async def test_a_refused_token_is_not_used_again_when_no_other_could_be_asked_for() -> None:
+    transport = FakeTransport(
+        token_answer(), NoResponse("gone"), NoResponse("gone"), token_answer(access_token="1000.b")
+    )
+    tokens = make_tokens(transport)
+    refused = await tokens.current()
+    with pytest.raises(TokenUnavailableError):
+        await tokens.renew(refused)
+    assert (await tokens.current()).access_token == "1000.b"
+
+
+async def test_an_answer_that_is_not_zohos_blames_no_credentials() -> None:
+    with pytest.raises(RunStoppedError) as caught:
+        await make_tokens(FakeTransport(Answer(200, b"<html>"))).current()
+    assert "secret" not in caught.value.advice
+    assert "network" in caught.value.advice

@@ -20,6 +20,7 @@ from bulklink.cli.options import (
     delimiter_option,
     encoding_option,
     option,
+    outage_option,
     pace_options,
     progress_option,
     quiet_option,
@@ -45,7 +46,13 @@ _MAPPING_OPTIONS = ("from_mapping", "columns", "delimiter", "encoding")
 )
 @combine_options(output_file_options, column_option, delimiter_option, encoding_option)
 @combine_options(
-    connection_options, pace_options, credit_options, progress_option, quiet_option, common_options
+    connection_options,
+    pace_options,
+    outage_option,
+    credit_options,
+    progress_option,
+    quiet_option,
+    common_options,
 )
 def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: Any) -> int:
     """Write the emails of CONTACTS to a file, with their deals.

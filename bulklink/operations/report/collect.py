@@ -56,7 +56,7 @@ MAX_INVOCATIONS = 100
 _ANONYMOUS_OPTIONS = (
     *("batch_size", "group_by", "single_endpoint", "names", "snapshot", "accept_no_put_back"),
     *("on_invalid", "allow_round_ids", "concurrency", "edition", "rate", "canary"),
-    *("read_back", "read_pages", "settle_after", "max_failures", "max_credits"),
+    *("read_back", "read_pages", "settle_after", "outage", "max_failures", "max_credits"),
     *("credits_per_day", "reserve_credits", "when_credits_out", "sync", "memory", "format"),
 )
 """Options whose values do not tell whose emails these are."""

@@ -1,0 +1,238 @@
+"""Outages: while no call of a run is answered, all wait and one tries alone.
+
+Three calls in a row without an answer, of whatever kind, make one likely. The call that tries is a
+look-up of the org: it changes nothing, and its answer tells an outage from an endpoint, a contact
+or a request that fails alone. HTTP 500 to 599 is no answer either, since a gateway whose servers
+are away says that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import anyio
+import msgspec
+
+from bulklink.engine.clock import Clock
+from bulklink.engine.shutdown import StopController
+from bulklink.engine.signal import Signal
+from bulklink.errors import RunStoppedError, StoppedBy
+
+SUSPECT_AFTER = 3
+"""Calls in a row without an answer after which all wait."""
+_FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 30.0
+"""Seconds between two trials, at most."""
+_JITTER = 0.25
+"""Share of a pause that is random, or trials could keep step with an outage that comes and goes."""
+DEFAULT_MAX_OUTAGE = 300.0
+"""Seconds without an answer after which a run stops."""
+
+
+class OutageState(msgspec.Struct, frozen=True):
+    """What is known of the calls without an answer (pure).
+
+    Args:
+        streak: number of the present row of calls without an answer.
+        unanswered: calls in it.
+        began_at: monotonic seconds of the first.
+        trials: calls made alone, without an answer either.
+        trial_at: when the next may be made; None while all calls may leave.
+    """
+
+    streak: int = 0
+    unanswered: int = 0
+    began_at: float = 0.0
+    trials: int = 0
+    trial_at: float | None = None
+
+
+def after_answer(state: OutageState) -> OutageState:
+    """Return the state after an answer: all calls may leave."""
+    return OutageState(state.streak + 1)
+
+
+def after_silence(state: OutageState, now: float, *, concerns_all: bool = False) -> OutageState:
+    """Return the state after a call without an answer.
+
+    Args:
+        state: before it.
+        now: monotonic seconds.
+        concerns_all: whether no call can leave until this one is answered.
+    """
+    unanswered = state.unanswered + 1
+    trial_at = state.trial_at
+    if trial_at is None and (concerns_all or unanswered >= SUSPECT_AFTER):
+        trial_at = now + _FIRST_PAUSE
+    return OutageState(
+        state.streak,
+        unanswered,
+        state.began_at if state.unanswered else now,
+        state.trials,
+        trial_at,
+    )
+
+
+def after_failed_trial(
+    state: OutageState, now: float, max_seconds: float, jitter: float
+) -> OutageState | None:
+    """Return the state after a trial without an answer; None if the outage has lasted too long.
+
+    Args:
+        state: before it.
+        now: monotonic seconds.
+        max_seconds: how long an outage may last.
+        jitter: a random number from 0 to 1.
+    """
+    ends_at = state.began_at + max_seconds
+    if now >= ends_at:
+        return None
+    pause = min(LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(state.trials + 1, 10))
+    pause *= 1.0 - _JITTER * jitter
+    return msgspec.structs.replace(
+        state, trials=state.trials + 1, trial_at=min(now + pause, ends_at)
+    )
+
+
+class Outage(msgspec.Struct, frozen=True):
+    """An outage, as it is announced.
+
+    Args:
+        reason: why there is no answer.
+        until: when the run stops if there is none by then, in seconds since 1970.
+    """
+
+    reason: str
+    until: float
+
+
+class OutageGate:
+    """Holds all calls back during an outage, and lets one try alone.
+
+    Before the first answer of a run nothing is held back: what never answered is no outage.
+
+    Args:
+        max_seconds: how long an outage may last; 0 holds nothing back.
+        stop: stops the run; during an outage, not even a relink can be completed.
+        clock: clocks of the run.
+        on_change: called when an outage begins, and with None when it ends.
+
+    Attributes:
+        is_closed: whether calls are held back.
+    """
+
+    def __init__(
+        self,
+        max_seconds: float,
+        stop: StopController,
+        clock: Clock,
+        on_change: Callable[[Outage | None], None] = lambda outage: None,
+    ) -> None:
+        self.is_closed = False
+        self._max_seconds = max_seconds
+        self._stop = stop
+        self._clock = clock
+        self._on_change = on_change
+        self._state = OutageState()
+        self._has_answered = False
+        self._outages: set[int] = set()
+        self._trial: anyio.CancelScope | None = None
+        self._trial_completes_relink = False
+        self._changed = Signal()
+        stop.on_stop(self._on_stop)
+
+    def record_answer(self) -> None:
+        """Record that a call was answered."""
+        self._has_answered = True
+        if self._state.unanswered:
+            was_outage = self.was_outage(self._state.streak)
+            self._set_state(after_answer(self._state))
+            if was_outage:
+                self._stop.mark_reachable()
+                self._on_change(None)
+
+    def record_silence(self, *, concerns_all: bool = False) -> int:
+        """Record that a call was not answered; return the number of its streak.
+
+        Args:
+            concerns_all: whether no call can leave until this one is answered.
+        """
+        if self._has_answered and self._max_seconds:
+            now = self._clock.monotonic()
+            self._set_state(after_silence(self._state, now, concerns_all=concerns_all))
+        return self._state.streak
+
+    def was_outage(self, streak: int) -> bool:
+        """Return whether the calls of a streak met an outage: a trial was not answered either."""
+        return streak in self._outages
+
+    async def wait_turn(self, *, completes_relink: bool) -> bool:
+        """Wait until calls may leave; return True if the caller is to try alone first.
+
+        Args:
+            completes_relink: whether the caller completes a relink.
+
+        Raises:
+            StoppedError: if the run was stopped.
+        """
+        while self.is_closed:
+            self._stop.check(completes_relink=completes_relink)
+            delay = (self._state.trial_at or 0.0) - self._clock.monotonic()
+            if self._trial is None and delay <= 0:
+                return True
+            with anyio.move_on_after(delay if self._trial is None else LONGEST_PAUSE):
+                await self._changed.wait()
+        return False
+
+    @contextmanager
+    def trial(self, *, completes_relink: bool) -> Iterator[None]:
+        """Run a trial, which a stop abandons.
+
+        Args:
+            completes_relink: whether its caller completes a relink.
+        """
+        self._trial_completes_relink = completes_relink
+        try:
+            with anyio.CancelScope() as self._trial:
+                yield
+        finally:
+            self._trial = None
+            self._changed.notify()
+
+    def record_failed_trial(self, reason: str) -> None:
+        """Record that a trial was not answered.
+
+        Args:
+            reason: why, for the user.
+
+        Raises:
+            RunStoppedError: if the outage has lasted too long.
+        """
+        state, now = self._state, self._clock.monotonic()
+        self._outages.add(state.streak)
+        self._stop.mark_unreachable()
+        next_state = after_failed_trial(state, now, self._max_seconds, self._clock.random())
+        if next_state is None:
+            raise RunStoppedError(
+                StoppedBy.NO_ANSWER,
+                f"There was no answer for {now - state.began_at:,.0f} seconds: {reason}.",
+                advice="Once there are answers, resume: what was in flight is read back first."
+                " --outage says how long a run waits.",
+            )
+        self._set_state(next_state)
+        if not state.trials:
+            seconds_left = state.began_at + self._max_seconds - now
+            self._on_change(Outage(reason, self._clock.wall() + seconds_left))
+
+    def _set_state(self, state: OutageState) -> None:
+        self._state = state
+        self.is_closed = state.trial_at is not None
+        self._changed.notify()
+
+    def _on_stop(self) -> None:
+        if self._trial is not None and self._stop.forbids_start(
+            completes_relink=self._trial_completes_relink
+        ):
+            self._trial.cancel()
+        self._changed.notify()
