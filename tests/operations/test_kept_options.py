@@ -47,6 +47,7 @@ BEGUN: dict[str, Any] = {
     "max_failures": MaxFailures(percent=100),
     "credits_per_day": 900,
     "reserve_credits": 10,
+    "outage": 90.0,
     "when_credits_out": "wait",
     "canary": 0,
 }
