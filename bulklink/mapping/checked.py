@@ -20,6 +20,7 @@ from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.load import StagedTable
 from bulklink.mapping.plan_writer import PlanWriter
 from bulklink.mapping.schema import DuplicateRow, InputFile, MappingOptions, RefusedRow, RowFault
+from bulklink.mapping.suspect_ids import SuspectIds, find_suspect_ids
 from bulklink.models import Op
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _check_rows(
     database, columns = table.database, table.columns
     files = rejects.MappingFiles.from_inputs(inputs, columns)
     stop.begin_stage(CHECKING)
-    warnings = _create_row_views(table, files)
+    suspects = _create_row_views(table, files)
     statistics = validate.collect_row_statistics(database, table.options)
     for statement in duplicates.duplicate_tables_sql(statistics.group_key_columns()):
         database.execute(statement)
@@ -151,7 +152,7 @@ def _check_rows(
     included = tuple(column for column in columns if column.included)
     return CheckedMapping(
         inputs=tuple(prepared_input.input for prepared_input in inputs),
-        warnings=warnings,
+        warnings=suspects.warnings,
         rejected=statistics.faulty + conflict_count,
         duplicates=duplicate_count,
         unclosed_quote=_unclosed_quote_fault(table, files, inputs),
@@ -163,24 +164,19 @@ def _check_rows(
     )
 
 
-def _create_row_views(table: StagedTable, files: rejects.MappingFiles) -> tuple[str, ...]:
-    """Create the views `base` and `checked_rows`; return the warnings for the user."""
+def _create_row_views(table: StagedTable, files: rejects.MappingFiles) -> SuspectIds:
+    """Create the views `base` and `checked_rows`; return the ids that look rounded."""
     database, columns, options = table.database, table.columns, table.options
     database.execute(
         validate.base_view_sql(options, columns, files.line_offsets, any_staged=files.any_staged)
     )
     guards = validate.has_guards(options, columns)
-    suspects = validate.count_trailing_zeros(database, guards=guards)
-    if options.allow_round_ids:
-        suspects = ()
-    rounded_ids = [suspect for suspect in suspects if suspect.exceeds_chance]
-    database.execute(validate.checked_rows_view_sql(options, rounded_ids, guards=guards))
-    headers = {column.known: column.header for column in columns}
-    return tuple(
-        suspect.warning(headers.get(suspect.column, suspect.column))
-        for suspect in suspects
-        if not suspect.exceeds_chance
-    )
+    suspects = SuspectIds()
+    if not options.allow_round_ids:
+        headers = {column.known: column.header for column in columns}
+        suspects = find_suspect_ids(database, headers, guards=guards)
+    database.execute(validate.checked_rows_view_sql(options, suspects, guards=guards))
+    return suspects
 
 
 def _unclosed_quote_fault(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from bulklink.duckdb_sql import literal
+from bulklink.mapping.ignorable import IGNORABLE
 from bulklink.mapping.input.jsonl_reader import FLOAT_CELL, OTHER_CELL
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
 from bulklink.mapping.input.staging import (
@@ -59,8 +60,6 @@ CHANGED_NAME = {
 }
 #: The record is broken, or its operation must be checked.
 NEEDS_CHECK = 1 << _FIRST_SINGLE_BIT + 9
-#: White space that spreadsheets and web pages leave around a cell.
-_SPACE = " \t\r\n\v\f\u00a0\u200b\ufeff"
 #: A number that went through a spreadsheet or a float: with a point or an exponent.
 SPREADSHEET_NUMBER = r"[+-]?[0-9]+([.,][0-9]*([eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)"
 #: Columns that only an exact reader fills; missing if DuckDB reads all files itself.
@@ -91,7 +90,7 @@ def macro_statements() -> list[str]:
     return [
         f"CREATE MACRO unescaped(cell) AS "
         f"CASE WHEN contains(cell, {literal(ESCAPE_CHAR)}) THEN {restored_sql} ELSE cell END",
-        f"CREATE MACRO trim_spaces(cell) AS trim(cell, {literal(_SPACE)})",
+        f"CREATE MACRO trim_spaces(cell) AS trim(cell, {literal(IGNORABLE)})",
         # Few cells need trimming, and trimming looks at every character.
         "CREATE MACRO is_trimmed(cell) AS "
         "cell BETWEEN '!' AND '~' AND cell[-1] BETWEEN '!' AND '~'",

@@ -19,7 +19,7 @@ from bulklink.mapping.database import Database, open_database, spill_folder
 from bulklink.mapping.input.xlsx_reader import column_letters
 from bulklink.mapping.load import DEFAULTED, GOOD, TRAILING_ZEROS
 from bulklink.mapping.plan_layout import OWN_COLUMNS, load_layout, plan_relation
-from bulklink.mapping.schema import GUARD, ID_COLUMNS, NUMERIC_ID_COLUMNS, RefusedRow, RowFault
+from bulklink.mapping.schema import ID_COLUMNS, NUMERIC_ID_COLUMNS, RefusedRow, RowFault
 from bulklink.models import Op
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def _faulty_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) ->
     )
     return (
         f"SELECT * REPLACE ({_raw_cell_sql(columns)} AS raw) FROM checked_rows "
-        f"WHERE (flags <> 0 OR {GUARD} IS NOT NULL) AND reason IS NOT NULL AND {within} "
+        f"WHERE reason IS NOT NULL AND {within} "
         f"UNION ALL SELECT checked_rows.* REPLACE ({literal(faults.CONFLICT)} AS reason, "
         "conflict_message AS raw, conflict_message AS message) "
         f"FROM checked_rows JOIN ({conflicts}) ON conflict_row = row WHERE {within}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from bulklink.mapping.ignorable import remove_ignorable
 from bulklink.models import Op
 
 #: Columns with a meaning for bulklink, in the order in which a row is checked.
@@ -28,8 +29,8 @@ def id_pattern(column: str) -> str:
 
 
 def normalize_header(header: str) -> str:
-    """Normalize a header for matching: without case, spaces and underscores."""
-    return "".join(header.casefold().replace("_", " ").split())
+    """Normalize a header for matching: without case, spaces, underscores and what is not seen."""
+    return remove_ignorable(header.casefold().replace("_", ""))
 
 
 class MappingOptions(msgspec.Struct, frozen=True):
