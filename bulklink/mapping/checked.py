@@ -17,7 +17,8 @@ from bulklink.mapping.headers import check_mapping_options, find_columns
 from bulklink.mapping.input.files import remove_folder
 from bulklink.mapping.input.prepare import PreparedInput, prepare_input, restage
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.load import StagedTable
+from bulklink.mapping.load import CHANGED_NAME, StagedTable
+from bulklink.mapping.name_cells import name_warnings
 from bulklink.mapping.plan_writer import PlanWriter
 from bulklink.mapping.schema import DuplicateRow, InputFile, MappingOptions, RefusedRow, RowFault
 from bulklink.mapping.suspect_ids import SuspectIds, find_suspect_ids
@@ -152,7 +153,7 @@ def _check_rows(
     included = tuple(column for column in columns if column.included)
     return CheckedMapping(
         inputs=tuple(prepared_input.input for prepared_input in inputs),
-        warnings=suspects.warnings,
+        warnings=(*suspects.warnings, *name_warnings(database, columns, CHANGED_NAME)),
         rejected=statistics.faulty + conflict_count,
         duplicates=duplicate_count,
         unclosed_quote=_unclosed_quote_fault(table, files, inputs),

@@ -31,6 +31,7 @@ from bulklink.mapping.input.staging import (
     LEADING_COLUMNS,
     NULL_CELL,
 )
+from bulklink.mapping.name_cells import name_macro_statements
 from bulklink.mapping.schema import ID_COLUMNS, NAME_COLUMNS, NUMERIC_ID_COLUMNS, id_pattern
 from bulklink.models import GUARD_SEPARATOR, Op
 
@@ -212,9 +213,9 @@ def _trailing_zeros_sql(text: str) -> str:
 
 
 def _name_flag_sql(column: str, cell: str) -> str:
-    is_unchanged = f"coalesce(trim_spaces({cell}) = {cell} AND {cell} <> '', false)"
+    is_unchanged = f"coalesce(clean_name({cell}) = {cell}, false)"
     flag = f"CASE WHEN {is_unchanged} THEN 0 ELSE {CHANGED_NAME[column]} END"
-    return f"CASE WHEN is_trimmed({cell}) THEN 0 ELSE {flag} END"
+    return f"CASE WHEN is_plain_name({cell}) THEN 0 ELSE {flag} END"
 
 
 @dataclass(slots=True, frozen=True)
@@ -238,7 +239,7 @@ class StagedTable:
 
         The columns `line`, `fault`, `message` and `raw` are added with the first staging file.
         """
-        for macro in macro_statements():
+        for macro in (*macro_statements(), *name_macro_statements()):
             self.database.execute(macro)
         user_columns = [f"c{place} VARCHAR" for place in range(len(self.columns))]
         known = [column.known for column in self.columns]

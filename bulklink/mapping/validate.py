@@ -30,6 +30,7 @@ from bulklink.mapping.load import (
     filled_sql,
     id_grade_sql,
 )
+from bulklink.mapping.name_cells import filled_name_sql
 from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS, NUMERIC_ID_COLUMNS, id_pattern
 from bulklink.models import GUARD_SEPARATOR, NO_DEAL, Op
 
@@ -134,7 +135,8 @@ def _places(columns: Sequence[MappingColumn]) -> dict[str, int]:
 
 def _filled_text_sql(column: str, places: Mapping[str, int], options: MappingOptions) -> str:
     cell = f"c{places[column]}" if column in places else "NULL::VARCHAR"
-    return filled_sql(cell, options.default_values.get(column))
+    fill = filled_name_sql if column in NAME_COLUMNS else filled_sql
+    return fill(cell, options.default_values.get(column))
 
 
 def _op_columns_sql(options: MappingOptions, stated_op: str) -> str:
