@@ -77,10 +77,11 @@ def check(
             prepare_input(source, options, folder, standard_input or sys.stdin.buffer, stop)
             for source in inputs
         ]
+        headers = [prepared_input.headers for prepared_input in prepared_inputs]
+        if not headers[0].headers:
+            _refuse_no_records(prepared_inputs)
+        columns = find_columns(headers, options)
         _refuse_no_records(prepared_inputs)
-        columns = find_columns(
-            [prepared_input.headers for prepared_input in prepared_inputs], options
-        )
         database = Database(folder / "spill", stop, threads=threads, memory=memory)
         on_error.callback(database.close)
         table = StagedTable(database, columns, len(prepared_inputs), options)
@@ -271,11 +272,15 @@ class CheckedMapping:
         self.stop.begin_stage(SORTING, single_query=True)
         self.plan_writer.write(self.database, folder)
 
-    def write_rejects(self, folder: Path) -> None:
-        """Write `rejects.csv` into a folder: every refused row, as a mapping to fix and reuse."""
+    def refusals(self) -> dict[str, int]:
+        """Count the refused rows by reason, the most frequent first."""
+        return dict(self.database.rows(rejects.REFUSALS_SQL)) if self.rejected else {}
+
+    def write_rejects(self, path: Path) -> None:
+        """Write every refused row to a CSV file, as a mapping to fix and reuse."""
         self.stop.begin_stage(WRITING_REJECTS)
         writer = self.plan_writer
-        rejects.write_rejects(self.database, folder, self.folder, writer.columns, writer.files)
+        rejects.write_rejects(self.database, path, self.folder, writer.columns, writer.files)
 
     def _group(self) -> None:
         if not self._is_grouped:

@@ -43,6 +43,11 @@ _REJECTS_OPTIONS = (
     "NEW_LINE '\\r\\n'",
 )
 
+REFUSALS_SQL = (
+    "SELECT reason, count(*) AS rows FROM (SELECT reason FROM checked_rows WHERE reason IS NOT NULL"
+    f" UNION ALL SELECT {literal(faults.CONFLICT)} FROM conflicts) GROUP BY reason"
+    " ORDER BY rows DESC, reason"
+)
 DUPLICATES_SQL = (
     "SELECT row, op, contact_id, owner_id, message_id, deal_id, first FROM good WHERE repeated "
     "ORDER BY row"
@@ -219,7 +224,7 @@ def _raw_cell_sql(columns: Sequence[MappingColumn]) -> str:
 
 def write_rejects(
     database: Database,
-    folder: Path,
+    path: Path,
     scratch: Path,
     columns: Sequence[MappingColumn],
     files: MappingFiles,
@@ -228,7 +233,7 @@ def write_rejects(
 
     Args:
         database: holds the rows.
-        folder: folder of the file.
+        path: the file.
         scratch: folder for temporary files.
         columns: the user's columns.
         files: files of the mapping.
@@ -237,7 +242,7 @@ def write_rejects(
         f"nullif({verbatim_cell_sql(place, column)}, '')" for place, column in enumerate(columns)
     ]
     selected = ", ".join([*user_columns, files.rejects_columns_sql()])
-    with atomic_replace(folder / REJECTS_FILE) as temporary, temporary.open("ab") as file:
+    with atomic_replace(path) as temporary, temporary.open("ab") as file:
         header = io.StringIO(newline="")
         csv.writer(header).writerow([*(column.header for column in columns), *REJECT_COLUMNS])
         file.write(header.getvalue().encode())

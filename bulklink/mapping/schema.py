@@ -15,6 +15,8 @@ GUARD = "from_deal_id"
 KNOWN_COLUMNS = ("op", *ID_COLUMNS, *NAME_COLUMNS, GUARD)
 #: Ids that consist of digits.
 NUMERIC_ID_COLUMNS = ("contact_id", "owner_id", "deal_id")
+#: Systems whose headers can be taken as they are.
+PRESETS = ("zoho",)
 #: Prefix of the columns that bulklink writes itself.
 OWN_PREFIX = "bulklink_"
 MAX_ID_LENGTH = 100
@@ -39,6 +41,7 @@ class MappingOptions(msgspec.Struct, frozen=True):
     Args:
         op: operation of every row; None if the op column decides.
         columns: pairs of a column and the header that carries it.
+        preset: whose headers are known too, one of `PRESETS`; None for bulklink's own only.
         defaults: pairs of a column and the value of its empty cells.
         only: pairs of a header and the value that a row must have there to be in the run; None
             for any value that is not empty.
@@ -54,6 +57,7 @@ class MappingOptions(msgspec.Struct, frozen=True):
 
     op: Op | None
     columns: tuple[tuple[str, str], ...] = ()
+    preset: str | None = None
     defaults: tuple[tuple[str, str], ...] = ()
     only: tuple[tuple[str, str | None], ...] = ()
     keep: tuple[str, ...] | None = None

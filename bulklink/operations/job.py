@@ -162,7 +162,7 @@ _CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-_TEXTS = ("delimiter", "encoding", "columns", "defaults", "only", "keep")
+_TEXTS = ("delimiter", "encoding", "columns", "preset", "defaults", "only", "keep")
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,6 +178,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         delimiter: delimiter of CSV files; None detects it.
         encoding: the encoding of CSV and JSONL files; None is UTF-8.
         columns: (column, header) pairs that rename headers.
+        preset: `zoho` takes the headers of Zoho's own exports; None knows bulklink's only.
         defaults: (column, value) pairs that fill what is missing.
         only: (header, value) pairs; rows that do not match all of them are left out. A value of
             None matches every cell that is not empty.
@@ -222,6 +223,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     delimiter: str | None = None
     encoding: str | None = None
     columns: tuple[tuple[str, str], ...] = ()
+    preset: str | None = None
     defaults: tuple[tuple[str, str], ...] = ()
     only: tuple[tuple[str, str | None], ...] = ()
     keep: tuple[str, ...] | None = None
@@ -286,6 +288,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             "delimiter": self.delimiter,
             "encoding": self.encoding,
             "columns": dict(self.columns),
+            **({"preset": self.preset} if self.preset else {}),
             "defaults": dict(self.defaults),
             "only": [list(pair) for pair in self.only],
             "keep": self.keep,

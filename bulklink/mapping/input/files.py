@@ -73,6 +73,7 @@ _FORMAT_BY_SUFFIX = {
     ".ndjson": InputFormat.JSONL,
     ".xlsx": InputFormat.XLSX,
 }
+_OTHER_WORKBOOKS = (".xls", ".xlsb", ".xlsm", ".ods", ".numbers")
 #: Formats that `--format` takes, for names without a known suffix.
 _OPTION_FORMATS = (InputFormat.CSV, InputFormat.JSONL)
 
@@ -134,6 +135,12 @@ def _format(name: str, suffix: str | None, format_option: str | None) -> InputFo
     suffix_format = _FORMAT_BY_SUFFIX.get(suffix or "")
     if suffix_format is not None:
         return suffix_format
+    if suffix in _OTHER_WORKBOOKS:
+        raise BadFileError(
+            f"A workbook of the kind {suffix} is not read.",
+            where=name,
+            advice="Open it in a spreadsheet and save it as .xlsx or as CSV.",
+        )
     if format_option in _OPTION_FORMATS:
         return InputFormat(format_option)
     raise UsageError(
