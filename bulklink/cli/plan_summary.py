@@ -58,7 +58,7 @@ def _summary_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[L
             "credits, at least": result.credits_at_least,
         }
     )
-    if result.rejected:
+    if result.refusals:
         left_out = "row is" if result.rejected == 1 else "rows are"
         yield (
             f"{result.rejected:,} {left_out} refused ({format_refusals(result.refusals)}) and left"

@@ -308,7 +308,7 @@ def _check_required(file: FileHeaders, present: Mapping[int, str], options: Mapp
             if len(missing) == 1
             else f"There are no columns {', '.join(missing[:-1])} and {missing[-1]}.",
             where=file.name,
-            advice=_missing_advice(missing, free, options)
+            advice=_missing_advice(missing, free, file.headers, options)
             + (" Check --encoding as well." if options.encoding else ""),
         )
 
@@ -326,7 +326,10 @@ def _refuse_headerless(file: FileHeaders, options: MappingOptions) -> None:
         )
 
 
-def _missing_advice(missing: Sequence[str], headers: Sequence[str], options: MappingOptions) -> str:
+def _missing_advice(
+    missing: Sequence[str], free: Sequence[str], headers: Sequence[str], options: MappingOptions
+) -> str:
+    """Build the advice for missing columns: what to type if the likeliest headers are meant."""
     op = _OP_ADVICE if "op" in missing else ""
     missing = [column for column in missing if column != "op"]
     if len(headers) == 1 and not normalize_header(headers[0]).isalnum():
@@ -334,8 +337,8 @@ def _missing_advice(missing: Sequence[str], headers: Sequence[str], options: Map
         return f"The header is one cell: {cell!r}. Say with --delimiter what parts it."
     if not missing:
         return op
-    zoho = find_zoho_headers(headers, missing) if not options.preset else {}
-    guesses = guess_headers([column for column in missing if column not in zoho], headers) | zoho
+    zoho = find_zoho_headers(free, missing) if not options.preset else {}
+    guesses = guess_headers([column for column in missing if column not in zoho], free) | zoho
     if not guesses:
         return f"{op} {_list_headers(headers)}".strip()
     settings = [
