@@ -68,9 +68,10 @@ def find_suspect_ids(
     zeros = count_trailing_zeros(database, guards=guards)
     floats = find_float_ids(database, guards=guards)
     advice = "if they are right, give --allow-round-ids"
+    suspects: list[TrailingZeroCount | FloatIds] = [*zeros, *floats]
     warnings = tuple(
         f"{suspect.warning(headers.get(suspect.column, suspect.column))}; {advice}"
-        for suspect in (*zeros, *floats)
+        for suspect in suspects
     )
     return SuspectIds(
         tuple(suspect for suspect in zeros if suspect.exceeds_chance),

@@ -20,8 +20,10 @@ _INVISIBLE = {
     "word-joiner": "\u2060",
     "ideographic-space": "\u3000",
 }
-_NO_NAMES = ("NULL", "null", "None", "nan", "NaN", "N/A", "n/a", "<NA>", "NaT", "#N/A", "#REF!")
-_NO_NAMES += ("#VALUE!", "#DIV/0!", "#NAME?", "#BEZUG!", "Err:502", "undefined", "\\N")
+_NO_NAMES = (
+    *("NULL", "null", "None", "nan", "NaN", "N/A", "n/a", "<NA>", "NaT", "#N/A", "#REF!"),
+    *("#VALUE!", "#DIV/0!", "#NAME?", "#BEZUG!", "Err:502", "undefined", "\\N"),
+)
 _NAMES_LIKE_THESE = ("Nan", "Nullmann", "None of Us Ltd", "Nat", "#1 Deal", "N/A Ltd")
 
 
