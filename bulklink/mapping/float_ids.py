@@ -143,9 +143,9 @@ def _shortest_share(pattern: IdPattern, zeros: int) -> float | None:
     enough = len(str(spacing - 1))
     if not zeros <= pattern.zeros < enough:
         return None
-    power: int = 10**zeros
-    more = power / 10**enough
-    return (power / spacing - more) / (1 - more)
+    share: float = 10**zeros / spacing
+    more: float = 10**zeros / 10**enough
+    return (share - more) / (1 - more)
 
 
 _DOUBLES = _Kind(lambda pattern: pattern.is_double, _near_double, _LAST_BITS - 53)
