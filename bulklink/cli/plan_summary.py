@@ -62,7 +62,8 @@ def _summary_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[L
         left_out = "row is" if result.rejected == 1 else "rows are"
         yield (
             f"{result.rejected:,} {left_out} refused ({format_refusals(result.refusals)}) and left"
-            f" out, which is exit code {ExitCode.ROWS_NOT_DONE}; the plan is good without."
+            f" out, which is exit code {ExitCode.ROWS_NOT_DONE}; "
+            + ("the plan is good without." if result.messages else "nothing is left to send.")
         )
     yield from _estimate_lines(result, snapshot_optional=snapshot_optional)
     if result.compare is not None:

@@ -295,7 +295,9 @@ def _unclosed_quote(record_lines: _RecordLines) -> BrokenRecord:
 
 
 def _broken(record_lines: _RecordLines, error: str) -> BrokenRecord:
-    detail = "text follows a closing quote" if "expected after" in error else error
+    detail = "a line ends in the middle of a cell"
+    if "expected after" in error:
+        detail = "text follows a closing quote"
     return BrokenRecord(
         BROKEN_RECORD, f"the record cannot be read: {detail}", record_text(record_lines.raw)
     )
