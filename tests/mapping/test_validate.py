@@ -301,7 +301,7 @@ def test_names_play_no_part_in_duplicates(planner: MappingPlanner) -> None:
 
 
 def test_a_refused_row_keeps_what_could_be_read_of_it(planner: MappingPlanner) -> None:
-    found = planner.plan(f"{HEADER}1,x,m,5,\nbroken\n")
+    found = planner.plan(f'{HEADER}1,x,m,5,\n"b"x,\n')
     first, second = found.refused_rows
     assert (first.op, first.contact_id, first.owner_id) == (Op.LINK, "1", None)
     assert (first.message_id, first.deal_id, first.reason) == ("m", "5", "bad-id")
@@ -334,7 +334,8 @@ def test_rows_that_do_not_match_only_are_no_part_of_the_run(
 
 def test_a_broken_record_stays_in_the_run_whatever_only_says(planner: MappingPlanner) -> None:
     found = planner.plan(
-        f"{HEADER}1,2,a,5,no\nx\n1,2,a,x,no\n", MappingOptions(op=Op.LINK, only=(("Note", "yes"),))
+        f'{HEADER}1,2,a,5,no\n"b"x,\n1,2,a,x,no\n',
+        MappingOptions(op=Op.LINK, only=(("Note", "yes"),)),
     )
     assert found.reasons == {2: ("broken-record", None)}
     assert (found.rows, found.left_out) == (1, 2)
