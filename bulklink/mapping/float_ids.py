@@ -143,8 +143,8 @@ def _shortest_share(pattern: IdPattern, zeros: int) -> float | None:
     enough = len(str(spacing - 1))
     if not zeros <= pattern.zeros < enough:
         return None
-    share: float = 10**zeros / spacing
-    more: float = 10**zeros / 10**enough
+    share: float = 10.0**zeros / spacing
+    more: float = 10.0 ** (zeros - enough)
     return (share - more) / (1 - more)
 
 
