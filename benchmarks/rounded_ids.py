@@ -45,8 +45,8 @@ def main() -> None:
         write_mapping(mapping, arguments.rows, quoted=False)
         seconds: dict[bool, list[float]] = {True: [], False: []}
         for _ in range(arguments.rounds):
-            for search in seconds:
-                seconds[search].append(plan_seconds(mapping, search=search))
+            for search, measured in seconds.items():
+                measured.append(plan_seconds(mapping, search=search))
     print(f"with the search : without it, CPU: {min(seconds[True]) / min(seconds[False]):.3f}")
 
 
