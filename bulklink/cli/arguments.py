@@ -42,6 +42,7 @@ def job_from_options(mappings: tuple[str, ...], options: Mapping[str, Any]) -> J
         delimiter=options["delimiter"],
         encoding=options["encoding"],
         columns=options["columns"],
+        preset=options["preset"],
         defaults=options["defaults"],
         only=options["only"],
         keep=options["keep"] or None,

@@ -77,6 +77,16 @@ column_option = option(
     metavar="COLUMN=HEADER",
     help='A column under another header: --column contact_id="Contact Id".',
 )
+preset_option = option(
+    "--preset",
+    type=OneOf(["zoho"]),
+    help="Take the headers of Zoho's own exports too, such as 'Contact Name.id'.",
+)
+allow_round_ids_option = option(
+    "--allow-round-ids",
+    is_flag=True,
+    help="Take ids that look rounded by a program that read them as numbers.",
+)
 memory_option = option(
     "--memory",
     type=MemorySize(),
@@ -95,6 +105,7 @@ mapping_options = combine_options(
     delimiter_option,
     encoding_option,
     column_option,
+    preset_option,
     option(
         "--default",
         "defaults",
@@ -117,11 +128,7 @@ mapping_options = combine_options(
         metavar="HEADER[,HEADER]",
         help="Of your own columns, take only these into the run folder; '' takes none.",
     ),
-    option(
-        "--allow-round-ids",
-        is_flag=True,
-        help="Take ids that look rounded by a spreadsheet.",
-    ),
+    allow_round_ids_option,
     option(
         "--on-invalid",
         type=OneOf(["stop", "skip"]),

@@ -10,6 +10,8 @@ from bulklink.cli.console import Line, format_columns, print_json, print_line, t
 from bulklink.errors import ExitCode
 from bulklink.mapping.compare import Comparison
 from bulklink.operations.plan import PlanResult
+from bulklink.operations.prepare import format_refusals
+from bulklink.operations.wording import count_of
 from bulklink.shell import bulklink_command
 
 _NO_SNAPSHOT_HINT = (
@@ -40,7 +42,9 @@ def show_plan_result(result: PlanResult, *, as_json: bool, snapshot_optional: bo
 
 def _summary_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[Line]:
     calls = result.calls
-    yield f"{result.op}: {result.messages:,} emails in {result.groups:,} groups"
+    yield (
+        f"{result.op}: {count_of(result.messages, 'email')} in {count_of(result.groups, 'group')}"
+    )
     yield from table_lines(
         {
             "rows": result.rows,
@@ -54,6 +58,13 @@ def _summary_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[L
             "credits, at least": result.credits_at_least,
         }
     )
+    if result.refusals:
+        left_out = "row is" if result.rejected == 1 else "rows are"
+        yield (
+            f"{result.rejected:,} {left_out} refused ({format_refusals(result.refusals)}) and left"
+            f" out, which is exit code {ExitCode.ROWS_NOT_DONE}; "
+            + ("the plan is good without." if result.messages else "nothing is left to send.")
+        )
     yield from _estimate_lines(result, snapshot_optional=snapshot_optional)
     if result.compare is not None:
         yield from _comparison_lines(result.compare)
@@ -96,7 +107,7 @@ def _estimate_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[
 def _comparison_lines(comparison: Comparison) -> Iterator[str]:
     """Yield what would change: in a sentence, then the deals and contacts with most changes."""
     yield (
-        f"Compared with {comparison.emails:,} emails of {comparison.file}:"
+        f"Compared with {count_of(comparison.emails, 'email')} of {comparison.file}:"
         f" {'; '.join(_clauses(comparison))}."
     )
     if comparison.other_owner:
@@ -116,9 +127,11 @@ def _comparison_lines(comparison: Comparison) -> Iterator[str]:
 
 def _clauses(comparison: Comparison) -> Iterator[str]:
     if comparison.moved:
-        deals = "deal" if comparison.from_deals == 1 else "deals"
-        moved, sources = f"{comparison.moved:,}", f"{comparison.from_deals:,} {deals}"
-        yield f"{moved} emails move from {sources} to {comparison.to_deals:,}"
+        move = "moves" if comparison.moved == 1 else "move"
+        yield (
+            f"{count_of(comparison.moved, 'email')} {move} from"
+            f" {count_of(comparison.from_deals, 'deal')} to {comparison.to_deals:,}"
+        )
     counted_clauses = (
         (comparison.linked, "go from no deal to one"),
         (comparison.unlinked, "come off their deal"),

@@ -17,9 +17,11 @@ from bulklink.mapping.headers import check_mapping_options, find_columns
 from bulklink.mapping.input.files import remove_folder
 from bulklink.mapping.input.prepare import PreparedInput, prepare_input, restage
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.load import StagedTable
+from bulklink.mapping.load import CHANGED_NAME, StagedTable
+from bulklink.mapping.name_cells import name_warnings
 from bulklink.mapping.plan_writer import PlanWriter
 from bulklink.mapping.schema import DuplicateRow, InputFile, MappingOptions, RefusedRow, RowFault
+from bulklink.mapping.suspect_ids import SuspectIds, find_suspect_ids
 from bulklink.models import Op
 
 if TYPE_CHECKING:
@@ -76,10 +78,11 @@ def check(
             prepare_input(source, options, folder, standard_input or sys.stdin.buffer, stop)
             for source in inputs
         ]
+        headers = [prepared_input.headers for prepared_input in prepared_inputs]
+        if not headers[0].headers:
+            _refuse_no_records(prepared_inputs)
+        columns = find_columns(headers, options)
         _refuse_no_records(prepared_inputs)
-        columns = find_columns(
-            [prepared_input.headers for prepared_input in prepared_inputs], options
-        )
         database = Database(folder / "spill", stop, threads=threads, memory=memory)
         on_error.callback(database.close)
         table = StagedTable(database, columns, len(prepared_inputs), options)
@@ -142,7 +145,7 @@ def _check_rows(
     database, columns = table.database, table.columns
     files = rejects.MappingFiles.from_inputs(inputs, columns)
     stop.begin_stage(CHECKING)
-    warnings = _create_row_views(table, files)
+    suspects = _create_row_views(table, files)
     statistics = validate.collect_row_statistics(database, table.options)
     for statement in duplicates.duplicate_tables_sql(statistics.group_key_columns()):
         database.execute(statement)
@@ -152,7 +155,7 @@ def _check_rows(
     included = tuple(column for column in columns if column.included)
     return CheckedMapping(
         inputs=tuple(prepared_input.input for prepared_input in inputs),
-        warnings=warnings,
+        warnings=(*suspects.warnings, *name_warnings(database, columns, CHANGED_NAME)),
         rejected=statistics.faulty + conflict_count,
         duplicates=duplicate_count,
         unclosed_quote=_unclosed_quote_fault(table, files, inputs),
@@ -164,24 +167,19 @@ def _check_rows(
     )
 
 
-def _create_row_views(table: StagedTable, files: rejects.MappingFiles) -> tuple[str, ...]:
-    """Create the views `base` and `checked_rows`; return the warnings for the user."""
+def _create_row_views(table: StagedTable, files: rejects.MappingFiles) -> SuspectIds:
+    """Create the views `base` and `checked_rows`; return the ids that look rounded."""
     database, columns, options = table.database, table.columns, table.options
     database.execute(
         validate.base_view_sql(options, columns, files.line_offsets, any_staged=files.any_staged)
     )
     guards = validate.has_guards(options, columns)
-    suspects = validate.count_trailing_zeros(database, guards=guards)
-    if options.allow_round_ids:
-        suspects = ()
-    rounded_ids = [suspect for suspect in suspects if suspect.exceeds_chance]
-    database.execute(validate.checked_rows_view_sql(options, rounded_ids, guards=guards))
-    headers = {column.known: column.header for column in columns}
-    return tuple(
-        suspect.warning(headers.get(suspect.column, suspect.column))
-        for suspect in suspects
-        if not suspect.exceeds_chance
-    )
+    suspects = SuspectIds()
+    if not options.allow_round_ids:
+        headers = {column.known: column.header for column in columns}
+        suspects = find_suspect_ids(database, headers, guards=guards)
+    database.execute(validate.checked_rows_view_sql(options, suspects, guards=guards))
+    return suspects
 
 
 def _unclosed_quote_fault(
@@ -281,11 +279,15 @@ class CheckedMapping:
         self.stop.begin_stage(SORTING, single_query=True)
         return self.plan_writer.hash(self.database)
 
-    def write_rejects(self, folder: Path) -> None:
-        """Write `rejects.csv` into a folder: every refused row, as a mapping to fix and reuse."""
+    def refusals(self) -> dict[str, int]:
+        """Count the refused rows by reason, the most frequent first."""
+        return dict(self.database.rows(rejects.REFUSALS_SQL)) if self.rejected else {}
+
+    def write_rejects(self, path: Path) -> None:
+        """Write every refused row to a CSV file, as a mapping to fix and reuse."""
         self.stop.begin_stage(WRITING_REJECTS)
         writer = self.plan_writer
-        rejects.write_rejects(self.database, folder, self.folder, writer.columns, writer.files)
+        rejects.write_rejects(self.database, path, self.folder, writer.columns, writer.files)
 
     def _group(self) -> None:
         if not self._is_grouped:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from bulklink.atomic_files import atomic_replace
 from bulklink.errors import BadFileError, UsageError
 from bulklink.mapping.database import open_database, spill_folder
+from bulklink.mapping.faults import explain_bad_id
+from bulklink.mapping.id_cells import bare_id
+from bulklink.mapping.ignorable import strip_ignorable
 from bulklink.mapping.plan_layout import plan_relation
 from bulklink.mapping.schema import id_pattern, normalize_header
 
@@ -17,20 +20,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HEADER = normalize_header("contact_id")
-_QUOTED = re.compile('="(.*)"')
 _ID = re.compile(id_pattern("contact_id"))
 _ADVICE = "An id has digits alone; export ids as text."
 _MEMORY = "128MB"
 
 
 def parse_contact_id(text: str) -> str | None:
-    """Return the id in a cell, without what exports put around it; None if it has no id.
-
-    The macro `clean_id` of `load` does the same in SQL.
-    """
-    bare = text.strip().removeprefix("'")
-    quoted = _QUOTED.fullmatch(bare)
-    bare = (quoted[1] if quoted else bare).strip().removeprefix("'").removeprefix("zcrm_").strip()
+    """Return the id in a cell, without what exports put around it; None if it has no id."""
+    bare = bare_id(text)
     return bare if _ID.fullmatch(bare) else None
 
 
@@ -43,7 +40,7 @@ def parse_contact_argument(text: str) -> str:
     contact = parse_contact_id(text)
     if contact is None:
         raise UsageError(
-            f"{text!r} is no contact id.",
+            _no_contact_id(text),
             where="CONTACTS",
             advice=f"{_ADVICE} A file of ids is written @FILE, a mapping --from-mapping FILE.",
         )
@@ -61,18 +58,22 @@ def read_contact_list(lines: Iterable[bytes], name: str) -> Iterator[str]:
         BadFileError: if a line is not an id.
     """
     for number, line in enumerate(lines, 1):
-        text = line.decode("utf-8-sig" if number == 1 else "utf-8", "replace").strip()
+        text = strip_ignorable(line.decode("utf-8", "replace"))
         if not text or (number == 1 and normalize_header(text) == _HEADER):
             continue
         contact = parse_contact_id(text)
         if contact is None:
             raise BadFileError(
-                f"{text[:60]!r} is no contact id.",
+                _no_contact_id(text),
                 where=f"{name}, line {number}",
                 advice=f"Write one id a line. {_ADVICE} A table with a column contact_id is"
                 " given by --from-mapping.",
             )
         yield contact
+
+
+def _no_contact_id(text: str) -> str:
+    return f"No contact id: it is {explain_bad_id(text, 'contact_id')}."
 
 
 def load_plan_contacts(plan: Path) -> Iterator[tuple[int, str]]:

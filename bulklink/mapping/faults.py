@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
+from bulklink.mapping.id_cells import (
+    bare_id,
+    find_id_inside,
+    find_wrong_character,
+    name_character,
+)
 from bulklink.mapping.schema import GUARD, MAX_ID_LENGTH, MAX_MESSAGE_ID_LENGTH
 
 MISSING_VALUE = "missing-value"
@@ -25,7 +33,7 @@ _AS_TEXT = "export ids as text, not as numbers"
 _ADVICE = {
     MISSING_VALUE: "A cell that is needed is empty: fill it, or give a value for all by --default.",
     BAD_ID: "A cell is no id as Zoho writes them: mend it.",
-    ROUNDED_ID: f"A spreadsheet has rounded ids: {_AS_TEXT}.",
+    ROUNDED_ID: f"A program that read ids as numbers has rounded them: {_AS_TEXT}.",
     BAD_OP: "The op is missing, or another than the one that is asked for.",
     BROKEN_RECORD: "The record cannot be read: mend its quotes and cells.",
     BAD_ENCODING: "The record is no text in this encoding: name the right one by --encoding.",
@@ -40,9 +48,16 @@ def advice_for_fault(reason: str) -> str:
     return _ADVICE.get(reason, "")
 
 
-def quote_cell(raw: str) -> str:
-    """Quote a cell for a message, shortened if it is long."""
-    return repr(raw if len(raw) <= MAX_CELL_CHARS else raw[:MAX_CELL_CHARS] + "…")
+def quote_cell(raw: str, place: int = 0) -> str:
+    """Quote a cell for a message; of a long one, the part around one of its characters.
+
+    Args:
+        raw: the cell.
+        place: index of the character that has to be seen.
+    """
+    first = max(0, min(place - MAX_CELL_CHARS // 2, len(raw) - MAX_CELL_CHARS))
+    last = first + MAX_CELL_CHARS
+    return repr(("…" if first else "") + raw[first:last] + ("…" if last < len(raw) else ""))
 
 
 def explain_fault(reason: str, column: str | None, raw: str, known: str | None) -> str:
@@ -54,23 +69,43 @@ def explain_fault(reason: str, column: str | None, raw: str, known: str | None) 
         raw: the cell as in the file.
         known: bulklink's name of the column, such as `contact_id`.
     """
+    name = column or known
     if reason == MISSING_VALUE:
-        return f"{column or known} is empty"
+        return f"{name} is empty"
     if reason == BAD_OP:
-        return (
-            f"{column or known} is {quote_cell(raw)}; it does not say the operation that is wanted"
-        )
+        return f"{name} is {quote_cell(raw)}; it does not say the operation that is wanted"
     if reason == ROUNDED_ID:
-        return f"{column or known} is {quote_cell(raw)}, rounded by a spreadsheet: {_AS_TEXT}"
+        return f"{name} is {quote_cell(raw)}, {_explain_rounded(raw)}"
+    return f"{name} is {explain_bad_id(raw, known or '')}"
+
+
+def _explain_rounded(raw: str) -> str:
+    by_number = f"rounded by a program that read ids as numbers: {_AS_TEXT}"
+    if not re.fullmatch("[0-9]+", bare_id(raw)):
+        return by_number
+    return f"as in a column {by_number}; if its ids are right, give --allow-round-ids"
+
+
+def explain_bad_id(raw: str, known: str) -> str:
+    """Quote a cell that is no id, and say what it must be and where it is not.
+
+    Args:
+        raw: the cell as in the file.
+        known: bulklink's name of its column.
+    """
+    id_inside = find_id_inside(raw) if known != "message_id" else None
+    if id_inside is not None:
+        return f"{quote_cell(raw)}; write the id in it alone: {id_inside}"
     if known == GUARD:
-        wanted = f"the 1 to {MAX_ID_LENGTH} digits of a deal, or none"
-        return f"{column or known} is {quote_cell(raw)}; it must be {wanted}"
-    allowed = (
-        f"an id of 1 to {MAX_MESSAGE_ID_LENGTH} letters and digits"
-        if known == "message_id"
-        else f"1 to {MAX_ID_LENGTH} digits"
-    )
-    return f"{column or known} is {quote_cell(raw)}; it must be {allowed}"
+        return f"{quote_cell(raw)}; it must be the 1 to {MAX_ID_LENGTH} digits of a deal, or none"
+    what, most = "digits", MAX_ID_LENGTH
+    if known == "message_id":
+        what, most = "letters and digits", MAX_MESSAGE_ID_LENGTH
+    wanted = f"it must be 1 to {most} {what}"
+    wrong = find_wrong_character(raw, known)
+    if wrong is None:
+        return f"{quote_cell(raw)}, {len(raw):,} characters long; {wanted}"
+    return f"{quote_cell(raw, wrong)}; {wanted}, and not {name_character(raw[wrong])}"
 
 
 def conflict_message_sql(row: str, others: str, count: str) -> str:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 from bulklink.errors import BadFileError, UsageError
+from bulklink.mapping.header_guesses import find_zoho_headers, guess_headers
+from bulklink.mapping.id_cells import bare_id
+from bulklink.mapping.ignorable import strip_ignorable
 from bulklink.mapping.input.dialect import parse_delimiter
 from bulklink.mapping.input.encodings import parse_encoding
 from bulklink.mapping.schema import (
@@ -16,15 +19,17 @@ from bulklink.mapping.schema import (
     ID_COLUMNS,
     KNOWN_COLUMNS,
     OWN_PREFIX,
+    PRESETS,
     MappingOptions,
     id_pattern,
     normalize_header,
 )
 from bulklink.models import NO_DEAL
+from bulklink.shell import format_command
 from bulklink.suggestions import close_matches
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from bulklink.mapping.input.prepare import FileHeaders
 
@@ -53,6 +58,11 @@ class MappingColumn(msgspec.Struct, frozen=True):
     included: bool = True
 
 
+_LONG_ID = re.compile("[0-9]{10,}")
+_OP_ADVICE = (
+    "The operation is missing: name one for all rows with --op link, --op unlink or --op relink (op"
+    " in a job file), or give the mapping a column op."
+)
 _COLUMN_BY_HEADER = {normalize_header(column): column for column in KNOWN_COLUMNS}
 
 
@@ -64,6 +74,12 @@ def check_mapping_options(options: MappingOptions) -> None:
             an invalid delimiter or encoding.
     """
     parse_encoding(options.encoding)
+    if options.preset not in (None, *PRESETS):
+        raise UsageError(
+            f"There is no preset {options.preset!r}.",
+            where="--preset",
+            advice=f"Give one of: {', '.join(PRESETS)}.",
+        )
     if options.delimiter is not None:
         parse_delimiter(options.delimiter)
     _check_columns("--column", [column for column, _ in options.columns])
@@ -210,8 +226,23 @@ def _known_places(file: FileHeaders, options: MappingOptions) -> dict[int, str]:
             if column in places.values():
                 _refuse_two(file, column)
             places[place] = column
-    _check_required(file, set(places.values()), options)
+    if options.preset:
+        places |= _preset_places(file, places, options)
+    _check_required(file, places, options)
     return places
+
+
+def _preset_places(
+    file: FileHeaders, places: Mapping[int, str], options: MappingOptions
+) -> dict[int, str]:
+    """Return the places of the columns that only the preset knows."""
+    wanted = set(options.active_columns) - set(places.values())
+    free = [header for place, header in enumerate(file.headers) if place not in places]
+    taken = [normalize_header(column) for column in places.values()]
+    found = find_zoho_headers([*free, *taken], wanted)
+    return {
+        file.headers.index(header): column for column, header in found.items() if header in free
+    }
 
 
 def find_header(headers: Sequence[str], name: str, where: str = "--only") -> int | None:
@@ -264,35 +295,68 @@ def _refuse_two(file: FileHeaders, column: str) -> NoReturn:
     )
 
 
-def _check_required(file: FileHeaders, present: set[str], options: MappingOptions) -> None:
+def _check_required(file: FileHeaders, present: Mapping[int, str], options: MappingOptions) -> None:
     if not file.readable:
         return
-    defaulted = {column for column, _ in options.defaults}
-    for column in options.required_columns:
-        if column not in present | defaulted:
-            raise BadFileError(
-                f"There is no column {column}.",
-                where=file.name,
-                advice=_missing_advice(column, file.headers)
-                + (" Check --encoding as well." if options.encoding else ""),
-            )
+    filled = {*present.values(), *(column for column, _ in options.defaults)}
+    missing = [column for column in options.required_columns if column not in filled]
+    if missing:
+        _refuse_headerless(file, options)
+        free = [header for place, header in enumerate(file.headers) if place not in present]
+        raise BadFileError(
+            f"There is no column {missing[0]}."
+            if len(missing) == 1
+            else f"There are no columns {', '.join(missing[:-1])} and {missing[-1]}.",
+            where=file.name,
+            advice=_missing_advice(missing, free, file.headers, options)
+            + (" Check --encoding as well." if options.encoding else ""),
+        )
 
 
-def _missing_advice(column: str, headers: Sequence[str]) -> str:
+def _refuse_headerless(file: FileHeaders, options: MappingOptions) -> None:
+    """Refuse a file whose first line is a row already: it has ids and no header that is known."""
+    cells = [strip_ignorable(header) for header in file.headers]
+    ids = [cell for cell in cells if _LONG_ID.fullmatch(bare_id(cell))]
+    if ids and not any(normalize_header(cell) in _COLUMN_BY_HEADER for cell in cells):
+        raise BadFileError(
+            f"The first line has no headers: it holds the id {ids[0]!r}.",
+            where=file.name,
+            advice="Put a line with the names of the columns before it, such as "
+            f"{','.join(options.required_columns)}.",
+        )
+
+
+def _missing_advice(
+    missing: Sequence[str], free: Sequence[str], headers: Sequence[str], options: MappingOptions
+) -> str:
+    """Build the advice for missing columns: what to type if the likeliest headers are meant."""
+    op = _OP_ADVICE if "op" in missing else ""
+    missing = [column for column in missing if column != "op"]
     if len(headers) == 1 and not normalize_header(headers[0]).isalnum():
         cell = headers[0][:_MAX_HEADER_CHARS]
         return f"The header is one cell: {cell!r}. Say with --delimiter what parts it."
-    advice = suggest_headers(column, headers)
-    if advice.startswith("The nearest"):
-        advice += f" If it is meant, give --column {column}=HEADER."
-    if column == "op":
-        return advice + " Or name one operation for all rows."
-    return advice
+    if not missing:
+        return op
+    zoho = find_zoho_headers(free, missing) if not options.preset else {}
+    guesses = guess_headers([column for column in missing if column not in zoho], free) | zoho
+    if not guesses:
+        return f"{op} {_list_headers(headers)}".strip()
+    settings = [
+        f"{column}={strip_ignorable(guesses[column])}" for column in missing if column in guesses
+    ]
+    option_words = [word for setting in settings for word in ("--column", setting)]
+    typed = format_command(*option_words)
+    advice = f"If {'this is' if len(settings) == 1 else 'these are'} meant, give {typed}"
+    if len(zoho) > 1 or (zoho and len(missing) == len(zoho)):
+        advice = f"These are headers of Zoho's own: give --preset zoho, or {typed}"
+    rest = [column for column in missing if column not in guesses]
+    unknown = f" No header is like {', '.join(rest)}. {_list_headers(headers)}" if rest else ""
+    return f"{op} {advice}.{unknown}".strip()
 
 
 def suggest_headers(name: str, headers: Iterable[str]) -> str:
     """Suggest the headers that are most similar to the one that is missing."""
-    candidates = [header for header in dict.fromkeys(headers) if header.strip()]
+    candidates = [text for header in dict.fromkeys(headers) if (text := strip_ignorable(header))]
     closest = _closest_names(name, candidates)
     if closest:
         quoted_matches = ", ".join(repr(header[:_MAX_HEADER_CHARS]) for header in closest)
@@ -301,8 +365,13 @@ def suggest_headers(name: str, headers: Iterable[str]) -> str:
             if closest[1:]
             else f"The nearest header is {quoted_matches}."
         )
+    return _list_headers(candidates)
+
+
+def _list_headers(headers: Iterable[str]) -> str:
+    candidates = [header for header in dict.fromkeys(headers) if strip_ignorable(header)]
     quoted_names = ", ".join(
-        repr(header[:_MAX_HEADER_CHARS]) for header in candidates[:_MAX_HEADERS]
+        repr(strip_ignorable(header)[:_MAX_HEADER_CHARS]) for header in candidates[:_MAX_HEADERS]
     )
     more = ", …" if len(candidates) > _MAX_HEADERS else ""
     return f"The headers are {quoted_names}{more}." if quoted_names else "It has no headers."

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from bulklink.duckdb_sql import literal
 from bulklink.mapping.database import DamagedTableError
+from bulklink.mapping.ignorable import IGNORABLE
 from bulklink.mapping.input.jsonl_reader import FLOAT_CELL, OTHER_CELL
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
 from bulklink.mapping.input.staging import (
@@ -29,6 +30,7 @@ from bulklink.mapping.input.staging import (
     LEADING_COLUMNS,
     NULL_CELL,
 )
+from bulklink.mapping.name_cells import name_macro_statements
 from bulklink.mapping.schema import ID_COLUMNS, NAME_COLUMNS, NUMERIC_ID_COLUMNS, id_pattern
 from bulklink.models import GUARD_SEPARATOR, Op
 
@@ -58,8 +60,6 @@ CHANGED_NAME = {
 }
 #: The record is broken, or its operation must be checked.
 NEEDS_CHECK = 1 << _FIRST_SINGLE_BIT + 9
-#: White space that spreadsheets and web pages leave around a cell.
-_SPACE = " \t\r\n\v\f\u00a0\u200b\ufeff"
 #: A number that went through a spreadsheet or a float: with a point or an exponent.
 SPREADSHEET_NUMBER = r"[+-]?[0-9]+([.,][0-9]*([eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)"
 #: Columns that only an exact reader fills; missing if DuckDB reads all files itself.
@@ -90,7 +90,7 @@ def macro_statements() -> list[str]:
     return [
         f"CREATE MACRO unescaped(cell) AS "
         f"CASE WHEN contains(cell, {literal(ESCAPE_CHAR)}) THEN {restored_sql} ELSE cell END",
-        f"CREATE MACRO trim_spaces(cell) AS trim(cell, {literal(_SPACE)})",
+        f"CREATE MACRO trim_spaces(cell) AS trim(cell, {literal(IGNORABLE)})",
         # Few cells need trimming, and trimming looks at every character.
         "CREATE MACRO is_trimmed(cell) AS "
         "cell BETWEEN '!' AND '~' AND cell[-1] BETWEEN '!' AND '~'",
@@ -212,9 +212,9 @@ def _trailing_zeros_sql(text: str) -> str:
 
 
 def _name_flag_sql(column: str, cell: str) -> str:
-    is_unchanged = f"coalesce(trim_spaces({cell}) = {cell} AND {cell} <> '', false)"
+    is_unchanged = f"coalesce(clean_name({cell}) = {cell}, false)"
     flag = f"CASE WHEN {is_unchanged} THEN 0 ELSE {CHANGED_NAME[column]} END"
-    return f"CASE WHEN is_trimmed({cell}) THEN 0 ELSE {flag} END"
+    return f"CASE WHEN is_plain_name({cell}) THEN 0 ELSE {flag} END"
 
 
 @dataclass(slots=True, frozen=True)
@@ -238,7 +238,7 @@ class StagedTable:
 
         The columns `line`, `fault`, `message` and `raw` are added with the first staging file.
         """
-        for macro in macro_statements():
+        for macro in (*macro_statements(), *name_macro_statements()):
             self.database.execute(macro)
         user_columns = [f"c{place} VARCHAR" for place in range(len(self.columns))]
         known = [column.known for column in self.columns]

@@ -20,7 +20,7 @@ from bulklink.mapping.database import Database, open_database, spill_folder
 from bulklink.mapping.input.xlsx_reader import column_letters
 from bulklink.mapping.load import DEFAULTED, GOOD, TRAILING_ZEROS
 from bulklink.mapping.plan_layout import OWN_COLUMNS, load_layout, plan_relation
-from bulklink.mapping.schema import GUARD, ID_COLUMNS, NUMERIC_ID_COLUMNS, RefusedRow, RowFault
+from bulklink.mapping.schema import ID_COLUMNS, NUMERIC_ID_COLUMNS, RefusedRow, RowFault
 from bulklink.models import Op
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ _REJECTS_OPTIONS = (
     "NEW_LINE '\\r\\n'",
 )
 
+REFUSALS_SQL = (
+    "SELECT reason, count(*) AS rows FROM (SELECT reason FROM checked_rows WHERE reason IS NOT NULL"
+    f" UNION ALL SELECT {literal(faults.CONFLICT)} FROM conflicts) GROUP BY reason"
+    " ORDER BY rows DESC, reason"
+)
 DUPLICATES_SQL = (
     "SELECT row, op, contact_id, owner_id, message_id, deal_id, first FROM good WHERE repeated "
     "ORDER BY row"
@@ -195,7 +200,7 @@ def _faulty_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) ->
     )
     return (
         f"SELECT * REPLACE ({_raw_cell_sql(columns)} AS raw) FROM checked_rows "
-        f"WHERE (flags <> 0 OR {GUARD} IS NOT NULL) AND reason IS NOT NULL AND {within} "
+        f"WHERE reason IS NOT NULL AND {within} "
         f"UNION ALL SELECT checked_rows.* REPLACE ({literal(faults.CONFLICT)} AS reason, "
         "conflict_message AS raw, conflict_message AS message) "
         f"FROM checked_rows JOIN ({conflicts}) ON conflict_row = row WHERE {within}"
@@ -220,7 +225,7 @@ def _raw_cell_sql(columns: Sequence[MappingColumn]) -> str:
 
 def write_rejects(
     database: Database,
-    folder: Path,
+    path: Path,
     scratch: Path,
     columns: Sequence[MappingColumn],
     files: MappingFiles,
@@ -229,7 +234,7 @@ def write_rejects(
 
     Args:
         database: holds the rows.
-        folder: folder of the file.
+        path: the file.
         scratch: folder for temporary files.
         columns: the user's columns.
         files: files of the mapping.
@@ -238,7 +243,7 @@ def write_rejects(
         f"nullif({verbatim_cell_sql(place, column)}, '')" for place, column in enumerate(columns)
     ]
     selected = ", ".join([*user_columns, files.rejects_columns_sql()])
-    with atomic_replace(folder / REJECTS_FILE) as temporary, temporary.open("ab") as file:
+    with atomic_replace(path) as temporary, temporary.open("ab") as file:
         header = io.StringIO(newline="")
         csv.writer(header).writerow([*(column.header for column in columns), *REJECT_COLUMNS])
         file.write(header.getvalue().encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from bulklink.mapping.ignorable import remove_ignorable
 from bulklink.models import Op
 
 #: Columns with a meaning for bulklink, in the order in which a row is checked.
@@ -14,6 +15,8 @@ GUARD = "from_deal_id"
 KNOWN_COLUMNS = ("op", *ID_COLUMNS, *NAME_COLUMNS, GUARD)
 #: Ids that consist of digits.
 NUMERIC_ID_COLUMNS = ("contact_id", "owner_id", "deal_id")
+#: Systems whose headers can be taken as they are.
+PRESETS = ("zoho",)
 #: Prefix of the columns that bulklink writes itself.
 OWN_PREFIX = "bulklink_"
 MAX_ID_LENGTH = 100
@@ -28,8 +31,8 @@ def id_pattern(column: str) -> str:
 
 
 def normalize_header(header: str) -> str:
-    """Normalize a header for matching: without case, spaces and underscores."""
-    return "".join(header.casefold().replace("_", " ").split())
+    """Normalize a header for matching: without case, spaces, underscores and what is not seen."""
+    return remove_ignorable(header.casefold().replace("_", ""))
 
 
 class MappingOptions(msgspec.Struct, frozen=True):
@@ -38,6 +41,7 @@ class MappingOptions(msgspec.Struct, frozen=True):
     Args:
         op: operation of every row; None if the op column decides.
         columns: pairs of a column and the header that carries it.
+        preset: whose headers are known too, one of `PRESETS`; None for bulklink's own only.
         defaults: pairs of a column and the value of its empty cells.
         only: pairs of a header and the value that a row must have there to be in the run; None
             for any value that is not empty.
@@ -53,6 +57,7 @@ class MappingOptions(msgspec.Struct, frozen=True):
 
     op: Op | None
     columns: tuple[tuple[str, str], ...] = ()
+    preset: str | None = None
     defaults: tuple[tuple[str, str], ...] = ()
     only: tuple[tuple[str, str | None], ...] = ()
     keep: tuple[str, ...] | None = None

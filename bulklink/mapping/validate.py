@@ -1,4 +1,4 @@
-"""SQL for the faults of each row; detection of ids that a spreadsheet rounded.
+"""SQL for the faults of each row.
 
 Relations, built on the table `staged`:
 
@@ -12,7 +12,7 @@ Conflicts and duplicates, which concern several rows, are found by `duplicates`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from bulklink.duckdb_sql import literal
 from bulklink.errors import BadFileError
@@ -27,109 +27,20 @@ from bulklink.mapping.load import (
     ROUNDED,
     SPREADSHEET_NUMBER,
     TEXT_ID,
-    TRAILING_ZEROS,
     filled_sql,
     id_grade_sql,
 )
+from bulklink.mapping.name_cells import filled_name_sql
 from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS, NUMERIC_ID_COLUMNS, id_pattern
 from bulklink.models import GUARD_SEPARATOR, NO_DEAL, Op
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from bulklink.mapping.database import Database
     from bulklink.mapping.headers import MappingColumn
     from bulklink.mapping.schema import MappingOptions
-
-#: By chance 0.01 % of ids of 19 digits end so; a larger share than this was rounded.
-MAX_TRAILING_ZERO_SHARE = 0.01
-
-
-class TrailingZeroCount(NamedTuple):
-    """Number of ids of one column and length that end in zeros after digit 15.
-
-    Args:
-        column: the column.
-        length: digits of an id.
-        ids: number of ids of that length.
-        rounded: number of those that end in zeros.
-    """
-
-    column: str
-    length: int
-    ids: int
-    rounded: int
-
-    @property
-    def exceeds_chance(self) -> bool:
-        """Whether there are more than chance explains."""
-        return self.rounded > MAX_TRAILING_ZERO_SHARE * self.ids
-
-    def warning(self, header: str) -> str:
-        """Build the warning for ids that are not refused."""
-        return (
-            f"{self.rounded:,} of {self.ids:,} {self.length}-digit ids in {header} end in zeros "
-            "after the 15th digit, as a spreadsheet leaves them; so few may be chance"
-        )
-
-
-def count_trailing_zeros(database: Database, *, guards: bool) -> tuple[TrailingZeroCount, ...]:
-    """Count, by column and length, the long ids that end in zeros and all of that length.
-
-    Args:
-        database: holds the view `base`.
-        guards: whether rows may have a guard.
-    """
-    guard_counts = (
-        [TrailingZeroCount(*row) for row in database.rows(_ROUND_GUARDS)] if guards else []
-    )
-    rounded_counts = list(database.rows(_round_ids_query()))
-    if not rounded_counts:
-        return tuple(guard_counts)
-    id_counts = database.fetch_one(_long_ids_query(rounded_counts))
-    return (
-        *(
-            TrailingZeroCount(column, digits, int(ids), rounded)
-            for (column, digits, rounded), ids in zip(rounded_counts, id_counts, strict=True)
-        ),
-        *guard_counts,
-    )
-
-
-_ROUND_GUARDS = f"""
-SELECT '{GUARD}', length({GUARD}) AS digits, count(*),
-    count(*) FILTER (regexp_full_match({GUARD}, '[0-9]{{15}}0+')) AS rounded
-FROM base WHERE length({GUARD}) >= 16 AND regexp_full_match({GUARD}, '[0-9]+')
-GROUP BY digits HAVING rounded > 0
-"""
-
-
-def _round_ids_query() -> str:
-    parts = [
-        f"SELECT '{column}', strlen({column}) AS digits, count(*) FROM base "
-        f"WHERE flags <> 0 AND {column}_grade = {TRAILING_ZEROS} GROUP BY digits"
-        for column in NUMERIC_ID_COLUMNS
-    ]
-    return " UNION ALL ".join(parts) + " ORDER BY ALL"
-
-
-def _long_ids_query(rounded_counts: Sequence[tuple[Any, ...]]) -> str:
-    counts = [
-        f"count(*) FILTER ({column}_grade IN ({GOOD}, {TRAILING_ZEROS}) AND"
-        f" {_is_long(column, digits)})"
-        for column, digits, _ in rounded_counts
-    ]
-    return f"SELECT {', '.join(counts)} FROM base"
-
-
-def _is_long(column: str, digits: int) -> str:
-    """Build the condition that an id has n digits; numbers compare faster than texts."""
-    first, last = 10 ** (digits - 1), min(10**digits, 1 << 64) - 1
-    as_text = f"coalesce(strlen({column}_text) = {digits}, false)"
-    if first > last:
-        return as_text
-    number = f"coalesce({column}_number BETWEEN {first} AND {last}, false)"
-    return f"({number} OR {as_text})"
+    from bulklink.mapping.suspect_ids import SuspectIds
 
 
 def base_view_sql(
@@ -224,7 +135,8 @@ def _places(columns: Sequence[MappingColumn]) -> dict[str, int]:
 
 def _filled_text_sql(column: str, places: Mapping[str, int], options: MappingOptions) -> str:
     cell = f"c{places[column]}" if column in places else "NULL::VARCHAR"
-    return filled_sql(cell, options.default_values.get(column))
+    fill = filled_name_sql if column in NAME_COLUMNS else filled_sql
+    return fill(cell, options.default_values.get(column))
 
 
 def _op_columns_sql(options: MappingOptions, stated_op: str) -> str:
@@ -303,24 +215,21 @@ class _FaultRule(NamedTuple):
     column: str
 
 
-def checked_rows_view_sql(
-    options: MappingOptions, rounded_ids: Iterable[TrailingZeroCount], *, guards: bool
-) -> str:
+def checked_rows_view_sql(options: MappingOptions, suspects: SuspectIds, *, guards: bool) -> str:
     """Build the statement that creates the view `checked_rows`: the first fault of each row.
 
     Args:
         options: options for reading the mapping.
-        rounded_ids: ids that a spreadsheet rounded.
+        suspects: ids that are refused because of what their column shows.
         guards: whether rows may have a guard.
     """
-    lengths: dict[str, list[int]] = {column: [] for column in (*ID_COLUMNS, GUARD)}
-    for rounded in rounded_ids:
-        lengths[rounded.column].append(rounded.length)
     rules = [_FaultRule("fault IS NOT NULL", "fault", "NULL"), *_op_rules(options)]
     for column in ID_COLUMNS:
-        rules += _id_rules(column, lengths[column])
-    rules += _guard_rules(lengths[GUARD]) if guards else []
+        rules += [*_id_rules(column), *_suspect_rules(column, suspects)]
+    rules += [*_guard_rules(), *_suspect_rules(GUARD, suspects)] if guards else []
     good = f"flags = 0 AND {GUARD} IS NULL" if guards else "flags = 0"
+    if suspects.floats:
+        good = "false"  # such an id is good by itself
     reasons = " ".join(f"WHEN {rule.condition} THEN {rule.reason}" for rule in rules)
     columns = " ".join(f"WHEN {rule.condition} THEN {rule.column}" for rule in rules)
     return (
@@ -341,34 +250,32 @@ def _op_rules(options: MappingOptions) -> list[_FaultRule]:
     ]
 
 
-def _id_rules(column: str, lengths: list[int]) -> list[_FaultRule]:
+def _id_rules(column: str) -> list[_FaultRule]:
     grade = f"{column}_grade"
-    rules = [
-        _FaultRule(f"{grade} = {MISSING}", literal(faults.MISSING_VALUE), literal(column)),
-        _FaultRule(f"{grade} = {BAD}", literal(faults.BAD_ID), literal(column)),
-        _FaultRule(f"{grade} = {ROUNDED}", literal(faults.ROUNDED_ID), literal(column)),
+    reasons = ((MISSING, faults.MISSING_VALUE), (BAD, faults.BAD_ID), (ROUNDED, faults.ROUNDED_ID))
+    return [
+        _FaultRule(f"{grade} = {value}", literal(reason), literal(column))
+        for value, reason in reasons
     ]
-    if lengths:
-        among = ", ".join(map(str, lengths))
-        condition = f"{grade} = {TRAILING_ZEROS} AND length({column}) IN ({among})"
-        rules.append(_FaultRule(condition, literal(faults.ROUNDED_ID), literal(column)))
-    return rules
 
 
-def _guard_rules(lengths: list[int]) -> list[_FaultRule]:
+def _suspect_rules(column: str, suspects: SuspectIds) -> list[_FaultRule]:
+    """Build the rules for ids whose column shows that they were rounded."""
+    return [
+        _FaultRule(condition, literal(faults.ROUNDED_ID), literal(column))
+        for condition in suspects.conditions_sql(column)
+    ]
+
+
+def _guard_rules() -> list[_FaultRule]:
     deal_pattern = f"{id_pattern('deal_id')}|{NO_DEAL}"
     allowed = f"({deal_pattern})([{GUARD_SEPARATOR}]({deal_pattern}))*"
     number = f"regexp_full_match({GUARD}, {literal(SPREADSHEET_NUMBER)})"
     other = f"NOT regexp_full_match({GUARD}, {literal(allowed)})"
-    rules = [
+    return [
         _FaultRule(number, literal(faults.ROUNDED_ID), literal(GUARD)),
         _FaultRule(other, literal(faults.BAD_ID), literal(GUARD)),
     ]
-    if lengths:
-        among = ", ".join(map(str, lengths))
-        condition = f"regexp_full_match({GUARD}, '[0-9]{{15}}0+') AND length({GUARD}) IN ({among})"
-        rules.append(_FaultRule(condition, literal(faults.ROUNDED_ID), literal(GUARD)))
-    return rules
 
 
 class RowStatistics(NamedTuple):

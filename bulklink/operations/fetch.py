@@ -115,6 +115,8 @@ class ContactSelection(msgspec.Struct, frozen=True):
     ) -> Iterator[tuple[int, str]]:
         permissive_job = msgspec.structs.replace(job, defaults=_PLACEHOLDERS)
         with check_mapping(permissive_job, find_sources(job.mappings), scratch, stop) as checked:
+            for text in checked.warnings:
+                warn(text)
             unreadable_rows = 0
             for refused_row in checked.refused_rows():
                 if refused_row.reason in _READABLE_REASONS and refused_row.contact_id:
@@ -171,6 +173,8 @@ async def fetch(
     *,
     from_mapping: Collection[str] = (),
     columns: tuple[tuple[str, str], ...] = (),
+    preset: str | None = None,
+    allow_round_ids: bool = False,
     delimiter: str | None = None,
     encoding: str | None = None,
     format_: str | None = None,
@@ -192,6 +196,8 @@ async def fetch(
         connection: where the CRM is and how to sign in.
         from_mapping: mappings, or other tables with a column `contact_id`, whose contacts to add.
         columns: (column, header) pairs that rename their headers.
+        preset: `zoho` takes the headers of Zoho's own exports too.
+        allow_round_ids: take ids that look rounded.
         delimiter: their delimiter, for CSV; None to detect it.
         encoding: their encoding, for CSV or JSONL; None for UTF-8.
         format_: csv, jsonl, parquet or xlsx, if no suffix tells; csv by default for a stream.
@@ -220,6 +226,8 @@ async def fetch(
     table_output = resolve_output(output, format_, spreadsheet=spreadsheet, force=force)
     mapping_options: dict[str, Any] = {
         "columns": columns,
+        "preset": preset,
+        "allow_round_ids": allow_round_ids,
         "delimiter": delimiter,
         "encoding": encoding,
     }

@@ -190,7 +190,7 @@ _CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-_TEXTS = ("delimiter", "encoding", "columns", "defaults", "only", "keep")
+_TEXTS = ("delimiter", "encoding", "columns", "preset", "defaults", "only", "keep")
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,6 +206,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         delimiter: delimiter of CSV files; None detects it.
         encoding: the encoding of CSV and JSONL files; None is UTF-8.
         columns: (column, header) pairs that rename headers.
+        preset: `zoho` takes the headers of Zoho's own exports; None knows bulklink's only.
         defaults: (column, value) pairs that fill what is missing.
         only: (header, value) pairs; rows that do not match all of them are left out. A value of
             None matches every cell that is not empty.
@@ -252,6 +253,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     delimiter: str | None = None
     encoding: str | None = None
     columns: tuple[tuple[str, str], ...] = ()
+    preset: str | None = None
     defaults: tuple[tuple[str, str], ...] = ()
     only: tuple[tuple[str, str | None], ...] = ()
     keep: tuple[str, ...] | None = None

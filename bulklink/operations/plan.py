@@ -13,6 +13,7 @@ import msgspec
 
 from bulklink.engine.clock import Clock, real_clock
 from bulklink.engine.shutdown import StopController
+from bulklink.errors import UsageError
 from bulklink.mapping.checked import CheckedMapping
 from bulklink.mapping.compare import Comparison, compare
 from bulklink.mapping.input.files import Source, check_readable, find_sources
@@ -48,6 +49,7 @@ class PlanResult(msgspec.Struct, frozen=True):
         rows: rows of the mapping.
         messages: emails to send.
         rejected: refused rows.
+        refusals: refused rows by reason, the most frequent first.
         duplicate: rows that repeat an earlier one.
         groups: groups of emails that can share a call.
         calls: estimated calls by kind.
@@ -63,6 +65,7 @@ class PlanResult(msgspec.Struct, frozen=True):
     rows: int
     messages: int
     rejected: int
+    refusals: dict[str, int]
     duplicate: int
     groups: int
     calls: CallEstimate
@@ -80,6 +83,7 @@ def plan(
     users: int = 1,
     module_known: bool = False,
     compare_with: str | None = None,
+    rejects: str | None = None,
     callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
     clock: Clock | None = None,
@@ -96,6 +100,7 @@ def plan(
         users: licensed users of the org, who add to its credits a day.
         module_known: whether the id of the module Deals need not be looked up.
         compare_with: a file of fetched emails, to tell what the mapping would change.
+        rejects: a new CSV file for the refused rows, written if there are any.
         callbacks: `on_planning` is called twice a second, `on_warning` with each warning about the
             mapping, both in the calling thread; None reports nothing.
         stop: ends it; any thread may call its `interrupt`, and a signal handler.
@@ -106,6 +111,7 @@ def plan(
 
     Raises:
         BadFileError: if the mapping cannot be read as a whole.
+        UsageError: if there is a file in the place of `rejects`.
         InvalidRowsError: if rows are refused and the job stops at such rows.
         RunDirError: if the run folder cannot be made.
         InterruptedPlanningError: if `stop` ended it.
@@ -114,7 +120,12 @@ def plan(
     if compare_with is not None:
         check_readable(Path(compare_with))
     make_result = partial(make_plan_result, latency=latency, users=users, module_known=module_known)
-    work = partial(_plan, job, inputs, compare_with, make_result, clock or real_clock())
+    rejects_path = None if rejects is None else Path(rejects)
+    if rejects_path is not None:
+        _check_new_file(rejects_path)
+    work = partial(
+        _plan, job, inputs, compare_with, rejects_path, make_result, clock or real_clock()
+    )
     return run_blocking_planning(work, callbacks, stop)
 
 
@@ -122,6 +133,7 @@ def _plan(
     job: Job,
     inputs: tuple[Source, ...],
     compare_with: str | None,
+    rejects: Path | None,
     make_result: Callable[[CheckedMapping, Job, str | None, RunFolder | None], PlanResult],
     clock: Clock,
     stop: PlanningStop,
@@ -135,13 +147,15 @@ def _plan(
                 checked_mapping(folder, job, inputs, stop) as checked,
             ):
                 _warn(checked, warn)
+                _write_rejects(checked, rejects)
                 record = prepare_run(checked, job, folder, clock.wall())
                 result = make_result(checked, job, record.digest, folder)
             plan_path = folder.plan
         else:
             with check_mapping(job, inputs, scratch, stop) as checked:
                 _warn(checked, warn)
-                _check_unsealed(checked, job)
+                _write_rejects(checked, rejects)
+                _check_unsealed(checked, job, rejects)
                 result = make_result(checked, job, None, None)
                 if compare_with is not None:
                     checked.seal(scratch)
@@ -154,9 +168,26 @@ def _plan(
         return msgspec.structs.replace(result, compare=comparison)
 
 
-def _check_unsealed(checked: CheckedMapping, job: Job) -> None:
+def _check_new_file(path: Path) -> None:
+    if path.exists() or not path.absolute().parent.is_dir():
+        raise UsageError(
+            "There is a file of this name already."
+            if path.exists()
+            else "There is no such folder to write it into.",
+            where=f"--rejects {path}",
+            advice="Name a new file for the refused rows.",
+        )
+
+
+def _write_rejects(checked: CheckedMapping, rejects: Path | None) -> None:
+    if rejects is not None and checked.rejected:
+        checked.write_rejects(rejects)
+
+
+def _check_unsealed(checked: CheckedMapping, job: Job, rejects: Path | None) -> None:
     if is_refused(checked, job):
-        raise invalid_rows_error(checked, "Mend them")
+        place = f" in {rejects}, which is a mapping itself" if rejects and checked.rejected else ""
+        raise invalid_rows_error(checked, f"Mend them{place}")
     check_snapshot(job, guarded=checked.guarded, relinks=checked.plan_stats().relinks)
 
 
@@ -246,6 +277,7 @@ def make_plan_result(
         rows=checked.rows,
         messages=checked.messages,
         rejected=checked.rejected,
+        refusals=checked.refusals(),
         duplicate=checked.duplicates,
         groups=shape.groups,
         calls=calls,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
@@ -78,6 +78,7 @@ def check_mapping(
     options = MappingOptions(
         op=job.op,
         columns=job.columns,
+        preset=job.preset,
         defaults=job.defaults,
         only=job.only,
         keep=job.keep,
@@ -130,7 +131,7 @@ def prepare_run(
         **extra_rows.record_fields,
     )
     if checked.rejected:
-        checked.write_rejects(folder.path)
+        checked.write_rejects(folder.rejects)
     if is_refused(checked, job):
         folder.write(record.replace(state=RunState.REFUSED, reason=InvalidRowsError.code))
         raise invalid_rows_error(
@@ -224,12 +225,19 @@ def invalid_rows_error(checked: CheckedMapping, fix: str) -> InvalidRowsError:
             advice="Close it, or double it if it is part of the text.",
             faults=tuple(faults),
         )
+    refused = "row is" if checked.rows == 1 else "rows are"
+    counts = format_refusals(checked.refusals())
     return InvalidRowsError(
-        f"{checked.rejected:,} of {checked.rows:,} rows are refused; nothing was sent.",
+        f"{checked.rejected:,} of {checked.rows:,} {refused} refused ({counts}); nothing was sent.",
         where=", ".join(map(_location, first[:1])),
         advice=f"{fix}, or leave them out with --on-invalid skip.",
         faults=tuple(faults),
     )
+
+
+def format_refusals(refusals: Mapping[str, int]) -> str:
+    """Format the numbers of refused rows by reason."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in refusals.items())
 
 
 def _location(fault: RowFault) -> str:

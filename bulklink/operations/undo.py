@@ -262,6 +262,7 @@ def _empty_plan_result(job: Job, not_undone: int) -> PlanResult:
         rows=not_undone,
         messages=0,
         rejected=not_undone,
+        refusals={},
         duplicate=0,
         groups=0,
         calls=calls,

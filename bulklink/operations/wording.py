@@ -71,6 +71,11 @@ def _pending_by_op(
     return None
 
 
+def count_of(number: int, noun: str) -> str:
+    """Return a number and a noun, in the plural with an s unless it is one."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def describe_limit(record: RunRecord) -> str:
     """Describe what limited the last command on a run, with figures; empty if nothing did."""
     if record.limited is None or record.limited.by == LimitedBy.NOTHING:

@@ -149,7 +149,9 @@ def test_a_damaged_run_is_named_and_hides_no_other(bulklink: Command) -> None:
     result = bulklink("status")
     assert result.code == ExitCode.OK
     assert "good  link  planned" in result.out
-    assert result.err.startswith("warning: runs/bad/run.json: run.json is not as bulklink writes it")
+    assert result.err.startswith(
+        "warning: runs/bad/run.json: run.json is not as bulklink writes it"
+    )
 
 
 def test_a_misspelt_variable_is_named_and_changes_nothing_else(bulklink: Command) -> None:

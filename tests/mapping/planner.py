@@ -83,7 +83,7 @@ class PlannedMapping:
     @cached_property
     def rejects(self) -> list[dict[str, str]]:
         """Rows of `rejects.csv`; of repeated headers the last counts."""
-        self._checked.write_rejects(self._folder)
+        self._checked.write_rejects(self._folder / "rejects.csv")
         text = (self._folder / "rejects.csv").read_bytes().decode()
         return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
 

@@ -93,7 +93,7 @@ def _refuse_rounded(
 ) -> None:
     totals: Counter[tuple[str, int]] = Counter()
     zeros: Counter[tuple[str, int]] = Counter()
-    for column, text in _long_ids(rows, op):
+    for column, text in set(_long_ids(rows, op)):
         totals[column, len(text)] += 1
         zeros[column, len(text)] += not text[15:].strip("0")
     for number, row in enumerate(rows):
@@ -105,7 +105,7 @@ def _refuse_rounded(
                 or IDS.index(earlier_fault.column) <= IDS.index(column)
             ):
                 continue
-            if not text[15:].strip("0") and zeros[key] * 100 > totals[key]:
+            if not text[15:].strip("0") and zeros[key] * 100 > totals[key] > 1:
                 first_faults[number] = earlier_fault = ExpectedRow("rounded-id", column)
 
 

@@ -115,7 +115,7 @@ def test_a_small_mapping_is_judged_as_the_obvious_planner_judges_it(
     *,
     op_given: bool,
 ) -> None:
-    cells = [["broken"] if row is None else in_order(row) for row in rows]
+    cells = [["broken"] * 7 if row is None else in_order(row) for row in rows]
     first = f"sep={delimiter}\n" if op_given or delimiter == "^" else ""
     planner = MappingPlanner(tmp_path)
     text = first + as_csv(COLUMNS, cells, delimiter=delimiter)
@@ -163,7 +163,7 @@ def test_every_way_judges_thousands_of_small_cases_as_the_obvious_planner_does(
     else:
         if regular:
             rows = [row for row in rows if row is not None and '"' not in "".join(row.values())]
-        cells = [["broken"] if row is None else in_order(row) for row in rows]
+        cells = [["broken"] * 7 if row is None else in_order(row) for row in rows]
         quoting = csv.QUOTE_MINIMAL if regular else csv.QUOTE_ALL
         delimiter = way[-1] if way[-1] in ";\t|" else ","
         text = as_csv(COLUMNS, cells, quoting=quoting, delimiter=delimiter)

@@ -81,7 +81,7 @@ BAD_CELLS = [
     ("owner_id", "4,15E+18", "rounded-id"),
     ("owner_id", "4e18", "rounded-id"),
     ("deal_id", "4150868000000220000", "rounded-id"),
-    ("deal_id", "1234567890123450", "rounded-id"),
+    ("deal_id", "4150868000000230000", "rounded-id"),
     ("message_id", "a-b", "bad-id"),
     ("message_id", "a b", "bad-id"),
     ("message_id", "é", "bad-id"),
@@ -143,19 +143,29 @@ def test_one_in_a_hundred_round_ids_is_chance_and_is_warned_of(planner: MappingP
     found = planner.plan(mapping_with_zeros(100, 1))
     assert found.rejected == 0
     assert len(found.warnings) == 1
-    assert "1 of 100 19-digit ids in deal_id" in found.warnings[0]
+    assert "1 of 100 different 19-digit ids in deal_id" in found.warnings[0]
 
 
 def test_more_than_one_in_a_hundred_round_ids_are_refused(planner: MappingPlanner) -> None:
     found = planner.plan(mapping_with_zeros(100, 2))
     assert {reason for reason, _ in found.reasons.values()} == {"rounded-id"}
     assert found.rejected == 2
-    assert found.warnings == ()
+    assert "--allow-round-ids" in found.warnings[0]
+    assert all("--allow-round-ids" in fault.message for fault in found.faults)
 
 
 def test_the_share_of_round_ids_is_counted_for_each_length_apart(planner: MappingPlanner) -> None:
-    text = mapping_with_zeros(100, 1) + "1,2,short,1234567890123450,\n"
-    assert planner.plan(text).reasons == {101: ("rounded-id", "deal_id")}
+    text = mapping_with_zeros(100, 1) + "".join(
+        f"1,2,short{n},{1234567890123450 + 10 * n},\n" for n in range(2)
+    )
+    assert set(planner.plan(text).reasons) == {101, 102}
+
+
+def test_one_round_id_in_all_rows_is_no_evidence_and_is_warned_of(planner: MappingPlanner) -> None:
+    text = HEADER + "".join(f"1,4150868000000220000,m{n},3,\n" for n in range(300))
+    found = planner.plan(text)
+    assert (found.rejected, found.messages) == (0, 300)
+    assert "1 of 1 different 19-digit ids in owner_id ends in zeros" in found.warnings[0]
 
 
 def test_round_ids_can_be_allowed(planner: MappingPlanner) -> None:
@@ -291,7 +301,7 @@ def test_names_play_no_part_in_duplicates(planner: MappingPlanner) -> None:
 
 
 def test_a_refused_row_keeps_what_could_be_read_of_it(planner: MappingPlanner) -> None:
-    found = planner.plan(f"{HEADER}1,x,m,5,\nbroken\n")
+    found = planner.plan(f'{HEADER}1,x,m,5,\n"b"x,\n')
     first, second = found.refused_rows
     assert (first.op, first.contact_id, first.owner_id) == (Op.LINK, "1", None)
     assert (first.message_id, first.deal_id, first.reason) == ("m", "5", "bad-id")
@@ -324,7 +334,8 @@ def test_rows_that_do_not_match_only_are_no_part_of_the_run(
 
 def test_a_broken_record_stays_in_the_run_whatever_only_says(planner: MappingPlanner) -> None:
     found = planner.plan(
-        f"{HEADER}1,2,a,5,no\nx\n1,2,a,x,no\n", MappingOptions(op=Op.LINK, only=(("Note", "yes"),))
+        f'{HEADER}1,2,a,5,no\n"b"x,\n1,2,a,x,no\n',
+        MappingOptions(op=Op.LINK, only=(("Note", "yes"),)),
     )
     assert found.reasons == {2: ("broken-record", None)}
     assert (found.rows, found.left_out) == (1, 2)

@@ -13,6 +13,7 @@ from bulklink.cli.completion import FileName
 from bulklink.cli.connection import connection_from_options, connection_options
 from bulklink.cli.console import count_lines, note, print_json, show_error
 from bulklink.cli.options import (
+    allow_round_ids_option,
     column_option,
     combine_options,
     common_options,
@@ -22,6 +23,7 @@ from bulklink.cli.options import (
     option,
     outage_option,
     pace_options,
+    preset_option,
     progress_option,
     quiet_option,
 )
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
     from bulklink.operations.fetch import FetchResult
 
 _MAX_CONTACTS_SHOWN = 20
-_MAPPING_OPTIONS = ("from_mapping", "columns", "delimiter", "encoding")
+_MAPPING_OPTIONS = (
+    *("from_mapping", "columns", "preset", "allow_round_ids", "delimiter", "encoding"),
+)
 
 
 @click.command("fetch")
@@ -44,7 +48,8 @@ _MAPPING_OPTIONS = ("from_mapping", "columns", "delimiter", "encoding")
     metavar="FILE",
     help="The contacts of a mapping, or of any table with a column contact_id; repeatable.",
 )
-@combine_options(output_file_options, column_option, delimiter_option, encoding_option)
+@combine_options(output_file_options, column_option, preset_option, allow_round_ids_option)
+@combine_options(delimiter_option, encoding_option)
 @combine_options(
     connection_options,
     pace_options,

@@ -55,6 +55,12 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Emails that bulklink fetch wrote, in any format: tell what the mapping would change.",
 )
+@option(
+    "--rejects",
+    type=FileName(),
+    metavar="FILE",
+    help="Write the refused rows to this new CSV file, which is a mapping itself.",
+)
 @combine_options(progress_option, quiet_option, common_options)
 def plan(mapping: tuple[str, ...], run_dir: Path | None, **options: Any) -> int:
     """Check MAPPING and say what it will cost; nothing is sent.
@@ -72,7 +78,7 @@ def plan(mapping: tuple[str, ...], run_dir: Path | None, **options: Any) -> int:
     from bulklink.cli.arguments import job_from_options  # noqa: PLC0415 - not for --help
 
     job = job_from_options(mapping, options | {"run_dir": run_dir})
-    settings = {name: options[name] for name in ("latency", "users", "compare_with")}
+    settings = {name: options[name] for name in ("latency", "users", "compare_with", "rejects")}
     return plan_and_show(job, options, **settings)
 
 

@@ -248,24 +248,41 @@ class CsvRecords:
     def read_remaining(self, cell_count: int) -> Iterator[tuple[int, list[str] | BrokenRecord]]:
         """Read the remaining records, up to a quote that is never closed.
 
+        Spreadsheets leave out the last cells of a record if they are empty; others write more.
+
         Args:
-            cell_count: cells of the header; a record with another number is broken.
+            cell_count: cells of the header; a record with more is broken unless they are empty.
 
         Yields:
             The number of the first physical line of a record, and its cells or its fault.
         """
         while (record := self.read_record()) is not None:
             line, content = record
-            if not isinstance(content, BrokenRecord):
-                if len(content) != cell_count:
-                    raw = record_text(self._record_lines.raw)
-                    message = f"the record has {len(content)} cells, the header has {cell_count}"
-                    yield line, BrokenRecord(BROKEN_RECORD, message, raw)
-                    continue
-            elif content.unclosed_quote:
+            if isinstance(content, BrokenRecord):
                 yield record
-                return
-            yield record
+                if content.unclosed_quote:
+                    return
+            else:
+                yield line, self._fit_header(content, cell_count)
+
+    def _fit_header(self, cells: list[str], cell_count: int) -> list[str] | BrokenRecord:
+        if len(cells) == cell_count:
+            return cells
+        raw = self._record_lines.raw
+        if not raw.strip(b"\0\r\n"):
+            return _only_nul(raw)
+        if any(cell.strip() for cell in cells[cell_count:]):
+            message = f"the record has {len(cells)} cells, the header has {cell_count}"
+            return BrokenRecord(BROKEN_RECORD, message, record_text(raw))
+        return cells[:cell_count] + [""] * (cell_count - len(cells))
+
+
+def _only_nul(raw: bytes) -> BrokenRecord:
+    message = (
+        f"there are {raw.count(0):,} NUL bytes and nothing else: the file was not written to its"
+        " end, or not copied whole; export it again, or delete them"
+    )
+    return BrokenRecord(BROKEN_RECORD, message, "")
 
 
 def _unclosed_quote(record_lines: _RecordLines) -> BrokenRecord:
@@ -278,7 +295,9 @@ def _unclosed_quote(record_lines: _RecordLines) -> BrokenRecord:
 
 
 def _broken(record_lines: _RecordLines, error: str) -> BrokenRecord:
-    detail = "text follows a closing quote" if "expected after" in error else error
+    detail = "a line ends in the middle of a cell"
+    if "expected after" in error:
+        detail = "text follows a closing quote"
     return BrokenRecord(
         BROKEN_RECORD, f"the record cannot be read: {detail}", record_text(record_lines.raw)
     )
@@ -350,8 +369,11 @@ def _fit(path: Path, delimiter: str, names: set[str]) -> _Fit | None:
         ):
             return None
         header = header_record[1]
-        following = islice(records.read_remaining(len(header)), _FIRST_RECORDS)
-        whole_records = sum(not isinstance(record, BrokenRecord) for _, record in following)
+        following = islice(iter(records.read_record, None), _FIRST_RECORDS)
+        whole_records = sum(
+            not isinstance(cells, BrokenRecord) and len(cells) == len(header)
+            for _, cells in following
+        )
         return _Fit(sum(normalize_header(cell) in names for cell in header), whole_records)
 
 

@@ -73,6 +73,7 @@ _FORMAT_BY_SUFFIX = {
     ".ndjson": InputFormat.JSONL,
     ".xlsx": InputFormat.XLSX,
 }
+_OTHER_WORKBOOKS = (".xls", ".xlsb", ".xlsm", ".ods", ".numbers")
 #: Formats that `--format` takes, for names without a known suffix.
 _OPTION_FORMATS = (InputFormat.CSV, InputFormat.JSONL)
 
@@ -134,6 +135,12 @@ def _format(name: str, suffix: str | None, format_option: str | None) -> InputFo
     suffix_format = _FORMAT_BY_SUFFIX.get(suffix or "")
     if suffix_format is not None:
         return suffix_format
+    if suffix in _OTHER_WORKBOOKS:
+        raise BadFileError(
+            f"A workbook of the kind {suffix} is not read.",
+            where=name,
+            advice="Open it in a spreadsheet and save it as .xlsx or as CSV.",
+        )
     if format_option in _OPTION_FORMATS:
         return InputFormat(format_option)
     raise UsageError(
@@ -321,8 +328,8 @@ def _copy_as_utf8(content: InputContent, folder: Path, stop: PlanningStop) -> In
                 stop.report_position(reader.count)
     except (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError) as error:
         raise _damaged_error(name, error) from None
-    except UnicodeError as error:
-        raise _wrong_encoding_error(content.encoding, name, error) from None
+    except UnicodeError:
+        raise _wrong_encoding_error(content.encoding, name) from None
     if not target.stat().st_size:
         raise BadFileError("The file is empty.", where=name, advice="Check the export of it.")
     return msgspec.structs.replace(content, path=target, sha256_and_size=reader.sha256_and_size)
@@ -360,17 +367,17 @@ def _is_narrow(block: bytes, content: InputContent) -> bool:
 def _damaged_error(name: str, error: Exception) -> BadFileError:
     cut = isinstance(error, EOFError)
     return BadFileError(
-        "The compressed file is cut off." if cut else f"The compressed file is damaged: {error}.",
+        "The compressed file is cut off." if cut else "The compressed file is damaged.",
         where=name,
         advice="Copy it again, or compress it again.",
     )
 
 
-def _wrong_encoding_error(encoding: str, name: str, error: UnicodeError) -> BadFileError:
+def _wrong_encoding_error(encoding: str, name: str) -> BadFileError:
     advice = "Check --encoding."
     if encoding in ("utf-16", "utf-32"):
         advice = f"Give --encoding {encoding}-le or --encoding {encoding}-be."
-    return BadFileError(f"It cannot be read as {encoding}: {error}.", where=name, advice=advice)
+    return BadFileError(f"It cannot be read as {encoding}.", where=name, advice=advice)
 
 
 def _refuse_other_formats(content: InputContent) -> None:

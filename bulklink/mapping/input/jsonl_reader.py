@@ -75,7 +75,7 @@ def _record(content: bytes, encoding: str) -> dict[str, Any] | BrokenRecord:
     except RecursionError:
         return _broken("it is nested too deeply", content)
     except json.JSONDecodeError as error:
-        return _broken(f"{error.msg} at character {error.colno}", content)
+        return _broken(f"it is none from character {error.colno} on", content)
     except ValueError as error:
         return _broken(str(error), content)
     if not isinstance(value, dict):

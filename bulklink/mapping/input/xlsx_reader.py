@@ -114,19 +114,18 @@ def _translate_errors(name: str) -> Iterator[None]:
         EOFError,
         NotImplementedError,
         RuntimeError,
-    ) as error:
-        raise _broken(name, error) from None
+    ):
+        raise _broken(name) from None
     except BaseException as error:
         # A panic of the reader's Rust code is not an Exception.
         if type(error).__name__ != "PanicException":
             raise
-        raise _broken(name, error) from None
+        raise _broken(name) from None
 
 
-def _broken(name: str, error: BaseException) -> BadFileError:
-    reason = str(error).partition("\n")[0][:200]
+def _broken(name: str) -> BadFileError:
     return BadFileError(
-        f"The workbook cannot be read: {reason}.",
+        "The workbook cannot be read: it is damaged, or is none.",
         where=name,
         advice="Open it and save it again as .xlsx, or as CSV.",
     )

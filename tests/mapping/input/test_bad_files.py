@@ -31,12 +31,12 @@ ROW = "1,2,m,5,\n"
             "contact_ids,owner_id,message_id,deal_id\n1,2,m,5\n",
             LINK,
             "no column contact_id",
-            "'contact_ids'",
+            "--column contact_id=contact_ids",
         ),
-        ("contact_id,owner_id,message_id\n1,2,m\n", LINK, "no column deal_id", "--column deal_id="),
-        ("a,b\n1,2\n", UNLINK, "no column contact_id", "headers are 'a', 'b'"),
-        (HEADER + ROW, MIXED, "no column op", "one operation"),
-        (HEADER.replace(",", "^") + "1^2^m^5^\n", LINK, "no column contact_id", "--delimiter"),
+        ("contact_id,owner_id,message_id\n1,2,m\n", LINK, "no column deal_id", "headers are"),
+        ("a,b\n1,2\n", UNLINK, "contact_id, owner_id and message_id", "headers are 'a', 'b'"),
+        (HEADER + ROW, MIXED, "no column op", "--op link"),
+        (HEADER.replace(",", "^") + "1^2^m^5^\n", LINK, "no columns contact_id", "--delimiter"),
         (
             "Contact ID," + HEADER + "1," + ROW,
             LINK,
@@ -220,17 +220,17 @@ def test_a_header_as_it_is_written_beats_those_that_are_alike(planner: MappingPl
 @pytest.mark.parametrize(
     ("headers", "named"),
     [
-        ("Contact_Idx,Contact Ids,owner_id,message_id,deal_id", "'Contact Ids', 'Contact_Idx'"),
-        ("contct_id,owner_id,message_id,deal_id", "header is 'contct_id'. If it is meant"),
+        ("Contact,Contact Ids,owner_id,message_id,deal_id", "--column 'contact_id=Contact Ids'"),
+        ("contct_id,owner_id,message_id,deal_id", "this is meant, give --column contact_id=contct"),
     ],
     ids=["two", "one"],
 )
-def test_a_missing_column_is_answered_with_the_nearest_headers(
+def test_a_missing_column_is_answered_with_the_likeliest_header(
     planner: MappingPlanner, headers: str, named: str
 ) -> None:
     with pytest.raises(BadFileError, match="no column contact_id") as raised:
         planner.plan(f"{headers}\n{headers}\n")
-    assert all(part in raised.value.advice for part in named.split(", "))
+    assert named in raised.value.advice
 
 
 def test_an_unknown_column_is_answered_with_the_nearest(planner: MappingPlanner) -> None:
@@ -242,7 +242,7 @@ def test_an_unknown_column_is_answered_with_the_nearest(planner: MappingPlanner)
 def test_a_missing_column_in_an_encoding_that_was_given_asks_for_it_too(
     planner: MappingPlanner,
 ) -> None:
-    with pytest.raises(BadFileError, match="no column") as raised:
+    with pytest.raises(BadFileError, match="no columns") as raised:
         planner.plan("a,b\n1,2\n", MappingOptions(Op.LINK, encoding="cp1252"))
     assert "--encoding" in raised.value.advice
 

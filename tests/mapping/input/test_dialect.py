@@ -132,7 +132,7 @@ def test_a_record_of_empty_cells_parted_by_tabs_is_no_blank_line(planner: Mappin
 def test_a_header_of_one_cell_that_holds_signs_asks_for_the_delimiter(
     planner: MappingPlanner,
 ) -> None:
-    with pytest.raises(BadFileError, match="no column contact_id") as raised:
+    with pytest.raises(BadFileError, match="no columns contact_id") as raised:
         planner.plan((HEADER + "1,2,a,5,").replace(",", "^"))
     assert "--delimiter" in raised.value.advice
 

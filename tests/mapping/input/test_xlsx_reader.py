@@ -140,7 +140,7 @@ WHOLE = workbook([COLUMNS, GOOD])
         (WHOLE[:900] + b"\xff" * 40 + WHOLE[940:], "cannot be read"),
         (workbook([]), "There are no rows"),
         (workbook([COLUMNS]), "only a header"),
-        (workbook([["Title"], COLUMNS, GOOD]), "no column contact_id"),
+        (workbook([["Title"], COLUMNS, GOOD]), "no columns contact_id"),
     ],
     ids=["protected", "csv", "half", "cut", "damaged", "empty", "header-only", "title-above"],
 )

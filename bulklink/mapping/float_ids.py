@@ -1,0 +1,350 @@
+"""Detection of ids that passed through a 64-bit float, as some programs keep numbers.
+
+Doubles of 17 digits and more are 2 to 2,048 apart, so such a program changes most ids to others: to
+the value of the nearest double, or to the shortest decimal that is read as this double. Few honest
+ids are such numbers, and no single id shows it; a column does.
+
+Honest ids are not random digits, though: they come in steps, share endings and end in zeros. A
+column is therefore compared with the ids that come closest without being such numbers. Of the
+multiples of half a spacing, every second is a double, whatever the step is; of the multiples of
+100, one in ten is a shortest decimal where doubles are 1,024 apart.
+"""
+
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from collections import defaultdict
+from math import exp, gcd, lgamma, log
+from typing import TYPE_CHECKING, NamedTuple
+
+from bulklink.mapping.load import GOOD, TRAILING_ZEROS
+from bulklink.mapping.schema import GUARD, NUMERIC_ID_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from bulklink.mapping.database import Database
+
+#: Chance below which a column is refused, and below which it is warned of.
+REFUSED_BELOW, WARNED_BELOW = 1e-6, 1e-3
+#: Binary logarithm of the steps that a part of an honest column may well have.
+_COMMON_STEPS = 4
+#: Chance that ids of an honest column are what a float leaves because of its steps.
+_OWN_STEPS = 1e-4
+#: Steps up to this one may remain where a float changed a part of a column.
+_LEAST_STEP = 8
+#: Chance that all ids of an honest column end in so many zeros; four are left to `round_ids`.
+_SHARED_ZEROS = (1, 1, 1e-3, 1e-6, 1)
+#: Different ids below which a column shows too little.
+_LEAST_IDS = 3
+_FIRST_NUMBER = 10**16
+#: Bits of the numbers whose doubles are 2 apart; the spacing doubles with each further bit.
+_FIRST_BITS, _LAST_BITS = 54, 64
+_MAX_ZEROS = 4
+#: Ids whose steps are measured.
+_STEP_IDS = 1000
+#: Terms of a tail beyond which nothing is added; each is at most half of the one before.
+_MAX_TERMS = 200
+
+
+class FloatIds(NamedTuple):
+    """Ids of one column and length that a 64-bit float may have changed.
+
+    Args:
+        column: the column.
+        length: digits of an id.
+        ids: number of different ids of that length.
+        floats: number of those that are what a float leaves.
+        chance: upper bound of the chance that an honest column has so many.
+    """
+
+    column: str
+    length: int
+    ids: int
+    floats: int
+    chance: float
+
+    @property
+    def exceeds_chance(self) -> bool:
+        """Whether chance hardly explains them, so that the column is refused."""
+        return self.ids >= _LEAST_IDS and self.chance < REFUSED_BELOW
+
+    def warning(self, header: str) -> str:
+        """Build the sentence about the column."""
+        are = "is what" if self.ids == 1 else "are what"
+        text = (
+            f"{self.floats:,} of {self.ids:,} different {self.length}-digit ids in {header} {are} a"
+            " program leaves that read ids as numbers"
+        )
+        return text if self.exceeds_chance else f"{text}; so few may be chance"
+
+
+class IdPattern(NamedTuple):
+    """Different ids of a column that are alike.
+
+    Args:
+        length: digits of an id.
+        spacing: binary logarithm of the distance of doubles at these ids.
+        twos: how often an id can be halved.
+        zeros: zeros at its end, `_MAX_ZEROS` at most.
+        is_shortest: whether it is the shortest decimal of its double.
+        ids: number of different ids.
+    """
+
+    length: int
+    spacing: int
+    twos: int
+    zeros: int
+    is_shortest: bool
+    ids: int
+
+    @property
+    def is_double(self) -> bool:
+        """Whether a double has exactly the value of such an id."""
+        return self.twos >= self.spacing
+
+
+class _Kind(NamedTuple):
+    """One way in which a float changes ids.
+
+    Args:
+        hits: tells whether an id is what the float leaves.
+        near: chance of a hit among the ids of a level, from 0, the closest to hits; None for an id
+            outside it.
+        levels: number of levels.
+    """
+
+    hits: Callable[[IdPattern], bool]
+    near: Callable[[IdPattern, int], float | None]
+    levels: int
+
+
+def _near_double(pattern: IdPattern, level: int) -> float | None:
+    halvings = min(level + 1, pattern.spacing)
+    return 0.5**halvings if pattern.twos >= pattern.spacing - halvings else None
+
+
+def near_zeros(spacing: int) -> int:
+    """Return the zeros of the multiples of a power of ten of which half at most are shortest."""
+    return len(str((1 << spacing) // 2)) - 1
+
+
+def _near_shortest(pattern: IdPattern, level: int) -> float | None:
+    return _shortest_share(pattern, max(0, near_zeros(pattern.spacing) - level))
+
+
+def _shortest_share(pattern: IdPattern, zeros: int) -> float | None:
+    """Return the share of shortest decimals among numbers with so many zeros at their end.
+
+    Numbers with more zeros than doubles are apart are all shortest decimals, and show nothing.
+    """
+    spacing = 1 << pattern.spacing
+    enough = len(str(spacing - 1))
+    if not zeros <= pattern.zeros < enough:
+        return None
+    share: float = 10.0**zeros / spacing
+    more: float = 10.0 ** (zeros - enough)
+    return (share - more) / (1 - more)
+
+
+_DOUBLES = _Kind(lambda pattern: pattern.is_double, _near_double, _LAST_BITS - 53)
+_SHORTEST = _Kind(lambda pattern: pattern.is_shortest, _near_shortest, _MAX_ZEROS)
+
+
+def _level_chance(patterns: Sequence[IdPattern], kind: _Kind, level: int) -> float:
+    """Return the chance of so many hits among the ids of a level."""
+    return _tail(patterns, kind, lambda pattern: kind.near(pattern, level))
+
+
+def _tail(
+    patterns: Sequence[IdPattern], kind: _Kind, share_of: Callable[[IdPattern], float | None]
+) -> float:
+    near = [(p, share) for p in patterns if (share := share_of(p)) is not None]
+    ids = sum(pattern.ids for pattern, _ in near)
+    hits = sum(pattern.ids for pattern, _ in near if kind.hits(pattern))
+    expected = sum(pattern.ids * share for pattern, share in near)
+    return binomial_tail(ids, hits, expected / ids) if ids else 1.0
+
+
+def _chance_of_a_part(patterns: Sequence[IdPattern], kind: _Kind, step: int) -> float:
+    """Return the chance of the hits in a column that has other ids too.
+
+    A float breaks the steps of a column: one that has kept them is at least not mixed.
+    """
+    spacing = min(pattern.spacing for pattern in patterns)
+    steps = 0.25**spacing if spacing <= _COMMON_STEPS else 0
+    steps = max(steps, _OWN_STEPS) if step > _LEAST_STEP else steps
+    return max(steps, *(_level_chance(patterns, kind, level) for level in range(kind.levels)))
+
+
+def binomial_tail(trials: int, hits: int, share: float) -> float:
+    """Return the chance of at least so many hits; 1 where no more than the mean are seen.
+
+    Of trials with different chances, `share` is the mean: their tail is not larger (Hoeffding).
+    """
+    if hits <= trials * share or share >= 1:
+        return 1.0
+    term = _binomial_term(trials, hits, share)
+    total = 0.0
+    for number in range(hits, min(trials, hits + _MAX_TERMS) + 1):
+        total += term
+        term *= (trials - number) / (number + 1) * share / (1 - share)
+    return min(total, 1.0)
+
+
+def _binomial_term(trials: int, hits: int, share: float) -> float:
+    ways = lgamma(trials + 1) - lgamma(hits + 1) - lgamma(trials - hits + 1)
+    return exp(ways + hits * log(share) + (trials - hits) * log(1 - share))
+
+
+def chance_of_doubles(patterns: Sequence[IdPattern], step: int = 0) -> float:
+    """Return the chance of so many doubles in an honest column.
+
+    Args:
+        patterns: all different ids of a column and length.
+        step: greatest common divisor of their distances; 0 if it is not known.
+    """
+    if not all(pattern.is_double for pattern in patterns):
+        return _chance_of_a_part(patterns, _DOUBLES, step)
+    plain = _chance_of_all(patterns)
+    # That the column's own steps are a multiple of the spacing is one accident, and that the first
+    # id is one is another.
+    spacing = min(pattern.spacing for pattern in patterns)
+    return max(plain, 0.25**spacing) if _is_own_step(step, patterns) else plain
+
+
+def chance_of_shortest(patterns: Sequence[IdPattern], step: int = 0) -> float:
+    """Return the chance of so many shortest decimals in an honest column; as with doubles."""
+    zeros = min(pattern.zeros for pattern in patterns)
+    if all(pattern.is_shortest for pattern in patterns):
+        shares = [(min(1.0, 10**zeros / (1 << p.spacing)), p.ids) for p in patterns]
+        ending = _SHARED_ZEROS[zeros] * exp(sum(log(share) * ids for share, ids in shares))
+        own_step = _is_own_step(step // 10**zeros, patterns)
+        return max(_chance_of_all(patterns), ending, _OWN_STEPS if own_step else 0)
+    shared = _tail(patterns, _SHORTEST, lambda pattern: _shortest_share(pattern, zeros))
+    return max(shared, _chance_of_a_part(patterns, _SHORTEST, step))
+
+
+def _chance_of_all(patterns: Sequence[IdPattern]) -> float:
+    return 0.5 ** sum(pattern.spacing * pattern.ids for pattern in patterns)
+
+
+def _is_own_step(step: int, patterns: Sequence[IdPattern]) -> bool:
+    """Tell whether steps are not those of a float, which are its spacing or twice that."""
+    return bool(step & (step - 1)) or step > 2 << max(pattern.spacing for pattern in patterns)
+
+
+def judge_column(
+    column: str, length: int, patterns: Sequence[IdPattern], step: int = 0
+) -> FloatIds:
+    """Judge the ids of a column and length by the kind of float that explains more of them.
+
+    Args:
+        column: the column.
+        length: digits of an id.
+        patterns: all different ids.
+        step: greatest common divisor of their distances; 0 if it is not known.
+    """
+    doubles, shortest = chance_of_doubles(patterns, step), chance_of_shortest(patterns, step)
+    kind = _DOUBLES if doubles < shortest else _SHORTEST
+    ids = sum(pattern.ids for pattern in patterns)
+    floats = sum(pattern.ids for pattern in patterns if kind.hits(pattern))
+    return FloatIds(column, length, ids, floats, min(doubles, shortest))
+
+
+def needs_judgement(near: Sequence[IdPattern]) -> bool:
+    """Return whether the ids that come near to what a float leaves make a column suspect.
+
+    Args:
+        near: those ids. If all are hits, the column may have no others.
+    """
+    kinds = (_DOUBLES, _SHORTEST)
+    return any(
+        all(map(kind.hits, near)) or _level_chance(near, kind, 0) < WARNED_BELOW for kind in kinds
+    )
+
+
+def find_float_ids(database: Database, *, guards: bool) -> tuple[FloatIds, ...]:
+    """Find the columns and lengths with more of what a float leaves than chance may explain.
+
+    Few ids come near to such numbers, so most columns are settled by these few.
+
+    Args:
+        database: holds the view `base`.
+        guards: whether rows may have a guard.
+    """
+    findings: list[FloatIds] = []
+    for column in (*NUMERIC_ID_COLUMNS, *((GUARD,) if guards else ())):
+        near = read_patterns(database, column, near_only=True)
+        lengths = [length for length, patterns in near.items() if needs_judgement(patterns)]
+        findings += _examine(database, column, lengths) if lengths else []
+    return tuple(findings)
+
+
+def _examine(database: Database, column: str, lengths: Sequence[int]) -> Iterator[FloatIds]:
+    patterns = read_patterns(database, column, near_only=False)
+    for length in lengths:
+        found = judge_column(column, length, patterns[length], _step(database, column, length))
+        if found.chance < WARNED_BELOW:
+            yield found
+
+
+def _step(database: Database, column: str, length: int) -> int:
+    """Return the greatest common divisor of the distances of ids; 0 of fewer than three ids."""
+    first, last = 10 ** (length - 1), 10**length - 1
+    query = (
+        f"SELECT DISTINCT id FROM ({_ids_sql(column)}) WHERE id BETWEEN {first} AND {last}"
+        f" LIMIT {_STEP_IDS}"
+    )
+    ids = [int(row[0]) for row in database.rows(query)]
+    return gcd(*(number - ids[0] for number in ids)) if len(ids) > 2 else 0
+
+
+def _number_sql(column: str) -> str:
+    return f"number({GUARD})" if column == GUARD else f"{column}_number"
+
+
+def _is_own_id_sql(column: str) -> str:
+    """Build the condition that an id is good and in the user's cell, not a default."""
+    return "true" if column == GUARD else f"{column}_grade IN ({GOOD}, {TRAILING_ZEROS})"
+
+
+def _ids_sql(column: str) -> str:
+    return f"SELECT {_number_sql(column)} AS id FROM base WHERE {_is_own_id_sql(column)}"
+
+
+def read_patterns(
+    database: Database, column: str, *, near_only: bool
+) -> dict[int, list[IdPattern]]:
+    """Return the patterns of the different ids of a column, by length."""
+    near = _NEAR_SQL if near_only else "true"
+    query = (
+        f"SELECT strlen(id::VARCHAR) AS length, {_SPACING_SQL} AS spacing, "
+        f"least(bit_count(xor(id, id - 1)) - 1, {_LAST_BITS}) AS twos, {_ZEROS_SQL} AS zeros, "
+        f"{_IS_SHORTEST_SQL} AS is_shortest, count(*) FROM ("
+        f"SELECT DISTINCT id FROM ({_ids_sql(column)}) "
+        f"WHERE CASE WHEN id >= {_FIRST_NUMBER} THEN {near} ELSE false END) GROUP BY ALL"
+    )
+    by_length: dict[int, list[IdPattern]] = defaultdict(list)
+    for row in database.rows(query):
+        pattern = IdPattern(*row)
+        by_length[pattern.length].append(pattern)
+    return by_length
+
+
+_SPACING_SQL = " + ".join(
+    f"(id >= {1 << bits - 1})::INTEGER" for bits in range(_FIRST_BITS, _LAST_BITS + 1)
+)
+_ZEROS_SQL = " + ".join(f"(id % {10**zeros} = 0)::INTEGER" for zeros in range(1, _MAX_ZEROS + 1))
+#: Half a spacing divides the id; or its zeros come near to those of shortest decimals, of which
+#: the fewest are left out where doubles are 16 apart or closer.
+_ENDS_NEAR_SQL = (
+    f"CASE WHEN id >= {1 << 60} THEN id % 100 = 0 WHEN id >= {1 << 57} THEN id % 10 = 0"
+    " ELSE true END"
+)
+_NEAR_SQL = f"(xor(id, id - 1) >= (id >> 53) OR {_ENDS_NEAR_SQL})"
+_IS_SHORTEST_SQL = (
+    f"CASE WHEN {_ENDS_NEAR_SQL} "
+    "THEN coalesce(TRY_CAST(id::DOUBLE::VARCHAR AS DECIMAL(38, 0)) = id, false) ELSE false END"
+)

@@ -1,0 +1,106 @@
+"""Headers that probably carry a column: by their words, and those of Zoho's own exports."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from bulklink.mapping.ignorable import strip_ignorable
+from bulklink.mapping.schema import normalize_header
+from bulklink.suggestions import close_matches
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+#: Words for what a column is of, and for what it says of that.
+_SUBJECTS: Mapping[str, frozenset[str]] = {
+    "contact": frozenset(("contact", "contacts", "person", "customer")),
+    "owner": frozenset(("owner", "owners", "user", "mailbox")),
+    "message": frozenset(("message", "messages", "email", "emails", "mail", "msg")),
+    "deal": frozenset(("deal", "deals", "potential", "potentials", "opportunity")),
+    "op": frozenset(("op", "operation", "action")),
+}
+_IDS = frozenset(("id", "ids", "key", "number", "no", "nr"))
+_NAMES = frozenset(("name", "title"))
+_WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_TYPING_ERROR = 0.8
+_RECORD = "Record Id"
+#: Zoho's headers of lookup fields, by column. `Record Id` is the id of the exported record itself.
+ZOHO_HEADERS: Mapping[str, tuple[str, ...]] = {
+    "contact_id": ("Contact Name.id", "Contact Id"),
+    "owner_id": ("Contact Owner.id", "Email Owner.id", "Owner.id"),
+    "deal_id": ("Deal Name.id", "Potential Name.id", "Deal Id"),
+    "message_id": ("Message Id", "Email Id"),
+    "owner_name": ("Contact Owner", "Email Owner"),
+    "deal_name": ("Deal Name", "Potential Name"),
+}
+
+
+def find_zoho_headers(headers: Sequence[str], columns: Collection[str]) -> dict[str, str]:
+    """Return the headers of Zoho's own exports, by the column that they carry.
+
+    `Record Id` is the contact, the deal or the email, whichever no other header carries.
+
+    Args:
+        headers: headers of a file.
+        columns: the columns that are looked for.
+    """
+    present = {normalize_header(header): header for header in reversed(headers)}
+    found = {
+        column: present[key]
+        for column, names in ZOHO_HEADERS.items()
+        for name in reversed(names)
+        if (key := normalize_header(name)) in present
+    }
+    record = present.get(normalize_header(_RECORD))
+    carried = {column for column in ZOHO_HEADERS if normalize_header(column) in present}
+    for column in ("contact_id", "deal_id", "message_id"):
+        if record is not None and column not in found and column not in carried:
+            found[column] = record
+            break
+    return {column: header for column, header in found.items() if column in columns}
+
+
+def guess_headers(columns: Sequence[str], headers: Iterable[str]) -> dict[str, str]:
+    """Return the likeliest header for each column, as far as there is one; each header once.
+
+    Args:
+        columns: the columns without a header.
+        headers: the headers that are left.
+    """
+    free = [header for header in dict.fromkeys(headers) if strip_ignorable(header)]
+    scores = sorted(
+        (
+            (score, -place, column, header)
+            for column in columns
+            for place, header in enumerate(free)
+            if (score := _likeness(column, header))
+        ),
+        reverse=True,
+    )
+    guesses: dict[str, str] = {}
+    for _, _, column, header in scores:
+        if column not in guesses and header not in guesses.values():
+            guesses[column] = header
+    return guesses
+
+
+def _likeness(column: str, header: str) -> int:
+    """Compare the words of a column and a header; 0 if they are about different things.
+
+    The subject of a header is its last: `Contact Owner.id` is the id of an owner.
+    """
+    words = [word.lower() for word in _WORD.findall(header)]
+    subject, _, what = column.partition("_")
+    subjects = [name for word in words for name, names in _SUBJECTS.items() if word in names]
+    if not subjects:
+        is_typing_error = close_matches(
+            column, [header], limit=1, cutoff=_TYPING_ERROR, key=normalize_header
+        )
+        return 2 if is_typing_error else 0
+    if subjects[-1] != subject:
+        return 0
+    says_id, says_name = any(w in _IDS for w in words), any(w in _NAMES for w in words)
+    if what == "id":
+        return 3 if says_id else 0 if says_name else 1
+    return 0 if says_id else 2

@@ -1,0 +1,89 @@
+"""Cells of names: what stands for no name, and characters that no name has."""
+
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bulklink.duckdb_sql import literal
+from bulklink.mapping.schema import NAME_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from bulklink.mapping.database import Database
+    from bulklink.mapping.headers import MappingColumn
+
+#: What databases, Python, R and JavaScript write for a missing value, and errors of spreadsheets.
+_NO_NAME = (
+    r"(?i:null|\(null\)|none|n/a|<na>|<null>|\\n|undefined|#[a-z]*n/a|#[a-z_/0]+[!?]|err:5\d\d"
+    r"|#getting_data|#nv)|NA|nan|NaN|NAN|NaT"
+)
+_LONGEST_NO_NAME = 13
+_BREAKS = r"[\t\n\v\f\r\x{85}]+"
+_CONTROLS = r"[\x00-\x1f\x7f-\x{9f}]"
+
+
+def name_macro_statements() -> list[str]:
+    """Build the statements that create the macros that clean names; they need those of `load`."""
+    bare = f"regexp_replace(cell, {literal(_BREAKS)}, ' ', 'g')"
+    bare = f"trim_spaces(regexp_replace({bare}, {literal(_CONTROLS)}, '', 'g'))"
+    return [
+        "CREATE MACRO is_no_name(cell) AS CASE WHEN strlen(cell) <= "
+        f"{_LONGEST_NO_NAME} THEN regexp_full_match(cell, {literal(_NO_NAME)}) ELSE false END",
+        f"CREATE MACRO has_controls(cell) AS regexp_matches(cell, {literal(_CONTROLS)})",
+        f"CREATE MACRO bare_name(cell) AS {bare}",
+        "CREATE MACRO is_plain_name(cell) AS CASE WHEN is_trimmed(cell) "
+        "THEN NOT has_controls(cell) AND NOT is_no_name(cell) ELSE false END",
+        "CREATE MACRO clean_name(cell) AS CASE WHEN is_plain_name(cell) THEN cell "
+        "WHEN is_no_name(bare_name(cell)) THEN NULL ELSE nullif(bare_name(cell), '') END",
+    ]
+
+
+def filled_name_sql(cell: str, default: str | None) -> str:
+    """Build a name without what no name has, or its default if it is empty."""
+    return f"coalesce(clean_name({cell}), {literal(default) if default else 'NULL'})"
+
+
+def name_warnings(
+    database: Database, columns: Sequence[MappingColumn], changed: Mapping[str, int]
+) -> Iterator[str]:
+    """Yield a warning for what is not sent of names, with the number of cells.
+
+    Args:
+        database: holds the table `staged`.
+        columns: the user's columns.
+        changed: for each column of names, the flag of rows whose name differs from their cell.
+    """
+    places = [
+        (place, column) for place, column in enumerate(columns) if column.known in NAME_COLUMNS
+    ]
+    headers = ", ".join(column.header for _, column in places)
+    if not places:
+        return
+    no_names, controls = database.fetch_one(
+        f"SELECT {_count_sql('is_no_name(bare_name({}))', places, changed)},"
+        f" {_count_sql('has_controls({})', places, changed)} FROM staged"
+    )
+    if no_names:
+        yield (
+            f"{no_names:,} {'cell' if no_names == 1 else 'cells'} in {headers} stand for no name,"
+            " such as NULL or #N/A: they are taken as empty"
+        )
+    if controls:
+        yield (
+            f"{controls:,} {'cell' if controls == 1 else 'cells'} in {headers} hold control"
+            " characters: they are not sent"
+        )
+
+
+def _count_sql(
+    condition: str, places: Sequence[tuple[int, MappingColumn]], changed: Mapping[str, int]
+) -> str:
+    counts = (
+        f"count(*) FILTER (CASE WHEN flags & {changed[column.known or '']} <> 0"
+        f" THEN {condition.format(f'c{place}')} ELSE false END)"
+        for place, column in places
+    )
+    return " + ".join(counts)
