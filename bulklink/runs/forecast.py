@@ -13,7 +13,13 @@ Amount = Annotated[float, msgspec.Meta(ge=0, le=1e15)]
 
 
 class CreditRange(msgspec.Struct, frozen=True):
-    """Credits: the fewest, the likeliest number and the most."""
+    """Range of credits.
+
+    Args:
+        least: the fewest.
+        likely: the likeliest number.
+        most: the most.
+    """
 
     least: Count
     likely: Count
@@ -21,7 +27,13 @@ class CreditRange(msgspec.Struct, frozen=True):
 
 
 class SecondsRange(msgspec.Struct, frozen=True):
-    """Seconds: the shortest duration, the likeliest and the longest."""
+    """Range of durations.
+
+    Args:
+        least: the shortest, in seconds.
+        likely: the likeliest.
+        most: the longest.
+    """
 
     least: Amount
     likely: Amount
