@@ -297,9 +297,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             "group_by": self.group_by,
             "single_endpoint": self.single_endpoint,
             "names": self.names,
-            "snapshot": "auto"
-            if self.snapshot is None
-            else [op for op in Op if op in ops and self.snapshot],
+            "snapshot": [
+                "auto" if self.snapshot is None and op is Op.LINK else op
+                for op in Op
+                if op in ops and self.snapshot is not False
+            ],
             "accept_no_put_back": self.accept_no_put_back,
         }
 
