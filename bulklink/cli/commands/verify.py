@@ -84,7 +84,8 @@ def verify(run: Path, **options: Any) -> int:
     from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
     from bulklink.operations.verify import verify as verify_run  # noqa: PLC0415 - not for --help
 
-    arguments = {name: options[name] for name in _VERIFY_OPTIONS} | pace_arguments(options)
+    arguments: dict[str, Any] = {name: options[name] for name in _VERIFY_OPTIONS}
+    arguments |= pace_arguments(options)
     if options["dry_run"]:
         return _plan(run, arguments, options)
     work = partial(verify_run, run, connection_from_options(options), **arguments)
