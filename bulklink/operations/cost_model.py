@@ -103,8 +103,8 @@ def expected_pages(emails: float, share: float, max_pages: int | None = None) ->
         return float(limit)
     # A page is read if any wanted email is on it or after it.
     none_on_last = (1 - share) ** (emails - EMAILS_PER_PAGE * (pages - 1))
-    ratio = (1 - share) ** EMAILS_PER_PAGE
-    none_after_limit = none_on_last * ratio ** (pages - limit)
+    ratio: float = (1 - share) ** EMAILS_PER_PAGE
+    none_after_limit: float = none_on_last * ratio ** (pages - limit)
     return limit - none_after_limit * (1 - ratio**limit) / (1 - ratio)
 
 
