@@ -39,9 +39,10 @@ _EXPORTS = {
     "bulklink.operations.run": "run",
     "bulklink.operations.statuses": "statuses",
     "bulklink.operations.undo": "plan_undo undo",
-    "bulklink.operations.verify": "verify",
+    "bulklink.operations.verify": "VerifyPlan plan_verify verify",
     "bulklink.operations.verify_run": "VerifyFinding VerifyResult",
     "bulklink.profiles.resolve": "load_connection",
+    "bulklink.runs.forecast": "CreditRange SecondsRange",
     "bulklink.runs.record": "ForgetResult RunState",
     "bulklink.runs.status": "CallCounts RunResult status",
     "bulklink.zoho.connection": "Connection",
@@ -108,10 +109,14 @@ if TYPE_CHECKING:  # the same for type checkers, which read literal imports alon
     from bulklink.operations.statuses import statuses as statuses
     from bulklink.operations.undo import plan_undo as plan_undo
     from bulklink.operations.undo import undo as undo
+    from bulklink.operations.verify import VerifyPlan as VerifyPlan
+    from bulklink.operations.verify import plan_verify as plan_verify
     from bulklink.operations.verify import verify as verify
     from bulklink.operations.verify_run import VerifyFinding as VerifyFinding
     from bulklink.operations.verify_run import VerifyResult as VerifyResult
     from bulklink.profiles.resolve import load_connection as load_connection
+    from bulklink.runs.forecast import CreditRange as CreditRange
+    from bulklink.runs.forecast import SecondsRange as SecondsRange
     from bulklink.runs.record import ForgetResult as ForgetResult
     from bulklink.runs.record import RunState as RunState
     from bulklink.runs.status import CallCounts as CallCounts

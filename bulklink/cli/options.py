@@ -168,7 +168,8 @@ snapshot_options = combine_options(
         "--snapshot/--no-snapshot",
         default=None,
         help="Read the deal that each email is on before it is changed: what is as wanted is left"
-        " alone, and `bulklink undo` can put the rest back. On for unlink and relink.",
+        " alone, and `bulklink undo` can put the rest back. On for unlink and relink; links are"
+        " else read first only where the canary shows that it is cheaper.",
     ),
     option(
         "--accept-no-put-back",

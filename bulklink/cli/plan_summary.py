@@ -55,7 +55,9 @@ def _summary_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[L
             "fewest of both there can be": calls.least,
             "read calls, at least": calls.read_at_least,
             "look-ups, at least": calls.lookup_at_least,
-            "credits, at least": result.credits_at_least,
+            "credits, at least": result.credits.least,
+            "credits, likely": result.credits.likely,
+            "credits, at most": result.credits.most,
         }
     )
     if result.refusals:
@@ -77,14 +79,17 @@ def _estimate_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[
     """Yield estimates: time, credits a day, what would save calls."""
     estimate = result.estimate
     yield (
-        f"Time: at least {estimate.seconds:,.1f} s with {estimate.in_flight} calls in flight;"
-        f" limited by {estimate.bottleneck}."
+        f"Time: {result.seconds.likely:,.1f} s likely, {result.seconds.least:,.1f} to"
+        f" {result.seconds.most:,.1f} s, with {estimate.in_flight} calls in flight; limited by"
+        f" {estimate.bottleneck}."
     )
+    if estimate.reason:
+        yield estimate.reason
     if estimate.daily_credits is None:
         yield "Credits a day: not known; --edition (and --users) tells the share."
     else:
-        share = result.credits_at_least / estimate.daily_credits
-        yield f"Credits a day: {estimate.daily_credits:,}, of which this takes {share:.1%}."
+        share = result.credits.likely / estimate.daily_credits
+        yield f"Credits a day: {estimate.daily_credits:,}, of which this likely takes {share:.1%}."
     if estimate.daily_allowance is not None and estimate.daily_allowance != estimate.daily_credits:
         yield f"Of these, all runs may spend {estimate.daily_allowance:,}."
     if estimate.days > 1:
@@ -96,6 +101,13 @@ def _estimate_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[
             f"Snapshot: reading which deal each email is on takes at least"
             f" {result.calls.read_at_least:,} of these credits."
             + (_NO_SNAPSHOT_HINT if snapshot_optional else "")
+        )
+    if estimate.may_read_first:
+        yield (
+            f"Snapshot: auto. The run may first read which deal each email is on, at least"
+            f" {estimate.may_read_first:,} credits, where its first emails show that this is"
+            " cheaper: reading spares the calls for emails that are linked already. --snapshot"
+            " always reads them first, which an undo can use; --no-snapshot never does."
         )
     if estimate.saved_by_contact:
         yield (

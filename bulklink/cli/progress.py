@@ -35,6 +35,7 @@ from bulklink.operations.callbacks import (
     RunCallbacks,
     RunProgress,
 )
+from bulklink.runs.forecast import CreditRange
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -156,11 +157,18 @@ class ProgressDisplay(WarningDisplay):
             )
         )
 
-    def on_cost(self, description: str, *, credits_at_least: int) -> None:
-        """Show what will be read and its minimum cost."""
-        if not self._quiet:
+    def on_cost(
+        self, description: str, *, credits_at_least: int, credit_range: CreditRange | None = None
+    ) -> None:
+        """Show what will be read and the credits it may take."""
+        if self._quiet:
+            return
+        if credit_range is None or credit_range.most == credits_at_least:
+            note(f"{description}: at least {credits_at_least:,} credits, one a call.")
+        else:
             note(
-                f"{description}: at least {credits_at_least:,} calls, {credits_at_least:,} credits."
+                f"{description}: {credit_range.likely:,} credits likely, {credit_range.least:,} to"
+                f" {credit_range.most:,}; one a call."
             )
 
     def on_read(self, progress: ReadProgress) -> None:

@@ -176,6 +176,9 @@ def _credit_figures(metrics: Metrics) -> Iterator[str]:
         f"{metrics.credits_spent:,} {'credit' if metrics.credits_spent == 1 else 'credits'} spent"
     )
     yield spent_text if spendable is None else f"{spent_text}, {spendable:,} left"
+    forecast = metrics.credits_forecast
+    if forecast is not None and forecast.most > metrics.credits_spent:
+        yield f"{forecast.least:,} to {forecast.most:,} in all"
     if org_credits is not None and org_credits != spendable:
         yield f"the org has {org_credits:,}"
 

@@ -31,6 +31,7 @@ from bulklink.operations import wording
 from bulklink.operations.check import CheckItem, CheckResult, CheckStatus
 from bulklink.operations.wording import beyond_max_credits, can_be_undone, describe_limit
 from bulklink.runs.folder import RunFolder
+from bulklink.runs.forecast import CallForecast
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.runs.status import RunResult, load_detached_relinks
 from bulklink.shell import bulklink_command, format_command
@@ -261,14 +262,28 @@ def _time_lines(record: RunRecord) -> Iterator[str]:
 
 
 def _forecast_lines(record: RunRecord) -> Iterator[str]:
-    """Yield the calls and seconds that were forecast, shown below the actual ones."""
-    forecast = record.forecast
+    """Yield what was forecast, shown below the actual calls, and what was chosen for that."""
+    forecast, renewed, choice = record.forecast, record.renewed, record.snapshot_choice
     if forecast is not None:
+        yield f"Forecast: {_forecast_text(forecast)}."
+    if renewed is not None:
         yield (
-            f"Forecast: {forecast.link:,} link, {forecast.unlink:,} unlink, {forecast.read:,} read,"
-            f" {forecast.lookup:,} look-up at least; {forecast.credits:,} credits,"
-            f" {forecast.seconds:,.1f} s."
+            f"After the canary: {renewed.credits.least:,} to {renewed.credits.most:,} credits,"
+            f" {renewed.seconds.least:,.1f} to {renewed.seconds.most:,.1f} s: {renewed.reason}"
         )
+    if choice is not None:
+        yield f"Snapshot: {choice.reason}"
+
+
+def _forecast_text(forecast: CallForecast) -> str:
+    if forecast.credit_range is None or forecast.seconds_range is None:
+        return f"{forecast.credits:,} credits, {forecast.seconds:,.1f} s at least"
+    credit_range, seconds = forecast.credit_range, forecast.seconds_range
+    return (
+        f"{credit_range.likely:,} credits likely, {credit_range.least:,} to"
+        f" {credit_range.most:,}; {seconds.likely:,.1f} s likely, {seconds.least:,.1f} to"
+        f" {seconds.most:,.1f} s"
+    )
 
 
 def _credits_spent(result: RunResult) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -16,14 +16,14 @@ from bulklink.engine.canary_result import CanaryResult, ObservedLink, ReadBackRe
 from bulklink.engine.contact import ContactSender
 from bulklink.engine.context import RunContext
 from bulklink.engine.dispatch import NextWindow, process_all
-from bulklink.engine.pagination import PageReader
+from bulklink.engine.pagination import ContactReading, PageReader
 from bulklink.engine.signal import Signal
 from bulklink.engine.transitions import SETTLED_BY_READ
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy, StoppedError
 from bulklink.ledger.records import Result, result_line
 from bulklink.ledger.state import NOT_APPLIED
-from bulklink.models import Status
-from bulklink.zoho.email_pages import LinksPage, parse_links_page
+from bulklink.models import Message, Op, Status
+from bulklink.zoho.email_pages import LinkedDeal, LinksPage, parse_links_page
 
 
 @dataclass(slots=True)
@@ -34,11 +34,13 @@ class ReadBackComparer:
         context: shared by all contacts of the run.
         workers: contacts read at once; the limiter decides how many calls that are.
         on_difference: called at once with each message that a trusted read shows elsewhere.
+        windows: messages that the plan has of each contact.
     """
 
     context: RunContext
     workers: int
     on_difference: Callable[[Result, ObservedLink], None]
+    windows: Mapping[str, Sequence[Message]]
     _observed: dict[int, ObservedLink] = field(default_factory=dict, init=False)
     _truncated: bool = field(default=False, init=False)
     _aborted: bool = field(default=False, init=False)
@@ -110,6 +112,7 @@ class ReadBackComparer:
             self._breaker,
             max_pages=self.context.settings.read_pages,
         )
+        listed: dict[str, LinkedDeal | None] = {}
         while remaining:
             trusted = self.context.clock.monotonic() >= self._trusted_at
             page = await pages.next_page(
@@ -117,10 +120,13 @@ class ReadBackComparer:
             )
             if page is None:
                 break
+            listed |= page.links
             self._take_page(page, remaining, pages.last_call, trusted=trusted)
         self._truncated = self._truncated or bool(
             remaining and not pages.complete and not pages.failed
         )
+        window = self.windows[_contact_id(results[0])]
+        self.context.on_contact_read(_reading(window, results, listed, pages.pages_read))
 
     def _take_page(
         self,
@@ -137,6 +143,25 @@ class ReadBackComparer:
                 self._observed[result.row] = observed
                 if trusted and observed.deal_id != result.deal_id:
                     self.on_difference(result, observed)
+
+
+def _reading(
+    window: Sequence[Message],
+    results: Sequence[Result],
+    listed: Mapping[str, LinkedDeal | None],
+    pages: int,
+) -> ContactReading:
+    """Return what the pages of a contact show of the plan's emails."""
+    tried = {result.message_id for result in results}
+    others = [
+        listed[message.message_id]
+        for message in window
+        if message.op is Op.LINK
+        and message.message_id in listed
+        and message.message_id not in tried
+    ]
+    linked = sum(deal is not None for deal in others)
+    return ContactReading(len(window), len(results), pages, len(others), linked)
 
 
 def _contact_id(result: Result) -> str:
@@ -163,6 +188,7 @@ class Canary:
     on_correction: Callable[[Result], None] = field(kw_only=True)
     on_phase: Callable[[str], None] = field(kw_only=True)
     _results: dict[int, Result] = field(default_factory=dict, init=False)
+    _windows: dict[str, Sequence[Message]] = field(default_factory=dict, init=False)
     _planned_counts: dict[str, int] = field(default_factory=dict, init=False)
     _in_progress: set[str] = field(default_factory=set, init=False)
     _changed: Signal = field(default_factory=Signal, init=False)
@@ -182,7 +208,8 @@ class Canary:
         """Send the rest of the contacts that were started.
 
         Args:
-            read_again: whether their snapshots are too old, because the user was asked.
+            read_again: whether their snapshots are too old, because the user was asked, or are now
+                wanted.
         """
         self._read_again = self._read_again or read_again
         self._released.set()
@@ -213,6 +240,7 @@ class Canary:
         while (window := await next_window()) is not None:
             missing = self.min_messages - self._planned_count()
             contact_id = window[0].contact_id
+            self._windows[contact_id] = window
             self._planned_counts[contact_id] = min(len(window), missing)
             self._in_progress.add(contact_id)
             self.context.contacts.start(contact_id)
@@ -257,9 +285,8 @@ class Canary:
     async def _read_back(self) -> CanaryResult:
         """Read back the messages answered with success, and return the canary's result."""
         succeeded = [result for result in self._results.values() if result.status is Status.DONE]
-        comparison = await ReadBackComparer(self.context, self.workers, self._correct).compare(
-            succeeded
-        )
+        comparer = ReadBackComparer(self.context, self.workers, self._correct, self._windows)
+        comparison = await comparer.compare(succeeded)
         return build_result(self._results.values(), len(succeeded), comparison)
 
     def _correct(self, result: Result, observed: ObservedLink) -> None:

@@ -16,7 +16,7 @@ from bulklink.engine.breaker import CircuitBreaker
 from bulklink.engine.caller import Caller, CallOutcome
 from bulklink.engine.context import RunContext, SendSettings
 from bulklink.engine.message_state import MessageState, NextStep
-from bulklink.engine.pagination import PageReader
+from bulklink.engine.pagination import ContactReading, PageReader
 from bulklink.engine.quota.budget import Reservation
 from bulklink.engine.quota.gate import RELINK_RESERVE, QuotaShortageError
 from bulklink.engine.retry import is_inconclusive
@@ -86,8 +86,8 @@ async def read_links(
     completes_relink: bool,
     reservation: Reservation,
     on_advanced: Callable[[Sequence[MessageState]], None],
-) -> None:
-    """Read a contact's pages until all messages are listed, or no page is left.
+) -> int:
+    """Read a contact's pages until all messages are listed; return how many pages were read.
 
     Each message advances as soon as its page is read: what a page shows may change later.
 
@@ -131,6 +131,7 @@ async def read_links(
         else:
             on_read(state, listed=False, deal=None, call=pages.last_call, complete=pages.complete)
     on_advanced(unlisted)
+    return pages.pages_read
 
 
 def _rows(groups: Iterable[Sequence[MessageState]]) -> list[int]:
@@ -147,6 +148,7 @@ class ContactSender:
 
     def __init__(self, messages: Sequence[Message], context: RunContext) -> None:
         self._contact_id = messages[0].contact_id
+        self._emails = len(messages)
         self._states = [context.initial_state(message) for message in messages]
         self._context = context
         self._last_split_id = 0
@@ -169,7 +171,7 @@ class ContactSender:
         self._states = all_states
 
     def reset_unsent(self) -> None:
-        """Discard snapshots of messages that have not been sent: they are too old."""
+        """Begin anew with messages not sent yet: their snapshots are too old, or missing."""
         self._states = [
             state
             if state.attempts or state.next_step is NextStep.NOTHING
@@ -343,7 +345,7 @@ class ContactSender:
             trusted_at = self._last_write_at + settings.settle_after
             delay = trusted_at - self._context.clock.monotonic()
             await self._context.stop.sleep(max(0.0, delay), completes_relink=completes_relink)
-        await read_links(
+        pages = await read_links(
             self._contact_id,
             states,
             self._context.caller,
@@ -353,6 +355,7 @@ class ContactSender:
             on_advanced=partial(self._record, snapshot=step is NextStep.SNAPSHOT),
             reservation=self._reservation,
         )
+        self._context.on_contact_read(ContactReading(self._emails, len(states), pages))
 
     def _record(self, states: Iterable[MessageState], *, snapshot: bool = False) -> None:
         """Append what is new of these states to the ledger."""

@@ -11,6 +11,7 @@ from bulklink.engine.breaker import CircuitBreaker
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
 from bulklink.engine.message_state import MessageState
+from bulklink.engine.pagination import ContactReading
 from bulklink.engine.quota.gate import QuotaGate
 from bulklink.engine.shutdown import StopController
 from bulklink.ledger.records import Result
@@ -57,6 +58,7 @@ class RunContext(msgspec.Struct, frozen=True):
         on_result: called with each result once it is queued for the ledger.
         initial_state: returns the starting state of a message, restored from the ledger if an
             earlier invocation left it open.
+        on_contact_read: called with the pages that were read of a contact.
     """
 
     settings: SendSettings
@@ -69,3 +71,4 @@ class RunContext(msgspec.Struct, frozen=True):
     clock: Clock
     on_result: Callable[[Result], None]
     initial_state: Callable[[Message], MessageState]
+    on_contact_read: Callable[[ContactReading], None] = lambda reading: None

@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+import msgspec
+
 from bulklink.engine.breaker import Breaker
 from bulklink.engine.caller import Caller, CallOutcome
 from bulklink.engine.quota.budget import Reservation
@@ -13,6 +15,24 @@ from bulklink.engine.retry import is_inconclusive
 from bulklink.zoho.http import Answer
 from bulklink.zoho.link_response import AnswerVerdict, parse_refusal
 from bulklink.zoho.requests import emails_page_request
+
+
+class ContactReading(msgspec.Struct, frozen=True):
+    """Pages that were read of one contact.
+
+    Args:
+        emails: emails of the contact that the plan has.
+        wanted: how many of them were looked for.
+        pages: pages read until all were found, or none was left.
+        others: other emails on these pages that the plan links.
+        others_linked: how many of these are on a deal.
+    """
+
+    emails: int
+    wanted: int
+    pages: int
+    others: int = 0
+    others_linked: int = 0
 
 
 class AnyPage(Protocol):
@@ -73,6 +93,11 @@ class PageReader(Generic[P]):
     _requested: set[str | None] = field(default_factory=set, init=False)
     """Indexes of the pages read."""
     _seen: set[str] = field(default_factory=set, init=False)
+
+    @property
+    def pages_read(self) -> int:
+        """Pages that were requested."""
+        return len(self._requested)
 
     async def next_page(self, rows: Sequence[int] = ()) -> P | None:
         """Return the next page, or None at the end or on failure.

@@ -35,6 +35,16 @@ FROM (
     FROM groups GROUP BY contact_id
 )
 """
+_CONTACT_SIZES = """
+SELECT changed, links, count(*) FROM (
+    SELECT sum(unlinks + relinks)::BIGINT AS changed, sum(links)::BIGINT AS links
+    FROM groups GROUP BY contact_id
+) GROUP BY changed, links ORDER BY changed, links
+"""
+_FIRST_CONTACTS = """
+SELECT sum(links + unlinks + relinks)::BIGINT AS messages FROM groups
+GROUP BY contact_id ORDER BY min(number) LIMIT {limit}
+"""
 _NAMELESS = """
 SELECT count(*) FROM (
     SELECT DISTINCT {ident}_id_number, {ident}_id_text FROM good
@@ -76,11 +86,14 @@ class PlanStats(msgspec.Struct, frozen=True):
         pages_of_all: pages to read at least to see every message.
         deals_without_name: different deals of links and relinks without a name.
         owners_without_name: different owners of links and relinks without a name.
+        contact_sizes: emails of one contact to unlink or relink, to link, number of such contacts.
         link_sizes: pairs of a number of messages to link in one group and of such groups.
         contact_link_sizes: the same if all owners of a contact are one group.
         unlink_sizes: number of ids to unlink in one group, their length, number of such groups.
         mixed_unlinks: streams the lengths of the ids of every group that `unlink_sizes` omits,
             because its ids differ in length and some are long; works until the mapping is closed.
+        first_contacts: returns the emails of each of the first contacts, in the order of sending,
+            at most as many contacts as it is called with; works until the mapping is closed.
     """
 
     groups: int
@@ -91,15 +104,22 @@ class PlanStats(msgspec.Struct, frozen=True):
     pages_of_all: int
     deals_without_name: int
     owners_without_name: int
+    contact_sizes: tuple[tuple[int, int, int], ...]
     link_sizes: tuple[tuple[int, int], ...]
     contact_link_sizes: tuple[tuple[int, int], ...]
     unlink_sizes: tuple[tuple[int, int, int], ...]
     mixed_unlinks: Callable[[], Iterator[list[int]]]
+    first_contacts: Callable[[int], list[int]]
 
     @property
     def messages(self) -> dict[Op, int]:
         """Messages of each operation."""
         return {Op.LINK: self.links, Op.UNLINK: self.unlinks, Op.RELINK: self.relinks}
+
+    @property
+    def pages_of_links(self) -> int:
+        """Pages to read at least to see every message that is linked."""
+        return sum(-(-links // PAGE_EMAILS) * n for _, links, n in self.contact_sizes)
 
     @property
     def ops(self) -> tuple[Op, ...]:
@@ -185,12 +205,18 @@ def measure_plan(
         pages_of_all=pages_of_all,
         deals_without_name=deals,
         owners_without_name=owners,
+        contact_sizes=tuple(
+            (changed, links, contacts) for changed, links, contacts in database.rows(_CONTACT_SIZES)
+        ),
         link_sizes=tuple((size, times) for size, times in database.rows(_LINK_SIZES)),
         contact_link_sizes=tuple(
             (size, times) for size, times in database.rows(_CONTACT_LINK_SIZES)
         ),
         unlink_sizes=tuple((n, length, times) for n, length, times in database.rows(_UNLINK_SIZES)),
         mixed_unlinks=lambda: _lengths_by_group(database.rows(_MIXED_UNLINKS)),
+        first_contacts=lambda limit: [
+            messages for (messages,) in database.rows(_FIRST_CONTACTS.format(limit=limit))
+        ],
     )
 
 

@@ -11,6 +11,7 @@ from bulklink.ledger.state import LedgerState
 from bulklink.ledger.statistics import OTHER_CODES
 from bulklink.mapping.interrupt import PlanningStage
 from bulklink.models import Status
+from bulklink.runs.forecast import CreditRange
 
 _FAILURE_STATUSES = (Status.FAILED, Status.IN_DOUBT)
 _MAX_CODES = 200
@@ -31,6 +32,8 @@ class Metrics(msgspec.Struct, frozen=True):
             known limit: --max-credits, the 24-hour limits, the org's; None if none is known.
         credits_last_for: emails that these credits are enough for; None if they last for all.
         limited_by: what limits the rate at present; None until it is known.
+        credits_forecast: credits of the whole run or command, those spent included, as its first
+            calls show; None before.
     """
 
     rate: float | None = None
@@ -43,6 +46,7 @@ class Metrics(msgspec.Struct, frozen=True):
     credits_spendable: int | None = None
     credits_last_for: int | None = None
     limited_by: LimitedBy | None = None
+    credits_forecast: CreditRange | None = None
 
 
 class RunProgress(msgspec.Struct, frozen=True):
@@ -122,8 +126,16 @@ class RunCallbacks:
     def on_progress(self, progress: RunProgress) -> None:
         """Called every half second while sending, and once at the end."""
 
-    def on_cost(self, description: str, *, credits_at_least: int) -> None:
-        """Called before the first call with what will be read and its minimum cost in credits."""
+    def on_cost(
+        self, description: str, *, credits_at_least: int, credit_range: CreditRange | None = None
+    ) -> None:
+        """Called before the first call with what will be read.
+
+        Args:
+            description: what will be read.
+            credits_at_least: credits that it takes at least.
+            credit_range: credits that it may take; None if the emails of contacts are unknown.
+        """
 
     def on_planning(self, stage: PlanningStage) -> None:
         """Called every half second while planning."""

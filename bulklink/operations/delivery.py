@@ -19,14 +19,10 @@ from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
 from bulklink.ledger.records import Result
 from bulklink.models import Message, Status
 from bulklink.operations.callbacks import ResultCounter, RunCallbacks
+from bulklink.operations.estimate import DEFAULT_CANARY_MESSAGES, has_canary
 from bulklink.runs.record import CanaryRecord, CanaryState
 from bulklink.shell import bulklink_command
 from bulklink.task_group import task_group
-
-DEFAULT_CANARY_MESSAGES = 20
-"""Messages of a canary by default."""
-MAX_MESSAGES_WITHOUT_CANARY = 200
-"""Messages that a run sends without a canary by default."""
 
 
 def canary_size(record: CanaryRecord | None, requested: int | None, to_send: int) -> int:
@@ -41,9 +37,9 @@ def canary_size(record: CanaryRecord | None, requested: int | None, to_send: int
     if record is not None:
         unfinished = record.state is CanaryState.TRYING
         return record.messages if unfinished and to_send else 0
-    if requested is not None:
-        return requested if to_send else 0
-    return DEFAULT_CANARY_MESSAGES if to_send > MAX_MESSAGES_WITHOUT_CANARY else 0
+    if not has_canary(requested, to_send):
+        return 0
+    return DEFAULT_CANARY_MESSAGES if requested is None else requested
 
 
 def _canary_stop_reason(result: CanaryResult, remaining: int, run_dir: str) -> RunStoppedError:
@@ -67,7 +63,8 @@ class Delivery:
     Args:
         counter: results of the run.
         max_failures: failures that this invocation accepts; None is the default limit.
-        save_canary: saves the state of the canary in `run.json`.
+        save_canary: saves the state of the canary in `run.json`; returns whether the rest is read
+            before it is sent, which was not so before.
         callbacks: called with failures and phases, and asked after a failed canary.
         stop: stops the run; requested if too many messages fail.
         run_dir: the run folder, for advice.
@@ -75,12 +72,13 @@ class Delivery:
 
     counter: ResultCounter
     max_failures: MaxFailures | None
-    save_canary: Callable[[CanaryRecord], None]
+    save_canary: Callable[[CanaryRecord], bool]
     callbacks: RunCallbacks
     stop: StopController
     run_dir: str
     _failures: FailureCounter = field(init=False)
     _canary: Canary | None = field(init=False, default=None)
+    _reads_rest_first: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self._failures = FailureCounter(self.max_failures)
@@ -170,7 +168,7 @@ class Delivery:
         if state is CanaryState.CONFIRMED:
             self._failures = FailureCounter(self.max_failures)
         self._stop_for_failures()
-        canary.release_rest(read_again=state is CanaryState.CONFIRMED)
+        canary.release_rest(read_again=state is CanaryState.CONFIRMED or self._reads_rest_first)
         self.callbacks.on_phase("Sending")
 
     async def _canary_state(
@@ -188,7 +186,8 @@ class Delivery:
         state = (
             CanaryState.PASSED if result.passed else await self._ask_to_continue(result, context)
         )
-        self.save_canary(CanaryRecord(canary.min_messages, state, result.summary))
+        record = CanaryRecord(canary.min_messages, state, result.summary)
+        self._reads_rest_first = self.save_canary(record)
         return state
 
     async def _ask_to_continue(self, result: CanaryResult, context: RunContext) -> CanaryState:

@@ -1,20 +1,31 @@
-"""Minimum cost of a plan: calls by kind, credits, seconds."""
+"""Cost of a plan: calls by kind, and what credits and seconds may come to."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
 
 from bulklink.engine.batching import min_unlink_calls, packed_unlink_calls, unlink_calls_for_length
+from bulklink.engine.ratelimit.rate import burst_capacity
 from bulklink.mapping.plan_stats import PlanStats
+from bulklink.models import Op
+from bulklink.operations.cost_model import CostModel, expected_pages, measure_sizes
 from bulklink.operations.credit_limits import credit_limits, edition_credits
 from bulklink.operations.job import Job
+from bulklink.runs.forecast import CreditRange, SecondsRange
 from bulklink.zoho.requests import MAX_DEAL_IDS_LENGTH, MAX_MESSAGES_PER_CALL
 
 ASSUMED_LATENCY = 0.5
 """Seconds that a call is assumed to take."""
+LONGEST_LATENCIES = 2
+"""Assumed latencies that a call takes in the longest forecast."""
+DEFAULT_CANARY_MESSAGES = 20
+"""Messages of a canary by default."""
+MAX_MESSAGES_WITHOUT_CANARY = 200
+"""Messages that a run sends without a canary by default."""
 _DEALS_PER_LOOKUP = (MAX_DEAL_IDS_LENGTH + 1) // (19 + 1)
 """Deals of one look-up, with Zoho's ids of 19 digits."""
 
@@ -35,11 +46,6 @@ class CallEstimate(msgspec.Struct, frozen=True):
     read_at_least: int
     lookup_at_least: int
     least: int
-
-    @property
-    def credits(self) -> int:
-        """Minimum credits: one a call."""
-        return self.link + self.unlink + self.read_at_least + self.lookup_at_least
 
 
 def estimate_calls(shape: PlanStats, job: Job, *, module_known: bool) -> CallEstimate:
@@ -93,7 +99,10 @@ class RunEstimate(msgspec.Struct, frozen=True):
     """Estimated time, credits and bottleneck of a run.
 
     Args:
-        seconds: minimum duration.
+        credits: credits that it may take.
+        seconds: seconds that it may take.
+        reason: why these are as wide as they are.
+        may_read_first: reads that `--snapshot auto` may put before the links; 0 if it cannot.
         bottleneck: what limits it.
         in_flight: most calls in flight.
         daily_credits: credits of the org in 24 hours; None if its edition is unknown.
@@ -103,7 +112,10 @@ class RunEstimate(msgspec.Struct, frozen=True):
         saved_by_contact: link calls that `--group-by contact` would save.
     """
 
-    seconds: float
+    credits: CreditRange
+    seconds: SecondsRange
+    reason: str
+    may_read_first: int
     bottleneck: EstimatedBottleneck
     in_flight: int
     daily_credits: int | None
@@ -114,7 +126,14 @@ class RunEstimate(msgspec.Struct, frozen=True):
 
 
 def estimate_run(
-    shape: PlanStats, calls: CallEstimate, job: Job, *, latency: float, users: int
+    shape: PlanStats,
+    calls: CallEstimate,
+    job: Job,
+    *,
+    latency: float = ASSUMED_LATENCY,
+    users: int = 1,
+    module_known: bool = False,
+    pages_ratio: float = 1.0,
 ) -> RunEstimate:
     """Estimate the time, credits and bottleneck of a run.
 
@@ -124,21 +143,28 @@ def estimate_run(
         job: its calls in flight and per second, batch size and edition.
         latency: seconds a call.
         users: licensed users of the org, who add to its credits.
+        module_known: whether the id of the module Deals need not be looked up.
+        pages_ratio: pages that an earlier run read for each that its emails alone would fill.
     """
+    credit_costs = _estimate_credits(
+        shape, calls, job, module_known=module_known, pages_ratio=pages_ratio
+    )
+    likely = credit_costs.likely
     daily_credits = edition_credits(job.edition, users)
     limits = credit_limits(job, daily_credits)
     daily_limits = [
         n for n in (limits.per_day, limits.per_day_if_unreported, daily_credits) if n is not None
     ]
     daily_allowance = min(daily_limits, default=None)
-    days = (
-        max(1, -(-calls.credits // max(1, daily_allowance))) if daily_allowance is not None else 1
-    )
-    invocations = max(1, -(-calls.credits // limits.per_invocation)) if limits.per_invocation else 1
-    seconds, bottleneck = _estimate_duration(calls.credits, job, latency)
+    days = max(1, -(-likely // max(1, daily_allowance))) if daily_allowance is not None else 1
+    invocations = max(1, -(-likely // limits.per_invocation)) if limits.per_invocation else 1
+    _, bottleneck = _estimate_duration(likely, job, latency)
     calls_by_contact = shape.link_calls(job.batch_size, by_contact=True)
     return RunEstimate(
-        seconds=seconds,
+        credits=credit_costs,
+        seconds=estimate_seconds(credit_costs, job, latency=latency),
+        reason=_width_reason(shape, job, latency),
+        may_read_first=_optional_reads(shape, job),
         bottleneck=EstimatedBottleneck.CREDITS if days > 1 else bottleneck,
         in_flight=job.max_in_flight(),
         daily_credits=daily_credits,
@@ -149,8 +175,136 @@ def estimate_run(
     )
 
 
+def estimate_seconds(
+    credit_costs: CreditRange, job: Job, *, latency: float = ASSUMED_LATENCY
+) -> SecondsRange:
+    """Return the seconds that a range of credits may take.
+
+    The shortest is that of the limit of calls a second: no call is known to take any time.
+
+    Args:
+        credit_costs: the credits.
+        job: calls in flight and per second.
+        latency: seconds a call, likely.
+    """
+    likely, _ = _estimate_duration(credit_costs.likely, job, latency)
+    longest, _ = _estimate_duration(credit_costs.most, job, LONGEST_LATENCIES * latency)
+    return SecondsRange(min(likely, _shortest_duration(credit_costs.least, job)), likely, longest)
+
+
+def has_canary(requested: int | None, messages: int) -> bool:
+    """Return whether a run begins with a canary.
+
+    Args:
+        requested: messages that the job requests; None chooses by the size of the run.
+        messages: messages to send.
+    """
+    if requested is not None:
+        return requested > 0 and messages > 0
+    return messages > MAX_MESSAGES_WITHOUT_CANARY
+
+
+def _optional_reads(shape: PlanStats, job: Job) -> int:
+    """Return the pages that `--snapshot auto` may read first; 0 where it has no choice."""
+    messages = sum(shape.messages.values())
+    if job.snapshot is not None or not shape.links or not has_canary(job.canary, messages):
+        return 0
+    return shape.pages_of_links
+
+
+def _estimate_credits(
+    shape: PlanStats, calls: CallEstimate, job: Job, *, module_known: bool, pages_ratio: float
+) -> CreditRange:
+    """Return the credits that a plan may take if nothing has to be retried."""
+    model = cost_model(shape, calls, job)
+    lookups = calls.lookup_at_least
+    least = _fewest_lookups(shape, job, module_known=module_known)
+    least += calls.read_at_least + _fewest_links(shape, calls, job)
+    first_pages, all_first_pages = _canary_pages(shape, job, model.max_pages)
+    everything = lookups + calls.link + calls.unlink
+    reads = model.snapshot_reads() + first_pages
+    most_reads = model.snapshot_reads() + model.link_reads(1.0) + all_first_pages
+    likely = round(everything + reads * pages_ratio)
+    most = math.ceil(everything + most_reads * pages_ratio)
+    return CreditRange(min(least, likely), likely, max(most, likely))
+
+
+def cost_model(shape: PlanStats, calls: CallEstimate, job: Job) -> CostModel:
+    """Return the model of a plan's calls.
+
+    Args:
+        shape: statistics of the plan.
+        calls: calls that it needs.
+        job: its batch size, and what it reads.
+    """
+    return CostModel(
+        measure_sizes(shape, job), calls.link + calls.unlink, job.batch_size, job.read_pages
+    )
+
+
+def _fewest_lookups(shape: PlanStats, job: Job, *, module_known: bool) -> int:
+    """Return the fewest look-ups; a run may know the module, and short ids fit into one."""
+    lookups = 1 + (not module_known and bool(shape.links or shape.relinks))
+    if job.names:
+        lookups += (shape.deals_without_name > 0) + (shape.owners_without_name > 0)
+    return lookups
+
+
+def _fewest_links(shape: PlanStats, calls: CallEstimate, job: Job) -> int:
+    """Return the fewest calls for links, which are known to be needed only if nothing is read."""
+    if job.needs_snapshot(Op.LINK) or not shape.links:
+        return 0
+    fewest = -(-shape.links // job.batch_size) if shape.relinks else calls.link
+    return min(fewest, shape.pages_of_links) if _optional_reads(shape, job) else fewest
+
+
+def _canary_pages(shape: PlanStats, job: Job, max_pages: int) -> tuple[float, float]:
+    """Return the pages that the canary reads, on average and at most.
+
+    It reads its contacts back, and links that are refused are settled by another reading.
+    """
+    messages = sum(shape.messages.values())
+    if not has_canary(job.canary, messages):
+        return 0.0, 0.0
+    missing = job.canary or DEFAULT_CANARY_MESSAGES
+    settles = bool(shape.links) and not job.needs_snapshot(Op.LINK)
+    average = most = 0.0
+    for emails in shape.first_contacts(missing):
+        share = min(1.0, max(missing, job.batch_size) / emails)
+        average += expected_pages(emails, share, max_pages)
+        most += (1 + settles) * expected_pages(emails, 1.0, max_pages)
+        missing -= emails
+        if missing <= 0:
+            break
+    return average, most
+
+
+def _width_reason(shape: PlanStats, job: Job, latency: float) -> str:
+    """Return why a forecast at planning time is as wide as it is, in sentences."""
+    reasons = []
+    if shape.links and not job.needs_snapshot(Op.LINK):
+        reasons.append("how many emails are linked already, whose contacts have to be read")
+    if any(job.needs_snapshot(op) for op in shape.ops):
+        reasons.append("how many emails are as wanted already, which take no call")
+        reasons.append("how many other emails their contacts have, which take pages")
+    known = "Not known before the first calls: " + "; ".join(reasons) + ". " if reasons else ""
+    rate = f"{job.rate:g} calls a second" if job.rate else "no limit of calls a second"
+    return (
+        f"{known}The shortest time is that of {rate}, the likely one of calls that take"
+        f" {latency:g} s, the longest of calls that take {LONGEST_LATENCIES * latency:g} s."
+    )
+
+
+def _shortest_duration(calls: int, job: Job) -> float:
+    """Return the seconds below which the limit of calls a second lets no run come."""
+    if not job.rate:
+        return 0.0
+    waiting = max(0.0, calls - burst_capacity(job.rate)) / job.rate
+    return math.floor(10 * waiting) / 10
+
+
 def _estimate_duration(calls: int, job: Job, latency: float) -> tuple[float, EstimatedBottleneck]:
-    """Return the minimum seconds of some calls, and what limits them."""
+    """Return the seconds of some calls, and what limits them."""
     concurrency_seconds = calls * latency / job.max_in_flight()
     rate_seconds = calls / job.rate if job.rate else 0.0
     one_call_seconds = latency if calls else 0.0

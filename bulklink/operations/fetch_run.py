@@ -34,6 +34,7 @@ from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import NO_DEAL
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.environment import Environment
+from bulklink.operations.forecast_renewal import ReadForecaster
 from bulklink.operations.job import Job
 from bulklink.operations.preflight import check_same_org
 from bulklink.operations.session import NO_CALLS, CrmSession, read_contacts, run_read_session
@@ -421,6 +422,7 @@ class Fetcher:
     stop: StopController
     progress: FetchProgress = field(init=False)
     _breaker: ReadBreaker = field(init=False, default_factory=ReadBreaker)
+    _forecaster: ReadForecaster = field(init=False)
 
     def __post_init__(self) -> None:
         self.progress = FetchProgress(self.folder, self.record.contacts)
@@ -449,6 +451,7 @@ class Fetcher:
         self.callbacks.on_cost(description, credits_at_least=remaining + (remaining > 0))
         if not remaining:
             return NO_CALLS.copy()
+        self._forecaster = ReadForecaster(remaining)
         return await run_read_session(
             self._fetch_contacts,
             environment=environment,
@@ -475,6 +478,7 @@ class Fetcher:
             unit="contacts",
             total=self.record.contacts,
             count_done=lambda: self.progress.contacts_read + self.progress.contacts_unread,
+            forecaster=self._forecaster,
         )
 
     async def _read_contact(self, session: CrmSession, contact: tuple[int, str]) -> None:
@@ -492,6 +496,7 @@ class Fetcher:
                 position += 1
             nameless += page.nameless
             list_cut = page.truncated
+        self._forecaster.add_contact(1, pages.pages_read)
         verdict = _unread_verdict(pages, list_cut=list_cut)
         if verdict is None:
             session.ledger.append(contact_line(contact_number, invocation, nameless))

@@ -234,7 +234,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         outage: seconds that the run waits while no call is answered, or a text such as `5m`; 0
             does not wait.
         snapshot: read the deal that each email is on before it is changed; None does so for
-            unlinks and relinks.
+            unlinks and relinks, and for links where the canary shows that it is cheaper.
         accept_no_put_back: send relinks too of emails whose deal is not known beforehand, which
             could not be put back.
         max_failures: what an invocation takes in failures; None stops it if the first 20 emails
@@ -308,9 +308,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         """Whether several owners of a contact share a link call."""
         return self.group_by is GroupBy.CONTACT
 
-    def needs_snapshot(self, op: Op) -> bool:
-        """Tell whether the deal that an email is on is read before this is done to it."""
-        return op is not Op.LINK if self.snapshot is None else self.snapshot
+    def needs_snapshot(self, op: Op, *, links_first_read: bool = False) -> bool:
+        """Return whether the deal that an email is on is read before this is done to it.
+
+        Args:
+            op: what is done.
+            links_first_read: what the run chose for links, if the job leaves it to the run.
+        """
+        if self.snapshot is None:
+            return links_first_read if op is Op.LINK else True
+        return self.snapshot
 
     def plan_settings(self, ops: Collection[str]) -> dict[str, Any]:
         """Return the options that change what is sent: with the rows, they make the digest.
@@ -323,7 +330,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             "group_by": self.group_by,
             "single_endpoint": self.single_endpoint,
             "names": self.names,
-            "snapshot": [op for op in Op if op in ops and self.needs_snapshot(op)],
+            "snapshot": [
+                "auto" if self.snapshot is None and op is Op.LINK else op
+                for op in Op
+                if op in ops and self.snapshot is not False
+            ],
             "accept_no_put_back": self.accept_no_put_back,
         }
 

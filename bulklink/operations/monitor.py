@@ -27,6 +27,7 @@ from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
 from bulklink.errors import RunDirError
 from bulklink.models import Status
 from bulklink.operations.callbacks import Metrics, ResultCounter, RunCallbacks
+from bulklink.runs.forecast import CreditRange
 from bulklink.runs.timeline import TimelineInterval, append_interval
 
 _MIN_TIME_CONSTANT = 10.0
@@ -98,6 +99,7 @@ class MetricsSampler:
         rate: most calls a second; None is no limit.
         done: returns how many emails (or contacts) this command has done.
         remaining: returns how many are left to do.
+        forecast: returns the credits of all of it; None if unknown.
     """
 
     read_totals: Callable[[], MeterTotals]
@@ -107,6 +109,7 @@ class MetricsSampler:
     _: KW_ONLY
     done: Callable[[], int]
     remaining: Callable[[], int]
+    forecast: Callable[[], CreditRange | None] = lambda: None
     _samples: deque[MeterTotals] = field(
         init=False, default_factory=lambda: deque(maxlen=_SAMPLES_KEPT)
     )
@@ -154,6 +157,7 @@ class MetricsSampler:
             credits_spendable=spendable,
             credits_last_for=lasts_for if lasts_for is not None and lasts_for < remaining else None,
             limited_by=self._limited_by(),
+            credits_forecast=self.forecast(),
         )
 
     def _in_flight(self) -> float:

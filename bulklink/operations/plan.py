@@ -38,6 +38,7 @@ from bulklink.operations.prepare import (
     prepare_run,
 )
 from bulklink.runs.folder import RunFolder, create_run_folder
+from bulklink.runs.forecast import CreditRange, SecondsRange
 
 
 class PlanResult(msgspec.Struct, frozen=True):
@@ -53,10 +54,11 @@ class PlanResult(msgspec.Struct, frozen=True):
         duplicate: rows that repeat an earlier one.
         groups: groups of emails that can share a call.
         calls: estimated calls by kind.
-        credits_at_least: minimum credits.
-        seconds_at_least: minimum duration in seconds.
+        credits: credits that it may take; one a call.
+        seconds: seconds that it may take.
         digest: SHA-256 of rows and options, for `apply(expect=)`.
-        estimate: minimum duration and what limits it, share of the org's credits.
+        estimate: why the ranges are as wide as they are, what limits the run, share of the org's
+            credits.
         compare: changes compared with fetched emails; None without such a file.
     """
 
@@ -69,8 +71,8 @@ class PlanResult(msgspec.Struct, frozen=True):
     duplicate: int
     groups: int
     calls: CallEstimate
-    credits_at_least: int
-    seconds_at_least: float
+    credits: CreditRange
+    seconds: SecondsRange
     digest: str
     estimate: RunEstimate
     compare: Comparison | None = None
@@ -88,7 +90,7 @@ def plan(
     stop: StopController | None = None,
     clock: Clock | None = None,
 ) -> PlanResult:
-    """Check a job's mapping and estimate what it will cost at least. No connection is opened.
+    """Check a job's mapping and estimate what it will cost. No connection is opened.
 
     With `job.run_dir` the plan is sealed there; without it no file is left behind. It blocks: the
     work is done in a thread, while the calling thread waits and calls the callbacks. A
@@ -256,8 +258,9 @@ def make_plan_result(
     latency: float = ASSUMED_LATENCY,
     users: int = 1,
     module_known: bool,
+    pages_ratio: float = 1.0,
 ) -> PlanResult:
-    """Return what a checked mapping will cost at least.
+    """Return what a checked mapping will cost.
 
     Args:
         checked: the mapping.
@@ -267,10 +270,19 @@ def make_plan_result(
         latency: seconds that a call is assumed to take.
         users: licensed users of the org.
         module_known: whether the id of the module Deals need not be looked up.
+        pages_ratio: pages that an earlier run read for each that its emails alone would fill.
     """
     shape = checked.plan_stats()
     calls = estimate_calls(shape, job, module_known=module_known)
-    estimate = estimate_run(shape, calls, job, latency=latency, users=users)
+    estimate = estimate_run(
+        shape,
+        calls,
+        job,
+        latency=latency,
+        users=users,
+        module_known=module_known,
+        pages_ratio=pages_ratio,
+    )
     return PlanResult(
         op=job.op_name,
         run_dir=str(folder.path) if folder else None,
@@ -281,8 +293,8 @@ def make_plan_result(
         duplicate=checked.duplicates,
         groups=shape.groups,
         calls=calls,
-        credits_at_least=calls.credits,
-        seconds_at_least=estimate.seconds,
+        credits=estimate.credits,
+        seconds=estimate.seconds,
         digest=digest or checked.hash_plan().digest(job.plan_settings(shape.ops)),
         estimate=estimate,
     )

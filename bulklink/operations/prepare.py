@@ -23,16 +23,17 @@ from bulklink.mapping.plan_reader import UnknownRow
 from bulklink.mapping.plan_stats import PlanStats
 from bulklink.mapping.schema import DuplicateRow, MappingOptions, RefusedRow, RowFault
 from bulklink.models import MAX_ROWS, Op, Status
+from bulklink.operations.cost_model import measure_sizes
 from bulklink.operations.estimate import (
-    ASSUMED_LATENCY,
     CallEstimate,
     estimate_calls,
     estimate_run,
 )
 from bulklink.operations.job import Job, OnInvalid
 from bulklink.runs.folder import RunFolder
+from bulklink.runs.forecast import CallForecast
 from bulklink.runs.hashes import ledger_hash, sha256_of
-from bulklink.runs.record import CallForecast, InputRecord, RunRecord, RunState
+from bulklink.runs.record import InputRecord, RunRecord, RunState
 
 MAX_FAULTS_SHOWN = 20
 
@@ -44,11 +45,13 @@ class ExtraRows(msgspec.Struct, frozen=True):
         count: rejected rows, numbered after those of the mapping.
         results: streams their results.
         record_fields: fields of `run.json`.
+        pages_ratio: pages that an earlier run of the same emails read for each that they fill.
     """
 
     count: int
     results: Callable[[], Iterator[Result]]
     record_fields: dict[str, Any]
+    pages_ratio: float = 1.0
 
 
 NO_EXTRA_ROWS = ExtraRows(0, lambda: iter(()), {})
@@ -152,7 +155,7 @@ def prepare_run(
         **ledger_hash(folder.ledger),
         by_op=dict(shape.messages),
         least=calls.least,
-        forecast=_forecast(calls, shape, job),
+        forecast=_forecast(calls, shape, job, extra_rows.pages_ratio),
     )
     folder.write(sealed)
     return sealed
@@ -196,10 +199,20 @@ def check_snapshot(job: Job, *, guarded: int, relinks: int) -> None:
         )
 
 
-def _forecast(calls: CallEstimate, shape: PlanStats, job: Job) -> CallForecast:
-    estimate = estimate_run(shape, calls, job, latency=ASSUMED_LATENCY, users=1)
-    reads, lookups = calls.read_at_least, calls.lookup_at_least
-    return CallForecast(calls.link, calls.unlink, reads, lookups, estimate.seconds)
+def _forecast(calls: CallEstimate, shape: PlanStats, job: Job, pages_ratio: float) -> CallForecast:
+    # Whether the module is known is not known here: the fewest calls do without its look-up.
+    estimate = estimate_run(shape, calls, job, module_known=True, pages_ratio=pages_ratio)
+    return CallForecast(
+        link=calls.link,
+        unlink=calls.unlink,
+        read=calls.read_at_least,
+        lookup=calls.lookup_at_least,
+        seconds=estimate.seconds.likely,
+        credit_range=estimate.credits,
+        seconds_range=estimate.seconds,
+        reason=estimate.reason,
+        sizes=measure_sizes(shape, job),
+    )
 
 
 def is_refused(checked: CheckedMapping, job: Job) -> bool:

@@ -27,13 +27,14 @@ from bulklink.errors import (
     StoppedBy,
     StoppedError,
 )
-from bulklink.ledger.records import timestamp
+from bulklink.ledger.records import Result, timestamp
 from bulklink.ledger.state import LedgerState, replay
 from bulklink.ledger.statistics import count_results
 from bulklink.models import Message, Status
 from bulklink.operations.callbacks import ResultCounter, RunCallbacks
 from bulklink.operations.delivery import Delivery, canary_size
 from bulklink.operations.environment import Environment
+from bulklink.operations.forecast_renewal import RunForecaster
 from bulklink.operations.job import Job
 from bulklink.operations.monitor import RunMonitor, TimelineWriter
 from bulklink.operations.preflight import (
@@ -45,7 +46,10 @@ from bulklink.operations.preflight import (
 )
 from bulklink.operations.session import CrmSession
 from bulklink.runs.folder import RunFolder
+from bulklink.runs.forecast import CreditRange, RenewedForecast
 from bulklink.runs.record import (
+    CanaryRecord,
+    CanaryState,
     Invocation,
     LimitingFactor,
     OrgRecord,
@@ -175,6 +179,7 @@ class _SendRun:
     environment: Environment
     counter: ResultCounter = field(init=False)
     delivery: Delivery = field(init=False)
+    forecaster: RunForecaster = field(init=False)
     session: CrmSession = field(init=False)
 
     def __post_init__(self) -> None:
@@ -182,10 +187,17 @@ class _SendRun:
         self.delivery = Delivery(
             counter=self.counter,
             max_failures=self.job.max_failures,
-            save_canary=lambda canary: self._update(canary=canary),
+            save_canary=self._save_canary,
             callbacks=self.callbacks,
             stop=self.stop,
             run_dir=str(self.folder.path),
+        )
+        calls = self.ledger_state.calls
+        self.forecaster = RunForecaster(
+            self.record.forecast,
+            self.job,
+            messages=self.record.messages,
+            earlier_calls=calls.link + calls.unlink + calls.read + calls.lookup,
         )
         self.session = CrmSession(
             environment=self.environment,
@@ -304,6 +316,7 @@ class _SendRun:
         sampler = self.session.metrics_sampler(
             done=lambda: sum(counter.invocation_counts.values()),
             remaining=lambda: counter.to_send,
+            forecast=self._latest_forecast,
         )
         return RunMonitor(
             sampler=sampler,
@@ -335,15 +348,62 @@ class _SendRun:
             contacts=ActiveContacts(breaker, self.stop),
             stop=self.stop,
             clock=self.environment.clock,
-            on_result=self.delivery.on_result,
+            on_result=self._on_result,
+            on_contact_read=self.forecaster.add_reading,
             initial_state=self._make_message_state,
+        )
+
+    def _on_result(self, result: Result) -> None:
+        self.forecaster.add_result(result)
+        self.delivery.on_result(result)
+        choice = self.record.snapshot_choice
+        if choice is not None and not choice.reads_first and self.forecaster.is_choice_due():
+            self._update(snapshot_choice=self.forecaster.choose_snapshot() or choice)
+
+    def _save_canary(self, canary: CanaryRecord) -> bool:
+        """Save the state of the canary and what follows from it for the rest of the run.
+
+        Returns:
+            Whether links are read first from now on.
+        """
+        if canary.state is CanaryState.TRYING:
+            self._update(canary=canary)
+            return False
+        choice = self.record.snapshot_choice or self.forecaster.choose_snapshot()
+        self.record = self.record.replace(canary=canary, snapshot_choice=choice)
+        self._update(renewed=self._renew_forecast())
+        return self._links_first_read
+
+    @property
+    def _links_first_read(self) -> bool:
+        choice = self.record.snapshot_choice
+        return choice is not None and choice.reads_first
+
+    def _renew_forecast(self) -> RenewedForecast | None:
+        elapsed = self.environment.clock.monotonic() - self.started_at
+        return self.forecaster.renew(
+            self.session.caller.totals(),
+            to_send=self.counter.to_send,
+            reads_first=self._links_first_read,
+            elapsed=elapsed + sum(call.seconds or 0.0 for call in self.record.invocations),
+            in_flight=self.session.limiter.limit,
+        )
+
+    def _latest_forecast(self) -> CreditRange | None:
+        """Return the credits of the run, for the live view: none before its canary is over."""
+        if self.record.renewed is None:
+            return None
+        return self.forecaster.latest(
+            self.session.quota.budget.sent,
+            self.counter.to_send,
+            reads_first=self._links_first_read,
         )
 
     def _make_message_state(self, message: Message) -> MessageState:
         return initial_state(
             message,
             self.ledger_state,
-            snapshot=self.job.needs_snapshot(message.op),
+            snapshot=self.job.needs_snapshot(message.op, links_first_read=self._links_first_read),
             no_put_back=self.job.accept_no_put_back,
         )
 

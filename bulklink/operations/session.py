@@ -36,8 +36,10 @@ from bulklink.operations.callbacks import ReadProgress, RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop
 from bulklink.operations.credit_limits import connection_key, credit_limits, daily_quota, usage_key
 from bulklink.operations.environment import Environment
+from bulklink.operations.forecast_renewal import ReadForecaster
 from bulklink.operations.job import Job, WhenCreditsOut
 from bulklink.operations.monitor import MetricsSampler
+from bulklink.runs.forecast import CreditRange
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, secrets_of
 from bulklink.zoho.lookup_responses import Org
@@ -188,13 +190,18 @@ class CrmSession:
         return worker_count(self.limiter.max_in_flight)
 
     def metrics_sampler(
-        self, *, done: Callable[[], int], remaining: Callable[[], int]
+        self,
+        *,
+        done: Callable[[], int],
+        remaining: Callable[[], int],
+        forecast: Callable[[], CreditRange | None] = lambda: None,
     ) -> MetricsSampler:
         """Return a sampler of this session's calls and credits.
 
         Args:
             done: returns how many emails (or contacts) are done.
             remaining: returns how many are left to do.
+            forecast: returns the credits of all of it; None if unknown.
         """
         return MetricsSampler(
             self.caller.totals,
@@ -203,6 +210,7 @@ class CrmSession:
             self.job.rate,
             done=done,
             remaining=remaining,
+            forecast=forecast,
         )
 
     async def look_up_org(self) -> Org:
@@ -318,6 +326,7 @@ async def read_contacts(
     total: int,
     count_done: Callable[[], int],
     size_of: Callable[[T], int] = lambda contact: 1,
+    forecaster: ReadForecaster,
 ) -> None:
     """Read contacts, several at once, until all are read or the run stops.
 
@@ -330,8 +339,13 @@ async def read_contacts(
         total: how many of them there are.
         count_done: returns how many of them are read.
         size_of: returns the size of a contact in memory, in emails.
+        forecaster: renews the forecast from the contacts that are read.
     """
-    sampler = session.metrics_sampler(done=count_done, remaining=lambda: total - count_done())
+    sampler = session.metrics_sampler(
+        done=count_done,
+        remaining=lambda: total - count_done(),
+        forecast=lambda: forecaster.renew(session.quota.budget.sent),
+    )
 
     async def sample() -> None:
         await sampler.sample()

@@ -51,8 +51,9 @@ from bulklink.operations.undo_plan import (
     write_undo_rejects,
 )
 from bulklink.runs.folder import RunFolder, folder_of
+from bulklink.runs.forecast import CreditRange, SecondsRange
 from bulklink.runs.hashes import ledger_hash
-from bulklink.runs.record import RunRecord, RunState, UndoneRun
+from bulklink.runs.record import RunRecord, RunState, UndoneRun, measured_pages_ratio
 from bulklink.runs.status import PENDING, CallCounts, RunResult, build_run_result
 from bulklink.zoho.connection import Connection
 
@@ -178,7 +179,7 @@ def plan_undo(
     clock: Clock | None = None,
     **options: Unpack[SendOptions],
 ) -> PlanResult:
-    """Return what an undo would do, and its minimum cost. No connection is opened.
+    """Return what an undo would do, and what it will cost. No connection is opened.
 
     With `run_dir` it is sealed there, to be sent by `apply`. It blocks, and calls the callbacks, as
     `plan` does.
@@ -245,7 +246,14 @@ def _plan_undo(
             return _empty_plan_result(job, not_undone)
         inputs = _undo_sources(undo_plan, source)
         with check_mapping(job, inputs, Path(scratch), stop, guarded=tuple(Op)) as checked:
-            plan_result = make_plan_result(checked, job, digest, None, module_known=module_known)
+            plan_result = make_plan_result(
+                checked,
+                job,
+                digest,
+                None,
+                module_known=module_known,
+                pages_ratio=measured_pages_ratio(record),
+            )
         rows, run_dir = plan_result.rows + not_undone, str(job.run_dir) if job.run_dir else None
         return msgspec.structs.replace(plan_result, rows=rows, rejected=not_undone, run_dir=run_dir)
 
@@ -253,8 +261,19 @@ def _plan_undo(
 def _empty_plan_result(job: Job, not_undone: int) -> PlanResult:
     """Return the result of an undo that changes nothing."""
     calls = CallEstimate(link=0, unlink=0, read_at_least=0, lookup_at_least=0, least=0)
+    no_credits, no_seconds = CreditRange(0, 0, 0), SecondsRange(0.0, 0.0, 0.0)
     estimate = RunEstimate(
-        0.0, EstimatedBottleneck.LATENCY, job.max_in_flight(), None, None, 1, 1, 0
+        credits=no_credits,
+        seconds=no_seconds,
+        reason="",
+        may_read_first=0,
+        bottleneck=EstimatedBottleneck.LATENCY,
+        in_flight=job.max_in_flight(),
+        daily_credits=None,
+        daily_allowance=None,
+        days=1,
+        invocations=1,
+        saved_by_contact=0,
     )
     return PlanResult(
         op=job.op_name,
@@ -266,8 +285,8 @@ def _empty_plan_result(job: Job, not_undone: int) -> PlanResult:
         duplicate=0,
         groups=0,
         calls=calls,
-        credits_at_least=0,
-        seconds_at_least=0.0,
+        credits=no_credits,
+        seconds=no_seconds,
         digest=NO_ROWS.digest(job.plan_settings(())),
         estimate=estimate,
     )
@@ -337,6 +356,7 @@ def _seal(
             "api_url": source_record.api_url,
             "data_centre": source_record.data_centre,
         },
+        pages_ratio=measured_pages_ratio(source_record),
     )
     if not undo_plan.rows:
         return _seal_without_plan(job, folder, extra_rows, clock.timestamp())

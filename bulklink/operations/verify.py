@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Unpack
+
+import msgspec
 
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunDirError
 from bulklink.ledger.state import repair_torn_line, replay
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
-from bulklink.operations.cancellation import make_planning_stop, run_guarded
+from bulklink.operations.cancellation import (
+    make_planning_stop,
+    run_blocking_planning,
+    run_guarded,
+)
 from bulklink.operations.environment import Environment, real_environment
+from bulklink.operations.estimate import estimate_seconds
 from bulklink.operations.expected_links import ExpectedLinks
 from bulklink.operations.job import PACE_OPTIONS, Job, PaceOptions, with_options
 from bulklink.operations.preflight import check_same_host
 from bulklink.operations.verify_run import Verifier, VerifyOptions, VerifyResult
 from bulklink.runs.folder import RunFolder, folder_of
+from bulklink.runs.forecast import CreditRange, SecondsRange
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.shell import bulklink_command
 from bulklink.zoho.connection import Connection
@@ -75,6 +84,108 @@ async def verify(
         environment or real_environment(),
     )
     return await run_guarded(work, callbacks, stop)
+
+
+class VerifyPlan(msgspec.Struct, frozen=True):
+    """What a verification will read and cost.
+
+    Args:
+        run_dir: the run folder.
+        emails: emails to look for.
+        contacts: contacts of these emails.
+        calls: calls at least, by kind.
+        credits: credits that it may take; one a call.
+        seconds: seconds that it may take.
+        reason: why these are as wide as they are; not part of the JSON output.
+    """
+
+    run_dir: str
+    emails: int
+    contacts: int
+    calls: dict[str, int]
+    credits: CreditRange
+    seconds: SecondsRange
+    reason: str
+
+
+def plan_verify(
+    run: str | PathLike[str],
+    *,
+    in_doubt: bool = False,
+    sample: int | None = None,
+    seed: int = 1,
+    read_pages: int | None = None,
+    callbacks: RunCallbacks | None = None,
+    stop: StopController | None = None,
+    **pace: Unpack[PaceOptions],
+) -> VerifyPlan:
+    """Return what a verification would read and cost. No connection is opened.
+
+    It blocks, and calls the callbacks, as `plan` does.
+
+    Args:
+        run: run folder, in any state after something was sent.
+        in_doubt: whether to check only the emails in doubt.
+        sample: number of emails to draw at random; None to check all.
+        seed: random seed of the sample.
+        read_pages: limit on the pages read of each contact; None for no limit.
+        callbacks: `on_planning` is called twice a second in the calling thread; None for none.
+        stop: stops it; any thread may call its `interrupt`, and a signal handler.
+        **pace: options of `Job`: limits on calls and their rate.
+
+    Returns:
+        The cost.
+
+    Raises:
+        UsageError: if a sample is combined with the emails in doubt.
+        RunDirError: if this is no run that sent anything.
+        LedgerError: if the ledger cannot be read.
+        InterruptedPlanningError: if `stop` ended it.
+    """
+    verify_options = VerifyOptions(in_doubt, sample, seed, read_pages)
+    job = with_options(None, pace, PACE_OPTIONS)
+    work = partial(_plan_verify, folder_of(run), verify_options, job)
+    return run_blocking_planning(work, callbacks, stop)
+
+
+def _plan_verify(
+    folder: RunFolder,
+    verify_options: VerifyOptions,
+    job: Job,
+    stop: PlanningStop,
+    warn: Callable[[str], None],
+) -> VerifyPlan:
+    del warn
+    record = _read_sent_record(folder)
+    with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
+        expected_links = _load_expected_links(folder, record, verify_options, Path(scratch), stop)
+        with closing(expected_links):
+            verifier = Verifier(
+                folder, record, expected_links, verify_options, RunCallbacks(), StopController()
+            )
+            cost = verifier.count_cost()
+    return VerifyPlan(
+        run_dir=str(folder.path),
+        emails=cost.emails,
+        contacts=cost.contacts,
+        calls={"read_at_least": cost.reads, "lookup_at_least": cost.lookups},
+        credits=cost.credits,
+        seconds=estimate_seconds(cost.credits, job),
+        reason=_width_reason(record, verify_options),
+    )
+
+
+def _width_reason(record: RunRecord, verify_options: VerifyOptions) -> str:
+    """Return why the forecast of a verification is as wide as it is, in sentences."""
+    measured = (
+        "The run measured how many pages its contacts take."
+        if record.renewed is not None
+        else "Not known before the first calls: how many other emails the contacts have, which take"
+        " pages."
+    )
+    if verify_options.sample is None:
+        return measured
+    return f"{measured} A page is read for each email of the sample that is not on one before."
 
 
 async def _verify(

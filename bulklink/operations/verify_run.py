@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,14 +17,17 @@ from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode, UsageError
 from bulklink.ledger.records import json_line
 from bulklink.operations.callbacks import RunCallbacks
+from bulklink.operations.cost_model import expected_pages
 from bulklink.operations.environment import Environment
 from bulklink.operations.expected_links import ContactExpectations, ExpectedLink, ExpectedLinks
+from bulklink.operations.forecast_renewal import ReadForecaster
 from bulklink.operations.job import Job
 from bulklink.operations.preflight import check_same_org
 from bulklink.operations.sampling import CONFIDENCE_PERCENT, draw_sample, max_wrong
 from bulklink.operations.session import CrmSession, read_contacts, run_read_session
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.record import RunRecord, RunState
+from bulklink.runs.forecast import CreditRange
+from bulklink.runs.record import RunRecord, RunState, measured_pages_ratio
 from bulklink.runs.status import run_exit_code
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.email_pages import LinkedDeal, LinksPage, parse_links_page
@@ -84,24 +88,21 @@ class VerifyOptions(msgspec.Struct, frozen=True):
 
 
 class VerifyCost(msgspec.Struct, frozen=True):
-    """Minimum cost of a verification.
+    """Cost of a verification.
 
     Args:
         emails: emails to look for.
         contacts: contacts of these emails.
-        reads: read calls.
+        reads: read calls at least.
         lookups: look-up calls.
+        credits: credits that it may take; one a call.
     """
 
     emails: int
     contacts: int
     reads: int
     lookups: int
-
-    @property
-    def credits(self) -> int:
-        """Minimum credits: one a call."""
-        return self.reads + self.lookups
+    credits: CreditRange
 
 
 class FindingDetail(msgspec.Struct, frozen=True):
@@ -250,6 +251,7 @@ class Verifier:
     stop: StopController
     _sampled: frozenset[int] | None = field(init=False, default=None)
     _cost: VerifyCost = field(init=False)
+    _forecaster: ReadForecaster = field(init=False)
     _counts: Counter[VerifyFinding] = field(init=False, default_factory=Counter)
     _other_counts: Counter[VerifyFinding] = field(init=False, default_factory=Counter)
     _details: dict[VerifyFinding, list[FindingDetail]] = field(init=False, default_factory=dict)
@@ -261,11 +263,26 @@ class Verifier:
         if options.sample is not None:
             self._sampled = draw_sample(total, options.sample, options.seed)
         emails = contacts = reads = 0
+        likely = most = 0.0
+        ratio, max_pages = measured_pages_ratio(self.record), options.read_pages
         for contact in self._contacts():
-            emails += len(contact.to_check)
+            wanted, listed = len(contact.to_check), len(contact.links)
+            emails += wanted
             contacts += 1
-            reads += -(-len(contact.to_check) // EMAILS_PER_PAGE)
-        return VerifyCost(emails, contacts, reads, lookups=1 if reads else 0)
+            reads += _fewest_pages(wanted, max_pages)
+            likely += ratio * expected_pages(listed, wanted / listed, max_pages)
+            most += ratio * expected_pages(listed, 1.0, max_pages)
+        lookups = 1 if reads else 0
+        fewest = lookups + reads
+        likely_credits = max(fewest, lookups + round(likely))
+        most_credits = max(likely_credits, lookups + math.ceil(most))
+        return VerifyCost(
+            emails,
+            contacts,
+            reads,
+            lookups,
+            CreditRange(fewest, likely_credits, most_credits),
+        )
 
     def _contacts(self) -> Iterator[ContactExpectations]:
         return self.expected_links.contacts(self._sampled)
@@ -286,7 +303,10 @@ class Verifier:
         """
         self._cost = cost
         description = f"{cost.emails:,} emails of {cost.contacts:,} contacts"
-        self.callbacks.on_cost(description, credits_at_least=cost.credits)
+        self.callbacks.on_cost(
+            description, credits_at_least=cost.credits.least, credit_range=cost.credits
+        )
+        self._forecaster = ReadForecaster(cost.reads)
         calls = await run_read_session(
             self._verify_contacts,
             environment=environment,
@@ -317,6 +337,7 @@ class Verifier:
                     total=self._cost.emails,
                     count_done=self._counts.total,
                     size_of=lambda contact: len(contact.links),
+                    forecaster=self._forecaster,
                 )
         finally:
             counts = {str(finding): count for finding, count in self._counts.items()}
@@ -353,6 +374,8 @@ class Verifier:
                 session.ledger.append(
                     finding_line(ts, expected, finding, actual_deal, pages.last_call, None)
                 )
+        fewest = _fewest_pages(len(contact.to_check), self.options.read_pages)
+        self._forecaster.add_contact(fewest, pages.pages_read)
         finding = VerifyFinding.NOT_LISTED if pages.complete else VerifyFinding.NOT_READ
         for message_id in missing_ids:
             expected = contact.links[message_id]
@@ -424,6 +447,12 @@ class Verifier:
         bad = (VerifyFinding.DIFFERENT, VerifyFinding.NOT_READ)
         wrong = any(self._counts[finding] or self._other_counts[finding] for finding in bad)
         return ExitCode.ROWS_NOT_DONE if wrong else ExitCode.OK
+
+
+def _fewest_pages(emails: int, max_pages: int | None) -> int:
+    """Return the fewest pages that hold so many emails, as far as they are read."""
+    pages = -(-emails // EMAILS_PER_PAGE)
+    return pages if max_pages is None else min(pages, max_pages)
 
 
 def _not_seen_code(pages: PageReader[LinksPage]) -> str | None:

@@ -17,6 +17,7 @@ from bulklink.folder_files import read_small_file
 from bulklink.ledger.checkpoint import LedgerCheckpoint
 from bulklink.ledger.records import Count, parse_time
 from bulklink.models import MAX_ROWS
+from bulklink.runs.forecast import CallForecast, RenewedForecast, SnapshotChoice
 from bulklink.runs.timeline import Seconds, SignedCount
 
 Rows = Annotated[int, msgspec.Meta(ge=0, le=MAX_ROWS)]
@@ -63,29 +64,6 @@ class OrgRecord(msgspec.Struct, frozen=True):
     type: str | None = None
 
 
-class CallForecast(msgspec.Struct, frozen=True):
-    """Estimate at planning time: the fewest calls and the shortest time.
-
-    Args:
-        link: link calls.
-        unlink: unlink calls.
-        read: reads of emails.
-        lookup: look-ups.
-        seconds: time to send them.
-    """
-
-    link: Count
-    unlink: Count
-    read: Count
-    lookup: Count
-    seconds: Annotated[float, msgspec.Meta(ge=0, le=1e15)]
-
-    @property
-    def credits(self) -> int:
-        """API credits: one a call."""
-        return self.link + self.unlink + self.read + self.lookup
-
-
 class LimitingFactor(msgspec.Struct, frozen=True):
     """What limited the last invocation, with figures.
 
@@ -114,6 +92,11 @@ class Invocation(msgspec.Struct, frozen=True):
     seconds: Seconds | None = None
     stopped_by: str | None = None
     exit_code: Annotated[int, msgspec.Meta(ge=0, le=255)] | None = None
+
+
+def measured_pages_ratio(record: RunRecord) -> float:
+    """Return the pages that a run read for each that its emails alone would fill; 1 if unknown."""
+    return record.renewed.pages_ratio if record.renewed is not None else 1.0
 
 
 def close_last_invocation(
@@ -209,7 +192,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         stopped_by: StoppedBy value, None unless it stopped.
         reason: why it stopped, in words; or the error code of a refusal.
         resume_at: when a run that stopped for credits, or waits for them, can continue; RFC 3339.
-        forecast: estimate at planning time.
+        forecast: forecast at planning time.
+        renewed: the forecast as renewed after the canary; None before, and without one.
+        snapshot_choice: what `--snapshot auto` chose; None before, or without a choice.
         limited: what limited the last invocation.
         digest: digest of the plan's rows and of the options that belong to it.
         digest_version: kind of digest; 1 is that of folders that do not name it.
@@ -243,6 +228,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     resume_at: str | None = None
     forecast: CallForecast | None = None
+    renewed: RenewedForecast | None = None
+    snapshot_choice: SnapshotChoice | None = None
     limited: LimitingFactor | None = None
     digest: str | None = None
     digest_version: int = 1

@@ -51,7 +51,7 @@ async def move(mapping: str, folder: Path) -> int:
     job = Job(mappings=(mapping,), op=Op.RELINK, run_dir=folder / "run")
 
     plan = await asyncio.to_thread(bulklink.plan, job)
-    LOG.info("%d emails, %d credits at least", plan.messages, plan.credits_at_least)
+    LOG.info("%d emails, %d credits at most", plan.messages, plan.credits.most)
 
     stop, loop = StopController(), asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.interrupt)

@@ -24,7 +24,7 @@ COUNTS = ["done", "unchanged", "failed", "in_doubt", "rejected", "duplicate", "p
 CALLS = {"link", "unlink", "read", "lookup", "retried", "least"}
 PLAN_KEYS = {
     "op", "run_dir", "rows", "messages", "rejected", "duplicate", "groups", "calls",
-    "credits_at_least", "seconds_at_least", "digest", "refusals",
+    "credits", "seconds", "digest", "refusals",
 }  # fmt: skip
 PLAN_CALLS = {"link", "unlink", "read_at_least", "lookup_at_least", "least"}
 KEYS = {

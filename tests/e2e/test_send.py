@@ -180,8 +180,10 @@ def test_plan_forecasts_without_a_connection_or_a_file(bulklink: Command, contac
     assert (plan["rows"], plan["messages"], plan["duplicate"]) == (31, 30, 1)
     assert (plan["rejected"], plan["groups"]) == (0, 2)
     assert (plan["calls"]["link"], plan["calls"]["unlink"], plan["calls"]["least"]) == (3, 0, 3)
-    assert plan["credits_at_least"] >= 3
-    assert plan["seconds_at_least"] > 0
+    for amounts in (plan["credits"], plan["seconds"]):
+        assert amounts.keys() == {"least", "likely", "most"}
+        assert 0 <= amounts["least"] <= amounts["likely"] <= amounts["most"]
+    assert plan["credits"]["least"] >= 3
     assert {file.name for file in bulklink.folder.iterdir()} <= {"mapping.csv", "state"}
 
 

@@ -452,7 +452,7 @@ def test_plan_tells_the_price_of_the_snapshot(bulklink: Command, tmp_path: Path)
         plain = bulklink("plan", mapping, "--op", op, option, "--json").object
         assert plain["calls"]["read_at_least"] == reads
         spelt = option if (op == "link") != (option == "--no-snapshot") else None
-        if spelt is None:
+        if spelt is None and op != "link":  # without either option the run chooses for links
             bare = bulklink("plan", mapping, "--op", op, "--json").object
             assert bare["digest"] == plain["digest"]
     printed = bulklink("plan", mapping, "--op", "unlink").out

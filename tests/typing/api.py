@@ -15,6 +15,7 @@ from bulklink import (
     ConfigError,
     ConfirmationRequest,
     Connection,
+    CreditRange,
     DigestError,
     Edition,
     ExitCode,
@@ -55,6 +56,7 @@ from bulklink import (
     StoppedBy,
     UsageError,
     VerifyFinding,
+    VerifyPlan,
     VerifyResult,
     WhenCreditsOut,
     WrongOrgError,
@@ -89,8 +91,10 @@ class Log(RunCallbacks):
         assert_type(metrics.credits_spent, int)
         assert_type(metrics.limited_by, LimitedBy | None)
 
-    def on_cost(self, description: str, *, credits_at_least: int) -> None:
-        self.lines.append(f"{description}: {credits_at_least}")
+    def on_cost(
+        self, description: str, *, credits_at_least: int, credit_range: CreditRange | None = None
+    ) -> None:
+        self.lines.append(f"{description}: {credits_at_least} {credit_range}")
 
     def on_planning(self, stage: PlanningStage) -> None:
         assert_type(stage.name, str)
@@ -166,6 +170,9 @@ def planning(job: Job) -> None:
     assert_type(forecast.messages, int)
     assert_type(forecast.calls.link, int)
     assert_type(forecast.digest, str)
+    assert_type(forecast.credits, CreditRange)
+    assert_type(forecast.seconds.likely, float)
+    assert_type(bulklink.plan_verify("run", sample=20, callbacks=callbacks), VerifyPlan)
     assert_type(bulklink.plan(job, compare_with="emails.csv", module_known=True), PlanResult)
     options = SendOptions(run_dir=Path("back"), batch_size=5)
     assert_type(bulklink.plan_undo("run", callbacks=callbacks, stop=stop, **options), PlanResult)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +24,11 @@ from bulklink.cli.options import (
     settle_after_option,
 )
 from bulklink.cli.param_types import NumberOrWord, WholeNumber
+from bulklink.errors import ExitCode
 
 if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
+    from bulklink.operations.verify import VerifyPlan
     from bulklink.operations.verify_run import FindingDetail, SampleBound, VerifyResult
 
 _MAX_PAGES = 10_000_000
@@ -56,6 +58,7 @@ _VERIFY_OPTIONS = ("in_doubt", "sample", "seed", "read_pages")
     show_default=True,
     help="Most pages of a contact's emails that are read, 10 emails each.",
 )
+@option("--dry-run", is_flag=True, help="Say what it will cost: read nothing.")
 @combine_options(
     connection_options,
     pace_options,
@@ -76,23 +79,55 @@ def verify(run: Path, **options: Any) -> int:
     \b
     Examples:
       bulklink verify runs/20261122T101500Z-link-3f2a
-      bulklink verify runs/20261122T101500Z-link-3f2a --sample 299
+      bulklink verify runs/20261122T101500Z-link-3f2a --sample 299 --dry-run
       bulklink verify runs/20261122T101500Z-link-3f2a --in-doubt
     """
     from bulklink.cli.arguments import pace_arguments  # noqa: PLC0415 - not for --help
     from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
     from bulklink.operations.verify import verify as verify_run  # noqa: PLC0415 - not for --help
 
-    work = partial(
-        verify_run,
-        run,
-        connection_from_options(options),
-        **{name: options[name] for name in _VERIFY_OPTIONS},
-        **pace_arguments(options),
-    )
+    arguments: dict[str, Any] = {name: options[name] for name in _VERIFY_OPTIONS}
+    arguments |= pace_arguments(options)
+    if options["dry_run"]:
+        return _plan(run, arguments, options)
+    work = partial(verify_run, run, connection_from_options(options), **arguments)
     result, reason = run_with_progress(work, options)
     _show_result(result, reason, as_json=options["as_json"])
     return result.exit_code
+
+
+def _plan(run: Path, arguments: Mapping[str, Any], options: dict[str, Any]) -> int:
+    import msgspec  # noqa: PLC0415 - not for --help
+
+    from bulklink.cli.progress import in_thread, run_with_progress  # noqa: PLC0415 - not for --help
+    from bulklink.operations.verify import plan_verify  # noqa: PLC0415 - not for --help
+
+    plan, _ = run_with_progress(in_thread(partial(plan_verify, run, **arguments)), options)
+    if options["as_json"]:
+        content = msgspec.to_builtins(plan)
+        del content["reason"]
+        print_json(content)
+    else:
+        for line in _plan_lines(plan):
+            print_line(line)
+    return ExitCode.OK
+
+
+def _plan_lines(plan: VerifyPlan) -> Iterator[Line]:
+    yield f"verify: {plan.emails:,} emails of {plan.contacts:,} contacts"
+    counts = {
+        "read calls, at least": plan.calls["read_at_least"],
+        "look-ups, at least": plan.calls["lookup_at_least"],
+        "credits, at least": plan.credits.least,
+        "credits, likely": plan.credits.likely,
+        "credits, at most": plan.credits.most,
+    }
+    yield from count_lines(counts, always=counts)
+    yield (
+        f"Time: {plan.seconds.likely:,.1f} s likely, {plan.seconds.least:,.1f} to"
+        f" {plan.seconds.most:,.1f} s."
+    )
+    yield plan.reason
 
 
 def _show_result(result: VerifyResult, reason: RunStoppedError | None, *, as_json: bool) -> None:

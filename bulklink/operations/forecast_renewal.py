@@ -1,0 +1,247 @@
+"""Renewal of forecasts from what the first calls of a command showed."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, field
+
+from bulklink.engine.metrics import MeterTotals
+from bulklink.engine.pagination import ContactReading
+from bulklink.engine.transitions import ALREADY_LINKED, CHANGED_SINCE
+from bulklink.ledger.records import Result
+from bulklink.models import Op, Status
+from bulklink.operations.cost_model import (
+    CostModel,
+    credit_range,
+    expected_pages,
+    narrow,
+    seconds_range,
+    share_bounds,
+)
+from bulklink.operations.job import Job
+from bulklink.runs.forecast import CallForecast, CreditRange, RenewedForecast, SnapshotChoice
+from bulklink.zoho.error_codes import Code
+
+_UNNEEDED_CODES = (ALREADY_LINKED, CHANGED_SINCE, Code.ALREADY_LINKED)
+"""Codes of emails that a read shows to need no call."""
+_MIN_CONTACTS_READ = 20
+"""Contacts from which the pages of the others are inferred."""
+_SPREAD = 0.12
+"""Share of the calls not yet made by which these may be more or fewer than computed."""
+_RENEWAL_SHARE = 0.01
+"""Share of the emails after which the forecast is computed anew."""
+
+
+@dataclass(slots=True)
+class RunForecaster:
+    """Renews the forecast of a run, and makes the choice of `--snapshot auto`.
+
+    Args:
+        forecast: forecast at planning time; None if the run has none.
+        job: options of the run.
+        messages: messages of the run.
+        earlier_calls: calls of earlier invocations.
+    """
+
+    forecast: CallForecast | None
+    job: Job
+    _: KW_ONLY
+    messages: int
+    earlier_calls: int
+    _settled: int = field(default=0, init=False)
+    _unneeded: int = field(default=0, init=False)
+    _links: int = field(default=0, init=False)
+    _unneeded_links: int = field(default=0, init=False)
+    _sent_links: int = field(default=0, init=False)
+    _resent_links: int = field(default=0, init=False)
+    _listed_links: int = field(default=0, init=False)
+    _linked_before: int = field(default=0, init=False)
+    _pages: float = field(default=0.0, init=False)
+    _expected_pages: float = field(default=0.0, init=False)
+    _chosen_at: int = field(default=1, init=False)
+    _latest: CreditRange | None = field(default=None, init=False)
+    _latest_at: int = field(default=0, init=False)
+
+    def add_result(self, result: Result) -> None:
+        """Count a result: whether a read shows that its email needs no call."""
+        unneeded = result.status is Status.UNCHANGED or result.code in _UNNEEDED_CODES
+        self._settled += 1
+        self._unneeded += unneeded
+        if result.op is Op.LINK:
+            self._links += 1
+            self._unneeded_links += unneeded
+            self._sent_links += result.status is Status.DONE
+            self._resent_links += result.status is Status.DONE and result.attempts > 1
+
+    def add_reading(self, reading: ContactReading) -> None:
+        """Count the pages of a contact: the more emails were looked for, the more they tell."""
+        share = min(1.0, reading.wanted / reading.emails)
+        expected = expected_pages(reading.emails, share, self.job.read_pages)
+        self._pages += reading.wanted * reading.pages
+        self._expected_pages += reading.wanted * expected
+        self._listed_links += reading.others
+        self._linked_before += reading.others_linked
+
+    @property
+    def pages_ratio(self) -> float:
+        """Pages read for each that the emails of the plan alone would fill."""
+        return max(1.0, self._pages / self._expected_pages) if self._expected_pages else 1.0
+
+    @property
+    def _resends(self) -> bool:
+        """Whether emails that shared a refused call were sent again, as far as that was seen."""
+        unseen = not self._unneeded_links or not self._sent_links
+        return unseen or self._resent_links > 0
+
+    @property
+    def _shares(self) -> tuple[int, int]:
+        """How many of how many emails need no call."""
+        return self._unneeded + self._linked_before, self._settled + self._listed_links
+
+    def is_choice_due(self) -> bool:
+        """Return whether twice as many results are known as when the choice was made."""
+        return self._settled >= 2 * self._chosen_at
+
+    def choose_snapshot(self) -> SnapshotChoice | None:
+        """Choose whether links are read first; None where there is no choice, or no basis."""
+        model = self._model()
+        if model is None or not model.sizes.link_contacts or not self._links:
+            return None
+        if self.job.snapshot is not None:
+            return None
+        self._chosen_at = self._settled
+        seen = self._links + self._listed_links
+        linked = self._unneeded_links + self._linked_before
+        unread, read = (
+            round(
+                model.total(
+                    linked / seen,
+                    self.pages_ratio,
+                    reads_first=reads_first,
+                    resends=self._resends,
+                )
+            )
+            for reads_first in (False, True)
+        )
+        cheaper = "reads them first" if read < unread else "sends them unread"
+        return SnapshotChoice(
+            read < unread,
+            f"of the first {seen:,} emails that were seen {linked:,} were linked already; for"
+            f" all, about {read:,} credits if they are read first, {unread:,} if not. The run"
+            f" {cheaper}.",
+        )
+
+    def renew(
+        self,
+        totals: MeterTotals,
+        *,
+        to_send: int,
+        reads_first: bool,
+        elapsed: float,
+        in_flight: int,
+    ) -> RenewedForecast | None:
+        """Return the forecast of the whole run; None if nothing is known to renew it from.
+
+        Args:
+            totals: what was measured of this invocation's calls.
+            to_send: messages that are left.
+            reads_first: whether links are read before they are sent.
+            elapsed: seconds that the run took so far.
+            in_flight: calls in flight at most.
+        """
+        credits_spent = self.earlier_calls + totals.started
+        credit_costs = self._credits(credits_spent, to_send, reads_first=reads_first)
+        if credit_costs is None:
+            return None
+        unneeded, seen = self._shares
+        ended = sum(totals.ended.values())
+        latency = totals.busy_seconds / ended if ended else 0.0
+        pace = max(latency / in_flight, 1 / self.job.rate if self.job.rate else 0.0)
+
+        def duration(calls: int) -> float:
+            return elapsed + (calls - credits_spent) * pace
+
+        return RenewedForecast(
+            credit_costs,
+            seconds_range(credit_costs, duration),
+            f"of {seen:,} emails {unneeded:,} needed no call; contacts took"
+            f" {self.pages_ratio:.1f} times the pages that these emails alone would fill; a call"
+            f" took {latency:.2f} s.",
+            round(self.pages_ratio, 3),
+        )
+
+    def latest(self, credits_spent: int, to_send: int, *, reads_first: bool) -> CreditRange | None:
+        """Return the credits of the whole run, computed anew once enough has been settled."""
+        settled = self.messages - to_send
+        if self._latest is None or settled - self._latest_at > _RENEWAL_SHARE * self.messages:
+            spent = self.earlier_calls + credits_spent
+            self._latest = self._credits(spent, to_send, reads_first=reads_first)
+            self._latest_at = settled
+        return self._latest
+
+    def _credits(
+        self, credits_spent: int, to_send: int, *, reads_first: bool
+    ) -> CreditRange | None:
+        model = self._model()
+        if model is None or not self._settled or not self.messages:
+            return None
+        unneeded, seen = self._shares
+        left, ratio, resends = min(1.0, to_send / self.messages), self.pages_ratio, self._resends
+        lowest, highest, likely = (
+            credits_spent
+            + left * model.total(share, ratio, reads_first=reads_first, resends=resends)
+            for share in (*share_bounds(unneeded, seen), unneeded / seen)
+        )
+        spread = _SPREAD * (likely - credits_spent)
+        least, most = min(lowest, highest) - spread, max(lowest, highest) + spread
+        return credit_range(*narrow(least, likely, most, floor=credits_spent))
+
+    def _model(self) -> CostModel | None:
+        forecast = self.forecast
+        if forecast is None or forecast.sizes is None:
+            return None
+        return CostModel(
+            forecast.sizes,
+            forecast.link + forecast.unlink,
+            self.job.batch_size,
+            self.job.read_pages,
+        )
+
+
+@dataclass(slots=True)
+class ReadForecaster:
+    """Renews the forecast of a command that reads contacts, once it has read some of them.
+
+    Args:
+        pages: pages of all contacts at least.
+    """
+
+    pages: int
+    _contacts: int = field(default=0, init=False)
+    _fewest_pages: int = field(default=0, init=False)
+    _pages_read: int = field(default=0, init=False)
+
+    def add_contact(self, fewest_pages: int, pages_read: int) -> None:
+        """Count a contact that was read.
+
+        Args:
+            fewest_pages: pages that were to be read of it at least.
+            pages_read: pages that were.
+        """
+        self._contacts += 1
+        self._fewest_pages += fewest_pages
+        self._pages_read += pages_read
+
+    def renew(self, credits_spent: int) -> CreditRange | None:
+        """Return the credits of the whole command; None until enough contacts were read."""
+        if self._contacts < _MIN_CONTACTS_READ or not self._fewest_pages:
+            return None
+        left = max(0, self.pages - self._fewest_pages)
+        rest = left * self._pages_read / self._fewest_pages
+        likely = credits_spent + rest
+        bounds = narrow(
+            likely - _SPREAD * rest,
+            likely,
+            likely + _SPREAD * rest,
+            floor=min(likely, credits_spent + left),
+        )
+        return credit_range(*bounds)
