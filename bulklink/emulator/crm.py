@@ -23,7 +23,7 @@ from bulklink.emulator.fault_effects import (
 )
 from bulklink.emulator.faults import Fault, FaultKind
 from bulklink.emulator.http import Answer, Request
-from bulklink.emulator.limits import org_limits, with_credits_remaining
+from bulklink.emulator.limits import org_limits, with_credit_window, with_credits_remaining
 from bulklink.emulator.routing import Endpoint, EndpointKind
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.state import CrmState, DelayQueue
@@ -100,7 +100,10 @@ class Crm:
         answer = admit(
             self._current_context(), api_request.call.kind
         ) or await self._answer_with_faults(api_request)
-        return with_credits_remaining(answer, self.state.credits.used(self._clock()), self._limits)
+        answer = with_credits_remaining(
+            answer, self.state.credits.used(self._clock()), self._limits
+        )
+        return with_credit_window(answer, self.settings)
 
     async def _answer_with_faults(self, api_request: ApiRequest) -> Answer:
         """Execute a call, with its latency and the faults that hit it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from bulklink.emulator.world import World
 from bulklink.zoho.error_codes import Code
 
 REMAINING_HEADER = "X-API-CREDITS-REMAINING"
+WINDOW_HEADER = "X-Bulklink-Credit-Window"
+"""Header that no real CRM sends: the length of a window that is not 24 hours, in seconds."""
+_ZOHOS_WINDOW = 86_400.0
 _MAX_PENALTY_SECONDS = 3_600.0
 _BUCKETS = 1_440
 
@@ -263,3 +267,10 @@ def with_credits_remaining(answer: Answer, credits_used: int, limits: OrgLimits)
     if not limits.credits or 2 * credits_used < limits.credits:
         return answer
     return _with_header(answer, REMAINING_HEADER, str(max(0, limits.credits - credits_used)))
+
+
+def with_credit_window(answer: Answer, settings: Settings) -> Answer:
+    """Return the answer with the length of the credit window, if it is not Zoho's."""
+    if settings.credit_window == _ZOHOS_WINDOW:
+        return answer
+    return _with_header(answer, WINDOW_HEADER, str(math.ceil(settings.credit_window)))

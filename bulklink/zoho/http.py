@@ -48,6 +48,8 @@ class Answer(msgspec.Struct, frozen=True):
         retry_after: seconds that the answer asks to wait, at most 24 hours; None if it does not.
         credits_left: API credits that the org has left, None where the answer does not say; Zoho
             sends it once half of them are used.
+        credit_window: seconds of the window in which credits are counted, if an emulator on this
+            machine says so; Zoho's is 24 hours.
         repeated: whether it is the same as the answer before on its connection, which was to a
             request to another address.
         mask: takes the secrets of its request out of texts; the body is as received.
@@ -57,6 +59,7 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes = b""
     retry_after: float | None = None
     credits_left: int | None = None
+    credit_window: float | None = None
     repeated: bool = False
     mask: SecretMask = SecretMask()
 

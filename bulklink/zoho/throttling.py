@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from bulklink.zoho.connection import is_loopback
 from bulklink.zoho.http import Answer
 from bulklink.zoho.link_response import parse_json
 
@@ -123,3 +124,14 @@ def _details(answer: Answer) -> dict[str, Any]:
     content = parse_json(answer.body)
     details = content.get("details") if isinstance(content, dict) else None
     return details if isinstance(details, dict) else {}
+
+
+def parse_credit_window(value: str, url: str) -> float | None:
+    """Return the seconds of an emulator's credit window.
+
+    Args:
+        value: header of the emulator, empty if there is none.
+        url: address that was asked: on another machine nobody may shorten Zoho's 24 hours.
+    """
+    is_number = value.isascii() and value.isdigit() and len(value) <= len("86400")
+    return (float(value) or None) if is_number and is_loopback(url) else None

@@ -29,7 +29,7 @@ from bulklink.zoho.connect_errors import (
 )
 from bulklink.zoho.http import Answer, NoResponse
 from bulklink.zoho.proxies import Proxy, ProxyError, find_proxy
-from bulklink.zoho.throttling import parse_retry_after
+from bulklink.zoho.throttling import parse_credit_window, parse_retry_after
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 ANSWER_TIMEOUT_SECONDS = 40.0
@@ -37,6 +37,8 @@ _MAX_BODY_BYTES = 8 * 1024 * 1024
 _MAX_HEAD_BYTES = 1024 * 1024
 _MAX_HEADER_BYTES = 64 * 1024
 _MAX_HEADERS = 1_000
+_WINDOW_HEADER = "X-Bulklink-Credit-Window"
+"""Header of our own emulator, so that days of credits can be rehearsed in minutes."""
 _METHODS = ("GET", "POST", "DELETE")
 _CLOSED_AFTERWARDS = "close"
 _CONNECT_ERRORS = (
@@ -133,6 +135,9 @@ class HttpTransport:
                     content,
                     retry_after=_retry_after(response.headers),
                     credits_left=_credits_left(response.headers),
+                    credit_window=parse_credit_window(
+                        response.headers.get(_WINDOW_HEADER, ""), url
+                    ),
                     repeated=_is_repeated(response, content),
                 )
         except ProxyError as error:

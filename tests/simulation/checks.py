@@ -29,7 +29,6 @@ _ALLOWED_STOPS = (
 )
 """Stops of a command that is not interrupted: the server takes no more, or too much failed."""
 _TOLERANCE = 0.002
-_DAY_SECONDS = 86_400.0
 _SUCCESS_STATUSES = ("done", "unchanged")
 Line = dict[str, Any]
 
@@ -230,10 +229,15 @@ class _Checker:
         if limits.per_day is not None:
             times = self._outcome.api_request_times
             for index, end in enumerate(times):
-                calls_in_a_day = index + 1 - bisect_right(times, end - _DAY_SECONDS)
+                calls_in_a_day = index + 1 - bisect_right(times, end - self._window_seconds)
                 if calls_in_a_day > limits.per_day + self._calls_finishing_relinks:
                     yield f"{calls_in_a_day} calls in 24 hours"
                     return
+
+    @property
+    def _window_seconds(self) -> float:
+        """Seconds that stand for 24 hours: the emulator tells of another window."""
+        return math.ceil(self._case.settings.credit_window / 60.0) * 60.0
 
     @property
     def _calls_finishing_relinks(self) -> int:

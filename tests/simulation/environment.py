@@ -172,11 +172,13 @@ def _to_client_answer(answer: WireAnswer, *, reports_credits: bool) -> Answer | 
         return NoResponse("the connection broke")
     retry_after = answer.headers.get("Retry-After")
     credits_left = answer.headers.get("X-API-CREDITS-REMAINING")
+    window = answer.headers.get("X-Bulklink-Credit-Window")
     return Answer(
         answer.status,
         bytes(answer.body),
         retry_after=float(retry_after) if retry_after else None,
         credits_left=int(credits_left) if credits_left and reports_credits else None,
+        credit_window=float(window) if window else None,
     )
 
 
@@ -191,6 +193,9 @@ class InMemoryDailyUsage:
 
     async def spent_by_minute(self, minute: int) -> list[tuple[int, int]]:
         return self._file.spent_by_minute(minute)
+
+    async def window_minutes(self) -> int:
+        return self._file.window_minutes()
 
     def close(self) -> None:
         pass  # the next life counts on
@@ -211,6 +216,9 @@ class _MachineDailyUsage:
 
     async def spent_by_minute(self, minute: int) -> list[tuple[int, int]]:
         return await self._daily_usage.spent_by_minute(minute)
+
+    async def window_minutes(self) -> int:
+        return await self._daily_usage.window_minutes()
 
     def close(self) -> None:
         self._daily_usage.close()

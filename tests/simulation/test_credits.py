@@ -16,7 +16,9 @@ from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.models import Op
 from tests.simulation.cases import count_statuses, make_case, stopped_by
+from tests.simulation.checks import find_violations
 from tests.simulation.machine import SimulatedCommand
+from tests.simulation.scenarios import Scenario
 from tests.simulation.simulator import OWNERS, Case, SimulatedRun, simulate
 from tests.virtual import now
 
@@ -104,6 +106,20 @@ async def test_a_run_that_waits_spends_no_more_in_any_24_hours_and_ends() -> Non
     assert count_statuses(outcome) == {"done": 40}
     assert 2 * DAY < now() - began < 3 * DAY
     assert max_requests_per_day(outcome) == 25
+
+
+async def test_ten_days_of_credits_are_rehearsed_in_half_an_hour() -> None:
+    case = link_case(
+        100,
+        limits=CreditLimits(per_day=20),
+        wait_for_credits=True,
+        settings=Settings(latency=0.3, credit_window=60),
+    )
+    began = now()
+    outcome = await simulate(case)
+    assert count_statuses(outcome) == {"done": 200}
+    assert now() - began < 1800
+    assert find_violations(Scenario(0, case, (SimulatedCommand(),)), outcome) == []
 
 
 async def test_the_reserve_is_left_by_the_count_of_the_crm() -> None:

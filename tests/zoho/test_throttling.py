@@ -15,6 +15,7 @@ from bulklink.zoho.throttling import (
     StatedLimit,
     ThrottleReason,
     parse_number,
+    parse_credit_window,
     parse_retry_after,
     requested_wait,
     stated_limit,
@@ -184,3 +185,21 @@ SENT_AT = "Wed, 21 Oct 2026 07:28:00 GMT"
 def test_a_date_counts_from_the_date_of_its_answer(value: str, wait: float | None) -> None:
     assert parse_retry_after(value, SENT_AT) == wait
     assert parse_retry_after(value, "") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "url", "window"),
+    [
+        ("60", "http://127.0.0.1:8080/crm/v8/org", 60.0),
+        ("60", "https://www.zohoapis.com/crm/v8/org", None),
+        ("60", "https://127.0.0.1.example.com/crm/v8/org", None),
+        ("", "http://127.0.0.1:8080/", None),
+        ("0", "http://127.0.0.1:8080/", None),
+        ("-5", "http://127.0.0.1:8080/", None),
+        ("9999999", "http://127.0.0.1:8080/", None),
+    ],
+)
+def test_only_this_machine_may_tell_another_window_than_24_hours(
+    value: str, url: str, window: float | None
+) -> None:
+    assert parse_credit_window(value, url) == window

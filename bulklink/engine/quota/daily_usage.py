@@ -11,6 +11,7 @@ connection spends before its org is known is counted under the connection, and m
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
@@ -31,7 +32,8 @@ _SHARE_DIVISOR = 10
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS spent (org TEXT, minute INTEGER, credits INTEGER,"
     " PRIMARY KEY (org, minute)) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS org_of (connection TEXT PRIMARY KEY, org TEXT) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS org_of (connection TEXT PRIMARY KEY, org TEXT, window INTEGER)"
+    " WITHOUT ROWID",
 )
 BLOCK_SIZE = 50
 """Credits taken at once; a process that is killed leaves them counted."""
@@ -53,6 +55,7 @@ class AllowanceRequest(msgspec.Struct, frozen=True):
         org: key of the org whose credits are counted; None if it is not known yet.
         counted: credits counted for this process so far, apart from `returned`: they move to `org`
             when it is found to be another than was thought.
+        window_minutes: length of the org's window, if it is not 24 hours, as an emulator says.
     """
 
     minute: int
@@ -64,6 +67,7 @@ class AllowanceRequest(msgspec.Struct, frozen=True):
     limit: int | None = None
     org: str | None = None
     counted: int = 0
+    window_minutes: int | None = None
 
 
 class DailyUsage(Protocol):
@@ -78,7 +82,11 @@ class DailyUsage(Protocol):
         ...
 
     async def spent_by_minute(self, minute: int) -> list[tuple[int, int]]:
-        """Return (minute, credits) of the 24 hours before a minute, oldest first."""
+        """Return (minute, credits) of the window before a minute, oldest first."""
+        ...
+
+    async def window_minutes(self) -> int:
+        """Return the length of the window: 24 hours, but where an emulator said otherwise."""
         ...
 
 
@@ -119,20 +127,25 @@ class DailyUsageFile:
             self._give_back(request.returned_minute, request.returned)
             if request.org is not None and request.org != self._org:
                 self._move_to_org(request.org, request)
+            if request.window_minutes is not None:
+                self._save_window(request.window_minutes)
             self._add(request.minute, request.already_spent)
             taken = _granted_amount(
-                request, None if request.limit is None else request.limit - self._total_spent()
+                request,
+                None
+                if request.limit is None
+                else request.limit - self._spent_since(request.minute),
             )
             self._add(request.minute, taken)
         return taken
 
     def spent_by_minute(self, minute: int) -> list[tuple[int, int]]:
-        """Return (minute, credits) of the 24 hours before a minute, oldest first."""
+        """Return (minute, credits) of the window before a minute, oldest first."""
         with self._transaction():
             self._drop_expired(minute)
             rows = self._database.execute(
-                "SELECT minute, credits FROM spent WHERE org = ? ORDER BY minute",
-                (self._account(),),
+                "SELECT minute, credits FROM spent WHERE org = ? AND minute >= ? ORDER BY minute",
+                (self._account(), minute - self.window_minutes()),
             )
             return [(int(spent_minute), int(credits_)) for spent_minute, credits_ in rows]
 
@@ -169,7 +182,7 @@ class DailyUsageFile:
         if remembered_org not in (None, org):
             self._add(request.minute, request.counted)
         self._database.execute(
-            "INSERT INTO org_of VALUES (?, ?) ON CONFLICT (connection)"
+            "INSERT INTO org_of (connection, org) VALUES (?, ?) ON CONFLICT (connection)"
             " DO UPDATE SET org = excluded.org",
             (self._connection, org),
         )
@@ -203,11 +216,25 @@ class DailyUsageFile:
             (amount, self._account(), minute),
         )
 
-    def _total_spent(self) -> int:
+    def _spent_since(self, minute: int) -> int:
+        """Return the credits of the window before a minute."""
         row = self._database.execute(
-            "SELECT COALESCE(SUM(credits), 0) FROM spent WHERE org = ?", (self._account(),)
+            "SELECT COALESCE(SUM(credits), 0) FROM spent WHERE org = ? AND minute >= ?",
+            (self._account(), minute - self.window_minutes()),
         )
         return int(row.fetchone()[0])
+
+    def window_minutes(self) -> int:
+        """Return the length of the window."""
+        row = self._database.execute(
+            "SELECT window FROM org_of WHERE connection = ?", (self._connection,)
+        ).fetchone()
+        return WINDOW_MINUTES if row is None or row[0] is None else int(row[0])
+
+    def _save_window(self, minutes: int) -> None:
+        self._database.execute(
+            "UPDATE org_of SET window = ? WHERE connection = ?", (minutes, self._connection)
+        )
 
 
 def _granted_amount(request: AllowanceRequest, available: int | None) -> int:
@@ -248,6 +275,13 @@ class ThreadedDailyUsage:
         except sqlite3.Error:
             return []
 
+    async def window_minutes(self) -> int:
+        """Return the length of the window."""
+        try:
+            return await anyio.to_thread.run_sync(self._file.window_minutes)
+        except sqlite3.Error:
+            return WINDOW_MINUTES
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -269,19 +303,22 @@ def minute_of(seconds: float) -> int:
     return int(seconds // 60)
 
 
-def free_at(spent: Iterable[tuple[int, int]], wanted: int) -> float | None:
-    """Return when `wanted` of the credits spent are 24 hours old, in seconds since 1970.
+def free_at(
+    spent: Iterable[tuple[int, int]], wanted: int, window_minutes: int = WINDOW_MINUTES
+) -> float | None:
+    """Return when `wanted` of the credits spent are out of the window, in seconds since 1970.
 
     None if fewer were spent.
 
     Args:
         spent: (minute, credits), oldest first.
         wanted: credits to become available.
+        window_minutes: length of the window.
     """
     for minute, amount in spent:
         wanted -= amount
         if wanted <= 0:
-            return (minute + WINDOW_MINUTES + 1) * 60.0
+            return (minute + window_minutes + 1) * 60.0
     return None
 
 
@@ -301,6 +338,16 @@ class DailyAllowance:
         self._minute = 0
         self._refused_request: tuple[int, int] | None = None
         self._org: str | None = None
+        self._window_minutes: int | None = None
+
+    @property
+    def window_seconds(self) -> float:
+        """Length of the org's window, as far as is known without the file."""
+        return (self._window_minutes or WINDOW_MINUTES) * 60.0
+
+    def set_window(self, seconds: float) -> None:
+        """Take the length of the org's window from an emulator."""
+        self._window_minutes = min(max(1, math.ceil(seconds / 60.0)), WINDOW_MINUTES)
 
     @property
     def has_limit(self) -> bool:
@@ -343,12 +390,12 @@ class DailyAllowance:
                     self._refused_request = self._minute, required
 
     async def free_at(self, wanted: int) -> float | None:
-        """Return when `wanted` credits spent from this machine are 24 hours old; None if never."""
+        """Return when `wanted` credits of this machine are out of the window; None if never."""
         async with self._lock:
             if self._usage is None:
                 return None
             spent = await self._usage.spent_by_minute(minute_of(self._wall()))
-        return free_at(spent, wanted)
+            return free_at(spent, wanted, await self._usage.window_minutes())
 
     async def refresh_budget(self) -> None:
         """Update the budget's limit of calls from the 24-hour usage of all runs."""
@@ -408,5 +455,6 @@ class DailyAllowance:
             budget.daily_limit,
             self._org,
             counted,
+            self._window_minutes,
         )
         budget.granted += await usage.take(request)

@@ -18,7 +18,7 @@ from bulklink.engine.quota.budget import (
     credits_exhausted_error,
     credits_spent_error,
 )
-from bulklink.engine.quota.daily_usage import WINDOW_MINUTES, DailyAllowance, DailyUsage
+from bulklink.engine.quota.daily_usage import DailyAllowance, DailyUsage
 from bulklink.engine.quota.diagnosis import QuotaSuspicion, RefusalCause
 from bulklink.engine.shutdown import StopController
 from bulklink.engine.signal import Signal
@@ -27,7 +27,6 @@ from bulklink.zoho.http import Answer, NoResponse
 
 CLOCK_CHECK_SECONDS = 15.0
 """Seconds between two checks of the clocks."""
-_DAY_SECONDS = WINDOW_MINUTES * 60.0
 RECHECK_SECONDS = 3_600.0
 """Seconds between probes for credits, if it is unknown when there are some."""
 _STEPS_OF_OTHERS = 20
@@ -332,6 +331,8 @@ class QuotaGate:
         self._suspicion.in_flight.discard(number)
         if isinstance(response, Answer):
             self.budget.on_reported_left(number, response.credits_left)
+            if response.credit_window is not None:
+                self.allowance.set_window(response.credit_window)
             if not busy:
                 self._suspicion.on_accepted(number)
             else:
@@ -433,13 +434,15 @@ class QuotaGate:
         self._changed.notify()
 
     async def _available_at(self, required: int) -> tuple[float, bool]:
-        """Return when credits are available, and whether that is known: otherwise in 24 hours."""
+        """Return when credits are available, and whether that is known; else after a window."""
         limit = self.budget.daily_limit or 0
         wanted = max(required, limit // _WAIT_FRACTION)
         if self._calls_left is not None:
             wanted = max(required, min(wanted, self._calls_left()))
         free = await self.allowance.free_at(wanted)
-        return (self._wall() + _DAY_SECONDS, False) if free is None else (free, True)
+        if free is None:
+            return self._wall() + self.allowance.window_seconds, False
+        return free, True
 
     async def _wait_for_change(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):

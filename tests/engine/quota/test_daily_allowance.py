@@ -30,6 +30,9 @@ class InMemoryDailyUsage:
     async def spent_by_minute(self, minute: int) -> list[tuple[int, int]]:
         return self.file.spent_by_minute(minute)
 
+    async def window_minutes(self) -> int:
+        return self.file.window_minutes()
+
     def close(self) -> None:
         self.file.close()
 

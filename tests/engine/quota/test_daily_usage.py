@@ -90,6 +90,17 @@ def test_a_connection_that_leads_to_another_org_now_counts_there(tmp_path: Path)
     assert day.spent_by_minute(NOW) == [(NOW, 11)]
 
 
+def test_a_window_that_an_emulator_tells_is_kept_for_its_org(tmp_path: Path) -> None:
+    path = tmp_path / "credits.sqlite3"
+    day = DailyUsageFile(path, "connection")
+    day.take(AllowanceRequest(NOW, 9, 1, org="emulator", window_minutes=2))
+    next_run, other = DailyUsageFile(path, "connection"), DailyUsageFile(path, "other")
+    assert (next_run.window_minutes(), other.window_minutes()) == (2, WINDOW_MINUTES)
+    assert next_run.take(AllowanceRequest(NOW + 2, 1, 1, limit=9)) == 0
+    assert next_run.take(AllowanceRequest(NOW + 3, 1, 1, limit=9)) == 1
+    assert free_at([(NOW, 9)], 9, next_run.window_minutes()) == (NOW + 3) * 60
+
+
 def test_a_clock_that_was_days_ahead_leaves_nothing_behind_for_ever() -> None:
     day = DailyUsageFile(None, "org")
     take(day, 500, NOW + 10 * WINDOW_MINUTES, daily_limit=None)
