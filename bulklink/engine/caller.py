@@ -7,9 +7,16 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import anyio.lowlevel
-import msgspec
 
 from bulklink.engine.breaker import fatal_error
+from bulklink.engine.call_outcome import (
+    CallOutcome,
+    is_answered,
+    is_busy,
+    maybe_applied,
+    no_answer_error,
+    no_answer_reason,
+)
 from bulklink.engine.clock import Clock
 from bulklink.engine.metrics import CallMeter, MeterTotals
 from bulklink.engine.outage import OutageGate
@@ -19,7 +26,7 @@ from bulklink.engine.quota.gate import Credit, QuotaGate, QuotaShortageError
 from bulklink.engine.ratelimit.limiter import Attempt, ConcurrencyLimiter, QueuedCall
 from bulklink.engine.retry import AttemptHistory, RetryAction, decide_retry
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import LedgerError, RunStoppedError, StoppedBy, StoppedError
+from bulklink.errors import LedgerError, StoppedError
 from bulklink.ledger.records import (
     MAX_ANSWER_LENGTH,
     CallLine,
@@ -39,24 +46,6 @@ from bulklink.zoho.tokens import Token, TokenUnavailableError
 
 MAX_UNANSWERED = 5
 """Requests in a row without an answer after which the run stops."""
-
-
-class CallOutcome(msgspec.Struct, frozen=True):
-    """A finished call.
-
-    Args:
-        call: number of its last attempt in the ledger.
-        attempts: attempts made.
-        kind: of the call.
-        response: to the last attempt.
-        answer_lost: whether an attempt before the last may have been applied without an answer.
-    """
-
-    call: int
-    attempts: int
-    kind: CallKind
-    response: Answer | NoResponse
-    answer_lost: bool
 
 
 class Caller:
@@ -182,7 +171,7 @@ class Caller:
             decision = decide_retry(
                 response, self._attempt_history(progress, request, response), self._clock.random()
             )
-            progress.answer_lost = progress.answer_lost or _maybe_applied(response)
+            progress.answer_lost = progress.answer_lost or maybe_applied(response)
             match decision.action:
                 case RetryAction.ACCEPT | RetryAction.GIVE_UP:
                     self._raise_if_hopeless(
@@ -234,7 +223,7 @@ class Caller:
                 self._outage.record_failed_trial(error.reason)
                 return
         if trial.unanswered:
-            self._outage.record_failed_trial(_no_answer_reason(received.outcome))
+            self._outage.record_failed_trial(no_answer_reason(received.outcome))
 
     async def _settle_outage(
         self, queued_call: QueuedCall, reservation: Reservation | None, progress: _CallProgress
@@ -294,7 +283,7 @@ class Caller:
             finally:
                 self.meter.call_ended(request.kind, started_at)
             response = received.outcome
-            if _is_answered(response):
+            if is_answered(response):
                 self._outage.record_answer()
             else:
                 progress.unanswered.append(self._outage.record_silence())
@@ -302,7 +291,7 @@ class Caller:
             await self._quota.on_response(
                 credit,
                 response,
-                busy=_is_busy(response),
+                busy=is_busy(response),
                 explained_by_concurrency=explained_by_concurrency,
             )
             self._report_to_limiter(attempt, response, credit)
@@ -346,7 +335,7 @@ class Caller:
         """Report the outcome of a call, which decides how many may be in flight."""
         if isinstance(response, NoResponse):
             attempt.hold_after = self._settle_after if response.timed_out else 0.0
-        elif not _is_busy(response):
+        elif not is_busy(response):
             self._limiter.report_accepted(attempt)
         elif credit.cause is not RefusalCause.CREDITS:
             self._limiter.report_refused(
@@ -377,7 +366,7 @@ class Caller:
     def _attempt_history(
         self, progress: _CallProgress, request: Request, response: Answer | NoResponse
     ) -> AttemptHistory:
-        progress.busy_answers += _is_busy(response)
+        progress.busy_answers += is_busy(response)
         now, waited = self._clock.monotonic(), self._quota.waited - progress.waited_before
         return AttemptHistory(
             count=self._attempts(progress) - progress.busy_answers,
@@ -392,7 +381,7 @@ class Caller:
     ) -> None:
         """Stop the run if the token is refused, or too many requests have no answer."""
         if isinstance(response, NoResponse) and response.cure:
-            raise _no_answer_error(response, 1)
+            raise no_answer_error(response, 1)
         if isinstance(response, Answer):
             self._server_has_answered = True
             if classify_outcome(response) is AnswerClass.TOKEN:
@@ -405,7 +394,7 @@ class Caller:
             return  # it had one attempt, because it must be read back
         self._unanswered_in_row += 1
         if not self._server_has_answered or self._unanswered_in_row >= MAX_UNANSWERED:
-            raise _no_answer_error(response, self._unanswered_in_row)
+            raise no_answer_error(response, self._unanswered_in_row)
 
 
 @dataclass(slots=True)
@@ -426,43 +415,3 @@ class _CallProgress:
 
 class _HeldBackError(Exception):
     """Raised where a call would have left during an outage."""
-
-
-def _maybe_applied(response: Answer | NoResponse) -> bool:
-    """Return whether a call may have been applied though no answer says so."""
-    if isinstance(response, NoResponse):
-        return response.sent
-    answer_class = classify_outcome(response)
-    contradicts_itself = response.ok and answer_class is not None
-    return contradicts_itself or answer_class is AnswerClass.SERVER_ERROR
-
-
-def _is_answered(response: Answer | NoResponse) -> bool:
-    """Return whether the CRM answered, not a gateway in its place or nobody."""
-    if isinstance(response, NoResponse):
-        return bool(response.cure)  # that is no outage, and stops the run
-    return response.ok or classify_outcome(response) is not AnswerClass.SERVER_ERROR
-
-
-def _is_busy(response: Answer | NoResponse) -> bool:
-    return classify_outcome(response) is AnswerClass.THROTTLED
-
-
-def _no_answer_reason(response: Answer | NoResponse) -> str:
-    if isinstance(response, NoResponse):
-        return response.reason
-    if _is_busy(response):
-        return "the server says that there are too many requests"
-    return f"the server fails with HTTP {response.status}"
-
-
-def _no_answer_error(response: Answer | NoResponse, in_a_row: int) -> RunStoppedError:
-    reason = _no_answer_reason(response)
-    cure = response.cure if isinstance(response, NoResponse) else ""
-    return RunStoppedError(
-        StoppedBy.NO_ANSWER,
-        f"The CRM does not answer: {reason} ({in_a_row} in a row, each tried several times)."
-        if in_a_row > 1
-        else f"The CRM does not answer: {reason}.",
-        advice=cure or "Check the address, the data centre and the network.",
-    )

@@ -13,7 +13,8 @@ import msgspec
 
 from bulklink.engine.batching import cut_batches, first_batches
 from bulklink.engine.breaker import CircuitBreaker
-from bulklink.engine.caller import Caller, CallOutcome
+from bulklink.engine.call_outcome import CallOutcome
+from bulklink.engine.caller import Caller
 from bulklink.engine.context import RunContext, SendSettings
 from bulklink.engine.message_state import MessageState, NextStep
 from bulklink.engine.pagination import ContactReading, PageReader

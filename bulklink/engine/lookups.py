@@ -7,7 +7,8 @@ from itertools import islice
 from typing import TypeVar
 
 from bulklink.engine.breaker import fatal_error
-from bulklink.engine.caller import Caller, CallOutcome
+from bulklink.engine.call_outcome import CallOutcome
+from bulklink.engine.caller import Caller
 from bulklink.engine.retry import is_inconclusive
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.task_group import task_group

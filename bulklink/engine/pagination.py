@@ -9,7 +9,8 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from bulklink.engine.breaker import Breaker
-from bulklink.engine.caller import Caller, CallOutcome
+from bulklink.engine.call_outcome import CallOutcome
+from bulklink.engine.caller import Caller
 from bulklink.engine.quota.budget import Reservation
 from bulklink.engine.retry import is_inconclusive
 from bulklink.zoho.http import Answer

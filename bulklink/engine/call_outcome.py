@@ -1,0 +1,75 @@
+"""Outcome of a call, and what it says of the CRM."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bulklink.errors import RunStoppedError, StoppedBy
+from bulklink.zoho.error_policy import AnswerClass, classify_outcome
+from bulklink.zoho.http import Answer, CallKind, NoResponse
+
+
+class CallOutcome(msgspec.Struct, frozen=True):
+    """A finished call.
+
+    Args:
+        call: number of its last attempt in the ledger.
+        attempts: attempts made.
+        kind: of the call.
+        response: to the last attempt.
+        answer_lost: whether an attempt before the last may have been applied without an answer.
+    """
+
+    call: int
+    attempts: int
+    kind: CallKind
+    response: Answer | NoResponse
+    answer_lost: bool
+
+
+def maybe_applied(response: Answer | NoResponse) -> bool:
+    """Return whether a call may have been applied though no answer says so."""
+    if isinstance(response, NoResponse):
+        return response.sent
+    answer_class = classify_outcome(response)
+    contradicts_itself = response.ok and answer_class is not None
+    return contradicts_itself or answer_class is AnswerClass.SERVER_ERROR
+
+
+def is_answered(response: Answer | NoResponse) -> bool:
+    """Return whether the CRM answered, not a gateway in its place or nobody."""
+    if isinstance(response, NoResponse):
+        return bool(response.cure)  # that is no outage, and stops the run
+    return response.ok or classify_outcome(response) is not AnswerClass.SERVER_ERROR
+
+
+def is_busy(response: Answer | NoResponse) -> bool:
+    """Return whether the CRM says that there are too many requests."""
+    return classify_outcome(response) is AnswerClass.THROTTLED
+
+
+def no_answer_reason(response: Answer | NoResponse) -> str:
+    """Return why a call has no answer."""
+    if isinstance(response, NoResponse):
+        return response.reason
+    if is_busy(response):
+        return "the server says that there are too many requests"
+    return f"the server fails with HTTP {response.status}"
+
+
+def no_answer_error(response: Answer | NoResponse, in_a_row: int) -> RunStoppedError:
+    """Return the reason to stop a run that has no answers.
+
+    Args:
+        response: to the last call.
+        in_a_row: calls in a row without an answer.
+    """
+    reason = no_answer_reason(response)
+    cure = response.cure if isinstance(response, NoResponse) else ""
+    return RunStoppedError(
+        StoppedBy.NO_ANSWER,
+        f"The CRM does not answer: {reason} ({in_a_row} in a row, each tried several times)."
+        if in_a_row > 1
+        else f"The CRM does not answer: {reason}.",
+        advice=cure or "Check the address, the data centre and the network.",
+    )
