@@ -41,7 +41,7 @@ _EXPORTS = {
     "bulklink.operations.verify": "verify",
     "bulklink.operations.verify_run": "VerifyFinding VerifyResult",
     "bulklink.profiles.resolve": "load_connection",
-    "bulklink.runs.record": "ForgetResult RunState",
+    "bulklink.runs.record": "ForgetResult RunState UndoneBy",
     "bulklink.runs.status": "CallCounts RunResult status",
     "bulklink.zoho.connection": "Connection",
 }
@@ -112,6 +112,7 @@ if TYPE_CHECKING:  # the same for type checkers, which read literal imports alon
     from bulklink.profiles.resolve import load_connection as load_connection
     from bulklink.runs.record import ForgetResult as ForgetResult
     from bulklink.runs.record import RunState as RunState
+    from bulklink.runs.record import UndoneBy as UndoneBy
     from bulklink.runs.status import CallCounts as CallCounts
     from bulklink.runs.status import RunResult as RunResult
     from bulklink.runs.status import status as status

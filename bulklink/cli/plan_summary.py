@@ -18,13 +18,13 @@ _NO_SNAPSHOT_HINT = (
 )
 
 
-def show_plan_result(result: PlanResult, *, as_json: bool, snapshot_optional: bool = True) -> int:
+def show_plan_result(result: PlanResult, *, as_json: bool, undo: bool = False) -> int:
     """Show what a plan will cost; return the exit code.
 
     Args:
         result: the result of planning.
         as_json: print one JSON object.
-        snapshot_optional: whether the command can do without a snapshot; an undo cannot.
+        undo: whether the plan is an undo, which cannot do without a snapshot.
     """
     if as_json:
         content = msgspec.to_builtins(result)
@@ -33,14 +33,14 @@ def show_plan_result(result: PlanResult, *, as_json: bool, snapshot_optional: bo
             del content["compare"]
         print_json(content)
     else:
-        for line in _summary_lines(result, snapshot_optional=snapshot_optional):
+        for line in _summary_lines(result, undo=undo):
             print_line(line)
     return ExitCode.ROWS_NOT_DONE if result.rejected else ExitCode.OK
 
 
-def _summary_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[Line]:
+def _summary_lines(result: PlanResult, *, undo: bool) -> Iterator[Line]:
     calls = result.calls
-    yield f"{result.op}: {result.messages:,} emails in {result.groups:,} groups"
+    yield f"{'undo' if undo else result.op}: {result.messages:,} emails in {result.groups:,} groups"
     yield from table_lines(
         {
             "rows": result.rows,
@@ -54,7 +54,7 @@ def _summary_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[L
             "credits, at least": result.credits_at_least,
         }
     )
-    yield from _estimate_lines(result, snapshot_optional=snapshot_optional)
+    yield from _estimate_lines(result, snapshot_optional=not undo)
     if result.compare is not None:
         yield from _comparison_lines(result.compare)
     yield f"Digest: {result.digest}"
