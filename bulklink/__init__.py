@@ -43,7 +43,7 @@ _EXPORTS = {
     "bulklink.operations.verify_run": "VerifyFinding VerifyResult",
     "bulklink.profiles.resolve": "load_connection",
     "bulklink.runs.forecast": "CreditRange SecondsRange",
-    "bulklink.runs.record": "ForgetResult RunState",
+    "bulklink.runs.record": "ForgetResult RunState UndoneBy",
     "bulklink.runs.status": "CallCounts RunResult status",
     "bulklink.zoho.connection": "Connection",
 }
@@ -119,6 +119,7 @@ if TYPE_CHECKING:  # the same for type checkers, which read literal imports alon
     from bulklink.runs.forecast import SecondsRange as SecondsRange
     from bulklink.runs.record import ForgetResult as ForgetResult
     from bulklink.runs.record import RunState as RunState
+    from bulklink.runs.record import UndoneBy as UndoneBy
     from bulklink.runs.status import CallCounts as CallCounts
     from bulklink.runs.status import RunResult as RunResult
     from bulklink.runs.status import status as status

@@ -20,13 +20,13 @@ _NO_SNAPSHOT_HINT = (
 )
 
 
-def show_plan_result(result: PlanResult, *, as_json: bool, snapshot_optional: bool = True) -> int:
+def show_plan_result(result: PlanResult, *, as_json: bool, undo: bool = False) -> int:
     """Show what a plan will cost; return the exit code.
 
     Args:
         result: the result of planning.
         as_json: print one JSON object.
-        snapshot_optional: whether the command can do without a snapshot; an undo cannot.
+        undo: whether the plan is an undo, which cannot do without a snapshot.
     """
     if as_json:
         content = msgspec.to_builtins(result)
@@ -35,16 +35,15 @@ def show_plan_result(result: PlanResult, *, as_json: bool, snapshot_optional: bo
             del content["compare"]
         print_json(content)
     else:
-        for line in _summary_lines(result, snapshot_optional=snapshot_optional):
+        for line in _summary_lines(result, undo=undo):
             print_line(line)
     return ExitCode.ROWS_NOT_DONE if result.rejected else ExitCode.OK
 
 
-def _summary_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[Line]:
+def _summary_lines(result: PlanResult, *, undo: bool) -> Iterator[Line]:
     calls = result.calls
-    yield (
-        f"{result.op}: {count_of(result.messages, 'email')} in {count_of(result.groups, 'group')}"
-    )
+    op = "undo" if undo else result.op
+    yield (f"{op}: {count_of(result.messages, 'email')} in {count_of(result.groups, 'group')}")
     yield from table_lines(
         {
             "rows": result.rows,
@@ -67,7 +66,7 @@ def _summary_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[L
             f" out, which is exit code {ExitCode.ROWS_NOT_DONE}; "
             + ("the plan is good without." if result.messages else "nothing is left to send.")
         )
-    yield from _estimate_lines(result, snapshot_optional=snapshot_optional)
+    yield from _estimate_lines(result, snapshot_optional=not undo)
     if result.compare is not None:
         yield from _comparison_lines(result.compare)
     yield f"Digest: {result.digest}"

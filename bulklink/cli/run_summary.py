@@ -29,7 +29,12 @@ from bulklink.local_time import format_local_time
 from bulklink.models import Status
 from bulklink.operations import wording
 from bulklink.operations.check import CheckItem, CheckResult, CheckStatus
-from bulklink.operations.wording import beyond_max_credits, can_be_undone, describe_limit
+from bulklink.operations.wording import (
+    beyond_max_credits,
+    can_be_undone,
+    describe_limit,
+    describe_undone,
+)
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.forecast import CallForecast
 from bulklink.runs.record import RunRecord, RunState
@@ -112,6 +117,9 @@ def next_steps(result: RunResult, record: RunRecord) -> Iterator[str]:
 
 def _suggestions(result: RunResult, record: RunRecord) -> Iterator[_Step]:
     run, counts = result.run_dir, result.counts
+    if record.effective_undo is not None:
+        yield "To read back what its undo left", ("verify", record.effective_undo.run_dir)
+        return
     match result.state:
         case RunState.PLANNED:
             yield "To send it", ("apply", run)
@@ -228,6 +236,7 @@ def _summary_lines(
         explain: yield advice on the commonest failures; the reason of a stop includes it.
     """
     yield _headline(result)
+    yield from wrap_text(describe_undone(record)) if record.undone_by else ()
     yield from accounting_lines(result, record, explain=explain)
     calls = result.calls
     paragraphs = (
@@ -317,7 +326,9 @@ def show_runs(
         note("No runs there.")
     for result, check_result in pairs:
         counts = ", ".join(f"{n:,} {name}" for name, n in result.counts.items() if n)
-        print_line(f"{result.run_dir}  {result.op}  {_format_state(result)}  {counts}")
+        undone = "  undone" if result.undone else ""
+        state = _format_state(result) + undone
+        print_line(f"{result.run_dir}  {result.shown_op}  {state}  {counts}")
         for line in check_lines(check_result) if check_result else ():
             print_line(("  ", *line) if isinstance(line, tuple) else f"  {line}")
 
@@ -363,7 +374,7 @@ def _format_rows(rows: Mapping[int, str | None]) -> str:
 
 def _headline(result: RunResult) -> Styled:
     colour = {RunState.FINISHED: "green", RunState.STOPPED: "red"}.get(result.state)
-    text = f"{result.op}: {_format_state(result)}"
+    text = f"{result.shown_op}: {_format_state(result)}"
     return Styled(text, colour if result.exit_code else "green")
 
 

@@ -34,6 +34,7 @@ class RunIdentity(msgspec.Struct, frozen=True, kw_only=True):
         api_url: URL of the API; None if unknown.
         canary_found: what the canary found; None if nothing.
         undo_of: folder of the run that this run undoes, if any.
+        undone_by: folder of the undo of this run that stands, if any.
         files: names of the mappings.
     """
 
@@ -43,6 +44,7 @@ class RunIdentity(msgspec.Struct, frozen=True, kw_only=True):
     api_url: str | None
     canary_found: str | None
     undo_of: str | None
+    undone_by: str | None
     files: tuple[str, ...]
 
 
@@ -360,6 +362,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         canary: state and size of the canary; empty without one.
         undo: sentence about what an undo can do.
         undo_digest: digest of the run that this run undoes, if it is an undo.
+        undone: how far the run was undone; empty if it was not.
         forgotten: when columns and names were dropped.
         commands: commands that continue the run.
     """
@@ -394,5 +397,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     canary: str
     undo: str
     undo_digest: str | None
+    undone: str
     forgotten: tuple[ForgetSummary, ...]
     commands: NextCommands

@@ -47,6 +47,7 @@ class HistoryEvent(msgspec.Struct, frozen=True):
         contact_id: contact of the email; None if unknown.
         deal_id: target deal; None for an unlink.
         undo_of: run that this run undoes, if any.
+        undone_by: run that wholly undid this run, if any.
         sent: kind of call: link, unlink or read.
         emails: number of emails that the call carried.
         details: remaining keys of the line that concern the email; a missing key is unknown.
@@ -60,6 +61,7 @@ class HistoryEvent(msgspec.Struct, frozen=True):
     contact_id: str | None
     deal_id: str | None
     undo_of: str | None = None
+    undone_by: str | None = None
     sent: str | None = None
     emails: int | None = None
     details: dict[str, Any] = {}
@@ -117,7 +119,10 @@ def _run_events(
     """Yield the events of one run in the order of its ledger, each answer after its call."""
     record = folder.read()
     undo_of = record.undo_of.run_dir if record.undo_of else None
-    new_event = partial(HistoryEvent, run_dir=str(folder.path), undo_of=undo_of)
+    undone_by = record.effective_undo.run_dir if record.effective_undo else None
+    new_event = partial(
+        HistoryEvent, run_dir=str(folder.path), undo_of=undo_of, undone_by=undone_by
+    )
     planned_rows = (
         find_planned_rows(database, folder.plan, message_id) if folder.plan.is_file() else []
     )

@@ -109,8 +109,7 @@ def confirm_changes(
     """
     if connection.loopback or job.yes:
         return
-    op = "undo" if record.undo_of else record.op
-    request = ConfirmationRequest(org.name, org.type, op, record.messages)
+    request = ConfirmationRequest(org.name, org.type, record.shown_op, record.messages)
     if callbacks.can_ask:
         if not callbacks.confirm(request):
             raise NotConfirmedError(

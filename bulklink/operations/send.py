@@ -58,6 +58,7 @@ from bulklink.runs.record import (
     close_last_invocation,
 )
 from bulklink.runs.status import PENDING, RunResult, build_run_result, run_exit_code, status_counts
+from bulklink.runs.undone import record_undo
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.http import CallKind
 
@@ -466,6 +467,9 @@ class _SendRun:
             if not ledger_broken:
                 raise LedgerError(error.message, where=error.where, advice=error.advice) from None
         result = build_run_result(self.folder, self.record, ledger_state)
+        if refusal is None and not ledger_broken:
+            for text in record_undo(self.folder, self.record, ended):
+                self.callbacks.on_warning(text)
         if not ledger_broken:
             _check_accounting(self.record, self.counter, result)
         return result

@@ -68,6 +68,9 @@ EMPTY_UNDO: dict[str, Any] = {
     "calls": dict.fromkeys(CallCounts.__struct_fields__, 0),
     "seconds": 0.0,
     "exit_code": ExitCode.OK,
+    "undo_of": None,
+    "undone": False,
+    "undone_by": [],
 }
 """Shown for an undo with nothing to undo: a run with no rows and no folder."""
 
@@ -351,6 +354,8 @@ def _seal(
                 run_dir=file_name_text(source.path.absolute()),
                 org=source_record.org.id if source_record.org else None,
                 digest=source_record.digest,
+                created=source_record.created,
+                invocations=len(source_record.invocations),
             ),
             "org": source_record.org,
             "api_url": source_record.api_url,

@@ -28,6 +28,7 @@ from bulklink.operations.expected_links import ExpectedLinks
 from bulklink.operations.job import PACE_OPTIONS, Job, PaceOptions, with_options
 from bulklink.operations.preflight import check_same_host
 from bulklink.operations.verify_run import Verifier, VerifyOptions, VerifyResult
+from bulklink.operations.wording import describe_undone
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.forecast import CreditRange, SecondsRange
 from bulklink.runs.record import RunRecord, RunState
@@ -213,6 +214,12 @@ async def _verify(
             callbacks.on_warning(
                 f"The run is not over (its state is {record.state}): what it has settled so"
                 " far is compared."
+            )
+        if record.last_undo is not None:
+            callbacks.on_warning(
+                f"{describe_undone(record)} What it took back differs from the ledger of this run:"
+                f" {bulklink_command('verify', record.last_undo.run_dir)} compares with what the"
+                " undo left."
             )
         verifier = Verifier(folder, record, expected_links, verify_options, callbacks, stop)
         cost = await environment.run_blocking(verifier.count_cost)

@@ -159,6 +159,7 @@ class VerifyResult(msgspec.Struct, frozen=True):
         stopped_by: why it stopped; None if complete.
         exit_code: exit code of the command; 1 if anything differs.
         shown: the first findings of each kind.
+        undone_by: run that wholly undid this run, so that it differs; None if none did.
     """
 
     run_dir: str
@@ -175,6 +176,7 @@ class VerifyResult(msgspec.Struct, frozen=True):
     stopped_by: str | None
     exit_code: int
     shown: tuple[FindingDetail, ...] = ()
+    undone_by: str | None = None
 
 
 def verify_start_line(ts: str, options: VerifyOptions, cost: VerifyCost) -> bytes:
@@ -422,6 +424,7 @@ class Verifier:
             shown=tuple(
                 detail for finding in VerifyFinding for detail in self._details.get(finding, ())
             ),
+            undone_by=self.record.effective_undo.run_dir if self.record.effective_undo else None,
         )
 
     def _sample_bound(self) -> SampleBound | None:

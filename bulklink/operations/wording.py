@@ -99,6 +99,17 @@ def beyond_max_credits(record: RunRecord) -> int:
     return int(beyond or 0)
 
 
+def describe_undone(record: RunRecord) -> str:
+    """Describe what the last undo of a run took back; empty if there was none that stands."""
+    undo = record.last_undo
+    if undo is None:
+        return ""
+    if record.effective_undo is not None:
+        return f"Undone by {undo.run_dir}, at {undo.at}."
+    counts = ", ".join(f"{n:,} {status}" for status, n in undo.counts.items() if n)
+    return f"Undone in part by {undo.run_dir}, at {undo.at} ({undo.state}; {counts})."
+
+
 def can_be_undone(record: RunRecord) -> bool:
     """Return whether the run knows where its emails were; a link needs no snapshot for that."""
     return record.by_op.get(Op.LINK, 0) > 0 or record.asked.get("snapshot") is not False

@@ -16,7 +16,7 @@ from bulklink.errors import RunDirError, StoppedBy
 from bulklink.folder_files import read_small_file
 from bulklink.ledger.checkpoint import LedgerCheckpoint
 from bulklink.ledger.records import Count, parse_time
-from bulklink.models import MAX_ROWS
+from bulklink.models import MAX_ROWS, Status
 from bulklink.runs.forecast import CallForecast, RenewedForecast, SnapshotChoice
 from bulklink.runs.timeline import Seconds, SignedCount
 
@@ -165,6 +165,9 @@ class ForgetResult(msgspec.Struct, frozen=True):
     complete: bool = False
 
 
+_TAKEN_BACK = (Status.DONE, Status.UNCHANGED, Status.DUPLICATE)
+
+
 class UndoneRun(msgspec.Struct, frozen=True):
     """The run that an undo reverses.
 
@@ -172,11 +175,47 @@ class UndoneRun(msgspec.Struct, frozen=True):
         run_dir: its folder at the time of the undo.
         org: id of its org.
         digest: digest of its plan.
+        created: time when it was created, which tells it from others; None in folders of earlier
+            versions.
+        invocations: number of commands that had run it; None in folders of earlier versions.
     """
 
     run_dir: str
     org: str | None = None
     digest: str | None = None
+    created: str | None = None
+    invocations: Count | None = None
+
+
+class UndoneBy(msgspec.Struct, frozen=True):
+    """An undo of the run, as it stood when its last command ended.
+
+    Args:
+        run_dir: its folder at that time.
+        created: time when it was created, which tells it from others; RFC 3339 in UTC.
+        at: time when its last command ended.
+        state: its state.
+        stopped_by: StoppedBy value, None unless it stopped.
+        counts: its rows of each status.
+        invocations: number of commands that had run the undone run when the undo was sealed; None
+            if unknown.
+        undone: whether the undo was wholly undone itself.
+    """
+
+    run_dir: str
+    created: str
+    at: str
+    state: RunState
+    stopped_by: str | None = None
+    counts: dict[str, SignedCount] = {}
+    invocations: Count | None = None
+    undone: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether it took back everything that the run had changed, and still stands."""
+        open_rows = sum(n for status, n in self.counts.items() if status not in _TAKEN_BACK)
+        return self.state is RunState.FINISHED and not open_rows and not self.undone
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,6 +255,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         invocations: commands that ran the run, in order.
         forgotten: removals of user data, in order.
         undo_of: the run that this one reverses, None if it is not an undo.
+        undone_by: the undos that changed something of this run, in order.
     """
 
     version: str
@@ -250,10 +290,31 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     invocations: tuple[Invocation, ...] = ()
     forgotten: tuple[ForgetResult, ...] = ()
     undo_of: UndoneRun | None = None
+    undone_by: tuple[UndoneBy, ...] = ()
 
     def replace(self, **changes: Any) -> RunRecord:
         """Return a copy with some fields changed."""
         return msgspec.structs.replace(self, **changes)
+
+    @property
+    def shown_op(self) -> str:
+        """The op as users are shown it: `undo` for an undo, whatever its rows are."""
+        return "undo" if self.undo_of else self.op
+
+    @property
+    def last_undo(self) -> UndoneBy | None:
+        """The undo that says most of what was taken back; None if none stands."""
+        if self.effective_undo is not None:
+            return self.effective_undo
+        return next((undo for undo in reversed(self.undone_by) if not undo.undone), None)
+
+    @property
+    def effective_undo(self) -> UndoneBy | None:
+        """The undo that wholly took back what the run did; None if none did."""
+        for undo in reversed(self.undone_by):
+            if undo.complete and undo.invocations in (None, len(self.invocations)):
+                return undo
+        return None
 
     @property
     def checkpoint(self) -> LedgerCheckpoint:
@@ -279,6 +340,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
             yield invocation.ended
         for entry in self.forgotten:
             yield entry.at
+        for undo in self.undone_by:
+            yield undo.created
+            yield undo.at
 
 
 def read_record(path: Path) -> RunRecord:

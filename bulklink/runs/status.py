@@ -12,7 +12,7 @@ from bulklink.ledger.checkpoint import LedgerCheckpoint
 from bulklink.ledger.state import LedgerState, OpenRow, replay
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder, folder_of
-from bulklink.runs.record import RunRecord, RunState, close_last_invocation
+from bulklink.runs.record import RunRecord, RunState, UndoneBy, close_last_invocation
 
 PENDING = "pending"
 
@@ -51,6 +51,9 @@ class RunResult(msgspec.Struct, frozen=True):
         calls: HTTP requests sent.
         seconds: total duration of all invocations.
         exit_code: exit code for this state, None while it runs.
+        undo_of: folder of the run that this run undoes; None if it is not an undo.
+        undone: whether an undo wholly took back what the run did.
+        undone_by: the undos that changed something of this run, in order.
     """
 
     run_dir: str
@@ -63,6 +66,14 @@ class RunResult(msgspec.Struct, frozen=True):
     calls: CallCounts
     seconds: float
     exit_code: int | None
+    undo_of: str | None = None
+    undone: bool = False
+    undone_by: tuple[UndoneBy, ...] = ()
+
+    @property
+    def shown_op(self) -> str:
+        """The op as users are shown it: `undo` for an undo, whatever its rows are."""
+        return "undo" if self.undo_of is not None else self.op
 
 
 def status(run: str | PathLike[str], *, check_ledger: bool = False) -> RunResult:
@@ -105,6 +116,9 @@ def build_run_result(folder: RunFolder, record: RunRecord, ledger_state: LedgerS
         calls=CallCounts(**msgspec.structs.asdict(ledger_state.calls), least=record.least),
         seconds=round(_total_seconds(record, ledger_state), 3),
         exit_code=run_exit_code(record.state, record.stopped_by, counts),
+        undo_of=record.undo_of.run_dir if record.undo_of else None,
+        undone=record.effective_undo is not None,
+        undone_by=record.undone_by,
     )
 
 

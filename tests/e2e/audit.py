@@ -18,7 +18,7 @@ from tests.e2e.command import CommandResult
 
 RUN_KEYS = {
     "run_dir", "op", "state", "stopped_by", "resume_at", "rows", "counts", "calls", "seconds",
-    "exit_code",
+    "exit_code", "undo_of", "undone", "undone_by",
 }  # fmt: skip
 COUNTS = ["done", "unchanged", "failed", "in_doubt", "rejected", "duplicate", "pending"]
 CALLS = {"link", "unlink", "read", "lookup", "retried", "least"}

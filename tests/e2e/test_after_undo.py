@@ -7,7 +7,7 @@ import csv
 from tests.e2e.audit import audit_run
 from tests.e2e.command import Command, rows, write_mapping
 from tests.e2e.servers import StandIn
-from tests.e2e.world import World
+from tests.e2e.world import Contact, World
 
 QUICK = ("--settle-after", "0", "--rate", "off", "--json")
 
@@ -57,3 +57,65 @@ def test_an_undo_that_leaves_rows_is_exported_with_them(
     assert [one["bulklink_status"] for one in found] == ["rejected"] * 2
     assert {one["message_id"] for one in found} == {email.message for email in contact.linked}
     assert crm("status", "none", "--check").code == 0
+
+
+def link_and_undo(crm: Command, world: World) -> Contact:
+    """Link three emails of a contact in `here`, undo that in `back`, and return the contact."""
+    contact = world.add(free=3, linked=1)
+    write_mapping(crm.folder / "m.csv", rows(contact.free, contact.b))
+    audit_run(crm("link", "m.csv", "--run-dir", "here", *QUICK), crm.folder, 3)
+    audit_run(crm("undo", "here", "--run-dir", "back", *QUICK), crm.folder, 3)
+    return contact
+
+
+def test_a_run_that_was_undone_says_by_what_wherever_it_is_shown(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    crm = bulklink.with_env(**standin.env())
+    contact = link_and_undo(crm, world)
+    back = str(crm.folder / "back")
+    status = crm("status", "here", "--json").object
+    assert status["undone"] is True
+    assert [undo["run_dir"] for undo in status["undone_by"]] == [back]
+    shown = crm("status", "here").out
+    assert f"Undone by {back}" in " ".join(shown.split())
+    assert "bulklink undo" not in shown
+    assert f"bulklink verify {back}" in shown
+    assert crm("status", "back").out.startswith("undo: finished")
+    assert "undo  finished" in crm("status", "--runs-dir", ".").out
+    assert "link  finished  undone" in crm("status", "--runs-dir", ".").out
+    history = crm("history", contact.free[0].message, "--runs-dir", ".").out
+    assert f"(undone by {back})" in history
+    verified = crm("verify", "here", "--settle-after", "0")
+    assert verified.code == 1
+    assert f"bulklink verify {back}" in " ".join(verified.err.split())
+    assert crm("verify", "back", "--settle-after", "0").code == 0
+    assert crm("report", "here", "-o", "here.html").code == 0
+    assert "in whole, by " in (crm.folder / "here.html").read_text(encoding="utf-8")
+
+
+def test_an_undo_that_is_undone_leaves_the_first_run_standing(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    crm = bulklink.with_env(**standin.env())
+    link_and_undo(crm, world)
+    audit_run(crm("undo", "back", "--run-dir", "again", *QUICK), crm.folder, 3)
+    assert crm("status", "back", "--json").object["undone"] is True
+    assert crm("status", "here", "--json").object["undone"] is False
+    assert "bulklink undo here" in crm("status", "here").out
+    assert crm("verify", "here", "--settle-after", "0", "--json").object["different"] == 0
+
+
+def test_an_undo_of_a_run_that_has_moved_warns_and_succeeds(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    crm = bulklink.with_env(**standin.env())
+    contact = world.add(free=2)
+    write_mapping(crm.folder / "m.csv", rows(contact.free, contact.b))
+    audit_run(crm("link", "m.csv", "--run-dir", "here", *QUICK), crm.folder, 2)
+    assert crm("undo", "here", "--dry-run", "--run-dir", "back").code == 0
+    (crm.folder / "here").rename(crm.folder / "there")
+    ended = crm("apply", "back", *QUICK)
+    assert ended.code == 0
+    assert "could not be recorded" in " ".join(ended.err.split())
+    assert crm("status", "there", "--json").object["undone"] is False

@@ -82,8 +82,15 @@ def test_the_undo_names_its_run_and_its_rows(
     run = run_mapping(scripted_command, "unlink", rows(contact.linked))
     back = undo_run(scripted_command)
     kept = json.loads((back.folder / "run.json").read_text())
-    digest = json.loads((run.folder / "run.json").read_text())["digest"]
-    assert kept["undo_of"] == {"run_dir": str(run.folder), "org": "58", "digest": digest}
+    undone = json.loads((run.folder / "run.json").read_text())
+    assert kept["undo_of"] == {
+        "run_dir": str(run.folder),
+        "org": "58",
+        "digest": undone["digest"],
+        "created": undone["created"],
+        "invocations": 1,
+    }
+    assert [undo["run_dir"] for undo in undone["undone_by"]] == [str(back.folder)]
     assert sorted(back.plan("source_row")) == [("1",), ("2",), ("3",)]
     assert scripted_command("status", "back", "--check").code == 0
     # The names are those of the snapshot: only the owner had to be looked up.
@@ -418,7 +425,7 @@ def test_a_folder_that_is_no_run_is_refused(scripted_command: Command) -> None:
 def test_a_person_reads_what_is_undone(scripted_command: Command, world: World) -> None:
     run_mapping(scripted_command, "unlink", rows(world.add(linked=2).linked))
     result: CommandResult = scripted_command("undo", "here", "--dry-run")
-    assert "mixed: 2 emails in 1 groups" in result.out
+    assert "undo: 2 emails in 1 groups" in result.out
     assert "done  2" in scripted_command("undo", "here").out
 
 

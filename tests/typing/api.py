@@ -54,6 +54,7 @@ from bulklink import (
     Status,
     StopController,
     StoppedBy,
+    UndoneBy,
     UsageError,
     VerifyFinding,
     VerifyPlan,
@@ -188,6 +189,7 @@ async def sending(job: Job, connection: Connection) -> None:
     assert_type(result.state, RunState)
     assert_type(result.counts["pending"], int)
     assert_type(result.calls, CallCounts)
+    assert_type(result.undone_by, tuple[UndoneBy, ...])
     assert_type(result.exit_code, int | None)
     limits = LimitOptions(yes=True, max_credits=1000, rate=None, canary=50)
     assert_type(await bulklink.resume("run", connection, **limits), RunResult)

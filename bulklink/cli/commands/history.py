@@ -64,6 +64,7 @@ def _print_events(events: Sequence[HistoryEvent]) -> None:
         if event.run_dir != run_dir:
             run_dir = event.run_dir
             undo = f" (undo of {event.undo_of})" if event.undo_of else ""
+            undo += f" (undone by {event.undone_by})" if event.undone_by else ""
             print_line(Styled(run_dir + undo, bold=True))
         print_line(f"  {event.ts}  row {event.row}: {_describe_event(event)}")
 

@@ -78,7 +78,7 @@ def _plan_undo(run: Path, arguments: SendOptions, options: dict[str, Any]) -> in
     result, _ = run_with_progress(in_thread(work), options)
     if not result.rows:
         _note_nothing_to_undo(run)
-    return show_plan_result(result, as_json=options["as_json"], snapshot_optional=False)
+    return show_plan_result(result, as_json=options["as_json"], undo=True)
 
 
 def _run_undo(run: Path, arguments: SendOptions, options: dict[str, Any]) -> int:

@@ -181,7 +181,7 @@ def _build_report(sources: _Sources, made_at: str, zone: tzinfo | None, max_byte
     describer = FailureDescriber(database, folder, embedded_rows, sources.export_run, several_codes)
     invocations = record.invocations
     return Report(
-        op=record.op,
+        op=record.shown_op,
         state=summary.state,
         stopped_by=summary.stopped_by,
         resume_at=summary.resume_at,
@@ -211,6 +211,7 @@ def _build_report(sources: _Sources, made_at: str, zone: tzinfo | None, max_byte
         canary=f"{record.canary.state}, {record.canary.messages:,} emails" if record.canary else "",
         undo=describe_undo(record),
         undo_digest=(record.undo_of.digest or "") if record.undo_of else None,
+        undone=_undone_extent(record),
         forgotten=forget_summaries(record),
         commands=next_commands(record, summary, sources.run_argument),
     )
@@ -248,6 +249,7 @@ def run_identity(folder: RunFolder, record: RunRecord) -> RunIdentity:
         api_url=record.api_url,
         canary_found=record.canary.found if record.canary else None,
         undo_of=record.undo_of.run_dir if record.undo_of else None,
+        undone_by=record.last_undo.run_dir if record.last_undo else None,
         files=tuple(input_record.name for input_record in record.inputs),
     )
 
@@ -372,6 +374,13 @@ def forget_summaries(record: RunRecord) -> tuple[ForgetSummary, ...]:
         ForgetSummary(forget_result.at, forget_result.plan_before, forget_result.ledger_before)
         for forget_result in record.forgotten
     )
+
+
+def _undone_extent(record: RunRecord) -> str:
+    """Return how far a run was undone; empty if it was not."""
+    if record.last_undo is None:
+        return ""
+    return "in whole" if record.effective_undo else "in part"
 
 
 def describe_undo(record: RunRecord) -> str:

@@ -1,0 +1,94 @@
+"""Telling a run that it was undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from bulklink.errors import BulklinkError, RunDirError
+from bulklink.file_names import file_name_text
+from bulklink.models import Status
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.record import RunRecord, UndoneBy, UndoneRun
+
+_MAX_UNDOS = 20
+_MAY_HAVE_CHANGED = (Status.DONE, Status.UNCHANGED, Status.IN_DOUBT)
+
+
+def record_undo(folder: RunFolder, record: RunRecord, at: str) -> Iterator[str]:
+    """Record in the run that an undo reverses where the undo stands; yield warnings.
+
+    An undo of an undo changes what is true of the first run, so the runs before are told too. A
+    run that cannot be told stays as it is.
+
+    Args:
+        folder: folder of the undo, or of another run, of which nothing is recorded.
+        record: its record.
+        at: time when its last command ended, RFC 3339 in UTC.
+    """
+    visited = {record.created}
+    while record.undo_of is not None and _may_have_changed(record):
+        source = RunFolder(Path(record.undo_of.run_dir))
+        try:
+            source_record = _add_undo(source, record.undo_of, _undone_by(folder, record, at))
+        except BulklinkError as error:
+            yield (
+                f"{error.where}: it could not be recorded there that this run was undone:"
+                f" {error.message}"
+            )
+            return
+        if source_record.created in visited:  # run.json is not believed to be free of circles
+            return
+        visited.add(source_record.created)
+        folder, record = source, source_record
+
+
+def _may_have_changed(record: RunRecord) -> bool:
+    return any(record.counts.get(status) for status in _MAY_HAVE_CHANGED)
+
+
+def _undone_by(folder: RunFolder, record: RunRecord, at: str) -> UndoneBy:
+    return UndoneBy(
+        run_dir=file_name_text(folder.path.absolute()),
+        created=record.created,
+        at=at,
+        state=record.state,
+        stopped_by=record.stopped_by,
+        counts=record.counts,
+        invocations=record.undo_of.invocations if record.undo_of else None,
+        undone=record.effective_undo is not None,
+    )
+
+
+def _add_undo(source: RunFolder, undone_run: UndoneRun, undo: UndoneBy) -> RunRecord:
+    """Put an undo into the record of the run it reverses, in place of what it said before.
+
+    Raises:
+        RunDirError: if another run is there, or none, or it cannot be written.
+        LockedError: if a process drives the run.
+    """
+    _check_is(source.read(), undone_run)  # before a lock file is made in another folder
+    with source.run_lock():
+        record = source.read()
+        _check_is(record, undone_run)
+        before = next((one for one in record.undone_by if one.created == undo.created), None)
+        if before is not None and undo.invocations is None:
+            undo = msgspec.structs.replace(undo, invocations=before.invocations)
+        elif undo.invocations is None:
+            undo = msgspec.structs.replace(undo, invocations=len(record.invocations))
+        others = [one for one in record.undone_by if one.created != undo.created]
+        record = record.replace(undone_by=(*others, undo)[-_MAX_UNDOS:])
+        source.write(record)
+    return record
+
+
+def _check_is(record: RunRecord, undone_run: UndoneRun) -> None:
+    same = (
+        record.created == undone_run.created
+        if undone_run.created is not None
+        else record.digest == undone_run.digest
+    )
+    if not same:
+        raise RunDirError("Another run is there.", where=undone_run.run_dir)
