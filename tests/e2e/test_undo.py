@@ -425,7 +425,7 @@ def test_a_folder_that_is_no_run_is_refused(scripted_command: Command) -> None:
 def test_a_person_reads_what_is_undone(scripted_command: Command, world: World) -> None:
     run_mapping(scripted_command, "unlink", rows(world.add(linked=2).linked))
     result: CommandResult = scripted_command("undo", "here", "--dry-run")
-    assert "undo: 2 emails in 1 groups" in result.out
+    assert "undo: 2 emails in 1 group" in result.out
     assert "done  2" in scripted_command("undo", "here").out
 
 
