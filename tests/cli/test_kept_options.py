@@ -70,7 +70,13 @@ DEFAULTS_GIVEN = {
 """Words that stand for no limit or for the default: given, they count like any other value."""
 NOT_OF_A_JOB = {
     *("json", "debug", "profile", "log", "progress", "verbose", "quiet"),  # display, connection
-    *("expect", "code", "dry_run", "include_settled"),  # what this one command does
+    *(
+        "expect",
+        "code",
+        "accept_canary",
+        "dry_run",
+        "include_settled",
+    ),  # what this one command does
     *("from_mapping", "column", "delimiter", "encoding"),  # which contacts: compared by a hash
     *("output", "format", "spreadsheet", "force"),  # the file: see tests/e2e/test_fetch.py
 }
