@@ -32,6 +32,7 @@ from bulklink.operations.check import CheckItem, CheckResult, CheckStatus
 from bulklink.operations.wording import (
     beyond_max_credits,
     can_be_undone,
+    continue_arguments,
     describe_limit,
     describe_undone,
 )
@@ -123,6 +124,8 @@ def _suggestions(result: RunResult, record: RunRecord) -> Iterator[_Step]:
     match result.state:
         case RunState.PLANNED:
             yield "To send it", ("apply", run)
+        case RunState.STOPPED if record.needs_accept_canary:
+            yield from _after_failed_canary(result, record)
         case RunState.STOPPED:
             yield "To go on", ("resume", run)
         case RunState.FINISHED:
@@ -138,6 +141,17 @@ def _suggestions(result: RunResult, record: RunRecord) -> Iterator[_Step]:
                 yield "To read back what is in doubt", ("verify", run, "--in-doubt")
             if not counts[Status.FAILED] and not counts[Status.IN_DOUBT]:
                 yield from _after_success(result, record)
+
+
+def _after_failed_canary(result: RunResult, record: RunRecord) -> Iterator[_Step]:
+    run = result.run_dir
+    yield "To read back what was sent", ("verify", run)
+    if result.counts[Status.DONE] and can_be_undone(record):
+        yield "To take it back", ("undo", run)
+    yield (
+        "To send the rest all the same, without another canary",
+        tuple(continue_arguments(record, "resume", run)),
+    )
 
 
 def _after_success(result: RunResult, record: RunRecord) -> Iterator[_Step]:
@@ -209,7 +223,8 @@ def show_run(
         as_json: print one JSON object.
         check_result: result of checking its files; None if they were not checked.
     """
-    for text in _detached_relink_lines(result) if result.op in _RELINK_OPS else ():
+    record = RunFolder(Path(result.run_dir)).read()
+    for text in _detached_relink_lines(result, record) if result.op in _RELINK_OPS else ():
         print_line(Styled(text, "red", bold=True), err=as_json)
     if reason is not None and result.state is not RunState.FINISHED:  # a stop may come too late
         show_error(reason, as_json=False)
@@ -218,7 +233,6 @@ def show_run(
     else:
         explained = (StoppedBy.MAX_FAILURES, StoppedBy.CANARY)
         explain = reason is None or reason.stopped_by not in explained
-        record = RunFolder(Path(result.run_dir)).read()
         for line in _summary_lines(result, record, check_result, explain=explain):
             print_line(line)
     return int(result.exit_code or 0)
@@ -347,19 +361,21 @@ def _canary_lines(record: RunRecord) -> Iterator[str]:
         yield f"Canary: {canary.state}: {outcome}"
 
 
-def _detached_relink_lines(result: RunResult) -> Iterator[str]:
+def _detached_relink_lines(result: RunResult, record: RunRecord) -> Iterator[str]:
     """Yield the relinks that left an email off its deal, with advice."""
     run_dir = result.run_dir
     detached = load_detached_relinks(RunFolder(Path(run_dir)))
     if detached.not_put_back:
+        retry = continue_arguments(record, "retry", run_dir, "--code", "put-back-failed")
         yield (
             f"Off its deal, and putting it back failed: {_format_rows(detached.not_put_back)}."
-            f" Link by hand, or {bulklink_command('retry', run_dir, '--code', 'put-back-failed')}."
+            f" Link by hand, or {bulklink_command(*retry)}."
         )
     if detached.unfinished:
+        resume = continue_arguments(record, "resume", run_dir)
         yield (
             f"Between the halves of a relink: {_format_rows(detached.unfinished)}."
-            f" {bulklink_command('resume', run_dir)} finishes these first."
+            f" {bulklink_command(*resume)} finishes these first."
         )
 
 

@@ -202,6 +202,6 @@ def fatal_error(kind: CallKind, verdict: AnswerVerdict, where: str) -> RunStoppe
         StoppedBy.FATAL,
         f"Zoho refuses the {kind} call: {reason}.",
         where=where,
-        advice=advice_for_code(verdict.code)
+        advice=advice_for_code(verdict.code, verdict.text)
         or "The whole answer is in answers.jsonl; once its cause is mended, a resume goes on.",
     )

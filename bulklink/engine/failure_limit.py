@@ -149,12 +149,18 @@ def explain_code(code: str, count: int, example: Result) -> str:
         count: rows that ended with it.
         example: one of them; its message is shown if there is no advice.
     """
-    return f"{count:,} {code}: {failure_advice(code) or example.message or 'see answers.jsonl.'}"
+    advice = failure_advice(code, example.message) or example.message or "see answers.jsonl."
+    return f"{count:,} {code}: {advice}"
 
 
-def failure_advice(code: str) -> str:
-    """Return advice on a code, Zoho's or our own; empty if there is none."""
-    return advice_for_code(code) or _BULKLINK_ADVICE.get(code, "")
+def failure_advice(code: str, text: str = "") -> str:
+    """Return advice on a code, Zoho's or our own; empty if there is none.
+
+    Args:
+        code: the code.
+        text: message of a row that ended with it, which may name a field.
+    """
+    return advice_for_code(code, text) or _BULKLINK_ADVICE.get(code, "")
 
 
 def example_text(example: Result) -> str:

@@ -282,7 +282,7 @@ def _fail_put_back(
 
 def _refusal_text(verdict: AnswerVerdict) -> str:
     message = verdict.text.rstrip(".") + "." if verdict.text else ""
-    return " ".join(filter(None, (message, advice_for_code(verdict.code))))
+    return " ".join(filter(None, (message, advice_for_code(verdict.code, verdict.text))))
 
 
 def _refusal_code(verdict: AnswerVerdict | None) -> str:

@@ -319,11 +319,15 @@ class NextCommands(msgspec.Struct, frozen=True):
 
     Args:
         apply: sends a planned run.
+        verify: reads back what a failed canary sent.
+        undo: takes back what a failed canary sent.
         resume: continues a stopped run.
         retry: sends the failed rows of a finished run.
     """
 
     apply: str
+    verify: str
+    undo: str
     resume: str
     retry: str
 

@@ -20,6 +20,7 @@ from bulklink.ledger.records import Result
 from bulklink.models import Message, Status
 from bulklink.operations.callbacks import ResultCounter, RunCallbacks
 from bulklink.operations.estimate import DEFAULT_CANARY_MESSAGES, has_canary
+from bulklink.operations.wording import ACCEPT_CANARY
 from bulklink.runs.record import CanaryRecord, CanaryState
 from bulklink.shell import bulklink_command
 from bulklink.task_group import task_group
@@ -44,10 +45,11 @@ def canary_size(record: CanaryRecord | None, requested: int | None, to_send: int
 
 def _canary_stop_reason(result: CanaryResult, remaining: int, run_dir: str) -> RunStoppedError:
     """Return why a run stops after its canary, and what to do."""
+    resume, retry = (bulklink_command(verb, run_dir, ACCEPT_CANARY) for verb in ("resume", "retry"))
     advice = (
-        f"Look at these emails in the CRM. Then {bulklink_command('resume', run_dir)} sends the"
-        f" other {remaining:,} without another canary; {bulklink_command('retry', run_dir)} sends"
-        " what failed too."
+        f"Look at these emails in the CRM; {bulklink_command('verify', run_dir)} reads them back."
+        f" Then {resume} sends the other {remaining:,} without another canary; {retry} sends what"
+        " failed too."
     )
     return RunStoppedError(
         StoppedBy.CANARY,

@@ -15,6 +15,7 @@ from bulklink.ledger.state import repair_torn_line, replay
 from bulklink.mapping.plan_digest import read_plan_content
 from bulklink.mapping.plan_reader import forget_columns
 from bulklink.operations.seal import has_former_digest, plan_digest
+from bulklink.operations.wording import continue_arguments
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import ledger_hash, sha256_of
 from bulklink.runs.record import ForgetResult, RunRecord, RunState
@@ -64,8 +65,8 @@ def _check_can_forget(folder: RunFolder, *, force: bool) -> None:
         raise RunDirError(
             "This run has not reached its end.",
             where=str(folder.path),
-            advice=f"{bulklink_command('resume', folder.path)} goes on with it. --force forgets"
-            " now: a resume then looks the names up again.",
+            advice=f"{bulklink_command(*continue_arguments(record, 'resume', folder.path))} goes on"
+            " with it. --force forgets now: a resume then looks the names up again.",
         )
 
 

@@ -8,7 +8,13 @@ from os import PathLike
 from typing import Unpack
 
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import DigestError, LedgerError, RunDirError, StoppedBy
+from bulklink.errors import (
+    DigestError,
+    LedgerError,
+    NotConfirmedError,
+    RunDirError,
+    StoppedBy,
+)
 from bulklink.ledger.state import LedgerState, repair_torn_line, replay
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_reader import SealedPlan
@@ -25,6 +31,7 @@ from bulklink.operations.job import (
 from bulklink.operations.preflight import check_same_host
 from bulklink.operations.seal import check_seal, has_former_digest, load_job
 from bulklink.operations.send import send
+from bulklink.operations.wording import ACCEPT_CANARY, can_be_undone, continue_arguments
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.runs.status import PENDING, RunResult, status, status_counts
@@ -45,6 +52,7 @@ async def resume(
     run: str | PathLike[str],
     connection: Connection,
     *,
+    accept_canary: bool = False,
     callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
     environment: Environment | None = None,
@@ -57,6 +65,7 @@ async def resume(
     Args:
         run: the run folder.
         connection: where the CRM is and how to sign in.
+        accept_canary: go on though the canary of the run did not pass, without another one.
         callbacks: callbacks of the run; None reports nothing.
         stop: stops the run from outside; None if nothing does.
         environment: network, disk and clock; None is this machine's, others are for tests.
@@ -68,6 +77,7 @@ async def resume(
 
     Raises:
         RunDirError: if this is not a run that can be resumed.
+        NotConfirmedError: if its canary did not pass and that is not accepted.
         LockedError: if another process has locked it.
         WrongOrgError: if it was started in another org.
         LedgerError: if the ledger cannot be trusted.
@@ -75,7 +85,8 @@ async def resume(
     work = partial(
         _resume_run,
         folder=folder_of(run),
-        load_record=_load_started_record,
+        load_record=partial(_load_started_record, accept_canary=accept_canary),
+        accept_canary=accept_canary,
         options=options,
         connection=connection,
         environment=environment or real_environment(),
@@ -88,6 +99,7 @@ async def retry(
     connection: Connection,
     *,
     code: str | None = None,
+    accept_canary: bool = False,
     callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
     environment: Environment | None = None,
@@ -99,6 +111,7 @@ async def retry(
         run: the run folder.
         connection: where the CRM is and how to sign in.
         code: retry only rows with this code; None retries all.
+        accept_canary: as for `resume`.
         callbacks: callbacks of the run; None reports nothing.
         stop: stops the run from outside; None if nothing does.
         environment: network, disk and clock; None is this machine's, others are for tests.
@@ -109,6 +122,7 @@ async def retry(
 
     Raises:
         RunDirError: if this is not a run that can be resumed.
+        NotConfirmedError: if its canary did not pass and that is not accepted.
         LockedError: if another process has locked it.
         WrongOrgError: if it was started in another org.
         LedgerError: if the ledger cannot be trusted.
@@ -120,7 +134,8 @@ async def retry(
     work = partial(
         _resume_run,
         folder=folder_of(run),
-        load_record=_load_started_record,
+        load_record=partial(_load_started_record, accept_canary=accept_canary),
+        accept_canary=accept_canary,
         options=options,
         connection=connection,
         environment=environment or real_environment(),
@@ -190,6 +205,7 @@ async def _resume_run(
     connection: Connection,
     environment: Environment,
     should_retry: ShouldRetry | None = None,
+    accept_canary: bool = False,
 ) -> RunResult:
     # Before a lock is made in a folder that may not be a run's, or is another host's.
     check_same_host(load_record(folder), connection)
@@ -214,6 +230,7 @@ async def _resume_run(
             callbacks=callbacks,
             stop=stop,
             environment=environment,
+            accept_canary=accept_canary,
         )
 
 
@@ -285,12 +302,13 @@ def _load_unsent_record(folder: RunFolder, expect: str | None) -> RunRecord:
         raise RunDirError(
             "This plan was begun to be sent already.",
             where=str(folder.path),
-            advice=f"{bulklink_command('resume', folder.path)} goes on with it.",
+            advice=f"{bulklink_command(*continue_arguments(record, 'resume', folder.path))} goes on"
+            " with it.",
         )
     return record
 
 
-def _load_started_record(folder: RunFolder) -> RunRecord:
+def _load_started_record(folder: RunFolder, *, accept_canary: bool) -> RunRecord:
     record = _load_sealed_record(folder)
     if not record.invocations:
         raise RunDirError(
@@ -298,7 +316,22 @@ def _load_started_record(folder: RunFolder) -> RunRecord:
             where=str(folder.path),
             advice=f"{bulklink_command('apply', folder.path)} sends it.",
         )
+    if record.needs_accept_canary and not accept_canary:
+        raise _canary_error(folder, record)
     return record
+
+
+def _canary_error(folder: RunFolder, record: RunRecord) -> NotConfirmedError:
+    """Return why a run does not go on after its canary, and what to do."""
+    run_dir = folder.path
+    undo = f", {bulklink_command('undo', run_dir)} takes them back" if can_be_undone(record) else ""
+    found = record.canary.found if record.canary else None
+    return NotConfirmedError(
+        f"The canary of this run did not pass: {found or 'nothing more is recorded.'}",
+        where=str(run_dir),
+        advice=f"{bulklink_command('verify', run_dir)} reads its emails back{undo}. The rest is"
+        f" sent without another canary if {ACCEPT_CANARY} is given.",
+    )
 
 
 def _load_sealed_record(folder: RunFolder) -> RunRecord:

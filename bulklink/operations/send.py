@@ -75,6 +75,7 @@ async def send(
     callbacks: RunCallbacks,
     stop: StopController,
     environment: Environment,
+    accept_canary: bool = False,
 ) -> RunResult:
     """Send the rest of the sealed plan in a run folder that this process has locked.
 
@@ -88,6 +89,7 @@ async def send(
         callbacks: called with progress and failures, and asked for confirmation.
         stop: stops the run.
         environment: network, disk and clock.
+        accept_canary: whether the user goes on after a failed canary.
 
     Raises:
         RefusedError: if the run is refused before the first change.
@@ -98,6 +100,8 @@ async def send(
     clock = environment.clock
     started_at = clock.monotonic()
     record = _begin_invocation(previous_record, ledger_state, connection, clock)
+    if accept_canary and previous_record.needs_accept_canary:
+        record = record.replace(canary=_accepted_canary(previous_record))
     folder.write(record)
     callbacks.on_start(str(folder.path))
     run = _SendRun(
@@ -157,6 +161,12 @@ def _begin_invocation(
             Invocation(started=timestamp(clock.wall())),
         ),
     )
+
+
+def _accepted_canary(record: RunRecord) -> CanaryRecord | None:
+    """Return the canary of a run as a `y` to its question would have left it."""
+    canary = record.canary
+    return canary and msgspec.structs.replace(canary, state=CanaryState.CONFIRMED)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -519,6 +529,7 @@ def _with_end_state(
             reason=previous_record.reason,
             resume_at=previous_record.resume_at,
             org=previous_record.org,
+            canary=previous_record.canary,
         )
     resume_at = reason.resume_at if reason else None
     ended = record.replace(resume_at=None if resume_at is None else timestamp(resume_at))

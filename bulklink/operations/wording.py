@@ -12,6 +12,8 @@ from bulklink.runs.status import PENDING
 
 _PLANNED_STATUSES = (Status.DONE, Status.UNCHANGED, Status.FAILED, Status.IN_DOUBT)
 _NO_OP = "no op"
+ACCEPT_CANARY = "--accept-canary"
+"""Option of `resume` and `retry` that accepts a failed canary."""
 _CountsByStatus = dict[str, dict[str, int]]
 
 
@@ -108,6 +110,19 @@ def describe_undone(record: RunRecord) -> str:
         return f"Undone by {undo.run_dir}, at {undo.at}."
     counts = ", ".join(f"{n:,} {status}" for status, n in undo.counts.items() if n)
     return f"Undone in part by {undo.run_dir}, at {undo.at} ({undo.state}; {counts})."
+
+
+def continue_arguments(record: RunRecord, verb: str, run: object, *options: str) -> list[str]:
+    """Return the words of a command that goes on with a run, as the run accepts them.
+
+    Args:
+        record: of the run.
+        verb: `resume` or `retry`.
+        run: the run folder, as it is typed.
+        options: further words.
+    """
+    accept = (ACCEPT_CANARY,) if record.needs_accept_canary else ()
+    return [verb, str(run), *options, *accept]
 
 
 def can_be_undone(record: RunRecord) -> bool:

@@ -327,6 +327,12 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         return LedgerCheckpoint(self.last_row, self.ledger_bytes, self.ledger_sha256)
 
     @property
+    def needs_accept_canary(self) -> bool:
+        """Whether it goes on only if the user accepts its failed canary."""
+        stopped = self.canary is not None and self.canary.state is CanaryState.STOPPED
+        return stopped and self.state is not RunState.FINISHED
+
+    @property
     def last_row(self) -> int:
         """The highest row number that the run may have; rows that are left out have numbers too."""
         return self.rows + self.left_out

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from bulklink.zoho.error_codes import Code
 from bulklink.zoho.http import Answer, NoResponse
-from bulklink.zoho.link_response import parse_flat_error, parse_refusal
+from bulklink.zoho.link_response import named_field, parse_flat_error, parse_refusal
 
 
 class AnswerClass(StrEnum):
@@ -94,6 +94,14 @@ _ADVICE = {
 }
 
 
+_NAME_FIELDS = ("owner.name", "linked_record.name")
+_NAMES_REFUSED = "refuses the name: start a new run with --no-names, which sends ids alone."
+_NAMES_WANTED = (
+    "wants the name: start a new run without --no-names. A name that cannot be looked up has to be"
+    " in the mapping, as owner_name or deal_name."
+)
+
+
 def classify_error(status: int, code: str) -> AnswerClass:
     """Return how a run continues after an error.
 
@@ -130,6 +138,17 @@ def classify_outcome(outcome: Answer | NoResponse) -> AnswerClass | None:
     return answer_class if answer_class in _CLASSES_UNDER_SUCCESS else None
 
 
-def advice_for_code(code: str) -> str:
-    """Return advice for the user about a code; empty if there is none."""
+def advice_for_code(code: str, text: str = "") -> str:
+    """Return advice for the user about a code; empty if there is none.
+
+    The pages of the API call the names of owner and deal mandatory, and its OpenAPI schema knows no
+    owner name: a CRM that keeps to one of them refuses what the other asks for.
+
+    Args:
+        code: Zoho's code.
+        text: text of the verdict, which may name a field.
+    """
+    field = named_field(text)
+    if code and field.endswith(_NAME_FIELDS):
+        return f"The CRM {_NAMES_WANTED if code == Code.MANDATORY_NOT_FOUND else _NAMES_REFUSED}"
     return _ADVICE.get(code, "")  # type: ignore[call-overload, no-any-return]

@@ -39,6 +39,7 @@ _MAX_ID_LENGTH = 500
 _MAX_TEXT_LENGTH = 300
 _MAX_FLAT_ERROR_BYTES = 4_096
 _CODES = frozenset(Code)
+_NAMED_FIELD = re.compile(r"\(field ([^;()]+)(?:; [^()]*)?\)")
 
 
 class AnswerVerdict(msgspec.Struct, frozen=True):
@@ -140,6 +141,12 @@ def parse_flat_error(answer: Answer) -> AnswerVerdict | None:
     if not code or code == Code.SUCCESS or content.get("status", "error") != "error":
         return None
     return _masked_verdict(code, content, answer)
+
+
+def named_field(text: str) -> str:
+    """Return the field that the text of a verdict names; empty if it names none."""
+    match = _NAMED_FIELD.search(text)
+    return match[1] if match else ""
 
 
 def parse_json(body: bytes) -> Any:

@@ -73,14 +73,9 @@ DEFAULTS_GIVEN = {
 NOT_OF_A_JOB = {
     *("json", "debug", "profile", "log", "progress", "verbose", "quiet"),  # display, connection
     *("expect", "code", "dry_run", "include_settled"),  # what this one command does
-    *(
-        "from_mapping",
-        "column",
-        "delimiter",
-        "encoding",
-        "preset",
-        "allow_round_ids",
-    ),  # which contacts: compared by a hash
+    "accept_canary",  # of this one command too
+    *("from_mapping", "column", "delimiter", "encoding"),  # which contacts: compared by a hash
+    *("preset", "allow_round_ids"),  # of the mapping that has the contacts
     *("output", "format", "spreadsheet", "force"),  # the file: see tests/e2e/test_fetch.py
 }
 """Options that a run, or the reading of a fetch, is not begun with."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import pytest
@@ -125,10 +126,12 @@ def test_a_server_that_does_not_do_what_it_says_is_caught_before_the_rest(
         "error: The canary did not pass. 3 of 20 emails that were answered with success are not on"
         " the wanted deal: row 1 is on no deal;"
     )
-    assert "`bulklink resume here` sends the other 220" in result.err
+    assert "`bulklink resume here --accept-canary` sends the other 220" in result.err
     assert command("status", "here", "--check").code == 0
     standin.script = ignore_links(standin, 0)
-    again = audit_run(command("resume", *QUICK[:-2], "here"), bulklink.folder, 240)
+    again = audit_run(
+        command("resume", *QUICK[:-2], "--accept-canary", "here"), bulklink.folder, 240
+    )
     assert again.counts == {"done": 237, "failed": 3}
     assert again.calls["read"] == run.calls["read"]
     assert command("retry", *QUICK[:-2], "here").code == 0
@@ -173,6 +176,96 @@ def test_the_user_is_prompted_after_a_canary_that_did_not_pass(
             {"done": 4, "failed": 2},
             "passed",
         )
+
+
+def stop_by_canary(bulklink: Command, standin: StandIn, world: World) -> Command:
+    """Send a run of 6 emails whose canary of 3 does not pass; the server is sound afterwards."""
+    command = prepare_run(bulklink, world, 2, 3).with_env(**standin.env())
+    standin.script = ignore_links(standin, 1)
+    result = command("link", "m.csv", *QUICK, "--canary", "3", "--snapshot")
+    assert audit_run(result, bulklink.folder, 6).summary["stopped_by"] == "canary"
+    standin.script = ignore_links(standin, 0)
+    return command
+
+
+@pytest.mark.parametrize("words", [("resume",), ("retry",), ("retry", "--code", "not-applied")])
+def test_a_run_that_its_canary_stopped_sends_nothing_unless_that_is_accepted(
+    bulklink: Command, standin: StandIn, world: World, words: tuple[str, ...]
+) -> None:
+    command = stop_by_canary(bulklink, standin, world)
+    calls, before = len(standin.requests), (bulklink.folder / "here/run.json").read_bytes()
+    refused = command(*words, "here", "--json", "--yes")
+    assert (refused.code, refused.error["code"]) == (2, "not-confirmed")
+    assert "1 of 3 emails that were answered with success" in refused.error["message"]
+    assert "--accept-canary" in refused.error["advice"]
+    assert len(standin.requests) == calls
+    assert (bulklink.folder / "here/run.json").read_bytes() == before
+    accepted = command(*words, "here", *QUICK[:-2], "--accept-canary")
+    counts = json.loads(accepted.out)["counts"]
+    assert counts["done"] == (5 if words == ("resume",) else 6)
+    record = json.loads((bulklink.folder / "here/run.json").read_text("utf-8"))
+    assert record["canary"]["state"] == "confirmed"
+    assert command("retry", "here", *QUICK[:-2]).code == 0
+
+
+def test_accepting_a_canary_is_not_kept_if_the_call_is_refused(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    command = stop_by_canary(bulklink, standin, world)
+
+    async def be_another_org(seen: ReceivedRequest) -> Reply | None:
+        return (
+            Reply(body={"org": [{"id": "59", "zgid": "10", "type": "Sandbox"}]})
+            if seen.kind == "org"
+            else None
+        )
+
+    standin.script = be_another_org
+    refused = command("resume", "here", *QUICK[:-2], "--accept-canary")
+    assert (refused.code, refused.error["code"]) == (2, "wrong-org")
+    record = json.loads((bulklink.folder / "here/run.json").read_text("utf-8"))
+    assert (record["state"], record["canary"]["state"]) == ("stopped", "stopped")
+
+
+def test_a_resume_after_an_accepted_canary_that_stops_again_needs_no_option(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    command = stop_by_canary(bulklink, standin, world)
+    stopped = command("resume", "here", *QUICK[:-2], "--accept-canary", "--max-credits", "2")
+    assert (stopped.code, json.loads(stopped.out)["stopped_by"]) == (4, "max-credits")
+    status = command("status", "here")
+    assert "bulklink resume here\n" in status.out
+    assert command("resume", "here", *QUICK[:-2]).code == 1
+
+
+def test_the_steps_after_a_failed_canary_work_as_they_are_offered(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    command = stop_by_canary(bulklink, standin, world)
+    offered = [
+        shlex.split(line)[1:]
+        for line in command("status", "here").out.splitlines()
+        if line.startswith("  bulklink ")
+    ]
+    assert offered == [["verify", "here"], ["undo", "here"], ["resume", "here", "--accept-canary"]]
+    page = bulklink.folder / "page.html"
+    assert command("report", "here", "-o", "page.html").code == 0
+    for words in offered:
+        assert " ".join(["bulklink", *words]) in page.read_text("utf-8")
+    assert command(*offered[0]).code in (0, 1)
+    assert command(*offered[2]).code == 1
+    assert command(*offered[1]).code == 0
+    assert standin.links() == world.links()
+
+
+def test_apply_and_forget_offer_what_a_run_after_a_failed_canary_accepts(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    command = stop_by_canary(bulklink, standin, world)
+    for verb in ("apply", "forget"):
+        refused = command(verb, "here", "--json")
+        assert refused.code == 2
+        assert "`bulklink resume here --accept-canary`" in refused.error["advice"]
 
 
 def test_an_undo_of_many_emails_has_its_canary(

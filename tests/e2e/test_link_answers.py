@@ -347,6 +347,53 @@ def test_a_whole_call_refused_is_halved_until_the_bad_email_stands_alone(
     assert_crm_matches(run, world.links(), standin.links())
 
 
+@pytest.mark.parametrize("field", ["owner.name", "linked_record.name"])
+@pytest.mark.parametrize(
+    ("code", "options", "cure"),
+    [
+        ("INVALID_DATA", (), "with --no-names"),
+        ("MANDATORY_NOT_FOUND", ("--no-names",), "without --no-names"),
+    ],
+)
+def test_a_name_that_is_refused_or_wanted_is_named_with_its_cure_everywhere(
+    bulklink: Command,
+    standin: StandIn,
+    world: World,
+    code: str,
+    options: tuple[str, ...],
+    cure: str,
+    field: str,
+) -> None:
+    contact = world.add(free=2)
+
+    async def keep_to_one_schema(seen: ReceivedRequest) -> Reply | None:
+        if seen.kind != "link":
+            return None
+        parent, key = field.split(".")
+        items = seen.body["Emails"]
+        if all((key in item[parent]) is (code == "MANDATORY_NOT_FOUND") for item in items):
+            return None
+        details = [{"api_name": key, "json_path": f"Emails[{n}].{field}"} for n in range(2)]
+        errors = [
+            [{"status": "error", "code": code, "message": "no", "details": detail}]
+            for detail in details
+        ]
+        return Reply(400, {"Emails": errors})
+
+    standin.script = keep_to_one_schema
+    mapping = write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
+    command = bulklink.with_env(**standin.env())
+    ended = command("link", mapping, "--run-dir", "here", *options)
+    assert ended.code == 1, ended
+    ledger = (bulklink.folder / "here/ledger.jsonl").read_text("utf-8")
+    assert f"no (field {field})" in ledger
+    assert cure in " ".join(ended.out.split())
+    assert command("report", "here", "-o", "page.html").code == 0
+    assert cure in (bulklink.folder / "page.html").read_text("utf-8")
+    other = () if options else ("--no-names",)
+    assert command("link", mapping, *other).code == 0
+
+
 def test_a_documented_400_names_every_item_by_its_path(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:

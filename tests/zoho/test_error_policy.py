@@ -171,6 +171,29 @@ def test_the_advice_for_a_code_says_the_page_s_resolution(code: str, says: str) 
     assert says in advice_for_code(code)
 
 
+@pytest.mark.parametrize("field", ["owner.name", "linked_record.name", "$.Emails.owner.name"])
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("INVALID_DATA", "with --no-names"),
+        ("EXTRA_KEY_FOUND", "with --no-names"),
+        ("MANDATORY_NOT_FOUND", "without --no-names"),
+    ],
+)
+@pytest.mark.parametrize("rest", ["", "; expected string"])
+def test_a_refused_or_missing_name_has_advice_on_names(
+    code: str, says: str, field: str, rest: str
+) -> None:
+    assert says in advice_for_code(code, f"no (really) (field {field}{rest})")
+
+
+@pytest.mark.parametrize(
+    "text", ["owner.name", "(field owner.id)", "(field surname)", "(field name)"]
+)
+def test_an_error_of_another_field_has_no_advice_on_names(text: str) -> None:
+    assert "names" not in advice_for_code("INVALID_DATA", text)
+
+
 @pytest.mark.parametrize("code", ALL_CODES)
 def test_every_code_has_advice(code: str) -> None:
     assert advice_for_code(code)

@@ -23,6 +23,11 @@ from bulklink.cli.options import (
 _resume_options = combine_options(
     connection_options, limit_options, display_options, common_options
 )
+_accept_canary_option = option(
+    "--accept-canary",
+    is_flag=True,
+    help="Go on with a run whose canary did not pass, without another canary.",
+)
 _run_argument = click.argument("run", type=RunPath())
 
 
@@ -65,13 +70,15 @@ def _profile_defaults(run: Path, options: dict[str, Any]) -> dict[str, Any]:
 
 @click.command("resume")
 @_run_argument
+@_accept_canary_option
 @_resume_options
-def resume(run: Path, **options: Any) -> int:
+def resume(run: Path, *, accept_canary: bool, **options: Any) -> int:
     """Go on with RUN after it stopped, was killed or lost power.
 
     What is known to be done is not sent again; what was in flight is read back first. It needs
     neither the mapping nor the same machine. Options are as the run was begun with, unless given
-    anew; the defaults shown below are those of a new run. A finished run is left as it is.
+    anew; the defaults shown below are those of a new run. A finished run is left as it is. A run
+    that its canary stopped goes on with --accept-canary only.
 
     \b
     Example:
@@ -79,14 +86,15 @@ def resume(run: Path, **options: Any) -> int:
     """
     from bulklink.operations.resume import resume as resume_run  # noqa: PLC0415 - not for --help
 
-    return _continue_run(resume_run, run, options)
+    return _continue_run(partial(resume_run, accept_canary=accept_canary), run, options)
 
 
 @click.command("retry")
 @_run_argument
 @option("--code", metavar="CODE", help="Send again only rows with this code.")
+@_accept_canary_option
 @_resume_options
-def retry(run: Path, code: str | None, **options: Any) -> int:
+def retry(run: Path, code: str | None, *, accept_canary: bool, **options: Any) -> int:
     """Send again what failed or is in doubt in RUN.
 
     For a run whose cause of failure is mended, such as a missing permission. What is left to do is
@@ -99,7 +107,8 @@ def retry(run: Path, code: str | None, **options: Any) -> int:
     """
     from bulklink.operations.resume import retry as retry_run  # noqa: PLC0415 - not for --help
 
-    return _continue_run(partial(retry_run, code=code), run, options)
+    operation = partial(retry_run, code=code, accept_canary=accept_canary)
+    return _continue_run(operation, run, options)
 
 
 def _continue_run(operation: Callable[..., Any], run: Path, options: dict[str, Any]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bulklink.html_report.model import NextCommands
 from bulklink.models import Status
+from bulklink.operations.wording import can_be_undone, continue_arguments
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.runs.status import RunResult
 from bulklink.shell import format_command
@@ -20,12 +21,20 @@ def next_commands(record: RunRecord, summary: RunResult, run: str) -> NextComman
     failed = summary.counts[Status.FAILED] + summary.counts[Status.IN_DOUBT]
     can_resume = summary.state is RunState.STOPPED
     can_retry = summary.state is RunState.FINISHED and failed
+    failed_canary = can_resume and record.needs_accept_canary
+    can_undo = failed_canary and summary.counts[Status.DONE] and can_be_undone(record)
     expect = ["--expect", record.digest] if record.digest else []
     return NextCommands(
         apply=format_command("bulklink", "apply", run, *expect),
-        resume=format_command("bulklink", "resume", run) if can_resume else "",
+        verify=format_command("bulklink", "verify", run) if failed_canary else "",
+        undo=format_command("bulklink", "undo", run) if can_undo else "",
+        resume=_resume_command(record, run) if can_resume else "",
         retry=format_command("bulklink", "retry", run) if can_retry else "",
     )
+
+
+def _resume_command(record: RunRecord, run: str) -> str:
+    return format_command("bulklink", *continue_arguments(record, "resume", run))
 
 
 def export_command(

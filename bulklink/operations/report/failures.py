@@ -103,6 +103,7 @@ class GroupCount(NamedTuple):
         in_doubt: rows that are in doubt.
         commonest_code: the code that most of its rows have.
         coded: whether every row has a code of its own, rather than one made up for the report.
+        example_text: message of its first row.
     """
 
     key: str | None
@@ -110,6 +111,7 @@ class GroupCount(NamedTuple):
     in_doubt: int
     commonest_code: str
     coded: bool
+    example_text: str
 
 
 class FieldCounts(msgspec.Struct, frozen=True):
@@ -153,7 +155,8 @@ def count_groups(database: Database, field: str, *, refused: bool) -> FieldCount
     column, condition = _FIELDS[field], _IS_REFUSED if refused else _IS_FAILED
     query = (
         f"SELECT {column}, count(*), count(*) FILTER (status = 'in_doubt'), mode(code), "
-        f"bool_and(coded) FROM findings WHERE {condition} GROUP BY {column} "
+        f"bool_and(coded), coalesce(arg_min(message, \"row\"), '') "
+        f"FROM findings WHERE {condition} GROUP BY {column} "
         f"ORDER BY count(*) DESC, {column} NULLS LAST LIMIT {MAX_GROUPS}"
     )
     groups = tuple(starmap(GroupCount, database.rows(query)))
@@ -251,7 +254,6 @@ class FailureDescriber:
         )
 
     def _code_groups(self, counts: FieldCounts) -> Iterator[FailureGroup]:
-        advice_for = faults.advice_for_fault if counts.refused else failure_advice
         for group in counts.groups:
             code = self._shown_code(group.key or "")
             command = ""
@@ -264,7 +266,11 @@ class FailureDescriber:
                 label=code,
                 count=group.rows,
                 in_doubt=group.in_doubt,
-                advice=advice_for(code),
+                advice=(
+                    faults.advice_for_fault(code)
+                    if counts.refused
+                    else failure_advice(code, group.example_text)
+                ),
                 embedded=self._embedded_count(counts, group),
                 command=command,
             )
