@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import msgspec
@@ -57,6 +58,7 @@ class RunContext(msgspec.Struct, frozen=True):
         on_result: called with each result once it is queued for the ledger.
         initial_state: returns the starting state of a message, restored from the ledger if an
             earlier invocation left it open.
+        earlier_calls_at: monotonic seconds; no call of an earlier invocation ended later.
     """
 
     settings: SendSettings
@@ -69,3 +71,4 @@ class RunContext(msgspec.Struct, frozen=True):
     clock: Clock
     on_result: Callable[[Result], None]
     initial_state: Callable[[Message], MessageState]
+    earlier_calls_at: float = -math.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,7 +28,7 @@ from bulklink.errors import (
     StoppedBy,
     StoppedError,
 )
-from bulklink.ledger.records import timestamp
+from bulklink.ledger.records import parse_time, timestamp
 from bulklink.ledger.state import LedgerState, replay
 from bulklink.ledger.statistics import count_results
 from bulklink.models import Message, Status
@@ -336,7 +337,18 @@ class _SendRun:
             clock=self.environment.clock,
             on_result=self.delivery.on_result,
             initial_state=self._make_message_state,
+            earlier_calls_at=self._earlier_calls_at(),
         )
+
+    def _earlier_calls_at(self) -> float:
+        """Return when the last call of earlier invocations ended at the latest, monotonic seconds.
+
+        A call without an answer leaves no line as it ends, but the invocation ends after it.
+        """
+        invocations = self.previous_record.invocations
+        times = [self.ledger_state.last_timestamp, *(each.ended for each in invocations)]
+        seconds = [parse_time(time).timestamp() for time in times if time]
+        return self.environment.clock.monotonic_at(max(seconds, default=-math.inf))
 
     def _make_message_state(self, message: Message) -> MessageState:
         return initial_state(
