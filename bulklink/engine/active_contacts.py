@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from bulklink.engine.breaker import CircuitBreaker
 from bulklink.engine.shutdown import StopController
@@ -24,6 +26,7 @@ class ActiveContacts:
         self.windows: Counter[str] = Counter()
         self._breaker = breaker
         self._stop = stop
+        self._waiting: Counter[str] = Counter()
         self._all_started = False
         self._others_follow = False
         self._changed = Signal()
@@ -47,10 +50,32 @@ class ActiveContacts:
         self._all_started, self._others_follow = True, others_follow
         self._notify()
 
-    async def wait_ended_or_suspended(self) -> None:
-        """Wait until all contacts are started, and each is done or suspended, or the run stops."""
-        while self._stop.reason is None and not (self._all_started and self._all_suspended):
+    @contextmanager
+    def waiting(self, contact_id: str) -> Iterator[None]:
+        """Count a window of a contact as idle: it waits for a read to be trusted."""
+        self._waiting[contact_id] += 1
+        self._changed.notify()
+        try:
+            yield
+        finally:
+            self._waiting[contact_id] -= 1
+            if not self._waiting[contact_id]:
+                del self._waiting[contact_id]
+
+    async def wait_until_idle(self) -> None:
+        """Wait until all contacts are started and each is done, suspended or waiting.
+
+        It returns when the run stops, too.
+        """
+        while self._stop.reason is None and not (self._all_started and self._all_idle):
             await self._changed.wait()
+
+    @property
+    def _all_idle(self) -> bool:
+        return all(
+            self._waiting[contact_id] >= count or self._breaker.is_suspended(contact_id)
+            for contact_id, count in self.windows.items()
+        )
 
     @property
     def _all_suspended(self) -> bool:

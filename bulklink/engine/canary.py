@@ -19,6 +19,7 @@ from bulklink.engine.dispatch import NextWindow, process_all
 from bulklink.engine.pagination import ContactReading, PageReader
 from bulklink.engine.signal import Signal
 from bulklink.engine.transitions import SETTLED_BY_READ
+from bulklink.engine.worker_slots import WorkerSlots
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy, StoppedError
 from bulklink.ledger.records import Result, result_line
 from bulklink.ledger.state import NOT_APPLIED
@@ -85,7 +86,7 @@ class ReadBackComparer:
         async def next_contact() -> list[Result] | None:
             return next(remaining, None)
 
-        await process_all(next_contact, self._read_contact, stop, workers=self.workers)
+        await process_all(next_contact, self._read_contact, stop, slots=WorkerSlots(self.workers))
         stop.check()
 
     async def _read_contact(self, results: Sequence[Result]) -> None:
@@ -201,8 +202,9 @@ class Canary:
         self.context.breaker.on_suspend(self._changed.notify)
 
     def add(self, result: Result) -> None:
-        """Record the result of a message that is tried."""
-        self._results[result.row] = result
+        """Record the result of a message, if its contact is tried."""
+        if _contact_id(result) in self._planned_counts:
+            self._results[result.row] = result
 
     def release_rest(self, *, read_again: bool = False) -> None:
         """Send the rest of the contacts that were started.

@@ -26,6 +26,16 @@ class Clock(msgspec.Struct, frozen=True):
     random: Callable[[], float]
     cpu_time: Callable[[], float] = time.process_time
 
+    def monotonic_at(self, wall: float) -> float:
+        """Return the monotonic time of a past moment, in seconds.
+
+        A moment in the future counts as now: the clock that told it, or this one, is wrong.
+
+        Args:
+            wall: seconds since 1970.
+        """
+        return self.monotonic() - max(0.0, self.wall() - wall)
+
     def timestamp(self) -> str:
         """Return the present time in the ledger's format."""
         return timestamp(self.wall())

@@ -7,6 +7,7 @@ from what is really left to do.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import msgspec
@@ -145,9 +146,15 @@ class ContactSender:
     Args:
         messages: of one contact.
         context: shared by all contacts of the run.
+        while_waiting: entered while the contact only waits for a read to be trusted.
     """
 
-    def __init__(self, messages: Sequence[Message], context: RunContext) -> None:
+    def __init__(
+        self,
+        messages: Sequence[Message],
+        context: RunContext,
+        while_waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._contact_id = messages[0].contact_id
         self._emails = len(messages)
         self._states = [context.initial_state(message) for message in messages]
@@ -155,7 +162,8 @@ class ContactSender:
         self._last_split_id = 0
         self._reservation = Reservation()
         self._short_of_credits = False
-        self._last_write_at = context.clock.monotonic()
+        self._while_waiting = while_waiting
+        self._last_write_at = context.earlier_calls_at
 
     async def run_first(self, min_messages: int) -> None:
         """Send the first whole batches of at least `min_messages`; `run` sends the rest."""
@@ -343,9 +351,7 @@ class ContactSender:
             self._record(states)
             return
         if any(state.await_consistency for state in states):
-            trusted_at = self._last_write_at + settings.settle_after
-            delay = trusted_at - self._context.clock.monotonic()
-            await self._context.stop.sleep(max(0.0, delay), completes_relink=completes_relink)
+            await self._wait_for_consistency(completes_relink=completes_relink)
         pages = await read_links(
             self._contact_id,
             states,
@@ -357,6 +363,14 @@ class ContactSender:
             reservation=self._reservation,
         )
         self._context.on_contact_read(ContactReading(self._emails, len(states), pages))
+
+    async def _wait_for_consistency(self, *, completes_relink: bool) -> None:
+        """Wait until a read shows what the last call changed."""
+        trusted_at = self._last_write_at + self._context.settings.settle_after
+        delay = trusted_at - self._context.clock.monotonic()
+        if delay > 0:
+            with self._while_waiting(), self._context.contacts.waiting(self._contact_id):
+                await self._context.stop.sleep(delay, completes_relink=completes_relink)
 
     def _record(self, states: Iterable[MessageState], *, snapshot: bool = False) -> None:
         """Append what is new of these states to the ledger."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import msgspec
@@ -59,6 +60,7 @@ class RunContext(msgspec.Struct, frozen=True):
         initial_state: returns the starting state of a message, restored from the ledger if an
             earlier invocation left it open.
         on_contact_read: called with the pages that were read of a contact.
+        earlier_calls_at: monotonic seconds; no call of an earlier invocation ended later.
     """
 
     settings: SendSettings
@@ -72,3 +74,4 @@ class RunContext(msgspec.Struct, frozen=True):
     on_result: Callable[[Result], None]
     initial_state: Callable[[Message], MessageState]
     on_contact_read: Callable[[ContactReading], None] = lambda reading: None
+    earlier_calls_at: float = -math.inf

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
-import anyio
 from anyio.abc import TaskGroup
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from bulklink.engine.batching import unlink_batches
 from bulklink.engine.breaker import MAX_SUSPENDED_CONTACTS
@@ -17,6 +15,7 @@ from bulklink.engine.contact import ContactSender
 from bulklink.engine.context import RunContext
 from bulklink.engine.shutdown import StopController
 from bulklink.engine.signal import Signal
+from bulklink.engine.worker_slots import WorkerSlots
 from bulklink.errors import StoppedError
 from bulklink.models import Message, Op
 from bulklink.task_group import task_group
@@ -64,49 +63,35 @@ async def process_all(
     process: Callable[[T], Awaitable[None]],
     stop: StopController,
     *,
-    workers: int,
+    slots: WorkerSlots,
     size_limiter: SizeLimiter[T] | None = None,
 ) -> None:
     """Process all items, or until the run stops.
 
-    Memory: `workers` items in progress and as many waiting.
+    Memory: as many items as there are slots, those that have lent theirs, and one more.
 
     Args:
         next_item: returns the next item, of one contact; None at the end.
         process: processes one item.
         stop: stops the run.
-        workers: items processed at once.
+        slots: limit the items processed at once.
         size_limiter: limits the total size of the items; None has no limit.
     """
-    sender, receiver = anyio.create_memory_object_stream[T](workers)
 
-    async def worker(queue: MemoryObjectReceiveStream[T]) -> None:
-        async with queue:
-            async for item in queue:
-                await process(item)
-                if size_limiter is not None:
-                    size_limiter.release(item)
+    async def run(item: T) -> None:
+        await process(item)
+        slots.release()
+        if size_limiter is not None:
+            size_limiter.release(item)
 
     async with task_group() as group:
-        for _ in range(workers):
-            group.start_soon(worker, receiver.clone())
-        receiver.close()
-        await _feed(next_item, sender, stop, size_limiter)
-
-
-async def _feed(
-    next_item: Callable[[], Awaitable[T | None]],
-    sender: MemoryObjectSendStream[T],
-    stop: StopController,
-    size_limiter: SizeLimiter[T] | None,
-) -> None:
-    async with sender:
         while (item := await _unless_stopped(next_item)) is not None:
             if size_limiter is not None:
                 await size_limiter.acquire(item)
             if stop.reason is not None:
                 return
-            await sender.send(item)
+            await slots.acquire()
+            group.start_soon(run, item)
 
 
 async def _unless_stopped(next_item: Callable[[], Awaitable[T | None]]) -> T | None:
@@ -233,8 +218,8 @@ async def send_all(
 ) -> None:
     """Send all windows until each message is settled, or the run stops.
 
-    Memory: `workers` windows in progress and as many waiting, of `MAX_MESSAGES_IN_MEMORY` messages
-    together, and as many again to choose from.
+    A window that only waits for a read to be trusted lends its slot to another. Memory: windows of
+    `MAX_MESSAGES_IN_MEMORY` messages together in progress, and as many again to choose from.
 
     Args:
         next_window: returns the next messages of one contact, as `contact_windows` yields them;
@@ -243,10 +228,10 @@ async def send_all(
         workers: windows in progress at once.
         others_follow: whether contacts follow after these.
     """
-    contacts = context.contacts
+    contacts, slots = context.contacts, WorkerSlots(workers)
 
     async def send_window(window: list[Message]) -> None:
-        await ContactSender(window, context).run()
+        await ContactSender(window, context, slots.lent).run()
         contacts.end(window[0].contact_id)
 
     fair_order = FairOrder(
@@ -268,22 +253,22 @@ async def send_all(
 
     size_limiter = SizeLimiter[list[Message]](MAX_MESSAGES_IN_MEMORY, len)
     await process_all(
-        start_window, send_window, context.stop, workers=workers, size_limiter=size_limiter
+        start_window, send_window, context.stop, slots=slots, size_limiter=size_limiter
     )
 
 
 async def send_first(
     next_window: NextWindow, context: RunContext, task_group: TaskGroup, *, workers: int
 ) -> None:
-    """Send windows before others, until each is settled or suspended.
+    """Send windows before others, until each is settled, suspended, or waits for a read.
 
     Args:
         next_window: as for `send_all`.
         context: shared by all contacts of the run.
-        task_group: runs the suspended ones after this returns.
+        task_group: runs those that are not settled after this returns.
         workers: windows in progress at once.
     """
     task_group.start_soon(
         partial(send_all, next_window, context, workers=workers, others_follow=True)
     )
-    await context.contacts.wait_ended_or_suspended()
+    await context.contacts.wait_until_idle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,7 +28,7 @@ from bulklink.errors import (
     StoppedBy,
     StoppedError,
 )
-from bulklink.ledger.records import Result, timestamp
+from bulklink.ledger.records import Result, parse_time, timestamp
 from bulklink.ledger.state import LedgerState, replay
 from bulklink.ledger.statistics import count_results
 from bulklink.models import Message, Status
@@ -362,6 +363,7 @@ class _SendRun:
             on_result=self._on_result,
             on_contact_read=self.forecaster.add_reading,
             initial_state=self._make_message_state,
+            earlier_calls_at=self._earlier_calls_at(),
         )
 
     def _on_result(self, result: Result) -> None:
@@ -409,6 +411,16 @@ class _SendRun:
             self.counter.to_send,
             reads_first=self._links_first_read,
         )
+
+    def _earlier_calls_at(self) -> float:
+        """Return when the last call of earlier invocations ended at the latest, monotonic seconds.
+
+        A call without an answer leaves no line as it ends, but the invocation ends after it.
+        """
+        invocations = self.previous_record.invocations
+        times = [self.ledger_state.last_timestamp, *(each.ended for each in invocations)]
+        seconds = [parse_time(time).timestamp() for time in times if time]
+        return self.environment.clock.monotonic_at(max(seconds, default=-math.inf))
 
     def _make_message_state(self, message: Message) -> MessageState:
         return initial_state(

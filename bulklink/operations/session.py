@@ -22,6 +22,7 @@ from bulklink.engine.quota.gate import QuotaGate, QuotaPolicy
 from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
 from bulklink.engine.read_ahead import ReadAhead
 from bulklink.engine.shutdown import StopController
+from bulklink.engine.worker_slots import WorkerSlots
 from bulklink.errors import (
     BulklinkError,
     ConfigError,
@@ -360,7 +361,7 @@ async def read_contacts(
 
     async with session.environment.sample_periodically(sample):
         ahead = ReadAhead(contacts, session.run_blocking, size_of=size_of)
-        await process_all(ahead.next, read, session.stop, workers=session.workers)
+        await process_all(ahead.next, read, session.stop, slots=WorkerSlots(session.workers))
 
 
 def _size_of(path: Path) -> int:

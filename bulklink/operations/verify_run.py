@@ -347,11 +347,12 @@ class Verifier:
 
     async def _wait_for_consistency(self, session: CrmSession) -> None:
         """Wait if the ledger is so recent that a list may still show an earlier state."""
-        age = session.clock.wall() - self.expected_links.last_result_at
-        settle_after = session.job.settle_after
-        if age < settle_after:
+        clock = session.clock
+        sent_at = clock.monotonic_at(self.expected_links.last_result_at)
+        delay = sent_at + session.job.settle_after - clock.monotonic()
+        if delay > 0:
             self.callbacks.on_phase("Waiting for what was just sent to settle")
-            await session.stop.sleep(min(settle_after, settle_after - age))
+            await session.stop.sleep(delay)
 
     async def _check_contact(self, session: CrmSession, contact: ContactExpectations) -> None:
         """Read a contact's pages until all its emails to check are found."""

@@ -266,11 +266,19 @@ async def test_who_waits_for_the_first_contacts_goes_on_when_each_is_done_or_sus
     async with contacts_at_work("a", "b", refused="a") as contacts:
         contacts.active.all_started(others_follow=True)
         with anyio.move_on_after(60) as scope:
-            await contacts.active.wait_ended_or_suspended()
+            await contacts.active.wait_until_idle()
         assert scope.cancelled_caught
         contacts.active.end("b")
         with anyio.fail_after(1):
-            await contacts.active.wait_ended_or_suspended()
+            await contacts.active.wait_until_idle()
+        assert contacts.fates == {"a": WAITS}
+
+
+async def test_others_start_while_a_contact_waits_for_a_read_and_its_call_may_still_tell() -> None:
+    async with contacts_at_work("a", "b", refused="a") as contacts:
+        with contacts.active.waiting("b"), anyio.fail_after(1):
+            contacts.active.all_started()
+            await contacts.active.wait_until_idle()
         assert contacts.fates == {"a": WAITS}
 
 

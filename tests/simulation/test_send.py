@@ -20,7 +20,16 @@ from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.models import Op
 from tests.simulation.cases import count_statuses, make_case
 from tests.simulation.machine import Interruption, SimulatedCommand
-from tests.simulation.simulator import MODULE, OWNERS, Case, contact, deal, message, simulate
+from tests.simulation.simulator import (
+    MODULE,
+    OWNERS,
+    Case,
+    SimulatedRun,
+    contact,
+    deal,
+    message,
+    simulate,
+)
 from tests.virtual import now, run_virtual
 
 GROUPS = st.lists(
@@ -386,7 +395,8 @@ async def test_five_requests_without_an_answer_stop_the_run() -> None:
     outcome = await simulate(case)
     assert outcome.stop.reason is not None
     assert outcome.stop.reason.stopped_by is StoppedBy.NO_ANSWER
-    assert outcome.calls["link"] <= 6 * worker_count(1)
+    in_doubt = 4  # they have lent their slots as the fifth stops the run
+    assert outcome.calls["link"] <= 6 * (worker_count(1) + in_doubt)
 
 
 async def test_reads_refused_with_no_other_call_in_flight_stop_the_run_for_credits() -> None:
@@ -464,3 +474,76 @@ async def test_a_contact_with_very_many_emails_leaves_half_of_the_places_to_othe
     assert max(while_others_wait) == 5
     assert max(in_flight[last_other + 10 :]) == 10
     assert count_statuses(outcome) == {"done": 220}
+
+
+@pytest.mark.parametrize(("pause", "longest"), [(0.0, 10.0), (4.0, 6.0), (300.0, 0.0)])
+@pytest.mark.parametrize("retry", [False, True])
+async def test_a_resume_waits_for_what_is_left_of_settle_after(
+    pause: float, longest: float, *, retry: bool, tmp_path: Path
+) -> None:
+    """Wherever the first command was killed."""
+    durations = []
+    for at in range(8, 24):
+        case = make_case([(n, OWNERS[0], Op.UNLINK, 2) for n in range(3)], present_deal="other")
+        sent_at: list[float] = []
+        outcome = await simulate(
+            case,
+            commands=[
+                SimulatedCommand(Interruption.KILL, at_event=at),
+                SimulatedCommand(retry=retry, pause=pause),
+            ],
+            on_request=recorder(sent_at),
+            folder=tmp_path,
+        )
+        assert count_statuses(outcome) == {"done": 6}
+        durations.append(sent_at[-1] - resume_time(sent_at, outcome))
+    assert max(durations) == pytest.approx(longest, abs=0.5)
+
+
+def recorder(sent_at: list[float]) -> Callable[[str], None]:
+    """Return a callback that records when each request leaves."""
+    return lambda method: sent_at.append(now())
+
+
+def resume_time(sent_at: list[float], outcome: SimulatedRun) -> float:
+    """Return when the last command asked for its token."""
+    calls = zip(sent_at, outcome.requests, strict=True)
+    return [at for at, (_, target) in calls if "oauth" in target][-1]
+
+
+async def test_contacts_in_doubt_hold_no_worker_while_they_wait_for_a_read() -> None:
+    in_doubt = range(0, 4 * worker_count(2), 2)
+    faults = [Fault("lost-answer", op="unlink", contact_id=contact(n), count=1) for n in in_doubt]
+    groups = [(n, OWNERS[0], Op.UNLINK, 2) for n in range(100)]
+    case = make_case(groups, present_deal="other", in_flight=2, faults=faults)
+    sent_at: list[float] = []
+    outcome = await simulate(case, on_request=recorder(sent_at))
+    assert count_statuses(outcome) == {"done": 200}
+    unlinked_at = [
+        at for at, (method, _) in zip(sent_at, outcome.requests, strict=True) if method == "DELETE"
+    ]
+    assert len(unlinked_at) == 100
+    assert max(unlinked_at) - min(unlinked_at) < case.settle_after
+
+
+async def test_other_contacts_go_on_while_a_resume_waits_to_read_what_was_in_flight(
+    tmp_path: Path,
+) -> None:
+    groups = [(n, OWNERS[0], Op.RELINK, 2) for n in range(60)]
+    for at in range(40, 100, 10):
+        case = make_case(groups, present_deal="other", in_flight=10, snapshot=False, batch_size=1)
+        sent_at: list[float] = []
+        outcome = await simulate(
+            case,
+            commands=[SimulatedCommand(Interruption.KILL, at_event=at), SimulatedCommand()],
+            on_request=recorder(sent_at),
+            folder=tmp_path,
+        )
+        assert count_statuses(outcome) == {"done": 120}
+        resumed_at = resume_time(sent_at, outcome)
+        called_early = {
+            target.split("/")[4]
+            for at, (_, target) in zip(sent_at, outcome.requests, strict=True)
+            if "Contacts" in target and resumed_at < at < resumed_at + case.settle_after / 2
+        }
+        assert called_early >= {contact(n) for n in range(30, 60)}
