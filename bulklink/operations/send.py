@@ -9,22 +9,18 @@ from functools import partial
 from typing import Any
 
 import anyio
-import msgspec
 
 from bulklink.engine.active_contacts import ActiveContacts
 from bulklink.engine.breaker import CircuitBreaker
-from bulklink.engine.clock import Clock
 from bulklink.engine.context import RunContext, SendSettings
 from bulklink.engine.lookups import look_up_org
 from bulklink.engine.message_state import MessageState, initial_state
-from bulklink.engine.metrics import find_bottleneck
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import (
     BulklinkError,
     LedgerError,
     RefusedError,
     RunDirError,
-    RunStoppedError,
     StoppedBy,
     StoppedError,
 )
@@ -36,6 +32,13 @@ from bulklink.operations.callbacks import ResultCounter, RunCallbacks
 from bulklink.operations.delivery import Delivery, canary_size
 from bulklink.operations.environment import Environment
 from bulklink.operations.forecast_renewal import RunForecaster
+from bulklink.operations.invocation import (
+    accepted_canary,
+    begin_invocation,
+    check_accounting,
+    limiting_factor,
+    with_end_state,
+)
 from bulklink.operations.job import Job
 from bulklink.operations.monitor import RunMonitor, TimelineWriter
 from bulklink.operations.preflight import (
@@ -52,19 +55,16 @@ from bulklink.runs.record import (
     CanaryRecord,
     CanaryState,
     Invocation,
-    LimitingFactor,
     OrgRecord,
     RunRecord,
     RunState,
-    close_last_invocation,
 )
-from bulklink.runs.status import PENDING, RunResult, build_run_result, run_exit_code, status_counts
+from bulklink.runs.status import RunResult, build_run_result, run_exit_code, status_counts
 from bulklink.runs.undone import record_undo
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.http import CallKind
 
 _CALLS_PER_MESSAGE = 3
-_OUT_OF_CREDITS = (StoppedBy.CREDITS, StoppedBy.MAX_CREDITS)
 
 
 async def send(
@@ -100,9 +100,9 @@ async def send(
     check_same_host(previous_record, connection)
     clock = environment.clock
     started_at = clock.monotonic()
-    record = _begin_invocation(previous_record, ledger_state, connection, clock)
+    record = begin_invocation(previous_record, ledger_state, connection, clock)
     if accept_canary and previous_record.needs_accept_canary:
-        record = record.replace(canary=_accepted_canary(previous_record))
+        record = record.replace(canary=accepted_canary(previous_record))
     folder.write(record)
     callbacks.on_start(str(folder.path))
     run = _SendRun(
@@ -144,30 +144,6 @@ async def send(
     if refusal is not None:
         raise refusal
     return result
-
-
-def _begin_invocation(
-    record: RunRecord, ledger_state: LedgerState, connection: Connection, clock: Clock
-) -> RunRecord:
-    """Return the record of a run with a new invocation."""
-    return record.replace(
-        state=RunState.RUNNING,
-        stopped_by=None,
-        reason=None,
-        resume_at=None,
-        api_url=connection.api_url,
-        data_centre=connection.data_centre,
-        invocations=(
-            *close_last_invocation(record.invocations, ledger_state.last_timestamp),
-            Invocation(started=timestamp(clock.wall())),
-        ),
-    )
-
-
-def _accepted_canary(record: RunRecord) -> CanaryRecord | None:
-    """Return the canary of a run as a `y` to its question would have left it."""
-    canary = record.canary
-    return canary and msgspec.structs.replace(canary, state=CanaryState.CONFIRMED)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -442,19 +418,9 @@ class _SendRun:
 
     def _record_bottleneck(self) -> None:
         """Record what limited this invocation; `end` writes it."""
-        quota = self.session.quota
-        figures = self.session.caller.meter.figures(self.job.rate, quota.waited)
-        if figures is None:
-            return
-        reason = self.stop.reason
-        out_of_credits = reason is not None and reason.stopped_by in _OUT_OF_CREDITS
-        # A wait that still goes on was cut short by the stop.
-        bottleneck = find_bottleneck(figures, out_of_credits=out_of_credits or quota.is_waiting)
-        recorded_figures = msgspec.structs.asdict(figures) | {
-            "answered_429": quota.refused_429,
-            "beyond_max_credits": quota.budget.overrun,
-        }
-        self.record = self.record.replace(limited=LimitingFactor(bottleneck, recorded_figures))
+        limited = limiting_factor(self.session, self.stop.reason)
+        if limited is not None:
+            self.record = self.record.replace(limited=limited)
 
     async def end(self, refusal: RefusedError | None) -> RunResult:
         """Record how the invocation ended and return where the run stands.
@@ -468,7 +434,7 @@ class _SendRun:
         clock, reason = self.environment.clock, self.stop.reason
         ended, seconds = timestamp(clock.wall()), round(clock.monotonic() - self.started_at, 3)
         ledger_broken = reason is not None and reason.stopped_by is StoppedBy.LEDGER
-        record = _with_end_state(self.record, self.previous_record, reason, refusal)
+        record = with_end_state(self.record, self.previous_record, reason, refusal)
         ledger_state = await self._replay_ledger(record, ended, seconds)
         counts = status_counts(record, ledger_state)
         exit_code = run_exit_code(record.state, record.stopped_by, counts)
@@ -493,7 +459,7 @@ class _SendRun:
             for text in record_undo(self.folder, self.record, ended):
                 self.callbacks.on_warning(text)
         if not ledger_broken:
-            _check_accounting(self.record, self.counter, result)
+            check_accounting(self.record, self.counter, result)
         return result
 
     async def _replay_ledger(self, record: RunRecord, ended: str, seconds: float) -> LedgerState:
@@ -524,48 +490,3 @@ class _SendRun:
             if reason is not None and reason.stopped_by is stopped_by:
                 error.message = reason.message
             raise
-
-
-def _with_end_state(
-    record: RunRecord,
-    previous_record: RunRecord,
-    reason: RunStoppedError | None,
-    refusal: RefusedError | None,
-) -> RunRecord:
-    """Return the record with the state in which an invocation ended."""
-    if refusal and previous_record.invocations:
-        # It was not resumed, and can be as before.
-        return record.replace(
-            state=previous_record.state,
-            stopped_by=previous_record.stopped_by,
-            reason=previous_record.reason,
-            resume_at=previous_record.resume_at,
-            org=previous_record.org,
-            canary=previous_record.canary,
-        )
-    resume_at = reason.resume_at if reason else None
-    ended = record.replace(resume_at=None if resume_at is None else timestamp(resume_at))
-    if refusal:
-        return ended.replace(state=RunState.REFUSED, reason=refusal.code)
-    if reason:
-        return ended.replace(
-            state=RunState.STOPPED, stopped_by=reason.stopped_by, reason=reason.message
-        )
-    return ended.replace(state=RunState.FINISHED)
-
-
-def _check_accounting(record: RunRecord, counter: ResultCounter, result: RunResult) -> None:
-    """Check that the ledger agrees with the results counted by this process."""
-    ledger_counts = {status: result.counts[status] for status in Status}
-    pending = result.counts[PENDING]
-    if (
-        counter.counts != ledger_counts
-        or pending < 0
-        or (record.state is RunState.FINISHED and pending)
-    ):
-        raise LedgerError(
-            f"The ledger does not add up: it tells {ledger_counts} of {record.rows} rows, but"
-            f" {counter.counts} were recorded. This is a mistake in bulklink.",
-            where=result.run_dir,
-            advice="Keep the run folder and report it; do not trust the counts.",
-        )

@@ -1,0 +1,117 @@
+"""Begin and end of an invocation, as `run.json` records them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bulklink.engine.clock import Clock
+from bulklink.engine.metrics import find_bottleneck
+from bulklink.errors import LedgerError, RefusedError, RunStoppedError, StoppedBy
+from bulklink.ledger.records import timestamp
+from bulklink.ledger.state import LedgerState
+from bulklink.models import Status
+from bulklink.operations.callbacks import ResultCounter
+from bulklink.operations.session import CrmSession
+from bulklink.runs.record import (
+    CanaryRecord,
+    CanaryState,
+    Invocation,
+    LimitingFactor,
+    RunRecord,
+    RunState,
+    close_last_invocation,
+)
+from bulklink.runs.status import PENDING, RunResult
+from bulklink.zoho.connection import Connection
+
+_OUT_OF_CREDITS = (StoppedBy.CREDITS, StoppedBy.MAX_CREDITS)
+
+
+def begin_invocation(
+    record: RunRecord, ledger_state: LedgerState, connection: Connection, clock: Clock
+) -> RunRecord:
+    """Return the record of a run with a new invocation."""
+    return record.replace(
+        state=RunState.RUNNING,
+        stopped_by=None,
+        reason=None,
+        resume_at=None,
+        api_url=connection.api_url,
+        data_centre=connection.data_centre,
+        invocations=(
+            *close_last_invocation(record.invocations, ledger_state.last_timestamp),
+            Invocation(started=timestamp(clock.wall())),
+        ),
+    )
+
+
+def accepted_canary(record: RunRecord) -> CanaryRecord | None:
+    """Return the canary of a run as a `y` to its question would have left it."""
+    canary = record.canary
+    return canary and msgspec.structs.replace(canary, state=CanaryState.CONFIRMED)
+
+
+def limiting_factor(session: CrmSession, reason: RunStoppedError | None) -> LimitingFactor | None:
+    """Return what limited an invocation; None if it made no calls.
+
+    Args:
+        session: its session.
+        reason: why it stopped; None if it did not.
+    """
+    quota = session.quota
+    figures = session.caller.meter.figures(session.job.rate, quota.waited)
+    if figures is None:
+        return None
+    out_of_credits = reason is not None and reason.stopped_by in _OUT_OF_CREDITS
+    # A wait that still goes on was cut short by the stop.
+    bottleneck = find_bottleneck(figures, out_of_credits=out_of_credits or quota.is_waiting)
+    recorded_figures = msgspec.structs.asdict(figures) | {
+        "answered_429": quota.refused_429,
+        "beyond_max_credits": quota.budget.overrun,
+    }
+    return LimitingFactor(bottleneck, recorded_figures)
+
+
+def with_end_state(
+    record: RunRecord,
+    previous_record: RunRecord,
+    reason: RunStoppedError | None,
+    refusal: RefusedError | None,
+) -> RunRecord:
+    """Return the record with the state in which an invocation ended."""
+    if refusal and previous_record.invocations:
+        # It was not resumed, and can be as before.
+        return record.replace(
+            state=previous_record.state,
+            stopped_by=previous_record.stopped_by,
+            reason=previous_record.reason,
+            resume_at=previous_record.resume_at,
+            org=previous_record.org,
+            canary=previous_record.canary,
+        )
+    resume_at = reason.resume_at if reason else None
+    ended = record.replace(resume_at=None if resume_at is None else timestamp(resume_at))
+    if refusal:
+        return ended.replace(state=RunState.REFUSED, reason=refusal.code)
+    if reason:
+        return ended.replace(
+            state=RunState.STOPPED, stopped_by=reason.stopped_by, reason=reason.message
+        )
+    return ended.replace(state=RunState.FINISHED)
+
+
+def check_accounting(record: RunRecord, counter: ResultCounter, result: RunResult) -> None:
+    """Check that the ledger agrees with the results counted by this process."""
+    ledger_counts = {status: result.counts[status] for status in Status}
+    pending = result.counts[PENDING]
+    if (
+        counter.counts != ledger_counts
+        or pending < 0
+        or (record.state is RunState.FINISHED and pending)
+    ):
+        raise LedgerError(
+            f"The ledger does not add up: it tells {ledger_counts} of {record.rows} rows, but"
+            f" {counter.counts} were recorded. This is a mistake in bulklink.",
+            where=result.run_dir,
+            advice="Keep the run folder and report it; do not trust the counts.",
+        )
