@@ -79,11 +79,16 @@ def _render(line: Line) -> str:
     """Return a line as it is written: what it holds is escaped, and styles are our own."""
     parts = line if isinstance(line, tuple) else (line,)
     return "".join(
-        click.style(escape_controls(part.text), fg=part.colour, bold=part.bold or None)
+        click.style(_harmless(part.text), fg=part.colour, bold=part.bold or None)
         if isinstance(part, Styled)
-        else escape_controls(part)
+        else _harmless(part)
         for part in parts
     )
+
+
+def _harmless(text: str) -> str:
+    """Return a text, which may hold names with bytes that are no text, harmless at a terminal."""
+    return escape_controls(file_name_text(text))
 
 
 def stdout_stream() -> BinaryIO:

@@ -91,4 +91,8 @@ def _check_is(record: RunRecord, undone_run: UndoneRun) -> None:
         else record.digest == undone_run.digest
     )
     if not same:
-        raise RunDirError("Another run is there.", where=undone_run.run_dir)
+        raise RunDirError(
+            "Another run is there.",
+            where=undone_run.run_dir,
+            advice="The run that was undone was moved: put it back, and resume the undo.",
+        )

@@ -73,7 +73,7 @@ def test_a_run_that_nobody_touched_is_as_recorded(
     assert counted == {"checked": 15, "as_recorded": 15, "different": 0, "not_listed": 0}
     assert shown["exit_code"] == 0
     assert shown["calls"] == {"read": 3, "lookup": 1, "retried": 0}
-    assert "15 emails of 2 contacts: at least 4 calls, 4 credits" in result.err
+    assert "15 emails of 2 contacts: at least 4 credits, one a call" in result.err
     assert {one["finding"] for one in read_findings(command.folder).values()} == {"as-recorded"}
 
 

@@ -50,6 +50,7 @@ from bulklink import (
     RunResult,
     RunState,
     RunStoppedError,
+    SecondsRange,
     SendOptions,
     Status,
     StopController,
@@ -172,6 +173,7 @@ def planning(job: Job) -> None:
     assert_type(forecast.calls.link, int)
     assert_type(forecast.digest, str)
     assert_type(forecast.credits, CreditRange)
+    assert_type(forecast.seconds, SecondsRange)
     assert_type(forecast.seconds.likely, float)
     assert_type(bulklink.plan_verify("run", sample=20, callbacks=callbacks), VerifyPlan)
     assert_type(bulklink.plan(job, compare_with="emails.csv", module_known=True), PlanResult)
