@@ -18,7 +18,7 @@ import pytest
 from tests.e2e.servers import connection
 
 MESSAGES = 50_000
-KILLS = int(os.environ.get("BULKLINK_TEST_KILLS", "3"))
+KILLS = int(os.environ.get("BULKLINK_TEST_KILLS", "2"))
 _BULKLINK = [sys.executable, "-m", "bulklink"]
 
 pytestmark = pytest.mark.timeout(300)

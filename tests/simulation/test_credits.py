@@ -105,7 +105,7 @@ async def test_a_run_that_waits_spends_no_more_in_any_24_hours_and_ends() -> Non
     outcome = await simulate(case)
     assert count_statuses(outcome) == {"done": 40}
     assert 2 * DAY < now() - began < 3 * DAY
-    assert max_requests_per_day(outcome) == 25
+    assert 24 <= max_requests_per_day(outcome) <= 25
 
 
 async def test_ten_days_of_credits_are_rehearsed_in_half_an_hour() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.simulation.soak import check_seed, format_repeat_command
 
-SEEDS = 1_200
+SEEDS = 900
 _SEEDS_PER_TEST = 30
 REGRESSION_SEEDS = (
     89,  # a relink in doubt after its unlink, torn by Ctrl-C
