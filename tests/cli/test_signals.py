@@ -15,6 +15,8 @@ from bulklink.cli.signals import run_with_signals
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError, StoppedBy
 
+SIGHUP = getattr(signal, "SIGHUP", signal.SIGTERM)
+
 T = TypeVar("T")
 TOO_MANY = RunStoppedError(StoppedBy.MAX_FAILURES, "Too many emails failed.")
 
@@ -62,7 +64,7 @@ def test_a_closed_terminal_never_ends_it_at_once(first: str) -> None:
         os.kill(os.getpid(), getattr(signal, first))
         await heard.wait()
         for _ in range(3):
-            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), SIGHUP)
             for _ in range(10):
                 await anyio.lowlevel.checkpoint()
         return "finished"
@@ -73,18 +75,18 @@ def test_a_closed_terminal_never_ends_it_at_once(first: str) -> None:
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
 def test_a_sighup_that_nohup_ignores_stays_ignored() -> None:
     async def finishing(stop: StopController) -> str:
-        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), SIGHUP)
         for _ in range(10):
             await anyio.lowlevel.checkpoint()
         assert stop.reason is None
         return "finished"
 
-    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    previous = signal.signal(SIGHUP, signal.SIG_IGN)
     try:
         assert anyio.run(run_stoppable, finishing) == "finished"
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(SIGHUP) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGHUP, previous)
+        signal.signal(SIGHUP, previous)
 
 
 def test_the_second_ends_it_at_once() -> None:
