@@ -93,6 +93,11 @@ class Caller:
         self._server_has_answered = False
         self._unanswered_in_row = 0
 
+    @property
+    def gave_up(self) -> bool:
+        """Whether the last call that used up its attempts, or had an answer, had none."""
+        return self._unanswered_in_row > 0
+
     async def make(
         self,
         request: Request,
@@ -130,6 +135,7 @@ class Caller:
             try:
                 if self._outage.is_closed:
                     await self._wait_out_outage(queued_call, reservation)
+                    progress.started = None  # what others waited for is not its own time either
                 async with self._quota.credit(
                     reservation=reservation,
                     reserve=progress.reserve,
@@ -155,7 +161,7 @@ class Caller:
                 continue
             response = received.outcome
             progress.sends += 1
-            if progress.unanswered:
+            if not is_answered(response):
                 await self._settle_outage(queued_call, reservation, progress)
             progress.last_outcome = call_outcome = CallOutcome(
                 line.call,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
@@ -230,8 +231,12 @@ async def send_all(
     """
     contacts, slots = context.contacts, WorkerSlots(workers)
 
+    def lend_slot() -> AbstractContextManager[None]:
+        # While calls are given up, each contact that starts could be one more left in doubt.
+        return nullcontext() if context.caller.gave_up else slots.lent()
+
     async def send_window(window: list[Message]) -> None:
-        await ContactSender(window, context, slots.lent).run()
+        await ContactSender(window, context, lend_slot).run()
         contacts.end(window[0].contact_id)
 
     fair_order = FairOrder(

@@ -49,7 +49,7 @@ async def test_an_outage_fails_no_email(op: Op, failure: Failure, seconds: float
     assert_nothing_broken(case, outcome)
 
 
-@pytest.mark.parametrize("in_flight", [3, 20])
+@pytest.mark.parametrize("in_flight", [1, 3, 20])
 async def test_many_short_outages_fail_no_email(in_flight: int) -> None:
     downtimes = [Downtime(2.0 + 15.0 * n, 8.0) for n in range(40)]
     case = outage_case(*downtimes, op=Op.RELINK, in_flight=in_flight)
