@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import anyio
 import pytest
 
 from bulklink.emulator.faults import Fault
@@ -163,3 +164,18 @@ async def test_trials_keep_to_the_credits(max_credits: int) -> None:
     assert len(outcome.api_request_times) <= max_credits
     assert not any(result["status"] == "failed" for result in outcome.results.values())
     assert_nothing_broken(case, outcome)
+
+
+async def test_a_call_that_met_an_outage_is_not_retried_without_end_after_429s() -> None:
+    case = make_case(
+        [(n, OWNERS[0], Op.LINK, 60) for n in range(6)],
+        settings=Settings(
+            latency=0.7, concurrency=3, background_plan=("12=3",), too_many_text="told"
+        ),
+        downtimes=[Downtime(2.0, 15.0)],
+        in_flight=1,
+    )
+    with anyio.fail_after(10_000):
+        outcome = await simulate(case)
+    assert outcome.stop.reason is not None
+    assert outcome.stop.reason.stopped_by is StoppedBy.NO_ANSWER
