@@ -105,6 +105,7 @@ async def test_a_run_that_waits_spends_no_more_in_any_24_hours_and_ends() -> Non
     outcome = await simulate(case)
     assert count_statuses(outcome) == {"done": 40}
     assert 2 * DAY < now() - began < 3 * DAY
+    # A relink takes two credits and begins only where three are left.
     assert 24 <= max_requests_per_day(outcome) <= 25
 
 
