@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from bulklink.engine.breaker import CircuitBreaker
@@ -17,15 +17,22 @@ class ActiveContacts:
     Args:
         breaker: suspends contacts that are refused.
         stop: ends the waiting when the run stops.
+        on_end: called with each contact that has no window in progress any more.
 
     Attributes:
         windows: windows in progress by contact.
     """
 
-    def __init__(self, breaker: CircuitBreaker, stop: StopController) -> None:
+    def __init__(
+        self,
+        breaker: CircuitBreaker,
+        stop: StopController,
+        on_end: Callable[[str], None] = lambda contact_id: None,
+    ) -> None:
         self.windows: Counter[str] = Counter()
         self._breaker = breaker
         self._stop = stop
+        self._on_end = on_end
         self._waiting: Counter[str] = Counter()
         self._all_started = False
         self._others_follow = False
@@ -43,6 +50,7 @@ class ActiveContacts:
         self.windows[contact_id] -= 1
         if not self.windows[contact_id]:
             del self.windows[contact_id]
+            self._on_end(contact_id)
         self._notify()
 
     def all_started(self, *, others_follow: bool = False) -> None:

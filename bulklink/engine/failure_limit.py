@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import msgspec
@@ -74,6 +75,9 @@ class FailureCounter:
 
     Rows never sent do not count. Memory: at most 51 codes, whatever the server answers.
 
+    A read tells of an email that will not be sent before the others of its contact are: a share of
+    what is settled counts such failures once the contact is done.
+
     Args:
         max_failures: failures allowed; None takes the default limits.
 
@@ -87,25 +91,39 @@ class FailureCounter:
     failed: int = field(default=0, init=False)
     _counts: dict[str, int] = field(default_factory=dict, init=False)
     _examples: dict[str, Result] = field(default_factory=dict, init=False)
+    _early: Counter[str] = field(default_factory=Counter, init=False)
 
-    def add(self, result: Result) -> None:
-        """Count a result."""
+    def add(self, result: Result, *, early: bool = False) -> None:
+        """Count a result.
+
+        Args:
+            result: of a message.
+            early: whether others of its contact are still to be sent.
+        """
         if result.status in NEVER_SENT:
             return
         self.settled += 1
         if result.status in _SUCCEEDED:
             return
         self.failed += 1
+        if early:
+            self._early[result.contact_id or ""] += 1
         code = failure_code(result)
         if code not in self._counts and len(self._counts) >= _MAX_CODES:
             code = OTHER_CODES
         self._counts[code] = self._counts.get(code, 0) + 1
         self._examples.setdefault(code, result)
 
+    def end_contact(self, contact_id: str) -> None:
+        """Record that all of a contact's messages are settled."""
+        del self._early[contact_id]
+
     @property
     def limit_exceeded(self) -> bool:
         """Whether more failed than is allowed."""
-        return exceeds_max_failures(self.max_failures, self.failed, self.settled)
+        is_share = self.max_failures is None or self.max_failures.count is None
+        early = self._early.total() if is_share else 0
+        return exceeds_max_failures(self.max_failures, self.failed - early, self.settled - early)
 
     @property
     def summary(self) -> str:

@@ -95,10 +95,17 @@ class Delivery:
         self.counter.add(result)
         if result.status in (Status.FAILED, Status.IN_DOUBT):
             self.callbacks.on_failure(result)
-        self._failures.add(result)
         if self._canary is not None:
+            self._failures.add(result)
             self._canary.add(result)  # it decides first, over a few messages
         else:
+            self._failures.add(result, early=not result.attempts)
+            self._stop_for_failures()
+
+    def end_contact(self, contact_id: str) -> None:
+        """Record that a contact is done; stop the run if too many have failed."""
+        self._failures.end_contact(contact_id)
+        if self._canary is None:
             self._stop_for_failures()
 
     async def send(

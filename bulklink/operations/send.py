@@ -333,7 +333,7 @@ class _SendRun:
             quota=self.session.quota,
             ledger=self.session.ledger,
             breaker=breaker,
-            contacts=ActiveContacts(breaker, self.stop),
+            contacts=ActiveContacts(breaker, self.stop, self.delivery.end_contact),
             stop=self.stop,
             clock=self.environment.clock,
             on_result=self._on_result,

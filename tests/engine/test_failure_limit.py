@@ -98,3 +98,31 @@ def test_the_reason_names_count_share_codes_what_to_do_and_a_row() -> None:
 def test_however_many_codes_a_server_invents_few_are_kept() -> None:
     failures = count_failures(*(result(n, Status.FAILED, f"CODE_{n}") for n in range(1000)))
     assert "950 other codes" in failures.summary
+
+
+def test_what_a_read_tells_counts_in_a_share_once_the_contact_is_done() -> None:
+    failures = FailureCounter()
+    for row in range(200):
+        failures.add(result(row, Status.FAILED, "already-linked"), early=True)
+    assert not failures.limit_exceeded
+    for row in range(200, 1_000):
+        failures.add(result(row, Status.DONE))
+    failures.end_contact("11")
+    assert not failures.limit_exceeded, "a fifth"
+
+
+def test_a_contact_of_which_a_read_tells_that_all_fail_stops_the_run_when_it_is_done() -> None:
+    failures = FailureCounter()
+    for row in range(200):
+        failures.add(result(row, Status.FAILED, "already-linked"), early=True)
+    failures.end_contact("another")
+    assert not failures.limit_exceeded
+    failures.end_contact("11")
+    assert failures.limit_exceeded
+
+
+def test_what_a_read_tells_counts_at_once_against_a_number() -> None:
+    failures = FailureCounter(MaxFailures(count=3))
+    for row in range(4):
+        failures.add(result(row, Status.FAILED, "already-linked"), early=True)
+    assert failures.limit_exceeded
