@@ -30,9 +30,8 @@ _EXPORTS = {
     "bulklink.operations.fetch": "FetchResult fetch",
     "bulklink.operations.forget": "forget",
     "bulklink.operations.history": "HistoryEvent history",
-    "bulklink.operations.job": (
-        "Edition GroupBy Job LimitOptions OnInvalid PaceOptions SendOptions WhenCreditsOut"
-    ),
+    "bulklink.operations.job": "Edition GroupBy Job OnInvalid WhenCreditsOut",
+    "bulklink.operations.job_options": "LimitOptions PaceOptions SendOptions",
     "bulklink.operations.plan": "PlanResult plan",
     "bulklink.operations.report.write": "ReportResult report",
     "bulklink.operations.resume": "apply resume retry",
@@ -40,7 +39,8 @@ _EXPORTS = {
     "bulklink.operations.statuses": "statuses",
     "bulklink.operations.undo": "plan_undo undo",
     "bulklink.operations.verify": "VerifyPlan plan_verify verify",
-    "bulklink.operations.verify_run": "VerifyFinding VerifyResult",
+    "bulklink.operations.verify_log": "VerifyFinding",
+    "bulklink.operations.verify_run": "VerifyResult",
     "bulklink.profiles.resolve": "load_connection",
     "bulklink.runs.forecast": "CreditRange SecondsRange",
     "bulklink.runs.record": "ForgetResult RunState UndoneBy",
@@ -93,11 +93,11 @@ if TYPE_CHECKING:  # the same for type checkers, which read literal imports alon
     from bulklink.operations.job import Edition as Edition
     from bulklink.operations.job import GroupBy as GroupBy
     from bulklink.operations.job import Job as Job
-    from bulklink.operations.job import LimitOptions as LimitOptions
     from bulklink.operations.job import OnInvalid as OnInvalid
-    from bulklink.operations.job import PaceOptions as PaceOptions
-    from bulklink.operations.job import SendOptions as SendOptions
     from bulklink.operations.job import WhenCreditsOut as WhenCreditsOut
+    from bulklink.operations.job_options import LimitOptions as LimitOptions
+    from bulklink.operations.job_options import PaceOptions as PaceOptions
+    from bulklink.operations.job_options import SendOptions as SendOptions
     from bulklink.operations.plan import PlanResult as PlanResult
     from bulklink.operations.plan import plan as plan
     from bulklink.operations.report.write import ReportResult as ReportResult
@@ -112,7 +112,7 @@ if TYPE_CHECKING:  # the same for type checkers, which read literal imports alon
     from bulklink.operations.verify import VerifyPlan as VerifyPlan
     from bulklink.operations.verify import plan_verify as plan_verify
     from bulklink.operations.verify import verify as verify
-    from bulklink.operations.verify_run import VerifyFinding as VerifyFinding
+    from bulklink.operations.verify_log import VerifyFinding as VerifyFinding
     from bulklink.operations.verify_run import VerifyResult as VerifyResult
     from bulklink.profiles.resolve import load_connection as load_connection
     from bulklink.runs.forecast import CreditRange as CreditRange

@@ -21,7 +21,8 @@ from bulklink.mapping.input.files import InputContent, InputFormat, Source
 from bulklink.mapping.input.scan import scan_file
 from bulklink.mapping.input.xlsx_reader import Sheet
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.operations.fetch_run import FetchFolder, FetchProgress
+from bulklink.operations.fetch_folder import FetchFolder
+from bulklink.operations.fetch_run import FetchProgress
 from bulklink.runs.hashes import sha256_of
 from bulklink.tables import resolve_output
 from tests.guard import EventLoopBlockedError

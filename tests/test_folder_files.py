@@ -209,7 +209,7 @@ ELSEWHERE = {
     "runs/timeline.py": "a descriptor from `folder_files`",
     "runs/record.py": "the temporary file of an atomic replacement",
     "operations/fetch.py": "lists of contacts that the user names; a table that is opened",
-    "operations/fetch_run.py": "the temporary file of an atomic replacement",
+    "operations/fetch_folder.py": "the temporary file of an atomic replacement",
     "operations/preflight.py": "scratch, which is made anew",
     "operations/undo_plan.py": "a folder of `tempfile`",
     "operations/report/write.py": "the temporary file of an atomic replacement",

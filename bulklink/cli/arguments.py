@@ -10,14 +10,13 @@ from click.core import ParameterSource
 
 from bulklink.engine.failure_limit import MaxFailures
 from bulklink.models import Op
-from bulklink.operations.job import (
+from bulklink.operations.job import Job, OnInvalid
+from bulklink.operations.job_options import (
     LIMIT_OPTIONS,
     PACE_OPTIONS,
     PER_CALL_OPTIONS,
     SEND_OPTIONS,
-    Job,
     LimitOptions,
-    OnInvalid,
     PaceOptions,
     SendOptions,
 )

@@ -23,7 +23,8 @@ from bulklink.engine.outage import OutageGate
 from bulklink.engine.quota.budget import Reservation
 from bulklink.engine.quota.diagnosis import RefusalCause
 from bulklink.engine.quota.gate import Credit, QuotaGate, QuotaShortageError
-from bulklink.engine.ratelimit.limiter import Attempt, ConcurrencyLimiter, QueuedCall
+from bulklink.engine.ratelimit.attempt import Attempt, QueuedCall
+from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
 from bulklink.engine.retry import AttemptHistory, RetryAction, decide_retry
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import LedgerError, StoppedError

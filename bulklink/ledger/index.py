@@ -76,10 +76,11 @@ class _LineIndex(Generic[_Line]):
         LedgerError: if a line is damaged, or the ledger does not begin with the checkpoint.
     """
 
+    _line_type: type[_Line]
+
     def __init__(
         self,
         path: Path,
-        line_type: type[_Line],
         check: Callable[[], None] = lambda: None,
         checkpoint: LedgerCheckpoint = NO_CHECKPOINT,
     ) -> None:
@@ -88,7 +89,7 @@ class _LineIndex(Generic[_Line]):
         self._checkpoint = checkpoint
         # The offset of the row's line plus one: 0 is a row without a line.
         self._positions = RowArray("Q", checkpoint.rows)
-        self._decode: Callable[[bytes], _Line] = msgspec.json.Decoder(line_type).decode
+        self._decode: Callable[[bytes], _Line] = msgspec.json.Decoder(self._line_type).decode
         self._file: FileIO | None = None
         try:
             self._file = open_to_read(path)
@@ -159,13 +160,7 @@ class _LineIndex(Generic[_Line]):
 class ResultIndex(_LineIndex[RecordedResult]):
     """Last result of each row of a ledger; close it when done."""
 
-    def __init__(
-        self,
-        path: Path,
-        check: Callable[[], None] = lambda: None,
-        checkpoint: LedgerCheckpoint = NO_CHECKPOINT,
-    ) -> None:
-        super().__init__(path, RecordedResult, check, checkpoint)
+    _line_type = RecordedResult
 
     def _add(self, event: str, row: int, position: int) -> None:
         if event == "result":
@@ -190,13 +185,7 @@ class SnapshotIndex(_LineIndex[Snapshot]):
     A retry takes other snapshots later.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        check: Callable[[], None] = lambda: None,
-        checkpoint: LedgerCheckpoint = NO_CHECKPOINT,
-    ) -> None:
-        super().__init__(path, Snapshot, check, checkpoint)
+    _line_type = Snapshot
 
     def _add(self, event: str, row: int, position: int) -> None:
         if event == "snapshot" and row not in self:

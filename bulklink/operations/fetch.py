@@ -28,16 +28,16 @@ from bulklink.mapping.plan_writer import PLAN_FILE
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop, run_guarded, run_planning
 from bulklink.operations.environment import Environment, real_environment
+from bulklink.operations.fetch_folder import FetchFolder, FetchRecord
 from bulklink.operations.fetch_run import (
     FETCH_COLUMNS,
     Fetcher,
-    FetchFolder,
     FetchProgress,
-    FetchRecord,
     FetchTable,
     UnreadContact,
 )
-from bulklink.operations.job import PACE_OPTIONS, Job, PaceOptions, with_options
+from bulklink.operations.job import Job
+from bulklink.operations.job_options import PACE_OPTIONS, PaceOptions, with_options
 from bulklink.operations.preflight import check_same_host
 from bulklink.operations.prepare import check_mapping, serialize_job
 from bulklink.runs.hashes import sha256_of

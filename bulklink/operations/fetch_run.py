@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from bulklink.atomic_files import atomic_replace, write_error
 from bulklink.engine.breaker import ReadBreaker
 from bulklink.engine.pagination import PageReader
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunDirError
 from bulklink.folder_files import (
     check_folder_file,
-    create_file,
     line_blocks,
     open_to_append,
-    read_small_file,
     split_lines,
 )
 from bulklink.ledger.records import Count, json_line
@@ -34,149 +28,16 @@ from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import NO_DEAL
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.environment import Environment
+from bulklink.operations.fetch_folder import _REMOVE, FetchFolder, FetchRecord
 from bulklink.operations.forecast_renewal import ReadForecaster
 from bulklink.operations.job import Job
 from bulklink.operations.preflight import check_same_org
 from bulklink.operations.session import NO_CALLS, CrmSession, read_contacts, run_read_session
-from bulklink.runs.folder import exclusive_lock
-from bulklink.runs.record import OrgRecord, Rows, check_address
+from bulklink.runs.record import OrgRecord
 from bulklink.tables import Cell, TableColumn
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.email_pages import EmailListPage, ListedEmail, parse_email_list
 from bulklink.zoho.link_response import AnswerVerdict
-
-_GITIGNORE = ".gitignore"
-_REMOVE = "Remove its folder; then the same command fetches anew."
-
-
-class FetchRecord(msgspec.Struct, frozen=True):
-    """Identity of a fetch: contacts, place and org that a resume must match; and its options.
-
-    Args:
-        contacts: number of contacts.
-        contacts_sha256: SHA-256 of their list, in hex.
-        api_url: address of the API.
-        data_centre: the data centre; None if only the address was given.
-        org: the org; None until it is looked up.
-        pace: options of `Job` that it was begun with.
-        format: file type that was asked for; None if the suffix tells.
-        spreadsheet: whether the file is for a spreadsheet.
-    """
-
-    contacts: Rows
-    contacts_sha256: str
-    api_url: str | None = None
-    data_centre: str | None = None
-    org: OrgRecord | None = None
-    pace: dict[str, Any] = {}
-    format: str | None = None
-    spreadsheet: bool = False
-
-
-class FetchFolder(msgspec.Struct, frozen=True):
-    """Working folder of an unfinished fetch.
-
-    Args:
-        path: path of the folder.
-    """
-
-    path: Path
-
-    @property
-    def contacts(self) -> Path:
-        """File of the contact ids, one a line."""
-        return self.path / "contacts.txt"
-
-    @property
-    def record(self) -> Path:
-        """File of the `FetchRecord`."""
-        return self.path / "fetch.json"
-
-    @property
-    def log(self) -> Path:
-        """File of the emails as they were read, and of the calls."""
-        return self.path / "fetched.jsonl"
-
-    @property
-    def log_torn(self) -> Path:
-        """File of the log's torn last lines, after a kill."""
-        return self.path / "fetched.torn"
-
-    @property
-    def answers(self) -> Path:
-        """File of the answers that are not a clean success."""
-        return self.path / "answers.jsonl"
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Create the folder and hold its lock.
-
-        Raises:
-            LockedError: if another process does.
-            RunDirError: if it cannot be made, or holds files that are no regular files with one
-                name.
-        """
-        self._check_files()
-        try:
-            self.path.mkdir(mode=0o700, exist_ok=True)
-            if not check_folder_file(self.path / _GITIGNORE):
-                with create_file(self.path / _GITIGNORE) as file:
-                    file.write(b"*\n")
-        except OSError as error:
-            raise write_error(self.path, error) from None
-        with exclusive_lock(
-            self.path / "lock",
-            "Another process fetches into this file.",
-            advice="Wait until it ends, or name another file.",
-        ):
-            yield
-
-    def _check_files(self) -> None:
-        """Refuse a folder with anything but regular files of one name, before one is opened."""
-        names = ("lock", _GITIGNORE)
-        files = (self.contacts, self.record, self.log, self.log_torn, self.answers)
-        for path in (*files, *(self.path / name for name in names)):
-            check_folder_file(path, one_name=True)
-
-    def read(self) -> FetchRecord | None:
-        """Return the record; None if there is none.
-
-        Raises:
-            RunDirError: if it cannot be read.
-        """
-        try:
-            record = msgspec.json.decode(read_small_file(self.record), type=FetchRecord)
-            check_address(record.api_url)
-        except FileNotFoundError:
-            return None
-        except (ValueError, RecursionError):
-            raise RunDirError(
-                "It is not as bulklink writes it.", where=str(self.record), advice=_REMOVE
-            ) from None
-        return record
-
-    def write(self, record: FetchRecord) -> None:
-        """Replace the record."""
-        with atomic_replace(self.record) as temporary:
-            temporary.write_bytes(msgspec.json.encode(record))
-
-    def clear(self) -> None:
-        """Remove what was fetched, but keep the folder."""
-        for path in (self.record, self.log, self.answers):
-            path.unlink(missing_ok=True)
-
-    def remove(self) -> None:
-        """Remove the folder and everything in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
-
-    def contact_ids(self) -> Iterator[tuple[int, str]]:
-        """Yield the contact ids, numbered from 0."""
-        number = 0
-        for block in line_blocks(self.contacts):
-            for line in split_lines(block):
-                yield number, line.decode("ascii")
-                number += 1
-
 
 FETCH_COLUMNS = (
     TableColumn("contact_id", is_id=True),

@@ -22,12 +22,8 @@ from bulklink.models import Status
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop, run_guarded
 from bulklink.operations.environment import Environment, real_environment
-from bulklink.operations.job import (
-    LIMIT_OPTIONS,
-    Job,
-    LimitOptions,
-    with_options,
-)
+from bulklink.operations.job import Job
+from bulklink.operations.job_options import LIMIT_OPTIONS, LimitOptions, with_options
 from bulklink.operations.preflight import check_same_host
 from bulklink.operations.seal import check_seal, has_former_digest, load_job
 from bulklink.operations.send import send

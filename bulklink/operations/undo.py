@@ -24,12 +24,10 @@ from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import run_blocking_planning, run_guarded, run_planning
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.estimate import CallEstimate, EstimatedBottleneck, RunEstimate
-from bulklink.operations.job import (
-    MIXED,
+from bulklink.operations.job import MIXED, Job, OnInvalid
+from bulklink.operations.job_options import (
     PER_CALL_OPTIONS,
     SEND_OPTIONS,
-    Job,
-    OnInvalid,
     SendOptions,
     with_options,
 )

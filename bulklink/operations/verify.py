@@ -25,9 +25,11 @@ from bulklink.operations.cancellation import (
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.estimate import estimate_seconds
 from bulklink.operations.expected_links import ExpectedLinks
-from bulklink.operations.job import PACE_OPTIONS, Job, PaceOptions, with_options
+from bulklink.operations.job import Job
+from bulklink.operations.job_options import PACE_OPTIONS, PaceOptions, with_options
 from bulklink.operations.preflight import check_same_host
-from bulklink.operations.verify_run import Verifier, VerifyOptions, VerifyResult
+from bulklink.operations.verify_log import VerifyOptions
+from bulklink.operations.verify_run import Verifier, VerifyResult
 from bulklink.operations.wording import describe_undone
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.forecast import CreditRange, SecondsRange

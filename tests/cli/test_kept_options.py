@@ -18,7 +18,8 @@ from bulklink.cli.arguments import (
     send_arguments,
 )
 from bulklink.cli.options import option_key
-from bulklink.operations.job import LIMIT_OPTIONS, PACE_OPTIONS, SEND_OPTIONS, Job
+from bulklink.operations.job import Job
+from bulklink.operations.job_options import LIMIT_OPTIONS, PACE_OPTIONS, SEND_OPTIONS
 from tests.cli.command_tree import parse_context
 
 COMMANDS: dict[str, tuple[list[str], Any, frozenset[str]]] = {

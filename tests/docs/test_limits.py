@@ -10,7 +10,7 @@ import click
 import pytest
 
 from bulklink.cli.app import cli
-from bulklink.engine.quota.daily_usage import BLOCK_SIZE
+from bulklink.engine.quota.daily_allowance import BLOCK_SIZE
 from bulklink.engine.quota.gate import RELINK_RESERVE
 from bulklink.errors import ExitCode
 

@@ -11,7 +11,8 @@ import pytest
 
 from bulklink import Edition, Job, OnInvalid, Op, UsageError
 from bulklink.cli.app import cli
-from bulklink.operations.job import LIMIT_OPTIONS, MAX_RATE, PACE_OPTIONS, SEND_OPTIONS
+from bulklink.operations.job import MAX_RATE
+from bulklink.operations.job_options import LIMIT_OPTIONS, PACE_OPTIONS, SEND_OPTIONS
 
 
 def test_texts_serve_for_enumerations_and_paths() -> None:

@@ -24,7 +24,7 @@ from bulklink import (
 )
 from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
 from bulklink.operations.environment import Environment, real_environment
-from bulklink.operations.job import PER_CALL_OPTIONS, SEND_OPTIONS
+from bulklink.operations.job_options import PER_CALL_OPTIONS, SEND_OPTIONS
 from bulklink.operations.prepare import new_record, serialize_job
 from bulklink.operations.seal import load_job
 from bulklink.runs.folder import RunFolder

@@ -15,13 +15,8 @@ from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
-from bulklink.operations.fetch_run import (
-    Fetcher,
-    FetchFolder,
-    FetchRecord,
-    FetchTable,
-    UnreadContact,
-)
+from bulklink.operations.fetch_folder import FetchFolder, FetchRecord
+from bulklink.operations.fetch_run import Fetcher, FetchTable, UnreadContact
 from bulklink.operations.job import Job
 from bulklink.zoho.transport import ANSWER_TIMEOUT_SECONDS
 from tests.guard import off_loop

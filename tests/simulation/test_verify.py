@@ -18,7 +18,8 @@ from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.expected_links import ExpectedLinks
 from bulklink.operations.job import Job
-from bulklink.operations.verify_run import Verifier, VerifyOptions, VerifyResult
+from bulklink.operations.verify_log import VerifyOptions
+from bulklink.operations.verify_run import Verifier, VerifyResult
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import Invocation, RunRecord
 from tests.guard import off_loop

@@ -15,7 +15,8 @@ from anyio.abc import TaskGroup
 
 from bulklink.emulator.settings import Settings
 from bulklink.engine.caller import Caller
-from bulklink.engine.ratelimit.limiter import Attempt, ConcurrencyLimiter
+from bulklink.engine.ratelimit.attempt import Attempt
+from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError, StoppedError
 from bulklink.operations.job import Job

@@ -26,7 +26,7 @@ from bulklink.cli.options import (
 from bulklink.errors import ExitCode
 
 if TYPE_CHECKING:
-    from bulklink.operations.job import SendOptions
+    from bulklink.operations.job_options import SendOptions
 
 
 @click.command("undo")

@@ -29,7 +29,8 @@ from bulklink.errors import ExitCode
 if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
     from bulklink.operations.verify import VerifyPlan
-    from bulklink.operations.verify_run import FindingDetail, SampleBound, VerifyResult
+    from bulklink.operations.verify_log import FindingDetail
+    from bulklink.operations.verify_run import SampleBound, VerifyResult
 
 _MAX_PAGES = 10_000_000
 _VERIFY_OPTIONS = ("in_doubt", "sample", "seed", "read_pages")

@@ -18,7 +18,8 @@ from bulklink.engine.quota.budget import (
     credits_exhausted_error,
     credits_spent_error,
 )
-from bulklink.engine.quota.daily_usage import DailyAllowance, DailyUsage
+from bulklink.engine.quota.daily_allowance import DailyAllowance
+from bulklink.engine.quota.daily_usage import DailyUsage
 from bulklink.engine.quota.diagnosis import QuotaSuspicion, RefusalCause
 from bulklink.engine.shutdown import StopController
 from bulklink.engine.signal import Signal

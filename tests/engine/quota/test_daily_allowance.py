@@ -6,12 +6,8 @@ import anyio.lowlevel
 import pytest
 
 from bulklink.engine.quota.budget import Budget, CreditLimits
-from bulklink.engine.quota.daily_usage import (
-    AllowanceRequest,
-    DailyAllowance,
-    DailyUsageFile,
-    minute_of,
-)
+from bulklink.engine.quota.daily_allowance import DailyAllowance
+from bulklink.engine.quota.daily_usage import AllowanceRequest, DailyUsageFile, minute_of
 from bulklink.engine.quota.gate import QuotaGate, QuotaPolicy
 from bulklink.engine.shutdown import StopController
 

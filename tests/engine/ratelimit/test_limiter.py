@@ -8,7 +8,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from bulklink.engine.ratelimit.limiter import Attempt, ConcurrencyLimiter
+from bulklink.engine.ratelimit.attempt import Attempt
+from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError, StoppedBy, StoppedError
 from bulklink.zoho.throttling import StatedLimit

@@ -1,0 +1,56 @@
+"""A call in the limiter, and one attempt of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class QueuedCall:
+    """A call in the limiter's queues; all its attempts share it.
+
+    Args:
+        sequence: a unique number; older calls have lower ones.
+        contact_id: the contact it concerns, empty for none.
+        completes_relink: whether it completes a relink, which a graceful stop must not tear.
+    """
+
+    sequence: int
+    contact_id: str
+    completes_relink: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place among the calls in flight.
+
+    Args:
+        refusals: refusals before it was given; one more makes it void for a call that has not
+            started.
+        is_probe: whether its call tests the server alone.
+    """
+
+    refusals: int
+    is_probe: bool
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt of a call, from its preparation to its answer.
+
+    Args:
+        queued_call: the call it belongs to.
+        slot: its place among the calls in flight, if it has one.
+        started_at: when it started, None before.
+        peak_in_flight: most calls in flight since then, itself included.
+        outcome_reported: whether the limiter knows its outcome.
+        hold_after: seconds that it keeps its slot after its end, because the server may still be
+            at work on it.
+    """
+
+    queued_call: QueuedCall
+    slot: Slot | None = None
+    started_at: float | None = None
+    peak_in_flight: int = 0
+    outcome_reported: bool = False
+    hold_after: float = 0.0

@@ -1,0 +1,143 @@
+"""What a verification compares, and the lines of `verify.jsonl`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from bulklink.errors import UsageError
+from bulklink.ledger.records import json_line
+from bulklink.operations.expected_links import ExpectedLink
+from bulklink.runs.forecast import CreditRange
+from bulklink.zoho.email_pages import LinkedDeal
+
+
+class VerifyFinding(StrEnum):
+    """Outcome of comparing one email with the CRM."""
+
+    AS_RECORDED = "as-recorded"
+    DIFFERENT = "different"
+    AS_WANTED = "as-wanted"
+    NOT_AS_WANTED = "not-as-wanted"
+    NOT_LISTED = "not-listed"
+    NOT_READ = "not-read"
+
+
+class VerifyOptions(msgspec.Struct, frozen=True):
+    """What to verify, and how.
+
+    Args:
+        in_doubt: verify the emails in doubt instead of the others.
+        sample: emails to draw; None verifies all.
+        seed: random seed of the sample.
+        read_pages: most pages to read of a contact; None reads all.
+    """
+
+    in_doubt: bool = False
+    sample: int | None = None
+    seed: int = 1
+    read_pages: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse invalid options.
+
+        Raises:
+            UsageError: if a sample is to be drawn of emails in doubt, or a value is out of range.
+        """
+        if self.in_doubt and self.sample is not None:
+            raise UsageError(
+                "A sample is drawn from what the ledger claims, and it claims nothing of emails in"
+                " doubt.",
+                where="--in-doubt, --sample",
+                advice="Leave one of them out.",
+            )
+        for name, value, minimum in (
+            *(("sample", self.sample, 1), ("seed", self.seed, 0)),
+            ("read_pages", self.read_pages, 1),
+        ):
+            if value is not None and value < minimum:
+                raise UsageError(
+                    f"{value} is no value of {name}.", where=name, advice=f"Give {minimum} or more."
+                )
+
+
+class VerifyCost(msgspec.Struct, frozen=True):
+    """Cost of a verification.
+
+    Args:
+        emails: emails to look for.
+        contacts: contacts of these emails.
+        reads: read calls at least.
+        lookups: look-up calls.
+        credits: credits that it may take; one a call.
+    """
+
+    emails: int
+    contacts: int
+    reads: int
+    lookups: int
+    credits: CreditRange
+
+
+class FindingDetail(msgspec.Struct, frozen=True):
+    """A finding to show the user, with the deal found in the CRM.
+
+    Args:
+        expected: the email and what the ledger says of it.
+        finding: outcome of the comparison.
+        actual_deal: the deal that the CRM shows; None for no deal, or if the email was not found.
+    """
+
+    expected: ExpectedLink
+    finding: VerifyFinding
+    actual_deal: LinkedDeal | None = None
+
+
+def verify_start_line(ts: str, options: VerifyOptions, cost: VerifyCost) -> bytes:
+    """Return the first line of a verification."""
+    fields = msgspec.to_builtins(options) | msgspec.to_builtins(cost)
+    return json_line({"event": "verify", "ts": ts, **fields})
+
+
+def finding_line(
+    ts: str,
+    expected: ExpectedLink,
+    finding: VerifyFinding,
+    actual_deal: LinkedDeal | None,
+    call: int | None,
+    code: str | None,
+) -> bytes:
+    """Return the line of one email: what the ledger says of it and what the CRM shows.
+
+    Args:
+        ts: time as the ledger writes it.
+        expected: what the ledger says.
+        finding: outcome of the comparison.
+        actual_deal: the deal that the CRM shows; None for no deal.
+        call: number of the read call.
+        code: why the email was not read; None if it was.
+    """
+    fields = {
+        "event": "finding",
+        "ts": ts,
+        "finding": finding,
+        "row": expected.row,
+        "contact_id": expected.contact_id,
+        "message_id": expected.message_id,
+        "recorded_deal_id": expected.deal_id,
+        "recorded_status": expected.status,
+        "recorded_code": expected.code,
+        "recorded_ts": expected.ts,
+        "call": call,
+    }
+    if finding in (VerifyFinding.NOT_LISTED, VerifyFinding.NOT_READ):
+        fields["code"] = code
+    else:
+        fields["found_deal_id"] = actual_deal.id if actual_deal else None
+    return json_line(fields)
+
+
+def verify_end_line(ts: str, counts: dict[str, int]) -> bytes:
+    """Return the last line of a verification, whatever ended it."""
+    return json_line({"event": "verified", "ts": ts, "counts": counts})
