@@ -12,7 +12,7 @@ from tests.e2e.command import Command
 from tests.e2e.servers import Emulator, StandIn, serve_stand_in, serve_world
 from tests.e2e.world import Contact, World, make_stocked_world
 
-CONTACTS = 90
+CONTACTS = 500
 
 
 @pytest.fixture
