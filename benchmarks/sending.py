@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from servers import (
+    ACCESS_TOKEN,
     BULKLINK,
     MODULE,
     PER_CALL,
@@ -79,7 +80,10 @@ async def bare_loop(url: str, mapping: Path) -> None:
                 answer = orjson.loads(await response.read())
             succeeded += sum(entry["code"] == "SUCCESS" for entry in answer["Emails"])
 
-    headers = {"Authorization": "Zoho-oauthtoken bench", "Content-Type": "application/json"}
+    headers = {
+        "Authorization": f"Zoho-oauthtoken {ACCESS_TOKEN}",
+        "Content-Type": "application/json",
+    }
     async with aiohttp.ClientSession(headers=headers) as session:
         await asyncio.gather(*(worker(session) for _ in range(IN_FLIGHT)))
     if succeeded != len(rows):

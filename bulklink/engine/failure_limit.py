@@ -122,7 +122,7 @@ class FailureCounter:
     def limit_exceeded(self) -> bool:
         """Whether more failed than is allowed."""
         is_share = self.max_failures is None or self.max_failures.count is None
-        early = self._early.total() if is_share else 0
+        early = self._early.total() if is_share and self._early else 0
         return exceeds_max_failures(self.max_failures, self.failed - early, self.settled - early)
 
     @property

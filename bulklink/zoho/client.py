@@ -8,7 +8,6 @@ import anyio
 import msgspec
 
 from bulklink.zoho.http import Answer, NoResponse, Request
-from bulklink.zoho.link_response import parse_json
 from bulklink.zoho.request_log import CallReference, log_request
 from bulklink.zoho.secret_mask import SecretMask
 from bulklink.zoho.throttling import requested_wait
@@ -35,7 +34,7 @@ def is_stray(answer: Answer) -> bool:
 
     It repeats that and holds records; lists of nothing are all alike.
     """
-    content = parse_json(answer.body) if answer.repeated and answer.ok else None
+    content = answer.content if answer.repeated and answer.ok else None
     return isinstance(content, dict) and any(
         isinstance(value, list) and value for value in content.values()
     )

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bulklink.zoho.http import Answer
-from bulklink.zoho.link_response import parse_id, parse_json, parse_name, parse_text
+from bulklink.zoho.link_response import parse_id, parse_name, parse_text
 
 _MAX_INDEX_LENGTH = 2000
 """Characters of the index of a page, which is part of an address."""
@@ -63,7 +63,7 @@ def parse_links_page(answer: Answer) -> LinksPage | None:
 
 def _parse_emails(answer: Answer) -> dict[str, Any] | None:
     """Return the content of a page, with the list `Emails` in it; None if it is not a page."""
-    content = parse_json(answer.body)
+    content = answer.content
     if answer.ok and isinstance(content, dict) and isinstance(content.get("Emails"), list):
         return content
     return None

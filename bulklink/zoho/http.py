@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cached_property
+from typing import Any
 
 import msgspec
+import orjson
 
 from bulklink.zoho.secret_mask import SecretMask
 
@@ -39,7 +42,7 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes | None = None
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True, dict=True):
     """An HTTP answer as received.
 
     Args:
@@ -67,6 +70,14 @@ class Answer(msgspec.Struct, frozen=True):
     def ok(self) -> bool:
         """Whether the HTTP status means success."""
         return 200 <= self.status < 300
+
+    @cached_property
+    def content(self) -> Any:
+        """The JSON value of the body; None if it is not JSON."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return None
 
     def excerpt(self, length: int) -> str:
         """Return the beginning of the body, without secrets, to be written or shown.

@@ -26,7 +26,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-import orjson
 
 from bulklink.zoho.error_codes import Code
 from bulklink.zoho.http import Answer
@@ -111,7 +110,7 @@ def parse_answer(
         echo_deal_id: deal id of a single-email link; Zoho's sample of that call echoes the request
             in place of a verdict, and such an echo of the same deal is success.
     """
-    content = parse_json(answer.body)
+    content = answer.content
     if not answer.ok and answer.status != 400:
         return ParsedAnswer({}, parse_refusal(answer))
     entries = list(_entries(content, messages, answer, echo_deal_id))
@@ -127,7 +126,7 @@ def parse_answer(
 
 def parse_refusal(answer: Answer) -> AnswerVerdict:
     """Return the error that an unsuccessful answer reports for its call; never SUCCESS."""
-    entry = next((o for o in _objects(parse_json(answer.body)) if _code(o)), {})
+    entry = next((o for o in _objects(answer.content) if _code(o)), {})
     code = _code(entry)
     return _masked_verdict("" if code == Code.SUCCESS else code, entry, answer)
 
@@ -136,7 +135,7 @@ def parse_flat_error(answer: Answer) -> AnswerVerdict | None:
     """Return the error of a whole call, whatever the status; None if the answer is not one."""
     if len(answer.body) > _MAX_FLAT_ERROR_BYTES:
         return None
-    content = parse_json(answer.body)
+    content = answer.content
     code = _code(content) if isinstance(content, dict) else ""
     if not code or code == Code.SUCCESS or content.get("status", "error") != "error":
         return None
@@ -147,14 +146,6 @@ def named_field(text: str) -> str:
     """Return the field that the text of a verdict names; empty if it names none."""
     match = _NAMED_FIELD.search(text)
     return match[1] if match else ""
-
-
-def parse_json(body: bytes) -> Any:
-    """Return the JSON value of a body, or None if it is not JSON."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
 
 
 def parse_id(value: object) -> str | None:
@@ -310,13 +301,13 @@ def _code(entry: dict[str, Any]) -> str:
 
 
 def _text(entry: dict[str, Any]) -> str:
-    """Return the message of an entry with what its details name; twice as long as is kept.
+    """Return the message of an entry, with what an error names; twice as long as is kept.
 
     A secret at the end is masked before the cut.
     """
     texts = (entry.get(key) for key in ("message", "error_info", "error_description"))
     text = next((value for value in texts if isinstance(value, str)), "")
-    named = _named_in_details(entry.get("details"))
+    named = "" if _code(entry) == Code.SUCCESS else _named_in_details(entry.get("details"))
     shown = f"{text} ({named})" if text and named else text or named
     return shown[: 2 * _MAX_TEXT_LENGTH]
 

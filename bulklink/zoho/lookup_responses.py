@@ -9,7 +9,7 @@ import msgspec
 
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.zoho.http import Answer
-from bulklink.zoho.link_response import parse_id, parse_json, parse_label, parse_name
+from bulklink.zoho.link_response import parse_id, parse_label, parse_name
 from bulklink.zoho.requests import MAX_DEAL_IDS_LENGTH
 
 
@@ -159,7 +159,7 @@ def _names(answer: Answer, key: str, name_field: str) -> NamesPage | None:
         record_id, name = parse_id(record.get("id")), record.get(name_field)
         if record_id and isinstance(name, str) and name:
             names[record_id] = parse_name(name)
-    info = parse_json(answer.body).get("info")
+    info = answer.content.get("info")
     return NamesPage(names, isinstance(info, dict) and info.get("more_records") is True)
 
 
@@ -169,7 +169,7 @@ def _first_record(answer: Answer, key: str) -> dict[str, Any] | None:
 
 
 def _records(answer: Answer, key: str) -> list[dict[str, Any]] | None:
-    content = parse_json(answer.body)
+    content = answer.content
     if not answer.ok or not isinstance(content, dict) or not isinstance(content.get(key), list):
         return None
     return [record for record in content[key] if isinstance(record, dict)]

@@ -14,7 +14,6 @@ import msgspec
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.zoho.connection import is_sign_in_text
 from bulklink.zoho.http import Answer, NoResponse
-from bulklink.zoho.link_response import parse_json
 from bulklink.zoho.request_log import log_request
 from bulklink.zoho.secret_mask import SecretMask
 from bulklink.zoho.transport import Transport
@@ -122,7 +121,7 @@ class AccountsServer:
         if isinstance(outcome, NoResponse):
             reason = outcome.reason
         else:
-            content = parse_json(outcome.body)
+            content = outcome.content
             error = content.get("error") if isinstance(content, dict) else None
             if error == "invalid_token" or (outcome.ok and isinstance(content, dict) and not error):
                 return
@@ -148,7 +147,7 @@ def _parse_token_answer(outcome: Answer | NoResponse) -> TokenGrant | TokenRefus
     """Parse a token answer; errors come with HTTP 200 too, so the body decides."""
     if isinstance(outcome, NoResponse):
         return outcome
-    content = parse_json(outcome.body)
+    content = outcome.content
     if outcome.status >= 500:  # it says nothing of the credentials, whoever wrote it
         return NoResponse(f"the accounts server fails with HTTP {outcome.status}")
     access_token = content.get("access_token") if isinstance(content, dict) else None

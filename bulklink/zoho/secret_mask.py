@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Iterator
+from functools import lru_cache
 from string import ascii_lowercase, ascii_uppercase
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ MIN_SECRET_LENGTH = 8
 """Characters of the shortest text that is taken for a secret; each of Zoho's has more."""
 MASK = "[secret]"
 _MIN_PART_LENGTH = 16
+_TEXTS_REMEMBERED = 64
 _MAX_DECODINGS = 3
 """Notations within one another that are decoded: JSON within JSON, a query within a page."""
 _ESCAPE = re.compile(
@@ -34,6 +36,8 @@ class SecretMask:
     Found are a secret and any part of it of 16 characters: plain, in capitals, escaped as in JSON,
     URLs and HTML, in base64 or hexadecimal, and split by quotes, brackets, commas or spaces.
 
+    Answers repeat their texts by the thousand: those masked recently are remembered.
+
     Args:
         secrets: the secrets; one of fewer than eight characters is left as it is.
     """
@@ -45,14 +49,16 @@ class SecretMask:
             if len(secret) >= MIN_SECRET_LENGTH:
                 for notation in _notations(secret):
                     self._add(notation)
+        self._mask = lru_cache(_TEXTS_REMEMBERED)(self._mask_anew)
 
     def __repr__(self) -> str:
         return "SecretMask(…)"
 
     def __call__(self, text: str) -> str:
         """Return a text with `[secret]` in place of each secret."""
-        if not self._parts and not self._unjoined:
-            return text
+        return self._mask(text) if self._parts or self._unjoined else text
+
+    def _mask_anew(self, text: str) -> str:
         spans = _Spans.of(text)
         found = list(self._find(spans))
         for _ in range(_MAX_DECODINGS):

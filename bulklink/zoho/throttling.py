@@ -17,7 +17,6 @@ import msgspec
 
 from bulklink.zoho.connection import is_loopback
 from bulklink.zoho.http import Answer
-from bulklink.zoho.link_response import parse_json
 
 MAX_WAIT_SECONDS = 86_400.0
 """Longest wait that is taken from an answer: credits are counted over 24 hours."""
@@ -121,7 +120,7 @@ def _details(answer: Answer) -> dict[str, Any]:
     """Return the `details` of a flat error; empty if the answer is not one."""
     if answer.ok and len(answer.body) > _MAX_BYTES:
         return {}
-    content = parse_json(answer.body)
+    content = answer.content
     details = content.get("details") if isinstance(content, dict) else None
     return details if isinstance(details, dict) else {}
 

@@ -41,6 +41,10 @@ _WINDOW_HEADER = "X-Bulklink-Credit-Window"
 """Header of our own emulator, so that days of credits can be rehearsed in minutes."""
 _METHODS = ("GET", "POST", "DELETE")
 _CLOSED_AFTERWARDS = "close"
+# One that takes no descriptor of its own: it is asked before every request.
+_Selector: type[selectors.BaseSelector] = getattr(
+    selectors, "PollSelector", selectors.SelectSelector
+)
 _CONNECT_ERRORS = (
     aiohttp.ClientConnectorError,
     aiohttp.ClientSSLError,
@@ -282,7 +286,7 @@ def _has_unread(connection: aiohttp.connector.Connection) -> bool:
     """
     if connection.transport is None or _handler_of(connection).should_close:
         return True
-    with selectors.DefaultSelector() as selector:
+    with _Selector() as selector:
         selector.register(connection.transport.get_extra_info("socket"), selectors.EVENT_READ)
         return bool(selector.select(0))
 
