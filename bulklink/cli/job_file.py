@@ -72,7 +72,7 @@ def _read_job_file(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"The job file cannot be read: {error.reason}.",
             where=str(path),
-            advice="Mend that place; texts stand in quotes.",
+            advice="Fix it there. Text values need quotes.",
         ) from None
 
 

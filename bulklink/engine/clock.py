@@ -29,7 +29,7 @@ class Clock(msgspec.Struct, frozen=True):
     def monotonic_at(self, wall: float) -> float:
         """Return the monotonic time of a past moment, in seconds.
 
-        A moment in the future counts as now: the clock that told it, or this one, is wrong.
+        A moment in the future counts as now: one of the two clocks is wrong.
 
         Args:
             wall: seconds since 1970.

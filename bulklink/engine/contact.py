@@ -180,7 +180,7 @@ class ContactSender:
         self._states = all_states
 
     def reset_unsent(self) -> None:
-        """Begin anew with messages not sent yet: their snapshots are too old, or missing."""
+        """Reset messages that were not sent: their snapshots are missing or out of date."""
         self._states = [
             state
             if state.attempts or state.next_step is NextStep.NOTHING

@@ -307,7 +307,7 @@ def _undo_job(source: RunFolder, record: RunRecord, options: SendOptions) -> Job
 
     Args:
         source: the run.
-        record: its record; the options of sending that are not given anew are the run's.
+        record: its record; sending options that are not set are taken from it.
         options: those that are given.
     """
     return msgspec.structs.replace(

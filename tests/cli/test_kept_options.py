@@ -1,4 +1,4 @@
-"""What goes on with something keeps the options that it was begun with, unless given anew."""
+"""Commands that continue something keep its original options, unless they are set again."""
 
 from __future__ import annotations
 

@@ -64,8 +64,8 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
 
     For making a mapping, and for knowing where emails were before they are changed. CONTACTS are
     ids, @FILE for a file with an id a line, or - for such a list from standard input. The file
-    appears when all is read. Stopped or killed, the same command goes on, with the options that it
-    was begun with unless they are given anew. With deal_id filled in, the file is a mapping;
+    appears when all is read. If it is stopped or killed, the same command continues; options
+    default to those that it was started with. With deal_id filled in, the file is a mapping;
     from_deal_id (none: on no deal) guards it.
 
     \b

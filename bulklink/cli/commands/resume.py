@@ -41,8 +41,8 @@ def apply_plan(run: Path, expect: str | None, **options: Any) -> int:
 
     For changes that somebody approves first: RUN is the folder of the plan, sent long after and on
     another machine if need be. --expect refuses any other plan than the one with the digest that
-    `bulklink plan` printed; it is computed from the plan before anything is sent. Options are as
-    the plan was sealed with, unless given anew.
+    `bulklink plan` printed; it is computed from the plan before anything is sent. Options
+    default to those that the plan was sealed with.
 
     \b
     Examples:
@@ -76,9 +76,9 @@ def resume(run: Path, *, accept_canary: bool, **options: Any) -> int:
     """Go on with RUN after it stopped, was killed or lost power.
 
     What is known to be done is not sent again; what was in flight is read back first. It needs
-    neither the mapping nor the same machine. Options are as the run was begun with, unless given
-    anew; the defaults shown below are those of a new run. A finished run is left as it is. A run
-    that its canary stopped goes on with --accept-canary only.
+    neither the mapping nor the same machine. Options default to those of the run; the
+    defaults shown below are those of a new run. A finished run is left as it is. A run that its
+    canary stopped goes on with --accept-canary only.
 
     \b
     Example:
@@ -97,8 +97,8 @@ def resume(run: Path, *, accept_canary: bool, **options: Any) -> int:
 def retry(run: Path, code: str | None, *, accept_canary: bool, **options: Any) -> int:
     """Send again what failed or is in doubt in RUN.
 
-    For a run whose cause of failure is mended, such as a missing permission. What is left to do is
-    sent too. Options are as the run was begun with, unless given anew.
+    Use it once the cause of the failures is fixed, such as a missing permission. Emails not sent
+    yet are sent too. Options default to those of the run.
 
     \b
     Examples:

@@ -44,8 +44,8 @@ def undo(run: Path, **options: Any) -> int:
     For a run that was wrong; the undo is a run of its own. Linked emails are unlinked, unlinked
     ones put back, relinked ones returned. An email is changed only if it still is as RUN left it;
     what somebody changed since is left alone and fails as changed-since. Says first what cannot be
-    undone, and why. Options of sending are as RUN was begun with, unless given anew. --dry-run
-    shows all that and sends nothing; with --run-dir it seals the plan for `bulklink apply`.
+    undone, and why. Sending options default to those of RUN. --dry-run shows all that and sends
+    nothing; with --run-dir it seals the plan for `bulklink apply`.
 
     \b
     Examples:
