@@ -20,6 +20,7 @@ from bulklink.folder_files import (
     split_lines,
 )
 from bulklink.runs.folder import exclusive_lock
+from bulklink.runs.forecast import CreditRange
 from bulklink.runs.record import OrgRecord, Rows, check_address
 
 _GITIGNORE = ".gitignore"
@@ -38,6 +39,7 @@ class FetchRecord(msgspec.Struct, frozen=True):
         pace: options of `Job` that it was begun with.
         format: file type that was asked for; None if the suffix tells.
         spreadsheet: whether the file is for a spreadsheet.
+        credits: forecast of the last command, from the contacts that it read; None if too few.
     """
 
     contacts: Rows
@@ -48,6 +50,7 @@ class FetchRecord(msgspec.Struct, frozen=True):
     pace: dict[str, Any] = {}
     format: str | None = None
     spreadsheet: bool = False
+    credits: CreditRange | None = None
 
 
 class FetchFolder(msgspec.Struct, frozen=True):

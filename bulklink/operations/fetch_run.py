@@ -328,19 +328,22 @@ class Fetcher:
         self.callbacks.on_phase("Looking up the org")
         org = await session.look_up_org()
         check_same_org(self.record, org)
-        org_record = OrgRecord(org.id, org.name, org.type)
-        self.folder.write(msgspec.structs.replace(self.record, org=org_record))
+        record = msgspec.structs.replace(self.record, org=OrgRecord(org.id, org.name, org.type))
+        self.folder.write(record)
         self.callbacks.on_phase("Fetching")
-        await read_contacts(
-            session,
-            (item for item in self.folder.contact_ids() if not self.progress.is_read(item[0])),
-            partial(self._read_contact, session),
-            callbacks=self.callbacks,
-            unit="contacts",
-            total=self.record.contacts,
-            count_done=lambda: self.progress.contacts_read + self.progress.contacts_unread,
-            forecaster=self._forecaster,
-        )
+        try:
+            await read_contacts(
+                session,
+                (item for item in self.folder.contact_ids() if not self.progress.is_read(item[0])),
+                partial(self._read_contact, session),
+                callbacks=self.callbacks,
+                unit="contacts",
+                total=self.record.contacts,
+                count_done=lambda: self.progress.contacts_read + self.progress.contacts_unread,
+                forecaster=self._forecaster,
+            )
+        finally:
+            self.folder.write(msgspec.structs.replace(record, credits=self._forecaster.latest))
 
     async def _read_contact(self, session: CrmSession, contact: tuple[int, str]) -> None:
         """Read all pages of one contact; its emails count when the last page is read."""

@@ -213,9 +213,13 @@ class ReadForecaster:
 
     Args:
         pages: pages of all contacts at least.
+
+    Attributes:
+        latest: the latest forecast; None until enough contacts were read.
     """
 
     pages: int
+    latest: CreditRange | None = field(default=None, init=False)
     _contacts: int = field(default=0, init=False)
     _fewest_pages: int = field(default=0, init=False)
     _pages_read: int = field(default=0, init=False)
@@ -232,7 +236,7 @@ class ReadForecaster:
         self._pages_read += pages_read
 
     def renew(self, credits_spent: int) -> CreditRange | None:
-        """Return the credits of the whole command; None until enough contacts were read."""
+        """Return the credits of the whole command, those spent included; see `latest`."""
         if self._contacts < _MIN_CONTACTS_READ or not self._fewest_pages:
             return None
         left = max(0, self.pages - self._fewest_pages)
@@ -244,4 +248,5 @@ class ReadForecaster:
             likely + _SPREAD * rest,
             floor=min(likely, credits_spent + left),
         )
-        return credit_range(*bounds)
+        self.latest = credit_range(*bounds)
+        return self.latest

@@ -361,7 +361,10 @@ async def read_contacts(
 
     async with session.environment.sample_periodically(sample):
         ahead = ReadAhead(contacts, session.run_blocking, size_of=size_of)
-        await process_all(ahead.next, read, session.stop, slots=WorkerSlots(session.workers))
+        try:
+            await process_all(ahead.next, read, session.stop, slots=WorkerSlots(session.workers))
+        finally:
+            forecaster.renew(session.quota.budget.sent)
 
 
 def _size_of(path: Path) -> int:

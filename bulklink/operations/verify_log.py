@@ -138,6 +138,13 @@ def finding_line(
     return json_line(fields)
 
 
-def verify_end_line(ts: str, counts: dict[str, int]) -> bytes:
-    """Return the last line of a verification, whatever ended it."""
-    return json_line({"event": "verified", "ts": ts, "counts": counts})
+def verify_end_line(ts: str, counts: dict[str, int], forecast: CreditRange | None) -> bytes:
+    """Return the last line of a verification, whatever ended it.
+
+    Args:
+        ts: time as the ledger writes it.
+        counts: emails by finding.
+        forecast: its credits, as the contacts read so far last told; None if too few were.
+    """
+    credit_costs = msgspec.to_builtins(forecast)
+    return json_line({"event": "verified", "ts": ts, "counts": counts, "credits": credit_costs})

@@ -219,7 +219,8 @@ class Verifier:
                 )
         finally:
             counts = {str(finding): count for finding, count in self._counts.items()}
-            ledger.append(verify_end_line(clock.timestamp(), counts))
+            forecast = self._forecaster.latest
+            ledger.append(verify_end_line(clock.timestamp(), counts, forecast))
 
     async def _wait_for_consistency(self, session: CrmSession) -> None:
         """Wait if the ledger is so recent that a list may still show an earlier state."""

@@ -10,7 +10,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from bulklink import Connection, Job, Op, PlanResult, RunResult, plan, plan_verify, resume, run
+from bulklink import (
+    Connection,
+    Job,
+    Op,
+    PlanResult,
+    RunResult,
+    fetch,
+    plan,
+    plan_verify,
+    resume,
+    run,
+)
 from bulklink.emulator.generate import generate
 from bulklink.emulator.server import Emulator
 from bulklink.emulator.synthetic import Recipe
@@ -150,3 +161,24 @@ async def test_an_undo_and_a_verification_are_forecast_from_the_pages_of_the_run
     assert sum(verified.calls[kind] for kind in ("read", "lookup")) >= verification.credits.least
     assert sum(verified.calls[kind] for kind in ("read", "lookup")) <= verification.credits.most
     assert undone.credits.least < undone.credits.likely <= undone.credits.most
+
+
+async def test_a_verification_keeps_the_forecast_that_it_showed(tmp_path: Path) -> None:
+    async with generated_world(tmp_path, contacts=100, skew=0) as (connection, job):
+        await run(job, connection)
+        verified = await verify(tmp_path / "run", connection, settle_after=0, max_credits=40)
+    assert verified.stopped_by == "max-credits"
+    last_line = (tmp_path / "run" / "verify.jsonl").read_bytes().splitlines()[-1]
+    credit_range = msgspec.json.decode(last_line)["credits"]
+    assert 40 < credit_range["least"] <= credit_range["likely"] <= credit_range["most"]
+    assert credit_range["most"] - credit_range["least"] <= 0.25 * credit_range["likely"]
+
+
+async def test_a_stopped_fetch_keeps_the_forecast_that_it_showed(tmp_path: Path) -> None:
+    async with generated_world(tmp_path, contacts=100, skew=0) as (connection, job):
+        mapping = str(job.mappings[0])
+        output = tmp_path / "emails.csv"
+        fetched = await fetch((), output, connection, from_mapping=[mapping], max_credits=40)
+    assert fetched.stopped_by == "max-credits"
+    kept = msgspec.json.decode((tmp_path / "emails.csv.fetching" / "fetch.json").read_bytes())
+    assert 40 < kept["credits"]["least"] <= kept["credits"]["likely"] <= kept["credits"]["most"]
