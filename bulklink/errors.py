@@ -8,6 +8,8 @@ from __future__ import annotations
 from enum import IntEnum, StrEnum
 from typing import ClassVar
 
+from bulklink.advice import Advice
+
 
 class ExitCode(IntEnum):
     """Exit code of a command; the README explains each."""
@@ -27,22 +29,39 @@ class BulklinkError(Exception):
 
     Args:
         message: what is wrong, one sentence for the user.
-        where: file, line, option or address that it concerns; empty if none.
+        where: file, line, setting or address that it concerns; empty if none.
         advice: what to do about it; empty if there is nothing to do.
+
+    Attributes:
+        message: as given.
+        place: `where`, for an interface to word.
+        guidance: `advice`, for an interface to word.
     """
 
     code: ClassVar[str] = "internal"
     exit_code: ExitCode = ExitCode.STOPPED
 
-    def __init__(self, message: str, *, where: str = "", advice: str = "") -> None:
+    def __init__(
+        self, message: str, *, where: str | Advice = "", advice: str | Advice = ""
+    ) -> None:
         super().__init__(message)
         self.message = message
-        self.where = where
-        self.advice = advice
+        self.place = where if isinstance(where, Advice) else Advice.of(where)
+        self.guidance = advice if isinstance(advice, Advice) else Advice.of(advice)
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
         return f"{text}\n{self.advice}" if self.advice else text
+
+    @property
+    def where(self) -> str:
+        """What it concerns; settings by their Python keywords."""
+        return str(self.place)
+
+    @property
+    def advice(self) -> str:
+        """What to do about it; settings and calls in Python."""
+        return str(self.guidance)
 
 
 class RefusedError(BulklinkError):
@@ -76,7 +95,12 @@ class InvalidRowsError(RefusedError):
     code = "invalid-rows"
 
     def __init__(
-        self, message: str, *, where: str = "", advice: str = "", faults: tuple[str, ...] = ()
+        self,
+        message: str,
+        *,
+        where: str | Advice = "",
+        advice: str | Advice = "",
+        faults: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message, where=where, advice=advice)
         self.faults = faults
@@ -171,8 +195,8 @@ class RunStoppedError(BulklinkError):
         stopped_by: StoppedBy,
         message: str,
         *,
-        where: str = "",
-        advice: str = "",
+        where: str | Advice = "",
+        advice: str | Advice = "",
         resume_at: float | None = None,
     ) -> None:
         super().__init__(message, where=where, advice=advice)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bulklink.advice import Advice
 from bulklink.engine.clock import real_clock
 from bulklink.errors import ConfigError
 from bulklink.operations.job import Job
@@ -62,13 +63,13 @@ def test_where_files_have_no_modes_no_token_is_stored(tmp_path: Path) -> None:
 @posix_only
 @pytest.mark.usefixtures("without_modes")
 def test_where_files_have_no_modes_a_run_folder_is_made_with_a_warning(tmp_path: Path) -> None:
-    warnings: list[str] = []
+    warnings: list[str | Advice] = []
     job = Job(mappings=("m.csv",), run_dir=tmp_path / "run")
     with new_run_folder(job, real_clock(), warnings.append) as folder:
         assert folder.path.is_dir()
-    (text,) = warnings
+    (text,) = map(str, warnings)
     assert f"Others may read {tmp_path / 'run'}" in text
-    assert "--run-dir" in text
+    assert "run_dir" in text
 
 
 @posix_only

@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from bulklink.cli.console import command_words
 from bulklink.engine.failure_limit import FailureCounter
 from bulklink.shell import bulklink_command, format_command
 
@@ -21,10 +22,9 @@ def test_a_plain_command_stands_as_it_is() -> None:
 def test_a_path_with_a_space_is_one_word_for_the_shell() -> None:
     command = format_command("bulklink", "resume", "my runs/it's")
     assert shlex.split(command) == ["bulklink", "resume", "my runs/it's"]
-    assert (
-        f"`{format_command('bulklink', 'resume', 'my runs/x')}`"
-        in FailureCounter().stop_reason("my runs/x").advice
-    )
+    stop_reason = FailureCounter().stop_reason("my runs/x")
+    typed = stop_reason.guidance.worded(command_words)
+    assert f"`{format_command('bulklink', 'resume', 'my runs/x')}`" in typed
 
 
 @pytest.mark.skipif(os.name == "nt", reason="quoted for another shell there")

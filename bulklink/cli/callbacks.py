@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bulklink.cli.console import warn
+from bulklink.advice import Keyword, NextCall
+from bulklink.cli.console import command_words, warn
 from bulklink.operations.callbacks import RunCallbacks
 
 
@@ -15,6 +16,10 @@ class WarningDisplay(RunCallbacks):
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
+
+    def word(self, part: Keyword | NextCall) -> str:
+        """Return an option or a command as it is typed."""
+        return command_words(part)
 
     def on_warning(self, text: str) -> None:
         """Show a warning."""

@@ -18,8 +18,10 @@ from typing import Any, BinaryIO, cast
 
 import click
 
+from bulklink.advice import Keyword, NextCall
 from bulklink.errors import BulklinkError, InvalidRowsError
 from bulklink.file_names import file_name_text
+from bulklink.shell import bulklink_command, format_command
 from bulklink.visible_text import escape_controls, escape_json_controls
 
 
@@ -175,10 +177,11 @@ def show_error(error: BulklinkError, *, as_json: bool) -> None:
         content = {"code": error.code, **error_object(error)}
         print_json({"error": content, "exit_code": int(error.exit_code)})
         return
-    where = f"{error.where}: " if error.where else ""
-    note((Styled("error:", "red", bold=True), f" {where}{error.message}"))
-    if error.advice:
-        note_lines(indent(error.advice, "  "))
+    where, advice = error.place.worded(command_words), error.guidance.worded(command_words)
+    place = f"{where}: " if where else ""
+    note((Styled("error:", "red", bold=True), f" {place}{error.message}"))
+    if advice:
+        note_lines(indent(advice, "  "))
 
 
 def confirm(question: str) -> bool:
@@ -206,7 +209,28 @@ def ask(label: str, **options: Any) -> str:
 
 def error_object(error: BulklinkError) -> dict[str, str]:
     """Return an error as JSON output has it, without its code."""
-    return {"where": error.where, "message": error.message, "advice": error.advice}
+    return {
+        "where": error.place.worded(command_words),
+        "message": error.message,
+        "advice": error.guidance.worded(command_words),
+    }
+
+
+def command_words(part: Keyword | NextCall) -> str:
+    """Return a setting as the option that is typed, and a call as the command."""
+    if isinstance(part, Keyword):
+        return format_command(*_option_words(part))
+    options = (word for setting in part.settings for word in _option_words(setting))
+    return bulklink_command(*part.function.split("_"), *part.arguments, *options)
+
+
+def _option_words(setting: Keyword) -> Sequence[str]:
+    name = setting.name.rstrip("_").replace("_", "-")
+    if setting.value is False:
+        return (f"--no-{name}",)
+    if setting.value is None or setting.value is True:
+        return (f"--{name}",)
+    return (f"--{name}", str(setting.value))
 
 
 def can_ask() -> bool:

@@ -102,7 +102,7 @@ class CanaryResult(msgspec.Struct, frozen=True):
                 f"None of the first {self.tried:,} emails is as wanted: {self.failure_summary}."
             )
         if self.not_listed:
-            where = "within --read-pages" if self.truncated else "that could be read"
+            where = "within the limit of pages" if self.truncated else "that could be read"
             sentences.append(f"{self.not_listed:,} were on no page {where}.")
         return " ".join(sentences)
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword, NextCall
 from bulklink.engine.transitions import ALREADY_LINKED, CHANGED_SINCE, NOT_LISTED
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.ledger.records import Result, failure_code
 from bulklink.ledger.state import NOT_APPLIED, PUT_BACK_FAILED
 from bulklink.ledger.statistics import OTHER_CODES
 from bulklink.models import NEVER_SENT, Status
-from bulklink.shell import bulklink_command
 from bulklink.zoho.error_codes import Code
 from bulklink.zoho.error_policy import advice_for_code
 
@@ -144,15 +144,17 @@ class FailureCounter:
         Args:
             run_dir: the run folder, for the advice.
         """
-        advice = (
-            f"Mend the cause, then {bulklink_command('resume', run_dir)}. To go on though as many"
-            " fail:"
-            f" {bulklink_command('resume', run_dir, '--max-failures', '50%')}, or off."
+        higher_limit = NextCall("resume", run_dir, settings=[Keyword("max_failures", "50%")])
+        resume = Advice(
+            "Fix the cause, then run {}. To continue although this many fail, raise the limit: {},"
+            " or off.",
+            NextCall("resume", run_dir),
+            higher_limit,
         )
         return RunStoppedError(
             StoppedBy.MAX_FAILURES,
             f"Too many emails failed or are in doubt: {self.summary}.",
-            advice="\n".join([*self.explanations(), advice]),
+            advice=Advice.join("\n", [*self.explanations(), resume]),
         )
 
     def _most_common(self) -> list[tuple[str, int]]:

@@ -259,7 +259,7 @@ class LimitedBy(StrEnum):
     CREDITS = "credits"
     PAUSE = "the CRM's pause after a refusal"
     CPU = "this machine's CPU"
-    RATE = "calls a second (--rate)"
+    RATE = "the limit of calls a second"
     IN_FLIGHT = "calls in flight"
     LATENCY = "the CRM's latency, call after call"
     LOCAL_WORK = "what this machine does between calls"

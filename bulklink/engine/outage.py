@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import anyio
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.engine.clock import Clock
 from bulklink.engine.shutdown import StopController
 from bulklink.engine.signal import Signal
@@ -217,8 +218,11 @@ class OutageGate:
             raise RunStoppedError(
                 StoppedBy.NO_ANSWER,
                 f"There was no answer for {now - state.began_at:,.0f} seconds: {reason}.",
-                advice="Once there are answers, resume: what was in flight is read back first."
-                " --outage says how long a run waits.",
+                advice=Advice(
+                    "Resume the run once there are answers: what was in flight is read back first."
+                    " {} sets how long a run waits.",
+                    Keyword("outage"),
+                ),
             )
         self._set_state(next_state)
         if not state.trials:

@@ -65,7 +65,7 @@ class StopController:
         """
         if not isinstance(reason, RunStoppedError):
             by = StoppedBy.LEDGER if reason.code == "ledger" else StoppedBy.INTERNAL
-            reason = RunStoppedError(by, reason.message, where=reason.where, advice=reason.advice)
+            reason = RunStoppedError(by, reason.message, where=reason.place, advice=reason.guidance)
         if self.reason is None or _severity(reason) > _severity(self.reason):
             self.reason = reason
         self._changed.notify()

@@ -123,7 +123,7 @@ def on_read_failed(state: MessageState, verdict: AnswerVerdict | None, call: int
 def leave_in_doubt(state: MessageState) -> None:
     """End a message in doubt, because read-backs are turned off."""
     verdict = state.refusal if state.phase is not NextStep.PUT_BACK else None
-    text = "It was not read back, as --read-back never says."
+    text = "It was not read back: read-backs are turned off."
     state.end(Status.IN_DOUBT, "" if verdict else NO_ANSWER, verdict=verdict, text=text)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword, NextCall
 from bulklink.engine.metrics import LimitedBy
 from bulklink.engine.outage import Outage
 from bulklink.ledger.records import Result, failure_code
@@ -119,6 +120,14 @@ class RunCallbacks:
 
     def on_warning(self, text: str) -> None:
         """Called with a warning for the user."""
+
+    def word(self, part: Keyword | NextCall) -> str:
+        """Return a setting or a next step as warnings name it; here, in Python."""
+        return str(part)
+
+    def warn(self, text: str | Advice) -> None:
+        """Call `on_warning` with a text, its settings worded."""
+        self.on_warning(text.worded(self.word) if isinstance(text, Advice) else text)
 
     def on_phase(self, text: str) -> None:
         """Called when a new phase begins."""

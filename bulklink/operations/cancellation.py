@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import anyio
 import anyio.from_thread
 
+from bulklink.advice import Advice
 from bulklink.blocking import ThreadRunner
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import (
@@ -203,12 +204,12 @@ async def run_planning(
     planning_stop = make_planning_stop(stop)
     loop_thread = threading.get_ident()
 
-    def warn(text: str) -> None:
+    def warn(text: str | Advice) -> None:
         """Report a warning before the planning goes on: its callback may stop it."""
         if threading.get_ident() == loop_thread:
-            callbacks.on_warning(text)
+            callbacks.warn(text)
         else:
-            anyio.from_thread.run_sync(callbacks.on_warning, text)
+            anyio.from_thread.run_sync(callbacks.warn, text)
 
     async def report_stage() -> None:
         _report_stage(planning_stop, callbacks)
@@ -260,4 +261,4 @@ def _report_warnings(warnings: SimpleQueue[str], callbacks: RunCallbacks) -> Non
             text = warnings.get_nowait()
         except Empty:
             return
-        callbacks.on_warning(text)
+        callbacks.warn(text)

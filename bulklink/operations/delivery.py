@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from anyio.abc import TaskGroup
 
+from bulklink.advice import Advice, NextCall
 from bulklink.blocking import ThreadRunner
 from bulklink.engine.canary import Canary
 from bulklink.engine.canary_result import CanaryResult
@@ -22,7 +23,6 @@ from bulklink.operations.callbacks import ResultCounter, RunCallbacks
 from bulklink.operations.estimate import DEFAULT_CANARY_MESSAGES, has_canary
 from bulklink.operations.wording import ACCEPT_CANARY
 from bulklink.runs.record import CanaryRecord, CanaryState
-from bulklink.shell import bulklink_command
 from bulklink.task_group import task_group
 
 
@@ -45,16 +45,19 @@ def canary_size(record: CanaryRecord | None, requested: int | None, to_send: int
 
 def _canary_stop_reason(result: CanaryResult, remaining: int, run_dir: str) -> RunStoppedError:
     """Return why a run stops after its canary, and what to do."""
-    resume, retry = (bulklink_command(verb, run_dir, ACCEPT_CANARY) for verb in ("resume", "retry"))
-    advice = (
-        f"Look at these emails in the CRM; {bulklink_command('verify', run_dir)} reads them back."
-        f" Then {resume} sends the other {remaining:,} without another canary; {retry} sends what"
-        " failed too."
+    settings = [ACCEPT_CANARY]
+    next_steps = Advice(
+        "Look at these emails in the CRM, or read them back: {}. Then send the other {} without"
+        " another canary: {}. To send what failed as well: {}.",
+        NextCall("verify", run_dir),
+        f"{remaining:,}",
+        NextCall("resume", run_dir, settings=settings),
+        NextCall("retry", run_dir, settings=settings),
     )
     return RunStoppedError(
         StoppedBy.CANARY,
         f"The canary did not pass. {result.summary}",
-        advice="\n".join([*result.advice, advice]),
+        advice=Advice.join("\n", [*result.advice, next_steps]),
     )
 
 

@@ -91,7 +91,7 @@ class EstimatedBottleneck(StrEnum):
 
     LATENCY = "the CRM's latency, call after call"
     IN_FLIGHT = "calls in flight"
-    RATE = "calls a second (--rate)"
+    RATE = "the limit of calls a second"
     CREDITS = "credits a day"
 
 

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Unpack
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.blocking import ThreadRunner
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode, InterruptedPlanningError, UsageError
@@ -67,7 +68,7 @@ class ContactSelection(msgspec.Struct, frozen=True):
     standard_input: BinaryIO | None = None
 
     def ids(
-        self, scratch: Path, stop: PlanningStop, warn: Callable[[str], None]
+        self, scratch: Path, stop: PlanningStop, warn: Callable[[str | Advice], None]
     ) -> Iterator[tuple[int, str]]:
         """Yield each contact id with its position.
 
@@ -84,7 +85,10 @@ class ContactSelection(msgspec.Struct, frozen=True):
             raise UsageError(
                 "No contact is named.",
                 where="CONTACTS",
-                advice="Name ids, @FILE, or - for standard input; or give --from-mapping FILE.",
+                advice=Advice(
+                    "Name ids, @FILE, or - for standard input; or a mapping with {}.",
+                    Keyword("from_mapping"),
+                ),
             )
         positions = count()
         for argument in self.arguments:
@@ -111,7 +115,7 @@ class ContactSelection(msgspec.Struct, frozen=True):
             yield contact_ids.parse_contact_argument(argument)
 
     def _mapping_ids(
-        self, job: Job, scratch: Path, stop: PlanningStop, warn: Callable[[str], None]
+        self, job: Job, scratch: Path, stop: PlanningStop, warn: Callable[[str | Advice], None]
     ) -> Iterator[tuple[int, str]]:
         permissive_job = msgspec.structs.replace(job, defaults=_PLACEHOLDERS)
         with check_mapping(permissive_job, find_sources(job.mappings), scratch, stop) as checked:
@@ -293,7 +297,7 @@ class _Fetch:
             return self._result(record, fetcher.progress, table, calls)
 
     def _begin_or_resume(
-        self, folder: FetchFolder, stop: PlanningStop, warn: Callable[[str], None]
+        self, folder: FetchFolder, stop: PlanningStop, warn: Callable[[str | Advice], None]
     ) -> FetchRecord:
         """Begin a fetch, or continue an unfinished one of the same contacts."""
         record = self._record_contacts(folder, stop, warn)
@@ -309,14 +313,17 @@ class _Fetch:
             raise UsageError(
                 "Other contacts were being fetched into this file, and not to the end.",
                 where=str(folder.path),
-                advice="Finish that with the command it was begun with, start anew with --force, or"
-                " name another file.",
+                advice=Advice(
+                    "Finish it with the command that it was started with, start over with {}, or"
+                    " name another file.",
+                    Keyword("force", value=True),
+                ),
             )
         check_same_host(existing, self.connection)
         return existing
 
     def _record_contacts(
-        self, folder: FetchFolder, stop: PlanningStop, warn: Callable[[str], None]
+        self, folder: FetchFolder, stop: PlanningStop, warn: Callable[[str | Advice], None]
     ) -> FetchRecord:
         ids = self.selection.ids(folder.path, stop, warn)
         contacts = write_unique_contacts(ids, folder.contacts)

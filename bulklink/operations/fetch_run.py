@@ -303,7 +303,7 @@ class Fetcher:
         """
         contacts_read = self.progress.contacts_read
         if contacts_read:
-            self.callbacks.on_warning(
+            self.callbacks.warn(
                 f"{contacts_read:,} of {self.record.contacts:,} contacts were read by an earlier"
                 f" command; to read them anew, remove {self.folder.path}."
             )

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.engine.clock import Clock, real_clock
 from bulklink.errors import RunDirError
 from bulklink.ledger.redact import redact_ledger
@@ -15,11 +16,10 @@ from bulklink.ledger.state import repair_torn_line, replay
 from bulklink.mapping.plan_digest import read_plan_content
 from bulklink.mapping.plan_reader import forget_columns
 from bulklink.operations.seal import has_former_digest, plan_digest
-from bulklink.operations.wording import continue_arguments
+from bulklink.operations.wording import continue_call
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import ledger_hash, sha256_of
 from bulklink.runs.record import ForgetResult, RunRecord, RunState
-from bulklink.shell import bulklink_command
 
 _ENDED_STATES = (RunState.FINISHED, RunState.REFUSED)
 _USER_OPTIONS = ("columns", "only", "keep")
@@ -65,8 +65,11 @@ def _check_can_forget(folder: RunFolder, *, force: bool) -> None:
         raise RunDirError(
             "This run has not reached its end.",
             where=str(folder.path),
-            advice=f"{bulklink_command(*continue_arguments(record, 'resume', folder.path))} goes on"
-            " with it. --force forgets now: a resume then looks the names up again.",
+            advice=Advice(
+                "Finish it: {}. Or forget it now with {}: a resume then looks the names up again.",
+                continue_call(record, "resume", folder.path),
+                Keyword("force", value=True),
+            ),
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.errors import BulklinkError, RunDirError, UsageError
 from bulklink.ledger.search import find_answers, find_message_lines
 from bulklink.mapping.database import Database, open_database
@@ -98,7 +99,9 @@ def history(
     callbacks, root = callbacks or RunCallbacks(), Path(runs_dir)
     if not root.is_dir():
         raise RunDirError(
-            "There is no such folder.", where=str(root), advice="Name it with --runs-dir."
+            "There is no such folder.",
+            where=str(root),
+            advice=Advice("Name the folder of the runs with {}.", Keyword("runs_dir")),
         )
     events: list[HistoryEvent] = []
     with (
@@ -109,7 +112,7 @@ def history(
             try:
                 events += list(_run_events(folder, message_id, contact_id, database))
             except BulklinkError as error:
-                callbacks.on_warning(f"{error.where}: {error.message}")
+                callbacks.warn(f"{error.where}: {error.message}")
     return sorted(events, key=lambda event: event.ts)
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.engine.failure_limit import MaxFailures
 from bulklink.engine.outage import DEFAULT_MAX_OUTAGE
 from bulklink.errors import UsageError
@@ -57,8 +58,8 @@ def check_ranges(options: Mapping[str, Any]) -> None:
     if daily is not None and reserve >= daily:
         raise UsageError(
             f"Of {daily:,} credits a day {reserve:,} are to be left to others: none can be spent.",
-            where="--credits-per-day, --reserve-credits",
-            advice="Reserve less, or leave one of them out.",
+            where=Advice("{}, {}", Keyword("credits_per_day"), Keyword("reserve_credits")),
+            advice="Reserve less, or omit one of them.",
         )
 
 
@@ -104,7 +105,7 @@ def parse_duration(value: float | str) -> float:
 
 
 def _invalid_value(name: str, value: object, advice: str) -> UsageError:
-    return UsageError(f"{value!r} is no value of {name}.", where=name, advice=advice)
+    return UsageError(f"{value!r} is not a valid value for {name}.", where=name, advice=advice)
 
 
 MIXED = "mixed"
@@ -355,7 +356,9 @@ def _convert(name: str, converter: Callable[[Any], Any], value: object) -> Any:
         )
         if isinstance(converter, EnumType):
             advice = f"Give one of: {', '.join(converter)}."
-        raise UsageError(f"{value!r} is no value of {name}.", where=name, advice=advice) from None
+        raise UsageError(
+            f"{value!r} is not a valid value for {name}.", where=name, advice=advice
+        ) from None
 
 
 def _check_text(name: str, value: object) -> None:

@@ -11,6 +11,7 @@ from secrets import token_hex
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.engine.clock import Clock, real_clock
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import UsageError
@@ -139,7 +140,7 @@ def _plan(
     make_result: Callable[[CheckedMapping, Job, str | None, RunFolder | None], PlanResult],
     clock: Clock,
     stop: PlanningStop,
-    warn: Callable[[str], None],
+    warn: Callable[[str | Advice], None],
 ) -> PlanResult:
     with tempfile.TemporaryDirectory(prefix="bulklink-") as temporary:
         scratch = Path(temporary)
@@ -176,7 +177,7 @@ def _check_new_file(path: Path) -> None:
             "There is a file of this name already."
             if path.exists()
             else "There is no such folder to write it into.",
-            where=f"--rejects {path}",
+            where=Advice("{} {}", Keyword("rejects"), path),
             advice="Name a new file for the refused rows.",
         )
 
@@ -195,7 +196,7 @@ def _check_unsealed(checked: CheckedMapping, job: Job, rejects: Path | None) -> 
 
 @contextmanager
 def new_run_folder(
-    job: Job, clock: Clock, warn: Callable[[str], None], name: str | None = None
+    job: Job, clock: Clock, warn: Callable[[str | Advice], None], name: str | None = None
 ) -> Iterator[RunFolder]:
     """Create and lock a job's run folder; discard it if no plan is made.
 
@@ -215,9 +216,13 @@ def new_run_folder(
     try:
         if not folder.make_private():
             warn(
-                f"Others may read {folder.path}, which will hold ids, names and the columns of the"
-                " mapping: its file system keeps no mode of its own for it. Give --run-dir or"
-                " --runs-dir a place that only you can reach."
+                Advice(
+                    "Others may read {}, which will hold ids, names and the columns of the mapping:"
+                    " its file system has no modes. Use a place that only you can reach: {} or {}.",
+                    folder.path,
+                    Keyword("run_dir"),
+                    Keyword("runs_dir"),
+                )
             )
         with folder.run_lock():
             yield folder
@@ -244,7 +249,7 @@ def checked_mapping(
         folder.clear_scratch()
 
 
-def _warn(checked: CheckedMapping, warn: Callable[[str], None]) -> None:
+def _warn(checked: CheckedMapping, warn: Callable[[str | Advice], None]) -> None:
     for text in checked.warnings:
         warn(text)
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.engine.caller import Caller
 from bulklink.engine.lookups import look_up_deals, look_up_module_id, look_up_user_names
 from bulklink.errors import InvalidRowsError, NotConfirmedError, WrongOrgError
@@ -94,7 +95,7 @@ def check_same_org(origin: RunOrigin, org: Org) -> None:
         raise WrongOrgError(
             f"The run began in the org {origin_org.name} ({origin_org.id}); this is {org.name}"
             f" ({org.id}).",
-            where="BULKLINK_DC, --profile",
+            where=Advice("BULKLINK_DC, {}", Keyword("profile")),
             advice="Sign in to the org that the run began in.",
         )
 
@@ -122,7 +123,7 @@ def confirm_changes(
             f"This would change {record.messages:,} emails of {org.name or 'an org'}"
             f" ({org.type or 'type not known'}), and there is nobody to ask.",
             where=connection.api_url,
-            advice="Add --yes if that is wanted; nothing was changed.",
+            advice=Advice("Nothing was changed. To allow it: {}.", Keyword("yes", value=True)),
         )
 
 
@@ -167,13 +168,13 @@ async def resolve_names(
         if foreign is None:
             return None
         if foreign.rows:
-            callbacks.on_warning(_foreign_deals_warning(foreign))
+            callbacks.warn(_foreign_deals_warning(foreign))
     faults = await _reject_unknown_rows(session, folder, counter)
     if faults:
         rejected = counter.counts[Status.REJECTED]
         if session.job.on_invalid is OnInvalid.STOP:
             raise _unknown_rows_error(folder, rejected, record.rows, faults)
-        callbacks.on_warning(
+        callbacks.warn(
             f"{rejected:,} rows are refused, among them some that name a deal or owner which the"
             " CRM does not show."
         )
@@ -200,10 +201,15 @@ async def _look_up_names(
         await lookup.fetch_deals(session.job.max_in_flight())
         await lookup.fetch_owners()
     if lookup.overlong:
-        callbacks.on_warning(
-            f"{lookup.overlong:,} names in the CRM have more than {MAX_NAME_LENGTH} characters,"
-            " which no link can hold. Rows without a name of their own are refused for them: put"
-            " a shorter name into the mapping, or leave names out with --no-names."
+        callbacks.warn(
+            Advice(
+                "{} names in the CRM have more than {} characters, which no link can hold. Rows"
+                " that name none themselves are refused: put a shorter name into the mapping, or"
+                " send no names with {}.",
+                f"{lookup.overlong:,}",
+                MAX_NAME_LENGTH,
+                Keyword("names", value=False),
+            )
         )
     return await session.run_blocking(partial(lookup.write_names, save_names_hash))
 
@@ -373,8 +379,11 @@ def _unknown_rows_error(
         f"{rejected:,} of {rows:,} rows name a deal or owner that the CRM does not show; nothing"
         " was changed.",
         where=str(folder.path),
-        advice=f"Mend them in {folder.rejects}, which is a mapping itself, or leave them out with"
-        " --on-invalid skip.",
+        advice=Advice(
+            "Fix them in {}, which is a mapping itself, or leave them out with {}.",
+            folder.rejects,
+            Keyword("on_invalid", "skip"),
+        ),
         faults=tuple(faults),
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.errors import BadFileError, InvalidRowsError, LedgerError, UsageError
 from bulklink.file_names import file_name_text
 from bulklink.folder_files import create_file
@@ -36,6 +37,9 @@ from bulklink.runs.hashes import ledger_hash, sha256_of
 from bulklink.runs.record import InputRecord, RunRecord, RunState
 
 MAX_FAULTS_SHOWN = 20
+
+
+_NO_SNAPSHOT = Advice("{}", Keyword("snapshot", value=False))
 
 
 class ExtraRows(msgspec.Struct, frozen=True):
@@ -187,15 +191,17 @@ def check_snapshot(job: Job, *, guarded: int, relinks: int) -> None:
         raise UsageError(
             f"{guarded:,} rows say in from_deal_id which deal their email must be on, and only the"
             " snapshot tells which it is on.",
-            where="--no-snapshot",
-            advice="Leave it out; or rename the column, if it is one of your own.",
+            where=_NO_SNAPSHOT,
+            advice="Omit it, or rename the column if it is one of your own.",
         )
     if relinks and not job.accept_no_put_back:
         raise UsageError(
             "Without a snapshot a relink whose link is refused cannot be put back on the deal that"
             " it was on.",
-            where="--no-snapshot",
-            advice="Leave it out, or add --accept-no-put-back if that may happen.",
+            where=_NO_SNAPSHOT,
+            advice=Advice(
+                "Omit it, or allow that with {}.", Keyword("accept_no_put_back", value=True)
+            ),
         )
 
 
@@ -243,7 +249,7 @@ def invalid_rows_error(checked: CheckedMapping, fix: str) -> InvalidRowsError:
     return InvalidRowsError(
         f"{checked.rejected:,} of {checked.rows:,} {refused} refused ({counts}); nothing was sent.",
         where=", ".join(map(_location, first[:1])),
-        advice=f"{fix}, or leave them out with --on-invalid skip.",
+        advice=Advice("{}, or leave them out with {}.", fix, Keyword("on_invalid", "skip")),
         faults=tuple(faults),
     )
 

@@ -7,6 +7,7 @@ from functools import partial
 from os import PathLike
 from typing import Unpack
 
+from bulklink.advice import Advice, NextCall
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import (
     DigestError,
@@ -27,11 +28,10 @@ from bulklink.operations.job_options import LIMIT_OPTIONS, LimitOptions, with_op
 from bulklink.operations.preflight import check_same_host
 from bulklink.operations.seal import check_seal, has_former_digest, load_job
 from bulklink.operations.send import send
-from bulklink.operations.wording import ACCEPT_CANARY, can_be_undone, continue_arguments
+from bulklink.operations.wording import can_be_undone, continue_call
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.runs.status import PENDING, RunResult, status, status_counts
-from bulklink.shell import bulklink_command
 from bulklink.zoho.connection import Connection
 
 _FORMER_DIGEST = (
@@ -216,7 +216,7 @@ async def _resume_run(
             return await environment.run_blocking(partial(status, folder))
         repair_torn_line(folder.ledger, folder.ledger_torn)
         if has_former_digest(record):
-            callbacks.on_warning(_FORMER_DIGEST)
+            callbacks.warn(_FORMER_DIGEST)
         job = with_options(load_job(record), _PER_CALL_DEFAULTS | options, LIMIT_OPTIONS)
         return await send(
             folder,
@@ -296,10 +296,9 @@ def _load_unsent_record(folder: RunFolder, expect: str | None) -> RunRecord:
         )
     if record.invocations:
         raise RunDirError(
-            "This plan was begun to be sent already.",
+            "This plan has been sent already, in whole or in part.",
             where=str(folder.path),
-            advice=f"{bulklink_command(*continue_arguments(record, 'resume', folder.path))} goes on"
-            " with it.",
+            advice=Advice("Continue it: {}.", continue_call(record, "resume", folder.path)),
         )
     return record
 
@@ -308,9 +307,9 @@ def _load_started_record(folder: RunFolder, *, accept_canary: bool) -> RunRecord
     record = _load_sealed_record(folder)
     if not record.invocations:
         raise RunDirError(
-            "This plan has not been sent yet, so there is nothing to go on with.",
+            "This plan has not been sent yet, so there is nothing to continue.",
             where=str(folder.path),
-            advice=f"{bulklink_command('apply', folder.path)} sends it.",
+            advice=Advice("Send it: {}.", NextCall("apply", folder.path)),
         )
     if record.needs_accept_canary and not accept_canary:
         raise _canary_error(folder, record)
@@ -320,13 +319,17 @@ def _load_started_record(folder: RunFolder, *, accept_canary: bool) -> RunRecord
 def _canary_error(folder: RunFolder, record: RunRecord) -> NotConfirmedError:
     """Return why a run does not go on after its canary, and what to do."""
     run_dir = folder.path
-    undo = f", {bulklink_command('undo', run_dir)} takes them back" if can_be_undone(record) else ""
+    undo = Advice(" Take them back: {}.", NextCall("undo", run_dir))
     found = record.canary.found if record.canary else None
     return NotConfirmedError(
         f"The canary of this run did not pass: {found or 'nothing more is recorded.'}",
         where=str(run_dir),
-        advice=f"{bulklink_command('verify', run_dir)} reads its emails back{undo}. The rest is"
-        f" sent without another canary if {ACCEPT_CANARY} is given.",
+        advice=Advice(
+            "Read its emails back: {}.{} Send the rest without another canary: {}.",
+            NextCall("verify", run_dir),
+            undo if can_be_undone(record) else "",
+            continue_call(record, "resume", run_dir),
+        ),
     )
 
 
@@ -334,9 +337,9 @@ def _load_sealed_record(folder: RunFolder) -> RunRecord:
     record = folder.read()
     if any(not entry.complete for entry in record.forgotten):
         raise RunDirError(
-            "Forgetting this run was begun and not ended.",
+            "Forgetting this run was started and not completed.",
             where=str(folder.path),
-            advice=f"{bulklink_command('forget', folder.path)} completes it; then go on.",
+            advice=Advice("Complete it first: {}.", NextCall("forget", folder.path)),
         )
     if record.state is RunState.REFUSED or not folder.plan.is_file():
         raise RunDirError(

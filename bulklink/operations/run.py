@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from bulklink.advice import Advice, Keyword
 from bulklink.engine.clock import Clock
 from bulklink.engine.shutdown import StopController
 from bulklink.ledger.state import replay
@@ -62,7 +63,7 @@ async def _run(
     stop: StopController,
 ) -> RunResult:
     inputs = find_sources(job.mappings, job.format)
-    with new_run_folder(job, environment.clock, callbacks.on_warning) as folder:
+    with new_run_folder(job, environment.clock, callbacks.warn) as folder:
         callbacks.on_phase("Checking the mapping")
         await run_planning(
             partial(_prepare, job, folder, inputs, environment.clock),
@@ -88,11 +89,11 @@ def _prepare(
     inputs: tuple[Source, ...],
     clock: Clock,
     stop: PlanningStop,
-    warn: Callable[[str], None],
+    warn: Callable[[str | Advice], None],
 ) -> None:
     with checked_mapping(folder, job, inputs, stop) as checked:
         for text in checked.warnings:
             warn(text)
         if checked.left_out:
-            warn(f"--only leaves out {checked.left_out:,} rows.")
+            warn(Advice("{} leaves out {} rows.", Keyword("only"), f"{checked.left_out:,}"))
         prepare_run(checked, job, folder, clock.wall())

@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 
+from bulklink.advice import Advice, Keyword
 from bulklink.engine.active_contacts import ActiveContacts
 from bulklink.engine.breaker import CircuitBreaker
 from bulklink.engine.context import RunContext, SendSettings
@@ -195,7 +196,7 @@ class _SendRun:
             ledger_path=self.folder.ledger,
             answers_path=self.folder.answers,
             sync=self.job.sync,
-            warn=self.callbacks.on_warning,
+            warn=self.callbacks.warn,
             first_call=self.ledger_state.next_call,
             stopped_for_credits=self.previous_record.stopped_by == StoppedBy.CREDITS,
             on_wait=self._on_wait,
@@ -278,7 +279,7 @@ class _SendRun:
             and resume_at
             and resume_at > self.environment.clock.timestamp()
         ):
-            self.callbacks.on_warning(
+            self.callbacks.warn(
                 "The run stopped for want of credits, and there may be none before"
                 f" {resume_at}: its first call finds out."
             )
@@ -286,9 +287,14 @@ class _SendRun:
     def _warn_of_uncounted_reserve(self) -> None:
         limits = self.session.quota.budget.limits
         if limits.reserve and limits.per_day_if_unreported is None:
-            self.callbacks.on_warning(
-                "--reserve-credits is kept once the CRM tells what is left, from half of it on:"
-                " the org's credits are not known. --credits-per-day or --edition tells them."
+            self.callbacks.warn(
+                Advice(
+                    "The org's credits are unknown: {} is kept only once the CRM says what is left,"
+                    " which it does when half are used. {} or {} gives them.",
+                    Keyword("reserve_credits"),
+                    Keyword("credits_per_day"),
+                    Keyword("edition"),
+                )
             )
 
     def _make_monitor(self) -> RunMonitor:
@@ -297,7 +303,7 @@ class _SendRun:
             self.folder.timeline,
             earlier_seconds=sum(invocation.seconds or 0.0 for invocation in invocations),
             rate=self.job.rate,
-            warn=self.callbacks.on_warning,
+            warn=self.callbacks.warn,
             timestamp=self.environment.clock.timestamp,
             run_blocking=self.environment.run_blocking,
         )
@@ -453,11 +459,11 @@ class _SendRun:
             self._update(invocations=(*earlier, invocation), **ledger_fields)
         except RunDirError as error:
             if not ledger_broken:
-                raise LedgerError(error.message, where=error.where, advice=error.advice) from None
+                raise LedgerError(error.message, where=error.place, advice=error.guidance) from None
         result = build_run_result(self.folder, self.record, ledger_state)
         if refusal is None and not ledger_broken:
             for text in record_undo(self.folder, self.record, ended):
-                self.callbacks.on_warning(text)
+                self.callbacks.warn(text)
         if not ledger_broken:
             check_accounting(self.record, self.counter, result)
         return result

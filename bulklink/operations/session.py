@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
 from bulklink.engine.dispatch import process_all, worker_count
@@ -87,7 +88,7 @@ class CrmSession:
     ledger_path: Path
     answers_path: Path
     sync: bool = True
-    warn: Callable[[str], None] = lambda text: None
+    warn: Callable[[str | Advice], None] = lambda text: None
     first_call: int = 1
     stopped_for_credits: bool = False
     on_wait: Callable[[float | None], None] = lambda until: None
@@ -254,7 +255,7 @@ class CrmSession:
                 return
             raise ConfigError(
                 f"The credits of 24 hours cannot be counted: {error}.",
-                where="--credits-per-day, --reserve-credits",
+                where=Advice("{}, {}", Keyword("credits_per_day"), Keyword("reserve_credits")),
                 advice="Make the folder for the state of programs writable (XDG_STATE_HOME).",
             ) from None
         await self.quota.open(daily_usage, limits_of_look_up)
@@ -301,7 +302,7 @@ async def run_read_session(
         ledger_path=ledger_path,
         answers_path=answers_path,
         sync=False,  # reads change nothing
-        warn=callbacks.on_warning,
+        warn=callbacks.warn,
         on_outage=callbacks.on_outage,
     )
     size = _size_of(ledger_path)

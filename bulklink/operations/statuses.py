@@ -32,5 +32,5 @@ def statuses(
         except BulklinkError as error:
             if callbacks is None:
                 raise
-            callbacks.on_warning(f"{error.where}: {error.message}")
+            callbacks.warn(f"{error.where}: {error.message}")
     return results

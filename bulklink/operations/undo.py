@@ -11,6 +11,7 @@ from typing import Any, Unpack
 
 import msgspec
 
+from bulklink.advice import Advice
 from bulklink.engine.clock import Clock, real_clock
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode
@@ -147,8 +148,8 @@ async def _undo(
         if not undo_plan.rows and not undo_plan.not_undone:
             return None
         for text in undo_plan.warnings():
-            callbacks.on_warning(text)
-        with new_run_folder(job, environment.clock, callbacks.on_warning, "undo") as folder:
+            callbacks.warn(text)
+        with new_run_folder(job, environment.clock, callbacks.warn, "undo") as folder:
             seal = partial(_seal, undo_plan, source, record, job, folder, environment.clock)
             undo_record = await run_planning(
                 lambda planning_stop, _: seal(planning_stop),
@@ -226,7 +227,7 @@ def _plan_undo(
     job: Job,
     clock: Clock,
     stop: PlanningStop,
-    warn: Callable[[str], None],
+    warn: Callable[[str | Advice], None],
     *,
     include_settled: bool,
     module_known: bool,

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.atomic_files import atomic_replace
 from bulklink.errors import LockedError
 from bulklink.ledger.checkpoint import NO_CHECKPOINT, LedgerCheckpoint
@@ -106,9 +107,9 @@ _ADVICE = {
     NotUndoneReason.NO_SNAPSHOT: "The run took no snapshot of it: which deal it was on is not"
     " known.",
     NotUndoneReason.SETTLED_BY_READ: "A read settled it after a lost answer, without a snapshot:"
-    " it may have been so before the run. --include-settled unlinks it.",
+    " it may have been so before the run.",
     NotUndoneReason.IN_DOUBT: "It is in doubt, without a snapshot: it may have been so before the"
-    " run, or not be so at all. --include-settled unlinks it if it is.",
+    " run, or not be so at all.",
 }
 
 
@@ -297,19 +298,21 @@ class UndoPlan(msgspec.Struct, frozen=True):
         """Number of rows that are not undone."""
         return self.not_undone_counts.total()
 
-    def warnings(self) -> Iterator[str]:
+    def warnings(self) -> Iterator[Advice]:
         """Yield what the user should know before the undo starts."""
         if self.without_snapshot:
-            yield (
-                f"{self.without_snapshot:,} links were made without a snapshot: which of these"
-                " emails were so already cannot be told. All that are still on that deal are"
-                " unlinked."
+            yield Advice(
+                "{} links were made without a snapshot: which of these emails were linked before"
+                " is unknown. All that are still on that deal are unlinked.",
+                f"{self.without_snapshot:,}",
             )
         for reason, count in sorted(self.not_undone_counts.items()):
             rows = ", ".join(map(str, self.first_not_undone[reason]))
             more = f" and {count - MAX_ROWS_NAMED:,} more" if count > MAX_ROWS_NAMED else ""
             left = f"{count:,} rows are left as they are ({reason}): row {rows}{more}."
-            yield f"{left} {_ADVICE[reason]}"
+            include = Advice(" {} unlinks those that are.", Keyword("include_settled", value=True))
+            is_optional = reason is not NotUndoneReason.NO_SNAPSHOT
+            yield Advice("{} {}{}", left, _ADVICE[reason], include if is_optional else "")
 
 
 def build_undo_plan(

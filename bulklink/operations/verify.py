@@ -12,6 +12,7 @@ from typing import Unpack
 
 import msgspec
 
+from bulklink.advice import Advice, NextCall
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunDirError
 from bulklink.ledger.state import repair_torn_line, replay
@@ -34,7 +35,6 @@ from bulklink.operations.wording import describe_undone
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.forecast import CreditRange, SecondsRange
 from bulklink.runs.record import RunRecord, RunState
-from bulklink.shell import bulklink_command
 from bulklink.zoho.connection import Connection
 
 
@@ -156,7 +156,7 @@ def _plan_verify(
     verify_options: VerifyOptions,
     job: Job,
     stop: PlanningStop,
-    warn: Callable[[str], None],
+    warn: Callable[[str | Advice], None],
 ) -> VerifyPlan:
     del warn
     record = _read_sent_record(folder)
@@ -213,15 +213,18 @@ async def _verify(
         stack.enter_context(folder.verify_lock())
         repair_torn_line(folder.verification, folder.verification_torn)
         if record.state in (RunState.RUNNING, RunState.STOPPED):
-            callbacks.on_warning(
+            callbacks.warn(
                 f"The run is not over (its state is {record.state}): what it has settled so"
                 " far is compared."
             )
         if record.last_undo is not None:
-            callbacks.on_warning(
-                f"{describe_undone(record)} What it took back differs from the ledger of this run:"
-                f" {bulklink_command('verify', record.last_undo.run_dir)} compares with what the"
-                " undo left."
+            callbacks.warn(
+                Advice(
+                    "{} What it took back differs from the ledger of this run. To compare with what"
+                    " the undo left: {}.",
+                    describe_undone(record),
+                    NextCall("verify", record.last_undo.run_dir),
+                )
             )
         verifier = Verifier(folder, record, expected_links, verify_options, callbacks, stop)
         cost = await environment.run_blocking(verifier.count_cost)
@@ -234,7 +237,7 @@ def _read_sent_record(folder: RunFolder) -> RunRecord:
         raise RunDirError(
             "Nothing of this run was sent, so there is nothing to verify.",
             where=str(folder.path),
-            advice=f"{bulklink_command('status', folder.path)} shows where it stands.",
+            advice=Advice("See where it stands: {}.", NextCall("status", folder.path)),
         )
     return record
 

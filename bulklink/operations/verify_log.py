@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.errors import UsageError
 from bulklink.ledger.records import json_line
 from bulklink.operations.expected_links import ExpectedLink
@@ -47,10 +48,10 @@ class VerifyOptions(msgspec.Struct, frozen=True):
         """
         if self.in_doubt and self.sample is not None:
             raise UsageError(
-                "A sample is drawn from what the ledger claims, and it claims nothing of emails in"
-                " doubt.",
-                where="--in-doubt, --sample",
-                advice="Leave one of them out.",
+                "A sample is drawn from what the ledger claims, and it claims nothing about emails"
+                " in doubt.",
+                where=Advice("{}, {}", Keyword("in_doubt"), Keyword("sample")),
+                advice="Omit one of them.",
             )
         for name, value, minimum in (
             *(("sample", self.sample, 1), ("seed", self.seed, 0)),
@@ -58,7 +59,9 @@ class VerifyOptions(msgspec.Struct, frozen=True):
         ):
             if value is not None and value < minimum:
                 raise UsageError(
-                    f"{value} is no value of {name}.", where=name, advice=f"Give {minimum} or more."
+                    f"{value} is not a valid value for {name}.",
+                    where=name,
+                    advice=f"Give {minimum} or more.",
                 )
 
 

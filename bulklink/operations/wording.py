@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bulklink.advice import Keyword, NextCall
 from bulklink.engine.metrics import LimitedBy
 from bulklink.html_report.model import Accounting, AccountingLine
 from bulklink.models import Op, Status
@@ -12,8 +13,8 @@ from bulklink.runs.status import PENDING
 
 _PLANNED_STATUSES = (Status.DONE, Status.UNCHANGED, Status.FAILED, Status.IN_DOUBT)
 _NO_OP = "no op"
-ACCEPT_CANARY = "--accept-canary"
-"""Option of `resume` and `retry` that accepts a failed canary."""
+ACCEPT_CANARY = Keyword("accept_canary", value=True)
+"""Setting of `resume` and `retry` that accepts a failed canary."""
 _CountsByStatus = dict[str, dict[str, int]]
 
 
@@ -96,7 +97,7 @@ def describe_limit(record: RunRecord) -> str:
 
 
 def beyond_max_credits(record: RunRecord) -> int:
-    """Return the number of calls beyond --max-credits."""
+    """Return the number of calls beyond `max_credits`."""
     beyond = record.limited.figures.get("beyond_max_credits") if record.limited else None
     return int(beyond or 0)
 
@@ -121,8 +122,13 @@ def continue_arguments(record: RunRecord, verb: str, run: object, *options: str)
         run: the run folder, as it is typed.
         options: further words.
     """
-    accept = (ACCEPT_CANARY,) if record.needs_accept_canary else ()
+    accept = ("--accept-canary",) if record.needs_accept_canary else ()
     return [verb, str(run), *options, *accept]
+
+
+def continue_call(record: RunRecord, verb: str, run: object) -> NextCall:
+    """Return the call that continues a run, as the run accepts it."""
+    return NextCall(verb, run, settings=[ACCEPT_CANARY] if record.needs_accept_canary else ())
 
 
 def can_be_undone(record: RunRecord) -> bool:

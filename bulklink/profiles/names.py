@@ -7,6 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
+from bulklink.advice import Advice, Keyword
 from bulklink.errors import ConfigError
 
 DEFAULT_PROFILE = "default"
@@ -39,8 +40,8 @@ def normalize_profile_name(name: str) -> str:
     normalized = name.strip().lower()
     if not _NAME.fullmatch(normalized):
         raise ConfigError(
-            f"{name!r} is no name of a profile.",
-            where="--profile",
+            f"{name!r} is not a valid profile name.",
+            where=Advice("{}", Keyword("profile")),
             advice="Use letters, digits, '.', '_' and '-', 64 at most, a letter or digit first.",
         )
     return normalized

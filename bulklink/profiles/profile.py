@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import tomli_w
 
+from bulklink.advice import Advice, Keyword
 from bulklink.atomic_files import atomic_replace
 from bulklink.errors import ConfigError
 from bulklink.private_files import is_private
@@ -133,8 +134,8 @@ class Profiles:
         known = f"Known are: {', '.join(names)}. " if names else "There is none yet. "
         return ConfigError(
             f"There is no profile {name!r}.",
-            where="--profile",
-            advice=f"{suggestion}{known}`bulklink auth login --profile {name}` makes it.",
+            where=Advice("{}", Keyword("profile")),
+            advice=f"{suggestion}{known}Create it with `bulklink auth login --profile {name}`.",
         )
 
     def save(self, name: str, profile: Profile) -> None:
@@ -226,8 +227,8 @@ def _exposed_error(folder: Path) -> ConfigError:
     return ConfigError(
         "Others may read every file here: the file system has no modes. No secret was written.",
         where=str(folder),
-        advice="Use the system keyring, without --plain-file; or set XDG_CONFIG_HOME to a folder of"
-        " another file system; or give the secrets as BULKLINK_… variables.",
+        advice="Keep the secrets in the system keyring, set XDG_CONFIG_HOME to a folder on another"
+        " file system, or pass the secrets as BULKLINK_… variables.",
     )
 
 
@@ -235,5 +236,5 @@ def _profile_error(path: Path, message: str) -> ConfigError:
     return ConfigError(
         f"{message}.",
         where=str(path),
-        advice="Mend or remove it; `bulklink auth login --force` makes it anew.",
+        advice="Fix or remove it, or create it again with `bulklink auth login --force`.",
     )

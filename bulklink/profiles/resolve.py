@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.errors import ConfigError
 from bulklink.profiles.names import DEFAULT_PROFILE, config_folder, normalize_profile_name
 from bulklink.profiles.profile import Profile, Profiles
@@ -92,8 +93,10 @@ def _connection_from_environment(env: Mapping[str, str], profiles: Profiles) -> 
     if names and non_empty_variables(env).keys().isdisjoint(_ENDPOINT_VARIABLES):
         raise ConfigError(
             "No data centre is set, and no profile is named.",
-            where="BULKLINK_DC, --profile",
-            advice=f"Add --profile and one of: {', '.join(names)}. Or set BULKLINK_DC.",
+            where=Advice("BULKLINK_DC, {}", Keyword("profile")),
+            advice=Advice(
+                "Set {} to one of {}, or set BULKLINK_DC.", Keyword("profile"), ", ".join(names)
+            ),
         )
     return Connection.from_environment(env)
 

@@ -190,7 +190,8 @@ def choose_secret_backend(
         raise ConfigError(
             unavailable_reason or "No keyring serves.",
             where="system keyring",
-            advice="Add --plain-file to keep the secrets in a file of your user's folder.",
+            advice="Keep the secrets in a file in your user's folder:"
+            " `bulklink auth login --plain-file`.",
         )
     return SecretBackend.FILE
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import filelock
 import msgspec
 
+from bulklink.advice import Advice, Keyword, NextCall
 from bulklink.atomic_files import write_error
 from bulklink.errors import LockedError, RunDirError
 from bulklink.folder_files import check_folder_file, check_subfolder, create_file, make_scratch
 from bulklink.private_files import make_folder_private
 from bulklink.runs.record import RunRecord, read_record, write_record
-from bulklink.shell import bulklink_command
 
 _RUN_LOCK = "lock"
 _VERIFY_LOCK = "verify.lock"
@@ -208,8 +208,9 @@ class RunFolder(msgspec.Struct, frozen=True):
         return exclusive_lock(
             self.path / name,
             f"Another process {verb} this run.",
-            advice=f"Wait until it ends; {bulklink_command('status', self.path)} shows where"
-            " it stands.",
+            advice=Advice(
+                "Wait until it ends. See where it stands: {}.", NextCall("status", self.path)
+            ),
         )
 
     def is_running(self) -> bool:
@@ -227,7 +228,7 @@ class RunFolder(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def exclusive_lock(path: Path, message: str, *, advice: str) -> Iterator[None]:
+def exclusive_lock(path: Path, message: str, *, advice: str | Advice) -> Iterator[None]:
     """Hold a lock file; the system frees it when this process ends.
 
     Args:
@@ -288,9 +289,13 @@ def create_run_folder(
             file.write(b"*\n")
     except OSError as error:
         raise RunDirError(
-            f"The run folder cannot be made: {error.strerror or error}.",
+            f"Cannot create the run folder: {error.strerror or error}.",
             where=str(path),
-            advice="Give a folder that you may write to, with --run-dir or --runs-dir.",
+            advice=Advice(
+                "Name a folder that you may write to with {} or {}.",
+                Keyword("run_dir"),
+                Keyword("runs_dir"),
+            ),
         ) from None
     return RunFolder(path)
 

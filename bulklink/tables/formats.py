@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.errors import UsageError
 
 Cell: TypeAlias = str | int | None
@@ -97,12 +98,12 @@ def format_for(
     table_format = TableFormat(FileType(type_name), gzipped, spreadsheet)
     if name == "-" and table_format.file_type not in _TEXT_TYPES:
         raise UsageError(
-            f"{type_name} cannot go to standard output.", where="-o -", advice="Name a file."
+            f"{type_name} cannot be written to standard output.", where="-", advice="Name a file."
         )
     if spreadsheet and table_format.file_type is not FileType.CSV:
         raise UsageError(
-            f"--spreadsheet is for CSV; {type_name} has text cells already.",
+            f"Only CSV needs cells that a spreadsheet leaves alone; {type_name} has text cells.",
             where=name,
-            advice="Leave it out.",
+            advice=Advice("Omit {}.", Keyword("spreadsheet", value=True)),
         )
     return table_format

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.blocking import blocks
 from bulklink.errors import UsageError
 from bulklink.tables.formats import Table, TableColumn, TableFormat, format_for
@@ -83,7 +84,7 @@ def check_can_create(path: Path, *, force: bool = False) -> None:
     check_file_path(path)
     if path.exists() and not force:
         raise UsageError(
-            "The file is there already.",
+            "The file exists already.",
             where=str(path),
-            advice="Add --force to replace it, or name another.",
+            advice=Advice("Use another name, or replace it with {}.", Keyword("force", value=True)),
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.errors import BulklinkError, ConfigError, RunStoppedError, StoppedBy
 from bulklink.zoho import requests
 from bulklink.zoho.client import Client
@@ -37,7 +38,7 @@ _SCOPE_PROBES: tuple[tuple[Request, tuple[str, ...]], ...] = (
 )
 """A look-up for each scope. Zoho checks the scope first, so the records need not exist."""
 _OPTIONAL_SCOPES = {
-    _USERS: "names of owners have to be in the mapping, or --no-names be given",
+    _USERS: "names of owners must be in the mapping, or names be left out",
     _ORG: "a run cannot name the org, nor tell a sandbox, nor know its edition",
 }
 """What is lost without each scope that a run can do without."""
@@ -229,7 +230,7 @@ async def _probe_scopes(client: Client) -> tuple[Org, tuple[str, ...]]:
         elif classify_outcome(outcome) is AnswerClass.TOKEN:
             raise ConfigError(
                 "The CRM does not take the token that was just made.",
-                where="--environment, BULKLINK_ENVIRONMENT",
+                where=Advice("{}, BULKLINK_ENVIRONMENT", Keyword("environment")),
                 advice="Check that the environment (production, sandbox, developer) is the one"
                 " that the code was generated for.",
             )

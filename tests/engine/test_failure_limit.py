@@ -90,8 +90,8 @@ def test_the_reason_names_count_share_codes_what_to_do_and_a_row() -> None:
         "3 NOT_ALLOWED: The contact is not on that deal: add it to the deal first.",
         "1 not-listed: No page that was read lists it: check contact, owner and message id.",
         "For example row 2: contact 11, message m2, deal 33.",
-        "Mend the cause, then `bulklink resume runs/x`. To go on though as many fail:"
-        " `bulklink resume runs/x --max-failures 50%`, or off.",
+        "Fix the cause, then run `resume('runs/x')`. To continue although this many fail, raise the"
+        " limit: `resume('runs/x', max_failures='50%')`, or off.",
     ]
 
 

@@ -164,7 +164,7 @@ def test_a_run_that_has_not_ended_is_forgotten_only_if_that_is_said(
     run.write(run.read().replace(state=state))
     with pytest.raises(RunDirError, match="not reached its end") as refused:
         forget(run, clock=clock_at(NOW))
-    assert "--force" in refused.value.advice
+    assert "force=True" in refused.value.advice
     assert SECRET in read_all_text(run)
     forget(run, clock=clock_at(NOW), force=True)
     assert SECRET not in read_all_text(run)

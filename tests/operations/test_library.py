@@ -238,7 +238,7 @@ async def test_call_backs_are_called_on_the_event_loop(crm: LocalCrm, tmp_path: 
     await run(
         job(tmp_path, only=(("message_id", message(1)),)), crm.connection, callbacks=callbacks
     )
-    assert "--only leaves out 29 rows." in callbacks.warned
+    assert "only leaves out 29 rows." in callbacks.warned
     assert callbacks.threads == {threading.get_ident()}
 
 

@@ -141,7 +141,7 @@ async def test_a_sealed_plan_is_sent_as_it_was_approved(
     shutil.move(tmp_path / "run", moved.path)
     summary = await apply(moved, connection, expect=report.digest)
     assert (summary.counts["done"], summary.calls.link) == (30, report.calls.link)
-    with pytest.raises(RunDirError, match="begun"):
+    with pytest.raises(RunDirError, match="sent already"):
         await apply(moved, connection)
 
 

@@ -132,7 +132,7 @@ def test_without_data_centre_the_profiles_there_are_named(folder: Path) -> None:
     Profiles(folder).remove("default")
     with pytest.raises(ConfigError, match="No data centre is set") as caught:
         connect(folder, None)
-    assert "--profile" in caught.value.advice
+    assert "profile" in caught.value.advice
     assert "test" in caught.value.advice
 
 

@@ -49,7 +49,7 @@ def test_a_folder_in_use_is_refused(tmp_path: Path, kind: str) -> None:
 
 def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(RunDirError, match="cannot be made"):
+    with pytest.raises(RunDirError, match="Cannot create"):
         create_run_folder(tmp_path / "file" / "run", tmp_path, "link", NOW, "x")
 
 

@@ -6,6 +6,7 @@ import os
 from datetime import datetime
 from typing import Any
 
+from bulklink.advice import Advice
 from bulklink.cli.console import (
     Line,
     Styled,
@@ -220,7 +221,9 @@ def _confirm_unrevoked_removal(name: str, error: BulklinkError, *, force: bool) 
         warn(f"{error.message} ({error.where})")
         if confirm(f"Remove the profile {name!r} from here all the same?"):
             return
-    error.advice = "Nothing was removed. Try again later, or add --force to remove it here alone."
+    error.guidance = Advice.of(
+        "Nothing was removed. Try again later, or add --force to remove it here alone."
+    )
     raise error
 
 

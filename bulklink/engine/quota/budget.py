@@ -7,6 +7,7 @@ from enum import Enum, auto
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.ledger.records import timestamp
 
@@ -215,10 +216,11 @@ class Budget:
             self.org_call_limit = self._committed + self.limits.reserve + _ASSUMED_LEFT
 
 
-def _resume_advice(until: float) -> str:
-    return (
-        f"`bulklink resume` goes on with the run, from {timestamp(until)} on;"
-        " --when-credits-out wait waits by itself."
+def _resume_advice(until: float) -> Advice:
+    return Advice(
+        "Resume the run from {} on. With {} a run waits by itself.",
+        timestamp(until),
+        Keyword("when_credits_out", "wait"),
     )
 
 
@@ -234,8 +236,8 @@ def credits_spent_error(shortage: Shortage, budget: Budget, until: float) -> Run
     if shortage is Shortage.INVOCATION:
         return RunStoppedError(
             StoppedBy.MAX_CREDITS,
-            f"The credits of this command are spent: --max-credits {limits.per_invocation:,}.",
-            advice="`bulklink resume` goes on with the run, with a --max-credits of its own.",
+            f"The credits of this command are spent: {limits.per_invocation:,} at most.",
+            advice=Advice("Resume the run with another {}.", Keyword("max_credits")),
         )
     message = {
         Shortage.DAY: f"The credits of 24 hours are spent: {budget.daily_limit or 0:,}, by all"

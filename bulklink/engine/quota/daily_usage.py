@@ -22,6 +22,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.errors import RunStoppedError, StoppedBy
 
 WINDOW_MINUTES = 24 * 60
@@ -287,9 +288,8 @@ def uncountable_error(error: Exception) -> RunStoppedError:
     return RunStoppedError(
         StoppedBy.FATAL,
         f"The credits of 24 hours cannot be counted: {error}.",
-        where="--credits-per-day, --reserve-credits",
-        advice="Make the folder for the state of programs writable, or leave out"
-        " --credits-per-day and --reserve-credits.",
+        where=Advice("{}, {}", Keyword("credits_per_day"), Keyword("reserve_credits")),
+        advice="Make the folder for the state of programs writable, or set neither of the two.",
     )
 
 
