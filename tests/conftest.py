@@ -22,8 +22,12 @@ _VIRTUAL_TIME_FOLDERS = ("engine", "ledger", "ratelimit", "simulation")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take Ctrl-C as at a terminal: what a shell starts in the background ignores it."""
+    """Take Ctrl-C as at a terminal: what a shell starts in the background ignores it.
+
+    Commands that the tests start keep their compiled modules.
+    """
     del config
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # tests start commands by the hundred
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -9,6 +9,8 @@ from bulklink.engine.message_state import MessageState, NextStep
 from bulklink.models import Message, Op
 from bulklink.zoho.requests import MAX_MESSAGE_IDS_LENGTH, MAX_MESSAGES_PER_CALL
 
+MAX_WINDOW_MESSAGES = 10_000
+"""Messages of one contact that are sent together: its pages are read once for all of them."""
 _WRITE_STEPS = (NextStep.UNLINK, NextStep.LINK)
 
 

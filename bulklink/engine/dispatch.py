@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from anyio.abc import TaskGroup
 
-from bulklink.engine.batching import unlink_batches
+from bulklink.engine.batching import MAX_WINDOW_MESSAGES, unlink_batches
 from bulklink.engine.breaker import MAX_SUSPENDED_CONTACTS
 from bulklink.engine.contact import ContactSender
 from bulklink.engine.context import RunContext
@@ -25,8 +25,6 @@ from bulklink.zoho.requests import MAX_MESSAGE_IDS_LENGTH
 T = TypeVar("T")
 NextWindow = Callable[[], Awaitable[list[Message] | None]]
 """Returns the next messages of one contact; None at the end."""
-MAX_WINDOW_MESSAGES = 10_000
-"""Messages of one contact that are sent together: its pages are read once for all of them."""
 _CONTACTS_PER_SLOT = 2
 MAX_MESSAGES_IN_MEMORY = (MAX_SUSPENDED_CONTACTS + 1) * MAX_WINDOW_MESSAGES
 """Messages in memory at most: those of all contacts that can be suspended, and one more."""

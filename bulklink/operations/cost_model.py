@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import msgspec
 
-from bulklink.engine.dispatch import MAX_WINDOW_MESSAGES
+from bulklink.engine.batching import MAX_WINDOW_MESSAGES
 from bulklink.mapping.plan_stats import PlanStats
 from bulklink.models import Op
 from bulklink.operations.job import Job

@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -82,12 +83,35 @@ def test_the_help_begins_with_what_to_do_first_and_lists_all_commands_in_groups(
 
 
 def test_help_usage_errors_and_completion_import_nothing_heavy() -> None:
-    asked = [json.dumps(ASKED), json.dumps(TYPED)]
-    process = subprocess.run(
-        [sys.executable, "-c", _IMPORTED, *asked], capture_output=True, timeout=50, check=True
-    )
-    assert b"Usage: bulklink link" in process.stdout
-    assert b"--on-invalid\n" in process.stdout
-    modules = set(json.loads(process.stdout.splitlines()[-1]))
+    output, modules = run_and_list_modules(ASKED, TYPED)
+    assert b"Usage: bulklink link" in output
+    assert b"--on-invalid\n" in output
     assert "bulklink.cli.commands.send" in modules
     assert {name for name in modules if name.partition(".")[0] in HEAVY} == set()
+
+
+def test_commands_that_open_no_connection_import_no_http_client(tmp_path: Path) -> None:
+    mapping, run = tmp_path / "m.csv", tmp_path / "run"
+    mapping.write_text("contact_id,owner_id,message_id,deal_id\n1,2,m,3\n")
+    asked = (
+        f"plan --op link {mapping} --run-dir {run}",
+        f"status {run}",
+        f"export {run} -o {tmp_path / 'rows.csv'}",
+        f"report {run}",
+        f"history m --runs-dir {tmp_path}",
+    )
+    output, modules = run_and_list_modules(asked, ())
+    assert (tmp_path / "rows.csv").exists(), output
+    assert (run / "report.html").exists(), output
+    assert "aiohttp" not in modules
+
+
+def run_and_list_modules(asked: Sequence[str], typed: Sequence[str]) -> tuple[bytes, set[str]]:
+    """Run commands and completions in one process; return its output and what it imported."""
+    process = subprocess.run(
+        [sys.executable, "-c", _IMPORTED, json.dumps(asked), json.dumps(typed)],
+        capture_output=True,
+        timeout=50,
+        check=True,
+    )
+    return process.stdout, set(json.loads(process.stdout.splitlines()[-1]))
