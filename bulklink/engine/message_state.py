@@ -46,6 +46,7 @@ class MessageState:
         unlinked: whether it is between the halves of a relink.
         unlink_recorded: whether the ledger has that.
         uncertain: whether an answer to the present phase was lost or did not name it.
+        answer_lost: whether that was more than the refusal of a whole batch that it was part of.
         sends: attempts of the present phase.
         attempts: write calls that carried it.
         last_call: number of the last call that concerned it.
@@ -66,6 +67,7 @@ class MessageState:
     unlinked: bool = field(default=False, init=False)
     unlink_recorded: bool = field(default=False, init=False)
     uncertain: bool = field(default=False, init=False)
+    answer_lost: bool = field(default=False, init=False)
     sends: int = field(default=0, init=False)
     attempts: int = field(default=0, init=False)
     last_call: int | None = field(default=None, init=False)
@@ -104,6 +106,7 @@ class MessageState:
             answer_lost: whether one of them may have been applied without an answer.
         """
         self.uncertain = self.uncertain or answer_lost
+        self.answer_lost = self.answer_lost or answer_lost
         self.last_call = call
         self.sends += attempts
         self.attempts += attempts
@@ -112,7 +115,7 @@ class MessageState:
         """Move on to another phase."""
         self.next_step = self.phase = phase
         self.sends, self.split_id = 0, 0
-        self.uncertain = False
+        self.uncertain = self.answer_lost = False
         if phase is not NextStep.PUT_BACK:
             self.refusal = None
 
@@ -127,7 +130,7 @@ class MessageState:
 
     def mark_uncertain(self) -> None:
         """Record that the answer was lost or did not name this message."""
-        self.uncertain = True
+        self.uncertain = self.answer_lost = True
         can_resend = self.next_step is not NextStep.UNLINK and self.sends < 2
         if not can_resend:
             self.request_read_back()
@@ -190,6 +193,7 @@ def initial_state(
     elif ledger_state.is_retry(message.row):
         state.attempts = ledger_state.earlier_attempts(message.row)
         state.uncertain = ledger_state.status(message.row) is Status.IN_DOUBT and state.attempts > 0
+        state.answer_lost = state.uncertain
         if state.uncertain and snapshot:
             state.await_consistency = True
         elif state.uncertain:
@@ -209,12 +213,13 @@ def _resume(state: MessageState, open_row: OpenRow) -> None:
     state.unlinked = state.unlink_recorded = open_row.unlinked
     if open_row.last_op is not None:
         state.next_step = NextStep.UNLINK if open_row.last_op == "unlink" else NextStep.LINK
-        state.uncertain = True
+        state.uncertain = state.answer_lost = True
         state.request_read_back()
     elif open_row.unlinked:
         state.next_step = NextStep.LINK
     else:
         state.uncertain = state.await_consistency = open_row.may_have_changed
+        state.answer_lost = state.uncertain
 
 
 def _deal_id(deal: LinkedDeal | msgspec.UnsetType | None) -> str | None:

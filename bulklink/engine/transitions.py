@@ -261,7 +261,12 @@ def _on_link_refused(state: MessageState, verdict: AnswerVerdict) -> None:
 
 
 def _refusal_of_unknown_email(state: MessageState) -> AnswerVerdict | None:
-    """Return why a link was refused, if the refusal is that of an email that does not exist."""
+    """Return why a link was refused, if the refusal is that of an email that does not exist.
+
+    After a lost answer it proves nothing: the lost call may have linked the email.
+    """
+    if state.answer_lost:
+        return None
     is_link = state.next_step is NextStep.READ_BACK and state.phase is NextStep.LINK
     refusal = state.refusal
     return refusal if is_link and refusal and refusal.code == Code.INVALID_DATA else None

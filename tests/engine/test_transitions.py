@@ -271,14 +271,19 @@ def test_an_email_in_doubt_that_no_page_lists_stays_in_doubt_when_a_retry_is_ref
 
 
 @pytest.mark.parametrize(
-    ("complete", "expected"), [(True, "failed INVALID_DATA"), (False, "in_doubt not-listed")]
+    ("complete", "answer_lost", "expected"),
+    [
+        (True, False, "failed INVALID_DATA"),
+        (False, False, "in_doubt not-listed"),
+        (True, True, "in_doubt not-listed"),
+    ],
 )
 def test_a_link_refused_as_invalid_fails_if_no_page_of_all_lists_it(
-    complete: bool, expected: str
+    complete: bool, answer_lost: bool, expected: str
 ) -> None:
-    """The email does not exist, so no earlier call can have linked it."""
+    """The email does not exist, unless a call whose answer was lost linked it."""
     state = MessageState(LINK, snapshot=False)
-    state.record_send(1, 1, answer_lost=False)
+    state.record_send(1, 1, answer_lost=answer_lost)
     state.uncertain = True
     ON_RESULT[NextStep.LINK](state, AnswerVerdict("INVALID_DATA", "invalid data", 400))
     on_read(state, listed=False, deal=None, call=7, complete=complete)
