@@ -165,7 +165,7 @@ def test_type_checkers_see_the_names_that_can_be_had() -> None:
 
 
 def test_every_callback_is_documented() -> None:
-    section = TEXT.partition("## Call-backs")[2].partition("## Stopping")[0]
+    section = TEXT.partition("## Callbacks")[2].partition("## Stopping")[0]
     names = {name for name, value in vars(RunCallbacks).items() if inspect.isfunction(value)}
     assert {name for name in names if f"`{name}(" not in section} == set()
 
