@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
-.PHONY: demo test soak check format docs bench lock clean
+.PHONY: demo test soak check format docs pictures bench lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bulklink demo
@@ -31,6 +31,10 @@ format: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.docs.reference
+
+pictures: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/terminal.py
+	$(BIN)/python benchmarks/picture.py
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/sending.py

@@ -1,0 +1,116 @@
+"""Picture of a terminal for the README: a link run against the emulator, as a user sees it.
+
+The command runs at a pseudo-terminal. The picture shows one frame of its live view, from the middle
+of the run, and its summary. It is an SVG that loads nothing and names only fonts of the system.
+
+    python benchmarks/terminal.py [docs/terminal.svg]
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from rich import terminal_theme
+from rich.console import Console
+from rich.text import Text
+from servers import BULKLINK, emulator_environment, serve
+
+assert sys.platform != "win32", "Windows has no such terminals"
+_PICTURE = Path(__file__).parents[1] / "docs" / "terminal.svg"
+_WIDTH, _HEIGHT = 92, 50
+"""Columns and lines of the terminal."""
+_WORLD = (
+    *("--messages", "8000", "--contacts", "320", "--linked-wrong", "0.003", "--skew", "0.3"),
+    *("--message-id-length", "24", "--seed", "11"),
+)
+_CRM = ("--latency", "0.6", "--concurrency", "20")
+_REFUSING_CONTACT = 90
+"""Place in the world of a contact whose emails may not be linked to its deals."""
+_COMMAND = ("link", "mapping.csv", "--run-dir", "change")
+_SHOWN_SHARE = 60
+"""The frame that is shown is the first after so many percent."""
+_FRAME_END = re.compile(r"\r?\x1b\[2K(?:\x1b\[1A\x1b\[2K)*|\x1b\[\?25[lh]")
+"""What the live view writes between two frames: cursor movements and erasures."""
+_FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
+
+
+def record_command(folder: Path, env: dict[str, str]) -> str:
+    """Run the command at a terminal of its own, and return everything that it wrote there."""
+    import termios
+
+    master, slave = os.openpty()
+    termios.tcsetwinsize(slave, (_HEIGHT, _WIDTH))
+    written = bytearray()
+    with subprocess.Popen(
+        [*BULKLINK, *_COMMAND], cwd=folder, env=env, stdin=slave, stdout=slave, stderr=slave
+    ):
+        os.close(slave)
+        try:
+            while output := os.read(master, 65536):
+                written += output
+        except OSError:  # the command has ended
+            pass
+    os.close(master)
+    return written.decode().replace("\r\n", "\n")
+
+
+def choose_frames(written: str) -> tuple[str, str]:
+    """Return a frame of the live view from the middle of the run, and what followed the last one.
+
+    Args:
+        written: everything that the command wrote.
+    """
+    frames = [frame.strip("\n") for frame in _FRAME_END.split(written)]
+    for frame in frames:
+        share = re.search(r"(\d+) %", frame)
+        if "Sending" in frame and share and int(share[1]) >= _SHOWN_SHARE:
+            return frame, frames[-1]
+    raise SystemExit("The run ended before its live view showed the middle of it.")
+
+
+def draw(frame: str, summary: str) -> str:
+    """Return the picture."""
+    console = Console(
+        record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor"
+    )
+    prompt = Text("$ ", style="green").append(
+        " ".join(("bulklink", *_COMMAND)), style="bold default"
+    )
+    for text in (prompt, Text.from_ansi(frame), Text("  ⋮", style="dim"), Text.from_ansi(summary)):
+        console.print(text, soft_wrap=True, highlight=False)
+    picture = console.export_svg(
+        title="bulklink", theme=terminal_theme.SVG_EXPORT_THEME, unique_id="terminal"
+    )
+    without_web_fonts = re.sub(r"\s*@font-face \{.*?\}", "", picture, flags=re.DOTALL)
+    return without_web_fonts.replace("Fira Code, monospace", _FONTS)
+
+
+def main() -> None:
+    """Run, choose a frame, draw."""
+    picture = Path(sys.argv[1]) if len(sys.argv) > 1 else _PICTURE
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        generate = [*BULKLINK, "generate", *_WORLD, "--out", name, "--force"]
+        subprocess.run(generate, stdout=subprocess.DEVNULL, check=True)
+        contacts = json.loads((folder / "world.json").read_text("utf-8"))["contacts"]
+        fault = f"NOT_ALLOWED,op=link,contact_id={contacts[_REFUSING_CONTACT]['id']}"
+        world = ("--world", str(folder / "world.json"))
+        with serve([*BULKLINK, "emulator", *world, *_CRM, "--fault", fault]) as url:
+            environment = emulator_environment(url) | {
+                "TERM": "xterm-256color",
+                "XDG_STATE_HOME": str(folder / "state"),
+                "XDG_CONFIG_HOME": str(folder / "config"),
+            }
+            written = record_command(folder, environment)
+    picture.write_text(draw(*choose_frames(written)), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
