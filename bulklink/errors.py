@@ -12,7 +12,7 @@ from bulklink.advice import Advice
 
 
 class ExitCode(IntEnum):
-    """Exit code of a command; the README explains each."""
+    """Exit code of a command; docs/reference.md explains each."""
 
     OK = 0
     ROWS_NOT_DONE = 1

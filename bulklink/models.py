@@ -19,7 +19,7 @@ class Op(StrEnum):
 
 
 class Status(StrEnum):
-    """Status of a row in the ledger; the README explains each."""
+    """Status of a row in the ledger; docs/results.md explains each."""
 
     DONE = "done"
     UNCHANGED = "unchanged"

@@ -13,7 +13,7 @@ from bulklink.errors import ExitCode
 
 
 def main() -> None:
-    """Run the command line and exit with the code that the README lists."""
+    """Run the command line and exit with a code of `ExitCode`."""
     with _handle_interrupts() as received_signals:
         try:
             # Ctrl-C may come while all that is being imported.

@@ -1,4 +1,4 @@
-"""Lines of the ledger: one JSON object each, with `event` and `ts`; the README lists them."""
+"""Lines of the ledger: one JSON object each, with `event` and `ts`; docs/ledger.md lists them."""
 
 from __future__ import annotations
 

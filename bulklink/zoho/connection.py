@@ -124,7 +124,7 @@ class Connection(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] | None = None) -> Connection:
-        """Read a connection from environment variables; the README lists them.
+        """Read a connection from environment variables; docs/reference.md lists them.
 
         Args:
             env: the variables; None takes those of this process.

@@ -1,7 +1,7 @@
 """Writes docs/reference.md from the commands themselves; `make docs` runs it.
 
-What no command says of itself stands here: what the states of a run mean, and why it stops. The
-meaning of the exit codes is the README's.
+What no command says of itself is defined here: exit codes, variables of a connection, the states of
+a run, and why a run stops.
 """
 
 from __future__ import annotations
@@ -22,51 +22,77 @@ from bulklink.runs.record import RunState
 
 ROOT = Path(__file__).parents[2]
 TARGET = ROOT / "docs" / "reference.md"
-README = (ROOT / "README.md").read_text("utf-8")
 CONNECTION = {
-    "BULKLINK_DC": "the org's data centre",
+    "BULKLINK_DC": "the org's data centre: us eu in au cn jp ca sa uk; there is no default",
     "BULKLINK_ENVIRONMENT": "`production`, `sandbox` or `developer`",
     "BULKLINK_CLIENT_ID": "the client id of the self client",
-    "BULKLINK_CLIENT_SECRET": "its secret",
-    "BULKLINK_REFRESH_TOKEN": "what access tokens are asked for with",
+    "BULKLINK_CLIENT_SECRET": "the client secret of the self client",
+    "BULKLINK_REFRESH_TOKEN": "the token that access tokens are requested with",
     "BULKLINK_GRANT_CODE": "the code that `bulklink auth login` exchanges",
-    "BULKLINK_ACCESS_TOKEN": "a token that is used until it is refused",
-    "BULKLINK_DEALS_MODULE_ID": "the org's id of the module Deals; else looked up",
+    "BULKLINK_ACCESS_TOKEN": "an access token, used until it is refused",
+    "BULKLINK_DEALS_MODULE_ID": "the id of the module Deals in the org; looked up if it is not set",
     "BULKLINK_API_URL": "another address of the API, such as the emulator's",
     "BULKLINK_ACCOUNTS_URL": "another address of the accounts server",
 }
+EXIT_CODES = {
+    ExitCode.OK: "every row is `done`, `unchanged` or a duplicate; there is nothing to undo",
+    ExitCode.ROWS_NOT_DONE: (
+        "the run reached its end, and some row is `failed`, `in_doubt` or `rejected`; `plan`: some"
+        " row is refused; `verify`, `status --check`: something differs"
+    ),
+    ExitCode.REFUSED: "wrong usage, configuration or input, or not confirmed: nothing was changed",
+    ExitCode.STOPPED: (
+        "stopped before its end, and somebody must look: the message says what stopped it. Then"
+        " `bulklink resume` continues"
+    ),
+    ExitCode.CREDITS: (
+        "stopped for credits: `bulklink resume` continues, not before `resume_at` if one is shown"
+    ),
+    ExitCode.INTERRUPTED: (
+        "interrupted by Ctrl-C: calls in flight were finished and recorded; `bulklink resume`"
+        " continues. A second Ctrl-C stops at once"
+    ),
+    ExitCode.OUTPUT_CLOSED: (
+        "the program that read the output ended, as `| head` does; what the command did besides"
+        " stands"
+    ),
+    ExitCode.TERMINATED: "as 130, by SIGTERM or a closed terminal",
+}
 STATES = {
     RunState.PLANNED: "the plan is sealed, nothing was sent",
-    RunState.RUNNING: "a process drives it",
-    RunState.STOPPED: "it ended before its end; `stopped_by` says why, `bulklink resume` goes on",
+    RunState.RUNNING: "a process works on it",
+    RunState.STOPPED: (
+        "it stopped before its end; `stopped_by` says why, and `bulklink resume` continues"
+    ),
     RunState.FINISHED: "it reached its end: every row has its result",
     RunState.REFUSED: "rows were refused, and nothing was sent",
 }
 STOPPED_BY = {
-    StoppedBy.INTERRUPTED: "a person: Ctrl-C, or the end of the question",
-    StoppedBy.TERMINATED: "SIGTERM, or SIGHUP: a closed terminal",
-    StoppedBy.KILLED: "it was killed or lost its power; found by `bulklink status`",
+    StoppedBy.INTERRUPTED: "Ctrl-C, also at a question",
+    StoppedBy.TERMINATED: "SIGTERM, or SIGHUP from a closed terminal",
+    StoppedBy.KILLED: "the process was killed or lost its power; `bulklink status` notices",
     StoppedBy.FATAL: "an answer after which no call can succeed, such as a missing scope",
     StoppedBy.NO_ANSWER: (
-        "no answer for the time of `--outage` or to the first call, or five calls in a row that"
-        " fail though others are answered"
+        "no answer for as long as `--outage` allows or to the first call, or to five calls in a"
+        " row while others are answered"
     ),
     StoppedBy.MAX_FAILURES: "too many emails failed or are in doubt: `--max-failures`",
-    StoppedBy.CREDITS: "the credits of the org or of 24 hours are out; `resume_at` says until when",
-    StoppedBy.MAX_CREDITS: "the credits of the command are spent: `--max-credits`",
-    StoppedBy.CANARY: "the first emails were not as the CRM had answered: `--canary`",
+    StoppedBy.CREDITS: (
+        "the credits of the org or of 24 hours are used up; `resume_at` says until when"
+    ),
+    StoppedBy.MAX_CREDITS: "the credits of the command are used up: `--max-credits`",
+    StoppedBy.CANARY: "the first emails are not as the CRM had answered: `--canary`",
     StoppedBy.LEDGER: "the ledger cannot be written, or does not add up",
     StoppedBy.INTERNAL: "a mistake in bulklink",
 }
 _HEAD = """# Reference
 
-All commands with their options, and the words that they answer with. `make docs` writes this page
-from the commands themselves, and a test holds it to them. The [README](../README.md) says how to
-begin.
+Every command with its options, and every code. `make docs` writes this page from the commands, and
+a test compares it with them. To get started, read the [README](../README.md).
 
-An option is set on the command line, by its environment variable, by its key in a job file (its
-long name with `_`), or by a profile: the nearer goes first, in this order. Several values of one
-variable stand one per line. Every command has `--help` (`-h`); `bulklink --version` tells the
+Set an option on the command line, by its environment variable, by its key in a job file (its long
+name with `_`), or in a profile. The first of these that sets it wins. If a variable has several
+values, put one on each line. Every command has `--help` (`-h`); `bulklink --version` shows the
 version.
 """
 
@@ -78,15 +104,6 @@ def reference() -> str:
         for command in commands:
             parts += _command(command, "bulklink")
     return "\n".join([*parts, *_vocabulary()]).rstrip("\n") + "\n"
-
-
-def exit_codes() -> dict[int, str]:
-    """Return the exit codes that the README lists, with their meaning."""
-    table = README.partition("## Exit codes")[2].partition("\n## ")[0]
-    meanings: dict[int, str] = {}
-    for codes, meaning in re.findall(r"^\| ([\d, ]+) \| (.*) \|$", table, re.MULTILINE):
-        meanings |= {int(code): meaning for code in codes.split(",")}
-    return meanings
 
 
 def error_codes() -> dict[str, str]:
@@ -167,17 +184,17 @@ def _row(option: click.Option, ctx: click.Context) -> tuple[str, str, str, str]:
 
 def _vocabulary() -> Iterator[str]:
     yield "## Environment variables\n"
-    yield "Beside those of the options above:\n"
+    yield "In addition to those of the options above:\n"
     yield from _table(("variable", "what"), ((f"`{k}`", v) for k, v in CONNECTION.items()))
     yield "## Exit codes\n"
-    meanings = exit_codes()
-    yield from _table(("code", "meaning"), ((str(int(c)), meanings[c]) for c in ExitCode))
+    yield from _table(("code", "meaning"), ((str(int(c)), EXIT_CODES[c]) for c in ExitCode))
     yield "## Errors\n"
     yield (
-        'With `--json` an error is `{"error":{"code","where","message","advice"},"exit_code":N}` on'
-        " standard output, alone. Once a run has begun, its object stands there also when it is"
-        " stopped, with `state`, `stopped_by` and `exit_code`; why it stopped is said on standard"
-        " error.\n"
+        "An error says what is wrong, where, and what to do. With `--json` it is"
+        ' `{"error":{"code","where","message","advice"},"exit_code":N}` on standard output, and'
+        " nothing else. Once a run has started, its own object is printed there, also if it is"
+        " stopped, with `state`, `stopped_by` and `exit_code`; the reason is on standard error."
+        " `--debug` shows where in the program an error came from.\n"
     )
     yield from _table(("code", "when"), ((f"`{k}`", v) for k, v in error_codes().items()))
     yield "## Runs\n"
@@ -185,8 +202,7 @@ def _vocabulary() -> Iterator[str]:
     yield from _table(("`stopped_by`", "why"), ((f"`{b}`", STOPPED_BY[b]) for b in StoppedBy))
     statuses = ", ".join(f"`{status}`" for status in Status)
     yield (
-        f"The rows of a run are {statuses} or `pending`; the README says"
-        " [what each means](../README.md#run-folder-and-ledger)."
+        f"The rows of a run are {statuses} or `pending`: [what each means](results.md#statuses)."
     )
 
 

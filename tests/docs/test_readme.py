@@ -1,26 +1,41 @@
-"""The README's table of options is that of the commands; tests/docs/test_walk runs its blocks."""
+"""README.md is a short front page, and the index of the documentation leads to every page.
+
+tests/docs/test_walk.py runs the README's blocks.
+"""
 
 from __future__ import annotations
 
 import re
 
-import click
-
-from bulklink.cli.app import cli
+from tests.docs.reference import ROOT
 from tests.docs.test_walk import README
 
-_RUN = cli.commands["run"]
-_HELP = _RUN.get_help(click.Context(_RUN, info_name="run"))
+INDEX = (ROOT / "docs" / "README.md").read_text("utf-8")
+PAGES = {path.name for path in (ROOT / "docs").glob("*.md")}
 
 
-def test_every_option_of_the_table_exists() -> None:
-    table = README.partition("## Options")[2].partition("## Run folder")[0]
-    options = set(re.findall(r"`(--[a-z-]+)", table))
-    assert len(options) > 10
-    assert {option for option in options if option not in _HELP} == set()
+def links_of(text: str) -> set[str]:
+    return set(re.findall(r"\]\(([^)#\s]+)", text))
 
 
-def test_every_option_of_a_run_is_in_the_readme() -> None:
-    known = set(re.findall(r"(?<![\w-])(--[a-z-]+)", _HELP)) - {"--help", "--group-by"}
-    short = {"--verbose": "-v", "--quiet": "-q", "--allow-round-ids": "rounded"}
-    assert {o for o in known if o not in README and short.get(o, o) not in README} == set()
+def test_the_readme_is_a_front_page() -> None:
+    assert len(README.split()) < 1200
+
+
+def test_the_readme_shows_a_terminal_and_a_report() -> None:
+    assert set(re.findall(r"!\[[^\]]+\]\((\S+)\)", README)) == {
+        "docs/terminal.svg",
+        "docs/report.png",
+    }
+
+
+def test_the_index_lists_every_page_once() -> None:
+    listed = re.findall(r"^\| \[[^\]]+\]\(([a-z-]+\.md)\) \|", INDEX, re.MULTILINE)
+    assert sorted(listed) == sorted(PAGES - {"README.md"})
+
+
+def test_the_readme_leads_to_the_index_and_to_the_pages_for_users() -> None:
+    reached = links_of(README)
+    assert "docs/README.md" in reached
+    for_users = INDEX.partition("## For developers")[0]
+    assert {f"docs/{page}" for page in links_of(for_users) & PAGES} - reached <= {"docs/ledger.md"}
