@@ -29,6 +29,13 @@ def test_the_readme_shows_a_terminal_and_a_report() -> None:
     }
 
 
+def test_the_picture_of_the_terminal_loads_nothing() -> None:
+    picture = (ROOT / "docs" / "terminal.svg").read_text("utf-8")
+    addresses = set(re.findall(r"https?:[^\s\"'<)]+", re.sub(r"<!--.*?-->", "", picture)))
+    assert addresses == {"http://www.w3.org/2000/svg"}
+    assert "@import" not in picture
+
+
 def test_the_index_lists_every_page_once() -> None:
     listed = re.findall(r"^\| \[[^\]]+\]\(([a-z-]+\.md)\) \|", INDEX, re.MULTILINE)
     assert sorted(listed) == sorted(PAGES - {"README.md"})
