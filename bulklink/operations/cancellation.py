@@ -135,8 +135,8 @@ class GuardedCallbacks(RunCallbacks):
             return callback(*args, **kwargs)
         except Exception as error:
             self.error = error
-            message = f"The call-back `{name}` raised {error!r}."
-            advice = "Mend the call-back; a resume goes on with the run."
+            message = f"The callback `{name}` raised {error!r}."
+            advice = "Fix the callback, then resume the run."
             self._stop.request(RunStoppedError(StoppedBy.INTERRUPTED, message, advice=advice))
             return False
 

@@ -110,8 +110,8 @@ def check_accounting(record: RunRecord, counter: ResultCounter, result: RunResul
         or (record.state is RunState.FINISHED and pending)
     ):
         raise LedgerError(
-            f"The ledger does not add up: it tells {ledger_counts} of {record.rows} rows, but"
+            f"The ledger does not add up: it has {ledger_counts} of {record.rows} rows, but"
             f" {counter.counts} were recorded. This is a mistake in bulklink.",
             where=result.run_dir,
-            advice="Keep the run folder and report it; do not trust the counts.",
+            advice="Keep the run folder and report the bug. Do not trust the counts.",
         )

@@ -174,11 +174,9 @@ def _plan(
 def _check_new_file(path: Path) -> None:
     if path.exists() or not path.absolute().parent.is_dir():
         raise UsageError(
-            "There is a file of this name already."
-            if path.exists()
-            else "There is no such folder to write it into.",
+            "The file exists already." if path.exists() else "Its folder does not exist.",
             where=Advice("{} {}", Keyword("rejects"), path),
-            advice="Name a new file for the refused rows.",
+            advice="Use a new file for the refused rows.",
         )
 
 
@@ -190,7 +188,7 @@ def _write_rejects(checked: CheckedMapping, rejects: Path | None) -> None:
 def _check_unsealed(checked: CheckedMapping, job: Job, rejects: Path | None) -> None:
     if is_refused(checked, job):
         place = f" in {rejects}, which is a mapping itself" if rejects and checked.rejected else ""
-        raise invalid_rows_error(checked, f"Mend them{place}")
+        raise invalid_rows_error(checked, f"Fix them{place}")
     check_snapshot(job, guarded=checked.guarded, relinks=checked.plan_stats().relinks)
 
 

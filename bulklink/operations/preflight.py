@@ -77,10 +77,10 @@ def check_same_host(origin: RunOrigin, connection: Connection) -> None:
         origin_host != current_host and not both_local
     ) or origin.data_centre != connection.data_centre:
         raise WrongOrgError(
-            f"The run began at {origin_host} (data centre {origin.data_centre}); this is"
+            f"The run started at {origin_host} (data centre {origin.data_centre}); this is"
             f" {current_host} (data centre {connection.data_centre}).",
             where="BULKLINK_DC, BULKLINK_API_URL",
-            advice="Set them to what the run began with.",
+            advice="Set them to the values that the run started with.",
         )
 
 
@@ -93,10 +93,10 @@ def check_same_org(origin: RunOrigin, org: Org) -> None:
     origin_org = origin.org
     if origin_org is not None and origin_org.id and org.id and origin_org.id != org.id:
         raise WrongOrgError(
-            f"The run began in the org {origin_org.name} ({origin_org.id}); this is {org.name}"
+            f"The run started in the org {origin_org.name} ({origin_org.id}); this is {org.name}"
             f" ({org.id}).",
             where=Advice("BULKLINK_DC, {}", Keyword("profile")),
-            advice="Sign in to the org that the run began in.",
+            advice="Sign in to the org that the run started in.",
         )
 
 
@@ -114,14 +114,14 @@ def confirm_changes(
     if callbacks.can_ask:
         if not callbacks.confirm(request):
             raise NotConfirmedError(
-                "It was not confirmed; nothing was changed.",
+                "Not confirmed; nothing was changed.",
                 where=org.name or connection.api_url,
-                advice="Start it again to be asked again.",
+                advice="Run the command again to be asked again.",
             )
     elif not org.sandbox:
         raise NotConfirmedError(
             f"This would change {record.messages:,} emails of {org.name or 'an org'}"
-            f" ({org.type or 'type not known'}), and there is nobody to ask.",
+            f" ({org.type or 'type unknown'}), and nobody can be asked.",
             where=connection.api_url,
             advice=Advice("Nothing was changed. To allow it: {}.", Keyword("yes", value=True)),
         )
@@ -393,5 +393,5 @@ def _foreign_deals_warning(foreign: ForeignDeals) -> str:
     ellipsis = ", …" if foreign.rows > len(foreign.first_rows) else ""
     return (
         f"{foreign.rows:,} rows link an email to a deal of another contact (row {rows}{ellipsis}):"
-        " Zoho is likely to refuse them as NOT_ALLOWED, unless the contact has a role there."
+        " Zoho is likely to refuse them as NOT_ALLOWED, unless the contact has a role on that deal."
     )

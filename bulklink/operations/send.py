@@ -132,7 +132,7 @@ async def send(
         internal_error = BulklinkError(
             f"A mistake in bulklink: {error!r}.",
             where=str(folder.path),
-            advice="Keep the run folder and report it; a resume goes on from what is recorded.",
+            advice="Keep the run folder and report the bug. The run can be resumed.",
         )
         stop.request(internal_error)
         raise
@@ -280,8 +280,8 @@ class _SendRun:
             and resume_at > self.environment.clock.timestamp()
         ):
             self.callbacks.warn(
-                "The run stopped for want of credits, and there may be none before"
-                f" {resume_at}: its first call finds out."
+                "The run stopped for lack of credits, and there may be none before"
+                f" {resume_at}. Its first call will tell."
             )
 
     def _warn_of_uncounted_reserve(self) -> None:

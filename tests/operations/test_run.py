@@ -154,7 +154,7 @@ async def test_another_plan_than_the_approved_one_is_refused(
     other = plan(job(tmp_path, rows=20, run_dir=tmp_path / "other"))
     assert other.run_dir is not None
     shutil.copy(Path(other.run_dir) / "plan.parquet", tmp_path / "run" / "plan.parquet")
-    with pytest.raises(DigestError, match="not as it was sealed"):
+    with pytest.raises(DigestError, match="changed since it was sealed"):
         await apply(tmp_path / "run", connection)
     assert crm.state.calls.total() == 0
 
