@@ -30,7 +30,7 @@ from tests.e2e.world import PAT, USERS, Contact, World
 QUICK = ("--rate", "off")
 COLUMNS = [
     *("contact_id", "owner_id", "owner_name", "message_id", "deal_id", "from_deal_id"),
-    *("from_deal_name", "subject", "time", "direction"),
+    *("from_deal_name", "subject", "time", "direction", "deal_name"),
 ]
 
 
@@ -74,6 +74,7 @@ def test_every_email_is_there_in_the_requested_order(
         "subject": "Question",
         "time": "",
         "direction": "",
+        "deal_name": "",
     }
     assert {line["from_deal_id"] for line in rows if line["message_id"] in messages(one)} == {
         "none",
@@ -378,6 +379,40 @@ def test_the_file_guards_what_somebody_moves_meanwhile(
     assert {message: standin.deals[message] for message in moved} == moved
     ledger = (bulklink.folder / "here" / "ledger.jsonl").read_text("utf-8")
     assert ledger.count('"changed-since"') == 2
+
+
+@pytest.mark.parametrize("form", ["f.csv", "f.jsonl", "f.xlsx"])
+def test_a_deal_name_that_was_filled_in_is_sent_and_not_looked_up(
+    bulklink: Command, standin: StandIn, world: World, form: str
+) -> None:
+    contact = world.add(free=2)
+    run_fetch(bulklink, standin, contact.id, "-o", form)
+    assert bulklink("plan", "--op", "unlink", form).code == 0, "empty columns do no harm"
+    run_fetch(bulklink, standin, contact.id, "-o", "filled.csv")
+    named = {"deal_id": contact.b, "deal_name": "As I call it"}
+    rows = [{**line, **named} for line in read(bulklink.folder / "filled.csv")]
+    write_mapping(bulklink.folder / "m.csv", rows)
+    del standin.requests[:]
+    result = bulklink.with_env(**standin.env())("link", "m.csv", "--json", *QUICK)
+    assert result.code == 0, result
+    assert not [request for request in standin.requests if request.kind == "deals"]
+    (link,) = standin.requests_of("link")
+    assert "As I call it" in str(link.body)
+
+
+def test_a_file_of_an_earlier_version_is_compared_with(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contact = world.add(free=1, linked=1)
+    run_fetch(bulklink, standin, contact.id, "-o", "f.csv")
+    rows = read(bulklink.folder / "f.csv")
+    write_mapping(bulklink.folder / "m.csv", [{**line, "deal_id": contact.b} for line in rows])
+    earlier = [{name: line[name] for name in COLUMNS if name != "deal_name"} for line in rows]
+    write_mapping(bulklink.folder / "earlier.csv", earlier)
+    for name in ("f.csv", "earlier.csv"):
+        arguments = ("plan", "--op", "relink", "m.csv", "--compare-with", name, "--json")
+        shown = bulklink(*arguments).object["compare"]
+        assert (shown["moved"], shown["linked"]) == (1, 1)
 
 
 def test_a_plan_tells_what_it_would_change_of_what_was_fetched(
