@@ -22,8 +22,10 @@ from bulklink.mapping.load import CHANGED_NAME, StagedTable
 from bulklink.mapping.looked_up_names import (
     GOOD_ROWS,
     NO_UNKNOWN_ROWS,
+    RecordEmails,
     insert_names,
     name_rows_statements,
+    records_with_most_emails_sql,
     unnamed_ids_sql,
 )
 from bulklink.mapping.name_cells import name_warnings
@@ -310,6 +312,19 @@ class CheckedMapping:
             contacts: pairs of a deal and its contact, as far as they were looked up.
         """
         return rejects.query_foreign_deals(self.database, GOOD_ROWS, contacts)
+
+    def records_with_most_emails(
+        self, ident: str, name: str, limit: int
+    ) -> tuple[tuple[RecordEmails, ...], int]:
+        """Return the deals or owners of links and relinks with the most emails, and their number.
+
+        Args:
+            ident: column of the ids, `deal_id` or `owner_id`.
+            name: column of their names.
+            limit: most of them to return.
+        """
+        rows = list(self.database.rows(records_with_most_emails_sql(ident, name, limit)))
+        return tuple(RecordEmails(*row[:3]) for row in rows), rows[0][3] if rows else 0
 
     def keep_fetched_deals(self) -> None:
         """Keep in the plan which deal each email is on, as the table `fetched_deals` has it."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bulklink.duckdb_sql import literal
 from bulklink.mapping import faults
 from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS, OWN_PREFIX
@@ -24,6 +26,35 @@ GOOD_ROWS = (
     f"first AS {OWN_PREFIX}duplicate_of FROM good)"
 )
 """The rows of a checked mapping, as a plan that is still to be sealed."""
+
+
+class RecordEmails(msgspec.Struct, frozen=True):
+    """A deal or an owner, and how many emails of a plan are linked to it, or in its mailbox.
+
+    Args:
+        id: its id.
+        name: its name; None if unknown.
+        emails: number of emails.
+    """
+
+    id: str
+    name: str | None
+    emails: int
+
+
+def records_with_most_emails_sql(ident: str, name: str, limit: int) -> str:
+    """Build the query of the deals or owners of links and relinks with the most emails.
+
+    Args:
+        ident: column of the ids, `deal_id` or `owner_id`.
+        name: column of their names.
+        limit: most of them.
+    """
+    return (
+        f"SELECT bulklink_{ident}, min(bulklink_{name}), count(*) AS emails, count(*) OVER () "
+        f"FROM {GOOD_ROWS} WHERE bulklink_op <> 'unlink' AND bulklink_duplicate_of IS NULL "
+        f"GROUP BY bulklink_{ident} ORDER BY emails DESC, bulklink_{ident} LIMIT {limit}"
+    )
 
 
 def insert_names(

@@ -85,7 +85,7 @@ async def test_every_verb_reaches_only_the_network_and_the_clock_that_it_is_give
     )
     async with environment_of(crm) as environment:
         clock = environment.clock
-        sealed = bulklink.plan(job(tmp_path, yes=True, canary=0), clock=clock)
+        sealed = bulklink.plan(job(tmp_path, yes=True, canary=0), environment=environment)
         assert (sealed.messages, sealed.run_dir) == (EMAILS, str(run_dir))
         await bulklink.apply(run_dir, CONNECTION, environment=environment, yes=True)
         assert count_linked(crm) == EMAILS
@@ -108,9 +108,9 @@ async def test_every_verb_reaches_only_the_network_and_the_clock_that_it_is_give
         assert count_linked(crm) == EMAILS
     for folder in (run_dir, planned, back, other):
         assert years(RunFolder(folder)) == {str(YEAR)}
-    await off_loop(bulklink.report, run_dir, clock=clock)
+    await off_loop(bulklink.report, run_dir, environment=environment)
     assert str(YEAR) in (run_dir / "report.html").read_text("utf-8")
-    forgotten = await off_loop(bulklink.forget, run_dir, clock=clock)
+    forgotten = await off_loop(bulklink.forget, run_dir, environment=environment)
     assert forgotten.at.startswith(str(YEAR))
     assert not (tmp_path / "state").exists()
 
