@@ -224,17 +224,13 @@ class MoveCount(msgspec.Struct, frozen=True, kw_only=True):
     """Emails that go from one deal to another, from none to a deal, or off their deal.
 
     Args:
-        from_deal: the deal that they are on; None for none, and in a report without ids and names.
-        to_deal: the deal that they are wanted on; None likewise.
-        linked: whether they are on none.
-        unlinked: whether they are wanted on none.
+        from_deal: the deal that they are on; None for none.
+        to_deal: the deal that they are wanted on; None for none.
         emails: number of emails.
     """
 
     from_deal: NamedRecord | None
     to_deal: NamedRecord | None
-    linked: bool
-    unlinked: bool
     emails: int
 
 
@@ -244,7 +240,8 @@ class PlanComparison(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         results: emails by the result of the comparison: `moved`, `right` and so on.
         unknown: emails whose deal was not fetched.
-        moves: pairs of deals between which the most emails go.
+        moves: pairs of deals between which the most emails go; none in a report without ids and
+            names.
         total_moves: number of such pairs.
         origins: where the emails of each listed deal of the plan come from, in its order.
     """

@@ -357,8 +357,8 @@ _STATEMENTS = (
     "WHERE wanted_name IS NOT NULL AND op <> 'unlink' "
     "UNION ALL SELECT deal_id, NULL, name FROM fetched_names) GROUP BY deal_id",
     f"CREATE TABLE fetched_deals AS SELECT row, present AS {FETCHED_COLUMNS[0]}, "
-    f"fetched_names.name AS {FETCHED_COLUMNS[1]} FROM compared "
-    "LEFT JOIN fetched_names ON fetched_names.deal_id = present WHERE present IS NOT NULL",
+    f"deal_names.name AS {FETCHED_COLUMNS[1]} FROM compared LEFT JOIN deal_names "
+    f"ON deal_names.deal_id = present AND present <> '{NO_DEAL}' WHERE present IS NOT NULL",
     "CREATE TABLE deals AS SELECT deal_id, sum(leave)::BIGINT AS leave, sum(come)::BIGINT AS come "
     "FROM (SELECT present AS deal_id, 1 AS leave, 0 AS come FROM compared "
     "WHERE result IN ('moved', 'unlinked') UNION ALL SELECT wanted, 0, 1 FROM compared "

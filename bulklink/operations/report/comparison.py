@@ -43,7 +43,7 @@ def collect_plan_comparison(
     return PlanComparison(
         results=results,
         unknown=unknown - known,
-        moves=tuple(_move(*row, full=full) for row in database.rows(_SELECT_MOVES)),
+        moves=tuple(_move(*row) for row in database.rows(_SELECT_MOVES)) if full else (),
         total_moves=database.fetch_one(_COUNT_MOVES)[0],
         origins=_origins(database, deal_ids, full=full),
     )
@@ -54,13 +54,11 @@ def _record(deal_id: str, name: str | None, *, full: bool) -> NamedRecord | None
 
 
 def _move(
-    from_id: str, from_name: str | None, to_id: str, to_name: str | None, emails: int, *, full: bool
+    from_id: str, from_name: str | None, to_id: str, to_name: str | None, emails: int
 ) -> MoveCount:
     return MoveCount(
-        from_deal=_record(from_id, from_name, full=full),
-        to_deal=_record(to_id, to_name, full=full),
-        linked=from_id == NO_DEAL,
-        unlinked=to_id == NO_DEAL,
+        from_deal=_record(from_id, from_name, full=True),
+        to_deal=_record(to_id, to_name, full=True),
         emails=emails,
     )
 
