@@ -6,7 +6,7 @@ import msgspec
 
 from bulklink.engine.clock import Clock
 from bulklink.engine.metrics import find_bottleneck
-from bulklink.errors import LedgerError, RefusedError, RunStoppedError, StoppedBy
+from bulklink.errors import LedgerError, RefusedError, RunStoppedError, StoppedBy, WrongOrgError
 from bulklink.ledger.records import timestamp
 from bulklink.ledger.state import LedgerState
 from bulklink.models import Status
@@ -79,8 +79,8 @@ def with_end_state(
     refusal: RefusedError | None,
 ) -> RunRecord:
     """Return the record with the state in which an invocation ended."""
-    if refusal and previous_record.invocations:
-        # It was not resumed, and can be as before.
+    if refusal and (previous_record.invocations or isinstance(refusal, WrongOrgError)):
+        # It was not resumed, and can be as before; a plan is still the other org's.
         return record.replace(
             state=previous_record.state,
             stopped_by=previous_record.stopped_by,

@@ -21,6 +21,7 @@ from bulklink.cli.options import (
     credit_options,
     mapping_options,
     option,
+    outage_option,
     pace_options,
     page_options,
     plan_options,
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Licensed users of the org, who add to its credits a day; with --edition.",
 )
-@page_options
+@combine_options(page_options, outage_option)
 @option(
     "--rejects",
     type=FileName(),
