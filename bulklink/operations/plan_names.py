@@ -56,7 +56,11 @@ class _WarningCallbacks(RunCallbacks):
     """Callbacks of a session that planning waits for: all that a user has to know is a warning."""
 
     def __init__(self, warn: Callable[[str], None]) -> None:
-        self.on_warning = warn  # type: ignore[method-assign]
+        self._warn = warn
+
+    def on_warning(self, text: str) -> None:
+        """Pass a warning on."""
+        self._warn(text)
 
     def on_outage(self, outage: Outage | None) -> None:
         """Tell that the look-ups wait for answers."""
@@ -160,5 +164,5 @@ def _lookup_error(reason: RunStoppedError) -> RunStoppedError:
         advice=advice,
         resume_at=reason.resume_at,
     )
-    error.exit_code = run_exit_code(RunState.STOPPED, reason.stopped_by, {})
+    error.exit_code = run_exit_code(RunState.STOPPED, reason.stopped_by, {}) or error.exit_code
     return error

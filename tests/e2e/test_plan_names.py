@@ -54,6 +54,7 @@ async def elsewhere(seen: ReceivedRequest) -> Reply | None:
 async def in_its_org(seen: ReceivedRequest) -> Reply | None:
     """Answer as documented."""
     del seen
+    return None
 
 
 def test_the_names_are_part_of_the_plan_and_the_run_looks_none_up(

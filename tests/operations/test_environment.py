@@ -108,9 +108,9 @@ async def test_every_verb_reaches_only_the_network_and_the_clock_that_it_is_give
         assert count_linked(crm) == EMAILS
     for folder in (run_dir, planned, back, other):
         assert years(RunFolder(folder)) == {str(YEAR)}
-    await off_loop(bulklink.report, run_dir, environment=environment)
+    await off_loop(bulklink.report, run_dir, clock=clock)
     assert str(YEAR) in (run_dir / "report.html").read_text("utf-8")
-    forgotten = await off_loop(bulklink.forget, run_dir, environment=environment)
+    forgotten = await off_loop(bulklink.forget, run_dir, clock=clock)
     assert forgotten.at.startswith(str(YEAR))
     assert not (tmp_path / "state").exists()
 
