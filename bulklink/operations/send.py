@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import anyio
+import msgspec
 
 from bulklink.engine.active_contacts import ActiveContacts
 from bulklink.engine.breaker import CircuitBreaker
@@ -24,7 +24,7 @@ from bulklink.errors import (
     StoppedBy,
     StoppedError,
 )
-from bulklink.ledger.records import Result, parse_time, timestamp
+from bulklink.ledger.records import Result, timestamp
 from bulklink.ledger.state import LedgerState, replay
 from bulklink.ledger.statistics import count_results
 from bulklink.models import Message, Status
@@ -36,6 +36,7 @@ from bulklink.operations.invocation import (
     accepted_canary,
     begin_invocation,
     check_accounting,
+    last_call_at,
     limiting_factor,
     with_end_state,
 )
@@ -54,7 +55,6 @@ from bulklink.runs.forecast import CreditRange, RenewedForecast
 from bulklink.runs.record import (
     CanaryRecord,
     CanaryState,
-    Invocation,
     OrgRecord,
     RunRecord,
     RunState,
@@ -100,7 +100,8 @@ async def send(
     check_same_host(previous_record, connection)
     clock = environment.clock
     started_at = clock.monotonic()
-    record = begin_invocation(previous_record, ledger_state, connection, clock)
+    machine = environment.machine_mark()
+    record = begin_invocation(previous_record, ledger_state, connection, clock, machine)
     if accept_canary and previous_record.needs_accept_canary:
         record = record.replace(canary=accepted_canary(previous_record))
     folder.write(record)
@@ -339,7 +340,7 @@ class _SendRun:
             on_result=self._on_result,
             on_contact_read=self.forecaster.add_reading,
             initial_state=self._make_message_state,
-            earlier_calls_at=self._earlier_calls_at(),
+            earlier_calls_at=last_call_at(self.record, self.ledger_state, self.environment.clock),
         )
 
     def _on_result(self, result: Result) -> None:
@@ -388,16 +389,6 @@ class _SendRun:
             reads_first=self._links_first_read,
         )
 
-    def _earlier_calls_at(self) -> float:
-        """Return when the last call of earlier invocations ended at the latest, monotonic seconds.
-
-        A call without an answer leaves no line as it ends, but the invocation ends after it.
-        """
-        invocations = self.previous_record.invocations
-        times = [self.ledger_state.last_timestamp, *(each.ended for each in invocations)]
-        seconds = [parse_time(time).timestamp() for time in times if time]
-        return self.environment.clock.monotonic_at(max(seconds, default=-math.inf))
-
     def _make_message_state(self, message: Message) -> MessageState:
         return initial_state(
             message,
@@ -439,7 +430,13 @@ class _SendRun:
         counts = status_counts(record, ledger_state)
         exit_code = run_exit_code(record.state, record.stopped_by, counts)
         *earlier, last = record.invocations
-        invocation = Invocation(last.started, ended, seconds, record.stopped_by, exit_code)
+        invocation = msgspec.structs.replace(
+            last,
+            ended=ended,
+            seconds=seconds,
+            stopped_by=record.stopped_by,
+            exit_code=exit_code,
+        )
         self.record = record
         ledger_fields: dict[str, Any] = {}
         # A broken ledger without the calls of this invocation was put in the place of its own.
@@ -478,7 +475,13 @@ class _SendRun:
         except LedgerError as error:
             stopped_by = StoppedBy.LEDGER
             *earlier, last = record.invocations
-            invocation = Invocation(last.started, ended, seconds, stopped_by, error.exit_code)
+            invocation = msgspec.structs.replace(
+                last,
+                ended=ended,
+                seconds=seconds,
+                stopped_by=stopped_by,
+                exit_code=error.exit_code,
+            )
             with suppress(RunDirError):  # the folder may have gone too
                 self._update(
                     state=RunState.STOPPED,
