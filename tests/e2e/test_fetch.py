@@ -432,8 +432,12 @@ def test_a_plan_tells_what_it_would_change_of_what_was_fetched(
         "Compared with 8 emails of f.csv: 3 emails move from 1 deal to 1; 2 go from no deal to"
         " one; 1 already right; 1 are not this contact's."
     ) in result.out
-    deal_a = next(line for line in result.out.splitlines() if contact.a in line)
-    assert deal_a.split() == [contact.a, "3", "0", *world.deal_names()[contact.a].split()]
+    lines = [line.strip() for line in result.out.splitlines()]
+    name = world.deal_names()[contact.a]
+    assert f"3  {name} ({contact.a}) → deal {contact.b}" in lines
+    assert f"2  no deal → deal {contact.b}" in lines
+    deal_a = next(line for line in lines if line.startswith(contact.a))
+    assert deal_a.split() == [contact.a, "3", "0", *name.split()]
     shown = bulklink(*arguments, "--json").object["compare"]
     assert (shown["moved"], shown["linked"], shown["right"]) == (3, 2, 1)
     assert shown["deals"][0] == {
