@@ -50,7 +50,9 @@ FETCH_COLUMNS = (
     TableColumn("subject"),
     TableColumn("time"),
     TableColumn("direction"),
+    TableColumn("deal_name"),
 )
+"""`deal_id` and `deal_name` are empty: the user fills them in, and the file is a mapping."""
 MAX_UNREAD_NAMED = 1000
 """Unread contacts to name in the result."""
 _MAX_SUBJECT_LENGTH = 32_767
@@ -255,7 +257,7 @@ _LINE_TYPES = {"n": "BIGINT", "life": "BIGINT", "place": "BIGINT"} | dict.fromke
 _TABLE_QUERY = """
 WITH lines AS (SELECT * FROM {lines})
 SELECT emails.contact_id, owner_id, owner_name, message_id, NULL, from_deal_id, from_deal_name,
-    subject, time, direction
+    subject, time, direction, NULL
 FROM (SELECT * FROM lines WHERE event = 'email') AS emails
 JOIN (SELECT n, life FROM lines WHERE event = 'contact') AS finished USING (n, life)
 QUALIFY row_number() OVER (PARTITION BY n, message_id, owner_id ORDER BY place) = 1
