@@ -8,7 +8,14 @@ import msgspec
 
 from bulklink.engine.clock import Clock
 from bulklink.engine.metrics import find_bottleneck
-from bulklink.errors import LedgerError, RefusedError, RunStoppedError, StoppedBy, WrongOrgError
+from bulklink.errors import (
+    LedgerError,
+    NotConfirmedError,
+    RefusedError,
+    RunStoppedError,
+    StoppedBy,
+    WrongOrgError,
+)
 from bulklink.ledger.records import parse_time, timestamp
 from bulklink.ledger.state import LedgerState
 from bulklink.models import Status
@@ -26,6 +33,7 @@ from bulklink.runs.record import (
 from bulklink.runs.status import PENDING, RunResult
 from bulklink.zoho.connection import Connection
 
+_LEAVES_PLAN = (NotConfirmedError, WrongOrgError)
 _OUT_OF_CREDITS = (StoppedBy.CREDITS, StoppedBy.MAX_CREDITS)
 
 
@@ -112,8 +120,8 @@ def with_end_state(
     refusal: RefusedError | None,
 ) -> RunRecord:
     """Return the record with the state in which an invocation ended."""
-    if refusal and (previous_record.invocations or isinstance(refusal, WrongOrgError)):
-        # It was not resumed, and can be as before; a plan is still the other org's.
+    if refusal and (previous_record.invocations or isinstance(refusal, _LEAVES_PLAN)):
+        # It was not resumed, and can be as before; an approved plan can still be sent.
         return record.replace(
             state=previous_record.state,
             stopped_by=previous_record.stopped_by,

@@ -296,7 +296,7 @@ def _load_unsent_record(folder: RunFolder, expect: str | None) -> RunRecord:
         )
     if record.invocations:
         raise RunDirError(
-            "This plan has been sent already, in whole or in part.",
+            "This plan has been applied before.",
             where=str(folder.path),
             advice=Advice("Continue it: {}.", continue_call(record, "resume", folder.path)),
         )
