@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from bulklink.cli.completion import FolderPath
+from bulklink.cli.completion import FileName, FolderPath
 from bulklink.cli.param_types import (
     ColumnPair,
     Duration,
@@ -162,6 +162,23 @@ plan_options = combine_options(
     ),
     option("--no-names", is_flag=True, help="Send ids alone: no names, no look-ups of names."),
 )
+
+look_up_names_option = option(
+    "--look-up-names",
+    is_flag=True,
+    help="Look up the names of owners and deals that the mapping lacks, for credits, and make them"
+    " part of the plan: who approves it sees them, and the run looks none up. Nothing else makes a"
+    " plan open a connection.",
+)
+compare_with_option = option(
+    "--compare-with",
+    type=FileName(),
+    metavar="FILE",
+    help="Emails that bulklink fetch wrote, in any format: tell what the mapping would change, from"
+    " which deal to which, and make that part of the plan.",
+)
+page_options = combine_options(look_up_names_option, compare_with_option)
+"""What makes the page of a plan say more to who approves it."""
 
 snapshot_options = combine_options(
     option(

@@ -6,10 +6,19 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from bulklink.cli.console import Line, format_columns, print_json, print_line, table_lines
+from bulklink.cli.console import (
+    Line,
+    format_columns,
+    print_json,
+    print_line,
+    table_lines,
+    wrap_text,
+)
 from bulklink.errors import ExitCode
-from bulklink.mapping.compare import Comparison
+from bulklink.mapping.compare import Comparison, DealMove
+from bulklink.mapping.looked_up_names import RecordEmails
 from bulklink.operations.plan import PlanResult
+from bulklink.operations.plan_names import PlanNames
 from bulklink.operations.prepare import format_refusals
 from bulklink.operations.wording import count_of
 from bulklink.shell import bulklink_command
@@ -31,8 +40,9 @@ def show_plan_result(result: PlanResult, *, as_json: bool, undo: bool = False) -
     if as_json:
         content = msgspec.to_builtins(result)
         del content["estimate"]
-        if result.compare is None:
-            del content["compare"]
+        for name in ("compare", "names"):
+            if content[name] is None:
+                del content[name]
         print_json(content)
     else:
         for line in _summary_lines(result, undo=undo):
@@ -67,6 +77,8 @@ def _summary_lines(result: PlanResult, *, undo: bool) -> Iterator[Line]:
             + ("the plan is good without." if result.messages else "nothing is left to send.")
         )
     yield from _estimate_lines(result, snapshot_optional=not undo)
+    if result.names is not None:
+        yield from _name_lines(result.names)
     if result.compare is not None:
         yield from _comparison_lines(result.compare)
     yield f"Digest: {result.digest}"
@@ -115,6 +127,27 @@ def _estimate_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[
         )
 
 
+def _name_lines(names: PlanNames) -> Iterator[str]:
+    """Yield what was looked up, then the deals and owners with the most emails."""
+    if names.org is None:
+        yield "Names: none was missing, so nothing was looked up."
+    else:
+        org = names.org.name or "an org whose name cannot be read"
+        org_id = f" ({names.org.id})" if names.org.id else ""
+        yield from wrap_text(
+            f"Names: {count_of(names.looked_up, 'name')} looked up in"
+            f" {org}{org_id} for {count_of(names.credits, 'credit')}; the run looks none up again."
+        )
+    yield from _record_lines("deal", names.deals, names.deals_in_all)
+    yield from _record_lines("owner", names.owners, names.owners_in_all)
+
+
+def _record_lines(kind: str, records: Sequence[RecordEmails], total: int) -> Iterator[str]:
+    if records:
+        rows = [(record.id, record.emails, record.name or "") for record in records]
+        yield from _table_lines((kind, "emails", ""), rows, total)
+
+
 def _comparison_lines(comparison: Comparison) -> Iterator[str]:
     """Yield what would change: in a sentence, then the deals and contacts with most changes."""
     yield (
@@ -125,6 +158,7 @@ def _comparison_lines(comparison: Comparison) -> Iterator[str]:
         yield (
             f"{comparison.other_owner:,} of them are in the mailbox of another user than planned."
         )
+    yield from _move_lines(comparison.moves, comparison.moves_in_all)
     if comparison.deals:
         deals = [
             (deal.deal_id, deal.leave, deal.come, deal.deal_name or "") for deal in comparison.deals
@@ -134,6 +168,23 @@ def _comparison_lines(comparison: Comparison) -> Iterator[str]:
         contacts = [(c.contact_id, c.change, c.right, c.other) for c in comparison.contacts]
         header = ("contact", "change", "right", "other")
         yield from _table_lines(header, contacts, comparison.contacts_in_all)
+
+
+def _move_lines(moves: Sequence[DealMove], total: int) -> Iterator[str]:
+    """Yield how many emails go from which deal to which."""
+    width = max((len(f"{move.emails:,}") for move in moves), default=0)
+    for move in moves:
+        from_deal = _deal_text(move.from_deal_id, move.from_deal_name)
+        to_deal = _deal_text(move.to_deal_id, move.to_deal_name)
+        yield from wrap_text(f"{move.emails:>{width},}  {from_deal} → {to_deal}", "  ")
+    if total > len(moves):
+        yield f"  and {total - len(moves):,} more"
+
+
+def _deal_text(deal_id: str | None, name: str | None) -> str:
+    if deal_id is None:
+        return "no deal"
+    return f"{name} ({deal_id})" if name else f"deal {deal_id}"
 
 
 def _clauses(comparison: Comparison) -> Iterator[str]:
@@ -165,4 +216,4 @@ def _table_lines(
     numeric = [index for index, name in enumerate(header) if index and name]
     yield from format_columns([header, *texts], right_aligned=numeric)
     if total > len(rows):
-        yield f"  … of {total:,}"
+        yield f"  and {total - len(rows):,} more"

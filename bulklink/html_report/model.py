@@ -192,6 +192,67 @@ class EmailCount(msgspec.Struct, frozen=True, kw_only=True):
     contacts: int
 
 
+class DealOrigin(msgspec.Struct, frozen=True, kw_only=True):
+    """Emails that come to a deal from another, or from none.
+
+    Args:
+        record: the deal that they are on; None for none, and in a report without ids and names.
+        linked: whether they are on none.
+        emails: number of emails.
+    """
+
+    record: NamedRecord | None
+    linked: bool
+    emails: int
+
+
+class DealOrigins(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the emails of a deal come from.
+
+    Args:
+        right: emails that are on it already.
+        largest: the deals that most emails come from.
+        others: number of further deals that emails come from.
+    """
+
+    right: int
+    largest: tuple[DealOrigin, ...]
+    others: int
+
+
+class MoveCount(msgspec.Struct, frozen=True, kw_only=True):
+    """Emails that go from one deal to another, from none to a deal, or off their deal.
+
+    Args:
+        from_deal: the deal that they are on; None for none.
+        to_deal: the deal that they are wanted on; None for none.
+        emails: number of emails.
+    """
+
+    from_deal: NamedRecord | None
+    to_deal: NamedRecord | None
+    emails: int
+
+
+class PlanComparison(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan changes of emails that were fetched before it was sealed.
+
+    Args:
+        results: emails by the result of the comparison: `moved`, `right` and so on.
+        unknown: emails whose deal was not fetched.
+        moves: pairs of deals between which the most emails go; none in a report without ids and
+            names.
+        total_moves: number of such pairs.
+        origins: where the emails of each listed deal of the plan come from, in its order.
+    """
+
+    results: Counter[str]
+    unknown: int
+    moves: tuple[MoveCount, ...]
+    total_moves: int
+    origins: tuple[DealOrigins, ...]
+
+
 class OpCount(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of one op of a plan.
 
@@ -221,6 +282,8 @@ class SampleRow(msgspec.Struct, frozen=True, kw_only=True):
         message_id: message id of the email.
         deal: target deal; None for an unlink.
         from_deal_id: guard of the row, if it has one.
+        fetched: deal that the email was on when it was fetched; None if unknown, and for none.
+        on_no_deal: whether it was on none when it was fetched.
     """
 
     row: int
@@ -230,6 +293,8 @@ class SampleRow(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str
     deal: NamedRecord | None
     from_deal_id: str | None
+    fetched: NamedRecord | None
+    on_no_deal: bool
 
 
 class PlanSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,6 +309,7 @@ class PlanSummary(msgspec.Struct, frozen=True, kw_only=True):
         owners: the owners with most emails.
         total_owners: number of owners.
         sample: sample rows; none in a report without ids and names.
+        comparison: what it changes of fetched emails; None if it was compared with none.
     """
 
     ops: tuple[OpCount, ...]
@@ -254,6 +320,7 @@ class PlanSummary(msgspec.Struct, frozen=True, kw_only=True):
     owners: tuple[EmailCount, ...]
     total_owners: int
     sample: tuple[SampleRow, ...]
+    comparison: PlanComparison | None
 
 
 class Setting(msgspec.Struct, frozen=True):

@@ -1,11 +1,12 @@
 """Entry point of planning: from the files of a mapping to a checked mapping."""
+# ruff: noqa: S608
 
 from __future__ import annotations
 
 import sys
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
@@ -18,6 +19,15 @@ from bulklink.mapping.input.files import remove_folder
 from bulklink.mapping.input.prepare import PreparedInput, prepare_input, restage
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.load import CHANGED_NAME, StagedTable
+from bulklink.mapping.looked_up_names import (
+    GOOD_ROWS,
+    NO_UNKNOWN_ROWS,
+    RecordEmails,
+    insert_names,
+    name_rows_statements,
+    records_with_most_emails_sql,
+    unnamed_ids_sql,
+)
 from bulklink.mapping.name_cells import name_warnings
 from bulklink.mapping.plan_writer import PlanWriter
 from bulklink.mapping.schema import DuplicateRow, InputFile, MappingOptions, RefusedRow, RowFault
@@ -25,7 +35,7 @@ from bulklink.mapping.suspect_ids import SuspectIds, find_suspect_ids
 from bulklink.models import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
     from bulklink.mapping.headers import MappingColumn
@@ -149,6 +159,7 @@ def _check_rows(
     statistics = validate.collect_row_statistics(database, table.options)
     for statement in duplicates.duplicate_tables_sql(statistics.group_key_columns()):
         database.execute(statement)
+    database.execute(NO_UNKNOWN_ROWS)
     conflict_count, duplicate_count = map(
         int, database.fetch_one(duplicates.duplicate_counts_sql())
     )
@@ -259,12 +270,76 @@ class CheckedMapping:
         for row, op, *fields in self.database.rows(rejects.DUPLICATES_SQL):
             yield DuplicateRow(row, Op(op), *fields)
 
+    def deals_without_name(self) -> Iterator[str]:
+        """Stream the different deals of links and relinks without a name, sorted."""
+        return self._stream_unnamed("deal_id", "deal_name")
+
+    def count_deals_without_name(self) -> int:
+        """Count the deals that `deals_without_name` streams."""
+        query = unnamed_ids_sql(GOOD_ROWS, "deal_id", "deal_name")
+        return int(self.database.fetch_one(f"SELECT count(*) FROM ({query})")[0])
+
+    def owners_without_name(self) -> Iterator[str]:
+        """Stream the different owners of links and relinks without a name, sorted."""
+        return self._stream_unnamed("owner_id", "owner_name")
+
+    def _stream_unnamed(self, ident: str, name: str) -> Iterator[str]:
+        query = unnamed_ids_sql(GOOD_ROWS, ident, name)
+        for (value,) in self.database.rows(f"{query} ORDER BY id"):
+            yield value
+
+    def add_names(
+        self, deals: Iterable[tuple[str, str]], owners: Iterable[tuple[str, str]]
+    ) -> None:
+        """Add names that were looked up, and refuse rows whose deal or owner does not exist.
+
+        For a mapping that was neither measured nor sealed yet.
+
+        Args:
+            deals: pairs of a deal's id and name; a deal that is missing does not exist.
+            owners: pairs of an owner's id and name; an owner that is missing does not exist.
+        """
+        insert_names(self.database, deals, owners)
+        for statement in name_rows_statements():
+            self.database.execute(statement)
+        self.rejected += int(self.database.fetch_one("SELECT count(*) FROM unknown_rows")[0])
+        self.plan_writer = replace(self.plan_writer, names_looked_up=True)
+
+    def find_foreign_deals(self, contacts: Iterable[tuple[str, str]]) -> rejects.ForeignDeals:
+        """Find rows whose deal belongs to another contact; contact roles are not considered.
+
+        Args:
+            contacts: pairs of a deal and its contact, as far as they were looked up.
+        """
+        return rejects.query_foreign_deals(self.database, GOOD_ROWS, contacts)
+
+    def records_with_most_emails(
+        self, ident: str, name: str, limit: int
+    ) -> tuple[tuple[RecordEmails, ...], int]:
+        """Return the deals or owners of links and relinks with the most emails, and their number.
+
+        Args:
+            ident: column of the ids, `deal_id` or `owner_id`.
+            name: column of their names.
+            limit: most of them to return.
+        """
+        rows = list(self.database.rows(records_with_most_emails_sql(ident, name, limit)))
+        return tuple(RecordEmails(*row[:3]) for row in rows), rows[0][3] if rows else 0
+
+    def keep_fetched_deals(self) -> None:
+        """Keep in the plan which deal each email is on, as the table `fetched_deals` has it."""
+        self.plan_writer = replace(self.plan_writer, compared=True)
+
     def plan_stats(self) -> plan_stats.PlanStats:
         """Measure the plan, for forecasting calls and look-ups."""
         self._group()
         writer = self.plan_writer
         return plan_stats.measure_plan(
-            self.database, writer.options, self.columns, writer.statistics
+            self.database,
+            writer.options,
+            self.columns,
+            writer.statistics,
+            all_named=writer.names_looked_up,
         )
 
     def seal(self, folder: Path) -> None:
@@ -293,7 +368,9 @@ class CheckedMapping:
         if not self._is_grouped:
             self.stop.begin_stage(GROUPING)
             writer = self.plan_writer
-            for statement in plan_stats.group_tables_sql(writer.options.op, writer.statistics):
+            for statement in plan_stats.group_tables_sql(
+                writer.options.op, writer.statistics, orphans=writer.names_looked_up
+            ):
                 self.database.execute(statement)
             self._is_grouped = True
 

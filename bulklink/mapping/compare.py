@@ -1,4 +1,4 @@
-"""Comparison of a sealed plan with fetched emails, by set operations."""
+"""Comparison of a checked mapping with fetched emails, by set operations."""
 # ruff: noqa: S608
 
 from __future__ import annotations
@@ -12,14 +12,21 @@ import msgspec
 
 from bulklink.duckdb_sql import identifier
 from bulklink.errors import BadFileError
-from bulklink.mapping.checked import check
+from bulklink.mapping.checked import CheckedMapping, check
 from bulklink.mapping.database import DamagedTableError, Database
 from bulklink.mapping.headers import suggest_headers
 from bulklink.mapping.input.files import check_readable, find_sources
+from bulklink.mapping.looked_up_names import GOOD_ROWS
 from bulklink.mapping.original_rows import load_user_columns
 from bulklink.mapping.plan_layout import plan_relation
 from bulklink.mapping.plan_writer import PLAN_FILE
-from bulklink.mapping.schema import GUARD, MappingOptions, normalize_header
+from bulklink.mapping.schema import (
+    FETCHED_COLUMNS,
+    GUARD,
+    OWN_PREFIX,
+    MappingOptions,
+    normalize_header,
+)
 from bulklink.models import GUARD_SEPARATOR, NO_DEAL, Op
 
 if TYPE_CHECKING:
@@ -27,7 +34,9 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.interrupt import PlanningStop
 
-#: Deals, and contacts, that a comparison lists: those with the most changes.
+COMPARING = "Comparing with what was fetched"
+#: Deals, contacts, and moves from one deal to another, that a comparison lists: those with the most
+#: changes.
 MAX_COMPARISON_ROWS = 20
 _PARQUET = ".parquet"
 _DEAL_NAME = "from_deal_name"
@@ -47,6 +56,24 @@ class DealChange(msgspec.Struct, frozen=True):
     deal_name: str | None
     leave: int
     come: int
+
+
+class DealMove(msgspec.Struct, frozen=True):
+    """Emails that go from one deal to another, from none to a deal, or off their deal.
+
+    Args:
+        from_deal_id: deal that they are on; None for none.
+        from_deal_name: its name; None if unknown.
+        to_deal_id: deal that they are wanted on; None for none.
+        to_deal_name: its name; None if unknown.
+        emails: number of emails.
+    """
+
+    from_deal_id: str | None
+    from_deal_name: str | None
+    to_deal_id: str | None
+    to_deal_name: str | None
+    emails: int
 
 
 class ContactChange(msgspec.Struct, frozen=True):
@@ -83,6 +110,8 @@ class Comparison(msgspec.Struct, frozen=True):
         other_owner: listed messages that are in the mailbox of another user than planned.
         from_deals: number of deals that emails leave.
         to_deals: number of deals that emails are moved to.
+        moves: pairs of deals between which the most emails go.
+        moves_in_all: number of such pairs.
         deals: deals with the most emails that leave or come.
         deals_in_all: number of deals that emails leave or are moved to.
         contacts: contacts with the most emails that change.
@@ -103,27 +132,59 @@ class Comparison(msgspec.Struct, frozen=True):
     other_owner: int
     from_deals: int
     to_deals: int
+    moves: tuple[DealMove, ...]
+    moves_in_all: int
     deals: tuple[DealChange, ...]
     deals_in_all: int
     contacts: tuple[ContactChange, ...]
     contacts_in_all: int
 
 
-def compare(
-    plan: Path,
-    fetched_file: str,
+class FetchedEmails(msgspec.Struct, frozen=True):
+    """Fetched emails, read from their file and ready to be compared with.
+
+    Args:
+        name: the file, as the user named it.
+        path: Parquet file that holds them.
+        sealed: whether that was sealed as the plan of a mapping, and not written by `fetch`.
+        deal_name: SQL of the name of the deal that an email is on.
+    """
+
+    name: str
+    path: Path
+    sealed: bool
+    deal_name: str
+
+    def relation(self, database: Database) -> str:
+        """Build the SQL relation of the emails, each with the deal that it is on."""
+        if self.sealed:
+            source = plan_relation(database, self.path)
+            prefix, where = OWN_PREFIX, f" WHERE {OWN_PREFIX}duplicate_of IS NULL"
+        else:
+            source, prefix, where = database.files.read_parquet(self.path), "", ""
+        columns = ", ".join(
+            f"{prefix}{name}::VARCHAR AS {name}" for name in ("contact_id", "owner_id")
+        )
+        return (
+            f"(SELECT {columns}, {prefix}message_id::VARCHAR AS message_id, "
+            f"{prefix}{GUARD}::VARCHAR AS present, {self.deal_name} AS deal_name "
+            f"FROM {source}{where})"
+        )
+
+
+def read_fetched_emails(
+    name: str,
     scratch: Path,
     *,
     memory: str,
     stop: PlanningStop,
     warn: Callable[[str], None],
-) -> Comparison:
-    """Compare a sealed plan with fetched emails.
+) -> FetchedEmails:
+    """Read a file of fetched emails.
 
     Args:
-        plan: the sealed plan.
-        fetched_file: name of a file that `fetch` wrote, in any of its formats.
-        scratch: folder for temporary files.
+        name: the file, in any of the formats of `fetch`.
+        scratch: folder for temporary files, which the result needs.
         memory: DuckDB's memory limit, such as `512MB`.
         stop: stops the work from another thread.
         warn: called with a warning if rows of the file cannot be read.
@@ -133,17 +194,34 @@ def compare(
         UsageError: if its name does not tell its format.
         InterruptedPlanningError: if `stop` stopped it.
     """
-    with closing(Database(scratch / "spill", stop, memory=memory)) as database:
-        if fetched_file.lower().endswith(_PARQUET):
-            rows = _fetched_parquet_sql(database, fetched_file)
-        else:
-            rows = _fetched_mapping_sql(database, fetched_file, scratch, memory, stop, warn)
-        for statement in _STATEMENTS:
-            database.execute(statement.format(fetched=rows, plan=plan_relation(database, plan)))
-        return _compared(database, fetched_file)
+    if name.lower().endswith(_PARQUET):
+        with closing(Database(scratch / "spill", stop, memory=memory)) as database:
+            return _fetched_parquet(database, name)
+    return _fetched_mapping(name, scratch, memory, stop, warn)
 
 
-def _fetched_parquet_sql(database: Database, name: str) -> str:
+def compare(checked: CheckedMapping, fetched: FetchedEmails) -> Comparison:
+    """Compare a checked mapping with fetched emails; its plan keeps which deal each email is on.
+
+    Args:
+        checked: the mapping, not sealed yet, with the names that were looked up.
+        fetched: the emails.
+
+    Raises:
+        InterruptedPlanningError: if the work is stopped from another thread.
+    """
+    database = checked.database
+    checked.stop.begin_stage(COMPARING)
+    for statement in _STATEMENTS:
+        database.execute(statement.format(fetched=fetched.relation(database)))
+    comparison = _compared(database, fetched.name)
+    for table in _PASSING_TABLES:
+        database.execute(f"DROP TABLE {table}")
+    checked.keep_fetched_deals()
+    return comparison
+
+
+def _fetched_parquet(database: Database, name: str) -> FetchedEmails:
     check_readable(Path(name))
     relation = database.files.read_parquet(Path(name))
     try:
@@ -156,11 +234,7 @@ def _fetched_parquet_sql(database: Database, name: str) -> str:
         if required not in columns:
             _refuse_without(required, name, columns)
     deal_name = _DEAL_NAME if _DEAL_NAME in columns else "NULL"
-    return (
-        f"(SELECT contact_id::VARCHAR AS contact_id, owner_id::VARCHAR AS owner_id, "
-        f"message_id::VARCHAR AS message_id, {GUARD}::VARCHAR AS present, "
-        f"{deal_name}::VARCHAR AS deal_name FROM {relation})"
-    )
+    return FetchedEmails(name, Path(name), sealed=False, deal_name=f"{deal_name}::VARCHAR")
 
 
 def _refuse_without(column: str, name: str, columns: list[str]) -> None:
@@ -171,14 +245,13 @@ def _refuse_without(column: str, name: str, columns: list[str]) -> None:
     )
 
 
-def _fetched_mapping_sql(
-    database: Database,
+def _fetched_mapping(
     name: str,
     scratch: Path,
     memory: str,
     stop: PlanningStop,
     warn: Callable[[str], None],
-) -> str:
+) -> FetchedEmails:
     """Read the file as a mapping of unlinks, whose guard is the deal that each email is on."""
     options = MappingOptions(op=Op.UNLINK, user_columns=("op",))
     folder = scratch / "fetched"
@@ -187,7 +260,8 @@ def _fetched_mapping_sql(
         if mapping.rejected:
             warn(f"{mapping.rejected:,} rows of {name} cannot be read, and are left out.")
         mapping.seal(folder)
-    columns = load_user_columns(folder / PLAN_FILE)
+    path = folder / PLAN_FILE
+    columns = load_user_columns(path)
     if not any(column.known == GUARD for column in columns):
         _refuse_without(GUARD, name, [column.header for column in columns])
     names = [
@@ -196,12 +270,7 @@ def _fetched_mapping_sql(
         if normalize_header(column.header) == normalize_header(_DEAL_NAME)
     ]
     deal_name = f"nullif({identifier(names[0])}, '')" if names else "NULL::VARCHAR"
-    return (
-        f"(SELECT bulklink_contact_id AS contact_id, bulklink_owner_id AS owner_id, "
-        f"bulklink_message_id AS message_id, bulklink_{GUARD} AS present, "
-        f"{deal_name} AS deal_name FROM {plan_relation(database, folder / PLAN_FILE)} "
-        "WHERE bulklink_duplicate_of IS NULL)"
-    )
+    return FetchedEmails(name, path, sealed=True, deal_name=deal_name)
 
 
 def _compared(database: Database, name: str) -> Comparison:
@@ -214,6 +283,8 @@ def _compared(database: Database, name: str) -> Comparison:
         other_owner=int(database.fetch_one("SELECT count(*) FROM compared WHERE other_owner")[0]),
         from_deals=int(from_deals),
         to_deals=int(to_deals),
+        moves=tuple(DealMove(*row) for row in database.rows(_MOVES)),
+        moves_in_all=int(database.fetch_one(_MOVE_COUNT)[0]),
         deals=tuple(DealChange(*row) for row in database.rows(_DEALS)),
         deals_in_all=int(deals),
         contacts=tuple(ContactChange(*row) for row in database.rows(_CONTACTS)),
@@ -225,7 +296,31 @@ _RESULTS = (
     *("moved", "linked", "unlinked", "right", "already_linked", "changed_since", "not_told"),
     *("not_this_contacts", "not_in_file"),
 )
-_CHANGES = "('moved', 'linked', 'unlinked')"
+CHANGES = "('moved', 'linked', 'unlinked')"
+"""Results of emails that are changed, as an SQL list."""
+
+
+def comparison_result_sql(*, op: str, present: str, wanted: str, guard: str) -> str:
+    """Build the result of comparing an email: `moved`, `linked`, `right` and the like.
+
+    Args:
+        op: SQL of what is done with it.
+        present: SQL of the deal that it is on, or `none`; not NULL.
+        wanted: SQL of the deal that it is wanted on, or `none`.
+        guard: SQL of its guard, NULL if it has none.
+    """
+    guards = f"string_split({guard}, '{GUARD_SEPARATOR}')"
+    return (
+        f"CASE WHEN {present} = {wanted} THEN 'right' "
+        f"WHEN {guard} IS NOT NULL AND NOT list_contains({guards}, {present}) "
+        "THEN 'changed_since' "
+        f"WHEN {op} = 'link' AND {present} <> '{NO_DEAL}' THEN 'already_linked' "
+        f"WHEN {op} = 'unlink' THEN 'unlinked' "
+        f"WHEN {present} = '{NO_DEAL}' THEN 'linked' ELSE 'moved' END"
+    )
+
+
+_RESULT = comparison_result_sql(op="op", present="present", wanted="wanted", guard="guard")
 _STATEMENTS = (
     "CREATE TABLE fetched AS SELECT * FROM {fetched}",
     # An email in two mailboxes is listed twice; the one of the planned owner takes precedence.
@@ -234,10 +329,11 @@ _STATEMENTS = (
     "CREATE TABLE listed AS SELECT contact_id, message_id, min(present) AS present "
     "FROM own GROUP BY contact_id, message_id",
     "CREATE TABLE anywhere AS SELECT DISTINCT message_id FROM listed",
-    "CREATE TABLE planned AS SELECT bulklink_op AS op, bulklink_contact_id AS contact_id, "
-    "bulklink_owner_id AS owner_id, bulklink_message_id AS message_id, "
-    f"coalesce(bulklink_deal_id, '{NO_DEAL}') AS wanted, bulklink_{GUARD} AS guard, "
-    "bulklink_deal_name AS wanted_name FROM {plan} WHERE bulklink_duplicate_of IS NULL",
+    "CREATE TABLE planned AS SELECT bulklink_row AS row, bulklink_op AS op, "
+    "bulklink_contact_id AS contact_id, bulklink_owner_id AS owner_id, "
+    f"bulklink_message_id AS message_id, coalesce(bulklink_deal_id, '{NO_DEAL}') AS wanted, "
+    f"bulklink_{GUARD} AS guard, bulklink_deal_name AS wanted_name FROM {GOOD_ROWS} "
+    "WHERE bulklink_duplicate_of IS NULL",
     "CREATE TABLE matched AS SELECT planned.*, anywhere.message_id IS NOT NULL AS anywhere, "
     "listed.message_id IS NOT NULL AS listed, own.message_id IS NULL AND listed.message_id IS NOT "
     "NULL AS other_owner, CASE WHEN own.message_id IS NULL THEN listed.present ELSE own.present "
@@ -251,38 +347,52 @@ _STATEMENTS = (
     "DROP TABLE own",
     "CREATE TABLE compared AS SELECT *, CASE "
     "WHEN NOT listed THEN CASE WHEN anywhere THEN 'not_this_contacts' ELSE 'not_in_file' END "
-    "WHEN present IS NULL THEN 'not_told' "
-    "WHEN present = wanted THEN 'right' "
-    f"WHEN guard IS NOT NULL AND NOT list_contains(string_split(guard, '{GUARD_SEPARATOR}'),"
-    " present) "
-    "THEN 'changed_since' "
-    f"WHEN op = 'link' AND present <> '{NO_DEAL}' THEN 'already_linked' "
-    "WHEN op = 'unlink' THEN 'unlinked' "
-    f"WHEN present = '{NO_DEAL}' THEN 'linked' ELSE 'moved' END AS result FROM matched",
+    f"WHEN present IS NULL THEN 'not_told' ELSE {_RESULT} END AS result FROM matched",
     "DROP TABLE matched",
+    "CREATE TABLE fetched_names AS SELECT present AS deal_id, min(deal_name) AS name FROM fetched "
+    "WHERE deal_name IS NOT NULL GROUP BY present",
+    # The name that is sent goes before the one that was fetched.
+    "CREATE TABLE deal_names AS SELECT deal_id, coalesce(min(wanted_name), min(name)) AS name FROM "
+    "(SELECT wanted AS deal_id, wanted_name, NULL AS name FROM compared "
+    "WHERE wanted_name IS NOT NULL AND op <> 'unlink' "
+    "UNION ALL SELECT deal_id, NULL, name FROM fetched_names) GROUP BY deal_id",
+    f"CREATE TABLE fetched_deals AS SELECT row, present AS {FETCHED_COLUMNS[0]}, "
+    f"deal_names.name AS {FETCHED_COLUMNS[1]} FROM compared LEFT JOIN deal_names "
+    f"ON deal_names.deal_id = present AND present <> '{NO_DEAL}' WHERE present IS NOT NULL",
     "CREATE TABLE deals AS SELECT deal_id, sum(leave)::BIGINT AS leave, sum(come)::BIGINT AS come "
     "FROM (SELECT present AS deal_id, 1 AS leave, 0 AS come FROM compared "
     "WHERE result IN ('moved', 'unlinked') UNION ALL SELECT wanted, 0, 1 FROM compared "
     "WHERE result IN ('moved', 'linked')) GROUP BY deal_id",
 )
+_PASSING_TABLES = (
+    *("fetched", "listed", "anywhere", "compared", "fetched_names", "deal_names", "deals"),
+)
 _COUNTS = "SELECT result, count(*) FROM compared GROUP BY result"
 _DEAL_COUNTS = "SELECT count(*) FILTER (leave > 0), count(*) FILTER (come > 0), count(*) FROM deals"
 _DEALS = f"""
-SELECT most.deal_id, any_value(names.name), most.leave, most.come
+SELECT most.deal_id, name, most.leave, most.come
 FROM (
-    SELECT present AS deal_id, deal_name AS name FROM fetched WHERE deal_name IS NOT NULL
-    UNION ALL
-    SELECT wanted, wanted_name FROM compared WHERE wanted_name IS NOT NULL AND op <> 'unlink'
-) AS names
-RIGHT JOIN (
     SELECT * FROM deals ORDER BY leave + come DESC, deal_id LIMIT {MAX_COMPARISON_ROWS}
 ) AS most
-    ON names.deal_id = most.deal_id
-GROUP BY most.deal_id, most.leave, most.come
+LEFT JOIN deal_names ON deal_names.deal_id = most.deal_id
 ORDER BY most.leave + most.come DESC, most.deal_id
 """
+_MOVES = f"""
+SELECT nullif(present, '{NO_DEAL}'), from_names.name, nullif(wanted, '{NO_DEAL}'), to_names.name,
+    emails
+FROM (
+    SELECT present, wanted, count(*) AS emails FROM compared WHERE result IN {CHANGES}
+    GROUP BY present, wanted ORDER BY emails DESC, present, wanted LIMIT {MAX_COMPARISON_ROWS}
+) AS most
+LEFT JOIN deal_names AS from_names ON from_names.deal_id = present
+LEFT JOIN deal_names AS to_names ON to_names.deal_id = wanted
+ORDER BY emails DESC, present, wanted
+"""
+_MOVE_COUNT = f"""
+SELECT count(*) FROM (SELECT DISTINCT present, wanted FROM compared WHERE result IN {CHANGES})
+"""
 _CONTACTS = f"""
-SELECT contact_id, count(*) FILTER (result IN {_CHANGES}) AS change,
+SELECT contact_id, count(*) FILTER (result IN {CHANGES}) AS change,
     count(*) FILTER (result = 'right') AS right_already, count(*) - change - right_already
 FROM compared GROUP BY contact_id HAVING change > 0
 ORDER BY change DESC, contact_id LIMIT {MAX_COMPARISON_ROWS}

@@ -108,6 +108,16 @@ def explain_bad_id(raw: str, known: str) -> str:
     return f"{quote_cell(raw, wrong)}; {wanted}, and not {name_character(raw[wrong])}"
 
 
+def unknown_record_message(kind: str, ident: str) -> str:
+    """Build the message of a row whose deal or owner the CRM does not show.
+
+    Args:
+        kind: `deal` or `owner`.
+        ident: SQL of its id.
+    """
+    return f"concat('The CRM shows no {kind} ', {ident}, '.')"
+
+
 def conflict_message_sql(row: str, others: str, count: str) -> str:
     """Build the message of a conflict: it names the other rows of the same message.
 

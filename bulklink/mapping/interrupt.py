@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,6 +11,8 @@ import msgspec
 from bulklink.errors import InterruptedPlanningError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     import duckdb
 
 
@@ -44,6 +47,7 @@ class PlanningStop:
     """
 
     __slots__ = (
+        "_actions",
         "_connections",
         "_interrupted",
         "_lock",
@@ -57,6 +61,7 @@ class PlanningStop:
         self._interrupted = threading.Event()
         self._lock = threading.RLock()  # a signal handler may interrupt a look at the stage
         self._connections: set[duckdb.DuckDBPyConnection] = set()
+        self._actions: set[Callable[[], object]] = set()
         self._name = ""
         self._size: int | None = None
         self._single_query = False
@@ -103,6 +108,24 @@ class PlanningStop:
         with self._lock:
             for connection in self._connections:
                 connection.interrupt()
+            for action in self._actions:
+                action()
+
+    @contextmanager
+    def calling(self, action: Callable[[], object]) -> Iterator[None]:
+        """Have `interrupt` call a function, in its own thread, while the block runs.
+
+        It is called at once if planning was interrupted before.
+        """
+        with self._lock:
+            self._actions.add(action)
+            if self._interrupted.is_set():
+                action()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._actions.discard(action)
 
     def check(self) -> None:
         """Raise if planning is to stop.

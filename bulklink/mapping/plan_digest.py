@@ -19,7 +19,13 @@ import msgspec
 from bulklink.errors import RunDirError
 from bulklink.mapping.database import Database, open_database, spill_folder
 from bulklink.mapping.plan_layout import load_layout, plan_relation
-from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS, OWN_PREFIX
+from bulklink.mapping.schema import (
+    FETCHED_COLUMNS,
+    GUARD,
+    ID_COLUMNS,
+    NAME_COLUMNS,
+    OWN_PREFIX,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,7 +128,9 @@ def hash_rows(database: Database, relation: str, constants: Mapping[str, str | N
         constants: value of each column that has the same in every row, as far as known.
     """
     known = {name: constants[name] for name in _TEXTS if name in constants}
-    stored = [name for name in (*_NUMBERS, *_TEXTS) if name not in known]
+    # A plan that was compared with nothing has the digest that it had before there were these.
+    fetched = [name for name in FETCHED_COLUMNS if name not in constants]
+    stored = [name for name in (*_NUMBERS, *_TEXTS, *fetched) if name not in known]
     lengths, values = ({name: hashlib.sha256() for name in stored} for _ in range(2))
     expressions = [*map(_length_sql, stored), *map(_value_sql, stored)]
     rows = 0

@@ -17,7 +17,13 @@ from bulklink.duckdb_sql import identifier, literal
 from bulklink.errors import RunDirError
 from bulklink.folder_files import check_folder_file
 from bulklink.mapping.database import DamagedTableError
-from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS, OWN_PREFIX
+from bulklink.mapping.schema import (
+    FETCHED_COLUMNS,
+    GUARD,
+    ID_COLUMNS,
+    NAME_COLUMNS,
+    OWN_PREFIX,
+)
 from bulklink.models import MAX_ROWS, Op
 
 if TYPE_CHECKING:
@@ -31,6 +37,7 @@ OWN_COLUMNS = (
     *NAME_COLUMNS,
     *("group", "duplicate_of"),
     GUARD,
+    *FETCHED_COLUMNS,
 )
 _NUMBERS = ("row", "line", "group", "duplicate_of")
 #: Half of DuckDB's default, at hardly any cost of writing: a reader holds two row groups, so that
@@ -116,7 +123,7 @@ def load_layout(database: Database, plan: Path) -> PlanLayout:
     try:
         metadata = {bytes(key).decode(): bytes(value) for key, value in database.rows(query)}
         fields = {key: msgspec.json.decode(metadata[key]) for key in PlanLayout.__struct_fields__}
-        layout = msgspec.convert(fields, PlanLayout)
+        layout = _with_added_columns(database, msgspec.convert(fields, PlanLayout), plan)
         relation = layout.relation(database.files.read_parquet(plan))
         _check_columns(database, layout, relation)
         _check_rows(database, relation)
@@ -127,6 +134,14 @@ def load_layout(database: Database, plan: Path) -> PlanLayout:
             advice="Put the file back from a copy, or make the plan again.",
         ) from None
     return layout
+
+
+def _with_added_columns(database: Database, layout: PlanLayout, plan: Path) -> PlanLayout:
+    """Return the layout with the columns that earlier versions did not have, without values."""
+    query = f"DESCRIBE FROM {database.files.read_parquet(plan)}"
+    stored = {row[0] for row in database.rows(query)}
+    added = {name: VirtualColumn() for name in FETCHED_COLUMNS if OWN_PREFIX + name not in stored}
+    return msgspec.structs.replace(layout, elsewhere={**added, **layout.elsewhere})
 
 
 def _check_columns(database: Database, layout: PlanLayout, relation: str) -> None:

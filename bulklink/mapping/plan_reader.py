@@ -13,11 +13,22 @@ from bulklink.atomic_files import atomic_replace
 from bulklink.duckdb_sql import literal
 from bulklink.errors import LedgerError, RunDirError
 from bulklink.folder_files import check_folder_file
-from bulklink.mapping import faults
 from bulklink.mapping.database import Database, open_database, spill_folder
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.plan_layout import OWN_COLUMNS, PlanLayout, plan_relation, write_parquet
-from bulklink.mapping.schema import GUARD, NAME_COLUMNS, OWN_PREFIX
+from bulklink.mapping.looked_up_names import (
+    insert_names,
+    names_join_sql,
+    unknown_reason_sql,
+    unnamed_ids_sql,
+)
+from bulklink.mapping.plan_layout import (
+    OWN_COLUMNS,
+    PlanLayout,
+    load_layout,
+    plan_relation,
+    write_parquet,
+)
+from bulklink.mapping.schema import FETCHED_COLUMNS, GUARD, NAME_COLUMNS, OWN_PREFIX
 from bulklink.models import Message, Op
 
 if TYPE_CHECKING:
@@ -102,7 +113,7 @@ class SealedPlan:
     def count_deals_without_name(self) -> int:
         """Count the deals that `deals_without_name` streams."""
         with self._open(_LOOK_UP_MEMORY) as database:
-            query = _unnamed_sql(plan_relation(database, self.path), "deal_id", "deal_name")
+            query = unnamed_ids_sql(plan_relation(database, self.path), "deal_id", "deal_name")
             return int(database.fetch_one(f"SELECT count(*) FROM ({query})")[0])
 
     def owners_without_name(self) -> Iterator[str]:
@@ -126,9 +137,7 @@ class SealedPlan:
             Number of messages that are refused because their deal or owner does not exist.
         """
         with self._open(_LOOK_UP_MEMORY) as database:
-            for table, pairs in (("deals", deals), ("owners", owners)):
-                database.execute(f"CREATE TABLE {table} (id VARCHAR, name VARCHAR)")
-                database.insert_all(table, pairs)
+            insert_names(database, deals, owners)
             # The file appears as the last step: nothing after it can be interrupted.
             with atomic_replace(path) as names:
                 write_parquet(
@@ -154,7 +163,7 @@ class SealedPlan:
 
     def _stream_unnamed(self, ident: str, name: str) -> Iterator[str]:
         with self._open(_LOOK_UP_MEMORY) as database:
-            query = _unnamed_sql(plan_relation(database, self.path), ident, name)
+            query = unnamed_ids_sql(plan_relation(database, self.path), ident, name)
             for (value,) in database.rows(f"{query} ORDER BY id"):
                 yield value
 
@@ -178,29 +187,14 @@ class SealedPlan:
         )
 
 
-def _unnamed_sql(plan: str, ident: str, name: str) -> str:
-    """Build the query of the different ids of links and relinks without a name."""
-    return (
-        f"SELECT DISTINCT bulklink_{ident} AS id FROM {plan} "
-        f"WHERE bulklink_{name} IS NULL AND bulklink_op <> 'unlink' "
-        "AND bulklink_duplicate_of IS NULL"
-    )
-
-
 _GUARD = f"bulklink_{GUARD}"
 _OPS = {op.value: op for op in Op}
+_NAMES = (*NAME_COLUMNS, FETCHED_COLUMNS[1])
 
 _NAMES_SQL = f"""
-SELECT bulklink_row, owners.name AS owner_name, deals.name AS deal_name,
-    CASE WHEN plan.bulklink_op = 'unlink' THEN NULL
-        WHEN plan.bulklink_deal_name IS NULL AND deals.name IS NULL THEN '{faults.UNKNOWN_DEAL}'
-        WHEN plan.bulklink_owner_name IS NULL AND owners.name IS NULL THEN '{faults.UNKNOWN_OWNER}'
-    END AS refused,
-    plan.bulklink_duplicate_of IS NOT NULL AS duplicate
-FROM {{plan}} AS plan
-LEFT JOIN deals ON deals.id = plan.bulklink_deal_id AND plan.bulklink_deal_name IS NULL
-LEFT JOIN owners ON owners.id = plan.bulklink_owner_id AND plan.bulklink_owner_name IS NULL
-    AND plan.bulklink_op <> 'unlink'
+SELECT bulklink_row, looked_up_owners.name AS owner_name, looked_up_deals.name AS deal_name,
+    {unknown_reason_sql()} AS refused, plan.bulklink_duplicate_of IS NOT NULL AS duplicate
+FROM {{plan}} AS plan {names_join_sql()}
 ORDER BY plan.bulklink_group, plan.bulklink_row
 """
 _REFUSED_COUNT_SQL = """
@@ -287,10 +281,15 @@ def forget_columns(plan: Path) -> None:
     Raises:
         RunDirError: if it is not a plan, or cannot be written.
     """
-    columns = ", ".join(
-        f"NULL::VARCHAR AS {OWN_PREFIX}{name}" if name in NAME_COLUMNS else OWN_PREFIX + name
-        for name in OWN_COLUMNS
-    )
     with open_database(spill_folder(plan), memory=_LOOK_UP_MEMORY) as database:
+        layout = load_layout(database, plan)
+        elsewhere = {
+            name: column for name, column in layout.elsewhere.items() if name in FETCHED_COLUMNS
+        }
+        columns = ", ".join(
+            f"NULL::VARCHAR AS {OWN_PREFIX}{name}" if name in _NAMES else OWN_PREFIX + name
+            for name in OWN_COLUMNS
+            if name not in elsewhere
+        )
         query = f"SELECT {columns} FROM {plan_relation(database, plan)}"
-        write_parquet(database, query, plan, PlanLayout((), ()).metadata_option())
+        write_parquet(database, query, plan, PlanLayout((), (), elsewhere).metadata_option())

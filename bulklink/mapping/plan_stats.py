@@ -24,7 +24,8 @@ PAGE_EMAILS = 10
 SHORT_ID = 99
 
 _TOTALS = """
-SELECT count(*), coalesce(sum(links), 0), coalesce(sum(unlinks), 0), coalesce(sum(relinks), 0)
+SELECT count(*) FILTER (links + unlinks + relinks > 0),
+    coalesce(sum(links), 0), coalesce(sum(unlinks), 0), coalesce(sum(relinks), 0)
 FROM groups
 """
 _PAGES = f"""
@@ -146,12 +147,21 @@ class PlanStats(msgspec.Struct, frozen=True):
         return uniform + sum(map(pack, self.mixed_unlinks()))
 
 
-def group_tables_sql(op: Op | None, statistics: RowStatistics) -> list[str]:
+def group_tables_sql(
+    op: Op | None, statistics: RowStatistics, *, orphans: bool = False
+) -> list[str]:
     """Build the statements that create `groups`: contacts and owners, numbered in sending order.
 
     The rowid of a table that is filled in order numbers them; a window function would do it with
     one thread.
+
+    Args:
+        op: operation of every row; None if they differ.
+        statistics: totals over the rows.
+        orphans: whether there may be duplicates of rows that are refused: they have groups too.
     """
+    sent = " FILTER (NOT repeated)" if orphans else ""
+    where = "" if orphans else "WHERE NOT repeated "
     key_columns = statistics.group_key_columns()
     ids = [
         f"coalesce({column}_number::VARCHAR, {column}_text)"
@@ -159,27 +169,27 @@ def group_tables_sql(op: Op | None, statistics: RowStatistics) -> list[str]:
         else f"{column}_number::VARCHAR"
         for column in ("contact_id", "owner_id")
     ]
-    lengths = [f"{least}(length(message_id))" for least in ("min", "max")]
+    lengths = [f"{least}(length(message_id)){sent}" for least in ("min", "max")]
     if op is Op.LINK:
         lengths = ["NULL::BIGINT", "NULL::BIGINT"]
     elif op is None:
-        lengths = [f"{length} FILTER (op <> 'link')" for length in lengths]
+        changed = "FILTER (op <> 'link' AND NOT repeated)"
+        lengths = [f"{least}(length(message_id)) {changed}" for least in ("min", "max")]
     return [
         f"CREATE TABLE sizes AS SELECT {', '.join(key_columns)}, {ids[0]} AS contact_id, "
         f"{ids[1]} AS owner_id,"
-        f" {', '.join(f'{_count_sql(counted, op)} AS {counted.value}s' for counted in Op)}, "
+        f" {', '.join(f'{_count_sql(counted, op, sent)} AS {counted.value}s' for counted in Op)}, "
         f"{lengths[0]} AS shortest, {lengths[1]} AS longest "
-        f"FROM good WHERE NOT repeated GROUP BY {', '.join(key_columns)} ORDER BY contact_id,"
-        " owner_id",
+        f"FROM good {where}GROUP BY {', '.join(key_columns)} ORDER BY contact_id, owner_id",
         "CREATE VIEW groups AS SELECT rowid + 1 AS number, * FROM sizes",
     ]
 
 
-def _count_sql(counted_op: Op, op: Op | None) -> str:
+def _count_sql(counted_op: Op, op: Op | None, sent: str) -> str:
     """Build the count of the rows of one operation; cheaper if all rows have the same."""
     if op is None:
-        return f"count(*) FILTER (op = '{counted_op.value}')"
-    return "count(*)" if op is counted_op else "0::BIGINT"
+        return f"count(*) FILTER (op = '{counted_op.value}' AND NOT repeated)"
+    return f"count(*){sent}" if op is counted_op else "0::BIGINT"
 
 
 def measure_plan(
@@ -187,13 +197,23 @@ def measure_plan(
     options: MappingOptions,
     columns: Sequence[MappingColumn],
     statistics: RowStatistics,
+    *,
+    all_named: bool = False,
 ) -> PlanStats:
-    """Measure a plan whose rows are checked and grouped in the database."""
+    """Measure a plan whose rows are checked and grouped in the database.
+
+    Args:
+        database: holds the rows.
+        options: options for reading the mapping.
+        columns: the user's columns.
+        statistics: totals over its rows.
+        all_named: whether the names that the mapping lacks were looked up.
+    """
     groups, links, unlinks, relinks = map(int, database.fetch_one(_TOTALS))
     pages_of_unlinks, pages_of_all = map(int, database.fetch_one(_PAGES))
     known = {column.known for column in columns}
     deals, owners = (
-        int(database.fetch_one(query)[0]) if query else 0
+        int(database.fetch_one(query)[0]) if query and not all_named else 0
         for query in _nameless_queries(known, options, statistics)
     )
     return PlanStats(

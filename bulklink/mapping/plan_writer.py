@@ -13,6 +13,7 @@ from bulklink.mapping.plan_digest import RowHashes, hash_rows
 from bulklink.mapping.plan_layout import OWN_COLUMNS, PlanLayout, VirtualColumn, write_parquet
 from bulklink.mapping.rejects import verbatim_cell_sql
 from bulklink.mapping.schema import (
+    FETCHED_COLUMNS,
     GUARD,
     ID_COLUMNS,
     NAME_COLUMNS,
@@ -46,12 +47,16 @@ class PlanWriter:
         options: options with which the mapping was read.
         files: files of the mapping.
         statistics: totals over its rows.
+        names_looked_up: whether `good` has names that the mapping lacks.
+        compared: whether the table `fetched_deals` has the deal that each email is on.
     """
 
     columns: tuple[MappingColumn, ...]
     options: MappingOptions
     files: MappingFiles
     statistics: RowStatistics
+    names_looked_up: bool = False
+    compared: bool = False
 
     def write(self, database: Database, folder: Path) -> None:
         """Write `plan.parquet` into a folder.
@@ -99,10 +104,14 @@ class PlanWriter:
                 yield column, VirtualColumn(same_as=name_by_known[column])
         if not self.statistics.guarded:
             yield GUARD, VirtualColumn()
+        if not self.compared:
+            yield from dict.fromkeys(FETCHED_COLUMNS, VirtualColumn()).items()
         for column in NAME_COLUMNS:
-            if column not in name_by_known:
-                default = self.options.default_values.get(column)
+            default = self.options.default_values.get(column)
+            if column not in name_by_known and (default or not self.names_looked_up):
                 yield column, VirtualColumn(value=default or None)
+            elif column not in name_by_known:
+                continue
             elif not flags & CHANGED_NAME[column]:
                 yield column, VirtualColumn(same_as=name_by_known[column])
 
@@ -114,10 +123,10 @@ class PlanWriter:
             "line": "line",
             "op": "op",
             **{column: _id_sql(column) for column in ID_COLUMNS},
-            **{name: name_sql(name, self.options, self.columns) for name in NAME_COLUMNS},
+            **{name: self._name_sql(name) for name in NAME_COLUMNS},
             "group": "number",
             "duplicate_of": "duplicate_of",
-            GUARD: GUARD,
+            **{name: name for name in (GUARD, *FETCHED_COLUMNS)},
         }
         bulklink_columns = [
             f"{expressions[name]} AS {OWN_PREFIX}{name}"
@@ -132,6 +141,9 @@ class PlanWriter:
         ]
         selected = ", ".join(bulklink_columns + user_columns)
         return f"SELECT {selected} FROM ({self._sorted_rows_sql(layout)})"
+
+    def _name_sql(self, name: str) -> str:
+        return name if self.names_looked_up else name_sql(name, self.options, self.columns)
 
     def _is_number(self, column: MappingColumn) -> bool:
         """Tell whether the user's cell is a number and nothing else, in every row of the plan."""
@@ -157,15 +169,21 @@ class PlanWriter:
                 carried.append(f"n_{column.known}")
             if not self._is_number(column):
                 carried.append(f"c{place}")
+        if self.names_looked_up:
+            carried += NAME_COLUMNS
         same_group = " AND ".join(
             f"groups.{key_column} IS NOT DISTINCT FROM good.{key_column}"
             for key_column in key_columns
         )
+        selected = [f"good.{name}" for name in carried]
+        fetched = ""
+        if self.compared:
+            selected += [f"fetched_deals.{name}" for name in FETCHED_COLUMNS]
+            fetched = "LEFT JOIN fetched_deals ON fetched_deals.row = good.row "
         return (
-            f"SELECT good.row, number, first AS duplicate_of, "
-            f"{', '.join(f'good.{name}' for name in carried)} "
+            f"SELECT good.row, number, first AS duplicate_of, {', '.join(selected)} "
             f"FROM good JOIN (SELECT number, {', '.join(key_columns)} FROM groups) AS groups "
-            f"ON {same_group} ORDER BY number, good.row"
+            f"ON {same_group} {fetched}ORDER BY number, good.row"
         )
 
 

@@ -46,7 +46,8 @@ _REJECTS_OPTIONS = (
 
 REFUSALS_SQL = (
     "SELECT reason, count(*) AS rows FROM (SELECT reason FROM checked_rows WHERE reason IS NOT NULL"
-    f" UNION ALL SELECT {literal(faults.CONFLICT)} FROM conflicts) GROUP BY reason"
+    f" UNION ALL SELECT {literal(faults.CONFLICT)} FROM conflicts"
+    " UNION ALL SELECT unknown FROM unknown_rows) GROUP BY reason"
     " ORDER BY rows DESC, reason"
 )
 DUPLICATES_SQL = (
@@ -164,23 +165,25 @@ def stream_refused(
 
 
 def _slices(database: Database) -> Iterator[tuple[int, int]]:
-    """Yield ranges of rows: the whole mapping, or slices of it if there are conflicts.
+    """Yield ranges of rows: the whole mapping, or slices of it if there is anything to join.
 
     The conflicts of a large mapping, each with the rows that it names, are too many to be joined
-    and sorted at once.
+    and sorted at once, and so are rows with an unknown deal.
     """
-    rows, conflicts = database.fetch_one(
-        "SELECT (SELECT count(*) FROM staged), (SELECT count(*) FROM conflicts)"
+    rows, joined = database.fetch_one(
+        "SELECT (SELECT count(*) FROM staged), (SELECT count(*) FROM conflicts) + "
+        "(SELECT count(*) FROM unknown_rows)"
     )
-    step = _SLICE_ROWS if conflicts else max(1, rows)
+    step = _SLICE_ROWS if joined else max(1, rows)
     for first in range(1, rows + 1, step):
         yield first, first + step - 1
 
 
 def refused_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) -> str:
     """Build the query of the refused rows from row `first` to `last`, in order."""
+    unknown = f"reason IN ({literal(faults.UNKNOWN_DEAL)}, {literal(faults.UNKNOWN_OWNER)})"
     ids = [
-        f"CASE WHEN fault_column IS DISTINCT FROM '{column}' AND {column}_grade IN "
+        f"CASE WHEN (fault_column IS DISTINCT FROM '{column}' OR {unknown}) AND {column}_grade IN "
         f"({GOOD}, {TRAILING_ZEROS}, {DEFAULTED}) THEN {column} END AS {column}"
         for column in ID_COLUMNS
     ]
@@ -191,7 +194,7 @@ def refused_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) ->
 def _faulty_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) -> str:
     """Build the query of all columns of these refused rows.
 
-    It has two halves, so that the many good rows are skipped early.
+    It has three parts, so that the many good rows are skipped early.
     """
     within = f"row BETWEEN {first} AND {last}"
     message = faults.conflict_message_sql("row", "named", "rows")
@@ -203,7 +206,11 @@ def _faulty_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) ->
         f"WHERE reason IS NOT NULL AND {within} "
         f"UNION ALL SELECT checked_rows.* REPLACE ({literal(faults.CONFLICT)} AS reason, "
         "conflict_message AS raw, conflict_message AS message) "
-        f"FROM checked_rows JOIN ({conflicts}) ON conflict_row = row WHERE {within}"
+        f"FROM checked_rows JOIN ({conflicts}) ON conflict_row = row WHERE {within} "
+        "UNION ALL SELECT checked_rows.* REPLACE (unknown AS reason, "
+        f"unknown_column AS fault_column, {_raw_cell_sql(columns, 'unknown_column')} AS raw, "
+        "unknown_message AS message) FROM checked_rows JOIN (SELECT row AS unknown_row, "
+        f"* EXCLUDE (row) FROM unknown_rows WHERE {within}) ON unknown_row = row WHERE {within}"
     )
 
 
@@ -214,9 +221,9 @@ def verbatim_cell_sql(place: int, column: MappingColumn) -> str:
     return f"c{place}"
 
 
-def _raw_cell_sql(columns: Sequence[MappingColumn]) -> str:
+def _raw_cell_sql(columns: Sequence[MappingColumn], fault_column: str = "fault_column") -> str:
     cells = [
-        f"WHEN fault_column = '{column.known}' THEN {verbatim_cell_sql(place, column)}"
+        f"WHEN {fault_column} = '{column.known}' THEN {verbatim_cell_sql(place, column)}"
         for place, column in enumerate(columns)
         if column.known
     ]
@@ -305,11 +312,22 @@ def find_foreign_deals(
         stop: interrupts the query.
     """
     with open_database(spill_folder(plan), memory="256MB", stop=stop) as database:
-        database.execute("CREATE TABLE contacts (id VARCHAR, contact_id VARCHAR)")
-        database.insert_all("contacts", contacts)
-        count, first_rows = database.fetch_one(
-            _FOREIGN_DEALS_SQL.format(plan=plan_relation(database, plan))
-        )
+        return query_foreign_deals(database, plan_relation(database, plan), contacts)
+
+
+def query_foreign_deals(
+    database: Database, plan: str, contacts: Iterable[tuple[str, str]]
+) -> ForeignDeals:
+    """Find rows whose deal belongs to another contact, as `find_foreign_deals` does.
+
+    Args:
+        database: database to query with.
+        plan: SQL of the plan.
+        contacts: pairs of a deal and its contact, as far as they were looked up.
+    """
+    database.execute("CREATE TABLE contacts (id VARCHAR, contact_id VARCHAR)")
+    database.insert_all("contacts", contacts)
+    count, first_rows = database.fetch_one(_FOREIGN_DEALS_SQL.format(plan=plan))
     return ForeignDeals(int(count), tuple(first_rows or ()))
 
 

@@ -12,6 +12,8 @@ ID_COLUMNS = ("contact_id", "owner_id", "message_id", "deal_id")
 NAME_COLUMNS = ("owner_name", "deal_name")
 #: Deal that an email must be on for its row to be sent.
 GUARD = "from_deal_id"
+#: Deal that a fetched file shows an email on, and its name.
+FETCHED_COLUMNS = ("fetched_deal_id", "fetched_deal_name")
 KNOWN_COLUMNS = ("op", *ID_COLUMNS, *NAME_COLUMNS, GUARD)
 #: Ids that consist of digits.
 NUMERIC_ID_COLUMNS = ("contact_id", "owner_id", "deal_id")

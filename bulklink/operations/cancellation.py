@@ -29,7 +29,7 @@ from bulklink.operations.callbacks import RunCallbacks
 from bulklink.task_group import task_group
 
 T = TypeVar("T")
-PlanningWork = Callable[[PlanningStop, Callable[[str], None]], T]
+PlanningWork = Callable[[PlanningStop, Callable[[str | Advice], None]], T]
 """Planning in a thread: called with what ends it, and with a function that reports a warning."""
 SAMPLE_SECONDS = 0.5
 """Interval between two samples."""
@@ -135,8 +135,8 @@ class GuardedCallbacks(RunCallbacks):
             return callback(*args, **kwargs)
         except Exception as error:
             self.error = error
-            message = f"The call-back `{name}` raised {error!r}."
-            advice = "Mend the call-back; a resume goes on with the run."
+            message = f"The callback `{name}` raised {error!r}."
+            advice = "Fix the callback, then resume the run."
             self._stop.request(RunStoppedError(StoppedBy.INTERRUPTED, message, advice=advice))
             return False
 
@@ -236,7 +236,7 @@ def run_blocking_planning(
     """
     callbacks = callbacks or RunCallbacks()
     planning_stop = make_planning_stop(stop)
-    warnings: SimpleQueue[str] = SimpleQueue()
+    warnings: SimpleQueue[str | Advice] = SimpleQueue()
     with ThreadPoolExecutor(max_workers=1) as executor:
         future = executor.submit(work, planning_stop, warnings.put)
         try:
@@ -255,7 +255,7 @@ def _report_stage(planning_stop: PlanningStop, callbacks: RunCallbacks) -> None:
         callbacks.on_planning(stage)
 
 
-def _report_warnings(warnings: SimpleQueue[str], callbacks: RunCallbacks) -> None:
+def _report_warnings(warnings: SimpleQueue[str | Advice], callbacks: RunCallbacks) -> None:
     while True:
         try:
             text = warnings.get_nowait()

@@ -118,11 +118,11 @@ def _check_files(folder: RunFolder, record: RunRecord) -> CheckResult:
 
 def _check_plan(folder: RunFolder, record: RunRecord) -> CheckItem:
     if any(not forget_result.complete for forget_result in record.forgotten):
-        return CheckItem(CheckStatus.DIFFERS, "forget was begun and not ended: run it again")
+        return CheckItem(CheckStatus.DIFFERS, "forget was interrupted: run it again")
     if record.plan_sha256 is None or record.digest is None:
         if folder.plan.exists():
-            return CheckItem(CheckStatus.DIFFERS, "no hash of it is recorded")
-        return CheckItem(CheckStatus.NOT_YET, "the run came to no plan")
+            return CheckItem(CheckStatus.DIFFERS, "its hash is not recorded")
+        return CheckItem(CheckStatus.NOT_YET, "the run has no plan")
     file_item = _check_hash(folder.plan, record.plan_sha256)
     if file_item.verdict is not CheckStatus.OK or has_former_digest(record):
         return file_item
@@ -134,12 +134,12 @@ def _check_plan(folder: RunFolder, record: RunRecord) -> CheckItem:
 
 def _check_names(folder: RunFolder, record: RunRecord) -> CheckItem:
     if not folder.names.exists():
-        return CheckItem(CheckStatus.NOT_YET, "no names are kept")
+        return CheckItem(CheckStatus.NOT_YET, "no names are stored")
     if record.names_sha256 is not None:
         return _check_hash(folder.names, record.names_sha256)
     if has_former_digest(record):
         return CheckItem(CheckStatus.NOT_YET, "no hash is recorded")
-    return CheckItem(CheckStatus.DIFFERS, "the run has not written them")
+    return CheckItem(CheckStatus.DIFFERS, "this run did not write them")
 
 
 def _check_hash(path: Path, sha256: str) -> CheckItem:
@@ -169,7 +169,7 @@ def _check_ledger(folder: RunFolder, record: RunRecord) -> CheckItem:
         return CheckItem(CheckStatus.OK)
     if record.state is RunState.RUNNING:
         return CheckItem(
-            CheckStatus.OK, f"{extra_bytes:,} bytes more since, by a run that has not ended"
+            CheckStatus.OK, f"{extra_bytes:,} bytes were added since, by a run that has not ended"
         )
     return CheckItem(CheckStatus.DIFFERS, f"{extra_bytes:,} bytes were added since the run ended")
 
@@ -228,7 +228,7 @@ def _row_faults(folder: RunFolder, record: RunRecord) -> list[str]:
     ):
         for row in stream_planned_ids(folder.plan, Path(scratch) / "spill"):
             if row.row > record.last_row:
-                return [f"the plan has a row {row.row:,}, and the run {record.last_row:,} rows"]
+                return [f"the plan has a row {row.row:,}, but the run has {record.last_row:,} rows"]
             planned_rows.add(row.row)
             outcome = outcomes.of(row.row)
             if outcome is not None and not _matches_planned_row(outcome, row):
@@ -241,10 +241,10 @@ def _row_faults(folder: RunFolder, record: RunRecord) -> list[str]:
     faults = []
     if mismatched.count:
         first_rows = ", ".join(map(str, mismatched.first))
-        faults.append(f"{mismatched.count:,} results are not of the run's rows: row {first_rows}")
+        faults.append(f"{mismatched.count:,} results do not match the plan: row {first_rows}")
     rows = planned_rows.count + unplanned
     if rows != record.rows:
-        faults.append(f"plan and refused rows are {rows:,}, not {record.rows:,}")
+        faults.append(f"plan and refused rows are {rows:,} rows, the run has {record.rows:,}")
     return faults
 
 

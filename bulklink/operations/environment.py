@@ -19,6 +19,7 @@ from bulklink.ledger.writer import DiskLedgerFiles, LedgerFiles
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.operations.cancellation import PeriodicSampling
+from bulklink.operations.machine_mark import load_machine_mark
 from bulklink.zoho.tokens import TokenStore
 from bulklink.zoho.transport import HttpTransport, Transport
 
@@ -38,6 +39,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
             ledger lines are flushed to disk.
         token_store: keeps access tokens between runs; None keeps them in memory.
         daily_usage: opens the 24-hour usage, by the key of the connection that is to spend.
+        machine_mark: returns the mark of this machine; None if it has none.
         limiter: makes the limiter of the calls in flight and per second.
         quota_gate: makes the quota gate.
         open_plan: opens a sealed plan by its path, to be read until it is interrupted.
@@ -51,6 +53,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     files: Callable[[Path, Path, bool], LedgerFiles]
     token_store: TokenStore | None
     daily_usage: Callable[[str], DailyUsage]
+    machine_mark: Callable[[], str | None]
     limiter: Callable[..., ConcurrencyLimiter] = ConcurrencyLimiter
     quota_gate: Callable[..., QuotaGate] = QuotaGate
     open_plan: Callable[[Path, PlanningStop], SealedPlan] = SealedPlan
@@ -71,4 +74,5 @@ def real_environment() -> Environment:
         daily_usage=lambda key: ThreadedDailyUsage(
             DailyUsageFile(state_folder / "credits.sqlite3", key)
         ),
+        machine_mark=lambda: load_machine_mark(state_folder),
     )

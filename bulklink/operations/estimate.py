@@ -283,14 +283,14 @@ def _width_reason(shape: PlanStats, job: Job, latency: float) -> str:
     """Return why a forecast at planning time is as wide as it is, in sentences."""
     reasons = []
     if shape.links and not job.needs_snapshot(Op.LINK):
-        reasons.append("how many emails are linked already, whose contacts have to be read")
+        reasons.append("how many emails are linked already, so that their contacts have to be read")
     if any(job.needs_snapshot(op) for op in shape.ops):
-        reasons.append("how many emails are as wanted already, which take no call")
-        reasons.append("how many other emails their contacts have, which take pages")
-    known = "Not known before the first calls: " + "; ".join(reasons) + ". " if reasons else ""
+        reasons.append("how many emails are linked as planned already and need no call")
+        reasons.append("how many other emails their contacts have, each page of which takes a call")
+    known = "Unknown before the first calls: " + "; ".join(reasons) + ". " if reasons else ""
     rate = f"{job.rate:g} calls a second" if job.rate else "no limit of calls a second"
     return (
-        f"{known}The shortest time is that of {rate}, the likely one of calls that take"
+        f"{known}The shortest time assumes {rate}, the likely one of calls that take"
         f" {latency:g} s, the longest of calls that take {LONGEST_LATENCIES * latency:g} s."
     )
 

@@ -279,7 +279,7 @@ class _Fetch:
     async def run(self) -> FetchResult:
         path = self.table_output.path
         with _work_folder(None if path is None else _work_path(path)) as folder:
-            self.callbacks.on_phase("Reading which contacts")
+            self.callbacks.on_phase("Reading the list of contacts")
             record = await run_planning(
                 partial(self._begin_or_resume, folder),
                 self.callbacks,
@@ -311,7 +311,7 @@ class _Fetch:
             return record
         if differs:
             raise UsageError(
-                "Other contacts were being fetched into this file, and not to the end.",
+                "An unfinished fetch into this file is of other contacts.",
                 where=str(folder.path),
                 advice=Advice(
                     "Finish it with the command that it was started with, start over with {}, or"
@@ -340,7 +340,7 @@ class _Fetch:
         try:
             await run_blocking(partial(_write_table, table, self.table_output))
         except InterruptedPlanningError as error:
-            error.message = "Stopped while the file was written; the same command goes on."
+            error.message = "Stopped while the file was being written. The same command continues."
             raise
 
     def _result(

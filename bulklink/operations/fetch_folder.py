@@ -24,7 +24,7 @@ from bulklink.runs.forecast import CreditRange
 from bulklink.runs.record import OrgRecord, Rows, check_address
 
 _GITIGNORE = ".gitignore"
-_REMOVE = "Remove its folder; then the same command fetches anew."
+_REMOVE = "Remove its folder and run the command again."
 
 
 class FetchRecord(msgspec.Struct, frozen=True):
@@ -106,8 +106,8 @@ class FetchFolder(msgspec.Struct, frozen=True):
             raise write_error(self.path, error) from None
         with exclusive_lock(
             self.path / "lock",
-            "Another process fetches into this file.",
-            advice="Wait until it ends, or name another file.",
+            "Another process is fetching into this file.",
+            advice="Wait until it ends, or use another file.",
         ):
             yield
 
@@ -131,7 +131,7 @@ class FetchFolder(msgspec.Struct, frozen=True):
             return None
         except (ValueError, RecursionError):
             raise RunDirError(
-                "It is not as bulklink writes it.", where=str(self.record), advice=_REMOVE
+                "This is not a record of a fetch.", where=str(self.record), advice=_REMOVE
             ) from None
         return record
 

@@ -50,17 +50,19 @@ FETCH_COLUMNS = (
     TableColumn("subject"),
     TableColumn("time"),
     TableColumn("direction"),
+    TableColumn("deal_name"),
 )
+"""`deal_id` and `deal_name` are empty: the user fills them in, and the file is a mapping."""
 MAX_UNREAD_NAMED = 1000
 """Unread contacts to name in the result."""
 _MAX_SUBJECT_LENGTH = 32_767
 """Characters: the limit of a spreadsheet cell."""
 _MEMORY = "160MB"
 _UNREADABLE_LIST = AnswerVerdict(
-    "no-answer", "Nobody answered, or what came is no list of emails.", 0
+    "no-answer", "There was no answer, or it was not a list of emails.", 0
 )
 _LIST_CUT = AnswerVerdict(
-    "list-cut", "The list says that there is more, and not how to ask for it.", 0
+    "list-cut", "The list says that there are more emails, but not how to request them.", 0
 )
 
 
@@ -179,7 +181,7 @@ class FetchProgress:
                     self._add(decode(line))
                 except (ValueError, IndexError, RecursionError):
                     raise RunDirError(
-                        "This is no line of a fetch of these contacts.",
+                        "This line does not belong to a fetch of these contacts.",
                         where=f"{folder.log}:{number}",
                         advice=_REMOVE,
                     ) from None
@@ -255,7 +257,7 @@ _LINE_TYPES = {"n": "BIGINT", "life": "BIGINT", "place": "BIGINT"} | dict.fromke
 _TABLE_QUERY = """
 WITH lines AS (SELECT * FROM {lines})
 SELECT emails.contact_id, owner_id, owner_name, message_id, NULL, from_deal_id, from_deal_name,
-    subject, time, direction
+    subject, time, direction, NULL
 FROM (SELECT * FROM lines WHERE event = 'email') AS emails
 JOIN (SELECT n, life FROM lines WHERE event = 'contact') AS finished USING (n, life)
 QUALIFY row_number() OVER (PARTITION BY n, message_id, owner_id ORDER BY place) = 1
@@ -305,7 +307,7 @@ class Fetcher:
         if contacts_read:
             self.callbacks.warn(
                 f"{contacts_read:,} of {self.record.contacts:,} contacts were read by an earlier"
-                f" command; to read them anew, remove {self.folder.path}."
+                f" command. To read them again, remove {self.folder.path}."
             )
         remaining = self.record.contacts - contacts_read
         description = "1 contact" if remaining == 1 else f"{remaining:,} contacts"

@@ -125,7 +125,7 @@ class RunForecaster:
         cheaper = "reads them first" if read < unread else "sends them unread"
         return SnapshotChoice(
             read < unread,
-            f"of the first {seen:,} emails that were seen {linked:,} were linked already; for"
+            f"{linked:,} of the first {seen:,} emails were linked already. For"
             f" all, about {read:,} credits if they are read first, {unread:,} if not. The run"
             f" {cheaper}.",
         )

@@ -63,10 +63,10 @@ def _check_can_forget(folder: RunFolder, *, force: bool) -> None:
     in_progress = bool(record.forgotten) and not record.forgotten[-1].complete
     if record.state not in _ENDED_STATES and not force and not in_progress:
         raise RunDirError(
-            "This run has not reached its end.",
+            "This run has not finished.",
             where=str(folder.path),
             advice=Advice(
-                "Finish it: {}. Or forget it now with {}: a resume then looks the names up again.",
+                "Finish it: {}. Or forget it now with {}: a resume then looks up the names again.",
                 continue_call(record, "resume", folder.path),
                 Keyword("force", value=True),
             ),

@@ -92,9 +92,9 @@ def history(
     """
     if not _MESSAGE_ID.fullmatch(message_id):
         raise UsageError(
-            f"{message_id[:60]!r} is no message id.",
+            f"{message_id[:60]!r} is not a message id.",
             where="MESSAGE_ID",
-            advice="Give its letters and digits alone.",
+            advice="Use only its letters and digits.",
         )
     callbacks, root = callbacks or RunCallbacks(), Path(runs_dir)
     if not root.is_dir():

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from bulklink.engine.clock import Clock
 from bulklink.engine.metrics import find_bottleneck
-from bulklink.errors import LedgerError, RefusedError, RunStoppedError, StoppedBy
-from bulklink.ledger.records import timestamp
+from bulklink.errors import (
+    LedgerError,
+    NotConfirmedError,
+    RefusedError,
+    RunStoppedError,
+    StoppedBy,
+    WrongOrgError,
+)
+from bulklink.ledger.records import parse_time, timestamp
 from bulklink.ledger.state import LedgerState
 from bulklink.models import Status
 from bulklink.operations.callbacks import ResultCounter
@@ -24,13 +33,26 @@ from bulklink.runs.record import (
 from bulklink.runs.status import PENDING, RunResult
 from bulklink.zoho.connection import Connection
 
+_LEAVES_PLAN = (NotConfirmedError, WrongOrgError)
 _OUT_OF_CREDITS = (StoppedBy.CREDITS, StoppedBy.MAX_CREDITS)
 
 
 def begin_invocation(
-    record: RunRecord, ledger_state: LedgerState, connection: Connection, clock: Clock
+    record: RunRecord,
+    ledger_state: LedgerState,
+    connection: Connection,
+    clock: Clock,
+    machine: str | None,
 ) -> RunRecord:
-    """Return the record of a run with a new invocation."""
+    """Return the record of a run with a new invocation.
+
+    Args:
+        record: the record before.
+        ledger_state: state of its ledger.
+        connection: where the CRM is.
+        clock: tells when it starts.
+        machine: mark of this machine; None if it has none.
+    """
     return record.replace(
         state=RunState.RUNNING,
         stopped_by=None,
@@ -40,9 +62,28 @@ def begin_invocation(
         data_centre=connection.data_centre,
         invocations=(
             *close_last_invocation(record.invocations, ledger_state.last_timestamp),
-            Invocation(started=timestamp(clock.wall())),
+            Invocation(started=timestamp(clock.wall()), machine=machine),
         ),
     )
+
+
+def last_call_at(record: RunRecord, ledger_state: LedgerState, clock: Clock) -> float:
+    """Return when the last call of earlier invocations ended at the latest, monotonic seconds.
+
+    A call without an answer leaves no line as it ends, but the invocation ends after it. Times that
+    another machine's clock told, or may have told, say nothing here: the call counts as made now.
+
+    Args:
+        record: the record, whose last invocation is the present one.
+        ledger_state: state of the ledger when that began.
+        clock: clock of this machine.
+    """
+    *earlier, present = record.invocations
+    if earlier and (present.machine is None or earlier[-1].machine != present.machine):
+        return clock.monotonic()
+    times = [ledger_state.last_timestamp, *(each.ended for each in earlier)]
+    seconds = [parse_time(time).timestamp() for time in times if time]
+    return clock.monotonic_at(max(seconds, default=-math.inf))
 
 
 def accepted_canary(record: RunRecord) -> CanaryRecord | None:
@@ -79,8 +120,8 @@ def with_end_state(
     refusal: RefusedError | None,
 ) -> RunRecord:
     """Return the record with the state in which an invocation ended."""
-    if refusal and previous_record.invocations:
-        # It was not resumed, and can be as before.
+    if refusal and (previous_record.invocations or isinstance(refusal, _LEAVES_PLAN)):
+        # It was not resumed, and can be as before; an approved plan can still be sent.
         return record.replace(
             state=previous_record.state,
             stopped_by=previous_record.stopped_by,
@@ -110,8 +151,8 @@ def check_accounting(record: RunRecord, counter: ResultCounter, result: RunResul
         or (record.state is RunState.FINISHED and pending)
     ):
         raise LedgerError(
-            f"The ledger does not add up: it tells {ledger_counts} of {record.rows} rows, but"
+            f"The ledger does not add up: it has {ledger_counts} of {record.rows} rows, but"
             f" {counter.counts} were recorded. This is a mistake in bulklink.",
             where=result.run_dir,
-            advice="Keep the run folder and report it; do not trust the counts.",
+            advice="Keep the run folder and report the bug. Do not trust the counts.",
         )

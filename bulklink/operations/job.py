@@ -50,14 +50,14 @@ def check_ranges(options: Mapping[str, Any]) -> None:
     for name, (minimum, maximum) in _RANGES.items():
         value = options.get(name)
         if value is not None and not minimum <= value <= maximum:
-            raise _invalid_value(name, value, f"Give a number from {minimum:,} to {maximum:,}.")
+            raise _invalid_value(name, value, f"Use a number from {minimum:,} to {maximum:,}.")
     rate = options.get("rate")
     if rate is not None and not 0 < rate <= MAX_RATE:
-        raise _invalid_value("rate", rate, f"Give a number above 0, {MAX_RATE:,} at most.")
+        raise _invalid_value("rate", rate, f"Use a number above 0, {MAX_RATE:,} at most.")
     daily, reserve = options.get("credits_per_day"), options.get("reserve_credits") or 0
     if daily is not None and reserve >= daily:
         raise UsageError(
-            f"Of {daily:,} credits a day {reserve:,} are to be left to others: none can be spent.",
+            f"{reserve:,} of {daily:,} credits a day are reserved for others: none can be spent.",
             where=Advice("{}, {}", Keyword("credits_per_day"), Keyword("reserve_credits")),
             advice="Reserve less, or omit one of them.",
         )
@@ -75,7 +75,7 @@ def parse_memory(text: str) -> str:
     match = re.fullmatch(r"(\d{1,6})\s*(MB|MIB|GB|GIB)", text.strip().upper())
     if match is None or int(match[1]) * _UNIT_MEGABYTES[match[2]] < _MIN_MEMORY_MB:
         raise UsageError(
-            f"{text!r} is no size such as 512MB, of at least {_MIN_MEMORY_MB}MB.",
+            f"{text!r} is not a size such as 512MB, of at least {_MIN_MEMORY_MB}MB.",
             where="memory",
             advice="Write it as 512MB or 2GiB.",
         )
@@ -97,7 +97,7 @@ def parse_duration(value: float | str) -> float:
     match = re.fullmatch(pattern, str(value).strip().lower(), re.ASCII)
     if match is None:
         raise UsageError(
-            f"{value!r} is no time such as 30s, 5m or 1h.",
+            f"{value!r} is not a time such as 30s, 5m or 1h.",
             where="outage",
             advice="Write it as 30s, 5m or 1h; 0 is off.",
         )
@@ -173,7 +173,7 @@ DEFAULT_MAX_IN_FLIGHT = 10
 
 def _to_paths(paths: Iterable[str | PathLike[str]]) -> tuple[str, ...]:
     if isinstance(paths, str):
-        raise TypeError("one name is no tuple of names")
+        raise TypeError("one name is not a tuple of names")
     return tuple(fspath(path) for path in paths)
 
 
@@ -352,10 +352,10 @@ def _convert(name: str, converter: Callable[[Any], Any], value: object) -> Any:
         return converter(value)
     except (TypeError, ValueError):
         advice = (
-            'Give a tuple of paths, such as ("mapping.csv",).' if converter is _to_paths else ""
+            'Pass a tuple of paths, such as ("mapping.csv",).' if converter is _to_paths else ""
         )
         if isinstance(converter, EnumType):
-            advice = f"Give one of: {', '.join(converter)}."
+            advice = f"Use one of: {', '.join(converter)}."
         raise UsageError(
             f"{value!r} is not a valid value for {name}.", where=name, advice=advice
         ) from None
@@ -367,7 +367,7 @@ def _check_text(name: str, value: object) -> None:
         msgspec.json.encode(value)
     except UnicodeEncodeError:
         raise UsageError(
-            "It has bytes that are no text in the encoding of this locale.",
+            "It has bytes that are not text in the encoding of this locale.",
             where=name,
             advice="Type it in a terminal of the same encoding, or put it into a job file.",
         ) from None

@@ -292,7 +292,7 @@ class TimelineWriter:
             reason = error.message if isinstance(error, RunDirError) else f"{error.strerror}."
             self._disabled = True
             self.warn(
-                f"{self.path.name} cannot be written: {reason} The run goes on without it; the"
+                f"{self.path.name} cannot be written: {reason} The run continues without it; the"
                 " ledger is not touched by that."
             )
 

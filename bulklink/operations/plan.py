@@ -5,9 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,10 +18,9 @@ from bulklink.engine.clock import Clock, real_clock
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import UsageError
 from bulklink.mapping.checked import CheckedMapping
-from bulklink.mapping.compare import Comparison, compare
+from bulklink.mapping.compare import Comparison, FetchedEmails, compare, read_fetched_emails
 from bulklink.mapping.input.files import Source, check_readable, find_sources
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.plan_writer import PLAN_FILE
 from bulklink.models import Op
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import run_blocking_planning
@@ -31,7 +32,10 @@ from bulklink.operations.estimate import (
     estimate_run,
 )
 from bulklink.operations.job import Job
+from bulklink.operations.plan_names import PlanNames
 from bulklink.operations.prepare import (
+    NO_EXTRA_ROWS,
+    ExtraRows,
     check_mapping,
     check_snapshot,
     invalid_rows_error,
@@ -40,6 +44,10 @@ from bulklink.operations.prepare import (
 )
 from bulklink.runs.folder import RunFolder, create_run_folder
 from bulklink.runs.forecast import CreditRange, SecondsRange
+from bulklink.zoho.connection import Connection
+
+if TYPE_CHECKING:  # it brings the HTTP client, which plans without look-ups do not need
+    from bulklink.operations.environment import Environment
 
 
 class PlanResult(msgspec.Struct, frozen=True):
@@ -61,6 +69,7 @@ class PlanResult(msgspec.Struct, frozen=True):
         estimate: why the ranges are as wide as they are, what limits the run, share of the org's
             credits.
         compare: changes compared with fetched emails; None without such a file.
+        names: names that were looked up for the plan; None without look-ups.
     """
 
     op: str
@@ -77,6 +86,7 @@ class PlanResult(msgspec.Struct, frozen=True):
     digest: str
     estimate: RunEstimate
     compare: Comparison | None = None
+    names: PlanNames | None = None
 
 
 def plan(
@@ -85,112 +95,159 @@ def plan(
     latency: float = ASSUMED_LATENCY,
     users: int = 1,
     module_known: bool = False,
+    look_up_names: Connection | None = None,
     compare_with: str | None = None,
     rejects: str | None = None,
     callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
-    clock: Clock | None = None,
+    environment: Environment | None = None,
 ) -> PlanResult:
-    """Check a job's mapping and estimate what it will cost. No connection is opened.
+    """Check a job's mapping and estimate what it will cost.
 
-    With `job.run_dir` the plan is sealed there; without it no file is left behind. It blocks: the
-    work is done in a thread, while the calling thread waits and calls the callbacks. A
-    KeyboardInterrupt in the calling thread ends the work too.
+    No connection is opened unless `look_up_names` is given. With `job.run_dir` the plan is sealed
+    there; without it no file is left behind. It blocks: the work is done in a thread, while the
+    calling thread waits and calls the callbacks. A KeyboardInterrupt in the calling thread ends the
+    work too.
 
     Args:
         job: the job.
         latency: seconds that a call is assumed to take.
         users: licensed users of the org, who add to its credits a day.
         module_known: whether the id of the module Deals need not be looked up.
-        compare_with: a file of fetched emails, to tell what the mapping would change.
+        look_up_names: connection by which the missing names of owners and deals are looked up, and
+            become part of the plan; None looks nothing up.
+        compare_with: a file of fetched emails, to tell what the mapping would change; the deals
+            that emails are on by this file become part of the plan.
         rejects: a new CSV file for the refused rows, written if there are any.
         callbacks: `on_planning` is called twice a second, `on_warning` with each warning about the
             mapping, both in the calling thread; None reports nothing.
         stop: ends it; any thread may call its `interrupt`, and a signal handler.
-        clock: tells the time; None is this machine's, others are for tests.
+        environment: network, disk and clock; None is this machine's, others are for tests.
 
     Returns:
         What it will cost, and the digest of the plan.
 
     Raises:
         BadFileError: if the mapping cannot be read as a whole.
-        UsageError: if there is a file in the place of `rejects`.
+        UsageError: if there is a file in the place of `rejects`, or names are to be looked up for a
+            job that sends none.
         InvalidRowsError: if rows are refused and the job stops at such rows.
         RunDirError: if the run folder cannot be made.
+        RunStoppedError: if the names cannot be looked up; no plan is made then.
         InterruptedPlanningError: if `stop` ended it.
     """
+    if look_up_names is not None and not job.names:
+        raise UsageError(
+            "A job that sends no names has none to look up.",
+            where=Advice("{}, {}", Keyword("look_up_names"), Keyword("names", value=False)),
+            advice="Leave one of them out.",
+        )
     inputs = find_sources(job.mappings, job.format)
     if compare_with is not None:
         check_readable(Path(compare_with))
-    make_result = partial(make_plan_result, latency=latency, users=users, module_known=module_known)
-    rejects_path = None if rejects is None else Path(rejects)
-    if rejects_path is not None:
-        _check_new_file(rejects_path)
-    work = partial(
-        _plan, job, inputs, compare_with, rejects_path, make_result, clock or real_clock()
+    planning = _Planning(
+        job=job,
+        inputs=inputs,
+        connection=look_up_names,
+        compare_with=compare_with,
+        rejects=None if rejects is None else Path(rejects),
+        make_result=partial(
+            make_plan_result, latency=latency, users=users, module_known=module_known
+        ),
+        environment=environment,
     )
-    return run_blocking_planning(work, callbacks, stop)
+    if planning.rejects is not None:
+        _check_new_file(planning.rejects)
+    return run_blocking_planning(planning.run, callbacks, stop)
 
 
-def _plan(
-    job: Job,
-    inputs: tuple[Source, ...],
-    compare_with: str | None,
-    rejects: Path | None,
-    make_result: Callable[[CheckedMapping, Job, str | None, RunFolder | None], PlanResult],
-    clock: Clock,
-    stop: PlanningStop,
-    warn: Callable[[str | Advice], None],
-) -> PlanResult:
-    with tempfile.TemporaryDirectory(prefix="bulklink-") as temporary:
-        scratch = Path(temporary)
-        if job.run_dir is not None:
-            with (
-                new_run_folder(job, clock, warn) as folder,
-                checked_mapping(folder, job, inputs, stop) as checked,
-            ):
-                _warn(checked, warn)
-                _write_rejects(checked, rejects)
-                record = prepare_run(checked, job, folder, clock.wall())
-                result = make_result(checked, job, record.digest, folder)
-            plan_path = folder.plan
-        else:
-            with check_mapping(job, inputs, scratch, stop) as checked:
-                _warn(checked, warn)
-                _write_rejects(checked, rejects)
-                _check_unsealed(checked, job, rejects)
-                result = make_result(checked, job, None, None)
-                if compare_with is not None:
-                    checked.seal(scratch)
-            plan_path = scratch / PLAN_FILE
-        if compare_with is None:
-            return result
-        comparison = compare(
-            plan_path, compare_with, scratch, memory=job.memory, stop=stop, warn=warn
-        )
-        return msgspec.structs.replace(result, compare=comparison)
+@dataclass(slots=True, frozen=True, kw_only=True)
+class _Planning:
+    """One planning of a job: it is checked, named, compared, and sealed if there is a folder."""
+
+    job: Job
+    inputs: tuple[Source, ...]
+    connection: Connection | None
+    compare_with: str | None
+    rejects: Path | None
+    make_result: Callable[[CheckedMapping, Job, str | None, RunFolder | None], PlanResult]
+    environment: Environment | None
+
+    def run(self, stop: PlanningStop, warn: Callable[[str | Advice], None]) -> PlanResult:
+        """Plan the job, in a thread."""
+        job = self.job
+        clock = self.environment.clock if self.environment else real_clock()
+        with tempfile.TemporaryDirectory(prefix="bulklink-") as temporary:
+            scratch, fetched = Path(temporary), None
+            if self.compare_with is not None:
+                fetched = read_fetched_emails(
+                    self.compare_with, scratch, memory=job.memory, stop=stop, warn=warn
+                )
+            if job.run_dir is None:
+                with check_mapping(job, self.inputs, scratch, stop) as checked:
+                    names, comparison = self._complete(checked, fetched, scratch, stop, warn)
+                    _check_unsealed(checked, job, self.rejects)
+                    result = self.make_result(checked, job, None, None)
+            else:
+                with (
+                    new_run_folder(job, clock, warn) as folder,
+                    checked_mapping(folder, job, self.inputs, stop) as checked,
+                ):
+                    names, comparison = self._complete(checked, fetched, scratch, stop, warn)
+                    record = prepare_run(checked, job, folder, clock.wall(), self._origin(names))
+                    result = self.make_result(checked, job, record.digest, folder)
+            return msgspec.structs.replace(result, compare=comparison, names=names)
+
+    def _complete(
+        self,
+        checked: CheckedMapping,
+        fetched: FetchedEmails | None,
+        scratch: Path,
+        stop: PlanningStop,
+        warn: Callable[[str | Advice], None],
+    ) -> tuple[PlanNames | None, Comparison | None]:
+        """Add names and present deals to a checked mapping; warn, and write its refused rows."""
+        for text in checked.warnings:
+            warn(text)
+        names = comparison = None
+        if self.connection is not None:
+            # The HTTP client is imported for look-ups alone.
+            from bulklink.operations.plan_lookup import look_up_plan_names  # noqa: PLC0415
+
+            names = look_up_plan_names(
+                checked, self.job, self.connection, self.environment, scratch, stop, warn
+            )
+        if fetched is not None:
+            comparison = compare(checked, fetched)
+        if self.rejects is not None and checked.rejected:
+            checked.write_rejects(self.rejects)
+        return names, comparison
+
+    def _origin(self, names: PlanNames | None) -> ExtraRows:
+        """Return what `run.json` has of the org that the names are of: no other is sent to."""
+        if names is None or names.org is None or self.connection is None:
+            return NO_EXTRA_ROWS
+        origin = {
+            "org": names.org,
+            "api_url": self.connection.api_url,
+            "data_centre": self.connection.data_centre,
+        }
+        return msgspec.structs.replace(NO_EXTRA_ROWS, record_fields=origin)
 
 
 def _check_new_file(path: Path) -> None:
     if path.exists() or not path.absolute().parent.is_dir():
         raise UsageError(
-            "There is a file of this name already."
-            if path.exists()
-            else "There is no such folder to write it into.",
+            "The file exists already." if path.exists() else "Its folder does not exist.",
             where=Advice("{} {}", Keyword("rejects"), path),
-            advice="Name a new file for the refused rows.",
+            advice="Use a new file for the refused rows.",
         )
-
-
-def _write_rejects(checked: CheckedMapping, rejects: Path | None) -> None:
-    if rejects is not None and checked.rejected:
-        checked.write_rejects(rejects)
 
 
 def _check_unsealed(checked: CheckedMapping, job: Job, rejects: Path | None) -> None:
     if is_refused(checked, job):
         place = f" in {rejects}, which is a mapping itself" if rejects and checked.rejected else ""
-        raise invalid_rows_error(checked, f"Mend them{place}")
+        raise invalid_rows_error(checked, f"Fix them{place}")
     check_snapshot(job, guarded=checked.guarded, relinks=checked.plan_stats().relinks)
 
 
@@ -247,11 +304,6 @@ def checked_mapping(
             yield checked
     finally:
         folder.clear_scratch()
-
-
-def _warn(checked: CheckedMapping, warn: Callable[[str | Advice], None]) -> None:
-    for text in checked.warnings:
-        warn(text)
 
 
 def make_plan_result(

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
-
-import msgspec
 
 from bulklink.advice import Advice, Keyword
 from bulklink.engine.caller import Caller
-from bulklink.engine.lookups import look_up_deals, look_up_module_id, look_up_user_names
+from bulklink.engine.lookups import look_up_module_id
 from bulklink.errors import InvalidRowsError, NotConfirmedError, WrongOrgError
 from bulklink.folder_files import check_folder_file
 from bulklink.ledger.records import result_line
@@ -24,19 +21,18 @@ from bulklink.mapping.rejects import ForeignDeals, append_unknown_rows, find_for
 from bulklink.models import Op, Status
 from bulklink.operations.callbacks import (
     ConfirmationRequest,
-    ReadProgress,
     ResultCounter,
     RunCallbacks,
 )
 from bulklink.operations.job import Job, OnInvalid
+from bulklink.operations.name_lookup import NameLookup, foreign_deals_warning
 from bulklink.operations.prepare import MAX_FAULTS_SHOWN, result_of
 from bulklink.operations.session import CrmSession
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.hashes import sha256_of
 from bulklink.runs.record import OrgRecord, RunRecord
 from bulklink.zoho.connection import Connection, is_loopback
-from bulklink.zoho.link_response import MAX_NAME_LENGTH
-from bulklink.zoho.lookup_responses import DealDetails, Org
+from bulklink.zoho.lookup_responses import Org
 
 T = TypeVar("T")
 _ROWS_AT_ONCE = 2048
@@ -77,10 +73,10 @@ def check_same_host(origin: RunOrigin, connection: Connection) -> None:
         origin_host != current_host and not both_local
     ) or origin.data_centre != connection.data_centre:
         raise WrongOrgError(
-            f"The run began at {origin_host} (data centre {origin.data_centre}); this is"
+            f"The run started at {origin_host} (data centre {origin.data_centre}); this is"
             f" {current_host} (data centre {connection.data_centre}).",
             where="BULKLINK_DC, BULKLINK_API_URL",
-            advice="Set them to what the run began with.",
+            advice="Set them to the values that the run started with.",
         )
 
 
@@ -93,10 +89,10 @@ def check_same_org(origin: RunOrigin, org: Org) -> None:
     origin_org = origin.org
     if origin_org is not None and origin_org.id and org.id and origin_org.id != org.id:
         raise WrongOrgError(
-            f"The run began in the org {origin_org.name} ({origin_org.id}); this is {org.name}"
+            f"The run started in the org {origin_org.name} ({origin_org.id}); this is {org.name}"
             f" ({org.id}).",
             where=Advice("BULKLINK_DC, {}", Keyword("profile")),
-            advice="Sign in to the org that the run began in.",
+            advice="Sign in to the org that the run started in.",
         )
 
 
@@ -114,14 +110,14 @@ def confirm_changes(
     if callbacks.can_ask:
         if not callbacks.confirm(request):
             raise NotConfirmedError(
-                "It was not confirmed; nothing was changed.",
+                "Not confirmed; nothing was changed.",
                 where=org.name or connection.api_url,
-                advice="Start it again to be asked again.",
+                advice="Run the command again to be asked again.",
             )
     elif not org.sandbox:
         raise NotConfirmedError(
             f"This would change {record.messages:,} emails of {org.name or 'an org'}"
-            f" ({org.type or 'type not known'}), and there is nobody to ask.",
+            f" ({org.type or 'type unknown'}), and nobody can be asked.",
             where=connection.api_url,
             advice=Advice("Nothing was changed. To allow it: {}.", Keyword("yes", value=True)),
         )
@@ -168,7 +164,7 @@ async def resolve_names(
         if foreign is None:
             return None
         if foreign.rows:
-            callbacks.warn(_foreign_deals_warning(foreign))
+            callbacks.warn(foreign_deals_warning(foreign))
     faults = await _reject_unknown_rows(session, folder, counter)
     if faults:
         rejected = counter.counts[Status.REJECTED]
@@ -193,152 +189,44 @@ async def _look_up_names(
         Rows that Zoho is likely to refuse; None if nothing had to be looked up.
     """
     plan = session.environment.open_plan(folder.plan, session.interrupt)
-    lookup = _NameLookup(session.caller, folder, plan, callbacks, session.interrupt)
-    await session.run_blocking(lookup.find_missing)
+    lookup = NameLookup(folder.scratch, callbacks)
+    await session.run_blocking(partial(lookup.find_missing, plan))
     if not lookup.total:
         return None
-    async with session.environment.sample_periodically(lookup.report_progress):
-        await lookup.fetch_deals(session.job.max_in_flight())
-        await lookup.fetch_owners()
-    if lookup.overlong:
-        callbacks.warn(
-            Advice(
-                "{} names in the CRM have more than {} characters, which no link can hold. Rows"
-                " that name none themselves are refused: put a shorter name into the mapping, or"
-                " send no names with {}.",
-                f"{lookup.overlong:,}",
-                MAX_NAME_LENGTH,
-                Keyword("names", value=False),
-            )
-        )
-    return await session.run_blocking(partial(lookup.write_names, save_names_hash))
+    await lookup.fetch(session)
+    write = partial(_write_names, lookup, folder, plan, session.interrupt, save_names_hash)
+    return await session.run_blocking(write)
 
 
-class _OwnerName(msgspec.Struct, frozen=True):
-    id: str
-    name: str | None
-
-
-@dataclass(slots=True)
-class _NameLookup:
-    """Names looked up so far, stored on disk: there can be as many deals as messages.
+def _write_names(
+    lookup: NameLookup,
+    folder: RunFolder,
+    plan: SealedPlan,
+    interrupt: PlanningStop,
+    save_hash: Callable[[str], None],
+) -> ForeignDeals:
+    """Write the names file and the rejected rows to the run folder; blocks.
 
     Args:
-        caller: makes the calls.
+        lookup: what was looked up.
         folder: the run folder.
         plan: its sealed plan.
-        callbacks: called with the progress.
-        interrupt: interrupts `find_missing` and `write_names`.
-        total: names to look up.
-        done: names looked up so far.
-        overlong: names that are too long to be sent.
+        interrupt: interrupts it.
+        save_hash: records the SHA-256 of the names, before their file is where a resume finds it: a
+            file without a recorded hash is not this run's.
+
+    Returns:
+        Rows that Zoho is likely to refuse.
     """
-
-    caller: Caller
-    folder: RunFolder
-    plan: SealedPlan
-    callbacks: RunCallbacks
-    interrupt: PlanningStop
-    total: int = 0
-    done: int = 0
-    overlong: int = 0
-    _owner_ids: set[str] = field(init=False, default_factory=set)
-
-    @property
-    def _deal_ids(self) -> Path:
-        return self.folder.scratch / "deal-ids.txt"
-
-    @property
-    def _deals(self) -> Path:
-        return self.folder.scratch / "deals.jsonl"
-
-    @property
-    def _owners(self) -> Path:
-        return self.folder.scratch / "owners.jsonl"
-
-    def find_missing(self) -> None:
-        """Find the deals and owners that the plan names by their ids alone; blocks."""
-        self._owner_ids = set(self.plan.owners_without_name())
-        self.total = len(self._owner_ids) + self.plan.count_deals_without_name()
-        if self.total:
-            self.folder.make_scratch()
-            with self._deal_ids.open("w", encoding="ascii") as file:
-                file.writelines(f"{deal_id}\n" for deal_id in self.plan.deals_without_name())
-
-    async def fetch_deals(self, max_in_flight: int) -> None:
-        """Look up the deals."""
-        with self._deal_ids.open(encoding="ascii") as deal_ids, self._deals.open("wb") as file:
-            await look_up_deals(
-                self.caller,
-                map(str.rstrip, deal_ids),
-                lambda deal: self._save(file, deal),
-                at_once=max_in_flight,
-                on_batch=self._add_done,
-            )
-
-    async def fetch_owners(self) -> None:
-        """Look up the owners."""
-        with self._owners.open("wb") as file:
-
-            def save_owner(owner_id: str, name: str | None) -> None:
-                self._save(file, _OwnerName(owner_id, name))
-                self._add_done(1)
-
-            await look_up_user_names(self.caller, self._owner_ids, save_owner)
-
-    def write_names(self, save_hash: Callable[[str], None]) -> ForeignDeals:
-        """Write the names file and the rejected rows to the run folder; blocks.
-
-        Args:
-            save_hash: records the SHA-256 of the names, before their file is where a resume finds
-                it: a file without a recorded hash is not this run's.
-
-        Returns:
-            Rows that Zoho is likely to refuse.
-        """
-        folder, written = self.folder, self.folder.scratch / "names.parquet"
-        deal_contacts = (
-            (deal.id, deal.contact_id)
-            for deal in self._saved_deals()
-            if deal.contact_id is not None
-        )
-        foreign = find_foreign_deals(folder.plan, deal_contacts, self.interrupt)
-        # Last of what can be interrupted: where the file is, a resume looks nothing up.
-        self.plan.write_names(
-            _usable_names(self._saved_deals()),
-            _usable_names(_read_records(self._owners, _OwnerName)),
-            written,
-        )
-        save_hash(sha256_of(written))
-        written.replace(folder.names)
-        folder.clear_scratch()
-        append_unknown_rows(folder.plan, folder.names, folder.rejects)
-        return foreign
-
-    def _saved_deals(self) -> Iterator[DealDetails]:
-        return _read_records(self._deals, DealDetails)
-
-    async def report_progress(self) -> None:
-        """Report how many names were looked up."""
-        self.callbacks.on_read(ReadProgress("names", self.done, self.total))
-
-    def _save(self, file: BinaryIO, record: DealDetails | _OwnerName) -> None:
-        self.overlong += record.name is None
-        file.write(msgspec.json.encode(record) + b"\n")
-
-    def _add_done(self, count: int) -> None:
-        self.done += count
-
-
-def _usable_names(records: Iterable[DealDetails | _OwnerName]) -> Iterator[tuple[str, str]]:
-    return ((record.id, record.name) for record in records if record.name is not None)
-
-
-def _read_records(path: Path, record_type: type[T]) -> Iterator[T]:
-    decoder = msgspec.json.Decoder(record_type)
-    with path.open("rb") as file:
-        for line in file:
-            yield decoder.decode(line)
+    written = folder.scratch / "names.parquet"
+    foreign = find_foreign_deals(folder.plan, lookup.deal_contacts(), interrupt)
+    # Last of what can be interrupted: where the file is, a resume looks nothing up.
+    plan.write_names(lookup.named_deals(), lookup.named_owners(), written)
+    save_hash(sha256_of(written))
+    written.replace(folder.names)
+    folder.clear_scratch()
+    append_unknown_rows(folder.plan, folder.names, folder.rejects)
+    return foreign
 
 
 async def _reject_unknown_rows(
@@ -385,13 +273,4 @@ def _unknown_rows_error(
             Keyword("on_invalid", "skip"),
         ),
         faults=tuple(faults),
-    )
-
-
-def _foreign_deals_warning(foreign: ForeignDeals) -> str:
-    rows = ", ".join(map(str, foreign.first_rows))
-    ellipsis = ", …" if foreign.rows > len(foreign.first_rows) else ""
-    return (
-        f"{foreign.rows:,} rows link an email to a deal of another contact (row {rows}{ellipsis}):"
-        " Zoho is likely to refuse them as NOT_ALLOWED, unless the contact has a role there."
     )

@@ -142,7 +142,7 @@ def prepare_run(
     if is_refused(checked, job):
         folder.write(record.replace(state=RunState.REFUSED, reason=InvalidRowsError.code))
         raise invalid_rows_error(
-            checked, f"Mend them in {folder.rejects}, which is a mapping itself"
+            checked, f"Fix them in {folder.rejects}, which is a mapping itself"
         )
     shape = checked.plan_stats()
     check_snapshot(job, guarded=checked.guarded, relinks=shape.relinks)
@@ -168,9 +168,9 @@ def prepare_run(
 def _check_size(rows: int) -> None:
     if rows > MAX_ROWS:
         raise BadFileError(
-            f"The mapping has {rows:,} rows, and a run {MAX_ROWS:,} at most.",
+            f"The mapping has {rows:,} rows; a run has {MAX_ROWS:,} at most.",
             where="MAPPING",
-            advice="Send it as several mappings.",
+            advice="Split it into several mappings.",
         )
 
 
@@ -239,7 +239,7 @@ def invalid_rows_error(checked: CheckedMapping, fix: str) -> InvalidRowsError:
     unclosed = checked.unclosed_quote
     if unclosed is not None:
         return InvalidRowsError(
-            "A quote is never closed: what follows it cannot be told apart.",
+            "A quote is never closed: the cells after it cannot be separated.",
             where=f"{_location(unclosed)}, row {unclosed.row}",
             advice="Close it, or double it if it is part of the text.",
             faults=tuple(faults),
@@ -311,9 +311,9 @@ def create_ledger(path: Path, results: Iterable[Result], ts: str) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise LedgerError(
-            f"The ledger cannot be written: {error.strerror or error}.",
+            f"Cannot write the ledger: {error.strerror or error}.",
             where=str(path),
-            advice="Make room on the disk, then start again in another run folder.",
+            advice="Free some disk space, then start again in another run folder.",
         ) from None
 
 

@@ -35,8 +35,8 @@ from bulklink.runs.status import PENDING, RunResult, status, status_counts
 from bulklink.zoho.connection import Connection
 
 _FORMER_DIGEST = (
-    "This run was begun by an earlier version, whose digest does not cover the rows of the plan: it"
-    " goes on with the plan whose hash run.json has."
+    "This run was started by an earlier version, whose digest does not cover the rows of the plan."
+    " It continues with the plan whose hash is in run.json."
 )
 _PER_CALL_DEFAULTS = LimitOptions(yes=False, max_credits=None)
 _RETRIED_STATUSES = (Status.FAILED, Status.IN_DOUBT)
@@ -264,14 +264,14 @@ def _check_ledger_end(folder: RunFolder, record: RunRecord, ledger_state: Ledger
             f"run.json says that the run is {record.state} and has {record.rows:,} rows; the ledger"
             f" has the results of {record.rows - pending:,}.",
             where=str(folder.ledger),
-            advice="Put ledger.jsonl and run.json back from one copy.",
+            advice="Restore ledger.jsonl and run.json from the same backup.",
         )
     if not may_go_on and recorded_bytes is not None and ledger_state.length > recorded_bytes:
         raise LedgerError(
             f"{ledger_state.length - recorded_bytes:,} bytes were added to it since the run"
             " stopped.",
             where=str(folder.ledger),
-            advice="Put ledger.jsonl and run.json back from one copy.",
+            advice="Restore ledger.jsonl and run.json from the same backup.",
         )
 
 
@@ -292,11 +292,11 @@ def _load_unsent_record(folder: RunFolder, expect: str | None) -> RunRecord:
         raise DigestError(
             f"The digest of this plan is {record.digest}, not {expect}.",
             where=str(folder.path),
-            advice="Look at the plan again: it is not the one that was approved.",
+            advice="Check the plan: it is not the one that was approved.",
         )
     if record.invocations:
         raise RunDirError(
-            "This plan has been sent already, in whole or in part.",
+            "This plan has been applied before.",
             where=str(folder.path),
             advice=Advice("Continue it: {}.", continue_call(record, "resume", folder.path)),
         )
@@ -343,9 +343,9 @@ def _load_sealed_record(folder: RunFolder) -> RunRecord:
         )
     if record.state is RunState.REFUSED or not folder.plan.is_file():
         raise RunDirError(
-            "This run was refused before anything was sent: there is nothing to go on with.",
+            "This run was refused before anything was sent: there is nothing to continue.",
             where=str(folder.path),
-            advice="Mend the mapping and start again in another run folder.",
+            advice="Fix the mapping and start again in another run folder.",
         )
     return record
 
@@ -363,7 +363,7 @@ def _check_ledger(
                 != message.message_id
             ):
                 raise DigestError(
-                    f"The ledger is not of this plan: they differ at row {message.row}.",
+                    f"The ledger does not belong to this plan: they differ at row {message.row}.",
                     where=str(folder.path),
-                    advice="Put back the files of the run; nothing was sent.",
+                    advice="Nothing was sent. Restore the files of the run.",
                 )

@@ -30,7 +30,7 @@ def load_job(record: RunRecord) -> Job:
             "The options in run.json are not as bulklink writes them: asked has a wrong type or"
             " value.",
             where="run.json",
-            advice="Put it back from a copy.",
+            advice="Restore it from a backup.",
         ) from None
 
 
@@ -67,7 +67,8 @@ def check_seal(
     if has_former_digest(record):
         if not record.invocations:
             raise _plan_error(
-                folder, "The digest of this plan is of a former kind: its rows are no part of it."
+                folder,
+                "The digest of this plan is of an earlier kind, which does not cover its rows.",
             )
         return
     content = read_plan_content(folder.plan, stop)
@@ -75,8 +76,8 @@ def check_seal(
     if digest != record.digest:
         raise _plan_error(
             folder,
-            "The plan, or an option that belongs to it, is not as it was sealed: its digest is"
-            f" {digest}, and {record.digest} is recorded.",
+            "The plan, or an option that belongs to it, was changed since it was sealed: its digest"
+            f" is {digest}, and {record.digest} is recorded.",
         )
     _check_counts(folder, record, content)
     if not record.invocations:
@@ -90,14 +91,14 @@ def check_sealed_files(folder: RunFolder, record: RunRecord) -> None:
         DigestError: if a file differs from its hash, or has none.
     """
     if record.digest is None or record.plan_sha256 is None:
-        raise _plan_error(folder, "No hash of the plan is recorded, so it is not sealed.")
+        raise _plan_error(folder, "The plan is not sealed: its hash is not recorded.")
     if sha256_of(folder.plan) != record.plan_sha256:
-        raise _plan_error(folder, "The plan is not as it was sealed.")
+        raise _plan_error(folder, "The plan was changed since it was sealed.")
     if not has_recorded_names(folder, record):
         raise DigestError(
-            "The names that were looked up are not as this run wrote them.",
+            "The file of looked-up names was changed since this run wrote it.",
             where=str(folder.names),
-            advice="Remove the file: the names are looked up again.",
+            advice="Remove the file; the names are looked up again.",
         )
 
 
@@ -118,7 +119,7 @@ def _check_counts(folder: RunFolder, record: RunRecord, content: PlanContent) ->
         or record.messages != sum(content.messages.values())
         or record.op not in (MIXED, *content.messages)
     ):
-        raise _plan_error(folder, "The counts in run.json are not those of the plan.")
+        raise _plan_error(folder, "The counts in run.json do not match the plan.")
 
 
 def _check_unsent_ledger(
@@ -133,7 +134,7 @@ def _check_unsent_ledger(
     counts = {status: count for status, count in ledger_state.counts.items() if count}
     if ledger_state.next_call != 1 or counts != {s: n for s, n in expected.items() if n}:
         raise DigestError(
-            "The ledger is not that of a plan which is still to be sent.",
+            "The ledger does not belong to a plan that is still to be sent.",
             where=str(folder.ledger),
             advice=_SEAL_AGAIN,
         )

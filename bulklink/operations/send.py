@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import anyio
+import msgspec
 
 from bulklink.advice import Advice, Keyword
 from bulklink.engine.active_contacts import ActiveContacts
@@ -25,7 +25,7 @@ from bulklink.errors import (
     StoppedBy,
     StoppedError,
 )
-from bulklink.ledger.records import Result, parse_time, timestamp
+from bulklink.ledger.records import Result, timestamp
 from bulklink.ledger.state import LedgerState, replay
 from bulklink.ledger.statistics import count_results
 from bulklink.models import Message, Status
@@ -37,6 +37,7 @@ from bulklink.operations.invocation import (
     accepted_canary,
     begin_invocation,
     check_accounting,
+    last_call_at,
     limiting_factor,
     with_end_state,
 )
@@ -55,7 +56,6 @@ from bulklink.runs.forecast import CreditRange, RenewedForecast
 from bulklink.runs.record import (
     CanaryRecord,
     CanaryState,
-    Invocation,
     OrgRecord,
     RunRecord,
     RunState,
@@ -101,7 +101,8 @@ async def send(
     check_same_host(previous_record, connection)
     clock = environment.clock
     started_at = clock.monotonic()
-    record = begin_invocation(previous_record, ledger_state, connection, clock)
+    machine = environment.machine_mark()
+    record = begin_invocation(previous_record, ledger_state, connection, clock, machine)
     if accept_canary and previous_record.needs_accept_canary:
         record = record.replace(canary=accepted_canary(previous_record))
     folder.write(record)
@@ -132,7 +133,7 @@ async def send(
         internal_error = BulklinkError(
             f"A mistake in bulklink: {error!r}.",
             where=str(folder.path),
-            advice="Keep the run folder and report it; a resume goes on from what is recorded.",
+            advice="Keep the run folder and report the bug. The run can be resumed.",
         )
         stop.request(internal_error)
         raise
@@ -280,8 +281,8 @@ class _SendRun:
             and resume_at > self.environment.clock.timestamp()
         ):
             self.callbacks.warn(
-                "The run stopped for want of credits, and there may be none before"
-                f" {resume_at}: its first call finds out."
+                "The run stopped for lack of credits, and there may be none before"
+                f" {resume_at}. Its first call will tell."
             )
 
     def _warn_of_uncounted_reserve(self) -> None:
@@ -345,7 +346,7 @@ class _SendRun:
             on_result=self._on_result,
             on_contact_read=self.forecaster.add_reading,
             initial_state=self._make_message_state,
-            earlier_calls_at=self._earlier_calls_at(),
+            earlier_calls_at=last_call_at(self.record, self.ledger_state, self.environment.clock),
         )
 
     def _on_result(self, result: Result) -> None:
@@ -394,16 +395,6 @@ class _SendRun:
             reads_first=self._links_first_read,
         )
 
-    def _earlier_calls_at(self) -> float:
-        """Return when the last call of earlier invocations ended at the latest, monotonic seconds.
-
-        A call without an answer leaves no line as it ends, but the invocation ends after it.
-        """
-        invocations = self.previous_record.invocations
-        times = [self.ledger_state.last_timestamp, *(each.ended for each in invocations)]
-        seconds = [parse_time(time).timestamp() for time in times if time]
-        return self.environment.clock.monotonic_at(max(seconds, default=-math.inf))
-
     def _make_message_state(self, message: Message) -> MessageState:
         return initial_state(
             message,
@@ -445,7 +436,13 @@ class _SendRun:
         counts = status_counts(record, ledger_state)
         exit_code = run_exit_code(record.state, record.stopped_by, counts)
         *earlier, last = record.invocations
-        invocation = Invocation(last.started, ended, seconds, record.stopped_by, exit_code)
+        invocation = msgspec.structs.replace(
+            last,
+            ended=ended,
+            seconds=seconds,
+            stopped_by=record.stopped_by,
+            exit_code=exit_code,
+        )
         self.record = record
         ledger_fields: dict[str, Any] = {}
         # A broken ledger without the calls of this invocation was put in the place of its own.
@@ -484,7 +481,13 @@ class _SendRun:
         except LedgerError as error:
             stopped_by = StoppedBy.LEDGER
             *earlier, last = record.invocations
-            invocation = Invocation(last.started, ended, seconds, stopped_by, error.exit_code)
+            invocation = msgspec.structs.replace(
+                last,
+                ended=ended,
+                seconds=seconds,
+                stopped_by=stopped_by,
+                exit_code=error.exit_code,
+            )
             with suppress(RunDirError):  # the folder may have gone too
                 self._update(
                     state=RunState.STOPPED,

@@ -254,9 +254,9 @@ class CrmSession:
             if limits.per_day is None and not limits.reserve:
                 return
             raise ConfigError(
-                f"The credits of 24 hours cannot be counted: {error}.",
+                f"Cannot count the credits of the last 24 hours: {error}.",
                 where=Advice("{}, {}", Keyword("credits_per_day"), Keyword("reserve_credits")),
-                advice="Make the folder for the state of programs writable (XDG_STATE_HOME).",
+                advice="Make the state folder writable (XDG_STATE_HOME).",
             ) from None
         await self.quota.open(daily_usage, limits_of_look_up)
 

@@ -135,7 +135,7 @@ async def _undo(
 ) -> RunResult | None:
     record = source.read()
     check_same_host(record, connection)
-    callbacks.on_phase("Looking at what the run did")
+    callbacks.on_phase("Reading what the run did")
     with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
         undo_plan = await run_planning(
             lambda planning_stop, _: build_undo_plan(

@@ -104,8 +104,8 @@ class NotUndoneReason(StrEnum):
 
 
 _ADVICE = {
-    NotUndoneReason.NO_SNAPSHOT: "The run took no snapshot of it: which deal it was on is not"
-    " known.",
+    NotUndoneReason.NO_SNAPSHOT: "The run took no snapshot of it, so the deal it was on is"
+    " unknown.",
     NotUndoneReason.SETTLED_BY_READ: "A read settled it after a lost answer, without a snapshot:"
     " it may have been so before the run.",
     NotUndoneReason.IN_DOUBT: "It is in doubt, without a snapshot: it may have been so before the"
@@ -309,7 +309,7 @@ class UndoPlan(msgspec.Struct, frozen=True):
         for reason, count in sorted(self.not_undone_counts.items()):
             rows = ", ".join(map(str, self.first_not_undone[reason]))
             more = f" and {count - MAX_ROWS_NAMED:,} more" if count > MAX_ROWS_NAMED else ""
-            left = f"{count:,} rows are left as they are ({reason}): row {rows}{more}."
+            left = f"{count:,} rows are not undone ({reason}): row {rows}{more}."
             include = Advice(" {} unlinks those that are.", Keyword("include_settled", value=True))
             is_optional = reason is not NotUndoneReason.NO_SNAPSHOT
             yield Advice("{} {}{}", left, _ADVICE[reason], include if is_optional else "")
@@ -366,9 +366,9 @@ def _changes_to_undo(source: RunFolder, spill: Path, stop: PlanningStop) -> Iter
         return iter(())
     if source.is_running():
         raise LockedError(
-            "A process drives this run.",
+            "A process is running this run.",
             where=str(source.path),
-            advice="Wait until it ends, or stop it; then undo it.",
+            advice="Wait until it ends, or stop it, then undo it.",
         )
     check_sealed_files(source, record)
     return applied_changes(source, spill, stop, record.checkpoint)

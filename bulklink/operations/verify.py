@@ -183,8 +183,8 @@ def _width_reason(record: RunRecord, verify_options: VerifyOptions) -> str:
     measured = (
         "The run measured how many pages its contacts take."
         if record.renewed is not None
-        else "Not known before the first calls: how many other emails the contacts have, which take"
-        " pages."
+        else "Unknown before the first calls: how many other emails the contacts have, each page of"
+        " which takes a call."
     )
     if verify_options.sample is None:
         return measured
@@ -214,7 +214,7 @@ async def _verify(
         repair_torn_line(folder.verification, folder.verification_torn)
         if record.state in (RunState.RUNNING, RunState.STOPPED):
             callbacks.warn(
-                f"The run is not over (its state is {record.state}): what it has settled so"
+                f"The run has not finished (its state is {record.state}): what it has settled so"
                 " far is compared."
             )
         if record.last_undo is not None:

@@ -61,7 +61,7 @@ class VerifyOptions(msgspec.Struct, frozen=True):
                 raise UsageError(
                     f"{value} is not a valid value for {name}.",
                     where=name,
-                    advice=f"Give {minimum} or more.",
+                    advice=f"Use {minimum} or more.",
                 )
 
 

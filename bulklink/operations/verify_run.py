@@ -228,7 +228,7 @@ class Verifier:
         sent_at = clock.monotonic_at(self.expected_links.last_result_at)
         delay = sent_at + session.job.settle_after - clock.monotonic()
         if delay > 0:
-            self.callbacks.on_phase("Waiting for what was just sent to settle")
+            self.callbacks.on_phase("Waiting until recent changes are visible")
             await session.stop.sleep(delay)
 
     async def _check_contact(self, session: CrmSession, contact: ContactExpectations) -> None:

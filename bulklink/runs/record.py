@@ -85,6 +85,8 @@ class Invocation(msgspec.Struct, frozen=True):
         seconds: duration, None like `ended`.
         stopped_by: StoppedBy value, None if it finished.
         exit_code: exit code of the command, None while it runs or if it was killed.
+        machine: mark of the machine that it ran on; None if unknown, as in folders of earlier
+            versions.
     """
 
     started: str
@@ -92,6 +94,7 @@ class Invocation(msgspec.Struct, frozen=True):
     seconds: Seconds | None = None
     stopped_by: str | None = None
     exit_code: Annotated[int, msgspec.Meta(ge=0, le=255)] | None = None
+    machine: Annotated[str, msgspec.Meta(max_length=64)] | None = None
 
 
 def measured_pages_ratio(record: RunRecord) -> float:
@@ -118,8 +121,10 @@ def close_last_invocation(
         else 0.0
     )
     ended = last_timestamp if seconds > 0 else killed.started
-    stopped_by = StoppedBy.KILLED
-    return (*earlier, Invocation(killed.started, ended, max(0.0, seconds), stopped_by))
+    closed = msgspec.structs.replace(
+        killed, ended=ended, seconds=max(0.0, seconds), stopped_by=StoppedBy.KILLED
+    )
+    return (*earlier, closed)
 
 
 class CanaryState(StrEnum):

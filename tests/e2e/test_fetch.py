@@ -30,7 +30,7 @@ from tests.e2e.world import PAT, USERS, Contact, World
 QUICK = ("--rate", "off")
 COLUMNS = [
     *("contact_id", "owner_id", "owner_name", "message_id", "deal_id", "from_deal_id"),
-    *("from_deal_name", "subject", "time", "direction"),
+    *("from_deal_name", "subject", "time", "direction", "deal_name"),
 ]
 
 
@@ -74,6 +74,7 @@ def test_every_email_is_there_in_the_requested_order(
         "subject": "Question",
         "time": "",
         "direction": "",
+        "deal_name": "",
     }
     assert {line["from_deal_id"] for line in rows if line["message_id"] in messages(one)} == {
         "none",
@@ -380,6 +381,40 @@ def test_the_file_guards_what_somebody_moves_meanwhile(
     assert ledger.count('"changed-since"') == 2
 
 
+@pytest.mark.parametrize("form", ["f.csv", "f.jsonl", "f.xlsx"])
+def test_a_deal_name_that_was_filled_in_is_sent_and_not_looked_up(
+    bulklink: Command, standin: StandIn, world: World, form: str
+) -> None:
+    contact = world.add(free=2)
+    run_fetch(bulklink, standin, contact.id, "-o", form)
+    assert bulklink("plan", "--op", "unlink", form).code == 0, "empty columns do no harm"
+    run_fetch(bulklink, standin, contact.id, "-o", "filled.csv")
+    named = {"deal_id": contact.b, "deal_name": "As I call it"}
+    rows = [{**line, **named} for line in read(bulklink.folder / "filled.csv")]
+    write_mapping(bulklink.folder / "m.csv", rows)
+    del standin.requests[:]
+    result = bulklink.with_env(**standin.env())("link", "m.csv", "--json", *QUICK)
+    assert result.code == 0, result
+    assert not [request for request in standin.requests if request.kind == "deals"]
+    (link,) = standin.requests_of("link")
+    assert "As I call it" in str(link.body)
+
+
+def test_a_file_of_an_earlier_version_is_compared_with(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contact = world.add(free=1, linked=1)
+    run_fetch(bulklink, standin, contact.id, "-o", "f.csv")
+    rows = read(bulklink.folder / "f.csv")
+    write_mapping(bulklink.folder / "m.csv", [{**line, "deal_id": contact.b} for line in rows])
+    earlier = [{name: line[name] for name in COLUMNS if name != "deal_name"} for line in rows]
+    write_mapping(bulklink.folder / "earlier.csv", earlier)
+    for name in ("f.csv", "earlier.csv"):
+        arguments = ("plan", "--op", "relink", "m.csv", "--compare-with", name, "--json")
+        shown = bulklink(*arguments).object["compare"]
+        assert (shown["moved"], shown["linked"]) == (1, 1)
+
+
 def test_a_plan_tells_what_it_would_change_of_what_was_fetched(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
@@ -397,8 +432,12 @@ def test_a_plan_tells_what_it_would_change_of_what_was_fetched(
         "Compared with 8 emails of f.csv: 3 emails move from 1 deal to 1; 2 go from no deal to"
         " one; 1 already right; 1 are not this contact's."
     ) in result.out
-    deal_a = next(line for line in result.out.splitlines() if contact.a in line)
-    assert deal_a.split() == [contact.a, "3", "0", *world.deal_names()[contact.a].split()]
+    lines = [line.strip() for line in result.out.splitlines()]
+    name = world.deal_names()[contact.a]
+    assert f"3  {name} ({contact.a}) → deal {contact.b}" in lines
+    assert f"2  no deal → deal {contact.b}" in lines
+    deal_a = next(line for line in lines if line.startswith(contact.a))
+    assert deal_a.split() == [contact.a, "3", "0", *name.split()]
     shown = bulklink(*arguments, "--json").object["compare"]
     assert (shown["moved"], shown["linked"], shown["right"]) == (3, 2, 1)
     assert shown["deals"][0] == {

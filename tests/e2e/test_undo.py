@@ -260,7 +260,7 @@ def test_links_that_might_not_be_the_runs_are_listed_and_left(
     back = audit_run(result, scripted_command.folder, 3)
     assert back.counts == {"rejected": 3}
     assert {line["code"] for line in back.results.values()} == {"settled-by-read"}
-    assert "3 rows are left as they are (settled-by-read): row 1, 2, 3" in result.err
+    assert "3 rows are not undone (settled-by-read): row 1, 2, 3" in result.err
     assert "--include-settled" in result.err
     assert standin.links() == linked
     assert undo_run(scripted_command, "here", "--include-settled", undo_folder="all").counts == {
@@ -293,7 +293,7 @@ def test_rows_that_cannot_be_undone_are_rejected_and_shown_before_it_starts(
     assert planned.object["calls"]["unlink"] == 1
     assert len(standin.requests) == seen
     result = scripted_command("undo", "here", "--run-dir", "back", *QUICK)
-    assert "3 rows are left as they are (no-snapshot): row 1, 2, 3" in result.err
+    assert "3 rows are not undone (no-snapshot): row 1, 2, 3" in result.err
     back = audit_run(result, scripted_command.folder, 5)
     assert back.counts == {"done": 2, "rejected": 3}
     assert {line["code"] for line in back.lines("result") if line["status"] == "rejected"} == {

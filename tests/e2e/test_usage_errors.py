@@ -144,7 +144,10 @@ def no_mapping(path: str, command: click.Command, typed: list[str]) -> Made:
 def no_connection(path: str, command: click.Command, typed: list[str]) -> Made:
     del path
     if any(param.name == "log" for param in command.params) and "auth" not in typed:
-        words = (*typed, *required_words(command))
+        look_up = (
+            ("--look-up-names",) if command.name == "plan" else ()
+        )  # else it opens no connection
+        words = (*typed, *look_up, *required_words(command))
         yield "no data centre", Mistake(words, "config", ("BULKLINK_DC",), env=())
         yield (
             "unknown profile",

@@ -109,3 +109,15 @@ def test_a_file_that_is_still_written_to_is_refused(planner: MappingPlanner) -> 
     name = planner.write(HEADER + "1,2,m,5,\n")
     with pytest.raises(BadFileError, match="written to while it was read"):
         planner.plan_files([name], stop=AppendingStop(planner.folder / "mapping.csv"))
+
+
+def test_what_waits_elsewhere_is_called_at_an_interrupt_while_it_waits() -> None:
+    calls: list[str] = []
+    stop = PlanningStop()
+    with stop.calling(lambda: calls.append("ended")):
+        pass
+    with stop.calling(lambda: calls.append("waits")):
+        stop.interrupt()
+    with stop.calling(lambda: calls.append("late")):
+        pass
+    assert calls == ["waits", "late"]

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import msgspec
 import pytest
 
 from bulklink.errors import RunDirError
+from bulklink.mapping.database import Database
+from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.plan_digest import read_plan_content
+from bulklink.mapping.plan_layout import load_layout, write_parquet
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.mapping.schema import MappingOptions
 from bulklink.models import Op
-from tests.mapping.planner import HEADER, LINK, MIXED, MappingPlanner, PlannedMapping
+from tests.mapping.planner import (
+    HEADER,
+    LINK,
+    MIXED,
+    MappingPlanner,
+    PlannedMapping,
+    read_plan,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,6 +103,23 @@ def test_ids_of_all_kinds_and_the_users_cells_are_read_from_a_plan(
         row = read[f"m{number}"]
         assert row[column] == user
         assert row[f"bulklink_{column}"] == user.strip(" '=\"").removeprefix("zcrm_")
+
+
+def test_a_plan_of_an_earlier_version_is_read_and_has_the_digest_that_it_had(
+    planner: MappingPlanner,
+) -> None:
+    """It says nothing of the deals that emails were on when they were fetched."""
+    path = planner.plan(f"{HEADER}1,2,m,5,\n").sealed.path
+    content, rows = read_plan_content(path), read_plan(path)
+    with closing(Database(planner.scratch / "spill", PlanningStop(), threads=1)) as database:
+        layout = load_layout(database, path)
+        elsewhere = {n: c for n, c in layout.elsewhere.items() if not n.startswith("fetched")}
+        assert len(elsewhere) == len(layout.elsewhere) - 2
+        earlier = msgspec.structs.replace(layout, elsewhere=elsewhere)
+        source = f"FROM {database.files.read_parquet(path)}"
+        write_parquet(database, source, path, earlier.metadata_option())
+    assert read_plan_content(path) == content
+    assert read_plan(path) == rows
 
 
 def test_a_parquet_file_that_is_no_plan_is_named(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ def test_a_plan_has_its_own_columns_first_and_then_the_users(planner: MappingPla
         "bulklink_group": 1,
         "bulklink_duplicate_of": None,
         "bulklink_from_deal_id": None,
+        "bulklink_fetched_deal_id": None,
+        "bulklink_fetched_deal_name": None,
         "Contact ID": "zcrm_1",
         "owner_id": "2",
         "message_id": "m",

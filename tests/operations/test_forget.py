@@ -162,7 +162,7 @@ def test_a_run_that_has_not_ended_is_forgotten_only_if_that_is_said(
     run: RunFolder, state: RunState
 ) -> None:
     run.write(run.read().replace(state=state))
-    with pytest.raises(RunDirError, match="not reached its end") as refused:
+    with pytest.raises(RunDirError, match="not finished") as refused:
         forget(run, clock=clock_at(NOW))
     assert "force=True" in refused.value.advice
     assert SECRET in read_all_text(run)

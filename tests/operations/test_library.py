@@ -193,7 +193,7 @@ async def test_a_call_back_that_raises_stops_the_run_in_good_order_and_its_error
     assert (result.counts["pending"] == 0) is (crm.state.calls["link"] == 2)
     assert result.counts[Status.DONE] == crm.linked
     record = RunFolder(tmp_path / "run").read()
-    assert record.reason == f"The call-back `{name}` raised MistakeError('{name}')."
+    assert record.reason == f"The callback `{name}` raised MistakeError('{name}')."
     assert (await resume(tmp_path / "run", crm.connection)).state is RunState.FINISHED
 
 

@@ -7,8 +7,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from bulklink import check_run, forget
 from bulklink.errors import BadFileError
 from bulklink.mapping.compare import MAX_COMPARISON_ROWS, Comparison
 from bulklink.models import Op
@@ -17,6 +19,7 @@ from bulklink.operations.job import Job
 from bulklink.operations.plan import plan
 from bulklink.tables import format_for, write_table
 from tests.e2e.command import write_mapping
+from tests.mapping.planner import read_plan
 
 Row = dict[str, str]
 RESULTS = (
@@ -48,6 +51,7 @@ def compare_naively(op: Op | None, rows: list[Row], emails: list[Row]) -> dict[s
     leave: Counter[str] = Counter()
     come: Counter[str] = Counter()
     changed: Counter[str] = Counter()
+    moves: Counter[tuple[str, str]] = Counter()
     for row in rows:
         row_op = op or Op(row["op"])
         deal_id = "none" if row_op is Op.UNLINK else row["deal_id"]
@@ -71,6 +75,7 @@ def compare_naively(op: Op | None, rows: list[Row], emails: list[Row]) -> dict[s
             if deal_id != "none":
                 come[deal_id] += 1
             changed[row["contact_id"]] += 1
+            moves[present_deal, deal_id] += 1
             result = (
                 "unlinked" if deal_id == "none" else "linked" if present_deal == "none" else "moved"
             )
@@ -80,7 +85,10 @@ def compare_naively(op: Op | None, rows: list[Row], emails: list[Row]) -> dict[s
     contacts = sorted(changed, key=lambda contact: (-changed[contact], contact))[
         :MAX_COMPARISON_ROWS
     ]
+    top_moves = sorted(moves, key=lambda move: (-moves[move], *move))[:MAX_COMPARISON_ROWS]
     return {
+        "moves": [(*move, moves[move]) for move in top_moves],
+        "moves_in_all": len(moves),
         **{result: results[result] for result in RESULTS},
         "from_deals": len(leave),
         "to_deals": len(come),
@@ -140,6 +148,10 @@ def test_it_says_what_an_obvious_comparison_says(tmp_path: Path, op: Op | None, 
         expected = compare_naively(op, rows, emails)
         got = {name: getattr(comparison, name) for name in expected}
         got["deals"] = [(one.deal_id, one.leave, one.come) for one in comparison.deals]
+        got["moves"] = [
+            (one.from_deal_id or "none", one.to_deal_id or "none", one.emails)
+            for one in comparison.moves
+        ]
         got["contacts"] = [(one.contact_id, one.change) for one in comparison.contacts]
         assert got == expected, many
         assert sum(got[result] for result in RESULTS) == len(rows)
@@ -172,6 +184,33 @@ def test_deals_are_named_as_the_file_names_them(tmp_path: Path) -> None:
     row = {**email("a", ""), "deal_id": "6", "deal_name": "Travel"}
     comparison = compare_plan(tmp_path, Op.RELINK, [row], file)
     assert {one.deal_id: one.deal_name for one in comparison.deals} == {"5": "Boat", "6": "Travel"}
+
+
+def test_the_plan_keeps_which_deal_each_email_is_on(tmp_path: Path) -> None:
+    emails = [email("a", "5", from_deal_name="Boat"), email("b", "none"), email("c", "")]
+    file = write_fetched(tmp_path / "f.csv", emails)
+    rows = [{**one, "from_deal_id": "", "deal_id": "6"} for one in (*emails, email("d", ""))]
+    write_mapping(tmp_path / "m.csv", rows)
+    job = Job(mappings=(str(tmp_path / "m.csv"),), op=Op.RELINK, run_dir=tmp_path / "here")
+    sealed = plan(job, compare_with=str(file))
+    fetched = {
+        row["bulklink_message_id"]: (
+            row["bulklink_fetched_deal_id"],
+            row["bulklink_fetched_deal_name"],
+        )
+        for row in read_plan(tmp_path / "here" / "plan.parquet")
+    }
+    assert fetched == {
+        "a": ("5", "Boat"), "b": ("none", None), "c": (None, None), "d": (None, None)
+    }  # fmt: skip
+    unsealed = msgspec.structs.replace(job, run_dir=None)
+    assert plan(unsealed, compare_with=str(file)).digest == sealed.digest
+    assert plan(unsealed).digest != sealed.digest, "who approves has seen where emails are"
+    assert check_run(tmp_path / "here").ok
+    forget(tmp_path / "here", force=True)
+    (first, *_) = read_plan(tmp_path / "here" / "plan.parquet")
+    assert (first["bulklink_fetched_deal_id"], first["bulklink_fetched_deal_name"]) == ("5", None)
+    assert check_run(tmp_path / "here").ok
 
 
 @pytest.mark.parametrize("name", ["f.csv", "f.parquet"])

@@ -21,11 +21,20 @@ from bulklink import (
     plan,
     run,
 )
-from bulklink.errors import DigestError, LedgerError, NotConfirmedError, RunDirError, WrongOrgError
+from bulklink.errors import (
+    DigestError,
+    InvalidRowsError,
+    LedgerError,
+    NotConfirmedError,
+    RefusedError,
+    RunDirError,
+    WrongOrgError,
+)
+from bulklink.operations.invocation import with_end_state
 from bulklink.operations.preflight import check_same_host, check_same_org, confirm_changes
 from bulklink.operations.resume import apply, retry
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.record import OrgRecord, RunRecord
+from bulklink.runs.record import OrgRecord, RunRecord, RunState
 from bulklink.runs.status import CallCounts
 from bulklink.runs.timeline import read_timeline
 from bulklink.zoho.lookup_responses import Org
@@ -141,7 +150,7 @@ async def test_a_sealed_plan_is_sent_as_it_was_approved(
     shutil.move(tmp_path / "run", moved.path)
     summary = await apply(moved, connection, expect=report.digest)
     assert (summary.counts["done"], summary.calls.link) == (30, report.calls.link)
-    with pytest.raises(RunDirError, match="sent already"):
+    with pytest.raises(RunDirError, match="applied before"):
         await apply(moved, connection)
 
 
@@ -154,7 +163,7 @@ async def test_another_plan_than_the_approved_one_is_refused(
     other = plan(job(tmp_path, rows=20, run_dir=tmp_path / "other"))
     assert other.run_dir is not None
     shutil.copy(Path(other.run_dir) / "plan.parquet", tmp_path / "run" / "plan.parquet")
-    with pytest.raises(DigestError, match="not as it was sealed"):
+    with pytest.raises(DigestError, match="changed since it was sealed"):
         await apply(tmp_path / "run", connection)
     assert crm.state.calls.total() == 0
 
@@ -201,6 +210,23 @@ def test_an_org_may_be_changed(org: Org, yes: bool, answer: bool | None) -> None
 def test_an_org_is_not_changed(org: Org, answer: bool | None) -> None:
     with pytest.raises(NotConfirmedError):
         confirm_changes(org, RECORD, Job(mappings=("m",)), UNREACHABLE, RecordingCallbacks(answer))
+
+
+@pytest.mark.parametrize(
+    ("refusal", "state"),
+    [
+        (NotConfirmedError("no"), RunState.PLANNED),
+        (WrongOrgError("other"), RunState.PLANNED),
+        (InvalidRowsError("rows"), RunState.REFUSED),
+    ],
+    ids=["not confirmed", "another org", "refused rows"],
+)
+def test_a_plan_that_was_not_confirmed_can_still_be_sent(
+    refusal: RefusedError, state: RunState
+) -> None:
+    planned = RECORD.replace(state=RunState.PLANNED)
+    ended = with_end_state(planned.replace(state=RunState.RUNNING), planned, None, refusal)
+    assert ended.state is state
 
 
 def raises_with(error: type[BulklinkError], *texts: str) -> Any:

@@ -113,7 +113,7 @@ async def test_an_edited_plan_is_refused_whatever_run_json_says_of_its_file(
     if select is None:  # the content counts, not how the file is written
         assert (await apply(folder, connection)).counts["done"] == 6
         return
-    with pytest.raises(DigestError, match="not as it was sealed"):
+    with pytest.raises(DigestError, match="changed since it was sealed"):
         await apply(folder, connection)
     assert not (await off_loop(check_run, folder)).ok
     with pytest.raises(DigestError):
@@ -137,7 +137,7 @@ async def test_an_edited_option_that_changes_what_is_sent_is_refused(
 ) -> None:
     folder = await off_loop(_seal, tmp_path)
     _edit(folder, lambda record: record["asked"].update({option: OPTIONS[option]}))
-    with pytest.raises(DigestError, match="not as it was sealed"):
+    with pytest.raises(DigestError, match="changed since it was sealed"):
         await apply(folder, connection)
 
 
@@ -245,12 +245,12 @@ async def test_an_edited_plan_of_a_begun_run_is_neither_resumed_nor_undone(
     folder = await _stopped_run(tmp_path, connection)
     recorded = folder.read().plan_sha256
     await off_loop(_rewrite, folder, _cell("deal_id", f"'{FOREIGN}'", 30))
-    with pytest.raises(DigestError, match="not as it was sealed"):
+    with pytest.raises(DigestError, match="changed since it was sealed"):
         await resume(folder, connection)
     _edit(folder, lambda record: record.update(plan_sha256=recorded))
-    with pytest.raises(DigestError, match="not as it was sealed"):
+    with pytest.raises(DigestError, match="changed since it was sealed"):
         await resume(folder, connection)
-    with pytest.raises(DigestError, match="not as it was sealed"):
+    with pytest.raises(DigestError, match="changed since it was sealed"):
         await off_loop(plan_undo, folder)
 
 

@@ -277,6 +277,7 @@ def machine_environment(
         daily_usage=lambda key: _MachineDailyUsage(daily_usage, machine),
         run_blocking=run_inline,
         sample_periodically=_never_sample,
+        machine_mark=lambda: machine.command.machine_mark,
         **options,
     )
 
@@ -304,6 +305,7 @@ async def simulated_environment(
             files=lambda ledger, answers, sync: _SynchronousFiles(ledger, answers),
             token_store=None,
             daily_usage=lambda key: InMemoryDailyUsage(),
+            machine_mark=lambda: "simulated",
             run_blocking=run_inline,
         )
         servers.cancel_scope.cancel()

@@ -43,6 +43,7 @@ class SimulatedCommand:
         loop_passes: passes of the event loop after that event, so that any await can be hit.
         retry: whether failed rows and those in doubt are sent again.
         pause: seconds before the command.
+        machine_mark: mark of the machine that it runs on; None for one that keeps none.
     """
 
     interruption: Interruption | None = None
@@ -50,6 +51,7 @@ class SimulatedCommand:
     loop_passes: int = 0
     retry: bool = False
     pause: float = 0.0
+    machine_mark: str | None = "simulated"
 
 
 @dataclass(slots=True)

@@ -500,6 +500,29 @@ async def test_a_resume_waits_for_what_is_left_of_settle_after(
     assert max(durations) == pytest.approx(longest, abs=0.5)
 
 
+@pytest.mark.parametrize("marks", [("here", "there"), (None, "here"), ("here", None), (None, None)])
+async def test_a_resume_on_another_machine_waits_in_full(
+    marks: tuple[str | None, str | None], tmp_path: Path
+) -> None:
+    """The clock that told the times of the ledger may not be this one's."""
+    durations = []
+    for at in range(8, 24):
+        case = make_case([(n, OWNERS[0], Op.UNLINK, 2) for n in range(3)], present_deal="other")
+        sent_at: list[float] = []
+        outcome = await simulate(
+            case,
+            commands=[
+                SimulatedCommand(Interruption.KILL, at_event=at, machine_mark=marks[0]),
+                SimulatedCommand(pause=300.0, machine_mark=marks[1]),
+            ],
+            on_request=recorder(sent_at),
+            folder=tmp_path,
+        )
+        assert count_statuses(outcome) == {"done": 6}
+        durations.append(sent_at[-1] - resume_time(sent_at, outcome))
+    assert max(durations) == pytest.approx(10.0, abs=0.5)
+
+
 def recorder(sent_at: list[float]) -> Callable[[str], None]:
     """Return a callback that records when each request leaves."""
     return lambda method: sent_at.append(now())

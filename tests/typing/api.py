@@ -165,7 +165,7 @@ def connections() -> Connection:
     return bulklink.load_connection("test")
 
 
-def planning(job: Job) -> None:
+def planning(job: Job, connection: Connection) -> None:
     callbacks, stop = Log(), StopController()
     forecast = bulklink.plan(job, latency=0.3, users=5, callbacks=callbacks, stop=stop)
     assert_type(forecast, PlanResult)
@@ -177,6 +177,7 @@ def planning(job: Job) -> None:
     assert_type(forecast.seconds.likely, float)
     assert_type(bulklink.plan_verify("run", sample=20, callbacks=callbacks), VerifyPlan)
     assert_type(bulklink.plan(job, compare_with="emails.csv", module_known=True), PlanResult)
+    assert_type(bulklink.plan(job, look_up_names=connection), PlanResult)
     options = SendOptions(run_dir=Path("back"), batch_size=5)
     assert_type(bulklink.plan_undo("run", callbacks=callbacks, stop=stop, **options), PlanResult)
     assert_type(bulklink.plan_undo(Path("run"), include_settled=True), PlanResult)

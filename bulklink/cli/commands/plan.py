@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulklink.cli.completion import FileName
-from bulklink.cli.connection import module_id_is_set
+from bulklink.cli.connection import (
+    connection_from_options,
+    connection_options,
+    module_id_is_set,
+)
 from bulklink.cli.options import (
     combine_options,
     common_options,
     credit_options,
     mapping_options,
     option,
+    outage_option,
     pace_options,
+    page_options,
     plan_options,
     progress_option,
     quiet_option,
@@ -49,36 +55,32 @@ if TYPE_CHECKING:
     show_default=True,
     help="Licensed users of the org, who add to its credits a day; with --edition.",
 )
-@option(
-    "--compare-with",
-    type=FileName(),
-    metavar="FILE",
-    help="Emails that bulklink fetch wrote, in any format: tell what the mapping would change.",
-)
+@combine_options(page_options, outage_option)
 @option(
     "--rejects",
     type=FileName(),
     metavar="FILE",
     help="Write the refused rows to this new CSV file, which is a mapping itself.",
 )
-@combine_options(progress_option, quiet_option, common_options)
+@combine_options(connection_options, progress_option, quiet_option, common_options)
 def plan(mapping: tuple[str, ...], run_dir: Path | None, **options: Any) -> int:
     """Check MAPPING and say what it will cost; nothing is sent.
 
     The first thing to do with a mapping: every row is checked, and calls, credits and time are
-    told. No connection is opened. With --run-dir the plan is sealed there, for somebody to approve
-    and for `bulklink apply` to send. Without --op the column op of each row decides.
+    told. No connection is opened, except by --look-up-names. With --run-dir the plan is sealed
+    there, for somebody to approve and for `bulklink apply` to send. Without --op the column op of
+    each row decides.
 
     \b
     Examples:
       bulklink plan --op link mapping.csv
-      bulklink plan --op link mapping.csv --run-dir approved
+      bulklink plan --op link mapping.csv --look-up-names --run-dir approved
       bulklink plan --op relink mapping.csv --compare-with emails.csv
     """
     from bulklink.cli.arguments import job_from_options  # noqa: PLC0415 - not for --help
 
     job = job_from_options(mapping, options | {"run_dir": run_dir})
-    settings = {name: options[name] for name in ("latency", "users", "compare_with", "rejects")}
+    settings = {name: options[name] for name in ("latency", "users", "rejects")}
     return plan_and_show(job, options, **settings)
 
 
@@ -88,6 +90,13 @@ def plan_and_show(job: Job, options: Mapping[str, Any], **settings: Any) -> int:
     from bulklink.cli.progress import in_thread, run_with_progress  # noqa: PLC0415 - not for --help
     from bulklink.operations.plan import plan as plan_job  # noqa: PLC0415 - not for --help
 
-    work = partial(plan_job, job, module_known=module_id_is_set(), **settings)
+    work = partial(
+        plan_job,
+        job,
+        module_known=module_id_is_set(),
+        look_up_names=connection_from_options(options) if options["look_up_names"] else None,
+        compare_with=options["compare_with"],
+        **settings,
+    )
     result, _ = run_with_progress(in_thread(work), options)
     return show_plan_result(result, as_json=options["as_json"])

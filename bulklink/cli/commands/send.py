@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from bulklink.cli.completion import FileName
 from bulklink.cli.connection import connection_from_options, connection_options
@@ -14,6 +15,7 @@ from bulklink.cli.options import (
     combine_options,
     common_options,
     mapping_options,
+    page_options,
     plan_options,
     send_options,
     snapshot_options,
@@ -24,6 +26,7 @@ _all_options = combine_options(
     mapping_options,
     plan_options,
     snapshot_options,
+    page_options,
     connection_options,
     send_options,
     common_options,
@@ -122,6 +125,22 @@ def _plan_or_run(mappings: tuple[str, ...], options: dict[str, Any]) -> int:
     job = job_from_options(mappings, options)
     if options["dry_run"]:
         return plan_and_show(job, options)
+    _refuse_plan_options()
     connection = connection_from_options(options)
     result, reason = run_with_progress(partial(run_job, job, connection), options)
     return show_run(result, reason, as_json=options["as_json"])
+
+
+def _refuse_plan_options() -> None:
+    """Refuse to send where the command line asks for what a plan shows.
+
+    A job file may have these options for both: without --dry-run it is sent.
+    """
+    source_of = click.get_current_context().get_parameter_source
+    for name in ("look_up_names", "compare_with"):
+        if source_of(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(
+                "It says what a plan shows, and this command sends.",
+                where=f"--{name.replace('_', '-')}",
+                advice="Add --dry-run, or leave it out: a run looks missing names up by itself.",
+            )

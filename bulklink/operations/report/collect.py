@@ -387,15 +387,15 @@ def describe_undo(record: RunRecord) -> str:
     """Describe what an undo of the run can do."""
     by_op = {op for op, count in record.by_op.items() if count}
     if not can_be_undone(record):
-        return "It cannot be taken back: without a snapshot nobody knows which deal emails were on."
+        return "It cannot be undone: without a snapshot the deals that emails were on are unknown."
     if record.asked.get("snapshot") is False and by_op - {Op.LINK}:
         return (
-            "Links can be taken back by `bulklink undo`. Unlinks and relinks cannot: without a"
-            " snapshot nobody knows which deal emails were on."
+            "Links can be undone by `bulklink undo`. Unlinks and relinks cannot: without a"
+            " snapshot the deals that emails were on are unknown."
         )
     if record.asked.get("snapshot") or by_op - {Op.LINK}:
         return (
-            "It can be taken back: the deal that each email is on is read before it is changed, and"
-            " `bulklink undo` puts it back."
+            "It can be undone: the deal that each email is on is read before it is changed, and"
+            " `bulklink undo` puts the email back on it."
         )
-    return "It can be taken back: `bulklink undo` takes every email that was linked off its deal."
+    return "It can be undone: `bulklink undo` unlinks every email that was linked."

@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from bulklink.html_report.model import EmailCount, NamedRecord, OpCount, PlanSummary, SampleRow
 from bulklink.mapping.database import Database
+from bulklink.models import NO_DEAL
+from bulklink.operations.report.comparison import collect_plan_comparison
 from bulklink.operations.report.failures import messages_relation
 from bulklink.runs.folder import RunFolder
 
 MAX_DEALS_LISTED = 25
 """Deals, and owners, listed at most: those with most emails."""
 _SAMPLE_ROWS = 20
+_NO_RECORD = (None, NO_DEAL)
 
 
 def collect_plan_summary(
@@ -28,6 +33,7 @@ def collect_plan_summary(
     plan = messages_relation(database, folder)
     database.execute(_CREATE_PLANNED.format(plan=plan))
     emails, contacts, guarded, deals, owners = database.fetch_one(_SELECT_TOTALS)
+    deal_counts, owner_counts = _counts(database, "deal"), _counts(database, "owner")
     return PlanSummary(
         ops=tuple(
             OpCount(op=op, emails=emails, contacts=contacts, owners=owners, deals=deals)
@@ -35,26 +41,31 @@ def collect_plan_summary(
         ),
         contacts=contacts,
         guarded=guarded,
-        deals=_counts(database, "deal", full=full),
+        deals=deal_counts if full else _anonymous(deal_counts),
         total_deals=deals,
-        owners=_counts(database, "owner", full=full),
+        owners=owner_counts if full else _anonymous(owner_counts),
         total_owners=owners,
         sample=_sample(database, plan, emails) if full else (),
+        comparison=collect_plan_comparison(
+            database, [deal.record.id for deal in deal_counts if deal.record], full=full
+        ),
     )
 
 
-def _counts(database: Database, field: str, *, full: bool) -> tuple[EmailCount, ...]:
+def _counts(database: Database, field: str) -> tuple[EmailCount, ...]:
     query = (
         f"SELECT {field}, min({field}_name), count(*), count(DISTINCT contact) FROM planned "
         f"WHERE {field} IS NOT NULL GROUP BY {field} ORDER BY count(*) DESC, {field} "
         f"LIMIT {MAX_DEALS_LISTED}"
     )
     return tuple(
-        EmailCount(
-            record=NamedRecord(record_id, name) if full else None, emails=emails, contacts=contacts
-        )
+        EmailCount(record=NamedRecord(record_id, name), emails=emails, contacts=contacts)
         for record_id, name, emails, contacts in database.rows(query)
     )
+
+
+def _anonymous(counts: tuple[EmailCount, ...]) -> tuple[EmailCount, ...]:
+    return tuple(msgspec.structs.replace(count, record=None) for count in counts)
 
 
 def _sample(database: Database, plan: str, emails: int) -> tuple[SampleRow, ...]:
@@ -70,19 +81,26 @@ def _sample(database: Database, plan: str, emails: int) -> tuple[SampleRow, ...]
             message_id=message,
             deal=NamedRecord(deal, deal_name) if deal else None,
             from_deal_id=guard,
+            fetched=NamedRecord(fetched, fetched_name) if fetched not in _NO_RECORD else None,
+            on_no_deal=fetched == NO_DEAL,
         )
-        for row, op, contact, owner, owner_name, message, deal, deal_name, guard in rows
+        for (
+            *(row, op, contact, owner, owner_name, message, deal, deal_name, guard),
+            fetched,
+            fetched_name,
+        ) in rows
     )
 
 
 _CREATE_PLANNED = """
 CREATE TABLE planned AS SELECT bulklink_op AS op, bulklink_contact_id AS contact,
     bulklink_owner_id AS owner, bulklink_owner_name AS owner_name, bulklink_deal_id AS deal,
-    bulklink_deal_name AS deal_name, bulklink_from_deal_id IS NOT NULL AS guarded
+    bulklink_deal_name AS deal_name, bulklink_from_deal_id AS guard,
+    bulklink_fetched_deal_id AS fetched, bulklink_fetched_deal_name AS fetched_name
 FROM {plan}
 """
 _SELECT_TOTALS = """
-SELECT count(*), count(DISTINCT contact), count(*) FILTER (guarded), count(DISTINCT deal),
+SELECT count(*), count(DISTINCT contact), count(guard), count(DISTINCT deal),
     count(DISTINCT owner)
 FROM planned
 """
@@ -92,6 +110,7 @@ FROM planned GROUP BY op ORDER BY op
 """
 _SELECT_SAMPLE = """
 SELECT bulklink_row, bulklink_op, bulklink_contact_id, bulklink_owner_id, bulklink_owner_name,
-    bulklink_message_id, bulklink_deal_id, bulklink_deal_name, bulklink_from_deal_id
+    bulklink_message_id, bulklink_deal_id, bulklink_deal_name, bulklink_from_deal_id,
+    bulklink_fetched_deal_id, bulklink_fetched_deal_name
 FROM (SELECT *, row_number() OVER () AS place FROM {plan}) WHERE (place - 1) % {step} = 0
 """

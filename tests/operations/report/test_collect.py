@@ -227,13 +227,13 @@ def test_the_report_of_a_planned_run_is_for_approval(tmp_path: Path) -> None:
     written = render_page(run)
     command = f"bulklink apply {run.path} --expect {run.read().digest}"
     assert command in written
-    assert "<code>bulklink undo</code> puts it back" in written
+    assert "<code>bulklink undo</code> puts the email back" in written
     assert "Signature" in written
 
 
 def test_a_plan_that_cannot_be_undone_says_so(tmp_path: Path) -> None:
     run = plan_run(tmp_path, ROWS[:3], op=Op.UNLINK, snapshot=False)
-    assert gather_report(run).undo.startswith("It cannot be taken back")
+    assert gather_report(run).undo.startswith("It cannot be undone")
 
 
 def test_a_refused_run_tells_the_reasons(tmp_path: Path) -> None:

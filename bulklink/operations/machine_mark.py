@@ -1,0 +1,42 @@
+"""Mark of this machine, by which a resume knows that its clock told the times of a run."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from secrets import token_hex
+
+from bulklink.atomic_files import atomic_replace
+from bulklink.errors import RunDirError
+from bulklink.folder_files import read_small_file
+
+_MARK = re.compile(rb"[0-9a-f]{32}")
+
+
+def load_machine_mark(state_folder: Path) -> str | None:
+    """Return the mark of this machine; None if it cannot be kept.
+
+    It is a random number, written once into the state folder of the user, so it tells nothing of
+    the machine.
+
+    Args:
+        state_folder: where programs keep their state.
+    """
+    path = state_folder / "machine-mark"
+    mark = _read_mark(path)
+    if mark is None:
+        with suppress(OSError, RunDirError):
+            state_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with atomic_replace(path) as temporary:
+                temporary.write_bytes(token_hex(16).encode())
+        mark = _read_mark(path)  # another process may have written one at the same time
+    return mark
+
+
+def _read_mark(path: Path) -> str | None:
+    try:
+        content = read_small_file(path)
+    except (OSError, RunDirError):
+        return None
+    return content.decode() if _MARK.fullmatch(content) else None

@@ -1,0 +1,36 @@
+"""The mark of a machine is a random number of its state folder."""
+
+from __future__ import annotations
+
+import re
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from bulklink.operations.machine_mark import load_machine_mark
+
+
+def test_it_is_written_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    mark = load_machine_mark(here)
+    assert mark is not None
+    assert re.fullmatch("[0-9a-f]{32}", mark)
+    assert load_machine_mark(here) == mark
+    assert load_machine_mark(there) != mark
+    if sys.platform != "win32":
+        assert stat.S_IMODE((here / "machine-mark").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("content", [b"", b"somebody's", b"0" * 33])
+def test_what_is_no_mark_is_replaced(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "machine-mark").write_bytes(content)
+    mark = load_machine_mark(tmp_path)
+    assert mark is not None
+    assert load_machine_mark(tmp_path) == mark
+
+
+def test_a_state_folder_that_cannot_be_written_gives_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    assert load_machine_mark(tmp_path / "file") is None
