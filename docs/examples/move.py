@@ -24,29 +24,29 @@ LOG = logging.getLogger("move")
 
 
 class Log(RunCallbacks):
-    """Logs how a run goes on."""
+    """Logs the progress of a run."""
 
     def on_phase(self, text: str) -> None:
-        """Log what the run does now."""
+        """Log the current phase."""
         LOG.info("%s …", text)
 
     def on_warning(self, text: str) -> None:
-        """Log what deserves a look."""
+        """Log a warning."""
         LOG.warning("%s", text)
 
     def on_progress(self, progress: RunProgress) -> None:
-        """Log how far the run is, and how long the rest takes."""
+        """Log the rows done and the time left."""
         left = progress.metrics.seconds_left
         rest = f"{left:,.0f} s left" if left is not None else "measuring"
         LOG.info("%d of %d rows, %s", progress.settled, progress.rows, rest)
 
     def on_failure(self, result: Result) -> None:
-        """Log an email that failed, or is in doubt."""
+        """Log an email that failed or is in doubt."""
         LOG.warning("row %d: %s %s: %s", result.row, result.status, result.code, result.message)
 
 
 async def move(mapping: str, folder: Path) -> int:
-    """Do the whole job, and return the exit code of the command line."""
+    """Do the whole job and return the exit code that the command line would."""
     connection = Connection.from_environment()
     job = Job(mappings=(mapping,), op=Op.RELINK, run_dir=folder / "run")
 
@@ -67,7 +67,7 @@ async def move(mapping: str, folder: Path) -> int:
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
     if result.state is RunState.STOPPED:
-        LOG.error("%s", stop.reason)  # what stopped it, and what to do
+        LOG.error("%s", stop.reason)  # why it stopped, and what to do
         return result.exit_code or 0
 
     check = await bulklink.verify(result.run_dir, connection, sample=299, settle_after=1)
@@ -77,7 +77,7 @@ async def move(mapping: str, folder: Path) -> int:
 
 
 def main() -> int:
-    """Move what the command line names, and end as bulklink itself does."""
+    """Run the job named on the command line, and exit as bulklink does."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         return asyncio.run(move(sys.argv[1], Path(sys.argv[2])))

@@ -1,7 +1,7 @@
 """The first-time walk: the wheel in an empty environment, and the README from top to bottom.
 
-Of the checkout nothing but the README and the wheel is there. Every block of the README is run as
-it is written, or stands below with what is done in its place, and why.
+Only the README and the wheel of the checkout are used. Every block of the README is run as it is
+written, or listed below with what is done instead, and why.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _NUMBER = re.compile(r"\d{4}-\d\d-\d\d [\d:]{8}[+-]\d\d:\d\d|\d[\d,.]*|runs/\S+/
 
 @dataclass
 class Reader:
-    """Somebody who follows the README in an empty folder."""
+    """A user who follows the README in an empty folder."""
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
     digest: str = ""
 
     def run(self, *command: str | Path, **more: str) -> str:
-        """Run a command that must end well, and return what it printed."""
+        """Run a command that must succeed, and return what it printed."""
         process = subprocess.run(
             command,
             cwd=self.folder,
@@ -97,7 +97,7 @@ def test_the_readme_is_followed_from_top_to_bottom(tmp_path: Path) -> None:
 
 
 def _follow(reader: Reader, block: str, variables: Mapping[str, str]) -> None:
-    """Run the lines of a block; from the sign-in on the local CRM stands for the org."""
+    """Run the lines of a block; the local CRM stands for the org."""
     for line in block.splitlines():
         command = line.partition("#")[0].strip()
         if command == "make demo":
@@ -117,7 +117,7 @@ def _see_the_demo(reader: Reader) -> None:
 
 
 def _follow_the_change(reader: Reader, block: str, folder: Path) -> None:
-    """Plan, approve, try, send, verify and take back a change in a world with wrong links."""
+    """Plan, approve, send, verify and undo a change in a world with wrong links."""
     folder.mkdir()
     walker = Reader(folder, dict(reader.env))
     recipe = ["--messages", str(EMAILS), "--contacts", "13", "--linked-wrong", "0.5"]
@@ -151,7 +151,7 @@ def _plan_what_is_shown(reader: Reader, mapping: str, folder: Path) -> None:
 
 
 def _install(reader: Reader, wheel: Path) -> Path:
-    """Do what the README's section on it says; return where the shipped jobs are."""
+    """Install the wheel as the README says; return where the shipped jobs are."""
     reader.run(UV, "venv", "--quiet", "--python", sys.executable, ".venv")
     binaries = reader.folder / ".venv" / ("Scripts" if os.name == "nt" else "bin")
     python = binaries / "python"
@@ -175,7 +175,7 @@ def _install(reader: Reader, wheel: Path) -> Path:
 
 
 def _bare_environment(folder: Path) -> dict[str, str]:
-    """Return the environment without a trace of the developer's."""
+    """Return an environment without anything of the developer's."""
     strange = ("BULKLINK", "PYTHON", "VIRTUAL_ENV", "COVERAGE")
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(strange)
@@ -189,7 +189,7 @@ def _bare_environment(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def _local_crm(reader: Reader, world: Path) -> Iterator[dict[str, str]]:
-    """Have a local CRM served, and give the variables that name it."""
+    """Serve a local CRM, and yield the variables that connect to it."""
     command = ["bulklink", "emulator", "--world", str(world)]
     with subprocess.Popen(
         command, cwd=reader.folder, env=reader.env, stdout=subprocess.PIPE
@@ -202,7 +202,7 @@ def _local_crm(reader: Reader, world: Path) -> Iterator[dict[str, str]]:
 
 
 def _normalize_lines(text: str) -> list[str]:
-    """Return lines with every number and run folder blotted out: they differ from run to run."""
+    """Return lines with every number and run folder replaced, because they differ between runs."""
     return [re.sub(r" +", " ", _NUMBER.sub("#", line)).strip() for line in text.splitlines()]
 
 
