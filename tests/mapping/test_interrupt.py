@@ -12,7 +12,9 @@ from bulklink.errors import BadFileError, InterruptedPlanningError, RunDirError
 from bulklink.mapping.checked import check
 from bulklink.mapping.database import Database
 from bulklink.mapping.input.files import find_sources
+from bulklink.mapping.input.sheet_staging import READING_SHEET
 from bulklink.mapping.interrupt import PlanningStop
+from tests.mapping.input.workbook import workbook
 from tests.mapping.planner import HEADER, LINK, MappingPlanner
 
 if TYPE_CHECKING:
@@ -109,3 +111,21 @@ def test_a_file_that_is_still_written_to_is_refused(planner: MappingPlanner) -> 
     name = planner.write(HEADER + "1,2,m,5,\n")
     with pytest.raises(BadFileError, match="written to while it was read"):
         planner.plan_files([name], stop=AppendingStop(planner.folder / "mapping.csv"))
+
+
+class SelfStoppingStop(PlanningStop):
+    """Interrupts planning when a workbook has been read up to a part of it."""
+
+    def check(self) -> None:
+        if self.stage is not None and self.stage.name == READING_SHEET and self.stage.share:
+            self.interrupt()
+        super().check()
+
+
+def test_reading_a_workbook_ends_in_the_middle_of_its_sheet(planner: MappingPlanner) -> None:
+    name = planner.write(
+        workbook([HEADER.strip().split(",")] + [["1", "2", "m", "5"]] * 5000), "m.xlsx"
+    )
+    with pytest.raises(InterruptedPlanningError):
+        planner.check([name], stop=SelfStoppingStop())
+    assert list(planner.scratch.iterdir()) == []
