@@ -17,9 +17,8 @@ from bulklink.ledger.search import find_message_lines
 from bulklink.ledger.state import replay
 from bulklink.ledger.statistics import count_results
 from bulklink.mapping.database import Database
-from bulklink.mapping.input.files import InputContent, InputFormat, Source
 from bulklink.mapping.input.scan import scan_file
-from bulklink.mapping.input.xlsx_reader import Sheet
+from bulklink.mapping.input.xlsx_reader import Workbook
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.fetch_folder import FetchFolder
 from bulklink.operations.fetch_run import FetchProgress
@@ -41,8 +40,8 @@ def _write_table(folder: Path) -> None:
 def _load_workbook(folder: Path) -> None:
     _write_table(folder)
     path = folder / "table.xlsx"
-    source = Source(str(path), path, InputFormat.XLSX)
-    Sheet(InputContent(source, path, (0, 0), path), PlanningStop())
+    with Workbook(path, str(path), None, folder, PlanningStop()):
+        pass
 
 
 WORK: dict[str, Callable[[Path], object]] = {

@@ -40,6 +40,8 @@ def job_from_options(mappings: tuple[str, ...], options: Mapping[str, Any]) -> J
         format=options["format_"],
         delimiter=options["delimiter"],
         encoding=options["encoding"],
+        sheet=options["sheet"],
+        hidden_rows=options["hidden_rows"],
         columns=options["columns"],
         preset=options["preset"],
         defaults=options["defaults"],

@@ -69,6 +69,16 @@ encoding_option = option(
     metavar="NAME",
     help="Encoding of the mapping where it is not UTF-8, such as utf-16 or cp1252.",
 )
+sheet_option = option(
+    "--sheet",
+    metavar="NAME|N",
+    help="The sheet of a workbook, by its name or by its number among the tabs that are shown.",
+)
+hidden_rows_option = option(
+    "--hidden-rows",
+    type=OneOf(["include", "skip"]),
+    help="Take the rows that a sheet hides, or leave them out.",
+)
 column_option = option(
     "--column",
     "columns",
@@ -104,6 +114,8 @@ mapping_options = combine_options(
     ),
     delimiter_option,
     encoding_option,
+    sheet_option,
+    hidden_rows_option,
     column_option,
     preset_option,
     option(

@@ -14,7 +14,12 @@ from bulklink.atomic_files import write_error
 from bulklink.errors import BadFileError
 from bulklink.mapping import duplicates, plan_stats, rejects, validate
 from bulklink.mapping.database import PLANNING_MEMORY, Database
-from bulklink.mapping.headers import check_mapping_options, find_columns
+from bulklink.mapping.headers import (
+    advise_other_sheet,
+    check_mapping_options,
+    find_columns,
+    is_mapping,
+)
 from bulklink.mapping.input.files import remove_folder
 from bulklink.mapping.input.prepare import PreparedInput, prepare_input, restage
 from bulklink.mapping.interrupt import PlanningStop
@@ -31,6 +36,7 @@ from bulklink.mapping.looked_up_names import (
 from bulklink.mapping.name_cells import name_warnings
 from bulklink.mapping.plan_writer import PlanWriter
 from bulklink.mapping.schema import DuplicateRow, InputFile, MappingOptions, RefusedRow, RowFault
+from bulklink.mapping.sheet_choice import hidden_rows_advice, refuse_hidden_rows, sheet_warnings
 from bulklink.mapping.suspect_ids import SuspectIds, find_suspect_ids
 from bulklink.models import Op
 
@@ -90,9 +96,10 @@ def check(
         ]
         headers = [prepared_input.headers for prepared_input in prepared_inputs]
         if not headers[0].headers:
-            _refuse_no_records(prepared_inputs)
+            _refuse_no_records(prepared_inputs, options)
         columns = find_columns(headers, options)
-        _refuse_no_records(prepared_inputs)
+        refuse_hidden_rows(headers, options)
+        _refuse_no_records(prepared_inputs, options)
         database = Database(folder / "spill", stop, threads=threads, memory=memory)
         on_error.callback(database.close)
         table = StagedTable(database, columns, len(prepared_inputs), options)
@@ -113,14 +120,15 @@ def _own_folder(scratch: Path) -> Path:
         raise write_error(scratch, error) from None
 
 
-def _refuse_no_records(prepared_inputs: Sequence[PreparedInput]) -> None:
+def _refuse_no_records(prepared_inputs: Sequence[PreparedInput], options: MappingOptions) -> None:
     if not any(prepared_input.input.records for prepared_input in prepared_inputs):
+        headers = prepared_inputs[0].headers
         raise BadFileError(
-            "There are no rows, only a header."
-            if prepared_inputs[0].headers.headers
-            else "There are no rows.",
-            where=prepared_inputs[0].input.name,
-            advice="Check the export that made it.",
+            "There are no rows, only a header." if headers.headers else "There are no rows.",
+            where=headers.where,
+            advice=advise_other_sheet(headers, options)
+            or hidden_rows_advice(headers)
+            or "Check the export that made it.",
         )
 
 
@@ -163,10 +171,12 @@ def _check_rows(
     conflict_count, duplicate_count = map(
         int, database.fetch_one(duplicates.duplicate_counts_sql())
     )
+    headers = [prepared_input.headers for prepared_input in inputs]
+    notes = sheet_warnings(headers, table.options, lambda names: is_mapping(names, table.options))
     included = tuple(column for column in columns if column.included)
     return CheckedMapping(
         inputs=tuple(prepared_input.input for prepared_input in inputs),
-        warnings=(*suspects.warnings, *name_warnings(database, columns, CHANGED_NAME)),
+        warnings=(*notes, *suspects.warnings, *name_warnings(database, columns, CHANGED_NAME)),
         rejected=statistics.faulty + conflict_count,
         duplicates=duplicate_count,
         unclosed_quote=_unclosed_quote_fault(table, files, inputs),

@@ -18,6 +18,8 @@ ROUNDED_ID = "rounded-id"
 BAD_OP = "bad-op"
 BROKEN_RECORD = "broken-record"
 BAD_ENCODING = "bad-encoding"
+MERGED_CELL = "merged-cell"
+UNCOMPUTED_FORMULA = "uncomputed-formula"
 CONFLICT = "conflict"
 UNKNOWN_DEAL = "unknown-deal"
 UNKNOWN_OWNER = "unknown-owner"
@@ -37,6 +39,9 @@ _ADVICE = {
     BAD_OP: "The op is missing, or another than the one that is asked for.",
     BROKEN_RECORD: "The record cannot be read: mend its quotes and cells.",
     BAD_ENCODING: "The record is no text in this encoding: name the right one by --encoding.",
+    MERGED_CELL: "The cell is merged with another: take the merging back, and fill every cell.",
+    UNCOMPUTED_FORMULA: "The file does not hold the value of a formula: open it in a spreadsheet,"
+    " let it compute, and save it.",
     CONFLICT: "Rows want different things of the same email: keep the right one.",
     UNKNOWN_DEAL: "The CRM shows no such deal: correct its id, or leave the row out.",
     UNKNOWN_OWNER: "The CRM shows no such user: correct the id, or leave the row out.",

@@ -14,6 +14,7 @@ from bulklink.mapping.id_cells import bare_id
 from bulklink.mapping.ignorable import strip_ignorable
 from bulklink.mapping.input.dialect import parse_delimiter
 from bulklink.mapping.input.encodings import parse_encoding
+from bulklink.mapping.input.prepare import FileHeaders
 from bulklink.mapping.schema import (
     GUARD,
     ID_COLUMNS,
@@ -24,14 +25,13 @@ from bulklink.mapping.schema import (
     id_pattern,
     normalize_header,
 )
+from bulklink.mapping.sheet_choice import other_sheets_advice
 from bulklink.models import NO_DEAL
 from bulklink.shell import format_command
 from bulklink.suggestions import close_matches
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
-
-    from bulklink.mapping.input.prepare import FileHeaders
 
 _MAX_HEADERS = 10
 _MAX_HEADER_CHARS = 60
@@ -63,6 +63,7 @@ _OP_ADVICE = (
     "The operation is missing: name one for all rows with --op link, --op unlink or --op relink (op"
     " in a job file), or give the mapping a column op."
 )
+_NO_HEADERS = FileHeaders("", ())
 _COLUMN_BY_HEADER = {normalize_header(column): column for column in KNOWN_COLUMNS}
 
 
@@ -217,7 +218,7 @@ def _known_places(file: FileHeaders, options: MappingOptions) -> dict[int, str]:
         column: place
         for column, header in options.columns
         if column in options.active_columns
-        and (place := find_header(file.headers, header, file.name)) is not None
+        and (place := find_header(file.headers, header, file.where)) is not None
     }
     places = {place: column for column, place in renamed.items()}
     for place, header in enumerate(file.headers):
@@ -274,11 +275,14 @@ def _refuse_ambiguous(name: str, matches: list[str], where: str) -> NoReturn:
 
 def _check_renames(files: Sequence[FileHeaders], options: MappingOptions) -> None:
     for column, header in options.columns:
-        if all(find_header(file.headers, header, file.name) is None for file in files):
+        if all(find_header(file.headers, header, file.where) is None for file in files):
             raise BadFileError(
                 f"No header is called {header!r}, as --column {column} says.",
-                where=files[0].name,
-                advice=suggest_headers(header, [name for file in files for name in file.headers]),
+                where=files[0].where,
+                advice=_join_advice(
+                    suggest_headers(header, [name for file in files for name in file.headers]),
+                    advise_other_sheet(files[0], options),
+                ),
             )
 
 
@@ -290,7 +294,7 @@ def _refuse_two(file: FileHeaders, column: str) -> NoReturn:
     ]
     raise BadFileError(
         f"Several headers are the column {column}: " + ", ".join(map(repr, both)) + ".",
-        where=file.name,
+        where=file.where,
         advice=f"Say which is meant with --column {column}={both[0]!r}, or rename the others.",
     )
 
@@ -307,10 +311,33 @@ def _check_required(file: FileHeaders, present: Mapping[int, str], options: Mapp
             f"There is no column {missing[0]}."
             if len(missing) == 1
             else f"There are no columns {', '.join(missing[:-1])} and {missing[-1]}.",
-            where=file.name,
-            advice=_missing_advice(missing, free, file.headers, options)
-            + (" Check --encoding as well." if options.encoding else ""),
+            where=file.where,
+            advice=_join_advice(
+                advise_other_sheet(file, options),
+                _missing_advice(missing, free, file.headers, options),
+                "Check --encoding as well." if options.encoding and file.sheet is None else "",
+            ),
         )
+
+
+def _join_advice(*sentences: str) -> str:
+    return " ".join(filter(None, sentences))
+
+
+def advise_other_sheet(file: FileHeaders, options: MappingOptions) -> str:
+    """Name the sheets of the same workbook that may be meant instead; empty for other formats."""
+    return other_sheets_advice(file.sheet, lambda headers: is_mapping(headers, options))
+
+
+def is_mapping(headers: Sequence[str], options: MappingOptions) -> bool:
+    """Return whether headers have all columns that the options require."""
+    file = msgspec.structs.replace(_NO_HEADERS, headers=tuple(headers))
+    try:
+        _check_renames([file], options)
+        _known_places(file, options)
+    except BadFileError:
+        return False
+    return True
 
 
 def _refuse_headerless(file: FileHeaders, options: MappingOptions) -> None:
@@ -320,7 +347,7 @@ def _refuse_headerless(file: FileHeaders, options: MappingOptions) -> None:
     if ids and not any(normalize_header(cell) in _COLUMN_BY_HEADER for cell in cells):
         raise BadFileError(
             f"The first line has no headers: it holds the id {ids[0]!r}.",
-            where=file.name,
+            where=file.where,
             advice="Put a line with the names of the columns before it, such as "
             f"{','.join(options.required_columns)}.",
         )

@@ -23,6 +23,7 @@ from bulklink.mapping.database import DamagedTableError
 from bulklink.mapping.ignorable import IGNORABLE
 from bulklink.mapping.input.jsonl_reader import FLOAT_CELL, OTHER_CELL
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
+from bulklink.mapping.input.sheet_staging import MERGED_KIND
 from bulklink.mapping.input.staging import (
     CELL_SEPARATOR,
     ESCAPE_CHAR,
@@ -30,8 +31,10 @@ from bulklink.mapping.input.staging import (
     LEADING_COLUMNS,
     NULL_CELL,
 )
+from bulklink.mapping.input.xlsx_reader import UNCOMPUTED_CELL
 from bulklink.mapping.name_cells import name_macro_statements
 from bulklink.mapping.schema import ID_COLUMNS, NAME_COLUMNS, NUMERIC_ID_COLUMNS, id_pattern
+from bulklink.mapping.sheet_faults import sheet_faults_sql
 from bulklink.models import GUARD_SEPARATOR, Op
 
 if TYPE_CHECKING:
@@ -81,7 +84,7 @@ def id_grade_sql(column: str) -> str:
 def macro_statements() -> list[str]:
     """Build the statements that create the macros that clean cells."""
     restored_sql = "cell"
-    for kind in (FLOAT_CELL, OTHER_CELL):
+    for kind in (FLOAT_CELL, OTHER_CELL, UNCOMPUTED_CELL, MERGED_KIND):
         restored_sql = f"replace({restored_sql}, {literal(ESCAPE_CHAR + kind)}, '')"
     for letter, character in ESCAPES.items():
         restored_sql = (
@@ -293,6 +296,10 @@ class StagedTable:
             values |= {"line": "line::BIGINT", "fault": "unescaped(reason)"}
             values |= {column: f"unescaped({column})" for column in ("message", "raw")}
         source = self.database.files.read_csv(csv_input.path, _csv_options(csv_input))
+        if csv_input.sheet_columns is not None:
+            source = sheet_faults_sql(
+                source, columns, self.options, number, csv_input.sheet_columns
+            )
         for layer in (_plain_id_sql, _cleaned_id_sql, _id_number_sql):
             parts = ", ".join(layer(column, cell, csv_input) for column, cell in ids.items())
             source = f"(SELECT *, {parts} FROM {source})" if parts else source

@@ -17,7 +17,7 @@ from bulklink.duckdb_sql import literal
 from bulklink.folder_files import check_folder_file, open_to_append
 from bulklink.mapping import faults
 from bulklink.mapping.database import Database, open_database, spill_folder
-from bulklink.mapping.input.xlsx_reader import column_letters
+from bulklink.mapping.input.sheet_rows import column_letters
 from bulklink.mapping.load import DEFAULTED, GOOD, TRAILING_ZEROS
 from bulklink.mapping.plan_layout import OWN_COLUMNS, load_layout, plan_relation
 from bulklink.mapping.schema import ID_COLUMNS, NUMERIC_ID_COLUMNS, RefusedRow, RowFault
@@ -148,12 +148,11 @@ def _letters(
     prepared_input: PreparedInput, file: int, columns: Sequence[MappingColumn]
 ) -> dict[str, str]:
     """Return the letters of the known columns of a sheet; empty for another file."""
-    if prepared_input.first_column is None:
+    sheet_columns = prepared_input.csv_input.sheet_columns
+    if sheet_columns is None:
         return {}
     places = [(column.known, column.places[file]) for column in columns]
-    return {
-        k: column_letters(prepared_input.first_column + p) for k, p in places if k and p is not None
-    }
+    return {k: column_letters(sheet_columns[p]) for k, p in places if k and p is not None}
 
 
 def stream_refused(

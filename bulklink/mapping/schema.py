@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
 from bulklink.mapping.ignorable import remove_ignorable
@@ -37,6 +39,13 @@ def normalize_header(header: str) -> str:
     return remove_ignorable(header.casefold().replace("_", ""))
 
 
+class HiddenRows(StrEnum):
+    """What is done with the rows that a sheet hides."""
+
+    INCLUDE = "include"
+    SKIP = "skip"
+
+
 class MappingOptions(msgspec.Struct, frozen=True):
     """Options for reading a mapping.
 
@@ -52,6 +61,8 @@ class MappingOptions(msgspec.Struct, frozen=True):
         allow_round_ids: accept ids that look rounded to 15 digits.
         delimiter: delimiter of CSV files, as `--delimiter` takes it; detected if None.
         encoding: encoding of texts; UTF-8 if None.
+        sheet: name or number of the sheet of workbooks; the first that is shown if None.
+        hidden_rows: whether the rows that a sheet hides are taken; None refuses such a sheet.
         guarded_ops: operations for which `from_deal_id` is the guard; for others it is a column
             of the user's own.
         user_columns: known columns to be treated as the user's own.
@@ -66,6 +77,8 @@ class MappingOptions(msgspec.Struct, frozen=True):
     allow_round_ids: bool = False
     delimiter: str | None = None
     encoding: str | None = None
+    sheet: str | None = None
+    hidden_rows: HiddenRows | None = None
     guarded_ops: tuple[Op, ...] = (Op.UNLINK, Op.RELINK)
     user_columns: tuple[str, ...] = ()
 

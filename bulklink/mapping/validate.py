@@ -82,7 +82,7 @@ def base_view_sql(
         *(f"{_filled_text_sql(name, places, options)} AS {name}" for name in NAME_COLUMNS),
     ]
     only = _only_conditions_sql(options, columns)
-    where = f" WHERE fault IS NOT NULL OR ({' AND '.join(only)})" if only else ""
+    where = f" WHERE {_unfilterable_sql()} OR ({' AND '.join(only)})" if only else ""
     ids = ", ".join(part for column in ID_COLUMNS for part in _id_with_default_sql(column, options))
     guard = f"{_guard_sql(options, places)} AS {GUARD}"
     outer = f"SELECT *, {ids}, {guard} FROM (SELECT flags, {', '.join(parts)} FROM staged)"
@@ -174,6 +174,14 @@ def _id_with_default_sql(column: str, options: MappingOptions) -> list[str]:
             for name, expression in columns.items()
         }
     return [f"{expression} AS {name}" for name, expression in columns.items()]
+
+
+def _unfilterable_sql() -> str:
+    """Build the condition of records that are so broken that `only` cannot leave them out."""
+    return (
+        f"(fault IS NOT NULL AND fault NOT IN ({literal(faults.MERGED_CELL)},"
+        f" {literal(faults.UNCOMPUTED_FORMULA)}))"
+    )
 
 
 def _only_conditions_sql(options: MappingOptions, columns: Sequence[MappingColumn]) -> list[str]:

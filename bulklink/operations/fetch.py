@@ -26,6 +26,7 @@ from bulklink.mapping.faults import BAD_OP, CONFLICT
 from bulklink.mapping.input.files import find_sources, unreadable_file_error
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_writer import PLAN_FILE
+from bulklink.mapping.schema import HiddenRows
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop, run_guarded, run_planning
 from bulklink.operations.environment import Environment, real_environment
@@ -181,6 +182,8 @@ async def fetch(
     allow_round_ids: bool = False,
     delimiter: str | None = None,
     encoding: str | None = None,
+    sheet: str | None = None,
+    hidden_rows: HiddenRows | None = None,
     format_: str | None = None,
     spreadsheet: bool = False,
     force: bool = False,
@@ -204,6 +207,8 @@ async def fetch(
         allow_round_ids: take ids that look rounded.
         delimiter: their delimiter, for CSV; None to detect it.
         encoding: their encoding, for CSV or JSONL; None for UTF-8.
+        sheet: name or number of the sheet, for workbooks; None for the first that is shown.
+        hidden_rows: include or skip rows that a sheet hides; None refuses such a sheet.
         format_: csv, jsonl, parquet or xlsx, if no suffix tells; csv by default for a stream.
         spreadsheet: whether to write CSV that a spreadsheet neither rounds nor runs.
         force: whether to replace an existing file, and to drop an unfinished fetch of other
@@ -234,6 +239,8 @@ async def fetch(
         "allow_round_ids": allow_round_ids,
         "delimiter": delimiter,
         "encoding": encoding,
+        "sheet": sheet,
+        "hidden_rows": hidden_rows,
     }
     mapping_job = Job(mappings=tuple(from_mapping), **mapping_options) if from_mapping else None
     selection = ContactSelection(tuple(contacts), mapping_job)

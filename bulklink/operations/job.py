@@ -15,6 +15,7 @@ from bulklink.advice import Advice, Keyword
 from bulklink.engine.failure_limit import MaxFailures
 from bulklink.engine.outage import DEFAULT_MAX_OUTAGE
 from bulklink.errors import UsageError
+from bulklink.mapping.schema import HiddenRows
 from bulklink.models import Op
 from bulklink.zoho.requests import MAX_MESSAGES_PER_CALL
 
@@ -177,9 +178,17 @@ def _to_paths(paths: Iterable[str | PathLike[str]]) -> tuple[str, ...]:
     return tuple(fspath(path) for path in paths)
 
 
+def _to_sheet(name: object) -> str:
+    if not isinstance(name, str | int) or isinstance(name, bool):
+        raise TypeError("a sheet is a name or a number")
+    return str(name)
+
+
 _CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
     "mappings": _to_paths,
     "op": Op,
+    "sheet": _to_sheet,
+    "hidden_rows": HiddenRows,
     "on_invalid": OnInvalid,
     "group_by": GroupBy,
     "edition": Edition,
@@ -191,7 +200,7 @@ _CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-_TEXTS = ("delimiter", "encoding", "columns", "preset", "defaults", "only", "keep")
+_TEXTS = ("delimiter", "encoding", "sheet", "columns", "preset", "defaults", "only", "keep")
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,6 +215,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         format: `csv` or `jsonl` where a name does not tell.
         delimiter: delimiter of CSV files; None detects it.
         encoding: the encoding of CSV and JSONL files; None is UTF-8.
+        sheet: name of the sheet of a workbook, or its number among those that are shown, from 1;
+            None is the first that is shown.
+        hidden_rows: include or skip the rows that a sheet hides; None refuses such a sheet.
         columns: (column, header) pairs that rename headers.
         preset: `zoho` takes the headers of Zoho's own exports; None knows bulklink's only.
         defaults: (column, value) pairs that fill what is missing.
@@ -253,6 +265,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     format: str | None = None
     delimiter: str | None = None
     encoding: str | None = None
+    sheet: str | None = None
+    hidden_rows: HiddenRows | None = None
     columns: tuple[tuple[str, str], ...] = ()
     preset: str | None = None
     defaults: tuple[tuple[str, str], ...] = ()

@@ -92,6 +92,8 @@ def check_mapping(
         allow_round_ids=job.allow_round_ids,
         delimiter=job.delimiter,
         encoding=job.encoding,
+        sheet=job.sheet,
+        hidden_rows=job.hidden_rows,
         guarded_ops=guarded,
     )
     return check(inputs, options, scratch, stop=stop, memory=job.memory)

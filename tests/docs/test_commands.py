@@ -20,7 +20,9 @@ JOBS = sorted((ROOT / "jobs").glob("*.toml"))
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _INDENTED = re.compile(r"(?:^ {4}\S.*\n)+", re.MULTILINE)
 _SHELLS = ("sh", "shell", "console", "crontab", "powershell")
-_COMMAND = re.compile(r"(?<![\w/.`\"-])bulklink (?=[a-z])[^\n#|<>&\"`]*")
+_COMMAND = re.compile(
+    r"""(?<![\w/.`"-])bulklink\ (?=[a-z])(?: "[^"\n]*" | '[^'\n]*' | [^\n#|<>&"'`] )*""", re.VERBOSE
+)
 _PLACEHOLDERS = {"COMMAND", "…"}
 
 

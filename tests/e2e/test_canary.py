@@ -126,7 +126,10 @@ def test_a_server_that_does_not_do_what_it_says_is_caught_before_the_rest(
         "error: The canary did not pass. 3 of 20 emails that were answered with success are not on"
         " the wanted deal: row 1 is on no deal;"
     )
-    assert "`bulklink resume here --accept-canary` sends the other 220" in result.err
+    resume = (
+        "Then send the other 220 without another canary: `bulklink resume here --accept-canary`"
+    )
+    assert resume in result.err
     assert command("status", "here", "--check").code == 0
     standin.script = ignore_links(standin, 0)
     again = audit_run(
@@ -306,7 +309,7 @@ def test_what_no_page_lists_is_not_counted_against_it_and_is_said(
     run = audit_run(command("link", "m.csv", *QUICK, "--read-pages", "1"), bulklink.folder, 240)
     assert run.counts == {"done": 240}
     assert "10 of those answered with success were read back" in read_canary_record(run)["found"]
-    assert "10 were on no page within --read-pages." in read_canary_record(run)["found"]
+    assert "10 were on no page within the limit of pages." in read_canary_record(run)["found"]
 
 
 @pytest.mark.parametrize("code", ["NO_PERMISSION", "CANNOT_PROCESS", "OAUTH_SCOPE_MISMATCH"])

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulklink.errors import BadFileError
-from tests.mapping.cases import header_lines, values
+from tests.mapping.cases import header_lines, sheets, values
 
 if TYPE_CHECKING:
     from tests.mapping.cases import MappingCase
     from tests.mapping.planner import MappingPlanner
 
-CASES = [*values.CASES.items(), *header_lines.CASES.items()]
+CASES = [*values.CASES.items(), *header_lines.CASES.items(), *sheets.CASES.items()]
 parametrize_cases = pytest.mark.parametrize(
     "case", [case for _, case in CASES], ids=[name for name, _ in CASES]
 )

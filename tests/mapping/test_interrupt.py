@@ -12,7 +12,9 @@ from bulklink.errors import BadFileError, InterruptedPlanningError, RunDirError
 from bulklink.mapping.checked import check
 from bulklink.mapping.database import Database
 from bulklink.mapping.input.files import find_sources
+from bulklink.mapping.input.sheet_staging import READING_SHEET
 from bulklink.mapping.interrupt import PlanningStop
+from tests.mapping.input.workbook import workbook
 from tests.mapping.planner import HEADER, LINK, MappingPlanner
 
 if TYPE_CHECKING:
@@ -121,3 +123,21 @@ def test_what_waits_elsewhere_is_called_at_an_interrupt_while_it_waits() -> None
     with stop.calling(lambda: calls.append("late")):
         pass
     assert calls == ["waits", "late"]
+
+
+class SelfStoppingStop(PlanningStop):
+    """Interrupts planning when a workbook has been read up to a part of it."""
+
+    def check(self) -> None:
+        if self.stage is not None and self.stage.name == READING_SHEET and self.stage.share:
+            self.interrupt()
+        super().check()
+
+
+def test_reading_a_workbook_ends_in_the_middle_of_its_sheet(planner: MappingPlanner) -> None:
+    name = planner.write(
+        workbook([HEADER.strip().split(",")] + [["1", "2", "m", "5"]] * 5000), "m.xlsx"
+    )
+    with pytest.raises(InterruptedPlanningError):
+        planner.check([name], stop=SelfStoppingStop())
+    assert list(planner.scratch.iterdir()) == []

@@ -20,12 +20,14 @@ from bulklink.cli.options import (
     credit_options,
     delimiter_option,
     encoding_option,
+    hidden_rows_option,
     option,
     outage_option,
     pace_options,
     preset_option,
     progress_option,
     quiet_option,
+    sheet_option,
 )
 from bulklink.cli.output_file import output_file_arguments, output_file_options, output_target
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 _MAX_CONTACTS_SHOWN = 20
 _MAPPING_OPTIONS = (
     *("from_mapping", "columns", "preset", "allow_round_ids", "delimiter", "encoding"),
+    *("sheet", "hidden_rows"),
 )
 
 
@@ -49,7 +52,7 @@ _MAPPING_OPTIONS = (
     help="The contacts of a mapping, or of any table with a column contact_id; repeatable.",
 )
 @combine_options(output_file_options, column_option, preset_option, allow_round_ids_option)
-@combine_options(delimiter_option, encoding_option)
+@combine_options(delimiter_option, encoding_option, sheet_option, hidden_rows_option)
 @combine_options(
     connection_options,
     pace_options,

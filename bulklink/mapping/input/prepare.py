@@ -27,7 +27,8 @@ from bulklink.mapping.input.files import (
     unreadable_file_error,
 )
 from bulklink.mapping.input.scan import FileScan, scan_file
-from bulklink.mapping.input.staging import UnclosedQuote, stage_csv, stage_jsonl, stage_sheet
+from bulklink.mapping.input.sheet_staging import StagedSheet, stage_sheet
+from bulklink.mapping.input.staging import UnclosedQuote, stage_csv, stage_jsonl
 from bulklink.mapping.schema import InputFile, MappingOptions
 from bulklink.spreadsheet_cells import has_escaped_cells, unescape_cell
 
@@ -50,11 +51,20 @@ class FileHeaders(msgspec.Struct, frozen=True):
         name: the input as the user named it.
         headers: one for each cell of its header.
         readable: False if no record of the file could be read.
+        sheet: the sheet that they are of; None for other formats.
     """
 
     name: str
     headers: tuple[str, ...]
     readable: bool = True
+    sheet: StagedSheet | None = None
+
+    @property
+    def where(self) -> str:
+        """The file, and of a workbook with several sheets the sheet."""
+        if self.sheet is None or len(self.sheet.sheets) == 1:
+            return self.name
+        return f"{self.name}, sheet {self.sheet.name}"
 
 
 class CsvInput(msgspec.Struct, frozen=True):
@@ -67,6 +77,7 @@ class CsvInput(msgspec.Struct, frozen=True):
         crlf: whether lines end with CR LF.
         delimiter: delimiter of the user's own file.
         skip_lines: lines of the user's own file before its first record.
+        sheet_columns: for each cell its column in a sheet, from 0; None for other formats.
     """
 
     path: Path
@@ -75,6 +86,7 @@ class CsvInput(msgspec.Struct, frozen=True):
     crlf: bool = False
     delimiter: str = ","
     skip_lines: int = 1
+    sheet_columns: tuple[int, ...] | None = None
 
 
 class PreparedInput(msgspec.Struct, frozen=True):
@@ -87,7 +99,6 @@ class PreparedInput(msgspec.Struct, frozen=True):
         csv_input: the file that DuckDB loads.
         dialect: delimiter of a CSV file.
         unclosed_quote: position of a quote that is never closed.
-        first_column: index of the first column of a sheet, from 0; None for other formats.
     """
 
     content: InputContent
@@ -96,7 +107,6 @@ class PreparedInput(msgspec.Struct, frozen=True):
     csv_input: CsvInput
     dialect: Dialect = DEFAULT_DIALECT
     unclosed_quote: UnclosedQuote | None = None
-    first_column: int | None = None
 
     def discard(self) -> None:
         """Remove the temporary files of this input."""
@@ -134,29 +144,37 @@ def prepare_input(
         content = load_content(source, options, folder, standard_input, stop)
         if source.format is InputFormat.CSV:
             return _prepare_csv(content, options, folder, stop)
-        return _prepare_staged(content, folder, stop)
+        return _prepare_staged(content, options, folder, stop)
     except OSError as error:
         if error.errno in _DISK_FULL:
             raise write_error(folder, error) from None
         raise unreadable_file_error(source.name, error) from None
 
 
-def _prepare_staged(content: InputContent, folder: Path, stop: PlanningStop) -> PreparedInput:
+def _prepare_staged(
+    content: InputContent, options: MappingOptions, folder: Path, stop: PlanningStop
+) -> PreparedInput:
     size = content.path.stat().st_size
     stop.begin_stage(READING, size)
     scan = scan_file(content.path, 0, 1, stop)
     target = temporary_path(folder)
-    sheet = content.source.format is InputFormat.XLSX
-    stop.begin_stage(READING_ROWS, None if sheet else size)
-    stage = stage_jsonl if content.source.format is InputFormat.JSONL else stage_sheet
-    staged = stage(content, target, stop)
+    sheet: StagedSheet | None = None
+    if content.source.format is InputFormat.XLSX:
+        staged, sheet = stage_sheet(content, target, options, stop)
+    else:
+        stop.begin_stage(READING_ROWS, size)
+        staged = stage_jsonl(content, target, stop)
     readable = not staged.records or staged.readable_records > 0
     return PreparedInput(
         content=content,
         input=_input(content, scan, staged.records),
-        headers=FileHeaders(content.source.name, staged.headers, readable),
-        csv_input=CsvInput(target, staged=True, cells=len(staged.headers)),
-        first_column=staged.first_column,
+        headers=FileHeaders(content.source.name, staged.headers, readable, sheet),
+        csv_input=CsvInput(
+            target,
+            staged=True,
+            cells=len(staged.headers),
+            sheet_columns=None if sheet is None else sheet.columns,
+        ),
     )
 
 

@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bulklink.errors import BadFileError
-from bulklink.mapping.input.csv_reader import BrokenRecord, CsvRecords, LineReader, record_too_long
+from bulklink.mapping.input.csv_reader import BrokenRecord, CsvRecords, LineReader
 from bulklink.mapping.input.jsonl_reader import json_cell_text, jsonl_records
-from bulklink.mapping.input.scan import MAX_RECORD_BYTES
-from bulklink.mapping.input.xlsx_reader import Sheet, sheet_cell_text
 from bulklink.spreadsheet_cells import has_escaped_cells, unescape_cell
 
 if TYPE_CHECKING:
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.input.dialect import Dialect
     from bulklink.mapping.input.files import InputContent
-    from bulklink.mapping.input.xlsx_reader import SheetCell
     from bulklink.mapping.interrupt import PlanningStop
 
 CELL_SEPARATOR = "\x1f"
@@ -40,7 +37,7 @@ MAX_COLUMNS = 1000
 _ESCAPE_TABLE = {ord(character): ESCAPE_CHAR + letter for letter, character in ESCAPES.items()}
 _ESCAPED = re.compile("[\x00\x01\n\r\x1f]")
 _ESCAPED_BUT_SEPARATOR = re.compile("[\x00\x01\n\r]")
-_NO_FAULT = CELL_SEPARATOR + CELL_SEPARATOR.join((NULL_CELL, NULL_CELL, NULL_CELL)) + CELL_SEPARATOR
+NO_FAULT = CELL_SEPARATOR + CELL_SEPARATOR.join((NULL_CELL, NULL_CELL, NULL_CELL)) + CELL_SEPARATOR
 _CHECK_EVERY = 1000
 
 
@@ -64,14 +61,12 @@ class StagedFile(msgspec.Struct, frozen=True):
         records: number of records.
         unclosed_quote: position of a quote that is never closed.
         readable_records: number of records that are not broken.
-        first_column: index of the first column of a sheet, from 0.
     """
 
     headers: tuple[str, ...]
     records: int
     unclosed_quote: UnclosedQuote | None = None
     readable_records: int = 0
-    first_column: int | None = None
 
 
 def escape_staged_cell(text: str) -> str:
@@ -83,7 +78,7 @@ def stage_csv(
     content: InputContent, target: Path, dialect: Dialect, stop: PlanningStop
 ) -> StagedFile:
     """Read a CSV file exactly and write it to a staging file."""
-    with content.path.open("rb") as file, _create(target) as out:
+    with content.path.open("rb") as file, create_staging_file(target) as out:
         records = CsvRecords(LineReader(file, content.encoding), dialect)
         header_record = records.read_record()
         headers = header_record[1] if header_record else []
@@ -101,19 +96,21 @@ def stage_csv(
             if not isinstance(record, BrokenRecord):
                 readable += 1
                 cells = list(map(unescape_cell, record)) if has_escapes else record
-                out.write(f"{line}{_NO_FAULT}{_cells_text(cells)}\n")
+                out.write(f"{line}{NO_FAULT}{cells_text(cells)}\n")
                 continue
-            out.write(_fault_line(line, record))
+            out.write(fault_line(line, record))
             if record.unclosed_quote:
                 return StagedFile(tuple(headers), count, UnclosedQuote(count, line), readable)
     return StagedFile(tuple(headers), count, None, readable)
 
 
-def _create(target: Path) -> TextIO:
+def create_staging_file(target: Path) -> TextIO:
+    """Create a staging file."""
     return target.open("x", encoding="utf-8", newline="", buffering=1 << 20)
 
 
-def _cells_text(cells: list[str]) -> str:
+def cells_text(cells: list[str]) -> str:
+    """Format the cells of a record that are all texts."""
     joined = CELL_SEPARATOR.join(cells)
     no_separator_in_cells = joined.count(CELL_SEPARATOR) == len(cells) - 1
     if no_separator_in_cells and not _ESCAPED_BUT_SEPARATOR.search(joined):
@@ -121,7 +118,8 @@ def _cells_text(cells: list[str]) -> str:
     return CELL_SEPARATOR.join(map(escape_staged_cell, cells))
 
 
-def _fault_line(line: int, record: BrokenRecord) -> str:
+def fault_line(line: int, record: BrokenRecord) -> str:
+    """Format the line of a broken record."""
     parts = (str(line), record.reason, record.message, record.raw)
     return CELL_SEPARATOR.join(map(escape_staged_cell, parts)) + "\n"
 
@@ -130,17 +128,17 @@ def stage_jsonl(content: InputContent, target: Path, stop: PlanningStop) -> Stag
     """Read a JSONL file exactly and write it to a staging file; its keys become columns."""
     column_indexes: dict[str, int] = {}
     count = readable = 0
-    with content.path.open("rb") as file, _create(target) as out:
+    with content.path.open("rb") as file, create_staging_file(target) as out:
         for line, record in jsonl_records(LineReader(file, content.encoding)):
             count += 1
             if count % _CHECK_EVERY == 0:
                 stop.check()
                 stop.report_position(file.tell())
             if isinstance(record, BrokenRecord):
-                out.write(_fault_line(line, record))
+                out.write(fault_line(line, record))
                 continue
             readable += 1
-            out.write(f"{line}{_NO_FAULT}{_object_cells(record, column_indexes)}\n")
+            out.write(f"{line}{NO_FAULT}{_object_cells(record, column_indexes)}\n")
             if len(column_indexes) > MAX_COLUMNS:
                 raise BadFileError(
                     f"The objects have more than {MAX_COLUMNS:,} different keys.",
@@ -148,37 +146,6 @@ def stage_jsonl(content: InputContent, target: Path, stop: PlanningStop) -> Stag
                     advice="Keep what varies in the values, under the same keys in every line.",
                 )
     return StagedFile(tuple(column_indexes), count, None, readable)
-
-
-def stage_sheet(content: InputContent, target: Path, stop: PlanningStop) -> StagedFile:
-    """Read the first sheet of a workbook and write it to a staging file."""
-    sheet = Sheet(content, stop)
-    rows = sheet.rows()
-    headers = tuple(sheet_cell_text(cell)[1] for cell in next(rows, (0, ()))[1])
-    format_cell = _sheet_cell
-    if has_escaped_cells(headers):
-        headers, format_cell = tuple(map(unescape_cell, headers)), _unescaped_sheet_cell
-    count = 0
-    with _create(target) as out:
-        for count, (number, cells) in enumerate(rows, 1):
-            if count % _CHECK_EVERY == 0:
-                stop.check()
-            record = CELL_SEPARATOR.join(map(format_cell, cells))
-            if len(record.encode()) > MAX_RECORD_BYTES:
-                out.write(_fault_line(number, record_too_long(record.encode())))
-            else:
-                out.write(f"{number}{_NO_FAULT}{record}\n")
-    return StagedFile(headers, count, None, count, sheet.first_column)
-
-
-def _sheet_cell(value: SheetCell) -> str:
-    kind, text = sheet_cell_text(value)
-    return (ESCAPE_CHAR + kind if kind else "") + escape_staged_cell(text)
-
-
-def _unescaped_sheet_cell(value: SheetCell) -> str:
-    """Format a cell of a workbook saved from a CSV file with escaped cells."""
-    return _sheet_cell(unescape_cell(value) if isinstance(value, str) else value)
 
 
 def _object_cells(record: dict[str, Any], column_indexes: dict[str, int]) -> str:

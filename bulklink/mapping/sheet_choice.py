@@ -1,0 +1,97 @@
+"""Advice where a sheet is not the mapping, and warnings about what of a workbook is not read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bulklink.errors import BadFileError
+from bulklink.mapping.input.workbook_sheets import describe_sheets
+from bulklink.mapping.schema import HiddenRows
+from bulklink.shell import format_command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from bulklink.mapping.input.prepare import FileHeaders
+    from bulklink.mapping.input.sheet_staging import StagedSheet
+    from bulklink.mapping.schema import MappingOptions
+
+_MAX_NAMED = 3
+
+
+def other_sheets_advice(sheet: StagedSheet | None, fits: Callable[[Sequence[str]], bool]) -> str:
+    """Name the sheets of a workbook that may be meant instead, with the option to type.
+
+    Args:
+        sheet: the sheet that was read; None for other formats.
+        fits: returns whether headers are those of a mapping.
+    """
+    if sheet is None or len(sheet.sheets) < 2:
+        return ""
+    fitting = [other.sheet for other in sheet.others if fits(other.headers)]
+    if not fitting:
+        return f"Another sheet may be meant: name it with --sheet. {describe_sheets(sheet.sheets)}"
+    options = [format_command("--sheet", other.name) for other in fitting[:_MAX_NAMED]]
+    names = " or ".join(repr(other.name) for other in fitting[:_MAX_NAMED])
+    return f"The sheet {names} has the columns: give {' or '.join(options)}."
+
+
+def sheet_warnings(
+    files: Sequence[FileHeaders],
+    options: MappingOptions,
+    fits: Callable[[Sequence[str]], bool],
+) -> Iterator[str]:
+    """Yield a sentence about each part of a workbook that the user may expect to be read."""
+    for file in files:
+        sheet = file.sheet
+        if sheet is None:
+            continue
+        if sheet.warning is not None:
+            yield sheet.warning
+        if options.sheet is None:
+            yield from _unread_sheets(file.name, sheet, fits)
+        if sheet.hidden and options.hidden_rows is HiddenRows.SKIP:
+            yield f"{file.where}: {_count_hidden(sheet)} left out"
+
+
+def _unread_sheets(
+    name: str, sheet: StagedSheet, fits: Callable[[Sequence[str]], bool]
+) -> Iterator[str]:
+    others = [o.sheet for o in sheet.others if not o.sheet.hidden and fits(o.headers)]
+    if others:
+        names = ", ".join(repr(other.name) for other in others[:_MAX_NAMED])
+        more = f" and {len(others) - _MAX_NAMED} more" if len(others) > _MAX_NAMED else ""
+        verb = "is a mapping too, and was" if len(others) == 1 else "are mappings too, and were"
+        yield f"{name}: only the sheet {sheet.name!r} was read; {names}{more} {verb} not"
+
+
+def refuse_hidden_rows(files: Sequence[FileHeaders], options: MappingOptions) -> None:
+    """Refuse sheets with hidden rows if the options do not say what is done with them.
+
+    Raises:
+        BadFileError: if there are some.
+    """
+    if options.hidden_rows is not None:
+        return
+    for file in files:
+        if file.sheet is not None and file.sheet.hidden:
+            raise BadFileError(
+                f"The sheet hides rows that are not empty: {_count_hidden(file.sheet)}.",
+                where=file.where,
+                advice="Give --hidden-rows include to take them too, or --hidden-rows skip to leave"
+                " them out.",
+            )
+
+
+def hidden_rows_advice(file: FileHeaders) -> str:
+    """Name the rows that were left out because the sheet hides them; empty if there are none."""
+    if file.sheet is None or not file.sheet.hidden:
+        return ""
+    return f"{_count_hidden(file.sheet)} left out: --hidden-rows include takes them."
+
+
+def _count_hidden(sheet: StagedSheet) -> str:
+    numbers = ", ".join(map(str, sheet.first_hidden))
+    more = ", …" if sheet.hidden > len(sheet.first_hidden) else ""
+    noun = "hidden row" if sheet.hidden == 1 else "hidden rows"
+    return f"{sheet.hidden:,} {noun} ({numbers}{more})"
