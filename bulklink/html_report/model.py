@@ -9,7 +9,7 @@ from collections import Counter
 
 import msgspec
 
-from bulklink.html_report.timeline import ChartData
+from bulklink.html_report.charts import ChartData
 
 
 class NamedRecord(msgspec.Struct, frozen=True):

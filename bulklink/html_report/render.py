@@ -11,31 +11,19 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bulklink.html_report.model import Report
+from bulklink.html_report.plot_area import PLOT_HEIGHT, PLOT_WIDTH, format_coordinate
 from bulklink.html_report.rows import MAX_ROWS_PER_GROUP, escape_json
-from bulklink.html_report.timeline import humanize_duration
+from bulklink.html_report.time_axis import humanize_duration
 from bulklink.local_time import format_local_time
 from bulklink.visible_text import escape_controls
 
-PLOT_STYLE = """:where(.plot) {
-  --plot-background: white;
-  display: block;
-  height: auto;
-  height: intrinsic;
-  max-width: 100%;
-}
-:where(.plot text),
-:where(.plot tspan) {
-  white-space: pre;
-}"""
-"""Style that Plot puts into each chart of class `plot`."""
-_LIBRARIES = ("assets/d3.min.js", "assets/plot.umd.min.js")
 _PACKAGE_FILES = files("bulklink.html_report")
 
 
 def render_report(report: Report, zone: tzinfo | None = None) -> str:
     """Return the report as HTML.
 
-    All texts are escaped, also characters that would act where they are shown. Scripts and styles
+    All texts are escaped, also characters that would act where they are shown. Script and style
     are allowed by their hashes only, and nothing may be fetched.
 
     Args:
@@ -54,16 +42,17 @@ def render_report(report: Report, zone: tzinfo | None = None) -> str:
         "local": partial(format_local_time, zone=zone),
         "number": "{:,}".format,
         "duration": humanize_duration,
+        "coordinate": format_coordinate,
     }
+    env.globals |= {"plot_width": PLOT_WIDTH, "plot_height": PLOT_HEIGHT}
     style = _read("assets/page.css")
-    scripts = [*map(_read, _LIBRARIES), _read("assets/page.js")] if _needs_scripts(report) else []
+    script = _read("assets/page.js") if _needs_script(report) else None
     return env.get_template("page.html.j2").render(
         report=report,
         most_rows=MAX_ROWS_PER_GROUP,
-        policy=_content_security_policy(scripts, [style, PLOT_STYLE]),
+        policy=_content_security_policy(script, style),
         style=style,
-        scripts=scripts,
-        charts=_script_data(report.charts.json if report.charts else None),
+        script=script,
         rows=_script_data(report.embedded_rows),
     )
 
@@ -73,8 +62,8 @@ def _finalize(value: object) -> object:
     return escape_controls(value) if type(value) is str else value
 
 
-def _needs_scripts(report: Report) -> bool:
-    """Return whether anything in the report needs scripts."""
+def _needs_script(report: Report) -> bool:
+    """Return whether anything in the report needs the script."""
     return report.charts is not None or report.embedded_rows is not None
 
 
@@ -82,15 +71,12 @@ def _script_data(json: bytes | None) -> str | None:
     return None if json is None else escape_json(json).decode()
 
 
-def _content_security_policy(scripts: list[str], styles: list[str]) -> str:
-    """Return the policy that allows these scripts and styles, and nothing else."""
-    allowed = {"script-src": scripts, "style-src": styles}
-    rules = [
-        f"{directive} {' '.join(map(_hash, sources))}"
-        for directive, sources in allowed.items()
-        if sources
-    ]
-    return "; ".join(["default-src 'none'", *rules, "base-uri 'none'", "form-action 'none'"])
+def _content_security_policy(script: str | None, style: str) -> str:
+    """Return the policy that allows this script and style, and nothing else."""
+    allowed = [f"style-src {_hash(style)}"]
+    if script is not None:
+        allowed.insert(0, f"script-src {_hash(script)}")
+    return "; ".join(["default-src 'none'", *allowed, "base-uri 'none'", "form-action 'none'"])
 
 
 def _hash(text: str) -> str:

@@ -13,7 +13,7 @@ from bulklink.visible_text import escape_controls
 MAX_ROWS_PER_GROUP = 1000
 """Rows of one group shown at most."""
 MAX_EMBEDDED_BYTES = 4_000_000
-"""Bytes of all embedded rows; with scripts and tables the page stays below 6 MB."""
+"""Bytes of all embedded rows; the rest of the page has less than 150 KB."""
 EMBEDDED_COLUMNS = (
     *("row", "op", "contact", "owner", "message", "deal"),
     *("status", "code", "text", "time"),

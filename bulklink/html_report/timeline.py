@@ -1,207 +1,19 @@
-"""Chart data of a run: time axis, bins and percentiles of its timeline."""
+"""Activity of a run over time, merged into few spans. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 from math import ceil
-from typing import Any
 
 import msgspec
 
-_MIN_PAUSE = 60.0
-"""Seconds without activity before a pause may be collapsed."""
-_MIN_PAUSE_SHARE = 0.05
-"""Share of the active time; shorter pauses are drawn to scale."""
-_PAUSE_WIDTH_SHARE = 0.03
-_PAUSES_WIDTH_SHARE = 0.3
-_TARGET_TICKS = 8
-_MAX_TICKS = 40
-"""Ticks at most; the page leaves out those for which it has no room."""
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
-_STEPS = (
-    *(1, 2, 5, 10, 15, 30),
-    *(_MINUTE * n for n in (1, 2, 5, 10, 15, 30)),
-    *(_HOUR * n for n in (1, 2, 3, 6, 12)),
-    *(_DAY * n for n in (1, 2, 7, 14, 28)),
-)
-MAX_SPANS = 240
-"""Spans of a chart at most, apart from pauses: each is some pixels wide."""
+MAX_SPANS = 150
+"""Spans of a chart at most: each is some pixels wide, and a page has each four times."""
 _MAX_GAP = 30.0
-"""Seconds without activity after which a span ends."""
-_STATUSES = ("done", "unchanged", "failed", "in_doubt")
-_LINE_GAP = 2.0
-"""Seconds without activity after which a new line begins."""
-_PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-
-
-class AxisSegment(msgspec.Struct, frozen=True):
-    """A part of the axis without a collapsed pause.
-
-    Args:
-        began: first moment, in seconds since 1970.
-        ended: last moment, in seconds since 1970.
-        start: position of the first moment on the axis, in seconds.
-    """
-
-    began: float
-    ended: float
-    start: float
-
-
-class CollapsedPause(msgspec.Struct, frozen=True):
-    """A pause that the axis collapses.
-
-    Args:
-        at: position of its beginning on the axis, in seconds.
-        to: position of its end.
-        label: how long the pause was, in words.
-    """
-
-    at: float
-    to: float
-    label: str
-
-
-class Tick(msgspec.Struct, frozen=True):
-    """A labelled position on the axis.
-
-    Args:
-        at: position on the axis, in seconds.
-        time: local time.
-        day: day of the month; empty if the axis covers one day.
-    """
-
-    at: float
-    time: str
-    day: str
-
-
-class TimeAxis(msgspec.Struct, frozen=True):
-    """Time axis with long pauses collapsed; positions are in seconds.
-
-    Args:
-        segments: parts between the pauses.
-        pauses: collapsed pauses.
-        end: position of the end.
-    """
-
-    segments: tuple[AxisSegment, ...]
-    pauses: tuple[CollapsedPause, ...]
-    end: float
-
-    def position(self, moment: float) -> float:
-        """Return the position of a moment, in seconds since 1970; one in a pause is at its end."""
-        for segment in self.segments:
-            if moment <= segment.ended:
-                return round(segment.start + max(0.0, moment - segment.began), 3)
-        return self.end
-
-
-def build_axis(spans: Sequence[tuple[float, float]]) -> TimeAxis:
-    """Build a time axis that collapses the pauses between spans.
-
-    Args:
-        spans: beginning and end of each active span, in order, in seconds since 1970; at least one.
-    """
-    active = sum(ended - began for began, ended in spans)
-    min_pause = max(_MIN_PAUSE, _MIN_PAUSE_SHARE * active)
-    joined = [spans[0]]
-    for began, ended in spans[1:]:
-        if began - joined[-1][1] > min_pause:
-            joined.append((began, ended))
-        else:
-            joined[-1] = (joined[-1][0], max(ended, joined[-1][1]))
-    drawn_seconds = max(1.0, sum(ended - began for began, ended in joined))
-    pause_width = drawn_seconds * min(
-        _PAUSE_WIDTH_SHARE, _PAUSES_WIDTH_SHARE / max(1, len(joined) - 1)
-    )
-    segments: list[AxisSegment] = []
-    pauses: list[CollapsedPause] = []
-    position = 0.0
-    for began, ended in joined:
-        if segments:
-            label = humanize_duration(began - segments[-1].ended)
-            pauses.append(
-                CollapsedPause(round(position, 3), round(position + pause_width, 3), label)
-            )
-            position += pause_width
-        segments.append(AxisSegment(began, ended, round(position, 3)))
-        position += ended - began
-    return TimeAxis(tuple(segments), tuple(pauses), round(position, 3) or 1.0)
-
-
-def humanize_duration(seconds: float) -> str:
-    """Return a duration in words, in two units at most."""
-    units = (("d", _DAY), ("h", _HOUR), ("min", _MINUTE), ("s", 1))
-    steps = [step for (_, size), (_, step) in pairwise(units) if seconds >= size]
-    step = steps[0] if steps else 1
-    remaining = round(seconds / step) * step
-    words: list[str] = []
-    for name, size in units:
-        count, remaining = divmod(remaining, size)
-        if count:
-            words.append(f"{count} {name}")
-    return " ".join(words) or "0 s"
-
-
-def axis_ticks(axis: TimeAxis, zone: tzinfo | None = None) -> list[Tick]:
-    """Return ticks at round local times, and at the beginning of segments without one.
-
-    Args:
-        axis: axis of the charts.
-        zone: time zone of the labels; None for this machine's.
-    """
-    active = sum(segment.ended - segment.began for segment in axis.segments)
-    step = next((size for size in _STEPS if active / size <= _TARGET_TICKS), _STEPS[-1])
-    min_gap = axis.end / _MAX_TICKS
-    placed: list[Tick] = []
-    several_days = (
-        len({_local_time(m, zone).date() for p in axis.segments for m in (p.began, p.ended)}) > 1
-    )
-    for segment in axis.segments:
-        for moment in _round_moments(segment, step, zone):
-            position = axis.position(moment)
-            if placed and position - placed[-1].at < min_gap:
-                continue
-            when = _local_time(moment, zone)
-            time = f"{when:%H:%M:%S}" if step < _MINUTE else f"{when:%H:%M}"
-            placed.append(Tick(position, time, f"{when.day} {when:%b}" if several_days else ""))
-    return placed
-
-
-def _round_moments(segment: AxisSegment, step: int, zone: tzinfo | None) -> Iterator[float]:
-    """Yield the round local times of a segment, or its beginning if it has none."""
-    began = _local_time(segment.began, zone)
-    midnight = began.replace(hour=0, minute=0, second=0, microsecond=0)
-    since_midnight = (began - midnight).total_seconds()
-    first = segment.began + (-since_midnight) % min(step, _DAY)
-    if first > segment.ended:
-        yield segment.began
-    moment = first
-    while moment <= segment.ended:
-        yield moment
-        moment += step
-
-
-def _local_time(moment: float, zone: tzinfo | None) -> datetime:
-    return datetime.fromtimestamp(moment, zone).astimezone(zone)
-
-
-def utc_offset(moment: float, zone: tzinfo | None) -> str:
-    """Return the offset of local time from UTC, such as `+01:00`.
-
-    Args:
-        moment: seconds since 1970.
-        zone: time zone; None for this machine's.
-    """
-    delta = _local_time(moment, zone).utcoffset() or timedelta()
-    minutes = int(delta.total_seconds() // _MINUTE)
-    sign = "-" if minutes < 0 else "+"
-    return f"{sign}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
+"""Seconds without activity after which a span ends, unless there are too many such gaps."""
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
@@ -290,124 +102,62 @@ class Span:
 def merge_measurements(
     measurements: Iterable[Measurement], max_spans: int = MAX_SPANS
 ) -> list[Span]:
-    """Merge measurements into a bounded number of spans, never across a pause.
+    """Merge measurements into a bounded number of spans.
+
+    No span covers a pause, unless there are more pauses than half of the spans: then spans cover
+    the shortest.
 
     Args:
         measurements: measurements in order of time; memory does not grow with their number.
-        max_spans: approximate limit on spans; each pause may add one.
+        max_spans: limit on spans.
     """
     merged: list[Span] = []
-    width, limit = 0.0, 2 * max_spans
+    width, max_gap = 0.0, _MAX_GAP
     for measurement in measurements:
-        if not merged or not _fits(merged[-1], measurement.began, width):
+        if not merged or not _fits(merged[-1], measurement.began, width, max_gap):
             merged.append(Span(measurement.began, measurement.began))
         merged[-1].add(measurement)
-        if len(merged) > limit:
-            width = max(2 * width, _total_seconds(merged) / max_spans)
-            merged = _coarsen(merged, width)
-            limit = max(limit, 2 * len(merged))
-    return (
-        _coarsen(merged, _total_seconds(merged) / max_spans) if len(merged) > max_spans else merged
-    )
+        if len(merged) > 4 * max_spans:
+            width = max(width, _total_seconds(merged) / (2 * max_spans))
+            merged, width, max_gap = _coarsen_to(2 * max_spans, merged, width, max_gap)
+    if len(merged) > max_spans:
+        width = max(width, _total_seconds(merged) / max_spans)
+        merged, _, _ = _coarsen_to(max_spans, merged, width, max_gap)
+    return merged
 
 
 def _total_seconds(merged: list[Span]) -> float:
     return sum(span.active_seconds for span in merged)
 
 
-def _coarsen(merged: list[Span], width: float) -> list[Span]:
+def _coarsen_to(
+    limit: int, merged: list[Span], width: float, max_gap: float
+) -> tuple[list[Span], float, float]:
+    """Return spans within a limit, and the width and the gap that this took."""
+    coarser = _coarsen(merged, width, max_gap)
+    while len(coarser) > limit:
+        if 2 * _count_pauses(coarser, max_gap) > limit:
+            max_gap *= 2
+        else:
+            width *= 1.25
+        coarser = _coarsen(coarser, width, max_gap)
+    return coarser, width, max_gap
+
+
+def _count_pauses(merged: list[Span], max_gap: float) -> int:
+    return sum(span.began - previous.ended > max_gap for previous, span in pairwise(merged))
+
+
+def _coarsen(merged: list[Span], width: float, max_gap: float) -> list[Span]:
     coarser: list[Span] = []
     for span in merged:
-        if coarser and _fits(coarser[-1], span.began, width):
+        if coarser and _fits(coarser[-1], span.began, width, max_gap):
             coarser[-1].join(span)
         else:
             coarser.append(span)
     return coarser
 
 
-def _fits(span: Span, began: float, width: float) -> bool:
+def _fits(span: Span, began: float, width: float, max_gap: float) -> bool:
     """Return whether a moment extends a span of less than `width` seconds, without a gap."""
-    return began - span.ended <= _MAX_GAP and span.ended - span.began < width
-
-
-class ChartData(msgspec.Struct, frozen=True):
-    """JSON for the charts, and the facts shown next to them.
-
-    Args:
-        json: data of the charts.
-        statuses: statuses of the settled messages.
-        offsets: offsets of local time from UTC.
-        answered_429: calls answered by 429; None if not measured.
-    """
-
-    json: bytes
-    statuses: tuple[str, ...]
-    offsets: tuple[str, ...]
-    answered_429: int | None
-
-
-def build_chart_data(
-    measurements: Iterable[Measurement], zone: tzinfo | None = None
-) -> ChartData | None:
-    """Return chart data; None without measurements.
-
-    Args:
-        measurements: activity, in order of time.
-        zone: time zone of the charts; None for this machine's.
-    """
-    merged_spans = merge_measurements(measurements)
-    if not merged_spans:
-        return None
-    axis = build_axis([(span.began, span.ended) for span in merged_spans])
-    present_statuses = {
-        status for span in merged_spans for status, count in span.settled.items() if count
-    }
-    statuses = tuple(status for status in _STATUSES if status in present_statuses)
-    offsets = sorted(
-        {utc_offset(moment, zone) for moment in (merged_spans[0].began, merged_spans[-1].ended)}
-    )
-    content = {
-        "end": axis.end,
-        "ticks": axis_ticks(axis, zone),
-        "folds": axis.pauses,
-        "statuses": statuses,
-        "bins": [
-            _bin(span, axis.position(span.began), line_number, zone)
-            for span, line_number in zip(merged_spans, _line_numbers(merged_spans), strict=True)
-        ],
-    }
-    has_metrics = any(span.measured_seconds for span in merged_spans)
-    answered_429 = sum(span.answered_429 for span in merged_spans) if has_metrics else None
-    return ChartData(msgspec.json.encode(content), statuses, tuple(offsets), answered_429)
-
-
-def _line_numbers(merged_spans: Sequence[Span]) -> Iterator[int]:
-    """Yield the number of the line that each span belongs to; gaps begin a new line."""
-    line_number = 0
-    yield line_number
-    for previous, span in pairwise(merged_spans):
-        line_number += span.began - previous.ended > _LINE_GAP
-        yield line_number
-
-
-def _bin(span: Span, position: float, line_number: int, zone: tzinfo | None) -> dict[str, Any]:
-    """Return a span for the charts: rates per second, means, percentiles in seconds."""
-    content: dict[str, Any] = {
-        "x0": position,
-        "x1": round(position + span.ended - span.began, 3),
-        "part": line_number,
-        "when": _local_time(span.began, zone).isoformat(" ", "seconds"),
-        "rates": {
-            status: round(count / span.active_seconds, 3)
-            for status, count in span.settled.items()
-            if count
-        },
-    }
-    if span.measured_seconds:
-        content |= {
-            "in_flight": round(span.in_flight / span.measured_seconds, 2),
-            "allowed": round(span.allowed / span.measured_seconds, 2),
-            "answered_429": span.answered_429,
-            **{name: span.percentile(share) for name, share in _PERCENTILES.items()},
-        }
-    return content
+    return began - span.ended <= max_gap and span.active_seconds < width

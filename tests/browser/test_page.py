@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -75,44 +76,111 @@ def open_page(chromium: Browser, report_path: Path) -> Iterator[OpenPage]:
     tab.close()
 
 
-RECT = "e => { const b = e.getBBox(); return [b.width, b.height]; }"
+NAMES = ("throughput", "in_flight", "latency", "answered_429")
+BOX = "e => { const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; }"
+
+
+def chart(name: str) -> str:
+    return f".drawn:has(#{name}-title)"
 
 
 def test_all_charts_are_drawn(open_page: OpenPage) -> None:
-    names = open_page.evaluate_all("[data-chart] > svg", "e => e.parentNode.dataset.chart")
-    assert names == ["throughput", "in_flight", "latency", "answered_429"]
-    labels = open_page.evaluate_all("[data-chart] > svg", "e => e.getAttribute('aria-label')")
-    assert all(" over time" in label for label in labels)
-
-    def of(chart: str, series: str) -> str:
-        return f"[data-chart={chart}] g[aria-description='{series}']"
-
-    for chart, series, many in [
-        ("throughput", "done", 50),
-        ("throughput", "failed", 50),
-        ("in_flight", "in flight", 50),
-        ("answered_429", "answered 429", 30),
+    titles = open_page.evaluate_all(".chart[role=img] > title", "e => [e.id, e.textContent]")
+    assert [name for name, _ in titles] == [f"{name}-title" for name in NAMES]
+    assert all(" over time" in title for _, title in titles)
+    for name, series, height in [
+        ("throughput", "fill-done", 126),
+        ("in_flight", "fill-in_flight", 112),
+        ("in_flight", "line-allowed", 0),
+        ("latency", "fill-p95", 23.3),
+        ("latency", "fill-p99", 93.3),
+        ("latency", "line-p50", 0),
+        ("answered_429", "fill-refused", 70),
     ]:
-        rects = open_page.evaluate_all(f"{of(chart, series)} rect", RECT)
-        assert len(rects) == many, (chart, series)
-        assert all(width > 2 and height > 5 for width, height in rects), (chart, series)
-    for chart, series in [
-        ("in_flight", "allowed"),
-        *(("latency", p) for p in ("p50", "p95", "p99")),
-    ]:
-        lines = open_page.evaluate_all(f"{of(chart, series)} path", RECT)
-        assert len(lines) == 2, (chart, series)  # before and after the pause
-        assert all(width > 100 for width, _ in lines)
-    heights = [
-        open_page.evaluate_all(f"{of('latency', name)} path", "e => e.getBBox().y")[0]
-        for name in ("p99", "p95", "p50")
+        ((_, _, width, found),) = open_page.evaluate_all(f"{chart(name)} path.{series}", BOX)
+        assert width > (200 if name == "answered_429" else 400), (name, series)
+        assert found == pytest.approx(height, abs=2), (name, series)
+    cut = "e => document.querySelector(e.getAttribute('clip-path').slice(4, -1)).innerHTML"
+    (clip,) = open_page.evaluate_all(f"{chart('throughput')} rect.fill-failed", cut)
+    assert 'd="M0 0H' in clip  # the hatched area is as high as the chart allows
+    texts = open_page.evaluate_all(f"{chart('throughput')} text", "e => e.textContent")
+    assert {"0", "20", "12:00:00", "22 Nov", "25 Nov", "paused 3 d"} <= set(texts)
+    pauses = open_page.evaluate_all(f"{chart('throughput')} use", BOX)
+    assert 5 < pauses[0][2] < 30
+
+
+def test_bars_stand_beside_their_numbers(open_page: OpenPage) -> None:
+    widths = open_page.evaluate_all("#plan .bar rect", "e => e.getBoundingClientRect().width")
+    assert len(widths) == 8
+    assert all(width > 100 for width in widths)
+
+
+VISIBLE_EDGES = """e => {
+  const { x, width } = e.getBoundingClientRect();
+  return width && [x, x + width];
+}"""
+
+
+@pytest.mark.parametrize("width", [320, 400, 700, 1100])
+def test_labels_of_the_time_axis_do_not_collide(
+    chromium: Browser, report_path: Path, width: int
+) -> None:
+    tab = chromium.new_page(viewport={"width": width, "height": 800})
+    open_page = OpenPage(tab, report_path)
+    media: Literal["screen", "print"]
+    for media in ("screen", "print"):
+        tab.emulate_media(media=media)
+        for name in NAMES:
+            first_lines = f"{chart(name)} .ticks text:not([y='182'])"
+            boxes = [box for box in open_page.evaluate_all(first_lines, VISIBLE_EDGES) if box]
+            assert len(boxes) >= 2
+            assert all(right < left for (_, right), (left, _) in pairwise(boxes))
+            assert boxes[-1][1] <= width
+    tab.close()
+
+
+def test_a_pointer_shows_the_values_of_a_moment(open_page: OpenPage) -> None:
+    tip = open_page.tab.locator(f"{chart('latency')} .tip")
+    assert tip.is_hidden()
+    open_page.tab.locator(chart("latency")).hover(position={"x": 48, "y": 50})
+    assert tip.inner_text().splitlines() == [
+        "22 Nov 12:00:00",
+        "half of the calls within: 0.25 s",
+        "95 % within: 0.5 s",
+        "99 % within: 1.5 s",
     ]
-    assert heights == sorted(heights)  # the slower, the higher
-    assert open_page.evaluate_all(f"{of('throughput', 'pause')} rect", RECT)[0][0] > 5
-    texts = open_page.evaluate_all("[data-chart=throughput] text", "e => e.textContent")
-    assert "12:00:0022 Nov" in texts  # in two lines
-    assert any("25 Nov" in text for text in texts), texts
-    assert "paused 3 d" in texts
+    open_page.tab.mouse.move(1, 1)
+    assert tip.is_hidden()
+
+
+def test_keys_show_the_values_of_a_moment(open_page: OpenPage) -> None:
+    tip = open_page.tab.locator(f"{chart('throughput')} .tip")
+    open_page.tab.focus(chart("throughput"))
+    seen = []
+    for key in ("End", "ArrowRight", "ArrowLeft", "Home", "ArrowRight"):
+        open_page.tab.keyboard.press(key)
+        assert "done: 18/s\nfailed: 2/s" in tip.inner_text()
+        seen.append(tip.inner_text().splitlines()[0])
+    assert seen == [
+        *("25 Nov 12:00:29", "25 Nov 12:00:29", "25 Nov 12:00:28"),
+        *("22 Nov 12:00:00", "22 Nov 12:00:01"),
+    ]
+    open_page.tab.keyboard.press("Escape")
+    assert tip.is_hidden()
+
+
+def test_each_chart_has_its_values_as_a_table(open_page: OpenPage) -> None:
+    tables = open_page.evaluate_all(
+        ".values table", "e => [...e.rows].map(r => [...r.cells].map(c => c.textContent.trim()))"
+    )
+    assert [len(rows) for rows in tables] == [51] * 4
+    assert [rows[0][1:] for rows in tables] == [
+        *(["done", "failed"], ["in flight, mean", "allowed"]),
+        *(["half of the calls within", "95 % within", "99 % within"], ["refused"]),
+    ]
+    assert [rows[50][1:] for rows in tables] == [
+        *(["18", "2"], ["8", "10"], ["0.25", "0.5", "1.5"], ["2"]),
+    ]
 
 
 def test_nothing_is_fetched_run_or_complained_of(open_page: OpenPage, report_path: Path) -> None:
@@ -155,10 +223,10 @@ def test_it_fits_a_telephone_and_darkness(chromium: Browser, report_path: Path) 
     open_page = OpenPage(tab, report_path)
     assert tab.evaluate("document.documentElement.scrollWidth") == 400
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(17, 22, 28)"
-    done = "[data-chart=throughput] g[aria-description=done]"
+    done = f"{chart('throughput')} .fill-done"
     dark = open_page.evaluate_all(done, "e => getComputedStyle(e).fill")
-    widths = open_page.evaluate_all("[data-chart] > svg", "e => e.getBoundingClientRect().width")
-    assert all(300 < width <= 368 for width in widths)
+    widths = open_page.evaluate_all(".chart", "e => e.getBoundingClientRect().width")
+    assert all(290 < width <= 368 for width in widths)
     tab.emulate_media(media="print")
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert open_page.evaluate_all(done, "e => getComputedStyle(e).fill") != dark
@@ -168,12 +236,17 @@ def test_it_fits_a_telephone_and_darkness(chromium: Browser, report_path: Path) 
     tab.close()
 
 
-def test_without_scripts_the_figures_are_there(chromium: Browser, report_path: Path) -> None:
+def test_without_scripts_figures_and_charts_are_there(chromium: Browser, report_path: Path) -> None:
     context = chromium.new_context(java_script_enabled=False)
     tab = context.new_page()
     tab.goto(report_path.as_uri())
     text = tab.inner_text("body")
-    assert "The charts are drawn where scripts may run" in text
+    assert "The rows are shown where scripts may run" in text
     assert "INVALID_DATA" in text
     assert "1,170 rows failed" in text
+    charts = tab.locator(".chart")
+    assert charts.count() == 4
+    assert all(charts.nth(n).is_visible() for n in range(4))
+    tab.locator(".values summary").first.click()
+    assert tab.locator(".values table").first.is_visible()
     context.close()

@@ -14,6 +14,7 @@ from typing import Any
 
 from bulklink.errors import StoppedBy
 from bulklink.file_names import file_name_text
+from bulklink.html_report.charts import ChartData, build_chart_data
 from bulklink.html_report.model import (
     Accounting,
     AccountingLine,
@@ -27,7 +28,7 @@ from bulklink.html_report.model import (
     Setting,
 )
 from bulklink.html_report.rows import MAX_EMBEDDED_BYTES, EmbeddedRows
-from bulklink.html_report.timeline import ChartData, Measurement, build_chart_data
+from bulklink.html_report.timeline import Measurement
 from bulklink.ledger.records import timestamp
 from bulklink.ledger.state import replay
 from bulklink.mapping.database import Database

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from bulklink.html_report.timeline import axis_ticks, build_axis, humanize_duration, utc_offset
+from bulklink.html_report.time_axis import (
+    axis_ticks,
+    build_axis,
+    humanize_duration,
+    label_ticks,
+    utc_offset,
+)
 
 DAY = 86_400.0
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
@@ -57,6 +64,52 @@ def test_round_times_are_those_of_the_clock_on_the_wall() -> None:
     shown_ticks = axis_ticks(build_axis([(NOON, NOON + 6 * 3600)]), india)
     assert [tick.time for tick in shown_ticks][:2] == ["18:00", "19:00"]
     assert shown_ticks[0].at == 1800
+
+
+def labels_of(seconds: float, zone: tzinfo = UTC, began: float = NOON) -> list[str]:
+    ticks = axis_ticks(build_axis([(began, began + seconds)]), zone)
+    return [f"{tick.time} {tick.day}".strip() for tick in ticks]
+
+
+def test_days_are_labelled_at_midnight() -> None:
+    assert labels_of(30 * DAY)[:2] == ["23 Nov", "30 Nov"]
+
+
+def test_round_times_follow_a_clock_that_is_put_back() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    friday = datetime(2026, 10, 23, 12, tzinfo=berlin).timestamp()
+    days = labels_of(8 * DAY, berlin, friday)
+    assert days == [f"{day} Oct" for day in range(24, 32)]
+    hours = labels_of(2.5 * DAY, berlin, friday)
+    assert hours == [
+        *("12:00 23 Oct", "00:00 24 Oct", "12:00 24 Oct"),
+        *("00:00 25 Oct", "12:00 25 Oct"),
+    ]
+
+
+def test_an_axis_has_as_many_labels_as_it_has_room_for() -> None:
+    axis = build_axis([(NOON, NOON + 2 * DAY)])
+    ticks = axis_ticks(axis, UTC)
+    for room in (220, 400, 700):
+        labels = label_ticks(axis, ticks, room)
+        apart = [(b.at - a.at) * room / axis.end for a, b in pairwise(labels)]
+        assert min(apart) >= 50
+    assert len(label_ticks(axis, ticks, 220)) < len(label_ticks(axis, ticks, 700)) == len(ticks)
+
+
+def test_a_day_is_named_once() -> None:
+    axis = build_axis([(NOON, NOON + 2 * DAY)])
+    labels = label_ticks(axis, axis_ticks(axis, UTC), 700)
+    assert [label.lines for label in labels[:4]] == [
+        *(("12:00", "22 Nov"), ("18:00",)),
+        *(("00:00", "23 Nov"), ("06:00",)),
+    ]
+
+
+def test_the_time_after_a_pause_is_told_rather_than_the_one_before_it() -> None:
+    axis = build_axis([(NOON, NOON + 20), (NOON + 3 * DAY, NOON + 3 * DAY + 30)])
+    labels = label_ticks(axis, axis_ticks(axis, UTC), 280)
+    assert ("12:00:00", "25 Nov") in [label.lines for label in labels]
 
 
 def test_each_part_of_the_axis_has_a_time() -> None:
