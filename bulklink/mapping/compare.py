@@ -7,15 +7,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import duckdb
 import msgspec
 
 from bulklink.duckdb_sql import identifier
 from bulklink.errors import BadFileError
 from bulklink.mapping.checked import check
-from bulklink.mapping.database import DamagedTableError, Database
+from bulklink.mapping.database import Database
 from bulklink.mapping.headers import suggest_headers
-from bulklink.mapping.input.files import check_readable, find_sources
+from bulklink.mapping.input.files import find_sources
 from bulklink.mapping.original_rows import load_user_columns
 from bulklink.mapping.plan_layout import plan_relation
 from bulklink.mapping.plan_writer import PLAN_FILE
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 #: Deals, and contacts, that a comparison lists: those with the most changes.
 MAX_COMPARISON_ROWS = 20
-_PARQUET = ".parquet"
 _DEAL_NAME = "from_deal_name"
 
 
@@ -130,37 +128,13 @@ def compare(
 
     Raises:
         BadFileError: if the file cannot be read, or does not hold fetched emails.
-        UsageError: if its name does not tell its format.
         InterruptedPlanningError: if `stop` stopped it.
     """
     with closing(Database(scratch / "spill", stop, memory=memory)) as database:
-        if fetched_file.lower().endswith(_PARQUET):
-            rows = _fetched_parquet_sql(database, fetched_file)
-        else:
-            rows = _fetched_mapping_sql(database, fetched_file, scratch, memory, stop, warn)
+        rows = _fetched_rows_sql(database, fetched_file, scratch, memory, stop, warn)
         for statement in _STATEMENTS:
             database.execute(statement.format(fetched=rows, plan=plan_relation(database, plan)))
         return _compared(database, fetched_file)
-
-
-def _fetched_parquet_sql(database: Database, name: str) -> str:
-    check_readable(Path(name))
-    relation = database.files.read_parquet(Path(name))
-    try:
-        columns = [row[0] for row in database.rows(f"DESCRIBE FROM {relation}")]
-    except (duckdb.Error, DamagedTableError):
-        raise BadFileError(
-            "This is no Parquet file.", where=name, advice="Give a file that fetch wrote."
-        ) from None
-    for required in ("contact_id", "owner_id", "message_id", GUARD):
-        if required not in columns:
-            _refuse_without(required, name, columns)
-    deal_name = _DEAL_NAME if _DEAL_NAME in columns else "NULL"
-    return (
-        f"(SELECT contact_id::VARCHAR AS contact_id, owner_id::VARCHAR AS owner_id, "
-        f"message_id::VARCHAR AS message_id, {GUARD}::VARCHAR AS present, "
-        f"{deal_name}::VARCHAR AS deal_name FROM {relation})"
-    )
 
 
 def _refuse_without(column: str, name: str, columns: list[str]) -> None:
@@ -171,7 +145,7 @@ def _refuse_without(column: str, name: str, columns: list[str]) -> None:
     )
 
 
-def _fetched_mapping_sql(
+def _fetched_rows_sql(
     database: Database,
     name: str,
     scratch: Path,

@@ -49,6 +49,9 @@ class MappingOptions(msgspec.Struct, frozen=True):
             for all.
         allow_round_ids: accept ids that look rounded to 15 digits.
         delimiter: delimiter of CSV files, as `--delimiter` takes it; detected if None.
+        quote: character around cells of CSV files, as `--quote` takes it; `"` or detected if None.
+        escape: character before quotes that are part of a cell; None if they are doubled.
+        skip_lines: lines, or rows of a sheet, above the headers that are passed over.
         encoding: encoding of texts; UTF-8 if None.
         guarded_ops: operations for which `from_deal_id` is the guard; for others it is a column
             of the user's own.
@@ -63,6 +66,9 @@ class MappingOptions(msgspec.Struct, frozen=True):
     keep: tuple[str, ...] | None = None
     allow_round_ids: bool = False
     delimiter: str | None = None
+    quote: str | None = None
+    escape: str | None = None
+    skip_lines: int = 0
     encoding: str | None = None
     guarded_ops: tuple[Op, ...] = (Op.UNLINK, Op.RELINK)
     user_columns: tuple[str, ...] = ()
@@ -115,7 +121,7 @@ class RowFault(msgspec.Struct, frozen=True):
     Args:
         row: row number in the mapping, from 1.
         file: the file as the user named it.
-        line: physical line in the file, from 1.
+        line: physical line in the file, from 1; None if its format has no lines.
         column: the user's header of the cell; None if the whole record is at fault.
         reason: fault code.
         raw: the cell or record as in the file.
@@ -124,7 +130,7 @@ class RowFault(msgspec.Struct, frozen=True):
 
     row: int
     file: str
-    line: int
+    line: int | None
     column: str | None
     reason: str
     raw: str

@@ -176,6 +176,9 @@ async def fetch(
     preset: str | None = None,
     allow_round_ids: bool = False,
     delimiter: str | None = None,
+    quote: str | None = None,
+    escape: str | None = None,
+    skip_lines: int = 0,
     encoding: str | None = None,
     format_: str | None = None,
     spreadsheet: bool = False,
@@ -199,7 +202,10 @@ async def fetch(
         preset: `zoho` takes the headers of Zoho's own exports too.
         allow_round_ids: take ids that look rounded.
         delimiter: their delimiter, for CSV; None to detect it.
-        encoding: their encoding, for CSV or JSONL; None for UTF-8.
+        quote: what is around their cells, for CSV; None is `"`, or detects it.
+        escape: what stands before quotes that are part of a cell; None has them doubled.
+        skip_lines: their lines above the headers.
+        encoding: their encoding, for texts; None for UTF-8.
         format_: csv, jsonl, parquet or xlsx, if no suffix tells; csv by default for a stream.
         spreadsheet: whether to write CSV that a spreadsheet neither rounds nor runs.
         force: whether to replace an existing file, and to drop an unfinished fetch of other
@@ -229,6 +235,9 @@ async def fetch(
         "preset": preset,
         "allow_round_ids": allow_round_ids,
         "delimiter": delimiter,
+        "quote": quote,
+        "escape": escape,
+        "skip_lines": skip_lines,
         "encoding": encoding,
     }
     mapping_job = Job(mappings=tuple(from_mapping), **mapping_options) if from_mapping else None

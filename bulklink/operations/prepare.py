@@ -87,6 +87,9 @@ def check_mapping(
         keep=job.keep,
         allow_round_ids=job.allow_round_ids,
         delimiter=job.delimiter,
+        quote=job.quote,
+        escape=job.escape,
+        skip_lines=job.skip_lines,
         encoding=job.encoding,
         guarded_ops=guarded,
     )
@@ -254,7 +257,7 @@ def format_refusals(refusals: Mapping[str, int]) -> str:
 
 
 def _location(fault: RowFault) -> str:
-    return f"{fault.file}:{fault.line}"
+    return f"{fault.file}, row {fault.row}" if fault.line is None else f"{fault.file}:{fault.line}"
 
 
 def new_record(job: Job, ts: str, **fields: Any) -> RunRecord:

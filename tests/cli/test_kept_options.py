@@ -76,6 +76,7 @@ NOT_OF_A_JOB = {
     *("expect", "code", "dry_run", "include_settled"),  # what this one command does
     "accept_canary",  # of this one command too
     *("from_mapping", "column", "delimiter", "encoding"),  # which contacts: compared by a hash
+    *("quote", "escape", "skip_lines"),  # of the mapping that has the contacts
     *("preset", "allow_round_ids"),  # of the mapping that has the contacts
     *("output", "format", "spreadsheet", "force"),  # the file: see tests/e2e/test_fetch.py
 }

@@ -18,7 +18,7 @@ from bulklink.cli.options import (
     combine_options,
     common_options,
     credit_options,
-    delimiter_option,
+    csv_options,
     encoding_option,
     option,
     outage_option,
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 _MAX_CONTACTS_SHOWN = 20
 _MAPPING_OPTIONS = (
-    *("from_mapping", "columns", "preset", "allow_round_ids", "delimiter", "encoding"),
+    *("from_mapping", "columns", "preset", "allow_round_ids", "delimiter", "quote", "escape"),
+    *("skip_lines", "encoding"),
 )
 
 
@@ -49,7 +50,7 @@ _MAPPING_OPTIONS = (
     help="The contacts of a mapping, or of any table with a column contact_id; repeatable.",
 )
 @combine_options(output_file_options, column_option, preset_option, allow_round_ids_option)
-@combine_options(delimiter_option, encoding_option)
+@combine_options(csv_options, encoding_option)
 @combine_options(
     connection_options,
     pace_options,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from bulklink.mapping.input.files import InputContent
+    from bulklink.mapping.input.content import InputContent
     from bulklink.mapping.interrupt import PlanningStop
 
 SheetCell = str | float | bool | dt.date | dt.time | dt.timedelta
