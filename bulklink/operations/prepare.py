@@ -257,7 +257,7 @@ def format_refusals(refusals: Mapping[str, int]) -> str:
 
 
 def _location(fault: RowFault) -> str:
-    return f"{fault.file}, row {fault.row}" if fault.line is None else f"{fault.file}:{fault.line}"
+    return fault.file if fault.line is None else f"{fault.file}:{fault.line}"
 
 
 def new_record(job: Job, ts: str, **fields: Any) -> RunRecord:
