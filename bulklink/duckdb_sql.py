@@ -85,6 +85,10 @@ class DuckDBFiles:
         """Build the relation of the keys and values in the metadata of a Parquet file."""
         return f"parquet_kv_metadata({self._source(path)})"
 
+    def parquet_schema(self, path: Path) -> str:
+        """Build the relation of the elements of a Parquet file's schema."""
+        return f"parquet_schema({self._source(path)})"
+
     def copy(self, query: str, path: Path, *options: str) -> str:
         """Build the statement that writes the rows of a query to a file.
 

@@ -17,6 +17,7 @@ from bulklink.ledger.search import find_message_lines
 from bulklink.ledger.state import replay
 from bulklink.ledger.statistics import count_results
 from bulklink.mapping.database import Database
+from bulklink.mapping.input.dialect import Dialect
 from bulklink.mapping.input.scan import scan_file
 from bulklink.mapping.input.xlsx_reader import Workbook
 from bulklink.mapping.interrupt import PlanningStop
@@ -50,7 +51,7 @@ WORK: dict[str, Callable[[Path], object]] = {
     "index": lambda folder: ResultIndex(folder / "file").close(),
     "search": lambda folder: list(find_message_lines(folder / "file", "m", [1])),
     "hash": lambda folder: sha256_of(folder / "file"),
-    "scan": lambda folder: scan_file(folder / "file", 0, 1, PlanningStop()),
+    "scan": lambda folder: scan_file(folder / "file", 0, 1, PlanningStop(), Dialect()),
     "DuckDB": _use_database,
     "table": _write_table,
     "workbook": _load_workbook,

@@ -59,10 +59,31 @@ common_options = combine_options(
     ),
 )
 
-delimiter_option = option(
-    "--delimiter",
-    metavar="CHARACTER",
-    help="What parts the cells of CSV: ',' ';' tab '|' or another; else it is found.",
+csv_options = combine_options(
+    option(
+        "--delimiter",
+        metavar="CHARACTER",
+        help="What parts the cells of CSV: ',' ';' tab '|' or another; else it is found.",
+    ),
+    option(
+        "--quote",
+        metavar="CHARACTER|none",
+        help="What is around cells of CSV that hold delimiters; none if quotes are ordinary"
+        ' characters. Else it is ", or found.',
+    ),
+    option(
+        "--escape",
+        metavar="CHARACTER",
+        help="What stands before a quote that is part of a cell of CSV, such as a backslash; else"
+        " such a quote is doubled.",
+    ),
+    option(
+        "--skip-lines",
+        type=WholeNumber(0, 1_000_000),
+        default=0,
+        metavar="N",
+        help="Pass over the first N lines, or rows of a sheet, such as a title above the headers.",
+    ),
 )
 encoding_option = option(
     "--encoding",
@@ -110,9 +131,9 @@ mapping_options = combine_options(
         "--format",
         "format_",
         type=OneOf(["csv", "jsonl"]),
-        help="Format of a mapping whose name does not tell.",
+        help="Format of a mapping if neither its name nor its content tells.",
     ),
-    delimiter_option,
+    csv_options,
     encoding_option,
     sheet_option,
     hidden_rows_option,

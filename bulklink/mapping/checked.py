@@ -91,7 +91,7 @@ def check(
         folder = _own_folder(scratch)
         on_error.callback(remove_folder, folder)
         prepared_inputs = [
-            prepare_input(source, options, folder, standard_input or sys.stdin.buffer, stop)
+            prepare_input(source, options, folder, standard_input or sys.stdin.buffer, stop, memory)
             for source in inputs
         ]
         headers = [prepared_input.headers for prepared_input in prepared_inputs]

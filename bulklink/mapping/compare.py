@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import duckdb
 import msgspec
 
 from bulklink.duckdb_sql import identifier
 from bulklink.errors import BadFileError
 from bulklink.mapping.checked import CheckedMapping, check
-from bulklink.mapping.database import DamagedTableError, Database
+from bulklink.mapping.database import Database
 from bulklink.mapping.headers import suggest_headers
-from bulklink.mapping.input.files import check_readable, find_sources
+from bulklink.mapping.input.files import find_sources
 from bulklink.mapping.looked_up_names import GOOD_ROWS
 from bulklink.mapping.original_rows import load_user_columns
 from bulklink.mapping.plan_layout import plan_relation
@@ -38,7 +36,6 @@ COMPARING = "Comparing with what was fetched"
 #: Deals, contacts, and moves from one deal to another, that a comparison lists: those with the most
 #: changes.
 MAX_COMPARISON_ROWS = 20
-_PARQUET = ".parquet"
 _DEAL_NAME = "from_deal_name"
 
 
@@ -145,30 +142,23 @@ class FetchedEmails(msgspec.Struct, frozen=True):
 
     Args:
         name: the file, as the user named it.
-        path: Parquet file that holds them.
-        sealed: whether that was sealed as the plan of a mapping, and not written by `fetch`.
+        path: Parquet file that they were sealed into, as the plan of a mapping.
         deal_name: SQL of the name of the deal that an email is on.
     """
 
     name: str
     path: Path
-    sealed: bool
     deal_name: str
 
     def relation(self, database: Database) -> str:
         """Build the SQL relation of the emails, each with the deal that it is on."""
-        if self.sealed:
-            source = plan_relation(database, self.path)
-            prefix, where = OWN_PREFIX, f" WHERE {OWN_PREFIX}duplicate_of IS NULL"
-        else:
-            source, prefix, where = database.files.read_parquet(self.path), "", ""
         columns = ", ".join(
-            f"{prefix}{name}::VARCHAR AS {name}" for name in ("contact_id", "owner_id")
+            f"{OWN_PREFIX}{name} AS {name}" for name in ("contact_id", "owner_id", "message_id")
         )
         return (
-            f"(SELECT {columns}, {prefix}message_id::VARCHAR AS message_id, "
-            f"{prefix}{GUARD}::VARCHAR AS present, {self.deal_name} AS deal_name "
-            f"FROM {source}{where})"
+            f"(SELECT {columns}, {OWN_PREFIX}{GUARD} AS present, {self.deal_name} AS deal_name"
+            f" FROM {plan_relation(database, self.path)}"
+            f" WHERE {OWN_PREFIX}duplicate_of IS NULL)"
         )
 
 
@@ -191,13 +181,26 @@ def read_fetched_emails(
 
     Raises:
         BadFileError: if the file cannot be read, or does not hold fetched emails.
-        UsageError: if its name does not tell its format.
         InterruptedPlanningError: if `stop` stopped it.
     """
-    if name.lower().endswith(_PARQUET):
-        with closing(Database(scratch / "spill", stop, memory=memory)) as database:
-            return _fetched_parquet(database, name)
-    return _fetched_mapping(name, scratch, memory, stop, warn)
+    options = MappingOptions(op=Op.UNLINK, user_columns=("op",))
+    folder = scratch / "fetched"
+    folder.mkdir()
+    with check(find_sources([name]), options, folder, stop=stop, memory=memory) as mapping:
+        if mapping.rejected:
+            warn(f"{mapping.rejected:,} rows of {name} cannot be read, and are left out.")
+        mapping.seal(folder)
+    path = folder / PLAN_FILE
+    columns = load_user_columns(path)
+    if not any(column.known == GUARD for column in columns):
+        _refuse_without(GUARD, name, [column.header for column in columns])
+    names = [
+        column.name
+        for column in columns
+        if normalize_header(column.header) == normalize_header(_DEAL_NAME)
+    ]
+    deal_name = f"nullif({identifier(names[0])}, '')" if names else "NULL::VARCHAR"
+    return FetchedEmails(name, path, deal_name)
 
 
 def compare(checked: CheckedMapping, fetched: FetchedEmails) -> Comparison:
@@ -221,56 +224,12 @@ def compare(checked: CheckedMapping, fetched: FetchedEmails) -> Comparison:
     return comparison
 
 
-def _fetched_parquet(database: Database, name: str) -> FetchedEmails:
-    check_readable(Path(name))
-    relation = database.files.read_parquet(Path(name))
-    try:
-        columns = [row[0] for row in database.rows(f"DESCRIBE FROM {relation}")]
-    except (duckdb.Error, DamagedTableError):
-        raise BadFileError(
-            "This is no Parquet file.", where=name, advice="Give a file that fetch wrote."
-        ) from None
-    for required in ("contact_id", "owner_id", "message_id", GUARD):
-        if required not in columns:
-            _refuse_without(required, name, columns)
-    deal_name = _DEAL_NAME if _DEAL_NAME in columns else "NULL"
-    return FetchedEmails(name, Path(name), sealed=False, deal_name=f"{deal_name}::VARCHAR")
-
-
 def _refuse_without(column: str, name: str, columns: list[str]) -> None:
     raise BadFileError(
         f"There is no column {column}: these are no emails that fetch wrote.",
         where=name,
         advice=suggest_headers(column, columns),
     )
-
-
-def _fetched_mapping(
-    name: str,
-    scratch: Path,
-    memory: str,
-    stop: PlanningStop,
-    warn: Callable[[str], None],
-) -> FetchedEmails:
-    """Read the file as a mapping of unlinks, whose guard is the deal that each email is on."""
-    options = MappingOptions(op=Op.UNLINK, user_columns=("op",))
-    folder = scratch / "fetched"
-    folder.mkdir()
-    with check(find_sources([name]), options, folder, stop=stop, memory=memory) as mapping:
-        if mapping.rejected:
-            warn(f"{mapping.rejected:,} rows of {name} cannot be read, and are left out.")
-        mapping.seal(folder)
-    path = folder / PLAN_FILE
-    columns = load_user_columns(path)
-    if not any(column.known == GUARD for column in columns):
-        _refuse_without(GUARD, name, [column.header for column in columns])
-    names = [
-        column.name
-        for column in columns
-        if normalize_header(column.header) == normalize_header(_DEAL_NAME)
-    ]
-    deal_name = f"nullif({identifier(names[0])}, '')" if names else "NULL::VARCHAR"
-    return FetchedEmails(name, path, sealed=True, deal_name=deal_name)
 
 
 def _compared(database: Database, name: str) -> Comparison:

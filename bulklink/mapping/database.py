@@ -30,6 +30,15 @@ _DUCKDB = "DuckDB"
 _DAMAGE = (duckdb.Error, duckdb.InvalidInputException, duckdb.SerializationException)
 
 
+_UNIT_BYTES = {"MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
+
+
+def memory_bytes(memory: str) -> int:
+    """Return the bytes of a memory limit, such as `512MB`."""
+    number = memory.rstrip("MGiB")
+    return int(number) * _UNIT_BYTES[memory.removeprefix(number)]
+
+
 class DamagedTableError(RunDirError):
     """Raised where a table that bulklink wrote cannot be read to its end."""
 
@@ -134,8 +143,8 @@ class Database:
             raise LookupError("a query for one row had none")
         return row
 
-    def batches(self, sql: str) -> Iterator[list[tuple[Any, ...]]]:
-        """Run a query and stream its rows in batches of at most `BATCH_ROWS`."""
+    def batches(self, sql: str, size: int = BATCH_ROWS) -> Iterator[list[tuple[Any, ...]]]:
+        """Run a query and stream its rows in batches of at most so many."""
         self._begin()
         cursor = self._connection.cursor()
         self._stop.add_connection(cursor)
@@ -143,7 +152,7 @@ class Database:
             with _translate_damage(), translate_errors():
                 cursor.execute("USE plan")
                 cursor.execute(sql)
-                while batch := cursor.fetchmany(BATCH_ROWS):
+                while batch := cursor.fetchmany(size):
                     yield batch
                     self._begin()
         finally:

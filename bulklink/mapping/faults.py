@@ -29,6 +29,9 @@ MAX_NAMED_ROWS = 20
 #: Characters of a cell that a message shows.
 MAX_CELL_CHARS = 60
 
+#: Option for CSV files whose cells stand in single quotes.
+QUOTE_BY_APOSTROPHE = """--quote "'\""""
+
 _AS_TEXT = "export ids as text, not as numbers"
 
 
@@ -110,7 +113,9 @@ def explain_bad_id(raw: str, known: str) -> str:
     wrong = find_wrong_character(raw, known)
     if wrong is None:
         return f"{quote_cell(raw)}, {len(raw):,} characters long; {wanted}"
-    return f"{quote_cell(raw, wrong)}; {wanted}, and not {name_character(raw[wrong])}"
+    quoted = len(raw) > 1 and raw[0] == raw[-1] == "'"
+    advice = f"; if ' is around cells, give {QUOTE_BY_APOSTROPHE}" if quoted else ""
+    return f"{quote_cell(raw, wrong)}; {wanted}, and not {name_character(raw[wrong])}{advice}"
 
 
 def unknown_record_message(kind: str, ident: str) -> str:

@@ -12,7 +12,7 @@ from bulklink.errors import BadFileError, UsageError
 from bulklink.mapping.header_guesses import find_zoho_headers, guess_headers
 from bulklink.mapping.id_cells import bare_id
 from bulklink.mapping.ignorable import strip_ignorable
-from bulklink.mapping.input.dialect import parse_delimiter
+from bulklink.mapping.input.dialect import dialect_options
 from bulklink.mapping.input.encodings import parse_encoding
 from bulklink.mapping.input.prepare import FileHeaders
 from bulklink.mapping.schema import (
@@ -81,8 +81,7 @@ def check_mapping_options(options: MappingOptions) -> None:
             where="--preset",
             advice=f"Give one of: {', '.join(PRESETS)}.",
         )
-    if options.delimiter is not None:
-        parse_delimiter(options.delimiter)
+    dialect_options(options)
     _check_columns("--column", [column for column, _ in options.columns])
     _check_columns("--default", [column for column, _ in options.defaults])
     for column, value in options.defaults:
@@ -305,6 +304,7 @@ def _check_required(file: FileHeaders, present: Mapping[int, str], options: Mapp
     filled = {*present.values(), *(column for column, _ in options.defaults)}
     missing = [column for column in options.required_columns if column not in filled]
     if missing:
+        _refuse_lines_above(file, options)
         _refuse_headerless(file, options)
         free = [header for place, header in enumerate(file.headers) if place not in present]
         raise BadFileError(
@@ -338,6 +338,17 @@ def is_mapping(headers: Sequence[str], options: MappingOptions) -> bool:
     except BadFileError:
         return False
     return True
+
+
+def _refuse_lines_above(file: FileHeaders, options: MappingOptions) -> None:
+    """Refuse a file that has something else above its headers, such as a title."""
+    if file.lines_above is not None:
+        raise BadFileError(
+            f"The headers are not in line {options.skip_lines + 1}, but in line"
+            f" {file.lines_above + 1}.",
+            where=file.name,
+            advice=f"Give --skip-lines {file.lines_above}, or delete the lines above it.",
+        )
 
 
 def _refuse_headerless(file: FileHeaders, options: MappingOptions) -> None:

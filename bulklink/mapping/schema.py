@@ -60,6 +60,9 @@ class MappingOptions(msgspec.Struct, frozen=True):
             for all.
         allow_round_ids: accept ids that look rounded to 15 digits.
         delimiter: delimiter of CSV files, as `--delimiter` takes it; detected if None.
+        quote: character around cells of CSV files, as `--quote` takes it; `"` or detected if None.
+        escape: character before quotes that are part of a cell; None if they are doubled.
+        skip_lines: lines, or rows of a sheet, above the headers that are passed over.
         encoding: encoding of texts; UTF-8 if None.
         sheet: name or number of the sheet of workbooks; the first that is shown if None.
         hidden_rows: whether the rows that a sheet hides are taken; None refuses such a sheet.
@@ -76,6 +79,9 @@ class MappingOptions(msgspec.Struct, frozen=True):
     keep: tuple[str, ...] | None = None
     allow_round_ids: bool = False
     delimiter: str | None = None
+    quote: str | None = None
+    escape: str | None = None
+    skip_lines: int = 0
     encoding: str | None = None
     sheet: str | None = None
     hidden_rows: HiddenRows | None = None
@@ -130,7 +136,7 @@ class RowFault(msgspec.Struct, frozen=True):
     Args:
         row: row number in the mapping, from 1.
         file: the file as the user named it.
-        line: physical line in the file, from 1.
+        line: physical line in the file, from 1; None if its format has no lines.
         column: the user's header of the cell; None if the whole record is at fault.
         reason: fault code.
         raw: the cell or record as in the file.
@@ -139,7 +145,7 @@ class RowFault(msgspec.Struct, frozen=True):
 
     row: int
     file: str
-    line: int
+    line: int | None
     column: str | None
     reason: str
     raw: str

@@ -18,6 +18,7 @@ from bulklink.duckdb_sql import literal
 from bulklink.errors import BadFileError
 from bulklink.mapping import faults
 from bulklink.mapping.headers import find_header, suggest_headers
+from bulklink.mapping.input.staging import NO_LINE
 from bulklink.mapping.load import (
     BAD,
     CHANGED_ID,
@@ -65,7 +66,8 @@ def base_view_sql(
         if len(line_offsets) > 1
         else f"rowid + 1 + {line_offsets[0]}"
     )
-    reader_columns = [f"coalesce(line, {line}) AS line", "fault", "message", "raw"]
+    staged_line = f"nullif(coalesce(line, {line}), {NO_LINE})"
+    reader_columns = [f"{staged_line} AS line", "fault", "message", "raw"]
     if not any_staged:
         missing = [f"NULL::VARCHAR AS {column}" for column in ("fault", "message", "raw")]
         reader_columns = [f"{line} AS line", *missing]

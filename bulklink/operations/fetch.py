@@ -181,6 +181,9 @@ async def fetch(
     preset: str | None = None,
     allow_round_ids: bool = False,
     delimiter: str | None = None,
+    quote: str | None = None,
+    escape: str | None = None,
+    skip_lines: int = 0,
     encoding: str | None = None,
     sheet: str | None = None,
     hidden_rows: HiddenRows | None = None,
@@ -206,7 +209,10 @@ async def fetch(
         preset: `zoho` takes the headers of Zoho's own exports too.
         allow_round_ids: take ids that look rounded.
         delimiter: their delimiter, for CSV; None to detect it.
-        encoding: their encoding, for CSV or JSONL; None for UTF-8.
+        quote: what is around their cells, for CSV; None is `"`, or detects it.
+        escape: what stands before quotes that are part of a cell; None has them doubled.
+        skip_lines: their lines, or rows of a sheet, above the headers.
+        encoding: their encoding, for texts; None for UTF-8.
         sheet: name or number of the sheet, for workbooks; None for the first that is shown.
         hidden_rows: include or skip rows that a sheet hides; None refuses such a sheet.
         format_: csv, jsonl, parquet or xlsx, if no suffix tells; csv by default for a stream.
@@ -238,6 +244,9 @@ async def fetch(
         "preset": preset,
         "allow_round_ids": allow_round_ids,
         "delimiter": delimiter,
+        "quote": quote,
+        "escape": escape,
+        "skip_lines": skip_lines,
         "encoding": encoding,
         "sheet": sheet,
         "hidden_rows": hidden_rows,

@@ -22,6 +22,7 @@ from bulklink.zoho.requests import MAX_MESSAGES_PER_CALL
 _MAX_CREDITS = 10**12
 MAX_OUTAGE = 7 * 86_400.0
 """Seconds that an outage may be waited out, at most."""
+MAX_SKIPPED_LINES = 1_000_000
 _RANGES: Mapping[str, tuple[float, float]] = {
     "batch_size": (1, MAX_MESSAGES_PER_CALL),
     "concurrency": (1, 1000),
@@ -31,6 +32,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "max_credits": (1, _MAX_CREDITS),
     "credits_per_day": (1, _MAX_CREDITS),
     "reserve_credits": (0, _MAX_CREDITS),
+    "skip_lines": (0, MAX_SKIPPED_LINES),
     "canary": (0, 10_000),
 }
 MAX_RATE = 100_000
@@ -200,7 +202,10 @@ _CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-_TEXTS = ("delimiter", "encoding", "sheet", "columns", "preset", "defaults", "only", "keep")
+_TEXTS = (
+    *("delimiter", "quote", "escape", "encoding", "sheet"),
+    *("columns", "preset", "defaults", "only", "keep"),
+)
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,9 +217,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         mappings: paths, or `-` for standard input.
         op: what is done with every row; None leaves it to the mapping's column `op`.
-        format: `csv` or `jsonl` where a name does not tell.
+        format: `csv` or `jsonl` where neither name nor content tells.
         delimiter: delimiter of CSV files; None detects it.
-        encoding: the encoding of CSV and JSONL files; None is UTF-8.
+        quote: character around cells of CSV files, or `none`; None is `"`, or detects it.
+        escape: character before quotes that are part of a cell; None has them doubled.
+        skip_lines: lines, or rows of a sheet, above the headers that are passed over.
+        encoding: the encoding of texts; None is UTF-8.
         sheet: name of the sheet of a workbook, or its number among those that are shown, from 1;
             None is the first that is shown.
         hidden_rows: include or skip the rows that a sheet hides; None refuses such a sheet.
@@ -264,6 +272,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     op: Op | None = None
     format: str | None = None
     delimiter: str | None = None
+    quote: str | None = None
+    escape: str | None = None
+    skip_lines: int = 0
     encoding: str | None = None
     sheet: str | None = None
     hidden_rows: HiddenRows | None = None

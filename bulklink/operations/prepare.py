@@ -91,6 +91,9 @@ def check_mapping(
         keep=job.keep,
         allow_round_ids=job.allow_round_ids,
         delimiter=job.delimiter,
+        quote=job.quote,
+        escape=job.escape,
+        skip_lines=job.skip_lines,
         encoding=job.encoding,
         sheet=job.sheet,
         hidden_rows=job.hidden_rows,
@@ -262,7 +265,7 @@ def format_refusals(refusals: Mapping[str, int]) -> str:
 
 
 def _location(fault: RowFault) -> str:
-    return f"{fault.file}:{fault.line}"
+    return fault.file if fault.line is None else f"{fault.file}:{fault.line}"
 
 
 def new_record(job: Job, ts: str, **fields: Any) -> RunRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,13 +15,15 @@ import msgspec
 
 from bulklink.advice import Advice, Keyword, NextCall
 from bulklink.atomic_files import write_error
-from bulklink.errors import LockedError, RunDirError
+from bulklink.errors import LockedError, RefusedError, RunDirError
 from bulklink.folder_files import check_folder_file, check_subfolder, create_file, make_scratch
 from bulklink.private_files import make_folder_private
 from bulklink.runs.record import RunRecord, read_record, write_record
 
 _RUN_LOCK = "lock"
 _VERIFY_LOCK = "verify.lock"
+#: What a file system without locks answers to one who asks for a lock.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 class RunFolder(msgspec.Struct, frozen=True):
@@ -248,11 +251,25 @@ def exclusive_lock(path: Path, message: str, *, advice: str | Advice) -> Iterato
     except filelock.Timeout:
         raise LockedError(message, where=str(path.parent), advice=advice) from None
     except OSError as error:
-        raise write_error(path.parent, error) from None
+        raise _lock_error(path.parent, error) from None
     try:
         yield
     finally:
         lock.release()
+
+
+def _lock_error(folder: Path, error: OSError) -> RefusedError:
+    """Return the error of a folder whose lock cannot be taken."""
+    if error.errno not in _NO_LOCKS:
+        return write_error(folder, error)
+    return RunDirError(
+        "The file system that it is on has no locks, without which two processes could send the"
+        " same emails.",
+        where=str(folder),
+        advice="Use a folder on a disk of this machine, by --run-dir or --runs-dir, or -o of fetch;"
+        " what has begun here can be copied there and gone on with. A network share (NFS) has"
+        " locks if its lock service runs.",
+    )
 
 
 def _file_lock(path: Path) -> filelock.BaseFileLock:

@@ -75,14 +75,9 @@ NOT_OF_A_JOB = {
     *("json", "debug", "profile", "log", "progress", "verbose", "quiet"),  # display, connection
     *("expect", "code", "dry_run", "include_settled"),  # what this one command does
     "accept_canary",  # of this one command too
-    *(
-        "from_mapping",
-        "column",
-        "delimiter",
-        "encoding",
-        "sheet",
-        "hidden_rows",
-    ),  # which contacts: compared by a hash
+    *("from_mapping", "column", "delimiter", "encoding"),  # which contacts: compared by a hash
+    *("quote", "escape", "skip_lines"),  # of the mapping that has the contacts
+    *("sheet", "hidden_rows"),  # of that mapping too
     *("preset", "allow_round_ids"),  # of the mapping that has the contacts
     *("output", "format", "spreadsheet", "force"),  # the file: see tests/e2e/test_fetch.py
 }

@@ -183,6 +183,55 @@ def test_a_mapping_on_standard_input_has_the_given_format(bulklink: Command, nam
     assert result.object["messages"] == 2
 
 
+@pytest.mark.parametrize("named", [(), ("--format", "csv"), ("--format", "jsonl")], ids=repr)
+def test_standard_input_is_told_by_its_first_bytes(
+    bulklink: Command, named: tuple[str, ...]
+) -> None:
+    contact = World().add(free=2)
+    for text in (as_csv(rows(contact.free, contact.a)), as_jsonl(rows(contact.free, contact.a))):
+        result = bulklink.run_in_subprocess(
+            "plan", "-", *named, "--op", "link", "--json", stdin=text
+        )
+        assert result.code == 0, result
+        assert result.object["messages"] == 2
+
+
+ODD_TEXT = "Emails\nof March\ncontact_id;owner_id;message_id;deal_id;Note\n1;2;m;3;'a \\'b\\'; c'\n"
+
+
+def test_how_a_csv_file_is_quoted_and_what_is_above_it_are_options(bulklink: Command) -> None:
+    (bulklink.folder / "m.csv").write_text(ODD_TEXT)
+    options = ("--skip-lines", "2", "--quote", "'", "--escape", "\\")
+    result = bulklink("plan", "m.csv", "--op", "link", *options, "--json")
+    assert (result.code, result.object["messages"]) == (0, 1), result
+    result = bulklink("plan", "m.csv", "--op", "link", "--quote", "x", "--json")
+    assert (result.code, result.object["error"]["where"]) == (2, "--quote")
+
+
+def test_how_a_csv_file_is_read_can_stand_in_a_job_file(bulklink: Command) -> None:
+    (bulklink.folder / "m.csv").write_text(ODD_TEXT)
+    job = "op = 'link'\nmapping = 'm.csv'\nskip_lines = 2\nquote = \"'\"\nescape = '\\'\n"
+    (bulklink.folder / "job.toml").write_text(job)
+    result = bulklink("run", "job.toml", "--dry-run", "--json")
+    assert (result.code, result.object["messages"]) == (0, 1), result
+    (bulklink.folder / "job.toml").write_text(job.replace("= 2", "= -1"))
+    result = bulklink("run", "job.toml", "--dry-run", "--json")
+    assert (result.code, result.object["error"]["code"]) == (2, "config"), result
+
+
+def test_a_command_that_a_message_gives_for_lines_above_the_headers_works(
+    bulklink: Command,
+) -> None:
+    (bulklink.folder / "m.csv").write_text(
+        f"Emails\n\n{as_csv(rows(World().add(free=2).free, '5'))}"
+    )
+    result = bulklink("plan", "m.csv", "--op", "link", "--json")
+    option = re.search(r"--skip-lines \d+", result.object["error"]["advice"])
+    assert option is not None
+    result = bulklink("plan", "m.csv", "--op", "link", *option[0].split(), "--json")
+    assert (result.code, result.object["messages"]) == (0, 2)
+
+
 def test_rows_are_numbered_over_all_files(connected_command: Command, contact: Contact) -> None:
     write_mapping(connected_command.folder / "one.csv", rows(contact.free[:2], contact.a))
     write_mapping(connected_command.folder / "two.jsonl", rows(contact.free[2:4], contact.a))

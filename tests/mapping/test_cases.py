@@ -7,13 +7,38 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulklink.errors import BadFileError
-from tests.mapping.cases import header_lines, sheets, values
+from tests.mapping.cases import (
+    csv_quoting,
+    first_bytes,
+    header_lines,
+    json_documents,
+    line_ends,
+    packed,
+    parquet,
+    sheets,
+    values,
+)
 
 if TYPE_CHECKING:
     from tests.mapping.cases import MappingCase
     from tests.mapping.planner import MappingPlanner
 
-CASES = [*values.CASES.items(), *header_lines.CASES.items(), *sheets.CASES.items()]
+TABLES = {
+    "": values,
+    "header": header_lines,
+    "bytes": first_bytes,
+    "quoting": csv_quoting,
+    "lines": line_ends,
+    "json": json_documents,
+    "packed": packed,
+    "parquet": parquet,
+    "sheets": sheets,
+}
+CASES = [
+    (f"{table}-{name}".removeprefix("-"), case)
+    for table, module in TABLES.items()
+    for name, case in module.CASES.items()
+]
 parametrize_cases = pytest.mark.parametrize(
     "case", [case for _, case in CASES], ids=[name for name, _ in CASES]
 )
@@ -38,13 +63,17 @@ def test_a_case_comes_out_as_its_table_says(planner: MappingPlanner, case: Mappi
         assert text in warning
     for name, value in case.sent.items():
         assert getattr(found.sealed_messages[0], name) == value
+    for header, cell in case.kept.items():
+        assert found.plan[0][header] == cell
+    if case.lines:
+        assert tuple(row["bulklink_line"] for row in found.plan) == case.lines
 
 
-@pytest.mark.parametrize(
-    "case",
-    [case for _, case in CASES if case.follow is not None],
-    ids=[name for name, case in CASES if case.follow is not None],
-)
-def test_the_cure_that_an_error_names_works(planner: MappingPlanner, case: MappingCase) -> None:
-    assert case.follow is not None
-    assert planner.plan(case.content, case.follow, case.name).messages == 1
+CURED = [(name, case) for name, case in CASES if case.follow or case.mended]
+
+
+@pytest.mark.parametrize("case", [case for _, case in CURED], ids=[name for name, _ in CURED])
+def test_the_cure_that_a_message_names_works(planner: MappingPlanner, case: MappingCase) -> None:
+    content = case.content if case.mended is None else case.mended
+    found = planner.plan(content, case.follow or case.options, case.name)
+    assert (found.rejected, found.messages > 0) == (0, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from bulklink.mapping.schema import HiddenRows, MappingOptions
 from bulklink.models import Op
 from tests.mapping import reference_planner
+from tests.mapping.cases.packed import zip_of
+from tests.mapping.cases.parquet import parquet_of_cells
 from tests.mapping.input.workbook import Book, Tab
-from tests.mapping.planner import MappingPlanner, PlannedMapping, as_csv, as_jsonl
+from tests.mapping.planner import MappingPlanner, PlannedMapping, as_csv
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,34 +147,54 @@ def many_small_mappings(
 
 @pytest.mark.parametrize("op", [None, Op.LINK, Op.UNLINK], ids=["mixed", "link", "unlink"])
 @pytest.mark.parametrize(
-    "way", ["regular", "quoted", "jsonl", "sheet", "regular;", "quoted\t", "quoted|"]
+    "way",
+    [
+        *("regular", "quoted", "jsonl", "sheet", "regular;", "quoted\t", "quoted|"),
+        *("regular\r", "quoted\r", "spaced", "apostrophes", "json", "data", "parquet", "zip"),
+    ],
 )
 def test_every_way_judges_thousands_of_small_cases_as_the_obvious_planner_does(
     planner: MappingPlanner, way: str, op: Op | None
 ) -> None:
     regular = way.startswith("regular")
-    rows = many_small_mappings(700, ("", "n") if regular else ("", "a,b", '"', "x\ny"))
-    if way == "jsonl":
-        lines = [
-            as_jsonl(COLUMNS, [in_order(row)]) if row is not None else "{broken\n" for row in rows
-        ]
-        found = planner.plan("".join(lines), MappingOptions(op=op), "mapping.jsonl")
-    elif way == "sheet":
+    notes = ("", "n") if regular else ("", "a,b", '"', "'", "n" if way == "spaced" else "x\ny")
+    rows = many_small_mappings(700, notes)
+    if regular:
+        rows = [row for row in rows if row is not None and '"' not in "".join(row.values())]
+    if way in ("sheet", "parquet"):
         rows = [row for row in rows if row is not None]
-        content, skip = with_hidden_rows(rows)
-        found = planner.plan(content, MappingOptions(op=op, hidden_rows=skip), "mapping.xlsx")
-    else:
-        if regular:
-            rows = [row for row in rows if row is not None and '"' not in "".join(row.values())]
-        cells = [["broken"] * 7 if row is None else in_order(row) for row in rows]
-        quoting = csv.QUOTE_MINIMAL if regular else csv.QUOTE_ALL
-        delimiter = way[-1] if way[-1] in ";\t|" else ","
-        text = as_csv(COLUMNS, cells, quoting=quoting, delimiter=delimiter)
-        found = planner.plan(text, MappingOptions(op=op))
+    options = MappingOptions(op=op, hidden_rows=HiddenRows.SKIP if way == "sheet" else None)
+    found = planner.plan(written(rows, way), options, "mapping")
     assert_rows_as_expected(found, rows, op)
 
 
-def with_hidden_rows(rows: list[dict[str, str] | None]) -> tuple[bytes, HiddenRows]:
+def written(rows: list[dict[str, str] | None], way: str) -> str | bytes:
+    """Write rows in one of the ways; None is a broken record."""
+    cells = [in_order(row) for row in rows if row is not None]
+    if way == "sheet":
+        return with_hidden_rows([row for row in rows if row is not None])
+    if way == "parquet":
+        return parquet_of_cells(COLUMNS, cells)
+    objects = ["5" if row is None else json.dumps(row) for row in rows]
+    if way in ("json", "data"):
+        array = f"[{','.join(objects)}]"
+        return array if way == "json" else f'{{"data": {array}, "info": {{"page": 1}}}}'
+    if way == "jsonl":
+        return "".join(f"{line}\n" for line in objects)
+    cells = [["broken"] * 7 if row is None else in_order(row) for row in rows]
+    dialect = {
+        "delimiter": way[-1] if way[-1] in ";\t|" else ",",
+        "lineterminator": "\r" if way.endswith("\r") else "\r\n",
+        "quoting": csv.QUOTE_MINIMAL if way.startswith("regular") else csv.QUOTE_ALL,
+        "quotechar": "'" if way == "apostrophes" else '"',
+    }
+    text = as_csv(COLUMNS, cells, **dialect)
+    if way == "zip":
+        return zip_of({"mapping.csv": text})
+    return text.replace('","', '" , "') if way == "spaced" else text
+
+
+def with_hidden_rows(rows: list[dict[str, str]]) -> bytes:
     """Write a sheet that hides further rows between these, which are left out."""
     cells: list[list[str]] = [[*COLUMNS]]
     hidden = {}
@@ -179,9 +202,9 @@ def with_hidden_rows(rows: list[dict[str, str] | None]) -> tuple[bytes, HiddenRo
         if at % 3 == 0:
             cells.append(["link", "7", "7", "m1", "6", "hidden"])
             hidden[len(cells)] = 'hidden="1"'
-        cells.append(in_order(row or {}))
+        cells.append(in_order(row))
     tab = Tab(rows=cells, row_attributes=hidden)
-    return Book(tabs=[tab]).content(), HiddenRows.SKIP
+    return Book(tabs=[tab]).content()
 
 
 def assert_rows_as_expected(

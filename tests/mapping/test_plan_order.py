@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulklink.errors import LedgerError
+from bulklink.mapping.database import PLANNING_MEMORY
 from bulklink.mapping.input.files import find_sources
 from bulklink.mapping.input.prepare import prepare_input
 from bulklink.mapping.interrupt import PlanningStop
@@ -46,7 +47,7 @@ def test_rows_keep_their_numbers_and_groups_stay_together_at_any_size(
     name = planner.write(shuffled_mapping(quoted=quoted))
     found = planner.plan_files([name], threads=2)
     assert found.rejected == (ROWS // 1000 if quoted else 0)
-    assert [fault.row for fault in found.faults] == [fault.line - 1 for fault in found.faults]
+    assert [fault.row + 1 for fault in found.faults] == [fault.line for fault in found.faults]
     count, last = 0, ("", "", 0)
     for chunk in found.sealed.chunks():
         for message in chunk:
@@ -67,7 +68,9 @@ def test_regular_files_are_read_by_duckdb_itself(
         [planner.write(f"{HEADER}1,2,m,5,é\n"), planner.write(f'{HEADER}1,2,m,5,"', "b.csv")]
     )
     ways = [
-        prepare_input(source, LINK, planner.scratch, empty_stdin, PlanningStop()).csv_input.staged
+        prepare_input(
+            source, LINK, planner.scratch, empty_stdin, PlanningStop(), PLANNING_MEMORY
+        ).csv_input.staged
         for source in inputs
     ]
     assert ways == [False, True]

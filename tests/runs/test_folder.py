@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 import stat
 from pathlib import Path
 
@@ -60,6 +62,27 @@ def test_only_one_process_drives_a_run(tmp_path: Path) -> None:
         with pytest.raises(LockedError), RunFolder(folder.path).run_lock():
             pytest.fail("two drive it")
     assert not folder.is_running()
+
+
+@pytest.mark.parametrize("code", ["ENOLCK", "EOPNOTSUPP"])
+def test_a_file_system_without_locks_is_named_and_a_copy_elsewhere_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def no_locks(_file: int, _operation: int) -> None:
+        raise OSError(getattr(errno, code), "no locks available")
+
+    folder = fresh(tmp_path)
+    with monkeypatch.context() as network_share:
+        network_share.setattr(fcntl, "flock", no_locks)
+        with pytest.raises(RunDirError, match="has no locks") as caught, folder.run_lock():
+            pytest.fail("nothing keeps another process out")
+    assert caught.value.where == str(folder.path)
+    assert "--run-dir" in caught.value.advice
+    copy = shutil.copytree(folder.path, tmp_path / "local")
+    with RunFolder(copy).run_lock():
+        assert RunFolder(copy).is_running()
 
 
 def test_run_json_is_replaced_as_a_whole_and_read_back(tmp_path: Path) -> None:

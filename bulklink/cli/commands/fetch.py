@@ -18,7 +18,7 @@ from bulklink.cli.options import (
     combine_options,
     common_options,
     credit_options,
-    delimiter_option,
+    csv_options,
     encoding_option,
     hidden_rows_option,
     option,
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 _MAX_CONTACTS_SHOWN = 20
 _MAPPING_OPTIONS = (
-    *("from_mapping", "columns", "preset", "allow_round_ids", "delimiter", "encoding"),
-    *("sheet", "hidden_rows"),
+    *("from_mapping", "columns", "preset", "allow_round_ids", "delimiter", "quote", "escape"),
+    *("skip_lines", "encoding", "sheet", "hidden_rows"),
 )
 
 
@@ -52,7 +52,7 @@ _MAPPING_OPTIONS = (
     help="The contacts of a mapping, or of any table with a column contact_id; repeatable.",
 )
 @combine_options(output_file_options, column_option, preset_option, allow_round_ids_option)
-@combine_options(delimiter_option, encoding_option, sheet_option, hidden_rows_option)
+@combine_options(csv_options, encoding_option, sheet_option, hidden_rows_option)
 @combine_options(
     connection_options,
     pace_options,

@@ -1,32 +1,22 @@
-"""Exact CSV reader: records as written, with their lines; detection of the delimiter."""
+"""Exact CSV reader: records as written, with their lines."""
 
 from __future__ import annotations
 
 import csv
 import re
-from itertools import islice
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 
-from bulklink.errors import BadFileError
-from bulklink.mapping.faults import BAD_ENCODING, BROKEN_RECORD
-from bulklink.mapping.input.dialect import (
-    DETECTED_DELIMITERS,
-    Dialect,
-    format_delimiter,
-    is_delimiter,
-    parse_delimiter,
-)
+from bulklink.mapping.faults import BAD_ENCODING, BROKEN_RECORD, QUOTE_BY_APOSTROPHE
+from bulklink.mapping.input.dialect import Dialect
 from bulklink.mapping.input.encodings import UTF8, decode_lossy, invalid_bytes, may_be_cp1252
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
-from bulklink.mapping.schema import KNOWN_COLUMNS, normalize_header
+from bulklink.shell import format_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from bulklink.mapping.schema import MappingOptions
+    from bulklink.mapping.input.lines import LineReader, PhysicalLine
 
-BOM = b"\xef\xbb\xbf"
 #: Bytes that are kept of a record that is too long.
 MAX_RAW_BYTES = 1000
 
@@ -45,55 +35,6 @@ class BrokenRecord(NamedTuple):
     message: str
     raw: str
     unclosed_quote: bool = False
-
-
-class PhysicalLine(NamedTuple):
-    """A physical line of a file.
-
-    Args:
-        number: its number, from 1.
-        content: its bytes, with the line end.
-        truncated: whether it is longer than a record may be, and cut.
-    """
-
-    number: int
-    content: bytes
-    truncated: bool
-
-
-class LineReader:
-    """Physical lines of a file, numbered from 1, bounded in length.
-
-    Args:
-        file: the file, opened in binary mode.
-        encoding: encoding of its text before it was recoded.
-    """
-
-    __slots__ = ("_file", "encoding", "number", "offset")
-
-    def __init__(self, file: BinaryIO, encoding: str = UTF8) -> None:
-        self._file = file
-        self.encoding = encoding
-        self.number = 0
-        self.offset = 0
-
-    def __iter__(self) -> Iterator[PhysicalLine]:
-        read = self._file.readline
-        while content := read(MAX_RECORD_BYTES + 1):
-            self.number += 1
-            self.offset += len(content)
-            truncated = len(content) > MAX_RECORD_BYTES and not content.endswith(b"\n")
-            if truncated:
-                self._skip_rest()
-            if self.number == 1:
-                content = content.removeprefix(BOM)
-            yield PhysicalLine(self.number, content, truncated)
-
-    def _skip_rest(self) -> None:
-        while chunk := self._file.readline(MAX_RECORD_BYTES):
-            self.offset += len(chunk)
-            if chunk.endswith(b"\n"):
-                return
 
 
 def record_text(content: bytes) -> str:
@@ -135,13 +76,16 @@ class _RecordTooLongError(Exception):
 class _RecordLines:
     """Feed the csv module the lines of one record and keep them.
 
-    Blank lines between records are skipped; inside a quoted cell they are part of it.
+    Blank lines between records, and lines of empty cells, are skipped; inside a quoted cell they
+    are part of it.
     """
 
     __slots__ = (
         "_blank",
         "_bytes",
+        "_dialect",
         "_lines",
+        "_padding",
         "at_end",
         "first_line",
         "invalid_utf8",
@@ -149,9 +93,11 @@ class _RecordLines:
         "truncated",
     )
 
-    def __init__(self, lines: LineReader, blank: bytes) -> None:
+    def __init__(self, lines: LineReader, dialect: Dialect) -> None:
         self._lines = iter(lines)
-        self._blank = blank
+        self._dialect = dialect
+        self._blank = dialect.blank_bytes
+        self._padding = _Padding(dialect) if dialect.quote else None
         self.start_record()
 
     def start_record(self) -> None:
@@ -174,16 +120,19 @@ class _RecordLines:
             self.truncated = True
             return ""
         try:
-            return line.content.decode("utf-8")
+            text = line.content.decode("utf-8")
         except UnicodeDecodeError:
             self.invalid_utf8 = True
-            return line.content.decode("utf-8", "replace")
+            text = line.content.decode("utf-8", "replace")
+        if self._padding is None or len(self.record_lines) > 1:
+            return text
+        return self._padding.remove(text)
 
     def _next_line(self) -> PhysicalLine:
         for line in self._lines:
             if self.record_lines:
                 return line
-            if line.content.strip(self._blank):
+            if line.content.strip(self._blank) or not self._dialect.is_blank(line.content):
                 self.first_line = line.number
                 return line
         self.at_end = True
@@ -195,28 +144,64 @@ class _RecordLines:
         return b"".join(self.record_lines)
 
 
+class _Padding:
+    """Remove the spaces between delimiters and quotes, as in `1, "a, b" ,2`.
+
+    A line is changed only if each of its cells either has quotes around it, which are closed in
+    this line, or does not begin with a quote: then there is one way to read it.
+    """
+
+    __slots__ = ("_line", "_marks", "_quoted_cell")
+
+    def __init__(self, dialect: Dialect) -> None:
+        delimiter, quote = re.escape(dialect.delimiter), re.escape(dialect.quote or "")
+        escape = re.escape(dialect.escape or "")
+        spaces = "[ \t]*+" if dialect.delimiter != "\t" else " *+"
+        escaped = f"|{escape}." if escape else ""
+        quoted = f"{quote}(?:[^{quote}{escape}]|{quote}{quote}{escaped})*+{quote}"
+        end = rf"(?={delimiter}|[\r\n]*\Z)"
+        unquoted = rf"(?!{spaces}{quote})[^{delimiter}\r\n]*+"
+        cell = f"(?:{spaces}{quoted}{spaces}{end}|{unquoted})"
+        self._marks = (f" {dialect.quote}", f"{dialect.quote} ")
+        self._line = re.compile(rf"{cell}(?:{delimiter}{cell})*+[\r\n]*")
+        self._quoted_cell = re.compile(f"(^|{delimiter}){spaces}({quoted}){spaces}{end}")
+
+    def remove(self, line: str) -> str:
+        """Return a line without the spaces."""
+        if any(mark in line for mark in self._marks) and self._line.fullmatch(line):
+            return self._quoted_cell.sub(r"\1\2", line)
+        return line
+
+
 class CsvRecords:
     """Records of a CSV file, the header first.
 
     Args:
         lines: physical lines of the file.
-        dialect: delimiter of the file.
+        dialect: dialect of the file.
     """
 
-    __slots__ = ("_delimiter", "_reader", "_record_lines", "lines")
+    __slots__ = ("_dialect", "_reader", "_record_lines", "lines")
 
     def __init__(self, lines: LineReader, dialect: Dialect = DEFAULT_DIALECT) -> None:
         # The csv module has one limit for the whole process.
         csv.field_size_limit(MAX_RECORD_BYTES + 1)
         self.lines = lines
-        self._delimiter = dialect.delimiter
-        if dialect.has_sep_line:
-            next(iter(lines), None)
-        self._record_lines = _RecordLines(lines, dialect.blank_bytes)
+        self._dialect = dialect
+        lines.skip(dialect.lines_before_header)
+        self._record_lines = _RecordLines(lines, dialect)
         self._restart()
 
     def _restart(self) -> None:
-        self._reader = csv.reader(self._record_lines, delimiter=self._delimiter, strict=True)
+        dialect = self._dialect
+        self._reader = csv.reader(
+            self._record_lines,
+            delimiter=dialect.delimiter,
+            quotechar=dialect.quote,
+            quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
+            escapechar=dialect.escape,
+            strict=True,
+        )
 
     def read_record(self) -> tuple[int, list[str] | BrokenRecord] | None:
         """Read one record.
@@ -233,12 +218,12 @@ class CsvRecords:
             return None
         except _RecordTooLongError:
             self._restart()
-            return record_lines.first_line, _unclosed_quote(record_lines)
-        except csv.Error as error:
+            return record_lines.first_line, self._unclosed_quote()
+        except csv.Error:
             if record_lines.at_end:
-                return record_lines.first_line, _unclosed_quote(record_lines)
+                return record_lines.first_line, self._unclosed_quote()
             if not record_lines.invalid_utf8:
-                return record_lines.first_line, _broken(record_lines, str(error))
+                return record_lines.first_line, self._text_after_quote()
         if record_lines.truncated:
             return record_lines.first_line, record_too_long(record_lines.raw)
         if record_lines.invalid_utf8:
@@ -273,8 +258,32 @@ class CsvRecords:
             return _only_nul(raw)
         if any(cell.strip() for cell in cells[cell_count:]):
             message = f"the record has {len(cells)} cells, the header has {cell_count}"
+            if any(cell.startswith("'") for cell in cells):
+                message += f"; if ' is around cells, give {QUOTE_BY_APOSTROPHE}"
             return BrokenRecord(BROKEN_RECORD, message, record_text(raw))
         return cells[:cell_count] + [""] * (cell_count - len(cells))
+
+    def _unclosed_quote(self) -> BrokenRecord:
+        first_line = self._record_lines.record_lines[0]
+        return BrokenRecord(
+            BROKEN_RECORD,
+            "a quote opens here that is never closed: nothing behind it can be read"
+            + self._quoting_advice(first_line),
+            record_text(first_line),
+            unclosed_quote=True,
+        )
+
+    def _text_after_quote(self) -> BrokenRecord:
+        raw = self._record_lines.raw
+        message = "the record cannot be read: text follows a closing quote"
+        return BrokenRecord(BROKEN_RECORD, message + self._quoting_advice(raw), record_text(raw))
+
+    def _quoting_advice(self, raw: bytes) -> str:
+        quote = (self._dialect.quote or "").encode()
+        if b"\\" + quote in raw and not self._dialect.escape:
+            option = format_command("--escape", "\\")
+            return f"; if a backslash stands before quotes that are part of a cell, give {option}"
+        return "; if quotes are ordinary characters in this file, give --quote none"
 
 
 def _only_nul(raw: bytes) -> BrokenRecord:
@@ -283,107 +292,3 @@ def _only_nul(raw: bytes) -> BrokenRecord:
         " end, or not copied whole; export it again, or delete them"
     )
     return BrokenRecord(BROKEN_RECORD, message, "")
-
-
-def _unclosed_quote(record_lines: _RecordLines) -> BrokenRecord:
-    return BrokenRecord(
-        BROKEN_RECORD,
-        "a quote opens here that is never closed: nothing behind it can be read",
-        record_text(record_lines.record_lines[0]),
-        unclosed_quote=True,
-    )
-
-
-def _broken(record_lines: _RecordLines, error: str) -> BrokenRecord:
-    detail = "a line ends in the middle of a cell"
-    if "expected after" in error:
-        detail = "text follows a closing quote"
-    return BrokenRecord(
-        BROKEN_RECORD, f"the record cannot be read: {detail}", record_text(record_lines.raw)
-    )
-
-
-_SEP_LINE = re.compile(rb'("?)sep=([^\r\n])\1\r?\n?', re.IGNORECASE)
-_MAX_SEP_LINE_BYTES = 16
-_FIRST_RECORDS = 20
-
-
-class _Fit(NamedTuple):
-    """How well a delimiter fits: known headers, then records as wide as the header."""
-
-    known: int
-    records: int
-
-
-def detect_dialect(path: Path, name: str, options: MappingOptions) -> Dialect:
-    """Detect the delimiter of a CSV file from its header and first records.
-
-    Args:
-        path: the file, as UTF-8.
-        name: the file as the user named it.
-        options: options for reading the mapping; a given `delimiter` is not detected.
-
-    Raises:
-        BadFileError: if several delimiters fit equally well.
-    """
-    sep_delimiter = _read_sep_line(path)
-    if options.delimiter is not None:
-        return Dialect(parse_delimiter(options.delimiter), sep_delimiter is not None)
-    return (
-        Dialect(sep_delimiter, has_sep_line=True)
-        if sep_delimiter
-        else Dialect(_detect_delimiter(path, name, options))
-    )
-
-
-def _read_sep_line(path: Path) -> str | None:
-    with path.open("rb") as file:
-        first_line = file.readline(_MAX_SEP_LINE_BYTES).removeprefix(BOM)
-    match = _SEP_LINE.fullmatch(first_line)
-    delimiter = match[2].decode("latin-1") if match else ""
-    return delimiter if is_delimiter(delimiter) else None
-
-
-def _detect_delimiter(path: Path, name: str, options: MappingOptions) -> str:
-    names = {normalize_header(column) for column in KNOWN_COLUMNS}
-    names |= {normalize_header(header) for _, header in options.columns}
-    fits = {delimiter: _fit(path, delimiter, names) for delimiter in DETECTED_DELIMITERS}
-    best = max((fit for fit in fits.values() if fit), default=None)
-    candidates = [delimiter for delimiter, fit in fits.items() if fit == best]
-    if best is None:
-        return ","
-    if len(candidates) > 1:
-        _refuse_ambiguous(name, candidates)
-    return candidates[0]
-
-
-def _fit(path: Path, delimiter: str, names: set[str]) -> _Fit | None:
-    """Try one delimiter; None if it does not occur in the header."""
-    with path.open("rb") as file:
-        records = CsvRecords(LineReader(file), Dialect(delimiter))
-        header_record = records.read_record()
-        if (
-            header_record is None
-            or isinstance(header_record[1], BrokenRecord)
-            or len(header_record[1]) < 2
-        ):
-            return None
-        header = header_record[1]
-        following = islice(iter(records.read_record, None), _FIRST_RECORDS)
-        whole_records = sum(
-            not isinstance(cells, BrokenRecord) and len(cells) == len(header)
-            for _, cells in following
-        )
-        return _Fit(sum(normalize_header(cell) in names for cell in header), whole_records)
-
-
-def _refuse_ambiguous(name: str, candidates: list[str]) -> NoReturn:
-    raise BadFileError(
-        "It cannot be told what parts its cells: "
-        + " or ".join(map(format_delimiter, candidates))
-        + ".",
-        where=name,
-        advice="Give "
-        + " or ".join(f"--delimiter {format_delimiter(delimiter)}" for delimiter in candidates)
-        + ".",
-    )

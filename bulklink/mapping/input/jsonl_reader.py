@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from bulklink.mapping.faults import BROKEN_RECORD
 from bulklink.mapping.input.csv_reader import (
     BrokenRecord,
-    LineReader,
     record_not_text,
     record_text,
     record_too_long,
@@ -17,8 +17,13 @@ from bulklink.mapping.input.csv_reader import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bulklink.mapping.input.lines import LineReader
+
 #: Kinds of cells that cannot be ids: neither text nor a whole number.
 FLOAT_CELL, OTHER_CELL = "f", "x"
+
+
+_STRAY_COMMA = re.compile(r",\s*[}\]]")
 
 
 class IntegerLiteral(str):
@@ -62,10 +67,16 @@ def jsonl_records(lines: LineReader) -> Iterator[tuple[int, dict[str, Any] | Bro
         if line.truncated:
             yield line.number, record_too_long(line.content)
         elif not line.content.isspace():
-            yield line.number, _record(line.content, lines.encoding)
+            yield line.number, read_object(line.content, lines.encoding)
 
 
-def _record(content: bytes, encoding: str) -> dict[str, Any] | BrokenRecord:
+def read_object(content: bytes, encoding: str) -> dict[str, Any] | BrokenRecord:
+    """Read an object by the digits of its numbers.
+
+    Args:
+        content: its text as UTF-8.
+        encoding: encoding of the text before it was recoded.
+    """
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
@@ -75,7 +86,9 @@ def _record(content: bytes, encoding: str) -> dict[str, Any] | BrokenRecord:
     except RecursionError:
         return _broken("it is nested too deeply", content)
     except json.JSONDecodeError as error:
-        return _broken(f"it is none from character {error.colno} on", content)
+        if _stray_comma_at(text, error):
+            return _broken("a comma stands before a bracket that ends; delete it", content)
+        return _broken(f"it is none from character {error.pos + 1} on", content)
     except ValueError as error:
         return _broken(str(error), content)
     if not isinstance(value, dict):
@@ -83,6 +96,23 @@ def _record(content: bytes, encoding: str) -> dict[str, Any] | BrokenRecord:
     if "\\u" in text and not _is_text(value):
         return record_not_text(content, encoding)
     return value
+
+
+def has_stray_comma(content: bytes) -> bool:
+    """Return whether an entry is no JSON because of a comma before a bracket that ends."""
+    try:
+        _DECODER.decode(content.decode("utf-8", "replace"))
+    except json.JSONDecodeError as error:
+        return _stray_comma_at(error.doc, error)
+    except (ValueError, RecursionError):
+        pass
+    return False
+
+
+def _stray_comma_at(text: str, error: json.JSONDecodeError) -> bool:
+    """Return whether the decoder stopped at such a comma, or at the bracket behind it."""
+    comma = text.rfind(",", 0, error.pos + 1)
+    return _STRAY_COMMA.match(text, comma) is not None if comma >= 0 else False
 
 
 def _is_text(value: Any) -> bool:
@@ -96,7 +126,7 @@ def _is_text(value: Any) -> bool:
 
 def _broken(detail: str, content: bytes) -> BrokenRecord:
     return BrokenRecord(
-        BROKEN_RECORD, f"the line is no JSON object: {detail}", record_text(content)
+        BROKEN_RECORD, f"the entry is no JSON object: {detail}", record_text(content)
     )
 
 

@@ -9,26 +9,29 @@ import msgspec
 
 from bulklink.atomic_files import temporary_path, write_error
 from bulklink.errors import BadFileError
+from bulklink.mapping.database import memory_bytes
 from bulklink.mapping.faults import BAD_ENCODING
+from bulklink.mapping.input.content import InputContent, load_content
 from bulklink.mapping.input.csv_reader import (
     DEFAULT_DIALECT,
     BrokenRecord,
     CsvRecords,
-    LineReader,
-    detect_dialect,
 )
 from bulklink.mapping.input.dialect import Dialect
+from bulklink.mapping.input.dialect_detection import detect_dialect, lines_above_headers
 from bulklink.mapping.input.encodings import UTF8
-from bulklink.mapping.input.files import (
-    InputContent,
-    InputFormat,
-    Source,
-    load_content,
-    unreadable_file_error,
-)
-from bulklink.mapping.input.scan import FileScan, scan_file
+from bulklink.mapping.input.files import InputFormat, Source, unreadable_file_error
+from bulklink.mapping.input.lines import LineReader
+from bulklink.mapping.input.scan import hash_file, scan_file
 from bulklink.mapping.input.sheet_staging import StagedSheet, stage_sheet
-from bulklink.mapping.input.staging import UnclosedQuote, stage_csv, stage_jsonl
+from bulklink.mapping.input.staging import (
+    StagedFile,
+    UnclosedQuote,
+    stage_csv,
+    stage_json,
+    stage_jsonl,
+    stage_parquet,
+)
 from bulklink.mapping.schema import InputFile, MappingOptions
 from bulklink.spreadsheet_cells import has_escaped_cells, unescape_cell
 
@@ -52,6 +55,7 @@ class FileHeaders(msgspec.Struct, frozen=True):
         headers: one for each cell of its header.
         readable: False if no record of the file could be read.
         sheet: the sheet that they are of; None for other formats.
+        lines_above: lines above others that look like headers, if these do not; else None.
     """
 
     name: str
@@ -65,6 +69,8 @@ class FileHeaders(msgspec.Struct, frozen=True):
         if self.sheet is None or len(self.sheet.sheets) == 1:
             return self.name
         return f"{self.name}, sheet {self.sheet.name}"
+
+    lines_above: int | None = None
 
 
 class CsvInput(msgspec.Struct, frozen=True):
@@ -97,7 +103,7 @@ class PreparedInput(msgspec.Struct, frozen=True):
         input: the file as it was read.
         headers: its headers.
         csv_input: the file that DuckDB loads.
-        dialect: delimiter of a CSV file.
+        dialect: dialect of a CSV file.
         unclosed_quote: position of a quote that is never closed.
     """
 
@@ -127,6 +133,7 @@ def prepare_input(
     folder: Path,
     standard_input: BinaryIO,
     stop: PlanningStop,
+    memory: str,
 ) -> PreparedInput:
     """Hash one input, read its header, and stage it if it is not regular.
 
@@ -136,15 +143,16 @@ def prepare_input(
         folder: folder for a staging file.
         standard_input: what `-` reads.
         stop: stops the work.
+        memory: memory limit, such as `512MB`.
 
     Raises:
         BadFileError: if the input cannot be read as a whole.
     """
     try:
-        content = load_content(source, options, folder, standard_input, stop)
-        if source.format is InputFormat.CSV:
+        content = load_content(source, options, folder, standard_input, stop, memory_bytes(memory))
+        if content.format is InputFormat.CSV:
             return _prepare_csv(content, options, folder, stop)
-        return _prepare_staged(content, options, folder, stop)
+        return _prepare_staged(content, options, folder, stop, memory)
     except OSError as error:
         if error.errno in _DISK_FULL:
             raise write_error(folder, error) from None
@@ -152,22 +160,23 @@ def prepare_input(
 
 
 def _prepare_staged(
-    content: InputContent, options: MappingOptions, folder: Path, stop: PlanningStop
+    content: InputContent, options: MappingOptions, folder: Path, stop: PlanningStop, memory: str
 ) -> PreparedInput:
     size = content.path.stat().st_size
     stop.begin_stage(READING, size)
-    scan = scan_file(content.path, 0, 1, stop)
+    hashed = hash_file(content.path, stop)
     target = temporary_path(folder)
     sheet: StagedSheet | None = None
-    if content.source.format is InputFormat.XLSX:
+    if content.format is InputFormat.XLSX:
         staged, sheet = stage_sheet(content, target, options, stop)
     else:
-        stop.begin_stage(READING_ROWS, size)
-        staged = stage_jsonl(content, target, stop)
+        is_text = content.format in (InputFormat.JSONL, InputFormat.JSON)
+        stop.begin_stage(READING_ROWS, size if is_text else None)
+        staged = _stage(content, target, options, stop, memory)
     readable = not staged.records or staged.readable_records > 0
     return PreparedInput(
         content=content,
-        input=_input(content, scan, staged.records),
+        input=_input(content, hashed, staged.records),
         headers=FileHeaders(content.source.name, staged.headers, readable, sheet),
         csv_input=CsvInput(
             target,
@@ -178,19 +187,32 @@ def _prepare_staged(
     )
 
 
+def _stage(
+    content: InputContent, target: Path, options: MappingOptions, stop: PlanningStop, memory: str
+) -> StagedFile:
+    if content.format is InputFormat.JSONL:
+        return stage_jsonl(content, target, options, stop)
+    if content.format is InputFormat.JSON:
+        return stage_json(content, target, options, stop)
+    return stage_parquet(content, target, memory, stop)
+
+
 def _prepare_csv(
     content: InputContent, options: MappingOptions, folder: Path, stop: PlanningStop
 ) -> PreparedInput:
     dialect = detect_dialect(content.path, content.source.name, options)
-    header = _csv_header(content, dialect)
+    header = _csv_header(content, dialect, options)
     cells = len(header.cells)
     stop.begin_stage(READING, content.path.stat().st_size)
-    scan = scan_file(content.path, header.bytes, cells, stop, dialect.delimiter)
-    skip_lines = 1 + dialect.has_sep_line
+    scan = scan_file(content.path, header.bytes, cells, stop, dialect)
+    skip_lines = 1 + dialect.lines_before_header
+    above = lines_above_headers(content.path, options)
     prepared = PreparedInput(
         content=content,
-        input=_input(content, scan, scan.lines),
-        headers=FileHeaders(content.source.name, header.cells),
+        input=_input(content, (scan.sha256, scan.bytes), scan.lines),
+        headers=FileHeaders(
+            content.source.name, header.cells, lines_above=_hidden_by(above, header.lines)
+        ),
         csv_input=CsvInput(
             content.path,
             staged=False,
@@ -219,12 +241,17 @@ def restage(prepared: PreparedInput, folder: Path, stop: PlanningStop) -> Prepar
     )
 
 
-def _input(content: InputContent, scan: FileScan, records: int) -> InputFile:
-    sha256, size = content.sha256_and_size or (scan.sha256, scan.bytes)
+def _hidden_by(lines_above: int | None, header_line: int) -> int | None:
+    """Return the lines above other headers, if they are more than those above the header."""
+    return lines_above if lines_above is not None and lines_above >= header_line else None
+
+
+def _input(content: InputContent, hashed: tuple[str, int], records: int) -> InputFile:
+    sha256, size = content.sha256_and_size or hashed
     return InputFile(name=content.source.name, sha256=sha256, bytes=size, records=records)
 
 
-def _csv_header(content: InputContent, dialect: Dialect) -> _CsvHeader:
+def _csv_header(content: InputContent, dialect: Dialect, options: MappingOptions) -> _CsvHeader:
     name = content.source.name
     with content.path.open("rb") as file:
         lines = LineReader(file, content.encoding)
@@ -238,14 +265,22 @@ def _csv_header(content: InputContent, dialect: Dialect) -> _CsvHeader:
             raise BadFileError(
                 f"The header cannot be read: {cells.message}.",
                 where=f"{name}, line {line}",
-                advice=_header_advice(cells, content),
+                advice=_header_advice(cells, content, options),
             )
         if has_escaped_cells(cells):
             cells = list(map(unescape_cell, cells))
         return _CsvHeader(tuple(cells), lines.number, lines.offset)
 
 
-def _header_advice(record: BrokenRecord, content: InputContent) -> str:
-    if record.reason != BAD_ENCODING:
-        return "Mend the first line."
-    return "Save it again as UTF-8." if content.encoding == UTF8 else "Check --encoding."
+def _header_advice(record: BrokenRecord, content: InputContent, options: MappingOptions) -> str:
+    if record.reason == BAD_ENCODING:
+        return "Save it again as UTF-8." if content.encoding == UTF8 else "Check --encoding."
+    above = lines_above_headers(content.path, options)
+    if above is not None and above > options.skip_lines:
+        return skip_advice(above)
+    return "Mend the first line."
+
+
+def skip_advice(lines: int) -> str:
+    """Return what to do if lines stand above the headers."""
+    return f"The headers are in line {lines + 1}: give --skip-lines {lines}."

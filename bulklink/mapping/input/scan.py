@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bulklink.blocking import blocks
+from bulklink.mapping.input.dialect import Dialect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +26,7 @@ MAX_RECORD_BYTES = 1 << 20
 #: two blocks. The memory of blocks of 512 KiB would be allocated from the system each time.
 BLOCK_BYTES = 1 << 17
 
-_BLANK_LINE = re.compile(rb"\n[ \t\r\v\f]*\n")
-_NEVER_REGULAR = (b'"', b"\0", b"\1")
+_NEVER_REGULAR = (b"\0", b"\1")
 
 
 class FileScan(msgspec.Struct, frozen=True):
@@ -48,14 +48,16 @@ class FileScan(msgspec.Struct, frozen=True):
     regular: bool
 
 
-class _Tally(msgspec.Struct):
+class _Tally:
     """Counts of the pass so far; regular until a block proves otherwise."""
 
-    regular: bool = True
-    lines: int = 0
-    returns: int = 0
-    delimiter: bytes = b","
-    delimiters: int = 0
+    def __init__(self, dialect: Dialect) -> None:
+        self.regular = True
+        self.lines = self.returns = self.delimiters = 0
+        self._delimiter = dialect.delimiter.encode()
+        self._irregular = (*dialect.irregular_bytes, *_NEVER_REGULAR)
+        self._blank = dialect.blank_bytes
+        self._blank_line = re.compile(rb"\n[%b]*\n" % re.escape(self._blank.replace(b"\n", b"")))
 
     def add(self, lines: bytes) -> None:
         if not self.regular:
@@ -63,17 +65,33 @@ class _Tally(msgspec.Struct):
         returns = lines.count(b"\r") if b"\r" in lines else 0
         self.lines += lines.count(b"\n")
         self.returns += returns
-        self.delimiters += lines.count(self.delimiter)
+        self.delimiters += lines.count(self._delimiter)
         self.regular = (
-            not any(mark in lines for mark in _NEVER_REGULAR)
+            not any(mark in lines for mark in self._irregular)
             and (not returns or returns == lines.count(b"\r\n"))
-            and not _has_blank_line(lines)
+            and not self._has_blank_line(lines)
             and _is_utf8(lines)
         )
 
+    def _has_blank_line(self, lines: bytes) -> bool:
+        first = lines.find(b"\n")
+        return not lines[:first].strip(self._blank) or self._blank_line.search(lines) is not None
+
+
+def hash_file(path: Path, stop: PlanningStop) -> tuple[str, int]:
+    """Return the SHA-256 of a file, in hexadecimal, and its size."""
+    blocks("hashing a mapping")
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            stop.check()
+            digest.update(block)
+            stop.report_position(file.tell())
+        return digest.hexdigest(), file.tell()
+
 
 def scan_file(
-    path: Path, header_bytes: int, cells: int, stop: PlanningStop, delimiter: str = ","
+    path: Path, header_bytes: int, cells: int, stop: PlanningStop, dialect: Dialect
 ) -> FileScan:
     """Hash a file and determine whether its records are regular.
 
@@ -82,12 +100,12 @@ def scan_file(
         header_bytes: bytes at its start that belong to the header.
         cells: cells of the header.
         stop: stops the pass.
-        delimiter: its delimiter.
+        dialect: its dialect.
     """
     blocks("hashing a mapping")
     digest = hashlib.sha256()
     size = 0
-    tally = _Tally(delimiter=delimiter.encode())
+    tally = _Tally(dialect)
     partial_line = b""
     with path.open("rb") as file:
         while block := file.read(BLOCK_BYTES):
@@ -124,11 +142,6 @@ def _count_lines(partial_line: bytes, body: bytes, tally: _Tally) -> bytes:
         return partial_line + body
     tally.add(partial_line + body[:end])
     return body[end:]
-
-
-def _has_blank_line(lines: bytes) -> bool:
-    first = lines.find(b"\n")
-    return not lines[:first].strip(b" \t\r\v\f") or _BLANK_LINE.search(lines) is not None
 
 
 def _is_utf8(lines: bytes) -> bool:

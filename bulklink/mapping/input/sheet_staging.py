@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from bulklink.mapping.input.files import InputContent
+    from bulklink.mapping.input.content import InputContent
     from bulklink.mapping.input.sheet_rows import MergedRange, SheetRow
     from bulklink.mapping.input.workbook_sheets import WorkbookSheet
     from bulklink.mapping.interrupt import PlanningStop
@@ -93,24 +93,24 @@ def stage_sheet(
 
     Merged ranges stand behind the rows, so a sheet that has some is read twice.
     """
-    name, skip_hidden = content.source.name, options.hidden_rows is HiddenRows.SKIP
+    name = content.source.name
     stop.begin_stage(READING_SHEET)
     with (
         translate_package_errors(name),
         Workbook(content.path, name, options.sheet, target.parent, stop) as workbook,
     ):
-        staging = _SheetStaging(workbook, name, stop, skip_hidden=skip_hidden)
+        staging = _SheetStaging(workbook, name, options, stop)
         staging.write(target)
         if merged := staging.covering_ranges():
             target.unlink()
             merged_cells = _MergedCells(merged, sorted(staging.places))
-            staging = _SheetStaging(
-                workbook, name, stop, skip_hidden=skip_hidden, merged=merged_cells
-            )
+            staging = _SheetStaging(workbook, name, options, stop, merged=merged_cells)
             staging.write(target)
         others = tuple(
             SheetHeaders(sheet, tuple(headers))
-            for sheet, headers in workbook.other_headers(skip_hidden=skip_hidden)
+            for sheet, headers in workbook.other_headers(
+                skip_hidden=options.hidden_rows is HiddenRows.SKIP, skip_rows=options.skip_lines
+            )
         )
         warning = None
         if options.sheet is None:
@@ -139,15 +139,16 @@ class _SheetStaging:
         self,
         workbook: Workbook,
         name: str,
+        options: MappingOptions,
         stop: PlanningStop,
         *,
-        skip_hidden: bool,
         merged: _MergedCells | None = None,
     ) -> None:
         self._workbook = workbook
         self._name = name
         self._stop = stop
-        self._skip_hidden = skip_hidden
+        self._skip_hidden = options.hidden_rows is HiddenRows.SKIP
+        self._skip_rows = options.skip_lines
         self._merged = merged
         self._rows = workbook.rows()
         self._headers: list[str] = []
@@ -193,6 +194,8 @@ class _SheetStaging:
             if count % _CHECK_EVERY == 0:
                 self._stop.check()
                 self._stop.report_position(self._rows.position)
+            if row.number <= self._skip_rows:
+                continue
             if not row.hidden:
                 yield row
             elif not self._is_blank(row):

@@ -8,27 +8,35 @@ letter. Cells at the end of a line may be left out.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
 from bulklink.errors import BadFileError
-from bulklink.mapping.input.csv_reader import BrokenRecord, CsvRecords, LineReader
+from bulklink.mapping.input.csv_reader import BrokenRecord, CsvRecords, record_too_long
+from bulklink.mapping.input.json_reader import json_records
 from bulklink.mapping.input.jsonl_reader import json_cell_text, jsonl_records
+from bulklink.mapping.input.lines import LineReader
+from bulklink.mapping.input.parquet_reader import ParquetRows
 from bulklink.spreadsheet_cells import has_escaped_cells, unescape_cell
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
-    from typing import TextIO
+    from typing import BinaryIO, TextIO
 
+    from bulklink.mapping.input.content import InputContent
     from bulklink.mapping.input.dialect import Dialect
-    from bulklink.mapping.input.files import InputContent
     from bulklink.mapping.interrupt import PlanningStop
+    from bulklink.mapping.schema import MappingOptions
 
 CELL_SEPARATOR = "\x1f"
 ESCAPE_CHAR = "\x01"
 NULL_CELL = ESCAPE_CHAR + "n"
 LEADING_COLUMNS = ("line", "reason", "message", "raw")
+#: Line of a record of a format that has no lines.
+NO_LINE = 0
 #: Letters after `ESCAPE_CHAR` and what they stand for; unescaped in this order, itself last.
 ESCAPES = {"b": "\n", "c": "\r", "d": CELL_SEPARATOR, "e": "\0", "a": ESCAPE_CHAR}
 #: Keys of JSON objects become columns; more than this are values used as keys.
@@ -124,16 +132,46 @@ def fault_line(line: int, record: BrokenRecord) -> str:
     return CELL_SEPARATOR.join(map(escape_staged_cell, parts)) + "\n"
 
 
-def stage_jsonl(content: InputContent, target: Path, stop: PlanningStop) -> StagedFile:
+def stage_jsonl(
+    content: InputContent, target: Path, options: MappingOptions, stop: PlanningStop
+) -> StagedFile:
     """Read a JSONL file exactly and write it to a staging file; its keys become columns."""
+    with content.path.open("rb") as file:
+        lines = LineReader(file, content.encoding)
+        lines.skip(options.skip_lines)
+        return _stage_objects(_reporting(jsonl_records(lines), file, stop), content, target)
+
+
+def stage_json(
+    content: InputContent, target: Path, options: MappingOptions, stop: PlanningStop
+) -> StagedFile:
+    """Read a JSON document exactly and write it to a staging file; its keys become columns."""
+    with closing(json_records(content, options, stop)) as records:
+        return _stage_objects(records, content, target)
+
+
+_ObjectRecord: TypeAlias = "tuple[int, dict[str, Any] | BrokenRecord]"
+
+
+def _reporting(
+    records: Iterator[_ObjectRecord], file: BinaryIO, stop: PlanningStop
+) -> Iterator[_ObjectRecord]:
+    """Yield the records of a file; report where it is read, and stop if that is asked for."""
+    for count, record in enumerate(records, 1):
+        if count % _CHECK_EVERY == 0:
+            stop.check()
+            stop.report_position(file.tell())
+        yield record
+
+
+def _stage_objects(
+    records: Iterable[_ObjectRecord], content: InputContent, target: Path
+) -> StagedFile:
     column_indexes: dict[str, int] = {}
     count = readable = 0
-    with content.path.open("rb") as file, create_staging_file(target) as out:
-        for line, record in jsonl_records(LineReader(file, content.encoding)):
+    with create_staging_file(target) as out:
+        for line, record in records:
             count += 1
-            if count % _CHECK_EVERY == 0:
-                stop.check()
-                stop.report_position(file.tell())
             if isinstance(record, BrokenRecord):
                 out.write(fault_line(line, record))
                 continue
@@ -146,6 +184,41 @@ def stage_jsonl(content: InputContent, target: Path, stop: PlanningStop) -> Stag
                     advice="Keep what varies in the values, under the same keys in every line.",
                 )
     return StagedFile(tuple(column_indexes), count, None, readable)
+
+
+def stage_parquet(
+    content: InputContent, target: Path, memory: str, stop: PlanningStop
+) -> StagedFile:
+    """Read a Parquet file and write it to a staging file; its records have no lines."""
+    with (
+        closing(ParquetRows(content, target.parent, memory, stop)) as rows,
+        create_staging_file(target) as out,
+    ):
+        kinds = [column.cell_kind for column in rows.columns]
+        if len(kinds) > MAX_COLUMNS:
+            raise BadFileError(
+                f"It has more than {MAX_COLUMNS:,} columns.",
+                where=content.source.name,
+                advice="Write it with the columns of a mapping alone.",
+            )
+        count = readable = 0
+        for count, cells in enumerate(rows, 1):
+            if count % _CHECK_EVERY == 0:
+                stop.check()
+            if cells is None:
+                out.write(fault_line(NO_LINE, record_too_long(b"")))
+                continue
+            readable += 1
+            texts = map(_kind_cell, kinds, cells)
+            out.write(f"{NO_LINE}{NO_FAULT}{CELL_SEPARATOR.join(texts)}\n")
+    headers = tuple(column.name for column in rows.columns)
+    return StagedFile(headers, count, None, readable)
+
+
+def _kind_cell(kind: str, text: str | None) -> str:
+    if text is None:
+        return NULL_CELL
+    return (ESCAPE_CHAR + kind if kind else "") + escape_staged_cell(text)
 
 
 def _object_cells(record: dict[str, Any], column_indexes: dict[str, int]) -> str:
@@ -161,5 +234,4 @@ def _object_cells(record: dict[str, Any], column_indexes: dict[str, int]) -> str
 def _json_cell(value: Any) -> str:
     if value is None:
         return NULL_CELL
-    kind, text = json_cell_text(value)
-    return (ESCAPE_CHAR + kind if kind else "") + escape_staged_cell(text)
+    return _kind_cell(*json_cell_text(value))

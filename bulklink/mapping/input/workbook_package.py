@@ -26,27 +26,6 @@ _BLOCK_BYTES = 1 << 16
 _MAX_READ_BYTES = 4 << 20
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED_FLAG = 0x1
-_SAVE_AS_XLSX = "Open it in a spreadsheet and save it as .xlsx, or as CSV."
-_OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_OLE_HEADER_BYTES = 512
-_OLE_DIRECTORY_BYTES = 1 << 14
-#: Entries of an OLE file that tell what it is.
-_OLE_KINDS = (
-    ("EncryptedPackage", "a workbook that is protected by a password"),
-    ("Workbook", "an old .xls workbook"),
-    ("Book", "an old .xls workbook"),
-    ("WordDocument", "a Word document"),
-)
-#: Parts of packages that are no .xlsx workbook.
-_PACKAGE_KINDS = (
-    ("xl/workbook.bin", "an .xlsb workbook"),
-    ("word/document.xml", "a Word document"),
-    ("ppt/presentation.xml", "a presentation"),
-    ("index/document.iwa", "a Numbers document"),
-    ("index.zip", "a Numbers document"),
-)
-_OPEN_DOCUMENT = b"application/vnd.oasis.opendocument."
-_FIRST_BYTES = 1024
 _PACKAGE_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, KeyError),
     *(NotImplementedError, RuntimeError, OverflowError),
@@ -93,7 +72,7 @@ class WorkbookPackage:
         stop: stops the work.
 
     Raises:
-        BadFileError: if the file is no .xlsx workbook.
+        BadFileError: if the file is damaged.
     """
 
     def __init__(self, path: Path, name: str, stop: PlanningStop) -> None:
@@ -101,7 +80,6 @@ class WorkbookPackage:
         self._stop = stop
         self._file = _BoundedReader(io.FileIO(path))
         try:
-            self._refuse_other_files()
             with translate_package_errors(name):
                 self._archive = zipfile.ZipFile(self._file)
             # The names of parts have no case.
@@ -109,7 +87,6 @@ class WorkbookPackage:
                 entry.filename.replace("\\", "/").lower(): entry
                 for entry in self._archive.infolist()
             }
-            self._refuse_other_packages()
         except BaseException:
             self._file.close()
             raise
@@ -134,7 +111,7 @@ class WorkbookPackage:
         """
         entry = self._parts[part.lower()]
         if entry.flag_bits & _ENCRYPTED_FLAG:
-            raise _other_file_error(self.name, "a zip file that is protected by a password")
+            raise damaged_workbook_error(self.name, "a part of it is protected by a password")
         if entry.compress_type not in _COMPRESSIONS:
             raise damaged_workbook_error(self.name)
         if entry.file_size > MAX_PART_BYTES:
@@ -143,61 +120,6 @@ class WorkbookPackage:
             while block := file.read(_BLOCK_BYTES):
                 self._stop.check()
                 yield block
-
-    def _refuse_other_files(self) -> None:
-        start = self._file.read(_FIRST_BYTES)
-        if start.startswith(_OLE_MAGIC):
-            kind, advice = self._ole_kind(start), _SAVE_AS_XLSX
-            if "password" in kind:
-                advice = "Save it without a password as .xlsx, or as CSV."
-            raise _other_file_error(self.name, kind, advice)
-        if not start.startswith(b"PK"):
-            raise _not_zip_error(self.name, start)
-        self._file.seek(0)
-
-    def _ole_kind(self, start: bytes) -> str:
-        """Return what an OLE file is, by the names in the first sectors of its directory."""
-        shift, sector = (
-            int.from_bytes(start[30:32], "little"),
-            int.from_bytes(start[48:52], "little"),
-        )
-        directory = b""
-        if shift in (9, 12) and sector < 1 << 31:
-            self._file.seek(_OLE_HEADER_BYTES + (sector << 9) if shift == 9 else sector + 1 << 12)
-            directory = self._file.read(_OLE_DIRECTORY_BYTES)
-        for entry, kind in _OLE_KINDS:
-            if f"{entry}\0".encode("utf-16-le") in directory:
-                return kind
-        return "an old .xls workbook, or one that is protected by a password"
-
-    def _refuse_other_packages(self) -> None:
-        for part, kind in _PACKAGE_KINDS:
-            if part in self._parts:
-                raise _other_file_error(self.name, kind)
-        if "mimetype" in self._parts:
-            with translate_package_errors(self.name):
-                mimetype = next(self.blocks("mimetype"), b"")
-            if mimetype.startswith(_OPEN_DOCUMENT):
-                raise _other_file_error(self.name, "an OpenDocument file such as .ods")
-        if not any(part.endswith("workbook.xml") or part == "_rels/.rels" for part in self._parts):
-            raise _other_file_error(
-                self.name, "a zip file with no workbook in it", "Unpack it, and give what is in it."
-            )
-
-
-def _other_file_error(name: str, kind: str, advice: str = _SAVE_AS_XLSX) -> BadFileError:
-    return BadFileError(f"This is {kind}, not an .xlsx workbook.", where=name, advice=advice)
-
-
-def _not_zip_error(name: str, start: bytes) -> BadFileError:
-    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith((b"<html", b"<!doctype html", b"<table", b"<meta")):
-        return _other_file_error(name, "a web page")
-    if text.startswith(b"<?xml"):
-        return _other_file_error(name, "an XML file")
-    if b"\0" not in start:
-        return _other_file_error(name, "a text file", "Give it a name that ends in .csv or .jsonl.")
-    return _other_file_error(name, "another kind of file", "Check the export that made it.")
 
 
 def too_large_error(name: str) -> BadFileError:

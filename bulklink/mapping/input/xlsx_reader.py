@@ -105,23 +105,32 @@ class Workbook:
             raise damaged_workbook_error(self._name, f"the sheet {self.sheet.name!r} is missing")
         return WorksheetRows(self._package.blocks(self.sheet.part))
 
-    def other_headers(self, *, skip_hidden: bool) -> Iterator[tuple[WorkbookSheet, list[str]]]:
-        """Yield the other tables of the workbook, each with the cells of its first row."""
+    def other_headers(
+        self, *, skip_hidden: bool, skip_rows: int
+    ) -> Iterator[tuple[WorkbookSheet, list[str]]]:
+        """Yield the other tables of the workbook, each with the cells of its first row.
+
+        Args:
+            skip_hidden: whether hidden rows are left out.
+            skip_rows: rows at the top that are passed over.
+        """
         others = [
             sheet
             for sheet in self.contents.sheets
             if sheet.type is SheetType.TABLE and sheet.part and sheet is not self.sheet
         ]
         for sheet in others[:_MAX_OTHER_SHEETS]:
-            yield sheet, self._first_row(sheet.part or "", skip_hidden=skip_hidden)
+            part = sheet.part or ""
+            yield sheet, self._first_row(part, skip_hidden=skip_hidden, skip_rows=skip_rows)
 
-    def _first_row(self, part: str, *, skip_hidden: bool) -> list[str]:
+    def _first_row(self, part: str, *, skip_hidden: bool, skip_rows: int) -> list[str]:
         """Return the first row that is not empty; none if the sheet is damaged or begins late."""
         blocks = islice(self._package.blocks(part), _HEADER_BLOCKS)
         with suppress(BadFileError), translate_package_errors(self._name):
             for row in WorksheetRows(blocks):
                 texts = [self.convert(cell)[1][:_MAX_HEADER_CHARS] for cell in row.cells]
-                if not (skip_hidden and row.hidden) and any(map(str.strip, texts)):
+                is_skipped = row.number <= skip_rows or (skip_hidden and row.hidden)
+                if not is_skipped and any(map(str.strip, texts)):
                     return texts
         return []
 

@@ -59,6 +59,7 @@ _ANONYMOUS_OPTIONS = (
     *("on_invalid", "allow_round_ids", "concurrency", "edition", "rate", "canary"),
     *("read_back", "read_pages", "settle_after", "outage", "max_failures", "max_credits"),
     *("credits_per_day", "reserve_credits", "when_credits_out", "sync", "memory", "format"),
+    "skip_lines",
 )
 """Options whose values do not tell whose emails these are."""
 _HIDDEN_OPTIONS = ("op", "mappings", "run_dir", "runs_dir", "yes")

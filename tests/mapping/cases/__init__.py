@@ -17,14 +17,17 @@ class MappingCase:
 
     Args:
         content: content of the file; text is written as UTF-8.
-        name: name of the file, which tells its format.
+        name: name of the file.
         options: options for reading it.
         messages: number of messages that are planned.
         sent: values of the first message by field, such as `contact_id`.
+        kept: cells of the first planned row by header.
+        lines: physical lines of the planned rows, in order; empty if they are not looked at.
         refused: for each refused row its reason, and what its message says.
         warns: what the warnings say, one after the other.
         error: what the error says, message and advice, if the file is refused as a whole.
-        follow: options with which the cure of the error makes the file good.
+        follow: options with which the cure of the error, or of a refused row, makes the file good.
+        mended: content that the cure makes of the file, if it is not an option.
     """
 
     content: str | bytes
@@ -32,10 +35,13 @@ class MappingCase:
     options: MappingOptions = LINK
     messages: int = 0
     sent: dict[str, str | None] = field(default_factory=dict)
+    kept: dict[str, str | None] = field(default_factory=dict)
+    lines: tuple[int | None, ...] = ()
     refused: dict[int, tuple[str, str]] = field(default_factory=dict)
     warns: tuple[str, ...] = ()
     error: tuple[str, ...] = ()
     follow: MappingOptions | None = None
+    mended: str | bytes | None = None
 
 
 def csv_of(*rows: str, header: str = ",".join(COLUMNS)) -> str:

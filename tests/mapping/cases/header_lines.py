@@ -71,6 +71,8 @@ CASES = {
         follow=MappingOptions(op=Op.LINK),
     ),
     "old-workbook": MappingCase(
-        content=b"\xd0\xcf\x11\xe0", name="mapping.xls", error=("save it as .xlsx or as CSV",)
+        content=b"\xd0\xcf\x11\xe0",
+        name="mapping.xls",
+        error=("save it without a password, as .xlsx or as CSV",),
     ),
 }

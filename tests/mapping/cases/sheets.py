@@ -432,23 +432,19 @@ CASES = {
     "too-many-parts": _case(
         Tab(rows=TABLE),
         book={"parts": {f"xl/worksheets/unused/{n:060}": "" for n in range(40_000)}},
-        error=("too many parts",),
+        error=("more files than are looked through",),
     ),
     "no-list-of-sheets": _case(
         Tab(rows=TABLE), book={"parts": {"xl/workbook.xml": None}}, error=("no list of sheets",)
     ),
     # no .xlsx
-    "xls": _file(_ole("Workbook"), "an old .xls workbook, not", "save it as .xlsx"),
+    "xls": _file(_ole("Workbook"), "an old .xls workbook, which", "save it as .xlsx"),
     "encrypted": _file(_ole("EncryptedPackage"), "protected by a password", "without a password"),
-    "word-97": _file(_ole("WordDocument"), "a Word document"),
-    "other-ole": _file(_ole("x"), "old .xls workbook, or one that is protected"),
+    "word-97": _file(_ole("WordDocument"), "an old Word document"),
+    "other-ole": _file(_ole("x"), "an old .xls workbook or one with a password"),
     "xlsb": _file(_zip(xl__workbook_bin="x"), "an .xlsb workbook", "save it as .xlsx"),
-    "ods": _file(
-        _zip(mimetype="application/vnd.oasis.opendocument.spreadsheet"), "such as .ods", ".xlsx"
-    ),
+    "ods": _file(_zip(mimetype="x", content_xml="x"), "such as .ods", ".xlsx"),
     "docx": _file(_zip(word__document_xml="x"), "a Word document"),
-    "zip": _file(_zip(mapping_csv="x"), "a zip file with no workbook", "Unpack it"),
-    "web-page": _file(b"\xef\xbb\xbf <html><table>", "a web page", "save it as .xlsx"),
-    "csv": _file(b"contact_id,owner_id\n1,2\n", "a text file", ".csv"),
-    "noise": _file(b"\x00\x01" * 300, "another kind of file"),
+    "web-page": _file(b"\xef\xbb\xbf <html><table>", "an HTML page", "as CSV"),
+    "noise": _file(b"\x01\x02" * 300, "neither text nor a format that is known"),
 }

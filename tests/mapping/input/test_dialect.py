@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulklink.errors import BadFileError, UsageError
+from bulklink.mapping.database import PLANNING_MEMORY
 from bulklink.mapping.input.files import find_sources
 from bulklink.mapping.input.prepare import prepare_input
 from bulklink.mapping.interrupt import PlanningStop
@@ -39,7 +40,7 @@ def test_a_regular_file_of_any_delimiter_is_read_by_duckdb_itself(
     text = first.format(delimiter) + as_csv(COLUMNS, ROWS[:1], delimiter=delimiter)
     (source,) = find_sources([planner.write(text)])
     assert not prepare_input(
-        source, LINK, planner.scratch, empty_stdin, PlanningStop()
+        source, LINK, planner.scratch, empty_stdin, PlanningStop(), PLANNING_MEMORY
     ).csv_input.staged
 
 
@@ -123,10 +124,10 @@ def test_records_tell_delimiters_apart_where_headers_do_not(planner: MappingPlan
     assert "'a;b', 'c'" in raised.value.advice
 
 
-def test_a_record_of_empty_cells_parted_by_tabs_is_no_blank_line(planner: MappingPlanner) -> None:
+def test_a_record_of_empty_cells_alone_is_a_blank_line(planner: MappingPlanner) -> None:
     found = planner.plan(HEADER.replace(",", "\t") + "\t\t\t\t\n \n1\t2\ta\t5\t\n")
-    assert found.reasons == {1: ("missing-value", "contact_id")}
-    assert [row["bulklink_line"] for row in found.plan] == [4]
+    assert found.reasons == {}
+    assert [(row["bulklink_row"], row["bulklink_line"]) for row in found.plan] == [(1, 4)]
 
 
 def test_a_header_of_one_cell_that_holds_signs_asks_for_the_delimiter(

@@ -48,7 +48,12 @@ source = find_sources([sys.argv[1]])[0]
 with tempfile.TemporaryDirectory(dir=Path(sys.argv[1]).parent) as folder:
     try:
         prepared = prepare_input(
-            source, MappingOptions(op=None), Path(folder), sys.stdin.buffer, PlanningStop()
+            source,
+            MappingOptions(op=None),
+            Path(folder),
+            sys.stdin.buffer,
+            PlanningStop(),
+            "512MB",
         )
         result = f"{prepared.input.records} records"
     except BulklinkError as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bulklink.mapping.input.dialect import Dialect
 from bulklink.mapping.input.scan import BLOCK_BYTES, scan_file
 from bulklink.mapping.interrupt import PlanningStop
 
@@ -73,7 +74,7 @@ MANY = b"1,2\n" * 300_000
 def test_what_is_regular(tmp_path: Path, body: bytes, *, regular: bool) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(HEADER + body)
-    seen = scan_file(path, len(HEADER), 2, PlanningStop())
+    seen = scan_file(path, len(HEADER), 2, PlanningStop(), Dialect())
     assert seen.regular is regular
     assert (seen.sha256, seen.bytes) == (
         hashlib.sha256(HEADER + body).hexdigest(),
@@ -94,4 +95,4 @@ def test_a_blank_line_is_never_taken_for_a_record_of_one_cell(tmp_path: Path, bl
         b"1\n" + blank.rstrip(b"\n") + b" ",
     ):
         path.write_bytes(b"a\n" + body)
-        assert scan_file(path, 2, 1, PlanningStop()).regular is False
+        assert scan_file(path, 2, 1, PlanningStop(), Dialect()).regular is False

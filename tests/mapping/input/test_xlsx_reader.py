@@ -134,7 +134,7 @@ WHOLE = workbook([COLUMNS, GOOD])
     ("content", "message"),
     [
         (PROTECTED, "password"),
-        (b"contact_id\n1\n", "a text file, not an .xlsx workbook"),
+        (b"contact_id\n1\n", "no columns owner_id"),
         (WHOLE[: len(WHOLE) // 2], "cannot be read"),
         (WHOLE[:-4], "cannot be read"),
         (WHOLE[:900] + b"\xff" * 40 + WHOLE[940:], "cannot be read"),

@@ -1,0 +1,168 @@
+"""Rows of a Parquet file as the texts of their cells; numbers as far as they can be trusted."""
+
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import io
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from bulklink.atomic_files import temporary_path
+from bulklink.duckdb_sql import identifier
+from bulklink.errors import BadFileError, RunDirError
+from bulklink.mapping.database import DamagedTableError, Database
+from bulklink.mapping.input.jsonl_reader import FLOAT_CELL, OTHER_CELL
+from bulklink.mapping.input.scan import MAX_RECORD_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bulklink.mapping.input.content import InputContent
+    from bulklink.mapping.interrupt import PlanningStop
+
+#: Rows that are held as Python's values at once; each has a record's bytes at most.
+_BATCH_ROWS = 64
+_EXACT_TYPE = re.compile(r"VARCHAR|U?(?:TINY|SMALL|BIG|HUGE)?INT(?:EGER)?|DECIMAL\(\d+,0\)|UUID")
+_FLOAT_TYPE = re.compile(r"FLOAT|DOUBLE|DECIMAL\(.*\)")
+_NESTED_TYPE = re.compile(r".*(?:\]|\))", re.DOTALL)
+_BLOB = "BLOB"
+_MARK = b"PAR1"
+
+
+class ParquetColumn:
+    """A column of a Parquet file.
+
+    Args:
+        name: its name in the file.
+        alias: its name in a query, unlike all others.
+        kind: its type in DuckDB.
+    """
+
+    __slots__ = ("alias", "kind", "name")
+
+    def __init__(self, name: str, alias: str, kind: str) -> None:
+        self.name = name
+        self.alias = alias
+        self.kind = kind
+
+    @property
+    def cell_kind(self) -> str:
+        """Kind of its cells, as those of JSON values; empty for texts and whole numbers."""
+        if _EXACT_TYPE.fullmatch(self.kind) or self.kind == _BLOB:
+            return ""
+        return FLOAT_CELL if _FLOAT_TYPE.fullmatch(self.kind) else OTHER_CELL
+
+    def text_sql(self) -> str:
+        """Build the text of a cell."""
+        cell = identifier(self.alias)
+        if self.kind == _BLOB:  # older programs write texts without saying so
+            return f"coalesce(TRY(decode({cell})), {cell}::VARCHAR)"
+        nested = self.cell_kind == OTHER_CELL and _NESTED_TYPE.fullmatch(self.kind)
+        return f"to_json({cell})::VARCHAR" if nested else f"{cell}::VARCHAR"
+
+
+class ParquetRows:
+    """Rows of a Parquet file.
+
+    Args:
+        content: the input.
+        folder: folder for data beyond the memory limit.
+        memory: memory limit, such as `512MB`.
+        stop: stops the work.
+
+    Attributes:
+        columns: its columns.
+
+    Raises:
+        BadFileError: if it is damaged.
+    """
+
+    def __init__(
+        self, content: InputContent, folder: Path, memory: str, stop: PlanningStop
+    ) -> None:
+        self._name = content.source.name
+        self._database = Database(temporary_path(folder), stop, threads=1, memory=memory)
+        self._relation = self._database.files.read_parquet(content.path)
+        try:
+            _check_end(content.path)
+            self.columns = self._find_columns(content.path)
+        except (duckdb.Error, RunDirError, ValueError):
+            self.close()
+            stop.check()
+            raise self._damaged() from None
+
+    def _find_columns(self, path: Path) -> list[ParquetColumn]:
+        described = list(self._database.rows(f"DESCRIBE FROM {self._relation}"))
+        schema = self._database.files.parquet_schema(path)
+        names = _top_names(self._database.rows(f"SELECT name, num_children FROM {schema}"))
+        return [
+            ParquetColumn(name, alias, kind)
+            for name, (alias, kind, *_) in zip(names, described, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Drop what is held of the file."""
+        self._database.close()
+
+    def __iter__(self) -> Iterator[list[str | None] | None]:
+        """Yield the texts of each row; None for one that is longer than a record may be.
+
+        Raises:
+            BadFileError: if the file is damaged, or needs more memory.
+        """
+        texts = [f"{column.text_sql()} AS t{n}" for n, column in enumerate(self.columns)]
+        size = " + ".join(f"coalesce(strlen(t{n}), 0)" for n in range(len(texts)))
+        kept = ", ".join(f"CASE WHEN fits THEN t{n} END" for n in range(len(texts)))
+        fits = f"{size} <= {MAX_RECORD_BYTES} AS fits"
+        source = f"(SELECT *, {fits} FROM (SELECT {', '.join(texts)} FROM {self._relation}))"
+        query = f"SELECT fits, {kept} FROM {source}"
+        with self._translate_errors():
+            for batch in self._database.batches(query, _BATCH_ROWS):
+                for row_fits, *cells in batch:
+                    yield cells if row_fits else None
+
+    @contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (DamagedTableError, duckdb.Error):
+            raise self._damaged() from None
+        except RunDirError:
+            raise BadFileError(
+                "Its rows cannot be read in the memory that --memory gives.",
+                where=self._name,
+                advice="Give more by --memory, or write it anew with smaller row groups or as CSV.",
+            ) from None
+
+    def _damaged(self) -> BadFileError:
+        return BadFileError(
+            "The Parquet file is cut off or damaged, or packed in a way that is not read.",
+            where=self._name,
+            advice="Copy it again, or write the table again, as Parquet or CSV.",
+        )
+
+
+def _check_end(path: Path) -> None:
+    """Raise ValueError if a file does not end as a Parquet file does."""
+    with path.open("rb") as file:
+        file.seek(-len(_MARK), io.SEEK_END)
+        if file.read() != _MARK:
+            raise ValueError(path)
+
+
+def _top_names(elements: Iterator[tuple[str, int | None]]) -> list[str]:
+    """Return the names of the columns from the elements of a schema, its root first."""
+    _, count = next(elements)
+    names = []
+    for _ in range(count or 0):
+        name, children = next(elements)
+        names.append(name)
+        below = children or 0
+        while below:
+            below += (next(elements)[1] or 0) - 1
+    return names

@@ -1,0 +1,142 @@
+"""JSON that is not JSONL: arrays, objects one after another, rows in an object, mistakes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bulklink.mapping.schema import MappingOptions
+from bulklink.models import Op
+from tests.mapping.cases import MappingCase
+
+FIFTY = "12345678901234567890123456789012345678901234567890"
+
+
+def row(message: str = "a", **own: Any) -> dict[str, Any]:
+    """Return a link."""
+    return {"contact_id": 1, "owner_id": "2", "message_id": message, "deal_id": 3} | own
+
+
+ROWS = [row("a", Note="x"), row("b", Note="y")]
+INDENTED = [json.dumps(one, indent=2) for one in ROWS]
+
+
+def _read(content: str, *lines: int | None, name: str = "m.json") -> MappingCase:
+    return MappingCase(content=content, name=name, messages=2, kept={"Note": "x"}, lines=lines)
+
+
+def _refused(content: str, *says: str, mended: str | None = None) -> MappingCase:
+    return MappingCase(content=content, name="m.json", error=says, mended=mended)
+
+
+CASES = {
+    "array": _read(json.dumps(ROWS), 1, 1),
+    "array-over-lines": _read(json.dumps(ROWS, indent=2), 2, 9),
+    "array-with-cr-lf": _read(json.dumps(ROWS, indent=2).replace("\n", "\r\n"), 2, 9),
+    "array-with-cr": _read(json.dumps(ROWS, indent=2).replace("\n", "\r"), 2, 9),
+    "array-behind-a-bom": _read("\ufeff" + json.dumps(ROWS)),
+    "array-behind-blank-lines": _read("\n\n " + json.dumps(ROWS), 3, 3),
+    "array-named-csv": _read(json.dumps(ROWS), name="m.csv"),
+    "array-named-jsonl": _read(json.dumps(ROWS), name="m.jsonl"),
+    "one-object-a-line": _read("\n".join(map(json.dumps, ROWS)), 1, 2),
+    "objects-over-lines": _read("\n".join(INDENTED), 1, 8),
+    "objects-without-space": _read("".join(map(json.dumps, ROWS)), 1, 1),
+    "objects-over-lines-without-space": _read("".join(INDENTED)),
+    "objects-over-lines-named-jsonl": _read("\n".join(INDENTED), name="m.jsonl"),
+    "data": _read(json.dumps({"data": ROWS})),
+    "data-and-info": _read(json.dumps({"data": ROWS, "info": {"page": 1, "more": False}})),
+    "info-and-data": _read(json.dumps({"info": {"count": 2}, "data": ROWS}, indent=1)),
+    "other-key": _read(json.dumps({"ok": True, "records": ROWS})),
+    "two-lists": _read(json.dumps({"columns": [{"name": "x"}], "rows": ROWS})),
+    "brackets-in-texts": _read(json.dumps([row("a", Note="x", T='}]"{,[\\'), ROWS[1]])),
+    "list-in-a-row": _read("\n".join(json.dumps(r | {"tags": [{"n": 1}]}) for r in ROWS)),
+    "list-in-a-first-key": _read(
+        "\n".join(json.dumps({"tags": [{"n": 1}]} | r) for r in ROWS), 1, 2
+    ),
+    "digits": MappingCase(
+        content=f'[{{"contact_id":{FIFTY},"owner_id":2,"message_id":77,"deal_id":5}}]',
+        name="m.json",
+        messages=1,
+        sent={"contact_id": FIFTY, "message_id": "77"},
+    ),
+    "float": MappingCase(
+        content=json.dumps([row() | {"contact_id": 5.5e18}]),
+        name="m.json",
+        refused={1: ("rounded-id", "read ids as numbers")},
+    ),
+    "own-values": MappingCase(
+        content='[{"contact_id":1,"owner_id":2,"message_id":"m","deal_id":5,"l":[1.50,{"k":1e5}]}]',
+        name="m.json",
+        messages=1,
+        kept={"l": '[1.50,{"k":1e5}]'},
+    ),
+    "faults-of-entries": MappingCase(
+        content='[{"contact_id":1,"owner_id":2,"message_id":"a","deal_id":3},\n{"a":NaN},\n5,\n'
+        '{"a":1,"a":2}]',
+        name="m.json",
+        messages=1,
+        refused={
+            2: ("broken-record", "NaN is not JSON"),
+            3: ("broken-record", "it is no object"),
+            4: ("broken-record", "a key stands twice"),
+        },
+    ),
+    "entry-too-long": MappingCase(
+        content=json.dumps([row("a", big="x" * 1_100_000), row("b")]),
+        name="m.json",
+        messages=1,
+        refused={1: ("broken-record", "longer than 1024 KiB")},
+    ),
+    "comma-at-the-end": _refused(
+        f"{json.dumps(ROWS)[:-1]},\n]",
+        "a comma stands before the ]",
+        "line 2",
+        mended=json.dumps(ROWS),
+    ),
+    "comma-at-the-end-of-objects": _refused(
+        json.dumps(ROWS).replace("}", ",}"),
+        "a comma stands before a bracket",
+        mended=json.dumps(ROWS),
+    ),
+    "comma-at-the-end-of-each-line": _refused(
+        "".join(f"{json.dumps(one)},\n" for one in ROWS),
+        "commas stand between the objects",
+        "Put [ before the first object and ]",
+        mended="[" + "".join(f"{json.dumps(one)},\n" for one in ROWS)[:-2] + "]",
+    ),
+    "comma-in-each-object-of-jsonl": MappingCase(
+        content="".join(f"{json.dumps(one)[:-1]},}}\n" for one in ROWS),
+        name="m.jsonl",
+        error=("a comma stands before a bracket", "line 1"),
+    ),
+    "comma-in-one-object-of-jsonl": MappingCase(
+        content=f"{json.dumps(ROWS[0])[:-1]},}}\n{json.dumps(ROWS[1])}\n",
+        name="m.jsonl",
+        messages=1,
+        refused={1: ("broken-record", "a comma stands before a bracket that ends; delete it")},
+    ),
+    "python": _refused(str(ROWS), "texts stand in '", "json.dump", mended=json.dumps(ROWS)),
+    "javascript": _refused("[{contact_id: 1}]", "names stand without quotes"),
+    "comma-missing": _refused(
+        json.dumps(ROWS).replace("}, {", "}\n{"), "a comma is missing", "line 2"
+    ),
+    "cut-off": _refused(json.dumps(ROWS)[:-9], "does not end", "line 1"),
+    "cut-off-between": _refused(json.dumps(ROWS)[:-1], "the list does not end"),
+    "two-arrays": _refused(json.dumps(ROWS) * 2, "something else follows"),
+    "pages": _refused(
+        json.dumps({"data": ROWS}) + "\n" + json.dumps({"data": ROWS}),
+        """each has rows in "data\"""",
+        "jq -c '.[\"data\"][]'",
+        mended="\n".join(map(json.dumps, ROWS)),
+    ),
+    "lists": _refused('[["contact_id","owner_id"],["1","2"]]', "The list holds no objects"),
+    "numbers": _refused("[1,2]", "The list holds no objects"),
+    "empty": _refused("[]", "There are no rows"),
+    "renamed": MappingCase(
+        content=json.dumps({"tags": [{"n": 1}]} | row() | {"Contact": 9}),
+        name="m.json",
+        options=MappingOptions(op=Op.LINK, columns=(("contact_id", "Contact"),)),
+        messages=1,
+        sent={"contact_id": "9"},
+    ),
+}
