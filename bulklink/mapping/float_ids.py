@@ -15,9 +15,10 @@ multiples of half a spacing, every second is a double, whatever the step is; of 
 from __future__ import annotations
 
 from collections import defaultdict
-from math import exp, gcd, lgamma, log
+from math import exp, gcd, log
 from typing import TYPE_CHECKING, NamedTuple
 
+from bulklink.mapping.chance import REFUSED_BELOW, WARNED_BELOW, binomial_tail
 from bulklink.mapping.load import GOOD, TRAILING_ZEROS
 from bulklink.mapping.schema import GUARD, NUMERIC_ID_COLUMNS
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.database import Database
 
-#: Chance below which a column is refused, and below which it is warned of.
-REFUSED_BELOW, WARNED_BELOW = 1e-6, 1e-3
 #: Binary logarithm of the steps that a part of an honest column may well have.
 _COMMON_STEPS = 4
 #: Chance that ids of an honest column are what a float leaves because of its steps.
@@ -44,8 +43,6 @@ _FIRST_BITS, _LAST_BITS = 54, 64
 _MAX_ZEROS = 4
 #: Ids whose steps are measured.
 _STEP_IDS = 1000
-#: Terms of a tail beyond which nothing is added; each is at most half of the one before.
-_MAX_TERMS = 200
 
 
 class FloatIds(NamedTuple):
@@ -176,26 +173,6 @@ def _chance_of_a_part(patterns: Sequence[IdPattern], kind: _Kind, step: int) -> 
     steps = 0.25**spacing if spacing <= _COMMON_STEPS else 0
     steps = max(steps, _OWN_STEPS) if step > _LEAST_STEP else steps
     return max(steps, *(_level_chance(patterns, kind, level) for level in range(kind.levels)))
-
-
-def binomial_tail(trials: int, hits: int, share: float) -> float:
-    """Return the chance of at least so many hits; 1 where no more than the mean are seen.
-
-    Of trials with different chances, `share` is the mean: their tail is not larger (Hoeffding).
-    """
-    if hits <= trials * share or share >= 1:
-        return 1.0
-    term = _binomial_term(trials, hits, share)
-    total = 0.0
-    for number in range(hits, min(trials, hits + _MAX_TERMS) + 1):
-        total += term
-        term *= (trials - number) / (number + 1) * share / (1 - share)
-    return min(total, 1.0)
-
-
-def _binomial_term(trials: int, hits: int, share: float) -> float:
-    ways = lgamma(trials + 1) - lgamma(hits + 1) - lgamma(trials - hits + 1)
-    return exp(ways + hits * log(share) + (trials - hits) * log(1 - share))
 
 
 def chance_of_doubles(patterns: Sequence[IdPattern], step: int = 0) -> float:

@@ -6,14 +6,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from bulklink.mapping.chance import REFUSED_BELOW, WARNED_BELOW, binomial_tail
 from bulklink.mapping.load import GOOD, TRAILING_ZEROS
 from bulklink.mapping.schema import GUARD, NUMERIC_ID_COLUMNS
 
 if TYPE_CHECKING:
     from bulklink.mapping.database import Database
 
-#: By chance 0.01 % of ids of 19 digits end so; a larger share than this was rounded.
-MAX_TRAILING_ZERO_SHARE = 0.01
+_KEPT_DIGITS = 15
+#: Estimates of how many ids are different are off by less.
+_ESTIMATE_ERROR = 0.3
 
 
 class TrailingZeroCount(NamedTuple):
@@ -32,9 +34,14 @@ class TrailingZeroCount(NamedTuple):
     rounded: int
 
     @property
+    def chance(self) -> float:
+        """Chance that so many ids end in zeros."""
+        return _chance(self.length, self.ids, self.rounded)
+
+    @property
     def exceeds_chance(self) -> bool:
         """Whether there are more than chance explains; a column of one id shows nothing."""
-        return self.ids > 1 and self.rounded > MAX_TRAILING_ZERO_SHARE * self.ids
+        return self.ids > 1 and self.chance < REFUSED_BELOW
 
     def warning(self, header: str) -> str:
         """Build the sentence about the column."""
@@ -46,23 +53,29 @@ class TrailingZeroCount(NamedTuple):
         return text if self.exceeds_chance else f"{text}; so few may be chance"
 
 
+def _chance(length: int, ids: int, rounded: int) -> float:
+    return binomial_tail(ids, rounded, 0.1 ** (length - _KEPT_DIGITS))
+
+
 def count_trailing_zeros(database: Database, *, guards: bool) -> tuple[TrailingZeroCount, ...]:
-    """Count, by column and length, the long ids that end in zeros and all of that length.
+    """Count, by column and length, the long ids that end in zeros, if chance hardly makes so many.
+
+    In most large columns some ids do so by chance: an estimate of how many are different shows it.
 
     Args:
         database: holds the view `base`.
         guards: whether rows may have a guard.
     """
-    rounded_counts = list(database.rows(_round_ids_query()))
-    counts = [
-        TrailingZeroCount(
-            column, digits, database.fetch_one(_different_ids_query(column, digits))[0], rounded
-        )
-        for column, digits, rounded in rounded_counts
-    ]
+    counts = []
+    for column, length, rounded in list(database.rows(_round_ids_query())):
+        estimate = database.fetch_one(_different_ids_query(column, length, exact=False))[0]
+        fewest = max(rounded, int((1 - _ESTIMATE_ERROR) * estimate))
+        if _chance(length, fewest, rounded) < WARNED_BELOW:
+            ids = database.fetch_one(_different_ids_query(column, length, exact=True))[0]
+            counts.append(TrailingZeroCount(column, length, ids, rounded))
     if guards:
         counts += [TrailingZeroCount(*row) for row in database.rows(_ROUND_GUARDS)]
-    return tuple(counts)
+    return tuple(count for count in counts if count.ids == 1 or count.chance < WARNED_BELOW)
 
 
 _ROUND_GUARDS = f"""
@@ -82,17 +95,16 @@ def _round_ids_query() -> str:
     return " UNION ALL ".join(parts) + " ORDER BY ALL"
 
 
-def _different_ids_query(column: str, digits: int) -> str:
+def _different_ids_query(column: str, digits: int, *, exact: bool) -> str:
     """Build the query that counts the ids of a length; numbers are counted faster than texts."""
     first, last = 10 ** (digits - 1), min(10**digits, 1 << 64) - 1
-    texts = (
-        f"SELECT count(DISTINCT {column}_text) FROM base "
-        f"WHERE {{}} AND strlen({column}_text) = {digits}"
-    )
-    numbers = (
-        f"SELECT count(DISTINCT {column}_number) FROM base "
-        f"WHERE {{}} AND {column}_number BETWEEN {first} AND {last}"
-    )
+    count = "count(DISTINCT {})" if exact else "approx_count_distinct({})"
     is_good = f"{column}_grade IN ({GOOD}, {TRAILING_ZEROS})"
-    parts = [numbers] if first <= last else []
-    return "SELECT " + " + ".join(f"({part.format(is_good)})" for part in (*parts, texts))
+    text, number = f"{column}_text", f"{column}_number"
+    texts = f"SELECT {count.format(text)} FROM base WHERE {is_good} AND strlen({text}) = {digits}"
+    numbers = (
+        f"SELECT {count.format(number)} FROM base "
+        f"WHERE {is_good} AND {number} BETWEEN {first} AND {last}"
+    )
+    parts = [numbers, texts] if first <= last else [texts]
+    return "SELECT " + " + ".join(f"({part})" for part in parts)

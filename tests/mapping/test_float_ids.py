@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bulklink.mapping.chance import binomial_tail
 from bulklink.mapping.float_ids import (
     FloatIds,
     IdPattern,
-    binomial_tail,
     judge_column,
     needs_judgement,
     read_patterns,

@@ -1,0 +1,30 @@
+"""Chance that an honest column of ids looks as if they had been rounded."""
+
+from __future__ import annotations
+
+from math import exp, lgamma, log
+
+#: Chance below which a column is refused, and below which a warning is given.
+REFUSED_BELOW, WARNED_BELOW = 1e-6, 1e-3
+#: Terms of a tail beyond which nothing is added; each is at most half of the one before.
+_MAX_TERMS = 200
+
+
+def binomial_tail(trials: int, hits: int, share: float) -> float:
+    """Return the chance of at least so many hits; 1 where no more than the mean are seen.
+
+    Of trials with different chances, `share` is the mean: their tail is not larger (Hoeffding).
+    """
+    if hits <= trials * share or share >= 1:
+        return 1.0
+    term = _binomial_term(trials, hits, share)
+    total = 0.0
+    for number in range(hits, min(trials, hits + _MAX_TERMS) + 1):
+        total += term
+        term *= (trials - number) / (number + 1) * share / (1 - share)
+    return min(total, 1.0)
+
+
+def _binomial_term(trials: int, hits: int, share: float) -> float:
+    ways = lgamma(trials + 1) - lgamma(hits + 1) - lgamma(trials - hits + 1)
+    return exp(ways + hits * log(share) + (trials - hits) * log(1 - share))
