@@ -224,8 +224,15 @@ def command_words(part: Keyword | NextCall) -> str:
     return bulklink_command(*part.function.split("_"), *part.arguments, *options)
 
 
+_OPTIONS = {"columns": "column", "defaults": "default", "format_": "format"}
+"""Options that are not named like the keyword of the library."""
+
+
 def _option_words(setting: Keyword) -> Sequence[str]:
-    name = setting.name.rstrip("_").replace("_", "-")
+    name = _OPTIONS.get(setting.name, setting.name).replace("_", "-")
+    if isinstance(setting.value, tuple):
+        values = (value if isinstance(value, str) else "=".join(value) for value in setting.value)
+        return [word for value in values for word in (f"--{name}", value)]
     if setting.value is False:
         return (f"--no-{name}",)
     if setting.value is None or setting.value is True:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
+from bulklink.advice import Advice
 from bulklink.atomic_files import write_error
 from bulklink.errors import BadFileError
 from bulklink.mapping import duplicates, plan_stats, rejects, validate
@@ -234,7 +235,7 @@ class CheckedMapping:
     """
 
     inputs: tuple[InputFile, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[str | Advice, ...]
     rejected: int
     duplicates: int
     unclosed_quote: RowFault | None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from bulklink.advice import Advice, Keyword
 from bulklink.atomic_files import atomic_replace
 from bulklink.errors import BadFileError, UsageError
 from bulklink.mapping.database import open_database, spill_folder
@@ -42,7 +43,11 @@ def parse_contact_argument(text: str) -> str:
         raise UsageError(
             _no_contact_id(text),
             where="CONTACTS",
-            advice=f"{_ADVICE} A file of ids is written @FILE, a mapping --from-mapping FILE.",
+            advice=Advice(
+                "{} Write a file of ids as @FILE; name a mapping with {}.",
+                _ADVICE,
+                Keyword("from_mapping"),
+            ),
         )
     return contact
 
@@ -66,8 +71,11 @@ def read_contact_list(lines: Iterable[bytes], name: str) -> Iterator[str]:
             raise BadFileError(
                 _no_contact_id(text),
                 where=f"{name}, line {number}",
-                advice=f"Write one id a line. {_ADVICE} A table with a column contact_id is"
-                " given by --from-mapping.",
+                advice=Advice(
+                    "Write one id a line. {} Name a table with a column contact_id with {}.",
+                    _ADVICE,
+                    Keyword("from_mapping"),
+                ),
             )
         yield contact
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from bulklink.advice import Advice, Keyword
 from bulklink.atomic_files import temporary_path
 from bulklink.blocking import blocks
 from bulklink.duckdb_sql import DuckDBFiles
@@ -53,9 +54,12 @@ def translate_errors() -> Iterator[None]:
     except (duckdb.OutOfMemoryException, duckdb.IOException):
         raise RunDirError(
             "The plan cannot be made: memory or disk space ran out.",
-            where="--memory, --run-dir",
-            advice="Give it more by --memory, or make room on the disks of the run folder and of"
-            " the temporary folder.",
+            where=Advice("{}, {}", Keyword("memory"), Keyword("run_dir")),
+            advice=Advice(
+                "Allow more with {}, or free space on the disks of the run folder and of the"
+                " temporary folder.",
+                Keyword("memory"),
+            ),
         ) from None
 
 

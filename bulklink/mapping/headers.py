@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.errors import BadFileError, UsageError
 from bulklink.mapping.header_guesses import find_zoho_headers, guess_headers
 from bulklink.mapping.id_cells import bare_id
@@ -26,8 +27,7 @@ from bulklink.mapping.schema import (
     normalize_header,
 )
 from bulklink.mapping.sheet_choice import other_sheets_advice
-from bulklink.models import NO_DEAL
-from bulklink.shell import format_command
+from bulklink.models import NO_DEAL, Op
 from bulklink.suggestions import close_matches
 
 if TYPE_CHECKING:
@@ -59,11 +59,13 @@ class MappingColumn(msgspec.Struct, frozen=True):
 
 
 _LONG_ID = re.compile("[0-9]{10,}")
-_OP_ADVICE = (
-    "The operation is missing: name one for all rows with --op link, --op unlink or --op relink (op"
-    " in a job file), or give the mapping a column op."
+_OP_ADVICE = Advice(
+    "The operation is missing. Set one for all rows: {}, {} or {}; or add a column op to the"
+    " mapping.",
+    *(Keyword("op", op.value) for op in Op),
 )
 _NO_HEADERS = FileHeaders("", ())
+_ONLY = Advice("{}", Keyword("only"))
 _COLUMN_BY_HEADER = {normalize_header(column): column for column in KNOWN_COLUMNS}
 
 
@@ -78,34 +80,38 @@ def check_mapping_options(options: MappingOptions) -> None:
     if options.preset not in (None, *PRESETS):
         raise UsageError(
             f"There is no preset {options.preset!r}.",
-            where="--preset",
-            advice=f"Give one of: {', '.join(PRESETS)}.",
+            where=Advice("{}", Keyword("preset")),
+            advice=f"Use one of: {', '.join(PRESETS)}.",
         )
     dialect_options(options)
-    _check_columns("--column", [column for column, _ in options.columns])
-    _check_columns("--default", [column for column, _ in options.defaults])
+    _check_columns(Keyword("columns"), [column for column, _ in options.columns])
+    _check_columns(Keyword("defaults"), [column for column, _ in options.defaults])
     for column, value in options.defaults:
         no_guard = column == GUARD and value.strip().lower() == NO_DEAL
         is_id = re.fullmatch(id_pattern(column), value.strip()) is not None
         if column in (*ID_COLUMNS, GUARD) and not (no_guard or is_id):
             raise UsageError(
-                f"{value!r} is no id.", where=f"--default {column}", advice="Give the id alone."
+                f"{value!r} is not an id.",
+                where=Advice("{} {}", Keyword("defaults"), column),
+                advice="Use the id alone.",
             )
 
 
-def _check_columns(option: str, columns: list[str]) -> None:
+def _check_columns(option: Keyword, columns: list[str]) -> None:
     for column, times in Counter(columns).items():
         if column not in KNOWN_COLUMNS:
             closest = _closest_names(column, KNOWN_COLUMNS)
             raise UsageError(
                 f"There is no column {column!r}.",
-                where=option,
+                where=Advice("{}", option),
                 advice=(f"The nearest is {closest[0]}. " if closest else "")
                 + f"The columns are {', '.join(KNOWN_COLUMNS)}.",
             )
         if times > 1:
             raise UsageError(
-                f"The column {column} is given twice.", where=option, advice="Give it once."
+                f"The column {column} is set twice.",
+                where=Advice("{}", option),
+                advice="Set it once.",
             )
 
 
@@ -167,8 +173,8 @@ def _headers_named_by(value: str, headers: Sequence[str]) -> list[str]:
         if all(matches):
             return [header for match in matches for header in match]
     raise BadFileError(
-        f"No header is called {value!r}, as --keep says.",
-        where=f"--keep {value}",
+        f"There is no header {value!r} to keep.",
+        where=Advice("{} {}", Keyword("keep"), value),
         advice=suggest_headers(value, headers),
     )
 
@@ -245,7 +251,7 @@ def _preset_places(
     }
 
 
-def find_header(headers: Sequence[str], name: str, where: str = "--only") -> int | None:
+def find_header(headers: Sequence[str], name: str, where: str | Advice = _ONLY) -> int | None:
     """Return the index of a header: an exact match, or else a normalized one.
 
     Raises:
@@ -261,7 +267,7 @@ def find_header(headers: Sequence[str], name: str, where: str = "--only") -> int
     return indexes[0] if indexes else None
 
 
-def _refuse_ambiguous(name: str, matches: list[str], where: str) -> NoReturn:
+def _refuse_ambiguous(name: str, matches: list[str], where: str | Advice) -> NoReturn:
     same = len(set(matches)) == 1
     raise BadFileError(
         f"Several headers are called {name!r}."
@@ -276,11 +282,14 @@ def _check_renames(files: Sequence[FileHeaders], options: MappingOptions) -> Non
     for column, header in options.columns:
         if all(find_header(file.headers, header, file.where) is None for file in files):
             raise BadFileError(
-                f"No header is called {header!r}, as --column {column} says.",
+                f"There is no header {header!r}, which the column {column} is to be read from.",
                 where=files[0].where,
-                advice=_join_advice(
-                    suggest_headers(header, [name for file in files for name in file.headers]),
-                    advise_other_sheet(files[0], options),
+                advice=Advice.join(
+                    " ",
+                    [
+                        suggest_headers(header, [name for file in files for name in file.headers]),
+                        advise_other_sheet(files[0], options),
+                    ],
                 ),
             )
 
@@ -294,7 +303,10 @@ def _refuse_two(file: FileHeaders, column: str) -> NoReturn:
     raise BadFileError(
         f"Several headers are the column {column}: " + ", ".join(map(repr, both)) + ".",
         where=file.where,
-        advice=f"Say which is meant with --column {column}={both[0]!r}, or rename the others.",
+        advice=Advice(
+            "Name the one that is meant: {}; or rename the others.",
+            Keyword("columns", ((column, both[0]),)),
+        ),
     )
 
 
@@ -312,19 +324,20 @@ def _check_required(file: FileHeaders, present: Mapping[int, str], options: Mapp
             if len(missing) == 1
             else f"There are no columns {', '.join(missing[:-1])} and {missing[-1]}.",
             where=file.where,
-            advice=_join_advice(
-                advise_other_sheet(file, options),
-                _missing_advice(missing, free, file.headers, options),
-                "Check --encoding as well." if options.encoding and file.sheet is None else "",
+            advice=Advice.join(
+                " ",
+                [
+                    advise_other_sheet(file, options),
+                    _missing_advice(missing, free, file.headers, options),
+                    Advice("Check {} as well.", Keyword("encoding"))
+                    if options.encoding and file.sheet is None
+                    else "",
+                ],
             ),
         )
 
 
-def _join_advice(*sentences: str) -> str:
-    return " ".join(filter(None, sentences))
-
-
-def advise_other_sheet(file: FileHeaders, options: MappingOptions) -> str:
+def advise_other_sheet(file: FileHeaders, options: MappingOptions) -> str | Advice:
     """Name the sheets of the same workbook that may be meant instead; empty for other formats."""
     return other_sheets_advice(file.sheet, lambda headers: is_mapping(headers, options))
 
@@ -347,7 +360,10 @@ def _refuse_lines_above(file: FileHeaders, options: MappingOptions) -> None:
             f"The headers are not in line {options.skip_lines + 1}, but in line"
             f" {file.lines_above + 1}.",
             where=file.name,
-            advice=f"Give --skip-lines {file.lines_above}, or delete the lines above it.",
+            advice=Advice(
+                "Skip the lines above it with {}, or delete them.",
+                Keyword("skip_lines", file.lines_above),
+            ),
         )
 
 
@@ -366,30 +382,30 @@ def _refuse_headerless(file: FileHeaders, options: MappingOptions) -> None:
 
 def _missing_advice(
     missing: Sequence[str], free: Sequence[str], headers: Sequence[str], options: MappingOptions
-) -> str:
-    """Build the advice for missing columns: what to type if the likeliest headers are meant."""
-    op = _OP_ADVICE if "op" in missing else ""
+) -> Advice:
+    """Build the advice for missing columns: what to set if the likeliest headers are meant."""
+    op = _OP_ADVICE if "op" in missing else Advice("")
     missing = [column for column in missing if column != "op"]
     if len(headers) == 1 and not normalize_header(headers[0]).isalnum():
         cell = headers[0][:_MAX_HEADER_CHARS]
-        return f"The header is one cell: {cell!r}. Say with --delimiter what parts it."
+        return Advice("The header is one cell: {!r}. Set the {}.", cell, Keyword("delimiter"))
     if not missing:
         return op
     zoho = find_zoho_headers(free, missing) if not options.preset else {}
     guesses = guess_headers([column for column in missing if column not in zoho], free) | zoho
     if not guesses:
-        return f"{op} {_list_headers(headers)}".strip()
-    settings = [
-        f"{column}={strip_ignorable(guesses[column])}" for column in missing if column in guesses
+        return Advice.join(" ", [op, _list_headers(headers)])
+    renames = [
+        (column, strip_ignorable(guesses[column])) for column in missing if column in guesses
     ]
-    option_words = [word for setting in settings for word in ("--column", setting)]
-    typed = format_command(*option_words)
-    advice = f"If {'this is' if len(settings) == 1 else 'these are'} meant, give {typed}"
+    columns = Keyword("columns", tuple(renames))
+    advice = Advice("If {} meant: {}.", "this is" if len(renames) == 1 else "these are", columns)
     if len(zoho) > 1 or (zoho and len(missing) == len(zoho)):
-        advice = f"These are headers of Zoho's own: give --preset zoho, or {typed}"
+        preset = Keyword("preset", "zoho")
+        advice = Advice("These are Zoho's own headers: use {}, or {}.", preset, columns)
     rest = [column for column in missing if column not in guesses]
-    unknown = f" No header is like {', '.join(rest)}. {_list_headers(headers)}" if rest else ""
-    return f"{op} {advice}.{unknown}".strip()
+    unknown = f"No header is like {', '.join(rest)}. {_list_headers(headers)}" if rest else ""
+    return Advice.join(" ", [op, advice, unknown])
 
 
 def suggest_headers(name: str, headers: Iterable[str]) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bulklink.advice import Advice, Keyword
 from bulklink.errors import BadFileError
 from bulklink.mapping.input.workbook_sheets import describe_sheets
 from bulklink.mapping.schema import HiddenRows
-from bulklink.shell import format_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 _MAX_NAMED = 3
 
 
-def other_sheets_advice(sheet: StagedSheet | None, fits: Callable[[Sequence[str]], bool]) -> str:
+def other_sheets_advice(
+    sheet: StagedSheet | None, fits: Callable[[Sequence[str]], bool]
+) -> str | Advice:
     """Name the sheets of a workbook that may be meant instead, with the option to type.
 
     Args:
@@ -30,10 +32,14 @@ def other_sheets_advice(sheet: StagedSheet | None, fits: Callable[[Sequence[str]
         return ""
     fitting = [other.sheet for other in sheet.others if fits(other.headers)]
     if not fitting:
-        return f"Another sheet may be meant: name it with --sheet. {describe_sheets(sheet.sheets)}"
-    options = [format_command("--sheet", other.name) for other in fitting[:_MAX_NAMED]]
-    names = " or ".join(repr(other.name) for other in fitting[:_MAX_NAMED])
-    return f"The sheet {names} has the columns: give {' or '.join(options)}."
+        return Advice(
+            "If another sheet is meant, name it with {}. {}",
+            Keyword("sheet"),
+            describe_sheets(sheet.sheets),
+        )
+    names = [other.name for other in fitting[:_MAX_NAMED]]
+    options = Advice(" or ".join(["{}"] * len(names)), *(Keyword("sheet", name) for name in names))
+    return Advice("The sheet {} has the columns: use {}.", " or ".join(map(repr, names)), options)
 
 
 def sheet_warnings(
@@ -78,16 +84,20 @@ def refuse_hidden_rows(files: Sequence[FileHeaders], options: MappingOptions) ->
             raise BadFileError(
                 f"The sheet hides rows that are not empty: {_count_hidden(file.sheet)}.",
                 where=file.where,
-                advice="Give --hidden-rows include to take them too, or --hidden-rows skip to leave"
-                " them out.",
+                advice=Advice(
+                    "Use {} to take them too, or {} to leave them out.",
+                    Keyword("hidden_rows", HiddenRows.INCLUDE.value),
+                    Keyword("hidden_rows", HiddenRows.SKIP.value),
+                ),
             )
 
 
-def hidden_rows_advice(file: FileHeaders) -> str:
+def hidden_rows_advice(file: FileHeaders) -> str | Advice:
     """Name the rows that were left out because the sheet hides them; empty if there are none."""
     if file.sheet is None or not file.sheet.hidden:
         return ""
-    return f"{_count_hidden(file.sheet)} left out: --hidden-rows include takes them."
+    include = Keyword("hidden_rows", HiddenRows.INCLUDE.value)
+    return Advice("{} left out: {} takes them.", _count_hidden(file.sheet), include)
 
 
 def _count_hidden(sheet: StagedSheet) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from bulklink.advice import Advice, Keyword
 from bulklink.mapping.float_ids import FloatIds, find_float_ids
 from bulklink.mapping.load import GOOD, TRAILING_ZEROS
 from bulklink.mapping.round_ids import TrailingZeroCount, count_trailing_zeros
@@ -28,7 +29,7 @@ class SuspectIds(NamedTuple):
 
     zeros: tuple[TrailingZeroCount, ...] = ()
     floats: tuple[FloatIds, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Advice, ...] = ()
 
     def conditions_sql(self, column: str) -> Iterator[str]:
         """Build the conditions of the ids of a column that are refused."""
@@ -67,10 +68,14 @@ def find_suspect_ids(
     """
     zeros = count_trailing_zeros(database, guards=guards)
     floats = find_float_ids(database, guards=guards)
-    advice = "if they are right, give --allow-round-ids"
+    allow = Keyword("allow_round_ids", value=True)
     suspects: list[TrailingZeroCount | FloatIds] = [*zeros, *floats]
     warnings = tuple(
-        f"{suspect.warning(headers.get(suspect.column, suspect.column))}; {advice}"
+        Advice(
+            "{}; if they are right, use {}",
+            suspect.warning(headers.get(suspect.column, suspect.column)),
+            allow,
+        )
         for suspect in suspects
     )
     return SuspectIds(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from bulklink.advice import Advice, Keyword
 from bulklink.duckdb_sql import literal
 from bulklink.errors import BadFileError
 from bulklink.mapping import faults
@@ -196,8 +197,8 @@ def _condition(
     place = _place_of(header, columns)
     if place is None:
         raise BadFileError(
-            f"No header is called {header!r}, as --only says.",
-            where=f"--only {header}",
+            f"There is no header {header!r} to choose rows by.",
+            where=Advice("{} {}", Keyword("only"), header),
             advice=suggest_headers(header, [column.header for column in columns]),
         )
     known = columns[place].known

@@ -266,9 +266,13 @@ def _lock_error(folder: Path, error: OSError) -> RefusedError:
         "The file system that it is on has no locks, without which two processes could send the"
         " same emails.",
         where=str(folder),
-        advice="Use a folder on a disk of this machine, by --run-dir or --runs-dir, or -o of fetch;"
-        " what has begun here can be copied there and gone on with. A network share (NFS) has"
-        " locks if its lock service runs.",
+        advice=Advice(
+            "Use a folder on a disk of this machine ({}, {}, or another output file of fetch). What"
+            " was started here can be copied there and continued. A network share (NFS) has locks"
+            " if its lock service runs.",
+            Keyword("run_dir"),
+            Keyword("runs_dir"),
+        ),
     )
 
 

@@ -18,6 +18,7 @@ from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.mapping.plan_stats import PlanStats
 from bulklink.mapping.schema import DuplicateRow, MappingOptions, RefusedRow, RowFault
 from bulklink.models import Message, Op
+from tests.worded import typed_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,7 +43,7 @@ class PlannedMapping:
         self.duplicates = checked.duplicates
         self.messages = checked.messages
         self.left_out = checked.left_out
-        self.warnings = checked.warnings
+        self.warnings = tuple(map(typed_text, checked.warnings))
         self.unclosed_quote = checked.unclosed_quote
 
     @cached_property

@@ -18,6 +18,7 @@ from tests.mapping.cases import (
     sheets,
     values,
 )
+from tests.worded import typed_error
 
 if TYPE_CHECKING:
     from tests.mapping.cases import MappingCase
@@ -49,7 +50,7 @@ def test_a_case_comes_out_as_its_table_says(planner: MappingPlanner, case: Mappi
     if case.error:
         with pytest.raises(BadFileError) as raised:
             planner.plan(case.content, case.options, case.name)
-        assert [text for text in case.error if text not in str(raised.value)] == []
+        assert [text for text in case.error if text not in typed_error(raised.value)] == []
         return
     found = planner.plan(case.content, case.options, case.name)
     assert found.messages == case.messages

@@ -110,7 +110,7 @@ def test_two_guards_of_one_message_contradict_each_other(
 def test_a_default_fills_what_is_empty(planner: MappingPlanner) -> None:
     reading = MappingOptions(op=Op.UNLINK, defaults=(("from_deal_id", "None"),))
     assert plan_guards(planner, f"{HEADER}1,2,a,5,7\n1,2,b,5,\n", reading) == ["7", "none"]
-    with pytest.raises(UsageError, match="no id"):
+    with pytest.raises(UsageError, match="not an id"):
         planner.plan(HEADER, MappingOptions(op=Op.UNLINK, defaults=(("from_deal_id", "x"),)))
 
 

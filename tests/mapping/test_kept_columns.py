@@ -74,4 +74,4 @@ def test_a_header_that_is_not_there_is_named_with_the_nearest(planner: MappingPl
     with pytest.raises(BadFileError, match="'Nota'") as refused:
         planner.plan(HEADER + ROWS, MappingOptions(Op.LINK, keep=("Nota",)))
     assert "'Note'" in refused.value.advice
-    assert refused.value.where == "--keep Nota"
+    assert refused.value.where == "keep Nota"

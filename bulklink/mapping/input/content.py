@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.atomic_files import temporary_path
 from bulklink.errors import BadFileError, RunDirError
 from bulklink.mapping.input.dialect_detection import has_known_headers
@@ -298,7 +299,7 @@ def _check_not_utf8(blocks: Iterator[bytes], content: InputContent) -> Iterator[
             raise BadFileError(
                 f"The file looks like UTF-8, not {content.encoding}.",
                 where=content.source.name,
-                advice="Leave --encoding out.",
+                advice=Advice("Omit {}.", Keyword("encoding")),
             )
         yield block
 
@@ -309,9 +310,10 @@ def _is_narrow(block: bytes, content: InputContent) -> bool:
 
 
 def _wrong_encoding_error(encoding: str, name: str) -> BadFileError:
-    advice = "Check --encoding."
+    advice = Advice("Check {}.", Keyword("encoding"))
     if encoding in ("utf-16", "utf-32"):
-        advice = f"Give --encoding {encoding}-le or --encoding {encoding}-be."
+        orders = (Keyword("encoding", f"{encoding}-{order}") for order in ("le", "be"))
+        advice = Advice("Use {} or {}.", *orders)
     return BadFileError(f"It cannot be read as {encoding}.", where=name, advice=advice)
 
 
@@ -331,7 +333,7 @@ def _refuse_other_text(content: InputContent) -> None:
         raise BadFileError(
             f"This looks like {name}, not UTF-8.",
             where=content.source.name,
-            advice=f"Give --encoding {option}, or {_AS_UTF8}.",
+            advice=Advice("Use {}, or {}.", Keyword("encoding", option), _AS_UTF8),
         )
     _refuse(content, find_binary_content(start))
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,9 +81,9 @@ def parse_delimiter(text: str) -> str:
     delimiter = _NAMES.get(text.strip().lower(), text)
     if not is_delimiter(delimiter):
         raise UsageError(
-            f"{text!r} cannot part the cells of a CSV file.",
-            where="--delimiter",
-            advice="Give one character: ',' ';' tab '|' or another sign.",
+            f"{text!r} cannot delimit the cells of a CSV file.",
+            where=Advice("{}", Keyword("delimiter")),
+            advice="Use one character: ',' ';' tab '|' or another sign.",
         )
     return delimiter
 
@@ -94,19 +95,22 @@ def dialect_options(options: MappingOptions) -> Dialect:
         UsageError: if a value is invalid, or two of them are the same character.
     """
     quote = QUOTE if options.quote is None else _parse_quote(options.quote)
-    escape = None if options.escape is None else _parse_mark("--escape", options.escape)
+    escape = None if options.escape is None else _parse_mark("escape", options.escape)
     delimiter = "," if options.delimiter is None else parse_delimiter(options.delimiter)
     if options.delimiter is not None and delimiter in (quote, escape):
         raise UsageError(
-            f"{options.delimiter!r} cannot both part cells and quote them.",
-            where="--delimiter",
-            advice="Give different characters with --delimiter, --quote and --escape.",
+            f"{options.delimiter!r} cannot both delimit cells and quote them.",
+            where=Advice("{}", Keyword("delimiter")),
+            advice=Advice(
+                "Set {}, {} and {} to different characters.",
+                *map(Keyword, ("delimiter", "quote", "escape")),
+            ),
         )
     if options.skip_lines < 0:
         raise UsageError(
-            f"{options.skip_lines} is no number of lines.",
-            where="--skip-lines",
-            advice="Give 0 or more.",
+            f"{options.skip_lines} is not a number of lines.",
+            where=Advice("{}", Keyword("skip_lines")),
+            advice="Use 0 or more.",
         )
     return Dialect(
         delimiter,
@@ -118,17 +122,17 @@ def dialect_options(options: MappingOptions) -> Dialect:
 
 
 def _parse_quote(text: str) -> str | None:
-    return None if text.strip().lower() == NO_QUOTE else _parse_mark("--quote", text)
+    return None if text.strip().lower() == NO_QUOTE else _parse_mark("quote", text)
 
 
 def _parse_mark(option: str, text: str) -> str:
     if len(text) != 1 or not text.isascii() or text.isalnum() or text in _NEVER_MARKS:
         raise UsageError(
-            f"{text!r} is no sign that can quote the cells of a CSV file.",
-            where=option,
-            advice="Give one sign, such as \\."
-            if option == "--escape"
-            else "Give one sign, such as ', or none.",
+            f"{text!r} cannot quote the cells of a CSV file.",
+            where=Advice("{}", Keyword(option)),
+            advice="Use one character, such as \\."
+            if option == "escape"
+            else "Use one character, such as ', or none.",
         )
     return text
 

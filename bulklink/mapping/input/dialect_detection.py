@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.errors import BadFileError
 from bulklink.mapping.input.csv_reader import BrokenRecord, CsvRecords
 from bulklink.mapping.input.dialect import (
@@ -172,11 +173,10 @@ def lines_above_headers(
 
 def _refuse_ambiguous(name: str, candidates: list[str]) -> NoReturn:
     raise BadFileError(
-        "It cannot be told what parts its cells: "
-        + " or ".join(map(format_delimiter, candidates))
-        + ".",
+        f"Several delimiters fit: {' or '.join(map(format_delimiter, candidates))}.",
         where=name,
-        advice="Give "
-        + " or ".join(f"--delimiter {format_delimiter(delimiter)}" for delimiter in candidates)
-        + ".",
+        advice=Advice(
+            f"Use {' or '.join(['{}'] * len(candidates))}.",
+            *(Keyword("delimiter", "tab" if c == "\t" else c) for c in candidates),
+        ),
     )

@@ -11,6 +11,7 @@ import re
 from encodings.aliases import aliases
 from typing import TYPE_CHECKING
 
+from bulklink.advice import Advice, Keyword
 from bulklink.errors import UsageError
 from bulklink.suggestions import close_matches
 
@@ -42,7 +43,7 @@ def parse_encoding(text: str | None) -> str:
     if not name or name in _NOT_FOR_FILES:
         raise UsageError(
             f"There is no encoding {text[:60]!r}.",
-            where="--encoding",
+            where=Advice("{}", Keyword("encoding")),
             advice=_suggest_encodings(text),
         )
     return UTF8 if name == "utf-8-sig" else name

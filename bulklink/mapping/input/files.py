@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.errors import BadFileError, UsageError
 from bulklink.file_names import file_name_text
 
@@ -74,7 +75,7 @@ def find_sources(names: Iterable[str], format: str | None = None) -> tuple[Sourc
     if format not in (None, *_OPTION_FORMATS):
         raise UsageError(
             f"The format {format!r} is not known.",
-            where="--format",
+            where=Advice("{}", Keyword("format_")),
             advice=f"Give one of: {', '.join(_OPTION_FORMATS)}; or leave it out.",
         )
     format_option = None if format is None else InputFormat(format)

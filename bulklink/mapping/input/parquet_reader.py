@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from bulklink.advice import Advice, Keyword
 from bulklink.atomic_files import temporary_path
 from bulklink.duckdb_sql import identifier
 from bulklink.errors import BadFileError, RunDirError
@@ -134,9 +135,12 @@ class ParquetRows:
             raise self._damaged() from None
         except RunDirError:
             raise BadFileError(
-                "Its rows cannot be read in the memory that --memory gives.",
+                "Its rows need more memory than the limit.",
                 where=self._name,
-                advice="Give more by --memory, or write it anew with smaller row groups or as CSV.",
+                advice=Advice(
+                    "Allow more with {}, or write it again with smaller row groups or as CSV.",
+                    Keyword("memory"),
+                ),
             ) from None
 
     def _damaged(self) -> BadFileError:

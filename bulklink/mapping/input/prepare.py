@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.atomic_files import temporary_path, write_error
 from bulklink.errors import BadFileError
 from bulklink.mapping.database import memory_bytes
@@ -272,15 +273,19 @@ def _csv_header(content: InputContent, dialect: Dialect, options: MappingOptions
         return _CsvHeader(tuple(cells), lines.number, lines.offset)
 
 
-def _header_advice(record: BrokenRecord, content: InputContent, options: MappingOptions) -> str:
+def _header_advice(
+    record: BrokenRecord, content: InputContent, options: MappingOptions
+) -> str | Advice:
     if record.reason == BAD_ENCODING:
-        return "Save it again as UTF-8." if content.encoding == UTF8 else "Check --encoding."
+        check = Advice("Check {}.", Keyword("encoding"))
+        return "Save it again as UTF-8." if content.encoding == UTF8 else check
     above = lines_above_headers(content.path, options)
     if above is not None and above > options.skip_lines:
         return skip_advice(above)
-    return "Mend the first line."
+    return "Fix the first line."
 
 
-def skip_advice(lines: int) -> str:
+def skip_advice(lines: int) -> Advice:
     """Return what to do if lines stand above the headers."""
-    return f"The headers are in line {lines + 1}: give --skip-lines {lines}."
+    skip = Keyword("skip_lines", lines)
+    return Advice("The headers are in line {}: skip what is above with {}.", lines + 1, skip)

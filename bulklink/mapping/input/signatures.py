@@ -6,6 +6,8 @@ import re
 from enum import Enum, auto
 from typing import NamedTuple
 
+from bulklink.advice import Advice, Keyword
+
 #: Bytes that tell what a file is.
 SIGNATURE_BYTES = 1024
 
@@ -27,10 +29,10 @@ class UnreadFormat(NamedTuple):
     """
 
     problem: str
-    advice: str
+    advice: str | Advice
 
     @classmethod
-    def of(cls, description: str, advice: str) -> UnreadFormat:
+    def of(cls, description: str, advice: str | Advice) -> UnreadFormat:
         """Return a format.
 
         Args:
@@ -121,7 +123,10 @@ _NUL_BYTES = UnreadFormat(
 )
 _UNKNOWN_BYTES = UnreadFormat(
     "This is neither text nor a format that is known.",
-    "Export the table as CSV in UTF-8; if it is text in another encoding, give --encoding.",
+    Advice(
+        "Export the table as CSV in UTF-8. If it is text in another encoding, set {}.",
+        Keyword("encoding"),
+    ),
 )
 
 

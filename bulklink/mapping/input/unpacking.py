@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
+from bulklink.advice import Advice, Keyword
 from bulklink.errors import BadFileError
 from bulklink.file_names import file_name_text
 from bulklink.mapping.input.files import InputFormat, format_of_name
@@ -148,10 +149,12 @@ def _check_window(frame: bytes, name: str, memory_bytes: int) -> None:
     if window > memory_bytes // _WINDOW_SHARE:
         raise BadFileError(
             f"It was compressed with a window of {window >> 20:,} MiB, which takes more memory to"
-            " unpack than --memory leaves for it.",
+            " unpack than the memory limit leaves for it.",
             where=name,
-            advice=f"Give --memory {-(-window * _WINDOW_SHARE >> 20)}MiB or more, or compress it"
-            " again without --long and --ultra.",
+            advice=Advice(
+                "Use {} or more, or compress it again with a smaller window.",
+                Keyword("memory", f"{-(-window * _WINDOW_SHARE >> 20)}MiB"),
+            ),
         )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.errors import BadFileError
 from bulklink.mapping.input.workbook_package import (
     damaged_workbook_error,
@@ -15,8 +16,7 @@ from bulklink.mapping.input.workbook_package import (
 )
 from bulklink.mapping.input.xml_parts import XmlHandler, XmlPartError, local_name, parse_part
 from bulklink.mapping.schema import normalize_header
-from bulklink.shell import format_command
-from bulklink.suggestions import close_matches, did_you_mean
+from bulklink.suggestions import close_matches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -203,22 +203,23 @@ def choose_sheet(contents: WorkbookContents, wanted: str | None, where: str) -> 
         raise BadFileError(
             "The workbook shows no sheet that is a table.",
             where=where,
-            advice=f"{describe_sheets(sheets)} Name one with --sheet.",
+            advice=Advice("{} Name one with {}.", describe_sheets(sheets), Keyword("sheet")),
         )
     sheet = _find_sheet(sheets, wanted)
     if sheet is None:
         near = close_matches(wanted, [s.name for s in sheets], key=normalize_header)
-        question = did_you_mean([format_command("--sheet", name) for name in near])
+        names = Advice(" or ".join(["{}"] * len(near)), *(Keyword("sheet", name) for name in near))
+        question = Advice("Did you mean {}?", names) if near else ""
         raise BadFileError(
             f"The workbook has no sheet {wanted!r}.",
             where=where,
-            advice=f"{question}{describe_sheets(sheets)}",
+            advice=Advice.join(" ", [question, describe_sheets(sheets)]),
         )
     if sheet.type is not SheetType.TABLE:
         raise BadFileError(
             f"The sheet {sheet.name!r} is a {_TYPE_NAMES[sheet.type]}, not a table.",
             where=where,
-            advice=f"Name another with --sheet. {describe_sheets(sheets)}",
+            advice=Advice("Name another with {}. {}", Keyword("sheet"), describe_sheets(sheets)),
         )
     return sheet
 

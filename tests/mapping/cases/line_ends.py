@@ -74,7 +74,7 @@ CASES = {
             op=Op.LINK,
             columns=(("contact_id", "Contact"), ("owner_id", "Mailbox"), ("deal_id", "deal")),
         ),
-        error=("No header is called 'Contact'",),
+        error=("There is no header 'Contact'",),
     ),
     "skipped-lines": MappingCase(
         content=f"Title\nmore\n{csv_of(A, B, header=HEADER)}",

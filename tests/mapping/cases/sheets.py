@@ -108,20 +108,20 @@ CASES = {
     "cover-sheet-empty": _case(
         Tab(name="Cover"),
         Tab(name="Data", rows=TABLE),
-        error=("There are no rows", "give --sheet Data"),
+        error=("There are no rows", "use --sheet Data"),
         follow=_options(sheet="2"),
     ),
     "cover-sheet-with-headers-only": _case(
         Tab(name="Template", rows=TABLE[:1]),
         Tab(name="Data", rows=TABLE),
-        error=("only a header", "give --sheet Data"),
+        error=("only a header", "use --sheet Data"),
         follow=_options(sheet="data "),
     ),
     "cover-sheet-and-renamed-headers": _case(
         COVER,
         Tab(name="Data", rows=[["Person", *COLUMNS[1:]], GOOD]),
         options=_options(columns=(("contact_id", "Person"),)),
-        error=("No header is called 'Person'", "give --sheet Data"),
+        error=("There is no header 'Person'", "use --sheet Data"),
         follow=_options(columns=(("contact_id", "Person"),), sheet="Data"),
     ),
     "no-sheet-has-the-headers": _case(
@@ -133,7 +133,7 @@ CASES = {
         Tab(name="Data", rows=TABLE),
         COVER,
         options=_options(sheet="Read me"),
-        error=("give --sheet Data",),
+        error=("use --sheet Data",),
         follow=_options(sheet="1"),
     ),
     "several-sheets-have-the-headers": _case(

@@ -160,7 +160,7 @@ def test_a_window_beyond_the_memory_limit_is_refused_before_it_is_read(
     name = planner.write(compressor.compress(TEXT) + compressor.flush(), "m.csv.zst")
     with pytest.raises(BadFileError, match="window of 128 MiB") as raised:
         planner.plan_files([name], memory="200MB")
-    assert "--memory 256MiB" in raised.value.advice
+    assert "memory='256MiB'" in raised.value.advice
     assert planner.plan_files([name], memory="256MiB").messages == 2
 
 

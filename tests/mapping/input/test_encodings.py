@@ -12,6 +12,7 @@ from bulklink.errors import BadFileError, UsageError
 from bulklink.mapping.schema import MappingOptions
 from bulklink.models import Op
 from tests.mapping.planner import HEADER, MappingPlanner
+from tests.worded import typed_error
 
 ROWS = "1,2,a,5,café “x” €\n1,2,b,5,y\n"
 
@@ -40,7 +41,7 @@ def test_an_encoding_that_is_recognised_is_named_and_read_when_it_is_given(
     try:
         message = " ".join(fault.message for fault in planner.plan_files([name]).faults)
     except BadFileError as error:
-        message = f"{error.message} {error.advice}"
+        message = typed_error(error)
     assert shown in message
     assert f"--encoding {option}" in message
     found = planner.plan_files([name], mapping_options(option))
@@ -124,7 +125,7 @@ def test_an_encoding_that_there_is_not_is_wrong_usage(
 ) -> None:
     with pytest.raises(UsageError) as raised:
         planner.plan(HEADER + ROWS, mapping_options(message))
-    assert raised.value.where == "--encoding"
+    assert raised.value.where == "encoding"
     assert any(one in raised.value.advice for one in near.split("|"))
     assert len(raised.value.message) < 200
 
@@ -137,13 +138,13 @@ def test_a_file_that_is_plainly_utf8_is_not_read_as_anything_else(
 ) -> None:
     with pytest.raises(BadFileError, match="looks like UTF-8") as raised:
         planner.plan(mark + HEADER.encode() + ROWS.encode(), mapping_options(encoding))
-    assert raised.value.advice == "Leave --encoding out."
+    assert raised.value.advice == "Omit encoding."
 
 
 def test_utf16_that_does_not_say_its_order_asks_for_it(planner: MappingPlanner) -> None:
     with pytest.raises(BadFileError, match="cannot be read as utf-16") as raised:
         planner.plan((HEADER + ROWS).encode("utf-16-le"), mapping_options("utf-16"))
-    assert "--encoding utf-16-le" in raised.value.advice
+    assert "encoding='utf-16-le'" in raised.value.advice
 
 
 def test_the_error_of_a_header_in_another_encoding_suggests_the_option(
@@ -152,7 +153,7 @@ def test_the_error_of_a_header_in_another_encoding_suggests_the_option(
     content = HEADER.replace("Note", "é").encode() + b"1,2,a,5,\n"
     with pytest.raises(BadFileError, match="header cannot be read") as raised:
         planner.plan(content, mapping_options("ascii"))
-    assert raised.value.advice == "Check --encoding."
+    assert raised.value.advice == "Check encoding."
 
 
 def test_one_bad_record_among_utf8_is_not_said_to_be_cp1252(planner: MappingPlanner) -> None:
