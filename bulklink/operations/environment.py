@@ -20,8 +20,8 @@ from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.operations.cancellation import PeriodicSampling
 from bulklink.operations.machine_mark import load_machine_mark
+from bulklink.zoho.http import Transport
 from bulklink.zoho.tokens import TokenStore
-from bulklink.zoho.transport import HttpTransport, Transport
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,12 +63,19 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     ] = PeriodicSampling
 
 
+def _http_transport() -> AbstractAsyncContextManager[Transport]:
+    # The HTTP client is slow to import, and planning does without it.
+    from bulklink.zoho.transport import HttpTransport  # noqa: PLC0415
+
+    return HttpTransport()
+
+
 def real_environment() -> Environment:
     """Return the clock, network and disk of this machine."""
     state_folder = Path(platformdirs.user_state_dir("bulklink", appauthor=False))
     return Environment(
         clock=real_clock(),
-        transport=HttpTransport,
+        transport=_http_transport,
         files=lambda ledger, answers, sync: DiskLedgerFiles(ledger, answers, sync=sync),
         token_store=TokenStore(state_folder / "tokens"),
         daily_usage=lambda key: ThreadedDailyUsage(

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from bulklink.advice import Advice, Keyword
-from bulklink.engine.clock import Clock, real_clock
+from bulklink.engine.clock import Clock
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import UsageError
 from bulklink.mapping.checked import CheckedMapping
@@ -24,6 +23,7 @@ from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import Op
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import run_blocking_planning
+from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.estimate import (
     ASSUMED_LATENCY,
     CallEstimate,
@@ -45,9 +45,6 @@ from bulklink.operations.prepare import (
 from bulklink.runs.folder import RunFolder, create_run_folder
 from bulklink.runs.forecast import CreditRange, SecondsRange
 from bulklink.zoho.connection import Connection
-
-if TYPE_CHECKING:  # it brings the HTTP client, which plans without look-ups do not need
-    from bulklink.operations.environment import Environment
 
 
 class PlanResult(msgspec.Struct, frozen=True):
@@ -154,7 +151,7 @@ def plan(
         make_result=partial(
             make_plan_result, latency=latency, users=users, module_known=module_known
         ),
-        environment=environment,
+        environment=environment or real_environment(),
     )
     if planning.rejects is not None:
         _check_new_file(planning.rejects)
@@ -171,12 +168,11 @@ class _Planning:
     compare_with: str | None
     rejects: Path | None
     make_result: Callable[[CheckedMapping, Job, str | None, RunFolder | None], PlanResult]
-    environment: Environment | None
+    environment: Environment
 
     def run(self, stop: PlanningStop, warn: Callable[[str | Advice], None]) -> PlanResult:
         """Plan the job, in a thread."""
-        job = self.job
-        clock = self.environment.clock if self.environment else real_clock()
+        job, clock = self.job, self.environment.clock
         with tempfile.TemporaryDirectory(prefix="bulklink-") as temporary:
             scratch, fetched = Path(temporary), None
             if self.compare_with is not None:

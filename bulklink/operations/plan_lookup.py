@@ -15,7 +15,7 @@ from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.mapping.checked import CheckedMapping
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
-from bulklink.operations.environment import Environment, real_environment
+from bulklink.operations.environment import Environment
 from bulklink.operations.job import Job
 from bulklink.operations.name_lookup import NameLookup, foreign_deals_warning
 from bulklink.operations.plan_names import PlanNames, build_plan_names
@@ -54,7 +54,7 @@ def look_up_plan_names(
     checked: CheckedMapping,
     job: Job,
     connection: Connection,
-    environment: Environment | None,
+    environment: Environment,
     scratch: Path,
     stop: PlanningStop,
     warn: Callable[[str | Advice], None],
@@ -67,7 +67,7 @@ def look_up_plan_names(
         checked: the mapping, neither measured nor sealed yet; the names are added to it.
         job: limits of calls and credits.
         connection: where the CRM is and how to sign in.
-        environment: network, disk and clock; None is this machine's.
+        environment: network, disk and clock.
         scratch: folder for temporary files.
         stop: ends the look-ups from another thread.
         warn: called with warnings.
@@ -100,7 +100,7 @@ def look_up_plan_names(
             partial(
                 run_read_session,
                 read_names,
-                environment=environment or real_environment(),
+                environment=environment,
                 connection=connection,
                 job=job,
                 stop=session_stop,

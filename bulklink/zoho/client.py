@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 import anyio
 import msgspec
 
-from bulklink.zoho.http import Answer, NoResponse, Request
+from bulklink.zoho.http import Answer, NoResponse, Request, Transport
 from bulklink.zoho.request_log import CallReference, log_request
 from bulklink.zoho.secret_mask import SecretMask
 from bulklink.zoho.throttling import requested_wait
 from bulklink.zoho.tokens import Token, TokenProvider
-from bulklink.zoho.transport import Transport
 
 _JSON_HEADERS = {"Content-Type": "application/json"}
 

@@ -11,11 +11,10 @@ from bulklink.zoho import requests
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, secrets_of
 from bulklink.zoho.error_policy import AnswerClass, advice_for_code, classify_outcome
-from bulklink.zoho.http import Answer, NoResponse
+from bulklink.zoho.http import Answer, NoResponse, Transport
 from bulklink.zoho.link_response import parse_refusal
 from bulklink.zoho.lookup_responses import Org, require_org
 from bulklink.zoho.tokens import TokenProvider, TokenStore
-from bulklink.zoho.transport import Transport
 
 _STOPPING_CLASSES = (AnswerClass.TOKEN, AnswerClass.SERVER_ERROR, AnswerClass.THROTTLED)
 

@@ -1,10 +1,11 @@
-"""Request, answer and missing answer of one HTTP call: plain values, no network."""
+"""Request, answer and missing answer of one HTTP call, and what carries them: no network."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import orjson
@@ -103,3 +104,13 @@ class NoResponse(msgspec.Struct, frozen=True):
     sent: bool = True
     timed_out: bool = False
     cure: str = ""
+
+
+class Transport(Protocol):
+    """Sends requests; the tests replace it by one without a network."""
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Answer | NoResponse:
+        """Send a request exactly once and return its outcome."""
+        ...

@@ -13,10 +13,9 @@ import msgspec
 
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.zoho.connection import is_sign_in_text
-from bulklink.zoho.http import Answer, NoResponse
+from bulklink.zoho.http import Answer, NoResponse, Transport
 from bulklink.zoho.request_log import log_request
 from bulklink.zoho.secret_mask import SecretMask
-from bulklink.zoho.transport import Transport
 
 _RETRY_DELAY_SECONDS = 2.0
 _MAX_TEXT_LENGTH = 300

@@ -20,12 +20,11 @@ from bulklink.zoho.connection import (
 from bulklink.zoho.error_codes import Code
 from bulklink.zoho.error_policy import SCOPES, AnswerClass, classify_outcome
 from bulklink.zoho.health import no_response_error
-from bulklink.zoho.http import NoResponse, Request
+from bulklink.zoho.http import NoResponse, Request, Transport
 from bulklink.zoho.link_response import parse_refusal
 from bulklink.zoho.lookup_responses import Org, require_org
 from bulklink.zoho.oauth import AccountsServer, TokenGrant, TokenRefusal, TokenRefusalReason
 from bulklink.zoho.tokens import Token, TokenProvider, token_from_grant
-from bulklink.zoho.transport import Transport
 
 _EMAILS, _CONTACTS, _DEALS, _MODULES, _USERS, _ORG = SCOPES
 _MISSING_ID = "1"

@@ -17,7 +17,7 @@ from bulklink.atomic_files import atomic_replace
 from bulklink.errors import RunDirError, RunStoppedError, StoppedBy
 from bulklink.private_files import make_folder_private
 from bulklink.zoho.connection import Connection, Credentials, is_sign_in_text
-from bulklink.zoho.http import NoResponse
+from bulklink.zoho.http import NoResponse, Transport
 from bulklink.zoho.oauth import (
     MAX_LIFETIME_SECONDS,
     AccountsServer,
@@ -25,7 +25,6 @@ from bulklink.zoho.oauth import (
     TokenRefusal,
     TokenRefusalReason,
 )
-from bulklink.zoho.transport import Transport
 
 _EXPIRY_MARGIN_SECONDS = 60.0
 _MIN_USE_SECONDS = 60.0

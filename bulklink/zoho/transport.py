@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -50,16 +50,6 @@ _CONNECT_ERRORS = (
     aiohttp.ClientSSLError,
     aiohttp.ConnectionTimeoutError,
 )
-
-
-class Transport(Protocol):
-    """Sends requests; the tests replace it by one without a network."""
-
-    async def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
-    ) -> Answer | NoResponse:
-        """Send a request exactly once and return its outcome."""
-        ...
 
 
 class HttpTransport:

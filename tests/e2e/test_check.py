@@ -67,4 +67,4 @@ def test_a_refused_run_has_nothing_to_prove(connected_command: Command, contact:
     connected_command("link", "m.csv", "--run-dir", "run")
     ended = connected_command("status", "run", "--check")
     assert ended.code == 0
-    assert "came to no plan" in ended.out
+    assert "has no plan" in ended.out

@@ -206,7 +206,7 @@ def test_a_plan_with_names_is_for_the_org_that_they_are_of(
     assert command("status", "here", "--json").object["state"] == "planned"
     standin.script = in_its_org
     again = command("apply", "here", "--json")
-    assert "`bulklink resume here` goes on" in again.error["advice"]
+    assert "Continue it: `bulklink resume here`" in again.error["advice"]
     assert command("resume", "here", *QUICK).code == 0
 
 

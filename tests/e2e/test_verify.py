@@ -320,7 +320,7 @@ def test_a_run_that_goes_on_is_verified_as_far_as_it_is(
         assert wait_for_exit(process).code == 0
     assert result.code == 0, result
     assert 0 < result.object["as_recorded"] == result.object["checked"] <= 8
-    assert "not over (its state is running)" in result.err
+    assert "not finished (its state is running)" in result.err
 
 
 def test_a_verification_keeps_to_its_credits(

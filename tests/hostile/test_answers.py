@@ -10,8 +10,7 @@ from functools import partial
 import pytest
 
 from bulklink.models import Op
-from bulklink.zoho.http import Answer, NoResponse
-from bulklink.zoho.transport import Transport
+from bulklink.zoho.http import Answer, NoResponse, Transport
 from tests.hostile.answers import HOSTILE_ANSWERS
 from tests.simulation.cases import make_case
 from tests.simulation.simulator import OWNERS, Case, SimulatedRun, simulate

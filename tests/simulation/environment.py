@@ -22,8 +22,8 @@ from bulklink.engine.clock import Clock
 from bulklink.engine.quota.daily_usage import AllowanceRequest, DailyUsage, DailyUsageFile
 from bulklink.ledger.writer import DiskLedgerFiles
 from bulklink.operations.environment import Environment
-from bulklink.zoho.http import Answer, NoResponse
-from bulklink.zoho.transport import ANSWER_TIMEOUT_SECONDS, Transport
+from bulklink.zoho.http import Answer, NoResponse, Transport
+from bulklink.zoho.transport import ANSWER_TIMEOUT_SECONDS
 from tests.simulation.machine import Machine, MachineFiles, SimulatedCommand
 from tests.virtual import now
 

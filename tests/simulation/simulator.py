@@ -35,7 +35,7 @@ from bulklink.operations.send import send
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import CanaryRecord, RunRecord, RunState
 from bulklink.zoho.connection import Connection, Credentials
-from bulklink.zoho.transport import Transport
+from bulklink.zoho.http import Transport
 from tests.guard import inline
 from tests.simulation.environment import (
     CrmTransport,

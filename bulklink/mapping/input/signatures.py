@@ -115,8 +115,10 @@ _UNREAD_FORMATS = tuple(
     for pattern, description, advice in _UNREAD
 )
 _BOM = b"\xef\xbb\xbf"
-#: Control characters that no header has; some programs delimit cells by others.
-_NOT_TEXT = re.compile(rb"[^\r\n]*?[\x00-\x08\x0e-\x1a]")
+#: Control characters that hardly any header has; some programs delimit cells by others.
+_CONTROLS = bytes([*range(0x09), *range(0x0E, 0x1B)])
+#: A first line with a larger share of them is not text.
+_MAX_CONTROL_SHARE = 0.1
 _NUL_BYTES = UnreadFormat(
     "The file has NUL bytes alone: it was not written, or not copied whole.",
     "Export or copy it again.",
@@ -154,4 +156,6 @@ def find_binary_content(start: bytes) -> UnreadFormat | None:
     """Return what a file is whose first line cannot be text; None if it can."""
     if start and not start.strip(b"\0"):
         return _NUL_BYTES
-    return _UNKNOWN_BYTES if _NOT_TEXT.match(start) else None
+    first_line = re.split(rb"[\r\n]", start, maxsplit=1)[0]
+    controls = len(first_line) - len(first_line.translate(None, _CONTROLS))
+    return _UNKNOWN_BYTES if controls > _MAX_CONTROL_SHARE * len(first_line) else None
