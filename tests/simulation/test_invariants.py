@@ -26,6 +26,7 @@ REGRESSION_SEEDS = (
     1000621,  # stopped right after the look-up of the org: that call was never counted
     1027814,  # refused alone, after calls that named nobody, and on no page: said to have failed
     1025022,  # credits counted in the minute in which they were taken, for calls that left later
+    3017570,  # each early call was punished for longer, and one left a minute: it never ended
     3001626,  # refused as invalid after a lost answer that had linked it: said to have failed
     1000755,  # an unlink in doubt that no page lists, refused by a retry: said to have failed
 )

@@ -198,6 +198,7 @@ class QuotaGate:
         )
         self._quota_wait = QuotaWait(wall, monotonic, on_wait_change)
         self._probe_at = 0.0
+        self._refused_wait = 0.0  # the last one after which no call was accepted
         self._clock_watched = False
         self._changed = Signal()
         self._on_wait: list[Callable[[], None]] = []
@@ -335,6 +336,7 @@ class QuotaGate:
             if response.credit_window is not None:
                 self.allowance.set_window(response.credit_window)
             if not busy:
+                self._refused_wait = 0.0
                 self._suspicion.on_accepted(number)
             else:
                 now = self._monotonic()
@@ -397,6 +399,8 @@ class QuotaGate:
             return
         self._stop.mark_quota_exhausted()
         until, certain = await self._available_at(1)
+        # A server that punishes each early call for longer accepts none at a fixed interval.
+        until = max(until, self._wall() + min(2 * self._refused_wait, RECHECK_SECONDS))
         if retry_after is not None:
             until, certain = self._wall() + retry_after + 1.0, True
         if self._policy.wait_for_credits:
@@ -407,7 +411,8 @@ class QuotaGate:
 
     def _begin_wait(self, until: float, *, certain: bool) -> None:
         delay = until - self._wall()
-        self._quota_wait.begin(delay if certain else min(delay, RECHECK_SECONDS))
+        self._refused_wait = delay if certain else min(delay, RECHECK_SECONDS)
+        self._quota_wait.begin(self._refused_wait)
         for action in self._on_wait:
             action()
 
