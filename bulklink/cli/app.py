@@ -24,7 +24,7 @@ from bulklink.cli.commands.verify import verify
 SECTIONS = {
     "First things": (demo, auth, completion),
     "Change emails": (plan, link, unlink, relink, run, apply_plan),
-    "Go on, look, take back": (resume, retry, status, verify, history, undo),
+    "Resume, inspect, undo": (resume, retry, status, verify, history, undo),
     "Files": (fetch, export, report, forget),
     "A local CRM": (emulator, generate),
 }
@@ -51,8 +51,9 @@ class SectionedGroup(click.Group):
 @click.group(
     cls=SectionedGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="`bulklink COMMAND --help` has examples and all options. Those of commands that send or"
-    " read are environment variables too: BULKLINK_BATCH_SIZE for --batch-size.",
+    epilog="`bulklink COMMAND --help` shows examples and all options. Options of commands that"
+    " send or read can also be set as environment variables: BULKLINK_BATCH_SIZE for"
+    " --batch-size.",
 )
 @click.version_option(package_name="bulklink", message="%(prog)s %(version)s")
 def cli() -> None:

@@ -32,7 +32,7 @@ profile_option = option(
     metavar="NAME",
     is_eager=True,
     callback=_load_profile_defaults,
-    help="Connect as this profile of `bulklink auth login` says; the environment goes before it.",
+    help="Profile to connect with, from `bulklink auth login`. The environment takes precedence.",
 )
 
 
@@ -40,7 +40,7 @@ log_option = option(
     "--log",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Add a JSON line for each request: method, path, status, duration, call, attempt.",
+    help="Append a JSON line for each request: method, path, status, duration, call, attempt.",
 )
 connection_options = combine_options(profile_option, log_option)
 

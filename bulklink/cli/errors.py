@@ -60,7 +60,7 @@ def _command_path(cli: click.Command, args: Iterable[str]) -> str:
 def _message(error: click.ClickException) -> str:
     match error:
         case click.exceptions.NoArgsIsHelpError():
-            return "No command is named."
+            return "A command is missing."
         case click.MissingParameter(param=click.Parameter() as param):
             return f"{_param_name(param)} is missing."
         case click.BadParameter():
@@ -100,7 +100,7 @@ def _advice(error: click.ClickException, ctx: click.Context | None, command: str
             suggestions = close_matches(error.option_name, names, cutoff=MIN_SIMILARITY)
             if suggestions or not isinstance(ctx.command, click.Group):
                 return did_you_mean(suggestions) + see_help
-            return f"Options stand behind the command: `{command} COMMAND --help` lists them."
+            return f"Options follow the command: `{command} COMMAND --help` lists them."
         case BadChoice():
             return did_you_mean(error.suggestions) + see_help
         case click.MissingParameter() if ctx and examples_of(ctx.command):
@@ -152,7 +152,7 @@ def misspelling_warnings(names: Iterable[str], cli: click.Command) -> Iterator[s
             continue
         for match in close_matches(name, known_suffixes, limit=1, cutoff=MIN_SIMILARITY):
             suggestion = did_you_mean([_PREFIX + match])
-            yield f"The variable {_PREFIX}{name} is not known. {suggestion}".rstrip()
+            yield f"The variable {_PREFIX}{name} is unknown. {suggestion}".rstrip()
 
 
 def _option_variables(command: click.Command) -> Iterator[str]:
@@ -227,18 +227,18 @@ def _report_missing_command(error: click.exceptions.NoArgsIsHelpError, cli: clic
 def _wrap_error(error: Exception) -> BulklinkError:
     if isinstance(error, OSError) and error.filename is None and error.errno in _WRITE_ERRNOS:
         bulklink_error: BulklinkError = OutputError(
-            f"It cannot be written: {error.strerror}.",
+            f"Cannot write: {error.strerror}.",
             where="standard output",
-            advice="Make room, or send it elsewhere. What the command did besides stands:"
-            " `bulklink status` shows where a run is.",
+            advice="Free some space, or send the output elsewhere. Everything else that the"
+            " command did is done: `bulklink status` shows the state of a run.",
         )
         discard_stdout()
     else:
         bulklink_error = BulklinkError(
             f"A mistake in bulklink: {type(error).__name__}: {error}",
             where="bulklink itself",
-            advice="Run it again with --debug and report what it shows. A run folder can be looked"
-            " at with `bulklink status`.",
+            advice="Run the command again with --debug and report what it shows. `bulklink"
+            " status` shows the state of a run.",
         )
     bulklink_error.__cause__ = error
     return bulklink_error

@@ -64,13 +64,13 @@ def _read_job_file(path: Path) -> dict[str, Any]:
         return parse_toml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"The job file cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8'}.",
+            f"Cannot read the job file: {getattr(error, 'strerror', None) or 'it is not UTF-8'}.",
             where=str(path),
             advice="Check the path; a job file is TOML in UTF-8.",
         ) from None
     except TomlError as error:
         raise ConfigError(
-            f"The job file cannot be read: {error.reason}.",
+            f"Cannot read the job file: {error.reason}.",
             where=str(path),
             advice="Fix it there. Text values need quotes.",
         ) from None
@@ -86,10 +86,10 @@ def convert_value(
     """
     key = option_key(param)
     if any("\0" in str(item) for item in (value if isinstance(value, list) else [value])):
-        raise _config_error(path, key, "It holds a NUL character", "Write it without.", table)
+        raise _config_error(path, key, "It contains a NUL character", "Write it without.", table)
     if param.is_flag:
         if not isinstance(value, bool):
-            raise _config_error(path, key, "It is on or off", "Write true or false.", table)
+            raise _config_error(path, key, "It is on or off", "Use true or false.", table)
         return value
     if isinstance(value, list) != param.multiple:
         problem = "It is a list" if param.multiple else "It is one value"
@@ -102,7 +102,7 @@ def convert_value(
         return param.type.convert(str(value), param, ctx)
     except click.BadParameter as error:
         advice = did_you_mean(error.suggestions) if isinstance(error, BadChoice) else ""
-        advice += f"`bulklink run --help` tells what --{key.replace('_', '-')} takes."
+        advice += f"`bulklink run --help` shows what --{key.replace('_', '-')} takes."
         raise _config_error(path, key, error.message.rstrip("."), advice, table) from None
 
 
@@ -119,7 +119,9 @@ def _check_file_name(name: str, path: str, key: str, table: str = "") -> None:
 
 def _parse_op(value: object, path: str) -> str:
     if value not in _OPS:
-        raise _config_error(path, _OP, f"{value!r} is no op", f"Write one of: {', '.join(_OPS)}.")
+        raise _config_error(
+            path, _OP, f"{value!r} is not a valid op", f"Use one of: {', '.join(_OPS)}."
+        )
     return str(value)
 
 
@@ -127,7 +129,7 @@ def _mapping_paths(value: object, path: Path) -> tuple[str, ...]:
     names: list[Any] = value if isinstance(value, list) else [value]
     if not names or not all(isinstance(name, str) and name for name in names):
         raise _config_error(
-            str(path), _MAPPING, "It names no mapping", "Write a path, or a list of paths."
+            str(path), _MAPPING, "The key mapping is missing", "Write a path, or a list of paths."
         )
     for name in names:
         _check_file_name(name, str(path), _MAPPING)
@@ -137,11 +139,11 @@ def _mapping_paths(value: object, path: Path) -> tuple[str, ...]:
 def unknown_key_error(
     path: str, key: str, known_keys: Iterable[str], table: str = ""
 ) -> ConfigError:
-    """Return an error for a key of a file, or of a table of it, that is no option."""
+    """Return an error for a key of a file, or of a table of it, that is not a valid option."""
     names = sorted(known_keys)
     suggestion = did_you_mean(close_matches(key, names, cutoff=MIN_SIMILARITY))
-    advice = f"{suggestion}Known are: {_join_sorted(names)}."
-    return _config_error(path, key, f"{key!r} is not known", advice, table)
+    advice = f"{suggestion}The keys are: {_join_sorted(names)}."
+    return _config_error(path, key, f"{key!r} is unknown", advice, table)
 
 
 def _config_error(path: str, key: str, problem: str, advice: str, table: str = "") -> ConfigError:

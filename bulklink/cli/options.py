@@ -55,7 +55,7 @@ common_options = combine_options(
         "--debug",
         is_flag=True,
         expose_value=False,  # read where errors are shown
-        help="Show where in the program an error came from.",
+        help="Show a traceback with each error.",
     ),
 )
 
@@ -63,42 +63,42 @@ csv_options = combine_options(
     option(
         "--delimiter",
         metavar="CHARACTER",
-        help="What parts the cells of CSV: ',' ';' tab '|' or another; else it is found.",
+        help="CSV delimiter: ',' ';' tab '|' or another character. Detected by default.",
     ),
     option(
         "--quote",
         metavar="CHARACTER|none",
-        help="What is around cells of CSV that hold delimiters; none if quotes are ordinary"
-        ' characters. Else it is ", or found.',
+        help='CSV quote character; none if quotes are ordinary characters. By default ", or'
+        " detected.",
     ),
     option(
         "--escape",
         metavar="CHARACTER",
-        help="What stands before a quote that is part of a cell of CSV, such as a backslash; else"
-        " such a quote is doubled.",
+        help="CSV escape character before a quote within a cell, such as a backslash. By"
+        " default such quotes are doubled.",
     ),
     option(
         "--skip-lines",
         type=WholeNumber(0, 1_000_000),
         default=0,
         metavar="N",
-        help="Pass over the first N lines, or rows of a sheet, such as a title above the headers.",
+        help="Skip the first N lines, or rows of a sheet, such as a title above the headers.",
     ),
 )
 encoding_option = option(
     "--encoding",
     metavar="NAME",
-    help="Encoding of the mapping where it is not UTF-8, such as utf-16 or cp1252.",
+    help="Encoding of the mapping if it is not UTF-8, such as utf-16 or cp1252.",
 )
 sheet_option = option(
     "--sheet",
     metavar="NAME|N",
-    help="The sheet of a workbook, by its name or by its number among the tabs that are shown.",
+    help="Sheet of a workbook, by name or by its number among the visible tabs.",
 )
 hidden_rows_option = option(
     "--hidden-rows",
     type=OneOf(["include", "skip"]),
-    help="Take the rows that a sheet hides, or leave them out.",
+    help="Whether to include or skip rows that a sheet hides.",
 )
 column_option = option(
     "--column",
@@ -106,24 +106,24 @@ column_option = option(
     type=ColumnPair(),
     multiple=True,
     metavar="COLUMN=HEADER",
-    help='A column under another header: --column contact_id="Contact Id".',
+    help='Read a column from another header: --column contact_id="Contact Id". Repeatable.',
 )
 preset_option = option(
     "--preset",
     type=OneOf(["zoho"]),
-    help="Take the headers of Zoho's own exports too, such as 'Contact Name.id'.",
+    help="Also accept the headers of Zoho's own exports, such as 'Contact Name.id'.",
 )
 allow_round_ids_option = option(
     "--allow-round-ids",
     is_flag=True,
-    help="Take ids that look rounded by a program that read them as numbers.",
+    help="Accept ids that look as if a program had rounded them.",
 )
 memory_option = option(
     "--memory",
     type=MemorySize(),
     default="512MB",
     show_default=True,
-    help="What planning holds in memory at most; the rest goes to the run folder for a time.",
+    help="Memory limit of planning. Temporary files in the run folder hold the rest.",
 )
 
 mapping_options = combine_options(
@@ -131,7 +131,7 @@ mapping_options = combine_options(
         "--format",
         "format_",
         type=OneOf(["csv", "jsonl"]),
-        help="Format of a mapping if neither its name nor its content tells.",
+        help="Format of a mapping if its name and content do not show it.",
     ),
     csv_options,
     encoding_option,
@@ -145,21 +145,22 @@ mapping_options = combine_options(
         type=ColumnPair(),
         multiple=True,
         metavar="COLUMN=VALUE",
-        help="Fill a column where it is missing or empty.",
+        help="Value for a column where it is missing or empty. Repeatable.",
     ),
     option(
         "--only",
         type=ColumnPair(value_optional=True),
         multiple=True,
         metavar="COLUMN[=VALUE]",
-        help="Take only rows with this value, or with any, in a column; all given must hold.",
+        help="Use only rows with this value, or any value, in a column. Repeatable; all must"
+        " match.",
     ),
     option(
         "--keep",
         type=LineSeparatedText(),
         multiple=True,
         metavar="HEADER[,HEADER]",
-        help="Of your own columns, take only these into the run folder; '' takes none.",
+        help="Keep only these of your own columns in the run folder; '' keeps none.",
     ),
     allow_round_ids_option,
     option(
@@ -167,7 +168,7 @@ mapping_options = combine_options(
         type=OneOf(["stop", "skip"]),
         default="stop",
         show_default=True,
-        help="At refused rows, stop before anything is sent, or leave them out.",
+        help="If rows are refused: stop before anything is sent, or skip these rows.",
     ),
     memory_option,
 )
@@ -178,37 +179,38 @@ plan_options = combine_options(
         type=WholeNumber(1, 20),
         default=20,
         show_default=True,
-        help="Most emails a call.",
+        help="Maximum emails per call.",
     ),
     option(
         "--group-by",
         type=OneOf(["contact,owner", "contact"]),
         default="contact,owner",
         show_default=True,
-        help="What the emails of one link call have in common. By contact, several owners share a"
-        " call: the API's schema allows it, no page of Zoho's shows it. plan tells what it saves.",
+        help="What the emails of a link call have in common. With contact, several owners"
+        " share a call: Zoho's API schema allows it, but its documentation does not show it."
+        " `bulklink plan` shows what it saves.",
     ),
     option(
         "--single-endpoint",
         is_flag=True,
-        help="Send a batch of one to the single-email endpoint.",
+        help="Send batches of one email to the single-email endpoint.",
     ),
-    option("--no-names", is_flag=True, help="Send ids alone: no names, no look-ups of names."),
+    option("--no-names", is_flag=True, help="Send ids only: no names and no look-ups of names."),
 )
 
 look_up_names_option = option(
     "--look-up-names",
     is_flag=True,
-    help="Look up the names of owners and deals that the mapping lacks, for credits, and make them"
-    " part of the plan: who approves it sees them, and the run looks none up. Nothing else makes a"
-    " plan open a connection.",
+    help="Look up missing names of owners and deals, which costs credits, and put them into"
+    " the plan: whoever approves it sees them, and the run does not look them up again. A"
+    " plan opens a connection only for this.",
 )
 compare_with_option = option(
     "--compare-with",
     type=FileName(),
     metavar="FILE",
-    help="Emails that bulklink fetch wrote, in any format: tell what the mapping would change, from"
-    " which deal to which, and make that part of the plan.",
+    help="File of emails from `bulklink fetch`, in any format: show what the mapping would"
+    " change, from which deal to which, and put that into the plan.",
 )
 page_options = combine_options(look_up_names_option, compare_with_option)
 """What makes the page of a plan say more to who approves it."""
@@ -217,15 +219,16 @@ snapshot_options = combine_options(
     option(
         "--snapshot/--no-snapshot",
         default=None,
-        help="Read the deal that each email is on before it is changed: what is as wanted is left"
-        " alone, and `bulklink undo` can put the rest back. On for unlink and relink; links are"
-        " else read first only where the canary shows that it is cheaper.",
+        help="Read the deal that each email is on before changing it: emails already as wanted"
+        " are left alone, and `bulklink undo` can restore the others. On for unlink and"
+        " relink. Links are by default read first only if the canary shows that it is"
+        " cheaper.",
     ),
     option(
         "--accept-no-put-back",
         is_flag=True,
-        help="Relink also what no page of the contact's emails lists, or all with --no-snapshot:"
-        " if the link is refused, it cannot be put back.",
+        help="Also relink emails that no page of the contact lists, or with --no-snapshot all"
+        " emails, although they cannot be put back if their link is refused.",
     ),
 )
 
@@ -235,7 +238,7 @@ pace_options = combine_options(
         type=NumberOrWord("auto", whole=True, maximum=1000),
         default="auto",
         show_default=True,
-        help="Most calls in flight; auto is what the edition or the org's licence allows.",
+        help="Maximum calls in flight. auto: what the edition or the org's licence allows.",
     ),
     option(
         "--edition",
@@ -247,7 +250,7 @@ pace_options = combine_options(
         type=NumberOrWord("off", whole=False, maximum=100_000),
         default="50",
         show_default=True,
-        help="Most calls a second, or off.",
+        help="Maximum calls per second, or off.",
     ),
 )
 
@@ -257,20 +260,20 @@ credit_options = combine_options(
         "--max-credits",
         type=_CREDIT_COUNT,
         metavar="N",
-        help="Most requests that this command makes, reads, look-ups and retries included; only"
-        " relinks that are begun are finished beyond it.",
+        help="Maximum requests of this command, including reads, look-ups and retries. Only"
+        " relinks already started are completed beyond it.",
     ),
     option(
         "--credits-per-day",
         type=_CREDIT_COUNT,
         metavar="N",
-        help="Most requests in any 24 hours, by all runs on this org from this machine.",
+        help="Maximum requests in any 24 hours, over all runs on this org from this machine.",
     ),
     option(
         "--reserve-credits",
         type=_CREDIT_COUNT,
         metavar="N",
-        help="Leave so many of the org's credits to others.",
+        help="Number of the org's credits to leave to others.",
     ),
 )
 
@@ -278,7 +281,7 @@ run_dir_option = option(
     "--run-dir",
     type=FolderPath(),
     metavar="DIR",
-    help="The run folder, missing or empty; else one is made below --runs-dir.",
+    help="Run folder: missing or empty. By default a new folder below --runs-dir.",
 )
 runs_dir_option = option(
     "--runs-dir",
@@ -286,7 +289,7 @@ runs_dir_option = option(
     metavar="DIR",
     default=Path("runs"),
     show_default=True,
-    help="Where run folders are.",
+    help="Folder that contains the run folders.",
 )
 
 settle_after_option = option(
@@ -294,33 +297,34 @@ settle_after_option = option(
     type=Number(0, 3600),
     default=10.0,
     show_default=True,
-    help="Seconds after a call before a read is believed that shows it not applied.",
+    help="Seconds to wait after a call before trusting a read that shows no change.",
 )
 
 outage_option = option(
     "--outage",
     type=Duration(),
     metavar="TIME",
-    help="How long to wait while no call is answered, such as 30s, 5m (the default) or 1h; then the"
-    " command stops and can be resumed. 0 does not wait.",
+    help="How long to wait while no call is answered, such as 30s, 5m (the default) or 1h."
+    " Then the command stops and can be resumed. 0: do not wait.",
 )
 
 limit_options = combine_options(
     pace_options,
-    option("--yes", is_flag=True, help="Change an org that is not a sandbox without a question."),
+    option("--yes", is_flag=True, help="Change an org that is not a sandbox without asking."),
     option(
         "--read-back",
         type=OneOf(["auto", "never"]),
         default="auto",
         show_default=True,
-        help="Settle what is in doubt by reading links back; never leaves it in doubt.",
+        help="Whether to settle emails in doubt by reading their links back. never: leave them"
+        " in doubt.",
     ),
     option(
         "--read-pages",
         type=WholeNumber(1, 100_000),
         default=200,
         show_default=True,
-        help="Most pages of a contact's emails that are read, 10 emails each.",
+        help="Maximum pages of a contact's emails to read, 10 emails each.",
     ),
     settle_after_option,
     outage_option,
@@ -328,22 +332,22 @@ limit_options = combine_options(
     option(
         "--when-credits-out",
         type=OneOf(["stop", "wait"]),
-        help="Where credits are out, stop to be resumed later (the default), or wait.",
+        help="When credits run out: stop, to be resumed later (the default), or wait.",
     ),
     option(
         "--max-failures",
         type=FailureTolerance(),
         metavar="N|N%|off",
-        help="Stop when more emails than N failed or are in doubt, or more than N % of at least"
-        " 200, counted per command: 0 stops at the first, 100% and off never. Default: stop if the"
-        " first 20 all failed, or at 25 % of at least 200.",
+        help="Stop if more than N emails, or N % of at least 200, failed or are in doubt,"
+        " counted per command. 0: stop at the first. 100% and off: never. Default: stop if"
+        " the first 20 all failed, or at 25 % of at least 200.",
     ),
     option(
         "--sync",
         type=OneOf(["on", "off"]),
         default="on",
         show_default=True,
-        help="Have the ledger on disk before each call; off is for load runs.",
+        help="Whether to flush the ledger to disk before each call. off: for load runs.",
     ),
 )
 
@@ -352,28 +356,28 @@ progress_option = option(
     type=OneOf(["auto", "bar", "lines", "none"]),
     default="auto",
     show_default=True,
-    help="bar is a live view, drawn in place; lines is a line every 10 seconds. auto is a bar at a"
-    " terminal that can draw it, else lines.",
+    help="bar: a live view. lines: one line every 10 seconds. auto: bar at a terminal that can"
+    " draw it, otherwise lines.",
 )
-quiet_option = option("--quiet", "-q", is_flag=True, help="Show errors and the summary alone.")
+quiet_option = option("--quiet", "-q", is_flag=True, help="Show only errors and the summary.")
 
 canary_option = option(
     "--canary",
     type=WholeNumber(0, 10_000),
     metavar="N",
-    help="Send the first N emails, in whole batches, and read them back before the rest; 0 is"
-    " none. Default: 20 where there are more than 200. It goes on by itself if all are as recorded,"
-    " else it asks, whatever --yes says.",
+    help="Send the first N emails, in whole batches, and read them back before the rest. 0:"
+    " none. Default: 20 of more than 200. If all are as recorded, the run continues by"
+    " itself; otherwise it asks, even with --yes.",
 )
 
 display_options = combine_options(
     progress_option,
-    option("--verbose", "-v", is_flag=True, help="Name each email that fails, as it does."),
+    option("--verbose", "-v", is_flag=True, help="Name each email as it fails."),
     quiet_option,
 )
 
 send_options = combine_options(
-    option("--dry-run", is_flag=True, help="Do what `bulklink plan` does: send nothing."),
+    option("--dry-run", is_flag=True, help="Plan only, like `bulklink plan`: send nothing."),
     run_dir_option,
     runs_dir_option,
     limit_options,

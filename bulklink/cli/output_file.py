@@ -19,21 +19,22 @@ output_file_options = combine_options(
         required=True,
         type=FileName(),
         metavar="FILE",
-        help="The file: .csv, .jsonl, .csv.gz, .jsonl.gz, .parquet or .xlsx; - is standard output.",
+        help="Output file: .csv, .jsonl, .csv.gz, .jsonl.gz, .parquet or .xlsx; - is standard"
+        " output.",
     ),
     option(
         "--format",
         "format_",
         type=OneOf(["csv", "jsonl", "parquet", "xlsx"]),
-        help="The format, where the name of the file does not tell.",
+        help="Format, if the file name does not show it.",
     ),
     option(
         "--spreadsheet",
         is_flag=True,
-        help="CSV for a spreadsheet: ids stay text, and no cell is run as a formula. bulklink reads"
-        " such a file back as it was.",
+        help="Write CSV that is safe to open in a spreadsheet: ids stay text, and no cell runs"
+        " as a formula. bulklink can read such a file back unchanged.",
     ),
-    option("--force", is_flag=True, help="Replace a file that is there."),
+    option("--force", is_flag=True, help="Replace an existing file."),
 )
 
 
@@ -49,7 +50,7 @@ def output_target(output: str, *, as_json: bool) -> str | BinaryIO:
         raise UsageError(
             "Rows and the JSON object cannot both go to standard output.",
             where="--json",
-            advice="Name a file, or leave one of them out.",
+            advice="Name a file, or omit one of the two.",
         )
     if is_stdout_closed():
         raise UsageError("Standard output is closed.", where="-", advice="Name a file, or open it.")

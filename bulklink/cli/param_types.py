@@ -102,7 +102,7 @@ class ColumnPair(LineSeparatedText):
             return value
         column, equals, text = value.partition("=")
         if not column.strip() or not (equals or self._value_optional):
-            self.fail(f"{value!r} is not written as {self.name.upper()}.", param, ctx)
+            self.fail(f"{value!r} is not in the form {self.name.upper()}.", param, ctx)
         return column.strip(), text if equals else None
 
 

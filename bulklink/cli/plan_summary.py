@@ -24,8 +24,8 @@ from bulklink.operations.wording import count_of
 from bulklink.shell import bulklink_command
 
 _NO_SNAPSHOT_HINT = (
-    " --no-snapshot saves them, and is the better choice where few emails are as wanted already and"
-    " nobody will undo the run."
+    " --no-snapshot saves them: use it if few emails are already as wanted and nobody will"
+    " undo the run."
 )
 
 
@@ -61,8 +61,8 @@ def _summary_lines(result: PlanResult, *, undo: bool) -> Iterator[Line]:
             "duplicate": result.duplicate,
             "link calls": calls.link,
             "unlink calls": calls.unlink,
-            "fewest of both there can be": calls.least,
-            "read calls, at least": calls.read_at_least,
+            "minimum link + unlink calls": calls.least,
+            "read calls, minimum": calls.read_at_least,
             "look-ups, at least": calls.lookup_at_least,
             "credits, at least": result.credits.least,
             "credits, likely": result.credits.likely,
@@ -74,7 +74,7 @@ def _summary_lines(result: PlanResult, *, undo: bool) -> Iterator[Line]:
         yield (
             f"{result.rejected:,} {left_out} refused ({format_refusals(result.refusals)}) and left"
             f" out, which is exit code {ExitCode.ROWS_NOT_DONE}; "
-            + ("the plan is good without." if result.messages else "nothing is left to send.")
+            + ("the plan is valid without them." if result.messages else "nothing is left to send.")
         )
     yield from _estimate_lines(result, snapshot_optional=not undo)
     if result.names is not None:
@@ -97,16 +97,17 @@ def _estimate_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[
     if estimate.reason:
         yield estimate.reason
     if estimate.daily_credits is None:
-        yield "Credits a day: not known; --edition (and --users) tells the share."
+        yield "Credits a day: unknown. Set --edition (and --users) to see the share."
     else:
         share = result.credits.likely / estimate.daily_credits
-        yield f"Credits a day: {estimate.daily_credits:,}, of which this likely takes {share:.1%}."
+        daily = f"{estimate.daily_credits:,}"
+        yield f"Credits a day: {daily}, of which this will likely take {share:.1%}."
     if estimate.daily_allowance is not None and estimate.daily_allowance != estimate.daily_credits:
-        yield f"Of these, all runs may spend {estimate.daily_allowance:,}."
+        yield f"Of these, all runs together may spend {estimate.daily_allowance:,}."
     if estimate.days > 1:
         yield f"That is {estimate.days:,} windows of 24 hours."
     if estimate.invocations > 1:
-        yield f"With this --max-credits it takes {estimate.invocations:,} commands."
+        yield f"With this --max-credits it will take {estimate.invocations:,} commands."
     if result.calls.read_at_least:
         yield (
             f"Snapshot: reading which deal each email is on takes at least"
@@ -132,7 +133,7 @@ def _name_lines(names: PlanNames) -> Iterator[str]:
     if names.org is None:
         yield "Names: none was missing, so nothing was looked up."
     else:
-        org = names.org.name or "an org whose name cannot be read"
+        org = names.org.name or "an org with an unknown name"
         org_id = f" ({names.org.id})" if names.org.id else ""
         yield from wrap_text(
             f"Names: {count_of(names.looked_up, 'name')} looked up in"
@@ -195,13 +196,13 @@ def _clauses(comparison: Comparison) -> Iterator[str]:
             f" {count_of(comparison.from_deals, 'deal')} to {comparison.to_deals:,}"
         )
     counted_clauses = (
-        (comparison.linked, "go from no deal to one"),
-        (comparison.unlinked, "come off their deal"),
+        (comparison.linked, "move from no deal to a deal"),
+        (comparison.unlinked, "are taken off their deal"),
         (comparison.right, "already right"),
-        (comparison.already_linked, "are on another deal, so that a link is refused"),
-        (comparison.changed_since, "are not on the deal that from_deal_id names"),
-        (comparison.not_told, "are on a deal that the file does not tell"),
-        (comparison.not_this_contacts, "are not this contact's"),
+        (comparison.already_linked, "are on another deal, so their link would be refused"),
+        (comparison.changed_since, "are not on the deal in from_deal_id"),
+        (comparison.not_told, "are on a deal that the file does not show"),
+        (comparison.not_this_contacts, "belong to another contact"),
         (comparison.not_in_file, "are not in the file"),
     )
     yield from (f"{count:,} {clause}" for count, clause in counted_clauses if count)

@@ -125,19 +125,19 @@ class ProgressDisplay(WarningDisplay):
         self._update_view(replace(self._view, waiting_until=local_until))
         if self._style != "bar" and not self._quiet:
             note(
-                f"Waiting for credits until {local_until}. Ctrl-C stops; `bulklink resume` goes on"
-                " later."
+                f"Waiting for credits until {local_until}. Ctrl-C stops; `bulklink resume`"
+                " continues later."
             )
 
     def on_outage(self, outage: Outage | None) -> None:
         """Show that no call is answered, and until when the command waits."""
         if outage is None:
             self._update_view(replace(self._view, outage=None))
-            text = "The CRM answers again."
+            text = "The CRM is answering again."
         else:
             text = f"No answer ({outage.reason}): waiting until {_format_local(outage.until)}."
             self._update_view(replace(self._view, outage=text.rstrip(".")))
-            text += " Ctrl-C stops; what is not done can be resumed."
+            text += " Press Ctrl-C to stop; the rest can be resumed."
         if self._style != "bar" and not self._quiet:
             note(text)
 
@@ -190,11 +190,11 @@ class ProgressDisplay(WarningDisplay):
     def confirm_after_canary(self, summary: str, remaining: int) -> bool:
         """Ask whether to continue after a failed canary."""
         warn(summary)
-        return self._ask(f"Send the other {remaining:,} emails all the same?")
+        return self._ask(f"Send the other {remaining:,} emails anyway?")
 
     def confirm(self, request: ConfirmationRequest) -> bool:
         """Ask before an org is changed."""
-        org = request.org_name or "an org whose name cannot be read"
+        org = request.org_name or "an org with an unknown name"
         kind = request.org_type or "type not known"
         return self._ask(f"{request.op}: change {request.messages:,} emails of {org} ({kind})?")
 

@@ -32,7 +32,7 @@ def start_request_log(path: Path | None) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError as error:
         raise ConfigError(
-            f"The log cannot be written: {error.strerror or error}.",
+            f"Cannot write the log: {error.strerror or error}.",
             where=f"--log {path}",
             advice="Check that the folder exists and that you may write there.",
         ) from None
@@ -59,7 +59,7 @@ class _RequestLogHandler(logging.StreamHandler[IO[str]]):
         """Warn once that the log has ended; the command goes on without it."""
         del record
         LOGGER.removeHandler(self)
-        warn(f"{self._path} cannot be written any more: the log ends here.")
+        warn(f"{self._path} can no longer be written: the log ends here.")
 
     def close(self) -> None:
         """Stop logging, and close the file."""

@@ -130,13 +130,13 @@ def _suggestions(result: RunResult, record: RunRecord) -> Iterator[_Step]:
             yield "To go on", ("resume", run)
         case RunState.FINISHED:
             if counts[Status.FAILED] or counts[Status.IN_DOUBT]:
-                yield "To see all of it on a page", ("report", run)
+                yield "To see the whole run on a page", ("report", run)
             if counts[Status.FAILED]:
                 yield (
-                    "To get what failed as a mapping",
+                    "To export what failed as a mapping",
                     ("export", run, "--status", "failed", "-o", "again.csv"),
                 )
-                yield "To send it again once the cause is mended", ("retry", run)
+                yield "To retry it once the cause is fixed", ("retry", run)
             if counts[Status.IN_DOUBT]:
                 yield "To read back what is in doubt", ("verify", run, "--in-doubt")
             if not counts[Status.FAILED] and not counts[Status.IN_DOUBT]:
@@ -149,7 +149,7 @@ def _after_failed_canary(result: RunResult, record: RunRecord) -> Iterator[_Step
     if result.counts[Status.DONE] and can_be_undone(record):
         yield "To take it back", ("undo", run)
     yield (
-        "To send the rest all the same, without another canary",
+        "To send the rest anyway, without another canary",
         tuple(continue_arguments(record, "resume", run)),
     )
 
@@ -159,7 +159,7 @@ def _after_success(result: RunResult, record: RunRecord) -> Iterator[_Step]:
     settled = done + result.counts[Status.UNCHANGED]
     if settled > _SAMPLE_SIZE:
         yield (
-            "To read a sample back, which shows that at most 1 % is wrong",
+            "To read back a sample, which shows that at most 1 % is wrong",
             ("verify", run, "--sample", str(_SAMPLE_SIZE)),
         )
     elif settled:
@@ -193,7 +193,7 @@ def check_lines(check_result: CheckResult) -> Iterator[Line]:
         yield (f"  {name:<{width}}  ", *_item_parts(item))
     for redaction in check_result.forgotten:
         if redaction.complete:
-            yield f"  Columns and names were forgotten at {redaction.at}; before that:"
+            yield f"  Columns and names were removed at {redaction.at}; hashes before:"
             yield f"    plan    {redaction.plan_before}"
             yield f"    ledger  {redaction.ledger_before}"
 
@@ -255,8 +255,8 @@ def _summary_lines(
     calls = result.calls
     paragraphs = (
         f"Calls: {calls.link:,} link, {calls.unlink:,} unlink, {calls.read:,} read,"
-        f" {calls.lookup:,} look-up, {calls.retried:,} of them again;"
-        f" the fewest for link and unlink: {calls.least:,}.",
+        f" {calls.lookup:,} look-up, {calls.retried:,} retried;"
+        f" minimum for link + unlink: {calls.least:,}.",
         *_forecast_lines(record),
         *_canary_lines(record),
         f"Time: {result.seconds:,.1f} s, {_credits_spent(result):,} credits",
@@ -319,7 +319,7 @@ def _limit_lines(record: RunRecord) -> Iterator[str]:
     if sentence := describe_limit(record):
         yield sentence
     if excess_calls := beyond_max_credits(record):
-        yield f"Beyond --max-credits, to finish relinks that were begun: {excess_calls:,} calls."
+        yield f"Beyond --max-credits, to complete relinks already started: {excess_calls:,} calls."
 
 
 def _resume_lines(result: RunResult) -> Iterator[str]:
@@ -357,7 +357,7 @@ def _canary_lines(record: RunRecord) -> Iterator[str]:
     """Yield the outcome of the canary, if there was one."""
     canary = record.canary
     if canary is not None:
-        outcome = canary.found or f"the first {canary.messages:,} emails; not over."
+        outcome = canary.found or f"the first {canary.messages:,} emails; not finished."
         yield f"Canary: {canary.state}: {outcome}"
 
 
@@ -368,8 +368,8 @@ def _detached_relink_lines(result: RunResult, record: RunRecord) -> Iterator[str
     if detached.not_put_back:
         retry = continue_arguments(record, "retry", run_dir, "--code", "put-back-failed")
         yield (
-            f"Off its deal, and putting it back failed: {_format_rows(detached.not_put_back)}."
-            f" Link by hand, or {bulklink_command(*retry)}."
+            f"Off its deal, because putting it back failed: {_format_rows(detached.not_put_back)}."
+            f" Link it by hand, or {bulklink_command(*retry)}."
         )
     if detached.unfinished:
         resume = continue_arguments(record, "resume", run_dir)

@@ -68,7 +68,10 @@ async def run_with_signals(work: Callable[[], Awaitable[T]], stop: StopControlle
         if len(received_signals) > 1:
             scope.cancel()
             return
-        note("Stopping: what is in flight is finished and recorded. Once more stops at once.")
+        note(
+            "Stopping: calls in flight are being finished and recorded. Press again to stop"
+            " immediately."
+        )
         stop.interrupt(_STOP_REASONS.get(number, StoppedBy.TERMINATED))
 
     async with task_group() as group:
@@ -89,8 +92,8 @@ async def run_with_signals(work: Callable[[], Awaitable[T]], stop: StopControlle
 def _immediate_stop_error(stop: StopController) -> RunStoppedError:
     error = RunStoppedError(
         StoppedBy.INTERRUPTED,
-        "Stopped at once: what was in flight is not settled.",
-        advice="`bulklink status` shows where the run stands.",
+        "Stopped immediately: calls in flight are not settled.",
+        advice="`bulklink status` shows the state of the run.",
     )
     error.exit_code = _exit_code(stop)
     return error

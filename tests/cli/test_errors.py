@@ -86,7 +86,7 @@ def test_without_a_command_the_help_is_shown_and_it_is_wrong_usage(bulklink: Com
         assert (result.code, result.out) == (ExitCode.REFUSED, "")
         assert result.err.startswith("Usage: bulklink")
     asked = bulklink.with_env(BULKLINK_JSON="yes")()
-    assert asked.error["message"] == "No command is named."
+    assert asked.error["message"] == "A command is missing."
 
 
 def test_a_reader_that_went_away_ends_it_quietly(bulklink: Command) -> None:
@@ -117,7 +117,7 @@ def test_a_full_disk_is_named_where_the_result_cannot_be_written(bulklink: Comma
             check=False,
         )
     assert done.returncode == ExitCode.STOPPED
-    assert done.stderr.startswith(b"error: standard output: It cannot be written: No space left")
+    assert done.stderr.startswith(b"error: standard output: Cannot write: No space left")
     assert b"Traceback" not in done.stderr
 
 
@@ -159,7 +159,7 @@ def test_a_misspelt_variable_is_named_and_changes_nothing_else(bulklink: Command
     env = {"BULKLINK_RUNSDIR": "x", "BULKLINK_SOMETHING_ELSE_ENTIRELY": "y", "BULKLINK_JSON": "1"}
     result = bulklink.with_env(**env)("status")
     assert result.object == {"runs": []}
-    text = "warning: The variable BULKLINK_RUNSDIR is not known. Did you mean BULKLINK_RUNS_DIR?\n"
+    text = "warning: The variable BULKLINK_RUNSDIR is unknown. Did you mean BULKLINK_RUNS_DIR?\n"
     assert result.err == text
     assert bulklink.with_env(**env, BULKLINK_QUIET="1")("status").err == ""
 

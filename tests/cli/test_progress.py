@@ -97,7 +97,7 @@ def test_an_outage_is_said_at_its_begin_and_end_and_stands_in_every_line(
     assert first.startswith("No answer (the connection broke): waiting until 2027-01-15")
     assert "Ctrl-C" in first
     assert any("No answer (the connection broke)" in line for line in during)
-    assert "The CRM answers again." in during
+    assert "The CRM is answering again." in during
     assert "No answer" not in last
 
 

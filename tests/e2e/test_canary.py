@@ -171,7 +171,7 @@ def test_the_user_is_prompted_after_a_canary_that_did_not_pass(
     run = audit_run(result, bulklink.folder, 6)
     assert (result.code, run.counts, read_canary_record(run)["state"]) == (code, counts, state)
     assert "2 of 2 emails that were answered with success are not on the wanted deal" in result.err
-    assert result.err.count("Send the other 4 emails all the same? [y/N]:") == 1
+    assert result.err.count("Send the other 4 emails anyway? [y/N]:") == 1
     assert_crm_matches(run, world.links(), standin.links())
     if state == "trying":
         again = audit_run(command("resume", *QUICK[:-2], "here"), bulklink.folder, 6)

@@ -430,7 +430,7 @@ def test_a_plan_tells_what_it_would_change_of_what_was_fetched(
     assert result.code == 0, result
     assert (
         "Compared with 8 emails of f.csv: 3 emails move from 1 deal to 1; 2 go from no deal to"
-        " one; 1 already right; 1 are not this contact's."
+        " one; 1 already right; 1 belong to another contact."
     ) in result.out
     lines = [line.strip() for line in result.out.splitlines()]
     name = world.deal_names()[contact.a]

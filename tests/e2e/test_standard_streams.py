@@ -87,7 +87,7 @@ def test_rows_for_a_closed_standard_output_are_refused(sent: Command) -> None:
 def test_a_full_standard_output_is_named(sent: Command, arguments: tuple[str, ...]) -> None:
     result = run_in_shell(sent, "> /dev/full", *arguments)
     assert result.code in (2, 3)
-    assert "standard output: It cannot be written: No space left on device." in result.err
+    assert "standard output: Cannot write: No space left on device." in result.err
 
 
 @pytest.mark.parametrize("redirection", ["2> /dev/full", "| head -c 1", "| true"])

@@ -14,16 +14,16 @@ from bulklink.cli.param_types import OneOf
 from bulklink.zoho.data_centres import DATA_CENTRES, ENVIRONMENTS
 
 _stored_profile_option = option(
-    "--profile", type=ProfileName(), metavar="NAME", help="The profile's name; else default."
+    "--profile", type=ProfileName(), metavar="NAME", help="Name of the profile. Default: default."
 )
 
 
 @click.group("auth")
 def auth() -> None:
-    """Sign in to Zoho CRM, see what is stored, sign out.
+    """Sign in to Zoho CRM, show stored sign-ins, sign out.
 
-    A sign-in is stored as a profile, which --profile names to every command that contacts the
-    CRM. The profile called default is used where neither --profile nor the environment says more.
+    A sign-in is stored as a profile. Every command that contacts the CRM takes one with --profile.
+    The profile named default is used if neither --profile nor the environment says otherwise.
 
     \b
     Examples:
@@ -38,35 +38,36 @@ def auth() -> None:
     option(
         "--dc",
         type=OneOf(DATA_CENTRES, case_sensitive=False),
-        help="The data centre that the org lives in.",
+        help="The org's data centre.",
     ),
     option(
         "--environment",
         type=OneOf(ENVIRONMENTS, case_sensitive=False),
-        help="The environment that the code is generated for; else production.",
+        help="Environment that the code is generated for. Default: production.",
     ),
-    option("--client-id", metavar="ID", help="The client id of the self client."),
+    option("--client-id", metavar="ID", help="Client id of the self client."),
     option(
         "--stdin",
         is_flag=True,
         help="Read client_id, client_secret and code or refresh_token from standard input: the"
-        " JSON file that the console lets you download, or a NAME=VALUE line for each.",
+        " JSON file from the API console, or one NAME=VALUE line for each.",
     ),
     option(
         "--plain-file",
         is_flag=True,
         help="Keep the secrets in a file that only you can read, not in the system keyring.",
     ),
-    option("--force", is_flag=True, help="Replace a profile that is there without a question."),
+    option("--force", is_flag=True, help="Replace an existing profile without asking."),
 )
 @log_option
 @common_options
 def login(**options: Any) -> int:
-    """Sign in, and store it as a profile: secrets in the system keyring.
+    """Sign in, and store it as a profile with its secrets in the system keyring.
 
-    At a terminal it says what to do in Zoho's API console, asks for what it shows, and tries it.
-    Elsewhere give client id, client secret and code by --stdin, or as BULKLINK_CLIENT_ID,
-    BULKLINK_CLIENT_SECRET and BULKLINK_GRANT_CODE or BULKLINK_REFRESH_TOKEN; never as arguments.
+    At a terminal, it guides you through Zoho's API console, asks for the values shown there, and
+    tests them. Elsewhere, pass client id, client secret and code with --stdin, or as
+    BULKLINK_CLIENT_ID, BULKLINK_CLIENT_SECRET and BULKLINK_GRANT_CODE or BULKLINK_REFRESH_TOKEN.
+    They are never arguments.
 
     \b
     Examples:
@@ -82,14 +83,14 @@ def login(**options: Any) -> int:
 
 
 @auth.command("status")
-@option("--profile", type=ProfileName(), metavar="NAME", help="Only this profile; else all.")
+@option("--profile", type=ProfileName(), metavar="NAME", help="Only this profile. Default: all.")
 @log_option
 @common_options
 def auth_status(profile: str | None, log: Path | None, *, as_json: bool) -> int:
-    """Show what is stored, where, and whether it works. No secret is shown.
+    """Show which profiles are stored, where, and whether they work.
 
-    Each profile costs one call, and an access token if none is kept. Exit code 0: all that are
-    shown work; 1: one does not, or there is none.
+    No secret is shown. Each profile costs one call, and an access token if none is stored. Exit
+    code 0: all profiles shown work; 1: one does not work, or there is none.
 
     \b
     Examples:
@@ -109,9 +110,9 @@ def auth_status(profile: str | None, log: Path | None, *, as_json: bool) -> int:
 @log_option
 @common_options
 def logout(profile: str | None, log: Path | None, *, force: bool, as_json: bool) -> int:
-    """Revoke a profile's token at Zoho, and remove it from here.
+    """Revoke a profile's token at Zoho, and remove the profile.
 
-    For a machine that shall contact the org no more: the profile goes with its secrets.
+    Use it on a machine that must no longer contact the org: the secrets are removed too.
 
     \b
     Examples:

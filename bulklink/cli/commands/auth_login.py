@@ -71,7 +71,7 @@ def _parse_inputs(text: str) -> SignInInputs:
         raise ConfigError(
             f"It holds none of {', '.join(_VARIABLES)}.",
             where="standard input",
-            advice="Give a JSON object with them, or a NAME=VALUE line for each.",
+            advice="Pass them as a JSON object, or as one NAME=VALUE line each.",
         )
     return inputs
 
@@ -87,9 +87,9 @@ def missing_inputs(inputs: SignInInputs, *, can_ask: bool) -> list[str]:
     missing_keys = [key for key in required_keys if not inputs[key]]
     if missing_keys and not can_ask:
         raise ConfigError(
-            f"To sign in, these are missing: {', '.join(missing_keys)}.",
+            f"Missing for the sign-in: {', '.join(missing_keys)}.",
             where=", ".join(_VARIABLES[key] for key in missing_keys),
-            advice="Set them, or give them by --stdin, or sign in at a terminal.",
+            advice="Set them, pass them with --stdin, or sign in at a terminal.",
         )
     return missing_keys
 
@@ -161,7 +161,7 @@ def login_profile(
     sign_in_result = run_cancellable(_sign_in, connection, client, runtime)
     stored_profile = _store_sign_in(name, sign_in_result, secret_backend, runtime)
     for scope, consequence in sign_in_result.missing_scopes.items():
-        warn(f"The token has not the scope {scope}: {consequence}.")
+        warn(f"The token lacks the scope {scope}: {consequence}.")
     show_profile(name, stored_profile, as_json=as_json)
     return ExitCode.OK
 
@@ -176,15 +176,15 @@ def _confirm_replacement(name: str, profiles: Profiles, *, force: bool, can_ask:
         return
     if not can_ask:
         raise NotConfirmedError(
-            f"There is a profile {name!r} already.",
+            f"The profile {name!r} exists already.",
             where=str(profiles.file(name)),
-            advice="Add --force to replace it, or give another --profile.",
+            advice="Replace it with --force, or use another --profile.",
         )
-    if not confirm(f"There is a profile {name!r} already. Replace it?"):
+    if not confirm(f"The profile {name!r} exists already. Replace it?"):
         raise NotConfirmedError(
-            "The profile was left as it is.",
+            "The profile was not changed.",
             where=str(profiles.file(name)),
-            advice="Give another --profile to keep both.",
+            advice="Use another --profile to keep both.",
         )
 
 
@@ -211,12 +211,12 @@ def _resolve_connection(dc: str | None, environment: str | None, *, can_ask: boo
     location_unknown = dc is None and not urls["BULKLINK_API_URL"]
     if location_unknown and not can_ask:
         raise ConfigError(
-            "It is not said where the org lives.",
+            "The data centre of the org is missing.",
             where="--dc, BULKLINK_DC",
-            advice=f"Give its data centre, one of: {' '.join(DATA_CENTRES)}.",
+            advice=f"Set its data centre to one of: {' '.join(DATA_CENTRES)}.",
         )
     if location_unknown:
-        note("Where does the org live? The address of the CRM tells: crm.zoho.eu is eu.")
+        note("Which data centre is the org in? See the address of the CRM: crm.zoho.eu is eu.")
         dc = ask("Data centre", type=OneOf(DATA_CENTRES))
         if environment is None:
             environment = ask("Environment", type=OneOf(ENVIRONMENTS), default="production")

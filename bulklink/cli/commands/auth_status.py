@@ -60,11 +60,14 @@ def show_status(
     entries = run_cancellable(_check_profiles, names, profiles, environment or real_environment())
     set_variables = [name for name in _CREDENTIAL_VARIABLES if os.environ.get(name, "").strip()]
     if set_variables:
-        note(f"The environment sets {', '.join(set_variables)}: that goes before any profile.")
+        note(
+            f"The environment sets {', '.join(set_variables)}, which takes precedence over any"
+            " profile."
+        )
     if as_json:
         print_json({"profiles": entries})
     elif not entries:
-        note("No profile is stored. `bulklink auth login` makes one.")
+        note("No profile is stored. Create one with `bulklink auth login`.")
     for entry in [] if as_json else entries:
         print_line(Styled(entry["profile"], bold=True))
         _print_table(entry)
@@ -96,11 +99,11 @@ def sign_out(
     elif revoked:
         print_line(f"Signed out: the token of the profile {name!r} is revoked and removed.")
     else:
-        print_line(f"The profile {name!r} is removed from here alone.")
+        print_line(f"The profile {name!r} is removed from this machine only.")
     if not revoked:
         warn(
-            "Its token was not revoked: whoever has it can use it. End it in Zoho's API console,"
-            " where its client was made."
+            "Its token was not revoked, so anyone who has it can use it. Revoke it in Zoho's"
+            " API console."
         )
     return ExitCode.OK
 
@@ -197,7 +200,7 @@ def _describe_health(entry: dict[str, Any]) -> Line:
 def _format_org(entry: dict[str, Any]) -> str:
     org = entry["org"]
     details = ", ".join(text for text in (org["type"], org["edition"]) if text)
-    name = org["name"] or "an org whose name cannot be read"
+    name = org["name"] or "an org with an unknown name"
     return f"{name} ({details})" if details else str(name)
 
 
@@ -219,7 +222,7 @@ def _confirm_unrevoked_removal(name: str, error: BulklinkError, *, force: bool) 
         return
     if can_ask():
         warn(f"{error.message} ({error.where})")
-        if confirm(f"Remove the profile {name!r} from here all the same?"):
+        if confirm(f"Remove the profile {name!r} from this machine anyway?"):
             return
     error.guidance = Advice.of(
         "Nothing was removed. Try again later, or add --force to remove it here alone."

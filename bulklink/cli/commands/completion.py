@@ -12,10 +12,10 @@ from bulklink.cli.param_types import OneOf
 @click.argument("shell", type=OneOf(SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, /, shell: str) -> None:
-    """Print a script that has a shell complete bulklink's words.
+    """Print a script that completes bulklink's commands in your shell.
 
     With it, the Tab key completes commands, options and their values, files, profiles, and for RUN
-    the run folders, the last changed first. They are looked for below BULKLINK_RUNS_DIR, or runs.
+    the run folders below BULKLINK_RUNS_DIR (default: runs), the last changed first.
 
     \b
     bash, in ~/.bashrc (bash 4.4 or later):

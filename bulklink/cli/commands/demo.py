@@ -24,8 +24,8 @@ _STOP_SECONDS = 10
 def demo(ctx: click.Context, /, *, as_json: bool) -> int:
     """Link the emails of a sample mapping in a local CRM.
 
-    The first thing to try. The local CRM is started for it and stopped behind it; nothing leaves
-    this machine. The run stays in a folder below runs, to be looked at.
+    Start here. The command starts a local CRM and stops it at the end; nothing leaves this
+    machine. The run stays in a folder below runs, where you can look at it.
 
     \b
     Example:
@@ -41,7 +41,7 @@ def demo(ctx: click.Context, /, *, as_json: bool) -> int:
         ctx.meta[HIDE_NEXT_STEPS] = True  # they need the local CRM
         args = [str(jobs / "demo.toml"), *(["--json"] if as_json else [])]
         result: Any = run.main(args, standalone_mode=False, parent=ctx)
-    note("The local CRM is stopped. The next thing to try: bulklink plan --help")
+    note("The local CRM is stopped. Next, try: bulklink plan --help")
     return int(result)
 
 
@@ -84,7 +84,7 @@ def _run_emulator(world: Path) -> Iterator[str]:
                 raise BulklinkError(
                     "The local CRM did not start.",
                     where=format_command(*command),
-                    advice="Type that: it says why.",
+                    advice="Run that command to see the error.",
                 )
             yield orjson.loads(line)["url"]
         finally:

@@ -80,27 +80,31 @@ def _parse_mixed_answer(text: str) -> MixedAnswer:
 
 @click.command("emulator")
 @click.option(
-    "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="A loopback address."
+    "--host",
+    metavar="ADDRESS",
+    default="127.0.0.1",
+    show_default=True,
+    help="Loopback address to serve on.",
 )
 @click.option(
     "--port",
     type=WholeNumber(0, 65535),
     default=0,
-    help="The port to serve on; without it, a free one.",
+    help="Port to serve on. Default: a free one.",
 )
 @click.option(
     "--world",
     "world_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The world to serve, a JSON file; without it, a small one that is built in.",
+    help="World to serve, a JSON file. Default: a small built-in world.",
 )
 @click.option(
     "--fault",
     "faults",
     multiple=True,
     metavar="KIND[,NAME=VALUE…]",
-    help="A fault on order, such as lost-answer,op=link,share=0.05,seed=7; repeatable.",
+    help="Fault to inject, such as lost-answer,op=link,share=0.05,seed=7. Repeatable.",
 )
 @_setting_options
 @common_options
@@ -115,9 +119,10 @@ def emulator(
 ) -> None:
     """Serve a local Zoho CRM that behaves as documented.
 
-    For rehearsals: no org is needed, and nothing leaves this machine. The first line on standard
-    output is {"url":"http://127.0.0.1:PORT"}; set BULKLINK_API_URL and BULKLINK_ACCOUNTS_URL to
-    that, and client id, client secret and refresh token to "demo". Ctrl-C ends it.
+    Use it for rehearsals: you need no org, and nothing leaves this machine. The first line on
+    standard output is {"url":"http://127.0.0.1:PORT"}. Set BULKLINK_API_URL and
+    BULKLINK_ACCOUNTS_URL to that address, and client id, client secret and refresh token to
+    "demo". Ctrl-C ends it.
 
     Where Zoho documents nothing, the default of an option is what its pages suggest most.
 
@@ -142,7 +147,7 @@ def emulator(
         WorldError, BadFileError, str(world_file), "docs/emulator.md describes the file."
     ):
         world = load_world(world_file) if world_file else builtin_world()
-    with _translate_error(OSError, UsageError, f"{host}:{port}", "Choose another --port, or none."):
+    with _translate_error(OSError, UsageError, f"{host}:{port}", "Use another --port, or omit it."):
         serve(world, settings, parsed_faults, host=host, port=port)
 
 

@@ -25,7 +25,7 @@ _STATUSES = ("done", "unchanged", "failed", "in_doubt", "rejected", "duplicate",
     "statuses",
     type=OneOf(_STATUSES),
     multiple=True,
-    help="Only rows with this status; may be given several times.",
+    help="Only rows with this status. Repeatable.",
 )
 @option(
     "--code",
@@ -33,15 +33,15 @@ _STATUSES = ("done", "unchanged", "failed", "in_doubt", "rejected", "duplicate",
     type=LineSeparatedText(),
     multiple=True,
     metavar="CODE",
-    help="Only rows with this code; may be given several times.",
+    help="Only rows with this code. Repeatable.",
 )
 @common_options
 def export(run: Path, output: str, *, as_json: bool, **options: Any) -> int:
-    """Write the results of RUN joined to your own columns.
+    """Write the results of RUN, joined to your own columns.
 
-    Every row of the mapping in its order, with your columns as they were, then bulklink_status,
-    bulklink_code and more. Works at any time; what has no result yet is pending. The file is a
-    mapping again.
+    The file has every row of the mapping in its order, with your columns unchanged, followed by
+    bulklink_status, bulklink_code and more. You can export at any time: rows without a result are
+    pending. The file is itself a mapping.
 
     \b
     Examples:
@@ -58,7 +58,7 @@ def export(run: Path, output: str, *, as_json: bool, **options: Any) -> int:
         **output_file_arguments(options),
     )
     if result.ids_only:
-        note("The columns of this run were forgotten: ids and results alone are left.")
+        note("The columns of this run were forgotten: only ids and results are left.")
     if as_json:
         content = {
             "file": output,

@@ -49,7 +49,7 @@ _MAPPING_OPTIONS = (
     type=FileName(),
     multiple=True,
     metavar="FILE",
-    help="The contacts of a mapping, or of any table with a column contact_id; repeatable.",
+    help="Mapping, or any table with a column contact_id, whose contacts to fetch. Repeatable.",
 )
 @combine_options(output_file_options, column_option, preset_option, allow_round_ids_option)
 @combine_options(csv_options, encoding_option, sheet_option, hidden_rows_option)
@@ -65,11 +65,11 @@ _MAPPING_OPTIONS = (
 def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: Any) -> int:
     """Write the emails of CONTACTS to a file, with their deals.
 
-    For making a mapping, and for knowing where emails were before they are changed. CONTACTS are
-    ids, @FILE for a file with an id a line, or - for such a list from standard input. The file
-    appears when all is read. If it is stopped or killed, the same command continues; options
-    default to those that it was started with. With deal_id filled in, the file is a mapping;
-    from_deal_id (none: on no deal) guards it.
+    Use it to make a mapping, or to know where emails are before you change them. CONTACTS are ids,
+    @FILE for a file with one id per line, or - for such a list from standard input. The file
+    appears once everything is read. If the command is stopped or killed, run it again to continue;
+    options default to those that it was started with. With deal_id filled in, the file is a
+    mapping, and from_deal_id guards it (none: on no deal).
 
     \b
     Examples:
@@ -137,9 +137,12 @@ def _show_result(
         note(line)
     if reason is not None:
         if output == "-" or not result.read:
-            note("Not finished: nothing is kept.")
+            note("Not finished: nothing was written.")
         else:
-            note(f"Not finished: what was read is in {output}.fetching; the same command goes on.")
+            note(
+                f"Not finished: what was read is in {output}.fetching. Run the same command again"
+                " to continue."
+            )
     elif output != "-":
         note(f"Written to {output}")
 

@@ -14,14 +14,15 @@ from bulklink.errors import ExitCode
 
 @click.command("forget")
 @click.argument("run", type=RunPath())
-@option("--force", is_flag=True, help="Also where the run has not reached its end.")
+@option("--force", is_flag=True, help="Forget the run even if it has not finished.")
 @common_options
 def forget(run: Path, *, force: bool, as_json: bool) -> int:
-    """Drop your columns, names and answers from RUN, for good.
+    """Remove your columns, names and answers from RUN, for good.
 
-    For run folders that are kept when the data of customers must go. Ids, statuses, codes, counts
-    and times stay, and the hashes of plan and ledger from before: `status --check`, `history`,
-    `verify` and `undo` work on; `export` has ids and results alone. If it is killed, run it again.
+    Use it to keep a run folder after customer data must be deleted. Ids, statuses, codes, counts
+    and times stay, and so do the earlier hashes of plan and ledger. `status --check`, `history`,
+    `verify` and `undo` still work; `export` has only ids and results. If it is killed, run it
+    again.
 
     \b
     Example:
@@ -36,7 +37,7 @@ def forget(run: Path, *, force: bool, as_json: bool) -> int:
         content = msgspec.to_builtins(result)
         print_json({"run_dir": str(run), "forgotten": content, "exit_code": 0})
     else:
-        print_line(f"Columns, names and answers of {run} are dropped; ids and results are left.")
+        print_line(f"Columns, names and answers of {run} are removed; ids and results are kept.")
         print_line(f"  plan    {result.plan_before} is now {result.plan_after}")
         print_line(f"  ledger  {result.ledger_before} is now {result.ledger_after}")
     return ExitCode.OK

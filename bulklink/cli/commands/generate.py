@@ -24,14 +24,18 @@ _COUNT = WholeNumber(min=1)
 @click.option("--messages", type=_COUNT, required=True, help="Emails in the world.")
 @click.option("--contacts", type=_COUNT, required=True, help="Contacts in the world.")
 @click.option(
-    "--seed", type=WholeNumber(), default=1, show_default=True, help="Same seed, same bytes."
+    "--seed",
+    type=WholeNumber(),
+    default=1,
+    show_default=True,
+    help="Random seed; the same seed gives the same bytes.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     required=True,
-    help="The folder for world.json, the mapping and truth.json.",
+    help="Folder for world.json, the mapping and truth.json.",
 )
 @click.option(
     "--format",
@@ -39,32 +43,36 @@ _COUNT = WholeNumber(min=1)
     type=OneOf(["csv", "jsonl"]),
     default="csv",
     show_default=True,
-    help="The format of the mapping.",
+    help="Format of the mapping.",
 )
-@click.option("--force", is_flag=True, help="Replace files that are there.")
+@click.option("--force", is_flag=True, help="Replace existing files.")
 @click.option("--users", type=_COUNT, default=10, show_default=True, help="Owners of mailboxes.")
 @click.option(
-    "--deals-per-contact", type=_COUNT, default=2, show_default=True, help="Deals of a contact."
+    "--deals-per-contact", type=_COUNT, default=2, show_default=True, help="Deals per contact."
 )
 @click.option(
     "--owners-per-contact",
     type=_COUNT,
     default=1,
     show_default=True,
-    help="Owners among whom a contact's emails are spread.",
+    help="Owners among whom each contact's emails are spread.",
 )
 @click.option(
     "--skew",
     type=Number(0, 20),
     default=0.0,
     show_default=True,
-    help="0 gives every contact as many emails; higher gives some of them more.",
+    help="0: all contacts have as many emails; higher: some have more than others.",
 )
-@click.option("--linked-right", type=_SHARE, default=0.0, help="Share on the wanted deal already.")
-@click.option("--linked-wrong", type=_SHARE, default=0.0, help="Share on another deal.")
-@click.option("--duplicates", type=_SHARE, default=0.0, help="Share whose row is there twice.")
-@click.option("--conflicts", type=_SHARE, default=0.0, help="Share wanted on two deals.")
-@click.option("--invalid", type=Number(0, 10), default=0.0, help="Broken rows, as a share of all.")
+@click.option(
+    "--linked-right", type=_SHARE, default=0.0, help="Share of emails already on the wanted deal."
+)
+@click.option("--linked-wrong", type=_SHARE, default=0.0, help="Share of emails on another deal.")
+@click.option("--duplicates", type=_SHARE, default=0.0, help="Share of rows that are duplicated.")
+@click.option(
+    "--conflicts", type=_SHARE, default=0.0, help="Share of emails with two wanted deals."
+)
+@click.option("--invalid", type=Number(0, 10), default=0.0, help="Share of broken rows.")
 @click.option("--names-missing", type=_SHARE, default=0.0, help="Share of rows without names.")
 @click.option(
     "--id-length", type=WholeNumber(), default=19, show_default=True, help="Digits of an id."
@@ -80,8 +88,8 @@ _COUNT = WholeNumber(min=1)
 def generate(out: Path, kind: str, *, force: bool, as_json: bool, **recipe: float) -> int:
     """Write a synthetic CRM world and a mapping for it.
 
-    For rehearsals at any size: `bulklink emulator --world` serves the world. The mapping fits link,
-    relink and unlink; truth.json says what a correct run of each reports.
+    Use it for rehearsals of any size: `bulklink emulator --world` serves the world. The mapping
+    works with link, relink and unlink; truth.json says what a correct run of each reports.
 
     \b
     Examples:
@@ -99,9 +107,9 @@ def generate(out: Path, kind: str, *, force: bool, as_json: bool, **recipe: floa
         writer.generate(world_recipe, out, file_format)
     except OSError as error:
         raise UsageError(
-            f"It cannot be written: {error.strerror or error}.",
+            f"Cannot write: {error.strerror or error}.",
             where=str(out),
-            advice="Name a folder that you may write to, on a disk with room.",
+            advice="Use a folder that you may write to, on a disk with space.",
         ) from None
     if as_json:
         print_json({"files": [*map(str, files)], "exit_code": 0})
@@ -120,7 +128,7 @@ def _make_recipe(values: Mapping[str, float]) -> Recipe:
         raise UsageError(
             f"{error}.",
             where="bulklink generate",
-            advice="`bulklink generate --help` lists the knobs.",
+            advice="`bulklink generate --help` lists the options.",
         ) from None
 
 
@@ -128,7 +136,7 @@ def _check_missing(files: Iterable[Path]) -> None:
     for path in files:
         if path.exists():
             raise UsageError(
-                "The file is there already.",
+                "The file exists already.",
                 where=str(path),
-                advice="Add --force, or name another --out.",
+                advice="Use --force, or another --out.",
             )

@@ -20,15 +20,16 @@ _MAX_TEXT_LENGTH = 200
 
 @click.command("history")
 @click.argument("message_id")
-@option("--contact", metavar="CONTACT_ID", help="Only as an email of this contact.")
+@option("--contact", metavar="CONTACT_ID", help="Only events of this contact.")
 @runs_dir_option
 @common_options
 def history(message_id: str, runs_dir: Path, *, contact: str | None, as_json: bool) -> int:
-    """Tell what happened to one email in all runs.
+    """Show what happened to one email in all runs.
 
-    For the question why an email is where it is: when it was planned, every call that carried it,
-    the answers, the deal that it was on, the verdicts, in the order of time. The runs below
-    --runs-dir are read; no connection is opened. An email that no run knows is no error.
+    Use it to find out why an email is where it is. Events are in order of time: when it was
+    planned, every call that carried it, the answers, the deal that it was on, the results. The
+    command reads the runs below --runs-dir and opens no connection. An email that no run knows is
+    not an error.
 
     \b
     Examples:
@@ -47,7 +48,7 @@ def history(message_id: str, runs_dir: Path, *, contact: str | None, as_json: bo
         print_json({"message_id": message_id, "events": event_objects, "exit_code": 0})
         return ExitCode.OK
     if not events:
-        note(f"No run below {runs_dir} knows this email.")
+        note(f"No run below {runs_dir} has this email.")
     _print_events(events)
     return ExitCode.OK
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @click.command("plan")
 @click.argument("mapping", nargs=-1, required=True, type=FileName())
-@option("--op", type=OneOf(["link", "unlink", "relink"]), help="What is done with each row.")
+@option("--op", type=OneOf(["link", "unlink", "relink"]), help="Operation for every row.")
 @combine_options(mapping_options, plan_options, snapshot_options, pace_options, credit_options)
 @run_dir_option
 @option(
@@ -46,30 +46,30 @@ if TYPE_CHECKING:
     type=Number(0, 60, min_open=True),
     default=0.5,
     show_default=True,
-    help="Seconds that a call is assumed to take.",
+    help="Assumed seconds per call.",
 )
 @option(
     "--users",
     type=WholeNumber(1, 1_000_000),
     default=1,
     show_default=True,
-    help="Licensed users of the org, who add to its credits a day; with --edition.",
+    help="Licensed users of the org, which raise its daily credits. With --edition.",
 )
 @combine_options(page_options, outage_option)
 @option(
     "--rejects",
     type=FileName(),
     metavar="FILE",
-    help="Write the refused rows to this new CSV file, which is a mapping itself.",
+    help="Write the refused rows to this new CSV file, which is itself a mapping.",
 )
 @combine_options(connection_options, progress_option, quiet_option, common_options)
 def plan(mapping: tuple[str, ...], run_dir: Path | None, **options: Any) -> int:
-    """Check MAPPING and say what it will cost; nothing is sent.
+    """Check MAPPING and show what it will cost; nothing is sent.
 
-    The first thing to do with a mapping: every row is checked, and calls, credits and time are
-    told. No connection is opened, except by --look-up-names. With --run-dir the plan is sealed
-    there, for somebody to approve and for `bulklink apply` to send. Without --op the column op of
-    each row decides.
+    Start every mapping with a plan: it checks every row, and shows calls, credits and time. It
+    opens no connection, except with --look-up-names. With --run-dir the plan is sealed there, so
+    that somebody can approve it and `bulklink apply` can send it. Without --op, the column op
+    decides for each row.
 
     \b
     Examples:

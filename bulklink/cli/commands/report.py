@@ -18,26 +18,28 @@ from bulklink.errors import ExitCode
 @option(
     "--counts-only",
     is_flag=True,
-    help="Leave out all ids, names, file names and what the CRM said: counts, codes, times and"
-    " hashes of whole files stay. Safe to send on.",
+    help="Leave out all ids, names, file names and texts of the CRM. Counts, codes, times and"
+    " hashes of whole files stay. Safe to pass on.",
 )
 @option(
     "--output",
     "-o",
     type=FileName(),
     metavar="FILE",
-    help="Write the page there instead of RUN/report.html; - is standard output.",
+    help="Write the page to this file instead of RUN/report.html; - is standard output.",
 )
-@option("--force", is_flag=True, help="Replace a file that is there; RUN/report.html always is.")
+@option(
+    "--force", is_flag=True, help="Replace an existing file. RUN/report.html is always replaced."
+)
 @common_options
 def report(run: Path, output: str | None, *, counts_only: bool, force: bool, as_json: bool) -> int:
-    """Write a page about a run that needs no network.
+    """Write a web page about a run that needs no network.
 
-    It is RUN/report.html. Of a planned run it is the page that a customer approves: what will be
-    done, its cost, the digest and the command that sends exactly that. Of any other: the
-    accounting, failures by code, deal and owner with their rows, calls and credits, what happened
-    over time, settings and hashes. Works at any time, also while the run goes on. The page has ids
-    and names, for your eyes only (0600); --counts-only leaves them out.
+    The page is RUN/report.html. For a planned run it is the page to approve: what will change,
+    what it will cost, the digest, and the command that sends exactly that. For any other run it
+    has the row counts, failures by code, deal and owner with their rows, calls and credits,
+    activity over time, settings and hashes. You can write it at any time, also during a run. The
+    page has ids and names and is readable only by you (mode 0600); --counts-only leaves them out.
 
     \b
     Examples:
@@ -54,5 +56,5 @@ def report(run: Path, output: str | None, *, counts_only: bool, force: bool, as_
     elif result.path is not None:
         print_line(str(result.path))
         if not counts_only:
-            note("It has ids and names: --counts-only makes one that is safe to send on.")
+            note("The page has ids and names; --counts-only makes one that is safe to pass on.")
     return ExitCode.OK

@@ -26,22 +26,22 @@ _resume_options = combine_options(
 _accept_canary_option = option(
     "--accept-canary",
     is_flag=True,
-    help="Go on with a run whose canary did not pass, without another canary.",
+    help="Continue a run whose canary did not pass, without another canary.",
 )
 _run_argument = click.argument("run", type=RunPath())
 
 
 @click.command("apply")
 @_run_argument
-@option("--expect", metavar="DIGEST", help="Refuse a plan with another digest than this.")
+@option("--expect", metavar="DIGEST", help="Refuse the plan unless it has this digest.")
 @canary_option
 @_resume_options
 def apply_plan(run: Path, expect: str | None, **options: Any) -> int:
     """Send exactly the plan that `bulklink plan --run-dir` sealed.
 
-    For changes that somebody approves first: RUN is the folder of the plan, sent long after and on
-    another machine if need be. --expect refuses any other plan than the one with the digest that
-    `bulklink plan` printed; it is computed from the plan before anything is sent. Options
+    Use it for changes that somebody approves first. RUN is the folder of the plan; you can send it
+    much later, and on another machine. --expect refuses any plan but the one with the digest that
+    `bulklink plan` printed; the digest is computed from the plan before anything is sent. Options
     default to those that the plan was sealed with.
 
     \b
@@ -73,12 +73,12 @@ def _profile_defaults(run: Path, options: dict[str, Any]) -> dict[str, Any]:
 @_accept_canary_option
 @_resume_options
 def resume(run: Path, *, accept_canary: bool, **options: Any) -> int:
-    """Go on with RUN after it stopped, was killed or lost power.
+    """Continue RUN after it stopped, was killed or lost power.
 
-    What is known to be done is not sent again; what was in flight is read back first. It needs
-    neither the mapping nor the same machine. Options default to those of the run; the
-    defaults shown below are those of a new run. A finished run is left as it is. A run that its
-    canary stopped goes on with --accept-canary only.
+    What is done is not sent again, and calls that were in flight are read back first. You need
+    neither the mapping nor the same machine. Options default to those of the run; the defaults
+    shown below are those of a new run. A finished run is left unchanged. A run that its canary
+    stopped continues only with --accept-canary.
 
     \b
     Example:
@@ -91,11 +91,11 @@ def resume(run: Path, *, accept_canary: bool, **options: Any) -> int:
 
 @click.command("retry")
 @_run_argument
-@option("--code", metavar="CODE", help="Send again only rows with this code.")
+@option("--code", metavar="CODE", help="Retry only rows with this code.")
 @_accept_canary_option
 @_resume_options
 def retry(run: Path, code: str | None, *, accept_canary: bool, **options: Any) -> int:
-    """Send again what failed or is in doubt in RUN.
+    """Retry what failed or is in doubt in RUN.
 
     Use it once the cause of the failures is fixed, such as a missing permission. Emails not sent
     yet are sent too. Options default to those of the run.

@@ -47,9 +47,9 @@ link = _send_command(
     "link",
     """Link the emails of MAPPING, each to its deal.
 
-    For emails that are on no deal. One that is on another deal fails: `bulklink relink` moves
-    those. Every row is checked first; a live org is changed only after a question. What became of
-    every row stands in the ledger of the run.
+    Use it for emails that are on no deal. An email on another deal fails: `bulklink relink` moves
+    those. Every row is checked first, and you are asked before a live org is changed. The ledger of
+    the run records what became of every row.
 
     \b
     Examples:
@@ -61,8 +61,8 @@ unlink = _send_command(
     "unlink",
     """Unlink the emails of MAPPING from whatever deal each is on.
 
-    For emails that belong to no deal. They stay under their contacts. The deal that each is on is
-    noted before it is changed, so that `bulklink undo` can put it back.
+    Use it for emails that belong to no deal. They stay with their contacts. The deal of each email
+    is recorded before it is changed, so that `bulklink undo` can put it back.
 
     \b
     Examples:
@@ -74,9 +74,9 @@ relink = _send_command(
     "relink",
     """Move the emails of MAPPING, each to the wanted deal.
 
-    For emails that are on the wrong deal: each is taken off whatever deal it is on and linked to
-    the wanted one. What is right already is left alone; an email whose link is refused goes back on
-    the deal that it was on.
+    Use it for emails that are on the wrong deal: each is unlinked from whatever deal it is on and
+    linked to the wanted one. Emails already on the wanted deal are left alone. If the link half is
+    refused, the email is put back on its previous deal.
 
     \b
     Examples:
@@ -91,12 +91,12 @@ relink = _send_command(
 @_all_options
 @click.pass_context
 def run(ctx: click.Context, /, job: tuple[str, ...], **options: Any) -> int:
-    """Run a job file, or mappings whose column op says what to do.
+    """Run a job file, or mappings with a column op.
 
-    For jobs that are run more than once, or that somebody else looks at. Keys of a job file are the
-    names of these options with _, and op and mapping; what the command line or the environment sets
-    goes before. In a mapping without a job file the column op says of each row link, unlink or
-    relink.
+    Use job files for jobs that run more than once, or that somebody reviews. Their keys are the
+    names of these options, with _ for -, and op and mapping; the command line and the environment
+    take precedence. In a mapping without a job file, the column op says link, unlink or relink for
+    each row.
 
     \b
     Examples:
@@ -109,7 +109,9 @@ def run(ctx: click.Context, /, job: tuple[str, ...], **options: Any) -> int:
     files = [name for name in job if name.lower().endswith(".toml")]
     if files and len(job) > 1:
         raise UsageError(
-            "A job file stands alone.", where=files[0], advice="Its key mapping names mappings."
+            "A job file takes no mapping beside it.",
+            where=files[0],
+            advice="Name the mappings in its key mapping.",
         )
     mappings = apply_job_file(Path(files[0]), ctx, options) if files else job
     return _plan_or_run(mappings, options)
@@ -140,7 +142,7 @@ def _refuse_plan_options() -> None:
     for name in ("look_up_names", "compare_with"):
         if source_of(name) is ParameterSource.COMMANDLINE:
             raise UsageError(
-                "It says what a plan shows, and this command sends.",
+                "It is for plans, and this command sends.",
                 where=f"--{name.replace('_', '-')}",
-                advice="Add --dry-run, or leave it out: a run looks missing names up by itself.",
+                advice="Add --dry-run, or omit it: a run looks up missing names by itself.",
             )

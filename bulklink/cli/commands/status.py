@@ -16,17 +16,17 @@ from bulklink.errors import ExitCode, LedgerError
 @option(
     "--check",
     is_flag=True,
-    help="Recompute the hashes of plan and ledger and the accounting; exit 1 if any differs.",
+    help="Recompute the hashes of plan and ledger and the row counts. Exit code 1 if any differs.",
 )
 @runs_dir_option
 @common_options
 def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool) -> int:
-    """Show where RUN stands, or all runs.
+    """Show the state of RUN, or of all runs.
 
-    At any time: while it runs, after it stopped and after it was killed. --check proves that the
-    plan is as it was sealed, the ledger as it was when the run last ended, that its results are
-    those of the plan's rows and add up, and that the mapping is as it was read, if it is still
-    there.
+    It works while a run is active, after it stopped and after it was killed. --check proves that
+    the plan is unchanged since it was sealed and the ledger since the run last ended, that the
+    results belong to the rows of the plan and add up, and that the mapping is the one that was
+    read, if it still exists.
 
     \b
     Examples:

@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 @option(
     "--include-settled",
     is_flag=True,
-    help="Take back links too that might not be the run's: those that a read settled after a lost"
-    " answer, or that are in doubt, without a snapshot.",
+    help="Also undo links that might not be the run's own: settled by a read after a lost"
+    " answer, or in doubt, without a snapshot.",
 )
 @combine_options(plan_options, memory_option, connection_options, send_options, common_options)
 def undo(run: Path, **options: Any) -> int:
-    """Put every email that RUN changed back as it was.
+    """Restore every email that RUN changed.
 
-    For a run that was wrong; the undo is a run of its own. Linked emails are unlinked, unlinked
-    ones put back, relinked ones returned. An email is changed only if it still is as RUN left it;
-    what somebody changed since is left alone and fails as changed-since. Says first what cannot be
-    undone, and why. Sending options default to those of RUN. --dry-run shows all that and sends
-    nothing; with --run-dir it seals the plan for `bulklink apply`.
+    Use it when a run was wrong. The undo is itself a run: linked emails are unlinked, unlinked
+    ones are linked again, relinked ones go back. An email is changed only if it is still as RUN
+    left it; others are left alone and fail as changed-since. The command first shows what cannot
+    be undone, and why. Sending options default to those of RUN. --dry-run shows all that and sends
+    nothing; with --run-dir it also seals the plan for `bulklink apply`.
 
     \b
     Examples:

@@ -38,19 +38,19 @@ _VERIFY_OPTIONS = ("in_doubt", "sample", "seed", "read_pages")
 
 @click.command("verify")
 @click.argument("run", type=RunPath())
-@option("--in-doubt", is_flag=True, help="Look at the emails in doubt: where are they now?")
+@option("--in-doubt", is_flag=True, help="Verify the emails in doubt: which deal are they on now?")
 @option(
     "--sample",
     type=WholeNumber(1),
     metavar="N",
-    help="Draw N emails, and tell how many of all may be wrong at most.",
+    help="Verify a random sample of N emails, and show how many of all can be wrong at most.",
 )
 @option(
     "--seed",
     type=WholeNumber(0),
     default=1,
     show_default=True,
-    help="Which emails --sample draws: the same seed draws the same.",
+    help="Random seed of --sample: the same seed draws the same emails.",
 )
 @option(
     "--read-pages",
@@ -59,7 +59,7 @@ _VERIFY_OPTIONS = ("in_doubt", "sample", "seed", "read_pages")
     show_default=True,
     help="Most pages of a contact's emails that are read, 10 emails each.",
 )
-@option("--dry-run", is_flag=True, help="Say what it will cost: read nothing.")
+@option("--dry-run", is_flag=True, help="Show what it will cost, and read nothing.")
 @combine_options(
     connection_options,
     pace_options,
@@ -71,11 +71,12 @@ _VERIFY_OPTIONS = ("in_doubt", "sample", "seed", "read_pages")
     common_options,
 )
 def verify(run: Path, **options: Any) -> int:
-    """Read back where the emails of RUN are, against its ledger.
+    """Read the emails of RUN back, and compare them with its ledger.
 
-    For proof that the CRM is as the ledger says: all emails, a sample, or those in doubt. Tells
-    first what it will cost, and changes nothing: neither the CRM nor the ledger. Every finding is
-    in RUN/verify.jsonl. What somebody moved since is a difference too. Ends with 1 at a difference.
+    Use it to prove that the CRM is as the ledger says: for all emails, a sample, or those in
+    doubt. The command first shows what it will cost. It changes neither the CRM nor the ledger;
+    every finding is in RUN/verify.jsonl. Changes made by others since are differences too. Exit
+    code 1: at least one difference.
 
     \b
     Examples:
@@ -117,7 +118,7 @@ def _plan(run: Path, arguments: Mapping[str, Any], options: dict[str, Any]) -> i
 def _plan_lines(plan: VerifyPlan) -> Iterator[Line]:
     yield f"verify: {plan.emails:,} emails of {plan.contacts:,} contacts"
     counts = {
-        "read calls, at least": plan.calls["read_at_least"],
+        "read calls, minimum": plan.calls["read_at_least"],
         "look-ups, at least": plan.calls["lookup_at_least"],
         "credits, at least": plan.credits.least,
         "credits, likely": plan.credits.likely,
@@ -179,13 +180,12 @@ def _summary_lines(result: VerifyResult) -> Iterator[Line]:
     yield from count_lines(counts, always=("checked", "as recorded", "different"))
     if result.others:
         other_counts = ", ".join(f"{n:,} {name}" for name, n in result.others.items())
-        yield f"Seen beside them, and no part of the sample: {other_counts}."
+        yield f"Also seen, but not part of the sample: {other_counts}."
     if result.sample is not None:
         yield _format_bound(result.as_recorded, result.sample)
     calls = result.calls
     yield (
-        f"Calls: {calls['read']:,} read, {calls['lookup']:,} look-up,"
-        f" {calls['retried']:,} of them again."
+        f"Calls: {calls['read']:,} read, {calls['lookup']:,} look-up, {calls['retried']:,} retried."
     )
     yield f"Findings: {Path(result.run_dir) / 'verify.jsonl'}"
 
