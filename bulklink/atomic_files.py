@@ -52,7 +52,7 @@ def atomic_replace(path: Path, error_class: type[RefusedError] = RunDirError) ->
 
 
 def _create_temporary(path: Path) -> Path:
-    """Create an empty file beside a path, named after it; what exists is left alone."""
+    """Create an empty file next to a path, named after it; existing files are left alone."""
     encoded = os.fsencode(path.name)
     name = hashlib.sha256(encoded).hexdigest() if len(encoded) > _MAX_NAME_BYTES else path.name
     temporary = path.with_name(f"{name}.partial")
@@ -73,9 +73,9 @@ def write_error(
         error_class: class of the error to return.
     """
     return error_class(
-        f"It cannot be written: {error.strerror or error}.",
+        f"Cannot write: {error.strerror or error}.",
         where=str(path),
-        advice="Check that the folder exists, that you may write there, and that it has room.",
+        advice="Check that the folder exists, that you may write there, and that there is space.",
     )
 
 

@@ -152,7 +152,7 @@ def _is_plain(path: str) -> bool:
 
 def _link_error(path: Path, error: OSError) -> RunDirError:
     return RunDirError(
-        f"No temporary link to it can be made: {error.strerror or error}.",
+        f"Cannot create a temporary link to it: {error.strerror or error}.",
         where=str(path),
         advice=f"Check that the temporary folder {tempfile.gettempdir()} can be written to and has"
         " room (TMPDIR names another), and that the whole path is not too long.",

@@ -28,8 +28,8 @@ _BLOCK_BYTES = MAX_LINE_BYTES
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _REPARSE_POINT = getattr(stat, "FILE_ATTRIBUTE_REPARSE_POINT", 0)
 _COPY_THE_FOLDER = (
-    "Copy the folder, with the files themselves and no links (`cp -RL`), and use the copy; a folder"
-    " from somebody else may hold such files on purpose."
+    "Copy the folder with its files instead of links (`cp -RL`), and use the copy. A folder"
+    " from somebody else may have such files on purpose."
 )
 
 
@@ -93,7 +93,7 @@ def check_subfolder(path: Path) -> None:
         return  # missing; or what uses it fails
     if not stat.S_ISDIR(status.st_mode) or _is_reparse_point(status):
         raise RunDirError(
-            f"It is {_describe(status)}, not a folder.", where=str(path), advice=_COPY_THE_FOLDER
+            f"This is {_describe(status)}, not a folder.", where=str(path), advice=_COPY_THE_FOLDER
         )
 
 
@@ -180,9 +180,9 @@ def read_small_file(path: Path) -> bytes:
         content = _read(file, MAX_SMALL_FILE_BYTES + 1, path)
     if len(content) > MAX_SMALL_FILE_BYTES:
         raise RunDirError(
-            f"It is larger than {MAX_SMALL_FILE_BYTES >> 20} MiB.",
+            f"The file is larger than {MAX_SMALL_FILE_BYTES >> 20} MiB.",
             where=str(path),
-            advice="bulklink writes no such file: put it back from a copy.",
+            advice="bulklink does not write such files: restore it from a backup.",
         )
     return content
 
@@ -217,7 +217,7 @@ def line_blocks(
                 raise error_class(
                     f"The line is longer than {MAX_LINE_BYTES >> 20} MiB.",
                     where=f"{path}:{lines + 1}" if not start else str(path),
-                    advice="bulklink writes no such line: put the file back from a copy.",
+                    advice="bulklink does not write such lines: restore the file from a backup.",
                 )
             end = block.rfind(b"\n") + 1
             block, rest = block[:end], block[end:]
@@ -260,7 +260,7 @@ def _open_checked(path: Path, flags: int, *, one_name: bool, system: FileSystem 
 def _check_status(path: Path, status: os.stat_result, *, one_name: bool) -> None:
     if not stat.S_ISREG(status.st_mode) or _is_reparse_point(status):
         raise RunDirError(
-            f"It is {_describe(status)}, not a regular file.",
+            f"This is {_describe(status)}, not a regular file.",
             where=str(path),
             advice=_COPY_THE_FOLDER,
         )
@@ -291,7 +291,7 @@ def _describe(status: os.stat_result) -> str:
 
 
 def _read(file: FileIO, size: int, path: Path) -> bytes:
-    """Read up to so many bytes; fewer only at the end of the file."""
+    """Read the given number of bytes; fewer only at the end of the file."""
     parts = []
     try:
         while size > 0 and (part := file.read(size)):
@@ -304,15 +304,15 @@ def _read(file: FileIO, size: int, path: Path) -> bytes:
 
 def _unreadable_error(path: Path, error: OSError) -> RunDirError:
     return RunDirError(
-        f"It cannot be read: {error.strerror or error}.",
+        f"Cannot read: {error.strerror or error}.",
         where=str(path),
-        advice="Check that you may read it; or put it back from a copy.",
+        advice="Check that you may read it, or restore it from a backup.",
     )
 
 
 def _unwritable_error(path: Path, error: OSError) -> RunDirError:
     return RunDirError(
-        f"It cannot be written: {error.strerror or error}.",
+        f"Cannot write: {error.strerror or error}.",
         where=str(path),
-        advice="Check that the folder exists, that you may write there, and that it has room.",
+        advice="Check that the folder exists, that you may write there, and that there is space.",
     )

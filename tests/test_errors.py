@@ -19,7 +19,7 @@ KINDS = {
 RUN_ALONE = "RunStoppedError"
 """Why a run stops: its place may be the run, which the summary names; a person who stops it needs
 no advice."""
-STOP_MESSAGE = "It was told to stop."
+STOP_MESSAGE = "It was asked to stop."
 
 
 def find_error_calls(path: Path) -> Iterator[ast.Call]:

@@ -61,8 +61,8 @@ def job_from_options(mappings: tuple[str, ...], options: Mapping[str, Any]) -> J
 def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that are given to the current command, by command line or environment.
 
-    What goes on with something keeps the others as that was begun; so the profile counts for
-    options alone that are for one call.
+    Commands that continue something keep its other options, so the profile only counts for
+    options that are for one call.
     """
     profile = profile_options(options)
     for_one_call = {name: profile[name] for name in PER_CALL_OPTIONS & profile.keys()}

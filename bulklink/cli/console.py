@@ -153,7 +153,7 @@ def redirect_notes(write: Callable[[str], object]) -> Iterator[None]:
 
 
 def note(line: Line) -> None:
-    """Write a note to standard error; if it cannot be written, the command goes on."""
+    """Write a note to standard error; if that fails, the command continues."""
     with suppress(OSError):
         _note_output.write(_render(line))
 

@@ -56,7 +56,7 @@ class _RequestLogHandler(logging.StreamHandler[IO[str]]):
         return msgspec.json.encode(fields).decode()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Warn once that the log has ended; the command goes on without it."""
+        """Warn once that the log has ended; the command continues without it."""
         del record
         LOGGER.removeHandler(self)
         warn(f"{self._path} can no longer be written: the log ends here.")

@@ -215,7 +215,7 @@ def show_run(
     as_json: bool,
     check_result: CheckResult | None = None,
 ) -> int:
-    """Show where a run stands, detached relinks first; return its exit code, 0 while it goes on.
+    """Show the state of a run, detached relinks first; return its exit code, 0 while it is active.
 
     Args:
         result: where the run stands.

@@ -129,7 +129,7 @@ def _handled_signals() -> list[signal.Signals]:
 
 
 def _handle_signals_on_windows(on_signal: _SignalHandler) -> None:
-    """Handle signals on the event loop, which has no handlers of its own on Windows."""
+    """Handle signals on Windows, where the event loop has no signal handlers."""
     loop = asyncio.get_running_loop()
     for number in _STOP_REASONS:
         signal.signal(number, lambda n, _: loop.call_soon_threadsafe(on_signal, signal.Signals(n)))

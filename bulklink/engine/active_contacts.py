@@ -12,7 +12,7 @@ from bulklink.engine.signal import Signal
 
 
 class ActiveContacts:
-    """Tracks the contacts in progress, and tells the breaker when no other call can settle it.
+    """Tracks the contacts in progress, and notifies the breaker when no other call can decide.
 
     Args:
         breaker: suspends contacts that are refused.

@@ -203,5 +203,5 @@ def fatal_error(kind: CallKind, verdict: AnswerVerdict, where: str) -> RunStoppe
         f"Zoho refuses the {kind} call: {reason}.",
         where=where,
         advice=advice_for_code(verdict.code, verdict.text)
-        or "The whole answer is in answers.jsonl; once its cause is mended, a resume goes on.",
+        or "The whole answer is in answers.jsonl. Fix the cause, then resume the run.",
     )

@@ -37,7 +37,7 @@ def maybe_applied(response: Answer | NoResponse) -> bool:
 
 
 def is_answered(response: Answer | NoResponse) -> bool:
-    """Return whether the CRM answered, not a gateway in its place or nobody."""
+    """Return whether the CRM itself answered, rather than a gateway or nothing."""
     if isinstance(response, NoResponse):
         return bool(response.cure)  # that is no outage, and stops the run
     return response.ok or classify_outcome(response) is not AnswerClass.SERVER_ERROR

@@ -302,7 +302,8 @@ class Canary:
             result,
             status=Status.FAILED,
             code=NOT_APPLIED,
-            message=f"It was answered with success, and a read shows it {observed.location}.",
+            message="The call was answered with success, but a read shows the email"
+            f" {observed.location}.",
             call=observed.call,
             current_deal_id=observed.deal_id,
         )

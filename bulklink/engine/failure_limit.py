@@ -26,11 +26,13 @@ MIN_SETTLED_FOR_PERCENT = 200
 _MAX_CODES = 50
 _CODES_SHOWN = 3
 _BULKLINK_ADVICE = {
-    CHANGED_SINCE: "Somebody has changed the email since: see where it is now, then mend its row.",
+    CHANGED_SINCE: "The email was changed in the meantime: check where it is now, then fix its"
+    " row.",
     NOT_LISTED: "No page that was read lists it: check contact, owner and message id.",
     ALREADY_LINKED: advice_for_code(Code.ALREADY_LINKED),
-    NOT_APPLIED: "It was answered with success, and a read shows otherwise: look at it in the CRM.",
-    PUT_BACK_FAILED: "It is off the deal that it was on: link it by hand, or retry.",
+    NOT_APPLIED: "The call was answered with success, but a read shows otherwise: check the"
+    " email in the CRM.",
+    PUT_BACK_FAILED: "It is no longer on its previous deal: link it by hand, or retry.",
 }
 _SUCCEEDED = (Status.DONE, Status.UNCHANGED)
 

@@ -144,7 +144,7 @@ def _parse_or_raise(
         raise RunStoppedError(
             StoppedBy.NO_ANSWER,
             f"The CRM does not answer the look-up of {subject}.",
-            advice="Try again later; what came back is in answers.jsonl.",
+            advice="Try again later. The answer is in answers.jsonl.",
         )
     if refusal:
         raise fatal_error(call_outcome.kind, refusal, f"look-up of {subject}")
@@ -153,7 +153,7 @@ def _parse_or_raise(
         caller.record_answer(call_outcome)
         raise RunStoppedError(
             StoppedBy.FATAL,
-            f"What answered the look-up of {subject} is not the Zoho CRM API: HTTP"
+            f"The answer to the look-up of {subject} is not from the Zoho CRM API: HTTP"
             f" {response.status},"
             f" {len(response.body)} bytes that it would not send.",
             advice="Check the address or the data centre; the answer is in answers.jsonl.",

@@ -262,7 +262,7 @@ class LimitedBy(StrEnum):
     RATE = "the limit of calls a second"
     IN_FLIGHT = "calls in flight"
     LATENCY = "the CRM's latency, call after call"
-    LOCAL_WORK = "what this machine does between calls"
+    LOCAL_WORK = "this machine's work between calls"
     NOTHING = "nothing for long"
 
 

@@ -55,7 +55,7 @@ class StopController:
         Args:
             by: recorded as what stopped the run.
         """
-        self.request(RunStoppedError(by, "It was told to stop."))
+        self.request(RunStoppedError(by, "It was asked to stop."))
 
     def request(self, reason: BulklinkError) -> None:
         """Stop the run for a reason.

@@ -216,7 +216,9 @@ def _on_put_back_read_back(state: MessageState, deal: LinkedDeal | None) -> None
     elif state.sends < MAX_SENDS:
         state.next_step = NextStep.PUT_BACK
     else:
-        _fail_put_back(state, "The link was refused, and putting it back was not applied.", None)
+        _fail_put_back(
+            state, "The link was refused, and putting the email back had no effect.", None
+        )
 
 
 _ON_READ_BACK: dict[NextStep, Callable[[MessageState, LinkedDeal | None], None]] = {
@@ -243,7 +245,7 @@ def _resend_or_fail(state: MessageState, phase: NextStep, deal: LinkedDeal | Non
             state.uncertain = False  # the CRM may refuse it: that it is not applied is certain
         return
     verdict = AnswerVerdict(
-        NO_ANSWER, "It was sent several times and a read shows it not applied.", 0
+        NO_ANSWER, "It was sent several times, but a read shows that it was not applied.", 0
     )
     if phase is NextStep.LINK:
         _on_link_refused(state, state.refusal or verdict)
@@ -256,7 +258,9 @@ def _on_link_refused(state: MessageState, verdict: AnswerVerdict) -> None:
     if state.unlinked and isinstance(state.previous_deal, LinkedDeal):
         state.start_phase(NextStep.PUT_BACK)
     else:
-        suffix = " It is off the deal that it was on, which is not known." if state.unlinked else ""
+        suffix = (
+            " It is no longer on its previous deal, which is unknown." if state.unlinked else ""
+        )
         state.end(Status.FAILED, verdict=verdict, text=_refusal_text(verdict) + suffix)
 
 

@@ -174,7 +174,7 @@ def _outline_top(run: Sequence[Step], y: Callable[[float], float]) -> str:
 
 
 def _trace(parts: Sequence[tuple[float, float, float]]) -> str:
-    """Return the path along parts (beginning, end, y), which goes on where y is the same."""
+    """Return the path along parts (start, end, y), merging neighbours with the same y."""
     corners = [
         f"H{format_coordinate(x)}V{format_coordinate(y)}"
         for (_, _, previous_y), (x, _, y) in pairwise(parts)

@@ -83,7 +83,7 @@ class LedgerDigest:
                 f" {recorded:,} recorded in run.json.",
             )
         if recorded == 0 and self.checkpoint.sha256 != hashlib.sha256().hexdigest():
-            raise _changed_error(self.path, "run.json records a wrong SHA-256 for no lines.")
+            raise _changed_error(self.path, "run.json has a wrong SHA-256 for an empty ledger.")
 
     def _compare(self) -> None:
         if self.checkpoint.sha256 is not None and self.sha256 != self.checkpoint.sha256:
@@ -98,6 +98,6 @@ def _changed_error(path: Path, message: str) -> LedgerError:
     return LedgerError(
         message,
         where=str(path),
-        advice="Put ledger.jsonl and run.json back from one copy: what was done cannot be told from"
-        " these.",
+        advice="Restore ledger.jsonl and run.json from the same backup: these files do not"
+        " show what was done.",
     )

@@ -251,8 +251,8 @@ def line_number(path: Path, offset: int) -> int:
 def damaged_line_error(path: Path, number: int) -> LedgerError:
     """Return the error about a line that bulklink did not write."""
     return LedgerError(
-        "This is no ledger line of this run.",
+        "This is not a ledger line of this run.",
         where=f"{path}:{number}",
-        advice="Put the file back from a copy; without one, keep it and report this: nothing that"
-        " it says behind that line is known.",
+        advice="Restore the file from a backup. Without one, keep it and report this: what it"
+        " says after that line is unknown.",
     )

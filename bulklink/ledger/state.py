@@ -370,7 +370,7 @@ def repair_torn_line(path: Path, torn_path: Path) -> None:
                 raise LedgerError(
                     f"The last line is longer than {MAX_LINE_BYTES >> 20} MiB.",
                     where=str(path),
-                    advice="bulklink writes no such line: put the file back from a copy.",
+                    advice="bulklink does not write such lines: restore the file from a backup.",
                 )
             with os.fdopen(open_to_append(torn_path), "wb") as torn_file:
                 torn_file.write(tail[whole_length:] + b"\n")
@@ -380,9 +380,9 @@ def repair_torn_line(path: Path, torn_path: Path) -> None:
         return
     except OSError as error:
         raise LedgerError(
-            f"The ledger cannot be mended: {error.strerror or error}.",
+            f"Cannot repair the ledger: {error.strerror or error}.",
             where=str(path),
-            advice="Check that you may write there, and that the disk has room; then resume.",
+            advice="Check that you may write there and that the disk has space, then resume.",
         ) from None
 
 

@@ -198,8 +198,8 @@ class LedgerWriter:
     def _raise_write_error(self) -> None:
         if self._write_error is not None:
             raise LedgerError(
-                f"The ledger cannot be written: {self._write_error.strerror or self._write_error}.",
+                f"Cannot write the ledger: {self._write_error.strerror or self._write_error}.",
                 where="ledger.jsonl",
-                advice="Make room, mend the disk, or put the folder back where it was. What was in"
-                " flight is not yet settled.",
+                advice="Free some space, fix the disk, or move the folder back, then resume."
+                " Calls in flight are not settled yet.",
             ) from self._write_error

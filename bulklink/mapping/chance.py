@@ -11,7 +11,7 @@ _MAX_TERMS = 200
 
 
 def binomial_tail(trials: int, hits: int, share: float) -> float:
-    """Return the chance of at least so many hits; 1 where no more than the mean are seen.
+    """Return the chance of at least this many hits; 1 if there are no more than the mean.
 
     Of trials with different chances, `share` is the mean: their tail is not larger (Hoeffding).
     """

@@ -148,7 +148,7 @@ class Database:
         return row
 
     def batches(self, sql: str, size: int = BATCH_ROWS) -> Iterator[list[tuple[Any, ...]]]:
-        """Run a query and stream its rows in batches of at most so many."""
+        """Run a query and stream its rows in batches of limited size."""
         self._begin()
         cursor = self._connection.cursor()
         self._stop.add_connection(cursor)

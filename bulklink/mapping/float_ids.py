@@ -132,7 +132,7 @@ def _near_shortest(pattern: IdPattern, level: int) -> float | None:
 
 
 def _shortest_share(pattern: IdPattern, zeros: int) -> float | None:
-    """Return the share of shortest decimals among numbers with so many zeros at their end.
+    """Return the share of shortest decimals among numbers with this many trailing zeros.
 
     Numbers with more zeros than doubles are apart are all shortest decimals, and show nothing.
     """
@@ -150,7 +150,7 @@ _SHORTEST = _Kind(lambda pattern: pattern.is_shortest, _near_shortest, _MAX_ZERO
 
 
 def _level_chance(patterns: Sequence[IdPattern], kind: _Kind, level: int) -> float:
-    """Return the chance of so many hits among the ids of a level."""
+    """Return the chance of as many hits among the ids of a level."""
     return _tail(patterns, kind, lambda pattern: kind.near(pattern, level))
 
 
@@ -176,7 +176,7 @@ def _chance_of_a_part(patterns: Sequence[IdPattern], kind: _Kind, step: int) -> 
 
 
 def chance_of_doubles(patterns: Sequence[IdPattern], step: int = 0) -> float:
-    """Return the chance of so many doubles in an honest column.
+    """Return the chance of as many doubles in an honest column.
 
     Args:
         patterns: all different ids of a column and length.
@@ -192,7 +192,7 @@ def chance_of_doubles(patterns: Sequence[IdPattern], step: int = 0) -> float:
 
 
 def chance_of_shortest(patterns: Sequence[IdPattern], step: int = 0) -> float:
-    """Return the chance of so many shortest decimals in an honest column; as with doubles."""
+    """Return the chance of as many shortest decimals in an honest column, as for doubles."""
     zeros = min(pattern.zeros for pattern in patterns)
     if all(pattern.is_shortest for pattern in patterns):
         shares = [(min(1.0, 10**zeros / (1 << p.spacing)), p.ids) for p in patterns]

@@ -1,4 +1,4 @@
-"""Characters that nobody sees at the ends of a header or a cell.
+"""Invisible characters at the ends of a header or a cell.
 
 Spreadsheets, web pages and editors leave them: white space of every width, what has no width, marks
 of writing direction, soft hyphens, byte order marks.

@@ -280,7 +280,7 @@ class StagedTable:
         return False
 
     def _insert_sql(self, csv_input: CsvInput, number: int) -> str:
-        """Build the INSERT; each value that several columns need is a layer of its own."""
+        """Build the INSERT; each value that several columns need is a separate layer."""
         columns = self.columns
         cells = {column.known: _cell_sql(column, number) for column in columns if column.known}
         ids = {column: cells[column] for column in ID_COLUMNS if column in cells}
@@ -330,7 +330,7 @@ def _cell_sql(column: MappingColumn, number: int) -> str:
 
 
 def _stored_cell_sql(column: MappingColumn, number: int, csv_input: CsvInput) -> str:
-    """Build the user's cell; NULL if it is a number, which has a column of its own."""
+    """Build the user's cell; NULL for a number, which has its own column."""
     cell = user_cell_sql(_cell_sql(column, number), staged=csv_input.staged)
     if column.known in NUMERIC_ID_COLUMNS:
         return f"CASE WHEN NOT {is_plain_id_sql(column.known)} THEN {cell} END"

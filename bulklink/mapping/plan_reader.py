@@ -66,7 +66,7 @@ class UnknownRow(msgspec.Struct, frozen=True):
 
 
 class SealedPlan:
-    """A plan as it was sealed.
+    """A sealed plan.
 
     Args:
         path: its `plan.parquet`. Data beyond the memory limit spills to a folder next to it,

@@ -214,7 +214,7 @@ def _faulty_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) ->
 
 
 def verbatim_cell_sql(place: int, column: MappingColumn) -> str:
-    """Build the user's cell as in the file; a plain number is stored in a column of its own."""
+    """Build the user's cell as in the file; a plain number is stored in its own column."""
     if column.known in NUMERIC_ID_COLUMNS:
         return f"coalesce(c{place}, n_{column.known}::VARCHAR)"
     return f"c{place}"

@@ -35,7 +35,7 @@ class TrailingZeroCount(NamedTuple):
 
     @property
     def chance(self) -> float:
-        """Chance that so many ids end in zeros."""
+        """Chance that as many ids end in zeros."""
         return _chance(self.length, self.ids, self.rounded)
 
     @property
@@ -58,7 +58,7 @@ def _chance(length: int, ids: int, rounded: int) -> float:
 
 
 def count_trailing_zeros(database: Database, *, guards: bool) -> tuple[TrailingZeroCount, ...]:
-    """Count, by column and length, the long ids that end in zeros, if chance hardly makes so many.
+    """Count long ids that end in zeros, by column and length, unless chance explains them.
 
     In most large columns some ids do so by chance: an estimate of how many are different shows it.
 

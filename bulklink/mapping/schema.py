@@ -115,7 +115,7 @@ class MappingOptions(msgspec.Struct, frozen=True):
 
 
 class InputFile(msgspec.Struct, frozen=True):
-    """One mapping file as it was read.
+    """A mapping file that was read.
 
     Args:
         name: the file as the user named it.

@@ -205,7 +205,7 @@ async def run_planning(
     loop_thread = threading.get_ident()
 
     def warn(text: str | Advice) -> None:
-        """Report a warning before the planning goes on: its callback may stop it."""
+        """Report a warning before planning continues: its callback may stop it."""
         if threading.get_ident() == loop_thread:
             callbacks.warn(text)
         else:

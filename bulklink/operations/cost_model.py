@@ -109,7 +109,7 @@ def expected_pages(emails: float, share: float, max_pages: int | None = None) ->
 
 
 def _window_pages(emails: float, share: float, max_pages: int | None) -> float:
-    """Return the mean pages of a contact, which is read anew for each of its windows."""
+    """Return the mean pages of a contact, which is read again for each of its windows."""
     windows = math.ceil(emails / MAX_WINDOW_MESSAGES)
     return windows * expected_pages(emails, min(1.0, share / windows), max_pages) if windows else 0
 

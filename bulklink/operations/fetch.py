@@ -396,7 +396,7 @@ def _unfinished_fetch(output: str | PathLike[str] | BinaryIO) -> FetchRecord | N
 
 
 def has_unfinished_fetch(output: str | PathLike[str] | BinaryIO) -> bool:
-    """Return whether a fetch into a file was begun and not finished."""
+    """Return whether there is an unfinished fetch into a file."""
     return _unfinished_fetch(output) is not None
 
 

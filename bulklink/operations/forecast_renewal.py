@@ -170,7 +170,7 @@ class RunForecaster:
         )
 
     def latest(self, credits_spent: int, to_send: int, *, reads_first: bool) -> CreditRange | None:
-        """Return the credits of the whole run, computed anew once enough has been settled."""
+        """Return the credits of the whole run, recomputed once enough has been settled."""
         settled = self.messages - to_send
         if self._latest is None or settled - self._latest_at > _RENEWAL_SHARE * self.messages:
             spent = self.earlier_calls + credits_spent

@@ -1,4 +1,4 @@
-"""Mark of this machine, by which a resume knows that its clock told the times of a run."""
+"""Random mark of this machine, which shows whether the times of a run are from its clock."""
 
 from __future__ import annotations
 

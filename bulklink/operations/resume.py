@@ -251,7 +251,7 @@ def _load_ledger_state(
 
 
 def _check_ledger_end(folder: RunFolder, record: RunRecord, ledger_state: LedgerState) -> None:
-    """Refuse a ledger that contradicts the state of its run, while nobody writes it.
+    """Refuse a ledger that contradicts the state of its inactive run.
 
     Raises:
         LedgerError: if it goes on after the run ended, or a finished run has rows without a result.

@@ -50,7 +50,7 @@ def check_seal(
     ledger_state: LedgerState,
     stop: PlanningStop | None = None,
 ) -> None:
-    """Refuse a plan that is not as it was sealed, and options and counts that are not its own.
+    """Refuse a plan that was changed since it was sealed, and options or counts of another.
 
     Args:
         folder: the run folder.

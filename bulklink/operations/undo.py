@@ -1,4 +1,4 @@
-"""`undo`: seal the inverse of a run in a run folder of its own, and send it."""
+"""`undo`: seal the inverse of a run in a new run folder, and send it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def undo(
     environment: Environment | None = None,
     **options: Unpack[SendOptions],
 ) -> RunResult | None:
-    """Put every email that a run changed back as it was, by a new run.
+    """Restore every email that a run changed, by a new run.
 
     An email is changed only if it still is as the run left it.
 

@@ -331,7 +331,7 @@ class Verifier:
 
 
 def _fewest_pages(emails: int, max_pages: int | None) -> int:
-    """Return the fewest pages that hold so many emails, as far as they are read."""
+    """Return the fewest pages that hold this many emails, up to the limit of pages."""
     pages = -(-emails // EMAILS_PER_PAGE)
     return pages if max_pages is None else min(pages, max_pages)
 

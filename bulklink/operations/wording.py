@@ -114,7 +114,7 @@ def describe_undone(record: RunRecord) -> str:
 
 
 def continue_arguments(record: RunRecord, verb: str, run: object, *options: str) -> list[str]:
-    """Return the words of a command that goes on with a run, as the run accepts them.
+    """Return the words of a command that continues a run, including what the run requires.
 
     Args:
         record: of the run.

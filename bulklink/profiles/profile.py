@@ -118,9 +118,9 @@ class Profiles:
             raise self.unknown_profile_error(name) from None
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8"
-            raise _profile_error(path, f"The profile cannot be read: {reason}") from None
+            raise _profile_error(path, f"Cannot read the profile: {reason}") from None
         except TomlError as error:
-            raise _profile_error(path, f"The profile cannot be read: {error.reason}") from None
+            raise _profile_error(path, f"Cannot read the profile: {error.reason}") from None
         except msgspec.ValidationError as error:
             raise _profile_error(path, _describe_mismatch(str(error))) from None
         except ConfigError as error:
@@ -131,7 +131,7 @@ class Profiles:
         """Return the error for an unknown profile, with the names of the stored ones."""
         names = self.names()
         suggestion = did_you_mean(close_matches(name, names, limit=1))
-        known = f"Known are: {', '.join(names)}. " if names else "There is none yet. "
+        known = f"The profiles are: {', '.join(names)}. " if names else "None exists yet. "
         return ConfigError(
             f"There is no profile {name!r}.",
             where=Advice("{}", Keyword("profile")),
@@ -201,14 +201,14 @@ def remove_file(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise _profile_error(path, f"It cannot be removed: {error.strerror or error}") from None
+        raise _profile_error(path, f"Cannot remove: {error.strerror or error}") from None
 
 
 def _write_error(path: Path, reason: str) -> ConfigError:
     return ConfigError(
-        f"It cannot be written: {reason}.",
+        f"Cannot write: {reason}.",
         where=str(path),
-        advice="Check that you may write there, and that it has room.",
+        advice="Check that you may write there, and that there is space.",
     )
 
 
@@ -217,7 +217,7 @@ def _describe_mismatch(text: str) -> str:
     names = _QUOTED.findall(text)
     key = names[-1].removeprefix("$.") if names else ""
     if "unknown field" in text:
-        return f"The profile has a key that is not known: {key}"
+        return f"The profile has an unknown key: {key}"
     if "missing required field" in text:
         return f"The profile has no key {key}"
     return f"The profile has a wrong value at {key}" if key else "The profile is not well-formed"

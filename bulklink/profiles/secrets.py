@@ -219,15 +219,15 @@ def _decode_credentials(content: bytes, name: str, where: str) -> Credentials:
         raise _unreadable_error(name, where, "they are not well-formed") from None
     texts = msgspec.structs.astuple(credentials)
     if not all(texts):
-        raise _unreadable_error(name, where, "they are not all there")
+        raise _unreadable_error(name, where, "some are missing")
     if not all(map(is_sign_in_text, texts)):
-        raise _unreadable_error(name, where, "they hold characters that no secret of Zoho's has")
+        raise _unreadable_error(name, where, "they have characters that no secret of Zoho has")
     return credentials
 
 
 def _unreadable_error(name: str, where: str, reason: str) -> ConfigError:
     return ConfigError(
-        f"The secrets of the profile {name!r} cannot be read: {reason}.",
+        f"Cannot read the secrets of the profile {name!r}: {reason}.",
         where=where,
         advice=f"Sign in again: `bulklink auth login --profile {name} --force`.",
     )
@@ -235,7 +235,7 @@ def _unreadable_error(name: str, where: str, reason: str) -> ConfigError:
 
 def _keyring_error(name: str, reason: str) -> ConfigError:
     return ConfigError(
-        f"The system keyring does not serve: {reason}.",
+        f"The system keyring is not available: {reason}.",
         where="system keyring",
         advice=f"Unlock or start it. Or keep the secrets in a file that only you can read:"
         f" `bulklink auth login --profile {name} --force --plain-file`.",

@@ -303,7 +303,7 @@ def create_run_folder(
             raise RunDirError(
                 "The run folder is in use." if path.is_dir() else "It is a file, not a folder.",
                 where=str(path),
-                advice="Give a folder that is missing or empty.",
+                advice="Use a folder that is missing or empty.",
             )
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with create_file(path / ".gitignore") as file:

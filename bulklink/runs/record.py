@@ -35,7 +35,7 @@ class RunState(StrEnum):
 
 
 class InputRecord(msgspec.Struct, frozen=True):
-    """A mapping as it was read.
+    """A mapping that was read.
 
     Args:
         name: name of the file.
@@ -333,7 +333,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def needs_accept_canary(self) -> bool:
-        """Whether it goes on only if the user accepts its failed canary."""
+        """Whether it continues only if the user accepts its failed canary."""
         stopped = self.canary is not None and self.canary.state is CanaryState.STOPPED
         return stopped and self.state is not RunState.FINISHED
 
@@ -368,7 +368,7 @@ def read_record(path: Path) -> RunRecord:
         raise RunDirError(
             _missing_reason(path.parent),
             where=str(path.parent),
-            advice="Give a folder that a run made; `bulklink status` lists those under runs.",
+            advice="Use the folder of a run; `bulklink status` lists those below runs.",
         ) from None
     try:
         record = msgspec.json.decode(content, type=RunRecord)
@@ -378,9 +378,9 @@ def read_record(path: Path) -> RunRecord:
         check_address(record.api_url)
     except (ValueError, RecursionError) as error:
         raise RunDirError(
-            f"run.json is not as bulklink writes it{_place_of(error)}.",
+            f"run.json is not valid{_place_of(error)}.",
             where=str(path),
-            advice="Put it back from a copy.",
+            advice="Restore it from a backup.",
         ) from None
     return record
 
@@ -413,7 +413,7 @@ def _place_of(error: Exception) -> str:
 
 def _missing_reason(folder: Path) -> str:
     if folder.is_dir():
-        return "This is no run folder: it holds no run.json."
+        return "This is not a run folder: it has no run.json."
     return "This is a file, not a run folder." if folder.exists() else "There is no such folder."
 
 

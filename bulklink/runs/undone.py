@@ -92,7 +92,7 @@ def _check_is(record: RunRecord, undone_run: UndoneRun) -> None:
     )
     if not same:
         raise RunDirError(
-            "Another run is there.",
+            "Another run is there now.",
             where=undone_run.run_dir,
-            advice="The run that was undone was moved: put it back, and resume the undo.",
+            advice="The run that was undone was moved: move it back, and resume the undo.",
         )

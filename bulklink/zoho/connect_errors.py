@@ -23,16 +23,16 @@ _CERTIFICATE_REASONS = {
 """Reasons by the numbers that OpenSSL gives them (`X509_V_ERR_…`)."""
 _CERTIFICATE_CURES = {
     9: "Check the clock of this machine.",
-    10: "Check the clock of this machine, and what stands between it and the host.",
-    62: "Check the address: something else may answer in place of the host.",
+    10: "Check the clock of this machine, and any proxy between it and the host.",
+    62: "Check the address: something else may be answering in place of the host.",
     64: "Check the address: something else may answer in place of the host.",
 }
 _ISSUER_CURE = (
-    "Where a proxy inspects connections, set SSL_CERT_FILE to a file (PEM) of the certificates to"
-    " be trusted, that of its issuer included."
+    "If a proxy inspects connections, set SSL_CERT_FILE to a PEM file of the trusted"
+    " certificates, including that of its issuer."
 )
 _SIGN_IN_CURE = "Put user and password into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT."
-_PROXY_CURE = "Check HTTPS_PROXY and NO_PROXY: the proxy has to allow CONNECT to Zoho's hosts."
+_PROXY_CURE = "Check HTTPS_PROXY and NO_PROXY: the proxy must allow CONNECT to Zoho's hosts."
 
 
 def certificate_failure(error: Exception) -> NoResponse:

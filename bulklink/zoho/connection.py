@@ -238,7 +238,7 @@ def _one_of(variables: Mapping[str, str], name: str, allowed: tuple[str, ...]) -
     value = variables.get(name)
     if value is not None and value.lower() not in allowed:
         raise ConfigError(
-            f"{value!r} is not known.", where=name, advice=f"Use one of: {' '.join(allowed)}."
+            f"{value!r} is unknown.", where=name, advice=f"Use one of: {' '.join(allowed)}."
         )
     return value.lower() if value else None
 
@@ -264,13 +264,13 @@ def _parse_address(value: str, where: str) -> str:
     is_address = parts.scheme in ("http", "https") and parts.hostname and parts.path in ("", "/")
     if not is_plain or not is_address or port == 0:
         raise ConfigError(
-            "It is not an address of scheme, host and port.",
+            "This is not an address of scheme, host and port.",
             where=where,
             advice="Write it like https://www.zohoapis.com or http://127.0.0.1:8080.",
         )
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ConfigError(
-            "An address holds no user, query or fragment here.",
+            "An address must not have a user, query or fragment here.",
             where=where,
             advice="Write it like https://www.zohoapis.com.",
         )
@@ -294,7 +294,7 @@ def _credentials(variables: Mapping[str, str]) -> Credentials | None:
         raise ConfigError(
             "Client id, client secret and refresh token belong together.",
             where=", ".join(missing),
-            advice="Set what is missing, or unset the others and give BULKLINK_ACCESS_TOKEN.",
+            advice="Set what is missing, or unset the others and set BULKLINK_ACCESS_TOKEN.",
         )
     for name, value in zip(_CREDENTIALS, values, strict=True):
         check_sign_in_text(value or "", name)
@@ -313,9 +313,9 @@ def check_sign_in_text(text: str, where: str) -> None:
     """
     if not is_sign_in_text(text):
         raise ConfigError(
-            "It holds characters that no token, secret or id has, such as line breaks or spaces.",
+            "It has characters that no token, secret or id has, such as line breaks or spaces.",
             where=where,
-            advice="Copy it again, alone.",
+            advice="Copy it again, with nothing around it.",
         )
 
 
@@ -328,9 +328,9 @@ def _module_id(variables: Mapping[str, str]) -> str | None:
     value = variables.get("BULKLINK_DEALS_MODULE_ID")
     if value is not None and not (value.isascii() and value.isdigit() and len(value) <= 100):
         raise ConfigError(
-            f"{value!r} is no module id.",
+            f"{value!r} is not a module id.",
             where="BULKLINK_DEALS_MODULE_ID",
-            advice="It has digits alone; unset it to have it looked up.",
+            advice="Module ids have only digits. Unset it to look it up.",
         )
     return value
 
@@ -339,7 +339,7 @@ def _check_sign_in(connection: Connection) -> None:
     check_sign_in_text(connection.access_token or "", "BULKLINK_ACCESS_TOKEN")
     if connection.access_token is None and connection.credentials is None:
         raise ConfigError(
-            "There is no access token and nothing to ask for one with.",
+            "There is no access token, and no credentials to request one.",
             where=f"BULKLINK_ACCESS_TOKEN, {', '.join(_CREDENTIALS)}",
             advice="Set the first, or the other three, or sign in once with `bulklink auth login`.",
         )
@@ -350,7 +350,7 @@ def _check_sign_in(connection: Connection) -> None:
 def no_accounts_url_error() -> ConfigError:
     """Return the error for a connection without the address of an accounts server."""
     return ConfigError(
-        "A token cannot be asked for: the accounts address is not known.",
+        "Cannot request a token: the accounts address is unknown.",
         where="BULKLINK_DC, BULKLINK_ACCOUNTS_URL",
         advice="Set one of them.",
     )

@@ -67,30 +67,29 @@ SCOPES = (
 
 _ADVICE = {
     Code.INVALID_DATA: "A value or its type is wrong: check the ids of the row.",
-    Code.MANDATORY_NOT_FOUND: "A field is missing: the message names it, if the CRM does.",
-    Code.INVALID_MODULE: "Emails are linked to the module Deals only.",
+    Code.MANDATORY_NOT_FOUND: "A field is missing; the message names it if the CRM does.",
+    Code.INVALID_MODULE: "Emails can only be linked to the module Deals.",
     Code.FEATURE_NOT_SUPPORTED: "The org needs the Standard edition or above.",
     Code.NOT_ALLOWED: "The contact is not on that deal: add it to the deal first.",
     Code.AMBIGUITY_DURING_PROCESSING: (
-        "Module id and API name do not belong together: unset BULKLINK_DEALS_MODULE_ID to have it"
-        " looked up."
+        "Module id and API name do not match: unset BULKLINK_DEALS_MODULE_ID to look it up."
     ),
     Code.API_NOT_SUPPORTED: "The call needs version 8 of the API.",
     Code.ALREADY_LINKED: "The email is on another deal: unlink it first, or use relink.",
     Code.OAUTH_SCOPE_MISMATCH: f"Make a token with these scopes: {', '.join(SCOPES)}.",
     Code.AUTHENTICATION_FAILURE: "The access token is missing or wrong: check the credentials.",
-    Code.INVALID_TOKEN: "The access token is wrong or has ended: check the credentials.",
+    Code.INVALID_TOKEN: "The access token is wrong or has expired: check the credentials.",
     Code.NO_PERMISSION: (
         "The user's profile needs Crm_Implied_View_Deals and Crm_Implied_View_Contacts."
     ),
     Code.INVALID_URL_PATTERN: "The address or the data centre is wrong, or the contact is gone.",
-    Code.INTERNAL_ERROR: "Zoho's side failed: contact its support if it stays.",
+    Code.INTERNAL_ERROR: "The failure is on Zoho's side: contact its support if it persists.",
     Code.INTERNAL_SERVER_ERROR: "Zoho's side failed: contact its support if it stays.",
-    Code.TOO_MANY_REQUESTS: "More calls were made than the org may make now: wait.",
-    Code.REQUEST_BODY_IS_EMPTY: "The call arrived without its body: is there a proxy between?",
-    Code.LIMIT_EXCEEDED: "The call held more than Zoho takes.",
+    Code.TOO_MANY_REQUESTS: "The org has made more calls than allowed: wait.",
+    Code.REQUEST_BODY_IS_EMPTY: "The call arrived without its body: check for a proxy in between.",
+    Code.LIMIT_EXCEEDED: "The call had more than Zoho accepts.",
     Code.CANNOT_PROCESS: "Zoho cannot read this mailbox now: check its sync in the CRM.",
-    Code.INVALID_REQUEST_METHOD: "The address is not the Zoho CRM API's: check it.",
+    Code.INVALID_REQUEST_METHOD: "The address is not that of the Zoho CRM API: check it.",
 }
 
 

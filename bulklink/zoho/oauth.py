@@ -129,7 +129,7 @@ class AccountsServer:
             StoppedBy.NO_ANSWER,
             f"The token could not be revoked: {reason}.",
             where=url,
-            advice="Try again later, or end it in Zoho's API console.",
+            advice="Try again later, or revoke it in Zoho's API console.",
         )
 
     async def _post(self, url: str, form: Mapping[str, str]) -> Answer | NoResponse:
@@ -154,7 +154,7 @@ def _parse_token_answer(outcome: Answer | NoResponse) -> TokenGrant | TokenRefus
         message = _error_text(content, outcome)
         return TokenRefusal(_refusal_reason(content, outcome.status), message)
     if not is_sign_in_text(access_token):
-        message = "the access token in the answer holds characters that no token has"
+        message = "the access token in the answer has characters that no token has"
         return TokenRefusal(TokenRefusalReason.OTHER, message)
     refresh_token, scope = content.get("refresh_token"), content.get("scope")
     return TokenGrant(

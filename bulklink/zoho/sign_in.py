@@ -38,7 +38,7 @@ _SCOPE_PROBES: tuple[tuple[Request, tuple[str, ...]], ...] = (
 """A look-up for each scope. Zoho checks the scope first, so the records need not exist."""
 _OPTIONAL_SCOPES = {
     _USERS: "names of owners must be in the mapping, or names be left out",
-    _ORG: "a run cannot name the org, nor tell a sandbox, nor know its edition",
+    _ORG: "a run cannot show the org, recognise a sandbox, or know its edition",
 }
 """What is lost without each scope that a run can do without."""
 _ADVICE = {
@@ -51,7 +51,7 @@ _ADVICE = {
         " centre: crm.zoho.com is us, crm.zoho.eu is eu, and so on."
     ),
     TokenRefusalReason.INVALID_SECRET: (
-        "Copy the client secret again; it stands beside the client id."
+        "Copy the client secret again; it is next to the client id."
     ),
     TokenRefusalReason.THROTTLED: (
         "Zoho gives ten tokens in ten minutes. Wait that long without asking, which makes it"
@@ -66,11 +66,11 @@ _ADVICE = {
     ),
 }
 _MESSAGES = {
-    TokenRefusalReason.INVALID_CODE: "The code, or the refresh token, is not valid (any more)",
-    TokenRefusalReason.INVALID_CLIENT: "The client id is not known there",
-    TokenRefusalReason.INVALID_SECRET: "The client secret is not the one of this client id",
-    TokenRefusalReason.THROTTLED: "Too many tokens were asked for",
-    TokenRefusalReason.FOREIGN: "No tokens were given",
+    TokenRefusalReason.INVALID_CODE: "The code or refresh token is not valid, or no longer valid",
+    TokenRefusalReason.INVALID_CLIENT: "The client id is unknown there",
+    TokenRefusalReason.INVALID_SECRET: "The client secret does not belong to this client id",
+    TokenRefusalReason.THROTTLED: "Too many tokens were requested",
+    TokenRefusalReason.FOREIGN: "No tokens were issued",
     TokenRefusalReason.OTHER: "No tokens were given",
 }
 
@@ -146,7 +146,7 @@ async def sign_in(
     refresh_token = self_client.refresh_token or grant.refresh_token
     if not refresh_token:
         raise ConfigError(
-            "The answer brought no refresh token, so the sign-in would end with the hour.",
+            "The answer has no refresh token, so the sign-in would end within an hour.",
             where=accounts.token_url,
             advice="Generate a code with the self client, in the tab Generate Code.",
         )
@@ -228,7 +228,7 @@ async def _probe_scopes(client: Client) -> tuple[Org, tuple[str, ...]]:
             missing |= {*scopes}
         elif classify_outcome(outcome) is AnswerClass.TOKEN:
             raise ConfigError(
-                "The CRM does not take the token that was just made.",
+                "The CRM does not accept the token that was just issued.",
                 where=Advice("{}, BULKLINK_ENVIRONMENT", Keyword("environment")),
                 advice="Check that the environment (production, sandbox, developer) is the one"
                 " that the code was generated for.",

@@ -41,8 +41,8 @@ _ADVICE = {
     ),
     TokenRefusalReason.INVALID_SECRET: "Copy the client secret again from Zoho's API console.",
     TokenRefusalReason.THROTTLED: (
-        "Zoho gives ten tokens in ten minutes: wait that long, and do not ask in between, which"
-        " makes it longer."
+        "Zoho issues ten tokens in ten minutes: wait that long without another request, which"
+        " would extend it."
     ),
     TokenRefusalReason.FOREIGN: (
         "Something else answered in its place: check the network, a proxy on the way, and"
@@ -61,10 +61,10 @@ class TokenUnavailableError(RunStoppedError):
     """
 
     def __init__(self, reason: str, *, where: str) -> None:
-        self.reason = f"no access token could be asked for, {reason}"
+        self.reason = f"no access token could be requested, {reason}"
         super().__init__(
             StoppedBy.NO_ANSWER,
-            f"No access token could be asked for: {reason}.",
+            f"No access token could be requested: {reason}.",
             where=where,
             advice="Check the data centre or BULKLINK_ACCOUNTS_URL and the network.",
         )
@@ -247,7 +247,7 @@ class TokenProvider:
         if credentials is None or accounts_url is None:
             raise RunStoppedError(
                 StoppedBy.FATAL,
-                "The access token was refused, and there is nothing to ask for a new one with.",
+                "The access token was refused, and there are no credentials to request a new one.",
                 where="BULKLINK_ACCESS_TOKEN",
                 advice="Set a fresh token, or client id, client secret and refresh token.",
             )
@@ -273,14 +273,14 @@ class TokenProvider:
         if isinstance(outcome, NoResponse):
             raise RunStoppedError(
                 StoppedBy.NO_ANSWER,
-                f"No access token could be asked for: {outcome.reason}.",
+                f"No access token could be requested: {outcome.reason}.",
                 where=server.token_url,
                 advice=outcome.cure,
             )
         if isinstance(outcome, TokenRefusal):
             raise RunStoppedError(
                 StoppedBy.FATAL,
-                f"No access token was given: {outcome.message}.",
+                f"No access token was issued: {outcome.message}.",
                 where=server.token_url,
                 advice=_ADVICE[outcome.reason],
             )
@@ -302,8 +302,8 @@ def token_from_grant(
     """
     if connection.is_foreign_api_domain(grant.api_domain):
         warn(
-            f"The accounts server names {_excerpt(grant.api_domain)} as the API, which is none of"
-            f" Zoho's hosts: the token goes to {connection.api_url} alone."
+            f"The accounts server names {_excerpt(grant.api_domain)} as the API, which is not a"
+            f" host of Zoho: the token is sent only to {connection.api_url}."
         )
     usable_seconds = grant.lifetime - min(_EXPIRY_MARGIN_SECONDS, grant.lifetime / 10)
     usable_seconds = max(_MIN_USE_SECONDS, usable_seconds)

@@ -206,7 +206,7 @@ class _Handler(ResponseHandler):
         self.idle, self._head_bytes = False, 0
 
     def end_request(self) -> None:
-        """Take the next bytes for something that nobody asked for."""
+        """Treat any further bytes as unsolicited."""
         self.idle = True
 
     def end_head(self) -> None:
@@ -323,17 +323,17 @@ def _retry_after(headers: CIMultiDictProxy[str]) -> float | None:
 
 
 def _credits_left(headers: CIMultiDictProxy[str]) -> int | None:
-    """Return the credits left by the header that tells them, the fewest of several."""
+    """Return the credits left by the header that reports them, the fewest of several."""
     values = [value.strip() for value in headers.getall("X-API-CREDITS-REMAINING", ())]
     counts = [int(v) for v in values if v.isascii() and v.isdigit() and len(v) <= 15]
     return min(counts, default=None)
 
 
 _REASONS: tuple[tuple[type[BaseException], str], ...] = (
-    (aiohttp.ClientConnectorDNSError, "the host name is not known"),
+    (aiohttp.ClientConnectorDNSError, "the host name is unknown"),
     (aiohttp.ClientSSLError, "no secure connection (TLS) could be made"),
     (aiohttp.ClientConnectorError, "nothing accepts connections there"),
-    (aiohttp.ConnectionTimeoutError, "no connection in time"),
+    (aiohttp.ConnectionTimeoutError, "the connection timed out"),
     (_HeadTooLongError, "an answer whose headers are longer than 1 MB"),
     (_TooLongError, "an answer of more than 8 MB"),
     (

@@ -339,7 +339,7 @@ class _Simulation:
         outcome.commands_run += 1
 
         def ctrl_c() -> None:
-            stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "It was told to stop."))
+            stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "It was asked to stop."))
 
         machine = Machine(command, ctrl_c, self._rng, outcome.ledger, self._case.disk_seconds)
         monitor = InvariantMonitor(self._case, machine, ledger_state, stop, outcome.violations)

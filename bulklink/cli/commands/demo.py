@@ -67,7 +67,7 @@ def _connection_variables(url: str) -> dict[str, str]:
 
 @contextmanager
 def _run_emulator(world: Path) -> Iterator[str]:
-    """Serve a world in a process of its own, which Ctrl-C at the terminal does not reach."""
+    """Serve a world in a separate process, which Ctrl-C at the terminal does not reach."""
     import subprocess  # noqa: PLC0415 - not for --help
 
     import orjson  # noqa: PLC0415 - not for --help

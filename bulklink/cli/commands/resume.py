@@ -56,7 +56,7 @@ def apply_plan(run: Path, expect: str | None, **options: Any) -> int:
 
 
 def _profile_defaults(run: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the profile's options, as far as the plan has none of its own."""
+    """Return the profile's options that the plan does not set."""
     from bulklink.cli.arguments import (  # noqa: PLC0415 - not for --help
         limit_arguments,
         profile_options,

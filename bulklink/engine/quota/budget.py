@@ -255,7 +255,7 @@ def credits_exhausted_error(until: float) -> RunStoppedError:
     """Return the stop reason of a run that the CRM refuses for lack of credits."""
     return RunStoppedError(
         StoppedBy.CREDITS,
-        "The org's credits are gone: the CRM refuses all calls.",
+        "The org has no credits left: the CRM refuses all calls.",
         advice=_resume_advice(until),
         resume_at=until,
     )

@@ -289,7 +289,7 @@ def uncountable_error(error: Exception) -> RunStoppedError:
         StoppedBy.FATAL,
         f"The credits of 24 hours cannot be counted: {error}.",
         where=Advice("{}, {}", Keyword("credits_per_day"), Keyword("reserve_credits")),
-        advice="Make the folder for the state of programs writable, or set neither of the two.",
+        advice="Make the state folder writable, or set neither of the two.",
     )
 
 

@@ -148,7 +148,7 @@ class QuotaSuspicion:
 
     @property
     def may_start(self) -> bool:
-        """Whether a call may start beside those in flight."""
+        """Whether another call may start in addition to those in flight."""
         return not (self.suspected and self.in_flight)
 
     def reprobe(self) -> None:

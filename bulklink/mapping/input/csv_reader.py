@@ -70,7 +70,7 @@ DEFAULT_DIALECT = Dialect()
 
 
 class _RecordTooLongError(Exception):
-    """Raised when a quoted cell goes on beyond the longest record."""
+    """Raised when a quoted cell exceeds the longest record."""
 
 
 class _RecordLines:

@@ -100,7 +100,7 @@ def _source(name: str, format_option: InputFormat | None) -> Source:
 
 
 def format_of_name(path: PurePath) -> InputFormat | None:
-    """Return the format that the suffix of a name tells; None if it tells none."""
+    """Return the format of a file by the suffix of its name; None if unknown."""
     suffix = path.suffix.lower()
     if suffix in _COMPRESSED:
         suffix = PurePath(path.stem).suffix.lower()

@@ -1,4 +1,4 @@
-"""Text of a JSON document, read piece by piece: values are told by their brackets alone."""
+"""Text of a JSON document, read piece by piece and split into values by brackets."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def has_stray_comma(content: bytes) -> bool:
 
 
 def _stray_comma_at(text: str, error: json.JSONDecodeError) -> bool:
-    """Return whether the decoder stopped at such a comma, or at the bracket behind it."""
+    """Return whether the decoder stopped at such a comma, or at the bracket after it."""
     comma = text.rfind(",", 0, error.pos + 1)
     return _STRAY_COMMA.match(text, comma) is not None if comma >= 0 else False
 

@@ -55,7 +55,7 @@ def _shorten(blocks: Iterable[bytes], pattern: re.Pattern[bytes]) -> Iterator[by
 
 
 def _replace(pattern: re.Pattern[bytes], block: bytes) -> bytes:
-    """Replace each match by its groups: a mark, then each group with a mark behind it."""
+    """Replace each match by its groups: a mark, then each group followed by a mark."""
     pieces = pattern.split(block)  # faster than `sub`, which expands its template in Python
     marked = [_MARKS[1]] * (2 * len(pieces) - 1)
     marked[::2] = [piece or b"" for piece in pieces]
@@ -64,6 +64,6 @@ def _replace(pattern: re.Pattern[bytes], block: bytes) -> bytes:
 
 
 def split_elements(text: str) -> Iterator[list[str]]:
-    """Yield the fields of each element that became text, and what stands behind it."""
+    """Yield the fields of each element that became text, and the text after it."""
     for element in text.split(ELEMENT)[1:]:
         yield element.split(FIELD_END)

@@ -228,7 +228,7 @@ class _SheetStaging:
             self._headers = list(map(unescape_cell, self._headers))
 
     def _add_column(self, column: int, row: int, header: str = "") -> int:
-        """Add a column; one without a header keeps what stands beside the table."""
+        """Add a column; one without a header holds cells next to the table."""
         if len(self._headers) >= MAX_COLUMNS:
             raise self._too_large_error(
                 f"The sheet reaches to cell {column_letters(column)}{row}: that is more than can be"
