@@ -271,7 +271,7 @@ def test_the_command_writes_the_files_and_names_them(
     arguments = ("--messages", "10", "--contacts", "2", "--out", str(tmp_path))
     run(*arguments)
     assert capsys.readouterr().out.splitlines() == [str(tmp_path / name) for name in NAMES]
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="exists already"):
         run(*arguments)
     run(*arguments, "--force")
 
@@ -284,7 +284,7 @@ def test_the_command_refuses_what_cannot_be(tmp_path: Path) -> None:
         run(*arguments, "--linked-right", "2")
     blocked = tmp_path / "file"
     blocked.write_text("", "utf-8")
-    with pytest.raises(UsageError, match="cannot be written"):
+    with pytest.raises(UsageError, match="Cannot write"):
         run(*arguments[:-1], str(blocked / "below"))
 
 
