@@ -121,7 +121,7 @@ def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
         ("a = " + "9" * 5000, "too long"),
         ("client_id = 'a'\nsecrets = 'file'\napi_url = 'https://z.com@x'", "user"),
         ("client_id = 'a'\nsecrets = 'file'\naccounts_url = 'http://x.example'", "x.example"),
-        ("client_id = 'a'\nsecrets = 'file'\nenvironment = 'x'", "'x' is not known"),
+        ("client_id = 'a'\nsecrets = 'file'\nenvironment = 'x'", "'x' is not a valid value"),
     ],
 )
 def test_a_wrong_field_of_a_profile_is_named_in_our_own_words(
