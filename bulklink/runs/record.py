@@ -308,7 +308,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def last_undo(self) -> UndoneBy | None:
-        """The undo that says most of what was taken back; None if none stands."""
+        """The undo that took back the most; None if none stands."""
         if self.effective_undo is not None:
             return self.effective_undo
         return next((undo for undo in reversed(self.undone_by) if not undo.undone), None)
@@ -333,7 +333,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def needs_accept_canary(self) -> bool:
-        """Whether it goes on only if the user accepts its failed canary."""
+        """Whether the run continues only if the user accepts its failed canary."""
         stopped = self.canary is not None and self.canary.state is CanaryState.STOPPED
         return stopped and self.state is not RunState.FINISHED
 
@@ -368,7 +368,7 @@ def read_record(path: Path) -> RunRecord:
         raise RunDirError(
             _missing_reason(path.parent),
             where=str(path.parent),
-            advice="Give a folder that a run made; `bulklink status` lists those under runs.",
+            advice="Use the folder of a run; `bulklink status` lists those under runs.",
         ) from None
     try:
         record = msgspec.json.decode(content, type=RunRecord)
@@ -380,7 +380,7 @@ def read_record(path: Path) -> RunRecord:
         raise RunDirError(
             f"run.json is not as bulklink writes it{_place_of(error)}.",
             where=str(path),
-            advice="Put it back from a copy.",
+            advice="Restore it from a backup.",
         ) from None
     return record
 
@@ -413,7 +413,7 @@ def _place_of(error: Exception) -> str:
 
 def _missing_reason(folder: Path) -> str:
     if folder.is_dir():
-        return "This is no run folder: it holds no run.json."
+        return "This is not a run folder: it contains no run.json."
     return "This is a file, not a run folder." if folder.exists() else "There is no such folder."
 
 
