@@ -217,7 +217,7 @@ def line_blocks(
                 raise error_class(
                     f"The line is longer than {MAX_LINE_BYTES >> 20} MiB.",
                     where=f"{path}:{lines + 1}" if not start else str(path),
-                    advice="bulklink writes no such line: put the file back from a copy.",
+                    advice="bulklink never writes such a line: restore the file from a backup.",
                 )
             end = block.rfind(b"\n") + 1
             block, rest = block[:end], block[end:]

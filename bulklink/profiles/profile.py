@@ -201,14 +201,16 @@ def remove_file(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise _profile_error(path, f"It cannot be removed: {error.strerror or error}") from None
+        raise _profile_error(
+            path, f"The file cannot be removed: {error.strerror or error}"
+        ) from None
 
 
 def _write_error(path: Path, reason: str) -> ConfigError:
     return ConfigError(
-        f"It cannot be written: {reason}.",
+        f"The file cannot be written: {reason}.",
         where=str(path),
-        advice="Check that you may write there, and that it has room.",
+        advice="Check that the folder is writable and the disk is not full.",
     )
 
 
@@ -217,7 +219,7 @@ def _describe_mismatch(text: str) -> str:
     names = _QUOTED.findall(text)
     key = names[-1].removeprefix("$.") if names else ""
     if "unknown field" in text:
-        return f"The profile has a key that is not known: {key}"
+        return f"The profile has an unknown key: {key}"
     if "missing required field" in text:
         return f"The profile has no key {key}"
     return f"The profile has a wrong value at {key}" if key else "The profile is not well-formed"

@@ -188,7 +188,7 @@ def choose_secret_backend(
         return SecretBackend.KEYRING
     if windows and not plain_file:
         raise ConfigError(
-            unavailable_reason or "No keyring serves.",
+            unavailable_reason or "No keyring works.",
             where="system keyring",
             advice="Keep the secrets in a file in your user's folder:"
             " `bulklink auth login --plain-file`.",
@@ -235,7 +235,7 @@ def _unreadable_error(name: str, where: str, reason: str) -> ConfigError:
 
 def _keyring_error(name: str, reason: str) -> ConfigError:
     return ConfigError(
-        f"The system keyring does not serve: {reason}.",
+        f"The system keyring does not work: {reason}.",
         where="system keyring",
         advice=f"Unlock or start it. Or keep the secrets in a file that only you can read:"
         f" `bulklink auth login --profile {name} --force --plain-file`.",

@@ -91,9 +91,9 @@ def format_for(
     )
     if type_name not in list(FileType) or (gzipped and type_name not in _TEXT_TYPES):
         raise UsageError(
-            "Its name tells no format that can be written.",
+            "The name does not end in a supported format.",
             where=name,
-            advice="Names end in .csv, .jsonl, .csv.gz, .jsonl.gz, .parquet or .xlsx.",
+            advice="Use a name that ends in .csv, .jsonl, .csv.gz, .jsonl.gz, .parquet or .xlsx.",
         )
     table_format = TableFormat(FileType(type_name), gzipped, spreadsheet)
     if name == "-" and table_format.file_type not in _TEXT_TYPES:

@@ -23,13 +23,13 @@ def check_file_path(path: Path) -> None:
     """
     if not path.parent.is_dir():
         raise UsageError(
-            "There is no such folder.", where=str(path.parent), advice="Make it, or name another."
+            "There is no such folder.", where=str(path.parent), advice="Create it, or use another."
         )
     if path.is_dir():
-        raise UsageError("It is a folder.", where=str(path), advice="Name a file.")
+        raise UsageError("The path is a folder.", where=str(path), advice="Use the name of a file.")
     if path.exists() and not path.is_file():
         raise UsageError(
-            "It is a device or a pipe, which a file would take the place of.",
+            "Refusing to replace a device or pipe with a file.",
             where=str(path),
             advice="Write to standard output, by -o -, and send that there.",
         )

@@ -82,5 +82,5 @@ def sheet_limit_error(path: Path, message: str) -> UsageError:
     return UsageError(
         message,
         where=path.name.removesuffix(".partial"),
-        advice="Write .csv, .jsonl or .parquet; or fewer rows to each file.",
+        advice="Write .csv, .jsonl or .parquet, or fewer rows per file.",
     )

@@ -115,7 +115,7 @@ def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
         ("client_id = 'a'\nsecrets = 'file'\noptions = 5", "options"),
         ("client_id = 'a'\nsecrets = 'purse'", "secrets"),
         ("secrets = 'file'", "no key client_id"),
-        ("client_id = 'a'\nsecrets = 'file'\nnonsense = 1", "not known: nonsense"),
+        ("client_id = 'a'\nsecrets = 'file'\nnonsense = 1", "unknown key: nonsense"),
         ("client_id = 'a'\nsecrets = file", "line 2"),
         ("a = " + "[" * 5000, "nested too deeply"),
         ("a = " + "9" * 5000, "too long"),

@@ -130,7 +130,7 @@ def test_what_a_keyring_says_when_it_fails_is_not_repeated() -> None:
 def test_the_error_of_a_keyring_that_is_locked_later_says_what_to_do() -> None:
     KeyringSecretStore().save("prod", KEPT)
     keyring.set_keyring(LockedKeyring())
-    with pytest.raises(ConfigError, match="does not serve") as caught:
+    with pytest.raises(ConfigError, match="does not work") as caught:
         KeyringSecretStore().load("prod")
     assert "--plain-file" in caught.value.advice
 
