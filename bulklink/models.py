@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 MAX_ROWS = 100_000_000
-"""Most rows of a run; limits the memory allocated by row number, which a file could forge."""
+"""Maximum rows of a run; limits the memory allocated by row number, which a file could forge."""
 
 
 class Op(StrEnum):

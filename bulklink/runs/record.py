@@ -251,7 +251,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         left_out: rows that `--only` left out.
         messages: rows that are sent.
         by_op: messages of each op.
-        least: fewest link and unlink calls for the messages, at 20 a call.
+        least: minimum link and unlink calls for the messages, at 20 a call.
         counts: rows of each status when it was written.
         org: the org that the run changes.
         api_url: address of the API.

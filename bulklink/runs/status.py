@@ -26,7 +26,7 @@ class CallCounts(msgspec.Struct, frozen=True):
         read: reads of a contact's emails.
         lookup: look-ups of org, module, deals and users.
         retried: second or later attempts among them.
-        least: fewest link and unlink calls for the messages, at 20 a call.
+        least: minimum link and unlink calls for the messages, at 20 a call.
     """
 
     link: int
