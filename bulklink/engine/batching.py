@@ -89,28 +89,45 @@ def packed_unlink_calls(lengths: Iterable[int], size: int = MAX_MESSAGES_PER_CAL
     return len(open_batches)
 
 
-def cut_batches(
-    states: Sequence[MessageState], step: NextStep, batch_size: int, *, by_contact: bool = False
-) -> Iterator[list[MessageState]]:
+def message_batches(
+    messages: Iterable[Message], step: NextStep, batch_size: int, *, by_contact: bool = False
+) -> Iterator[list[Message]]:
     """Yield the batches of a step, each for one call.
 
     Args:
-        states: messages of one contact that need this step.
+        messages: messages of one contact that need this step.
         step: UNLINK, LINK or PUT_BACK.
         batch_size: maximum messages per call.
         by_contact: whether several owners share a link call.
     """
-    is_unlink = step is NextStep.UNLINK
+    if step is NextStep.UNLINK:
+        batching = unlink_batches
+    else:
+        batching = link_batches
+        if by_contact:
+            yield from batching(list(messages), batch_size)
+            return
+    for _, members in groupby(sorted(messages, key=_owner_id), key=_owner_id):
+        yield from batching(list(members), batch_size)
+
+
+def cut_batches(
+    states: Sequence[MessageState], step: NextStep, batch_size: int, *, by_contact: bool = False
+) -> Iterator[list[MessageState]]:
+    """Yield the batches of a step like `message_batches`; parts of a split batch stay apart."""
     by_row = {state.message.row: state for state in states}
-    batching = unlink_batches if is_unlink else link_batches
-
-    def group_key(state: MessageState) -> tuple[str, int]:
-        shares_call = by_contact and not is_unlink
-        return "" if shares_call else state.message.owner_id, state.split_id
-
-    for _, members in groupby(sorted(states, key=group_key), key=group_key):
-        for batch in batching([state.message for state in members], batch_size):
+    for _, members in groupby(sorted(states, key=_split_id), key=_split_id):
+        messages = [state.message for state in members]
+        for batch in message_batches(messages, step, batch_size, by_contact=by_contact):
             yield [by_row[message.row] for message in batch]
+
+
+def _owner_id(message: Message) -> str:
+    return message.owner_id
+
+
+def _split_id(state: MessageState) -> int:
+    return state.split_id
 
 
 def first_batches(

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 
-from bulklink.engine.batching import cut_batches, first_batches
+from bulklink.engine.batching import cut_batches, first_batches, message_batches
 from bulklink.engine.breaker import CircuitBreaker
 from bulklink.engine.call_outcome import CallOutcome
 from bulklink.engine.caller import Caller
@@ -24,15 +25,19 @@ from bulklink.engine.quota.gate import RELINK_RESERVE, QuotaShortageError
 from bulklink.engine.retry import is_inconclusive
 from bulklink.engine.transitions import ON_RESULT, leave_in_doubt, on_read, on_read_failed
 from bulklink.errors import BulklinkError, StoppedError
+from bulklink.ledger.done_batch import DoneBatch, done_lines
 from bulklink.ledger.records import result_line, snapshot_line, step_line
 from bulklink.models import Message, Op, Status
 from bulklink.task_group import task_group
 from bulklink.zoho import requests
 from bulklink.zoho.email_pages import parse_links_page
+from bulklink.zoho.error_codes import Code
 from bulklink.zoho.error_policy import AnswerClass, classify_error
 from bulklink.zoho.http import Answer, CallKind, NoResponse, Request
 from bulklink.zoho.link_response import AnswerVerdict, ParsedAnswer, parse_answer
+from bulklink.zoho.plain_success import parse_plain_success
 
+T = TypeVar("T", Message, MessageState)
 _PHASES = (NextStep.SNAPSHOT, NextStep.UNLINK, NextStep.LINK, NextStep.PUT_BACK, NextStep.READ_BACK)
 
 
@@ -58,17 +63,27 @@ def parse_write_response(
     )
 
 
-def build_request(batch: Sequence[MessageState], step: NextStep, settings: SendSettings) -> Request:
-    """Return the request of a step for these messages."""
-    messages = [state.message for state in batch]
-    is_single_call = len(batch) == 1 and settings.single_endpoint
+def build_request(
+    messages: Sequence[Message],
+    step: NextStep,
+    settings: SendSettings,
+    deals: Sequence[tuple[str, str | None]],
+) -> Request:
+    """Return the request of a step for these messages.
+
+    Args:
+        messages: the messages.
+        step: UNLINK, LINK or PUT_BACK.
+        settings: how batches are sent.
+        deals: (id, name) of the deal to link each message to.
+    """
+    is_single_call = len(messages) == 1 and settings.single_endpoint
     if step is NextStep.UNLINK:
         return (
             requests.single_unlink_request(messages[0])
             if is_single_call
             else requests.unlink_request(messages)
         )
-    deals = [state.link_target for state in batch]
     if is_single_call:
         return requests.single_link_request(
             messages[0], deals[0], settings.module_id, include_names=settings.send_names
@@ -136,12 +151,20 @@ async def read_links(
     return pages.pages_read
 
 
+def _states_without_read(messages: Iterable[Message]) -> list[MessageState]:
+    return [MessageState(message, snapshot=False) for message in messages]
+
+
 def _rows(groups: Iterable[Sequence[MessageState]]) -> list[int]:
     return [state.message.row for group in groups for state in group]
 
 
 class ContactSender:
     """Sends the changes of one contact until each message is settled or the run stops.
+
+    Each message has a state, but for one case, the most frequent: messages that need nothing but
+    one call. A batch of them whose answer is plain success is settled as a whole. After any other
+    answer its messages get the states that they would have had, and proceed like all others.
 
     Args:
         messages: messages of one contact.
@@ -157,7 +180,8 @@ class ContactSender:
     ) -> None:
         self._contact_id = messages[0].contact_id
         self._emails = len(messages)
-        self._states = [context.initial_state(message) for message in messages]
+        self._without_state = list(messages)
+        self._states: list[MessageState] = []
         self._context = context
         self._last_split_id = 0
         self._reservation = Reservation()
@@ -167,6 +191,7 @@ class ContactSender:
 
     async def run_first(self, min_messages: int) -> None:
         """Send the first whole batches of at least `min_messages`; `run` sends the rest."""
+        self._make_states()
         while unread := [
             state for state in self._open_states() if state.next_step is NextStep.SNAPSHOT
         ]:
@@ -190,6 +215,7 @@ class ContactSender:
 
     async def run(self) -> None:
         """Send the messages, phase by phase."""
+        await self._send_without_states()
         while states := self._open_states():
             step = next(
                 phase for phase in _PHASES if any(state.next_step is phase for state in states)
@@ -199,6 +225,26 @@ class ContactSender:
                 await self._run_step(self._read_links, due, step)
             else:
                 await self._write(due, step)
+
+    def _make_states(self) -> None:
+        """Give each message that has none its state."""
+        self._states += map(self._context.initial_state, self._without_state)
+        self._without_state = []
+
+    async def _send_without_states(self) -> None:
+        """Send messages that need no state; give the others one."""
+        context, messages = self._context, self._without_state
+        if not messages or not context.may_skip_states(messages):
+            self._make_states()
+            return
+        if context.stop.reason is not None:
+            return
+        self._without_state = []
+        step = NextStep.LINK if messages[0].op is Op.LINK else NextStep.UNLINK
+        batches = message_batches(
+            messages, step, context.settings.batch_size, by_contact=context.settings.by_contact
+        )
+        await self._send_all(self._send_whole, list(batches), step)
 
     def _open_states(self) -> list[MessageState]:
         """Return the states that may advance; after a stop, at most those of half-done relinks.
@@ -216,14 +262,11 @@ class ContactSender:
         return detached if self._short_of_credits else states
 
     async def _run_step(
-        self,
-        action: Callable[[list[MessageState], NextStep], Awaitable[None]],
-        states: list[MessageState],
-        step: NextStep,
+        self, action: Callable[[list[T], NextStep], Awaitable[None]], items: list[T], step: NextStep
     ) -> None:
         """Run a step; an error stops the run and leaves the states unchanged."""
         try:
-            await action(states, step)
+            await action(items, step)
         except QuotaShortageError:
             self._short_of_credits = True
         except StoppedError:
@@ -232,21 +275,73 @@ class ContactSender:
             self._context.stop.request(error)
 
     async def _write(self, states: Sequence[MessageState], step: NextStep) -> None:
-        """Send all batches concurrently; the limiter queues those that must wait."""
+        """Send the batches of a step."""
         settings = self._context.settings
-        batches = list(
-            cut_batches(states, step, settings.batch_size, by_contact=settings.by_contact)
-        )
+        batches = cut_batches(states, step, settings.batch_size, by_contact=settings.by_contact)
+        await self._send_all(self._send, list(batches), step)
+
+    async def _send_all(
+        self,
+        send: Callable[[list[T], NextStep], Awaitable[None]],
+        batches: Sequence[list[T]],
+        step: NextStep,
+    ) -> None:
+        """Send all batches concurrently; the limiter queues those that must wait."""
         if len(batches) == 1:
-            await self._run_step(self._send, batches[0], step)
-        else:
-            async with task_group() as group:
-                for batch in batches:
-                    group.start_soon(self._run_step, self._send, batch, step)
+            await self._run_step(send, batches[0], step)
+            return
+        async with task_group() as group:
+            for batch in batches:
+                group.start_soon(self._run_step, send, batch, step)
+
+    async def _send_whole(self, messages: Sequence[Message], step: NextStep) -> None:
+        """Send messages without states, and settle them together if the answer is plain."""
+        context = self._context
+        deals = [(message.deal_id or "", message.deal_name) for message in messages]
+        try:
+            call_outcome = await context.caller.make(
+                build_request(messages, step, context.settings, deals),
+                contact_id=self._contact_id,
+                rows=[message.row for message in messages],
+                reservation=self._reservation,
+            )
+        except BaseException:
+            self._states += _states_without_read(messages)
+            raise
+        text = self._plain_success(messages, call_outcome)
+        if text is not None:
+            self._last_write_at = context.clock.monotonic()
+            self._settle(messages, call_outcome, text)
+            return
+        states = _states_without_read(messages)
+        self._states += states
+        await self._apply_outcome(states, step, call_outcome)
+
+    @staticmethod
+    def _plain_success(messages: Sequence[Message], call_outcome: CallOutcome) -> str | None:
+        response = call_outcome.response
+        if not isinstance(response, Answer) or call_outcome.answer_lost:
+            return None
+        return parse_plain_success([message.message_id for message in messages], response)
+
+    def _settle(self, messages: Sequence[Message], call_outcome: CallOutcome, text: str) -> None:
+        """Record messages that one answer settled as done."""
+        context, op = self._context, messages[0].op
+        batch = DoneBatch(
+            op, messages, Code.SUCCESS, text, 200, call_outcome.attempts, call_outcome.call
+        )
+        context.breaker.on_success(call_outcome.kind, self._contact_id)
+        context.ledger.append(done_lines(context.clock.timestamp(), batch))
+        context.on_done_batch(batch)
 
     async def _send(self, batch: Sequence[MessageState], step: NextStep) -> None:
         call_outcome = await self._context.caller.make(
-            build_request(batch, step, self._context.settings),
+            build_request(
+                [state.message for state in batch],
+                step,
+                self._context.settings,
+                [state.link_target for state in batch],
+            ),
             contact_id=self._contact_id,
             rows=[state.message.row for state in batch],
             earlier_attempts=max(state.sends for state in batch),
@@ -254,6 +349,12 @@ class ContactSender:
             reservation=self._reservation,
             reserve=RELINK_RESERVE if step is NextStep.UNLINK and has_relinks(batch) else 0,
         )
+        await self._apply_outcome(batch, step, call_outcome)
+
+    async def _apply_outcome(
+        self, batch: Sequence[MessageState], step: NextStep, call_outcome: CallOutcome
+    ) -> None:
+        """Record that a call carried these messages, and apply its response."""
         self._last_write_at = self._context.clock.monotonic()
         for state in batch:
             state.record_send(

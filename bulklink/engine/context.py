@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -15,6 +15,7 @@ from bulklink.engine.message_state import MessageState
 from bulklink.engine.pagination import ContactReading
 from bulklink.engine.quota.gate import QuotaGate
 from bulklink.engine.shutdown import StopController
+from bulklink.ledger.done_batch import DoneBatch
 from bulklink.ledger.records import Result
 from bulklink.ledger.writer import LedgerWriter
 from bulklink.models import Message
@@ -57,6 +58,9 @@ class RunContext(msgspec.Struct, frozen=True):
         stop: stops the run.
         clock: clocks and randomness.
         on_result: called with each result once it is queued for the ledger.
+        on_done_batch: called in its place with messages that one answer settled as done.
+        may_skip_states: returns whether messages of one contact can be sent without a state each,
+            because no earlier invocation left a trace of them and no read comes first.
         initial_state: returns the starting state of a message, restored from the ledger if an
             earlier invocation left it open.
         on_contact_read: called after the pages of a contact are read.
@@ -72,6 +76,8 @@ class RunContext(msgspec.Struct, frozen=True):
     stop: StopController
     clock: Clock
     on_result: Callable[[Result], None]
+    on_done_batch: Callable[[DoneBatch], None]
+    may_skip_states: Callable[[Sequence[Message]], bool]
     initial_state: Callable[[Message], MessageState]
     on_contact_read: Callable[[ContactReading], None] = lambda reading: None
     earlier_calls_at: float = -math.inf

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field
 from enum import Enum, auto
 
@@ -173,6 +174,14 @@ class MessageState:
             previous_deal_name=msgspec.UNSET if unknown else _deal_name(previous_deal),
             current_deal_id=msgspec.UNSET if current is msgspec.UNSET else _deal_id(current),
         )
+
+
+def need_one_call(messages: Sequence[Message]) -> bool:
+    """Return whether all messages need the same single call, if they are sent unread."""
+    op = messages[0].op
+    return op is not Op.RELINK and all(
+        message.op is op and message.from_deal_id is None for message in messages
+    )
 
 
 def initial_state(

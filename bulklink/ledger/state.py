@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -96,6 +96,17 @@ class _PackedStates:
         index, high = divmod(row, 2)
         return self._packed[index] >> 4 if high else self._packed[index] & 0x0F
 
+    def fill(self, rows: Iterable[int], state: int) -> bool:
+        """Set the state of rows; stop and return False at one that has a state already."""
+        packed = self._packed
+        for row in rows:
+            index, shift = row >> 1, (row & 1) << 2
+            pair = packed[index]
+            if pair >> shift & 0x0F:
+                return False
+            packed[index] = pair | state << shift
+        return True
+
     def __setitem__(self, row: int, state: int) -> None:
         if row > self._rows:
             raise InvalidLineError
@@ -162,6 +173,12 @@ class LedgerState:
         """Return whether a row with a result will be retried."""
         return self._states[row] & _RETRY_BIT != 0
 
+    def are_untouched(self, rows: Iterable[int]) -> bool:
+        """Return whether none of these unfinished rows has a call, a snapshot or a result."""
+        if not self.open_rows and not self._retry_attempts:
+            return True
+        return not any(self._states[row] or row in self.open_rows for row in rows)
+
     @property
     def retry_count(self) -> int:
         """Number of rows with a result that will be retried."""
@@ -216,6 +233,16 @@ class LedgerState:
             self._retry_attempts[row] = attempts
         if status is Status.IN_DOUBT and attempts:
             self._in_doubt_attempts[row] = attempts
+
+    def record_done(self, rows: Sequence[int]) -> None:
+        """Record that untouched rows are done.
+
+        Raises:
+            RuntimeError: if one of them has a result, which would be a bug in bulklink.
+        """
+        if not self._states.fill(rows, _STATUSES.index(Status.DONE)):
+            raise RuntimeError(f"one of the rows {list(rows)} was settled twice")
+        self.counts[Status.DONE] += len(rows)
 
     def open_row(self, row: int) -> OpenRow:
         """Return the state of a row since its last result, new if there is none."""

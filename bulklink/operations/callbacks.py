@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from bulklink.advice import Advice, Keyword, NextCall
@@ -228,6 +230,15 @@ class ResultCounter:
             raise RuntimeError(f"row {result.row} was settled twice")
         self.ledger_state.record_result(result.row, result.status)
         self._count(result)
+
+    def add_done(self, rows: Sequence[int]) -> None:
+        """Count rows that one answer settled as done, and that had no call before.
+
+        Raises:
+            RuntimeError: if one of them was settled already, which would be a bug in bulklink.
+        """
+        self.ledger_state.record_done(rows)
+        self.invocation_counts[Status.DONE] += len(rows)
 
     def correct(self, result: Result) -> None:
         """Count a result instead of the one that its row has: a read showed otherwise."""

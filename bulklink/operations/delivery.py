@@ -17,6 +17,7 @@ from bulklink.engine.failure_limit import FailureCounter, MaxFailures
 from bulklink.engine.read_ahead import ReadAhead
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
+from bulklink.ledger.done_batch import DoneBatch
 from bulklink.ledger.records import Result
 from bulklink.models import Message, Status
 from bulklink.operations.callbacks import ResultCounter, RunCallbacks
@@ -104,6 +105,15 @@ class Delivery:
         else:
             self._failures.add(result, early=not result.attempts)
             self._stop_for_failures()
+
+    def on_done_batch(self, batch: DoneBatch) -> None:
+        """Count messages that one answer settled as done; like `on_result` for each of them."""
+        if self._canary is not None or self._failures.failed:
+            for result in batch.results():
+                self.on_result(result)
+        else:
+            self.counter.add_done([message.row for message in batch.messages])
+            self._failures.settled += len(batch.messages)
 
     def end_contact(self, contact_id: str) -> None:
         """Record that a contact is done; stop the run if too many have failed."""

@@ -45,6 +45,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         open_plan: opens a sealed plan by its path, to be read until it is interrupted.
         run_blocking: runs blocking functions, in threads: the only way for a coroutine to DuckDB,
             passes over ledger or plan, hashing, and spreadsheets.
+        settles_whole_batches: whether messages that need one call have no state of their own; the
+            simulation compares runs with and without.
         sample_periodically: calls a function now and then while a block runs.
     """
 
@@ -58,6 +60,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     quota_gate: Callable[..., QuotaGate] = QuotaGate
     open_plan: Callable[[Path, PlanningStop], SealedPlan] = SealedPlan
     run_blocking: ThreadRunner = anyio.to_thread.run_sync
+    settles_whole_batches: bool = True
     sample_periodically: Callable[
         [Callable[[], Awaitable[object]]], AbstractAsyncContextManager[None]
     ] = PeriodicSampling

@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from bulklink.engine.metrics import MeterTotals
 from bulklink.engine.pagination import ContactReading
 from bulklink.engine.transitions import ALREADY_LINKED, CHANGED_SINCE
+from bulklink.ledger.done_batch import DoneBatch
 from bulklink.ledger.records import Result
 from bulklink.models import Op, Status
 from bulklink.operations.cost_model import (
@@ -72,6 +73,15 @@ class RunForecaster:
             self._sent_links += result.status is Status.DONE
             self._resent_links += result.status is Status.DONE and result.attempts > 1
 
+    def add_done_batch(self, batch: DoneBatch) -> None:
+        """Count messages that one answer settled as done; like `add_result` for each of them."""
+        count = len(batch.messages)
+        self._settled += count
+        if batch.op is Op.LINK:
+            self._links += count
+            self._sent_links += count
+            self._resent_links += count if batch.attempts > 1 else 0
+
     def add_reading(self, reading: ContactReading) -> None:
         """Count the pages of a contact: the more emails were looked for, the more they tell."""
         share = min(1.0, reading.wanted / reading.emails)
@@ -97,9 +107,13 @@ class RunForecaster:
         """How many of how many emails need no call."""
         return self._unneeded + self._linked_before, self._settled + self._listed_links
 
-    def is_choice_due(self) -> bool:
-        """Return whether twice as many results are known as when the choice was made."""
-        return self._settled >= 2 * self._chosen_at
+    def is_choice_due(self, after: int = 0) -> bool:
+        """Return whether twice as many results are known as when the choice was made.
+
+        Args:
+            after: further results to count as known.
+        """
+        return self._settled + after >= 2 * self._chosen_at
 
     def choose_snapshot(self) -> SnapshotChoice | None:
         """Choose whether links are read first; None where there is no choice, or no basis."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +16,7 @@ from bulklink.engine.active_contacts import ActiveContacts
 from bulklink.engine.breaker import CircuitBreaker
 from bulklink.engine.context import RunContext, SendSettings
 from bulklink.engine.lookups import look_up_org
-from bulklink.engine.message_state import MessageState, initial_state
+from bulklink.engine.message_state import MessageState, initial_state, need_one_call
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import (
     BulklinkError,
@@ -25,6 +26,7 @@ from bulklink.errors import (
     StoppedBy,
     StoppedError,
 )
+from bulklink.ledger.done_batch import DoneBatch
 from bulklink.ledger.records import Result, timestamp
 from bulklink.ledger.state import LedgerState, replay
 from bulklink.ledger.statistics import count_results
@@ -344,6 +346,8 @@ class _SendRun:
             stop=self.stop,
             clock=self.environment.clock,
             on_result=self._on_result,
+            on_done_batch=self._on_done_batch,
+            may_skip_states=self._may_skip_states,
             on_contact_read=self.forecaster.add_reading,
             initial_state=self._make_message_state,
             earlier_calls_at=last_call_at(self.record, self.ledger_state, self.environment.clock),
@@ -352,9 +356,36 @@ class _SendRun:
     def _on_result(self, result: Result) -> None:
         self.forecaster.add_result(result)
         self.delivery.on_result(result)
+        if self._is_choice_due():
+            self._update(
+                snapshot_choice=self.forecaster.choose_snapshot() or self.record.snapshot_choice
+            )
+
+    def _on_done_batch(self, batch: DoneBatch) -> None:
+        if self._is_choice_due(after=len(batch.messages)):
+            for result in batch.results():
+                self._on_result(result)
+        else:
+            self.forecaster.add_done_batch(batch)
+            self.delivery.on_done_batch(batch)
+
+    def _is_choice_due(self, after: int = 0) -> bool:
+        """Return whether to choose again whether links are read first."""
         choice = self.record.snapshot_choice
-        if choice is not None and not choice.reads_first and self.forecaster.is_choice_due():
-            self._update(snapshot_choice=self.forecaster.choose_snapshot() or choice)
+        return (
+            choice is not None and not choice.reads_first and self.forecaster.is_choice_due(after)
+        )
+
+    def _may_skip_states(self, messages: Sequence[Message]) -> bool:
+        """Return whether messages of one contact need one call and nothing else, if it succeeds."""
+        op = messages[0].op
+        return (
+            self.environment.settles_whole_batches
+            and not self.job.single_endpoint
+            and not self.job.needs_snapshot(op, links_first_read=self._links_first_read)
+            and need_one_call(messages)
+            and self.ledger_state.are_untouched(message.row for message in messages)
+        )
 
     def _save_canary(self, canary: CanaryRecord) -> bool:
         """Save the state of the canary and what follows from it for the rest of the run.

@@ -35,7 +35,7 @@ _PATH_INDEX = re.compile(r"^Emails\[\d+\]\.?|\[\d+\]")
 MAX_NAME_LENGTH = 255
 """Maximum characters of a name in a link, according to Zoho's schema."""
 _MAX_ID_LENGTH = 500
-_MAX_TEXT_LENGTH = 300
+MAX_TEXT_LENGTH = 300
 _MAX_FLAT_ERROR_BYTES = 4_096
 _CODES = frozenset(Code)
 _NAMED_FIELD = re.compile(r"\(field ([^;()]+)(?:; [^()]*)?\)")
@@ -242,7 +242,7 @@ def _verdict(
 def _masked_verdict(code: str, entry: dict[str, Any], answer: Answer) -> AnswerVerdict:
     """Return a verdict with secrets masked; Zoho's own codes contain none."""
     shown_code = code if code in _CODES else answer.mask(code)
-    text = answer.mask(_text(entry))[:_MAX_TEXT_LENGTH]
+    text = answer.mask(_text(entry))[:MAX_TEXT_LENGTH]
     return AnswerVerdict(shown_code, text, answer.status)
 
 
@@ -296,7 +296,7 @@ def _code(entry: dict[str, Any]) -> str:
     for key in ("code", "error"):
         value = entry.get(key)
         if isinstance(value, str) and (key == "code" or value != Code.SUCCESS):
-            return value[:_MAX_TEXT_LENGTH]
+            return value[:MAX_TEXT_LENGTH]
     return ""
 
 
@@ -309,7 +309,7 @@ def _text(entry: dict[str, Any]) -> str:
     text = next((value for value in texts if isinstance(value, str)), "")
     named = "" if _code(entry) == Code.SUCCESS else _named_in_details(entry.get("details"))
     shown = f"{text} ({named})" if text and named else text or named
-    return shown[: 2 * _MAX_TEXT_LENGTH]
+    return shown[: 2 * MAX_TEXT_LENGTH]
 
 
 def _named_in_details(details: object) -> str:

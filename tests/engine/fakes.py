@@ -15,7 +15,7 @@ from bulklink.engine.breaker import CircuitBreaker
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
 from bulklink.engine.context import RunContext, SendSettings
-from bulklink.engine.message_state import MessageState
+from bulklink.engine.message_state import MessageState, need_one_call
 from bulklink.engine.outage import OutageGate
 from bulklink.engine.quota.budget import CreditLimits
 from bulklink.engine.quota.gate import QuotaGate, QuotaPolicy
@@ -178,6 +178,7 @@ async def engine_run(
     snapshot: bool = True,
     max_credits: int | None = None,
     max_outage: float = 0.0,
+    may_skip_states: bool = True,
     **settings: Any,
 ) -> AsyncIterator[EngineRun]:
     """Begin a run.
@@ -187,6 +188,7 @@ async def engine_run(
         snapshot: whether emails are read before they are changed.
         max_credits: credits that may be spent; None is no limit.
         max_outage: seconds that an outage may last; 0 leaves each call to its own attempts.
+        may_skip_states: whether messages are sent without a state each, where no read comes first.
         settings: fields of `SendSettings` that differ from the defaults of a run.
     """
     stop, files = StopController(), LedgerInMemory()
@@ -217,6 +219,10 @@ async def engine_run(
                 stop=stop,
                 clock=clock,
                 on_result=lambda result: run.results.update({result.row: result}),
+                on_done_batch=lambda batch: run.results.update({r.row: r for r in batch.results()}),
+                may_skip_states=lambda messages: (
+                    not snapshot and may_skip_states and need_one_call(messages)
+                ),
                 initial_state=lambda message: MessageState(message, snapshot=snapshot),
             ),
             files,
