@@ -432,7 +432,7 @@ async def test_a_call_that_waits_for_its_place_is_kept_back_by_a_stop() -> None:
     assert not {row for line in unsent for row in line["rows"]} & outcome.results.keys()
 
 
-async def test_no_place_stands_empty_while_the_disk_works() -> None:
+async def test_all_calls_in_flight_are_used_while_the_disk_flushes() -> None:
     """The whole run takes the calls, two latencies apart at most, and no time for the disk."""
     groups = [(n, OWNERS[0], Op.LINK, 1) for n in range(2000)]
     for in_flight, latency in ((10, 0.05), (25, 0.2)):
