@@ -140,7 +140,7 @@ class Crm:
     def _apply_concurrent_edit(self, contact_id: str, fault: Fault, now: float) -> None:
         change_count = self.state.change_count
         change = concurrent_edit(self.state.view(contact_id), self.world, fault.seed, change_count)
-        self.state.apply(contact_id, (change,) if change else (), now, "somebody")
+        self.state.apply(contact_id, (change,) if change else (), now, "user")
 
     def _current_context(self) -> CallContext:
         """Apply the delayed calls that are due, then return the context of a call made now."""

@@ -42,7 +42,7 @@ class ChangeRecord(msgspec.Struct, frozen=True):
         message_id: the email.
         previous_deal_id: the deal before, or None.
         deal_id: the deal after, or None.
-        author: `call`, or `somebody` for an edit by another user.
+        author: `call`, or `user` for an edit by another user.
     """
 
     at: float
@@ -50,7 +50,7 @@ class ChangeRecord(msgspec.Struct, frozen=True):
     message_id: str
     previous_deal_id: str | None
     deal_id: str | None
-    author: Literal["call", "somebody"]
+    author: Literal["call", "user"]
 
 
 class ContactView(msgspec.Struct, frozen=True):
@@ -153,7 +153,7 @@ class CrmState:
         contact_id: str,
         changes: Sequence[Change],
         at: float,
-        author: Literal["call", "somebody"] = "call",
+        author: Literal["call", "user"] = "call",
     ) -> None:
         """Apply the changes of one call."""
         if not changes:

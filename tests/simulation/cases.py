@@ -1,4 +1,4 @@
-"""Cases of simulation tests, and what a run made of them."""
+"""Cases of simulation tests, and summaries of their outcomes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from tests.simulation.simulator import Case, SimulatedRun, contact, deal, email,
 def make_case(
     groups: list[tuple[int, str, Op, int]], present_deal: str | None = None, **options: Any
 ) -> Case:
-    """Return a case of groups of emails, to be changed to the first deal of their contact.
+    """Return a case of groups of emails whose target is the first deal of their contact.
 
     Args:
-        groups: for each its contact's number, its owner, its op, and its number of emails.
-        present_deal: the deal that all emails are on; "other" for their contact's second one.
+        groups: for each group, the number of its contact, its owner, its op, and its number of
+            emails.
+        present_deal: the deal that all emails are on; "other" for their contact's second deal.
         options: other fields of `Case`.
     """
     emails: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""Ledger compared with the CRM, message by message, after a run."""
+"""Comparison of the ledger with the CRM after a run, message by message."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ALLOWED_STOPS = (
     StoppedBy.MAX_FAILURES,
     StoppedBy.CANARY,
 )
-"""Stops of a command that is not interrupted: the server takes no more, or too much failed."""
+"""Stops of a command that is not interrupted: the server refuses more, or too much failed."""
 _TOLERANCE = 0.002
 _SUCCESS_STATUSES = ("done", "unchanged")
 Line = dict[str, Any]
@@ -71,7 +71,7 @@ class _Checker:
         return changes
 
     def check_accounting(self) -> Iterator[str]:
-        """Guarantee 1: a run that is finished has a result for each row."""
+        """Guarantee 1: a finished run has a result for each row."""
         reason = self._outcome.stop.reason
         if reason is not None:
             is_unreadable = reason.stopped_by is StoppedBy.LEDGER and not self._case.plan_in_order
@@ -90,7 +90,7 @@ class _Checker:
                 yield f"row {message.row} was lost"
 
     def check_statuses(self) -> Iterator[str]:
-        """Guarantee 2: each status holds in the CRM at its `ts`."""
+        """Guarantee 2: each status was true in the CRM at its `ts`."""
         by_row = {message.row: message for message in self._case.messages}
         last_result_at: dict[int, float] = {}
         for index, line in enumerate(self._lines):
@@ -107,7 +107,7 @@ class _Checker:
 
     @cached_property
     def _corrected_by_canary(self) -> set[int]:
-        """Line numbers of results that the canary corrected: the server had ignored the call."""
+        """Line numbers of results that the canary corrected, as the server had ignored the call."""
         last_index: dict[int, int] = {}
         corrected = set()
         for index, line in enumerate(self._lines):
@@ -128,10 +128,10 @@ class _Checker:
         foreign_changes = [
             change
             for change in all_changes
-            if change.author == "somebody" and change.at <= at + _TOLERANCE
+            if change.author == "user" and change.at <= at + _TOLERANCE
         ]
         if any(change.at > at - self._case.settle_after - _TOLERANCE for change in foreign_changes):
-            return  # edits by others within that time are outside the guarantee
+            return  # the guarantee excludes edits by others within that time
         own_changes = [
             change for change in changes if change.author == "call" and change.at <= at + _TOLERANCE
         ]
@@ -141,7 +141,7 @@ class _Checker:
         if status == "unchanged" and own_changes:
             yield "this run changed it"
         if "current_deal_id" in line and current_deal_id != line["current_deal_id"]:
-            yield "it is on another deal than was read"
+            yield "it is not on the deal that was read"
         if (
             status == "failed"
             and current_deal_id == message.deal_id
@@ -149,7 +149,7 @@ class _Checker:
         ):
             yield "it is on the target deal"
         if code == "changed-since" and message.guard_allows(current_deal_id):
-            yield "its guard lets it be changed"
+            yield "its guard allows the change"
         if code == "already-linked" and (current_deal_id is None or own_changes):
             yield "it is on no other deal, or was changed"
         is_first_result = previous_at == self._outcome.started_at
@@ -159,12 +159,12 @@ class _Checker:
             and not foreign_changes
             and not message.guard_allows(own_changes[0].previous_deal_id)
         ):
-            yield "its guard forbade to change it"
+            yield "its guard forbade the change"
         if status == "failed" and message.op is Op.RELINK and not foreign_changes:
-            is_torn = own_changes and current_deal_id != line.get(
+            is_half_done = own_changes and current_deal_id != line.get(
                 "previous_deal_id", current_deal_id
             )
-            if is_torn and code not in ("put-back-failed", "not-applied"):
+            if is_half_done and code not in ("put-back-failed", "not-applied"):
                 yield "it was not put back"
 
     def _check_evidence(self, message: Message, line: Line) -> Iterator[str]:
@@ -178,16 +178,16 @@ class _Checker:
             yield "its call did not carry the row"
         reads = call["op"] == "read"
         if status == "done" and reads != (code == "settled-by-read"):
-            yield "its code does not show how it is known"
+            yield "its code does not match the evidence"
         if status == "unchanged" and not reads:
-            yield "no read shows that it was on the target deal already"
+            yield "no read shows that it was already on the target deal"
         is_knowable = self._case.read_back and self._case.all_listed and not self._was_throttled
         waits = self._case.outage > 0 or not self._case.downtimes
         if status == "in_doubt" and not self._case.faults and is_knowable and waits:
-            yield "it can be known"
+            yield "its state could have been determined"
         reads = self._case.read_back or self._case.reads_first(message.op)
         if code == "settled-by-read" and not reads:
-            yield "it was read back"
+            yield "it was read back without being asked to"
 
     @property
     def _was_throttled(self) -> bool:
@@ -201,9 +201,9 @@ class _Checker:
         recorded = call_lines - len(unsent)
         was_interrupted = any(command.interruption for command in self._scenario.commands)
         if sent > recorded or (sent < recorded and not was_interrupted):
-            yield f"{sent} requests left, the ledger has {recorded}"
+            yield f"{sent} requests were sent, but the ledger has {recorded}"
         if len(set(unsent)) != len(unsent) or not set(unsent) <= self._calls.keys():
-            yield f"lines of {unsent} are taken back"
+            yield f"unsent lines of calls {unsent} are repeated or have no call line"
         if len(self._calls) != call_lines:
             yield "two calls have the same number"
         calls_so_far: set[int] = set()
@@ -236,7 +236,7 @@ class _Checker:
 
     @property
     def _window_seconds(self) -> float:
-        """Seconds that stand for 24 hours: the emulator tells of another window."""
+        """Seconds that stand for 24 hours, as the emulator may report a shorter window."""
         return math.ceil(self._case.settings.credit_window / 60.0) * 60.0
 
     @property
@@ -252,13 +252,13 @@ class _Checker:
         if any(line["status"] not in _SUCCESS_STATUSES for line in results.values()):
             return
         if self._case.limits != CreditLimits():
-            return  # a contact that waits for credits finishes its relinks in calls of their own
+            return  # a contact that waits for credits finishes its relinks in separate calls
         if len(results) < len(self._case.messages) or self._has_retried_call():
             return
         links, unlinks = self._fewest_calls(results)
         calls = self._outcome.calls
         if (calls["link"], calls["unlink"]) != (links, unlinks):
-            yield f"{dict(calls)} where {links} link and {unlinks} unlink calls are enough"
+            yield f"{dict(calls)}, although {links} link and {unlinks} unlink calls are enough"
 
     def _has_retried_call(self) -> bool:
         return any(line["attempt"] > 1 for line in self._calls.values())

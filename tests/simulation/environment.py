@@ -1,4 +1,4 @@
-"""Environment of a simulated command: emulated CRM, virtual clock, no threads."""
+"""Environment of a simulated command, with an emulated CRM, a virtual clock and no threads."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ class Failure(StrEnum):
     """How calls fail while the network is down."""
 
     REFUSED = "refused"
-    """Nothing accepts connections; what was in flight is lost."""
+    """Nothing accepts connections; calls in flight lose their answers."""
     SILENT = "silent"
-    """No answer until the time-out."""
+    """There is no answer until the time-out."""
     GATEWAY = "gateway"
-    """Something on the way answers HTTP 503; what was in flight too."""
+    """A gateway answers HTTP 503, to calls in flight too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Downtime:
-    """A time in which nothing answers.
+    """A period in which nothing answers.
 
     Args:
-        begins: seconds since the start.
+        begins: when it begins, in seconds since the start.
         seconds: how long it lasts.
         failure: how calls fail meanwhile.
-        accounts_only: whether the accounts server alone is down.
+        accounts_only: whether only the accounts server is down.
     """
 
     begins: float
@@ -56,13 +56,13 @@ class Downtime:
     accounts_only: bool = False
 
     def covers(self, seconds: float, target: str) -> bool:
-        """Return whether a request to `target` meets it, by seconds since the start."""
+        """Return whether a request to `target` fails, given the seconds since the start."""
         concerns = not self.accounts_only or "/oauth/" in target
         return concerns and self.begins <= seconds < self.begins + self.seconds
 
 
 class CrmTransport:
-    """Carries requests to an emulated CRM without a network; the CRM outlives a power cut."""
+    """Transport to an emulated CRM without a network; the CRM survives a power loss."""
 
     def __init__(
         self,
@@ -76,18 +76,18 @@ class CrmTransport:
         downtimes: Sequence[Downtime] = (),
         started_at: float = 0.0,
     ) -> None:
-        """Carry requests.
+        """Set up the transport.
 
         Args:
-            crm: answers them.
-            servers: runs the work on each, whatever becomes of the client.
-            machine: power of the client.
-            on_request: called as a request leaves; what it returns is called with the status of
-                the answer, None for none.
-            is_running: whether the run was not stopped.
-            reports_credits: whether answers tell what is left of the org's credits.
+            crm: the CRM that answers requests.
+            servers: runs the CRM's work on each request, even after the client is interrupted.
+            machine: the client's machine.
+            on_request: called when a request is sent; the function it returns is called with the
+                status of the answer, or None if there is no answer.
+            is_running: returns whether the run is not stopped.
+            reports_credits: whether answers report the org's remaining credits.
             downtimes: when nothing answers.
-            started_at: the start that they count from.
+            started_at: the time that downtimes count from.
         """
         self._crm = crm
         self._servers = servers
@@ -101,7 +101,7 @@ class CrmTransport:
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer | NoResponse:
-        was_running = self._is_running()  # at the moment that it leaves; a strike may come with it
+        was_running = self._is_running()  # before an interruption that the request may trigger
         self._machine.record_event()
         await self._machine.wait_forever_if_off()
         target = url.removeprefix("http://crm")
@@ -141,10 +141,12 @@ class CrmTransport:
 
     def _downtime(self, target: str) -> Downtime | None:
         seconds = now() - self._started_at
-        return next((each for each in self._downtimes if each.covers(seconds, target)), None)
+        return next(
+            (downtime for downtime in self._downtimes if downtime.covers(seconds, target)), None
+        )
 
     async def _fail(self, target: str) -> Answer | NoResponse | None:
-        """Return the outcome of a request that leaves while nothing answers, else None."""
+        """Return the outcome of a request sent while nothing answers, or else None."""
         match self._downtime(target):
             case None:
                 return None
@@ -183,7 +185,7 @@ def _to_client_answer(answer: WireAnswer, *, reports_credits: bool) -> Answer | 
 
 
 class InMemoryDailyUsage:
-    """The day's credits, without a thread and a disk."""
+    """Credits of the day, without a thread or a disk."""
 
     def __init__(self) -> None:
         self._file = DailyUsageFile(None, "connection")
@@ -198,14 +200,14 @@ class InMemoryDailyUsage:
         return self._file.window_minutes()
 
     def close(self) -> None:
-        pass  # the next life counts on
+        pass  # the next command continues the count
 
     def __del__(self) -> None:
         self._file.close()
 
 
 class _MachineDailyUsage:
-    """The day's credits as one machine reaches them: a machine that is off gives nothing back."""
+    """Credits of the day as seen by one machine; a machine that is off returns none."""
 
     def __init__(self, daily_usage: DailyUsage, machine: Machine) -> None:
         self._daily_usage = daily_usage
@@ -225,7 +227,7 @@ class _MachineDailyUsage:
 
 
 class _SynchronousFiles:
-    """Files written without a thread: threads and a virtual clock do not go together."""
+    """Files written without a thread, as threads do not work with a virtual clock."""
 
     def __init__(self, ledger: Path, answers: Path) -> None:
         self._disk = DiskLedgerFiles(ledger, answers, sync=False)
@@ -239,7 +241,7 @@ class _SynchronousFiles:
 
 @asynccontextmanager
 async def _never_sample(sample: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    del sample  # twice a second, for days
+    del sample  # would be called twice a second, for days
     yield
 
 
@@ -259,10 +261,10 @@ def machine_environment(
     """Return the environment of a command that runs on a simulated machine.
 
     Args:
-        machine: its disk and power.
-        transport: carries requests.
-        random: the random source.
-        daily_usage: the day's credits, which outlive the machine.
+        machine: the machine.
+        transport: the transport.
+        random: returns random numbers in [0, 1).
+        daily_usage: credits of the day, which outlive the machine.
         options: other fields of `Environment`.
     """
 
@@ -286,11 +288,11 @@ def machine_environment(
 async def simulated_environment(
     crm: Crm, on_request: Callable[[], None] = lambda: None
 ) -> AsyncIterator[Environment]:
-    """Yield the environment of a command whose CRM is emulated and whose files are real.
+    """Yield the environment of a command with an emulated CRM and real files.
 
     Args:
         crm: the emulated CRM.
-        on_request: called when a request leaves.
+        on_request: called when a request is sent.
     """
     async with anyio.create_task_group() as servers:
         machine = Machine(SimulatedCommand(), lambda: None, random.Random(1), b"", 0.0)

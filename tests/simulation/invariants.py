@@ -1,4 +1,4 @@
-"""Invariants checked while a run goes on: each request, and the end of each command."""
+"""Invariants checked during a run: at each request, and at the end of each command."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class InvariantMonitor:
     """Monitor of one command.
 
     Args:
-        case: what the command works on.
-        machine: the machine it runs on.
-        ledger_state: state of the ledger at its start; the command keeps it up to date.
-        stop: its stop controller.
-        violations: takes each violation, in words.
+        case: the case of the run.
+        machine: the machine that the command runs on.
+        ledger_state: state of the ledger at the start; the command keeps it up to date.
+        stop: stop controller of the command.
+        violations: list that violations are added to, in words.
     """
 
     case: Case
@@ -100,11 +100,11 @@ class InvariantMonitor:
         rows = tuple(sorted(message.row for message in messages))
         call_key = (op, contact_id, rows)
         if not self._unsent_call_lines[call_key]:
-            self.violations.append(f"{op} of rows {rows} left without its call line on disk")
+            self.violations.append(f"{op} of rows {rows} was sent without its call line on disk")
         self._unsent_call_lines[call_key] -= 1
         for message in messages:
             if not self.ledger_state.is_unfinished(message.row):
-                self.violations.append(f"row {message.row} is settled and was in a {op} again")
+                self.violations.append(f"row {message.row} was settled, but was in another {op}")
             if self._needs_snapshot(message) and message.row not in self._snapshots:
                 self.violations.append(
                     f"row {message.row} was in a {op} without its snapshot on disk"
@@ -113,29 +113,29 @@ class InvariantMonitor:
         is_trial = op == "lookup" and self._in_outage
         if not was_running and not is_trial and not self._can_finish_relinks(op, contact_id, rows):
             reason = self.stop.reason
-            self.violations.append(f"{op} {rows} of {contact_id} left after a stop: {reason}")
+            self.violations.append(f"{op} {rows} of {contact_id} was sent after a stop: {reason}")
 
     def check_alone(self, method: str, target: str) -> Callable[[int | None], None]:
-        """Check that after a 429, and while none is answered, one call leaves alone.
+        """Check that only one call at a time is sent after a 429 and during an outage.
 
-        After a 429 that is so until one that left after it is accepted; where three calls in a row
-        had no answer, until any has one.
+        After a 429, this applies until a call sent after it is accepted; after three calls in a row
+        without an answer, until any call is answered.
 
         Args:
-            method: HTTP method of the request that leaves.
+            method: HTTP method of the request that is sent.
             target: its path and query.
 
         Returns:
-            Takes the status of its answer, None for none.
+            A function to call with the status of the answer, or None if there is no answer.
         """
         request = object()
         if self._in_outage:
             if self._out_in_outage:
-                self.violations.append(f"{method} {target} left in an outage beside another call")
+                self.violations.append(f"{method} {target} was sent in an outage with another call")
             self._out_in_outage.add(request)
         if self._was_refused:
             if self._out_since_refusal:
-                self.violations.append(f"{method} {target} left after a 429 beside another call")
+                self.violations.append(f"{method} {target} was sent after a 429 with another call")
             self._out_since_refusal.add(request)
 
         def on_answer(status: int | None) -> None:
@@ -160,9 +160,9 @@ class InvariantMonitor:
         return self.case.outage > 0 and self._unanswered_in_row >= SUSPECT_AFTER
 
     def _can_finish_relinks(self, op: str, contact_id: str | None, rows: tuple[int, ...]) -> bool:
-        """Return whether a request can finish relinks: only such may leave after a stop.
+        """Return whether a request can finish relinks, as only these may be sent after a stop.
 
-        A link that was prepared before may carry others too.
+        A link that was prepared before the stop may carry other emails too.
         """
         contact_rows = {m.row for m in self.case.messages if m.contact_id == contact_id}
         match op:
@@ -177,7 +177,7 @@ class InvariantMonitor:
         reason = self.stop.reason
         stopped_by = reason.stopped_by if reason else None
         if reason is not None and stopped_by is StoppedBy.INTERNAL:
-            self.violations.append(f"its error has no name: {reason.message}")
+            self.violations.append(f"it stopped for an internal error: {reason.message}")
         if stopped_by is StoppedBy.LEDGER:
             return
         ledger_counts: Counter[str] = Counter()
@@ -194,10 +194,10 @@ class InvariantMonitor:
         if stopped_by in _GRACEFUL_STOPS and not (
             self.stop.quota_exhausted or self.stop.unreachable
         ):
-            self._check_no_torn_relinks(was_unlinked_by_run)
+            self._check_no_half_done_relinks(was_unlinked_by_run)
 
-    def _check_no_torn_relinks(self, was_unlinked_by_run: Callable[[Message], bool]) -> None:
-        """Check that no relink is left between its halves after a graceful stop."""
+    def _check_no_half_done_relinks(self, was_unlinked_by_run: Callable[[Message], bool]) -> None:
+        """Check that no relink is left half done after a graceful stop."""
         previous_deals: dict[int, str | None] = {}
         for line in self._lines(self.machine.written):
             if line["event"] == "snapshot":
@@ -214,11 +214,11 @@ class InvariantMonitor:
                 and was_unlinked_by_run(message)
             ):
                 self.violations.append(
-                    f"row {message.row} was on {previous_deal_id} and is torn by a stop"
+                    f"row {message.row} was on {previous_deal_id} and is left half done by a stop"
                 )
 
     def _needs_snapshot(self, message: Message) -> bool:
-        """Return whether its snapshot precedes its first write; an unlisted email has none."""
+        """Return whether a snapshot must precede its first write; an unlisted email has none."""
         if message.from_deal_id is not None or (
             message.op is Op.RELINK and not self.case.no_put_back
         ):
@@ -252,7 +252,7 @@ def _op_of(method: str, path: str) -> str:
 
 
 def _parse_message_ids(op: str, path: str, query: str, body: bytes) -> list[str]:
-    """Return the messages that a request changes."""
+    """Return the ids of the messages that a request changes."""
     if op not in ("link", "unlink"):
         return []
     parts = path.split("/")

@@ -1,4 +1,4 @@
-"""Simulated machine: disk, power, and interruptions of a process."""
+"""Simulated machine with a disk, power, and interruptions of a process."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _REGULAR_FILE = os.stat_result((stat.S_IFREG | 0o600, 1, 1, 1, 0, 0, 0, 0, 0, 0)
 
 
 class Interruption(StrEnum):
-    """What interrupts a process."""
+    """Interruption of a process."""
 
     POWER_LOSS = "power"
-    """The machine loses power, and what was written but not flushed is lost."""
+    """The machine loses power, and data that was written but not flushed may be lost."""
     KILL = "kill"
-    """The process is killed; what was written stays."""
+    """The process is killed; written data is kept."""
     DISK_ERROR = "disk"
     """The disk refuses one write or one flush."""
     CTRL_C = "stop"
@@ -34,16 +34,17 @@ class Interruption(StrEnum):
 
 @dataclass(frozen=True)
 class SimulatedCommand:
-    """One command on a run (first, resume or retry) and what interrupts it.
+    """One command on a run (the first, a resume or a retry) and its interruption.
 
     Args:
-        interruption: what interrupts it; None for nothing.
-        at_event: number of the event, from 1, at which it does: a request leaves, an answer
-            arrives, bytes are written, a file is flushed.
-        loop_passes: passes of the event loop after that event, so that any await can be hit.
-        retry: whether failed rows and those in doubt are sent again.
+        interruption: the interruption; None for none.
+        at_event: number of the event, counted from 1, that triggers it. An event is a request
+            sent, an answer received, a write, or a flush.
+        loop_passes: passes of the event loop between that event and the interruption, so that any
+            await can be interrupted.
+        retry: whether failed rows and rows in doubt are retried.
         pause: seconds before the command.
-        machine_mark: mark of the machine that it runs on; None for one that keeps none.
+        machine_mark: mark of the machine that it runs on; None for a machine without a mark.
     """
 
     interruption: Interruption | None = None
@@ -60,10 +61,10 @@ class Machine:
 
     Args:
         command: the command and its interruption.
-        on_stop: does what Ctrl-C does.
-        rng: decides how much of a torn write stays.
+        on_stop: called for Ctrl-C.
+        rng: determines how much of a torn write is kept.
         ledger: content of the ledger at the start.
-        disk_seconds: duration of a write.
+        disk_seconds: duration of a write in seconds.
     """
 
     command: SimulatedCommand = SimulatedCommand()
@@ -86,7 +87,7 @@ class Machine:
         self._flushed = [len(ledger), 0]
 
     def record_event(self) -> None:
-        """Count an event; the interruption may follow."""
+        """Count an event, which may trigger the interruption."""
         if self.command.interruption is None or self.was_interrupted:
             return
         self._events_left -= 1
@@ -94,7 +95,7 @@ class Machine:
             self._interrupt_after(self.command.loop_passes)
 
     def disarm(self) -> None:
-        """Disable the interruption: the command has ended by itself."""
+        """Disable the interruption, because the command has ended."""
         self._events_left = -1
 
     def _interrupt_after(self, passes: int) -> None:
@@ -121,16 +122,16 @@ class Machine:
 
     @property
     def flushed(self) -> bytes:
-        """The part of the ledger that is safe on disk."""
+        """The part of the ledger that is flushed to disk."""
         return bytes(self._contents[0][: self._flushed[0]])
 
     @property
     def written(self) -> bytes:
-        """The ledger as a reader sees it now."""
+        """The ledger as a reader sees it."""
         return bytes(self._contents[0])
 
     def surviving_ledger(self) -> bytes:
-        """Return the ledger the next command finds."""
+        """Return the ledger that the next command finds."""
         content, flushed = self.written, self._flushed[0]
         if self.command.interruption is not Interruption.POWER_LOSS or not self.is_off:
             return content
@@ -177,11 +178,11 @@ class Machine:
 
 
 class MachineFiles:
-    """The two files of a run on a simulated machine: the real writer without its thread.
+    """Files of a run on a simulated machine, written by the real writer without its thread.
 
     Args:
         machine: the machine.
-        copy: file that gets the ledger when it is closed, for what reads it then; None for none.
+        copy: file that the ledger is copied to when closed, for later readers; None for no copy.
     """
 
     def __init__(self, machine: Machine, copy: Path | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Sealed plans of simulations: one database seals and reads them all, and each is read once.
+"""Sealed plans of simulations, which share one database and are each read only once.
 
 Opening a database for each plan and each command would take ten times as long as a simulated run.
 """
@@ -30,9 +30,9 @@ _PLANS_KEPT = 256
 
 
 class SimulatedPlan(SealedPlan):
-    """A sealed plan in the shared database; what was read of it is kept.
+    """A sealed plan in the shared database that caches its content.
 
-    With looked-up names it is read as any other plan.
+    With looked-up names, it is read like any other plan.
     """
 
     _chunks: tuple[list[Message], ...] | None = None
@@ -70,12 +70,12 @@ class SimulatedPlan(SealedPlan):
 
 
 def seal_plan(messages: Sequence[Message], *, in_order: bool = True) -> SimulatedPlan:
-    """Return the sealed plan of some messages; the same one for the same messages.
+    """Return the sealed plan of messages, cached for the same messages.
 
     Args:
         messages: the messages, in any order.
-        in_order: whether its rows are in the order of sending; otherwise it cannot be read to its
-            end.
+        in_order: whether the rows are in the order of sending; if not, the plan cannot be read to
+            the end.
     """
     return inline(_seal)(tuple(messages), in_order=in_order)
 
@@ -122,6 +122,6 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def memory_folder() -> str | None:
-    """Return a folder in memory where there is one: a simulation needs no disk."""
+    """Return a folder in memory, as a simulation needs no disk, or None if there is none."""
     shared = "/dev/shm"
     return shared if os.access(shared, os.W_OK) else None

@@ -1,4 +1,4 @@
-"""Random scenarios: a world, a mapping, behaviour of the CRM, commands; all follow from a seed."""
+"""Random scenarios of a world, a mapping, a CRM and commands, all determined by a seed."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ _READ_FAULTS = ("stale", "stale", "hidden", "edited", "edited")
 
 @dataclass(frozen=True)
 class Scenario:
-    """A case and the commands on it.
+    """A case and the commands on its run.
 
     Args:
-        seed: the seed that it was drawn from.
-        case: what is run.
-        commands: the commands on the run, one after the other.
-        latest: seconds that a wake-up is late at most, as on a busy machine.
+        seed: the seed that the scenario was drawn from.
+        case: the case.
+        commands: the commands, one after another.
+        latest: maximum lateness of a wake-up in seconds, as on a busy machine.
     """
 
     seed: int
@@ -63,7 +63,7 @@ class Scenario:
 
 
 def draw_scenario(seed: int) -> Scenario:
-    """Draw a scenario; all of it follows from the seed."""
+    """Draw the scenario that a seed determines."""
     rng, snapshot_rng = random.Random(seed), random.Random(f"{seed} snapshot")
     emails, messages, deals = _draw_world(rng)
     snapshot = snapshot_rng.choice((None, None, None, True, True, False))
@@ -89,9 +89,9 @@ def draw_scenario(seed: int) -> Scenario:
         no_put_back=snapshot is False or snapshot_rng.random() < 0.2,
         disk_seconds=rng.choice((0.0, 0.004)),
     )
-    rng.random()  # once drawn for a look-up of the org, which every run makes
+    rng.random()  # skipped, so that seeds keep their meaning
     commands = _draw_commands(rng)
-    # A generator of its own for each: a seed then keeps its meaning in everything else.
+    # Each aspect has its own generator, so that a seed keeps its meaning in all others.
     scenario = _with_credit_limits(Scenario(seed, case, commands), random.Random(f"credits {seed}"))
     scenario = _with_failure_limit(scenario, random.Random(f"failures {seed}"))
     _draw_plan(scenario.case, random.Random(f"plan {seed}"))
@@ -101,7 +101,7 @@ def draw_scenario(seed: int) -> Scenario:
 
 
 def _draw_downtimes(case: Case, rng: random.Random) -> None:
-    """Draw times in which nothing answers, and how long the run waits meanwhile."""
+    """Draw downtimes, and how long the run waits while nothing answers."""
     if rng.random() < 0.2:
         case.downtimes = [
             Downtime(
@@ -116,7 +116,7 @@ def _draw_downtimes(case: Case, rng: random.Random) -> None:
 
 
 def _draw_plan(case: Case, rng: random.Random) -> None:
-    """Draw whether the plan has names, and seldom one that cannot be read."""
+    """Draw whether the plan has names and, rarely, a plan that cannot be read."""
     case.names_in_plan = rng.random() >= _MISSING_NAMES_SHARE
     case.plan_in_order = len(case.messages) < 2 or rng.random() >= _UNREADABLE_PLAN_SHARE
 
@@ -146,7 +146,7 @@ def _with_failure_limit(scenario: Scenario, rng: random.Random) -> Scenario:
 
 
 def _with_credit_limits(scenario: Scenario, rng: random.Random) -> Scenario:
-    """Draw credit limits, and commands that resume a run stopped by them until it is finished."""
+    """Draw credit limits, and commands that resume a run after it is stopped by them."""
     if rng.random() < 0.75:
         return scenario
     case = scenario.case
@@ -167,10 +167,10 @@ MAX_VIRTUAL_SECONDS = 100 * 86_400.0
 
 
 def run_scenario(scenario: Scenario, folder: Path) -> SimulatedRun:
-    """Run a scenario on a virtual loop of its own.
+    """Run a scenario on its own virtual loop.
 
     Raises:
-        TimeoutError: if it does not end.
+        TimeoutError: if the scenario hangs.
     """
     run = simulate(
         scenario.case, random_seed=scenario.seed, commands=scenario.commands, folder=folder
@@ -205,7 +205,7 @@ def _draw_world(
 def _with_guards(
     messages: list[Message], emails: list[dict[str, Any]], rng: random.Random
 ) -> list[Message]:
-    """Give some unlinks and relinks a guard: mostly the deal that each is on."""
+    """Add a guard to some unlinks and relinks, mostly the deal that the email is on."""
     present_deals = {entry["message_id"]: entry["deal_id"] or NO_DEAL for entry in emails}
     all_deals = sorted({*present_deals.values(), NO_DEAL})
     guarded = []
@@ -251,7 +251,7 @@ def _draw_settings(rng: random.Random) -> Settings:
 
 
 def _draw_limits(rng: random.Random) -> dict[str, Any]:
-    """Draw the limits of a server that answers 429."""
+    """Draw limits with which a server answers 429."""
     return {
         "latency": 0.3,
         "concurrency": rng.choice((1, 2, 5)),
@@ -292,7 +292,7 @@ def _draw_fault(kind: str, rng: random.Random, settle_after: float) -> Fault:
 
 
 def _draw_commands(rng: random.Random) -> tuple[SimulatedCommand, ...]:
-    """Draw the commands on a run: the last ones are not interrupted, and a retry may follow."""
+    """Draw commands, of which the last are not interrupted; a retry may follow."""
     commands: list[SimulatedCommand] = []
     if rng.random() < 0.65:
         for _ in range(rng.choice((1, 1, 2, 3, 5))):

@@ -1,4 +1,4 @@
-"""The engine on a virtual clock against the emulator in process: what a seed draws, and its run."""
+"""Simulator of runs on a virtual clock against the emulator in this process."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def deal(number: int) -> str:
 
 
 class ScriptedUser(RunCallbacks):
-    """Answers the question of a canary, if anybody is there."""
+    """Callbacks that answer the prompt after a canary, if there is a terminal."""
 
     def __init__(self, answer: Callable[[], bool] | None) -> None:
         self.can_ask = answer is not None
@@ -74,7 +74,7 @@ class ScriptedUser(RunCallbacks):
 
 @dataclass
 class Case:
-    """A world, what is wanted of it, and how the CRM behaves."""
+    """A world, the messages to send, and the behaviour of the CRM and the run."""
 
     emails: list[dict[str, Any]]
     messages: list[Message]
@@ -83,7 +83,7 @@ class Case:
     settings: Settings = field(default_factory=Settings)
     faults: Sequence[Fault] = ()
     downtimes: Sequence[Downtime] = ()
-    """When nothing answers, counted from the start of the first command."""
+    """Periods in which nothing answers, counted from the start of the first command."""
     outage: float = 300.0
     """Seconds that a run waits while nothing answers."""
     batch_size: int = 20
@@ -101,22 +101,22 @@ class Case:
     wait_for_credits: bool = False
     reports_credits: bool = True
     paid_type: str = "enterprise"
-    """The edition by the org's licence; one that is unknown says nothing of its credits."""
+    """Edition of the org's licence; the credits of an unknown edition are unknown."""
     names_in_plan: bool = True
-    """Whether the plan has the names of deals and owners; if not, they are looked up."""
+    """Whether the plan has names of deals and owners; if not, they are looked up."""
     plan_in_order: bool = True
-    """Whether the sealed plan can be read to its end."""
+    """Whether the sealed plan can be read to the end."""
     max_failures: MaxFailures | None = NO_FAILURE_LIMIT
     canary: int = 0
     answer_prompt: Callable[[], bool] | None = None
-    """Answers for a person after a canary that did not pass; None for no terminal."""
+    """Returns the user's answer after a canary that failed; None for no terminal."""
 
     def reads_first(self, op: Op) -> bool:
-        """Tell whether the present link is read before this is done."""
+        """Return whether the run reads the current links before this op."""
         return op is not Op.LINK if self.snapshot is None else self.snapshot
 
     def make_job(self) -> Job:
-        """Return the job whose plan this is."""
+        """Return the job of the run."""
         limits = self.limits
         per_day = limits.per_day
         if per_day is None and limits.per_day_if_unreported is not None:
@@ -155,7 +155,7 @@ class Case:
 
     @property
     def all_listed(self) -> bool:
-        """Whether each email is on a page that is read."""
+        """Whether every email is on a page that the run reads."""
         hidden = any(fault.kind == "hidden" for fault in self.faults)
         return not hidden and self.read_pages * 10 >= len(self.emails)
 
@@ -178,10 +178,10 @@ class Case:
 
 @dataclass
 class SimulatedRun:
-    """What a run left behind.
+    """Outcome of a run.
 
-    `violations` are broken promises that were seen while it ran. `commands_run` counts the commands
-    on it.
+    `violations` are the guarantees broken during the run. `commands_run` counts the commands that
+    ran.
     """
 
     crm: Crm
@@ -195,7 +195,7 @@ class SimulatedRun:
     violations: list[str] = field(default_factory=list)
     budgets: list[Budget] = field(default_factory=list)
     records: list[RunRecord] = field(default_factory=list)
-    """What was written to `run.json`, the last one last."""
+    """The contents of `run.json` over time, the latest last."""
     daily_usage: InMemoryDailyUsage = field(default_factory=lambda: InMemoryDailyUsage())
 
     def lines(self) -> list[dict[str, Any]]:
@@ -209,37 +209,37 @@ class SimulatedRun:
 
     @property
     def calls(self) -> Counter[str]:
-        """Call lines by op, without look-ups."""
+        """Number of call lines by op, without look-ups."""
         ops = Counter(line["op"] for line in self.lines() if line["event"] == "call")
         del ops["lookup"]
         return ops
 
     @property
     def canary_records(self) -> list[CanaryRecord]:
-        """What `run.json` held of the canary, the last one last."""
+        """The states of the canary in `run.json` over time, the latest last."""
         return [record.canary for record in self.records if record.canary is not None]
 
     def deal_of(self, message: Message) -> str | None:
-        """Return the deal on which the CRM has a message now."""
+        """Return the deal that a message is on now."""
         return self.deal_at(message, now())
 
     def was_unlinked_by_run(self, message: Message) -> bool:
-        """Tell whether a message is on no deal by a call of the run."""
+        """Return whether a message is on no deal because of a call of the run."""
         changes = [c for c in self.crm.state.change_log if c.message_id == message.message_id]
         return bool(changes) and changes[-1].author == "call" and changes[-1].deal_id is None
 
     def deal_at(self, message: Message, at: float) -> str | None:
-        """Return the deal on which the CRM had a message at some time."""
+        """Return the deal that a message was on at a point in time."""
         view = self.crm.state.view_at(message.contact_id, at)
         return view.deal_of(view.mailbox.by_id[message.message_id])
 
 
 class SimulatedFolder(RunFolder, frozen=True, kw_only=True):
-    """The folder of a run whose `run.json` is on a simulated machine.
+    """Run folder whose `run.json` is on a simulated machine.
 
     Args:
         machine: the machine.
-        records: what was written to `run.json`.
+        records: the contents of `run.json` over time.
     """
 
     machine: Machine
@@ -264,17 +264,17 @@ async def simulate(
     crm: Crm | None = None,
     wrap_transport: Callable[[Transport], Transport] = lambda transport: transport,
 ) -> SimulatedRun:
-    """Run a case to its end, or until it stops.
+    """Run a case until it is finished or stops.
 
     Args:
-        case: what to run.
-        stop: by which it can be stopped.
-        random_seed: of the jitter, and of what is torn.
-        on_request: sees the method of each request.
-        commands: the commands, one after the other, and what strikes each.
-        folder: where the run folder is while it runs; None for one in memory.
-        crm: the one that is left by an earlier run; None makes the case's own.
-        wrap_transport: returns what carries requests in place of the transport to the CRM.
+        case: the case.
+        stop: controller to stop the run with; None creates one for each command.
+        random_seed: seed of the jitter and of torn writes.
+        on_request: called with the method of each request.
+        commands: the commands and their interruptions, one after another.
+        folder: parent of the run folder during the run; None for a folder in memory.
+        crm: the CRM of an earlier run; None for a new one.
+        wrap_transport: returns the transport to use in place of the one to the CRM.
     """
     outcome = SimulatedRun(crm or case.make_crm(), stop or StopController(), now())
     with tempfile.TemporaryDirectory(dir=folder or memory_folder(), prefix="run-") as path:
@@ -298,7 +298,7 @@ async def simulate(
 
 @dataclass
 class _Simulation:
-    """The commands on one run, each on a machine of its own."""
+    """The commands on one run, each on its own machine."""
 
     _case: Case
     _outcome: SimulatedRun
@@ -310,7 +310,7 @@ class _Simulation:
     _plan: SimulatedPlan = field(init=False)
 
     def prepare(self) -> None:
-        """Make the run folder as planning leaves it."""
+        """Create the run folder as planning leaves it."""
         case, folder = self._case, RunFolder(self._path)
         folder.ledger.write_bytes(b"")
         self._plan = case.seal_plan()
@@ -330,7 +330,7 @@ class _Simulation:
         self._outcome.records.append(record)
 
     async def run_command(self, command: SimulatedCommand, servers: TaskGroup) -> None:
-        """Run one command, unless nothing is left to do, and check what it leaves."""
+        """Run one command, unless nothing is left to do, and check its end."""
         outcome = self._outcome
         ledger_state = self._load_ledger(retry=command.retry)
         if outcome.records[-1].state is RunState.FINISHED and not ledger_state.retry_count:
@@ -347,7 +347,7 @@ class _Simulation:
             try:
                 await self._send(machine, monitor, servers)
             except (BulklinkError, ExceptionGroup) as error:
-                await machine.wait_forever_if_off()  # nobody sees what a killed process raises
+                await machine.wait_forever_if_off()  # errors of a killed process are not seen
                 outcome.violations.append(f"send raised {error!r}")
         machine.disarm()
         outcome.ledger = machine.surviving_ledger()
@@ -359,7 +359,7 @@ class _Simulation:
             monitor.check_end(outcome.was_unlinked_by_run)
 
     def _load_ledger(self, *, retry: bool) -> LedgerState:
-        """Repair the ledger and replay it, as a resume or a retry does."""
+        """Repair and replay the ledger, as a resume or a retry does."""
         folder = RunFolder(self._path)
         repair_torn_line(folder.ledger, folder.ledger_torn)
         self._outcome.ledger = folder.ledger.read_bytes()
@@ -431,7 +431,7 @@ _SENDING_CONNECTION = msgspec.structs.replace(CONNECTION, module_id=MODULE)
 
 
 def message(row: int, email: Mapping[str, Any], op: Op, deal_id: str | None) -> Message:
-    """Return what a plan holds for an email of a world."""
+    """Return the message of a plan for an email of a world."""
     return Message(
         row,
         op,
@@ -445,7 +445,7 @@ def message(row: int, email: Mapping[str, Any], op: Op, deal_id: str | None) -> 
 
 
 def email(number: int, contact_id: str, owner: str, deal_id: str | None = None) -> dict[str, Any]:
-    """Return an email as a world file holds it; ids have 64 hex digits."""
+    """Return an email as in a world file; its message id has 64 hex digits."""
     return {
         "contact_id": contact_id,
         "message_id": f"{number:064x}",

@@ -1,4 +1,4 @@
-"""Tens of thousands of seeds on all processors, or one seed again: see --help."""
+"""Run tens of thousands of seeds on all processors, or repeat one seed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _MAX_FAILED_SEEDS = 10
 
 
 def check_seed(seed: int) -> list[str]:
-    """Play a seed and return the broken guarantees; an error counts."""
+    """Run a seed and return the broken guarantees; an error counts as one."""
     with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
         scenario = draw_scenario(seed)
         try:
             return find_violations(scenario, run_scenario(scenario, Path(folder)))
-        except Exception as error:  # whatever it is, the seed has failed
+        except Exception as error:  # the seed has failed, whatever the error
             return ["".join(traceback.format_exception(error))]
 
 
@@ -40,7 +40,7 @@ def _check_numbered_seed(seed: int) -> tuple[int, list[str]]:
 
 
 def _check_seeds(first: int, seeds: int) -> int:
-    """Play many seeds; return how many failed, after ten of them at the latest."""
+    """Run many seeds and return how many failed, stopping after ten failures."""
     started_at, failed = time.monotonic(), 0
     context = multiprocessing.get_context("spawn")
     with context.Pool() as pool:
@@ -50,7 +50,7 @@ def _check_seeds(first: int, seeds: int) -> int:
             if violations:
                 failed += 1
                 print(
-                    f"seed {seed}: {violations[0]}\n  again: {format_repeat_command(seed)}",
+                    f"seed {seed}: {violations[0]}\n  repeat: {format_repeat_command(seed)}",
                     flush=True,
                 )
             if failed >= _MAX_FAILED_SEEDS:
@@ -64,7 +64,7 @@ def _check_seeds(first: int, seeds: int) -> int:
 
 
 def _show_seed(seed: int) -> int:
-    """Play one seed and print what was drawn, the ledger's digest and what is wrong."""
+    """Run one seed; print its scenario, the digest of its ledger and the broken guarantees."""
     scenario = draw_scenario(seed)
     print(
         f"faults: {scenario.case.faults}\ncommands: {scenario.commands}\n{scenario.case.settings}"
@@ -74,7 +74,7 @@ def _show_seed(seed: int) -> int:
     violations = find_violations(scenario, outcome)
     print(f"{len(outcome.ledger.splitlines())} lines, ledger {_digest(outcome)}")
     for violation in violations[:_MAX_VIOLATIONS_SHOWN]:
-        print(f"wrong: {violation}")
+        print(f"broken: {violation}")
     print(f"seed {seed}: {len(violations)} guarantees broken")
     return len(violations)
 
@@ -85,9 +85,9 @@ def _digest(outcome: SimulatedRun) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=20_000, help="how many (20,000)")
-    parser.add_argument("--first", type=int, default=1_000_000, help="the first of them")
-    parser.add_argument("--seed", type=int, help="play this one alone and show it")
+    parser.add_argument("--seeds", type=int, default=20_000, help="number of seeds (20,000)")
+    parser.add_argument("--first", type=int, default=1_000_000, help="first seed (1,000,000)")
+    parser.add_argument("--seed", type=int, help="run only this seed and show its scenario")
     arguments = parser.parse_args()
     failed = (
         _check_seeds(arguments.first, arguments.seeds)

@@ -1,4 +1,4 @@
-"""The canary on the virtual clock: what it reads, what it catches, and what follows."""
+"""The canary on a virtual clock: its reads, what it detects, and the consequences."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def one_email_per_contact(contacts: int, op: Op = Op.LINK, **options: Any) -> Ca
 
 
 def find_fault_seed(reads: int) -> int:
-    """Return a seed by which a fault spares the first n reads, and hits the next n."""
+    """Return a seed with which a fault hits none of the first `reads` reads and all of the next."""
 
     def hit_reads(seed: int) -> list[bool]:
         fault = Fault("CANNOT_PROCESS", share=0.5, seed=seed)
@@ -42,32 +42,32 @@ def find_fault_seed(reads: int) -> int:
 
 
 @pytest.mark.parametrize("in_flight", [1, 5, 20])
-async def test_contacts_are_read_back_concurrently_within_the_calls_in_flight(
+async def test_contacts_are_read_back_concurrently_within_the_limit_on_calls_in_flight(
     in_flight: int,
 ) -> None:
     settings = Settings(latency=0.5, concurrency=in_flight)
-    began = now()
+    started_at = now()
     outcome = await simulate(
         one_email_per_contact(20, canary=20, in_flight=in_flight, settings=settings)
     )
     assert outcome.calls == {"link": 20, "read": 20}
-    assert now() - began == pytest.approx(0.5 + 0.5 * 40 / in_flight, abs=0.6)
+    assert now() - started_at == pytest.approx(0.5 + 0.5 * 40 / in_flight, abs=0.6)
     assert outcome.crm.state.answered_429 == 0
 
 
-async def test_stale_reads_are_repeated_after_one_wait_for_all() -> None:
+async def test_stale_reads_are_retried_after_a_single_wait() -> None:
     faults = [Fault("stale", op="read", seconds=9.0)]
     settings = Settings(latency=0.5)
-    began = now()
+    started_at = now()
     outcome = await simulate(one_email_per_contact(20, canary=20, settings=settings, faults=faults))
     assert outcome.canary_records[-1].state is CanaryState.PASSED
     assert outcome.calls == {"link": 20, "read": 40}
-    assert now() - began == pytest.approx(0.5 + 1 + 10 + 1, abs=0.6)
+    assert now() - started_at == pytest.approx(0.5 + 1 + 10 + 1, abs=0.6)
     assert count_statuses(outcome) == {"done": 20}
 
 
 @pytest.mark.parametrize("op", list(Op))
-async def test_a_server_that_ignores_calls_is_caught_and_the_ledger_ends_correct(
+async def test_a_server_that_ignores_calls_is_detected_and_the_ledger_is_corrected(
     op: Op, tmp_path: Path
 ) -> None:
     ignored = Fault("ignored", op="unlink" if op is Op.UNLINK else "link", count=5)
@@ -87,7 +87,7 @@ async def test_a_server_that_ignores_calls_is_caught_and_the_ledger_ends_correct
 
 
 class CaseWithReachableCrm(Case):
-    """A case whose CRM the test can reach while it runs."""
+    """A case whose CRM the test can access during the run."""
 
     last_crm: Crm
 
@@ -96,8 +96,8 @@ class CaseWithReachableCrm(Case):
         return self.last_crm
 
 
-async def test_after_a_yes_emails_read_before_the_prompt_are_read_again() -> None:
-    """The user takes minutes, in which others can move what was not sent yet."""
+async def test_emails_read_before_the_prompt_are_reread_after_confirmation() -> None:
+    """While the user decides, others can move emails that have not been sent yet."""
     ignored = Fault("ignored", op="link", count=1)
     groups = [(0, OWNERS[0], Op.RELINK, 45)]
     case = CaseWithReachableCrm(
@@ -108,7 +108,7 @@ async def test_after_a_yes_emails_read_before_the_prompt_are_read_again() -> Non
 
     def yes() -> bool:
         change = Change(moved.message_id, third)
-        case.last_crm.state.apply(moved.contact_id, [change], now(), "somebody")
+        case.last_crm.state.apply(moved.contact_id, [change], now(), "user")
         return True
 
     case.answer_prompt = yes
@@ -120,7 +120,7 @@ async def test_after_a_yes_emails_read_before_the_prompt_are_read_again() -> Non
 
 
 @pytest.mark.parametrize("answer", [lambda: False, None])
-async def test_after_a_no_or_without_a_terminal_nothing_more_is_sent(answer: Any) -> None:
+async def test_nothing_more_is_sent_without_confirmation(answer: Any) -> None:
     ignored = Fault("ignored", op="link", count=1)
     groups = [(0, OWNERS[0], Op.RELINK, 45), (1, OWNERS[0], Op.RELINK, 5)]
     case = make_case(groups, present_deal="other", canary=5, faults=[ignored], answer_prompt=answer)
@@ -131,7 +131,7 @@ async def test_after_a_no_or_without_a_terminal_nothing_more_is_sent(answer: Any
     assert outcome.canary_records[-1].state is CanaryState.STOPPED
 
 
-async def test_a_yes_resets_the_count_of_failures() -> None:
+async def test_confirmation_resets_the_failure_count() -> None:
     ignored = Fault("ignored", op="link", count=5)
     case = one_email_per_contact(60, canary=5, faults=[ignored], max_failures=MaxFailures(count=3))
     case.answer_prompt = lambda: True
@@ -141,7 +141,7 @@ async def test_a_yes_resets_the_count_of_failures() -> None:
 
 
 async def test_a_read_that_may_be_stale_corrects_nothing(tmp_path: Path) -> None:
-    """It differs, and the later read that could be trusted is refused: stop, but keep results."""
+    """If a read differs and the later, trusted read is refused, stop but keep the results."""
     faults = [
         Fault("stale", op="read", seconds=9.0, count=3),
         Fault("CANNOT_PROCESS", op="read", share=0.5, seed=find_fault_seed(3)),

@@ -1,4 +1,4 @@
-"""Credits on the virtual clock: limits of a command and of 24 hours, reserves, an empty CRM."""
+"""Credits on a virtual clock: limits per command and per 24 hours, reserves, and a lack of them."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ DAY = 86_400.0
 
 
 def link_case(contacts: int, **options: Any) -> Case:
-    """Return a case that takes a call for each contact."""
+    """Return a case that takes one call per contact."""
     return make_case([(n, OWNERS[0], Op.LINK, 2) for n in range(contacts)], **options)
 
 
 def relink_case(contacts: int, emails: int = 2, **options: Any) -> Case:
-    """Return a case that takes a read, an unlink and a link for each contact."""
+    """Return a case that takes a read, an unlink and a link per contact."""
     groups = [(n, OWNERS[0], Op.RELINK, emails) for n in range(contacts)]
     return make_case(groups, present_deal="other", **options)
 
 
 def count_calls(outcome: SimulatedRun) -> int:
-    """Return the calls that the CRM counted."""
+    """Return the number of calls that the CRM counted, token requests excluded."""
     counts = outcome.crm.state.calls
     return sum(count for kind, count in counts.items() if kind != "token")
 
 
 def max_requests_per_day(outcome: SimulatedRun) -> int:
-    """Return the most requests in any 24 hours, token requests excluded."""
+    """Return the maximum of requests in any 24 hours, token requests excluded."""
     times = outcome.api_request_times
     return max(sum(end - DAY < time <= end for time in times) for end in times)
 
 
-def torn_rows(case: Case, outcome: SimulatedRun) -> list[int]:
+def half_done_rows(case: Case, outcome: SimulatedRun) -> list[int]:
     return [m.row for m in case.messages if outcome.deal_of(m) is None]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 30])
-async def test_a_command_spends_its_limit_and_no_more(limit: int, tmp_path: Path) -> None:
+async def test_a_command_spends_exactly_its_limit(limit: int, tmp_path: Path) -> None:
     case = link_case(30, limits=CreditLimits(per_invocation=limit), settings=Settings(latency=0.3))
     outcome = await simulate(case)
     assert stopped_by(outcome) is StoppedBy.MAX_CREDITS
@@ -65,7 +65,7 @@ async def test_a_command_spends_its_limit_and_no_more(limit: int, tmp_path: Path
 
 @pytest.mark.parametrize("emails", [2, 45])
 @pytest.mark.parametrize("in_flight", [1, 10])
-async def test_no_relink_is_torn_by_a_limit_of_any_size(
+async def test_no_credit_limit_leaves_a_relink_half_done(
     in_flight: int, emails: int, tmp_path: Path
 ) -> None:
     for limit in range(1, 16):
@@ -79,13 +79,13 @@ async def test_no_relink_is_torn_by_a_limit_of_any_size(
         )
         first = await simulate(case)
         assert count_calls(first) <= limit
-        assert torn_rows(case, first) == []
-        if limit >= 12 and emails == 2:  # the reads of all contacts, and three for one of them
+        assert half_done_rows(case, first) == []
+        if limit >= 12 and emails == 2:  # enough for all reads and one complete relink
             outcome = await simulate(case, commands=commands, folder=tmp_path)
             assert count_statuses(outcome) == {"done": 3 * emails}
 
 
-async def test_runs_within_24_hours_share_credits_and_later_runs_have_new_ones(
+async def test_runs_within_24_hours_share_credits_and_later_runs_get_new_ones(
     tmp_path: Path,
 ) -> None:
     commands = [
@@ -99,31 +99,31 @@ async def test_runs_within_24_hours_share_credits_and_later_runs_have_new_ones(
     assert max_requests_per_day(outcome) == 20
 
 
-async def test_a_run_that_waits_spends_no_more_in_any_24_hours_and_ends() -> None:
+async def test_a_run_that_waits_keeps_to_its_limit_in_any_24_hours() -> None:
     case = relink_case(20, limits=CreditLimits(per_day=25), wait_for_credits=True)
-    began = now()
+    started_at = now()
     outcome = await simulate(case)
     assert count_statuses(outcome) == {"done": 40}
-    assert 2 * DAY < now() - began < 3 * DAY
-    # A relink takes two credits and begins only where three are left.
+    assert 2 * DAY < now() - started_at < 3 * DAY
+    # A relink takes two credits, but starts only if three are left.
     assert 24 <= max_requests_per_day(outcome) <= 25
 
 
-async def test_ten_days_of_credits_are_rehearsed_in_half_an_hour() -> None:
+async def test_ten_days_of_credits_can_be_rehearsed_in_half_an_hour() -> None:
     case = link_case(
         100,
         limits=CreditLimits(per_day=20),
         wait_for_credits=True,
         settings=Settings(latency=0.3, credit_window=60),
     )
-    began = now()
+    started_at = now()
     outcome = await simulate(case)
     assert count_statuses(outcome) == {"done": 200}
-    assert now() - began < 1800
+    assert now() - started_at < 1800
     assert find_violations(Scenario(0, case, (SimulatedCommand(),)), outcome) == []
 
 
-async def test_the_reserve_is_left_by_the_count_of_the_crm() -> None:
+async def test_the_reserve_is_kept_by_the_credits_that_the_crm_reports() -> None:
     settings = Settings(latency=0.3, credits=100)
     case = link_case(200, limits=CreditLimits(reserve=20), settings=settings)
     outcome = await simulate(case)
@@ -132,7 +132,7 @@ async def test_the_reserve_is_left_by_the_count_of_the_crm() -> None:
     assert outcome.crm.state.answered_429 == 0
 
 
-async def test_before_the_crm_reports_credits_left_the_reserve_is_kept_by_counting() -> None:
+async def test_the_reserve_is_kept_by_counting_until_the_crm_reports_credits() -> None:
     case = link_case(
         200,
         limits=CreditLimits(reserve=60, per_day_if_unreported=40),
@@ -145,13 +145,13 @@ async def test_before_the_crm_reports_credits_left_the_reserve_is_kept_by_counti
 
 
 @pytest.mark.parametrize("credits_", range(50, 66, 3))
-async def test_no_relink_is_torn_if_the_crm_reports_credits_left(credits_: int) -> None:
-    """It does from half of them on: by then the run may have begun relinks that take 24."""
+async def test_no_relink_is_left_half_done_if_the_crm_reports_credits(credits_: int) -> None:
+    """It reports them once half are used; by then, relinks that need 24 more may have started."""
     settings = Settings(latency=0.3, credits=credits_)
     case = relink_case(40, settings=settings, in_flight=4)
     outcome = await simulate(case)
     assert stopped_by(outcome) is StoppedBy.CREDITS
-    assert torn_rows(case, outcome) == []
+    assert half_done_rows(case, outcome) == []
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ async def test_no_relink_is_torn_if_the_crm_reports_credits_left(credits_: int) 
 async def test_credits_that_run_out_unreported_are_detected_with_few_calls(
     body: Any, text: Any, retry_after: Any, in_flight: int
 ) -> None:
-    """Other programs spend them, so that the last report is too high."""
+    """Other programs spend credits, so the last report is too high."""
     settings = Settings(
         latency=0.3,
         credits=100,
@@ -177,7 +177,7 @@ async def test_credits_that_run_out_unreported_are_detected_with_few_calls(
 
 
 @pytest.mark.parametrize("header", ["off", "on"])
-async def test_a_wait_that_the_body_asks_for_is_waited_out(header: Any) -> None:
+async def test_a_wait_stated_in_the_body_is_respected(header: Any) -> None:
     settings = Settings(
         latency=0.5, concurrency=3, penalty=60.0, too_many_body="stated", retry_after=header
     )
@@ -187,7 +187,7 @@ async def test_a_wait_that_the_body_asks_for_is_waited_out(header: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["told", "same"])
-async def test_too_many_calls_in_flight_are_not_taken_for_used_up_credits(text: Any) -> None:
+async def test_too_many_calls_in_flight_are_not_mistaken_for_a_lack_of_credits(text: Any) -> None:
     settings = Settings(latency=0.5, concurrency=3, too_many_text=text)
     outcome = await simulate(link_case(60, settings=settings, in_flight=10))
     assert outcome.stop.reason is None
@@ -196,14 +196,14 @@ async def test_too_many_calls_in_flight_are_not_taken_for_used_up_credits(text: 
 
 async def test_a_run_waits_until_used_credits_are_24_hours_old() -> None:
     settings = Settings(latency=0.3, credits=30)
-    began = now()
+    started_at = now()
     outcome = await simulate(link_case(50, settings=settings, wait_for_credits=True))
     assert count_statuses(outcome) == {"done": 100}
-    assert DAY < now() - began < DAY + 300
+    assert DAY < now() - started_at < DAY + 300
     assert outcome.crm.state.answered_429 <= 2 * 11
 
 
-async def test_a_resume_before_its_time_costs_one_call(tmp_path: Path) -> None:
+async def test_an_early_resume_costs_one_call(tmp_path: Path) -> None:
     settings = Settings(latency=0.3, credits=30, too_many_text="same")
     commands = [SimulatedCommand(), *[SimulatedCommand(pause=60) for _ in range(5)]]
     first = await simulate(link_case(50, settings=settings))
@@ -217,19 +217,19 @@ async def test_a_resume_before_its_time_costs_one_call(tmp_path: Path) -> None:
 async def test_ctrl_c_ends_the_wait_at_once(op: Op, by_crm: bool) -> None:
     limits = CreditLimits() if by_crm else CreditLimits(per_day=90)
     settings = Settings(latency=0.3, credits=90 if by_crm else 0)
-    make: Callable[..., Case] = link_case if op is Op.LINK else relink_case
-    case = make(100, settings=settings, limits=limits, wait_for_credits=True)
-    stop, began, ended = StopController(), now(), []
+    make_op_case: Callable[..., Case] = link_case if op is Op.LINK else relink_case
+    case = make_op_case(100, settings=settings, limits=limits, wait_for_credits=True)
+    stop, started_at, outcomes = StopController(), now(), []
 
-    async def work() -> None:
-        ended.append((await simulate(case, stop=stop), now()))
+    async def run_case() -> None:
+        outcomes.append((await simulate(case, stop=stop), now()))
 
     async with anyio.create_task_group() as group:
-        group.start_soon(work)
+        group.start_soon(run_case)
         await anyio.sleep(1_000)
         stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "Ctrl-C"))
-    ((outcome, at),) = ended
+    ((outcome, ended_at),) = outcomes
     assert stopped_by(outcome) is StoppedBy.INTERRUPTED
-    assert at - began < 1_001
+    assert ended_at - started_at < 1_001
     assert 0 < count_statuses(outcome)["done"] < 200
     assert all(outcome.deal_of(m) for m in case.messages) or op is Op.LINK

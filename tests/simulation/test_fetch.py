@@ -1,4 +1,4 @@
-"""For random worlds, faults and stops: what is fetched is whole, in order, and nothing is twice."""
+"""A fetch has every email once and in order, for random worlds, faults and stops."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CONTACTS = 30
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, 20))
-def test_what_is_fetched_is_whole_in_order_and_there_once(first: int, tmp_path: Path) -> None:
+def test_a_fetch_has_every_email_once_and_in_order(first: int, tmp_path: Path) -> None:
     stops = 0
     for seed in range(first, first + 20):
         folder = FetchFolder(tmp_path / str(seed))
@@ -40,7 +40,7 @@ def test_what_is_fetched_is_whole_in_order_and_there_once(first: int, tmp_path: 
 
 
 async def _check_fetch(seed: int, folder: FetchFolder) -> int:
-    """Fetch a world, stopped now and then; return how often it was stopped."""
+    """Fetch a world with random stops; return the number of stops."""
     rng = random.Random(seed)
     crm = draw_scenario(seed).case.make_crm()
     contacts = list(crm.world.contacts)
@@ -80,7 +80,7 @@ async def _check_fetch(seed: int, folder: FetchFolder) -> int:
 async def _run_command(
     crm: Crm, folder: FetchFolder, contacts: int, stop: StopController, stop_at: int
 ) -> tuple[UnreadContact, ...]:
-    """Run the command once, stopped at request number `stop_at`; 0 for never."""
+    """Run the command once, stopped at request number `stop_at`, or never if 0."""
     requests = 0
 
     def count_request() -> None:
@@ -96,7 +96,7 @@ async def _run_command(
 
 
 def _truncate_lines(folder: FetchFolder, rng: random.Random) -> None:
-    """Lose the end of what was written, as a kill or a loss of power does."""
+    """Cut off the end of the log at times, as a kill or a power loss does."""
     content = folder.log.read_bytes()
     if content and rng.random() < 0.5:
         folder.log.write_bytes(content[: rng.randint(0, len(content))])
@@ -119,7 +119,7 @@ class _WarningCallbacks(RunCallbacks):
         self.texts.append(text)
 
 
-async def test_one_notice_says_that_the_crm_takes_fewer_reads_at_once(tmp_path: Path) -> None:
+async def test_one_warning_says_that_the_crm_allows_fewer_concurrent_reads(tmp_path: Path) -> None:
     crm = _make_crm(Settings(latency=0.3, concurrency=3), tmp_path)
     callbacks = _WarningCallbacks()
     async with simulated_environment(crm) as environment:
@@ -132,7 +132,7 @@ async def test_one_notice_says_that_the_crm_takes_fewer_reads_at_once(tmp_path: 
     assert "too many requests" in text
 
 
-async def test_a_read_without_an_answer_in_time_holds_its_place_while_the_crm_is_at_work(
+async def test_a_timed_out_read_counts_as_in_flight_while_the_crm_executes_it(
     tmp_path: Path,
 ) -> None:
     crm = _make_crm(Settings(latency=0.3, concurrency=4), tmp_path)
@@ -152,7 +152,7 @@ async def test_a_read_without_an_answer_in_time_holds_its_place_while_the_crm_is
 
 
 def _make_crm(settings: Settings, folder: Path) -> Crm:
-    """Return a CRM with an email for each of some contacts, and write the list of these."""
+    """Return a CRM with one email per contact, and write the list of contacts."""
     case = Case([email(n, contact(n), OWNERS[0]) for n in range(CONTACTS)], [], {})
     case.settings = settings
     FetchFolder(folder).contacts.write_text(

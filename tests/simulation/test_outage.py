@@ -1,4 +1,4 @@
-"""While nothing answers a run waits as a whole, and no email fails for it."""
+"""While nothing answers, the whole run waits, and no email fails."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def assert_nothing_broken(case: Case, outcome: SimulatedRun) -> None:
 @pytest.mark.parametrize("seconds", [8.0, 15.0, 200.0])
 @pytest.mark.parametrize("failure", Failure)
 @pytest.mark.parametrize("op", Op)
-async def test_an_outage_fails_no_email(op: Op, failure: Failure, seconds: float) -> None:
+async def test_no_email_fails_in_an_outage(op: Op, failure: Failure, seconds: float) -> None:
     case = outage_case(Downtime(2.0, seconds, failure), op=op)
     outcome = await simulate(case)
     assert count_statuses(outcome) == {"done": EMAILS}
@@ -51,7 +51,7 @@ async def test_an_outage_fails_no_email(op: Op, failure: Failure, seconds: float
 
 
 @pytest.mark.parametrize("in_flight", [1, 3, 20])
-async def test_many_short_outages_fail_no_email(in_flight: int) -> None:
+async def test_no_email_fails_in_many_short_outages(in_flight: int) -> None:
     downtimes = [Downtime(2.0 + 15.0 * n, 8.0) for n in range(40)]
     case = outage_case(*downtimes, op=Op.RELINK, in_flight=in_flight)
     outcome = await simulate(case)
@@ -60,7 +60,7 @@ async def test_many_short_outages_fail_no_email(in_flight: int) -> None:
 
 
 @pytest.mark.parametrize("failure", Failure)
-async def test_the_last_call_of_a_run_waits_too(failure: Failure) -> None:
+async def test_the_last_call_of_a_run_waits_out_an_outage_too(failure: Failure) -> None:
     case = make_case(
         [(0, OWNERS[0], Op.LINK, 3)],
         settings=Settings(latency=0.7),
@@ -72,7 +72,9 @@ async def test_the_last_call_of_a_run_waits_too(failure: Failure) -> None:
 
 
 @pytest.mark.parametrize("op", Op)
-async def test_an_outage_longer_than_its_limit_stops_the_run_with_its_rows_pending(op: Op) -> None:
+async def test_an_outage_longer_than_the_limit_stops_the_run_and_leaves_rows_pending(
+    op: Op,
+) -> None:
     case = outage_case(Downtime(2.0, 1000.0), op=op, outage=60.0)
     outcome = await simulate(case, commands=(SimulatedCommand(), SimulatedCommand(pause=2000.0)))
     first_stop = outcome.records[-1].invocations[0]
@@ -84,25 +86,25 @@ async def test_an_outage_longer_than_its_limit_stops_the_run_with_its_rows_pendi
     assert_nothing_broken(case, outcome)
 
 
-async def test_the_pauses_between_trials_grow_to_30_seconds() -> None:
+async def test_the_pauses_between_trial_calls_grow_to_30_seconds() -> None:
     case = outage_case(Downtime(2.0, 250.0))
     outcome = await simulate(case)
     times = [time - outcome.started_at for time in outcome.api_request_times]
-    trials = [time for time in times if 4.0 < time < 252.0]
-    pauses = [after - before for before, after in pairwise(trials)]
+    trial_times = [time for time in times if 4.0 < time < 252.0]
+    pauses = [after - before for before, after in pairwise(trial_times)]
     assert len(pauses) >= 8
-    for pause, most in zip(pauses, [4, 8, 16, *[30] * len(pauses)], strict=False):
-        assert 0.75 * most <= pause <= most + 0.1
+    for pause, longest in zip(pauses, [4, 8, 16, *[30] * len(pauses)], strict=False):
+        assert 0.75 * longest <= pause <= longest + 0.1
 
 
-async def test_without_a_limit_each_call_has_its_own_attempts() -> None:
+async def test_without_an_outage_limit_each_call_has_its_own_attempts() -> None:
     case = outage_case(Downtime(2.0, 40.0), outage=0.0)
     outcome = await simulate(case)
     assert stopped_by(outcome) is StoppedBy.NO_ANSWER
     assert now() - outcome.started_at < 40.0
 
 
-async def test_a_host_that_never_answered_is_given_up_within_15_seconds() -> None:
+async def test_a_run_gives_up_within_15_seconds_on_a_host_that_never_answered() -> None:
     case = outage_case(Downtime(0.0, 1000.0))
     outcome = await simulate(case)
     assert stopped_by(outcome) is StoppedBy.NO_ANSWER
@@ -112,7 +114,7 @@ async def test_a_host_that_never_answered_is_given_up_within_15_seconds() -> Non
 
 @pytest.mark.parametrize("op", Op)
 @pytest.mark.parametrize("failure", Failure)
-async def test_ctrl_c_is_answered_at_once(op: Op, failure: Failure) -> None:
+async def test_ctrl_c_stops_the_run_at_once(op: Op, failure: Failure) -> None:
     stop = StopController()
     stopped_at: list[float] = []
     case = outage_case(Downtime(2.0, 250.0, failure), op=op)
@@ -129,7 +131,7 @@ async def test_ctrl_c_is_answered_at_once(op: Op, failure: Failure) -> None:
     assert outcome.violations == []
 
 
-async def test_calls_of_one_kind_that_fail_are_no_outage() -> None:
+async def test_failures_of_only_one_kind_of_call_are_not_an_outage() -> None:
     groups = [(n, OWNERS[0], Op.LINK, 20) for n in range(3)]
     case = make_case(groups, faults=[Fault("lost-answer", op="link")])
     outcome = await simulate(case)
@@ -137,7 +139,7 @@ async def test_calls_of_one_kind_that_fail_are_no_outage() -> None:
     assert now() - outcome.started_at < 120.0
 
 
-async def test_a_contact_whose_calls_fail_alone_fails_alone() -> None:
+async def test_only_the_contact_whose_calls_fail_fails() -> None:
     case = outage_case()
     contact_id = case.messages[0].contact_id
     case.faults = [Fault("lost-request", op="link", contact_id=contact_id)]
@@ -146,7 +148,7 @@ async def test_a_contact_whose_calls_fail_alone_fails_alone() -> None:
 
 
 @pytest.mark.parametrize("failure", [Failure.REFUSED, Failure.GATEWAY])
-async def test_an_accounts_server_that_is_away_when_the_token_ends_is_an_outage(
+async def test_an_accounts_server_that_is_down_when_the_token_expires_is_an_outage(
     failure: Failure,
 ) -> None:
     downtime = Downtime(1.0, 200.0, failure, accounts_only=True)
@@ -157,7 +159,7 @@ async def test_an_accounts_server_that_is_away_when_the_token_ends_is_an_outage(
 
 
 @pytest.mark.parametrize("max_credits", [5, 12, 30])
-async def test_trials_keep_to_the_credits(max_credits: int) -> None:
+async def test_trial_calls_respect_the_credit_limit(max_credits: int) -> None:
     limits = CreditLimits(per_invocation=max_credits)
     case = outage_case(Downtime(1.0, 100.0), limits=limits)
     outcome = await simulate(case)
@@ -166,7 +168,7 @@ async def test_trials_keep_to_the_credits(max_credits: int) -> None:
     assert_nothing_broken(case, outcome)
 
 
-async def test_a_call_that_met_an_outage_is_not_retried_without_end_after_429s() -> None:
+async def test_a_call_that_met_an_outage_is_not_retried_forever_after_429s() -> None:
     case = make_case(
         [(n, OWNERS[0], Op.LINK, 60) for n in range(6)],
         settings=Settings(

@@ -1,4 +1,4 @@
-"""Plans of simulations compared with plans that are checked and sealed from a mapping."""
+"""Simulated plans agree with plans that are checked and sealed from a mapping."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COLUMNS = Message.__struct_fields__[1:]
 
 
 def seal_mapping(messages: list[Message], folder: Path) -> SealedPlan:
-    """Seal messages numbered from 1 by way of a mapping, as a run does."""
+    """Seal messages numbered from 1 through a mapping, as a run does."""
     with (folder / "mapping.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
@@ -33,7 +33,7 @@ def seal_mapping(messages: list[Message], folder: Path) -> SealedPlan:
 
 @pytest.mark.parametrize("with_names", [True, False])
 @pytest.mark.parametrize("seed", [4, 20, 26])
-def test_a_simulated_plan_reads_as_one_sealed_from_a_mapping(
+def test_a_simulated_plan_reads_like_one_sealed_from_a_mapping(
     seed: int, with_names: bool, tmp_path: Path
 ) -> None:
     messages = []
@@ -49,7 +49,7 @@ def test_a_simulated_plan_reads_as_one_sealed_from_a_mapping(
         assert list(simulated.deals_without_name()) == list(sealed.deals_without_name())
 
 
-def test_a_plan_out_of_order_cannot_be_read_to_its_end() -> None:
+def test_a_plan_out_of_order_cannot_be_read_to_the_end() -> None:
     plan = seal_plan(draw_scenario(20).case.messages, in_order=False)
     with pytest.raises(LedgerError, match="out of order"):
         list(plan.chunks())

@@ -1,4 +1,4 @@
-"""After a 429 one call leaves alone, whatever it was for, and a doubt about credits is settled."""
+"""After a 429 a single call is sent, and a suspected lack of credits is confirmed or ruled out."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ from tests.virtual import run_virtual
 
 LIMITS = {
     "no credits": {"credits": 40},
-    "no credits, and for how long": {"credits": 40, "retry_after": "on"},
+    "no credits, with Retry-After": {"credits": 40, "retry_after": "on"},
     "few in flight": {"concurrency": 2},
-    "few in flight, and a penalty": {"concurrency": 2, "penalty": 3.0},
-    "few in flight, and for how long": {"concurrency": 2, "penalty": 3.0, "retry_after": "on"},
+    "few in flight, with a penalty": {"concurrency": 2, "penalty": 3.0},
+    "few in flight, with a penalty and Retry-After": {
+        "concurrency": 2,
+        "penalty": 3.0,
+        "retry_after": "on",
+    },
 }
 
 
 def run_links(
     *, in_flight: int, rate: float | None, latest: float, **settings: Any
 ) -> SimulatedRun:
-    """Link emails where each wake-up is late by up to `latest` seconds, as on a busy machine."""
+    """Link emails with wake-ups that are up to `latest` seconds late, as on a busy machine."""
     case = link_case(
         60,
         in_flight=in_flight,
@@ -41,7 +45,7 @@ def run_links(
 @pytest.mark.parametrize("text", ["same", "told"])
 @pytest.mark.parametrize("rate", [None, 3.0])
 @pytest.mark.parametrize("latest", [0.0, 0.5])
-def test_one_call_leaves_alone_after_a_refusal(
+def test_a_single_call_is_sent_after_a_refusal(
     limits: dict[str, Any], text: str, rate: float | None, latest: float
 ) -> None:
     for in_flight in (3, 10):
@@ -54,7 +58,7 @@ def test_one_call_leaves_alone_after_a_refusal(
 @pytest.mark.parametrize("in_flight", [1, 3, 10])
 @pytest.mark.parametrize("rate", [None, 3.0])
 @pytest.mark.parametrize("latest", [0.0, 0.5])
-def test_a_run_without_credits_that_nothing_tells_of_stops_within_45_seconds(
+def test_a_run_stops_within_45_seconds_of_an_unexplained_lack_of_credits(
     in_flight: int, rate: float | None, latest: float
 ) -> None:
     outcome = run_links(

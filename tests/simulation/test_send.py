@@ -1,4 +1,4 @@
-"""Behaviour of a run in each situation, by the CRM and by the ledger."""
+"""Behaviour of a run in various situations, as seen in the CRM and the ledger."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ GROUPS = st.lists(
 
 @settings(deadline=None, max_examples=60)
 @given(groups=GROUPS, size=st.integers(1, 20), data=st.data())
-def test_a_run_takes_the_fewest_calls_over_what_the_snapshot_leaves(
+def test_a_run_makes_the_fewest_calls_that_the_snapshot_allows(
     groups: list[tuple[int, str, Op, int]], size: int, data: st.DataObject
 ) -> None:
-    """Guarantee 4: links and relinks of a group share calls, unlink halves have calls apart."""
+    """Guarantee 4: links and relinks of a group share link calls; unlinks have separate calls."""
     case = make_case(groups, batch_size=size, snapshot=True)
     deal_numbers = {"none": None, "target": 0, "other": 100}
     items_to_send: Counter[tuple[str, str, str]] = Counter()
@@ -69,7 +69,7 @@ def test_a_run_takes_the_fewest_calls_over_what_the_snapshot_leaves(
     outcome = run_virtual(simulate(case))
     for kind in ("link", "unlink"):
         fewest = sum(
-            math.ceil(count / size) for (*_, of), count in items_to_send.items() if of == kind
+            math.ceil(count / size) for (*_, op), count in items_to_send.items() if op == kind
         )
         assert outcome.calls[kind] == fewest
     assert count_statuses(outcome) == +expected_statuses
@@ -77,28 +77,27 @@ def test_a_run_takes_the_fewest_calls_over_what_the_snapshot_leaves(
 
 async def test_grouped_by_contact_several_owners_share_a_link_call() -> None:
     groups = [(0, owner, Op.RELINK, 5) for owner in OWNERS]
-    apart = await simulate(make_case(groups, present_deal="other"))
-    together = await simulate(make_case(groups, present_deal="other", by_contact=True))
-    assert (apart.calls["link"], together.calls["link"]) == (3, 1)
-    assert apart.calls["unlink"] == together.calls["unlink"] == 3
-    assert count_statuses(together) == {"done": 15}
+    by_owner = await simulate(make_case(groups, present_deal="other"))
+    by_contact = await simulate(make_case(groups, present_deal="other", by_contact=True))
+    assert (by_owner.calls["link"], by_contact.calls["link"]) == (3, 1)
+    assert by_owner.calls["unlink"] == by_contact.calls["unlink"] == 3
+    assert count_statuses(by_contact) == {"done": 15}
 
 
-async def test_one_bad_email_that_nothing_names_is_found_in_eleven_calls() -> None:
+async def test_one_unnamed_invalid_email_is_found_in_eleven_calls() -> None:
     mixed = MixedAnswer(status=400, applied="no", shape="flat", named="none", good="omitted")
     case = make_case([(0, OWNERS[0], Op.LINK, 20)], settings=Settings(mixed_answer=mixed))
     for place in range(20):
         deals = {**case.deals, deal(7): contact(7)}
         messages = list(case.messages)
         messages[place] = message(place + 1, case.emails[place], Op.LINK, deal(7))
-        bad = Case(case.emails, messages, deals, settings=case.settings)
-        outcome = await simulate(bad)
+        outcome = await simulate(Case(case.emails, messages, deals, settings=case.settings))
         assert outcome.results[place + 1]["code"] == "NOT_ALLOWED"
         assert count_statuses(outcome) == {"done": 19, "failed": 1}
         assert outcome.calls["link"] <= 11
 
 
-async def test_an_email_refused_alone_is_read_back_after_calls_that_named_nobody() -> None:
+async def test_an_email_refused_alone_is_read_back_after_calls_that_named_no_email() -> None:
     mixed = MixedAnswer(status=400, applied="yes", shape="flat", named="none", good="omitted")
     case = make_case([(0, OWNERS[0], Op.LINK, 20)], settings=Settings(mixed_answer=mixed))
     deals = {**case.deals, deal(7): contact(7)}
@@ -113,7 +112,7 @@ async def test_an_email_refused_alone_is_read_back_after_calls_that_named_nobody
 
 
 @pytest.mark.parametrize("applied", ["yes", "no"])
-async def test_an_email_that_the_crm_does_not_have_fails_though_nothing_names_it(
+async def test_an_email_unknown_to_the_crm_fails_even_if_no_answer_names_it(
     applied: Literal["yes", "no"],
 ) -> None:
     mixed = MixedAnswer(status=400, applied=applied, shape="flat", named="none", good="omitted")
@@ -124,7 +123,7 @@ async def test_an_email_that_the_crm_does_not_have_fails_though_nothing_names_it
     assert outcome.results[1]["code"] == "INVALID_DATA"
 
 
-async def test_emails_named_as_bad_fail_and_the_rest_goes_again_at_once() -> None:
+async def test_emails_named_as_invalid_fail_and_the_rest_is_retried_at_once() -> None:
     case = make_case([(0, OWNERS[0], Op.LINK, 20)])
     deals = {**case.deals, deal(7): contact(7)}
     messages = [*case.messages[:-1], message(20, case.emails[-1], Op.LINK, deal(7))]
@@ -133,7 +132,7 @@ async def test_emails_named_as_bad_fail_and_the_rest_goes_again_at_once() -> Non
     assert count_statuses(outcome) == {"done": 19, "failed": 1}
 
 
-async def test_one_forbidden_contact_fails_alone() -> None:
+async def test_only_the_forbidden_contact_fails() -> None:
     fault = Fault("NO_PERMISSION", op="link", contact_id=contact(3))
     case = make_case([(n, OWNERS[0], Op.LINK, 2) for n in range(8)], faults=[fault])
     outcome = await simulate(case)
@@ -146,7 +145,7 @@ async def test_one_forbidden_contact_fails_alone() -> None:
 
 @pytest.mark.parametrize("place", range(4))
 @pytest.mark.parametrize("emails", [2, 60])
-async def test_a_forbidden_contact_fails_alone_wherever_it_stands_however_many_calls_it_takes(
+async def test_only_the_forbidden_contact_fails_at_any_position_and_size(
     place: int, emails: int
 ) -> None:
     groups = [(n, OWNERS[0], Op.LINK, emails if n == place else 2) for n in range(4)]
@@ -159,10 +158,10 @@ async def test_a_forbidden_contact_fails_alone_wherever_it_stands_however_many_c
 
 @pytest.mark.parametrize("interruption", [Interruption.CTRL_C, Interruption.KILL])
 @pytest.mark.parametrize("op", list(Op))
-async def test_a_forbidden_contact_does_not_stop_a_run_again_at_its_resume(
+async def test_a_forbidden_contact_does_not_stop_a_resumed_run(
     op: Op, interruption: Interruption, tmp_path: Path
 ) -> None:
-    """Wherever the first command ends, also where the forbidden contact alone is left open."""
+    """Wherever the first command ends, even if only the forbidden contact is left unfinished."""
     kind = "unlink" if op is Op.UNLINK else "link"
     groups = [(n, OWNERS[0], op, 2) for n in range(4)]
     for place in (0, 3):
@@ -210,7 +209,7 @@ async def test_a_fatal_code_stops_the_run_and_its_rows_stay_pending(code: str) -
     assert 0 < len(outcome.results) < 600
 
 
-async def test_a_relink_whose_link_is_refused_goes_back_to_its_deal() -> None:
+async def test_a_relink_whose_link_is_refused_is_put_back_on_its_deal() -> None:
     case = make_case([(0, OWNERS[0], Op.RELINK, 3)], present_deal="other")
     deals = {**case.deals, deal(7): contact(7)}
     messages = [*case.messages[:-1], message(3, case.emails[-1], Op.RELINK, deal(7))]
@@ -222,7 +221,7 @@ async def test_a_relink_whose_link_is_refused_goes_back_to_its_deal() -> None:
     assert outcome.deal_of(messages[2]) == deal(100)
 
 
-async def test_a_relink_that_cannot_be_put_back_says_so() -> None:
+async def test_a_relink_that_cannot_be_put_back_is_reported() -> None:
     case = make_case([(0, OWNERS[0], Op.RELINK, 1)], present_deal="other")
     faults = [Fault("NOT_ALLOWED", op="link")]
     outcome = await simulate(Case(case.emails, case.messages, case.deals, faults=faults))
@@ -230,7 +229,7 @@ async def test_a_relink_that_cannot_be_put_back_says_so() -> None:
     assert outcome.deal_of(case.messages[0]) is None
 
 
-async def test_a_relink_writes_snapshot_before_its_unlink_and_step_after_it() -> None:
+async def test_a_relink_writes_a_snapshot_before_its_unlink_and_a_step_after_it() -> None:
     outcome = await simulate(make_case([(0, OWNERS[0], Op.RELINK, 1)], present_deal="other"))
     events = [line["event"] if line["event"] != "call" else line["op"] for line in outcome.lines()]
     assert events == ["lookup", "read", "snapshot", "unlink", "step", "link", "result"]
@@ -242,7 +241,7 @@ async def test_a_contact_is_read_once_for_all_its_relinks() -> None:
     assert outcome.calls["read"] == 3
 
 
-async def test_an_email_that_no_page_lists_is_in_doubt_and_not_touched() -> None:
+async def test_an_unlisted_email_is_in_doubt_and_not_changed() -> None:
     case = make_case([(0, OWNERS[0], Op.RELINK, 4)], present_deal="other", faults=[Fault("hidden")])
     outcome = await simulate(case)
     assert count_statuses(outcome) == {"in_doubt": 4}
@@ -250,7 +249,7 @@ async def test_an_email_that_no_page_lists_is_in_doubt_and_not_touched() -> None
     assert outcome.calls["link"] == outcome.calls["unlink"] == 0
 
 
-async def test_a_link_whose_answer_was_lost_is_sent_again_and_read_back() -> None:
+async def test_a_link_whose_answer_was_lost_is_retried_and_read_back() -> None:
     case = make_case(
         [(0, OWNERS[0], Op.LINK, 5)], faults=[Fault("lost-answer", op="link", count=1)]
     )
@@ -260,7 +259,7 @@ async def test_a_link_whose_answer_was_lost_is_sent_again_and_read_back() -> Non
     }
 
 
-async def test_an_unlink_whose_answer_was_lost_is_read_back_before_anything_else() -> None:
+async def test_an_unlink_whose_answer_was_lost_is_read_back_first() -> None:
     case = make_case(
         [(0, OWNERS[0], Op.RELINK, 5)],
         present_deal="other",
@@ -272,7 +271,7 @@ async def test_an_unlink_whose_answer_was_lost_is_read_back_before_anything_else
     assert ops == ["lookup", "read", "unlink", "read", "link"]
 
 
-async def test_linked_already_is_unchanged_and_linked_elsewhere_has_failed() -> None:
+async def test_an_email_on_its_target_is_unchanged_and_one_on_another_deal_fails() -> None:
     case = make_case([(0, OWNERS[0], Op.LINK, 2)])
     emails = [case.emails[0] | {"deal_id": deal(0)}, case.emails[1] | {"deal_id": deal(100)}]
     outcome = await simulate(Case(emails, case.messages, case.deals))
@@ -282,7 +281,7 @@ async def test_linked_already_is_unchanged_and_linked_elsewhere_has_failed() -> 
     assert "relink" in outcome.results[2]["message"]
 
 
-async def test_tokens_that_end_in_mid_run_cost_one_renewal_each_and_no_email() -> None:
+async def test_each_token_that_expires_in_mid_run_costs_one_renewal_and_no_email() -> None:
     groups = [(n, OWNERS[0], Op.LINK, 20) for n in range(100)]
     settings_ = Settings(latency=1.0, expires_in=70)
     outcome = await simulate(make_case(groups, settings=settings_, in_flight=5))
@@ -290,13 +289,13 @@ async def test_tokens_that_end_in_mid_run_cost_one_renewal_each_and_no_email() -
     assert outcome.crm.state.calls["token"] <= 4
 
 
-async def test_never_more_calls_in_flight_than_allowed_and_all_of_them_used() -> None:
+async def test_calls_in_flight_reach_the_limit_and_never_exceed_it() -> None:
     groups = [(n, OWNERS[0], Op.LINK, 40) for n in range(20)]
     outcome = await simulate(make_case(groups, settings=Settings(latency=0.5), in_flight=7))
     assert outcome.crm.state.peak_in_flight == 7
 
 
-async def test_a_server_that_says_too_many_requests_is_waited_for() -> None:
+async def test_a_run_waits_for_a_server_that_answers_too_many_requests() -> None:
     groups = [(n, OWNERS[0], Op.LINK, 20) for n in range(10)]
     limits = Settings(latency=0.5, concurrency=2)
     outcome = await simulate(make_case(groups, settings=limits, in_flight=4))
@@ -304,7 +303,7 @@ async def test_a_server_that_says_too_many_requests_is_waited_for() -> None:
     assert outcome.crm.state.answered_429 > 0
 
 
-async def test_a_stop_finishes_relinks_between_their_halves_and_leaves_the_rest() -> None:
+async def test_a_stop_finishes_half_done_relinks_and_leaves_the_rest() -> None:
     groups = [(n, OWNERS[0], Op.RELINK, 20) for n in range(20)]
     stop = StopController()
 
@@ -327,7 +326,7 @@ def _contact_number(contact_id: str) -> int:
     return int(contact_id) - int(contact(0))
 
 
-async def test_single_endpoints_take_batches_of_one() -> None:
+async def test_batches_of_one_use_the_single_endpoints() -> None:
     groups = [(0, OWNERS[0], Op.LINK, 21), (1, OWNERS[0], Op.UNLINK, 1)]
     outcome = await simulate(make_case(groups, single_endpoint=True, snapshot=False))
     paths = [target.partition("?")[0] for _, target in outcome.requests]
@@ -357,7 +356,7 @@ async def test_a_link_refused_after_a_lost_answer_is_read_back() -> None:
     }
 
 
-async def test_an_unlink_that_lands_late_is_settled_before_the_link() -> None:
+async def test_an_unlink_executed_late_is_settled_before_the_link() -> None:
     fault = Fault("late", op="unlink", count=1, seconds=8.0)
     case = make_case([(0, OWNERS[0], Op.RELINK, 3)], present_deal="other", faults=[fault])
     outcome = await simulate(case)
@@ -365,7 +364,7 @@ async def test_an_unlink_that_lands_late_is_settled_before_the_link() -> None:
     assert [outcome.deal_of(sent) for sent in case.messages] == [deal(0)] * 3
 
 
-async def test_a_read_that_shows_the_past_is_not_believed_too_soon() -> None:
+async def test_a_stale_read_is_not_trusted_too_soon() -> None:
     faults = [
         Fault("lost-answer", op="unlink", count=1),
         Fault("stale", op="read", seconds=9.0),
@@ -409,7 +408,7 @@ async def test_reads_refused_with_no_other_call_in_flight_stop_the_run_for_credi
 
 
 def stop_at_request(request_number: int, stop: StopController) -> Callable[[str], None]:
-    """Return a callback that presses Ctrl-C at the nth request."""
+    """Return a callback that stops the run, as Ctrl-C does, at a request counted from 1."""
     request_count = Counter[str]()
 
     def on_request(method: str) -> None:
@@ -420,35 +419,35 @@ def stop_at_request(request_number: int, stop: StopController) -> Callable[[str]
     return on_request
 
 
-async def test_a_call_that_waits_for_its_place_is_kept_back_by_a_stop() -> None:
+async def test_a_stop_holds_back_calls_that_wait_to_be_sent() -> None:
     groups = [(n, OWNERS[0], Op.LINK, 20) for n in range(20)]
     stop = StopController()
     case = make_case(groups, settings=Settings(latency=0.5), in_flight=4)
     outcome = await simulate(case, stop=stop, on_request=stop_at_request(10, stop))
     unsent = [line for line in outcome.lines() if line["event"] == "unsent"]
-    assert len(outcome.requests) == 10  # one for the token, one for the org
+    assert len(outcome.requests) == 10  # including those for the token and the org
     assert outcome.calls["link"] == 8 + len(unsent)
     assert unsent
     assert not {row for line in unsent for row in line["rows"]} & outcome.results.keys()
 
 
 async def test_all_calls_in_flight_are_used_while_the_disk_flushes() -> None:
-    """The whole run takes the calls, two latencies apart at most, and no time for the disk."""
+    """The run takes as long as its calls, and no extra time for the disk."""
     groups = [(n, OWNERS[0], Op.LINK, 1) for n in range(2000)]
     for in_flight, latency in ((10, 0.05), (25, 0.2)):
         case = make_case(
             groups, settings=Settings(latency=latency, concurrency=in_flight), disk_seconds=0.005
         )
         case.in_flight = in_flight
-        began = now()
+        started_at = now()
         outcome = await simulate(case)
         assert count_statuses(outcome) == {"done": 2000}
         assert outcome.crm.state.answered_429 == 0
         assert outcome.crm.state.peak_in_flight == in_flight
-        assert now() - began <= 1.03 * 2000 * latency / in_flight
+        assert now() - started_at <= 1.03 * 2000 * latency / in_flight
 
 
-async def test_a_call_without_an_answer_in_time_holds_its_place() -> None:
+async def test_a_timed_out_call_counts_as_in_flight() -> None:
     groups = [(n, OWNERS[0], Op.LINK, 1) for n in range(60)]
     fault = Fault("stalled", op="link", count=1, seconds=45.0)
     case = make_case(groups, settings=Settings(latency=1.0), in_flight=2, faults=[fault])
@@ -457,8 +456,8 @@ async def test_a_call_without_an_answer_in_time_holds_its_place() -> None:
     assert outcome.crm.state.peak_in_flight == 2
 
 
-async def test_a_contact_with_very_many_emails_leaves_half_of_the_places_to_others() -> None:
-    """Alone it takes all places; nobody waits for its end."""
+async def test_a_contact_with_very_many_emails_leaves_half_of_the_calls_to_others() -> None:
+    """Once no other contact waits, it uses all calls in flight."""
     groups = [(0, OWNERS[0], Op.LINK, 160), *((n, OWNERS[0], Op.LINK, 1) for n in range(1, 61))]
     case = make_case(groups, settings=Settings(latency=0.5), batch_size=1, in_flight=10)
     sent_at: list[float] = []
@@ -470,7 +469,7 @@ async def test_a_contact_with_very_many_emails_leaves_half_of_the_places_to_othe
         for at, _ in calls
     ]
     last_other = max(n for n, (_, id_) in enumerate(calls) if id_ != contact(0))
-    while_others_wait = in_flight[20 : last_other - 20]  # no others are sent with the first calls
+    while_others_wait = in_flight[20 : last_other - 20]  # the first calls are all of this contact
     assert max(while_others_wait) == 5
     assert max(in_flight[last_other + 10 :]) == 10
     assert count_statuses(outcome) == {"done": 220}
@@ -478,10 +477,10 @@ async def test_a_contact_with_very_many_emails_leaves_half_of_the_places_to_othe
 
 @pytest.mark.parametrize(("pause", "longest"), [(0.0, 10.0), (4.0, 6.0), (300.0, 0.0)])
 @pytest.mark.parametrize("retry", [False, True])
-async def test_a_resume_waits_for_what_is_left_of_settle_after(
+async def test_a_resume_waits_for_the_rest_of_settle_after(
     pause: float, longest: float, *, retry: bool, tmp_path: Path
 ) -> None:
-    """Wherever the first command was killed."""
+    """It does so wherever the first command was killed."""
     durations = []
     for at in range(8, 24):
         case = make_case([(n, OWNERS[0], Op.UNLINK, 2) for n in range(3)], present_deal="other")
@@ -504,7 +503,7 @@ async def test_a_resume_waits_for_what_is_left_of_settle_after(
 async def test_a_resume_on_another_machine_waits_in_full(
     marks: tuple[str | None, str | None], tmp_path: Path
 ) -> None:
-    """The clock that told the times of the ledger may not be this one's."""
+    """The ledger's times may be from another clock than this machine's."""
     durations = []
     for at in range(8, 24):
         case = make_case([(n, OWNERS[0], Op.UNLINK, 2) for n in range(3)], present_deal="other")
@@ -524,17 +523,17 @@ async def test_a_resume_on_another_machine_waits_in_full(
 
 
 def recorder(sent_at: list[float]) -> Callable[[str], None]:
-    """Return a callback that records when each request leaves."""
+    """Return a callback that records when each request is sent."""
     return lambda method: sent_at.append(now())
 
 
 def resume_time(sent_at: list[float], outcome: SimulatedRun) -> float:
-    """Return when the last command asked for its token."""
+    """Return when the last command requested its token."""
     calls = zip(sent_at, outcome.requests, strict=True)
     return [at for at, (_, target) in calls if "oauth" in target][-1]
 
 
-async def test_contacts_in_doubt_hold_no_worker_while_they_wait_for_a_read() -> None:
+async def test_contacts_in_doubt_occupy_no_worker_while_they_wait_for_a_read() -> None:
     in_doubt = range(0, 4 * worker_count(2), 2)
     faults = [Fault("lost-answer", op="unlink", contact_id=contact(n), count=1) for n in in_doubt]
     groups = [(n, OWNERS[0], Op.UNLINK, 2) for n in range(100)]
@@ -549,7 +548,7 @@ async def test_contacts_in_doubt_hold_no_worker_while_they_wait_for_a_read() -> 
     assert max(unlinked_at) - min(unlinked_at) < case.settle_after
 
 
-async def test_other_contacts_go_on_while_a_resume_waits_to_read_what_was_in_flight(
+async def test_other_contacts_continue_while_a_resume_waits_to_read_calls_in_flight(
     tmp_path: Path,
 ) -> None:
     groups = [(n, OWNERS[0], Op.RELINK, 2) for n in range(60)]

@@ -1,4 +1,4 @@
-"""The real `send` over a sealed plan, with the clock, network and disk of a simulation."""
+"""Sending a sealed plan with a simulated clock and network, and looking up its names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 def make_case() -> Case:
-    """Return emails of three contacts, each with a deal of its own."""
+    """Return emails of three contacts with one deal each."""
     emails = [email(n, contact(n % 3), OWNERS[0]) for n in range(EMAILS)]
     return Case(emails, [], {deal(n): contact(n) for n in range(3)})
 
@@ -64,17 +64,17 @@ def seal_plan(
 
 @asynccontextmanager
 async def sample_once(sample: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    """Call `sample` once before the block, not twice a second for a whole day."""
+    """Call `sample` once before the block, instead of twice a second for a whole day."""
     await sample()
     yield
 
 
-async def test_a_sealed_plan_is_sent_through_a_day_without_credits(tmp_path: Path) -> None:
+async def test_a_sealed_plan_is_sent_across_a_day_without_credits(tmp_path: Path) -> None:
     case = make_case()
     folder, job = await off_loop(
         seal_plan, case, tmp_path, credits_per_day=8, when_credits_out=WhenCreditsOut.WAIT
     )
-    crm, stop, started, gates = case.make_crm(), StopController(), now(), []
+    crm, stop, started_at, gates = case.make_crm(), StopController(), now(), []
 
     def make_gate(*arguments: Any, **options: Any) -> QuotaGate:
         gates.append(QuotaGate(*arguments, **options))
@@ -94,7 +94,7 @@ async def test_a_sealed_plan_is_sent_through_a_day_without_credits(tmp_path: Pat
             environment=environment,
         )
     assert (result.state, result.counts[Status.DONE]) == (RunState.FINISHED, EMAILS)
-    assert 24 * 3600 <= now() - started < 25 * 3600
+    assert 24 * 3600 <= now() - started_at < 25 * 3600
     assert [gate.budget.sent for gate in gates] == [result.calls.link + result.calls.lookup] == [10]
     for sent_email in case.emails:
         view = crm.state.view(sent_email["contact_id"])

@@ -1,4 +1,4 @@
-"""Snapshots: what a run makes of the deal that an email is on before it is changed."""
+"""Snapshots, and how a run uses the deal that an email is on before it is changed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HIDDEN = (Fault("hidden"),)
 
 
 def make_case(op: Op, *present_deals: str | None, guard: str | None = None, **options: Any) -> Case:
-    """Return a case with one email on each of these deals, all to go the same way."""
+    """Return a case with one email on each of these deals, all with the same op and target."""
     emails = [
         email(n, contact(0), OWNERS[0], present_deal)
         for n, present_deal in enumerate(present_deals)
@@ -44,7 +44,7 @@ def statuses_and_codes(outcome: SimulatedRun) -> list[tuple[str, str | None]]:
     return [(line["status"], line["code"]) for _, line in sorted(outcome.results.items())]
 
 
-async def test_an_unlink_of_what_is_on_no_deal_is_unchanged_and_not_sent() -> None:
+async def test_unlinking_an_unlinked_email_is_unchanged_and_not_sent() -> None:
     outcome = await simulate(make_case(Op.UNLINK, None, OTHER))
     assert statuses_and_codes(outcome) == [("unchanged", None), ("done", "SUCCESS")]
     sent = [line for line in outcome.lines() if line["event"] == "call" and line["op"] == "unlink"]
@@ -52,13 +52,13 @@ async def test_an_unlink_of_what_is_on_no_deal_is_unchanged_and_not_sent() -> No
     assert outcome.results[2]["previous_deal_id"] == OTHER
 
 
-async def test_a_relink_of_what_is_on_no_deal_costs_no_unlink() -> None:
+async def test_relinking_an_unlinked_email_costs_no_unlink() -> None:
     outcome = await simulate(make_case(Op.RELINK, None, WANTED))
     assert statuses_and_codes(outcome) == [("done", "SUCCESS"), ("unchanged", None)]
     assert (outcome.calls["unlink"], outcome.calls["link"]) == (0, 1)
 
 
-async def test_a_link_of_what_is_on_another_deal_has_failed_without_a_call() -> None:
+async def test_linking_an_email_on_another_deal_fails_without_a_call() -> None:
     outcome = await simulate(make_case(Op.LINK, OTHER, WANTED, snapshot=True))
     assert statuses_and_codes(outcome) == [("failed", "already-linked"), ("unchanged", None)]
     assert outcome.results[1]["current_deal_id"] == OTHER
@@ -79,7 +79,7 @@ async def test_without_a_snapshot_nothing_is_read() -> None:
 @pytest.mark.parametrize("guard", [None, OTHER])
 @pytest.mark.parametrize("no_put_back", [False, True])
 @pytest.mark.parametrize("op", [Op.UNLINK, Op.RELINK])
-async def test_what_no_page_lists_is_sent_only_where_nothing_forbids_it(
+async def test_an_unlisted_email_is_sent_only_if_nothing_forbids_it(
     op: Op, no_put_back: bool, guard: str | None
 ) -> None:
     case = make_case(op, OTHER, guard=guard, faults=HIDDEN, no_put_back=no_put_back)
@@ -93,7 +93,7 @@ async def test_what_no_page_lists_is_sent_only_where_nothing_forbids_it(
 
 
 @pytest.mark.parametrize("op", [Op.UNLINK, Op.RELINK])
-async def test_what_is_not_on_its_from_deal_has_failed_and_both_deals_are_named(op: Op) -> None:
+async def test_an_email_not_on_its_from_deal_fails_and_both_deals_are_named(op: Op) -> None:
     third = deal(2)
     case = make_case(op, OTHER, third, guard=OTHER)
     outcome = await simulate(replace(case, deals={**case.deals, third: contact(0)}))
@@ -104,23 +104,23 @@ async def test_what_is_not_on_its_from_deal_has_failed_and_both_deals_are_named(
     assert outcome.deal_of(case.messages[1]) == third
 
 
-async def test_what_is_to_be_on_no_deal_and_is_on_one_has_failed() -> None:
+async def test_an_email_on_a_deal_fails_if_its_guard_says_none() -> None:
     outcome = await simulate(make_case(Op.RELINK, None, OTHER, guard="none"))
     assert statuses_and_codes(outcome) == [("done", "SUCCESS"), ("failed", "changed-since")]
 
 
-async def test_what_is_as_wanted_is_unchanged_whatever_its_guard_says() -> None:
+async def test_an_email_on_its_target_is_unchanged_whatever_its_guard_says() -> None:
     for op, present in ((Op.UNLINK, None), (Op.RELINK, WANTED)):
         outcome = await simulate(make_case(op, present, guard=OTHER))
         assert statuses_and_codes(outcome) == [("unchanged", None)]
 
 
-async def test_a_guard_that_names_several_lets_each_be() -> None:
+async def test_a_guard_with_several_deals_allows_each() -> None:
     outcome = await simulate(make_case(Op.RELINK, None, OTHER, guard=f"{OTHER}|none"))
     assert statuses_and_codes(outcome) == [("done", "SUCCESS")] * 2
 
 
-async def test_a_refused_relink_that_cannot_be_put_back_says_that_it_is_off_its_deal() -> None:
+async def test_a_refused_relink_without_put_back_says_that_it_is_off_its_deal() -> None:
     faults = [Fault("NOT_ALLOWED", op="link")]
     outcome = await simulate(
         make_case(Op.RELINK, OTHER, snapshot=False, no_put_back=True, faults=faults)
@@ -129,8 +129,8 @@ async def test_a_refused_relink_that_cannot_be_put_back_says_that_it_is_off_its_
     assert "no longer on its previous deal" in outcome.results[1]["message"]
 
 
-async def test_what_a_page_shows_is_recorded_when_it_came() -> None:
-    """The status holds at its time: the later pages of a large contact take minutes."""
+async def test_results_are_recorded_as_each_page_arrives() -> None:
+    """A status is true at its time, and the later pages of a large contact can take minutes."""
     case = make_case(Op.UNLINK, *[None] * 30, settings=Settings(latency=5.0))
     outcome = await simulate(case)
     assert len({line["ts"] for line in outcome.results.values()}) == 3

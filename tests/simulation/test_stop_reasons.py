@@ -1,4 +1,4 @@
-"""Errors that end a run while it reads its plan or looks up names: each is named, none internal."""
+"""Errors while a run reads its plan or looks up names are reported, and never as internal."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ async def test_a_plan_that_cannot_be_read_stops_the_run_before_anything_is_sent(
     assert outcome.calls == {}
 
 
-async def test_a_disk_error_while_names_are_looked_up_is_named_and_a_resume_goes_on() -> None:
+async def test_a_disk_error_during_name_lookup_is_named_and_a_resume_continues() -> None:
     case = make_case(GROUPS, names_in_plan=False)
-    whole = await simulate(case)
-    assert count_statuses(whole) == {"done": 45}
-    assert count_lookups(whole) == 3  # org, deals, owners
+    uninterrupted = await simulate(case)
+    assert count_statuses(uninterrupted) == {"done": 45}
+    assert count_lookups(uninterrupted) == 3  # org, deals, owners
     lookups = set()
     for at_event in range(1, 24, 2):
         interrupted = SimulatedCommand(Interruption.DISK_ERROR, at_event=at_event)

@@ -1,4 +1,4 @@
-"""For random worlds, runs, faults, crashes and edits: an undo takes back what it may, no more."""
+"""An undo restores all it may and no more, for random worlds, runs, faults, crashes and edits."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ SEEDS = 150
 _SEEDS_PER_TEST = 30
 _SETTLE_SECONDS = 2000.0
 _ALLOWED_STOPS = (StoppedBy.NO_ANSWER, StoppedBy.FATAL, StoppedBy.CREDITS, StoppedBy.MAX_CREDITS)
-"""Stops of an undo: the server takes no more."""
+"""Stops of an undo because the server refuses more."""
 _FAULT_KINDS = ("lost-answer", "lost-request", "500", "500-applied", "stale", "edited", "truncated")
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, _SEEDS_PER_TEST))
-def test_an_undo_brings_back_what_its_snapshot_read_and_touches_no_other(
+def test_an_undo_restores_the_deals_of_the_snapshot_and_touches_no_other_email(
     first: int, tmp_path: Path
 ) -> None:
     undone = 0
@@ -53,13 +53,13 @@ def test_an_undo_brings_back_what_its_snapshot_read_and_touches_no_other(
 
 
 async def _run_and_undo(seed: int, folder: Path) -> tuple[list[str], int]:
-    """Play the run of a seed and its undo; return the violations and the messages undone."""
+    """Run a seed and its undo; return the violations and the number of messages in the undo."""
     rng = random.Random(f"{seed} undo")
     scenario = _renumber_messages(draw_scenario(seed))
     commands = scenario.commands[: rng.randint(1, len(scenario.commands))]
     first = await simulate(scenario.case, random_seed=seed, commands=commands, folder=folder)
     first.ledger = first.ledger[: first.ledger.rfind(b"\n") + 1]
-    await asyncio.sleep(_SETTLE_SECONDS)  # what was late has landed, credits are back
+    await asyncio.sleep(_SETTLE_SECONDS)  # late calls are executed, and credits are available
     changes = read_ledger_naively(scenario.case, first)
     _edit_links(scenario.case, first, rng)
     await asyncio.sleep(100)
@@ -79,7 +79,7 @@ async def _run_and_undo(seed: int, folder: Path) -> tuple[list[str], int]:
         no_put_back=False,
         read_back=True,
         read_pages=200,
-        by_contact=False,  # which the CRM may refuse where owners differ
+        by_contact=False,  # the CRM may refuse calls with several owners
     )
     undo = Scenario(seed, case, scenario.commands if faults else (SimulatedCommand(),))
     second = await simulate(
@@ -94,7 +94,7 @@ async def _run_and_undo(seed: int, folder: Path) -> tuple[list[str], int]:
 
 
 def _renumber_messages(scenario: Scenario) -> Scenario:
-    """Number the messages as the records of a mapping are."""
+    """Number the messages like the rows of a mapping."""
     messages = [
         msgspec.structs.replace(message, row=row)
         for row, message in enumerate(scenario.case.messages, 1)
@@ -103,7 +103,7 @@ def _renumber_messages(scenario: Scenario) -> Scenario:
 
 
 def _edit_links(case: Case, outcome: SimulatedRun, rng: random.Random) -> None:
-    """Let another user change some emails between the run and its undo."""
+    """Change some emails as another user, between the run and its undo."""
     share = rng.choice((0.0, 0.2))
     for message in case.messages:
         if rng.random() < share:
@@ -111,7 +111,7 @@ def _edit_links(case: Case, outcome: SimulatedRun, rng: random.Random) -> None:
                 d for d, contact_id in case.deals.items() if contact_id == message.contact_id
             ]
             change = Change(message.message_id, rng.choice([None, *contact_deals]))
-            outcome.crm.state.apply(message.contact_id, [change], now(), author="somebody")
+            outcome.crm.state.apply(message.contact_id, [change], now(), author="user")
 
 
 def _draw_faults(rng: random.Random) -> tuple[Fault, ...]:
@@ -143,7 +143,7 @@ def _to_message(change: AppliedChange, undo_step: UndoStep) -> Message:
 
 
 def read_ledger_naively(case: Case, outcome: SimulatedRun) -> list[AppliedChange]:
-    """Return what the run did with each row, by reading the ledger line by line."""
+    """Return the changes that the run applied, by reading the ledger line by line."""
     lines = outcome.lines()
     unsent = {line["call"] for line in lines if line["event"] == "unsent"}
     results: dict[int, dict[str, Any]] = {}
@@ -194,12 +194,12 @@ def _applied_change(
 
 
 class _UndoChecker:
-    """Compares an undo with its run, by the change log of the CRM.
+    """Checker of an undo against its run, by the change log of the CRM.
 
     Args:
         case: the case of the run.
-        undo: its undo, on the same CRM.
-        changes_by_row: what the run did with each row.
+        undo: the undo of the run, on the same CRM.
+        changes_by_row: the changes that the run applied, by row.
     """
 
     def __init__(
@@ -211,15 +211,15 @@ class _UndoChecker:
         self._changes_since_undo = [change for change in applied if change.at >= undo.started_at]
 
     def check_safety(self) -> list[str]:
-        """Return the changes that the undo had no right to make."""
+        """Return violations for changes that the undo must not make."""
         rows = {message.message_id: message.row for message in self._case.messages}
         violations = []
         for change in self._changes_since_undo:
-            if change.author == "somebody":
+            if change.author == "user":
                 continue
             run_change = self._changes_by_row.get(rows.get(change.message_id, 0))
             if run_change is None:
-                violations.append(f"{change}: no email of the run")
+                violations.append(f"{change}: not an email of the run")
                 continue
             changed_by_run = any(
                 c.message_id == change.message_id for c in self._changes_before_undo
@@ -233,7 +233,7 @@ class _UndoChecker:
         return violations + self._check_moved_since(rows)
 
     def _check_moved_since(self, rows: dict[str, int]) -> list[str]:
-        """Return the emails that another user moved after the run, and the undo moved again."""
+        """Return violations for emails that another user moved after the run, and then the undo."""
         violations = []
         for message_id, row in rows.items():
             earlier_changes = [c for c in self._changes_before_undo if c.message_id == message_id]
@@ -242,27 +242,27 @@ class _UndoChecker:
             if (
                 not own_targets
                 or not later_changes
-                or later_changes[0].author == "somebody"
+                or later_changes[0].author == "user"
                 or earlier_changes[-1].author == "call"
             ):
                 continue
-            # A read may have shown the edit of another user: the ledger does not know.
+            # The ledger does not show whether a read returned another user's edit.
             expected_deals = {own_targets[-1], self._changes_by_row[row].deal_id}
             if self._changes_by_row[row].status in (None, Status.IN_DOUBT):
                 expected_deals.add(None)
             if later_changes[0].previous_deal_id not in expected_deals:
-                violations.append(f"row {row}: somebody had moved it: {later_changes[0]}")
+                violations.append(f"row {row}: another user had moved it: {later_changes[0]}")
         return violations
 
     def check_completeness(self) -> list[str]:
-        """Return the emails with a snapshot, untouched by others, that were not brought back."""
+        """Return violations for emails with a snapshot, untouched by others, that are not restored."""
         reason = self._undo.stop.reason
         if reason is not None:
             return [] if reason.stopped_by in _ALLOWED_STOPS else [str(reason)]
         edited_by_others = {
             c.message_id
             for c in (*self._changes_before_undo, *self._changes_since_undo)
-            if c.author == "somebody"
+            if c.author == "user"
         }
         initial_deals = {email["message_id"]: email["deal_id"] for email in self._case.emails}
         violations = []
@@ -278,14 +278,13 @@ class _UndoChecker:
             if current_deal_id != initial_deals[message.message_id]:
                 result = self._undo.results.get(message.row)
                 violations.append(
-                    f"row {message.row} was not brought back: {run_change}, {result},"
-                    f" {current_deal_id}"
+                    f"row {message.row} was not restored: {run_change}, {result}, {current_deal_id}"
                 )
         return violations
 
 
 @pytest.mark.parametrize("seed", [0, 4, 9, 13, 20, 26, 31, 58])
-def test_what_a_run_did_is_read_from_plan_and_ledger_as_anybody_would(
+def test_applied_changes_agree_with_a_naive_reading_of_the_ledger(
     seed: int, tmp_path: Path
 ) -> None:
     scenario = _renumber_messages(draw_scenario(seed))

@@ -1,4 +1,4 @@
-"""A client with endless work against an org whose limits move: what a policy makes of it."""
+"""Traffic of a client with endless work to an org whose limits change."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ CONTACTS = 40
 
 @dataclass(frozen=True)
 class Org:
-    """What an org allows, and how.
+    """An org and its limits.
 
     Args:
-        client_limit: calls in flight that the client is told of.
-        server_limit: what the server allows, all programs together.
-        latency: seconds of a call.
-        background_calls: (seconds, calls) from when on other programs keep how many in flight.
-        penalty: seconds that all is refused after a 429; calling too early doubles them.
-        retry_after: whether a 429 says when to come again.
-        explains_429: whether the words of a 429 say that it is for calls in flight.
-        duration: how long it is watched.
+        client_limit: limit on calls in flight that the client is configured with.
+        server_limit: limit on calls in flight of the server, for all programs together.
+        latency: seconds that a call takes.
+        background_calls: (start second, calls) that other programs keep in flight.
+        penalty: seconds that all calls are refused after a 429; doubled by calling too early.
+        retry_after: whether a 429 has a Retry-After header.
+        explains_429: whether the text of a 429 says that it is for calls in flight.
+        duration: seconds of the simulation.
     """
 
     client_limit: int
@@ -71,7 +71,7 @@ class Org:
 
 @dataclass
 class TrafficResult:
-    """When calls were answered with success, and when with 429, in seconds from the start."""
+    """When calls succeeded and when they were refused with 429, in seconds since the start."""
 
     success_times: list[float] = field(default_factory=list)
     refusal_times: list[float] = field(default_factory=list)
@@ -84,7 +84,7 @@ class TrafficResult:
 
 
 class FixedLimiter(ConcurrencyLimiter):
-    """Keeps to its limit whatever is answered; all wait after a 429, longer each time."""
+    """Limiter with a fixed limit; after a 429 all calls wait, longer each time."""
 
     _consecutive_refusals = 0
 
@@ -109,7 +109,7 @@ class FixedLimiter(ConcurrencyLimiter):
 
 
 def simulate_traffic(org: Org, seed: int = 0, fixed_limit: int | None = None) -> TrafficResult:
-    """Let a client work, adaptive or with a fixed limit, and return what the server answered."""
+    """Simulate a client with the adaptive or a fixed limit, and return its result."""
     loop = VirtualLoop()
     try:
         return loop.run_until_complete(_run_client(org, random.Random(seed), fixed_limit))
@@ -118,7 +118,7 @@ def simulate_traffic(org: Org, seed: int = 0, fixed_limit: int | None = None) ->
 
 
 def find_best_fixed_limit(org: Org, seed: int = 0) -> tuple[int, TrafficResult]:
-    """Return the fixed limit with which most calls succeed, in hindsight."""
+    """Return the fixed limit with which the most calls succeed, and its result."""
     results = {
         fixed: simulate_traffic(org, seed, fixed) for fixed in range(1, org.client_limit + 1)
     }
@@ -127,7 +127,7 @@ def find_best_fixed_limit(org: Org, seed: int = 0) -> tuple[int, TrafficResult]:
 
 
 class _RecordingTransport(CrmTransport):
-    """Notes when each call was answered."""
+    """Transport that records when each call is answered."""
 
     def __init__(
         self, case: Case, servers: TaskGroup, machine: Machine, result: TrafficResult
@@ -165,7 +165,7 @@ async def _run_client(org: Org, rng: random.Random, fixed_limit: int | None) -> 
             ledger_path=Path(os.devnull),
             answers_path=Path(os.devnull),
         )
-        with suppress(RunStoppedError, StoppedError):  # the client gave up: that is all it made
+        with suppress(RunStoppedError, StoppedError):  # a client that gives up has a result too
             async with session:
                 with anyio.move_on_after(org.duration):
                     async with task_group() as group:
