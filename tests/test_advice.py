@@ -66,14 +66,14 @@ def options_of(command: click.Command) -> Iterator[str]:
 
 def test_texts_of_the_library_name_no_options() -> None:
     exempt = (*_SIGN_IN, *_WORDS_OF_THE_PAGE, *_WORDS_OF_ROWS)
-    found = [
+    violations = [
         f"{name}: {text}"
         for name, module in modules()
         if name not in exempt
         for text in texts_of(module)
         if _OPTION.search(text)
     ]
-    assert found == []
+    assert violations == []
 
 
 def test_each_setting_that_advice_names_is_an_option() -> None:

@@ -173,13 +173,13 @@ def ways_to_a_file(tree: ast.Module) -> Iterator[str]:
 
 
 def test_no_module_passes_duckdb_a_path_that_is_not_a_link() -> None:
-    found = [
+    violations = [
         f"{path.name}: {way}"
         for path in ROOT.rglob("*.py")
         if path != ROOT / "duckdb_sql.py"
         for way in ways_to_a_file(ast.parse(path.read_text("utf-8")))
     ]
-    assert found == []
+    assert violations == []
 
 
 @pytest.mark.parametrize(

@@ -67,12 +67,12 @@ class LateAnswers:
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer | NoResponse:
-        own = await self.crm.send(method, url, headers, body)
+        answer = await self.crm.send(method, url, headers, body)
         if "/Emails" not in url:
-            return own
+            return answer
         self._requests += 1
-        previous, self._previous[method] = self._previous.get(method), own
-        return own if previous is None or self._requests % self.every else previous
+        previous, self._previous[method] = self._previous.get(method), answer
+        return answer if previous is None or self._requests % self.every else previous
 
 
 def case_of(op: Op, in_each: int = 3, **options: object) -> Case:
